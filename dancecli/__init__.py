@@ -1,0 +1,1 @@
+"""Build a dance-video dataset and benchmark models on it."""

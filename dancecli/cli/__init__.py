@@ -1,0 +1,1 @@
+"""The command line: the one floor that knows typer, rich and exit codes."""

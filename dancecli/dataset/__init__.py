@@ -1,0 +1,1 @@
+"""The dataset steps: fetch, split, annotate and what stands between them."""

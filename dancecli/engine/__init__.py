@@ -1,0 +1,1 @@
+"""How many jobs run where: worker processes, limits, deadlines."""

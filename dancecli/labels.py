@@ -1,0 +1,121 @@
+"""Label sets (ordered names and their indices) and maps from another dataset's names to ours.
+
+Nothing else in the package knows a dance style: another label file makes this a suite for
+cooking or sport.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dancecli.errors import InputError
+
+# In the wheel the folder lies inside the package, in a checkout beside it.
+_HERE = Path(__file__).parent
+MANIFESTS = next(
+    (p for p in (_HERE / "manifests", _HERE.parent / "manifests") if p.is_dir()), _HERE / "manifests"
+)
+DEFAULT_LABELS = MANIFESTS / "label-sets" / "dance19.txt"
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """Names in their order; a name's place, from 0, is its class index."""
+
+    names: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: Path) -> LabelSet:
+        """Read a label file: one name a line, UTF-8; empty lines and lines from `#` are skipped.
+
+        Raises:
+            InputError: the file is missing, empty, not UTF-8, or repeats a name.
+        """
+        first_row: dict[str, int] = {}
+        for row, line in enumerate(_read_text(path, "label file").splitlines(), start=1):
+            name = line.strip()
+            if not name or name.startswith("#"):
+                continue
+            if name in first_row:
+                raise InputError.at(
+                    path, row, f"label {name!r} repeats line {first_row[name]}", "remove one of the two lines"
+                )
+            first_row[name] = row
+        if not first_row:
+            raise InputError.at(path, None, "the label file names no label", "write one label a line")
+        return cls(tuple(first_row))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def index(self, name: str) -> int:
+        """Give a name's class index.
+
+        Raises:
+            InputError: the name is not in the set.
+        """
+        try:
+            return self.names.index(name)
+        except ValueError:
+            raise InputError(
+                f"label {name!r} is not one of the {len(self)} of the label set", "see `dance stats`"
+            ) from None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the names in their order: two runs with the same digest share class indices."""
+        return hashlib.sha256("\n".join(self.names).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """Another dataset's label names, each with our name for it, or with none."""
+
+    target: dict[str, str]
+
+    @classmethod
+    def read(cls, path: Path, labels: LabelSet) -> LabelMap:
+        """Read a label map: CSV with the columns `from,to,reason`; an empty `to` leaves the class out.
+
+        Raises:
+            InputError: a column is missing, a name is repeated, a `to` is not in `labels`, or a
+                line gives no reason (a map is reviewed, so each line says why).
+        """
+        rows = csv.DictReader(_read_text(path, "label map").splitlines())
+        missing = {"from", "to", "reason"} - set(rows.fieldnames or ())
+        if missing:
+            raise InputError.at(path, 1, f"the label map lacks the column {sorted(missing)[0]!r}")
+        target: dict[str, str] = {}
+        for line in rows:
+            theirs, ours, row = line["from"].strip(), (line["to"] or "").strip(), rows.line_num
+            if theirs in target:
+                raise InputError.at(path, row, f"{theirs!r} is mapped twice", "remove one of the two lines")
+            if ours and ours not in labels:
+                raise InputError.at(path, row, f"{ours!r} is not in the label set")
+            if not (line["reason"] or "").strip():
+                raise InputError.at(path, row, f"{theirs!r} has no reason", "say why in the third column")
+            target[theirs] = ours
+        return cls(target)
+
+
+def _read_text(path: Path, what: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError.at(path, None, f"there is no such {what}") from None
+    except IsADirectoryError:
+        raise InputError.at(path, None, f"is a folder, not a {what}") from None
+    except UnicodeDecodeError as error:
+        raise InputError.at(
+            path, None, f"is not UTF-8 text (byte {error.start})", "save it as UTF-8"
+        ) from None

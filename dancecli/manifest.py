@@ -1,0 +1,149 @@
+"""Manifests: lists of records in Parquet, typed, written atomically, with a schema version.
+
+The file's metadata carries `dance.table` and `dance.schema` (a whole number), and whatever
+the writer adds. A file from a newer version is refused rather than misread.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import astuple, fields
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+from dancecli.errors import InputError, WorkspaceError
+from dancecli.schema import arrow_schema
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from _typeshed import DataclassInstance
+
+SCHEMA_VERSION = 1
+Record = TypeVar("Record", bound="DataclassInstance")
+
+
+def write(
+    path: Path, record: type[Record], rows: Iterable[Record], meta: Mapping[str, str] | None = None
+) -> None:
+    """Write records as one Parquet file; the name appears only when the file is whole.
+
+    Args:
+        path: where; folders are made.
+        record: the record class, which gives the columns.
+        rows: the records.
+        meta: further text to keep in the file's metadata, read back by `read_meta`.
+    """
+    import pyarrow.parquet as pq
+
+    table = to_table(record, rows, meta)
+    with atomic_file(path, "wb") as file:
+        pq.write_table(table, file)
+
+
+def to_table(record: type[Record], rows: Iterable[Record], meta: Mapping[str, str] | None = None) -> pa.Table:
+    """Lay records out as an Arrow table with the manifest's metadata."""
+    import pyarrow as pa
+
+    schema = arrow_schema(record)
+    columns = list(zip(*(astuple(row) for row in rows), strict=True)) or [()] * len(schema)
+    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
+    stamp = {"dance.table": record.__name__, "dance.schema": str(SCHEMA_VERSION), **(meta or {})}
+    return pa.Table.from_arrays(arrays, schema=schema.with_metadata(stamp))
+
+
+def read(path: Path, record: type[Record]) -> list[Record]:
+    """Read the records of a manifest.
+
+    Raises:
+        WorkspaceError: the file is missing or from a newer version.
+        InputError: it is not Parquet, or not this table.
+    """
+    table = read_table(path, record)
+    names = [field.name for field in fields(record)]
+    columns = [table.column(name).to_pylist() for name in names]
+    nested = [i for i, name in enumerate(names) if str(table.schema.field(name).type).startswith("list")]
+    for i in nested:
+        columns[i] = [tuple(value) for value in columns[i]]
+    return [record(*values) for values in zip(*columns, strict=True)]
+
+
+def read_table(path: Path, record: type[Record]) -> pa.Table:
+    """Read a manifest as an Arrow table, checked as in `read`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.exists():
+        raise WorkspaceError(f"{path}: there is no such manifest")
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError.at(
+            path, None, f"is not a readable Parquet file ({error})", "remove it and run again"
+        ) from None
+    _check_stamp(path, record, table.schema)
+    return table.select([field.name for field in fields(record)])
+
+
+def read_meta(path: Path) -> dict[str, str]:
+    """Read what `write` was given as `meta`, with the manifest's own stamp.
+
+    Raises:
+        WorkspaceError: there is no such file.
+    """
+    import pyarrow.parquet as pq
+
+    if not path.exists():
+        raise WorkspaceError(f"{path}: there is no such manifest")
+    raw = pq.read_schema(path).metadata or {}
+    return {key.decode(): value.decode() for key, value in raw.items() if not key.startswith(b"ARROW:")}
+
+
+@contextmanager
+def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Write beside, fsync, rename: a reader sees the whole file or the one before.
+
+    Args:
+        path: the file's real name, given to it only if the block ends without an exception.
+        mode: `w` (UTF-8, Unix line ends) or `wb`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    try:
+        with os.fdopen(handle, mode, **text) as file:  # type: ignore[call-overload]
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        publish(Path(name), path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def publish(temp: Path, path: Path) -> None:
+    """Give a finished, fsynced file its real name, durably. Both must be on one file system."""
+    # mkstemp makes files private; a dataset is shared by a group, so the umask decides.
+    umask = os.umask(0)
+    os.umask(umask)
+    temp.chmod(0o666 & ~umask)
+    temp.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _check_stamp(path: Path, record: type, schema: pa.Schema) -> None:
+    meta = schema.metadata or {}
+    table = meta.get(b"dance.table", b"").decode()
+    if table != record.__name__:
+        raise InputError.at(path, None, f"holds {table or 'no table of dance'!r}, not {record.__name__!r}")
+    version = int(meta.get(b"dance.schema", b"0"))
+    if version > SCHEMA_VERSION:
+        raise WorkspaceError(
+            f"{path}: written by a newer dance (schema {version}, this one reads {SCHEMA_VERSION})",
+            "upgrade: pip install -U dancecli",
+        )

@@ -1,0 +1,1 @@
+"""Media on disk: cutting with ffmpeg, proving by a full decode, checksums."""

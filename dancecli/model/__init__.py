@@ -1,0 +1,1 @@
+"""Models: MMAction2, weights, training, evaluation."""

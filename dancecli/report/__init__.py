@@ -1,0 +1,1 @@
+"""Reports: metrics, figures and the page, made from a run's files."""

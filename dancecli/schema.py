@@ -1,0 +1,223 @@
+"""The records that pass between the steps, and how each is laid out in Parquet.
+
+Times are whole milliseconds and frame rates exact fractions, so that a record read back is
+equal to the one written. Everything here is frozen: a step makes new records, it does not
+change old ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import TYPE_CHECKING, get_type_hints
+
+from dancecli.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# What may stand in a path: a video id of any site, without dots, slashes or spaces.
+VIDEO_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class PartName(StrEnum):
+    """The parts of a split, in the order in which they are listed everywhere."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+
+
+class OutcomeClass(StrEnum):
+    """What became of one attempt at a clip.
+
+    `SESSION` is no fault of the clip (a bot check, a rate limit): it stays pending.
+    `TRANSIENT` is worth another try, `PERMANENT` is not (removed, private). `SOURCE_SHORT`
+    means that the video ends before the segment does, `CORRUPT` that what came cannot be
+    decoded.
+    """
+
+    DONE = "done"
+    SESSION = "session"
+    TRANSIENT = "transient"
+    PERMANENT = "permanent"
+    SOURCE_SHORT = "source-short"
+    CORRUPT = "corrupt"
+
+
+def clip_id_of(video_id: str, start_ms: int, end_ms: int) -> str:
+    """Name the clip of a video between two times in milliseconds.
+
+    Raises:
+        InputError: the id holds a character that may not stand in a path, or the times are
+            not in order.
+    """
+    if not VIDEO_ID.fullmatch(video_id):
+        shown = video_id if len(video_id) <= 80 else video_id[:77] + "..."
+        raise InputError(
+            f"video id {shown!r} is not made of 1 to 64 letters, digits, '-' and '_'",
+            "correct the id in the list, or remove the row",
+        )
+    if not 0 <= start_ms < end_ms:
+        raise InputError(f"segment {start_ms}-{end_ms} ms of {video_id} does not end after its start")
+    return f"{video_id}_{start_ms}_{end_ms}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Segment:
+    """One row of an annotation list: a labelled stretch of a source video.
+
+    Attributes:
+        video_id: id at the source site.
+        start_ms, end_ms: the stretch, in milliseconds from the start of the video.
+        label: a name of the label set.
+        official_split: `train`, `val`, `test` as the list said, or empty.
+        dataset: where the row comes from, for example `kinetics700-2020`.
+    """
+
+    video_id: str
+    start_ms: int
+    end_ms: int
+    label: str
+    official_split: str = ""
+    dataset: str = ""
+
+    @property
+    def clip_id(self) -> str:
+        """`<video id>_<start ms>_<end ms>`."""
+        return clip_id_of(self.video_id, self.start_ms, self.end_ms)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Clip:
+    """A clip that exists on disk, as proven by a full decode.
+
+    Attributes:
+        clip_id: for an original `<video id>_<start ms>_<end ms>`; for a copy
+            `<parent's id>.<operation>`.
+        path: relative to the workspace, with forward slashes.
+        num_frames: frames that were decoded.
+        fps_num, fps_den: the frame rate as an exact fraction.
+        num_bytes, sha256: of the file as published.
+        source: what it was made from (`youtube`, `mirror`, `url-template`, `folder`).
+        parent_id: of an augmented copy, the clip it was made from; else empty.
+        op: of an augmented copy, the operation with its parameters; else empty.
+    """
+
+    clip_id: str
+    video_id: str
+    start_ms: int
+    end_ms: int
+    label: str
+    official_split: str
+    dataset: str
+    path: str
+    num_frames: int
+    fps_num: int
+    fps_den: int
+    width: int
+    height: int
+    has_audio: bool
+    num_bytes: int
+    sha256: str
+    source: str
+    parent_id: str = ""
+    op: str = ""
+
+    @property
+    def duration_s(self) -> float:
+        """Length of what was decoded, in seconds."""
+        return self.num_frames * self.fps_den / self.fps_num
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Part:
+    """One clip's place in a split.
+
+    Attributes:
+        clip_id: the clip.
+        part: `train`, `val` or `test`.
+        group: what must stay together; the source video's id, unless dedup joined several.
+        label: the clip's label.
+        sha256: of the clip's file, so that the split can be rebuilt and drift seen.
+    """
+
+    clip_id: str
+    part: str
+    group: str
+    label: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one attempt at one clip.
+
+    Attributes:
+        outcome: the class, see `OutcomeClass`.
+        reason: a short stable word, for counting (`private`, `http-404`, `ok`).
+        text: the raw text behind it, as it came.
+        attempt: counted from 1 over all runs.
+        time_utc: ISO 8601, seconds.
+        num_bytes: what was downloaded for it; 0 if nothing.
+        source: where it was asked for.
+    """
+
+    clip_id: str
+    video_id: str
+    outcome: OutcomeClass
+    reason: str
+    text: str
+    attempt: int
+    time_utc: str
+    num_bytes: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A run's scores for one clip.
+
+    Attributes:
+        part: the part the clip stands in, `val` or `test`.
+        label_index: the true class.
+        scores: one probability a class, in the order of the label set; they sum to 1.
+    """
+
+    clip_id: str
+    part: str
+    label_index: int
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a long step is: `done` of `total` units, and a few words such as `2 missing`."""
+
+    done: int
+    total: int
+    text: str = ""
+
+
+# Lower floors report through this; what it looks like is decided in `dancecli.cli` alone.
+OnProgress = Callable[[Progress], None]
+
+
+def no_progress(_: Progress) -> None:
+    """Take a report and show nothing."""
+
+
+def arrow_schema(record: type) -> pa.Schema:
+    """Derive the Arrow schema of a record class from its fields: one column each, no nulls."""
+    import pyarrow as pa
+
+    kinds: dict[object, pa.DataType] = {
+        str: pa.string(),
+        int: pa.int64(),
+        bool: pa.bool_(),
+        tuple[float, ...]: pa.list_(pa.float64()),
+    }
+    hints = get_type_hints(record)
+    return pa.schema([pa.field(f.name, kinds[hints[f.name]], nullable=False) for f in fields(record)])

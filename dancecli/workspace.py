@@ -1,0 +1,187 @@
+"""Every path that the tool reads or writes, the lock, and `dance.toml`."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dancecli.errors import InputError, WorkspaceError
+from dancecli.manifest import atomic_file
+
+SETTINGS_FILE = "dance.toml"
+WORKSPACE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder of one dataset and its runs; a value, it touches the disk only where it says so."""
+
+    root: Path
+
+    @classmethod
+    def locate(cls, given: Path | None) -> Workspace:
+        """Find the workspace: the given folder, `$DANCE_WORKSPACE`, the one above with a
+        `dance.toml`, else the current folder.
+
+        Raises:
+            WorkspaceError: the given folder is a file.
+        """
+        chosen = given or (Path(os.environ["DANCE_WORKSPACE"]) if os.environ.get("DANCE_WORKSPACE") else None)
+        if chosen is not None:
+            if chosen.exists() and not chosen.is_dir():
+                raise WorkspaceError(f"{chosen}: is a file, not a workspace folder")
+            return cls(chosen.absolute())
+        here = Path.cwd()
+        for folder in (here, *here.parents):
+            if (folder / SETTINGS_FILE).is_file():
+                return cls(folder)
+        return cls(here)
+
+    @property
+    def settings(self) -> Path:
+        """`dance.toml`."""
+        return self.root / SETTINGS_FILE
+
+    @property
+    def segments(self) -> Path:
+        """The manifest of all segments that were asked for."""
+        return self.root / "manifests" / "segments.parquet"
+
+    @property
+    def clips(self) -> Path:
+        """The manifest of the clips that exist, copies included."""
+        return self.root / "manifests" / "clips.parquet"
+
+    @property
+    def ledger(self) -> Path:
+        """The database of outcomes."""
+        return self.root / "ledger.db"
+
+    @property
+    def temp(self) -> Path:
+        """Where half-made media lives; swept at the start of a fetch."""
+        return self.root / "tmp"
+
+    def clip(self, clip_id: str) -> Path:
+        """The file of an original clip."""
+        return self.root / "clips" / f"{clip_id}.mp4"
+
+    def augmented(self, clip_id: str, op: str) -> Path:
+        """The file of an augmented copy."""
+        return self.root / "augmented" / f"{clip_id}.{op}.mp4"
+
+    def split(self, name: str) -> Path:
+        """The manifest of a split."""
+        return self.root / "manifests" / "splits" / f"{checked_name(name, 'split')}.parquet"
+
+    def splits(self) -> list[str]:
+        """Names of the splits, the one made last at the end."""
+        return _by_age(self.root / "manifests" / "splits", "*.parquet")
+
+    def annotations(self, split: str) -> Path:
+        """The folder of a split's MMAction2 lists."""
+        return self.root / "annotations" / checked_name(split, "split")
+
+    def run(self, name: str) -> Path:
+        """The folder of a run."""
+        return self.root / "runs" / checked_name(name, "run")
+
+    def runs(self) -> list[str]:
+        """Names of the runs that hold a `run.json`, the one made last at the end."""
+        return _by_age(self.root / "runs", "*/run.json")
+
+    def report(self, name: str) -> Path:
+        """The folder of a report."""
+        return self.root / "reports" / checked_name(name, "report")
+
+    def study(self, name: str) -> Path:
+        """The database of a tuning study."""
+        return self.root / "studies" / f"{checked_name(name, 'study')}.db"
+
+    def create(self, settings_text: str) -> bool:
+        """Make the folder a workspace if it is none; True if a `dance.toml` was written."""
+        if self.settings.exists():
+            return False
+        with atomic_file(self.settings) as file:
+            file.write(settings_text)
+        return True
+
+    def read_settings(self) -> dict[str, Any]:
+        """Read `dance.toml`: a table a command, a key a flag; empty if there is no file.
+
+        Raises:
+            InputError: it is not TOML.
+            WorkspaceError: the workspace is from a newer version.
+        """
+        try:
+            settings = tomllib.loads(self.settings.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InputError.at(
+                self.settings, None, f"is not valid TOML: {error}", "correct that line"
+            ) from None
+        version = settings.pop("version", WORKSPACE_VERSION)
+        if not isinstance(version, int):
+            raise InputError.at(self.settings, None, f"version is {version!r}, not a whole number")
+        if version > WORKSPACE_VERSION:
+            raise WorkspaceError(
+                f"{self.settings}: the workspace is from a newer dance (version {version}, "
+                f"this one reads {WORKSPACE_VERSION})",
+                "upgrade: pip install -U dancecli",
+            )
+        return settings
+
+    @contextmanager
+    def lock(self, what: str) -> Iterator[None]:
+        """Hold the workspace for one kind of work (`fetch`, `run-NAME`), or refuse at once.
+
+        The lock is the system's: it is gone with the process, however that ends.
+
+        Raises:
+            WorkspaceError: another process holds it; the message says which.
+        """
+        import filelock
+
+        folder = self.root / ".locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        owner = folder / f"{what}.pid"
+        held = filelock.FileLock(folder / f"{what}.lock")
+        try:
+            held.acquire(blocking=False)
+        except filelock.Timeout:
+            pid = owner.read_text(encoding="utf-8").strip() if owner.exists() else "?"
+            raise WorkspaceError(
+                f"another {what!r} is at work in {self.root} (process {pid})", "wait for it, or stop it"
+            ) from None
+        try:
+            owner.write_text(f"{os.getpid()}\n", encoding="utf-8")
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
+            held.release()
+
+
+def checked_name(name: str, what: str) -> str:
+    """Let a name through that may stand in a path.
+
+    Raises:
+        InputError: it is empty, too long, or holds more than letters, digits, `.`, `_`, `-`.
+    """
+    plain = all(c.isascii() and (c.isalnum() or c in "._-") for c in name)
+    if not plain or not 0 < len(name) <= 100 or name.startswith((".", "-")):
+        raise InputError(
+            f"{what} name {name[:80]!r} cannot be used",
+            "use up to 100 letters, digits, '.', '_' and '-', starting with a letter or a digit",
+        )
+    return name
+
+
+def _by_age(folder: Path, pattern: str) -> list[str]:
+    found = sorted(folder.glob(pattern), key=lambda p: (p.stat().st_mtime_ns, p.name))
+    return [p.stem if p.suffix == ".parquet" else p.parent.name for p in found]
