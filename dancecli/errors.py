@@ -46,6 +46,12 @@ class InputError(DanceError):
         return cls(f"{where}: {what}", hint)
 
 
+class UsageError(DanceError):
+    """A flag's value that only a lower floor can judge is wrong."""
+
+    exit_code = 2
+
+
 class WorkspaceError(DanceError):
     """The workspace is missing something, locked by another command, or from a newer version."""
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.errors import InputError, WorkspaceError
-from dancecli.manifest import atomic_file
 
 SETTINGS_FILE = "dance.toml"
 WORKSPACE_VERSION = 1
@@ -107,6 +106,8 @@ class Workspace:
         """Make the folder a workspace if it is none; True if a `dance.toml` was written."""
         if self.settings.exists():
             return False
+        from dancecli.manifest import atomic_file
+
         with atomic_file(self.settings) as file:
             file.write(settings_text)
         return True

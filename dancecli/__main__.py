@@ -1,0 +1,5 @@
+"""`python -m dancecli` is `dance`."""
+
+from dancecli.cli.app import main
+
+main()

@@ -1,0 +1,98 @@
+"""The `dance` command: the one place where an error becomes a text and an exit code.
+
+Codes: 0 done; 1 an error, said in one line with a hint; 2 wrong usage; 3 finished, but
+something is missing; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+from typing import Annotated
+
+import typer
+
+from dancecli.cli.registry import LazyGroup
+from dancecli.errors import DanceError
+
+# Typer reads the unset flags of a group with pydantic, whose import costs every command 60 ms. So
+# the group has its flags only where they can be asked for: before any command.
+_AT_THE_TOP = len(sys.argv) < 2 or sys.argv[1].startswith("-")
+
+app = typer.Typer(
+    cls=LazyGroup,
+    add_completion=_AT_THE_TOP,
+    add_help_option=_AT_THE_TOP,
+    help="Build a dance-video dataset and benchmark models on it, one command a step.\n\n"
+    "In an empty folder: `dance fetch`, `dance split --subset 525`, "
+    "`dance finetune --pretrain nonlocal`, `dance report`.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"dance {version('dancecli')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _dance(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run `dance` and end the process with its code."""
+    try:
+        code = app(standalone_mode=False)
+    except DanceError as error:
+        code = _fail(error.message, error.hint, error.exit_code)
+    except typer.TyperException as error:
+        code = _usage(error)
+    except typer.Abort:
+        code = 130
+    except OSError as error:
+        # What the disk refuses is the user's to mend; any other OSError is told with its file too.
+        code = _fail(_os_text(error), _os_hint(error), 1)
+    if code == 130:
+        sys.stderr.write("interrupted; the same command goes on from here\n")
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, hint: str, code: int) -> int:
+    sys.stderr.write(f"error: {message}\n" + (f"  hint: {hint}\n" if hint else ""))
+    return code
+
+
+def _usage(error: typer.TyperException) -> int:
+    from typer.rich_utils import rich_format_error
+
+    rich_format_error(error)  # type: ignore[arg-type]
+    return error.exit_code
+
+
+def _os_text(error: OSError) -> str:
+    what = error.strerror or str(error)
+    return f"{error.filename}: {what}" if error.filename else what
+
+
+def _os_hint(error: OSError) -> str:
+    hints = {
+        errno.ENOSPC: "free some space and run the same command again: it goes on where it stopped",
+        errno.EDQUOT: "the disk quota is used up: free some space and run the same command again",
+        errno.EACCES: "check who may write there",
+        errno.EROFS: "the disk is read-only",
+    }
+    return hints.get(error.errno or 0, "")
+
+
+if __name__ == "__main__":
+    main()

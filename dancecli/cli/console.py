@@ -1,0 +1,120 @@
+"""What the user sees: data on stdout, talk on stderr, and one progress bar."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from dancecli.schema import OnProgress, Progress
+    from dancecli.workspace import Workspace
+
+# Between two lines of progress where the output is no terminal (a log file, a CI page).
+_LOG_INTERVAL_S = 15.0
+
+
+def talk(text: str) -> None:
+    """Say a line to the user, on stderr; rich markup is not read."""
+    _stderr().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def emit(document: Any) -> None:
+    """Print one JSON document on stdout."""
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def show(what: Table | str) -> None:
+    """Print a result for a person on stdout."""
+    from rich.console import Console
+
+    if isinstance(what, str):
+        sys.stdout.write(what + "\n")
+    else:
+        Console().print(what)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """Lay out rows for a person: the first column is text, the others stand to the right."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
+    for i, column in enumerate(columns):
+        grid.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(str(cell)) for cell in row))
+    return grid
+
+
+def open_workspace(given: Path | None, *, create: bool = True) -> Workspace:
+    """Find the workspace; make it one, and say so, if it is none and `create` allows it."""
+    from dancecli.cli.settings import default_settings
+    from dancecli.workspace import Workspace
+
+    workspace = Workspace.locate(given)
+    if create and not workspace.settings.exists() and workspace.create(default_settings()):
+        talk(f"new workspace {workspace.root} (its settings: {workspace.settings.name})")
+    return workspace
+
+
+@contextmanager
+def progress(title: str) -> Iterator[OnProgress]:
+    """Show a bar with counts, words and time left on a terminal, a line now and then elsewhere."""
+    console = _stderr()
+    if not console.is_terminal:
+        yield _log_lines(title)
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[words]}", markup=False),
+    )
+    # Units differ in length, so the time left is judged by the last five minutes, not thirty seconds.
+    with Bars(*columns, console=console, speed_estimate_period=300.0) as bars:
+        task = bars.add_task(title, total=None, words="")
+
+        def update(now: Progress) -> None:
+            bars.update(task, completed=now.done, total=now.total, words=now.text)
+
+        yield update
+
+
+def _log_lines(title: str) -> OnProgress:
+    last = 0.0
+
+    def update(now: Progress) -> None:
+        nonlocal last
+        if now.done < now.total and time.monotonic() - last < _LOG_INTERVAL_S:
+            return
+        last = time.monotonic()
+        talk(f"{title}: {now.done}/{now.total}{'  ' + now.text if now.text else ''}")
+
+    return update
+
+
+def _stderr() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True)

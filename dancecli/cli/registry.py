@@ -1,0 +1,57 @@
+"""All commands with their one-line summaries; a command's module is imported when it is run.
+
+`dance --help` lists this table and imports none of them: that is what keeps it fast. A test
+holds each summary to the first line of the command's own help.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from dancecli.cli.settings import SettingsCommand
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A command's place in the overview: the panel it stands in, and its summary."""
+
+    panel: str
+    summary: str
+
+
+COMMANDS = {
+    "demo": Entry("Start here", "Run the whole chain on a corpus made here, offline, to a report."),
+    "doctor": Entry("Start here", "Say what works on this machine, and what mends the rest."),
+    "fetch": Entry("Dataset", "Turn annotation lists into verified clips."),
+    "split": Entry("Dataset", "Divide the clips into train, val and test, by source video."),
+    "annotate": Entry("Dataset", "Write the MMAction2 lists of a split again."),
+    "finetune": Entry("Models", "Fine-tune a pre-trained model on a split."),
+    "report": Entry("Reports", "Draw a run's page: accuracy, confusion, and what was run."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """A group that shows every command from the table and loads only the one that runs."""
+
+    def __init__(self, **attrs: object) -> None:
+        super().__init__(**attrs)  # type: ignore[arg-type]
+        for name, entry in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=entry.summary, rich_help_panel=entry.panel))
+
+    def resolve_command(self, ctx, args):  # type: ignore[no-untyped-def]  # noqa: D102
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name else None, rest
+
+
+def load(name: str) -> SettingsCommand:
+    """Import a command's module and build the command from its function `command`."""
+    module = importlib.import_module(f"dancecli.cli.{name}")
+    single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+    single.command(name, cls=SettingsCommand)(module.command)
+    loaded = typer.main.get_command(single)
+    assert isinstance(loaded, SettingsCommand)  # noqa: S101 - for the type checker; cls says so
+    return loaded

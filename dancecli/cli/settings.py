@@ -1,0 +1,116 @@
+"""`dance.toml` as the flags' defaults: a table a command, a key a flag without its dashes.
+
+    [fetch]
+    url-template = "http://example.org/{video_id}.mp4"
+    limit = 50
+
+What is typed on the command line wins over the file, the file over the built-in default.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from typer import BadParameter
+from typer.core import TyperCommand, TyperOption
+
+from dancecli.errors import InputError
+
+if TYPE_CHECKING:
+    from typer import Context
+
+    from dancecli.workspace import Workspace
+
+# These say what one call is to do or show; a default in a file would surprise.
+_NOT_SETTINGS = {"workspace", "help", "dry_run", "json_output", "resume"}
+
+
+class SettingsCommand(TyperCommand):
+    """A command whose defaults come from the workspace's `dance.toml`."""
+
+    def make_context(  # type: ignore[override]  # the context's class is private to typer
+        self, info_name: str | None, args: list[str], parent: Context | None = None, **extra: Any
+    ) -> Any:
+        """Read the command's table of `dance.toml` before the flags are parsed."""
+        if "--help" not in args:
+            from dancecli.workspace import Workspace
+
+            workspace = Workspace.locate(_workspace_flag(args))
+            extra["default_map"] = self._defaults(workspace)
+        return super().make_context(info_name, args, parent=parent, **extra)
+
+    def settings(self) -> list[TyperOption]:
+        """The options that may stand in `dance.toml`."""
+        options = (p for p in self.params if isinstance(p, TyperOption))
+        return [p for p in options if p.name not in _NOT_SETTINGS]
+
+    def _defaults(self, workspace: Workspace) -> dict[str, Any]:
+        from dancecli.cli.registry import COMMANDS
+
+        settings = workspace.read_settings()
+        _refuse_unknown(workspace.settings, "table", settings, COMMANDS)
+        table = settings.get(str(self.name), {})
+        if not isinstance(table, dict):
+            raise InputError.at(workspace.settings, None, f"{self.name!r} is to be a table: [{self.name}]")
+        options = {_key(option): option for option in self.settings()}
+        _refuse_unknown(workspace.settings, f"key in [{self.name}]", table, options)
+        for key, value in table.items():
+            try:
+                options[key].process_value(None, value)  # type: ignore[arg-type]  # no context is needed
+            except BadParameter as error:
+                what = f"[{self.name}] {key} = {value!r}: {error.message}"
+                raise InputError.at(workspace.settings, None, what, f"see dance {self.name} --help") from None
+        return {str(options[key].name): value for key, value in table.items()}
+
+
+def default_settings() -> str:
+    """Write the text of a fresh `dance.toml`: every flag of every command, commented out."""
+    from dancecli.cli.registry import COMMANDS, load
+    from dancecli.workspace import WORKSPACE_VERSION
+
+    lines = [
+        "# Defaults of this workspace: a table a command, a key a flag. What is typed wins.",
+        f"version = {WORKSPACE_VERSION}",
+    ]
+    for name in COMMANDS:
+        options = load(name).settings()
+        lines += ["", f"[{name}]"] if options else []
+        for option in options:
+            lines.append(f"# {_key(option)} = {_toml(option)}")
+    return "\n".join(lines) + "\n"
+
+
+def _workspace_flag(args: Sequence[str]) -> Path | None:
+    """Find `--workspace` before the flags are parsed, since it says where their defaults are."""
+    for i, arg in enumerate(args):
+        if arg == "--":
+            break
+        if arg.startswith("--workspace="):
+            return Path(arg.partition("=")[2])
+        if arg in ("--workspace", "-w") and i + 1 < len(args):
+            return Path(args[i + 1])
+    return None
+
+
+def _refuse_unknown(path: Path, what: str, found: Iterable[str], known: Iterable[str]) -> None:
+    for key in sorted(set(found) - set(known)):
+        near = get_close_matches(key, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        raise InputError.at(path, None, f"there is no {what} named {key!r}", hint)
+
+
+def _key(option: TyperOption) -> str:
+    return max(option.opts, key=len).removeprefix("--")
+
+
+def _toml(option: TyperOption) -> str:
+    default = option.default
+    if default is None:
+        return "[]" if option.multiple else '""'
+    if isinstance(default, Path):
+        default = str(default)
+    return json.dumps(default, ensure_ascii=False)

@@ -1,0 +1,76 @@
+"""Write a split as the lists that MMAction2's `VideoDataset` reads.
+
+A line is `<path> <class index>`, parted by one space, the path relative to the workspace. The
+path holds no space, since `VideoDataset` cuts the line at spaces and wants exactly two fields
+(mmaction2#2659): clips are named by id, never by label.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from dancecli import manifest
+from dancecli.errors import WorkspaceError
+from dancecli.labels import LabelSet
+from dancecli.schema import Clip, Part, PartName
+from dancecli.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class AnnotateResult:
+    """What was written.
+
+    Attributes:
+        folder: holds `train.txt`, `val.txt`, `test.txt` and `label_map.txt`.
+        counts: lines a list.
+        missing: clips of the split whose file is gone; they are left out of the lists.
+    """
+
+    split: str
+    folder: Path
+    counts: dict[str, int]
+    missing: tuple[str, ...]
+
+
+def annotate(workspace: Workspace, split_name: str | None = None) -> AnnotateResult:
+    """Write the lists of a split, by default of the one made last.
+
+    Raises:
+        WorkspaceError: there is no such split.
+    """
+    name = split_name or last_split(workspace)
+    path = workspace.split(name)
+    if not path.exists():
+        known = ", ".join(workspace.splits()) or "none"
+        raise WorkspaceError(f"there is no split {name!r} in {workspace.root}", f"known splits: {known}")
+    labels = LabelSet(tuple(json.loads(manifest.read_meta(path)["split.labels"])))
+    parts = manifest.read(path, Part)
+    files = {clip.clip_id: clip.path for clip in manifest.read(workspace.clips, Clip)}
+    present = {clip_id for clip_id, file in files.items() if (workspace.root / file).is_file()}
+    folder = workspace.annotations(name)
+    counts = {}
+    for part in PartName:
+        rows = [p for p in parts if p.part == part and p.clip_id in present]
+        _write_lines(folder / f"{part}.txt", [f"{files[p.clip_id]} {labels.index(p.label)}" for p in rows])
+        counts[part.value] = len(rows)
+    _write_lines(folder / "label_map.txt", list(labels))
+    return AnnotateResult(name, folder, counts, tuple(p.clip_id for p in parts if p.clip_id not in present))
+
+
+def last_split(workspace: Workspace) -> str:
+    """Name the split made last.
+
+    Raises:
+        WorkspaceError: there is none.
+    """
+    splits = workspace.splits()
+    if not splits:
+        raise WorkspaceError(f"{workspace.root}: there is no split", "run dance split first")
+    return splits[-1]
+
+
+def _write_lines(path: Path, lines: list[str]) -> None:
+    with manifest.atomic_file(path) as file:
+        file.writelines(f"{line}\n" for line in lines)
