@@ -24,13 +24,9 @@ class Entry:
 
 
 COMMANDS = {
-    "demo": Entry("Start here", "Run the whole chain on a corpus made here, offline, to a report."),
     "doctor": Entry("Start here", "Say what works on this machine, and what mends the rest."),
-    "fetch": Entry("Dataset", "Turn annotation lists into verified clips."),
     "split": Entry("Dataset", "Divide the clips into train, val and test, by source video."),
     "annotate": Entry("Dataset", "Write the MMAction2 lists of a split again."),
-    "finetune": Entry("Models", "Fine-tune a pre-trained model on a split."),
-    "report": Entry("Reports", "Draw a run's page: accuracy, confusion, and what was run."),
 }
 
 

@@ -59,11 +59,10 @@ class SettingsCommand(TyperCommand):
         options = {_key(option): option for option in self.settings()}
         _refuse_unknown(workspace.settings, f"key in [{self.name}]", table, options)
         for key, value in table.items():
-            try:
-                options[key].process_value(None, value)  # type: ignore[arg-type]  # no context is needed
-            except BadParameter as error:
-                what = f"[{self.name}] {key} = {value!r}: {error.message}"
-                raise InputError.at(workspace.settings, None, what, f"see dance {self.name} --help") from None
+            reason = _misfit(options[key], value)
+            if reason:
+                what = f"[{self.name}] {key} = {value!r}: {reason}"
+                raise InputError.at(workspace.settings, None, what, f"see dance {self.name} --help")
         return {str(options[key].name): value for key, value in table.items()}
 
 
@@ -101,6 +100,17 @@ def _refuse_unknown(path: Path, what: str, found: Iterable[str], known: Iterable
         near = get_close_matches(key, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
         raise InputError.at(path, None, f"there is no {what} named {key!r}", hint)
+
+
+def _misfit(option: TyperOption, value: Any) -> str:
+    """Say why a value is none for a flag; empty if it is one."""
+    if isinstance(value, dict) or (isinstance(value, list) and not option.multiple):
+        return "it is to be a single value"
+    try:
+        option.process_value(None, value)  # type: ignore[arg-type]  # no context is needed
+    except BadParameter as error:
+        return error.message
+    return ""
 
 
 def _key(option: TyperOption) -> str:

@@ -61,7 +61,8 @@ def command(
         )
     else:
         rows = [(part, result.counts[part], result.groups[part]) for part in result.counts]
-        show(table(f"split {result.name} ({result.ratios}, seed {seed})", ("part", "clips", "videos"), rows))
+        show(f"split {result.name} ({result.ratios}, seed {seed})")
+        show(table(("part", "clips", "videos"), rows))
         show(f"videos in more than one part: {result.overlaps}; hash {result.digest[:12]}")
         if lists:
             show(f"lists: {lists.folder}")

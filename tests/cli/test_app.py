@@ -1,0 +1,151 @@
+"""The contract of the command line: codes, streams, settings."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Ran, fill, make_clip
+
+from dancecli.cli import registry
+from dancecli.cli.settings import default_settings
+from dancecli.workspace import Workspace
+
+Dance = Callable[..., Ran]
+LABELS = ("tap dancing", "zumba")
+
+
+@pytest.fixture
+def filled(space: Workspace) -> Workspace:
+    fill(space, [make_clip(i, LABELS[i % 2]) for i in range(100)], LABELS)
+    return space
+
+
+@pytest.mark.parametrize("name", registry.COMMANDS)
+def test_the_overview_says_what_the_command_says(name: str) -> None:
+    command = registry.load(name)
+    assert (command.help or "").splitlines()[0] == registry.COMMANDS[name].summary
+    assert "Example: `dance " in (command.help or "")
+    undocumented = [p.name for p in command.params if not getattr(p, "help", None)]
+    assert not undocumented
+
+
+def test_data_goes_to_stdout_and_talk_to_stderr(filled: Workspace, dance: Dance) -> None:
+    ran = dance("split", "--json")
+    assert ran.code == 0
+    assert ran.json["counts"] == {"train": 90, "val": 5, "test": 5}
+    again = dance("split", "--json")
+    assert "nothing changed" in again.err
+    assert again.json == {**ran.json, "changed": False}
+
+
+def test_the_table_for_a_person(filled: Workspace, dance: Dance) -> None:
+    ran = dance("split", "--seed", "4")
+    assert ran.code == 0
+    assert "split full-seed4 (90/5/5, seed 4)" in ran.out
+    assert "videos in more than one part: 0" in ran.out
+
+
+def test_an_error_is_one_line_with_a_hint_and_code_1(space: Workspace, dance: Dance) -> None:
+    ran = dance("split")
+    assert ran.code == 1
+    assert ran.out == ""
+    assert ran.err == f"error: {space.root}: there are no clips to split\n  hint: run dance fetch first\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "what"),
+    [
+        (("splt",), "No such command 'splt'. Did you mean 'split'?"),
+        (("split", "--sed", "1"), "No such option"),
+        (("split", "--seed", "x"), "Invalid value for '--seed'"),
+        (("split", "--ratios", "50/60"), "ratios '50/60' are not"),
+    ],
+)
+def test_wrong_usage_is_code_2(filled: Workspace, dance: Dance, args: tuple[str, ...], what: str) -> None:
+    ran = dance(*args)
+    assert ran.code == 2
+    assert what in re.sub(r"\s+", " ", ran.err.replace("│", ""))
+
+
+def test_something_missing_is_code_3(filled: Workspace, dance: Dance) -> None:
+    assert dance("split").code == 0
+    next((filled.root / "clips").iterdir()).unlink()
+    ran = dance("annotate", "--json")
+    assert ran.code == 3
+    assert len(ran.json["missing"]) == 1
+
+
+def test_settings_give_the_defaults_and_flags_win(filled: Workspace, dance: Dance) -> None:
+    filled.settings.write_text('[split]\nseed = 7\nratios = "80/20"\n')
+    assert dance("split", "--json").json["split"] == "full-80-20-seed7"
+    assert dance("split", "--json", "--seed", "2").json["split"] == "full-80-20-seed2"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("[split]\nsed = 3\n", "there is no key in [split] named 'sed'\n  hint: did you mean 'seed'?"),
+        ("[splits]\n", "there is no table named 'splits'\n  hint: did you mean 'split'?"),
+        ('[split]\nseed = "x"\n', "[split] seed = 'x': Input should be a valid integer"),
+        ("[split]\nratios = [1]\n", "[split] ratios = [1]: "),
+        ("split = 3\n", "'split' is to be a table: [split]"),
+        ("version = 9\n", "from a newer dance (version 9"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_file(
+    filled: Workspace, dance: Dance, text: str, what: str
+) -> None:
+    filled.settings.write_text(text)
+    ran = dance("split")
+    assert ran.code == 1
+    assert f"error: {filled.settings}: " in ran.err
+    assert what in ran.err
+
+
+def test_the_settings_of_a_new_workspace_name_every_flag_and_are_valid(
+    filled: Workspace, dance: Dance
+) -> None:
+    text = default_settings()
+    for name in registry.COMMANDS:
+        for option in registry.load(name).settings():
+            assert f"# {option.opts[0].removeprefix('--')} = " in text
+    filled.settings.write_text(text)
+    assert dance("split").code == 0
+    # With the comments taken away the values are what is there without them, where one is given.
+    given = re.sub(r'^# (?!.*(""|\[\])$)(?=\S+ = )', "", text, flags=re.MULTILINE)
+    filled.settings.write_text(given)
+    ran = dance("split", "--json")
+    assert ran.code == 0, ran.err
+    assert ran.json["changed"] is False
+
+
+def test_a_disk_that_refuses_is_one_line(filled: Workspace, dance: Dance, tmp_path: Path) -> None:
+    (filled.root / "manifests" / "splits").write_text("in the way")
+    ran = dance("split")
+    assert ran.code == 1
+    assert ran.err.startswith("error: ")
+    assert "exists" in ran.err or "Not a directory" in ran.err
+
+
+def test_the_workspace_is_found_from_a_folder_below(filled: Workspace, dance: Dance) -> None:
+    filled.settings.write_text("version = 1\n")
+    ran = dance("split", "--json", "--workspace", str(filled.root / "clips" / ".."))
+    assert ran.code == 0
+
+
+def test_new_files_follow_the_umask(filled: Workspace, dance: Dance) -> None:
+    old = os.umask(0o027)
+    try:
+        dance("split")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(filled.split("full").stat().st_mode) == 0o640
+
+
+def test_the_version_is_printed(dance: Dance) -> None:
+    assert re.fullmatch(r"dance \d+\.\d+\.\d+\n", dance("--version").out)

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+from conftest import fill, make_clip
+
+from dancecli.dataset.annotate import annotate
+from dancecli.dataset.split import SplitSettings, split
+from dancecli.errors import WorkspaceError
+from dancecli.schema import Part
+from dancecli.workspace import Workspace
+
+LABELS = ("zumba", "tap dancing", "belly dancing")
+
+
+@pytest.fixture
+def cut(space: Workspace) -> tuple[Workspace, tuple[Part, ...]]:
+    fill(space, [make_clip(i, LABELS[i % 3]) for i in range(60)], LABELS)
+    return space, split(space, SplitSettings()).parts
+
+
+def test_lists_hold_a_path_without_spaces_and_the_class_index(
+    cut: tuple[Workspace, tuple[Part, ...]],
+) -> None:
+    space, parts = cut
+    result = annotate(space)
+    lines = [
+        (name, *line.split(" "))
+        for name in ("train", "val", "test")
+        for line in (result.folder / f"{name}.txt").read_text().splitlines()
+    ]
+    assert sorted(lines) == sorted(
+        (p.part, f"clips/{p.clip_id}.mp4", str(LABELS.index(p.label))) for p in parts
+    )
+    assert (result.folder / "label_map.txt").read_text().splitlines() == list(LABELS)
+    assert result.counts == {"train": 54, "val": 3, "test": 3}
+
+
+def test_a_clip_without_its_file_is_left_out_and_said(cut: tuple[Workspace, tuple[Part, ...]]) -> None:
+    space, parts = cut
+    gone = next(p for p in parts if p.part == "test")
+    (space.root / "clips" / f"{gone.clip_id}.mp4").unlink()
+    result = annotate(space, "full")
+    assert result.missing == (gone.clip_id,)
+    assert result.counts["test"] == 2
+    assert gone.clip_id not in (result.folder / "test.txt").read_text()
+
+
+def test_an_unknown_split_is_refused_with_the_known_ones(cut: tuple[Workspace, tuple[Part, ...]]) -> None:
+    with pytest.raises(WorkspaceError, match="there is no split 'none'") as caught:
+        annotate(cut[0], "none")
+    assert "full" in caught.value.hint
+
+
+def test_without_a_split_the_next_step_is_said(space: Workspace) -> None:
+    with pytest.raises(WorkspaceError, match="there is no split"):
+        annotate(space)

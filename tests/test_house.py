@@ -1,0 +1,81 @@
+"""The layout is the architecture: lower floors never import higher ones, and doors stay single."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "dancecli"
+# A room may import the rooms in its row, and itself.
+GROUND = {"errors", "schema", "labels"}
+STORES = {"workspace", "manifest", "ledger"}
+MAY_IMPORT = {
+    **dict.fromkeys(GROUND | STORES, GROUND | STORES),
+    "media": GROUND | STORES,
+    "engine": GROUND | STORES,
+    "sources": GROUND | STORES | {"media", "engine"},
+    "dataset": GROUND | STORES | {"media", "engine", "sources"},
+    "model": GROUND | STORES,
+    "report": GROUND | STORES,
+    "doctor": GROUND | STORES | {"media", "engine", "sources", "dataset", "model", "report"},
+    "demo": GROUND | STORES | {"media", "engine", "sources", "dataset", "model", "report"},
+    "cli": GROUND | STORES | {"media", "engine", "sources", "dataset", "model", "report", "demo", "doctor"},
+    "__init__": set(),
+    "__main__": {"cli"},
+}
+# What only one room may import.
+DOORS = {
+    "typer": "cli",
+    "rich": "cli",
+    "yt_dlp": "sources/youtube.py",
+    "mmaction": "model/mmaction.py",
+    "mmengine": "model/mmaction.py",
+}
+# Slow to import: a command may load them when it works, never when it is only looked up.
+HEAVY = {
+    "torch", "numpy", "pandas", "pyarrow", "av", "cv2", "decord", "yt_dlp", "matplotlib", "jinja2",
+    "mmaction", "mmengine", "mmcv", "ffmpeg", "imageio_ffmpeg", "pebble", "filelock", "optuna",
+    "importlib_metadata", "platformdirs", "asyncio", "sqlite3", "http.server",
+}  # fmt: skip
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports name the whole path"
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return []
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_follow_the_house(path: Path) -> None:
+    place = path.relative_to(PACKAGE).as_posix()
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    room = room_of(path)
+    for name in [name for node in ast.walk(tree) for name in imported(node)]:
+        first, *rest = name.split(".")
+        if first == "dancecli" and rest:
+            assert rest[0] == room or rest[0] in MAY_IMPORT[room], f"{place} may not import {name}"
+        if first in DOORS:
+            assert place.startswith(DOORS[first]), f"{place}: {first} is imported in {DOORS[first]} alone"
+
+
+def test_looking_a_command_up_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from dancecli.cli import app, registry\n"
+        "for name in registry.COMMANDS: registry.load(name)\n"
+        "print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not HEAVY & set(done.stdout.split())

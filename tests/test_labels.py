@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dancecli.errors import InputError
+from dancecli.labels import DEFAULT_LABELS, LabelMap, LabelSet
+
+
+def test_the_default_set_is_the_papers_nineteen_in_order() -> None:
+    labels = LabelSet.read(DEFAULT_LABELS)
+    assert len(labels) == 19
+    assert list(labels) == sorted(labels)
+    assert (labels.index("belly dancing"), labels.index("zumba")) == (0, 18)
+
+
+def test_comments_blank_lines_and_a_bom_are_read_over(tmp_path: Path) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_bytes("\ufeff# two styles\n\n tap dancing \r\nzumba\n".encode())
+    assert LabelSet.read(path).names == ("tap dancing", "zumba")
+
+
+@pytest.mark.parametrize(
+    ("text", "row", "what"),
+    [
+        ("tap\nzumba\ntap\n", 3, "label 'tap' repeats line 1"),
+        ("# nothing\n\n", None, "names no label"),
+        ("caf\udce9\n", None, "is not UTF-8 text"),
+    ],
+)
+def test_a_bad_label_file_is_named_with_its_row(
+    tmp_path: Path, text: str, row: int | None, what: str
+) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(InputError) as caught:
+        LabelSet.read(path)
+    assert what in caught.value.message
+    assert caught.value.message.startswith(f"{path}:{row}:" if row else f"{path}: ")
+
+
+def test_a_missing_label_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no such label file"):
+        LabelSet.read(tmp_path / "none.txt")
+
+
+def test_an_unknown_label_has_no_index() -> None:
+    with pytest.raises(InputError, match="'waltz' is not one of the 1"):
+        LabelSet(("tap",)).index("waltz")
+
+
+def test_the_digest_depends_on_the_order() -> None:
+    assert LabelSet(("a", "b")).digest != LabelSet(("b", "a")).digest
+
+
+def test_a_label_map_leaves_out_what_has_no_match(tmp_path: Path) -> None:
+    path = tmp_path / "map.csv"
+    path.write_text("from,to,reason\ntap,tap dancing,same dance\nlatin,,several dances\n")
+    assert LabelMap.read(path, LabelSet(("tap dancing",))).target == {"tap": "tap dancing", "latin": ""}
+
+
+@pytest.mark.parametrize(
+    ("text", "row", "what"),
+    [
+        ("from,to\ntap,tap dancing\n", 1, "lacks the column 'reason'"),
+        ("from,to,reason\ntap,tap dancing,same\ntap,,no\n", 3, "'tap' is mapped twice"),
+        ("from,to,reason\ntap,step dancing,same\n", 2, "'step dancing' is not in the label set"),
+        ("from,to,reason\ntap,tap dancing,\n", 2, "'tap' has no reason"),
+    ],
+)
+def test_a_bad_label_map_is_named_with_its_row(tmp_path: Path, text: str, row: int, what: str) -> None:
+    path = tmp_path / "map.csv"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        LabelMap.read(path, LabelSet(("tap dancing",)))
+    assert caught.value.message.startswith(f"{path}:{row}: ")
+    assert what in caught.value.message

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import make_clip
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dancecli import manifest
+from dancecli.errors import InputError, WorkspaceError
+from dancecli.schema import Clip, Part, Prediction, Segment
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+WHOLE = st.integers(-(2**62), 2**62)
+ROWS = {
+    Segment: st.builds(Segment, TEXT, WHOLE, WHOLE, TEXT, TEXT, TEXT),
+    Part: st.builds(Part, TEXT, TEXT, TEXT, TEXT, TEXT),
+    Prediction: st.builds(Prediction, TEXT, TEXT, WHOLE, st.lists(st.floats(0, 1)).map(tuple)),
+}
+
+
+@pytest.mark.parametrize("record", ROWS, ids=lambda r: r.__name__)
+def test_what_is_read_is_what_was_written(record: type, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("rows") / "rows.parquet"
+
+    @given(st.lists(ROWS[record], max_size=5))
+    def check(rows: list) -> None:
+        manifest.write(path, record, rows, {"note": "ü"})
+        assert manifest.read(path, record) == rows
+        assert manifest.read_meta(path)["note"] == "ü"
+
+    check()
+
+
+def test_clips_come_back_equal(tmp_path: Path) -> None:
+    clips = [make_clip(i) for i in range(20)]
+    manifest.write(tmp_path / "clips.parquet", Clip, clips)
+    assert manifest.read(tmp_path / "clips.parquet", Clip) == clips
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        manifest.write(tmp_path / name, Clip, [make_clip(i) for i in range(20)])
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "note.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError, match="half-way"), manifest.atomic_file(path) as file:
+        file.write("new")
+        raise RuntimeError("half-way")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match="there is no such manifest"):
+        manifest.read(tmp_path / "clips.parquet", Clip)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"not parquet at all" * 100])
+def test_a_file_that_is_not_parquet_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "clips.parquet"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is not a readable Parquet file"):
+        manifest.read(path, Clip)
+
+
+def test_another_table_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "clips.parquet"
+    manifest.write(path, Part, [])
+    with pytest.raises(InputError, match="holds 'Part', not 'Clip'"):
+        manifest.read(path, Clip)
+    pq.write_table(pa.table({"a": [1]}), path)
+    with pytest.raises(InputError, match="no table of dance"):
+        manifest.read(path, Clip)
+
+
+def test_a_newer_schema_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "clips.parquet"
+    table = manifest.to_table(Clip, [])
+    pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"dance.schema": b"99"}), path)
+    with pytest.raises(WorkspaceError, match="newer dance") as caught:
+        manifest.read(path, Clip)
+    assert "upgrade" in caught.value.hint

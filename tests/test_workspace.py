@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dancecli.errors import InputError, WorkspaceError
+from dancecli.workspace import Workspace, checked_name
+
+
+def test_the_given_folder_wins_then_the_variable_then_the_folder_above_then_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    above, below, other, named = (tmp_path / n for n in ("above", "above/a/b", "other", "named"))
+    for folder in (below, other, named):
+        folder.mkdir(parents=True)
+    monkeypatch.delenv("DANCE_WORKSPACE", raising=False)
+    monkeypatch.chdir(below)
+    assert Workspace.locate(None).root == below
+    (above / "dance.toml").touch()
+    assert Workspace.locate(None).root == above
+    monkeypatch.setenv("DANCE_WORKSPACE", str(named))
+    assert Workspace.locate(None).root == named
+    assert Workspace.locate(other).root == other
+
+
+def test_a_file_is_no_workspace(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(WorkspaceError, match="is a file"):
+        Workspace.locate(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "what"),
+    [
+        ("version = 2\n", WorkspaceError, "from a newer dance (version 2, this one reads 1)"),
+        ("version = 'x'\n", InputError, "not a whole number"),
+        ("[fetch\n", InputError, "is not valid TOML"),
+        ("caf\udce9", InputError, "is not valid TOML"),
+    ],
+)
+def test_settings_that_cannot_be_read_are_said(
+    space: Workspace, text: str, error: type[Exception], what: str
+) -> None:
+    space.settings.write_text(text, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(error) as caught:
+        space.read_settings()
+    assert what in str(caught.value)
+    assert str(space.settings) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "a/b", "-x", ".hidden", "a b", "x" * 101, "é", "a\n"]
+)
+def test_a_name_that_could_leave_its_folder_is_refused(space: Workspace, name: str) -> None:
+    with pytest.raises(InputError, match="cannot be used"):
+        checked_name(name, "run")
+    for place in (space.run, space.split, space.report, space.study, space.annotations):
+        with pytest.raises(InputError):
+            place(name)
+
+
+def test_a_second_holder_of_a_lock_is_refused_and_the_first_is_named(space: Workspace) -> None:
+    with space.lock("fetch"):
+        code = (
+            "from pathlib import Path; from dancecli.workspace import Workspace\n"
+            f"with Workspace(Path({str(space.root)!r})).lock('fetch'): pass"
+        )
+        second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert f"another 'fetch' is at work in {space.root} (process {os.getpid()})" in second.stderr
+    with space.lock("fetch"), space.lock("run-a"):
+        pass
+
+
+def test_splits_and_runs_come_in_the_order_in_which_they_were_made(space: Workspace) -> None:
+    for i, name in enumerate(["zeta", "alpha", "mid"]):
+        for path in (space.split(name), space.run(name) / "run.json"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+            os.utime(path, (1000 + i, 1000 + i))
+    assert space.splits() == space.runs() == ["zeta", "alpha", "mid"]
