@@ -1,0 +1,164 @@
+"""Videos that are already on disk: their names in every form in which Kinetics is passed on.
+
+Crawlers and mirrors name a clip by its video and its times, in seconds padded to six digits
+(`<id>_000010_000020.mp4`) or not (`<id>_10_20.mp4`), this tool in milliseconds
+(`<id>_10000_20000.mp4`), in folders named by label (`tap dancing`, `tap_dancing`), with or without
+a folder of the official split above them (`train`, `val_256`, `videos_test`), or in one flat folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dancecli.errors import InputError
+from dancecli.schema import VIDEO_ID
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v"})
+_CLIP_NAME = re.compile(r"(?P<video_id>[A-Za-z0-9_-]{1,64})_(?P<start>\d{1,9})_(?P<end>\d{1,9})")
+_SPLIT_FOLDER = re.compile(r"(?:videos_)?(train|val|validate|validation|test)(?:_\d+)?")
+# Unpadded times this far apart are milliseconds: no clip is ten minutes long.
+_LONGEST_CLIP_S = 600
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FoundVideo:
+    """A video file below a folder.
+
+    Attributes:
+        path: where it lies.
+        folder: name of the folder it lies in, which may name its label; empty if that folder
+            names an official split.
+        official_split: `train`, `val` or `test` if a folder above says so; else empty.
+    """
+
+    path: Path
+    folder: str
+    official_split: str
+
+
+def parse_clip_name(name: str) -> tuple[str, int, int] | None:
+    """Read a clip's file name, with or without its suffix.
+
+    Times are milliseconds if they are 600 or more apart and have no leading zero, else seconds.
+
+    Args:
+        name: such as `-a_B3456789_000010_000020.mp4`.
+
+    Returns:
+        Video id, start and end in milliseconds; None if the name is in no known form.
+    """
+    stem, dot, suffix = name.rpartition(".")
+    match = _CLIP_NAME.fullmatch(stem if f"{dot}{suffix}".lower() in VIDEO_SUFFIXES else name)
+    if match is None:
+        return None
+    start, end = int(match["start"]), int(match["end"])
+    if start >= end:
+        return None
+    padded = any(len(text) > 1 and text.startswith("0") for text in (match["start"], match["end"]))
+    unit_ms = 1000 if padded or end - start < _LONGEST_CLIP_S else 1
+    return match["video_id"], start * unit_ms, end * unit_ms
+
+
+def fold_label(name: str) -> str:
+    """Reduce a label or a folder's name to what all spellings of it share: `Tap_Dancing`, `tap dancing`."""
+    return "".join(character for character in name.casefold() if character.isalnum())
+
+
+def labels_by_fold(labels: Iterable[str]) -> dict[str, str]:
+    """Give each label by its folded spelling, for folders whose names lost spaces or signs.
+
+    Raises:
+        InputError: two labels differ by nothing else.
+    """
+    found: dict[str, str] = {}
+    for label in labels:
+        other = found.setdefault(fold_label(label), label)
+        if other != label:
+            raise InputError(
+                f"labels {other!r} and {label!r} would share a folder's name", "rename one of the two"
+            )
+    return found
+
+
+def scan(root: Path) -> Iterator[FoundVideo]:
+    """Give the video files below a folder, through links as well, in the order of their paths.
+
+    Hidden files and folders are left out; a folder that is reached twice is read once.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    if not root.is_dir():
+        what = "is a file, not a folder" if root.exists() else "there is no such folder"
+        raise InputError.at(root, None, what)
+    seen: set[tuple[int, int]] = set()
+    for place, folders, files in os.walk(root, followlinks=True):
+        here = os.stat(place)  # noqa: PTH116 - one call for a folder of 100,000 files
+        if (here.st_dev, here.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((here.st_dev, here.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        parent = Path(place)
+        split = _split_of(root, parent)
+        folder = "" if _SPLIT_FOLDER.fullmatch(parent.name) else parent.absolute().name
+        for name in sorted(files):
+            if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_SUFFIXES:
+                yield FoundVideo(parent / name, folder, split)
+
+
+def _split_of(root: Path, folder: Path) -> str:
+    names = (root.absolute().name, *folder.relative_to(root).parts)
+    words = [match[1] for match in map(_SPLIT_FOLDER.fullmatch, names) if match]
+    if not words:
+        return ""
+    return "val" if words[-1].startswith("val") else words[-1]
+
+
+@dataclass
+class FolderIndex:
+    """What a folder holds, to be asked by clip or by video.
+
+    Attributes:
+        clips: files that are named as clips, by (video id, start_ms, end_ms).
+        videos: files that are named by a video id alone, whole sources, by that id.
+        repeated: files left out because another one, earlier in the order of paths, is the same.
+    """
+
+    clips: dict[tuple[str, int, int], FoundVideo] = field(default_factory=dict)
+    videos: dict[str, FoundVideo] = field(default_factory=dict)
+    repeated: list[FoundVideo] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, root: Path) -> FolderIndex:
+        """Look through a folder once.
+
+        Raises:
+            InputError: there is no such folder.
+        """
+        index = cls()
+        for found in scan(root):
+            name = parse_clip_name(found.path.name)
+            if name is not None:
+                kept = index.clips.setdefault(name, found)
+            elif VIDEO_ID.fullmatch(found.path.stem):
+                kept = index.videos.setdefault(found.path.stem, found)
+            else:
+                continue
+            if kept is not found:
+                index.repeated.append(found)
+        return index
+
+    def clip(self, video_id: str, start_ms: int, end_ms: int) -> Path | None:
+        """Give the file that holds exactly this stretch of a video, if there is one."""
+        found = self.clips.get((video_id, start_ms, end_ms))
+        return found.path if found else None
+
+    def video(self, video_id: str) -> Path | None:
+        """Give the file of a whole source video, if there is one."""
+        found = self.videos.get(video_id)
+        return found.path if found else None

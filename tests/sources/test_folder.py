@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dancecli.errors import InputError
+from dancecli.schema import clip_id_of
+from dancecli.sources.folder import FolderIndex, labels_by_fold, parse_clip_name, scan
+
+IDS = st.text("abYZ09_-", min_size=11, max_size=11)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("abcdefghijk_000010_000020.mp4", ("abcdefghijk", 10_000, 20_000)),
+        ("abcdefghijk_10_20.mkv", ("abcdefghijk", 10_000, 20_000)),
+        ("abcdefghijk_10000_20000.mp4", ("abcdefghijk", 10_000, 20_000)),
+        ("-b_d_fg-ijk_0_10.webm", ("-b_d_fg-ijk", 0, 10_000)),
+        ("abc_000_1_2_000128_000138.MP4", ("abc_000_1_2", 128_000, 138_000)),
+        ("abcdefghijk_100000_110000", ("abcdefghijk", 100_000, 110_000)),
+        ("abcdefghijk_000000_010000.mp4", ("abcdefghijk", 0, 10_000_000)),
+        ("abcdefghijk_3600_3610.mp4", ("abcdefghijk", 3_600_000, 3_610_000)),
+        ("abcdefghijk_20_10.mp4", None),
+        ("abcdefghijk.mp4", None),
+        ("abcdefghijk_052.mp4", None),
+        ("a b_000010_000020.mp4", None),
+        ("abcdefghijk_000010_000020.hflip.mp4", None),
+    ],
+)
+def test_every_known_name_is_read(name: str, expected: tuple[str, int, int] | None) -> None:
+    assert parse_clip_name(name) == expected
+
+
+@given(IDS, st.integers(0, 40_000), st.integers(1, 599))
+def test_what_crawlers_write_is_read_back(video_id: str, start: int, length: int) -> None:
+    wanted = (video_id, start * 1000, (start + length) * 1000)
+    assert parse_clip_name(f"{video_id}_{start:06d}_{start + length:06d}.mp4") == wanted
+    assert parse_clip_name(f"{video_id}_{start}_{start + length}.mp4") == wanted
+
+
+@given(IDS, st.integers(0, 40_000_000), st.integers(600, 600_000))
+def test_our_own_names_are_read_back(video_id: str, start_ms: int, length_ms: int) -> None:
+    name = clip_id_of(video_id, start_ms, start_ms + length_ms)
+    assert parse_clip_name(name + ".mp4") == (video_id, start_ms, start_ms + length_ms)
+
+
+def test_folders_say_label_and_official_split(tmp_path: Path) -> None:
+    for name in ("train/tap dancing/a_0_10.mp4", "val_256/tap_dancing/b_0_10.mkv", "zumba/c_0_10.webm"):
+        touch(tmp_path / "k" / name)
+    touch(tmp_path / "k" / "videos_validation" / "d_0_10.mp4")
+    for junk in (".hidden/x_0_10.mp4", "zumba/._c_0_10.mp4", "zumba/c_0_10.mp4.part", "readme.txt"):
+        touch(tmp_path / "k" / junk)
+    found = {f.path.stem: (f.folder, f.official_split) for f in scan(tmp_path / "k")}
+    assert found == {
+        "a_0_10": ("tap dancing", "train"),
+        "b_0_10": ("tap_dancing", "val"),
+        "c_0_10": ("zumba", ""),
+        "d_0_10": ("", "val"),
+    }
+    assert [f.folder for f in scan(tmp_path / "k" / "zumba")] == ["zumba"]
+
+
+def test_linked_folders_are_followed_and_a_loop_ends(tmp_path: Path) -> None:
+    touch(tmp_path / "elsewhere" / "a_0_10.mp4")
+    (tmp_path / "k").mkdir()
+    (tmp_path / "k" / "zumba").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "again").symlink_to(tmp_path / "k")
+    assert [f.folder for f in scan(tmp_path / "k")] == ["zumba"]
+
+
+def test_the_index_is_asked_by_clip_and_by_video(tmp_path: Path) -> None:
+    for name in ("one/a_000010_000020.mp4", "two/a_10_20.mkv", "two/-whole_vid.webm", "two/not an id.mp4"):
+        touch(tmp_path / name)
+    index = FolderIndex.read(tmp_path)
+    assert index.clip("a", 10_000, 20_000) == tmp_path / "one/a_000010_000020.mp4"
+    assert index.clip("a", 10_000, 21_000) is None
+    assert index.video("-whole_vid") == tmp_path / "two/-whole_vid.webm"
+    assert [f.path.name for f in index.repeated] == ["a_10_20.mkv"]
+
+
+def test_labels_are_found_under_any_spelling() -> None:
+    found = labels_by_fold(["country line dancing", "massaging person's head"])
+    assert set(found) == {"countrylinedancing", "massagingpersonshead"}
+    with pytest.raises(InputError, match="'tap dance' and 'tap-dance'"):
+        labels_by_fold(["tap dance", "tap-dance"])
+
+
+def test_a_folder_that_is_none_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        list(scan(tmp_path / "gone"))
+    touch(tmp_path / "file")
+    with pytest.raises(InputError, match="is a file"):
+        list(scan(tmp_path / "file"))
+
+
+def touch(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
