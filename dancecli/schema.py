@@ -133,6 +133,14 @@ class Clip:
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class Group:
+    """What a clip must stay together with: clips that look the same, or share a source video."""
+
+    clip_id: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class Part:
     """One clip's place in a split.
 

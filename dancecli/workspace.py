@@ -57,6 +57,11 @@ class Workspace:
         return self.root / "manifests" / "clips.parquet"
 
     @property
+    def groups(self) -> Path:
+        """The manifest of clips that look the same, if `dance dedup` was run."""
+        return self.root / "manifests" / "groups.parquet"
+
+    @property
     def ledger(self) -> Path:
         """The database of outcomes."""
         return self.root / "ledger.db"
@@ -77,6 +82,10 @@ class Workspace:
     def split(self, name: str) -> Path:
         """The manifest of a split."""
         return self.root / "manifests" / "splits" / f"{checked_name(name, 'split')}.parquet"
+
+    def split_lock(self, name: str) -> Path:
+        """The lock of a split: every clip with part and checksum, as text to publish."""
+        return self.root / "manifests" / "splits" / f"{checked_name(name, 'split')}.lock.csv"
 
     def splits(self) -> list[str]:
         """Names of the splits, the one made last at the end."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dancecli.cli.console import emit, open_workspace, show, table, talk
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    from dancecli.dataset.split import Drift, SplitResult
 
 
 def command(
@@ -25,6 +29,16 @@ def command(
         int | None, typer.Option(min=2, metavar="N", help="Draw N clips instead of taking all.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Another seed gives another split.")] = 0,
+    stratify: Annotated[
+        bool, typer.Option("--stratify", help="Give every part its share of each label.")
+    ] = False,
+    keep_official: Annotated[
+        bool, typer.Option("--keep-official", help="The lists' own val and test clips are the test part.")
+    ] = False,
+    lock: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Build the split that a lock file names, and report the drift."),
+    ] = None,
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Name of the split. [default: from the settings]")
     ] = None,
@@ -33,43 +47,72 @@ def command(
 ) -> None:
     """Divide the clips into train, val and test, by source video.
 
-    Everything that comes from one source video is in one part, and the same seed gives the same
-    split on any machine. Writes the MMAction2 lists too.
+    Everything that comes from one source video, or looks the same, is in one part, and the same
+    seed gives the same split on any machine. Writes the MMAction2 lists and a lock file too.
 
     Example: `dance split --subset 525`
     """
     from dancecli.dataset.annotate import annotate
+    from dancecli.dataset.resolution import smallest_gap
     from dancecli.dataset.split import SplitSettings, split
 
     space = open_workspace(workspace, create=False)
-    result = split(space, SplitSettings(ratios, subset, seed, name), dry_run=dry_run)
+    settings = SplitSettings(ratios, subset, seed, name, stratify, keep_official, lock)
+    result = split(space, settings, dry_run=dry_run)
+    gap = smallest_gap(result.counts["test"])
     lists = None if dry_run else annotate(space, result.name)
     if json_output:
-        emit(
-            {
-                "split": result.name,
-                "ratios": result.ratios,
-                "seed": result.seed,
-                "counts": result.counts,
-                "groups": result.groups,
-                "overlaps": result.overlaps,
-                "missing_labels": result.missing_labels,
-                "hash": result.digest,
-                "changed": result.changed,
-                "annotations": str(lists.folder) if lists else None,
-            }
-        )
+        document = {
+            "split": result.name,
+            "ratios": result.ratios,
+            "seed": result.seed,
+            "counts": result.counts,
+            "groups": result.groups,
+            "overlaps": result.overlaps,
+            "smallest_gap": gap,
+            "missing_labels": result.missing_labels,
+            "hash": result.digest,
+            "changed": result.changed,
+            "annotations": str(lists.folder) if lists else None,
+            "lock": str(space.split_lock(result.name)),
+        }
+        emit(document | ({"drift": _drift_counts(result.drift)} if result.drift else {}))
     else:
-        rows = [(part, result.counts[part], result.groups[part]) for part in result.counts]
-        show(f"split {result.name} ({result.ratios}, seed {seed})")
-        show(table(("part", "clips", "videos"), rows))
-        show(f"videos in more than one part: {result.overlaps}; hash {result.digest[:12]}")
+        _show(result, gap)
         if lists:
-            show(f"lists: {lists.folder}")
+            show(f"lists: {lists.folder}\nlock:  {space.split_lock(result.name)}")
     if not result.changed:
         talk("the same split was there already; nothing changed")
     if result.missing_labels:
         talk(f"labels without a clip: {', '.join(result.missing_labels)}")
-    if lists and lists.missing:
-        talk(f"{len(lists.missing)} clips have lost their file and are left out of the lists")
+    lost = len(lists.missing) if lists else 0
+    if lost:
+        talk(f"{lost} clips have lost their file and are left out of the lists")
+    if lost or (result.drift and result.drift.missing):
         raise typer.Exit(3)
+
+
+def _show(result: SplitResult, gap: float | None) -> None:
+    rows = [(part, result.counts[part], result.groups[part]) for part in result.counts]
+    show(f"split {result.name} ({result.ratios}, seed {result.seed})")
+    show(table(("part", "clips", "groups"), rows))
+    show(f"groups in more than one part: {result.overlaps}; hash {result.digest[:12]}")
+    num_test = result.counts["test"]
+    if gap is None:
+        show(f"a test part of {num_test} clips is too small to tell two models apart four times in five")
+    else:
+        show(
+            f"a test part of {num_test} clips shows a gap of {100 * gap:.1f} points or more "
+            "(4 times in 5, McNemar's exact test, 20 % of the clips in dispute)"
+        )
+    if result.drift:
+        counts = ", ".join(f"{count} {what}" for what, count in _drift_counts(result.drift).items())
+        show(f"drift from the lock: {counts}")
+
+
+def _drift_counts(drift: Drift) -> dict[str, int]:
+    return {
+        "missing": len(drift.missing),
+        "changed": len(drift.changed),
+        "unlisted": len(drift.unlisted),
+    }

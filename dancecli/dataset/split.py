@@ -1,23 +1,24 @@
-"""Split the clips into train, val and test: by source video, by seed, exact in size.
+"""Split the clips into train, val and test: by source video, by seed, exact in size, and frozen.
 
-What comes from one source video is in one part. Groups are drawn in an order that a keyed hash
-gives, so the same clips and seed give the same split anywhere; a part takes the next groups that
-still fit, which makes the sizes exact wherever single clips are left to fill up with.
+What comes from one source video, or looks the same, is in one part. A split is a Parquet
+manifest, and a lock: a text file that names every clip with part and checksum, from which the
+same split is built again elsewhere, however many of its videos are gone by then.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
 
 from dancecli import manifest
-from dancecli.dataset.order import keyed_order
+from dancecli.dataset.parts import assign_official, assign_parts, count_overlaps, draw_subset, parse_ratios
 from dancecli.errors import InputError, UsageError, WorkspaceError
-from dancecli.schema import Clip, Part, PartName
+from dancecli.schema import Clip, Group, Part, PartName
 from dancecli.workspace import Workspace, checked_name
 
 DEFAULT_RATIOS = "90/5/5"
@@ -34,12 +35,18 @@ class SplitSettings:
         subset: draw this many clips (of Kinetics, if the workspace has any) instead of all.
         seed: another seed gives another split.
         name: of the split; None names it after the other settings.
+        stratify: give every part its share of each label.
+        keep_official: the lists' own held-out part is the test part.
+        lock: build the split that this lock file names, and report the drift.
     """
 
     ratios: str | None = None
     subset: int | None = None
     seed: int = 0
     name: str | None = None
+    stratify: bool = False
+    keep_official: bool = False
+    lock: Path | None = None
 
     @property
     def ratio_text(self) -> str:
@@ -51,12 +58,30 @@ class SplitSettings:
         """The name given, or one in which every setting that is not a default shows."""
         if self.name is not None:
             return checked_name(self.name, "split")
+        if self.lock is not None:
+            return checked_name(self.lock.name.partition(".")[0], "split")
         words = [f"subset{self.subset}" if self.subset else "full"]
         if self.ratios and self.ratios != SplitSettings(subset=self.subset).ratio_text:
             words.append(self.ratios.replace("/", "-"))
-        if self.seed:
-            words.append(f"seed{self.seed}")
+        words += ["stratified"] if self.stratify else []
+        words += ["official"] if self.keep_official else []
+        words += [f"seed{self.seed}"] if self.seed else []
         return "-".join(words)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How a split built from a lock differs from the one that was locked.
+
+    Attributes:
+        missing: clips of the lock that are not here.
+        changed: clips whose file has another checksum, for example from another encoder.
+        unlisted: clips that are here and not in the lock; they are in no part.
+    """
+
+    missing: tuple[str, ...]
+    changed: tuple[str, ...]
+    unlisted: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -65,11 +90,12 @@ class SplitResult:
 
     Attributes:
         counts: clips a part, in the order train, val, test.
-        groups: source videos a part.
+        groups: groups a part: source videos, joined where dedup found one picture in several.
         overlaps: groups that stand in more than one part; a split that is written has 0.
         missing_labels: labels of the set that have no clip in it.
         digest: SHA-256 over every clip, part, label and checksum, and the labels' order.
         changed: False if the very same split was there already.
+        drift: for a split built from a lock.
     """
 
     name: str
@@ -83,26 +109,28 @@ class SplitResult:
     missing_labels: tuple[str, ...]
     digest: str
     changed: bool
+    drift: Drift | None = None
 
 
 def split(workspace: Workspace, settings: SplitSettings, *, dry_run: bool = False) -> SplitResult:
-    """Split the workspace's clips and write `manifests/splits/<name>.parquet`.
+    """Split the workspace's clips; write `manifests/splits/<name>.parquet` and its lock.
 
     Raises:
         WorkspaceError: there are no clips, or runs exist that used another split of this name.
-        InputError: the ratios or the subset cannot be had.
+        InputError: the subset, the ratios or the lock cannot be had.
     """
     name = settings.split_name
-    ratios = parse_ratios(settings.ratio_text)
     clips = originals(workspace)
     labels = label_names(workspace)
-    if settings.subset is not None:
-        clips = draw_subset(clips, settings.subset, settings.seed)
-    parts = assign_parts(clips, ratios, settings.seed)
+    drift = None
+    if settings.lock is not None:
+        parts, drift = parts_from_lock(settings.lock, clips)
+    else:
+        parts = _divide(workspace, clips, settings)
     digest = split_digest(parts, labels)
     result = SplitResult(
         name=name,
-        ratios=settings.ratio_text,
+        ratios="as locked" if drift else settings.ratio_text,
         seed=settings.seed,
         labels=labels,
         parts=tuple(parts),
@@ -112,6 +140,7 @@ def split(workspace: Workspace, settings: SplitSettings, *, dry_run: bool = Fals
         missing_labels=tuple(sorted(set(labels) - {p.label for p in parts}, key=labels.index)),
         digest=digest,
         changed=_recorded_digest(workspace, name) != digest,
+        drift=drift,
     )
     if result.changed and not dry_run:
         _refuse_if_used(workspace, name)
@@ -137,111 +166,48 @@ def label_names(workspace: Workspace) -> tuple[str, ...]:
     return tuple(json.loads(manifest.read_meta(workspace.segments)["labels"]))
 
 
-def parse_ratios(text: str) -> dict[PartName, Fraction]:
-    """Read `90/5/5` (train/val/test) or `90/10` (train/test) as shares that sum to one.
+def parts_from_lock(path: Path, clips: Sequence[Clip]) -> tuple[list[Part], Drift]:
+    """Give the clips that are here the parts that a lock gives them.
 
     Raises:
-        UsageError: not two or three positive whole numbers that sum to 100.
+        InputError: the file is no lock, or none of its clips is here.
     """
-    words = text.split("/")
-    numbers = [int(word) if word.isascii() and word.isdigit() else 0 for word in words]
-    if len(numbers) not in (2, 3) or min(numbers) <= 0 or sum(numbers) != 100:
-        raise UsageError(
-            f"ratios {text!r} are not train/val/test or train/test in per cent",
-            "give two or three whole numbers that sum to 100, such as 90/5/5 or 90/10",
-        )
-    names = (
-        [PartName.TRAIN, PartName.VAL, PartName.TEST]
-        if len(numbers) == 3
-        else [
-            PartName.TRAIN,
-            PartName.TEST,
-        ]
+    locked = {part.clip_id: part for part in _read_lock(path)}
+    here = {clip.clip_id: clip for clip in clips}
+    parts = [
+        Part(clip_id, lock.part, lock.group, lock.label, here[clip_id].sha256)
+        for clip_id, lock in sorted(locked.items())
+        if clip_id in here
+    ]
+    if not parts:
+        raise InputError.at(path, None, "none of its clips is in this workspace", "fetch them first")
+    drift = Drift(
+        missing=tuple(sorted(locked.keys() - here.keys())),
+        changed=tuple(p.clip_id for p in parts if p.sha256 != locked[p.clip_id].sha256),
+        unlisted=tuple(sorted(here.keys() - locked.keys())),
     )
-    return {name: Fraction(number, 100) for name, number in zip(names, numbers, strict=True)}
-
-
-def draw_subset(clips: Sequence[Clip], size: int, seed: int) -> list[Clip]:
-    """Draw clips video by video, every video equally likely; a smaller draw lies within a larger.
-
-    Where there are clips of Kinetics, only they are drawn from, as in the paper.
-
-    Raises:
-        InputError: there are fewer clips than asked for.
-    """
-    kinetics = [clip for clip in clips if clip.dataset.startswith("kinetics")]
-    pool = kinetics or list(clips)
-    if len(pool) < size:
-        raise InputError(
-            f"a subset of {size} clips cannot be drawn from {len(pool)}",
-            f"fetch more clips, or ask for --subset {len(pool)} or less",
-        )
-    by_clip = keyed_order(pool, lambda c: c.clip_id, seed=seed, purpose="subset-clip")
-    place = {
-        video: i
-        for i, video in enumerate(
-            keyed_order({c.video_id for c in pool}, str, seed=seed, purpose="subset-video")
-        )
-    }
-    return sorted(by_clip, key=lambda clip: place[clip.video_id])[:size]
-
-
-def part_sizes(total: int, ratios: dict[PartName, Fraction]) -> dict[PartName, int]:
-    """Divide a number of clips by shares: each part its whole share, the rest by largest remainder.
-
-    Raises:
-        InputError: a part would be empty.
-    """
-    exact = {name: total * share for name, share in ratios.items()}
-    sizes = {name: int(share) for name, share in exact.items()}
-    order = list(ratios)
-    by_remainder = sorted(order, key=lambda name: (sizes[name] - exact[name], order.index(name)))
-    for name in by_remainder[: total - sum(sizes.values())]:
-        sizes[name] += 1
-    empty = [name for name, size in sizes.items() if size == 0]
-    if empty:
-        raise InputError(
-            f"{total} clips are too few: the {empty[0]} part would be empty",
-            "fetch more clips, or give --ratios with a larger share",
-        )
-    return sizes
-
-
-def assign_parts(clips: Sequence[Clip], ratios: dict[PartName, Fraction], seed: int) -> list[Part]:
-    """Give every clip its part; clips of one source video share it. Sorted by clip id."""
-    sizes = part_sizes(len(clips), ratios)
-    groups: dict[str, list[Clip]] = {}
-    for clip in clips:
-        groups.setdefault(clip.video_id, []).append(clip)
-    left = keyed_order(groups, str, seed=seed, purpose="part")
-    chosen: dict[str, PartName] = {}
-    # The small parts choose first: what remains is train, which can bear a clip more or less.
-    for name in (PartName.TEST, PartName.VAL):
-        room = sizes.get(name, 0)
-        rest = []
-        for group in left:
-            if len(groups[group]) <= room:
-                room -= len(groups[group])
-                chosen[group] = name
-            else:
-                rest.append(group)
-        left = rest
-    chosen.update(dict.fromkeys(left, PartName.TRAIN))
-    return sorted(Part(c.clip_id, chosen[c.video_id].value, c.video_id, c.label, c.sha256) for c in clips)
-
-
-def count_overlaps(parts: Iterable[Part]) -> int:
-    """Count the groups that stand in more than one part: the leak that a split must not have."""
-    places: dict[str, set[str]] = {}
-    for part in parts:
-        places.setdefault(part.group, set()).add(part.part)
-    return sum(len(names) > 1 for names in places.values())
+    return parts, drift
 
 
 def split_digest(parts: Iterable[Part], labels: Sequence[str]) -> str:
     """Hash a split: the labels' order, then every clip with part, label and checksum."""
     lines = [f"{p.clip_id}\t{p.part}\t{p.label}\t{p.sha256}" for p in parts]
     return hashlib.sha256("\n".join([*labels, *sorted(lines)]).encode()).hexdigest()
+
+
+def _divide(workspace: Workspace, clips: list[Clip], settings: SplitSettings) -> list[Part]:
+    if settings.keep_official and (settings.stratify or settings.subset):
+        raise UsageError(
+            "--keep-official fixes the test part, so it goes with neither --stratify nor --subset"
+        )
+    ratios = parse_ratios(settings.ratio_text)
+    if settings.subset is not None:
+        clips = draw_subset(clips, settings.subset, settings.seed)
+    known = manifest.read(workspace.groups, Group) if workspace.groups.exists() else []
+    group_of = {row.clip_id: row.group for row in known}
+    if settings.keep_official:
+        return assign_official(clips, ratios, settings.seed, group_of)
+    return assign_parts(clips, ratios, settings.seed, group_of, stratify=settings.stratify)
 
 
 def _counts(names: Iterable[str]) -> dict[str, int]:
@@ -276,4 +242,27 @@ def _write(workspace: Workspace, result: SplitResult) -> None:
         "split.labels": json.dumps(result.labels, ensure_ascii=False),
         "split.counts": json.dumps(result.counts),
     }
+    with manifest.atomic_file(workspace.split_lock(result.name)) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(field.name for field in fields(Part))
+        writer.writerows(astuple(part) for part in result.parts)
     manifest.write(workspace.split(result.name), Part, result.parts, meta)
+
+
+def _read_lock(path: Path) -> list[Part]:
+    columns = [field.name for field in fields(Part)]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.reader(file)
+            if next(rows, None) != columns:
+                raise InputError.at(path, 1, f"is no split lock: its columns are to be {','.join(columns)}")
+            parts = []
+            for row in rows:
+                if len(row) != len(columns) or row[1] not in set(PartName):
+                    raise InputError.at(path, rows.line_num, "is not clip, part, group, label, checksum")
+                parts.append(Part(*row))
+    except FileNotFoundError:
+        raise InputError.at(path, None, "there is no such lock file") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError.at(path, None, f"is no split lock ({error})") from None
+    return parts

@@ -47,7 +47,7 @@ def test_the_table_for_a_person(filled: Workspace, dance: Dance) -> None:
     ran = dance("split", "--seed", "4")
     assert ran.code == 0
     assert "split full-seed4 (90/5/5, seed 4)" in ran.out
-    assert "videos in more than one part: 0" in ran.out
+    assert "groups in more than one part: 0" in ran.out
 
 
 def test_an_error_is_one_line_with_a_hint_and_code_1(space: Workspace, dance: Dance) -> None:

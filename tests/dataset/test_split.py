@@ -4,115 +4,16 @@ import json
 import os
 import subprocess
 import sys
-from collections import Counter
+from dataclasses import replace
 
 import pytest
 from conftest import fill, make_clip
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from dancecli import manifest
-from dancecli.dataset.split import (
-    SplitSettings,
-    assign_parts,
-    count_overlaps,
-    draw_subset,
-    parse_ratios,
-    part_sizes,
-    split,
-    split_digest,
-)
+from dancecli.dataset.split import SplitSettings, split, split_digest
 from dancecli.errors import InputError, UsageError, WorkspaceError
-from dancecli.schema import Clip, Part
+from dancecli.schema import Clip, Group, Part
 from dancecli.workspace import Workspace
-
-RATIOS = st.sampled_from(["90/5/5", "90/10", "93/7", "70/10/20", "34/33/33"])
-
-
-@st.composite
-def clips_of_videos(draw: st.DrawFn) -> list[Clip]:
-    """Clips whose videos hold one to seven each; at least 40."""
-    sizes = draw(st.lists(st.integers(1, 7), min_size=40, max_size=300))
-    return [
-        make_clip(100 * v + k, video_id=f"v{v}", clip_id=f"v{v}_{k}_{k + 1}")
-        for v, size in enumerate(sizes)
-        for k in range(size)
-    ]
-
-
-@settings(max_examples=60, deadline=None)
-@given(clips_of_videos(), RATIOS, st.integers(0, 5), st.randoms())
-def test_no_video_straddles_and_sizes_are_exact_up_to_the_videos(
-    clips: list[Clip], ratios: str, seed: int, random: object
-) -> None:
-    shares = parse_ratios(ratios)
-    parts = assign_parts(clips, shares, seed)
-    assert count_overlaps(parts) == 0
-    assert sorted(p.clip_id for p in parts) == sorted(c.clip_id for c in clips)
-    wanted, got = part_sizes(len(clips), shares), Counter(p.part for p in parts)
-    largest = max(Counter(c.video_id for c in clips).values())
-    for name in shares:
-        assert abs(got[name] - wanted[name]) < largest * 2
-    shuffled = list(clips)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert assign_parts(shuffled, shares, seed) == parts
-
-
-@given(st.integers(40, 2000), RATIOS)
-def test_single_clip_videos_give_exact_sizes(total: int, ratios: str) -> None:
-    clips = [make_clip(3 * i) for i in range(total)]
-    shares = parse_ratios(ratios)
-    assert Counter(p.part for p in assign_parts(clips, shares, 0)) == part_sizes(total, shares)
-
-
-@settings(max_examples=30, deadline=None)
-@given(clips_of_videos(), st.integers(0, 3), st.data())
-def test_a_smaller_subset_lies_within_a_larger_one(clips: list[Clip], seed: int, data: st.DataObject) -> None:
-    large = data.draw(st.integers(2, len(clips)))
-    small = data.draw(st.integers(1, large))
-    inner, outer = draw_subset(clips, small, seed), draw_subset(clips, large, seed)
-    assert (len(inner), len(outer)) == (small, large)
-    assert {c.clip_id for c in inner} <= {c.clip_id for c in outer}
-
-
-def test_every_video_is_equally_likely_in_a_subset() -> None:
-    clips = [make_clip(3 * i) for i in range(20)]
-    drawn = Counter(c.clip_id for seed in range(2000) for c in draw_subset(clips, 5, seed))
-    # 500 expected each, standard deviation 19.4.
-    assert all(abs(count - 500) < 6 * 19.4 for count in drawn.values())
-
-
-def test_a_subset_is_drawn_from_kinetics_alone_where_there_is_any() -> None:
-    ours = [make_clip(i) for i in range(10)]
-    theirs = [make_clip(i, dataset="letsdance") for i in range(10, 90)]
-    assert {c.dataset for c in draw_subset(ours + theirs, 10, 0)} == {"kinetics700"}
-    assert len(draw_subset(theirs, 10, 0)) == 10
-
-
-@pytest.mark.parametrize(
-    ("total", "ratios", "sizes"),
-    [
-        (1500, "93/7", [1395, 105]),
-        (525, "90/10", [473, 52]),
-        (950, "90/5/5", [855, 48, 47]),
-        (19_000, "90/5/5", [17_100, 950, 950]),
-    ],
-)
-def test_sizes_by_largest_remainder(total: int, ratios: str, sizes: list[int]) -> None:
-    assert list(part_sizes(total, parse_ratios(ratios)).values()) == sizes
-
-
-def test_an_empty_part_is_refused() -> None:
-    with pytest.raises(InputError, match="9 clips are too few: the test part would be empty"):
-        part_sizes(9, parse_ratios("90/5/5"))
-
-
-@pytest.mark.parametrize(
-    "text", ["", "90", "90/5", "90/5/6", "100/0", "90/5/5/0", "a/b", "-10/110", "90/\u0665/5"]
-)
-def test_ratios_that_make_no_sense_are_wrong_usage(text: str) -> None:
-    with pytest.raises(UsageError, match="are not train/val/test"):
-        parse_ratios(text)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +25,8 @@ def test_ratios_that_make_no_sense_are_wrong_usage(text: str) -> None:
         (SplitSettings(subset=1500, ratios="93/7"), "subset1500", "93/7"),
         (SplitSettings(subset=700, ratios="80/20", seed=3), "subset700-80-20-seed3", "80/20"),
         (SplitSettings(name="mine"), "mine", "90/5/5"),
+        (SplitSettings(stratify=True), "full-stratified", "90/5/5"),
+        (SplitSettings(keep_official=True), "full-official", "90/5/5"),
     ],
 )
 def test_a_splits_name_shows_its_settings(given: SplitSettings, name: str, ratios: str) -> None:
@@ -214,3 +117,55 @@ def test_the_same_split_under_another_hash_seed(filled: Workspace) -> None:
         for seed in ("1", "2")
     }
     assert len(digests) == 1
+
+
+def test_groups_that_dedup_found_stay_together(filled: Workspace) -> None:
+    clips = [make_clip(i) for i in range(0, 200, 2)]
+    manifest.write(filled.groups, Group, [Group(c.clip_id, "same") for c in clips[:20]])
+    parts = split(filled, SplitSettings()).parts
+    assert len({p.part for p in parts if p.group == "same"}) == 1
+    assert sum(p.group == "same" for p in parts) == 20
+
+
+def test_official_splits_and_strata_do_not_mix(filled: Workspace) -> None:
+    with pytest.raises(UsageError, match="goes with neither"):
+        split(filled, SplitSettings(keep_official=True, stratify=True))
+
+
+def test_a_lock_rebuilds_the_split_and_reports_the_drift(filled: Workspace) -> None:
+    first = split(filled, SplitSettings(stratify=True, name="bench"))
+    lock = filled.split_lock("bench").rename(filled.root / "bench.lock.csv")
+    same = split(filled, SplitSettings(lock=lock, name="again"))
+    assert same.parts == first.parts
+    assert same.digest == first.digest
+    assert same.drift is not None
+    assert same.drift == type(same.drift)((), (), ())
+    clips = manifest.read(filled.clips, Clip)
+    gone, other = clips[0].clip_id, clips[1].clip_id
+    later = [c if c.clip_id != other else replace(c, sha256="f" * 64) for c in clips[1:]]
+    manifest.write(filled.clips, Clip, [*later, make_clip(999)])
+    rebuilt = split(filled, SplitSettings(lock=lock, name="later"))
+    assert rebuilt.drift is not None
+    assert (rebuilt.drift.missing, rebuilt.drift.changed) == ((gone,), (other,))
+    assert rebuilt.drift.unlisted == (make_clip(999).clip_id,)
+    before = {p.clip_id: p.part for p in first.parts}
+    assert all(before[p.clip_id] == p.part for p in rebuilt.parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "row", "what"),
+    [
+        ("", 1, "is no split lock"),
+        ("clip_id,part\n", 1, "is no split lock"),
+        ("clip_id,part,group,label,sha256\na,train\n", 2, "is not clip, part"),
+        ("clip_id,part,group,label,sha256\na,middle,g,l,s\n", 2, "is not clip, part"),
+        ("clip_id,part,group,label,sha256\n", None, "none of its clips is in this workspace"),
+    ],
+)
+def test_a_bad_lock_is_named_with_its_row(filled: Workspace, text: str, row: int | None, what: str) -> None:
+    path = filled.root / "bad.lock.csv"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        split(filled, SplitSettings(lock=path))
+    assert caught.value.message.startswith(f"{path}:{row}: " if row else f"{path}: ")
+    assert what in caught.value.message

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from collections import Counter
+from fractions import Fraction
+
+import pytest
+from conftest import make_clip
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dancecli.dataset.parts import (
+    assign_official,
+    assign_parts,
+    count_overlaps,
+    draw_subset,
+    parse_ratios,
+    part_sizes,
+)
+from dancecli.errors import InputError, UsageError
+from dancecli.schema import Clip
+
+RATIOS = st.sampled_from(["90/5/5", "90/10", "93/7", "70/10/20", "34/33/33"])
+
+
+@st.composite
+def clips_of_videos(draw: st.DrawFn) -> list[Clip]:
+    """Clips whose videos hold one to seven each; at least 40."""
+    sizes = draw(st.lists(st.integers(1, 7), min_size=40, max_size=300))
+    return [
+        make_clip(100 * v + k, video_id=f"v{v}", clip_id=f"v{v}_{k}_{k + 1}")
+        for v, size in enumerate(sizes)
+        for k in range(size)
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(clips_of_videos(), RATIOS, st.integers(0, 5), st.randoms())
+def test_no_video_straddles_and_sizes_are_exact_up_to_the_videos(
+    clips: list[Clip], ratios: str, seed: int, random: object
+) -> None:
+    shares = parse_ratios(ratios)
+    parts = assign_parts(clips, shares, seed, {})
+    assert count_overlaps(parts) == 0
+    assert sorted(p.clip_id for p in parts) == sorted(c.clip_id for c in clips)
+    wanted, got = part_sizes(len(clips), shares), Counter(p.part for p in parts)
+    largest = max(Counter(c.video_id for c in clips).values())
+    for name in shares:
+        assert abs(got[name] - wanted[name]) < largest * 2
+    shuffled = list(clips)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert assign_parts(shuffled, shares, seed, {}) == parts
+
+
+@given(st.integers(40, 2000), RATIOS)
+def test_single_clip_videos_give_exact_sizes(total: int, ratios: str) -> None:
+    clips = [make_clip(3 * i) for i in range(total)]
+    shares = parse_ratios(ratios)
+    assert Counter(p.part for p in assign_parts(clips, shares, 0, {})) == part_sizes(total, shares)
+
+
+@settings(max_examples=30, deadline=None)
+@given(clips_of_videos(), st.integers(0, 3), st.data())
+def test_a_smaller_subset_lies_within_a_larger_one(clips: list[Clip], seed: int, data: st.DataObject) -> None:
+    large = data.draw(st.integers(2, len(clips)))
+    small = data.draw(st.integers(1, large))
+    inner, outer = draw_subset(clips, small, seed), draw_subset(clips, large, seed)
+    assert (len(inner), len(outer)) == (small, large)
+    assert {c.clip_id for c in inner} <= {c.clip_id for c in outer}
+
+
+def test_every_video_is_equally_likely_in_a_subset() -> None:
+    clips = [make_clip(3 * i) for i in range(20)]
+    drawn = Counter(c.clip_id for seed in range(2000) for c in draw_subset(clips, 5, seed))
+    # 500 expected each, standard deviation 19.4.
+    assert all(abs(count - 500) < 6 * 19.4 for count in drawn.values())
+
+
+def test_a_subset_is_drawn_from_kinetics_alone_where_there_is_any() -> None:
+    ours = [make_clip(i) for i in range(10)]
+    theirs = [make_clip(i, dataset="letsdance") for i in range(10, 90)]
+    assert {c.dataset for c in draw_subset(ours + theirs, 10, 0)} == {"kinetics700"}
+    assert len(draw_subset(theirs, 10, 0)) == 10
+
+
+@pytest.mark.parametrize(
+    ("total", "ratios", "sizes"),
+    [
+        (1500, "93/7", [1395, 105]),
+        (525, "90/10", [473, 52]),
+        (950, "90/5/5", [855, 48, 47]),
+        (19_000, "90/5/5", [17_100, 950, 950]),
+    ],
+)
+def test_sizes_by_largest_remainder(total: int, ratios: str, sizes: list[int]) -> None:
+    assert list(part_sizes(total, parse_ratios(ratios)).values()) == sizes
+
+
+def test_an_empty_part_is_refused() -> None:
+    with pytest.raises(InputError, match="9 clips are too few: the test part would be empty"):
+        part_sizes(9, parse_ratios("90/5/5"))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "90", "90/5", "90/5/6", "100/0", "90/5/5/0", "a/b", "-10/110", "90/\u0665/5"]
+)
+def test_ratios_that_make_no_sense_are_wrong_usage(text: str) -> None:
+    with pytest.raises(UsageError, match="are not train/val/test"):
+        parse_ratios(text)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.sampled_from("abcd"), min_size=60, max_size=400), RATIOS, st.integers(0, 3))
+def test_strata_get_their_share_and_the_whole_stays_exact(labels: list[str], ratios: str, seed: int) -> None:
+    clips = [make_clip(3 * i, label) for i, label in enumerate(labels)]
+    shares = parse_ratios(ratios)
+    parts = assign_parts(clips, shares, seed, {}, stratify=True)
+    got, wanted = Counter(p.part for p in parts), part_sizes(len(clips), shares)
+    assert all(abs(got[name] - wanted[name]) <= 1 for name in shares)
+    for label, count in Counter(labels).items():
+        for name, share in shares.items():
+            here = sum(p.label == label and p.part == name for p in parts)
+            assert abs(here - count * share) <= (2 if name == "train" else 1)
+
+
+def test_clips_that_look_alike_stay_together_across_videos() -> None:
+    clips = [make_clip(3 * i) for i in range(200)]
+    groups = {c.clip_id: f"g{i // 4}" for i, c in enumerate(clips)}
+    parts = assign_parts(clips, parse_ratios("70/10/20"), 0, groups)
+    assert count_overlaps(parts) == 0
+    assert {p.group for p in parts} == set(groups.values())
+
+
+def test_an_overlap_is_counted() -> None:
+    parts = assign_parts([make_clip(3 * i) for i in range(40)], parse_ratios("90/5/5"), 0, {})
+    leaked = [
+        p if i else type(p)(p.clip_id, p.part, parts[-1].group, p.label, p.sha256)
+        for i, p in enumerate(parts)
+    ]
+    together = parts[0].part == parts[-1].part
+    assert count_overlaps(leaked) == (0 if together else 1)
+
+
+def official(i: int, name: str, video: str | None = None) -> Clip:
+    clip = make_clip(3 * i, official_split=name)
+    return clip if video is None else make_clip(3 * i, official_split=name, video_id=video)
+
+
+def test_the_official_held_out_part_is_the_test_part() -> None:
+    clips = [official(i, "train") for i in range(90)] + [official(i, "val") for i in range(90, 110)]
+    parts = assign_official(clips, parse_ratios("90/5/5"), 0, {})
+    assert {p.clip_id for p in parts if p.part == "test"} == {c.clip_id for c in clips[90:]}
+    # 5 of the 95 per cent that are not test, of 90 clips.
+    assert Counter(p.part for p in parts) == {"train": 85, "val": 5, "test": 20}
+
+
+def test_a_video_on_both_official_sides_goes_to_test_whole() -> None:
+    clips = [official(i, "train") for i in range(40)] + [official(50, "train", "v"), official(51, "val", "v")]
+    parts = assign_official(clips, {**parse_ratios("90/10")}, 0, {})
+    assert {p.part for p in parts if p.group == "v"} == {"test"}
+    assert Counter(p.part for p in parts) == {"train": 40, "test": 2}
+
+
+@pytest.mark.parametrize(("name", "what"), [("train", "no clip"), ("val", "every clip")])
+def test_one_official_side_alone_is_refused(name: str, what: str) -> None:
+    with pytest.raises(InputError, match=what):
+        assign_official([official(i, name) for i in range(40)], parse_ratios("90/5/5"), 0, {})
+
+
+def test_shares_are_exact_fractions() -> None:
+    assert sum(parse_ratios("33/33/34").values()) == Fraction(1)
