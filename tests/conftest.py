@@ -63,7 +63,7 @@ def dance(space: Workspace) -> Callable[..., Ran]:
 def make_clip(i: int, label: str = "tap dancing", **changed: Any) -> Clip:
     """A clip record; every third video holds two clips."""
     video = f"video{i - i % 3 if i % 3 == 1 else i:06d}"
-    start_ms = 1000 * i
+    start_ms = 20_000 * i
     clip_id = f"{video}_{start_ms}_{start_ms + 10_000}"
     facts: dict[str, Any] = {
         "clip_id": clip_id,

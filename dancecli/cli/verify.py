@@ -1,0 +1,34 @@
+"""`dance verify`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import typer
+
+from dancecli.cli.console import emit, open_workspace, progress, show
+from dancecli.cli.options import JsonOption, WorkspaceOption
+
+
+def command(workspace: WorkspaceOption = None, json_output: JsonOption = False) -> None:
+    """Check every clip's file against its checksum.
+
+    A pass that was stopped goes on where it was. Exits with 3 if a file is missing or changed.
+
+    Example: `dance verify`
+    """
+    from dancecli.dataset.verify import verify
+
+    space = open_workspace(workspace, create=False)
+    with progress("verify") as on_progress:
+        result = verify(space, on_progress)
+    if json_output:
+        emit(asdict(result))
+    else:
+        faulty = len(result.missing) + len(result.changed)
+        show(f"{result.num_clips - faulty} of {result.num_clips} clips are whole")
+        for what, names in (("missing", result.missing), ("changed", result.changed)):
+            for name in names:
+                show(f"{what}: {name}")
+    if result.missing or result.changed:
+        raise typer.Exit(3)

@@ -1,0 +1,200 @@
+"""The network cut at the freeze boundary: features from below it, training above it.
+
+What is frozen gives the same output for the same view in every epoch. So it is run once
+(`extract_features`), and a `BoundaryRecognizer` trains what remains from the stored features,
+in the same mmengine Runner, with the same batches in the same order.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from dancecli.errors import ModelError
+from dancecli.model.cache import FeatureStore
+from dancecli.model.mmaction import (
+    DATASETS,
+    MODELS,
+    ActionDataSample,
+    BaseDataPreprocessor,
+    Recognizer3D,
+    pseudo_collate,
+)
+from dancecli.schema import OnProgress, Progress
+
+LAST_STAGE = 4
+_SPLIT_BACKBONES = ("InceptionI3D", "ResNet3d", "ResNet3dSlowOnly", "ResNet3dCSN")
+
+
+def can_split(model: dict[str, Any]) -> bool:
+    """Whether this model can be cut at its freeze boundary."""
+    return (
+        model["type"] == "Recognizer3D"
+        and model["backbone"]["type"] in _SPLIT_BACKBONES
+        and model["cls_head"]["type"] == "I3DHead"
+        and not model.get("neck")
+    )
+
+
+def run_lower(backbone: nn.Module, x: Tensor, stage: int) -> Tensor:
+    """Run the backbone up to and with a stage (0 the stem, 1 to 4)."""
+    net: Any = backbone
+    if hasattr(net, "forward_lower"):
+        lower: Tensor = net.forward_lower(x, stage)
+        return lower
+    x = net.conv1(x)
+    if net.with_pool1:
+        x = net.maxpool(x)
+    return _res_layers(net, x, range(stage))
+
+
+def run_upper(backbone: nn.Module, z: Tensor, stage: int) -> Tensor:
+    """Go on after `run_lower(backbone, x, stage)`."""
+    net: Any = backbone
+    if hasattr(net, "forward_upper"):
+        upper: Tensor = net.forward_upper(z, stage)
+        return upper
+    return _res_layers(net, z, range(stage, len(net.res_layers)))
+
+
+def _res_layers(net: Any, x: Tensor, which: range) -> Tensor:
+    for i in which:
+        x = getattr(net, net.res_layers[i])(x)
+        if i == 0 and net.with_pool2:
+            x = net.pool2(x)
+    return x
+
+
+class BoundaryRecognizer(Recognizer3D):  # type: ignore[misc]
+    """A `Recognizer3D` whose input is what its frozen part gave.
+
+    It has all layers of the whole model, so its weights have the same names, and the random
+    numbers of its fresh head are the same.
+
+    Args:
+        stage: the frozen stage.
+    """
+
+    def __init__(self, *args: Any, stage: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.stage = stage
+
+    def extract_feat(self, inputs: Tensor, **_: Any) -> tuple[Tensor, dict[str, Any]]:
+        """Run the rest of the backbone over [N, views, C, t, h, w]."""
+        return run_upper(self.backbone, inputs.flatten(0, 1), self.stage), {}
+
+
+class FeaturePreprocessor(BaseDataPreprocessor):  # type: ignore[misc]
+    """Stack stored features into a float32 batch on the model's device."""
+
+    def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:  # noqa: ARG002
+        """Take what `pseudo_collate` made: a list of features and a list of samples."""
+        data = self.cast_data(data)
+        return {"inputs": torch.stack(data["inputs"]).float(), "data_samples": data["data_samples"]}
+
+
+class FeatureDataset(Dataset[dict[str, Any]]):
+    """Stored features in the place of a `ViewDataset`: view `i // n` of clip `i % n` is item `i`.
+
+    Args:
+        store: the features.
+        names: the row of each view of each clip, a list a view.
+        files: each clip's path, for messages.
+        labels: each clip's class.
+    """
+
+    metainfo: dict[str, Any] = {}  # noqa: RUF012 - mmengine reads it
+
+    def __init__(
+        self, store: FeatureStore, names: Sequence[Sequence[str]], files: Sequence[str], labels: Sequence[int]
+    ) -> None:
+        self.array = store.array()
+        self.places = [[store.rows[name] for name in view] for view in names]
+        self.samples = [_sample(file, label) for file, label in zip(files, labels, strict=True)]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        view, clip = divmod(index, len(self))
+        row = torch.from_numpy(self.array[self.places[view][clip]].copy())
+        return {"inputs": row, "data_samples": self.samples[clip].clone()}
+
+
+def _sample(file: str, label: int) -> Any:
+    sample = ActionDataSample()
+    sample.set_gt_label(label)
+    sample.set_metainfo({"filename": file})
+    return sample
+
+
+def extract_features(
+    model: Any,
+    dataset: Any,
+    stage: int,
+    store: FeatureStore,
+    names: Sequence[str],
+    *,
+    batch: int,
+    workers: int,
+    on_progress: OnProgress,
+) -> None:
+    """Run the frozen part over every item of a dataset that has no row yet, and store the result.
+
+    With the whole backbone frozen, only its average over time and space is kept, which is all
+    that the head looks at.
+
+    Args:
+        model: the whole recognizer, with its weights.
+        dataset: gives item `i` for `names[i]`.
+        stage: the frozen stage.
+        store: gets the rows, [views, C, t, h, w].
+        names: the rows.
+        batch: clips a forward pass.
+        workers: decoding processes.
+        on_progress: in clips.
+    """
+    todo = store.missing(names)
+    if not todo:
+        return
+    loader = DataLoader(
+        Subset(dataset, todo),
+        batch_size=batch,
+        num_workers=workers,
+        collate_fn=pseudo_collate,
+        worker_init_fn=_one_thread if workers else None,
+    )
+    model.eval()
+    began, done = time.monotonic(), 0
+    with torch.inference_mode():
+        for data in loader:
+            inputs = model.data_preprocessor(data, training=False)["inputs"]
+            rows = run_lower(model.backbone, inputs.flatten(0, 1), stage)
+            if stage == LAST_STAGE:
+                rows = rows.mean(dim=(2, 3, 4), keepdim=True)
+            if not torch.isfinite(rows).all():
+                bad = ", ".join(sample.filename for sample in data["data_samples"])
+                raise ModelError(f"the frozen layers gave numbers that are not finite for {bad}")
+            rows = rows.reshape(*inputs.shape[:2], *rows.shape[1:])
+            store.append([names[i] for i in todo[done : done + len(rows)]], rows.cpu().numpy())
+            if done == 0:
+                store.check_room(len(todo) - len(rows))
+            done += len(rows)
+            pace = done / (time.monotonic() - began)
+            on_progress(Progress(done, len(todo), f"features · {pace:.1f} clips/s"))
+
+
+def _one_thread(_: int) -> None:
+    import cv2
+
+    cv2.setNumThreads(0)
+
+
+MODELS.register_module(module=BoundaryRecognizer, force=True)
+MODELS.register_module(module=FeaturePreprocessor, force=True)
+DATASETS.register_module(module=FeatureDataset, force=True)

@@ -1,0 +1,316 @@
+"""One flat MMAction2 config a run: readable, complete, and good for MMAction2's own tools.
+
+Frames stay whole numbers until they are in a batch; normalisation is the data preprocessor's
+(the NumPy transform costs more than decoding). One decoder thread a worker.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dancecli.errors import ModelError
+from dancecli.model.recipe import Recipe
+from dancecli.model.weights import StartWeights
+from dancecli.model.zoo import ZooEntry
+
+# Four views of 32 frames at 224: about a gigabyte of activations in the first layers.
+_FORWARD_PIXELS = 4 * 32 * 224**2
+# Backbones whose `frozen_stages` counts as ours does: 0 the stem, 1 to 4 the stages.
+_STAGED = ("InceptionI3D", "ResNet3d", "ResNet3dSlowOnly", "ResNet3dCSN", "ResNet", "ResNetTSM", "C2D")
+_DROPOUT_HEADS = ("I3DHead", "SlowFastHead", "TSNHead", "TSMHead", "MViTHead", "UniFormerHead")
+
+
+@dataclass(frozen=True)
+class ModelBase:
+    """What is taken over from a model's own config.
+
+    Attributes:
+        model: the recognizer with its head and data preprocessor, as MMAction2 builds it.
+        sampler: the transform that chooses frames, as in training.
+        input_format: axes of the input, `NCTHW` or another that `FormatShape` knows.
+    """
+
+    model: dict[str, Any]
+    sampler: dict[str, Any]
+    input_format: str
+
+    @property
+    def is_3d(self) -> bool:
+        """Whether a view is a clip of frames (and not a set of single frames)."""
+        return self.sampler["type"] == "SampleFrames" and int(self.sampler["clip_len"]) > 1
+
+
+@dataclass(frozen=True)
+class DataPlan:
+    """Where the clips are: the workspace, and which parts of the split have any."""
+
+    root: Path
+    split: str
+    num_classes: int
+    has_val: bool
+
+
+INCEPTION = ModelBase(
+    model={
+        "type": "Recognizer3D",
+        "backbone": {"type": "InceptionI3D", "pretrained": None},
+        "cls_head": {
+            "type": "I3DHead",
+            "num_classes": 400,
+            "in_channels": 1024,
+            "spatial_type": "avg",
+            "dropout_ratio": 0.5,
+            "average_clips": "prob",
+        },
+        "data_preprocessor": {
+            "type": "ActionDataPreprocessor",
+            "mean": [127.5, 127.5, 127.5],
+            "std": [127.5, 127.5, 127.5],
+            "format_shape": "NCTHW",
+        },
+    },
+    sampler={"type": "SampleFrames", "clip_len": 64, "frame_interval": 1, "num_clips": 1},
+    input_format="NCTHW",
+)
+
+
+def model_base(entry: ZooEntry) -> ModelBase:
+    """Read a model's own config.
+
+    Raises:
+        ModelError: it is no config of a video classifier.
+    """
+    if not entry.config:
+        return INCEPTION
+    from dancecli.model.mmaction import CONFIGS, read_config
+
+    # Joining an absolute path gives that path: a config the user named.
+    path = CONFIGS / entry.config
+    config = read_config(path)
+    pipeline = _train_pipeline(config)
+    samplers = [step for step in pipeline if "Sample" in step["type"]]
+    shapes = [step["input_format"] for step in pipeline if step["type"] == "FormatShape"]
+    if "cls_head" not in config.get("model", {}) or not samplers or not shapes:
+        raise ModelError(f"{path}: is not the config of a video classifier that is trained on frames")
+    return ModelBase(config["model"], samplers[0], shapes[0])
+
+
+def build_config(
+    base: ModelBase,
+    recipe: Recipe,
+    data: DataPlan,
+    start: StartWeights | None,
+    seed: int,
+    deterministic: bool,
+) -> dict[str, Any]:
+    """Put a run's whole config together.
+
+    Args:
+        base: the model.
+        recipe: how to train; its learning rate is scaled here.
+        data: the clips.
+        start: the weights to start from, None for random ones.
+        seed: of the fresh weights, the order, the views and dropout.
+        deterministic: refuse algorithms whose result varies; not every GPU layer has another.
+    """
+    workers = recipe.workers if recipe.workers is not None else default_workers()
+
+    def loader(part: str, pipeline: list[dict[str, Any]], batch: int, **dataset: Any) -> dict[str, Any]:
+        training = part == "train"
+        kind = {"type": "ViewDataset", "view_seed": seed} if training else {"type": "VideoDataset"}
+        sampler = {"type": "ViewSampler", "views": recipe.views or 0, "shuffle": True, "seed": seed}
+        return {
+            "batch_size": batch,
+            "num_workers": workers,
+            "persistent_workers": workers > 0,
+            "sampler": sampler if training else {"type": "DefaultSampler", "shuffle": False},
+            "dataset": {
+                **kind,
+                "ann_file": str(data.root / "annotations" / data.split / f"{part}.txt"),
+                "data_prefix": {"video": str(data.root)},
+                "pipeline": pipeline,
+                **dataset,
+            },
+        }
+
+    views = recipe.num_clips * recipe.num_crops
+    test_batch = forward_batch(base, recipe, views)
+    held_out = test_pipeline(base, recipe)
+    accuracy = {"type": "AccMetric"}
+    return {
+        "custom_imports": {"imports": ["dancecli.model.mmaction"], "allow_failed_imports": False},
+        "default_scope": "mmaction",
+        "model": build_model_config(base, recipe, data.num_classes, start),
+        "train_dataloader": loader("train", train_pipeline(base, recipe), recipe.batch),
+        "val_dataloader": loader("val", held_out, test_batch, test_mode=True) if data.has_val else None,
+        "test_dataloader": loader("test", held_out, test_batch, test_mode=True),
+        "val_evaluator": accuracy if data.has_val else None,
+        "test_evaluator": accuracy,
+        "train_cfg": {"type": "EpochBasedTrainLoop", "max_epochs": recipe.epochs, "val_interval": 1},
+        "val_cfg": {"type": "ValLoop"} if data.has_val else None,
+        "test_cfg": {"type": "TestLoop"},
+        "optim_wrapper": _optim_wrapper(recipe),
+        "param_scheduler": _schedulers(recipe),
+        "default_hooks": {
+            "runtime_info": {"type": "RuntimeInfoHook"},
+            "timer": {"type": "IterTimerHook"},
+            "logger": {"type": "LoggerHook", "interval": 20, "ignore_last": False},
+            "param_scheduler": {"type": "ParamSchedulerHook"},
+            "checkpoint": {
+                "type": "CheckpointHook",
+                "interval": 1,
+                "max_keep_ckpts": 1,
+                "save_best": "acc/top1" if data.has_val else None,
+            },
+            "sampler_seed": {"type": "DistSamplerSeedHook"},
+        },
+        "custom_hooks": [{"type": "EpochSeedHook", "seed": seed}],
+        "env_cfg": {
+            "cudnn_benchmark": False,
+            "mp_cfg": {"mp_start_method": "fork", "opencv_num_threads": 0},
+            "dist_cfg": {"backend": "nccl"},
+        },
+        "log_processor": {"type": "LogProcessor", "window_size": 20, "by_epoch": True},
+        "visualizer": {"type": "ActionVisualizer", "vis_backends": [{"type": "LocalVisBackend"}]},
+        "randomness": {"seed": seed, "deterministic": deterministic},
+        "log_level": "INFO",
+        "load_from": start.load_from or None if start else None,
+        "resume": False,
+    }
+
+
+def build_model_config(
+    base: ModelBase, recipe: Recipe, num_classes: int, start: StartWeights | None
+) -> dict[str, Any]:
+    """Give the model a fresh head for these classes and freeze what the recipe freezes.
+
+    Raises:
+        ModelError: the backbone has no stages that could be frozen.
+    """
+    model = copy.deepcopy(base.model)
+    backbone, head = model["backbone"], model["cls_head"]
+    if backbone["type"] in _STAGED:
+        backbone.update(frozen_stages=recipe.frozen_stages, norm_eval=recipe.norm_eval)
+    elif recipe.frozen_stages >= 0:
+        raise ModelError(f"{backbone['type']} has no stages that can be frozen here", "use --freeze none")
+    # MMAction2's configs name ImageNet weights that are fetched even if others are loaded after.
+    if "pretrained" in backbone or (start and start.pretrained):
+        backbone["pretrained"] = start.pretrained or None if start else None
+    head.update(num_classes=num_classes, average_clips="prob")
+    if "dropout_ratio" in head or head["type"] in _DROPOUT_HEADS:
+        head["dropout_ratio"] = recipe.dropout
+    if recipe.label_smoothing:
+        head["loss_cls"] = {"type": "CrossEntropyLoss"}
+        head["label_smooth_eps"] = recipe.label_smoothing
+    return model
+
+
+def train_pipeline(base: ModelBase, recipe: Recipe) -> list[dict[str, Any]]:
+    """From a file to a training view."""
+    side = recipe.crop
+    crops: dict[str, list[dict[str, Any]]] = {
+        "random": [{"type": "RandomCrop", "size": side}],
+        "resized": [
+            {"type": "RandomResizedCrop", "area_range": (0.4, 1.0)},
+            {"type": "Resize", "scale": (side, side), "keep_ratio": False},
+        ],
+        "center": [{"type": "CenterCrop", "crop_size": side}],
+    }
+    flip = [{"type": "Flip", "flip_ratio": 0.5}] if recipe.flip else []
+    return _pipeline(base, recipe, frame_sampler(base, recipe), [*crops[recipe.train_crop], *flip])
+
+
+def test_pipeline(base: ModelBase, recipe: Recipe) -> list[dict[str, Any]]:
+    """From a file to the views of evaluation, the same every time.
+
+    Raises:
+        ModelError: several clips are asked of a model that looks at single frames.
+    """
+    sampler = {**frame_sampler(base, recipe), "test_mode": True}
+    if recipe.num_clips > 1:
+        if not base.is_3d:
+            raise ModelError("this model samples single frames of the whole clip", "use --num-clips 1")
+        sampler["num_clips"] = recipe.num_clips
+    crop = {"type": "CenterCrop", "crop_size": recipe.crop}
+    if recipe.num_crops == 3:
+        # Three squares that together cover the frame: as wide as the short side.
+        crop = {"type": "ThreeCrop", "crop_size": recipe.short_side}
+    return _pipeline(base, recipe, sampler, [crop])
+
+
+def frame_sampler(base: ModelBase, recipe: Recipe) -> dict[str, Any]:
+    """The model's own way to choose frames, with the recipe's number and distance."""
+    sampler = dict(base.sampler)
+    if base.is_3d:
+        sampler["clip_len"] = recipe.clip_len or sampler["clip_len"]
+        sampler["frame_interval"] = recipe.frame_interval or sampler.get("frame_interval", 1)
+    return sampler
+
+
+def forward_batch(base: ModelBase, recipe: Recipe, views: int = 1) -> int:
+    """How many clips go through the network at once where no gradient is needed, to spare memory."""
+    sampler = frame_sampler(base, recipe)
+    frames = int(sampler["clip_len"]) * int(sampler.get("num_clips", 1)) * views
+    return max(1, min(32, _FORWARD_PIXELS // (frames * recipe.crop**2)))
+
+
+def default_workers() -> int:
+    """Decoding processes beside the one that computes: one fewer than the cores, at most four."""
+    import os
+
+    return max(1, min(4, (os.cpu_count() or 2) - 1))
+
+
+def _pipeline(
+    base: ModelBase, recipe: Recipe, sampler: dict[str, Any], crops: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    return [
+        {"type": "DecordInit", "num_threads": 1},
+        sampler,
+        {"type": "DecordDecode"},
+        {"type": "Resize", "scale": (-1, recipe.short_side)},
+        *crops,
+        {"type": "FormatShape", "input_format": base.input_format},
+        {"type": "PackActionInputs", "meta_keys": ("filename",)},
+    ]
+
+
+def _optim_wrapper(recipe: Recipe) -> dict[str, Any]:
+    names = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
+    optimizer: dict[str, Any] = {
+        "type": names[recipe.optimizer],
+        "lr": recipe.scaled_lr(),
+        "weight_decay": recipe.weight_decay,
+    }
+    if recipe.optimizer == "sgd":
+        optimizer["momentum"] = recipe.momentum
+    wrapper: dict[str, Any] = {"type": "OptimWrapper", "optimizer": optimizer}
+    if recipe.clip_grad:
+        wrapper["clip_grad"] = {"max_norm": recipe.clip_grad, "norm_type": 2}
+    return wrapper
+
+
+def _schedulers(recipe: Recipe) -> list[dict[str, Any]]:
+    begin, end = min(recipe.warmup_epochs, recipe.epochs), recipe.epochs
+    plan: list[dict[str, Any]] = []
+    if begin:
+        warmup = {"start_factor": 0.1, "begin": 0, "end": begin, "by_epoch": True}
+        plan.append({"type": "LinearLR", **warmup, "convert_to_iter_based": True})
+    if recipe.schedule == "cosine" and begin < end:
+        span = {"T_max": end - begin, "begin": begin, "end": end, "by_epoch": True}
+        plan.append({"type": "CosineAnnealingLR", **span, "convert_to_iter_based": True})
+    if recipe.schedule == "step":
+        steps = {"milestones": list(recipe.milestones), "gamma": recipe.gamma, "by_epoch": True}
+        plan.append({"type": "MultiStepLR", **steps})
+    return plan
+
+
+def _train_pipeline(config: dict[str, Any]) -> list[dict[str, Any]]:
+    dataset = config.get("train_dataloader", {}).get("dataset", {})
+    found = (
+        dataset.get("pipeline") or dataset.get("dataset", {}).get("pipeline") or config.get("train_pipeline")
+    )
+    return list(found or config.get("test_pipeline") or [])

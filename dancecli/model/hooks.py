@@ -1,0 +1,212 @@
+"""What is hung into mmengine's Runner: a record of every step, checkpoints that survive a kill, silence."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dancecli.errors import ModelError
+from dancecli.manifest import atomic_file
+from dancecli.model.mmaction import Hook, Runner, read_checkpoint
+from dancecli.model.record import RunFolder, append_metrics, trim_metrics
+from dancecli.schema import OnProgress, Progress
+
+# The time left is judged by the last minutes: a machine that others share changes its pace.
+_PACE_WINDOW_S = 300.0
+
+
+class QuietRunner(Runner):  # type: ignore[misc]
+    """A Runner that logs to its file and not to the terminal, and leaves the run's config alone."""
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> Any:
+        """Build the usual logger without its console."""
+        logger = super().build_logger(*args, **kwargs)
+        for handler in list(logger.handlers):
+            if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+                logger.removeHandler(handler)
+        return logger
+
+    def dump_config(self) -> None:
+        """Write nothing: the run's folder has its config already."""
+
+
+class RunHook(Hook):  # type: ignore[misc]
+    """Writes `metrics.jsonl` and the checkpoints of a run, reports progress, stops at NaN.
+
+    Args:
+        folder: the run's.
+        epochs: of the whole run.
+        train_clips, val_clips: of one epoch.
+        base: the weights that were loaded before training, which a resumed run needs again.
+        on_progress: in clips that went through the network, validation included.
+    """
+
+    # After the schedulers have stepped: what is saved is the state in which the next epoch begins.
+    priority = "VERY_LOW"
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        epochs: int,
+        train_clips: int,
+        val_clips: int,
+        base: str,
+        on_progress: OnProgress,
+    ) -> None:
+        self.folder, self.epochs, self.base, self.on_progress = folder, epochs, base, on_progress
+        self.train_clips, self.val_clips = train_clips, val_clips
+        self.total = epochs * (train_clips + val_clips)
+        self.done = 0
+        self.best: dict[str, Any] = {}
+        self._pace: deque[tuple[float, int]] = deque()
+        self._sums = (0, 0.0, 0.0)
+        self._lr = 0.0
+        self._val_text = ""
+
+    def before_train(self, runner: Any) -> None:
+        """Begin, or go on: lines of epochs that are run again go."""
+        trim_metrics(self.folder.metrics, runner.epoch)
+        self.done = runner.epoch * (self.train_clips + self.val_clips)
+        self._began = time.monotonic()
+
+    def before_train_epoch(self, runner: Any) -> None:  # noqa: ARG002
+        """Start the epoch's averages."""
+        self._sums = (0, 0.0, 0.0)
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:  # noqa: ARG002
+        """Note the learning rate of this step, before the scheduler moves it."""
+        self._lr = float(runner.optim_wrapper.param_groups[0]["lr"])
+
+    def after_train_iter(
+        self,
+        runner: Any,
+        batch_idx: int,  # noqa: ARG002
+        data_batch: Any = None,
+        outputs: Any = None,
+    ) -> None:
+        """Write the step down; stop if the loss is no number.
+
+        Raises:
+            ModelError: it is not finite; the message names the clips.
+        """
+        loss, top1 = float(outputs["loss"]), float(outputs.get("top1_acc", math.nan))
+        clips = len(data_batch["data_samples"])
+        if not math.isfinite(loss):
+            names = ", ".join(Path(sample.filename).stem for sample in data_batch["data_samples"])
+            raise ModelError(
+                f"the loss became {loss} in epoch {runner.epoch + 1}, step {runner.iter + 1}; clips: {names}",
+                "lower --lr; if it is the first step, look at these clips",
+            )
+        row = {
+            "kind": "train",
+            "epoch": runner.epoch + 1,
+            "step": runner.iter + 1,
+            "loss": loss,
+            "top1": top1,
+            "lr": self._lr,
+            "time_s": round(time.monotonic() - self._began, 3),
+        }
+        append_metrics(self.folder.metrics, [row])
+        n, losses, hits = self._sums
+        self._sums = (n + clips, losses + clips * loss, hits + clips * top1)
+        self._report(runner.epoch + 1, clips)
+
+    def after_val_iter(
+        self,
+        runner: Any,
+        batch_idx: int,  # noqa: ARG002
+        data_batch: Any = None,
+        outputs: Any = None,  # noqa: ARG002
+    ) -> None:
+        """Count the clips."""
+        self._report(runner.epoch, len(data_batch["data_samples"]))
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Save the state, if no validation follows."""
+        if not self.val_clips:
+            self._save(runner, runner.epoch + 1)
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Write the accuracy down and save the state; of equals the later epoch is the better one."""
+        found = metrics or {}
+        row = {
+            "kind": "val",
+            "epoch": runner.epoch,
+            "loss": None,
+            "top1": float(found["acc/top1"]),
+            "top5": float(found["acc/top5"]),
+            "n": self.val_clips,
+        }
+        append_metrics(self.folder.metrics, [row])
+        hits = round(row["top1"] * self.val_clips)
+        self._val_text = f" · val {row['top1']:.0%} ({hits}/{self.val_clips})"
+        if row["top1"] >= self.best.get("top1", -1.0):
+            self.best = {"epoch": runner.epoch, "top1": row["top1"]}
+            save_torch(self.folder.best_so_far, {"state_dict": trained_state(runner.model)})
+        self._save(runner, runner.epoch)
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+        """Put the frozen weights, which a resume file leaves out, back in."""
+        if "dance" not in checkpoint:
+            return
+        self.best = checkpoint["dance"]["best"]
+        if self.base:
+            for key, value in read_checkpoint(self.base)["state_dict"].items():
+                if key.startswith("backbone."):
+                    checkpoint["state_dict"].setdefault(key, value)
+
+    def _save(self, runner: Any, epochs: int) -> None:
+        """Save what mmengine's `Runner.resume` reads, as of the end of this many epochs."""
+        content = {
+            "meta": {"epoch": epochs, "iter": epochs * len(runner.train_dataloader), "seed": runner.seed},
+            "state_dict": trained_state(runner.model),
+            "optimizer": runner.optim_wrapper.state_dict(),
+            "param_schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers or []],
+            # The histories are in metrics.jsonl, and would grow with every epoch.
+            "message_hub": {"log_scalars": {}, "runtime_info": {}, "resumed_keys": {}},
+            "dance": {"best": self.best},
+        }
+        save_torch(self.folder.resume_file, content)
+
+    def _report(self, epoch: int, clips: int) -> None:
+        self.done += clips
+        now = time.monotonic()
+        self._pace.append((now, self.done))
+        while now - self._pace[0][0] > _PACE_WINDOW_S:
+            self._pace.popleft()
+        n, losses, hits = self._sums
+        words = f"training · epoch {epoch}/{self.epochs} · loss {losses / n:.3f} · top-1 {hits / n:.0%}"
+        (then, before), left = self._pace[0], ""
+        if now - then > 2 and self.done > before:
+            left = f" · {time_words((self.total - self.done) * (now - then) / (self.done - before))} left"
+        self.on_progress(Progress(self.done, self.total, words + self._val_text + left))
+
+
+def time_words(seconds: float) -> str:
+    """Say a time as a person would: `40 s`, `12 min`, `3 h 05 min`."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def trained_state(model: Any) -> dict[str, Any]:
+    """Take the part of a state dict that training can change: no module whose parameters are all frozen."""
+    frozen = set()
+    for name, module in model.named_modules():
+        parameters = list(module.parameters(recurse=False))
+        if parameters and not any(p.requires_grad for p in parameters):
+            frozen.add(name)
+    return {key: value for key, value in model.state_dict().items() if key.rpartition(".")[0] not in frozen}
+
+
+def save_torch(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint whole, or leave the one before."""
+    with atomic_file(path, "wb") as file:
+        torch.save(content, file)

@@ -1,0 +1,367 @@
+"""`finetune`: a pre-trained model, a split, a recipe; to a run with predictions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from dancecli import manifest
+from dancecli.errors import ModelError, WorkspaceError
+from dancecli.model import record as rec
+from dancecli.model.config import (
+    DataPlan,
+    ModelBase,
+    build_config,
+    build_model_config,
+    forward_batch,
+    frame_sampler,
+    model_base,
+)
+from dancecli.model.evaluate import accuracy, views_record
+from dancecli.model.preflight import SplitData, load_split
+from dancecli.model.recipe import Recipe, parse_recipe, read_recipe
+from dancecli.model.rendering import render_config
+from dancecli.model.weights import StartWeights, resolve_weights
+from dancecli.model.zoo import ZooEntry, find_entry
+from dancecli.schema import OnProgress, PartName, Prediction, Progress, no_progress
+from dancecli.workspace import Workspace, checked_name
+
+if TYPE_CHECKING:
+    from dancecli.model.training import Job, Outcome
+
+DEFAULT_PRETRAIN = "inception"
+# From here on the frozen part is most of the work, and what it gives is small enough to keep.
+_CACHE_FROM_STAGE = 3
+_DEFAULT_STORED_VIEWS = 2
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """What to train; None takes the recipe's value.
+
+    Attributes:
+        pretrain: a name of the zoo, or the path of an MMAction2 config.
+        split: its name; None for the one made last.
+        recipe: a name, or the path of a TOML file.
+        name: of the run; None gives `<pretrain>-<split>-<n>`.
+        weights: None for the model's own, `none` for random ones, or a file.
+        cache: train from stored features of the frozen part; None does where it pays.
+        cache_dtype: `float16` or `float32`; empty for the default of the stage.
+        resume: go on with the run `name` (None: the one made last); all else is as that run has it.
+    """
+
+    pretrain: str = DEFAULT_PRETRAIN
+    split: str | None = None
+    recipe: str = "default"
+    name: str | None = None
+    weights: str | None = None
+    seed: int = 0
+    freeze: str | None = None
+    epochs: int | None = None
+    lr: float | None = None
+    batch: int | None = None
+    views: int | None = None
+    num_clips: int | None = None
+    cache: bool | None = None
+    cache_dtype: str = ""
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run as it will be, checked against the workspace; nothing is written yet."""
+
+    name: str
+    settings: FinetuneSettings
+    entry: ZooEntry
+    base: ModelBase
+    recipe: Recipe
+    data: SplitData
+    cached: bool
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """A run that is done.
+
+    Attributes:
+        name: the run.
+        record: its `run.json`.
+        notes: what the user should know, a line each.
+        fresh: False if it was done already and nothing ran.
+    """
+
+    name: str
+    record: dict[str, Any]
+    notes: tuple[str, ...]
+    fresh: bool
+
+
+def finetune(
+    workspace: Workspace, settings: FinetuneSettings, on_progress: OnProgress = no_progress
+) -> FinetuneResult:
+    """Fine-tune a model on a split, evaluate it on val and test, and keep all of it in `runs/<run>`.
+
+    Raises:
+        WorkspaceError: there is no such split or run, or the run is at work elsewhere.
+        InputError: the recipe or the lists are wrong.
+        ModelError: the weights do not fit or cannot be had, or training diverged.
+        MissingDependencyError: MMAction2 or a package with weights is not installed.
+    """
+    if settings.resume:
+        plan, before = _plan_of_stopped_run(workspace, settings)
+        if before["status"] == rec.DONE:
+            return FinetuneResult(plan.name, before, ("the run was done already",), fresh=False)
+    else:
+        plan = make_plan(workspace, settings)
+    with workspace.lock(f"run-{plan.name}"):
+        return _run(workspace, plan, on_progress)
+
+
+def make_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
+    """Resolve the settings and check what can be checked without the model; see `finetune`."""
+    recipe = read_recipe(settings.recipe).with_changes(
+        freeze=settings.freeze,
+        epochs=settings.epochs,
+        lr=settings.lr,
+        batch=settings.batch,
+        views=settings.views,
+        num_clips=settings.num_clips,
+    )
+    entry = find_entry(settings.pretrain)
+    data = load_split(workspace, settings.split)
+    if settings.name is not None:
+        name = checked_name(settings.name, "run")
+        if workspace.run(name).exists():
+            raise WorkspaceError(
+                f"run {name!r} exists already",
+                f"take another --name, or --resume --name {name} to go on with it",
+            )
+    else:
+        name = rec.free_run_name(workspace, entry.name, data.name)
+    return _planned(name, settings, entry, recipe, data)
+
+
+def _planned(name: str, settings: FinetuneSettings, entry: ZooEntry, recipe: Recipe, data: SplitData) -> Plan:
+    base = model_base(entry)
+    cached = _use_cache(settings.cache, base, recipe)
+    if cached and recipe.views is None:
+        recipe = replace(recipe, views=_DEFAULT_STORED_VIEWS)
+    notes = list(data.notes)
+    if recipe.batch != recipe.lr_batch:
+        notes.append(
+            f"learning rate {recipe.lr:g} is for batches of {recipe.lr_batch}: "
+            f"scaled to {recipe.scaled_lr():g} for {recipe.batch}"
+        )
+    if cached:
+        notes.append(f"the frozen part runs once: {recipe.views} stored views of each training clip")
+    return Plan(name, settings, entry, base, recipe, data, cached, tuple(notes))
+
+
+def _use_cache(wanted: bool | None, base: ModelBase, recipe: Recipe) -> bool:
+    from dancecli.model.boundary import can_split
+
+    possible = recipe.frozen_stages >= 0 and can_split(base.model)
+    if wanted and not possible:
+        raise ModelError(
+            "nothing is frozen whose output could be stored"
+            if recipe.frozen_stages < 0
+            else f"a {base.model['backbone']['type']} model cannot be cut at its freeze boundary",
+            "use --no-cache",
+        )
+    return possible and (wanted or (wanted is None and recipe.frozen_stages >= _CACHE_FROM_STAGE))
+
+
+def _plan_of_stopped_run(workspace: Workspace, settings: FinetuneSettings) -> tuple[Plan, dict[str, Any]]:
+    runs = workspace.runs()
+    if not runs:
+        raise WorkspaceError(f"{workspace.root}: there is no run to go on with", "start one without --resume")
+    name = settings.name or runs[-1]
+    before = rec.read_record(workspace, name)
+    folder = rec.RunFolder(workspace.run(name))
+    known = {field.name for field in fields(FinetuneSettings)}
+    saved = FinetuneSettings(**{k: v for k, v in before["settings"].items() if k in known})
+    saved = replace(saved, name=name, resume=True, split=before["split"]["name"])
+    recipe = parse_recipe(_without_none(before["recipe"]), folder.record)
+    data = load_split(workspace, saved.split)
+    if data.meta["split.hash"] != before["split"]["hash"] or data.test_hash != before["split"]["test_hash"]:
+        raise WorkspaceError(
+            f"split {data.name!r} has changed since run {name!r} began", "start a new run on the new split"
+        )
+    return _planned(name, saved, find_entry(saved.pretrain), recipe, data), before
+
+
+def _run(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> FinetuneResult:
+    on_progress(Progress(0, 1, "loading the model"))
+    from dancecli.model.training import run_job
+
+    job = _job(workspace, plan, on_progress)
+    folder = job.folder
+    folder.checkpoints.mkdir(parents=True, exist_ok=True)
+    header = (
+        f"Run {plan.name}: {plan.entry.title}, split {plan.data.name}.",
+        "MMAction2's own tools run this file too, where dancecli is installed:",
+        "  python <mmaction>/.mim/tools/train.py config.py --work-dir DIR",
+        "  python <mmaction>/.mim/tools/test.py config.py checkpoints/last.pth",
+    )
+    with manifest.atomic_file(folder.config) as file:
+        file.write(render_config(job.config, header))
+    record = _record(plan, job)
+    rec.write_record(folder, record)
+    try:
+        outcome = run_job(job, on_progress)
+        record = _finish(job, plan, record, outcome)
+    except BaseException as error:
+        stopped = isinstance(error, KeyboardInterrupt)
+        record |= {"status": rec.INTERRUPTED if stopped else rec.FAILED, "finished_utc": rec.now_utc()}
+        record["error"] = "" if stopped else str(error)
+        rec.write_record(folder, record)
+        raise
+    return FinetuneResult(plan.name, record, plan.notes, fresh=True)
+
+
+def _job(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> Job:
+    """Find and check the weights, and put the run's config together."""
+    import torch
+
+    from dancecli.model.mmaction import MODELS, init_default_scope
+    from dancecli.model.training import Job
+
+    settings, recipe, data = plan.settings, plan.recipe, plan.data
+    init_default_scope("mmaction")
+    shapes = MODELS.build(build_model_config(plan.base, recipe, len(data.labels), None)).state_dict()
+    start = resolve_weights(plan.entry, settings.weights, shapes, on_progress)
+    data_plan = DataPlan(workspace.root, data.name, len(data.labels), bool(data.examples[PartName.VAL]))
+    gpu = torch.cuda.is_available()
+    config = build_config(plan.base, recipe, data_plan, start, settings.seed, deterministic=not gpu)
+    meta = {
+        "run": plan.name,
+        "labels": list(data.labels),
+        "pretrain": plan.entry.name,
+        "split_hash": data.meta["split.hash"],
+        "weights_sha256": start.sha256 if start else None,
+    }
+    return Job(
+        workspace=workspace,
+        folder=rec.RunFolder(workspace.run(plan.name)),
+        config=config,
+        data=data,
+        recipe=recipe,
+        start=start,
+        seed=settings.seed,
+        cached=plan.cached,
+        cache_dtype=settings.cache_dtype,
+        forward_batch=forward_batch(plan.base, recipe),
+        meta=meta,
+        resume=settings.resume,
+    )
+
+
+def _record(plan: Plan, job: Job) -> dict[str, Any]:
+    """The run's record as it begins."""
+    recipe, data, meta = plan.recipe, plan.data, plan.data.meta
+    return {
+        "schema": rec.SCHEMA,
+        "name": plan.name,
+        "status": rec.RUNNING,
+        "created_utc": rec.now_utc(),
+        "finished_utc": None,
+        "command": list(sys.argv),
+        "model": {
+            "pretrain": plan.entry.name,
+            "title": plan.entry.title,
+            "backbone": plan.base.model["backbone"]["type"],
+            "frozen_stages": recipe.frozen_stages,
+            "params_total": None,
+            "params_trainable": None,
+        },
+        "weights": _weights_record(job.start),
+        "split": {
+            "name": data.name,
+            "hash": meta["split.hash"],
+            "seed": int(meta["split.seed"]),
+            "ratios": meta["split.ratios"],
+            "counts": data.counts,
+            "test_hash": data.test_hash,
+        },
+        "labels": list(data.labels),
+        "views": views_record(recipe, frame_sampler(plan.base, recipe), plan.cached),
+        "optim": {
+            "epochs": recipe.epochs,
+            "lr": recipe.scaled_lr(),
+            "optimizer": recipe.optimizer,
+            "schedule": recipe.schedule,
+            "batch_size": recipe.batch,
+            "dropout": recipe.dropout,
+            "momentum": recipe.momentum if recipe.optimizer == "sgd" else None,
+            "weight_decay": recipe.weight_decay,
+        },
+        "seed": plan.settings.seed,
+        "cache": {
+            "used": plan.cached,
+            "stage": recipe.frozen_stages if plan.cached else None,
+            "dtype": job.dtype if plan.cached else None,
+        },
+        "recipe": asdict(recipe),
+        "settings": asdict(plan.settings),
+        "versions": rec.versions(),
+        "seconds": {},
+        "results": {"val": None, "test": None},
+    }
+
+
+def _weights_record(start: StartWeights | None) -> dict[str, Any] | None:
+    if start is None:
+        return None
+    return {
+        "name": start.name,
+        "source": start.source,
+        "sha256": start.sha256,
+        "matched_keys": start.matched,
+        "total_keys": start.total,
+    }
+
+
+def _finish(job: Job, plan: Plan, record: Mapping[str, Any], outcome: Outcome) -> dict[str, Any]:
+    """Write the predictions, close the record, and let go of what only a stopped run needs."""
+    import json
+
+    protocol = record["views"]["test"]
+    meta = {
+        "run.name": plan.name,
+        "split.hash": plan.data.meta["split.hash"],
+        "test.hash": plan.data.test_hash,
+        "view.protocol": protocol,
+        "weights.sha256": job.start.sha256 if job.start else "",
+        "labels": json.dumps(list(plan.data.labels), ensure_ascii=False),
+    }
+    manifest.write(job.folder.predictions, Prediction, outcome.predictions, meta)
+    results = {
+        part.value: accuracy([p for p in outcome.predictions if p.part == part])
+        for part in (PartName.VAL, PartName.TEST)
+    }
+    model = {
+        **record["model"],
+        "params_total": outcome.params_total,
+        "params_trainable": outcome.params_trainable,
+    }
+    done = {
+        **record,
+        "status": rec.DONE,
+        "finished_utc": rec.now_utc(),
+        "model": model,
+        "seconds": outcome.seconds,
+        "results": results,
+        "checkpoint": {"name": outcome.chosen, "epoch": outcome.chosen_epoch},
+    }
+    rec.write_record(job.folder, done)
+    job.folder.resume_file.unlink(missing_ok=True)
+    job.folder.best_so_far.unlink(missing_ok=True)
+    return done
+
+
+def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if value is not None}

@@ -1,0 +1,253 @@
+"""One run of mmengine's Runner, from clips or from stored features, to predictions and checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from dancecli.model import cache
+from dancecli.model.boundary import LAST_STAGE, FeatureDataset, extract_features
+from dancecli.model.evaluate import predict_part
+from dancecli.model.hooks import QuietRunner, RunHook, save_torch
+from dancecli.model.mmaction import (
+    DATASETS,
+    ViewSampler,
+    build_model,
+    get_device,
+    init_default_scope,
+    pseudo_collate,
+    read_checkpoint,
+)
+from dancecli.model.preflight import Example, SplitData
+from dancecli.model.recipe import Recipe
+from dancecli.model.record import RunFolder
+from dancecli.model.weights import StartWeights
+from dancecli.schema import OnProgress, PartName, Prediction
+from dancecli.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that one run needs.
+
+    Attributes:
+        config: the run's MMAction2 config, as in its `config.py`.
+        cached: train from stored features of the frozen part.
+        cache_dtype: of these; empty for the default of the stage.
+        forward_batch: clips at once where no gradient is needed.
+        meta: goes into the checkpoints, so that they can be used without the run's folder.
+        resume: go on from `checkpoints/resume.pth` if it is there.
+    """
+
+    workspace: Workspace
+    folder: RunFolder
+    config: dict[str, Any]
+    data: SplitData
+    recipe: Recipe
+    start: StartWeights | None
+    seed: int
+    cached: bool
+    cache_dtype: str
+    forward_batch: int
+    meta: dict[str, Any]
+    resume: bool
+
+    @property
+    def dtype(self) -> str:
+        """Of the stored features: whole maps take half the room, averages are small anyway."""
+        return self.cache_dtype or ("float32" if self.recipe.frozen_stages == LAST_STAGE else "float16")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run gave.
+
+    Attributes:
+        predictions: of val, if there is one, and test.
+        chosen: `best` or `last`, the checkpoint that was evaluated.
+        chosen_epoch: its epoch, counted from 1.
+        seconds: of `features`, `train` and `evaluate`.
+    """
+
+    predictions: list[Prediction]
+    chosen: str
+    chosen_epoch: int
+    seconds: dict[str, float]
+    params_total: int
+    params_trainable: int
+
+
+def run_job(job: Job, on_progress: OnProgress) -> Outcome:
+    """Train, choose the checkpoint, evaluate it, write the checkpoints.
+
+    Raises:
+        ModelError: the loss or the features are not finite.
+        WorkspaceError: there is no room for the features.
+    """
+    with _silence(job.folder):
+        init_default_scope("mmaction")
+        clock = _Clock()
+        loaders = _feature_loaders(job, on_progress) if job.cached else {}
+        clock.lap("features")
+        runner, hook = _build_runner(job, loaders, on_progress)
+        runner.train()
+        clock.lap("train")
+        model = runner.model
+        folder, chosen, epoch = job.folder, "last", job.recipe.epochs
+        save_torch(folder.checkpoints / "last.pth", {"meta": job.meta, "state_dict": model.state_dict()})
+        if hook.best:
+            model.load_state_dict(read_checkpoint(folder.best_so_far)["state_dict"], strict=False)
+            chosen, epoch = "best", hook.best["epoch"]
+            save_torch(folder.checkpoints / "best.pth", {"meta": job.meta, "state_dict": model.state_dict()})
+        predictions: list[Prediction] = []
+        for part in (PartName.VAL, PartName.TEST):
+            if examples := job.data.examples[part]:
+                loader = loaders.get(part) or runner.build_dataloader(job.config[f"{part}_dataloader"])
+                predictions += predict_part(model, loader, part.value, examples, on_progress)
+        clock.lap("evaluate")
+    parameters = list(model.parameters())
+    return Outcome(
+        predictions=predictions,
+        chosen=chosen,
+        chosen_epoch=epoch,
+        seconds=clock.seconds,
+        params_total=sum(p.numel() for p in parameters),
+        params_trainable=sum(p.numel() for p in parameters if p.requires_grad),
+    )
+
+
+def _build_runner(
+    job: Job, loaders: dict[PartName, Any], on_progress: OnProgress
+) -> tuple[QuietRunner, RunHook]:
+    config, counts = job.config, job.data.counts
+    model = config["model"]
+    if job.cached:
+        rest = {"type": "BoundaryRecognizer", "stage": job.recipe.frozen_stages}
+        model = {**model, **rest, "data_preprocessor": {"type": "FeaturePreprocessor"}}
+    base = config["load_from"] or ""
+    hook = RunHook(job.folder, job.recipe.epochs, counts["train"], counts["val"], base, on_progress)
+    resume = job.resume and job.folder.resume_file.exists()
+    runner = QuietRunner(
+        model=model,
+        work_dir=str(job.folder.log),
+        train_dataloader=loaders.get(PartName.TRAIN) or config["train_dataloader"],
+        val_dataloader=loaders.get(PartName.VAL) or config["val_dataloader"],
+        train_cfg=config["train_cfg"],
+        val_cfg=config["val_cfg"],
+        val_evaluator=config["val_evaluator"],
+        optim_wrapper=config["optim_wrapper"],
+        param_scheduler=config["param_scheduler"],
+        # Ours saves whole files only, and what can change only.
+        default_hooks={**config["default_hooks"], "checkpoint": None},
+        custom_hooks=[*config["custom_hooks"], hook],
+        load_from=str(job.folder.resume_file) if resume else config["load_from"],
+        resume=resume,
+        env_cfg=config["env_cfg"],
+        log_processor=config["log_processor"],
+        visualizer={"type": "ActionVisualizer", "vis_backends": []},
+        default_scope="mmaction",
+        randomness=config["randomness"],
+        experiment_name=job.folder.root.name,
+    )
+    return runner, hook
+
+
+def _feature_loaders(job: Job, on_progress: OnProgress) -> dict[PartName, Any]:
+    """Make the features that are missing, and loaders that take the place of the clips'."""
+    views = job.recipe.views or 1
+    loaders: dict[PartName, Any] = {}
+    model = None
+    for part in PartName:
+        examples = job.data.examples[part]
+        if not examples:
+            continue
+        loader_cfg = job.config[f"{part}_dataloader"]
+        names = _row_names(examples, views if part is PartName.TRAIN else 1)
+        flat = [name for view in names for name in view]
+        parts = _store_parts(job, loader_cfg["dataset"])
+        # Two runs with the same frozen part would write into the same file.
+        with job.workspace.lock(f"features-{cache.store_key(dtype=job.dtype, **parts)}"):
+            store = cache.open_store(job.workspace.root / "cache" / "features", job.dtype, parts)
+            if store.missing(flat):
+                model = model or _whole_model(job)
+                extract_features(
+                    model,
+                    DATASETS.build(loader_cfg["dataset"]),
+                    job.recipe.frozen_stages,
+                    store,
+                    flat,
+                    batch=job.forward_batch,
+                    workers=loader_cfg["num_workers"],
+                    on_progress=on_progress,
+                )
+        files = [example.path for example in examples]
+        dataset = FeatureDataset(store, names, files, [example.label_index for example in examples])
+        loaders[part] = _feature_loader(dataset, part, job)
+    return loaders
+
+
+def _feature_loader(dataset: FeatureDataset, part: PartName, job: Job) -> Any:
+    sampler = None
+    if part is PartName.TRAIN:
+        sampler = ViewSampler(dataset, views=job.recipe.views or 1, shuffle=True, seed=job.seed)
+    # Reading a row costs microseconds: a worker process would only add to that.
+    return DataLoader(
+        dataset, batch_size=job.recipe.batch, sampler=sampler, num_workers=0, collate_fn=pseudo_collate
+    )
+
+
+def _store_parts(job: Job, dataset: dict[str, Any]) -> dict[str, Any]:
+    """All that the features of a dataset depend on."""
+    model, stage = job.config["model"], job.recipe.frozen_stages
+    trained = {"frozen_stages", "norm_eval", "pretrained"}
+    # Fresh weights depend on the seed, and on how this version of torch draws.
+    weights = job.start.sha256 if job.start else f"random {job.seed} torch {torch.__version__}"
+    return {
+        "weights": weights,
+        "backbone": {key: value for key, value in model["backbone"].items() if key not in trained},
+        "preprocessor": model["data_preprocessor"],
+        "transform": dataset["pipeline"],
+        "view_seed": dataset.get("view_seed"),
+        "stage": stage,
+    }
+
+
+def _row_names(examples: Sequence[Example], views: int) -> list[list[str]]:
+    return [[cache.row_name(e.clip_id, e.sha256, view) for e in examples] for view in range(views)]
+
+
+def _whole_model(job: Job) -> Any:
+    return build_model(job.config["model"], job.seed, job.config["load_from"]).to(get_device())
+
+
+@contextlib.contextmanager
+def _silence(folder: RunFolder) -> Iterator[None]:
+    """Send what MMAction2 prints and warns into the run's log: the terminal is the user's."""
+    folder.log.mkdir(parents=True, exist_ok=True)
+    with (
+        (folder.log / "console.txt").open("a", encoding="utf-8") as file,
+        contextlib.redirect_stdout(file),
+        warnings.catch_warnings(),
+    ):
+        warnings.showwarning = lambda text, kind, *_, **__: print(f"{kind.__name__}: {text}", file=file)
+        yield
+
+
+class _Clock:
+    """Seconds between laps."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.seconds[name] = round(now - self._last, 2)
+        self._last = now

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from conftest import Ran, fill, make_clip
+
+from dancecli.dataset.verify import verify
+from dancecli.errors import WorkspaceError
+from dancecli.schema import Clip, Progress
+from dancecli.workspace import Workspace
+
+
+@pytest.fixture
+def clips(space: Workspace) -> list[Clip]:
+    made = []
+    for i in range(30):
+        content = f"clip {i}".encode() * (i + 1)
+        clip = make_clip(i, num_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+        made.append(clip)
+    fill(space, made, ["tap dancing"])
+    for i, clip in enumerate(made):
+        (space.root / clip.path).write_bytes(f"clip {i}".encode() * (i + 1))
+    return made
+
+
+def test_whole_files_pass(space: Workspace, clips: list[Clip]) -> None:
+    result = verify(space)
+    assert (result.num_clips, result.num_skipped, result.missing, result.changed) == (30, 0, (), ())
+    assert not (space.root / "manifests" / "verified.txt").exists()
+
+
+def test_every_kind_of_damage_is_named(
+    space: Workspace, clips: list[Clip], dance: Callable[..., Ran]
+) -> None:
+    gone, cut, flipped = (space.root / clip.path for clip in clips[:3])
+    gone.unlink()
+    cut.write_bytes(cut.read_bytes()[:-1])
+    flipped.write_bytes(b"X" + flipped.read_bytes()[1:])
+    ran = dance("verify", "--json")
+    assert ran.code == 3
+    assert ran.json["missing"] == [clips[0].clip_id]
+    assert ran.json["changed"] == sorted([clips[1].clip_id, clips[2].clip_id])
+    assert "27 of 30 clips are whole" in dance("verify").out
+
+
+def test_a_stopped_pass_goes_on_where_it_was(space: Workspace, clips: list[Clip]) -> None:
+    def stop_at_ten(now: Progress) -> None:
+        if now.done == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        verify(space, stop_at_ten)
+    # What was read before the stop is not read again, even if it is gone since.
+    (space.root / clips[0].path).unlink()
+    result = verify(space)
+    assert result.num_skipped == 10
+    assert result.missing == ()
+    assert verify(space).missing == (clips[0].clip_id,)
+
+
+def test_a_clip_that_was_published_anew_is_read_again(space: Workspace, clips: list[Clip]) -> None:
+    def stop(now: Progress) -> None:
+        if now.done == 30:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        verify(space, stop)
+    fill_again = [replace(clips[0], sha256="0" * 64), *clips[1:]]
+    contents = {clip.path: (space.root / clip.path).read_bytes() for clip in clips}
+    fill(space, fill_again, ["tap dancing"])
+    for path, content in contents.items():
+        (space.root / path).write_bytes(content)
+    assert verify(space).changed == (clips[0].clip_id,)
+
+
+def test_without_clips_the_next_step_is_said(space: Workspace) -> None:
+    with pytest.raises(WorkspaceError, match="no clips to verify"):
+        verify(space)

@@ -1,0 +1,109 @@
+"""A small workspace that can be trained on: real clips, a split, its lists."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dancecli import manifest
+from dancecli.schema import Clip, Part
+from dancecli.workspace import Workspace
+
+LABELS = ("bouncing", "sliding", "turning")
+Corpus = Callable[..., Workspace]
+
+
+def write_clip(path: Path, kind: int, number: int, *, side: int = 72, frames: int = 24) -> None:
+    """A square that moves the way its class does, on a background of its own."""
+    import av
+    import numpy as np
+
+    rng = np.random.default_rng(number)
+    ground = rng.integers(0, 120, 3, dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=12)
+        stream.width, stream.height, stream.pix_fmt = side + 16, side, "yuv420p"
+        for t in range(frames):
+            image = np.empty((side, side + 16, 3), np.uint8)
+            image[:] = ground
+            phase = 2 * np.pi * t / frames * 2
+            x = side // 2 + int(20 * np.sin(phase)) if kind != 0 else side // 2
+            y = side // 2 + int(20 * np.cos(phase)) if kind != 1 else side // 2
+            image[y - 8 : y + 8, x - 8 : x + 8] = 255 - 40 * kind
+            for packet in stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")):
+                file.mux(packet)
+        for packet in stream.encode():
+            file.mux(packet)
+
+
+@pytest.fixture(scope="session")
+def clip_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("clips")
+    files = []
+    for number in range(12):
+        files.append(folder / f"vid{number:02d}_0_2000.mp4")
+        write_clip(files[-1], number % len(LABELS), number)
+    return files
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, clip_files: list[Path]) -> Corpus:
+    """Make a workspace: the first clips train, then `val` and `test` of them."""
+
+    def make(val: int = 2, test: int = 3, name: str = "small") -> Workspace:
+        workspace = Workspace(tmp_path / "workspace")
+        clips = []
+        for number, file in enumerate(clip_files):
+            target = workspace.root / "clips" / file.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.exists():
+                target.hardlink_to(file)
+            label = LABELS[number % len(LABELS)]
+            sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+            row = (file.stem, file.stem[:5], 0, 2000, label, "", "test", f"clips/{file.name}", 24, 12, 1)
+            clips.append(Clip(*row, 88, 72, False, file.stat().st_size, sha256, "folder"))
+        manifest.write(workspace.clips, Clip, clips)
+        write_split(workspace, name, clips, val, test)
+        return workspace
+
+    return make
+
+
+def write_split(workspace: Workspace, name: str, clips: list[Clip], val: int, test: int) -> None:
+    train = len(clips) - val - test
+    places = ["train"] * train + ["val"] * val + ["test"] * test
+    parts = [Part(c.clip_id, p, c.video_id, c.label, c.sha256) for c, p in zip(clips, places, strict=True)]
+    counts = {"train": train, "val": val, "test": test}
+    meta = {
+        "split.name": name,
+        "split.hash": hashlib.sha256(repr(parts).encode()).hexdigest(),
+        "split.seed": "0",
+        "split.ratios": "60/15/25",
+        "split.labels": json.dumps(LABELS),
+        "split.counts": json.dumps(counts),
+    }
+    manifest.write(workspace.split(name), Part, parts, meta)
+    folder = workspace.annotations(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "label_map.txt").write_text("".join(f"{label}\n" for label in LABELS))
+    for part in counts:
+        lines = [
+            f"clips/{p.clip_id}.mp4 {LABELS.index(p.label)}\n" for p in sorted(parts) if p.part == part
+        ]
+        (folder / f"{part}.txt").write_text("".join(lines))
+
+
+@pytest.fixture
+def tiny_recipe(tmp_path: Path) -> Path:
+    """Eight frames of 64 pixels: a second a step on one core."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(
+        "clip_len = 8\nframe_interval = 1\nshort_side = 64\ncrop = 64\nviews = 2\nepochs = 2\nbatch = 4\n"
+        "lr = 0.01\nlr_batch = 4\noptimizer = 'sgd'\nworkers = 1\n"
+    )
+    return path
