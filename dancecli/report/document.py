@@ -1,0 +1,101 @@
+"""`metrics.json`: the figures as other programs read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dancecli.report.evidence import Evidence
+from dancecli.report.metrics import Estimate, Proportion, Summary
+from dancecli.schema import PartName
+
+SCHEMA = 1
+# Copied from the run as they are, so that the figures never stand without their evidence.
+PROVENANCE = ("model", "weights", "split", "views", "optim", "seed", "cache", "versions", "seconds")
+
+
+def document(name: str, evidence: Evidence, summaries: Mapping[str, Summary], part: str) -> dict[str, Any]:
+    """Lay out what `metrics.json` holds.
+
+    Args:
+        name: the report's name.
+        evidence: the run.
+        summaries: the figures of each part of `evidence.parts`; a part without is null.
+        part: the part that the headline is of.
+    """
+    run = evidence.run
+    return {
+        "schema": SCHEMA,
+        "report": name,
+        "run": run["name"],
+        "status": run["status"],
+        "part": part,
+        "interval": "Wilson, 95 %",
+        "labels": list(evidence.labels),
+        **{key: run.get(key) for key in PROVENANCE},
+        "parts": {
+            str(key): (
+                {
+                    "videos": len(set(evidence.parts[key].groups)),
+                    "videos_also_in_training": evidence.shared_groups[key],
+                    **as_json(summaries[key], evidence.labels),
+                }
+                if key in summaries
+                else None
+            )
+            for key in (PartName.VAL, PartName.TEST)
+        },
+    }
+
+
+def as_json(summary: Summary, labels: tuple[str, ...]) -> dict[str, Any]:
+    """Lay a summary out for `metrics.json`, classes by name."""
+    curve = summary.calibration
+    return {
+        "n": summary.n,
+        "top1": _proportion(summary.top1),
+        "top5": _proportion(summary.top5) if summary.top5 else None,
+        "chance": {"top1": _round(summary.chance1), "top5": _round(summary.chance5)},
+        "majority": {"label": labels[summary.majority_class], **_proportion(summary.majority)},
+        "balanced_accuracy": _round(summary.balanced_accuracy),
+        "macro_f1": _round(summary.macro_f1),
+        "calibration": curve
+        and {
+            "ece": _round(curve.ece),
+            "ece_by_luck": _round(curve.ece_by_luck),
+            "bins": [
+                {"low": _round(b.low), "high": _round(b.high), "n": b.n, "hits": b.hits}
+                | {"confidence": _round(b.confidence) if b.n else None}
+                for b in curve.bins
+            ],
+        },
+        "per_class": [
+            {
+                "label": labels[c.index],
+                "recall": _proportion(c.recall),
+                "precision": _proportion(c.precision),
+                "f1": _estimate(c.f1),
+            }
+            for c in summary.per_class
+        ],
+        "confused": [
+            {"true": labels[p.true], "predicted": labels[p.called], "k": p.k, "n": p.n, "back": p.back}
+            for p in summary.pairs
+        ],
+        "confusion": summary.confusion,
+    }
+
+
+def _round(value: float | None) -> float | None:
+    # The last digits of a sum differ between processors; a file of evidence should not.
+    return None if value is None else round(value, 12)
+
+
+def _estimate(found: Estimate | None) -> dict[str, float | None]:
+    if found is None:
+        return {"rate": None, "low": None, "high": None}
+    return {"rate": _round(found.rate), "low": _round(found.low), "high": _round(found.high)}
+
+
+def _proportion(of: Proportion) -> dict[str, Any]:
+    return {"k": of.k, "n": of.n, **_estimate(of.estimate)}

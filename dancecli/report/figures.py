@@ -1,0 +1,110 @@
+"""Figures for a paper: the confusion matrix as PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dancecli import manifest
+
+# Numbers stand in the cells up to here; a larger matrix is a picture.
+MOST_NUMBERED = 40
+# The share of a row at which a mistake has its full colour, if none is larger.
+DEEPEST_MISTAKE = 0.5
+
+
+def confusion_png(path: Path, counts: Sequence[Sequence[int]], labels: Sequence[str]) -> None:
+    """Draw the confusion matrix for a paper: counts in the cells, shares of a row as colour.
+
+    Args:
+        path: the PNG, 300 dots an inch; the same counts give the same bytes.
+        counts: a row a true class, a column a predicted one.
+        labels: class names, cut to 32 characters.
+    """
+    import matplotlib as mpl
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    table = np.array(counts, dtype=np.float64)
+    size = len(labels)
+    rates = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    right = np.eye(size, dtype=bool)
+    # Mistakes deepen twice as fast: a tenth of a class gone wrong is to be seen.
+    shades = np.where(right, rates, rates / max(DEEPEST_MISTAKE, float(rates[~right].max(initial=0))))
+    names = [_plain(name if len(name) <= 32 else name[:31] + "…") for name in labels]
+    cell = min(0.62, max(0.3, 6.0 / size)) if size <= MOST_NUMBERED else 8.0 / size
+    margin = 0.55 + 0.072 * max(map(len, names)) if size <= MOST_NUMBERED else 0.9
+    inches = (margin + cell * size + 0.1, margin + cell * size + 0.1)
+    with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 8, "text.usetex": False}):
+        figure = Figure(figsize=inches, dpi=300)
+        FigureCanvasAgg(figure)
+        box = (margin / inches[0], margin / inches[1], cell * size / inches[0], cell * size / inches[1])
+        axes = figure.add_axes(box)
+        axes.imshow(_colours(shades, right), interpolation="nearest", aspect="equal")
+        if size <= MOST_NUMBERED:
+            _write_counts(axes, table, shades, cell)
+            axes.set_xticks(range(size), names, rotation=90)
+            axes.set_yticks(range(size), names)
+            axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
+            axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
+            axes.grid(which="minor", color="white", linewidth=1.0)
+        axes.tick_params(which="both", length=0)
+        for edge in axes.spines.values():
+            edge.set_visible(False)
+        axes.set_xlabel("predicted", fontsize=9, labelpad=8)
+        axes.set_ylabel("true", fontsize=9, labelpad=8)
+        with manifest.atomic_file(path, "wb") as file:
+            figure.savefig(
+                file, format="png", metadata={"Software": None}, bbox_inches="tight", pad_inches=0.05
+            )
+
+
+def _write_counts(axes: Any, table: Any, shades: Any, cell: float) -> None:
+    font = 7.5 if cell >= 0.3 else 5
+    for i, row in enumerate(table):
+        for j, value in enumerate(row):
+            if value:
+                light = shades[i, j] > (0.66 if i == j else 0.88)
+                axes.text(
+                    j, i, f"{value:.0f}", ha="center", va="center", fontsize=font,
+                    color="white" if light else "#20242a", fontweight="bold" if i == j else "normal",
+                )  # fmt: skip
+
+
+def _plain(text: str) -> str:
+    # A dollar sign would make matplotlib read the label as a formula.
+    return text.replace("$", r"\$")
+
+
+def _colours(shades: Any, right: Any) -> Any:
+    """Colour right answers from pale to deep blue and mistakes from pale to deep orange, in OKLab."""
+    import numpy as np
+
+    pale, blue, orange = (_oklab(c) for c in ("#f4f3f0", "#0b4f8a", "#b8400a"))
+    ends = np.where(right[..., None], blue, orange)
+    return _srgb(pale + shades[..., None] * (ends - pale))
+
+
+# B. Ottosson, "A perceptual color space for image processing", 2020.
+_LMS = ((0.4122214708, 0.5363325363, 0.0514459929), (0.2119034982, 0.6806995451, 0.1073969566),
+        (0.0883024619, 0.2817188376, 0.6299787005))  # fmt: skip
+_LAB = ((0.2104542553, 0.7936177850, -0.0040720468), (1.9779984951, -2.4285922050, 0.4505937099),
+        (0.0259040371, 0.7827717662, -0.8086757660))  # fmt: skip
+
+
+def _oklab(colour: str) -> Any:
+    import numpy as np
+
+    rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return np.array(_LAB) @ np.cbrt(np.array(_LMS) @ linear)
+
+
+def _srgb(lab: Any) -> Any:
+    import numpy as np
+
+    linear = (lab @ np.linalg.inv(np.array(_LAB)).T) ** 3 @ np.linalg.inv(np.array(_LMS)).T
+    linear = np.clip(linear, 0, 1)
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)

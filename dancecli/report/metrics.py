@@ -1,0 +1,308 @@
+"""What a table of scores says about a model, and how sure one may be of it.
+
+Pure: arrays in, frozen records out. Two rules hold throughout.
+
+*Ties count against the model.* The true class is ranked behind every class with the same
+score, so a model that answers the same for everything scores nothing. Where the true class
+shares the highest score, the first other class that shares it is taken as the prediction; so
+the diagonal of the confusion matrix always sums to the top-1 count.
+
+*A proportion keeps its k and n.* Intervals are Wilson's (E. B. Wilson, JASA 22, 1927), which
+stay inside 0 to 1 and hold at small n and at k = 0 or k = n. A proportion of nothing has
+neither rate nor interval.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import pi, sqrt
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+    Ints = npt.NDArray[np.int64]
+
+CONFIDENCE = 0.95
+CALIBRATION_BINS = 10
+TOP = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A value with its 95 % interval, all between 0 and 1."""
+
+    rate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Proportion:
+    """`k` of `n`."""
+
+    k: int
+    n: int
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """The rate with its Wilson interval; None where n is 0."""
+        if self.n == 0:
+            return None
+        return Estimate(self.k / self.n, *wilson(self.k, self.n))
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScore:
+    """One class: how many clips are of it, how many were called it, how many of those rightly."""
+
+    index: int
+    support: int
+    called: int
+    hits: int
+
+    @property
+    def recall(self) -> Proportion:
+        """Of the clips of this class, those that were called it."""
+        return Proportion(self.hits, self.support)
+
+    @property
+    def precision(self) -> Proportion:
+        """Of the clips called this class, those that are of it."""
+        return Proportion(self.hits, self.called)
+
+    @property
+    def f1(self) -> Estimate | None:
+        """Harmonic mean of the two; None where the class neither occurs nor was called.
+
+        F1 is no proportion, but J = hits / (clips that are of the class or were called it) is
+        one, and F1 = 2J / (1 + J) rises with it: the interval is Wilson's for J, carried over.
+        """
+        either = Proportion(self.hits, self.support + self.called - self.hits).estimate
+        if either is None:
+            return None
+        return Estimate(*(2 * j / (1 + j) for j in (either.rate, either.low, either.high)))
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """`k` of the `n` clips of class `true` were called `called`; `back` the other way round."""
+
+    true: int
+    called: int
+    k: int
+    n: int
+    back: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """The clips whose highest score lies in (low, high]: how many, their mean score, their hits."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    hits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How far confidence and accuracy lie apart.
+
+    Attributes:
+        bins: of equal width, empty ones included.
+        ece: the expected calibration error: mean over clips of |accuracy - confidence| of the
+            clip's bin (Guo et al., ICML 2017).
+        ece_by_luck: what a perfectly calibrated model would show on as few clips, by the normal
+            approximation; an `ece` near it is no sign of bad calibration.
+    """
+
+    bins: tuple[Bin, ...]
+    ece: float
+    ece_by_luck: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All figures of one part.
+
+    Attributes:
+        top5: None where there are five classes or fewer, and it would say nothing.
+        chance1, chance5: of guessing among the classes with equal chance.
+        majority: the class that a model without eyes would always answer, and what that scores.
+        balanced_accuracy: mean recall over the classes that occur; None without clips.
+        macro_f1: mean F1 over the classes that occur or were called; None without clips.
+        confusion: counts, a row a true class, a column a predicted one.
+    """
+
+    n: int
+    classes: int
+    top1: Proportion
+    top5: Proportion | None
+    chance1: float
+    chance5: float
+    majority_class: int
+    majority: Proportion
+    balanced_accuracy: float | None
+    macro_f1: float | None
+    per_class: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    pairs: tuple[Pair, ...]
+    calibration: Calibration | None
+
+
+def wilson(k: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Give Wilson's score interval for k of n (n at least 1)."""
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    p, shrink = k / n, 1 + z * z / n
+    centre = (p + z * z / (2 * n)) / shrink
+    half = z / shrink * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    # At the ends the formula is exact and floating point is not.
+    return (0.0 if k == 0 else centre - half), (1.0 if k == n else centre + half)
+
+
+def true_ranks(scores: Floats, truth: Ints) -> Ints:
+    """Give the place of each clip's true class among its scores: 1 is best, ties count against it.
+
+    Args:
+        scores: n x classes.
+        truth: n class indices.
+    """
+    import numpy as np
+
+    own = scores[np.arange(len(truth)), truth][:, None]
+    ranks: Ints = (scores >= own).sum(axis=1)
+    return ranks
+
+
+def predicted(scores: Floats, truth: Ints) -> Ints:
+    """Give each clip's predicted class: the highest score, ties resolved against the true class."""
+    import numpy as np
+
+    top = scores == scores.max(axis=1, keepdims=True)
+    shared = np.flatnonzero(top.sum(axis=1) > 1)
+    top[shared, truth[shared]] = False
+    calls: Ints = top.argmax(axis=1)
+    return calls
+
+
+def confusion(truth: Ints, calls: Ints, classes: int) -> Ints:
+    """Count classes x classes: a row a true class, a column a predicted one."""
+    import numpy as np
+
+    counts: Ints = np.bincount(truth * classes + calls, minlength=classes * classes)
+    return counts.reshape(classes, classes)
+
+
+def class_scores(counts: Ints) -> tuple[ClassScore, ...]:
+    """Read the per-class counts off a confusion matrix."""
+    support, called, hits = counts.sum(axis=1), counts.sum(axis=0), counts.diagonal()
+    return tuple(ClassScore(i, int(support[i]), int(called[i]), int(hits[i])) for i in range(counts.shape[0]))
+
+
+def confused_pairs(counts: Ints) -> tuple[Pair, ...]:
+    """List every mistake that was made, the most frequent first, then the larger share of its class."""
+    import numpy as np
+
+    support = counts.sum(axis=1)
+    places = ((int(i), int(j)) for i, j in np.argwhere(counts) if i != j)
+    found = [Pair(i, j, int(counts[i, j]), int(support[i]), int(counts[j, i])) for i, j in places]
+    return tuple(sorted(found, key=lambda p: (-p.k, p.n, p.true, p.called)))
+
+
+def calibration(
+    confidence: Floats, right: npt.NDArray[np.bool_], bins: int = CALIBRATION_BINS
+) -> Calibration:
+    """Sort clips into bins by their highest score and compare it with how often they are right.
+
+    Args:
+        confidence: n highest scores, 0 to 1; n at least 1.
+        right: n, whether that was the true class.
+        bins: how many, of equal width, open below and closed above.
+    """
+    import numpy as np
+
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    place = np.searchsorted(edges[1:-1], confidence)
+    rows, gap, luck = [], 0.0, 0.0
+    for i in range(bins):
+        inside = place == i
+        n, hits = int(inside.sum()), int(right[inside].sum())
+        mean = float(confidence[inside].mean()) if n else 0.0
+        rows.append(Bin(float(edges[i]), float(edges[i + 1]), n, mean, hits))
+        gap += abs(hits - n * mean)
+        # E|X| of a centred normal is its deviation times the square root of 2 / pi.
+        luck += sqrt(2 / pi * float((confidence[inside] * (1 - confidence[inside])).sum()))
+    return Calibration(tuple(rows), gap / len(confidence), luck / len(confidence))
+
+
+def summarize(scores: Floats, truth: Ints, majority_class: int) -> Summary:
+    """Work out every figure of one part.
+
+    Args:
+        scores: n x classes, probabilities; n may be 0.
+        truth: n class indices.
+        majority_class: the most frequent class of what the model was trained on.
+    """
+    import numpy as np
+
+    n, classes = scores.shape
+    ranks = true_ranks(scores, truth)
+    counts = confusion(truth, predicted(scores, truth), classes)
+    per_class = class_scores(counts)
+    recalls = [c.recall.estimate for c in per_class]
+    f1s = [c.f1 for c in per_class]
+    return Summary(
+        n=n,
+        classes=classes,
+        top1=Proportion(int((ranks == 1).sum()), n),
+        top5=Proportion(int((ranks <= TOP).sum()), n) if classes > TOP else None,
+        chance1=1 / classes,
+        chance5=min(1.0, TOP / classes),
+        majority_class=majority_class,
+        majority=Proportion(int((truth == majority_class).sum()), n),
+        balanced_accuracy=_mean(recalls),
+        macro_f1=_mean(f1s),
+        per_class=per_class,
+        confusion=tuple(tuple(row) for row in counts.tolist()),
+        pairs=confused_pairs(counts),
+        calibration=calibration(scores.max(axis=1), np.asarray(ranks == 1)) if n else None,
+    )
+
+
+def order_by_confusion(counts: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
+    """Put classes that are taken for each other side by side; those without a mistake come last.
+
+    Chains grow from the most confused pair at whichever end has the stronger link (a link being the
+    sum of both rates); where no link is left, the next chain begins.
+    """
+    import numpy as np
+
+    table = np.array(counts, dtype=np.float64)
+    rates = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    link = np.round(rates + rates.T, 12)
+    np.fill_diagonal(link, 0.0)
+    order: list[int] = []
+    while link.any():
+        first, second = (int(i) for i in np.unravel_index(int(link.argmax()), link.shape))
+        chain = [first, second]
+        link[:, chain] = 0.0  # a column is emptied when its class has its place
+        while link[[chain[0], chain[-1]]].any():
+            head, tail = link[chain[0]], link[chain[-1]]
+            if head.max() > tail.max():
+                chain.insert(0, int(head.argmax()))
+            else:
+                chain.append(int(tail.argmax()))
+            link[:, [chain[0], chain[-1]]] = 0.0
+        link[chain] = 0.0
+        order += chain
+    return (*order, *(i for i in range(len(counts)) if i not in order))
+
+
+def _mean(found: list[Estimate | None]) -> float | None:
+    rates = [e.rate for e in found if e is not None]
+    return sum(rates) / len(rates) if rates else None

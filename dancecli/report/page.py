@@ -1,0 +1,276 @@
+"""A run's page: one HTML file that needs nothing else, drawn by the templates beside this module."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dancecli.report import charts
+from dancecli.report.evidence import Evidence, PartScores
+from dancecli.report.metrics import Estimate, Summary, order_by_confusion, predicted, true_ranks
+
+if TYPE_CHECKING:
+    from dancecli.report.metrics import Floats
+
+TEMPLATES = Path(__file__).parent / "templates"
+# Scores shown with a clip, beside that of its true class.
+SHOWN_SCORES = 4
+SHOWN_CLIPS = 24
+SHOWN_PAIRS = 8
+
+
+def render(name: str, evidence: Evidence, summaries: Mapping[str, Summary], part: str) -> str:
+    """Draw the page.
+
+    Args:
+        name: the report's name.
+        evidence: the run.
+        summaries: the figures of each part of `evidence.parts`.
+        part: the part shown first.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    script, style = ((TEMPLATES / file).read_text(encoding="utf-8") for file in ("report.js", "report.css"))
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters.update(pct=percent, span=interval, several=several)
+    order = [part, *(other for other in summaries if other != part)]
+    return environment.get_template("report.html").render(
+        name=name,
+        run=evidence.run,
+        labels=evidence.labels,
+        parts={key: summaries[key] for key in order},
+        videos={key: len(set(evidence.parts[key].groups)) for key in order},
+        whiskers={key: _whiskers(summaries[key]) for key in order},
+        shared=evidence.shared_groups,
+        shown_pairs=SHOWN_PAIRS,
+        lead=lead(evidence),
+        notices={key: notices(evidence, key, summaries[key]) for key in order},
+        charts=charts.training_charts(evidence.history, top5=len(evidence.labels) > 5),
+        chart=charts,
+        facts=facts(evidence),
+        commands=commands(evidence, name),
+        config=evidence.config,
+        script=Markup(script),  # noqa: S704 - our own file
+        style=Markup(style),  # noqa: S704 - our own file
+        # Only this very script may run, so markup that slipped through could do nothing.
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        data=Markup(for_script(clip_data(evidence, summaries))),  # noqa: S704 - escaped by for_script
+    )
+
+
+def percent(rate: float | None, digits: int = 1) -> str:
+    """Write a rate as per cent."""
+    return "\u2013" if rate is None else f"{100 * rate:.{digits}f}"
+
+
+def interval(estimate: Estimate | None) -> str:
+    """Write an interval as per cent, without the sign."""
+    return "" if estimate is None else f"{percent(estimate.low)}\u2013{percent(estimate.high)}"
+
+
+def several(count: int, noun: str) -> str:
+    """Write a count with its noun."""
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{count:,} {noun if count == 1 else plural}"
+
+
+def for_script(document: Any) -> str:
+    """Write JSON that may stand in a script element: no character in it can end the element."""
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def clip_data(evidence: Evidence, summaries: Mapping[str, Summary]) -> dict[str, Any]:
+    """Gather what the script needs: every clip with its highest scores, and the orders of the classes."""
+    return {
+        "labels": evidence.labels,
+        "parts": {
+            key: _part_data(scores, summaries[key], evidence.links) for key, scores in evidence.parts.items()
+        },
+    }
+
+
+def _part_data(part: PartScores, summary: Summary, links: Mapping[str, str]) -> dict[str, Any]:
+    calls, ranks = predicted(part.scores, part.truth), true_ranks(part.scores, part.truth)
+    rows = [
+        [clip, _short_link(clip, links), int(truth), int(call), int(rank), _shown(scores, int(truth))]
+        for clip, truth, call, rank, scores in zip(
+            part.clips, part.truth, calls, ranks, part.scores, strict=True
+        )
+    ]
+    top = part.scores.max(axis=1)
+    own = part.scores[range(len(rows)), part.truth]
+    wrong = sorted((i for i in range(len(rows)) if ranks[i] > 1), key=lambda i: (own[i] - top[i], i))
+    recalls = [c.recall.estimate for c in summary.per_class]
+    return {
+        "clips": rows,
+        "worst": wrong[:SHOWN_CLIPS],
+        "unsure": sorted(range(len(rows)), key=lambda i: (float(top[i]), i))[:SHOWN_CLIPS],
+        "confusion": order_by_confusion(summary.confusion),
+        "recall": sorted(range(len(recalls)), key=lambda i: (-(e.rate if (e := recalls[i]) else -1.0), i)),
+    }
+
+
+def _short_link(clip: str, links: Mapping[str, str]) -> str | int:
+    """Give a clip's link; 1 where it is in its usual place, 0 where it is not known."""
+    link = links.get(clip, "")
+    return 1 if link == f"../../clips/{clip}.mp4" else link or 0
+
+
+def _shown(scores: Floats, truth: int) -> list[float]:
+    best = sorted(range(len(scores)), key=lambda j: (-scores[j], j))[:SHOWN_SCORES]
+    chosen = best if truth in best else [*best, truth]
+    return [value for j in chosen for value in (j, round(float(scores[j]), 4))]
+
+
+def _whiskers(summary: Summary) -> tuple[charts.Whisker, ...]:
+    if summary.calibration is None:
+        return ()
+    return charts.calibration_whiskers(summary.calibration.bins, side=300, bar_top=312, bar=44)
+
+
+def lead(evidence: Evidence) -> str:
+    """Say in a sentence what was tested."""
+    model, optim, split = (_table(evidence.run, key) for key in ("model", "optim", "split"))
+    weights = _table(evidence.run, "weights")
+    parts = [f"{model.get('backbone') or model.get('pretrain') or 'A model'}"]
+    parts.append(f"started from {weights['name']}" if weights.get("name") else "started from random weights")
+    if model.get("frozen_stages"):
+        parts.append(f"with {several(model['frozen_stages'], 'frozen stage')}")
+    trained = f"trained on {several(sum(evidence.train_counts), 'clip')} of split “{split['name']}”"
+    if optim.get("epochs"):
+        trained += f" for {several(optim['epochs'], 'epoch')}"
+    return f"{', '.join([*parts, trained])}."
+
+
+def notices(evidence: Evidence, part: str, summary: Summary) -> list[str]:
+    """Say what a reader must know before believing the figures of one part."""
+    found = []
+    status, shared = evidence.run["status"], evidence.shared_groups[part]
+    if status != "done":
+        found.append(f"The run is not complete: its status is “{status}”.")
+    if shared:
+        found.append(
+            f"{several(shared, 'source video')} of this part also stand in the training part: "
+            "the figures are too good."
+        )
+    span = summary.top1.estimate
+    if span and summary.n < 30:
+        found.append(
+            f"With {several(summary.n, 'clip')} the interval reaches from {percent(span.low)} to "
+            f"{percent(span.high)} %: too wide to conclude much."
+        )
+    recorded = (_table(evidence.run, "results").get(part) or {}).get("top1")
+    if isinstance(recorded, int) and recorded != summary.top1.k:
+        found.append(
+            f"The run recorded {recorded} right; its predictions give {summary.top1.k}, as ties count "
+            "against the model here."
+        )
+    return found
+
+
+def facts(evidence: Evidence) -> list[tuple[str, list[tuple[str, str]]]]:
+    """List what was run, in groups of named values; what the run did not record is left out."""
+    run = evidence.run
+    model, weights, split = _table(run, "model"), _table(run, "weights"), _table(run, "split")
+    views, seconds = _table(run, "views"), _table(run, "seconds")
+    counts = _table(split, "counts")
+    groups: list[tuple[str, list[tuple[str, Any]]]] = [
+        (
+            "Model",
+            [
+                ("pre-training", model.get("pretrain")),
+                ("backbone", model.get("backbone")),
+                ("frozen stages", model.get("frozen_stages")),
+                ("parameters", model.get("params_total")),
+                ("of them trained", model.get("params_trainable")),
+            ],
+        ),
+        (
+            "Weights",
+            [
+                ("name", weights.get("name") or "none"),
+                ("source", weights.get("source")),
+                ("matched", weights and f"{weights.get('matched_keys')} of {weights.get('total_keys')} keys"),
+                ("sha256", weights.get("sha256")),
+            ],
+        ),
+        (
+            "Data",
+            [
+                ("split", split["name"]),
+                ("ratios", split.get("ratios")),
+                ("seed of the split", split.get("seed")),
+                ("clips", ", ".join(f"{part} {n}" for part, n in counts.items())),
+                ("split hash", split.get("hash")),
+                ("test hash", split.get("test_hash")),
+            ],
+        ),
+        ("Views", [("training", views.get("train")), ("testing", views.get("test"))]),
+        ("Training", [*_table(run, "optim").items(), ("seed", run.get("seed"))]),
+        (
+            "Time",
+            [
+                *((key, _duration(value)) for key, value in seconds.items()),
+                ("finished", run.get("finished_utc")),
+            ],
+        ),
+        ("Versions", list(_table(run, "versions").items())),
+    ]
+    return [(title, named) for title, rows in groups if (named := _named(rows))]
+
+
+def _named(rows: list[tuple[str, Any]]) -> list[tuple[str, str]]:
+    return [(key.replace("_", " "), _text(value)) for key, value in rows if value not in (None, "", {})]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10_000:
+        return f"{value:,}"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _duration(seconds: Any) -> str:
+    if not isinstance(seconds, int | float):
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def commands(evidence: Evidence, name: str) -> list[str]:
+    """List the commands that make this page again, from the clips on."""
+    run, split = evidence.run, _table(evidence.run, "split")
+    total = sum(n for n in _table(split, "counts").values() if isinstance(n, int))
+    asked = run.get("command")
+    words = [str(word) for word in asked] if isinstance(asked, list) else []
+    made = ["dance", "split", "--name", str(split["name"])]
+    if "ratios" in split and "seed" in split:
+        made += ["--ratios", str(split["ratios"]), "--seed", str(split["seed"])]
+    if total and total < evidence.clip_count:
+        made += ["--subset", str(total)]
+    shown = ["dance", "report", "--run", str(run["name"])]
+    shown += ["--name", name] if name != run["name"] else []
+    trained = [["dance", *words[1:]]] if words[1:] else []
+    return [shlex.join(line) for line in (made, *trained, shown)]
+
+
+def _table(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = document.get(key)
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,146 @@
+"""The step behind `dance report`: a run's files in, a folder for readers out."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dancecli import manifest
+from dancecli.errors import InputError, WorkspaceError
+from dancecli.report import metrics
+from dancecli.report.document import document
+from dancecli.report.evidence import Evidence, read_evidence
+from dancecli.report.figures import confusion_png
+from dancecli.report.page import render
+from dancecli.schema import OnProgress, Progress, no_progress
+from dancecli.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """What to report on.
+
+    Attributes:
+        run: the run; None for the one made last.
+        name: the report's name; None for the run's.
+        part: the part that the headline, the table and the picture are of.
+    """
+
+    run: str | None = None
+    name: str | None = None
+    part: str = "test"
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """What was written.
+
+    Attributes:
+        page: the page's path.
+        headline: the figures of the part in one line.
+        document: what `metrics.json` holds.
+    """
+
+    name: str
+    run: str
+    page: Path
+    headline: str
+    document: Mapping[str, Any]
+
+
+def report(
+    workspace: Workspace,
+    settings: ReportSettings,
+    on_progress: OnProgress = no_progress,
+    *,
+    dry_run: bool = False,
+) -> ReportResult:
+    """Write `reports/<name>/` with `index.html`, `metrics.json`, `confusion.csv` and `confusion.png`.
+
+    The same run gives the same bytes. With `dry_run` everything is read and checked, nothing written.
+
+    Raises:
+        WorkspaceError: there is no such run, or it is not ended.
+        InputError: the part has no predictions, or the run's files contradict each other.
+    """
+    run = settings.run or _last_run(workspace)
+    name = settings.name or run
+    evidence = read_evidence(workspace, run)
+    folder = workspace.report(name)
+    if settings.part not in evidence.parts:
+        there = " and ".join(evidence.parts) or "none"
+        raise InputError(
+            f"run {run!r} has no predictions for part {settings.part!r}", f"it has them for: {there}"
+        )
+    summaries = summarize(evidence)
+    found = document(name, evidence, summaries, settings.part)
+    if not dry_run:
+        _write(folder, name, evidence, summaries, settings.part, found, on_progress)
+    on_progress(Progress(3, 3))
+    return ReportResult(name, run, folder / "index.html", headline(summaries[settings.part]), found)
+
+
+def _write(
+    folder: Path,
+    name: str,
+    evidence: Evidence,
+    summaries: Mapping[str, metrics.Summary],
+    part: str,
+    found: Mapping[str, Any],
+    on_progress: OnProgress,
+) -> None:
+    chosen = summaries[part]
+    on_progress(Progress(1, 3, "drawing"))
+    with manifest.atomic_file(folder / "metrics.json") as file:
+        file.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    with manifest.atomic_file(folder / "confusion.csv") as file:
+        rows = zip(evidence.labels, chosen.confusion, strict=True)
+        csv.writer(file, lineterminator="\n").writerows(
+            [["true \\ predicted", *evidence.labels], *([label, *row] for label, row in rows)]
+        )
+    confusion_png(folder / "confusion.png", chosen.confusion, evidence.labels)
+    on_progress(Progress(2, 3, "writing the page"))
+    # The page comes last: where it is, all that belongs to it is there too.
+    with manifest.atomic_file(folder / "index.html") as file:
+        file.write(render(name, evidence, summaries, part))
+
+
+def summarize(evidence: Evidence) -> dict[str, metrics.Summary]:
+    """Work out the figures of every part that has clips."""
+    trained = evidence.train_counts
+    found = {}
+    for name, part in evidence.parts.items():
+        counts = trained if any(trained) else [int((part.truth == i).sum()) for i in range(len(trained))]
+        majority = max(range(len(counts)), key=lambda i: counts[i])
+        found[name] = metrics.summarize(part.scores, part.truth, majority)
+    return found
+
+
+def headline(summary: metrics.Summary) -> str:
+    """Say top-1 and top-5 in one line: k/n, rate, 95 % interval, and what guessing gives."""
+    shown = [("top-1", summary.top1, summary.chance1)]
+    if summary.top5 is not None:
+        shown.append(("top-5", summary.top5, summary.chance5))
+    return "  ".join(_figure(name, of, chance) for name, of, chance in shown)
+
+
+def _figure(name: str, of: metrics.Proportion, chance: float) -> str:
+    if (e := of.estimate) is None:
+        return f"{name} 0/0"
+    return (
+        f"{name} {of.k}/{of.n} = {100 * e.rate:.1f} % "
+        f"({100 * e.low:.1f}-{100 * e.high:.1f}, chance {100 * chance:.1f})"
+    )
+
+
+def _last_run(workspace: Workspace) -> str:
+    runs = workspace.runs()
+    if not runs:
+        raise WorkspaceError(
+            f"there is no run in {workspace.root} to report on", "make one first: dance finetune"
+        )
+    return runs[-1]

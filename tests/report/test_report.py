@@ -1,0 +1,184 @@
+"""`dance report`: what it writes, and how it refuses what does not belong together."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Ran
+from fakerun import make_run
+
+from dancecli import manifest
+from dancecli.errors import DanceError
+from dancecli.report.report import ReportSettings, report
+from dancecli.schema import Part, Prediction
+from dancecli.workspace import Workspace
+
+SIX = ("wave", "spin", "bounce", "step touch", "robot", "kick ball change")
+GOLD = Path(__file__).parents[1] / "gold" / "report_metrics.json"
+FILES = ("index.html", "metrics.json", "confusion.csv", "confusion.png")
+RUN = "inception-demo-1"
+
+
+@pytest.fixture
+def made(space: Workspace) -> Workspace:
+    return make_run(space.root, SIX, test=48, val=18)
+
+
+def change_card(space: Workspace, **changed: Any) -> None:
+    path = space.run(RUN) / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+
+
+def change_predictions(space: Workspace, change: Callable[[list[Prediction]], list[Prediction]]) -> None:
+    path = space.run(RUN) / "predictions.parquet"
+    meta = {k: v for k, v in manifest.read_meta(path).items() if not k.startswith("dance.")}
+    manifest.write(path, Prediction, change(manifest.read(path, Prediction)), meta)
+
+
+def test_the_figures_are_those_of_the_gold_file(made: Workspace) -> None:
+    result = report(made, ReportSettings())
+    assert result.page.with_name("metrics.json").read_text() == GOLD.read_text()
+
+
+def test_what_is_written_agrees_with_itself(made: Workspace) -> None:
+    result = report(made, ReportSettings())
+    found = json.loads(result.page.with_name("metrics.json").read_text())["parts"]["test"]
+    rows = list(csv.reader(result.page.with_name("confusion.csv").open()))
+    assert rows[0][1:] == [row[0] for row in rows[1:]] == list(SIX)
+    counts = [[int(cell) for cell in row[1:]] for row in rows[1:]]
+    assert counts == found["confusion"]
+    assert sum(counts[i][i] for i in range(6)) == found["top1"]["k"]
+    assert sum(map(sum, counts)) == found["top1"]["n"] == 48
+    k = found["top1"]["k"]
+    assert result.headline.startswith(f"top-1 {k}/48 = {100 * k / 48:.1f} % (")
+    assert f"{k} of 48 clips named right" in result.page.read_text()
+
+
+def test_made_again_it_is_the_same_to_the_byte(made: Workspace) -> None:
+    folder = report(made, ReportSettings()).page.parent
+    before = {name: (folder / name).read_bytes() for name in FILES}
+    assert sorted(p.name for p in folder.iterdir()) == sorted(FILES)
+    report(made, ReportSettings())
+    assert {name: (folder / name).read_bytes() for name in FILES} == before
+
+
+def test_it_takes_the_run_made_last_and_any_name(made: Workspace) -> None:
+    make_run(made.root, SIX, test=12, name="another-1")
+    result = report(made, ReportSettings(name="paper"))
+    assert (result.run, result.page) == ("another-1", made.root / "reports" / "paper" / "index.html")
+
+
+def test_validation_can_be_the_headline(made: Workspace) -> None:
+    assert "/18 = " in report(made, ReportSettings(part="val")).headline
+
+
+@pytest.mark.parametrize(
+    ("labels", "test", "val", "headline"),
+    [
+        (("only",), 1, 0, "top-1 1/1 = 100.0 % (20.7-100.0, chance 100.0)"),
+        (SIX[:3], 7, 0, "top-1 "),
+        (tuple(f"class {i}" for i in range(41)), 41, 5, "top-1 "),
+    ],
+)
+def test_small_and_large(
+    space: Workspace, labels: tuple[str, ...], test: int, val: int, headline: str
+) -> None:
+    result = report(make_run(space.root, labels, test, val, train=len(labels)), ReportSettings())
+    assert result.headline.startswith(headline)
+    assert ("top-5" in result.headline) == (len(labels) > 5)
+
+
+def test_a_dry_run_writes_nothing(made: Workspace) -> None:
+    assert not report(made, ReportSettings(), dry_run=True).page.parent.exists()
+
+
+def swap_two(rows: list[Prediction]) -> list[Prediction]:
+    first = rows[0]
+    return [Prediction(first.clip_id, first.part, (first.label_index + 1) % 6, first.scores), *rows[1:]]
+
+
+def stretch(rows: list[Prediction]) -> list[Prediction]:
+    first = rows[0]
+    scores = tuple(2 * s for s in first.scores)
+    return [Prediction(first.clip_id, first.part, first.label_index, scores), *rows[1:]]
+
+
+def damage(space: Workspace, text: str, *parts: str) -> None:
+    space.root.joinpath(*parts).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda s: damage(s, "{", "runs", RUN, "run.json"), "run.json: is not JSON"),
+        (lambda s: damage(s, "[]", "runs", RUN, "run.json"), "run.json: is not the record of a run"),
+        (lambda s: damage(s, "PAR1", "runs", RUN, "predictions.parquet"), "is not a readable Parquet file"),
+        (lambda s: damage(s, "{}\n{\n{}\n", "runs", RUN, "metrics.jsonl"), "metrics.jsonl:2: is not JSON"),
+        (lambda s: change_card(s, schema=2), "written by a newer dance (schema 2, this one reads 1)"),
+        (lambda s: change_card(s, name="other"), "is the record of run 'other'"),
+        (lambda s: change_card(s, labels=list(SIX[:5])), "its labels are not those of run.json"),
+        (lambda s: change_card(s, split={"name": "demo", "hash": "0" * 64}), "its split.hash is"),
+        (lambda s: (s.run(RUN) / "predictions.parquet").unlink(), "has no predictions yet (it is 'done')"),
+        (lambda s: s.clips.unlink(), "clips.parquet: there is no such manifest"),
+        (lambda s: s.split("demo").unlink(), "demo.parquet: there is no such manifest"),
+        (
+            lambda s: manifest.write(s.split("demo"), Part, [], {"split.hash": "f" * 64}),
+            "is now ffffffffffff",
+        ),
+        (lambda s: change_predictions(s, lambda rows: rows[:-2]), "test: 2 of 48 clips have no prediction"),
+        (lambda s: change_predictions(s, lambda rows: [*rows, rows[-1]]), "is not a clip of that part, or"),
+        (lambda s: change_predictions(s, swap_two), "is 'spin' here and 'wave' in the split"),
+        (lambda s: change_predictions(s, stretch), "predictions.parquet:1: the scores do not sum to 1"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused(
+    made: Workspace, spoil: Callable[[Workspace], object], says: str
+) -> None:
+    spoil(made)
+    with pytest.raises(DanceError) as caught:
+        report(made, ReportSettings(run=RUN))
+    assert says in caught.value.message
+    assert "\n" not in caught.value.message
+    assert not (made.root / "reports").exists()
+
+
+def test_clips_shared_with_training_are_said_on_the_page(made: Workspace) -> None:
+    path = made.split("demo")
+    rows = manifest.read(path, Part)
+    leaked = next(row.group for row in rows if row.part == "test")
+    rows[0] = Part(rows[0].clip_id, "train", leaked, rows[0].label, rows[0].sha256)
+    manifest.write(path, Part, rows, {"split.hash": manifest.read_meta(path)["split.hash"]})
+    page = report(made, ReportSettings()).page.read_text()
+    assert "1 source video of this part also stand in the training part" in page
+    assert "none of which is in the training part" not in page.split('data-part="val"')[0]
+
+
+def test_the_command(made: Workspace, dance: Callable[..., Ran]) -> None:
+    ran = dance("report")
+    assert (ran.code, ran.out.splitlines()[1]) == (0, str(made.report(RUN) / "index.html"))
+    assert ran.out.startswith("top-1 ")
+    assert f"run {RUN} (the one made last)" in ran.err
+    told = dance("report", "--run", RUN, "--name", "paper", "--json").json
+    assert told["page"] == str(made.report("paper") / "index.html")
+    assert told["parts"]["test"]["top1"]["n"] == 48
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ((), "error: there is no run in {root} to report on\n  hint: make one first: dance finetune\n"),
+        (("--run", "x"), "error: there is no run 'x' in {root}\n  hint: make one: dance finetune\n"),
+        (("--run", "../x"), "error: run name '../x' cannot be used\n"),
+    ],
+)
+def test_no_run_is_one_line(
+    space: Workspace, dance: Callable[..., Ran], args: tuple[str, ...], says: str
+) -> None:
+    ran = dance("report", *args)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith(says.format(root=space.root))
