@@ -25,9 +25,9 @@ class Entry:
 
 COMMANDS = {
     "doctor": Entry("Start here", "Say what works on this machine, and what mends the rest."),
-    "fetch": Entry("Dataset", "Download the videos of the annotation lists and cut their clips."),
     "split": Entry("Dataset", "Divide the clips into train, val and test, by source video."),
     "annotate": Entry("Dataset", "Write the MMAction2 lists of a split again."),
+    "stats": Entry("Care", "Show the dataset in figures, and write its card."),
     "audit": Entry("Care", "Look for leaks, label conflicts and changed files."),
     "verify": Entry("Care", "Check every clip's file against its checksum."),
     "report": Entry("Reports", "Draw a run's page: accuracy, confusion, and what was run."),

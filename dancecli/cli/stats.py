@@ -1,0 +1,50 @@
+"""`dance stats`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from dancecli.cli.console import emit, open_workspace, show, table, talk
+from dancecli.cli.options import JsonOption, SplitOption, WorkspaceOption
+
+
+def command(
+    workspace: WorkspaceOption = None, split: SplitOption = None, json_output: JsonOption = False
+) -> None:
+    """Show the dataset in figures, and write its card.
+
+    The card is Markdown as Hugging Face reads it: reports/dataset/README.md.
+
+    Example: `dance stats`
+    """
+    from dancecli.dataset.card import write_card
+    from dancecli.dataset.stats import stats
+
+    space = open_workspace(workspace, create=False)
+    found = stats(space, split)
+    write_card(space, found)
+    if json_output:
+        emit(asdict(found))
+    else:
+        parts = list(found.total.parts)
+        rows = [
+            (
+                row.label or "all",
+                row.num_segments,
+                row.num_clips,
+                f"{100 * row.survival:.1f}",
+                *(row.parts[part] for part in parts),
+                f"{row.seconds / 60:.1f}",
+                f"{row.num_bytes / 1e6:.1f}",
+            )
+            for row in (*found.labels, found.total)
+        ]
+        show(table(("class", "asked for", "there", "%", *parts, "minutes", "MB"), rows))
+        for title, counts in (
+            ("outcomes", found.outcomes),
+            ("reasons", found.reasons),
+            ("sources", found.sources),
+        ):
+            if counts:
+                show(f"{title}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    talk(f"card: {space.report('dataset') / 'README.md'}")
