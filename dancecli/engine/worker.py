@@ -1,0 +1,74 @@
+"""A worker process: takes jobs from a pipe, one at a time, and dies with its parent.
+
+It is the leader of its own process group, so that it and what it started (ffmpeg) can be ended
+together.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from enum import Enum
+from multiprocessing.connection import Connection
+from typing import Any
+
+
+class Say(Enum):
+    """What a worker says to the dispatcher; the second half of the message explains it."""
+
+    READY = "ready"
+    ASK = "ask"  # for permission to ask the site
+    RESULT = "result"
+    CRASH = "crash"  # an exception that the job did not handle: a bug
+
+
+class Halted(Exception):  # noqa: N818 - no error, an answer
+    """The dispatcher grants no more permission: leave the job as it is."""
+
+
+# What a job calls before each request to a site; it returns when that is permitted.
+Ask = Callable[[], None]
+Work = Callable[[Any, Ask], Any]
+
+
+def serve(pipe: Connection, work: Work) -> None:
+    """Do jobs until the pipe says None or is closed."""
+
+    def ask() -> None:
+        pipe.send((Say.ASK, None))
+        if not pipe.recv():
+            raise Halted
+
+    pipe.send((Say.READY, None))
+    while (job := pipe.recv()) is not None:
+        try:
+            answer = (Say.RESULT, work(job, ask))
+        except Exception:
+            answer = (Say.CRASH, traceback.format_exc())
+        pipe.send(answer)
+
+
+def _die_with_parent(lifeline: int) -> None:
+    # The parent never writes; its end closes with it, however it ends.
+    os.read(lifeline, 1)
+    os.killpg(0, signal.SIGKILL)
+
+
+def main() -> None:
+    """Run one worker, on the file descriptors named in the arguments."""
+    pipe_fd, lifeline = int(sys.argv[1]), int(sys.argv[2])
+    for fd in (pipe_fd, lifeline):
+        # What the job starts must not hold them open.
+        os.set_inheritable(fd, False)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_die_with_parent, args=(lifeline,), daemon=True).start()
+    pipe = Connection(pipe_fd)
+    try:
+        sys.path[:] = pipe.recv()
+        serve(pipe, pipe.recv())
+    except (EOFError, BrokenPipeError):
+        pass

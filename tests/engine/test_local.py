@@ -1,0 +1,131 @@
+"""The pool: nothing is lost, nothing hangs, nothing stays behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import jobs
+import pytest
+
+from dancecli.engine.limiter import BreakerSettings, Gate
+from dancecli.engine.local import LocalPool
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def wait_for(condition, timeout_s: float = 10) -> bool:  # type: ignore[no-untyped-def]
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_every_job_has_its_result() -> None:
+    with LocalPool[int, int](jobs.double, 3, 60) as pool:
+        done = {f.job: f.result for f in pool.run(range(200)) if f}
+    assert done == {i: 2 * i for i in range(200)}
+
+
+def test_jobs_are_drawn_one_by_one() -> None:
+    drawn = 0
+
+    def endless() -> Iterator[int]:
+        nonlocal drawn
+        while True:
+            drawn += 1
+            yield drawn
+
+    with LocalPool[int, int](jobs.double, 2, 60) as pool:
+        finished = [f for f, _ in zip((f for f in pool.run(endless()) if f), range(10), strict=False)]
+    assert len(finished) == 10
+    assert drawn <= 10 + 2
+
+
+def test_a_dead_worker_costs_one_attempt(tmp_path: Path) -> None:
+    outcomes = []
+    with LocalPool[Path, str](jobs.dies_once, 1, 60) as pool:
+        for finished in pool.run([tmp_path / "mark"]):
+            if finished:
+                outcomes.append((finished.result, finished.lost, finished.detail))
+                if finished.lost:
+                    pool.again(finished.job, 0.1)
+    assert outcomes == [(None, "worker-died", "its process ended with status -9"), ("survived", "", "")]
+
+
+def test_the_deadline_kills_the_worker_and_its_child(tmp_path: Path) -> None:
+    note = tmp_path / "pids"
+    with LocalPool[Path, None](jobs.hangs_with_a_child, 1, 1.5) as pool:
+        finished = [f for f in pool.run([note]) if f]
+    assert [(f.lost, f.result) for f in finished] == [("timeout", None)]
+    assert wait_for(lambda: not any(alive(int(pid)) for pid in note.read_text().split()))
+
+
+def test_leaving_early_leaves_nothing_behind(tmp_path: Path) -> None:
+    note = tmp_path / "pids"
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), LocalPool[Path, None](jobs.hangs_with_a_child, 1, 60) as pool:
+        for _ in pool.run([note]):
+            if note.exists() and note.read_text():
+                started = time.monotonic()
+                raise KeyboardInterrupt
+    assert time.monotonic() - started < 2
+    assert wait_for(lambda: not any(alive(int(pid)) for pid in note.read_text().split()))
+
+
+def test_workers_die_with_a_killed_parent(tmp_path: Path) -> None:
+    note = tmp_path / "pids"
+    program = (
+        f"import sys; sys.path[:0] = [{str(Path(jobs.__file__).parent)!r}]\n"
+        "import jobs, pathlib\nfrom dancecli.engine.local import LocalPool\n"
+        "with LocalPool(jobs.hangs_with_a_child, 1, 60) as pool:\n"
+        f"    list(pool.run([pathlib.Path({str(note)!r})]))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program])
+    assert wait_for(lambda: note.exists() and note.read_text())
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    assert wait_for(lambda: not any(alive(int(pid)) for pid in note.read_text().split()))
+
+
+def test_one_rate_for_all_workers() -> None:
+    with LocalPool[int, float](jobs.asking, 4, 60, Gate(3600 * 10)) as pool:
+        times = sorted(f.result for f in pool.run(range(12)) if f and f.result)
+    assert times[-1] - times[0] > 11 * 0.1 - 0.05
+
+
+def test_waiting_for_permission_is_not_working() -> None:
+    with LocalPool[int, float](jobs.asking, 2, 0.8, Gate(3600)) as pool:
+        finished = [f for f in pool.run(range(3)) if f]
+    assert [f.lost for f in finished] == [""] * 3
+
+
+def test_when_the_gate_gives_up_the_run_ends() -> None:
+    gate = Gate(breaker=BreakerSettings(streak=2, first_wait_s=0.1, trips=1))
+    finished = []
+    with LocalPool[int, float](jobs.asking, 1, 60, gate) as pool:
+        for done in pool.run(range(100)):
+            if done:
+                finished.append(done)
+                gate.report(done.job, time.monotonic(), answered=False, session=True)
+    assert gate.given_up
+    assert len(finished) == 3, "two that opened the breaker, and one probe"
+
+
+def test_a_bug_in_a_job_is_raised() -> None:
+    with (
+        pytest.raises(RuntimeError, match="ValueError: a bug"),
+        LocalPool[int, None](jobs.fails, 1, 60) as pool,
+    ):
+        list(pool.run([1]))

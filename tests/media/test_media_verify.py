@@ -1,0 +1,79 @@
+"""The full decode: what it finds, and that a good clip passes."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from films import X264, make_film
+
+from dancecli.errors import MediaError
+from dancecli.media.hashing import sha256_of
+from dancecli.media.verify import NoPictureError, decode, probe, prove
+
+FASTSTART = (*X264, "-movflags", "+faststart")
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    return make_film(tmp_path / "c.mp4", 3, codec=FASTSTART)
+
+
+def test_good_clip(clip: Path) -> None:
+    facts = prove(clip, 3000)
+    assert (facts.num_frames, facts.fps, facts.width, facts.height, facts.has_audio) == (
+        75,
+        Fraction(25),
+        160,
+        120,
+        True,
+    )
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.9, 0.99])
+def test_cut_file(clip: Path, kept: float) -> None:
+    whole = clip.read_bytes()
+    clip.write_bytes(whole[: int(len(whole) * kept)])
+    with pytest.raises(MediaError):
+        prove(clip, 3000)
+
+
+def test_zeroed_tail(clip: Path) -> None:
+    whole = clip.read_bytes()
+    keep = len(whole) * 3 // 4
+    clip.write_bytes(whole[:keep] + bytes(len(whole) - keep))
+    with pytest.raises(MediaError):
+        prove(clip, 3000)
+
+
+def test_audio_only(tmp_path: Path) -> None:
+    sound = make_film(tmp_path / "c.mp4", 2, filters=("-map", "1:a"), codec=("-c:a", "aac"))
+    for look in (decode, probe):
+        with pytest.raises(NoPictureError, match="has no picture"):
+            look(sound)
+
+
+def test_not_what_was_asked(clip: Path) -> None:
+    with pytest.raises(MediaError, match="holds 75 frames, not 100"):
+        prove(clip, 4000)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html></html>", bytes(5000)])
+def test_no_video_at_all(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "c.mp4"
+    path.write_bytes(content)
+    for look in (decode, probe):
+        with pytest.raises(MediaError, match=r"c\.mp4"):
+            look(path)
+
+
+def test_probe_tells_a_variable_rate(tmp_path: Path) -> None:
+    steady = probe(make_film(tmp_path / "a.mp4", 3))
+    assert (steady.fps, steady.duration_ms, steady.longest_frame_s) == (25, 3000, Fraction(2, 25))
+    thinned = ("-vf", "select='lt(mod(n,20),5)'", "-fps_mode", "passthrough")
+    variable = probe(make_film(tmp_path / "b.mp4", 6, filters=thinned, audio=False))
+    assert variable.longest_frame_s == 2
+
+
+def test_checksum(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"abc")
+    assert sha256_of(tmp_path / "x").startswith("ba7816bf8f01cfea")

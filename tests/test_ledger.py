@@ -1,0 +1,93 @@
+"""The ledger: no outcome is lost, several files read as one."""
+
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import make_clip
+
+from dancecli.errors import WorkspaceError
+from dancecli.ledger import LedgerWriter, done_clips, history, latest
+from dancecli.schema import Clip, Outcome, OutcomeClass
+
+CLIP = make_clip(1)
+
+
+def outcome(kind: OutcomeClass, attempt: int = 1, clip_id: str = CLIP.clip_id, minute: int = 0) -> Outcome:
+    time = f"2026-01-01T00:{minute:02}:00+00:00"
+    return Outcome(clip_id, "v", kind, f"reason-{kind}", "raw text", attempt, time, 7, "youtube")
+
+
+def write(path: Path, *rows: tuple[Outcome, Clip | None]) -> None:
+    with LedgerWriter(path) as writer:
+        for row in rows:
+            writer.record([row])
+
+
+def test_every_attempt_is_kept_and_the_last_one_counts(tmp_path: Path) -> None:
+    first, second = outcome(OutcomeClass.TRANSIENT), outcome(OutcomeClass.DONE, 2, minute=1)
+    write(tmp_path / "ledger.db", (first, None), (second, CLIP))
+    assert history(tmp_path, CLIP.clip_id) == [first, second]
+    standing = latest(tmp_path)[CLIP.clip_id]
+    assert (standing.outcome, standing.reason, standing.attempts) == (OutcomeClass.DONE, "reason-done", 2)
+    assert done_clips(tmp_path) == [CLIP]
+
+
+def test_a_clip_that_is_no_longer_done_is_not_listed(tmp_path: Path) -> None:
+    write(
+        tmp_path / "ledger.db", (outcome(OutcomeClass.DONE), CLIP), (outcome(OutcomeClass.PERMANENT, 2), None)
+    )
+    assert done_clips(tmp_path) == []
+
+
+def test_several_files_are_read_as_one(tmp_path: Path) -> None:
+    other = make_clip(2)
+    write(tmp_path / "ledger-1of2.db", (outcome(OutcomeClass.DONE), CLIP))
+    write(
+        tmp_path / "ledger-2of2.db",
+        (outcome(OutcomeClass.DONE, clip_id=other.clip_id), other),
+        # The same clip from before the shards were renumbered: done stays done.
+        (outcome(OutcomeClass.TRANSIENT, minute=5), None),
+    )
+    assert {k: v.outcome for k, v in latest(tmp_path).items()} == {
+        CLIP.clip_id: OutcomeClass.DONE,
+        other.clip_id: OutcomeClass.DONE,
+    }
+    assert [clip.clip_id for clip in done_clips(tmp_path)] == sorted([CLIP.clip_id, other.clip_id])
+    assert len(history(tmp_path, CLIP.clip_id)) == 2
+
+
+def test_the_later_of_two_failures_counts(tmp_path: Path) -> None:
+    write(tmp_path / "ledger-1of2.db", (outcome(OutcomeClass.PERMANENT, minute=9), None))
+    write(tmp_path / "ledger-2of2.db", (outcome(OutcomeClass.TRANSIENT, minute=5), None))
+    assert latest(tmp_path)[CLIP.clip_id].outcome is OutcomeClass.PERMANENT
+
+
+def test_text_comes_back_as_it_was(tmp_path: Path) -> None:
+    said = 'Ceci n\N{RIGHT SINGLE QUOTATION MARK}est\tpas\'; DROP TABLE "x" \N{SNOWMAN}'
+    odd = replace(outcome(OutcomeClass.PERMANENT), text=said)
+    write(tmp_path / "ledger.db", (odd, None))
+    assert history(tmp_path, CLIP.clip_id) == [odd]
+
+
+def test_no_ledger_is_an_empty_one(tmp_path: Path) -> None:
+    assert latest(tmp_path) == {}
+    (tmp_path / "ledger.db").touch()
+    assert latest(tmp_path) == {}
+    assert history(tmp_path, "x") == []
+
+
+def test_from_a_newer_version(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "ledger.db") as db:
+        db.execute("PRAGMA user_version = 99")
+    for act in (lambda: latest(tmp_path), lambda: LedgerWriter(tmp_path / "ledger.db")):
+        with pytest.raises(WorkspaceError, match=r"ledger\.db: written by a newer dance") as caught:
+            act()
+        assert "upgrade" in caught.value.hint
+
+
+def test_no_ledger_at_all(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_text("this is no database, but it is long enough to look at\n" * 20)
+    with pytest.raises(WorkspaceError, match="is not a ledger"):
+        latest(tmp_path)
