@@ -1,0 +1,200 @@
+"""The demo's corpus: source videos longer than their clips, and an annotation list in Kinetics' form.
+
+Everything follows from the settings: the same seed gives the same ids, the same segments and
+the same frames, on any machine.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import multiprocessing
+import os
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from dancecli.demo.dancers import Film
+from dancecli.demo.dice import Dice
+from dancecli.demo.encode import SUFFIX, write_film
+from dancecli.demo.moves import STYLES
+from dancecli.demo.server import Fault
+from dancecli.errors import InputError
+from dancecli.manifest import atomic_file
+from dancecli.schema import OnProgress, Progress, no_progress
+
+# A change of the dancers gives new ids, so that an old folder is not taken for a new corpus.
+EDITION = 1
+CLIP_S = 3
+HEADER = ("label", "youtube_id", "time_start", "time_end", "split")
+
+DEAD = Fault(status=404)
+# The site lets a client look, and then hangs up at 60 % of every download.
+CUT_SHORT = Fault(after=1, cut_at=0.6)
+
+
+@dataclass(frozen=True)
+class CorpusSettings:
+    """How much is made, and how large.
+
+    Attributes:
+        videos_per_style: source videos of each style; each has two or three clips.
+        seed: another seed is another corpus.
+        width, height: of the videos, in pixels, even.
+        fps: frames a second.
+        faulty: whether three videos more go wrong: dead, cut short in transfer, too short.
+    """
+
+    videos_per_style: int = 20
+    seed: int = 0
+    width: int = 320
+    height: int = 240
+    fps: int = 25
+    faulty: bool = True
+
+    def __post_init__(self) -> None:
+        if self.videos_per_style < 1:
+            raise InputError(f"videos per style is {self.videos_per_style}, not 1 or more")
+        if self.width < 64 or self.height < 64 or self.width % 2 or self.height % 2:
+            raise InputError(f"frame size {self.width}x{self.height} is not even and at least 64x64")
+
+
+@dataclass(frozen=True)
+class SourceVideo:
+    """One video of the corpus.
+
+    Attributes:
+        video_id: 11 characters, as on YouTube.
+        film: what is in it.
+        starts_s: where its clips of `CLIP_S` seconds start.
+        fault: what the site does wrong when asked for it, None for nothing.
+    """
+
+    video_id: str
+    film: Film
+    starts_s: tuple[int, ...]
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus on disk.
+
+    Attributes:
+        videos: the folder that holds `<video id>.mp4`.
+        annotations: the list, CSV with Kinetics-700's columns.
+        faults: by video id, for `VideoSite`.
+        rows: of the list.
+        missing: rows whose clip cannot be had, because of a fault.
+        rendered: videos that were drawn now; the others were there.
+    """
+
+    videos: Path
+    annotations: Path
+    rows: int
+    missing: int
+    rendered: int
+    faults: Mapping[str, Fault] = field(default_factory=dict)
+
+
+def plan(settings: CorpusSettings) -> tuple[SourceVideo, ...]:
+    """List the videos of a corpus, in the order of their ids."""
+    videos = [
+        _source(settings, style, number) for style in STYLES for number in range(settings.videos_per_style)
+    ]
+    if settings.faulty:
+        dead, cut, short = (_source(settings, style, settings.videos_per_style) for style in list(STYLES)[:3])
+        videos += [
+            replace(dead, fault=DEAD),
+            replace(cut, fault=CUT_SHORT),
+            # It ends a second before its last segment does.
+            replace(short, film=replace(short.film, seconds=short.starts_s[-1] + CLIP_S - 1.0)),
+        ]
+    return tuple(sorted(videos, key=lambda video: video.video_id))
+
+
+def make_corpus(folder: Path, settings: CorpusSettings, on_progress: OnProgress = no_progress) -> Corpus:
+    """Draw the videos that are not there yet, on every core, and write the list.
+
+    Args:
+        folder: gets `videos/` and `annotations.csv`.
+        settings: how much.
+        on_progress: hears of every video.
+
+    Raises:
+        MediaError: ffmpeg is missing or failed.
+    """
+    planned = plan(settings)
+    videos = folder / "videos"
+    videos.mkdir(parents=True, exist_ok=True)
+    for stale in videos.glob(f"*{SUFFIX}"):
+        stale.unlink()
+    paths = {video.video_id: videos / f"{video.video_id}.mp4" for video in planned if video.fault != DEAD}
+    wanted = [v for v in planned if v.video_id in paths and not paths[v.video_id].exists()]
+    _render([(video.film, paths[video.video_id]) for video in wanted], len(paths), on_progress)
+    annotations = folder / "annotations.csv"
+    rows = _write_list(annotations, planned)
+    return Corpus(
+        videos=videos,
+        annotations=annotations,
+        rows=rows,
+        missing=sum(_missing(video) for video in planned),
+        rendered=len(wanted),
+        faults={video.video_id: video.fault for video in planned if video.fault},
+    )
+
+
+def _missing(video: SourceVideo) -> int:
+    if video.fault:
+        return len(video.starts_s)
+    return sum(start + CLIP_S > video.film.seconds for start in video.starts_s)
+
+
+def _render(films: list[tuple[Film, Path]], total: int, on_progress: OnProgress) -> None:
+    done = total - len(films)
+    on_progress(Progress(done, total, "videos"))
+    if not films:
+        return
+    # Not forked: the parent may run a server's threads.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(os.cpu_count() or 1, len(films)), mp_context=context) as pool:
+        pending = [pool.submit(write_film, film, path) for film, path in films]
+        try:
+            for one in as_completed(pending):
+                one.result()
+                done += 1
+                on_progress(Progress(done, total, "videos"))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _write_list(path: Path, videos: tuple[SourceVideo, ...]) -> int:
+    rows = [
+        (video.film.style, video.video_id, start, start + CLIP_S, "train")
+        for video in videos
+        for start in video.starts_s
+    ]
+    with atomic_file(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(HEADER)
+        writer.writerows(rows)
+    return len(rows)
+
+
+def _source(settings: CorpusSettings, style: str, number: int) -> SourceVideo:
+    key = f"{EDITION}/{settings.seed}/{settings.width}x{settings.height}@{settings.fps}/{style}/{number}"
+    video_id = base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest()).decode()[:11]
+    if number % 8 == 1:
+        # YouTube has such ids, and a command line takes them for a flag.
+        video_id = "-" + video_id[1:]
+    dice = Dice(video_id)
+    seconds = 10 + int(4 * dice.unit("seconds"))
+    count = 2 if dice.chance("two clips", 0.5) else 3
+    spare = seconds - count * CLIP_S
+    gaps = sorted(int((spare + 1) * dice.unit(f"gap {k}")) for k in range(count))
+    starts = tuple(gap + k * CLIP_S for k, gap in enumerate(gaps))
+    film = Film(video_id, style, seconds, settings.fps, settings.width, settings.height)
+    return SourceVideo(video_id, film, starts)

@@ -1,0 +1,303 @@
+"""The demo's dance styles, as movement only: what a body does at each beat.
+
+A style is a function of beats; colour, place and camera are drawn elsewhere and know nothing
+of it. The names are a subset of the shipped label set (`manifests/label-sets/demo.txt`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dancecli.demo.dice import Dice
+from dancecli.demo.figure import ANKLE_M, STANDING_M, Pose, vec
+
+if TYPE_CHECKING:
+    from dancecli.demo.figure import Array
+
+TAU = 2 * np.pi
+Move = Callable[["Array", Dice], Pose]
+
+
+def wave(phase: Array, low: float = -1.0, high: float = 1.0) -> Array:
+    """Swing between two values, once a unit of phase, from the middle upwards."""
+    swung: Array = (low + high) / 2 + (high - low) / 2 * np.sin(TAU * phase)
+    return swung
+
+
+def ease(share: Array) -> Array:
+    """Go from 0 to 1 with a soft start and end; flat outside."""
+    share = np.clip(share, 0, 1)
+    eased: Array = share * share * (3 - 2 * share)
+    return eased
+
+
+def sequence(beats: Array, keys: Array, travel: float, start: float = 0.0) -> Array:
+    """Go round a list of key poses, one a beat.
+
+    Args:
+        beats: (frames,).
+        keys: (poses, ...) of any further shape.
+        travel: the share of a beat spent moving; the rest is a hold.
+        start: where in the beat the movement begins.
+
+    Returns:
+        (frames, ...).
+    """
+    index = np.floor(beats).astype(int)
+    share = ease((beats - index - start) / travel).reshape(-1, *[1] * (keys.ndim - 1))
+    count = len(keys)
+    held: Array = keys[(index - 1) % count] * (1 - share) + keys[index % count] * share
+    return held
+
+
+def both(left: Array, right: Array, frames: int) -> Array:
+    """Stack left and right as (2, frames, 3)."""
+    return np.stack([np.broadcast_to(side, (frames, 3)) for side in (left, right)])
+
+
+def still(frames: int, low: float = 0.0) -> dict[str, Array]:
+    """Stand at ease: the fields of a `Pose` that each style starts from, `low` metres crouched."""
+    zero = np.zeros((frames, 3))
+    return {
+        "pelvis": zero + vec(0, STANDING_M - low, 0),
+        "hips": zero,
+        "chest": zero,
+        "head": zero,
+        "hands": both(vec(0.28, 0.92, 0.08), vec(-0.28, 0.92, 0.08), frames),
+        "feet": both(vec(0.14, ANKLE_M, 0), vec(-0.14, ANKLE_M, 0), frames),
+        "elbows": both(vec(0.6, 0, -1), vec(-0.6, 0, -1), frames),
+        "knees": both(vec(0.2, 0, 1), vec(-0.2, 0, 1), frames),
+        "toes": both(vec(0.35, 0, 1), vec(-0.35, 0, 1), frames),
+        "place": zero,
+        "heading": np.zeros(frames),
+    }
+
+
+def bystander(beats: Array, dice: Dice) -> Pose:
+    """Sway at the edge of the floor and now and then clap: the same for every style."""
+    n = len(beats)
+    sway = dice.uniform("sway", 0.01, 0.05) * wave(beats / 2 + dice.unit("phase"))
+    pose = still(n, low=0.01)
+    pose["pelvis"] = pose["pelvis"] + vec(sway, 0, 0)
+    pose["chest"] = vec(0, 0.03, 1.2 * sway)
+    if dice.chance("clap", 0.4):
+        gap = wave(beats + dice.unit("phase"), 0.03, 0.16)
+        pose["hands"] = both(vec(gap, 1.22, 0.32), vec(-gap, 1.22, 0.32), n)
+    elif dice.chance("crossed", 0.4):
+        pose["hands"] = both(vec(-0.12, 1.15, 0.2), vec(0.12, 1.12, 0.2), n)
+    pose["heading"] = np.full(n, dice.uniform("look", -0.5, 0.5))
+    return Pose(**pose)
+
+
+def belly_dancing(beats: Array, dice: Dice) -> Pose:
+    """Isolate the hips, which circle and drop, under a quiet chest and slow snaking arms."""
+    n = len(beats)
+    swing = dice.uniform("swing", 0.14, 0.19)
+    circle = beats / 2 if dice.chance("slow", 0.4) else beats
+    shimmy = 0.12 * wave(beats * 3) * (wave(beats / 8, 0, 1) > 0.4)
+    x, z = swing * wave(circle), 0.6 * swing * wave(circle + 0.25)
+    pose = still(n, low=0.07)
+    pose["pelvis"] = pose["pelvis"] + vec(x, 0.03 * wave(2 * circle), z)
+    pose["hips"] = vec(0.5 * wave(circle + 0.25) + shimmy, 0.25 * wave(circle), -3.0 * x + 2 * shimmy)
+    pose["chest"] = vec(-0.12 * wave(circle + 0.25), -0.08, -1.6 * x)
+    pose["head"] = vec(0.2 * wave(beats / 8), -0.05, 0.15 * wave(beats / 4))
+    snake = beats / 4
+    raised = np.where(wave(beats / 16 + dice.unit("arms")) > 0, 1.0, 0.0)
+    arms = []
+    for side, sign in enumerate((1, -1)):
+        slow = snake + side * 0.5
+        wide = vec(sign * (0.55 - 0.04 * wave(slow)), 1.42 + 0.20 * wave(slow), 0.12 + 0.05 * wave(2 * slow))
+        over = vec(sign * (0.16 + 0.07 * wave(slow)), 1.88 + 0.06 * wave(slow), 0.10)
+        arms.append(wide + (over - wide) * raised[:, None])
+    pose["hands"] = both(arms[0], arms[1], n)
+    pose["elbows"] = both(vec(1, -0.3, -0.2), vec(-1, -0.3, -0.2), n)
+    pose["heading"] = dice.uniform("facing", -0.5, 0.5) + 0.5 * wave(beats / 24)
+    return Pose(**pose)
+
+
+def breakdancing(beats: Array, dice: Dice) -> Pose:
+    """Take the floor: legs that sweep round a body propped on its hands, then spins on the back."""
+    n = len(beats)
+    turn = 1 if dice.chance("clockwise", 0.5) else -1
+    block = np.floor(beats / 8 + dice.unit("block")).astype(int) % 2
+    circle = turn * beats / 2 * TAU
+    prop = still(n)
+    legs, hands = [], []
+    for side, sign in enumerate((1, -1)):
+        phase = circle + side * 0.9
+        # Propped on the hands, the feet run round them and one leg threads through.
+        sweep = vec(
+            0.75 * np.sin(phase), ANKLE_M + 0.18 * np.maximum(0, np.sin(phase * 2)), 0.75 * np.cos(phase)
+        )
+        # On the back: legs in a wide V that spins like a blade.
+        blade = vec(
+            sign * 0.62 * np.cos(2 * circle) + 0.15 * np.sin(2 * circle),
+            0.62 + 0.22 * np.sin(2 * circle + side * np.pi),
+            -sign * 0.62 * np.sin(2 * circle) + 0.15 * np.cos(2 * circle),
+        )
+        legs.append(np.where(block[:, None] == 0, sweep, blade))
+        grip = vec(
+            sign * 0.22 - 0.35 * np.sin(circle),
+            0.04 + 0.25 * np.maximum(0, sign * np.sin(circle)),
+            -0.35 * np.cos(circle),
+        )
+        flat = vec(sign * 0.5 * np.cos(2 * circle), 0.1, -sign * 0.5 * np.sin(2 * circle))
+        hands.append(np.where(block[:, None] == 0, grip, flat))
+    on_back = block[:, None] == 1
+    low = vec(0.12 * np.sin(circle), 0.36 + 0.05 * np.sin(2 * circle), 0.12 * np.cos(circle))
+    prop["pelvis"] = np.where(on_back, vec(0, 0.25, 0), low)
+    prop["hips"] = np.where(on_back, vec(2 * circle, -1.9, 0), vec(circle, -0.9, 0))
+    prop["chest"] = np.where(on_back, vec(2 * circle, -1.75, 0), vec(circle, -0.75, 0.3 * np.sin(circle)))
+    prop["head"] = np.where(on_back, vec(2 * circle, -1.5, 0), vec(circle, -0.2, 0))
+    prop["feet"] = both(legs[0], legs[1], n)
+    prop["hands"] = both(hands[0], hands[1], n)
+    prop["knees"] = both(vec(0.3, 1, 0), vec(-0.3, 1, 0), n)
+    prop["elbows"] = both(vec(1, 0.3, 0), vec(-1, 0.3, 0), n)
+    prop["heading"] = np.full(n, dice.uniform("facing", -np.pi, np.pi))
+    return Pose(**prop)
+
+
+def ballet(beats: Array, dice: Dice) -> Pose:
+    """Turn and turn on one toe, the other leg whipping out to the side and back to the knee."""
+    n = len(beats)
+    turns = beats / 2 * dice.uniform("speed", 0.85, 1.1)
+    whip = (turns % 1)[:, None]
+    # Out for the first half of each turn, then folded so that the body spins faster.
+    out = ease(whip / 0.2) * (1 - ease((whip - 0.4) / 0.2))
+    bob = 0.05 * out[:, 0]
+    rise = 0.10 - bob
+    pose = still(n)
+    pose["pelvis"] = vec(0, STANDING_M + rise, 0)
+    pose["chest"] = vec(0, -0.06, 0)
+    pose["head"] = vec(0, -0.1, 0)
+    folded, side_on = vec(-0.20, 0.58, 0.16), vec(-0.80, 0.92, 0.12)
+    pose["feet"] = both(vec(0.02, ANKLE_M + rise, 0.02), folded + (side_on - folded) * out, n)
+    pose["knees"] = both(vec(0.1, 0, 1), vec(-1, 0.2, 0.4), n)
+    pose["toes"] = both(vec(0.1, -2.0, 1), vec(-1, -0.4, 0.2), n)
+    ring, open_wide = vec(0.10, 1.22, 0.42), vec(0.66, 1.34, 0.22)
+    crown = dice.chance("crown", 0.4)
+    closed = vec(0.12, 1.95, 0.12) if crown else ring
+    left = closed + (open_wide - closed) * out
+    pose["hands"] = both(left, left * np.array([-1, 1, 1]), n)
+    pose["elbows"] = both(vec(1, -0.2, 0), vec(-1, -0.2, 0), n)
+    # Faster while the leg is folded.
+    pose["heading"] = TAU * (turns + dice.unit("facing") - 0.09 * np.sin(TAU * (turns % 1)))
+    return Pose(**pose)
+
+
+def jumpstyle(beats: Array, dice: Dice) -> Pose:
+    """Hop on every beat, one leg kicking high to the front and then to the back, fists pumping."""
+    n = len(beats)
+    order = np.array([0, 1, 0, 1]) if dice.chance("plain", 0.6) else np.array([0, 0, 1, 1])
+    beat = np.floor(beats).astype(int)
+    share = beats - beat
+    kick = np.sin(np.pi * np.clip(share / 0.9, 0, 1))
+    hop = 0.30 * np.sin(np.pi * share)
+    kicker = order[beat % 4]
+    forward = np.where(beat % 4 < 2, 1.0, -0.75)
+    pose = still(n, low=0.03)
+    pose["pelvis"] = vec(0, STANDING_M - 0.05 + hop, 0)
+    pose["chest"] = vec(0, -0.22 * kick * forward, 0)
+    pose["hips"] = vec(0, -0.2 * kick * forward, 0)
+    feet, hands = [], []
+    for side, sign in enumerate((1, -1)):
+        mine = np.where(kicker == side, kick, 0.0)
+        feet.append(vec(sign * 0.11, ANKLE_M + hop + 0.55 * mine, 0.72 * mine * forward - 0.06))
+        pump = (kicker != side) * kick * forward
+        hands.append(vec(sign * 0.30, 1.08 + 0.22 * np.abs(pump), 0.12 + 0.38 * pump))
+    pose["feet"] = both(feet[0], feet[1], n)
+    pose["hands"] = both(hands[0], hands[1], n)
+    pose["toes"] = both(vec(0.1, -0.2, 1), vec(-0.1, -0.2, 1), n)
+    side_on = dice.pick("side", (-1.0, 1.0))
+    pose["heading"] = side_on * dice.uniform("facing", 0.7, 1.3) + 0.25 * wave(beats / 16)
+    return Pose(**pose)
+
+
+def moon_walking(beats: Array, dice: Dice) -> Pose:
+    """Glide backwards in profile, one foot flat and sliding while the other stands on its toes."""
+    n = len(beats)
+    stride = dice.uniform("stride", 0.34, 0.42)
+    length = 6
+    walk = np.floor(beats / length).astype(int)
+    along = beats - walk * length
+    gliding = np.clip(along, 0, length - 1)
+    pose = still(n, low=0.05)
+    feet, toes = [], []
+    for side in range(2):
+        phase = (gliding + side) % 2
+        flat = phase < 1
+        share = phase % 1
+        z = np.where(flat, stride * (0.5 - share), stride * (share - 0.5))
+        heel = np.where(flat, 0.0, 0.15 * np.sin(np.pi * np.clip(share * 1.1 + 0.05, 0, 1)) ** 0.5)
+        x = 0.08 if side == 0 else -0.08
+        feet.append(vec(x, ANKLE_M + heel, z + 0.5 * heel))
+        toes.append(vec(0, -6.0 * heel, 1))
+    pose["feet"] = both(feet[0], feet[1], n)
+    pose["toes"] = both(toes[0], toes[1], n)
+    pose["knees"] = both(vec(0.05, 0, 1), vec(-0.05, 0, 1), n)
+    pose["hips"] = vec(0, 0.06, 0)
+    pose["chest"] = vec(0, 0.16, 0)
+    pose["head"] = vec(0, 0.1 + 0.12 * wave(beats), 0)
+    swing = 0.16 * wave(beats / 2)
+    pose["hands"] = both(vec(0.26, 0.95, 0.12 + swing), vec(-0.26, 0.95, 0.12 - swing), n)
+    if dice.chance("hat", 0.4):
+        pose["hands"][0] = vec(0.14, 1.66, 0.2)
+    pivot = ease(along - (length - 1))
+    start = dice.pick("side", (-1.0, 1.0))
+    sense = start * np.where(walk % 2 == 0, 1.0, -1.0)
+    pose["heading"] = sense * np.pi / 2 + np.pi * pivot + dice.uniform("skew", -0.2, 0.2)
+    pose["place"] = vec(sense * stride * ((length - 1) / 2 - gliding), 0, 0)
+    return Pose(**pose)
+
+
+def robot_dancing(beats: Array, dice: Dice) -> Pose:
+    """Snap from one rigid pose to the next, elbows square, and freeze in between."""
+    n = len(beats)
+    count = 16
+    tick = beats * 1.5
+    keys = {name: np.zeros((count, 3)) for name in ("left", "right", "chest", "head")}
+    for k in range(count):
+        bent = [dice.pick(f"arm{side}{k}", ("up", "front", "down", "side")) for side in range(2)]
+        for name, sign, how in (("left", 1, bent[0]), ("right", -1, bent[1])):
+            keys[name][k] = {
+                "up": (sign * 0.47, 1.68, 0.05),
+                "front": (sign * 0.24, 1.13, 0.36),
+                "down": (sign * 0.47, 1.14, 0.05),
+                "side": (sign * 0.72, 1.40, 0.02),
+            }[how]
+        keys["chest"][k] = (dice.pick(f"twist{k}", (-0.6, 0.0, 0.6)), dice.pick(f"bow{k}", (0, 0, 0.4)), 0)
+        keys["head"][k] = (dice.pick(f"look{k}", (-0.9, 0.0, 0.9)), 0, dice.pick(f"tip{k}", (-0.3, 0, 0.3)))
+    # A stop that is too sudden shakes: a short damped ring after each snap.
+    since = (tick - np.floor(tick) - 0.18) / 1.0
+    ring = np.where(since > 0, 0.03 * np.exp(-9 * np.maximum(since, 0)) * np.sin(TAU * 6 * since), 0.0)
+    pose = still(n, low=0.02)
+    hands = [sequence(tick, keys[name], 0.18) + vec(0, ring, 0) for name in ("left", "right")]
+    pose["chest"] = sequence(tick, keys["chest"], 0.18) + vec(ring, 0, ring)
+    pose["head"] = sequence(tick + 0.5, keys["head"], 0.15)
+    turn = pose["chest"][:, 0]
+    cos, sin = np.cos(turn), np.sin(turn)
+    for side, hand in enumerate(hands):
+        x, z = hand[:, 0].copy(), hand[:, 2].copy()
+        hand[:, 0], hand[:, 2] = cos * x + sin * z, -sin * x + cos * z
+        hands[side] = hand
+    pose["hands"] = both(hands[0], hands[1], n)
+    pose["elbows"] = both(vec(0.8, -0.5, -0.6), vec(-0.8, -0.5, -0.6), n)
+    pose["heading"] = dice.uniform("facing", -0.4, 0.4) + sequence(
+        tick / 4, np.array([0.0, 0.7, 0.0, -0.7]), 0.06
+    )
+    return Pose(**pose)
+
+
+STYLES: dict[str, Move] = {
+    "belly dancing": belly_dancing,
+    "breakdancing": breakdancing,
+    "dancing ballet": ballet,
+    "jumpstyle dancing": jumpstyle,
+    "moon walking": moon_walking,
+    "robot dancing": robot_dancing,
+}
+# Beats a minute, as the real ones are danced.
+TEMPO = (95.0, 135.0)

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import pytest
+
+from dancecli.demo import encode
+from dancecli.demo.corpus import CLIP_S, CUT_SHORT, DEAD, CorpusSettings, make_corpus, plan
+from dancecli.demo.dancers import Film
+from dancecli.demo.encode import write_film
+from dancecli.demo.moves import STYLES
+from dancecli.errors import DanceError, InputError, MediaError
+from dancecli.schema import Progress
+
+TINY = CorpusSettings(videos_per_style=1, width=64, height=64, fps=5)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_plan_is_the_same_every_time_and_another_for_another_seed() -> None:
+    settings = CorpusSettings()
+    assert plan(settings) == plan(settings)
+    assert [v.video_id for v in plan(CorpusSettings(videos_per_style=1, faulty=False))] == PINNED
+    ids = {video.video_id for video in plan(settings)}
+    assert not ids & {video.video_id for video in plan(replace(settings, seed=1))}
+    assert not ids & {video.video_id for video in plan(replace(settings, width=256))}
+
+
+def test_the_full_corpus_has_what_the_demo_needs() -> None:
+    videos = plan(CorpusSettings())
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{11}", video.video_id) for video in videos)
+    assert len({video.video_id for video in videos}) == len(videos)
+    assert sum(video.video_id.startswith("-") for video in videos) >= len(STYLES)
+    assert sum(len(video.starts_s) for video in videos) >= 290
+    for video in videos:
+        assert video.film.seconds > CLIP_S
+        assert all(b - a >= CLIP_S for a, b in zip(video.starts_s, video.starts_s[1:], strict=False))
+    ends = [video.starts_s[-1] + CLIP_S - video.film.seconds for video in videos]
+    assert sum(end > 0 for end in ends) == 1
+    assert [video.fault for video in videos if video.fault == DEAD] == [DEAD]
+    assert [video.fault for video in videos if video.fault == CUT_SHORT] == [CUT_SHORT]
+
+
+def test_make_corpus_writes_videos_and_list_and_a_second_time_nothing(tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    corpus = make_corpus(tmp_path, TINY, seen.append)
+    rows = rows_of(corpus.annotations)
+    planned = {video.video_id: video for video in plan(TINY)}
+    assert list(rows[0]) == ["label", "youtube_id", "time_start", "time_end", "split"]
+    assert len(rows) == corpus.rows == sum(len(video.starts_s) for video in planned.values())
+    assert {row["label"] for row in rows} == set(STYLES)
+    there = {path.stem for path in corpus.videos.iterdir()}
+    assert there == {video_id for video_id, video in planned.items() if video.fault != DEAD}
+    assert seen[-1] == Progress(len(there), len(there), "videos")
+    assert corpus.rendered == len(there)
+    assert set(corpus.faults) == {video_id for video_id, video in planned.items() if video.fault}
+    assert corpus.missing == 1 + sum(len(planned[video_id].starts_s) for video_id in corpus.faults)
+
+    name = next(iter(there))
+    with av.open(str(corpus.videos / f"{name}.mp4")) as container:
+        assert (container.streams.video[0].width, container.streams.video[0].height) == (64, 64)
+        assert len(container.streams.audio) == 1
+        decoded = sum(1 for _ in container.decode(video=0))
+    assert decoded == planned[name].film.num_frames
+
+    before = {path: path.stat().st_mtime_ns for path in corpus.videos.iterdir()}
+    lost = corpus.videos / f"{name}.mp4"
+    lost.unlink()
+    (corpus.videos / f"{name}.abc{encode.SUFFIX}").write_bytes(b"half")
+    again = make_corpus(tmp_path, TINY)
+    assert again.rendered == 1
+    after = {path: path.stat().st_mtime_ns for path in corpus.videos.iterdir()}
+    assert after.keys() == before.keys()
+    assert {path for path in after if after[path] != before[path]} == {lost}
+
+
+def test_a_film_that_ffmpeg_cannot_write_is_one_sentence_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = Film("a", "moon walking", 1, fps=5, width=64, height=64)
+    real = encode.arguments
+    monkeypatch.setattr(encode, "arguments", lambda f, p: [*real(f, p)[:-1], "-c:v", "none-such", str(p)])
+    with pytest.raises(MediaError, match=r"x\.mp4: ffmpeg ended with status .*none-such"):
+        write_film(film, tmp_path / "x.mp4")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("bad", [{"videos_per_style": 0}, {"width": 63}, {"height": 0}])
+def test_settings_that_cannot_be_are_refused(bad: dict[str, int]) -> None:
+    with pytest.raises(InputError) as caught:
+        CorpusSettings(**bad)
+    assert isinstance(caught.value, DanceError)
+
+
+PINNED = ["6-nwVVwfLuT", "Bneqw8kmp-g", "GwTxM1FQY8Q", "ZWBjcf6iGT1", "a3fICdVwrne", "jD562bDes5z"]

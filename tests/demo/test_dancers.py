@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from dancecli.demo.dancers import Film, frames
+from dancecli.demo.dice import Dice
+from dancecli.demo.figure import FOREARM_M, SHANK_M, THIGH_M, UPPER_ARM_M, Joint, joints
+from dancecli.demo.moves import STYLES
+from dancecli.labels import DEFAULT_LABELS, LabelSet
+
+BONES = {
+    (Joint.HIP_L, Joint.KNEE_L): THIGH_M,
+    (Joint.KNEE_R, Joint.ANKLE_R): SHANK_M,
+    (Joint.SHOULDER_L, Joint.ELBOW_L): UPPER_ARM_M,
+    (Joint.ELBOW_R, Joint.HAND_R): FOREARM_M,
+}
+
+
+def drawn(film: Film) -> np.ndarray:
+    return np.stack(list(frames(film)))
+
+
+def small(key: str, style: str, seconds: float = 0.4) -> Film:
+    return Film(key, style, seconds, fps=5, width=96, height=72)
+
+
+def test_styles_are_those_of_the_demo_label_set_and_of_the_paper() -> None:
+    demo = LabelSet.read(DEFAULT_LABELS.with_name("demo.txt"))
+    assert tuple(STYLES) == demo.names
+    assert len(demo) >= 6
+    assert all(name in LabelSet.read(DEFAULT_LABELS) for name in demo)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_body_keeps_its_bones_stays_over_the_floor_and_never_jerks(style: str) -> None:
+    beats = np.arange(600) / 25 * 110 / 60
+    body = joints(STYLES[style](beats, Dice("bones")))
+    assert np.isfinite(body).all()
+    for (a, b), length in BONES.items():
+        assert np.linalg.norm(body[:, a] - body[:, b], axis=1) == pytest.approx(length, abs=0.01)
+    assert body[..., 1].min() > -0.15
+    # No limb crosses half a body in one frame; steps at a change of figure would.
+    steps = np.linalg.norm(np.diff(body, axis=0), axis=-1)
+    assert np.quantile(steps.max(axis=1), 0.98) < 0.7
+    assert np.abs(body[:, Joint.PELVIS, 0]).max() < 1.6
+
+
+def test_the_same_key_draws_the_same_frames_and_another_key_others() -> None:
+    one, again, other = (drawn(small(key, "robot dancing")) for key in ("a", "a", "b"))
+    assert hashlib.sha256(one).hexdigest() == hashlib.sha256(again).hexdigest()
+    assert one.shape == (2, 72, 96, 3)
+    assert one.dtype == np.uint8
+    assert (one != other).mean() > 0.9
+
+
+def test_a_style_changes_the_figure_and_nothing_around_it() -> None:
+    films = [drawn(small("same key", style))[0].astype(int) for style in STYLES]
+    for other in films[1:]:
+        changed = np.abs(films[0] - other).max(axis=-1) > 8
+        assert 0.01 < changed.mean() < 0.35
+
+
+def looks(clip: np.ndarray) -> np.ndarray:
+    """What a still eye sees: colour histograms, means and deviations, and the mean picture in 6x8."""
+    pixels = clip.reshape(-1, 3)
+    bars = [np.histogram(pixels[:, c], bins=12, range=(0, 256), density=True)[0] * 100 for c in range(3)]
+    mean = clip.mean(axis=0).reshape(6, 12, 8, 12, 3).mean(axis=(1, 3)) / 255
+    return np.concatenate([*bars, pixels.mean(axis=0) / 255, pixels.std(axis=0) / 255, mean.ravel()])
+
+
+def guessed_from_looks(videos_per_style: int, tint: float) -> float:
+    """Accuracy, cross-validated, of guessing the style from the looks of clips of one second.
+
+    With a tint each style gets a shade of its own: the check must see what it guards against.
+    """
+    found, names = [], []
+    for index, style in enumerate(STYLES):
+        for number in range(videos_per_style):
+            clip = drawn(small(f"{style}/{number}", style, 0.8)).astype(float)
+            clip[..., index % 3] += tint * (1 if index < 3 else -1)
+            found.append(looks(np.clip(clip, 0, 255)))
+            names.append(style)
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
+    return float(cross_val_score(model, np.array(found), names, cv=5).mean())
+
+
+def test_no_style_is_known_by_its_colours_or_its_place() -> None:
+    # Chance is 1 in 6; 150 clips give a deviation of 3 points.
+    assert guessed_from_looks(25, tint=0) < 0.30
+    assert guessed_from_looks(25, tint=60) > 0.80
