@@ -13,10 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from dancecli import manifest
 from dancecli.schema import Clip, Segment
 from dancecli.workspace import Workspace
+
+# A busy machine makes an example slow; how long it may take is pytest-timeout's business.
+settings.register_profile("dance", deadline=None)
+settings.load_profile("dance")
 
 
 @dataclass(frozen=True)

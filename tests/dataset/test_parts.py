@@ -33,7 +33,7 @@ def clips_of_videos(draw: st.DrawFn) -> list[Clip]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(clips_of_videos(), RATIOS, st.integers(0, 5), st.randoms())
 def test_no_video_straddles_and_sizes_are_exact_up_to_the_videos(
     clips: list[Clip], ratios: str, seed: int, random: object
@@ -58,7 +58,7 @@ def test_single_clip_videos_give_exact_sizes(total: int, ratios: str) -> None:
     assert Counter(p.part for p in assign_parts(clips, shares, 0, {})) == part_sizes(total, shares)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(clips_of_videos(), st.integers(0, 3), st.data())
 def test_a_smaller_subset_lies_within_a_larger_one(clips: list[Clip], seed: int, data: st.DataObject) -> None:
     large = data.draw(st.integers(2, len(clips)))
@@ -108,7 +108,7 @@ def test_ratios_that_make_no_sense_are_wrong_usage(text: str) -> None:
         parse_ratios(text)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from("abcd"), min_size=60, max_size=400), RATIOS, st.integers(0, 3))
 def test_strata_get_their_share_and_the_whole_stays_exact(labels: list[str], ratios: str, seed: int) -> None:
     clips = [make_clip(3 * i, label) for i, label in enumerate(labels)]
