@@ -1,0 +1,97 @@
+"""The official annotation archive of an edition: downloaded once to the user's cache, read in place."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import tarfile
+import tomllib
+import urllib.error
+import urllib.request
+from pathlib import Path, PurePosixPath
+
+from dancecli.errors import InputError
+from dancecli.labels import MANIFESTS, LabelSet
+from dancecli.manifest import atomic_file
+from dancecli.schema import Segment
+from dancecli.sources.kinetics import Listing, UnlabelledError, add_list, check_not_empty
+
+SOURCES = MANIFESTS / "sources.toml"
+_INSTEAD = "give the lists with --annotations FILE.csv"
+_LISTS = ("train", "validate", "val", "test")
+_TIMEOUT_S = 30.0
+
+
+def read_archive(
+    edition: str, labels: LabelSet, *, sources: Path = SOURCES, cache: Path | None = None
+) -> Listing:
+    """Read the lists of a Kinetics edition, from the cache or from where they are published.
+
+    Args:
+        edition: a key of `sources`, such as `700-2020`.
+        labels: the labels to keep.
+        sources: the table of addresses.
+        cache: where archives are kept; None for the user's cache folder.
+
+    Raises:
+        InputError: the edition is unknown, or its archive cannot be had or is broken.
+    """
+    import platformdirs
+
+    known = tomllib.loads(sources.read_text(encoding="utf-8"))["kinetics"]
+    if edition not in known:
+        raise InputError(f"there is no Kinetics edition {edition!r}", f"known: {', '.join(known)}")
+    url = known[edition]["annotations"]
+    folder = cache or platformdirs.user_cache_path("dancecli") / "annotations"
+    path = folder / PurePosixPath(url).name
+    if not path.exists():
+        _download(url, path, edition)
+    listing = Listing([])
+    seen: dict[str, Segment] = {}
+    try:
+        with tarfile.open(path, "r:gz") as tar:
+            # Read in place: nothing of it is unpacked, so its names and links can do no harm.
+            for member in tar:
+                name = PurePosixPath(member.name)
+                if member.isfile() and name.suffix == ".csv" and name.stem in _LISTS:
+                    _add_member(tar, member, path, labels, listing, seen, f"kinetics{edition}")
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise InputError.at(
+            path, None, f"is a broken archive ({error})", f"remove it, or {_INSTEAD}"
+        ) from None
+    check_not_empty(listing, str(path), labels)
+    return listing
+
+
+def _add_member(
+    tar: tarfile.TarFile,
+    member: tarfile.TarInfo,
+    path: Path,
+    labels: LabelSet,
+    listing: Listing,
+    seen: dict[str, Segment],
+    dataset: str,
+) -> None:
+    file = tar.extractfile(member)
+    assert file is not None  # noqa: S101 - for the type checker: it is a file
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    # Some test lists were published without their answers.
+    with contextlib.suppress(UnlabelledError):
+        add_list(text, path / member.name, labels, listing, seen, dataset)
+
+
+def _download(url: str, path: Path, edition: str) -> None:
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer, atomic_file(path, "wb") as file:  # noqa: S310
+            shutil.copyfileobj(answer, file)
+            expected = answer.headers.get("Content-Length")
+            if expected is not None and file.tell() != int(expected):
+                raise InputError(
+                    f"{url}: came cut short, {file.tell()} of {expected} bytes", f"try again, or {_INSTEAD}"
+                )
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        why = getattr(error, "reason", error)
+        raise InputError(
+            f"the list archive of Kinetics {edition} cannot be had from {url} ({why})", _INSTEAD
+        ) from None
