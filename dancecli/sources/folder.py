@@ -19,7 +19,7 @@ from dancecli.schema import VIDEO_ID
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v"})
 _CLIP_NAME = re.compile(r"(?P<video_id>[A-Za-z0-9_-]{1,64})_(?P<start>\d{1,9})_(?P<end>\d{1,9})")
-_SPLIT_FOLDER = re.compile(r"(?:videos_)?(train|val|validate|validation|test)(?:_\d+)?")
+SPLIT_FOLDER = re.compile(r"(?:videos_)?(train|val|validate|validation|test)(?:_\d+)?")
 # Unpadded times this far apart are milliseconds: no clip is ten minutes long.
 _LONGEST_CLIP_S = 600
 
@@ -85,9 +85,23 @@ def labels_by_fold(labels: Iterable[str]) -> dict[str, str]:
 
 
 def scan(root: Path) -> Iterator[FoundVideo]:
-    """Give the video files below a folder, through links as well, in the order of their paths.
+    """Give the video files below a folder, in the order of their paths; see `walk`.
 
-    Hidden files and folders are left out; a folder that is reached twice is read once.
+    Raises:
+        InputError: there is no such folder.
+    """
+    for parent, files in walk(root):
+        split = _split_of(root, parent)
+        folder = "" if SPLIT_FOLDER.fullmatch(parent.name) else parent.absolute().name
+        for name in files:
+            if Path(name).suffix.lower() in VIDEO_SUFFIXES:
+                yield FoundVideo(parent / name, folder, split)
+
+
+def walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Give each folder below one, itself included, with the names of its files, in order.
+
+    Links are followed, a folder that is reached twice is read once; hidden ones are left out.
 
     Raises:
         InputError: there is no such folder.
@@ -103,17 +117,12 @@ def scan(root: Path) -> Iterator[FoundVideo]:
             continue
         seen.add((here.st_dev, here.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        parent = Path(place)
-        split = _split_of(root, parent)
-        folder = "" if _SPLIT_FOLDER.fullmatch(parent.name) else parent.absolute().name
-        for name in sorted(files):
-            if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_SUFFIXES:
-                yield FoundVideo(parent / name, folder, split)
+        yield Path(place), sorted(name for name in files if not name.startswith("."))
 
 
 def _split_of(root: Path, folder: Path) -> str:
     names = (root.absolute().name, *folder.relative_to(root).parts)
-    words = [match[1] for match in map(_SPLIT_FOLDER.fullmatch, names) if match]
+    words = [match[1] for match in map(SPLIT_FOLDER.fullmatch, names) if match]
     if not words:
         return ""
     return "val" if words[-1].startswith("val") else words[-1]

@@ -1,0 +1,210 @@
+"""Let's Dance (Castro et al. 2018, arXiv:1801.07388): its lists, frame folders and clip names.
+
+A clip is named `<video id>_<start>`: the id is the first eleven characters (it may hold `_`), the
+start is minutes and seconds run together (`_952` is 9:52). Frames lie in
+`rgb/<class>/<clip>_<frame, four digits>.jpg`, and lists are tab-separated lines
+`class  clip  number of frames` without a header. The release names no frame rate; it follows from
+the number of frames, since clips are ten seconds long, or some whole seconds less.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dancecli.errors import InputError
+from dancecli.sources.folder import VIDEO_SUFFIXES, walk
+
+DATASET = "lets-dance"
+LONGEST_S = 10
+_NAME = re.compile(r"(?P<video_id>[A-Za-z0-9_-]{11})_(?P<minutes>\d{1,3})(?P<seconds>[0-5]\d)")
+_FRAME = re.compile(r"(?P<clip>.+)_(?P<number>\d{4,6})(?P<suffix>\.(?:jpg|jpeg|png))", re.IGNORECASE)
+_RATES = (24, 25, 30, 50, 60)
+# Inclusive ends and a frame of grace: ten seconds at 24 a second come as 240 to 242 frames.
+_EXTRA_FRAMES = 2
+# Flow and pose lie beside the pictures, under the same names.
+_OTHER_MODALITIES = frozenset({"flow", "densepose", "pose", "skeleton", "flows", "optical_flow"})
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """A clip's rate and length, as its number of frames tells them.
+
+    Attributes:
+        certain: the number is that of whole seconds at a usual rate; else the rate is a guess.
+    """
+
+    fps: int
+    duration_ms: int
+    certain: bool
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ListedClip:
+    """A clip of the release.
+
+    Attributes:
+        label: the release's own class name.
+        name: the clip's name in the release.
+        num_frames: 0 if not known.
+    """
+
+    label: str
+    name: str
+    video_id: str
+    start_ms: int
+    num_frames: int
+
+    @property
+    def timing(self) -> Timing:
+        """Its rate and length; ten seconds if the number of frames is not known."""
+        return timing(self.num_frames) if self.num_frames else Timing(0, LONGEST_S * 1000, certain=False)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRun:
+    """The pictures of one clip in a folder, numbered without a break but for some that are lost.
+
+    Attributes:
+        folder: where they lie.
+        stem: what stands before the number and its `_`.
+        suffix: of their names, with the dot.
+        first, last: their numbers.
+        missing: numbers between them that have no picture.
+    """
+
+    folder: Path
+    stem: str
+    suffix: str
+    first: int
+    last: int
+    missing: frozenset[int]
+
+    @property
+    def num_frames(self) -> int:
+        """From the first to the last, the lost ones included: their time went by too."""
+        return self.last - self.first + 1
+
+    def pictures(self) -> Iterator[Path]:
+        """Give one picture a frame; in the place of a lost one, the one before it."""
+        shown = self.first
+        for number in range(self.first, self.last + 1):
+            shown = shown if number in self.missing else number
+            yield self.folder / f"{self.stem}_{shown:04d}{self.suffix}"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFrames:
+    """A clip of the release on disk, as pictures."""
+
+    listed: ListedClip
+    media: FrameRun
+
+
+@dataclass(frozen=True, slots=True)
+class FoundVideo:
+    """A clip of the release on disk, as a video."""
+
+    listed: ListedClip
+    media: Path
+
+
+def parse_name(name: str) -> tuple[str, int] | None:
+    """Read a clip's name as video id and start in milliseconds; None if it is none."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    return match["video_id"], (60 * int(match["minutes"]) + int(match["seconds"])) * 1000
+
+
+def timing(num_frames: int) -> Timing:
+    """Tell a clip's rate and length from its number of frames.
+
+    The longest stretch of whole seconds that some usual rate explains is taken: 301 frames are
+    ten seconds at 30, not six at 50. A number that none explains (frames were lost) is taken at
+    the lowest usual rate at which it fits into ten seconds.
+    """
+    for seconds in range(LONGEST_S, 0, -1):
+        extra = _EXTRA_FRAMES if seconds == LONGEST_S else 1
+        for fps in _RATES:
+            if 0 <= num_frames - fps * seconds <= extra:
+                return Timing(fps, seconds * 1000, certain=True)
+    fps = next((rate for rate in _RATES if num_frames <= LONGEST_S * rate), _RATES[-1])
+    return Timing(fps, min(LONGEST_S * 1000, round(1000 * num_frames / fps)), certain=False)
+
+
+def read_list(path: Path) -> list[ListedClip]:
+    """Read a list of the release.
+
+    Raises:
+        InputError: the file is missing, empty or not such a list; the message names the line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError.at(path, None, "there is no such list") from None
+    except UnicodeDecodeError as error:
+        raise InputError.at(path, None, f"is not UTF-8 text ({error.reason})", "save it as UTF-8") from None
+    clips = [_line(path, row, line) for row, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    if not clips:
+        raise InputError.at(path, None, "the list is empty", "give a list that is not empty")
+    return clips
+
+
+def _line(path: Path, row: int, line: str) -> ListedClip:
+    hint = "a line is 'class<tab>clip<tab>number of frames'"
+    words = [word.strip() for word in line.split("\t")]
+    if len(words) != 3 or not words[0]:
+        raise InputError.at(path, row, f"has {len(words)} columns, parted by tabs, not 3", hint)
+    label, name, frames = words
+    parsed = parse_name(name)
+    if parsed is None:
+        what = f"clip {name[:80]!r} is not an id of 11 characters, '_' and a start in minutes and seconds"
+        raise InputError.at(path, row, what, hint)
+    if not (frames.isascii() and frames.isdigit() and 0 < int(frames) < 100_000):
+        raise InputError.at(path, row, f"{frames[:80]!r} is not a number of frames", hint)
+    return ListedClip(label, name, *parsed, int(frames))
+
+
+def scan_frames(root: Path) -> Iterator[FoundFrames]:
+    """Find the release's clips below a folder that lie there as pictures.
+
+    Flow and pose folders are left out, since they repeat the names of `rgb`.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    for folder, files in walk(root):
+        if _OTHER_MODALITIES.isdisjoint(folder.relative_to(root).parts):
+            yield from _frame_clips(folder, files)
+
+
+def scan_videos(root: Path) -> Iterator[FoundVideo]:
+    """Find the release's clips below a folder that lie there as videos, named as the release does.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    for folder, files in walk(root):
+        for path in map(folder.joinpath, files):
+            parsed = parse_name(path.stem)
+            if parsed is not None and path.suffix.lower() in VIDEO_SUFFIXES:
+                yield FoundVideo(ListedClip(folder.absolute().name, path.stem, *parsed, 0), path)
+
+
+def _frame_clips(folder: Path, files: Iterable[str]) -> Iterator[FoundFrames]:
+    runs: dict[tuple[str, str], set[int]] = {}
+    for name in files:
+        match = _FRAME.fullmatch(name)
+        if match is not None:
+            runs.setdefault((match["clip"], match["suffix"]), set()).add(int(match["number"]))
+    label = folder.absolute().name
+    for (clip, suffix), numbers in sorted(runs.items()):
+        parsed = parse_name(clip)
+        if parsed is not None:
+            first, last = min(numbers), max(numbers)
+            missing = frozenset(range(first, last + 1)) - numbers
+            run = FrameRun(folder, clip, suffix, first, last, missing)
+            yield FoundFrames(ListedClip(label, clip, *parsed, run.num_frames), run)
