@@ -167,7 +167,7 @@ def build_config(
             },
             "sampler_seed": {"type": "DistSamplerSeedHook"},
         },
-        "custom_hooks": [{"type": "EpochSeedHook", "seed": seed}],
+        "custom_hooks": [{"type": "StepSeedHook", "seed": seed}],
         "env_cfg": {
             "cudnn_benchmark": False,
             "mp_cfg": {"mp_start_method": "fork", "opencv_num_threads": 0},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections import deque
@@ -13,7 +12,7 @@ import torch
 
 from dancecli.errors import ModelError
 from dancecli.manifest import atomic_file
-from dancecli.model.mmaction import Hook, Runner, read_checkpoint
+from dancecli.model.mmaction import Hook, Runner, read_checkpoint, silence
 from dancecli.model.record import RunFolder, append_metrics, trim_metrics
 from dancecli.schema import OnProgress, Progress
 
@@ -27,9 +26,7 @@ class QuietRunner(Runner):  # type: ignore[misc]
     def build_logger(self, *args: Any, **kwargs: Any) -> Any:
         """Build the usual logger without its console."""
         logger = super().build_logger(*args, **kwargs)
-        for handler in list(logger.handlers):
-            if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
-                logger.removeHandler(handler)
+        silence(logger)
         return logger
 
     def dump_config(self) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.util
+import logging
 import pickle
 import random
 import sys
@@ -85,7 +86,7 @@ from mmengine.hooks import Hook  # noqa: E402
 from mmengine.logging import HistoryBuffer, MMLogger  # noqa: E402
 from mmengine.model import BaseDataPreprocessor  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
-from mmengine.runner import CheckpointLoader, Runner  # noqa: E402
+from mmengine.runner import CheckpointLoader, Runner, set_random_seed  # noqa: E402
 from mmengine.runner.checkpoint import _load_checkpoint_to_model  # noqa: E402
 
 __all__ = [
@@ -111,6 +112,8 @@ __all__ = [
     "pseudo_collate",
     "read_checkpoint",
     "read_config",
+    "shapes_of",
+    "silence",
     "view_random_state",
 ]
 
@@ -199,9 +202,8 @@ def build_model(model: dict[str, Any], seed: int, load_from: str | None = None) 
 
     Seeds first, then builds, initialises and loads: the order in which mmengine's Runner does it.
     """
-    from mmengine.runner import set_random_seed
-
     init_default_scope("mmaction")
+    silence(MMLogger.get_current_instance())
     set_random_seed(seed)
     built = MODELS.build(model)
     built.init_weights()
@@ -212,7 +214,24 @@ def build_model(model: dict[str, Any], seed: int, load_from: str | None = None) 
 
 def load_into(model: Any, checkpoint: dict[str, Any]) -> None:
     """Load what fits of a checkpoint, as mmengine's Runner does; misfits are for the caller to count."""
-    _load_checkpoint_to_model(model, checkpoint, strict=False, revise_keys=[(r"^module\.", "")])
+    _load_checkpoint_to_model(
+        model, checkpoint, strict=False, logger="silent", revise_keys=[(r"^module\.", "")]
+    )
+
+
+def shapes_of(model: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Give the state dict of a recognizer for its names and shapes alone: no memory, no time."""
+    init_default_scope("mmaction")
+    with torch.device("meta"):
+        shapes: dict[str, torch.Tensor] = MODELS.build(model).state_dict()
+    return shapes
+
+
+def silence(logger: logging.Logger) -> None:
+    """Take the console from a logger of mmengine's; its file stays."""
+    for handler in list(logger.handlers):
+        if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+            logger.removeHandler(handler)
 
 
 @contextmanager
@@ -269,22 +288,26 @@ class ViewSampler(DefaultSampler):  # type: ignore[misc]
         return iter([place + view * len(self.dataset) for place in super().__iter__()])
 
 
-class EpochSeedHook(Hook):  # type: ignore[misc]
-    """Seed torch at the start of every epoch, so that a resumed run drops what the whole one drops."""
+class StepSeedHook(Hook):  # type: ignore[misc]
+    """Seed torch before every step, so that dropout depends on the step alone.
+
+    A resumed run then drops what the whole one does, whoever has drawn in between: a data
+    loader takes its workers' seed from the same generator.
+    """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def before_train_epoch(self, runner: Any) -> None:
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:  # noqa: ARG002
         """Seed dropout and whatever else draws from torch while training."""
-        torch.manual_seed(self.seed * 100_003 + runner.epoch)
+        torch.manual_seed(self.seed * 1_000_003 + runner.iter)
 
 
 # `force` so that a second import under another name (a reload) does not fail.
 MODELS.register_module(module=InceptionI3D, force=True)
 DATASETS.register_module(module=ViewDataset, force=True)
 DATA_SAMPLERS.register_module(module=ViewSampler, force=True)
-HOOKS.register_module(module=EpochSeedHook, force=True)
+HOOKS.register_module(module=StepSeedHook, force=True)
 
 
 def _blocked(error: Exception) -> str:

@@ -227,12 +227,11 @@ def _job(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> Job:
     """Find and check the weights, and put the run's config together."""
     import torch
 
-    from dancecli.model.mmaction import MODELS, init_default_scope
+    from dancecli.model.mmaction import shapes_of
     from dancecli.model.training import Job
 
     settings, recipe, data = plan.settings, plan.recipe, plan.data
-    init_default_scope("mmaction")
-    shapes = MODELS.build(build_model_config(plan.base, recipe, len(data.labels), None)).state_dict()
+    shapes = shapes_of(build_model_config(plan.base, recipe, len(data.labels), None))
     start = resolve_weights(plan.entry, settings.weights, shapes, on_progress)
     data_plan = DataPlan(workspace.root, data.name, len(data.labels), bool(data.examples[PartName.VAL]))
     gpu = torch.cuda.is_available()

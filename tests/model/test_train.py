@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from dancecli import manifest
+from dancecli.model.train import FinetuneSettings, finetune
+from dancecli.schema import Prediction, Progress
+
+
+def rows_of(workspace, run, kind):
+    lines = (workspace.run(run) / "metrics.jsonl").read_text().splitlines()
+    return [row for row in map(json.loads, lines) if row["kind"] == kind]
+
+
+def weights_of(workspace, run, name="last"):
+    import torch
+
+    path = workspace.run(run) / "checkpoints" / f"{name}.pth"
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def test_a_run_leaves_record_metrics_checkpoints_and_predictions(corpus, tiny_recipe, tiny_model):
+    workspace = corpus()
+    seen: list[Progress] = []
+    settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", recipe=str(tiny_recipe))
+    result = finetune(workspace, settings, seen.append)
+    folder = workspace.run("tiny_i3d-small-1")
+    assert result.name == "tiny_i3d-small-1"
+    record = json.loads((folder / "run.json").read_text())
+    assert record == json.loads(json.dumps(result.record))
+    assert record["status"] == "done"
+    assert record["split"]["counts"] == {"train": 7, "val": 2, "test": 3}
+    assert record["model"]["params_trainable"] == 64 * 3 + 3
+    assert record["cache"] == {"used": True, "stage": 4, "dtype": "float32"}
+    assert record["views"]["test"] == "8x1 frames, 1 clip x 1 center crop 64"
+    assert len(rows_of(workspace, result.name, "train")) == 4
+    assert [row["epoch"] for row in rows_of(workspace, result.name, "val")] == [1, 2]
+    rows = manifest.read(folder / "predictions.parquet", Prediction)
+    assert [row.part for row in rows] == ["val"] * 2 + ["test"] * 3
+    assert all(math.isclose(sum(row.scores), 1) for row in rows)
+    hits = sum(row.scores.index(max(row.scores)) == row.label_index for row in rows if row.part == "test")
+    assert record["results"]["test"] == {"n": 3, "top1": hits, "top5": 3}
+    assert manifest.read_meta(folder / "predictions.parquet")["test.hash"] == record["split"]["test_hash"]
+    assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["best.pth", "last.pth"]
+    assert any(p.text.startswith("training · epoch 2/2") for p in seen)
+    # The same features again cost nothing.
+    again = finetune(workspace, settings, seen.clear() or seen.append)
+    assert again.name == "tiny_i3d-small-2"
+    assert not any(p.text.startswith("features") for p in seen)
+    assert (
+        rows_of(workspace, again.name, "train")[-1]["loss"]
+        == rows_of(workspace, result.name, "train")[-1]["loss"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("pretrain", "freeze"), [("tiny", "stem"), ("tiny", "3"), ("tiny", "4"), ("inception", "3")]
+)
+def test_training_from_stored_features_gives_the_losses_of_training_from_clips(
+    corpus, tiny_recipe, tiny_model, pretrain, freeze
+):
+    workspace = corpus()
+    losses, weights = [], []
+    for cache in (True, False):
+        settings = FinetuneSettings(
+            pretrain=str(tiny_model) if pretrain == "tiny" else pretrain,
+            weights="none",
+            recipe=str(tiny_recipe),
+            freeze=freeze,
+            lr=1e-3,
+            cache=cache,
+            cache_dtype="float32",
+            name=f"cache-{cache}",
+        )
+        result = finetune(workspace, settings)
+        losses.append([row["loss"] for row in rows_of(workspace, result.name, "train")])
+        weights.append(weights_of(workspace, result.name))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert weights[0].keys() == weights[1].keys()
+    for key, value in weights[0].items():
+        assert value.double().numpy() == pytest.approx(
+            weights[1][key].double().numpy(), rel=1e-3, abs=1e-4
+        ), key
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_a_run_that_was_stopped_and_resumed_ends_like_one_that_was_not(
+    corpus, tiny_recipe, tiny_model, cache
+):
+    workspace = corpus()
+    settings = FinetuneSettings(
+        pretrain=str(tiny_model),
+        weights="none",
+        recipe=str(tiny_recipe),
+        freeze="3",
+        epochs=3,
+        cache=cache,
+        name="whole",
+    )
+    finetune(workspace, settings)
+
+    def stop(now: Progress) -> None:
+        if now.text.startswith("training · epoch 2/3"):
+            raise KeyboardInterrupt
+
+    stopped = FinetuneSettings(**{**settings.__dict__, "name": "stopped"})
+    with pytest.raises(KeyboardInterrupt):
+        finetune(workspace, stopped, stop)
+    assert json.loads((workspace.run("stopped") / "run.json").read_text())["status"] == "interrupted"
+    result = finetune(workspace, FinetuneSettings(resume=True))
+    assert result.name == "stopped"
+    assert result.record["status"] == "done"
+    whole, resumed = weights_of(workspace, "whole"), weights_of(workspace, "stopped")
+    assert all((whole[key] == resumed[key]).all() for key in whole)
+    for kind in ("train", "val"):
+        ours, theirs = rows_of(workspace, "whole", kind), rows_of(workspace, "stopped", kind)
+        assert [(r["epoch"], r.get("loss"), r["top1"]) for r in ours] == [
+            (r["epoch"], r.get("loss"), r["top1"]) for r in theirs
+        ]
+    assert not finetune(workspace, FinetuneSettings(resume=True, name="stopped")).fresh
