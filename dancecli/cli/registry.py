@@ -30,6 +30,7 @@ COMMANDS = {
     "stats": Entry("Care", "Show the dataset in figures, and write its card."),
     "audit": Entry("Care", "Look for leaks, label conflicts and changed files."),
     "verify": Entry("Care", "Check every clip's file against its checksum."),
+    "finetune": Entry("Models", "Fine-tune a pre-trained model on a split."),
     "report": Entry("Reports", "Draw a run's page: accuracy, confusion, and what was run."),
 }
 

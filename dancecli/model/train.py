@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -100,10 +100,23 @@ class FinetuneResult:
     fresh: bool
 
 
+def _say_nothing(_: str) -> None:
+    pass
+
+
 def finetune(
-    workspace: Workspace, settings: FinetuneSettings, on_progress: OnProgress = no_progress
+    workspace: Workspace,
+    settings: FinetuneSettings,
+    on_progress: OnProgress = no_progress,
+    say: Callable[[str], None] = _say_nothing,
 ) -> FinetuneResult:
     """Fine-tune a model on a split, evaluate it on val and test, and keep all of it in `runs/<run>`.
+
+    Args:
+        workspace: where the split is and the run goes.
+        settings: what to train.
+        on_progress: gets `phase · words`, in clips of the phase.
+        say: gets what the user should know before the hours begin, a line each.
 
     Raises:
         WorkspaceError: there is no such split or run, or the run is at work elsewhere.
@@ -117,6 +130,8 @@ def finetune(
             return FinetuneResult(plan.name, before, ("the run was done already",), fresh=False)
     else:
         plan = make_plan(workspace, settings)
+    for note in (f"run {plan.name}: {plan.entry.title}, split {plan.data.name}", *plan.notes):
+        say(note)
     with workspace.lock(f"run-{plan.name}"):
         return _run(workspace, plan, on_progress)
 
@@ -195,7 +210,7 @@ def _plan_of_stopped_run(workspace: Workspace, settings: FinetuneSettings) -> tu
 
 
 def _run(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> FinetuneResult:
-    on_progress(Progress(0, 1, "loading the model"))
+    on_progress(Progress(0, 1, "loading the model · a few seconds"))
     from dancecli.model.training import run_job
 
     job = _job(workspace, plan, on_progress)
