@@ -27,7 +27,7 @@ COMMANDS = {
     "doctor": Entry("Start here", "Say what works on this machine, and what mends the rest."),
     "split": Entry("Dataset", "Divide the clips into train, val and test, by source video."),
     "annotate": Entry("Dataset", "Write the MMAction2 lists of a split again."),
-    "stats": Entry("Care", "Show the dataset in figures, and write its card."),
+    "stats": Entry("Care", "Show the dataset in figures, and write its card and page."),
     "audit": Entry("Care", "Look for leaks, label conflicts and changed files."),
     "verify": Entry("Care", "Check every clip's file against its checksum."),
     "finetune": Entry("Models", "Fine-tune a pre-trained model on a split."),

@@ -11,18 +11,21 @@ from dancecli.cli.options import JsonOption, SplitOption, WorkspaceOption
 def command(
     workspace: WorkspaceOption = None, split: SplitOption = None, json_output: JsonOption = False
 ) -> None:
-    """Show the dataset in figures, and write its card.
+    """Show the dataset in figures, and write its card and page.
 
-    The card is Markdown as Hugging Face reads it: reports/dataset/README.md.
+    The card is Markdown as Hugging Face reads it: reports/dataset/README.md. The page beside it
+    shows the same with a grid of pictures of each class.
 
     Example: `dance stats`
     """
     from dancecli.dataset.card import write_card
     from dancecli.dataset.stats import stats
+    from dancecli.report.dataset_page import write_dataset_page
 
     space = open_workspace(workspace, create=False)
     found = stats(space, split)
     write_card(space, found)
+    page = write_dataset_page(space, asdict(found))
     if json_output:
         emit(asdict(found))
     else:
@@ -47,4 +50,4 @@ def command(
         ):
             if counts:
                 show(f"{title}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
-    talk(f"card: {space.report('dataset') / 'README.md'}")
+    talk(f"page: {page}\ncard: {page.with_name('README.md')}")

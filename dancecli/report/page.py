@@ -15,12 +15,14 @@ from dancecli.report.evidence import Evidence, PartScores
 from dancecli.report.metrics import Estimate, Summary, order_by_confusion, predicted, true_ranks
 
 if TYPE_CHECKING:
+    import jinja2
+
     from dancecli.report.metrics import Floats
 
 TEMPLATES = Path(__file__).parent / "templates"
 # Scores shown with a clip, beside that of its true class.
 SHOWN_SCORES = 4
-SHOWN_CLIPS = 24
+UNSURE_CLIPS = 60
 SHOWN_PAIRS = 8
 
 
@@ -33,20 +35,11 @@ def render(name: str, evidence: Evidence, summaries: Mapping[str, Summary], part
         summaries: the figures of each part of `evidence.parts`.
         part: the part shown first.
     """
-    import jinja2
     from markupsafe import Markup
 
     script, style = ((TEMPLATES / file).read_text(encoding="utf-8") for file in ("report.js", "report.css"))
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters.update(pct=percent, span=interval, several=several)
     order = [part, *(other for other in summaries if other != part)]
-    return environment.get_template("report.html").render(
+    return environment().get_template("report.html").render(
         name=name,
         run=evidence.run,
         labels=evidence.labels,
@@ -68,6 +61,21 @@ def render(name: str, evidence: Evidence, summaries: Mapping[str, Summary], part
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=Markup(for_script(clip_data(evidence, summaries))),  # noqa: S704 - escaped by for_script
     )
+
+
+def environment() -> jinja2.Environment:
+    """Open the templates: what is shown in them is escaped, what they miss is an error."""
+    import jinja2
+
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    found.filters.update(pct=percent, span=interval, several=several)
+    return found
 
 
 def percent(rate: float | None, digits: int = 1) -> str:
@@ -118,8 +126,8 @@ def _part_data(part: PartScores, summary: Summary, links: Mapping[str, str]) -> 
     recalls = [c.recall.estimate for c in summary.per_class]
     return {
         "clips": rows,
-        "worst": wrong[:SHOWN_CLIPS],
-        "unsure": sorted(range(len(rows)), key=lambda i: (float(top[i]), i))[:SHOWN_CLIPS],
+        "worst": wrong,
+        "unsure": sorted(range(len(rows)), key=lambda i: (float(top[i]), i))[:UNSURE_CLIPS],
         "confusion": order_by_confusion(summary.confusion),
         "recall": sorted(range(len(recalls)), key=lambda i: (-(e.rate if (e := recalls[i]) else -1.0), i)),
     }

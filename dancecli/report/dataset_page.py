@@ -1,0 +1,83 @@
+"""The dataset as a page: figures, what survived by class, and a grid of pictures of each class."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dancecli import manifest
+from dancecli.report.page import TEMPLATES, environment
+from dancecli.schema import Clip
+from dancecli.workspace import Workspace
+
+# Pictures a class, and in all: a page of 700 classes is to stay small enough to open.
+_PICTURES_A_CLASS = 6
+_PICTURES = 280
+_PICTURE_HEIGHT = 96
+
+
+def write_dataset_page(workspace: Workspace, stats: Mapping[str, Any]) -> Path:
+    """Draw `reports/dataset/index.html`.
+
+    Args:
+        workspace: the workspace, for the pictures.
+        stats: the dataset in figures, as `dance stats --json` prints it.
+
+    Returns:
+        The page's path.
+    """
+    from markupsafe import Markup
+
+    style = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "dataset.css"))
+    path = workspace.report("dataset") / "index.html"
+    with manifest.atomic_file(path) as file:
+        file.write(
+            environment()
+            .get_template("dataset.html")
+            .render(
+                stats=stats,
+                pictures=pictures(workspace, [row["label"] for row in stats["labels"]]),
+                style=Markup(style),  # noqa: S704 - our own files
+            )
+        )
+    return path
+
+
+def pictures(workspace: Workspace, labels: Sequence[str]) -> dict[str, list[str]]:
+    """Take a picture from the middle of some clips of each class, as data URIs.
+
+    Which clips is decided by a hash of their ids, so the page is the same when made again. A clip
+    that cannot be read has none.
+    """
+    share = max(1, min(_PICTURES_A_CLASS, _PICTURES // max(1, len(labels))))
+    clips: dict[str, list[Clip]] = {label: [] for label in labels}
+    for clip in manifest.read(workspace.clips, Clip):
+        if not clip.parent_id and clip.label in clips:
+            clips[clip.label].append(clip)
+    found = {}
+    for label, members in clips.items():
+        members.sort(key=lambda c: hashlib.blake2b(c.clip_id.encode()).digest())
+        taken = (_picture(workspace.root / clip.path, clip.duration_s / 2) for clip in members[:share])
+        found[label] = [picture for picture in taken if picture]
+    return found
+
+
+def _picture(path: Path, at_s: float) -> str:
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            container.seek(int(at_s * 1_000_000))
+            frame = next(container.decode(stream))
+    except (av.FFmpegError, OSError, IndexError, StopIteration):
+        return ""
+    image = frame.to_image()  # type: ignore[no-untyped-call]
+    width = max(1, round(image.width * _PICTURE_HEIGHT / image.height))
+    file = io.BytesIO()
+    image.resize((width, _PICTURE_HEIGHT)).save(file, "JPEG", quality=72, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
