@@ -1,0 +1,78 @@
+"""The manifests of segments and of clips, kept in step with the ledger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from dancecli import ledger, manifest
+from dancecli.labels import LabelSet
+from dancecli.schema import Clip, Segment
+from dancecli.workspace import Workspace
+
+
+def remember_segments(workspace: Workspace, segments: Iterable[Segment], labels: LabelSet) -> None:
+    """Add segments to those that were asked for before; a later list corrects an earlier one.
+
+    The names of the label set, in their order, go into the metadata as `labels` (JSON). A set that
+    the workspace's own begins with does not replace it: a merge may have added classes.
+    """
+    with _alone(workspace):
+        before = read_segments(workspace)
+        after = before | {segment.clip_id: segment for segment in segments}
+        own = workspace_labels(workspace)
+        kept = own if own and own.names[: len(labels)] == labels.names else labels
+        meta = {"labels": json.dumps(kept.names, ensure_ascii=False)}
+        if after != before or manifest.read_meta(workspace.segments).get("labels") != meta["labels"]:
+            manifest.write(workspace.segments, Segment, sorted(after.values()), meta)
+
+
+def workspace_labels(workspace: Workspace) -> LabelSet | None:
+    """Give the label set of the workspace's segments; None if there are none yet."""
+    if not workspace.segments.exists():
+        return None
+    return LabelSet(tuple(json.loads(manifest.read_meta(workspace.segments)["labels"])))
+
+
+def read_segments(workspace: Workspace) -> dict[str, Segment]:
+    """Give all segments that were ever asked for, by clip id."""
+    if not workspace.segments.exists():
+        return {}
+    return {segment.clip_id: segment for segment in manifest.read(workspace.segments, Segment)}
+
+
+def rebuild_clips(workspace: Workspace) -> None:
+    """Write the manifest of clips again: what the ledger says is done, and what others added.
+
+    Labels are those of the segments, so that a corrected list needs no new download. Rows that
+    the ledger does not know (augmented copies, adopted folders) stay as they are.
+    """
+    with _alone(workspace):
+        segments = read_segments(workspace)
+        before = manifest.read(workspace.clips, Clip) if workspace.clips.exists() else []
+        known = ledger.latest(workspace.root)
+        after = [clip for clip in before if clip.clip_id not in known]
+        after += (_relabelled(clip, segments) for clip in ledger.done_clips(workspace.root))
+        after.sort()
+        if after != before or not workspace.clips.exists():
+            manifest.write(workspace.clips, Clip, after)
+
+
+def _relabelled(clip: Clip, segments: dict[str, Segment]) -> Clip:
+    told = segments.get(clip.clip_id)
+    if told is None:
+        return clip
+    return replace(clip, label=told.label, official_split=told.official_split, dataset=told.dataset)
+
+
+@contextmanager
+def _alone(workspace: Workspace) -> Iterator[None]:
+    # Fetches of several shards end when they like: the last one to write must see all ledgers.
+    import filelock
+
+    folder = workspace.root / ".locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder / "manifests.lock"):
+        yield

@@ -1,0 +1,167 @@
+"""Hand out jobs, record what comes back, try again what is worth it, and know when to stop."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from dancecli import ledger
+from dancecli.dataset.job import ClipResult, JobResult, SourceJob, work
+from dancecli.engine.limiter import BreakerSettings, Gate
+from dancecli.engine.local import Finished, LocalPool
+from dancecli.errors import WorkspaceError
+from dancecli.schema import OnProgress, Outcome, OutcomeClass, Progress
+from dancecli.workspace import Workspace
+
+UNSETTLED = (OutcomeClass.TRANSIENT, OutcomeClass.SESSION)
+
+
+@dataclass(frozen=True)
+class JobPlan:
+    """The work of one run; see `FetchSettings` for what the numbers mean.
+
+    Attributes:
+        jobs: one a source video.
+        num_asked: clips that were asked for, those that are there already included.
+        num_done: clips that are there already.
+    """
+
+    jobs: Sequence[SourceJob]
+    num_asked: int
+    num_done: int
+    workers: int
+    rate_per_hour: float | None
+    tries: int
+    backoff_s: float
+    timeout_s: float
+    min_free_bytes: int
+    breaker: BreakerSettings
+
+
+class Dispatcher:
+    """One run over a plan; the only writer of the ledger.
+
+    Attributes:
+        num_new: clips that were added.
+        num_attempted: sources that were worked on.
+        stopped: why the run ended early; empty if it did not.
+    """
+
+    def __init__(
+        self, workspace: Workspace, plan: JobPlan, writer: ledger.LedgerWriter, on_progress: OnProgress
+    ) -> None:
+        self.num_new = 0
+        self.num_attempted = 0
+        self.stopped = ""
+        self._workspace = workspace
+        self._plan = plan
+        self._writer = writer
+        self._on_progress = on_progress
+        self._gate = Gate(plan.rate_per_hour, plan.breaker)
+        self._attempts = Counter({k: v.attempts for k, v in ledger.latest(workspace.root).items()})
+        # Not settled in this run: those that are there, or that are not to be tried, are.
+        self._open = sum(len(job.segments) for job in plan.jobs)
+
+    def run(self) -> None:
+        """Do the plan.
+
+        Raises:
+            WorkspaceError: the disk is full, or fuller than allowed.
+        """
+        plan = self._plan
+        self._check_space()
+        self._tell()
+        with LocalPool[SourceJob, JobResult](work, plan.workers, plan.timeout_s, self._gate) as pool:
+            for finished in pool.run(plan.jobs):
+                if finished is not None:
+                    self._take(finished, pool)
+                self._tell()
+        if self._gate.given_up:
+            self.stopped = "the site keeps refusing to answer; the rest is pending"
+
+    def _take(self, finished: Finished[SourceJob, JobResult], pool: LocalPool[SourceJob, JobResult]) -> None:
+        job = finished.job
+        result = finished.result or JobResult(
+            tuple(
+                ClipResult(segment, OutcomeClass.TRANSIENT, finished.lost, finished.detail)
+                for segment in job.segments
+            )
+        )
+        self._record(result, job)
+        self._report(job, result, lost=finished.result is None)
+        if result.disk_full:
+            raise self._full("no space is left")
+        unsettled = tuple(clip.segment for clip in result.clips if clip.outcome in UNSETTLED)
+        halted = len(result.clips) < len(job.segments)
+        refused = self._gate.paused_until_s() is not None
+        # While the breaker is open it is the site that is being tried, not the video.
+        tries = job.tries + (0 if refused else 1)
+        if unsettled and tries < self._plan.tries and not self._gate.given_up:
+            delay_s = self._plan.backoff_s * 2**job.tries
+            pool.again(replace(job, segments=unsettled, tries=tries), delay_s)
+        else:
+            self.num_attempted += 0 if halted else 1
+            self._open -= len(unsettled)
+            shutil.rmtree(job.temp, ignore_errors=True)
+        self._open -= len(result.clips) - len(unsettled)
+        self._check_space()
+
+    def _record(self, result: JobResult, job: SourceJob) -> None:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        rows = []
+        for clip in result.clips:
+            clip_id = clip.segment.clip_id
+            self._attempts[clip_id] += 1
+            outcome = Outcome(
+                clip_id=clip_id,
+                video_id=job.video_id,
+                outcome=clip.outcome,
+                reason=clip.reason,
+                text=clip.text,
+                attempt=self._attempts[clip_id],
+                time_utc=now,
+                num_bytes=clip.num_bytes,
+                source=job.source,
+            )
+            rows.append((outcome, clip.clip))
+            self.num_new += clip.outcome is OutcomeClass.DONE
+        self._writer.record(rows)
+
+    def _report(self, job: SourceJob, result: JobResult, *, lost: bool) -> None:
+        if not (result.asked or lost):
+            return
+        outcomes = {clip.outcome for clip in result.clips}
+        self._gate.report(
+            job,
+            time.monotonic(),
+            answered=bool(outcomes - set(UNSETTLED)),
+            session=OutcomeClass.SESSION in outcomes,
+            retry_after_s=result.retry_after_s,
+        )
+
+    def _tell(self) -> None:
+        plan = self._plan
+        done = plan.num_done + self.num_new
+        settled = plan.num_asked - self._open
+        text = f"{done} done · {settled - done} missing"
+        paused_s = self._gate.paused_until_s()
+        if paused_s is not None:
+            text += f" · the site refuses, next try in {max(0.0, paused_s - time.monotonic()):.0f} s"
+        self._on_progress(Progress(settled, plan.num_asked, text))
+
+    def _check_space(self) -> None:
+        free = shutil.disk_usage(self._workspace.root).free
+        if free < self._plan.min_free_bytes:
+            wanted_gb = self._plan.min_free_bytes / 1e9
+            raise self._full(f"{free / 1e9:.1f} GB are free, less than the {wanted_gb:.10g} GB of --min-free")
+
+    def _full(self, what: str) -> WorkspaceError:
+        return WorkspaceError(
+            f"{self._workspace.root}: {what}; stopped with {self._plan.num_done + self.num_new} of "
+            f"{self._plan.num_asked} clips",
+            "free some space and run the same command again: it goes on where it stopped",
+        )
