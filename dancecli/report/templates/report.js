@@ -327,11 +327,33 @@
   }
 
   const views = Object.keys(data.parts).map((key) => new Matrix(key));
-  all('[data-cards]').forEach((host) => {
-    const [key, list] = host.dataset.cards.split(',');
-    const part = data.parts[key];
-    if (part[list].length) fill(host, part[list].map((i) => part.clips[i]));
-    else host.append(make('p', 'about', 'None.'));
+  // ---- lists of clips
+  const lists = {
+    worst: ['the wrong answer with the most confidence over the true class first', (part) => part.worst],
+    unsure: ['the lowest best score first', (part) => part.unsure],
+    all: ['in order of their ids', (part) => part.clips.map((_, i) => i)],
+  };
+  all('[data-clips]').forEach((host) => {
+    const part = data.parts[host.dataset.clips];
+    const frame = host.closest('.part');
+    const filter = frame.querySelector('.filter');
+    let list = 'worst';
+    const draw = () => {
+      const text = filter.value.trim().toLowerCase();
+      const [order, pick] = lists[list];
+      const clips = pick(part).map((i) => part.clips[i]).filter(([name, , truth, called]) => !text
+        || [name, labels[truth], labels[called]].some((held) => held.toLowerCase().includes(text)));
+      host.replaceChildren();
+      frame.querySelector('[data-about]').textContent = `${plural(clips.length, 'clip')}, ${order}.`;
+      if (clips.length) fill(host, clips);
+    };
+    all('[data-list]', frame).forEach((button) => button.addEventListener('click', () => {
+      all('[data-list]', frame).forEach((b) => b.setAttribute('aria-pressed', String(b === button)));
+      list = button.dataset.list;
+      draw();
+    }));
+    filter.addEventListener('input', draw);
+    draw();
   });
 
   let width = innerWidth;

@@ -1,0 +1,166 @@
+"""The page in a real Chromium: no request, no error, and every control does what it says."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakerun import make_run
+
+from dancecli.report.report import ReportSettings, report
+
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+
+LABELS = (
+    "wave",
+    "spin",
+    "bounce",
+    "<b>step</b> touch",
+    "robot",
+    "kick ball change",
+    "<script>alert(1)</script>",
+)
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as engine:
+        opened = engine.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
+    space = make_run(tmp_path_factory.mktemp("page") / "space", LABELS, test=84, val=21)
+    return report(space, ReportSettings()).page.as_uri()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    """The page, opened; a request that leaves the disk or an error on it fails the test."""
+    tab = browser.new_page(viewport={"width": 1440, "height": 1000})
+    odd: list[str] = []
+    tab.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else odd.append(r.url))
+    tab.on("pageerror", lambda error: odd.append(str(error)))
+    # The clips of this run are not on disk, which the page takes calmly and Chromium reports.
+    tab.on("console", lambda m: None if "ERR_FILE_NOT_FOUND" in m.text else odd.append(m.text))
+    tab.on("dialog", lambda dialog: odd.append(f"dialog {dialog.message}"))
+    tab.goto(address)
+    yield tab
+    tab.close()
+    assert not odd
+
+
+def shown(page: Any, selector: str) -> Any:
+    return page.locator(f'.part[data-part="test"] {selector}')
+
+
+def test_a_cell_shows_its_clips(page: Any) -> None:
+    cell = shown(page, "td:not(.hit):not(:empty)").first
+    count = int(cell.inner_text())
+    cell.click()
+    panel = page.locator('[data-panel="test"]')
+    assert panel.locator("p.fine").first.inner_text().startswith(f"{count} of 12 clips")
+    assert panel.locator(".card").count() == min(count, 6)
+    assert cell.get_attribute("aria-selected") == "true"
+    assert "the file is not beside this page" in panel.inner_text()
+
+
+def test_the_matrix_holds_every_clip_in_any_order(page: Any) -> None:
+    def total() -> int:
+        return sum(int(text) for text in shown(page, ".cm td").all_inner_texts() if text)
+
+    assert total() == 84
+    for order in ("confusion", "recall", "label"):
+        shown(page, f'[data-order="{order}"]').click()
+        assert total() == 84
+    shown(page, '[data-numbers="rates"]').click()
+    first = shown(page, ".cm tbody tr").first.locator("td").all_inner_texts()
+    assert 98 <= sum(int(text) for text in first if text) <= 102
+
+
+def test_arrow_keys_and_enter_work_in_the_matrix(page: Any) -> None:
+    shown(page, '.cm td[data-cell="0,0"]').click()
+    for key in ("ArrowDown", "ArrowRight"):
+        page.keyboard.press(key)
+    assert page.evaluate("document.activeElement.dataset.cell") == "1,1"
+    page.keyboard.press("Enter")
+    assert page.locator('[data-panel="test"] h3').inner_text() == "spin, named right"
+
+
+def test_labels_with_markup_are_text(page: Any) -> None:
+    shown(page, '.cm td[data-cell="3,3"]').click()
+    assert page.locator('[data-panel="test"] h3').inner_text() == "<b>step</b> touch, named right"
+    assert page.locator("main b", has_text="step").count() == page.locator(".pair b", has_text="step").count()
+    assert "<script>alert(1)</script>" in shown(page, ".cm").inner_text()
+
+
+def test_the_filter_and_the_lists(page: Any) -> None:
+    section = page.locator('#clips .part[data-part="test"]')
+    section.locator('[data-list="all"]').click()
+    assert section.locator("[data-about]").inner_text().startswith("84 clips")
+    section.locator(".filter").fill("test00010xx")
+    assert section.locator(".card").count() == 1
+    section.locator(".filter").fill("no such clip")
+    assert section.locator("[data-about]").inner_text().startswith("0 clips")
+
+
+def test_the_class_table_sorts(page: Any) -> None:
+    table = shown(page, ".classes")
+    heading = table.locator("thead th").nth(2)
+    for direction in ("descending", "ascending"):
+        heading.locator("button").click()
+        assert heading.get_attribute("aria-sort") == direction
+        rates = [float(v) for v in table.locator("td:nth-child(3) .value").all_inner_texts()]
+        assert rates == sorted(rates, reverse=direction == "descending")
+
+
+def test_validation_is_one_click_away(page: Any) -> None:
+    page.locator('[data-show="val"]').click()
+    assert "of 21 clips named right" in page.locator("h1:visible").inner_text()
+    assert page.locator(".hero:visible").count() == 1
+
+
+def test_light_and_dark(page: Any) -> None:
+    def ground() -> str:
+        return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+    light = ground()
+    page.locator("#theme").click()
+    dark = ground()
+    assert dark != light
+    page.locator("#theme").click()
+    assert ground() == light
+    page.emulate_media(color_scheme="light")
+    page.reload()
+    page.emulate_media(color_scheme="dark")
+    assert ground() == dark
+
+
+@pytest.mark.parametrize("width", [1440, 768, 390])
+def test_nothing_is_wider_than_the_window(page: Any, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_it_prints(page: Any, tmp_path: Path) -> None:
+    path = tmp_path / "page.pdf"
+    page.pdf(path=path)
+    assert path.read_bytes().startswith(b"%PDF")
+    assert path.stat().st_size > 20_000
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(page: Any, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    page.emulate_media(color_scheme=scheme)
+    found = axe.Axe().run(page).response["violations"]
+    grave = [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in {"serious", "critical"}]
+    assert not grave
