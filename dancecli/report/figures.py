@@ -66,10 +66,10 @@ def _write_counts(axes: Any, table: Any, shades: Any, cell: float) -> None:
     for i, row in enumerate(table):
         for j, value in enumerate(row):
             if value:
-                light = shades[i, j] > (0.66 if i == j else 0.88)
+                light = shades[i, j] > (0.75 if i == j else 0.9)
                 axes.text(
                     j, i, f"{value:.0f}", ha="center", va="center", fontsize=font,
-                    color="white" if light else "#20242a", fontweight="bold" if i == j else "normal",
+                    color="white" if light else "black", fontweight="bold" if i == j else "normal",
                 )  # fmt: skip
 
 

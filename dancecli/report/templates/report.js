@@ -5,6 +5,7 @@
   const size = labels.length;
   const MOST_CELLS = 40; // a larger matrix is drawn as a picture
   const PAGE = 6;
+  const PAPER = 680; // pixels across a printed page
   const root = document.documentElement;
 
   const all = (query, within = document) => [...within.querySelectorAll(query)];
@@ -189,17 +190,17 @@
       if (clips.length) fill(this.panel, clips);
     }
 
-    draw() {
+    draw(room) {
       if (size > MOST_CELLS) this.paint();
-      else this.lay();
+      else this.lay(room);
       this.mark();
     }
 
     // Fit the cells into the width there is; a phone scrolls sideways rather than shrink them further.
-    measure() {
+    measure(given) {
       const frame = this.host.parentElement;
       const beside = getComputedStyle(frame).gridTemplateColumns.includes(' ');
-      const room = frame.clientWidth - (beside ? 380 : 0);
+      const room = given || frame.clientWidth - (beside ? 380 : 0);
       const pen = make('canvas').getContext('2d');
       pen.font = `13.5px ${getComputedStyle(document.body).fontFamily}`;
       const widest = (texts) => Math.max(...texts.map((text) => pen.measureText(text).width));
@@ -209,9 +210,10 @@
       return [side, cell, widest(labels.flatMap((label) => label.split(/\s+/)))];
     }
 
-    lay() {
-      const [side, cell, word] = this.measure();
-      const night = dark();
+    lay(room) {
+      const [side, cell, word] = this.measure(room);
+      // Where white on the ramp begins to read better than black, or the other way round at night.
+      const deepAt = dark() ? [0.6, 0.61] : [0.9, 0.75];
       const table = make('table', word > cell ? 'cm tall' : 'cm');
       table.setAttribute('role', 'grid');
       table.setAttribute('aria-label', 'Confusion matrix: rows are true classes, columns predicted ones');
@@ -236,7 +238,7 @@
           const td = make('td', i === j ? 'hit' : '', this.text(i, j));
           const share = this.share(i, j);
           td.style.setProperty('--share', `${(100 * share).toFixed(1)}%`);
-          if (share > (night ? 0.6 : i === j ? 0.66 : 0.88)) td.classList.add('deep');
+          if (share > deepAt[Number(i === j)]) td.classList.add('deep');
           td.dataset.cell = `${i},${j}`;
           td.tabIndex = -1;
           td.setAttribute('aria-label', this.words(i, j));
@@ -354,6 +356,19 @@
     }));
     filter.addEventListener('input', draw);
     draw();
+  });
+
+  // Paper is white and narrow, whatever the screen was.
+  let before;
+  addEventListener('beforeprint', () => {
+    before = root.dataset.theme;
+    root.dataset.theme = 'light';
+    views.forEach((view) => view.draw(PAPER));
+  });
+  addEventListener('afterprint', () => {
+    if (before) root.dataset.theme = before;
+    else delete root.dataset.theme;
+    views.forEach((view) => view.draw());
   });
 
   let width = innerWidth;
