@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,7 @@ class Town:
     site: VideoSite
     films: Path
     list: Path
-    faults: dict[str, Fault] = field(default_factory=dict)
+    faults: dict[str, Fault | Sequence[Fault]] = field(default_factory=dict)
 
     def want(self, *rows: str) -> None:
         """Write the list; a row is `label,id,start,end`."""
@@ -53,7 +53,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def town(tmp_path: Path, film: Path) -> Iterator[Town]:
     folder = tmp_path / "films"
     folder.mkdir()
-    faults: dict[str, Fault] = {}
+    faults: dict[str, Fault | Sequence[Fault]] = {}
 
     def resolve(video_id: str) -> Path | None:
         path = folder / f"{video_id}.mp4"

@@ -55,6 +55,7 @@ class FetchSettings:
         tries: attempts at a source in one run.
         backoff_s: before its second attempt; doubled before each further one.
         timeout_s: wall-clock limit of one attempt.
+        socket_timeout_s: a transfer on which nothing comes for so long is cut.
         min_free_gb: stop when the workspace's disk has less.
         cookies: a cookie file in Netscape's format.
         extractor_args: passed on to yt-dlp.
@@ -74,6 +75,7 @@ class FetchSettings:
     tries: int = 3
     backoff_s: float = 2.0
     timeout_s: float = 900.0
+    socket_timeout_s: float = 20.0
     min_free_gb: float = 1.0
     cookies: Path | None = None
     extractor_args: tuple[str, ...] = ()
@@ -230,6 +232,7 @@ def _jobs(workspace: Workspace, settings: FetchSettings, segments: Sequence[Segm
         with_audio=settings.keep_audio,
         cookies=settings.cookies.absolute() if settings.cookies else None,
         extractor_args=settings.extractor_args,
+        socket_timeout_s=settings.socket_timeout_s,
     )
     # Shuffled, so that a run that is stopped early has something of every class.
     return [

@@ -10,7 +10,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -85,7 +85,8 @@ class VideoSite:
     Args:
         videos: the folder that holds `<video id>.mp4`, or a function that gives a video's
             file, or None for "not found". A `.webm` file is sent as such.
-        faults: by video id. It is looked up at each request, so a dict may change meanwhile.
+        faults: by video id, one or several, of which the first that spoils a request counts. It
+            is looked up at each request, so a dict may change meanwhile.
         port: 0 lets the system choose one.
 
     Attributes:
@@ -96,7 +97,7 @@ class VideoSite:
     def __init__(
         self,
         videos: Path | Callable[[str], Path | None],
-        faults: Mapping[str, Fault] | None = None,
+        faults: Mapping[str, Fault | Sequence[Fault]] | None = None,
         port: int = 0,
     ) -> None:
         self._videos = videos
@@ -145,8 +146,9 @@ class VideoSite:
         with self._guard:
             self._asked[video_id] += 1
             nth = self._asked[video_id]
-        fault = self.everywhere or self._faults.get(video_id, NO_FAULT)
-        return fault if fault.spoils(nth) else NO_FAULT
+        faults = self.everywhere or self._faults.get(video_id, NO_FAULT)
+        listed = (faults,) if isinstance(faults, Fault) else faults
+        return next((fault for fault in listed if fault.spoils(nth)), NO_FAULT)
 
     def wait_until_closed(self) -> None:
         """Keep a stalled connection open for as long as the site is."""

@@ -13,7 +13,8 @@ from pathlib import Path
 from dancecli.errors import MediaError
 from dancecli.media.ffmpeg import frames_in
 
-# A rate that the container's guess may claim; beyond it stands a time base, not a rate.
+# Up to here the container's guess of a variable rate is believed; beyond, it may be a time base.
+_EVERYDAY_FPS = 60
 _FASTEST_FPS = 240
 
 
@@ -129,7 +130,7 @@ def prove(path: Path, duration_ms: int) -> MediaFacts:
 
 
 def _sane_rate(average: Fraction, guessed: Fraction) -> Fraction:
-    if guessed <= min(3 * average, Fraction(_FASTEST_FPS)):
+    if guessed <= _EVERYDAY_FPS or (guessed <= 3 * average and guessed <= _FASTEST_FPS):
         return guessed
     return min(average, Fraction(_FASTEST_FPS)).limit_denominator(1001)
 

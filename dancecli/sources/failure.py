@@ -113,14 +113,13 @@ def from_page(page: str) -> Failure:
 def from_status(status: int, text: str, retry_after_s: float = 0.0) -> Failure:
     """Judge by an HTTP status.
 
-    A 403 is not taken for a dead video: sites also say so to those they have had enough of,
-    and to an address that has run out.
+    Few are taken for a dead video. A 403 is not: sites also say so to those they have had enough
+    of, and to an address that has run out.
     """
     if status in (402, 420, 429) or (status == 503 and retry_after_s):
         return Failure(SESSION, f"http-{status}", shortened(text), retry_after_s)
-    if status >= 500 or status in (401, 403, 407, 408, 425):
-        return Failure(TRANSIENT, f"http-{status}", shortened(text))
-    return Failure(PERMANENT, f"http-{status}", shortened(text))
+    outcome = PERMANENT if status in (404, 410, 451) else TRANSIENT
+    return Failure(outcome, f"http-{status}", shortened(text))
 
 
 def shortened(text: str) -> str:

@@ -84,13 +84,21 @@ def download(video_id: str, folder: Path, settings: Download, ask: Ask) -> Path:
         OSError: the disk is full.
     """
     from yt_dlp import YoutubeDL
+    from yt_dlp.networking.exceptions import HTTPError
 
     class Asking(YoutubeDL):  # type: ignore[misc]  # yt_dlp has no types
         """Asks for permission before every request, and takes a page for no video."""
 
         def urlopen(self, req: Any) -> Any:
             ask()
-            answer = super().urlopen(req)
+            try:
+                answer = super().urlopen(req)
+            except HTTPError as error:
+                verdict = _verdict(error, str(error))
+                # What puts us off is not to be asked again at once, which yt-dlp would do on a 503.
+                if isinstance(verdict, Failure) and verdict.outcome is OutcomeClass.SESSION:
+                    raise verdict from error
+                raise
             kind = answer.headers.get("Content-Type", "")
             if kind.startswith(("text/html", "application/xhtml")):
                 page = answer.read(_READ_OF_A_PAGE).decode(errors="replace")

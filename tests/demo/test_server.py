@@ -79,6 +79,12 @@ def test_status_for_a_number_of_times_then_well(site: VideoSite, faults: dict[st
     assert [get(site)[0] for _ in range(4)] == [200, 500, 500, 200]
 
 
+def test_one_fault_after_another(folder: Path) -> None:
+    faults = {"good": (Fault(status=500, times=1), Fault(status=403, after=2))}
+    with VideoSite(folder, faults) as site:
+        assert [get(site)[0] for _ in range(4)] == [500, 200, 403, 403]
+
+
 def test_rate_limit_says_when_to_come_back(site: VideoSite, faults: dict[str, Fault]) -> None:
     faults["good"] = Fault(status=429, retry_after="7", text="slow down")
     status, body, headers = get(site)

@@ -83,6 +83,7 @@ def test_every_row_of_the_table_is_reached() -> None:
         (503, 30, "session http-503"),
         (500, 0, "transient http-500"),
         (403, 0, "transient http-403"),
+        (416, 0, "transient http-416"),
         (404, 0, "permanent http-404"),
         (410, 0, "permanent http-410"),
         (451, 0, "permanent http-451"),
