@@ -26,6 +26,7 @@ class Entry:
 COMMANDS = {
     "doctor": Entry("Start here", "Say what works on this machine, and what mends the rest."),
     "fetch": Entry("Dataset", "Download the videos of the annotation lists and cut their clips."),
+    "adopt": Entry("Dataset", "Take in clips that are already on disk."),
     "split": Entry("Dataset", "Divide the clips into train, val and test, by source video."),
     "annotate": Entry("Dataset", "Write the MMAction2 lists of a split again."),
     "stats": Entry("Care", "Show the dataset in figures, and write its card and page."),

@@ -1,0 +1,82 @@
+"""`dance adopt`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dancecli.cli.console import emit, open_workspace, progress, show, table, talk
+from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    from dancecli.dataset.adopt import AdoptResult
+
+_SHOWN = 5
+
+
+def command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the clips lie.")],
+    workspace: WorkspaceOption = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Label file. [default: the workspace's set, else the 19 dances if a folder bears one of "
+            "their names, else the folders' names]",
+            show_default=False,
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Where the clips are from. [default: kinetics, lets-dance, plain]"),
+    ] = None,
+    link: Annotated[
+        bool, typer.Option("--link", help="Keep the files as they are, by link; they are only verified.")
+    ] = False,
+    audio: Annotated[bool, typer.Option(help="Keep the sound.")] = True,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a core.")] = 0,
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Take in clips that are already on disk.
+
+    Reads Kinetics downloads (`<label>/<id>_<start>_<end>.mp4` in every known spelling), Let's Dance
+    frame folders, and any videos in a folder per label. Each clip is made as `dance fetch` makes
+    it, proven by a full decode, and recorded. Run it again and it goes on where it was.
+
+    Example: `dance adopt ~/kinetics700/val --dry-run`
+    """
+    from dancecli.dataset.adopt import AdoptSettings, adopt
+
+    settings = AdoptSettings(folder, labels, dataset, link, audio, workers, dry_run=dry_run)
+    with progress("adopt") as on_progress:
+        result = adopt(open_workspace(workspace, create=not dry_run), settings, on_progress)
+    if json_output:
+        emit(asdict(result))
+    else:
+        _show(result)
+    for sentence in result.conflicts[:_SHOWN]:
+        talk(sentence)
+    if len(result.conflicts) > _SHOWN:
+        talk(f"and {len(result.conflicts) - _SHOWN} more under two labels (all of them: --json)")
+    if result.intake is not None and not result.intake.complete:
+        raise typer.Exit(3)
+
+
+def _show(result: AdoptResult) -> None:
+    rows = [(label, result.found[label], result.there.get(label, 0)) for label in sorted(result.found)]
+    rows.append(("all", sum(result.found.values()), sum(result.there.values())))
+    forms = ", ".join(f"{count} {form}" for form, count in result.forms.items())
+    show(f"found: {forms}; labels: the {len(result.labels)} of {result.labels_from}")
+    show(table(("label", "clips", "there already"), rows))
+    if result.left_out:
+        show("left out: " + ", ".join(f"{count} {why}" for why, count in result.left_out.items()))
+    if result.intake is None:
+        show("nothing was written (--dry-run)")
+        return
+    show(f"{result.intake.outcomes['done']} clips are there, {result.intake.num_new} of them new")
+    if result.intake.reasons:
+        show("missing: " + ", ".join(f"{count} {why}" for why, count in result.intake.reasons.items()))

@@ -1,0 +1,213 @@
+"""Take many clips in from disk: workers at work, an outcome for each, the manifests in step.
+
+What is recorded as done and still there is not done again; a run may be stopped at any moment.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from dancecli import ledger
+from dancecli.dataset.clips import rebuild_clips, remember_segments
+from dancecli.dataset.intake import SOURCE, Intake, work
+from dancecli.dataset.job import ClipResult, JobResult
+from dancecli.engine.local import Finished, LocalPool
+from dancecli.errors import WorkspaceError
+from dancecli.labels import LabelSet
+from dancecli.media.ffmpeg import find_ffmpeg
+from dancecli.schema import OnProgress, Outcome, OutcomeClass, Progress
+from dancecli.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Something on disk that cannot even be tried: a row all the same.
+
+    Attributes:
+        name: its clip id, or what comes closest to one.
+        reason: a short stable word.
+        text: what is wrong with it, with its path.
+    """
+
+    name: str
+    video_id: str
+    reason: str
+    text: str
+
+
+@dataclass(frozen=True)
+class IntakeResult:
+    """What became of the clips.
+
+    Attributes:
+        outcomes: number by outcome class; those that were there already are done.
+        reasons: number by reason, of those that are not done.
+        num_new: clips that this run added.
+        new_ids: their ids, in order.
+    """
+
+    outcomes: dict[str, int]
+    reasons: dict[str, int]
+    new_ids: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def num_new(self) -> int:
+        """Clips that this run added."""
+        return len(self.new_ids)
+
+    @property
+    def complete(self) -> bool:
+        """Nothing is missing."""
+        return not self.reasons
+
+
+def clips_there(workspace: Workspace) -> set[str]:
+    """Ids of the clips that are recorded as done and whose file is there, whole by its size."""
+    there = set()
+    for clip in ledger.done_clips(workspace.root):
+        try:
+            if (workspace.root / clip.path).stat().st_size == clip.num_bytes:
+                there.add(clip.clip_id)
+        except FileNotFoundError:
+            continue
+    return there
+
+
+def take_in(
+    workspace: Workspace,
+    intakes: Sequence[Intake],
+    refused: Sequence[Refused],
+    labels: LabelSet,
+    workers: int,
+    timeout_s: float,
+    on_progress: OnProgress,
+) -> IntakeResult:
+    """Take clips in, record every outcome, and bring the manifests up to date.
+
+    Args:
+        workspace: gets the clips, the ledger's rows, and the manifests of segments and clips.
+        intakes: the clips.
+        refused: what could not be tried; recorded as corrupt.
+        labels: the label set that the segments' labels are of.
+        workers: processes; 0 for one a core.
+        timeout_s: wall-clock limit of one clip.
+        on_progress: told after every clip.
+
+    Raises:
+        WorkspaceError: a fetch is at work here, or the disk is full; what was done is kept.
+        MissingDependencyError: there is no ffmpeg.
+    """
+    find_ffmpeg()
+    with workspace.lock("fetch"):
+        shutil.rmtree(workspace.temp, ignore_errors=True)
+        remember_segments(workspace, [intake.segment for intake in intakes], labels)
+        there = clips_there(workspace)
+        jobs = [intake for intake in intakes if intake.segment.clip_id not in there]
+        run = _Run(workspace, len(intakes) - len(jobs), len(intakes), on_progress)
+        try:
+            with ledger.LedgerWriter(workspace.ledger) as writer:
+                run.refuse(writer, refused)
+                run.do(writer, jobs, workers or os.cpu_count() or 1, timeout_s)
+        finally:
+            rebuild_clips(workspace)
+            shutil.rmtree(workspace.temp, ignore_errors=True)
+    return run.result()
+
+
+class _Run:
+    def __init__(self, workspace: Workspace, num_there: int, total: int, on_progress: OnProgress) -> None:
+        self._workspace = workspace
+        self._on_progress = on_progress
+        self._total = total
+        self._settled = num_there
+        self._outcomes = Counter({OutcomeClass.DONE: num_there})
+        self._reasons: Counter[str] = Counter()
+        self._new_ids: list[str] = []
+        self._standing = ledger.latest(workspace.root)
+
+    def refuse(self, writer: ledger.LedgerWriter, refused: Sequence[Refused]) -> None:
+        rows = []
+        for one in refused:
+            self._outcomes[OutcomeClass.CORRUPT] += 1
+            self._reasons[one.reason] += 1
+            known = self._standing.get(one.name)
+            # Said once: the same word about the same thing is no new attempt.
+            if known is None or known.reason != one.reason:
+                rows.append(
+                    (
+                        _outcome(
+                            one.name,
+                            one.video_id,
+                            OutcomeClass.CORRUPT,
+                            one.reason,
+                            one.text,
+                            self._attempt(one.name),
+                        ),
+                        None,
+                    )
+                )
+        writer.record(rows)
+
+    def do(self, writer: ledger.LedgerWriter, jobs: Sequence[Intake], workers: int, timeout_s: float) -> None:
+        self._tell()
+        with LocalPool[Intake, JobResult](work, workers, timeout_s) as pool:
+            for finished in pool.run(jobs):
+                if finished is not None:
+                    self._take(writer, finished)
+                    self._tell()
+
+    def _take(self, writer: ledger.LedgerWriter, finished: Finished[Intake, JobResult]) -> None:
+        segment = finished.job.segment
+        if finished.result is not None and finished.result.disk_full:
+            raise WorkspaceError(
+                f"{self._workspace.root}: no space is left; stopped with {self._settled} of "
+                f"{self._total} clips",
+                "free some space and run the same command again: it goes on where it stopped",
+            )
+        result = (
+            finished.result.clips[0]
+            if finished.result
+            else ClipResult(segment, OutcomeClass.TRANSIENT, finished.lost, finished.detail)
+        )
+        row = _outcome(
+            segment.clip_id,
+            segment.video_id,
+            result.outcome,
+            result.reason,
+            result.text,
+            self._attempt(segment.clip_id),
+        )
+        writer.record([(row, result.clip)])
+        self._settled += 1
+        self._outcomes[result.outcome] += 1
+        if result.outcome is OutcomeClass.DONE:
+            self._new_ids.append(segment.clip_id)
+        else:
+            self._reasons[result.reason] += 1
+
+    def _attempt(self, clip_id: str) -> int:
+        known = self._standing.get(clip_id)
+        return known.attempts + 1 if known else 1
+
+    def _tell(self) -> None:
+        missing = sum(self._reasons.values())
+        self._on_progress(Progress(self._settled, self._total, f"{missing} missing" if missing else ""))
+
+    def result(self) -> IntakeResult:
+        return IntakeResult(
+            outcomes={name.value: self._outcomes[name] for name in OutcomeClass},
+            reasons=dict(self._reasons.most_common()),
+            new_ids=tuple(sorted(self._new_ids)),
+        )
+
+
+def _outcome(
+    clip_id: str, video_id: str, outcome: OutcomeClass, reason: str, text: str, attempt: int
+) -> Outcome:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Outcome(clip_id, video_id, outcome, reason, text, attempt, now, 0, SOURCE)
