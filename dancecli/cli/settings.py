@@ -73,13 +73,14 @@ def default_settings() -> str:
 
     lines = [
         "# Defaults of this workspace: a table a command, a key a flag. What is typed wins.",
+        "# Take the # away to set one; those without a value are not set. See dance COMMAND --help.",
         f"version = {WORKSPACE_VERSION}",
     ]
     for name in COMMANDS:
         options = load(name).settings()
         lines += ["", f"[{name}]"] if options else []
         for option in options:
-            lines.append(f"# {_key(option)} = {_toml(option)}")
+            lines.append(f"# {_key(option)} ={_toml(option)}")
     return "\n".join(lines) + "\n"
 
 
@@ -120,7 +121,7 @@ def _key(option: TyperOption) -> str:
 def _toml(option: TyperOption) -> str:
     default = option.default
     if default is None:
-        return "[]" if option.multiple else '""'
+        return " []" if option.multiple else ""
     if isinstance(default, Path):
         default = str(default)
-    return json.dumps(default, ensure_ascii=False)
+    return " " + json.dumps(default, ensure_ascii=False)

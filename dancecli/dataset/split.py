@@ -157,7 +157,7 @@ def originals(workspace: Workspace) -> list[Clip]:
     clips = manifest.read(workspace.clips, Clip) if workspace.clips.exists() else []
     clips = [clip for clip in clips if not clip.parent_id]
     if not clips:
-        raise WorkspaceError(f"{workspace.root}: there are no clips to split", "run dance fetch first")
+        raise WorkspaceError(f"{workspace.root}: there are no clips yet", "run dance fetch first")
     return clips
 
 

@@ -90,7 +90,7 @@ def test_a_split_that_a_run_was_made_with_is_kept(filled: Workspace) -> None:
 
 
 def test_without_clips_the_next_step_is_said(space: Workspace) -> None:
-    with pytest.raises(WorkspaceError, match="no clips to split") as caught:
+    with pytest.raises(WorkspaceError, match="no clips yet") as caught:
         split(space, SplitSettings())
     assert caught.value.hint == "run dance fetch first"
 
