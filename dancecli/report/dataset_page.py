@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli import manifest
-from dancecli.report.page import TEMPLATES, environment
+from dancecli.report.shell import TEMPLATES, environment
 from dancecli.schema import Clip
 from dancecli.workspace import Workspace
 

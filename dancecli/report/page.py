@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.report import charts
 from dancecli.report.evidence import Evidence, PartScores
-from dancecli.report.metrics import Estimate, Summary, order_by_confusion, predicted, true_ranks
+from dancecli.report.metrics import Summary, order_by_confusion, predicted, true_ranks
+from dancecli.report.shell import draw, percent, several
 
 if TYPE_CHECKING:
-    import jinja2
-
     from dancecli.report.metrics import Floats
 
-TEMPLATES = Path(__file__).parent / "templates"
 # Scores shown with a clip, beside that of its true class.
 SHOWN_SCORES = 4
 UNSURE_CLIPS = 60
@@ -35,11 +29,11 @@ def render(name: str, evidence: Evidence, summaries: Mapping[str, Summary], part
         summaries: the figures of each part of `evidence.parts`.
         part: the part shown first.
     """
-    from markupsafe import Markup
-
-    script, style = ((TEMPLATES / file).read_text(encoding="utf-8") for file in ("report.js", "report.css"))
     order = [part, *(other for other in summaries if other != part)]
-    return environment().get_template("report.html").render(
+    return draw(
+        "report.html",
+        ("common.js", "report.js"),
+        clip_data(evidence, summaries),
         name=name,
         run=evidence.run,
         labels=evidence.labels,
@@ -55,51 +49,7 @@ def render(name: str, evidence: Evidence, summaries: Mapping[str, Summary], part
         facts=facts(evidence),
         commands=commands(evidence, name),
         config=evidence.config,
-        script=Markup(script),  # noqa: S704 - our own file
-        style=Markup(style),  # noqa: S704 - our own file
-        # Only this very script may run, so markup that slipped through could do nothing.
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=Markup(for_script(clip_data(evidence, summaries))),  # noqa: S704 - escaped by for_script
     )
-
-
-def environment() -> jinja2.Environment:
-    """Open the templates: what is shown in them is escaped, what they miss is an error."""
-    import jinja2
-
-    found = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    found.filters.update(pct=percent, span=interval, several=several)
-    return found
-
-
-def percent(rate: float | None, digits: int = 1) -> str:
-    """Write a rate as per cent."""
-    return "\u2013" if rate is None else f"{100 * rate:.{digits}f}"
-
-
-def interval(estimate: Estimate | None) -> str:
-    """Write an interval as per cent, without the sign."""
-    return "" if estimate is None else f"{percent(estimate.low)}\u2013{percent(estimate.high)}"
-
-
-def several(count: int, noun: str) -> str:
-    """Write a count with its noun."""
-    plural = noun + ("es" if noun.endswith("s") else "s")
-    return f"{count:,} {noun if count == 1 else plural}"
-
-
-def for_script(document: Any) -> str:
-    """Write JSON that may stand in a script element: no character in it can end the element."""
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
 
 
 def clip_data(evidence: Evidence, summaries: Mapping[str, Summary]) -> dict[str, Any]:
@@ -115,7 +65,7 @@ def clip_data(evidence: Evidence, summaries: Mapping[str, Summary]) -> dict[str,
 def _part_data(part: PartScores, summary: Summary, links: Mapping[str, str]) -> dict[str, Any]:
     calls, ranks = predicted(part.scores, part.truth), true_ranks(part.scores, part.truth)
     rows = [
-        [clip, _short_link(clip, links), int(truth), int(call), int(rank), _shown(scores, int(truth))]
+        [clip, short_link(clip, links), int(truth), int(call), int(rank), shown_scores(scores, int(truth))]
         for clip, truth, call, rank, scores in zip(
             part.clips, part.truth, calls, ranks, part.scores, strict=True
         )
@@ -133,13 +83,13 @@ def _part_data(part: PartScores, summary: Summary, links: Mapping[str, str]) -> 
     }
 
 
-def _short_link(clip: str, links: Mapping[str, str]) -> str | int:
+def short_link(clip: str, links: Mapping[str, str]) -> str | int:
     """Give a clip's link; 1 where it is in its usual place, 0 where it is not known."""
     link = links.get(clip, "")
     return 1 if link == f"../../clips/{clip}.mp4" else link or 0
 
 
-def _shown(scores: Floats, truth: int) -> list[float]:
+def shown_scores(scores: Floats, truth: int) -> list[float]:
     best = sorted(range(len(scores)), key=lambda j: (-scores[j], j))[:SHOWN_SCORES]
     chosen = best if truth in best else [*best, truth]
     return [value for j in chosen for value in (j, round(float(scores[j]), 4))]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from fakerun import make_run
 
-from dancecli.report import charts, page
+from dancecli.report import charts, shell
 from dancecli.report.evidence import link_to
 from dancecli.report.report import ReportSettings, report
 from dancecli.workspace import Workspace
@@ -129,7 +129,7 @@ def test_what_was_run_is_told(plain: str) -> None:
 
 
 def test_json_in_a_script_cannot_end_it() -> None:
-    text = page.for_script(["</script><!--", "\u2028&"])
+    text = shell.for_script(["</script><!--", "\u2028&"])
     assert not set("<>&\u2028") & set(text)
     assert json.loads(text) == ["</script><!--", "\u2028&"]
 

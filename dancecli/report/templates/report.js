@@ -1,106 +1,12 @@
 'use strict';
 (() => {
-  const data = JSON.parse(document.getElementById('data').textContent);
-  const labels = data.labels;
   const size = labels.length;
   const MOST_CELLS = 40; // a larger matrix is drawn as a picture
-  const PAGE = 6;
   const PAPER = 680; // pixels across a printed page
-  const root = document.documentElement;
 
-  const all = (query, within = document) => [...within.querySelectorAll(query)];
-  // Text is only ever set as text: a label or a path that holds markup is shown, not run.
-  function make(tag, css, text) {
-    const node = document.createElement(tag);
-    if (css) node.className = css;
-    if (text !== undefined) node.textContent = text;
-    return node;
-  }
-  const plural = (n, noun) => `${n} ${noun}${n === 1 ? '' : 's'}`;
-
-  // ---- light and dark
-  const dark = () => root.dataset.theme
-    ? root.dataset.theme === 'dark'
-    : matchMedia('(prefers-color-scheme: dark)').matches;
-  const asked = /theme=(dark|light)/.exec(location.hash);
-  if (asked) root.dataset.theme = asked[1];
-  document.getElementById('theme').addEventListener('click', () => {
-    root.dataset.theme = dark() ? 'light' : 'dark';
-    views.forEach((view) => view.draw());
-  });
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => views.forEach((v) => v.draw()));
-
-  // ---- clips
-  const seen = new IntersectionObserver((entries) => entries.forEach((entry) => {
-    if (!entry.isIntersecting) return;
-    seen.unobserve(entry.target);
-    entry.target.preload = 'metadata';
-  }), {rootMargin: '200px'});
-
-  function picture(link, name) {
-    const box = make('div', 'pic');
-    if (!link) {
-      box.textContent = 'no file known';
-      return box;
-    }
-    const video = make('video');
-    Object.assign(video, {preload: 'none', muted: true, loop: true, playsInline: true, src: link + '#t=0.5'});
-    video.addEventListener('error', () => { box.replaceChildren('the file is not beside this page'); });
-    const play = make('button', 'play');
-    play.type = 'button';
-    play.setAttribute('aria-label', `Play ${name}`);
-    const toggle = () => (video.paused ? video.play() : video.pause());
-    play.addEventListener('click', toggle);
-    video.addEventListener('play', () => box.classList.add('playing'));
-    video.addEventListener('pause', () => box.classList.remove('playing'));
-    box.append(video, play);
-    seen.observe(video);
-    return box;
-  }
-
-  function card(clip) {
-    const [name, place, truth, called, rank, scores] = clip;
-    const link = place === 1 ? `../../clips/${name}.mp4` : place || '';
-    const text = make('div');
-    const id = make('p', 'id');
-    if (link) {
-      const a = make('a', '', name);
-      a.href = link;
-      id.append(a);
-    } else id.textContent = name;
-    const list = make('ol', 'scores');
-    for (let i = 0; i < scores.length; i += 2) {
-      const row = make('li', scores[i] === truth ? 'truth' : scores[i] === called ? 'wrong' : '');
-      const bar = make('i');
-      bar.style.width = `${100 * scores[i + 1]}%`;
-      const track = make('span', 'track');
-      track.append(bar);
-      const label = make('span', 'name', labels[scores[i]]);
-      label.title = labels[scores[i]];
-      row.append(label, track, make('span', 'val', scores[i + 1].toFixed(2)));
-      list.append(row);
-    }
-    text.append(id, list);
-    if (rank > 4) text.append(make('p', 'place', `true class in place ${rank} of ${size}`));
-    const node = make('article', 'card');
-    node.append(picture(link, name), text);
-    return node;
-  }
-
-  function fill(into, clips) {
-    const cards = make('div', 'cards');
-    const more = make('button', 'more');
-    more.type = 'button';
-    let shown = 0;
-    const add = () => {
-      clips.slice(shown, shown + PAGE).forEach((clip) => cards.append(card(clip)));
-      shown = Math.min(clips.length, shown + PAGE);
-      more.hidden = shown >= clips.length;
-      more.textContent = `Show more (${clips.length - shown} left)`;
-    };
-    more.addEventListener('click', add);
-    add();
-    into.append(cards, more);
+  function card([name, place, truth, called, rank, scores]) {
+    const far = rank > 4 ? [make('p', 'place', `true class in place ${rank} of ${size}`)] : [];
+    return frameCard(name, place, scoreList(scores, truth, called), ...far);
   }
 
   // ---- the matrix
@@ -187,7 +93,7 @@
       const n = this.counts[i * size + j];
       const rate = this.sums[i] ? `, ${(100 * n / this.sums[i]).toFixed(1)}\u202f%` : '';
       this.panel.replaceChildren(title, make('p', 'fine', `${n} of ${plural(this.sums[i], 'clip')}${rate}`));
-      if (clips.length) fill(this.panel, clips);
+      if (clips.length) fill(this.panel, clips, card);
     }
 
     draw(room) {
@@ -329,33 +235,16 @@
   }
 
   const views = Object.keys(data.parts).map((key) => new Matrix(key));
+  redraw = () => views.forEach((view) => view.draw());
   // ---- lists of clips
-  const lists = {
-    worst: ['the wrong answer with the most confidence over the true class first', (part) => part.worst],
-    unsure: ['the lowest best score first', (part) => part.unsure],
-    all: ['in order of their ids', (part) => part.clips.map((_, i) => i)],
-  };
   all('[data-clips]').forEach((host) => {
     const part = data.parts[host.dataset.clips];
-    const frame = host.closest('.part');
-    const filter = frame.querySelector('.filter');
-    let list = 'worst';
-    const draw = () => {
-      const text = filter.value.trim().toLowerCase();
-      const [order, pick] = lists[list];
-      const clips = pick(part).map((i) => part.clips[i]).filter(([name, , truth, called]) => !text
-        || [name, labels[truth], labels[called]].some((held) => held.toLowerCase().includes(text)));
-      host.replaceChildren();
-      frame.querySelector('[data-about]').textContent = `${plural(clips.length, 'clip')}, ${order}.`;
-      if (clips.length) fill(host, clips);
-    };
-    all('[data-list]', frame).forEach((button) => button.addEventListener('click', () => {
-      all('[data-list]', frame).forEach((b) => b.setAttribute('aria-pressed', String(b === button)));
-      list = button.dataset.list;
-      draw();
-    }));
-    filter.addEventListener('input', draw);
-    draw();
+    const pick = (places) => places.map((i) => part.clips[i]);
+    browse(host.closest('.part'), host, {
+      worst: ['the wrong answer with the most confidence over the true class first', pick(part.worst)],
+      unsure: ['the lowest best score first', pick(part.unsure)],
+      all: ['in order of their ids', part.clips],
+    }, card, ([, , truth, called]) => [truth, called]);
   });
 
   // Paper is white and narrow, whatever the screen was.
@@ -368,12 +257,12 @@
   addEventListener('afterprint', () => {
     if (before) root.dataset.theme = before;
     else delete root.dataset.theme;
-    views.forEach((view) => view.draw());
+    redraw();
   });
 
   let width = innerWidth;
   addEventListener('resize', () => {
-    if (innerWidth !== width) views.forEach((view) => view.draw());
+    if (innerWidth !== width) redraw();
     width = innerWidth;
   });
 
@@ -381,29 +270,6 @@
   all('[data-show]').forEach((button) => button.addEventListener('click', () => {
     all('[data-show]').forEach((b) => b.setAttribute('aria-pressed', String(b === button)));
     all('.part').forEach((node) => { node.hidden = node.dataset.part !== button.dataset.show; });
-    views.forEach((view) => view.draw());
+    redraw();
   }));
-
-  // ---- the table of classes
-  all('.classes').forEach((table) => all('thead button', table).forEach((button) => {
-    button.addEventListener('click', () => {
-      const column = Number(button.dataset.key);
-      const head = button.closest('th');
-      const up = head.getAttribute('aria-sort') === (column ? 'descending' : 'none');
-      all('th[aria-sort]', table).forEach((th) => th.setAttribute('aria-sort', 'none'));
-      head.setAttribute('aria-sort', up ? 'ascending' : 'descending');
-      const value = (row) => Number(row.cells[column].dataset.value);
-      const rows = [...table.tBodies[0].rows].sort((a, b) => (up ? value(a) - value(b) : value(b) - value(a)));
-      table.tBodies[0].append(...rows);
-    });
-  }));
-
-  // ---- the commands
-  const copy = document.getElementById('copy');
-  if (!navigator.clipboard) copy.remove();
-  else copy.addEventListener('click', async () => {
-    await navigator.clipboard.writeText(document.getElementById('commands').textContent);
-    copy.textContent = 'Copied';
-    setTimeout(() => { copy.textContent = 'Copy'; }, 1500);
-  });
 })();

@@ -1,0 +1,79 @@
+"""What all pages share: the templates, how figures are written, and a script that may run alone."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dancecli.report.metrics import Estimate
+
+if TYPE_CHECKING:
+    import jinja2
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def draw(template: str, scripts: Sequence[str], data: Any, **shown: Any) -> str:
+    """Draw a page with its style and scripts inside.
+
+    Args:
+        template: a template that extends `base.html`.
+        scripts: files joined to the page's one script.
+        data: what the script reads, as JSON.
+        shown: what the template reads.
+    """
+    from markupsafe import Markup
+
+    script = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in scripts)
+    page = environment().get_template(template)
+    return page.render(
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - our own files
+        # Only this very script may run, so markup that slipped through could do nothing.
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        data=Markup(for_script(data)),  # noqa: S704 - escaped by for_script
+        **shown,
+    )
+
+
+def environment() -> jinja2.Environment:
+    """Open the templates: what is shown in them is escaped, what they miss is an error."""
+    import jinja2
+
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    found.filters.update(pct=percent, span=interval, several=several)
+    return found
+
+
+def percent(rate: float | None, digits: int = 1) -> str:
+    """Write a rate as per cent."""
+    return "\u2013" if rate is None else f"{100 * rate:.{digits}f}"
+
+
+def interval(estimate: Estimate | None) -> str:
+    """Write an interval as per cent, without the sign."""
+    return "" if estimate is None else f"{percent(estimate.low)}\u2013{percent(estimate.high)}"
+
+
+def several(count: int, noun: str) -> str:
+    """Write a count with its noun."""
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{count:,} {noun if count == 1 else plural}"
+
+
+def for_script(document: Any) -> str:
+    """Write JSON that may stand in a script element: no character in it can end the element."""
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
