@@ -90,6 +90,7 @@ def short_link(clip: str, links: Mapping[str, str]) -> str | int:
 
 
 def shown_scores(scores: Floats, truth: int) -> list[float]:
+    """Give the highest scores and that of the true class: class index, score, and so on."""
     best = sorted(range(len(scores)), key=lambda j: (-scores[j], j))[:SHOWN_SCORES]
     chosen = best if truth in best else [*best, truth]
     return [value for j in chosen for value in (j, round(float(scores[j]), 4))]

@@ -1,61 +1,61 @@
 'use strict';
-  const data = JSON.parse(document.getElementById('data').textContent);
-  const labels = data.labels;
-  const PAGE = 6;
-  const root = document.documentElement;
+const data = JSON.parse(document.getElementById('data').textContent);
+const labels = data.labels;
+const PAGE = 6;
+const root = document.documentElement;
 
-  const all = (query, within = document) => [...within.querySelectorAll(query)];
-  // Text is only ever set as text: a label or a path that holds markup is shown, not run.
-  function make(tag, css, text) {
-    const node = document.createElement(tag);
-    if (css) node.className = css;
-    if (text !== undefined) node.textContent = text;
-    return node;
-  }
-  const plural = (n, noun) => `${n} ${noun}${n === 1 ? '' : 's'}`;
+const all = (query, within = document) => [...within.querySelectorAll(query)];
+// Text is only ever set as text: a label or a path that holds markup is shown, not run.
+function make(tag, css, text) {
+  const node = document.createElement(tag);
+  if (css) node.className = css;
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+const plural = (n, noun) => `${n} ${noun}${n === 1 ? '' : 's'}`;
 
-  // ---- light and dark
+// ---- light and dark
 let redraw = () => {}; // a page that draws with the colours says how
-  const dark = () => root.dataset.theme
-    ? root.dataset.theme === 'dark'
-    : matchMedia('(prefers-color-scheme: dark)').matches;
-  const asked = /theme=(dark|light)/.exec(location.hash);
-  if (asked) root.dataset.theme = asked[1];
-  document.getElementById('theme').addEventListener('click', () => {
-    root.dataset.theme = dark() ? 'light' : 'dark';
-    redraw();
-  });
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => redraw());
+const dark = () => root.dataset.theme
+  ? root.dataset.theme === 'dark'
+  : matchMedia('(prefers-color-scheme: dark)').matches;
+const asked = /theme=(dark|light)/.exec(location.hash);
+if (asked) root.dataset.theme = asked[1];
+document.getElementById('theme').addEventListener('click', () => {
+  root.dataset.theme = dark() ? 'light' : 'dark';
+  redraw();
+});
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => redraw());
 
-  // ---- clips
-  const seen = new IntersectionObserver((entries) => entries.forEach((entry) => {
-    if (!entry.isIntersecting) return;
-    seen.unobserve(entry.target);
-    entry.target.preload = 'metadata';
-  }), {rootMargin: '200px'});
+// ---- clips
+const seen = new IntersectionObserver((entries) => entries.forEach((entry) => {
+  if (!entry.isIntersecting) return;
+  seen.unobserve(entry.target);
+  entry.target.preload = 'metadata';
+}), {rootMargin: '200px'});
 
-  function picture(link, name) {
-    const box = make('div', 'pic');
-    if (!link) {
-      box.textContent = 'no file known';
-      return box;
-    }
-    const video = make('video');
-    Object.assign(video, {preload: 'none', muted: true, loop: true, playsInline: true, src: link + '#t=0.5'});
-    video.addEventListener('error', () => { box.replaceChildren('the file is not beside this page'); });
-    const play = make('button', 'play');
-    play.type = 'button';
-    play.setAttribute('aria-label', `Play ${name}`);
-    const toggle = () => (video.paused ? video.play() : video.pause());
-    play.addEventListener('click', toggle);
-    video.addEventListener('play', () => box.classList.add('playing'));
-    video.addEventListener('pause', () => box.classList.remove('playing'));
-    box.append(video, play);
-    seen.observe(video);
+function picture(link, name) {
+  const box = make('div', 'pic');
+  if (!link) {
+    box.textContent = 'no file known';
     return box;
   }
+  const video = make('video');
+  Object.assign(video, {preload: 'none', muted: true, loop: true, playsInline: true, src: link + '#t=0.5'});
+  video.addEventListener('error', () => { box.replaceChildren('the file is not beside this page'); });
+  const play = make('button', 'play');
+  play.type = 'button';
+  play.setAttribute('aria-label', `Play ${name}`);
+  const toggle = () => (video.paused ? video.play() : video.pause());
+  play.addEventListener('click', toggle);
+  video.addEventListener('play', () => box.classList.add('playing'));
+  video.addEventListener('pause', () => box.classList.remove('playing'));
+  box.append(video, play);
+  seen.observe(video);
+  return box;
+}
 
-  // Scores of a clip, the best first; the true class in blue, a wrong answer in orange.
+// Scores of a clip, the best first; the true class in blue, a wrong answer in orange.
 function scoreList(scores, truth, called) {
   const list = make('ol', 'scores');
   for (let i = 0; i < scores.length; i += 2) {
@@ -89,20 +89,20 @@ function frameCard(name, place, ...content) {
 }
 
 function fill(into, clips, card) {
-    const cards = make('div', 'cards');
-    const more = make('button', 'more');
-    more.type = 'button';
-    let shown = 0;
-    const add = () => {
-      clips.slice(shown, shown + PAGE).forEach((clip) => cards.append(card(clip)));
-      shown = Math.min(clips.length, shown + PAGE);
-      more.hidden = shown >= clips.length;
-      more.textContent = `Show more (${clips.length - shown} left)`;
-    };
-    more.addEventListener('click', add);
-    add();
-    into.append(cards, more);
-  }
+  const cards = make('div', 'cards');
+  const more = make('button', 'more');
+  more.type = 'button';
+  let shown = 0;
+  const add = () => {
+    clips.slice(shown, shown + PAGE).forEach((clip) => cards.append(card(clip)));
+    shown = Math.min(clips.length, shown + PAGE);
+    more.hidden = shown >= clips.length;
+    more.textContent = `Show more (${clips.length - shown} left)`;
+  };
+  more.addEventListener('click', add);
+  add();
+  into.append(cards, more);
+}
 
 // One of several lists of clips at a time, cut down by a text that their id or a class must hold.
 function browse(frame, host, lists, card, classesOf) {
