@@ -63,7 +63,7 @@ def main() -> None:
         # What the disk refuses is the user's to mend; any other OSError is told with its file too.
         code = _fail(_os_text(error), _os_hint(error), 1)
     if code == 130:
-        sys.stderr.write("interrupted; the same command goes on from here\n")
+        sys.stderr.write("interrupted; what was done is kept\n")
     sys.exit(code if isinstance(code, int) else 0)
 
 
