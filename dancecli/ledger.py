@@ -105,6 +105,21 @@ def latest(root: Path) -> dict[str, Latest]:
     return found
 
 
+def latest_of_source(root: Path, source: str) -> dict[str, OutcomeClass]:
+    """Give the last outcome that one source had for each clip, by clip id.
+
+    Args:
+        root: the workspace's folder.
+        source: as in `Outcome.source`.
+    """
+    found: dict[str, OutcomeClass] = {}
+    for db in _each(root):
+        query = "SELECT clip_id, outcome, max(row) FROM attempts WHERE source = ? GROUP BY clip_id"
+        for clip_id, outcome, _ in db.execute(query, (source,)):
+            found[clip_id] = OutcomeClass(outcome)
+    return found
+
+
 def history(root: Path, clip_id: str) -> list[Outcome]:
     """Give all attempts at one clip, the first one first."""
     rows: list[Outcome] = []

@@ -47,6 +47,33 @@ def command(
             metavar="URL", help="Address of the videos, with {video_id} in it, in place of YouTube."
         ),
     ] = "",
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Where to look, in order, parted by commas: local, mirror, youtube. [default: local with "
+            "--folder, mirror without --annotations, then youtube]",
+            show_default=False,
+        ),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Clips or videos that are on disk, for --source local.", show_default=False
+        ),
+    ] = None,
+    mirror_template: Annotated[
+        str,
+        typer.Option(metavar="URL", help="Address of the mirror's tars, with {split} and {number} in it."),
+    ] = "",
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Do the I-th of N parts of the work: one on each machine, without further ado.",
+            show_default=False,
+        ),
+    ] = None,
     workers: Annotated[
         int, typer.Option(min=0, metavar="N", help="Processes that download and cut. [0: one a core]")
     ] = 0,
@@ -107,7 +134,11 @@ def command(
         edition=edition,
         labels=labels or DEFAULT_LABELS,
         limit=limit,
+        sources=tuple(part.strip() for part in source.split(",")) if source else (),
+        folder=folder,
+        mirror_template=mirror_template,
         url_template=url_template,
+        shard=_shard(shard),
         workers=workers,
         rate_per_hour=_per_hour(rate),
         retry=retry,
@@ -145,6 +176,15 @@ def _per_hour(rate: str | None) -> float | None:
     if not 0 <= value < float("inf"):
         raise typer.BadParameter(f"{rate!r} is not a number of requests an hour, such as 300 or 300/h")
     return value
+
+
+def _shard(text: str | None) -> tuple[int, int] | None:
+    if not text:
+        return None
+    i, slash, n = text.partition("/")
+    if not (slash and i.isdecimal() and n.isdecimal()):
+        raise typer.BadParameter(f"{text!r} is not I/N, such as 2/4")
+    return int(i), int(n)
 
 
 def _document(result: FetchResult) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,6 +30,16 @@ def remember_segments(workspace: Workspace, segments: Iterable[Segment], labels:
             manifest.write(workspace.segments, Segment, sorted(after.values()), meta)
 
 
+def forget_segments(workspace: Workspace, clip_ids: Iterable[str]) -> None:
+    """Take segments out again; the label set stays."""
+    with _alone(workspace):
+        before = read_segments(workspace)
+        after = {clip_id: before[clip_id] for clip_id in before.keys() - set(clip_ids)}
+        if after != before:
+            meta = {"labels": manifest.read_meta(workspace.segments)["labels"]}
+            manifest.write(workspace.segments, Segment, sorted(after.values()), meta)
+
+
 def workspace_labels(workspace: Workspace) -> LabelSet | None:
     """Give the label set of the workspace's segments; None if there are none yet."""
     if not workspace.segments.exists():
@@ -41,6 +52,17 @@ def read_segments(workspace: Workspace) -> dict[str, Segment]:
     if not workspace.segments.exists():
         return {}
     return {segment.clip_id: segment for segment in manifest.read(workspace.segments, Segment)}
+
+
+def clips_there(workspace: Workspace) -> set[str]:
+    """Ids of the clips that are recorded as done and whose file is there, whole by its size."""
+    folder = workspace.clip("x").parent
+    sizes = {e.name: e.stat().st_size for e in os.scandir(folder)} if folder.is_dir() else {}
+    return {
+        clip.clip_id
+        for clip in ledger.done_clips(workspace.root)
+        if sizes.get(f"{clip.clip_id}.mp4") == clip.num_bytes
+    }
 
 
 def rebuild_clips(workspace: Workspace) -> None:
@@ -57,6 +79,15 @@ def rebuild_clips(workspace: Workspace) -> None:
         after += (_relabelled(clip, segments) for clip in ledger.done_clips(workspace.root))
         after.sort()
         if after != before or not workspace.clips.exists():
+            manifest.write(workspace.clips, Clip, after)
+
+
+def remember_copies(workspace: Workspace, copies: Iterable[Clip]) -> None:
+    """Put these augmented copies into the manifest of clips, in place of those that are in it."""
+    with _alone(workspace):
+        before = manifest.read(workspace.clips, Clip)
+        after = sorted([*(clip for clip in before if not clip.parent_id), *copies])
+        if after != before:
             manifest.write(workspace.clips, Clip, after)
 
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from dancecli import ledger
-from dancecli.dataset.job import ClipResult, JobResult, SourceJob, work
-from dancecli.engine.limiter import BreakerSettings, Gate
+from dancecli.dataset.cutting import ClipResult
+from dancecli.dataset.job import JobResult, SourceJob
+from dancecli.dataset.mirrorjob import MirrorJob
+from dancecli.dataset.phases import Phase
+from dancecli.engine.limiter import Gate
 from dancecli.engine.local import Finished, LocalPool
 from dancecli.errors import WorkspaceError
-from dancecli.schema import OnProgress, Outcome, OutcomeClass, Progress
+from dancecli.schema import OnProgress, Outcome, OutcomeClass, Progress, Segment
 from dancecli.workspace import Workspace
 
+Job = SourceJob | MirrorJob
 UNSETTLED = (OutcomeClass.TRANSIENT, OutcomeClass.SESSION)
 
 
@@ -25,21 +28,19 @@ class JobPlan:
     """The work of one run; see `FetchSettings` for what the numbers mean.
 
     Attributes:
-        jobs: one a source video.
+        phase: the source and its jobs.
         num_asked: clips that were asked for, those that are there already included.
         num_done: clips that are there already.
     """
 
-    jobs: Sequence[SourceJob]
+    phase: Phase
     num_asked: int
     num_done: int
     workers: int
-    rate_per_hour: float | None
     tries: int
     backoff_s: float
     timeout_s: float
     min_free_bytes: int
-    breaker: BreakerSettings
 
 
 class Dispatcher:
@@ -61,10 +62,12 @@ class Dispatcher:
         self._plan = plan
         self._writer = writer
         self._on_progress = on_progress
-        self._gate = Gate(plan.rate_per_hour, plan.breaker)
+        self._gate = Gate(plan.phase.rate_per_hour, plan.phase.breaker)
         self._attempts = Counter({k: v.attempts for k, v in ledger.latest(workspace.root).items()})
         # Not settled in this run: those that are there, or that are not to be tried, are.
-        self._open = sum(len(job.segments) for job in plan.jobs)
+        self._open = sum(len(job.segments) for job in plan.phase.jobs)
+        # Of jobs that give their result in parts: what is told already.
+        self._told: dict[int, set[Segment]] = {}
 
     def run(self) -> None:
         """Do the plan.
@@ -72,31 +75,41 @@ class Dispatcher:
         Raises:
             WorkspaceError: the disk is full, or fuller than allowed.
         """
-        plan = self._plan
+        plan, phase = self._plan, self._plan.phase
+        if not phase.jobs:
+            return
         self._check_space()
         self._tell()
-        with LocalPool[SourceJob, JobResult](work, plan.workers, plan.timeout_s, self._gate) as pool:
-            for finished in pool.run(plan.jobs):
+        with LocalPool[Job, JobResult](phase.work, plan.workers, plan.timeout_s, self._gate) as pool:
+            for finished in pool.run(phase.jobs):
                 if finished is not None:
                     self._take(finished, pool)
                 self._tell()
         if self._gate.given_up:
             self.stopped = "the site keeps refusing to answer; the rest is pending"
 
-    def _take(self, finished: Finished[SourceJob, JobResult], pool: LocalPool[SourceJob, JobResult]) -> None:
+    def _take(self, finished: Finished[Job, JobResult], pool: LocalPool[Job, JobResult]) -> None:
         job = finished.job
+        told = self._told.setdefault(id(job), set())
         result = finished.result or JobResult(
             tuple(
                 ClipResult(segment, OutcomeClass.TRANSIENT, finished.lost, finished.detail)
                 for segment in job.segments
+                if segment not in told
             )
         )
         self._record(result, job)
+        told.update(clip.segment for clip in result.clips)
+        self._check_space()
+        if finished.more:
+            self._open -= len(result.clips)
+            return
+        del self._told[id(job)]
         self._report(job, result, lost=finished.result is None)
         if result.disk_full:
             raise self._full("no space is left")
         unsettled = tuple(clip.segment for clip in result.clips if clip.outcome in UNSETTLED)
-        halted = len(result.clips) < len(job.segments)
+        self._open -= len(result.clips) - len(unsettled)
         refused = self._gate.paused_until_s() is not None
         # While the breaker is open it is the site that is being tried, not the video.
         tries = job.tries + (0 if refused else 1)
@@ -104,13 +117,11 @@ class Dispatcher:
             delay_s = self._plan.backoff_s * 2**job.tries
             pool.again(replace(job, segments=unsettled, tries=tries), delay_s)
         else:
-            self.num_attempted += 0 if halted else 1
+            self.num_attempted += len(told) == len(job.segments)
             self._open -= len(unsettled)
-            shutil.rmtree(job.temp, ignore_errors=True)
-        self._open -= len(result.clips) - len(unsettled)
-        self._check_space()
+            shutil.rmtree(job.cutter.temp, ignore_errors=True)
 
-    def _record(self, result: JobResult, job: SourceJob) -> None:
+    def _record(self, result: JobResult, job: Job) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         rows = []
         for clip in result.clips:
@@ -118,20 +129,20 @@ class Dispatcher:
             self._attempts[clip_id] += 1
             outcome = Outcome(
                 clip_id=clip_id,
-                video_id=job.video_id,
+                video_id=clip.segment.video_id,
                 outcome=clip.outcome,
                 reason=clip.reason,
                 text=clip.text,
                 attempt=self._attempts[clip_id],
                 time_utc=now,
                 num_bytes=clip.num_bytes,
-                source=job.source,
+                source=job.cutter.source,
             )
             rows.append((outcome, clip.clip))
             self.num_new += clip.outcome is OutcomeClass.DONE
         self._writer.record(rows)
 
-    def _report(self, job: SourceJob, result: JobResult, *, lost: bool) -> None:
+    def _report(self, job: Job, result: JobResult, *, lost: bool) -> None:
         if not (result.asked or lost):
             return
         outcomes = {clip.outcome for clip in result.clips}

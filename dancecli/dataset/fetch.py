@@ -8,19 +8,20 @@ what is published but not recorded is proven again and adopted.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dancecli import ledger
-from dancecli.dataset.clips import rebuild_clips, remember_segments
+from dancecli.dataset.clips import clips_there, rebuild_clips, remember_segments
 from dancecli.dataset.dispatch import Dispatcher, JobPlan
-from dancecli.dataset.job import SourceJob
-from dancecli.dataset.order import keyed_order
+from dancecli.dataset.order import keyed_digest, keyed_order
+from dancecli.dataset.phases import LOCAL, MIRROR, YOUTUBE, phase_of, source_name
 from dancecli.engine.limiter import BreakerSettings
 from dancecli.errors import UsageError
 from dancecli.labels import DEFAULT_LABELS, LabelSet
@@ -28,12 +29,10 @@ from dancecli.media.ffmpeg import find_ffmpeg
 from dancecli.schema import OnProgress, OutcomeClass, Segment, no_progress
 from dancecli.sources.archive import read_archive
 from dancecli.sources.kinetics import Listing, read_lists
-from dancecli.sources.youtube import Download, check_template
+from dancecli.sources.youtube import check_address
 from dancecli.workspace import Workspace
 
 PENDING = "pending"
-# A guest's honest rate at YouTube; a server of one's own has none.
-YOUTUBE_RATE_PER_HOUR = 300.0
 RETRY = ("transient", "permanent", "all", "none")
 
 
@@ -46,7 +45,12 @@ class FetchSettings:
         edition: of Kinetics: `400`, `600`, `700` or `700-2020`.
         labels: a label file; rows with other labels are left out.
         limit: clips per class, a larger number containing a smaller one's; None for all.
+        sources: of `local`, `mirror` and `youtube`, in the order in which they are asked; none:
+            `local` if there is a folder, `mirror` for the official archive, then `youtube`.
+        folder: for `local`: clips or whole videos that are on disk, in any known form.
+        mirror_template: for `mirror`: an http address with `{split}` and `{number}`.
         url_template: an http address with `{video_id}`, in place of YouTube.
+        shard: do the i-th of n parts of the work, given as (i, n), i from 1.
         workers: processes; 0 for one a core.
         rate_per_hour: requests to the site; None for the source's default, 0 for no limit.
         retry: what of an earlier run to try again: `transient`, `permanent`, `all` or `none`.
@@ -67,7 +71,11 @@ class FetchSettings:
     edition: str = "700-2020"
     labels: Path = DEFAULT_LABELS
     limit: int | None = None
+    sources: tuple[str, ...] = ()
+    folder: Path | None = None
+    mirror_template: str = ""
     url_template: str = ""
+    shard: tuple[int, int] | None = None
     workers: int = 0
     rate_per_hour: float | None = None
     retry: str = "transient"
@@ -81,6 +89,20 @@ class FetchSettings:
     extractor_args: tuple[str, ...] = ()
     breaker: BreakerSettings = field(default_factory=BreakerSettings)
     dry_run: bool = False
+
+    @property
+    def source_order(self) -> tuple[str, ...]:
+        """The sources given, or those that the other settings imply."""
+        if self.sources:
+            return self.sources
+        local = (LOCAL,) if self.folder else ()
+        mirror = () if self.annotations or self.url_template else (MIRROR,)
+        return (*local, *mirror, YOUTUBE)
+
+    @property
+    def work_name(self) -> str:
+        """What this fetch is called in the lock, the ledger's name and the temporary folder."""
+        return f"fetch-{self.shard[0]}of{self.shard[1]}" if self.shard else "fetch"
 
 
 @dataclass(frozen=True)
@@ -143,40 +165,57 @@ def fetch(
     _check(settings)
     labels = LabelSet.read(settings.labels)
     listing = _read(settings, labels)
-    chosen = choose(listing.segments, settings.limit)
+    wanted = choose(listing.segments, settings.limit)
+    chosen = of_shard(wanted, settings.shard)
     if settings.dry_run:
         return _result(workspace, chosen, listing, started_s)
     find_ffmpeg()
-    with workspace.lock("fetch"):
-        # What a killed run left half-made; everything whole has its real name.
-        shutil.rmtree(workspace.temp, ignore_errors=True)
-        remember_segments(workspace, chosen, labels)
-        jobs = _jobs(workspace, settings, to_do(workspace, chosen, settings.retry))
-        plan = JobPlan(
-            jobs=jobs,
-            num_asked=len(chosen),
-            num_done=_result(workspace, chosen, listing, started_s).num_done,
-            workers=settings.workers or os.cpu_count() or 1,
-            rate_per_hour=_rate(settings),
-            tries=settings.tries,
-            backoff_s=settings.backoff_s,
-            timeout_s=settings.timeout_s,
-            min_free_bytes=int(settings.min_free_gb * 1e9),
-            breaker=settings.breaker,
-        )
-        try:
-            with ledger.LedgerWriter(workspace.ledger) as writer:
-                dispatcher = Dispatcher(workspace, plan, writer, on_progress)
-                dispatcher.run()
-        finally:
-            rebuild_clips(workspace)
-            shutil.rmtree(workspace.temp, ignore_errors=True)
+    with workspace.lock(settings.work_name):
+        # Of all shards, so that each of them writes the same.
+        remember_segments(workspace, wanted, labels)
+        runs = _run(workspace, settings, chosen, on_progress)
     return replace(
         _result(workspace, chosen, listing, started_s),
-        num_new=dispatcher.num_new,
-        num_attempted=dispatcher.num_attempted,
-        stopped=dispatcher.stopped,
+        num_new=sum(run.num_new for run in runs),
+        num_attempted=sum(run.num_attempted for run in runs),
+        stopped=runs[-1].stopped,
     )
+
+
+def _run(
+    workspace: Workspace, settings: FetchSettings, chosen: Sequence[Segment], on_progress: OnProgress
+) -> list[Dispatcher]:
+    """Ask one source after the other for what is not there yet."""
+    temp = workspace.temp / settings.work_name
+    path = workspace.ledger
+    if settings.shard:
+        path = path.with_name(f"ledger-{settings.shard[0]}of{settings.shard[1]}.db")
+    runs: list[Dispatcher] = []
+    # What a killed run left half-made; everything whole has its real name.
+    shutil.rmtree(temp, ignore_errors=True)
+    try:
+        with ledger.LedgerWriter(path) as writer:
+            for kind in settings.source_order:
+                there = clips_there(workspace)
+                segments = to_do(workspace, chosen, settings.retry, source_name(kind, settings), there)
+                plan = JobPlan(
+                    phase=phase_of(kind, workspace.root, temp, settings, segments),
+                    num_asked=len(chosen),
+                    num_done=sum(segment.clip_id in there for segment in chosen),
+                    workers=settings.workers or os.cpu_count() or 1,
+                    tries=settings.tries,
+                    backoff_s=settings.backoff_s,
+                    timeout_s=settings.timeout_s,
+                    min_free_bytes=int(settings.min_free_gb * 1e9),
+                )
+                runs.append(Dispatcher(workspace, plan, writer, on_progress))
+                runs[-1].run()
+    finally:
+        rebuild_clips(workspace)
+        shutil.rmtree(temp, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            workspace.temp.rmdir()
+    return runs
 
 
 def choose(segments: Sequence[Segment], limit: int | None) -> list[Segment]:
@@ -195,56 +234,40 @@ def choose(segments: Sequence[Segment], limit: int | None) -> list[Segment]:
     return chosen
 
 
-def to_do(workspace: Workspace, segments: Sequence[Segment], retry: str) -> list[Segment]:
-    """Give the segments that are to be tried now: never tried, put off, lost, or worth a retry."""
+def of_shard(segments: Sequence[Segment], shard: tuple[int, int] | None) -> list[Segment]:
+    """Keep the segments whose video falls into the shard, by a hash of its id."""
+    if shard is None:
+        return list(segments)
+    i, n = shard
+
+    def mine(video_id: str) -> bool:
+        return int.from_bytes(keyed_digest(video_id, b"shard")[:8]) % n == i - 1
+
+    return [segment for segment in segments if mine(segment.video_id)]
+
+
+def to_do(
+    workspace: Workspace, segments: Sequence[Segment], retry: str, source: str, there: Set[str]
+) -> list[Segment]:
+    """Give the segments for which a source is to be asked now.
+
+    Args:
+        workspace: its ledgers say what the source answered before.
+        segments: all that are wanted.
+        retry: as in `FetchSettings`.
+        source: as the ledger names it.
+        there: ids of the clips that are there.
+    """
     again = {OutcomeClass.SESSION, OutcomeClass.DONE}
     if retry == "all":
         again |= set(OutcomeClass)
     elif retry != "none":
         again.add(OutcomeClass(retry))
-    standing = ledger.latest(workspace.root)
-    there = _clips_there(workspace)
+    before = ledger.latest_of_source(workspace.root, source)
     return [
         segment
         for segment in segments
-        if segment.clip_id not in there
-        and ((known := standing.get(segment.clip_id)) is None or known.outcome in again)
-    ]
-
-
-def _clips_there(workspace: Workspace) -> set[str]:
-    """Ids of the clips that are recorded as done and whose file is there, whole by its size."""
-    folder = workspace.clip("x").parent
-    sizes = {e.name: e.stat().st_size for e in os.scandir(folder)} if folder.is_dir() else {}
-    return {
-        clip.clip_id
-        for clip in ledger.done_clips(workspace.root)
-        if sizes.get(f"{clip.clip_id}.mp4") == clip.num_bytes
-    }
-
-
-def _jobs(workspace: Workspace, settings: FetchSettings, segments: Sequence[Segment]) -> list[SourceJob]:
-    by_video: dict[str, list[Segment]] = {}
-    for segment in segments:
-        by_video.setdefault(segment.video_id, []).append(segment)
-    download = Download(
-        url_template=settings.url_template,
-        with_audio=settings.keep_audio,
-        cookies=settings.cookies.absolute() if settings.cookies else None,
-        extractor_args=settings.extractor_args,
-        socket_timeout_s=settings.socket_timeout_s,
-    )
-    # Shuffled, so that a run that is stopped early has something of every class.
-    return [
-        SourceJob(
-            root=workspace.root,
-            temp=workspace.temp / video_id,
-            segments=tuple(sorted(by_video[video_id])),
-            source="url-template" if settings.url_template else "youtube",
-            download=download,
-            keep_audio=settings.keep_audio,
-        )
-        for video_id in keyed_order(by_video, str, seed=0, purpose="fetch")
+        if segment.clip_id not in there and before.get(segment.clip_id, OutcomeClass.SESSION) in again
     ]
 
 
@@ -252,7 +275,7 @@ def _result(
     workspace: Workspace, segments: Sequence[Segment], listing: Listing, started_s: float
 ) -> FetchResult:
     standing = ledger.latest(workspace.root)
-    there = _clips_there(workspace)
+    there = clips_there(workspace)
     outcomes: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     asked, done = Counter(s.label for s in segments), Counter[str]()
@@ -282,16 +305,26 @@ def _read(settings: FetchSettings, labels: LabelSet) -> Listing:
     return read_archive(settings.edition, labels)
 
 
-def _rate(settings: FetchSettings) -> float | None:
-    if settings.rate_per_hour is not None:
-        return settings.rate_per_hour or None
-    return None if settings.url_template else YOUTUBE_RATE_PER_HOUR
-
-
 def _check(settings: FetchSettings) -> None:
     if settings.url_template:
-        check_template(settings.url_template)
+        check_address(settings.url_template, "--url-template", ("video_id",))
     if settings.retry not in RETRY:
         raise UsageError(f"--retry {settings.retry!r} is none of {', '.join(RETRY)}")
     if settings.limit is not None and settings.limit < 1:
         raise UsageError(f"--limit {settings.limit} is not at least 1")
+    if settings.shard is not None and not 1 <= settings.shard[0] <= settings.shard[1]:
+        raise UsageError(f"--shard {settings.shard[0]}/{settings.shard[1]} is not I/N with 1 <= I <= N")
+    _check_sources(settings)
+
+
+def _check_sources(settings: FetchSettings) -> None:
+    known = (LOCAL, MIRROR, YOUTUBE)
+    for kind in settings.source_order:
+        if kind not in known:
+            raise UsageError(f"--source {kind!r} is none of {', '.join(known)}")
+    if len(set(settings.source_order)) < len(settings.source_order):
+        raise UsageError(f"--source {','.join(settings.source_order)} names a source twice")
+    if LOCAL in settings.source_order and settings.folder is None:
+        raise UsageError("--source local needs the folder to look in", "add --folder DIR")
+    if settings.mirror_template:
+        check_address(settings.mirror_template, "--mirror-template", ("split", "number"))

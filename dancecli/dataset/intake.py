@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from dancecli.dataset.job import DISK_FULL, ClipResult, JobResult
+from dancecli.dataset.cutting import DISK_FULL, ClipResult
+from dancecli.dataset.job import JobResult
 from dancecli.engine.worker import Ask
 from dancecli.errors import MediaError
 from dancecli.manifest import publish

@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 
 from dancecli import ledger
 from dancecli.dataset.clips import rebuild_clips, remember_segments
+from dancecli.dataset.cutting import ClipResult
 from dancecli.dataset.intake import SOURCE, Intake, work
-from dancecli.dataset.job import ClipResult, JobResult
+from dancecli.dataset.job import JobResult
 from dancecli.engine.local import Finished, LocalPool
 from dancecli.errors import WorkspaceError
 from dancecli.labels import LabelSet

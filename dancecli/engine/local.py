@@ -37,17 +37,19 @@ _START = "from dancecli.engine.worker import main; main()"
 
 @dataclass(frozen=True, slots=True)
 class Finished(Generic[Job, Result]):
-    """A job that has come to an end.
+    """A job that has come to an end, or to a part of its result.
 
     Attributes:
         result: what the work returned; None if it was lost.
         lost: `timeout` or `worker-died` with `detail`, if there is no result; else empty.
+        more: the result is a part, and the job goes on.
     """
 
     job: Job
     result: Result | None
     lost: str = ""
     detail: str = ""
+    more: bool = False
 
 
 class LocalPool(Generic[Job, Result]):
@@ -164,6 +166,10 @@ class LocalPool(Generic[Job, Result]):
             self._asking.append(worker)
         elif what is Say.CRASH:
             raise RuntimeError(f"a job failed in a way that it does not handle:\n{told}")
+        elif what is Say.PART:
+            worker.deadline_s = time.monotonic() + self._deadline_s
+            assert worker.job is not None  # noqa: S101 - for the type checker: only a job has parts
+            return Finished(worker.job, told, more=True)
         elif what is Say.RESULT:
             job, worker.job = worker.job, None
             assert job is not None  # noqa: S101 - for the type checker: only a job has a result

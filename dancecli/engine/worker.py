@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from enum import Enum
 from multiprocessing.connection import Connection
 from typing import Any
@@ -22,6 +22,7 @@ class Say(Enum):
 
     READY = "ready"
     ASK = "ask"  # for permission to ask the site
+    PART = "part"  # of a result; the job goes on, and its deadline begins anew
     RESULT = "result"
     CRASH = "crash"  # an exception that the job did not handle: a bug
 
@@ -32,6 +33,7 @@ class Halted(Exception):  # noqa: N818 - no error, an answer
 
 # What a job calls before each request to a site; it returns when that is permitted.
 Ask = Callable[[], None]
+# A generator gives parts of its result as it goes, and returns the rest.
 Work = Callable[[Any, Ask], Any]
 
 
@@ -46,10 +48,20 @@ def serve(pipe: Connection, work: Work) -> None:
     pipe.send((Say.READY, None))
     while (job := pipe.recv()) is not None:
         try:
-            answer = (Say.RESULT, work(job, ask))
+            answer = (Say.RESULT, _finish(work(job, ask), pipe))
         except Exception:
             answer = (Say.CRASH, traceback.format_exc())
         pipe.send(answer)
+
+
+def _finish(result: Any, pipe: Connection) -> Any:
+    if not isinstance(result, Generator):
+        return result
+    while True:
+        try:
+            pipe.send((Say.PART, next(result)))
+        except StopIteration as end:
+            return end.value
 
 
 def _die_with_parent(lifeline: int) -> None:

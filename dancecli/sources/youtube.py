@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from string import Formatter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,7 +22,6 @@ from dancecli.errors import InputError
 from dancecli.schema import OutcomeClass
 from dancecli.sources.failure import Failure, from_page, from_status, from_text, shortened
 
-_ID_IN_TEMPLATE = "{video_id}"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _LONGEST_TEMPLATE = 2000
 _READ_OF_A_PAGE = 8192
@@ -48,22 +48,31 @@ class Download:
     retries: int = 2
 
 
-def check_template(template: str) -> None:
+def check_address(template: str, flag: str, names: tuple[str, ...]) -> None:
     """Refuse an address template that cannot work.
 
+    Args:
+        template: such as `http://127.0.0.1:8000/v/{video_id}.mp4`.
+        flag: its name in messages.
+        names: what is to stand in braces, each once; nothing else may.
+
     Raises:
-        InputError: it is not an http address with `{video_id}` in it.
+        InputError: it is not an http address with these names in it.
     """
     parts = urlsplit(template) if len(template) <= _LONGEST_TEMPLATE else None
     if parts is None or parts.scheme not in ("http", "https") or not parts.netloc:
         raise InputError(
-            f"--url-template {template[:80]!r} is not an http or https address",
+            f"{flag} {template[:80]!r} is not an http or https address",
             "for example 'http://127.0.0.1:8000/v/{video_id}.mp4'",
         )
-    if template.count(_ID_IN_TEMPLATE) != 1:
+    try:
+        found = sorted(name for _, name, _, _ in Formatter().parse(template) if name is not None)
+    except ValueError:
+        found = []
+    if found != sorted(names):
+        wanted = " and ".join(f"{{{name}}}" for name in names)
         raise InputError(
-            f"--url-template {template[:80]!r} is to hold {_ID_IN_TEMPLATE} once",
-            "for example 'http://127.0.0.1:8000/v/{video_id}.mp4'",
+            f"{flag} {template[:80]!r} is to hold {wanted} once", "write other braces as {{ and }}"
         )
 
 
@@ -121,7 +130,7 @@ def download(video_id: str, folder: Path, settings: Download, ask: Ask) -> Path:
 def _download_direct(ydl: Any, video_id: str, folder: Path, settings: Download) -> Path:
     from yt_dlp.downloader.http import HttpFD
 
-    url = settings.url_template.replace(_ID_IN_TEMPLATE, video_id)
+    url = settings.url_template.format(video_id=video_id)
     target = folder / "source.mp4"
     info = {"id": video_id, "url": url, "ext": "mp4", "protocol": urlsplit(url).scheme, "http_headers": {}}
     succeeded, _ = HttpFD(ydl, ydl.params).download(str(target), info)

@@ -16,13 +16,17 @@ from films import numbers
 from towns import Town
 
 from dancecli import ledger, manifest
-from dancecli.dataset import job as job_module
+from dancecli.dataset import cutting
+from dancecli.dataset.cutting import Cutter
 from dancecli.dataset.fetch import FetchSettings, choose, fetch
+from dancecli.dataset.job import SourceJob, work
+from dancecli.dataset.phases import phase_of
 from dancecli.demo.server import Fault
 from dancecli.engine.limiter import BreakerSettings
 from dancecli.errors import UsageError, WorkspaceError
 from dancecli.media.hashing import sha256_of
 from dancecli.schema import Clip, Progress, Segment
+from dancecli.sources.youtube import Download
 from dancecli.workspace import Workspace
 
 film, town = towns.film, towns.town
@@ -235,15 +239,12 @@ def test_full_disk_in_a_job_keeps_what_was_made(
 ) -> None:
     town.want("zumba,a,0,1", "zumba,a,2,3")
     space.root.joinpath("tmp").mkdir()
-    job = job_module.SourceJob(
-        root=space.root,
-        temp=space.temp / "a",
+    job = SourceJob(
+        cutter=Cutter(space.root, space.temp / "a", "url-template", keep_audio=True),
         segments=(Segment("a", 0, 1000, "zumba"), Segment("a", 2000, 3000, "zumba")),
-        source="url-template",
-        download=job_module.Download(url_template=town.site.url_template),
-        keep_audio=True,
+        origin=Download(url_template=town.site.url_template),
     )
-    trim = job_module.run_ffmpeg
+    trim = cutting.run_ffmpeg
     calls: list[int] = []
 
     def full_at_the_second(args: list[str]) -> None:
@@ -252,8 +253,8 @@ def test_full_disk_in_a_job_keeps_what_was_made(
             raise OSError(28, "No space left on device")
         trim(args)
 
-    monkeypatch.setattr(job_module, "run_ffmpeg", full_at_the_second)
-    result = job_module.work(job, lambda: None)
+    monkeypatch.setattr(cutting, "run_ffmpeg", full_at_the_second)
+    result = work(job, lambda: None)
     assert result.disk_full
     assert [clip.reason for clip in result.clips] == ["ok"]
     assert files(space) == {"clips/a_0_1000.mp4"}
@@ -281,13 +282,16 @@ def test_wrong_settings(town: Town, space: Workspace, wrong: dict[str, object], 
         fetch(space, town.settings(**wrong))
 
 
-def test_the_default_rate_is_a_guests() -> None:
-    from dancecli.dataset.fetch import _rate
+def test_the_default_rate_is_a_guests(space: Workspace) -> None:
+    def rate(kind: str = "youtube", **changed: object) -> float | None:
+        settings = FetchSettings(**changed)  # type: ignore[arg-type]
+        return phase_of(kind, space.root, space.temp, settings, []).rate_per_hour
 
-    assert _rate(FetchSettings()) == 300
-    assert _rate(FetchSettings(url_template="http://x/{video_id}")) is None
-    assert _rate(FetchSettings(rate_per_hour=0)) is None
-    assert _rate(FetchSettings(rate_per_hour=7)) == 7
+    assert rate() == 300
+    assert rate(url_template="http://x/{video_id}") is None
+    assert rate(rate_per_hour=0) is None
+    assert rate(rate_per_hour=7) == 7
+    assert rate("mirror") is None
 
 
 class TestCommand:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Generator
 from pathlib import Path
 
 from dancecli.engine.worker import Ask
@@ -35,3 +36,10 @@ def hangs_with_a_child(job: Path, ask: Ask) -> None:
 
 def fails(job: int, ask: Ask) -> None:
     raise ValueError("a bug")
+
+
+def counts(job: int, ask: Ask) -> Generator[int, None, str]:
+    for i in range(job):
+        time.sleep(0.3)
+        yield i
+    return "all"

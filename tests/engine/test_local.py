@@ -129,3 +129,9 @@ def test_a_bug_in_a_job_is_raised() -> None:
         LocalPool[int, None](jobs.fails, 1, 60) as pool,
     ):
         list(pool.run([1]))
+
+
+def test_a_result_in_parts_renews_the_deadline() -> None:
+    with LocalPool[int, object](jobs.counts, 1, 0.8) as pool:
+        finished = [(f.result, f.more, f.lost) for f in pool.run([5]) if f]
+    assert finished == [(i, True, "") for i in range(5)] + [("all", False, "")]

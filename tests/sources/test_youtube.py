@@ -12,7 +12,7 @@ from dancecli.errors import InputError
 from dancecli.schema import OutcomeClass
 from dancecli.sources import youtube
 from dancecli.sources.failure import Failure
-from dancecli.sources.youtube import Download, check_template, download
+from dancecli.sources.youtube import Download, check_address, download
 
 BODY = bytes(range(256)) * 2000
 ID = "-abc_DEF123"
@@ -239,12 +239,20 @@ def test_low_resolution_is_chosen(folder: Path) -> None:
         ("{video_id}.mp4", "not an http"),
         ("http://x/video.mp4", "to hold {video_id} once"),
         ("http://x/{video_id}/{video_id}", "to hold {video_id} once"),
+        ("http://x/{video_id}/{label}", "to hold {video_id} once"),
+        ("http://x/{video_id}/{0.__class__}", "to hold {video_id} once"),
+        ("http://x/{video_id", "to hold {video_id} once"),
     ],
 )
 def test_templates_that_cannot_work(template: str, said: str) -> None:
     with pytest.raises(InputError) as caught:
-        check_template(template)
+        check_address(template, "--url-template", ("video_id",))
     assert said in caught.value.message
+
+
+def test_templates_that_work() -> None:
+    check_address("http://x/{video_id}?a={{b}}", "--url-template", ("video_id",))
+    check_address("https://x/{split}/k_{number:03d}.tar", "--mirror-template", ("split", "number"))
 
 
 @pytest.mark.parametrize("text", ["youtube", "youtube:player_client", "player_client=web"])

@@ -1,0 +1,110 @@
+"""One tar of the mirror: its wanted members cut to our form, proven and published as they go by."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+
+from dancecli.dataset.cutting import DISK_FULL, ClipResult, Cutter, probe_source
+from dancecli.dataset.job import JobResult
+from dancecli.engine.worker import Ask, Halted
+from dancecli.media.verify import SourceFacts
+from dancecli.schema import OutcomeClass, Segment
+from dancecli.sources.failure import Failure
+from dancecli.sources.mirror import ClipKey, Member, members
+
+# A sign of life while unwanted members go by, so that the deadline is one of silence.
+_SIGN_EVERY_S = 5.0
+# Copied streams run on a little; what is this much longer is another video than the list says.
+_LONGEST_SHARE = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorJob:
+    """A tar and the segments that are wanted of it.
+
+    Attributes:
+        cutter: makes the clips; its temporary folder is for this tar alone.
+        segments: all of one class and one official split.
+        url: of the tar.
+        tries: attempts before this one, in this run.
+    """
+
+    cutter: Cutter
+    segments: tuple[Segment, ...]
+    url: str
+    tries: int = 0
+
+
+def work(job: MirrorJob, ask: Ask) -> Generator[JobResult, None, JobResult]:
+    """Do one job; each clip is a part of the result, and what is left at the end is not there."""
+    missing = {(s.video_id, s.start_ms, s.end_ms): s for s in job.segments}
+    asked = False
+
+    def ask_and_note() -> None:
+        nonlocal asked
+        ask()
+        asked = True
+
+    def rest(failure: Failure) -> JobResult:
+        clips = (
+            ClipResult(segment, failure.outcome, failure.reason, failure.text) for segment in missing.values()
+        )
+        return JobResult(tuple(clips), asked, failure.retry_after_s)
+
+    shutil.rmtree(job.cutter.temp, ignore_errors=True)
+    job.cutter.temp.mkdir(parents=True)
+    try:
+        for key, segment in list(missing.items()):
+            if (adopted := job.cutter.adopt(segment)) is not None:
+                del missing[key]
+                yield JobResult((adopted,))
+        if missing:
+            yield from _stream(job, missing, ask_and_note)
+    except Failure as failure:
+        return rest(failure)
+    except Halted:
+        return JobResult((), asked)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        return JobResult((), asked, disk_full=True)
+    finally:
+        shutil.rmtree(job.cutter.temp, ignore_errors=True)
+    return rest(Failure(OutcomeClass.PERMANENT, "not-in-mirror", f"{job.url} does not hold it"))
+
+
+def _stream(job: MirrorJob, missing: dict[ClipKey, Segment], ask: Ask) -> Generator[JobResult, None, None]:
+    sign_s = time.monotonic()
+    for member in members(job.url, missing.keys(), job.cutter.temp, ask):
+        if member.key is not None:
+            yield JobResult((_cut(job, member, missing.pop(member.key)),))
+        elif time.monotonic() - sign_s > _SIGN_EVERY_S:
+            yield JobResult(())
+        else:
+            continue
+        sign_s = time.monotonic()
+        if not missing:
+            return
+
+
+def _cut(job: MirrorJob, member: Member, segment: Segment) -> ClipResult:
+    path = member.path
+    assert path is not None  # noqa: S101 - for the type checker: it has a key
+    num_bytes = path.stat().st_size
+    try:
+        facts = probe_source(path)
+        _check_length(facts, segment)
+    except Failure as failure:
+        return ClipResult(segment, failure.outcome, failure.reason, failure.text, num_bytes)
+    # The member is the clip itself: it begins where the segment does.
+    return replace(job.cutter.cut(path, facts, segment, segment.start_ms), num_bytes=num_bytes)
+
+
+def _check_length(facts: SourceFacts, segment: Segment) -> None:
+    asked_ms = segment.end_ms - segment.start_ms
+    if facts.duration_ms > _LONGEST_SHARE * asked_ms:
+        text = f"the member is {facts.duration_ms} ms long, its name says {asked_ms}"
+        raise Failure(OutcomeClass.CORRUPT, "too-long", text)

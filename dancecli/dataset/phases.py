@@ -1,0 +1,155 @@
+"""Where clips come from, in order: what each source can be asked for, as jobs."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dancecli.dataset import job, mirrorjob
+from dancecli.dataset.cutting import Cutter
+from dancecli.dataset.job import OnDisk, SourceJob
+from dancecli.dataset.mirrorjob import MirrorJob
+from dancecli.dataset.order import keyed_order
+from dancecli.engine.limiter import BreakerSettings
+from dancecli.engine.worker import Work
+from dancecli.errors import UsageError
+from dancecli.schema import Segment
+from dancecli.sources.archive import SOURCES
+from dancecli.sources.folder import FolderIndex
+from dancecli.sources.youtube import Download
+
+if TYPE_CHECKING:
+    from dancecli.dataset.fetch import FetchSettings
+
+LOCAL, MIRROR, YOUTUBE = "local", "mirror", "youtube"
+# A guest's honest rate at YouTube; a mirror or a server of one's own has none.
+YOUTUBE_RATE_PER_HOUR = 300.0
+# There is another source to turn to, so a mirror that is away is not waited for.
+_MIRROR_BREAKER = BreakerSettings(streak=3, first_wait_s=5.0, trips=2)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One source's share of the work.
+
+    Attributes:
+        source: what the ledger and the clips name as their source.
+        jobs: in the order in which they are done.
+        work: what a worker does with one.
+        rate_per_hour: over all workers; None for no limit.
+        breaker: when to stop asking.
+    """
+
+    source: str
+    jobs: Sequence[SourceJob | MirrorJob]
+    work: Work
+    rate_per_hour: float | None
+    breaker: BreakerSettings
+
+
+def source_name(kind: str, settings: FetchSettings) -> str:
+    """Give the name under which a source of `--source` stands in the ledger."""
+    if kind == LOCAL:
+        return "folder"
+    return "url-template" if kind == YOUTUBE and settings.url_template else kind
+
+
+def phase_of(
+    kind: str, root: Path, temp: Path, settings: FetchSettings, segments: Sequence[Segment]
+) -> Phase:
+    """Lay out what one source is to be asked for.
+
+    Args:
+        kind: `local`, `mirror` or `youtube`.
+        root: the workspace's folder.
+        temp: where half-made files may lie.
+        settings: of the fetch.
+        segments: that are wanted; a source leaves out those that it cannot have.
+
+    Raises:
+        InputError: there is no such folder.
+        UsageError: the mirror knows none of the labels.
+    """
+    cutter = Cutter(root, temp, source_name(kind, settings), settings.keep_audio)
+    # Shuffled, so that a run that is stopped early has something of every class.
+    segments = keyed_order(segments, lambda s: f"{s.video_id} {s.start_ms}", seed=0, purpose="fetch")
+    rate = settings.rate_per_hour or None
+    if kind == LOCAL:
+        return Phase(cutter.source, _local(cutter, settings, segments), job.work, None, settings.breaker)
+    if kind == MIRROR:
+        return Phase(
+            cutter.source, _mirror(cutter, settings, segments), mirrorjob.work, rate, _MIRROR_BREAKER
+        )
+    if settings.rate_per_hour is None and not settings.url_template:
+        rate = YOUTUBE_RATE_PER_HOUR
+    return Phase(cutter.source, _online(cutter, settings, segments), job.work, rate, settings.breaker)
+
+
+def _online(cutter: Cutter, settings: FetchSettings, segments: Sequence[Segment]) -> list[SourceJob]:
+    origin = Download(
+        url_template=settings.url_template,
+        with_audio=settings.keep_audio,
+        cookies=settings.cookies.absolute() if settings.cookies else None,
+        extractor_args=settings.extractor_args,
+        socket_timeout_s=settings.socket_timeout_s,
+    )
+    return [
+        SourceJob(_below(cutter, video_id), tuple(sorted(of_video)), origin)
+        for video_id, of_video in _by_video(segments).items()
+    ]
+
+
+def _local(cutter: Cutter, settings: FetchSettings, segments: Sequence[Segment]) -> list[SourceJob]:
+    assert settings.folder is not None  # noqa: S101 - checked with the other settings
+    index = FolderIndex.read(settings.folder)
+    jobs: list[SourceJob] = []
+    of_whole_videos: list[Segment] = []
+    for segment in segments:
+        path = index.clip(segment.video_id, segment.start_ms, segment.end_ms)
+        if path is not None:
+            origin = OnDisk(path.absolute(), segment.start_ms)
+            jobs.append(SourceJob(_below(cutter, segment.clip_id), (segment,), origin))
+        elif index.video(segment.video_id) is not None:
+            of_whole_videos.append(segment)
+    for video_id, of_video in _by_video(of_whole_videos).items():
+        path = index.video(video_id)
+        assert path is not None  # noqa: S101 - for the type checker: it was there above
+        jobs.append(SourceJob(_below(cutter, video_id), tuple(sorted(of_video)), OnDisk(path.absolute())))
+    return jobs
+
+
+def _mirror(cutter: Cutter, settings: FetchSettings, segments: Sequence[Segment]) -> list[MirrorJob]:
+    table = tomllib.loads(SOURCES.read_text(encoding="utf-8"))["mirror"]
+    numbers: dict[str, int] = table["numbers"]
+    if not any(segment.label in numbers for segment in segments) and segments:
+        raise UsageError(
+            f"the mirror has no tar for the labels, such as {segments[0].label!r}",
+            f"add their numbers to {SOURCES.name}, or leave --source mirror out",
+        )
+    wanted: dict[tuple[str, str], list[Segment]] = {}
+    for segment in segments:
+        if segment.label in numbers and segment.official_split in ("train", "val"):
+            wanted.setdefault((segment.official_split, segment.label), []).append(segment)
+    template = settings.mirror_template or table["url"]
+    return [
+        MirrorJob(
+            _below(cutter, f"mirror-{split}-{numbers[label]}"),
+            tuple(sorted(of_tar)),
+            template.format(split=split, number=numbers[label]),
+        )
+        for (split, label), of_tar in wanted.items()
+    ]
+
+
+def _by_video(segments: Sequence[Segment]) -> dict[str, list[Segment]]:
+    found: dict[str, list[Segment]] = {}
+    for segment in segments:
+        found.setdefault(segment.video_id, []).append(segment)
+    return found
+
+
+def _below(cutter: Cutter, name: str) -> Cutter:
+    return replace(cutter, temp=cutter.temp / name)
