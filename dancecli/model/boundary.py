@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from dancecli.errors import ModelError
 from dancecli.model.cache import FeatureStore
+from dancecli.model.inception import InceptionI3D, folded
 from dancecli.model.mmaction import (
     DATASETS,
     MODELS,
@@ -170,11 +171,13 @@ def extract_features(
         worker_init_fn=_one_thread if workers else None,
     )
     model.eval()
+    # Batch norm that never changes again goes into the convolutions: the same values, sooner.
+    backbone = folded(model.backbone) if isinstance(model.backbone, InceptionI3D) else model.backbone
     began, done = time.monotonic(), 0
     with torch.inference_mode():
         for data in loader:
             inputs = model.data_preprocessor(data, training=False)["inputs"]
-            rows = run_lower(model.backbone, inputs.flatten(0, 1), stage)
+            rows = run_lower(backbone, inputs.flatten(0, 1), stage)
             if stage == LAST_STAGE:
                 rows = rows.mean(dim=(2, 3, 4), keepdim=True)
             if not torch.isfinite(rows).all():

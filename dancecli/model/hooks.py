@@ -92,7 +92,7 @@ class RunHook(Hook):  # type: ignore[misc]
         Raises:
             ModelError: it is not finite; the message names the clips.
         """
-        loss, top1 = float(outputs["loss"]), float(outputs.get("top1_acc", math.nan))
+        loss, top1 = outputs["loss"].item(), float(outputs.get("top1_acc", math.nan))
         clips = len(data_batch["data_samples"])
         if not math.isfinite(loss):
             names = ", ".join(Path(sample.filename).stem for sample in data_batch["data_samples"])

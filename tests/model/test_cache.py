@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dancecli.errors import ModelError, WorkspaceError
+from dancecli.model import cache
+from dancecli.model.cache import open_store, row_name, store_key
+
+PARTS = {"weights": "abc", "transform": [{"type": "Flip", "scale": (1, 2)}], "stage": 3}
+
+
+def batch(n, start=0):
+    return (np.arange(n * 6, dtype=np.float32).reshape(n, 1, 2, 3) + start) / 7
+
+
+def test_rows_come_back_after_reopening_in_their_own_precision(tmp_path):
+    store = open_store(tmp_path, "float16", PARTS)
+    store.append(["a", "b"], batch(2))
+    store.append(["c"], batch(1, 100))
+    again = open_store(tmp_path, "float16", PARTS)
+    assert again.rows == {"a": 0, "b": 1, "c": 2}
+    assert (again.array() == np.concatenate([batch(2), batch(1, 100)]).astype("float16")).all()
+    assert again.missing(["c", "d", "a"]) == [1]
+
+
+@pytest.mark.parametrize("damage", ["half a name", "half a row", "a name too many"])
+def test_what_a_kill_left_half_written_goes_and_the_rest_stays(tmp_path, damage):
+    store = open_store(tmp_path, "float32", PARTS)
+    store.append(["a", "b"], batch(2))
+    if damage == "half a row":
+        store.data.write_bytes(store.data.read_bytes()[:-5])
+    else:
+        with store.names.open("a") as file:
+            file.write("c" if damage == "half a name" else "c\n")
+    again = open_store(tmp_path, "float32", PARTS)
+    kept = 1 if damage == "half a row" else 2
+    assert len(again.rows) == kept
+    again.append(["z"], batch(1, 50))
+    last = open_store(tmp_path, "float32", PARTS)
+    assert last.rows["z"] == kept
+    assert (last.array()[kept] == batch(1, 50)[0]).all()
+
+
+def test_anything_that_features_depend_on_changes_the_store():
+    keys = {
+        store_key(dtype="float16", **PARTS),
+        store_key(dtype="float32", **PARTS),
+        store_key(dtype="float16", **{**PARTS, "stage": 4}),
+        store_key(dtype="float16", **{**PARTS, "weights": "abd"}),
+        store_key(dtype="float16", **{**PARTS, "transform": [{"type": "Flip", "scale": (1, 3)}]}),
+    }
+    assert len(keys) == 5
+    assert store_key(a=1, b=(2, 3)) == store_key(b=[2, 3], a=1) == "fd28b17488e0d3ec"
+    assert len({row_name("c", "x", 0), row_name("c", "x", 1), row_name("c", "y", 0)}) == 3
+
+
+def test_features_of_another_shape_and_a_full_disk_are_refused(tmp_path, monkeypatch):
+    store = open_store(tmp_path, "float32", PARTS)
+    store.append(["a"], batch(1))
+    with pytest.raises(ModelError, match="features of shape"):
+        store.append(["b"], batch(1)[..., :2])
+    usage = cache.shutil.disk_usage(tmp_path)._replace(free=2 << 30)
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: usage)
+    store.check_room(1000)
+    with pytest.raises(WorkspaceError, match="GB are free"):
+        store.check_room(10**9)

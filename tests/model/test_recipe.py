@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+
+from dancecli.errors import InputError
+from dancecli.model.recipe import Recipe, read_recipe, recipe_names
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_that_comes_along_can_be_read_and_says_what_it_is_for(name):
+    assert read_recipe(name).description
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("epoch = 3", "has no key 'epoch'"),
+        ("epochs = 0", "epochs 0 is below 1"),
+        ("epochs = 2.5", "'epochs' is 2.5, not of type int"),
+        ("flip = 1", "'flip' is 1, not of type bool"),
+        ("epochs = true", "'epochs' is True"),
+        ("freeze = '5'", "freeze '5' is not one of none, stem, 1, 2, 3, 4"),
+        ("crop = 224\nshort_side = 112", "crop 224 is larger than short_side 112"),
+        ("milestones = [1.5]", "'milestones' is not a list of whole numbers"),
+        ("num_crops = 2", "num_crops 2 is not 1 (center) or 3"),
+        ("dropout = 1.0", "dropout 1.0 is not below 1"),
+        ("epochs = ", "is not valid TOML"),
+    ],
+)
+def test_a_wrong_recipe_is_named_with_its_file_and_key(tmp_path, text, sentence):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_recipe(str(path))
+    assert caught.value.message.startswith(f"{path}: ")
+    assert sentence in caught.value.message
+
+
+def test_a_recipe_that_is_not_there_names_those_that_are():
+    with pytest.raises(InputError) as caught:
+        read_recipe("nope")
+    assert "default" in caught.value.hint
+
+
+def test_the_rate_of_a_recipe_is_scaled_to_the_batch_and_one_that_is_typed_is_not():
+    recipe = Recipe(lr=0.01, lr_batch=64, batch=64)
+    assert recipe.with_changes(batch=16).scaled_lr() == pytest.approx(0.0025)
+    assert recipe.with_changes(batch=16, lr=0.02).scaled_lr() == pytest.approx(0.02)
+    assert recipe.with_changes(epochs=None) == recipe
+
+
+def test_numbers_may_stand_for_fractions(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("lr = 1\nmilestones = [4, 8]\nschedule = 'step'\n")
+    assert (read_recipe(str(path)).lr, read_recipe(str(path)).milestones) == (1.0, (4, 8))
