@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "dancecli"
 # A room may import the rooms in its row, and itself.
-GROUND = {"errors", "schema", "labels"}
+GROUND = {"errors", "schema", "labels", "augmentation"}
 STORES = {"workspace", "manifest", "ledger"}
 MAY_IMPORT = {
     **dict.fromkeys(GROUND | STORES, GROUND | STORES),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from dancecli.cli.console import emit, open_workspace, show, talk
@@ -9,17 +11,23 @@ from dancecli.cli.options import JsonOption, SplitOption, WorkspaceOption
 
 
 def command(
-    workspace: WorkspaceOption = None, split: SplitOption = None, json_output: JsonOption = False
+    workspace: WorkspaceOption = None,
+    split: SplitOption = None,
+    augmented: Annotated[
+        bool, typer.Option(help="List the augmented copies of the training clips too, if there are any.")
+    ] = True,
+    json_output: JsonOption = False,
 ) -> None:
     """Write the MMAction2 lists of a split again.
 
-    `dance split` writes them too; this is for after files were removed or came back.
+    `dance split` and `dance augment` write them too; this is for after files were removed or came
+    back, or to leave the augmented copies out.
 
-    Example: `dance annotate --split subset525`
+    Example: `dance annotate --no-augmented`
     """
     from dancecli.dataset.annotate import annotate
 
-    result = annotate(open_workspace(workspace, create=False), split)
+    result = annotate(open_workspace(workspace, create=False), split, augmented=augmented)
     counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
     if json_output:
         emit(
@@ -27,11 +35,14 @@ def command(
                 "split": result.split,
                 "folder": str(result.folder),
                 "counts": result.counts,
+                "copies": result.num_copies,
                 "missing": result.missing,
             }
         )
     else:
         show(f"lists of split {result.split}: {counts} in {result.folder}")
+        if result.num_copies:
+            show(f"train holds {result.num_copies} augmented copies")
     if result.missing:
         talk(f"{len(result.missing)} clips have lost their file and are left out of the lists")
         raise typer.Exit(3)

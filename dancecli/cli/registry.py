@@ -28,6 +28,7 @@ COMMANDS = {
     "fetch": Entry("Dataset", "Download the videos of the annotation lists and cut their clips."),
     "adopt": Entry("Dataset", "Take in clips that are already on disk."),
     "split": Entry("Dataset", "Divide the clips into train, val and test, by source video."),
+    "augment": Entry("Dataset", "Make augmented copies of the training clips of a split."),
     "annotate": Entry("Dataset", "Write the MMAction2 lists of a split again."),
     "stats": Entry("Care", "Show the dataset in figures, and write its card and page."),
     "audit": Entry("Care", "Look for leaks, label conflicts and changed files."),

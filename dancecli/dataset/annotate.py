@@ -25,17 +25,26 @@ class AnnotateResult:
     Attributes:
         folder: holds `train.txt`, `val.txt`, `test.txt` and `label_map.txt`.
         counts: lines a list.
+        num_copies: augmented copies among the lines of `train.txt`.
         missing: clips of the split whose file is gone; they are left out of the lists.
     """
 
     split: str
     folder: Path
     counts: dict[str, int]
+    num_copies: int
     missing: tuple[str, ...]
 
 
-def annotate(workspace: Workspace, split_name: str | None = None) -> AnnotateResult:
+def annotate(
+    workspace: Workspace, split_name: str | None = None, *, augmented: bool = True
+) -> AnnotateResult:
     """Write the lists of a split, by default of the one made last.
+
+    Args:
+        workspace: gets `annotations/<split>/`.
+        split_name: the split.
+        augmented: put the augmented copies of the training clips into `train.txt`, if there are any.
 
     Raises:
         WorkspaceError: there is no such split.
@@ -47,16 +56,29 @@ def annotate(workspace: Workspace, split_name: str | None = None) -> AnnotateRes
         raise WorkspaceError(f"there is no split {name!r} in {workspace.root}", f"known splits: {known}")
     labels = LabelSet(tuple(json.loads(manifest.read_meta(path)["split.labels"])))
     parts = manifest.read(path, Part)
-    files = {clip.clip_id: clip.path for clip in manifest.read(workspace.clips, Clip)}
+    clips = manifest.read(workspace.clips, Clip)
+    files = {clip.clip_id: clip.path for clip in clips}
     present = {clip_id for clip_id, file in files.items() if (workspace.root / file).is_file()}
+    copies: dict[str, list[str]] = {}
+    for clip in clips:
+        if augmented and clip.parent_id and clip.clip_id in present:
+            copies.setdefault(clip.parent_id, []).append(clip.path)
     folder = workspace.annotations(name)
-    counts = {}
+    counts, of_copies = {}, list[str]()
     for part in PartName:
         rows = [p for p in parts if p.part == part and p.clip_id in present]
-        _write_lines(folder / f"{part}.txt", [f"{files[p.clip_id]} {labels.index(p.label)}" for p in rows])
-        counts[part.value] = len(rows)
+        lines = [f"{files[p.clip_id]} {labels.index(p.label)}" for p in rows]
+        if part is PartName.TRAIN:
+            # The label is the split's, so that a copy and its parent cannot differ.
+            of_copies = [
+                f"{path} {labels.index(p.label)}" for p in rows for path in copies.get(p.clip_id, ())
+            ]
+            lines += of_copies
+        _write_lines(folder / f"{part}.txt", lines)
+        counts[part.value] = len(lines)
     _write_lines(folder / "label_map.txt", list(labels))
-    return AnnotateResult(name, folder, counts, tuple(p.clip_id for p in parts if p.clip_id not in present))
+    lost = tuple(p.clip_id for p in parts if p.clip_id not in present)
+    return AnnotateResult(name, folder, counts, len(of_copies), lost)
 
 
 def last_split(workspace: Workspace) -> str:

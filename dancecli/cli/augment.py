@@ -1,0 +1,94 @@
+"""`dance augment`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dancecli.cli.console import emit, open_workspace, progress, show, table, talk
+from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    from dancecli.dataset.augment import AugmentResult, AugmentSettings
+    from dancecli.workspace import Workspace
+
+_FAILURES_SHOWN = 5
+
+
+def command(
+    workspace: WorkspaceOption = None,
+    split: SplitOption = None,
+    ops: Annotated[
+        str,
+        typer.Option(
+            metavar="LIST",
+            help="One copy for each: hflip, vflip, jitter (brightness and saturation), noise; "
+            "hflip+jitter is one copy that undergoes both.",
+        ),
+    ] = "hflip,vflip,jitter,noise",
+    part: Annotated[
+        str, typer.Option(metavar="PART", help="Only train: val and test stay as they are.")
+    ] = "train",
+    seed: Annotated[int, typer.Option(help="Another seed gives other parameters.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, metavar="N", help="Processes. [0: one a core]")] = 0,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Draw a sheet of a few clips and their copies; make none.")
+    ] = False,
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Make augmented copies of the training clips of a split.
+
+    All copies of a clip are made in one run of ffmpeg, proven by a full decode, and listed for
+    training. Stop it at any time: the same command goes on from there. Exit code 3 if a copy
+    could not be made. `dance finetune --augment` does the same while training, without files.
+
+    Example: `dance augment --ops hflip,jitter,hflip+noise --preview`
+    """
+    from dancecli.dataset.annotate import annotate
+    from dancecli.dataset.augment import AugmentSettings, augment
+
+    space = open_workspace(workspace, create=False)
+    settings = AugmentSettings(split, ops, part, seed, workers, dry_run)
+    if preview and not dry_run:
+        _preview(space, settings, json_output=json_output)
+        return
+    with progress("augment") as on_progress:
+        result = augment(space, settings, on_progress)
+    lists = None if dry_run else annotate(space, result.split)
+    if json_output:
+        emit(asdict(result) | {"annotations": str(lists.folder) if lists else None})
+    else:
+        _show(result, dry_run=dry_run)
+        if lists:
+            show(f"lists: {lists.folder}, train {lists.counts['train']} with {lists.num_copies} copies")
+    for clip_id, reason in result.failed[:_FAILURES_SHOWN]:
+        talk(f"  {clip_id}: {reason}")
+    if result.failed:
+        talk(f"{len(result.failed)} copies could not be made (--json names them all)")
+        raise typer.Exit(3)
+
+
+def _preview(space: Workspace, settings: AugmentSettings, *, json_output: bool) -> None:
+    from dancecli.dataset.preview import preview
+
+    with progress("preview") as on_progress:
+        sheet = preview(space, settings, on_progress)
+    if json_output:
+        emit({"sheet": str(sheet)})
+    else:
+        show(f"sheet: {sheet}")
+
+
+def _show(result: AugmentResult, *, dry_run: bool) -> None:
+    verdict = "would be made" if dry_run else "made now"
+    show(f"split {result.split}: copies of its {result.num_parents} training clips")
+    rows = [(op, count, result.made[op]) for op, count in result.asked.items()]
+    show(table(("operation", "copies", verdict), rows))
+    if not dry_run and result.parent_bytes:
+        show(
+            f"{result.num_bytes / 1e6:.1f} MB of copies, {result.num_bytes / result.parent_bytes:.1f} times "
+            f"their parents · {result.seconds:.0f} s"
+        )

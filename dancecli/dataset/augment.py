@@ -1,0 +1,275 @@
+"""Augmented copies of a split's training clips, as files.
+
+Copies stand beside the clips, with `parent_id` and `op` in the manifest, and belong to whatever
+part their parent is in: the lists take them for the training part only. What a copy undergoes
+depends on the seed, the clip's id and the operation, never on the order of the work.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from dancecli import manifest
+from dancecli.augmentation import DEFAULT_OPS, Chain, describe, draw, parse_chains, slug
+from dancecli.dataset.annotate import last_split
+from dancecli.dataset.clips import remember_copies
+from dancecli.dataset.copying import CopyJob, CopyResult, Wanted, work
+from dancecli.dataset.copylog import Logged, compact, lines_of, log_of, read_log
+from dancecli.dataset.order import keyed_digest
+from dancecli.engine.local import LocalPool
+from dancecli.errors import UsageError, WorkspaceError
+from dancecli.media.copies import ENCODING
+from dancecli.media.ffmpeg import find_ffmpeg
+from dancecli.schema import Clip, OnProgress, Part, PartName, Progress, no_progress
+from dancecli.workspace import Workspace
+
+# For one clip's copies; a clip of ten seconds takes one or two.
+_DEADLINE_S = 600.0
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """Which copies to make.
+
+    Attributes:
+        split: its training clips are copied; None for the one made last.
+        ops: as `augmentation.parse_chains` reads them.
+        part: only `train` is accepted.
+        seed: another seed gives other parameters.
+        workers: processes; 0 for one a core.
+        dry_run: change nothing.
+    """
+
+    split: str | None = None
+    ops: str = DEFAULT_OPS
+    part: str = PartName.TRAIN
+    seed: int = 0
+    workers: int = 0
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class AugmentResult:
+    """How the copies that were asked for stand.
+
+    Attributes:
+        num_parents: training clips of the split.
+        asked: copies by operation.
+        made: of them, what this run made, or under a dry run would make.
+        failed: copies that could not be made, with the reason; all others are there.
+        num_bytes: of the copies that are there.
+        parent_bytes: of the training clips.
+    """
+
+    split: str
+    num_parents: int
+    asked: dict[str, int]
+    made: dict[str, int]
+    failed: tuple[tuple[str, str], ...] = ()
+    num_bytes: int = 0
+    parent_bytes: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class _Tally:
+    """What this run has come to so far."""
+
+    made: list[Logged] = field(default_factory=list)
+    failed: list[tuple[str, str]] = field(default_factory=list)
+
+
+def augment(
+    workspace: Workspace, settings: AugmentSettings, on_progress: OnProgress = no_progress
+) -> AugmentResult:
+    """Make the copies that are not there yet; those of other operations stay.
+
+    Args:
+        workspace: gets `augmented/`, and the copies' rows in its manifest of clips.
+        settings: which copies.
+        on_progress: told after every clip.
+
+    Raises:
+        UsageError: an operation is unknown, or the part is not the training part.
+        WorkspaceError: there is no such split, or another augment is at work.
+        OSError: the disk is full; what was made is kept.
+        MissingDependencyError: there is no ffmpeg.
+    """
+    started_s = time.monotonic()
+    chains = parse_chains(settings.ops)
+    parents, lost = training_clips(workspace, settings)
+    name = settings.split or last_split(workspace)
+    why = "its parent is not among the clips"
+    lost_copies = [(copy_id(clip_id, chain), why) for clip_id in lost for chain in chains]
+    wanted = {p.clip_id: wanted_copies(workspace, p, chains, settings.seed) for p in parents}
+    num_parents = len(parents) + len(lost)
+    asked = {slug(chain): num_parents for chain in chains}
+    if settings.dry_run:
+        jobs = list(_jobs(workspace, parents, wanted, read_log(log_of(workspace))))
+        would = Counter(w.clip_id.rpartition(".")[2] for job in jobs for w in job.wanted)
+        return AugmentResult(name, num_parents, asked, {op: would[op] for op in asked}, tuple(lost_copies))
+    find_ffmpeg()
+    with workspace.lock("augment"):
+        # What a killed run left half-made; everything whole has its real name.
+        shutil.rmtree(_temp(workspace), ignore_errors=True)
+        logged = read_log(log_of(workspace))
+        jobs = list(_jobs(workspace, parents, wanted, logged))
+        tally = _Tally(failed=lost_copies)
+        try:
+            _run(workspace, jobs, settings.workers or os.cpu_count() or 1, tally, on_progress)
+        finally:
+            logged |= {row.clip.clip_id: row for row in tally.made}
+            _settle(workspace, logged, tally)
+    ids = {w.clip_id for copies in wanted.values() for w in copies}
+    new = Counter(row.clip.clip_id.rpartition(".")[2] for row in tally.made)
+    return AugmentResult(
+        split=name,
+        num_parents=num_parents,
+        asked=asked,
+        made={op: new[op] for op in asked},
+        failed=tuple(sorted(tally.failed)),
+        num_bytes=sum(row.clip.num_bytes for clip_id, row in logged.items() if clip_id in ids),
+        parent_bytes=sum(clip.num_bytes for clip in parents),
+        seconds=time.monotonic() - started_s,
+    )
+
+
+def training_clips(workspace: Workspace, settings: AugmentSettings) -> tuple[list[Clip], list[str]]:
+    """Give the training clips of the split, and the ids of those that are not among the clips.
+
+    Raises:
+        UsageError: another part was asked for.
+        WorkspaceError: there is no such split.
+    """
+    if settings.part != PartName.TRAIN:
+        raise UsageError(
+            f"the {settings.part} part is not augmented: its clips are what a model is judged by",
+            "augment the training part, which is the default",
+        )
+    path = workspace.split(settings.split or last_split(workspace))
+    if not path.exists():
+        known = ", ".join(workspace.splits()) or "none"
+        raise WorkspaceError(f"there is no split {path.stem!r} in {workspace.root}", f"known splits: {known}")
+    ids = [part.clip_id for part in manifest.read(path, Part) if part.part == PartName.TRAIN]
+    clips = {clip.clip_id: clip for clip in manifest.read(workspace.clips, Clip)}
+    return [clips[i] for i in ids if i in clips], [i for i in ids if i not in clips]
+
+
+def wanted_copies(
+    workspace: Workspace, parent: Clip, chains: tuple[Chain, ...], seed: int
+) -> tuple[Wanted, ...]:
+    """Draw what each copy of a clip undergoes, and say where it belongs."""
+    return tuple(
+        Wanted(
+            clip_id=copy_id(parent.clip_id, chain),
+            path=workspace.augmented(parent.clip_id, slug(chain)).relative_to(workspace.root).as_posix(),
+            ops=draw(chain, _chance(parent.clip_id, chain, seed)),
+        )
+        for chain in chains
+    )
+
+
+def copy_id(parent_id: str, chain: Chain) -> str:
+    """`<parent's id>.<operations>`."""
+    return f"{parent_id}.{slug(chain)}"
+
+
+def _chance(clip_id: str, chain: Chain, seed: int) -> Callable[[str], float]:
+    secret = hashlib.blake2b(f"augment:{seed}".encode(), digest_size=32).digest()
+
+    def chance(parameter: str) -> float:
+        digest = keyed_digest(f"{clip_id} {'+'.join(chain)} {parameter}", secret)
+        # As many bits as a float holds exactly, so that the result stays below 1.
+        return (int.from_bytes(digest) >> 75) / 2**53
+
+    return chance
+
+
+def _jobs(
+    workspace: Workspace,
+    parents: list[Clip],
+    wanted: Mapping[str, tuple[Wanted, ...]],
+    logged: Mapping[str, Logged],
+) -> Iterator[CopyJob]:
+    """Give a job for every clip that lacks a copy, or has one that was made otherwise."""
+    sizes = _sizes(workspace)
+    for parent in parents:
+        missing = tuple(
+            w
+            for w in wanted[parent.clip_id]
+            if not (
+                (row := logged.get(w.clip_id))
+                and (row.parent_sha256, row.encoding, row.clip.op)
+                == (parent.sha256, ENCODING, describe(w.ops))
+                and sizes.get(Path(w.path).name) == row.clip.num_bytes
+            )
+        )
+        if missing:
+            yield CopyJob(workspace.root, _temp(workspace) / parent.clip_id, parent, missing)
+
+
+def _run(
+    workspace: Workspace, jobs: list[CopyJob], workers: int, tally: _Tally, on_progress: OnProgress
+) -> None:
+    if not jobs:
+        return
+    with (
+        log_of(workspace).open("a", encoding="utf-8", newline="\n") as file,
+        LocalPool[CopyJob, CopyResult](work, workers, _DEADLINE_S) as pool,
+    ):
+        file.write("\n")  # ends what a killed process left half-written
+        for done, finished in enumerate((f for f in pool.run(jobs) if f is not None), start=1):
+            job = finished.job
+            why = finished.detail or finished.lost
+            result = finished.result or CopyResult(failed=tuple((w.clip_id, why) for w in job.wanted))
+            made = [Logged(clip, job.parent.sha256, ENCODING) for clip in result.made]
+            file.write(lines_of(made, result.failed))
+            file.flush()
+            tally.made += made
+            tally.failed += result.failed
+            if result.disk_full:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(workspace.root))
+            text = f"{len(tally.failed)} copies failed" if tally.failed else ""
+            on_progress(Progress(done, len(jobs), text))
+
+
+def _settle(workspace: Workspace, logged: Mapping[str, Logged], tally: _Tally) -> None:
+    """Bring the manifest of clips and the log to what is there now."""
+    parents = {clip.clip_id: clip for clip in manifest.read(workspace.clips, Clip) if not clip.parent_id}
+    sizes = _sizes(workspace)
+    failed = {clip_id for clip_id, _ in tally.failed}
+    current = [
+        row
+        for clip_id, row in sorted(logged.items())
+        if clip_id not in failed
+        and sizes.get(Path(row.clip.path).name) == row.clip.num_bytes
+        and (parent := parents.get(row.clip.parent_id)) is not None
+        and parent.sha256 == row.parent_sha256
+    ]
+    remember_copies(workspace, (_as_labelled(row.clip, parents[row.clip.parent_id]) for row in current))
+    if tally.made or tally.failed or len(current) < len(logged):
+        compact(log_of(workspace), current, sorted(tally.failed))
+    shutil.rmtree(_temp(workspace), ignore_errors=True)
+
+
+def _as_labelled(clip: Clip, parent: Clip) -> Clip:
+    """Give a copy the label that its parent has now: a corrected list needs no new copies."""
+    return replace(clip, label=parent.label, official_split=parent.official_split, dataset=parent.dataset)
+
+
+def _sizes(workspace: Workspace) -> dict[str, int]:
+    folder = workspace.root / "augmented"
+    return {e.name: e.stat().st_size for e in os.scandir(folder)} if folder.is_dir() else {}
+
+
+def _temp(workspace: Workspace) -> Path:
+    # Not in the workspace's own temporary folder, which a fetch sweeps.
+    return workspace.root / "augmented" / ".tmp"

@@ -1,0 +1,68 @@
+"""The log of augmented copies: a line for each that was made or failed, as soon as it was.
+
+`manifests/copies.jsonl`; the last line about a copy counts. It holds what the manifest of clips
+has no column for: the parent's checksum and the encoding, by which a copy is known to be current.
+A line that a killed process left half-written is skipped: its copy is made again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from dancecli import manifest
+from dancecli.schema import Clip
+from dancecli.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A copy that was made.
+
+    Attributes:
+        clip: its record, with the label that its parent had then.
+        parent_sha256: of the file that it was made from.
+        encoding: how it was encoded, see `media.copies.ENCODING`.
+    """
+
+    clip: Clip
+    parent_sha256: str
+    encoding: str
+
+
+def log_of(workspace: Workspace) -> Path:
+    """The log's file."""
+    return workspace.root / "manifests" / "copies.jsonl"
+
+
+def read_log(path: Path) -> dict[str, Logged]:
+    """Read the copies that were made, by clip id; those that failed last are not among them."""
+    found: dict[str, Logged] = {}
+    if not path.exists():
+        return found
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if "failed" in row:
+            found.pop(row["failed"], None)
+        else:
+            clip = Clip(**row["clip"])
+            found[clip.clip_id] = Logged(clip, row["parent_sha256"], row["encoding"])
+    return found
+
+
+def lines_of(made: Iterable[Logged], failed: Iterable[tuple[str, str]] = ()) -> str:
+    """Write lines of the log, each ended: copies that were made, and ids with reasons."""
+    rows: list[Mapping[str, object]] = [asdict(logged) for logged in made]
+    rows += ({"failed": clip_id, "reason": reason} for clip_id, reason in failed)
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def compact(path: Path, made: Iterable[Logged], failed: Iterable[tuple[str, str]]) -> None:
+    """Write the log anew, one line a copy."""
+    with manifest.atomic_file(path) as file:
+        file.write(lines_of(made, failed))

@@ -1,0 +1,62 @@
+"""A look at augmented copies before they are made: some clips, one row each, on one sheet."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from dancecli.augmentation import describe, parse_chains
+from dancecli.dataset.augment import AugmentSettings, training_clips, wanted_copies
+from dancecli.dataset.copying import CopyJob, make_copies
+from dancecli.dataset.order import keyed_order
+from dancecli.errors import MediaError, WorkspaceError
+from dancecli.media.sheet import Cell, write_sheet
+from dancecli.schema import Clip, OnProgress, Progress, no_progress
+from dancecli.workspace import Workspace
+
+_NUM_CLIPS = 6
+
+
+def preview(workspace: Workspace, settings: AugmentSettings, on_progress: OnProgress = no_progress) -> Path:
+    """Draw `augmented/preview.png`: clips of different labels, and what augment would make of them.
+
+    The copies are made as augment makes them, encoder included, and removed again.
+
+    Raises:
+        UsageError: as `augment`.
+        WorkspaceError: there is no such split, or it has no training clips.
+        MediaError: a clip cannot be copied.
+    """
+    chains = parse_chains(settings.ops)
+    clips, _ = training_clips(workspace, settings)
+    if not clips:
+        raise WorkspaceError(f"{workspace.root}: the split has no training clips", "run dance split first")
+    chosen = _varied(clips, settings.seed)
+    temp = workspace.root / "augmented" / ".preview"
+    sheet = workspace.root / "augmented" / "preview.png"
+    rows = []
+    try:
+        for done, clip in enumerate(chosen, start=1):
+            job = CopyJob(workspace.root, temp, clip, wanted_copies(workspace, clip, chains, settings.seed))
+            temp.mkdir(parents=True, exist_ok=True)
+            row = [Cell(workspace.root / clip.path, f"{clip.label}: {clip.clip_id}")]
+            for wanted, outcome in make_copies(job):
+                if isinstance(outcome, str):
+                    raise MediaError(outcome)
+                row.append(Cell(temp / f"{wanted.clip_id}.mp4", describe(wanted.ops)))
+            rows.append(row)
+            on_progress(Progress(done, len(chosen)))
+        write_sheet(sheet, rows)
+    finally:
+        shutil.rmtree(temp, ignore_errors=True)
+    return sheet
+
+
+def _varied(clips: list[Clip], seed: int) -> list[Clip]:
+    """Draw a few clips, no label twice while there are others."""
+    order = keyed_order(clips, lambda c: c.clip_id, seed=seed, purpose="preview")
+    seen: dict[str, int] = {}
+    rank = {}
+    for clip in order:
+        rank[clip.clip_id] = seen[clip.label] = seen.get(clip.label, 0) + 1
+    return sorted(order, key=lambda clip: rank[clip.clip_id])[:_NUM_CLIPS]

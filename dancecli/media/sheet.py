@@ -1,0 +1,87 @@
+"""Contact sheets: one PNG with pictures of many clips in rows, each with a line under it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dancecli.errors import MediaError
+from dancecli.manifest import atomic_file
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_SIDE, _TEXT, _GAP = 256, 34, 8
+_PAPER, _INK = (255, 255, 255), (32, 32, 32)
+_LETTERS_A_LINE = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A clip's file and what to write under its picture."""
+
+    clip: Path
+    text: str
+
+
+def write_sheet(path: Path, rows: Sequence[Sequence[Cell]]) -> None:
+    """Draw the middle frame of every clip, its longer side 256 pixels.
+
+    Raises:
+        MediaError: a clip does not decode.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    pictures = [[_fitted(middle_frame(cell.clip)) for cell in row] for row in rows]
+    heights = [max(picture.height for picture in row) for row in pictures]
+    size = (
+        max(map(len, rows)) * (_SIDE + _GAP) + _GAP,
+        sum(heights) + len(rows) * (_TEXT + _GAP) + _GAP,
+    )
+    sheet = Image.new("RGB", size, _PAPER)
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=11)
+    y = _GAP
+    for row, row_pictures, height in zip(rows, pictures, heights, strict=True):
+        for j, (cell, picture) in enumerate(zip(row, row_pictures, strict=True)):
+            x = _GAP + j * (_SIDE + _GAP)
+            sheet.paste(picture, (x, y))
+            pen.multiline_text((x, y + height + 3), _wrapped(cell.text), fill=_INK, font=font)
+        y += height + _TEXT + _GAP
+    with atomic_file(path, "wb") as file:
+        sheet.save(file, "PNG")
+
+
+def middle_frame(path: Path) -> Image:
+    """Decode a clip's frames up to the middle one, and give that.
+
+    Raises:
+        MediaError: it does not decode.
+    """
+    import av
+
+    try:
+        with av.open(str(path.absolute())) as container:
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1
+            last = None
+            for i, frame in enumerate(container.decode(stream)):
+                last = frame
+                if i >= stream.frames // 2:
+                    break
+            if last is None:
+                raise MediaError(f"{path.name} holds no frame")
+            image: Image = last.to_image()  # type: ignore[no-untyped-call]
+            return image
+    except (av.FFmpegError, IndexError) as error:
+        raise MediaError(f"{path.name} does not decode: {error}") from None
+
+
+def _fitted(picture: Image) -> Image:
+    picture.thumbnail((_SIDE, _SIDE))
+    return picture
+
+
+def _wrapped(text: str) -> str:
+    return "\n".join(text[i : i + _LETTERS_A_LINE] for i in range(0, len(text), _LETTERS_A_LINE))
