@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from dancecli.errors import ModelError
+from dancecli.model.config import INCEPTION, frame_sampler
+from dancecli.model.evaluate import accuracy, predict_part, views_record
+from dancecli.model.preflight import Example
+from dancecli.model.recipe import Recipe
+from dancecli.schema import Prediction, no_progress
+
+
+def test_accuracy_counts_as_argmax_does_where_scores_are_equal():
+    scores = [(0.2, 0.5, 0.3, 0.0, 0.0, 0.0), (0.5, 0.5, 0.0, 0.0, 0.0, 0.0), (0.3, 0.2, 0.2, 0.1, 0.1, 0.1)]
+    predictions = [
+        Prediction("a", "test", 1, scores[0]),
+        Prediction("b", "test", 1, scores[1]),  # the lower index wins
+        Prediction("c", "test", 5, scores[2]),  # sixth of six
+    ]
+    assert accuracy(predictions) == {"n": 3, "top1": 1, "top5": 2}
+    assert accuracy([]) is None
+
+
+class Model:
+    def __init__(self, rows):
+        self.rows = rows
+
+    def eval(self):
+        pass
+
+    def test_step(self, batch):
+        return [SimpleNamespace(pred_score=self.rows[i]) for i in batch]
+
+
+def test_scores_stay_with_their_clips_and_sum_to_one():
+    import torch
+
+    rows = [torch.tensor([0.1, 0.9]), torch.tensor([0.7, 0.3]), torch.tensor([1 / 3, 2 / 3])]
+    examples = [Example(f"c{i}", f"clips/c{i}.mp4", i % 2, "") for i in range(3)]
+    found = predict_part(Model(rows), [[0, 1], [2]], "val", examples, no_progress)
+    assert [(p.clip_id, p.part, p.label_index) for p in found] == [
+        ("c0", "val", 0),
+        ("c1", "val", 1),
+        ("c2", "val", 0),
+    ]
+    assert [p.scores.index(max(p.scores)) for p in found] == [1, 0, 1]
+    assert all(sum(p.scores) == pytest.approx(1, abs=1e-12) for p in found)
+    rows[1] = torch.tensor([float("nan"), 0.3])
+    with pytest.raises(ModelError, match="clip c1 are not finite"):
+        predict_part(Model(rows), [[0, 1], [2]], "val", examples, no_progress)
+
+
+def test_the_protocol_says_clips_and_crops():
+    recipe = Recipe(clip_len=16, frame_interval=2, short_side=128, crop=112, views=3)
+    record = views_record(recipe, frame_sampler(INCEPTION, recipe), cached=True)
+    assert record["test"] == "16x2 frames, 1 clip x 1 center crop 112"
+    assert record["train"] == "16x2 frames, random crop 112, flip, 3 stored views"
+    recipe = Recipe(num_clips=10, num_crops=3)
+    record = views_record(recipe, frame_sampler(INCEPTION, recipe), cached=False)
+    assert record["test"] == "64x1 frames, 10 clips x 3 crops 256"
+    assert (record["clip_len"], record["crop"], record["num_crops"]) == (64, 256, 3)

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+
+from dancecli import manifest
+from dancecli.errors import DanceError
+from dancecli.model.preflight import load_split
+from dancecli.schema import Clip, PartName
+
+
+def test_a_sound_split_gives_its_examples_in_the_order_of_its_lists(corpus):
+    workspace = corpus(val=0)
+    data = load_split(workspace, None)
+    assert (data.name, data.counts) == ("small", {"train": 9, "val": 0, "test": 3})
+    lines = (workspace.annotations("small") / "test.txt").read_text().splitlines()
+    assert [f"{e.path} {e.label_index}" for e in data.examples[PartName.TEST]] == lines
+    assert any("no validation part" in note for note in data.notes)
+    assert (
+        data.test_hash
+        == load_split(workspace, "small").test_hash
+        != load_split(corpus(test=4), "small").test_hash
+    )
+
+
+def change(text, old, new):
+    assert old in text
+    return text.replace(old, new, 1)
+
+
+@pytest.mark.parametrize(
+    ("file", "edit", "sentence"),
+    [
+        ("label_map.txt", lambda t: change(t, "sliding", "gliding"), "label_map.txt:2: says 'gliding'"),
+        ("label_map.txt", lambda t: change(t, "turning\n", ""), "has 2 labels, the split has 3"),
+        ("label_map.txt", lambda t: None, "there is no such label map"),
+        ("train.txt", lambda t: None, "there is no such list"),
+        ("train.txt", lambda t: change(t, ".mp4 0", ".mp4 1"), "train.txt:1: class 1 is not 'bouncing'"),
+        ("train.txt", lambda t: change(t, ".mp4 0", ".mp4 9"), "train.txt:1: class 9 is not 'bouncing'"),
+        ("train.txt", lambda t: change(t, "vid00", "vid99"), "is no clip of the workspace"),
+        ("train.txt", lambda t: change(t, ".mp4 0", ".mp4"), "is no clip of the workspace"),
+        ("test.txt", lambda t: change(t, "vid09", "vid00"), "is not in the test part of split 'small'"),
+        ("test.txt", lambda t: "", "has no clip in its test part"),
+    ],
+)
+def test_lists_that_do_not_agree_with_the_split_are_named_with_their_line(corpus, file, edit, sentence):
+    workspace = corpus()
+    path = workspace.annotations("small") / file
+    text = edit(path.read_text())
+    path.unlink() if text is None else path.write_text(text)
+    with pytest.raises(DanceError) as caught:
+        load_split(workspace, "small")
+    assert sentence in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_a_clip_that_is_gone_and_a_split_that_never_was(corpus):
+    workspace = corpus()
+    (workspace.root / "clips" / "vid03_0_2000.mp4").unlink()
+    with pytest.raises(DanceError, match="the clip's file is gone"):
+        load_split(workspace, "small")
+    with pytest.raises(DanceError, match="there is no split 'large'") as caught:
+        load_split(workspace, "large")
+    assert caught.value.hint == "known splits: small"
+
+
+def test_an_augmented_copy_trains_with_its_parent_and_is_never_tested_on(corpus):
+    workspace = corpus()
+    clips = manifest.read(workspace.clips, Clip)
+    from dataclasses import replace
+
+    for parent in (clips[0], clips[-1]):
+        copy = replace(parent, clip_id=f"{parent.clip_id}.hflip", parent_id=parent.clip_id, op="hflip")
+        clips.append(replace(copy, path=f"augmented/{copy.clip_id}.mp4"))
+        (workspace.root / "augmented").mkdir(exist_ok=True)
+        (workspace.root / clips[-1].path).write_bytes(b"x")
+    manifest.write(workspace.clips, Clip, clips)
+    folder = workspace.annotations("small")
+    with (folder / "train.txt").open("a") as file:
+        file.write(f"{clips[-2].path} 0\n")
+    assert load_split(workspace, "small").counts["train"] == 8
+    with (folder / "test.txt").open("a") as file:
+        file.write(f"{clips[-1].path} 2\n")
+    with pytest.raises(DanceError, match="is an augmented copy"):
+        load_split(workspace, "small")
