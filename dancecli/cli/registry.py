@@ -35,6 +35,7 @@ COMMANDS = {
     "verify": Entry("Care", "Check every clip's file against its checksum."),
     "finetune": Entry("Models", "Fine-tune a pre-trained model on a split."),
     "report": Entry("Reports", "Draw a run's page: accuracy, confusion, and what was run."),
+    "compare": Entry("Reports", "Say whether one of two runs is better, and show where."),
 }
 
 

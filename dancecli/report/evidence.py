@@ -54,6 +54,7 @@ class Evidence:
         shared_groups: for each of `parts`, how many of its source videos are in the training part
             too; anything but 0 is a leak.
         clip_count: clips that were there to split, copies left out.
+        files: for each of `parts` the checksum of each clip's file, as the split knows it.
         history: the rows of `metrics.jsonl`.
         config: the text of its configuration; empty if it kept none.
         links: for each clip whose path is known, where its file lies from a report's folder.
@@ -66,6 +67,7 @@ class Evidence:
     train_counts: tuple[int, ...]
     shared_groups: Mapping[str, int]
     clip_count: int
+    files: Mapping[str, tuple[str, ...]]
     history: tuple[Mapping[str, Any], ...]
     config: str
     links: Mapping[str, str]
@@ -96,6 +98,7 @@ def read_evidence(workspace: Workspace, run: str) -> Evidence:
     parts = _parts(path, table, labels, rows)
     trained = [row for row in rows if row.part == PartName.TRAIN]
     train_groups, train_labels = {row.group for row in trained}, Counter(row.label for row in trained)
+    sums = {row.clip_id: row.sha256 for row in rows}
     links, clip_count = _read_clips(workspace)
     return Evidence(
         run=card,
@@ -104,6 +107,7 @@ def read_evidence(workspace: Workspace, run: str) -> Evidence:
         train_counts=tuple(train_labels[label] for label in labels),
         shared_groups={name: len(train_groups.intersection(part.groups)) for name, part in parts.items()},
         clip_count=clip_count,
+        files={name: tuple(sums[clip] for clip in part.clips) for name, part in parts.items()},
         history=_read_history(folder / "metrics.jsonl"),
         config=_read_text(folder / "config.py"),
         links=links,

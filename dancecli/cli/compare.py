@@ -1,0 +1,59 @@
+"""`dance compare`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dancecli.cli.console import emit, open_workspace, progress, show, table
+from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
+from dancecli.schema import PartName
+
+
+def command(
+    first: Annotated[str, typer.Argument(metavar="RUN", help="A run.")],
+    second: Annotated[str, typer.Argument(metavar="RUN", help="Another, judged on the same clips.")],
+    workspace: WorkspaceOption = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Name of the comparison. [default: RUN-vs-RUN]", show_default=False
+        ),
+    ] = None,
+    part: Annotated[PartName, typer.Option(help="Part that both are judged on.")] = PartName.TEST,
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Say whether one of two runs is better, and show where.
+
+    Runs that were judged on other clips or under another protocol are refused. Writes a page
+    with the clips that changed.
+
+    Example: `dance compare inception-demo-1 inception-demo-2`
+    """
+    from dancecli.report.compare import CompareSettings, compare
+
+    space = open_workspace(workspace, create=False)
+    with progress("compare") as on_progress:
+        settings = CompareSettings(first, second, name, part.value)
+        result = compare(space, settings, on_progress, dry_run=dry_run)
+    if json_output:
+        emit({"page": str(result.page), **result.document})
+        return
+    paired = result.comparison.paired
+    rows = []
+    for run, top1, alone in (
+        (first, result.comparison.first, paired.first),
+        (second, result.comparison.second, paired.second),
+    ):
+        if e := top1.estimate:
+            span = f"{100 * e.low:.1f}-{100 * e.high:.1f}"
+            rows.append((run, f"{top1.k}/{top1.n}", f"{100 * e.rate:.1f} %", span, alone))
+    show(table((f"top-1, {part.value}", "right", "rate", "95 %", "alone right"), rows))
+    show(
+        f"{result.verdict}: {second} minus {first} is {100 * paired.difference:+.1f} points "
+        f"({100 * paired.low:+.1f} to {100 * paired.high:+.1f}), p = {paired.p:.3g} by source video "
+        f"(McNemar, clip by clip: {paired.p_clips:.3g})"
+    )
+    show(f"{result.page}{' (not written)' if dry_run else ''}")

@@ -1,0 +1,72 @@
+"""The page of a comparison."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dancecli.report.compare import Comparison, right
+from dancecli.report.evidence import Evidence
+from dancecli.report.page import short_link, shown_scores
+from dancecli.report.shell import draw
+
+
+def render_comparison(
+    name: str, first: Evidence, second: Evidence, comparison: Comparison, verdict: str, part: str
+) -> str:
+    """Draw the page.
+
+    Args:
+        name: the comparison's name.
+        first: the first run.
+        second: the second run, judged on the same clips.
+        comparison: how they stand to each other.
+        verdict: that in a sentence.
+        part: the part that both are judged on.
+    """
+    paired = comparison.paired
+    reach = max(0.05, abs(paired.low), abs(paired.high), abs(paired.difference))
+    return draw(
+        "compare.html",
+        ("common.js", "compare.js"),
+        clip_data(first, second, part),
+        name=name,
+        names=(first.run["name"], second.run["name"]),
+        part=part,
+        labels=first.labels,
+        c=comparison,
+        paired=paired,
+        discordant=paired.first + paired.second,
+        reach=min(1.0, 1.15 * reach),
+        verdict=verdict,
+        protocol=first.predictions.get("view.protocol", ""),
+        test_hash=str(first.run["split"].get("test_hash") or ""),
+        chance=1 / len(first.labels),
+    )
+
+
+def clip_data(first: Evidence, second: Evidence, part: str) -> dict[str, Any]:
+    """Gather the clips that one run alone got right, those that it is surest of first."""
+    from dancecli.report.metrics import predicted
+
+    ours, theirs = first.parts[part], second.parts[part]
+    a, b = right(ours), right(theirs)
+    calls = predicted(ours.scores, ours.truth), predicted(theirs.scores, theirs.truth)
+    rows: dict[str, list[tuple[float, list[Any]]]] = {"first": [], "second": []}
+    for i, clip in enumerate(ours.clips):
+        if a[i] == b[i]:
+            continue
+        truth = int(ours.truth[i])
+        gap = abs(float(ours.scores[i, truth] - theirs.scores[i, truth]))
+        shown = [shown_scores(scores[i], truth) for scores in (ours.scores, theirs.scores)]
+        called = [int(c[i]) for c in calls]
+        rows["first" if a[i] else "second"].append(
+            (gap, [clip, short_link(clip, first.links), truth, *called, *shown])
+        )
+    return {
+        "labels": first.labels,
+        "names": [first.run["name"], second.run["name"]],
+        "clips": {
+            key: [row for _, row in sorted(found, key=lambda r: (-r[0], r[1][0]))]
+            for key, found in rows.items()
+        },
+    }

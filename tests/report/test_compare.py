@@ -1,0 +1,134 @@
+"""`dance compare`: a verdict where there is one, and a refusal where there can be none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Ran
+from fakerun import make_run
+
+from dancecli import manifest
+from dancecli.errors import InputError
+from dancecli.report.compare import CompareSettings, compare
+from dancecli.schema import Clip, Part, Prediction
+from dancecli.workspace import Workspace
+
+SIX = ("wave", "spin", "bounce", "<script>alert(1)</script>", "robot", "kick ball change")
+GOLD = Path(__file__).parents[1] / "gold" / "report_compare.json"
+A, B = "first-1", "second-1"
+
+
+@pytest.fixture
+def two(space: Workspace) -> Workspace:
+    """A run and a clearly better one."""
+    make_run(space.root, SIX, test=90, name=A, skill=1.2)
+    return make_run(space.root, SIX, test=90, name=B, skill=4.0, salt="b")
+
+
+def change_meta(space: Workspace, run: str, **changed: str) -> None:
+    path = space.run(run) / "predictions.parquet"
+    meta = manifest.read_meta(path)
+    kept = {k: v for k, v in meta.items() if not k.startswith("dance.")}
+    manifest.write(path, Prediction, manifest.read(path, Prediction), {**kept, **changed})
+
+
+def test_the_figures_are_those_of_the_gold_file(two: Workspace) -> None:
+    result = compare(two, CompareSettings(A, B))
+    assert result.page == two.root / "reports" / f"{A}-vs-{B}" / "index.html"
+    assert result.page.with_name("compare.json").read_text() == GOLD.read_text()
+
+
+def test_a_clear_difference_is_said(two: Workspace) -> None:
+    result = compare(two, CompareSettings(A, B))
+    found = result.comparison
+    points = f"{100 * (found.second.k - found.first.k) / 90:.1f}"
+    assert result.verdict == f"{B} is better by {points} points"
+    assert found.second.k - found.first.k == found.paired.second - found.paired.first
+    turned = compare(two, CompareSettings(B, A))
+    assert turned.verdict == result.verdict
+    assert turned.comparison.paired.p == found.paired.p
+
+
+def test_two_like_runs_are_not_told_apart(space: Workspace) -> None:
+    make_run(space.root, SIX, test=90, name=A, skill=2.0)
+    make_run(space.root, SIX, test=90, name=B, skill=2.0, salt="b")
+    result = compare(space, CompareSettings(A, B, name="both"))
+    assert result.verdict == "No difference can be shown"
+    assert "To tell the two apart" in result.page.read_text()
+
+
+def test_made_again_it_is_the_same_and_holds_no_foreign_markup(two: Workspace) -> None:
+    page = compare(two, CompareSettings(A, B)).page
+    before = page.read_bytes()
+    assert compare(two, CompareSettings(A, B)).page.read_bytes() == before
+    text = before.decode()
+    assert "<script>alert" not in text
+    assert "https:" not in text
+
+
+def test_what_was_made_differently_is_listed(two: Workspace) -> None:
+    path = two.run(B) / "run.json"
+    card = json.loads(path.read_text())
+    card["optim"]["lr"] = 0.0001
+    path.write_text(json.dumps(card))
+    assert compare(two, CompareSettings(A, B)).comparison.made == (("optim lr", "0.01", "0.0001"),)
+
+
+def test_another_test_set_is_refused(space: Workspace) -> None:
+    make_run(space.root, SIX, test=90, name=A)
+    clips = manifest.read(space.clips, Clip)
+    make_run(space.root, SIX, test=80, name=B, split="small")
+    manifest.write(space.clips, Clip, clips)
+    with pytest.raises(InputError, match=r"test sets differ \(90 and 80 clips, 80 in both, 0 of those"):
+        compare(space, CompareSettings(A, B))
+
+
+def test_clips_made_again_are_refused(two: Workspace) -> None:
+    card = json.loads((two.run(B) / "run.json").read_text())
+    rows, meta = manifest.read(two.split("demo"), Part), manifest.read_meta(two.split("demo"))
+    last = rows[-1]
+    rows[-1] = Part(last.clip_id, last.part, last.group, last.label, "0" * 64)
+    manifest.write(two.split("again"), Part, rows, {"split.hash": meta["split.hash"]})
+    card["split"]["name"] = "again"
+    (two.run(B) / "run.json").write_text(json.dumps(card))
+    with pytest.raises(InputError, match="90 in both, 1 of those with another file"):
+        compare(two, CompareSettings(A, B))
+
+
+def test_another_protocol_is_refused(two: Workspace) -> None:
+    change_meta(two, B, **{"view.protocol": "32x2 frames, 10 clips x 3 crops 256"})
+    with pytest.raises(
+        InputError, match="one saw '32x2 frames, 1 clip x 1 center crop 224', the other '32x2"
+    ):
+        compare(two, CompareSettings(A, B))
+    assert not (two.root / "reports").exists()
+
+
+def test_other_labels_are_refused(space: Workspace) -> None:
+    make_run(space.root, SIX, test=90, name=A)
+    make_run(space.root, SIX[:5], test=90, name=B, split="five")
+    with pytest.raises(InputError, match="their labels differ"):
+        compare(space, CompareSettings(A, B))
+
+
+def test_a_part_without_predictions_and_a_run_with_itself_are_refused(two: Workspace) -> None:
+    with pytest.raises(InputError, match=f"{A} has no predictions for part 'val'"):
+        compare(two, CompareSettings(A, B, part="val"))
+    with pytest.raises(InputError, match="is given twice"):
+        compare(two, CompareSettings(A, A))
+
+
+def test_the_command(two: Workspace, dance: Callable[..., Ran]) -> None:
+    ran = dance("compare", A, B, "--dry-run")
+    assert ran.code == 0
+    assert f"{B} is better by" in ran.out
+    assert not (two.root / "reports").exists()
+    told = dance("compare", A, B, "--json").json
+    assert told["shown"] is True
+    assert Path(told["page"]).is_file()
+    gone = dance("compare", A, "gone")
+    assert gone.code == 1
+    assert gone.err.startswith(f"error: there is no run 'gone' in {two.root}\n  hint: there are: ")
