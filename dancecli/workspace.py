@@ -62,6 +62,16 @@ class Workspace:
         return self.root / "manifests" / "groups.parquet"
 
     @property
+    def looks(self) -> Path:
+        """The perceptual hashes of the clips, kept so that each is decoded for them once."""
+        return self.root / "manifests" / "looks.parquet"
+
+    @property
+    def group_sheet(self) -> Path:
+        """The contact sheet of the groups."""
+        return self.root / "manifests" / "groups.png"
+
+    @property
     def ledger(self) -> Path:
         """The database of outcomes."""
         return self.root / "ledger.db"

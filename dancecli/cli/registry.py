@@ -27,6 +27,8 @@ COMMANDS = {
     "doctor": Entry("Start here", "Say what works on this machine, and what mends the rest."),
     "fetch": Entry("Dataset", "Download the videos of the annotation lists and cut their clips."),
     "adopt": Entry("Dataset", "Take in clips that are already on disk."),
+    "merge": Entry("Dataset", "Bring Let's Dance into the labels, by a reviewed map."),
+    "dedup": Entry("Dataset", "Group the clips that look the same, so that split keeps them together."),
     "split": Entry("Dataset", "Divide the clips into train, val and test, by source video."),
     "augment": Entry("Dataset", "Make augmented copies of the training clips of a split."),
     "annotate": Entry("Dataset", "Write the MMAction2 lists of a split again."),

@@ -151,8 +151,7 @@ class _Plan:
 def _finds(root: Path, on_progress: OnProgress) -> Iterator[_Find]:
     for clip in letsdance.scan_frames(root):
         listed = clip.listed
-        end_ms = listed.start_ms + listed.timing.duration_ms
-        yield _Find(LETS_DANCE, clip.media, (listed.label,), listed.video_id, listed.start_ms, end_ms)
+        yield _Find(LETS_DANCE, clip.media, (listed.label,), listed.video_id, listed.start_ms, listed.end_ms)
     videos = list(scan(root))
     for number, video in enumerate(videos):
         on_progress(Progress(number, len(videos), "looked at"))

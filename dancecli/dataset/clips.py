@@ -14,17 +14,21 @@ from dancecli.schema import Clip, Segment
 from dancecli.workspace import Workspace
 
 
-def remember_segments(workspace: Workspace, segments: Iterable[Segment], labels: LabelSet) -> None:
+def remember_segments(
+    workspace: Workspace, segments: Iterable[Segment], labels: LabelSet, *, exactly: bool = False
+) -> None:
     """Add segments to those that were asked for before; a later list corrects an earlier one.
 
     The names of the label set, in their order, go into the metadata as `labels` (JSON). A set that
-    the workspace's own begins with does not replace it: a merge may have added classes.
+    the workspace's own begins with does not replace it, since a merge may have added classes;
+    `exactly` is for the merge that takes them back.
     """
     with _alone(workspace):
         before = read_segments(workspace)
         after = before | {segment.clip_id: segment for segment in segments}
         own = workspace_labels(workspace)
-        kept = own if own and own.names[: len(labels)] == labels.names else labels
+        wider = own is not None and own.names[: len(labels)] == labels.names
+        kept = own if own is not None and wider and not exactly else labels
         meta = {"labels": json.dumps(kept.names, ensure_ascii=False)}
         if after != before or manifest.read_meta(workspace.segments).get("labels") != meta["labels"]:
             manifest.write(workspace.segments, Segment, sorted(after.values()), meta)

@@ -49,6 +49,7 @@ class ListedClip:
         label: the release's own class name.
         name: the clip's name in the release.
         num_frames: 0 if not known.
+        duration_ms: measured, where the number of frames is not known; else 0.
     """
 
     label: str
@@ -56,11 +57,19 @@ class ListedClip:
     video_id: str
     start_ms: int
     num_frames: int
+    duration_ms: int = 0
 
     @property
     def timing(self) -> Timing:
-        """Its rate and length; ten seconds if the number of frames is not known."""
-        return timing(self.num_frames) if self.num_frames else Timing(0, LONGEST_S * 1000, certain=False)
+        """Its rate, 0 if not known, and its length, ten seconds if nothing tells it."""
+        if self.num_frames:
+            return timing(self.num_frames)
+        return Timing(0, self.duration_ms or LONGEST_S * 1000, certain=False)
+
+    @property
+    def end_ms(self) -> int:
+        """Where it ends in its video."""
+        return self.start_ms + self.timing.duration_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,57 @@
+"""`dance dedup`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from dancecli.cli.console import emit, open_workspace, progress, show, table, talk
+from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
+
+_SHOWN = 20
+
+
+def command(
+    workspace: WorkspaceOption = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a core.")] = 0,
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Group the clips that look the same, so that split keeps them together.
+
+    Re-encoded, rescaled, mirrored, letterboxed and slightly shifted copies are found, and so are
+    clips of one stage under several ids. Nothing is removed. Draws a contact sheet of the groups,
+    to look at before splitting.
+
+    Example: `dance dedup`
+    """
+    from dancecli.dataset.dedup import DedupSettings, dedup
+
+    space = open_workspace(workspace, create=False)
+    with progress("dedup") as on_progress:
+        result = dedup(space, DedupSettings(workers, dry_run), on_progress)
+    if json_output:
+        emit({**asdict(result), "sheet": str(space.group_sheet) if result.shown else None})
+    else:
+        if result.alike:
+            rows = [
+                (name, len(ids), ", ".join(result.conflicts.get(name, ())))
+                for name, ids in list(result.alike.items())[:_SHOWN]
+            ]
+            show(table(("group", "clips", "labels, if several"), rows, align="left"))
+        show(
+            f"{result.num_clips} clips in {result.num_groups} groups; {len(result.alike)} groups hold clips "
+            f"of several videos that look the same, {len(result.conflicts)} of them under several labels"
+        )
+        if result.shown:
+            show(f"the {result.shown} largest to look at: {space.group_sheet}")
+    if result.num_pending:
+        talk(f"{result.num_pending} clips have not been looked at yet (--dry-run)")
+    if not result.changed:
+        talk("the same groups were there already; nothing changed")
+    if result.unreadable:
+        clip_id, why = next(iter(result.unreadable.items()))
+        talk(f"{len(result.unreadable)} clips could not be looked at, first {clip_id}: {why}")
+        raise typer.Exit(3)

@@ -1,0 +1,131 @@
+"""`dance merge`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dancecli.cli.console import emit, open_workspace, progress, show, table, talk
+from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
+from dancecli.dataset.merge_rules import TwoLabels, Verdict
+
+if TYPE_CHECKING:
+    from dancecli.dataset.merge import MergeResult
+
+_SHOWN = 5
+
+
+def command(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Lists, folders of frames, folders of videos.")
+    ],
+    workspace: WorkspaceOption = None,
+    label_map: Annotated[
+        Path | None,
+        typer.Option("--map", metavar="FILE", help="CSV from,to,reason. [default: the map that comes along]"),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Label file, for a workspace without a set. [default: the 19 dances]",
+            show_default=False,
+        ),
+    ] = None,
+    keep_unmapped: Annotated[
+        bool, typer.Option("--keep-unmapped", help="Add the classes without a counterpart, after the others.")
+    ] = False,
+    two_labels: Annotated[
+        TwoLabels,
+        typer.Option(help="Videos with two labels: leave out all their clips, or those only that overlap."),
+    ] = TwoLabels.DROP,
+    link: Annotated[
+        bool, typer.Option("--link", help="Keep videos as they are, by link; they are only verified.")
+    ] = False,
+    audio: Annotated[bool, typer.Option(help="Keep the sound of videos.")] = True,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a core.")] = 0,
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Bring Let's Dance into the labels, by a reviewed map.
+
+    Its lists become segments, its frames and videos become clips. What the workspace holds already,
+    by id and time or by picture, is kept once; each clip that does not come in is told with its
+    reason.
+
+    Example: `dance merge letsdance/list.csv letsdance/rgb --dry-run`
+    """
+    from dancecli.dataset.merge import LETS_DANCE_MAP, MergeSettings, merge
+
+    settings = MergeSettings(
+        sources=tuple(sources),
+        label_map=label_map or LETS_DANCE_MAP,
+        labels=labels,
+        keep_unmapped=keep_unmapped,
+        two_labels=two_labels,
+        link=link,
+        keep_audio=audio,
+        workers=workers,
+        dry_run=dry_run,
+    )
+    with progress("merge") as on_progress:
+        result = merge(open_workspace(workspace, create=not dry_run), settings, on_progress)
+    if json_output:
+        emit(_document(result))
+    else:
+        _show(result, dry_run=dry_run)
+    for conflict in result.conflicts[:_SHOWN]:
+        talk(f"video {conflict.video_id} is {', '.join(conflict.labels)}: {', '.join(conflict.clips)}")
+    if len(result.conflicts) > _SHOWN:
+        talk(f"and {len(result.conflicts) - _SHOWN} more videos with several labels (all of them: --json)")
+    if result.intake is not None and not result.intake.complete:
+        raise typer.Exit(3)
+
+
+def _show(result: MergeResult, *, dry_run: bool) -> None:
+    verdicts = [v for v in Verdict if any(v in counts for counts in result.counts.values())]
+    rows = [(label, *(counts.get(v, "") for v in verdicts)) for label, counts in result.counts.items()]
+    rows.append(("all", *(sum(c.get(v, 0) for c in result.counts.values()) for v in verdicts)))
+    show(table(("class", *verdicts), rows))
+    show(f"labels: {len(result.labels)}" + (f", new: {', '.join(result.added)}" if result.added else ""))
+    if result.num_shared_videos:
+        show(f"{result.num_shared_videos} videos have clips here already; split keeps them together")
+    if result.guessed_rates:
+        show(f"{result.guessed_rates} clips have lost frames, so that their rate is a guess")
+    if result.intake is not None:
+        show(f"{result.intake.outcomes['done']} clips are there, {result.intake.num_new} of them new")
+        if result.intake.reasons:
+            show("missing: " + ", ".join(f"{n} {why}" for why, n in result.intake.reasons.items()))
+    if result.listed is not None:
+        labels = f" --labels {result.label_file}" if result.label_file else ""
+        show(f"what has no file yet: dance fetch --annotations {result.listed}{labels}")
+    if dry_run:
+        show("nothing was written (--dry-run)")
+
+
+def _document(result: MergeResult) -> dict[str, Any]:
+    return {
+        "labels": result.labels,
+        "added": result.added,
+        "counts": result.counts,
+        "clips": [
+            {
+                "class": decision.clip.label,
+                "clip": decision.clip.name,
+                "clip_id": decision.clip_id,
+                "label": decision.segment.label if decision.segment else None,
+                "verdict": decision.verdict,
+                "text": decision.text,
+            }
+            for decision in result.decisions
+        ],
+        "conflicts": [asdict(conflict) for conflict in result.conflicts],
+        "shared_videos": result.num_shared_videos,
+        "guessed_rates": result.guessed_rates,
+        "list": str(result.listed) if result.listed else None,
+        "label_file": str(result.label_file) if result.label_file else None,
+        "intake": asdict(result.intake) if result.intake else None,
+    }

@@ -1,0 +1,284 @@
+"""Merge: bring Let's Dance into the workspace, each clip with a reason why it came or did not.
+
+From its lists alone, segments are remembered and written as a list that `dance fetch` reads; from
+frames or videos on disk, clips are made as well. What the workspace holds already, by id and time
+or by picture, is kept once: the workspace's own.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dancecli import ledger, manifest
+from dancecli.dataset.clips import read_segments, remember_segments, workspace_labels
+from dancecli.dataset.intake import Intake
+from dancecli.dataset.intake_run import IntakeResult, clips_there, take_in
+from dancecli.dataset.looks import looks_of_clips
+from dancecli.dataset.merge_rules import Conflict, Decision, TwoLabels, Verdict, decide, widened
+from dancecli.dataset.twins import twins_of
+from dancecli.dataset.withdraw import Withdrawal, withdraw
+from dancecli.errors import InputError, MediaError
+from dancecli.labels import DEFAULT_LABELS, MANIFESTS, LabelMap, LabelSet
+from dancecli.manifest import atomic_file
+from dancecli.media.verify import probe
+from dancecli.schema import Clip, OnProgress, OutcomeClass, Segment, no_progress
+from dancecli.sources.kinetics import NEEDED
+from dancecli.sources.letsdance import (
+    DATASET,
+    LONGEST_S,
+    FoundVideo,
+    FrameRun,
+    ListedClip,
+    read_list,
+    scan_frames,
+    scan_videos,
+)
+from dancecli.workspace import Workspace
+
+LETS_DANCE_MAP = MANIFESTS / "label-maps" / "lets-dance.csv"
+_GONE = (OutcomeClass.PERMANENT, OutcomeClass.SOURCE_SHORT, OutcomeClass.CORRUPT)
+
+
+@dataclass(frozen=True)
+class MergeSettings:
+    """What to merge, and how.
+
+    Attributes:
+        sources: lists of the release, folders of its frames, folders of its videos.
+        label_map: names of its classes to ours.
+        labels: a label file, for a workspace that has no set yet.
+        keep_unmapped: classes without a counterpart come in too, after those of the set.
+        two_labels: what to do with videos that bear two labels.
+        link: keep videos as they are, verified only.
+        keep_audio: keep the sound of videos.
+        workers: processes; 0 for one a core.
+        timeout_s: wall-clock limit of one clip.
+        dry_run: change nothing.
+    """
+
+    sources: tuple[Path, ...]
+    label_map: Path = LETS_DANCE_MAP
+    labels: Path | None = None
+    keep_unmapped: bool = False
+    two_labels: TwoLabels = TwoLabels.DROP
+    link: bool = False
+    keep_audio: bool = True
+    workers: int = 0
+    timeout_s: float = 900.0
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class MergeResult:
+    """What came in, what did not, and why.
+
+    Attributes:
+        labels: the label set afterwards.
+        added: of these, the classes that this merge brings.
+        decisions: one a clip, in the order of the sources.
+        conflicts: videos that bear several labels.
+        num_shared_videos: videos that the workspace holds other clips of.
+        guessed_rates: clips whose rate their number of frames does not tell for sure.
+        listed: the list of what came in without a file, for `dance fetch`; None if there is none.
+        label_file: the label file that belongs to it; None where the default one does.
+        intake: what became of the files; None without files, or after a dry run.
+    """
+
+    labels: tuple[str, ...]
+    added: tuple[str, ...]
+    decisions: tuple[Decision, ...]
+    conflicts: tuple[Conflict, ...]
+    num_shared_videos: int
+    guessed_rates: int
+    listed: Path | None
+    label_file: Path | None
+    intake: IntakeResult | None
+
+    @property
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Number of clips by class and verdict."""
+        found: dict[str, Counter[str]] = {}
+        for decision in self.decisions:
+            found.setdefault(decision.clip.label, Counter())[decision.verdict.value] += 1
+        return {label: dict(found[label]) for label in sorted(found)}
+
+
+def merge(
+    workspace: Workspace, settings: MergeSettings, on_progress: OnProgress = no_progress
+) -> MergeResult:
+    """Merge Let's Dance into the workspace.
+
+    Raises:
+        InputError: a source, the map or a label file is wrong, or a source holds no clip.
+        WorkspaceError: a fetch is at work here, or the disk is full; what was done is kept.
+    """
+    clips, media = _read_sources(settings.sources)
+    known = read_segments(workspace)
+    own = workspace_labels(workspace)
+    base = own or LabelSet.read(settings.labels or DEFAULT_LABELS)
+    target = LabelMap.read(settings.label_map, base).target
+    base = _unwidened(base, known.values(), target)
+    labels = widened(base, target, {clip.label for clip in clips}) if settings.keep_unmapped else base
+    held = _held(workspace, known.values())
+    decisions, conflicts = decide(clips, held, target, labels, settings.two_labels)
+    decisions = _without_known_twins(workspace, decisions)
+    listed = label_file = intake = None
+    if not settings.dry_run:
+        coming = [(d.clip.name, d.segment) for d in decisions if d.verdict is Verdict.IN and d.segment]
+        withdraw(workspace, _stale(decisions, known))
+        remember_segments(workspace, [segment for _, segment in coming], labels, exactly=True)
+        if media:
+            intake = _take(workspace, settings, coming, media, labels, on_progress)
+            decisions = _drop_twins(workspace, decisions, settings.workers, on_progress)
+        without_file = [segment for name, segment in coming if name not in media]
+        listed, label_file = _write_list(workspace, without_file, labels)
+    mine = {segment.video_id for segment in held}
+    return MergeResult(
+        labels=labels.names,
+        added=labels.names[len(base) :],
+        decisions=tuple(decisions),
+        conflicts=tuple(conflicts),
+        num_shared_videos=len({clip.video_id for clip in clips} & mine),
+        guessed_rates=sum(clip.num_frames > 0 and not clip.timing.certain for clip in clips),
+        listed=listed,
+        label_file=label_file,
+        intake=intake,
+    )
+
+
+def _read_sources(sources: Sequence[Path]) -> tuple[list[ListedClip], dict[str, Path | FrameRun]]:
+    """Read lists and folders; a clip that is in both is one, with the list's class and length."""
+    clips: list[ListedClip] = []
+    media: dict[str, Path | FrameRun] = {}
+    for source in (path for path in sources if not path.is_dir()):
+        clips += read_list(source)
+    named = {clip.name for clip in clips}
+    for source in (path for path in sources if path.is_dir()):
+        frames, videos = list(scan_frames(source)), list(scan_videos(source))
+        if not frames and not videos:
+            hint = "frames are <class>/<clip>_<number>.jpg, videos <class>/<clip>.mp4"
+            raise InputError.at(source, None, "holds no clip of Let's Dance", hint)
+        on_disk = {f.listed.name: f.media for f in videos} | {f.listed.name: f.media for f in frames}
+        media = on_disk | media
+        clips += (found.listed for found in frames if found.listed.name not in named)
+        clips += (_measured(found) for found in videos if found.listed.name not in named)
+    return clips, media
+
+
+def _measured(video: FoundVideo) -> ListedClip:
+    try:
+        duration_ms = probe(video.media).duration_ms
+    except MediaError:
+        return video.listed  # it is tried all the same, and its failure recorded
+    return replace(video.listed, duration_ms=min(duration_ms, 1000 * LONGEST_S))
+
+
+def _unwidened(labels: LabelSet, segments: Iterable[Segment], target: Mapping[str, str]) -> LabelSet:
+    """Give the set as it was before a merge added classes, so that another decision is free."""
+    lasting, added = set(), set()
+    for segment in segments:
+        (added if segment.dataset == DATASET else lasting).add(segment.label)
+    names = list(labels.names)
+    while len(names) > 1 and names[-1] in added - lasting - set(target.values()):
+        names.pop()
+    return LabelSet(tuple(names))
+
+
+def _held(workspace: Workspace, segments: Iterable[Segment]) -> list[Segment]:
+    """The segments from elsewhere that are there, or may still be fetched."""
+    standing = ledger.latest(workspace.root)
+    gone = {clip_id for clip_id, known in standing.items() if known.outcome in _GONE}
+    return [s for s in segments if s.dataset != DATASET and s.clip_id not in gone]
+
+
+def _without_known_twins(workspace: Workspace, decisions: Sequence[Decision]) -> list[Decision]:
+    """Leave out what an earlier merge found to look like a clip that is still there."""
+    standing = ledger.latest(workspace.root)
+    there = clips_there(workspace)
+    judged = []
+    for decision in decisions:
+        known = standing.get(decision.clip_id)
+        if decision.verdict is Verdict.IN and known and known.reason == Verdict.SAME_PICTURE:
+            twin = ledger.history(workspace.root, decision.clip_id)[-1].text
+            if twin in there:
+                judged.append(replace(decision, verdict=Verdict.SAME_PICTURE, text=twin))
+                continue
+        judged.append(decision)
+    return judged
+
+
+def _stale(decisions: Sequence[Decision], known: Mapping[str, Segment]) -> dict[str, Withdrawal]:
+    """What an earlier merge brought in and this one leaves out."""
+    coming = {decision.clip_id for decision in decisions if decision.verdict is Verdict.IN}
+    left_out = {
+        decision.clip_id: Withdrawal(decision.verdict.value, decision.text)
+        for decision in decisions
+        if decision.verdict not in (Verdict.REPEATED, Verdict.SAME_PICTURE)
+        and decision.clip_id not in coming
+    }
+    return {
+        clip_id: why
+        for clip_id, why in left_out.items()
+        if (before := known.get(clip_id)) is not None and before.dataset == DATASET
+    }
+
+
+def _take(
+    workspace: Workspace,
+    settings: MergeSettings,
+    segments: Iterable[tuple[str, Segment]],
+    media: Mapping[str, Path | FrameRun],
+    labels: LabelSet,
+    on_progress: OnProgress,
+) -> IntakeResult:
+    intakes = []
+    for name, segment in segments:
+        if name in media:
+            found = media[name]
+            whole = found.absolute() if isinstance(found, Path) else found
+            intakes.append(Intake(workspace.root, segment, whole, settings.link, settings.keep_audio))
+    return take_in(workspace, intakes, (), labels, settings.workers, settings.timeout_s, on_progress)
+
+
+def _drop_twins(
+    workspace: Workspace, decisions: Sequence[Decision], workers: int, on_progress: OnProgress
+) -> list[Decision]:
+    """Take those out again that look like a clip which the workspace had."""
+    mine = {decision.clip_id for decision in decisions if decision.verdict is Verdict.IN}
+    clips = [clip for clip in manifest.read(workspace.clips, Clip) if not clip.parent_id]
+    if all(clip.clip_id in mine for clip in clips):
+        return list(decisions)
+    looks, _ = looks_of_clips(workspace, clips, workers, on_progress)
+    twins = twins_of(looks, mine)
+    withdraw(workspace, {i: Withdrawal(Verdict.SAME_PICTURE.value, twin) for i, twin in twins.items()})
+    return [
+        replace(d, verdict=Verdict.SAME_PICTURE, text=twins[d.clip_id])
+        if d.verdict is Verdict.IN and d.clip_id in twins
+        else d
+        for d in decisions
+    ]
+
+
+def _write_list(
+    workspace: Workspace, segments: Sequence[Segment], labels: LabelSet
+) -> tuple[Path | None, Path | None]:
+    """Write what has no file yet as a list that `dance fetch` reads, with its labels if need be."""
+    if not segments:
+        return None, None
+    listed = workspace.segments.parent / f"{DATASET}.csv"
+    with atomic_file(listed) as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow((*NEEDED, "split"))
+        for segment in segments:
+            times = (f"{ms / 1000:g}" for ms in (segment.start_ms, segment.end_ms))
+            rows.writerow((segment.label, segment.video_id, *times, segment.official_split))
+    if labels == LabelSet.read(DEFAULT_LABELS):
+        return listed, None
+    label_file = listed.with_suffix(".labels.txt")
+    with atomic_file(label_file) as file:
+        file.writelines(f"{name}\n" for name in labels)
+    return listed, label_file

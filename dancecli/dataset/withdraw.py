@@ -1,0 +1,54 @@
+"""Take clips out of the workspace again: a row in the ledger that says why, then everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from dancecli import ledger
+from dancecli.dataset.clips import forget_segments, rebuild_clips
+from dancecli.dataset.intake import SOURCE
+from dancecli.schema import Outcome, OutcomeClass
+from dancecli.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """Why a clip is taken out: a short stable word, and the raw text behind it."""
+
+    reason: str
+    text: str
+
+
+def withdraw(workspace: Workspace, withdrawals: Mapping[str, Withdrawal]) -> None:
+    """Take clips out, by clip id: they keep their history, and lose manifests and file.
+
+    Raises:
+        WorkspaceError: a fetch is at work here.
+    """
+    if not withdrawals:
+        return
+    standing = ledger.latest(workspace.root)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    rows = [
+        Outcome(
+            clip_id=clip_id,
+            video_id=clip_id.rsplit("_", 2)[0],
+            outcome=OutcomeClass.PERMANENT,
+            reason=why.reason,
+            text=why.text,
+            attempt=standing[clip_id].attempts if clip_id in standing else 0,
+            time_utc=now,
+            num_bytes=0,
+            source=SOURCE,
+        )
+        for clip_id, why in sorted(withdrawals.items())
+    ]
+    with workspace.lock("fetch"):
+        with ledger.LedgerWriter(workspace.ledger) as writer:
+            writer.record((row, None) for row in rows)
+        forget_segments(workspace, withdrawals)
+        rebuild_clips(workspace)
+        for clip_id in withdrawals:
+            workspace.clip(clip_id).unlink(missing_ok=True)

@@ -1,0 +1,139 @@
+"""What a clip looks like, as perceptual hashes that a disguise leaves close to what they were.
+
+The hash is imagehash's pHash (sign of the low frequencies of a cosine transform). Four views of a
+clip are hashed: its mean picture, its motion picture (deviation over time), and every half second
+the frame itself and its difference from the mean. The first two do not care about a shift in
+time, the frames are compared with one, and mirroring a picture turns the bits of the odd columns
+of its hash around, so that a mirrored copy needs no hash of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from dancecli.errors import MediaError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Picture: TypeAlias = NDArray[np.float32]
+
+# Pictures are looked at in this size: aspect and resolution do not tell copies apart.
+SIDE = 64
+LARGE, SMALL = 16, 8
+STEP_S = 0.5
+MOST_FRAMES = 20
+_SAMPLE_S = STEP_S / 2
+_DARK = 24
+_LEAST_LIT = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """The hashes of one clip, in hexadecimal.
+
+    Attributes:
+        mean, motion: 256 bits each, row by row of 16 x 16.
+        frames, changes: one hash of 64 bits every half second, at most 20, run together.
+    """
+
+    mean: str
+    motion: str
+    frames: str
+    changes: str
+
+
+def looks_of(path: Path) -> Looks:
+    """Decode a clip and hash it.
+
+    Raises:
+        MediaError: it does not decode, or has no picture.
+    """
+    pictures = without_bars(_sample(path))
+    return hashes(pictures)
+
+
+def hashes(pictures: Picture) -> Looks:
+    """Hash a clip's pictures.
+
+    Args:
+        pictures: a quarter of a second apart, shape (n, SIDE, SIDE), 0 to 255.
+    """
+    mean, deviation = pictures.mean(axis=0), pictures.std(axis=0)
+    motion = 255 * (deviation - deviation.min()) / max(float(deviation.max() - deviation.min()), 1e-6)
+    every_other = pictures[:: round(STEP_S / _SAMPLE_S)][:MOST_FRAMES]
+    return Looks(
+        mean=_hash(mean, LARGE),
+        motion=_hash(motion, LARGE),
+        frames="".join(_hash(picture, SMALL) for picture in every_other),
+        changes="".join(_hash(128 + 2 * (picture - mean), SMALL) for picture in every_other),
+    )
+
+
+def without_bars(pictures: NDArray[np.uint8]) -> Picture:
+    """Cut black bars off, found over all pictures together, and bring what is left to one size.
+
+    Args:
+        pictures: shape (n, height, width).
+
+    Returns:
+        Shape (n, SIDE, SIDE).
+    """
+    import numpy as np
+    from PIL import Image
+
+    brightest = pictures.max(axis=0)
+    top, bottom = _lit(np.percentile(brightest, 95, axis=1))
+    left, right = _lit(np.percentile(brightest, 95, axis=0))
+    cut = np.ascontiguousarray(pictures[:, top:bottom, left:right])
+    size = (SIDE, SIDE)
+    sized = [np.asarray(Image.fromarray(one).resize(size, Image.Resampling.BOX)) for one in cut]
+    return np.stack(sized).astype(np.float32)
+
+
+def _lit(brightness: NDArray[np.float64]) -> tuple[int, int]:
+    """Where the picture lies between its bars; all of it if too little would be left."""
+    import numpy as np
+
+    lit = np.flatnonzero(brightness > _DARK)
+    if len(lit) == 0 or lit[-1] + 1 - lit[0] < _LEAST_LIT * len(brightness):
+        return 0, len(brightness)
+    return int(lit[0]), int(lit[-1]) + 1
+
+
+def _hash(picture: Picture, size: int) -> str:
+    import imagehash
+    import numpy as np
+    from PIL import Image
+
+    grey = Image.fromarray(np.clip(np.rint(picture), 0, 255).astype(np.uint8))
+    return np.packbits(imagehash.phash(grey, size, SIDE // size).hash).tobytes().hex()
+
+
+def _sample(path: Path) -> NDArray[np.uint8]:
+    import av
+    import numpy as np
+
+    pictures: list[NDArray[np.uint8]] = []
+    try:
+        with av.open(str(path.absolute())) as container:
+            if not container.streams.video:
+                raise MediaError(f"{path.name} has no picture")
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1
+            for frame in container.decode(stream):
+                if (frame.time or 0.0) + 1e-6 >= len(pictures) * _SAMPLE_S:
+                    small = frame.reformat(
+                        width=min(frame.width, 160), height=min(frame.height, 120), format="gray8"
+                    )
+                    pictures.append(small.to_ndarray())
+                if len(pictures) >= MOST_FRAMES * STEP_S / _SAMPLE_S:
+                    break
+    except (av.FFmpegError, ValueError) as error:
+        raise MediaError(f"{path.name} does not decode: {error}") from None
+    if not pictures:
+        raise MediaError(f"{path.name} holds no frame")
+    return np.stack(pictures)

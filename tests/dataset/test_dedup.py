@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from conftest import make_clip
+
+from dancecli import manifest
+from dancecli.dataset.dedup import grouped
+from dancecli.media.ffmpeg import find_ffmpeg
+from dancecli.media.fingerprint import Looks
+from dancecli.schema import Group
+from dancecli.workspace import Workspace
+
+
+def ffmpeg(*args: str) -> None:
+    subprocess.run([str(find_ffmpeg()), "-v", "error", *args], check=True)
+
+
+def life(path: Path, seed: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    game = f"life=size=96x72:rate=25:seed={seed}:ratio=0.2:mold=10:life_color=white:death_color=#303030"
+    ffmpeg("-f", "lavfi", "-i", f"{game},trim=duration=2,scale=192:144", str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("films")
+    first = life(root / "krumping" / "aaaaaaaaaaa_0_2.mp4", 1)
+    ffmpeg(
+        "-i",
+        str(first),
+        "-vf",
+        "hflip,pad=iw:ih+40:0:20",
+        "-crf",
+        "32",
+        str(first.with_name("bbbbbbbbbbb_0_2.mp4")),
+    )
+    life(root / "zumba" / "ccccccccccc_0_2.mp4", 2)
+    ffmpeg("-i", str(first), "-vf", "scale=128:96", str(root / "zumba" / "ddddddddddd_5_7.mp4"))
+    life(root / "zumba" / "eeeeeeeeeee_0_2.mp4", 3)
+    life(root / "zumba" / "eeeeeeeeeee_10_12.mp4", 4)
+    return root
+
+
+def test_copies_fall_in_one_group_once(dance, space: Workspace, films: Path) -> None:
+    assert dance("adopt", str(films)).code == 0
+    shown = dance("dedup", "--dry-run", "--json")
+    assert (shown.code, shown.json["num_pending"], space.groups.exists()) == (0, 6, False)
+
+    ran = dance("dedup", "--json")
+    assert ran.code == 0
+    group = ["aaaaaaaaaaa_0_2000", "bbbbbbbbbbb_0_2000", "ddddddddddd_5000_7000"]
+    assert ran.json["alike"] == {"aaaaaaaaaaa": group}
+    assert ran.json["conflicts"] == {"aaaaaaaaaaa": ["krumping", "zumba"]}
+    assert {row.clip_id: row.group for row in manifest.read(space.groups, Group)} == {
+        **dict.fromkeys(group, "aaaaaaaaaaa"),
+        "ccccccccccc_0_2000": "ccccccccccc",
+        "eeeeeeeeeee_0_2000": "eeeeeeeeeee",
+        "eeeeeeeeeee_10000_12000": "eeeeeeeeeee",
+    }
+    assert Path(ran.json["sheet"]).read_bytes().startswith(b"\x89PNG")
+
+    before = space.groups.read_bytes(), space.looks.stat().st_mtime_ns
+    again = dance("dedup")
+    assert "nothing changed" in again.err
+    assert (space.groups.read_bytes(), space.looks.stat().st_mtime_ns) == before
+
+
+def test_a_clip_that_cannot_be_read_is_said(dance, space: Workspace, films: Path) -> None:
+    assert dance("adopt", str(films)).code == 0
+    space.clip("ccccccccccc_0_2000").write_bytes(b"gone")
+    ran = dance("dedup")
+    assert ran.code == 3
+    assert "1 clips could not be looked at, first ccccccccccc_0_2000" in ran.err
+    assert len(manifest.read(space.groups, Group)) == 6
+
+
+def test_no_clips_are_said(dance) -> None:
+    ran = dance("dedup")
+    assert (ran.code, "there are no clips to compare" in ran.err) == (1, True)
+
+
+def test_groups_are_joined_through_videos_whatever_the_order() -> None:
+    clips = [make_clip(i) for i in range(6)]  # 0 and 1 share a video, 3 and 4 another
+    one, other = (
+        Looks("0f" * 32, "33" * 32, "55" * 8, "a5" * 8),
+        Looks("f0" * 32, "3c" * 32, "18" * 8, "71" * 8),
+    )
+    looks = {clips[1].clip_id: one, clips[3].clip_id: one, clips[5].clip_id: other}
+
+    def of(order: Iterable[int]) -> list[Group]:
+        return grouped([clips[i] for i in order], looks)
+
+    assert of(range(6)) == of(reversed(range(6)))
+    assert {row.group for row in of(range(6))} == {"video000000", "video000002", "video000005"}
+    assert [row.group for row in of(range(6))].count("video000000") == 4

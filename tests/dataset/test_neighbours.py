@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from dancecli.dataset.neighbours import Sketches, candidates, compare, joined, near_pairs
+from dancecli.media.fingerprint import MOST_FRAMES, SIDE, Looks, hashes, without_bars
+
+
+def random_looks(n: int, seed: int = 0) -> list[Looks]:
+    dice = np.random.default_rng(seed)
+
+    def text(count: int) -> str:
+        return dice.bytes(count).hex()
+
+    return [Looks(text(32), text(32), text(8 * MOST_FRAMES), text(8 * MOST_FRAMES)) for _ in range(n)]
+
+
+def noisy(looks: Looks, share: float, seed: int) -> Looks:
+    dice = np.random.default_rng(seed)
+
+    def flip(text: str) -> str:
+        bits = np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8))
+        return np.packbits(bits ^ (dice.random(len(bits)) < share)).tobytes().hex()
+
+    return Looks(flip(looks.mean), flip(looks.motion), flip(looks.frames), flip(looks.changes))
+
+
+def scene(seed: int, n: int = 20) -> np.ndarray:
+    """Blobs that wander over a soft picture, (n, 96, 128)."""
+    dice = np.random.default_rng(seed)
+    y, x = np.mgrid[0:96, 0:128].astype(float)
+    still = sum(
+        dice.uniform(-50, 50)
+        * np.cos(x * dice.uniform(0, 0.12) + y * dice.uniform(0, 0.12) + dice.uniform(0, 6))
+        for _ in range(6)
+    )
+    pictures = []
+    at, speed = dice.uniform(20, 80, (3, 2)), dice.uniform(-4, 4, (3, 2))
+    for k in range(n):
+        blobs = sum(
+            90 * np.exp(-((y - a[0] - k * v[0]) ** 2 + (x - a[1] - k * v[1]) ** 2) / 120)
+            for a, v in zip(at, speed, strict=True)
+        )
+        pictures.append(np.clip(128 + still + blobs, 30, 255))
+    return np.stack(pictures).astype(np.uint8)
+
+
+def looks(pictures: np.ndarray) -> Looks:
+    return hashes(without_bars(pictures))
+
+
+def distance(one: Looks, other: Looks) -> float:
+    sketches = Sketches.of([one, other])
+    return float(compare(sketches, np.array([0]), np.array([1]))[0][0])
+
+
+DISGUISES = {
+    "mirrored": lambda p: p[:, :, ::-1],
+    "letterboxed": lambda p: np.pad(p, ((0, 0), (20, 20), (0, 0)), constant_values=4),
+    "pillarboxed": lambda p: np.pad(p, ((0, 0), (0, 0), (30, 30)), constant_values=4),
+    "rescaled": lambda p: p[:, ::2, ::2],
+    "brighter": lambda p: np.clip(p * 1.1 + 5, 0, 255).astype(np.uint8),
+    "half a second later": lambda p: p[2:],
+    "cropped a little": lambda p: p[:, 2:-1, 1:-3],
+}
+
+
+@pytest.mark.parametrize("name", DISGUISES)
+def test_a_disguised_copy_stays_close_and_a_stranger_does_not(name: str) -> None:
+    for seed in range(5):
+        original = scene(seed)
+        assert distance(looks(original), looks(DISGUISES[name](original))) < 0.2
+        assert distance(looks(original), looks(DISGUISES[name](scene(seed + 100)))) > 0.3
+
+
+def test_a_dark_scene_is_not_taken_for_bars() -> None:
+    dark = np.zeros((4, 96, 128), np.uint8)
+    dark[:, 40:50, 60:70] = 200
+    assert without_bars(dark)[0].argmax() // SIDE == pytest.approx(SIDE * 45 / 96, abs=6)
+
+
+def test_planted_copies_are_found_among_many_and_nothing_else_is() -> None:
+    many = random_looks(3000)
+    copies = [noisy(many[i], 0.15, i) for i in range(300)]
+    first, second = near_pairs(Sketches.of([*many, *copies]))
+    found = set(zip(first.tolist(), second.tolist(), strict=True))
+    planted = {(i, 3000 + i) for i in range(300)}
+    assert len(found & planted) >= 297
+    assert found <= planted
+
+
+def test_a_crowd_of_equals_costs_no_more_than_its_neighbours() -> None:
+    crowd = random_looks(1) * 5000
+    first, second = candidates(Sketches.of(crowd))
+    assert len(first) < 5000 * 8 * 20
+    assert set(joined(5000, first, second)) == {0}
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_few_clips_are_no_trouble(n: int) -> None:
+    first, _ = near_pairs(Sketches.of(random_looks(1) * n))
+    assert len(first) == max(0, n - 1)
+
+
+def test_groups_bear_their_smallest_member() -> None:
+    assert joined(6, np.array([4, 2, 1]), np.array([5, 4, 3])) == [0, 1, 2, 1, 2, 2]
+
+
+def test_the_same_clips_give_the_same_pairs() -> None:
+    many = random_looks(500)
+    many += [noisy(many[i], 0.2, i) for i in range(100)]
+    first, second = near_pairs(Sketches.of(many))
+    digest = hashlib.sha256(first.tobytes() + second.tobytes()).hexdigest()
+    again = near_pairs(Sketches.of(many))
+    assert digest == hashlib.sha256(again[0].tobytes() + again[1].tobytes()).hexdigest()
