@@ -8,6 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dancecli.cli.console import emit, open_workspace, progress, show, table, talk
+from dancecli.cli.fetching import (
+    AnnotationsOption,
+    EditionOption,
+    FolderOption,
+    LabelsOption,
+    LimitOption,
+    MirrorTemplateOption,
+    RateOption,
+    RetryOption,
+    ShardOption,
+    SourceOption,
+    UrlTemplateOption,
+    WorkersOption,
+    per_hour,
+    shard_of,
+)
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
@@ -18,80 +34,18 @@ _CONFLICTS_SHOWN = 3
 
 def command(
     workspace: WorkspaceOption = None,
-    annotations: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE",
-            help="Annotation list, CSV or JSON in any form of Kinetics; may be given several times. "
-            "[default: the official archive of --edition, downloaded once]",
-            show_default=False,
-        ),
-    ] = None,
-    edition: Annotated[
-        str, typer.Option(metavar="NAME", help="Edition of Kinetics: 400, 600, 700 or 700-2020.")
-    ] = "700-2020",
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Label file, one a line; other rows are left out. [default: the 19 dance styles]",
-            show_default=False,
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="At most N clips per class, always the same ones.")
-    ] = None,
-    url_template: Annotated[
-        str,
-        typer.Option(
-            metavar="URL", help="Address of the videos, with {video_id} in it, in place of YouTube."
-        ),
-    ] = "",
-    source: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIST",
-            help="Where to look, in order, parted by commas: local, mirror, youtube. [default: local with "
-            "--folder, mirror without --annotations, then youtube]",
-            show_default=False,
-        ),
-    ] = None,
-    folder: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Clips or videos that are on disk, for --source local.", show_default=False
-        ),
-    ] = None,
-    mirror_template: Annotated[
-        str,
-        typer.Option(metavar="URL", help="Address of the mirror's tars, with {split} and {number} in it."),
-    ] = "",
-    shard: Annotated[
-        str | None,
-        typer.Option(
-            metavar="I/N",
-            help="Do the I-th of N parts of the work: one on each machine, without further ado.",
-            show_default=False,
-        ),
-    ] = None,
-    workers: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Processes that download and cut. [0: one a core]")
-    ] = 0,
-    rate: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N",
-            help="Requests an hour, over all workers; 0 for no limit. "
-            "[default: 300 at YouTube, a guest's rate; none with --url-template]",
-            show_default=False,
-        ),
-    ] = None,
-    retry: Annotated[
-        str,
-        typer.Option(
-            metavar="WHAT", help="Of earlier failures, try again: transient, permanent, all or none."
-        ),
-    ] = "transient",
+    annotations: AnnotationsOption = None,
+    edition: EditionOption = "700-2020",
+    labels: LabelsOption = None,
+    limit: LimitOption = None,
+    url_template: UrlTemplateOption = "",
+    source: SourceOption = None,
+    folder: FolderOption = None,
+    mirror_template: MirrorTemplateOption = "",
+    shard: ShardOption = None,
+    workers: WorkersOption = 0,
+    rate: RateOption = None,
+    retry: RetryOption = "transient",
     audio: Annotated[bool, typer.Option(help="Keep the sound.")] = True,
     timeout: Annotated[
         float, typer.Option(min=1, metavar="SECONDS", help="Limit on the clock for one source video.")
@@ -126,7 +80,8 @@ def command(
 
     Example: `dance fetch --annotations kinetics700_val.csv --limit 20`
     """
-    from dancecli.dataset.fetch import FetchSettings, fetch
+    from dancecli.dataset.fetch import fetch
+    from dancecli.dataset.wanted import FetchSettings
     from dancecli.labels import DEFAULT_LABELS
 
     settings = FetchSettings(
@@ -138,9 +93,9 @@ def command(
         folder=folder,
         mirror_template=mirror_template,
         url_template=url_template,
-        shard=_shard(shard),
+        shard=shard_of(shard),
         workers=workers,
-        rate_per_hour=_per_hour(rate),
+        rate_per_hour=per_hour(rate),
         retry=retry,
         keep_audio=audio,
         timeout_s=timeout,
@@ -164,27 +119,6 @@ def command(
         talk(f"stopped: {result.stopped}")
     if not result.complete and not dry_run:
         raise typer.Exit(3)
-
-
-def _per_hour(rate: str | None) -> float | None:
-    if rate is None or not rate.strip():
-        return None
-    try:
-        value = float(rate.strip().removesuffix("/h"))
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise typer.BadParameter(f"{rate!r} is not a number of requests an hour, such as 300 or 300/h")
-    return value
-
-
-def _shard(text: str | None) -> tuple[int, int] | None:
-    if not text:
-        return None
-    i, slash, n = text.partition("/")
-    if not (slash and i.isdecimal() and n.isdecimal()):
-        raise typer.BadParameter(f"{text!r} is not I/N, such as 2/4")
-    return int(i), int(n)
 
 
 def _document(result: FetchResult) -> dict[str, object]:

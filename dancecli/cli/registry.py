@@ -25,6 +25,7 @@ class Entry:
 
 COMMANDS = {
     "doctor": Entry("Start here", "Say what works on this machine, and what mends the rest."),
+    "plan": Entry("Dataset", "Say what a fetch would be: clips, hours, gigabytes, survivors."),
     "fetch": Entry("Dataset", "Download the videos of the annotation lists and cut their clips."),
     "adopt": Entry("Dataset", "Take in clips that are already on disk."),
     "merge": Entry("Dataset", "Bring Let's Dance into the labels, by a reviewed map."),
@@ -33,6 +34,7 @@ COMMANDS = {
     "augment": Entry("Dataset", "Make augmented copies of the training clips of a split."),
     "annotate": Entry("Dataset", "Write the MMAction2 lists of a split again."),
     "stats": Entry("Care", "Show the dataset in figures, and write its card and page."),
+    "why": Entry("Care", "Tell why a clip is there or not: its whole history."),
     "audit": Entry("Care", "Look for leaks, label conflicts and changed files."),
     "verify": Entry("Care", "Check every clip's file against its checksum."),
     "finetune": Entry("Models", "Fine-tune a pre-trained model on a split."),

@@ -6,13 +6,13 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dancecli.dataset import job, mirrorjob
 from dancecli.dataset.cutting import Cutter
 from dancecli.dataset.job import OnDisk, SourceJob
 from dancecli.dataset.mirrorjob import MirrorJob
 from dancecli.dataset.order import keyed_order
+from dancecli.dataset.wanted import LOCAL, MIRROR, YOUTUBE, FetchSettings
 from dancecli.engine.limiter import BreakerSettings
 from dancecli.engine.worker import Work
 from dancecli.errors import UsageError
@@ -21,10 +21,6 @@ from dancecli.sources.archive import SOURCES
 from dancecli.sources.folder import FolderIndex
 from dancecli.sources.youtube import Download
 
-if TYPE_CHECKING:
-    from dancecli.dataset.fetch import FetchSettings
-
-LOCAL, MIRROR, YOUTUBE = "local", "mirror", "youtube"
 # A guest's honest rate at YouTube; a mirror or a server of one's own has none.
 YOUTUBE_RATE_PER_HOUR = 300.0
 # There is another source to turn to, so a mirror that is away is not waited for.

@@ -18,9 +18,10 @@ from towns import Town
 from dancecli import ledger, manifest
 from dancecli.dataset import cutting
 from dancecli.dataset.cutting import Cutter
-from dancecli.dataset.fetch import FetchSettings, choose, fetch
+from dancecli.dataset.fetch import fetch
 from dancecli.dataset.job import SourceJob, work
 from dancecli.dataset.phases import phase_of
+from dancecli.dataset.wanted import FetchSettings, choose
 from dancecli.demo.server import Fault
 from dancecli.engine.limiter import BreakerSettings
 from dancecli.errors import UsageError, WorkspaceError

@@ -12,7 +12,8 @@ import pytest
 from films import X264, make_film, numbers
 
 from dancecli import ledger, manifest
-from dancecli.dataset.fetch import FetchResult, FetchSettings, fetch
+from dancecli.dataset.fetch import FetchResult, fetch
+from dancecli.dataset.wanted import FetchSettings
 from dancecli.demo.server import Fault, VideoSite
 from dancecli.engine.limiter import BreakerSettings
 from dancecli.media.hashing import sha256_of

@@ -1,0 +1,88 @@
+"""`dance plan`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from dancecli.cli.console import emit, open_workspace, show, table, talk
+from dancecli.cli.fetching import (
+    AnnotationsOption,
+    EditionOption,
+    FolderOption,
+    LabelsOption,
+    LimitOption,
+    MirrorTemplateOption,
+    RateOption,
+    RetryOption,
+    ShardOption,
+    SourceOption,
+    UrlTemplateOption,
+    WorkersOption,
+    per_hour,
+    shard_of,
+)
+from dancecli.cli.options import JsonOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    from dancecli.dataset.plan import FetchPlan
+
+
+def command(
+    workspace: WorkspaceOption = None,
+    annotations: AnnotationsOption = None,
+    edition: EditionOption = "700-2020",
+    labels: LabelsOption = None,
+    limit: LimitOption = None,
+    url_template: UrlTemplateOption = "",
+    source: SourceOption = None,
+    folder: FolderOption = None,
+    mirror_template: MirrorTemplateOption = "",
+    shard: ShardOption = None,
+    workers: WorkersOption = 0,
+    rate: RateOption = None,
+    retry: RetryOption = "transient",
+    json_output: JsonOption = False,
+) -> None:
+    """Say what a fetch would be: clips, hours, gigabytes, survivors.
+
+    Takes the flags of `dance fetch`, and asks no site for a video.
+
+    Example: `dance plan --annotations kinetics700_val.csv --limit 20`
+    """
+    from dancecli.dataset.plan import plan
+    from dancecli.dataset.wanted import FetchSettings
+    from dancecli.labels import DEFAULT_LABELS
+
+    settings = FetchSettings(
+        annotations=tuple(annotations or ()),
+        edition=edition,
+        labels=labels or DEFAULT_LABELS,
+        limit=limit,
+        sources=tuple(part.strip() for part in source.split(",")) if source else (),
+        folder=folder,
+        mirror_template=mirror_template,
+        url_template=url_template,
+        shard=shard_of(shard),
+        workers=workers,
+        rate_per_hour=per_hour(rate),
+        retry=retry,
+    )
+    found = plan(open_workspace(workspace, create=False), settings)
+    if json_output:
+        emit(asdict(found))
+    else:
+        _show(found)
+
+
+def _show(found: FetchPlan) -> None:
+    rows = [(label, there, asked) for label, (there, asked) in found.labels.items()]
+    show(table(("class", "there", "asked for"), rows))
+    limit = f"at {found.rate_per_hour:g} an hour" if found.rate_per_hour else "with no limit"
+    low, high = (round(share * found.num_clips) for share in found.survival)
+    show(f"{found.num_clips} clips of {found.num_videos} videos are to be had")
+    show(f"hours      {found.hours:.1f}  ({limit})")
+    show(f"gigabytes  {found.gigabytes:.2f}  ({found.free_gigabytes:.0f} are free)")
+    show(f"survivors  {low} to {high}  ({found.evidence})")
+    if found.gigabytes > found.free_gigabytes:
+        talk("the disk is too small for that")

@@ -1,0 +1,87 @@
+"""`dance why`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dancecli.cli.console import emit, open_workspace, show, table, talk
+from dancecli.cli.options import JsonOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    from dancecli.dataset.why import ClipStory
+    from dancecli.workspace import Workspace
+
+
+def command(
+    clip: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[CLIP]", help="A clip's or a video's id; one that begins with '-' goes after '--'."
+        ),
+    ] = None,
+    workspace: WorkspaceOption = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Tell why a clip is there or not: its whole history.
+
+    Without a clip: how much of each class is still to be had, as a table and a picture
+    (reports/survival).
+
+    Example: `dance why -- -0L4z8D2eGs_43000_53000`
+    """
+    space = open_workspace(workspace, create=False)
+    if clip is None:
+        _by_class(space, json_output=json_output)
+        return
+    from dancecli.dataset.why import why
+
+    stories = why(space, clip)
+    if json_output:
+        emit([asdict(story) for story in stories])
+        return
+    for story in stories:
+        _show(story)
+
+
+def _show(story: ClipStory) -> None:
+    segment = story.segment
+    asked = (
+        f"{segment.label}, {segment.dataset} {segment.official_split}".rstrip() if segment else "in no list"
+    )
+    there = "there" if story.there else "not there"
+    show(f"{story.clip_id}: {there} ({asked})")
+    rows = [
+        (row.time_utc, row.attempt, row.source, row.outcome, row.reason, row.num_bytes, row.text)
+        for row in story.attempts
+    ]
+    if rows:
+        columns = ("time (UTC)", "attempt", "source", "outcome", "reason", "bytes", "what was said")
+        show(table(columns, rows, "left"))
+    else:
+        show("  never tried")
+
+
+def _by_class(space: Workspace, *, json_output: bool) -> None:
+    from dancecli.report.survival import OUTCOMES, survival, write_survival
+
+    rows = survival(space)
+    picture = write_survival(space, rows)
+    if json_output:
+        emit([{"label": row.label or "all", "asked": row.num_asked, **row.counts} for row in rows])
+    else:
+        shown = [name for name in OUTCOMES if rows[-1].counts[name]]
+        columns = ("class", "asked", *shown, "95 % of those settled")
+        lines = [
+            (
+                row.label or "all",
+                row.num_asked,
+                *(row.counts[name] for name in shown),
+                "{:.1%} to {:.1%}".format(*row.interval) if row.num_settled else "",
+            )
+            for row in rows
+        ]
+        show(table(columns, lines))
+    talk(f"picture: {picture}")

@@ -1,0 +1,185 @@
+"""What a fetch is to get: its settings, checked; its lists, read; what of them is to be done now."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dancecli import ledger
+from dancecli.dataset.order import keyed_digest, keyed_order
+from dancecli.engine.limiter import BreakerSettings
+from dancecli.errors import UsageError
+from dancecli.labels import DEFAULT_LABELS, LabelSet
+from dancecli.schema import OutcomeClass, Segment
+from dancecli.sources.archive import read_archive
+from dancecli.sources.kinetics import Listing, read_lists
+from dancecli.sources.youtube import check_address
+from dancecli.workspace import Workspace
+
+LOCAL, MIRROR, YOUTUBE = "local", "mirror", "youtube"
+RETRY = ("transient", "permanent", "all", "none")
+
+
+@dataclass(frozen=True)
+class FetchSettings:
+    """What to fetch, and how.
+
+    Attributes:
+        annotations: lists in any form of Kinetics; none: the official archive of `edition`.
+        edition: of Kinetics: `400`, `600`, `700` or `700-2020`.
+        labels: a label file; rows with other labels are left out.
+        limit: clips per class, a larger number containing a smaller one's; None for all.
+        sources: of `local`, `mirror` and `youtube`, in the order in which they are asked; none:
+            `local` if there is a folder, `mirror` for the official archive, then `youtube`.
+        folder: for `local`: clips or whole videos that are on disk, in any known form.
+        mirror_template: for `mirror`: an http address with `{split}` and `{number}`.
+        url_template: an http address with `{video_id}`, in place of YouTube.
+        shard: do the i-th of n parts of the work, given as (i, n), i from 1.
+        workers: processes; 0 for one a core.
+        rate_per_hour: requests to the site; None for the source's default, 0 for no limit.
+        retry: what of an earlier run to try again: `transient`, `permanent`, `all` or `none`.
+            What was never tried, and what a site put off, is always tried.
+        keep_audio: keep the sound.
+        tries: attempts at a source in one run.
+        backoff_s: before its second attempt; doubled before each further one.
+        timeout_s: wall-clock limit of one attempt.
+        socket_timeout_s: a transfer on which nothing comes for so long is cut.
+        min_free_gb: stop when the workspace's disk has less.
+        cookies: a cookie file in Netscape's format.
+        extractor_args: passed on to yt-dlp.
+        breaker: when to stop asking a site that refuses.
+        dry_run: change nothing.
+    """
+
+    annotations: tuple[Path, ...] = ()
+    edition: str = "700-2020"
+    labels: Path = DEFAULT_LABELS
+    limit: int | None = None
+    sources: tuple[str, ...] = ()
+    folder: Path | None = None
+    mirror_template: str = ""
+    url_template: str = ""
+    shard: tuple[int, int] | None = None
+    workers: int = 0
+    rate_per_hour: float | None = None
+    retry: str = "transient"
+    keep_audio: bool = True
+    tries: int = 3
+    backoff_s: float = 2.0
+    timeout_s: float = 900.0
+    socket_timeout_s: float = 20.0
+    min_free_gb: float = 1.0
+    cookies: Path | None = None
+    extractor_args: tuple[str, ...] = ()
+    breaker: BreakerSettings = field(default_factory=BreakerSettings)
+    dry_run: bool = False
+
+    @property
+    def source_order(self) -> tuple[str, ...]:
+        """The sources given, or those that the other settings imply."""
+        if self.sources:
+            return self.sources
+        local = (LOCAL,) if self.folder else ()
+        mirror = () if self.annotations or self.url_template else (MIRROR,)
+        return (*local, *mirror, YOUTUBE)
+
+    @property
+    def work_name(self) -> str:
+        """What this fetch is called in the lock, the ledger's name and the temporary folder."""
+        return f"fetch-{self.shard[0]}of{self.shard[1]}" if self.shard else "fetch"
+
+
+def listed(settings: FetchSettings) -> tuple[list[Segment], Listing, LabelSet]:
+    """Read the lists that the settings name, and give the segments that they ask for.
+
+    Raises:
+        InputError: a list, a label file or a setting is wrong.
+        UsageError: a flag's value is.
+    """
+    _check(settings)
+    labels = LabelSet.read(settings.labels)
+    if settings.annotations:
+        listing = read_lists(settings.annotations, labels)
+    else:
+        listing = read_archive(settings.edition, labels)
+    return choose(listing.segments, settings.limit), listing, labels
+
+
+def choose(segments: Sequence[Segment], limit: int | None) -> list[Segment]:
+    """Pick up to `limit` segments of each class, the same ones on any machine.
+
+    A larger limit picks those of a smaller one and more.
+    """
+    if limit is None:
+        return list(segments)
+    taken: Counter[str] = Counter()
+    chosen = []
+    for segment in keyed_order(segments, lambda s: s.clip_id, seed=0, purpose="limit"):
+        if taken[segment.label] < limit:
+            taken[segment.label] += 1
+            chosen.append(segment)
+    return chosen
+
+
+def of_shard(segments: Sequence[Segment], shard: tuple[int, int] | None) -> list[Segment]:
+    """Keep the segments whose video falls into the shard, by a hash of its id."""
+    if shard is None:
+        return list(segments)
+    i, n = shard
+
+    def mine(video_id: str) -> bool:
+        return int.from_bytes(keyed_digest(video_id, b"shard")[:8]) % n == i - 1
+
+    return [segment for segment in segments if mine(segment.video_id)]
+
+
+def to_do(
+    workspace: Workspace, segments: Sequence[Segment], retry: str, source: str, there: Set[str]
+) -> list[Segment]:
+    """Give the segments for which a source is to be asked now.
+
+    Args:
+        workspace: its ledgers say what the source answered before.
+        segments: all that are wanted.
+        retry: as in `FetchSettings`.
+        source: as the ledger names it.
+        there: ids of the clips that are there.
+    """
+    again = {OutcomeClass.SESSION, OutcomeClass.DONE}
+    if retry == "all":
+        again |= set(OutcomeClass)
+    elif retry != "none":
+        again.add(OutcomeClass(retry))
+    before = ledger.latest_of_source(workspace.root, source)
+    return [
+        segment
+        for segment in segments
+        if segment.clip_id not in there and before.get(segment.clip_id, OutcomeClass.SESSION) in again
+    ]
+
+
+def _check(settings: FetchSettings) -> None:
+    if settings.url_template:
+        check_address(settings.url_template, "--url-template", ("video_id",))
+    if settings.retry not in RETRY:
+        raise UsageError(f"--retry {settings.retry!r} is none of {', '.join(RETRY)}")
+    if settings.limit is not None and settings.limit < 1:
+        raise UsageError(f"--limit {settings.limit} is not at least 1")
+    if settings.shard is not None and not 1 <= settings.shard[0] <= settings.shard[1]:
+        raise UsageError(f"--shard {settings.shard[0]}/{settings.shard[1]} is not I/N with 1 <= I <= N")
+    _check_sources(settings)
+
+
+def _check_sources(settings: FetchSettings) -> None:
+    known = (LOCAL, MIRROR, YOUTUBE)
+    for kind in settings.source_order:
+        if kind not in known:
+            raise UsageError(f"--source {kind!r} is none of {', '.join(known)}")
+    if len(set(settings.source_order)) < len(settings.source_order):
+        raise UsageError(f"--source {','.join(settings.source_order)} names a source twice")
+    if LOCAL in settings.source_order and settings.folder is None:
+        raise UsageError("--source local needs the folder to look in", "add --folder DIR")
+    if settings.mirror_template:
+        check_address(settings.mirror_template, "--mirror-template", ("split", "number"))

@@ -1,0 +1,54 @@
+"""One clip's whole history: what asked for it, every attempt, and whether it is there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dancecli import ledger
+from dancecli.dataset.clips import clips_there, read_segments
+from dancecli.errors import InputError
+from dancecli.schema import Outcome, Segment
+from dancecli.workspace import Workspace
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class ClipStory:
+    """All that is known of one clip.
+
+    Attributes:
+        segment: the row that asked for it; None if no list of this workspace does.
+        there: its file is there, as recorded.
+        attempts: the first one first.
+    """
+
+    clip_id: str
+    segment: Segment | None
+    there: bool
+    attempts: list[Outcome]
+
+
+def why(workspace: Workspace, name: str) -> list[ClipStory]:
+    """Tell the story of a clip, or of all clips of a video.
+
+    Args:
+        workspace: where to look.
+        name: a clip id or a video id.
+
+    Raises:
+        InputError: nobody asked for such a clip.
+    """
+    segments = read_segments(workspace)
+    known = segments.keys() | ledger.latest(workspace.root).keys()
+    found = (
+        [name] if name in known else sorted(i for i in known if i.rpartition("_")[0].startswith(f"{name}_"))
+    )
+    if not found:
+        near = sorted(i for i in known if name.lower() in i.lower())[:_SHOWN]
+        raise InputError(
+            f"no clip {name[:80]!r} was ever asked for in {workspace.root}",
+            f"did you mean {', '.join(near)}?" if near else "`dance why` without a clip shows all by class",
+        )
+    there = clips_there(workspace)
+    return [ClipStory(i, segments.get(i), i in there, ledger.history(workspace.root, i)) for i in found]
