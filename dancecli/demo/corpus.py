@@ -31,8 +31,7 @@ CLIP_S = 3
 HEADER = ("label", "youtube_id", "time_start", "time_end", "split")
 
 DEAD = Fault(status=404)
-# The site lets a client look, and then hangs up at 60 % of every download.
-CUT_SHORT = Fault(after=1, cut_at=0.6)
+CUT_SHORT = Fault(cut_at=0.6)  # the site hangs up at 60 % of every download
 
 
 @dataclass(frozen=True)

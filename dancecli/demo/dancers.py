@@ -116,11 +116,11 @@ def frames(film: Film) -> Iterator[Image]:
 def _stage(film: Film, dice: Dice, beats: Array) -> list[tuple[Array, Clothes]]:
     """Place the dancer and those who look on, the farthest first."""
     people = []
-    for k in range(dice.pick("bystanders", (0, 0, 1, 2, 3))):
+    for k in range(dice.pick("bystanders", (0, 0, 0, 1, 2))):
         theirs = Dice(f"{film.key}/bystander{k}")
         body = joints(bystander(beats, theirs), theirs.uniform("height", 0.92, 1.08))
         side = 1 if theirs.chance("side", 0.5) else -1
-        spot = np.array([side * theirs.uniform("x", 1.1, 2.6), 0, -theirs.uniform("z", 1.2, 2.2)])
+        spot = np.array([side * theirs.uniform("x", 1.3, 2.6), 0, -theirs.uniform("z", 1.2, 2.2)])
         people.append((body + spot, scene.clothes_of(theirs)))
     people.sort(key=lambda one: float(one[0][0, Joint.PELVIS, 2]))
     pose = STYLES[film.style](beats, dice)

@@ -93,9 +93,9 @@ def bystander(beats: Array, dice: Dice) -> Pose:
 
 
 def belly_dancing(beats: Array, dice: Dice) -> Pose:
-    """Isolate the hips, which circle and drop, under a quiet chest and slow snaking arms."""
+    """Isolate the hips, which circle and drop, under a quiet chest and arms that snake overhead."""
     n = len(beats)
-    swing = dice.uniform("swing", 0.14, 0.19)
+    swing = dice.uniform("swing", 0.16, 0.21)
     circle = beats / 2 if dice.chance("slow", 0.4) else beats
     shimmy = 0.12 * wave(beats * 3) * (wave(beats / 8, 0, 1) > 0.4)
     x, z = swing * wave(circle), 0.6 * swing * wave(circle + 0.25)
@@ -104,14 +104,10 @@ def belly_dancing(beats: Array, dice: Dice) -> Pose:
     pose["hips"] = vec(0.5 * wave(circle + 0.25) + shimmy, 0.25 * wave(circle), -3.0 * x + 2 * shimmy)
     pose["chest"] = vec(-0.12 * wave(circle + 0.25), -0.08, -1.6 * x)
     pose["head"] = vec(0.2 * wave(beats / 8), -0.05, 0.15 * wave(beats / 4))
-    snake = beats / 4
-    raised = np.where(wave(beats / 16 + dice.unit("arms")) > 0, 1.0, 0.0)
     arms = []
     for side, sign in enumerate((1, -1)):
-        slow = snake + side * 0.5
-        wide = vec(sign * (0.55 - 0.04 * wave(slow)), 1.42 + 0.20 * wave(slow), 0.12 + 0.05 * wave(2 * slow))
-        over = vec(sign * (0.16 + 0.07 * wave(slow)), 1.88 + 0.06 * wave(slow), 0.10)
-        arms.append(wide + (over - wide) * raised[:, None])
+        slow = beats / 4 + side * 0.5
+        arms.append(vec(sign * (0.17 + 0.09 * wave(slow)), 1.84 + 0.06 * wave(slow), 0.10))
     pose["hands"] = both(arms[0], arms[1], n)
     pose["elbows"] = both(vec(1, -0.3, -0.2), vec(-1, -0.3, -0.2), n)
     pose["heading"] = dice.uniform("facing", -0.5, 0.5) + 0.5 * wave(beats / 24)
@@ -161,30 +157,25 @@ def breakdancing(beats: Array, dice: Dice) -> Pose:
 
 
 def ballet(beats: Array, dice: Dice) -> Pose:
-    """Turn and turn on one toe, the other leg whipping out to the side and back to the knee."""
+    """Turn and turn along a circle on the tips of both feet, the arms closing and opening."""
     n = len(beats)
-    turns = beats / 2 * dice.uniform("speed", 0.85, 1.1)
-    whip = (turns % 1)[:, None]
-    # Out for the first half of each turn, then folded so that the body spins faster.
-    out = ease(whip / 0.2) * (1 - ease((whip - 0.4) / 0.2))
-    bob = 0.05 * out[:, 0]
-    rise = 0.10 - bob
+    turns = beats * dice.uniform("speed", 0.62, 0.8)
+    out = ease(wave(turns, -0.3, 1.3))[:, None]
+    rise = 0.11
     pose = still(n)
-    pose["pelvis"] = vec(0, STANDING_M + rise, 0)
-    pose["chest"] = vec(0, -0.06, 0)
-    pose["head"] = vec(0, -0.1, 0)
-    folded, side_on = vec(-0.20, 0.58, 0.16), vec(-0.80, 0.92, 0.12)
-    pose["feet"] = both(vec(0.02, ANKLE_M + rise, 0.02), folded + (side_on - folded) * out, n)
-    pose["knees"] = both(vec(0.1, 0, 1), vec(-1, 0.2, 0.4), n)
-    pose["toes"] = both(vec(0.1, -2.0, 1), vec(-1, -0.4, 0.2), n)
-    ring, open_wide = vec(0.10, 1.22, 0.42), vec(0.66, 1.34, 0.22)
-    crown = dice.chance("crown", 0.4)
-    closed = vec(0.12, 1.95, 0.12) if crown else ring
-    left = closed + (open_wide - closed) * out
+    pose["pelvis"] = np.zeros((n, 3)) + vec(0, STANDING_M + rise + 0.05, 0)
+    pose["chest"] = pose["chest"] + vec(0, -0.08, 0)
+    pose["head"] = pose["head"] + vec(0, -0.12, 0)
+    step = 0.05 * wave(2 * turns)
+    pose["feet"] = both(vec(0.05, ANKLE_M + rise, step), vec(-0.05, ANKLE_M + rise, -step), n)
+    pose["toes"] = both(vec(0.15, -2.2, 1), vec(-0.15, -2.2, 1), n)
+    ring, open_wide = vec(0.09, 1.26, 0.44), vec(0.72, 1.42, 0.14)
+    left = ring + (open_wide - ring) * out
     pose["hands"] = both(left, left * np.array([-1, 1, 1]), n)
-    pose["elbows"] = both(vec(1, -0.2, 0), vec(-1, -0.2, 0), n)
-    # Faster while the leg is folded.
-    pose["heading"] = TAU * (turns + dice.unit("facing") - 0.09 * np.sin(TAU * (turns % 1)))
+    pose["elbows"] = both(vec(1, -0.1, 0), vec(-1, -0.1, 0), n)
+    pose["heading"] = TAU * (turns + dice.unit("facing"))
+    round_stage = TAU * (beats / 12 + dice.unit("where"))
+    pose["place"] = vec(0.55 * np.sin(round_stage), 0, 0.45 * np.cos(round_stage))
     return Pose(**pose)
 
 
@@ -219,8 +210,8 @@ def jumpstyle(beats: Array, dice: Dice) -> Pose:
 def moon_walking(beats: Array, dice: Dice) -> Pose:
     """Glide backwards in profile, one foot flat and sliding while the other stands on its toes."""
     n = len(beats)
-    stride = dice.uniform("stride", 0.34, 0.42)
-    length = 6
+    stride = dice.uniform("stride", 0.30, 0.36)
+    length = 5
     walk = np.floor(beats / length).astype(int)
     along = beats - walk * length
     gliding = np.clip(along, 0, length - 1)
