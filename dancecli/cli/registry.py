@@ -40,6 +40,7 @@ COMMANDS = {
     "finetune": Entry("Models", "Fine-tune a pre-trained model on a split."),
     "report": Entry("Reports", "Draw a run's page: accuracy, confusion, and what was run."),
     "compare": Entry("Reports", "Say whether one of two runs is better, and show where."),
+    "board": Entry("Reports", "Set all runs side by side, with ties shown as ties."),
 }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dancecli.report import charts
 from dancecli.report.evidence import Evidence, PartScores
 from dancecli.report.metrics import Summary, order_by_confusion, predicted, true_ranks
-from dancecli.report.shell import draw, percent, several
+from dancecli.report.shell import draw, duration, percent, several
 
 if TYPE_CHECKING:
     from dancecli.report.metrics import Floats
@@ -184,7 +184,7 @@ def facts(evidence: Evidence) -> list[tuple[str, list[tuple[str, str]]]]:
         (
             "Time",
             [
-                *((key, _duration(value)) for key, value in seconds.items()),
+                *((key, duration(value)) for key, value in seconds.items()),
                 ("finished", run.get("finished_utc")),
             ],
         ),
@@ -201,16 +201,6 @@ def _text(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10_000:
         return f"{value:,}"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _duration(seconds: Any) -> str:
-    if not isinstance(seconds, int | float):
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
 def commands(evidence: Evidence, name: str) -> list[str]:

@@ -51,7 +51,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    found.filters.update(pct=percent, span=interval, several=several)
+    found.filters.update(pct=percent, span=interval, several=several, duration=duration)
     return found
 
 
@@ -69,6 +69,17 @@ def several(count: int, noun: str) -> str:
     """Write a count with its noun."""
     plural = noun + ("es" if noun.endswith("s") else "s")
     return f"{count:,} {noun if count == 1 else plural}"
+
+
+def duration(seconds: Any) -> str:
+    """Write a time in the units that a person would use; empty for what is no number."""
+    if not isinstance(seconds, int | float):
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
 def for_script(document: Any) -> str:

@@ -1,0 +1,287 @@
+"""The step behind `dance board`: all runs, side by side where they were judged alike."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dancecli import manifest
+from dancecli.errors import DanceError, WorkspaceError
+from dancecli.report.compare import right
+from dancecli.report.evidence import Evidence, read_evidence
+from dancecli.report.metrics import Proportion, true_ranks
+from dancecli.report.stats import ALPHA, gains_by_video, holm, swap_test
+from dancecli.schema import OnProgress, PartName, Progress, no_progress
+from dancecli.workspace import Workspace
+
+if TYPE_CHECKING:
+    from dancecli.report.stats import Flags
+
+SCHEMA = 1
+NAME = "board"
+# What two runs share if they differ by their seed alone.
+RECIPE = ("labels", "model", "weights", "split", "views", "optim", "cache", "recipe")
+COLUMNS = (
+    "test", "protocol", "rank", "rank_last", "run", "model", "right", "n", "top1", "low", "high", "top5",
+    "params", "trainable", "seconds", "seed", "leaked_videos", "finished",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BoardSettings:
+    """Which runs to show.
+
+    Attributes:
+        split: those of this split; None for all.
+        part: the part that they are judged on.
+    """
+
+    split: str | None = None
+    part: str = "test"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run.
+
+    Attributes:
+        first_rank, last_rank: its places, counting only differences that are shown: 1 to 3 means
+            that no run is known to be better, and that of the three tied ones it may be any.
+        top5: None where there are five classes or fewer.
+        seconds: of everything that the run did; None if it recorded none.
+        leaked: source videos of the part that the run was trained on too.
+    """
+
+    run: str
+    model: str
+    top1: Proportion
+    top5: Proportion | None
+    first_rank: int
+    last_rank: int
+    params: int | None
+    trainable: int | None
+    seconds: float | None
+    seed: int | None
+    leaked: int
+    finished: str
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Runs that differ by their seed alone: their mean top-1 and the ends of its spread."""
+
+    runs: tuple[str, ...]
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Runs that were judged on the same clips under the same protocol, the most accurate first."""
+
+    test: str
+    protocol: str
+    clips: int
+    classes: int
+    rows: tuple[Row, ...]
+    seeds: tuple[Seeds, ...]
+
+
+@dataclass(frozen=True)
+class BoardResult:
+    """What was written, and the runs left out with the reason."""
+
+    page: Path
+    standings: tuple[Standing, ...]
+    left_out: tuple[tuple[str, str], ...]
+    document: Mapping[str, Any]
+
+
+def board(
+    workspace: Workspace,
+    settings: BoardSettings,
+    on_progress: OnProgress = no_progress,
+    *,
+    dry_run: bool = False,
+) -> BoardResult:
+    """Set all runs side by side and write `reports/board/` with `index.html`, `board.csv`, `board.json`.
+
+    A run that is not ended, or whose files contradict each other, is left out and said.
+
+    Raises:
+        WorkspaceError: there is no run that can be shown.
+    """
+    from dancecli.report.shell import draw
+
+    found, left_out = _read_all(workspace, settings, on_progress)
+    if not found:
+        why = f"; the first of {len(left_out)} left out: {left_out[0][1]}" if left_out else ""
+        raise WorkspaceError(f"there is no run in {workspace.root} to show{why}", "make one: dance finetune")
+    standings = rank(found, settings.part)
+    document = _document(standings, left_out, settings)
+    folder = workspace.report(NAME)
+    if not dry_run:
+        with manifest.atomic_file(folder / "board.json") as file:
+            file.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        with manifest.atomic_file(folder / "board.csv") as file:
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(_flat(standing, row) for standing in standings for row in standing.rows)
+        shown = {"standings": standings, "left_out": left_out, "part": settings.part}
+        with manifest.atomic_file(folder / "index.html") as file:
+            file.write(draw("board.html", ("common.js", "board.js"), {"labels": []}, **shown))
+    return BoardResult(folder / "index.html", standings, tuple(left_out), document)
+
+
+def _read_all(
+    workspace: Workspace, settings: BoardSettings, on_progress: OnProgress
+) -> tuple[list[Evidence], list[tuple[str, str]]]:
+    names = sorted(workspace.runs())
+    found: list[Evidence] = []
+    left_out: list[tuple[str, str]] = []
+    for done, name in enumerate(names, start=1):
+        try:
+            evidence = read_evidence(workspace, name)
+        except DanceError as error:
+            left_out.append((name, error.message))
+        else:
+            if settings.part not in evidence.parts:
+                left_out.append((name, f"has no predictions for part {settings.part!r}"))
+            elif settings.split in (None, evidence.run["split"]["name"]):
+                found.append(evidence)
+        on_progress(Progress(done, len(names), name))
+    return found, left_out
+
+
+def rank(found: Sequence[Evidence], part: str) -> tuple[Standing, ...]:
+    """Put runs that were judged alike into one standing each, the largest first."""
+    groups: dict[tuple[object, ...], list[Evidence]] = {}
+    for evidence in found:
+        protocol = evidence.predictions.get("view.protocol", "")
+        key = (evidence.labels, evidence.parts[part].clips, evidence.files[part], protocol)
+        groups.setdefault(key, []).append(evidence)
+    standings = [_standing(group, part) for group in groups.values()]
+    return tuple(sorted(standings, key=lambda s: (-len(s.rows), s.test, s.protocol)))
+
+
+def _standing(group: Sequence[Evidence], part: str) -> Standing:
+    one = group[0]
+    flags = [right(evidence.parts[part]) for evidence in group]
+    better = beaten_by(flags, one.parts[part].groups)
+    rows = []
+    for i, evidence in enumerate(group):
+        above, below = (better[:, i].sum(), better[i].sum())
+        rows.append(_row(evidence, part, 1 + int(above), len(group) - int(below)))
+    return Standing(
+        test=str(one.run["split"].get("test_hash") or one.run["split"]["hash"]),
+        protocol=one.predictions.get("view.protocol", ""),
+        clips=len(one.parts[part].clips),
+        classes=len(one.labels),
+        rows=tuple(sorted(rows, key=lambda r: (-r.top1.k, r.run))),
+        seeds=_seeds(group, flags),
+    )
+
+
+def beaten_by(flags: Sequence[Flags], groups: Sequence[str]) -> Any:
+    """Say which of several models is shown to be better than which.
+
+    Every pair is tested by source video, and the p-values are adjusted for the number of pairs.
+
+    Args:
+        flags: for each model and clip whether it was right.
+        groups: for each clip its source video.
+
+    Returns:
+        models x models truths: the row's model is better than the column's.
+    """
+    import numpy as np
+
+    pairs = list(itertools.combinations(range(len(flags)), 2))
+    gains = [gains_by_video(flags[i], flags[j], groups)[0] for i, j in pairs]
+    adjusted = holm([swap_test(g.tolist()) for g in gains])
+    better = np.zeros((len(flags), len(flags)), dtype=bool)
+    for (i, j), gain, p in zip(pairs, gains, adjusted, strict=True):
+        if p < ALPHA:
+            winner, loser = (j, i) if gain.sum() > 0 else (i, j)
+            better[winner, loser] = True
+    return better
+
+
+def _row(evidence: Evidence, part: str, first_rank: int, last_rank: int) -> Row:
+    run, scores = evidence.run, evidence.parts[part]
+    ranks = true_ranks(scores.scores, scores.truth)
+    model, seconds = run.get("model") or {}, run.get("seconds") or {}
+    spent = [s for s in seconds.values() if isinstance(s, int | float)]
+    n = len(scores.clips)
+    return Row(
+        run=run["name"],
+        model=str(model.get("pretrain") or model.get("backbone") or ""),
+        top1=Proportion(int((ranks == 1).sum()), n),
+        top5=Proportion(int((ranks <= 5).sum()), n) if len(evidence.labels) > 5 else None,
+        first_rank=first_rank,
+        last_rank=last_rank,
+        params=model.get("params_total"),
+        trainable=model.get("params_trainable"),
+        seconds=sum(spent) if spent else None,
+        seed=run.get("seed"),
+        leaked=evidence.shared_groups[part],
+        finished=str(run.get("finished_utc") or ""),
+    )
+
+
+def _seeds(group: Sequence[Evidence], flags: Sequence[Flags]) -> tuple[Seeds, ...]:
+    families: dict[str, list[tuple[str, float]]] = {}
+    for evidence, right_ones in zip(group, flags, strict=True):
+        key = json.dumps({name: evidence.run.get(name) for name in RECIPE}, sort_keys=True)
+        families.setdefault(key, []).append((evidence.run["name"], float(right_ones.mean())))
+    return tuple(
+        Seeds(tuple(name for name, _ in runs), sum(rates) / len(rates), min(rates), max(rates))
+        for runs in families.values()
+        if len(runs) > 1 and (rates := [rate for _, rate in runs])
+    )
+
+
+def _flat(standing: Standing, row: Row) -> dict[str, Any]:
+    e, top5 = row.top1.estimate, row.top5.estimate if row.top5 else None
+    figures = (f"{v:.6f}" for v in (e.rate, e.low, e.high)) if e else ("", "", "")
+    top1, low, high = figures
+    return dict(
+        zip(
+            COLUMNS,
+            (standing.test, standing.protocol, row.first_rank, row.last_rank, row.run, row.model, row.top1.k,
+             row.top1.n, top1, low, high, f"{top5.rate:.6f}" if top5 else "", row.params, row.trainable,
+             row.seconds, row.seed, row.leaked, row.finished),
+            strict=True,
+        )
+    )  # fmt: skip
+
+
+def _document(
+    standings: Sequence[Standing], left_out: Sequence[tuple[str, str]], settings: BoardSettings
+) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "part": str(PartName(settings.part)),
+        "alpha": ALPHA,
+        "standings": [
+            {
+                "test": s.test,
+                "protocol": s.protocol,
+                "clips": s.clips,
+                "classes": s.classes,
+                "runs": [
+                    {k: v for k, v in _flat(s, row).items() if k not in {"test", "protocol"}}
+                    for row in s.rows
+                ],
+                "seeds": [asdict(seeds) for seeds in s.seeds],
+            }
+            for s in standings
+        ],
+        "left_out": [{"run": run, "why": why} for run, why in left_out],
+    }

@@ -1,0 +1,100 @@
+"""`dance board`: who stands beside whom, and which differences are more than luck."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from conftest import Ran
+from fakerun import make_run
+
+from dancecli.errors import WorkspaceError
+from dancecli.report.board import BoardResult, BoardSettings, beaten_by, board
+from dancecli.workspace import Workspace
+
+SIX = ("wave", "spin", "bounce", "<script>alert(1)</script>", "robot", "kick ball change")
+
+
+@pytest.fixture
+def many(space: Workspace) -> Workspace:
+    """Two like runs, a poor one, one on another split, and one that is not ended."""
+    for name, skill in (("good-1", 3.0), ("good-2", 3.0), ("poor-1", 0.3)):
+        make_run(space.root, SIX, test=90, name=name, skill=skill, salt=name)
+    make_run(space.root, SIX[:5], test=25, name="five-1", split="five")
+    make_run(space.root, SIX, test=90, name="stopped-1")
+    (space.run("stopped-1") / "predictions.parquet").unlink()
+    change(space, "good-2", seed=1)
+    change(space, "poor-1", weights=None)
+    return space
+
+
+def change(space: Workspace, run: str, **changed: object) -> None:
+    path = space.run(run) / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+
+
+def places(result: BoardResult) -> dict[str, tuple[int, int]]:
+    return {row.run: (row.first_rank, row.last_rank) for s in result.standings for row in s.rows}
+
+
+def test_a_tie_is_a_tie_and_a_difference_a_difference(many: Workspace) -> None:
+    result = board(many, BoardSettings())
+    assert places(result) == {"good-1": (1, 2), "good-2": (1, 2), "poor-1": (3, 3), "five-1": (1, 1)}
+    assert [s.clips for s in result.standings] == [90, 25]
+    assert [run for run, _ in result.left_out] == ["stopped-1"]
+
+
+def test_runs_that_differ_by_their_seed_are_summed_up(many: Workspace) -> None:
+    (family,) = board(many, BoardSettings()).standings[0].seeds
+    assert family.runs == ("good-1", "good-2")
+    assert family.low <= family.mean <= family.high
+
+
+def test_the_three_files_agree(many: Workspace) -> None:
+    folder = board(many, BoardSettings()).page.parent
+    rows = list(csv.DictReader((folder / "board.csv").open()))
+    told = json.loads((folder / "board.json").read_text())
+    assert [row["run"] for row in rows] == [r["run"] for s in told["standings"] for r in s["runs"]]
+    page = (folder / "index.html").read_text()
+    for row in rows:
+        assert row["run"] in page
+        assert f"{row['right']}/{row['n']}" in page
+    assert "<script>alert" not in page
+    assert "https:" not in page
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    board(many, BoardSettings())
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_split_can_be_singled_out(many: Workspace) -> None:
+    result = board(many, BoardSettings(split="five"), dry_run=True)
+    assert list(places(result)) == ["five-1"]
+    assert not result.page.exists()
+
+
+def test_no_run_is_an_error(space: Workspace) -> None:
+    with pytest.raises(WorkspaceError, match=r"there is no run in .* to show"):
+        board(space, BoardSettings())
+
+
+def test_false_differences_in_a_family_of_five_stay_below_five_in_a_hundred() -> None:
+    rng = np.random.default_rng(0)
+    groups = [f"v{i}" for i in range(60)]
+    alarms = 0
+    for _ in range(400):
+        hard = rng.random(60)  # clips differ in how hard they are; the models do not differ
+        alarms += bool(beaten_by([rng.random(60) < hard for _ in range(5)], groups).any())
+    assert alarms / 400 < 0.05
+
+
+def test_the_command(many: Workspace, dance: Callable[..., Ran]) -> None:
+    ran = dance("board")
+    assert ran.code == 0
+    lines = ran.out.splitlines()
+    assert any(line.split()[:2] == ["poor-1", "3"] for line in lines)
+    assert any("good-1" in line and " 1-2 " in line for line in lines)
+    assert "left out: stopped-1: run 'stopped-1' has no predictions yet" in ran.err
+    assert dance("board", "--json").json["standings"][0]["clips"] == 90
