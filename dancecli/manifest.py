@@ -6,7 +6,9 @@ the writer adds. A file from a newer version is refused rather than misread.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -110,7 +112,9 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         mode: `w` (UTF-8, Unix line ends) or `wb`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    handle, name = tempfile.mkstemp(
+        prefix=f".{path.name}.{_host()}.{os.getpid()}.", suffix=".tmp", dir=path.parent
+    )
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     try:
         with os.fdopen(handle, mode, **text) as file:  # type: ignore[call-overload]
@@ -134,6 +138,29 @@ def publish(temp: Path, path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes of this machine were writing in a folder."""
+    for path in folder.glob(".*.tmp"):
+        words = path.name.split(".")
+        if len(words) > 4 and words[-4] == _host() and words[-3].isdecimal() and not _alive(int(words[-3])):
+            path.unlink(missing_ok=True)
+
+
+def _host() -> str:
+    # Several machines may share the folder, and a process number means nothing on another one.
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _check_stamp(path: Path, record: type, schema: pa.Schema) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -87,3 +89,22 @@ def test_a_newer_schema_is_refused_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match="newer dance") as caught:
         manifest.read(path, Clip)
     assert "upgrade" in caught.value.hint
+
+
+def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    program = (
+        "import os, pathlib, signal, sys\nfrom dancecli.manifest import atomic_file\n"
+        "with atomic_file(pathlib.Path(sys.argv[1])):\n    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.b.json")], check=False)
+    left = list(tmp_path.iterdir())
+    assert len(left) == 1
+    others = (tmp_path / ".mine.tmp", tmp_path / ".x.otherhost.1.abc.tmp", tmp_path / "a.tmp")
+    for path in others:
+        path.touch()
+    with manifest.atomic_file(tmp_path / "mine") as file:
+        file.write("whole")
+        manifest.sweep(tmp_path)
+    assert not left[0].exists()
+    assert (tmp_path / "mine").read_text() == "whole"
+    assert all(path.exists() for path in others)

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from dancecli import ledger
+from dancecli import ledger, manifest
 from dancecli.dataset.clips import clips_there, rebuild_clips, remember_segments
 from dancecli.dataset.dispatch import Dispatcher, JobPlan
 from dancecli.dataset.phases import phase_of, source_name
@@ -114,6 +114,8 @@ def _run(
     runs: list[Dispatcher] = []
     # What a killed run left half-made; everything whole has its real name.
     shutil.rmtree(temp, ignore_errors=True)
+    for folder in (workspace.root, workspace.segments.parent):
+        manifest.sweep(folder)
     try:
         with ledger.LedgerWriter(path) as writer:
             for kind in settings.source_order:
