@@ -1,8 +1,4 @@
-"""One flat MMAction2 config a run: readable, complete, and good for MMAction2's own tools.
-
-Frames stay whole numbers until they are in a batch; normalisation is the data preprocessor's
-(the NumPy transform costs more than decoding). One decoder thread a worker.
-"""
+"""One flat MMAction2 config a run: readable, complete, and good for MMAction2's own tools."""
 
 from __future__ import annotations
 
@@ -12,35 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.errors import ModelError
+from dancecli.model.pipelines import ModelBase, forward_batch, test_pipeline, train_pipeline
 from dancecli.model.recipe import Recipe
 from dancecli.model.weights import StartWeights
 from dancecli.model.zoo import ZooEntry
 
-# Four views of 32 frames at 224: about a gigabyte of activations in the first layers.
-_FORWARD_PIXELS = 4 * 32 * 224**2
 # Backbones whose `frozen_stages` counts as ours does: 0 the stem, 1 to 4 the stages.
 _STAGED = ("InceptionI3D", "ResNet3d", "ResNet3dSlowOnly", "ResNet3dCSN", "ResNet", "ResNetTSM", "C2D")
 _DROPOUT_HEADS = ("I3DHead", "SlowFastHead", "TSNHead", "TSMHead", "MViTHead", "UniFormerHead")
-
-
-@dataclass(frozen=True)
-class ModelBase:
-    """What is taken over from a model's own config.
-
-    Attributes:
-        model: the recognizer with its head and data preprocessor, as MMAction2 builds it.
-        sampler: the transform that chooses frames, as in training.
-        input_format: axes of the input, `NCTHW` or another that `FormatShape` knows.
-    """
-
-    model: dict[str, Any]
-    sampler: dict[str, Any]
-    input_format: str
-
-    @property
-    def is_3d(self) -> bool:
-        """Whether a view is a clip of frames (and not a set of single frames)."""
-        return self.sampler["type"] == "SampleFrames" and int(self.sampler["clip_len"]) > 1
 
 
 @dataclass(frozen=True)
@@ -208,74 +183,11 @@ def build_model_config(
     return model
 
 
-def train_pipeline(base: ModelBase, recipe: Recipe) -> list[dict[str, Any]]:
-    """From a file to a training view."""
-    side = recipe.crop
-    crops: dict[str, list[dict[str, Any]]] = {
-        "random": [{"type": "RandomCrop", "size": side}],
-        "resized": [
-            {"type": "RandomResizedCrop", "area_range": (0.4, 1.0)},
-            {"type": "Resize", "scale": (side, side), "keep_ratio": False},
-        ],
-        "center": [{"type": "CenterCrop", "crop_size": side}],
-    }
-    flip = [{"type": "Flip", "flip_ratio": 0.5}] if recipe.flip else []
-    return _pipeline(base, recipe, frame_sampler(base, recipe), [*crops[recipe.train_crop], *flip])
-
-
-def test_pipeline(base: ModelBase, recipe: Recipe) -> list[dict[str, Any]]:
-    """From a file to the views of evaluation, the same every time.
-
-    Raises:
-        ModelError: several clips are asked of a model that looks at single frames.
-    """
-    sampler = {**frame_sampler(base, recipe), "test_mode": True}
-    if recipe.num_clips > 1:
-        if not base.is_3d:
-            raise ModelError("this model samples single frames of the whole clip", "use --num-clips 1")
-        sampler["num_clips"] = recipe.num_clips
-    crop = {"type": "CenterCrop", "crop_size": recipe.crop}
-    if recipe.num_crops == 3:
-        # Three squares that together cover the frame: as wide as the short side.
-        crop = {"type": "ThreeCrop", "crop_size": recipe.short_side}
-    return _pipeline(base, recipe, sampler, [crop])
-
-
-def frame_sampler(base: ModelBase, recipe: Recipe) -> dict[str, Any]:
-    """The model's own way to choose frames, with the recipe's number and distance."""
-    sampler = dict(base.sampler)
-    if base.is_3d:
-        sampler["clip_len"] = recipe.clip_len or sampler["clip_len"]
-        sampler["frame_interval"] = recipe.frame_interval or sampler.get("frame_interval", 1)
-    return sampler
-
-
-def forward_batch(base: ModelBase, recipe: Recipe, views: int = 1) -> int:
-    """How many clips go through the network at once where no gradient is needed, to spare memory."""
-    sampler = frame_sampler(base, recipe)
-    frames = int(sampler["clip_len"]) * int(sampler.get("num_clips", 1)) * views
-    return max(1, min(32, _FORWARD_PIXELS // (frames * recipe.crop**2)))
-
-
 def default_workers() -> int:
     """Decoding processes beside the one that computes: one fewer than the cores, at most four."""
     import os
 
     return max(1, min(4, (os.cpu_count() or 2) - 1))
-
-
-def _pipeline(
-    base: ModelBase, recipe: Recipe, sampler: dict[str, Any], crops: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    return [
-        {"type": "DecordInit", "num_threads": 1},
-        sampler,
-        {"type": "DecordDecode"},
-        {"type": "Resize", "scale": (-1, recipe.short_side)},
-        *crops,
-        {"type": "FormatShape", "input_format": base.input_format},
-        {"type": "PackActionInputs", "meta_keys": ("filename",)},
-    ]
 
 
 def _optim_wrapper(recipe: Recipe) -> dict[str, Any]:

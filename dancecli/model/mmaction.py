@@ -15,17 +15,14 @@ checkpoints read without running a pickle's code (mmengine#1655).
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import importlib.util
 import logging
 import pickle
-import random
 import sys
 import types
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +31,7 @@ import torch
 
 from dancecli.errors import MissingDependencyError, ModelError
 from dancecli.model.inception import InceptionI3D
+from dancecli.model.views import view_random_state
 
 # Without `localizers` (a module is missing from the wheel) and `multimodal` (wants transformers).
 _MODEL_PARTS = (
@@ -114,7 +112,6 @@ __all__ = [
     "read_config",
     "shapes_of",
     "silence",
-    "view_random_state",
 ]
 
 
@@ -232,23 +229,6 @@ def silence(logger: logging.Logger) -> None:
     for handler in list(logger.handlers):
         if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
             logger.removeHandler(handler)
-
-
-@contextmanager
-def view_random_state(seed: int, clip: str, view: int) -> Iterator[None]:
-    """Draw all randomness of one view of one clip from a keyed hash, and leave no trace.
-
-    A view is the same whichever worker makes it, in whatever order, on any machine.
-    """
-    digest = hashlib.sha256(f"{seed}/{clip}/{view}".encode()).digest()
-    before, before_np = random.getstate(), np.random.get_state()
-    random.seed(digest)
-    np.random.seed(int.from_bytes(digest[:4], "little"))
-    try:
-        yield
-    finally:
-        random.setstate(before)
-        np.random.set_state(before_np)
 
 
 class ViewDataset(VideoDataset):  # type: ignore[misc]

@@ -8,12 +8,11 @@ from dancecli.errors import ModelError
 from dancecli.model.config import (
     INCEPTION,
     DataPlan,
-    ModelBase,
     build_config,
-    forward_batch,
     model_base,
 )
-from dancecli.model.config import test_pipeline as evaluation_pipeline
+from dancecli.model.pipelines import ModelBase, forward_batch
+from dancecli.model.pipelines import test_pipeline as evaluation_pipeline
 from dancecli.model.recipe import Recipe
 from dancecli.model.rendering import render_config
 from dancecli.model.weights import StartWeights

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 
 from dancecli.errors import ModelError
-from dancecli.model.config import INCEPTION, frame_sampler
+from dancecli.model.config import INCEPTION
 from dancecli.model.evaluate import accuracy, predict_part, views_record
+from dancecli.model.pipelines import frame_sampler
 from dancecli.model.preflight import Example
 from dancecli.model.recipe import Recipe
 from dancecli.schema import Prediction, no_progress

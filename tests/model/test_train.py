@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from dancecli import manifest
+from dancecli.errors import InputError, ModelError, WorkspaceError
 from dancecli.model.train import FinetuneSettings, finetune
 from dancecli.schema import Prediction, Progress
 
@@ -57,9 +59,7 @@ def test_a_run_leaves_record_metrics_checkpoints_and_predictions(corpus, tiny_re
     )
 
 
-@pytest.mark.parametrize(
-    ("pretrain", "freeze"), [("tiny", "stem"), ("tiny", "3"), ("tiny", "4"), ("inception", "3")]
-)
+@pytest.mark.parametrize(("pretrain", "freeze"), [("tiny", "stem"), ("tiny", "4"), ("inception", "3")])
 def test_training_from_stored_features_gives_the_losses_of_training_from_clips(
     corpus, tiny_recipe, tiny_model, pretrain, freeze
 ):
@@ -120,3 +120,59 @@ def test_a_run_that_was_stopped_and_resumed_ends_like_one_that_was_not(
             (r["epoch"], r.get("loss"), r["top1"]) for r in theirs
         ]
     assert not finetune(workspace, FinetuneSettings(resume=True, name="stopped")).fresh
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_names_the_clips(corpus, tiny_recipe, tiny_model):
+    workspace = corpus()
+    settings = FinetuneSettings(
+        pretrain=str(tiny_model), weights="none", recipe=str(tiny_recipe), freeze="3", lr=1e30, name="wild"
+    )
+    with pytest.raises(ModelError) as caught:
+        finetune(workspace, settings)
+    assert "the loss became" in caught.value.message
+    assert "clips: vid0" in caught.value.message
+    record = json.loads((workspace.run("wild") / "run.json").read_text())
+    assert (record["status"], record["error"]) == ("failed", caught.value.message)
+
+
+def test_without_a_validation_part_the_last_epoch_counts(corpus, tiny_recipe, tiny_model):
+    workspace = corpus(val=0)
+    settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", recipe=str(tiny_recipe))
+    said: list[str] = []
+    record = finetune(workspace, settings, say=said.append).record
+    assert record["results"]["val"] is None
+    assert record["results"]["test"]["n"] == 3
+    assert record["checkpoint"] == {"name": "last", "epoch": 2}
+    assert any("no validation part" in line for line in said)
+
+
+def test_what_cannot_be_is_refused_before_anything_is_written(corpus, tiny_recipe, tiny_model):
+    workspace = corpus()
+    base = FinetuneSettings(pretrain=str(tiny_model), weights="none", recipe=str(tiny_recipe))
+    (workspace.run("taken")).mkdir(parents=True)
+    for changes, error, sentence in [
+        ({"name": "taken"}, WorkspaceError, "run 'taken' exists already"),
+        ({"name": "a/b"}, InputError, "run name 'a/b' cannot be used"),
+        ({"freeze": "5"}, InputError, "freeze '5' is not one of"),
+        ({"freeze": "none", "cache": True}, ModelError, "nothing is frozen"),
+        ({"weights": None}, ModelError, "no weights are known"),
+        ({"resume": True}, WorkspaceError, "there is no run to go on with"),
+        ({"split": "other"}, WorkspaceError, "there is no split 'other'"),
+    ]:
+        with pytest.raises(error, match=sentence):
+            finetune(workspace, replace(base, **changes))
+    assert [path.name for path in (workspace.root / "runs").iterdir()] == ["taken"]
+
+
+def test_a_run_whose_split_has_changed_is_not_resumed(corpus, tiny_recipe, tiny_model):
+    workspace = corpus()
+
+    def stop(_: Progress) -> None:
+        raise KeyboardInterrupt
+
+    settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", recipe=str(tiny_recipe), name="r")
+    with pytest.raises(KeyboardInterrupt):
+        finetune(workspace, settings, lambda now: stop(now) if "features" in now.text else None)
+    corpus(test=4)
+    with pytest.raises(WorkspaceError, match="split 'small' has changed since run 'r' began"):
+        finetune(workspace, FinetuneSettings(resume=True))

@@ -1,0 +1,99 @@
+"""From a clip's file to what the network sees: MMAction2 pipelines, as plain data.
+
+Frames stay whole numbers until they are in a batch; normalisation is the data preprocessor's
+(the NumPy transform costs more than decoding). One decoder thread a worker.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dancecli.errors import ModelError
+from dancecli.model.recipe import Recipe
+
+# Four views of 32 frames at 224: about a gigabyte of activations in the first layers.
+_FORWARD_PIXELS = 4 * 32 * 224**2
+
+
+@dataclass(frozen=True)
+class ModelBase:
+    """What is taken over from a model's own config.
+
+    Attributes:
+        model: the recognizer with its head and data preprocessor, as MMAction2 builds it.
+        sampler: the transform that chooses frames, as in training.
+        input_format: axes of the input, `NCTHW` or another that `FormatShape` knows.
+    """
+
+    model: dict[str, Any]
+    sampler: dict[str, Any]
+    input_format: str
+
+    @property
+    def is_3d(self) -> bool:
+        """Whether a view is a clip of frames (and not a set of single frames)."""
+        return self.sampler["type"] == "SampleFrames" and int(self.sampler["clip_len"]) > 1
+
+
+def train_pipeline(base: ModelBase, recipe: Recipe) -> list[dict[str, Any]]:
+    """From a file to a training view."""
+    side = recipe.crop
+    crops: dict[str, list[dict[str, Any]]] = {
+        "random": [{"type": "RandomCrop", "size": side}],
+        "resized": [
+            {"type": "RandomResizedCrop", "area_range": (0.4, 1.0)},
+            {"type": "Resize", "scale": (side, side), "keep_ratio": False},
+        ],
+        "center": [{"type": "CenterCrop", "crop_size": side}],
+    }
+    flip = [{"type": "Flip", "flip_ratio": 0.5}] if recipe.flip else []
+    return _pipeline(base, recipe, frame_sampler(base, recipe), [*crops[recipe.train_crop], *flip])
+
+
+def test_pipeline(base: ModelBase, recipe: Recipe) -> list[dict[str, Any]]:
+    """From a file to the views of evaluation, the same every time.
+
+    Raises:
+        ModelError: several clips are asked of a model that looks at single frames.
+    """
+    sampler = {**frame_sampler(base, recipe), "test_mode": True}
+    if recipe.num_clips > 1:
+        if not base.is_3d:
+            raise ModelError("this model samples single frames of the whole clip", "use --num-clips 1")
+        sampler["num_clips"] = recipe.num_clips
+    crop = {"type": "CenterCrop", "crop_size": recipe.crop}
+    if recipe.num_crops == 3:
+        # Three squares that together cover the frame: as wide as the short side.
+        crop = {"type": "ThreeCrop", "crop_size": recipe.short_side}
+    return _pipeline(base, recipe, sampler, [crop])
+
+
+def frame_sampler(base: ModelBase, recipe: Recipe) -> dict[str, Any]:
+    """The model's own way to choose frames, with the recipe's number and distance."""
+    sampler = dict(base.sampler)
+    if base.is_3d:
+        sampler["clip_len"] = recipe.clip_len or sampler["clip_len"]
+        sampler["frame_interval"] = recipe.frame_interval or sampler.get("frame_interval", 1)
+    return sampler
+
+
+def forward_batch(base: ModelBase, recipe: Recipe, views: int = 1) -> int:
+    """How many clips go through the network at once where no gradient is needed, to spare memory."""
+    sampler = frame_sampler(base, recipe)
+    frames = int(sampler["clip_len"]) * int(sampler.get("num_clips", 1)) * views
+    return max(1, min(32, _FORWARD_PIXELS // (frames * recipe.crop**2)))
+
+
+def _pipeline(
+    base: ModelBase, recipe: Recipe, sampler: dict[str, Any], crops: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    return [
+        {"type": "DecordInit", "num_threads": 1},
+        sampler,
+        {"type": "DecordDecode"},
+        {"type": "Resize", "scale": (-1, recipe.short_side)},
+        *crops,
+        {"type": "FormatShape", "input_format": base.input_format},
+        {"type": "PackActionInputs", "meta_keys": ("filename",)},
+    ]

@@ -1,0 +1,149 @@
+"""What a run will be: the settings resolved and checked against the workspace, before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from dancecli.errors import ModelError, WorkspaceError
+from dancecli.model import record as rec
+from dancecli.model.config import model_base
+from dancecli.model.pipelines import ModelBase
+from dancecli.model.preflight import SplitData, load_split
+from dancecli.model.recipe import Recipe, parse_recipe, read_recipe
+from dancecli.model.zoo import ZooEntry, find_entry
+from dancecli.workspace import Workspace, checked_name
+
+DEFAULT_PRETRAIN = "inception"
+# From here on the frozen part is most of the work, and what it gives is small enough to keep.
+_CACHE_FROM_STAGE = 3
+_DEFAULT_STORED_VIEWS = 2
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """What to train; None takes the recipe's value.
+
+    Attributes:
+        pretrain: a name of the zoo, or the path of an MMAction2 config.
+        split: its name; None for the one made last.
+        recipe: a name, or the path of a TOML file.
+        name: of the run; None gives `<pretrain>-<split>-<n>`.
+        weights: None for the model's own, `none` for random ones, or a file.
+        cache: train from stored features of the frozen part; None does where it pays.
+        cache_dtype: `float16` or `float32`; empty for the default of the stage.
+        resume: go on with the run `name` (None: the one made last); all else is as that run has it.
+    """
+
+    pretrain: str = DEFAULT_PRETRAIN
+    split: str | None = None
+    recipe: str = "default"
+    name: str | None = None
+    weights: str | None = None
+    seed: int = 0
+    freeze: str | None = None
+    epochs: int | None = None
+    lr: float | None = None
+    batch: int | None = None
+    views: int | None = None
+    num_clips: int | None = None
+    cache: bool | None = None
+    cache_dtype: str = ""
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run as it will be, checked against the workspace; nothing is written yet."""
+
+    name: str
+    settings: FinetuneSettings
+    entry: ZooEntry
+    base: ModelBase
+    recipe: Recipe
+    data: SplitData
+    cached: bool
+    notes: tuple[str, ...]
+
+
+def make_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
+    """Resolve the settings and check what can be checked without the model; see `finetune`."""
+    recipe = read_recipe(settings.recipe).with_changes(
+        freeze=settings.freeze,
+        epochs=settings.epochs,
+        lr=settings.lr,
+        batch=settings.batch,
+        views=settings.views,
+        num_clips=settings.num_clips,
+    )
+    entry = find_entry(settings.pretrain)
+    data = load_split(workspace, settings.split)
+    if settings.name is not None:
+        name = checked_name(settings.name, "run")
+        if workspace.run(name).exists():
+            raise WorkspaceError(
+                f"run {name!r} exists already",
+                f"take another --name, or --resume --name {name} to go on with it",
+            )
+    else:
+        name = rec.free_run_name(workspace, entry.name, data.name)
+    return _planned(name, settings, entry, recipe, data)
+
+
+def _planned(name: str, settings: FinetuneSettings, entry: ZooEntry, recipe: Recipe, data: SplitData) -> Plan:
+    base = model_base(entry)
+    cached = _use_cache(settings.cache, base, recipe)
+    if cached and recipe.views is None:
+        recipe = replace(recipe, views=_DEFAULT_STORED_VIEWS)
+    notes = list(data.notes)
+    if recipe.batch != recipe.lr_batch:
+        notes.append(
+            f"learning rate {recipe.lr:g} is for batches of {recipe.lr_batch}: "
+            f"scaled to {recipe.scaled_lr():g} for {recipe.batch}"
+        )
+    if cached:
+        notes.append(f"the frozen part runs once: {recipe.views} stored views of each training clip")
+    return Plan(name, settings, entry, base, recipe, data, cached, tuple(notes))
+
+
+def _use_cache(wanted: bool | None, base: ModelBase, recipe: Recipe) -> bool:
+    from dancecli.model.boundary import can_split
+
+    possible = recipe.frozen_stages >= 0 and can_split(base.model)
+    if wanted and not possible:
+        raise ModelError(
+            "nothing is frozen whose output could be stored"
+            if recipe.frozen_stages < 0
+            else f"a {base.model['backbone']['type']} model cannot be cut at its freeze boundary",
+            "use --no-cache",
+        )
+    return possible and (wanted or (wanted is None and recipe.frozen_stages >= _CACHE_FROM_STAGE))
+
+
+def plan_of_stopped_run(workspace: Workspace, settings: FinetuneSettings) -> tuple[Plan, dict[str, Any]]:
+    """Make the plan of a run that was begun, from its own record; return the record too.
+
+    Raises:
+        WorkspaceError: there is no such run, or its split has changed since.
+    """
+    runs = workspace.runs()
+    if not runs:
+        raise WorkspaceError(f"{workspace.root}: there is no run to go on with", "start one without --resume")
+    name = settings.name or runs[-1]
+    before = rec.read_record(workspace, name)
+    folder = rec.RunFolder(workspace.run(name))
+    known = {field.name for field in fields(FinetuneSettings)}
+    saved = FinetuneSettings(**{k: v for k, v in before["settings"].items() if k in known})
+    saved = replace(saved, name=name, resume=True, split=before["split"]["name"])
+    recipe = parse_recipe(_without_none(before["recipe"]), folder.record)
+    data = load_split(workspace, saved.split)
+    if data.meta["split.hash"] != before["split"]["hash"] or data.test_hash != before["split"]["test_hash"]:
+        raise WorkspaceError(
+            f"split {data.name!r} has changed since run {name!r} began", "start a new run on the new split"
+        )
+    return _planned(name, saved, find_entry(saved.pretrain), recipe, data), before
+
+
+def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if value is not None}
