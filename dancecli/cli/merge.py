@@ -87,14 +87,20 @@ def command(
 
 def _show(result: MergeResult, *, dry_run: bool) -> None:
     verdicts = [v for v in Verdict if any(v in counts for counts in result.counts.values())]
-    rows = [(label, *(counts.get(v, "") for v in verdicts)) for label, counts in result.counts.items()]
-    rows.append(("all", *(sum(c.get(v, 0) for c in result.counts.values()) for v in verdicts)))
-    show(table(("class", *verdicts), rows))
+    ours = {d.clip.label: d.segment.label for d in result.decisions if d.segment}
+    rows = [
+        (name, ours.get(name, "-"), *(counts.get(v, 0) for v in verdicts))
+        for name, counts in result.counts.items()
+    ]
+    rows.append(("all", "", *(sum(c.get(v, 0) for c in result.counts.values()) for v in verdicts)))
+    show(table(("class", "label", *verdicts), rows))
     show(f"labels: {len(result.labels)}" + (f", new: {', '.join(result.added)}" if result.added else ""))
     if result.num_shared_videos:
         show(f"{result.num_shared_videos} videos have clips here already; split keeps them together")
     if result.guessed_rates:
-        show(f"{result.guessed_rates} clips have lost frames, so that their rate is a guess")
+        show(
+            f"{result.guessed_rates} clips have a number of frames that no usual rate explains; it is a guess"
+        )
     if result.intake is not None:
         show(f"{result.intake.outcomes['done']} clips are there, {result.intake.num_new} of them new")
         if result.intake.reasons:

@@ -217,8 +217,7 @@ def _stale(decisions: Sequence[Decision], known: Mapping[str, Segment]) -> dict[
     left_out = {
         decision.clip_id: Withdrawal(decision.verdict.value, decision.text)
         for decision in decisions
-        if decision.verdict not in (Verdict.REPEATED, Verdict.SAME_PICTURE)
-        and decision.clip_id not in coming
+        if decision.verdict not in (Verdict.REPEATED, Verdict.SAME_PICTURE) and decision.clip_id not in coming
     }
     return {
         clip_id: why
@@ -274,7 +273,7 @@ def _write_list(
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow((*NEEDED, "split"))
         for segment in segments:
-            times = (f"{ms / 1000:g}" for ms in (segment.start_ms, segment.end_ms))
+            times = (f"{ms / 1000:.3f}".removesuffix(".000") for ms in (segment.start_ms, segment.end_ms))
             rows.writerow((segment.label, segment.video_id, *times, segment.official_split))
     if labels == LabelSet.read(DEFAULT_LABELS):
         return listed, None

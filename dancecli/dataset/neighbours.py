@@ -24,16 +24,17 @@ if TYPE_CHECKING:
     Indices: TypeAlias = NDArray[np.int64]
     Shares: TypeAlias = NDArray[np.float32]
 
-# Shares of differing bits. Over 300 films and 1,500 disguised copies, unrelated clips differ in
-# 0.46 with a deviation of 0.02.
+# Shares of differing bits. Over 300 films and five disguised copies of each, copies lie below 0.17,
+# below 0.33 if they are cropped and shifted in time as well; of 44,850 pairs of films none does.
 SAME_PICTURE = 0.285
-_WORTH_PROVING = 0.40
-_TABLES = 128
+_WORTH_PROVING = 0.38
+_TABLES = 512
 _NEIGHBOURS = 8
 _KEY_BITS = 32
 _LAGS = range(-2, 3)
 _FEWEST_FRAMES = 2
 _CHUNK = 1 << 16
+_PIECE = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -95,30 +96,60 @@ def candidates(sketches: Sketches) -> tuple[Indices, Indices]:
     import numpy as np
 
     n = len(sketches)
-    bits = _stable_bits(sketches)
-    even = _even_columns(LARGE)
-    still = np.concatenate([sketches.mean & even, sketches.motion & even], axis=1)
-    most = int(_WORTH_PROVING * LARGE * LARGE)
+    bits = _unmoved_bits(sketches)
+    rows, columns = np.divmod(np.arange(len(bits)) % (LARGE * LARGE // 2), LARGE // 2)
+    # Disguises hardly move low frequencies; the lowest of all is always set.
+    low = bits[(rows < LARGE // 2) & (columns < LARGE // 4) & (rows + columns > 0)]
+    words = np.packbits(bits, axis=0).T.copy().view(np.uint64).T.copy()
     found = np.zeros(0, np.int64)
     fresh: list[Indices] = []
     for table in range(_TABLES):
-        chosen = keyed_order(range(bits.shape[1]), str, seed=table, purpose="neighbours")[:_KEY_BITS]
-        key = np.zeros(n, np.uint32)
-        for place in chosen:
-            key = (key << np.uint32(1)) | bits[:, place]
-        order = np.argsort(key, kind="stable")
-        for step in range(1, min(_NEIGHBOURS, n - 1) + 1):
-            one, other = order[:-step], order[step:]
-            apart = np.zeros(n - step, np.uint16)
-            for word in range(still.shape[1]):
-                apart += np.bitwise_count(still[one, word] ^ still[other, word])
-            close = apart <= most
-            low, high = np.minimum(one[close], other[close]), np.maximum(one[close], other[close])
-            fresh.append(low * n + high)
+        order = _order(low, table)
+        fresh += _close_neighbours(words[:, order], order)
         if sum(map(len, fresh)) > len(found) + _CHUNK or table == _TABLES - 1:
-            found = np.unique(np.concatenate([found, *fresh]))
+            found = _distinct(np.concatenate([found, *fresh]))
             fresh = []
     return found // max(n, 1), found % max(n, 1)
+
+
+def _order(bits: NDArray[np.uint8], table: int) -> Indices:
+    """Sort the clips by some of their bits, in an order of its own for each table."""
+    import numpy as np
+
+    key = np.zeros(bits.shape[1], np.uint64)
+    for place in keyed_order(range(len(bits)), str, seed=table, purpose="neighbours")[:_KEY_BITS]:
+        key = (key << np.uint64(1)) | bits[place].astype(np.uint64)
+    # The clip's own index below its key makes the order one and the same everywhere.
+    key = (key << np.uint64(32)) | np.arange(len(key), dtype=np.uint64)
+    key.sort()
+    return (key & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+
+def _close_neighbours(words: Words, order: Indices) -> list[Indices]:
+    """Compare each clip with those that follow it; a pair is first * n + second.
+
+    Args:
+        words: the bits that mirroring leaves alone, (words, n), in the order.
+        order: indices of the clips.
+    """
+    import numpy as np
+
+    n = len(order)
+    most = int(_WORTH_PROVING * LARGE * LARGE)
+    found = []
+    # Piece by piece, so that what is compared again and again stays in the processor's cache.
+    for at in range(0, n, _PIECE):
+        for step in range(1, _NEIGHBOURS + 1):
+            stop = min(at + _PIECE, n - step)
+            if stop <= at:
+                break
+            apart = np.zeros(stop - at, np.uint16)
+            for word in words:
+                apart += np.bitwise_count(word[at:stop] ^ word[at + step : stop + step])
+            close = at + np.flatnonzero(apart <= most)
+            one, other = order[close], order[close + step]
+            found.append(np.minimum(one, other) * n + np.maximum(one, other))
+    return found
 
 
 def compare(sketches: Sketches, first: Indices, second: Indices) -> tuple[Shares, Shares]:
@@ -192,18 +223,23 @@ def _compare(sketches: Sketches, first: Indices, second: Indices, mirrored: bool
     return distance, changes
 
 
-def _stable_bits(sketches: Sketches) -> NDArray[np.uint32]:
-    """The bits to sort by: low frequencies, which disguises hardly move, in even columns, which
-    mirroring leaves alone; without the first one, which is always set.
-    """
+def _unmoved_bits(sketches: Sketches) -> NDArray[np.uint8]:
+    """The bits that mirroring leaves alone, those in even columns: one row a bit, (256, n)."""
     import numpy as np
 
-    columns = []
+    halves = []
     for words in (sketches.mean, sketches.motion):
         grid = np.unpackbits(words.astype(">u8").view(np.uint8), axis=1)
-        low = grid.reshape(-1, LARGE, LARGE)[:, : LARGE // 2, : LARGE // 2 : 2]
-        columns.append(low.reshape(len(sketches), LARGE * LARGE // 8)[:, 1:])
-    return np.concatenate(columns, axis=1).astype(np.uint32)
+        halves.append(grid.reshape(-1, LARGE, LARGE)[:, :, ::2].reshape(-1, LARGE * LARGE // 2))
+    return np.ascontiguousarray(np.concatenate(halves, axis=1).T)
+
+
+def _distinct(values: Indices) -> Indices:
+    import numpy as np
+
+    values.sort()
+    distinct: Indices = values[np.diff(values, prepend=-1) != 0]
+    return distinct
 
 
 def _even_columns(size: int) -> np.uint64:

@@ -104,7 +104,7 @@ def test_lists_become_segments_and_a_list_for_fetch(dance, space: Workspace, tmp
     known = Segment("abcdefghijk", 50_000, 60_000, "tango dancing", "train", "kinetics700")
     manifest.write(space.segments, Segment, [known], {"labels": json.dumps(("tango dancing", "zumba"))})
     (tmp_path / "map.csv").write_text("from,to,reason\ntango,tango dancing,same\nsamba,,none\n")
-    lines = ["tango\tabcdefghijk_052\t301", "tango\t-bcdefghijk_101\t226", "samba\tcbcdefghijk_007\t300"]
+    lines = ["tango\tabcdefghijk_052\t301", "tango\t-bcdefghijk_101\t226", "samba\tcbcdefghijk_12007\t298"]
     (tmp_path / "list.csv").write_text("\n".join(lines))
     args = ("merge", str(tmp_path / "list.csv"), "--map", str(tmp_path / "map.csv"), "--json")
     before = space.segments.read_bytes()
@@ -119,7 +119,7 @@ def test_lists_become_segments_and_a_list_for_fetch(dance, space: Workspace, tmp
     rows = list(csv.DictReader(Path(ran.json["list"]).read_text().splitlines()))
     assert [(r["label"], r["youtube_id"], r["time_start"], r["time_end"]) for r in rows] == [
         ("tango dancing", "-bcdefghijk", "61", "70"),
-        ("samba", "cbcdefghijk", "7", "17"),
+        ("samba", "cbcdefghijk", "7207", "7216.933"),
     ]
     assert Path(ran.json["label_file"]).read_text().splitlines() == ran.json["labels"]
     assert json.loads(manifest.read_meta(space.segments)["labels"]) == ran.json["labels"]
