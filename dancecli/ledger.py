@@ -10,10 +10,11 @@ Format: table `attempts` with the columns of `schema.Outcome` and `clip`, the JS
 
 from __future__ import annotations
 
+import errno
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 
@@ -52,17 +53,23 @@ class LedgerWriter:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         self._db = _open(path)
-        # With WAL, NORMAL survives a killed process; a power cut may cost the last rows, and
-        # their clips are then adopted from disk.
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.executescript(_TABLE)
-        self._db.execute(f"PRAGMA user_version = {LEDGER_VERSION}")
+        with _disk_errors(path):
+            # With WAL, NORMAL survives a killed process; a power cut may cost the last rows, and
+            # their clips are then adopted from disk.
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.executescript(_TABLE)
+            self._db.execute(f"PRAGMA user_version = {LEDGER_VERSION}")
 
     def record(self, rows: Iterable[tuple[Outcome, Clip | None]]) -> None:
-        """Keep outcomes, in one transaction; a done one comes with the clip that it made."""
-        with self._db:
+        """Keep outcomes, in one transaction; a done one comes with the clip that it made.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        with _disk_errors(self._path), self._db:
             self._db.executemany(
                 f"INSERT INTO attempts ({_COLUMNS}, clip) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
                 (
@@ -146,7 +153,8 @@ def done_clips(root: Path) -> list[Clip]:
 def _open(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path)
     try:
-        version = db.execute("PRAGMA user_version").fetchone()[0]
+        with _disk_errors(path):
+            version = db.execute("PRAGMA user_version").fetchone()[0]
     except sqlite3.DatabaseError as error:
         db.close()
         raise WorkspaceError(
@@ -159,6 +167,17 @@ def _open(path: Path) -> sqlite3.Connection:
             "upgrade: pip install -U dancecli",
         )
     return db
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's word for a full disk into the system's."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "full" not in str(error) and "disk I/O" not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, "No space left on device", str(path)) from error
 
 
 def _each(root: Path) -> Iterator[sqlite3.Connection]:

@@ -91,3 +91,13 @@ def test_no_ledger_at_all(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").write_text("this is no database, but it is long enough to look at\n" * 20)
     with pytest.raises(WorkspaceError, match="is not a ledger"):
         latest(tmp_path)
+
+
+def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
+    with LedgerWriter(tmp_path / "ledger.db") as writer:
+        writer._db.execute(f"PRAGMA max_page_count = {writer._db.execute('PRAGMA page_count').fetchone()[0]}")
+        many = [(replace(outcome(OutcomeClass.PERMANENT), text="x" * 5000), None)] * 20
+        with pytest.raises(OSError, match="No space left") as caught:
+            writer.record(many)
+    assert caught.value.filename == str(tmp_path / "ledger.db")
+    assert latest(tmp_path) == {}, "all of a transaction or nothing"
