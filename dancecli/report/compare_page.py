@@ -6,6 +6,7 @@ from typing import Any
 
 from dancecli.report.compare import Comparison, right
 from dancecli.report.evidence import Evidence
+from dancecli.report.metrics import predicted
 from dancecli.report.page import short_link, shown_scores
 from dancecli.report.shell import draw
 
@@ -46,21 +47,20 @@ def render_comparison(
 
 def clip_data(first: Evidence, second: Evidence, part: str) -> dict[str, Any]:
     """Gather the clips that one run alone got right, those that it is surest of first."""
-    from dancecli.report.metrics import predicted
-
     ours, theirs = first.parts[part], second.parts[part]
     a, b = right(ours), right(theirs)
-    calls = predicted(ours.scores, ours.truth), predicted(theirs.scores, theirs.truth)
+    places = [i for i in range(len(a)) if a[i] != b[i]]
+    truth = ours.truth[places]
+    tables = [p.scores[places] for p in (ours, theirs)]
+    calls = [predicted(table, truth).tolist() for table in tables]
+    shown = [shown_scores(table, truth) for table in tables]
     rows: dict[str, list[tuple[float, list[Any]]]] = {"first": [], "second": []}
-    for i, clip in enumerate(ours.clips):
-        if a[i] == b[i]:
-            continue
-        truth = int(ours.truth[i])
-        gap = abs(float(ours.scores[i, truth] - theirs.scores[i, truth]))
-        shown = [shown_scores(scores[i], truth) for scores in (ours.scores, theirs.scores)]
-        called = [int(c[i]) for c in calls]
+    for at, i in enumerate(places):
+        clip, true = ours.clips[i], int(truth[at])
+        gap = abs(float(tables[0][at, true] - tables[1][at, true]))
+        judged = [*(c[at] for c in calls), *(s[at] for s in shown)]
         rows["first" if a[i] else "second"].append(
-            (gap, [clip, short_link(clip, first.links), truth, *called, *shown])
+            (gap, [clip, short_link(clip, first.links), true, *judged])
         )
     return {
         "labels": first.labels,

@@ -12,7 +12,7 @@ from dancecli.report.metrics import Summary, order_by_confusion, predicted, true
 from dancecli.report.shell import draw, duration, percent, several
 
 if TYPE_CHECKING:
-    from dancecli.report.metrics import Floats
+    from dancecli.report.metrics import Floats, Ints
 
 # Scores shown with a clip, beside that of its true class.
 SHOWN_SCORES = 4
@@ -65,9 +65,14 @@ def clip_data(evidence: Evidence, summaries: Mapping[str, Summary]) -> dict[str,
 def _part_data(part: PartScores, summary: Summary, links: Mapping[str, str]) -> dict[str, Any]:
     calls, ranks = predicted(part.scores, part.truth), true_ranks(part.scores, part.truth)
     rows = [
-        [clip, short_link(clip, links), int(truth), int(call), int(rank), shown_scores(scores, int(truth))]
-        for clip, truth, call, rank, scores in zip(
-            part.clips, part.truth, calls, ranks, part.scores, strict=True
+        [clip, short_link(clip, links), *figures]
+        for clip, *figures in zip(
+            part.clips,
+            part.truth.tolist(),
+            calls.tolist(),
+            ranks.tolist(),
+            shown_scores(part.scores, part.truth),
+            strict=True,
         )
     ]
     top = part.scores.max(axis=1)
@@ -89,11 +94,16 @@ def short_link(clip: str, links: Mapping[str, str]) -> str | int:
     return 1 if link == f"../../clips/{clip}.mp4" else link or 0
 
 
-def shown_scores(scores: Floats, truth: int) -> list[float]:
-    """Give the highest scores and that of the true class: class index, score, and so on."""
-    best = sorted(range(len(scores)), key=lambda j: (-scores[j], j))[:SHOWN_SCORES]
-    chosen = best if truth in best else [*best, truth]
-    return [value for j in chosen for value in (j, round(float(scores[j]), 4))]
+def shown_scores(scores: Floats, truth: Ints) -> list[list[float]]:
+    """Give for each clip its highest scores and that of its true class: class index, score, and so on."""
+    import numpy as np
+
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :SHOWN_SCORES]
+    found = []
+    for row, top, true in zip(scores, best.tolist(), truth.tolist(), strict=True):
+        chosen = top if true in top else [*top, true]
+        found.append([value for j in chosen for value in (j, round(float(row[j]), 4))])
+    return found
 
 
 def _whiskers(summary: Summary) -> tuple[charts.Whisker, ...]:

@@ -1,16 +1,22 @@
-"""The page in a real Chromium: no request, no error, and every control does what it says."""
+"""The pages in a real Chromium: no request, no error, and every control does what it says."""
 
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fakerun import make_run
 
+from dancecli import manifest
+from dancecli.report.board import BoardSettings, board
+from dancecli.report.compare import CompareSettings, compare
 from dancecli.report.report import ReportSettings, report
+from dancecli.schema import Prediction
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -37,25 +43,49 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    space = make_run(tmp_path_factory.mktemp("page") / "space", LABELS, test=84, val=21)
-    return report(space, ReportSettings()).page.as_uri()
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs with their reports, their comparison and the board; one clip's file is there."""
+    space = make_run(tmp_path_factory.mktemp("page") / "space", LABELS, test=84, val=21, name="first-1")
+    make_run(space.root, LABELS, test=84, val=21, name="second-1", skill=1.5, salt="b")
+    worst = min((p for p in manifest.read(space.run("first-1") / "predictions.parquet", Prediction)
+                 if p.part == "test"), key=lambda p: p.scores[p.label_index] - max(p.scores))  # fmt: skip
+    film(space.clip(worst.clip_id))
+    report(space, ReportSettings("first-1", name="page"))
+    compare(space, CompareSettings("first-1", "second-1", name="compare"))
+    board(space, BoardSettings())
+    return space.root / "reports"
 
 
-@pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:
-    """The page, opened; a request that leaves the disk or an error on it fails the test."""
+def film(path: Path) -> None:
+    """Make a film of two seconds, in the form that clips have."""
+    import imageio_ffmpeg
+
+    path.parent.mkdir()
+    source = ["-f", "lavfi", "-i", "testsrc=size=64x48:rate=10:duration=2"]
+    form = ["-pix_fmt", "yuv420p", "-c:v", "libx264", str(path)]
+    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *source, *form], check=True)
+
+
+@contextmanager
+def opened(browser: Any, path: Path) -> Iterator[Any]:
+    """A page, opened; a request that leaves the disk or an error on it fails the test."""
     tab = browser.new_page(viewport={"width": 1440, "height": 1000})
     odd: list[str] = []
     tab.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else odd.append(r.url))
     tab.on("pageerror", lambda error: odd.append(str(error)))
-    # The clips of this run are not on disk, which the page takes calmly and Chromium reports.
+    # Most clips of these runs are not on disk, which the page takes calmly and Chromium reports.
     tab.on("console", lambda m: None if "ERR_FILE_NOT_FOUND" in m.text else odd.append(m.text))
     tab.on("dialog", lambda dialog: odd.append(f"dialog {dialog.message}"))
-    tab.goto(address)
+    tab.goto(path.as_uri())
     yield tab
     tab.close()
     assert not odd
+
+
+@pytest.fixture
+def page(browser: Any, reports: Path) -> Iterator[Any]:
+    with opened(browser, reports / "page" / "index.html") as tab:
+        yield tab
 
 
 def shown(page: Any, selector: str) -> Any:
@@ -70,7 +100,7 @@ def test_a_cell_shows_its_clips(page: Any) -> None:
     assert panel.locator("p.fine").first.inner_text().startswith(f"{count} of 12 clips")
     assert panel.locator(".card").count() == min(count, 6)
     assert cell.get_attribute("aria-selected") == "true"
-    assert "the file is not beside this page" in panel.inner_text()
+    panel.get_by_text("the file is not beside this page").first.wait_for()
 
 
 def test_the_matrix_holds_every_clip_in_any_order(page: Any) -> None:
@@ -158,9 +188,46 @@ def test_it_prints(page: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(page: Any, scheme: str) -> None:
+@pytest.mark.parametrize("name", ["page", "compare", "board"])
+def test_axe_finds_nothing_serious(browser: Any, reports: Path, name: str, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    page.emulate_media(color_scheme=scheme)
-    found = axe.Axe().run(page).response["violations"]
+    with opened(browser, reports / name / "index.html") as page:
+        page.emulate_media(color_scheme=scheme)
+        found = axe.Axe().run(page).response["violations"]
     grave = [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in {"serious", "critical"}]
     assert not grave
+
+
+def test_a_clip_that_is_there_plays_in_place(page: Any) -> None:
+    card = page.locator("#clips .card:visible").first
+    card.locator(".play").click()
+    page.wait_for_function("document.querySelector('#clips .card video').currentTime > 0.2")
+    assert card.locator(".playing").count() == 1
+    card.locator(".play").click()
+    assert page.evaluate("document.querySelector('#clips .card video').paused")
+
+
+def test_the_clips_of_a_comparison(browser: Any, reports: Path) -> None:
+    with opened(browser, reports / "compare" / "index.html") as page:
+        alone = [int(text) for text in page.locator(".square .odd").all_inner_texts()]
+        for name, count in zip(("first", "second"), alone, strict=True):
+            page.locator(f'[data-list="{name}"]').click()
+            assert page.locator("[data-about]").inner_text().startswith(f"{count} clip")
+            assert page.locator("#clips .card").count() == min(count, 6)
+        page.set_viewport_size({"width": 390, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_board_filters_and_sorts(browser: Any, reports: Path) -> None:
+    with opened(browser, reports / "board" / "index.html") as page:
+        rows = page.locator(".board tbody tr:visible")
+        assert rows.count() == 2
+        page.locator(".filter").fill("second")
+        assert rows.count() == 1
+        page.locator(".filter").fill("")
+        heading = page.locator(".board thead th").nth(2)
+        for _ in range(2):
+            heading.locator("button").click()
+        assert rows.first.inner_text().split()[:2] == ["2", "second-1"]
+        page.set_viewport_size({"width": 390, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
