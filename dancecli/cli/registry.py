@@ -37,6 +37,7 @@ COMMANDS = {
     "why": Entry("Care", "Tell why a clip is there or not: its whole history."),
     "audit": Entry("Care", "Look for leaks, label conflicts and changed files."),
     "verify": Entry("Care", "Check every clip's file against its checksum."),
+    "export": Entry("Care", "Write a split in the form that another tool reads."),
     "finetune": Entry("Models", "Fine-tune a pre-trained model on a split."),
     "report": Entry("Reports", "Draw a run's page: accuracy, confusion, and what was run."),
     "compare": Entry("Reports", "Say whether one of two runs is better, and show where."),

@@ -5,6 +5,8 @@ See https://huggingface.co/docs/hub/datasets-cards. A card says nothing that was
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dancecli.dataset.stats import DatasetStats, LabelStats
 from dancecli.manifest import atomic_file
 from dancecli.workspace import Workspace
@@ -26,11 +28,12 @@ def write_card(workspace: Workspace, stats: DatasetStats) -> None:
 
 def card_text(stats: DatasetStats) -> str:
     """Render the card."""
-    return "\n".join([*_header(stats), *_summary(stats), *_labels(stats), *_origin(stats), ""])
+    return "\n".join([*header(stats.total.num_clips), *_summary(stats), *_labels(stats), *_origin(stats), ""])
 
 
-def _header(stats: DatasetStats) -> list[str]:
-    size = next((name for end, name in _SIZES if stats.total.num_clips < end), "n>1M")
+def header(num_clips: int, more: Sequence[str] = ()) -> list[str]:
+    """Write the header that the hub reads; `more` are lines of YAML for its end."""
+    size = next((name for end, name in _SIZES if num_clips < end), "n>1M")
     return [
         "---",
         "license: other",
@@ -41,6 +44,7 @@ def _header(stats: DatasetStats) -> list[str]:
         "- action-recognition",
         "size_categories:",
         f"- {size}",
+        *more,
         "---",
     ]
 
@@ -72,36 +76,37 @@ def _summary(stats: DatasetStats) -> list[str]:
 def _labels(stats: DatasetStats) -> list[str]:
     parts = list(stats.total.parts)
     head = ["class", "asked for", "there", "%", *parts, "hours"]
-    lines = ["", "## Classes", "", _row(head), _row(["---"] + ["---:"] * (len(head) - 1))]
+    lines = ["", "## Classes", "", row_of(head), row_of(["---"] + ["---:"] * (len(head) - 1))]
     rows = [*stats.labels, stats.total]
-    return lines + [_row(_label_cells(row, parts)) for row in rows]
+    return lines + [row_of(_label_cells(row, parts)) for row in rows]
 
 
 def _label_cells(row: LabelStats, parts: list[str]) -> list[str]:
     counts = [f"{row.parts[part]:,}" for part in parts]
     share = f"{100 * row.survival:.1f}"
     there = [f"{row.num_segments:,}", f"{row.num_clips:,}", share]
-    return [_cell(row.label) or "**all**", *there, *counts, f"{row.seconds / 3600:.2f}"]
+    return [escaped(row.label) or "**all**", *there, *counts, f"{row.seconds / 3600:.2f}"]
 
 
 def _origin(stats: DatasetStats) -> list[str]:
     lines = ["", "## Where they come from", "", "| list | clips |", "|---|---:|"]
-    lines += [_row([_cell(name) or "(not said)", f"{n:,}"]) for name, n in stats.datasets.items()]
+    lines += [row_of([escaped(name) or "(not said)", f"{n:,}"]) for name, n in stats.datasets.items()]
     lines += ["", "| source | clips |", "|---|---:|"]
-    lines += [_row([_cell(name), f"{n:,}"]) for name, n in stats.sources.items()]
+    lines += [row_of([escaped(name), f"{n:,}"]) for name, n in stats.sources.items()]
     lines += ["", "## What was asked for and what became of it", "", "| outcome | clips |", "|---|---:|"]
-    lines += [_row([name, f"{n:,}"]) for name, n in stats.outcomes.items()]
+    lines += [row_of([name, f"{n:,}"]) for name, n in stats.outcomes.items()]
     if stats.reasons:
         lines += ["", "| reason | clips |", "|---|---:|"]
-        lines += [_row([_cell(name), f"{n:,}"]) for name, n in stats.reasons.items()]
+        lines += [row_of([escaped(name), f"{n:,}"]) for name, n in stats.reasons.items()]
     return [*lines, "", "## Terms", "", TERMS]
 
 
-def _row(cells: list[str]) -> str:
+def row_of(cells: list[str]) -> str:
+    """Write a row of a table."""
     return f"| {' | '.join(cells)} |"
 
 
-def _cell(text: str) -> str:
+def escaped(text: str) -> str:
     """Escape what would end a cell, or become markup: names come from lists and folders."""
     for mark in "\\|<>[]`*":
         text = text.replace(mark, "\\" + mark)

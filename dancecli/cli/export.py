@@ -1,0 +1,78 @@
+"""`dance export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dancecli.cli.console import emit, open_workspace, progress, show, talk
+from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
+
+
+def command(
+    workspace: WorkspaceOption = None,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="FORM",
+            help="videofolder or parquet (Hugging Face), webdataset (tar files), or lists "
+            "(path and label in text, tab-separated and CSV form).",
+        ),
+    ] = "videofolder",
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="The folder to make. [default: exports/SPLIT-FORM in the workspace]",
+            show_default=False,
+        ),
+    ] = None,
+    split: SplitOption = None,
+    augmented: Annotated[
+        bool, typer.Option(help="Take the augmented copies of the training clips too.")
+    ] = False,
+    link: Annotated[
+        bool, typer.Option("--link/--copy", help="Of a videofolder: hard links, which take no space.")
+    ] = False,
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Write a split in the form that another tool reads.
+
+    Stop it at any time: the same command goes on from there, and a finished export is not written
+    again. Exit code 3 if clips of the split have lost their file.
+
+    Example: `dance export --format webdataset --to shards`
+    """
+    from dancecli.dataset.export import ExportSettings, Form, export
+
+    if form not in list(Form):
+        raise typer.BadParameter(f"{form!r} is none of {', '.join(Form)}", param_hint="--format")
+    space = open_workspace(workspace, create=False)
+    settings = ExportSettings(Form(form), split, to, augmented, link, dry_run=dry_run)
+    with progress("export") as on_progress:
+        result = export(space, settings, on_progress)
+    if json_output:
+        emit(
+            {
+                "split": result.split,
+                "folder": str(result.folder),
+                "counts": result.counts,
+                "files": result.num_files,
+                "new": result.num_new,
+                "missing": result.missing,
+            }
+        )
+    else:
+        counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
+        show(f"split {result.split} as {form}: {counts} in {result.folder}")
+        if dry_run:
+            show(f"{result.num_new} of {result.num_files} files would be written")
+    if not result.num_new:
+        talk("the same export was there already; nothing changed")
+    if result.missing:
+        talk(f"{len(result.missing)} clips have lost their file and are left out")
+        raise typer.Exit(3)

@@ -1,0 +1,252 @@
+"""A split in the forms that other tools read.
+
+An export is built in a hidden folder beside its place and gets its name when it is whole. The
+folder says in `.dance-export.json` what it was made from, so a stopped export goes on, a finished
+one is known again, and nothing that is not an export is ever overwritten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dancecli import manifest
+from dancecli.dataset.annotate import last_split
+from dancecli.dataset.export_card import export_card
+from dancecli.dataset.packing import (
+    Item,
+    Row,
+    pack_lists,
+    pack_parquet,
+    pack_videofolder,
+    pack_webdataset,
+    write_text,
+)
+from dancecli.errors import UsageError, WorkspaceError
+from dancecli.labels import LabelSet
+from dancecli.schema import Clip, OnProgress, Part, PartName, Progress, no_progress
+from dancecli.workspace import Workspace
+
+_STAMP = ".dance-export.json"
+# Raise it when the same rows would be written otherwise.
+_VERSION = 1
+
+
+class Form(StrEnum):
+    """The forms of an export."""
+
+    VIDEOFOLDER = "videofolder"
+    PARQUET = "parquet"
+    WEBDATASET = "webdataset"
+    LISTS = "lists"
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """What to export, and how.
+
+    Attributes:
+        form: the form.
+        split: None for the one made last.
+        to: the folder to make; None for `exports/<split>-<form>` in the workspace.
+        augmented: with the augmented copies of training clips.
+        link: hard links instead of copies; for `videofolder` alone.
+        shard_bytes: size of a Parquet or tar file.
+        dry_run: change nothing.
+    """
+
+    form: Form
+    split: str | None = None
+    to: Path | None = None
+    augmented: bool = False
+    link: bool = False
+    shard_bytes: int = 256_000_000
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What the export holds.
+
+    Attributes:
+        counts: clips by part.
+        num_files: files of the export, of which `num_new` were, or would be, written by this run.
+        missing: clips of the split that were left out, their files being gone or of another size.
+    """
+
+    split: str
+    folder: Path
+    counts: dict[str, int]
+    num_files: int
+    num_new: int
+    missing: tuple[str, ...]
+
+
+def export(
+    workspace: Workspace, settings: ExportSettings, on_progress: OnProgress = no_progress
+) -> ExportResult:
+    """Write a split's clips in another form; what is there already is kept.
+
+    Raises:
+        WorkspaceError: there is no such split, or another export to this place is at work.
+        UsageError: the folder holds something else, or cannot be linked to.
+        MediaError: a clip's file is not the one that was published.
+    """
+    if settings.link and settings.form is not Form.VIDEOFOLDER:
+        raise UsageError(f"--link is for videofolder: {settings.form} holds no clip as a file of its own")
+    name = settings.split or last_split(workspace)
+    meta = _split_meta(workspace, name)
+    labels = LabelSet(tuple(json.loads(meta["split.labels"])))
+    rows, missing = rows_of(workspace, name, labels, augmented=settings.augmented)
+    folder = (settings.to or workspace.root / "exports" / f"{name}-{settings.form}").absolute()
+    stamp = _stamp(settings, name, meta["split.hash"], labels, rows)
+    items = list(_plan(workspace, settings, name, meta["split.hash"], labels, rows))
+    if settings.dry_run:
+        there = folder if _read_stamp(folder) == stamp else _stage(folder)
+        known = _read_stamp(there) == stamp
+        num_new = sum(not (known and (there / item.path).exists()) for item in items)
+    else:
+        place = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+        with workspace.lock(f"export-{place}"):
+            num_new = _build(folder, stamp, items, on_progress)
+    counts = Counter(row.part.value for row in rows)
+    return ExportResult(
+        split=name,
+        folder=folder,
+        counts={part.value: counts[part.value] for part in PartName},
+        num_files=len(items),
+        num_new=num_new,
+        missing=tuple(missing),
+    )
+
+
+def rows_of(
+    workspace: Workspace, split: str, labels: LabelSet, *, augmented: bool
+) -> tuple[list[Row], list[str]]:
+    """Give the clips of a split, each part by clip id, and the ids of those without their file."""
+    clips = {clip.clip_id: clip for clip in manifest.read(workspace.clips, Clip)}
+    copies: dict[str, list[Clip]] = {}
+    for clip in clips.values():
+        if augmented and clip.parent_id:
+            copies.setdefault(clip.parent_id, []).append(clip)
+    rows, missing = list[Row](), []
+    for part in manifest.read(workspace.split(split), Part):
+        own = [clips[part.clip_id]] if part.clip_id in clips else []
+        if not (own and _is_there(workspace.root, own[0])):
+            missing.append(part.clip_id)
+            continue
+        if part.part == PartName.TRAIN:
+            own += (copy for copy in copies.get(part.clip_id, ()) if _is_there(workspace.root, copy))
+        rows += (Row(PartName(part.part), labels.index(part.label), clip) for clip in own)
+    return sorted(rows, key=lambda row: (list(PartName).index(row.part), row.clip.clip_id)), missing
+
+
+def _is_there(root: Path, clip: Clip) -> bool:
+    try:
+        return (root / clip.path).stat().st_size == clip.num_bytes
+    except OSError:
+        return False
+
+
+def _split_meta(workspace: Workspace, name: str) -> dict[str, str]:
+    path = workspace.split(name)
+    if not path.exists():
+        known = ", ".join(workspace.splits()) or "none"
+        raise WorkspaceError(f"there is no split {name!r} in {workspace.root}", f"known splits: {known}")
+    return manifest.read_meta(path)
+
+
+def _plan(
+    workspace: Workspace,
+    settings: ExportSettings,
+    split: str,
+    split_hash: str,
+    labels: LabelSet,
+    rows: Sequence[Row],
+) -> Iterator[Item]:
+    root, size = workspace.root, settings.shard_bytes
+    if settings.form is Form.LISTS:
+        yield from pack_lists(rows, labels.names)
+        return
+    if settings.form is Form.VIDEOFOLDER:
+        items = list(pack_videofolder(rows, root, link=settings.link))
+    elif settings.form is Form.PARQUET:
+        items = list(pack_parquet(rows, root, labels.names, size))
+    else:
+        items = list(pack_webdataset(rows, root, size))
+    yield from items
+    card = export_card(settings.form, split, split_hash, rows, labels.names, items)
+    yield Item("labels.txt", partial(write_text, "".join(f"{label}\n" for label in labels)))
+    yield Item("README.md", partial(write_text, card))
+
+
+def _stamp(
+    settings: ExportSettings, split: str, split_hash: str, labels: LabelSet, rows: Sequence[Row]
+) -> dict[str, Any]:
+    """Say what an export is made from; two with the same stamp hold the same."""
+    told = [
+        [_VERSION, settings.form, settings.link, settings.shard_bytes, labels.names],
+        *([row.part, row.label_index, row.clip.path, row.clip.sha256] for row in rows),
+    ]
+    content = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    return {
+        "form": settings.form.value,
+        "split": split,
+        "split_hash": split_hash,
+        "num_clips": len(rows),
+        "content": content,
+    }
+
+
+def _build(folder: Path, stamp: dict[str, Any], items: Sequence[Item], on_progress: OnProgress) -> int:
+    """Write the files that are not there; give their number."""
+    if _read_stamp(folder) == stamp:
+        return _write_missing(folder, items, on_progress)
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        what = "another export" if _read_stamp(folder) else "something else"
+        raise UsageError(f"{folder} holds {what}", "remove it, or name another folder with --to")
+    stage = _stage(folder)
+    if _read_stamp(stage) != stamp:
+        shutil.rmtree(stage, ignore_errors=True)
+        with manifest.atomic_file(stage / _STAMP) as file:
+            json.dump(stamp, file)
+    num_new = _write_missing(stage, items, on_progress)
+    if folder.exists():
+        folder.rmdir()
+    stage.rename(folder)
+    return num_new
+
+
+def _stage(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.part")
+
+
+def _write_missing(folder: Path, items: Sequence[Item], on_progress: OnProgress) -> int:
+    for half_made in folder.rglob(".*.tmp"):
+        half_made.unlink()
+    total = sum(item.num_clips for item in items)
+    done = num_new = 0
+    for item in items:
+        path = folder / item.path
+        if not path.exists():
+            item.write(path)
+            num_new += 1
+        done += item.num_clips
+        on_progress(Progress(done, total))
+    return num_new
+
+
+def _read_stamp(folder: Path) -> dict[str, Any] | None:
+    try:
+        stamp: dict[str, Any] = json.loads((folder / _STAMP).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return None
+    return stamp

@@ -1,0 +1,251 @@
+"""What an export consists of, format by format: a list of files, each with what writes it.
+
+Files are planned from the rows alone, so the same rows give the same names and bytes anywhere,
+and a stopped export knows what is still to be written.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from dancecli.errors import MediaError, UsageError
+from dancecli.manifest import atomic_file
+from dancecli.schema import Clip, PartName
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# The hub refuses folders of more than ten thousand files.
+_CLIPS_A_FOLDER = 1000
+# Rows that a reader of Parquet holds in memory together: about 25 MB.
+_ROWS_A_GROUP = 32
+# What Hugging Face calls the parts.
+HUB_NAMES = {PartName.TRAIN: "train", PartName.VAL: "validation", PartName.TEST: "test"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A clip in its part, with its class index."""
+
+    part: PartName
+    label_index: int
+    clip: Clip
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A file of an export.
+
+    Attributes:
+        path: inside the export.
+        write: writes it under the path it is given, atomically.
+        num_clips: clips that are read for it.
+    """
+
+    path: str
+    write: Callable[[Path], None]
+    num_clips: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What every format tells of a clip beside its video; names and order of the columns."""
+
+    clip_id: str
+    label: str
+    label_index: int
+    video_id: str
+    start_ms: int
+    end_ms: int
+    num_frames: int
+    fps: float
+    width: int
+    height: int
+    has_audio: bool
+    dataset: str
+    official_split: str
+    source: str
+    sha256: str
+    parent_id: str
+    op: str
+
+
+def facts_of(row: Row) -> dict[str, Any]:
+    """Give the columns of a clip."""
+    clip = asdict(row.clip) | {"label_index": row.label_index, "fps": row.clip.fps_num / row.clip.fps_den}
+    return {field.name: clip[field.name] for field in fields(Facts)}
+
+
+def pack_videofolder(rows: Sequence[Row], root: Path, *, link: bool) -> Iterator[Item]:
+    """Plan Hugging Face's `videofolder`: clips in folders, and a `metadata.jsonl` a part."""
+    for part, members in _by_part(rows):
+        folder = HUB_NAMES[part]
+        lines = []
+        for i, row in enumerate(members):
+            name = f"{i // _CLIPS_A_FOLDER:03d}/{row.clip.clip_id}.mp4"
+            lines.append({"file_name": name, **facts_of(row)})
+            yield Item(f"{folder}/{name}", partial(_write_clip, root, row.clip, link), 1)
+        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        yield Item(f"{folder}/metadata.jsonl", partial(write_text, text))
+
+
+def pack_parquet(rows: Sequence[Row], root: Path, labels: Sequence[str], shard_bytes: int) -> Iterator[Item]:
+    """Plan Parquet with the videos' bytes in it and the features that `datasets` reads them by."""
+    for part, members in _by_part(rows):
+        shards = _shards(members, shard_bytes)
+        for i, shard in enumerate(shards):
+            name = f"data/{HUB_NAMES[part]}-{i:05d}-of-{len(shards):05d}.parquet"
+            yield Item(name, partial(_write_parquet, root, shard, tuple(labels)), len(shard))
+
+
+def pack_webdataset(rows: Sequence[Row], root: Path, shard_bytes: int) -> Iterator[Item]:
+    """Plan WebDataset: tar files whose samples are `.mp4`, `.json` and `.cls` (the class index)."""
+    for part, members in _by_part(rows):
+        for i, shard in enumerate(_shards(members, shard_bytes)):
+            yield Item(f"{part}/{part}-{i:06d}.tar", partial(_write_tar, root, shard), len(shard))
+
+
+def pack_lists(rows: Sequence[Row], labels: Sequence[str]) -> Iterator[Item]:
+    """Plan annotation lists: `path index` parted by a space or a tab, and CSV with a header.
+
+    Paths are relative to the workspace, as in its own lists. Every part has its lists, an empty
+    one empty lists, since a configuration names all three.
+    """
+    for part in PartName:
+        members = [row for row in rows if row.part is part]
+        pairs = [(row.clip.path, str(row.label_index)) for row in members]
+        yield Item(f"{part}.txt", partial(write_text, "".join(f"{' '.join(p)}\n" for p in pairs)))
+        yield Item(f"{part}.tsv", partial(write_text, "".join("\t".join(p) + "\n" for p in pairs)))
+        yield Item(f"{part}.csv", partial(write_text, _csv(members)))
+    yield Item("label_map.txt", partial(write_text, "".join(f"{label}\n" for label in labels)))
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a small file."""
+    with atomic_file(path) as file:
+        file.write(text)
+
+
+def _by_part(rows: Sequence[Row]) -> Iterator[tuple[PartName, list[Row]]]:
+    for part in PartName:
+        members = [row for row in rows if row.part is part]
+        if members:
+            yield part, members
+
+
+def _shards(rows: Sequence[Row], shard_bytes: int) -> list[tuple[Row, ...]]:
+    """Cut rows where the clips of a shard would pass its size."""
+    shards: list[list[Row]] = []
+    room = 0
+    for row in rows:
+        if not shards or row.clip.num_bytes > room:
+            shards.append([])
+            room = shard_bytes
+        shards[-1].append(row)
+        room -= row.clip.num_bytes
+    return [tuple(shard) for shard in shards]
+
+
+def _read(root: Path, clip: Clip) -> bytes:
+    """Read a clip's file.
+
+    Raises:
+        MediaError: it is not the file that was published.
+    """
+    content = (root / clip.path).read_bytes()
+    if hashlib.sha256(content).hexdigest() != clip.sha256:
+        raise MediaError(
+            f"{clip.path} was changed since it was published",
+            "dance verify names all such clips; remove them and fetch again",
+        )
+    return content
+
+
+def _write_clip(root: Path, clip: Clip, link: bool, path: Path) -> None:
+    content = _read(root, clip)
+    if link:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(root / clip.path, path)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            raise UsageError(f"{path.parent} is on another disk: no link leads there", "use --copy") from None
+        return
+    with atomic_file(path, "wb") as file:
+        file.write(content)
+
+
+def _write_tar(root: Path, rows: Iterable[Row], path: Path) -> None:
+    with (
+        atomic_file(path, "wb") as file,
+        tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for row in rows:
+            # A sample's key ends at its first dot, which the id of a copy holds.
+            key = row.clip.clip_id.replace(".", "-")
+            facts = json.dumps(facts_of(row), ensure_ascii=False)
+            members = {
+                "cls": str(row.label_index).encode(),
+                "json": facts.encode(),
+                "mp4": _read(root, row.clip),
+            }
+            for suffix, content in members.items():
+                # A fresh entry has no time, owner or rights of this machine: the same bytes anywhere.
+                entry = tarfile.TarInfo(f"{key}.{suffix}")
+                entry.size = len(content)
+                tar.addfile(entry, io.BytesIO(content))
+
+
+def _write_parquet(root: Path, rows: Sequence[Row], labels: Sequence[str], path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = _hub_schema(labels)
+    with atomic_file(path, "wb") as file, pq.ParquetWriter(file, schema) as writer:
+        for start in range(0, len(rows), _ROWS_A_GROUP):
+            group = [_hub_row(root, row) for row in rows[start : start + _ROWS_A_GROUP]]
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
+
+
+def _hub_row(root: Path, row: Row) -> dict[str, Any]:
+    facts = facts_of(row)
+    facts["label"] = facts.pop("label_index")
+    return {"video": {"bytes": _read(root, row.clip), "path": f"{row.clip.clip_id}.mp4"}, **facts}
+
+
+def _hub_schema(labels: Sequence[str]) -> pa.Schema:
+    """Lay the columns out, with the features under the key where `datasets` looks for them."""
+    import pyarrow as pa
+
+    types = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+    words = {str: "string", int: "int64", float: "float64", bool: "bool"}
+    columns = [pa.field("video", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))]
+    features: dict[str, dict[str, Any]] = {"video": {"_type": "Video"}}
+    for name, kind in get_type_hints(Facts).items():
+        if name == "label":
+            columns.append(pa.field(name, pa.int64()))
+            features[name] = {"names": list(labels), "_type": "ClassLabel"}
+        elif name != "label_index":
+            columns.append(pa.field(name, types[kind]))
+            features[name] = {"dtype": words[kind], "_type": "Value"}
+    return pa.schema(columns, metadata={"huggingface": json.dumps({"info": {"features": features}})})
+
+
+def _csv(rows: Iterable[Row]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["path", *(field.name for field in fields(Facts))], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({"path": row.clip.path, **facts_of(row)} for row in rows)
+    return text.getvalue()
