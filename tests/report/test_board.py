@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from conftest import Ran
 from fakerun import make_run
+from records import Ran
 
 from dancecli.errors import WorkspaceError
 from dancecli.report.board import BoardResult, BoardSettings, beaten_by, board

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Ran
 from fakerun import make_run
+from records import Ran
 
 from dancecli import manifest
 from dancecli.errors import InputError

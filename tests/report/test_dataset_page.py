@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Ran, fill, make_clip
+from records import Ran, fill, make_clip
 
 from dancecli.dataset.split import SplitSettings, split
 from dancecli.media.ffmpeg import run_ffmpeg

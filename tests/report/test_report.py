@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Ran
 from fakerun import make_run
+from records import Ran
 
 from dancecli import manifest
 from dancecli.errors import DanceError
