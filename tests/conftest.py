@@ -1,40 +1,22 @@
-"""What all rooms' tests share: a workspace, clips that exist, and `dance` as a user runs it."""
+"""What all rooms' tests share: a workspace, and `dance` as a user runs it."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import settings
+from records import Ran
 
-from dancecli import manifest
-from dancecli.schema import Clip, Segment
 from dancecli.workspace import Workspace
 
 # A busy machine makes an example slow; how long it may take is pytest-timeout's business.
 settings.register_profile("dance", deadline=None)
 settings.load_profile("dance")
-
-
-@dataclass(frozen=True)
-class Ran:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 @pytest.fixture
@@ -63,42 +45,3 @@ def dance(space: Workspace) -> Callable[..., Ran]:
         return Ran(done.returncode, done.stdout, done.stderr)
 
     return run
-
-
-def make_clip(i: int, label: str = "tap dancing", **changed: Any) -> Clip:
-    """A clip record; every third video holds two clips."""
-    video = f"video{i - i % 3 if i % 3 == 1 else i:06d}"
-    start_ms = 20_000 * i
-    clip_id = f"{video}_{start_ms}_{start_ms + 10_000}"
-    facts: dict[str, Any] = {
-        "clip_id": clip_id,
-        "video_id": video,
-        "start_ms": start_ms,
-        "end_ms": start_ms + 10_000,
-        "label": label,
-        "official_split": "train",
-        "dataset": "kinetics700",
-        "path": f"clips/{clip_id}.mp4",
-        "num_frames": 250,
-        "fps_num": 25,
-        "fps_den": 1,
-        "width": 340,
-        "height": 256,
-        "has_audio": True,
-        "num_bytes": 1000 + i,
-        "sha256": hashlib.sha256(clip_id.encode()).hexdigest(),
-        "source": "youtube",
-    }
-    return Clip(**{**facts, **changed})
-
-
-def fill(space: Workspace, clips: Sequence[Clip], labels: Sequence[str]) -> None:
-    """Write the manifests of these clips, as a fetch leaves them, and empty files for them."""
-    segments = [
-        Segment(c.video_id, c.start_ms, c.end_ms, c.label, c.official_split, c.dataset) for c in clips
-    ]
-    manifest.write(space.segments, Segment, segments, {"labels": json.dumps(list(labels))})
-    manifest.write(space.clips, Clip, clips)
-    for clip in clips:
-        (space.root / clip.path).parent.mkdir(parents=True, exist_ok=True)
-        (space.root / clip.path).touch()

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import fill, make_clip
+from records import fill, make_clip
 
 from dancecli import manifest
 from dancecli.media.ffmpeg import run_ffmpeg

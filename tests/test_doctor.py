@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Ran
+from records import Ran
 
 from dancecli import doctor
 from dancecli.workspace import Workspace

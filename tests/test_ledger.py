@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import make_clip
+from records import make_clip
 
 from dancecli.errors import WorkspaceError
 from dancecli.ledger import LedgerWriter, done_clips, history, latest

@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import make_clip
 from hypothesis import given
 from hypothesis import strategies as st
+from records import make_clip
 
 from dancecli import manifest
 from dancecli.errors import InputError, WorkspaceError

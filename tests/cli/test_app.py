@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Ran, fill, make_clip
+from records import Ran, fill, make_clip
 
 from dancecli.cli import registry
 from dancecli.cli.settings import default_settings

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import fill, make_clip
+from records import fill, make_clip
 
 from dancecli.dataset.annotate import annotate
 from dancecli.dataset.split import SplitSettings, split

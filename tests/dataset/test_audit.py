@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Ran, fill, make_clip
+from records import Ran, fill, make_clip
 
 from dancecli import manifest
 from dancecli.dataset.annotate import annotate

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import footage
 import pytest
-from conftest import Ran
 from footage import furnish
+from records import Ran
 
 from dancecli import manifest
 from dancecli.dataset.annotate import annotate

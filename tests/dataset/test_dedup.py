@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from conftest import make_clip
+from records import make_clip
 
 from dancecli import manifest
 from dancecli.dataset.dedup import grouped

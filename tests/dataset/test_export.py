@@ -13,8 +13,8 @@ from typing import Any
 
 import footage
 import pytest
-from conftest import Ran
 from footage import LABELS, furnish
+from records import Ran
 
 from dancecli import manifest
 from dancecli.dataset.augment import AugmentSettings, augment

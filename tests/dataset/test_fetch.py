@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import towns
-from conftest import Ran
 from films import numbers
+from records import Ran
 from towns import Town
 
 from dancecli import ledger, manifest
@@ -65,7 +65,10 @@ def test_good_bad_and_short_all_have_their_row(town: Town, space: Workspace) -> 
         "corrupt": 1,
     }
     assert result.reasons == {"http-404": 1, "too-short": 1, "unreadable": 1}
-    assert result.labels == {"tap dancing": (1, 1), "zumba": (1, 4)}
+    assert result.labels == {
+        "tap dancing": {"done": 1},
+        "zumba": {"done": 1, "permanent": 1, "source-short": 1, "corrupt": 1},
+    }
     assert (result.complete, result.num_new, result.stopped) == (False, 2, "")
     assert files(space) == {"clips/-good_1000_3000.mp4", "clips/-good_3000_6000.mp4"}
     assert town.asked.count("-good") == 1, "one download, two clips"
@@ -130,7 +133,7 @@ def test_a_longer_list_adds_to_the_manifests(town: Town, space: Workspace) -> No
 
 
 def test_rows_of_other_steps_stay(town: Town, space: Workspace) -> None:
-    from conftest import make_clip
+    from records import make_clip
 
     town.want("zumba,a,0,1")
     fetch(space, town.settings())
@@ -317,7 +320,7 @@ class TestCommand:
             "corrupt": 0,
             "pending": 0,
         }
-        assert again.json["labels"] == {"zumba": {"done": 1, "asked": 2}}
+        assert again.json["labels"] == {"zumba": {"asked": 2, "done": 1, "permanent": 1}}
 
     def test_all_there_is_0(self, town: Town, space: Workspace, dance: Callable[..., Ran]) -> None:
         town.want("zumba,a,0,1")
@@ -334,6 +337,10 @@ class TestCommand:
             (("--url-template", "http://x/"), 1, "is to hold {video_id} once"),
             (("--labels", "twice.txt"), 1, "twice.txt:2: label 'zumba' repeats line 1"),
             (("--retry", "some"), 2, "--retry 'some' is none of"),
+            (("--cookies", "absent.txt"), 1, "absent.txt: there is no such cookie file"),
+            (("--extractor-args", "web"), 1, "is not EXTRACTOR:KEY=VALUE"),
+            (("--shard", "3"), 2, "is not I/N"),
+            (("--source", "local", "--folder", "absent"), 1, "absent: there is no such folder"),
             (("--edition", "900"), 1, "there is no Kinetics edition '900'"),
         ],
     )

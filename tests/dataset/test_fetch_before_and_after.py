@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import towns
-from conftest import Ran
+from records import Ran
 from towns import Town
 
 from dancecli.dataset.fetch import fetch

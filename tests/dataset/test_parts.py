@@ -4,9 +4,9 @@ from collections import Counter
 from fractions import Fraction
 
 import pytest
-from conftest import make_clip
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from records import make_clip
 
 from dancecli.dataset.parts import (
     assign_official,

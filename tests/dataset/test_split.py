@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 
 import pytest
-from conftest import fill, make_clip
+from records import fill, make_clip
 
 from dancecli import manifest
 from dancecli.dataset.split import SplitSettings, split, split_digest

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import yaml
-from conftest import Ran, fill, make_clip
+from records import Ran, fill, make_clip
 
 from dancecli import manifest
 from dancecli.dataset.card import card_text

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from conftest import Ran, fill, make_clip
+from records import Ran, fill, make_clip
 
 from dancecli.dataset.verify import verify
 from dancecli.errors import WorkspaceError

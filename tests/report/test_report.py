@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from dancecli.workspace import Workspace
 
 SIX = ("wave", "spin", "bounce", "step touch", "robot", "kick ball change")
 GOLD = Path(__file__).parents[1] / "gold" / "report_metrics.json"
-FILES = ("index.html", "metrics.json", "confusion.csv", "confusion.png")
+FILES = ("index.html", "metrics.json", "model-card.md", "confusion.csv", "confusion.pdf", "confusion.png")
 RUN = "inception-demo-1"
 
 
@@ -65,6 +66,19 @@ def test_made_again_it_is_the_same_to_the_byte(made: Workspace) -> None:
     assert sorted(p.name for p in folder.iterdir()) == sorted(FILES)
     report(made, ReportSettings())
     assert {name: (folder / name).read_bytes() for name in FILES} == before
+
+
+def test_the_model_card_reads_as_markdown_with_front_matter(space: Workspace) -> None:
+    labels = ("a|b", "<b>c</b>", "d\\e", "f", "g", "h")
+    made = make_run(space.root, labels, test=24)
+    text = report(made, ReportSettings()).page.with_name("model-card.md").read_text()
+    _, front, body = text.split("---\n", 2)
+    assert re.search(r"type: accuracy, value: \d+\.\d\d, name: \"top-1, \d+/24\"", front)
+    rows = [line for line in body.splitlines() if re.match(r"\| (a|&lt;b|d|f|g|h)\S* \|", line)]
+    assert len(rows) == 6
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {7}
+    assert "<b>" not in body
+    assert "dance finetune --pretrain inception --split demo --name inception-demo-1\n" in body
 
 
 def test_it_takes_the_run_made_last_and_any_name(made: Workspace) -> None:

@@ -12,7 +12,7 @@ from dancecli.errors import InputError
 from dancecli.schema import OutcomeClass
 from dancecli.sources import youtube
 from dancecli.sources.failure import Failure
-from dancecli.sources.youtube import Download, check_address, download
+from dancecli.sources.youtube import Download, check_address, download, read_extractor_args
 
 BODY = bytes(range(256)) * 2000
 ID = "-abc_DEF123"
@@ -192,6 +192,19 @@ def test_a_region_block_by_its_type(folder: Path, monkeypatch: pytest.MonkeyPatc
     assert caught.value.reason == "geo-blocked"
 
 
+def test_a_fault_of_yt_dlp_is_no_end_of_the_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import yt_dlp
+
+    def stumble(self: object, url: str, download: bool) -> None:
+        raise KeyError("videoDetails")
+
+    monkeypatch.setattr(yt_dlp.YoutubeDL, "extract_info", stumble)
+    with pytest.raises(Failure) as caught:
+        download(ID, folder, Download(), lambda: None)
+    assert f"{caught.value.outcome} {caught.value.reason}" == "transient unknown"
+    assert "KeyError: 'videoDetails'" in caught.value.text
+
+
 def test_what_is_asked_of_youtube(folder: Path) -> None:
     cookies = folder / "cookies.txt"
     given = Download(cookies=cookies, extractor_args=("youtube:player_client=web,tv;po-token=x",))
@@ -256,9 +269,9 @@ def test_templates_that_work() -> None:
 
 
 @pytest.mark.parametrize("text", ["youtube", "youtube:player_client", "player_client=web"])
-def test_extractor_args_in_another_form(folder: Path, text: str) -> None:
+def test_extractor_args_in_another_form(text: str) -> None:
     with pytest.raises(InputError, match="is not EXTRACTOR:KEY=VALUE"):
-        youtube._options(folder, Download(extractor_args=(text,)))
+        read_extractor_args((text,))
 
 
 def test_the_file_found_is_not_a_part(folder: Path) -> None:
