@@ -126,7 +126,7 @@ def _document(result: FetchResult) -> dict[str, object]:
         "asked": result.num_asked,
         "outcomes": result.outcomes,
         "reasons": result.reasons,
-        "labels": {name: {"done": done, "asked": asked} for name, (done, asked) in result.labels.items()},
+        "labels": {name: {"asked": sum(counts.values()), **counts} for name, counts in result.labels.items()},
         "new": result.num_new,
         "conflicts": result.conflicts,
         "stopped": result.stopped,
@@ -135,7 +135,10 @@ def _document(result: FetchResult) -> dict[str, object]:
 
 
 def _show(result: FetchResult, *, dry_run: bool) -> None:
-    rows = [(label, done, asked - done) for label, (done, asked) in result.labels.items()]
+    rows = [
+        (label, counts.get("done", 0), sum(counts.values()) - counts.get("done", 0))
+        for label, counts in result.labels.items()
+    ]
     show(table(("label", "done", "missing"), rows))
     if result.reasons:
         show(table(("missing because", "clips"), list(result.reasons.items())))

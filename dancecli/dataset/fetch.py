@@ -37,7 +37,7 @@ class FetchResult:
         outcomes: number by outcome class, `pending` for those without an answer; they sum to
             the number asked for.
         reasons: number by reason, of those that are not done.
-        labels: done and asked for, by label.
+        labels: the same by label, without the zeros.
         num_new: clips that this run added.
         num_attempted: sources that this run worked on.
         conflicts: clips listed under two labels; the first one is kept.
@@ -47,7 +47,7 @@ class FetchResult:
 
     outcomes: dict[str, int]
     reasons: dict[str, int]
-    labels: dict[str, tuple[int, int]]
+    labels: dict[str, dict[str, int]]
     num_new: int = 0
     num_attempted: int = 0
     conflicts: list[str] = field(default_factory=list)
@@ -146,24 +146,24 @@ def _result(
 ) -> FetchResult:
     standing = ledger.latest(workspace.root)
     there = clips_there(workspace)
-    outcomes: Counter[str] = Counter()
+    by_label: dict[str, Counter[str]] = {}
     reasons: Counter[str] = Counter()
-    asked, done = Counter(s.label for s in segments), Counter[str]()
     for segment in segments:
         known = standing.get(segment.clip_id)
         if segment.clip_id in there:
-            outcomes[OutcomeClass.DONE] += 1
-            done[segment.label] += 1
+            outcome = OutcomeClass.DONE.value
         elif known is None or known.outcome is OutcomeClass.DONE:
-            outcomes[PENDING] += 1
+            outcome = PENDING
             reasons["not-tried" if known is None else "file-lost"] += 1
         else:
-            outcomes[known.outcome] += 1
+            outcome = known.outcome.value
             reasons[known.reason] += 1
+        by_label.setdefault(segment.label, Counter())[outcome] += 1
+    total = sum(by_label.values(), Counter[str]())
     return FetchResult(
-        outcomes={name: outcomes[name] for name in (*OutcomeClass, PENDING)},
+        outcomes={name: total[name] for name in (*(o.value for o in OutcomeClass), PENDING)},
         reasons=dict(reasons.most_common()),
-        labels={label: (done[label], asked[label]) for label in sorted(asked)},
+        labels={label: dict(by_label[label]) for label in sorted(by_label)},
         conflicts=listing.conflicts,
         seconds=time.monotonic() - started_s,
     )

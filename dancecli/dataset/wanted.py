@@ -10,12 +10,12 @@ from pathlib import Path
 from dancecli import ledger
 from dancecli.dataset.order import keyed_digest, keyed_order
 from dancecli.engine.limiter import BreakerSettings
-from dancecli.errors import UsageError
+from dancecli.errors import InputError, UsageError
 from dancecli.labels import DEFAULT_LABELS, LabelSet
 from dancecli.schema import OutcomeClass, Segment
 from dancecli.sources.archive import read_archive
 from dancecli.sources.kinetics import Listing, read_lists
-from dancecli.sources.youtube import check_address
+from dancecli.sources.youtube import check_address, read_extractor_args
 from dancecli.workspace import Workspace
 
 LOCAL, MIRROR, YOUTUBE = "local", "mirror", "youtube"
@@ -169,6 +169,11 @@ def _check(settings: FetchSettings) -> None:
         raise UsageError(f"--limit {settings.limit} is not at least 1")
     if settings.shard is not None and not 1 <= settings.shard[0] <= settings.shard[1]:
         raise UsageError(f"--shard {settings.shard[0]}/{settings.shard[1]} is not I/N with 1 <= I <= N")
+    if settings.cookies is not None and not settings.cookies.is_file():
+        raise InputError.at(settings.cookies, None, "there is no such cookie file")
+    if settings.folder is not None and not settings.folder.is_dir():
+        raise InputError.at(settings.folder, None, "there is no such folder")
+    read_extractor_args(settings.extractor_args)
     _check_sources(settings)
 
 

@@ -159,7 +159,7 @@ def _options(folder: Path, settings: Download) -> dict[str, Any]:
         "noplaylist": True,
         "updatetime": False,
         "cookiefile": str(settings.cookies) if settings.cookies else None,
-        "extractor_args": _extractor_args(settings.extractor_args),
+        "extractor_args": read_extractor_args(settings.extractor_args),
         "logger": _Logger(),
         "noprogress": True,
         "no_color": True,
@@ -170,7 +170,7 @@ def _pause_s(n: int) -> float:
     return float(min(0.5 * 2**n, 10))
 
 
-def _extractor_args(given: tuple[str, ...]) -> dict[str, dict[str, list[str]]]:
+def read_extractor_args(given: tuple[str, ...]) -> dict[str, dict[str, list[str]]]:
     """Read `extractor:key=value,value;key=value`, yt-dlp's own form.
 
     Raises:
@@ -214,7 +214,7 @@ class _Logger:
 
 
 def _judge(error: Exception) -> BaseException:
-    """Turn what yt-dlp raised into a `Failure`, or give it back if it is not about the source."""
+    """Turn what yt-dlp raised into a `Failure`; `Halted` and a full disk stay what they are."""
     from yt_dlp.utils import YoutubeDLError
 
     chain = list(_causes(error))
@@ -224,7 +224,10 @@ def _judge(error: Exception) -> BaseException:
             return verdict
     if "No space left on device" in said:
         return OSError(errno.ENOSPC, "No space left on device")
-    return from_text(said) if isinstance(error, YoutubeDLError | OSError) else error
+    # yt-dlp reads pages that change under it: a fault of its own is no reason to end the run.
+    return from_text(
+        said if isinstance(error, YoutubeDLError | OSError) else f"{type(error).__name__}: {said}"
+    )
 
 
 def _verdict(link: BaseException, said: str) -> BaseException | None:
