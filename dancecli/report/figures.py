@@ -1,4 +1,4 @@
-"""Figures for a paper: the confusion matrix as PNG."""
+"""Figures for a paper: the confusion matrix as a picture."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from dancecli import manifest
 MOST_NUMBERED = 40
 # The share of a row at which a mistake has its full colour, if none is larger.
 DEEPEST_MISTAKE = 0.5
+# What a format would note of itself: neither the day nor matplotlib's version may change the bytes.
+_MUTE = {"png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer")}
 
 
-def confusion_png(path: Path, counts: Sequence[Sequence[int]], labels: Sequence[str]) -> None:
+def draw_confusion(path: Path, counts: Sequence[Sequence[int]], labels: Sequence[str]) -> None:
     """Draw the confusion matrix for a paper: counts in the cells, shares of a row as colour.
 
     Args:
-        path: the PNG, 300 dots an inch; the same counts give the same bytes.
+        path: the picture, `.png` (300 dots an inch) or `.pdf`; the same counts give the same bytes.
         counts: a row a true class, a column a predicted one.
         labels: class names, cut to 32 characters.
     """
@@ -37,7 +39,9 @@ def confusion_png(path: Path, counts: Sequence[Sequence[int]], labels: Sequence[
     cell = min(0.62, max(0.3, 6.0 / size)) if size <= MOST_NUMBERED else 8.0 / size
     margin = 0.55 + 0.072 * max(map(len, names)) if size <= MOST_NUMBERED else 0.9
     inches = (margin + cell * size + 0.1, margin + cell * size + 0.1)
-    with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 8, "text.usetex": False}):
+    with mpl.rc_context(
+        {"font.family": "DejaVu Sans", "font.size": 8, "text.usetex": False, "pdf.fonttype": 42}
+    ):
         figure = Figure(figsize=inches, dpi=300)
         FigureCanvasAgg(figure)
         box = (margin / inches[0], margin / inches[1], cell * size / inches[0], cell * size / inches[1])
@@ -56,9 +60,9 @@ def confusion_png(path: Path, counts: Sequence[Sequence[int]], labels: Sequence[
         axes.set_xlabel("predicted", fontsize=9, labelpad=8)
         axes.set_ylabel("true", fontsize=9, labelpad=8)
         with manifest.atomic_file(path, "wb") as file:
-            figure.savefig(
-                file, format="png", metadata={"Software": None}, bbox_inches="tight", pad_inches=0.05
-            )
+            form = path.suffix[1:]
+            metadata = dict.fromkeys(_MUTE[form])
+            figure.savefig(file, format=form, metadata=metadata, bbox_inches="tight", pad_inches=0.05)
 
 
 def _write_counts(axes: Any, table: Any, shades: Any, cell: float) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dancecli.report import charts
 from dancecli.report.evidence import Evidence, PartScores
 from dancecli.report.metrics import Summary, order_by_confusion, predicted, true_ranks
-from dancecli.report.shell import draw, duration, percent, several
+from dancecli.report.shell import draw, duration, environment, percent, several
 
 if TYPE_CHECKING:
     from dancecli.report.metrics import Floats, Ints
@@ -50,6 +50,23 @@ def render(name: str, evidence: Evidence, summaries: Mapping[str, Summary], part
         commands=commands(evidence, name),
         config=evidence.config,
     )
+
+
+def model_card(name: str, evidence: Evidence, summaries: Mapping[str, Summary], part: str) -> str:
+    """Write the model card: Markdown with the front matter that model sites read; arguments as above."""
+    order = [part, *(other for other in summaries if other != part)]
+    card = environment().get_template("model-card.md")
+    text = card.render(
+        run=evidence.run,
+        split=evidence.run["split"],
+        labels=evidence.labels,
+        parts={key: summaries[key] for key in order},
+        lead=lead(evidence),
+        notices={key: notices(evidence, key, summaries[key]) for key in order},
+        facts=facts(evidence),
+        commands=commands(evidence, name),
+    )
+    return text if text.endswith("\n") else text + "\n"
 
 
 def clip_data(evidence: Evidence, summaries: Mapping[str, Summary]) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from dancecli.errors import InputError, WorkspaceError
 from dancecli.report import metrics
 from dancecli.report.document import document
 from dancecli.report.evidence import Evidence, read_evidence
-from dancecli.report.figures import confusion_png
-from dancecli.report.page import render
+from dancecli.report.figures import draw_confusion
+from dancecli.report.page import model_card, render
 from dancecli.schema import OnProgress, Progress, no_progress
 from dancecli.workspace import Workspace
 
@@ -59,7 +59,7 @@ def report(
     *,
     dry_run: bool = False,
 ) -> ReportResult:
-    """Write `reports/<name>/` with `index.html`, `metrics.json`, `confusion.csv` and `confusion.png`.
+    """Write `reports/<name>/`: the page, `metrics.json`, `model-card.md`, `confusion.csv`, `.png`, `.pdf`.
 
     The same run gives the same bytes. With `dry_run` everything is read and checked, nothing written.
 
@@ -102,7 +102,10 @@ def _write(
         csv.writer(file, lineterminator="\n").writerows(
             [["true \\ predicted", *evidence.labels], *([label, *row] for label, row in rows)]
         )
-    confusion_png(folder / "confusion.png", chosen.confusion, evidence.labels)
+    for suffix in ("png", "pdf"):
+        draw_confusion(folder / f"confusion.{suffix}", chosen.confusion, evidence.labels)
+    with manifest.atomic_file(folder / "model-card.md") as file:
+        file.write(model_card(name, evidence, summaries, part))
     on_progress(Progress(2, 3, "writing the page"))
     # The page comes last: where it is, all that belongs to it is there too.
     with manifest.atomic_file(folder / "index.html") as file:

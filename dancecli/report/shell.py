@@ -51,8 +51,13 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    found.filters.update(pct=percent, span=interval, several=several, duration=duration)
+    found.filters.update(pct=percent, span=interval, several=several, duration=duration, cell=cell)
     return found
+
+
+def cell(text: object) -> str:
+    """Put a text on one line of Markdown, so that it cannot end a table's cell."""
+    return " ".join(str(text).split()).replace("\\", "\\\\").replace("|", "\\|")
 
 
 def percent(rate: float | None, digits: int = 1) -> str:
