@@ -17,15 +17,22 @@ from dancecli.cli.settings import SettingsCommand
 
 @dataclass(frozen=True)
 class Entry:
-    """A command's place in the overview: the panel it stands in, and its summary."""
+    """A command's place in the overview.
+
+    Attributes:
+        panel: the heading it stands under.
+        summary: its first line of help.
+        settings_of: the command whose table of `dance.toml` it reads; empty for its own.
+    """
 
     panel: str
     summary: str
+    settings_of: str = ""
 
 
 COMMANDS = {
     "doctor": Entry("Start here", "Say what works on this machine, and what mends the rest."),
-    "plan": Entry("Dataset", "Say what a fetch would be: clips, hours, gigabytes, survivors."),
+    "plan": Entry("Dataset", "Say what a fetch would be: clips, hours, gigabytes, survivors.", "fetch"),
     "fetch": Entry("Dataset", "Download the videos of the annotation lists and cut their clips."),
     "adopt": Entry("Dataset", "Take in clips that are already on disk."),
     "merge": Entry("Dataset", "Bring Let's Dance into the labels, by a reviewed map."),

@@ -49,21 +49,26 @@ class SettingsCommand(TyperCommand):
         return [p for p in options if p.name not in _NOT_SETTINGS]
 
     def _defaults(self, workspace: Workspace) -> dict[str, Any]:
-        from dancecli.cli.registry import COMMANDS
+        from dancecli.cli.registry import COMMANDS, load
 
         settings = workspace.read_settings()
-        _refuse_unknown(workspace.settings, "table", settings, COMMANDS)
-        table = settings.get(str(self.name), {})
+        owners = [name for name, entry in COMMANDS.items() if not entry.settings_of]
+        _refuse_unknown(workspace.settings, "table", settings, owners)
+        owner = COMMANDS[str(self.name)].settings_of or str(self.name)
+        table = settings.get(owner, {})
         if not isinstance(table, dict):
-            raise InputError.at(workspace.settings, None, f"{self.name!r} is to be a table: [{self.name}]")
-        options = {_key(option): option for option in self.settings()}
-        _refuse_unknown(workspace.settings, f"key in [{self.name}]", table, options)
+            raise InputError.at(workspace.settings, None, f"{owner!r} is to be a table: [{owner}]")
+        known = self.settings() if owner == self.name else load(owner).settings()
+        options = {_key(option): option for option in known}
+        _refuse_unknown(workspace.settings, f"key in [{owner}]", table, options)
         for key, value in table.items():
             reason = _misfit(options[key], value)
             if reason:
-                what = f"[{self.name}] {key} = {value!r}: {reason}"
-                raise InputError.at(workspace.settings, None, what, f"see dance {self.name} --help")
-        return {str(options[key].name): value for key, value in table.items()}
+                what = f"[{owner}] {key} = {value!r}: {reason}"
+                raise InputError.at(workspace.settings, None, what, f"see dance {owner} --help")
+        mine = {option.name for option in self.settings()}
+        values = {str(options[key].name): value for key, value in table.items()}
+        return {name: value for name, value in values.items() if name in mine}
 
 
 def default_settings() -> str:
@@ -76,7 +81,9 @@ def default_settings() -> str:
         "# Take the # away to set one; those without a value are not set. See dance COMMAND --help.",
         f"version = {WORKSPACE_VERSION}",
     ]
-    for name in COMMANDS:
+    for name, entry in COMMANDS.items():
+        if entry.settings_of:
+            continue
         options = load(name).settings()
         lines += ["", f"[{name}]"] if options else []
         for option in options:

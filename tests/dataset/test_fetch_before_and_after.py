@@ -67,6 +67,17 @@ def test_plan_as_a_command(town: Town, space: Workspace, dance: Dance) -> None:
     assert ran.json["num_clips"] == 7
 
 
+def test_plan_has_the_defaults_of_fetch(town: Town, space: Workspace, dance: Dance) -> None:
+    town.want(*(f"zumba,v{i},0,10" for i in range(600)))
+    (space.root / "dance.toml").write_text(
+        f'[fetch]\nannotations = ["{town.list}"]\nrate = 100\nmin-free = 2.0\nsource = "youtube"\n'
+    )
+    assert "hours      6.0  (at 100 an hour)" in dance("plan").out
+    assert "(at 300 an hour)" in dance("plan", "--rate", "300").out
+    (space.root / "dance.toml").write_text("[plan]\nrate = 100\n")
+    assert "there is no table named 'plan'" in dance("plan").err
+
+
 def test_the_whole_history_of_a_clip(fetched: Workspace) -> None:
     (story,) = why(fetched, "-late_0_2000")
     assert story.there
