@@ -44,12 +44,13 @@ def test_classes_without_a_counterpart_stay_out_unless_kept() -> None:
 
 
 def test_a_stretch_that_the_workspace_holds_is_kept_once() -> None:
-    clips = [listed("tango", "a", 5), listed("tango", "b", 5), listed("tango", "c", 5)]
+    clips = [listed("tango", video, 5) for video in "abcd"]
     mine = [
         held("tango dancing", "a", 10, 20),
         held("tango dancing", "b", 15, 25),  # begins where the other ends
+        held("tango dancing", "c", 0, 5),  # ends where the other begins
     ]
-    assert verdicts(clips, mine) == ["same-video", "in", "in"]
+    assert verdicts(clips, mine) == ["same-video", "in", "in", "in"]
 
 
 def test_a_clip_listed_twice_comes_once() -> None:

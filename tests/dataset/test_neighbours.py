@@ -76,6 +76,14 @@ def test_a_disguised_copy_stays_close_and_a_stranger_does_not(name: str) -> None
         assert distance(looks(original), looks(DISGUISES[name](scene(seed + 100)))) > 0.3
 
 
+def test_a_copy_that_starts_a_second_later_is_lined_up() -> None:
+    for seed in range(5):
+        original = scene(seed)
+        sketches = Sketches.of([looks(original), looks(original[4:])])
+        _, changes = compare(sketches, np.array([0]), np.array([1]))
+        assert changes[0] < 0.2
+
+
 def test_a_dark_scene_is_not_taken_for_bars() -> None:
     dark = np.zeros((4, 96, 128), np.uint8)
     dark[:, 40:50, 60:70] = 200
