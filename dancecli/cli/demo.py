@@ -1,0 +1,63 @@
+"""`dance demo`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dancecli.cli.console import emit, progress, show, talk
+from dancecli.cli.options import DryRunOption, JsonOption
+
+
+def command(
+    workspace: Annotated[
+        Path,
+        typer.Option("--workspace", "-w", metavar="DIR", help="A new folder, or that of an earlier demo."),
+    ] = Path("demo"),
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A corpus too small to learn from: shows that all parts work.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other videos.")] = 0,
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Run the whole chain, offline, on a corpus it makes itself, to a report.
+
+    Draws dancers in six styles that differ by their movement alone, serves the videos on this
+    machine as a video site would, faults included, and runs the commands you would type: fetch,
+    split, augment, finetune, report. What is finished is not done again.
+
+    Example: `dance demo`
+    """
+    from dancecli.demo.chain import DemoSettings, demo, planned
+    from dancecli.workspace import Workspace
+
+    space = Workspace.locate(workspace)
+    settings = DemoSettings(quick, seed, quiet_stdout=json_output)
+    if dry_run:
+        commands = planned(space, settings)
+        if json_output:
+            emit({"commands": commands})
+        else:
+            for one in commands:
+                show(f"$ dance {shlex.join(one)}")
+        return
+    with progress("draw videos") as on_progress:
+        result = demo(space, settings, talk, on_progress)
+    if json_output:
+        emit(
+            {
+                "run": result.run,
+                "page": str(result.page),
+                "headline": result.headline,
+                "commands": result.commands,
+                "seconds": round(result.seconds, 1),
+                **result.document,
+            }
+        )
+    else:
+        show(f"\n{result.headline}")
+        show(f"in {result.seconds / 60:.1f} minutes; the page: {result.page}")

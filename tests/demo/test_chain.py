@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dancecli.demo import chain
+from dancecli.demo.chain import DemoSettings, planned, refuse_other_dataset
+from dancecli.errors import DanceError, WorkspaceError
+from dancecli.workspace import Workspace
+
+
+def dance(*args: str, timeout_s: float = 500) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dancecli", *args]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = tmp_path_factory.mktemp("demo") / "here"
+    return folder, dance("demo", "--quick", "--json", "--workspace", str(folder))
+
+
+def test_demo_goes_from_nothing_to_a_page_by_the_commands_of_a_user(
+    quick: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, done = quick
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert [command[0] for command in told["commands"]] == ["fetch", "split", "augment", "finetune", "report"]
+    assert [line for line in done.stderr.splitlines() if line.startswith("$ dance ")] != []
+    page = Path(told["page"])
+    assert page.is_file()
+    assert page.is_relative_to(folder)
+    assert told["headline"].startswith("top-1 ")
+
+    # The faults cost their rows and no other.
+    settings = DemoSettings(quick=True).corpus
+    corpus = chain.make_corpus(folder / chain.SITE_FOLDER, settings)
+    assert corpus.rendered == 0
+    assert len(list((folder / "clips").glob("*.mp4"))) == corpus.rows - corpus.missing
+
+
+def test_demo_a_second_time_trains_and_fetches_nothing(
+    quick: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, first = quick
+    before = {path: path.stat().st_mtime_ns for path in (folder / "clips").iterdir()}
+    again = dance("demo", "--quick", "--json", "--workspace", str(folder))
+    assert again.returncode == 0, again.stderr
+    told = json.loads(again.stdout)
+    assert [command[0] for command in told["commands"]] == ["fetch", "split", "augment", "report"]
+    assert told["headline"] == json.loads(first.stdout)["headline"]
+    assert {path: path.stat().st_mtime_ns for path in (folder / "clips").iterdir()} == before
+    assert len(list((folder / "runs").iterdir())) == 1
+
+
+def test_dry_run_shows_the_commands_and_writes_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    done = dance("demo", "--dry-run", "--workspace", str(folder))
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[2] for line in lines] == ["fetch", "split", "augment", "finetune", "report"]
+    assert not folder.exists()
+
+
+def test_a_stopped_run_is_gone_on_with_and_a_run_on_another_split_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(tmp_path)
+    monkeypatch.setattr(chain, "trained_run", lambda _: ("run-1", "interrupted"))
+    assert planned(workspace, DemoSettings())[3][-3:] == ("--resume", "--name", "run-1")
+    monkeypatch.setattr(chain, "trained_run", lambda _: ("", ""))
+    assert "--resume" not in planned(workspace, DemoSettings())[3]
+
+
+def test_another_dataset_is_left_alone(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    refuse_other_dataset(workspace)
+    workspace.segments.parent.mkdir()
+    workspace.segments.touch()
+    with pytest.raises(WorkspaceError, match="holds another dataset"):
+        refuse_other_dataset(workspace)
+    (tmp_path / chain.SITE_FOLDER).mkdir()
+    refuse_other_dataset(workspace)
+
+
+def exits_with(code: int, command: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    class Ended:
+        def __init__(self, *_: object, **__: object) -> None: ...
+
+        def wait(self) -> int:
+            return code
+
+    monkeypatch.setattr(chain.subprocess, "Popen", Ended)
+    said: list[str] = []
+    chain.run((command, "--flag", "two words"), said.append)
+    return said
+
+
+def test_each_command_is_said_and_only_a_fetch_may_miss_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert exits_with(3, "fetch", monkeypatch) == ["$ dance fetch --flag 'two words'"]
+    for code, command in ((3, "split"), (1, "fetch"), (2, "report")):
+        with pytest.raises(DanceError, match=f"`dance {command}` ended with code {code}"):
+            exits_with(code, command, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        exits_with(130, "fetch", monkeypatch)
