@@ -179,7 +179,8 @@ def _measured(video: FoundVideo) -> ListedClip:
 
 def _unwidened(labels: LabelSet, segments: Iterable[Segment], target: Mapping[str, str]) -> LabelSet:
     """Give the set as it was before a merge added classes, so that another decision is free."""
-    lasting, added = set(), set()
+    lasting: set[str] = set()
+    added: set[str] = set()
     for segment in segments:
         (added if segment.dataset == DATASET else lasting).add(segment.label)
     names = list(labels.names)
