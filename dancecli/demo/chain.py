@@ -6,6 +6,7 @@ them is wrong here too.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shlex
 import signal
@@ -19,7 +20,7 @@ from typing import Any
 
 from dancecli.demo.corpus import Corpus, CorpusSettings, make_corpus
 from dancecli.demo.server import VideoSite
-from dancecli.errors import DanceError, WorkspaceError
+from dancecli.errors import DanceError, MissingDependencyError, WorkspaceError
 from dancecli.labels import MANIFESTS
 from dancecli.schema import OnProgress, no_progress
 from dancecli.workspace import Workspace
@@ -94,11 +95,13 @@ def demo(
 
     Raises:
         WorkspaceError: the workspace holds another dataset.
+        MissingDependencyError: a package that one of the steps needs is not installed.
         DanceError: a command failed; it has said why.
     """
     from dancecli.report.report import ReportSettings, report
 
     refuse_other_dataset(workspace)
+    require_parts()
     began = time.monotonic()
     with workspace.lock("demo"):
         corpus = make_corpus(workspace.root / SITE_FOLDER, settings.corpus, on_progress)
@@ -116,6 +119,27 @@ def demo(
     return DemoResult(
         result.run, result.page, result.headline, tuple(commands), seconds, dict(result.document)
     )
+
+
+def require_parts() -> None:
+    """Say now what would otherwise fail after minutes.
+
+    Raises:
+        MissingDependencyError: a package that one of the steps needs is not installed.
+    """
+    from platformdirs import user_cache_path
+
+    from dancecli.model import weights_inception
+
+    for module in ("cv2", "torch", "mmaction", "mmengine", "mmcv"):
+        if importlib.util.find_spec(module) is None:
+            raise MissingDependencyError(
+                f"the demo draws and trains, and the package of {module!r} is not installed",
+                "pip install 'dancecli[train]'",
+            )
+    kept = user_cache_path("dancecli") / "weights" / f"{weights_inception.NAME}.pt"
+    if not kept.exists():
+        weights_inception.find_checkpoint()
 
 
 def refuse_other_dataset(workspace: Workspace) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from dancecli.demo import chain
 from dancecli.demo.chain import DemoSettings, planned, refuse_other_dataset
-from dancecli.errors import DanceError, WorkspaceError
+from dancecli.errors import DanceError, MissingDependencyError, WorkspaceError
 from dancecli.workspace import Workspace
 
 
@@ -86,6 +86,19 @@ def test_another_dataset_is_left_alone(tmp_path: Path) -> None:
         refuse_other_dataset(workspace)
     (tmp_path / chain.SITE_FOLDER).mkdir()
     refuse_other_dataset(workspace)
+
+
+def test_a_missing_package_is_said_before_anything_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = chain.importlib.util.find_spec
+    monkeypatch.setattr(
+        chain.importlib.util, "find_spec", lambda name: None if name == "mmaction" else find(name)
+    )
+    with pytest.raises(MissingDependencyError, match="'mmaction' is not installed") as caught:
+        chain.demo(Workspace(tmp_path / "demo"), DemoSettings(), print)
+    assert "pip install" in caught.value.hint
+    assert not (tmp_path / "demo").exists()
 
 
 def exits_with(code: int, command: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
