@@ -27,14 +27,26 @@ def command(
         ),
     ] = None,
     files: Annotated[bool, typer.Option(help="Read every clip's file and compare its checksum.")] = True,
+    reported: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PERCENT",
+            help="Instead, say which count of --n clips this published figure can be, if any. "
+            "May be repeated.",
+        ),
+    ] = None,
+    n: Annotated[int | None, typer.Option("--n", metavar="CLIPS", help="Clips for --reported.")] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Look for leaks, label conflicts and changed files.
 
     Exits with 3 if anything is found.
 
-    Example: `dance audit --against kinetics400_train.csv`
+    Example: `dance audit --against kinetics400_train.csv`, or `dance audit --reported 86.31 --n 58`
     """
+    if reported:
+        _judge(reported, n, json_output)
+        return
     from dancecli.dataset.audit import AuditSettings, audit
 
     space = open_workspace(workspace, create=False)
@@ -55,4 +67,25 @@ def command(
         else:
             show("nothing found: no leak, no conflict, no changed file")
     if result.findings:
+        raise typer.Exit(3)
+
+
+def _judge(figures: list[str], n: int | None, json_output: bool) -> None:
+    from dancecli.report.reported import check_reported
+
+    if n is None:
+        raise typer.BadParameter("--reported needs the number of clips: --n 58")
+    judged = [check_reported(figure, n) for figure in figures]
+    if json_output:
+        emit([{"reported": j.text, "n": j.n, "counts": j.counts, "nearest": j.nearest.k} for j in judged])
+    else:
+        rows = []
+        for j in judged:
+            near = j.nearest.estimate
+            said = ", ".join(f"{k}/{n}" for k in j.counts[:3]) + (", ..." if len(j.counts) > 3 else "")
+            closest = f"{j.nearest.k}/{n} = {100 * near.rate:.2f}" if near else ""
+            span = f"{100 * near.low:.1f}-{100 * near.high:.1f}" if near else ""
+            rows.append((j.text, said or "impossible", closest, span))
+        show(table(("reported, %", "can be", "nearest", "95 %"), rows))
+    if any(not j.counts for j in judged):
         raise typer.Exit(3)
