@@ -92,9 +92,7 @@ def decide(
     Returns:
         One decision a clip, in the same order, and the videos with several labels.
     """
-    mine: dict[str, list[Segment]] = {}
-    for segment in held:
-        mine.setdefault(segment.video_id, []).append(segment)
+    mine = _by_video(held)
     segments = [_segment(clip, target, labels) for clip in clips]
     bearers = _bearers(clips, segments, mine)
     conflicts = [

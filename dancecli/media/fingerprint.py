@@ -129,7 +129,7 @@ def _sample(path: Path) -> NDArray[np.uint8]:
                     small = frame.reformat(
                         width=min(frame.width, 160), height=min(frame.height, 120), format="gray8"
                     )
-                    pictures.append(small.to_ndarray())
+                    pictures.append(small.to_ndarray().astype(np.uint8, copy=False))
                 if len(pictures) >= MOST_FRAMES * STEP_S / _SAMPLE_S:
                     break
     except (av.FFmpegError, ValueError) as error:
