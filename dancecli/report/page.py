@@ -235,7 +235,7 @@ def commands(evidence: Evidence, name: str) -> list[str]:
     run, split = evidence.run, _table(evidence.run, "split")
     total = sum(n for n in _table(split, "counts").values() if isinstance(n, int))
     asked = run.get("command")
-    words = [str(word) for word in asked] if isinstance(asked, list) else []
+    words = _without_workspace([str(word) for word in asked] if isinstance(asked, list) else [])
     made = ["dance", "split", "--name", str(split["name"])]
     if "ratios" in split and "seed" in split:
         made += ["--ratios", str(split["ratios"]), "--seed", str(split["seed"])]
@@ -249,6 +249,17 @@ def commands(evidence: Evidence, name: str) -> list[str]:
             words += [flag, str(value)]
     trained = [["dance", *words[1:]]] if words[1:] else []
     return [shlex.join(line) for line in (made, *trained, shown)]
+
+
+def _without_workspace(words: list[str]) -> list[str]:
+    """Drop where the workspace lay then: the reader's lies elsewhere."""
+    kept, skip = [], False
+    for word in words:
+        if skip or word in {"--workspace", "-w"}:
+            skip = not skip
+        elif not word.startswith("--workspace="):
+            kept.append(word)
+    return kept
 
 
 def _table(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
