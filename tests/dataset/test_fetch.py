@@ -159,6 +159,15 @@ def test_published_but_not_recorded_is_adopted(town: Town, space: Workspace) -> 
     assert reason(space, "a_0_1000") == "done adopted 1"
 
 
+def test_a_broken_file_does_not_keep_its_name(town: Town, space: Workspace) -> None:
+    town.want("zumba,a,0,1")
+    town.faults["a"] = Fault(status=404)
+    space.clip("a_0_1000").parent.mkdir()
+    space.clip("a_0_1000").write_bytes(b"half a clip")
+    fetch(space, town.settings())
+    assert files(space) == set()
+
+
 def test_a_file_that_was_lost_is_fetched_again(town: Town, space: Workspace) -> None:
     town.want("zumba,a,0,1", "zumba,b,0,1")
     fetch(space, town.settings())
