@@ -27,7 +27,7 @@ $(READY): pyproject.toml constraints.txt
 
 # Chromium comes from no Python package. Where it cannot be installed, its tests say so and are skipped.
 browser:
-	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
 	  { apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
 	  echo "no Chromium here: the tests that drive the pages in a browser will be skipped"
 
