@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dancecli.dataset.clips import read_segments, workspace_labels
+from dancecli.dataset.clips import clips_there, read_segments, workspace_labels
 from dancecli.dataset.intake import Intake
-from dancecli.dataset.intake_run import IntakeResult, Refused, clips_there, take_in
+from dancecli.dataset.intake_run import IntakeResult, Refused, take_in
 from dancecli.errors import InputError, MediaError
 from dancecli.labels import DEFAULT_LABELS, LabelSet
 from dancecli.media.verify import probe

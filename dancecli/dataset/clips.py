@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from dancecli import ledger, manifest
@@ -60,13 +59,13 @@ def read_segments(workspace: Workspace) -> dict[str, Segment]:
 
 def clips_there(workspace: Workspace) -> set[str]:
     """Ids of the clips that are recorded as done and whose file is there, whole by its size."""
-    folder = workspace.clip("x").parent
-    sizes = {e.name: e.stat().st_size for e in os.scandir(folder)} if folder.is_dir() else {}
-    return {
-        clip.clip_id
-        for clip in ledger.done_clips(workspace.root)
-        if sizes.get(f"{clip.clip_id}.mp4") == clip.num_bytes
-    }
+    there = set()
+    for clip in ledger.done_clips(workspace.root):
+        # A link to a file that is gone counts as gone.
+        with suppress(FileNotFoundError):
+            if (workspace.root / clip.path).stat().st_size == clip.num_bytes:
+                there.add(clip.clip_id)
+    return there
 
 
 def rebuild_clips(workspace: Workspace) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from dancecli import ledger
-from dancecli.dataset.clips import rebuild_clips, remember_segments
+from dancecli.dataset.clips import clips_there, rebuild_clips, remember_segments
 from dancecli.dataset.cutting import ClipResult
 from dancecli.dataset.intake import SOURCE, Intake, work
 from dancecli.dataset.job import JobResult
@@ -65,18 +65,6 @@ class IntakeResult:
     def complete(self) -> bool:
         """Nothing is missing."""
         return not self.reasons
-
-
-def clips_there(workspace: Workspace) -> set[str]:
-    """Ids of the clips that are recorded as done and whose file is there, whole by its size."""
-    there = set()
-    for clip in ledger.done_clips(workspace.root):
-        try:
-            if (workspace.root / clip.path).stat().st_size == clip.num_bytes:
-                there.add(clip.clip_id)
-        except FileNotFoundError:
-            continue
-    return there
 
 
 def take_in(

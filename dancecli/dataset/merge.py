@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dancecli import ledger, manifest
-from dancecli.dataset.clips import read_segments, remember_segments, workspace_labels
+from dancecli.dataset.clips import clips_there, read_segments, remember_segments, workspace_labels
 from dancecli.dataset.intake import Intake
-from dancecli.dataset.intake_run import IntakeResult, clips_there, take_in
+from dancecli.dataset.intake_run import IntakeResult, take_in
 from dancecli.dataset.looks import looks_of_clips
 from dancecli.dataset.merge_rules import Conflict, Decision, TwoLabels, Verdict, decide, widened
 from dancecli.dataset.twins import twins_of

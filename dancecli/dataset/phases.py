@@ -120,7 +120,8 @@ def _local(cutter: Cutter, settings: FetchSettings, segments: Sequence[Segment])
 def _mirror(cutter: Cutter, settings: FetchSettings, segments: Sequence[Segment]) -> list[MirrorJob]:
     table = tomllib.loads(SOURCES.read_text(encoding="utf-8"))["mirror"]
     numbers: dict[str, int] = table["numbers"]
-    if not any(segment.label in numbers for segment in segments) and segments:
+    # Where the mirror is only the default, a label set of one's own passes it by.
+    if settings.sources and segments and not any(segment.label in numbers for segment in segments):
         raise UsageError(
             f"the mirror has no tar for the labels, such as {segments[0].label!r}",
             f"add their numbers to {SOURCES.name}, or leave --source mirror out",

@@ -172,6 +172,8 @@ def test_a_file_that_was_lost_is_fetched_again(town: Town, space: Workspace) -> 
     town.want("zumba,a,0,1", "zumba,b,0,1")
     fetch(space, town.settings())
     space.clip("a_0_1000").unlink()
+    # As an adopted clip may be: a link to what is gone.
+    space.clip("a_0_1000").symlink_to("nowhere")
     result = fetch(space, town.settings(dry_run=True))
     assert (result.num_done, result.reasons) == (1, {"file-lost": 1})
     assert fetch(space, town.settings()).complete

@@ -13,9 +13,11 @@ from towns import Town
 
 from dancecli import ledger, manifest
 from dancecli.dataset.fetch import fetch
+from dancecli.dataset.phases import phase_of
+from dancecli.dataset.wanted import FetchSettings
 from dancecli.demo.server import Fault
 from dancecli.errors import UsageError
-from dancecli.schema import Clip
+from dancecli.schema import Clip, Segment
 from dancecli.workspace import Workspace
 
 film, town = towns.film, towns.town
@@ -169,6 +171,13 @@ def test_wrong_settings(town: Town, space: Workspace, wrong: dict[str, object], 
     with pytest.raises(UsageError) as caught:
         fetch(space, town.settings(**wrong))
     assert said in caught.value.message
+
+
+def test_where_the_mirror_is_only_the_default_it_is_passed_by(space: Workspace) -> None:
+    settings = FetchSettings()
+    assert settings.source_order == ("mirror", "youtube")
+    egg = Segment("a", 0, 1000, "cooking egg", "train")
+    assert phase_of("mirror", space.root, space.temp, settings, [egg]).jobs == []
 
 
 def test_a_mirror_without_the_label(town: Town, space: Workspace, tmp_path: Path) -> None:
