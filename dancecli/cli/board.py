@@ -12,7 +12,7 @@ from dancecli.schema import PartName
 
 if TYPE_CHECKING:
     from dancecli.report.board import Row
-    from dancecli.report.metrics import Proportion
+    from dancecli.report.intervals import Proportion
 
 COLUMNS = ("run", "place", "right", "top-1", "95 %", "top-5", "leaked videos")
 

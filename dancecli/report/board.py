@@ -14,7 +14,8 @@ from dancecli import manifest
 from dancecli.errors import DanceError, WorkspaceError
 from dancecli.report.compare import right
 from dancecli.report.evidence import Evidence, read_evidence
-from dancecli.report.metrics import Proportion, true_ranks
+from dancecli.report.intervals import Proportion
+from dancecli.report.metrics import true_ranks
 from dancecli.report.stats import ALPHA, gains_by_video, holm, swap_test
 from dancecli.schema import OnProgress, PartName, Progress, no_progress
 from dancecli.workspace import Workspace

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from dancecli import manifest
 from dancecli.errors import InputError
 from dancecli.report.evidence import Evidence, PartScores, read_evidence
-from dancecli.report.metrics import Proportion, true_ranks
+from dancecli.report.intervals import Proportion
+from dancecli.report.metrics import true_ranks
 from dancecli.report.stats import ALPHA, Paired, holm, mcnemar, pair, wins_needed
 from dancecli.schema import OnProgress, Progress, no_progress
 from dancecli.workspace import Workspace

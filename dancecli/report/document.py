@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from dancecli.report.evidence import Evidence
-from dancecli.report.metrics import Estimate, Proportion, Summary
+from dancecli.report.intervals import Estimate, Proportion
+from dancecli.report.metrics import Summary
 from dancecli.schema import PartName
 
 SCHEMA = 1
@@ -54,6 +55,7 @@ def as_json(summary: Summary, labels: tuple[str, ...]) -> dict[str, Any]:
     return {
         "n": summary.n,
         "top1": _proportion(summary.top1),
+        "top1_by_video": _estimate(summary.top1_by_video),
         "top5": _proportion(summary.top5) if summary.top5 else None,
         "chance": {"top1": _round(summary.chance1), "top5": _round(summary.chance5)},
         "majority": {"label": labels[summary.majority_class], **_proportion(summary.majority)},

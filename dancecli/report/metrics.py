@@ -7,17 +7,17 @@ score, so a model that answers the same for everything scores nothing. Where the
 shares the highest score, the first other class that shares it is taken as the prediction; so
 the diagonal of the confusion matrix always sums to the top-1 count.
 
-*A proportion keeps its k and n.* Intervals are Wilson's (E. B. Wilson, JASA 22, 1927), which
-stay inside 0 to 1 and hold at small n and at k = 0 or k = n. A proportion of nothing has
-neither rate nor interval.
+*A proportion keeps its k and n*, see `intervals`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import pi, sqrt
-from statistics import NormalDist
 from typing import TYPE_CHECKING
+
+from dancecli.report.intervals import Estimate, Proportion, by_video
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,33 +26,8 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
 
-CONFIDENCE = 0.95
 CALIBRATION_BINS = 10
 TOP = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A value with its 95 % interval, all between 0 and 1."""
-
-    rate: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Proportion:
-    """`k` of `n`."""
-
-    k: int
-    n: int
-
-    @property
-    def estimate(self) -> Estimate | None:
-        """The rate with its Wilson interval; None where n is 0."""
-        if self.n == 0:
-            return None
-        return Estimate(self.k / self.n, *wilson(self.k, self.n))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +106,7 @@ class Summary:
     """All figures of one part.
 
     Attributes:
+        top1_by_video: top-1 with an interval that allows for clips of one video being alike.
         top5: None where there are five classes or fewer, and it would say nothing.
         chance1, chance5: of guessing among the classes with equal chance.
         majority: the class that a model without eyes would always answer, and what that scores.
@@ -142,6 +118,7 @@ class Summary:
     n: int
     classes: int
     top1: Proportion
+    top1_by_video: Estimate | None
     top5: Proportion | None
     chance1: float
     chance5: float
@@ -153,16 +130,6 @@ class Summary:
     confusion: tuple[tuple[int, ...], ...]
     pairs: tuple[Pair, ...]
     calibration: Calibration | None
-
-
-def wilson(k: int, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Give Wilson's score interval for k of n (n at least 1)."""
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    p, shrink = k / n, 1 + z * z / n
-    centre = (p + z * z / (2 * n)) / shrink
-    half = z / shrink * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    # At the ends the formula is exact and floating point is not.
-    return (0.0 if k == 0 else centre - half), (1.0 if k == n else centre + half)
 
 
 def true_ranks(scores: Floats, truth: Ints) -> Ints:
@@ -240,13 +207,16 @@ def calibration(
     return Calibration(tuple(rows), gap / len(confidence), luck / len(confidence))
 
 
-def summarize(scores: Floats, truth: Ints, majority_class: int) -> Summary:
+def summarize(
+    scores: Floats, truth: Ints, majority_class: int, groups: Sequence[str] | None = None
+) -> Summary:
     """Work out every figure of one part.
 
     Args:
         scores: n x classes, probabilities; n may be 0.
         truth: n class indices.
         majority_class: the most frequent class of what the model was trained on.
+        groups: for each clip its source video; None where each is of its own.
     """
     import numpy as np
 
@@ -260,6 +230,7 @@ def summarize(scores: Floats, truth: Ints, majority_class: int) -> Summary:
         n=n,
         classes=classes,
         top1=Proportion(int((ranks == 1).sum()), n),
+        top1_by_video=by_video(ranks == 1, groups or [str(i) for i in range(n)]),
         top5=Proportion(int((ranks <= TOP).sum()), n) if classes > TOP else None,
         chance1=1 / classes,
         chance5=min(1.0, TOP / classes),

@@ -15,6 +15,7 @@ from dancecli.report import metrics
 from dancecli.report.document import document
 from dancecli.report.evidence import Evidence, read_evidence
 from dancecli.report.figures import draw_confusion
+from dancecli.report.intervals import Proportion
 from dancecli.report.page import model_card, render
 from dancecli.schema import OnProgress, Progress, no_progress
 from dancecli.workspace import Workspace
@@ -119,7 +120,7 @@ def summarize(evidence: Evidence) -> dict[str, metrics.Summary]:
     for name, part in evidence.parts.items():
         counts = trained if any(trained) else [int((part.truth == i).sum()) for i in range(len(trained))]
         majority = max(range(len(counts)), key=lambda i: counts[i])
-        found[name] = metrics.summarize(part.scores, part.truth, majority)
+        found[name] = metrics.summarize(part.scores, part.truth, majority, part.groups)
     return found
 
 
@@ -131,7 +132,7 @@ def headline(summary: metrics.Summary) -> str:
     return "  ".join(_figure(name, of, chance) for name, of, chance in shown)
 
 
-def _figure(name: str, of: metrics.Proportion, chance: float) -> str:
+def _figure(name: str, of: Proportion, chance: float) -> str:
     if (e := of.estimate) is None:
         return f"{name} 0/0"
     return (

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dancecli.report.metrics import Estimate
+from dancecli.report.intervals import Estimate
 
 if TYPE_CHECKING:
     import jinja2

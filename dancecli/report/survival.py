@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dancecli import ledger, manifest
 from dancecli.errors import WorkspaceError
-from dancecli.report.metrics import wilson
+from dancecli.report.intervals import wilson
 from dancecli.schema import OutcomeClass, Segment
 from dancecli.workspace import Workspace
 

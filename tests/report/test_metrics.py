@@ -10,7 +10,7 @@ from sklearn import metrics as reference
 from sklearn.calibration import calibration_curve
 from statsmodels.stats.proportion import proportion_confint
 
-from dancecli.report import metrics
+from dancecli.report import intervals, metrics
 from dancecli.report.document import as_json
 
 TABLES = 1000
@@ -75,7 +75,7 @@ def compare_figures(scores: np.ndarray, truth: np.ndarray) -> None:
         same(c.f1, f1[c.index])
 
 
-def same(ours: metrics.Estimate | None, theirs: float) -> None:
+def same(ours: intervals.Estimate | None, theirs: float) -> None:
     if np.isnan(theirs):
         assert ours is None
     else:
@@ -111,13 +111,13 @@ def compare_calibration(scores: np.ndarray, truth: np.ndarray) -> None:
 def test_wilson_equals_statsmodels() -> None:
     for n in (1, 2, 5, 48, 58, 950):
         for k in {0, 1, n // 3, n // 2, n - 1, n}:
-            assert metrics.wilson(k, n) == pytest.approx(
+            assert intervals.wilson(k, n) == pytest.approx(
                 proportion_confint(k, n, alpha=0.05, method="wilson"), abs=1e-12
             )
 
 
 def test_published_figures_have_the_intervals_known_for_them() -> None:
-    shown = [f"{100 * v:.1f}" for k, n in ((48, 93), (77, 93), (28, 58)) for v in metrics.wilson(k, n)]
+    shown = [f"{100 * v:.1f}" for k, n in ((48, 93), (77, 93), (28, 58)) for v in intervals.wilson(k, n)]
     assert shown == ["41.6", "61.5", "73.9", "89.1", "35.9", "60.8"]
 
 
@@ -125,7 +125,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     rng = np.random.default_rng(5)
     for n, p in ((48, 0.5), (48, 0.8), (950, 0.15), (950, 0.93)):
         held = [
-            low <= p <= high for low, high in (metrics.wilson(int(k), n) for k in rng.binomial(n, p, 2000))
+            low <= p <= high for low, high in (intervals.wilson(int(k), n) for k in rng.binomial(n, p, 2000))
         ]
         assert 0.93 <= np.mean(held) <= 0.97, (n, p)
 
@@ -153,13 +153,13 @@ def test_luck_alone_gives_the_calibration_error_that_is_said() -> None:
 
 def test_a_model_that_says_the_same_for_everything_scores_nothing() -> None:
     summary = metrics.summarize(np.full((40, 8), 1 / 8), np.arange(40) % 8, majority_class=0)
-    assert (summary.top1.k, summary.top5) == (0, metrics.Proportion(0, 40))
+    assert (summary.top1.k, summary.top5) == (0, intervals.Proportion(0, 40))
     assert sum(row[i] for i, row in enumerate(summary.confusion)) == 0
 
 
 def test_no_clips_is_no_rate() -> None:
     summary = metrics.summarize(np.zeros((0, 6)), np.zeros(0, dtype=np.int64), majority_class=2)
-    assert summary.top1 == metrics.Proportion(0, 0)
+    assert summary.top1 == intervals.Proportion(0, 0)
     assert summary.top1.estimate is None
     assert summary.calibration is summary.balanced_accuracy is summary.macro_f1 is None
     assert as_json(summary, tuple("abcdef"))["top1"] == {
@@ -169,7 +169,7 @@ def test_no_clips_is_no_rate() -> None:
 
 def test_one_class_is_all_right_and_no_pair() -> None:
     summary = metrics.summarize(np.ones((1, 1)), np.zeros(1, dtype=np.int64), majority_class=0)
-    assert (summary.top1, summary.chance1, summary.pairs) == (metrics.Proportion(1, 1), 1.0, ())
+    assert (summary.top1, summary.chance1, summary.pairs) == (intervals.Proportion(1, 1), 1.0, ())
 
 
 def test_pairs_are_in_order_of_their_count_then_their_share() -> None:
@@ -193,3 +193,42 @@ def test_the_order_by_confusion_holds_every_class_once() -> None:
         scores, truth = table(seed)
         order = metrics.order_by_confusion(metrics.summarize(scores, truth, 0).confusion)
         assert sorted(order) == list(range(scores.shape[1]))
+
+
+def test_by_video_is_wilson_s_where_each_clip_has_its_own() -> None:
+    for k, n in ((0, 9), (5, 9), (9, 9), (46, 48)):
+        right = np.arange(n) < k
+        found = intervals.by_video(right, [str(i) for i in range(n)])
+        assert found == intervals.Proportion(k, n).estimate
+
+
+def test_copies_of_a_clip_are_no_further_evidence() -> None:
+    right = np.arange(40) < 31
+    once = intervals.by_video(right, [str(i) for i in range(40)])
+    fivefold = intervals.by_video(np.repeat(right, 5), [str(i // 5) for i in range(200)])
+    assert once is not None
+    assert fivefold is not None
+    # 40 / 39: from 40 videos their spread is estimated, from 40 clips it is known.
+    assert (fivefold.low, fivefold.high) == pytest.approx((once.low, once.high), abs=0.003)
+    for sure in (np.ones(200, dtype=bool), np.zeros(200, dtype=bool)):
+        found = intervals.by_video(sure, [str(i // 5) for i in range(200)])
+        assert found == intervals.by_video(sure[:40], [str(i) for i in range(40)])
+    assert intervals.by_video(np.zeros(0, dtype=bool), []) is None
+
+
+def test_by_video_holds_the_truth_where_clips_of_a_video_are_alike() -> None:
+    """60 videos of 1 to 6 clips; half of the luck is the video's, half the clip's."""
+    rng = np.random.default_rng(10)
+    held = held_by_clip = 0
+    for _ in range(1000):
+        sizes = rng.integers(1, 7, 60)
+        groups = [str(i) for i, size in enumerate(sizes) for _ in range(size)]
+        ease = np.repeat(rng.beta(0.7, 0.3, 60), sizes)  # mean 0.7, correlation within a video 0.5
+        right = rng.random(len(ease)) < ease
+        found = intervals.by_video(right, groups)
+        assert found is not None
+        held += found.low <= 0.7 <= found.high
+        low, high = intervals.wilson(int(right.sum()), len(right))
+        held_by_clip += low <= 0.7 <= high
+    assert 0.92 <= held / 1000 <= 0.97
+    assert held_by_clip / 1000 < 0.85
