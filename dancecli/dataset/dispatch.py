@@ -64,6 +64,7 @@ class Dispatcher:
         self._on_progress = on_progress
         self._gate = Gate(plan.phase.rate_per_hour, plan.phase.breaker)
         self._attempts = Counter({k: v.attempts for k, v in ledger.latest(workspace.root).items()})
+        self._refusal = ""
         # Not settled in this run: those that are there, or that are not to be tried, are.
         self._open = sum(len(job.segments) for job in plan.phase.jobs)
         # Of jobs that give their result in parts: what is told already.
@@ -86,7 +87,7 @@ class Dispatcher:
                     self._take(finished, pool)
                 self._tell()
         if self._gate.given_up:
-            self.stopped = "the site keeps refusing to answer; the rest is pending"
+            self.stopped = f"the site keeps refusing ({self._refusal}); the rest is pending"
 
     def _take(self, finished: Finished[Job, JobResult], pool: LocalPool[Job, JobResult]) -> None:
         job = finished.job
@@ -146,6 +147,9 @@ class Dispatcher:
         if not (result.asked or lost):
             return
         outcomes = {clip.outcome for clip in result.clips}
+        self._refusal = next(
+            (c.reason for c in result.clips if c.outcome is OutcomeClass.SESSION), self._refusal
+        )
         self._gate.report(
             job,
             time.monotonic(),
@@ -161,7 +165,8 @@ class Dispatcher:
         text = f"{done} done · {settled - done} missing"
         paused_s = self._gate.paused_until_s()
         if paused_s is not None:
-            text += f" · the site refuses, next try in {max(0.0, paused_s - time.monotonic()):.0f} s"
+            left_s = max(0.0, paused_s - time.monotonic())
+            text += f" · the site refuses ({self._refusal}), next try in {left_s:.0f} s"
         self._on_progress(Progress(settled, plan.num_asked, text))
 
     def _check_space(self) -> None:

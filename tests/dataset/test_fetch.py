@@ -231,8 +231,10 @@ def test_a_refusing_site_is_left_alone_and_nothing_is_marked_dead(town: Town, sp
     town.want(*(f"zumba,video{i},0,1" for i in range(30)))
     town.site.everywhere = Fault(status=429)
     breaker = BreakerSettings(streak=3, first_wait_s=0.2, trips=2)
-    result = fetch(space, town.settings(breaker=breaker))
-    assert "keeps refusing" in result.stopped
+    seen: list[Progress] = []
+    result = fetch(space, town.settings(breaker=breaker), seen.append)
+    assert result.stopped == "the site keeps refusing (http-429); the rest is pending"
+    assert any("the site refuses (http-429), next try in" in progress.text for progress in seen)
     assert set(result.reasons) <= {"http-429", "not-tried"}
     # Three opened the breaker while another was at work; then two probes.
     assert len(town.asked) <= 3 + 1 + 2
