@@ -31,6 +31,8 @@ Result = TypeVar("Result")
 # How long a dispatcher with nothing to do sleeps at most, so that a caller can look at the clock.
 _LONGEST_WAIT_S = 1.0
 _FAREWELL_S = 2.0
+# What a process may take to start, on a machine that is busy.
+_STARTING_S = 120.0
 # Not `-m`: what is pickled there would be named after `__main__`.
 _START = "from dancecli.engine.worker import main; main()"
 
@@ -128,7 +130,8 @@ class LocalPool(Generic[Job, Result]):
             if worker is None:
                 worker = _Worker(self._work)
                 self._workers.append(worker)
-            worker.start(job, time.monotonic() + self._deadline_s)
+            limit_s = self._deadline_s if worker.came_up else self._deadline_s + _STARTING_S
+            worker.start(job, time.monotonic() + limit_s)
         return False
 
     def _next_job(self, fresh: Iterator[Job]) -> Job | None:
@@ -161,7 +164,10 @@ class LocalPool(Generic[Job, Result]):
         except (EOFError, OSError):
             return self._bury(worker, "worker-died", "")
         worker.came_up = True
-        if what is Say.ASK:
+        if what is Say.READY:
+            # The first job was handed over before; starting a process is no part of it.
+            worker.deadline_s = time.monotonic() + self._deadline_s
+        elif what is Say.ASK:
             worker.asked_s = time.monotonic()
             self._asking.append(worker)
         elif what is Say.CRASH:
@@ -187,7 +193,8 @@ class LocalPool(Generic[Job, Result]):
     def _bury(self, worker: _Worker[Job], why: str, detail: str) -> Finished[Job, Result] | None:
         status = worker.kill()
         self._workers.remove(worker)
-        if not worker.came_up:
+        # Killed from outside it is one attempt; ended by itself it would only do so again.
+        if not worker.came_up and status >= 0:
             raise RuntimeError(f"a worker process ended with status {status} before its first job")
         with contextlib.suppress(ValueError):
             self._asking.remove(worker)

@@ -11,6 +11,7 @@ from pathlib import Path
 import jobs
 import pytest
 
+from dancecli.engine import local
 from dancecli.engine.limiter import BreakerSettings, Gate
 from dancecli.engine.local import LocalPool
 
@@ -135,3 +136,23 @@ def test_a_result_in_parts_renews_the_deadline() -> None:
     with LocalPool[int, object](jobs.counts, 1, 0.8) as pool:
         finished = [(f.result, f.more, f.lost) for f in pool.run([5]) if f]
     assert finished == [(i, True, "") for i in range(5)] + [("all", False, "")]
+
+
+def test_a_worker_that_dies_while_it_starts_costs_one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_START", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    with LocalPool[int, int](jobs.double, 1, 60) as pool:
+        finished = [(f.result, f.lost) for f in pool.run([1]) if f]
+    assert finished == [(None, "worker-died")]
+
+
+def test_a_worker_that_ends_while_it_starts_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_START", "raise SystemExit(3)")
+    pool = LocalPool[int, int](jobs.double, 1, 60)
+    with pytest.raises(RuntimeError, match="ended with status 3 before its first job"), pool:
+        list(pool.run([1]))
+
+
+def test_starting_a_process_is_no_part_of_its_first_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_START", f"import time; time.sleep(1)\n{local._START}")
+    with LocalPool[int, int](jobs.double, 1, 0.9) as pool:
+        assert [(f.result, f.lost) for f in pool.run([1]) if f] == [(2, "")]
