@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,9 +12,13 @@ from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 from dancecli.schema import PartName
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from dancecli.report.board import Row
     from dancecli.report.intervals import Proportion
+    from dancecli.workspace import Workspace
 
+_WATCH_S = 2.0
 COLUMNS = ("run", "place", "right", "top-1", "95 %", "top-5", "leaked videos")
 
 
@@ -24,6 +29,9 @@ def command(
         typer.Option(metavar="NAME", help="Runs of this split only. [default: of all]", show_default=False),
     ] = None,
     part: Annotated[PartName, typer.Option(help="Part that the runs are judged on.")] = PartName.TEST,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Instead, show how far each run is, until none is at work.")
+    ] = False,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -37,6 +45,9 @@ def command(
     from dancecli.report.board import BoardSettings, board
 
     space = open_workspace(workspace, create=False)
+    if watch:
+        _watch(space)
+        return
     with progress("board") as on_progress:
         result = board(space, BoardSettings(split, part.value), on_progress, dry_run=dry_run)
     if json_output:
@@ -48,6 +59,31 @@ def command(
         show(f"{result.page}{' (not written)' if dry_run else ''}")
     for run, why in result.left_out:
         talk(f"left out: {run}: {why}")
+
+
+def _watch(space: Workspace) -> None:
+    from rich.console import Console
+    from rich.live import Live
+
+    from dancecli.report.live import RUNNING, states
+
+    def picture() -> Table:
+        rows = [
+            (s.run, s.status, f"{s.epoch}/{s.epochs}" if s.epochs else s.epoch, _figure(s.loss, 1, 3),
+             _figure(s.train_top1), _figure(s.val_top1), _figure(s.best_val_top1))
+            for s in states(space)
+        ]  # fmt: skip
+        return table(("run", "status", "epoch", "loss", "train %", "val %", "best val %"), rows)
+
+    # A terminal is drawn over; elsewhere one table at the end says it all.
+    with Live(picture(), console=Console(), refresh_per_second=2) as live:
+        while any(state.status == RUNNING for state in states(space)):
+            time.sleep(_WATCH_S)
+            live.update(picture())
+
+
+def _figure(value: float | None, scale: float = 100, digits: int = 1) -> str:
+    return "" if value is None else f"{scale * value:.{digits}f}"
 
 
 def _cells(row: Row) -> tuple[object, ...]:

@@ -1,0 +1,91 @@
+"""Where each run stands right now, read from what it has written so far."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dancecli.workspace import Workspace
+
+RUNNING = "running"
+# A loss is shown as the mean of the last so many steps: a single one says little.
+_STEPS = 20
+
+
+@dataclass(frozen=True)
+class State:
+    """One run.
+
+    Attributes:
+        status: `running`, `done`, `failed`, `interrupted`, or `unreadable`.
+        epoch, epochs: the last one begun, and how many there are to be; 0 if not known.
+        loss, train_top1: means of the last steps; None before the first.
+        val_top1: of the last validation; None before the first.
+        best_val_top1: the highest so far; None before the first.
+    """
+
+    run: str
+    status: str
+    epoch: int
+    epochs: int
+    loss: float | None
+    train_top1: float | None
+    val_top1: float | None
+    best_val_top1: float | None
+
+
+def states(workspace: Workspace) -> list[State]:
+    """Read the state of every run, the one begun last at the end; a half-written line is passed over."""
+    return [_state(workspace.run(name), name) for name in workspace.runs()]
+
+
+def _state(folder: Path, name: str) -> State:
+    try:
+        card = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        status = str(card.get("status", "unreadable"))
+        optim = card.get("optim") or {}
+        epochs = optim.get("epochs") or 0
+    except (OSError, ValueError, AttributeError):
+        return State(name, "unreadable", 0, 0, None, None, None, None)
+    rows = _rows(folder / "metrics.jsonl")
+    train = [row for row in rows if row.get("kind") == "train"]
+    val = [v for row in rows if row.get("kind") == "val" and (v := _number(row, "top1")) is not None]
+    return State(
+        run=name,
+        status=status,
+        epoch=max((int(_number(row, "epoch") or 0) for row in rows), default=0),
+        epochs=epochs if isinstance(epochs, int) else 0,
+        loss=_mean(train, "loss"),
+        train_top1=_mean(train, "top1"),
+        val_top1=val[-1] if val else None,
+        best_val_top1=max(val, default=None),
+    )
+
+
+def _rows(path: Path) -> list[Mapping[str, Any]]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    rows: list[Mapping[str, Any]] = []
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue  # the run is writing it at this moment
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
+
+
+def _number(row: Mapping[str, Any], key: str) -> float | None:
+    value = row.get(key)
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _mean(rows: list[Mapping[str, Any]], key: str) -> float | None:
+    values = [v for row in rows[-_STEPS:] if (v := _number(row, key)) is not None]
+    return sum(values) / len(values) if values else None
