@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.errors import ModelError
+from dancecli.model import freezing
 from dancecli.model.pipelines import ModelBase, forward_batch, test_pipeline, train_pipeline
 from dancecli.model.recipe import Recipe
 from dancecli.model.weights import StartWeights
 from dancecli.model.zoo import ZooEntry
 
-# Backbones whose `frozen_stages` counts as ours does: 0 the stem, 1 to 4 the stages.
-_STAGED = ("InceptionI3D", "ResNet3d", "ResNet3dSlowOnly", "ResNet3dCSN", "ResNet", "ResNetTSM", "C2D")
+# These read their 2-D weights even where none are named.
+_INFLATING = ("ResNetTSM", "SwinTransformer3D")
 _DROPOUT_HEADS = ("I3DHead", "SlowFastHead", "TSNHead", "TSMHead", "MViTHead", "UniFormerHead")
 
 
@@ -70,7 +71,10 @@ def model_base(entry: ZooEntry) -> ModelBase:
     shapes = [step["input_format"] for step in pipeline if step["type"] == "FormatShape"]
     if "cls_head" not in config.get("model", {}) or not samplers or not shapes:
         raise ModelError(f"{path}: is not the config of a video classifier that is trained on frames")
-    return ModelBase(config["model"], samplers[0], shapes[0])
+    sampler = {key: value for key, value in samplers[0].items() if key != "test_mode"}
+    if sampler["clip_len"] > 1:
+        sampler["num_clips"] = 1
+    return ModelBase(config["model"], sampler, shapes[0])
 
 
 def build_config(
@@ -90,6 +94,9 @@ def build_config(
         start: the weights to start from, None for random ones.
         seed: of the fresh weights, the order, the views and dropout.
         deterministic: refuse algorithms whose result varies; not every GPU layer has another.
+
+    Raises:
+        ModelError: the backbone has no such stage that could be frozen.
     """
     workers = recipe.workers if recipe.workers is not None else default_workers()
 
@@ -112,6 +119,8 @@ def build_config(
         }
 
     views = recipe.num_clips * recipe.num_crops
+    prefixes = freezing.prefixes(base.model["backbone"]["type"], recipe.frozen_stages)
+    frozen = [{"type": "FreezeHook", "prefixes": prefixes}] if prefixes else []
     test_batch = forward_batch(base, recipe, views)
     held_out = test_pipeline(base, recipe)
     accuracy = {"type": "AccMetric"}
@@ -142,7 +151,7 @@ def build_config(
             },
             "sampler_seed": {"type": "DistSamplerSeedHook"},
         },
-        "custom_hooks": [{"type": "StepSeedHook", "seed": seed}],
+        "custom_hooks": [{"type": "StepSeedHook", "seed": seed}, *frozen],
         "env_cfg": {
             "cudnn_benchmark": False,
             "mp_cfg": {"mp_start_method": "fork", "opencv_num_threads": 0},
@@ -160,20 +169,20 @@ def build_config(
 def build_model_config(
     base: ModelBase, recipe: Recipe, num_classes: int, start: StartWeights | None
 ) -> dict[str, Any]:
-    """Give the model a fresh head for these classes and freeze what the recipe freezes.
-
-    Raises:
-        ModelError: the backbone has no stages that could be frozen.
-    """
+    """Give the model a fresh head for these classes, and freeze what it can freeze by itself."""
     model = copy.deepcopy(base.model)
     backbone, head = model["backbone"], model["cls_head"]
-    if backbone["type"] in _STAGED:
-        backbone.update(frozen_stages=recipe.frozen_stages, norm_eval=recipe.norm_eval)
-    elif recipe.frozen_stages >= 0:
-        raise ModelError(f"{backbone['type']} has no stages that can be frozen here", "use --freeze none")
+    backbone.update(freezing.settings(backbone["type"], recipe.frozen_stages, recipe.norm_eval))
+    # Mixed labels (Mixup, CutMix) are for hundreds of thousands of clips, and hide the accuracy.
+    model["data_preprocessor"].pop("blending", None)
     # MMAction2's configs name ImageNet weights that are fetched even if others are loaded after.
     if "pretrained" in backbone or (start and start.pretrained):
         backbone["pretrained"] = start.pretrained or None if start else None
+    if backbone["type"] in _INFLATING:
+        backbone["pretrained2d"] = False
+    backbone.pop("pretrained_type", None)
+    # It would refuse batches of more than one clip; ours are small enough already.
+    (model.get("test_cfg") or {}).pop("max_testing_views", None)
     head.update(num_classes=num_classes, average_clips="prob")
     if "dropout_ratio" in head or head["type"] in _DROPOUT_HEADS:
         head["dropout_ratio"] = recipe.dropout

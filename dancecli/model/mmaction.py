@@ -22,7 +22,6 @@ import pickle
 import sys
 import types
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,6 @@ import numpy as np
 import torch
 
 from dancecli.errors import MissingDependencyError, ModelError
-from dancecli.model.inception import InceptionI3D
-from dancecli.model.views import view_random_state
 
 # Without `localizers` (a module is missing from the wheel) and `multimodal` (wants transformers).
 _MODEL_PARTS = (
@@ -97,12 +94,12 @@ __all__ = [
     "ActionDataSample",
     "BaseDataPreprocessor",
     "Config",
+    "DefaultSampler",
     "Hook",
     "MMLogger",
     "Recognizer3D",
     "Runner",
     "VideoDataset",
-    "ViewSampler",
     "build_model",
     "get_device",
     "init_default_scope",
@@ -217,10 +214,14 @@ def load_into(model: Any, checkpoint: dict[str, Any]) -> None:
 
 
 def shapes_of(model: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """Give the state dict of a recognizer for its names and shapes alone: no memory, no time."""
+    """Give the state dict of a recognizer for its names and shapes, in most cases without memory."""
     init_default_scope("mmaction")
-    with torch.device("meta"):
-        shapes: dict[str, torch.Tensor] = MODELS.build(model).state_dict()
+    try:
+        with torch.device("meta"):
+            shapes: dict[str, torch.Tensor] = MODELS.build(model).state_dict()
+    except RuntimeError:
+        # Some transformers compute with their settings in tensors, which must then have values.
+        shapes = MODELS.build(model).state_dict()
     return shapes
 
 
@@ -231,65 +232,6 @@ def silence(logger: logging.Logger) -> None:
             logger.removeHandler(handler)
 
 
-class ViewDataset(VideoDataset):  # type: ignore[misc]
-    """A `VideoDataset` whose random crops, flips and frames depend on clip and view alone.
-
-    Item `i` of a set of `n` clips is view `i // n` of clip `i % n`; see `ViewSampler`.
-
-    Args:
-        view_seed: another seed gives other views.
-    """
-
-    def __init__(self, *args: Any, view_seed: int = 0, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.view_seed = view_seed
-
-    def prepare_data(self, idx: int) -> Any:
-        """Run the pipeline for one view of one clip."""
-        view, place = divmod(idx, len(self))
-        info = self.get_data_info(place)
-        with view_random_state(self.view_seed, Path(info["filename"]).stem, view):
-            return self.pipeline(info)
-
-
-class ViewSampler(DefaultSampler):  # type: ignore[misc]
-    """Shuffle the clips each epoch and say which view of each is wanted.
-
-    Args:
-        views: how many views of a clip there are in turn; 0 for a new one every epoch.
-    """
-
-    def __init__(self, dataset: Any, views: int = 0, **kwargs: Any) -> None:
-        super().__init__(dataset, **kwargs)
-        self.views = views
-
-    def __iter__(self) -> Iterator[int]:
-        view = self.epoch % self.views if self.views else self.epoch
-        return iter([place + view * len(self.dataset) for place in super().__iter__()])
-
-
-class StepSeedHook(Hook):  # type: ignore[misc]
-    """Seed torch before every step, so that dropout depends on the step alone.
-
-    A resumed run then drops what the whole one does, whoever has drawn in between: a data
-    loader takes its workers' seed from the same generator.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
-
-    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:  # noqa: ARG002
-        """Seed dropout and whatever else draws from torch while training."""
-        torch.manual_seed(self.seed * 1_000_003 + runner.iter)
-
-
-# `force` so that a second import under another name (a reload) does not fail.
-MODELS.register_module(module=InceptionI3D, force=True)
-DATASETS.register_module(module=ViewDataset, force=True)
-DATA_SAMPLERS.register_module(module=ViewSampler, force=True)
-HOOKS.register_module(module=StepSeedHook, force=True)
-
-
 def _blocked(error: Exception) -> str:
     found = [line for line in str(error).splitlines() if "GLOBAL" in line]
     return found[0].partition(" whose ")[0].strip()[:160] if found else "it is not in PyTorch's format"
@@ -298,3 +240,7 @@ def _blocked(error: Exception) -> str:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return (lines[0] if lines else type(error).__name__)[:160]
+
+
+# At the end, since our parts are made of what this module has opened. Importing them registers them.
+importlib.import_module("dancecli.model.parts")

@@ -33,7 +33,7 @@ class ModelBase:
     @property
     def is_3d(self) -> bool:
         """Whether a view is a clip of frames (and not a set of single frames)."""
-        return self.sampler["type"] == "SampleFrames" and int(self.sampler["clip_len"]) > 1
+        return int(self.sampler["clip_len"]) > 1
 
 
 def train_pipeline(base: ModelBase, recipe: Recipe) -> list[dict[str, Any]]:
@@ -74,6 +74,7 @@ def frame_sampler(base: ModelBase, recipe: Recipe) -> dict[str, Any]:
     sampler = dict(base.sampler)
     if base.is_3d:
         sampler["clip_len"] = recipe.clip_len or sampler["clip_len"]
+    if base.is_3d and sampler["type"] == "SampleFrames":
         sampler["frame_interval"] = recipe.frame_interval or sampler.get("frame_interval", 1)
     return sampler
 

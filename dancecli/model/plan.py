@@ -12,6 +12,7 @@ from dancecli.model.config import model_base
 from dancecli.model.pipelines import ModelBase
 from dancecli.model.preflight import SplitData, load_split
 from dancecli.model.recipe import Recipe, parse_recipe, read_recipe
+from dancecli.model.weights import NO_WEIGHTS
 from dancecli.model.zoo import ZooEntry, find_entry
 from dancecli.workspace import Workspace, checked_name
 
@@ -77,6 +78,9 @@ def make_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
         views=settings.views,
         num_clips=settings.num_clips,
     )
+    if settings.weights == NO_WEIGHTS and settings.freeze is None:
+        # Frozen at random, or with averages that nothing was trained for, a network learns nothing.
+        recipe = replace(recipe, freeze="none", norm_eval=False)
     entry = find_entry(settings.pretrain)
     data = load_split(workspace, settings.split)
     if settings.name is not None:
@@ -97,6 +101,8 @@ def _planned(name: str, settings: FinetuneSettings, entry: ZooEntry, recipe: Rec
     if cached and recipe.views is None:
         recipe = replace(recipe, views=_DEFAULT_STORED_VIEWS)
     notes = list(data.notes)
+    if settings.weights == NO_WEIGHTS:
+        notes.append(f"weights: random; the backbone is frozen up to: {recipe.freeze}")
     if recipe.batch != recipe.lr_batch:
         notes.append(
             f"learning rate {recipe.lr:g} is for batches of {recipe.lr_batch}: "

@@ -18,13 +18,13 @@ from dancecli.model.evaluate import predict_part
 from dancecli.model.hooks import QuietRunner, RunHook, save_torch
 from dancecli.model.mmaction import (
     DATASETS,
-    ViewSampler,
     build_model,
     get_device,
     init_default_scope,
     pseudo_collate,
     read_checkpoint,
 )
+from dancecli.model.parts import ViewSampler
 from dancecli.model.preflight import Example, SplitData
 from dancecli.model.recipe import Recipe
 from dancecli.model.record import RunFolder

@@ -32,6 +32,7 @@ class ZooEntry:
         config: MMAction2's config below `.mim/configs`; empty for a model built in here, or an
             absolute path for one the user named.
         checkpoint: file name on the download site; empty if the weights come otherwise.
+        site_folder: the checkpoint's folder on the site; empty if it is named after the config.
         sha256_prefix: the first eight hex digits of the checkpoint's SHA-256.
         top1, top5: Kinetics-400 accuracy in per cent; 0 if unknown.
         views: the evaluation protocol of these.
@@ -42,6 +43,7 @@ class ZooEntry:
     title: str
     config: str = ""
     checkpoint: str = ""
+    site_folder: str = ""
     sha256_prefix: str = ""
     top1: float = 0.0
     top5: float = 0.0
@@ -54,8 +56,8 @@ class ZooEntry:
         """Where the checkpoint lies; empty if it has none."""
         if not self.checkpoint:
             return ""
-        folder = Path(self.config)
-        return f"{SITE}/{folder.parent.as_posix()}/{folder.stem}/{self.checkpoint}"
+        folder = self.site_folder or Path(self.config).with_suffix("").as_posix()
+        return f"{SITE}/{folder}/{self.checkpoint}"
 
 
 def read_zoo(path: Path = ZOO) -> dict[str, ZooEntry]:

@@ -9,7 +9,7 @@ import pytest
 
 from dancecli import manifest
 from dancecli.errors import InputError, ModelError, WorkspaceError
-from dancecli.model.train import FinetuneSettings, finetune
+from dancecli.model.train import FinetuneSettings, finetune, make_plan
 from dancecli.schema import Prediction, Progress
 
 
@@ -28,7 +28,7 @@ def weights_of(workspace, run, name="last"):
 def test_a_run_leaves_record_metrics_checkpoints_and_predictions(corpus, tiny_recipe, tiny_model):
     workspace = corpus()
     seen: list[Progress] = []
-    settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", recipe=str(tiny_recipe))
+    settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe))
     result = finetune(workspace, settings, seen.append)
     folder = workspace.run("tiny_i3d-small-1")
     assert result.name == "tiny_i3d-small-1"
@@ -137,7 +137,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_clips(corpus, tiny
 
 def test_without_a_validation_part_the_last_epoch_counts(corpus, tiny_recipe, tiny_model):
     workspace = corpus(val=0)
-    settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", recipe=str(tiny_recipe))
+    settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe))
     said: list[str] = []
     record = finetune(workspace, settings, say=said.append).record
     assert record["results"]["val"] is None
@@ -148,7 +148,7 @@ def test_without_a_validation_part_the_last_epoch_counts(corpus, tiny_recipe, ti
 
 def test_what_cannot_be_is_refused_before_anything_is_written(corpus, tiny_recipe, tiny_model):
     workspace = corpus()
-    base = FinetuneSettings(pretrain=str(tiny_model), weights="none", recipe=str(tiny_recipe))
+    base = FinetuneSettings(pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe))
     (workspace.run("taken")).mkdir(parents=True)
     for changes, error, sentence in [
         ({"name": "taken"}, WorkspaceError, "run 'taken' exists already"),
@@ -170,9 +170,21 @@ def test_a_run_whose_split_has_changed_is_not_resumed(corpus, tiny_recipe, tiny_
     def stop(_: Progress) -> None:
         raise KeyboardInterrupt
 
-    settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", recipe=str(tiny_recipe), name="r")
+    settings = FinetuneSettings(
+        pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe), name="r"
+    )
     with pytest.raises(KeyboardInterrupt):
         finetune(workspace, settings, lambda now: stop(now) if "features" in now.text else None)
     corpus(test=4)
     with pytest.raises(WorkspaceError, match="split 'small' has changed since run 'r' began"):
         finetune(workspace, FinetuneSettings(resume=True))
+
+
+def test_random_weights_are_not_frozen_unless_asked(corpus, tiny_recipe, tiny_model):
+    workspace = corpus()
+    settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", recipe=str(tiny_recipe))
+    plan = make_plan(workspace, settings)
+    assert (plan.recipe.freeze, plan.recipe.norm_eval, plan.cached) == ("none", False, False)
+    plan = make_plan(workspace, replace(settings, freeze="4"))
+    assert (plan.recipe.freeze, plan.cached) == ("4", True)
+    assert make_plan(workspace, FinetuneSettings(weights=None)).recipe.freeze == "4"

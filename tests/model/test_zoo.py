@@ -47,7 +47,7 @@ def test_every_entry_names_a_config_that_is_there_and_a_checkpoint_with_its_chec
         assert 60 < entry.top1 < entry.top5 < 100
         if entry.config:
             assert (CONFIGS / entry.config).is_file()
-            assert entry.checkpoint.startswith(Path(entry.config).stem)
+            assert entry.checkpoint.startswith(f"{Path(entry.config).stem}_")
             assert entry.checkpoint.endswith(f"-{entry.sha256_prefix}.pth")
             assert entry.url.startswith(f"{SITE}/recognition/")
 

@@ -1,0 +1,125 @@
+"""Our own parts of MMAction2: what a generated config names beside MMAction2's.
+
+Registered when `dancecli.model.mmaction` is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dancecli.errors import ModelError
+from dancecli.model.inception import InceptionI3D
+from dancecli.model.mmaction import (
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    MODELS,
+    DefaultSampler,
+    Hook,
+    VideoDataset,
+)
+from dancecli.model.views import view_random_state
+
+
+class ViewDataset(VideoDataset):  # type: ignore[misc]
+    """A `VideoDataset` whose random crops, flips and frames depend on clip and view alone.
+
+    Item `i` of a set of `n` clips is view `i // n` of clip `i % n`; see `ViewSampler`.
+
+    Args:
+        view_seed: another seed gives other views.
+    """
+
+    def __init__(self, *args: Any, view_seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.view_seed = view_seed
+
+    def prepare_data(self, idx: int) -> Any:
+        """Run the pipeline for one view of one clip."""
+        view, place = divmod(idx, len(self))
+        info = self.get_data_info(place)
+        with view_random_state(self.view_seed, Path(info["filename"]).stem, view):
+            return self.pipeline(info)
+
+
+class ViewSampler(DefaultSampler):  # type: ignore[misc]
+    """Shuffle the clips each epoch and say which view of each is wanted.
+
+    Args:
+        views: how many views of a clip there are in turn; 0 for a new one every epoch.
+    """
+
+    def __init__(self, dataset: Any, views: int = 0, **kwargs: Any) -> None:
+        super().__init__(dataset, **kwargs)
+        self.views = views
+
+    def __iter__(self) -> Iterator[int]:
+        view = self.epoch % self.views if self.views else self.epoch
+        return iter([place + view * len(self.dataset) for place in super().__iter__()])
+
+
+class StepSeedHook(Hook):  # type: ignore[misc]
+    """Seed torch before every step, so that dropout depends on the step alone.
+
+    A resumed run then drops what the whole one does, whoever has drawn in between: a data
+    loader takes its workers' seed from the same generator.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:  # noqa: ARG002
+        """Seed dropout and whatever else draws from torch while training."""
+        torch.manual_seed(self.seed * 1_000_003 + runner.iter)
+
+
+class FreezeHook(Hook):  # type: ignore[misc]
+    """Keep parts of a model as they are, in models that have no such setting of their own.
+
+    Args:
+        prefixes: names of modules or parameters; what lies below them is frozen too.
+    """
+
+    def __init__(self, prefixes: Sequence[str]) -> None:
+        self.prefixes = tuple(prefixes)
+        self._modules: list[Any] = []
+
+    def before_train(self, runner: Any) -> None:
+        """Take the gradients away.
+
+        Raises:
+            ModelError: a prefix names nothing.
+        """
+        names = [name for name, _ in runner.model.named_parameters()]
+        for prefix in self.prefixes:
+            if not any(_below(name, prefix) for name in names):
+                raise ModelError(f"the model has no part {prefix!r} that could be frozen")
+        for name, parameter in runner.model.named_parameters():
+            if any(_below(name, prefix) for prefix in self.prefixes):
+                parameter.requires_grad_(requires_grad=False)
+        self._modules = [
+            module
+            for name, module in runner.model.named_modules()
+            if any(_below(name, prefix) for prefix in self.prefixes)
+        ]
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:  # noqa: ARG002
+        """Leave the frozen part in evaluation, which the Runner switches off every epoch."""
+        for module in self._modules:
+            module.training = False
+
+
+def _below(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(f"{prefix}.")
+
+
+# `force` so that a second import under another name (a reload) does not fail.
+MODELS.register_module(module=InceptionI3D, force=True)
+DATASETS.register_module(module=ViewDataset, force=True)
+DATA_SAMPLERS.register_module(module=ViewSampler, force=True)
+for _hook in (StepSeedHook, FreezeHook):
+    HOOKS.register_module(module=_hook, force=True)
