@@ -1,8 +1,8 @@
 """What a clip looks like, as perceptual hashes that a disguise leaves close to what they were.
 
 The hash is imagehash's pHash (sign of the low frequencies of a cosine transform). Four views of a
-clip are hashed: its mean picture, its motion picture (deviation over time), and every half second
-the frame itself and its difference from the mean. The first two do not care about a shift in
+clip are hashed: its mean picture, its motion picture (deviation over time), and every quarter of a
+second the frame itself and its difference from the mean. The first two do not care about a shift in
 time, the frames are compared with one, and mirroring a picture turns the bits of the odd columns
 of its hash around, so that a mirrored copy needs no hash of its own.
 """
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 # Pictures are looked at in this size: aspect and resolution do not tell copies apart.
 SIDE = 64
 LARGE, SMALL = 16, 8
-STEP_S = 0.5
-MOST_FRAMES = 20
-_SAMPLE_S = STEP_S / 2
+STEP_S = 0.25
+MOST_FRAMES = 40
 _DARK = 24
 _LEAST_LIT = 0.4
 
@@ -37,7 +36,7 @@ class Looks:
 
     Attributes:
         mean, motion: 256 bits each, row by row of 16 x 16.
-        frames, changes: one hash of 64 bits every half second, at most 20, run together.
+        frames, changes: one hash of 64 bits every quarter of a second, at most 40, run together.
     """
 
     mean: str
@@ -60,16 +59,15 @@ def hashes(pictures: Picture) -> Looks:
     """Hash a clip's pictures.
 
     Args:
-        pictures: a quarter of a second apart, shape (n, SIDE, SIDE), 0 to 255.
+        pictures: `STEP_S` apart, at most `MOST_FRAMES`, shape (n, SIDE, SIDE), 0 to 255.
     """
     mean, deviation = pictures.mean(axis=0), pictures.std(axis=0)
     motion = 255 * (deviation - deviation.min()) / max(float(deviation.max() - deviation.min()), 1e-6)
-    every_other = pictures[:: round(STEP_S / _SAMPLE_S)][:MOST_FRAMES]
     return Looks(
         mean=_hash(mean, LARGE),
         motion=_hash(motion, LARGE),
-        frames="".join(_hash(picture, SMALL) for picture in every_other),
-        changes="".join(_hash(128 + 2 * (picture - mean), SMALL) for picture in every_other),
+        frames="".join(_hash(picture, SMALL) for picture in pictures),
+        changes="".join(_hash(128 + 2 * (picture - mean), SMALL) for picture in pictures),
     )
 
 
@@ -125,12 +123,12 @@ def _sample(path: Path) -> NDArray[np.uint8]:
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1
             for frame in container.decode(stream):
-                if (frame.time or 0.0) + 1e-6 >= len(pictures) * _SAMPLE_S:
+                if (frame.time or 0.0) + 1e-6 >= len(pictures) * STEP_S:
                     small = frame.reformat(
                         width=min(frame.width, 160), height=min(frame.height, 120), format="gray8"
                     )
                     pictures.append(small.to_ndarray().astype(np.uint8, copy=False))
-                if len(pictures) >= MOST_FRAMES * STEP_S / _SAMPLE_S:
+                if len(pictures) == MOST_FRAMES:
                     break
     except (av.FFmpegError, ValueError) as error:
         raise MediaError(f"{path.name} does not decode: {error}") from None
