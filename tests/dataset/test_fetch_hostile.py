@@ -25,7 +25,14 @@ SECONDS = 6
 FASTSTART = (*X264, "-movflags", "+faststart")
 VP9 = ("-c:v", "libvpx-vp9", "-cpu-used", "8", "-deadline", "realtime", "-c:a", "libopus")
 AV1 = ("-c:v", "libsvtav1", "-preset", "12", "-svtav1-params", "lp=1", "-c:a", "libopus")
-OPEN_GOP = ("-c:v", "libx264", "-x264-params", "open-gop=1:keyint=50:bframes=3", "-pix_fmt", "yuv420p")
+OPEN_GOP = (
+    "-c:v",
+    "libx264",
+    "-x264-params",
+    "open-gop=1:keyint=60:bframes=3:b-adapt=0:ref=4:scenecut=0",
+    "-pix_fmt",
+    "yuv420p",
+)
 # Of twenty frames the first five stay, so that one is shown for fifteen.
 THINNED = ("-vf", "select='lt(mod(n,20),5)'", "-fps_mode", "passthrough")
 Maker = Callable[[Path], Path]
@@ -147,7 +154,7 @@ ROUTES = {
         segments=((1.52, 4),),
         shown=lambda number: number - max(0, number % 20 - 4),
     ),
-    "open-gop": Route(OK, make=film(codec=OPEN_GOP)),
+    "open-gop": Route(OK, make=film(codec=OPEN_GOP), segments=((3, 5),)),
     "silent": Route(OK, make=film(audio=False)),
     "portrait": Route(OK, make=film(size=(120, 160)), shape=(256, 342)),
     "rotation-flag": Route(OK, make=rotated, shape=(256, 342), turns=-1),

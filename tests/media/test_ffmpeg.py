@@ -93,9 +93,11 @@ def test_short_side_256_and_even(tmp_path: Path, size: tuple[int, int], shape: t
 def test_open_groups_of_pictures_need_the_decode_from_the_start(tmp_path: Path) -> None:
     codec = (
         *("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p"),
-        *("-x264-params", "open-gop=1:keyint=50:bframes=3:scenecut=0"),
+        *("-x264-params", "open-gop=1:keyint=60:bframes=3:b-adapt=0:ref=4:scenecut=0"),
     )
     source = make_film(tmp_path / "s.mp4", codec=codec)
+    with pytest.raises(MediaError):
+        run_ffmpeg(trim_args(source, probe(source), 3000, 4000, tmp_path / "t.mp4"))
     run_ffmpeg(trim_args(source, probe(source), 3000, 4000, tmp_path / "t.mp4", from_the_start=True))
     assert numbers(tmp_path / "t.mp4") == list(range(75, 100))
 
