@@ -38,7 +38,7 @@ DOORS = {
 # Slow to import: a command may load them when it works, never when it is only looked up.
 HEAVY = {
     "torch", "numpy", "pandas", "pyarrow", "av", "cv2", "decord", "yt_dlp", "matplotlib", "jinja2",
-    "mmaction", "mmengine", "mmcv", "ffmpeg", "imageio_ffmpeg", "pebble", "filelock", "optuna",
+    "mmaction", "mmengine", "mmcv", "ffmpeg", "imageio_ffmpeg", "filelock", "optuna",
     "importlib_metadata", "platformdirs", "asyncio", "sqlite3", "http.server",
 }  # fmt: skip
 
