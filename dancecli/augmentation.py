@@ -1,8 +1,8 @@
 """Augmentations by name: what there is, the ranges of their parameters, and drawing them.
 
-Copies on disk (`dance augment`) and the training pipeline (`dance finetune --augment`) share
-these names and ranges. Nothing here draws by itself: chance comes in as a function, so that
-the caller decides what it depends on (a clip's id and a seed, or an epoch as well).
+On the ground, so that any floor may share the names and ranges. Nothing here draws by itself:
+chance comes in as a function, so that the caller decides what it depends on (a clip's id and a
+seed, or an epoch as well).
 """
 
 from __future__ import annotations

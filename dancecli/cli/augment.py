@@ -43,7 +43,7 @@ def command(
 
     All copies of a clip are made in one run of ffmpeg, proven by a full decode, and listed for
     training. Stop it at any time: the same command goes on from there. Exit code 3 if a copy
-    could not be made. `dance finetune --augment` does the same while training, without files.
+    could not be made.
 
     Example: `dance augment --ops hflip,jitter,hflip+noise --preview`
     """

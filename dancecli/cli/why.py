@@ -53,14 +53,13 @@ def _show(story: ClipStory) -> None:
     )
     there = "there" if story.there else "not there"
     show(f"{story.clip_id}: {there} ({asked})")
-    rows = [
-        (row.time_utc, row.attempt, row.source, row.outcome, row.reason, row.num_bytes, row.text)
-        for row in story.attempts
-    ]
-    if rows:
-        columns = ("time (UTC)", "attempt", "source", "outcome", "reason", "bytes", "what was said")
-        show(table(columns, rows, "left"))
-    else:
+    for row in story.attempts:
+        when = row.time_utc[:19].replace("T", " ")
+        had = f", {row.num_bytes:,} bytes" if row.num_bytes else ""
+        show(f"  {when} UTC, attempt {row.attempt} at {row.source}: {row.outcome}, {row.reason}{had}")
+        if row.text:
+            show(f"    {row.text}")
+    if not story.attempts:
         show("  never tried")
 
 
