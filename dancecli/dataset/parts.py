@@ -14,6 +14,7 @@ from operator import attrgetter
 from dancecli.dataset.order import keyed_order
 from dancecli.errors import InputError, UsageError
 from dancecli.schema import Clip, Part, PartName
+from dancecli.sources import letsdance
 
 # What the lists call the part that this tool holds out as the test part under --keep-official.
 _OFFICIAL_TEST = frozenset({"val", "test"})
@@ -41,13 +42,13 @@ def parse_ratios(text: str) -> dict[PartName, Fraction]:
 def draw_subset(clips: Sequence[Clip], size: int, seed: int) -> list[Clip]:
     """Draw clips video by video, every video equally likely; a smaller draw lies within a larger.
 
-    Where there are clips of Kinetics, only they are drawn from, as in the paper.
+    Clips of Let's Dance are drawn only where there are no others: the paper's subsets are of
+    Kinetics alone.
 
     Raises:
         InputError: there are fewer clips than asked for.
     """
-    kinetics = [clip for clip in clips if clip.dataset.startswith("kinetics")]
-    pool = kinetics or list(clips)
+    pool = [clip for clip in clips if clip.dataset != letsdance.DATASET] or list(clips)
     if len(pool) < size:
         raise InputError(
             f"a subset of {size} clips cannot be drawn from {len(pool)}",

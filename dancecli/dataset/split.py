@@ -32,7 +32,7 @@ class SplitSettings:
 
     Attributes:
         ratios: `train/val/test` or `train/test` in per cent; None for the default of the subset.
-        subset: draw this many clips (of Kinetics, if the workspace has any) instead of all.
+        subset: draw this many clips (not of Let's Dance, where there are others) instead of all.
         seed: another seed gives another split.
         name: of the split; None names it after the other settings.
         stratify: give every part its share of each label.
@@ -201,13 +201,23 @@ def _divide(workspace: Workspace, clips: list[Clip], settings: SplitSettings) ->
             "--keep-official fixes the test part, so it goes with neither --stratify nor --subset"
         )
     ratios = parse_ratios(settings.ratio_text)
+    group_of = _groups(workspace, clips)
     if settings.subset is not None:
         clips = draw_subset(clips, settings.subset, settings.seed)
-    known = manifest.read(workspace.groups, Group) if workspace.groups.exists() else []
-    group_of = {row.clip_id: row.group for row in known}
     if settings.keep_official:
         return assign_official(clips, ratios, settings.seed, group_of)
     return assign_parts(clips, ratios, settings.seed, group_of, stratify=settings.stratify)
+
+
+def _groups(workspace: Workspace, clips: Sequence[Clip]) -> dict[str, str]:
+    """Give the group of every clip: as dedup found it, else that of another clip of its video.
+
+    Without the second, a clip that was fetched after dedup could part from its video's group.
+    """
+    known = manifest.read(workspace.groups, Group) if workspace.groups.exists() else []
+    group_of = {row.clip_id: row.group for row in known}
+    of_video = {c.video_id: group_of[c.clip_id] for c in clips if c.clip_id in group_of}
+    return {c.clip_id: group_of.get(c.clip_id, of_video.get(c.video_id, c.video_id)) for c in clips}
 
 
 def _counts(names: Iterable[str]) -> dict[str, int]:

@@ -75,9 +75,9 @@ def test_every_video_is_equally_likely_in_a_subset() -> None:
     assert all(abs(count - 500) < 6 * 19.4 for count in drawn.values())
 
 
-def test_a_subset_is_drawn_from_kinetics_alone_where_there_is_any() -> None:
+def test_a_subset_leaves_lets_dance_out_where_there_are_others() -> None:
     ours = [make_clip(i) for i in range(10)]
-    theirs = [make_clip(i, dataset="letsdance") for i in range(10, 90)]
+    theirs = [make_clip(i, dataset="lets-dance") for i in range(10, 90)]
     assert {c.dataset for c in draw_subset(ours + theirs, 10, 0)} == {"kinetics700"}
     assert len(draw_subset(theirs, 10, 0)) == 10
 

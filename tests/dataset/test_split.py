@@ -124,7 +124,18 @@ def test_groups_that_dedup_found_stay_together(filled: Workspace) -> None:
     manifest.write(filled.groups, Group, [Group(c.clip_id, "same") for c in clips[:20]])
     parts = split(filled, SplitSettings()).parts
     assert len({p.part for p in parts if p.group == "same"}) == 1
-    assert sum(p.group == "same" for p in parts) == 20
+    # With them, the other clips of their videos.
+    assert sum(p.group == "same" for p in parts) > 20
+
+
+def test_a_clip_that_came_after_dedup_stays_with_its_video(filled: Workspace) -> None:
+    clips = manifest.read(filled.clips, Clip)
+    one, other = clips[0], next(c for c in clips if c.video_id != clips[0].video_id)
+    manifest.write(filled.groups, Group, [Group(one.clip_id, "g"), Group(other.clip_id, "g")])
+    later = replace(one, clip_id="later", start_ms=one.end_ms, end_ms=one.end_ms + 9)
+    manifest.write(filled.clips, Clip, [*clips, later])
+    groups = {p.clip_id: p.group for p in split(filled, SplitSettings()).parts}
+    assert groups["later"] == groups[one.clip_id] == groups[other.clip_id] == "g"
 
 
 def test_official_splits_and_strata_do_not_mix(filled: Workspace) -> None:
