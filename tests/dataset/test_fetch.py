@@ -379,15 +379,16 @@ class TestCommand:
         for video_id in ids[4:]:
             town.faults[video_id] = Fault(stall_at=0.5)
         flags = ("--annotations", str(town.list), "--url-template", town.site.url_template, "--workers", "2")
+        # A shell that runs the tests in the background has them ignore Ctrl-C, which is inherited.
+        inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
         running = subprocess.Popen(
             [sys.executable, "-m", "dancecli", "fetch", *flags, "--min-free", "0"],
             cwd=space.root,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # A shell that runs the tests in the background has them ignore Ctrl-C, which is inherited.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
+        signal.signal(signal.SIGINT, inherited)
         stalled = set(ids[4:])
         end = time.monotonic() + 30
         # Both workers hang on stalled videos; some clips may be done before.
