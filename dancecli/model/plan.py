@@ -109,7 +109,8 @@ def _planned(name: str, settings: FinetuneSettings, entry: ZooEntry, recipe: Rec
             f"scaled to {recipe.scaled_lr():g} for {recipe.batch}"
         )
     if cached:
-        notes.append(f"the frozen part runs once: {recipe.views} stored views of each training clip")
+        views = "1 stored view" if recipe.views == 1 else f"{recipe.views} stored views"
+        notes.append(f"the frozen part runs once, on {views} of each training clip")
     return Plan(name, settings, entry, base, recipe, data, cached, tuple(notes))
 
 
