@@ -23,6 +23,7 @@ from dancecli.schema import Clip, Group, OnProgress, Part, PartName, Progress, n
 from dancecli.workspace import Workspace
 
 _ID_COLUMNS = ("youtube_id", "video_id", "clip_id")
+_PARTS = frozenset({"train", "training", "val", "validate", "validation", "test", "testing"})
 _SPLIT_COLUMNS = ("split", "subset", "part")
 # Kinetics ids have this length; a clip id of a list starts with one.
 _YOUTUBE_ID = 11
@@ -121,8 +122,8 @@ def straddling(kind: str, places: Iterable[tuple[str, str]]) -> Iterator[Finding
 
 
 def own_parts(rows: Iterable[Listed]) -> Iterator[tuple[str, str]]:
-    """Give a list's videos with its own parts, where it has any."""
-    return ((row.video_id, row.part) for row in rows if row.part)
+    """Give a list's videos with its own parts; other words in that column, such as `excluded`, are none."""
+    return ((row.video_id, row.part) for row in rows if row.part in _PARTS)
 
 
 def known_elsewhere(

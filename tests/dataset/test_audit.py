@@ -110,7 +110,7 @@ def test_held_out_videos_of_a_pre_training_list_are_found(
 
 def test_a_lists_own_leaks_are_found(cut: tuple[Workspace, tuple[Part, ...]], tmp_path: Path) -> None:
     path = tmp_path / "thesis.csv"
-    path.write_text("youtube_id,split\nAAA,train\nAAA,test\nBBB,train\nBBB,train\n")
+    path.write_text("youtube_id,split\nAAA,train\nAAA,test\nBBB,train\nBBB,train\nCCC,train\nCCC,excluded\n")
     assert [(f.kind, f.what) for f in look(cut[0], path)] == [
         ("thesis.csv: video in two of its own parts", "AAA")
     ]
