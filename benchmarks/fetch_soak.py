@@ -119,7 +119,8 @@ def soak_bars(
     (out / "soak.json").write_text(json.dumps({"clips_rss_mib": curve}) + "\n", encoding="utf-8")
     figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
     axes.plot(*zip(*curve, strict=True))
-    axes.set(xlabel="clips settled", ylabel="resident memory, MiB", ylim=(0, None))
+    top_mib = 1.2 * max(mib for _, mib in curve)
+    axes.set(xlabel="clips settled", ylabel="resident memory, MiB", ylim=(0, top_mib))
     figure.savefig(out / "soak.png", dpi=100)
     print(f"{out / 'soak.png'}, {out / 'soak.json'}")
     expected = {clip_id_of(name, 0, 1000): fates.get(name, OutcomeClass.DONE) for name in ids}
