@@ -201,7 +201,13 @@ def test_axe_finds_nothing_serious(browser: Any, reports: Path, name: str, schem
 def test_a_clip_that_is_there_plays_in_place(page: Any) -> None:
     card = page.locator("#clips .card:visible").first
     card.locator(".play").click()
-    page.wait_for_function("document.querySelector('#clips .card video').currentTime > 0.2")
+    # Asked again and again from here: waiting inside the page evaluates text, which its policy forbids.
+    for _ in range(100):
+        if page.evaluate("document.querySelector('#clips .card video').currentTime") > 0.2:
+            break
+        page.wait_for_timeout(100)
+    else:
+        pytest.fail("the clip did not play")
     assert card.locator(".playing").count() == 1
     card.locator(".play").click()
     assert page.evaluate("document.querySelector('#clips .card video').paused")
