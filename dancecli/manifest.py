@@ -119,25 +119,33 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     try:
         with os.fdopen(handle, mode, **text) as file:  # type: ignore[call-overload]
             yield file
-            file.flush()
-            os.fsync(file.fileno())
         publish(Path(name), path)
     finally:
         Path(name).unlink(missing_ok=True)
 
 
 def publish(temp: Path, path: Path) -> None:
-    """Give a finished, fsynced file its real name, durably. Both must be on one file system."""
+    """Give a finished file its real name, durably: its bytes are on the disk before the name is.
+
+    Both must be on one file system; the folder is made.
+    """
     # mkstemp makes files private; a dataset is shared by a group, so the umask decides.
     umask = os.umask(0)
     os.umask(umask)
     temp.chmod(0o666 & ~umask)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sync(temp)
     temp.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Put a file's bytes, or a folder's names, on the disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)
 
 
 def sweep(folder: Path) -> None:

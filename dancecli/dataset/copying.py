@@ -7,7 +7,6 @@ any moment.
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -74,7 +73,7 @@ def work(job: CopyJob, _: Ask) -> CopyResult:
             if isinstance(outcome, str):
                 failed.append((wanted.clip_id, outcome))
                 continue
-            publish_durably(job.temp / f"{wanted.clip_id}.mp4", job.root / wanted.path)
+            publish(job.temp / f"{wanted.clip_id}.mp4", job.root / wanted.path)
             made.append(outcome)
     except MediaError as error:
         return CopyResult(failed=tuple((wanted.clip_id, error.message) for wanted in job.wanted))
@@ -103,17 +102,6 @@ def make_copies(job: CopyJob) -> Iterator[tuple[Wanted, Clip | str]]:
             yield wanted, _proven(job.parent, wanted, target)
         except MediaError as error:
             yield wanted, error.message
-
-
-def publish_durably(temp: Path, path: Path) -> None:
-    """Give a finished file its real name; both must be on one file system."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(temp, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    publish(temp, path)
 
 
 def _proven(parent: Clip, wanted: Wanted, target: Path) -> Clip:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from dancecli.errors import MediaError
 from dancecli.manifest import publish
 from dancecli.media.ffmpeg import run_ffmpeg, trim_args
 from dancecli.media.hashing import sha256_of
-from dancecli.media.verify import NoPictureError, SourceFacts, probe, prove
+from dancecli.media.verify import MediaFacts, NoPictureError, SourceFacts, probe, prove
 from dancecli.schema import Clip, OutcomeClass, Segment
 from dancecli.sources.failure import Failure, shortened
 from dancecli.workspace import Workspace
@@ -50,10 +49,10 @@ class Cutter:
     def adopt(self, segment: Segment) -> ClipResult | None:
         """Take a clip that is on disk without a word in the ledger; one that is not whole is removed."""
         path = Workspace(self.root).clip(segment.clip_id)
+        if not path.exists():
+            return None
         try:
             clip = self._describe(segment, path)
-        except FileNotFoundError:
-            return None
         except MediaError:
             path.unlink()
             return None
@@ -81,7 +80,7 @@ class Cutter:
             clip = self._describe(segment, target)
         except MediaError as error:
             return ClipResult(segment, OutcomeClass.CORRUPT, "broken", shortened(error.message))
-        _publish(target, Workspace(self.root).clip(segment.clip_id))
+        publish(target, Workspace(self.root).clip(segment.clip_id))
         return ClipResult(segment, OutcomeClass.DONE, "ok", clip=clip)
 
     def _trim(self, video: Path, facts: SourceFacts, start_ms: int, end_ms: int, target: Path) -> None:
@@ -100,28 +99,39 @@ class Cutter:
             trim(from_the_start=True)
 
     def _describe(self, segment: Segment, path: Path) -> Clip:
-        num_bytes = path.stat().st_size
         facts = prove(path, segment.end_ms - segment.start_ms)
-        workspace = Workspace(self.root)
-        return Clip(
-            clip_id=segment.clip_id,
-            video_id=segment.video_id,
-            start_ms=segment.start_ms,
-            end_ms=segment.end_ms,
-            label=segment.label,
-            official_split=segment.official_split,
-            dataset=segment.dataset,
-            path=workspace.clip(segment.clip_id).relative_to(workspace.root).as_posix(),
-            num_frames=facts.num_frames,
-            fps_num=facts.fps.numerator,
-            fps_den=facts.fps.denominator,
-            width=facts.width,
-            height=facts.height,
-            has_audio=facts.has_audio,
-            num_bytes=num_bytes,
-            sha256=sha256_of(path),
-            source=self.source,
-        )
+        return clip_of(Workspace(self.root), segment, path, facts, self.source)
+
+
+def clip_of(workspace: Workspace, segment: Segment, path: Path, facts: MediaFacts, source: str) -> Clip:
+    """Put together the record of a segment's clip.
+
+    Args:
+        workspace: where the clip will lie.
+        segment: what was asked for.
+        path: its file as it is now, not yet published.
+        facts: what a full decode of it told.
+        source: where it was had from.
+    """
+    return Clip(
+        clip_id=segment.clip_id,
+        video_id=segment.video_id,
+        start_ms=segment.start_ms,
+        end_ms=segment.end_ms,
+        label=segment.label,
+        official_split=segment.official_split,
+        dataset=segment.dataset,
+        path=workspace.clip(segment.clip_id).relative_to(workspace.root).as_posix(),
+        num_frames=facts.num_frames,
+        fps_num=facts.fps.numerator,
+        fps_den=facts.fps.denominator,
+        width=facts.width,
+        height=facts.height,
+        has_audio=facts.has_audio,
+        num_bytes=path.stat().st_size,
+        sha256=sha256_of(path),
+        source=source,
+    )
 
 
 def probe_source(path: Path) -> SourceFacts:
@@ -135,13 +145,3 @@ def probe_source(path: Path) -> SourceFacts:
     except MediaError as error:
         reason = "no-picture" if isinstance(error, NoPictureError) else "unreadable"
         raise Failure(OutcomeClass.CORRUPT, reason, shortened(error.message)) from error
-
-
-def _publish(temp: Path, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(temp, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    publish(temp, path)

@@ -5,22 +5,20 @@ This is what a worker process does; see `dataset.job` for its counterpart that d
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from dancecli.dataset.cutting import DISK_FULL, ClipResult
+from dancecli.dataset.cutting import DISK_FULL, ClipResult, clip_of
 from dancecli.dataset.job import JobResult
 from dancecli.engine.worker import Ask
 from dancecli.errors import MediaError
 from dancecli.manifest import publish
 from dancecli.media.ffmpeg import frames_in, run_ffmpeg, trim_args
 from dancecli.media.frames import encode_args, link_pictures
-from dancecli.media.hashing import sha256_of
 from dancecli.media.verify import MediaFacts, decode, probe
-from dancecli.schema import Clip, OutcomeClass, Segment
+from dancecli.schema import OutcomeClass, Segment
 from dancecli.sources.failure import shortened
 from dancecli.sources.letsdance import FrameRun, timing
 from dancecli.workspace import Workspace
@@ -104,39 +102,15 @@ def _settle(job: Intake, target: Path, facts: MediaFacts) -> ClipResult:
         return ClipResult(segment, OutcomeClass.SOURCE_SHORT, "too-short", text)
     if facts.num_frames > _LONGEST_SHARE * expected:
         return ClipResult(segment, OutcomeClass.CORRUPT, "too-long", text)
-    clip = _describe(job, target, facts)
+    clip = clip_of(Workspace(job.root), segment, target, facts, SOURCE)
     path = job.root / clip.path
-    path.parent.mkdir(parents=True, exist_ok=True)
     if target.is_symlink() or target.stat().st_nlink > 1:
         # Not `publish`, which would set the mode of the file that the link shares.
+        path.parent.mkdir(parents=True, exist_ok=True)
         target.replace(path)
     else:
-        _sync(target)
         publish(target, path)
     return ClipResult(segment, OutcomeClass.DONE, "ok", clip=clip)
-
-
-def _describe(job: Intake, target: Path, facts: MediaFacts) -> Clip:
-    segment, workspace = job.segment, Workspace(job.root)
-    return Clip(
-        clip_id=segment.clip_id,
-        video_id=segment.video_id,
-        start_ms=segment.start_ms,
-        end_ms=segment.end_ms,
-        label=segment.label,
-        official_split=segment.official_split,
-        dataset=segment.dataset,
-        path=workspace.clip(segment.clip_id).relative_to(workspace.root).as_posix(),
-        num_frames=facts.num_frames,
-        fps_num=facts.fps.numerator,
-        fps_den=facts.fps.denominator,
-        width=facts.width,
-        height=facts.height,
-        has_audio=facts.has_audio,
-        num_bytes=target.stat().st_size,
-        sha256=sha256_of(target),
-        source=SOURCE,
-    )
 
 
 def _link(source: Path, target: Path) -> None:
@@ -146,11 +120,3 @@ def _link(source: Path, target: Path) -> None:
     except OSError:
         # Another file system, or one without hard links.
         target.symlink_to(whole)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
