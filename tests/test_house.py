@@ -22,8 +22,11 @@ MAY_IMPORT = {
     "model": GROUND | STORES,
     "report": GROUND | STORES,
     "doctor": GROUND | STORES | {"media", "engine", "sources", "dataset", "model", "report"},
+    "status": GROUND | STORES,
     "demo": GROUND | STORES | {"media", "engine", "sources", "dataset", "model", "report"},
-    "cli": GROUND | STORES | {"media", "engine", "sources", "dataset", "model", "report", "demo", "doctor"},
+    "cli": GROUND
+    | STORES
+    | {"media", "engine", "sources", "dataset", "model", "report", "demo", "doctor", "status"},
     "__init__": set(),
     "__main__": {"cli"},
 }

@@ -17,7 +17,7 @@ from dancecli.errors import DanceError
 
 # Typer reads the unset flags of a group with pydantic, whose import costs every command 60 ms. So
 # the group has its flags only where they can be asked for: before any command.
-_AT_THE_TOP = len(sys.argv) < 2 or sys.argv[1].startswith("-")
+_AT_THE_TOP = len(sys.argv) > 1 and sys.argv[1].startswith("-")
 
 app = typer.Typer(
     cls=LazyGroup,
@@ -26,7 +26,6 @@ app = typer.Typer(
     help="Build a dance-video dataset and benchmark models on it, one command a step.\n\n"
     "In an empty folder: `dance fetch`, `dance split --subset 525`, "
     "`dance finetune --pretrain nonlocal`, `dance report`.",
-    no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
@@ -52,7 +51,8 @@ def _dance(
 def main() -> None:
     """Run `dance` and end the process with its code."""
     try:
-        code = app(standalone_mode=False)
+        # Alone, it says where this workspace stands and what comes next.
+        code = app(sys.argv[1:] or ["status"], standalone_mode=False)
     except DanceError as error:
         code = _fail(error.message, error.hint, error.exit_code)
     except typer.TyperException as error:

@@ -32,6 +32,7 @@ class Entry:
 
 COMMANDS = {
     "demo": Entry("Start here", "Run the whole chain, offline, on a corpus it makes itself, to a report."),
+    "status": Entry("Start here", "Say what this workspace holds, and what to type next."),
     "doctor": Entry("Start here", "Say what works on this machine, and what mends the rest."),
     "plan": Entry("Dataset", "Say what a fetch would be: clips, hours, gigabytes, survivors.", "fetch"),
     "fetch": Entry("Dataset", "Download the videos of the annotation lists and cut their clips."),
