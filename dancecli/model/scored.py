@@ -1,0 +1,129 @@
+"""Runs that train nothing: scores of clips that came some other way, kept as every run's are.
+
+An ensemble, a baseline and a second evaluation leave `run.json` and `predictions.parquet`, so
+that what reads runs (report, compare, board) reads them too. What they do not have is null.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dancecli import manifest
+from dancecli.errors import WorkspaceError
+from dancecli.model import record as rec
+from dancecli.model.evaluate import accuracy
+from dancecli.schema import PartName, Prediction
+from dancecli.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """A run of scores.
+
+    Attributes:
+        name: the run.
+        record: its `run.json`.
+        notes: what the user should know, a line each.
+        fresh: False if it was there already and nothing ran.
+    """
+
+    name: str
+    record: dict[str, Any]
+    notes: tuple[str, ...]
+    fresh: bool
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """A finished run with its scores, as read back.
+
+    Attributes:
+        record: its `run.json`.
+        predictions: in the order of the file.
+        sha256: of `predictions.parquet`.
+    """
+
+    name: str
+    record: dict[str, Any]
+    predictions: list[Prediction]
+    sha256: str
+
+    def rows(self, part: PartName) -> dict[str, Prediction]:
+        """The predictions of one part, by clip id."""
+        return {row.clip_id: row for row in self.predictions if row.part == part}
+
+
+def read_scored_run(workspace: Workspace, name: str) -> ScoredRun:
+    """Read a run that is done, and its scores.
+
+    Raises:
+        WorkspaceError: there is no such run, it is not done, or its scores are gone.
+        InputError: a file is broken.
+    """
+    record = rec.read_record(workspace, name)
+    if record.get("status") != rec.DONE:
+        raise WorkspaceError(
+            f"run {name!r} is not done (it is {record.get('status')!r})",
+            f"end it first: dance finetune --resume --name {name}",
+        )
+    path = rec.RunFolder(workspace.run(name)).predictions
+    predictions = manifest.read(path, Prediction)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    return ScoredRun(name, record, predictions, sha256)
+
+
+def write_scored_run(
+    workspace: Workspace, name: str, facts: Mapping[str, Any], predictions: Sequence[Prediction]
+) -> dict[str, Any]:
+    """Write the folder of a run that trained nothing, `run.json` last, and return that record.
+
+    Args:
+        workspace: where the run goes.
+        name: of the run; it must be free.
+        facts: `created_utc`, `model`, `weights`, `split`, `labels`, `views` and `seconds` of the
+            record, and what else this kind of run has to say.
+        predictions: of val, if it has any, and test.
+    """
+    folder = rec.RunFolder(workspace.run(name))
+    folder.root.mkdir(parents=True, exist_ok=True)
+    split, weights = facts["split"], facts["weights"] or {}
+    meta = {
+        "run.name": name,
+        "split.hash": split["hash"],
+        "test.hash": split["test_hash"],
+        "view.protocol": facts["views"]["test"],
+        "weights.sha256": weights.get("sha256", ""),
+        "labels": json.dumps(list(facts["labels"]), ensure_ascii=False),
+    }
+    manifest.write(folder.predictions, Prediction, predictions, meta)
+    record = {
+        "schema": rec.SCHEMA,
+        "name": name,
+        "status": rec.DONE,
+        "created_utc": facts["created_utc"],
+        "finished_utc": rec.now_utc(),
+        "command": list(sys.argv),
+        **facts,
+        "optim": None,
+        "seed": None,
+        "cache": None,
+        "versions": rec.versions(),
+        "results": {
+            part.value: accuracy([row for row in predictions if row.part == part])
+            for part in (PartName.VAL, PartName.TEST)
+        },
+    }
+    rec.write_record(folder, record)
+    return record
+
+
+def refuse_taken(workspace: Workspace, name: str) -> None:
+    """Raise a `WorkspaceError` if there is a run of this name."""
+    if workspace.run(name).exists():
+        raise WorkspaceError(f"run {name!r} exists already", "take another --name")
