@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -276,7 +276,7 @@ def _read_clips(workspace: Workspace) -> tuple[dict[str, str], int]:
 
 def link_to(path: str) -> str:
     """Give a workspace path as a link from `reports/<name>/`; empty if it leads out of the workspace."""
-    pure = PurePosixPath(path)
-    if not path or pure.is_absolute() or ".." in pure.parts:
+    # A split is all that is needed, and a `PurePosixPath` of each of many thousand clips takes seconds.
+    if not path or path.startswith("/") or ".." in path.split("/"):
         return ""
-    return "../../" + quote(str(pure))
+    return "../../" + quote(path)

@@ -16,11 +16,12 @@ DEEPEST_MISTAKE = 0.5
 _MUTE = {"png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer")}
 
 
-def draw_confusion(path: Path, counts: Sequence[Sequence[int]], labels: Sequence[str]) -> None:
+def draw_confusion(folder: Path, counts: Sequence[Sequence[int]], labels: Sequence[str]) -> None:
     """Draw the confusion matrix for a paper: counts in the cells, shares of a row as colour.
 
     Args:
-        path: the picture, `.png` (300 dots an inch) or `.pdf`; the same counts give the same bytes.
+        folder: gets `confusion.png` (300 dots an inch) and `confusion.pdf`; the same counts give
+            the same bytes.
         counts: a row a true class, a column a predicted one.
         labels: class names, cut to 32 characters.
     """
@@ -59,10 +60,10 @@ def draw_confusion(path: Path, counts: Sequence[Sequence[int]], labels: Sequence
             edge.set_visible(False)
         axes.set_xlabel("predicted", fontsize=9, labelpad=8)
         axes.set_ylabel("true", fontsize=9, labelpad=8)
-        with manifest.atomic_file(path, "wb") as file:
-            form = path.suffix[1:]
-            metadata = dict.fromkeys(_MUTE[form])
-            figure.savefig(file, format=form, metadata=metadata, bbox_inches="tight", pad_inches=0.05)
+        for form, mute in _MUTE.items():
+            with manifest.atomic_file(folder / f"confusion.{form}", "wb") as file:
+                metadata = dict.fromkeys(mute)
+                figure.savefig(file, format=form, metadata=metadata, bbox_inches="tight", pad_inches=0.05)
 
 
 def _write_counts(axes: Any, table: Any, shades: Any, cell: float) -> None:

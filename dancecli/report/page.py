@@ -115,7 +115,12 @@ def shown_scores(scores: Floats, truth: Ints) -> list[list[float]]:
     """Give for each clip its highest scores and that of its true class: class index, score, and so on."""
     import numpy as np
 
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :SHOWN_SCORES]
+    rest, best = scores.copy(), np.empty((len(scores), min(SHOWN_SCORES, scores.shape[1])), dtype=np.int64)
+    rows = np.arange(len(scores))
+    # The first of equals each time, as a stable sort has it, which costs ten times as much.
+    for place in range(best.shape[1]):
+        best[:, place] = rest.argmax(axis=1)
+        rest[rows, best[:, place]] = -1.0
     found = []
     for row, top, true in zip(scores, best.tolist(), truth.tolist(), strict=True):
         chosen = top if true in top else [*top, true]

@@ -103,8 +103,7 @@ def _write(
         csv.writer(file, lineterminator="\n").writerows(
             [["true \\ predicted", *evidence.labels], *([label, *row] for label, row in rows)]
         )
-    for suffix in ("png", "pdf"):
-        draw_confusion(folder / f"confusion.{suffix}", chosen.confusion, evidence.labels)
+    draw_confusion(folder, chosen.confusion, evidence.labels)
     with manifest.atomic_file(folder / "model-card.md") as file:
         file.write(model_card(name, evidence, summaries, part))
     on_progress(Progress(2, 3, "writing the page"))
