@@ -97,9 +97,16 @@ class Clip:
     Attributes:
         clip_id: for an original `<video id>_<start ms>_<end ms>`; for a copy
             `<parent's id>.<operation>`.
+        video_id: of the source video, at its site.
+        start_ms, end_ms: the stretch of the source video, in milliseconds.
+        label: a name of the label set.
+        official_split: `train`, `val`, `test` as the list said, or empty.
+        dataset: where it comes from, for example `kinetics700-2020`.
         path: relative to the workspace, with forward slashes.
         num_frames: frames that were decoded.
         fps_num, fps_den: the frame rate as an exact fraction.
+        width, height: of a frame, in pixels.
+        has_audio: the file has a sound track.
         num_bytes, sha256: of the file as published.
         source: what it was made from (`youtube`, `mirror`, `url-template`, `folder`).
         parent_id: of an augmented copy, the clip it was made from; else empty.
@@ -134,7 +141,12 @@ class Clip:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Group:
-    """What a clip must stay together with: clips that look the same, or share a source video."""
+    """What a clip must stay together with: clips that look the same, or share a source video.
+
+    Attributes:
+        clip_id: the clip.
+        group: a name that all clips of the group share.
+    """
 
     clip_id: str
     group: str
@@ -159,11 +171,47 @@ class Part:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Flow:
+    """The stored optical flow of a clip, as proven by a full decode; see `flowform`.
+
+    Attributes:
+        clip_id: of the clip, or of the augmented copy.
+        method: how it was computed.
+        path: relative to the workspace, with forward slashes.
+        sha256, num_bytes: of the file as published.
+        of_sha256: of the clip's file that it was computed from.
+        frames: number of fields, one fewer than the clip has frames at `fps`.
+        width, height: of a field.
+        scale: `width` as a share of the clip's: below 1 where the clip was made smaller first.
+        fps, bound_px: of the stored form.
+        error_px: mean distance, over both components, of what is stored from what was computed.
+        coding: the stored form, so that another one is redone.
+    """
+
+    clip_id: str
+    method: str
+    path: str
+    sha256: str
+    num_bytes: int
+    of_sha256: str
+    frames: int
+    width: int
+    height: int
+    scale: float
+    fps: int
+    bound_px: int
+    error_px: float
+    coding: str
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one attempt at one clip.
 
     Attributes:
+        clip_id: the clip that was to be.
+        video_id: of its source video.
         outcome: the class, see `OutcomeClass`.
         reason: a short stable word, for counting (`private`, `http-404`, `ok`).
         text: the raw text behind it, as it came.
@@ -189,6 +237,7 @@ class Prediction:
     """A run's scores for one clip.
 
     Attributes:
+        clip_id: the clip.
         part: the part the clip stands in, `val` or `test`.
         label_index: the true class.
         scores: one probability a class, in the order of the label set; they sum to 1.
@@ -225,6 +274,8 @@ def arrow_schema(record: type) -> pa.Schema:
         str: pa.string(),
         int: pa.int64(),
         bool: pa.bool_(),
+        float: pa.float64(),
+        bytes: pa.binary(),
         tuple[float, ...]: pa.list_(pa.float64()),
     }
     hints = get_type_hints(record)

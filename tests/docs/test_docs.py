@@ -80,7 +80,6 @@ def test_every_flag_and_key_is_in_the_reference(hooks: object) -> None:
         schema.Flow,
         schema.Outcome,
         schema.Prediction,
-        Recipe,
     ],
     ids=lambda r: r.__name__,
 )
