@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.errors import ModelError
 from dancecli.manifest import atomic_file
+from dancecli.model.inflation import as_inception
 from dancecli.model.zoo import ZooEntry, fetch_checkpoint, weights_folder
 from dancecli.schema import OnProgress, no_progress
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 # A checkpoint of the right architecture fits whole; what is below this is another network.
 LEAST_SHARE = 0.9
 NO_WEIGHTS = "none"
+_FIRST_LAYER = "backbone.stem.conv_1a.conv.weight"
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class StartWeights:
         load_from: the file that MMAction2 loads; empty if the backbone reads them itself.
         pretrained: the backbone's `pretrained` setting; empty if there is a file.
         matched, total: keys of the backbone that the weights give, of those it has.
+        flow_method: the optical flow they were trained on; empty for RGB, or if it is not known.
     """
 
     name: str
@@ -43,6 +46,7 @@ class StartWeights:
     pretrained: str
     matched: int
     total: int
+    flow_method: str = ""
 
 
 def resolve_weights(
@@ -72,10 +76,17 @@ def resolve_weights(
 
 
 def weights_from_file(path: Path, name: str, model: Mapping[str, Tensor]) -> StartWeights:
-    """Read a state dict or an MMAction2 checkpoint and count what fits; see `resolve_weights`."""
+    """Read a state dict or an MMAction2 checkpoint and count what fits; see `resolve_weights`.
+
+    Inception-v1 comes under many names, in 2-D and 3-D: see `dancecli.model.inflation`.
+    """
     from dancecli.model.mmaction import read_checkpoint
 
     found = state_of(read_checkpoint(path))
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if adapted := _adapted(found, model, str(path)):
+        return replace(adapted, name=_with(path.stem, adapted.name), sha256=sha256)
     fitted, prefix = fit_keys(found, model)
     total = len(_backbone(model))
     if not total or len(fitted) / total < LEAST_SHARE:
@@ -83,8 +94,6 @@ def weights_from_file(path: Path, name: str, model: Mapping[str, Tensor]) -> Sta
             f"{path}: only {len(fitted)} of {total} weights of the {name} backbone are in it",
             f"these are another model's weights; {LEAST_SHARE:.0%} at least must fit",
         )
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     head_fits = any(
         key.startswith("cls_head.") and _fits(value, model.get(key)) for key, value in found.items()
     )
@@ -132,11 +141,46 @@ def _fits(found: Tensor | None, wanted: Tensor | None) -> bool:
     return found is not None and wanted is not None and found.shape == wanted.shape
 
 
+def _adapted(found: Mapping[str, Tensor], model: Mapping[str, Tensor], where: str) -> StartWeights | None:
+    """Bring weights of an Inception-v1 to this model's names and shapes, if they need it and it is one.
+
+    Returns:
+        With what was done as the name, and without a checksum.
+    """
+    from dancecli.model.weights_inception import digest
+
+    first = model.get(_FIRST_LAYER)
+    inception = as_inception(found, first.shape[1], where) if first is not None else None
+    if inception is None or not inception.how:
+        return None
+    state = {f"backbone.{key}": value for key, value in inception.state.items()}
+    wanted = _backbone(model)
+    for key, value in wanted.items():
+        if not _fits(state.get(key), value):
+            raise ModelError(
+                f"{where}: its layer for {key} is {_shape(state.get(key))}, the network has {_shape(value)}",
+                "these are weights of another network; its kernels must be those of Inception-v1 I3D",
+            )
+    # Both streams can come of one file, so the result is named by what is in it.
+    load_from, total = str(_convert(state, digest(state))), len(wanted)
+    return StartWeights(inception.how, where, "", load_from, "", total, total, inception.flow_method)
+
+
+def _shape(tensor: Tensor | None) -> str:
+    return "missing" if tensor is None else "x".join(str(n) for n in tensor.shape)
+
+
+def _with(name: str, how: str) -> str:
+    return f"{name} ({how})" if how else name
+
+
 def _built_in(entry: ZooEntry, model: Mapping[str, Tensor]) -> StartWeights:
     from dancecli.model.inception import KINETICS400
     from dancecli.model.weights_inception import kinetics_weights
 
     weights = kinetics_weights()
+    if adapted := _adapted(weights.state_dict, model, weights.source):
+        return replace(adapted, name=_with(weights.name, adapted.name), sha256=weights.sha256)
     fitted, _ = fit_keys(weights.state_dict, model)
     total = len(_backbone(model))
     if len(fitted) != total:
