@@ -10,9 +10,9 @@ import hashlib
 import os
 import platform
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -49,9 +49,9 @@ def to_table(record: type[Record], rows: Iterable[Record], meta: Mapping[str, st
     """Lay records out as an Arrow table with the manifest's metadata."""
     import pyarrow as pa
 
-    schema = arrow_schema(record)
-    columns = list(zip(*(astuple(row) for row in rows), strict=True)) or [()] * len(schema)
-    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
+    schema, kept = arrow_schema(record), list(rows)
+    # A column at a time, so that no more than one is held twice.
+    arrays = [pa.array([getattr(row, field.name) for row in kept], type=field.type) for field in schema]
     stamp = {"dance.table": record.__name__, "dance.schema": str(SCHEMA_VERSION), **(meta or {})}
     return pa.Table.from_arrays(arrays, schema=schema.with_metadata(stamp))
 
@@ -64,29 +64,39 @@ def read(path: Path, record: type[Record]) -> list[Record]:
         InputError: it is not Parquet, or not this table.
     """
     table = read_table(path, record)
-    names = [field.name for field in fields(record)]
-    columns = [table.column(name).to_pylist() for name in names]
-    nested = [i for i, name in enumerate(names) if str(table.schema.field(name).type).startswith("list")]
-    for i in nested:
-        columns[i] = [tuple(value) for value in columns[i]]
+    columns = [_values(column) for column in table.columns]
     return [record(*values) for values in zip(*columns, strict=True)]
 
 
-def read_table(path: Path, record: type[Record]) -> pa.Table:
-    """Read a manifest as an Arrow table, checked as in `read`."""
+def read_table(path: Path, record: type[Record], names: Sequence[str] = ()) -> pa.Table:
+    """Read a manifest as an Arrow table, all columns or those named, checked as in `read`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     if not path.exists():
         raise WorkspaceError(f"{path}: there is no such manifest")
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, columns=list(names) or None)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError.at(
             path, None, f"is not a readable Parquet file ({error})", "remove it and run again"
         ) from None
     _check_stamp(path, record, table.schema)
-    return table.select([field.name for field in fields(record)])
+    wanted = list(names) or [field.name for field in fields(record)]
+    missing = [name for name in wanted if name not in table.column_names]
+    if missing:
+        raise InputError.at(path, None, f"lacks the column {missing[0]!r}", "remove it and run again")
+    return table.select(wanted)
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    """Give a column's cells as Python has them, one text for equal texts, lists as tuples."""
+    cells: list[Any] = column.to_pylist()
+    if str(column.type) == "string":
+        # Labels and lists' names stand in hundreds of thousands of rows.
+        known: dict[str, str] = {}
+        return [known.setdefault(text, text) for text in cells]
+    return [tuple(cell) for cell in cells] if str(column.type).startswith("list") else cells
 
 
 def read_meta(path: Path) -> dict[str, str]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dancecli import manifest
-from dancecli.dataset.looks import kept_looks, looks_of_clips
-from dancecli.dataset.neighbours import SAME_PICTURE, Sketches, joined, near_pairs
+from dancecli.dataset.looks import look_at, originals, sketches_of
+from dancecli.dataset.neighbours import SAME_PICTURE, joined, near_pairs
 from dancecli.errors import WorkspaceError
-from dancecli.media.fingerprint import Looks
 from dancecli.media.sheet import Cell, write_sheet
-from dancecli.schema import Clip, Group, OnProgress, no_progress
+from dancecli.schema import Group, OnProgress, no_progress
 from dancecli.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from dancecli.dataset.neighbours import Indices
 
 _SHEET_ROWS = 40
 _SHEET_COLUMNS = 6
@@ -61,81 +67,105 @@ def dedup(
 ) -> DedupResult:
     """Group the workspace's clips; write `manifests/groups.parquet` and a contact sheet.
 
+    Clips are held as columns, not as records, so that many hundred thousand of them fit.
+
     Raises:
-        WorkspaceError: there are no clips.
+        WorkspaceError: there are no clips, or another dedup is at work.
     """
-    every = manifest.read(workspace.clips, Clip) if workspace.clips.exists() else []
-    clips = sorted(clip for clip in every if not clip.parent_id)
-    if not clips:
+    clips = originals(workspace)
+    if not len(clips):
         raise WorkspaceError(f"{workspace.root}: there are no clips to compare", "run dance fetch first")
     unreadable: dict[str, str] = {}
-    if settings.dry_run:
-        looks = kept_looks(workspace, clips)
-    else:
-        looks, unreadable = looks_of_clips(workspace, clips, settings.workers, on_progress)
-    groups = grouped(clips, looks)
-    members = _members(groups)
-    video_of = {clip.clip_id: clip.video_id for clip in clips}
-    label_of = {clip.clip_id: clip.label for clip in clips}
-    several = {name: ids for name, ids in members.items() if len({video_of[i] for i in ids}) > 1}
-    alike = dict(sorted(several.items(), key=lambda item: (-len(item[1]), item[0])))
-    labels = {name: tuple(sorted({label_of[i] for i in ids})) for name, ids in alike.items()}
-    before = manifest.read(workspace.groups, Group) if workspace.groups.exists() else None
-    shown = 0
     if not settings.dry_run:
-        if groups != before:
-            meta = {"dedup.distance": str(SAME_PICTURE)}
-            manifest.write(workspace.groups, Group, groups, meta)
-        if groups != before or not workspace.group_sheet.exists():
-            shown = _draw(workspace, alike, {clip.clip_id: clip for clip in clips if clip.clip_id in looks})
-        else:
-            shown = min(len(alike), _SHEET_ROWS)
+        unreadable = look_at(workspace, clips, settings.workers, on_progress)
+    rows, sketches = sketches_of(workspace, clips)
+    first, second = near_pairs(sketches)
+    groups = grouped(clips["video_id"].to_pylist(), rows[first], rows[second])
+    seen = frozenset(rows.tolist())
+    del sketches, rows
+    members = _members(clips, groups)
+    ids, labels = clips["clip_id"].to_pylist(), clips["label"].to_pylist()
+    alike = {name: tuple(ids[row] for row in found) for name, found in members.items()}
+    named = {name: tuple(sorted({labels[row] for row in found})) for name, found in members.items()}
+    changed, shown = _changed(workspace, ids, groups), 0
+    if not settings.dry_run:
+        if changed:
+            found = (Group(clip_id, group) for clip_id, group in zip(ids, groups, strict=True))
+            manifest.write(workspace.groups, Group, found, {"dedup.distance": str(SAME_PICTURE)})
+        shown = min(len(alike), _SHEET_ROWS)
+        if changed or not workspace.group_sheet.exists():
+            shown = _draw(
+                workspace, clips, [[row for row in found if row in seen] for found in members.values()]
+            )
     return DedupResult(
         num_clips=len(clips),
-        num_pending=len(clips) - len(looks) - len(unreadable),
-        num_groups=len(members),
+        num_pending=len(clips) - len(seen) - len(unreadable),
+        num_groups=len(set(groups)),
         alike=alike,
-        conflicts={name: found for name, found in labels.items() if len(found) > 1},
+        conflicts={name: several for name, several in named.items() if len(several) > 1},
         unreadable=unreadable,
-        changed=groups != before,
+        changed=changed,
         shown=shown,
     )
 
 
-def grouped(clips: Sequence[Clip], looks: Mapping[str, Looks]) -> list[Group]:
-    """Put every clip into its group: what looks the same, and what shares a source video.
+def grouped(videos: Sequence[str], first: Indices, second: Indices) -> list[str]:
+    """Give every clip its group: what looks the same, and what shares a source video.
 
-    A group bears the smallest id of its source videos. Sorted by clip id.
+    Args:
+        videos: the source video of each clip.
+        first: with `second`, pairs of clips that look the same.
+        second: see `first`.
+
+    Returns:
+        A name for each clip: the smallest id of its group's source videos.
     """
     import numpy as np
 
-    videos = sorted({clip.video_id for clip in clips})
-    place = {video: i for i, video in enumerate(videos)}
-    seen = [clip for clip in sorted(clips) if clip.clip_id in looks]
-    first, second = near_pairs(Sketches.of([looks[clip.clip_id] for clip in seen]))
-    video_at = np.array([place[clip.video_id] for clip in seen], dtype=np.int64)
-    roots = joined(len(videos), video_at[first], video_at[second])
-    return sorted(Group(clip.clip_id, videos[roots[place[clip.video_id]]]) for clip in clips)
+    names = sorted(set(videos))
+    place = {video: i for i, video in enumerate(names)}
+    at = np.fromiter((place[video] for video in videos), np.int64, len(videos))
+    roots = joined(len(names), at[first], at[second])
+    return [names[roots[i]] for i in at.tolist()]
 
 
-def _members(groups: Sequence[Group]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, list[str]] = {}
-    for row in groups:
-        found.setdefault(row.group, []).append(row.clip_id)
-    return {name: tuple(ids) for name, ids in found.items()}
+def _members(clips: pa.Table, groups: Sequence[str]) -> dict[str, list[int]]:
+    """Give the rows of the groups that hold several videos, the largest group first."""
+    videos = clips["video_id"].to_pylist()
+    num_videos = Counter(group for _, group in set(zip(videos, groups, strict=True)))
+    found: dict[str, list[int]] = {}
+    for row, group in enumerate(groups):
+        if num_videos[group] > 1:
+            found.setdefault(group, []).append(row)
+    return dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0])))
 
 
-def _draw(workspace: Workspace, alike: Mapping[str, Sequence[str]], clips: Mapping[str, Clip]) -> int:
+def _changed(workspace: Workspace, ids: Sequence[str], groups: Sequence[str]) -> bool:
+    if not workspace.groups.exists():
+        return True
+    before = manifest.read_table(workspace.groups, Group)
+    return not (before["clip_id"].to_pylist() == ids and before["group"].to_pylist() == groups)
+
+
+def _draw(workspace: Workspace, clips: pa.Table, members: Sequence[Sequence[int]]) -> int:
     """Draw the largest groups, a row each, a clip of each of their videos first."""
     rows = []
-    for ids in list(alike.values())[:_SHEET_ROWS]:
-        readable = [clips[clip_id] for clip_id in ids if clip_id in clips]
-        firsts = {clip.video_id: clip for clip in reversed(readable)}
-        others = [clip for clip in readable if firsts[clip.video_id] is not clip]
-        shown = [*sorted(firsts.values()), *others][:_SHEET_COLUMNS]
-        rows.append([Cell(workspace.root / clip.path, f"{clip.clip_id} {clip.label}") for clip in shown])
+    for found in members[:_SHEET_ROWS]:
+        records = clips.take(found).to_pylist()
+        firsts = {record["video_id"]: record for record in reversed(records)}
+        others = [record for record in records if firsts[record["video_id"]] is not record]
+        shown = [*sorted(firsts.values(), key=_by_id), *others][:_SHEET_COLUMNS]
+        rows.append([_cell(workspace, record) for record in shown])
     if rows:
         write_sheet(workspace.group_sheet, rows)
     else:
         workspace.group_sheet.unlink(missing_ok=True)
     return len(rows)
+
+
+def _by_id(record: Mapping[str, str]) -> str:
+    return record["clip_id"]
+
+
+def _cell(workspace: Workspace, record: Mapping[str, str]) -> Cell:
+    return Cell(workspace.root / record["path"], f"{record['clip_id']} {record['label']}")

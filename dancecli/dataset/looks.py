@@ -1,25 +1,38 @@
 """The perceptual hashes of the workspace's clips, each decoded for them once.
 
 They are kept in `manifests/looks.parquet` with the checksum of the file that they are of, so that
-a run that is stopped goes on where it was, and a changed file is hashed again.
+a changed file is hashed again. What a run adds is noted clip by clip in `manifests/looks.jsonl`,
+and moved over when the run ends: one that is killed goes on where it was. Both are read in pieces,
+as columns, since hashes of 650 thousand clips fill half a gigabyte as they are.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dancecli import manifest
+from dancecli.dataset.neighbours import Sketches
 from dancecli.engine.local import LocalPool
 from dancecli.engine.worker import Ask
-from dancecli.errors import MediaError
+from dancecli.errors import InputError, MediaError, WorkspaceError
+from dancecli.manifest import atomic_file
 from dancecli.media.fingerprint import Looks, looks_of
 from dancecli.schema import Clip, OnProgress, Progress
 from dancecli.workspace import Workspace
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from dancecli.dataset.neighbours import Indices
+
 _DEADLINE_S = 900.0
+_PIECE = 1 << 14
+_HASHES = ("mean", "motion", "frames", "changes")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -28,66 +41,100 @@ class ClipLooks:
 
     clip_id: str
     sha256: str
-    mean: str
-    motion: str
-    frames: str
-    changes: str
+    mean: bytes
+    motion: bytes
+    frames: bytes
+    changes: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    clip: Clip
+    clip_id: str
+    sha256: str
     path: Path
 
 
-def looks_of_clips(
-    workspace: Workspace, clips: Sequence[Clip], workers: int, on_progress: OnProgress
-) -> tuple[dict[str, Looks], dict[str, str]]:
-    """Give the hashes of clips, by clip id, and say of which there are none, and why.
+def originals(workspace: Workspace) -> pa.Table:
+    """Give the clips without their copies: clip_id, video_id, label, path, sha256; sorted by id."""
+    import pyarrow.compute as pc
+
+    if not workspace.clips.exists():
+        return manifest.to_table(Clip, ())
+    names = ("clip_id", "video_id", "label", "path", "sha256", "parent_id")
+    clips = manifest.read_table(workspace.clips, Clip, names)
+    return clips.filter(pc.equal(clips["parent_id"], "")).sort_by("clip_id")
+
+
+def look_at(workspace: Workspace, clips: pa.Table, workers: int, on_progress: OnProgress) -> dict[str, str]:
+    """Hash the clips that have no hashes yet, and say which do not decode, and why.
 
     Args:
-        workspace: keeps the hashes.
-        clips: of the workspace.
+        workspace: keeps the hashes; those of clips that are not among these are dropped.
+        clips: as `originals` gives them.
         workers: processes; 0 for one a core.
         on_progress: told after every clip.
+
+    Raises:
+        WorkspaceError: another process is at this.
     """
-    kept = manifest.read(workspace.looks, ClipLooks) if workspace.looks.exists() else []
-    rows = {row.clip_id: row for row in kept}
-    jobs = [
-        _Job(clip, workspace.root / clip.path)
-        for clip in clips
-        if (row := rows.get(clip.clip_id)) is None or row.sha256 != clip.sha256
+    with workspace.lock("dedup"):
+        _settle(workspace, clips)
+        jobs = _jobs(workspace, clips)
+        unreadable: dict[str, str] = {}
+        on_progress(Progress(len(clips) - len(jobs), len(clips)))
+        try:
+            with (
+                _log_of(workspace).open("a", encoding="utf-8", newline="\n") as log,
+                LocalPool[_Job, Looks | str](_work, workers or os.cpu_count() or 1, _DEADLINE_S) as pool,
+            ):
+                ended = (finished for finished in pool.run(jobs) if finished is not None)
+                for done, finished in enumerate(ended, start=len(clips) - len(jobs) + 1):
+                    looks = finished.result or finished.lost
+                    if isinstance(looks, Looks):
+                        log.write(_line(finished.job, looks))
+                        log.flush()
+                    else:
+                        unreadable[finished.job.clip_id] = looks
+                    on_progress(Progress(done, len(clips), "looked at"))
+        finally:
+            _settle(workspace, clips)
+        return unreadable
+
+
+def sketches_of(workspace: Workspace, clips: pa.Table) -> tuple[Indices, Sketches]:
+    """Give the hashes that there are.
+
+    Args:
+        workspace: keeps them.
+        clips: as `originals` gives them.
+
+    Returns:
+        The rows of `clips` that have hashes, in order, and the hashes of each.
+    """
+    import numpy as np
+
+    target = _targets(workspace, clips)
+    rows = np.sort(target[target >= 0])
+    place = np.zeros(len(clips), np.int64)
+    place[rows] = np.arange(len(rows))
+    sketches = Sketches.empty(len(rows))
+    for wanted, piece in _pieces(workspace, target):
+        kept = piece.filter(wanted >= 0)
+        hashes = (kept.column(name).to_pylist() for name in _HASHES)
+        sketches.put(place[wanted[wanted >= 0]], *hashes)
+    return rows, sketches
+
+
+def _jobs(workspace: Workspace, clips: pa.Table) -> Sequence[_Job]:
+    import numpy as np
+
+    target = _targets(workspace, clips)
+    lacking = np.ones(len(clips), bool)
+    lacking[target[target >= 0]] = False
+    columns = [clips.filter(lacking).column(name).to_pylist() for name in ("clip_id", "sha256", "path")]
+    return [
+        _Job(clip_id, sha256, workspace.root / path) for clip_id, sha256, path in zip(*columns, strict=True)
     ]
-    unreadable: dict[str, str] = {}
-    done = len(clips) - len(jobs)
-    on_progress(Progress(done, len(clips)))
-    try:
-        with LocalPool[_Job, Looks | str](_work, workers or os.cpu_count() or 1, _DEADLINE_S) as pool:
-            for finished in pool.run(jobs):
-                if finished is None:
-                    continue
-                clip, looks = finished.job.clip, finished.result or finished.lost
-                if isinstance(looks, Looks):
-                    rows[clip.clip_id] = _row(clip, looks)
-                else:
-                    unreadable[clip.clip_id] = looks
-                done += 1
-                on_progress(Progress(done, len(clips), "looked at"))
-    finally:
-        present = {clip.clip_id for clip in clips}
-        after = sorted(row for row in rows.values() if row.clip_id in present)
-        if after != kept:
-            manifest.write(workspace.looks, ClipLooks, after)
-    return {
-        clip.clip_id: _looks(rows[clip.clip_id]) for clip in clips if clip.clip_id not in unreadable
-    }, unreadable
-
-
-def kept_looks(workspace: Workspace, clips: Sequence[Clip]) -> dict[str, Looks]:
-    """Give the hashes that are there already, by clip id."""
-    kept = manifest.read(workspace.looks, ClipLooks) if workspace.looks.exists() else []
-    current = {(clip.clip_id, clip.sha256) for clip in clips}
-    return {row.clip_id: _looks(row) for row in kept if (row.clip_id, row.sha256) in current}
 
 
 def _work(job: _Job, _: Ask) -> Looks | str:
@@ -97,9 +144,73 @@ def _work(job: _Job, _: Ask) -> Looks | str:
         return error.message
 
 
-def _row(clip: Clip, looks: Looks) -> ClipLooks:
-    return ClipLooks(clip.clip_id, clip.sha256, looks.mean, looks.motion, looks.frames, looks.changes)
+def _targets(workspace: Workspace, clips: pa.Table) -> Indices:
+    """Give for each row of the kept hashes the clip that it is of, as a row of `clips`; else -1."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    # Hashes can be had again: what cannot be read is as if it were not there.
+    try:
+        kept = manifest.read_table(workspace.looks, ClipLooks, ("clip_id", "sha256"))
+    except (InputError, WorkspaceError):
+        kept = manifest.to_table(ClipLooks, ())
+    if not len(kept) or not len(clips):
+        return np.full(len(kept), -1, np.int64)
+    at = pc.index_in(kept["clip_id"], value_set=pa.array(clips["clip_id"].combine_chunks()))
+    same = pc.equal(clips["sha256"].take(at), kept["sha256"]).fill_null(False)
+    found: Indices = np.where(np.asarray(same), np.asarray(at.fill_null(-1)), -1).astype(np.int64)
+    return found
 
 
-def _looks(row: ClipLooks) -> Looks:
-    return Looks(row.mean, row.motion, row.frames, row.changes)
+def _pieces(workspace: Workspace, target: Indices) -> Iterator[tuple[Indices, pa.RecordBatch]]:
+    """Read the kept hashes piece by piece, each with its part of the targets."""
+    import pyarrow.parquet as pq
+
+    if not len(target):
+        return
+    at = 0
+    for piece in pq.ParquetFile(workspace.looks).iter_batches(_PIECE):
+        yield target[at : at + len(piece)], piece
+        at += len(piece)
+
+
+def _settle(workspace: Workspace, clips: pa.Table) -> None:
+    """Move what the log holds into the manifest, and drop hashes of clips that are gone or changed."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    log = _log_of(workspace)
+    target = _targets(workspace, clips)
+    new = list(_read_log(log))
+    if new or (target < 0).any():
+        table = manifest.to_table(ClipLooks, sorted(new))
+        with (
+            atomic_file(workspace.looks, "wb") as file,
+            pq.ParquetWriter(file, table.schema, use_dictionary=False) as writer,
+        ):
+            for wanted, piece in _pieces(workspace, target):
+                kept = pa.Table.from_batches([piece.filter(wanted >= 0)])
+                writer.write_table(kept.select(table.column_names).cast(table.schema))
+            writer.write_table(table)
+    log.unlink(missing_ok=True)
+
+
+def _log_of(workspace: Workspace) -> Path:
+    return workspace.looks.with_suffix(".jsonl")
+
+
+def _line(job: _Job, looks: Looks) -> str:
+    hashes = {name: value.hex() for name, value in asdict(looks).items()}
+    return json.dumps({"clip_id": job.clip_id, "sha256": job.sha256, **hashes}) + "\n"
+
+
+def _read_log(path: Path) -> Iterator[ClipLooks]:
+    """Read the log; a line that a killed process left half-written is skipped."""
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            row = json.loads(line)
+            hashes = (bytes.fromhex(row[name]) for name in _HASHES)
+            yield ClipLooks(row["clip_id"], row["sha256"], *hashes)
+        except (ValueError, KeyError, TypeError):
+            continue

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dancecli import ledger, manifest
+from dancecli import ledger
 from dancecli.dataset.clips import clips_there, read_segments, remember_segments, workspace_labels
 from dancecli.dataset.intake import Intake
 from dancecli.dataset.intake_run import IntakeResult, take_in
-from dancecli.dataset.looks import looks_of_clips
+from dancecli.dataset.looks import look_at, originals, sketches_of
 from dancecli.dataset.merge_rules import Conflict, Decision, TwoLabels, Verdict, decide, widened
 from dancecli.dataset.twins import twins_of
 from dancecli.dataset.withdraw import Withdrawal, withdraw
@@ -25,7 +25,7 @@ from dancecli.errors import InputError, MediaError
 from dancecli.labels import DEFAULT_LABELS, MANIFESTS, LabelMap, LabelSet
 from dancecli.manifest import atomic_file
 from dancecli.media.verify import probe
-from dancecli.schema import Clip, OnProgress, OutcomeClass, Segment, no_progress
+from dancecli.schema import OnProgress, OutcomeClass, Segment, no_progress
 from dancecli.sources.kinetics import NEEDED
 from dancecli.sources.letsdance import (
     DATASET,
@@ -249,11 +249,13 @@ def _drop_twins(
 ) -> list[Decision]:
     """Take those out again that look like a clip which the workspace had."""
     mine = {decision.clip_id for decision in decisions if decision.verdict is Verdict.IN}
-    clips = [clip for clip in manifest.read(workspace.clips, Clip) if not clip.parent_id]
-    if all(clip.clip_id in mine for clip in clips):
+    clips = originals(workspace)
+    ids = clips["clip_id"].to_pylist()
+    if mine.issuperset(ids):
         return list(decisions)
-    looks, _ = looks_of_clips(workspace, clips, workers, on_progress)
-    twins = twins_of(looks, mine)
+    look_at(workspace, clips, workers, on_progress)
+    rows, sketches = sketches_of(workspace, clips)
+    twins = twins_of([ids[row] for row in rows], sketches, mine)
     withdraw(workspace, {i: Withdrawal(Verdict.SAME_PICTURE.value, twin) for i, twin in twins.items()})
     return [
         replace(d, verdict=Verdict.SAME_PICTURE, text=twins[d.clip_id])

@@ -54,18 +54,40 @@ class Sketches:
     lengths: Indices
 
     @classmethod
+    def empty(cls, n: int) -> Sketches:
+        """Make room for n clips."""
+        import numpy as np
+
+        wide, long = LARGE * LARGE // 64, MOST_FRAMES
+        mean, motion, frames, changes = (
+            np.zeros((n, width), np.uint64) for width in (wide, wide, long, long)
+        )
+        return cls(mean, motion, frames, changes, np.zeros(n, np.int64))
+
+    @classmethod
     def of(cls, looks: Sequence[Looks]) -> Sketches:
         """Pack hashes."""
         import numpy as np
 
-        n = len(looks)
-        return cls(
-            mean=_words("".join(one.mean for one in looks)).reshape(n, LARGE * LARGE // 64),
-            motion=_words("".join(one.motion for one in looks)).reshape(n, LARGE * LARGE // 64),
-            frames=_padded([one.frames for one in looks]),
-            changes=_padded([one.changes for one in looks]),
-            lengths=np.array([len(one.frames) // 16 for one in looks], dtype=np.int64),
-        )
+        sketches = cls.empty(len(looks))
+        columns = ([getattr(one, name) for one in looks] for name in ("mean", "motion", "frames", "changes"))
+        sketches.put(np.arange(len(looks)), *columns)
+        return sketches
+
+    def put(
+        self,
+        rows: Indices,
+        mean: Sequence[bytes],
+        motion: Sequence[bytes],
+        frames: Sequence[bytes],
+        changes: Sequence[bytes],
+    ) -> None:
+        """Fill rows with the hashes of as many clips, as `Looks` has them."""
+        self.mean[rows] = _words(mean, LARGE * LARGE // 64)
+        self.motion[rows] = _words(motion, LARGE * LARGE // 64)
+        self.frames[rows] = _words(frames, MOST_FRAMES)
+        self.changes[rows] = _words(changes, MOST_FRAMES)
+        self.lengths[rows] = [min(len(one) // 8, MOST_FRAMES) for one in frames]
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -85,8 +107,8 @@ def near_pairs(sketches: Sketches, most: float = SAME_PICTURE) -> tuple[Indices,
 
     first, second = candidates(sketches)
     near = np.zeros(len(first), bool)
-    for at in range(0, len(first), _CHUNK):
-        piece = slice(at, at + _CHUNK)
+    for at in range(0, len(first), _PIECE):
+        piece = slice(at, at + _PIECE)
         near[piece] = compare(sketches, first[piece], second[piece])[0] <= most
     return first[near], second[near]
 
@@ -96,11 +118,7 @@ def candidates(sketches: Sketches) -> tuple[Indices, Indices]:
     import numpy as np
 
     n = len(sketches)
-    bits = _unmoved_bits(sketches)
-    rows, columns = np.divmod(np.arange(len(bits)) % (LARGE * LARGE // 2), LARGE // 2)
-    # Disguises hardly move low frequencies; the lowest of all is always set.
-    low = bits[(rows < LARGE // 2) & (columns < LARGE // 4) & (rows + columns > 0)]
-    words = np.packbits(bits, axis=0).T.copy().view(np.uint64).T.copy()
+    low, words = _unmoved_bits(sketches)
     found = np.zeros(0, np.int64)
     fresh: list[Indices] = []
     for table in range(_TABLES):
@@ -223,15 +241,31 @@ def _compare(sketches: Sketches, first: Indices, second: Indices, mirrored: bool
     return distance, changes
 
 
-def _unmoved_bits(sketches: Sketches) -> NDArray[np.uint8]:
-    """The bits that mirroring leaves alone, those in even columns: one row a bit, (256, n)."""
+def _unmoved_bits(sketches: Sketches) -> tuple[NDArray[np.uint8], Words]:
+    """The bits that mirroring leaves alone, those in even columns of the mean and motion pictures.
+
+    Returns:
+        Those of low frequencies, which disguises hardly move, one row a bit, (62, n); and all 256 as
+        machine words, (4, n).
+    """
     import numpy as np
 
-    halves = []
-    for words in (sketches.mean, sketches.motion):
-        grid = np.unpackbits(words.astype(">u8").view(np.uint8), axis=1)
-        halves.append(grid.reshape(-1, LARGE, LARGE)[:, :, ::2].reshape(-1, LARGE * LARGE // 2))
-    return np.ascontiguousarray(np.concatenate(halves, axis=1).T)
+    n = len(sketches)
+    rows, columns = np.divmod(np.arange(LARGE * LARGE) % (LARGE * LARGE // 2), LARGE // 2)
+    # The lowest of all is always set.
+    is_low = (rows < LARGE // 2) & (columns < LARGE // 4) & (rows + columns > 0)
+    low = np.zeros((int(is_low.sum()), n), np.uint8)
+    packed = np.zeros((LARGE * LARGE // 64, n), np.uint64)
+    for at in range(0, n, _PIECE):
+        piece = slice(at, at + _PIECE)
+        halves = []
+        for words in (sketches.mean[piece], sketches.motion[piece]):
+            grid = np.unpackbits(words.astype(">u8").view(np.uint8), axis=1)
+            halves.append(grid.reshape(-1, LARGE, LARGE)[:, :, ::2].reshape(-1, LARGE * LARGE // 2))
+        bits = np.concatenate(halves, axis=1)
+        low[:, piece] = bits.T[is_low]
+        packed[:, piece] = np.packbits(bits, axis=1).view(np.uint64).T
+    return low, packed
 
 
 def _distinct(values: Indices) -> Indices:
@@ -250,13 +284,9 @@ def _even_columns(size: int) -> np.uint64:
     return np.uint64(sum(row << shift for shift in range(0, 64, size)))
 
 
-def _words(text: str) -> Words:
+def _words(rows: Sequence[bytes], width: int) -> Words:
+    """Lay hashes out as machine words, zero behind the last of each row."""
     import numpy as np
 
-    return np.frombuffer(bytes.fromhex(text), dtype=">u8").astype(np.uint64)
-
-
-def _padded(rows: Sequence[str]) -> Words:
-    return _words("".join(row[: 16 * MOST_FRAMES].ljust(16 * MOST_FRAMES, "0") for row in rows)).reshape(
-        len(rows), MOST_FRAMES
-    )
+    joined_up = b"".join(row[: 8 * width].ljust(8 * width, b"\0") for row in rows)
+    return np.frombuffer(joined_up, dtype=">u8").astype(np.uint64).reshape(len(rows), width)

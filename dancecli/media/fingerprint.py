@@ -32,17 +32,17 @@ _LEAST_LIT = 0.4
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """The hashes of one clip, in hexadecimal.
+    """The hashes of one clip.
 
     Attributes:
         mean, motion: 256 bits each, row by row of 16 x 16.
         frames, changes: one hash of 64 bits every quarter of a second, at most 40, run together.
     """
 
-    mean: str
-    motion: str
-    frames: str
-    changes: str
+    mean: bytes
+    motion: bytes
+    frames: bytes
+    changes: bytes
 
 
 def looks_of(path: Path) -> Looks:
@@ -66,8 +66,8 @@ def hashes(pictures: Picture) -> Looks:
     return Looks(
         mean=_hash(mean, LARGE),
         motion=_hash(motion, LARGE),
-        frames="".join(_hash(picture, SMALL) for picture in pictures),
-        changes="".join(_hash(128 + 2 * (picture - mean), SMALL) for picture in pictures),
+        frames=b"".join(_hash(picture, SMALL) for picture in pictures),
+        changes=b"".join(_hash(128 + 2 * (picture - mean), SMALL) for picture in pictures),
     )
 
 
@@ -102,13 +102,13 @@ def _lit(brightness: NDArray[np.float64]) -> tuple[int, int]:
     return int(lit[0]), int(lit[-1]) + 1
 
 
-def _hash(picture: Picture, size: int) -> str:
+def _hash(picture: Picture, size: int) -> bytes:
     import imagehash
     import numpy as np
     from PIL import Image
 
     grey = Image.fromarray(np.clip(np.rint(picture), 0, 255).astype(np.uint8))
-    return np.packbits(imagehash.phash(grey, size, SIDE // size).hash).tobytes().hex()
+    return np.packbits(imagehash.phash(grey, size, SIDE // size).hash).tobytes()
 
 
 def _sample(path: Path) -> NDArray[np.uint8]:

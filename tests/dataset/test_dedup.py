@@ -1,16 +1,17 @@
 from __future__ import annotations
 
+import json
 import subprocess
-from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
-from records import make_clip
 
 from dancecli import manifest
 from dancecli.dataset.dedup import grouped
+from dancecli.dataset.looks import ClipLooks
 from dancecli.media.ffmpeg import find_ffmpeg
-from dancecli.media.fingerprint import Looks
 from dancecli.schema import Group
 from dancecli.workspace import Workspace
 
@@ -87,16 +88,38 @@ def test_no_clips_are_said(dance) -> None:
 
 
 def test_groups_are_joined_through_videos_whatever_the_order() -> None:
-    clips = [make_clip(i) for i in range(6)]  # 0 and 1 share a video, 3 and 4 another
-    one, other = (
-        Looks("0f" * 32, "33" * 32, "55" * 8, "a5" * 8),
-        Looks("f0" * 32, "3c" * 32, "18" * 8, "71" * 8),
-    )
-    looks = {clips[1].clip_id: one, clips[3].clip_id: one, clips[5].clip_id: other}
+    videos = ["e", "a", "c", "b", "c", "d"]
+    # The second and the third clip look the same, and the fifth and the last; "c" has two clips.
+    pairs = [(1, 2), (4, 5)]
+    expected = {"a": "a", "c": "a", "d": "a", "b": "b", "e": "e"}
 
-    def of(order: Iterable[int]) -> list[Group]:
-        return grouped([clips[i] for i in order], looks)
+    for order in (range(6), reversed(range(6))):
+        places = list(order)
+        one, other = (np.array([places.index(pair[side]) for pair in pairs]) for side in (0, 1))
+        shuffled = [videos[i] for i in places]
+        assert grouped(shuffled, one, other) == [expected[video] for video in shuffled]
 
-    assert of(range(6)) == of(reversed(range(6)))
-    assert {row.group for row in of(range(6))} == {"video000000", "video000002", "video000005"}
-    assert [row.group for row in of(range(6))].count("video000000") == 4
+
+def test_what_a_killed_run_had_looked_at_is_not_looked_at_again(dance, space: Workspace, films: Path) -> None:
+    assert dance("adopt", str(films)).code == 0
+    assert dance("dedup").code == 0
+    rows = manifest.read(space.looks, ClipLooks)
+    space.looks.unlink()
+    lines = [
+        json.dumps({k: v.hex() if isinstance(v, bytes) else v for k, v in asdict(r).items()}) for r in rows
+    ]
+    space.looks.with_suffix(".jsonl").write_text("\n".join(lines) + '\n{"clip_id": "aaa')
+    for clip in (space.root / "clips").iterdir():
+        clip.write_bytes(b"it is not looked at again")
+    ran = dance("dedup", "--json")
+    assert (ran.json["num_clips"], ran.json["unreadable"], ran.json["changed"]) == (6, {}, False)
+    assert manifest.read(space.looks, ClipLooks) == rows
+
+
+def test_kept_hashes_that_cannot_be_read_are_made_again(dance, space: Workspace, films: Path) -> None:
+    assert dance("adopt", str(films)).code == 0
+    assert dance("dedup").code == 0
+    groups, looks = space.groups.read_bytes(), space.looks.read_bytes()
+    space.looks.write_bytes(looks[: len(looks) // 2])
+    again = dance("dedup")
+    assert (again.code, space.groups.read_bytes(), space.looks.read_bytes()) == (0, groups, looks)

@@ -12,18 +12,16 @@ from dancecli.media.fingerprint import MOST_FRAMES, SIDE, Looks, hashes, without
 def random_looks(n: int, seed: int = 0) -> list[Looks]:
     dice = np.random.default_rng(seed)
 
-    def text(count: int) -> str:
-        return dice.bytes(count).hex()
-
-    return [Looks(text(32), text(32), text(8 * MOST_FRAMES), text(8 * MOST_FRAMES)) for _ in range(n)]
+    long = 8 * MOST_FRAMES
+    return [Looks(*(dice.bytes(count) for count in (32, 32, long, long))) for _ in range(n)]
 
 
 def noisy(looks: Looks, share: float, seed: int) -> Looks:
     dice = np.random.default_rng(seed)
 
-    def flip(text: str) -> str:
-        bits = np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8))
-        return np.packbits(bits ^ (dice.random(len(bits)) < share)).tobytes().hex()
+    def flip(hashed: bytes) -> bytes:
+        bits = np.unpackbits(np.frombuffer(hashed, np.uint8))
+        return np.packbits(bits ^ (dice.random(len(bits)) < share)).tobytes()
 
     return Looks(flip(looks.mean), flip(looks.motion), flip(looks.frames), flip(looks.changes))
 
