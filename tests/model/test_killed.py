@@ -1,0 +1,63 @@
+"""A run that is killed with SIGKILL in mid-epoch, and continued, ends like one that was not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from dancecli.model import record as rec
+from dancecli.model.mmaction import read_checkpoint
+
+
+def finetune_args(root: Path, name: str, model: Path, recipe: Path) -> list[str]:
+    words = ("finetune", "--workspace", str(root), "--pretrain", str(model), "--weights", "none")
+    flags = ("--recipe", str(recipe), "--epochs", "3", "--batch", "2", "--name", name, "--no-cache")
+    return [sys.executable, "-m", "dancecli", *words, *flags]
+
+
+def epochs_of(metrics: Path) -> list[int]:
+    if not metrics.exists():
+        return []
+    lines = metrics.read_text().splitlines(keepends=True)
+    rows = [json.loads(line) for line in lines if line.endswith("\n")]
+    return [row["epoch"] for row in rows if row["kind"] == "train"]
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(corpus, tiny_recipe, tiny_model):
+    workspace = corpus()
+    args = finetune_args(workspace.root, "whole", tiny_model, tiny_recipe)
+    assert subprocess.run(args, capture_output=True, check=False).returncode == 0
+    folder = rec.RunFolder(workspace.run("killed"))
+    process = subprocess.Popen(
+        finetune_args(workspace.root, "killed", tiny_model, tiny_recipe),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    # In the second epoch, with a step of it done and others still to come.
+    while epochs_of(folder.metrics).count(2) < 1:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert epochs_of(folder.metrics).count(3) == 0
+    assert rec.read_record(workspace, "killed")["status"] == rec.RUNNING
+    args = [sys.executable, "-m", "dancecli", "finetune", "--workspace", str(workspace.root)]
+    done = subprocess.run(
+        [*args, "--resume", "--name", "killed"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    states = [
+        read_checkpoint(workspace.run(run) / "checkpoints" / "last.pth")["state_dict"]
+        for run in ("whole", "killed")
+    ]
+    assert states[0].keys() == states[1].keys()
+    assert all((states[0][key] == states[1][key]).all() for key in states[0])
+    metrics = [rec.RunFolder(workspace.run(run)).metrics.read_text() for run in ("whole", "killed")]
+    whole, killed = [[json.loads(line) for line in text.splitlines()] for text in metrics]
+    assert [row["loss"] for row in whole] == [row["loss"] for row in killed]
