@@ -6,7 +6,8 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -103,6 +104,23 @@ def progress(title: str) -> Iterator[OnProgress]:
             bars.update(task, completed=now.done, total=now.total, words=now.text)
 
         yield update
+
+
+@contextmanager
+def phases() -> Iterator[OnProgress]:
+    """One bar a phase: what stands before the first dot of the words is its title."""
+    with ExitStack() as bars:
+        title, update = "", None
+
+        def on_progress(now: Progress) -> None:
+            nonlocal title, update
+            phase, _, words = now.text.partition(" · ")
+            if phase != title or update is None:
+                bars.close()
+                title, update = phase, bars.enter_context(progress(phase))
+            update(replace(now, text=words))
+
+        yield on_progress
 
 
 def _log_lines(title: str) -> OnProgress:

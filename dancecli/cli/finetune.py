@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dancecli.cli.console import emit, open_workspace, progress, show, table, talk
+from dancecli.cli.console import emit, open_workspace, phases, show, table, talk
 from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
-from dancecli.schema import OnProgress, Progress
 
 if TYPE_CHECKING:
     from dancecli.model.train import FinetuneResult, Plan
@@ -98,7 +95,7 @@ def command(
     if dry_run:
         _show_plan(make_plan(space, settings), json_output)
         return
-    with _phases() as on_progress:
+    with phases() as on_progress:
         result = finetune(space, settings, on_progress, talk)
     if json_output:
         emit(result.record)
@@ -106,23 +103,6 @@ def command(
         _show(result)
     if not result.fresh:
         talk(f"run {result.name} was done already; nothing ran")
-
-
-@contextmanager
-def _phases() -> Iterator[OnProgress]:
-    """One bar a phase: what stands before the first dot of the words is its title."""
-    with ExitStack() as bars:
-        title, update = "", None
-
-        def on_progress(now: Progress) -> None:
-            nonlocal title, update
-            phase, _, words = now.text.partition(" · ")
-            if phase != title or update is None:
-                bars.close()
-                title, update = phase, bars.enter_context(progress(phase))
-            update(Progress(now.done, now.total, words))
-
-        yield on_progress
 
 
 def _show(result: FinetuneResult) -> None:
