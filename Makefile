@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo test nightly lint format docs dist clean
+.PHONY: help setup browser demo test nightly mutants lint format docs dist clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -39,6 +39,16 @@ test: $(READY) browser ## all tests
 
 nightly: $(READY) ## every model of the zoo builds, trains a step and evaluates (minutes, gigabytes)
 	DANCE_NIGHTLY=1 $(BIN)/python -m pytest tests/model/test_zoo_builds.py
+
+# Where a mistake would be silent: which changes of the code does no test notice?
+mutants: $(READY) ## break the silent rooms in one place at a time (an hour)
+	$(BIN)/python tests/mutate.py dancecli/labels.py tests/test_labels.py
+	$(BIN)/python tests/mutate.py dancecli/ledger.py tests/test_ledger.py tests/dataset/test_fetch.py
+	$(BIN)/python tests/mutate.py dancecli/dataset/parts.py tests/dataset/test_parts.py tests/dataset/test_split.py
+	$(BIN)/python tests/mutate.py dancecli/dataset/annotate.py tests/dataset/test_annotate.py
+	$(BIN)/python tests/mutate.py dancecli/dataset/verify.py tests/dataset/test_verify.py
+	$(BIN)/python tests/mutate.py dancecli/media/verify.py tests/media/test_media_verify.py
+	$(BIN)/python tests/mutate.py dancecli/report/metrics.py tests/report/test_metrics.py
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .

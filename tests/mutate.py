@@ -1,0 +1,137 @@
+"""Break the code in one place at a time, and see whether a test notices: `make mutants`.
+
+    python tests/mutate.py dancecli/labels.py tests/test_labels.py [--every 1] [--seconds 60]
+
+Works on a copy of the project, so that nothing here is ever broken. A place is a comparison, an
+arithmetic or boolean operator, a number, a truth value, a negation or a returned value. Prints the
+places whose change no test noticed; equivalent changes are among them, so each is to be looked at.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SWAPS: dict[type[ast.AST], type[ast.AST]] = {
+    ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
+    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.Add: ast.Sub,
+    ast.Sub: ast.Add, ast.Mult: ast.FloorDiv, ast.FloorDiv: ast.Mult, ast.Div: ast.Mult, ast.And: ast.Or,
+    ast.Or: ast.And, ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr,
+}  # fmt: skip
+
+
+def places(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
+    """Every node that can be changed, with the kind of the change; annotations and decorators are left alone."""
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        for part in (
+            getattr(node, "annotation", None),
+            getattr(node, "returns", None),
+            *getattr(node, "decorator_list", ()),
+        )
+        if part is not None
+        for inner in ast.walk(part)
+    }
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPS:
+            yield node, "comparison"
+        elif isinstance(node, ast.BinOp | ast.BoolOp | ast.AugAssign) and type(node.op) in SWAPS:
+            yield node, "operator"
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            yield node, "negation"
+        elif isinstance(node, ast.Constant) and type(node.value) in (int, float, bool):
+            yield node, "value"
+        elif isinstance(node, ast.Return) and node.value is not None:
+            yield node, "return"
+
+
+def change(node: ast.AST, kind: str) -> None:
+    """Change a node in place."""
+    if kind == "comparison":
+        node.ops[0] = SWAPS[type(node.ops[0])]()  # type: ignore[attr-defined]
+    elif kind == "operator":
+        node.op = SWAPS[type(node.op)]()  # type: ignore[attr-defined]
+    elif kind == "negation":
+        node.op = ast.UAdd()  # type: ignore[attr-defined]
+        node.operand = ast.Call(ast.Name("bool", ast.Load()), [node.operand], [])  # type: ignore[attr-defined]
+    elif kind == "value":
+        node.value = not node.value if isinstance(node.value, bool) else node.value + 1  # type: ignore[attr-defined]
+    else:
+        node.value = ast.Constant(None)  # type: ignore[attr-defined]
+
+
+def mutants(source: str) -> Iterator[tuple[int, str, str]]:
+    """Every mutant of a text: the line, the line's text and the whole new source."""
+    tree = ast.parse(source)
+    lines = source.splitlines()
+    for number in range(sum(1 for _ in places(tree))):
+        other = copy.deepcopy(tree)
+        node, kind = list(places(other))[number]
+        line = node.lineno  # type: ignore[attr-defined]
+        change(node, kind)
+        yield line, f"{kind}: {lines[line - 1].strip()}", ast.unparse(ast.fix_missing_locations(other))
+
+
+def survives(copied: Path, tests: list[str], seconds: float) -> bool:
+    """Whether the tests pass in the copy as it is now."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-x",
+        "-q",
+        "-p",
+        "no:randomly",
+        "-p",
+        "no:cacheprovider",
+        *tests,
+    ]
+    env = {**os.environ, "PYTHONPATH": str(copied), "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        done = subprocess.run(command, cwd=copied, env=env, capture_output=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
+
+
+def main() -> int:
+    """Mutate one file and say which mutants live."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("file")
+    parser.add_argument("tests", nargs="+")
+    parser.add_argument("--every", type=int, default=1, help="take each N-th place only")
+    parser.add_argument("--seconds", type=float, default=120, help="a test run that takes longer has noticed")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        copied = Path(folder) / "project"
+        kept = shutil.ignore_patterns(".venv", ".git", "build", "demo", "dist", "__pycache__", ".*_cache")
+        shutil.copytree(ROOT, copied, ignore=kept)
+        path = copied / asked.file
+        source = path.read_text(encoding="utf-8")
+        if not survives(copied, asked.tests, asked.seconds * 5):
+            raise SystemExit("the tests fail without any change")
+        found = list(mutants(source))[:: asked.every]
+        lived = 0
+        for line, what, text in found:
+            path.write_text(text, encoding="utf-8")
+            if survives(copied, asked.tests, asked.seconds):
+                lived += 1
+                print(f"{asked.file}:{line}: {what}", flush=True)
+    print(f"{asked.file}: {len(found) - lived} of {len(found)} changes were noticed")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
