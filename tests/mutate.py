@@ -30,7 +30,7 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
 
 
 def places(tree: ast.AST) -> Iterator[tuple[ast.AST, str]]:
-    """Every node that can be changed, with the kind of the change; annotations and decorators are left alone."""
+    """Every node that can be changed, and how; annotations and decorators are left alone."""
     skipped = {
         id(inner)
         for node in ast.walk(tree)
