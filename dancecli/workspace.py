@@ -67,6 +67,11 @@ class Workspace:
         return self.root / "manifests" / "looks.parquet"
 
     @property
+    def flows(self) -> Path:
+        """The manifest of the clips' optical flow."""
+        return self.root / "manifests" / "flow.parquet"
+
+    @property
     def group_sheet(self) -> Path:
         """The contact sheet of the groups."""
         return self.root / "manifests" / "groups.png"
