@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dancecli.cli.console import emit, open_workspace, progress, show, table, talk
-from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
+from dancecli.cli.options import DryRunOption, JsonOption, WorkersOption, WorkspaceOption
+from dancecli.cli.taking import AudioOption, LinkOption, lines_of
 
 if TYPE_CHECKING:
     from dancecli.dataset.adopt import AdoptResult
@@ -33,11 +34,9 @@ def command(
         str | None,
         typer.Option(metavar="NAME", help="Where the clips are from. [default: kinetics, lets-dance, plain]"),
     ] = None,
-    link: Annotated[
-        bool, typer.Option("--link", help="Keep the files as they are, by link; they are only verified.")
-    ] = False,
-    audio: Annotated[bool, typer.Option(help="Keep the sound.")] = True,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a core.")] = 0,
+    link: LinkOption = False,
+    audio: AudioOption = True,
+    workers: WorkersOption = 0,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -50,8 +49,9 @@ def command(
     Example: `dance adopt ~/kinetics700/val --dry-run`
     """
     from dancecli.dataset.adopt import AdoptSettings, adopt
+    from dancecli.dataset.intake_run import IntakeSettings
 
-    settings = AdoptSettings(folder, labels, dataset, link, audio, workers, dry_run=dry_run)
+    settings = AdoptSettings(folder, labels, dataset, IntakeSettings(link, audio, workers), dry_run)
     with progress("adopt") as on_progress:
         result = adopt(open_workspace(workspace, create=not dry_run), settings, on_progress)
     if json_output:
@@ -77,6 +77,4 @@ def _show(result: AdoptResult) -> None:
     if result.intake is None:
         show("nothing was written (--dry-run)")
         return
-    show(f"{result.intake.outcomes['done']} clips are there, {result.intake.num_new} of them new")
-    if result.intake.reasons:
-        show("missing: " + ", ".join(f"{count} {why}" for why, count in result.intake.reasons.items()))
+    show("\n".join(lines_of(result.intake)))

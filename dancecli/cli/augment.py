@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dancecli.cli.console import emit, open_workspace, progress, show, table, talk
-from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
+from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkersOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from dancecli.dataset.augment import AugmentResult, AugmentSettings
@@ -32,7 +32,7 @@ def command(
         str, typer.Option(metavar="PART", help="Only train: val and test stay as they are.")
     ] = "train",
     seed: Annotated[int, typer.Option(help="Another seed gives other parameters.")] = 0,
-    workers: Annotated[int, typer.Option(min=0, metavar="N", help="Processes. [0: one a core]")] = 0,
+    workers: WorkersOption = 0,
     preview: Annotated[
         bool, typer.Option("--preview", help="Draw a sheet of a few clips and their copies; make none.")
     ] = False,

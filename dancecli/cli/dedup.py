@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
 
 import typer
 
 from dancecli.cli.console import emit, open_workspace, progress, show, table, talk
-from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
+from dancecli.cli.options import DryRunOption, JsonOption, WorkersOption, WorkspaceOption
 
 _SHOWN = 20
 
 
 def command(
     workspace: WorkspaceOption = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a core.")] = 0,
+    workers: WorkersOption = 0,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:

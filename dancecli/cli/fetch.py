@@ -20,11 +20,9 @@ from dancecli.cli.fetching import (
     ShardOption,
     SourceOption,
     UrlTemplateOption,
-    WorkersOption,
-    per_hour,
-    shard_of,
+    settings_of,
 )
-from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
+from dancecli.cli.options import DryRunOption, JsonOption, WorkersOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from dancecli.dataset.fetch import FetchResult
@@ -81,22 +79,20 @@ def command(
     Example: `dance fetch --annotations kinetics700_val.csv --limit 20`
     """
     from dancecli.dataset.fetch import fetch
-    from dancecli.dataset.wanted import FetchSettings
-    from dancecli.labels import DEFAULT_LABELS
 
-    settings = FetchSettings(
-        annotations=tuple(annotations or ()),
-        edition=edition,
-        labels=labels or DEFAULT_LABELS,
-        limit=limit,
-        sources=tuple(part.strip() for part in source.split(",")) if source else (),
-        folder=folder,
-        mirror_template=mirror_template,
-        url_template=url_template,
-        shard=shard_of(shard),
-        workers=workers,
-        rate_per_hour=per_hour(rate),
-        retry=retry,
+    settings = settings_of(
+        annotations,
+        edition,
+        labels,
+        limit,
+        url_template,
+        source,
+        folder,
+        mirror_template,
+        shard,
+        workers,
+        rate,
+        retry,
         keep_audio=audio,
         timeout_s=timeout,
         min_free_gb=min_free,

@@ -1,11 +1,16 @@
-"""The flags that `fetch` and `plan` share: what is wanted, and where to look for it."""
+"""What `fetch` and `plan` share: the flags that say what is wanted and where to look for it, and how
+they are read.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from dancecli.dataset.wanted import FetchSettings
 
 AnnotationsOption = Annotated[
     list[Path] | None,
@@ -61,9 +66,6 @@ ShardOption = Annotated[
         show_default=False,
     ),
 ]
-WorkersOption = Annotated[
-    int, typer.Option(min=0, metavar="N", help="Processes that download and cut. [0: one a core]")
-]
 RateOption = Annotated[
     str | None,
     typer.Option(
@@ -79,7 +81,43 @@ RetryOption = Annotated[
 ]
 
 
-def per_hour(rate: str | None) -> float | None:
+def settings_of(
+    annotations: list[Path] | None,
+    edition: str,
+    labels: Path | None,
+    limit: int | None,
+    url_template: str,
+    source: str | None,
+    folder: Path | None,
+    mirror_template: str,
+    shard: str | None,
+    workers: int,
+    rate: str | None,
+    retry: str,
+    **more: Any,
+) -> FetchSettings:
+    """Read the shared flags, in the order in which both commands have them; `more` is passed on."""
+    from dancecli.dataset.wanted import FetchSettings
+    from dancecli.labels import DEFAULT_LABELS
+
+    return FetchSettings(
+        annotations=tuple(annotations or ()),
+        edition=edition,
+        labels=labels or DEFAULT_LABELS,
+        limit=limit,
+        url_template=url_template,
+        sources=tuple(part.strip() for part in source.split(",")) if source else (),
+        folder=folder,
+        mirror_template=mirror_template,
+        shard=_shard_of(shard),
+        workers=workers,
+        rate_per_hour=_per_hour(rate),
+        retry=retry,
+        **more,
+    )
+
+
+def _per_hour(rate: str | None) -> float | None:
     """Read `300` or `300/h`; None for what is not given."""
     if rate is None or not rate.strip():
         return None
@@ -92,7 +130,7 @@ def per_hour(rate: str | None) -> float | None:
     return value
 
 
-def shard_of(text: str | None) -> tuple[int, int] | None:
+def _shard_of(text: str | None) -> tuple[int, int] | None:
     """Read `2/4`; None for what is not given."""
     if not text:
         return None

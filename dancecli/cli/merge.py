@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dancecli.cli.console import emit, open_workspace, progress, show, table, talk
-from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
+from dancecli.cli.options import DryRunOption, JsonOption, WorkersOption, WorkspaceOption
+from dancecli.cli.taking import AudioOption, LinkOption, lines_of
 from dancecli.dataset.merge_rules import TwoLabels, Verdict
 
 if TYPE_CHECKING:
@@ -42,11 +43,9 @@ def command(
         TwoLabels,
         typer.Option(help="Videos with two labels: leave out all their clips, or those only that overlap."),
     ] = TwoLabels.DROP,
-    link: Annotated[
-        bool, typer.Option("--link", help="Keep videos as they are, by link; they are only verified.")
-    ] = False,
-    audio: Annotated[bool, typer.Option(help="Keep the sound of videos.")] = True,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 for one a core.")] = 0,
+    link: LinkOption = False,
+    audio: AudioOption = True,
+    workers: WorkersOption = 0,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -58,6 +57,7 @@ def command(
 
     Example: `dance merge letsdance/list.csv letsdance/rgb --dry-run`
     """
+    from dancecli.dataset.intake_run import IntakeSettings
     from dancecli.dataset.merge import LETS_DANCE_MAP, MergeSettings, merge
 
     settings = MergeSettings(
@@ -66,9 +66,7 @@ def command(
         labels=labels,
         keep_unmapped=keep_unmapped,
         two_labels=two_labels,
-        link=link,
-        keep_audio=audio,
-        workers=workers,
+        intake=IntakeSettings(link, audio, workers),
         dry_run=dry_run,
     )
     with progress("merge") as on_progress:
@@ -102,9 +100,7 @@ def _show(result: MergeResult, *, dry_run: bool) -> None:
             f"{result.guessed_rates} clips have a number of frames that no usual rate explains; it is a guess"
         )
     if result.intake is not None:
-        show(f"{result.intake.outcomes['done']} clips are there, {result.intake.num_new} of them new")
-        if result.intake.reasons:
-            show("missing: " + ", ".join(f"{n} {why}" for why, n in result.intake.reasons.items()))
+        show("\n".join(lines_of(result.intake)))
     if result.listed is not None:
         labels = f" --labels {result.label_file}" if result.label_file else ""
         show(f"what has no file yet: dance fetch --annotations {result.listed}{labels}")

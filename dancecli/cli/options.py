@@ -26,3 +26,4 @@ SplitOption = Annotated[
     str | None,
     typer.Option("--split", metavar="NAME", help="Name of the split. [default: the one made last]"),
 ]
+WorkersOption = Annotated[int, typer.Option(min=0, metavar="N", help="Processes. [0: one a core]")]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dancecli.dataset.clips import clips_there, read_segments, workspace_labels
 from dancecli.dataset.intake import Intake
-from dancecli.dataset.intake_run import IntakeResult, Refused, take_in
+from dancecli.dataset.intake_run import IntakeResult, IntakeSettings, Refused, take_in
 from dancecli.errors import InputError, MediaError
 from dancecli.labels import DEFAULT_LABELS, LabelSet
 from dancecli.media.verify import probe
@@ -41,20 +41,14 @@ class AdoptSettings:
         labels: a label file; None: the workspace's own set, else the default one if a folder
             bears one of its names, else one made of the folders' names.
         dataset: what the clips will say they come from; None: as their form says.
-        link: keep files as they are, verified only.
-        keep_audio: keep the sound.
-        workers: processes; 0 for one a core.
-        timeout_s: wall-clock limit of one clip.
+        intake: how they are taken in.
         dry_run: change nothing.
     """
 
     folder: Path
     labels: Path | None = None
     dataset: str | None = None
-    link: bool = False
-    keep_audio: bool = True
-    workers: int = 0
-    timeout_s: float = 900.0
+    intake: IntakeSettings = field(default_factory=IntakeSettings)
     dry_run: bool = False
 
 
@@ -99,9 +93,7 @@ def adopt(
     segments = [intake.segment for intake in plan.intakes]
     intake = None
     if not settings.dry_run:
-        intake = take_in(
-            workspace, plan.intakes, plan.refused, labels, settings.workers, settings.timeout_s, on_progress
-        )
+        intake = take_in(workspace, plan.intakes, plan.refused, labels, settings.intake, on_progress)
     return AdoptResult(
         labels=labels.names,
         labels_from=labels_from,
@@ -242,8 +234,9 @@ def _plan(workspace: Workspace, settings: AdoptSettings, finds: Iterable[_Find],
             plan.left_out["repeated"] += 1
             continue
         taken[clip_id] = before or segment
+        how = settings.intake
         plan.intakes.append(
-            Intake(workspace.root, before or segment, _absolute(find), settings.link, settings.keep_audio)
+            Intake(workspace.root, before or segment, _absolute(find), how.link, how.keep_audio)
         )
     if not plan.intakes and not plan.refused:
         raise _nothing(settings.folder, strangers, labels)

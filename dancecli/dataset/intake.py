@@ -53,7 +53,7 @@ class Intake:
 
 def work(job: Intake, _: Ask) -> JobResult:
     """Do one job; nothing but a proven file gets its name."""
-    temp = Workspace(job.root).temp / job.segment.clip_id
+    temp = temp_of(Workspace(job.root)) / job.segment.clip_id
     shutil.rmtree(temp, ignore_errors=True)
     temp.mkdir(parents=True)
     try:
@@ -67,6 +67,11 @@ def work(job: Intake, _: Ask) -> JobResult:
         return JobResult((ClipResult(job.segment, OutcomeClass.TRANSIENT, "unreadable", str(error)),))
     finally:
         shutil.rmtree(temp, ignore_errors=True)
+
+
+def temp_of(workspace: Workspace) -> Path:
+    """Where half-made clips lie, each in a folder of its own."""
+    return workspace.temp / "intake"
 
 
 def _take(job: Intake, temp: Path) -> ClipResult:

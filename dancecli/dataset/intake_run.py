@@ -5,6 +5,7 @@ What is recorded as done and still there is not done again; a run may be stopped
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections import Counter
@@ -15,14 +16,32 @@ from datetime import UTC, datetime
 from dancecli import ledger
 from dancecli.dataset.clips import clips_there, rebuild_clips, remember_segments
 from dancecli.dataset.cutting import ClipResult
-from dancecli.dataset.intake import SOURCE, Intake, work
+from dancecli.dataset.intake import SOURCE, Intake, temp_of, work
 from dancecli.dataset.job import JobResult
-from dancecli.engine.local import Finished, LocalPool
+from dancecli.engine.local import LocalPool
+from dancecli.engine.pool import Finished
 from dancecli.errors import WorkspaceError
 from dancecli.labels import LabelSet
 from dancecli.media.ffmpeg import find_ffmpeg
 from dancecli.schema import OnProgress, Outcome, OutcomeClass, Progress
 from dancecli.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class IntakeSettings:
+    """How clips are taken in.
+
+    Attributes:
+        link: keep files as they are, verified only.
+        keep_audio: keep the sound.
+        workers: processes; 0 for one a core.
+        timeout_s: wall-clock limit of one clip.
+    """
+
+    link: bool = False
+    keep_audio: bool = True
+    workers: int = 0
+    timeout_s: float = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +91,7 @@ def take_in(
     intakes: Sequence[Intake],
     refused: Sequence[Refused],
     labels: LabelSet,
-    workers: int,
-    timeout_s: float,
+    settings: IntakeSettings,
     on_progress: OnProgress,
 ) -> IntakeResult:
     """Take clips in, record every outcome, and bring the manifests up to date.
@@ -83,8 +101,7 @@ def take_in(
         intakes: the clips.
         refused: what could not be tried; recorded as corrupt.
         labels: the label set that the segments' labels are of.
-        workers: processes; 0 for one a core.
-        timeout_s: wall-clock limit of one clip.
+        settings: how.
         on_progress: told after every clip.
 
     Raises:
@@ -93,7 +110,9 @@ def take_in(
     """
     find_ffmpeg()
     with workspace.lock("fetch"):
-        shutil.rmtree(workspace.temp, ignore_errors=True)
+        # Its own folder alone: a shard of a fetch may be at work beside it.
+        temp = temp_of(workspace)
+        shutil.rmtree(temp, ignore_errors=True)
         remember_segments(workspace, [intake.segment for intake in intakes], labels)
         there = clips_there(workspace)
         jobs = [intake for intake in intakes if intake.segment.clip_id not in there]
@@ -101,10 +120,12 @@ def take_in(
         try:
             with ledger.LedgerWriter(workspace.ledger) as writer:
                 run.refuse(writer, refused)
-                run.do(writer, jobs, workers or os.cpu_count() or 1, timeout_s)
+                run.do(writer, jobs, settings.workers or os.cpu_count() or 1, settings.timeout_s)
         finally:
             rebuild_clips(workspace)
-            shutil.rmtree(workspace.temp, ignore_errors=True)
+            shutil.rmtree(temp, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                workspace.temp.rmdir()
     return run.result()
 
 

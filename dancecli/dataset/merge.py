@@ -10,13 +10,13 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dancecli import ledger
 from dancecli.dataset.clips import clips_there, read_segments, remember_segments, workspace_labels
 from dancecli.dataset.intake import Intake
-from dancecli.dataset.intake_run import IntakeResult, take_in
+from dancecli.dataset.intake_run import IntakeResult, IntakeSettings, take_in
 from dancecli.dataset.looks import look_at, originals, sketches_of
 from dancecli.dataset.merge_rules import Conflict, Decision, TwoLabels, Verdict, decide, widened
 from dancecli.dataset.twins import twins_of
@@ -53,10 +53,7 @@ class MergeSettings:
         labels: a label file, for a workspace that has no set yet.
         keep_unmapped: classes without a counterpart come in too, after those of the set.
         two_labels: what to do with videos that bear two labels.
-        link: keep videos as they are, verified only.
-        keep_audio: keep the sound of videos.
-        workers: processes; 0 for one a core.
-        timeout_s: wall-clock limit of one clip.
+        intake: how files are taken in.
         dry_run: change nothing.
     """
 
@@ -65,10 +62,7 @@ class MergeSettings:
     labels: Path | None = None
     keep_unmapped: bool = False
     two_labels: TwoLabels = TwoLabels.DROP
-    link: bool = False
-    keep_audio: bool = True
-    workers: int = 0
-    timeout_s: float = 900.0
+    intake: IntakeSettings = field(default_factory=IntakeSettings)
     dry_run: bool = False
 
 
@@ -133,7 +127,7 @@ def merge(
         remember_segments(workspace, [segment for _, segment in coming], labels, exactly=True)
         if media:
             intake = _take(workspace, settings, coming, media, labels, on_progress)
-            decisions = _drop_twins(workspace, decisions, settings.workers, on_progress)
+            decisions = _drop_twins(workspace, decisions, settings.intake.workers, on_progress)
         without_file = [segment for name, segment in coming if name not in media]
         listed, label_file = _write_list(workspace, without_file, labels)
     mine = {segment.video_id for segment in held}
@@ -235,13 +229,13 @@ def _take(
     labels: LabelSet,
     on_progress: OnProgress,
 ) -> IntakeResult:
-    intakes = []
+    intakes, how = [], settings.intake
     for name, segment in segments:
         if name in media:
             found = media[name]
             whole = found.absolute() if isinstance(found, Path) else found
-            intakes.append(Intake(workspace.root, segment, whole, settings.link, settings.keep_audio))
-    return take_in(workspace, intakes, (), labels, settings.workers, settings.timeout_s, on_progress)
+            intakes.append(Intake(workspace.root, segment, whole, how.link, how.keep_audio))
+    return take_in(workspace, intakes, (), labels, how, on_progress)
 
 
 def _drop_twins(

@@ -35,20 +35,23 @@ def preview(workspace: Workspace, settings: AugmentSettings, on_progress: OnProg
     temp = workspace.root / "augmented" / ".preview"
     sheet = workspace.root / "augmented" / "preview.png"
     rows = []
-    try:
-        for done, clip in enumerate(chosen, start=1):
-            job = CopyJob(workspace.root, temp, clip, wanted_copies(workspace, clip, chains, settings.seed))
-            temp.mkdir(parents=True, exist_ok=True)
-            row = [Cell(workspace.root / clip.path, f"{clip.label}: {clip.clip_id}")]
-            for wanted, outcome in make_copies(job):
-                if isinstance(outcome, str):
-                    raise MediaError(outcome)
-                row.append(Cell(temp / f"{wanted.clip_id}.mp4", describe(wanted.ops)))
-            rows.append(row)
-            on_progress(Progress(done, len(chosen)))
-        write_sheet(sheet, rows)
-    finally:
-        shutil.rmtree(temp, ignore_errors=True)
+    with workspace.lock("preview"):
+        try:
+            for done, clip in enumerate(chosen, start=1):
+                job = CopyJob(
+                    workspace.root, temp, clip, wanted_copies(workspace, clip, chains, settings.seed)
+                )
+                temp.mkdir(parents=True, exist_ok=True)
+                row = [Cell(workspace.root / clip.path, f"{clip.label}: {clip.clip_id}")]
+                for wanted, outcome in make_copies(job):
+                    if isinstance(outcome, str):
+                        raise MediaError(outcome)
+                    row.append(Cell(temp / f"{wanted.clip_id}.mp4", describe(wanted.ops)))
+                rows.append(row)
+                on_progress(Progress(done, len(chosen)))
+            write_sheet(sheet, rows)
+        finally:
+            shutil.rmtree(temp, ignore_errors=True)
     return sheet
 
 

@@ -47,6 +47,17 @@ def kinetics(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def test_what_a_shard_beside_it_is_at_stays(dance, space: Workspace, tmp_path: Path) -> None:
+    film(tmp_path / "in" / "zumba" / "aaaaaaaaaaa_0_1.mp4")
+    beside = space.temp / "fetch-1of2" / "bbbbbbbbbbb" / "bbbbbbbbbbb_0_1000.mp4"
+    killed = space.temp / "intake" / "ccccccccccc_0_1000" / "ccccccccccc_0_1000.mp4"
+    for path in (beside, killed):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"half")
+    assert dance("adopt", str(tmp_path / "in")).code == 0
+    assert (beside.exists(), killed.exists()) == (True, False)
+
+
 def test_a_kinetics_download_is_adopted_once(dance, space: Workspace, kinetics: Path) -> None:
     shown = dance("adopt", str(kinetics), "--dry-run", "--json")
     assert shown.code == 0
