@@ -64,5 +64,9 @@ class ModelError(DanceError):
     """Weights, a configuration or a training run cannot be used as asked."""
 
 
+class EngineError(DanceError):
+    """A cluster cannot be reached, has no place for the work, or its nodes do not fit."""
+
+
 class MissingDependencyError(DanceError):
     """A program or an optional package is not installed; the hint is the line that adds it."""

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "dancecli"
 HEAVY = {
     "torch", "numpy", "pandas", "pyarrow", "av", "cv2", "decord", "yt_dlp", "matplotlib", "jinja2",
     "mmaction", "mmengine", "mmcv", "ffmpeg", "imageio_ffmpeg", "filelock", "optuna",
-    "importlib_metadata", "platformdirs", "asyncio", "sqlite3", "http.server",
+    "importlib_metadata", "platformdirs", "ray", "asyncio", "sqlite3", "http.server",
 }  # fmt: skip
 
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -14,7 +14,8 @@ from dancecli.dataset.job import JobResult, SourceJob
 from dancecli.dataset.mirrorjob import MirrorJob
 from dancecli.dataset.phases import Phase
 from dancecli.engine.limiter import Gate
-from dancecli.engine.local import Finished, LocalPool
+from dancecli.engine.local import LocalPool
+from dancecli.engine.pool import Finished
 from dancecli.errors import WorkspaceError
 from dancecli.schema import OnProgress, Outcome, OutcomeClass, Progress, Segment
 from dancecli.workspace import Workspace

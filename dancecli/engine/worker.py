@@ -25,6 +25,9 @@ class Say(Enum):
     PART = "part"  # of a result; the job goes on, and its deadline begins anew
     RESULT = "result"
     CRASH = "crash"  # an exception that the job did not handle: a bug
+    # What is said for a worker on another machine, by what holds it there.
+    GONE = "gone"  # the worker has ended
+    UNFIT = "unfit"  # it cannot be used: what is wrong, and what to do
 
 
 class Halted(Exception):  # noqa: N818 - no error, an answer

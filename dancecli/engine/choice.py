@@ -1,0 +1,63 @@
+"""Which engine does the work: the one place that a step asks for a pool."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from dancecli.engine.limiter import Gate
+from dancecli.engine.local import LocalPool
+from dancecli.engine.pool import Pool
+from dancecli.engine.worker import Work
+from dancecli.errors import MissingDependencyError, UsageError
+
+LOCAL, RAY = "local", "ray"
+
+
+def check_engine(engine: str) -> None:
+    """Refuse an engine that cannot be had, before any work.
+
+    Raises:
+        UsageError: there is no such engine.
+        MissingDependencyError: it is not installed.
+    """
+    if engine not in (LOCAL, RAY):
+        raise UsageError(f"--engine {engine!r} is none of {LOCAL}, {RAY}")
+    if engine == RAY and find_spec("ray") is None:
+        raise MissingDependencyError("--engine ray needs Ray", "pip install 'dancecli[ray]'")
+
+
+def open_pool(
+    engine: str,
+    work: Work,
+    workers: int,
+    deadline_s: float,
+    gate: Gate | None = None,
+    *,
+    root: Path,
+    egress: bool = False,
+) -> Pool[Any, Any]:
+    """Open a pool of workers.
+
+    Args:
+        engine: `local`, processes of this machine; `ray`, processes of a cluster's nodes.
+        work: see `Pool`.
+        workers: their number; 0 for one a core, of this machine or of the cluster.
+        deadline_s: see `Pool`.
+        gate: see `Pool`.
+        root: the folder that all workers read and write.
+        egress: the work asks a site, so only nodes that may do that are to do it.
+
+    Raises:
+        UsageError: there is no such engine.
+        MissingDependencyError: it is not installed.
+        EngineError: the cluster cannot be reached, or offers nothing.
+    """
+    check_engine(engine)
+    if engine == LOCAL:
+        return LocalPool(work, workers or os.cpu_count() or 1, deadline_s, gate)
+    from dancecli.engine.rayengine import RayPool
+
+    return RayPool(work, workers, deadline_s, gate, root=root, egress=egress)

@@ -1,0 +1,272 @@
+"""Many jobs over a few workers: what is the same wherever these are.
+
+A job has a deadline on the wall clock, after which its worker is killed with all that it started;
+a worker that dies costs its job one attempt and is replaced. Jobs are drawn one by one, so a list
+of any length takes no memory. The dispatcher is one thread in one process: it alone grants
+permission to ask a site, through a `Gate`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Generic, Self, TypeVar
+
+from dancecli.engine.limiter import Gate
+from dancecli.engine.worker import Say, Work
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+# How long a dispatcher with nothing to do sleeps at most, so that a caller can look at the clock.
+_LONGEST_WAIT_S = 1.0
+_FAREWELL_S = 2.0
+# What a worker may take to start, on a machine that is busy.
+STARTING_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished(Generic[Job, Result]):
+    """A job that has come to an end, or to a part of its result.
+
+    Attributes:
+        result: what the work returned; None if it was lost.
+        lost: `timeout` or `worker-died` with `detail`, if there is no result; else empty.
+        more: the result is a part, and the job goes on.
+    """
+
+    job: Job
+    result: Result | None
+    lost: str = ""
+    detail: str = ""
+    more: bool = False
+
+
+class GoneError(Exception):
+    """A worker has ended that was not told to; the text says how."""
+
+
+class Worker(ABC, Generic[Job]):
+    """The dispatcher's view of one worker.
+
+    Attributes:
+        job: what it is at; None while it is idle.
+        has_told: it has given a part of the job's result.
+        deadline_s: when it is killed, by the monotonic clock.
+        asked_s: since when it waits for permission; 0 while it does not.
+        came_up: it has said something.
+    """
+
+    def __init__(self) -> None:
+        self.job: Job | None = None
+        self.has_told = False
+        self.deadline_s = 0.0
+        self.asked_s = 0.0
+        self.came_up = False
+
+    @property
+    def busy(self) -> bool:
+        """It has a job."""
+        return self.job is not None
+
+    def start(self, job: Job, deadline_s: float) -> None:
+        """Hand it a job."""
+        self.job, self.has_told, self.deadline_s, self.asked_s = job, False, deadline_s, 0.0
+        self.tell(job)
+
+    def answer(self, allowed: bool, now_s: float) -> None:
+        """Let it ask the site, or not; the time it waited is given back."""
+        self.deadline_s += now_s - self.asked_s
+        self.asked_s = 0.0
+        self.tell(allowed)
+
+    def go_on(self) -> None:
+        """Let it go on after a part of its result."""
+
+    def dismiss(self) -> None:
+        """Tell it that there is no more work."""
+
+    @abstractmethod
+    def tell(self, what: object) -> None:
+        """Send it something; one that is gone is noticed when it is heard."""
+
+    @abstractmethod
+    def hear(self) -> tuple[Say, Any]:
+        """Take what it says, once it has said something.
+
+        Raises:
+            GoneError: it has ended.
+        """
+
+    @abstractmethod
+    def kill(self, grace_s: float = 0.0, /) -> object:
+        """End it and all that it started; after `grace_s` if it does not go by itself."""
+
+
+class Pool(ABC, Generic[Job, Result]):
+    """Does jobs with a number of workers; a context manager that leaves none behind.
+
+    Args:
+        work: a function of a module, `work(job, ask)`; `ask()` returns when the site may be asked.
+        workers: their number.
+        deadline_s: wall-clock limit of a job, without the time it waited for permission.
+        gate: grants permission; None grants all.
+    """
+
+    def __init__(self, work: Work, workers: int, deadline_s: float, gate: Gate | None = None) -> None:
+        self._work = work
+        self._num_workers = workers
+        self._deadline_s = deadline_s
+        self._gate = gate or Gate()
+        self._workers: list[Worker[Job]] = []
+        self._later: list[tuple[float, int, Job]] = []
+        self._order = count()
+        self._asking: deque[Worker[Job]] = deque()
+        self._exhausted = False
+        self._stopping = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.kill()
+        self._workers.clear()
+
+    def again(self, job: Job, delay_s: float) -> None:
+        """Put a job back, not to be started before `delay_s` seconds from now."""
+        heapq.heappush(self._later, (time.monotonic() + delay_s, next(self._order), job))
+
+    def stop(self) -> None:
+        """Start nothing more; jobs at work come to their end, those that ask are told to leave."""
+        self._stopping = True
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Finished[Job, Result] | None]:
+        """Do the jobs, in any order; None is given now and then while nothing happens.
+
+        Raises:
+            RuntimeError: a job raised what it should have handled.
+        """
+        if isinstance(jobs, Sized):
+            self._num_workers = min(self._num_workers, len(jobs))
+        fresh = iter(jobs)
+        while True:
+            self._stopping = self._stopping or self._gate.given_up
+            self._hand_out(fresh)
+            self._grant()
+            busy = any(worker.busy for worker in self._workers)
+            if not busy and (self._stopping or (self._exhausted and not self._later)):
+                self._dismiss()
+                return
+            told = False
+            for worker in self._listen(self._patience_s()):
+                if (finished := self._hear(worker)) is not None:
+                    told = True
+                    yield finished
+            for late in self._overdue():
+                told = True
+                yield late
+            if not told:
+                yield None
+
+    @abstractmethod
+    def _free(self) -> Worker[Job] | None:
+        """Give a worker that can be handed a job now, a new one if there may be more; else None."""
+
+    @abstractmethod
+    def _listen(self, patience_s: float) -> Sequence[Worker[Job]]:
+        """Wait until workers say something, and give them; nobody if the patience ends before."""
+
+    def _hand_out(self, fresh: Iterator[Job]) -> None:
+        """Give idle workers their jobs, those that are to be done again first."""
+        while not self._stopping:
+            due = bool(self._later) and self._later[0][0] <= time.monotonic()
+            if self._exhausted and not due:
+                return
+            worker = self._free()
+            if worker is None:
+                return
+            job = heapq.heappop(self._later)[2] if due else next(fresh, None)
+            if job is None:
+                self._exhausted = True
+                return
+            limit_s = self._deadline_s if worker.came_up else self._deadline_s + STARTING_S
+            worker.start(job, time.monotonic() + limit_s)
+
+    def _grant(self) -> None:
+        for worker in list(self._asking):
+            now = time.monotonic()
+            allowed = self._gate.ready_s(worker.job) <= now
+            if not allowed and not self._stopping:
+                continue
+            self._asking.remove(worker)
+            if allowed and not self._stopping:
+                self._gate.take(worker.job, now)
+            worker.answer(allowed and not self._stopping, now)
+
+    def _patience_s(self) -> float:
+        now = time.monotonic()
+        moments = [worker.deadline_s for worker in self._workers if worker.busy and not worker.asked_s]
+        moments += [self._gate.ready_s(worker.job) for worker in self._asking]
+        if self._later and any(not worker.busy for worker in self._workers):
+            moments.append(self._later[0][0])
+        return max(0.0, min([now + _LONGEST_WAIT_S, *moments]) - now)
+
+    def _hear(self, worker: Worker[Job]) -> Finished[Job, Result] | None:
+        try:
+            what, told = worker.hear()
+        except GoneError as gone:
+            return self._lose(worker, gone)
+        worker.came_up = True
+        if what is Say.READY:
+            # The first job may have been handed over before; starting a worker is no part of it.
+            worker.deadline_s = time.monotonic() + self._deadline_s
+        elif what is Say.ASK:
+            worker.asked_s = time.monotonic()
+            self._asking.append(worker)
+        elif what is Say.CRASH:
+            raise RuntimeError(f"a job failed in a way that it does not handle:\n{told}")
+        elif what is Say.PART:
+            worker.deadline_s = time.monotonic() + self._deadline_s
+            worker.has_told = True
+            worker.go_on()
+            assert worker.job is not None  # noqa: S101 - for the type checker: only a job has parts
+            return Finished(worker.job, told, more=True)
+        elif what is Say.RESULT:
+            job, worker.job = worker.job, None
+            assert job is not None  # noqa: S101 - for the type checker: only a job has a result
+            return Finished(job, told)
+        return None
+
+    def _overdue(self) -> Iterator[Finished[Job, Result]]:
+        now = time.monotonic()
+        for worker in list(self._workers):
+            if worker.busy and not worker.asked_s and worker.deadline_s <= now:
+                job = self._bury(worker)
+                if job is not None:
+                    yield Finished(job, None, "timeout", f"took longer than {self._deadline_s:.0f} s")
+
+    def _lose(self, worker: Worker[Job], gone: GoneError) -> Finished[Job, Result] | None:
+        """Do without a worker that has ended; its job, if it had one, is lost."""
+        job = self._bury(worker)
+        return None if job is None else Finished(job, None, "worker-died", str(gone))
+
+    def _bury(self, worker: Worker[Job]) -> Job | None:
+        """Remove a worker, and give the job that it had."""
+        worker.kill()
+        self._workers.remove(worker)
+        with contextlib.suppress(ValueError):
+            self._asking.remove(worker)
+        return worker.job
+
+    def _dismiss(self) -> None:
+        for worker in self._workers:
+            worker.dismiss()
+        for worker in self._workers:
+            worker.kill(_FAREWELL_S)
+        self._workers.clear()

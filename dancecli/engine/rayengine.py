@@ -1,0 +1,280 @@
+"""Many jobs over the nodes of a Ray cluster.
+
+A seat is an actor on a node that holds a worker process, the same as the local engine's: whatever
+ends the actor ends the process and what it started. The dispatcher stays in the command: it hands
+out the jobs, grants permission to ask a site for the whole cluster, and takes the results, so the
+ledger has one writer. Ray itself repeats nothing. What crosses the network is paths and records;
+the files lie where all nodes see them under the same path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import platform
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+import ray
+
+from dancecli.engine.limiter import Gate
+from dancecli.engine.local import WorkerProcess
+from dancecli.engine.pool import STARTING_S, Finished, GoneError, Job, Pool, Result, Worker
+from dancecli.engine.worker import Say, Work
+from dancecli.errors import EngineError
+
+# What a node offers that may ask sites: so many seats at once.
+EGRESS = "egress"
+# Nodes that a job may lose before it is lost itself.
+_NODES_A_JOB = 3
+# A shared file system may be slow to show a new file.
+_SEEING_S = 5.0
+# The least that Ray takes: nothing but paths and records goes through it.
+_STORE_BYTES = 80 << 20
+
+
+class RayPool(Pool[Job, Result]):
+    """A pool of seats in a cluster: in the one that there is, else in one of this machine alone.
+
+    A job whose node is lost before it has told anything is done on another one, up to three times.
+
+    Args:
+        work: see `Pool`.
+        workers: their number; 0 for one for each core of the cluster.
+        deadline_s: see `Pool`.
+        gate: see `Pool`.
+        root: the folder that all nodes must see.
+        egress: only nodes that offer `egress` may do the work, if any node offers it.
+
+    Raises:
+        EngineError: the cluster cannot be reached, or offers nothing.
+    """
+
+    def __init__(
+        self, work: Work, workers: int, deadline_s: float, gate: Gate | None, *, root: Path, egress: bool
+    ) -> None:
+        super().__init__(work, workers, deadline_s, gate)
+        self._root = root
+        self._egress = egress
+        self._lost_nodes: dict[int, tuple[Job, int]] = {}
+        self._alive_s = 0.0
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(_connected())
+            self._proof = opened.enter_context(_proof_in(self._root))
+            self._resources, places = _offered(egress=self._egress)
+            if not (self._num_workers or places):
+                raise EngineError(
+                    "the Ray cluster offers no CPU", "add a node: ray start --address HEAD:6379"
+                )
+            self._num_workers = self._num_workers or places
+            self._alive_s = time.monotonic()
+            self._open = opened.pop_all()
+        return self
+
+    def __exit__(self, *exit_: object) -> None:
+        super().__exit__(*exit_)
+        self._open.close()
+
+    def _free(self) -> Worker[Job] | None:
+        while len(self._workers) < self._num_workers:
+            self._workers.append(_RayWorker(self._work, self._proof, self._resources))
+        # One that waits for a place gets no job: the place may be that of a node that is gone.
+        return next((w for w in self._workers if w.came_up and not w.busy), None)
+
+    def _listen(self, patience_s: float) -> Sequence[Worker[Job]]:
+        waiting = {w.call: w for w in self._workers if isinstance(w, _RayWorker) and w.call is not None}
+        if not waiting:
+            time.sleep(patience_s)
+            return []
+        ready, _ = ray.wait(list(waiting), num_returns=1, timeout=patience_s)
+        if ready:
+            ready, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=0)
+        if any(worker.came_up for worker in self._workers):
+            self._alive_s = time.monotonic()
+        elif time.monotonic() - self._alive_s > STARTING_S:
+            raise EngineError(
+                f"no node of the cluster had a place for {STARTING_S:.0f} s",
+                "see what it is at with ray status; what was done is kept",
+            )
+        return [waiting[call] for call in ready]
+
+    def _lose(self, worker: Worker[Job], gone: GoneError) -> Finished[Job, Result] | None:
+        if isinstance(gone, _SeatLostError) and worker.job is not None and not worker.has_told:
+            job = worker.job
+            _, lost_before = self._lost_nodes.get(id(job), (job, 0))
+            if lost_before < _NODES_A_JOB:
+                self._lost_nodes[id(job)] = (job, lost_before + 1)
+                self._bury(worker)
+                self.again(job, 0)
+                return None
+        return super()._lose(worker, gone)
+
+
+class _SeatLostError(GoneError):
+    """Not the worker process has ended but its seat, which is as a rule its node."""
+
+
+class _Seat:
+    """The actor: passes messages on, as they are, between the dispatcher and a worker process."""
+
+    def __init__(self, work: bytes) -> None:
+        self._worker = WorkerProcess()
+        self._worker.pipe.send(list(sys.path))
+        self._worker.pipe.send_bytes(work)
+
+    def come_up(self, proof: Path, token: str, ours: str) -> bytes:
+        """Wait for the process to start, and hold this node against what is expected of it.
+
+        Args:
+            proof: a file that all nodes are to see.
+            token: what it holds.
+            ours: the version of dance that the dispatcher has.
+        """
+        heard = self.hear()
+        node, theirs = platform.node(), version("dancecli")
+        if pickle.loads(heard)[0] is Say.GONE:  # noqa: S301 - from our own process
+            unfit = (f"node {node}: no worker process starts there", "try dance doctor on it")
+        elif theirs != ours:
+            unfit = (f"node {node} has dancecli {theirs}, this machine {ours}", "install the same on both")
+        elif not _holds(proof, token):
+            unfit = (
+                f"node {node} does not see {proof.parent.parent}",
+                "put the workspace on a disk that all nodes see under the same path",
+            )
+        else:
+            return heard
+        return pickle.dumps((Say.UNFIT, unfit))
+
+    def tell(self, message: bytes) -> bytes:
+        """Pass a message on, and give the answer to it."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._worker.pipe.send_bytes(message)
+        return self.hear()
+
+    def hear(self) -> bytes:
+        """Give what the process says next; that it has ended, if it has."""
+        try:
+            return self._worker.pipe.recv_bytes()
+        except (EOFError, OSError):
+            return pickle.dumps((Say.GONE, f"its process ended with status {self._worker.kill()}"))
+
+
+class _RayWorker(Worker[Job]):
+    """The dispatcher's view of a seat: one call is open at a time, its answer what the worker says.
+
+    Attributes:
+        call: the open call; None if the worker waits to be told something.
+    """
+
+    def __init__(self, work: Work, proof: tuple[Path, str], resources: dict[str, float]) -> None:
+        super().__init__()
+        # Ray does nothing again by itself: the dispatcher knows what may be.
+        seat: Any = ray.remote(_Seat).options(
+            num_cpus=1, resources=resources, scheduling_strategy="SPREAD", max_restarts=0, max_task_retries=0
+        )
+        self._seat = seat.remote(pickle.dumps(work))
+        self.call: Any = self._seat.come_up.remote(*proof, version("dancecli"))
+
+    def tell(self, what: object) -> None:
+        self.call = self._seat.tell.remote(pickle.dumps(what))
+
+    def go_on(self) -> None:
+        self.call = self._seat.hear.remote()
+
+    def hear(self) -> tuple[Say, Any]:
+        call, self.call = self.call, None
+        try:
+            heard: tuple[Say, Any] = pickle.loads(ray.get(call))  # noqa: S301 - from our own worker
+        except ray.exceptions.RayActorError as error:
+            if error.actor_init_failed:
+                raise EngineError(
+                    f"a node of the cluster cannot start a worker: {_last_line(error)}",
+                    "install the same dancecli and Python on every node",
+                ) from None
+            raise _SeatLostError("its node was lost") from None
+        except (ray.exceptions.ObjectLostError, ray.exceptions.NodeDiedError):
+            raise _SeatLostError("its node was lost") from None
+        what, told = heard
+        if what is Say.UNFIT:
+            raise EngineError(*told)
+        if what is Say.GONE:
+            raise GoneError(told)
+        return heard
+
+    def kill(self, _: float = 0.0, /) -> None:
+        ray.kill(self._seat)
+
+
+@contextlib.contextmanager
+def _connected() -> Iterator[None]:
+    """Be connected to a cluster; one that was started for it ends with it."""
+    if ray.is_initialized():
+        yield
+        return
+    address = os.environ.get("RAY_ADDRESS", "")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        try:
+            ray.init(address=address or "auto", **quiet)
+        except ConnectionError:
+            if address:
+                raise
+            # Ray reports to its makers what it is used for, unless it is told not to.
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            ray.init(address="local", include_dashboard=False, object_store_memory=_STORE_BYTES, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        at = f" at {address}" if address else ""
+        hint = "set RAY_ADDRESS to that of ray start --head, or unset it for this machine alone"
+        raise EngineError(f"no Ray cluster can be used{at}: {_last_line(error)}", hint) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextlib.contextmanager
+def _proof_in(root: Path) -> Iterator[tuple[Path, str]]:
+    """Put a file into a folder by which others know it as the same one; the file, and what it holds."""
+    token = secrets.token_hex(8)
+    path = root / ".locks" / f"engine-{token}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(token, encoding="utf-8")
+    try:
+        yield path, token
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _holds(path: Path, token: str) -> bool:
+    """Say whether a file is there and holds a text."""
+    end_s = time.monotonic() + _SEEING_S
+    while True:
+        with contextlib.suppress(OSError):
+            if path.read_text(encoding="utf-8") == token:
+                return True
+        if time.monotonic() > end_s:
+            return False
+        time.sleep(0.1)
+
+
+def _offered(*, egress: bool) -> tuple[dict[str, float], int]:
+    """Say what a seat is to ask for, and for how many of them the cluster has room."""
+    told: Callable[[], list[dict[str, Any]]] = ray.nodes
+    nodes = [node["Resources"] for node in told() if node["Alive"]]
+    wanted = {EGRESS: 1.0} if egress and any(EGRESS in node for node in nodes) else {}
+    each = {"CPU": 1.0, **wanted}
+    return wanted, sum(int(min(node.get(name, 0.0) for name in each)) for node in nodes)
+
+
+def _last_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[-1].strip()
