@@ -7,7 +7,7 @@ seed, or an epoch as well).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dancecli.errors import UsageError
@@ -81,6 +81,11 @@ def parse_chains(text: str) -> tuple[Chain, ...]:
     if len(set(chains)) < len(chains):
         raise UsageError(f"{text!r} asks for the same copy twice", "name each one once")
     return chains
+
+
+def chains_text(chains: Sequence[Chain]) -> str:
+    """Write chains as `parse_chains` reads them."""
+    return ",".join("+".join(chain) for chain in chains)
 
 
 def draw(chain: Chain, chance: Callable[[str], float]) -> tuple[Op, ...]:

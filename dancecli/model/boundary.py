@@ -96,7 +96,9 @@ class FeaturePreprocessor(BaseDataPreprocessor):  # type: ignore[misc]
     def forward(self, data: dict[str, Any], training: bool = False) -> dict[str, Any]:  # noqa: ARG002
         """Take what `pseudo_collate` made: a list of features and a list of samples."""
         data = self.cast_data(data)
-        return {"inputs": torch.stack(data["inputs"]).float(), "data_samples": data["data_samples"]}
+        # One by one: autocast on a CPU cannot stack what is stored as float16.
+        rows = torch.stack([row.float() for row in data["inputs"]])
+        return {"inputs": rows, "data_samples": data["data_samples"]}
 
 
 class FeatureDataset(Dataset[dict[str, Any]]):

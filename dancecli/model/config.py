@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,17 @@ _DROPOUT_HEADS = ("I3DHead", "SlowFastHead", "TSNHead", "TSMHead", "MViTHead", "
 
 @dataclass(frozen=True)
 class DataPlan:
-    """Where the clips are: the workspace, and which parts of the split have any."""
+    """Where the clips are: the workspace, and which parts of the split have any.
+
+    Attributes:
+        train_counts: training clips of each class, for balanced weights.
+    """
 
     root: Path
     split: str
     num_classes: int
     has_val: bool
+    train_counts: tuple[int, ...] = ()
 
 
 INCEPTION = ModelBase(
@@ -84,6 +90,7 @@ def build_config(
     start: StartWeights | None,
     seed: int,
     deterministic: bool,
+    gpu: bool = False,
 ) -> dict[str, Any]:
     """Put a run's whole config together.
 
@@ -94,15 +101,17 @@ def build_config(
         start: the weights to start from, None for random ones.
         seed: of the fresh weights, the order, the views and dropout.
         deterministic: refuse algorithms whose result varies; not every GPU layer has another.
+        gpu: the run will compute on one.
 
     Raises:
         ModelError: the backbone has no such stage that could be frozen.
     """
     workers = recipe.workers if recipe.workers is not None else default_workers()
+    view_seed = seed if recipe.view_seed is None else recipe.view_seed
 
     def loader(part: str, pipeline: list[dict[str, Any]], batch: int, **dataset: Any) -> dict[str, Any]:
         training = part == "train"
-        kind = {"type": "ViewDataset", "view_seed": seed} if training else {"type": "VideoDataset"}
+        kind = {"type": "ViewDataset", "view_seed": view_seed} if training else {"type": "VideoDataset"}
         sampler = {"type": "ViewSampler", "views": recipe.views or 0, "shuffle": True, "seed": seed}
         return {
             "batch_size": batch,
@@ -121,13 +130,15 @@ def build_config(
     views = recipe.num_clips * recipe.num_crops
     prefixes = freezing.prefixes(base.model["backbone"]["type"], recipe.frozen_stages)
     frozen = [{"type": "FreezeHook", "prefixes": prefixes}] if prefixes else []
+    averaged = [{"type": "WeightAverageHook", "decay": recipe.ema}] if recipe.ema else []
+    weights = balanced_weights(data.train_counts) if recipe.class_weights == "balanced" else None
     test_batch = forward_batch(base, recipe, views)
     held_out = test_pipeline(base, recipe)
     accuracy = {"type": "AccMetric"}
     return {
         "custom_imports": {"imports": ["dancecli.model.mmaction"], "allow_failed_imports": False},
         "default_scope": "mmaction",
-        "model": build_model_config(base, recipe, data.num_classes, start),
+        "model": build_model_config(base, recipe, data.num_classes, start, weights),
         "train_dataloader": loader("train", train_pipeline(base, recipe), recipe.batch),
         "val_dataloader": loader("val", held_out, test_batch, test_mode=True) if data.has_val else None,
         "test_dataloader": loader("test", held_out, test_batch, test_mode=True),
@@ -136,7 +147,7 @@ def build_config(
         "train_cfg": {"type": "EpochBasedTrainLoop", "max_epochs": recipe.epochs, "val_interval": 1},
         "val_cfg": {"type": "ValLoop"} if data.has_val else None,
         "test_cfg": {"type": "TestLoop"},
-        "optim_wrapper": _optim_wrapper(recipe),
+        "optim_wrapper": _optim_wrapper(recipe, gpu),
         "param_scheduler": _schedulers(recipe),
         "default_hooks": {
             "runtime_info": {"type": "RuntimeInfoHook"},
@@ -151,7 +162,7 @@ def build_config(
             },
             "sampler_seed": {"type": "DistSamplerSeedHook"},
         },
-        "custom_hooks": [{"type": "StepSeedHook", "seed": seed}, *frozen],
+        "custom_hooks": [{"type": "StepSeedHook", "seed": seed}, *frozen, *averaged],
         "env_cfg": {
             "cudnn_benchmark": False,
             "mp_cfg": {"mp_start_method": "fork", "opencv_num_threads": 0},
@@ -167,7 +178,11 @@ def build_config(
 
 
 def build_model_config(
-    base: ModelBase, recipe: Recipe, num_classes: int, start: StartWeights | None
+    base: ModelBase,
+    recipe: Recipe,
+    num_classes: int,
+    start: StartWeights | None,
+    class_weights: Sequence[float] | None = None,
 ) -> dict[str, Any]:
     """Give the model a fresh head for these classes, and freeze what it can freeze by itself."""
     model = copy.deepcopy(base.model)
@@ -186,10 +201,19 @@ def build_model_config(
     head.update(num_classes=num_classes, average_clips="prob")
     if "dropout_ratio" in head or head["type"] in _DROPOUT_HEADS:
         head["dropout_ratio"] = recipe.dropout
-    if recipe.label_smoothing:
+    if recipe.label_smoothing or class_weights:
         head["loss_cls"] = {"type": "CrossEntropyLoss"}
+    if class_weights:
+        head["loss_cls"]["class_weight"] = list(class_weights)
+    if recipe.label_smoothing or "label_smooth_eps" in head:
         head["label_smooth_eps"] = recipe.label_smoothing
     return model
+
+
+def balanced_weights(counts: Sequence[int]) -> list[float]:
+    """Weigh each class by the inverse of its share, 1 on average over the clips; 1 where there is none."""
+    present = sum(n > 0 for n in counts)
+    return [sum(counts) / (present * n) if n else 1.0 for n in counts]
 
 
 def default_workers() -> int:
@@ -199,7 +223,14 @@ def default_workers() -> int:
     return max(1, min(4, (os.cpu_count() or 2) - 1))
 
 
-def _optim_wrapper(recipe: Recipe) -> dict[str, Any]:
+def amp_dtype(recipe: Recipe, gpu: bool) -> str | None:
+    """Name the half precision of the training steps; None for float32."""
+    if not recipe.amp:
+        return None
+    return "float16" if gpu else "bfloat16"
+
+
+def _optim_wrapper(recipe: Recipe, gpu: bool) -> dict[str, Any]:
     names = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
     optimizer: dict[str, Any] = {
         "type": names[recipe.optimizer],
@@ -209,6 +240,10 @@ def _optim_wrapper(recipe: Recipe) -> dict[str, Any]:
     if recipe.optimizer == "sgd":
         optimizer["momentum"] = recipe.momentum
     wrapper: dict[str, Any] = {"type": "OptimWrapper", "optimizer": optimizer}
+    if dtype := amp_dtype(recipe, gpu):
+        wrapper |= {"type": "AmpOptimWrapper", "dtype": dtype} if gpu else {"type": "CpuAmpOptimWrapper"}
+    if recipe.accumulate > 1:
+        wrapper["accumulative_counts"] = recipe.accumulate
     if recipe.clip_grad:
         wrapper["clip_grad"] = {"max_norm": recipe.clip_grad, "norm_type": 2}
     return wrapper

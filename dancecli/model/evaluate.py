@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from dancecli.augmentation import chains_text
 from dancecli.errors import ModelError
 from dancecli.model.preflight import Example
 from dancecli.model.recipe import Recipe
@@ -85,6 +86,8 @@ def views_record(recipe: Recipe, sampler: dict[str, Any], cached: bool) -> dict[
     crop = recipe.crop if recipe.num_crops == 1 else recipe.short_side
     place = "center crop" if recipe.num_crops == 1 else "crops"
     train = f"{frames}, {recipe.train_crop} crop {recipe.crop}" + (", flip" if recipe.flip else "")
+    if recipe.chains:
+        train += ", as it is or " + " or ".join("+".join(chain) for chain in recipe.chains)
     if recipe.views:
         train += f", {recipe.views} {'stored ' if cached else ''}views"
     return {
@@ -97,6 +100,7 @@ def views_record(recipe: Recipe, sampler: dict[str, Any], cached: bool) -> dict[
         "short_side": recipe.short_side,
         "crop": crop,
         "train_views": recipe.views,
+        "augment": chains_text(recipe.chains) or None,
     }
 
 

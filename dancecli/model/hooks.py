@@ -12,6 +12,7 @@ import torch
 
 from dancecli.errors import ModelError
 from dancecli.manifest import atomic_file
+from dancecli.model.averaging import WeightAverageHook, trained_state
 from dancecli.model.mmaction import Hook, Runner, read_checkpoint, silence
 from dancecli.model.record import RunFolder, append_metrics, trim_metrics
 from dancecli.schema import OnProgress, Progress
@@ -39,6 +40,7 @@ class RunHook(Hook):  # type: ignore[misc]
     Args:
         folder: the run's.
         epochs: of the whole run.
+        patience: epochs without a better validation after which no more follow; 0 for no such end.
         train_clips, val_clips: of one epoch.
         base: the weights that were loaded before training, which a resumed run needs again.
         on_progress: in clips that went through the network, validation included.
@@ -55,8 +57,10 @@ class RunHook(Hook):  # type: ignore[misc]
         val_clips: int,
         base: str,
         on_progress: OnProgress,
+        patience: int = 0,
     ) -> None:
         self.folder, self.epochs, self.base, self.on_progress = folder, epochs, base, on_progress
+        self.patience = patience
         self.train_clips, self.val_clips = train_clips, val_clips
         self.total = epochs * (train_clips + val_clips)
         self.done = 0
@@ -71,6 +75,7 @@ class RunHook(Hook):  # type: ignore[misc]
         trim_metrics(self.folder.metrics, runner.epoch)
         self.done = runner.epoch * (self.train_clips + self.val_clips)
         self._began = time.monotonic()
+        self._stop_if_enough(runner)
 
     def before_train_epoch(self, runner: Any) -> None:  # noqa: ARG002
         """Start the epoch's averages."""
@@ -143,16 +148,26 @@ class RunHook(Hook):  # type: ignore[misc]
         append_metrics(self.folder.metrics, [row])
         hits = round(row["top1"] * self.val_clips)
         self._val_text = f" · val {row['top1']:.0%} ({hits}/{self.val_clips})"
-        if row["top1"] >= self.best.get("top1", -1.0):
-            self.best = {"epoch": runner.epoch, "top1": row["top1"]}
-            save_torch(self.folder.best_so_far, {"state_dict": trained_state(runner.model)})
+        before = self.best.get("top1", -1.0)
+        if row["top1"] >= before:
+            # An epoch as good as the best is taken, and is no progress.
+            risen = runner.epoch if row["top1"] > before else self.best.get("risen", runner.epoch)
+            self.best = {"epoch": runner.epoch, "top1": row["top1"], "risen": risen}
+            best = {"state_dict": trained_state(runner.model)}
+            if average := average_of(runner):
+                average.before_save_checkpoint(runner, best)
+            save_torch(self.folder.best_so_far, {"state_dict": best["state_dict"]})
         self._save(runner, runner.epoch)
+        self._stop_if_enough(runner)
 
-    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Put the frozen weights, which a resume file leaves out, back in."""
         if "dance" not in checkpoint:
             return
         self.best = checkpoint["dance"]["best"]
+        parameters = dict(runner.model.named_parameters())
+        for name, gradient in checkpoint["dance"].get("gradients", {}).items():
+            parameters[name].grad = gradient.to(parameters[name].device)
         if self.base:
             for key, value in read_checkpoint(self.base)["state_dict"].items():
                 if key.startswith("backbone."):
@@ -167,9 +182,20 @@ class RunHook(Hook):  # type: ignore[misc]
             "param_schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers or []],
             # The histories are in metrics.jsonl, and would grow with every epoch.
             "message_hub": {"log_scalars": {}, "runtime_info": {}, "resumed_keys": {}},
-            "dance": {"best": self.best},
+            "dance": {"best": self.best, "gradients": _pending_gradients(runner)},
         }
+        if average := average_of(runner):
+            average.before_save_checkpoint(runner, content)
         save_torch(self.folder.resume_file, content)
+
+    def _stop_if_enough(self, runner: Any) -> None:
+        """Let no epoch follow if the last ones brought nothing."""
+        if (
+            self.patience
+            and self.best
+            and runner.epoch - self.best.get("risen", runner.epoch) >= self.patience
+        ):
+            runner.train_loop.stop_training = True
 
     def _report(self, epoch: int, clips: int) -> None:
         self.done += clips
@@ -193,14 +219,16 @@ def time_words(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def trained_state(model: Any) -> dict[str, Any]:
-    """Take the part of a state dict that training can change: no module whose parameters are all frozen."""
-    frozen = set()
-    for name, module in model.named_modules():
-        parameters = list(module.parameters(recurse=False))
-        if parameters and not any(p.requires_grad for p in parameters):
-            frozen.add(name)
-    return {key: value for key, value in model.state_dict().items() if key.rpartition(".")[0] not in frozen}
+def average_of(runner: Any) -> WeightAverageHook | None:
+    """Find the hook that averages the weights, if this run has one."""
+    return next((hook for hook in runner.hooks if isinstance(hook, WeightAverageHook)), None)
+
+
+def _pending_gradients(runner: Any) -> dict[str, Any]:
+    """Take the gradients that are summed up and not yet applied: an epoch may end between two updates."""
+    if runner.optim_wrapper.should_update():
+        return {}
+    return {name: p.grad for name, p in runner.model.named_parameters() if p.grad is not None}
 
 
 def save_torch(path: Path, content: dict[str, Any]) -> None:

@@ -72,7 +72,14 @@ TOOLS = MMACTION / ".mim" / "tools"
 
 from mmaction.datasets import VideoDataset  # noqa: E402 - only after the door is open
 from mmaction.models.recognizers import Recognizer3D  # noqa: E402
-from mmaction.registry import DATA_SAMPLERS, DATASETS, HOOKS, MODELS  # noqa: E402
+from mmaction.registry import (  # noqa: E402
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    MODELS,
+    OPTIM_WRAPPERS,
+    TRANSFORMS,
+)
 from mmaction.structures import ActionDataSample  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.dataset import DefaultSampler, pseudo_collate  # noqa: E402
@@ -80,6 +87,7 @@ from mmengine.device import get_device  # noqa: E402
 from mmengine.hooks import Hook  # noqa: E402
 from mmengine.logging import HistoryBuffer, MMLogger  # noqa: E402
 from mmengine.model import BaseDataPreprocessor  # noqa: E402
+from mmengine.optim import OptimWrapper  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
 from mmengine.runner import CheckpointLoader, Runner, set_random_seed  # noqa: E402
 from mmengine.runner.checkpoint import _load_checkpoint_to_model  # noqa: E402
@@ -90,13 +98,16 @@ __all__ = [
     "DATA_SAMPLERS",
     "HOOKS",
     "MODELS",
+    "OPTIM_WRAPPERS",
     "TOOLS",
+    "TRANSFORMS",
     "ActionDataSample",
     "BaseDataPreprocessor",
     "Config",
     "DefaultSampler",
     "Hook",
     "MMLogger",
+    "OptimWrapper",
     "Recognizer3D",
     "Runner",
     "VideoDataset",

@@ -6,23 +6,29 @@ Registered when `dancecli.model.mmaction` is imported.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from dancecli.errors import ModelError
+from dancecli.model.augmenting import AugmentedCopy
+from dancecli.model.averaging import WeightAverageHook
 from dancecli.model.inception import InceptionI3D
 from dancecli.model.mmaction import (
     DATA_SAMPLERS,
     DATASETS,
     HOOKS,
     MODELS,
+    OPTIM_WRAPPERS,
+    TRANSFORMS,
     DefaultSampler,
     Hook,
+    OptimWrapper,
     VideoDataset,
 )
-from dancecli.model.views import view_random_state
+from dancecli.model.views import view_key, view_random_state
 
 
 class ViewDataset(VideoDataset):  # type: ignore[misc]
@@ -42,7 +48,9 @@ class ViewDataset(VideoDataset):  # type: ignore[misc]
         """Run the pipeline for one view of one clip."""
         view, place = divmod(idx, len(self))
         info = self.get_data_info(place)
-        with view_random_state(self.view_seed, Path(info["filename"]).stem, view):
+        clip = Path(info["filename"]).stem
+        info["view_key"] = view_key(self.view_seed, clip, view)
+        with view_random_state(self.view_seed, clip, view):
             return self.pipeline(info)
 
 
@@ -113,6 +121,24 @@ class FreezeHook(Hook):  # type: ignore[misc]
             module.training = False
 
 
+class CpuAmpOptimWrapper(OptimWrapper):  # type: ignore[misc]
+    """What mmengine's `AmpOptimWrapper` is on a GPU: training steps in half precision, here bfloat16.
+
+    Its range is that of float32, so the loss needs no scaling.
+    """
+
+    @contextmanager
+    def optim_context(self, model: Any) -> Iterator[None]:
+        """Run a step's forward pass under autocast; the scores come out in float32, for the loss."""
+        head = getattr(model, "module", model).cls_head
+        handle = head.register_forward_hook(lambda _, __, scores: scores.float())
+        try:
+            with super().optim_context(model), torch.autocast("cpu", torch.bfloat16):
+                yield
+        finally:
+            handle.remove()
+
+
 def _below(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(f"{prefix}.")
 
@@ -121,5 +147,7 @@ def _below(name: str, prefix: str) -> bool:
 MODELS.register_module(module=InceptionI3D, force=True)
 DATASETS.register_module(module=ViewDataset, force=True)
 DATA_SAMPLERS.register_module(module=ViewSampler, force=True)
-for _hook in (StepSeedHook, FreezeHook):
+TRANSFORMS.register_module(module=AugmentedCopy, force=True)
+OPTIM_WRAPPERS.register_module(module=CpuAmpOptimWrapper, force=True)
+for _hook in (StepSeedHook, FreezeHook, WeightAverageHook):
     HOOKS.register_module(module=_hook, force=True)

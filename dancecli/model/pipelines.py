@@ -6,9 +6,11 @@ Frames stay whole numbers until they are in a batch; normalisation is the data p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dancecli.augmentation import chains_text
 from dancecli.errors import ModelError
 from dancecli.model.recipe import Recipe
 
@@ -48,7 +50,8 @@ def train_pipeline(base: ModelBase, recipe: Recipe) -> list[dict[str, Any]]:
         "center": [{"type": "CenterCrop", "crop_size": side}],
     }
     flip = [{"type": "Flip", "flip_ratio": 0.5}] if recipe.flip else []
-    return _pipeline(base, recipe, frame_sampler(base, recipe), [*crops[recipe.train_crop], *flip])
+    copied = [{"type": "AugmentedCopy", "ops": chains_text(recipe.chains)}] if recipe.chains else []
+    return _pipeline(base, recipe, frame_sampler(base, recipe), [*crops[recipe.train_crop], *flip], copied)
 
 
 def test_pipeline(base: ModelBase, recipe: Recipe) -> list[dict[str, Any]]:
@@ -87,12 +90,17 @@ def forward_batch(base: ModelBase, recipe: Recipe, views: int = 1) -> int:
 
 
 def _pipeline(
-    base: ModelBase, recipe: Recipe, sampler: dict[str, Any], crops: list[dict[str, Any]]
+    base: ModelBase,
+    recipe: Recipe,
+    sampler: dict[str, Any],
+    crops: list[dict[str, Any]],
+    copied: Sequence[dict[str, Any]] = (),
 ) -> list[dict[str, Any]]:
     return [
         {"type": "DecordInit", "num_threads": 1},
         sampler,
         {"type": "DecordDecode"},
+        *copied,
         {"type": "Resize", "scale": (-1, recipe.short_side)},
         *crops,
         {"type": "FormatShape", "input_format": base.input_format},

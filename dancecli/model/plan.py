@@ -14,6 +14,7 @@ from dancecli.model.preflight import SplitData, load_split
 from dancecli.model.recipe import Recipe, parse_recipe, read_recipe
 from dancecli.model.weights import NO_WEIGHTS
 from dancecli.model.zoo import ZooEntry, find_entry
+from dancecli.schema import PartName
 from dancecli.workspace import Workspace, checked_name
 
 DEFAULT_PRETRAIN = "inception"
@@ -32,6 +33,9 @@ class FinetuneSettings:
         recipe: a name, or the path of a TOML file.
         name: of the run; None gives `<pretrain>-<split>-<n>`.
         weights: None for the model's own, `none` for random ones, or a file.
+        augment: chains that training views may undergo, as `dance augment` names them.
+        amp: half precision where that is safe.
+        changes: other keys of the recipe, each as `key=value`; what is named above wins over them.
         cache: train from stored features of the frozen part; None does where it pays.
         cache_dtype: `float16` or `float32`; empty for the default of the stage.
         resume: go on with the run `name` (None: the one made last); all else is as that run has it.
@@ -49,6 +53,9 @@ class FinetuneSettings:
     batch: int | None = None
     views: int | None = None
     num_clips: int | None = None
+    augment: str | None = None
+    amp: bool | None = None
+    changes: tuple[str, ...] = ()
     cache: bool | None = None
     cache_dtype: str = ""
     resume: bool = False
@@ -70,15 +77,21 @@ class Plan:
 
 def make_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
     """Resolve the settings and check what can be checked without the model; see `finetune`."""
-    recipe = read_recipe(settings.recipe).with_changes(
+    recipe = read_recipe(settings.recipe).with_set(settings.changes)
+    frozen_by_user = settings.freeze is not None or any(
+        text.partition("=")[0].strip() == "freeze" for text in settings.changes
+    )
+    recipe = recipe.with_changes(
         freeze=settings.freeze,
         epochs=settings.epochs,
         lr=settings.lr,
         batch=settings.batch,
         views=settings.views,
         num_clips=settings.num_clips,
+        augment=settings.augment,
+        amp=settings.amp,
     )
-    if settings.weights == NO_WEIGHTS and settings.freeze is None:
+    if settings.weights == NO_WEIGHTS and not frozen_by_user:
         # Frozen at random, or with averages that nothing was trained for, a network learns nothing.
         recipe = replace(recipe, freeze="none", norm_eval=False)
     entry = find_entry(settings.pretrain)
@@ -99,15 +112,28 @@ def _planned(name: str, settings: FinetuneSettings, entry: ZooEntry, recipe: Rec
     base = model_base(entry)
     cached = _use_cache(settings.cache, base, recipe)
     if cached and recipe.views is None:
-        recipe = replace(recipe, views=_DEFAULT_STORED_VIEWS)
+        recipe = replace(recipe, views=max(_DEFAULT_STORED_VIEWS, 1 + len(recipe.chains)))
     notes = list(data.notes)
     if settings.weights == NO_WEIGHTS:
         notes.append(f"weights: random; the backbone is frozen up to: {recipe.freeze}")
-    if recipe.batch != recipe.lr_batch:
+    if recipe.update_batch != recipe.lr_batch:
+        clips = f"{recipe.accumulate} x {recipe.batch}" if recipe.accumulate > 1 else f"{recipe.batch}"
         notes.append(
             f"learning rate {recipe.lr:g} is for batches of {recipe.lr_batch}: "
-            f"scaled to {recipe.scaled_lr():g} for {recipe.batch}"
+            f"scaled to {recipe.scaled_lr():g} for {clips}"
         )
+    if recipe.chains:
+        choices = " or ".join("+".join(chain) for chain in recipe.chains)
+        notes.append(f"each training view is the clip as it is or {choices}, equally likely")
+        if data.num_copies:
+            notes.append(
+                f"{data.num_copies} of the training clips are copies of dance augment already: "
+                "they are augmented once more; dance annotate --no-augmented leaves them out"
+            )
+    if recipe.ema:
+        notes.append(f"evaluated and kept: the running average of the weights (decay {recipe.ema:g})")
+    if recipe.patience and not data.examples[PartName.VAL]:
+        notes.append("without a validation part nothing stops the run early: all epochs are run")
     if cached:
         views = "1 stored view" if recipe.views == 1 else f"{recipe.views} stored views"
         notes.append(f"the frozen part runs once, on {views} of each training clip")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,17 @@ class SplitData:
     def counts(self) -> dict[str, int]:
         """Clips a part, as listed."""
         return {part.value: len(self.examples[part]) for part in PartName}
+
+    @property
+    def train_counts(self) -> tuple[int, ...]:
+        """Training clips a class, as listed."""
+        found = Counter(example.label_index for example in self.examples[PartName.TRAIN])
+        return tuple(found[i] for i in range(len(self.labels)))
+
+    @property
+    def num_copies(self) -> int:
+        """Augmented copies among the training clips, as files."""
+        return sum("." in example.clip_id for example in self.examples[PartName.TRAIN])
 
 
 def load_split(workspace: Workspace, name: str | None) -> SplitData:

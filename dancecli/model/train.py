@@ -11,6 +11,7 @@ from dancecli import manifest
 from dancecli.model import record as rec
 from dancecli.model.config import (
     DataPlan,
+    amp_dtype,
     build_config,
     build_model_config,
 )
@@ -120,9 +121,11 @@ def _job(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> Job:
     settings, recipe, data = plan.settings, plan.recipe, plan.data
     shapes = shapes_of(build_model_config(plan.base, recipe, len(data.labels), None))
     start = resolve_weights(plan.entry, settings.weights, shapes, on_progress)
-    data_plan = DataPlan(workspace.root, data.name, len(data.labels), bool(data.examples[PartName.VAL]))
+    data_plan = DataPlan(
+        workspace.root, data.name, len(data.labels), bool(data.examples[PartName.VAL]), data.train_counts
+    )
     gpu = torch.cuda.is_available()
-    config = build_config(plan.base, recipe, data_plan, start, settings.seed, deterministic=not gpu)
+    config = build_config(plan.base, recipe, data_plan, start, settings.seed, deterministic=not gpu, gpu=gpu)
     meta = {
         "run": plan.name,
         "labels": list(data.labels),
@@ -143,6 +146,7 @@ def _job(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> Job:
         forward_batch=forward_batch(plan.base, recipe),
         meta=meta,
         resume=settings.resume,
+        gpu=gpu,
     )
 
 
@@ -184,6 +188,12 @@ def _record(plan: Plan, job: Job) -> dict[str, Any]:
             "dropout": recipe.dropout,
             "momentum": recipe.momentum if recipe.optimizer == "sgd" else None,
             "weight_decay": recipe.weight_decay,
+            "accumulate": recipe.accumulate,
+            "label_smoothing": recipe.label_smoothing,
+            "class_weights": recipe.class_weights,
+            "ema": recipe.ema or None,
+            "amp": amp_dtype(recipe, job.gpu),
+            "patience": recipe.patience or None,
         },
         "seed": plan.settings.seed,
         "cache": {
@@ -241,7 +251,12 @@ def _finish(job: Job, plan: Plan, record: Mapping[str, Any], outcome: Outcome) -
         "model": model,
         "seconds": outcome.seconds,
         "results": results,
-        "checkpoint": {"name": outcome.chosen, "epoch": outcome.chosen_epoch},
+        "checkpoint": {
+            "name": outcome.chosen,
+            "epoch": outcome.chosen_epoch,
+            "epochs_run": outcome.epochs_run,
+            "averaged": bool(plan.recipe.ema),
+        },
     }
     rec.write_record(job.folder, done)
     job.folder.resume_file.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from dancecli.model import cache
 from dancecli.model.boundary import LAST_STAGE, FeatureDataset, extract_features
 from dancecli.model.evaluate import predict_part
-from dancecli.model.hooks import QuietRunner, RunHook, save_torch
+from dancecli.model.hooks import QuietRunner, RunHook, average_of, save_torch
 from dancecli.model.mmaction import (
     DATASETS,
     build_model,
@@ -44,6 +44,7 @@ class Job:
         forward_batch: clips at once where no gradient is needed.
         meta: goes into the checkpoints, so that they can be used without the run's folder.
         resume: go on from `checkpoints/resume.pth` if it is there.
+        gpu: it computes on one.
     """
 
     workspace: Workspace
@@ -58,6 +59,7 @@ class Job:
     forward_batch: int
     meta: dict[str, Any]
     resume: bool
+    gpu: bool = False
 
     @property
     def dtype(self) -> str:
@@ -73,12 +75,14 @@ class Outcome:
         predictions: of val, if there is one, and test.
         chosen: `best` or `last`, the checkpoint that was evaluated.
         chosen_epoch: its epoch, counted from 1.
+        epochs_run: fewer than were wanted if there was nothing more to gain.
         seconds: of `features`, `train` and `evaluate`.
     """
 
     predictions: list[Prediction]
     chosen: str
     chosen_epoch: int
+    epochs_run: int
     seconds: dict[str, float]
     params_total: int
     params_trainable: int
@@ -100,7 +104,9 @@ def run_job(job: Job, on_progress: OnProgress) -> Outcome:
         runner.train()
         clock.lap("train")
         model = runner.model
-        folder, chosen, epoch = job.folder, "last", job.recipe.epochs
+        if average := average_of(runner):
+            average.swap(model)
+        folder, chosen, epoch = job.folder, "last", runner.epoch
         save_torch(folder.checkpoints / "last.pth", {"meta": job.meta, "state_dict": model.state_dict()})
         if hook.best:
             model.load_state_dict(read_checkpoint(folder.best_so_far)["state_dict"], strict=False)
@@ -117,6 +123,7 @@ def run_job(job: Job, on_progress: OnProgress) -> Outcome:
         predictions=predictions,
         chosen=chosen,
         chosen_epoch=epoch,
+        epochs_run=runner.epoch,
         seconds=clock.seconds,
         params_total=sum(p.numel() for p in parameters),
         params_trainable=sum(p.numel() for p in parameters if p.requires_grad),
@@ -132,7 +139,10 @@ def _build_runner(
         rest = {"type": "BoundaryRecognizer", "stage": job.recipe.frozen_stages}
         model = {**model, **rest, "data_preprocessor": {"type": "FeaturePreprocessor"}}
     base = config["load_from"] or ""
-    hook = RunHook(job.folder, job.recipe.epochs, counts["train"], counts["val"], base, on_progress)
+    recipe = job.recipe
+    hook = RunHook(
+        job.folder, recipe.epochs, counts["train"], counts["val"], base, on_progress, recipe.patience
+    )
     resume = job.resume and job.folder.resume_file.exists()
     runner = QuietRunner(
         model=model,

@@ -10,13 +10,25 @@ from contextlib import contextmanager
 import numpy as np
 
 
+def view_key(seed: int, clip: str, view: int) -> str:
+    """Name one view of one clip, for all that is drawn for it."""
+    return f"{seed}/{clip}/{view}"
+
+
+def view_chance(key: str, what: str) -> float:
+    """Draw a number from 0 up to but without 1 for something about a view; see `view_key`."""
+    digest = hashlib.sha256(f"{key}/{what}".encode()).digest()
+    # As many bits as a float holds exactly, so that the result stays below 1.
+    return (int.from_bytes(digest[:8]) >> 11) / 2**53
+
+
 @contextmanager
 def view_random_state(seed: int, clip: str, view: int) -> Iterator[None]:
     """Draw all randomness of one view of one clip from a keyed hash, and leave no trace.
 
     A view is the same whichever worker makes it, in whatever order, on any machine.
     """
-    digest = hashlib.sha256(f"{seed}/{clip}/{view}".encode()).digest()
+    digest = hashlib.sha256(view_key(seed, clip, view).encode()).digest()
     before, before_np = random.getstate(), np.random.get_state()
     random.seed(digest)
     np.random.seed(int.from_bytes(digest[:4], "little"))

@@ -12,6 +12,12 @@ from dancecli.errors import InputError, ModelError, WorkspaceError
 from dancecli.model.train import FinetuneSettings, finetune, make_plan
 from dancecli.schema import Prediction, Progress
 
+# All that a recipe can have beside the plain things; three steps an update end an epoch between two.
+EVERYTHING = (
+    *("accumulate=3", "ema=0.9", "label_smoothing=0.1", "class_weights=balanced", "patience=9"),
+    "augment=hflip,jitter+noise",
+)
+
 
 def rows_of(workspace, run, kind):
     lines = (workspace.run(run) / "metrics.jsonl").read_text().splitlines()
@@ -59,9 +65,12 @@ def test_a_run_leaves_record_metrics_checkpoints_and_predictions(corpus, tiny_re
     )
 
 
-@pytest.mark.parametrize(("pretrain", "freeze"), [("tiny", "stem"), ("tiny", "4"), ("inception", "3")])
+@pytest.mark.parametrize(
+    ("pretrain", "freeze", "changes"),
+    [("tiny", "stem", ()), ("tiny", "4", ()), ("inception", "3", ()), ("tiny", "3", EVERYTHING)],
+)
 def test_training_from_stored_features_gives_the_losses_of_training_from_clips(
-    corpus, tiny_recipe, tiny_model, pretrain, freeze
+    corpus, tiny_recipe, tiny_model, pretrain, freeze, changes
 ):
     workspace = corpus()
     losses, weights = [], []
@@ -71,6 +80,7 @@ def test_training_from_stored_features_gives_the_losses_of_training_from_clips(
             weights="none",
             recipe=str(tiny_recipe),
             freeze=freeze,
+            changes=changes,
             lr=1e-3,
             cache=cache,
             cache_dtype="float32",
@@ -85,9 +95,9 @@ def test_training_from_stored_features_gives_the_losses_of_training_from_clips(
         assert np.allclose(value, weights[1][key], rtol=1e-3, atol=1e-4), key
 
 
-@pytest.mark.parametrize("cache", [True, False])
+@pytest.mark.parametrize(("cache", "changes"), [(True, ()), (True, EVERYTHING), (False, EVERYTHING)])
 def test_a_run_that_was_stopped_and_resumed_ends_like_one_that_was_not(
-    corpus, tiny_recipe, tiny_model, cache
+    corpus, tiny_recipe, tiny_model, cache, changes
 ):
     workspace = corpus()
     settings = FinetuneSettings(
@@ -96,6 +106,7 @@ def test_a_run_that_was_stopped_and_resumed_ends_like_one_that_was_not(
         recipe=str(tiny_recipe),
         freeze="3",
         epochs=3,
+        changes=changes,
         cache=cache,
         name="whole",
     )
@@ -112,8 +123,9 @@ def test_a_run_that_was_stopped_and_resumed_ends_like_one_that_was_not(
     result = finetune(workspace, FinetuneSettings(resume=True))
     assert result.name == "stopped"
     assert result.record["status"] == "done"
-    whole, resumed = weights_of(workspace, "whole"), weights_of(workspace, "stopped")
-    assert all((whole[key] == resumed[key]).all() for key in whole)
+    for checkpoint in ("best", "last"):
+        whole, resumed = (weights_of(workspace, run, checkpoint) for run in ("whole", "stopped"))
+        assert all((whole[key] == resumed[key]).all() for key in whole)
     for kind in ("train", "val"):
         ours, theirs = rows_of(workspace, "whole", kind), rows_of(workspace, "stopped", kind)
         assert [(r["epoch"], r.get("loss"), r["top1"]) for r in ours] == [
@@ -142,7 +154,7 @@ def test_without_a_validation_part_the_last_epoch_counts(corpus, tiny_recipe, ti
     record = finetune(workspace, settings, say=said.append).record
     assert record["results"]["val"] is None
     assert record["results"]["test"]["n"] == 3
-    assert record["checkpoint"] == {"name": "last", "epoch": 2}
+    assert record["checkpoint"] == {"name": "last", "epoch": 2, "epochs_run": 2, "averaged": False}
     assert any("no validation part" in line for line in said)
 
 
