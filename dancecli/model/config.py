@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dancecli.errors import ModelError
 from dancecli.model import freezing
+from dancecli.model.flow import flow_preprocessor
+from dancecli.model.flowing import FLOW
+from dancecli.model.inflation import FLOW_CHANNELS
 from dancecli.model.pipelines import ModelBase, forward_batch, test_pipeline, train_pipeline
 from dancecli.model.recipe import Recipe
 from dancecli.model.weights import StartWeights
@@ -59,6 +62,17 @@ INCEPTION = ModelBase(
 )
 
 
+# Fields of flow in the places of frames; `flow` names their method once a run has chosen it.
+INCEPTION_FLOW = replace(
+    INCEPTION,
+    model={
+        **INCEPTION.model,
+        "backbone": {**INCEPTION.model["backbone"], "in_channels": FLOW_CHANNELS},
+        "data_preprocessor": flow_preprocessor(FLOW_CHANNELS, "NCTHW"),
+    },
+)
+
+
 def model_base(entry: ZooEntry) -> ModelBase:
     """Read a model's own config.
 
@@ -66,7 +80,7 @@ def model_base(entry: ZooEntry) -> ModelBase:
         ModelError: it is no config of a video classifier.
     """
     if not entry.config:
-        return INCEPTION
+        return INCEPTION_FLOW if entry.modality == FLOW else INCEPTION
     from dancecli.model.mmaction import CONFIGS, read_config
 
     # Joining an absolute path gives that path: a config the user named.

@@ -83,6 +83,8 @@ def views_record(recipe: Recipe, sampler: dict[str, Any], cached: bool) -> dict[
         frames = f"{sampler['num_clips']} single frames"
     elif sampler["type"] == "UniformSample":
         frames = f"{clip_len} frames over the whole clip"
+    if fps := sampler.get("target_fps"):
+        frames += f" at {fps} a second"
     crop = recipe.crop if recipe.num_crops == 1 else recipe.short_side
     place = "center crop" if recipe.num_crops == 1 else "crops"
     train = f"{frames}, {recipe.train_crop} crop {recipe.crop}" + (", flip" if recipe.flip else "")

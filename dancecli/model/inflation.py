@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 RGB_CHANNELS, FLOW_CHANNELS = 3, 2
+FIRST_UNIT = "stem.conv_1a"
 _MIXED = {
     "stage1": ("3b", "3c"),
     "stage2": ("4b", "4c", "4d"),
@@ -196,7 +197,7 @@ def as_inception(found: Mapping[str, Tensor], in_channels: int, where: str) -> I
     if named is None:
         return None
     naming, prefix = named
-    first = found[prefix + naming.key("stem.conv_1a", "conv.weight")]
+    first = found[prefix + naming.key(FIRST_UNIT, "conv.weight")]
     channels = first.shape[-2 if naming.tensorflow else 1]
     if channels not in (in_channels, RGB_CHANNELS):
         raise ModelError(
@@ -211,7 +212,8 @@ def as_inception(found: Mapping[str, Tensor], in_channels: int, where: str) -> I
     how = [] if naming is _OURS else [f"named as {naming.title}"]
     how += ["inflated from 2-D"] if flat else []
     if channels != in_channels:
-        state["stem.conv_1a.conv.weight"] = over_channels(state["stem.conv_1a.conv.weight"], in_channels)
+        first_kernel = f"{FIRST_UNIT}.conv.weight"
+        state[first_kernel] = over_channels(state[first_kernel], in_channels)
         how.append("the first layer averaged over the colours")
     method = "tvl1" if naming.kinetics and channels == FLOW_CHANNELS else ""
     return Inception(state, ", ".join(how), method)

@@ -15,6 +15,7 @@ import torch
 from dancecli.errors import ModelError
 from dancecli.model.augmenting import AugmentedCopy
 from dancecli.model.averaging import WeightAverageHook
+from dancecli.model.flow import FlowDecode, FlowFlip, FlowInit
 from dancecli.model.inception import InceptionI3D
 from dancecli.model.mmaction import (
     DATA_SAMPLERS,
@@ -147,7 +148,8 @@ def _below(name: str, prefix: str) -> bool:
 MODELS.register_module(module=InceptionI3D, force=True)
 DATASETS.register_module(module=ViewDataset, force=True)
 DATA_SAMPLERS.register_module(module=ViewSampler, force=True)
-TRANSFORMS.register_module(module=AugmentedCopy, force=True)
+for _transform in (AugmentedCopy, FlowInit, FlowDecode, FlowFlip):
+    TRANSFORMS.register_module(module=_transform, force=True)
 OPTIM_WRAPPERS.register_module(module=CpuAmpOptimWrapper, force=True)
 for _hook in (StepSeedHook, FreezeHook, WeightAverageHook):
     HOOKS.register_module(module=_hook, force=True)

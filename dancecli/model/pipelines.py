@@ -12,6 +12,7 @@ from typing import Any
 
 from dancecli.augmentation import chains_text
 from dancecli.errors import ModelError
+from dancecli.model.flowing import on_flow
 from dancecli.model.recipe import Recipe
 
 # Four views of 32 frames at 224: about a gigabyte of activations in the first layers.
@@ -26,11 +27,13 @@ class ModelBase:
         model: the recognizer with its head and data preprocessor, as MMAction2 builds it.
         sampler: the transform that chooses frames, as in training.
         input_format: axes of the input, `NCTHW` or another that `FormatShape` knows.
+        flow: how the optical flow that it sees was computed; empty for a model of frames.
     """
 
     model: dict[str, Any]
     sampler: dict[str, Any]
     input_format: str
+    flow: str = ""
 
     @property
     def is_3d(self) -> bool:
@@ -79,6 +82,8 @@ def frame_sampler(base: ModelBase, recipe: Recipe) -> dict[str, Any]:
         sampler["clip_len"] = recipe.clip_len or sampler["clip_len"]
     if base.is_3d and sampler["type"] == "SampleFrames":
         sampler["frame_interval"] = recipe.frame_interval or sampler.get("frame_interval", 1)
+        if recipe.fps:
+            sampler["target_fps"] = recipe.fps
     return sampler
 
 
@@ -96,7 +101,7 @@ def _pipeline(
     crops: list[dict[str, Any]],
     copied: Sequence[dict[str, Any]] = (),
 ) -> list[dict[str, Any]]:
-    return [
+    steps = [
         {"type": "DecordInit", "num_threads": 1},
         sampler,
         {"type": "DecordDecode"},
@@ -106,3 +111,4 @@ def _pipeline(
         {"type": "FormatShape", "input_format": base.input_format},
         {"type": "PackActionInputs", "meta_keys": ("filename",)},
     ]
+    return on_flow(steps, base.flow) if base.flow else steps

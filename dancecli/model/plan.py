@@ -7,8 +7,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from dancecli.errors import ModelError, WorkspaceError
+from dancecli.flowform import FlowMethod
 from dancecli.model import record as rec
 from dancecli.model.config import model_base
+from dancecli.model.flowing import FLOW, with_flow
 from dancecli.model.pipelines import ModelBase
 from dancecli.model.preflight import SplitData, load_split
 from dancecli.model.recipe import Recipe, parse_recipe, read_recipe
@@ -18,6 +20,7 @@ from dancecli.schema import PartName
 from dancecli.workspace import Workspace, checked_name
 
 DEFAULT_PRETRAIN = "inception"
+DEFAULT_FLOW = FlowMethod.DIS.value
 # From here on the frozen part is most of the work, and what it gives is small enough to keep.
 _CACHE_FROM_STAGE = 3
 _DEFAULT_STORED_VIEWS = 2
@@ -38,6 +41,8 @@ class FinetuneSettings:
         changes: other keys of the recipe, each as `key=value`; what is named above wins over them.
         cache: train from stored features of the frozen part; None does where it pays.
         cache_dtype: `float16` or `float32`; empty for the default of the stage.
+        flow_method: of a model of optical flow: how the flow it sees was computed.
+        two_stream: of a stream of `dance train --stream both`: the settings of the whole.
         resume: go on with the run `name` (None: the one made last); all else is as that run has it.
     """
 
@@ -58,6 +63,8 @@ class FinetuneSettings:
     changes: tuple[str, ...] = ()
     cache: bool | None = None
     cache_dtype: str = ""
+    flow_method: str = DEFAULT_FLOW
+    two_stream: dict[str, Any] | None = None
     resume: bool = False
 
 
@@ -105,11 +112,21 @@ def make_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
             )
     else:
         name = rec.free_run_name(workspace, entry.name, data.name)
-    return _planned(name, settings, entry, recipe, data)
+    return _planned(workspace, name, settings, entry, recipe, data)
 
 
-def _planned(name: str, settings: FinetuneSettings, entry: ZooEntry, recipe: Recipe, data: SplitData) -> Plan:
+def _planned(
+    workspace: Workspace,
+    name: str,
+    settings: FinetuneSettings,
+    entry: ZooEntry,
+    recipe: Recipe,
+    data: SplitData,
+) -> Plan:
     base = model_base(entry)
+    if entry.modality == FLOW:
+        base = replace(base, flow=settings.flow_method)
+        data = with_flow(workspace, data, settings.flow_method)
     cached = _use_cache(settings.cache, base, recipe)
     if cached and recipe.views is None:
         recipe = replace(recipe, views=max(_DEFAULT_STORED_VIEWS, 1 + len(recipe.chains)))
@@ -175,7 +192,7 @@ def plan_of_stopped_run(workspace: Workspace, settings: FinetuneSettings) -> tup
         raise WorkspaceError(
             f"split {data.name!r} has changed since run {name!r} began", "start a new run on the new split"
         )
-    return _planned(name, saved, find_entry(saved.pretrain), recipe, data), before
+    return _planned(workspace, name, saved, find_entry(saved.pretrain), recipe, data), before
 
 
 def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:

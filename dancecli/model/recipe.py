@@ -46,6 +46,7 @@ class Recipe:
 
     Attributes:
         clip_len, frame_interval: frames a view, and their distance; None takes the model's own.
+        fps: frames a second that a clip of any rate is looked at with; None takes its own.
         short_side: the frame is resized to this before cropping, in pixels.
         crop: side of the square the model sees, in pixels.
         train_crop: `random` place, `resized` (random place and scale), or `center`.
@@ -77,6 +78,7 @@ class Recipe:
     description: str = ""
     clip_len: int | None = None
     frame_interval: int | None = None
+    fps: int | None = None
     short_side: int = 256
     crop: int = 224
     train_crop: str = "random"

@@ -165,6 +165,7 @@ def _record(plan: Plan, job: Job) -> dict[str, Any]:
             "title": plan.entry.title,
             "backbone": plan.base.model["backbone"]["type"],
             "frozen_stages": recipe.frozen_stages,
+            "flow": plan.base.flow or None,
             "params_total": None,
             "params_trainable": None,
         },

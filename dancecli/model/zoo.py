@@ -36,6 +36,7 @@ class ZooEntry:
         sha256_prefix: the first eight hex digits of the checkpoint's SHA-256.
         top1, top5: Kinetics-400 accuracy in per cent; 0 if unknown.
         views: the evaluation protocol of these.
+        modality: what it looks at, `rgb` or `flow`.
         params_m, gflops: size in millions and cost a view.
     """
 
@@ -48,6 +49,7 @@ class ZooEntry:
     top1: float = 0.0
     top5: float = 0.0
     views: str = ""
+    modality: str = "rgb"
     params_m: float = 0.0
     gflops: float = 0.0
 

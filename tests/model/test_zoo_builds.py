@@ -36,10 +36,11 @@ def small_input(base):
 
     kind = base.model["backbone"]["type"]
     side = SIDE.get(kind, 64)
+    channels = base.model["backbone"].get("in_channels", 3)
     if base.is_3d:
-        shape = (1, 3, FRAMES.get(kind, 32 if "SlowFast" in kind else 8), side, side)
+        shape = (1, channels, FRAMES.get(kind, 32 if "SlowFast" in kind else 8), side, side)
     else:
-        shape = (base.sampler["num_clips"], 3, side, side)
+        shape = (base.sampler["num_clips"], channels, side, side)
     return torch.randint(0, 256, shape, dtype=torch.uint8)
 
 

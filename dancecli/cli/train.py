@@ -1,0 +1,156 @@
+"""`dance train`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dancecli.cli.console import emit, open_workspace, phases, show, table, talk
+from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    from dancecli.model.streams import TrainResult
+    from dancecli.model.train import Plan
+
+
+def command(
+    workspace: WorkspaceOption = None,
+    stream: Annotated[
+        str, typer.Option(metavar="rgb|flow|both", help="What to look at; both ends by fusing their scores.")
+    ] = "both",
+    init: Annotated[
+        str,
+        typer.Option(
+            metavar="none|imagenet|kinetics", help="What the networks start from; none is from scratch."
+        ),
+    ] = "none",
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Weights at hand instead of those that --init finds. May be given twice: a file for RGB "
+            "starts both streams, one for flow the flow stream.",
+            show_default=False,
+        ),
+    ] = None,
+    split: SplitOption = None,
+    recipe: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="How to train; the flags below win over it.")
+    ] = "paper-two-stream",
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training part.")] = None,
+    lr: Annotated[
+        float | None, typer.Option(min=0, help="Learning rate, as it is for this batch.", show_default=False)
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Clips a step.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other key of the recipe.", show_default=False),
+    ] = None,
+    flow_method: Annotated[
+        str, typer.Option(metavar="METHOD", help="How dance flow computed the flow: dis, farneback or tvl1.")
+    ] = "dis",
+    seed: Annotated[int, typer.Option(min=0, help="Of fresh weights, the order, views and dropout.")] = 0,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the run; both makes NAME-rgb, NAME-flow and NAME. [default: two-stream-SPLIT-N]",
+            show_default=False,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with stopped streams: --name, or those made last.")
+    ] = False,
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Train the two-stream Inception I3D, from scratch, ImageNet or Kinetics.
+
+    One network looks at frames, one at the optical flow that dance flow made; both are evaluated,
+    and their scores averaged. Each stream is a run like dance finetune's, and so is their fusion.
+
+    Example: `dance train --stream both --init imagenet`
+    """
+    from dancecli.model.streams import TrainSettings, plan_streams, train
+
+    space = open_workspace(workspace, create=False)
+    settings = TrainSettings(
+        stream=stream,
+        init=init,
+        weights=tuple(weights or ()),
+        split=split,
+        recipe=recipe,
+        name=name,
+        seed=seed,
+        epochs=epochs,
+        lr=lr,
+        batch=batch,
+        changes=tuple(changes or ()),
+        flow_method=flow_method,
+        resume=resume,
+    )
+    if dry_run:
+        _show_plans(plan_streams(space, settings), json_output)
+        return
+    with phases() as on_progress:
+        result = train(space, settings, on_progress, talk)
+    if json_output:
+        emit(result.records)
+    else:
+        _show(result)
+    if not result.fresh:
+        talk(f"run {result.name} was done already; nothing ran")
+
+
+def _show(result: TrainResult) -> None:
+    for part in ("val", "test"):
+        found = {name: record["results"][part] for name, record in result.records.items()}
+        rows = [
+            (
+                name,
+                result.records[name]["name"],
+                scores["n"],
+                *(_share(scores, key) for key in ("top1", "top5")),
+            )
+            for name, scores in found.items()
+            if scores
+        ]
+        if rows:
+            show(table((part, "run", "clips", "top-1", "top-5"), rows))
+    show(f"test views: {next(iter(result.records.values()))['views']['test']}")
+    show(f"next: dance report --run {result.name}")
+    if "both" in result.records:
+        rgb = result.records["rgb"]["name"]
+        show(f"      dance compare {rgb} {result.name}   # does the fusion help?")
+
+
+def _show_plans(plans: dict[str, Plan], json_output: bool) -> None:
+    document: dict[str, dict[str, Any]] = {
+        stream: {
+            "run": plan.name,
+            "split": plan.data.name,
+            "counts": plan.data.counts,
+            "weights": plan.settings.weights,
+            "flow": plan.base.flow or None,
+            "freeze": plan.recipe.freeze,
+            "cache": plan.cached,
+            "epochs": plan.recipe.epochs,
+            "batch": plan.recipe.batch,
+            "lr": plan.recipe.scaled_lr(),
+            "resume": plan.settings.resume,
+            "notes": list(plan.notes),
+        }
+        for stream, plan in plans.items()
+    }
+    if json_output:
+        emit(document)
+        return
+    keys = [key for key in next(iter(document.values())) if key != "notes"]
+    show(table(("", *document), [(key, *(facts[key] for facts in document.values())) for key in keys]))
+    for note in dict.fromkeys(note for plan in plans.values() for note in plan.notes):
+        talk(note)
+
+
+def _share(scores: dict[str, int], key: str) -> str:
+    return f"{scores[key]}/{scores['n']} ({100 * scores[key] / scores['n']:.1f} %)"

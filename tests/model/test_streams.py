@@ -1,0 +1,327 @@
+"""`train`: two streams as two runs, their fusion as a third; small, on clips of moving squares."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from dancecli import manifest
+from dancecli.errors import ModelError, UsageError, WorkspaceError
+from dancecli.flowform import BOUND_PX, FPS, FlowMethod
+from dancecli.media.flow import CODING, StoredFlow, write_flow
+from dancecli.model.streams import TrainSettings, plan_streams, train
+from dancecli.schema import Flow, Prediction, Progress
+from dancecli.workspace import Workspace
+
+
+def stored_flow(clip: Path, target: Path) -> StoredFlow:
+    """Compute and store the flow of one of the small clips: 24 frames, 12 a second."""
+    work = write_flow(clip, 24, Fraction(12), FlowMethod.DIS, target)
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value
+
+
+@pytest.fixture(scope="session")
+def flow_rows(tmp_path_factory, clip_files):
+    """The flow of every clip: its row, and its file."""
+    folder, found = tmp_path_factory.mktemp("flow"), {}
+    for clip in clip_files:
+        file = folder / f"{clip.stem}.dis.mp4"
+        stored = stored_flow(clip, file)
+        of, made = (hashlib.sha256(f.read_bytes()).hexdigest() for f in (clip, file))
+        size = file.stat().st_size
+        row = Flow(clip.stem, "dis", f"flow/{file.name}", made, size, of, stored.frames, stored.width,
+                   stored.height, 1.0, FPS, BOUND_PX, stored.error_px, CODING)  # fmt: skip
+        found[clip.stem] = (row, file)
+    return found
+
+
+@pytest.fixture
+def danced(corpus, flow_rows):
+    """A workspace whose clips have their flow; `lost` of them have none, one may be `stale`."""
+
+    def make(lost: int = 0, stale: bool = False, **parts) -> Workspace:
+        workspace = corpus(**parts)
+        (workspace.root / "flow").mkdir()
+        rows = []
+        for row, file in list(flow_rows.values())[lost:]:
+            (workspace.root / row.path).hardlink_to(file)
+            rows.append(replace(row, of_sha256="0" * 64) if stale and not rows else row)
+        manifest.write(workspace.flows, Flow, rows)
+        return workspace
+
+    return make
+
+
+@pytest.fixture
+def tiny(tmp_path) -> TrainSettings:
+    recipe = tmp_path / "tiny-streams.toml"
+    recipe.write_text(
+        "clip_len = 8\nframe_interval = 1\nfps = 25\nshort_side = 32\ncrop = 32\nfreeze = 'none'\n"
+        "norm_eval = false\nepochs = 2\nbatch = 4\noptimizer = 'sgd'\nlr = 0.01\nlr_batch = 4\n"
+        "num_clips = 2\nworkers = 1\n"
+    )
+    return TrainSettings(recipe=str(recipe), name="two")
+
+
+def record_of(workspace, run):
+    return json.loads((workspace.run(run) / "run.json").read_text())
+
+
+def scores_of(workspace, run):
+    rows = manifest.read(workspace.run(run) / "predictions.parquet", Prediction)
+    return {(row.part, row.clip_id): row.scores for row in rows}
+
+
+def test_both_streams_become_three_runs(danced, tiny):
+    workspace = danced()
+    said: list[str] = []
+    result = train(workspace, tiny, say=said.append)
+    assert (result.name, result.fresh) == ("two", True)
+    rgb, flow, both = (record_of(workspace, f"two{end}") for end in ("-rgb", "-flow", ""))
+    assert [r["status"] for r in (rgb, flow, both)] == ["done"] * 3
+    assert both["model"]["members"] == ["two-rgb", "two-flow"]
+    assert [r["model"]["flow"] for r in (rgb, flow)] == [None, "dis"]
+    assert rgb["model"]["params_total"] - flow["model"]["params_total"] == 64 * 7**3
+    assert rgb["model"]["params_trainable"] == rgb["model"]["params_total"]
+    views = "8x1 frames at 25 a second, 2 clips x 1 center crop 32"
+    assert [r["views"]["test"] for r in (rgb, flow, both)] == [views] * 3
+    a, b, mean = (scores_of(workspace, f"two{end}") for end in ("-rgb", "-flow", ""))
+    assert len(mean) == 5
+    for clip, scores in mean.items():
+        assert scores == pytest.approx([(x + y) / 2 for x, y in zip(a[clip], b[clip], strict=True)])
+    assert "rgb starts from random weights" in said
+    # All of it again is free.
+    again = train(workspace, TrainSettings(resume=True))
+    assert (again.name, again.fresh) == ("two", False)
+
+
+def test_streams_that_were_stopped_go_on_to_the_same_scores(danced, tiny):
+    import torch
+
+    workspace = danced()
+    train(workspace, replace(tiny, name="whole"))
+
+    def stop_at(words: str):
+        def stop(now: Progress) -> None:
+            if now.text.startswith(words):
+                raise KeyboardInterrupt
+
+        return stop
+
+    # Before the flow stream has begun, and in the middle of it.
+    for settings, words in (
+        (tiny, "flow training · epoch 1"),
+        (TrainSettings(resume=True), "flow evaluating"),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            train(workspace, settings, stop_at(words))
+    assert not (workspace.run("two") / "run.json").exists()
+    assert train(workspace, TrainSettings(resume=True)).name == "two"
+    for end in ("-rgb", "-flow"):
+        whole, stopped = (
+            torch.load(workspace.run(f"{name}{end}") / "checkpoints" / "last.pth", weights_only=True)
+            for name in ("whole", "two")
+        )
+        for key, value in whole["state_dict"].items():
+            assert torch.equal(value, stopped["state_dict"][key]), key
+    assert scores_of(workspace, "two") == scores_of(workspace, "whole")
+
+
+def test_a_stream_that_never_began_is_begun_on_resume(danced, tiny):
+    workspace = danced()
+
+    def stop(now: Progress) -> None:
+        if now.text.startswith("rgb training · epoch 2"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(workspace, replace(tiny, epochs=2, seed=3), stop)
+    assert not workspace.run("two-flow").exists()
+    plans = plan_streams(workspace, TrainSettings(resume=True, name="two"))
+    assert [plan.settings.resume for plan in plans.values()] == [True, False]
+    assert {plan.settings.seed for plan in plans.values()} == {3}
+    assert {plan.recipe.epochs for plan in plans.values()} == {2}
+
+
+def test_the_flow_stream_learns_what_only_flow_shows(danced, tiny):
+    workspace = danced(val=0)
+    result = train(workspace, replace(tiny, stream="flow", name=None, changes=("epochs=8", "lr=0.02")))
+    assert result.name == "inception-flow-small-1"
+    rows = (workspace.run(result.name) / "metrics.jsonl").read_text().splitlines()
+    losses = [row["loss"] for row in map(json.loads, rows) if row["kind"] == "train"]
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_missing_flow_is_said_before_any_training(danced, tiny):
+    workspace = danced(lost=2)
+    with pytest.raises(ModelError) as caught:
+        train(workspace, tiny)
+    assert caught.value.message.startswith("2 of 12 clips have no dis flow")
+    assert "dance flow --method dis" in caught.value.hint
+    with pytest.raises(ModelError, match="12 of 12 clips have no tvl1 flow"):
+        train(workspace, replace(tiny, flow_method="tvl1"))
+    assert not (workspace.root / "runs").exists()
+
+
+def test_flow_of_a_clip_that_has_changed_does_not_count(danced, tiny):
+    with pytest.raises(ModelError, match="1 of 12 clips have no dis flow"):
+        plan_streams(danced(stale=True), tiny)
+
+
+def test_stored_features_of_flow_are_not_those_of_other_flow(danced, tiny):
+    workspace = danced()
+    settings = replace(tiny, stream="flow", changes=("freeze=4", "epochs=1", "norm_eval=true"))
+    plans = plan_streams(workspace, settings)
+    flows = manifest.read(workspace.flows, Flow)
+    listed = [e.sha256 for examples in plans["flow"].data.examples.values() for e in examples]
+    assert sorted(listed) == sorted(row.sha256 for row in flows)
+    assert plans["flow"].cached
+    train(workspace, settings)
+    names = next((workspace.root / "cache" / "features").glob("*/rows.txt")).read_text()
+    assert any(row.sha256 in names for row in flows)
+
+
+def save(path: Path, state: object) -> str:
+    import torch
+
+    torch.save(state, path)
+    return str(path)
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A 2-D file, and 3-D ones of an RGB and a flow network, by the names that people have."""
+    import torch
+
+    from dancecli.model.inception import InceptionI3D
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def names(channels: int):
+        state = InceptionI3D(channels).state_dict()
+        return {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
+
+    def renamed(channels: int):
+        units = ("b0", "b1a", "b1b", "b2a", "b2b", "b3b")
+        ours = ("branch_0", "branch_1.0", "branch_1.1", "branch_2.0", "branch_2.1", "branch_3.1")
+        stem = {"conv_1a": "Conv3d_1a_7x7", "conv_2b": "Conv3d_2b_1x1", "conv_2c": "Conv3d_2c_3x3"}
+        found = {"logits.conv3d.weight": torch.zeros(400, 1024, 1, 1, 1)}
+        for key, value in names(channels).items():
+            layer, rest = key.split(".", 1)[1].split(".", 1)
+            if layer in stem:
+                name = f"{stem[layer]}.{rest}"
+            else:
+                branch = next(b for b in ours if rest.startswith(f"{b}."))
+                name = f"{layer.capitalize()}.{units[ours.index(branch)]}.{rest.removeprefix(branch + '.')}"
+            found[name.replace(".conv.", ".conv3d.")] = value
+        return found
+
+    flat = {k: v.sum(2) if v.ndim == 5 else v for k, v in names(3).items()}
+    return {
+        "flat": save(tmp_path / "flat.pth", flat),
+        "rgb": save(tmp_path / "rgb_imagenet.pt", renamed(3)),
+        "flow": save(tmp_path / "flow_imagenet.pt", renamed(2)),
+    }
+
+
+def test_each_file_starts_the_stream_that_it_is_for(danced, tiny, files):
+    workspace = danced()
+
+    def weights(**changes):
+        plans = plan_streams(workspace, replace(tiny, **changes))
+        return {stream: plan.settings.weights for stream, plan in plans.items()}
+
+    rgb, flow, flat = files["rgb"], files["flow"], files["flat"]
+    assert weights() == {"rgb": "none", "flow": "none"}
+    assert weights(init="kinetics", weights=(flow, rgb)) == {"rgb": rgb, "flow": flow}
+    assert weights(init="kinetics", weights=(flow,)) == {"rgb": None, "flow": flow}
+    assert weights(init="kinetics", weights=(rgb,)) == {"rgb": rgb, "flow": rgb}
+    assert weights(init="imagenet", weights=(flat,)) == {"rgb": flat, "flow": flat}
+    fetched = weights(init="imagenet")
+    assert fetched["rgb"] == fetched["flow"]
+    assert str(fetched["rgb"]).endswith("googlenet-1378be20.pth")
+    for changes, error, words in [
+        ({"weights": (rgb,)}, UsageError, "no place in a start from scratch"),
+        (
+            {"init": "imagenet", "weights": (rgb,)},
+            ModelError,
+            "of a 3-D network, --init imagenet takes one in 2-D",
+        ),
+        (
+            {"init": "kinetics", "weights": (flat,)},
+            ModelError,
+            "of a 2-D network, --init kinetics takes one in 3-D",
+        ),
+        (
+            {"init": "kinetics", "weights": (flow,), "stream": "rgb"},
+            UsageError,
+            "is for 2 channels, and no stream",
+        ),
+        ({"init": "kinetics", "weights": (rgb, rgb + "2")}, ModelError, "there is no such weights file"),
+        ({"stream": "sound"}, UsageError, "stream 'sound' is not one of rgb, flow, both"),
+        ({"init": "moments"}, UsageError, "init 'moments' is not one of"),
+        ({"flow_method": "raft"}, UsageError, "flow method 'raft' is not one of"),
+    ]:
+        with pytest.raises(error, match=words):
+            weights(**changes)
+
+
+def test_a_flow_network_says_what_flow_its_weights_knew(danced, tiny, files):
+    workspace = danced()
+    said: list[str] = []
+    settings = replace(tiny, init="kinetics", weights=(files["flow"],), stream="flow", epochs=1)
+    record = train(workspace, settings, say=said.append).records["flow"]
+    assert any("trained on tvl1 flow, and this is dis flow" in line for line in said)
+    assert record["weights"]["name"] == "flow_imagenet (named as pytorch-i3d)"
+    assert record["weights"]["matched_keys"] == record["weights"]["total_keys"] == 228
+
+
+def test_imagenet_weights_that_cannot_be_fetched_are_one_sentence(danced, tiny, files, monkeypatch):
+    monkeypatch.setattr("dancecli.model.streams.IMAGENET_URL", "http://127.0.0.1:9/googlenet-1378be20.pth")
+    workspace = danced()
+    with pytest.raises(ModelError) as caught:
+        train(workspace, replace(tiny, init="imagenet"))
+    assert "could not be downloaded" in caught.value.message
+    assert "--weights FILE" in caught.value.hint
+    assert "--init none trains from scratch" in caught.value.hint
+    assert not (workspace.root / "runs").exists()
+
+
+def test_weights_that_do_not_fit_are_refused_for_both_streams_before_the_first_hour(
+    danced, tiny, files, tmp_path
+):
+    import torch
+
+    workspace = danced()
+    state = torch.load(files["flow"], weights_only=True)
+    bad = save(tmp_path / "bad.pt", {k: v for k, v in state.items() if not k.startswith("Mixed_5c.b1b")})
+    with pytest.raises(ModelError, match=r"Mixed_5c\.b1b\.conv3d\.weight is missing"):
+        train(workspace, replace(tiny, init="kinetics", weights=(files["rgb"], bad)))
+    other = save(tmp_path / "other.pt", {"conv1.weight": torch.zeros(3)})
+    with pytest.raises(ModelError, match="is not of an Inception-v1 network"):
+        train(workspace, replace(tiny, init="kinetics", weights=(other,)))
+    assert not (workspace.root / "runs").exists()
+
+
+def test_names_that_are_taken_and_runs_of_others_are_refused(danced, tiny):
+    workspace = danced()
+    workspace.run("two").mkdir(parents=True)
+    with pytest.raises(WorkspaceError, match="run 'two' exists already"):
+        train(workspace, tiny)
+    workspace.run("two-stream-small-1-flow").mkdir()
+    plans = plan_streams(workspace, replace(tiny, name=None))
+    assert [plan.name for plan in plans.values()] == ["two-stream-small-2-rgb", "two-stream-small-2-flow"]
+    with pytest.raises(WorkspaceError, match="there is no run to go on with"):
+        train(workspace, TrainSettings(resume=True))
+    (workspace.run("two") / "run.json").write_text(json.dumps({"schema": 1, "status": "done"}))
+    with pytest.raises(WorkspaceError, match="run 'two' is not one of dance train"):
+        train(workspace, TrainSettings(resume=True))
