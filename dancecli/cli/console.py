@@ -60,6 +60,19 @@ def table(
     return grid
 
 
+def show_scores(record: dict[str, Any]) -> None:
+    """Print what a run's scores on val and test come to, with the views that gave them."""
+    rows: list[tuple[object, ...]] = []
+    for part, found in record["results"].items():
+        if found:
+            n = found["n"]
+            rows.append(
+                (part, n, *(f"{k}/{n} ({100 * k / n:.1f} %)" for k in (found["top1"], found["top5"])))
+            )
+    show(f"run {record['name']}: {record['views']['test']}")
+    show(table(("part", "clips", "top-1", "top-5"), rows))
+
+
 def open_workspace(given: Path | None, *, create: bool = True) -> Workspace:
     """Find the workspace; make it one, and say so, if it is none and `create` allows it."""
     from dancecli.cli.settings import default_settings

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dancecli.cli.console import emit, open_workspace, phases, show, table, talk
+from dancecli.cli.console import emit, open_workspace, phases, show, show_scores, talk
 from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
 
 if TYPE_CHECKING:
@@ -107,13 +107,7 @@ def command(
 
 def _show(result: FinetuneResult) -> None:
     record = result.record
-    rows: list[tuple[object, ...]] = []
-    for part, found in record["results"].items():
-        if found:
-            n = found["n"]
-            rows.append((part, n, _share(found["top1"], n), _share(found["top5"], n)))
-    show(f"run {result.name}: {record['views']['test']}")
-    show(table(("part", "clips", "top-1", "top-5"), rows))
+    show_scores(record)
     chosen = record["checkpoint"]
     show(f"checkpoint: {chosen['name']}.pth, of epoch {chosen['epoch']} of {record['optim']['epochs']}")
     show(f"next: dance report --run {result.name}")
@@ -141,7 +135,3 @@ def _show_plan(plan: Plan, json_output: bool) -> None:
             show(f"{key}: {value}")
     for note in plan.notes:
         talk(note)
-
-
-def _share(k: int, n: int) -> str:
-    return f"{k}/{n} ({100 * k / n:.1f} %)"

@@ -8,7 +8,6 @@ and nothing that names a further file.
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,11 +75,9 @@ def open_checkpoint(path: Path) -> Checkpoint:
     if not (isinstance(labels, list) and all(isinstance(name, str) for name in labels)):
         raise ModelError(f"{path}: its labels are no list of names", _OURS)
     protocol, clip_s = meta.get("view_protocol", ""), meta.get("clip_s", DEFAULT_CLIP_S)
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return Checkpoint(
         path=path,
-        sha256=sha256,
+        sha256=rec.file_sha256(path),
         labels=tuple(labels),
         model=_checked_model(model, path),
         pipeline=_checked_pipeline(pipeline, path),
@@ -123,30 +120,40 @@ def run_checkpoint(workspace: Workspace, run: str | None) -> tuple[str, dict[str
     )
 
 
-def build_network(found: Checkpoint) -> Any:
-    """Build the network with its weights, for evaluation, on the best device there is.
+def build_network(config: dict[str, Any], state: Mapping[str, Tensor], path: Path) -> Any:
+    """Build a network with its weights, for evaluation, on the best device there is.
+
+    Args:
+        config: MMAction2's, of the network.
+        state: all its weights.
+        path: the file they are from, for messages.
 
     Raises:
-        ModelError: the file's weights are not those of the network it names.
+        ModelError: they are not those of this network.
     """
-    from dancecli.model.inception import InceptionI3D, folded
-    from dancecli.model.mmaction import MODELS, MMLogger, get_device, init_default_scope, silence
+    from dancecli.model.mmaction import MODELS, MMLogger, init_default_scope, silence
 
     init_default_scope("mmaction")
     silence(MMLogger.get_current_instance())
     try:
-        model = MODELS.build(found.model)
+        model = MODELS.build(config)
     except Exception as error:  # a config that fits no class raises nearly anything
-        raise ModelError(f"{found.path}: its network cannot be built ({error})", _OURS) from None
+        raise ModelError(f"{path}: its network cannot be built ({error})", _OURS) from None
     wanted = {key: value for key, value in model.state_dict().items() if _learnt(key)}
-    fits = [key for key, value in wanted.items() if _shape(found.state.get(key)) == value.shape]
+    fits = [key for key, value in wanted.items() if _shape(state.get(key)) == value.shape]
     if len(fits) < len(wanted):
-        raise ModelError(
-            f"{found.path}: only {len(fits)} of {len(wanted)} weights of its network are in it", _OURS
-        )
-    model.load_state_dict(found.state, strict=False)
+        raise ModelError(f"{path}: only {len(fits)} of {len(wanted)} weights of its network are in it", _OURS)
+    model.load_state_dict(state, strict=False)
+    return for_evaluation(model)
+
+
+def for_evaluation(model: Any) -> Any:
+    """Make a network ready to be looked through only: faster where that is known to be the same."""
+    from dancecli.model.inception import InceptionI3D, folded
+    from dancecli.model.mmaction import get_device
+
     if isinstance(model.backbone, InceptionI3D):
-        # As features are computed for training: the same values, sooner.
+        # As features are computed for training: the same values within 1e-4.
         model.backbone = folded(model.backbone)
     return model.to(get_device()).eval()
 

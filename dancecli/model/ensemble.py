@@ -16,12 +16,13 @@ from dancecli.model import record as rec
 from dancecli.model.scored import (
     EvaluateResult,
     ScoredRun,
+    new_name,
     read_scored_run,
-    refuse_taken,
+    same_run,
     write_scored_run,
 )
 from dancecli.schema import PartName, Prediction
-from dancecli.workspace import Workspace, checked_name
+from dancecli.workspace import Workspace
 
 PRETRAIN = "ensemble"
 
@@ -39,7 +40,7 @@ class EnsembleSettings:
     name: str | None = None
 
 
-def ensemble(workspace: Workspace, settings: EnsembleSettings) -> EvaluateResult:
+def ensemble(workspace: Workspace, settings: EnsembleSettings, *, dry_run: bool = False) -> EvaluateResult:
     """Average the scores of runs and keep the result as a run.
 
     The same members with the same scores are not fused twice: the run that is there is returned.
@@ -59,15 +60,11 @@ def ensemble(workspace: Workspace, settings: EnsembleSettings) -> EvaluateResult
     members = [read_scored_run(workspace, name) for name in names]
     for member in members[1:]:
         _refuse_difference(members[0], member)
-    there = _made_before(workspace, settings, members)
-    if there:
-        return EvaluateResult(there["name"], there, (), fresh=False)
+    evidence = _evidence(members)
+    if there := same_run(workspace, settings.name, "members", evidence):
+        return there
     first = members[0].record
-    if settings.name is None:
-        name = rec.free_run_name(workspace, PRETRAIN, first["split"]["name"])
-    else:
-        name = checked_name(settings.name, "run")
-        refuse_taken(workspace, name)
+    name = new_name(workspace, settings.name, f"{PRETRAIN}-{first['split']['name']}")
     predictions, notes = _fused(members)
     facts = {
         "created_utc": created,
@@ -84,9 +81,11 @@ def ensemble(workspace: Workspace, settings: EnsembleSettings) -> EvaluateResult
         "split": first["split"],
         "labels": first["labels"],
         "views": _views(members),
-        "members": _evidence(members),
+        "members": evidence,
         "seconds": {"evaluate": round(time.monotonic() - began, 2)},
     }
+    if dry_run:
+        return EvaluateResult(name, facts, tuple(notes), fresh=True)
     with workspace.lock(f"run-{name}"):
         record = write_scored_run(workspace, name, facts, predictions)
     return EvaluateResult(name, record, tuple(notes), fresh=True)
@@ -120,19 +119,6 @@ def _first_label(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
         return f": {len(a)} and {len(b)} classes"
     i = next(i for i, pair in enumerate(zip(a, b, strict=True)) if pair[0] != pair[1])
     return f": class {i} is {a[i]!r} in one and {b[i]!r} in the other"
-
-
-def _made_before(
-    workspace: Workspace, settings: EnsembleSettings, members: Sequence[ScoredRun]
-) -> dict[str, Any] | None:
-    """Find the run that holds exactly this ensemble already."""
-    evidence = _evidence(members)
-    names = workspace.runs() if settings.name is None else [settings.name]
-    for name in reversed([name for name in names if name in workspace.runs()]):
-        record = rec.read_record(workspace, name)
-        if record.get("members") == evidence and record.get("status") == rec.DONE:
-            return record
-    return None
 
 
 def _evidence(members: Sequence[ScoredRun]) -> list[dict[str, Any]]:

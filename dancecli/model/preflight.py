@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ class SplitData:
         meta: the split manifest's metadata.
         examples: of each part, in the order of its list; val may be empty.
         test_hash: SHA-256 over the sorted lines `clip_id sha256 label` of the test part.
+        clip_s: median length of the clips, in seconds.
         notes: what the user should know, a line each.
     """
 
@@ -48,6 +50,7 @@ class SplitData:
     labels: tuple[str, ...]
     examples: dict[PartName, tuple[Example, ...]]
     test_hash: str
+    clip_s: float
     notes: tuple[str, ...]
 
     @property
@@ -104,6 +107,7 @@ def load_split(workspace: Workspace, name: str | None) -> SplitData:
         labels=labels,
         examples=examples,
         test_hash=part_hash(examples[PartName.TEST], labels),
+        clip_s=_median_s(clips, examples),
         notes=tuple(_notes(name, examples, parts)),
     )
 
@@ -112,6 +116,11 @@ def part_hash(examples: Iterable[Example], labels: Sequence[str]) -> str:
     """Hash what a model is tested on: files, ids and labels, whatever their order."""
     lines = sorted(f"{e.clip_id} {e.sha256} {labels[e.label_index]}" for e in examples)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _median_s(clips: dict[str, Clip], examples: dict[PartName, tuple[Example, ...]]) -> float:
+    listed = (example for part in examples.values() for example in part)
+    return round(statistics.median(clips[example.path].duration_s for example in listed), 3)
 
 
 def _last_split(workspace: Workspace) -> str:

@@ -6,7 +6,6 @@ that what reads runs (report, compare, board) reads them too. What they do not h
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,9 +15,10 @@ from typing import Any
 from dancecli import manifest
 from dancecli.errors import WorkspaceError
 from dancecli.model import record as rec
-from dancecli.model.evaluate import accuracy
-from dancecli.schema import PartName, Prediction
-from dancecli.workspace import Workspace
+from dancecli.model.evaluate import accuracy, predict_part
+from dancecli.model.preflight import SplitData
+from dancecli.schema import OnProgress, PartName, Prediction
+from dancecli.workspace import Workspace, checked_name
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,7 @@ def read_scored_run(workspace: Workspace, name: str) -> ScoredRun:
         )
     path = rec.RunFolder(workspace.run(name)).predictions
     predictions = manifest.read(path, Prediction)
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return ScoredRun(name, record, predictions, sha256)
+    return ScoredRun(name, record, predictions, rec.file_sha256(path))
 
 
 def write_scored_run(
@@ -127,3 +125,52 @@ def refuse_taken(workspace: Workspace, name: str) -> None:
     """Raise a `WorkspaceError` if there is a run of this name."""
     if workspace.run(name).exists():
         raise WorkspaceError(f"run {name!r} exists already", "take another --name")
+
+
+def same_run(workspace: Workspace, name: str | None, key: str, value: Any) -> EvaluateResult | None:
+    """Find a run that is done and whose record says the same, so that nothing is done twice.
+
+    Args:
+        workspace: where to look.
+        name: the one run that may be it; None for any, the last made first.
+        key: of its record; what it holds says all that the scores depend on.
+        value: what is to stand there.
+    """
+    for found in reversed(workspace.runs()):
+        if name is None or found == name:
+            record = rec.read_record(workspace, found)
+            if record.get(key) == value and record.get("status") == rec.DONE:
+                return EvaluateResult(found, record, (), fresh=False)
+    return None
+
+
+def new_name(workspace: Workspace, given: str | None, stem: str) -> str:
+    """The name that was given, if it is free; else the stem with the first free number."""
+    if given is not None:
+        refuse_taken(workspace, checked_name(given, "run"))
+        return given
+    n = 1
+    while workspace.run(f"{stem}-{n}").exists():
+        n += 1
+    return f"{stem}-{n}"
+
+
+def score_parts(
+    model: Any, config: Mapping[str, Any], data: SplitData, on_progress: OnProgress
+) -> list[Prediction]:
+    """Run a network over the val and test parts of a split.
+
+    Args:
+        model: ready for evaluation, on its device.
+        config: of a run, for its loaders; see `build_config`.
+        data: the split.
+        on_progress: in clips.
+    """
+    from dancecli.model.mmaction import Runner
+
+    found: list[Prediction] = []
+    for part in (PartName.VAL, PartName.TEST):
+        if examples := data.examples[part]:
+            loader = Runner.build_dataloader(config[f"{part}_dataloader"])
+            found += predict_part(model, loader, part.value, examples, on_progress)
+    return found

@@ -51,12 +51,14 @@ class Seen:
     Attributes:
         seconds, frames: how much.
         length_s: how long the video says it is; 0 if it does not.
+        rate: frames a second, on average, as the video says.
         fault: why decoding ended before the file did; empty if it did not.
     """
 
     seconds: float = 0.0
     frames: int = 0
     length_s: float = 0.0
+    rate: float = 0.0
     fault: str = ""
 
 
@@ -136,7 +138,7 @@ def _decoded(
         with av.open(str(path)) as container:
             stream = _picture_stream(container, path)
             rate = float(stream.average_rate or stream.guessed_rate or 25)
-            seen.length_s = (container.duration or 0) / 1e6
+            seen.rate, seen.length_s = rate, (container.duration or 0) / 1e6
             stream.thread_type = "AUTO"
             clock = Clock(1 / rate)
             for frame in container.decode(stream):

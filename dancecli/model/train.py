@@ -18,6 +18,7 @@ from dancecli.model.config import (
 from dancecli.model.evaluate import accuracy, views_record
 from dancecli.model.pipelines import forward_batch, frame_sampler
 from dancecli.model.plan import FinetuneSettings, Plan, make_plan, plan_of_stopped_run
+from dancecli.model.preflight import SplitData
 from dancecli.model.rendering import render_config
 from dancecli.model.weights import StartWeights, resolve_weights
 from dancecli.schema import OnProgress, PartName, Prediction, Progress, no_progress
@@ -132,6 +133,11 @@ def _job(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> Job:
         "pretrain": plan.entry.name,
         "split_hash": data.meta["split.hash"],
         "weights_sha256": start.sha256 if start else None,
+        # With these a checkpoint can be used where the run's folder is not.
+        "model": config["model"],
+        "test_pipeline": config["test_dataloader"]["dataset"]["pipeline"],
+        "view_protocol": views_record(recipe, frame_sampler(plan.base, recipe), plan.cached)["test"],
+        "clip_s": data.clip_s,
     }
     return Job(
         workspace=workspace,
@@ -152,7 +158,7 @@ def _job(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> Job:
 
 def _record(plan: Plan, job: Job) -> dict[str, Any]:
     """The run's record as it begins."""
-    recipe, data, meta = plan.recipe, plan.data, plan.data.meta
+    recipe, data = plan.recipe, plan.data
     return {
         "schema": rec.SCHEMA,
         "name": plan.name,
@@ -169,15 +175,8 @@ def _record(plan: Plan, job: Job) -> dict[str, Any]:
             "params_total": None,
             "params_trainable": None,
         },
-        "weights": _weights_record(job.start),
-        "split": {
-            "name": data.name,
-            "hash": meta["split.hash"],
-            "seed": int(meta["split.seed"]),
-            "ratios": meta["split.ratios"],
-            "counts": data.counts,
-            "test_hash": data.test_hash,
-        },
+        "weights": weights_record(job.start),
+        "split": split_record(data),
         "labels": list(data.labels),
         "views": views_record(recipe, frame_sampler(plan.base, recipe), plan.cached),
         "optim": {
@@ -210,7 +209,20 @@ def _record(plan: Plan, job: Job) -> dict[str, Any]:
     }
 
 
-def _weights_record(start: StartWeights | None) -> dict[str, Any] | None:
+def split_record(data: SplitData) -> dict[str, Any]:
+    """Say in `run.json` what a run is judged on."""
+    return {
+        "name": data.name,
+        "hash": data.meta["split.hash"],
+        "seed": int(data.meta["split.seed"]),
+        "ratios": data.meta["split.ratios"],
+        "counts": data.counts,
+        "test_hash": data.test_hash,
+    }
+
+
+def weights_record(start: StartWeights | None) -> dict[str, Any] | None:
+    """Say in `run.json` which weights a run starts from."""
     if start is None:
         return None
     return {

@@ -42,6 +42,12 @@ def write_clip(path: Path, kind: int, number: int, *, side: int = 72, frames: in
 
 
 @pytest.fixture(scope="session")
+def write_film() -> Callable[..., None]:
+    """Write a clip as those of the corpus, of another length."""
+    return write_clip
+
+
+@pytest.fixture(scope="session")
 def clip_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("clips")
     files = []

@@ -46,7 +46,7 @@ def test_a_run_s_checkpoint_can_be_used_without_the_run(corpus, tiny_recipe, tin
     assert found.labels == ("bouncing", "sliding", "turning")
     assert (found.protocol, found.clip_s) == (record["views"]["test"], 2.0)
     with torch.inference_mode():
-        scores = build_network(found)(torch.zeros(1, 1, 3, 8, 64, 64), mode="tensor")
+        scores = build_network(found.model, found.state, elsewhere)(torch.zeros(1, 1, 3, 8, 64, 64), mode="tensor")
     assert scores.shape[0] == 1
     with pytest.raises(WorkspaceError, match="no run with weights"):
         run_checkpoint(workspace, None)
@@ -108,7 +108,8 @@ def test_a_hostile_pickle_runs_nothing(tmp_path):
 def test_weights_of_another_network_are_refused(saved):
     state = {"backbone.conv1.conv.weight": torch.zeros(8, 3, 5, 7, 7)}
     with pytest.raises(ModelError, match=r"only 1 of \d+ weights of its network"):
-        build_network(open_checkpoint(saved(state_dict=state)))
+        found = open_checkpoint(saved(state_dict=state))
+        build_network(found.model, found.state, found.path)
 
 
 @pytest.mark.parametrize("name", [*read_zoo()])

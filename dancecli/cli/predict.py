@@ -1,0 +1,115 @@
+"""`dance predict`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dancecli.cli.console import emit, open_workspace, phases, show, table, talk
+from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
+
+
+def command(
+    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Videos, or folders of them.")],
+    workspace: WorkspaceOption = None,
+    run: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Whose weights. [default: the run made last]", show_default=False),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A checkpoint of dance finetune, instead of a run.")
+    ] = None,
+    window: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="A long video is looked at in windows of this length. [default: that of the training clips]",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw the video's picture here.")
+    ] = None,
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Say what is danced in videos, and in long ones when.
+
+    Prints the five likeliest styles of each video, and of long ones the course of styles. All
+    probabilities, and a picture of each long video, are kept in reports/predict-NAME. Reads whatever
+    ffmpeg reads; of several videos, one that cannot be read is a row, and the exit code is 3.
+
+    Example: `dance predict evening.mp4 --run inception-full-1`
+    """
+    from dancecli.model.predict import PredictSettings, make_plan, predict
+
+    space = open_workspace(workspace, create=False)
+    settings = PredictSettings(tuple(videos), run, checkpoint, window, out)
+    if dry_run:
+        plan = make_plan(space, settings)
+        document = {
+            "videos": [name for name, _ in plan.files],
+            "checkpoint": str(plan.checkpoint.path),
+            "window_s": plan.window_s,
+            "folder": str(plan.folder),
+        }
+        if json_output:
+            emit(document)
+        else:
+            talk(f"would look at {len(plan.files)} videos with {plan.checkpoint.path}, into {plan.folder}")
+        return
+    with phases() as on_progress:
+        result = predict(space, settings, on_progress)
+    used = result.document["checkpoint"]
+    talk(f"weights: {'run ' + used['run'] if used['run'] else used['file']}")
+    if result.left_out:
+        talk(f"{result.left_out} files whose ending is not a video's were left out")
+    if json_output:
+        emit(result.document)
+    elif len(result.document["videos"]) == 1:
+        _show_one(result.document["videos"][0])
+    else:
+        _show_all(result.document["videos"])
+    talk(f"kept in {result.file}")
+    for picture in result.pictures[:3]:
+        talk(f"picture: {picture}")
+    if not result.complete:
+        raise typer.Exit(3)
+
+
+def _show_one(video: dict[str, Any]) -> None:
+    rows = [(best["label"], _percent(best["probability"])) for best in video["top5"]]
+    show(table((f"{video['file']}, {_clock(video['seconds'])}", "probability"), rows))
+    if len(video["windows"]) > 1:
+        segments = [
+            (f"{_clock(s['start_s'])} - {_clock(s['end_s'])}", s["label"], _percent(s["probability"]))
+            for s in video["segments"]
+        ]
+        show(table(("when", "style", "probability"), segments, align="left"))
+    if video["fault"]:
+        talk(f"{video['file']}: {video['fault']}")
+
+
+def _show_all(videos: list[dict[str, Any]]) -> None:
+    rows: list[tuple[object, ...]] = []
+    for video in videos:
+        if video["error"]:
+            rows.append((video["file"], "", "", video["error"]))
+            continue
+        best, styles = video["top5"][0], len({s["label"] for s in video["segments"]})
+        note = video["fault"] or (f"{styles} styles in turn" if styles > 1 else "")
+        words = f"{best['label']} {_percent(best['probability'])}"
+        rows.append((video["file"], _clock(video["seconds"]), words, note))
+    show(table(("video", "length", "likeliest style", "note"), rows, align="left"))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from dancecli import manifest
+from dancecli.errors import InputError, MediaError, ModelError, UsageError, WorkspaceError
+from dancecli.model.predict import PredictSettings, predict
+from dancecli.model.train import FinetuneSettings, finetune
+from dancecli.schema import Prediction
+from dancecli.workspace import Workspace
+
+# Trained once: no test changes the run.
+_TRAINED: list[Workspace] = []
+
+
+@pytest.fixture
+def workspace(corpus, tiny_recipe, tiny_model) -> Workspace:
+    if not _TRAINED:
+        space = corpus()
+        settings = FinetuneSettings(
+            pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe), epochs=1,
+            name="run", cache=False,
+        )  # fmt: skip
+        finetune(space, settings)
+        _TRAINED.append(space)
+    return _TRAINED[0]
+
+
+def test_a_test_clip_gets_the_scores_it_got_in_evaluation(workspace):
+    rows = manifest.read(workspace.run("run") / "predictions.parquet", Prediction)
+    clips = tuple(workspace.clip(row.clip_id) for row in rows)
+    document = predict(workspace, PredictSettings(clips, run="run")).document
+    assert document["window_s"] == 2.0
+    for row, video in zip(rows, document["videos"], strict=True):
+        assert video["scores"] == pytest.approx(row.scores, abs=1e-4)
+        assert len(video["windows"]) == 1
+
+
+def test_a_long_video_has_a_course_and_a_picture(workspace, tmp_path, write_film):
+    film = tmp_path / "an evening, long.mkv"
+    write_film(film, 1, 5, frames=12 * 9)
+    result = predict(workspace, PredictSettings((film,), run="run"))
+    assert result.file == workspace.report("predict-an-evening-long") / "prediction.json"
+    document = json.loads(result.file.read_text())
+    assert document == json.loads(json.dumps(result.document))
+    (video,) = document["videos"]
+    assert (video["seconds"], video["frames"], video["fault"]) == (9.0, 108, "")
+    assert [(w["start_s"], w["end_s"]) for w in video["windows"]] == [(i, i + 2) for i in range(8)]
+    assert (video["segments"][0]["start_s"], video["segments"][-1]["end_s"]) == (0, 9)
+    assert len(video["top5"]) == 3
+    assert sum(best["probability"] for best in video["top5"]) == pytest.approx(1, abs=1e-5)
+    (picture,) = result.pictures
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    wider = predict(workspace, PredictSettings((film,), window_s=6.0, picture=tmp_path / "here.png"))
+    assert [(w["start_s"], w["end_s"]) for w in wider.document["videos"][0]["windows"]] == [(0, 6), (3, 9)]
+    assert wider.pictures == (tmp_path / "here.png",)
+
+
+def test_a_folder_is_a_table_and_a_bad_file_a_row(workspace, tmp_path, clip_files):
+    folder = tmp_path / "tapes"
+    (folder / "box").mkdir(parents=True)
+    shutil.copy(clip_files[0], folder / "box" / "one.mp4")
+    shutil.copy(clip_files[1], folder / "two.MP4")
+    (folder / "bad.avi").write_text("this is text")
+    (folder / "readme.txt").write_text("this too")
+    result = predict(workspace, PredictSettings((folder,)))
+    videos = result.document["videos"]
+    assert [(v["file"], bool(v["error"])) for v in videos] == [
+        ("bad.avi", True), ("box/one.mp4", False), ("two.MP4", False),
+    ]  # fmt: skip
+    assert (result.complete, result.left_out, result.fresh) == (False, 1, 3)
+    assert result.document["checkpoint"]["run"] == "run"
+    # What was seen before is not looked at again; other weights or windows make it new.
+    again = predict(workspace, PredictSettings((folder,)))
+    assert (again.fresh, again.document) == (1, result.document)
+    (folder / "bad.avi").unlink()
+    assert predict(workspace, PredictSettings((folder,))).fresh == 0
+    assert predict(workspace, PredictSettings((folder,), window_s=1.0)).fresh == 2
+
+
+def test_what_cannot_be_is_said(workspace, tmp_path, clip_files):
+    text = tmp_path / "notes.txt"
+    text.write_text("no video")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    clip = clip_files[0]
+    cases = [
+        (PredictSettings((text,)), MediaError, "is not a video that can be read"),
+        (PredictSettings((tmp_path / "none.mp4",)), MediaError, "cannot be read"),
+        (PredictSettings((empty,)), InputError, "holds no video"),
+        (PredictSettings((clip,), run="other"), WorkspaceError, "no run 'other'"),
+        (PredictSettings((clip,), checkpoint=text), ModelError, "notes.txt: "),
+        (PredictSettings((clip,), run="run", checkpoint=text), UsageError, "both name weights"),
+        (PredictSettings((clip, clip), picture=text), UsageError, "of one video"),
+        (PredictSettings((clip,), window_s=0.1), UsageError, "too short"),
+    ]
+    for settings, error, said in cases:
+        with pytest.raises(error, match=said):
+            predict(workspace, settings)
+
+
+def test_the_command_prints_json_or_a_table_and_ends_with_three_for_a_bad_file(
+    workspace, tmp_path, clip_files, dance
+):
+    alone = shutil.copy(workspace.run("run") / "checkpoints" / "best.pth", tmp_path / "alone.pth")
+    done = dance("predict", str(clip_files[3]), "--checkpoint", str(alone), "--json")
+    assert done.code == 0
+    assert done.json["videos"][0]["top5"][0]["label"] in ("bouncing", "sliding", "turning")
+    (tmp_path / "bad.mp4").write_text("text")
+    done = dance("predict", str(clip_files[3]), str(tmp_path / "bad.mp4"), "--checkpoint", str(alone))
+    assert done.code == 3
+    assert "is not a video" in " ".join(done.out.split())
