@@ -126,6 +126,14 @@ class Workspace:
         """The database of a tuning study."""
         return self.root / "studies" / f"{checked_name(name, 'study')}.db"
 
+    def study_folder(self, name: str) -> Path:
+        """The folder of what a tuning study found."""
+        return self.root / "studies" / checked_name(name, "study")
+
+    def studies(self) -> list[str]:
+        """Names of the studies that hold a `study.json`, the one at work last at the end."""
+        return _by_age(self.root / "studies", "*/study.json")
+
     def create(self, settings_text: str) -> bool:
         """Make the folder a workspace if it is none; True if a `dance.toml` was written."""
         if self.settings.exists():

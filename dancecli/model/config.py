@@ -162,7 +162,7 @@ def build_config(
         "val_cfg": {"type": "ValLoop"} if data.has_val else None,
         "test_cfg": {"type": "TestLoop"},
         "optim_wrapper": _optim_wrapper(recipe, gpu),
-        "param_scheduler": _schedulers(recipe),
+        "param_scheduler": schedulers(recipe),
         "default_hooks": {
             "runtime_info": {"type": "RuntimeInfoHook"},
             "timer": {"type": "IterTimerHook"},
@@ -263,7 +263,8 @@ def _optim_wrapper(recipe: Recipe, gpu: bool) -> dict[str, Any]:
     return wrapper
 
 
-def _schedulers(recipe: Recipe) -> list[dict[str, Any]]:
+def schedulers(recipe: Recipe) -> list[dict[str, Any]]:
+    """Write the course of the learning rate for mmengine."""
     begin, end = min(recipe.warmup_epochs, recipe.epochs), recipe.epochs
     plan: list[dict[str, Any]] = []
     if begin:

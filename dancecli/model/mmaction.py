@@ -22,6 +22,7 @@ import pickle
 import sys
 import types
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ from mmengine.hooks import Hook  # noqa: E402
 from mmengine.logging import HistoryBuffer, MMLogger  # noqa: E402
 from mmengine.model import BaseDataPreprocessor  # noqa: E402
 from mmengine.optim import OptimWrapper  # noqa: E402
-from mmengine.registry import init_default_scope  # noqa: E402
+from mmengine.registry import PARAM_SCHEDULERS, init_default_scope  # noqa: E402
 from mmengine.runner import CheckpointLoader, Runner, set_random_seed  # noqa: E402
 from mmengine.runner.checkpoint import _load_checkpoint_to_model  # noqa: E402
 
@@ -115,6 +116,7 @@ __all__ = [
     "get_device",
     "init_default_scope",
     "load_into",
+    "lr_factors",
     "pseudo_collate",
     "read_checkpoint",
     "read_config",
@@ -222,6 +224,28 @@ def load_into(model: Any, checkpoint: dict[str, Any]) -> None:
     _load_checkpoint_to_model(
         model, checkpoint, strict=False, logger="silent", revise_keys=[(r"^module\.", "")]
     )
+
+
+def lr_factors(schedulers: Sequence[dict[str, Any]], epochs: int, steps: int) -> list[float]:
+    """Give the factor of the learning rate at every step of a run, as mmengine's schedulers set it.
+
+    Args:
+        schedulers: their configs.
+        epochs: of the run.
+        steps: of an epoch.
+    """
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    known = {"optimizer": optimizer, "epoch_length": steps}
+    built = [PARAM_SCHEDULERS.build({**config}, default_args=known) for config in schedulers]
+    factors = []
+    for step in range(1, epochs * steps + 1):
+        factors.append(float(optimizer.param_groups[0]["lr"]))
+        # No gradient is ever applied here; without a step mmengine warns of the wrong order.
+        optimizer.step()
+        for scheduler in built:
+            if not scheduler.by_epoch or step % steps == 0:
+                scheduler.step()
+    return factors
 
 
 def shapes_of(model: dict[str, Any]) -> dict[str, torch.Tensor]:

@@ -71,6 +71,11 @@ class ViewSampler(DefaultSampler):  # type: ignore[misc]
         return iter([place + view * len(self.dataset) for place in super().__iter__()])
 
 
+def step_seed(seed: int, step: int) -> int:
+    """Give torch's seed for a step of a run, counted from 0."""
+    return seed * 1_000_003 + step
+
+
 class StepSeedHook(Hook):  # type: ignore[misc]
     """Seed torch before every step, so that dropout depends on the step alone.
 
@@ -83,7 +88,7 @@ class StepSeedHook(Hook):  # type: ignore[misc]
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:  # noqa: ARG002
         """Seed dropout and whatever else draws from torch while training."""
-        torch.manual_seed(self.seed * 1_000_003 + runner.iter)
+        torch.manual_seed(step_seed(self.seed, runner.iter))
 
 
 class FreezeHook(Hook):  # type: ignore[misc]

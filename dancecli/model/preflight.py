@@ -7,7 +7,7 @@ import json
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dancecli import manifest
@@ -68,6 +68,10 @@ class SplitData:
     def num_copies(self) -> int:
         """Augmented copies among the training clips, as files."""
         return sum("." in example.clip_id for example in self.examples[PartName.TRAIN])
+
+    def without_test(self) -> SplitData:
+        """Give the split to someone who is to choose, and may not see the test part."""
+        return replace(self, examples={**self.examples, PartName.TEST: ()})
 
 
 def load_split(workspace: Workspace, name: str | None) -> SplitData:

@@ -80,14 +80,15 @@ def finetune(
     for note in (f"run {plan.name}: {plan.entry.title}, split {plan.data.name}", *plan.notes):
         say(note)
     with workspace.lock(f"run-{plan.name}"):
-        return _run(workspace, plan, on_progress)
+        return run_plan(workspace, plan, on_progress)
 
 
-def _run(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> FinetuneResult:
+def run_plan(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> FinetuneResult:
+    """Do what was planned; see `finetune`, which sees to it that nobody else does."""
     on_progress(Progress(0, 1, "loading the model · a few seconds"))
     from dancecli.model.training import run_job
 
-    job = _job(workspace, plan, on_progress)
+    job = make_job(workspace, plan, on_progress)
     folder = job.folder
     folder.checkpoints.mkdir(parents=True, exist_ok=True)
     header = (
@@ -112,7 +113,7 @@ def _run(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> FinetuneR
     return FinetuneResult(plan.name, record, plan.notes, fresh=True)
 
 
-def _job(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> Job:
+def make_job(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> Job:
     """Find and check the weights, and put the run's config together."""
     import torch
 

@@ -95,10 +95,10 @@ def run_job(job: Job, on_progress: OnProgress) -> Outcome:
         ModelError: the loss or the features are not finite.
         WorkspaceError: there is no room for the features.
     """
-    with _silence(job.folder):
+    with silence(job.folder):
         init_default_scope("mmaction")
         clock = _Clock()
-        loaders = _feature_loaders(job, on_progress) if job.cached else {}
+        loaders = feature_loaders(job, on_progress) if job.cached else {}
         clock.lap("features")
         runner, hook = _build_runner(job, loaders, on_progress)
         runner.train()
@@ -169,7 +169,7 @@ def _build_runner(
     return runner, hook
 
 
-def _feature_loaders(job: Job, on_progress: OnProgress) -> dict[PartName, Any]:
+def feature_loaders(job: Job, on_progress: OnProgress) -> dict[PartName, Any]:
     """Make the features that are missing, and loaders that take the place of the clips'."""
     views = job.recipe.views or 1
     loaders: dict[PartName, Any] = {}
@@ -186,7 +186,7 @@ def _feature_loaders(job: Job, on_progress: OnProgress) -> dict[PartName, Any]:
         with job.workspace.lock(f"features-{cache.store_key(dtype=job.dtype, **parts)}"):
             store = cache.open_store(job.workspace.root / "cache" / "features", job.dtype, parts)
             if store.missing(flat):
-                model = model or _whole_model(job)
+                model = model or whole_model(job)
                 extract_features(
                     model,
                     DATASETS.build(loader_cfg["dataset"]),
@@ -233,12 +233,13 @@ def _row_names(examples: Sequence[Example], views: int) -> list[list[str]]:
     return [[cache.row_name(e.clip_id, e.sha256, view) for e in examples] for view in range(views)]
 
 
-def _whole_model(job: Job) -> Any:
+def whole_model(job: Job) -> Any:
+    """Build the model with the weights with which the run begins."""
     return build_model(job.config["model"], job.seed, job.config["load_from"]).to(get_device())
 
 
 @contextlib.contextmanager
-def _silence(folder: RunFolder) -> Iterator[None]:
+def silence(folder: RunFolder) -> Iterator[None]:
     """Send what MMAction2 prints and warns into the run's log: the terminal is the user's."""
     folder.log.mkdir(parents=True, exist_ok=True)
     with (
