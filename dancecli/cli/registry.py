@@ -42,6 +42,7 @@ COMMANDS = {
     "split": Entry("Dataset", "Divide the clips into train, val and test, by source video."),
     "augment": Entry("Dataset", "Make augmented copies of the training clips of a split."),
     "annotate": Entry("Dataset", "Write the MMAction2 lists of a split again."),
+    "flow": Entry("Dataset", "Compute the optical flow of the clips, for models that look at motion."),
     "stats": Entry("Care", "Show the dataset in figures, and write its card and page."),
     "why": Entry("Care", "Tell why a clip is there or not: its whole history."),
     "audit": Entry("Care", "Look for leaks, label conflicts and changed files."),
