@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli import manifest
-from dancecli.report.shell import TEMPLATES, environment
+from dancecli.report.shell import draw
 from dancecli.schema import Clip
 from dancecli.workspace import Workspace
 
@@ -30,20 +30,18 @@ def write_dataset_page(workspace: Workspace, stats: Mapping[str, Any]) -> Path:
     Returns:
         The page's path.
     """
-    from markupsafe import Markup
-
-    style = "".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "dataset.css"))
+    labels = [row["label"] for row in stats["labels"]]
+    page = draw(
+        "dataset.html",
+        ("common.js",),
+        {"labels": labels},
+        styles=("report.css", "dataset.css"),
+        stats=stats,
+        pictures=pictures(workspace, labels),
+    )
     path = workspace.report("dataset") / "index.html"
     with manifest.atomic_file(path) as file:
-        file.write(
-            environment()
-            .get_template("dataset.html")
-            .render(
-                stats=stats,
-                pictures=pictures(workspace, [row["label"] for row in stats["labels"]]),
-                style=Markup(style),  # noqa: S704 - our own files
-            )
-        )
+        file.write(page)
     return path
 
 

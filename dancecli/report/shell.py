@@ -17,21 +17,27 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def draw(template: str, scripts: Sequence[str], data: Any, **shown: Any) -> str:
+def draw(
+    template: str, scripts: Sequence[str], data: Any, styles: Sequence[str] = ("report.css",), **shown: Any
+) -> str:
     """Draw a page with its style and scripts inside.
 
     Args:
         template: a template that extends `base.html`.
         scripts: files joined to the page's one script.
         data: what the script reads, as JSON.
+        styles: files joined to the page's one style sheet.
         shown: what the template reads.
     """
     from markupsafe import Markup
 
-    script = "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in scripts)
+    script, style = (
+        "\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in names)
+        for names in (scripts, styles)
+    )
     page = environment().get_template(template)
     return page.render(
-        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),  # noqa: S704 - our own file
+        style=Markup(style),  # noqa: S704 - our own files
         script=Markup(script),  # noqa: S704 - our own files
         # Only this very script may run, so markup that slipped through could do nothing.
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
