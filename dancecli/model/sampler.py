@@ -1,0 +1,75 @@
+"""Optuna's TPE, drawing for each trial from a seed of its own.
+
+A sampler that goes on drawing from one stream gives the trials of a continued study the numbers
+of its first ones. Here a trial's draws depend on the study's seed and the trial's number alone
+(and on the results that TPE has seen by then).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.samplers import BaseSampler, TPESampler
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial, TrialState
+
+SAMPLING = "TPE (Bergstra et al., NIPS 2011), the first 10 points at random; trials in flight count as poor"
+
+
+class SeededSampler(BaseSampler):
+    """TPE with a seed for each trial.
+
+    Args:
+        seed: of the study.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._inner = TPESampler(seed=seed)
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Seed for this trial."""
+        digest = hashlib.sha256(f"{self._seed}/{trial.number}".encode()).digest()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._inner = TPESampler(seed=int.from_bytes(digest[:4], "little"), constant_liar=True)
+        self._inner.before_trial(study, trial)
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Ask TPE."""
+        return self._inner.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Ask TPE."""
+        return self._inner.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Ask TPE."""
+        return self._inner.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """Tell TPE."""
+        self._inner.after_trial(study, trial, state, values)

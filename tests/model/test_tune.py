@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import replace
+
+import pytest
+
+from dancecli import manifest
+from dancecli.errors import WorkspaceError
+from dancecli.model import headtrials
+from dancecli.model.recipe import read_recipe
+from dancecli.model.studyfiles import recipe_text
+from dancecli.model.train import FinetuneSettings, finetune
+from dancecli.model.tune import TuneSettings, plan_study, tune
+from dancecli.schema import Prediction, Progress
+
+
+@pytest.fixture
+def settings(tiny_recipe, tiny_model):
+    return TuneSettings(
+        trials=3,
+        epochs=2,
+        pretrain=str(tiny_model),
+        weights="none",
+        freeze="4",
+        recipe=str(tiny_recipe),
+        name="s",
+    )
+
+
+def params_and_results(record):
+    keys = ("params", "val", "loss", "epoch", "curve", "right")
+    return [{key: trial[key] for key in keys} for trial in record["trials"]]
+
+
+def test_a_study_leaves_its_trials_and_a_recipe_whose_run_agrees(corpus, settings):
+    workspace, seen = corpus(val=4), []
+    result = tune(workspace, settings, seen.append)
+    folder = workspace.study_folder("s")
+    record = json.loads((folder / "study.json").read_text())
+    assert record == json.loads(json.dumps(result.record))
+    assert (record["status"], result.trained, record["trained"]["together"]) == ("done", 4, 8)
+    assert [(t["number"], t["state"], t["baseline"]) for t in record["trials"]] == [
+        (0, "done", True), (1, "done", False), (2, "done", False), (3, "done", False),
+    ]  # fmt: skip
+    assert record["val"]["groups"] == [clip[:5] for clip in record["val"]["clips"]]
+    with (folder / "trials.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [float(line["lr"]) for line in lines] == [t["params"]["lr"] for t in record["trials"]]
+    assert any("epoch 1/2" in now.text for now in seen)
+    assert not any("test" in now.text for now in seen)
+    best = record["trials"][record["best"]]
+    recipe = read_recipe(str(folder / "best.toml"))
+    assert recipe.description.startswith(
+        f"Trial {best['number']} of study s, the best of 4: {best['val']['top1']}/4"
+    )
+    assert (recipe.scaled_lr(), recipe.dropout) == (best["params"]["lr"], best["params"]["dropout"])
+    # Trained alone, by the ordinary way, a trial has the same results: this one and another.
+    other = workspace.root / "other.toml"
+    third = record["trials"][3]
+    other.write_text(recipe_text(recipe.with_changes(**third["params"])))
+    for trial, file in ((best, folder / "best.toml"), (third, other)):
+        common = FinetuneSettings(settings.pretrain, weights="none", freeze="4")
+        run = finetune(workspace, replace(common, recipe=str(file)))
+        rows = [
+            row
+            for row in manifest.read(workspace.run(run.name) / "predictions.parquet", Prediction)
+            if row.part == "val"
+        ]
+        loss = -sum(math.log(row.scores[row.label_index]) for row in rows) / len(rows)
+        assert loss == pytest.approx(trial["loss"], rel=1e-5)
+        assert run.record["results"]["val"]["top1"] == trial["val"]["top1"]
+        assert run.record["checkpoint"]["epoch"] == trial["epoch"]
+    # The same again trains nothing; more trials train what is missing; another study of this seed repeats it.
+    assert tune(workspace, settings).trained == 0
+    more = tune(workspace, replace(settings, trials=5))
+    assert more.trained == 2
+    assert params_and_results(more.record)[:4] == params_and_results(record)
+    again = tune(workspace, replace(settings, name="t"))
+    assert params_and_results(again.record) == params_and_results(record)
+
+
+def test_a_study_that_was_interrupted_goes_on(corpus, settings, monkeypatch):
+    monkeypatch.setattr(headtrials.HeadTrials, "together", 2)
+    workspace, groups = corpus(), []
+
+    def stop(now: Progress) -> None:
+        groups.append(now.text.partition(" · epoch")[0])
+        if now.text.startswith("trials · 2 to 3 · epoch 1"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(workspace, settings, stop)
+    record = json.loads((workspace.study_folder("s") / "study.json").read_text())
+    assert record["status"] == "interrupted"
+    assert [t["state"] for t in record["trials"]] == [
+        "done",
+        "done",
+        "failed",
+        "failed",
+        "waiting",
+        "waiting",
+    ]
+    result = tune(workspace, settings)
+    trials = result.record["trials"]
+    assert result.trained == 2
+    assert [t["params"] for t in trials[4:]] == [t["params"] for t in trials[2:4]]
+    assert [t["note"] for t in trials[4:]] == ["repeats trial 2", "repeats trial 3"]
+
+
+def test_where_more_than_the_head_is_trained_each_trial_is_a_run_that_sees_no_test_clip(corpus, settings):
+    workspace, said = corpus(), []
+    settings = replace(settings, freeze="3", trials=1)
+    result = tune(workspace, settings, say=said.append)
+    assert "each trial is a run of its own: more than the head is trained" in said
+    assert [t["state"] for t in result.record["trials"]] == ["done", "done"]
+    folder = workspace.study_folder("s") / "trials" / "trial-0001"
+    rows = manifest.read(folder / "predictions.parquet", Prediction)
+    assert {row.part for row in rows} == {"val"}
+    assert [len(t["curve"]) for t in result.record["trials"]] == [2, 2]
+    assert not (folder / "checkpoints").exists()
+    assert workspace.runs() == []
+
+
+def test_which_trials_can_be_trained_together(corpus, settings, tmp_path):
+    workspace = corpus()
+    assert plan_study(workspace, settings).alone == ""
+    space = tmp_path / "space.toml"
+    space.write_text("[batch]\nlow = 2\nhigh = 8\n")
+    plan = plan_study(workspace, replace(settings, space=str(space)))
+    assert plan.alone == "batch is searched, and trials in a stack share it"
+    recipe = tmp_path / "ema.toml"
+    recipe.write_text("batch = 4\nema = 0.9\n")
+    plan = plan_study(workspace, replace(settings, recipe=str(recipe)))
+    assert plan.alone == "ema is trained by a run alone"
+    space.write_text("[schedule]\nchoices = ['constant', 'cosine']\n[warmup_epochs]\nlow = 0\nhigh = 1\n")
+    assert plan_study(workspace, replace(settings, space=str(space))).alone == ""
+
+
+def test_a_split_without_a_validation_part_is_refused_with_what_to_do(corpus, settings):
+    with pytest.raises(WorkspaceError, match="split 'small' has no validation part") as caught:
+        tune(corpus(val=0), settings)
+    assert "dance split --ratios 80/10/10" in caught.value.hint
+
+
+def test_a_run_that_diverges_is_a_failed_trial_and_not_the_end(corpus, settings, tmp_path):
+    space = tmp_path / "space.toml"
+    space.write_text("[lr]\nlow = 1e30\nhigh = 2e30\n")
+    settings = replace(settings, space=str(space), freeze="3", trials=1)
+    result = tune(corpus(), settings)
+    [trial] = result.record["trials"]
+    assert trial["state"] == "failed"
+    assert "the loss became" in trial["note"]
+    assert result.record["best"] is None
+    assert tune(corpus(), settings).trained == 0
