@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dancecli.cli.console import emit, open_workspace, phases, show, show_scores, talk
+from dancecli.cli.console import emit, open_workspace, phases, show, show_scores, table, talk
 from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
+from dancecli.errors import UsageError
 
 if TYPE_CHECKING:
+    from dancecli.model.seeds import GroupResult
     from dancecli.model.train import FinetuneResult, Plan
 
 
@@ -50,15 +52,63 @@ def command(
             show_default=False,
         ),
     ] = None,
+    augment: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OPS",
+            help="Augment as clips are read, without files: chains as dance augment has them, such as "
+            "hflip,jitter,hflip+noise. A training view is the clip as it is or one of them, equally likely.",
+            show_default=False,
+        ),
+    ] = None,
     views: Annotated[
         int | None, typer.Option(min=1, metavar="K", help="Augmented views of a training clip, made in turn.")
     ] = None,
     num_clips: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Clips in time that are averaged in evaluation.")
     ] = None,
+    amp: Annotated[
+        bool | None,
+        typer.Option(
+            "--amp/--no-amp",
+            help="Training steps in half precision: bfloat16 on a CPU, float16 on a GPU. [default: no]",
+            show_default=False,
+        ),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any other key of the recipe, such as ema=0.99; may be repeated. The default recipe's file "
+            "lists them.",
+            show_default=False,
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            metavar="N",
+            help="Train with the seeds 0 to N-1, and tell mean and spread. The same command goes on where "
+            "it was stopped.",
+            show_default=False,
+        ),
+    ] = None,
+    preflight: Annotated[
+        bool,
+        typer.Option(
+            "--preflight/--no-preflight",
+            help="Learn one batch by heart first, and tell how long the run will take.",
+        ),
+    ] = True,
     name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Name of the run. [default: MODEL-SPLIT-N]", show_default=False),
+        typer.Option(
+            metavar="NAME",
+            help="Name of the run, or of the group of --seeds. [default: MODEL-SPLIT-N]",
+            show_default=False,
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a stopped run: --name, or the one made last.")
@@ -73,8 +123,15 @@ def command(
 
     Example: `dance finetune --pretrain nonlocal --split full --freeze 4`
     """
+    from dancecli.model.seeds import finetune_seeds, plan_group
     from dancecli.model.train import FinetuneSettings, finetune, make_plan
 
+    if seeds and (resume or seed):
+        other = "--resume" if resume else "--seed"
+        raise UsageError(
+            f"--seeds and {other} exclude each other",
+            "the same command goes on by itself" if resume else "--seeds takes 0 and those that follow",
+        )
     space = open_workspace(workspace, create=False)
     settings = FinetuneSettings(
         pretrain=pretrain,
@@ -89,11 +146,23 @@ def command(
         batch=batch,
         views=views,
         num_clips=num_clips,
+        augment=augment,
+        amp=amp,
+        changes=tuple(changes or ()),
         cache=cache,
         resume=resume,
+        preflight=preflight,
     )
     if dry_run:
-        _show_plan(make_plan(space, settings), json_output)
+        _show_plan(plan_group(space, settings) if seeds else make_plan(space, settings), json_output, seeds)
+        return
+    if seeds:
+        with phases() as on_progress:
+            group = finetune_seeds(space, settings, seeds, on_progress, talk)
+        if json_output:
+            emit(group.document)
+        else:
+            _show_group(group)
         return
     with phases() as on_progress:
         result = finetune(space, settings, on_progress, talk)
@@ -109,14 +178,32 @@ def _show(result: FinetuneResult) -> None:
     record = result.record
     show_scores(record)
     chosen = record["checkpoint"]
-    show(f"checkpoint: {chosen['name']}.pth, of epoch {chosen['epoch']} of {record['optim']['epochs']}")
+    of = record["optim"]["epochs"]
+    early = "" if chosen["epochs_run"] == of else f" (ended after {chosen['epochs_run']}: val rose no more)"
+    show(f"checkpoint: {chosen['name']}.pth, of epoch {chosen['epoch']} of {of}{early}")
     show(f"next: dance report --run {result.name}")
 
 
-def _show_plan(plan: Plan, json_output: bool) -> None:
+def _show_group(group: GroupResult) -> None:
+    found = group.document
+    rows: list[tuple[object, ...]] = []
+    for part, result in found["results"].items():
+        for key, title in (("top1", "top-1"), ("top5", "top-5")) if result else ():
+            at = result[key]
+            counts = ", ".join(map(str, at["k"]))
+            span = f"{100 * at['min']:.1f}-{100 * at['max']:.1f} %"
+            mean = f"{100 * at['mean']:.1f} ± {100 * at['sd']:.1f} %"
+            rows.append((f"{part} {title}", result["n"], mean, span, counts))
+    show(f"group {group.name}: {len(group.records)} seeds, {found['views']['test']}")
+    show(table(("part", "clips", "mean ± deviation", "range", "hits of each"), rows))
+    show(f"next: dance report --run {group.name}")
+    talk(f"{group.num_fresh} of {len(group.records)} runs were trained now")
+
+
+def _show_plan(plan: Plan, json_output: bool, seeds: int | None) -> None:
     recipe = plan.recipe
     document: dict[str, Any] = {
-        "run": plan.name,
+        **({"group": plan.name, "seeds": seeds} if seeds else {"run": plan.name}),
         "pretrain": plan.entry.name,
         "split": plan.data.name,
         "counts": plan.data.counts,
@@ -124,6 +211,7 @@ def _show_plan(plan: Plan, json_output: bool) -> None:
         "cache": plan.cached,
         "epochs": recipe.epochs,
         "batch": recipe.batch,
+        **({"accumulate": recipe.accumulate} if recipe.accumulate > 1 else {}),
         "lr": recipe.scaled_lr(),
         "notes": list(plan.notes),
     }

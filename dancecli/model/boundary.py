@@ -71,6 +71,30 @@ def _res_layers(net: Any, x: Tensor, which: range) -> Tensor:
     return x
 
 
+def boundary_model(model: dict[str, Any], stage: int) -> dict[str, Any]:
+    """Write the config of the model that goes on where the frozen part of `model` ends."""
+    preprocessor = {"type": "FeaturePreprocessor"}
+    return {**model, "type": "BoundaryRecognizer", "stage": stage, "data_preprocessor": preprocessor}
+
+
+def frozen_part(backbone: nn.Module) -> nn.Module:
+    """Give a backbone for `boundary_rows`, in evaluation."""
+    # Batch norm that never changes again goes into the convolutions: the same values, sooner.
+    return folded(backbone) if isinstance(backbone, InceptionI3D) else backbone
+
+
+def boundary_rows(backbone: nn.Module, inputs: Tensor, stage: int) -> Tensor:
+    """Run views [N, views, C, T, H, W] up to the boundary, to rows [N, views, C, t, h, w].
+
+    With the whole backbone frozen, only its average over time and space is kept, which is all
+    that the head looks at.
+    """
+    rows = run_lower(backbone, inputs.flatten(0, 1), stage)
+    if stage == LAST_STAGE:
+        rows = rows.mean(dim=(2, 3, 4), keepdim=True)
+    return rows.reshape(*inputs.shape[:2], *rows.shape[1:])
+
+
 class BoundaryRecognizer(Recognizer3D):  # type: ignore[misc]
     """A `Recognizer3D` whose input is what its frozen part gave.
 
@@ -149,9 +173,6 @@ def extract_features(
 ) -> None:
     """Run the frozen part over every item of a dataset that has no row yet, and store the result.
 
-    With the whole backbone frozen, only its average over time and space is kept, which is all
-    that the head looks at.
-
     Args:
         model: the whole recognizer, with its weights.
         dataset: gives item `i` for `names[i]`.
@@ -173,19 +194,15 @@ def extract_features(
         worker_init_fn=_one_thread if workers else None,
     )
     model.eval()
-    # Batch norm that never changes again goes into the convolutions: the same values, sooner.
-    backbone = folded(model.backbone) if isinstance(model.backbone, InceptionI3D) else model.backbone
+    backbone = frozen_part(model.backbone)
     began, done = time.monotonic(), 0
     with torch.inference_mode():
         for data in loader:
             inputs = model.data_preprocessor(data, training=False)["inputs"]
-            rows = run_lower(backbone, inputs.flatten(0, 1), stage)
-            if stage == LAST_STAGE:
-                rows = rows.mean(dim=(2, 3, 4), keepdim=True)
+            rows = boundary_rows(backbone, inputs, stage)
             if not torch.isfinite(rows).all():
                 bad = ", ".join(sample.filename for sample in data["data_samples"])
                 raise ModelError(f"the frozen layers gave numbers that are not finite for {bad}")
-            rows = rows.reshape(*inputs.shape[:2], *rows.shape[1:])
             store.append([names[i] for i in todo[done : done + len(rows)]], rows.cpu().numpy())
             if done == 0:
                 store.check_room(len(todo) - len(rows))

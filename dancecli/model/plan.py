@@ -39,6 +39,8 @@ class FinetuneSettings:
         augment: chains that training views may undergo, as `dance augment` names them.
         amp: half precision where that is safe.
         changes: other keys of the recipe, each as `key=value`; what is named above wins over them.
+        group: the name that runs of several seeds have in common.
+        preflight: learn one batch by heart before the hours begin, and tell how many they will be.
         cache: train from stored features of the frozen part; None does where it pays.
         cache_dtype: `float16` or `float32`; empty for the default of the stage.
         flow_method: of a model of optical flow: how the flow it sees was computed.
@@ -61,6 +63,8 @@ class FinetuneSettings:
     augment: str | None = None
     amp: bool | None = None
     changes: tuple[str, ...] = ()
+    group: str | None = None
+    preflight: bool = True
     cache: bool | None = None
     cache_dtype: str = ""
     flow_method: str = DEFAULT_FLOW
@@ -130,6 +134,9 @@ def _planned(
     cached = _use_cache(settings.cache, base, recipe)
     if cached and recipe.views is None:
         recipe = replace(recipe, views=max(_DEFAULT_STORED_VIEWS, 1 + len(recipe.chains)))
+    if cached and settings.group and settings.weights != NO_WEIGHTS and recipe.view_seed is None:
+        # What is computed once and stored would otherwise be computed for each seed.
+        recipe = replace(recipe, view_seed=0)
     notes = list(data.notes)
     if settings.weights == NO_WEIGHTS:
         notes.append(f"weights: random; the backbone is frozen up to: {recipe.freeze}")
@@ -154,6 +161,10 @@ def _planned(
     if cached:
         views = "1 stored view" if recipe.views == 1 else f"{recipe.views} stored views"
         notes.append(f"the frozen part runs once, on {views} of each training clip")
+    if settings.group and recipe.view_seed is not None:
+        notes.append(
+            "all seeds train on the same views: their spread is that of the fresh head, the order and dropout"
+        )
     return Plan(name, settings, entry, base, recipe, data, cached, tuple(notes))
 
 

@@ -69,7 +69,8 @@ class RunFolder:
 def free_run_name(workspace: Workspace, pretrain: str, split: str) -> str:
     """`<pretrain>-<split>-<n>` with the first free number."""
     n = 1
-    while workspace.run(f"{pretrain}-{split}-{n}").exists():
+    # A group of several seeds has its name from its runs alone.
+    while any(workspace.run(f"{pretrain}-{split}-{n}{seed}").exists() for seed in ("", "-seed0")):
         n += 1
     return f"{pretrain}-{split}-{n}"
 

@@ -47,7 +47,7 @@ class FinetuneResult:
     fresh: bool
 
 
-def _say_nothing(_: str) -> None:
+def say_nothing(_: str) -> None:
     pass
 
 
@@ -55,7 +55,7 @@ def finetune(
     workspace: Workspace,
     settings: FinetuneSettings,
     on_progress: OnProgress = no_progress,
-    say: Callable[[str], None] = _say_nothing,
+    say: Callable[[str], None] = say_nothing,
 ) -> FinetuneResult:
     """Fine-tune a model on a split, evaluate it on val and test, and keep all of it in `runs/<run>`.
 
@@ -80,10 +80,12 @@ def finetune(
     for note in (f"run {plan.name}: {plan.entry.title}, split {plan.data.name}", *plan.notes):
         say(note)
     with workspace.lock(f"run-{plan.name}"):
-        return run_plan(workspace, plan, on_progress)
+        return run_plan(workspace, plan, on_progress, say)
 
 
-def run_plan(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> FinetuneResult:
+def run_plan(
+    workspace: Workspace, plan: Plan, on_progress: OnProgress, say: Callable[[str], None] = say_nothing
+) -> FinetuneResult:
     """Do what was planned; see `finetune`, which sees to it that nobody else does."""
     on_progress(Progress(0, 1, "loading the model · a few seconds"))
     from dancecli.model.training import run_job
@@ -102,7 +104,7 @@ def run_plan(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> Finet
     record = _record(plan, job)
     rec.write_record(folder, record)
     try:
-        outcome = run_job(job, on_progress)
+        outcome = run_job(job, on_progress, say)
         record = _finish(job, plan, record, outcome)
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt)
@@ -154,6 +156,7 @@ def make_job(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> Job:
         meta=meta,
         resume=settings.resume,
         gpu=gpu,
+        preflight=settings.preflight,
     )
 
 
@@ -163,6 +166,7 @@ def _record(plan: Plan, job: Job) -> dict[str, Any]:
     return {
         "schema": rec.SCHEMA,
         "name": plan.name,
+        **({"group": plan.settings.group} if plan.settings.group else {}),
         "status": rec.RUNNING,
         "created_utc": rec.now_utc(),
         "finished_utc": None,
@@ -264,6 +268,7 @@ def _finish(job: Job, plan: Plan, record: Mapping[str, Any], outcome: Outcome) -
         "finished_utc": rec.now_utc(),
         "model": model,
         "seconds": outcome.seconds,
+        "preflight": outcome.first_batch,
         "results": results,
         "checkpoint": {
             "name": outcome.chosen,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +13,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from dancecli.model import cache
-from dancecli.model.boundary import LAST_STAGE, FeatureDataset, extract_features
+from dancecli.model.boundary import LAST_STAGE, FeatureDataset, boundary_model, extract_features
 from dancecli.model.evaluate import predict_part
+from dancecli.model.firstbatch import try_first_batch
 from dancecli.model.hooks import QuietRunner, RunHook, average_of, save_torch
 from dancecli.model.mmaction import (
     DATASETS,
@@ -25,11 +26,11 @@ from dancecli.model.mmaction import (
     read_checkpoint,
 )
 from dancecli.model.parts import ViewSampler
-from dancecli.model.preflight import Example, SplitData
+from dancecli.model.preflight import SplitData
 from dancecli.model.recipe import Recipe
 from dancecli.model.record import RunFolder
 from dancecli.model.weights import StartWeights
-from dancecli.schema import OnProgress, PartName, Prediction
+from dancecli.schema import OnProgress, PartName, Prediction, Progress
 from dancecli.workspace import Workspace
 
 
@@ -45,6 +46,7 @@ class Job:
         meta: goes into the checkpoints, so that they can be used without the run's folder.
         resume: go on from `checkpoints/resume.pth` if it is there.
         gpu: it computes on one.
+        preflight: learn one batch by heart before the run begins.
     """
 
     workspace: Workspace
@@ -60,6 +62,7 @@ class Job:
     meta: dict[str, Any]
     resume: bool
     gpu: bool = False
+    preflight: bool = False
 
     @property
     def dtype(self) -> str:
@@ -76,7 +79,8 @@ class Outcome:
         chosen: `best` or `last`, the checkpoint that was evaluated.
         chosen_epoch: its epoch, counted from 1.
         epochs_run: fewer than were wanted if there was nothing more to gain.
-        seconds: of `features`, `train` and `evaluate`.
+        seconds: of `preflight`, `features`, `train` and `evaluate`.
+        first_batch: what the pre-flight has found; None without one.
     """
 
     predictions: list[Prediction]
@@ -86,18 +90,30 @@ class Outcome:
     seconds: dict[str, float]
     params_total: int
     params_trainable: int
+    first_batch: dict[str, Any] | None = None
 
 
-def run_job(job: Job, on_progress: OnProgress) -> Outcome:
+def run_job(job: Job, on_progress: OnProgress, say: Callable[[str], None] = lambda _: None) -> Outcome:
     """Train, choose the checkpoint, evaluate it, write the checkpoints.
 
+    Args:
+        job: the run.
+        on_progress: gets `phase · words`, in clips of the phase.
+        say: hears how long it will take.
+
     Raises:
-        ModelError: the loss or the features are not finite.
+        ModelError: one batch cannot be learnt, or the loss or the features are not finite.
         WorkspaceError: there is no room for the features.
     """
     with silence(job.folder):
         init_default_scope("mmaction")
         clock = _Clock()
+        first = None
+        if job.preflight and not (job.resume and job.folder.resume_file.exists()):
+            on_progress(Progress(0, 1, "pre-flight · one batch is learnt by heart"))
+            first = try_first_batch(job, _unstored_views(job) if job.cached else 0)
+            say(str(first))
+        clock.lap("preflight")
         loaders = feature_loaders(job, on_progress) if job.cached else {}
         clock.lap("features")
         runner, hook = _build_runner(job, loaders, on_progress)
@@ -127,6 +143,7 @@ def run_job(job: Job, on_progress: OnProgress) -> Outcome:
         seconds=clock.seconds,
         params_total=sum(p.numel() for p in parameters),
         params_trainable=sum(p.numel() for p in parameters if p.requires_grad),
+        first_batch=first.record if first else None,
     )
 
 
@@ -136,8 +153,7 @@ def _build_runner(
     config, counts = job.config, job.data.counts
     model = config["model"]
     if job.cached:
-        rest = {"type": "BoundaryRecognizer", "stage": job.recipe.frozen_stages}
-        model = {**model, **rest, "data_preprocessor": {"type": "FeaturePreprocessor"}}
+        model = boundary_model(model, job.recipe.frozen_stages)
     base = config["load_from"] or ""
     recipe = job.recipe
     hook = RunHook(
@@ -171,7 +187,6 @@ def _build_runner(
 
 def feature_loaders(job: Job, on_progress: OnProgress) -> dict[PartName, Any]:
     """Make the features that are missing, and loaders that take the place of the clips'."""
-    views = job.recipe.views or 1
     loaders: dict[PartName, Any] = {}
     model = None
     for part in PartName:
@@ -179,7 +194,7 @@ def feature_loaders(job: Job, on_progress: OnProgress) -> dict[PartName, Any]:
         if not examples:
             continue
         loader_cfg = job.config[f"{part}_dataloader"]
-        names = _row_names(examples, views if part is PartName.TRAIN else 1)
+        names = _row_names(job, part)
         flat = [name for view in names for name in view]
         parts = _store_parts(job, loader_cfg["dataset"])
         # Two runs with the same frozen part would write into the same file.
@@ -201,6 +216,20 @@ def feature_loaders(job: Job, on_progress: OnProgress) -> dict[PartName, Any]:
         dataset = FeatureDataset(store, names, files, [example.label_index for example in examples])
         loaders[part] = _feature_loader(dataset, part, job)
     return loaders
+
+
+def _unstored_views(job: Job) -> int:
+    """Count the views that the frozen part is still to look at; an evaluated clip may have several."""
+    total = 0
+    for part in PartName:
+        if not job.data.examples[part]:
+            continue
+        parts = _store_parts(job, job.config[f"{part}_dataloader"]["dataset"])
+        with job.workspace.lock(f"features-{cache.store_key(dtype=job.dtype, **parts)}"):
+            store = cache.open_store(job.workspace.root / "cache" / "features", job.dtype, parts)
+        views = 1 if part is PartName.TRAIN else job.recipe.num_clips * job.recipe.num_crops
+        total += views * sum(len(store.missing(view)) for view in _row_names(job, part))
+    return total
 
 
 def _feature_loader(dataset: FeatureDataset, part: PartName, job: Job) -> Any:
@@ -229,7 +258,10 @@ def _store_parts(job: Job, dataset: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _row_names(examples: Sequence[Example], views: int) -> list[list[str]]:
+def _row_names(job: Job, part: PartName) -> list[list[str]]:
+    """Name the stored rows of a part: a list of clips for each view of theirs."""
+    views = (job.recipe.views or 1) if part is PartName.TRAIN else 1
+    examples = job.data.examples[part]
     return [[cache.row_name(e.clip_id, e.sha256, view) for e in examples] for view in range(views)]
 
 

@@ -1,0 +1,143 @@
+"""Before the hours begin: one batch is overfitted, on a model that is thrown away after.
+
+Labels that do not go with the clips, a head of another size, weights that no gradient reaches:
+all of that shows within seconds, on a few clips. What the steps took tells how long the run will.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from dancecli.errors import ModelError
+
+_STEPS = 10
+# A loss that has halved has shown enough, and so has one that falls at all after this time.
+_ENOUGH = 0.5
+_PATIENCE_S = 20.0
+# Rates for Adam; the second for a network that the first is too much for.
+_RATES = (1e-3, 1e-4)
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """How a batch was overfitted.
+
+    Attributes:
+        clips: of the batch.
+        steps: that were made of it.
+        loss_before, loss_after: of the batch.
+        step_s: seconds a step, the first one left out.
+        evaluate_s: seconds of a forward pass in evaluation.
+    """
+
+    clips: int
+    steps: int
+    loss_before: float
+    loss_after: float
+    step_s: float
+    evaluate_s: float
+
+
+@contextmanager
+def untouched_chance() -> Iterator[None]:
+    """Leave all random states as they are found."""
+    plain, numbers = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        try:
+            yield
+        finally:
+            random.setstate(plain)
+            np.random.set_state(numbers)
+
+
+def rehearse(model: Any, batch: dict[str, Any], num_classes: int) -> Rehearsal:
+    """Overfit one batch, and check that the model answers with a score for every class.
+
+    Args:
+        model: as a run begins; is not fit for use after.
+        batch: as a data loader collates it, training views.
+        num_classes: of the split.
+
+    Raises:
+        ModelError: the loss does not fall, or is no number; or the head has other classes.
+    """
+    samples = batch["data_samples"]
+    tries: list[Rehearsal] = []
+    model.train()
+    trained = [p for p in model.parameters() if p.requires_grad]
+    start = [p.detach().clone() for p in trained]
+    for rate in _RATES:
+        with torch.no_grad():
+            for parameter, value in zip(trained, start, strict=True):
+                parameter.copy_(value)
+        losses, times = _overfit(model, batch, trained, rate)
+        if not all(np.isfinite(losses[:1])):
+            names = ", ".join(Path(sample.filename).stem for sample in samples)
+            raise ModelError(
+                f"before training the loss is {losses[0]} already; clips: {names}",
+                "look at these clips and at the weights; --no-preflight trains all the same",
+            )
+        done = Rehearsal(
+            len(samples), len(losses) - 1, losses[0], losses[-1], statistics.median(times[1:] or times), 0.0
+        )
+        tries.append(done)
+        if done.loss_after < done.loss_before:
+            return _checked_head(model, batch, num_classes, done)
+    worst = tries[0]
+    raise ModelError(
+        f"the loss on one batch of {worst.clips} clips did not fall in {worst.steps} steps "
+        f"({worst.loss_before:.3f} to {worst.loss_after:.3f})",
+        "weights, frozen stages or labels do not fit this model; --no-preflight trains all the same",
+    )
+
+
+def _overfit(
+    model: Any, batch: dict[str, Any], trained: Sequence[nn.Parameter], rate: float
+) -> tuple[list[float], list[float]]:
+    """Give the loss before and after each step, and the steps' seconds."""
+    optimizer = torch.optim.Adam(trained, lr=rate)
+    losses: list[float] = []
+    times: list[float] = []
+    began = time.monotonic()
+    while True:
+        at = time.monotonic()
+        # The same chance in every step, so that only the weights change the loss.
+        torch.manual_seed(0)
+        data = model.data_preprocessor(batch, training=True)
+        loss, _ = model.parse_losses(model(**data, mode="loss"))
+        losses.append(float(loss))
+        fell = losses[-1] < losses[0]
+        enough = losses[-1] <= _ENOUGH * losses[0] or (fell and at - began > _PATIENCE_S)
+        # Two steps at least: the first one is slower, and would tell too long a time.
+        if not np.isfinite(losses[-1]) or len(losses) > _STEPS or (enough and len(losses) > 2):
+            return losses, times
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        times.append(time.monotonic() - at)
+
+
+def _checked_head(model: Any, batch: dict[str, Any], num_classes: int, done: Rehearsal) -> Rehearsal:
+    model.eval()
+    began = time.monotonic()
+    with torch.inference_mode():
+        found = model.test_step(batch)
+    evaluate_s = time.monotonic() - began
+    width = found[0].pred_score.numel()
+    if width != num_classes:
+        raise ModelError(
+            f"the model's head tells {width} classes apart, and the split has {num_classes}",
+            "its config sets the number of classes in a place that is not known here",
+        )
+    return Rehearsal(**{**done.__dict__, "evaluate_s": evaluate_s})

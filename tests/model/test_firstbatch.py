@@ -1,0 +1,124 @@
+"""A batch is learnt by heart before the hours begin, and leaves no trace."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from dancecli.errors import ModelError
+from dancecli.model.recipe import Recipe
+from dancecli.model.train import FinetuneSettings, finetune
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_a_run_is_bit_for_bit_what_it_is_without(corpus, tiny_recipe, tiny_model, cache):
+    import torch
+
+    workspace = corpus()
+    settings = FinetuneSettings(
+        pretrain=str(tiny_model), weights="none", recipe=str(tiny_recipe), freeze="3", cache=cache, epochs=1
+    )
+    found = []
+    said: list[str] = []
+    for preflight in (True, False):
+        name = f"with-{preflight}"
+        record = finetune(
+            workspace, replace(settings, name=name, preflight=preflight), say=said.append
+        ).record
+        folder = workspace.run(name)
+        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        state = torch.load(folder / "checkpoints" / "last.pth", weights_only=True)["state_dict"]
+        found.append(([(row.get("loss"), row["top1"]) for row in rows], state))
+        assert (record["preflight"] is not None) == preflight
+        if preflight:
+            assert record["preflight"]["loss_after"] < record["preflight"]["loss_before"]
+            expected = record["preflight"]["expected_s"]
+            assert (expected["features"] > 0) == cache
+            assert expected["total"] >= expected["features"] + expected["epoch"] > 0
+    assert found[0][0] == found[1][0]
+    assert all(torch.equal(value, found[1][1][key]) for key, value in found[0][1].items())
+    assert sum(line.startswith("about ") and " an epoch " in line for line in said) == 1
+
+
+class Stub:
+    """A recognizer of one weight, whose loss is that weight's square, times `slope`, plus one."""
+
+    def __new__(cls, slope=1.0, classes=3, start=1.0):
+        import torch
+
+        class Model(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.weight = torch.nn.Parameter(torch.tensor(start))
+
+            def data_preprocessor(self, batch, training):
+                random.random(), np.random.rand(), torch.rand(1)
+                return {}
+
+            def forward(self, mode):
+                return 1 + slope * self.weight**2
+
+            def parse_losses(self, losses):
+                return losses, {}
+
+            def test_step(self, batch):
+                return [SimpleNamespace(pred_score=torch.zeros(classes))]
+
+        return Model()
+
+
+BATCH = {"inputs": [], "data_samples": [SimpleNamespace(filename="clips/a_0_1.mp4")]}
+
+
+def test_a_batch_that_cannot_be_learnt_is_refused():
+    from dancecli.model.rehearsal import rehearse
+
+    done = rehearse(Stub(), BATCH, 3)
+    assert (done.clips, done.loss_before) == (1, 2.0)
+    assert done.loss_after < 2.0
+    for model, sentence in [
+        (Stub(slope=0.0), "the loss on one batch of 1 clips did not fall in 10 steps"),
+        (Stub(start=float("nan")), "before training the loss is nan already; clips: a_0_1"),
+        (Stub(classes=400), "tells 400 classes apart, and the split has 3"),
+    ]:
+        with pytest.raises(ModelError) as caught:
+            rehearse(model, BATCH, 3)
+        assert sentence in caught.value.message
+
+
+def test_random_states_are_put_back():
+    import torch
+
+    from dancecli.model.rehearsal import rehearse, untouched_chance
+
+    def drawn():
+        return random.random(), np.random.rand(), torch.rand(1).item()
+
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    before = drawn()
+    random.seed(1), np.random.seed(1), torch.manual_seed(1)
+    with untouched_chance():
+        rehearse(Stub(), BATCH, 3)
+    assert drawn() == before
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_what_a_run_will_take_is_added_up_from_what_a_clip_takes(cached):
+    from dancecli.model.firstbatch import expect
+    from dancecli.model.rehearsal import Rehearsal
+
+    job = SimpleNamespace(
+        recipe=Recipe(epochs=2, num_clips=2, num_crops=1),
+        cached=cached,
+        data=SimpleNamespace(counts={"train": 10, "val": 5, "test": 2}),
+    )
+    # Four clips: 1.25 s a clip to train, 0.3 to evaluate; a view costs 2 s and 1 s to decode.
+    found = expect(job, Rehearsal(4, 3, 2.0, 1.0, 5.0, 1.2), view_s=2.0, decode_s=1.0, unstored=10)
+    assert (found.features_s, found.epoch_s, found.total_s) == pytest.approx(
+        (30.0, 15.5, 30 + 2 * 15.5 + 14 * 0.3) if cached else (0.0, 22.5 + 13, 2 * 35.5 + 14 * 1.3)
+    )
