@@ -54,6 +54,9 @@ COMMANDS = {
     "report": Entry("Reports", "Draw a run's page: accuracy, confusion, and what was run."),
     "compare": Entry("Reports", "Say whether one of two runs is better, and show where."),
     "board": Entry("Reports", "Set all runs side by side, with ties shown as ties."),
+    "replay": Entry(
+        "Reports", "Run the paper's experiments as published and under an honest protocol, side by side."
+    ),
 }
 
 

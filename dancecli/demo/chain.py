@@ -173,8 +173,8 @@ def planned(workspace: Workspace, settings: DemoSettings) -> list[tuple[str, ...
     return [command for command in commands if command]
 
 
-def fetch_step(workspace: Workspace, _: DemoSettings, url_template: str) -> tuple[str, ...]:
-    """Have the clips."""
+def fetch_command(workspace: Workspace, url_template: str) -> tuple[str, ...]:
+    """The command that has the corpus's clips."""
     annotations = workspace.root / SITE_FOLDER / "annotations.csv"
     return (
         *("fetch", *_at(workspace), "--annotations", _near(annotations)),
@@ -211,6 +211,11 @@ def report_step(workspace: Workspace, _: DemoSettings, __: str) -> tuple[str, ..
     """Draw the page of the run."""
     name, _status = trained_run(workspace)
     return ("report", *_at(workspace), *(("--run", name) if name else ()))
+
+
+def fetch_step(workspace: Workspace, _: DemoSettings, url_template: str) -> tuple[str, ...]:
+    """Have the clips."""
+    return fetch_command(workspace, url_template)
 
 
 STEPS = (fetch_step, split_step, augment_step, finetune_step, report_step)

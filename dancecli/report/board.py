@@ -134,9 +134,16 @@ def board(
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(_flat(standing, row) for standing in standings for row in standing.rows)
-        shown = {"standings": standings, "left_out": left_out, "part": settings.part}
+        text = draw(
+            "board.html",
+            ("common.js", "board.js"),
+            {"labels": []},
+            standings=standings,
+            left_out=left_out,
+            part=settings.part,
+        )
         with manifest.atomic_file(folder / "index.html") as file:
-            file.write(draw("board.html", ("common.js", "board.js"), {"labels": []}, **shown))
+            file.write(text)
     return BoardResult(folder / "index.html", standings, tuple(left_out), document)
 
 

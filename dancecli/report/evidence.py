@@ -105,7 +105,7 @@ def read_evidence(workspace: Workspace, run: str) -> Evidence:
         labels=labels,
         parts=parts,
         train_counts=tuple(train_labels[label] for label in labels),
-        shared_groups={name: len(train_groups.intersection(part.groups)) for name, part in parts.items()},
+        shared_groups={name: _shared(card, name, train_groups, part) for name, part in parts.items()},
         clip_count=clip_count,
         files={name: tuple(sums[clip] for clip in part.clips) for name, part in parts.items()},
         history=_read_history(folder / "metrics.jsonl"),
@@ -113,6 +113,13 @@ def read_evidence(workspace: Workspace, run: str) -> Evidence:
         links=links,
         predictions=meta,
     )
+
+
+def _shared(card: Mapping[str, Any], name: str, train_groups: set[str], part: PartScores) -> int:
+    """Count the videos of a part that were trained on: on another split, if the run says so."""
+    overlap = (card.get("evaluated") or {}).get("overlap") or {}
+    known: int | None = overlap.get(name, {}).get("videos")
+    return len(train_groups.intersection(part.groups)) if known is None else known
 
 
 def _read_card(workspace: Workspace, run: str) -> dict[str, Any]:

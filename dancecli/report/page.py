@@ -240,7 +240,7 @@ def commands(evidence: Evidence, name: str) -> list[str]:
     run, split = evidence.run, _table(evidence.run, "split")
     total = sum(n for n in _table(split, "counts").values() if isinstance(n, int))
     asked = run.get("command")
-    words = _without_workspace([str(word) for word in asked] if isinstance(asked, list) else [])
+    words = without_workspace([str(word) for word in asked] if isinstance(asked, list) else [])
     made = ["dance", "split", "--name", str(split["name"])]
     if "ratios" in split and "seed" in split:
         made += ["--ratios", str(split["ratios"]), "--seed", str(split["seed"])]
@@ -249,14 +249,14 @@ def commands(evidence: Evidence, name: str) -> list[str]:
     shown = ["dance", "report", "--run", str(run["name"])]
     shown += ["--name", name] if name != run["name"] else []
     # What the run took for granted then may be something else now, so it is named.
-    for flag, value in (("--split", split["name"]), ("--name", run["name"])):
+    for flag, value in (("--split", split["name"]), ("--name", run.get("group") or run["name"])):
         if len(words) > 1 and not any(word == flag or word.startswith(f"{flag}=") for word in words):
             words += [flag, str(value)]
     trained = [["dance", *words[1:]]] if words[1:] else []
     return [shlex.join(line) for line in (made, *trained, shown)]
 
 
-def _without_workspace(words: list[str]) -> list[str]:
+def without_workspace(words: list[str]) -> list[str]:
     """Drop where the workspace lay then: the reader's lies elsewhere."""
     kept, skip = [], False
     for word in words:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,14 @@ from dancecli.report import metrics
 from dancecli.report.document import document
 from dancecli.report.evidence import Evidence, read_evidence
 from dancecli.report.figures import draw_confusion
+from dancecli.report.group import (
+    check_part,
+    group_document,
+    headline_of,
+    members,
+    read_group,
+    summarize_group,
+)
 from dancecli.report.intervals import Proportion
 from dancecli.report.page import model_card, render
 from dancecli.schema import OnProgress, Progress, no_progress
@@ -26,7 +34,7 @@ class ReportSettings:
     """What to report on.
 
     Attributes:
-        run: the run; None for the one made last.
+        run: the run, or a group of runs that differ by their seed; None for the run made last.
         name: the report's name; None for the run's.
         part: the part that the headline, the table and the picture are of.
     """
@@ -70,6 +78,8 @@ def report(
     """
     run = settings.run or _last_run(workspace)
     name = settings.name or run
+    if not (workspace.run(run) / "run.json").exists() and (names := members(workspace, run)):
+        return _report_group(workspace, run, names, settings, on_progress, dry_run=dry_run)
     evidence = read_evidence(workspace, run)
     folder = workspace.report(name)
     if settings.part not in evidence.parts:
@@ -83,6 +93,39 @@ def report(
         _write(folder, name, evidence, summaries, settings.part, found, on_progress)
     on_progress(Progress(3, 3))
     return ReportResult(name, run, folder / "index.html", headline(summaries[settings.part]), found)
+
+
+def _report_group(
+    workspace: Workspace,
+    group: str,
+    names: Sequence[str],
+    settings: ReportSettings,
+    on_progress: OnProgress,
+    *,
+    dry_run: bool,
+) -> ReportResult:
+    """Report on runs that differ by their seed, and on each of them."""
+    from dancecli.report.group_page import render_group
+
+    name = settings.name or group
+    folder = workspace.report(name)
+    runs, left_out = read_group(workspace, group, names, settings.part)
+    check_part(runs, settings.part)
+    summaries = [summarize(evidence) for evidence in runs]
+    order = [settings.part, *(part for part in runs[0].parts if part != settings.part)]
+    parts = {part: summarize_group(runs, summaries, part) for part in order}
+    found = group_document(group, runs, parts, left_out)
+    for done, evidence in enumerate(runs if not dry_run else ()):
+        on_progress(Progress(done, len(runs), str(evidence.run["name"])))
+        report(workspace, ReportSettings(str(evidence.run["name"]), part=settings.part))
+    if not dry_run:
+        with manifest.atomic_file(folder / "metrics.json") as file:
+            file.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+        with manifest.atomic_file(folder / "index.html") as file:
+            file.write(render_group(group, runs, parts, left_out))
+    on_progress(Progress(len(runs), len(runs)))
+    line = headline_of(len(runs), parts[settings.part])
+    return ReportResult(name, group, folder / "index.html", line, found)
 
 
 def _write(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, ROUND_UP, Decimal, InvalidOperation
 
@@ -61,3 +62,12 @@ def check_reported(text: str, n: int) -> Reported:
 
 def _rate(k: int, n: int) -> Decimal:
     return Decimal(100 * k) / n
+
+
+def possible_sizes(figures: Sequence[str], most: int) -> list[int]:
+    """List the numbers of clips, up to `most`, of which every one of the figures can be.
+
+    Raises:
+        InputError: a figure is no percentage.
+    """
+    return [n for n in range(1, most + 1) if all(check_reported(figure, n).counts for figure in figures)]

@@ -10,11 +10,12 @@ comes from resampling source videos.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from dancecli.report.resample import interval_of_ratio, resamples_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
 
 ALPHA = 0.05
-RESAMPLES = 10_000
-# Draws of a resampling in all; with very many videos fewer resamples settle the interval too.
-MOST_DRAWS = 50_000_000
-FEWEST_RESAMPLES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +152,7 @@ def gains_by_video(first: Flags, second: Flags, groups: Sequence[str]) -> tuple[
 def pair(first: Flags, second: Flags, groups: Sequence[str]) -> Paired:
     """Compare two models clip by clip; arguments as in `gains_by_video`, at least one clip."""
     gains, sizes = gains_by_video(first, second, groups)
-    low, high, resamples = _bootstrap(gains, sizes)
+    low, high = interval_of_ratio(gains, sizes, "paired bootstrap")
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     return Paired(
         both=int((first & second).sum()),
@@ -167,24 +164,5 @@ def pair(first: Flags, second: Flags, groups: Sequence[str]) -> Paired:
         low=low,
         high=high,
         videos=len(gains),
-        resamples=resamples,
+        resamples=resamples_of(len(gains)),
     )
-
-
-def _bootstrap(gains: Ints, sizes: Ints) -> tuple[float, float, int]:
-    """Resample source videos with replacement; the draws come from a hash, the same on any machine."""
-    import numpy as np
-
-    videos = len(gains)
-    resamples = max(FEWEST_RESAMPLES, min(RESAMPLES, MOST_DRAWS // videos))
-    block = max(1, 4_000_000 // videos)
-    found = []
-    for start in range(0, resamples, block):
-        rows = min(block, resamples - start)
-        stream = hashlib.shake_256(f"paired bootstrap {videos} {start}".encode())
-        words = np.frombuffer(stream.digest(4 * rows * videos), dtype="<u4").astype(np.uint64)
-        # The high bits of a product spread 32 bits evenly over the videos, but for 1 in 4 billion.
-        drawn = ((words * np.uint64(videos)) >> np.uint64(32)).reshape(rows, videos)
-        found.append(gains[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
-    low, high = np.quantile(np.concatenate(found), [ALPHA / 2, 1 - ALPHA / 2])
-    return float(low), float(high), resamples

@@ -10,7 +10,7 @@ from scipy import stats as scipy_stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from dancecli.report import stats
+from dancecli.report import resample, stats
 
 
 def test_mcnemar_equals_statsmodels_and_scipy() -> None:
@@ -75,7 +75,7 @@ def test_clips_of_one_video_are_one_piece_of_evidence() -> None:
 
 def test_by_video_is_mcnemar_where_each_video_gave_one_clip(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(8)
-    monkeypatch.setattr(stats, "RESAMPLES", 1000)
+    monkeypatch.setattr(resample, "RESAMPLES", 1000)
     for _ in range(300):
         n = int(rng.integers(1, 200))
         first, second = rng.random(n) < 0.6, rng.random(n) < 0.7
@@ -106,7 +106,7 @@ def test_the_same_clips_in_another_order_give_the_same_figures() -> None:
 @pytest.mark.parametrize("per_video", [1, 4])
 def test_false_alarms_stay_below_five_in_a_hundred(per_video: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two equally good models on 2,000 simulated test sets; clips of a video succeed or fail together."""
-    monkeypatch.setattr(stats, "RESAMPLES", 1000)
+    monkeypatch.setattr(resample, "RESAMPLES", 1000)
     rng = np.random.default_rng(6)
     videos = 100 // per_video
     groups = [f"v{i // per_video}" for i in range(100)]
@@ -118,7 +118,7 @@ def test_false_alarms_stay_below_five_in_a_hundred(per_video: int, monkeypatch: 
 
 
 def test_a_real_difference_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stats, "RESAMPLES", 1000)
+    monkeypatch.setattr(resample, "RESAMPLES", 1000)
     rng = np.random.default_rng(7)
     groups = [f"v{i}" for i in range(950)]
     found = sum(stats.pair(rng.random(950) < 0.70, rng.random(950) < 0.80, groups).shown for _ in range(40))

@@ -141,6 +141,13 @@ all('table.classes').forEach((table) => all('thead button', table).forEach((butt
   });
 }));
 
+// ---- parts of the split
+all('[data-show]').forEach((button) => button.addEventListener('click', () => {
+  all('[data-show]').forEach((b) => b.setAttribute('aria-pressed', String(b === button)));
+  all('.part').forEach((node) => { node.hidden = node.dataset.part !== button.dataset.show; });
+  redraw();
+}));
+
 // ---- what can be copied
 all('.copy').forEach((box) => {
   const copy = box.querySelector('button');

@@ -265,11 +265,4 @@
     if (innerWidth !== width) redraw();
     width = innerWidth;
   });
-
-  // ---- parts
-  all('[data-show]').forEach((button) => button.addEventListener('click', () => {
-    all('[data-show]').forEach((b) => b.setAttribute('aria-pressed', String(b === button)));
-    all('.part').forEach((node) => { node.hidden = node.dataset.part !== button.dataset.show; });
-    redraw();
-  }));
 })();

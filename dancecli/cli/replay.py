@@ -1,0 +1,77 @@
+"""`dance replay`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from dancecli.cli.console import emit, open_workspace, progress, show, table, talk
+from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    from dancecli.replay.chain import ReplaySettings
+    from dancecli.workspace import Workspace
+
+
+def command(
+    workspace: WorkspaceOption = None,
+    quick: bool = typer.Option(
+        False, "--quick", help="Offline, in minutes: procedural dancers, small frames, one backbone."
+    ),
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Run the paper's experiments as published and under an honest protocol, side by side.
+
+    Every experiment of sections 5.2 and 5.3 that has a recipe is run twice on the same clips and
+    the same test part: as published, and with a validation part that chooses epoch and winner.
+    One page sets both beside the paper's own figures, their intervals, and what of them does not
+    work out. What is done is not done again. The quick form goes into a new folder, demo-replay
+    if none is given.
+
+    Example: `dance replay --quick`
+    """
+    from dancecli.replay.chain import ReplaySettings, replay
+
+    space = open_workspace(workspace or (Path("demo-replay") if quick else None), create=False)
+    settings = ReplaySettings(quick, quiet_stdout=json_output)
+    if dry_run:
+        _show_plan(space, settings, json_output)
+        return
+    with progress("draw videos") as on_progress:
+        result = replay(space, settings, talk, on_progress)
+    if json_output:
+        emit({"page": str(result.page), "commands": result.commands, **result.document})
+        return
+    rows = []
+    for one in result.document["experiments"]:
+        paper = one["paper"]["top1"]
+        cells = (_share(one["as_published"]), _share(one["ours"])) if one["ours"] else ("", "")
+        rows.append((one["name"], f"{paper['printed']} ({_count(paper)})", *cells))
+    show(table(("experiment", "paper, %", "as published", "our protocol"), rows))
+    show(f"in {result.seconds / 60:.1f} minutes; the page: {result.page}")
+
+
+def _show_plan(space: Workspace, settings: ReplaySettings, json_output: bool) -> None:
+    from dancecli.replay.chain import preview
+
+    plan = preview(space, settings)
+    if json_output:
+        emit({"commands": plan.commands, "seconds": round(plan.seconds), "left_out": plan.left_out})
+        return
+    for one in plan.commands:
+        show(f"$ dance {shlex.join(one)}")
+    for name, why in plan.left_out.items():
+        talk(f"not replayed: {name}: {why}")
+    talk(f"the runs take about {plan.seconds / 60:.0f} minutes on this machine")
+
+
+def _share(ran: dict[str, Any]) -> str:
+    return f"{_count(ran['top1'])} = {100 * ran['top1']['rate']:.1f} %"
+
+
+def _count(top1: dict[str, Any]) -> str:
+    return "impossible" if top1["k"] is None else f"{top1['k']}/{top1['n']}"

@@ -1,0 +1,240 @@
+"""One report over several runs that differ by their seed: what is the method's, and what is luck."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Any
+
+from dancecli.errors import DanceError, InputError, WorkspaceError
+from dancecli.report.compare import refuse_unlike, right
+from dancecli.report.document import as_json
+from dancecli.report.evidence import Evidence, read_evidence
+from dancecli.report.metrics import Summary
+from dancecli.report.resample import interval_of_means
+from dancecli.workspace import Workspace
+
+if TYPE_CHECKING:
+    from dancecli.report.metrics import Ints
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A figure over several runs, all between 0 and 1.
+
+    Attributes:
+        sd: sample standard deviation; None of a single run.
+        low, high: the lowest and the highest.
+    """
+
+    mean: float
+    sd: float | None
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ClassSpread:
+    """One class: its clips, and recall and F1 over the runs; F1 is None where it is none in some run."""
+
+    index: int
+    support: int
+    recall: Spread
+    f1: Spread | None
+
+
+@dataclass(frozen=True)
+class GroupPart:
+    """All figures of one part.
+
+    Attributes:
+        summaries: of each run.
+        interval: 95 %, of the mean accuracy of these very runs, by resampling source videos.
+        hits: for each clip how many runs named it right.
+    """
+
+    n: int
+    videos: int
+    summaries: tuple[Summary, ...]
+    top1: Spread
+    top5: Spread | None
+    balanced_accuracy: Spread
+    macro_f1: Spread
+    ece: Spread
+    interval: tuple[float, float]
+    classes: tuple[ClassSpread, ...]
+    hits: Ints
+
+    def clips_hit(self, times: Callable[[int], bool]) -> list[int]:
+        """List the clips that so many runs named right, the most disputed first."""
+        half = len(self.summaries) / 2
+        found = [i for i, hits in enumerate(self.hits.tolist()) if times(hits)]
+        return sorted(found, key=lambda i: (abs(int(self.hits[i]) - half), i))
+
+    @property
+    def flips(self) -> list[int]:
+        """The clips that some runs named right and some did not."""
+        return self.clips_hit(lambda hits: 0 < hits < len(self.summaries))
+
+    @property
+    def never(self) -> list[int]:
+        """The clips that no run named right."""
+        return self.clips_hit(lambda hits: hits == 0)
+
+
+def members(workspace: Workspace, group: str) -> list[str]:
+    """Name the runs of a group in the order of their seeds; empty if there is none."""
+    found = []
+    for name in workspace.runs():
+        try:
+            record = json.loads((workspace.run(name) / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # said when the run itself is asked for
+        if isinstance(record, dict) and record.get("group") == group:
+            found.append((record.get("seed") or 0, name))
+    return [name for _, name in sorted(found)]
+
+
+def read_group(
+    workspace: Workspace, group: str, names: Sequence[str], part: str
+) -> tuple[list[Evidence], list[str]]:
+    """Read the runs of a group, and say which could not be read, with the reason.
+
+    Raises:
+        WorkspaceError: fewer than two of them are ended.
+        InputError: they were not judged alike.
+    """
+    found, left_out = [], []
+    for name in names:
+        try:
+            evidence = read_evidence(workspace, name)
+        except DanceError as error:
+            left_out.append(f"{name}: {error.message}")
+        else:
+            found.append(evidence)
+    if len(found) < 2:
+        why = f" ({left_out[0]})" if left_out else ""
+        raise WorkspaceError(
+            f"of the {len(names)} runs of {group!r}, {len(found)} can be read{why}",
+            "end them, or report on one: dance report --run RUN",
+        )
+    for other in found[1:]:
+        refuse_unlike(found[0], other, part)
+    return found, left_out
+
+
+def summarize_group(
+    group: Sequence[Evidence], summaries: Sequence[Mapping[str, Summary]], part: str
+) -> GroupPart:
+    """Work out the figures of one part over the runs.
+
+    Args:
+        group: the runs, judged on the same clips.
+        summaries: of each run, its parts' figures.
+        part: which.
+    """
+    import numpy as np
+
+    flags = np.array([right(evidence.parts[part]) for evidence in group])
+    own = tuple(found[part] for found in summaries)
+    groups = group[0].parts[part].groups
+    return GroupPart(
+        n=own[0].n,
+        videos=len(set(groups)),
+        summaries=own,
+        top1=spread([s.top1.k / s.n for s in own]),
+        top5=spread([s.top5.k / s.n for s in own if s.top5]) if own[0].top5 else None,
+        balanced_accuracy=spread([s.balanced_accuracy or 0.0 for s in own]),
+        macro_f1=spread([s.macro_f1 or 0.0 for s in own]),
+        ece=spread([s.calibration.ece if s.calibration else math.nan for s in own]),
+        interval=interval_of_means(flags.mean(axis=0), groups),
+        classes=tuple(_class(i, own) for i, c in enumerate(own[0].per_class) if c.support),
+        hits=flags.sum(axis=0),
+    )
+
+
+def _class(index: int, summaries: Sequence[Summary]) -> ClassSpread:
+    own = [summary.per_class[index] for summary in summaries]
+    f1s = [c.f1.rate for c in own if c.f1]
+    recalls = [c.recall.k / c.recall.n for c in own]
+    return ClassSpread(index, own[0].support, spread(recalls), spread(f1s) if len(f1s) == len(own) else None)
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Give mean, sample standard deviation and ends of at least one value."""
+    sd = stdev(values) if len(values) > 1 else None
+    return Spread(mean(values), sd, min(values), max(values))
+
+
+def group_document(
+    group: str, runs: Sequence[Evidence], parts: Mapping[str, GroupPart], left_out: Sequence[str]
+) -> dict[str, Any]:
+    """Lay out what `metrics.json` of a group holds."""
+    labels = runs[0].labels
+    return {
+        "schema": SCHEMA,
+        "group": group,
+        "runs": [{"run": e.run["name"], "seed": e.run.get("seed")} for e in runs],
+        "left_out": list(left_out),
+        "labels": list(labels),
+        **{key: runs[0].run.get(key) for key in ("model", "weights", "split", "views", "optim", "versions")},
+        "parts": {
+            key: {
+                "n": part.n,
+                "videos": part.videos,
+                **{
+                    name: _rounded(getattr(part, name))
+                    for name in ("top1", "top5", "balanced_accuracy", "macro_f1", "ece")
+                },
+                "mean_interval_by_video": [round(end, 12) for end in part.interval],
+                "per_class": [
+                    {
+                        "label": labels[c.index],
+                        "n": c.support,
+                        "recall": _rounded(c.recall),
+                        "f1": _rounded(c.f1),
+                    }
+                    for c in part.classes
+                ],
+                "clips_that_flip": len(part.flips),
+                "clips_never_right": len(part.never),
+                "runs": {
+                    e.run["name"]: as_json(summary, labels)
+                    for e, summary in zip(runs, part.summaries, strict=True)
+                },
+            }
+            for key, part in parts.items()
+        },
+    }
+
+
+def _rounded(found: Spread | None) -> dict[str, float | None] | None:
+    if found is None:
+        return None
+    return {key: None if value is None else round(value, 12) for key, value in asdict(found).items()}
+
+
+def headline_of(runs: int, part: GroupPart) -> str:
+    """Say a group's figures in a line."""
+    top1 = part.top1
+    return (
+        f"top-1 over {runs} seeds: mean {100 * top1.mean:.1f} %, sd {100 * (top1.sd or 0):.1f}, "
+        f"{100 * top1.low:.1f}-{100 * top1.high:.1f}, of {part.n} clips; "
+        f"{len(part.flips)} clips flip between seeds"
+    )
+
+
+def check_part(runs: Sequence[Evidence], part: str) -> None:
+    """Refuse a part that the runs have no predictions for.
+
+    Raises:
+        InputError: they have none.
+    """
+    there = " and ".join(runs[0].parts) or "none"
+    if part not in runs[0].parts:
+        raise InputError(f"these runs have no predictions for part {part!r}", f"they have them for: {there}")

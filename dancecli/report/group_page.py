@@ -1,0 +1,78 @@
+"""The page of several runs that differ by their seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dancecli.report import page
+from dancecli.report.evidence import Evidence
+from dancecli.report.group import GroupPart
+from dancecli.report.metrics import predicted
+from dancecli.report.shell import draw
+
+
+def render_group(
+    group: str, runs: Sequence[Evidence], parts: Mapping[str, GroupPart], left_out: Sequence[str]
+) -> str:
+    """Draw the page.
+
+    Args:
+        group: the group's name.
+        runs: its runs.
+        parts: the figures, the part shown first first.
+        left_out: runs that could not be read, with the reason.
+    """
+    first = runs[0]
+    per_seed = {"Time", "Training"}
+    facts = [(title, rows) for title, rows in page.facts(first) if title not in per_seed]
+    training = [row for title, rows in page.facts(first) if title == "Training" for row in rows]
+    facts.append(("Training", [row for row in training if row[0] != "seed"]))
+    return draw(
+        "group.html",
+        ("common.js", "group.js"),
+        clip_data(runs, parts),
+        group=group,
+        runs=[(e.run["name"], e.run.get("seed")) for e in runs],
+        labels=first.labels,
+        parts=parts,
+        lead=page.lead(first),
+        shared={part: first.shared_groups[part] for part in parts},
+        left_out=left_out,
+        chance=1 / len(first.labels),
+        facts=facts,
+        commands=[*page.commands(first, group)[:-1], f"dance report --run {group}"],
+    )
+
+
+def clip_data(runs: Sequence[Evidence], parts: Mapping[str, GroupPart]) -> dict[str, Any]:
+    """Gather the clips that not every run named right, with each run's call and the mean scores."""
+    return {
+        "labels": runs[0].labels,
+        "runs": [f"seed {e.run['seed']}" if e.run.get("seed") is not None else e.run["name"] for e in runs],
+        "parts": {key: _part(runs, key, part) for key, part in parts.items()},
+    }
+
+
+def _part(runs: Sequence[Evidence], key: str, part: GroupPart) -> dict[str, list[Any]]:
+    import numpy as np
+
+    own = runs[0].parts[key]
+    chosen = {"flips": part.flips, "never": part.never}
+    found: dict[str, list[Any]] = {}
+    for name, places in chosen.items():
+        truth = own.truth[places]
+        calls = [predicted(e.parts[key].scores[places], truth).tolist() for e in runs]
+        means = np.mean([e.parts[key].scores[places] for e in runs], axis=0)
+        shown = page.shown_scores(means, truth) if places else []
+        found[name] = [
+            [
+                own.clips[i],
+                page.short_link(own.clips[i], runs[0].links),
+                int(truth[at]),
+                [c[at] for c in calls],
+                shown[at],
+            ]
+            for at, i in enumerate(places)
+        ]
+    return found

@@ -1,0 +1,79 @@
+"""The paper's experiments: what it did and what it printed, read from `manifests/paper/`."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from dancecli.errors import InputError
+from dancecli.labels import MANIFESTS
+
+PAPER = MANIFESTS / "paper" / "experiments.toml"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One row of the paper's tables.
+
+    Attributes:
+        name: its table in the file.
+        pretrain, recipe: of `dance finetune`.
+        ratios, subset: of `dance split`; 0 for all clips.
+        top1, top5: per cent as printed; empty if there is none.
+        clips: how many clips these were of.
+        part: the part that they were of.
+        also: further figures of the same part, as printed.
+        against: the experiment that the paper holds this one to improve on; empty for none.
+        remarks: what reading shows and no arithmetic does.
+    """
+
+    name: str
+    title: str
+    pretrain: str
+    recipe: str
+    ratios: str
+    top1: str
+    clips: int
+    subset: int = 0
+    top5: str = ""
+    part: str = "test"
+    also: tuple[str, ...] = ()
+    against: str = ""
+    remarks: tuple[str, ...] = ()
+
+
+def read_experiments(path: Path = PAPER) -> tuple[Experiment, ...]:
+    """Read the file, in its order.
+
+    Raises:
+        InputError: it is not TOML, or a table has an unknown key, lacks one, or names no other.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError.at(path, None, f"is not valid TOML: {error}", "correct that line") from None
+    found = tuple(_experiment(name, table, path) for name, table in tables.items())
+    for one in found:
+        if one.against and one.against not in tables:
+            raise InputError.at(path, None, f"[{one.name}] is against {one.against!r}, which is not there")
+    return found
+
+
+def _experiment(name: str, table: dict[str, Any], path: Path) -> Experiment:
+    known = {field.name for field in fields(Experiment)} - {"name"}
+    if odd := sorted(set(table) - known):
+        hint = f"known: {', '.join(sorted(known))}"
+        raise InputError.at(path, None, f"[{name}] has no key {odd[0]!r}", hint)
+    hints = get_type_hints(Experiment)
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in table.items()
+    }
+    for key, value in values.items():
+        if not isinstance(value, getattr(hints[key], "__origin__", hints[key])):
+            raise InputError.at(path, None, f"[{name}] {key} is {value!r}, not what it is to be")
+    try:
+        return Experiment(name=name, **values)
+    except TypeError as error:
+        raise InputError.at(path, None, f"[{name}] is not whole: {error}") from None

@@ -1,0 +1,90 @@
+"""The page of the paper's experiments, run again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dancecli import manifest
+from dancecli.report.replay import Ran, Replayed, arithmetic, choices, document, page_of, printed
+from dancecli.report.shell import draw
+from dancecli.workspace import Workspace
+
+PAPER_CLASSES = 19
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table: whose figures they are, and the figures."""
+
+    whose: str
+    note: str
+    top1: Any
+    top5: Any
+    printed: tuple[str, str] = ("", "")
+    run: str = ""
+
+
+def write_replay(
+    workspace: Workspace, found: Sequence[Replayed], commands: Sequence[Sequence[str]], *, quick: bool
+) -> tuple[Path, dict[str, Any]]:
+    """Write `reports/replay/` with `index.html` and `replay.json`; give the page, and what the latter holds.
+
+    Args:
+        workspace: where the runs are.
+        found: the experiments, with what came out.
+        commands: what makes the runs, without the program's name.
+        quick: whether it was on the demo's dancers.
+    """
+    page, told = page_of(workspace), document(found, quick)
+    with manifest.atomic_file(page.with_name("replay.json")) as file:
+        file.write(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+    with manifest.atomic_file(page) as file:
+        file.write(render(found, commands, quick=quick))
+    return page, told
+
+
+def render(found: Sequence[Replayed], commands: Sequence[Sequence[str]], *, quick: bool) -> str:
+    """Draw the page; arguments as of `write_replay`."""
+    runs = [ran for one in found for ran in (one.published, one.ours) if ran]
+    classes = len(runs[0].evidence.labels) if runs else PAPER_CLASSES
+    return draw(
+        "replay.html",
+        ("common.js",),
+        {"labels": []},
+        found=[(one, lines(one), arithmetic(one.experiment)) for one in found],
+        choices=choices(found),
+        runs=[(ran, _seconds(ran)) for ran in runs],
+        num_run=sum(one.published is not None for one in found),
+        quick=quick,
+        classes=classes,
+        chance=1 / classes,
+        paper_chance=1 / PAPER_CLASSES,
+        commands=[shlex.join(["dance", *command]) for command in commands],
+    )
+
+
+def lines(one: Replayed) -> list[Line]:
+    """Lay out an experiment's lines: the paper's, as published, ours."""
+    experiment = one.experiment
+    paper = Line(
+        "The paper",
+        f"{experiment.clips:,} clips, {experiment.part} part",
+        printed(experiment.top1, experiment.clips),
+        printed(experiment.top5, experiment.clips) if experiment.top5 else None,
+        (experiment.top1, experiment.top5),
+    )
+    named = (("Here, as published", one.published), ("Here, our protocol", one.ours))
+    return [
+        paper,
+        *(Line(whose, ran.chosen, ran.top1, ran.top5, run=ran.name) for whose, ran in named if ran),
+    ]
+
+
+def _seconds(ran: Ran) -> float:
+    spent = (ran.evidence.run.get("seconds") or {}).values()
+    return sum(s for s in spent if isinstance(s, int | float))
