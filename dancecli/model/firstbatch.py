@@ -66,13 +66,14 @@ def try_first_batch(job: Job, unstored: int) -> FirstBatch:
         ModelError: the batch is not learnt, or the head does not fit the labels.
     """
     with untouched_chance():
+        # First of all: it also takes mmengine's warnings, such as those of a dataset, off the terminal.
+        model = _model(job)
         began = time.monotonic()
         batch = _some_clips(job)
         clips = len(batch["data_samples"])
         decode_s = (time.monotonic() - began) / clips
         # While the workers decode, the network computes on the same cores.
         decode_s /= 1 + int(job.config["train_dataloader"]["num_workers"])
-        model = _model(job)
         view_s = 0.0
         if job.cached:
             batch, view_s = _at_the_boundary(job, model, batch)

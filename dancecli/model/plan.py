@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -140,32 +140,37 @@ def _planned(
     notes = list(data.notes)
     if settings.weights == NO_WEIGHTS:
         notes.append(f"weights: random; the backbone is frozen up to: {recipe.freeze}")
-    if recipe.update_batch != recipe.lr_batch:
-        clips = f"{recipe.accumulate} x {recipe.batch}" if recipe.accumulate > 1 else f"{recipe.batch}"
-        notes.append(
-            f"learning rate {recipe.lr:g} is for batches of {recipe.lr_batch}: "
-            f"scaled to {recipe.scaled_lr():g} for {clips}"
-        )
-    if recipe.chains:
-        choices = " or ".join("+".join(chain) for chain in recipe.chains)
-        notes.append(f"each training view is the clip as it is or {choices}, equally likely")
-        if data.num_copies:
-            notes.append(
-                f"{data.num_copies} of the training clips are copies of dance augment already: "
-                "they are augmented once more; dance annotate --no-augmented leaves them out"
-            )
-    if recipe.ema:
-        notes.append(f"evaluated and kept: the running average of the weights (decay {recipe.ema:g})")
-    if recipe.patience and not data.examples[PartName.VAL]:
-        notes.append("without a validation part nothing stops the run early: all epochs are run")
-    if cached:
-        views = "1 stored view" if recipe.views == 1 else f"{recipe.views} stored views"
-        notes.append(f"the frozen part runs once, on {views} of each training clip")
+    notes += _recipe_notes(recipe, data, cached)
     if settings.group and recipe.view_seed is not None:
         notes.append(
             "all seeds train on the same views: their spread is that of the fresh head, the order and dropout"
         )
     return Plan(name, settings, entry, base, recipe, data, cached, tuple(notes))
+
+
+def _recipe_notes(recipe: Recipe, data: SplitData, cached: bool) -> Iterator[str]:
+    """Say what of a recipe the user should know."""
+    if recipe.update_batch != recipe.lr_batch:
+        clips = f"{recipe.accumulate} x {recipe.batch}" if recipe.accumulate > 1 else f"{recipe.batch}"
+        yield (
+            f"learning rate {recipe.lr:g} is for batches of {recipe.lr_batch}: "
+            f"scaled to {recipe.scaled_lr():g} for {clips}"
+        )
+    if recipe.chains:
+        choices = " or ".join("+".join(chain) for chain in recipe.chains)
+        yield f"each training view is the clip as it is or {choices}, equally likely"
+        if data.num_copies:
+            yield (
+                f"{data.num_copies} of the training clips are copies of dance augment already: "
+                "they are augmented once more; dance annotate --no-augmented leaves them out"
+            )
+    if recipe.ema:
+        yield f"evaluated and kept: the running average of the weights (decay {recipe.ema:g})"
+    if recipe.patience and not data.examples[PartName.VAL]:
+        yield "without a validation part nothing stops the run early: all epochs are run"
+    if cached:
+        views = "1 stored view" if recipe.views == 1 else f"{recipe.views} stored views"
+        yield f"the frozen part runs once, on {views} of each training clip"
 
 
 def _use_cache(wanted: bool | None, base: ModelBase, recipe: Recipe) -> bool:
