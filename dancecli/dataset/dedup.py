@@ -80,9 +80,9 @@ def dedup(
         unreadable = look_at(workspace, clips, settings.workers, on_progress)
     rows, sketches = sketches_of(workspace, clips)
     first, second = near_pairs(sketches)
+    del sketches  # the largest of all, and not needed any more
     groups = grouped(clips["video_id"].to_pylist(), rows[first], rows[second])
     seen = frozenset(rows.tolist())
-    del sketches, rows
     members = _members(clips, groups)
     ids, labels = clips["clip_id"].to_pylist(), clips["label"].to_pylist()
     alike = {name: tuple(ids[row] for row in found) for name, found in members.items()}
@@ -131,8 +131,8 @@ def grouped(videos: Sequence[str], first: Indices, second: Indices) -> list[str]
 
 def _members(clips: pa.Table, groups: Sequence[str]) -> dict[str, list[int]]:
     """Give the rows of the groups that hold several videos, the largest group first."""
-    videos = clips["video_id"].to_pylist()
-    num_videos = Counter(group for _, group in set(zip(videos, groups, strict=True)))
+    group_of = dict(zip(clips["video_id"].to_pylist(), groups, strict=True))
+    num_videos = Counter(group_of.values())
     found: dict[str, list[int]] = {}
     for row, group in enumerate(groups):
         if num_videos[group] > 1:

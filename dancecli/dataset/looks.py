@@ -82,6 +82,8 @@ def look_at(workspace: Workspace, clips: pa.Table, workers: int, on_progress: On
         jobs = _jobs(workspace, clips)
         unreadable: dict[str, str] = {}
         on_progress(Progress(len(clips) - len(jobs), len(clips)))
+        if not jobs:
+            return unreadable
         try:
             with (
                 _log_of(workspace).open("a", encoding="utf-8", newline="\n") as log,
@@ -163,21 +165,22 @@ def _targets(workspace: Workspace, clips: pa.Table) -> Indices:
     return found
 
 
-def _pieces(workspace: Workspace, target: Indices) -> Iterator[tuple[Indices, pa.RecordBatch]]:
+def _pieces(workspace: Workspace, target: Indices) -> Iterator[tuple[Indices, pa.Table]]:
     """Read the kept hashes piece by piece, each with its part of the targets."""
     import pyarrow.parquet as pq
 
     if not len(target):
         return
-    at = 0
-    for piece in pq.ParquetFile(workspace.looks).iter_batches(_PIECE):
+    file, at = pq.ParquetFile(workspace.looks), 0
+    # Not iter_batches, which keeps all that it has read.
+    for group in range(file.num_row_groups):
+        piece = file.read_row_group(group)
         yield target[at : at + len(piece)], piece
         at += len(piece)
 
 
 def _settle(workspace: Workspace, clips: pa.Table) -> None:
     """Move what the log holds into the manifest, and drop hashes of clips that are gone or changed."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     log = _log_of(workspace)
@@ -190,9 +193,9 @@ def _settle(workspace: Workspace, clips: pa.Table) -> None:
             pq.ParquetWriter(file, table.schema, use_dictionary=False) as writer,
         ):
             for wanted, piece in _pieces(workspace, target):
-                kept = pa.Table.from_batches([piece.filter(wanted >= 0)])
-                writer.write_table(kept.select(table.column_names).cast(table.schema))
-            writer.write_table(table)
+                kept = piece.filter(wanted >= 0).select(table.column_names)
+                writer.write_table(kept.cast(table.schema))
+            writer.write_table(table, row_group_size=_PIECE)
     log.unlink(missing_ok=True)
 
 
