@@ -51,6 +51,7 @@ COMMANDS = {
     "finetune": Entry("Models", "Fine-tune a pre-trained model on a split."),
     "train": Entry("Models", "Train the two-stream Inception I3D, from scratch, ImageNet or Kinetics."),
     "predict": Entry("Models", "Say what is danced in videos, and in long ones when."),
+    "tune": Entry("Models", "Search the recipe that does best on the validation part."),
     "report": Entry("Reports", "Draw a run's page: accuracy, confusion, and what was run."),
     "compare": Entry("Reports", "Say whether one of two runs is better, and show where."),
     "board": Entry("Reports", "Set all runs side by side, with ties shown as ties."),

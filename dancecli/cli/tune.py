@@ -1,0 +1,150 @@
+"""`dance tune`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dancecli.cli.console import emit, open_workspace, phases, show, table, talk
+from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    from dancecli.model.tune import TunePlan
+    from dancecli.report.tuning import Tuning
+
+_SHOWN = 20
+
+
+def command(
+    workspace: WorkspaceOption = None,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Points to try; the recipe as it is comes on top, as a baseline.")
+    ] = 4,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training part, a trial.")] = 10,
+    space: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="What to search: a TOML file, a table a key of the recipe with its bounds.",
+        ),
+    ] = "paper",
+    pretrain: Annotated[
+        str, typer.Option(metavar="NAME|CONFIG", help="Model of the zoo, or the path of an MMAction2 config.")
+    ] = "inception",
+    split: SplitOption = None,
+    recipe: Annotated[str, typer.Option(metavar="NAME|FILE", help="All that is not searched.")] = "default",
+    freeze: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STAGE", help="Last frozen stage: none, stem, 1, 2, 3, or 4 for all but the head."
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|none",
+            help="A state dict or MMAction2 checkpoint to start from, or none. [default: the model's own]",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the points, and of every trial's training.")] = 0,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Name of the study. [default: MODEL-SPLIT]", show_default=False),
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Database that several machines share. [default: studies/NAME.db in the workspace]",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Search the recipe that does best on the validation part.
+
+    The same command goes on with a study that was stopped, or that is to have more trials, and works
+    beside others on the same one. Writes the best trial as a recipe, and a page.
+
+    Example: `dance tune --split full --trials 20`
+    """
+    from dancecli.model.tune import TuneSettings, plan_study, tune
+    from dancecli.report.tuning import tuning
+
+    space_ = open_workspace(workspace, create=False)
+    settings = TuneSettings(
+        trials=trials,
+        epochs=epochs,
+        space=space,
+        pretrain=pretrain,
+        split=split,
+        recipe=recipe,
+        freeze=freeze,
+        weights=weights,
+        seed=seed,
+        name=name,
+        storage=storage,
+    )
+    if dry_run:
+        _show_plan(plan_study(space_, settings), json_output)
+        return
+    with phases() as on_progress:
+        result = tune(space_, settings, on_progress, talk)
+    found = tuning(space_, result.name)
+    if json_output:
+        emit({**result.record, "choice": found.document, "page": str(found.page)})
+    else:
+        _show(found)
+    if not result.trained:
+        talk(f"study {result.name} has its {trials} trials already; nothing was trained")
+    if result.elsewhere:
+        are = "trial is" if result.elsewhere == 1 else "trials are"
+        talk(f"{result.elsewhere} {are} being trained elsewhere")
+
+
+def _show(found: Tuning) -> None:
+    rows = []
+    for trial in found.trials[:_SHOWN]:
+        params = [_value(trial.params[key]) for key in found.keys]
+        right = f"{trial.top1.k}/{trial.top1.n}" if trial.top1 else ""
+        rate = f"{100 * trial.top1.k / trial.top1.n:.1f}" if trial.top1 else ""
+        rows.append((trial.number, *params, right, rate, trial.interval_text, trial.standing))
+    show(table(("trial", *found.keys, "right", "%", "95 %", ""), rows))
+    if len(found.trials) > _SHOWN:
+        show(f"and {len(found.trials) - _SHOWN} more: {found.folder / 'trials.csv'}")
+    for line in found.lines:
+        show(line)
+    show(str(found.page))
+    if found.command:
+        show(f"next: {found.command}")
+
+
+def _show_plan(plan: TunePlan, json_output: bool) -> None:
+    document: dict[str, Any] = {
+        "study": plan.name,
+        "pretrain": plan.base.entry.name,
+        "split": plan.base.data.name,
+        "counts": plan.base.data.counts,
+        "trials": plan.settings.trials,
+        "epochs": plan.base.recipe.epochs,
+        "space": plan.space.table(),
+        "together": not plan.alone,
+        "notes": list(plan.notes),
+    }
+    if json_output:
+        emit(document)
+        return
+    for key, value in document.items():
+        if key not in ("notes", "space"):
+            show(f"{key}: {value}")
+    for key, bounds in plan.space.table().items():
+        show(f"{key}: " + ", ".join(f"{word} {value}" for word, value in bounds.items()))
+    for note in plan.notes:
+        talk(note)
+
+
+def _value(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,52 @@
+"""What `dance tune` says; the search itself is tested in its own room."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from fakestudy import make_study
+from records import Ran
+
+from dancecli.cli import tune
+from dancecli.model import tune as room
+from dancecli.model.studyfiles import StudyFolder
+from dancecli.workspace import Workspace
+
+Dance = Callable[..., Ran]
+
+
+@pytest.fixture
+def studied(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A workspace in which the study has just been trained."""
+    make_study(space.root)
+    folder = StudyFolder(space.study_folder("fake"))
+    record = json.loads(folder.record.read_text())
+    monkeypatch.setattr(room, "tune", lambda *_: room.TuneResult("fake", folder, record, 20, 1))
+    return space
+
+
+def test_the_choice_is_told_with_its_worth_and_what_comes_next(
+    studied: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tune.command(studied.root, trials=20)
+    said = capsys.readouterr()
+    lines = said.out.splitlines()
+    assert "trial 6 is chosen: 53/60 (88.3 %, 95 % interval 77.8\u201394.2) of the validation clips" in lines
+    assert "next: dance finetune --pretrain inception --split full --recipe studies/fake/best.toml" in lines
+    assert (studied.report("fake") / "index.html").exists()
+    assert "1 trial is being trained elsewhere" in said.err
+
+
+def test_one_document_holds_trials_and_choice(studied: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    tune.command(studied.root, json_output=True)
+    document = json.loads(capsys.readouterr().out)
+    assert document["choice"]["chosen"] == document["best"] == 6
+    assert len(document["trials"]) == 20
+
+
+def test_a_split_is_needed(space: Workspace, dance: Dance) -> None:
+    ran = dance("tune")
+    assert ran.code == 1
+    assert "there is no split" in ran.err

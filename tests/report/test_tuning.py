@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from fakestudy import make_study
+
+from dancecli.errors import InputError, WorkspaceError
+from dancecli.report.stats import holm, mcnemar
+from dancecli.report.tuning import tuning
+from dancecli.report.tuning_charts import Dot, study_panels
+
+
+def test_a_study_is_told_with_what_its_choice_is_worth(tmp_path):
+    space = make_study(tmp_path)
+    found = tuning(space, "fake")
+    record = json.loads((space.study_folder("fake") / "study.json").read_text())
+    rows = {t["number"]: t for t in record["trials"]}
+    best = rows[record["best"]]
+    assert found.trials[0].number == record["best"]
+    assert found.trials[0].standing.startswith("chosen")
+    # One clip a video: the test by video is McNemar's on the clips.
+    others = [t for t in record["trials"] if t["state"] == "done" and t is not best]
+    ps = []
+    for other in others:
+        pairs = list(zip(best["right"], other["right"], strict=True))
+        ps.append(mcnemar(pairs.count(("1", "0")), pairs.count(("0", "1"))))
+    expected = {str(t["number"]): p for t, p in zip(others, holm(ps), strict=True)}
+    assert found.document["p"] == pytest.approx(expected)
+    tied = [int(number) for number, p in expected.items() if p >= 0.05]
+    assert sorted(found.document["tied"]) == sorted(tied)
+    assert 0 < len(tied) < len(others)
+    k, n = best["val"]["top1"], best["val"]["n"]
+    assert found.lines[0].startswith(f"trial {best['number']} is chosen: {k}/{n} ({100 * k / n:.1f} %, 95 %")
+    assert f"{len(tied)} of the {len(others)} others that went through are not told apart" in found.lines[1]
+    by_number = {t.number: t.standing for t in found.trials}
+    assert by_number[17] == "pruned after epoch 3"
+    assert by_number[18] == "failed: the loss was no number in epoch 1"
+    assert by_number[19] == "running"
+    assert [t.number for t in found.trials[-2:]] == [18, 19]
+    assert found.command == "dance finetune --pretrain inception --split full --recipe studies/fake/best.toml"
+
+
+def test_the_page_holds_the_tables_and_the_figure_and_is_the_same_again(tmp_path):
+    space = make_study(tmp_path)
+    found = tuning(space, "fake")
+    page = found.page.read_text()
+    assert "Published, tuned" in page
+    assert page.count('<figure class="chart">') == 4
+    assert page.count("<tr>") == 2 + 20 + 4
+    picture = space.report("fake") / "trials.png"
+    before = (found.page.read_bytes(), picture.read_bytes())
+    tuning(space, "fake")
+    assert (found.page.read_bytes(), picture.read_bytes()) == before
+
+
+def test_a_study_without_a_result_has_a_page_too(tmp_path):
+    space = make_study(tmp_path, trials=0)
+    found = tuning(space, "fake")
+    assert found.lines == ("no trial has a result yet",)
+    assert "No result yet" in found.page.read_text()
+
+
+def test_points_stand_where_their_values_are():
+    from dancecli.report.intervals import Estimate
+
+    space = {"lr": {"low": 1e-4, "high": 1e-2, "log": True}, "flip": {"choices": [True, False]}}
+    rates = [0.2, 0.6, 0.4]
+    dots = [
+        Dot(i, {"lr": 10.0 ** (-4 + i), "flip": i != 1}, Estimate(rate, rate - 0.1, rate + 0.1), kind, "")
+        for i, (rate, kind) in enumerate(zip(rates, ("worse", "chosen", "tied"), strict=True))
+    ]
+    history, lr, flip = study_panels(dots, space)
+    places = {p.kind: p for p in lr.points}
+    assert [places[kind].x for kind in ("worse", "chosen", "tied")] == [52, 211, 370]
+    assert places["worse"].y - places["tied"].y == pytest.approx(
+        places["tied"].y - places["chosen"].y, abs=0.02
+    )
+    assert [text for _, text in lr.y_ticks] == ["0 %", "20 %", "40 %", "60 %", "80 %"]
+    assert [text for _, text in lr.x_ticks] == ["0.0001", "0.001", "0.01"]
+    assert lr.points[-1].kind == "chosen"
+    assert history.best.count("V") == 1
+    sides = {p.kind: p.x < 211 for p in flip.points}
+    assert sides == {"worse": True, "chosen": False, "tied": True}
+
+
+def test_what_is_no_study_is_refused(tmp_path):
+    space = make_study(tmp_path)
+    with pytest.raises(WorkspaceError, match="there is no study 'other'") as caught:
+        tuning(space, "other")
+    assert "fake" in caught.value.hint
+    (space.study_folder("fake") / "study.json").write_text("{")
+    with pytest.raises(InputError, match="is not a readable record of a study"):
+        tuning(space, "fake")
