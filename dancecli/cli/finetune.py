@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dancecli.cli.console import emit, open_workspace, phases, show, show_scores, table, talk
-from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
+from dancecli.cli.options import DryRunOption, FlowMethodOption, JsonOption, SplitOption, WorkspaceOption
 from dancecli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def command(
     views: Annotated[
         int | None, typer.Option(min=1, metavar="K", help="Augmented views of a training clip, made in turn.")
     ] = None,
+    flow_method: FlowMethodOption = "dis",
     num_clips: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Clips in time that are averaged in evaluation.")
     ] = None,
@@ -145,6 +146,7 @@ def command(
         lr=lr,
         batch=batch,
         views=views,
+        flow_method=flow_method,
         num_clips=num_clips,
         augment=augment,
         amp=amp,

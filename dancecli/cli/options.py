@@ -26,4 +26,10 @@ SplitOption = Annotated[
     str | None,
     typer.Option("--split", metavar="NAME", help="Name of the split. [default: the one made last]"),
 ]
+FlowMethodOption = Annotated[
+    str,
+    typer.Option(
+        metavar="dis|farneback|tvl1", help="Of a model of optical flow: how dance flow computed what it sees."
+    ),
+]
 WorkersOption = Annotated[int, typer.Option(min=0, metavar="N", help="Processes. [0: one a core]")]

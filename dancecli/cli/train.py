@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dancecli.cli.console import emit, open_workspace, phases, show, table, talk
-from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
+from dancecli.cli.options import DryRunOption, FlowMethodOption, JsonOption, SplitOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from dancecli.model.streams import TrainResult
@@ -47,9 +47,7 @@ def command(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any other key of the recipe.", show_default=False),
     ] = None,
-    flow_method: Annotated[
-        str, typer.Option(metavar="METHOD", help="How dance flow computed the flow: dis, farneback or tvl1.")
-    ] = "dis",
+    flow_method: FlowMethodOption = "dis",
     seed: Annotated[int, typer.Option(min=0, help="Of fresh weights, the order, views and dropout.")] = 0,
     name: Annotated[
         str | None,

@@ -92,9 +92,14 @@ def model_base(entry: ZooEntry) -> ModelBase:
     if "cls_head" not in config.get("model", {}) or not samplers or not shapes:
         raise ModelError(f"{path}: is not the config of a video classifier that is trained on frames")
     sampler = {key: value for key, value in samplers[0].items() if key != "test_mode"}
-    if sampler["clip_len"] > 1:
+    model = config["model"]
+    if entry.modality == FLOW:
+        channels, shape = model["backbone"].get("in_channels", 2), model["data_preprocessor"]["format_shape"]
+        model["data_preprocessor"] = flow_preprocessor(channels, shape)
+    base = ModelBase(model, sampler, shapes[0])
+    if base.is_3d:
         sampler["num_clips"] = 1
-    return ModelBase(config["model"], sampler, shapes[0])
+    return base
 
 
 def build_config(

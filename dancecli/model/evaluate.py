@@ -81,6 +81,8 @@ def views_record(recipe: Recipe, sampler: dict[str, Any], cached: bool) -> dict[
     frames = f"{clip_len}x{interval} frames"
     if clip_len == 1:
         frames = f"{sampler['num_clips']} single frames"
+    elif sampler.get("num_clips", 1) > 1:
+        frames = f"{sampler['num_clips']} stacks of {clip_len} fields"
     elif sampler["type"] == "UniformSample":
         frames = f"{clip_len} frames over the whole clip"
     if fps := sampler.get("target_fps"):

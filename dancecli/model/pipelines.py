@@ -37,8 +37,8 @@ class ModelBase:
 
     @property
     def is_3d(self) -> bool:
-        """Whether a view is a clip of frames (and not a set of single frames)."""
-        return int(self.sampler["clip_len"]) > 1
+        """Whether a view is a clip of frames (and not a set of single ones, or of short stacks of flow)."""
+        return self.input_format != "NCHW"
 
 
 def train_pipeline(base: ModelBase, recipe: Recipe) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from dancecli.errors import ModelError, WorkspaceError
-from dancecli.flowform import FlowMethod
+from dancecli.flowform import FlowMethod, method_mismatch
 from dancecli.model import record as rec
 from dancecli.model.config import model_base
 from dancecli.model.flowing import FLOW, with_flow
@@ -119,6 +119,14 @@ def make_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
     return _planned(workspace, name, settings, entry, recipe, data)
 
 
+def _at_its_size(entry: ZooEntry, recipe: Recipe) -> Recipe:
+    """Crop to the size that a model needs, of as much of the frame as the recipe would take."""
+    if not entry.crop or recipe.crop == entry.crop:
+        return recipe
+    side = round(recipe.short_side * entry.crop / recipe.crop)
+    return replace(recipe, crop=entry.crop, short_side=side)
+
+
 def _planned(
     workspace: Workspace,
     name: str,
@@ -127,7 +135,7 @@ def _planned(
     recipe: Recipe,
     data: SplitData,
 ) -> Plan:
-    base = model_base(entry)
+    base, recipe = model_base(entry), _at_its_size(entry, recipe)
     if entry.modality == FLOW:
         base = replace(base, flow=settings.flow_method)
         data = with_flow(workspace, data, settings.flow_method)
@@ -138,6 +146,8 @@ def _planned(
         # What is computed once and stored would otherwise be computed for each seed.
         recipe = replace(recipe, view_seed=0)
     notes = list(data.notes)
+    if entry.modality == FLOW and not settings.weights:
+        notes += filter(None, [method_mismatch(settings.flow_method)])
     if settings.weights == NO_WEIGHTS:
         notes.append(f"weights: random; the backbone is frozen up to: {recipe.freeze}")
     notes += _recipe_notes(recipe, data, cached)

@@ -18,7 +18,7 @@ from dancecli.manifest import atomic_file
 from dancecli.schema import OnProgress, Progress, no_progress
 
 ZOO = MANIFESTS / "zoo.toml"
-SITE = "https://download.openmmlab.com/mmaction/v1.0"
+SITE = "https://download.openmmlab.com/mmaction"
 _CHUNK = 1 << 20
 
 
@@ -32,10 +32,12 @@ class ZooEntry:
         config: MMAction2's config below `.mim/configs`; empty for a model built in here, or an
             absolute path for one the user named.
         checkpoint: file name on the download site; empty if the weights come otherwise.
-        site_folder: the checkpoint's folder on the site; empty if it is named after the config.
+        site_folder: the checkpoint's folder on the site; empty for `v1.0` and the config's name.
         sha256_prefix: the first eight hex digits of the checkpoint's SHA-256.
-        top1, top5: Kinetics-400 accuracy in per cent; 0 if unknown.
+        dataset: what it was last trained on, and judged by.
+        top1, top5: accuracy on that in per cent; 0 if unknown.
         views: the evaluation protocol of these.
+        crop: side of the only picture that it takes, in pixels; 0 if any will do.
         modality: what it looks at, `rgb` or `flow`.
         params_m, gflops: size in millions and cost a view.
     """
@@ -46,9 +48,11 @@ class ZooEntry:
     checkpoint: str = ""
     site_folder: str = ""
     sha256_prefix: str = ""
+    dataset: str = "kinetics400"
     top1: float = 0.0
     top5: float = 0.0
     views: str = ""
+    crop: int = 0
     modality: str = "rgb"
     params_m: float = 0.0
     gflops: float = 0.0
@@ -58,7 +62,7 @@ class ZooEntry:
         """Where the checkpoint lies; empty if it has none."""
         if not self.checkpoint:
             return ""
-        folder = self.site_folder or Path(self.config).with_suffix("").as_posix()
+        folder = self.site_folder or f"v1.0/{Path(self.config).with_suffix('').as_posix()}"
         return f"{SITE}/{folder}/{self.checkpoint}"
 
 
@@ -85,7 +89,9 @@ def find_entry(name: str) -> ZooEntry:
         path = Path(name).expanduser().absolute()
         if not path.is_file():
             raise InputError(f"{name}: there is no such MMAction2 config")
-        return ZooEntry(name=re.sub(r"[^A-Za-z0-9_-]", "-", path.stem)[:60], title=name, config=str(path))
+        short = re.sub(r"[^A-Za-z0-9_-]", "-", path.stem)[:60]
+        on_flow = re.search(r"modality\W{1,4}Flow\b", path.read_text(encoding="utf-8", errors="replace"))
+        return ZooEntry(name=short, title=name, config=str(path), modality="flow" if on_flow else "rgb")
     zoo = read_zoo()
     if name not in zoo:
         raise InputError(f"there is no pre-trained model {name!r}", f"known: {', '.join(zoo)}")

@@ -44,12 +44,25 @@ def test_every_entry_names_a_config_that_is_there_and_a_checkpoint_with_its_chec
     zoo = read_zoo()
     assert {"inception", "resnet50", "nonlocal"} <= set(zoo)
     for entry in zoo.values():
-        assert 60 < entry.top1 < entry.top5 < 100
+        assert 55 < entry.top1 < entry.top5 < 100
+        assert entry.dataset in ("kinetics400", "ucf101")
         if entry.config:
             assert (CONFIGS / entry.config).is_file()
-            assert entry.checkpoint.startswith(f"{Path(entry.config).stem}_")
             assert entry.checkpoint.endswith(f"-{entry.sha256_prefix}.pth")
-            assert entry.url.startswith(f"{SITE}/recognition/")
+            if not entry.site_folder:
+                assert entry.checkpoint.startswith(f"{Path(entry.config).stem}_")
+                assert entry.url.startswith(f"{SITE}/v1.0/recognition/")
+            assert entry.url == f"{entry.url.rpartition('/')[0]}/{entry.checkpoint}"
+            assert "//" not in entry.url.removeprefix("https://")
+
+
+def test_a_config_on_flow_is_known_for_one():
+    from dancecli.model.mmaction import CONFIGS
+
+    folder = CONFIGS / "recognition" / "slowonly"
+    flow = find_entry(str(folder / "slowonly_r50_8xb16-16x4x1-256e_kinetics400-flow.py"))
+    rgb = find_entry(str(folder / "slowonly_r50_8xb16-4x16x1-256e_kinetics400-rgb.py"))
+    assert (flow.modality, rgb.modality) == ("flow", "rgb")
 
 
 def test_a_checkpoint_is_downloaded_once_and_only_whole(site, tmp_path):

@@ -14,7 +14,7 @@ from dancecli.model.config import build_model_config, model_base
 from dancecli.model.recipe import Recipe
 from dancecli.model.zoo import find_entry, read_zoo
 
-EVERY_DAY = {"inception", "nonlocal", "swin-tiny", "tsm", "slowfast", "uniformerv2-base"}
+EVERY_DAY = {"inception", "nonlocal", "swin-tiny", "tsm", "tsn-flow", "slowfast", "uniformerv2-base"}
 # Of the transformers two layers are like twelve; their picture must have the size they were made for.
 REDUCED = {
     "TimeSformer": {"num_transformer_layers": 2},
@@ -27,8 +27,8 @@ REDUCED = {
         "pretrained": None,
     },
 }
-FRAMES = {"TimeSformer": 8, "VisionTransformer": 16, "UniFormerV2": 8, "MViT": 16}
-SIDE = {"TimeSformer": 224, "VisionTransformer": 224, "UniFormerV2": 224, "MViT": 224}
+FRAMES = {"TimeSformer": 8, "VisionTransformer": 16, "UniFormerV2": 8, "MViT": 16, "C3D": 16}
+SIDE = {"TimeSformer": 224, "VisionTransformer": 224, "UniFormerV2": 224, "MViT": 224, "C3D": 112}
 
 
 def small_input(base):
@@ -73,7 +73,7 @@ def test_it_trains_a_step_and_evaluates(name):
     assert all(float(sample.pred_score.sum()) == pytest.approx(1, abs=1e-4) for sample in found)
 
 
-@pytest.mark.parametrize("name", ["slowfast", "timesformer", "tsn", "swin-tiny"])
+@pytest.mark.parametrize("name", ["slowfast", "timesformer", "tsn", "swin-tiny", "c3d"])
 @pytest.mark.parametrize("freeze", ["stem", "3", "4"])
 def test_the_parts_to_freeze_are_there(name, freeze):
     from dancecli.model.mmaction import shapes_of
@@ -83,3 +83,13 @@ def test_the_parts_to_freeze_are_there(name, freeze):
     names = shapes_of(build_model_config(base, recipe, 5, None))
     for prefix in freezing.prefixes(base.model["backbone"]["type"], recipe.frozen_stages):
         assert any(key == prefix or key.startswith(f"{prefix}.") for key in names), prefix
+
+
+def test_a_model_of_one_size_is_given_that(corpus):
+    from dancecli.model.plan import FinetuneSettings, make_plan
+
+    workspace = corpus()
+    plan = make_plan(workspace, FinetuneSettings(pretrain="c3d", weights="none"))
+    assert (plan.recipe.crop, plan.recipe.short_side) == (112, 128)
+    plan = make_plan(workspace, FinetuneSettings(pretrain="resnet50", weights="none"))
+    assert (plan.recipe.crop, plan.recipe.short_side) == (224, 256)
