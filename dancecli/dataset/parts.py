@@ -148,10 +148,8 @@ def assign_official(
 
 def count_overlaps(parts: Iterable[Part]) -> int:
     """Count the groups that stand in more than one part: the leak that a split must not have."""
-    places: dict[str, set[str]] = {}
-    for part in parts:
-        places.setdefault(part.group, set()).add(part.part)
-    return sum(len(names) > 1 for names in places.values())
+    first: dict[str, str] = {}
+    return len({part.group for part in parts if first.setdefault(part.group, part.part) != part.part})
 
 
 def _grouped(clips: Sequence[Clip], group_of: Mapping[str, str]) -> dict[str, list[Clip]]:
@@ -176,8 +174,9 @@ def _draw(
 
 
 def _as_parts(groups: Mapping[str, Sequence[Clip]], chosen: Mapping[str, PartName]) -> list[Part]:
+    words = {name: name.value for name in PartName}
     parts = [
-        Part(clip.clip_id, chosen.get(name, PartName.TRAIN).value, name, clip.label, clip.sha256)
+        Part(clip.clip_id, words[chosen.get(name, PartName.TRAIN)], name, clip.label, clip.sha256)
         for name, members in groups.items()
         for clip in members
     ]

@@ -195,18 +195,21 @@ def _csv_rows(
         label, video_id, start, end = (columns[name] for name in NEEDED)
         split = columns.get("split")
         widest = max(columns.values())
+        # One text for a label, not one a row: a list may have hundreds of thousands.
+        names = {name: name for name in wanted}
         for values in reader:
             if not values:
                 continue
             if len(values) <= widest:
                 what = f"has {len(values)} columns where {len(header)} are named"
                 raise InputError.at(path, reader.line_num, what, "correct the row, or remove it")
-            if values[label] not in wanted:
+            name = names.get(values[label])
+            if name is None:
                 others[values[label]] += 1
                 continue
             yield _Row(
                 reader.line_num,
-                values[label],
+                name,
                 values[video_id],
                 values[start],
                 values[end],
