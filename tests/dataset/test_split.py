@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -117,6 +118,50 @@ def test_the_same_split_under_another_hash_seed(filled: Workspace) -> None:
         for seed in ("1", "2")
     }
     assert len(digests) == 1
+
+
+ELSEWHERE = """
+from dancecli.dataset.parts import assign_parts, draw_subset, parse_ratios
+from dancecli.dataset.split import split_digest
+from dancecli.schema import Clip
+
+def clip(i):
+    video, label, sha = f"v{i // 2}", "abc"[i % 3], f"{i:064x}"
+    return Clip(f"{video}_{i}_{i + 1}", video, i, i + 1, label, "", "", "", 1, 25, 1, 4, 4, False, 1, sha, "")
+
+clips = [clip(i) for i in range(2000)]
+some = draw_subset(clips, 525, 7)
+print(split_digest(assign_parts(clips, parse_ratios("90/5/5"), 7, {}), "abc"))
+print(split_digest(assign_parts(clips, parse_ratios("90/5/5"), 7, {}, stratify=True), "abc"))
+print(split_digest(assign_parts(some, parse_ratios("90/10"), 7, {}), "abc"))
+"""
+DIGESTS = [
+    "cdde16bd1f63303378757272c83d35777e1752f8e3847b7d5883092c9e66efe3",
+    "d4a3d27dd37091e3c26844045044cc6e503cf0ad2443a2b0230610e2e19467d4",
+    "a00463cb528bde043535a8cb13ec8d1be301bd764f4865a3b824e78b9dabaf51",
+]
+
+
+def pythons() -> list[str]:
+    """This Python, and those beside it that the package runs on."""
+    named = [shutil.which(f"python3.{minor}") for minor in range(11, 16)]
+    kept = (Path.home() / ".pyenv" / "versions").glob("3.1[1-9].*/bin/python")
+    return [
+        sys.executable,
+        *(path for path in named if path and "shims" not in path),
+        *map(str, sorted(kept)),
+    ]
+
+
+@pytest.mark.parametrize("python", pythons())
+def test_the_same_split_under_any_python(python: str) -> None:
+    # Dividing needs no package, so that another Python does not need to have any.
+    root = Path(__file__).parents[2]
+    env = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+    ran = subprocess.run(
+        [python, "-S", "-c", ELSEWHERE], env=env, capture_output=True, text=True, check=False
+    )
+    assert ran.stdout.split() == DIGESTS, ran.stderr
 
 
 def test_groups_that_dedup_found_stay_together(filled: Workspace) -> None:
