@@ -44,6 +44,13 @@ def command(
             show_default=False,
         ),
     ] = None,
+    head_init: Annotated[
+        str,
+        typer.Option(
+            metavar="random|pretrained",
+            help="Start the classes that the weights' own head knows from their old rows.",
+        ),
+    ] = "random",
     cache: Annotated[
         bool | None,
         typer.Option(
@@ -152,6 +159,7 @@ def command(
         amp=amp,
         changes=tuple(changes or ()),
         cache=cache,
+        head_init=head_init,
         resume=resume,
         preflight=preflight,
     )

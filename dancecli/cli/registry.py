@@ -50,6 +50,9 @@ COMMANDS = {
     "export": Entry("Care", "Write a split in the form that another tool reads."),
     "finetune": Entry("Models", "Fine-tune a pre-trained model on a split."),
     "train": Entry("Models", "Train the two-stream Inception I3D, from scratch, ImageNet or Kinetics."),
+    "evaluate": Entry(
+        "Models", "Judge a run under other views or on another split, fuse runs, or judge a pre-trained head."
+    ),
     "predict": Entry("Models", "Say what is danced in videos, and in long ones when."),
     "tune": Entry("Models", "Search the recipe that does best on the validation part."),
     "report": Entry("Reports", "Draw a run's page: accuracy, confusion, and what was run."),

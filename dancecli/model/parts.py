@@ -16,6 +16,7 @@ from dancecli.errors import ModelError
 from dancecli.model.augmenting import AugmentedCopy
 from dancecli.model.averaging import WeightAverageHook
 from dancecli.model.flow import FlowDecode, FlowFlip, FlowInit
+from dancecli.model.headrows import HeadRowsHook
 from dancecli.model.inception import InceptionI3D
 from dancecli.model.mmaction import (
     DATA_SAMPLERS,
@@ -156,5 +157,5 @@ DATA_SAMPLERS.register_module(module=ViewSampler, force=True)
 for _transform in (AugmentedCopy, FlowInit, FlowDecode, FlowFlip):
     TRANSFORMS.register_module(module=_transform, force=True)
 OPTIM_WRAPPERS.register_module(module=CpuAmpOptimWrapper, force=True)
-for _hook in (StepSeedHook, FreezeHook, WeightAverageHook):
+for _hook in (StepSeedHook, FreezeHook, WeightAverageHook, HeadRowsHook):
     HOOKS.register_module(module=_hook, force=True)

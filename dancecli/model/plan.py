@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from dancecli.errors import ModelError, WorkspaceError
+from dancecli.errors import ModelError, UsageError, WorkspaceError
 from dancecli.flowform import FlowMethod, method_mismatch
 from dancecli.model import record as rec
 from dancecli.model.config import model_base
 from dancecli.model.flowing import FLOW, with_flow
+from dancecli.model.head import PRETRAINED, RANDOM
 from dancecli.model.pipelines import ModelBase
 from dancecli.model.preflight import SplitData, load_split
 from dancecli.model.recipe import Recipe, parse_recipe, read_recipe
@@ -44,6 +45,7 @@ class FinetuneSettings:
         cache: train from stored features of the frozen part; None does where it pays.
         cache_dtype: `float16` or `float32`; empty for the default of the stage.
         flow_method: of a model of optical flow: how the flow it sees was computed.
+        head_init: `random`, or `pretrained` for the old rows of the classes that the weights' head knows.
         two_stream: of a stream of `dance train --stream both`: the settings of the whole.
         resume: go on with the run `name` (None: the one made last); all else is as that run has it.
     """
@@ -68,6 +70,7 @@ class FinetuneSettings:
     cache: bool | None = None
     cache_dtype: str = ""
     flow_method: str = DEFAULT_FLOW
+    head_init: str = RANDOM
     two_stream: dict[str, Any] | None = None
     resume: bool = False
 
@@ -105,6 +108,10 @@ def make_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
     if settings.weights == NO_WEIGHTS and not frozen_by_user:
         # Frozen at random, or with averages that nothing was trained for, a network learns nothing.
         recipe = replace(recipe, freeze="none", norm_eval=False)
+    if settings.head_init not in (RANDOM, PRETRAINED):
+        raise UsageError(f"head init {settings.head_init!r} is not {RANDOM} or {PRETRAINED}")
+    if settings.head_init == PRETRAINED and settings.weights == NO_WEIGHTS:
+        raise UsageError("random weights have no head to start from", f"use --head-init {RANDOM}")
     entry = find_entry(settings.pretrain)
     data = load_split(workspace, settings.split)
     if settings.name is not None:

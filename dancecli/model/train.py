@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dancecli import manifest
@@ -16,6 +16,7 @@ from dancecli.model.config import (
     build_model_config,
 )
 from dancecli.model.evaluate import accuracy, views_record
+from dancecli.model.head import PRETRAINED, RANDOM, start_head, with_hook
 from dancecli.model.pipelines import forward_batch, frame_sampler
 from dancecli.model.plan import FinetuneSettings, Plan, make_plan, plan_of_stopped_run
 from dancecli.model.preflight import SplitData
@@ -93,6 +94,12 @@ def run_plan(
     job = make_job(workspace, plan, on_progress)
     folder = job.folder
     folder.checkpoints.mkdir(parents=True, exist_ok=True)
+    head: dict[str, Any] = {"init": RANDOM}
+    if plan.settings.head_init == PRETRAINED and job.start:
+        found = start_head(plan.entry, job.start, plan.data.labels, folder.root / "head-rows.pth")
+        job = replace(job, config=with_hook(job.config, found))
+        head = found.record
+        say(found.note)
     header = (
         f"Run {plan.name}: {plan.entry.title}, split {plan.data.name}.",
         "MMAction2's own tools run this file too, where dancecli is installed:",
@@ -101,7 +108,7 @@ def run_plan(
     )
     with manifest.atomic_file(folder.config) as file:
         file.write(render_config(job.config, header))
-    record = _record(plan, job)
+    record = _record(plan, job) | {"head": head}
     rec.write_record(folder, record)
     try:
         outcome = run_job(job, on_progress, say)

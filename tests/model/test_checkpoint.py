@@ -46,7 +46,9 @@ def test_a_run_s_checkpoint_can_be_used_without_the_run(corpus, tiny_recipe, tin
     assert found.labels == ("bouncing", "sliding", "turning")
     assert (found.protocol, found.clip_s) == (record["views"]["test"], 2.0)
     with torch.inference_mode():
-        scores = build_network(found.model, found.state, elsewhere)(torch.zeros(1, 1, 3, 8, 64, 64), mode="tensor")
+        scores = build_network(found.model, found.state, elsewhere)(
+            torch.zeros(1, 1, 3, 8, 64, 64), mode="tensor"
+        )
     assert scores.shape[0] == 1
     with pytest.raises(WorkspaceError, match="no run with weights"):
         run_checkpoint(workspace, None)

@@ -1,0 +1,111 @@
+"""`dance evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dancecli.cli.console import emit, open_workspace, phases, show, show_scores, talk
+from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
+from dancecli.errors import UsageError
+
+
+def command(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN]...", help="A run; or, with --ensemble, two or more.", show_default=False
+        ),
+    ] = None,
+    workspace: WorkspaceOption = None,
+    run: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Whose weights. [default: the run made last]", show_default=False),
+    ] = None,
+    split: SplitOption = None,
+    num_clips: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Clips in time that are averaged.")
+    ] = None,
+    num_crops: Annotated[
+        int | None, typer.Option(min=1, metavar="K", help="Crops of each that are averaged: 1 or 3.")
+    ] = None,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="Average the scores of the runs: --ensemble A B C.")
+    ] = False,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="kinetics400", help="Judge a pre-trained head as it is, without any training."),
+    ] = None,
+    pretrain: Annotated[
+        str, typer.Option(metavar="NAME|CONFIG", help="The baseline's model, of the zoo or by its config.")
+    ] = "inception",
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The baseline's weights. [default: the model's own]", show_default=False
+        ),
+    ] = None,
+    recipe: Annotated[
+        str,
+        typer.Option(metavar="NAME|FILE", help="The baseline's view of a clip: that of the runs beside it."),
+    ] = "default",
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the new run.")] = None,
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Judge a run under other views or on another split, fuse runs, or judge a pre-trained head.
+
+    What comes out is a run like any other, for report, compare and board. Clips that a run was
+    trained on are counted and said. A baseline gives each label that is a class of Kinetics-400 its
+    row of the pre-trained head; it can never say the others, and says so.
+
+    Example: `dance evaluate --run inception-full-1 --num-clips 10 --num-crops 3`
+
+    Example: `dance evaluate --ensemble rgb flow`
+
+    Example: `dance evaluate --baseline kinetics400 --pretrain inception`
+    """
+    from dancecli.model.baseline import BaselineSettings
+    from dancecli.model.baseline import baseline as judge_baseline
+    from dancecli.model.ensemble import EnsembleSettings
+    from dancecli.model.ensemble import ensemble as fuse
+    from dancecli.model.reevaluate import EvaluateSettings, evaluate
+
+    named = [*(runs or []), *([run] if run else [])]
+    _refuse_mixture(named, ensemble=ensemble, baseline=baseline)
+    space = open_workspace(workspace, create=False)
+    if ensemble:
+        result = fuse(space, EnsembleSettings(tuple(named), name), dry_run=dry_run)
+    elif baseline:
+        given = str(weights) if weights else None
+        wanted = BaselineSettings(pretrain, given, split, recipe, num_clips, num_crops, name)
+        with phases() as on_progress:
+            result = judge_baseline(space, wanted, on_progress, talk, dry_run=dry_run)
+    else:
+        again = EvaluateSettings(named[0] if named else None, split, num_clips, num_crops, name)
+        with phases() as on_progress:
+            result = evaluate(space, again, on_progress, talk, dry_run=dry_run)
+    if json_output:
+        emit(result.record)
+    elif not dry_run:
+        show_scores(result.record)
+        show(f"next: dance report --run {result.name}, or dance board")
+    for note in result.notes:
+        talk(note)
+    if dry_run:
+        talk(f"would make run {result.name}")
+    elif not result.fresh:
+        talk(f"run {result.name} says this already; nothing ran")
+
+
+def _refuse_mixture(named: list[str], *, ensemble: bool, baseline: str | None) -> None:
+    if baseline not in (None, "kinetics400"):
+        raise UsageError(f"there is no baseline {baseline!r}", "known: kinetics400")
+    if ensemble and baseline:
+        raise UsageError("--ensemble and --baseline are two kinds of evaluation", "give one of them")
+    if baseline and named:
+        raise UsageError(f"a baseline is of a model, not of run {named[0]!r}", "name the model by --pretrain")
+    if not ensemble and len(named) > 1:
+        raise UsageError(f"{len(named)} runs are named", "name one, or fuse them with --ensemble")
