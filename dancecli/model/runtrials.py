@@ -99,6 +99,7 @@ class RunTrials:
             weights=common.weights,
             seed=common.seed,
             freeze=trial.recipe.freeze,
+            preflight=False,
         )
         plan = make_plan(self._space, settings)
         result = run_plan(self._space, replace(plan, data=plan.data.without_test()), on_progress)

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from dancecli import manifest
 from dancecli.model.config import balanced_weights
 from dancecli.model.train import FinetuneSettings, finetune, make_plan
-from dancecli.schema import Progress
+from dancecli.schema import Clip, Progress
 
 
 @pytest.fixture
@@ -165,3 +166,18 @@ def test_stored_views_are_as_many_as_there_are_ways_to_look_at_a_clip(corpus, se
     assert record["recipe"]["augment"] == "hflip,jitter"
     assert "as it is or hflip or jitter" in record["views"]["train"]
     assert "hflip" not in record["views"]["test"]
+
+
+def test_copies_that_are_files_already_are_told(corpus, settings):
+    workspace = corpus()
+    clips = manifest.read(workspace.clips, Clip)
+    copy = replace(clips[0], clip_id=f"{clips[0].clip_id}.hflip", parent_id=clips[0].clip_id, op="hflip")
+    clips.append(replace(copy, path=f"augmented/{copy.clip_id}.mp4"))
+    manifest.write(workspace.clips, Clip, clips)
+    (workspace.root / "augmented").mkdir()
+    (workspace.root / clips[-1].path).write_bytes(b"x")
+    with (workspace.annotations("small") / "train.txt").open("a") as file:
+        file.write(f"{clips[-1].path} 0\n")
+    told = "1 of the training clips are copies of dance augment already"
+    assert any(told in line for line in make_plan(workspace, replace(settings, augment="jitter")).notes)
+    assert not any(told in line for line in make_plan(workspace, settings).notes)
