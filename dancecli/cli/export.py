@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,10 +22,11 @@ def command(
         ),
     ] = "videofolder",
     to: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="DIR",
-            help="The folder to make. [default: exports/SPLIT-FORM in the workspace]",
+            metavar="DIR|URL",
+            help="The folder to make, or a place in an object store, such as s3://bucket/dance. "
+            "[default: exports/SPLIT-FORM in the workspace]",
             show_default=False,
         ),
     ] = None,

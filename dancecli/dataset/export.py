@@ -1,8 +1,9 @@
 """A split in the forms that other tools read.
 
-An export is built in a hidden folder beside its place and gets its name when it is whole. The
-folder says in `.dance-export.json` what it was made from, so a stopped export goes on, a finished
-one is known again, and nothing that is not an export is ever overwritten.
+An export is built in a hidden folder beside its place and gets its name when it is whole; for one
+to an object store see `dataset.objectstore`. It says in `.dance-export.json` what it was made from,
+so a stopped export goes on, a finished one is known again, and nothing that is not an export is ever
+overwritten.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 from dancecli import manifest
 from dancecli.dataset.annotate import last_split
 from dancecli.dataset.export_card import export_card
+from dancecli.dataset.objectstore import ObjectStore, is_url, local_path
 from dancecli.dataset.packing import (
     Item,
     Row,
@@ -56,7 +58,8 @@ class ExportSettings:
     Attributes:
         form: the form.
         split: None for the one made last.
-        to: the folder to make; None for `exports/<split>-<form>` in the workspace.
+        to: the folder to make, or the address of a place in an object store; None for
+            `exports/<split>-<form>` in the workspace.
         augmented: with the augmented copies of training clips.
         link: hard links instead of copies; for `videofolder` alone.
         shard_bytes: size of a Parquet or tar file.
@@ -65,7 +68,7 @@ class ExportSettings:
 
     form: Form
     split: str | None = None
-    to: Path | None = None
+    to: Path | str | None = None
     augmented: bool = False
     link: bool = False
     shard_bytes: int = 256_000_000
@@ -77,13 +80,14 @@ class ExportResult:
     """What the export holds.
 
     Attributes:
+        folder: the export's folder, or address.
         counts: clips by part.
         num_files: files of the export, of which `num_new` were, or would be, written by this run.
         missing: clips of the split that were left out, their files being gone or of another size.
     """
 
     split: str
-    folder: Path
+    folder: Path | str
     counts: dict[str, int]
     num_files: int
     num_new: int
@@ -97,7 +101,8 @@ def export(
 
     Raises:
         WorkspaceError: there is no such split, or another export to this place is at work.
-        UsageError: the folder holds something else, or cannot be linked to.
+        UsageError: the place holds something else, or cannot be linked to.
+        MissingDependencyError: the package for an object store is not installed.
         MediaError: a clip's file is not the one that was published.
     """
     if settings.link and settings.form is not Form.VIDEOFOLDER:
@@ -106,26 +111,58 @@ def export(
     meta = _split_meta(workspace, name)
     labels = LabelSet(tuple(json.loads(meta["split.labels"])))
     rows, missing = rows_of(workspace, name, labels, augmented=settings.augmented)
-    folder = (settings.to or workspace.root / "exports" / f"{name}-{settings.form}").absolute()
+    place = _place(workspace, settings, name)
     stamp = _stamp(settings, name, meta["split.hash"], labels, rows)
     items = list(_plan(workspace, settings, name, meta["split.hash"], labels, rows))
-    if settings.dry_run:
-        there = folder if _read_stamp(folder) == stamp else _stage(folder)
+    if isinstance(place, str):
+        num_new = _put(workspace, place, stamp, items, on_progress, dry_run=settings.dry_run)
+    elif settings.dry_run:
+        there = place if _read_stamp(place) == stamp else _stage(place)
         known = _read_stamp(there) == stamp
         num_new = sum(not (known and (there / item.path).exists()) for item in items)
     else:
-        place = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
-        with workspace.lock(f"export-{place}"):
-            num_new = _build(folder, stamp, items, on_progress)
+        with workspace.lock(_lock_of(place)):
+            num_new = _build(place, stamp, items, on_progress)
     counts = Counter(row.part.value for row in rows)
     return ExportResult(
         split=name,
-        folder=folder,
+        folder=place,
         counts={part.value: counts[part.value] for part in PartName},
         num_files=len(items),
         num_new=num_new,
         missing=tuple(missing),
     )
+
+
+def _place(workspace: Workspace, settings: ExportSettings, split: str) -> Path | str:
+    to = settings.to or workspace.root / "exports" / f"{split}-{settings.form}"
+    if isinstance(to, Path) or not is_url(to):
+        return Path(to).absolute()
+    if (path := local_path(to)) is not None:
+        return path
+    if settings.link:
+        raise UsageError(f"--link is for a folder: no link leads to {to}", "use --copy")
+    return to
+
+
+def _put(
+    workspace: Workspace,
+    url: str,
+    stamp: dict[str, Any],
+    items: Sequence[Item],
+    on_progress: OnProgress,
+    *,
+    dry_run: bool,
+) -> int:
+    store = ObjectStore(url, _STAMP)
+    if dry_run:
+        return len(store.missing(stamp, items))
+    with workspace.lock(_lock_of(url)):
+        return store.build(stamp, items, workspace.root / "exports", on_progress)
+
+
+def _lock_of(place: Path | str) -> str:
+    return f"export-{hashlib.sha256(str(place).encode()).hexdigest()[:12]}"
 
 
 def rows_of(
