@@ -57,13 +57,20 @@ def command(
     else:
         listed = "".join(f", {count} rows of {name}" for name, count in result.num_listed.items())
         show(f"split {result.split}: {result.num_clips} clips{listed}")
+        for name, (leaked, held_out) in result.own_leaks.items():
+            if leaked:
+                show(f"{name}: {leaked} of its {held_out} held-out clips are of a video that it trains on")
         counts = Counter(finding.kind for finding in result.findings)
         if counts:
             show(table(("finding", "times"), sorted(counts.items())))
-            rows = [(f.what, f.kind, f.detail) for f in result.findings[:_SHOWN]]
+            rows = [
+                (f.what, f.kind, f.detail)
+                for kind in sorted(counts)
+                for f in [f for f in result.findings if f.kind == kind][: max(3, _SHOWN // len(counts))]
+            ]
             show(table(("what", "finding", "detail"), rows, align="left"))
-            if len(result.findings) > _SHOWN:
-                show(f"and {len(result.findings) - _SHOWN} more: dance audit --json")
+            if len(result.findings) > len(rows):
+                show(f"and {len(result.findings) - len(rows)} more: dance audit --json")
         else:
             show("nothing found: no leak, no conflict, no changed file")
     if result.findings:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -23,7 +23,8 @@ from dancecli.schema import Clip, Group, OnProgress, Part, PartName, Progress, n
 from dancecli.workspace import Workspace
 
 _ID_COLUMNS = ("youtube_id", "video_id", "clip_id")
-_PARTS = frozenset({"train", "training", "val", "validate", "validation", "test", "testing"})
+_TRAINING = frozenset({"train", "training"})
+_PARTS = _TRAINING | {"val", "validate", "validation", "test", "testing"}
 _SPLIT_COLUMNS = ("split", "subset", "part")
 # Kinetics ids have this length; a clip id of a list starts with one.
 _YOUTUBE_ID = 11
@@ -61,11 +62,21 @@ class Finding:
 
 @dataclass(frozen=True)
 class AuditResult:
-    """All findings, and how much was looked at."""
+    """All findings, and how much was looked at.
+
+    Attributes:
+        split: the split that was audited.
+        num_clips: its clips.
+        num_listed: rows of each list that it was held against.
+        own_leaks: of each such list that has parts of its own, the clips held out in it whose video it
+            has in training too, and all that are held out in it.
+        findings: what is wrong.
+    """
 
     split: str
     num_clips: int
     num_listed: dict[str, int]
+    own_leaks: dict[str, tuple[int, int]]
     findings: tuple[Finding, ...]
 
 
@@ -96,11 +107,14 @@ def audit(
         *label_conflicts(parts, clips, groups),
         *misplaced_copies(workspace, name, parts, clips),
     ]
-    num_listed = {}
+    num_listed, own_leaks = {}, {}
     for path in settings.against:
         rows = list(read_ids(path))
         num_listed[str(path)] = len(rows)
         findings += straddling(f"{path.name}: video in two of its own parts", own_parts(rows))
+        leaked, held_out = leaked_clips(rows)
+        if held_out:
+            own_leaks[str(path)] = leaked, held_out
         findings += list(known_elsewhere(path.name, parts, clips, rows))
     if settings.files:
         wanted = [clips[p.clip_id] for p in parts if p.clip_id in clips]
@@ -108,22 +122,30 @@ def audit(
             if fault:
                 findings.append(Finding(f"file {fault}", clip.clip_id, clip.path))
             on_progress(Progress(done, len(wanted), f"{len(findings)} findings"))
-    return AuditResult(name, len(parts), num_listed, tuple(sorted(findings)))
+    return AuditResult(name, len(parts), num_listed, own_leaks, tuple(sorted(findings)))
 
 
 def straddling(kind: str, places: Iterable[tuple[str, str]]) -> Iterator[Finding]:
     """Find what stands in more than one part, from pairs of a thing and its part."""
-    parts: dict[str, set[str]] = defaultdict(set)
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
     for what, part in places:
-        parts[what].add(part)
-    for what, names in parts.items():
-        if len(names) > 1:
-            yield Finding(kind, what, " and ".join(sorted(names)))
+        counts[what][part] += 1
+    for what, found in counts.items():
+        if len(found) > 1:
+            detail = ", ".join(f"{found[part]} in {part}" for part in sorted(found))
+            yield Finding(kind, what, detail)
 
 
 def own_parts(rows: Iterable[Listed]) -> Iterator[tuple[str, str]]:
     """Give a list's videos with its own parts; other words in that column, such as `excluded`, are none."""
     return ((row.video_id, row.part) for row in rows if row.part in _PARTS)
+
+
+def leaked_clips(rows: Sequence[Listed]) -> tuple[int, int]:
+    """Count the clips that a list holds out: those whose video it has in training too, and all."""
+    trained = {row.video_id for row in rows if row.part in _TRAINING}
+    held_out = [row for row in rows if row.part in _PARTS - _TRAINING]
+    return sum(row.video_id in trained for row in held_out), len(held_out)
 
 
 def known_elsewhere(

@@ -116,6 +116,17 @@ def test_a_lists_own_leaks_are_found(cut: tuple[Workspace, tuple[Part, ...]], tm
     ]
 
 
+def test_clips_that_a_list_holds_out_of_a_video_it_trains_on_are_counted(
+    cut: tuple[Workspace, tuple[Part, ...]], tmp_path: Path, dance: Callable[..., Ran]
+) -> None:
+    path = tmp_path / "thesis.csv"
+    # A has a clip in val and one in test beside its clip in training; B and C do not leak.
+    path.write_text("youtube_id,split\nA,train\nA,test\nA,val\nB,test\nC,val\nC,excluded\n")
+    ran = dance("audit", "--no-files", "--against", str(path))
+    assert (ran.code, "2 of its 4 held-out clips are of a video that it trains on" in ran.out) == (3, True)
+    assert "1 in test, 1 in train, 1 in val" in " ".join(ran.out.split())
+
+
 def test_missing_and_changed_files_are_found(
     cut: tuple[Workspace, tuple[Part, ...]], dance: Callable[..., Ran]
 ) -> None:
