@@ -97,6 +97,14 @@ class ShiftBatchNorm3d(nn.BatchNorm3d):
         super().__init__(num_features, eps=1e-3, momentum=0.01)
         self.register_parameter("weight", None)
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise [N, C, T, H, W]; by the running averages where a batch has one value a channel."""
+        if self.training and x.numel() == x.shape[1]:
+            # A last batch of one small view: a single value has no spread.
+            return F.batch_norm(x, self.running_mean, self.running_var, bias=self.bias, eps=self.eps)
+        normal: Tensor = super().forward(x)
+        return normal
+
     def reset_parameters(self) -> None:
         """Forget the running averages and the shift."""
         self.reset_running_stats()

@@ -118,11 +118,6 @@ def train(
         UsageError: a setting is none of the choices, or a file starts no stream.
         WorkspaceError, InputError, ModelError, MissingDependencyError: see `finetune`.
     """
-    if settings.resume:
-        settings, single = _stopped(workspace, settings)
-        if single:
-            done = finetune(workspace, FinetuneSettings(resume=True, name=single), on_progress, say)
-            return TrainResult(single, {settings.stream: done.record}, done.notes, done.fresh)
     plans = plan_streams(workspace, settings)
     for stream, plan in plans.items():
         if not plan.settings.resume:
@@ -135,7 +130,7 @@ def train(
     names = tuple(plan.name for plan in plans.values())
     notes = [note for result in results.values() for note in result.notes]
     fresh = any(result.fresh for result in results.values())
-    if settings.stream != BOTH:
+    if len(plans) == 1:
         return TrainResult(names[0], records, tuple(notes), fresh)
     fused = ensemble(workspace, EnsembleSettings(names, names[0].removesuffix(f"-{RGB}")))
     records[BOTH] = fused.record
@@ -150,6 +145,11 @@ def plan_streams(workspace: Workspace, settings: TrainSettings) -> dict[str, Pla
 
     With `resume`, a stream that was begun gives the plan to go on with, one that was not a fresh one.
     """
+    if settings.resume:
+        settings, single = _stopped(workspace, settings)
+        if single:
+            plan, _ = plan_of_stopped_run(workspace, FinetuneSettings(resume=True, name=single))
+            return {settings.stream: plan}
     for what, value, choices in (
         ("stream", settings.stream, tuple(STREAMS)),
         ("init", settings.init, INITS),

@@ -126,6 +126,14 @@ def test_frozen_stages_neither_learn_nor_drift(frozen: int) -> None:
         assert all(torch.equal(before[key], net.state_dict()[key]) != learns for key in means), name
 
 
+def test_a_last_batch_of_one_small_view_can_be_trained_on() -> None:
+    net = InceptionI3D().train()
+    features = net(torch.rand(1, 3, 8, 32, 32) * 2 - 1)
+    features.square().mean().backward()
+    assert features.shape[2:] == (1, 1, 1)
+    assert torch.isfinite(features).all()
+
+
 def test_norm_eval_keeps_the_averages_and_trains_the_rest() -> None:
     net = InceptionI3D(norm_eval=True).train()
     norms = [module for module in net.modules() if isinstance(module, ShiftBatchNorm3d)]
