@@ -48,6 +48,7 @@ def examine(workspace: Workspace) -> list[Finding]:
         ("yt-dlp", "fetch", _ytdlp),
         ("JavaScript for YouTube", "fetch", _javascript),
         ("PyAV", "fetch", _pyav),
+        ("OpenCV", "flow", _opencv),
         ("torch", "finetune", _torch),
         ("MMAction2", "finetune", _mmaction),
         ("inception weights", "finetune --pretrain inception", _weights),
@@ -114,6 +115,16 @@ def _pyav() -> tuple[str, str]:
     import av
 
     return f"{av.__version__} with libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))}", ""
+
+
+def _opencv() -> tuple[str, str]:
+    from dancecli.flowform import FlowMethod
+    from dancecli.media.flow import estimator
+
+    estimator(FlowMethod.TVL1)
+    import cv2
+
+    return f"{cv2.__version__} with TV-L1", ""
 
 
 def _torch() -> tuple[str, str]:
