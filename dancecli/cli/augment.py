@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dancecli.cli.console import emit, open_workspace, progress, show, table, talk
-from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkersOption, WorkspaceOption
+from dancecli.cli.options import (
+    DryRunOption,
+    EngineOption,
+    JsonOption,
+    SplitOption,
+    WorkersOption,
+    WorkspaceOption,
+)
 
 if TYPE_CHECKING:
     from dancecli.dataset.augment import AugmentResult, AugmentSettings
@@ -33,6 +40,7 @@ def command(
     ] = "train",
     seed: Annotated[int, typer.Option(help="Another seed gives other parameters.")] = 0,
     workers: WorkersOption = 0,
+    engine: EngineOption = "local",
     preview: Annotated[
         bool, typer.Option("--preview", help="Draw a sheet of a few clips and their copies; make none.")
     ] = False,
@@ -51,7 +59,7 @@ def command(
     from dancecli.dataset.augment import AugmentSettings, augment
 
     space = open_workspace(workspace, create=False)
-    settings = AugmentSettings(split, ops, part, seed, workers, dry_run)
+    settings = AugmentSettings(split, ops, part, seed, workers, dry_run, engine)
     if preview and not dry_run:
         _preview(space, settings, json_output=json_output)
         return

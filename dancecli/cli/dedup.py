@@ -7,7 +7,7 @@ from dataclasses import asdict
 import typer
 
 from dancecli.cli.console import emit, open_workspace, progress, show, table, talk
-from dancecli.cli.options import DryRunOption, JsonOption, WorkersOption, WorkspaceOption
+from dancecli.cli.options import DryRunOption, EngineOption, JsonOption, WorkersOption, WorkspaceOption
 
 _SHOWN = 20
 
@@ -15,6 +15,7 @@ _SHOWN = 20
 def command(
     workspace: WorkspaceOption = None,
     workers: WorkersOption = 0,
+    engine: EngineOption = "local",
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -30,7 +31,7 @@ def command(
 
     space = open_workspace(workspace, create=False)
     with progress("dedup") as on_progress:
-        result = dedup(space, DedupSettings(workers, dry_run), on_progress)
+        result = dedup(space, DedupSettings(workers, dry_run, engine), on_progress)
     if json_output:
         emit({**asdict(result), "sheet": str(space.group_sheet) if result.shown else None})
     else:

@@ -22,7 +22,7 @@ from dancecli.cli.fetching import (
     UrlTemplateOption,
     settings_of,
 )
-from dancecli.cli.options import DryRunOption, JsonOption, WorkersOption, WorkspaceOption
+from dancecli.cli.options import DryRunOption, EngineOption, JsonOption, WorkersOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from dancecli.dataset.fetch import FetchResult
@@ -44,6 +44,7 @@ def command(
     workers: WorkersOption = 0,
     rate: RateOption = None,
     retry: RetryOption = "transient",
+    engine: EngineOption = "local",
     audio: Annotated[bool, typer.Option(help="Keep the sound.")] = True,
     timeout: Annotated[
         float, typer.Option(min=1, metavar="SECONDS", help="Limit on the clock for one source video.")
@@ -93,6 +94,7 @@ def command(
         workers,
         rate,
         retry,
+        engine=engine,
         keep_audio=audio,
         timeout_s=timeout,
         min_free_gb=min_free,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dancecli.cli.console import emit, open_workspace, progress, show, talk
-from dancecli.cli.options import DryRunOption, JsonOption, WorkersOption, WorkspaceOption
+from dancecli.cli.options import DryRunOption, EngineOption, JsonOption, WorkersOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from dancecli.dataset.flow import FlowResult
@@ -30,6 +30,7 @@ def command(
         typer.Option("--split", metavar="NAME", help="Only the clips of this split. [default: all clips]"),
     ] = None,
     workers: WorkersOption = 0,
+    engine: EngineOption = "local",
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -46,7 +47,7 @@ def command(
 
     space = open_workspace(workspace, create=False)
     with progress("flow") as on_progress:
-        result = flow(space, FlowSettings(method, split, workers, dry_run), on_progress)
+        result = flow(space, FlowSettings(method, split, workers, dry_run, engine), on_progress)
     if json_output:
         emit(asdict(result))
     else:

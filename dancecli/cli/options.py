@@ -22,6 +22,14 @@ JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document on stdout; all talk goes to stderr.")
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        metavar="local|ray",
+        help="Where the work is done: local, processes of this machine; ray, the cores of a cluster (that of "
+        "$RAY_ADDRESS, else one found on this machine, else one that is started here for it).",
+    ),
+]
 SplitOption = Annotated[
     str | None,
     typer.Option("--split", metavar="NAME", help="Name of the split. [default: the one made last]"),

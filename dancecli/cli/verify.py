@@ -7,10 +7,12 @@ from dataclasses import asdict
 import typer
 
 from dancecli.cli.console import emit, open_workspace, progress, show
-from dancecli.cli.options import JsonOption, WorkspaceOption
+from dancecli.cli.options import EngineOption, JsonOption, WorkspaceOption
 
 
-def command(workspace: WorkspaceOption = None, json_output: JsonOption = False) -> None:
+def command(
+    workspace: WorkspaceOption = None, engine: EngineOption = "local", json_output: JsonOption = False
+) -> None:
     """Check every clip's file against its checksum.
 
     A pass that was stopped goes on where it was. Exits with 3 if a file is missing or changed.
@@ -21,7 +23,7 @@ def command(workspace: WorkspaceOption = None, json_output: JsonOption = False) 
 
     space = open_workspace(workspace, create=False)
     with progress("verify") as on_progress:
-        result = verify(space, on_progress)
+        result = verify(space, on_progress, engine=engine)
     if json_output:
         emit(asdict(result))
     else:

@@ -24,7 +24,7 @@ from dancecli.dataset.clips import remember_copies
 from dancecli.dataset.copying import CopyJob, CopyResult, Wanted, work
 from dancecli.dataset.copylog import Logged, compact, lines_of, log_of, read_log
 from dancecli.dataset.order import keyed_digest
-from dancecli.engine.local import LocalPool
+from dancecli.engine.choice import LOCAL, check_engine, open_pool
 from dancecli.errors import UsageError, WorkspaceError
 from dancecli.media.copies import ENCODING
 from dancecli.media.ffmpeg import find_ffmpeg
@@ -44,8 +44,9 @@ class AugmentSettings:
         ops: as `augmentation.parse_chains` reads them.
         part: only `train` is accepted.
         seed: another seed gives other parameters.
-        workers: processes; 0 for one a core.
+        workers: processes; 0 for one a core, of this machine or of the cluster.
         dry_run: change nothing.
+        engine: `local` or `ray`, see `engine.choice`.
     """
 
     split: str | None = None
@@ -54,6 +55,7 @@ class AugmentSettings:
     seed: int = 0
     workers: int = 0
     dry_run: bool = False
+    engine: str = LOCAL
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ def augment(
         MissingDependencyError: there is no ffmpeg.
     """
     started_s = time.monotonic()
+    check_engine(settings.engine)
     chains = parse_chains(settings.ops)
     parents, lost = training_clips(workspace, settings)
     name = settings.split or last_split(workspace)
@@ -124,7 +127,7 @@ def augment(
         jobs = list(_jobs(workspace, parents, wanted, logged))
         tally = _Tally(failed=lost_copies)
         try:
-            _run(workspace, jobs, settings.workers or os.cpu_count() or 1, tally, on_progress)
+            _run(workspace, jobs, settings, tally, on_progress)
         finally:
             logged |= {row.clip.clip_id: row for row in tally.made}
             _settle(workspace, logged, tally)
@@ -217,13 +220,17 @@ def _jobs(
 
 
 def _run(
-    workspace: Workspace, jobs: list[CopyJob], workers: int, tally: _Tally, on_progress: OnProgress
+    workspace: Workspace,
+    jobs: list[CopyJob],
+    settings: AugmentSettings,
+    tally: _Tally,
+    on_progress: OnProgress,
 ) -> None:
     if not jobs:
         return
     with (
         log_of(workspace).open("a", encoding="utf-8", newline="\n") as file,
-        LocalPool[CopyJob, CopyResult](work, workers, _DEADLINE_S) as pool,
+        open_pool(settings.engine, work, settings.workers, _DEADLINE_S, root=workspace.root) as pool,
     ):
         file.write("\n")  # ends what a killed process left half-written
         for done, finished in enumerate((f for f in pool.run(jobs) if f is not None), start=1):

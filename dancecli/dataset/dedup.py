@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dancecli import manifest
 from dancecli.dataset.looks import look_at, originals, sketches_of
 from dancecli.dataset.neighbours import SAME_PICTURE, joined, near_pairs
+from dancecli.engine.choice import LOCAL, check_engine
 from dancecli.errors import WorkspaceError
 from dancecli.media.sheet import Cell, write_sheet
 from dancecli.schema import Group, OnProgress, no_progress
@@ -29,12 +30,14 @@ class DedupSettings:
     """How to look for duplicates.
 
     Attributes:
-        workers: processes; 0 for one a core.
+        workers: processes; 0 for one a core, of this machine or of the cluster.
         dry_run: group what is hashed already, and change nothing.
+        engine: that hashes, `local` or `ray`, see `engine.choice`.
     """
 
     workers: int = 0
     dry_run: bool = False
+    engine: str = LOCAL
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,13 @@ def dedup(
     Raises:
         WorkspaceError: there are no clips, or another dedup is at work.
     """
+    check_engine(settings.engine)
     clips = originals(workspace)
     if not len(clips):
         raise WorkspaceError(f"{workspace.root}: there are no clips to compare", "run dance fetch first")
     unreadable: dict[str, str] = {}
     if not settings.dry_run:
-        unreadable = look_at(workspace, clips, settings.workers, on_progress)
+        unreadable = look_at(workspace, clips, settings.workers, on_progress, settings.engine)
     rows, sketches = sketches_of(workspace, clips)
     first, second = near_pairs(sketches)
     del sketches  # the largest of all, and not needed any more

@@ -13,9 +13,9 @@ from dancecli.dataset.cutting import ClipResult
 from dancecli.dataset.job import JobResult, SourceJob
 from dancecli.dataset.mirrorjob import MirrorJob
 from dancecli.dataset.phases import Phase
+from dancecli.engine.choice import open_pool
 from dancecli.engine.limiter import Gate
-from dancecli.engine.local import LocalPool
-from dancecli.engine.pool import Finished
+from dancecli.engine.pool import Finished, Pool
 from dancecli.errors import WorkspaceError
 from dancecli.schema import OnProgress, Outcome, OutcomeClass, Progress, Segment
 from dancecli.workspace import Workspace
@@ -37,6 +37,7 @@ class JobPlan:
     phase: Phase
     num_asked: int
     num_done: int
+    engine: str
     workers: int
     tries: int
     backoff_s: float
@@ -82,7 +83,15 @@ class Dispatcher:
             return
         self._check_space()
         self._tell()
-        with LocalPool[Job, JobResult](phase.work, plan.workers, plan.timeout_s, self._gate) as pool:
+        with open_pool(
+            plan.engine,
+            phase.work,
+            plan.workers,
+            plan.timeout_s,
+            self._gate,
+            root=self._workspace.root,
+            egress=phase.online,
+        ) as pool:
             for finished in pool.run(phase.jobs):
                 if finished is not None:
                     self._take(finished, pool)
@@ -90,7 +99,7 @@ class Dispatcher:
         if self._gate.given_up:
             self.stopped = f"the site keeps refusing ({self._refusal}); the rest is pending"
 
-    def _take(self, finished: Finished[Job, JobResult], pool: LocalPool[Job, JobResult]) -> None:
+    def _take(self, finished: Finished[Job, JobResult], pool: Pool[Job, JobResult]) -> None:
         job = finished.job
         told = self._told.setdefault(id(job), set())
         result = finished.result or JobResult(
@@ -141,6 +150,9 @@ class Dispatcher:
                 source=job.cutter.source,
             )
             rows.append((outcome, clip.clip))
+            if clip.outcome not in UNSETTLED:
+                # Not tried again in this run; a hundred thousand of them would add up.
+                del self._attempts[clip_id]
             self.num_new += clip.outcome is OutcomeClass.DONE
         self._writer.record(rows)
 

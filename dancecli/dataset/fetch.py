@@ -9,7 +9,6 @@ what is published but not recorded is proven again and adopted.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import time
 from collections import Counter
@@ -125,7 +124,8 @@ def _run(
                     phase=phase_of(kind, workspace.root, temp, settings, segments),
                     num_asked=len(chosen),
                     num_done=sum(segment.clip_id in there for segment in chosen),
-                    workers=settings.workers or os.cpu_count() or 1,
+                    engine=settings.engine,
+                    workers=settings.workers,
                     tries=settings.tries,
                     backoff_s=settings.backoff_s,
                     timeout_s=settings.timeout_s,

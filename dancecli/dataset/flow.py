@@ -19,7 +19,7 @@ from typing import IO
 
 from dancecli import manifest
 from dancecli.dataset.flowjob import FlowJob, FlowOutcome, work
-from dancecli.engine.local import LocalPool
+from dancecli.engine.choice import LOCAL, check_engine, open_pool
 from dancecli.errors import UsageError, WorkspaceError
 from dancecli.flowform import FlowMethod
 from dancecli.media.flow import CODING, estimator, frames_at_25
@@ -39,14 +39,16 @@ class FlowSettings:
     Attributes:
         method: a value of `FlowMethod`.
         split: only for the clips of this split, with their copies; None for all clips.
-        workers: processes; 0 for one a core.
+        workers: processes; 0 for one a core, of this machine or of the cluster.
         dry_run: change nothing.
+        engine: `local` or `ray`, see `engine.choice`.
     """
 
     method: str = FlowMethod.DIS
     split: str | None = None
     workers: int = 0
     dry_run: bool = False
+    engine: str = LOCAL
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def flow(workspace: Workspace, settings: FlowSettings, on_progress: OnProgress =
         OSError: the disk is full; what was made is kept.
     """
     started_s = time.monotonic()
+    check_engine(settings.engine)
     method = _method(settings.method)
     clips = wanted_clips(workspace, settings.split)
     if settings.dry_run:
@@ -115,7 +118,7 @@ def flow(workspace: Workspace, settings: FlowSettings, on_progress: OnProgress =
         jobs = [FlowJob(workspace.root, _temp(workspace) / clip.clip_id, clip, method) for clip in todo]
         tally = _Tally()
         try:
-            _run(workspace, jobs, settings.workers or os.cpu_count() or 1, tally, on_progress)
+            _run(workspace, jobs, settings, tally, on_progress)
         finally:
             logged |= {(row.clip_id, row.method): row for row in tally.made}
             _settle(workspace, logged, tally, method)
@@ -188,7 +191,11 @@ def _todo(
 
 
 def _run(
-    workspace: Workspace, jobs: list[FlowJob], workers: int, tally: _Tally, on_progress: OnProgress
+    workspace: Workspace,
+    jobs: list[FlowJob],
+    settings: FlowSettings,
+    tally: _Tally,
+    on_progress: OnProgress,
 ) -> None:
     if not jobs:
         return
@@ -196,7 +203,7 @@ def _run(
     total, done, told = sum(fields.values()), 0, dict.fromkeys(fields, 0)
     with (
         _log_of(workspace).open("a", encoding="utf-8", newline="\n") as file,
-        LocalPool[FlowJob, FlowOutcome | int](work, workers, _DEADLINE_S) as pool,
+        open_pool(settings.engine, work, settings.workers, _DEADLINE_S, root=workspace.root) as pool,
     ):
         file.write("\n")  # ends what a killed process left half-written
         for finished in (f for f in pool.run(jobs) if f is not None):

@@ -9,7 +9,6 @@ as columns, since hashes of 650 thousand clips fill half a gigabyte as they are.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from dancecli import manifest
 from dancecli.dataset.neighbours import Sketches
-from dancecli.engine.local import LocalPool
+from dancecli.engine.choice import LOCAL, open_pool
 from dancecli.engine.worker import Ask
 from dancecli.errors import InputError, MediaError, WorkspaceError
 from dancecli.manifest import atomic_file
@@ -65,7 +64,9 @@ def originals(workspace: Workspace) -> pa.Table:
     return clips.filter(pc.equal(clips["parent_id"], "")).sort_by("clip_id")
 
 
-def look_at(workspace: Workspace, clips: pa.Table, workers: int, on_progress: OnProgress) -> dict[str, str]:
+def look_at(
+    workspace: Workspace, clips: pa.Table, workers: int, on_progress: OnProgress, engine: str = LOCAL
+) -> dict[str, str]:
     """Hash the clips that have no hashes yet, and say which do not decode, and why.
 
     Args:
@@ -73,6 +74,7 @@ def look_at(workspace: Workspace, clips: pa.Table, workers: int, on_progress: On
         clips: as `originals` gives them.
         workers: processes; 0 for one a core.
         on_progress: told after every clip.
+        engine: `local` or `ray`, see `engine.choice`.
 
     Raises:
         WorkspaceError: another process is at this.
@@ -87,7 +89,7 @@ def look_at(workspace: Workspace, clips: pa.Table, workers: int, on_progress: On
         try:
             with (
                 _log_of(workspace).open("a", encoding="utf-8", newline="\n") as log,
-                LocalPool[_Job, Looks | str](_work, workers or os.cpu_count() or 1, _DEADLINE_S) as pool,
+                open_pool(engine, _work, workers, _DEADLINE_S, root=workspace.root) as pool,
             ):
                 ended = (finished for finished in pool.run(jobs) if finished is not None)
                 for done, finished in enumerate(ended, start=len(clips) - len(jobs) + 1):

@@ -37,6 +37,7 @@ class Phase:
         work: what a worker does with one.
         rate_per_hour: over all workers; None for no limit.
         breaker: when to stop asking.
+        online: a site is asked.
     """
 
     source: str
@@ -44,6 +45,7 @@ class Phase:
     work: Work
     rate_per_hour: float | None
     breaker: BreakerSettings
+    online: bool = True
 
 
 def source_name(kind: str, settings: FetchSettings) -> str:
@@ -74,7 +76,8 @@ def phase_of(
     segments = keyed_order(segments, lambda s: f"{s.video_id} {s.start_ms}", seed=0, purpose="fetch")
     rate = settings.rate_per_hour or None
     if kind == LOCAL:
-        return Phase(cutter.source, _local(cutter, settings, segments), job.work, None, settings.breaker)
+        jobs = _local(cutter, settings, segments)
+        return Phase(cutter.source, jobs, job.work, None, settings.breaker, online=False)
     if kind == MIRROR:
         return Phase(
             cutter.source, _mirror(cutter, settings, segments), mirrorjob.work, rate, _MIRROR_BREAKER

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from dancecli import ledger
 from dancecli.dataset.order import keyed_digest, keyed_order
+from dancecli.engine.choice import LOCAL as LOCAL_ENGINE
+from dancecli.engine.choice import check_engine
 from dancecli.engine.limiter import BreakerSettings
 from dancecli.errors import InputError, UsageError
 from dancecli.labels import DEFAULT_LABELS, LabelSet
@@ -37,7 +39,8 @@ class FetchSettings:
         mirror_template: for `mirror`: an http address with `{split}` and `{number}`.
         url_template: an http address with `{video_id}`, in place of YouTube.
         shard: do the i-th of n parts of the work, given as (i, n), i from 1.
-        workers: processes; 0 for one a core.
+        engine: `local` or `ray`, see `engine.choice`.
+        workers: processes; 0 for one a core, of this machine or of the cluster.
         rate_per_hour: requests to the site; None for the source's default, 0 for no limit.
         retry: what of an earlier run to try again: `transient`, `permanent`, `all` or `none`.
             What was never tried, and what a site put off, is always tried.
@@ -62,6 +65,7 @@ class FetchSettings:
     mirror_template: str = ""
     url_template: str = ""
     shard: tuple[int, int] | None = None
+    engine: str = LOCAL_ENGINE
     workers: int = 0
     rate_per_hour: float | None = None
     retry: str = "transient"
@@ -161,6 +165,7 @@ def to_do(
 
 
 def _check(settings: FetchSettings) -> None:
+    check_engine(settings.engine)
     if settings.url_template:
         check_address(settings.url_template, "--url-template", ("video_id",))
     if settings.retry not in RETRY:

@@ -53,7 +53,6 @@ def open_pool(
     Raises:
         UsageError: there is no such engine.
         MissingDependencyError: it is not installed.
-        EngineError: the cluster cannot be reached, or offers nothing.
     """
     check_engine(engine)
     if engine == LOCAL:

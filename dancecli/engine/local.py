@@ -44,9 +44,12 @@ class WorkerProcess:
 
     Attributes:
         pipe: what goes in and out.
+
+    Args:
+        aside: it is to be no child of this process, see `engine.worker`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, aside: bool = False) -> None:
         ours, theirs = socket.socketpair()
         lifeline, self._lifeline = os.pipe()
         self._process = subprocess.Popen(
@@ -57,6 +60,7 @@ class WorkerProcess:
                 _START,
                 str(theirs.fileno()),
                 str(lifeline),
+                *(["aside"] if aside else []),
             ],
             pass_fds=(theirs.fileno(), lifeline),
             stdin=subprocess.DEVNULL,

@@ -153,6 +153,8 @@ class Pool(ABC, Generic[Job, Result]):
             RuntimeError: a job raised what it should have handled.
         """
         if isinstance(jobs, Sized):
+            if not len(jobs):
+                return
             self._num_workers = min(self._num_workers, len(jobs))
         fresh = iter(jobs)
         while True:

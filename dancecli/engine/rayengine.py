@@ -15,12 +15,13 @@ import os
 import pickle
 import platform
 import secrets
+import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import ray
 
@@ -35,7 +36,9 @@ EGRESS = "egress"
 # Nodes that a job may lose before it is lost itself.
 _NODES_A_JOB = 3
 # A shared file system may be slow to show a new file.
-_SEEING_S = 5.0
+_SEEING_S = 3.0
+_KNOCKING_S = 5.0
+_DYING_S = 10.0
 # The least that Ray takes: nothing but paths and records goes through it.
 _STORE_BYTES = 80 << 20
 
@@ -52,9 +55,6 @@ class RayPool(Pool[Job, Result]):
         gate: see `Pool`.
         root: the folder that all nodes must see.
         egress: only nodes that offer `egress` may do the work, if any node offers it.
-
-    Raises:
-        EngineError: the cluster cannot be reached, or offers nothing.
     """
 
     def __init__(
@@ -67,23 +67,27 @@ class RayPool(Pool[Job, Result]):
         self._alive_s = 0.0
         self._open = contextlib.ExitStack()
 
-    def __enter__(self) -> Self:
-        with contextlib.ExitStack() as opened:
-            opened.enter_context(_connected())
-            self._proof = opened.enter_context(_proof_in(self._root))
-            self._resources, places = _offered(egress=self._egress)
-            if not (self._num_workers or places):
-                raise EngineError(
-                    "the Ray cluster offers no CPU", "add a node: ray start --address HEAD:6379"
-                )
-            self._num_workers = self._num_workers or places
-            self._alive_s = time.monotonic()
-            self._open = opened.pop_all()
-        return self
-
-    def __exit__(self, *exit_: object) -> None:
-        super().__exit__(*exit_)
+    def __exit__(self, *how: object) -> None:
+        super().__exit__(*how)
         self._open.close()
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[Finished[Job, Result] | None]:
+        """Do the jobs; see `Pool.run`. Where there are none, no cluster is asked for.
+
+        Raises:
+            RuntimeError: a job raised what it should have handled.
+            EngineError: the cluster cannot be reached, offers nothing, or has a node that does not fit.
+        """
+        if isinstance(jobs, Sized) and not len(jobs):
+            return
+        self._open.enter_context(_connected())
+        self._proof = self._open.enter_context(_proof_in(self._root))
+        self._resources, places = _offered(egress=self._egress)
+        self._num_workers = self._num_workers or places
+        if not self._num_workers:
+            raise EngineError("the Ray cluster offers no CPU", "add a node: ray start --address HEAD:6379")
+        self._alive_s = time.monotonic()
+        yield from super().run(jobs)
 
     def _free(self) -> Worker[Job] | None:
         while len(self._workers) < self._num_workers:
@@ -128,7 +132,7 @@ class _Seat:
     """The actor: passes messages on, as they are, between the dispatcher and a worker process."""
 
     def __init__(self, work: bytes) -> None:
-        self._worker = WorkerProcess()
+        self._worker = WorkerProcess(aside=True)
         self._worker.pipe.send(list(sys.path))
         self._worker.pipe.send_bytes(work)
 
@@ -211,8 +215,13 @@ class _RayWorker(Worker[Job]):
             raise GoneError(told)
         return heard
 
+    def dismiss(self) -> None:
+        ray.kill(self._seat)
+
     def kill(self, _: float = 0.0, /) -> None:
         ray.kill(self._seat)
+        # It is gone when a call to it fails; before that, nobody else is to be given its job.
+        ray.wait([self.call or self._seat.hear.remote()], timeout=_DYING_S)
 
 
 @contextlib.contextmanager
@@ -223,6 +232,8 @@ def _connected() -> Iterator[None]:
         return
     address = os.environ.get("RAY_ADDRESS", "")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    hint = "set RAY_ADDRESS to that of ray start --head, or unset it for this machine alone"
+    _knock(address, hint)
     try:
         try:
             ray.init(address=address or "auto", **quiet)
@@ -234,12 +245,22 @@ def _connected() -> Iterator[None]:
             ray.init(address="local", include_dashboard=False, object_store_memory=_STORE_BYTES, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
         at = f" at {address}" if address else ""
-        hint = "set RAY_ADDRESS to that of ray start --head, or unset it for this machine alone"
         raise EngineError(f"no Ray cluster can be used{at}: {_last_line(error)}", hint) from None
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str, hint: str) -> None:
+    """Find out at once whether anybody is there: Ray itself asks for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal()):
+        return
+    try:
+        socket.create_connection((host, int(port)), _KNOCKING_S).close()
+    except OSError as error:
+        raise EngineError(f"there is no Ray cluster at {address} ({error.strerror or error})", hint) from None
 
 
 @contextlib.contextmanager

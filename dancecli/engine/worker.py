@@ -73,9 +73,25 @@ def _die_with_parent(lifeline: int) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
+def _step_aside() -> None:
+    """Go on as a child of this process, which ends as that one ends.
+
+    Ray kills the children of what it ends, and them alone: a worker that is its child would leave
+    an ffmpeg behind. As its grandchild it lives until it sees the lifeline cut, and ends its group.
+    """
+    pid = os.fork()
+    if pid:
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if status < 0:
+            os.kill(os.getpid(), -status)
+        os._exit(status)
+
+
 def main() -> None:
     """Run one worker, on the file descriptors named in the arguments."""
     pipe_fd, lifeline = int(sys.argv[1]), int(sys.argv[2])
+    if "aside" in sys.argv[3:]:
+        _step_aside()
     for fd in (pipe_fd, lifeline):
         # What the job starts must not hold them open.
         os.set_inheritable(fd, False)

@@ -10,27 +10,11 @@ from pathlib import Path
 
 import jobs
 import pytest
+from processes import alive, wait_for
 
 from dancecli.engine import local
 from dancecli.engine.limiter import BreakerSettings, Gate
 from dancecli.engine.local import LocalPool
-
-
-def alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
-def wait_for(condition, timeout_s: float = 10) -> bool:  # type: ignore[no-untyped-def]
-    end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def test_every_job_has_its_result() -> None:
