@@ -1,0 +1,104 @@
+"""What the measurements of the engines stand on: films, the jobs that cut them, and work that is none.
+
+Workers import it by name, so it stands apart from the scripts that are run.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+from fetch_ground import LABEL
+
+from dancecli.dataset import job
+from dancecli.dataset.cutting import ClipResult, Cutter
+from dancecli.dataset.job import JobResult, OnDisk, SourceJob
+from dancecli.engine.choice import open_pool
+from dancecli.engine.worker import Ask
+from dancecli.media.ffmpeg import run_ffmpeg
+from dancecli.schema import Clip, OutcomeClass, Segment
+
+CLIP_S = 10
+
+
+def make_film(path: Path) -> Path:
+    """Render half a minute of a moving picture of 640x360 with sound, as a site has it."""
+    picture = ["-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25"]
+    sound = ["-f", "lavfi", "-i", "sine=frequency=330:sample_rate=44100"]
+    coding = ["-c:v", "libx264", "-preset", "veryfast", "-g", "125", "-pix_fmt", "yuv420p", "-c:a", "aac"]
+    run_ffmpeg(["-y", *picture, *sound, "-t", "30", *coding, str(path)])
+    return path
+
+
+def jobs_of(film: Path, root: Path, count: int) -> list[SourceJob]:
+    """Lay out a job for each of `count` videos, all of them the same film: a clip from its middle."""
+    cutter = Cutter(root, root / "tmp", "folder", keep_audio=True)
+    return [_job(cutter, f"v{i:07d}", OnDisk(film)) for i in range(count)]
+
+
+def _job(cutter: Cutter, video_id: str, origin: OnDisk) -> SourceJob:
+    segment = Segment(video_id, 10_000, 10_000 + 1000 * CLIP_S, LABEL, "train", "kinetics")
+    own = Cutter(cutter.root, cutter.temp / video_id, cutter.source, cutter.keep_audio)
+    return SourceJob(own, (segment,), origin)
+
+
+class ManyJobs(Sequence[SourceJob]):
+    """As many jobs as one likes, made when they are asked for: what is held is the engine's."""
+
+    def __init__(self, root: Path, count: int) -> None:
+        self._cutter = Cutter(root, root / "tmp", "folder", keep_audio=True)
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, i: int) -> SourceJob: ...
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[SourceJob]: ...
+    def __getitem__(self, i: Any) -> Any:
+        if not 0 <= i < self._count:
+            raise IndexError(i)
+        return _job(self._cutter, f"v{i:07d}", OnDisk(Path("nowhere")))
+
+
+def pretend(work: SourceJob, _: Ask) -> JobResult:
+    """Say that the clips were cut, and cut none."""
+    results = []
+    for segment in work.segments:
+        clip = Clip(
+            clip_id=segment.clip_id, video_id=segment.video_id, start_ms=segment.start_ms,
+            end_ms=segment.end_ms, label=segment.label, official_split=segment.official_split,
+            dataset=segment.dataset, path=f"clips/{segment.clip_id}.mp4", num_frames=250, fps_num=25,
+            fps_den=1, width=640, height=360, has_audio=True, num_bytes=1_000_000, sha256="0" * 64,
+            source="folder",
+        )  # fmt: skip
+        results.append(ClipResult(segment, OutcomeClass.DONE, "ok", clip=clip))
+    return JobResult(tuple(results))
+
+
+def cut_all(engine: str, workers: int, film: Path, root: Path, count: int) -> float:
+    """Cut and prove the clips with an engine; give the seconds from the first of them to the last.
+
+    Raises:
+        SystemExit: a clip is missing.
+    """
+    shutil.rmtree(root, ignore_errors=True)
+    root.mkdir(parents=True)
+    seconds = run_all(engine, workers, job.work, jobs_of(film, root, count), root)
+    made = len(list((root / "clips").glob("*.mp4")))
+    if made != count:
+        raise SystemExit(f"{engine} with {workers}: {made} of {count} clips")
+    return seconds
+
+
+def run_all(engine: str, workers: int, work: Any, jobs: Iterable[SourceJob], root: Path) -> float:
+    """Do jobs with an engine; give the seconds that it took."""
+    started_s = time.perf_counter()
+    with open_pool(engine, work, workers, 600, root=root) as pool:
+        for _ in pool.run(jobs):
+            pass
+    return time.perf_counter() - started_s
