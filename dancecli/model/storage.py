@@ -17,12 +17,11 @@ if TYPE_CHECKING:
 
     from dancecli.model.study import Study
 
-# Before the median of others says anything: finished trials, and the share of the epochs.
-_PRUNE_AFTER_TRIALS = 5
-_PRUNE_AFTER_SHARE = 0.2
+# The median of fewer trials, or of a first epoch, says nothing.
+_PRUNE_AFTER_TRIALS, _PRUNE_FROM_EPOCH = 5, 2
 PRUNING = (
-    f"median: after {_PRUNE_AFTER_TRIALS} finished trials and {_PRUNE_AFTER_SHARE:.0%} of the epochs, a "
-    "trial stops whose best epoch is below the median of the others at the same epoch"
+    f"median: once {_PRUNE_AFTER_TRIALS} trials have gone through, at a fifth, two, three and four fifths of "
+    "the epochs, a trial stops whose best so far is below the median of those at the same epoch"
 )
 
 
@@ -52,8 +51,7 @@ def open_study(
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     pruner = optuna.pruners.MedianPruner(
-        n_startup_trials=_PRUNE_AFTER_TRIALS,
-        n_warmup_steps=1 + max(1, round(_PRUNE_AFTER_SHARE * recipe.epochs)),
+        n_startup_trials=_PRUNE_AFTER_TRIALS, n_warmup_steps=_PRUNE_FROM_EPOCH
     )
     locks.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(locks / f"study-{name}.lock"), storage_errors():

@@ -221,7 +221,8 @@ class _Work:
         while asked := self._study.ask(self._trainer.together, self._plan.settings.trials):
             record = self.write(files.RUNNING)
             ended = sum(t["state"] not in ("running", "waiting") for t in record["trials"])
-            total = max(self._plan.settings.trials, ended + len(asked)) * epochs
+            wanted = self._plan.settings.trials + any(t["baseline"] for t in record["trials"])
+            total = max(wanted, ended + len(asked)) * epochs
             best = files.best_trial(record["trials"])
             words = f" · best so far {best['val']['top1']}/{best['val']['n']}" if best else ""
             numbers = [trial.number for trial in asked]

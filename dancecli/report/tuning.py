@@ -17,7 +17,7 @@ from typing import Any
 from dancecli import manifest
 from dancecli.errors import InputError, WorkspaceError
 from dancecli.report.intervals import Proportion
-from dancecli.report.shell import draw, interval, percent
+from dancecli.report.shell import draw, interval, percent, several
 from dancecli.report.stats import ALPHA, gains_by_video, holm, swap_test
 from dancecli.report.tuning_charts import Dot, Panel, study_panels
 from dancecli.report.tuning_figure import draw_study
@@ -104,7 +104,7 @@ def tuning(workspace: Workspace, name: str) -> Tuning:
     baseline = next((t for t in trials if t.baseline and t.top1), None)
     tied = [t for t in trials if t.tied and t is not best]
     tested = [t for t in trials if t.tied is not None and t is not best]
-    lines = _sentences(best, baseline, tied, tested)
+    lines = _sentences(best, baseline, tied, tested, len(set(record["val"]["groups"])))
     command = _command(record) if best else ""
     document = {
         "schema": SCHEMA,
@@ -203,15 +203,15 @@ def _trial(row: Mapping[str, Any], best: int | None, p: float | None) -> Trial:
 
 
 def _sentences(
-    best: Trial | None, baseline: Trial | None, tied: Sequence[Trial], tested: Sequence[Trial]
+    best: Trial | None, baseline: Trial | None, tied: Sequence[Trial], tested: Sequence[Trial], videos: int
 ) -> list[str]:
     if best is None or best.top1 is None:
         return ["no trial has a result yet"]
     found = [f"trial {best.number} is chosen: {_words(best.top1)} of the validation clips"]
     if tested:
         found.append(
-            f"{len(tied)} of the {len(tested)} others that went through are not told apart from it: "
-            + ("any of them may be as good" if tied else "it is the best of them")
+            f"on these {best.top1.n} clips of {several(videos, 'source video')}, {len(tied)} of the "
+            f"{len(tested)} others that went through are not told apart from it"
         )
     if baseline is best:
         found.append("no trial did better than the recipe as it was")
@@ -279,6 +279,7 @@ def _page(
         found=found,
         record=record,
         panels=panels,
+        videos=len(set(record["val"]["groups"])),
         kinds=[kind for kind in ("chosen", "baseline", "tied", "worse", "pruned") if kind in kinds],
         best=best,
         baseline=baseline if baseline is not best else None,
