@@ -5,7 +5,6 @@ It writes nothing but a flow under its final name, proven first, so it may be ki
 
 from __future__ import annotations
 
-import errno
 import shutil
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -16,11 +15,9 @@ from dancecli.engine.worker import Ask
 from dancecli.errors import MediaError
 from dancecli.flowform import BOUND_PX, FPS, FlowMethod, flow_name
 from dancecli.manifest import publish
-from dancecli.media.flow import CODING, write_flow
+from dancecli.media.flow import CODING, DISK_FULL, write_flow
 from dancecli.media.hashing import sha256_of
 from dancecli.schema import Clip, Flow
-
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,7 @@ def work(job: FlowJob, _: Ask) -> Generator[int, None, FlowOutcome]:
     except MediaError as error:
         return FlowOutcome(reason=error.message)
     except OSError as error:
-        if error.errno not in _DISK_FULL:
+        if error.errno not in DISK_FULL:
             raise
         return FlowOutcome(disk_full=True)
     finally:

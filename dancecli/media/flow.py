@@ -21,6 +21,7 @@ what was computed, and above 0.05 the clip is done again with a finer one (0.039
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 CODING = "h264-10bit-qp26-1"
 _QUANTISERS = (26, 18)
 _LARGEST_ERROR_PX = 0.05
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 # Of every 7th pixel each way: no multiple of the blocks' sides, so that all places in them count.
 _SAMPLED = slice(None, None, 7)
 # A word after so many fields, so that a slow method is seen to go on.
@@ -165,6 +167,7 @@ def write_flow(
         MediaError: the clip does not decode, or has one frame only; the flow cannot be computed
             or stored.
         MissingDependencyError: as for `estimator`.
+        OSError: the disk is full.
     """
     import av
     import cv2
@@ -179,6 +182,8 @@ def write_flow(
             if stored.error_px <= _LARGEST_ERROR_PX:
                 return stored
     except (av.FFmpegError, cv2.error) as error:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            raise
         raise MediaError(f"{method} flow of {clip.name} failed: {_first_line(error)}") from None
     raise MediaError(f"{method} flow of {clip.name} is stored {stored.error_px:.3f} px off at best")
 

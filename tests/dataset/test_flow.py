@@ -17,7 +17,9 @@ from records import Ran
 
 from dancecli import manifest
 from dancecli.dataset.flow import FlowSettings, flow
+from dancecli.dataset.flowjob import FlowJob, FlowOutcome, work
 from dancecli.errors import MissingDependencyError, UsageError, WorkspaceError
+from dancecli.flowform import FlowMethod
 from dancecli.media.hashing import sha256_of
 from dancecli.media.verify import decode
 from dancecli.model.flow import count_fields, require_flow
@@ -125,6 +127,20 @@ def test_what_cannot_be_begun_is_one_sentence(furnished: Workspace, monkeypatch:
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(MissingDependencyError, match="OpenCV"):
         flow(furnished, DIS)
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(furnished: Workspace) -> None:
+    clip, temp = clips(furnished)[0], furnished.root / "flow" / ".tmp" / "clip"
+    temp.mkdir(parents=True)
+    (temp / f"{clip.clip_id}.dis.mp4").symlink_to("/dev/full")
+    job = FlowJob(furnished.root, temp, clip, FlowMethod.DIS)
+    going = work(job, lambda: None)
+    with pytest.raises(StopIteration) as ended:
+        while True:
+            next(going)
+    assert ended.value.value == FlowOutcome(disk_full=True)
+    assert not temp.exists()
+    assert not stamps(furnished)
 
 
 KILLED = """

@@ -143,6 +143,14 @@ def test_a_clip_that_cannot_have_flow_is_told(tmp_path: Path) -> None:
         result_of(write_flow(long, 25, Fraction(25), FlowMethod.DIS, tmp_path / "f.mp4"))
 
 
+def test_a_full_disk_is_no_fault_of_the_clip(tmp_path: Path) -> None:
+    film = make_film(tmp_path / "film.mp4", 1, size=(64, 48), audio=False)
+    full = tmp_path / "full.mp4"
+    full.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        written(film, full)
+
+
 def test_no_opencv_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(cv2, "optflow")
     with pytest.raises(MissingDependencyError, match="this OpenCV has no TV-L1") as caught:
