@@ -15,9 +15,7 @@ from dancecli.errors import UsageError
 def command(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[RUN]...", help="A run; or, with --ensemble, two or more.", show_default=False
-        ),
+        typer.Argument(metavar="RUN", help="A run; or, with --ensemble, two or more.", show_default=False),
     ] = None,
     workspace: WorkspaceOption = None,
     run: Annotated[

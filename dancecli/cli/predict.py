@@ -12,7 +12,7 @@ from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 
 
 def command(
-    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Videos, or folders of them.")],
+    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO", help="Videos, or folders of them.")],
     workspace: WorkspaceOption = None,
     run: Annotated[
         str | None,

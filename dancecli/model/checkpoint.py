@@ -116,7 +116,8 @@ def run_checkpoint(workspace: Workspace, run: str | None) -> tuple[str, dict[str
                 "name a run that dance finetune made",
             )
     raise WorkspaceError(
-        f"{workspace.root}: there is no run with weights", "make one: dance finetune; or give --checkpoint"
+        f"{workspace.root}: there is no run with weights",
+        "make one: dance finetune; dance predict takes --checkpoint FILE too",
     )
 
 

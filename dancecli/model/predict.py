@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from dancecli import manifest
 from dancecli.errors import InputError, MediaError, UsageError
 from dancecli.model import record as rec
 from dancecli.model.checkpoint import Checkpoint, open_checkpoint, run_checkpoint
+from dancecli.model.videofiles import ENDINGS, find_videos, slug
 from dancecli.schema import OnProgress, Progress, no_progress
 from dancecli.workspace import Workspace
 
@@ -24,11 +23,6 @@ if TYPE_CHECKING:
     from dancecli.model.timeline import Scored
 
 SCHEMA = 1
-# What is taken for a video in a folder; a file that is named itself may have any ending.
-ENDINGS = (
-    *(".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
-    *(".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
-)
 _SHORTEST_WINDOW_S = 0.5
 _SAVE_EVERY_S = 5.0
 # Of a probability: a millionth is more than a network knows.
@@ -103,7 +97,7 @@ def make_plan(workspace: Workspace, settings: PredictSettings) -> PredictPlan:
     """Find the videos and the checkpoint; see `predict`."""
     if settings.run is not None and settings.checkpoint is not None:
         raise UsageError("--run and --checkpoint both name weights", "give one of them")
-    files, left_out = _find(settings.videos)
+    files, left_out = find_videos(settings.videos)
     first = settings.videos[0]
     single = len(settings.videos) == 1 and not first.is_dir()
     if settings.picture is not None and not single:
@@ -117,7 +111,7 @@ def make_plan(workspace: Workspace, settings: PredictSettings) -> PredictPlan:
     window_s = found.clip_s if settings.window_s is None else settings.window_s
     if window_s < _SHORTEST_WINDOW_S:
         raise UsageError(f"a window of {window_s:g} s is too short", f"give {_SHORTEST_WINDOW_S} s or more")
-    name = _slug(first.stem if single else first.resolve().name)
+    name = slug(first.stem if single else first.resolve().name)
     if len(settings.videos) > 1:
         name += f"-and-{len(settings.videos) - 1}-more"
     return PredictPlan(files, single, workspace.report(f"predict-{name}"), left_out, found, run, window_s)
@@ -154,11 +148,15 @@ def predict(
         videos.append(row := _row(session, before, name, path))
         if row["error"]:
             continue
+        before[row["sha256"]] = row
         if settings.picture or len(row["windows"]) > 1:
-            pictures.append(settings.picture or plan.folder / f"{_slug(name)}.png")
+            pictures.append(settings.picture or plan.folder / f"{slug(name)}.png")
             _draw(pictures[-1], row, plan.checkpoint.labels)
         if time.monotonic() - saved > _SAVE_EVERY_S:
-            _save(file, _document(plan, videos))
+            # Not to lose what an earlier call saw, should this one be stopped.
+            reached = {video.get("sha256") for video in videos}
+            later = [video for sha256, video in before.items() if sha256 not in reached]
+            _save(file, _document(plan, [*videos, *later]))
             saved = time.monotonic()
     document = _document(plan, videos)
     _save(file, document)
@@ -281,24 +279,3 @@ def _draw(path: Path, row: Mapping[str, Any], labels: Sequence[str]) -> None:
         Segment(s["start_s"], s["end_s"], labels.index(s["label"]), s["probability"]) for s in row["segments"]
     ]
     draw_timeline(path, row["file"], labels, parts, found)
-
-
-def _find(paths: Sequence[Path]) -> tuple[tuple[tuple[str, Path], ...], int]:
-    """List the videos, folders searched through; and count the other files of these."""
-    found: list[tuple[str, Path]] = []
-    left_out = 0
-    for given in paths:
-        if not given.is_dir():
-            found.append((given.name if len(paths) == 1 else str(given), given))
-            continue
-        files = sorted(p for p in given.rglob("*") if p.is_file() and not p.name.startswith("."))
-        videos = [p for p in files if p.suffix.lower() in ENDINGS]
-        found += [(str(p.relative_to(given)), p) for p in videos]
-        left_out += len(files) - len(videos)
-    return tuple(found), left_out
-
-
-def _slug(name: str) -> str:
-    """A name that may stand in a path, of any."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:60]
-    return plain or hashlib.sha256(name.encode()).hexdigest()[:8]

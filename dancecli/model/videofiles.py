@@ -1,0 +1,39 @@
+"""Which files of what a user named are videos, and what their results are called."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+# What is taken for a video in a folder; a file that is named itself may have any ending.
+ENDINGS = (
+    *(".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
+    *(".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
+)
+
+
+def find_videos(paths: Sequence[Path]) -> tuple[tuple[tuple[str, Path], ...], int]:
+    """List the videos with their names in the result, folders searched through.
+
+    Returns:
+        The videos; and how many files of the folders have another ending.
+    """
+    found: list[tuple[str, Path]] = []
+    left_out = 0
+    for given in paths:
+        if not given.is_dir():
+            found.append((given.name if len(paths) == 1 else str(given), given))
+            continue
+        files = sorted(p for p in given.rglob("*") if p.is_file() and not p.name.startswith("."))
+        videos = [p for p in files if p.suffix.lower() in ENDINGS]
+        found += [(str(p.relative_to(given)), p) for p in videos]
+        left_out += len(files) - len(videos)
+    return tuple(found), left_out
+
+
+def slug(name: str) -> str:
+    """Make a name that may stand in a path, of any."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:60]
+    return plain or hashlib.sha256(name.encode()).hexdigest()[:8]
