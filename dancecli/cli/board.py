@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,14 +13,18 @@ from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 from dancecli.schema import PartName
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
     from rich.table import Table
 
     from dancecli.report.board import Row
     from dancecli.report.intervals import Proportion
+    from dancecli.report.live import State
     from dancecli.workspace import Workspace
 
 _WATCH_S = 2.0
-COLUMNS = ("run", "place", "right", "top-1", "95 %", "top-5", "leaked videos")
+COLUMNS = ("run", "place", "right", "top-1", "95 %", "top-5", "M params", "GFLOPs", "clips/s", "leak")
 
 
 def command(
@@ -30,8 +35,17 @@ def command(
     ] = None,
     part: Annotated[PartName, typer.Option(help="Part that the runs are judged on.")] = PartName.TEST,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Instead, show how far each run is, until none is at work.")
+        bool,
+        typer.Option("--watch", help="Instead, show how far each run and study is, until none is at work."),
     ] = False,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Instead, write runs and studies there as TensorBoard reads them, until none is at work.",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -45,8 +59,8 @@ def command(
     from dancecli.report.board import BoardSettings, board
 
     space = open_workspace(workspace, create=False)
-    if watch:
-        _watch(space)
+    if watch or tensorboard:
+        _watch(space, tensorboard, shown=watch)
         return
     with progress("board") as on_progress:
         result = board(space, BoardSettings(split, part.value), on_progress, dry_run=dry_run)
@@ -61,25 +75,62 @@ def command(
         talk(f"left out: {run}: {why}")
 
 
-def _watch(space: Workspace) -> None:
+def _watch(space: Workspace, tensorboard: Path | None, *, shown: bool) -> None:
+    """Follow runs and studies until none is at work, on the terminal, in event files, or both."""
+    from contextlib import nullcontext
+
     from rich.console import Console
     from rich.live import Live
 
-    from dancecli.report.live import RUNNING, states
+    from dancecli.report.live import RUNNING, states, study_states
 
-    def picture() -> Table:
-        rows = [
-            (s.run, s.status, f"{s.epoch}/{s.epochs}" if s.epochs else s.epoch, _figure(s.loss, 1, 3),
-             _figure(s.train_top1), _figure(s.val_top1), _figure(s.best_val_top1))
-            for s in states(space)
-        ]  # fmt: skip
-        return table(("run", "status", "epoch", "loss", "train %", "val %", "best val %"), rows)
+    def at_work() -> bool:
+        statuses = [s.status for s in states(space)] + [s.status for s in study_states(space)]
+        return RUNNING in statuses
 
+    def follow() -> None:
+        if tensorboard:
+            from dancecli.report.tensorboard import write_events
+
+            write_events(space, tensorboard)
+
+    follow()
+    if tensorboard:
+        talk(f"tensorboard --logdir {tensorboard}")
     # A terminal is drawn over; elsewhere one table at the end says it all.
-    with Live(picture(), console=Console(), refresh_per_second=2) as live:
-        while any(state.status == RUNNING for state in states(space)):
+    with Live(_state_of(space), console=Console(), refresh_per_second=2) if shown else nullcontext() as live:
+        while at_work():
             time.sleep(_WATCH_S)
-            live.update(picture())
+            follow()
+            if live:
+                live.update(_state_of(space))
+        follow()
+
+
+def _state_of(space: Workspace) -> RenderableType:
+    """Lay out how far runs and studies are."""
+    from rich.console import Group
+
+    from dancecli.report.live import states, study_states
+
+    tables = [_runs_table(states(space))]
+    if studies := study_states(space):
+        rows = [
+            (s.study, s.status, f"{s.done + s.pruned + s.failed}/{s.wanted}", s.pruned, s.failed,
+             _figure(s.best), "" if s.best_trial is None else s.best_trial)
+            for s in studies
+        ]  # fmt: skip
+        tables.append(table(("study", "status", "trials", "pruned", "failed", "best val %", "trial"), rows))
+    return Group(*tables)
+
+
+def _runs_table(found: Sequence[State]) -> Table:
+    rows = [
+        (s.run, s.status, f"{s.epoch}/{s.epochs}" if s.epochs else s.epoch, _figure(s.loss, 1, 3),
+         _figure(s.train_top1), _figure(s.val_top1), _figure(s.best_val_top1))
+        for s in found
+    ]  # fmt: skip
+    return table(("run", "status", "epoch", "loss", "train %", "val %", "best val %"), rows)
 
 
 def _figure(value: float | None, scale: float = 100, digits: int = 1) -> str:
@@ -91,7 +142,10 @@ def _cells(row: Row) -> tuple[object, ...]:
     e = row.top1.estimate
     span = f"{100 * e.low:.1f}-{100 * e.high:.1f}" if e else ""
     right = f"{row.top1.k}/{row.top1.n}"
-    return row.run, place, right, _rate(row.top1), span, _rate(row.top5), row.leaked or "none"
+    size = "" if row.params is None else f"{row.params / 1e6:.1f}"
+    cost, speed = ("" if value is None else f"{value:.1f}" for value in (row.gflops, row.speed))
+    leak = row.leaked or "none"
+    return row.run, place, right, _rate(row.top1), span, _rate(row.top5), size, cost, speed, leak
 
 
 def _rate(of: Proportion | None) -> str:

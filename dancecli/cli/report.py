@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,13 +10,18 @@ from dancecli.cli.console import emit, open_workspace, progress, show, talk
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 from dancecli.schema import PartName
 
+if TYPE_CHECKING:
+    from dancecli.workspace import Workspace
+
 
 def command(
     workspace: WorkspaceOption = None,
     run: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Run to report on. [default: the one made last]", show_default=False
+            metavar="NAME",
+            help="Run, or group of seeds, to report on. [default: the run made last]",
+            show_default=False,
         ),
     ] = None,
     name: Annotated[
@@ -26,18 +31,31 @@ def command(
         ),
     ] = None,
     part: Annotated[PartName, typer.Option(help="Part that the headline is of.")] = PartName.TEST,
+    grad_cam: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Look into N clips, the worst mistakes and some right ones: draw what spoke for the answer.",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Draw a run's page: accuracy, confusion, and what was run.
 
     Writes one HTML file that needs nothing else, metrics.json, confusion.csv and confusion.png.
+    Of a group, the runs of `dance finetune --seeds`, it shows mean and spread, and draws each
+    run's page too.
 
-    Example: `dance report --run inception-demo-1`
+    Example: `dance report --run inception-demo-1 --grad-cam 8`
     """
     from dancecli.report.report import ReportSettings, report
 
     space = open_workspace(workspace, create=False)
+    if grad_cam and not dry_run:
+        _look_into(space, run or _last(space), part, grad_cam)
     with progress("report") as on_progress:
         result = report(space, ReportSettings(run, name, part.value), on_progress, dry_run=dry_run)
     if run is None:
@@ -47,3 +65,20 @@ def command(
     else:
         show(result.headline)
         show(f"{result.page}{' (not written)' if dry_run else ''}")
+
+
+def _last(space: Workspace) -> str | None:
+    runs = space.runs()
+    return runs[-1] if runs else None
+
+
+def _look_into(space: Workspace, run: str | None, part: PartName, count: int) -> None:
+    """Draw where the run's network looked; without a run, the report itself says what is missing."""
+    from dancecli.model.gradcam import GradcamSettings, gradcam
+    from dancecli.report.heat import pick_clips
+
+    if run is None:
+        return
+    clips = pick_clips(space, run, part.value, count)
+    with progress("Grad-CAM") as on_progress:
+        gradcam(space, GradcamSettings(run, clips), on_progress)

@@ -16,6 +16,7 @@ from dancecli.model.config import (
     build_model_config,
 )
 from dancecli.model.evaluate import accuracy, views_record
+from dancecli.model.flops import cost_of_view, speed_record
 from dancecli.model.head import PRETRAINED, RANDOM, start_head, with_hook
 from dancecli.model.pipelines import forward_batch, frame_sampler
 from dancecli.model.plan import FinetuneSettings, Plan, make_plan, plan_of_stopped_run
@@ -186,6 +187,7 @@ def _record(plan: Plan, job: Job) -> dict[str, Any]:
             "flow": plan.base.flow or None,
             "params_total": None,
             "params_trainable": None,
+            **cost_of_view(plan.entry, job.config["model"], plan.base, recipe),
         },
         "weights": weights_record(job.start),
         "split": split_record(data),
@@ -275,6 +277,7 @@ def _finish(job: Job, plan: Plan, record: Mapping[str, Any], outcome: Outcome) -
         "finished_utc": rec.now_utc(),
         "model": model,
         "seconds": outcome.seconds,
+        "speed": speed_record(outcome.seconds, outcome.computed, len(outcome.predictions), plan.cached),
         "preflight": outcome.first_batch,
         "results": results,
         "checkpoint": {

@@ -81,6 +81,7 @@ class Outcome:
         epochs_run: fewer than were wanted if there was nothing more to gain.
         seconds: of `preflight`, `features`, `train` and `evaluate`.
         first_batch: what the pre-flight has found; None without one.
+        computed: views that the frozen part looked at in this run; others were stored already.
     """
 
     predictions: list[Prediction]
@@ -91,6 +92,7 @@ class Outcome:
     params_total: int
     params_trainable: int
     first_batch: dict[str, Any] | None = None
+    computed: int = 0
 
 
 def run_job(job: Job, on_progress: OnProgress, say: Callable[[str], None] = lambda _: None) -> Outcome:
@@ -114,6 +116,7 @@ def run_job(job: Job, on_progress: OnProgress, say: Callable[[str], None] = lamb
             first = try_first_batch(job, _unstored_views(job) if job.cached else 0)
             say(str(first))
         clock.lap("preflight")
+        computed = _unstored_views(job) if job.cached else 0
         loaders = feature_loaders(job, on_progress) if job.cached else {}
         clock.lap("features")
         runner, hook = _build_runner(job, loaders, on_progress)
@@ -144,6 +147,7 @@ def run_job(job: Job, on_progress: OnProgress, say: Callable[[str], None] = lamb
         params_total=sum(p.numel() for p in parameters),
         params_trainable=sum(p.numel() for p in parameters if p.requires_grad),
         first_batch=first.record if first else None,
+        computed=computed,
     )
 
 

@@ -6,7 +6,7 @@ import csv
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,8 @@ NAME = "board"
 RECIPE = ("labels", "model", "weights", "split", "views", "optim", "cache", "recipe")
 COLUMNS = (
     "test", "protocol", "rank", "rank_last", "run", "model", "right", "n", "top1", "low", "high", "top5",
-    "params", "trainable", "seconds", "seed", "leaked_videos", "finished",
+    "params", "trainable", "gflops_view", "gflops_from", "clips_per_s", "clips_per_s_of", "seconds", "seed",
+    "kind", "leaked_videos", "finished",
 )  # fmt: skip
 
 
@@ -54,7 +55,13 @@ class Row:
         first_rank, last_rank: its places, counting only differences that are shown: 1 to 3 means
             that no run is known to be better, and that of the three tied ones it may be any.
         top5: None where there are five classes or fewer.
+        gflops: 10^9 multiply-adds a view; of an ensemble, of all its members.
+        gflops_from: how that is known.
+        speed: clips a second, decoded and looked at.
+        speed_of: what that took in.
         seconds: of everything that the run did; None if it recorded none.
+        kind: empty for a trained run; `ensemble of N runs`, or that nothing was trained.
+        group: of runs that differ by their seed; empty if it is of none.
         leaked: source videos of the part that the run was trained on too.
     """
 
@@ -66,8 +73,14 @@ class Row:
     last_rank: int
     params: int | None
     trainable: int | None
+    gflops: float | None
+    gflops_from: str
+    speed: float | None
+    speed_of: str
     seconds: float | None
     seed: int | None
+    kind: str
+    group: str
     leaked: int
     finished: str
 
@@ -141,6 +154,7 @@ def board(
             standings=standings,
             left_out=left_out,
             part=settings.part,
+            drawn={e.run["name"] for e in found if (workspace.report(e.run["name"]) / "index.html").exists()},
         )
         with manifest.atomic_file(folder / "index.html") as file:
             file.write(text)
@@ -191,7 +205,7 @@ def _standing(group: Sequence[Evidence], part: str) -> Standing:
         protocol=one.predictions.get("view.protocol", ""),
         clips=len(one.parts[part].clips),
         classes=len(one.labels),
-        rows=tuple(sorted(rows, key=lambda r: (-r.top1.k, r.run))),
+        rows=tuple(sorted(_with_members(rows, group), key=lambda r: (-r.top1.k, r.run))),
         seeds=_seeds(group, flags),
     )
 
@@ -224,7 +238,7 @@ def beaten_by(flags: Sequence[Flags], groups: Sequence[str]) -> Any:
 def _row(evidence: Evidence, part: str, first_rank: int, last_rank: int) -> Row:
     run, scores = evidence.run, evidence.parts[part]
     ranks = true_ranks(scores.scores, scores.truth)
-    model, seconds = run.get("model") or {}, run.get("seconds") or {}
+    model, seconds, speed = (run.get(key) or {} for key in ("model", "seconds", "speed"))
     spent = [s for s in seconds.values() if isinstance(s, int | float)]
     n = len(scores.clips)
     return Row(
@@ -236,11 +250,45 @@ def _row(evidence: Evidence, part: str, first_rank: int, last_rank: int) -> Row:
         last_rank=last_rank,
         params=model.get("params_total"),
         trainable=model.get("params_trainable"),
+        gflops=_number(model.get("gflops_view")),
+        gflops_from=str(model.get("gflops_from") or ""),
+        speed=_number(speed.get("clips_per_s")),
+        speed_of=str(speed.get("of") or ""),
         seconds=sum(spent) if spent else None,
         seed=run.get("seed"),
+        kind=_kind(model),
+        group=str(run.get("group") or ""),
         leaked=evidence.shared_groups[part],
         finished=str(run.get("finished_utc") or ""),
     )
+
+
+def _kind(model: Mapping[str, Any]) -> str:
+    members = model.get("members")
+    if isinstance(members, list):
+        return f"ensemble of {len(members)} runs"
+    pretrain = str(model.get("pretrain", ""))
+    return f"{pretrain}, not trained" if pretrain.endswith("-baseline") else ""
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _with_members(rows: Sequence[Row], group: Sequence[Evidence]) -> list[Row]:
+    """Give an ensemble the cost of its members, where all of them are known here."""
+    cost = {row.run: row.gflops for row in rows}
+    found = []
+    for row, evidence in zip(rows, group, strict=True):
+        names = (evidence.run.get("model") or {}).get("members")
+        costs = [cost.get(name) for name in names] if isinstance(names, list) else []
+        known = [c for c in costs if c is not None]
+        if row.gflops is None and known and len(known) == len(costs):
+            told = f"the sum of its {len(known)} members"
+            found.append(replace(row, gflops=round(sum(known), 2), gflops_from=told))
+        else:
+            found.append(row)
+    return found
 
 
 def _seeds(group: Sequence[Evidence], flags: Sequence[Flags]) -> tuple[Seeds, ...]:
@@ -264,7 +312,8 @@ def _flat(standing: Standing, row: Row) -> dict[str, Any]:
             COLUMNS,
             (standing.test, standing.protocol, row.first_rank, row.last_rank, row.run, row.model, row.top1.k,
              row.top1.n, top1, low, high, f"{top5.rate:.6f}" if top5 else "", row.params, row.trainable,
-             row.seconds, row.seed, row.leaked, row.finished),
+             row.gflops, row.gflops_from, row.speed, row.speed_of, row.seconds, row.seed, row.kind,
+             row.leaked, row.finished),
             strict=True,
         )
     )  # fmt: skip

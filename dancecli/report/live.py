@@ -1,4 +1,4 @@
-"""Where each run stands right now, read from what it has written so far."""
+"""Where each run and study stands right now, read from what it has written so far."""
 
 from __future__ import annotations
 
@@ -37,6 +37,60 @@ class State:
     best_val_top1: float | None
 
 
+@dataclass(frozen=True)
+class StudyState:
+    """One tune study.
+
+    Attributes:
+        status: as its record says.
+        done, pruned, failed, wanted: trials.
+        best: of the validation clips that the best trial named right, the share; None before it.
+        best_trial: its number.
+    """
+
+    study: str
+    status: str
+    done: int
+    pruned: int
+    failed: int
+    wanted: int
+    best: float | None
+    best_trial: int | None
+
+
+def study_states(workspace: Workspace) -> list[StudyState]:
+    """Read the state of every study, by name; one that is being written is passed over."""
+    found = []
+    for path in sorted((workspace.root / "studies").glob("*/study.json")):
+        try:
+            card = json.loads(path.read_text(encoding="utf-8"))
+            found.append(_study(path.parent.name, card))
+        except (OSError, ValueError, AttributeError, TypeError, KeyError):
+            continue
+    return found
+
+
+def _study(name: str, card: Mapping[str, Any]) -> StudyState:
+    trials = card.get("trials") or []
+    states = [trial["state"] for trial in trials]
+    judged = [
+        (trial["val"]["top1"] / trial["val"]["n"], -trial["number"])
+        for trial in trials
+        if trial["state"] == "done" and trial.get("val")
+    ]
+    best = max(judged, default=None)
+    return StudyState(
+        study=name,
+        status=str(card.get("status", "unreadable")),
+        done=states.count("done"),
+        pruned=states.count("pruned"),
+        failed=states.count("failed"),
+        wanted=int(card.get("wanted") or 0),
+        best=best[0] if best else None,
+        best_trial=-best[1] if best else None,
+    )
+
+
 def states(workspace: Workspace) -> list[State]:
     """Read the state of every run, the one begun last at the end; a half-written line is passed over."""
     return [_state(workspace.run(name), name) for name in workspace.runs()]
@@ -50,7 +104,7 @@ def _state(folder: Path, name: str) -> State:
         epochs = optim.get("epochs") or 0
     except (OSError, ValueError, AttributeError):
         return State(name, "unreadable", 0, 0, None, None, None, None)
-    rows = _rows(folder / "metrics.jsonl")
+    rows = read_rows(folder / "metrics.jsonl")
     train = [row for row in rows if row.get("kind") == "train"]
     val = [v for row in rows if row.get("kind") == "val" and (v := _number(row, "top1")) is not None]
     return State(
@@ -65,7 +119,8 @@ def _state(folder: Path, name: str) -> State:
     )
 
 
-def _rows(path: Path) -> list[Mapping[str, Any]]:
+def read_rows(path: Path) -> list[Mapping[str, Any]]:
+    """Read a run's `metrics.jsonl` as far as it is written."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from dancecli.report import charts
 from dancecli.report.evidence import Evidence, PartScores
+from dancecli.report.heat import HeatPicture
 from dancecli.report.metrics import Summary, order_by_confusion, predicted, true_ranks
 from dancecli.report.shell import draw, duration, environment, percent, several
 
@@ -20,7 +22,13 @@ UNSURE_CLIPS = 60
 SHOWN_PAIRS = 8
 
 
-def render(name: str, evidence: Evidence, summaries: Mapping[str, Summary], part: str) -> str:
+def render(
+    name: str,
+    evidence: Evidence,
+    summaries: Mapping[str, Summary],
+    part: str,
+    heat: Mapping[str, Sequence[HeatPicture]] = MappingProxyType({}),
+) -> str:
     """Draw the page.
 
     Args:
@@ -28,6 +36,7 @@ def render(name: str, evidence: Evidence, summaries: Mapping[str, Summary], part
         evidence: the run.
         summaries: the figures of each part of `evidence.parts`.
         part: the part shown first.
+        heat: for each part where the network looked, as far as that was drawn.
     """
     order = [part, *(other for other in summaries if other != part)]
     return draw(
@@ -42,6 +51,7 @@ def render(name: str, evidence: Evidence, summaries: Mapping[str, Summary], part
         whiskers={key: _whiskers(summaries[key]) for key in order},
         shared=evidence.shared_groups,
         shown_pairs=SHOWN_PAIRS,
+        heat={key: heat.get(key, ()) for key in order},
         lead=lead(evidence),
         notices={key: notices(evidence, key, summaries[key]) for key in order},
         charts=charts.training_charts(evidence.history, top5=len(evidence.labels) > 5),

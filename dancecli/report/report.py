@@ -23,6 +23,7 @@ from dancecli.report.group import (
     read_group,
     summarize_group,
 )
+from dancecli.report.heat import HeatPicture, read_heat
 from dancecli.report.intervals import Proportion
 from dancecli.report.page import model_card, render
 from dancecli.schema import OnProgress, Progress, no_progress
@@ -89,8 +90,9 @@ def report(
         )
     summaries = summarize(evidence)
     found = document(name, evidence, summaries, settings.part)
+    heat = read_heat(workspace, evidence)
     if not dry_run:
-        _write(folder, name, evidence, summaries, settings.part, found, on_progress)
+        _write(folder, name, evidence, summaries, settings.part, found, heat, on_progress)
     on_progress(Progress(3, 3))
     return ReportResult(name, run, folder / "index.html", headline(summaries[settings.part]), found)
 
@@ -135,6 +137,7 @@ def _write(
     summaries: Mapping[str, metrics.Summary],
     part: str,
     found: Mapping[str, Any],
+    heat: Mapping[str, Sequence[HeatPicture]],
     on_progress: OnProgress,
 ) -> None:
     chosen = summaries[part]
@@ -152,7 +155,7 @@ def _write(
     on_progress(Progress(2, 3, "writing the page"))
     # The page comes last: where it is, all that belongs to it is there too.
     with manifest.atomic_file(folder / "index.html") as file:
-        file.write(render(name, evidence, summaries, part))
+        file.write(render(name, evidence, summaries, part, heat))
 
 
 def summarize(evidence: Evidence) -> dict[str, metrics.Summary]:
