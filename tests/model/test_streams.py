@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,17 @@ from dancecli.media.flow import CODING, StoredFlow, write_flow
 from dancecli.model.streams import TrainSettings, plan_streams, train
 from dancecli.schema import Flow, Prediction, Progress
 from dancecli.workspace import Workspace
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Layers this small take ten times as long where threads wait for each other on a busy machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def stored_flow(clip: Path, target: Path) -> StoredFlow:
@@ -81,11 +93,22 @@ def scores_of(workspace, run):
     return {(row.part, row.clip_id): row.scores for row in rows}
 
 
-def test_both_streams_become_three_runs(danced, tiny):
+def stop_at(words: str):
+    def stop(now: Progress) -> None:
+        if now.text.startswith(words):
+            raise KeyboardInterrupt
+
+    return stop
+
+
+def test_both_streams_become_three_runs_whether_they_were_stopped_or_not(danced, tiny):
+    import torch
+
     workspace = danced()
     said: list[str] = []
     result = train(workspace, tiny, say=said.append)
     assert (result.name, result.fresh) == ("two", True)
+    assert "rgb starts from random weights" in said
     rgb, flow, both = (record_of(workspace, f"two{end}") for end in ("-rgb", "-flow", ""))
     assert [r["status"] for r in (rgb, flow, both)] == ["done"] * 3
     assert both["model"]["members"] == ["two-rgb", "two-flow"]
@@ -98,67 +121,52 @@ def test_both_streams_become_three_runs(danced, tiny):
     assert len(mean) == 5
     for clip, scores in mean.items():
         assert scores == pytest.approx([(x + y) / 2 for x, y in zip(a[clip], b[clip], strict=True)])
-    assert "rgb starts from random weights" in said
-    # All of it again is free.
-    again = train(workspace, TrainSettings(resume=True))
-    assert (again.name, again.fresh) == ("two", False)
 
-
-def test_streams_that_were_stopped_go_on_to_the_same_scores(danced, tiny):
-    import torch
-
-    workspace = danced()
-    train(workspace, replace(tiny, name="whole"))
-
-    def stop_at(words: str):
-        def stop(now: Progress) -> None:
-            if now.text.startswith(words):
-                raise KeyboardInterrupt
-
-        return stop
-
-    # Before the flow stream has begun, and in the middle of it.
-    for settings, words in (
-        (tiny, "flow training · epoch 1"),
-        (TrainSettings(resume=True), "flow evaluating"),
-    ):
-        with pytest.raises(KeyboardInterrupt):
-            train(workspace, settings, stop_at(words))
-    assert not (workspace.run("two") / "run.json").exists()
-    assert train(workspace, TrainSettings(resume=True)).name == "two"
+    with pytest.raises(KeyboardInterrupt):
+        train(workspace, replace(tiny, name="other"), stop_at("flow training · epoch 2"))
+    assert not (workspace.run("other") / "run.json").exists()
+    assert train(workspace, TrainSettings(resume=True)).name == "other"
     for end in ("-rgb", "-flow"):
         whole, stopped = (
             torch.load(workspace.run(f"{name}{end}") / "checkpoints" / "last.pth", weights_only=True)
-            for name in ("whole", "two")
+            for name in ("two", "other")
         )
         for key, value in whole["state_dict"].items():
             assert torch.equal(value, stopped["state_dict"][key]), key
-    assert scores_of(workspace, "two") == scores_of(workspace, "whole")
+    assert scores_of(workspace, "other") == mean
+    # All of it again is free.
+    again = train(workspace, TrainSettings(resume=True))
+    assert (again.name, again.fresh) == ("other", False)
 
 
 def test_a_stream_that_never_began_is_begun_on_resume(danced, tiny):
     workspace = danced()
-
-    def stop(now: Progress) -> None:
-        if now.text.startswith("rgb training · epoch 2"):
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        train(workspace, replace(tiny, epochs=2, seed=3), stop)
+        train(workspace, replace(tiny, epochs=7, seed=3), stop_at("rgb pre-flight"))
     assert not workspace.run("two-flow").exists()
     plans = plan_streams(workspace, TrainSettings(resume=True, name="two"))
     assert [plan.settings.resume for plan in plans.values()] == [True, False]
     assert {plan.settings.seed for plan in plans.values()} == {3}
-    assert {plan.recipe.epochs for plan in plans.values()} == {2}
+    assert {plan.recipe.epochs for plan in plans.values()} == {7}
 
 
 def test_the_flow_stream_learns_what_only_flow_shows(danced, tiny):
-    workspace = danced(val=0)
-    result = train(workspace, replace(tiny, stream="flow", name=None, changes=("epochs=8", "lr=0.02")))
+    workspace = danced(val=1)
+    steady = (
+        "epochs=7",
+        "views=1",
+        "dropout=0",
+        "flip=false",
+        "optimizer=adam",
+        "lr=0.001",
+        "batch=8",
+        "lr_batch=8",
+    )
+    result = train(workspace, replace(tiny, stream="flow", name=None, changes=steady))
     assert result.name == "inception-flow-small-1"
     rows = (workspace.run(result.name) / "metrics.jsonl").read_text().splitlines()
     losses = [row["loss"] for row in map(json.loads, rows) if row["kind"] == "train"]
-    assert losses[-1] < 0.5 * losses[0]
+    assert min(losses[-3:]) < 0.5 * losses[0]
 
 
 def test_missing_flow_is_said_before_any_training(danced, tiny):
@@ -185,7 +193,8 @@ def test_stored_features_of_flow_are_not_those_of_other_flow(danced, tiny):
     listed = [e.sha256 for examples in plans["flow"].data.examples.values() for e in examples]
     assert sorted(listed) == sorted(row.sha256 for row in flows)
     assert plans["flow"].cached
-    train(workspace, settings)
+    with pytest.raises(KeyboardInterrupt):
+        train(workspace, settings, stop_at("flow training"))
     names = next((workspace.root / "cache" / "features").glob("*/rows.txt")).read_text()
     assert any(row.sha256 in names for row in flows)
 
@@ -279,7 +288,9 @@ def test_a_flow_network_says_what_flow_its_weights_knew(danced, tiny, files):
     workspace = danced()
     said: list[str] = []
     settings = replace(tiny, init="kinetics", weights=(files["flow"],), stream="flow", epochs=1)
-    record = train(workspace, settings, say=said.append).records["flow"]
+    with pytest.raises(KeyboardInterrupt):
+        train(workspace, settings, stop_at("flow pre-flight"), said.append)
+    record = record_of(workspace, "two")
     assert any("trained on tvl1 flow, and this is dis flow" in line for line in said)
     assert record["weights"]["name"] == "flow_imagenet (named as pytorch-i3d)"
     assert record["weights"]["matched_keys"] == record["weights"]["total_keys"] == 228
