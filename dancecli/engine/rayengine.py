@@ -232,7 +232,10 @@ def _connected() -> Iterator[None]:
         return
     address = os.environ.get("RAY_ADDRESS", "")
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    hint = "set RAY_ADDRESS to that of ray start --head, or unset it for this machine alone"
+    hint = (
+        "set RAY_ADDRESS to that of ray start --head, or unset it for this machine alone; "
+        "a cluster with a token wants RAY_AUTH_MODE=token here too"
+    )
     _knock(address, hint)
     try:
         try:
