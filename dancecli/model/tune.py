@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -157,7 +158,9 @@ def tune(
             trained = work.go_on()
     except BaseException as error:
         status = files.INTERRUPTED if isinstance(error, KeyboardInterrupt) else files.FAILED
-        work.write(status)
+        # On a full disk it is the first error that counts.
+        with suppress(Exception):
+            work.write(status)
         raise
     rows = study.rows()
     elsewhere = sum(row.state == "running" for row in rows)
