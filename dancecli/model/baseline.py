@@ -17,7 +17,7 @@ from dancecli.model.config import DataPlan, build_config, build_model_config, mo
 from dancecli.model.evaluate import views_record
 from dancecli.model.head import kinetics_labels, match_labels, pretrained_head, put_rows
 from dancecli.model.pipelines import frame_sampler
-from dancecli.model.plan import DEFAULT_PRETRAIN
+from dancecli.model.plan import DEFAULT_PRETRAIN, at_its_size
 from dancecli.model.preflight import SplitData, load_split
 from dancecli.model.recipe import read_recipe
 from dancecli.model.scored import EvaluateResult, new_name, same_run, score_parts, write_scored_run
@@ -108,7 +108,7 @@ def baseline(
     recipe = read_recipe(settings.recipe).with_changes(
         freeze="none", num_clips=settings.num_clips, num_crops=settings.num_crops
     )
-    base = model_base(entry)
+    base, recipe = model_base(entry), at_its_size(entry, recipe)
     views = {**views_record(recipe, frame_sampler(base, recipe), cached=False), "train": None}
     from dancecli.model.checkpoint import for_evaluation
     from dancecli.model.mmaction import build_model, shapes_of

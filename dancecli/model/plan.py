@@ -126,7 +126,7 @@ def make_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
     return _planned(workspace, name, settings, entry, recipe, data)
 
 
-def _at_its_size(entry: ZooEntry, recipe: Recipe) -> Recipe:
+def at_its_size(entry: ZooEntry, recipe: Recipe) -> Recipe:
     """Crop to the size that a model needs, of as much of the frame as the recipe would take."""
     if not entry.crop or recipe.crop == entry.crop:
         return recipe
@@ -142,7 +142,7 @@ def _planned(
     recipe: Recipe,
     data: SplitData,
 ) -> Plan:
-    base, recipe = model_base(entry), _at_its_size(entry, recipe)
+    base, recipe = model_base(entry), at_its_size(entry, recipe)
     if entry.modality == FLOW:
         base = replace(base, flow=settings.flow_method)
         data = with_flow(workspace, data, settings.flow_method)
