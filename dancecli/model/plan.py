@@ -153,7 +153,7 @@ def _planned(
         # What is computed once and stored would otherwise be computed for each seed.
         recipe = replace(recipe, view_seed=0)
     notes = list(data.notes)
-    if entry.modality == FLOW and not settings.weights:
+    if entry.modality == FLOW and entry.checkpoint and not settings.weights:
         notes += filter(None, [method_mismatch(settings.flow_method)])
     if settings.weights == NO_WEIGHTS:
         notes.append(f"weights: random; the backbone is frozen up to: {recipe.freeze}")
@@ -215,6 +215,11 @@ def plan_of_stopped_run(workspace: Workspace, settings: FinetuneSettings) -> tup
         raise WorkspaceError(f"{workspace.root}: there is no run to go on with", "start one without --resume")
     name = settings.name or runs[-1]
     before = rec.read_record(workspace, name)
+    if "settings" not in before:
+        raise WorkspaceError(
+            f"run {name!r} trained nothing that could be gone on with",
+            "name one that was trained: --name RUN",
+        )
     folder = rec.RunFolder(workspace.run(name))
     known = {field.name for field in fields(FinetuneSettings)}
     saved = FinetuneSettings(**{k: v for k, v in before["settings"].items() if k in known})

@@ -15,7 +15,9 @@ from dancecli import manifest
 from dancecli.errors import ModelError, UsageError, WorkspaceError
 from dancecli.flowform import BOUND_PX, FPS, FlowMethod
 from dancecli.media.flow import CODING, StoredFlow, write_flow
+from dancecli.model.pipelines import train_pipeline
 from dancecli.model.streams import TrainSettings, plan_streams, train
+from dancecli.model.train import FinetuneSettings, finetune
 from dancecli.schema import Flow, Prediction, Progress
 from dancecli.workspace import Workspace
 
@@ -336,3 +338,18 @@ def test_names_that_are_taken_and_runs_of_others_are_refused(danced, tiny):
     (workspace.run("two") / "run.json").write_text(json.dumps({"schema": 1, "status": "done"}))
     with pytest.raises(WorkspaceError, match="run 'two' is not one of dance train"):
         train(workspace, TrainSettings(resume=True))
+    with pytest.raises(WorkspaceError, match="run 'two' trained nothing that could be gone on with"):
+        finetune(workspace, FinetuneSettings(resume=True))
+
+
+def test_no_step_of_the_flow_stream_looks_at_frames(danced, tiny):
+    plan = plan_streams(danced(), replace(tiny, stream="flow", flow_method="dis"))["flow"]
+    steps = train_pipeline(plan.base, plan.recipe)
+    assert [step["type"] for step in steps] == [
+        *("FlowInit", "SampleFrames", "FlowDecode", "Resize", "RandomCrop", "FlowFlip"),
+        *("FormatShape", "PackActionInputs"),
+    ]
+    assert (steps[0]["method"], steps[1]["target_fps"]) == ("dis", 25)
+    with pytest.raises(ModelError, match="flow cannot be augmented as frames are"):
+        train_pipeline(plan.base, replace(plan.recipe, augment="jitter"))
+    assert not any("trained on" in note for note in plan.notes)
