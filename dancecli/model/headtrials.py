@@ -39,9 +39,9 @@ _HEAD_KEYS = {
 }
 # These decide what the features are, or are read by the loop below.
 _SHARED_KEYS = {
-    *("description", "clip_len", "frame_interval", "short_side", "crop", "train_crop", "flip", "augment"),
+    *("description", "clip_len", "frame_interval", "fps", "short_side", "crop", "train_crop", "flip"),
     *("views", "view_seed", "freeze", "epochs", "batch", "lr_batch", "norm_eval", "num_clips", "num_crops"),
-    "workers",
+    *("augment", "workers"),
 }
 
 
