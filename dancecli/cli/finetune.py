@@ -12,7 +12,8 @@ from dancecli.errors import UsageError
 
 if TYPE_CHECKING:
     from dancecli.model.seeds import GroupResult
-    from dancecli.model.train import FinetuneResult, Plan
+    from dancecli.model.train import FinetuneResult, FinetuneSettings, Plan
+    from dancecli.workspace import Workspace
 
 
 def command(
@@ -103,6 +104,14 @@ def command(
             show_default=False,
         ),
     ] = None,
+    gpus: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Share each batch among N processes, one a GPU, or of the CPU where there is none.",
+        ),
+    ] = 1,
     preflight: Annotated[
         bool,
         typer.Option(
@@ -131,6 +140,7 @@ def command(
 
     Example: `dance finetune --pretrain nonlocal --split full --freeze 4`
     """
+    from dancecli.model.distributed import place
     from dancecli.model.seeds import finetune_seeds, plan_group
     from dancecli.model.train import FinetuneSettings, finetune, make_plan
 
@@ -139,6 +149,11 @@ def command(
         raise UsageError(
             f"--seeds and {other} exclude each other",
             "the same command goes on by itself" if resume else "--seeds takes 0 and those that follow",
+        )
+    here = place()
+    if seeds and max(gpus, here.size) > 1:
+        raise UsageError(
+            "--seeds trains in one process", "leave out --gpus, or give each seed a run of its own"
         )
     space = open_workspace(workspace, create=False)
     settings = FinetuneSettings(
@@ -160,6 +175,7 @@ def command(
         changes=tuple(changes or ()),
         cache=cache,
         head_init=head_init,
+        processes=max(gpus, here.size),
         resume=resume,
         preflight=preflight,
     )
@@ -174,6 +190,11 @@ def command(
         else:
             _show_group(group)
         return
+    if here.size > 1 and not here.first:
+        finetune(space, settings)
+        return
+    if gpus > 1 and here.size == 1:
+        raise typer.Exit(_launch(space, settings))
     with phases() as on_progress:
         result = finetune(space, settings, on_progress, talk)
     if json_output:
@@ -182,6 +203,18 @@ def command(
         _show(result)
     if not result.fresh:
         talk(f"run {result.name} was done already; nothing ran")
+
+
+def _launch(space: Workspace, settings: FinetuneSettings) -> int:
+    """Check what can be checked once, and start the processes under one name."""
+    import sys
+
+    from dancecli.model.distributed import launch, refuse_too_many
+    from dancecli.model.plan import make_plan, plan_of_stopped_run
+
+    plan = plan_of_stopped_run(space, settings)[0] if settings.resume else make_plan(space, settings)
+    refuse_too_many(settings.processes)
+    return launch(settings.processes, [*sys.argv[1:], "--name", plan.name])
 
 
 def _show(result: FinetuneResult) -> None:

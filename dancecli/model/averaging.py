@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dancecli.model.distributed import unwrapped
 from dancecli.model.mmaction import Hook
 
 
@@ -35,7 +36,9 @@ class WeightAverageHook(Hook):  # type: ignore[misc]
         Not earlier: some backbones freeze their stages only when they are put in training.
         """
         if not self.average:
-            self.average = {key: value.clone() for key, value in _averaged_part(runner.model).items()}
+            self.average = {
+                key: value.clone() for key, value in _averaged_part(unwrapped(runner.model)).items()
+            }
 
     @torch.no_grad()
     def after_train_iter(
@@ -50,7 +53,7 @@ class WeightAverageHook(Hook):  # type: ignore[misc]
             return
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        for key, value in _averaged_part(runner.model).items():
+        for key, value in _averaged_part(unwrapped(runner.model)).items():
             self.average[key].lerp_(value, 1 - decay)
 
     @torch.no_grad()
@@ -64,19 +67,19 @@ class WeightAverageHook(Hook):  # type: ignore[misc]
 
     def before_val_epoch(self, runner: Any) -> None:
         """Evaluate the average."""
-        self.swap(runner.model)
+        self.swap(unwrapped(runner.model))
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:  # noqa: ARG002
         """Train on with the weights."""
-        self.swap(runner.model)
+        self.swap(unwrapped(runner.model))
 
     def before_test_epoch(self, runner: Any) -> None:
         """Evaluate the average."""
-        self.swap(runner.model)
+        self.swap(unwrapped(runner.model))
 
     def after_test_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:  # noqa: ARG002
         """Give the weights back."""
-        self.swap(runner.model)
+        self.swap(unwrapped(runner.model))
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:  # noqa: ARG002
         """Save the average as the weights, and what is needed to train on beside it."""

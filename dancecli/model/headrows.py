@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from dancecli.errors import ModelError
+from dancecli.model.distributed import unwrapped
 from dancecli.model.mmaction import Hook, read_checkpoint
 
 
@@ -34,7 +35,7 @@ class HeadRowsHook(Hook):  # type: ignore[misc]
         """
         if runner.iter > 0:
             return
-        rows, layer = read_checkpoint(Path(self.file)), runner.model.cls_head.fc_cls
+        rows, layer = read_checkpoint(Path(self.file)), unwrapped(runner.model).cls_head.fc_cls
         if rows["weight"].shape[1:] != layer.weight.shape[1:]:
             raise ModelError(f"{self.file}: its rows are not those of this head")
         with torch.no_grad():

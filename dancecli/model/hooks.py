@@ -13,6 +13,7 @@ import torch
 from dancecli.errors import ModelError
 from dancecli.manifest import atomic_file
 from dancecli.model.averaging import WeightAverageHook, trained_state
+from dancecli.model.distributed import ALONE, Place, mean_over_processes, unwrapped
 from dancecli.model.mmaction import Hook, Runner, read_checkpoint, silence
 from dancecli.model.record import RunFolder, append_metrics, trim_metrics
 from dancecli.schema import OnProgress, Progress
@@ -44,6 +45,7 @@ class RunHook(Hook):  # type: ignore[misc]
         train_clips, val_clips: of one epoch.
         base: the weights that were loaded before training, which a resumed run needs again.
         on_progress: in clips that went through the network, validation included.
+        place: which of the run's processes this is; the first one alone writes.
     """
 
     # After the schedulers have stepped: what is saved is the state in which the next epoch begins.
@@ -58,9 +60,11 @@ class RunHook(Hook):  # type: ignore[misc]
         base: str,
         on_progress: OnProgress,
         patience: int = 0,
+        place: Place = ALONE,
     ) -> None:
         self.folder, self.epochs, self.base, self.on_progress = folder, epochs, base, on_progress
         self.patience = patience
+        self.place = place
         self.train_clips, self.val_clips = train_clips, val_clips
         self.total = epochs * (train_clips + val_clips)
         self.done = 0
@@ -72,7 +76,8 @@ class RunHook(Hook):  # type: ignore[misc]
 
     def before_train(self, runner: Any) -> None:
         """Begin, or go on: lines of epochs that are run again go."""
-        trim_metrics(self.folder.metrics, runner.epoch)
+        if self.place.first:
+            trim_metrics(self.folder.metrics, runner.epoch)
         self.done = runner.epoch * (self.train_clips + self.val_clips)
         self._began = time.monotonic()
         self._stop_if_enough(runner)
@@ -105,6 +110,8 @@ class RunHook(Hook):  # type: ignore[misc]
                 f"the loss became {loss} in epoch {runner.epoch + 1}, step {runner.iter + 1}; clips: {names}",
                 "lower --lr; if it is the first step, look at these clips",
             )
+        loss, top1 = mean_over_processes((loss, top1))
+        clips *= self.place.size
         row = {
             "kind": "train",
             "epoch": runner.epoch + 1,
@@ -114,7 +121,7 @@ class RunHook(Hook):  # type: ignore[misc]
             "lr": self._lr,
             "time_s": round(time.monotonic() - self._began, 3),
         }
-        append_metrics(self.folder.metrics, [row])
+        self._write(row)
         n, losses, hits = self._sums
         self._sums = (n + clips, losses + clips * loss, hits + clips * top1)
         self._report(runner.epoch + 1, clips)
@@ -127,7 +134,7 @@ class RunHook(Hook):  # type: ignore[misc]
         outputs: Any = None,  # noqa: ARG002
     ) -> None:
         """Count the clips."""
-        self._report(runner.epoch, len(data_batch["data_samples"]))
+        self._report(runner.epoch, len(data_batch["data_samples"]) * self.place.size)
 
     def after_train_epoch(self, runner: Any) -> None:
         """Save the state, if no validation follows."""
@@ -145,7 +152,7 @@ class RunHook(Hook):  # type: ignore[misc]
             "top5": float(found["acc/top5"]),
             "n": self.val_clips,
         }
-        append_metrics(self.folder.metrics, [row])
+        self._write(row)
         hits = round(row["top1"] * self.val_clips)
         self._val_text = f" · val {row['top1']:.0%} ({hits}/{self.val_clips})"
         before = self.best.get("top1", -1.0)
@@ -153,10 +160,11 @@ class RunHook(Hook):  # type: ignore[misc]
             # An epoch as good as the best is taken, and is no progress.
             risen = runner.epoch if row["top1"] > before else self.best.get("risen", runner.epoch)
             self.best = {"epoch": runner.epoch, "top1": row["top1"], "risen": risen}
-            best = {"state_dict": trained_state(runner.model)}
+            best = {"state_dict": trained_state(unwrapped(runner.model))}
             if average := average_of(runner):
                 average.before_save_checkpoint(runner, best)
-            save_torch(self.folder.best_so_far, {"state_dict": best["state_dict"]})
+            if self.place.first:
+                save_torch(self.folder.best_so_far, {"state_dict": best["state_dict"]})
         self._save(runner, runner.epoch)
         self._stop_if_enough(runner)
 
@@ -165,7 +173,7 @@ class RunHook(Hook):  # type: ignore[misc]
         if "dance" not in checkpoint:
             return
         self.best = checkpoint["dance"]["best"]
-        parameters = dict(runner.model.named_parameters())
+        parameters = dict(unwrapped(runner.model).named_parameters())
         for name, gradient in checkpoint["dance"].get("gradients", {}).items():
             parameters[name].grad = gradient.to(parameters[name].device)
         if self.base:
@@ -175,9 +183,11 @@ class RunHook(Hook):  # type: ignore[misc]
 
     def _save(self, runner: Any, epochs: int) -> None:
         """Save what mmengine's `Runner.resume` reads, as of the end of this many epochs."""
+        if not self.place.first:
+            return
         content = {
             "meta": {"epoch": epochs, "iter": epochs * len(runner.train_dataloader), "seed": runner.seed},
-            "state_dict": trained_state(runner.model),
+            "state_dict": trained_state(unwrapped(runner.model)),
             "optimizer": runner.optim_wrapper.state_dict(),
             "param_schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers or []],
             # The histories are in metrics.jsonl, and would grow with every epoch.
@@ -196,6 +206,10 @@ class RunHook(Hook):  # type: ignore[misc]
             and runner.epoch - self.best.get("risen", runner.epoch) >= self.patience
         ):
             runner.train_loop.stop_training = True
+
+    def _write(self, row: dict[str, Any]) -> None:
+        if self.place.first:
+            append_metrics(self.folder.metrics, [row])
 
     def _report(self, epoch: int, clips: int) -> None:
         self.done += clips
@@ -228,7 +242,8 @@ def _pending_gradients(runner: Any) -> dict[str, Any]:
     """Take the gradients that are summed up and not yet applied: an epoch may end between two updates."""
     if runner.optim_wrapper.should_update():
         return {}
-    return {name: p.grad for name, p in runner.model.named_parameters() if p.grad is not None}
+    named = unwrapped(runner.model).named_parameters()
+    return {name: p.grad for name, p in named if p.grad is not None}
 
 
 def save_torch(path: Path, content: dict[str, Any]) -> None:

@@ -85,6 +85,7 @@ from mmaction.structures import ActionDataSample  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.dataset import DefaultSampler, pseudo_collate  # noqa: E402
 from mmengine.device import get_device  # noqa: E402
+from mmengine.dist import init_dist  # noqa: E402
 from mmengine.hooks import Hook  # noqa: E402
 from mmengine.logging import HistoryBuffer, MMLogger  # noqa: E402
 from mmengine.model import BaseDataPreprocessor  # noqa: E402
@@ -115,6 +116,7 @@ __all__ = [
     "build_model",
     "get_device",
     "init_default_scope",
+    "init_dist",
     "load_into",
     "lr_factors",
     "pseudo_collate",

@@ -15,6 +15,7 @@ import torch
 from dancecli.errors import ModelError
 from dancecli.model.augmenting import AugmentedCopy
 from dancecli.model.averaging import WeightAverageHook
+from dancecli.model.distributed import rank_seed, unwrapped
 from dancecli.model.flow import FlowDecode, FlowFlip, FlowInit
 from dancecli.model.headrows import HeadRowsHook
 from dancecli.model.inception import InceptionI3D
@@ -89,7 +90,7 @@ class StepSeedHook(Hook):  # type: ignore[misc]
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:  # noqa: ARG002
         """Seed dropout and whatever else draws from torch while training."""
-        torch.manual_seed(step_seed(self.seed, runner.iter))
+        torch.manual_seed(rank_seed(step_seed(self.seed, runner.iter), runner.rank))
 
 
 class FreezeHook(Hook):  # type: ignore[misc]
@@ -109,16 +110,17 @@ class FreezeHook(Hook):  # type: ignore[misc]
         Raises:
             ModelError: a prefix names nothing.
         """
-        names = [name for name, _ in runner.model.named_parameters()]
+        model = unwrapped(runner.model)
+        names = [name for name, _ in model.named_parameters()]
         for prefix in self.prefixes:
             if not any(_below(name, prefix) for name in names):
                 raise ModelError(f"the model has no part {prefix!r} that could be frozen")
-        for name, parameter in runner.model.named_parameters():
+        for name, parameter in model.named_parameters():
             if any(_below(name, prefix) for prefix in self.prefixes):
                 parameter.requires_grad_(requires_grad=False)
         self._modules = [
             module
-            for name, module in runner.model.named_modules()
+            for name, module in model.named_modules()
             if any(_below(name, prefix) for prefix in self.prefixes)
         ]
 

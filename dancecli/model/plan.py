@@ -10,6 +10,7 @@ from dancecli.errors import ModelError, UsageError, WorkspaceError
 from dancecli.flowform import FlowMethod, method_mismatch
 from dancecli.model import record as rec
 from dancecli.model.config import model_base
+from dancecli.model.distributed import place, share_of
 from dancecli.model.flowing import FLOW, with_flow
 from dancecli.model.head import PRETRAINED, RANDOM
 from dancecli.model.pipelines import ModelBase
@@ -47,6 +48,7 @@ class FinetuneSettings:
         flow_method: of a model of optical flow: how the flow it sees was computed.
         head_init: `random`, or `pretrained` for the old rows of the classes that the weights' head knows.
         two_stream: of a stream of `dance train --stream both`: the settings of the whole.
+        processes: how many share each batch; one a GPU, or of the CPU.
         resume: go on with the run `name` (None: the one made last); all else is as that run has it.
     """
 
@@ -72,6 +74,7 @@ class FinetuneSettings:
     flow_method: str = DEFAULT_FLOW
     head_init: str = RANDOM
     two_stream: dict[str, Any] | None = None
+    processes: int = 1
     resume: bool = False
 
 
@@ -116,7 +119,8 @@ def make_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
     data = load_split(workspace, settings.split)
     if settings.name is not None:
         name = checked_name(settings.name, "run")
-        if workspace.run(name).exists():
+        # The first process may have made its folder already.
+        if place().first and workspace.run(name).exists():
             raise WorkspaceError(
                 f"run {name!r} exists already",
                 f"take another --name, or --resume --name {name} to go on with it",
@@ -146,7 +150,8 @@ def _planned(
     if entry.modality == FLOW:
         base = replace(base, flow=settings.flow_method)
         data = with_flow(workspace, data, settings.flow_method)
-    cached = _use_cache(settings.cache, base, recipe)
+    share_of(recipe.batch, settings.processes)
+    cached = _use_cache(settings.cache, base, recipe, settings.processes)
     if cached and recipe.views is None:
         recipe = replace(recipe, views=max(_DEFAULT_STORED_VIEWS, 1 + len(recipe.chains)))
     if cached and settings.group and settings.weights != NO_WEIGHTS and recipe.view_seed is None:
@@ -157,6 +162,8 @@ def _planned(
         notes += filter(None, [method_mismatch(settings.flow_method)])
     if settings.weights == NO_WEIGHTS:
         notes.append(f"weights: random; the backbone is frozen up to: {recipe.freeze}")
+    if settings.processes > 1:
+        notes.append(f"{settings.processes} processes share each batch of {recipe.batch}; nothing is stored")
     notes += _recipe_notes(recipe, data, cached)
     if settings.group and recipe.view_seed is not None:
         notes.append(
@@ -190,9 +197,13 @@ def _recipe_notes(recipe: Recipe, data: SplitData, cached: bool) -> Iterator[str
         yield f"the frozen part runs once, on {views} of each training clip"
 
 
-def _use_cache(wanted: bool | None, base: ModelBase, recipe: Recipe) -> bool:
+def _use_cache(wanted: bool | None, base: ModelBase, recipe: Recipe, processes: int) -> bool:
     from dancecli.model.boundary import can_split
 
+    if processes > 1:
+        if wanted:
+            raise UsageError("--cache trains in one process", "leave out --gpus, or --cache")
+        return False
     possible = recipe.frozen_stages >= 0 and can_split(base.model)
     if wanted and not possible:
         raise ModelError(
@@ -223,7 +234,10 @@ def plan_of_stopped_run(workspace: Workspace, settings: FinetuneSettings) -> tup
     folder = rec.RunFolder(workspace.run(name))
     known = {field.name for field in fields(FinetuneSettings)}
     saved = FinetuneSettings(**{k: v for k, v in before["settings"].items() if k in known})
-    saved = replace(saved, name=name, resume=True, split=before["split"]["name"])
+    # The steps are the same, however many processes share them.
+    saved = replace(
+        saved, name=name, resume=True, split=before["split"]["name"], processes=settings.processes
+    )
     recipe = parse_recipe(_without_none(before["recipe"]), folder.record)
     data = load_split(workspace, saved.split)
     if data.meta["split.hash"] != before["split"]["hash"] or data.test_hash != before["split"]["test_hash"]:

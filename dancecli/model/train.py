@@ -15,6 +15,7 @@ from dancecli.model.config import (
     build_config,
     build_model_config,
 )
+from dancecli.model.distributed import place
 from dancecli.model.evaluate import accuracy, views_record
 from dancecli.model.flops import cost_of_view, speed_record
 from dancecli.model.head import PRETRAINED, RANDOM, start_head, with_hook
@@ -79,6 +80,9 @@ def finetune(
             return FinetuneResult(plan.name, before, ("the run was done already",), fresh=False)
     else:
         plan = make_plan(workspace, settings)
+    if not place().first:
+        help_plan(workspace, plan)
+        return FinetuneResult(plan.name, {}, (), fresh=True)
     for note in (f"run {plan.name}: {plan.entry.title}, split {plan.data.name}", *plan.notes):
         say(note)
     with workspace.lock(f"run-{plan.name}"):
@@ -92,15 +96,8 @@ def run_plan(
     on_progress(Progress(0, 1, "loading the model · a few seconds"))
     from dancecli.model.training import run_job
 
-    job = make_job(workspace, plan, on_progress)
+    job, head = _begin(workspace, plan, on_progress, say)
     folder = job.folder
-    folder.checkpoints.mkdir(parents=True, exist_ok=True)
-    head: dict[str, Any] = {"init": RANDOM}
-    if plan.settings.head_init == PRETRAINED and job.start:
-        found = start_head(plan.entry, job.start, plan.data.labels, folder.root / "head-rows.pth")
-        job = replace(job, config=with_hook(job.config, found))
-        head = found.record
-        say(found.note)
     header = (
         f"Run {plan.name}: {plan.entry.title}, split {plan.data.name}.",
         "MMAction2's own tools run this file too, where dancecli is installed:",
@@ -121,6 +118,26 @@ def run_plan(
         rec.write_record(folder, record)
         raise
     return FinetuneResult(plan.name, record, plan.notes, fresh=True)
+
+
+def help_plan(workspace: Workspace, plan: Plan) -> None:
+    """Take this process's share of a run that the first process writes."""
+    from dancecli.model.training import help_train
+
+    help_train(_begin(workspace, plan, no_progress, say_nothing)[0])
+
+
+def _begin(
+    workspace: Workspace, plan: Plan, on_progress: OnProgress, say: Callable[[str], None]
+) -> tuple[Job, dict[str, Any]]:
+    """Put the job together, and say of the head how it starts."""
+    job = make_job(workspace, plan, on_progress)
+    job.folder.checkpoints.mkdir(parents=True, exist_ok=True)
+    if plan.settings.head_init != PRETRAINED or not job.start:
+        return job, {"init": RANDOM}
+    found = start_head(plan.entry, job.start, plan.data.labels, job.folder.root / "head-rows.pth")
+    say(found.note)
+    return replace(job, config=with_hook(job.config, found)), found.record
 
 
 def make_job(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> Job:
@@ -165,6 +182,7 @@ def make_job(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> Job:
         resume=settings.resume,
         gpu=gpu,
         preflight=settings.preflight,
+        place=place(),
     )
 
 
@@ -208,6 +226,7 @@ def _record(plan: Plan, job: Job) -> dict[str, Any]:
             "ema": recipe.ema or None,
             "amp": amp_dtype(recipe, job.gpu),
             "patience": recipe.patience or None,
+            "processes": plan.settings.processes,
         },
         "seed": plan.settings.seed,
         "cache": {

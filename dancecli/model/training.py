@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from dancecli.model import cache
 from dancecli.model.boundary import LAST_STAGE, FeatureDataset, boundary_model, extract_features
+from dancecli.model.distributed import ALONE, Place, join_others, share_of, together, unwrapped, wrapper
 from dancecli.model.evaluate import predict_part
 from dancecli.model.firstbatch import try_first_batch
 from dancecli.model.hooks import QuietRunner, RunHook, average_of, save_torch
@@ -30,7 +31,7 @@ from dancecli.model.preflight import SplitData
 from dancecli.model.recipe import Recipe
 from dancecli.model.record import RunFolder
 from dancecli.model.weights import StartWeights
-from dancecli.schema import OnProgress, PartName, Prediction, Progress
+from dancecli.schema import OnProgress, PartName, Prediction, Progress, no_progress
 from dancecli.workspace import Workspace
 
 
@@ -47,6 +48,7 @@ class Job:
         resume: go on from `checkpoints/resume.pth` if it is there.
         gpu: it computes on one.
         preflight: learn one batch by heart before the run begins.
+        place: which of the run's processes this is.
     """
 
     workspace: Workspace
@@ -63,6 +65,7 @@ class Job:
     resume: bool
     gpu: bool = False
     preflight: bool = False
+    place: Place = ALONE
 
     @property
     def dtype(self) -> str:
@@ -120,9 +123,10 @@ def run_job(job: Job, on_progress: OnProgress, say: Callable[[str], None] = lamb
         loaders = feature_loaders(job, on_progress) if job.cached else {}
         clock.lap("features")
         runner, hook = _build_runner(job, loaders, on_progress)
-        runner.train()
+        with together(job.place):
+            runner.train()
         clock.lap("train")
-        model = runner.model
+        model = unwrapped(runner.model)
         if average := average_of(runner):
             average.swap(model)
         folder, chosen, epoch = job.folder, "last", runner.epoch
@@ -151,23 +155,32 @@ def run_job(job: Job, on_progress: OnProgress, say: Callable[[str], None] = lamb
     )
 
 
+def help_train(job: Job) -> None:
+    """Take this process's share of the steps of a run that the first process writes and evaluates."""
+    with silence(job.folder), together(job.place):
+        init_default_scope("mmaction")
+        runner, _ = _build_runner(job, {}, no_progress)
+        runner.train()
+
+
 def _build_runner(
     job: Job, loaders: dict[PartName, Any], on_progress: OnProgress
 ) -> tuple[QuietRunner, RunHook]:
-    config, counts = job.config, job.data.counts
+    config, counts, recipe, here = job.config, job.data.counts, job.recipe, job.place
+    join_others(here, gpu=job.gpu)
     model = config["model"]
     if job.cached:
-        model = boundary_model(model, job.recipe.frozen_stages)
+        model = boundary_model(model, recipe.frozen_stages)
     base = config["load_from"] or ""
-    recipe = job.recipe
     hook = RunHook(
-        job.folder, recipe.epochs, counts["train"], counts["val"], base, on_progress, recipe.patience
+        job.folder, recipe.epochs, counts["train"], counts["val"], base, on_progress, recipe.patience, here
     )
+    clips = {**config["train_dataloader"], "batch_size": share_of(recipe.batch, here.size)}
     resume = job.resume and job.folder.resume_file.exists()
     runner = QuietRunner(
         model=model,
         work_dir=str(job.folder.log),
-        train_dataloader=loaders.get(PartName.TRAIN) or config["train_dataloader"],
+        train_dataloader=loaders.get(PartName.TRAIN) or clips,
         val_dataloader=loaders.get(PartName.VAL) or config["val_dataloader"],
         train_cfg=config["train_cfg"],
         val_cfg=config["val_cfg"],
@@ -185,6 +198,8 @@ def _build_runner(
         default_scope="mmaction",
         randomness=config["randomness"],
         experiment_name=job.folder.root.name,
+        launcher=here.launcher,
+        cfg={"model_wrapper_cfg": wrapper(gpu=job.gpu)} if here.size > 1 else None,
     )
     return runner, hook
 

@@ -1,0 +1,86 @@
+"""A run in two processes does the steps of a run in one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dancecli.errors import UsageError
+from dancecli.model import distributed
+from dancecli.model import record as rec
+from dancecli.model.mmaction import read_checkpoint
+from dancecli.model.plan import FinetuneSettings, make_plan
+
+
+def dance(root: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "dancecli", *words, "--workspace", str(root)],
+        env={**os.environ, **env}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def losses(workspace, run):
+    rows = map(json.loads, rec.RunFolder(workspace.run(run)).metrics.read_text().splitlines())
+    return [row["loss"] for row in rows if row["kind"] == "train"]
+
+
+def test_two_processes_and_one_give_the_same_losses(corpus, tiny_recipe, tiny_model):
+    workspace = corpus(val=2, test=2)
+    model = ("--pretrain", str(tiny_model), "--weights", "none", "--freeze", "none", "--no-cache")
+    recipe = ("--recipe", str(tiny_recipe), "--set", "dropout=0", "--set", "ema=0.9", "--no-preflight")
+    flags = (*model, *recipe)
+    one = dance(workspace.root, "finetune", *flags, "--name", "one")
+    assert one.returncode == 0, one.stderr
+    two = dance(workspace.root, "finetune", *flags, "--name", "two", "--gpus", "2", "--json")
+    assert two.returncode == 0, two.stderr
+    record = json.loads(two.stdout)
+    assert record["optim"]["processes"] == 2
+    assert two.stderr.count("run two:") == 1
+    apart = [abs(a - b) / a for a, b in zip(losses(workspace, "one"), losses(workspace, "two"), strict=True)]
+    assert max(apart) < 1e-3
+    states = [
+        read_checkpoint(workspace.run(n) / "checkpoints" / "last.pth")["state_dict"] for n in ("one", "two")
+    ]
+    assert all(states[0][key].allclose(states[1][key], atol=1e-4) for key in states[0])
+    results = [rec.read_record(workspace, run)["results"] for run in ("one", "two")]
+    assert results[0] == results[1]
+
+
+def test_a_batch_that_cannot_be_shared_and_a_cache_are_refused(corpus, tiny_recipe, tiny_model):
+    workspace = corpus()
+    common = {"pretrain": str(tiny_model), "weights": "none", "recipe": str(tiny_recipe)}
+    with pytest.raises(UsageError, match="a batch of 4 clips cannot be shared by 3 processes"):
+        make_plan(workspace, FinetuneSettings(**common, processes=3))
+    with pytest.raises(UsageError, match="trains in one process"):
+        make_plan(workspace, FinetuneSettings(**common, processes=2, freeze="4", cache=True))
+    assert not make_plan(workspace, FinetuneSettings(**common, processes=2, freeze="4")).cached
+
+
+@pytest.mark.parametrize(
+    ("env", "found"),
+    [
+        ({}, distributed.Place()),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, distributed.Place(1, 2, "pytorch")),
+        ({"RANK": "0", "WORLD_SIZE": "1"}, distributed.Place()),
+        ({"SLURM_PROCID": "3", "SLURM_NTASKS": "4"}, distributed.Place(3, 4, "slurm")),
+    ],
+)
+def test_the_environment_says_which_process_this_is(monkeypatch, env, found):
+    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    assert distributed.place() == found
+
+
+def test_a_process_that_fails_gives_its_code_and_ends_the_others(monkeypatch, tmp_path):
+    script = tmp_path / "dancecli.py"
+    script.write_text("import os, sys, time\nsys.exit(7) if os.environ['RANK'] == '1' else time.sleep(300)\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(distributed, "_PATIENCE_S", 0.1)
+    assert distributed.launch(2, []) == 7
