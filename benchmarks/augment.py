@@ -1,31 +1,47 @@
 """Four augmented copies of a clip: four ffmpeg runs against one with a split graph.
 
-    python benchmarks/augment.py CLIP.mp4... [--rounds 5]
+    python benchmarks/augment.py [CLIP.mp4...] [--rounds 5] [--quick]
 
-The two ways alternate within a round, so that a busy machine is unfair to neither. The four runs
-are what one writes by hand: `ffmpeg -i IN -vf FILTER -an -c:v libx264 OUT`, with one thread, as
-many clips are done side by side. SSIM and size are told for each; SSIM is against the filtered
-picture before it is encoded.
+The ways take turns, so that a busy machine is unfair to neither. The four runs are what one writes
+by hand: `ffmpeg -i IN -vf FILTER -an -c:v libx264 OUT`, with one thread, as many clips are done side
+by side. Ours is told twice, alone and with the proof of every copy (a full decode and a checksum).
+SSIM is against the filtered picture before it is encoded. Without clips, some are drawn.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import statistics
 import subprocess
+import sys
 import tempfile
-import time
 from pathlib import Path
+from typing import Any
+
+from side_by_side import Bar, Cost, figures, middle, run_child, take_turns, tell, timed, times_as_fast
 
 from dancecli.augmentation import DEFAULT_OPS, Op, describe, draw, parse_chains
-from dancecli.media.copies import copies_args, filter_of
-from dancecli.media.ffmpeg import find_ffmpeg
+from dancecli.demo.dancers import Film
+from dancecli.demo.encode import write_film
+from dancecli.demo.moves import STYLES
+from dancecli.media.copies import ENCODING, copies_args, filter_of
+from dancecli.media.ffmpeg import find_ffmpeg, run_ffmpeg, trim_args
 from dancecli.media.hashing import sha256_of
-from dancecli.media.verify import decode
+from dancecli.media.verify import decode, probe
 
 Wanted = list[tuple[tuple[Op, ...], Path]]
+_FASTER, _BAND = 4.5, 0.01
+_SIZE = (340, 256)
+
+
+def draw_clip(path: Path, style: str, seconds: int) -> Path:
+    """Draw a film, and cut it as `dance fetch` cuts its clips."""
+    film = path.with_suffix(".film.mp4")
+    write_film(Film(f"augment-{style}", style, seconds, 25, *_SIZE), film)
+    run_ffmpeg(trim_args(film, probe(film), 0, 1000 * seconds, path))
+    film.unlink()
+    return path
 
 
 def filter_text(ops: tuple[Op, ...]) -> str:
@@ -37,35 +53,30 @@ def filter_text(ops: tuple[Op, ...]) -> str:
     )
 
 
-def run(args: list[str]) -> tuple[float, float]:
-    """Run ffmpeg; give its seconds of processor time and on the clock."""
-    started_s = time.perf_counter()
-    command = [str(find_ffmpeg()), "-nostdin", "-hide_banner", "-v", "error", "-y", *args]
-    process = subprocess.Popen(command)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = status
-    if status:
-        raise SystemExit(f"ffmpeg failed: {command}")
-    return used.ru_utime + used.ru_stime, time.perf_counter() - started_s
+def run(args: list[str]) -> Cost:
+    """Run ffmpeg as `dance` does."""
+    return run_child([str(find_ffmpeg()), "-nostdin", "-hide_banner", "-v", "error", "-y", *args])
 
 
-def by_hand(clip: Path, wanted: Wanted) -> tuple[float, float]:
+def by_hand(clip: Path, wanted: Wanted) -> Cost:
     """Make the copies one by one, with the encoder's defaults."""
-    times = []
+    costs = []
     for ops, target in wanted:
         reading = ["-threads", "1", "-i", str(clip), "-vf", filter_text(ops), "-an"]
-        times.append(run([*reading, "-c:v", "libx264", "-threads", "1", str(target)]))
-    return sum(cpu for cpu, _ in times), sum(clock for _, clock in times)
+        costs.append(run([*reading, "-c:v", "libx264", "-threads", "1", str(target)]))
+    return Cost(sum(cost.cpu_s for cost in costs), sum(cost.clock_s for cost in costs))
 
 
-def as_augment(clip: Path, wanted: Wanted) -> tuple[float, float]:
+def as_augment(clip: Path, wanted: Wanted) -> Cost:
     """Make the copies in one run and prove each by a full decode, as `dance augment` does."""
-    cpu_s, clock_s = run(copies_args(clip, wanted))
-    cpu_before_s, before_s = time.process_time(), time.perf_counter()
-    for _, target in wanted:
-        decode(target)
-        sha256_of(target)
-    return cpu_s + time.process_time() - cpu_before_s, clock_s + time.perf_counter() - before_s
+
+    def work() -> None:
+        run(copies_args(clip, wanted))
+        for _, target in wanted:
+            decode(target)
+            sha256_of(target)
+
+    return timed(work)
 
 
 def ssim(copy: Path, clip: Path, ops: tuple[Op, ...]) -> float:
@@ -78,47 +89,74 @@ def ssim(copy: Path, clip: Path, ops: tuple[Op, ...]) -> float:
     return float(found[1])
 
 
-def measure(clip: Path, rounds: int, folder: Path) -> tuple[float, float]:
-    """Print one clip's figures; give how many times faster one run is, by processor and by clock."""
+def measure(clip: Path, rounds: int, folder: Path) -> dict[str, Any]:
+    """Give one clip's figures."""
     chains = [draw(chain, lambda _: 0.7) for chain in parse_chains(DEFAULT_OPS)]
     hand: Wanted = [(ops, folder / f"hand{i}.mp4") for i, ops in enumerate(chains)]
     ours: Wanted = [(ops, folder / f"ours{i}.mp4") for i, ops in enumerate(chains)]
-    times = [
-        (by_hand(clip, hand), run(copies_args(clip, ours)), as_augment(clip, ours)) for _ in range(rounds)
-    ]
-    print(f"{clip.name}: {clip.stat().st_size / 1024:.0f} KiB, {rounds} rounds")
+    decode(clip)  # what is imported for it is no part of a turn
+    found = take_turns(
+        {
+            "four runs": lambda: by_hand(clip, hand),
+            "one run": lambda: run(copies_args(clip, ours)),
+            "one run, proven": lambda: as_augment(clip, ours),
+        },
+        rounds,
+    )
+    copies = {}
     for (ops, slow), (_, fast) in zip(hand, ours, strict=True):
-        one, two = ssim(slow, clip, ops), ssim(fast, clip, ops)
         sizes = [path.stat().st_size / clip.stat().st_size for path in (slow, fast)]
-        print(
-            f"  {describe(ops):44} SSIM {one:.4f} -> {two:.4f} ({two - one:+.4f})"
-            f"   size, parent = 1: {sizes[0]:.2f} -> {sizes[1]:.2f}"
-        )
-    hand_s, ours_s, proven_s = (
-        [statistics.median(one[way][i] for one in times) for i in (0, 1)] for way in (0, 1, 2)
-    )
-    ratios = hand_s[0] / ours_s[0], hand_s[1] / ours_s[1]
-    print(
-        f"  processor time {hand_s[0]:.2f} s -> {ours_s[0]:.2f} s ({proven_s[0]:.2f} s with the proof): "
-        f"{ratios[0]:.1f} times as fast ({hand_s[0] / proven_s[0]:.1f}); by the clock {ratios[1]:.1f} "
-        f"({hand_s[1] / proven_s[1]:.1f})"
-    )
-    return ratios
+        copies[describe(ops)] = {
+            "ssim": [ssim(path, clip, ops) for path in (slow, fast)],
+            "size, parent = 1": [round(size, 2) for size in sizes],
+        }
+    return {
+        "clip": clip.name,
+        "kib": round(clip.stat().st_size / 1024),
+        "times as fast": round(times_as_fast(found["four runs"], found["one run"]), 2),
+        "times as fast, proven": round(times_as_fast(found["four runs"], found["one run, proven"]), 2),
+        "ssim apart": round(max(abs(one["ssim"][1] - one["ssim"][0]) for one in copies.values()), 4),
+        "copies": copies,
+        **{name: figures(middle(costs)) for name, costs in found.items()},
+    }
 
 
-def main() -> None:
-    """Measure all clips that are named."""
+def main() -> int:
+    """Measure all clips, and tell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("clips", nargs="+", type=Path)
+    parser.add_argument("clips", nargs="*", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        ratios = [measure(clip, asked.rounds, Path(folder)) for clip in asked.clips]
-    print(
-        f"median over {len(ratios)} clips: {statistics.median(cpu for cpu, _ in ratios):.1f} by processor "
-        f"time, {statistics.median(clock for _, clock in ratios):.1f} by the clock"
-    )
+    styles, seconds, rounds = (list(STYLES)[:1], 3, 2) if asked.quick else (list(STYLES), 10, asked.rounds)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        clips = asked.clips or [draw_clip(folder / f"{style}.mp4", style, seconds) for style in styles]
+        found = [measure(clip, rounds, folder) for clip in clips]
+    ratios = [one["times as fast"] for one in found]
+    apart = max(one["ssim apart"] for one in found)
+    bars = [
+        Bar(
+            f"times as fast as four runs, {_FASTER} for every clip",
+            f"{min(ratios)} to {max(ratios)}, median {statistics.median(ratios)}",
+            min(ratios) >= _FASTER,
+        ),
+        Bar(f"SSIM within {_BAND} of the four runs'", f"{apart} at most", apart <= _BAND),
+    ]
+    rows = [
+        (
+            one["clip"],
+            one["four runs"]["cpu_s"],
+            one["one run"]["cpu_s"],
+            one["times as fast"],
+            one["times as fast, proven"],
+            one["ssim apart"],
+        )
+        for one in found
+    ]
+    columns = ("clip", "four runs, s", "one run, s", "times", "proven", "SSIM apart")
+    return tell("augment", {"encoding": ENCODING, "rounds": rounds, "clips": found}, bars, columns, rows)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -111,7 +111,7 @@ def test_noise_is_as_strong_as_it_says_and_stays_where_it_is(tmp_path: Path) -> 
     other = (Op("noise", (("sigma", 8), ("seed", 5))),)
     one, again, two = (luma(path) - luma(parent) for path in make(parent, tmp_path, noise, noise, other))
     assert one[0].std() == pytest.approx(8, rel=0.2)
-    # A pattern that moved would cost several times the bytes.
-    assert abs(one[9] - one[0]).mean() < 2
+    # Two patterns of this strength are 9 apart; one that moved would cost several times the bytes.
+    assert abs(one[9] - one[0]).mean() < 4
     assert (one == again).all()
     assert np.corrcoef(one[0].ravel(), two[0].ravel())[0, 1] < 0.2
