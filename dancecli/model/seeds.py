@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from dancecli.errors import WorkspaceError
+from dancecli.errors import InputError, WorkspaceError
 from dancecli.model import record as rec
 from dancecli.model.plan import FinetuneSettings, Plan, make_plan
 from dancecli.model.train import finetune, say_nothing
@@ -115,9 +116,11 @@ def spread(records: Sequence[Mapping[str, Any]], part: str) -> dict[str, Any] | 
 
 def _begun_group(workspace: Workspace, plan: Plan) -> str:
     for name in reversed(workspace.runs()):
-        record = rec.read_record(workspace, name)
-        if record.get("group") and _is_same(record, plan):
-            return str(record["group"])
+        # A run that cannot be read is none of this group's, and nobody asked for it here.
+        with contextlib.suppress(InputError):
+            record = rec.read_record(workspace, name)
+            if record.get("group") and _is_same(record, plan):
+                return str(record["group"])
     return ""
 
 
