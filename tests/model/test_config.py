@@ -68,6 +68,18 @@ def test_frames_stay_bytes_until_the_data_preprocessor(resnet50):
         assert config["model"]["data_preprocessor"]["mean"]
 
 
+def test_training_views_alone_are_augmented_as_they_are_read(resnet50):
+    config = build(resnet50, Recipe(augment="hflip, jitter+noise"))
+    kinds = {
+        part: [step["type"] for step in config[f"{part}_dataloader"]["dataset"]["pipeline"]]
+        for part in ("train", "val", "test")
+    }
+    at = kinds["train"].index("AugmentedCopy")
+    assert kinds["train"][at - 1 : at + 2] == ["DecordDecode", "AugmentedCopy", "Resize"]
+    assert config["train_dataloader"]["dataset"]["pipeline"][at]["ops"] == "hflip,jitter+noise"
+    assert "AugmentedCopy" not in kinds["val"] + kinds["test"]
+
+
 def test_clips_are_found_by_list_and_workspace(resnet50):
     config = build(resnet50)
     for part in ("train", "val", "test"):

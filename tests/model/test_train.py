@@ -113,7 +113,7 @@ def test_a_run_that_was_stopped_and_resumed_ends_like_one_that_was_not(
     finetune(workspace, settings)
 
     def stop(now: Progress) -> None:
-        if now.text.startswith("training · epoch 2/3"):
+        if now.text.startswith("training · epoch 3/3"):
             raise KeyboardInterrupt
 
     stopped = FinetuneSettings(**{**settings.__dict__, "name": "stopped"})
