@@ -61,6 +61,8 @@ def as_json(summary: Summary, labels: tuple[str, ...]) -> dict[str, Any]:
         "majority": {"label": labels[summary.majority_class], **_proportion(summary.majority)},
         "balanced_accuracy": _round(summary.balanced_accuracy),
         "macro_f1": _round(summary.macro_f1),
+        "balanced_accuracy_by_video": _estimate(summary.balanced_by_video),
+        "macro_f1_by_video": _estimate(summary.macro_f1_by_video),
         "calibration": curve
         and {
             "ece": _round(curve.ece),

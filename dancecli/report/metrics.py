@@ -113,6 +113,8 @@ class Summary:
         balanced_accuracy: mean recall over the classes that occur; None without clips.
         macro_f1: mean F1 over the classes that occur or were called; None without clips.
         confusion: counts, a row a true class, a column a predicted one.
+        balanced_by_video, macro_f1_by_video: the two with intervals from resampling source videos;
+            None where that was not done.
     """
 
     n: int
@@ -130,6 +132,8 @@ class Summary:
     confusion: tuple[tuple[int, ...], ...]
     pairs: tuple[Pair, ...]
     calibration: Calibration | None
+    balanced_by_video: Estimate | None = None
+    macro_f1_by_video: Estimate | None = None
 
 
 def true_ranks(scores: Floats, truth: Ints) -> Ints:

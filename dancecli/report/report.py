@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from dancecli.report.group import (
 from dancecli.report.heat import HeatPicture, read_heat
 from dancecli.report.intervals import Proportion
 from dancecli.report.page import model_card, render
+from dancecli.report.resample import intervals_of_class_means
 from dancecli.schema import OnProgress, Progress, no_progress
 from dancecli.workspace import Workspace
 
@@ -165,7 +166,10 @@ def summarize(evidence: Evidence) -> dict[str, metrics.Summary]:
     for name, part in evidence.parts.items():
         counts = trained if any(trained) else [int((part.truth == i).sum()) for i in range(len(trained))]
         majority = max(range(len(counts)), key=lambda i: counts[i])
-        found[name] = metrics.summarize(part.scores, part.truth, majority, part.groups)
+        summary = metrics.summarize(part.scores, part.truth, majority, part.groups)
+        calls = metrics.predicted(part.scores, part.truth)
+        balanced, f1 = intervals_of_class_means(part.truth, calls, summary.classes, part.groups)
+        found[name] = replace(summary, balanced_by_video=balanced, macro_f1_by_video=f1)
     return found
 
 
