@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -23,6 +24,12 @@ from dancecli.schema import Clip, Outcome, OutcomeClass
 
 LEDGER_VERSION = 1
 _COLUMNS = ", ".join(field.name for field in fields(Outcome))
+_SAID = {
+    "full": errno.ENOSPC,
+    "disk I/O": errno.ENOSPC,
+    "readonly": errno.EROFS,
+    "unable to open": errno.EACCES,
+}
 _TABLE = """
 CREATE TABLE IF NOT EXISTS attempts (
   row INTEGER PRIMARY KEY,
@@ -151,7 +158,9 @@ def done_clips(root: Path) -> list[Clip]:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path)
+    # Where nothing can be written, SQLite must be told, or it fails to open what it could read.
+    fixed = "" if os.access(path.parent, os.W_OK) else "?immutable=1"
+    db = sqlite3.connect(path.absolute().as_uri() + fixed, uri=True)
     try:
         with _disk_errors(path):
             version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -171,13 +180,14 @@ def _open(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def _disk_errors(path: Path) -> Iterator[None]:
-    """Turn SQLite's word for a full disk into the system's."""
+    """Turn SQLite's words for a full disk, and for one that may not be written, into the system's."""
     try:
         yield
     except sqlite3.OperationalError as error:
-        if "full" not in str(error) and "disk I/O" not in str(error):
+        code = next((code for words, code in _SAID.items() if words in str(error)), None)
+        if code is None:
             raise
-        raise OSError(errno.ENOSPC, "No space left on device", str(path)) from error
+        raise OSError(code, os.strerror(code), str(path)) from error
 
 
 def _each(root: Path) -> Iterator[sqlite3.Connection]:

@@ -101,3 +101,12 @@ def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
             writer.record(many)
     assert caught.value.filename == str(tmp_path / "ledger.db")
     assert latest(tmp_path) == {}, "all of a transaction or nothing"
+
+
+def test_a_ledger_that_may_not_be_written_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "ledger.db", (outcome(OutcomeClass.DONE), CLIP))
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert done_clips(tmp_path) == [CLIP]
+    with pytest.raises(OSError, match="Read-only file system") as caught:
+        LedgerWriter(tmp_path / "ledger.db")
+    assert caught.value.filename == str(tmp_path / "ledger.db")
