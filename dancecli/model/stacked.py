@@ -154,9 +154,12 @@ class HeadStack:
         self._smooths = bool(self._smoothing.any())
         place = {name: i for i, name in enumerate(self._order)}
         self._places = torch.tensor([place[name] for name in self._ids], dtype=torch.long, device=device)
+        # An update reads and writes its numbers many times: so few heads at once that they stay in cache.
+        few = max(1, _NUMBERS // 4 // self._weight[0].numel())
         self._slices = [
-            (slice(first, first + count), kind in _ADAMS, kind == "adamw")
+            (slice(start, min(start + few, first + count)), kind in _ADAMS, kind == "adamw")
             for kind, first, count in _stretches([head.optimizer for head in heads])
+            for start in range(first, first + count, few)
         ]
         marks = [(head.optimizer, head.dropout) for head in heads]
         self._groups = [_Group(first, count, mark[1]) for mark, first, count in _stretches(marks)]
