@@ -32,6 +32,8 @@ SCHEMA = 1
 SHOWN_FRAMES = 6
 # The last stage's map is a few cells wide; the one before it has four times as many.
 MAP_STAGE = 3
+# Pictures that were made in another way are made again.
+METHOD = f"HiResCAM before stage {MAP_STAGE + 1}, {SHOWN_FRAMES} frames"
 # Where there is no heat the frame is left alone; the hottest place is tinted this far.
 _DEEPEST = 0.7
 
@@ -109,7 +111,7 @@ def gradcam(
         known[clip] = asdict(drawn)
         # After every clip: what is drawn stays drawn.
         with manifest.atomic_file(folder / "index.json") as file:
-            head = {"schema": SCHEMA, "checkpoint_sha256": found.sha256}
+            head = {"schema": SCHEMA, "method": METHOD, "checkpoint_sha256": found.sha256}
             json.dump({**head, "clips": [known[name] for name in sorted(known)]}, file, indent=2)
             file.write("\n")
     on_progress(Progress(len(todo), len(todo)))
@@ -207,12 +209,12 @@ def _class_of(row: Mapping[str, Any] | None) -> int | None:
 
 
 def _read_index(path: Path, sha256: str) -> dict[str, dict[str, Any]]:
-    """Read what was drawn before; nothing if that was of other weights."""
+    """Read what was drawn before; nothing if that was of other weights or by another method."""
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
-    if not isinstance(told, dict) or told.get("checkpoint_sha256") != sha256:
+    if not isinstance(told, dict) or (told.get("method"), told.get("checkpoint_sha256")) != (METHOD, sha256):
         return {}
     return {row["clip_id"]: row for row in told["clips"]}
 

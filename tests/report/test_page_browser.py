@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -15,8 +16,12 @@ from fakerun import make_run
 from dancecli import manifest
 from dancecli.report.board import BoardSettings, board
 from dancecli.report.compare import CompareSettings, compare
+from dancecli.report.paper import read_experiments
+from dancecli.report.replay import Replayed, read_ran
+from dancecli.report.replay_page import write_replay
 from dancecli.report.report import ReportSettings, report
 from dancecli.schema import Prediction
+from dancecli.workspace import Workspace
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -50,10 +55,31 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     worst = min((p for p in manifest.read(space.run("first-1") / "predictions.parquet", Prediction)
                  if p.part == "test"), key=lambda p: p.scores[p.label_index] - max(p.scores))  # fmt: skip
     film(space.clip(worst.clip_id))
+    look_into(space, "first-1", worst)
     report(space, ReportSettings("first-1", name="page"))
+    for seed, run in enumerate(("first-1", "second-1")):
+        path = space.run(run) / "run.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"group": "group", "seed": seed}))
+    report(space, ReportSettings("group"))
+    ran = [read_ran(space, run) for run in ("first-1", "second-1")]
+    paper = [
+        Replayed(one, *ran) if one.part == "test" else Replayed(one, why="<b>") for one in read_experiments()
+    ]
+    write_replay(space, paper, [("split", "--subset", "525")], quick=True)
     compare(space, CompareSettings("first-1", "second-1", name="compare"))
     board(space, BoardSettings())
     return space.root / "reports"
+
+
+def look_into(space: Workspace, run: str, clip: Prediction) -> None:
+    """Leave what Grad-CAM would: a strip of a clip, and the index."""
+    from PIL import Image
+
+    folder = space.run(run) / "gradcam"
+    folder.mkdir()
+    Image.new("RGB", (687, 112), "#a65").save(folder / f"{clip.clip_id}.jpg")
+    rows = [{"clip_id": clip.clip_id, "class_index": clip.scores.index(max(clip.scores))}]
+    (folder / "index.json").write_text(json.dumps({"schema": 1, "clips": rows}))
 
 
 def film(path: Path) -> None:
@@ -180,6 +206,31 @@ def test_nothing_is_wider_than_the_window(page: Any, width: int) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("name", ["board", "group", "replay"])
+def test_no_other_page_is_wider_than_a_phone(browser: Any, reports: Path, name: str) -> None:
+    with opened(browser, reports / name / "index.html") as page:
+        page.set_viewport_size({"width": 390, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_clips_that_flip_between_seeds(browser: Any, reports: Path) -> None:
+    with opened(browser, reports / "group" / "index.html") as page:
+        section = page.locator('#clips .part[data-part="test"]')
+        counts = [int(t) for t in page.locator(".hero:visible .rest").nth(1).locator("dd").all_inner_texts()]
+        assert sum(counts) == 84
+        assert section.locator("[data-about]").inner_text().startswith(f"{counts[1]} clip")
+        calls = section.locator(".card").first.locator(".calls li")
+        assert sorted(calls.evaluate_all("rows => rows.map(row => row.className)")) == ["truth", "wrong"]
+        section.locator('[data-list="never"]').click()
+        assert section.locator("[data-about]").inner_text().startswith(f"{counts[2]} clip")
+
+
+def test_where_it_looked_stands_on_the_page(page: Any) -> None:
+    picture = shown(page, "img")
+    assert picture.count() == 1
+    assert picture.evaluate("image => image.naturalWidth") == 687
+
+
 def test_it_prints(page: Any, tmp_path: Path) -> None:
     path = tmp_path / "page.pdf"
     page.pdf(path=path)
@@ -188,7 +239,7 @@ def test_it_prints(page: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["page", "compare", "board"])
+@pytest.mark.parametrize("name", ["page", "compare", "board", "group", "replay"])
 def test_axe_finds_nothing_serious(browser: Any, reports: Path, name: str, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     with opened(browser, reports / name / "index.html") as page:
