@@ -66,7 +66,7 @@ class Predictor:
         shape = frames[0].shape[:2]
         facts = {"total_frames": len(frames), "start_index": 0, "avg_fps": rate}
         results = sampler({**facts, "filename": name, "modality": "RGB"})
-        results["imgs"] = [frames[i] for i in results["frame_inds"].ravel()]
+        results["imgs"] = [_of_shape(frames[i], shape) for i in results["frame_inds"].ravel()]
         results |= {"img_shape": shape, "original_shape": shape}
         for step in rest:
             results = step(results)
@@ -77,6 +77,15 @@ class Predictor:
         if not total > 0:
             raise ModelError(f"{name}: the network gave no probabilities for it", "is the checkpoint whole?")
         return tuple(value / total for value in scores)
+
+
+def _of_shape(picture: Picture, shape: tuple[int, ...]) -> Picture:
+    """A frame as it is, or, where a stream changes its size on the way, in that of the first."""
+    if picture.shape[:2] == shape:
+        return picture
+    import cv2
+
+    return cv2.resize(picture, shape[::-1]).astype(picture.dtype)
 
 
 def look_at(

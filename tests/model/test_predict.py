@@ -3,10 +3,13 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 
 from dancecli import manifest
 from dancecli.errors import InputError, MediaError, ModelError, UsageError, WorkspaceError
+from dancecli.model.checkpoint import open_checkpoint, run_checkpoint
+from dancecli.model.looking import Predictor
 from dancecli.model.predict import PredictSettings, predict
 from dancecli.model.train import FinetuneSettings, finetune
 from dancecli.schema import Prediction
@@ -57,6 +60,12 @@ def test_a_long_video_has_a_course_and_a_picture(workspace, tmp_path, write_film
     wider = predict(workspace, PredictSettings((film,), window_s=6.0, picture=tmp_path / "here.png"))
     assert [(w["start_s"], w["end_s"]) for w in wider.document["videos"][0]["windows"]] == [(0, 6), (3, 9)]
     assert wider.pictures == (tmp_path / "here.png",)
+
+
+def test_a_stream_may_change_its_size_on_the_way(workspace):
+    predictor = Predictor(open_checkpoint(run_checkpoint(workspace, "run")[2]))
+    frames = [np.full((64, 64 + 30 * (i > 9), 3), 9 * i, np.uint8) for i in range(20)]
+    assert sum(predictor.score(frames, 10.0, "call.webm")) == pytest.approx(1)
 
 
 def test_a_folder_is_a_table_and_a_bad_file_a_row(workspace, tmp_path, clip_files):
