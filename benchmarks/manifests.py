@@ -18,9 +18,12 @@ import tempfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from side_by_side import Bar, figures, middle, run_again, take_turns, tell, times_as_fast
+
+if TYPE_CHECKING:
+    from dancecli.schema import Clip
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 _NUM_LABELS, _NUM_WANTED = 700, 19
@@ -59,12 +62,20 @@ def by_hand(path: Path) -> int:
 def as_dance(path: Path, labels: str) -> int:
     """Read, filter, group and divide; give the number of parts' rows."""
     from dancecli.dataset.parts import assign_parts, count_overlaps, parse_ratios
+
+    parts = assign_parts(clips_of(path, labels), parse_ratios("90/5/5"), 0, {})
+    if count_overlaps(parts):
+        raise SystemExit("a group is in two parts")
+    return len(parts)
+
+
+def clips_of(path: Path, labels: str) -> list[Clip]:
+    """Read a list, and take every row of it for a clip that is there."""
     from dancecli.labels import LabelSet
     from dancecli.schema import Clip
     from dancecli.sources.kinetics import read_lists
 
-    segments = read_lists([path], LabelSet.read(path.parent / f"{labels}.txt")).segments
-    clips = [
+    return [
         Clip(
             clip_id=segment.clip_id,
             video_id=segment.video_id,
@@ -84,12 +95,8 @@ def as_dance(path: Path, labels: str) -> int:
             sha256="",
             source="",
         )
-        for segment in segments
+        for segment in read_lists([path], LabelSet.read(path.parent / f"{labels}.txt")).segments
     ]
-    parts = assign_parts(clips, parse_ratios("90/5/5"), 0, {})
-    if count_overlaps(parts):
-        raise SystemExit("a group is in two parts")
-    return len(parts)
 
 
 def measure(num_rows: int, rounds: int) -> dict[str, Any]:
