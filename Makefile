@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo test nightly mutants lint format docs dist clean
+.PHONY: help setup browser demo test nightly mutants bench bench-quick lint format docs dist clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -58,6 +58,12 @@ lint: $(READY) ## ruff and mypy
 format: $(READY) ## put the code in its form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(READY) ## measure everything, and write docs/benchmarks.md (about 20 minutes, on a quiet machine)
+	$(BIN)/python benchmarks/run.py
+
+bench-quick: $(READY) ## see that every measurement works
+	$(BIN)/python benchmarks/run.py --quick
 
 docs: $(READY) ## the documentation, to build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

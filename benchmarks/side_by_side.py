@@ -135,6 +135,8 @@ def tell(
             "cores": os.cpu_count(),
             "python": platform.python_version(),
         },
+        "columns": list(columns),
+        "rows": [[str(cell) for cell in row] for row in rows],
         "bars": [{"what": bar.what, "figure": bar.figure, "met": bar.met} for bar in bars],
         "measured": measured,
     }
