@@ -1,6 +1,6 @@
 """What Ray gives and costs: two nodes beside one local worker, and beside two.
 
-    python benchmarks/cluster.py [--rounds 5] [--clips 24] [--quick]
+    python benchmarks/cluster.py [--rounds 3] [--clips 40] [--quick]
 
 The nodes are on this machine, a core each, so what is measured is the engine and not a network. The
 work is that of `engine.py`: clips of ten seconds, cut, proven and published by the jobs of `dance
@@ -34,8 +34,8 @@ LEAST_FASTER = 1.7
 def main() -> int:
     """Measure, and tell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--clips", type=int, default=24, help="to cut in each turn")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--clips", type=int, default=40, help="to cut in each turn")
     parser.add_argument("--empty", type=int, default=1000, help="jobs that do nothing")
     parser.add_argument("--quick", action="store_true", help="one round of few clips")
     asked = parser.parse_args()
