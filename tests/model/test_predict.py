@@ -64,7 +64,7 @@ def test_a_long_video_has_a_course_and_a_picture(workspace, tmp_path, write_film
 
 def test_a_stream_may_change_its_size_on_the_way(workspace):
     predictor = Predictor(open_checkpoint(run_checkpoint(workspace, "run")[2]))
-    frames = [np.full((64, 64 + 30 * (i > 9), 3), 9 * i, np.uint8) for i in range(20)]
+    frames = [np.full((64, 64 + 30 * (i < 10), 3), 9 * i, np.uint8) for i in range(20)]
     assert sum(predictor.score(frames, 10.0, "call.webm")) == pytest.approx(1)
 
 
