@@ -103,8 +103,8 @@ def child(what: str, n: int, folder: Path) -> None:
         answer = {
             "grouping_s": round(seconds, 1),
             "recall": round(crowd.recall(first, second), 5),
+            "pairs": len(first),
             "groups": len(set(groups)),
-            "strangers": len(first) - round(crowd.recall(first, second) * len(crowd.parents)),
         }
         (folder / "answer.json").write_text(json.dumps(answer), encoding="utf-8")
 

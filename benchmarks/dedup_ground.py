@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from dancecli import manifest
 from dancecli.dataset.looks import ClipLooks
-from dancecli.dataset.neighbours import Sketches, compare
+from dancecli.dataset.neighbours import SAME_PICTURE, Sketches, compare
 from dancecli.demo.dancers import Film
 from dancecli.demo.encode import write_film
 from dancecli.demo.moves import STYLES
@@ -164,10 +164,18 @@ class Crowd:
         return cls(sketches, parents)
 
     def recall(self, first: np.ndarray, second: np.ndarray) -> float:
-        """Give the share of the copies that are among the pairs found, each with its parent."""
+        """Give the share of the copies that are found with their parents.
+
+        What is asked is what the search loses: copies that the comparison itself takes for other
+        pictures are left out.
+        """
         n = len(self.sketches)
         copies = np.arange(n - len(self.parents), n)
-        return float(np.isin(self.parents * n + copies, first * n + second).mean())
+        alike = np.zeros(len(copies), bool)
+        for at in range(0, len(copies), _PIECE):
+            piece = slice(at, at + _PIECE)
+            alike[piece] = compare(self.sketches, self.parents[piece], copies[piece])[0] <= SAME_PICTURE
+        return float(np.isin(self.parents * n + copies, first * n + second)[alike].mean())
 
     def fill(self, workspace: Workspace) -> None:
         """Write the manifests of a workspace whose clips look like this; all of them are one small file."""

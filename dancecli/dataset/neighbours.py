@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     Indices: TypeAlias = NDArray[np.int64]
     Shares: TypeAlias = NDArray[np.float32]
 
-# Shares of differing bits. Over 600 films and five disguised copies of each, 98.8 of 100 copies lie
-# below 0.27, and no two of 1.6 million pairs of clips of different films, disguised or not.
+# Shares of differing bits. Over 900 drawn films, 99.1 of 100 disguised copies lie below 0.255 (those
+# that are shifted in time and cropped, 96.3), and no two clips of different films, the closest at 0.26.
 SAME_PICTURE = 0.255
 _WORTH_PROVING = 0.38
 _TABLES = 512
