@@ -12,7 +12,8 @@ import pytest
 
 from dancecli.errors import ModelError
 from dancecli.model.recipe import Recipe
-from dancecli.model.train import FinetuneSettings, finetune
+from dancecli.model.train import FinetuneSettings, finetune, make_job, make_plan
+from dancecli.schema import no_progress
 
 
 @pytest.mark.parametrize("cache", [True, False])
@@ -91,19 +92,21 @@ def test_a_batch_that_cannot_be_learnt_is_refused():
         assert sentence in caught.value.message
 
 
-def test_random_states_are_put_back():
+def test_random_states_are_put_back(corpus, tiny_recipe, tiny_model):
     import torch
 
-    from dancecli.model.rehearsal import rehearse, untouched_chance
+    from dancecli.model.firstbatch import try_first_batch
 
     def drawn():
         return random.random(), np.random.rand(), torch.rand(1).item()
 
+    settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe))
+    workspace = corpus()
+    job = make_job(workspace, make_plan(workspace, settings), no_progress)
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
     before = drawn()
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
-    with untouched_chance():
-        rehearse(Stub(), BATCH, 3)
+    assert try_first_batch(job, unstored=14).rehearsal.clips == 4
     assert drawn() == before
 
 
