@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli import manifest
 from dancecli.errors import DanceError, WorkspaceError
+from dancecli.report import charts
 from dancecli.report.compare import right
 from dancecli.report.evidence import Evidence, read_evidence
 from dancecli.report.intervals import Proportion
@@ -154,6 +155,8 @@ def board(
             standings=standings,
             left_out=left_out,
             part=settings.part,
+            pasts=[charts.history([(r.run, r.finished, r.top1) for r in s.rows]) for s in standings],
+            chart=charts,
             drawn={e.run["name"] for e in found if (workspace.report(e.run["name"]) / "index.html").exists()},
         )
         with manifest.atomic_file(folder / "index.html") as file:

@@ -216,5 +216,37 @@ def calibration_whiskers(bins: Sequence[Bin], side: float, bar_top: float, bar: 
     return tuple(found)
 
 
+@dataclass(frozen=True)
+class Past:
+    """One run in the history of a table: its place, its interval, and whether none before was better."""
+
+    x: float
+    y: float
+    top: float
+    bottom: float
+    record: bool
+    text: str
+
+
+def history(runs: Sequence[tuple[str, str, Proportion]]) -> tuple[Past, ...]:
+    """Lay out the runs of a table in the order in which they ended, evenly apart.
+
+    Args:
+        runs: name, when it ended (ISO 8601), top-1; those that do not say when are left out.
+    """
+    known = sorted((when, name, of) for name, when, of in runs if when and of.estimate)
+    span, low, best = WIDTH - LEFT - RIGHT, HEIGHT - BOTTOM, -1
+    found = []
+    for i, (when, name, of) in enumerate(known):
+        e = of.estimate
+        assert e is not None  # noqa: S101 - for the type checker; filtered above
+        up = _Scale(0, 1, low, TOP, False)
+        text = f"{name}, {when[:10]}: {of.k}/{of.n}"
+        x = round(LEFT + span * (i + 0.5) / len(known), 2)
+        found.append(Past(x, up(e.rate), up(e.high), up(e.low), of.k > best, text))
+        best = max(best, of.k)
+    return tuple(found)
+
+
 def _decades(low: float, high: float) -> range:
     return range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)

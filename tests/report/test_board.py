@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -67,6 +68,37 @@ def test_the_three_files_agree(many: Workspace) -> None:
     before = {path: path.read_bytes() for path in folder.iterdir()}
     board(many, BoardSettings())
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_the_history_is_in_the_order_in_which_the_runs_ended(many: Workspace) -> None:
+    change(many, "poor-1", finished_utc="2026-11-20T07:00:00Z")
+    page = board(many, BoardSettings()).page.read_text()
+    assert page.count("<h3>History</h3>") == 1  # one run alone has none
+    titles = re.findall(r"<g><title>([a-z0-9-]+), 2026", page)
+    assert titles == ["poor-1", "good-1", "good-2"]
+    assert re.findall(r'<circle class="(\w+)"', page)[0] == "val"
+
+
+def test_an_ensemble_and_what_was_not_trained_are_said_to_be_it(many: Workspace) -> None:
+    cost = {"pretrain": "inception", "gflops_view": 10.0, "gflops_from": "counted for this view"}
+    change(many, "good-2", model=cost, speed={"clips_per_s": 2.5, "of": "decoding and the whole network"})
+    change(many, "good-1", model=cost)
+    members = {"pretrain": "ensemble", "members": ["good-1", "good-2"], "params_total": 2}
+    empty = {"optim": None, "seed": None, "cache": None, "weights": None}
+    make_run(many.root, SIX, test=90, name="both-1", salt="both")
+    change(many, "both-1", model=members, **empty)
+    make_run(many.root, SIX, test=90, name="none-1", salt="none")
+    change(many, "none-1", model={"pretrain": "kinetics400-baseline"}, **empty)
+    result = board(many, BoardSettings())
+    rows = {row.run: row for s in result.standings for row in s.rows}
+    assert (rows["both-1"].kind, rows["both-1"].gflops) == ("ensemble of 2 runs", 20.0)
+    assert rows["both-1"].gflops_from == "the sum of its 2 members"
+    assert rows["none-1"].kind == "kinetics400-baseline, not trained"
+    assert rows["good-2"].speed == 2.5
+    told = next(r for s in result.document["standings"] for r in s["runs"] if r["run"] == "good-2")
+    assert (told["gflops_view"], told["clips_per_s"]) == (10.0, 2.5)
+    # No page was drawn of any of them, so none is linked.
+    assert "../good-1/index.html" not in result.page.read_text()
 
 
 def test_a_split_can_be_singled_out(many: Workspace) -> None:
