@@ -14,6 +14,9 @@ from records import Ran
 
 from dancecli.workspace import Workspace
 
+# What the tests compute is so small that a second thread costs more than it gives; workers inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A busy machine makes an example slow; how long it may take is pytest-timeout's business.
 settings.register_profile("dance", deadline=None)
 settings.load_profile("dance")
