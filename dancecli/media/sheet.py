@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _SIDE, _TEXT, _GAP = 256, 34, 8
-_PAPER, _INK = (255, 255, 255), (32, 32, 32)
+_PAPER, _INK, _MISSING = (255, 255, 255), (32, 32, 32), (208, 208, 208)
 _LETTERS_A_LINE = 40
 
 
@@ -27,14 +27,10 @@ class Cell:
 
 
 def write_sheet(path: Path, rows: Sequence[Sequence[Cell]]) -> None:
-    """Draw the middle frame of every clip, its longer side 256 pixels.
-
-    Raises:
-        MediaError: a clip does not decode.
-    """
+    """Draw the middle frame of every clip, its longer side 256 pixels; a clip without one is grey."""
     from PIL import Image, ImageDraw, ImageFont
 
-    pictures = [[_fitted(middle_frame(cell.clip)) for cell in row] for row in rows]
+    pictures = [[_shown(cell.clip) for cell in row] for row in rows]
     heights = [max(picture.height for picture in row) for row in pictures]
     size = (
         max(map(len, rows)) * (_SIDE + _GAP) + _GAP,
@@ -78,7 +74,13 @@ def middle_frame(path: Path) -> Image:
         raise MediaError(f"{path.name} does not decode: {error}") from None
 
 
-def _fitted(picture: Image) -> Image:
+def _shown(clip: Path) -> Image:
+    from PIL import Image
+
+    try:
+        picture = middle_frame(clip)
+    except MediaError:
+        return Image.new("RGB", (_SIDE, _SIDE * 3 // 4), _MISSING)
     picture.thumbnail((_SIDE, _SIDE))
     return picture
 

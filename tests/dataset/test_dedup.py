@@ -111,8 +111,10 @@ def test_what_a_killed_run_had_looked_at_is_not_looked_at_again(dance, space: Wo
     space.looks.with_suffix(".jsonl").write_text("\n".join(lines) + '\n{"clip_id": "aaa')
     for clip in (space.root / "clips").iterdir():
         clip.write_bytes(b"it is not looked at again")
+    space.group_sheet.unlink()
     ran = dance("dedup", "--json")
     assert (ran.json["num_clips"], ran.json["unreadable"], ran.json["changed"]) == (6, {}, False)
+    assert space.group_sheet.exists(), "a clip that is broken by now is grey on it"
     assert manifest.read(space.looks, ClipLooks) == rows
 
 
