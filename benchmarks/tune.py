@@ -1,6 +1,6 @@
 """Trials of a head on stored features: one stack of them against one after another.
 
-    python benchmarks/tune.py [--rounds 3] [--threads 2] [--quick]
+    python benchmarks/tune.py [--rounds 3] [--steps 100] [--threads 2] [--quick]
 
 200 trials from the paper's space take 100 full-batch steps each on 1,395 x 2,048 features of 19
 classes. Against them: the same trials one by one in plain PyTorch (nn.Linear, dropout,
@@ -17,7 +17,7 @@ import argparse
 import math
 import random
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from side_by_side import Bar, Cost, figures, middle, take_turns, tell, timed, times_as_fast
@@ -125,11 +125,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--steps", type=int, help="fewer than 100 cost less, with the same ratios")
     parser.add_argument("--quick", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     rounds = 1 if asked.quick else asked.rounds
     size = QUICK if asked.quick else FULL
+    size = replace(size, steps=asked.steps or size.steps)
     x, y = make_data(size)
     torch.manual_seed(0)
     start = nn.Linear(size.features, CLASSES)
