@@ -103,14 +103,22 @@ def models() -> str:
         "",
         "## Models",
         "",
-        "What `--pretrain` takes, beside the path of any MMAction2 config. Accuracies are the authors' own.",
+        "What `--pretrain` takes, beside the path of any MMAction2 config. Accuracies are the authors' own, on",
+        "the dataset that the weights were trained on.",
         "",
-        "| name | model | top-1 / top-5, % | views | M parameters | GFLOPs a view |",
-        "|---|---|---|---|---|---|",
+        "| name | model | dataset | top-1 / top-5, % | views | M parameters | GFLOPs a view |",
+        "|---|---|---|---|---|---|---|",
     ]
     for entry in read_zoo().values():
         accuracy = f"{entry.top1:g} / {entry.top5:g}" if entry.top1 else ""
-        cells = (entry.title, accuracy, entry.views, f"{entry.params_m:g}", f"{entry.gflops:g}")
+        cells = (
+            entry.title,
+            entry.dataset,
+            accuracy,
+            entry.views,
+            f"{entry.params_m:g}",
+            f"{entry.gflops:g}",
+        )
         lines.append(f"| `{entry.name}` | {' | '.join(cells)} |")
     lines += ["", "## Recipes", "", "What `--recipe` takes, beside the path of a TOML file.", ""]
     lines += [f"- `{name}`: {read_recipe(name).description}" for name in recipe_names()]
