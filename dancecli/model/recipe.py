@@ -45,6 +45,7 @@ class Recipe:
     """How to train and how to look at a clip.
 
     Attributes:
+        description: what it is for, in a sentence or two.
         clip_len, frame_interval: frames a view, and their distance; None takes the model's own.
         fps: frames a second that a clip of any rate is looked at with; None takes its own.
         short_side: the frame is resized to this before cropping, in pixels.
@@ -62,12 +63,18 @@ class Recipe:
             top-1 on val after which no more follow; 0 for no such end.
         batch, accumulate: clips a step, and the steps whose gradients make one update.
         lr, lr_batch: learning rate and the clips an update it was found for; others scale it.
+        optimizer: `sgd`, `adam` or `adamw`.
+        momentum: of `sgd`.
+        weight_decay: share of a weight that is taken off it an update, before the rate.
+        dropout: share of the features that the head does not see in training.
         label_smoothing: share of the target that is spread over all classes.
         class_weights: `balanced` weighs a class by the inverse of its share of the training part.
         ema: decay of a running average of the weights, which then is what is evaluated and kept;
             0 for none.
         amp: compute the training steps in half precision where that is safe: bfloat16 on a CPU,
             float16 on a GPU.
+        clip_grad: largest norm of the gradients together; 0 lets any pass.
+        schedule: of the learning rate: `constant`, `step` or `cosine`.
         warmup_epochs: linear, from a tenth.
         milestones, gamma: of the `step` schedule: after these epochs, times gamma.
         norm_eval: batch norm keeps its pre-trained averages, as small batches need.

@@ -14,6 +14,7 @@ import pytest
 
 from dancecli import schema
 from dancecli.cli import registry
+from dancecli.model.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -80,6 +81,7 @@ def test_every_flag_and_key_is_in_the_reference(hooks: object) -> None:
         schema.Flow,
         schema.Outcome,
         schema.Prediction,
+        Recipe,
     ],
     ids=lambda r: r.__name__,
 )
