@@ -67,7 +67,7 @@ class ObjectStore:
                 "export to a folder, and copy that",
             )
         try:
-            import fsspec  # type: ignore[import-untyped]
+            import fsspec
 
             self._files, self._base = fsspec.core.url_to_fs(url)
         except ImportError:
