@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Between two lines of progress where the output is no terminal (a log file, a CI page).
 _LOG_INTERVAL_S = 15.0
+_NAME_WIDTH = 24
 
 
 def talk(text: str) -> None:
@@ -47,14 +48,22 @@ def table(
     rows: Sequence[Sequence[object]],
     align: Literal["left", "right"] = "right",
 ) -> Table:
-    """Lay out rows for a person; `align` is for all columns but the first, which is text."""
+    """Lay out rows for a person; `align` is for all columns but the first, which is text.
+
+    A column in which no row says anything is left out.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(box=SIMPLE_HEAD, pad_edge=False)
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    said = [i for i in range(len(columns)) if not rows or any(str(row[i]) for row in rows)]
+    columns, rows = [columns[i] for i in said], [[row[i] for i in said] for row in rows]
+    # A name is read as a whole; figures beside it may stand on two lines.
+    name_width = min(_NAME_WIDTH, max((len(str(row[0])) for row in rows), default=0))
     for i, column in enumerate(columns):
-        grid.add_column(column, justify="left" if i == 0 else align, overflow="fold")
+        width = name_width if i == 0 else None
+        grid.add_column(column, justify="left" if i == 0 else align, overflow="fold", min_width=width)
     for row in rows:
         grid.add_row(*(Text(str(cell)) for cell in row))
     return grid

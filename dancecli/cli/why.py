@@ -72,13 +72,13 @@ def _by_class(space: Workspace, *, json_output: bool) -> None:
         emit([{"label": row.label or "all", "asked": row.num_asked, **row.counts} for row in rows])
     else:
         shown = [name for name in OUTCOMES if rows[-1].counts[name]]
-        columns = ("class", "asked", *shown, "95 % of those settled")
+        columns = ("class", "asked", *shown, "survival, 95 %")
         lines = [
             (
                 row.label or "all",
                 row.num_asked,
                 *(row.counts[name] for name in shown),
-                "{:.1%} to {:.1%}".format(*row.interval) if row.num_settled else "",
+                f"{100 * row.interval[0]:.0f}-{100 * row.interval[1]:.0f} %" if row.num_settled else "",
             )
             for row in rows
         ]
