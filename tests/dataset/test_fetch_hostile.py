@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ class Route:
     """What the site does with one video, and what is to become of its segments.
 
     Attributes:
-        expected: `<class> <reason>` of each segment.
+        expected: `<class> <reason>` of each segment, a regular expression.
         segments: in seconds.
         fps, shape, turns: of the clips that are done, and how their pictures are turned.
         attempts: rows in the ledger.
@@ -127,7 +128,8 @@ ROUTES = {
     "cut-once": Route(OK, [Fault(cut_at=0.5, times=1)]),
     "cut-once-no-ranges": Route(OK, [Fault(cut_at=0.5, times=1), Fault(ranges=False)]),
     "no-ranges": Route(OK, [Fault(ranges=False)]),
-    "length-too-large": Route(("transient http-416",), [Fault(length_factor=2)], attempts=3),
+    # Whether yt-dlp keeps the last, partial block depends on the size of its blocks, and that on time.
+    "length-too-large": Route((r"transient (http-416|truncated)",), [Fault(length_factor=2)], attempts=3),
     "length-too-small": Route(
         ("done ok", "corrupt broken"), [Fault(length_factor=0.7)], segments=((0, 1), (4, 6))
     ),
@@ -231,7 +233,8 @@ def test_outcome(met: Met, name: str) -> None:
     standing = ledger.latest(met.space.root)
     found = [f"{standing[i].outcome} {standing[i].reason}" for i in ids(name)]
     history = [outcome.text for outcome in ledger.history(met.space.root, ids(name)[-1])]
-    assert found == list(route.expected), history
+    assert len(found) == len(route.expected)
+    assert all(map(re.fullmatch, route.expected, found)), (found, history)
     assert standing[ids(name)[-1]].attempts == route.attempts, history
 
 

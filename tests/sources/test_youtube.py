@@ -99,7 +99,11 @@ def test_a_passing_fault_is_overcome(site: VideoSite, folder: Path, faults: dict
 def test_a_cut_download_goes_on_where_it_was(site: VideoSite, folder: Path, faults: dict[str, Fault]) -> None:
     faults[ID] = Fault(cut_at=0.5, times=1)
     assert download(ID, folder, settings(site), lambda: None).read_bytes() == BODY
-    assert [r.range for r in site.log] == ["", f"bytes={len(BODY) // 2}-"]
+    assert site.log[0].range == ""
+    # What had come of the last block when the line broke is asked for again.
+    begin = int(site.log[1].range.removeprefix("bytes=").removesuffix("-"))
+    assert len(site.log) == 2
+    assert 0 < begin <= len(BODY) // 2
 
 
 def test_a_cut_download_without_ranges_starts_again(
