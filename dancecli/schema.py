@@ -266,6 +266,14 @@ def no_progress(_: Progress) -> None:
     """Take a report and show nothing."""
 
 
+# What the user should know beside progress, a line each; it goes where `dancecli.cli` lets it.
+Say = Callable[[str], None]
+
+
+def say_nothing(_: str) -> None:
+    """Take a line and show nothing."""
+
+
 def arrow_schema(record: type) -> pa.Schema:
     """Derive the Arrow schema of a record class from its fields: one column each, no nulls."""
     import pyarrow as pa

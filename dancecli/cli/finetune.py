@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dancecli.cli.console import emit, open_workspace, phases, show, show_scores, table, talk
-from dancecli.cli.options import DryRunOption, FlowMethodOption, JsonOption, SplitOption, WorkspaceOption
+from dancecli.cli.options import (
+    BatchOption,
+    DryRunOption,
+    EpochsOption,
+    FlowMethodOption,
+    FreezeOption,
+    JsonOption,
+    LearningRateOption,
+    PretrainOption,
+    RecipeOption,
+    SplitOption,
+    WeightsOption,
+    WorkspaceOption,
+)
 from dancecli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,33 +31,15 @@ if TYPE_CHECKING:
 
 def command(
     workspace: WorkspaceOption = None,
-    pretrain: Annotated[
-        str, typer.Option(metavar="NAME|CONFIG", help="Model of the zoo, or the path of an MMAction2 config.")
-    ] = "inception",
+    pretrain: PretrainOption = "inception",
     split: SplitOption = None,
-    recipe: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="How to train; the flags below win over it.")
-    ] = "default",
-    freeze: Annotated[
-        str | None,
-        typer.Option(
-            metavar="STAGE", help="Last frozen stage: none, stem, 1, 2, 3, or 4 for all but the head."
-        ),
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training part.")] = None,
-    lr: Annotated[
-        float | None, typer.Option(min=0, help="Learning rate, as it is for this batch.", show_default=False)
-    ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Clips a step.")] = None,
+    recipe: RecipeOption = "default",
+    freeze: FreezeOption = None,
+    epochs: EpochsOption = None,
+    lr: LearningRateOption = None,
+    batch: BatchOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the fresh head, the order, views and dropout.")] = 0,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|none",
-            help="A state dict or MMAction2 checkpoint to start from, or none. [default: the model's own]",
-            show_default=False,
-        ),
-    ] = None,
+    weights: WeightsOption = None,
     head_init: Annotated[
         str,
         typer.Option(

@@ -41,3 +41,26 @@ FlowMethodOption = Annotated[
     ),
 ]
 WorkersOption = Annotated[int, typer.Option(min=0, metavar="N", help="Processes. [0: one a core]")]
+PretrainOption = Annotated[
+    str, typer.Option(metavar="NAME|CONFIG", help="Model of the zoo, or the path of an MMAction2 config.")
+]
+RecipeOption = Annotated[
+    str, typer.Option(metavar="NAME|FILE", help="How to train; the flags below win over it.")
+]
+FreezeOption = Annotated[
+    str | None,
+    typer.Option(metavar="STAGE", help="Last frozen stage: none, stem, 1, 2, 3, or 4 for all but the head."),
+]
+EpochsOption = Annotated[int | None, typer.Option(min=1, help="Passes over the training part.")]
+LearningRateOption = Annotated[
+    float | None, typer.Option(min=0, help="Learning rate, as it is for this batch.", show_default=False)
+]
+BatchOption = Annotated[int | None, typer.Option(min=1, help="Clips a step.")]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE|none",
+        help="A state dict or MMAction2 checkpoint to start from, or none. [default: the model's own]",
+        show_default=False,
+    ),
+]

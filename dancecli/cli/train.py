@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dancecli.cli.console import emit, open_workspace, phases, show, table, talk
-from dancecli.cli.options import DryRunOption, FlowMethodOption, JsonOption, SplitOption, WorkspaceOption
+from dancecli.cli.options import (
+    BatchOption,
+    DryRunOption,
+    EpochsOption,
+    FlowMethodOption,
+    JsonOption,
+    LearningRateOption,
+    RecipeOption,
+    SplitOption,
+    WorkspaceOption,
+)
 
 if TYPE_CHECKING:
     from dancecli.model.streams import TrainResult
@@ -35,14 +45,10 @@ def command(
         ),
     ] = None,
     split: SplitOption = None,
-    recipe: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="How to train; the flags below win over it.")
-    ] = "paper-two-stream",
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training part.")] = None,
-    lr: Annotated[
-        float | None, typer.Option(min=0, help="Learning rate, as it is for this batch.", show_default=False)
-    ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Clips a step.")] = None,
+    recipe: RecipeOption = "paper-two-stream",
+    epochs: EpochsOption = None,
+    lr: LearningRateOption = None,
+    batch: BatchOption = None,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any other key of the recipe.", show_default=False),

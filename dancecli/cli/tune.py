@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dancecli.cli.console import emit, open_workspace, phases, show, table, talk
-from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
+from dancecli.cli.options import (
+    DryRunOption,
+    FreezeOption,
+    JsonOption,
+    PretrainOption,
+    SplitOption,
+    WeightsOption,
+    WorkspaceOption,
+)
 
 if TYPE_CHECKING:
     from dancecli.model.tune import TunePlan
@@ -29,25 +37,11 @@ def command(
             help="What to search: a TOML file, a table a key of the recipe with its bounds.",
         ),
     ] = "paper",
-    pretrain: Annotated[
-        str, typer.Option(metavar="NAME|CONFIG", help="Model of the zoo, or the path of an MMAction2 config.")
-    ] = "inception",
+    pretrain: PretrainOption = "inception",
     split: SplitOption = None,
     recipe: Annotated[str, typer.Option(metavar="NAME|FILE", help="All that is not searched.")] = "default",
-    freeze: Annotated[
-        str | None,
-        typer.Option(
-            metavar="STAGE", help="Last frozen stage: none, stem, 1, 2, 3, or 4 for all but the head."
-        ),
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|none",
-            help="A state dict or MMAction2 checkpoint to start from, or none. [default: the model's own]",
-            show_default=False,
-        ),
-    ] = None,
+    freeze: FreezeOption = None,
+    weights: WeightsOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the points, and of every trial's training.")] = 0,
     name: Annotated[
         str | None,

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from dancecli.demo.corpus import Corpus, CorpusSettings, make_corpus
 from dancecli.demo.server import VideoSite
 from dancecli.errors import DanceError, MissingDependencyError, WorkspaceError
 from dancecli.labels import MANIFESTS
-from dancecli.schema import OnProgress, no_progress
+from dancecli.schema import OnProgress, Say, no_progress
 from dancecli.workspace import Workspace
 
 LABELS = MANIFESTS / "label-sets" / "demo.txt"
@@ -30,8 +30,6 @@ SITE_FOLDER = "demo-site"
 SPLIT = "demo"
 RATIOS = "70/10/20"
 MISSING = 3  # exit code of a command that ended, but could not have all
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ others can never be said. Nothing is trained, so the accuracy is what any traini
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +23,7 @@ from dancecli.model.scored import EvaluateResult, new_name, same_run, score_part
 from dancecli.model.train import split_record, weights_record
 from dancecli.model.weights import NO_WEIGHTS, resolve_weights
 from dancecli.model.zoo import find_entry
-from dancecli.schema import OnProgress, PartName, Progress, no_progress
+from dancecli.schema import OnProgress, PartName, Progress, Say, no_progress, say_nothing
 from dancecli.workspace import Workspace
 
 KINETICS400 = "kinetics400"
@@ -70,15 +69,11 @@ class Known:
     ceiling: dict[str, tuple[int, int]]
 
 
-def _say_nothing(_: str) -> None:
-    pass
-
-
 def baseline(
     workspace: Workspace,
     settings: BaselineSettings,
     on_progress: OnProgress = no_progress,
-    say: Callable[[str], None] = _say_nothing,
+    say: Say = say_nothing,
     *,
     dry_run: bool = False,
 ) -> EvaluateResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from dancecli.model.scored import EvaluateResult, new_name, same_run, score_part
 from dancecli.model.train import split_record
 from dancecli.model.weights import state_of
 from dancecli.model.zoo import find_entry
-from dancecli.schema import Clip, OnProgress, Part, PartName, Progress, no_progress
+from dancecli.schema import Clip, OnProgress, Part, PartName, Progress, Say, no_progress, say_nothing
 from dancecli.workspace import Workspace
 
 
@@ -43,15 +43,11 @@ class EvaluateSettings:
     name: str | None = None
 
 
-def _say_nothing(_: str) -> None:
-    pass
-
-
 def evaluate(
     workspace: Workspace,
     settings: EvaluateSettings,
     on_progress: OnProgress = no_progress,
-    say: Callable[[str], None] = _say_nothing,
+    say: Say = say_nothing,
     *,
     dry_run: bool = False,
 ) -> EvaluateResult:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from dancecli.errors import InputError, WorkspaceError
 from dancecli.model import record as rec
 from dancecli.model.plan import FinetuneSettings, Plan, make_plan
-from dancecli.model.train import finetune, say_nothing
-from dancecli.schema import OnProgress, no_progress
+from dancecli.model.train import finetune
+from dancecli.schema import OnProgress, Say, no_progress, say_nothing
 from dancecli.workspace import Workspace
 
 # These differ between the runs of a group, or between two calls that mean the same runs.
@@ -52,7 +52,7 @@ def finetune_seeds(
     settings: FinetuneSettings,
     seeds: int,
     on_progress: OnProgress = no_progress,
-    say: Callable[[str], None] = say_nothing,
+    say: Say = say_nothing,
 ) -> GroupResult:
     """Fine-tune with the seeds 0 to `seeds - 1`, one after the other; see `finetune`.
 

@@ -6,7 +6,7 @@ NAME-flow, and NAME of the mean of their scores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -21,7 +21,7 @@ from dancecli.model.scored import refuse_taken
 from dancecli.model.train import finetune
 from dancecli.model.weights import NO_WEIGHTS, resolve_weights, state_of
 from dancecli.model.zoo import ZooEntry, fetch_checkpoint, weights_folder
-from dancecli.schema import OnProgress, Progress, no_progress
+from dancecli.schema import OnProgress, Progress, Say, no_progress, say_nothing
 from dancecli.workspace import Workspace
 
 RGB, FLOW, BOTH = "rgb", "flow", "both"
@@ -93,15 +93,11 @@ class TrainResult:
     fresh: bool
 
 
-def _say_nothing(_: str) -> None:
-    pass
-
-
 def train(
     workspace: Workspace,
     settings: TrainSettings,
     on_progress: OnProgress = no_progress,
-    say: Callable[[str], None] = _say_nothing,
+    say: Say = say_nothing,
 ) -> TrainResult:
     """Train one stream or both, evaluate them, and fuse the scores of two.
 

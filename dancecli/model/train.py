@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from dancecli.model.plan import FinetuneSettings, Plan, make_plan, plan_of_stopp
 from dancecli.model.preflight import SplitData
 from dancecli.model.rendering import render_config
 from dancecli.model.weights import StartWeights, resolve_weights
-from dancecli.schema import OnProgress, PartName, Prediction, Progress, no_progress
+from dancecli.schema import OnProgress, PartName, Prediction, Progress, Say, no_progress, say_nothing
 from dancecli.workspace import Workspace
 
 __all__ = ["FinetuneResult", "FinetuneSettings", "Plan", "finetune", "make_plan"]
@@ -50,15 +50,11 @@ class FinetuneResult:
     fresh: bool
 
 
-def say_nothing(_: str) -> None:
-    pass
-
-
 def finetune(
     workspace: Workspace,
     settings: FinetuneSettings,
     on_progress: OnProgress = no_progress,
-    say: Callable[[str], None] = say_nothing,
+    say: Say = say_nothing,
 ) -> FinetuneResult:
     """Fine-tune a model on a split, evaluate it on val and test, and keep all of it in `runs/<run>`.
 
@@ -90,7 +86,7 @@ def finetune(
 
 
 def run_plan(
-    workspace: Workspace, plan: Plan, on_progress: OnProgress, say: Callable[[str], None] = say_nothing
+    workspace: Workspace, plan: Plan, on_progress: OnProgress, say: Say = say_nothing
 ) -> FinetuneResult:
     """Do what was planned; see `finetune`, which sees to it that nobody else does."""
     on_progress(Progress(0, 1, "loading the model · a few seconds"))
@@ -127,9 +123,7 @@ def help_plan(workspace: Workspace, plan: Plan) -> None:
     help_train(_begin(workspace, plan, no_progress, say_nothing)[0])
 
 
-def _begin(
-    workspace: Workspace, plan: Plan, on_progress: OnProgress, say: Callable[[str], None]
-) -> tuple[Job, dict[str, Any]]:
+def _begin(workspace: Workspace, plan: Plan, on_progress: OnProgress, say: Say) -> tuple[Job, dict[str, Any]]:
     """Put the job together, and say of the head how it starts."""
     job = make_job(workspace, plan, on_progress)
     job.folder.checkpoints.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +31,7 @@ from dancecli.model.preflight import SplitData
 from dancecli.model.recipe import Recipe
 from dancecli.model.record import RunFolder
 from dancecli.model.weights import StartWeights
-from dancecli.schema import OnProgress, PartName, Prediction, Progress, no_progress
+from dancecli.schema import OnProgress, PartName, Prediction, Progress, Say, no_progress
 from dancecli.workspace import Workspace
 
 
@@ -98,7 +98,7 @@ class Outcome:
     computed: int = 0
 
 
-def run_job(job: Job, on_progress: OnProgress, say: Callable[[str], None] = lambda _: None) -> Outcome:
+def run_job(job: Job, on_progress: OnProgress, say: Say = lambda _: None) -> Outcome:
     """Train, choose the checkpoint, evaluate it, write the checkpoints.
 
     Args:

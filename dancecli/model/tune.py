@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from dancecli.model.preflight import part_hash
 from dancecli.model.recipe import Recipe
 from dancecli.model.space import Space, read_space
 from dancecli.model.trials import Asked, Ended, Trainer
-from dancecli.schema import OnProgress, PartName, Progress, no_progress
+from dancecli.schema import OnProgress, PartName, Progress, Say, no_progress, say_nothing
 from dancecli.workspace import Workspace, checked_name
 
 if TYPE_CHECKING:
@@ -86,10 +86,6 @@ class TuneResult:
     elsewhere: int
 
 
-def _say_nothing(_: str) -> None:
-    pass
-
-
 def plan_study(workspace: Workspace, settings: TuneSettings) -> TunePlan:
     """Resolve the settings and check what can be checked without the model; see `tune`."""
     common = FinetuneSettings(
@@ -126,7 +122,7 @@ def tune(
     workspace: Workspace,
     settings: TuneSettings,
     on_progress: OnProgress = no_progress,
-    say: Callable[[str], None] = _say_nothing,
+    say: Say = say_nothing,
 ) -> TuneResult:
     """Search a space for the recipe that does best on the validation part; go on if that was begun.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli import manifest
-from dancecli.demo.chain import SITE_FOLDER, Say, fetch_command, refuse_other_dataset, require_parts, run
+from dancecli.demo.chain import SITE_FOLDER, fetch_command, refuse_other_dataset, require_parts, run
 from dancecli.demo.corpus import CorpusSettings, make_corpus
 from dancecli.demo.server import VideoSite
 from dancecli.errors import WorkspaceError
@@ -30,7 +30,7 @@ from dancecli.report.page import without_workspace
 from dancecli.report.paper import read_experiments
 from dancecli.report.replay import Replayed, read_ran
 from dancecli.report.replay_page import write_replay
-from dancecli.schema import Clip, OnProgress, no_progress
+from dancecli.schema import Clip, OnProgress, Say, no_progress
 from dancecli.workspace import Workspace
 
 Command = tuple[str, ...]

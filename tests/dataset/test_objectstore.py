@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import footage
+import fsspec
 import pytest
 from records import Ran
 
@@ -17,7 +18,6 @@ from dancecli.errors import MissingDependencyError, UsageError, WorkspaceError
 from dancecli.workspace import Workspace
 
 shots, furnished = footage.shots, footage.furnished
-fsspec = pytest.importorskip("fsspec")
 URL = "memory://bucket/dance"
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from records import Ran
+from tensorboard.backend.event_processing import event_accumulator as accumulator
 
 from dancecli.errors import MissingDependencyError
 from dancecli.report import tensorboard
 from dancecli.workspace import Workspace
 
-accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 STUDY = {
     "status": "running",
     "updated_utc": "2026-11-22T07:00:00+00:00",
