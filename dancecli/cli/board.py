@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from dancecli.report.board import Row
     from dancecli.report.intervals import Proportion
     from dancecli.report.live import State
+    from dancecli.report.standing import Row
     from dancecli.workspace import Workspace
 
 _WATCH_S = 2.0

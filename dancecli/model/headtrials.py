@@ -25,8 +25,9 @@ from dancecli.model.recipe import Recipe
 from dancecli.model.record import RunFolder
 from dancecli.model.space import Space
 from dancecli.model.stacked import Head, HeadStack
+from dancecli.model.stored import feature_loaders, whole_model
 from dancecli.model.train import make_job
-from dancecli.model.training import Job, feature_loaders, silence, whole_model
+from dancecli.model.training import Job, silence
 from dancecli.model.trials import LEAST_SCORE, Asked, End, Ended, Report
 from dancecli.schema import OnProgress, PartName, Progress
 from dancecli.workspace import Workspace

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dancecli import manifest
 from dancecli.model import record as rec
 from dancecli.model.config import (
     DataPlan,
-    amp_dtype,
     build_config,
     build_model_config,
 )
+from dancecli.model.description import begun_record
 from dancecli.model.distributed import place
 from dancecli.model.evaluate import accuracy, views_record
-from dancecli.model.flops import cost_of_view, speed_record
+from dancecli.model.flops import speed_record
 from dancecli.model.head import PRETRAINED, RANDOM, start_head, with_hook
 from dancecli.model.pipelines import forward_batch, frame_sampler
 from dancecli.model.plan import FinetuneSettings, Plan, make_plan, plan_of_stopped_run
-from dancecli.model.preflight import SplitData
 from dancecli.model.rendering import render_config
-from dancecli.model.weights import StartWeights, resolve_weights
+from dancecli.model.weights import resolve_weights
 from dancecli.schema import OnProgress, PartName, Prediction, Progress, Say, no_progress, say_nothing
 from dancecli.workspace import Workspace
 
@@ -102,7 +100,7 @@ def run_plan(
     )
     with manifest.atomic_file(folder.config) as file:
         file.write(render_config(job.config, header))
-    record = _record(plan, job) | {"head": head}
+    record = begun_record(plan, job) | {"head": head}
     rec.write_record(folder, record)
     try:
         outcome = run_job(job, on_progress, say)
@@ -178,87 +176,6 @@ def make_job(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> Job:
         preflight=settings.preflight,
         place=place(),
     )
-
-
-def _record(plan: Plan, job: Job) -> dict[str, Any]:
-    """The run's record as it begins."""
-    recipe, data = plan.recipe, plan.data
-    return {
-        "schema": rec.SCHEMA,
-        "name": plan.name,
-        **({"group": plan.settings.group} if plan.settings.group else {}),
-        "status": rec.RUNNING,
-        "created_utc": rec.now_utc(),
-        "finished_utc": None,
-        "command": list(sys.argv),
-        "model": {
-            "pretrain": plan.entry.name,
-            "title": plan.entry.title,
-            "backbone": plan.base.model["backbone"]["type"],
-            "frozen_stages": recipe.frozen_stages,
-            "flow": plan.base.flow or None,
-            "params_total": None,
-            "params_trainable": None,
-            **cost_of_view(plan.entry, job.config["model"], plan.base, recipe),
-        },
-        "weights": weights_record(job.start),
-        "split": split_record(data),
-        "labels": list(data.labels),
-        "views": views_record(recipe, frame_sampler(plan.base, recipe), plan.cached),
-        "optim": {
-            "epochs": recipe.epochs,
-            "lr": recipe.scaled_lr(),
-            "optimizer": recipe.optimizer,
-            "schedule": recipe.schedule,
-            "batch_size": recipe.batch,
-            "dropout": recipe.dropout,
-            "momentum": recipe.momentum if recipe.optimizer == "sgd" else None,
-            "weight_decay": recipe.weight_decay,
-            "accumulate": recipe.accumulate,
-            "label_smoothing": recipe.label_smoothing,
-            "class_weights": recipe.class_weights,
-            "ema": recipe.ema or None,
-            "amp": amp_dtype(recipe, job.gpu),
-            "patience": recipe.patience or None,
-            "processes": plan.settings.processes,
-        },
-        "seed": plan.settings.seed,
-        "cache": {
-            "used": plan.cached,
-            "stage": recipe.frozen_stages if plan.cached else None,
-            "dtype": job.dtype if plan.cached else None,
-        },
-        "recipe": asdict(recipe),
-        "settings": asdict(plan.settings),
-        "versions": rec.versions(),
-        "seconds": {},
-        "results": {"val": None, "test": None},
-    }
-
-
-def split_record(data: SplitData) -> dict[str, Any]:
-    """Say in `run.json` what a run is judged on."""
-    return {
-        "name": data.name,
-        "hash": data.meta["split.hash"],
-        "seed": int(data.meta["split.seed"]),
-        "ratios": data.meta["split.ratios"],
-        "counts": data.counts,
-        "test_hash": data.test_hash,
-    }
-
-
-def weights_record(start: StartWeights | None) -> dict[str, Any] | None:
-    """Say in `run.json` which weights a run starts from."""
-    if start is None:
-        return None
-    return {
-        "name": start.name,
-        "source": start.source,
-        "sha256": start.sha256,
-        "matched_keys": start.matched,
-        "total_keys": start.total,
-    }
 
 
 def _finish(job: Job, plan: Plan, record: Mapping[str, Any], outcome: Outcome) -> dict[str, Any]:

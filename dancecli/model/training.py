@@ -9,27 +9,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch.utils.data import DataLoader
-
-from dancecli.model import cache
-from dancecli.model.boundary import LAST_STAGE, FeatureDataset, boundary_model, extract_features
+from dancecli.model.boundary import LAST_STAGE, boundary_model
 from dancecli.model.distributed import ALONE, Place, join_others, share_of, together, unwrapped, wrapper
 from dancecli.model.evaluate import predict_part
 from dancecli.model.firstbatch import try_first_batch
 from dancecli.model.hooks import QuietRunner, RunHook, average_of, save_torch
 from dancecli.model.mmaction import (
-    DATASETS,
-    build_model,
-    get_device,
     init_default_scope,
-    pseudo_collate,
     read_checkpoint,
 )
-from dancecli.model.parts import ViewSampler
 from dancecli.model.preflight import SplitData
 from dancecli.model.recipe import Recipe
 from dancecli.model.record import RunFolder
+from dancecli.model.stored import feature_loaders, unstored_views
 from dancecli.model.weights import StartWeights
 from dancecli.schema import OnProgress, PartName, Prediction, Progress, Say, no_progress
 from dancecli.workspace import Workspace
@@ -116,10 +108,10 @@ def run_job(job: Job, on_progress: OnProgress, say: Say = lambda _: None) -> Out
         first = None
         if job.preflight and not (job.resume and job.folder.resume_file.exists()):
             on_progress(Progress(0, 1, "pre-flight · one batch is learnt by heart"))
-            first = try_first_batch(job, _unstored_views(job) if job.cached else 0)
+            first = try_first_batch(job, unstored_views(job) if job.cached else 0)
             say(str(first))
         clock.lap("preflight")
-        computed = _unstored_views(job) if job.cached else 0
+        computed = unstored_views(job) if job.cached else 0
         loaders = feature_loaders(job, on_progress) if job.cached else {}
         clock.lap("features")
         runner, hook = _build_runner(job, loaders, on_progress)
@@ -202,91 +194,6 @@ def _build_runner(
         cfg={"model_wrapper_cfg": wrapper(gpu=job.gpu)} if here.size > 1 else None,
     )
     return runner, hook
-
-
-def feature_loaders(job: Job, on_progress: OnProgress) -> dict[PartName, Any]:
-    """Make the features that are missing, and loaders that take the place of the clips'."""
-    loaders: dict[PartName, Any] = {}
-    model = None
-    for part in PartName:
-        examples = job.data.examples[part]
-        if not examples:
-            continue
-        loader_cfg = job.config[f"{part}_dataloader"]
-        names = _row_names(job, part)
-        flat = [name for view in names for name in view]
-        parts = _store_parts(job, loader_cfg["dataset"])
-        # Two runs with the same frozen part would write into the same file.
-        with job.workspace.lock(f"features-{cache.store_key(dtype=job.dtype, **parts)}"):
-            store = cache.open_store(job.workspace.root / "cache" / "features", job.dtype, parts)
-            if store.missing(flat):
-                model = model or whole_model(job)
-                extract_features(
-                    model,
-                    DATASETS.build(loader_cfg["dataset"]),
-                    job.recipe.frozen_stages,
-                    store,
-                    flat,
-                    batch=job.forward_batch,
-                    workers=loader_cfg["num_workers"],
-                    on_progress=on_progress,
-                )
-        files = [example.path for example in examples]
-        dataset = FeatureDataset(store, names, files, [example.label_index for example in examples])
-        loaders[part] = _feature_loader(dataset, part, job)
-    return loaders
-
-
-def _unstored_views(job: Job) -> int:
-    """Count the views that the frozen part is still to look at; an evaluated clip may have several."""
-    total = 0
-    for part in PartName:
-        if not job.data.examples[part]:
-            continue
-        parts = _store_parts(job, job.config[f"{part}_dataloader"]["dataset"])
-        with job.workspace.lock(f"features-{cache.store_key(dtype=job.dtype, **parts)}"):
-            store = cache.open_store(job.workspace.root / "cache" / "features", job.dtype, parts)
-        views = 1 if part is PartName.TRAIN else job.recipe.num_clips * job.recipe.num_crops
-        total += views * sum(len(store.missing(view)) for view in _row_names(job, part))
-    return total
-
-
-def _feature_loader(dataset: FeatureDataset, part: PartName, job: Job) -> Any:
-    sampler = None
-    if part is PartName.TRAIN:
-        sampler = ViewSampler(dataset, views=job.recipe.views or 1, shuffle=True, seed=job.seed)
-    # Reading a row costs microseconds: a worker process would only add to that.
-    return DataLoader(
-        dataset, batch_size=job.recipe.batch, sampler=sampler, num_workers=0, collate_fn=pseudo_collate
-    )
-
-
-def _store_parts(job: Job, dataset: dict[str, Any]) -> dict[str, Any]:
-    """All that the features of a dataset depend on."""
-    model, stage = job.config["model"], job.recipe.frozen_stages
-    trained = {"frozen_stages", "norm_eval", "pretrained"}
-    # Fresh weights depend on the seed, and on how this version of torch draws.
-    weights = job.start.sha256 if job.start else f"random {job.seed} torch {torch.__version__}"
-    return {
-        "weights": weights,
-        "backbone": {key: value for key, value in model["backbone"].items() if key not in trained},
-        "preprocessor": model["data_preprocessor"],
-        "transform": dataset["pipeline"],
-        "view_seed": dataset.get("view_seed"),
-        "stage": stage,
-    }
-
-
-def _row_names(job: Job, part: PartName) -> list[list[str]]:
-    """Name the stored rows of a part: a list of clips for each view of theirs."""
-    views = (job.recipe.views or 1) if part is PartName.TRAIN else 1
-    examples = job.data.examples[part]
-    return [[cache.row_name(e.clip_id, e.sha256, view) for e in examples] for view in range(views)]
-
-
-def whole_model(job: Job) -> Any:
-    """Build the model with the weights with which the run begins."""
-    return build_model(job.config["model"], job.seed, job.config["load_from"]).to(get_device())
 
 
 @contextlib.contextmanager

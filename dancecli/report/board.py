@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import csv
-import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli import manifest
 from dancecli.errors import DanceError, WorkspaceError
 from dancecli.report import charts
-from dancecli.report.compare import right
 from dancecli.report.evidence import Evidence, read_evidence
-from dancecli.report.intervals import Proportion
-from dancecli.report.metrics import true_ranks
-from dancecli.report.stats import ALPHA, gains_by_video, holm, swap_test
+from dancecli.report.standing import Row, Standing, rank
+from dancecli.report.stats import ALPHA
 from dancecli.schema import OnProgress, PartName, Progress, no_progress
 from dancecli.workspace import Workspace
 
 if TYPE_CHECKING:
-    from dancecli.report.stats import Flags
+    pass
 
 SCHEMA = 1
 NAME = "board"
-# What two runs share if they differ by their seed alone.
-RECIPE = ("labels", "model", "weights", "split", "views", "optim", "cache", "recipe")
 COLUMNS = (
     "test", "protocol", "rank", "rank_last", "run", "model", "right", "n", "top1", "low", "high", "top5",
     "params", "trainable", "gflops_view", "gflops_from", "clips_per_s", "clips_per_s_of", "seconds", "seed",
@@ -46,66 +41,6 @@ class BoardSettings:
 
     split: str | None = None
     part: str = "test"
-
-
-@dataclass(frozen=True)
-class Row:
-    """One run.
-
-    Attributes:
-        first_rank, last_rank: its places, counting only differences that are shown: 1 to 3 means
-            that no run is known to be better, and that of the three tied ones it may be any.
-        top5: None where there are five classes or fewer.
-        gflops: 10^9 multiply-adds a view; of an ensemble, of all its members.
-        gflops_from: how that is known.
-        speed: clips a second, decoded and looked at.
-        speed_of: what that took in.
-        seconds: of everything that the run did; None if it recorded none.
-        kind: empty for a trained run; `ensemble of N runs`, or that nothing was trained.
-        group: of runs that differ by their seed; empty if it is of none.
-        leaked: source videos of the part that the run was trained on too.
-    """
-
-    run: str
-    model: str
-    top1: Proportion
-    top5: Proportion | None
-    first_rank: int
-    last_rank: int
-    params: int | None
-    trainable: int | None
-    gflops: float | None
-    gflops_from: str
-    speed: float | None
-    speed_of: str
-    seconds: float | None
-    seed: int | None
-    kind: str
-    group: str
-    leaked: int
-    finished: str
-
-
-@dataclass(frozen=True)
-class Seeds:
-    """Runs that differ by their seed alone: their mean top-1 and the ends of its spread."""
-
-    runs: tuple[str, ...]
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Runs that were judged on the same clips under the same protocol, the most accurate first."""
-
-    test: str
-    protocol: str
-    clips: int
-    classes: int
-    rows: tuple[Row, ...]
-    seeds: tuple[Seeds, ...]
 
 
 @dataclass(frozen=True)
@@ -182,128 +117,6 @@ def _read_all(
                 found.append(evidence)
         on_progress(Progress(done, len(names), name))
     return found, left_out
-
-
-def rank(found: Sequence[Evidence], part: str) -> tuple[Standing, ...]:
-    """Put runs that were judged alike into one standing each, the largest first."""
-    groups: dict[tuple[object, ...], list[Evidence]] = {}
-    for evidence in found:
-        protocol = evidence.predictions.get("view.protocol", "")
-        key = (evidence.labels, evidence.parts[part].clips, evidence.files[part], protocol)
-        groups.setdefault(key, []).append(evidence)
-    standings = [_standing(group, part) for group in groups.values()]
-    return tuple(sorted(standings, key=lambda s: (-len(s.rows), s.test, s.protocol)))
-
-
-def _standing(group: Sequence[Evidence], part: str) -> Standing:
-    one = group[0]
-    flags = [right(evidence.parts[part]) for evidence in group]
-    better = beaten_by(flags, one.parts[part].groups)
-    rows = []
-    for i, evidence in enumerate(group):
-        above, below = (better[:, i].sum(), better[i].sum())
-        rows.append(_row(evidence, part, 1 + int(above), len(group) - int(below)))
-    return Standing(
-        test=str(one.run["split"].get("test_hash") or one.run["split"]["hash"]),
-        protocol=one.predictions.get("view.protocol", ""),
-        clips=len(one.parts[part].clips),
-        classes=len(one.labels),
-        rows=tuple(sorted(_with_members(rows, group), key=lambda r: (-r.top1.k, r.run))),
-        seeds=_seeds(group, flags),
-    )
-
-
-def beaten_by(flags: Sequence[Flags], groups: Sequence[str]) -> Any:
-    """Say which of several models is shown to be better than which.
-
-    Every pair is tested by source video, and the p-values are adjusted for the number of pairs.
-
-    Args:
-        flags: for each model and clip whether it was right.
-        groups: for each clip its source video.
-
-    Returns:
-        models x models truths: the row's model is better than the column's.
-    """
-    import numpy as np
-
-    pairs = list(itertools.combinations(range(len(flags)), 2))
-    gains = [gains_by_video(flags[i], flags[j], groups)[0] for i, j in pairs]
-    adjusted = holm([swap_test(g.tolist()) for g in gains])
-    better = np.zeros((len(flags), len(flags)), dtype=bool)
-    for (i, j), gain, p in zip(pairs, gains, adjusted, strict=True):
-        if p < ALPHA:
-            winner, loser = (j, i) if gain.sum() > 0 else (i, j)
-            better[winner, loser] = True
-    return better
-
-
-def _row(evidence: Evidence, part: str, first_rank: int, last_rank: int) -> Row:
-    run, scores = evidence.run, evidence.parts[part]
-    ranks = true_ranks(scores.scores, scores.truth)
-    model, seconds, speed = (run.get(key) or {} for key in ("model", "seconds", "speed"))
-    spent = [s for s in seconds.values() if isinstance(s, int | float)]
-    n = len(scores.clips)
-    return Row(
-        run=run["name"],
-        model=str(model.get("pretrain") or model.get("backbone") or ""),
-        top1=Proportion(int((ranks == 1).sum()), n),
-        top5=Proportion(int((ranks <= 5).sum()), n) if len(evidence.labels) > 5 else None,
-        first_rank=first_rank,
-        last_rank=last_rank,
-        params=model.get("params_total"),
-        trainable=model.get("params_trainable"),
-        gflops=_number(model.get("gflops_view")),
-        gflops_from=str(model.get("gflops_from") or ""),
-        speed=_number(speed.get("clips_per_s")),
-        speed_of=str(speed.get("of") or ""),
-        seconds=sum(spent) if spent else None,
-        seed=run.get("seed"),
-        kind=_kind(model),
-        group=str(run.get("group") or ""),
-        leaked=evidence.shared_groups[part],
-        finished=str(run.get("finished_utc") or ""),
-    )
-
-
-def _kind(model: Mapping[str, Any]) -> str:
-    members = model.get("members")
-    if isinstance(members, list):
-        return f"ensemble of {len(members)} runs"
-    pretrain = str(model.get("pretrain", ""))
-    return f"{pretrain}, not trained" if pretrain.endswith("-baseline") else ""
-
-
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _with_members(rows: Sequence[Row], group: Sequence[Evidence]) -> list[Row]:
-    """Give an ensemble the cost of its members, where all of them are known here."""
-    cost = {row.run: row.gflops for row in rows}
-    found = []
-    for row, evidence in zip(rows, group, strict=True):
-        names = (evidence.run.get("model") or {}).get("members")
-        costs = [cost.get(name) for name in names] if isinstance(names, list) else []
-        known = [c for c in costs if c is not None]
-        if row.gflops is None and known and len(known) == len(costs):
-            told = f"the sum of its {len(known)} members"
-            found.append(replace(row, gflops=round(sum(known), 2), gflops_from=told))
-        else:
-            found.append(row)
-    return found
-
-
-def _seeds(group: Sequence[Evidence], flags: Sequence[Flags]) -> tuple[Seeds, ...]:
-    families: dict[str, list[tuple[str, float]]] = {}
-    for evidence, right_ones in zip(group, flags, strict=True):
-        key = json.dumps({name: evidence.run.get(name) for name in RECIPE}, sort_keys=True)
-        families.setdefault(key, []).append((evidence.run["name"], float(right_ones.mean())))
-    return tuple(
-        Seeds(tuple(name for name, _ in runs), sum(rates) / len(rates), min(rates), max(rates))
-        for runs in families.values()
-        if len(runs) > 1 and (rates := [rate for _, rate in runs])
-    )
 
 
 def _flat(standing: Standing, row: Row) -> dict[str, Any]:

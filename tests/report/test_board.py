@@ -13,7 +13,8 @@ from fakerun import make_run
 from records import Ran
 
 from dancecli.errors import WorkspaceError
-from dancecli.report.board import BoardResult, BoardSettings, beaten_by, board
+from dancecli.report.board import BoardResult, BoardSettings, board
+from dancecli.report.standing import beaten_by
 from dancecli.workspace import Workspace
 
 SIX = ("wave", "spin", "bounce", "<script>alert(1)</script>", "robot", "kick ball change")

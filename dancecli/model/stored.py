@@ -1,0 +1,102 @@
+"""A run's stored features: made where they are missing, and read in the place of its clips."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from dancecli.model import cache
+from dancecli.model.boundary import FeatureDataset, extract_features
+from dancecli.model.mmaction import DATASETS, build_model, get_device, pseudo_collate
+from dancecli.model.parts import ViewSampler
+from dancecli.schema import OnProgress, PartName
+
+if TYPE_CHECKING:
+    from dancecli.model.training import Job
+
+
+def feature_loaders(job: Job, on_progress: OnProgress) -> dict[PartName, Any]:
+    """Make the features that are missing, and loaders that take the place of the clips'."""
+    loaders: dict[PartName, Any] = {}
+    model = None
+    for part in PartName:
+        examples = job.data.examples[part]
+        if not examples:
+            continue
+        loader_cfg = job.config[f"{part}_dataloader"]
+        names = _row_names(job, part)
+        flat = [name for view in names for name in view]
+        parts = _store_parts(job, loader_cfg["dataset"])
+        # Two runs with the same frozen part would write into the same file.
+        with job.workspace.lock(f"features-{cache.store_key(dtype=job.dtype, **parts)}"):
+            store = cache.open_store(job.workspace.root / "cache" / "features", job.dtype, parts)
+            if store.missing(flat):
+                model = model or whole_model(job)
+                extract_features(
+                    model,
+                    DATASETS.build(loader_cfg["dataset"]),
+                    job.recipe.frozen_stages,
+                    store,
+                    flat,
+                    batch=job.forward_batch,
+                    workers=loader_cfg["num_workers"],
+                    on_progress=on_progress,
+                )
+        files = [example.path for example in examples]
+        dataset = FeatureDataset(store, names, files, [example.label_index for example in examples])
+        loaders[part] = _feature_loader(dataset, part, job)
+    return loaders
+
+
+def unstored_views(job: Job) -> int:
+    """Count the views that the frozen part is still to look at; an evaluated clip may have several."""
+    total = 0
+    for part in PartName:
+        if not job.data.examples[part]:
+            continue
+        parts = _store_parts(job, job.config[f"{part}_dataloader"]["dataset"])
+        with job.workspace.lock(f"features-{cache.store_key(dtype=job.dtype, **parts)}"):
+            store = cache.open_store(job.workspace.root / "cache" / "features", job.dtype, parts)
+        views = 1 if part is PartName.TRAIN else job.recipe.num_clips * job.recipe.num_crops
+        total += views * sum(len(store.missing(view)) for view in _row_names(job, part))
+    return total
+
+
+def _feature_loader(dataset: FeatureDataset, part: PartName, job: Job) -> Any:
+    sampler = None
+    if part is PartName.TRAIN:
+        sampler = ViewSampler(dataset, views=job.recipe.views or 1, shuffle=True, seed=job.seed)
+    # Reading a row costs microseconds: a worker process would only add to that.
+    return DataLoader(
+        dataset, batch_size=job.recipe.batch, sampler=sampler, num_workers=0, collate_fn=pseudo_collate
+    )
+
+
+def _store_parts(job: Job, dataset: dict[str, Any]) -> dict[str, Any]:
+    """All that the features of a dataset depend on."""
+    model, stage = job.config["model"], job.recipe.frozen_stages
+    trained = {"frozen_stages", "norm_eval", "pretrained"}
+    # Fresh weights depend on the seed, and on how this version of torch draws.
+    weights = job.start.sha256 if job.start else f"random {job.seed} torch {torch.__version__}"
+    return {
+        "weights": weights,
+        "backbone": {key: value for key, value in model["backbone"].items() if key not in trained},
+        "preprocessor": model["data_preprocessor"],
+        "transform": dataset["pipeline"],
+        "view_seed": dataset.get("view_seed"),
+        "stage": stage,
+    }
+
+
+def _row_names(job: Job, part: PartName) -> list[list[str]]:
+    """Name the stored rows of a part: a list of clips for each view of theirs."""
+    views = (job.recipe.views or 1) if part is PartName.TRAIN else 1
+    examples = job.data.examples[part]
+    return [[cache.row_name(e.clip_id, e.sha256, view) for e in examples] for view in range(views)]
+
+
+def whole_model(job: Job) -> Any:
+    """Build the model with the weights with which the run begins."""
+    return build_model(job.config["model"], job.seed, job.config["load_from"]).to(get_device())
