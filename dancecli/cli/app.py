@@ -7,6 +7,7 @@ something is missing; 130 interrupted.
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from typing import Annotated
 
@@ -16,8 +17,9 @@ from dancecli.cli.registry import LazyGroup
 from dancecli.errors import DanceError
 
 # Typer reads the unset flags of a group with pydantic, whose import costs every command 60 ms. So
-# the group has its flags only where they can be asked for: before any command.
-_AT_THE_TOP = len(sys.argv) > 1 and sys.argv[1].startswith("-")
+# the group has its flags only where they can be asked for: before any command, and where a shell
+# asks what could be typed next, which it does through this variable and without arguments.
+_AT_THE_TOP = "_DANCE_COMPLETE" in os.environ or "".join(sys.argv[1:2]).startswith("-")
 
 app = typer.Typer(
     cls=LazyGroup,
@@ -51,8 +53,8 @@ def _dance(
 def main() -> None:
     """Run `dance` and end the process with its code."""
     try:
-        # Alone, it says where this workspace stands and what comes next.
-        code = app(sys.argv[1:] or ["status"], standalone_mode=False)
+        # Alone, it says where this workspace stands and what comes next; `python -m dancecli` is dance too.
+        code = app(sys.argv[1:] or ["status"], prog_name="dance", standalone_mode=False)
     except DanceError as error:
         code = _fail(error.message, error.hint, error.exit_code)
     except typer.TyperException as error:

@@ -36,7 +36,8 @@ class SettingsCommand(TyperCommand):
         self, info_name: str | None, args: list[str], parent: Context | None = None, **extra: Any
     ) -> Any:
         """Read the command's table of `dance.toml` before the flags are parsed."""
-        if "--help" not in args:
+        # A shell that completes a line parses resiliently: a wrong dance.toml is no answer to it.
+        if "--help" not in args and not extra.get("resilient_parsing"):
             from dancecli.workspace import Workspace
 
             workspace = Workspace.locate(_workspace_flag(args))
