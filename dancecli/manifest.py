@@ -69,7 +69,7 @@ def read(path: Path, record: type[Record]) -> list[Record]:
 
 
 def read_table(path: Path, record: type[Record], names: Sequence[str] = ()) -> pa.Table:
-    """Read a manifest as an Arrow table, all columns or those named, checked as in `read`."""
+    """Read a manifest as an Arrow table, all columns or those named; see `read`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

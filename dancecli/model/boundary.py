@@ -43,7 +43,13 @@ def can_split(model: dict[str, Any]) -> bool:
 
 
 def run_lower(backbone: nn.Module, x: Tensor, stage: int) -> Tensor:
-    """Run the backbone up to and with a stage (0 the stem, 1 to 4)."""
+    """Run the backbone up to and with a stage (0 the stem, 1 to 4).
+
+    Args:
+        backbone: a ResNet of any kind, or one that has `forward_lower`.
+        x: clips, [B, 3, T, H, W]; of a 2-D network frames, [B, 3, H, W].
+        stage: the last one to run.
+    """
     net: Any = backbone
     if hasattr(net, "forward_lower"):
         lower: Tensor = net.forward_lower(x, stage)
@@ -55,7 +61,7 @@ def run_lower(backbone: nn.Module, x: Tensor, stage: int) -> Tensor:
 
 
 def run_upper(backbone: nn.Module, z: Tensor, stage: int) -> Tensor:
-    """Go on after `run_lower(backbone, x, stage)`."""
+    """Go on after `run_lower(backbone, x, stage)`, whose result `z` is; see `run_lower`."""
     net: Any = backbone
     if hasattr(net, "forward_upper"):
         upper: Tensor = net.forward_upper(z, stage)
@@ -182,6 +188,10 @@ def extract_features(
         batch: clips a forward pass.
         workers: decoding processes.
         on_progress: in clips.
+
+    Raises:
+        ModelError: a clip's features are not finite.
+        WorkspaceError: the disk has no room for all of them.
     """
     todo = store.missing(names)
     if not todo:

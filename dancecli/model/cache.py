@@ -71,10 +71,11 @@ class FeatureStore:
         return [i for i, name in enumerate(names) if name not in self.rows]
 
     def append(self, names: Sequence[str], features: NDArray[Any]) -> None:
-        """Add rows: the features reach the disk first, then their names.
+        """Add rows, [N, views, C, t, h, w] for N names: they reach the disk first, then their names.
 
         Raises:
-            WorkspaceError: the disk has no room.
+            ModelError: they are of another shape than the rows that are there.
+            OSError: the disk has no room.
         """
         batch = features.astype(self.dtype)
         if not self.shape:
@@ -95,7 +96,11 @@ class FeatureStore:
             self.rows[name] = len(self.rows)
 
     def check_room(self, rows: int) -> None:
-        """Refuse before the work if `rows` more would not fit on the disk; needs one row to be there."""
+        """Refuse before the work if `rows` more would not fit on the disk; needs one row to be there.
+
+        Raises:
+            WorkspaceError: they would not.
+        """
         need = rows * _row_bytes(self.shape, self.dtype)
         free = shutil.disk_usage(self.folder).free
         if need + _SPARE_BYTES > free:

@@ -207,13 +207,18 @@ class InceptionI3D(nn.Module):
         return self.forward_upper(self.forward_lower(x, 4), 4)
 
     def forward_lower(self, x: Tensor, stage: int) -> Tensor:
-        """Run the stages up to and with `stage`; -1 runs none. The result is what a cache keeps."""
+        """Run the stages up to and with `stage`; -1 runs none. The result is what a cache keeps.
+
+        Args:
+            x: clips, [B, 3 or 2, T, H, W].
+            stage: the last one to run, 0 to 4.
+        """
         for part in self.stages[: stage + 1]:
             x = part(x)
         return x
 
     def forward_upper(self, z: Tensor, stage: int) -> Tensor:
-        """Go on from `forward_lower(x, stage)` to the features."""
+        """Go on from `z = forward_lower(x, stage)` to the features, [B, 1024, t, h, w]."""
         for part in self.stages[stage + 1 :]:
             z = part(z)
         return z

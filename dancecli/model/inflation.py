@@ -226,7 +226,7 @@ def inflate(kernel: Tensor) -> Tensor:
 
 
 def over_channels(kernel: Tensor, channels: int) -> Tensor:
-    """Average a first kernel over its input channels and give each of `channels` that average."""
+    """Average a first kernel, [out, in, t, h, w], over `in` and give each of `channels` that average."""
     return kernel.mean(dim=1, keepdim=True).repeat(1, channels, 1, 1, 1)
 
 

@@ -208,7 +208,11 @@ def read_recipe(name: str) -> Recipe:
 
 
 def parse_recipe(table: dict[str, Any], path: Path) -> Recipe:
-    """Check a recipe's keys and types; `path` is for the message."""
+    """Check a recipe's keys and types; `path` is for the message.
+
+    Raises:
+        InputError: a key is unknown, or its value of another type or out of range.
+    """
     try:
         return Recipe(**_checked(table))
     except InputError as error:

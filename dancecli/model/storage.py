@@ -108,7 +108,11 @@ def _storage(url: str) -> optuna.storages.BaseStorage:
 
 @contextmanager
 def storage_errors() -> Iterator[None]:
-    """Say in a sentence what a storage refuses."""
+    """Say in a sentence what a storage refuses.
+
+    Raises:
+        WorkspaceError: it refused something in the block.
+    """
     import sqlite3
 
     import optuna

@@ -109,6 +109,9 @@ def add_list(
         listing: what to add to.
         seen: the segments so far by clip id, shared between the lists of one listing.
         dataset: what its segments will say they come from.
+
+    Raises:
+        InputError: it is no such list, or not UTF-8.
     """
     try:
         rows = _json_rows if path.suffix == ".json" else _csv_rows

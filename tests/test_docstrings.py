@@ -1,0 +1,82 @@
+"""What a public docstring says beyond the signature: errors that a user can cause, shapes of arrays."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dancecli import errors
+
+PACKAGE = Path(__file__).parent.parent / "dancecli"
+FAMILY = {name for name, kind in vars(errors).items() if inspect.isclass(kind)} | {"OSError"}
+# How a shape is written: N x C, [B, 3, T, H, W], the word itself, or of a vector what it has an entry for.
+SHAPE = re.compile(r"\bshape|\b\w+ x \w+|\[\w+(?:(?: or)? ?,? ?\w+)*\]|\bfor each|: n\b")
+# A function that does a part of another one's work may leave its contract to that one.
+ELSEWHERE = re.compile(r"\b[Ss]ee `\w+`")
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def public(tree: ast.Module) -> Iterator[Function]:
+    """Functions of a module and methods of its classes that others call."""
+    for node in tree.body:
+        inside = node.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_") else [node]
+        for one in inside:
+            if isinstance(one, Function) and not one.name.startswith("_"):
+                yield one
+
+
+def raised(function: Function) -> set[str]:
+    """Errors of the family that the function's own lines raise."""
+    found = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            # InputError(...) and InputError.at(...) alike.
+            names = [inner.id for inner in ast.walk(node.exc.func) if isinstance(inner, ast.Name)]
+            found |= FAMILY.intersection(names)
+    return found
+
+
+def silent_about(source: str) -> list[str]:
+    """Each thing that a public docstring of the source should say and does not."""
+    missing = []
+    for function in public(ast.parse(source)):
+        text = ast.get_docstring(function) or ""
+        if ELSEWHERE.search(text):
+            continue
+        told = FAMILY if "DanceError" in text else set(re.findall(r"\w+Error", text))
+        missing += [f"{function.name} raises {name}" for name in sorted(raised(function) - told)]
+        hints = [a.annotation for a in (*function.args.args, *function.args.kwonlyargs)] + [function.returns]
+        # A network's weights are a dict of tensors, each with a shape of its own.
+        shown = " ".join(ast.unparse(hint) for hint in hints if hint).replace("[str, Tensor]", "")
+        if re.search(r"\b(ndarray|NDArray|Tensor|FloatArray|IntArray)\b", shown) and not SHAPE.search(text):
+            missing.append(f"{function.name}: shape of {shown}")
+    return missing
+
+
+# A command's docstring is its help text: its errors are told when they come.
+ROOMS = sorted(path for path in PACKAGE.rglob("*.py") if path.parent.name != "cli")
+
+
+@pytest.mark.parametrize("path", ROOMS, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_public_docstrings_name_errors_and_shapes(path: Path) -> None:
+    assert silent_about(path.read_text(encoding="utf-8")) == []
+
+
+def test_what_is_left_unsaid_is_found() -> None:
+    source = '''
+def told(x: Tensor) -> None:
+    """Halve [N, C].
+
+    Raises:
+        InputError: it is odd.
+    """
+    raise InputError.at(1, 2, "odd")
+'''
+    assert silent_about(source) == []
+    assert silent_about(source.replace("InputError:", "x:")) == ["told raises InputError"]
+    assert silent_about(source.replace("[N, C]", "it")) == ["told: shape of Tensor None"]
