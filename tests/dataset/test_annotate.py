@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from records import fill, make_clip
 
+from dancecli import manifest
 from dancecli.dataset.annotate import annotate
 from dancecli.dataset.split import SplitSettings, split
 from dancecli.errors import WorkspaceError
-from dancecli.schema import Part
+from dancecli.schema import Clip, Part
 from dancecli.workspace import Workspace
 
 LABELS = ("zumba", "tap dancing", "belly dancing")
@@ -43,6 +46,38 @@ def test_a_clip_without_its_file_is_left_out_and_said(cut: tuple[Workspace, tupl
     assert result.missing == (gone.clip_id,)
     assert result.counts["test"] == 2
     assert gone.clip_id not in (result.folder / "test.txt").read_text()
+
+
+def test_copies_are_of_training_clips_alone_and_can_be_left_out(
+    cut: tuple[Workspace, tuple[Part, ...]],
+) -> None:
+    space, parts = cut
+    clips = {clip.clip_id: clip for clip in manifest.read(space.clips, Clip)}
+    one_of_each = {p.part: p for p in parts}
+    copies = [
+        replace(
+            clips[p.clip_id],
+            clip_id=f"{part}-copy",
+            parent_id=p.clip_id,
+            op="hflip",
+            path=f"augmented/{part}.mp4",
+        )
+        for part, p in one_of_each.items()
+    ]
+    gone = replace(copies[0], clip_id="gone", path="augmented/gone.mp4")
+    fill(space, [*clips.values(), *copies, gone], LABELS)
+    (space.root / gone.path).unlink()
+
+    result = annotate(space)
+    assert (result.num_copies, result.counts) == (1, {"train": 55, "val": 3, "test": 3})
+    lists = "".join((result.folder / f"{part}.txt").read_text() for part in one_of_each)
+    assert f"augmented/train.mp4 {LABELS.index(one_of_each['train'].label)}\n" in lists
+    assert lists.count("augmented/") == 1
+    assert result.missing == ()
+
+    without = annotate(space, augmented=False)
+    assert (without.num_copies, without.counts["train"]) == (0, 54)
+    assert "augmented/" not in (without.folder / "train.txt").read_text()
 
 
 def test_an_unknown_split_is_refused_with_the_known_ones(cut: tuple[Workspace, tuple[Part, ...]]) -> None:
