@@ -8,7 +8,7 @@ import pytest
 from records import make_clip
 
 from dancecli.errors import WorkspaceError
-from dancecli.ledger import LedgerWriter, done_clips, history, latest
+from dancecli.ledger import LedgerWriter, done_clips, history, latest, latest_of_source
 from dancecli.schema import Clip, Outcome, OutcomeClass
 
 CLIP = make_clip(1)
@@ -62,6 +62,26 @@ def test_the_later_of_two_failures_counts(tmp_path: Path) -> None:
     write(tmp_path / "ledger-1of2.db", (outcome(OutcomeClass.PERMANENT, minute=9), None))
     write(tmp_path / "ledger-2of2.db", (outcome(OutcomeClass.TRANSIENT, minute=5), None))
     assert latest(tmp_path)[CLIP.clip_id].outcome is OutcomeClass.PERMANENT
+
+
+def test_what_one_source_said_last_is_told_apart_from_the_others(tmp_path: Path) -> None:
+    elsewhere = replace(outcome(OutcomeClass.DONE, 3), source="mirror")
+    rows = [outcome(OutcomeClass.TRANSIENT), outcome(OutcomeClass.PERMANENT, 2), elsewhere]
+    write(tmp_path / "ledger.db", *((row, None) for row in rows))
+    assert latest_of_source(tmp_path, "youtube") == {CLIP.clip_id: OutcomeClass.PERMANENT}
+    assert latest_of_source(tmp_path, "mirror") == {CLIP.clip_id: OutcomeClass.DONE}
+    assert latest_of_source(tmp_path, "folder") == {}
+
+
+def test_a_ledger_is_begun_in_a_folder_that_is_not_there_yet(tmp_path: Path) -> None:
+    write(tmp_path / "new" / "space" / "ledger.db", (outcome(OutcomeClass.DONE), CLIP))
+    assert done_clips(tmp_path / "new" / "space") == [CLIP]
+
+
+def test_the_format_has_the_version_that_older_files_have(tmp_path: Path) -> None:
+    write(tmp_path / "ledger.db", (outcome(OutcomeClass.DONE), CLIP))
+    with sqlite3.connect(tmp_path / "ledger.db") as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
 
 
 def test_text_comes_back_as_it_was(tmp_path: Path) -> None:
