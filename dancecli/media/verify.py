@@ -63,10 +63,10 @@ def probe(path: Path) -> SourceFacts:
                 raise NoPictureError(f"{path.name} has no picture")
             stream = container.streams.video[0]
             average = stream.average_rate or stream.guessed_rate
-            guessed = stream.guessed_rate or average
-            if not average or not guessed:
+            if not average:
                 raise MediaError(f"{path.name} does not say its frame rate")
-            fps = _sane_rate(Fraction(average), Fraction(guessed))
+            guessed = stream.guessed_rate or average
+            fps = true_rate(Fraction(average), Fraction(guessed))
             steady = abs(Fraction(average) - Fraction(guessed)) * 100 <= fps
             length_s = (
                 stream.duration * stream.time_base
@@ -129,7 +129,11 @@ def prove(path: Path, duration_ms: int) -> MediaFacts:
     return facts
 
 
-def _sane_rate(average: Fraction, guessed: Fraction) -> Fraction:
+def true_rate(average: Fraction, guessed: Fraction) -> Fraction:
+    """Choose between the average rate of a header and the one whose multiples its times are, per second.
+
+    The latter is right for a variable rate, and nonsense where a container's time base is all there is.
+    """
     if guessed <= _EVERYDAY_FPS or (guessed <= 3 * average and guessed <= _FASTEST_FPS):
         return guessed
     return min(average, Fraction(_FASTEST_FPS)).limit_denominator(1001)

@@ -8,7 +8,7 @@ from films import X264, make_film
 
 from dancecli.errors import MediaError
 from dancecli.media.hashing import sha256_of
-from dancecli.media.verify import NoPictureError, decode, probe, prove
+from dancecli.media.verify import NoPictureError, decode, probe, prove, true_rate
 
 FASTSTART = (*X264, "-movflags", "+faststart")
 
@@ -57,13 +57,52 @@ def test_not_what_was_asked(clip: Path) -> None:
         prove(clip, 4000)
 
 
+def test_one_frame_more_or_less_is_rounding_and_two_are_not(clip: Path) -> None:
+    for duration_ms in (2960, 3000, 3040):
+        assert prove(clip, duration_ms).num_frames == 75
+    for duration_ms in (2920, 3080):
+        with pytest.raises(MediaError, match="holds 75 frames"):
+            prove(clip, duration_ms)
+
+
+def test_one_frame_is_a_clip(tmp_path: Path) -> None:
+    assert prove(make_film(tmp_path / "c.mp4", Fraction(1, 25), audio=False), 40).num_frames == 1
+
+
 @pytest.mark.parametrize("content", [b"", b"<html></html>", bytes(5000)])
 def test_no_video_at_all(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "c.mp4"
     path.write_bytes(content)
-    for look in (decode, probe):
-        with pytest.raises(MediaError, match=r"c\.mp4"):
+    for look, said in (decode, "does not decode"), (probe, "is no readable video"):
+        with pytest.raises(MediaError, match=rf"c\.mp4 {said}: .*Invalid data found"):
             look(path)
+
+
+def test_an_error_without_words_is_told_by_its_kind(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError
+
+    monkeypatch.setattr("av.open", refuse)
+    with pytest.raises(MediaError, match="does not decode: ValueError"):
+        decode(clip)
+
+
+@pytest.mark.parametrize(
+    ("average", "guessed", "fps"),
+    [
+        (25, 60, 60),
+        (20, 60, 60),
+        (20, 61, 20),
+        (21, 61, 61),
+        (80, 240, 240),
+        (81, 241, 81),
+        (1000, 90000, 240),
+        (Fraction(2_997_003, 100_000), 90000, Fraction(30000, 1001)),
+        (30 + Fraction(1, 1002), 90000, 30 + Fraction(1, 1001)),
+    ],
+)
+def test_a_time_base_is_not_taken_for_a_rate(average: Fraction, guessed: Fraction, fps: Fraction) -> None:
+    assert true_rate(Fraction(average), Fraction(guessed)) == fps
 
 
 def test_probe_tells_a_variable_rate(tmp_path: Path) -> None:
@@ -72,6 +111,10 @@ def test_probe_tells_a_variable_rate(tmp_path: Path) -> None:
     thinned = ("-vf", "select='lt(mod(n,20),5)'", "-fps_mode", "passthrough")
     variable = probe(make_film(tmp_path / "b.mp4", 6, filters=thinned, audio=False))
     assert variable.longest_frame_s == 2
+
+
+def test_a_container_that_times_no_stream_says_its_own_length(tmp_path: Path) -> None:
+    assert probe(make_film(tmp_path / "c.mkv", 3, audio=False)).duration_ms == 3000
 
 
 def test_checksum(tmp_path: Path) -> None:
