@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo test nightly mutants bench bench-quick lint format docs dist clean
+.PHONY: help setup browser demo test coverage nightly mutants bench bench-quick lint format docs dist clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -37,14 +37,22 @@ demo: $(READY) ## the whole chain, offline, on a corpus it makes itself, to a re
 test: $(READY) browser ## all tests
 	$(BIN)/python -m pytest
 
+coverage: $(READY) browser ## how much of the package the tests run, by branch, on all cores (a quarter of an hour)
+	rm -rf build/coverage && mkdir -p build/coverage
+	$(BIN)/coverage run -m pytest -n auto
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage html --quiet --directory build/coverage/html
+	$(BIN)/coverage report --fail-under=90
+
 nightly: $(READY) ## every model of the zoo builds, trains a step and evaluates (minutes, gigabytes)
 	DANCE_NIGHTLY=1 $(BIN)/python -m pytest tests/model/test_zoo_builds.py
 
 # Where a mistake would be silent: which changes of the code does no test notice?
-mutants: $(READY) ## break the silent rooms in one place at a time (an hour)
+mutants: $(READY) ## break the silent rooms in one place at a time (half an hour)
 	$(BIN)/python tests/mutate.py dancecli/labels.py tests/test_labels.py
-	$(BIN)/python tests/mutate.py dancecli/ledger.py tests/test_ledger.py tests/dataset/test_fetch.py
+	$(BIN)/python tests/mutate.py dancecli/ledger.py tests/test_ledger.py
 	$(BIN)/python tests/mutate.py dancecli/dataset/parts.py tests/dataset/test_parts.py tests/dataset/test_split.py
+	$(BIN)/python tests/mutate.py dancecli/dataset/split.py tests/dataset/test_split.py tests/dataset/test_parts.py
 	$(BIN)/python tests/mutate.py dancecli/dataset/annotate.py tests/dataset/test_annotate.py
 	$(BIN)/python tests/mutate.py dancecli/dataset/verify.py tests/dataset/test_verify.py
 	$(BIN)/python tests/mutate.py dancecli/media/verify.py tests/media/test_media_verify.py
@@ -72,7 +80,6 @@ docs: $(READY) ## the documentation, to build/site
 # The wheel is tried where nothing else is: it must bring its manifests and start.
 dist: $(READY) ## wheel and sdist, tried in an empty environment
 	rm -rf dist build/try
-	$(PIP) build
 	$(BIN)/python -m build --quiet
 	$(PYTHON) -m venv build/try
 	build/try/bin/python -m pip install --quiet -c constraints.txt torch==2.13.0
