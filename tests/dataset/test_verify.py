@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from records import Ran, fill, make_clip
 
+from dancecli.dataset import verify as room
 from dancecli.dataset.verify import verify
-from dancecli.errors import WorkspaceError
+from dancecli.engine.pool import Finished
+from dancecli.errors import EngineError, WorkspaceError
 from dancecli.schema import Clip, Progress
 from dancecli.workspace import Workspace
 
@@ -74,6 +78,49 @@ def test_a_clip_that_was_published_anew_is_read_again(space: Workspace, clips: l
     for path, content in contents.items():
         (space.root / path).write_bytes(content)
     assert verify(space).changed == (clips[0].clip_id,)
+
+
+class Elsewhere:
+    """A pool of another engine, here: batches of ten, of which one may be lost."""
+
+    lost = -1
+
+    def __init__(self, engine: str, work: Callable[..., Any], *_: object, root: Path) -> None:
+        assert engine == "ray"
+        self.work, self.root = work, root
+
+    def __enter__(self) -> Elsewhere:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run(self, jobs: list[Any]) -> Iterator[Finished[Any, Any] | None]:
+        assert [len(job.clips) for job in jobs] == [10] * len(jobs)
+        for i, job in enumerate(jobs):
+            yield None
+            if i == self.lost:
+                yield Finished(job, None, "worker-died", "signal 9")
+            else:
+                yield Finished(job, self.work(job, None))
+
+
+def test_another_engine_checks_the_same_clips_and_loses_none(
+    space: Workspace, clips: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "_BATCH", 10)
+    monkeypatch.setattr(room, "check_engine", lambda _: None)
+    monkeypatch.setattr(room, "open_pool", Elsewhere)
+    (space.root / clips[0].path).unlink()
+    (space.root / clips[29].path).write_bytes(b"another clip")
+    told = verify(space, engine="ray")
+    assert (told.num_clips, told.missing, told.changed) == (30, (clips[0].clip_id,), (clips[29].clip_id,))
+
+    monkeypatch.setattr(Elsewhere, "lost", 2)
+    with pytest.raises(EngineError, match=r"10 clips could not be checked: signal 9"):
+        verify(space, engine="ray")
+    # What the workers that came back had found whole is noted.
+    assert verify(space).num_skipped == 19
 
 
 def test_without_clips_the_next_step_is_said(space: Workspace) -> None:
