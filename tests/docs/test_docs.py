@@ -33,7 +33,7 @@ def hooks() -> Iterator[object]:
 
 def invocations(text: str) -> Iterator[list[str]]:
     """Every `dance ...` of a page: in a code block, a line; in a sentence, what is in backquotes."""
-    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```[^\n]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     lines = [line for block in blocks for line in re.sub(r"\\\n\s*", "", block).splitlines()]
     inline = re.findall(r"`(dance [^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
     for line in [*lines, *inline]:

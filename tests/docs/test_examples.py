@@ -1,0 +1,130 @@
+"""Every example in the docs is used: files are read by our own readers, programs are run, shell is parsed."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from fakerun import make_run
+from records import fill, make_clip
+
+from dancecli.cli import registry
+from dancecli.labels import LabelMap, LabelSet
+from dancecli.model.recipe import Recipe, read_recipe
+from dancecli.model.space import read_space
+from dancecli.sources.kinetics import read_lists
+from dancecli.workspace import Workspace
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\w*)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+LABELS = LabelSet(("baking cookies", "frying eggs"))
+
+
+@dataclass(frozen=True)
+class Example:
+    """A fenced block: its language, the title that says how it is used, and what is in it."""
+
+    page: str
+    language: str
+    title: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.title or self.language}"
+
+
+def examples() -> Iterator[Example]:
+    for page in PAGES:
+        for language, title, text in FENCE.findall(page.read_text(encoding="utf-8")):
+            yield Example(str(page.relative_to(ROOT)), language, title, text)
+
+
+ALL = list(examples())
+
+
+def read_settings(path: Path) -> object:
+    """Read a `dance.toml` as every command does."""
+    return [registry.load(name)._defaults(Workspace(path.parent)) for name in registry.COMMANDS]
+
+
+# How an example of a title is read; each raises what a user would be told.
+READERS: dict[str, Callable[[Path], object]] = {
+    "labels.txt": lambda path: LabelSet.read(path) == LABELS or pytest.fail("other labels"),
+    "cooking.txt": LabelSet.read,
+    "annotations.csv": lambda path: read_lists([path], LABELS),
+    "annotations.json": lambda path: read_lists([path], LABELS),
+    "label-map.csv": lambda path: LabelMap.read(path, LABELS),
+    "recipe.toml": lambda path: read_recipe(str(path)),
+    "space.toml": lambda path: read_space(str(path), Recipe()),
+    "dance.toml": read_settings,
+}
+
+
+@pytest.mark.parametrize("example", [e for e in ALL if e.title and e.language != "python"], ids=str)
+def test_a_file_is_read_by_what_reads_it(example: Example, tmp_path: Path) -> None:
+    path = tmp_path / example.title
+    path.write_text(example.text, encoding="utf-8")
+    READERS[example.title](path)
+    # A line that does not belong there is refused, so that the readers above do look.
+    path.write_text(example.text.replace("=", "!").replace('"', "").replace("\n", "\nbaking cookies\n", 3))
+    with pytest.raises(Exception, match=re.escape(example.title)):
+        READERS[example.title](path)
+
+
+def test_whatever_is_no_shell_and_no_sketch_has_a_title() -> None:
+    untitled = [str(e) for e in ALL if not e.title and e.language not in ("sh", "console", "text")]
+    assert untitled == []
+    assert len([e for e in ALL if e.title]) >= len(READERS)
+
+
+@pytest.mark.parametrize("example", [e for e in ALL if e.language == "sh"], ids=str)
+def test_shell_is_shell(example: Example) -> None:
+    done = subprocess.run(["bash", "-n"], input=example.text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def worked(tmp_path: Path) -> Path:
+    """A folder in which the programs of the docs find what they speak of."""
+    make_run(tmp_path, ("wave", "spin", "robot"), test=30, skill=1.0)
+    dataset = Workspace(tmp_path / "dataset")
+    fill(dataset, [make_clip(i) for i in range(60)], ["tap dancing"])
+    return tmp_path
+
+
+@pytest.mark.parametrize("example", [e for e in ALL if e.language == "python"], ids=str)
+def test_a_program_runs(example: Example, worked: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", example.text], cwd=worked, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said = {"mistakes.py": r"\d+ clips of \w+ were called \w+", "steps.py": r"'train': \d+, .* [0-9a-f]{64}"}
+    assert re.search(said[example.title], done.stdout)
+
+
+def test_json_in_the_pages_of_files_is_what_is_written(worked: Path) -> None:
+    """The keys that the page of files names are those of a run's record."""
+    page = (ROOT / "docs" / "reference" / "files.md").read_text(encoding="utf-8")
+    record = json.loads((worked / "runs" / "inception-demo-1" / "run.json").read_text())
+    sentence = page[page.index("`run.json` says what was run") : page.index("`config.py` is a complete")]
+    for key in (
+        "model",
+        "weights",
+        "split",
+        "views",
+        "optim",
+        "seed",
+        "cache",
+        "versions",
+        "seconds",
+        "results",
+    ):
+        assert f"`{key}`" in sentence
+        assert key in record
