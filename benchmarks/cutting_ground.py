@@ -5,13 +5,16 @@ Workers import it by name, so it stands apart from the scripts that are run.
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, overload
 
 from fetch_ground import LABEL
+from side_by_side import Cost, timed
 
 from dancecli.dataset import job
 from dancecli.dataset.cutting import ClipResult, Cutter
@@ -80,19 +83,71 @@ def pretend(work: SourceJob, _: Ask) -> JobResult:
     return JobResult(tuple(results))
 
 
-def cut_all(engine: str, workers: int, film: Path, root: Path, count: int) -> float:
-    """Cut and prove the clips with an engine; give the seconds from the first of them to the last.
+def cut_all(
+    engine: str, workers: int, film: Path, root: Path, count: int, cores: int = 0
+) -> tuple[Cost, float]:
+    """Cut and prove the clips with an engine, once all of its workers are there.
+
+    Args:
+        engine: see `open_pool`.
+        workers: see `open_pool`.
+        film: what to cut from.
+        root: where to; it is emptied first.
+        count: of the clips.
+        cores: that this process and its workers may use; 0 for all.
+
+    Returns:
+        What it took from the moment that all workers are there to the last clip, and the seconds that
+        they took to start. The processor time is that of the local engine's workers, start included.
 
     Raises:
         SystemExit: a clip is missing.
     """
     shutil.rmtree(root, ignore_errors=True)
-    root.mkdir(parents=True)
-    seconds = run_all(engine, workers, job.work, jobs_of(film, root, count), root)
+    (root / "up").mkdir(parents=True)
+    marks: list[float] = []
+
+    def jobs() -> Iterator[SourceJob]:
+        cutter = Cutter(root, root / "tmp", "folder", keep_audio=True)
+        for i in range(workers):
+            yield _job(cutter, f"up{i:07d}", OnDisk(root / "up" / str(workers)))
+        yield from jobs_of(film, root, count)
+
+    def work() -> None:
+        started_s = time.perf_counter()
+        with open_pool(engine, cut_together, workers, 600, root=root) as pool:
+            for finished in pool.run(jobs()):
+                is_up = finished is not None and finished.result is not None and not finished.result.clips
+                marks.extend([time.perf_counter() - started_s] if is_up else [])
+
+    with only_cores(cores):
+        cost = timed(work)
     made = len(list((root / "clips").glob("*.mp4")))
     if made != count:
         raise SystemExit(f"{engine} with {workers}: {made} of {count} clips")
-    return seconds
+    return Cost(cost.cpu_s, cost.clock_s - max(marks)), max(marks)
+
+
+def cut_together(work: SourceJob, ask: Ask) -> JobResult:
+    """Do a job as `dance fetch` does; one of the first waits until all workers have theirs."""
+    place = work.origin.path if isinstance(work.origin, OnDisk) else Path()
+    if place.parent.name != "up":
+        return job.work(work, ask)
+    (place.parent / f"here-{work.segments[0].video_id}").touch()
+    while len(list(place.parent.glob("here-*"))) < int(place.name):
+        time.sleep(0.005)
+    return JobResult(())
+
+
+@contextmanager
+def only_cores(number: int) -> Iterator[None]:
+    """Keep this process, and what it starts meanwhile, to the first so many of its cores; 0 for all."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(before)[:number] if number else before)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def run_all(engine: str, workers: int, work: Any, jobs: Iterable[SourceJob], root: Path) -> float:

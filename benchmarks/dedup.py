@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 from dedup_ground import DISGUISES, Crowd, Flips, ffmpeg_version, looks_of_film
-from side_by_side import Bar, figures, run_again, run_child, tell
+from side_by_side import Bar, Plot, figures, run_again, run_child, tell
 
 from dancecli.dataset.neighbours import SAME_PICTURE, Sketches, joined, near_pairs
 from dancecli.media.fingerprint import Looks
@@ -166,7 +166,18 @@ def main() -> int:
         for row in growth
     ]
     columns = ("clips", "grouping, s", "peak, MB", "of it hashes, MB", "command, s", "peak, MB")
-    return tell("dedup", {"films": films, "growth": growth}, bars, columns, rows)
+    lines = {
+        "grouping alone": [(row["clips"], row["grouping_s"]) for row in growth],
+        "dance dedup, hashes there": [(row["clips"], row["command"]["cpu_s"]) for row in growth],
+    }
+    plots = [Plot("dedup", "clips", "processor time, s", lines)]
+    most = growth[-1]
+    floor = (
+        f"the hashes alone fill {most['hashes_mb']:.0f} MB of memory for {most['clips']:,} clips; to compare "
+        f"all pairs would be {most['clips'] ** 2 / 2:.0e} comparisons, {most['pairs']:,} pairs were found"
+    )
+    measured = {"films": films, "growth": growth}
+    return tell("dedup", measured, bars, columns, rows, floor=floor, plots=plots)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 
@@ -91,6 +91,13 @@ def times_as_fast(slow: Sequence[Cost], fast: Sequence[Cost]) -> float:
     return statistics.median(one.cpu_s / max(other.cpu_s, 1e-9) for one, other in pairs)
 
 
+def spread(costs: Sequence[Cost], *, clock: bool = False) -> str:
+    """Say how far the rounds lie below and above their median, in per cent of it."""
+    found = [cost.clock_s if clock else cost.cpu_s for cost in costs]
+    half = max(statistics.median(found), 1e-9)
+    return f"-{100 * (1 - min(found) / half):.0f} +{100 * (max(found) / half - 1):.0f} %"
+
+
 def figures(cost: Cost) -> dict[str, float]:
     """Lay a cost out for the document."""
     found = {"cpu_s": round(cost.cpu_s, 3), "clock_s": round(cost.clock_s, 3)}
@@ -106,8 +113,33 @@ class Bar:
     met: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """How something grows, to be drawn by `run.py`.
+
+    Attributes:
+        name: of its file.
+        x, y: what the axes show, with units.
+        lines: for each way its points (x, y).
+        log: both axes are logarithmic; else both begin at 0.
+    """
+
+    name: str
+    x: str
+    y: str
+    lines: Mapping[str, Sequence[tuple[float, float]]]
+    log: bool = True
+
+
 def tell(
-    name: str, measured: Any, bars: Sequence[Bar], columns: Sequence[str], rows: Sequence[Sequence[object]]
+    name: str,
+    measured: Any,
+    bars: Sequence[Bar],
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    floor: str = "",
+    plots: Sequence[Plot] = (),
 ) -> int:
     """Print the document on stdout and a table for people on stderr.
 
@@ -117,6 +149,8 @@ def tell(
         bars: what was to hold.
         columns: of the table.
         rows: of the table.
+        floor: what nobody can be faster than, and how far it is, in a sentence with figures.
+        plots: how it grows.
 
     Returns:
         The exit status: 1 if a bar was missed.
@@ -138,8 +172,12 @@ def tell(
         "columns": list(columns),
         "rows": [[str(cell) for cell in row] for row in rows],
         "bars": [{"what": bar.what, "figure": bar.figure, "met": bar.met} for bar in bars],
+        "floor": floor,
+        "plots": [asdict(plot) for plot in plots],
         "measured": measured,
     }
+    if floor:
+        print(f"floor: {floor}", file=sys.stderr)
     print(json.dumps(document, indent=2, ensure_ascii=False))
     return 0 if all(bar.met for bar in bars) else 1
 

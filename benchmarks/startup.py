@@ -2,7 +2,8 @@
 
     python benchmarks/startup.py [--rounds 15] [--quick]
 
-The toy has three commands of one flag each and imports nothing but Typer.
+The toy has three commands of one flag each and imports nothing but Typer. The
+floor is Python itself.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from side_by_side import Bar, figures, middle, run_child, take_turns, tell, times_as_fast
+from side_by_side import Bar, figures, middle, run_child, spread, take_turns, tell, times_as_fast
 
 from dancecli.cli.registry import COMMANDS
 
@@ -28,6 +29,7 @@ def three(number: int = 3) -> None: "Third."
 app()
 """
 BAR, COMMAND_BAR = 1.25, 1.5
+BARE = "python"
 
 
 def main() -> int:
@@ -42,27 +44,34 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         toy = Path(folder) / "toy.py"
         toy.write_text(TOY)
-        ways = {"toy": lambda: run_child([sys.executable, str(toy), "--help"])}
+        ways = {
+            BARE: lambda: run_child([sys.executable, "-c", ""]),
+            "toy": lambda: run_child([sys.executable, str(toy), "--help"]),
+        }
         for name in names:
             words = [sys.executable, "-m", "dancecli", *([name] if name else []), "--help"]
             ways[f"dance {name}".strip()] = lambda words=words: run_child(words, cwd=folder)
         found = take_turns(ways, asked.rounds)
     measured, rows, bars = {"toy": figures(middle(found["toy"]))}, [], []
-    rows.append(("toy", f"{1000 * middle(found['toy']).cpu_s:.0f}", "1.00"))
+    rows.append(("toy", f"{1000 * middle(found['toy']).cpu_s:.0f}", spread(found["toy"]), "1.00"))
     worst = ("", 0.0)
     for name, costs in found.items():
-        if name == "toy":
+        if name in ("toy", BARE):
             continue
         ratio = times_as_fast(costs, found["toy"])
         measured[name] = {"times the toy": round(ratio, 3), **figures(middle(costs))}
-        rows.append((name, f"{1000 * middle(costs).cpu_s:.0f}", f"{ratio:.2f}"))
+        rows.append((name, f"{1000 * middle(costs).cpu_s:.0f}", spread(costs), f"{ratio:.2f}"))
         if name == "dance":
             bars.append(Bar(f"dance --help: at most {BAR} times the toy", f"{ratio:.2f}", ratio <= BAR))
         else:
             worst = max(worst, (name, ratio), key=lambda pair: pair[1])
     what = f"every other command: at most {COMMAND_BAR} times ({worst[0]} is slowest)"
     bars.append(Bar(what, f"{worst[1]:.2f}", worst[1] <= COMMAND_BAR))
-    return tell("startup", measured, bars, ("--help", "ms of CPU", "times the toy"), rows)
+    bare, toy = (1000 * middle(found[name]).cpu_s for name in (BARE, "toy"))
+    floor = f"Python alone takes {bare:.0f} ms to start and end, the toy {toy:.0f} ms"
+    return tell(
+        "startup", measured, bars, ("--help", "ms of CPU", "spread", "times the toy"), rows, floor=floor
+    )
 
 
 if __name__ == "__main__":

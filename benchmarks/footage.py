@@ -1,0 +1,42 @@
+"""What the measurements of video stand on: dancers in 1280x720, of the size that a site has them in.
+
+A drawn film is easier on codecs than a filmed one, so it gets grain, and the bit rate of a site.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dancecli.demo.dancers import Film
+from dancecli.demo.encode import write_film
+from dancecli.demo.moves import STYLES
+from dancecli.media.ffmpeg import run_ffmpeg
+from dancecli.media.verify import probe
+
+_PIECE_S = 12
+_GRAIN = "noise=alls=8:allf=t"
+# A key frame every five seconds, as sites have them; 2.5 Mbit/s for 1280x720.
+_CODING = ("-c:v", "libx264", "-preset", "veryfast", "-g", "125", "-pix_fmt", "yuv420p")
+_BITS_A_PIXEL = 0.11
+
+
+def draw_film(folder: Path, number: int = 0, size: tuple[int, int] = (1280, 720)) -> Path:
+    """Draw twelve seconds with sound, as a site would have them; another number gives another dance."""
+    plain, film = folder / "plain.mp4", folder / f"film{number}.mp4"
+    write_film(Film(f"bench {number}", list(STYLES)[number % len(STYLES)], _PIECE_S, 25, *size), plain)
+    rate = ["-b:v", str(round(_BITS_A_PIXEL * 25 * size[0] * size[1]))]
+    run_ffmpeg(["-y", "-i", str(plain), "-vf", _GRAIN, *_CODING, *rate, "-c:a", "copy", str(film)])
+    plain.unlink()
+    return film
+
+
+def repeated(film: Path, seconds: int) -> Path:
+    """Give a film of so many seconds at least: this one, or this one over and over in a file beside it."""
+    times = 1000 * seconds // probe(film).duration_ms + 1
+    if times == 1:
+        return film
+    long = film.with_name(f"{film.stem}-{seconds}s.mp4")
+    if not long.exists():
+        looped = ["-stream_loop", str(times), "-i", str(film), "-c", "copy", "-t", str(seconds)]
+        run_ffmpeg(["-y", *looped, str(long)])
+    return long
