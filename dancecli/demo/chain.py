@@ -258,7 +258,7 @@ def run(command: Sequence[str], say: Say, *, quiet: bool = False) -> None:
     if code != 0 and not (code == MISSING and command[0] == "fetch"):
         raise DanceError(
             f"`dance {command[0]}` ended with code {code}; what it said stands above",
-            "the same demo command goes on from here",
+            "the same command goes on from here",
         )
 
 

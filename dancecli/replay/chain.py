@@ -10,24 +10,26 @@ from typing import Any
 
 from dancecli import manifest
 from dancecli.demo.chain import SITE_FOLDER, fetch_command, refuse_other_dataset, require_parts, run
-from dancecli.demo.corpus import CorpusSettings, make_corpus
+from dancecli.demo.corpus import make_corpus
 from dancecli.demo.server import VideoSite
 from dancecli.errors import WorkspaceError
+from dancecli.replay.cost import in_words, measured_pace, seconds
 from dancecli.replay.plan import (
+    ONE_RUN,
     OURS,
     PUBLISHED,
     Trial,
     at,
-    finetune_command,
-    measured_pace,
+    flow_command,
     plan_trials,
-    seconds,
+    report_command,
     split_command,
+    train_command,
     write_lock_with_val,
-    write_quick_recipe,
 )
+from dancecli.replay.quick import CLIPS, CORPUS, differences, has_clips, write_quick_recipe
 from dancecli.report.page import without_workspace
-from dancecli.report.paper import read_experiments
+from dancecli.report.paper import Experiment, read_experiments
 from dancecli.report.replay import Replayed, read_ran
 from dancecli.report.replay_page import write_replay
 from dancecli.schema import Clip, OnProgress, Say, no_progress
@@ -42,16 +44,13 @@ class ReplaySettings:
 
     Attributes:
         quick: on the demo's dancers, offline, in minutes.
+        only: names of the paper's experiments; none for all.
         quiet_stdout: what the commands print goes to stderr, as `--json` wants it.
     """
 
     quick: bool = False
+    only: tuple[str, ...] = ()
     quiet_stdout: bool = False
-
-    @property
-    def corpus(self) -> CorpusSettings:
-        """What the quick form draws."""
-        return CorpusSettings(videos_per_style=12, width=160, height=120, faulty=False)
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,8 @@ def replay(
 ) -> ReplayResult:
     """Run the paper's experiments as published and under our protocol, and write `reports/replay/`.
 
-    What an earlier call finished is not done again.
+    What an earlier call finished is not done again. The page is drawn after every run, so that one
+    that is stopped leaves a page of what it had.
 
     Args:
         workspace: one with clips; for the quick form a new folder, or that of an earlier demo.
@@ -95,6 +95,7 @@ def replay(
         on_progress: of the videos that the quick form draws.
 
     Raises:
+        UsageError: one of `only` is no experiment.
         WorkspaceError: there are no clips, or runs of these names are of something else.
         DanceError: a command failed; it has said why.
     """
@@ -107,17 +108,20 @@ def replay(
 
     with workspace.lock("replay"):
         if settings.quick:
-            _have_dancers(workspace, settings, say, on_progress, do)
-        plan = preview(workspace, settings)
-        for name, why in plan.left_out.items():
+            _have_dancers(workspace, say, on_progress, do)
+        trials, left_out = _trials(workspace, settings)
+        for name, why in left_out.items():
             say(f"not replayed: {name}: {why}")
-        say(f"the runs that are still to be made take about {_long(plan.seconds)} on this machine")
-        trials, _ = _trials(workspace, settings)
+        if still := [trial for trial in trials if trial.status != "done"]:
+            cost = seconds(still, _num_clips(workspace, settings), measured_pace())
+            say(f"the runs that are still to be made take about {in_words(cost)} on this machine")
         if settings.quick:
-            for trial in trials:
-                write_quick_recipe(workspace, trial.experiment.recipe)
-        for command in _commands(workspace, trials, write=True):
+            for recipe in {trial.experiment.recipe: None for trial in trials}:
+                write_quick_recipe(workspace, recipe)
+        for trial, command in _commands(workspace, trials, write=True):
             do(command)
+            if command == report_command(workspace, trial):
+                _draw(workspace, settings)
         page, document = _draw(workspace, settings)
     return ReplayResult(page, tuple(done), time.monotonic() - began, document)
 
@@ -126,20 +130,22 @@ def preview(workspace: Workspace, settings: ReplaySettings) -> Preview:
     """Say what a replay would do, and write nothing.
 
     Raises:
+        UsageError: one of `only` is no experiment.
         WorkspaceError: there are no clips to split.
     """
     trials, left_out = _trials(workspace, settings)
     still = [trial for trial in trials if trial.status != "done"]
-    commands = tuple(_commands(workspace, trials, write=False))
-    if settings.quick and not workspace.clips.exists():
-        commands = (fetch_command(workspace, "http://127.0.0.1:PORT/v/{video_id}.mp4"), *commands)
+    commands = [command for _, command in _commands(workspace, trials, write=False)]
+    if settings.quick and not has_clips(workspace):
+        commands.insert(0, fetch_command(workspace, "http://127.0.0.1:PORT/v/{video_id}.mp4"))
     cost = seconds(still, _num_clips(workspace, settings), measured_pace()) if still else 0.0
-    return Preview(commands, cost, left_out)
+    return Preview(tuple(commands), cost, left_out)
 
 
 def _trials(workspace: Workspace, settings: ReplaySettings) -> tuple[list[Trial], dict[str, str]]:
     clips = _num_clips(workspace, settings)
-    return plan_trials(workspace, read_experiments(), quick=settings.quick, clips=clips)
+    experiments = read_experiments()
+    return plan_trials(workspace, experiments, quick=settings.quick, clips=clips, only=settings.only)
 
 
 def _num_clips(workspace: Workspace, settings: ReplaySettings) -> int:
@@ -150,13 +156,11 @@ def _num_clips(workspace: Workspace, settings: ReplaySettings) -> int:
             f"{workspace.root}: there are no clips to replay the paper on",
             "dance fetch first; or dance replay --quick, which makes its own",
         )
-    # Two or three of each video.
-    return round(2.5 * 6 * settings.corpus.videos_per_style)
+    return CLIPS
 
 
 def _have_dancers(
     workspace: Workspace,
-    settings: ReplaySettings,
     say: Say,
     on_progress: OnProgress,
     do: Callable[[Command], None],
@@ -164,53 +168,78 @@ def _have_dancers(
     """Draw, serve and fetch the quick form's corpus, unless a demo's clips are there already."""
     refuse_other_dataset(workspace)
     require_parts()
-    if workspace.clips.exists():
+    if has_clips(workspace):
         return
-    corpus = make_corpus(workspace.root / SITE_FOLDER, settings.corpus, on_progress)
+    corpus = make_corpus(workspace.root / SITE_FOLDER, CORPUS, on_progress)
     say(f"corpus: {corpus.rows} segments of procedural dancers in {corpus.videos}")
     with VideoSite(corpus.videos, corpus.faults) as site:
         do(fetch_command(workspace, site.url_template))
 
 
-def _commands(workspace: Workspace, trials: Sequence[Trial], *, write: bool) -> Iterator[Command]:
+def _commands(
+    workspace: Workspace, trials: Sequence[Trial], *, write: bool
+) -> Iterator[tuple[Trial, Command]]:
     """Give each command when its turn comes: our split is made from what the published one became."""
-    made: set[str] = set()
+    given: set[Command] = set()
     for trial in trials:
-        if trial.split not in made:
+        split, flow = split_command(workspace, trial), flow_command(workspace, trial)
+        waits = trial.status != "done"
+        if split not in given and not _is_settled(workspace, trial, trials):
             if trial.protocol == OURS and write:
                 write_lock_with_val(workspace, trial.base_split)
-            yield split_command(workspace, trial)
-            made.add(trial.split)
-        if trial.status != "done":
-            yield finetune_command(workspace, trial)
-        yield ("report", *at(workspace), "--run", trial.run)
+            yield trial, split
+            given.add(split)
+        if waits and trial.two_stream and flow not in given:
+            yield trial, flow
+            given.add(flow)
+        if waits:
+            yield trial, train_command(workspace, trial)
+        if waits or not _is_newer(_page(workspace, trial), _predictions(workspace, trial)):
+            yield trial, report_command(workspace, trial)
+
+
+def _is_settled(workspace: Workspace, trial: Trial, trials: Sequence[Trial]) -> bool:
+    """Tell whether a trial's split is there, made of the clips as they are, and all its runs are done."""
+    waiting = any(one.status != "done" for one in trials if one.split == trial.split)
+    return not waiting and _is_newer(workspace.split(trial.split), workspace.clips)
+
+
+def _page(workspace: Workspace, trial: Trial) -> Path:
+    return workspace.report(trial.run) / "index.html"
+
+
+def _predictions(workspace: Workspace, trial: Trial) -> Path:
+    return workspace.run(trial.run) / "predictions.parquet"
+
+
+def _is_newer(path: Path, than: Path) -> bool:
+    return path.exists() and path.stat().st_mtime_ns >= than.stat().st_mtime_ns
 
 
 def _draw(workspace: Workspace, settings: ReplaySettings) -> tuple[Path, dict[str, Any]]:
     trials, left_out = _trials(workspace, settings)
-    runs = {(trial.experiment.name, trial.protocol): trial.run for trial in trials}
-    found = []
-    for one in read_experiments():
-        if one.name in left_out:
-            found.append(Replayed(one, why=left_out[one.name]))
-        else:
-            published, ours = (
-                read_ran(workspace, runs[one.name, protocol]) for protocol in (PUBLISHED, OURS)
-            )
-            found.append(Replayed(one, published, ours))
+    found = [_replayed(workspace, one, trials, left_out) for one in read_experiments()]
     # The page says what makes the runs, whatever was there already when it was drawn.
     fresh = [replace(trial, status="") for trial in trials]
-    commands = [_inside(workspace, command) for command in _commands(workspace, fresh, write=False)]
-    return write_replay(workspace, found, commands, quick=settings.quick)
+    commands = [_inside(workspace, command) for _, command in _commands(workspace, fresh, write=False)]
+    return write_replay(workspace, found, commands, quick=differences() if settings.quick else "")
+
+
+def _replayed(
+    workspace: Workspace, one: Experiment, trials: Sequence[Trial], left_out: dict[str, str]
+) -> Replayed:
+    """Read what came of an experiment so far."""
+    if one.name in left_out:
+        return Replayed(one, why=left_out[one.name])
+    done = {t.protocol: t.run for t in trials if t.experiment.name == one.name and t.status == "done"}
+    if ONE_RUN in done:
+        run = done[ONE_RUN]
+        return Replayed(one, read_ran(workspace, run, one.part), read_ran(workspace, run))
+    published, ours = (read_ran(workspace, done[way]) if way in done else None for way in (PUBLISHED, OURS))
+    return Replayed(one, published, ours, "" if published and ours else "its turn has not come yet")
 
 
 def _inside(workspace: Workspace, command: Command) -> list[str]:
     """Write a command as it is typed in the workspace's folder."""
     root = at(workspace)[1] + "/"
     return [word.removeprefix(root) for word in without_workspace(list(command))]
-
-
-def _long(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds / 10)) * 10} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -1,4 +1,4 @@
-"""What a replay runs: splits, runs and their commands, and what they will cost."""
+"""What a replay runs: its trials, how far each of them is, and the commands that make them."""
 
 from __future__ import annotations
 
@@ -7,30 +7,29 @@ import hashlib
 import json
 import os
 import tomllib
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from dancecli import manifest
-from dancecli.errors import WorkspaceError
+from dancecli.errors import UsageError, WorkspaceError
 from dancecli.model.recipe import RECIPES, Recipe, read_recipe, recipe_names
-from dancecli.model.zoo import read_zoo
+from dancecli.replay.quick import QUICK_PRETRAIN, quick_changes, quick_recipe
 from dancecli.report.paper import Experiment
 from dancecli.schema import Part, PartName
 from dancecli.workspace import Workspace
 
 PUBLISHED, OURS = "published", "ours"
+# A run whose validation part gives the published figures, and its test part ours.
+ONE_RUN = "both"
+# `pretrain` of what `dance train --stream both` makes.
+TWO_STREAM = "two-stream"
+STREAMS = ("rgb", "flow")
+FLOW_METHOD = "dis"
 # Of the training clips of a split; by source video, so a little more.
 VAL_SHARE = 0.1
 LARGEST = 1500
-# One backbone whose weights come as a package, small frames: the experiments' shape, not their size.
-QUICK_PRETRAIN = "inception"
-QUICK_VIEW: dict[str, Any] = {"clip_len": 8, "frame_interval": 4, "short_side": 128, "crop": 112, "views": 1}
-# The share of a residual network's work that lies in its last stage, forward and backward.
-_LAST_STAGE = 0.5
-_STORED_VIEWS = 2
-_START_S = 12.0
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,8 @@ class Trial:
     """One experiment under one protocol, as it will be run here.
 
     Attributes:
-        protocol: `published` or `ours`.
-        pretrain, recipe: as they are given to `dance finetune`.
+        protocol: `published`, `ours`, or `both` where one run gives both.
+        pretrain, recipe: as they are given to `dance finetune`; see `TWO_STREAM`.
         split, base_split: the split, and the one without a validation part that it was made from.
         size: clips of the split; 0 for all.
         status: of the run: empty if there is none, else as its record says.
@@ -55,9 +54,29 @@ class Trial:
     run: str
     status: str = ""
 
+    @property
+    def quick(self) -> bool:
+        """Whether it is small, on the demo's dancers."""
+        return self.split.startswith("quick-")
+
+    @property
+    def two_stream(self) -> bool:
+        """Whether it is of two networks, one of them on optical flow."""
+        return self.pretrain == TWO_STREAM
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The runs that are trained for it."""
+        return tuple(f"{self.run}-{stream}" for stream in STREAMS) if self.two_stream else (self.run,)
+
 
 def plan_trials(
-    workspace: Workspace, experiments: Sequence[Experiment], *, quick: bool, clips: int
+    workspace: Workspace,
+    experiments: Sequence[Experiment],
+    *,
+    quick: bool,
+    clips: int,
+    only: Sequence[str] = (),
 ) -> tuple[list[Trial], dict[str, str]]:
     """List what will be run, and for each experiment that will not be, why.
 
@@ -66,37 +85,58 @@ def plan_trials(
         experiments: the paper's.
         quick: small, on the demo's dancers.
         clips: how many there are.
+        only: names of experiments; the others stay out, unless they are done. None: all.
+
+    Raises:
+        UsageError: a name is no experiment's.
+        WorkspaceError: a run of that name was made on another split or by another recipe.
     """
+    names = [one.name for one in experiments]
+    if odd := [name for name in only if name not in names]:
+        raise UsageError(f"the paper has no experiment {odd[0]!r}", f"there are: {', '.join(names)}")
     known = set(recipe_names())
     trials: list[Trial] = []
     left_out = {}
     for one in experiments:
         if one.recipe not in known:
             left_out[one.name] = f"there is no recipe {one.recipe} yet"
-        elif one.part != PartName.TEST:
-            left_out[one.name] = "its figures are of a validation part; dance train and dance tune repeat it"
         elif one.subset > clips and not quick:
             left_out[one.name] = f"it takes {one.subset:,} clips, and there are {clips:,}"
         else:
-            trials += [_trial(workspace, one, protocol, quick, clips) for protocol in (PUBLISHED, OURS)]
+            # A split with a validation part gives the figures of both from one run.
+            protocols = (PUBLISHED, OURS) if one.part == PartName.TEST else (ONE_RUN,)
+            found = [_trial(workspace, one, protocol, quick, clips) for protocol in protocols]
+            if only and one.name not in only and any(trial.status != "done" for trial in found):
+                left_out[one.name] = "it was left out this time"
+            else:
+                trials += found
     return trials, left_out
 
 
 def _trial(workspace: Workspace, one: Experiment, protocol: str, quick: bool, clips: int) -> Trial:
     kind = "quick" if quick else "paper"
     base = f"{kind}-{one.subset or 'all'}"
-    recipe = _near(quick_recipe(workspace, one.recipe)) if quick else one.recipe
+    two_stream = one.pretrain == TWO_STREAM
     trial = Trial(
         experiment=one,
         protocol=protocol,
-        pretrain=QUICK_PRETRAIN if quick else one.pretrain,
-        recipe=recipe,
-        split=base if protocol == PUBLISHED else f"{base}-val",
+        pretrain=QUICK_PRETRAIN if quick and not two_stream else one.pretrain,
+        recipe=near(quick_recipe(workspace, one.recipe)) if quick else one.recipe,
+        split=f"{base}-val" if protocol == OURS else base,
         base_split=base,
         size=round(clips * one.subset / LARGEST) if quick else one.subset,
-        run=f"{kind}-{one.name}-{protocol}",
+        run=f"{kind}-{one.name}" + (f"-{protocol}" if protocol != ONE_RUN else ""),
     )
     return replace(trial, status=_status(workspace, trial))
+
+
+def recipe_of(trial: Trial) -> Recipe:
+    """Give the recipe that a trial is run by, whether or not its small form is written yet."""
+    changes = quick_changes(trial.experiment.recipe) if trial.quick else {}
+    found = replace(read_recipe(trial.experiment.recipe), **changes)
+    found = found.with_set(trial.experiment.changes)
+    # As `dance train` has it: nothing that starts at random is frozen, its averages least of all.
+    return replace(found, norm_eval=False) if trial.two_stream else found
 
 
 def _status(workspace: Workspace, trial: Trial) -> str:
@@ -105,38 +145,44 @@ def _status(workspace: Workspace, trial: Trial) -> str:
     Raises:
         WorkspaceError: a run of that name was made on another split or by another recipe.
     """
-    path = workspace.run(trial.run) / "run.json"
-    if not path.exists():
+    begun = [_record(workspace, run) for run in trial.runs]
+    found = [record for record in begun if record]
+    for record in found:
+        _refuse_other(workspace, trial, record)
+    if not found:
         return ""
-    record = json.loads(path.read_text(encoding="utf-8"))
-    split = workspace.split(trial.split)
-    hint = f"remove {path.parent}, or replay in another workspace"
+    whole = _record(workspace, trial.run)
+    if whole:
+        return str(whole["status"])
+    return "interrupted"
+
+
+def _record(workspace: Workspace, run: str) -> dict[str, Any]:
+    path = workspace.run(run) / "run.json"
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
+
+
+def _refuse_other(workspace: Workspace, trial: Trial, record: Mapping[str, Any]) -> None:
+    name, split = record["name"], workspace.split(trial.split)
+    hint = f"remove {workspace.run(name)}, or replay in another workspace"
     if not split.exists() or manifest.read_meta(split)["split.hash"] != record["split"]["hash"]:
-        raise WorkspaceError(f"run {trial.run!r} was made on another split than {trial.split!r} is now", hint)
-    source = RECIPES / f"{trial.experiment.recipe}.toml"
-    asked = tomllib.loads(source.read_text(encoding="utf-8"))
-    if trial.split.startswith("quick-"):
-        asked |= QUICK_VIEW
-    for key, value in asked.items():
-        if key != "description" and record["recipe"].get(key) != value:
-            was = record["recipe"].get(key)
+        raise WorkspaceError(f"run {name!r} was made on another split than {trial.split!r} is now", hint)
+    asked, was = json.loads(json.dumps(asdict(recipe_of(trial)))), record["recipe"]
+    for key in _stated(trial):
+        if was.get(key) != asked[key]:
             raise WorkspaceError(
-                f"run {trial.run!r} was made with {key} {was}, and the recipe has {value}", hint
+                f"run {name!r} was made with {key} {was.get(key)}, and the recipe has {asked[key]}", hint
             )
-    return str(record["status"])
 
 
-def quick_recipe(workspace: Workspace, name: str) -> Path:
-    """Where the small form of a recipe lies."""
-    return workspace.root / "replay" / f"{name}.toml"
-
-
-def write_quick_recipe(workspace: Workspace, name: str) -> None:
-    """Write a recipe with small frames and few of them, all else as it is."""
-    text = (RECIPES / f"{name}.toml").read_text(encoding="utf-8")
-    kept = [line for line in text.splitlines() if line.partition("=")[0].strip() not in QUICK_VIEW]
-    with manifest.atomic_file(quick_recipe(workspace, name)) as file:
-        file.write("\n".join([*kept, *(f"{key} = {value}" for key, value in QUICK_VIEW.items())]) + "\n")
+def _stated(trial: Trial) -> list[str]:
+    """List the keys that the trial's recipe states; all others are as the tool has them."""
+    source = RECIPES / f"{trial.experiment.recipe}.toml"
+    keys = {**tomllib.loads(source.read_text(encoding="utf-8"))}
+    keys |= quick_changes(trial.experiment.recipe) if trial.quick else {}
+    changed = [change.partition("=")[0] for change in trial.experiment.changes]
+    return [key for key in dict.fromkeys([*keys, *changed]) if key != "description"]
 
 
 def lock_with_val(workspace: Workspace, split: str) -> Path:
@@ -170,83 +216,39 @@ def write_lock_with_val(workspace: Workspace, split: str) -> None:
 def split_command(workspace: Workspace, trial: Trial) -> tuple[str, ...]:
     """The command that makes the trial's split."""
     if trial.protocol == OURS:
-        lock = _near(lock_with_val(workspace, trial.base_split))
+        lock = near(lock_with_val(workspace, trial.base_split))
         return ("split", *at(workspace), "--lock", lock, "--name", trial.split)
     subset = ("--subset", str(trial.size)) if trial.size else ()
     return ("split", *at(workspace), *subset, "--ratios", trial.experiment.ratios, "--name", trial.split)
 
 
-def finetune_command(workspace: Workspace, trial: Trial) -> tuple[str, ...]:
+def flow_command(workspace: Workspace, trial: Trial) -> tuple[str, ...]:
+    """The command that computes what the second stream looks at."""
+    return ("flow", *at(workspace), "--method", FLOW_METHOD, "--split", trial.split)
+
+
+def train_command(workspace: Workspace, trial: Trial) -> tuple[str, ...]:
     """The command that makes the trial's run, or goes on with it."""
+    command = "train" if trial.two_stream else "finetune"
     if trial.status:
-        return ("finetune", *at(workspace), "--resume", "--name", trial.run)
-    named = ("--pretrain", trial.pretrain, "--split", trial.split, "--recipe", trial.recipe)
-    return ("finetune", *at(workspace), *named, "--name", trial.run)
+        return (command, *at(workspace), "--resume", "--name", trial.run)
+    what = ("--stream", "both") if trial.two_stream else ("--pretrain", trial.pretrain)
+    changes = [word for change in trial.experiment.changes for word in ("--set", change)]
+    named = (*what, "--split", trial.split, "--recipe", trial.recipe, *changes)
+    return (command, *at(workspace), *named, "--name", trial.run)
 
 
-def work(trials: Sequence[Trial], clips: int) -> float:
-    """Estimate what the runs that are not done will compute, in 10^9 multiply-adds.
-
-    What two of them share (the frozen part over the same clips) is counted once.
-    """
-    total, shared = 0.0, set()
-    for trial in trials:
-        if trial.status == "done":
-            continue
-        recipe = read_recipe(trial.experiment.recipe)
-        if trial.split.startswith("quick-"):
-            recipe = replace(recipe, **QUICK_VIEW)
-        one = _gflops(trial, recipe)
-        size = trial.size or clips
-        views = recipe.views or _STORED_VIEWS
-        frozen = (trial.pretrain, recipe.freeze, size, views)
-        if recipe.frozen_stages >= 3:
-            total += 0 if frozen in shared else one * size * views
-            total += one * size * recipe.epochs * _LAST_STAGE * (recipe.frozen_stages == 3)
-            shared.add(frozen)
-        else:
-            total += one * size * (3 * recipe.epochs + 1)
-    return total
-
-
-def seconds(trials: Sequence[Trial], clips: int, gflops_per_s: float) -> float:
-    """Estimate how long the runs that are not done will take."""
-    open_ones = sum(trial.status != "done" for trial in trials)
-    return work(trials, clips) / gflops_per_s + _START_S * open_ones
-
-
-def _gflops(trial: Trial, recipe: Recipe) -> float:
-    """One view of a model of the zoo, whose figures are for 224 pixels and its own number of frames."""
-    entry = read_zoo()[trial.pretrain]
-    own = 32 if entry.config else 64
-    return entry.gflops * (recipe.clip_len or own) / own * (recipe.crop / 224) ** 2
-
-
-def measured_pace() -> float:
-    """Time a 3-D convolution here: 10^9 multiply-adds a second that a network can hope for."""
-    import time
-
-    import torch
-
-    place = "cuda" if torch.cuda.is_available() else "cpu"
-    x = torch.zeros(1, 64, 8, 56, 56, device=place)
-    layer = torch.nn.Conv3d(64, 64, 3, padding=1, device=place)
-    best = float("inf")
-    with torch.inference_mode():
-        for _ in range(3):
-            began = time.perf_counter()
-            float(layer(x).sum())  # waits for the device
-            best = min(best, time.perf_counter() - began)
-    # Decoding, small layers and waiting for memory take about half of what remains.
-    return 0.5 * 64 * 64 * 27 * 8 * 56 * 56 / 1e9 / best
+def report_command(workspace: Workspace, trial: Trial) -> tuple[str, ...]:
+    """The command that draws the page of the trial's run."""
+    return ("report", *at(workspace), "--run", trial.run)
 
 
 def at(workspace: Workspace) -> tuple[str, str]:
     """The flag that names the workspace."""
-    return "--workspace", _near(workspace.root)
+    return "--workspace", near(workspace.root)
 
 
-def _near(path: Path) -> str:
+def near(path: Path) -> str:
     """Write a path as a user here would: relative where that is shorter."""
     relative = os.path.relpath(path)
     return relative if len(relative) < len(str(path)) else str(path)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dancecli.errors import InputError
 from dancecli.report.compare import refuse_unlike, right
 from dancecli.report.evidence import Evidence, read_evidence
 from dancecli.report.intervals import Estimate, Proportion, by_video
@@ -15,6 +17,7 @@ from dancecli.report.metrics import TOP, true_ranks
 from dancecli.report.paper import Experiment
 from dancecli.report.reported import check_reported, possible_sizes
 from dancecli.report.stats import Paired, mcnemar, pair
+from dancecli.schema import PartName
 from dancecli.workspace import Workspace
 
 SCHEMA = 1
@@ -27,18 +30,22 @@ class Ran:
     """One experiment under one protocol.
 
     Attributes:
+        part: the part that is judged.
         top1_by_video: top-1 with the interval that allows for clips of one video being alike.
         top5: None where there are five classes or fewer.
         val: top-1 on the validation part; None where there is none.
         chosen: which epoch was judged, and by what it was chosen.
+        members: the records of the runs whose scores it is the mean of.
     """
 
     evidence: Evidence
+    part: str
     top1: Proportion
     top1_by_video: Estimate | None
     top5: Proportion | None
     val: Proportion | None
     chosen: str
+    members: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def name(self) -> str:
@@ -48,7 +55,7 @@ class Ran:
 
 @dataclass(frozen=True)
 class Replayed:
-    """One experiment: as published and under our protocol, or why it was not run."""
+    """One experiment: as published and under our protocol, or why one of them was not run."""
 
     experiment: Experiment
     published: Ran | None = None
@@ -64,8 +71,8 @@ class Choice:
         first, second: the older and the one that is said to be better.
         counts: right clips of each in the paper, and of how many; None if no counts give its figures.
         best_case: p of McNemar's exact test if every clip that can speak for the second does.
-        published, ours: how the two runs stand to each other on the test part.
-        by_test: the run that the paper's way chooses, the better one on the test part.
+        published, ours: how the two runs stand to each other on the part that judges them.
+        by_judge: the run that the paper's way chooses, the better one on the part that judges.
         by_val: the run that the validation part chooses.
     """
 
@@ -75,30 +82,46 @@ class Choice:
     best_case: float | None
     published: Paired | None
     ours: Paired | None
-    by_test: Ran | None
+    by_judge: Ran | None
     by_val: Ran | None
 
 
-def read_ran(workspace: Workspace, run: str) -> Ran:
+def read_ran(workspace: Workspace, run: str, part: str = PartName.TEST) -> Ran:
     """Read a run that is done.
 
+    Args:
+        workspace: where it is.
+        run: its name.
+        part: the part that it is judged by.
+
     Raises:
-        DanceError: it is not there, or its files contradict each other.
+        DanceError: it is not there, has no such part, or its files contradict each other.
     """
     evidence = read_evidence(workspace, run)
-    test, val = evidence.parts["test"], evidence.parts.get("val")
-    ranks = true_ranks(test.scores, test.truth)
-    n, epochs = len(test.clips), (evidence.run.get("optim") or {}).get("epochs")
-    epoch = (evidence.run.get("checkpoint") or {}).get("epoch", epochs)
+    if part not in evidence.parts:
+        raise InputError(f"run {run!r} has no predictions for part {part!r}", "its split has no such clips")
+    judged, val = evidence.parts[part], evidence.parts.get(PartName.VAL)
+    ranks, n = true_ranks(judged.scores, judged.truth), len(judged.clips)
+    names = (evidence.run.get("model") or {}).get("members") or []
+    members = [json.loads((workspace.run(name) / "run.json").read_text(encoding="utf-8")) for name in names]
     way = "the best on val" if val else "the last"
+    if part == PartName.VAL:
+        way += ", which is this part"
     return Ran(
         evidence=evidence,
+        part=part,
         top1=Proportion(int((ranks == 1).sum()), n),
-        top1_by_video=by_video(ranks == 1, test.groups),
+        top1_by_video=by_video(ranks == 1, judged.groups),
         top5=Proportion(int((ranks <= TOP).sum()), n) if len(evidence.labels) > TOP else None,
         val=Proportion(int(right(val).sum()), len(val.clips)) if val else None,
-        chosen=f"epoch {epoch} of {epochs}, {way}",
+        chosen=f"{' and '.join(_epoch(one) for one in members or [evidence.run])}, {way}",
+        members=tuple(members),
     )
+
+
+def _epoch(record: Mapping[str, Any]) -> str:
+    epochs = (record.get("optim") or {}).get("epochs")
+    return f"epoch {(record.get('checkpoint') or {}).get('epoch', epochs)} of {epochs}"
 
 
 def printed(figure: str, clips: int) -> Proportion | None:
@@ -163,7 +186,7 @@ def _choice(first: Replayed, second: Replayed) -> Choice:
         best_case=mcnemar(*sorted((0, abs(counts[1] - counts[0])))) if counts else None,
         published=_paired(first.published, second.published),
         ours=_paired(first.ours, second.ours),
-        by_test=_better(first.published, second.published, by_val=False),
+        by_judge=_better(first.published, second.published, by_val=False),
         by_val=_better(first.ours, second.ours, by_val=True),
     )
 
@@ -171,8 +194,8 @@ def _choice(first: Replayed, second: Replayed) -> Choice:
 def _paired(first: Ran | None, second: Ran | None) -> Paired | None:
     if first is None or second is None:
         return None
-    refuse_unlike(first.evidence, second.evidence, "test")
-    one, other = (ran.evidence.parts["test"] for ran in (first, second))
+    refuse_unlike(first.evidence, second.evidence, first.part)
+    one, other = (ran.evidence.parts[ran.part] for ran in (first, second))
     return pair(right(one), right(other), one.groups)
 
 
@@ -213,7 +236,7 @@ def document(found: Sequence[Replayed], quick: bool) -> dict[str, Any]:
                 "first": c.first,
                 "second": c.second,
                 "paper": {"counts": c.counts, "best_case_p": c.best_case},
-                "as_published": {"chosen": c.by_test.name, **_pair(c.published)} if c.by_test else None,
+                "as_published": {"chosen": c.by_judge.name, **_pair(c.published)} if c.by_judge else None,
                 "ours": {"chosen": c.by_val.name, **_pair(c.ours)} if c.by_val else None,
             }
             for c in choices(found)
@@ -238,6 +261,7 @@ def _ran(ran: Ran | None) -> dict[str, Any] | None:
     split = ran.evidence.run["split"]
     return {
         "run": ran.name,
+        "part": ran.part,
         "top1": _share(ran.top1),
         "top1_by_video": asdict(ran.top1_by_video) if ran.top1_by_video else None,
         "top5": _share(ran.top5) if ran.top5 else None,
@@ -247,7 +271,7 @@ def _ran(ran: Ran | None) -> dict[str, Any] | None:
         "split_hash": split["hash"],
         "test_hash": split.get("test_hash"),
         "protocol": ran.evidence.predictions.get("view.protocol"),
-        "videos_also_in_training": ran.evidence.shared_groups["test"],
+        "videos_also_in_training": ran.evidence.shared_groups[ran.part],
     }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from dancecli import manifest
 from dancecli.report.replay import Ran, Replayed, arithmetic, choices, document, page_of, printed
 from dancecli.report.shell import draw
+from dancecli.schema import PartName
 from dancecli.workspace import Workspace
 
 PAPER_CLASSES = 19
@@ -30,7 +31,7 @@ class Line:
 
 
 def write_replay(
-    workspace: Workspace, found: Sequence[Replayed], commands: Sequence[Sequence[str]], *, quick: bool
+    workspace: Workspace, found: Sequence[Replayed], commands: Sequence[Sequence[str]], *, quick: str
 ) -> tuple[Path, dict[str, Any]]:
     """Write `reports/replay/` with `index.html` and `replay.json`; give the page, and what the latter holds.
 
@@ -38,9 +39,9 @@ def write_replay(
         workspace: where the runs are.
         found: the experiments, with what came out.
         commands: what makes the runs, without the program's name.
-        quick: whether it was on the demo's dancers.
+        quick: what of it was made smaller, on the demo's dancers; empty if nothing was.
     """
-    page, told = page_of(workspace), document(found, quick)
+    page, told = page_of(workspace), document(found, bool(quick))
     with manifest.atomic_file(page.with_name("replay.json")) as file:
         file.write(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
     with manifest.atomic_file(page) as file:
@@ -48,18 +49,19 @@ def write_replay(
     return page, told
 
 
-def render(found: Sequence[Replayed], commands: Sequence[Sequence[str]], *, quick: bool) -> str:
+def render(found: Sequence[Replayed], commands: Sequence[Sequence[str]], *, quick: str) -> str:
     """Draw the page; arguments as of `write_replay`."""
-    runs = [ran for one in found for ran in (one.published, one.ours) if ran]
-    classes = len(runs[0].evidence.labels) if runs else PAPER_CLASSES
+    runs = {ran.name: ran for one in found for ran in (one.published, one.ours) if ran}
+    classes = len(next(iter(runs.values())).evidence.labels) if runs else PAPER_CLASSES
     return draw(
         "replay.html",
         ("common.js",),
         {"labels": []},
         found=[(one, lines(one), arithmetic(one.experiment)) for one in found],
         choices=choices(found),
-        runs=[(ran, _seconds(ran)) for ran in runs],
+        runs=[(ran, _parts(ran), _seconds(ran)) for ran in runs.values()],
         num_run=sum(one.published is not None for one in found),
+        num_one_run=sum(one.experiment.part == PartName.VAL for one in found),
         quick=quick,
         classes=classes,
         chance=1 / classes,
@@ -81,10 +83,28 @@ def lines(one: Replayed) -> list[Line]:
     named = (("Here, as published", one.published), ("Here, our protocol", one.ours))
     return [
         paper,
-        *(Line(whose, ran.chosen, ran.top1, ran.top5, run=ran.name) for whose, ran in named if ran),
+        *(Line(whose, _note(ran), ran.top1, ran.top5, run=ran.name) for whose, ran in named if ran),
     ]
 
 
+def _note(ran: Ran) -> str:
+    """Say what was judged, and of a fused run what each stream reaches alone."""
+    found = [f"{ran.part} part", ran.chosen]
+    for one in ran.members:
+        result = (one.get("results") or {}).get(ran.part)
+        if result:
+            stream = str(one["name"]).removeprefix(f"{ran.name}-")
+            found.append(f"{stream} alone {result['top1']}/{result['n']}")
+    return ", ".join(found)
+
+
+def _parts(ran: Ran) -> str:
+    """Count the clips of the run's parts."""
+    counts = {"train": sum(ran.evidence.train_counts)}
+    counts |= {name: len(part.clips) for name, part in ran.evidence.parts.items()}
+    return ", ".join(f"{n} {name}" for name, n in counts.items())
+
+
 def _seconds(ran: Ran) -> float:
-    spent = (ran.evidence.run.get("seconds") or {}).values()
+    spent = [s for run in (ran.evidence.run, *ran.members) for s in (run.get("seconds") or {}).values()]
     return sum(s for s in spent if isinstance(s, int | float))

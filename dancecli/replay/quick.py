@@ -1,0 +1,65 @@
+"""The quick form of a replay: the experiments' shape, not their size."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from dancecli import manifest
+from dancecli.demo.chain import SITE_FOLDER
+from dancecli.demo.corpus import CorpusSettings, plan
+from dancecli.model.recipe import RECIPES
+from dancecli.schema import Clip
+from dancecli.workspace import Workspace
+
+CORPUS = CorpusSettings(videos_per_style=12, width=160, height=120, faulty=False)
+# Two or three of each video.
+CLIPS = round(2.5 * 6 * CORPUS.videos_per_style)
+# A backbone whose weights come as a package.
+QUICK_PRETRAIN = "inception"
+_VIEW: dict[str, Any] = {"clip_len": 8, "frame_interval": 4, "short_side": 72, "crop": 64, "views": 1}
+# Nothing of these is frozen, so every epoch is the whole network's work.
+_FROM_SCRATCH: dict[str, Any] = {"epochs": 3, "num_clips": 1}
+WHOLE_NETWORK = ("paper-two-stream",)
+
+
+def quick_changes(recipe: str) -> dict[str, Any]:
+    """Give the keys of a recipe that its small form has otherwise."""
+    return _VIEW | _FROM_SCRATCH if recipe in WHOLE_NETWORK else dict(_VIEW)
+
+
+def differences() -> str:
+    """Say in a sentence what the quick form does otherwise."""
+    return (
+        f"{_VIEW['clip_len']} frames of {_VIEW['crop']} pixels a view, one backbone in the place of the "
+        f"fine-tuned ones, and {_FROM_SCRATCH['epochs']} epochs from scratch instead of 10"
+    )
+
+
+def quick_recipe(workspace: Workspace, name: str) -> Path:
+    """Where the small form of a recipe lies."""
+    return workspace.root / "replay" / f"{name}.toml"
+
+
+def write_quick_recipe(workspace: Workspace, name: str) -> None:
+    """Write a recipe with small frames and few of them, all else as it is."""
+    changes = quick_changes(name)
+    text = (RECIPES / f"{name}.toml").read_text(encoding="utf-8")
+    kept = [line for line in text.splitlines() if line.partition("=")[0].strip() not in changes]
+    with manifest.atomic_file(quick_recipe(workspace, name)) as file:
+        file.write("\n".join([*kept, *(f"{key} = {value}" for key, value in changes.items())]) + "\n")
+
+
+def has_clips(workspace: Workspace) -> bool:
+    """Tell whether the clips are there, and of an own corpus all of them: a stopped fetch goes on."""
+    if not workspace.clips.exists():
+        return False
+    annotations = workspace.root / SITE_FOLDER / "annotations.csv"
+    if not annotations.exists():
+        return True
+    with annotations.open(encoding="utf-8", newline="") as file:
+        listed = [row["youtube_id"] for row in csv.DictReader(file)]
+    if set(listed) != {video.video_id for video in plan(CORPUS)}:
+        return True  # another demo's, with videos that cannot be had
+    return sum(not clip.parent_id for clip in manifest.read(workspace.clips, Clip)) >= len(listed)
