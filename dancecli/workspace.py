@@ -106,6 +106,20 @@ class Workspace:
         """Names of the splits, the one made last at the end."""
         return _by_age(self.root / "manifests" / "splits", "*.parquet")
 
+    def find_split(self, name: str | None = None) -> str:
+        """Name a split that is there: the given one, or the one made last.
+
+        Raises:
+            WorkspaceError: there is none, or none of that name.
+        """
+        known = self.splits()
+        if name and not self.split(name).exists():
+            hint = f"known splits: {', '.join(known) or 'none'}"
+            raise WorkspaceError(f"there is no split {name!r} in {self.root}", hint)
+        if not name and not known:
+            raise WorkspaceError(f"{self.root}: there is no split", "run dance split first")
+        return name or known[-1]
+
     def annotations(self, split: str) -> Path:
         """The folder of a split's MMAction2 lists."""
         return self.root / "annotations" / checked_name(split, "split")

@@ -82,3 +82,18 @@ def test_splits_and_runs_come_in_the_order_in_which_they_were_made(space: Worksp
             path.touch()
             os.utime(path, (1000 + i, 1000 + i))
     assert space.splits() == space.runs() == ["zeta", "alpha", "mid"]
+
+
+def test_the_split_that_is_not_named_is_the_one_made_last(space: Workspace) -> None:
+    with pytest.raises(WorkspaceError, match="there is no split") as caught:
+        space.find_split()
+    assert caught.value.hint == "run dance split first"
+    for age, name in enumerate(("late", "early")):
+        space.split(name).parent.mkdir(parents=True, exist_ok=True)
+        space.split(name).touch()
+        os.utime(space.split(name), ns=(-age, -age))
+    assert space.find_split() == "late"
+    assert space.find_split("early") == "early"
+    with pytest.raises(WorkspaceError, match="there is no split 'other'") as caught:
+        space.find_split("other")
+    assert caught.value.hint == "known splits: early, late"

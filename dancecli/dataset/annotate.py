@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dancecli import manifest
-from dancecli.errors import WorkspaceError
 from dancecli.labels import LabelSet
 from dancecli.schema import Clip, Part, PartName
 from dancecli.workspace import Workspace
@@ -49,11 +48,8 @@ def annotate(
     Raises:
         WorkspaceError: there is no such split.
     """
-    name = split_name or last_split(workspace)
+    name = workspace.find_split(split_name)
     path = workspace.split(name)
-    if not path.exists():
-        known = ", ".join(workspace.splits()) or "none"
-        raise WorkspaceError(f"there is no split {name!r} in {workspace.root}", f"known splits: {known}")
     labels = LabelSet(tuple(json.loads(manifest.read_meta(path)["split.labels"])))
     parts = manifest.read(path, Part)
     clips = manifest.read(workspace.clips, Clip)
@@ -79,18 +75,6 @@ def annotate(
     _write_lines(folder / "label_map.txt", list(labels))
     lost = tuple(p.clip_id for p in parts if p.clip_id not in present)
     return AnnotateResult(name, folder, counts, len(of_copies), lost)
-
-
-def last_split(workspace: Workspace) -> str:
-    """Name the split made last.
-
-    Raises:
-        WorkspaceError: there is none.
-    """
-    splits = workspace.splits()
-    if not splits:
-        raise WorkspaceError(f"{workspace.root}: there is no split", "run dance split first")
-    return splits[-1]
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:

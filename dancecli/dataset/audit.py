@@ -16,7 +16,6 @@ from itertools import combinations
 from pathlib import Path
 
 from dancecli import manifest
-from dancecli.dataset.annotate import last_split
 from dancecli.dataset.verify import check_files
 from dancecli.errors import InputError
 from dancecli.schema import Clip, Group, OnProgress, Part, PartName, Progress, no_progress
@@ -97,7 +96,7 @@ def audit(
         WorkspaceError: there is no such split.
         InputError: a list cannot be read.
     """
-    name = settings.split or last_split(workspace)
+    name = workspace.find_split(settings.split)
     parts = manifest.read(workspace.split(name), Part)
     clips = {clip.clip_id: clip for clip in manifest.read(workspace.clips, Clip)}
     groups = manifest.read(workspace.groups, Group) if workspace.groups.exists() else []

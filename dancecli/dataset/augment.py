@@ -19,13 +19,12 @@ from pathlib import Path
 
 from dancecli import manifest
 from dancecli.augmentation import DEFAULT_OPS, Chain, describe, draw, parse_chains, slug
-from dancecli.dataset.annotate import last_split
 from dancecli.dataset.clips import remember_copies
 from dancecli.dataset.copying import CopyJob, CopyResult, Wanted, work
 from dancecli.dataset.copylog import Logged, compact, lines_of, log_of, read_log
 from dancecli.dataset.order import keyed_digest
 from dancecli.engine.choice import LOCAL, check_engine, open_pool
-from dancecli.errors import UsageError, WorkspaceError
+from dancecli.errors import UsageError
 from dancecli.media.copies import ENCODING
 from dancecli.media.ffmpeg import find_ffmpeg
 from dancecli.schema import Clip, OnProgress, Part, PartName, Progress, no_progress
@@ -109,7 +108,7 @@ def augment(
     check_engine(settings.engine)
     chains = parse_chains(settings.ops)
     parents, lost = training_clips(workspace, settings)
-    name = settings.split or last_split(workspace)
+    name = workspace.find_split(settings.split)
     why = "its parent is not among the clips"
     lost_copies = [(copy_id(clip_id, chain), why) for clip_id in lost for chain in chains]
     wanted = {p.clip_id: wanted_copies(workspace, p, chains, settings.seed) for p in parents}
@@ -157,10 +156,7 @@ def training_clips(workspace: Workspace, settings: AugmentSettings) -> tuple[lis
             f"the {settings.part} part is not augmented: its clips are what a model is judged by",
             "augment the training part, which is the default",
         )
-    path = workspace.split(settings.split or last_split(workspace))
-    if not path.exists():
-        known = ", ".join(workspace.splits()) or "none"
-        raise WorkspaceError(f"there is no split {path.stem!r} in {workspace.root}", f"known splits: {known}")
+    path = workspace.split(workspace.find_split(settings.split))
     ids = [part.clip_id for part in manifest.read(path, Part) if part.part == PartName.TRAIN]
     clips = {clip.clip_id: clip for clip in manifest.read(workspace.clips, Clip)}
     return [clips[i] for i in ids if i in clips], [i for i in ids if i not in clips]

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from dancecli import manifest
-from dancecli.dataset.annotate import last_split
 from dancecli.dataset.export_card import export_card
 from dancecli.dataset.objectstore import ObjectStore, is_url, local_path
 from dancecli.dataset.packing import (
@@ -32,7 +31,7 @@ from dancecli.dataset.packing import (
     pack_webdataset,
     write_text,
 )
-from dancecli.errors import UsageError, WorkspaceError
+from dancecli.errors import UsageError
 from dancecli.labels import LabelSet
 from dancecli.schema import Clip, OnProgress, Part, PartName, Progress, no_progress
 from dancecli.workspace import Workspace
@@ -107,8 +106,8 @@ def export(
     """
     if settings.link and settings.form is not Form.VIDEOFOLDER:
         raise UsageError(f"--link is for videofolder: {settings.form} holds no clip as a file of its own")
-    name = settings.split or last_split(workspace)
-    meta = _split_meta(workspace, name)
+    name = workspace.find_split(settings.split)
+    meta = manifest.read_meta(workspace.split(name))
     labels = LabelSet(tuple(json.loads(meta["split.labels"])))
     rows, missing = rows_of(workspace, name, labels, augmented=settings.augmented)
     place = _place(workspace, settings, name)
@@ -191,14 +190,6 @@ def _is_there(root: Path, clip: Clip) -> bool:
         return (root / clip.path).stat().st_size == clip.num_bytes
     except OSError:
         return False
-
-
-def _split_meta(workspace: Workspace, name: str) -> dict[str, str]:
-    path = workspace.split(name)
-    if not path.exists():
-        known = ", ".join(workspace.splits()) or "none"
-        raise WorkspaceError(f"there is no split {name!r} in {workspace.root}", f"known splits: {known}")
-    return manifest.read_meta(path)
 
 
 def _plan(

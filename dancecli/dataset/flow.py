@@ -154,11 +154,7 @@ def wanted_clips(workspace: Workspace, split: str | None) -> list[Clip]:
         )
     if split is None:
         return clips
-    path = workspace.split(split)
-    if not path.exists():
-        known = ", ".join(workspace.splits()) or "none"
-        raise WorkspaceError(f"there is no split {split!r} in {workspace.root}", f"known splits: {known}")
-    ids = {part.clip_id for part in manifest.read(path, Part)}
+    ids = {part.clip_id for part in manifest.read(workspace.split(workspace.find_split(split)), Part)}
     return [clip for clip in clips if clip.clip_id in ids or clip.parent_id in ids]
 
 

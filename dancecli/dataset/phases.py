@@ -106,17 +106,17 @@ def _local(cutter: Cutter, settings: FetchSettings, segments: Sequence[Segment])
     index = FolderIndex.read(settings.folder)
     jobs: list[SourceJob] = []
     of_whole_videos: list[Segment] = []
+    videos: dict[str, Path] = {}
     for segment in segments:
         path = index.clip(segment.video_id, segment.start_ms, segment.end_ms)
         if path is not None:
             origin = OnDisk(path.absolute(), segment.start_ms)
             jobs.append(SourceJob(_below(cutter, segment.clip_id), (segment,), origin))
-        elif index.video(segment.video_id) is not None:
+        elif (video := index.video(segment.video_id)) is not None:
+            videos[segment.video_id] = video.absolute()
             of_whole_videos.append(segment)
     for video_id, of_video in _by_video(of_whole_videos).items():
-        path = index.video(video_id)
-        assert path is not None  # noqa: S101 - for the type checker: it was there above
-        jobs.append(SourceJob(_below(cutter, video_id), tuple(sorted(of_video)), OnDisk(path.absolute())))
+        jobs.append(SourceJob(_below(cutter, video_id), tuple(sorted(of_video)), OnDisk(videos[video_id])))
     return jobs
 
 

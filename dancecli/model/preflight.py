@@ -85,11 +85,8 @@ def load_split(workspace: Workspace, name: str | None) -> SplitData:
         WorkspaceError: no split, no lists, no clip file, or nothing to train or test on.
         InputError: a list does not agree with the split.
     """
-    name = name or _last_split(workspace)
+    name = workspace.find_split(name)
     path = workspace.split(name)
-    if not path.exists():
-        known = ", ".join(workspace.splits()) or "none"
-        raise WorkspaceError(f"there is no split {name!r} in {workspace.root}", f"known splits: {known}")
     meta, parts = manifest.read_meta(path), manifest.read(path, Part)
     labels = tuple(json.loads(meta["split.labels"]))
     folder = workspace.annotations(name)
@@ -125,13 +122,6 @@ def part_hash(examples: Iterable[Example], labels: Sequence[str]) -> str:
 def _median_s(clips: dict[str, Clip], examples: dict[PartName, tuple[Example, ...]]) -> float:
     listed = (example for part in examples.values() for example in part)
     return round(statistics.median(clips[example.path].duration_s for example in listed), 3)
-
-
-def _last_split(workspace: Workspace) -> str:
-    names = workspace.splits()
-    if not names:
-        raise WorkspaceError(f"{workspace.root}: there is no split", "run dance split first")
-    return names[-1]
 
 
 def _check_label_map(path: Path, labels: Sequence[str], split: str) -> None:
