@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from dancecli.errors import ModelError
 from dancecli.model.cache import FeatureStore
-from dancecli.model.inception import InceptionI3D, folded
+from dancecli.model.folding import folded
 from dancecli.model.mmaction import (
     DATASETS,
     MODELS,
@@ -29,14 +29,14 @@ from dancecli.model.mmaction import (
 from dancecli.schema import OnProgress, Progress
 
 LAST_STAGE = 4
-_SPLIT_BACKBONES = ("InceptionI3D", "ResNet3d", "ResNet3dSlowOnly", "ResNet3dCSN")
+SPLIT_BACKBONES = ("InceptionI3D", "ResNet3d", "ResNet3dSlowOnly", "ResNet3dCSN")
 
 
 def can_split(model: dict[str, Any]) -> bool:
     """Whether this model can be cut at its freeze boundary."""
     return (
         model["type"] == "Recognizer3D"
-        and model["backbone"]["type"] in _SPLIT_BACKBONES
+        and model["backbone"]["type"] in SPLIT_BACKBONES
         and model["cls_head"]["type"] == "I3DHead"
         and not model.get("neck")
     )
@@ -83,22 +83,38 @@ def boundary_model(model: dict[str, Any], stage: int) -> dict[str, Any]:
     return {**model, "type": "BoundaryRecognizer", "stage": stage, "data_preprocessor": preprocessor}
 
 
-def frozen_part(backbone: nn.Module) -> nn.Module:
-    """Give a backbone for `boundary_rows`, in evaluation."""
-    # Batch norm that never changes again goes into the convolutions: the same values, sooner.
-    return folded(backbone) if isinstance(backbone, InceptionI3D) else backbone
+class FrozenPart:
+    """What lies below the freeze boundary, with the weights with which a run begins.
 
-
-def boundary_rows(backbone: nn.Module, inputs: Tensor, stage: int) -> Tensor:
-    """Run views [N, views, C, T, H, W] up to the boundary, to rows [N, views, C, t, h, w].
-
-    With the whole backbone frozen, only its average over time and space is kept, which is all
-    that the head looks at.
+    Args:
+        model: the recognizer; its backbone is copied, so that training may go on with it.
+        preprocessor: MMAction2's, for views as a data loader collates them.
+        stage: the frozen stage.
     """
-    rows = run_lower(backbone, inputs.flatten(0, 1), stage)
-    if stage == LAST_STAGE:
-        rows = rows.mean(dim=(2, 3, 4), keepdim=True)
-    return rows.reshape(*inputs.shape[:2], *rows.shape[1:])
+
+    def __init__(self, model: Any, preprocessor: Any, stage: int) -> None:
+        self.backbone = folded(model.backbone)
+        self.preprocessor = preprocessor
+        self.stage = stage
+
+    def rows(self, batch: dict[str, Any]) -> Tensor:
+        """Run views [N, views, C, T, H, W] up to the boundary, to rows [N, views, C, t, h, w].
+
+        With the whole backbone frozen, only its average over time and space is kept, which is all
+        that the head looks at.
+
+        Raises:
+            ModelError: they are not finite.
+        """
+        with torch.inference_mode():
+            inputs = self.preprocessor(batch, training=False)["inputs"]
+            rows = run_lower(self.backbone, inputs.flatten(0, 1), self.stage)
+            if self.stage == LAST_STAGE:
+                rows = rows.mean(dim=(2, 3, 4), keepdim=True)
+        if not torch.isfinite(rows).all():
+            bad = ", ".join(sample.filename for sample in batch["data_samples"])
+            raise ModelError(f"the frozen layers gave numbers that are not finite for {bad}")
+        return rows.reshape(*inputs.shape[:2], *rows.shape[1:]).contiguous()
 
 
 class BoundaryRecognizer(Recognizer3D):  # type: ignore[misc]
@@ -167,9 +183,8 @@ def _sample(file: str, label: int) -> Any:
 
 
 def extract_features(
-    model: Any,
+    frozen: FrozenPart,
     dataset: Any,
-    stage: int,
     store: FeatureStore,
     names: Sequence[str],
     *,
@@ -180,9 +195,8 @@ def extract_features(
     """Run the frozen part over every item of a dataset that has no row yet, and store the result.
 
     Args:
-        model: the whole recognizer, with its weights.
+        frozen: the network up to the boundary.
         dataset: gives item `i` for `names[i]`.
-        stage: the frozen stage.
         store: gets the rows, [views, C, t, h, w].
         names: the rows.
         batch: clips a forward pass.
@@ -191,11 +205,9 @@ def extract_features(
 
     Raises:
         ModelError: a clip's features are not finite.
-        WorkspaceError: the disk has no room for all of them.
+        WorkspaceError: there is no room for all of them.
     """
     todo = store.missing(names)
-    if not todo:
-        return
     loader = DataLoader(
         Subset(dataset, todo),
         batch_size=batch,
@@ -203,22 +215,15 @@ def extract_features(
         collate_fn=pseudo_collate,
         worker_init_fn=_one_thread if workers else None,
     )
-    model.eval()
-    backbone = frozen_part(model.backbone)
     began, done = time.monotonic(), 0
-    with torch.inference_mode():
-        for data in loader:
-            inputs = model.data_preprocessor(data, training=False)["inputs"]
-            rows = boundary_rows(backbone, inputs, stage)
-            if not torch.isfinite(rows).all():
-                bad = ", ".join(sample.filename for sample in data["data_samples"])
-                raise ModelError(f"the frozen layers gave numbers that are not finite for {bad}")
-            store.append([names[i] for i in todo[done : done + len(rows)]], rows.cpu().numpy())
-            if done == 0:
-                store.check_room(len(todo) - len(rows))
-            done += len(rows)
-            pace = done / (time.monotonic() - began)
-            on_progress(Progress(done, len(todo), f"features · {pace:.1f} clips/s"))
+    for data in loader:
+        rows = frozen.rows(data)
+        store.append([names[i] for i in todo[done : done + len(rows)]], rows.cpu().numpy())
+        if done == 0:
+            store.check_room(len(todo) - len(rows))
+        done += len(rows)
+        pace = done / (time.monotonic() - began)
+        on_progress(Progress(done, len(todo), f"features · {pace:.1f} clips/s"))
 
 
 def _one_thread(_: int) -> None:

@@ -150,10 +150,11 @@ def build_network(config: dict[str, Any], state: Mapping[str, Tensor], path: Pat
 
 def for_evaluation(model: Any) -> Any:
     """Make a network ready to be looked through only: faster where that is known to be the same."""
-    from dancecli.model.inception import InceptionI3D, folded
+    from dancecli.model.boundary import SPLIT_BACKBONES
+    from dancecli.model.folding import folded
     from dancecli.model.mmaction import get_device
 
-    if isinstance(model.backbone, InceptionI3D):
+    if type(model.backbone).__name__ in SPLIT_BACKBONES:
         # As features are computed for training: the same values within 1e-4.
         model.backbone = folded(model.backbone)
     return model.to(get_device()).eval()

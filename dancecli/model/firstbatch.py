@@ -6,19 +6,21 @@ back, so that the run is bit for bit what it is without.
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dancecli.model.boundary import boundary_model, boundary_rows, frozen_part
+from dancecli.model.boundary import FrozenPart, boundary_model
 from dancecli.model.hooks import time_words
-from dancecli.model.mmaction import DATASETS, MODELS, build_model, get_device, pseudo_collate
+from dancecli.model.mmaction import DATASETS, build_model, get_device, pseudo_collate
 from dancecli.model.parts import FreezeHook
 from dancecli.model.rehearsal import Rehearsal, rehearse, untouched_chance
+from dancecli.model.stored import frozen_part, keep_rows
 
 if TYPE_CHECKING:
     from dancecli.model.training import Job
@@ -33,12 +35,14 @@ class FirstBatch:
         features_s: what the frozen part will take, for all views that are to be stored.
         epoch_s: what an epoch will take, its validation included.
         total_s: both, all epochs, and the evaluation at the end.
+        frozen: what lies below the freeze boundary, where features are stored.
     """
 
     rehearsal: Rehearsal
     features_s: float
     epoch_s: float
     total_s: float
+    frozen: FrozenPart | None = None
 
     def __str__(self) -> str:
         what = f"{time_words(self.epoch_s)} an epoch"
@@ -58,6 +62,8 @@ class FirstBatch:
 def try_first_batch(job: Job, unstored: int) -> FirstBatch:
     """Overfit a batch of training views and time what the run will do with each clip.
 
+    The features of these views, where any are to be stored, are stored already.
+
     Args:
         job: the run.
         unstored: views whose features are still to be computed.
@@ -69,17 +75,17 @@ def try_first_batch(job: Job, unstored: int) -> FirstBatch:
         # First of all: it also takes mmengine's warnings, such as those of a dataset, off the terminal.
         model = _model(job)
         began = time.monotonic()
-        batch = _some_clips(job)
-        clips = len(batch["data_samples"])
-        decode_s = (time.monotonic() - began) / clips
+        places, batch = _some_clips(job)
+        decode_s = (time.monotonic() - began) / len(places)
         # While the workers decode, the network computes on the same cores.
         decode_s /= 1 + int(job.config["train_dataloader"]["num_workers"])
-        view_s = 0.0
+        view_s, frozen = 0.0, None
         if job.cached:
-            batch, view_s = _at_the_boundary(job, model, batch)
+            frozen = frozen_part(job, model)
+            batch, view_s = _at_the_boundary(job, frozen, places, batch)
         _freeze(job.config, model)
         rehearsal = rehearse(model, batch, len(job.data.labels))
-    return expect(job, rehearsal, view_s, decode_s, unstored)
+    return replace(expect(job, rehearsal, view_s, decode_s, unstored), frozen=frozen)
 
 
 def expect(job: Job, rehearsal: Rehearsal, view_s: float, decode_s: float, unstored: int) -> FirstBatch:
@@ -95,13 +101,13 @@ def expect(job: Job, rehearsal: Rehearsal, view_s: float, decode_s: float, unsto
     return FirstBatch(rehearsal, features_s, epoch_s, features_s + recipe.epochs * epoch_s + end_s)
 
 
-def _some_clips(job: Job) -> dict[str, Any]:
+def _some_clips(job: Job) -> tuple[list[int], dict[str, Any]]:
     """Collate views of clips from all over the training list, so that they are not of one class."""
     dataset = DATASETS.build(job.config["train_dataloader"]["dataset"])
     total = len(dataset)
     count = min(total, job.recipe.batch, max(2, job.forward_batch))
-    batch: dict[str, Any] = pseudo_collate([dataset[i * total // count] for i in range(count)])
-    return batch
+    places = [i * total // count for i in range(count)]
+    return places, pseudo_collate([dataset[place] for place in places])
 
 
 def _model(job: Job) -> Any:
@@ -111,19 +117,21 @@ def _model(job: Job) -> Any:
     return build_model(config, job.seed, job.config["load_from"]).to(get_device())
 
 
-def _at_the_boundary(job: Job, model: Any, batch: dict[str, Any]) -> tuple[dict[str, Any], float]:
+def _at_the_boundary(
+    job: Job, frozen: FrozenPart, places: Sequence[int], batch: dict[str, Any]
+) -> tuple[dict[str, Any], float]:
     """Run the frozen part over a batch; give its rows as a batch, and the seconds a view."""
-    preprocessor = MODELS.build(job.config["model"]["data_preprocessor"]).to(get_device())
-    model.eval()
-    backbone = frozen_part(model.backbone)
-    with torch.inference_mode():
-        inputs = preprocessor(batch, training=False)["inputs"]
-        # The first pass is slower than all that follow.
-        boundary_rows(backbone, inputs[:1], job.recipe.frozen_stages)
+    samples = batch["data_samples"]
+    found, times = [], []
+    # One by one: the first pass is slower than all that follow.
+    for inputs, sample in zip(batch["inputs"], samples, strict=True):
         began = time.monotonic()
-        rows = boundary_rows(backbone, inputs, job.recipe.frozen_stages)
-        view_s = (time.monotonic() - began) / len(inputs)
-    return {"inputs": list(rows.clone().cpu()), "data_samples": batch["data_samples"]}, view_s
+        found.append(frozen.rows({"inputs": [inputs], "data_samples": [sample]}))
+        times.append(time.monotonic() - began)
+    rows = torch.cat(found)
+    keep_rows(job, places, rows)
+    # Made in inference mode, they could not be trained from.
+    return {"inputs": list(rows.clone().cpu()), "data_samples": samples}, statistics.median(times)
 
 
 def _freeze(config: Mapping[str, Any], model: Any) -> None:

@@ -25,7 +25,7 @@ from dancecli.model.recipe import Recipe
 from dancecli.model.record import RunFolder
 from dancecli.model.space import Space
 from dancecli.model.stacked import Head, HeadStack
-from dancecli.model.stored import feature_loaders, whole_model
+from dancecli.model.stored import feature_loaders, frozen_part, whole_model
 from dancecli.model.train import make_job
 from dancecli.model.training import Job, silence
 from dancecli.model.trials import LEAST_SCORE, Asked, End, Ended, Report
@@ -82,8 +82,9 @@ class HeadTrials:
         self._device = torch.device(get_device())
         with silence(folder):
             init_default_scope("mmaction")
-            loaders = feature_loaders(seen, on_progress)
-            head = whole_model(job).cls_head.fc_cls
+            model = whole_model(job)
+            loaders = feature_loaders(seen, frozen_part(seen, model), on_progress)
+            head = model.cls_head.fc_cls
         self._weight, self._bias = head.weight.detach(), head.bias.detach()
         train, val = loaders[PartName.TRAIN], loaders[PartName.VAL]
         self._sampler, self._batch = train.sampler, job.recipe.batch

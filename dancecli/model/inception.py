@@ -12,13 +12,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from copy import deepcopy
 from typing import Self
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own name for it
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dancecli.errors import ModelError
 
@@ -282,22 +280,6 @@ class InceptionLogits(nn.Module):
         pooled = F.avg_pool3d(features, (min(2, t), min(7, h), min(7, w)), stride=1)
         logits: Tensor = self.conv(self.dropout(pooled))
         return logits.mean(dim=(2, 3, 4))
-
-
-def folded(backbone: InceptionI3D) -> InceptionI3D:
-    """Copy a backbone for computing features alone: the same values within 1e-4, in less time.
-
-    Batch norm with its running averages goes into the convolutions, and the weights lie
-    channels-last, which CPUs take faster. The copy cannot be trained, and its state dict is
-    not that of the class.
-    """
-    copy = deepcopy(backbone).eval()
-    for unit in [module for module in copy.modules() if isinstance(module, Unit3D)]:
-        if isinstance(unit.bn, nn.BatchNorm3d):
-            unit.conv = fuse_conv_bn_eval(unit.conv, unit.bn)
-            unit.bn = nn.Identity()
-    copy.requires_grad_(requires_grad=False)
-    return copy.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload, no-any-return]
 
 
 def _stage(in_channels: int, names: Sequence[str], **pool: SameMaxPool3d) -> nn.Sequential:

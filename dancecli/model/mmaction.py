@@ -82,6 +82,7 @@ from mmaction.registry import (  # noqa: E402
     TRANSFORMS,
 )
 from mmaction.structures import ActionDataSample  # noqa: E402
+from mmcv.cnn import ConvModule  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.dataset import DefaultSampler, pseudo_collate  # noqa: E402
 from mmengine.device import get_device  # noqa: E402
@@ -106,6 +107,7 @@ __all__ = [
     "ActionDataSample",
     "BaseDataPreprocessor",
     "Config",
+    "ConvModule",
     "DefaultSampler",
     "Hook",
     "MMLogger",

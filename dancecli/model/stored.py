@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dancecli.model import cache
-from dancecli.model.boundary import FeatureDataset, extract_features
-from dancecli.model.mmaction import DATASETS, build_model, get_device, pseudo_collate
+from dancecli.model.boundary import FeatureDataset, FrozenPart, extract_features
+from dancecli.model.mmaction import DATASETS, MODELS, build_model, get_device, pseudo_collate
 from dancecli.model.parts import ViewSampler
 from dancecli.schema import OnProgress, PartName
 
@@ -17,10 +20,15 @@ if TYPE_CHECKING:
     from dancecli.model.training import Job
 
 
-def feature_loaders(job: Job, on_progress: OnProgress) -> dict[PartName, Any]:
-    """Make the features that are missing, and loaders that take the place of the clips'."""
+def feature_loaders(job: Job, frozen: FrozenPart | None, on_progress: OnProgress) -> dict[PartName, Any]:
+    """Make the features that are missing, and loaders that take the place of the clips'.
+
+    Args:
+        job: the run.
+        frozen: its frozen part, if somebody has built it already.
+        on_progress: in clips.
+    """
     loaders: dict[PartName, Any] = {}
-    model = None
     for part in PartName:
         examples = job.data.examples[part]
         if not examples:
@@ -28,16 +36,12 @@ def feature_loaders(job: Job, on_progress: OnProgress) -> dict[PartName, Any]:
         loader_cfg = job.config[f"{part}_dataloader"]
         names = _row_names(job, part)
         flat = [name for view in names for name in view]
-        parts = _store_parts(job, loader_cfg["dataset"])
-        # Two runs with the same frozen part would write into the same file.
-        with job.workspace.lock(f"features-{cache.store_key(dtype=job.dtype, **parts)}"):
-            store = cache.open_store(job.workspace.root / "cache" / "features", job.dtype, parts)
+        with _opened(job, part) as store:
             if store.missing(flat):
-                model = model or whole_model(job)
+                frozen = frozen or frozen_part(job, whole_model(job))
                 extract_features(
-                    model,
+                    frozen,
                     DATASETS.build(loader_cfg["dataset"]),
-                    job.recipe.frozen_stages,
                     store,
                     flat,
                     batch=job.forward_batch,
@@ -56,12 +60,33 @@ def unstored_views(job: Job) -> int:
     for part in PartName:
         if not job.data.examples[part]:
             continue
-        parts = _store_parts(job, job.config[f"{part}_dataloader"]["dataset"])
-        with job.workspace.lock(f"features-{cache.store_key(dtype=job.dtype, **parts)}"):
-            store = cache.open_store(job.workspace.root / "cache" / "features", job.dtype, parts)
-        views = 1 if part is PartName.TRAIN else job.recipe.num_clips * job.recipe.num_crops
-        total += views * sum(len(store.missing(view)) for view in _row_names(job, part))
+        with _opened(job, part) as store:
+            views = 1 if part is PartName.TRAIN else job.recipe.num_clips * job.recipe.num_crops
+            total += views * sum(len(store.missing(view)) for view in _row_names(job, part))
     return total
+
+
+def keep_rows(job: Job, places: Sequence[int], rows: Tensor) -> None:
+    """Store the first view's rows of these training clips, where there are none yet."""
+    first = _row_names(job, PartName.TRAIN)[0]
+    names = [first[place] for place in places]
+    with _opened(job, PartName.TRAIN) as store:
+        if missing := store.missing(names):
+            store.append([names[i] for i in missing], rows[missing].cpu().numpy())
+
+
+def frozen_part(job: Job, model: Any) -> FrozenPart:
+    """Take from a model of this run, with the weights with which it begins, what is frozen."""
+    preprocessor = MODELS.build(job.config["model"]["data_preprocessor"]).to(get_device())
+    return FrozenPart(model, preprocessor, job.recipe.frozen_stages)
+
+
+@contextmanager
+def _opened(job: Job, part: PartName) -> Iterator[cache.FeatureStore]:
+    """Open the store of a part's features; two runs with the same frozen part take turns."""
+    parts = _store_parts(job, job.config[f"{part}_dataloader"]["dataset"])
+    with job.workspace.lock(f"features-{cache.store_key(dtype=job.dtype, **parts)}"):
+        yield cache.open_store(job.workspace.root / "cache" / "features", job.dtype, parts)
 
 
 def _feature_loader(dataset: FeatureDataset, part: PartName, job: Job) -> Any:

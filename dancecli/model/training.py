@@ -112,7 +112,7 @@ def run_job(job: Job, on_progress: OnProgress, say: Say = lambda _: None) -> Out
             say(str(first))
         clock.lap("preflight")
         computed = unstored_views(job) if job.cached else 0
-        loaders = feature_loaders(job, on_progress) if job.cached else {}
+        loaders = feature_loaders(job, first.frozen if first else None, on_progress) if job.cached else {}
         clock.lap("features")
         runner, hook = _build_runner(job, loaders, on_progress)
         with together(job.place):

@@ -110,6 +110,27 @@ def test_random_states_are_put_back(corpus, tiny_recipe, tiny_model):
     assert drawn() == before
 
 
+def test_what_was_looked_at_before_is_not_looked_at_again(corpus, tiny_recipe, tiny_model):
+    from dancecli.model.firstbatch import try_first_batch
+    from dancecli.model.stored import feature_loaders, unstored_views
+
+    settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe))
+    workspace = corpus()
+    job = make_job(workspace, make_plan(workspace, settings), no_progress)
+    before = unstored_views(job)
+    seen = []
+    first = try_first_batch(job, before)
+    assert unstored_views(job) == before - 4
+    loaders = feature_loaders(job, first.frozen, lambda p: seen.append((p.done, p.total)))
+    assert {total for _, total in seen} == {before - 4 - 2 - 3, 2, 3}
+    assert unstored_views(job) == 0
+    # Each stored row is its own clip's, whoever has stored it.
+    alone = [row["inputs"] for row in loaders["train"].dataset]
+    (workspace.root / "cache" / "features").rename(workspace.root / "elsewhere")
+    again = [row["inputs"] for row in feature_loaders(job, None, no_progress)["train"].dataset]
+    assert all((a - b).abs().max() < 1e-5 for a, b in zip(alone, again, strict=True))
+
+
 @pytest.mark.parametrize("cached", [True, False])
 def test_what_a_run_will_take_is_added_up_from_what_a_clip_takes(cached):
     from dancecli.model.firstbatch import expect
