@@ -28,7 +28,6 @@ from dancecli.media.hashing import sha256_of
 from dancecli.schema import Clip, OutcomeClass
 from dancecli.workspace import Workspace
 
-pytest.importorskip("ray", reason="Ray is an optional extra: pip install 'dancecli[ray]'")
 film, town = towns.film, towns.town
 _STORE = {"object_store_memory": 80 << 20}
 
