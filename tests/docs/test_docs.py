@@ -54,6 +54,11 @@ def test_every_command_line_in_the_docs_is_one(page: Path) -> None:
         assert set(flags) <= known | PLACEHOLDERS, f"{page.name}: dance {' '.join(words)}"
 
 
+def test_the_readme_tells_of_every_command() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [name for name in registry.COMMANDS if f"`dance {name}`" not in text] == []
+
+
 def test_every_flag_and_key_is_in_the_reference(hooks: object) -> None:
     commands, settings = hooks.commands(), hooks.settings()  # type: ignore[attr-defined]
     for name in registry.COMMANDS:
