@@ -38,7 +38,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clips", type=int, default=16, help="to cut in each turn")
-    parser.add_argument("--empty", type=int, default=1000, help="jobs that do nothing")
+    parser.add_argument("--empty", type=int, default=3000, help="jobs that do nothing")
     parser.add_argument("--quick", action="store_true", help="one round of few clips")
     asked = parser.parse_args()
     if asked.quick:

@@ -132,7 +132,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         theirs_clip, our_clip = folder / "crawler.mp4", folder / "ours.mp4"
-        film = repeated(asked.film or draw_film(folder), max(asked.starts) + LENGTH_S + 30)
+        film = repeated(asked.film or draw_film(folder), max(asked.starts) + LENGTH_S + 30, folder)
         ours(film, 0, our_clip)  # what is imported for it is no part of a turn
         for start_s in asked.starts:
             costs = note(

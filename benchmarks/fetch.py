@@ -83,7 +83,7 @@ def main() -> int:
         (folder / "videos").mkdir()
         film = draw_film(folder, size=(640, 360))
         for i in range(asked.clips):
-            (folder / "videos" / f"{_video_id(i)}.mp4").hardlink_to(film)
+            (folder / "videos" / f"{_video_id(i)}.mp4").symlink_to(film)
         facts, target = probe(film), folder / "clip.mp4"
         cutting = trim_args(film, facts, 1000 * START_S, 1000 * (START_S + CLIP_S), target)
 

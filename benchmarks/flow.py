@@ -40,6 +40,7 @@ def main() -> int:
     """Measure what was asked for; or, called by itself, do one turn of one way."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("clips", nargs="*", type=Path)
+    parser.add_argument("--draw", type=int, default=4, help="clips, if none is given")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--methods", nargs="+", default=[method.value for method in FlowMethod])
     parser.add_argument("--quick", action="store_true", help="one round of two short clips, without TV-L1")
@@ -50,9 +51,9 @@ def main() -> int:
         turn(way, FlowMethod(method), Path(root))
         return 0
     if asked.quick:
-        asked.rounds, asked.methods = 1, ["dis", "farneback"]
+        asked.rounds, asked.methods, asked.draw = 1, ["dis", "farneback"], 2
     with tempfile.TemporaryDirectory() as folder:
-        given = asked.clips or drawn(Path(folder) / "long", 2 if asked.quick else 4, 1 if asked.quick else 10)
+        given = asked.clips or drawn(Path(folder) / "long", asked.draw, 1 if asked.quick else 10)
         few = asked.clips[:2] or (drawn(Path(folder) / "short", 2, 1) if "tvl1" in asked.methods else [])
         found = [
             measure(method, Path(folder) / method, few if method is FlowMethod.TVL1 else given, asked.rounds)

@@ -5,6 +5,7 @@ A drawn film is easier on codecs than a filmed one, so it gets grain, and the bi
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from dancecli.demo.dancers import Film
@@ -13,6 +14,8 @@ from dancecli.demo.moves import STYLES
 from dancecli.media.ffmpeg import run_ffmpeg
 from dancecli.media.verify import probe
 
+# Names a folder in which scripts that run one after the other find each other's films.
+KEPT = "DANCE_BENCH_FILMS"
 _PIECE_S = 12
 _GRAIN = "noise=alls=8:allf=t"
 # A key frame every five seconds, as sites have them; 2.5 Mbit/s for 1280x720.
@@ -22,7 +25,10 @@ _BITS_A_PIXEL = 0.11
 
 def draw_film(folder: Path, number: int = 0, size: tuple[int, int] = (1280, 720)) -> Path:
     """Draw twelve seconds with sound, as a site would have them; another number gives another dance."""
-    plain, film = folder / "plain.mp4", folder / f"film{number}.mp4"
+    kept = Path(os.environ.get(KEPT, folder))
+    plain, film = folder / "plain.mp4", kept / f"film{number}-{size[1]}.mp4"
+    if film.exists():
+        return film
     write_film(Film(f"bench {number}", list(STYLES)[number % len(STYLES)], _PIECE_S, 25, *size), plain)
     rate = ["-b:v", str(round(_BITS_A_PIXEL * 25 * size[0] * size[1]))]
     run_ffmpeg(["-y", "-i", str(plain), "-vf", _GRAIN, *_CODING, *rate, "-c:a", "copy", str(film)])
@@ -30,13 +36,12 @@ def draw_film(folder: Path, number: int = 0, size: tuple[int, int] = (1280, 720)
     return film
 
 
-def repeated(film: Path, seconds: int) -> Path:
-    """Give a film of so many seconds at least: this one, or this one over and over in a file beside it."""
+def repeated(film: Path, seconds: int, folder: Path) -> Path:
+    """Give a film of so many seconds at least: this one, or a file in a folder with it over and over."""
     times = 1000 * seconds // probe(film).duration_ms + 1
     if times == 1:
         return film
-    long = film.with_name(f"{film.stem}-{seconds}s.mp4")
-    if not long.exists():
-        looped = ["-stream_loop", str(times), "-i", str(film), "-c", "copy", "-t", str(seconds)]
-        run_ffmpeg(["-y", *looped, str(long)])
+    long = folder / f"{film.stem}-{seconds}s.mp4"
+    looped = ["-stream_loop", str(times), "-i", str(film), "-c", "copy", "-t", str(seconds)]
+    run_ffmpeg(["-y", *looped, str(long)])
     return long

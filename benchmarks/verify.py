@@ -121,7 +121,7 @@ def measure_proof(num_films: int, rounds: int) -> dict[str, list[Cost]]:
         clips = []
         for i in range(num_films):
             film = draw_film(Path(name), i)
-            clips.append(film.with_name(f"clip{i}.mp4"))
+            clips.append(Path(name) / f"clip{i}.mp4")
             run_ffmpeg(trim_args(film, probe(film), 1000, 1000 * (1 + _CLIP_S), clips[-1]))
 
         def ours() -> None:
