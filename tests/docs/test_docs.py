@@ -108,6 +108,16 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert ">dataset</text>" in design
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_file_of_ours_that_is_named_is_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    names = re.findall(
+        r"`((?:dancecli|model|report|dataset|media|engine|sources|cli|demo|benchmarks|tests)/[\w/-]+\.py)`",
+        text,
+    )
+    assert [n for n in names if not (ROOT / n).exists() and not (ROOT / "dancecli" / n).exists()] == []
+
+
 def test_the_picture_in_the_repository_is_the_one_that_is_drawn(hooks: object) -> None:
     import pictures
 
