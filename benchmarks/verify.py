@@ -221,7 +221,7 @@ def main() -> int:
     alone, ours = (1000 * middle(proof[way]).cpu_s for way in (ALONE, PROOF))
     floor = (
         f"libavcodec alone takes {alone:.1f} ms to decode the pictures of a clip; the proof, sound and "
-        f"checksum included, takes {ours / alone:.2f} times that, so nothing that decodes every frame is more "
+        f"checksum included, takes {ours / alone:.2f} times that, so no full decode is more "
         f"than {middle(proof[BY_FFMPEG]).cpu_s * 1000 / alone:.2f} times as fast as {BY_FFMPEG}"
     )
     return tell("verify", found, bars, columns, rows, floor=floor)
