@@ -92,7 +92,7 @@ def run_checkpoint(workspace: Workspace, run: str | None) -> tuple[str, dict[str
 
     Args:
         workspace: where the run is.
-        run: its name; None for the one made last that has weights of its own.
+        run: its name; None for the one made last that has weights of its own and looks at frames.
 
     Raises:
         WorkspaceError: there is no such run, it is not done, or has no weights.
@@ -102,7 +102,7 @@ def run_checkpoint(workspace: Workspace, run: str | None) -> tuple[str, dict[str
     for name in names:
         record = rec.read_record(workspace, name)
         path = _file_of(workspace, name, record)
-        if path is not None:
+        if path is not None and (run is not None or not record["model"].get("flow")):
             return name, record, path
         if run is not None:
             status = record.get("status")

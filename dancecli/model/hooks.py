@@ -73,6 +73,9 @@ class RunHook(Hook):  # type: ignore[misc]
         self._sums = (0, 0.0, 0.0)
         self._lr = 0.0
         self._val_text = ""
+        # Seconds of all training steps so far, and of them without clips to compute with.
+        self.steps_s = self.waited_s = 0.0
+        self._step_began = self._data_s = 0.0
 
     def before_train(self, runner: Any) -> None:
         """Begin, or go on: lines of epochs that are run again go."""
@@ -85,9 +88,11 @@ class RunHook(Hook):  # type: ignore[misc]
     def before_train_epoch(self, runner: Any) -> None:  # noqa: ARG002
         """Start the epoch's averages."""
         self._sums = (0, 0.0, 0.0)
+        self._step_began = time.monotonic()
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:  # noqa: ARG002
-        """Note the learning rate of this step, before the scheduler moves it."""
+        """Note the wait for this step's clips, and its learning rate, before the scheduler moves it."""
+        self._data_s = time.monotonic() - self._step_began
         self._lr = float(runner.optim_wrapper.param_groups[0]["lr"])
 
     def after_train_iter(
@@ -120,11 +125,15 @@ class RunHook(Hook):  # type: ignore[misc]
             "top1": top1,
             "lr": self._lr,
             "time_s": round(time.monotonic() - self._began, 3),
+            "data_s": round(self._data_s, 4),
         }
         self._write(row)
         n, losses, hits = self._sums
         self._sums = (n + clips, losses + clips * loss, hits + clips * top1)
+        now = time.monotonic()
+        self.steps_s, self.waited_s = self.steps_s + now - self._step_began, self.waited_s + self._data_s
         self._report(runner.epoch + 1, clips)
+        self._step_began = now
 
     def after_val_iter(
         self,
@@ -219,6 +228,7 @@ class RunHook(Hook):  # type: ignore[misc]
             self._pace.popleft()
         n, losses, hits = self._sums
         words = f"training · epoch {epoch}/{self.epochs} · loss {losses / n:.3f} · top-1 {hits / n:.0%}"
+        words += f" · data wait {self.waited_s / self.steps_s:.0%}"
         (then, before), left = self._pace[0], ""
         if now - then > 2 and self.done > before:
             left = f" · {time_words((self.total - self.done) * (now - then) / (self.done - before))} left"

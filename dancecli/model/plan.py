@@ -127,7 +127,21 @@ def make_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
             )
     else:
         name = rec.free_run_name(workspace, entry.name, data.name)
-    return _planned(workspace, name, settings, entry, recipe, data)
+    plan = _planned(workspace, name, settings, entry, recipe, data)
+    return replace(plan, notes=(*plan.notes, *_rate_notes(settings, recipe)))
+
+
+def _rate_notes(settings: FinetuneSettings, recipe: Recipe) -> Iterator[str]:
+    """Say so if the learning rate is of a recipe that froze more than is frozen now."""
+    before = read_recipe(settings.recipe)
+    given = settings.lr is not None or any(
+        text.partition("=")[0].strip() == "lr" for text in settings.changes
+    )
+    if settings.weights != NO_WEIGHTS and not given and recipe.frozen_stages < before.frozen_stages:
+        yield (
+            f"learning rate {recipe.lr:g} is that of a backbone frozen up to {before.freeze}; with one "
+            f"frozen up to {recipe.freeze} a smaller one, such as --lr 1e-4, often learns better"
+        )
 
 
 def at_its_size(entry: ZooEntry, recipe: Recipe) -> Recipe:

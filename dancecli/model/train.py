@@ -207,6 +207,7 @@ def _finish(job: Job, plan: Plan, record: Mapping[str, Any], outcome: Outcome) -
         "finished_utc": rec.now_utc(),
         "model": model,
         "seconds": outcome.seconds,
+        "data_wait": outcome.data_wait,
         "speed": speed_record(outcome.seconds, outcome.computed, len(outcome.predictions), plan.cached),
         "preflight": outcome.first_batch,
         "results": results,

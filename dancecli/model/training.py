@@ -75,6 +75,7 @@ class Outcome:
         chosen_epoch: its epoch, counted from 1.
         epochs_run: fewer than were wanted if there was nothing more to gain.
         seconds: of `preflight`, `features`, `train` and `evaluate`.
+        data_wait: seconds of all training steps, and of them without clips to compute with.
         first_batch: what the pre-flight has found; None without one.
         computed: views that the frozen part looked at in this run; others were stored already.
     """
@@ -86,6 +87,7 @@ class Outcome:
     seconds: dict[str, float]
     params_total: int
     params_trainable: int
+    data_wait: dict[str, float]
     first_batch: dict[str, Any] | None = None
     computed: int = 0
 
@@ -142,6 +144,7 @@ def run_job(job: Job, on_progress: OnProgress, say: Say = lambda _: None) -> Out
         seconds=clock.seconds,
         params_total=sum(p.numel() for p in parameters),
         params_trainable=sum(p.numel() for p in parameters if p.requires_grad),
+        data_wait={"waited_s": round(hook.waited_s, 2), "of_s": round(hook.steps_s, 2)},
         first_batch=first.record if first else None,
         computed=computed,
     )

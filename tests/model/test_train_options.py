@@ -181,3 +181,15 @@ def test_copies_that_are_files_already_are_told(corpus, settings):
     told = "1 of the training clips are copies of dance augment already"
     assert any(told in line for line in make_plan(workspace, replace(settings, augment="jitter")).notes)
     assert not any(told in line for line in make_plan(workspace, settings).notes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [({"freeze": "3"}, True), ({"changes": ("freeze=3",)}, True), ({}, False), ({"freeze": "4"}, False),
+     ({"freeze": "3", "lr": 1e-4}, False), ({"changes": ("freeze=3", "lr=1e-4")}, False),
+     ({"freeze": "3", "weights": "none"}, False)],
+)  # fmt: skip
+def test_a_learning_rate_of_a_frozen_backbone_is_pointed_out(corpus, changes, told):
+    plan = make_plan(corpus(), FinetuneSettings(pretrain="inception", recipe="demo", **changes))
+    notes = [note for note in plan.notes if "frozen up to 4; with one frozen up to 3" in note]
+    assert len(notes) == told
