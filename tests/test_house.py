@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,11 +19,28 @@ HEAVY = {
     "importlib_metadata", "platformdirs", "ray", "asyncio", "sqlite3", "http.server",
 }  # fmt: skip
 
-# Where a file is longer than a screen of screens, it says why.
+# A longer room has a reason.
 LONGEST = 300
 LONGER = {
     "engine/rayengine.py": "one door to Ray: pool, seat and connection know its ways together",
     "model/streams.py": "two streams and their fusion are one command with one way to go on after a stop",
+}
+
+# What a line may ask of the linters without a reason of its own; any other exception says why beside it.
+EXCEPTIONS = {
+    "ARG002": "a hook of mmengine's has mmengine's signature",
+    "B023": "called within the turn of the loop that made it",
+    "D102": "its base class documents it",
+    "E402": "MMAction2 is imported after what lets it start without its compiled half",
+    "S101": "for the type checker: it holds by what was done above",
+    "S310": "the address is of our manifests, or was checked to be http",
+    "S608": "our own column names are all that is put into the SQL",
+    "arg-type": "another package's types are narrower than what it takes",
+    "call-overload": "another package's types leave this call out",
+    "misc": "a base class, or a function, of a package without types",
+    "no-any-return": "another package's types leave this call out",
+    "no-untyped-call": "a function of a package without types",
+    "no-untyped-def": "overrides one of a package without types",
 }
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -60,6 +78,23 @@ def test_rooms_are_small_or_say_why_not() -> None:
         for path in MODULES
     }
     assert {place for place, lines in sizes.items() if lines > LONGEST} == set(LONGER)
+
+
+def test_every_exception_from_the_linters_has_a_reason() -> None:
+    used: set[str] = set()
+    unexplained = []
+    for path in MODULES:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            asked = re.findall(r"# (?:noqa:|type: ignore\[)\s*([\w, -]*\w)\]?(.*?)(?=# noqa|# type:|$)", line)
+            for codes, reason in asked:
+                found = set(re.findall(r"[A-Z]+\d+|[a-z]+(?:-[a-z]+)+|misc|override", codes))
+                used |= found
+                if not (" - " in codes or reason.strip(" -#")) and not found <= set(EXCEPTIONS):
+                    unexplained.append(f"{path.relative_to(PACKAGE)}:{number}: {codes}")
+            if re.search(r"# noqa(?!:)|# type: ignore(?!\[)", line):
+                unexplained.append(f"{path.relative_to(PACKAGE)}:{number}: all at once")
+    assert unexplained == []
+    assert set(EXCEPTIONS) <= used
 
 
 def test_looking_a_command_up_imports_nothing_heavy() -> None:
