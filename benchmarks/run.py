@@ -32,14 +32,14 @@ HERE = Path(__file__).parent
 # Sizes with which the whole takes less than twenty minutes on two cores.
 SCRIPTS: dict[str, tuple[str, list[str]]] = {
     "startup": ("Start-up", ["--rounds", "4"]),
-    "cut": ("Cutting clips", ["--rounds", "3"]),
+    "cut": ("Cutting clips", ["--rounds", "2"]),
     "fetch": ("What a fetch adds to ffmpeg", ["--clips", "30", "--rounds", "3"]),
     "augment": ("Augmented copies", ["--draw", "3", "--rounds", "3"]),
     "verify": ("Checking clips", ["--clips", "1000", "--rounds", "3"]),
     "engine": ("Workers and dispatcher", ["--clips", "12", "--rounds", "3"]),
     "cluster": ("Ray", ["--clips", "12", "--rounds", "3"]),
     "manifests": ("Annotation rows", ["--rounds", "2"]),
-    "dedup": ("Look-alikes", ["--films", "16", "--clips", "10000,100000,650000"]),
+    "dedup": ("Look-alikes", ["--films", "16", "--clips", "10000,100000,650000", "--command-to", "100000"]),
     "flow": ("Optical flow", ["--draw", "2", "--rounds", "1", "--methods", "dis", "farneback"]),
     "decode": ("Reading clips for training", ["--draw", "2", "--views", "4", "--rounds", "3"]),
     "training": ("Training", ["--clips", "20", "--epochs", "1", "3", "10", "--crop", "160"]),
