@@ -19,6 +19,7 @@ import random
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,7 @@ def measure_proof(num_films: int, rounds: int) -> dict[str, list[Cost]]:
                 run_child([str(find_ffmpeg()), "-nostdin", "-v", "error", *reading])
 
         ours()  # what is imported for it is no part of a turn
-        plan = {
+        plan: dict[str, Callable[[], object]] = {
             PROOF: ours,
             BY_FFMPEG: theirs,
             ONE_THREAD: partial(theirs, "-threads", "1"),
