@@ -15,7 +15,7 @@ from typing import Any
 from dancecli import manifest
 from dancecli.errors import UsageError, WorkspaceError
 from dancecli.model.recipe import RECIPES, Recipe, read_recipe, recipe_names
-from dancecli.replay.quick import QUICK_PRETRAIN, quick_changes, quick_recipe
+from dancecli.replay.quick import QUICK_PRETRAIN, WHOLE_CLIPS, quick_changes, quick_recipe
 from dancecli.report.paper import Experiment
 from dancecli.schema import Part, PartName
 from dancecli.workspace import Workspace
@@ -124,10 +124,15 @@ def _trial(workspace: Workspace, one: Experiment, protocol: str, quick: bool, cl
         recipe=near(quick_recipe(workspace, one.recipe)) if quick else one.recipe,
         split=f"{base}-val" if protocol == OURS else base,
         base_split=base,
-        size=round(clips * one.subset / LARGEST) if quick else one.subset,
+        size=_small(one, clips) if quick else one.subset,
         run=f"{kind}-{one.name}" + (f"-{protocol}" if protocol != ONE_RUN else ""),
     )
     return replace(trial, status=_status(workspace, trial))
+
+
+def _small(one: Experiment, clips: int) -> int:
+    """Say how many clips an experiment takes in the quick form."""
+    return round(clips * one.subset / LARGEST) if one.subset else min(clips, WHOLE_CLIPS)
 
 
 def recipe_of(trial: Trial) -> Recipe:

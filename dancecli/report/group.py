@@ -13,8 +13,8 @@ from dancecli.errors import DanceError, InputError, WorkspaceError
 from dancecli.report.compare import refuse_unlike, right
 from dancecli.report.document import as_json
 from dancecli.report.evidence import Evidence, read_evidence
+from dancecli.report.intervals import Estimate, by_video
 from dancecli.report.metrics import Summary
-from dancecli.report.resample import interval_of_means
 from dancecli.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class GroupPart:
 
     Attributes:
         summaries: of each run.
-        interval: 95 %, of the mean accuracy of these very runs, by resampling source videos.
+        interval: of the mean accuracy of these very runs, on other source videos like these.
         hits: for each clip how many runs named it right.
     """
 
@@ -66,7 +66,7 @@ class GroupPart:
     balanced_accuracy: Spread
     macro_f1: Spread
     ece: Spread
-    interval: tuple[float, float]
+    interval: Estimate
     classes: tuple[ClassSpread, ...]
     hits: Ints
 
@@ -143,6 +143,8 @@ def summarize_group(
     flags = np.array([right(evidence.parts[part]) for evidence in group])
     own = tuple(found[part] for found in summaries)
     groups = group[0].parts[part].groups
+    interval = by_video(flags.mean(axis=0), groups)
+    assert interval is not None  # noqa: S101 - for the type checker; a part has clips
     return GroupPart(
         n=own[0].n,
         videos=len(set(groups)),
@@ -152,7 +154,7 @@ def summarize_group(
         balanced_accuracy=spread([s.balanced_accuracy or 0.0 for s in own]),
         macro_f1=spread([s.macro_f1 or 0.0 for s in own]),
         ece=spread([s.calibration.ece if s.calibration else math.nan for s in own]),
-        interval=interval_of_means(flags.mean(axis=0), groups),
+        interval=interval,
         classes=tuple(_class(i, own) for i, c in enumerate(own[0].per_class) if c.support),
         hits=flags.sum(axis=0),
     )
@@ -191,7 +193,7 @@ def group_document(
                     name: _rounded(getattr(part, name))
                     for name in ("top1", "top5", "balanced_accuracy", "macro_f1", "ece")
                 },
-                "mean_interval_by_video": [round(end, 12) for end in part.interval],
+                "mean_interval_by_video": [round(end, 12) for end in (part.interval.low, part.interval.high)],
                 "per_class": [
                     {
                         "label": labels[c.index],

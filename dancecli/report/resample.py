@@ -51,35 +51,31 @@ def draws(videos: int, name: str, resamples: int) -> Iterator[Ints]:
         yield ((words * np.uint64(videos)) >> np.uint64(32)).astype(np.int64).reshape(rows, videos)
 
 
-def interval_of_ratio(sums: Floats | Ints, sizes: Floats | Ints, name: str) -> tuple[float, float]:
-    """Give the 95 % interval of a mean over clips.
+def interval_of_gain(gains: Ints, sizes: Ints) -> tuple[float, float]:
+    """Give the 95 % interval of how much more of the clips a second model names right than a first.
+
+    Videos are resampled with two clips beside them, one that each model alone got right, as D. G.
+    Bonett and R. M. Price add them (J. Educ. Behav. Stat. 37, 2012); the interval is the mean with
+    them and the normal reach of the resamples' deviation. Percentiles of the videos alone held the
+    truth 92 times in 100 with 58 videos and 68 times with 12, and where no clip is judged
+    differently they are a point, as if that could not be luck. This holds it 94 to 97 times from 58
+    videos on where a tenth of the clips or more is judged differently; where fewer are, their count
+    takes so few values that it holds it up to 100 times.
 
     Args:
-        sums: for each video the sum over its clips.
+        gains: for each video how many more of its clips the second model got right.
         sizes: for each video how many clips it has.
-        name: what it is for.
     """
     import numpy as np
 
-    every = draws(len(sums), name, resamples_of(len(sums)))
-    found = [sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1) for drawn in every]
-    low, high = np.quantile(np.concatenate(found), LEVELS)
-    return float(low), float(high)
-
-
-def interval_of_means(values: Floats, groups: Sequence[str]) -> tuple[float, float]:
-    """Give the 95 % interval of the mean of one value a clip, clips of one video staying together.
-
-    Args:
-        values: for each clip.
-        groups: for each clip its source video.
-    """
-    import numpy as np
-
-    place = {name: i for i, name in enumerate(sorted(set(groups)))}
-    where = np.array([place[group] for group in groups])
-    sums = np.bincount(where, weights=values)
-    return interval_of_ratio(sums, np.bincount(where).astype(np.float64), "mean bootstrap")
+    more, of = np.append(gains, (1, -1)).astype(np.float64), np.append(sizes, (1, 1)).astype(np.float64)
+    videos = len(of)
+    every = draws(videos, "paired bootstrap", resamples_of(videos))
+    found = [more[drawn].sum(axis=1) / of[drawn].sum(axis=1) for drawn in every]
+    middle = float(more.sum() / of.sum())
+    error = float(np.concatenate(found).std()) * math.sqrt(videos / (videos - 1))
+    reach = NormalDist().inv_cdf(LEVELS[1]) * error
+    return max(-1.0, middle - reach), min(1.0, middle + reach)
 
 
 def intervals_of_class_means(
@@ -90,8 +86,10 @@ def intervals_of_class_means(
     Neither is a proportion. Their standard error is that of 1,000 resamples of source videos, made
     larger as m / (m - 1) under the root for m videos a class, and the interval is symmetric in the
     log-odds, so that it stays between 0 and 1. Percentiles of the resamples held the truth as rarely
-    as 81 times in 100 where classes have few clips; these do 94 to 98 times. Where all clips are
-    right, or all wrong, no resample differs, and Wilson's interval by source video stands in.
+    as 81 times in 100 where classes have few clips. On 2,000 simulated test sets each, with five
+    videos a class or more, these hold it 93 to 97 times; up to 98.5 where all sets have equally
+    many clips of each class, 89 where a class has three videos. Where all clips are right, or all
+    wrong, no resample differs, and Wilson's interval by source video stands in.
 
     Args:
         truth: for each clip its class; at least one clip.
@@ -104,31 +102,69 @@ def intervals_of_class_means(
     place = {name: i for i, name in enumerate(sorted(set(groups)))}
     where = np.array([place[group] for group in groups])
     right = (truth == calls).astype(np.float64)
-    shown = class_means(truth, calls, right, np.ones(len(truth)), classes)
-    rows = []
-    for drawn in draws(len(place), "class means", FEWEST_RESAMPLES):
-        for one in drawn:
-            weights = np.bincount(one, minlength=len(place))[where].astype(np.float64)
-            rows.append(class_means(truth, calls, right, weights, classes))
+    shown = class_means(truth, calls, right, np.ones((1, len(truth))), classes)[0]
+    # A block of resamples at a time, a few million clips large.
+    together = max(1, 2_000_000 // (len(truth) + classes))
+    found = [
+        class_means(truth, calls, right, _weights(some, len(place))[:, where], classes)
+        for drawn in draws(len(place), "class means", FEWEST_RESAMPLES)
+        for some in np.array_split(drawn, -(-len(drawn) // together))
+    ]
     per_class = max(2.0, len(place) / max(1, len(set(truth.tolist()))))
-    errors = np.array(rows).std(axis=0) * np.sqrt(per_class / (per_class - 1))
+    errors = np.concatenate(found).std(axis=0) * np.sqrt(per_class / (per_class - 1))
     whole = by_video(right > 0, groups)
     assert whole is not None  # noqa: S101 - for the type checker; there are clips
-    balanced, f1 = (_around(value, float(error), whole) for value, error in zip(shown, errors, strict=True))
+    balanced, f1 = (_around(float(v), float(e), whole) for v, e in zip(shown, errors, strict=True))
     return balanced, f1
 
 
-def class_means(
-    truth: Ints, calls: Ints, right: Floats, weights: Floats, classes: int
-) -> tuple[float, float]:
-    """Give balanced accuracy and macro F1 of clips that count as often as their weights say."""
+def class_means(truth: Ints, calls: Ints, right: Floats, weights: Floats, classes: int) -> Floats:
+    """Give balanced accuracy and macro F1 of clips that count as often as their weights say.
+
+    Args:
+        truth: for each clip its class.
+        calls: for each clip what it was called.
+        right: for each clip 1 where that is its class, else 0.
+        weights: resamples x clips.
+        classes: how many there are.
+
+    Returns:
+        resamples x 2.
+    """
     import numpy as np
 
-    support, called = (np.bincount(of, weights, classes) for of in (truth, calls))
-    hits = np.bincount(truth, weights * right, classes)
-    occurs, either = support > 0, support + called > 0
-    recall = (hits[occurs] / support[occurs]).mean()
-    return float(recall), float((2 * hits[either] / (support + called)[either]).mean())
+    first = np.arange(len(weights))[:, None] * classes
+    size = len(weights) * classes
+
+    def per_class(of: Ints, counted: Floats) -> Floats:
+        found = np.bincount((first + of).ravel(), counted.ravel(), size)
+        sums: Floats = found.astype(np.float64).reshape(-1, classes)
+        return sums
+
+    support, called = per_class(truth, weights), per_class(calls, weights)
+    hits = per_class(truth, weights * right)
+    recall, f1 = (_mean_where(2 * hits, both) for both in (2 * support, support + called))
+    means: Floats = np.stack([recall, f1], axis=1)
+    return means
+
+
+def _mean_where(part: Floats, whole: Floats) -> Floats:
+    """Give each row's mean of the shares part / whole, over those whose whole is not 0."""
+    import numpy as np
+
+    shares = np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+    found: Floats = shares.sum(axis=1) / (whole > 0).sum(axis=1)
+    return found
+
+
+def _weights(drawn: Ints, videos: int) -> Floats:
+    """Count how often each video was drawn: resamples x videos."""
+    import numpy as np
+
+    places = np.arange(len(drawn))[:, None] * videos + drawn
+    counts = np.bincount(places.ravel(), minlength=len(drawn) * videos).astype(np.float64)
+    found: Floats = counts.reshape(-1, videos)
+    return found
 
 
 def _around(value: float, error: float, whole: Estimate) -> Estimate:

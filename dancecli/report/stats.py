@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dancecli.report.resample import interval_of_ratio, resamples_of
+from dancecli.report.resample import interval_of_gain, resamples_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,6 +99,8 @@ def swap_test(gains: Sequence[int]) -> float:
     import numpy as np
 
     sizes = [abs(g) for g in gains if g]
+    if max(sizes, default=1) == 1:
+        return mcnemar(sum(g < 0 for g in gains), sum(g > 0 for g in gains))
     chances = np.ones(1)
     for size in sizes:  # the distribution of the sum, a video at a time: half up, half down
         wider = np.zeros(len(chances) + 2 * size)
@@ -152,7 +154,7 @@ def gains_by_video(first: Flags, second: Flags, groups: Sequence[str]) -> tuple[
 def pair(first: Flags, second: Flags, groups: Sequence[str]) -> Paired:
     """Compare two models clip by clip; arguments as in `gains_by_video`, at least one clip."""
     gains, sizes = gains_by_video(first, second, groups)
-    low, high = interval_of_ratio(gains, sizes, "paired bootstrap")
+    low, high = interval_of_gain(gains, sizes)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     return Paired(
         both=int((first & second).sum()),
@@ -164,5 +166,5 @@ def pair(first: Flags, second: Flags, groups: Sequence[str]) -> Paired:
         low=low,
         high=high,
         videos=len(gains),
-        resamples=resamples_of(len(gains)),
+        resamples=resamples_of(len(gains) + 2),
     )

@@ -13,7 +13,6 @@ from records import Ran
 
 from dancecli import manifest
 from dancecli.errors import InputError, WorkspaceError
-from dancecli.report import resample
 from dancecli.report.group import spread
 from dancecli.report.report import ReportResult, ReportSettings, report
 from dancecli.schema import Prediction
@@ -118,19 +117,3 @@ def test_the_command(seeds: Workspace, dance: Callable[..., Ran]) -> None:
 
 def test_one_value_has_no_deviation() -> None:
     assert spread([0.5]).sd is None
-
-
-def test_the_interval_of_a_mean_holds_the_truth_where_clips_of_a_video_are_alike(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(resample, "RESAMPLES", 1000)
-    rng = np.random.default_rng(3)
-    held = 0
-    for _ in range(400):
-        sizes = rng.integers(1, 5, 60)
-        groups = [str(i) for i, size in enumerate(sizes) for _ in range(size)]
-        ease = np.repeat(rng.beta(2, 1, 60), sizes)
-        values = (rng.random((3, len(ease))) < ease).mean(axis=0)
-        low, high = resample.interval_of_means(values, groups)
-        held += low <= 2 / 3 <= high
-    assert 0.92 <= held / 400 <= 0.97
