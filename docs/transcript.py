@@ -74,8 +74,11 @@ def main() -> int:
         folder = Path(name).resolve()
 
         def again(found: re.Match[str]) -> str:
-            parts = []
+            parts: list[str] = []
             for command in commands(found[1]):
+                # What a command runs it prints like this, too, and that is its output.
+                if parts and plain(f"$ {command}")[0] in plain(parts[-1]):
+                    continue
                 print(f"$ {command}", file=sys.stderr, flush=True)
                 parts.append(f"$ {command}\n{typed(command, folder)}".rstrip() + "\n")
             return "```console\n" + "".join(parts) + "```\n"
