@@ -126,12 +126,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--steps", type=int, help="fewer than 100 cost less, with the same ratios")
+    parser.add_argument("--trials", type=int, help="fewer than 200 cost less")
     parser.add_argument("--quick", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     rounds = 1 if asked.quick else asked.rounds
     size = QUICK if asked.quick else FULL
-    size = replace(size, steps=asked.steps or size.steps)
+    size = replace(size, steps=asked.steps or size.steps, trials=asked.trials or size.trials)
     x, y = make_data(size)
     torch.manual_seed(0)
     start = nn.Linear(size.features, CLASSES)

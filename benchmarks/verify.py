@@ -199,7 +199,7 @@ def main() -> int:
         parts[asked.child[0]](Path(asked.child[1]), *map(int, asked.child[2:]))
         return 0
     found = measure(200, 200, 2) if asked.quick else measure(asked.clips, asked.kib, asked.rounds)
-    proof = measure_proof(1 if asked.quick else 3, 2 if asked.quick else asked.rounds)
+    proof = measure_proof(1 if asked.quick else 2, 2 if asked.quick else asked.rounds)
     faster = times_as_fast(proof[BY_FFMPEG], proof[PROOF])
     ratio = found["dance verify"]["cpu_s"] / found["a loop"]["cpu_s"]
     what = f"proof of a clip: at least {_FASTER} times as fast as {BY_FFMPEG}"
