@@ -11,7 +11,8 @@ MAY_IMPORT = {
     "engine": GROUND | STORES,
     "sources": GROUND | STORES | {"media", "engine"},
     "dataset": GROUND | STORES | {"media", "engine", "sources"},
-    "model": GROUND | STORES,
+    # Features may be computed over a cluster.
+    "model": GROUND | STORES | {"engine"},
     "report": GROUND | STORES,
     "doctor": GROUND | STORES | {"media", "engine", "sources", "dataset", "model", "report"},
     "status": GROUND | STORES,

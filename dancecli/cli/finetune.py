@@ -11,6 +11,7 @@ from dancecli.cli.options import (
     BatchOption,
     DryRunOption,
     EpochsOption,
+    FeatureEngineOption,
     FlowMethodOption,
     FreezeOption,
     JsonOption,
@@ -125,6 +126,7 @@ def command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a stopped run: --name, or the one made last.")
     ] = False,
+    engine: FeatureEngineOption = "local",
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -173,6 +175,7 @@ def command(
         processes=max(gpus, here.size),
         resume=resume,
         preflight=preflight,
+        engine=engine,
     )
     if dry_run:
         _show_plan(plan_group(space, settings) if seeds else make_plan(space, settings), json_output, seeds)

@@ -30,6 +30,15 @@ EngineOption = Annotated[
         "$RAY_ADDRESS, else one found on this machine, else one that is started here for it).",
     ),
 ]
+FeatureEngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="local|ray",
+        help="Where features that are stored are computed: local, here; ray, the cores of a cluster, which "
+        "see the workspace under the same path.",
+    ),
+]
 SplitOption = Annotated[
     str | None,
     typer.Option("--split", metavar="NAME", help="Name of the split. [default: the one made last]"),

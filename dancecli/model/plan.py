@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from dancecli.engine.choice import LOCAL, check_engine
 from dancecli.errors import ModelError, UsageError, WorkspaceError
 from dancecli.flowform import FlowMethod, method_mismatch
 from dancecli.model import record as rec
@@ -49,6 +50,7 @@ class FinetuneSettings:
         head_init: `random`, or `pretrained` for the old rows of the classes that the weights' head knows.
         two_stream: of a stream of `dance train --stream both`: the settings of the whole.
         processes: how many share each batch; one a GPU, or of the CPU.
+        engine: where features that are stored are computed, `local` or `ray`, see `engine.choice`.
         resume: go on with the run `name` (None: the one made last); all else is as that run has it.
     """
 
@@ -75,6 +77,7 @@ class FinetuneSettings:
     head_init: str = RANDOM
     two_stream: dict[str, Any] | None = None
     processes: int = 1
+    engine: str = LOCAL
     resume: bool = False
 
 
@@ -166,6 +169,12 @@ def _planned(
         data = with_flow(workspace, data, settings.flow_method)
     share_of(recipe.batch, settings.processes)
     cached = _use_cache(settings.cache, base, recipe, settings.processes)
+    check_engine(settings.engine)
+    if settings.engine != LOCAL and not cached:
+        raise UsageError(
+            f"--engine {settings.engine} computes features that are stored, and this run stores none",
+            "freeze more (--freeze 4), or leave out --engine",
+        )
     if cached and recipe.views is None:
         recipe = replace(recipe, views=max(_DEFAULT_STORED_VIEWS, 1 + len(recipe.chains)))
     if cached and settings.group and settings.weights != NO_WEIGHTS and recipe.view_seed is None:
@@ -250,7 +259,12 @@ def plan_of_stopped_run(workspace: Workspace, settings: FinetuneSettings) -> tup
     saved = FinetuneSettings(**{k: v for k, v in before["settings"].items() if k in known})
     # The steps are the same, however many processes share them.
     saved = replace(
-        saved, name=name, resume=True, split=before["split"]["name"], processes=settings.processes
+        saved,
+        name=name,
+        resume=True,
+        split=before["split"]["name"],
+        processes=settings.processes,
+        engine=settings.engine,
     )
     recipe = parse_recipe(_without_none(before["recipe"]), folder.record)
     data = load_split(workspace, saved.split)

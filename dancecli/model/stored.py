@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from dancecli.engine.choice import LOCAL
 from dancecli.model import cache
 from dancecli.model.boundary import FeatureDataset, FrozenPart, extract_features
 from dancecli.model.mmaction import DATASETS, MODELS, build_model, get_device, pseudo_collate
 from dancecli.model.parts import ViewSampler
+from dancecli.model.spreading import spread_features
 from dancecli.schema import OnProgress, PartName
 
 if TYPE_CHECKING:
@@ -38,20 +40,39 @@ def feature_loaders(job: Job, frozen: FrozenPart | None, on_progress: OnProgress
         flat = [name for view in names for name in view]
         with _opened(job, part) as store:
             if store.missing(flat):
-                frozen = frozen or frozen_part(job, whole_model(job))
-                extract_features(
-                    frozen,
-                    DATASETS.build(loader_cfg["dataset"]),
-                    store,
-                    flat,
-                    batch=job.forward_batch,
-                    workers=loader_cfg["num_workers"],
-                    on_progress=on_progress,
-                )
+                frozen = _fill(job, loader_cfg, store, flat, frozen, on_progress)
         files = [example.path for example in examples]
         dataset = FeatureDataset(store, names, files, [example.label_index for example in examples])
         loaders[part] = _feature_loader(dataset, part, job)
     return loaders
+
+
+def _fill(
+    job: Job,
+    loader: dict[str, Any],
+    store: cache.FeatureStore,
+    names: Sequence[str],
+    frozen: FrozenPart | None,
+    on_progress: OnProgress,
+) -> FrozenPart | None:
+    """Make the rows that a store misses; give the frozen part, if it was needed here."""
+    if job.engine != LOCAL:
+        source = job.config["model"], job.recipe.frozen_stages, loader["dataset"]
+        root, batch = job.workspace.root, job.forward_batch
+        spread_features(job.engine, root, whole_model(job), source, store, names, batch, on_progress)
+        return frozen
+    # On one machine the network has all cores already, and other processes would only share them.
+    frozen = frozen or frozen_part(job, whole_model(job))
+    extract_features(
+        frozen,
+        DATASETS.build(loader["dataset"]),
+        store,
+        names,
+        batch=job.forward_batch,
+        workers=loader["num_workers"],
+        on_progress=on_progress,
+    )
+    return frozen
 
 
 def unstored_views(job: Job) -> int:

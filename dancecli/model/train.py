@@ -174,6 +174,7 @@ def make_job(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> Job:
         resume=settings.resume,
         gpu=gpu,
         preflight=settings.preflight,
+        engine=settings.engine,
         place=place(),
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from dancecli.engine.choice import LOCAL
 from dancecli.model.boundary import LAST_STAGE, boundary_model
 from dancecli.model.distributed import ALONE, Place, join_others, share_of, together, unwrapped, wrapper
 from dancecli.model.evaluate import predict_part
@@ -40,6 +41,7 @@ class Job:
         resume: go on from `checkpoints/resume.pth` if it is there.
         gpu: it computes on one.
         preflight: learn one batch by heart before the run begins.
+        engine: where features are computed, see `engine.choice`.
         place: which of the run's processes this is.
     """
 
@@ -57,6 +59,7 @@ class Job:
     resume: bool
     gpu: bool = False
     preflight: bool = False
+    engine: str = LOCAL
     place: Place = ALONE
 
     @property

@@ -1,0 +1,77 @@
+"""Features over a pool of workers are those that one process computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dancecli.errors import ModelError, UsageError
+from dancecli.model.train import FinetuneSettings, make_job, make_plan
+from dancecli.schema import Progress, no_progress
+
+Filled = tuple[dict[str, Any], Any, list[Progress]]
+
+
+@pytest.fixture
+def fill(corpus, tiny_recipe, tiny_model) -> Callable[[], Filled]:
+    """Give the rows of all training views by name, as one process and as a pool of workers makes them."""
+
+    def made() -> Filled:
+        from dancecli.model import cache
+        from dancecli.model.boundary import extract_features
+        from dancecli.model.mmaction import DATASETS
+        from dancecli.model.spreading import spread_features
+        from dancecli.model.stored import frozen_part, whole_model
+
+        workspace = corpus()
+        settings = FinetuneSettings(str(tiny_model), weights="none", freeze="3", recipe=str(tiny_recipe))
+        job = make_job(workspace, make_plan(workspace, settings), no_progress)
+        model, dataset = whole_model(job), job.config["train_dataloader"]["dataset"]
+        names = [f"view-{i}" for i in range(2 * len(job.data.examples["train"]))]
+        here, there = (cache.open_store(workspace.root / "made", "float16", {"by": by}) for by in "ab")
+        extract_features(
+            frozen_part(job, model), DATASETS.build(dataset), here, names,
+            batch=4, workers=0, on_progress=no_progress,
+        )  # fmt: skip
+        seen: list[Progress] = []
+        source = job.config["model"], 3, dataset
+        spread_features("local", workspace.root, model, source, there, names, 4, seen.append)
+        assert not list((workspace.root / "cache" / "features").glob("weights-*"))
+        return {name: here.array()[here.rows[name]] for name in names}, there, seen
+
+    return made
+
+
+def test_each_view_has_the_row_that_one_process_gives_it(fill):
+    wanted, store, seen = fill()
+    rows = store.array()
+    assert set(store.rows) == set(wanted)
+    assert all(
+        abs(rows[store.rows[name]] - row).max() < 2e-3 * abs(row).max() for name, row in wanted.items()
+    )
+    assert len({row.tobytes() for row in rows}) == len(wanted)
+    assert (seen[-1].done, seen[-1].total) == (len(wanted), len(wanted))
+
+
+def test_what_a_worker_finds_wrong_is_said_by_the_command(fill, monkeypatch, clip_files, tmp_path):
+    from dancecli.model import spreading
+
+    monkeypatch.setattr(spreading, "look", complain)
+    with pytest.raises(ModelError, match="not finite for a_0_1"):
+        fill()
+
+
+def complain(batch: Any, _: Any) -> Any:
+    from dancecli.model.spreading import Rows
+
+    return Rows(None, ("not finite for a_0_1", ""))
+
+
+def test_an_engine_without_stored_features_is_refused(corpus, tiny_recipe, tiny_model):
+    settings = FinetuneSettings(str(tiny_model), weights="none", recipe=str(tiny_recipe), engine="ray")
+    with pytest.raises(UsageError, match="this run stores none"):
+        make_plan(corpus(), settings)
+    with pytest.raises(UsageError, match="none of local, ray"):
+        make_plan(corpus(), FinetuneSettings(str(tiny_model), freeze="4", engine="slurm"))
