@@ -1,6 +1,6 @@
 """Break the code in one place at a time, and see whether a test notices: `make mutants`.
 
-    python tests/mutate.py dancecli/labels.py tests/test_labels.py [--every 1] [--seconds 60]
+    python tests/mutate.py dancecli/labels.py tests/test_labels.py [--every N] [--lines N...] [--seconds 60]
 
 Works on a copy of the project, so that nothing here is ever broken. A place is a comparison, an
 arithmetic or boolean operator, a number, a truth value, a negation or a returned value. Prints the
@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import copy
+import importlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,24 +92,40 @@ def mutants(source: str) -> Iterator[tuple[int, str, str]]:
 
 def survives(copied: Path, tests: list[str], seconds: float) -> bool:
     """Whether the tests pass in the copy as it is now."""
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-x",
-        "-q",
-        "-p",
-        "no:randomly",
-        "-p",
-        "no:cacheprovider",
-        *tests,
-    ]
-    env = {**os.environ, "PYTHONPATH": str(copied), "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        done = subprocess.run(command, cwd=copied, env=env, capture_output=True, timeout=seconds, check=False)
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        silent = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silent, 1)
+        os.dup2(silent, 2)
+        os.chdir(copied)
+        sys.path.insert(0, str(copied))
+        import pytest
+
+        os._exit(pytest.main(["-x", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", *tests]))
+    ends = time.monotonic() + seconds
+    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0:
+        if time.monotonic() > ends:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return False
+        time.sleep(0.02)
+    return os.waitstatus_to_exitcode(ended[1]) == 0
+
+
+def load_what_is_slow(copied: Path, tests: list[str]) -> None:
+    """Import what the tests import but for the project, once: each of the runs is forked from here."""
+    shown = (
+        "import sys, pytest; pytest.main(['-q', '--collect-only', *sys.argv[1:]])\n"
+        "print('MODULES', *sys.modules)"
+    )
+    command = [sys.executable, "-c", shown, *tests]
+    done = subprocess.run(command, cwd=copied, capture_output=True, text=True, check=True)
+    ours = {"dancecli", "tests", "conftest", *(path.stem for path in copied.rglob("tests/**/*.py"))}
+    for name in done.stdout.rpartition("MODULES ")[2].split():
+        if name.partition(".")[0] not in ours and not name.startswith("_"):
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
 
 
 def looked_at(file: str) -> dict[str, str]:
@@ -120,6 +140,7 @@ def main() -> int:
     parser.add_argument("file")
     parser.add_argument("tests", nargs="+")
     parser.add_argument("--every", type=int, default=1, help="take each N-th place only")
+    parser.add_argument("--lines", type=int, nargs="*", help="take the places on these lines only")
     parser.add_argument("--seconds", type=float, default=120, help="a test run that takes longer has noticed")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -128,9 +149,12 @@ def main() -> int:
         shutil.copytree(ROOT, copied, ignore=kept)
         path = copied / asked.file
         source = path.read_text(encoding="utf-8")
+        os.environ |= {"PYTHONPATH": str(copied), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+        load_what_is_slow(copied, asked.tests)
         if not survives(copied, asked.tests, asked.seconds * 5):
             raise SystemExit("the tests fail without any change")
         found = list(mutants(source))[:: asked.every]
+        found = [one for one in found if not asked.lines or one[0] in asked.lines]
         known, same, lived = looked_at(asked.file), 0, 0
         for line, what, text in found:
             path.write_text(text, encoding="utf-8")
