@@ -118,6 +118,21 @@ def test_every_file_of_ours_that_is_named_is_there(page: Path) -> None:
     assert [n for n in names if not (ROOT / n).exists() and not (ROOT / "dancecli" / n).exists()] == []
 
 
+def test_the_texts_under_troubleshooting_are_texts_of_ours() -> None:
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "dancecli").rglob("*.py"))
+    # A sentence that is written over several lines, and what is put into it.
+    source = re.sub(r"\{[^{}]*\}", "{}", re.sub(r'"\s*\n\s*f?"', "", source))
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    told = [
+        text
+        for line in re.findall(r"^\*\*(.+?)\*\*", page, re.MULTILINE)
+        for text in re.findall(r"`([^`]+)`", line)
+    ]
+    parts = [part.strip() for text in told for part in re.split(r"…|'[^']*'", text)]
+    assert len(told) > 10
+    assert [part for part in parts if part.strip(" ,") not in source] == []
+
+
 def test_the_picture_in_the_repository_is_the_one_that_is_drawn(hooks: object) -> None:
     import pictures
 
