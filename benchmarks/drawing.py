@@ -17,6 +17,7 @@ def draw(plot: dict[str, Any], folder: Path) -> Path:
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"bench-{plot['name']}.svg"
@@ -25,7 +26,9 @@ def draw(plot: dict[str, Any], folder: Path) -> Path:
     inked = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
     with plt.rc_context(style | dict.fromkeys(inked, _INK)):
         figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
-        for i, (name, points) in enumerate(plot["lines"].items()):
+        # What is ours comes first, so that it has the same colour everywhere.
+        lines = sorted(plot["lines"].items(), key=lambda line: not line[0].startswith(("ours", "dance")))
+        for i, (name, points) in enumerate(lines):
             few = len(points) < 20
             looks = {
                 "color": _COLOURS[i % len(_COLOURS)],
@@ -34,6 +37,10 @@ def draw(plot: dict[str, Any], folder: Path) -> Path:
             axes.plot(*zip(*points, strict=True), label=name, linewidth=1.8, markersize=5, **looks)
         if plot["log"]:
             axes.set(xscale="log", yscale="log")
+            for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
+                axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 150 * low else (1,)))
+                axis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+                axis.set_minor_formatter(NullFormatter())
         else:
             axes.set_xlim(0)
             axes.set_ylim(0, 1.2 * max(y for points in plot["lines"].values() for _, y in points))
