@@ -246,7 +246,3 @@ def history(runs: Sequence[tuple[str, str, Proportion]]) -> tuple[Past, ...]:
         found.append(Past(x, up(e.rate), up(e.high), up(e.low), of.k > best, text))
         best = max(best, of.k)
     return tuple(found)
-
-
-def _decades(low: float, high: float) -> range:
-    return range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
