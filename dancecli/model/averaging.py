@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dancecli.model.distributed import unwrapped
-from dancecli.model.mmaction import Hook
+from dancecli.model.mmaction import HOOKS, Hook
 
 
 class WeightAverageHook(Hook):  # type: ignore[misc]
@@ -109,3 +109,6 @@ def trained_state(model: Any) -> dict[str, Any]:
 def _averaged_part(model: Any) -> dict[str, Tensor]:
     # A batch counter has no average.
     return {key: value for key, value in trained_state(model).items() if value.is_floating_point()}
+
+
+HOOKS.register_module(module=WeightAverageHook, force=True)

@@ -10,7 +10,7 @@ import torch
 
 from dancecli.errors import ModelError
 from dancecli.model.distributed import unwrapped
-from dancecli.model.mmaction import Hook, read_checkpoint
+from dancecli.model.mmaction import HOOKS, Hook, read_checkpoint
 
 
 class HeadRowsHook(Hook):  # type: ignore[misc]
@@ -41,3 +41,6 @@ class HeadRowsHook(Hook):  # type: ignore[misc]
         with torch.no_grad():
             layer.weight[self.places] = rows["weight"].to(layer.weight)
             layer.bias[self.places] = rows["bias"].to(layer.bias)
+
+
+HOOKS.register_module(module=HeadRowsHook, force=True)

@@ -5,6 +5,7 @@ Registered when `dancecli.model.mmaction` is imported.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +15,8 @@ import torch
 
 from dancecli.errors import ModelError
 from dancecli.model.augmenting import AugmentedCopy
-from dancecli.model.averaging import WeightAverageHook
 from dancecli.model.distributed import rank_seed, unwrapped
 from dancecli.model.flow import FlowDecode, FlowFlip, FlowInit
-from dancecli.model.headrows import HeadRowsHook
 from dancecli.model.inception import InceptionI3D
 from dancecli.model.mmaction import (
     DATA_SAMPLERS,
@@ -159,5 +158,8 @@ DATA_SAMPLERS.register_module(module=ViewSampler, force=True)
 for _transform in (AugmentedCopy, FlowInit, FlowDecode, FlowFlip):
     TRANSFORMS.register_module(module=_transform, force=True)
 OPTIM_WRAPPERS.register_module(module=CpuAmpOptimWrapper, force=True)
-for _hook in (StepSeedHook, FreezeHook, WeightAverageHook, HeadRowsHook):
+for _hook in (StepSeedHook, FreezeHook):
     HOOKS.register_module(module=_hook, force=True)
+# These come through the door themselves and may be what is imported first: they register their own.
+for _room in ("averaging", "headrows"):
+    importlib.import_module(f"dancecli.model.{_room}")

@@ -11,7 +11,6 @@ import pytest
 def test_the_share_of_time_without_clips_is_told(tmp_path, monkeypatch):
     import torch
 
-    import dancecli.model.mmaction  # noqa: F401 - the door, before the parts behind it
     from dancecli.model import hooks
     from dancecli.model.record import RunFolder
 
