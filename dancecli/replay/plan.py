@@ -239,7 +239,9 @@ def train_command(workspace: Workspace, trial: Trial) -> tuple[str, ...]:
         return (command, *at(workspace), "--resume", "--name", trial.run)
     what = ("--stream", "both") if trial.two_stream else ("--pretrain", trial.pretrain)
     changes = [word for change in trial.experiment.changes for word in ("--set", change)]
-    named = (*what, "--split", trial.split, "--recipe", trial.recipe, *changes)
+    # What is over in a minute needs no estimate of its hours.
+    short = ("--no-preflight",) if trial.quick and not trial.two_stream else ()
+    named = (*what, "--split", trial.split, "--recipe", trial.recipe, *changes, *short)
     return (command, *at(workspace), *named, "--name", trial.run)
 
 

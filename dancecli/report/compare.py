@@ -204,12 +204,14 @@ def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tu
 
 
 def _flat(run: Mapping[str, Any]) -> dict[str, str]:
-    """Lay a run's record out as one level of named texts."""
+    """Lay a run's record out as one level of named texts, without what it did not record."""
     found = {}
     for group in MADE_BY:
         value = run.get(group)
         rows = value.items() if isinstance(value, Mapping) else [("", value)]
         for key, held in rows:
+            if held is None:
+                continue
             name = f"{group} {key}".strip().replace("_", " ")
             found[name] = f"{held:g}" if isinstance(held, float) else str(held)
     return found

@@ -112,4 +112,6 @@ def _srgb(lab: Any) -> Any:
 
     linear = (lab @ np.linalg.inv(np.array(_LAB)).T) ** 3 @ np.linalg.inv(np.array(_LMS)).T
     linear = np.clip(linear, 0, 1)
-    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    found = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    # As bytes a picture is enlarged four times as fast as from floating point.
+    return (255 * found).round().astype(np.uint8)

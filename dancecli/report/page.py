@@ -54,6 +54,7 @@ def render(
         heat={key: heat.get(key, ()) for key in order},
         lead=lead(evidence),
         notices={key: notices(evidence, key, summaries[key]) for key in order},
+        waiting=waiting(evidence.run),
         charts=charts.training_charts(evidence.history, top5=len(evidence.labels) > 5),
         chart=charts,
         facts=facts(evidence),
@@ -227,12 +228,22 @@ def facts(evidence: Evidence) -> list[tuple[str, list[tuple[str, str]]]]:
             "Time",
             [
                 *((key, duration(value)) for key, value in seconds.items()),
+                ("waiting for clips", waiting(run)),
                 ("finished", run.get("finished_utc")),
             ],
         ),
         ("Versions", list(_table(run, "versions").items())),
     ]
     return [(title, named) for title, rows in groups if (named := _named(rows))]
+
+
+def waiting(run: Mapping[str, Any]) -> str:
+    """Say how much of its training steps a run waited for clips; empty where it did not measure that."""
+    wait = _table(run, "data_wait")
+    waited, of = wait.get("waited_s"), wait.get("of_s")
+    if not isinstance(waited, int | float) or not isinstance(of, int | float) or of <= 0:
+        return ""
+    return f"{duration(waited)} of {duration(of)} of training steps, {percent(waited / of)} %"
 
 
 def _named(rows: list[tuple[str, Any]]) -> list[tuple[str, str]]:

@@ -59,6 +59,7 @@ def render(found: Sequence[Replayed], commands: Sequence[Sequence[str]], *, quic
         {"labels": []},
         found=[(one, lines(one), arithmetic(one.experiment)) for one in found],
         choices=choices(found),
+        views=list(dict.fromkeys(ran.evidence.predictions["view.protocol"] for ran in runs.values())),
         runs=[(ran, _parts(ran), _seconds(ran)) for ran in runs.values()],
         num_run=sum(one.published is not None for one in found),
         num_one_run=sum(one.experiment.part == PartName.VAL for one in found),

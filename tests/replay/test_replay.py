@@ -165,7 +165,7 @@ def test_every_experiment_runs_under_both_protocols_on_the_same_test_part(
         published, ours = one["as_published"], one["ours"]
         assert (published["run"], published["part"], ours["part"]) == (ours["run"], "val", "test")
         assert published["top1"]["n"] == published["val"]["n"] == ours["val"]["n"]
-        assert published["chosen"] == "epoch 3 of 10 and epoch 3 of 10, the best on val, which is this part"
+        assert published["chosen"] == "epoch 2 of 10 and epoch 2 of 10, the best on val, which is this part"
     streams = [line for line in said if line.startswith(("flow", "train"))]
     assert [line.split()[0] for line in streams] == ["flow", "train", "train"]
     assert "--stream both" in streams[1]

@@ -68,6 +68,15 @@ def test_made_again_it_is_the_same_to_the_byte(made: Workspace) -> None:
     assert {name: (folder / name).read_bytes() for name in FILES} == before
 
 
+def test_the_time_spent_waiting_for_clips_is_shown_where_it_was_measured(made: Workspace) -> None:
+    change_card(made, data_wait={"waited_s": 12.4, "of_s": 80.0})
+    text = report(made, ReportSettings()).page.read_text()
+    assert "Waiting for clips to be decoded: 12.4 s of 1 min 20 s of training steps, 15.5 %." in text
+    for nothing in (None, {}, {"waited_s": 0.0, "of_s": 0.0}):
+        change_card(made, data_wait=nothing)
+        assert "waiting for clips" not in report(made, ReportSettings()).page.read_text().lower()
+
+
 def test_the_model_card_reads_as_markdown_with_front_matter(space: Workspace) -> None:
     labels = ("a|b", "<b>c</b>", "d\\e", "f", "g", "h")
     made = make_run(space.root, labels, test=24)
