@@ -47,7 +47,14 @@ def draw_confusion(folder: Path, counts: Sequence[Sequence[int]], labels: Sequen
         FigureCanvasAgg(figure)
         box = (margin / inches[0], margin / inches[1], cell * size / inches[0], cell * size / inches[1])
         axes = figure.add_axes(box)
-        axes.imshow(_colours(shades, right), interpolation="nearest", aspect="equal")
+        colours = _colours(shades, right)
+        if size <= MOST_NUMBERED:
+            # A few hundred squares are sooner drawn than a picture is enlarged to as many dots.
+            edges = np.arange(size + 1) - 0.5
+            axes.pcolormesh(edges, edges, colours)
+            axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), aspect="equal")
+        else:
+            axes.imshow(colours, interpolation="nearest", aspect="equal")
         if size <= MOST_NUMBERED:
             _write_counts(axes, table, shades, cell)
             axes.set_xticks(range(size), names, rotation=90)
