@@ -91,7 +91,7 @@ def test_an_error_without_words_is_told_by_its_kind(clip: Path, monkeypatch: pyt
     ("average", "guessed", "fps"),
     [
         (25, 60, 60),
-        (20, 60, 60),
+        (19, 60, 60),
         (20, 61, 20),
         (21, 61, 61),
         (80, 240, 240),
