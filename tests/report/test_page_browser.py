@@ -65,7 +65,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     paper = [
         Replayed(one, *ran) if one.part == "test" else Replayed(one, why="<b>") for one in read_experiments()
     ]
-    write_replay(space, paper, [("split", "--subset", "525")], quick=True)
+    write_replay(space, paper, [("split", "--subset", "525")], quick="small frames")
     compare(space, CompareSettings("first-1", "second-1", name="compare"))
     board(space, BoardSettings())
     return space.root / "reports"
