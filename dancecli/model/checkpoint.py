@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 DEFAULT_CLIP_S = 10.0
 # What may stand between a file and a network in evaluation.
 _STEPS = {
-    *("DecordInit", "DecordDecode", "SampleFrames", "UniformSample", "Resize"),
+    *("ClipInit", "ClipDecode", "DecordInit", "DecordDecode"),
+    *("SampleFrames", "UniformSample", "Resize"),
     *("CenterCrop", "ThreeCrop", "FormatShape", "PackActionInputs"),
 }
 # These name files or addresses, which would be read while the network is built.

@@ -23,8 +23,8 @@ def on_flow(steps: Sequence[Mapping[str, Any]], method: str) -> list[dict[str, A
         ModelError: it changes colours, of which flow has none.
     """
     instead: dict[str, dict[str, Any]] = {
-        "DecordInit": {"type": "FlowInit", "method": method},
-        "DecordDecode": {"type": "FlowDecode"},
+        "ClipInit": {"type": "FlowInit", "method": method},
+        "ClipDecode": {"type": "FlowDecode"},
     }
     found: list[dict[str, Any]] = []
     for step in steps:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dancecli.model.stream import Picture
 
 # Steps whose work is done while the video is read.
-_READING = ("DecordInit", "DecordDecode", "Resize")
+_READING = ("ClipInit", "ClipDecode", "DecordInit", "DecordDecode", "Resize")
 
 
 class Predictor:

@@ -15,6 +15,7 @@ import torch
 
 from dancecli.errors import ModelError
 from dancecli.model.augmenting import AugmentedCopy
+from dancecli.model.clipreading import ClipDecode, ClipInit
 from dancecli.model.distributed import rank_seed, unwrapped
 from dancecli.model.flow import FlowDecode, FlowFlip, FlowInit
 from dancecli.model.inception import InceptionI3D
@@ -155,7 +156,7 @@ def _below(name: str, prefix: str) -> bool:
 MODELS.register_module(module=InceptionI3D, force=True)
 DATASETS.register_module(module=ViewDataset, force=True)
 DATA_SAMPLERS.register_module(module=ViewSampler, force=True)
-for _transform in (AugmentedCopy, FlowInit, FlowDecode, FlowFlip):
+for _transform in (AugmentedCopy, ClipInit, ClipDecode, FlowInit, FlowDecode, FlowFlip):
     TRANSFORMS.register_module(module=_transform, force=True)
 OPTIM_WRAPPERS.register_module(module=CpuAmpOptimWrapper, force=True)
 for _hook in (StepSeedHook, FreezeHook):

@@ -1,7 +1,7 @@
 """From a clip's file to what the network sees: MMAction2 pipelines, as plain data.
 
 Frames stay whole numbers until they are in a batch; normalisation is the data preprocessor's
-(the NumPy transform costs more than decoding). One decoder thread a worker.
+(the NumPy transform costs more than decoding). One decoder thread a worker, see `clipreading`.
 """
 
 from __future__ import annotations
@@ -102,9 +102,9 @@ def _pipeline(
     copied: Sequence[dict[str, Any]] = (),
 ) -> list[dict[str, Any]]:
     steps = [
-        {"type": "DecordInit", "num_threads": 1},
+        {"type": "ClipInit"},
         sampler,
-        {"type": "DecordDecode"},
+        {"type": "ClipDecode"},
         *copied,
         {"type": "Resize", "scale": (-1, recipe.short_side)},
         *crops,

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dancecli.media.ffmpeg import run_ffmpeg, trim_args
+from dancecli.media.verify import probe
+from dancecli.model.clipreading import ClipDecode, ClipInit, NotPlainError, PlainClip
+from dancecli.model.mmaction import TRANSFORMS
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A film with B-frames, as a site has it."""
+    path = tmp_path_factory.mktemp("films") / "film.mp4"
+    picture = ["-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25,noise=alls=9:allf=t", "-t", "5"]
+    run_ffmpeg([*picture, "-c:v", "libx264", "-bf", "2", "-pix_fmt", "yuv420p", str(path)])
+    return path
+
+
+@pytest.fixture(scope="module")
+def clip(film: Path) -> Path:
+    path = film.with_name("clip.mp4")
+    run_ffmpeg(trim_args(film, probe(film), 500, 4500, path))
+    return path
+
+
+def by_decord(path: Path, numbers: np.ndarray) -> list[np.ndarray]:
+    steps = [TRANSFORMS.build({"type": name}) for name in ("DecordInit", "DecordDecode")]
+    opened = steps[0]({"filename": str(path)})
+    return list(steps[1](opened | {"frame_inds": numbers})["imgs"])
+
+
+@pytest.mark.parametrize("first", [0, 1, 31, 32, 33, 36])
+def test_frames_of_our_clips_are_those_of_decord(clip: Path, first: int) -> None:
+    numbers = np.arange(first, 100, 2)
+    plain = PlainClip(str(clip))
+    assert plain.total_frames == 100
+    assert plain.fps == 25
+    assert all(
+        (ours == theirs).all()
+        for ours, theirs in zip(plain.frames(numbers), by_decord(clip, numbers), strict=True)
+    )
+
+
+def test_a_frame_may_be_wanted_twice_and_out_of_order(clip: Path) -> None:
+    numbers = np.array([40, 7, 7, 99])
+    found = PlainClip(str(clip)).frames(numbers)
+    assert all((a == b).all() for a, b in zip(found, by_decord(clip, numbers), strict=True))
+
+
+def test_a_film_with_b_frames_is_left_to_decord(film: Path) -> None:
+    with pytest.raises(NotPlainError):
+        PlainClip(str(film))
+    numbers = np.arange(3, 120, 3)
+    opened = ClipInit()({"filename": str(film)})
+    assert opened["total_frames"] == 125
+    found = ClipDecode()(opened | {"frame_inds": numbers})
+    assert all((a == b).all() for a, b in zip(found["imgs"], by_decord(film, numbers), strict=True))
+    assert found["img_shape"] == (120, 160)
+
+
+def test_a_clip_whose_times_do_not_fit_is_left_to_decord(clip: Path, tmp_path: Path) -> None:
+    late = tmp_path / "late.mp4"
+    run_ffmpeg(["-itsoffset", "0.3", "-i", str(clip), "-c", "copy", str(late)])
+    jumping = tmp_path / "jumping.mp4"
+    run_ffmpeg(
+        ["-i", str(clip), "-vf", "select='not(eq(n,50))'", "-fps_mode", "vfr", "-bf", "0", str(jumping)]
+    )
+    for path in (late, jumping):
+        numbers = np.arange(40, 60)
+        found = ClipDecode()(ClipInit()({"filename": str(path)}) | {"frame_inds": numbers})
+        assert all((a == b).all() for a, b in zip(found["imgs"], by_decord(path, numbers), strict=True))
+
+
+def test_a_broken_clip_is_told_as_by_decord(clip: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(clip.read_bytes()[:2000])
+    with pytest.raises(RuntimeError):
+        ClipInit()({"filename": str(cut)})
