@@ -85,8 +85,11 @@ class Elsewhere:
 
     lost = -1
 
-    def __init__(self, engine: str, work: Callable[..., Any], *_: object, root: Path) -> None:
-        assert engine == "ray"
+    def __init__(
+        self, engine: str, work: Callable[..., Any], workers: int, deadline_s: float, *, root: Path
+    ) -> None:
+        assert (engine, workers) == ("ray", 0)
+        assert deadline_s > 60
         self.work, self.root = work, root
 
     def __enter__(self) -> Elsewhere:
@@ -113,7 +116,10 @@ def test_another_engine_checks_the_same_clips_and_loses_none(
     monkeypatch.setattr(room, "open_pool", Elsewhere)
     (space.root / clips[0].path).unlink()
     (space.root / clips[29].path).write_bytes(b"another clip")
-    told = verify(space, engine="ray")
+    seen: list[Progress] = []
+    told = verify(space, seen.append, engine="ray")
+    assert seen[0] == Progress(1, 30, "1 faulty")
+    assert seen[-1] == Progress(30, 30, "2 faulty")
     assert (told.num_clips, told.missing, told.changed) == (30, (clips[0].clip_id,), (clips[29].clip_id,))
 
     monkeypatch.setattr(Elsewhere, "lost", 2)
