@@ -43,8 +43,8 @@ SCRIPTS: dict[str, tuple[str, list[str]]] = {
     "dedup": ("Look-alikes", ["--films", "12", "--clips", "10000,100000,650000", "--command-to", "100000"]),
     "flow": ("Optical flow", ["--draw", "2", "--rounds", "1", "--methods", "dis", "farneback"]),
     "decode": ("Reading clips for training", ["--draw", "2", "--views", "4", "--rounds", "3"]),
-    "training": ("Training, small", ["--clips", "20", "--epochs", "1", "3", "10", "--crop", "160"]),
-    "training-full": ("Training", ["--clips", "80", "--epochs", "10"]),
+    "training": ("Training, by epochs", ["--clips", "20", "--freeze", "4", "--crop", "160"]),
+    "training-full": ("Training, ten epochs", ["--clips", "80", "--epochs", "10"]),
     "tune": ("Head search", ["--rounds", "1", "--steps", "10", "--trials", "40"]),
     "report": ("The report", ["--sizes", "1000x19", "35000x700", "--rounds", "1"]),
 }
