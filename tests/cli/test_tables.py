@@ -1,0 +1,69 @@
+"""The tables for a person of commands whose rooms are tested by their documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from records import Ran, fill, make_clip
+
+from dancecli.cli import train
+from dancecli.model import streams
+from dancecli.workspace import Workspace
+
+Dance = Callable[..., Ran]
+
+
+def record(run: str, right: int) -> dict[str, object]:
+    scores = {"n": 50, "top1": right, "top5": 50}
+    return {"name": run, "results": {"val": None, "test": scores}, "views": {"test": "64 frames, 1 clip"}}
+
+
+@pytest.fixture
+def trained(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A workspace in which both streams were trained before."""
+    records = {"rgb": record("two-rgb", 30), "flow": record("two-flow", 25), "both": record("two", 40)}
+    found = streams.TrainResult("two", records, (), False)
+    monkeypatch.setattr(streams, "train", lambda *_: found)
+    return space
+
+
+def test_streams_stand_below_one_another_and_the_fusion_leads_on(
+    trained: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train.command(trained.root, stream="both")
+    said = capsys.readouterr()
+    lines = [" ".join(line.split()) for line in said.out.splitlines()]
+    assert "rgb two-rgb 50 30/50 (60.0 %) 50/50 (100.0 %)" in lines
+    assert "both two 50 40/50 (80.0 %) 50/50 (100.0 %)" in lines
+    assert not any(line.startswith("val") for line in lines)
+    assert "test views: 64 frames, 1 clip" in lines
+    assert "next: dance report --run two" in lines
+    assert "dance compare two-rgb two # does the fusion help?" in lines
+    assert "run two was done already; nothing ran" in said.err
+
+
+def test_merge_says_what_comes_in_and_what_does_not(space: Workspace, dance: Dance, tmp_path: Path) -> None:
+    listed = tmp_path / "list.csv"
+    listed.write_text(
+        "tango\tabcdefghijk_052\t301\nlatin\tbbcdefghijk_052\t301\nballet\tcbcdefghijk_052\t301\n"
+    )
+    ran = dance("merge", str(listed), "--dry-run")
+    assert ran.code == 0, ran.err
+    lines = [" ".join(line.split()) for line in ran.out.splitlines()]
+    assert lines[1].split() == ["class", "label", "in", "unmapped"]
+    assert "ballet dancing ballet 1 0" in lines
+    assert "latin - 0 1" in lines
+    assert "all 2 1" in lines
+    assert lines[-1] == "nothing was written (--dry-run)"
+    assert not space.segments.exists()
+
+
+def test_annotate_and_split_say_it_for_a_person(space: Workspace, dance: Dance) -> None:
+    fill(space, [make_clip(i) for i in range(60)], ["tap dancing"])
+    assert dance("split").code == 0
+    next((space.root / "clips").iterdir()).unlink()
+    ran = dance("annotate")
+    assert ran.code == 3
+    assert "1 clips have lost their file" in ran.err
