@@ -125,6 +125,13 @@ def test_ratios_that_make_no_sense_are_wrong_usage(text: str) -> None:
         parse_ratios(text)
 
 
+def test_strata_are_made_only_where_they_are_asked_for() -> None:
+    clips = [make_clip(3 * i, "ab"[i % 2]) for i in range(200)]
+    whole, strata = (assign_parts(clips, parse_ratios("90/5/5"), 0, {}, stratify=s) for s in (False, True))
+    assert whole != strata
+    assert assign_parts(clips, parse_ratios("90/5/5"), 0, {}) == whole
+
+
 @settings(max_examples=40)
 @given(st.lists(st.sampled_from("abcd"), min_size=60, max_size=400), RATIOS, st.integers(0, 3))
 def test_strata_get_their_share_and_the_whole_stays_exact(labels: list[str], ratios: str, seed: int) -> None:
