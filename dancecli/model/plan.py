@@ -122,8 +122,8 @@ def make_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
     data = load_split(workspace, settings.split)
     if settings.name is not None:
         name = checked_name(settings.name, "run")
-        # The first process may have made its folder already.
-        if place().first and workspace.run(name).exists():
+        # The first process may have made its folder already, and a kill at the very start leaves one.
+        if place().first and rec.RunFolder(workspace.run(name)).record.exists():
             raise WorkspaceError(
                 f"run {name!r} exists already",
                 f"take another --name, or --resume --name {name} to go on with it",

@@ -162,8 +162,12 @@ def test_what_cannot_be_is_refused_before_anything_is_written(corpus, tiny_recip
     workspace = corpus()
     base = FinetuneSettings(pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe))
     (workspace.run("taken")).mkdir(parents=True)
+    record = workspace.run("taken") / "run.json"
+    record.touch()
+    with pytest.raises(WorkspaceError, match="run 'taken' exists already"):
+        finetune(workspace, replace(base, name="taken"))
+    record.unlink()
     for changes, error, sentence in [
-        ({"name": "taken"}, WorkspaceError, "run 'taken' exists already"),
         ({"name": "a/b"}, InputError, "run name 'a/b' cannot be used"),
         ({"freeze": "5"}, InputError, "freeze '5' is not one of"),
         ({"freeze": "none", "cache": True}, ModelError, "nothing is frozen"),
@@ -174,6 +178,13 @@ def test_what_cannot_be_is_refused_before_anything_is_written(corpus, tiny_recip
         with pytest.raises(error, match=sentence):
             finetune(workspace, replace(base, **changes))
     assert [path.name for path in (workspace.root / "runs").iterdir()] == ["taken"]
+
+
+def test_a_folder_that_a_kill_has_left_without_a_record_is_used(corpus, tiny_recipe, tiny_model):
+    workspace = corpus()
+    (workspace.run("left") / "checkpoints").mkdir(parents=True)
+    settings = FinetuneSettings(str(tiny_model), weights="none", recipe=str(tiny_recipe), name="left")
+    assert make_plan(workspace, settings).name == "left"
 
 
 def test_a_run_whose_split_has_changed_is_not_resumed(corpus, tiny_recipe, tiny_model):
