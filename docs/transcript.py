@@ -24,7 +24,8 @@ BLOCK = re.compile(r"^```console\n(.*?)^```\n", re.DOTALL | re.MULTILINE)
 PROGRESS = re.compile(r"^[a-z][\w -]*: \d+/\d+(  .*)?$")
 # What is true on one machine only, in the order in which it is taken out.
 VARYING = (
-    (r"/[^\s:]*/", "/"),
+    # A path may be told from the root, from home or from here, wherever clone and folder lie.
+    (r"(?:\.\.|~|DANCE)?/[^\s:]*/", "/"),
     (r"\b\d+([.,]\d+)* ?(ms|s|min|minutes|h|days|GB|MB|kB|clips/s|MiB)\b", "N"),
     (r"127\.0\.0\.1:\d+", "HOST"),
     (r"\b[0-9a-f]{8,}\b", "HASH"),

@@ -36,6 +36,10 @@ def test_what_was_typed_is_what_is_shown_but_for_times_and_places(tmp_path: Path
     assert again.stderr.count("$ ") == 3 + seen.count("printf '$ ")
     page.write_text(seen.replace("in 3 s", "in 4 s").replace(":80\n", ":81\n"))
     assert typed(page).returncode == 0
+    # Where the clone lies is told from here, or from the root.
+    shown = seen.replace("echo inner", "echo ../h8/clone/manifests/demo.txt")
+    page.write_text(shown.replace("\n$ echo ../h8/clone/", "\n$ echo DANCE/"))
+    assert (found := typed(page)).returncode == 0, found.stdout
     page.write_text(seen.replace("\nbelow", "\nabove"))
     differs = typed(page)
     assert differs.returncode == 1
