@@ -88,7 +88,7 @@ def unstored_views(job: Job) -> int:
 
 
 def keep_rows(job: Job, places: Sequence[int], rows: Tensor) -> None:
-    """Store the first view's rows, [N, views, C, t, h, w], of these N training clips, where there are none yet."""
+    """Store the first view's rows, [N, views, C, t, h, w], of N training clips where there are none yet."""
     first = _row_names(job, PartName.TRAIN)[0]
     names = [first[place] for place in places]
     with _opened(job, PartName.TRAIN) as store:
