@@ -118,11 +118,15 @@ def test_an_empty_part_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "90", "90/5", "90/5/6", "100/0", "90/5/5/0", "a/b", "-10/110", "90/\u0665/5"]
+    "text", ["", "90", "90/5", "90/5/6", "100/0", "90/5/5/0", "a/b", "x/99", "99/x", "-10/110", "90/\u0665/5"]
 )
 def test_ratios_that_make_no_sense_are_wrong_usage(text: str) -> None:
     with pytest.raises(UsageError, match="are not train/val/test"):
         parse_ratios(text)
+
+
+def test_one_per_cent_is_a_share() -> None:
+    assert list(parse_ratios("98/1/1").values()) == [Fraction(98, 100), Fraction(1, 100), Fraction(1, 100)]
 
 
 def test_strata_are_made_only_where_they_are_asked_for() -> None:
