@@ -13,7 +13,7 @@ from dancecli.cli.options import EngineOption, JsonOption, WorkspaceOption
 def command(
     workspace: WorkspaceOption = None, engine: EngineOption = "local", json_output: JsonOption = False
 ) -> None:
-    """Check every clip's file against its checksum.
+    """Check every file of a clip, and of its optical flow, against its checksum.
 
     A pass that was stopped goes on where it was. Exits with 3 if a file is missing or changed.
 
@@ -28,7 +28,9 @@ def command(
         emit(asdict(result))
     else:
         faulty = len(result.missing) + len(result.changed)
-        show(f"{result.num_clips - faulty} of {result.num_clips} clips are whole")
+        num_files = result.num_clips + result.num_flow
+        things = f"files of {result.num_clips} clips and their flow" if result.num_flow else "clips"
+        show(f"{num_files - faulty} of {num_files} {things} are whole")
         for what, names in (("missing", result.missing), ("changed", result.changed)):
             for name in names:
                 show(f"{what}: {name}")

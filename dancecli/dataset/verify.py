@@ -1,6 +1,6 @@
-"""Check every clip's file against the checksum that it was published with.
+"""Check every file of a clip, and of its optical flow, against the checksum that it was published with.
 
-A pass that was stopped goes on where it was: the clips that were found whole are noted, and the
+A pass that was stopped goes on where it was: the files that were found whole are noted, and the
 note is removed when a pass is complete.
 """
 
@@ -12,15 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from dancecli import manifest
 from dancecli.engine.choice import LOCAL, check_engine, open_pool
 from dancecli.engine.worker import Ask
 from dancecli.errors import EngineError, WorkspaceError
 from dancecli.media.hashing import sha256_of
-from dancecli.schema import Clip, OnProgress, Progress, no_progress
+from dancecli.schema import Clip, Flow, OnProgress, Progress, no_progress
 from dancecli.workspace import Workspace
 
+# A record with a path, a size and a checksum.
+Stored = TypeVar("Stored", Clip, Flow, Clip | Flow)
 _NOTED_EVERY = 200
 # Clips that another machine checks at once: some fifty megabytes.
 _BATCH = 32
@@ -33,12 +36,14 @@ class VerifyResult:
 
     Attributes:
         num_clips: clips of the manifest.
-        num_skipped: of them, those that the stopped pass before had found whole.
-        missing: clips without a file.
-        changed: clips whose file is not the one that was published.
+        num_flow: files of optical flow.
+        num_skipped: of both, those that the stopped pass before had found whole.
+        missing: ids of clips without a file; `CLIP.METHOD` of flow without one.
+        changed: those whose file is not the one that was published.
     """
 
     num_clips: int
+    num_flow: int
     num_skipped: int
     missing: tuple[str, ...]
     changed: tuple[str, ...]
@@ -47,11 +52,11 @@ class VerifyResult:
 def verify(
     workspace: Workspace, on_progress: OnProgress = no_progress, *, engine: str = LOCAL
 ) -> VerifyResult:
-    """Check every clip of the workspace, copies included.
+    """Check every clip of the workspace, copies included, and all optical flow.
 
     Args:
         workspace: whose clips.
-        on_progress: told after every clip.
+        on_progress: told after every file.
         engine: `local` or `ray`, see `engine.choice`.
 
     Raises:
@@ -62,69 +67,77 @@ def verify(
     clips = manifest.read(workspace.clips, Clip) if workspace.clips.exists() else []
     if not clips:
         raise WorkspaceError(f"{workspace.root}: there are no clips to verify", "run dance fetch first")
+    flows = manifest.read(workspace.flows, Flow) if workspace.flows.exists() else []
+    files: list[Clip | Flow] = [*clips, *flows]
     note = workspace.root / "manifests" / "verified.txt"
     missing, changed = [], []
     with workspace.lock("verify"):
         whole = set(note.read_text(encoding="utf-8").split()) if note.exists() else set()
-        left = [clip for clip in clips if _noted(clip) not in whole]
+        left = [stored for stored in files if _noted(stored) not in whole]
         with note.open("a", encoding="utf-8") as file:
             checked = check_files(workspace.root, left) if engine == LOCAL else _over(engine, workspace, left)
-            for done, (clip, fault) in enumerate(checked, start=1):
+            for done, (stored, fault) in enumerate(checked, start=1):
                 if fault == "missing":
-                    missing.append(clip.clip_id)
+                    missing.append(_named(stored))
                 elif fault == "changed":
-                    changed.append(clip.clip_id)
+                    changed.append(_named(stored))
                 else:
-                    file.write(_noted(clip) + "\n")
+                    file.write(_noted(stored) + "\n")
                 if done % _NOTED_EVERY == 0:
                     file.flush()
                 faults = len(missing) + len(changed)
                 on_progress(Progress(done, len(left), f"{faults} faulty" if faults else ""))
         note.unlink()
-    num_skipped = len(clips) - len(left)
-    return VerifyResult(len(clips), num_skipped, tuple(sorted(missing)), tuple(sorted(changed)))
+    num_skipped = len(files) - len(left)
+    return VerifyResult(len(clips), len(flows), num_skipped, tuple(sorted(missing)), tuple(sorted(changed)))
 
 
-def check_files(root: Path, clips: Iterable[Clip]) -> Iterator[tuple[Clip, str]]:
-    """Read clips' files in parallel; yield each clip with `missing`, `changed` or an empty text."""
+def check_files(root: Path, files: Iterable[Stored]) -> Iterator[tuple[Stored, str]]:
+    """Read files in parallel; yield each record with `missing`, `changed` or an empty text."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from pool.map(partial(_check, root), clips)
+        yield from pool.map(partial(_check, root), files)
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
     root: Path
-    clips: tuple[Clip, ...]
+    files: tuple[Clip | Flow, ...]
 
 
-def _over(engine: str, workspace: Workspace, clips: Sequence[Clip]) -> Iterator[tuple[Clip, str]]:
-    """Do as `check_files` with another engine's workers, a batch of clips at a time."""
-    starts = range(0, len(clips), _BATCH)
-    jobs = [_Batch(workspace.root, tuple(clips[i : i + _BATCH])) for i in starts]
+def _over(
+    engine: str, workspace: Workspace, files: Sequence[Clip | Flow]
+) -> Iterator[tuple[Clip | Flow, str]]:
+    """Do as `check_files` with another engine's workers, a batch of files at a time."""
+    starts = range(0, len(files), _BATCH)
+    jobs = [_Batch(workspace.root, tuple(files[i : i + _BATCH])) for i in starts]
     with open_pool(engine, _check_batch, 0, _DEADLINE_S, root=workspace.root) as pool:
         for finished in pool.run(jobs):
             if finished is not None and finished.lost:
                 raise EngineError(
-                    f"{len(finished.job.clips)} clips could not be checked: {finished.detail}",
+                    f"{len(finished.job.files)} files could not be checked: {finished.detail}",
                     "run it again: it goes on where it stopped",
                 )
             if finished is not None and finished.result is not None:
                 yield from finished.result
 
 
-def _check_batch(batch: _Batch, _: Ask) -> list[tuple[Clip, str]]:
-    return [_check(batch.root, clip) for clip in batch.clips]
+def _check_batch(batch: _Batch, _: Ask) -> list[tuple[Clip | Flow, str]]:
+    return [_check(batch.root, stored) for stored in batch.files]
 
 
-def _check(root: Path, clip: Clip) -> tuple[Clip, str]:
-    path = root / clip.path
+def _check(root: Path, stored: Stored) -> tuple[Stored, str]:
+    path = root / stored.path
     try:
         # A wrong size tells as much as a wrong checksum, and costs no reading.
-        same = path.stat().st_size == clip.num_bytes and sha256_of(path) == clip.sha256
+        same = path.stat().st_size == stored.num_bytes and sha256_of(path) == stored.sha256
     except OSError:
-        return clip, "missing"
-    return clip, "" if same else "changed"
+        return stored, "missing"
+    return stored, "" if same else "changed"
 
 
-def _noted(clip: Clip) -> str:
-    return f"{clip.clip_id}:{clip.sha256}"
+def _named(stored: Clip | Flow) -> str:
+    return stored.clip_id if isinstance(stored, Clip) else f"{stored.clip_id}.{stored.method}"
+
+
+def _noted(stored: Clip | Flow) -> str:
+    return f"{_named(stored)}:{stored.sha256}"

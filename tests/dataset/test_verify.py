@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from records import Ran, fill, make_clip
 
+from dancecli import manifest
 from dancecli.dataset import verify as room
 from dancecli.dataset.verify import verify
 from dancecli.engine.pool import Finished
 from dancecli.errors import EngineError, WorkspaceError
-from dancecli.schema import Clip, Progress
+from dancecli.schema import Clip, Flow, Progress
 from dancecli.workspace import Workspace
 
 
@@ -48,6 +49,22 @@ def test_every_kind_of_damage_is_named(
     assert ran.json["missing"] == [clips[0].clip_id]
     assert ran.json["changed"] == sorted([clips[1].clip_id, clips[2].clip_id])
     assert "27 of 30 clips are whole" in dance("verify").out
+
+
+def test_optical_flow_is_checked_too(space: Workspace, clips: list[Clip], dance: Callable[..., Ran]) -> None:
+    rows = []
+    for method in ("dis", "tvl1"):
+        path = space.root / "flow" / f"{clips[0].clip_id}.{method}.mp4"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(method)
+        made = hashlib.sha256(method.encode()).hexdigest()
+        found = (clips[0].clip_id, method, f"flow/{path.name}", made, len(method), clips[0].sha256)
+        rows.append(Flow(*found, 249, 128, 128, 1.0, 25, 20, 0.01, "1"))
+    manifest.write(space.flows, Flow, rows)
+    assert "32 of 32 files of 30 clips and their flow are whole" in dance("verify").out
+    (space.root / rows[1].path).write_text("tvl2")
+    ran = dance("verify", "--json")
+    assert (ran.code, ran.json["changed"]) == (3, [f"{clips[0].clip_id}.tvl1"])
 
 
 def test_a_stopped_pass_goes_on_where_it_was(space: Workspace, clips: list[Clip]) -> None:
@@ -99,7 +116,7 @@ class Elsewhere:
         pass
 
     def run(self, jobs: list[Any]) -> Iterator[Finished[Any, Any] | None]:
-        assert [len(job.clips) for job in jobs] == [10] * len(jobs)
+        assert [len(job.files) for job in jobs] == [10] * len(jobs)
         for i, job in enumerate(jobs):
             yield None
             if i == self.lost:
@@ -123,7 +140,7 @@ def test_another_engine_checks_the_same_clips_and_loses_none(
     assert (told.num_clips, told.missing, told.changed) == (30, (clips[0].clip_id,), (clips[29].clip_id,))
 
     monkeypatch.setattr(Elsewhere, "lost", 2)
-    with pytest.raises(EngineError, match=r"10 clips could not be checked: signal 9"):
+    with pytest.raises(EngineError, match=r"10 files could not be checked: signal 9"):
         verify(space, engine="ray")
     # What the workers that came back had found whole is noted.
     assert verify(space).num_skipped == 19
