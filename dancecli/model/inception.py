@@ -5,7 +5,7 @@ weights give its logits: TensorFlow's `SAME` padding (the odd row goes to the en
 norm with epsilon 1e-3 and no scale. It has the manners of an MMAction2 backbone
 (`frozen_stages`, `norm_eval`, `init_weights`, `train`) and imports none of it.
 
-Frames go in as RGB scaled to [-1, 1]: (pixel - `PIXEL_MEAN`) / `PIXEL_STD`.
+Frames go in as RGB scaled to [-1, 1]: (pixel - 127.5) / 127.5.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from dancecli.errors import ModelError
 
-PIXEL_MEAN = PIXEL_STD = 127.5
 FEATURE_CHANNELS = 1024
 KINETICS400 = "kinetics400"
 

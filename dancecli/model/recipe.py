@@ -17,6 +17,7 @@ from typing import Any, get_args, get_type_hints
 from dancecli.augmentation import Chain, parse_chains
 from dancecli.errors import InputError, UsageError
 from dancecli.labels import MANIFESTS
+from dancecli.model.named import names_in, read_named
 
 RECIPES = MANIFESTS / "recipes"
 
@@ -187,7 +188,7 @@ class Recipe:
 
 def recipe_names() -> list[str]:
     """Names of the recipes that come with the tool."""
-    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+    return names_in(RECIPES)
 
 
 def read_recipe(name: str) -> Recipe:
@@ -196,14 +197,7 @@ def read_recipe(name: str) -> Recipe:
     Raises:
         InputError: no such recipe, not TOML, an unknown key, or a value that cannot be.
     """
-    path = Path(name) if name.endswith(".toml") else RECIPES / f"{name}.toml"
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        hint = f"known recipes: {', '.join(recipe_names())}; or give the path of a .toml file"
-        raise InputError(f"there is no recipe {name!r}", hint) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError.at(path, None, f"is not valid TOML: {error}", "correct that line") from None
+    path, table = read_named("recipe", name, RECIPES)
     return parse_recipe(table, path)
 
 

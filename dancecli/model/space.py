@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dancecli.errors import InputError
 from dancecli.labels import MANIFESTS
+from dancecli.model.named import names_in, read_named
 from dancecli.model.recipe import Recipe, parse_recipe
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Space:
 
 def space_names() -> list[str]:
     """Names of the spaces that come with the tool."""
-    return sorted(path.stem for path in SPACES.glob("*.toml"))
+    return names_in(SPACES)
 
 
 def read_space(name: str, recipe: Recipe) -> Space:
@@ -132,14 +132,7 @@ def read_space(name: str, recipe: Recipe) -> Space:
     Raises:
         InputError: no such space, not TOML, or a key or a bound that a recipe cannot have.
     """
-    path = Path(name) if name.endswith(".toml") else SPACES / f"{name}.toml"
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        hint = f"known spaces: {', '.join(space_names())}; or give the path of a .toml file"
-        raise InputError(f"there is no space {name!r}", hint) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError.at(path, None, f"is not valid TOML: {error}", "correct that line") from None
+    path, table = read_named("space", name, SPACES)
     if not table:
         raise InputError.at(path, None, "names nothing to search", "add a table such as [lr]")
     found = tuple(_dimension(path, key, entry, recipe) for key, entry in table.items())
