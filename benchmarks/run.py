@@ -45,11 +45,15 @@ SCRIPTS: dict[str, tuple[str, list[str]]] = {
     "decode": ("Reading clips for training", ["--draw", "2", "--views", "4", "--rounds", "3"]),
     "training": ("Training, by epochs", ["--clips", "20", "--freeze", "4", "--crop", "160"]),
     "training-full": ("Training, ten epochs", ["--clips", "70", "--epochs", "10"]),
+    "training-part": (
+        "Training, last stage",
+        ["--clips", "33", "--freeze", "3", "--epochs", "10"],
+    ),
     "tune": ("Head search", ["--rounds", "1", "--steps", "10", "--trials", "40"]),
     "report": ("The report", ["--sizes", "1000x19", "35000x700", "--rounds", "1"]),
 }
-# Half an hour each: only when named.
-LONG = ("training-full",)
+# Half an hour together: only when named.
+LONG = ("training-full", "training-part")
 PACKAGES = (
     "dancecli",
     "torch",
