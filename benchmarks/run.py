@@ -44,7 +44,7 @@ SCRIPTS: dict[str, tuple[str, list[str]]] = {
     "flow": ("Optical flow", ["--draw", "2", "--rounds", "1", "--methods", "dis", "farneback"]),
     "decode": ("Reading clips for training", ["--draw", "2", "--views", "4", "--rounds", "3"]),
     "training": ("Training, by epochs", ["--clips", "20", "--freeze", "4", "--crop", "160"]),
-    "training-full": ("Training, ten epochs", ["--clips", "70", "--epochs", "10"]),
+    "training-full": ("Training, ten epochs", ["--clips", "70", "--freeze", "4", "--epochs", "10"]),
     "training-part": (
         "Training, last stage",
         ["--clips", "33", "--freeze", "3", "--epochs", "10"],
