@@ -61,7 +61,8 @@ def status(workspace: Workspace) -> Status:
     clips = _clips(workspace)
     if clips is not None:
         originals, copies, num_bytes = clips
-        there = f"{len(originals):,} ({num_bytes / 1e9:.1f} GB)"
+        size = f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.0f} MB"
+        there = f"{len(originals):,} ({size})"
         stages.append(Stage("clips", there + (f", and {copies:,} augmented copies" if copies else "")))
     advice += _fetch_advice(workspace, asked)
     if clips is None or not clips[0]:
