@@ -40,21 +40,25 @@ class Source:
         stage: the frozen stage.
         dataset: config of the views.
         dtype: of the rows.
-        weights: a file with all weights of the recognizer, which every worker sees.
     """
 
     model: Mapping[str, Any]
     stage: int
     dataset: Mapping[str, Any]
     dtype: str
-    weights: Path
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Views to be looked at together: their places in the dataset."""
+    """Views to be looked at together.
+
+    Attributes:
+        weights: a file with all weights of the recognizer, which every worker sees.
+        places: of the views in the dataset.
+    """
 
     source: Source
+    weights: Path
     places: tuple[int, ...]
 
 
@@ -74,7 +78,7 @@ def spread_features(
     engine: str,
     root: Path,
     model: Any,
-    source: tuple[Mapping[str, Any], int, Mapping[str, Any]],
+    source: Source,
     store: FeatureStore,
     names: Sequence[str],
     batch: int,
@@ -86,7 +90,7 @@ def spread_features(
         engine: see `engine.choice`.
         root: the workspace, which all workers see under the same path.
         model: the recognizer, with its weights.
-        source: its config, its frozen stage, and the config of the views' dataset.
+        source: what it is, and of which views.
         store: gets the rows.
         names: the rows; `names[i]` is of item `i` of the dataset.
         batch: views a forward pass.
@@ -100,8 +104,7 @@ def spread_features(
     todo = store.missing(names)
     began, done = time.monotonic(), 0
     with _shared(root, model) as weights:
-        known = Source(*source, dtype=store.dtype, weights=weights)
-        jobs = [Batch(known, tuple(todo[i : i + batch])) for i in range(0, len(todo), batch)]
+        jobs = [Batch(source, weights, tuple(todo[i : i + batch])) for i in range(0, len(todo), batch)]
         with open_pool(engine, look, 0, _DEADLINE_S, root=root) as pool:
             for finished in filter(None, pool.run(jobs)):
                 rows = finished.result
@@ -125,14 +128,14 @@ def look(batch: Batch, _: Ask) -> Rows:
     from dancecli.model.mmaction import pseudo_collate
 
     try:
-        frozen, dataset = _built(batch.source)
+        frozen, dataset = _built(batch.source, batch.weights)
         rows = frozen.rows(pseudo_collate([dataset[place] for place in batch.places]))
     except DanceError as error:
         return Rows(None, (error.message, error.hint))
     return Rows(rows.cpu().numpy().astype(batch.source.dtype))
 
 
-def _built(source: Source) -> tuple[FrozenPart, Any]:
+def _built(source: Source, weights: Path) -> tuple[FrozenPart, Any]:
     """Build the frozen part and the dataset, unless this process has them."""
     import cv2
     import torch
@@ -140,16 +143,16 @@ def _built(source: Source) -> tuple[FrozenPart, Any]:
     from dancecli.model.boundary import FrozenPart
     from dancecli.model.mmaction import DATASETS, MODELS, build_model, get_device
 
-    if source.weights not in _BUILT:
+    if weights not in _BUILT:
         # A worker has one core.
         torch.set_num_threads(1)
         cv2.setNumThreads(0)
         _BUILT.clear()
-        model = build_model(dict(source.model), 0, str(source.weights)).to(get_device())
+        model = build_model(dict(source.model), 0, str(weights)).to(get_device())
         preprocessor = MODELS.build(source.model["data_preprocessor"]).to(get_device())
         part = FrozenPart(model, preprocessor, source.stage)
-        _BUILT[source.weights] = part, DATASETS.build(dict(source.dataset))
-    return _BUILT[source.weights]
+        _BUILT[weights] = part, DATASETS.build(dict(source.dataset))
+    return _BUILT[weights]
 
 
 @contextmanager

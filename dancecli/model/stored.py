@@ -15,7 +15,7 @@ from dancecli.model import cache
 from dancecli.model.boundary import FeatureDataset, FrozenPart, extract_features
 from dancecli.model.mmaction import DATASETS, MODELS, build_model, get_device, pseudo_collate
 from dancecli.model.parts import ViewSampler
-from dancecli.model.spreading import spread_features
+from dancecli.model.spreading import Source, spread_features
 from dancecli.schema import OnProgress, PartName
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _fill(
 ) -> FrozenPart | None:
     """Make the rows that a store misses; give the frozen part, if it was needed here."""
     if job.engine != LOCAL:
-        source = job.config["model"], job.recipe.frozen_stages, loader["dataset"]
+        source = Source(job.config["model"], job.recipe.frozen_stages, loader["dataset"], job.dtype)
         root, batch = job.workspace.root, job.forward_batch
         spread_features(job.engine, root, whole_model(job), source, store, names, batch, on_progress)
         return frozen

@@ -22,7 +22,7 @@ def fill(corpus, tiny_recipe, tiny_model) -> Callable[[], Filled]:
         from dancecli.model import cache
         from dancecli.model.boundary import extract_features
         from dancecli.model.mmaction import DATASETS
-        from dancecli.model.spreading import spread_features
+        from dancecli.model.spreading import Source, spread_features
         from dancecli.model.stored import frozen_part, whole_model
 
         workspace = corpus()
@@ -36,7 +36,7 @@ def fill(corpus, tiny_recipe, tiny_model) -> Callable[[], Filled]:
             batch=4, workers=0, on_progress=no_progress,
         )  # fmt: skip
         seen: list[Progress] = []
-        source = job.config["model"], 3, dataset
+        source = Source(job.config["model"], 3, dataset, "float16")
         spread_features("local", workspace.root, model, source, there, names, 4, seen.append)
         assert not list((workspace.root / "cache" / "features").glob("weights-*"))
         return {name: here.array()[here.rows[name]] for name in names}, there, seen
