@@ -46,7 +46,7 @@ COMMANDS = {
     "stats": Entry("Care", "Show the dataset in figures, and write its card and page."),
     "why": Entry("Care", "Tell why a clip is there or not: its whole history."),
     "audit": Entry("Care", "Look for leaks, label conflicts and changed files."),
-    "verify": Entry("Care", "Check every clip's file against its checksum."),
+    "verify": Entry("Care", "Check every file of a clip, and of its optical flow, against its checksum."),
     "export": Entry("Care", "Write a split in the form that another tool reads."),
     "finetune": Entry("Models", "Fine-tune a pre-trained model on a split."),
     "train": Entry("Models", "Train the two-stream Inception I3D, from scratch, ImageNet or Kinetics."),
