@@ -11,7 +11,8 @@ from dancecli.cli.console import emit, open_workspace, show, table, talk
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
-    from dancecli.dataset.split import Drift, SplitResult
+    from dancecli.dataset.locks import Drift
+    from dancecli.dataset.split import SplitResult
 
 
 def command(
@@ -94,7 +95,8 @@ def command(
 
 def _show(result: SplitResult, gap: float | None) -> None:
     rows = [(part, result.counts[part], result.groups[part]) for part in result.counts]
-    show(f"split {result.name} ({result.ratios}, seed {result.seed})")
+    seed = "" if result.seed is None else f", seed {result.seed}"
+    show(f"split {result.name} ({result.ratios}{seed})")
     show(table(("part", "clips", "groups"), rows))
     show(f"groups in more than one part: {result.overlaps}; hash {result.digest[:12]}")
     num_test = result.counts["test"]

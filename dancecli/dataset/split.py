@@ -7,17 +7,18 @@ same split is built again elsewhere, however many of its videos are gone by then
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from dancecli import manifest
+from dancecli.dataset.locks import Drift, parts_from_lock, write_lock
 from dancecli.dataset.parts import assign_official, assign_parts, count_overlaps, draw_subset, parse_ratios
-from dancecli.errors import InputError, UsageError, WorkspaceError
+from dancecli.errors import UsageError, WorkspaceError
 from dancecli.schema import Clip, Group, Part, PartName
 from dancecli.workspace import Workspace, checked_name
 
@@ -37,7 +38,7 @@ class SplitSettings:
         name: of the split; None names it after the other settings.
         stratify: give every part its share of each label.
         keep_official: the lists' own held-out part is the test part.
-        lock: build the split that this lock file names, and report the drift.
+        lock: build the split that this lock file names, and report the drift; goes with `name` alone.
     """
 
     ratios: str | None = None
@@ -68,20 +69,19 @@ class SplitSettings:
         words += [f"seed{self.seed}"] if self.seed else []
         return "-".join(words)
 
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What `dance split` is to be told to make this split again from the same clips.
 
-@dataclass(frozen=True)
-class Drift:
-    """How a split built from a lock differs from the one that was locked.
-
-    Attributes:
-        missing: clips of the lock that are not here.
-        changed: clips whose file has another checksum, for example from another encoder.
-        unlisted: clips that are here and not in the lock; they are in no part.
-    """
-
-    missing: tuple[str, ...]
-    changed: tuple[str, ...]
-    unlisted: tuple[str, ...]
+        A split that came from a lock comes again from its own lock, which names the clips that were here.
+        """
+        if self.lock is not None:
+            return ("--lock", f"{self.split_name}.lock.csv", "--name", self.split_name)
+        words = ["--name", self.split_name, "--ratios", self.ratio_text, "--seed", str(self.seed)]
+        words += ["--subset", str(self.subset)] if self.subset else []
+        words += ["--stratify"] if self.stratify else []
+        words += ["--keep-official"] if self.keep_official else []
+        return tuple(words)
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,9 @@ class SplitResult:
     """A split and its proof.
 
     Attributes:
+        ratios: as asked for, or `as locked`.
+        seed: None for a split built from a lock, which does not say it.
+        flags: what makes it again.
         counts: clips a part, in the order train, val, test.
         groups: groups a part: source videos, joined where dedup found one picture in several.
         overlaps: groups that stand in more than one part; a split that is written has 0.
@@ -100,7 +103,8 @@ class SplitResult:
 
     name: str
     ratios: str
-    seed: int
+    seed: int | None
+    flags: tuple[str, ...]
     labels: tuple[str, ...]
     parts: tuple[Part, ...]
     counts: dict[str, int]
@@ -117,21 +121,27 @@ def split(workspace: Workspace, settings: SplitSettings, *, dry_run: bool = Fals
 
     Raises:
         WorkspaceError: there are no clips, or runs exist that used another split of this name.
-        InputError: the subset, the ratios or the lock cannot be had.
+        InputError: the subset or the lock cannot be had.
+        UsageError: the settings do not go together, or are none.
     """
+    if settings.lock and settings != SplitSettings(lock=settings.lock, name=settings.name):
+        raise UsageError(
+            "--lock says which clip is where, so of the other settings it goes with --name alone"
+        )
     name = settings.split_name
     clips = originals(workspace)
     labels = label_names(workspace)
     drift = None
     if settings.lock is not None:
-        parts, drift = parts_from_lock(settings.lock, clips)
+        parts, drift = parts_from_lock(settings.lock, clips, labels)
     else:
         parts = _divide(workspace, clips, settings)
     digest = split_digest(parts, labels)
     result = SplitResult(
         name=name,
         ratios="as locked" if drift else settings.ratio_text,
-        seed=settings.seed,
+        seed=None if drift else settings.seed,
+        flags=settings.flags,
         labels=labels,
         parts=tuple(parts),
         counts=_counts(p.part for p in parts),
@@ -164,29 +174,6 @@ def originals(workspace: Workspace) -> list[Clip]:
 def label_names(workspace: Workspace) -> tuple[str, ...]:
     """Give the label set that the clips were fetched under, in its order."""
     return tuple(json.loads(manifest.read_meta(workspace.segments)["labels"]))
-
-
-def parts_from_lock(path: Path, clips: Sequence[Clip]) -> tuple[list[Part], Drift]:
-    """Give the clips that are here the parts that a lock gives them.
-
-    Raises:
-        InputError: the file is no lock, or none of its clips is here.
-    """
-    locked = {part.clip_id: part for part in _read_lock(path)}
-    here = {clip.clip_id: clip for clip in clips}
-    parts = [
-        Part(clip_id, lock.part, lock.group, lock.label, here[clip_id].sha256)
-        for clip_id, lock in sorted(locked.items())
-        if clip_id in here
-    ]
-    if not parts:
-        raise InputError.at(path, None, "none of its clips is in this workspace", "fetch them first")
-    drift = Drift(
-        missing=tuple(sorted(locked.keys() - here.keys())),
-        changed=tuple(p.clip_id for p in parts if p.sha256 != locked[p.clip_id].sha256),
-        unlisted=tuple(sorted(here.keys() - locked.keys())),
-    )
-    return parts, drift
 
 
 def split_digest(parts: Iterable[Part], labels: Sequence[str]) -> str:
@@ -247,32 +234,11 @@ def _write(workspace: Workspace, result: SplitResult) -> None:
     meta = {
         "split.name": result.name,
         "split.hash": result.digest,
-        "split.seed": str(result.seed),
+        "split.seed": "" if result.seed is None else str(result.seed),
         "split.ratios": result.ratios,
+        "split.flags": shlex.join(result.flags),
         "split.labels": json.dumps(result.labels, ensure_ascii=False),
         "split.counts": json.dumps(result.counts),
     }
-    with manifest.atomic_file(workspace.split_lock(result.name)) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(field.name for field in fields(Part))
-        writer.writerows(astuple(part) for part in result.parts)
+    write_lock(workspace.split_lock(result.name), result.parts)
     manifest.write(workspace.split(result.name), Part, result.parts, meta)
-
-
-def _read_lock(path: Path) -> list[Part]:
-    columns = [field.name for field in fields(Part)]
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.reader(file)
-            if next(rows, None) != columns:
-                raise InputError.at(path, 1, f"is no split lock: its columns are to be {','.join(columns)}")
-            parts = []
-            for row in rows:
-                if len(row) != len(columns) or row[1] not in set(PartName):
-                    raise InputError.at(path, rows.line_num, "is not clip, part, group, label, checksum")
-                parts.append(Part(*row))
-    except FileNotFoundError:
-        raise InputError.at(path, None, "there is no such lock file") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError.at(path, None, f"is no split lock ({error})") from None
-    return parts

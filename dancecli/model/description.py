@@ -80,8 +80,9 @@ def split_record(data: SplitData) -> dict[str, Any]:
     return {
         "name": data.name,
         "hash": data.meta["split.hash"],
-        "seed": int(data.meta["split.seed"]),
+        "seed": int(data.meta["split.seed"]) if data.meta["split.seed"] else None,
         "ratios": data.meta["split.ratios"],
+        "flags": data.meta.get("split.flags", ""),
         "counts": data.counts,
         "test_hash": data.test_hash,
     }

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dancecli import manifest
+from dancecli.dataset.locks import write_lock
 from dancecli.errors import UsageError, WorkspaceError
 from dancecli.model.recipe import RECIPES, Recipe, read_recipe, recipe_names
 from dancecli.replay.quick import QUICK_PRETRAIN, WHOLE_CLIPS, quick_changes, quick_recipe
@@ -210,12 +210,11 @@ def write_lock_with_val(workspace: Workspace, split: str) -> None:
         if sum(sizes[name] for name in chosen) >= VAL_SHARE * len(train):
             break
         chosen.add(group)
-    with manifest.atomic_file(lock_with_val(workspace, split)) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(field.name for field in fields(Part))
-        for row in rows:
-            moves = row.part == PartName.TRAIN and row.group in chosen
-            writer.writerow(astuple(replace(row, part=PartName.VAL.value) if moves else row))
+    moved = [
+        replace(row, part=PartName.VAL.value) if row.part == PartName.TRAIN and row.group in chosen else row
+        for row in rows
+    ]
+    write_lock(lock_with_val(workspace, split), moved)
 
 
 def split_command(workspace: Workspace, trial: Trial) -> tuple[str, ...]:

@@ -53,7 +53,6 @@ class Evidence:
         train_counts: clips of each class that it was trained on.
         shared_groups: for each of `parts`, how many of its source videos are in the training part
             too; anything but 0 is a leak.
-        clip_count: clips that were there to split, copies left out.
         files: for each of `parts` the checksum of each clip's file, as the split knows it.
         history: the rows of `metrics.jsonl`.
         config: the text of its configuration; empty if it kept none.
@@ -66,7 +65,6 @@ class Evidence:
     parts: Mapping[str, PartScores]
     train_counts: tuple[int, ...]
     shared_groups: Mapping[str, int]
-    clip_count: int
     files: Mapping[str, tuple[str, ...]]
     history: tuple[Mapping[str, Any], ...]
     config: str
@@ -99,18 +97,16 @@ def read_evidence(workspace: Workspace, run: str) -> Evidence:
     trained = [row for row in rows if row.part == PartName.TRAIN]
     train_groups, train_labels = {row.group for row in trained}, Counter(row.label for row in trained)
     sums = {row.clip_id: row.sha256 for row in rows}
-    links, clip_count = _read_clips(workspace)
     return Evidence(
         run=card,
         labels=labels,
         parts=parts,
         train_counts=tuple(train_labels[label] for label in labels),
         shared_groups={name: _shared(card, name, train_groups, part) for name, part in parts.items()},
-        clip_count=clip_count,
         files={name: tuple(sums[clip] for clip in part.clips) for name, part in parts.items()},
         history=_read_history(folder / "metrics.jsonl"),
         config=_read_text(folder / "config.py"),
-        links=links,
+        links=_read_links(workspace),
         predictions=meta,
     )
 
@@ -274,11 +270,10 @@ def _read_text(path: Path) -> str:
         raise InputError.at(path, None, "is not UTF-8 text", "make the run again") from None
 
 
-def _read_clips(workspace: Workspace) -> tuple[dict[str, str], int]:
+def _read_links(workspace: Workspace) -> dict[str, str]:
     table = manifest.read_table(workspace.clips, Clip)
-    ids, paths, parents = (table.column(name).to_pylist() for name in ("clip_id", "path", "parent_id"))
-    links = {clip: link for clip, path in zip(ids, paths, strict=True) if (link := link_to(path))}
-    return links, parents.count("")
+    ids, paths = (table.column(name).to_pylist() for name in ("clip_id", "path"))
+    return {clip: link for clip, path in zip(ids, paths, strict=True) if (link := link_to(path))}
 
 
 def link_to(path: str) -> str:

