@@ -151,6 +151,14 @@ def test_strata_get_their_share_and_the_whole_stays_exact(labels: list[str], rat
             assert abs(here - Fraction(count * wanted[name], len(clips))) <= (2 if name == "train" else 1)
 
 
+def test_a_share_that_ends_in_a_half_goes_to_the_even_count() -> None:
+    clips = [make_clip(3 * i, "aabb"[i]) for i in range(4)]
+    parts = assign_parts(clips, parse_ratios("50/25/25"), 0, {}, stratify=True)
+    # After "a" half a clip is due to val and to test: none. After "b" a whole one is.
+    assert [(p.label, p.part) for p in parts if p.label == "a"] == [("a", "train")] * 2
+    assert {p.part for p in parts if p.label == "b"} == {"val", "test"}
+
+
 def test_clips_that_look_alike_stay_together_across_videos() -> None:
     clips = [make_clip(3 * i) for i in range(200)]
     groups = {c.clip_id: f"g{i // 4}" for i, c in enumerate(clips)}
@@ -176,10 +184,10 @@ def official(i: int, name: str, video: str | None = None) -> Clip:
 
 def test_the_official_held_out_part_is_the_test_part() -> None:
     clips = [official(i, "train") for i in range(90)] + [official(i, "val") for i in range(90, 110)]
-    parts = assign_official(clips, parse_ratios("90/5/5"), 0, {})
+    parts = assign_official(clips, parse_ratios("50/30/20"), 0, {})
     assert {p.clip_id for p in parts if p.part == "test"} == {c.clip_id for c in clips[90:]}
-    # 5 of the 95 per cent that are not test, of 90 clips.
-    assert Counter(p.part for p in parts) == {"train": 85, "val": 5, "test": 20}
+    # 30 of the 80 per cent that are not test, of 90 clips: 33.75.
+    assert Counter(p.part for p in parts) == {"train": 56, "val": 34, "test": 20}
 
 
 def test_a_video_on_both_official_sides_goes_to_test_whole() -> None:
