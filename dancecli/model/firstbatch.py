@@ -21,6 +21,7 @@ from dancecli.model.mmaction import DATASETS, build_model, get_device, pseudo_co
 from dancecli.model.parts import FreezeHook
 from dancecli.model.rehearsal import Rehearsal, rehearse, untouched_chance
 from dancecli.model.stored import frozen_part, keep_rows
+from dancecli.schema import OnProgress, no_progress
 
 if TYPE_CHECKING:
     from dancecli.model.training import Job
@@ -59,7 +60,7 @@ class FirstBatch:
         return {**found, "expected_s": {key: round(value, 2) for key, value in times.items()}}
 
 
-def try_first_batch(job: Job, unstored: int) -> FirstBatch:
+def try_first_batch(job: Job, unstored: int, on_progress: OnProgress = no_progress) -> FirstBatch:
     """Overfit a batch of training views and time what the run will do with each clip.
 
     The features of these views, where any are to be stored, are stored already.
@@ -67,6 +68,7 @@ def try_first_batch(job: Job, unstored: int) -> FirstBatch:
     Args:
         job: the run.
         unstored: views whose features are still to be computed.
+        on_progress: hears of it where another run is at these features.
 
     Raises:
         ModelError: the batch is not learnt, or the head does not fit the labels.
@@ -82,7 +84,7 @@ def try_first_batch(job: Job, unstored: int) -> FirstBatch:
         view_s, frozen = 0.0, None
         if job.cached:
             frozen = frozen_part(job, model)
-            batch, view_s = _at_the_boundary(job, frozen, places, batch)
+            batch, view_s = _at_the_boundary(job, frozen, places, batch, on_progress)
         _freeze(job.config, model)
         rehearsal = rehearse(model, batch, len(job.data.labels))
     return replace(expect(job, rehearsal, view_s, decode_s, unstored), frozen=frozen)
@@ -118,7 +120,7 @@ def _model(job: Job) -> Any:
 
 
 def _at_the_boundary(
-    job: Job, frozen: FrozenPart, places: Sequence[int], batch: dict[str, Any]
+    job: Job, frozen: FrozenPart, places: Sequence[int], batch: dict[str, Any], on_progress: OnProgress
 ) -> tuple[dict[str, Any], float]:
     """Run the frozen part over a batch; give its rows as a batch, and the seconds a view."""
     samples = batch["data_samples"]
@@ -129,7 +131,7 @@ def _at_the_boundary(
         found.append(frozen.rows({"inputs": [inputs], "data_samples": [sample]}))
         times.append(time.monotonic() - began)
     rows = torch.cat(found)
-    keep_rows(job, places, rows)
+    keep_rows(job, places, rows, on_progress)
     # Made in inference mode, they could not be trained from.
     return {"inputs": list(rows.clone().cpu()), "data_samples": samples}, statistics.median(times)
 

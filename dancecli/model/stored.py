@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,10 +17,15 @@ from dancecli.model.boundary import FeatureDataset, FrozenPart, extract_features
 from dancecli.model.mmaction import DATASETS, MODELS, build_model, get_device, pseudo_collate
 from dancecli.model.parts import ViewSampler
 from dancecli.model.spreading import Source, spread_features
-from dancecli.schema import OnProgress, PartName
+from dancecli.schema import OnProgress, PartName, Progress, no_progress
 
 if TYPE_CHECKING:
     from dancecli.model.training import Job
+
+# To be raised whenever the same settings come to give other features: those that are stored go unused then.
+_FORM = 1
+# So often a run that waits for another's features says so.
+_SAY_EVERY_S = 2.0
 
 
 def feature_loaders(job: Job, frozen: FrozenPart | None, on_progress: OnProgress) -> dict[PartName, Any]:
@@ -38,7 +44,7 @@ def feature_loaders(job: Job, frozen: FrozenPart | None, on_progress: OnProgress
         loader_cfg = job.config[f"{part}_dataloader"]
         names = _row_names(job, part)
         flat = [name for view in names for name in view]
-        with _opened(job, part) as store:
+        with _opened(job, part, on_progress) as store:
             if store.missing(flat):
                 frozen = _fill(job, loader_cfg, store, flat, frozen, on_progress)
         files = [example.path for example in examples]
@@ -75,23 +81,23 @@ def _fill(
     return frozen
 
 
-def unstored_views(job: Job) -> int:
+def unstored_views(job: Job, on_progress: OnProgress = no_progress) -> int:
     """Count the views that the frozen part is still to look at; an evaluated clip may have several."""
     total = 0
     for part in PartName:
         if not job.data.examples[part]:
             continue
-        with _opened(job, part) as store:
+        with _opened(job, part, on_progress) as store:
             views = 1 if part is PartName.TRAIN else job.recipe.num_clips * job.recipe.num_crops
             total += views * sum(len(store.missing(view)) for view in _row_names(job, part))
     return total
 
 
-def keep_rows(job: Job, places: Sequence[int], rows: Tensor) -> None:
+def keep_rows(job: Job, places: Sequence[int], rows: Tensor, on_progress: OnProgress) -> None:
     """Store the first view's rows, [N, views, C, t, h, w], of N training clips where there are none yet."""
     first = _row_names(job, PartName.TRAIN)[0]
     names = [first[place] for place in places]
-    with _opened(job, PartName.TRAIN) as store:
+    with _opened(job, PartName.TRAIN, on_progress) as store:
         if missing := store.missing(names):
             store.append([names[i] for i in missing], rows[missing].cpu().numpy())
 
@@ -103,11 +109,30 @@ def frozen_part(job: Job, model: Any) -> FrozenPart:
 
 
 @contextmanager
-def _opened(job: Job, part: PartName) -> Iterator[cache.FeatureStore]:
+def _opened(job: Job, part: PartName, on_progress: OnProgress) -> Iterator[cache.FeatureStore]:
     """Open the store of a part's features; two runs with the same frozen part take turns."""
     parts = _store_parts(job, job.config[f"{part}_dataloader"]["dataset"])
-    with job.workspace.lock(f"features-{cache.store_key(dtype=job.dtype, **parts)}"):
-        yield cache.open_store(job.workspace.root / "cache" / "features", job.dtype, parts)
+    root = job.workspace.root
+    with _turn(root / ".locks" / f"features-{cache.store_key(dtype=job.dtype, **parts)}.lock", on_progress):
+        yield cache.open_store(root / "cache" / "features", job.dtype, parts)
+
+
+@contextmanager
+def _turn(path: Path, on_progress: OnProgress) -> Iterator[None]:
+    """Wait for a lock, and say so: what another run is at here need not be computed after it."""
+    import filelock
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(path)
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=_SAY_EVERY_S)
+        except filelock.Timeout:
+            on_progress(Progress(0, 1, "features · waiting for another run that computes them"))
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _feature_loader(dataset: FeatureDataset, part: PartName, job: Job) -> Any:
@@ -127,6 +152,7 @@ def _store_parts(job: Job, dataset: dict[str, Any]) -> dict[str, Any]:
     # Fresh weights depend on the seed, and on how this version of torch draws.
     weights = job.start.sha256 if job.start else f"random {job.seed} torch {torch.__version__}"
     return {
+        "form": _FORM,
         "weights": weights,
         "backbone": {key: value for key, value in model["backbone"].items() if key not in trained},
         "preprocessor": model["data_preprocessor"],

@@ -113,10 +113,10 @@ def run_job(job: Job, on_progress: OnProgress, say: Say = lambda _: None) -> Out
         first = None
         if job.preflight and not (job.resume and job.folder.resume_file.exists()):
             on_progress(Progress(0, 1, "pre-flight · one batch is learnt by heart"))
-            first = try_first_batch(job, unstored_views(job) if job.cached else 0)
+            first = try_first_batch(job, unstored_views(job, on_progress) if job.cached else 0, on_progress)
             say(str(first))
         clock.lap("preflight")
-        computed = unstored_views(job) if job.cached else 0
+        computed = unstored_views(job, on_progress) if job.cached else 0
         loaders = feature_loaders(job, first.frozen if first else None, on_progress) if job.cached else {}
         clock.lap("features")
         runner, hook = _build_runner(job, loaders, on_progress)
