@@ -3,7 +3,7 @@
 Each process sees its share of every batch and the gradients are averaged, so the steps are those
 of one process with the whole batch. The first process alone writes, reports and evaluates. The
 processes know of each other from the environment, as torchrun (RANK, WORLD_SIZE) and Slurm's
-srun (SLURM_PROCID, SLURM_NTASKS) set it.
+srun (SLURM_PROCID, SLURM_STEP_NUM_TASKS) set it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def place() -> Place:
     """Read from the environment which process of how many this is."""
     for rank, size, launcher in (
         ("RANK", "WORLD_SIZE", "pytorch"),
-        ("SLURM_PROCID", "SLURM_NTASKS", "slurm"),
+        # Not SLURM_NTASKS: a job's script has it too, and is alone until it calls srun.
+        ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "slurm"),
     ):
         if int(os.environ.get(size) or 1) > 1 and rank in os.environ:
             return Place(int(os.environ[rank]), int(os.environ[size]), launcher)
@@ -143,20 +144,56 @@ def _end(children: list[subprocess.Popen[bytes]]) -> None:
 
 
 def join_others(here: Place, *, gpu: bool) -> None:
-    """Meet the other processes, once; nothing for a run of one."""
+    """Meet the other processes, once; nothing for a run of one.
+
+    Raises:
+        ModelError: Slurm does not say where they meet.
+    """
     if here.size == 1:
         return
+    import torch
     import torch.distributed as dist
-
-    from dancecli.model.mmaction import init_dist
 
     if dist.is_initialized():
         return
-    if gpu or here.launcher == "slurm":
-        init_dist(here.launcher, "nccl" if gpu else "gloo")
+    if here.launcher == "slurm":
+        os.environ.update(_torchrun_variables(here, torch.cuda.device_count()))
+    if gpu:
+        from dancecli.model.mmaction import init_dist
+
+        init_dist("pytorch", "nccl")
     else:
         # mmengine's own would ask for a GPU's number.
         dist.init_process_group("gloo")
+
+
+def _torchrun_variables(here: Place, gpus: int) -> dict[str, str]:
+    """Say in torchrun's words what srun has told; an address or a port that the user has set is kept."""
+    nodes = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_JOB_NODELIST") or ""
+    address = os.environ.get("MASTER_ADDR")
+    if not address:
+        command = ["scontrol", "show", "hostnames", nodes]
+        try:
+            listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        except (OSError, subprocess.CalledProcessError):
+            listed = []
+        if not listed:
+            raise ModelError(
+                f"it cannot be told which of the nodes {nodes} is the first",
+                "set MASTER_ADDR to the name of the first node",
+            )
+        address = listed[0]
+    # Two jobs on one node must not take the same.
+    port = 20_000 + int(os.environ.get("SLURM_JOB_ID") or 0) % 10_000
+    # Where each process is shown a GPU of its own, that one is number 0 for all of them.
+    local = int(os.environ.get("SLURM_LOCALID") or 0) % max(1, gpus)
+    return {
+        "RANK": str(here.rank),
+        "WORLD_SIZE": str(here.size),
+        "LOCAL_RANK": str(local),
+        "MASTER_ADDR": address,
+        "MASTER_PORT": os.environ.get("MASTER_PORT") or str(port),
+    }
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dancecli.errors import UsageError
+from dancecli.errors import ModelError, UsageError
 from dancecli.model import distributed
 from dancecli.model import record as rec
 from dancecli.model.mmaction import read_checkpoint
@@ -67,11 +67,13 @@ def test_a_batch_that_cannot_be_shared_and_a_cache_are_refused(corpus, tiny_reci
         ({}, distributed.Place()),
         ({"RANK": "1", "WORLD_SIZE": "2"}, distributed.Place(1, 2, "pytorch")),
         ({"RANK": "0", "WORLD_SIZE": "1"}, distributed.Place()),
-        ({"SLURM_PROCID": "3", "SLURM_NTASKS": "4"}, distributed.Place(3, 4, "slurm")),
+        ({"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4"}, distributed.Place(3, 4, "slurm")),
+        # The script of a job of four tasks, which has not called srun.
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, distributed.Place()),
     ],
 )
 def test_the_environment_says_which_process_this_is(monkeypatch, env, found):
-    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS"):
+    for name in ("RANK", "WORLD_SIZE", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_STEP_NUM_TASKS"):
         monkeypatch.delenv(name, raising=False)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
@@ -84,3 +86,44 @@ def test_a_process_that_fails_gives_its_code_and_ends_the_others(monkeypatch, tm
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(distributed, "_PATIENCE_S", 0.1)
     assert distributed.launch(2, []) == 7
+
+
+MEETING = """
+import torch, torch.distributed as dist
+from dancecli.model.distributed import join_others, place
+join_others(place(), gpu=False)
+found = torch.tensor([dist.get_rank() + 1.0])
+dist.all_reduce(found)
+print(found.item())
+"""
+
+
+def test_processes_of_srun_meet_without_a_gpu_at_the_first_node(tmp_path):
+    scontrol = tmp_path / "scontrol"
+    scontrol.write_text(
+        "#!/bin/sh\n[ $3 = 'localhost,node[7-8]' ] && printf 'localhost\\nnode7\\nnode8\\n'\n"
+    )
+    scontrol.chmod(0o755)
+    plain = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "MASTER_"))}
+    common = {
+        **plain, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_NODELIST": "localhost,node[7-8]", "SLURM_JOB_ID": str(os.getpid()),
+    }  # fmt: skip
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", MEETING], env={**common, "SLURM_PROCID": str(rank)},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    told = [child.communicate(timeout=60) for child in children]
+    assert [out for out, _ in told] == ["3.0\n"] * 2, told
+
+
+def test_where_slurm_cannot_be_asked_the_address_is_to_be_given(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    monkeypatch.setenv("SLURM_STEP_NODELIST", "n[1-2]")
+    with pytest.raises(ModelError, match=r"which of the nodes n\[1-2\] is the first") as caught:
+        distributed.join_others(distributed.Place(0, 2, "slurm"), gpu=False)
+    assert "MASTER_ADDR" in caught.value.hint
