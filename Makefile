@@ -52,7 +52,8 @@ mutants: $(READY) ## break the silent rooms in one place at a time (half an hour
 	$(BIN)/python tests/mutate.py dancecli/labels.py tests/test_labels.py
 	$(BIN)/python tests/mutate.py dancecli/ledger.py tests/test_ledger.py
 	$(BIN)/python tests/mutate.py dancecli/dataset/parts.py tests/dataset/test_parts.py tests/dataset/test_split.py
-	$(BIN)/python tests/mutate.py dancecli/dataset/split.py tests/dataset/test_split.py tests/dataset/test_parts.py
+	$(BIN)/python tests/mutate.py dancecli/dataset/split.py tests/dataset/test_split.py tests/dataset/test_locks.py
+	$(BIN)/python tests/mutate.py dancecli/dataset/locks.py tests/dataset/test_locks.py
 	$(BIN)/python tests/mutate.py dancecli/dataset/annotate.py tests/dataset/test_annotate.py
 	$(BIN)/python tests/mutate.py dancecli/dataset/verify.py tests/dataset/test_verify.py
 	$(BIN)/python tests/mutate.py dancecli/media/verify.py tests/media/test_media_verify.py

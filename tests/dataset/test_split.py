@@ -184,6 +184,19 @@ def test_a_clip_that_came_after_dedup_stays_with_its_video(filled: Workspace) ->
     assert groups["later"] == groups[one.clip_id] == groups[other.clip_id] == "g"
 
 
+def test_the_official_part_is_the_test_part(filled: Workspace) -> None:
+    clips = manifest.read(filled.clips, Clip)
+    held = {c.clip_id for c in clips[:30] if not c.parent_id}
+    manifest.write(
+        filled.clips,
+        Clip,
+        [replace(c, official_split="val" if c.clip_id in held else "train") for c in clips],
+    )
+    found = split(filled, SplitSettings(keep_official=True, ratios="90/10"))
+    assert held <= {p.clip_id for p in found.parts if p.part == "test"}
+    assert found.counts == {"train": 200 - found.counts["test"], "val": 0, "test": found.counts["test"]}
+
+
 def test_official_splits_and_strata_do_not_mix(filled: Workspace) -> None:
     with pytest.raises(UsageError, match="goes with neither"):
         split(filled, SplitSettings(keep_official=True, stratify=True))

@@ -136,6 +136,30 @@ def test_a_model_that_says_the_same_for_everything_scores_nothing() -> None:
     assert sum(row[i] for i, row in enumerate(summary.confusion)) == 0
 
 
+@pytest.mark.parametrize(("classes", "chance5"), [(20, 0.25), (3, 1.0)])
+def test_what_guessing_gives(classes: int, chance5: float) -> None:
+    truth = np.arange(30) % 3
+    summary = metrics.summarize(np.eye(classes)[truth], truth, majority_class=1)
+    assert (summary.chance1, summary.chance5) == (1 / classes, chance5)
+    assert (summary.majority_class, summary.majority) == (1, intervals.Proportion(10, 30))
+
+
+def test_the_interval_by_video_is_that_of_the_clips_that_are_right() -> None:
+    truth = np.arange(40) % 4
+    scores = np.eye(4)[np.where(np.arange(40) < 31, truth, (truth + 1) % 4)]
+    videos = [str(i // 4) for i in range(40)]
+    for groups, own in ((videos, videos), (None, [str(i) for i in range(40)])):
+        found = metrics.summarize(scores, truth, 0, groups).top1_by_video
+        assert found == intervals.by_video(np.arange(40) < 31, own)
+
+
+def test_a_bin_without_clips_is_empty() -> None:
+    bins = metrics.calibration(np.array([0.95, 0.15]), np.array([True, False]), bins=2).bins
+    assert bins == (metrics.Bin(0.0, 0.5, 1, 0.15, 0), metrics.Bin(0.5, 1.0, 1, 0.95, 1))
+    empty = metrics.calibration(np.array([0.95]), np.array([True]), bins=2).bins[0]
+    assert empty == metrics.Bin(0.0, 0.5, 0, 0.0, 0)
+
+
 def test_no_clips_is_no_rate() -> None:
     summary = metrics.summarize(np.zeros((0, 6)), np.zeros(0, dtype=np.int64), majority_class=2)
     assert summary.top1 == intervals.Proportion(0, 0)
@@ -165,6 +189,17 @@ def test_classes_that_are_taken_for_each_other_stand_side_by_side() -> None:
     counts[0, 3], counts[3, 0], counts[3, 4], counts[1, 2] = 4, 3, 2, 1
     order = metrics.order_by_confusion(tuple(map(tuple, counts.tolist())))
     assert order == (0, 3, 4, 1, 2)
+
+
+def test_classes_are_ordered_by_rates_not_by_counts() -> None:
+    counts = np.diag([40, 9, 0, 9])
+    counts[0, 1], counts[2, 3] = 60, 1  # 60 of 100, and the only clip there is
+    assert metrics.order_by_confusion(tuple(map(tuple, counts.tolist()))) == (2, 3, 0, 1)
+
+
+def test_a_class_that_fits_both_ends_goes_to_the_last() -> None:
+    counts = np.array([[5, 4, 1], [4, 5, 1], [0, 0, 10]])
+    assert metrics.order_by_confusion(tuple(map(tuple, counts.tolist()))) == (0, 1, 2)
 
 
 def test_the_order_by_confusion_holds_every_class_once() -> None:
