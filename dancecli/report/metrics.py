@@ -177,7 +177,7 @@ def confusion(truth: Ints, calls: Ints, classes: int) -> Ints:
 def class_scores(counts: Ints) -> tuple[ClassScore, ...]:
     """Read the per-class counts off a confusion matrix."""
     support, called, hits = counts.sum(axis=1), counts.sum(axis=0), counts.diagonal()
-    return tuple(ClassScore(i, int(support[i]), int(called[i]), int(hits[i])) for i in range(counts.shape[0]))
+    return tuple(ClassScore(i, int(support[i]), int(called[i]), int(hits[i])) for i in range(len(counts)))
 
 
 def confused_pairs(counts: Ints) -> tuple[Pair, ...]:
