@@ -48,7 +48,7 @@ nightly: $(READY) ## every model of the zoo builds, trains a step and evaluates 
 	DANCE_NIGHTLY=1 $(BIN)/python -m pytest tests/model/test_zoo_builds.py
 
 # Where a mistake would be silent: which changes of the code does no test notice?
-mutants: $(READY) ## break the silent rooms in one place at a time (half an hour)
+mutants: $(READY) ## break the silent rooms in one place at a time (an hour)
 	$(BIN)/python tests/mutate.py dancecli/labels.py tests/test_labels.py
 	$(BIN)/python tests/mutate.py dancecli/ledger.py tests/test_ledger.py
 	$(BIN)/python tests/mutate.py dancecli/dataset/parts.py tests/dataset/test_parts.py tests/dataset/test_split.py
