@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
     from dancecli.report.intervals import Proportion
     from dancecli.report.live import State
-    from dancecli.report.standing import Row
+    from dancecli.report.standing import Row, Standing
     from dancecli.workspace import Workspace
 
 _WATCH_S = 2.0
 COLUMNS = ("run", "place", "right", "top-1", "95 %", "top-5", "M params", "GFLOPs", "clips/s", "leak")
+
+
+# Left out in this order.
+SPARE = ("GFLOPs", "M params", "clips/s", "top-5")
 
 
 def command(
@@ -69,10 +73,24 @@ def command(
     else:
         for standing in result.standings:
             show(f"{standing.clips} clips, test set {standing.test[:12]}, {standing.protocol}")
-            show(table(COLUMNS, [_cells(row) for row in standing.rows]))
+            show(_runs_of(standing))
         show(f"{result.page}{' (not written)' if dry_run else ''}")
     for run, why in result.left_out:
         talk(f"left out: {run}: {why}")
+
+
+def _runs_of(standing: Standing) -> Table:
+    """Lay out a standing; what the terminal has no room for is left to the page."""
+    from rich.console import Console
+
+    rows = [_cells(row) for row in standing.rows]
+    widths = [max(len(str(cell)) for cell in column) for column in zip(COLUMNS, *rows, strict=True)]
+    kept = list(range(len(COLUMNS)))
+    for spare in SPARE:
+        if sum(widths[i] + 2 for i in kept) <= Console().width:
+            break
+        kept.remove(COLUMNS.index(spare))
+    return table([COLUMNS[i] for i in kept], [[row[i] for i in kept] for row in rows])
 
 
 def _watch(space: Workspace, tensorboard: Path | None, *, shown: bool) -> None:

@@ -126,7 +126,8 @@ def _chart(title: str, lines: Sequence[tuple[str, str, Points, bool]]) -> Chart 
     ys = [y for _, _, points, _ in lines for _, y in points]
     share = title == "Accuracy"
     log = title == "Learning rate" and min(ys) > 0 and max(ys) > 20 * min(ys)
-    x_steps = [x for x in nice_ticks(0, max(xs), 6) if x == int(x)]
+    last = math.ceil(max(xs))
+    x_steps = [x for x in nice_ticks(0, last, 6) if x == int(x) and x <= last]
     if share:
         y_steps = [0.0, 0.25, 0.5, 0.75, 1.0]
     elif log:
@@ -135,7 +136,7 @@ def _chart(title: str, lines: Sequence[tuple[str, str, Points, bool]]) -> Chart 
         ]
     else:
         y_steps = nice_ticks(0, max(ys), 4)
-    across = _Scale(0, max(xs), LEFT, WIDTH - RIGHT, False)
+    across = _Scale(0, last, LEFT, WIDTH - RIGHT, False)
     up = _Scale(y_steps[0], y_steps[-1], HEIGHT - BOTTOM, TOP, log)
     return Chart(
         title=title,

@@ -10,6 +10,7 @@ from dancecli import manifest
 
 # Numbers stand in the cells up to here; a larger matrix is a picture.
 MOST_NUMBERED = 40
+FONT = "DejaVu Sans"
 # The share of a row at which a mistake has its full colour, if none is larger.
 DEEPEST_MISTAKE = 0.5
 # What a format would note of itself: neither the day nor matplotlib's version may change the bytes.
@@ -23,7 +24,8 @@ def draw_confusion(folder: Path, counts: Sequence[Sequence[int]], labels: Sequen
         folder: gets `confusion.png` (300 dots an inch) and `confusion.pdf`; the same counts give
             the same bytes.
         counts: a row a true class, a column a predicted one.
-        labels: class names, cut to 32 characters.
+        labels: class names, cut to 32 characters; one that the font has no letters for is given by
+            its number, from 0, in the order of `confusion.csv`.
     """
     import matplotlib as mpl
     import numpy as np
@@ -36,13 +38,11 @@ def draw_confusion(folder: Path, counts: Sequence[Sequence[int]], labels: Sequen
     right = np.eye(size, dtype=bool)
     # Mistakes deepen twice as fast: a tenth of a class gone wrong is to be seen.
     shades = np.where(right, rates, rates / max(DEEPEST_MISTAKE, float(rates[~right].max(initial=0))))
-    names = [_plain(name if len(name) <= 32 else name[:31] + "…") for name in labels]
+    names = _names(labels)
     cell = min(0.62, max(0.3, 6.0 / size)) if size <= MOST_NUMBERED else 8.0 / size
     margin = 0.55 + 0.072 * max(map(len, names)) if size <= MOST_NUMBERED else 0.9
     inches = (margin + cell * size + 0.1, margin + cell * size + 0.1)
-    with mpl.rc_context(
-        {"font.family": "DejaVu Sans", "font.size": 8, "text.usetex": False, "pdf.fonttype": 42}
-    ):
+    with mpl.rc_context({"font.family": FONT, "font.size": 8, "text.usetex": False, "pdf.fonttype": 42}):
         figure = Figure(figsize=inches, dpi=300)
         FigureCanvasAgg(figure)
         box = (margin / inches[0], margin / inches[1], cell * size / inches[0], cell * size / inches[1])
@@ -65,8 +65,9 @@ def draw_confusion(folder: Path, counts: Sequence[Sequence[int]], labels: Sequen
         axes.tick_params(which="both", length=0)
         for edge in axes.spines.values():
             edge.set_visible(False)
-        axes.set_xlabel("predicted", fontsize=9, labelpad=8)
-        axes.set_ylabel("true", fontsize=9, labelpad=8)
+        numbered = "" if size <= MOST_NUMBERED else ", by number from 0"
+        axes.set_xlabel(f"predicted{numbered}", fontsize=9, labelpad=8)
+        axes.set_ylabel(f"true{numbered}", fontsize=9, labelpad=8)
         for form, mute in _MUTE.items():
             with manifest.atomic_file(folder / f"confusion.{form}", "wb") as file:
                 metadata = dict.fromkeys(mute)
@@ -85,9 +86,18 @@ def _write_counts(axes: Any, table: Any, shades: Any, cell: float) -> None:
                 )  # fmt: skip
 
 
-def _plain(text: str) -> str:
-    # A dollar sign would make matplotlib read the label as a formula.
-    return text.replace("$", r"\$")
+def _names(labels: Sequence[str]) -> list[str]:
+    from matplotlib.font_manager import findfont, get_font
+
+    # The font that comes with matplotlib: another machine's fonts would give other bytes.
+    letters = get_font(findfont(FONT)).get_charmap()
+    found = []
+    for i, label in enumerate(labels):
+        name = label if len(label) <= 32 else label[:31] + "…"
+        # A dollar sign would make matplotlib read the label as a formula.
+        drawn = all(ord(letter) in letters for letter in name)
+        found.append(name.replace("$", r"\$") if drawn else f"class {i}")
+    return found
 
 
 def _colours(shades: Any, right: Any) -> Any:

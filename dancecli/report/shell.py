@@ -57,7 +57,9 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    found.filters.update(pct=percent, span=interval, several=several, duration=duration, cell=cell)
+    found.filters.update(
+        pct=percent, signed=points, span=interval, several=several, duration=duration, cell=cell
+    )
     return found
 
 
@@ -69,6 +71,13 @@ def cell(text: object) -> str:
 def percent(rate: float | None, digits: int = 1) -> str:
     """Write a rate as per cent."""
     return "\u2013" if rate is None else f"{100 * rate:.{digits}f}"
+
+
+def points(difference: float, digits: int = 1) -> str:
+    """Write a difference of rates in points, with its sign; zero has none."""
+    text = f"{abs(100 * difference):.{digits}f}"
+    sign = "" if float(text) == 0 else "+" if difference > 0 else "\u2212"
+    return sign + text
 
 
 def interval(estimate: Estimate | None) -> str:

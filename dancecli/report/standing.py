@@ -193,12 +193,13 @@ def _with_members(rows: Sequence[Row], group: Sequence[Evidence]) -> list[Row]:
 
 
 def _seeds(group: Sequence[Evidence], flags: Sequence[Flags]) -> tuple[Seeds, ...]:
-    families: dict[str, list[tuple[str, float]]] = {}
+    families: dict[str, list[tuple[str, float, Any]]] = {}
     for evidence, right_ones in zip(group, flags, strict=True):
         key = json.dumps({name: evidence.run.get(name) for name in RECIPE}, sort_keys=True)
-        families.setdefault(key, []).append((evidence.run["name"], float(right_ones.mean())))
+        found = (evidence.run["name"], float(right_ones.mean()), evidence.run.get("seed"))
+        families.setdefault(key, []).append(found)
     return tuple(
-        Seeds(tuple(name for name, _ in runs), sum(rates) / len(rates), min(rates), max(rates))
+        Seeds(tuple(name for name, _, _ in runs), sum(rates) / len(rates), min(rates), max(rates))
         for runs in families.values()
-        if len(runs) > 1 and (rates := [rate for _, rate in runs])
+        if len({seed for _, _, seed in runs}) > 1 and (rates := [rate for _, rate, _ in runs])
     )

@@ -53,6 +53,21 @@ def test_runs_that_differ_by_their_seed_are_summed_up(many: Workspace) -> None:
     assert family.low <= family.mean <= family.high
 
 
+def test_a_run_made_twice_is_no_second_seed(many: Workspace) -> None:
+    change(many, "good-2", seed=0)
+    assert board(many, BoardSettings()).standings[0].seeds == ()
+
+
+def test_a_narrow_terminal_breaks_no_figure(many: Workspace, dance: Callable[..., Ran]) -> None:
+    model = json.loads((many.run("good-1") / "run.json").read_text())["model"]
+    change(many, "good-1", model=model | {"gflops_view": 27.9}, speed={"clips_per_s": 123.4})
+    told = dance("board", COLUMNS="72").out
+    assert "top-1" in told
+    assert "M params" not in told
+    row = next(line.split() for line in told.splitlines() if "poor-1" in line)
+    assert [cell for cell in row if re.fullmatch(r"\d+\.\d-\d+\.\d", cell)]
+
+
 def test_the_three_files_agree(many: Workspace) -> None:
     folder = board(many, BoardSettings()).page.parent
     rows = list(csv.DictReader((folder / "board.csv").open()))

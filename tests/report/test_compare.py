@@ -52,6 +52,14 @@ def test_a_clear_difference_is_said(two: Workspace) -> None:
     assert turned.comparison.paired.p == found.paired.p
 
 
+def test_two_runs_that_are_right_on_the_same_clips(space: Workspace) -> None:
+    make_run(space.root, SIX, test=90, name=A)
+    make_run(space.root, SIX, test=90, name=B)
+    page = compare(space, CompareSettings(A, B)).page.read_text()
+    assert "both runs are right on the same ones." in page
+    assert "judged differently:" not in page
+
+
 def test_two_like_runs_are_not_told_apart(space: Workspace) -> None:
     make_run(space.root, SIX, test=90, name=A, skill=2.0)
     make_run(space.root, SIX, test=90, name=B, skill=2.0, salt="b")

@@ -140,6 +140,20 @@ def test_ticks_are_round_and_reach_the_end() -> None:
     assert charts.nice_ticks(0, 0, 4)[0] == 0
 
 
+def test_the_epochs_are_marked_within_the_picture() -> None:
+    for last in (1, 3, 9, 40):
+        rows = [{"kind": "train", "epoch": e, "step": 1, "loss": 1.0, "top1": 0.5, "lr": 0.1}
+                for e in range(1, last + 1)]  # fmt: skip
+        for chart in charts.training_charts(rows, top5=True):
+            ends = {text: x for x, text in chart.x_ticks}
+            assert ends["0"] == charts.LEFT
+            assert max(ends.values()) <= charts.WIDTH - charts.RIGHT
+
+
+def test_a_difference_has_its_sign() -> None:
+    assert [shell.points(x) for x in (0.123, -0.5, 0.0004, -0.0004)] == ["+12.3", "\u221250.0", "0.0", "0.0"]
+
+
 def test_a_long_line_is_thinned_and_a_broken_log_is_no_chart() -> None:
     points = [(float(i), float(i % 2)) for i in range(9000)]
     thin = charts.thinned(points)

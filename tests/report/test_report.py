@@ -15,6 +15,7 @@ from records import Ran
 
 from dancecli import manifest
 from dancecli.errors import DanceError
+from dancecli.report.figures import draw_confusion
 from dancecli.report.report import ReportSettings, report
 from dancecli.schema import Part, Prediction
 from dancecli.workspace import Workspace
@@ -44,6 +45,18 @@ def change_predictions(space: Workspace, change: Callable[[list[Prediction]], li
 def test_the_figures_are_those_of_the_gold_file(made: Workspace) -> None:
     result = report(made, ReportSettings())
     assert result.page.with_name("metrics.json").read_text() == GOLD.read_text()
+
+
+def test_a_label_that_the_figure_s_font_lacks_is_given_by_its_number(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    drawn = []
+    for name, label in (("own", "\u65e5\u672c\u821e\u8e0a"), ("number", "class 0"), ("other", "class 1")):
+        (tmp_path / name).mkdir()
+        draw_confusion(tmp_path / name, [[2, 0], [1, 3]], [label, "salsa"])
+        drawn.append((tmp_path / name / "confusion.png").read_bytes())
+    assert not recwarn.list
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_what_is_written_agrees_with_itself(made: Workspace) -> None:

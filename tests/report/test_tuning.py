@@ -55,6 +55,12 @@ def test_the_page_holds_the_tables_and_the_figure_and_is_the_same_again(tmp_path
     assert (found.page.read_bytes(), picture.read_bytes()) == before
 
 
+def test_one_trial_is_not_the_best_of_many(tmp_path):
+    page = tuning(make_study(tmp_path, trials=1), "fake").page.read_text()
+    assert "<h1>One trial went through</h1>" in page
+    assert "partly luck" not in page
+
+
 def test_a_study_without_a_result_has_a_page_too(tmp_path):
     space = make_study(tmp_path, trials=0)
     found = tuning(space, "fake")

@@ -115,7 +115,8 @@ function browse(frame, host, lists, card, classesOf) {
       .some((held) => held.toLowerCase().includes(text));
     const clips = text ? listed.filter(holds) : listed;
     host.replaceChildren();
-    frame.querySelector('[data-about]').textContent = `${plural(clips.length, 'clip')}, ${order}.`;
+    const about = plural(clips.length, 'clip') + (clips.length ? `, ${order}` : '');
+    frame.querySelector('[data-about]').textContent = `${about}.`;
     if (clips.length) fill(host, clips, card);
   };
   all('[data-list]', frame).forEach((button) => button.addEventListener('click', () => {

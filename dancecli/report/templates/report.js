@@ -3,6 +3,7 @@
   const size = labels.length;
   const MOST_CELLS = 40; // a larger matrix is drawn as a picture
   const PAPER = 680; // pixels across a printed page
+  const AXIS = ['true ↓', 'predicted →'];
 
   function card([name, place, truth, called, rank, scores]) {
     const far = rank > 4 ? [make('p', 'place', `true class in place ${rank} of ${size}`)] : [];
@@ -110,7 +111,7 @@
       const pen = make('canvas').getContext('2d');
       pen.font = `13.5px ${getComputedStyle(document.body).fontFamily}`;
       const widest = (texts) => Math.max(...texts.map((text) => pen.measureText(text).width));
-      const longest = widest(labels);
+      const longest = widest([...labels, AXIS[1]]);
       const side = Math.ceil(Math.min(longest + 18, Math.max(92, room * 0.3)));
       const cell = Math.max(26, Math.min(78, Math.floor((room - side - 8) / size) - 2));
       return [side, cell, widest(labels.flatMap((label) => label.split(/\s+/)))];
@@ -127,7 +128,7 @@
       table.style.setProperty('--tall', `${Math.max(24, Math.min(cell, 52))}px`);
       table.style.setProperty('--side', `${side}px`);
       const head = make('tr');
-      head.append(make('th', 'axis', 'true ↓\npredicted →'));
+      head.append(make('th', 'axis', AXIS.join('\n')));
       this.order.forEach((j) => {
         const th = make('th');
         th.scope = 'col';
