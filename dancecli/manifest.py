@@ -70,17 +70,10 @@ def read(path: Path, record: type[Record]) -> list[Record]:
 
 def read_table(path: Path, record: type[Record], names: Sequence[str] = ()) -> pa.Table:
     """Read a manifest as an Arrow table, all columns or those named; see `read`."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if not path.exists():
-        raise WorkspaceError(f"{path}: there is no such manifest")
-    try:
+    with _parquet_errors(path):
         table = pq.read_table(path, columns=list(names) or None)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError.at(
-            path, None, f"is not a readable Parquet file ({error})", "remove it and run again"
-        ) from None
     _check_stamp(path, record, table.schema)
     wanted = list(names) or [field.name for field in fields(record)]
     missing = [name for name in wanted if name not in table.column_names]
@@ -104,13 +97,30 @@ def read_meta(path: Path) -> dict[str, str]:
 
     Raises:
         WorkspaceError: there is no such file.
+        InputError: it is not Parquet, or no manifest of dance.
     """
     import pyarrow.parquet as pq
 
-    if not path.exists():
-        raise WorkspaceError(f"{path}: there is no such manifest")
-    raw = pq.read_schema(path).metadata or {}
+    with _parquet_errors(path):
+        raw = pq.read_schema(path).metadata or {}
+    if b"dance.table" not in raw:
+        raise InputError.at(path, None, "holds no table of dance", "move it away and run again")
     return {key.decode(): value.decode() for key, value in raw.items() if not key.startswith(b"ARROW:")}
+
+
+@contextmanager
+def _parquet_errors(path: Path) -> Iterator[None]:
+    """Say which file is missing or broken, and what to do."""
+    import pyarrow as pa
+
+    if not path.exists():
+        raise WorkspaceError(f"{path}: there is no such manifest", "run the step that writes it again")
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError.at(
+            path, None, f"is not a readable Parquet file ({error})", "remove it and run again"
+        ) from None
 
 
 @contextmanager

@@ -68,8 +68,9 @@ def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
 def test_a_file_that_is_not_parquet_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "clips.parquet"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="is not a readable Parquet file"):
-        manifest.read(path, Clip)
+    for read in (lambda: manifest.read(path, Clip), lambda: manifest.read_meta(path)):
+        with pytest.raises(InputError, match="is not a readable Parquet file"):
+            read()
 
 
 def test_another_table_is_refused(tmp_path: Path) -> None:
@@ -78,8 +79,9 @@ def test_another_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds 'Part', not 'Clip'"):
         manifest.read(path, Clip)
     pq.write_table(pa.table({"a": [1]}), path)
-    with pytest.raises(InputError, match="no table of dance"):
-        manifest.read(path, Clip)
+    for read in (lambda: manifest.read(path, Clip), lambda: manifest.read_meta(path)):
+        with pytest.raises(InputError, match="no table of dance"):
+            read()
 
 
 def test_a_newer_schema_is_refused_with_the_way_out(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 `manifests/copies.jsonl`; the last line about a copy counts. It holds what the manifest of clips
 has no column for: the parent's checksum and the encoding, by which a copy is known to be current.
-A line that a killed process left half-written is skipped: its copy is made again.
+A line that cannot be read, such as one that a killed process left half-written, is skipped: its
+copy is made again.
 """
 
 from __future__ import annotations
@@ -42,16 +43,16 @@ def read_log(path: Path) -> dict[str, Logged]:
     found: dict[str, Logged] = {}
     if not path.exists():
         return found
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:
+            if "failed" in row:
+                found.pop(row["failed"], None)
+            else:
+                clip = Clip(**row["clip"])
+                found[clip.clip_id] = Logged(clip, row["parent_sha256"], row["encoding"])
+        except (ValueError, KeyError, TypeError):
             continue
-        if "failed" in row:
-            found.pop(row["failed"], None)
-        else:
-            clip = Clip(**row["clip"])
-            found[clip.clip_id] = Logged(clip, row["parent_sha256"], row["encoding"])
     return found
 
 
@@ -59,7 +60,7 @@ def lines_of(made: Iterable[Logged], failed: Iterable[tuple[str, str]] = ()) -> 
     """Write lines of the log, each ended: copies that were made, and ids with reasons."""
     rows: list[Mapping[str, object]] = [asdict(logged) for logged in made]
     rows += ({"failed": clip_id, "reason": reason} for clip_id, reason in failed)
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 def compact(path: Path, made: Iterable[Logged], failed: Iterable[tuple[str, str]]) -> None:

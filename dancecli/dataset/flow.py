@@ -255,22 +255,23 @@ def _log_of(workspace: Workspace) -> Path:
 def _read_log(path: Path) -> dict[Key, Flow]:
     """Read what was made; the last line about a clip and method counts, one cut short is skipped."""
     found: dict[Key, Flow] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    for line in text.splitlines():
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:
+            if "failed" in row:
+                found.pop((row["failed"], row["method"]), None)
+            else:
+                found[row["clip_id"], row["method"]] = Flow(**row)
+        except (ValueError, KeyError, TypeError):
             continue
-        if "failed" in row:
-            found.pop((row["failed"], row["method"]), None)
-        else:
-            found[row["clip_id"], row["method"]] = Flow(**row)
     return found
 
 
 def _lines(made: Iterable[Flow], failed: Iterable[tuple[str, str]] = (), method: str = "") -> str:
     rows: list[Mapping[str, object]] = [asdict(row) for row in made]
     rows += ({"failed": clip_id, "method": method, "reason": reason} for clip_id, reason in failed)
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 def _fields_of(clip: Clip) -> int:

@@ -212,7 +212,8 @@ def _line(job: _Job, looks: Looks) -> str:
 
 def _read_log(path: Path) -> Iterator[ClipLooks]:
     """Read the log; a line that a killed process left half-written is skipped."""
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    for line in text.splitlines():
         try:
             row = json.loads(line)
             hashes = (bytes.fromhex(row[name]) for name in _HASHES)

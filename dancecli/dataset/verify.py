@@ -72,7 +72,7 @@ def verify(
     note = workspace.root / "manifests" / "verified.txt"
     missing, changed = [], []
     with workspace.lock("verify"):
-        whole = set(note.read_text(encoding="utf-8").split()) if note.exists() else set()
+        whole = set(note.read_text(encoding="utf-8", errors="replace").split()) if note.exists() else set()
         left = [stored for stored in files if _noted(stored) not in whole]
         with note.open("a", encoding="utf-8") as file:
             checked = check_files(workspace.root, left) if engine == LOCAL else _over(engine, workspace, left)

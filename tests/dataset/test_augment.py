@@ -19,6 +19,7 @@ from dancecli import manifest
 from dancecli.dataset.annotate import annotate
 from dancecli.dataset.augment import AugmentSettings, augment
 from dancecli.dataset.clips import rebuild_clips
+from dancecli.dataset.copylog import log_of
 from dancecli.errors import UsageError
 from dancecli.media.hashing import sha256_of
 from dancecli.media.verify import decode
@@ -77,6 +78,16 @@ def test_running_again_is_free(furnished: Workspace) -> None:
     assert again.num_bytes == sum(c.num_bytes for c in copies(furnished).values())
     assert stamps(furnished) == before
     assert furnished.clips.stat().st_mtime_ns == manifest_before
+
+
+def test_lines_of_the_log_that_cannot_be_read_cost_their_copy_alone(furnished: Workspace) -> None:
+    augment(furnished, TWO)
+    log = log_of(furnished)
+    lines = log.read_bytes().splitlines(keepends=True)
+    other_form = b'{"clip": {"clip_id": "a"}}\n[]\n3\n'
+    log.write_bytes(b"".join(lines[1:]) + other_form + b'{"clip": {"clip_id": "a", "label": "w\xc3')
+    assert sum(augment(furnished, TWO).made.values()) == 1
+    assert sum(augment(furnished, TWO).made.values()) == 0
 
 
 def test_another_seed_redoes_only_what_is_drawn(furnished: Workspace) -> None:

@@ -108,7 +108,8 @@ def test_what_a_killed_run_had_looked_at_is_not_looked_at_again(dance, space: Wo
     lines = [
         json.dumps({k: v.hex() if isinstance(v, bytes) else v for k, v in asdict(r).items()}) for r in rows
     ]
-    space.looks.with_suffix(".jsonl").write_text("\n".join(lines) + '\n{"clip_id": "aaa')
+    cut_short = b'\n{"clip_id": "w\xc3'
+    space.looks.with_suffix(".jsonl").write_bytes("\n".join(lines).encode() + cut_short)
     for clip in (space.root / "clips").iterdir():
         clip.write_bytes(b"it is not looked at again")
     space.group_sheet.unlink()

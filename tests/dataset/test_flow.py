@@ -73,6 +73,15 @@ def test_running_again_is_free_and_another_method_stands_beside(furnished: Works
     assert len(rows(furnished)) == 10
 
 
+def test_lines_of_the_log_that_cannot_be_read_cost_their_clip_alone(furnished: Workspace) -> None:
+    flow(furnished, DIS)
+    log = furnished.root / "manifests" / "flow.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join(lines[1:]) + b'{"clip_id": "a", "method": "dis"}\n[]\n3\n{"clip_id": "w\xc3')
+    assert flow(furnished, DIS).made == 1
+    assert flow(furnished, DIS).made == 0
+
+
 def test_a_changed_clip_a_lost_file_and_a_cut_one_are_done_again(
     furnished: Workspace, shots: list[Path]
 ) -> None:
