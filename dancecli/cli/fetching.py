@@ -135,6 +135,6 @@ def _shard_of(text: str | None) -> tuple[int, int] | None:
     if not text:
         return None
     i, slash, n = text.partition("/")
-    if not (slash and i.isdecimal() and n.isdecimal()):
+    if not (slash and i.isdecimal() and n.isdecimal() and len(text) < 20):
         raise typer.BadParameter(f"{text!r} is not I/N, such as 2/4")
     return int(i), int(n)

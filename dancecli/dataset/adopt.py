@@ -8,6 +8,7 @@ becomes one clip from its beginning to its end.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -28,6 +29,8 @@ from dancecli.workspace import Workspace
 KINETICS, LETS_DANCE, PLAIN = "kinetics", letsdance.DATASET, "plain"
 # 64 bits in eleven characters of six: the last one takes one of sixteen values.
 _YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{10}[AEIMQUYcgkosw048]")
+# Bytes that are no UTF-8, as Python has them in a name, and what ends a line.
+_NO_TEXT = re.compile("[\ud800-\udfff\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 _SHOWN = 3
 
@@ -86,7 +89,7 @@ def adopt(
         InputError: the folder or the label file is wrong, or nothing in it can be adopted.
         WorkspaceError: a fetch is at work here, or the disk is full; what was done is kept.
     """
-    files = [*_finds(settings.folder, on_progress)]
+    files = [_checked(find) for find in _finds(settings.folder, on_progress)]
     labels, labels_from = _choose_labels(workspace, settings, files)
     plan = _plan(workspace, settings, files, labels)
     there = clips_there(workspace)
@@ -110,7 +113,7 @@ def plain_video_id(relative: Path) -> str:
     """Name a video by its place in the folder: YouTube's id if it bears one, else name and hash."""
     if _YOUTUBE_ID.fullmatch(relative.stem):
         return relative.stem
-    place = hashlib.blake2b(relative.as_posix().encode(), digest_size=4).hexdigest()
+    place = hashlib.blake2b(os.fsencode(relative.as_posix()), digest_size=4).hexdigest()
     return f"{_UNSAFE.sub('-', relative.stem).strip('-')[:40] or 'video'}-{place}"
 
 
@@ -159,6 +162,20 @@ def _finds(root: Path, on_progress: OnProgress) -> Iterator[_Find]:
             length_ms, problem = 0, error.message
         split, said = video.official_split, "" if length_ms > 0 else problem
         yield _Find(PLAIN, video.path, folders, video_id, 0, length_ms, split, said)
+
+
+def _checked(find: _Find) -> _Find:
+    """Let a clip through whose place is text that fits into a line, since folders become labels.
+
+    Raises:
+        InputError: it is not.
+    """
+    if _NO_TEXT.search(str(find.place)):
+        raise InputError(
+            f"{str(find.place)!r}: the name is not text in UTF-8, or is more than one line",
+            "rename it and run the same command again",
+        )
+    return find
 
 
 def _label_folders(root: Path, folder: Path) -> tuple[str, ...]:

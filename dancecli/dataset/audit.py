@@ -213,9 +213,11 @@ def read_ids(path: Path) -> Iterator[Listed]:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise InputError.at(path, None, "there is no such list") from None
+    except IsADirectoryError:
+        raise InputError.at(path, None, "is a folder, not a list") from None
     except UnicodeDecodeError as error:
-        raise InputError.at(path, None, f"is not UTF-8 text ({error.reason})") from None
-    if path.suffix == ".json":
+        raise InputError.at(path, None, f"is not UTF-8 text ({error.reason})", "save it as UTF-8") from None
+    if path.suffix.lower() == ".json":
         yield from _json_ids(path, text)
         return
     rows = csv.DictReader(text.splitlines())
@@ -224,10 +226,13 @@ def read_ids(path: Path) -> Iterator[Listed]:
     if column is None:
         raise InputError.at(path, 1, f"has no column {', '.join(_ID_COLUMNS)}", "give a list with ids")
     part_column = next((name for name in _SPLIT_COLUMNS if name in columns), "")
-    for row in rows:
-        value = row[column] or ""
-        video = video_of(value) if column == "clip_id" else value
-        yield Listed(video, row.get(part_column) or "")
+    try:
+        for row in rows:
+            value = row[column] or ""
+            video = video_of(value) if column == "clip_id" else value
+            yield Listed(video, row.get(part_column) or "")
+    except csv.Error as error:
+        raise InputError.at(path, rows.reader.line_num, f"is not CSV: {error}", "correct that line") from None
 
 
 def video_of(clip_id: str) -> str:
@@ -242,7 +247,7 @@ def _json_ids(path: Path, text: str) -> Iterator[Listed]:
         videos = json.loads(text)
         for video, facts in videos.items():
             yield Listed(video, str(facts.get("subset", "")))
-    except (json.JSONDecodeError, AttributeError):
+    except (ValueError, RecursionError, AttributeError):
         raise InputError.at(path, None, 'is not {id: {"subset": ...}} in JSON') from None
 
 

@@ -9,6 +9,7 @@ module costs.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -83,7 +84,9 @@ def read_lists(paths: Iterable[Path], labels: LabelSet) -> Listing:
     for path in paths:
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:
-                add_list(file, path, labels, listing, seen, dataset=path.stem)
+                # The file's name may be in another encoding than UTF-8.
+                name = path.stem.encode(errors="replace").decode()
+                add_list(file, path, labels, listing, seen, dataset=name)
         except FileNotFoundError:
             raise InputError.at(path, None, "there is no such annotation file") from None
         except IsADirectoryError:
@@ -114,12 +117,24 @@ def add_list(
         InputError: it is no such list, or not UTF-8.
     """
     try:
-        rows = _json_rows if path.suffix == ".json" else _csv_rows
+        rows = _json_rows if path.suffix.lower() == ".json" else _csv_rows
         for row in rows(file, path, frozenset(labels.names), listing.other_labels):
             listing.num_wanted += 1
             _take(row, path, listing, seen, dataset)
     except UnicodeDecodeError as error:
-        raise InputError.at(path, None, f"is not UTF-8 text ({error.reason})", "save it as UTF-8") from None
+        what = f"is not UTF-8 text ({error.reason})"
+        raise InputError.at(path, _first_foreign_line(path), what, "save it as UTF-8") from None
+
+
+def _first_foreign_line(path: Path) -> int | None:
+    """Find the first line that is not UTF-8; None where that cannot be told, as inside an archive."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        for row, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return row
+    return None
 
 
 def check_not_empty(listing: Listing, name: str, labels: LabelSet) -> None:
@@ -179,7 +194,7 @@ def _segment(row: _Row, path: Path, dataset: str) -> Segment:
 def _milliseconds(value: object, column: str, path: Path, line: int | None, named: str) -> int:
     try:
         seconds = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     # Also false for NaN.
     if not 0 <= seconds <= _LONGEST_S:
@@ -242,22 +257,26 @@ def _columns(header: list[str], path: Path) -> dict[str, int]:
 
 
 def _json_rows(file: Any, path: Path, wanted: frozenset[str], others: Counter[str]) -> Iterator[_Row]:
+    text = file.read()
     try:
-        entries = json.load(file)
+        entries = json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError.at(path, error.lineno, f"is not JSON: {error.msg}", "correct that line") from None
+    except (RecursionError, ValueError) as error:
+        # Nested, or a number with digits, beyond what Python reads.
+        raise InputError.at(path, None, f"is not JSON of a list: {error}", "give the list itself") from None
     if not isinstance(entries, dict):
         raise InputError.at(path, 1, "is not a JSON object of videos", 'see {id: {"annotations": ...}}')
     for video_id, entry in entries.items():
         try:
             told = entry["annotations"]
-            label, (start, end) = told["label"], told["segment"]
+            label, (start, end) = str(told["label"]), told["segment"]
         except (TypeError, KeyError, ValueError):
             raise InputError.at(
                 path, None, f"entry {_short(video_id)} lacks a label or a segment", "correct it, or remove it"
             ) from None
         if label not in wanted:
-            others[str(label)] += 1
+            others[label] += 1
             continue
         yield _Row(_short(video_id), label, video_id, start, end, str(entry.get("subset", "")))
 

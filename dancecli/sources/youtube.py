@@ -18,12 +18,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dancecli.engine.worker import Ask, Halted
-from dancecli.errors import InputError
+from dancecli.errors import UsageError
 from dancecli.schema import OutcomeClass
 from dancecli.sources.failure import Failure, from_page, from_status, from_text, shortened
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _LONGEST_TEMPLATE = 2000
+_LONGEST_FORM = 5
 _READ_OF_A_PAGE = 8192
 
 
@@ -57,23 +58,36 @@ def check_address(template: str, flag: str, names: tuple[str, ...]) -> None:
         names: what is to stand in braces, each once; nothing else may.
 
     Raises:
-        InputError: it is not an http address with these names in it.
+        UsageError: it is not an http address with these names in it.
     """
-    parts = urlsplit(template) if len(template) <= _LONGEST_TEMPLATE else None
+    try:
+        parts = urlsplit(template) if len(template) <= _LONGEST_TEMPLATE else None
+    except ValueError:
+        parts = None
     if parts is None or parts.scheme not in ("http", "https") or not parts.netloc:
-        raise InputError(
+        raise UsageError(
             f"{flag} {template[:80]!r} is not an http or https address",
             "for example 'http://127.0.0.1:8000/v/{video_id}.mp4'",
         )
-    try:
-        found = sorted(name for _, name, _, _ in Formatter().parse(template) if name is not None)
-    except ValueError:
-        found = []
-    if found != sorted(names):
+    if not _is_filled_by(template, names):
         wanted = " and ".join(f"{{{name}}}" for name in names)
-        raise InputError(
+        raise UsageError(
             f"{flag} {template[:80]!r} is to hold {wanted} once", "write other braces as {{ and }}"
         )
+
+
+def _is_filled_by(template: str, names: tuple[str, ...]) -> bool:
+    try:
+        fields = [(name, form) for _, name, form, _ in Formatter().parse(template) if name is not None]
+        if sorted(name for name, _ in fields) != sorted(names):
+            return False
+        # `{number:03d}` is a form; one of millions of blanks is none.
+        if any(len(form or "") > _LONGEST_FORM for _, form in fields):
+            return False
+        template.format(**{name: 1 if name == "number" else "x" for name in names})
+    except ValueError:
+        return False
+    return True
 
 
 def download(video_id: str, folder: Path, settings: Download, ask: Ask) -> Path:
@@ -174,13 +188,13 @@ def read_extractor_args(given: tuple[str, ...]) -> dict[str, dict[str, list[str]
     """Read `extractor:key=value,value;key=value`, yt-dlp's own form.
 
     Raises:
-        InputError: one is not of that form.
+        UsageError: one is not of that form.
     """
     found: dict[str, dict[str, list[str]]] = {}
     for text in given:
         name, colon, pairs = text.partition(":")
         if not colon or "=" not in pairs:
-            raise InputError(
+            raise UsageError(
                 f"--extractor-args {text[:80]!r} is not EXTRACTOR:KEY=VALUE",
                 "for example youtube:player_client=web",
             )

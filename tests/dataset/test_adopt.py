@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -140,6 +141,18 @@ def test_any_folder_per_class_will_do(dance, space: Workspace, tmp_path: Path) -
         == 1
         == len(ledger.history(space.root, next(k for k in ledger.latest(space.root) if "noise" in k)))
     )
+
+
+@pytest.mark.parametrize("name", [b"w\xe4lzer", b"two\nlines"])
+def test_a_name_that_is_no_label_is_said(dance, space: Workspace, tmp_path: Path, name: bytes) -> None:
+    folder = tmp_path / "in" / os.fsdecode(name)
+    film(tmp_path / "in" / "film.mp4").replace(tmp_path / "film.mp4")
+    folder.mkdir()
+    (tmp_path / "film.mp4").replace(folder / "dance.mp4")
+    ran = dance("adopt", str(tmp_path / "in"))
+    assert ran.code == 1
+    assert "dance.mp4': the name is not text in UTF-8, or is more than one line\n  hint: rename it" in ran.err
+    assert not space.clips.exists()
 
 
 def test_the_workspace_s_own_labels_hold(dance, space: Workspace, tmp_path: Path) -> None:

@@ -164,7 +164,10 @@ def test_every_form_of_list_is_read(tmp_path: Path, name: str, text: str, rows: 
     [
         ("a.csv", b"label,name\nx,y\n", "has no column"),
         ("a.csv", b"\xff\xfe", "is not UTF-8"),
+        ("a.csv", b"youtube_id\nabc\n" + b"x" * 200_000, "a.csv:3: is not CSV"),
         ("a.json", b"[1]", "is not {id"),
+        ("a.JSON", b"[" * 100_000, "is not {id"),
+        ("a.json", b'{"a": 1' + b"0" * 5000 + b"}", "is not {id"),
         ("a.json", b"{", "is not {id"),
     ],
 )
@@ -177,6 +180,8 @@ def test_a_list_that_is_none_is_named(tmp_path: Path, name: str, content: bytes,
 
 
 def test_a_missing_list_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder, not a list"):
+        list(read_ids(tmp_path))
     with pytest.raises(InputError, match="there is no such list"):
         list(read_ids(tmp_path / "none.csv"))
 

@@ -1,6 +1,7 @@
 """Annotation lists: every published form, and one clear line for what is wrong."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -143,7 +144,11 @@ def test_a_wrong_list_is_named(path: Path, text: str, said: str) -> None:
 
 def test_not_utf8_not_there_not_a_file(tmp_path: Path) -> None:
     (tmp_path / "latin.csv").write_bytes(HEADER.encode() + b"zumba,\xe9,0,10,val\n")
-    for name, said in (("latin.csv", "is not UTF-8"), ("absent.csv", "no such"), (".", "is a folder")):
+    for name, said in (
+        ("latin.csv", "latin.csv:2: is not UTF-8"),
+        ("absent.csv", "no such"),
+        (".", "is a folder"),
+    ):
         with pytest.raises(InputError, match=said):
             read_lists([tmp_path / name], LABELS)
 
@@ -158,6 +163,13 @@ def test_not_utf8_not_there_not_a_file(tmp_path: Path) -> None:
             '{"a": {"annotations": {"label": "zumba", "segment": [3, 1]}}}',
             "entry 'a': time_end 1 is not after",
         ),
+        ('{"a": {"annotations": {"label": ["zumba"], "segment": [0, 1]}}}', "none of its 1 rows"),
+        (
+            f'{{"a": {{"annotations": {{"label": "zumba", "segment": [0, 1{"0" * 400}]}}}}}}',
+            "entry 'a': time_end 1000",
+        ),
+        (f'{{"a": 1{"0" * 5000}}}', "is not JSON of a list"),
+        ("[" * 100_000, "is not JSON of a list"),
         ('{"../a": {"annotations": {"label": "zumba", "segment": [0, 1]}}}', "entry '../a': video id"),
     ],
 )
@@ -167,6 +179,13 @@ def test_wrong_json(tmp_path: Path, document: str, said: str) -> None:
     with pytest.raises(InputError) as caught:
         read_lists([path], LABELS)
     assert said in caught.value.message
+
+
+def test_the_name_of_a_list_is_told_by_its_end_whatever_its_letters(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"list-\xe4.JSON")
+    path.write_text('{"a": {"annotations": {"label": "zumba", "segment": [0, 1]}}}')
+    (segment,) = read_lists([path], LABELS).segments
+    assert segment.dataset == "list-?"
 
 
 def test_the_labels_that_ship_are_the_19() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from dancecli.demo.server import Fault, VideoSite
 from dancecli.engine.worker import Halted
-from dancecli.errors import InputError
+from dancecli.errors import UsageError
 from dancecli.schema import OutcomeClass
 from dancecli.sources import youtube
 from dancecli.sources.failure import Failure
@@ -259,10 +259,13 @@ def test_low_resolution_is_chosen(folder: Path) -> None:
         ("http://x/{video_id}/{label}", "to hold {video_id} once"),
         ("http://x/{video_id}/{0.__class__}", "to hold {video_id} once"),
         ("http://x/{video_id", "to hold {video_id} once"),
+        ("http://x/{video_id:d}", "to hold {video_id} once"),
+        ("http://x/{video_id:99999999}", "to hold {video_id} once"),
+        ("http://[x/{video_id}", "not an http"),
     ],
 )
 def test_templates_that_cannot_work(template: str, said: str) -> None:
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(UsageError) as caught:
         check_address(template, "--url-template", ("video_id",))
     assert said in caught.value.message
 
@@ -274,7 +277,7 @@ def test_templates_that_work() -> None:
 
 @pytest.mark.parametrize("text", ["youtube", "youtube:player_client", "player_client=web"])
 def test_extractor_args_in_another_form(text: str) -> None:
-    with pytest.raises(InputError, match="is not EXTRACTOR:KEY=VALUE"):
+    with pytest.raises(UsageError, match="is not EXTRACTOR:KEY=VALUE"):
         read_extractor_args((text,))
 
 
