@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dancecli.cli.console import emit, open_workspace, show, talk
-from dancecli.cli.options import JsonOption, SplitOption, WorkspaceOption
+from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
 
 
 def command(
@@ -16,6 +16,7 @@ def command(
     augmented: Annotated[
         bool, typer.Option(help="List the augmented copies of the training clips too, if there are any.")
     ] = True,
+    dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Write the MMAction2 lists of a split again.
@@ -27,7 +28,8 @@ def command(
     """
     from dancecli.dataset.annotate import annotate
 
-    result = annotate(open_workspace(workspace, create=False), split, augmented=augmented)
+    space = open_workspace(workspace, create=False)
+    result = annotate(space, split, augmented=augmented, dry_run=dry_run)
     counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
     if json_output:
         emit(
@@ -43,6 +45,8 @@ def command(
         show(f"lists of split {result.split}: {counts} in {result.folder}")
         if result.num_copies:
             show(f"train holds {result.num_copies} augmented copies")
+        if dry_run:
+            show("nothing was written (--dry-run)")
     if result.missing:
         talk(f"{len(result.missing)} clips have lost their file and are left out of the lists")
         raise typer.Exit(3)

@@ -7,12 +7,15 @@ something is missing; 130 interrupted.
 from __future__ import annotations
 
 import errno
+import io
 import os
+import signal
 import sys
 from typing import Annotated
 
 import typer
 
+from dancecli.cli import console
 from dancecli.cli.registry import LazyGroup
 from dancecli.errors import DanceError
 
@@ -52,6 +55,11 @@ def _dance(
 
 def main() -> None:
     """Run `dance` and end the process with its code."""
+    _heed_sigterm()
+    for stream in (sys.stdout, sys.stderr):
+        # A name on disk may hold what no encoding can show.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         # Alone, it says where this workspace stands and what comes next; `python -m dancecli` is dance too.
         code = app(sys.argv[1:] or ["status"], prog_name="dance", standalone_mode=False)
@@ -65,20 +73,49 @@ def main() -> None:
         # What the disk refuses is the user's to mend; any other OSError is told with its file too.
         code = _fail(_os_text(error), _os_hint(error), 1)
     if code == 130:
-        sys.stderr.write("interrupted; what was done is kept\n")
+        _interrupted()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _heed_sigterm() -> None:
+    """Let SIGTERM (a scheduler's time is up, a machine goes down) end a command as Ctrl-C does."""
+    ours = os.getpid()
+
+    def interrupt(number: int, _: object) -> None:
+        if os.getpid() == ours:
+            raise KeyboardInterrupt
+        # A forked worker ends at once, as it would without this.
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, interrupt)
 
 
 def _fail(message: str, hint: str, code: int) -> int:
     sys.stderr.write(f"error: {message}\n" + (f"  hint: {hint}\n" if hint else ""))
+    _document(message, hint)
     return code
+
+
+def _interrupted() -> None:
+    said = "interrupted; what was done is kept"
+    sys.stderr.write(f"{said}\n")
+    _document(said, "run the same command again: it goes on where it stopped")
 
 
 def _usage(error: typer.TyperException) -> int:
     from typer.rich_utils import rich_format_error
 
     rich_format_error(error)  # type: ignore[arg-type]
+    _document(error.format_message(), "")
     return error.exit_code
+
+
+def _document(message: str, hint: str) -> None:
+    """Give a program that reads stdout its one document, if the command has not given it yet."""
+    if "--json" in sys.argv[1:] and not console.emitted:
+        console.emit({"error": message, "hint": hint})
 
 
 def _os_text(error: OSError) -> str:

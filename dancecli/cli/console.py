@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # Between two lines of progress where the output is no terminal (a log file, a CI page).
 _LOG_INTERVAL_S = 15.0
 _NAME_WIDTH = 24
+# A document was printed on stdout: there is to be one, even where a command fails.
+emitted = False
 
 
 def talk(text: str) -> None:
@@ -30,7 +32,10 @@ def talk(text: str) -> None:
 
 def emit(document: Any) -> None:
     """Print one JSON document on stdout."""
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    global emitted  # noqa: PLW0603 - of this process, as stdout is
+    emitted = True
+    everything = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=not everything) + "\n")
 
 
 def show(what: Table | str) -> None:
@@ -146,14 +151,16 @@ def phases() -> Iterator[OnProgress]:
 
 
 def _log_lines(title: str) -> OnProgress:
-    last = 0.0
+    last, said = 0.0, ""
 
     def update(now: Progress) -> None:
-        nonlocal last
+        nonlocal last, said
         if now.done < now.total and time.monotonic() - last < _LOG_INTERVAL_S:
             return
-        last = time.monotonic()
-        talk(f"{title}: {now.done}/{now.total}{'  ' + now.text if now.text else ''}")
+        line = f"{title}: {now.done}/{now.total}{'  ' + now.text if now.text else ''}"
+        if line != said:
+            last, said = time.monotonic(), line
+            talk(line)
 
     return update
 

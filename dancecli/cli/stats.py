@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from dancecli.cli.console import emit, open_workspace, show, table, talk
-from dancecli.cli.options import JsonOption, SplitOption, WorkspaceOption
+from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
 
 
 def command(
-    workspace: WorkspaceOption = None, split: SplitOption = None, json_output: JsonOption = False
+    workspace: WorkspaceOption = None,
+    split: SplitOption = None,
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
 ) -> None:
     """Show the dataset in figures, and write its card and page.
 
@@ -24,8 +27,6 @@ def command(
 
     space = open_workspace(workspace, create=False)
     found = stats(space, split)
-    write_card(space, found)
-    page = write_dataset_page(space, asdict(found))
     if json_output:
         emit(asdict(found))
     else:
@@ -50,4 +51,7 @@ def command(
         ):
             if counts:
                 show(f"{title}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
-    talk(f"page: {page}\ncard: {page.with_name('README.md')}")
+    if not dry_run:
+        write_card(space, found)
+        page = write_dataset_page(space, asdict(found))
+        talk(f"page: {page}\ncard: {page.with_name('README.md')}")

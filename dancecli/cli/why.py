@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dancecli.cli.console import emit, open_workspace, show, table, talk
-from dancecli.cli.options import JsonOption, WorkspaceOption
+from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from dancecli.dataset.why import ClipStory
@@ -23,6 +23,7 @@ def command(
         ),
     ] = None,
     workspace: WorkspaceOption = None,
+    dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Tell why a clip is there or not: its whole history.
@@ -34,7 +35,7 @@ def command(
     """
     space = open_workspace(workspace, create=False)
     if clip is None:
-        _by_class(space, json_output=json_output)
+        _by_class(space, dry_run=dry_run, json_output=json_output)
         return
     from dancecli.dataset.why import why
 
@@ -63,11 +64,10 @@ def _show(story: ClipStory) -> None:
         show("  never tried")
 
 
-def _by_class(space: Workspace, *, json_output: bool) -> None:
+def _by_class(space: Workspace, *, dry_run: bool, json_output: bool) -> None:
     from dancecli.report.survival import OUTCOMES, survival, write_survival
 
     rows = survival(space)
-    picture = write_survival(space, rows)
     if json_output:
         emit([{"label": row.label or "all", "asked": row.num_asked, **row.counts} for row in rows])
     else:
@@ -83,4 +83,5 @@ def _by_class(space: Workspace, *, json_output: bool) -> None:
             for row in rows
         ]
         show(table(columns, lines))
-    talk(f"picture: {picture}")
+    if not dry_run:
+        talk(f"picture: {write_survival(space, rows)}")

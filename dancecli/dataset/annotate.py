@@ -36,14 +36,15 @@ class AnnotateResult:
 
 
 def annotate(
-    workspace: Workspace, split_name: str | None = None, *, augmented: bool = True
+    workspace: Workspace, split_name: str | None = None, *, augmented: bool = True, dry_run: bool = False
 ) -> AnnotateResult:
-    """Write the lists of a split, by default of the one made last.
+    """Write the lists of a split, by default of the one made last; those that say so already stay.
 
     Args:
         workspace: gets `annotations/<split>/`.
         split_name: the split.
         augmented: put the augmented copies of the training clips into `train.txt`, if there are any.
+        dry_run: count, and write nothing.
 
     Raises:
         WorkspaceError: there is no such split.
@@ -61,6 +62,7 @@ def annotate(
             copies.setdefault(clip.parent_id, []).append(clip.path)
     folder = workspace.annotations(name)
     counts, of_copies = {}, list[str]()
+    lists = {"label_map.txt": list(labels)}
     for part in PartName:
         rows = [p for p in parts if p.part == part and p.clip_id in present]
         lines = [f"{files[p.clip_id]} {labels.index(p.label)}" for p in rows]
@@ -70,13 +72,18 @@ def annotate(
                 f"{path} {labels.index(p.label)}" for p in rows for path in copies.get(p.clip_id, ())
             ]
             lines += of_copies
-        _write_lines(folder / f"{part}.txt", lines)
+        lists[f"{part}.txt"] = lines
         counts[part.value] = len(lines)
-    _write_lines(folder / "label_map.txt", list(labels))
+    if not dry_run:
+        for file, lines in lists.items():
+            _write_lines(folder / file, lines)
     lost = tuple(p.clip_id for p in parts if p.clip_id not in present)
     return AnnotateResult(name, folder, counts, len(of_copies), lost)
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:
+    text = "".join(f"{line}\n" for line in lines)
+    if path.is_file() and path.read_bytes() == text.encode():
+        return
     with manifest.atomic_file(path) as file:
-        file.writelines(f"{line}\n" for line in lines)
+        file.write(text)

@@ -89,3 +89,19 @@ def test_an_unknown_split_is_refused_with_the_known_ones(cut: tuple[Workspace, t
 def test_without_a_split_the_next_step_is_said(space: Workspace) -> None:
     with pytest.raises(WorkspaceError, match="there is no split"):
         annotate(space)
+
+
+def test_lists_that_are_right_stay_and_a_dry_run_writes_none(
+    cut: tuple[Workspace, tuple[Part, ...]],
+) -> None:
+    space, _ = cut
+    folder = space.annotations("full")
+    assert annotate(space, dry_run=True).counts == {"train": 54, "val": 3, "test": 3}
+    assert not folder.exists()
+    annotate(space)
+    written = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    (folder / "val.txt").write_text("changed")
+    annotate(space)
+    again = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert {path.name for path in again if again[path] != written[path]} == {"val.txt"}
+    assert (folder / "val.txt").read_text() != "changed"

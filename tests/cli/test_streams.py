@@ -1,0 +1,109 @@
+"""What stands on stdout and stderr, whatever happens and wherever they lead."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from records import Ran, fill, make_clip
+
+from dancecli.cli import console
+from dancecli.schema import Progress
+from dancecli.workspace import Workspace
+
+Dance = Callable[..., Ran]
+LABELS = ("tap dancing", "wälzer/舞蹈")
+
+
+@pytest.fixture
+def filled(space: Workspace) -> Workspace:
+    fill(space, [make_clip(i, LABELS[i % 2]) for i in range(20)], LABELS)
+    return space
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said", "hint"),
+    [
+        (("split", "--json"), 1, "there are no clips yet", "run dance fetch first"),
+        (("split", "--json", "--seed", "x"), 2, "Invalid value for '--seed'", ""),
+        (("fetch", "--json", "--url-template", "http://x/"), 2, "is to hold {video_id} once", "braces"),
+    ],
+)
+def test_an_error_is_a_document_too(
+    dance: Dance, args: tuple[str, ...], code: int, said: str, hint: str
+) -> None:
+    ran = dance(*args)
+    assert ran.code == code
+    assert said in ran.json["error"]
+    assert hint in ran.json["hint"]
+    assert said in ran.err
+
+
+def test_an_interrupted_command_leaves_one_document(space: Workspace) -> None:
+    pipe = space.root / "list.csv"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-m", "dancecli", "fetch", "--json", "--dry-run", "--annotations", str(pipe)]
+    running = subprocess.Popen(
+        command, cwd=space.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    # It waits for the list, which opens once it is read and never comes.
+    with pipe.open("w"):
+        time.sleep(0.2)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert json.loads(out)["error"] == "interrupted; what was done is kept"
+    assert err.splitlines()[-1] == "interrupted; what was done is kept"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_what_an_encoding_lacks_is_shown_otherwise(filled: Workspace, dance: Dance, encoding: str) -> None:
+    ran = dance("stats", PYTHONIOENCODING=encoding)
+    assert ran.code == 0, ran.err
+    ran = dance("stats", "--json", PYTHONIOENCODING=encoding)
+    assert [row["label"] for row in ran.json["labels"]] == list(LABELS)
+
+
+def test_a_folder_whose_name_is_no_text_is_shown(space: Workspace, dance: Dance) -> None:
+    folder = os.fsdecode(os.fsencode(space.root) + b"/w\xe4")
+    ran = dance("status", "--workspace", folder, PYTHONIOENCODING="utf-8")
+    assert ran.code == 0
+    assert "there is nothing in" in ran.out
+    assert dance("status", "--json", "--workspace", folder).json["workspace"] == folder
+
+
+def test_a_line_of_progress_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.progress("export") as on_progress:
+        for done in (0, 2, 2, 2):
+            on_progress(Progress(done, 2))
+    assert capsys.readouterr().err.splitlines() == ["export: 0/2", "export: 2/2"]
+
+
+def test_nothing_is_coloured_where_there_is_no_terminal(filled: Workspace, dance: Dance) -> None:
+    ran = dance("stats", COLUMNS="40")
+    assert "\x1b" not in ran.out + ran.err
+    table = [line for line in ran.out.splitlines() if not line.startswith(("outcomes", "sources", "reasons"))]
+    assert max(map(len, table)) <= 40
+
+
+def test_a_name_that_is_no_path(space: Workspace, dance: Dance, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    ran = dance("status", "--workspace", str(tmp_path / "file" / "below"))
+    assert ran.code == 1
+    assert "Not a directory" in ran.err
+
+
+@pytest.mark.parametrize("args", [("stats",), ("why",), ("annotate",), ("dedup",), ("export",), ("flow",)])
+def test_a_dry_run_leaves_all_as_it_was(filled: Workspace, dance: Dance, args: tuple[str, ...]) -> None:
+    assert dance("split").code == 0
+    before = {path: path.stat().st_mtime_ns for path in [filled.root, *filled.root.rglob("*")]}
+    # The files of these clips are empty, which export says.
+    assert dance(*args, "--dry-run").code == (3 if args == ("export",) else 0)
+    assert {path: path.stat().st_mtime_ns for path in [filled.root, *filled.root.rglob("*")]} == before
