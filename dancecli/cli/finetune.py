@@ -133,13 +133,15 @@ def command(
     """Fine-tune a pre-trained model on a split.
 
     Trains through MMAction2, evaluates on val and test, and keeps config, metrics, checkpoints and
-    predictions in runs/NAME. Ctrl-C stops it; --resume goes on after the last whole epoch.
+    predictions in runs/NAME. Ctrl-C stops it; the same command, or --resume, goes on after the last
+    whole epoch.
 
     Example: `dance finetune --pretrain nonlocal --split full --freeze 4`
     """
     from dancecli.model.distributed import place
+    from dancecli.model.resuming import planned
     from dancecli.model.seeds import finetune_seeds, plan_group
-    from dancecli.model.train import FinetuneSettings, finetune, make_plan
+    from dancecli.model.train import FinetuneSettings, finetune
 
     if seeds and (resume or seed):
         other = "--resume" if resume else "--seed"
@@ -178,7 +180,7 @@ def command(
         engine=engine,
     )
     if dry_run:
-        _show_plan(plan_group(space, settings) if seeds else make_plan(space, settings), json_output, seeds)
+        _show_plan(plan_group(space, settings) if seeds else planned(space, settings), json_output, seeds)
         return
     if seeds:
         with phases() as on_progress:
@@ -208,11 +210,12 @@ def _launch(space: Workspace, settings: FinetuneSettings) -> int:
     import sys
 
     from dancecli.model.distributed import launch, refuse_too_many
-    from dancecli.model.plan import make_plan, plan_of_stopped_run
+    from dancecli.model.resuming import planned
 
-    plan = plan_of_stopped_run(space, settings)[0] if settings.resume else make_plan(space, settings)
+    plan = planned(space, settings)
     refuse_too_many(settings.processes)
-    return launch(settings.processes, [*sys.argv[1:], "--name", plan.name])
+    go_on = ["--resume"] if plan.settings.resume and not settings.resume else []
+    return launch(settings.processes, [*sys.argv[1:], *go_on, "--name", plan.name])
 
 
 def _show(result: FinetuneResult) -> None:

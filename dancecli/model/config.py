@@ -147,7 +147,7 @@ def build_config(
         }
 
     views = recipe.num_clips * recipe.num_crops
-    prefixes = freezing.prefixes(base.model["backbone"]["type"], recipe.frozen_stages)
+    prefixes = freezing.prefixes(base.model["backbone"], recipe.frozen_stages)
     frozen = [{"type": "FreezeHook", "prefixes": prefixes}] if prefixes else []
     averaged = [{"type": "WeightAverageHook", "decay": recipe.ema}] if recipe.ema else []
     weights = balanced_weights(data.train_counts) if recipe.class_weights == "balanced" else None

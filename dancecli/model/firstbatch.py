@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from dancecli.errors import ModelError
 from dancecli.model.boundary import FrozenPart, boundary_model
 from dancecli.model.hooks import time_words
 from dancecli.model.mmaction import DATASETS, build_model, get_device, pseudo_collate
@@ -71,7 +72,8 @@ def try_first_batch(job: Job, unstored: int, on_progress: OnProgress = no_progre
         on_progress: hears of it where another run is at these features.
 
     Raises:
-        ModelError: the batch is not learnt, or the head does not fit the labels.
+        ModelError: the batch is not learnt, or the head does not fit the labels, or the network
+            does not take such views.
     """
     with untouched_chance():
         # First of all: it also takes mmengine's warnings, such as those of a dataset, off the terminal.
@@ -82,11 +84,15 @@ def try_first_batch(job: Job, unstored: int, on_progress: OnProgress = no_progre
         # While the workers decode, the network computes on the same cores.
         decode_s /= 1 + int(job.config["train_dataloader"]["num_workers"])
         view_s, frozen = 0.0, None
-        if job.cached:
-            frozen = frozen_part(job, model)
-            batch, view_s = _at_the_boundary(job, frozen, places, batch, on_progress)
-        _freeze(job.config, model)
-        rehearsal = rehearse(model, batch, len(job.data.labels))
+        shape = tuple(batch["inputs"][0].shape)
+        try:
+            if job.cached:
+                frozen = frozen_part(job, model)
+                batch, view_s = _at_the_boundary(job, frozen, places, batch, on_progress)
+            _freeze(job.config, model)
+            rehearsal = rehearse(model, batch, len(job.data.labels))
+        except RuntimeError as error:
+            raise _refused_view(shape, len(places), error) from error
     return replace(expect(job, rehearsal, view_s, decode_s, unstored), frozen=frozen)
 
 
@@ -134,6 +140,17 @@ def _at_the_boundary(
     keep_rows(job, places, rows, on_progress)
     # Made in inference mode, they could not be trained from.
     return {"inputs": list(rows.clone().cpu()), "data_samples": samples}, statistics.median(times)
+
+
+def _refused_view(shape: tuple[int, ...], clips: int, error: RuntimeError) -> ModelError:
+    """Say that a network cannot take the views, which torch tells as sizes that do not match."""
+    said = (str(error).strip().splitlines() or [""])[0][:200]
+    if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in said:
+        return ModelError(f"there is no memory for {clips} clips at once ({said})", "give a smaller --batch")
+    return ModelError(
+        f"the network does not take views of {' x '.join(map(str, shape))} ({said})",
+        "take another --recipe, or clip_len, crop and short_side as the model was made for",
+    )
 
 
 def _freeze(config: Mapping[str, Any], model: Any) -> None:

@@ -72,5 +72,9 @@ def gflops_of_view(model: dict[str, Any], base: ModelBase, recipe: Recipe) -> fl
 
 def _input_shape(base: ModelBase, recipe: Recipe) -> tuple[int, ...]:
     sampler, side = frame_sampler(base, recipe), recipe.crop
-    frames = int(sampler["clip_len"]) * int(sampler.get("num_clips", 1))
-    return (1, 3, int(sampler["clip_len"]), side, side) if base.is_3d else (frames, 3, side, side)
+    channels, frames = int(base.model["backbone"].get("in_channels", 3)), int(sampler["clip_len"])
+    if base.is_3d:
+        return (1, channels, frames, side, side)
+    # Of flow a stack of fields is one picture of many channels.
+    pictures = int(sampler.get("num_clips", 1)) * (1 if base.flow else frames)
+    return (pictures, channels, side, side)

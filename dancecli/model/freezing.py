@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from dancecli.errors import ModelError
@@ -20,12 +23,6 @@ _WITH_NORM_EVAL = (
 _WITHOUT_NORM_EVAL = ("SwinTransformer3D",)
 
 
-def _quarters(layers: str, stem: tuple[str, ...], last: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    """Twelve equal layers, three a stage."""
-    stages = [tuple(f"{layers}.{i}" for i in range(start, start + 3)) for start in range(0, 12, 3)]
-    return (stem, *stages[:3], (*stages[3], *last))
-
-
 def _slowfast(stage: int) -> tuple[str, ...]:
     layer = f"layer{stage}" if stage else "conv1"
     lateral = (f"slow_path.{layer}_lateral",) if stage < LAST_STAGE else ()
@@ -42,10 +39,60 @@ _PARTS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("conv4a", "conv4b"),
         ("conv5a", "conv5b", "fc6", "fc7"),
     ),
-    "TimeSformer": _quarters(
-        "transformer_layers.layers", ("patch_embed", "cls_token", "pos_embed", "time_embed"), ("norm",)
-    ),
 }
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """A transformer, a row of layers below `backbone.`; what comes after them goes with the last stage.
+
+    Attributes:
+        name: of the row.
+        stem: what comes before it.
+        count: the setting that says how many layers there are; twelve if it is not there.
+    """
+
+    name: str
+    stem: tuple[str, ...]
+    count: str = ""
+
+
+_TRANSFORMERS = {
+    "TimeSformer": _Layers(
+        "transformer_layers.layers",
+        ("patch_embed", "cls_token", "pos_embed", "time_embed"),
+        "num_transformer_layers",
+    ),
+    "VisionTransformer": _Layers("blocks", ("patch_embed",), "depth"),
+    "UniFormerV2": _Layers(
+        "transformer.resblocks", ("class_embedding", "positional_embedding", "conv1", "ln_pre"), "layers"
+    ),
+    "MViT": _Layers("blocks", ("patch_embed", "cls_token")),
+}
+# The layers with which the stages of an MViT begin, where the picture becomes smaller; and the end.
+_MVIT_STAGES = {
+    "tiny": (0, 1, 3, 8, 10),
+    "small": (0, 1, 3, 14, 16),
+    "base": (0, 2, 5, 21, 24),
+    "large": (0, 2, 8, 44, 48),
+}
+
+
+def _stages(backbone: Mapping[str, Any]) -> tuple[tuple[str, ...], ...] | None:
+    """Name the parts of the stem and of the stages; None if they are not known."""
+    layers = _TRANSFORMERS.get(backbone["type"])
+    if layers is None:
+        return _PARTS.get(backbone["type"])
+    if layers.count:
+        # All layers are alike: a quarter of them is a stage.
+        quarter = int(backbone.get(layers.count, 12)) / LAST_STAGE
+        begins: tuple[int, ...] | None = tuple(round(i * quarter) for i in range(LAST_STAGE + 1))
+    else:
+        begins = _MVIT_STAGES.get(str(backbone.get("arch", "base")).lower())
+    if begins is None:
+        return None
+    stages = (range(first, end) for first, end in itertools.pairwise(begins))
+    return (layers.stem, *(tuple(f"{layers.name}.{i}" for i in stage) for stage in stages))
 
 
 def settings(backbone: str, stage: int, norm_eval: bool) -> dict[str, Any]:
@@ -55,24 +102,26 @@ def settings(backbone: str, stage: int, norm_eval: bool) -> dict[str, Any]:
     return {"frozen_stages": stage} if backbone in _WITHOUT_NORM_EVAL else {}
 
 
-def prefixes(backbone: str, stage: int) -> list[str]:
+def prefixes(backbone: Mapping[str, Any], stage: int) -> list[str]:
     """Name the parts that a `FreezeHook` must freeze because the backbone cannot.
 
     Args:
-        backbone: its type.
+        backbone: its settings.
         stage: the last frozen stage: -1 none, 0 the stem, 1 to 4.
 
     Raises:
         ModelError: it is not known what the stages of this backbone are.
     """
-    if stage < 0 or (settings(backbone, stage, norm_eval=True) and stage < LAST_STAGE):
+    kind = backbone["type"]
+    if stage < 0 or (settings(kind, stage, norm_eval=True) and stage < LAST_STAGE):
         return []
-    if backbone in _WITH_NORM_EVAL:
+    if kind in _WITH_NORM_EVAL:
         return []
     if stage == LAST_STAGE:
         return ["backbone"]
-    if backbone not in _PARTS:
+    parts = _stages(backbone)
+    if parts is None:
         raise ModelError(
-            f"the stages of a {backbone} are not known here", "use --freeze none, or --freeze 4 for all of it"
+            f"the stages of a {kind} are not known here", "use --freeze none, or --freeze 4 for all of it"
         )
-    return [f"backbone.{part}" for parts in _PARTS[backbone][: stage + 1] for part in parts]
+    return [f"backbone.{part}" for listed in parts[: stage + 1] for part in listed]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.errors import ModelError
 from dancecli.labels import MANIFESTS, LabelSet
-from dancecli.manifest import atomic_file
+from dancecli.model.saving import save_torch
 from dancecli.model.weights import StartWeights, state_of
 from dancecli.model.zoo import ZooEntry
 
@@ -136,8 +136,6 @@ def start_head(entry: ZooEntry, start: StartWeights, labels: Sequence[str], file
     Raises:
         ModelError: the weights have no head whose classes are known; see `pretrained_head`.
     """
-    import torch
-
     head = pretrained_head(entry, start)
     rows = match_labels(labels, head.labels)
     fresh = [name for i, name in enumerate(labels) if i not in rows]
@@ -150,8 +148,7 @@ def start_head(entry: ZooEntry, start: StartWeights, labels: Sequence[str], file
         note = f"none of the {len(labels)} labels is a class of these weights: the head starts at random"
         return HeadStart({}, record, note)
     theirs = list(rows.values())
-    with atomic_file(file, "wb") as out:
-        torch.save({"weight": head.weight[theirs].clone(), "bias": head.bias[theirs].clone()}, out)
+    save_torch(file, {"weight": head.weight[theirs].clone(), "bias": head.bias[theirs].clone()})
     hook = {"type": "HeadRowsHook", "file": str(file), "places": list(rows)}
     note = f"{len(rows)} of {len(labels)} classes start from their rows in the pre-trained head"
     return HeadStart(hook, record, note + (f", at random: {', '.join(fresh)}" if fresh else ""))

@@ -8,14 +8,12 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dancecli.errors import ModelError
-from dancecli.manifest import atomic_file
 from dancecli.model.averaging import WeightAverageHook, trained_state
 from dancecli.model.distributed import ALONE, Place, mean_over_processes, unwrapped
 from dancecli.model.mmaction import Hook, Runner, read_checkpoint, silence
 from dancecli.model.record import RunFolder, append_metrics, trim_metrics
+from dancecli.model.saving import save_torch
 from dancecli.schema import OnProgress, Progress
 
 # The time left is judged by the last minutes: a machine that others share changes its pace.
@@ -68,6 +66,8 @@ class RunHook(Hook):  # type: ignore[misc]
         self.train_clips, self.val_clips = train_clips, val_clips
         self.total = epochs * (train_clips + val_clips)
         self.done = 0
+        # Seconds that the epochs before a resumed run's have taken.
+        self.before_s = 0.0
         self.best: dict[str, Any] = {}
         self._pace: deque[tuple[float, int]] = deque()
         self._sums = (0, 0.0, 0.0)
@@ -80,9 +80,9 @@ class RunHook(Hook):  # type: ignore[misc]
     def before_train(self, runner: Any) -> None:
         """Begin, or go on: lines of epochs that are run again go."""
         if self.place.first:
-            trim_metrics(self.folder.metrics, runner.epoch)
+            self.before_s = trim_metrics(self.folder.metrics, runner.epoch)
         self.done = runner.epoch * (self.train_clips + self.val_clips)
-        self._began = time.monotonic()
+        self._began = time.monotonic() - self.before_s
         self._stop_if_enough(runner)
 
     def before_train_epoch(self, runner: Any) -> None:  # noqa: ARG002
@@ -254,9 +254,3 @@ def _pending_gradients(runner: Any) -> dict[str, Any]:
         return {}
     named = unwrapped(runner.model).named_parameters()
     return {name: p.grad for name, p in named if p.grad is not None}
-
-
-def save_torch(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint whole, or leave the one before."""
-    with atomic_file(path, "wb") as file:
-        torch.save(content, file)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dancecli.engine.choice import LOCAL, check_engine
 from dancecli.errors import ModelError, UsageError, WorkspaceError
 from dancecli.flowform import FlowMethod, method_mismatch
+from dancecli.model import freezing
 from dancecli.model import record as rec
 from dancecli.model.config import model_base
 from dancecli.model.distributed import place, share_of
@@ -16,7 +17,7 @@ from dancecli.model.flowing import FLOW, with_flow
 from dancecli.model.head import PRETRAINED, RANDOM
 from dancecli.model.pipelines import ModelBase
 from dancecli.model.preflight import SplitData, load_split
-from dancecli.model.recipe import Recipe, parse_recipe, read_recipe
+from dancecli.model.recipe import Recipe, read_recipe
 from dancecli.model.weights import NO_WEIGHTS
 from dancecli.model.zoo import ZooEntry, find_entry
 from dancecli.schema import PartName
@@ -27,6 +28,8 @@ DEFAULT_FLOW = FlowMethod.DIS.value
 # From here on the frozen part is most of the work, and what it gives is small enough to keep.
 _CACHE_FROM_STAGE = 3
 _DEFAULT_STORED_VIEWS = 2
+# Those that numpy's generator takes.
+SEEDS = range(2**32)
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,8 @@ def make_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
     if settings.weights == NO_WEIGHTS and not frozen_by_user:
         # Frozen at random, or with averages that nothing was trained for, a network learns nothing.
         recipe = replace(recipe, freeze="none", norm_eval=False)
+    if settings.seed not in SEEDS:
+        raise UsageError(f"seed {settings.seed} is not a whole number from 0 to {SEEDS[-1]}")
     if settings.head_init not in (RANDOM, PRETRAINED):
         raise UsageError(f"head init {settings.head_init!r} is not {RANDOM} or {PRETRAINED}")
     if settings.head_init == PRETRAINED and settings.weights == NO_WEIGHTS:
@@ -130,7 +135,7 @@ def make_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
             )
     else:
         name = rec.free_run_name(workspace, entry.name, data.name)
-    plan = _planned(workspace, name, settings, entry, recipe, data)
+    plan = plan_with(workspace, name, settings, entry, recipe, data)
     return replace(plan, notes=(*plan.notes, *_rate_notes(settings, recipe)))
 
 
@@ -148,14 +153,24 @@ def _rate_notes(settings: FinetuneSettings, recipe: Recipe) -> Iterator[str]:
 
 
 def at_its_size(entry: ZooEntry, recipe: Recipe) -> Recipe:
-    """Crop to the size that a model needs, of as much of the frame as the recipe would take."""
-    if not entry.crop or recipe.crop == entry.crop:
-        return recipe
-    side = round(recipe.short_side * entry.crop / recipe.crop)
-    return replace(recipe, crop=entry.crop, short_side=side)
+    """Crop to the size that a model needs, of as much of the frame as the recipe would take.
+
+    Raises:
+        UsageError: three crops are asked for, which would be larger than the model takes.
+    """
+    if entry.crop and recipe.crop != entry.crop:
+        side = round(recipe.short_side * entry.crop / recipe.crop)
+        recipe = replace(recipe, crop=entry.crop, short_side=side)
+    if entry.crop and recipe.num_crops > 1 and recipe.short_side != entry.crop:
+        raise UsageError(
+            f"{entry.name} takes pictures of {entry.crop} pixels, and {recipe.num_crops} crops would be as "
+            f"wide as the short side, {recipe.short_side}",
+            "take 1 crop, or more clips (--num-clips)",
+        )
+    return recipe
 
 
-def _planned(
+def plan_with(
     workspace: Workspace,
     name: str,
     settings: FinetuneSettings,
@@ -163,11 +178,14 @@ def _planned(
     recipe: Recipe,
     data: SplitData,
 ) -> Plan:
+    """Put a plan together of what is resolved already, and say what the user should know."""
     base, recipe = model_base(entry), at_its_size(entry, recipe)
     if entry.modality == FLOW:
         base = replace(base, flow=settings.flow_method)
         data = with_flow(workspace, data, settings.flow_method)
     share_of(recipe.batch, settings.processes)
+    # A backbone whose stages are not known is refused before its weights are fetched.
+    freezing.prefixes(base.model["backbone"], recipe.frozen_stages)
     cached = _use_cache(settings.cache, base, recipe, settings.processes)
     check_engine(settings.engine)
     if settings.engine != LOCAL and not cached:
@@ -236,44 +254,3 @@ def _use_cache(wanted: bool | None, base: ModelBase, recipe: Recipe, processes: 
             "use --no-cache",
         )
     return possible and (wanted or (wanted is None and recipe.frozen_stages >= _CACHE_FROM_STAGE))
-
-
-def plan_of_stopped_run(workspace: Workspace, settings: FinetuneSettings) -> tuple[Plan, dict[str, Any]]:
-    """Make the plan of a run that was begun, from its own record; return the record too.
-
-    Raises:
-        WorkspaceError: there is no such run, or its split has changed since.
-    """
-    runs = workspace.runs()
-    if not runs:
-        raise WorkspaceError(f"{workspace.root}: there is no run to go on with", "start one without --resume")
-    name = settings.name or runs[-1]
-    before = rec.read_record(workspace, name)
-    if "settings" not in before:
-        raise WorkspaceError(
-            f"run {name!r} trained nothing that could be gone on with",
-            "name one that was trained: --name RUN",
-        )
-    folder = rec.RunFolder(workspace.run(name))
-    known = {field.name for field in fields(FinetuneSettings)}
-    saved = FinetuneSettings(**{k: v for k, v in before["settings"].items() if k in known})
-    # The steps are the same, however many processes share them.
-    saved = replace(
-        saved,
-        name=name,
-        resume=True,
-        split=before["split"]["name"],
-        processes=settings.processes,
-        engine=settings.engine,
-    )
-    recipe = parse_recipe(_without_none(before["recipe"]), folder.record)
-    data = load_split(workspace, saved.split)
-    if data.meta["split.hash"] != before["split"]["hash"] or data.test_hash != before["split"]["test_hash"]:
-        raise WorkspaceError(
-            f"split {data.name!r} has changed since run {name!r} began", "start a new run on the new split"
-        )
-    return _planned(workspace, name, saved, find_entry(saved.pretrain), recipe, data), before
-
-
-def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in table.items() if value is not None}

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from dancecli.model.timeline import Scored
 
 SCHEMA = 1
-_SHORTEST_WINDOW_S = 0.5
+# All frames of a window are held at once.
+_WINDOW_S = (0.5, 600.0)
 _SAVE_EVERY_S = 5.0
 # Of a probability: a millionth is more than a network knows.
 _DIGITS = 6
@@ -109,8 +110,10 @@ def make_plan(workspace: Workspace, settings: PredictSettings) -> PredictPlan:
         run, _, path = run_checkpoint(workspace, settings.run)
     found = open_checkpoint(path)
     window_s = found.clip_s if settings.window_s is None else settings.window_s
-    if window_s < _SHORTEST_WINDOW_S:
-        raise UsageError(f"a window of {window_s:g} s is too short", f"give {_SHORTEST_WINDOW_S} s or more")
+    if not _WINDOW_S[0] <= window_s <= _WINDOW_S[1]:
+        raise UsageError(
+            f"a window of {window_s:g} s cannot be looked at", f"give {_WINDOW_S[0]} to {_WINDOW_S[1]:g} s"
+        )
     name = slug(first.stem if single else first.resolve().name)
     if len(settings.videos) > 1:
         name += f"-and-{len(settings.videos) - 1}-more"
@@ -200,6 +203,8 @@ def _row(session: _Session, before: Mapping[str, dict[str, Any]], name: str, pat
 
 
 def _hash(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        raise MediaError(f"{path}: is not a file")
     try:
         return rec.file_sha256(path)
     except OSError as error:

@@ -7,6 +7,7 @@ model and no data, so the same recipe compares models. `--recipe NAME` takes one
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -126,6 +127,8 @@ class Recipe:
         for field in fields(self):
             value = getattr(self, field.name)
             least = _LEAST.get(field.name, 0)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InputError(f"{field.name} {value} is no finite number")
             if isinstance(value, int | float) and value < least:
                 raise InputError(f"{field.name} {value} is below {least:g}")
         if self.num_crops not in (1, 3):

@@ -138,10 +138,14 @@ def append_metrics(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
         file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
-def trim_metrics(path: Path, epochs: int) -> None:
-    """Drop the lines after this many epochs, and a last one that was cut short: they are run again."""
+def trim_metrics(path: Path, epochs: int) -> float:
+    """Drop the lines after this many epochs, and a last one that was cut short: they are run again.
+
+    Returns:
+        Seconds that the training of what is left has taken.
+    """
     if not path.exists():
-        return
+        return 0.0
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
@@ -152,3 +156,4 @@ def trim_metrics(path: Path, epochs: int) -> None:
             kept.append(row)
     with atomic_file(path) as file:
         file.writelines(json.dumps(row) + "\n" for row in kept)
+    return max((float(row.get("time_s", 0.0)) for row in kept), default=0.0)

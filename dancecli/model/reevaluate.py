@@ -16,6 +16,7 @@ from dancecli.model.description import split_record
 from dancecli.model.evaluate import views_record
 from dancecli.model.flowing import FLOW, with_flow
 from dancecli.model.pipelines import frame_sampler
+from dancecli.model.plan import at_its_size
 from dancecli.model.preflight import SplitData, load_split
 from dancecli.model.recipe import parse_recipe
 from dancecli.model.scored import EvaluateResult, new_name, same_run, score_parts, write_scored_run
@@ -77,7 +78,7 @@ def evaluate(
     recipe = parse_recipe(known, rec.RunFolder(workspace.run(name)).record)
     recipe = recipe.with_changes(num_clips=settings.num_clips, num_crops=settings.num_crops)
     entry = find_entry(trained["settings"]["pretrain"])
-    base = model_base(entry)
+    base, recipe = model_base(entry), at_its_size(entry, recipe)
     if entry.modality == FLOW:
         method = trained["settings"]["flow_method"]
         base, data = replace(base, flow=method), with_flow(workspace, data, method)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dancecli.errors import InputError, WorkspaceError
 from dancecli.model import record as rec
 from dancecli.model.plan import FinetuneSettings, Plan, make_plan
+from dancecli.model.resuming import is_same_run
 from dancecli.model.train import finetune
 from dancecli.schema import OnProgress, Say, no_progress, say_nothing
 from dancecli.workspace import Workspace
-
-# These differ between the runs of a group, or between two calls that mean the same runs.
-_OWN = ("seed", "name", "resume", "group", "preflight")
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ def finetune_seeds(
         own = replace(settings, name=name, seed=seed, group=plan.name)
         if workspace.run(name).exists():
             before = rec.read_record(workspace, name)
-            if not _is_same(before, plan):
+            if not is_same_run(before, plan):
                 raise WorkspaceError(
                     f"run {name!r} was made with other settings, or on another split", "take another --name"
                 )
@@ -119,22 +116,6 @@ def _begun_group(workspace: Workspace, plan: Plan) -> str:
         # A run that cannot be read is none of this group's, and nobody asked for it here.
         with contextlib.suppress(InputError):
             record = rec.read_record(workspace, name)
-            if record.get("group") and _is_same(record, plan):
+            if record.get("group") and is_same_run(record, plan):
                 return str(record["group"])
     return ""
-
-
-def _is_same(record: Mapping[str, Any], plan: Plan) -> bool:
-    """Tell whether a run is one of this plan, whatever its seed."""
-    split = record["split"]
-    if (split["hash"], split["test_hash"]) != (plan.data.meta["split.hash"], plan.data.test_hash):
-        return False
-    ours = {key: value for key, value in _plain(asdict(plan.settings)).items() if key not in _OWN}
-    theirs = record.get("settings") or {}
-    # The split by its name or as the last one is the same split.
-    same = all(theirs.get(key) == value for key, value in ours.items() if key != "split")
-    return same and record.get("recipe") == _plain(asdict(plan.recipe))
-
-
-def _plain(table: dict[str, Any]) -> Any:
-    return json.loads(json.dumps(table))

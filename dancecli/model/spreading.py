@@ -19,6 +19,7 @@ from dancecli.engine.choice import open_pool
 from dancecli.engine.worker import Ask
 from dancecli.errors import DanceError, EngineError, ModelError
 from dancecli.model.cache import FeatureStore
+from dancecli.model.saving import save_torch
 from dancecli.schema import OnProgress, Progress
 
 if TYPE_CHECKING:
@@ -158,8 +159,6 @@ def _built(source: Source, weights: Path) -> tuple[FrozenPart, Any]:
 @contextmanager
 def _shared(root: Path, model: Any) -> Iterator[Path]:
     """Put the weights where all workers see them, for as long as they are needed."""
-    from dancecli.model.hooks import save_torch
-
     path = root / "cache" / "features" / f"weights-{secrets.token_hex(8)}.pth"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

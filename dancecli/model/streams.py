@@ -16,7 +16,14 @@ from dancecli.model import record as rec
 from dancecli.model.config import build_model_config
 from dancecli.model.ensemble import EnsembleSettings, ensemble
 from dancecli.model.inflation import FIRST_UNIT, FLOW_CHANNELS, NAMINGS, RGB_CHANNELS, find_naming
-from dancecli.model.plan import DEFAULT_FLOW, FinetuneSettings, Plan, make_plan, plan_of_stopped_run
+from dancecli.model.plan import (
+    DEFAULT_FLOW,
+    DEFAULT_PRETRAIN,
+    FinetuneSettings,
+    Plan,
+    make_plan,
+)
+from dancecli.model.resuming import plan_of_stopped_run, refuse_other_settings
 from dancecli.model.scored import refuse_taken
 from dancecli.model.train import finetune
 from dancecli.model.weights import NO_WEIGHTS, resolve_weights, state_of
@@ -144,8 +151,7 @@ def plan_streams(workspace: Workspace, settings: TrainSettings) -> dict[str, Pla
     if settings.resume:
         settings, single = _stopped(workspace, settings)
         if single:
-            plan, _ = plan_of_stopped_run(workspace, FinetuneSettings(resume=True, name=single))
-            return {settings.stream: plan}
+            return {settings.stream: _stopped_stream(workspace, settings, single)}
     for what, value, choices in (
         ("stream", settings.stream, tuple(STREAMS)),
         ("init", settings.init, INITS),
@@ -172,6 +178,17 @@ def plan_streams(workspace: Workspace, settings: TrainSettings) -> dict[str, Pla
             wanted = _stream_settings(settings, stream, weights, split)
             plans[stream] = make_plan(workspace, replace(wanted, name=name, two_stream=whole))
     return plans
+
+
+def _stopped_stream(workspace: Workspace, settings: TrainSettings, name: str) -> Plan:
+    """Plan what is left of a stream that was begun by itself."""
+    weights = {settings.stream: next(iter(settings.weights), None)}
+    given = _stream_settings(settings, settings.stream, weights, settings.split)
+    given = replace(given, resume=True, name=name, pretrain=DEFAULT_PRETRAIN)
+    if given.recipe == DEFAULT_RECIPE:
+        # What has its default is not given, and that is another one for `finetune`.
+        given = replace(given, recipe=FinetuneSettings.recipe)
+    return plan_of_stopped_run(workspace, given)[0]
 
 
 def _stream_settings(
@@ -212,7 +229,9 @@ def _stopped(workspace: Workspace, settings: TrainSettings) -> tuple[TrainSettin
                 known = {field.name for field in fields(TrainSettings)}
                 saved = {key: value for key, value in before["two_stream"].items() if key in known}
                 lists = {key: tuple(saved[key]) for key in ("weights", "changes")}
-                return TrainSettings(**{**saved, **lists, "resume": True}), ""
+                begun = TrainSettings(**{**saved, **lists, "resume": True})
+                refuse_other_settings(begun.name or name, settings, begun)
+                return begun, ""
     before = rec.read_record(workspace, name).get("settings") or {}
     for stream, entry in _ENTRIES.items():
         if before.get("pretrain") == entry:

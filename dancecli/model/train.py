@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,9 @@ from dancecli.model.evaluate import accuracy, views_record
 from dancecli.model.flops import speed_record
 from dancecli.model.head import PRETRAINED, RANDOM, start_head, with_hook
 from dancecli.model.pipelines import forward_batch, frame_sampler
-from dancecli.model.plan import FinetuneSettings, Plan, make_plan, plan_of_stopped_run
+from dancecli.model.plan import FinetuneSettings, Plan, make_plan
 from dancecli.model.rendering import render_config
+from dancecli.model.resuming import begun_before, plan_of_stopped_run
 from dancecli.model.weights import resolve_weights
 from dancecli.schema import OnProgress, PartName, Prediction, Progress, Say, no_progress, say_nothing
 from dancecli.workspace import Workspace
@@ -56,6 +58,8 @@ def finetune(
 ) -> FinetuneResult:
     """Fine-tune a model on a split, evaluate it on val and test, and keep all of it in `runs/<run>`.
 
+    What the same settings began and did not end goes on after its last whole epoch.
+
     Args:
         workspace: where the split is and the run goes.
         settings: what to train.
@@ -68,6 +72,7 @@ def finetune(
         ModelError: the weights do not fit or cannot be had, or training diverged.
         MissingDependencyError: MMAction2 or a package with weights is not installed.
     """
+    asked, settings = settings, begun_before(workspace, settings)
     if settings.resume:
         plan, before = plan_of_stopped_run(workspace, settings)
         if before["status"] == rec.DONE:
@@ -77,6 +82,8 @@ def finetune(
     if not place().first:
         help_plan(workspace, plan)
         return FinetuneResult(plan.name, {}, (), fresh=True)
+    if settings is not asked:
+        say(f"run {plan.name} was begun by the same command and goes on; another --name begins anew")
     for note in (f"run {plan.name}: {plan.entry.title}, split {plan.data.name}", *plan.notes):
         say(note)
     with workspace.lock(f"run-{plan.name}"):
@@ -101,6 +108,10 @@ def run_plan(
     with manifest.atomic_file(folder.config) as file:
         file.write(render_config(job.config, header))
     record = begun_record(plan, job) | {"head": head}
+    if plan.settings.resume:
+        before = rec.read_record(workspace, plan.name)
+        record["resumed_utc"] = [*before.get("resumed_utc", []), record["created_utc"]]
+        record["created_utc"] = before["created_utc"]
     rec.write_record(folder, record)
     try:
         outcome = run_job(job, on_progress, say)
@@ -109,7 +120,9 @@ def run_plan(
         stopped = isinstance(error, KeyboardInterrupt)
         record |= {"status": rec.INTERRUPTED if stopped else rec.FAILED, "finished_utc": rec.now_utc()}
         record["error"] = "" if stopped else str(error)
-        rec.write_record(folder, record)
+        # On a full disk it is the first error that counts.
+        with suppress(OSError):
+            rec.write_record(folder, record)
         raise
     return FinetuneResult(plan.name, record, plan.notes, fresh=True)
 
@@ -125,6 +138,11 @@ def _begin(workspace: Workspace, plan: Plan, on_progress: OnProgress, say: Say) 
     """Put the job together, and say of the head how it starts."""
     job = make_job(workspace, plan, on_progress)
     job.folder.checkpoints.mkdir(parents=True, exist_ok=True)
+    if job.start and job.start.matched < job.start.total:
+        say(
+            f"{job.start.matched} of {job.start.total} weights of the backbone are in {job.start.name}; "
+            "the others start at random"
+        )
     if plan.settings.head_init != PRETRAINED or not job.start:
         return job, {"init": RANDOM}
     found = start_head(plan.entry, job.start, plan.data.labels, job.folder.root / "head-rows.pth")

@@ -14,7 +14,7 @@ from dancecli.model.boundary import LAST_STAGE, boundary_model
 from dancecli.model.distributed import ALONE, Place, join_others, share_of, together, unwrapped, wrapper
 from dancecli.model.evaluate import predict_part
 from dancecli.model.firstbatch import try_first_batch
-from dancecli.model.hooks import QuietRunner, RunHook, average_of, save_torch
+from dancecli.model.hooks import QuietRunner, RunHook, average_of
 from dancecli.model.mmaction import (
     init_default_scope,
     read_checkpoint,
@@ -22,6 +22,7 @@ from dancecli.model.mmaction import (
 from dancecli.model.preflight import SplitData
 from dancecli.model.recipe import Recipe
 from dancecli.model.record import RunFolder
+from dancecli.model.saving import save_torch
 from dancecli.model.stored import feature_loaders, unstored_views
 from dancecli.model.weights import StartWeights
 from dancecli.schema import OnProgress, PartName, Prediction, Progress, Say, no_progress
@@ -123,6 +124,7 @@ def run_job(job: Job, on_progress: OnProgress, say: Say = lambda _: None) -> Out
         with together(job.place):
             runner.train()
         clock.lap("train")
+        clock.seconds["train"] = round(clock.seconds["train"] + hook.before_s, 2)
         model = unwrapped(runner.model)
         if average := average_of(runner):
             average.swap(model)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.errors import ModelError
-from dancecli.manifest import atomic_file
 from dancecli.model.inflation import as_inception
-from dancecli.model.zoo import ZooEntry, fetch_checkpoint, weights_folder
+from dancecli.model.saving import save_torch
+from dancecli.model.zoo import ZooEntry, check_name, fetch_checkpoint, weights_folder
 from dancecli.schema import OnProgress, no_progress
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def resolve_weights(
             f"{entry.name}: no weights are known for this config", "give --weights FILE, or --weights none"
         )
     path = Path(given).expanduser().absolute() if given else fetch_checkpoint(entry, on_progress=on_progress)
+    check_name(path, entry)
     return weights_from_file(path, entry.name, model)
 
 
@@ -190,10 +191,7 @@ def _built_in(entry: ZooEntry, model: Mapping[str, Tensor]) -> StartWeights:
 
 def _convert(fitted: dict[str, Tensor], sha256: str) -> Path:
     """Keep the backbone alone, under MMAction2's names, where a config can load it from."""
-    import torch
-
     path = weights_folder() / f"backbone-{sha256[:16]}.pth"
     if not path.is_file():
-        with atomic_file(path, "wb") as file:
-            torch.save({"state_dict": dict(fitted)}, file)
+        save_torch(path, {"state_dict": dict(fitted)})
     return path

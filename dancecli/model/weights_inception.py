@@ -8,6 +8,7 @@ else. What comes out lies in the user's cache folder, so that the package may go
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import pickle
 import re
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dancecli.errors import MissingDependencyError, ModelError
-from dancecli.manifest import atomic_file
+from dancecli.model.saving import save_torch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -225,16 +226,12 @@ def _our_name(place: tuple[str, ...]) -> str:
 
 
 def _convert_into(path: Path) -> dict[str, Tensor]:
-    import torch
-
     checkpoint = find_checkpoint()
     check_sha256(checkpoint, CHECKPOINT_SHA256)
     state = convert(read_arrays(checkpoint))
-    try:
-        with atomic_file(path, "wb") as file:
-            torch.save(state, file)
-    except OSError:
-        pass  # a home that cannot be written to costs the next run a second, no more
+    # A home that cannot be written to costs the next run a second, no more.
+    with contextlib.suppress(OSError):
+        save_torch(path, state)
     return state
 
 

@@ -123,8 +123,7 @@ def fetch_checkpoint(
     """
     path = (folder or weights_folder()) / entry.checkpoint
     if path.is_file():
-        with path.open("rb") as file:
-            _check(hashlib.file_digest(file, "sha256").hexdigest(), entry, str(path))
+        check_name(path, entry)
         return path
     url = url or entry.url
     hint = (
@@ -146,6 +145,17 @@ def fetch_checkpoint(
         reason = getattr(error, "reason", error)
         raise ModelError(f"the weights of {entry.name} could not be downloaded ({reason})", hint) from None
     return path
+
+
+def check_name(path: Path, entry: ZooEntry) -> None:
+    """Let no other file pass under the name of an entry's checkpoint.
+
+    Raises:
+        ModelError: it has that name, and not that checksum.
+    """
+    if path.name == entry.checkpoint and path.is_file():
+        with path.open("rb") as file:
+            _check(hashlib.file_digest(file, "sha256").hexdigest(), entry, str(path))
 
 
 def _check(sha256: str, entry: ZooEntry, where: str) -> None:

@@ -110,6 +110,18 @@ def test_random_states_are_put_back(corpus, tiny_recipe, tiny_model):
     assert drawn() == before
 
 
+def test_a_view_that_the_network_does_not_take_is_told_as_one(corpus, tiny_recipe, tiny_model):
+    from dancecli.model.firstbatch import try_first_batch
+
+    narrow = tiny_model.read_text().replace("depth=18,", "depth=18, in_channels=2,")
+    tiny_model.write_text(narrow)
+    settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", recipe=str(tiny_recipe))
+    workspace = corpus()
+    job = make_job(workspace, make_plan(workspace, settings), no_progress)
+    with pytest.raises(ModelError, match="the network does not take views of 1 x 3 x 8 x 64 x 64"):
+        try_first_batch(job, unstored=0)
+
+
 def test_what_was_looked_at_before_is_not_looked_at_again(corpus, tiny_recipe, tiny_model):
     from dancecli.model.firstbatch import try_first_batch
     from dancecli.model.stored import feature_loaders, unstored_views

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from dancecli.model.config import model_base
@@ -19,6 +21,19 @@ def test_the_cost_is_that_of_the_readme_at_its_own_view() -> None:
     assert found["gflops_from"] == "counted for this view"
     half = cost_of_view(entry, base.model, base, Recipe(crop=256, clip_len=16))
     assert half["gflops_view"] == pytest.approx(found["gflops_view"] / 2, rel=0.02)
+
+
+def test_a_view_of_flow_is_counted_with_its_own_channels() -> None:
+    rgb, flow = (find_entry(name) for name in ("inception", "inception-flow"))
+    costs = [cost_of_view(e, model_base(e).model, model_base(e), Recipe()) for e in (rgb, flow)]
+    assert [cost["gflops_from"] for cost in costs] == ["counted for this view"] * 2
+    # The first layer alone looks at two numbers a place instead of three.
+    first = 32 * 112 * 112 * 64 * 7**3 / 1e9
+    assert costs[0]["gflops_view"] - costs[1]["gflops_view"] == pytest.approx(first, abs=0.02)
+    stacks = find_entry("tsn-flow")
+    base = replace(model_base(stacks), flow="dis")
+    base.model["backbone"]["pretrained"] = None
+    assert cost_of_view(stacks, base.model, base, Recipe())["gflops_from"] == "counted for this view"
 
 
 def test_what_cannot_be_counted_is_the_zoo_s_and_said_so() -> None:

@@ -61,3 +61,24 @@ def test_a_killed_run_goes_on_to_the_same_weights(corpus, tiny_recipe, tiny_mode
     metrics = [rec.RunFolder(workspace.run(run)).metrics.read_text() for run in ("whole", "killed")]
     whole, killed = [[json.loads(line) for line in text.splitlines()] for text in metrics]
     assert [row["loss"] for row in whole] == [row["loss"] for row in killed]
+
+
+def test_a_run_that_a_scheduler_ends_says_so_and_goes_on(corpus, tiny_recipe, tiny_model):
+    workspace = corpus()
+    folder = rec.RunFolder(workspace.run("ended"))
+    args = [*finetune_args(workspace.root, "ended", tiny_model, tiny_recipe), "--no-preflight"]
+    process = subprocess.Popen(args, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while epochs_of(folder.metrics).count(2) < 1:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.terminate()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; what was done is kept" in said
+    assert "Traceback" not in said
+    assert rec.read_record(workspace, "ended")["status"] == rec.INTERRUPTED
+    done = subprocess.run(args, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "goes on" in done.stderr

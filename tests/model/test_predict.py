@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -109,7 +110,8 @@ def test_what_cannot_be_is_said(workspace, tmp_path, clip_files):
     text.write_text("no video")
     empty = tmp_path / "empty"
     empty.mkdir()
-    clip = clip_files[0]
+    clip, pipe = clip_files[0], tmp_path / "pipe.mp4"
+    os.mkfifo(pipe)
     cases = [
         (PredictSettings((text,)), MediaError, "is not a video that can be read"),
         (PredictSettings((tmp_path / "none.mp4",)), MediaError, "cannot be read"),
@@ -118,7 +120,10 @@ def test_what_cannot_be_is_said(workspace, tmp_path, clip_files):
         (PredictSettings((clip,), checkpoint=text), ModelError, "notes.txt: "),
         (PredictSettings((clip,), run="run", checkpoint=text), UsageError, "both name weights"),
         (PredictSettings((clip, clip), picture=text), UsageError, "of one video"),
-        (PredictSettings((clip,), window_s=0.1), UsageError, "too short"),
+        (PredictSettings((clip,), window_s=0.1), UsageError, "a window of 0.1 s cannot be looked at"),
+        (PredictSettings((clip,), window_s=float("nan")), UsageError, "a window of nan s"),
+        (PredictSettings((clip,), window_s=float("inf")), UsageError, "a window of inf s"),
+        (PredictSettings((pipe,)), MediaError, "is not a file"),
     ]
     for settings, error, said in cases:
         with pytest.raises(error, match=said):

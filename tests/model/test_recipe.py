@@ -28,6 +28,8 @@ def test_every_recipe_that_comes_along_can_be_read_and_says_what_it_is_for(name)
         ("num_crops = 2", "num_crops 2 is not 1 (center) or 3"),
         ("dropout = 1.0", "dropout 1.0 is not below 1"),
         ("ema = 1", "ema 1.0 is not below 1"),
+        ("lr = inf", "lr inf is no finite number"),
+        ("weight_decay = nan", "weight_decay nan is no finite number"),
         ("augment = 'spin'", "augment: there is no operation 'spin'"),
         ("class_weights = 'all'", "class_weights 'all' is not one of none, balanced"),
         ("epochs = ", "is not valid TOML"),

@@ -130,3 +130,13 @@ def test_none_is_no_weights_and_a_config_of_ones_own_needs_some():
     with pytest.raises(ModelError, match="no weights are known") as caught:
         resolve_weights(mine, None, MODEL)
     assert "--weights" in caught.value.hint
+
+
+def test_another_file_under_the_name_of_the_zoo_s_is_refused(tmp_path):
+    entry = find_entry("resnet50")
+    path = save(tmp_path / entry.checkpoint, {"state_dict": checkpoint()})
+    with pytest.raises(ModelError, match=r"SHA-256 is [0-9a-f]{8}…, not e213c223…"):
+        resolve_weights(entry, str(path), MODEL)
+    found = resolve_weights(entry, str(path.rename(tmp_path / "mine.pth")), MODEL)
+    assert found is not None
+    assert found.name == "mine"

@@ -9,6 +9,7 @@ import os
 
 import pytest
 
+from dancecli.errors import ModelError, UsageError
 from dancecli.model import freezing
 from dancecli.model.config import build_model_config, model_base
 from dancecli.model.recipe import Recipe
@@ -73,7 +74,13 @@ def test_it_trains_a_step_and_evaluates(name):
     assert all(float(sample.pred_score.sum()) == pytest.approx(1, abs=1e-4) for sample in found)
 
 
-@pytest.mark.parametrize("name", ["slowfast", "timesformer", "tsn", "swin-tiny", "c3d"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("slowfast", "timesformer", "tsn", "swin-tiny", "c3d"),
+        *("mvit-small", "videomae-base", "uniformerv2-base"),
+    ],
+)
 @pytest.mark.parametrize("freeze", ["stem", "3", "4"])
 def test_the_parts_to_freeze_are_there(name, freeze):
     from dancecli.model.mmaction import shapes_of
@@ -81,7 +88,7 @@ def test_the_parts_to_freeze_are_there(name, freeze):
     base = model_base(find_entry(name))
     recipe = Recipe(freeze=freeze)
     names = shapes_of(build_model_config(base, recipe, 5, None))
-    for prefix in freezing.prefixes(base.model["backbone"]["type"], recipe.frozen_stages):
+    for prefix in freezing.prefixes(base.model["backbone"], recipe.frozen_stages):
         assert any(key == prefix or key.startswith(f"{prefix}.") for key in names), prefix
 
 
@@ -93,3 +100,23 @@ def test_a_model_of_one_size_is_given_that(corpus):
     assert (plan.recipe.crop, plan.recipe.short_side) == (112, 128)
     plan = make_plan(workspace, FinetuneSettings(pretrain="resnet50", weights="none"))
     assert (plan.recipe.crop, plan.recipe.short_side) == (224, 256)
+    plan = make_plan(workspace, FinetuneSettings(pretrain="timesformer", weights="none", recipe="demo"))
+    assert (plan.recipe.crop, plan.recipe.short_side) == (224, 256)
+    with pytest.raises(UsageError, match="takes pictures of 112 pixels, and 3 crops would be as wide"):
+        make_plan(workspace, FinetuneSettings(pretrain="c3d", weights="none", changes=("num_crops=3",)))
+
+
+def test_the_layers_of_a_transformer_are_divided_among_the_stages():
+    large = {"type": "VisionTransformer", "depth": 24}
+    assert freezing.prefixes(large, 1)[1:] == [f"backbone.blocks.{i}" for i in range(6)]
+    small = {"type": "MViT", "arch": "small"}
+    assert freezing.prefixes(small, 3)[-1] == "backbone.blocks.13"
+    assert len(freezing.prefixes(small, 2)) == 2 + 3
+
+
+def test_a_backbone_of_unknown_stages_is_refused_before_anything_is_fetched(corpus, tiny_model):
+    from dancecli.model.plan import FinetuneSettings, make_plan
+
+    tiny_model.write_text(tiny_model.read_text().replace("ResNet3d", "X3D"))
+    with pytest.raises(ModelError, match="the stages of a X3D are not known here"):
+        make_plan(corpus(), FinetuneSettings(pretrain=str(tiny_model), weights="none", freeze="2"))

@@ -1,0 +1,82 @@
+"""The same command again, and what cannot be changed on the way."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from dancecli.errors import UsageError
+from dancecli.model.plan import FinetuneSettings
+from dancecli.model.resuming import begun_before
+from dancecli.model.train import finetune
+
+
+@pytest.fixture
+def settings(tiny_recipe, tiny_model) -> FinetuneSettings:
+    return FinetuneSettings(
+        pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe), preflight=False
+    )
+
+
+def stop_in(epoch):
+    def stop(now):
+        if now.text.startswith(f"training · epoch {epoch}/"):
+            raise KeyboardInterrupt
+
+    return stop
+
+
+def times_of(workspace, run):
+    rows = map(json.loads, (workspace.run(run) / "metrics.jsonl").read_text().splitlines())
+    return [row["time_s"] for row in rows if row["kind"] == "train"]
+
+
+def test_the_same_command_goes_on_with_what_it_began(corpus, settings):
+    workspace = corpus()
+    with pytest.raises(KeyboardInterrupt):
+        finetune(workspace, settings, stop_in(2))
+    (name,) = workspace.runs()
+    path = workspace.run(name) / "run.json"
+    record = json.loads(path.read_text()) | {"created_utc": "2020-01-01T00:00:00+00:00"}
+    path.write_text(json.dumps(record))
+    metrics = workspace.run(name) / "metrics.jsonl"
+    metrics.write_text(metrics.read_text().replace('"time_s": ', '"time_s": 1000'))
+    # With other settings, or while the first one is still at it, it is another run.
+    for other in (replace(settings, seed=1), replace(settings, epochs=3), replace(settings, name="new")):
+        assert begun_before(workspace, other) is other
+    with workspace.lock(f"run-{name}"):
+        assert begun_before(workspace, settings) is settings
+    said = []
+    result = finetune(workspace, settings, say=said.append)
+    assert (result.name, result.record["status"]) == (name, "done")
+    assert said[0] == f"run {name} was begun by the same command and goes on; another --name begins anew"
+    assert result.record["created_utc"] == record["created_utc"]
+    assert len(result.record["resumed_utc"]) == 1
+    # The clock goes on too.
+    assert times_of(workspace, name) == sorted(times_of(workspace, name))
+    assert result.record["seconds"]["train"] >= 1000
+    # What is done is done again only if nobody has named it.
+    assert not finetune(workspace, replace(settings, name=name)).fresh
+    assert begun_before(workspace, settings) is settings
+
+
+def test_a_run_that_goes_on_takes_no_other_settings(corpus, settings, dance):
+    workspace = corpus()
+    with pytest.raises(KeyboardInterrupt):
+        finetune(workspace, settings, stop_in(1))
+    for change, flag in (({"epochs": 9}, "--epochs"), ({"changes": ("ema=0.9",)}, "--set")):
+        with pytest.raises(UsageError, match=f"goes on as it was begun, and not with another {flag}"):
+            finetune(workspace, FinetuneSettings(resume=True, **change))
+    same = FinetuneSettings(resume=True, freeze="4", split="small")
+    flags = ("--split", "small", "--dry-run", "--json", "--workspace", str(workspace.root))
+    ran = dance("finetune", "--resume", *flags)
+    assert (ran.code, ran.json["run"], ran.json["epochs"]) == (0, workspace.runs()[0], 2)
+    assert finetune(workspace, same).record["status"] == "done"
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_no_generator_takes_is_refused(corpus, settings, seed):
+    with pytest.raises(UsageError, match=f"seed {seed} is not a whole number from 0 to 4294967295"):
+        finetune(corpus(), replace(settings, seed=seed))
