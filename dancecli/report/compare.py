@@ -210,7 +210,7 @@ def _flat(run: Mapping[str, Any]) -> dict[str, str]:
         value = run.get(group)
         rows = value.items() if isinstance(value, Mapping) else [("", value)]
         for key, held in rows:
-            if held is None:
+            if held in (None, ""):
                 continue
             name = f"{group} {key}".strip().replace("_", " ")
             found[name] = f"{held:g}" if isinstance(held, float) else str(held)

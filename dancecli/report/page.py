@@ -149,7 +149,12 @@ def lead(evidence: Evidence) -> str:
     """Say in a sentence what was tested."""
     model, optim, split = (_table(evidence.run, key) for key in ("model", "optim", "split"))
     weights = _table(evidence.run, "weights")
+    untrained, members = "nothing was trained for it", model.get("members")
+    if isinstance(members, list):
+        return f"The mean of the scores of {', '.join(map(str, members))}; {untrained}."
     parts = [f"{model.get('title') or model.get('backbone') or 'A model'}"]
+    if model.get("params_trainable") == 0:
+        return f"{parts[0]}, with the weights {weights.get('name') or 'of its run'} as they are; {untrained}."
     parts.append(f"started from {weights['name']}" if weights.get("name") else "started from random weights")
     if model.get("frozen_stages"):
         parts.append(f"with {several(model['frozen_stages'], 'frozen stage')}")

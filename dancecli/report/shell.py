@@ -58,7 +58,7 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     found.filters.update(
-        pct=percent, signed=points, span=interval, several=several, duration=duration, cell=cell
+        pct=percent, signed=points, span=interval, several=several, size=size, duration=duration, cell=cell
     )
     return found
 
@@ -89,6 +89,11 @@ def several(count: int, noun: str) -> str:
     """Write a count with its noun."""
     plural = noun + ("es" if noun.endswith("s") else "s")
     return f"{count:,} {noun if count == 1 else plural}"
+
+
+def size(count: int) -> str:
+    """Write a number of parameters: what a million hides stays readable."""
+    return f"{count / 1e6:.1f} M" if count >= 1_000_000 else f"{count:,}"
 
 
 def duration(seconds: Any) -> str:

