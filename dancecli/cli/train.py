@@ -72,7 +72,8 @@ def command(
     """Train the two-stream Inception I3D, from scratch, ImageNet or Kinetics.
 
     One network looks at frames, one at the optical flow that dance flow made; both are evaluated,
-    and their scores averaged. Each stream is a run like dance finetune's, and so is their fusion.
+    and their scores averaged. Each stream is a run like dance finetune's, and so is their fusion. The
+    same command, or --resume, goes on with what was stopped.
 
     Example: `dance train --stream both --init imagenet`
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -218,7 +218,7 @@ def build_model_config(
     # It would refuse batches of more than one clip; ours are small enough already.
     (model.get("test_cfg") or {}).pop("max_testing_views", None)
     head.update(num_classes=num_classes, average_clips="prob")
-    if "dropout_ratio" in head or head["type"] in _DROPOUT_HEADS:
+    if drops(head):
         head["dropout_ratio"] = recipe.dropout
     if recipe.label_smoothing or class_weights:
         head["loss_cls"] = {"type": "CrossEntropyLoss"}
@@ -227,6 +227,11 @@ def build_model_config(
     if recipe.label_smoothing or "label_smooth_eps" in head:
         head["label_smooth_eps"] = recipe.label_smoothing
     return model
+
+
+def drops(head: Mapping[str, Any]) -> bool:
+    """Tell whether a head has dropout that can be set."""
+    return "dropout_ratio" in head or head["type"] in _DROPOUT_HEADS
 
 
 def balanced_weights(counts: Sequence[int]) -> list[float]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dancecli.model import record as rec
-from dancecli.model.config import amp_dtype
+from dancecli.model.config import amp_dtype, drops
 from dancecli.model.evaluate import views_record
 from dancecli.model.flops import cost_of_view
 from dancecli.model.pipelines import frame_sampler
@@ -50,7 +50,7 @@ def begun_record(plan: Plan, job: Job) -> dict[str, Any]:
             "optimizer": recipe.optimizer,
             "schedule": recipe.schedule,
             "batch_size": recipe.batch,
-            "dropout": recipe.dropout,
+            "dropout": recipe.dropout if drops(plan.base.model["cls_head"]) else None,
             "momentum": recipe.momentum if recipe.optimizer == "sgd" else None,
             "weight_decay": recipe.weight_decay,
             "accumulate": recipe.accumulate,

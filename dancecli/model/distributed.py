@@ -95,6 +95,8 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
         # Threads of one process only hinder those of the others.
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS")
         or str(max(1, (os.cpu_count() or 1) // processes)),
+        # What torch warns of is for who writes the model; errors still come through.
+        "TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR"),
     }
     command = [sys.executable, "-m", "dancecli", *arguments]
     children = [

@@ -11,7 +11,7 @@ from dancecli.errors import ModelError, UsageError, WorkspaceError
 from dancecli.flowform import FlowMethod, method_mismatch
 from dancecli.model import freezing
 from dancecli.model import record as rec
-from dancecli.model.config import model_base
+from dancecli.model.config import drops, model_base
 from dancecli.model.distributed import place, share_of
 from dancecli.model.flowing import FLOW, with_flow
 from dancecli.model.head import PRETRAINED, RANDOM
@@ -205,6 +205,10 @@ def plan_with(
         notes.append(f"weights: random; the backbone is frozen up to: {recipe.freeze}")
     if settings.processes > 1:
         notes.append(f"{settings.processes} processes share each batch of {recipe.batch}; nothing is stored")
+    if recipe.dropout and not drops(base.model["cls_head"]):
+        notes.append(
+            f"the head of {entry.name} has no dropout: the recipe's {recipe.dropout:g} is left aside"
+        )
     notes += _recipe_notes(recipe, data, cached)
     if settings.group and recipe.view_seed is not None:
         notes.append(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any
 
+from dancecli import manifest
 from dancecli.errors import InputError, UsageError, WorkspaceError
 from dancecli.model import record as rec
 from dancecli.model.distributed import place
@@ -77,25 +78,36 @@ def begun_before(workspace: Workspace, settings: FinetuneSettings) -> FinetuneSe
 
     Returns:
         The settings, with `resume` and the run's name if there is one.
+
+    Raises:
+        WorkspaceError: the run that is named is at work.
     """
     # Each of several processes would have to find the same.
     if settings.resume or place().size > 1:
         return settings
-    names = [settings.name] if settings.name else list(reversed(workspace.runs()))
     plan: Plan | None = None
-    for name in names:
-        # A run that cannot be read is none that anybody asked for.
-        with contextlib.suppress(InputError, WorkspaceError):
-            record = rec.read_record(workspace, name)
-            ended = record.get("status") == rec.DONE
-            if "recipe" not in record or (ended and not settings.name) or record["seed"] != settings.seed:
-                continue
-            plan = plan or make_plan(workspace, replace(settings, name=None))
-            if is_same_run(record, plan) and record.get("group") == settings.group:
-                # Another process may be at it.
-                with workspace.lock(f"run-{name}"):
-                    return replace(settings, resume=True, name=name)
+    for name in [settings.name] if settings.name else list(reversed(workspace.runs())):
+        record = record_of(workspace, name)
+        ended = record.get("status") == rec.DONE
+        if "recipe" not in record or (ended and not settings.name) or record["seed"] != settings.seed:
+            continue
+        plan = plan or make_plan(workspace, replace(settings, name=None))
+        if is_same_run(record, plan) and record.get("group") == settings.group:
+            # Where another process is at it, only who has named it means it.
+            with (
+                contextlib.suppress(*([] if settings.name else [WorkspaceError])),
+                workspace.lock(f"run-{name}"),
+            ):
+                return replace(settings, resume=True, name=name)
     return settings
+
+
+def record_of(workspace: Workspace, name: str) -> dict[str, Any]:
+    """Read a run's record; empty for one that cannot be read, which is none that anybody asked for."""
+    try:
+        return rec.read_record(workspace, name)
+    except (InputError, WorkspaceError):
+        return {}
 
 
 def is_same_run(record: Mapping[str, Any], plan: Plan) -> bool:
@@ -103,14 +115,21 @@ def is_same_run(record: Mapping[str, Any], plan: Plan) -> bool:
     split = record["split"]
     if (split["hash"], split["test_hash"]) != (plan.data.meta["split.hash"], plan.data.test_hash):
         return False
-    ours = {key: value for key, value in _plain(asdict(plan.settings)).items() if key not in _OWN}
+    ours = {key: value for key, value in as_json(asdict(plan.settings)).items() if key not in _OWN}
     theirs = record.get("settings") or {}
     # The split by its name or as the last one is the same split.
     same = all(theirs.get(key) == value for key, value in ours.items() if key != "split")
-    return same and record.get("recipe") == _plain(asdict(plan.recipe))
+    return same and record.get("recipe") == as_json(asdict(plan.recipe))
 
 
-def _plain(table: dict[str, Any]) -> Any:
+def same_split(workspace: Workspace, record: Mapping[str, Any]) -> bool:
+    """Tell whether the split of a run is there as it was."""
+    path = workspace.split(record["split"]["name"])
+    return path.exists() and manifest.read_meta(path)["split.hash"] == record["split"]["hash"]
+
+
+def as_json(table: dict[str, Any]) -> Any:
+    """Give plain data as it comes back from a file."""
     return json.loads(json.dumps(table))
 
 

@@ -23,7 +23,13 @@ from dancecli.model.plan import (
     Plan,
     make_plan,
 )
-from dancecli.model.resuming import plan_of_stopped_run, refuse_other_settings
+from dancecli.model.resuming import (
+    as_json,
+    plan_of_stopped_run,
+    record_of,
+    refuse_other_settings,
+    same_split,
+)
 from dancecli.model.scored import refuse_taken
 from dancecli.model.train import finetune
 from dancecli.model.weights import NO_WEIGHTS, resolve_weights, state_of
@@ -148,6 +154,7 @@ def plan_streams(workspace: Workspace, settings: TrainSettings) -> dict[str, Pla
 
     With `resume`, a stream that was begun gives the plan to go on with, one that was not a fresh one.
     """
+    settings = _begun_before(workspace, settings)
     if settings.resume:
         settings, single = _stopped(workspace, settings)
         if single:
@@ -178,6 +185,22 @@ def plan_streams(workspace: Workspace, settings: TrainSettings) -> dict[str, Pla
             wanted = _stream_settings(settings, stream, weights, split)
             plans[stream] = make_plan(workspace, replace(wanted, name=name, two_stream=whole))
     return plans
+
+
+def _begun_before(workspace: Workspace, settings: TrainSettings) -> TrainSettings:
+    """Go on with the streams that the same settings began last and did not end; see `finetune`."""
+    split = settings.split or next(reversed(workspace.splits()), None)
+    wanted = as_json({**asdict(settings), "split": split})
+    for run in () if settings.resume else reversed(workspace.runs()):
+        record = record_of(workspace, run)
+        whole = (record.get("settings") or {}).get("two_stream")
+        if not whole or settings.name not in (None, whole["name"]):
+            continue
+        fused = rec.RunFolder(workspace.run(whole["name"])).record.exists()
+        same = {**whole, "name": settings.name} == wanted and same_split(workspace, record)
+        if same and (settings.name or not fused):
+            return replace(settings, resume=True, name=whole["name"])
+    return settings
 
 
 def _stopped_stream(workspace: Workspace, settings: TrainSettings, name: str) -> Plan:

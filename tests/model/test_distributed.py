@@ -41,6 +41,7 @@ def test_two_processes_and_one_give_the_same_losses(corpus, tiny_recipe, tiny_mo
     record = json.loads(two.stdout)
     assert record["optim"]["processes"] == 2
     assert two.stderr.count("run two:") == 1
+    assert "Warning" not in two.stderr
     apart = [abs(a - b) / a for a, b in zip(losses(workspace, "one"), losses(workspace, "two"), strict=True)]
     assert max(apart) < 1e-3
     states = [

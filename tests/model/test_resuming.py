@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from dancecli.errors import UsageError
+from dancecli.errors import UsageError, WorkspaceError
 from dancecli.model.plan import FinetuneSettings
 from dancecli.model.resuming import begun_before
 from dancecli.model.train import finetune
@@ -48,6 +48,8 @@ def test_the_same_command_goes_on_with_what_it_began(corpus, settings):
         assert begun_before(workspace, other) is other
     with workspace.lock(f"run-{name}"):
         assert begun_before(workspace, settings) is settings
+        with pytest.raises(WorkspaceError, match=f"another 'run-{name}' is at work"):
+            finetune(workspace, replace(settings, name=name))
     said = []
     result = finetune(workspace, settings, say=said.append)
     assert (result.name, result.record["status"]) == (name, "done")

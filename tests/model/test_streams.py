@@ -127,7 +127,10 @@ def test_both_streams_become_three_runs_whether_they_were_stopped_or_not(danced,
     with pytest.raises(KeyboardInterrupt):
         train(workspace, replace(tiny, name="other"), stop_at("flow training · epoch 2"))
     assert not (workspace.run("other") / "run.json").exists()
-    assert train(workspace, TrainSettings(resume=True)).name == "other"
+    # Neither with other settings nor under another name, but by the same command.
+    for new in (replace(tiny, name=None, seed=9), replace(tiny, name="new")):
+        assert not any(plan.settings.resume for plan in plan_streams(workspace, new).values())
+    assert train(workspace, replace(tiny, name=None)).name == "other"
     for end in ("-rgb", "-flow"):
         whole, stopped = (
             torch.load(workspace.run(f"{name}{end}") / "checkpoints" / "last.pth", weights_only=True)

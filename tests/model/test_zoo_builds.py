@@ -102,6 +102,7 @@ def test_a_model_of_one_size_is_given_that(corpus):
     assert (plan.recipe.crop, plan.recipe.short_side) == (224, 256)
     plan = make_plan(workspace, FinetuneSettings(pretrain="timesformer", weights="none", recipe="demo"))
     assert (plan.recipe.crop, plan.recipe.short_side) == (224, 256)
+    assert "the head of timesformer has no dropout: the recipe's 0.3 is left aside" in plan.notes
     with pytest.raises(UsageError, match="takes pictures of 112 pixels, and 3 crops would be as wide"):
         make_plan(workspace, FinetuneSettings(pretrain="c3d", weights="none", changes=("num_crops=3",)))
 
