@@ -96,8 +96,9 @@ class LabelMap:
         if missing:
             raise InputError.at(path, 1, f"the label map lacks the column {sorted(missing)[0]!r}")
         target: dict[str, str] = {}
-        for line in rows:
-            theirs, ours, row = line["from"].strip(), (line["to"] or "").strip(), rows.line_num
+        for line in _lines(path, rows):
+            row = rows.line_num
+            theirs, ours = (line["from"] or "").strip(), (line["to"] or "").strip()
             if theirs in target:
                 raise InputError.at(path, row, f"{theirs!r} is mapped twice", "remove one of the two lines")
             if ours and ours not in labels:
@@ -106,6 +107,13 @@ class LabelMap:
                 raise InputError.at(path, row, f"{theirs!r} has no reason", "say why in the third column")
             target[theirs] = ours
         return cls(target)
+
+
+def _lines(path: Path, rows: csv.DictReader[str]) -> Iterator[dict[str, str | None]]:
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise InputError.at(path, rows.reader.line_num, f"is not CSV: {error}", "correct that line") from None
 
 
 def _read_text(path: Path, what: str) -> str:

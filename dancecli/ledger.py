@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from dancecli.errors import WorkspaceError
 from dancecli.schema import Clip, Outcome, OutcomeClass
@@ -108,14 +109,13 @@ def latest(root: Path) -> dict[str, Latest]:
         root: the workspace's folder.
     """
     found: dict[str, Latest] = {}
-    for db in _each(root):
-        query = "SELECT clip_id, outcome, reason, attempt, time_utc, max(row) FROM attempts GROUP BY clip_id"
-        for clip_id, outcome, reason, attempt, time_utc, _ in db.execute(query):
-            before = found.get(clip_id)
-            # A done clip stays done: shards may overlap when their number was changed.
-            if before and (before.outcome is OutcomeClass.DONE or before.time_utc > time_utc):
-                continue
-            found[clip_id] = Latest(OutcomeClass(outcome), reason, attempt, time_utc)
+    query = "SELECT clip_id, outcome, reason, attempt, time_utc, max(row) FROM attempts GROUP BY clip_id"
+    for clip_id, outcome, reason, attempt, time_utc, _ in _rows(root, query):
+        before = found.get(clip_id)
+        # A done clip stays done: shards may overlap when their number was changed.
+        if before and (before.outcome is OutcomeClass.DONE or before.time_utc > time_utc):
+            continue
+        found[clip_id] = Latest(OutcomeClass(outcome), reason, attempt, time_utc)
     return found
 
 
@@ -126,49 +126,35 @@ def latest_of_source(root: Path, source: str) -> dict[str, OutcomeClass]:
         root: the workspace's folder.
         source: as in `Outcome.source`.
     """
-    found: dict[str, OutcomeClass] = {}
-    for db in _each(root):
-        query = "SELECT clip_id, outcome, max(row) FROM attempts WHERE source = ? GROUP BY clip_id"
-        for clip_id, outcome, _ in db.execute(query, (source,)):
-            found[clip_id] = OutcomeClass(outcome)
-    return found
+    query = "SELECT clip_id, outcome, max(row) FROM attempts WHERE source = ? GROUP BY clip_id"
+    return {clip_id: OutcomeClass(outcome) for clip_id, outcome, _ in _rows(root, query, source)}
 
 
 def history(root: Path, clip_id: str) -> list[Outcome]:
     """Give all attempts at one clip, the first one first."""
-    rows: list[Outcome] = []
-    for db in _each(root):
-        query = f"SELECT {_COLUMNS} FROM attempts WHERE clip_id = ? ORDER BY row"  # noqa: S608
-        rows += (_outcome(row) for row in db.execute(query, (clip_id,)))
-    return sorted(rows, key=lambda outcome: outcome.time_utc)
+    query = f"SELECT {_COLUMNS} FROM attempts WHERE clip_id = ? ORDER BY row"  # noqa: S608
+    return sorted((_outcome(row) for row in _rows(root, query, clip_id)), key=lambda o: o.time_utc)
 
 
 def done_clips(root: Path) -> list[Clip]:
     """Rebuild the records of all clips whose last outcome is done, in the order of their ids."""
     found: dict[str, Clip] = {}
-    for db in _each(root):
-        query = (
-            "SELECT clip FROM attempts AS a WHERE outcome = 'done' AND row = "
-            "(SELECT max(row) FROM attempts AS b WHERE b.clip_id = a.clip_id)"
-        )
-        for (text,) in db.execute(query):
-            clip = Clip(**json.loads(text))
-            found[clip.clip_id] = clip
+    query = (
+        "SELECT clip FROM attempts AS a WHERE outcome = 'done' AND row = "
+        "(SELECT max(row) FROM attempts AS b WHERE b.clip_id = a.clip_id)"
+    )
+    for (text,) in _rows(root, query):
+        clip = Clip(**json.loads(text))
+        found[clip.clip_id] = clip
     return [found[clip_id] for clip_id in sorted(found)]
 
 
 def _open(path: Path) -> sqlite3.Connection:
     # Where nothing can be written, SQLite must be told, or it fails to open what it could read.
     fixed = "" if os.access(path.parent, os.W_OK) else "?immutable=1"
-    db = sqlite3.connect(path.absolute().as_uri() + fixed, uri=True)
-    try:
-        with _disk_errors(path):
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-    except sqlite3.DatabaseError as error:
-        db.close()
-        raise WorkspaceError(
-            f"{path}: is not a ledger ({error})", "move it away; clips on disk are adopted again"
-        ) from None
+    with _disk_errors(path):
+        db = sqlite3.connect(path.absolute().as_uri() + fixed, uri=True)
+        version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > LEDGER_VERSION:
         db.close()
         raise WorkspaceError(
@@ -180,22 +166,31 @@ def _open(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def _disk_errors(path: Path) -> Iterator[None]:
-    """Turn SQLite's words for a full disk, and for one that may not be written, into the system's."""
+    """Turn SQLite's words for a full disk, and for one that may not be written, into the system's.
+
+    Raises:
+        WorkspaceError: another program holds the file, or it is broken.
+    """
     try:
         yield
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
         code = next((code for words, code in _SAID.items() if words in str(error)), None)
-        if code is None:
-            raise
-        raise OSError(code, os.strerror(code), str(path)) from error
+        if code is not None:
+            raise OSError(code, os.strerror(code), str(path)) from error
+        if "locked" in str(error):
+            what, hint = "another program has it open for writing", "close that program and run again"
+        else:
+            what, hint = f"is not a ledger ({error})", "move it away; clips on disk are adopted again"
+        raise WorkspaceError(f"{path}: {what}", hint) from None
 
 
-def _each(root: Path) -> Iterator[sqlite3.Connection]:
+def _rows(root: Path, query: str, *values: str) -> Iterator[tuple[Any, ...]]:
+    """Ask all ledger files of a workspace, one after the other."""
     for path in ledger_files(root):
-        with closing(_open(path)) as db:
+        with closing(_open(path)) as db, _disk_errors(path):
             # A file that a killed process had only just made has no table yet.
             if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'attempts'").fetchone():
-                yield db
+                yield from db.execute(query, values)
 
 
 def _outcome(row: tuple[str, str, str, str, str, int, str, int, str]) -> Outcome:

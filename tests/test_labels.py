@@ -67,6 +67,8 @@ def test_a_label_map_leaves_out_what_has_no_match(tmp_path: Path) -> None:
         ("from,to,reason\ntap,tap dancing,same\ntap,,no\n", 3, "'tap' is mapped twice"),
         ("from,to,reason\ntap,step dancing,same\n", 2, "'step dancing' is not in the label set"),
         ("from,to,reason\ntap,tap dancing,\n", 2, "'tap' has no reason"),
+        ("to,reason,from\ntap dancing\n", 2, "'' has no reason"),
+        (f"from,to,reason\n{'x' * 200_000},,no\n", 2, "is not CSV: field larger"),
     ],
 )
 def test_a_bad_label_map_is_named_with_its_row(tmp_path: Path, text: str, row: int, what: str) -> None:

@@ -1,6 +1,7 @@
 """The ledger: no outcome is lost, several files read as one."""
 
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,6 +112,29 @@ def test_no_ledger_at_all(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").write_text("this is no database, but it is long enough to look at\n" * 20)
     with pytest.raises(WorkspaceError, match="is not a ledger"):
         latest(tmp_path)
+
+
+def test_a_ledger_that_is_broken_further_on(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    write(path, *((outcome(OutcomeClass.DONE), CLIP) for _ in range(50)))
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xa5" * (len(content) - 4096))
+    for read in (latest, done_clips, lambda root: history(root, "x")):
+        with pytest.raises(WorkspaceError, match=r"ledger\.db: is not a ledger") as caught:
+            read(tmp_path)
+        assert "move it away" in caught.value.hint
+
+
+def test_a_ledger_that_another_program_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "ledger.db"
+    write(path, (outcome(OutcomeClass.DONE), CLIP))
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **more: connect(*args, **more, timeout=0.05))
+    with closing(connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(WorkspaceError, match=r"ledger\.db: another program has it open"):
+            LedgerWriter(path)
+    assert done_clips(tmp_path) == [CLIP]
 
 
 def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:

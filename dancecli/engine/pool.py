@@ -150,6 +150,7 @@ class Pool(ABC, Generic[Job, Result]):
         """Do the jobs, in any order; None is given now and then while nothing happens.
 
         Raises:
+            OSError: the system refused a job what it needs.
             RuntimeError: a job raised what it should have handled.
         """
         if isinstance(jobs, Sized):
@@ -231,6 +232,8 @@ class Pool(ABC, Generic[Job, Result]):
         elif what is Say.ASK:
             worker.asked_s = time.monotonic()
             self._asking.append(worker)
+        elif what is Say.REFUSED:
+            raise OSError(*told)
         elif what is Say.CRASH:
             raise RuntimeError(f"a job failed in a way that it does not handle:\n{told}")
         elif what is Say.PART:

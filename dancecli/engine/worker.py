@@ -24,6 +24,7 @@ class Say(Enum):
     ASK = "ask"  # for permission to ask the site
     PART = "part"  # of a result; the job goes on, and its deadline begins anew
     RESULT = "result"
+    REFUSED = "refused"  # by the system: a folder that may not be written, a disk that fails
     CRASH = "crash"  # an exception that the job did not handle: a bug
     # What is said for a worker on another machine, by what holds it there.
     GONE = "gone"  # the worker has ended
@@ -52,6 +53,8 @@ def serve(pipe: Connection, work: Work) -> None:
     while (job := pipe.recv()) is not None:
         try:
             answer = (Say.RESULT, _finish(work(job, ask), pipe))
+        except OSError as error:
+            answer = (Say.REFUSED, (error.errno, error.strerror or str(error), error.filename))
         except Exception:
             answer = (Say.CRASH, traceback.format_exc())
         pipe.send(answer)

@@ -116,6 +116,16 @@ def test_a_bug_in_a_job_is_raised() -> None:
         list(pool.run([1]))
 
 
+def test_what_the_system_refuses_a_job_is_said_as_the_system_says_it(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(NotADirectoryError) as caught,
+        LocalPool[Path, str](jobs.dies_once, 1, 60) as pool,
+    ):
+        list(pool.run([tmp_path / "file" / "below"]))
+    assert caught.value.filename == str(tmp_path / "file" / "below")
+
+
 def test_a_result_in_parts_renews_the_deadline() -> None:
     with LocalPool[int, object](jobs.counts, 1, 0.8) as pool:
         finished = [(f.result, f.more, f.lost) for f in pool.run([5]) if f]
