@@ -4,7 +4,8 @@
     url-template = "http://example.org/{video_id}.mp4"
     limit = 50
 
-What is typed on the command line wins over the file, the file over the built-in default.
+What is typed on the command line wins over the file, the file over the built-in default. A relative
+path in it starts at its folder.
 """
 
 from __future__ import annotations
@@ -68,7 +69,10 @@ class SettingsCommand(TyperCommand):
                 what = f"[{owner}] {key} = {value!r}: {reason}"
                 raise InputError.at(workspace.settings, None, what, f"see dance {owner} --help")
         mine = {option.name for option in self.settings()}
-        values = {str(options[key].name): value for key, value in table.items()}
+        values = {
+            str(options[key].name): _from_folder(workspace.root, options[key], value)
+            for key, value in table.items()
+        }
         return {name: value for name, value in values.items() if name in mine}
 
 
@@ -107,7 +111,7 @@ def _workspace_flag(args: Sequence[str]) -> Path | None:
 def _refuse_unknown(path: Path, what: str, found: Iterable[str], known: Iterable[str]) -> None:
     for key in sorted(set(found) - set(known)):
         near = get_close_matches(key, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
         raise InputError.at(path, None, f"there is no {what} named {key!r}", hint)
 
 
@@ -120,6 +124,14 @@ def _misfit(option: TyperOption, value: Any) -> str:
     except BadParameter as error:
         return error.message
     return ""
+
+
+def _from_folder(root: Path, option: TyperOption, value: Any) -> Any:
+    """Let a relative path start at the file that names it, wherever the command is typed."""
+    meant = option.process_value(None, value)  # type: ignore[arg-type]  # no context is needed
+    if isinstance(meant, Path):
+        return str(root / meant)
+    return [str(root / one) if isinstance(one, Path) else one for one in meant] if option.multiple else value
 
 
 def _key(option: TyperOption) -> str:

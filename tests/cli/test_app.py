@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,6 +87,22 @@ def test_settings_give_the_defaults_and_flags_win(filled: Workspace, dance: Danc
     filled.settings.write_text('[split]\nseed = 7\nratios = "80/20"\n')
     assert dance("split", "--json").json["split"] == "full-80-20-seed7"
     assert dance("split", "--json", "--seed", "2").json["split"] == "full-80-20-seed2"
+
+
+def test_a_path_in_the_settings_starts_at_their_folder(filled: Workspace, dance: Dance) -> None:
+    (filled.root / "sets").mkdir()
+    (filled.root / "sets" / "labels.txt").write_text("zumba\n")
+    (filled.root / "list.csv").write_text("label,youtube_id,time_start,time_end\nzumba,abc,0,1\n")
+    filled.settings.write_text('[fetch]\nannotations = ["list.csv"]\nlabels = "sets/labels.txt"\n')
+    ran = subprocess.run(
+        [sys.executable, "-m", "dancecli", "fetch", "--dry-run", "--json"],
+        cwd=filled.root / "clips",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["labels"] == {"zumba": {"asked": 1, "pending": 1}}
 
 
 @pytest.mark.parametrize(
