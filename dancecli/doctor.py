@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
@@ -153,7 +154,9 @@ def _weights() -> tuple[str, str]:
 
 
 def _disk(workspace: Workspace) -> tuple[str, str]:
-    free_gb = shutil.disk_usage(workspace.root).free / 1e9
+    # A folder that is not there yet will be on the disk of the one above.
+    place = next(folder for folder in (workspace.root, *workspace.root.parents) if folder.exists())
+    free_gb = shutil.disk_usage(place).free / 1e9
     if free_gb < _LOW_DISK_GB:
         raise _Trouble(f"{free_gb:.1f} GB free at {workspace.root}", "free some space, or use another folder")
     return f"{free_gb:.0f} GB free at {workspace.root}", ""
@@ -163,6 +166,8 @@ def _workspace(workspace: Workspace) -> tuple[str, str]:
     if not workspace.settings.exists():
         return f"none yet at {workspace.root}; the first command that writes makes it", ""
     workspace.read_settings()
+    if not os.access(workspace.root, os.W_OK):
+        raise _Trouble(f"{workspace.root} may not be written", "check who may write there")
     return f"{workspace.root}, {len(workspace.splits())} splits, {len(workspace.runs())} runs", ""
 
 

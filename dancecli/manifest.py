@@ -6,6 +6,7 @@ the writer adds. A file from a newer version is refused rather than misread.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import platform
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 SCHEMA_VERSION = 1
+_REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 Record = TypeVar("Record", bound="DataclassInstance")
 
 
@@ -137,11 +139,23 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     )
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     try:
-        with os.fdopen(handle, mode, **text) as file:  # type: ignore[call-overload]
-            yield file
-        publish(Path(name), path)
+        with naming(path):
+            with os.fdopen(handle, mode, **text) as file:  # type: ignore[call-overload]
+                yield file
+            publish(Path(name), path)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let a disk that refuses bytes say of which file: the system names it when opening alone."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _REFUSED and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def publish(temp: Path, path: Path) -> None:

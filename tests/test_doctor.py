@@ -40,6 +40,21 @@ def test_what_does_not_work_is_said_with_its_remedy_and_code_3(
     assert finding["mend"]
 
 
+def test_a_workspace_that_may_not_be_written_is_said(
+    monkeypatch: pytest.MonkeyPatch, space: Workspace
+) -> None:
+    space.settings.write_text("version = 1\n")
+    assert doctor._try("workspace", "all", lambda: doctor._workspace(space)).ok
+    monkeypatch.setattr(doctor.os, "access", lambda *_: False)
+    finding = doctor._try("workspace", "all", lambda: doctor._workspace(space))
+    assert (finding.ok, finding.found) == (False, f"{space.root} may not be written")
+
+
+def test_the_disk_of_a_folder_that_is_not_there_yet(space: Workspace) -> None:
+    finding = doctor._try("disk", "fetch", lambda: doctor._disk(Workspace(space.root / "a" / "b")))
+    assert "GB free at" in finding.found
+
+
 @pytest.mark.parametrize(("version", "ok"), [("2020.01.01", False), ("2999.01.01", True)])
 def test_an_old_ytdlp_is_told_to_update(
     monkeypatch: pytest.MonkeyPatch, space: Workspace, version: str, ok: bool

@@ -93,6 +93,18 @@ def test_a_newer_schema_is_refused_with_the_way_out(tmp_path: Path) -> None:
     assert "upgrade" in caught.value.hint
 
 
+def test_a_full_disk_is_said_with_the_file(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OSError, match="No space left") as caught,
+        manifest.atomic_file(tmp_path / "a") as file,
+    ):
+        with Path("/dev/full").open("w") as full:
+            full.write("x")
+        file.write("never")
+    assert caught.value.filename == str(tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
     program = (
         "import os, pathlib, signal, sys\nfrom dancecli.manifest import atomic_file\n"

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import typer
 
-from dancecli.cli.console import emit, open_workspace, progress, show
+from dancecli.cli.console import emit, open_workspace, progress, show, talk
 from dancecli.cli.options import EngineOption, JsonOption, WorkspaceOption
 
 
@@ -35,4 +35,5 @@ def command(
             for name in names:
                 show(f"{what}: {name}")
     if result.missing or result.changed:
+        talk("remove what was changed; dance fetch, adopt, augment and flow make again what they made")
         raise typer.Exit(3)

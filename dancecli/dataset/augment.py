@@ -225,6 +225,7 @@ def _run(
     if not jobs:
         return
     with (
+        manifest.naming(log_of(workspace)),
         log_of(workspace).open("a", encoding="utf-8", newline="\n") as file,
         open_pool(settings.engine, work, settings.workers, _DEADLINE_S, root=workspace.root) as pool,
     ):

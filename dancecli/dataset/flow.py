@@ -198,6 +198,7 @@ def _run(
     fields = {job.clip.clip_id: _fields_of(job.clip) for job in jobs}
     total, done, told = sum(fields.values()), 0, dict.fromkeys(fields, 0)
     with (
+        manifest.naming(_log_of(workspace)),
         _log_of(workspace).open("a", encoding="utf-8", newline="\n") as file,
         open_pool(settings.engine, work, settings.workers, _DEADLINE_S, root=workspace.root) as pool,
     ):

@@ -88,6 +88,7 @@ def look_at(
             return unreadable
         try:
             with (
+                manifest.naming(_log_of(workspace)),
                 _log_of(workspace).open("a", encoding="utf-8", newline="\n") as log,
                 open_pool(engine, _work, workers, _DEADLINE_S, root=workspace.root) as pool,
             ):

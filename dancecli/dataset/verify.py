@@ -74,7 +74,7 @@ def verify(
     with workspace.lock("verify"):
         whole = set(note.read_text(encoding="utf-8", errors="replace").split()) if note.exists() else set()
         left = [stored for stored in files if _noted(stored) not in whole]
-        with note.open("a", encoding="utf-8") as file:
+        with manifest.naming(note), note.open("a", encoding="utf-8") as file:
             checked = check_files(workspace.root, left) if engine == LOCAL else _over(engine, workspace, left)
             for done, (stored, fault) in enumerate(checked, start=1):
                 if fault == "missing":
