@@ -149,8 +149,10 @@ def _store_parts(job: Job, dataset: dict[str, Any]) -> dict[str, Any]:
     """All that the features of a dataset depend on."""
     model, stage = job.config["model"], job.recipe.frozen_stages
     trained = {"frozen_stages", "norm_eval", "pretrained"}
-    # Fresh weights depend on the seed, and on how this version of torch draws.
-    weights = job.start.sha256 if job.start else f"random {job.seed} torch {torch.__version__}"
+    weights = job.start.sha256 if job.start else ""
+    if not job.start or job.start.matched < job.start.total:
+        # Fresh weights depend on the seed, and on how this version of torch draws.
+        weights = f"{weights} random {job.seed} torch {torch.__version__}".strip()
     return {
         "form": _FORM,
         "weights": weights,

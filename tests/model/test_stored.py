@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dancecli.model.plan import FinetuneSettings, make_plan
 from dancecli.model.train import make_job
 from dancecli.schema import no_progress
@@ -32,3 +34,27 @@ def test_a_run_waits_for_another_that_computes_its_features(corpus, tiny_recipe,
 
     assert stored.unstored_views(job, the_other_ends) == views
     assert said == ["features · waiting for another run that computes them"]
+
+
+def test_features_of_weights_that_lack_some_are_those_of_one_seed(corpus, tiny_recipe, tiny_model, tmp_path):
+    from dancecli.model import stored
+    from dancecli.model.mmaction import build_model
+    from dancecli.model.saving import save_torch
+
+    workspace = corpus()
+    settings = FinetuneSettings(str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe))
+    job = make_job(workspace, make_plan(workspace, settings), no_progress)
+    state = build_model(job.config["model"], 0).state_dict()
+    whole, cut = tmp_path / "whole.pth", tmp_path / "cut.pth"
+    save_torch(whole, {"state_dict": state})
+    save_torch(
+        cut, {"state_dict": {key: value for key, value in state.items() if ".layer1.0.conv1.bn" not in key}}
+    )
+    for path, same in ((whole, True), (cut, False)):
+        given = replace(settings, weights=str(path))
+        jobs = [
+            make_job(workspace, make_plan(workspace, replace(given, seed=seed)), no_progress)
+            for seed in (0, 1)
+        ]
+        keys = [stored._store_parts(job, {"pipeline": []}) for job in jobs]
+        assert (keys[0] == keys[1]) is same
