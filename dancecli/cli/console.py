@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -58,19 +59,22 @@ def table(
     A column in which no row says anything is left out.
     """
     from rich.box import SIMPLE_HEAD
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     grid = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     said = [i for i in range(len(columns)) if not rows or any(str(row[i]) for row in rows)]
     columns, rows = [columns[i] for i in said], [[row[i] for i in said] for row in rows]
-    # A name is read as a whole; figures beside it may stand on two lines.
-    name_width = min(_NAME_WIDTH, max((len(str(row[0])) for row in rows), default=0))
     for i, column in enumerate(columns):
-        width = name_width if i == 0 else None
-        grid.add_column(column, justify="left" if i == 0 else align, overflow="fold", min_width=width)
-    for row in rows:
-        grid.add_row(*(Text(str(cell)) for cell in row))
+        grid.add_column(column, justify="left" if i == 0 else align, overflow="fold", no_wrap=i == 0)
+    widths = [max(len(str(cell)) for cell in column) for column in zip(columns, *rows, strict=True)]
+    # A name is read as a whole; figures beside it may stand on two lines. It is folded here, as rich
+    # cuts the last columns off where the first may not be narrowed.
+    room = max(_NAME_WIDTH, Console().width - sum(width + 2 for width in widths[1:]) - 2)
+    for name, *cells in rows:
+        folded = "\n".join(textwrap.wrap(str(name), room)) if len(str(name)) > room else str(name)
+        grid.add_row(*(Text(str(cell)) for cell in (folded, *cells)))
     return grid
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from records import Ran, fill, make_clip
 
-from dancecli.cli import train
+from dancecli.cli import console, train
 from dancecli.model import streams
 from dancecli.workspace import Workspace
 
@@ -27,6 +27,20 @@ def trained(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     found = streams.TrainResult("two", records, (), False)
     monkeypatch.setattr(streams, "train", lambda *_: found)
     return space
+
+
+@pytest.mark.parametrize("name", ["dancing ballet and more", "a" * 30, "salsa " * 9])
+@pytest.mark.parametrize("columns", [200, 80, 72])
+def test_a_narrow_terminal_loses_no_figure(
+    name: str, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    heads = ("class", "asked", "done", "transient", "permanent", "source-short", "survival, 95 %")
+    console.show(console.table(heads, [(name, 317, 311, 3, 2, 1, "97-100 %"), ("waltz", 1, 0, 0, 1, 0, "")]))
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= columns
+    assert "97-100" in said
+    assert said.count(name[0]) >= name.count(name[0])
 
 
 def test_streams_stand_below_one_another_and_the_fusion_leads_on(
