@@ -18,9 +18,9 @@ from dancecli.model.evaluate import views_record
 from dancecli.model.head import kinetics_labels, match_labels, pretrained_head, put_rows
 from dancecli.model.pipelines import frame_sampler
 from dancecli.model.plan import DEFAULT_PRETRAIN, at_its_size
-from dancecli.model.preflight import SplitData, load_split
 from dancecli.model.recipe import read_recipe
 from dancecli.model.scored import EvaluateResult, new_name, same_run, score_parts, write_scored_run
+from dancecli.model.splitdata import SplitData, load_split
 from dancecli.model.weights import NO_WEIGHTS, resolve_weights
 from dancecli.model.zoo import find_entry
 from dancecli.schema import OnProgress, PartName, Progress, Say, no_progress, say_nothing

@@ -12,7 +12,7 @@ from dancecli.model.evaluate import views_record
 from dancecli.model.flops import cost_of_view
 from dancecli.model.pipelines import frame_sampler
 from dancecli.model.plan import Plan
-from dancecli.model.preflight import SplitData
+from dancecli.model.splitdata import SplitData
 from dancecli.model.weights import StartWeights
 
 if TYPE_CHECKING:

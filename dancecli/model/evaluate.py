@@ -7,8 +7,8 @@ from typing import Any
 
 from dancecli.augmentation import chains_text
 from dancecli.errors import ModelError
-from dancecli.model.preflight import Example
 from dancecli.model.recipe import Recipe
+from dancecli.model.splitdata import Example
 from dancecli.schema import OnProgress, Prediction, Progress
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from dancecli import manifest
 from dancecli.errors import ModelError
 from dancecli.model.flow import require_flow
-from dancecli.model.preflight import SplitData
+from dancecli.model.splitdata import SplitData
 from dancecli.schema import Flow
 from dancecli.workspace import Workspace
 

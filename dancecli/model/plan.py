@@ -16,8 +16,8 @@ from dancecli.model.distributed import place, share_of
 from dancecli.model.flowing import FLOW, with_flow
 from dancecli.model.head import PRETRAINED, RANDOM
 from dancecli.model.pipelines import ModelBase
-from dancecli.model.preflight import SplitData, load_split
 from dancecli.model.recipe import Recipe, read_recipe
+from dancecli.model.splitdata import SplitData, load_split
 from dancecli.model.weights import NO_WEIGHTS
 from dancecli.model.zoo import ZooEntry, find_entry
 from dancecli.schema import PartName

@@ -17,9 +17,9 @@ from dancecli.model.evaluate import views_record
 from dancecli.model.flowing import FLOW, with_flow
 from dancecli.model.pipelines import frame_sampler
 from dancecli.model.plan import at_its_size
-from dancecli.model.preflight import SplitData, load_split
 from dancecli.model.recipe import parse_recipe
 from dancecli.model.scored import EvaluateResult, new_name, same_run, score_parts, write_scored_run
+from dancecli.model.splitdata import SplitData, load_split
 from dancecli.model.weights import state_of
 from dancecli.model.zoo import find_entry
 from dancecli.schema import Clip, OnProgress, Part, PartName, Progress, Say, no_progress, say_nothing

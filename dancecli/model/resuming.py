@@ -13,8 +13,8 @@ from dancecli.errors import InputError, UsageError, WorkspaceError
 from dancecli.model import record as rec
 from dancecli.model.distributed import place
 from dancecli.model.plan import FinetuneSettings, Plan, make_plan, plan_with
-from dancecli.model.preflight import load_split
 from dancecli.model.recipe import parse_recipe
+from dancecli.model.splitdata import load_split
 from dancecli.model.zoo import find_entry
 from dancecli.workspace import Workspace
 

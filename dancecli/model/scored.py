@@ -16,7 +16,7 @@ from dancecli import manifest
 from dancecli.errors import WorkspaceError
 from dancecli.model import record as rec
 from dancecli.model.evaluate import accuracy, predict_part
-from dancecli.model.preflight import SplitData
+from dancecli.model.splitdata import SplitData
 from dancecli.schema import OnProgress, PartName, Prediction
 from dancecli.workspace import Workspace, checked_name
 

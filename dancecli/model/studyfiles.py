@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from dancecli import manifest
 from dancecli.manifest import atomic_file
 from dancecli.model import record as rec
-from dancecli.model.preflight import part_hash
 from dancecli.model.recipe import Recipe
+from dancecli.model.splitdata import part_hash
 from dancecli.schema import Part, PartName
 from dancecli.workspace import Workspace
 

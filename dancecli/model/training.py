@@ -19,10 +19,10 @@ from dancecli.model.mmaction import (
     init_default_scope,
     read_checkpoint,
 )
-from dancecli.model.preflight import SplitData
 from dancecli.model.recipe import Recipe
 from dancecli.model.record import RunFolder
 from dancecli.model.saving import save_torch
+from dancecli.model.splitdata import SplitData
 from dancecli.model.stored import feature_loaders, unstored_views
 from dancecli.model.weights import StartWeights
 from dancecli.schema import OnProgress, PartName, Prediction, Progress, Say, no_progress

@@ -11,9 +11,9 @@ from dancecli.errors import WorkspaceError
 from dancecli.model import record as rec
 from dancecli.model import studyfiles as files
 from dancecli.model.plan import DEFAULT_PRETRAIN, FinetuneSettings, Plan, make_plan
-from dancecli.model.preflight import part_hash
 from dancecli.model.recipe import Recipe
 from dancecli.model.space import Space, read_space
+from dancecli.model.splitdata import part_hash
 from dancecli.model.trials import Asked, Ended, Trainer
 from dancecli.schema import OnProgress, PartName, Progress, Say, no_progress, say_nothing
 from dancecli.workspace import Workspace, checked_name

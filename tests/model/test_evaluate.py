@@ -8,8 +8,8 @@ from dancecli.errors import ModelError
 from dancecli.model.config import INCEPTION
 from dancecli.model.evaluate import accuracy, predict_part, views_record
 from dancecli.model.pipelines import frame_sampler
-from dancecli.model.preflight import Example
 from dancecli.model.recipe import Recipe
+from dancecli.model.splitdata import Example
 from dancecli.schema import Prediction, no_progress
 
 

@@ -1,4 +1,4 @@
-"""What must hold before hours of training begin: the split, its lists, its clips, its labels."""
+"""A split as it is trained on: read, with its lists, clips and labels held against each other."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ import pytest
 
 from dancecli import manifest
 from dancecli.errors import DanceError
-from dancecli.model.preflight import load_split
+from dancecli.model.splitdata import load_split
 from dancecli.schema import Clip, PartName
 
 
