@@ -15,6 +15,7 @@ from dancecli.report.document import as_json
 from dancecli.report.evidence import Evidence, read_evidence
 from dancecli.report.intervals import Estimate, by_video
 from dancecli.report.metrics import Summary
+from dancecli.report.shell import several
 from dancecli.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -226,8 +227,8 @@ def headline_of(runs: int, part: GroupPart) -> str:
     top1 = part.top1
     return (
         f"top-1 over {runs} seeds: mean {100 * top1.mean:.1f} %, sd {100 * (top1.sd or 0):.1f}, "
-        f"{100 * top1.low:.1f}-{100 * top1.high:.1f}, of {part.n} clips; "
-        f"{len(part.flips)} clips flip between seeds"
+        f"{100 * top1.low:.1f}-{100 * top1.high:.1f}, of {several(part.n, 'clip')}; "
+        f"{several(len(part.flips), 'clip')} right with some seeds and wrong with others"
     )
 
 

@@ -35,6 +35,8 @@ def draw_study(path: Path, panels: Sequence[Panel]) -> None:
         grid = figure.subplots(rows, _COLUMNS, squeeze=False)
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
+        for axes in grid[:, 0]:
+            axes.set_ylabel("top-1, validation", color="#5b626c")
         for axes, panel in zip(grid.flat, panels, strict=False):
             title = panel.title.replace("$", r"\$") + (f", {panel.note}" if panel.note else "")
             axes.set_title(title, loc="left", fontsize=8.5, fontweight="bold")

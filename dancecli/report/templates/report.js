@@ -205,6 +205,8 @@
       const canvas = make('canvas');
       canvas.width = canvas.height = size * block;
       canvas.style.maxWidth = '100%';
+      // Where there are fewer dots than cells, they are blended: a cell left out would be a mistake unseen.
+      if (size > width * devicePixelRatio) canvas.style.imageRendering = 'auto';
       canvas.setAttribute('role', 'img');
       canvas.setAttribute('aria-label', 'Confusion matrix; the pairs are listed in words below');
       const pen = canvas.getContext('2d');
