@@ -11,6 +11,7 @@ import io
 import os
 import signal
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -60,6 +61,8 @@ def main() -> None:
         # A name on disk may hold what no encoding can show.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    # Pictures name the clips and classes in one font; a letter that it lacks is a box, and no news.
+    warnings.filterwarnings("ignore", message="Glyph .* missing from font")
     try:
         # Alone, it says where this workspace stands and what comes next; `python -m dancecli` is dance too.
         code = app(sys.argv[1:] or ["status"], prog_name="dance", standalone_mode=False)
@@ -129,6 +132,8 @@ def _os_hint(error: OSError) -> str:
         errno.EDQUOT: "the disk quota is used up: free some space and run the same command again",
         errno.EACCES: "check who may write there",
         errno.EROFS: "the disk is read-only",
+        errno.EXDEV: "a folder of the workspace lies on another disk: put the whole workspace there",
+        errno.EFBIG: "a limit on the size of files holds here: ulimit -f",
     }
     return hints.get(error.errno or 0, "")
 

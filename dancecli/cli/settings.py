@@ -45,6 +45,14 @@ class SettingsCommand(TyperCommand):
             extra["default_map"] = self._defaults(workspace)
         return super().make_context(info_name, args, parent=parent, **extra)
 
+    def get_params(self, ctx: Context) -> Any:  # type: ignore[override]  # as in make_context
+        """Give the parameters, of which those that take no value name none in the help."""
+        params = super().get_params(ctx)
+        for option in params:
+            if isinstance(option, TyperOption) and option.is_flag:
+                option.metavar = ""
+        return params
+
     def settings(self) -> list[TyperOption]:
         """The options that may stand in `dance.toml`."""
         options = (p for p in self.params if isinstance(p, TyperOption))

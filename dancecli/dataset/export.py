@@ -275,6 +275,6 @@ def _write_missing(folder: Path, items: Sequence[Item], on_progress: OnProgress)
 def _read_stamp(folder: Path) -> dict[str, Any] | None:
     try:
         stamp: dict[str, Any] = json.loads((folder / _STAMP).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+    except (OSError, ValueError):
         return None
     return stamp

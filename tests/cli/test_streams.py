@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from records import Ran, fill, make_clip
 
-from dancecli.cli import console
+from dancecli.cli import app, console
 from dancecli.schema import Progress
 from dancecli.workspace import Workspace
 
@@ -67,6 +68,7 @@ def test_an_interrupted_command_leaves_one_document(space: Workspace) -> None:
 def test_what_an_encoding_lacks_is_shown_otherwise(filled: Workspace, dance: Dance, encoding: str) -> None:
     ran = dance("stats", PYTHONIOENCODING=encoding)
     assert ran.code == 0, ran.err
+    assert dance("why").err.splitlines()[1:] == []
     ran = dance("stats", "--json", PYTHONIOENCODING=encoding)
     assert [row["label"] for row in ran.json["labels"]] == list(LABELS)
 
@@ -93,6 +95,13 @@ def test_nothing_is_coloured_where_there_is_no_terminal(filled: Workspace, dance
     assert max(map(len, table)) <= 40
 
 
+def test_the_help_names_a_value_only_where_one_is_taken(dance: Dance) -> None:
+    helped = dance("fetch", "--help").out
+    assert "<bool>" not in helped
+    assert "--annotations" in helped
+    assert "FILE" in helped
+
+
 def test_a_name_that_is_no_path(space: Workspace, dance: Dance, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     ran = dance("status", "--workspace", str(tmp_path / "file" / "below"))
@@ -107,3 +116,17 @@ def test_a_dry_run_leaves_all_as_it_was(filled: Workspace, dance: Dance, args: t
     # The files of these clips are empty, which export says.
     assert dance(*args, "--dry-run").code == (3 if args == ("export",) else 0)
     assert {path: path.stat().st_mtime_ns for path in [filled.root, *filled.root.rglob("*")]} == before
+
+
+@pytest.mark.parametrize(
+    "code", [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EXDEV, errno.EFBIG]
+)
+def test_what_the_disk_refuses_comes_with_what_to_do(code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    error = OSError(code, os.strerror(code), "clips/a.mp4")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as caught:
+        patch.setattr(app, "app", lambda *_, **__: (_ for _ in ()).throw(error))
+        app.main()
+    assert caught.value.code == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == f"error: clips/a.mp4: {os.strerror(code)}"
+    assert said[1].startswith("  hint: ")
