@@ -178,7 +178,12 @@ def plan_with(
     recipe: Recipe,
     data: SplitData,
 ) -> Plan:
-    """Put a plan together of what is resolved already, and say what the user should know."""
+    """Put a plan together of what is resolved already, and say what the user should know.
+
+    Raises:
+        UsageError: an engine or several processes have nothing to do in such a run.
+        ModelError: it asks for what this model cannot do, or clips have no flow.
+    """
     base, recipe = model_base(entry), at_its_size(entry, recipe)
     if entry.modality == FLOW:
         base = replace(base, flow=settings.flow_method)
