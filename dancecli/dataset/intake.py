@@ -15,9 +15,10 @@ from dancecli.dataset.job import JobResult
 from dancecli.engine.worker import Ask
 from dancecli.errors import MediaError
 from dancecli.manifest import publish
-from dancecli.media.ffmpeg import frames_in, run_ffmpeg, trim_args
+from dancecli.media.facts import MediaFacts, frames_in
+from dancecli.media.ffmpeg import run_ffmpeg, trim_args
 from dancecli.media.frames import encode_args, link_pictures
-from dancecli.media.verify import MediaFacts, decode, probe
+from dancecli.media.verify import decode, probe
 from dancecli.schema import OutcomeClass, Segment
 from dancecli.sources.failure import shortened
 from dancecli.sources.letsdance import FrameRun, timing

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from dancecli.dataset.cutting import DISK_FULL, ClipResult, Cutter, probe_source
 from dancecli.dataset.job import JobResult
 from dancecli.engine.worker import Ask, Halted
-from dancecli.media.verify import SourceFacts
+from dancecli.media.facts import SourceFacts
 from dancecli.schema import OutcomeClass, Segment
 from dancecli.sources.failure import Failure
 from dancecli.sources.mirror import ClipKey, Member, members

@@ -11,12 +11,9 @@ import subprocess
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dancecli.errors import MediaError, MissingDependencyError
-
-if TYPE_CHECKING:
-    from dancecli.media.verify import SourceFacts
+from dancecli.media.facts import SourceFacts, frames_in
 
 SHORT_SIDE = 256
 # Twice as fast to read in training than the encoder's defaults, at 1.35 times the size: short
@@ -146,11 +143,6 @@ def trim_args(
         ffmpeg.output(*streams, str(target.absolute()), **writing).overwrite_output().get_args()
     )
     return arguments
-
-
-def frames_in(duration_ms: int, fps: Fraction) -> int:
-    """Number of frames of a stretch at a constant frame rate, at least one."""
-    return max(1, round(Fraction(duration_ms, 1000) * fps))
 
 
 def _seconds(value: Fraction) -> str:

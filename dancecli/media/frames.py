@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
-from dancecli.media.ffmpeg import H264, SHORT_SIDE, frames_in
+from dancecli.media.facts import frames_in
+from dancecli.media.ffmpeg import H264, SHORT_SIDE
 
 _NUMBERED = "%06d"
 

@@ -6,12 +6,11 @@ decode that stops at the first error finds them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from dancecli.errors import MediaError
-from dancecli.media.ffmpeg import frames_in
+from dancecli.media.facts import MediaFacts, SourceFacts, frames_in
 
 # Up to here the container's guess of a variable rate is believed; beyond, it may be a time base.
 _EVERYDAY_FPS = 60
@@ -20,33 +19,6 @@ _FASTEST_FPS = 240
 
 class NoPictureError(MediaError):
     """There is no video stream in the file."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFacts:
-    """What the header of a source video says.
-
-    Attributes:
-        fps: its frame rate; of a variable one, the rate that its times are multiples of.
-        duration_ms: of the picture; 0 if the header does not say.
-        longest_frame_s: how long one frame may stay on the screen, as far as can be told.
-    """
-
-    fps: Fraction
-    duration_ms: int
-    has_audio: bool
-    longest_frame_s: Fraction
-
-
-@dataclass(frozen=True, slots=True)
-class MediaFacts:
-    """What a full decode of a clip found; sizes in pixels as shown."""
-
-    num_frames: int
-    fps: Fraction
-    width: int
-    height: int
-    has_audio: bool
 
 
 def probe(path: Path) -> SourceFacts:

@@ -13,8 +13,8 @@ from dancecli.dataset.phases import phase_of
 from dancecli.dataset.wanted import FetchSettings
 from dancecli.errors import InputError
 from dancecli.labels import LabelSet
+from dancecli.media.facts import SourceFacts
 from dancecli.media.ffmpeg import trim_args
-from dancecli.media.verify import SourceFacts
 from dancecli.schema import Segment
 from dancecli.sources.folder import parse_clip_name
 from dancecli.sources.kinetics import read_lists
