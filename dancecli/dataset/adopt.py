@@ -92,6 +92,9 @@ def adopt(
     files = [_checked(find) for find in _finds(settings.folder, on_progress)]
     labels, labels_from = _choose_labels(workspace, settings, files)
     plan = _plan(workspace, settings, files, labels)
+    if settings.dry_run:
+        # A run records them, with what is wrong.
+        plan.left_out.update(refused.reason for refused in plan.refused)
     there = clips_there(workspace)
     segments = [intake.segment for intake in plan.intakes]
     intake = None

@@ -126,8 +126,11 @@ def test_any_folder_per_class_will_do(dance, space: Workspace, tmp_path: Path) -
     film(tmp_path / "in" / "belly_laughs" / "My Café #1.mov", 1.5)
     film(tmp_path / "in" / "knitting" / "2019" / "abcdefghijk.mp4")
     (tmp_path / "in" / "knitting" / "noise.mp4").write_bytes(b"no video")
+    ran = dance("adopt", str(tmp_path / "in"), "--json", "--dry-run")
+    assert ran.json["left_out"] == {"unreadable": 1}
     ran = dance("adopt", str(tmp_path / "in"), "--json")
     assert ran.code == 3
+    assert ran.json["left_out"] == {}
     assert ran.json["labels"] == ["belly laughs", "knitting"]
     assert ran.json["intake"]["reasons"] == {"unreadable": 1}
     first, second = manifest.read(space.clips, Clip)
