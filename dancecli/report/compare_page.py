@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dancecli.report.compare import Comparison, right
+from dancecli.report.comparison import Comparison, right
 from dancecli.report.evidence import Evidence
 from dancecli.report.metrics import predicted
 from dancecli.report.page import short_link, shown_scores

@@ -10,7 +10,7 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from dancecli.errors import DanceError, InputError, WorkspaceError
-from dancecli.report.compare import refuse_unlike, right
+from dancecli.report.comparison import refuse_unlike, right
 from dancecli.report.document import as_json
 from dancecli.report.evidence import Evidence, read_evidence
 from dancecli.report.intervals import Estimate, by_video

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.errors import InputError
-from dancecli.report.compare import refuse_unlike, right
+from dancecli.report.comparison import refuse_unlike, right
 from dancecli.report.evidence import Evidence, read_evidence
 from dancecli.report.intervals import Estimate, Proportion, by_video
 from dancecli.report.metrics import TOP, true_ranks

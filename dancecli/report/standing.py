@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dancecli.report.compare import right
+from dancecli.report.comparison import right
 from dancecli.report.evidence import Evidence
 from dancecli.report.intervals import Proportion
 from dancecli.report.metrics import true_ranks
