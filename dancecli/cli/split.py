@@ -86,10 +86,6 @@ def command(
         talk("the same split was there already; nothing changed")
     if result.missing_labels:
         talk(f"labels without a clip: {', '.join(result.missing_labels)}")
-    asked = ("train", "val", "test") if result.ratios.count("/") == 2 else ("train", "test")
-    for part in asked:
-        if not result.counts[part]:
-            talk(f"the {part} part is empty: every group is larger than its share; --ratios can give it more")
     lost = len(lists.missing) if lists else 0
     if lost:
         talk(f"{lost} clips have lost their file and are left out of the lists")

@@ -2,7 +2,7 @@
 
 Pure functions of the clips and a seed. Groups are drawn in an order that a keyed hash gives; a
 part takes the next groups that still fit, which makes the sizes exact wherever single clips are
-left to fill up with.
+left to fill up with. Where none fits any more, a larger one that brings the size nearer is taken.
 """
 
 from __future__ import annotations
@@ -97,6 +97,9 @@ def assign_parts(
         seed: another seed gives another division.
         group_of: a clip's group by clip id; a clip that is not in it has its video as group.
         stratify: give every part its share of each label, not only of the whole.
+
+    Raises:
+        InputError: a part would be empty.
     """
     groups = _grouped(clips, group_of)
     order = keyed_order(groups, str, seed=seed, purpose="part")
@@ -115,7 +118,7 @@ def assign_parts(
         for name, part in drawn.items():
             given[part] += len(groups[name])
         chosen.update(drawn)
-    return _as_parts(groups, chosen)
+    return _as_parts(groups, chosen, ratios)
 
 
 def assign_official(
@@ -127,7 +130,7 @@ def assign_official(
     costs a clip, what is left there would be a leak.
 
     Raises:
-        InputError: no clip is of an official val or test list.
+        InputError: no clip is of an official val or test list, or all are, or a part would be empty.
     """
     groups = _grouped(clips, group_of)
     held = {n for n, members in groups.items() if any(c.official_split in _OFFICIAL_TEST for c in members)}
@@ -143,7 +146,7 @@ def assign_official(
     room = round(total * val / (ratios[PartName.TRAIN] + val))
     chosen = dict.fromkeys(held, PartName.TEST)
     chosen |= _draw(keyed_order(rest, str, seed=seed, purpose="part"), rest, {PartName.VAL: room})
-    return _as_parts(groups, chosen)
+    return _as_parts(groups, chosen, ratios)
 
 
 def count_overlaps(parts: Iterable[Part]) -> int:
@@ -160,9 +163,12 @@ def _grouped(clips: Sequence[Clip], group_of: Mapping[str, str]) -> dict[str, li
 
 
 def _draw(
-    order: Iterable[str], groups: Mapping[str, Sequence[Clip]], rooms: Mapping[PartName, int]
+    order: Sequence[str], groups: Mapping[str, Sequence[Clip]], rooms: Mapping[PartName, int]
 ) -> dict[str, PartName]:
-    """Fill each part with the next groups that fit its room; what is left is not named."""
+    """Fill each part with the next groups that fit its room, as near as whole groups allow.
+
+    What is left is not named.
+    """
     chosen: dict[str, PartName] = {}
     for part, size in rooms.items():
         room = size
@@ -170,10 +176,23 @@ def _draw(
             if name not in chosen and len(groups[name]) <= room:
                 room -= len(groups[name])
                 chosen[name] = part
+        left = [name for name in order if name not in chosen] if room > 0 else []
+        smallest = min(left, key=lambda name: len(groups[name]), default=None)
+        if smallest is not None and len(groups[smallest]) < 2 * room:
+            chosen[smallest] = part
     return chosen
 
 
-def _as_parts(groups: Mapping[str, Sequence[Clip]], chosen: Mapping[str, PartName]) -> list[Part]:
+def _as_parts(
+    groups: Mapping[str, Sequence[Clip]], chosen: Mapping[str, PartName], ratios: Iterable[PartName]
+) -> list[Part]:
+    filled = {chosen.get(name, PartName.TRAIN) for name in groups}
+    empty = [name for name in ratios if name not in filled]
+    if empty:
+        raise InputError(
+            f"{len(groups)} groups of clips are too few: the {empty[0]} part would be empty",
+            "fetch more videos, or give --ratios with a larger share",
+        )
     words = {name: name.value for name in PartName}
     parts = [
         Part(clip.clip_id, words[chosen.get(name, PartName.TRAIN)], name, clip.label, clip.sha256)

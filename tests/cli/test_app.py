@@ -83,18 +83,6 @@ def test_something_missing_is_code_3(filled: Workspace, dance: Dance) -> None:
     assert len(ran.json["missing"]) == 1
 
 
-def test_a_part_that_no_group_fits_is_said_to_be_empty(space: Workspace, dance: Dance) -> None:
-    # Twelve videos of five clips: of sixty clips five in a hundred are three.
-    clips = [make_clip(i, LABELS[0], video_id=f"v{i // 5}") for i in range(60)]
-    fill(space, clips, LABELS)
-    ran = dance("split")
-    assert [line.split(":")[0] for line in ran.err.splitlines() if "larger than its share" in line] == [
-        "the val part is empty",
-        "the test part is empty",
-    ]
-    assert "is empty" not in dance("split", "--ratios", "80/20").err
-
-
 def test_settings_give_the_defaults_and_flags_win(filled: Workspace, dance: Dance) -> None:
     filled.settings.write_text('[split]\nseed = 7\nratios = "80/20"\n')
     assert dance("split", "--json").json["split"] == "full-80-20-seed7"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from records import make_clip
 
@@ -54,7 +54,11 @@ def test_no_group_straddles_and_sizes_are_exact_up_to_the_groups(
     town: Town, ratios: str, seed: int, random: object
 ) -> None:
     shares, clips = parse_ratios(ratios), town.clips
-    parts = assign_parts(clips, shares, seed, town.group_of)
+    try:
+        parts = assign_parts(clips, shares, seed, town.group_of)
+    except InputError as error:
+        assert "part would be empty" in error.message
+        reject()  # a small town of large groups
     assert count_overlaps(parts) == 0
     assert len({(town.group_of[p.clip_id], p.part) for p in parts}) == len(set(town.group_of.values()))
     assert sorted(p.clip_id for p in parts) == sorted(c.clip_id for c in clips)
@@ -65,6 +69,35 @@ def test_no_group_straddles_and_sizes_are_exact_up_to_the_groups(
     shuffled = list(clips)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     assert assign_parts(shuffled, shares, seed, town.group_of) == parts
+
+
+def videos(count: int, clips: int) -> list[Clip]:
+    return [make_clip(i, video_id=f"v{i // clips}") for i in range(count * clips)]
+
+
+@pytest.mark.parametrize(
+    ("count", "each", "ratios", "sizes"),
+    [
+        (14, 3, "90/5/5", {"train": 36, "val": 3, "test": 3}),  # 2 are due: 3 are nearer than none
+        (12, 5, "90/5/5", {"train": 50, "val": 5, "test": 5}),  # 3 are due
+        (30, 4, "90/10", {"train": 108, "test": 12}),
+        (31, 4, "90/10", {"train": 112, "test": 12}),  # 12 of 124 fit, and no other brings it nearer
+    ],
+)
+def test_whole_videos_come_as_near_as_they_can(
+    count: int, each: int, ratios: str, sizes: dict[str, int]
+) -> None:
+    parts = assign_parts(videos(count, each), parse_ratios(ratios), 0, {})
+    assert Counter(p.part for p in parts) == sizes
+
+
+@pytest.mark.parametrize(
+    ("count", "each", "ratios", "part"),
+    [(10, 10, "90/5/5", "val"), (2, 10, "34/33/33", "train"), (5, 10, "90/10", "test")],
+)
+def test_a_part_that_no_video_comes_near_is_refused(count: int, each: int, ratios: str, part: str) -> None:
+    with pytest.raises(InputError, match=f"{count} groups of clips are too few: the {part} part would be"):
+        assign_parts(videos(count, each), parse_ratios(ratios), 0, {})
 
 
 @given(st.integers(40, 2000), RATIOS)
