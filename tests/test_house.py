@@ -24,7 +24,6 @@ HEAVY = {
 LONGEST = 300
 LONGER = {
     "engine/rayengine.py": "one door to Ray: pool, seat and connection know its ways together",
-    "model/streams.py": "two streams and their fusion are one command with one way to go on after a stop",
 }
 
 # What a line may ask of the linters without a reason of its own; any other exception says why beside it.

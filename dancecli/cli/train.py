@@ -77,7 +77,8 @@ def command(
 
     Example: `dance train --stream both --init imagenet`
     """
-    from dancecli.model.streams import TrainSettings, plan_streams, train
+    from dancecli.model.streamplan import TrainSettings, plan_streams
+    from dancecli.model.streams import train
 
     space = open_workspace(workspace, create=False)
     settings = TrainSettings(

@@ -16,7 +16,7 @@ from dancecli.model.splitdata import SplitData
 from dancecli.model.weights import StartWeights
 
 if TYPE_CHECKING:
-    from dancecli.model.training import Job
+    from dancecli.model.job import Job
 
 
 def begun_record(plan: Plan, job: Job) -> dict[str, Any]:

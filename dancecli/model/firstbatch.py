@@ -25,7 +25,7 @@ from dancecli.model.stored import frozen_part, keep_rows
 from dancecli.schema import OnProgress, no_progress
 
 if TYPE_CHECKING:
-    from dancecli.model.training import Job
+    from dancecli.model.job import Job
 
 
 @dataclass(frozen=True)

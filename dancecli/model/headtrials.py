@@ -18,6 +18,7 @@ from torch import Tensor
 
 from dancecli.model.boundary import LAST_STAGE
 from dancecli.model.config import schedulers
+from dancecli.model.job import Job
 from dancecli.model.mmaction import get_device, init_default_scope, lr_factors
 from dancecli.model.parts import step_seed
 from dancecli.model.plan import Plan
@@ -27,7 +28,7 @@ from dancecli.model.space import Space
 from dancecli.model.stacked import Head, HeadStack
 from dancecli.model.stored import feature_loaders, frozen_part, whole_model
 from dancecli.model.train import make_job
-from dancecli.model.training import Job, silence
+from dancecli.model.training import silence
 from dancecli.model.trials import LEAST_SCORE, Asked, End, Ended, Report
 from dancecli.schema import OnProgress, PartName, Progress
 from dancecli.workspace import Workspace

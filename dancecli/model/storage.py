@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.errors import InputError, WorkspaceError
 from dancecli.model.recipe import Recipe
 from dancecli.model.space import Space
+from dancecli.model.storageerrors import storage_errors
+from dancecli.model.study import Study
 
 if TYPE_CHECKING:
     import optuna
 
-    from dancecli.model.study import Study
 
 # The median of fewer trials, or of a first epoch, says nothing.
 _PRUNE_AFTER_TRIALS, _PRUNE_FROM_EPOCH = 5, 2
@@ -47,7 +47,6 @@ def open_study(
     import optuna
 
     from dancecli.model.sampler import SeededSampler
-    from dancecli.model.study import Study
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     pruner = optuna.pruners.MedianPruner(
@@ -104,31 +103,6 @@ def _storage(url: str) -> optuna.storages.BaseStorage:
         patient = False
     arguments = {"connect_args": {"timeout": 120}} if patient else {}
     return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
-
-
-@contextmanager
-def storage_errors() -> Iterator[None]:
-    """Say in a sentence what a storage refuses.
-
-    Raises:
-        WorkspaceError: it refused something in the block.
-    """
-    import sqlite3
-
-    import optuna
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (optuna.exceptions.StorageInternalError, SQLAlchemyError, sqlite3.Error, ImportError) as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        said = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
-        raise WorkspaceError(
-            f"the study's storage cannot be used: {said[:200]}",
-            "mend that and run the same command again: it goes on where it stopped",
-        ) from error
 
 
 def _check_same(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from dancecli.model.spreading import Source, spread_features
 from dancecli.schema import OnProgress, PartName, Progress, no_progress
 
 if TYPE_CHECKING:
-    from dancecli.model.training import Job
+    from dancecli.model.job import Job
 
 # To be raised whenever the same settings come to give other features: those that are stored go unused then.
 _FORM = 1

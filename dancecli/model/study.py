@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.model.recipe import Recipe
 from dancecli.model.space import Space
-from dancecli.model.storage import storage_errors
+from dancecli.model.storageerrors import storage_errors
 from dancecli.model.trials import Asked, Ended
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from dancecli.workspace import Workspace
 
 if TYPE_CHECKING:
     from dancecli.model.study import TrialRow
+    from dancecli.model.studyplan import TunePlan
     from dancecli.model.trials import Trainer
-    from dancecli.model.tune import TunePlan
 
 SCHEMA = 1
 RUNNING, DONE, INTERRUPTED, FAILED = "running", "done", "interrupted", "failed"

@@ -30,7 +30,8 @@ from dancecli.workspace import Workspace
 __all__ = ["FinetuneResult", "FinetuneSettings", "Plan", "finetune", "make_plan"]
 
 if TYPE_CHECKING:
-    from dancecli.model.training import Job, Outcome
+    from dancecli.model.job import Job
+    from dancecli.model.training import Outcome
 
 
 @dataclass(frozen=True)
@@ -154,8 +155,8 @@ def make_job(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> Job:
     """Find and check the weights, and put the run's config together."""
     import torch
 
+    from dancecli.model.job import Job
     from dancecli.model.mmaction import shapes_of
-    from dancecli.model.training import Job
 
     settings, recipe, data = plan.settings, plan.recipe, plan.data
     shapes = shapes_of(build_model_config(plan.base, recipe, len(data.labels), None))

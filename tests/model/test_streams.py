@@ -16,7 +16,8 @@ from dancecli.errors import ModelError, UsageError, WorkspaceError
 from dancecli.flowform import BOUND_PX, FPS, FlowMethod
 from dancecli.media.flow import CODING, StoredFlow, write_flow
 from dancecli.model.pipelines import train_pipeline
-from dancecli.model.streams import TrainSettings, plan_streams, train
+from dancecli.model.streamplan import TrainSettings, plan_streams
+from dancecli.model.streams import train
 from dancecli.model.train import FinetuneSettings, finetune
 from dancecli.schema import Flow, Prediction, Progress
 from dancecli.workspace import Workspace

@@ -12,8 +12,9 @@ from dancecli.errors import WorkspaceError
 from dancecli.model import headtrials
 from dancecli.model.recipe import read_recipe
 from dancecli.model.studyfiles import recipe_text
+from dancecli.model.studyplan import TuneSettings, plan_study
 from dancecli.model.train import FinetuneSettings, finetune
-from dancecli.model.tune import TuneSettings, plan_study, tune
+from dancecli.model.tune import tune
 from dancecli.schema import Prediction, Progress
 
 
