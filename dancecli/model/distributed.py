@@ -13,12 +13,15 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dancecli.errors import ModelError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # A process that has failed takes the others with it; what they say about that is not the cause.
 _PATIENCE_S = 20.0
@@ -247,6 +250,19 @@ def mean_over_processes(values: Sequence[float]) -> list[float]:
     tensor = torch.tensor(list(values), dtype=torch.float64, device=device)
     dist.all_reduce(tensor)
     return [float(value) / dist.get_world_size() for value in tensor]
+
+
+def mean_tensors(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Average tensors of the same names over all processes, as copies; a run of one has them back."""
+    import torch.distributed as dist
+
+    if not (dist.is_available() and dist.is_initialized()):
+        return dict(named)
+    means = {name: tensor.clone() for name, tensor in named.items()}
+    for tensor in means.values():
+        dist.all_reduce(tensor)
+        tensor.div_(dist.get_world_size())
+    return means
 
 
 def wrapper(*, gpu: bool) -> dict[str, Any]:

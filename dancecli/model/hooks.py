@@ -10,7 +10,7 @@ from typing import Any
 
 from dancecli.errors import ModelError
 from dancecli.model.averaging import WeightAverageHook, trained_state
-from dancecli.model.distributed import ALONE, Place, mean_over_processes, unwrapped
+from dancecli.model.distributed import ALONE, Place, mean_over_processes, mean_tensors, unwrapped
 from dancecli.model.mmaction import Hook, Runner, read_checkpoint, silence
 from dancecli.model.record import RunFolder, append_metrics, trim_metrics
 from dancecli.model.saving import save_torch
@@ -192,6 +192,7 @@ class RunHook(Hook):  # type: ignore[misc]
 
     def _save(self, runner: Any, epochs: int) -> None:
         """Save what mmengine's `Runner.resume` reads, as of the end of this many epochs."""
+        gradients = mean_tensors(_pending_gradients(runner))
         if not self.place.first:
             return
         content = {
@@ -201,7 +202,8 @@ class RunHook(Hook):  # type: ignore[misc]
             "param_schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers or []],
             # The histories are in metrics.jsonl, and would grow with every epoch.
             "message_hub": {"log_scalars": {}, "runtime_info": {}, "resumed_keys": {}},
-            "dance": {"best": self.best, "gradients": _pending_gradients(runner)},
+            # Each process has its own; what all go on with adds up to the same step only as their mean.
+            "dance": {"best": self.best, "gradients": gradients},
         }
         if average := average_of(runner):
             average.before_save_checkpoint(runner, content)

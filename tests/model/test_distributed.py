@@ -91,11 +91,12 @@ def test_a_process_that_fails_gives_its_code_and_ends_the_others(monkeypatch, tm
 
 MEETING = """
 import torch, torch.distributed as dist
-from dancecli.model.distributed import join_others, place
+from dancecli.model.distributed import join_others, mean_tensors, place
 join_others(place(), gpu=False)
 found = torch.tensor([dist.get_rank() + 1.0])
 dist.all_reduce(found)
-print(found.item())
+pending = {"weight": torch.tensor([1.0, 10.0]) * (dist.get_rank() + 1)}
+print(found.item(), mean_tensors(pending)["weight"].tolist(), pending["weight"].tolist())
 """
 
 
@@ -118,7 +119,8 @@ def test_processes_of_srun_meet_without_a_gpu_at_the_first_node(tmp_path):
         for rank in range(2)
     ]  # fmt: skip
     told = [child.communicate(timeout=60) for child in children]
-    assert [out for out, _ in told] == ["3.0\n"] * 2, told
+    mean = "3.0 [1.5, 15.0]"
+    assert [out for out, _ in told] == [f"{mean} [1.0, 10.0]\n", f"{mean} [2.0, 20.0]\n"], told
 
 
 def test_where_slurm_cannot_be_asked_the_address_is_to_be_given(monkeypatch, tmp_path):
