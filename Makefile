@@ -34,8 +34,9 @@ browser:
 demo: $(READY) ## the whole chain, offline, on a corpus it makes itself, to a report
 	$(BIN)/dance demo --workspace demo
 
-test: $(READY) browser ## all tests
-	$(BIN)/python -m pytest
+# Not one process a core on a large machine: each has torch in its memory.
+test: $(READY) browser ## all tests, on up to four cores
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 coverage: $(READY) browser ## how much of the package the tests run, by branch, on all cores (a quarter of an hour)
 	rm -rf build/coverage && mkdir -p build/coverage

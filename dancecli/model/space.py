@@ -178,11 +178,10 @@ def _range(path: Path, key: str, entry: Mapping[str, Any], recipe: Recipe) -> Di
     whole = isinstance(low, int)
     if not isinstance(log, bool):
         raise InputError.at(path, None, f"[{key}] log is {log!r}, not true or false")
-    if step is not None and (type(step) not in ((int,) if whole else (int, float)) or not step > 0):
+    kinds = (int,) if whole else (int, float)
+    if step is not None and (type(step) not in kinds or not 0 < step < math.inf):
         what = "a whole number" if whole else "a number"
         raise InputError.at(path, None, f"[{key}] step is {step!r}, not {what} above 0")
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise InputError.at(path, None, f"[{key}] has no end: low {low}, high {high}")
     if low >= high:
         raise InputError.at(path, None, f"[{key}] low {low} is not below high {high}")
     if log and low <= 0:
