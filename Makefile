@@ -36,11 +36,11 @@ demo: $(READY) ## the whole chain, offline, on a corpus it makes itself, to a re
 
 # Not one process a core on a large machine: each has torch in its memory.
 test: $(READY) browser ## all tests, on up to four cores
-	$(BIN)/python -m pytest -n auto --maxprocesses 4
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-coverage: $(READY) browser ## how much of the package the tests run, by branch, on all cores (a quarter of an hour)
+coverage: $(READY) browser ## how much of the package the tests run, by branch, on up to four cores (a quarter of an hour)
 	rm -rf build/coverage && mkdir -p build/coverage
-	$(BIN)/coverage run -m pytest -n auto
+	$(BIN)/coverage run -m pytest -n auto --maxprocesses 4 --dist worksteal
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage html --quiet --directory build/coverage/html
 	$(BIN)/coverage report --fail-under=90

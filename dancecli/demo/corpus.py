@@ -9,10 +9,8 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
-import multiprocessing
 import os
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,13 +19,17 @@ from dancecli.demo.dice import Dice
 from dancecli.demo.encode import SUFFIX, write_film
 from dancecli.demo.moves import STYLES
 from dancecli.demo.server import Fault
-from dancecli.errors import InputError
+from dancecli.engine.local import LocalPool
+from dancecli.engine.worker import Ask
+from dancecli.errors import DanceError, InputError, MediaError
 from dancecli.manifest import atomic_file
 from dancecli.schema import OnProgress, Progress, no_progress
 
 # A change of the dancers gives new ids, so that an old folder is not taken for a new corpus.
 EDITION = 1
 CLIP_S = 3
+# For one film, which takes seconds.
+_DEADLINE_S = 600.0
 HEADER = ("label", "youtube_id", "time_start", "time_end", "split")
 
 DEAD = Fault(status=404)
@@ -154,20 +156,26 @@ def _missing(video: SourceVideo) -> int:
 def _render(films: list[tuple[Film, Path]], total: int, on_progress: OnProgress) -> None:
     done = total - len(films)
     on_progress(Progress(done, total, "videos"))
-    if not films:
-        return
-    # Not forked: the parent may run a server's threads.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(os.cpu_count() or 1, len(films)), mp_context=context) as pool:
-        pending = [pool.submit(write_film, film, path) for film, path in films]
-        try:
-            for one in as_completed(pending):
-                one.result()
-                done += 1
-                on_progress(Progress(done, total, "videos"))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with LocalPool[tuple[Film, Path], tuple[str, str]](_draw, os.cpu_count() or 1, _DEADLINE_S) as pool:
+        for finished in pool.run(films):
+            if finished is None:
+                continue
+            path = finished.job[1]
+            if finished.lost:
+                raise MediaError(f"{path} could not be drawn: {finished.detail}", "run it again: it goes on")
+            if finished.result:
+                raise MediaError(*finished.result)
+            done += 1
+            on_progress(Progress(done, total, "videos"))
+
+
+def _draw(film_and_path: tuple[Film, Path], _: Ask) -> tuple[str, str] | None:
+    """Draw one film in a worker; give message and hint if that failed."""
+    try:
+        write_film(*film_and_path)
+    except DanceError as error:
+        return error.message, error.hint
+    return None
 
 
 def _write_list(path: Path, videos: tuple[SourceVideo, ...]) -> int:

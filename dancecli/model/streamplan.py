@@ -189,6 +189,12 @@ def _stopped(workspace: Workspace, settings: TrainSettings) -> tuple[TrainSettin
     before = rec.read_record(workspace, name).get("settings") or {}
     for stream, entry in _ENTRIES.items():
         if before.get("pretrain") == entry:
+            scratch = before.get("weights") == NO_WEIGHTS
+            if scratch and settings.init != NONE:
+                raise UsageError(
+                    f"run {name!r} goes on as it was begun, and not with another --init",
+                    "leave --init out (and out of dance.toml), or start a new run without --resume",
+                )
             return replace(settings, stream=stream), name
     raise WorkspaceError(
         f"run {name!r} is not one of dance train", f"dance finetune --resume --name {name} may go on with it"

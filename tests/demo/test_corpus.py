@@ -92,6 +92,18 @@ def test_a_film_that_ffmpeg_cannot_write_is_one_sentence_and_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_worker_s_failure_is_one_sentence_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ffmpeg = tmp_path / "bin" / "ffmpeg"
+    ffmpeg.parent.mkdir()
+    ffmpeg.write_text("#!/bin/sh\necho out of ink >&2\nexit 3\n")
+    ffmpeg.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{ffmpeg.parent}:/usr/bin:/bin")
+    with pytest.raises(MediaError, match=r"\.mp4: ffmpeg ended with status 3: out of ink") as caught:
+        make_corpus(tmp_path / "site", TINY)
+    assert caught.value.hint == "see `dance doctor`"
+    assert all(path.name.endswith(encode.SUFFIX) for path in (tmp_path / "site" / "videos").iterdir())
+
+
 @pytest.mark.parametrize("bad", [{"videos_per_style": 0}, {"width": 63}, {"height": 0}])
 def test_settings_that_cannot_be_are_refused(bad: dict[str, int]) -> None:
     with pytest.raises(InputError) as caught:

@@ -344,6 +344,10 @@ def test_names_that_are_taken_and_runs_of_others_are_refused(danced, tiny):
         train(workspace, TrainSettings(resume=True))
     with pytest.raises(WorkspaceError, match="run 'two' trained nothing that could be gone on with"):
         finetune(workspace, FinetuneSettings(resume=True))
+    begun = {"schema": 1, "status": "interrupted", "settings": {"pretrain": "inception", "weights": "none"}}
+    (workspace.run("two") / "run.json").write_text(json.dumps(begun))
+    with pytest.raises(UsageError, match="run 'two' goes on as it was begun, and not with another --init"):
+        plan_streams(workspace, TrainSettings(init="imagenet", resume=True))
 
 
 def test_no_step_of_the_flow_stream_looks_at_frames(danced, tiny):
