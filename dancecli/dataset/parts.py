@@ -176,7 +176,7 @@ def _draw(
             if name not in chosen and len(groups[name]) <= room:
                 room -= len(groups[name])
                 chosen[name] = part
-        left = [name for name in order if name not in chosen] if room > 0 else []
+        left = (name for name in order if name not in chosen)
         smallest = min(left, key=lambda name: len(groups[name]), default=None)
         if smallest is not None and len(groups[smallest]) < 2 * room:
             chosen[smallest] = part
