@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from random import Random
 
 import pytest
 from hypothesis import given, reject, settings
@@ -21,6 +22,7 @@ from dancecli.errors import InputError, UsageError
 from dancecli.schema import Clip
 
 PLAIN = make_clip(0)
+SEEDS = st.integers(0, 2**32 - 1)
 RATIOS = st.sampled_from(["90/5/5", "90/10", "93/7", "70/10/20", "34/33/33"])
 
 
@@ -35,7 +37,8 @@ class Town:
 @st.composite
 def towns(draw: st.DrawFn) -> Town:
     """Up to 10,000 clips; the size is drawn, what is in them follows from a seed."""
-    total, random = draw(st.integers(40, 10_000)), draw(st.randoms(use_true_random=False))
+    # A drawn random would take its thousands of numbers out of what Hypothesis may draw.
+    total, random = draw(st.integers(40, 10_000)), Random(draw(SEEDS))
     clips: list[Clip] = []
     group_of = {}
     group = video = 0
@@ -49,9 +52,9 @@ def towns(draw: st.DrawFn) -> Town:
 
 
 @settings(max_examples=30)
-@given(towns(), RATIOS, st.integers(0, 5), st.randoms())
+@given(towns(), RATIOS, st.integers(0, 5), SEEDS)
 def test_no_group_straddles_and_sizes_are_exact_up_to_the_groups(
-    town: Town, ratios: str, seed: int, random: object
+    town: Town, ratios: str, seed: int, order: int
 ) -> None:
     shares, clips = parse_ratios(ratios), town.clips
     try:
@@ -67,7 +70,7 @@ def test_no_group_straddles_and_sizes_are_exact_up_to_the_groups(
     for name in shares:
         assert abs(got[name] - wanted[name]) < largest * 2
     shuffled = list(clips)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    Random(order).shuffle(shuffled)
     assert assign_parts(shuffled, shares, seed, town.group_of) == parts
 
 
