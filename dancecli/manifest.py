@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import platform
 import tempfile
@@ -123,6 +124,20 @@ def _parquet_errors(path: Path) -> Iterator[None]:
         raise InputError.at(
             path, None, f"is not a readable Parquet file ({error})", "remove it and run again"
         ) from None
+
+
+def json_lines(path: Path) -> Iterator[Any]:
+    """Read a log of JSON, a document a line; nothing if there is none.
+
+    A line that is no JSON is passed over: a killed process, or a full disk, leaves such a one.
+    """
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        yield row
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,8 @@ from dancecli.errors import InputError, WorkspaceError
 
 SETTINGS_FILE = "dance.toml"
 WORKSPACE_VERSION = 1
+# So often one that waits for a lock is told so.
+_WAITING_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -185,10 +187,14 @@ class Workspace:
         return settings
 
     @contextmanager
-    def lock(self, what: str) -> Iterator[None]:
+    def lock(self, what: str, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
         """Hold the workspace for one kind of work (`fetch`, `run-NAME`), or refuse at once.
 
         The lock is the system's: it is gone with the process, however that ends.
+
+        Args:
+            what: the work.
+            on_wait: wait for another process instead of refusing, and call this meanwhile, every two seconds.
 
         Raises:
             WorkspaceError: another process holds it; the message says which.
@@ -199,13 +205,15 @@ class Workspace:
         folder.mkdir(parents=True, exist_ok=True)
         owner = folder / f"{what}.pid"
         held = filelock.FileLock(folder / f"{what}.lock")
-        try:
-            held.acquire(blocking=False)
-        except filelock.Timeout:
-            pid = owner.read_text(encoding="utf-8").strip() if owner.exists() else "?"
-            raise WorkspaceError(
-                f"another {what!r} is at work in {self.root} (process {pid})", "wait for it, or stop it"
-            ) from None
+        while not held.is_locked:
+            try:
+                held.acquire(timeout=_WAITING_S if on_wait else 0)
+            except filelock.Timeout:
+                if on_wait is None:
+                    pid = owner.read_text(encoding="utf-8").strip() if owner.exists() else "?"
+                    said = f"another {what!r} is at work in {self.root} (process {pid})"
+                    raise WorkspaceError(said, "wait for it, or stop it") from None
+                on_wait()
         try:
             owner.write_text(f"{os.getpid()}\n", encoding="utf-8")
             yield

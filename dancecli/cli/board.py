@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
 _WATCH_S = 2.0
 COLUMNS = ("run", "place", "right", "top-1", "95 %", "top-5", "M params", "GFLOPs", "clips/s", "leak")
-
-
-# Left out in this order.
+# Left out in this order where the terminal is too narrow.
 SPARE = ("GFLOPs", "M params", "clips/s", "top-5")
 
 

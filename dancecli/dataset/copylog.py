@@ -41,17 +41,14 @@ def log_of(workspace: Workspace) -> Path:
 def read_log(path: Path) -> dict[str, Logged]:
     """Read the copies that were made, by clip id; those that failed last are not among them."""
     found: dict[str, Logged] = {}
-    if not path.exists():
-        return found
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for row in manifest.json_lines(path):
         try:
-            row = json.loads(line)
             if "failed" in row:
                 found.pop(row["failed"], None)
             else:
                 clip = Clip(**row["clip"])
                 found[clip.clip_id] = Logged(clip, row["parent_sha256"], row["encoding"])
-        except (ValueError, KeyError, TypeError):
+        except (KeyError, TypeError):
             continue
     return found
 

@@ -256,15 +256,13 @@ def _log_of(workspace: Workspace) -> Path:
 def _read_log(path: Path) -> dict[Key, Flow]:
     """Read what was made; the last line about a clip and method counts, one cut short is skipped."""
     found: dict[Key, Flow] = {}
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    for line in text.splitlines():
+    for row in manifest.json_lines(path):
         try:
-            row = json.loads(line)
             if "failed" in row:
                 found.pop((row["failed"], row["method"]), None)
             else:
                 found[row["clip_id"], row["method"]] = Flow(**row)
-        except (ValueError, KeyError, TypeError):
+        except (KeyError, TypeError):
             continue
     return found
 

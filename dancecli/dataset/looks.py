@@ -213,10 +213,8 @@ def _line(job: _Job, looks: Looks) -> str:
 
 def _read_log(path: Path) -> Iterator[ClipLooks]:
     """Read the log; a line that a killed process left half-written is skipped."""
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    for line in text.splitlines():
+    for row in manifest.json_lines(path):
         try:
-            row = json.loads(line)
             hashes = (bytes.fromhex(row[name]) for name in _HASHES)
             yield ClipLooks(row["clip_id"], row["sha256"], *hashes)
         except (ValueError, KeyError, TypeError):

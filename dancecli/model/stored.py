@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 # To be raised whenever the same settings come to give other features: those that are stored go unused then.
 _FORM = 1
-# So often a run that waits for another's features says so.
-_SAY_EVERY_S = 2.0
 
 
 def feature_loaders(job: Job, frozen: FrozenPart | None, on_progress: OnProgress) -> dict[PartName, Any]:
@@ -112,27 +109,13 @@ def frozen_part(job: Job, model: Any) -> FrozenPart:
 def _opened(job: Job, part: PartName, on_progress: OnProgress) -> Iterator[cache.FeatureStore]:
     """Open the store of a part's features; two runs with the same frozen part take turns."""
     parts = _store_parts(job, job.config[f"{part}_dataloader"]["dataset"])
-    root = job.workspace.root
-    with _turn(root / ".locks" / f"features-{cache.store_key(dtype=job.dtype, **parts)}.lock", on_progress):
-        yield cache.open_store(root / "cache" / "features", job.dtype, parts)
 
+    def waiting() -> None:
+        on_progress(Progress(0, 1, "features · waiting for another run that computes them"))
 
-@contextmanager
-def _turn(path: Path, on_progress: OnProgress) -> Iterator[None]:
-    """Wait for a lock, and say so: what another run is at here need not be computed after it."""
-    import filelock
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(path)
-    while not lock.is_locked:
-        try:
-            lock.acquire(timeout=_SAY_EVERY_S)
-        except filelock.Timeout:
-            on_progress(Progress(0, 1, "features · waiting for another run that computes them"))
-    try:
-        yield
-    finally:
-        lock.release()
+    # What another run is at here need not be computed after it.
+    with job.workspace.lock(f"features-{cache.store_key(dtype=job.dtype, **parts)}", waiting):
+        yield cache.open_store(job.workspace.root / "cache" / "features", job.dtype, parts)
 
 
 def _feature_loader(dataset: FeatureDataset, part: PartName, job: Job) -> Any:

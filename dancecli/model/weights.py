@@ -71,8 +71,11 @@ def resolve_weights(
         raise ModelError(
             f"{entry.name}: no weights are known for this config", "give --weights FILE, or --weights none"
         )
-    path = Path(given).expanduser().absolute() if given else fetch_checkpoint(entry, on_progress=on_progress)
-    check_name(path, entry)
+    if given:
+        path = Path(given).expanduser().absolute()
+        check_name(path, entry)
+    else:
+        path = fetch_checkpoint(entry, on_progress=on_progress)
     return weights_from_file(path, entry.name, model)
 
 

@@ -24,7 +24,7 @@ def test_a_run_waits_for_another_that_computes_its_features(corpus, tiny_recipe,
     assert others
     for lock in others:
         lock.acquire()
-    monkeypatch.setattr(stored, "_SAY_EVERY_S", 0.05)
+    monkeypatch.setattr("dancecli.workspace._WAITING_S", 0.05)
     said = []
 
     def the_other_ends(now):
