@@ -32,13 +32,13 @@ from side_by_side import (
     times_as_fast,
 )
 
-from dancecli.augmentation import DEFAULT_OPS, Op, describe, draw, parse_chains
+from dancecli.core.augmentation import DEFAULT_OPS, Op, describe, draw, parse_chains
+from dancecli.core.hashing import sha256_of
 from dancecli.demo.dancers import Film
 from dancecli.demo.encode import write_film
 from dancecli.demo.moves import STYLES
 from dancecli.media.copies import ENCODING, copies_args, filter_of
 from dancecli.media.ffmpeg import find_ffmpeg, run_ffmpeg, trim_args
-from dancecli.media.hashing import sha256_of
 from dancecli.media.verify import decode, probe
 
 Wanted = list[tuple[tuple[Op, ...], Path]]

@@ -34,10 +34,10 @@ from side_by_side import (
     times_as_fast,
 )
 
-from dancecli.augmentation import DEFAULT_OPS, draw, parse_chains
+from dancecli.core.augmentation import DEFAULT_OPS, draw, parse_chains
+from dancecli.core.hashing import sha256_of
 from dancecli.media.copies import copies_args
 from dancecli.media.ffmpeg import find_ffmpeg, trim_args
-from dancecli.media.hashing import sha256_of
 from dancecli.media.verify import decode, probe
 
 LENGTH_S = 10

@@ -16,13 +16,13 @@ from typing import Any, overload
 from fetch_ground import LABEL
 from side_by_side import Cost, timed
 
+from dancecli.core.records import Clip, OutcomeClass, Segment
 from dancecli.dataset import job
 from dancecli.dataset.cutting import ClipResult, Cutter
 from dancecli.dataset.job import JobResult, OnDisk, SourceJob
 from dancecli.engine.choice import open_pool
 from dancecli.engine.worker import Ask
 from dancecli.media.ffmpeg import run_ffmpeg
-from dancecli.schema import Clip, OutcomeClass, Segment
 
 CLIP_S = 10
 

@@ -100,10 +100,10 @@ def steps_of(pipeline: list[dict[str, Any]]) -> list[Step]:
 
 def pipelines() -> tuple[list[Step], list[Step]]:
     """Give MMAction2's training pipeline and ours, for an I3D on 224 pixels."""
+    from dancecli.core.recipe import read_recipe
     from dancecli.model.config import model_base
     from dancecli.model.mmaction import CONFIGS, init_default_scope, read_config
     from dancecli.model.pipelines import train_pipeline
-    from dancecli.model.recipe import read_recipe
     from dancecli.model.zoo import find_entry
 
     init_default_scope("mmaction")

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from dancecli import manifest
+from dancecli.core.records import Clip
 from dancecli.dataset.looks import ClipLooks
 from dancecli.dataset.neighbours import SAME_PICTURE, Sketches, compare
 from dancecli.demo.dancers import Film
@@ -20,7 +21,6 @@ from dancecli.demo.encode import write_film
 from dancecli.demo.moves import STYLES
 from dancecli.media.ffmpeg import find_ffmpeg, run_ffmpeg
 from dancecli.media.fingerprint import LARGE, MOST_FRAMES, SMALL, Looks, looks_of
-from dancecli.schema import Clip
 from dancecli.workspace import Workspace
 
 # The last one is harder than what is asked for, and counted by itself.

@@ -40,11 +40,11 @@ from fetch_ground import Bar, counts, make_film, tell, write_list
 from fetch_killed import kill, shards
 from fetch_soak import soak
 
+from dancecli.core.errors import DanceError
 from dancecli.dataset.fetch import FetchResult, fetch
 from dancecli.dataset.wanted import FetchSettings, listed
 from dancecli.demo.server import Fault, VideoSite
 from dancecli.engine.limiter import BreakerSettings
-from dancecli.errors import DanceError
 from dancecli.media.ffmpeg import run_ffmpeg
 from dancecli.workspace import Workspace
 

@@ -17,9 +17,9 @@ from tempfile import TemporaryDirectory
 from fetch_ground import Bar, Row, make_film, none_of, start_fetch, write_list
 
 from dancecli import ledger, manifest
+from dancecli.core.hashing import sha256_of
+from dancecli.core.records import Clip, OutcomeClass, clip_id_of
 from dancecli.demo.server import Fault, VideoSite
-from dancecli.media.hashing import sha256_of
-from dancecli.schema import Clip, OutcomeClass, clip_id_of
 from dancecli.workspace import Workspace
 
 # An id that begins with a dash is one that careless tools take for an option.

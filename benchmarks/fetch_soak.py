@@ -19,10 +19,11 @@ from tempfile import TemporaryDirectory
 from fetch_ground import Bar, counts, make_film, none_of, write_list
 
 from dancecli import ledger
+from dancecli.core.progress import Progress
+from dancecli.core.records import OutcomeClass, clip_id_of
 from dancecli.dataset.fetch import fetch
 from dancecli.dataset.wanted import FetchSettings
 from dancecli.demo.server import Fault, VideoSite
-from dancecli.schema import OutcomeClass, Progress, clip_id_of
 from dancecli.workspace import Workspace
 
 # What stands beside a share of the videos, and what must then become of their clips.

@@ -23,14 +23,14 @@ from pathlib import Path
 from side_by_side import Bar, Cost, figures, middle, run_again, spread, take_turns, tell, timed
 
 from dancecli import manifest
+from dancecli.core.flow_format import BOUND_PX, SHORT_SIDE, FlowMethod
+from dancecli.core.hashing import sha256_of
+from dancecli.core.records import Clip, Flow
 from dancecli.dataset.flow import FlowSettings, flow
 from dancecli.demo.dancers import Film
 from dancecli.demo.encode import write_film
 from dancecli.demo.moves import STYLES
-from dancecli.flowform import BOUND_PX, SHORT_SIDE, FlowMethod
-from dancecli.media.hashing import sha256_of
 from dancecli.media.verify import decode
-from dancecli.schema import Clip, Flow
 from dancecli.workspace import Workspace
 
 BY_HAND, OURS = "by hand", "dance flow"

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from side_by_side import Bar, Plot, figures, middle, run_again, spread, take_turns, tell, times_as_fast
 
 if TYPE_CHECKING:
-    from dancecli.schema import Clip
+    from dancecli.core.records import Clip
 
 WAYS = {"by hand": "csv module, 19 labels", "some": "ours, 19 labels", "all": "ours, all 700 labels"}
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
@@ -72,8 +72,8 @@ def as_dance(path: Path, labels: str) -> int:
 
 def clips_of(path: Path, labels: str) -> list[Clip]:
     """Read a list, and take every row of it for a clip that is there."""
-    from dancecli.labels import LabelSet
-    from dancecli.schema import Clip
+    from dancecli.core.labels import LabelSet
+    from dancecli.core.records import Clip
     from dancecli.sources.kinetics import read_lists
 
     return [

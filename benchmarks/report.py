@@ -47,7 +47,7 @@ def make_run(root: Path, clips: int, classes: int) -> None:
     import pyarrow.parquet as pq
 
     from dancecli import manifest
-    from dancecli.schema import Clip, Part, Prediction
+    from dancecli.core.records import Clip, Part, Prediction
     from dancecli.workspace import Workspace
 
     space = Workspace(root)
@@ -87,7 +87,7 @@ def _name(part: str, i: int) -> str:
 
 
 def _clip(part: str, i: int, labels: list[str]) -> Any:
-    from dancecli.schema import Clip
+    from dancecli.core.records import Clip
 
     name = _name(part, i)
     row = (name, f"{part}{i:06d}", 0, 10_000, labels[i % len(labels)], "", "kinetics", f"clips/{name}.mp4")

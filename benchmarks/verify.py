@@ -50,7 +50,7 @@ _CLIP_S = 10
 def make_workspace(root: Path, num_clips: int, num_bytes: int) -> None:
     """Write files of noise, and the manifest of them."""
     from dancecli import manifest
-    from dancecli.schema import Clip
+    from dancecli.core.records import Clip
     from dancecli.workspace import Workspace
 
     dice, clips = random.Random(0), []
@@ -100,7 +100,7 @@ def by_coreutils(root: Path) -> Cost:
 def note_half(root: Path) -> None:
     """Leave the note of a pass that was stopped half-way."""
     from dancecli import manifest
-    from dancecli.schema import Clip
+    from dancecli.core.records import Clip
     from dancecli.workspace import Workspace
 
     clips = manifest.read(Workspace(root).clips, Clip)
@@ -117,7 +117,7 @@ def in_a_loop(root: Path) -> None:
 
 def measure_proof(num_films: int, rounds: int) -> dict[str, list[Cost]]:
     """Let the ways of a full decode take turns over a few clips; costs are of one clip."""
-    from dancecli.media.hashing import sha256_of
+    from dancecli.core.hashing import sha256_of
     from dancecli.media.verify import probe, prove
 
     with tempfile.TemporaryDirectory() as name:

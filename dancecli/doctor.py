@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from importlib import import_module, metadata
 from pathlib import Path
 
-from dancecli.errors import DanceError
+from dancecli.core.errors import DanceError
 from dancecli.workspace import Workspace
 
 # YouTube changes; yt-dlp follows within weeks and tells users of releases older than that to update.
@@ -119,7 +119,7 @@ def _pyav() -> tuple[str, str]:
 
 
 def _opencv() -> tuple[str, str]:
-    from dancecli.flowform import FlowMethod
+    from dancecli.core.flow_format import FlowMethod
     from dancecli.media.flow import estimator
 
     estimator(FlowMethod.TVL1)

@@ -20,8 +20,8 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from dancecli.errors import WorkspaceError
-from dancecli.schema import Clip, Outcome, OutcomeClass
+from dancecli.core.errors import WorkspaceError
+from dancecli.core.records import Clip, Outcome, OutcomeClass
 
 LEDGER_VERSION = 1
 _COLUMNS = ", ".join(field.name for field in fields(Outcome))

@@ -18,8 +18,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from dancecli.errors import InputError, WorkspaceError
-from dancecli.schema import arrow_schema
+from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.records import arrow_schema
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dancecli import ledger, manifest
-from dancecli.errors import InputError
-from dancecli.schema import Clip, OutcomeClass, Part, Segment
+from dancecli.core.errors import InputError
+from dancecli.core.records import Clip, OutcomeClass, Part, Segment
 from dancecli.workspace import Workspace
 
 # Of these the same fetch can still have a clip; the others are gone for good.

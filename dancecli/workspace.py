@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dancecli.errors import InputError, WorkspaceError
+from dancecli.core.errors import InputError, WorkspaceError
 
 SETTINGS_FILE = "dance.toml"
 WORKSPACE_VERSION = 1

@@ -21,10 +21,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "docs")]
 from house import GROUND, MAY_IMPORT, STORES  # noqa: E402
 from pictures import house  # noqa: E402
 
-from dancecli import schema  # noqa: E402
 from dancecli.cli import registry  # noqa: E402
 from dancecli.cli.settings import default_settings  # noqa: E402
-from dancecli.model.recipe import Recipe, read_recipe, recipe_names  # noqa: E402
+from dancecli.core import records  # noqa: E402
+from dancecli.core.recipe import Recipe, read_recipe, recipe_names  # noqa: E402
 from dancecli.model.zoo import read_zoo  # noqa: E402
 
 # The tables that commands write, and where.
@@ -134,7 +134,7 @@ def models() -> str:
 
 def table_of(name: str) -> str:
     """One table of a manifest: its columns, from the record's class."""
-    record = getattr(schema, name)
+    record = getattr(records, name)
     meanings, hints = attributes(record), get_type_hints(record)
     lines = [f"`{TABLES[name]}`: {(inspect.getdoc(record) or '').splitlines()[0]}", ""]
     lines += ["| column | type | meaning |", "|---|---|---|"]
@@ -158,7 +158,9 @@ def attributes(record: type) -> dict[str, str]:
 def kind(hint: Any) -> str:
     """Write a type as a reader says it."""
     return (
-        getattr(hint, "__name__", "") if isinstance(hint, type) else str(hint).replace("dancecli.schema.", "")
+        getattr(hint, "__name__", "")
+        if isinstance(hint, type)
+        else str(hint).replace("dancecli.core.records.", "")
     )
 
 

@@ -10,10 +10,10 @@ import pytest
 from records import fill, make_clip
 
 from dancecli import manifest
+from dancecli.core.hashing import sha256_of
+from dancecli.core.records import Clip, Part
 from dancecli.media.ffmpeg import run_ffmpeg
-from dancecli.media.hashing import sha256_of
 from dancecli.media.verify import decode
-from dancecli.schema import Clip, Part
 from dancecli.workspace import Workspace
 
 LABELS = ("zumba", "tap dancing")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dancecli import manifest
-from dancecli.schema import Clip, Segment
+from dancecli.core.records import Clip, Segment
 from dancecli.workspace import Workspace
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from dancecli.augmentation import OPS, Op, describe, draw, parse_chains, slug
-from dancecli.errors import UsageError
+from dancecli.core.augmentation import OPS, Op, describe, draw, parse_chains, slug
+from dancecli.core.errors import UsageError
 
 
 def test_chains_are_read_in_their_order() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dancecli import errors
+from dancecli.core import errors
 
 PACKAGE = Path(__file__).parent.parent / "dancecli"
 FAMILY = {name for name, kind in vars(errors).items() if inspect.isclass(kind)} | {"OSError"}

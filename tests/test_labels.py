@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dancecli.errors import InputError
-from dancecli.labels import DEFAULT_LABELS, LabelMap, LabelSet
+from dancecli.core.errors import InputError
+from dancecli.core.labels import DEFAULT_LABELS, LabelMap, LabelSet
 
 
 def test_the_default_set_is_the_papers_nineteen_in_order() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from records import make_clip
 
-from dancecli.errors import WorkspaceError
+from dancecli.core.errors import WorkspaceError
+from dancecli.core.records import Clip, Outcome, OutcomeClass
 from dancecli.ledger import LedgerWriter, done_clips, history, latest, latest_of_source
-from dancecli.schema import Clip, Outcome, OutcomeClass
 
 CLIP = make_clip(1)
 

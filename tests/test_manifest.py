@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from records import make_clip
 
 from dancecli import manifest
-from dancecli.errors import InputError, WorkspaceError
-from dancecli.schema import Clip, Part, Prediction, Segment
+from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.records import Clip, Part, Prediction, Segment
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 WHOLE = st.integers(-(2**62), 2**62)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dancecli.errors import InputError
-from dancecli.schema import Segment, clip_id_of
+from dancecli.core.errors import InputError
+from dancecli.core.records import Segment, clip_id_of
 
 
 def test_a_clip_is_named_by_video_and_milliseconds() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from records import Ran, fill, make_clip
 
 from dancecli import manifest
+from dancecli.core.records import Clip, Outcome, OutcomeClass
 from dancecli.ledger import LedgerWriter
-from dancecli.schema import Clip, Outcome, OutcomeClass
 from dancecli.workspace import Workspace
 
 Dance = Callable[..., Ran]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dancecli.errors import InputError, WorkspaceError
+from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.workspace import Workspace, checked_name
 
 

@@ -18,7 +18,7 @@ import typer
 
 from dancecli.cli import console
 from dancecli.cli.registry import LazyGroup
-from dancecli.errors import DanceError
+from dancecli.core.errors import DanceError
 
 # Typer reads the unset flags of a group with pydantic, whose import costs every command 60 ms. So
 # the group has its flags only where they can be asked for: before any command, and where a shell

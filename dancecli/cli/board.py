@@ -10,7 +10,7 @@ import typer
 
 from dancecli.cli.console import emit, open_workspace, progress, show, table, talk
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
-from dancecli.schema import PartName
+from dancecli.core.records import PartName
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ import typer
 
 from dancecli.cli.console import emit, open_workspace, progress, show, table
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
-from dancecli.schema import PartName
+from dancecli.core.records import PartName
 
 
 def command(

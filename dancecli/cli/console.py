@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from dancecli.schema import OnProgress, Progress
+    from dancecli.core.progress import OnProgress, Progress
     from dancecli.workspace import Workspace
 
 # Between two lines of progress where the output is no terminal (a log file, a CI page).

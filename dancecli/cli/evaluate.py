@@ -9,7 +9,7 @@ import typer
 
 from dancecli.cli.console import emit, open_workspace, phases, show, show_scores, talk
 from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
-from dancecli.errors import UsageError
+from dancecli.core.errors import UsageError
 
 
 def command(

@@ -97,8 +97,8 @@ def settings_of(
     **more: Any,
 ) -> FetchSettings:
     """Read the shared flags, in the order in which both commands have them; `more` is passed on."""
+    from dancecli.core.labels import DEFAULT_LABELS
     from dancecli.dataset.wanted import FetchSettings
-    from dancecli.labels import DEFAULT_LABELS
 
     return FetchSettings(
         annotations=tuple(annotations or ()),

@@ -22,7 +22,7 @@ from dancecli.cli.options import (
     WeightsOption,
     WorkspaceOption,
 )
-from dancecli.errors import UsageError
+from dancecli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from dancecli.model.seeds import GroupResult

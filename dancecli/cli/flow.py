@@ -42,8 +42,8 @@ def command(
 
     Example: `dance flow --method tvl1 --split full`
     """
+    from dancecli.core.flow_format import method_mismatch
     from dancecli.dataset.flow import FlowSettings, flow
-    from dancecli.flowform import method_mismatch
 
     space = open_workspace(workspace, create=False)
     with progress("flow") as on_progress:

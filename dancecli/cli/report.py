@@ -8,7 +8,7 @@ import typer
 
 from dancecli.cli.console import emit, open_workspace, progress, show, talk
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
-from dancecli.schema import PartName
+from dancecli.core.records import PartName
 
 if TYPE_CHECKING:
     from dancecli.workspace import Workspace

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from typer import BadParameter
 from typer.core import TyperCommand, TyperOption
 
-from dancecli.errors import InputError
+from dancecli.core.errors import InputError
 
 if TYPE_CHECKING:
     from typer import Context

@@ -15,13 +15,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dancecli.core.errors import InputError, MediaError
+from dancecli.core.labels import DEFAULT_LABELS, LabelSet
+from dancecli.core.progress import OnProgress, Progress, no_progress
+from dancecli.core.records import Segment, clip_id_of
 from dancecli.dataset.clips import clips_there, read_segments, workspace_labels
 from dancecli.dataset.intake import Intake
 from dancecli.dataset.intake_run import IntakeResult, IntakeSettings, Refused, take_in
-from dancecli.errors import InputError, MediaError
-from dancecli.labels import DEFAULT_LABELS, LabelSet
 from dancecli.media.verify import probe
-from dancecli.schema import OnProgress, Progress, Segment, clip_id_of, no_progress
 from dancecli.sources import letsdance
 from dancecli.sources.folder import SPLIT_FOLDER, fold_label, labels_by_fold, parse_clip_name, scan
 from dancecli.workspace import Workspace

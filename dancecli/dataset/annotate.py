@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dancecli import manifest
-from dancecli.labels import LabelSet
-from dancecli.schema import Clip, Part, PartName
+from dancecli.core.labels import LabelSet
+from dancecli.core.records import Clip, Part, PartName
 from dancecli.workspace import Workspace
 
 

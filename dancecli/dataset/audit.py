@@ -16,9 +16,10 @@ from itertools import combinations
 from pathlib import Path
 
 from dancecli import manifest
+from dancecli.core.errors import InputError
+from dancecli.core.progress import OnProgress, Progress, no_progress
+from dancecli.core.records import Clip, Group, Part, PartName
 from dancecli.dataset.verify import check_files
-from dancecli.errors import InputError
-from dancecli.schema import Clip, Group, OnProgress, Part, PartName, Progress, no_progress
 from dancecli.workspace import Workspace
 
 _ID_COLUMNS = ("youtube_id", "video_id", "clip_id")

@@ -18,16 +18,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dancecli import manifest
-from dancecli.augmentation import DEFAULT_OPS, Chain, describe, draw, parse_chains, slug
+from dancecli.core.augmentation import DEFAULT_OPS, Chain, describe, draw, parse_chains, slug
+from dancecli.core.errors import UsageError
+from dancecli.core.hashing import keyed_digest
+from dancecli.core.progress import OnProgress, Progress, no_progress
+from dancecli.core.records import Clip, Part, PartName
 from dancecli.dataset.clips import remember_copies
 from dancecli.dataset.copying import CopyJob, CopyResult, Wanted, work
 from dancecli.dataset.copylog import Logged, compact, lines_of, log_of, read_log
-from dancecli.dataset.order import keyed_digest
 from dancecli.engine.choice import LOCAL, check_engine, open_pool
-from dancecli.errors import UsageError
 from dancecli.media.copies import ENCODING
 from dancecli.media.ffmpeg import find_ffmpeg
-from dancecli.schema import Clip, OnProgress, Part, PartName, Progress, no_progress
 from dancecli.workspace import Workspace
 
 # For one clip's copies; a clip of ten seconds takes one or two.

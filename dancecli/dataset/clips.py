@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from dancecli import ledger, manifest
-from dancecli.labels import LabelSet
-from dancecli.schema import Clip, Segment
+from dancecli.core.labels import LabelSet
+from dancecli.core.records import Clip, Segment
 from dancecli.workspace import Workspace
 
 

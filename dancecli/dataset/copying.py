@@ -12,15 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dancecli.augmentation import Op, describe
+from dancecli.core.augmentation import Op, describe
+from dancecli.core.errors import MediaError
+from dancecli.core.hashing import sha256_of
+from dancecli.core.records import Clip
 from dancecli.engine.worker import Ask
-from dancecli.errors import MediaError
 from dancecli.manifest import publish
 from dancecli.media.copies import copies_args
 from dancecli.media.ffmpeg import run_ffmpeg
-from dancecli.media.hashing import sha256_of
 from dancecli.media.verify import decode
-from dancecli.schema import Clip
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dancecli import manifest
-from dancecli.schema import Clip
+from dancecli.core.records import Clip
 from dancecli.workspace import Workspace
 
 

@@ -6,13 +6,13 @@ import errno
 from dataclasses import dataclass
 from pathlib import Path
 
-from dancecli.errors import MediaError
+from dancecli.core.errors import MediaError
+from dancecli.core.hashing import sha256_of
+from dancecli.core.records import Clip, OutcomeClass, Segment
 from dancecli.manifest import publish
 from dancecli.media.facts import MediaFacts, SourceFacts
 from dancecli.media.ffmpeg import run_ffmpeg, trim_args
-from dancecli.media.hashing import sha256_of
 from dancecli.media.verify import NoPictureError, probe, prove
-from dancecli.schema import Clip, OutcomeClass, Segment
 from dancecli.sources.failure import Failure, shortened
 from dancecli.workspace import Workspace
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dancecli import manifest
+from dancecli.core.errors import WorkspaceError
+from dancecli.core.progress import OnProgress, no_progress
+from dancecli.core.records import Group
 from dancecli.dataset.looks import look_at, originals, sketches_of
 from dancecli.dataset.neighbours import SAME_PICTURE, joined, near_pairs
 from dancecli.engine.choice import LOCAL, check_engine
-from dancecli.errors import WorkspaceError
 from dancecli.media.sheet import Cell, write_sheet
-from dancecli.schema import Group, OnProgress, no_progress
 from dancecli.workspace import Workspace
 
 if TYPE_CHECKING:

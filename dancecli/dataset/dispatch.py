@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from dancecli import ledger
+from dancecli.core.errors import WorkspaceError
+from dancecli.core.progress import OnProgress, Progress
+from dancecli.core.records import Outcome, OutcomeClass, Segment
 from dancecli.dataset.cutting import ClipResult
 from dancecli.dataset.job import JobResult, SourceJob
 from dancecli.dataset.mirrorjob import MirrorJob
@@ -16,8 +19,6 @@ from dancecli.dataset.phases import Phase
 from dancecli.engine.choice import open_pool
 from dancecli.engine.limiter import Gate
 from dancecli.engine.pool import Finished, Pool
-from dancecli.errors import WorkspaceError
-from dancecli.schema import OnProgress, Outcome, OutcomeClass, Progress, Segment
 from dancecli.workspace import Workspace
 
 Job = SourceJob | MirrorJob

@@ -20,6 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from dancecli import manifest
+from dancecli.core.errors import UsageError
+from dancecli.core.labels import LabelSet
+from dancecli.core.progress import OnProgress, Progress, no_progress
+from dancecli.core.records import Clip, Part, PartName
 from dancecli.dataset.export_card import export_card
 from dancecli.dataset.objectstore import ObjectStore, is_url, local_path
 from dancecli.dataset.packing import (
@@ -31,9 +35,6 @@ from dancecli.dataset.packing import (
     pack_webdataset,
     write_text,
 )
-from dancecli.errors import UsageError
-from dancecli.labels import LabelSet
-from dancecli.schema import Clip, OnProgress, Part, PartName, Progress, no_progress
 from dancecli.workspace import Workspace
 
 _STAMP = ".dance-export.json"

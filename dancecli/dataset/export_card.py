@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from dancecli.core.records import PartName
 from dancecli.dataset.card import TERMS, escaped, header, row_of
 from dancecli.dataset.packing import HUB_NAMES, Item, Row
-from dancecli.schema import PartName
 
 _HUB = """\
 ```python

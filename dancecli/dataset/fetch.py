@@ -16,12 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from dancecli import ledger, manifest
+from dancecli.core.progress import OnProgress, no_progress
+from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.clips import clips_there, rebuild_clips, remember_segments
 from dancecli.dataset.dispatch import Dispatcher, JobPlan
 from dancecli.dataset.phases import phase_of, source_name
 from dancecli.dataset.wanted import FetchSettings, listed, of_shard, to_do
 from dancecli.media.ffmpeg import find_ffmpeg
-from dancecli.schema import OnProgress, OutcomeClass, Segment, no_progress
 from dancecli.sources.kinetics import Listing
 from dancecli.workspace import Workspace
 

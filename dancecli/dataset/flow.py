@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import IO
 
 from dancecli import manifest
+from dancecli.core.errors import UsageError, WorkspaceError
+from dancecli.core.flow_format import FlowMethod
+from dancecli.core.progress import OnProgress, Progress, no_progress
+from dancecli.core.records import Clip, Flow, Part
 from dancecli.dataset.flowjob import FlowJob, FlowOutcome, work
 from dancecli.engine.choice import LOCAL, check_engine, open_pool
-from dancecli.errors import UsageError, WorkspaceError
-from dancecli.flowform import FlowMethod
 from dancecli.media.flow import CODING, estimator, frames_at_25
-from dancecli.schema import Clip, Flow, OnProgress, Part, Progress, no_progress
 from dancecli.workspace import Workspace
 
 # For a few dozen fields, after which a worker says that it goes on; TV-L1 takes a second for one.

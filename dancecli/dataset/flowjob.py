@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from dancecli.core.errors import MediaError
+from dancecli.core.flow_format import BOUND_PX, FPS, FlowMethod, flow_name
+from dancecli.core.hashing import sha256_of
+from dancecli.core.records import Clip, Flow
 from dancecli.engine.worker import Ask
-from dancecli.errors import MediaError
-from dancecli.flowform import BOUND_PX, FPS, FlowMethod, flow_name
 from dancecli.manifest import publish
 from dancecli.media.flow import CODING, DISK_FULL, write_flow
-from dancecli.media.hashing import sha256_of
-from dancecli.schema import Clip, Flow
 
 
 @dataclass(frozen=True, slots=True)

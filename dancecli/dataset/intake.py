@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from dancecli.core.errors import MediaError
+from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.cutting import DISK_FULL, ClipResult, clip_of
 from dancecli.dataset.job import JobResult
 from dancecli.engine.worker import Ask
-from dancecli.errors import MediaError
 from dancecli.manifest import publish
 from dancecli.media.facts import MediaFacts, frames_in
 from dancecli.media.ffmpeg import run_ffmpeg, trim_args
 from dancecli.media.frames import encode_args, link_pictures
 from dancecli.media.verify import decode, probe
-from dancecli.schema import OutcomeClass, Segment
 from dancecli.sources.failure import shortened
 from dancecli.sources.letsdance import FrameRun, timing
 from dancecli.workspace import Workspace

@@ -14,16 +14,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from dancecli import ledger
+from dancecli.core.errors import WorkspaceError
+from dancecli.core.labels import LabelSet
+from dancecli.core.progress import OnProgress, Progress
+from dancecli.core.records import Outcome, OutcomeClass
 from dancecli.dataset.clips import clips_there, rebuild_clips, remember_segments
 from dancecli.dataset.cutting import ClipResult
 from dancecli.dataset.intake import SOURCE, Intake, temp_of, work
 from dancecli.dataset.job import JobResult
 from dancecli.engine.local import LocalPool
 from dancecli.engine.pool import Finished
-from dancecli.errors import WorkspaceError
-from dancecli.labels import LabelSet
 from dancecli.media.ffmpeg import find_ffmpeg
-from dancecli.schema import OnProgress, Outcome, OutcomeClass, Progress
 from dancecli.workspace import Workspace
 
 

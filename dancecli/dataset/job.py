@@ -10,9 +10,9 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.cutting import DISK_FULL, ClipResult, Cutter, probe_source
 from dancecli.engine.worker import Ask, Halted
-from dancecli.schema import OutcomeClass, Segment
 from dancecli.sources.failure import Failure
 from dancecli.sources.youtube import Download, download
 

@@ -11,8 +11,8 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from dancecli import manifest
-from dancecli.errors import InputError
-from dancecli.schema import Clip, Part, PartName
+from dancecli.core.errors import InputError
+from dancecli.core.records import Clip, Part, PartName
 
 _COLUMNS = tuple(field.name for field in fields(Part))
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dancecli import manifest
+from dancecli.core.errors import InputError, MediaError, WorkspaceError
+from dancecli.core.progress import OnProgress, Progress
+from dancecli.core.records import Clip
 from dancecli.dataset.neighbours import Sketches
 from dancecli.engine.choice import LOCAL, open_pool
 from dancecli.engine.worker import Ask
-from dancecli.errors import InputError, MediaError, WorkspaceError
 from dancecli.manifest import atomic_file
 from dancecli.media.fingerprint import Looks, looks_of
-from dancecli.schema import Clip, OnProgress, Progress
 from dancecli.workspace import Workspace
 
 if TYPE_CHECKING:

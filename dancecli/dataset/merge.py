@@ -14,6 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dancecli import ledger
+from dancecli.core.errors import InputError, MediaError
+from dancecli.core.labels import DEFAULT_LABELS, MANIFESTS, LabelMap, LabelSet
+from dancecli.core.progress import OnProgress, no_progress
+from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.clips import clips_there, read_segments, remember_segments, workspace_labels
 from dancecli.dataset.intake import Intake
 from dancecli.dataset.intake_run import IntakeResult, IntakeSettings, take_in
@@ -21,11 +25,8 @@ from dancecli.dataset.looks import look_at, originals, sketches_of
 from dancecli.dataset.merge_rules import Conflict, Decision, TwoLabels, Verdict, decide, widened
 from dancecli.dataset.twins import twins_of
 from dancecli.dataset.withdraw import Withdrawal, withdraw
-from dancecli.errors import InputError, MediaError
-from dancecli.labels import DEFAULT_LABELS, MANIFESTS, LabelMap, LabelSet
 from dancecli.manifest import atomic_file
 from dancecli.media.verify import probe
-from dancecli.schema import OnProgress, OutcomeClass, Segment, no_progress
 from dancecli.sources.kinetics import NEEDED
 from dancecli.sources.letsdance import (
     DATASET,

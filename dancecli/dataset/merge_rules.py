@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from dancecli.labels import LabelSet
-from dancecli.schema import Segment, clip_id_of
+from dancecli.core.labels import LabelSet
+from dancecli.core.records import Segment, clip_id_of
 from dancecli.sources.letsdance import DATASET, ListedClip
 
 

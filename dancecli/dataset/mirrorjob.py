@@ -7,11 +7,11 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 
+from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.cutting import DISK_FULL, ClipResult, Cutter, probe_source
 from dancecli.dataset.job import JobResult
 from dancecli.engine.worker import Ask, Halted
 from dancecli.media.facts import SourceFacts
-from dancecli.schema import OutcomeClass, Segment
 from dancecli.sources.failure import Failure
 from dancecli.sources.mirror import ClipKey, Member, members
 

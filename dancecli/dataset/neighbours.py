@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from dancecli.dataset.order import keyed_order
+from dancecli.core.hashing import keyed_order
 from dancecli.media.fingerprint import LARGE, MOST_FRAMES, SMALL, Looks
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from dancecli.core.errors import DanceError, MissingDependencyError, UsageError, WorkspaceError
+from dancecli.core.progress import OnProgress, Progress
 from dancecli.dataset.packing import Item
-from dancecli.errors import DanceError, MissingDependencyError, UsageError, WorkspaceError
-from dancecli.schema import OnProgress, Progress
 
 # By scheme, the package that speaks to the store; an object there is whole or absent.
 _PACKAGES = {

@@ -19,9 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
-from dancecli.errors import MediaError, UsageError
+from dancecli.core.errors import MediaError, UsageError
+from dancecli.core.records import Clip, PartName
 from dancecli.manifest import atomic_file
-from dancecli.schema import Clip, PartName
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from operator import attrgetter
 
-from dancecli.dataset.order import keyed_order
-from dancecli.errors import InputError, UsageError
-from dancecli.schema import Clip, Part, PartName
+from dancecli.core.errors import InputError, UsageError
+from dancecli.core.hashing import keyed_order
+from dancecli.core.records import Clip, Part, PartName
 from dancecli.sources import letsdance
 
 # What the lists call the part that this tool holds out as the test part under --keep-official.

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dancecli.core.errors import UsageError
+from dancecli.core.hashing import keyed_order
+from dancecli.core.records import Segment
 from dancecli.dataset import job, mirrorjob
 from dancecli.dataset.cutting import Cutter
 from dancecli.dataset.job import OnDisk, SourceJob
 from dancecli.dataset.mirrorjob import MirrorJob
-from dancecli.dataset.order import keyed_order
 from dancecli.dataset.wanted import LOCAL, MIRROR, YOUTUBE, FetchSettings
 from dancecli.engine.limiter import BreakerSettings
 from dancecli.engine.worker import Work
-from dancecli.errors import UsageError
-from dancecli.schema import Segment
 from dancecli.sources.archive import SOURCES
 from dancecli.sources.folder import FolderIndex
 from dancecli.sources.youtube import Download

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from dancecli.augmentation import describe, parse_chains
+from dancecli.core.augmentation import describe, parse_chains
+from dancecli.core.errors import MediaError, WorkspaceError
+from dancecli.core.hashing import keyed_order
+from dancecli.core.progress import OnProgress, Progress, no_progress
+from dancecli.core.records import Clip
 from dancecli.dataset.augment import AugmentSettings, training_clips, wanted_copies
 from dancecli.dataset.copying import CopyJob, make_copies
-from dancecli.dataset.order import keyed_order
-from dancecli.errors import MediaError, WorkspaceError
 from dancecli.media.sheet import Cell, write_sheet
-from dancecli.schema import Clip, OnProgress, Progress, no_progress
 from dancecli.workspace import Workspace
 
 _NUM_CLIPS = 6

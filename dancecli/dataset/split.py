@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dancecli import manifest
+from dancecli.core.errors import UsageError, WorkspaceError
+from dancecli.core.records import Clip, Group, Part, PartName
 from dancecli.dataset.locks import Drift, parts_from_lock, write_lock
 from dancecli.dataset.parts import assign_official, assign_parts, count_overlaps, draw_subset, parse_ratios
-from dancecli.errors import UsageError, WorkspaceError
-from dancecli.schema import Clip, Group, Part, PartName
 from dancecli.workspace import Workspace, checked_name
 
 DEFAULT_RATIOS = "90/5/5"

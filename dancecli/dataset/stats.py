@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from dancecli import ledger, manifest
+from dancecli.core.records import Clip, Part, PartName, Segment
 from dancecli.dataset.split import label_names, originals
-from dancecli.schema import Clip, Part, PartName, Segment
 from dancecli.workspace import Workspace
 
 PENDING = "pending"

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from dancecli import manifest
+from dancecli.core.errors import EngineError, WorkspaceError
+from dancecli.core.hashing import sha256_of
+from dancecli.core.progress import OnProgress, Progress, no_progress
+from dancecli.core.records import Clip, Flow
 from dancecli.engine.choice import LOCAL, check_engine, open_pool
 from dancecli.engine.worker import Ask
-from dancecli.errors import EngineError, WorkspaceError
-from dancecli.media.hashing import sha256_of
-from dancecli.schema import Clip, Flow, OnProgress, Progress, no_progress
 from dancecli.workspace import Workspace
 
 # A record with a path, a size and a checksum.

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dancecli import ledger
-from dancecli.dataset.order import keyed_digest, keyed_order
+from dancecli.core.errors import InputError, UsageError
+from dancecli.core.hashing import keyed_digest, keyed_order
+from dancecli.core.labels import DEFAULT_LABELS, LabelSet
+from dancecli.core.records import OutcomeClass, Segment
 from dancecli.engine.choice import LOCAL as LOCAL_ENGINE
 from dancecli.engine.choice import check_engine
 from dancecli.engine.limiter import BreakerSettings
-from dancecli.errors import InputError, UsageError
-from dancecli.labels import DEFAULT_LABELS, LabelSet
-from dancecli.schema import OutcomeClass, Segment
 from dancecli.sources.archive import read_archive
 from dancecli.sources.kinetics import Listing, read_lists
 from dancecli.sources.youtube import check_address, read_extractor_args

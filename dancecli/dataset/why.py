@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dancecli import ledger
+from dancecli.core.errors import InputError
+from dancecli.core.records import Outcome, Segment
 from dancecli.dataset.clips import clips_there, read_segments
-from dancecli.errors import InputError
-from dancecli.schema import Outcome, Segment
 from dancecli.workspace import Workspace
 
 _SHOWN = 3

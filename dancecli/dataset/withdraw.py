@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from dancecli import ledger
+from dancecli.core.records import Outcome, OutcomeClass
 from dancecli.dataset.clips import forget_segments, rebuild_clips
 from dancecli.dataset.intake import SOURCE
-from dancecli.schema import Outcome, OutcomeClass
 from dancecli.workspace import Workspace
 
 

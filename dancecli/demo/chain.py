@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dancecli.core.errors import DanceError, MissingDependencyError, WorkspaceError
+from dancecli.core.labels import MANIFESTS
+from dancecli.core.progress import OnProgress, Say, no_progress
 from dancecli.demo.corpus import Corpus, CorpusSettings, make_corpus
 from dancecli.demo.server import VideoSite
-from dancecli.errors import DanceError, MissingDependencyError, WorkspaceError
-from dancecli.labels import MANIFESTS
-from dancecli.schema import OnProgress, Say, no_progress
 from dancecli.workspace import Workspace
 
 LABELS = MANIFESTS / "label-sets" / "demo.txt"

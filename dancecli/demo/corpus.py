@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from dancecli.core.errors import DanceError, InputError, MediaError
+from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.demo.dancers import Film
 from dancecli.demo.dice import Dice
 from dancecli.demo.encode import SUFFIX, write_film
@@ -21,9 +23,7 @@ from dancecli.demo.moves import STYLES
 from dancecli.demo.server import Fault
 from dancecli.engine.local import LocalPool
 from dancecli.engine.worker import Ask
-from dancecli.errors import DanceError, InputError, MediaError
 from dancecli.manifest import atomic_file
-from dancecli.schema import OnProgress, Progress, no_progress
 
 # A change of the dancers gives new ids, so that an old folder is not taken for a new corpus.
 EDITION = 1

@@ -7,8 +7,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from dancecli.core.errors import MediaError
 from dancecli.demo.dancers import Film, beats_per_minute, frames
-from dancecli.errors import MediaError
 from dancecli.manifest import publish
 from dancecli.media.ffmpeg import find_ffmpeg
 

@@ -7,11 +7,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from dancecli.core.errors import MissingDependencyError, UsageError
 from dancecli.engine.limiter import Gate
 from dancecli.engine.local import LocalPool
 from dancecli.engine.pool import Pool
 from dancecli.engine.worker import Work
-from dancecli.errors import MissingDependencyError, UsageError
 
 LOCAL, RAY = "local", "ray"
 

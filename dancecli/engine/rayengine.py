@@ -25,11 +25,11 @@ from typing import Any
 
 import ray
 
+from dancecli.core.errors import EngineError
 from dancecli.engine.limiter import Gate
 from dancecli.engine.local import WorkerProcess
 from dancecli.engine.pool import STARTING_S, Finished, GoneError, Job, Pool, Result, Worker
 from dancecli.engine.worker import Say, Work
-from dancecli.errors import EngineError
 
 # What a node offers that may ask sites: so many seats at once.
 EGRESS = "egress"

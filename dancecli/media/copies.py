@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dancecli.augmentation import Op
+from dancecli.core.augmentation import Op
 from dancecli.media.ffmpeg import H264
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
-from dancecli.errors import MediaError, MissingDependencyError
+from dancecli.core.errors import MediaError, MissingDependencyError
 from dancecli.media.facts import SourceFacts, frames_in
 
 SHORT_SIDE = 256

@@ -29,8 +29,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dancecli.errors import MediaError, MissingDependencyError
-from dancecli.flowform import (
+from dancecli.core.errors import MediaError, MissingDependencyError
+from dancecli.core.flow_format import (
     BOUND_PX,
     FPS,
     MARK,

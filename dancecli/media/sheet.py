@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dancecli.errors import MediaError
+from dancecli.core.errors import MediaError
 from dancecli.manifest import atomic_file
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from fractions import Fraction
 from pathlib import Path
 
-from dancecli.errors import MediaError
+from dancecli.core.errors import MediaError
 from dancecli.media.facts import MediaFacts, SourceFacts, frames_in
 
 # Up to here the container's guess of a variable rate is believed; beyond, it may be a time base.

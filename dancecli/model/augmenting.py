@@ -1,6 +1,6 @@
 """The copies that `dance augment` makes, made of a training view's frames as they are read.
 
-The same operations with the same ranges (`dancecli.augmentation`), without files. They act on the
+The same operations with the same ranges (`dancecli.core.augmentation`), without files. They act on the
 clip's own frames, before these are resized and cropped, as they do in a file.
 """
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dancecli.augmentation import Op, draw, parse_chains
+from dancecli.core.augmentation import Op, draw, parse_chains
 from dancecli.model.views import view_chance
 
 if TYPE_CHECKING:

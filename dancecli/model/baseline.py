@@ -10,7 +10,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from dancecli.errors import ModelError, UsageError
+from dancecli.core.errors import ModelError, UsageError
+from dancecli.core.progress import OnProgress, Progress, Say, no_progress, say_nothing
+from dancecli.core.recipe import read_recipe
+from dancecli.core.records import PartName
 from dancecli.model import record as rec
 from dancecli.model.config import DataPlan, build_config, build_model_config, model_base
 from dancecli.model.description import split_record, weights_record
@@ -18,12 +21,10 @@ from dancecli.model.evaluate import views_record
 from dancecli.model.head import kinetics_labels, match_labels, pretrained_head, put_rows
 from dancecli.model.pipelines import frame_sampler
 from dancecli.model.plan import DEFAULT_PRETRAIN, at_its_size
-from dancecli.model.recipe import read_recipe
 from dancecli.model.scored import EvaluateResult, new_name, same_run, score_parts, write_scored_run
 from dancecli.model.splitdata import SplitData, load_split
 from dancecli.model.weights import NO_WEIGHTS, resolve_weights
 from dancecli.model.zoo import find_entry
-from dancecli.schema import OnProgress, PartName, Progress, Say, no_progress, say_nothing
 from dancecli.workspace import Workspace
 
 KINETICS400 = "kinetics400"

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from dancecli.errors import ModelError
+from dancecli.core.errors import ModelError
+from dancecli.core.progress import OnProgress, Progress
 from dancecli.model.cache import FeatureStore
 from dancecli.model.folding import folded
 from dancecli.model.mmaction import (
@@ -26,7 +27,6 @@ from dancecli.model.mmaction import (
     Recognizer3D,
     pseudo_collate,
 )
-from dancecli.schema import OnProgress, Progress
 
 LAST_STAGE = 4
 SPLIT_BACKBONES = ("InceptionI3D", "ResNet3d", "ResNet3dSlowOnly", "ResNet3dCSN")

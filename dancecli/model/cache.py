@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dancecli.errors import ModelError, WorkspaceError
+from dancecli.core.errors import ModelError, WorkspaceError
 from dancecli.manifest import atomic_file
 
 if TYPE_CHECKING:

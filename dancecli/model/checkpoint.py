@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dancecli.errors import ModelError, WorkspaceError
+from dancecli.core import hashing
+from dancecli.core.errors import ModelError, WorkspaceError
 from dancecli.model import record as rec
 from dancecli.workspace import Workspace
 
@@ -78,7 +79,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     protocol, clip_s = meta.get("view_protocol", ""), meta.get("clip_s", DEFAULT_CLIP_S)
     return Checkpoint(
         path=path,
-        sha256=rec.file_sha256(path),
+        sha256=hashing.file_sha256(path),
         labels=tuple(labels),
         model=_checked_model(model, path),
         pipeline=_checked_pipeline(pipeline, path),

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dancecli.errors import ModelError
+from dancecli.core.errors import ModelError
+from dancecli.core.recipe import Recipe
 from dancecli.model import freezing
 from dancecli.model.flow import flow_preprocessor
 from dancecli.model.flowing import FLOW
 from dancecli.model.inflation import FLOW_CHANNELS
 from dancecli.model.pipelines import ModelBase, forward_batch, test_pipeline, train_pipeline
-from dancecli.model.recipe import Recipe
 from dancecli.model.weights import StartWeights
 from dancecli.model.zoo import ZooEntry
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dancecli.errors import ModelError, UsageError
+from dancecli.core.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dancecli.errors import ModelError, UsageError
+from dancecli.core.errors import ModelError, UsageError
+from dancecli.core.records import PartName, Prediction
 from dancecli.model import record as rec
 from dancecli.model.scored import (
     EvaluateResult,
@@ -21,7 +22,6 @@ from dancecli.model.scored import (
     same_run,
     write_scored_run,
 )
-from dancecli.schema import PartName, Prediction
 from dancecli.workspace import Workspace
 
 PRETRAIN = "ensemble"

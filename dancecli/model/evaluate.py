@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dancecli.augmentation import chains_text
-from dancecli.errors import ModelError
-from dancecli.model.recipe import Recipe
+from dancecli.core.augmentation import chains_text
+from dancecli.core.errors import ModelError
+from dancecli.core.progress import OnProgress, Progress
+from dancecli.core.recipe import Recipe
+from dancecli.core.records import Prediction
 from dancecli.model.splitdata import Example
-from dancecli.schema import OnProgress, Prediction, Progress
 
 
 def predict_part(

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dancecli.errors import ModelError
+from dancecli.core.errors import ModelError
+from dancecli.core.progress import OnProgress, no_progress
 from dancecli.model.boundary import FrozenPart, boundary_model
 from dancecli.model.hooks import time_words
 from dancecli.model.mmaction import DATASETS, build_model, get_device, pseudo_collate
 from dancecli.model.parts import FreezeHook
 from dancecli.model.rehearsal import Rehearsal, rehearse, untouched_chance
 from dancecli.model.stored import frozen_part, keep_rows
-from dancecli.schema import OnProgress, no_progress
 
 if TYPE_CHECKING:
     from dancecli.model.job import Job

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from dancecli.core.recipe import Recipe
 from dancecli.model.pipelines import ModelBase, frame_sampler
-from dancecli.model.recipe import Recipe
 from dancecli.model.zoo import ZooEntry
 
 # Shorter than this is no measurement.

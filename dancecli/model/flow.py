@@ -21,18 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli import manifest
-from dancecli.errors import ModelError
-from dancecli.flowform import (
-    BOUND_PX,
-    FPS,
-    MARK,
-    SHORT_SIDE,
-    FlowMethod,
-    flow_of,
-    plane_of,
-    to_field,
-)
-from dancecli.schema import Flow
+from dancecli.core.errors import ModelError
+from dancecli.core.flow_format import BOUND_PX, FPS, MARK, SHORT_SIDE, FlowMethod, flow_of, plane_of, to_field
+from dancecli.core.records import Flow
 from dancecli.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from dancecli import manifest
-from dancecli.errors import ModelError
+from dancecli.core.errors import ModelError
+from dancecli.core.records import Flow
 from dancecli.model.flow import require_flow
 from dancecli.model.splitdata import SplitData
-from dancecli.schema import Flow
 from dancecli.workspace import Workspace
 
 FLOW = "flow"

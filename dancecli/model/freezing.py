@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dancecli.errors import ModelError
+from dancecli.core.errors import ModelError
 
 LAST_STAGE = 4
 # Backbones that freeze by themselves, counting as we do: 0 the stem, 1 to 4 the stages.

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli import manifest
-from dancecli.errors import ModelError, WorkspaceError
+from dancecli.core.errors import ModelError, WorkspaceError
+from dancecli.core.progress import OnProgress, Progress, no_progress
+from dancecli.core.records import Clip
 from dancecli.model.checkpoint import build_network, open_checkpoint, run_checkpoint
-from dancecli.schema import Clip, OnProgress, Progress, no_progress
 from dancecli.workspace import Workspace
 
 if TYPE_CHECKING:

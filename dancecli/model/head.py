@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dancecli.errors import ModelError
-from dancecli.labels import MANIFESTS, LabelSet
+from dancecli.core.errors import ModelError
+from dancecli.core.labels import MANIFESTS, LabelSet
 from dancecli.model.saving import save_torch
 from dancecli.model.weights import StartWeights, state_of
 from dancecli.model.zoo import ZooEntry

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from dancecli.errors import ModelError
+from dancecli.core.errors import ModelError
 from dancecli.model.distributed import unwrapped
 from dancecli.model.mmaction import HOOKS, Hook, read_checkpoint
 

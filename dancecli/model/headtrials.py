@@ -16,13 +16,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dancecli.core.progress import OnProgress, Progress
+from dancecli.core.recipe import Recipe
+from dancecli.core.records import PartName
 from dancecli.model.boundary import LAST_STAGE
 from dancecli.model.config import schedulers
 from dancecli.model.job import Job
 from dancecli.model.mmaction import get_device, init_default_scope, lr_factors
 from dancecli.model.parts import step_seed
 from dancecli.model.plan import Plan
-from dancecli.model.recipe import Recipe
 from dancecli.model.record import RunFolder
 from dancecli.model.space import Space
 from dancecli.model.stacked import Head, HeadStack
@@ -30,7 +32,6 @@ from dancecli.model.stored import feature_loaders, frozen_part, whole_model
 from dancecli.model.train import make_job
 from dancecli.model.training import silence
 from dancecli.model.trials import LEAST_SCORE, Asked, End, Ended, Report
-from dancecli.schema import OnProgress, PartName, Progress
 from dancecli.workspace import Workspace
 
 # So many share what they have in common, and still the next ones learn from these.

@@ -8,13 +8,13 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from dancecli.errors import ModelError
+from dancecli.core.errors import ModelError
+from dancecli.core.progress import OnProgress, Progress
 from dancecli.model.averaging import WeightAverageHook, trained_state
 from dancecli.model.distributed import ALONE, Place, mean_over_processes, mean_tensors, unwrapped
 from dancecli.model.mmaction import Hook, Runner, read_checkpoint, silence
 from dancecli.model.record import RunFolder, append_metrics, trim_metrics
 from dancecli.model.saving import save_torch
-from dancecli.schema import OnProgress, Progress
 
 # The time left is judged by the last minutes: a machine that others share changes its pace.
 _PACE_WINDOW_S = 300.0

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own name for it
 from torch import Tensor, nn
 
-from dancecli.errors import ModelError
+from dancecli.core.errors import ModelError
 
 FEATURE_CHANNELS = 1024
 KINETICS400 = "kinetics400"

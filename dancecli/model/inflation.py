@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dancecli.errors import ModelError
+from dancecli.core.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor

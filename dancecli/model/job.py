@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from dancecli.core.recipe import Recipe
 from dancecli.engine.choice import LOCAL
 from dancecli.model.boundary import LAST_STAGE
 from dancecli.model.distributed import ALONE, Place
-from dancecli.model.recipe import Recipe
 from dancecli.model.record import RunFolder
 from dancecli.model.splitdata import SplitData
 from dancecli.model.weights import StartWeights

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dancecli.errors import MediaError, ModelError
+from dancecli.core.errors import MediaError, ModelError
+from dancecli.core.progress import OnProgress, Progress
 from dancecli.model.checkpoint import Checkpoint, build_network
 from dancecli.model.stream import Seen, read_windows
 from dancecli.model.timeline import Scored
-from dancecli.schema import OnProgress, Progress
 
 if TYPE_CHECKING:
     from dancecli.model.stream import Picture

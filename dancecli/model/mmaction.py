@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dancecli.errors import MissingDependencyError, ModelError
+from dancecli.core.errors import MissingDependencyError, ModelError
 
 # Without `localizers` (a module is missing from the wheel) and `multimodal` (wants transformers).
 _MODEL_PARTS = (

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from dancecli.errors import ModelError
+from dancecli.core.errors import ModelError
 from dancecli.model.augmenting import AugmentedCopy
 from dancecli.model.clipreading import ClipDecode, ClipInit
 from dancecli.model.distributed import rank_seed, unwrapped

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dancecli.augmentation import chains_text
-from dancecli.errors import ModelError
+from dancecli.core.augmentation import chains_text
+from dancecli.core.errors import ModelError
+from dancecli.core.recipe import Recipe
 from dancecli.model.flowing import on_flow
-from dancecli.model.recipe import Recipe
 
 # Four views of 32 frames at 224: about a gigabyte of activations in the first layers.
 _FORWARD_PIXELS = 4 * 32 * 224**2

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dancecli.core.errors import ModelError, UsageError, WorkspaceError
+from dancecli.core.flow_format import FlowMethod, method_mismatch
+from dancecli.core.recipe import Recipe, read_recipe
+from dancecli.core.records import PartName
 from dancecli.engine.choice import LOCAL, check_engine
-from dancecli.errors import ModelError, UsageError, WorkspaceError
-from dancecli.flowform import FlowMethod, method_mismatch
 from dancecli.model import freezing
 from dancecli.model import record as rec
 from dancecli.model.config import drops, model_base
@@ -16,11 +18,9 @@ from dancecli.model.distributed import place, share_of
 from dancecli.model.flowing import FLOW, with_flow
 from dancecli.model.head import PRETRAINED, RANDOM
 from dancecli.model.pipelines import ModelBase
-from dancecli.model.recipe import Recipe, read_recipe
 from dancecli.model.splitdata import SplitData, load_split
 from dancecli.model.weights import NO_WEIGHTS
 from dancecli.model.zoo import ZooEntry, find_entry
-from dancecli.schema import PartName
 from dancecli.workspace import Workspace, checked_name
 
 DEFAULT_PRETRAIN = "inception"

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli import manifest
-from dancecli.errors import InputError, MediaError, UsageError
+from dancecli.core import hashing
+from dancecli.core.errors import InputError, MediaError, UsageError
+from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.model import record as rec
 from dancecli.model.checkpoint import Checkpoint, open_checkpoint, run_checkpoint
 from dancecli.model.videofiles import ENDINGS, find_videos, slug
-from dancecli.schema import OnProgress, Progress, no_progress
 from dancecli.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ def _hash(path: Path) -> str:
     if path.exists() and not path.is_file():
         raise MediaError(f"{path}: is not a file")
     try:
-        return rec.file_sha256(path)
+        return hashing.file_sha256(path)
     except OSError as error:
         raise MediaError(f"{path}: cannot be read ({error.strerror})") from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Iterable, Mapping
@@ -11,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dancecli.errors import InputError, WorkspaceError
+from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.manifest import atomic_file
 from dancecli.workspace import Workspace
 
@@ -104,12 +103,6 @@ def write_record(folder: RunFolder, record: Mapping[str, Any]) -> None:
     with atomic_file(folder.record) as file:
         json.dump(record, file, indent=2, ensure_ascii=False)
         file.write("\n")
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def now_utc() -> str:

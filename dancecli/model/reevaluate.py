@@ -8,7 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dancecli import manifest
-from dancecli.errors import ModelError
+from dancecli.core import hashing
+from dancecli.core.errors import ModelError
+from dancecli.core.progress import OnProgress, Progress, Say, no_progress, say_nothing
+from dancecli.core.recipe import parse_recipe
+from dancecli.core.records import Clip, Part, PartName
 from dancecli.model import record as rec
 from dancecli.model.checkpoint import build_network, run_checkpoint
 from dancecli.model.config import DataPlan, build_config, model_base
@@ -17,12 +21,10 @@ from dancecli.model.evaluate import views_record
 from dancecli.model.flowing import FLOW, with_flow
 from dancecli.model.pipelines import frame_sampler
 from dancecli.model.plan import at_its_size
-from dancecli.model.recipe import parse_recipe
 from dancecli.model.scored import EvaluateResult, new_name, same_run, score_parts, write_scored_run
 from dancecli.model.splitdata import SplitData, load_split
 from dancecli.model.weights import state_of
 from dancecli.model.zoo import find_entry
-from dancecli.schema import Clip, OnProgress, Part, PartName, Progress, Say, no_progress, say_nothing
 from dancecli.workspace import Workspace
 
 
@@ -86,7 +88,7 @@ def evaluate(
     evidence = {
         "run": name,
         "checkpoint": path.name,
-        "checkpoint_sha256": rec.file_sha256(path),
+        "checkpoint_sha256": hashing.file_sha256(path),
         "split_hash": data.meta["split.hash"],
         "test_hash": data.test_hash,
         "view_protocol": views["test"],

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dancecli.errors import ModelError
+from dancecli.core.errors import ModelError
 
 _STEPS = 10
 # A loss that has halved has shown enough, and so has one that falls at all after this time.

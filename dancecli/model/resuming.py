@@ -9,11 +9,11 @@ from dataclasses import asdict, fields, replace
 from typing import Any
 
 from dancecli import manifest
-from dancecli.errors import InputError, UsageError, WorkspaceError
+from dancecli.core.errors import InputError, UsageError, WorkspaceError
+from dancecli.core.recipe import parse_recipe
 from dancecli.model import record as rec
 from dancecli.model.distributed import place
 from dancecli.model.plan import FinetuneSettings, Plan, make_plan, plan_with
-from dancecli.model.recipe import parse_recipe
 from dancecli.model.splitdata import load_split
 from dancecli.model.zoo import find_entry
 from dancecli.workspace import Workspace

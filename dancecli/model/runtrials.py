@@ -12,14 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dancecli import manifest
-from dancecli.errors import DanceError, InputError, ModelError
+from dancecli.core.errors import DanceError, InputError, ModelError
+from dancecli.core.progress import OnProgress, Progress
+from dancecli.core.records import Prediction
 from dancecli.manifest import atomic_file
 from dancecli.model.plan import FinetuneSettings, Plan, make_plan
 from dancecli.model.record import RunFolder
 from dancecli.model.studyfiles import recipe_text
 from dancecli.model.train import make_job, run_plan
 from dancecli.model.trials import LEAST_SCORE, Asked, End, Ended, Report
-from dancecli.schema import OnProgress, Prediction, Progress
 from dancecli.workspace import Workspace, checked_name
 
 

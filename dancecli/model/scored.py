@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from dancecli import manifest
-from dancecli.errors import WorkspaceError
+from dancecli.core import hashing
+from dancecli.core.errors import WorkspaceError
+from dancecli.core.progress import OnProgress
+from dancecli.core.records import PartName, Prediction
 from dancecli.model import record as rec
 from dancecli.model.evaluate import accuracy, predict_part
 from dancecli.model.splitdata import SplitData
-from dancecli.schema import OnProgress, PartName, Prediction
 from dancecli.workspace import Workspace, checked_name
 
 
@@ -73,7 +75,7 @@ def read_scored_run(workspace: Workspace, name: str) -> ScoredRun:
         )
     path = rec.RunFolder(workspace.run(name)).predictions
     predictions = manifest.read(path, Prediction)
-    return ScoredRun(name, record, predictions, rec.file_sha256(path))
+    return ScoredRun(name, record, predictions, hashing.file_sha256(path))
 
 
 def write_scored_run(

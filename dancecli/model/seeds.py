@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dancecli.errors import InputError, WorkspaceError
+from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.progress import OnProgress, Say, no_progress, say_nothing
 from dancecli.model import record as rec
 from dancecli.model.plan import FinetuneSettings, Plan, make_plan
 from dancecli.model.resuming import is_same_run
 from dancecli.model.train import finetune
-from dancecli.schema import OnProgress, Say, no_progress, say_nothing
 from dancecli.workspace import Workspace
 
 

@@ -21,10 +21,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dancecli.errors import InputError
-from dancecli.labels import MANIFESTS
-from dancecli.model.named import names_in, read_named
-from dancecli.model.recipe import Recipe, parse_recipe
+from dancecli.core.errors import InputError
+from dancecli.core.labels import MANIFESTS
+from dancecli.core.recipe import Recipe, parse_recipe
+from dancecli.core.toml_files import names_in, read_named
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dancecli import manifest
-from dancecli.errors import InputError, WorkspaceError
-from dancecli.labels import LabelSet
-from dancecli.schema import Clip, Part, PartName
+from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.labels import LabelSet
+from dancecli.core.records import Clip, Part, PartName
 from dancecli.workspace import Workspace
 
 

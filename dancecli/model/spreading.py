@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dancecli.core.errors import DanceError, EngineError, ModelError
+from dancecli.core.progress import OnProgress, Progress
 from dancecli.engine.choice import open_pool
 from dancecli.engine.worker import Ask
-from dancecli.errors import DanceError, EngineError, ModelError
 from dancecli.model.cache import FeatureStore
 from dancecli.model.saving import save_torch
-from dancecli.schema import OnProgress, Progress
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dancecli.errors import InputError, WorkspaceError
-from dancecli.model.recipe import Recipe
+from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.recipe import Recipe
 from dancecli.model.space import Space
 from dancecli.model.storageerrors import storage_errors
 from dancecli.model.study import Study

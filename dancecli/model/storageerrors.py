@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dancecli.errors import WorkspaceError
+from dancecli.core.errors import WorkspaceError
 
 
 @contextmanager

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from dancecli.core.progress import OnProgress, Progress, no_progress
+from dancecli.core.records import PartName
 from dancecli.engine.choice import LOCAL
 from dancecli.model import cache
 from dancecli.model.boundary import FeatureDataset, FrozenPart, extract_features
 from dancecli.model.mmaction import DATASETS, MODELS, build_model, get_device, pseudo_collate
 from dancecli.model.parts import ViewSampler
 from dancecli.model.spreading import Source, spread_features
-from dancecli.schema import OnProgress, PartName, Progress, no_progress
 
 if TYPE_CHECKING:
     from dancecli.model.job import Job

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dancecli.errors import MediaError
+from dancecli.core.errors import MediaError
 
 if TYPE_CHECKING:
     import numpy as np

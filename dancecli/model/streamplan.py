@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 
-from dancecli.errors import ModelError, UsageError, WorkspaceError
-from dancecli.flowform import FlowMethod
+from dancecli.core.errors import ModelError, UsageError, WorkspaceError
+from dancecli.core.flow_format import FlowMethod
 from dancecli.model import record as rec
 from dancecli.model.inflation import FIRST_UNIT, FLOW_CHANNELS, NAMINGS, RGB_CHANNELS, find_naming
 from dancecli.model.plan import (

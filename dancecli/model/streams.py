@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dancecli.errors import ModelError
-from dancecli.flowform import method_mismatch
+from dancecli.core.errors import ModelError
+from dancecli.core.flow_format import method_mismatch
+from dancecli.core.progress import OnProgress, Progress, Say, no_progress, say_nothing
 from dancecli.model.config import build_model_config
 from dancecli.model.ensemble import EnsembleSettings, ensemble
 from dancecli.model.plan import Plan
@@ -26,7 +27,6 @@ from dancecli.model.streamplan import (
 from dancecli.model.train import finetune
 from dancecli.model.weights import NO_WEIGHTS, resolve_weights
 from dancecli.model.zoo import fetch_checkpoint, weights_folder
-from dancecli.schema import OnProgress, Progress, Say, no_progress, say_nothing
 from dancecli.workspace import Workspace
 
 

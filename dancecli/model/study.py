@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dancecli.model.recipe import Recipe
+from dancecli.core.recipe import Recipe
 from dancecli.model.space import Space
 from dancecli.model.storageerrors import storage_errors
 from dancecli.model.trials import Asked, Ended

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli import manifest
+from dancecli.core.recipe import Recipe
+from dancecli.core.records import Part, PartName
 from dancecli.manifest import atomic_file
 from dancecli.model import record as rec
-from dancecli.model.recipe import Recipe
 from dancecli.model.splitdata import part_hash
-from dancecli.schema import Part, PartName
 from dancecli.workspace import Workspace
 
 if TYPE_CHECKING:

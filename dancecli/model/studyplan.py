@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dancecli.errors import WorkspaceError
+from dancecli.core.errors import WorkspaceError
+from dancecli.core.records import PartName
 from dancecli.model.plan import DEFAULT_PRETRAIN, FinetuneSettings, Plan, make_plan
 from dancecli.model.space import Space, read_space
-from dancecli.schema import PartName
 from dancecli.workspace import Workspace, checked_name
 
 # The paper's.

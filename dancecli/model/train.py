@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dancecli import manifest
+from dancecli.core.progress import OnProgress, Progress, Say, no_progress, say_nothing
+from dancecli.core.records import PartName, Prediction
 from dancecli.model import record as rec
 from dancecli.model.config import (
     DataPlan,
@@ -24,7 +26,6 @@ from dancecli.model.plan import FinetuneSettings, Plan, make_plan
 from dancecli.model.rendering import render_config
 from dancecli.model.resuming import begun_before, plan_of_stopped_run
 from dancecli.model.weights import resolve_weights
-from dancecli.schema import OnProgress, PartName, Prediction, Progress, Say, no_progress, say_nothing
 from dancecli.workspace import Workspace
 
 __all__ = ["FinetuneResult", "FinetuneSettings", "Plan", "finetune", "make_plan"]

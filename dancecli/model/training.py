@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from dancecli.core.progress import OnProgress, Progress, Say, no_progress
+from dancecli.core.records import PartName, Prediction
 from dancecli.model.boundary import boundary_model
 from dancecli.model.distributed import join_others, share_of, together, unwrapped, wrapper
 from dancecli.model.evaluate import predict_part
@@ -19,7 +21,6 @@ from dancecli.model.mmaction import init_default_scope, read_checkpoint
 from dancecli.model.record import RunFolder
 from dancecli.model.saving import save_torch
 from dancecli.model.stored import feature_loaders, unstored_views
-from dancecli.schema import OnProgress, PartName, Prediction, Progress, Say, no_progress
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from dancecli.model.recipe import Recipe
+from dancecli.core.progress import OnProgress
+from dancecli.core.recipe import Recipe
 from dancecli.model.space import Value
-from dancecli.schema import OnProgress
 
 # A probability that was rounded to 0 would make any mean loss infinite.
 LEAST_SCORE = 1e-12

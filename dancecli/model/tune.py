@@ -7,13 +7,14 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from dancecli.core.progress import OnProgress, Progress, Say, no_progress, say_nothing
+from dancecli.core.recipe import Recipe
+from dancecli.core.records import PartName
 from dancecli.model import record as rec
 from dancecli.model import studyfiles as files
-from dancecli.model.recipe import Recipe
 from dancecli.model.splitdata import part_hash
 from dancecli.model.studyplan import TunePlan, TuneSettings, plan_study
 from dancecli.model.trials import Asked, Ended, Trainer
-from dancecli.schema import OnProgress, PartName, Progress, Say, no_progress, say_nothing
 from dancecli.workspace import Workspace
 
 if TYPE_CHECKING:

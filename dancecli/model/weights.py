@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dancecli.errors import ModelError
+from dancecli.core.errors import ModelError
+from dancecli.core.progress import OnProgress, no_progress
 from dancecli.model.inflation import as_inception
 from dancecli.model.saving import save_torch
 from dancecli.model.zoo import ZooEntry, check_name, fetch_checkpoint, weights_folder
-from dancecli.schema import OnProgress, no_progress
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dancecli.errors import MissingDependencyError, ModelError
+from dancecli.core.errors import MissingDependencyError, ModelError
 from dancecli.model.saving import save_torch
 
 if TYPE_CHECKING:

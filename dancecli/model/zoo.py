@@ -12,10 +12,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from dancecli.errors import InputError, ModelError
-from dancecli.labels import MANIFESTS
+from dancecli.core.errors import InputError, ModelError
+from dancecli.core.labels import MANIFESTS
+from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.manifest import atomic_file
-from dancecli.schema import OnProgress, Progress, no_progress
 
 ZOO = MANIFESTS / "zoo.toml"
 SITE = "https://download.openmmlab.com/mmaction"

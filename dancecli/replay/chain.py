@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from dancecli import manifest
+from dancecli.core.errors import WorkspaceError
+from dancecli.core.progress import OnProgress, Say, no_progress
+from dancecli.core.records import Clip
 from dancecli.demo.chain import SITE_FOLDER, fetch_command, refuse_other_dataset, require_parts, run
 from dancecli.demo.corpus import make_corpus
 from dancecli.demo.server import VideoSite
-from dancecli.errors import WorkspaceError
 from dancecli.replay.cost import in_words, measured_pace, seconds
 from dancecli.replay.plan import (
     ONE_RUN,
@@ -32,7 +34,6 @@ from dancecli.report.page import without_workspace
 from dancecli.report.paper import Experiment, read_experiments
 from dancecli.report.replay import Replayed, read_ran
 from dancecli.report.replay_page import write_replay
-from dancecli.schema import Clip, OnProgress, Say, no_progress
 from dancecli.workspace import Workspace
 
 Command = tuple[str, ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dancecli.model.recipe import Recipe
+from dancecli.core.recipe import Recipe
 from dancecli.model.zoo import read_zoo
 from dancecli.replay.plan import Trial, recipe_of
 

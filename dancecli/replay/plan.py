@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from dancecli import manifest
+from dancecli.core.errors import UsageError, WorkspaceError
+from dancecli.core.recipe import RECIPES, Recipe, read_recipe, recipe_names
+from dancecli.core.records import Part, PartName
 from dancecli.dataset.locks import write_lock
-from dancecli.errors import UsageError, WorkspaceError
-from dancecli.model.recipe import RECIPES, Recipe, read_recipe, recipe_names
 from dancecli.replay.quick import QUICK_PRETRAIN, WHOLE_CLIPS, quick_changes, quick_recipe
 from dancecli.report.paper import Experiment
-from dancecli.schema import Part, PartName
 from dancecli.workspace import Workspace
 
 PUBLISHED, OURS = "published", "ours"

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from dancecli import manifest
+from dancecli.core.recipe import RECIPES
+from dancecli.core.records import Clip
 from dancecli.demo.chain import SITE_FOLDER
 from dancecli.demo.corpus import CorpusSettings, plan
-from dancecli.model.recipe import RECIPES
-from dancecli.schema import Clip
 from dancecli.workspace import Workspace
 
 CORPUS = CorpusSettings(videos_per_style=12, width=160, height=120, faulty=False)

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli import manifest
-from dancecli.errors import DanceError, WorkspaceError
+from dancecli.core.errors import DanceError, WorkspaceError
+from dancecli.core.progress import OnProgress, Progress, no_progress
+from dancecli.core.records import PartName
 from dancecli.report import charts
 from dancecli.report.evidence import Evidence, read_evidence
 from dancecli.report.standing import Row, Standing, rank
 from dancecli.report.stats import ALPHA
-from dancecli.schema import OnProgress, PartName, Progress, no_progress
 from dancecli.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from dancecli import manifest
-from dancecli.errors import InputError
+from dancecli.core.errors import InputError
+from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.report.compare_page import render_comparison
 from dancecli.report.comparison import Comparison, compared, refuse_unlike, verdict_of
 from dancecli.report.evidence import Evidence, read_evidence
 from dancecli.report.intervals import Proportion
 from dancecli.report.stats import ALPHA
-from dancecli.schema import OnProgress, Progress, no_progress
 from dancecli.workspace import Workspace
 
 SCHEMA = 1

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dancecli.errors import InputError
+from dancecli.core.errors import InputError
 from dancecli.report.evidence import Evidence, PartScores
 from dancecli.report.intervals import Proportion
 from dancecli.report.metrics import true_ranks

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dancecli import manifest
+from dancecli.core.records import Clip
 from dancecli.report.shell import draw
-from dancecli.schema import Clip
 from dancecli.workspace import Workspace
 
 # Pictures a class, and in all: a page of 700 classes is to stay small enough to open.

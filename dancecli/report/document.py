@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dancecli.core.records import PartName
 from dancecli.report.evidence import Evidence
 from dancecli.report.intervals import Estimate, Proportion
 from dancecli.report.metrics import Summary
-from dancecli.schema import PartName
 
 SCHEMA = 1
 # Copied from the run as they are, so that the figures never stand without their evidence.

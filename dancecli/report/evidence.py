@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dancecli import manifest
-from dancecli.errors import InputError, WorkspaceError
-from dancecli.schema import Clip, Part, PartName, Prediction
+from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.records import Clip, Part, PartName, Prediction
 from dancecli.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
-from dancecli.errors import DanceError, InputError, WorkspaceError
+from dancecli.core.errors import DanceError, InputError, WorkspaceError
+from dancecli.core.text import several
 from dancecli.report.comparison import refuse_unlike, right
 from dancecli.report.document import as_json
 from dancecli.report.evidence import Evidence, read_evidence
 from dancecli.report.intervals import Estimate, by_video
 from dancecli.report.metrics import Summary
-from dancecli.report.shell import several
 from dancecli.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dancecli.errors import InputError
+from dancecli.core.errors import InputError
 from dancecli.report.evidence import Evidence, PartScores, read_evidence
 from dancecli.report.metrics import predicted, true_ranks
 from dancecli.workspace import Workspace

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from dancecli.core.text import duration, percent, several
 from dancecli.report import charts
 from dancecli.report.evidence import Evidence, PartScores
 from dancecli.report.heat import HeatPicture
 from dancecli.report.metrics import Summary, order_by_confusion, predicted, true_ranks
-from dancecli.report.shell import draw, duration, environment, percent, several
+from dancecli.report.shell import draw, environment
 
 if TYPE_CHECKING:
     from dancecli.report.metrics import Floats, Ints

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from dancecli.errors import InputError
-from dancecli.labels import MANIFESTS
+from dancecli.core.errors import InputError
+from dancecli.core.labels import MANIFESTS
 
 PAPER = MANIFESTS / "paper" / "experiments.toml"
 

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dancecli.errors import InputError
+from dancecli.core.errors import InputError
+from dancecli.core.records import PartName
 from dancecli.report.comparison import refuse_unlike, right
 from dancecli.report.evidence import Evidence, read_evidence
 from dancecli.report.intervals import Estimate, Proportion, by_video
@@ -17,7 +18,6 @@ from dancecli.report.metrics import TOP, true_ranks
 from dancecli.report.paper import Experiment
 from dancecli.report.reported import check_reported, possible_sizes
 from dancecli.report.stats import Paired, mcnemar, pair
-from dancecli.schema import PartName
 from dancecli.workspace import Workspace
 
 SCHEMA = 1

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from dancecli import manifest
+from dancecli.core.records import PartName
 from dancecli.report.replay import Ran, Replayed, arithmetic, choices, document, page_of, printed
 from dancecli.report.shell import draw
-from dancecli.schema import PartName
 from dancecli.workspace import Workspace
 
 PAPER_CLASSES = 19

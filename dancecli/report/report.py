@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dancecli import manifest
-from dancecli.errors import InputError, WorkspaceError
+from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.report import metrics
 from dancecli.report.document import document
 from dancecli.report.evidence import Evidence, read_evidence
@@ -27,7 +28,6 @@ from dancecli.report.heat import HeatPicture, read_heat
 from dancecli.report.intervals import Proportion
 from dancecli.report.page import model_card, render
 from dancecli.report.resample import intervals_of_class_means
-from dancecli.schema import OnProgress, Progress, no_progress
 from dancecli.workspace import Workspace
 
 

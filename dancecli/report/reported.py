@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, ROUND_UP, Decimal, InvalidOperation
 
-from dancecli.errors import InputError
+from dancecli.core.errors import InputError
 from dancecli.report.intervals import Proportion
 
 # A figure may have been rounded in any of these ways, or cut off.

@@ -13,6 +13,7 @@ from dancecli.report.intervals import Estimate
 
 if TYPE_CHECKING:
     import jinja2
+from dancecli.core.text import cell, duration, percent, points, several, size
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -63,48 +64,9 @@ def environment() -> jinja2.Environment:
     return found
 
 
-def cell(text: object) -> str:
-    """Put a text on one line of Markdown, so that it cannot end a table's cell."""
-    return " ".join(str(text).split()).replace("\\", "\\\\").replace("|", "\\|")
-
-
-def percent(rate: float | None, digits: int = 1) -> str:
-    """Write a rate as per cent."""
-    return "\u2013" if rate is None else f"{100 * rate:.{digits}f}"
-
-
-def points(difference: float, digits: int = 1) -> str:
-    """Write a difference of rates in points, with its sign; zero has none."""
-    text = f"{abs(100 * difference):.{digits}f}"
-    sign = "" if float(text) == 0 else "+" if difference > 0 else "\u2212"
-    return sign + text
-
-
 def interval(estimate: Estimate | None) -> str:
     """Write an interval as per cent, without the sign."""
     return "" if estimate is None else f"{percent(estimate.low)}\u2013{percent(estimate.high)}"
-
-
-def several(count: int, noun: str) -> str:
-    """Write a count with its noun."""
-    plural = noun + ("es" if noun.endswith("s") else "s")
-    return f"{count:,} {noun if count == 1 else plural}"
-
-
-def size(count: int) -> str:
-    """Write a number of parameters: what a million hides stays readable."""
-    return f"{count / 1e6:.1f} M" if count >= 1_000_000 else f"{count:,}"
-
-
-def duration(seconds: Any) -> str:
-    """Write a time in the units that a person would use; empty for what is no number."""
-    if not isinstance(seconds, int | float):
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
 
 
 def for_script(document: Any) -> str:

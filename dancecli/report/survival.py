@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dancecli import ledger, manifest
-from dancecli.errors import WorkspaceError
+from dancecli.core.errors import WorkspaceError
+from dancecli.core.records import OutcomeClass, Segment
 from dancecli.report.intervals import wilson
-from dancecli.schema import OutcomeClass, Segment
 from dancecli.workspace import Workspace
 
 PENDING = "pending"

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dancecli.errors import MissingDependencyError
+from dancecli.core.errors import MissingDependencyError
 from dancecli.report.live import read_rows
 from dancecli.workspace import Workspace
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from dancecli import manifest
-from dancecli.errors import InputError, WorkspaceError
+from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.text import percent, several
 from dancecli.report.intervals import Proportion
-from dancecli.report.shell import draw, interval, percent, several
+from dancecli.report.shell import draw, interval
 from dancecli.report.stats import ALPHA, gains_by_video, holm, swap_test
 from dancecli.report.tuning_charts import Dot, Panel, study_panels
 from dancecli.report.tuning_figure import draw_study

@@ -11,10 +11,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path, PurePosixPath
 
-from dancecli.errors import InputError
-from dancecli.labels import MANIFESTS, LabelSet
+from dancecli.core.errors import InputError
+from dancecli.core.labels import MANIFESTS, LabelSet
+from dancecli.core.records import Segment
 from dancecli.manifest import atomic_file
-from dancecli.schema import Segment
 from dancecli.sources.kinetics import Listing, UnlabelledError, add_list, check_not_empty
 
 SOURCES = MANIFESTS / "sources.toml"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from dancecli.schema import OutcomeClass
+from dancecli.core.records import OutcomeClass
 
 SESSION, TRANSIENT, PERMANENT = OutcomeClass.SESSION, OutcomeClass.TRANSIENT, OutcomeClass.PERMANENT
 _KEPT_OF_TEXT = 500

@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dancecli.errors import InputError
-from dancecli.labels import LabelSet
-from dancecli.schema import Segment, clip_id_of
+from dancecli.core.errors import InputError
+from dancecli.core.labels import LabelSet
+from dancecli.core.records import Segment, clip_id_of
 
 NEEDED = ("label", "youtube_id", "time_start", "time_end")
 _SPLITS = {"train": "train", "val": "val", "validate": "val", "validation": "val", "test": "test", "": ""}

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dancecli.errors import InputError
+from dancecli.core.errors import InputError
 from dancecli.sources.folder import VIDEO_SUFFIXES, walk
 
 DATASET = "lets-dance"

@@ -20,8 +20,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from dancecli.core.records import OutcomeClass
 from dancecli.engine.worker import Ask
-from dancecli.schema import OutcomeClass
 from dancecli.sources.failure import Failure, from_status, from_text, shortened
 from dancecli.sources.folder import parse_clip_name
 

@@ -17,9 +17,9 @@ from string import Formatter
 from typing import Any
 from urllib.parse import urlsplit
 
+from dancecli.core.errors import UsageError
+from dancecli.core.records import OutcomeClass
 from dancecli.engine.worker import Ask, Halted
-from dancecli.errors import UsageError
-from dancecli.schema import OutcomeClass
 from dancecli.sources.failure import Failure, from_page, from_status, from_text, shortened
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")

@@ -16,8 +16,8 @@ import pytest
 from records import Ran, fill, make_clip
 
 from dancecli.cli import app, console
+from dancecli.core.progress import Progress
 from dancecli.dataset.split import SplitSettings, split
-from dancecli.schema import Progress
 from dancecli.workspace import Workspace
 
 Dance = Callable[..., Ran]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from dancecli import ledger, manifest
+from dancecli.core.records import Clip, OutcomeClass, Segment
 from dancecli.media.ffmpeg import run_ffmpeg
-from dancecli.schema import Clip, OutcomeClass, Segment
 from dancecli.workspace import Workspace
 
 Dance = Callable[..., object]

@@ -6,10 +6,10 @@ import pytest
 from records import fill, make_clip
 
 from dancecli import manifest
+from dancecli.core.errors import WorkspaceError
+from dancecli.core.records import Clip, Part
 from dancecli.dataset.annotate import annotate
 from dancecli.dataset.split import SplitSettings, split
-from dancecli.errors import WorkspaceError
-from dancecli.schema import Clip, Part
 from dancecli.workspace import Workspace
 
 LABELS = ("zumba", "tap dancing", "belly dancing")

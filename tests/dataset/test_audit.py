@@ -10,11 +10,11 @@ import pytest
 from records import Ran, fill, make_clip
 
 from dancecli import manifest
+from dancecli.core.errors import InputError
+from dancecli.core.records import Clip, Group, Part
 from dancecli.dataset.annotate import annotate
 from dancecli.dataset.audit import AuditSettings, Finding, Listed, audit, read_ids, video_of
 from dancecli.dataset.split import SplitSettings, split
-from dancecli.errors import InputError
-from dancecli.schema import Clip, Group, Part
 from dancecli.workspace import Workspace
 
 LABELS = ("tap dancing", "zumba")

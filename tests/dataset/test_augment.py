@@ -16,14 +16,15 @@ from footage import furnish
 from records import Ran
 
 from dancecli import manifest
+from dancecli.core.errors import UsageError
+from dancecli.core.hashing import sha256_of
+from dancecli.core.progress import Progress
+from dancecli.core.records import Clip, Part
 from dancecli.dataset.annotate import annotate
 from dancecli.dataset.augment import AugmentSettings, augment
 from dancecli.dataset.clips import rebuild_clips
 from dancecli.dataset.copylog import log_of
-from dancecli.errors import UsageError
-from dancecli.media.hashing import sha256_of
 from dancecli.media.verify import decode
-from dancecli.schema import Clip, Part, Progress
 from dancecli.workspace import Workspace
 
 shots, furnished = footage.shots, footage.furnished

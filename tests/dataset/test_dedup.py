@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from dancecli import manifest
+from dancecli.core.records import Group
 from dancecli.dataset.dedup import grouped
 from dancecli.dataset.looks import ClipLooks
 from dancecli.media.ffmpeg import find_ffmpeg
-from dancecli.schema import Group
 from dancecli.workspace import Workspace
 
 

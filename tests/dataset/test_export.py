@@ -17,10 +17,11 @@ from footage import LABELS, furnish
 from records import Ran
 
 from dancecli import manifest
+from dancecli.core.errors import MediaError, UsageError, WorkspaceError
+from dancecli.core.progress import Progress
+from dancecli.core.records import Clip, Part
 from dancecli.dataset.augment import AugmentSettings, augment
 from dancecli.dataset.export import ExportSettings, Form, export
-from dancecli.errors import MediaError, UsageError, WorkspaceError
-from dancecli.schema import Clip, Part, Progress
 from dancecli.workspace import Workspace
 
 shots, furnished = footage.shots, footage.furnished

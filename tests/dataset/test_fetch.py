@@ -16,6 +16,10 @@ from records import Ran
 from towns import Town
 
 from dancecli import ledger, manifest
+from dancecli.core.errors import UsageError, WorkspaceError
+from dancecli.core.hashing import sha256_of
+from dancecli.core.progress import Progress
+from dancecli.core.records import Clip, Segment
 from dancecli.dataset import cutting
 from dancecli.dataset.cutting import Cutter
 from dancecli.dataset.fetch import fetch
@@ -24,9 +28,6 @@ from dancecli.dataset.phases import phase_of
 from dancecli.dataset.wanted import FetchSettings, choose
 from dancecli.demo.server import Fault
 from dancecli.engine.limiter import BreakerSettings
-from dancecli.errors import UsageError, WorkspaceError
-from dancecli.media.hashing import sha256_of
-from dancecli.schema import Clip, Progress, Segment
 from dancecli.sources.youtube import Download
 from dancecli.workspace import Workspace
 

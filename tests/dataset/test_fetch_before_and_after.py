@@ -9,11 +9,11 @@ import towns
 from records import Ran
 from towns import Town
 
+from dancecli.core.errors import InputError
 from dancecli.dataset.fetch import fetch
 from dancecli.dataset.plan import plan
 from dancecli.dataset.why import why
 from dancecli.demo.server import Fault
-from dancecli.errors import InputError
 from dancecli.report.survival import survival, write_survival
 from dancecli.workspace import Workspace
 
@@ -136,8 +136,8 @@ def test_why_before_a_fetch(space: Workspace, dance: Dance) -> None:
 
 def test_the_picture_of_nineteen_classes(space: Workspace, tmp_path: Path) -> None:
     from dancecli import manifest
-    from dancecli.labels import DEFAULT_LABELS, LabelSet
-    from dancecli.schema import Segment
+    from dancecli.core.labels import DEFAULT_LABELS, LabelSet
+    from dancecli.core.records import Segment
 
     labels = LabelSet.read(DEFAULT_LABELS)
     manifest.write(space.segments, Segment, [Segment("v", i, i + 1, label) for i, label in enumerate(labels)])

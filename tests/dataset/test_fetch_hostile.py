@@ -13,13 +13,14 @@ import pytest
 from films import X264, make_film, numbers
 
 from dancecli import ledger, manifest
+from dancecli.core.hashing import sha256_of
+from dancecli.core.progress import Progress
+from dancecli.core.records import Clip
 from dancecli.dataset.fetch import FetchResult, fetch
 from dancecli.dataset.wanted import FetchSettings
 from dancecli.demo.server import Fault, VideoSite
 from dancecli.engine.limiter import BreakerSettings
-from dancecli.media.hashing import sha256_of
 from dancecli.media.verify import prove
-from dancecli.schema import Clip, Progress
 from dancecli.workspace import Workspace
 
 SECONDS = 6

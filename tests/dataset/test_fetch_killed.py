@@ -11,9 +11,9 @@ import towns
 from towns import Town
 
 from dancecli import ledger, manifest
+from dancecli.core.hashing import sha256_of
+from dancecli.core.records import Clip, OutcomeClass
 from dancecli.demo.server import Fault
-from dancecli.media.hashing import sha256_of
-from dancecli.schema import Clip, OutcomeClass
 from dancecli.workspace import Workspace
 
 film, town = towns.film, towns.town

@@ -12,12 +12,12 @@ from tars import TarSite, pack, special, tar_site
 from towns import Town
 
 from dancecli import ledger, manifest
+from dancecli.core.errors import UsageError
+from dancecli.core.records import Clip, Segment
 from dancecli.dataset.fetch import fetch
 from dancecli.dataset.phases import phase_of
 from dancecli.dataset.wanted import FetchSettings
 from dancecli.demo.server import Fault
-from dancecli.errors import UsageError
-from dancecli.schema import Clip, Segment
 from dancecli.workspace import Workspace
 
 film, town = towns.film, towns.town

@@ -9,13 +9,13 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dancecli.core.errors import InputError
+from dancecli.core.labels import LabelSet
+from dancecli.core.records import Segment
 from dancecli.dataset.phases import phase_of
 from dancecli.dataset.wanted import FetchSettings
-from dancecli.errors import InputError
-from dancecli.labels import LabelSet
 from dancecli.media.facts import SourceFacts
 from dancecli.media.ffmpeg import trim_args
-from dancecli.schema import Segment
 from dancecli.sources.folder import parse_clip_name
 from dancecli.sources.kinetics import read_lists
 from dancecli.workspace import Workspace

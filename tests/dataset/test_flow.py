@@ -16,14 +16,15 @@ import pytest
 from records import Ran
 
 from dancecli import manifest
+from dancecli.core.errors import MissingDependencyError, UsageError, WorkspaceError
+from dancecli.core.flow_format import FlowMethod
+from dancecli.core.hashing import sha256_of
+from dancecli.core.progress import Progress
+from dancecli.core.records import Clip, Flow
 from dancecli.dataset.flow import FlowSettings, flow
 from dancecli.dataset.flowjob import FlowJob, FlowOutcome, work
-from dancecli.errors import MissingDependencyError, UsageError, WorkspaceError
-from dancecli.flowform import FlowMethod
-from dancecli.media.hashing import sha256_of
 from dancecli.media.verify import decode
 from dancecli.model.flow import count_fields, require_flow
-from dancecli.schema import Clip, Flow, Progress
 from dancecli.workspace import Workspace
 
 shots, furnished = footage.shots, footage.furnished

@@ -10,9 +10,9 @@ import pytest
 from records import Ran, fill, make_clip
 
 from dancecli import manifest
+from dancecli.core.errors import InputError, UsageError
+from dancecli.core.records import Clip
 from dancecli.dataset.split import SplitSettings, split
-from dancecli.errors import InputError, UsageError
-from dancecli.schema import Clip
 from dancecli.workspace import Workspace
 
 LABELS = ("tap dancing", "zumba", "krumping")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from dancecli import ledger, manifest
+from dancecli.core.labels import LabelSet
+from dancecli.core.records import Clip, Segment
 from dancecli.dataset.merge_rules import TwoLabels, Verdict, decide, widened
-from dancecli.labels import LabelSet
 from dancecli.media.ffmpeg import find_ffmpeg, run_ffmpeg
-from dancecli.schema import Clip, Segment
 from dancecli.sources.letsdance import ListedClip
 from dancecli.workspace import Workspace
 

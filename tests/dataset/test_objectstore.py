@@ -13,8 +13,8 @@ import fsspec
 import pytest
 from records import Ran
 
+from dancecli.core.errors import MissingDependencyError, UsageError, WorkspaceError
 from dancecli.dataset.export import ExportSettings, Form, export
-from dancecli.errors import MissingDependencyError, UsageError, WorkspaceError
 from dancecli.workspace import Workspace
 
 shots, furnished = footage.shots, footage.furnished

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dancecli.dataset.order import keyed_order
+from dancecli.core.hashing import keyed_order
 
 NAMES = st.lists(st.text(max_size=8), unique=True, max_size=30)
 

@@ -10,6 +10,8 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from records import make_clip
 
+from dancecli.core.errors import InputError, UsageError
+from dancecli.core.records import Clip
 from dancecli.dataset.parts import (
     assign_official,
     assign_parts,
@@ -18,8 +20,6 @@ from dancecli.dataset.parts import (
     parse_ratios,
     part_sizes,
 )
-from dancecli.errors import InputError, UsageError
-from dancecli.schema import Clip
 
 PLAIN = make_clip(0)
 SEEDS = st.integers(0, 2**32 - 1)

@@ -12,9 +12,9 @@ import pytest
 from records import fill, make_clip
 
 from dancecli import manifest
+from dancecli.core.errors import InputError, UsageError, WorkspaceError
+from dancecli.core.records import Clip, Group, Part
 from dancecli.dataset.split import SplitSettings, split, split_digest
-from dancecli.errors import InputError, UsageError, WorkspaceError
-from dancecli.schema import Clip, Group, Part
 from dancecli.workspace import Workspace
 
 

@@ -8,12 +8,12 @@ import yaml
 from records import Ran, fill, make_clip
 
 from dancecli import manifest
+from dancecli.core.errors import WorkspaceError
+from dancecli.core.records import Clip, Outcome, OutcomeClass, Segment
 from dancecli.dataset.card import card_text
 from dancecli.dataset.split import SplitSettings, split
 from dancecli.dataset.stats import Range, stats
-from dancecli.errors import WorkspaceError
 from dancecli.ledger import LedgerWriter
-from dancecli.schema import Clip, Outcome, OutcomeClass, Segment
 from dancecli.workspace import Workspace
 
 LABELS = ("tap dancing", "zumba", "krumping")

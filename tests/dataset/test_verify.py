@@ -10,11 +10,12 @@ import pytest
 from records import Ran, fill, make_clip
 
 from dancecli import manifest
+from dancecli.core.errors import EngineError, WorkspaceError
+from dancecli.core.progress import Progress
+from dancecli.core.records import Clip, Flow
 from dancecli.dataset import verify as room
 from dancecli.dataset.verify import verify
 from dancecli.engine.pool import Finished
-from dancecli.errors import EngineError, WorkspaceError
-from dancecli.schema import Clip, Flow, Progress
 from dancecli.workspace import Workspace
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from dancecli.core.errors import DanceError, MissingDependencyError, WorkspaceError
 from dancecli.demo import chain
 from dancecli.demo.chain import DemoSettings, planned, refuse_other_dataset
-from dancecli.errors import DanceError, MissingDependencyError, WorkspaceError
 from dancecli.workspace import Workspace
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import av
 import pytest
 
+from dancecli.core.errors import DanceError, InputError, MediaError
+from dancecli.core.progress import Progress
 from dancecli.demo import encode
 from dancecli.demo.corpus import CLIP_S, CUT_SHORT, DEAD, CorpusSettings, make_corpus, plan
 from dancecli.demo.dancers import Film
 from dancecli.demo.encode import write_film
 from dancecli.demo.moves import STYLES
-from dancecli.errors import DanceError, InputError, MediaError
-from dancecli.schema import Progress
 
 TINY = CorpusSettings(videos_per_style=1, width=64, height=64, fps=5)
 

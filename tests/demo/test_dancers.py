@@ -9,11 +9,11 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from dancecli.core.labels import DEFAULT_LABELS, LabelSet
 from dancecli.demo.dancers import Film, frames
 from dancecli.demo.dice import Dice
 from dancecli.demo.figure import FOREARM_M, SHANK_M, THIGH_M, UPPER_ARM_M, Joint, joints
 from dancecli.demo.moves import STYLES
-from dancecli.labels import DEFAULT_LABELS, LabelSet
 
 BONES = {
     (Joint.HIP_L, Joint.KNEE_L): THIGH_M,

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from dancecli import schema
 from dancecli.cli import registry
-from dancecli.model.recipe import Recipe
+from dancecli.core import records
+from dancecli.core.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -79,13 +79,13 @@ def test_every_flag_and_key_is_in_the_reference(hooks: object) -> None:
 @pytest.mark.parametrize(
     "record",
     [
-        schema.Segment,
-        schema.Clip,
-        schema.Group,
-        schema.Part,
-        schema.Flow,
-        schema.Outcome,
-        schema.Prediction,
+        records.Segment,
+        records.Clip,
+        records.Group,
+        records.Part,
+        records.Flow,
+        records.Outcome,
+        records.Prediction,
         Recipe,
     ],
     ids=lambda r: r.__name__,

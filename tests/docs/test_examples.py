@@ -15,8 +15,8 @@ from fakerun import make_run
 from records import fill, make_clip
 
 from dancecli.cli import registry
-from dancecli.labels import LabelMap, LabelSet
-from dancecli.model.recipe import Recipe, read_recipe
+from dancecli.core.labels import LabelMap, LabelSet
+from dancecli.core.recipe import Recipe, read_recipe
 from dancecli.model.space import read_space
 from dancecli.sources.kinetics import read_lists
 from dancecli.workspace import Workspace

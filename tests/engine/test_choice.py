@@ -4,8 +4,8 @@ import pytest
 import towns
 from towns import Town
 
+from dancecli.core.errors import MissingDependencyError, UsageError
 from dancecli.dataset.fetch import fetch
-from dancecli.errors import MissingDependencyError, UsageError
 from dancecli.workspace import Workspace
 
 film, town = towns.film, towns.town

@@ -17,15 +17,15 @@ from processes import alive, wait_for
 from towns import Town
 
 from dancecli import ledger, manifest
+from dancecli.core.errors import EngineError
+from dancecli.core.hashing import sha256_of
+from dancecli.core.records import Clip, OutcomeClass
 from dancecli.dataset.fetch import fetch
 from dancecli.dataset.verify import verify
 from dancecli.engine.choice import open_pool
 from dancecli.engine.limiter import Gate
 from dancecli.engine.pool import Pool
 from dancecli.engine.worker import Work
-from dancecli.errors import EngineError
-from dancecli.media.hashing import sha256_of
-from dancecli.schema import Clip, OutcomeClass
 from dancecli.workspace import Workspace
 
 film, town = towns.film, towns.town

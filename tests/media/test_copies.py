@@ -11,7 +11,7 @@ import footage
 import numpy as np
 import pytest
 
-from dancecli.augmentation import Op
+from dancecli.core.augmentation import Op
 from dancecli.media.copies import copies_args
 from dancecli.media.ffmpeg import find_ffmpeg, run_ffmpeg
 from dancecli.media.verify import decode

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from films import X264, make_film, numbers
 
-from dancecli.errors import MediaError, MissingDependencyError
+from dancecli.core.errors import MediaError, MissingDependencyError
 from dancecli.media import ffmpeg
 from dancecli.media.facts import SourceFacts, frames_in
 from dancecli.media.ffmpeg import find_ffmpeg, run_ffmpeg, trim_args

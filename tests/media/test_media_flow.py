@@ -14,8 +14,8 @@ import pytest
 from films import make_film
 from sklearn.datasets import load_sample_image
 
-from dancecli.errors import MediaError, MissingDependencyError
-from dancecli.flowform import BOUND_PX, FlowMethod, to_field, to_plane
+from dancecli.core.errors import MediaError, MissingDependencyError
+from dancecli.core.flow_format import BOUND_PX, FlowMethod, to_field, to_plane
 from dancecli.media import flow
 from dancecli.media.flow import StoredFlow, estimator, frames_at_25, grey_frames, write_flow
 from dancecli.media.verify import decode

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from films import X264, make_film
 
-from dancecli.errors import MediaError
-from dancecli.media.hashing import sha256_of
+from dancecli.core.errors import MediaError
+from dancecli.core.hashing import sha256_of
 from dancecli.media.verify import NoPictureError, decode, probe, prove, true_rate
 
 FASTSTART = (*X264, "-movflags", "+faststart")

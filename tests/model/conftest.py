@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dancecli import manifest
-from dancecli.schema import Clip, Part
+from dancecli.core.records import Clip, Part
 from dancecli.workspace import Workspace
 
 LABELS = ("bouncing", "sliding", "turning")

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from dancecli.augmentation import Op
+from dancecli.core.augmentation import Op
 from dancecli.media.copies import copies_args
 from dancecli.media.ffmpeg import run_ffmpeg
 from dancecli.model.augmenting import AugmentedCopy, augmented

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dancecli.errors import ModelError, WorkspaceError
+from dancecli.core.errors import ModelError, WorkspaceError
 from dancecli.model import cache
 from dancecli.model.cache import open_store, row_name, store_key
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from dancecli.errors import ModelError, WorkspaceError
+from dancecli.core.errors import ModelError, WorkspaceError
+from dancecli.core.recipe import Recipe
 from dancecli.model.checkpoint import build_network, open_checkpoint, run_checkpoint
 from dancecli.model.config import build_model_config, model_base
 from dancecli.model.pipelines import test_pipeline as pipeline_of
-from dancecli.model.recipe import Recipe
 from dancecli.model.train import FinetuneSettings, finetune
 from dancecli.model.zoo import find_entry, read_zoo
 

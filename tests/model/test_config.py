@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dancecli.errors import ModelError
+from dancecli.core.errors import ModelError
+from dancecli.core.recipe import Recipe
 from dancecli.model.config import (
     INCEPTION,
     DataPlan,
@@ -13,7 +14,6 @@ from dancecli.model.config import (
 )
 from dancecli.model.pipelines import ModelBase, forward_batch
 from dancecli.model.pipelines import test_pipeline as evaluation_pipeline
-from dancecli.model.recipe import Recipe
 from dancecli.model.rendering import render_config
 from dancecli.model.weights import StartWeights
 from dancecli.model.zoo import find_entry, read_zoo

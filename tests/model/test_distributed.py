@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dancecli.errors import ModelError, UsageError
+from dancecli.core.errors import ModelError, UsageError
 from dancecli.model import distributed
 from dancecli.model import record as rec
 from dancecli.model.mmaction import read_checkpoint

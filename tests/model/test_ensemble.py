@@ -6,9 +6,9 @@ import pytest
 from fakerun import make_run
 
 from dancecli import manifest
-from dancecli.errors import ModelError, UsageError, WorkspaceError
+from dancecli.core.errors import ModelError, UsageError, WorkspaceError
+from dancecli.core.records import Prediction
 from dancecli.model.ensemble import EnsembleSettings, ensemble
-from dancecli.schema import Prediction
 from dancecli.workspace import Workspace
 
 LABELS = ("bounce", "slide", "turn", "wave")

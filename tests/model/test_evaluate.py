@@ -4,13 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from dancecli.errors import ModelError
+from dancecli.core.errors import ModelError
+from dancecli.core.progress import no_progress
+from dancecli.core.recipe import Recipe
+from dancecli.core.records import Prediction
 from dancecli.model.config import INCEPTION
 from dancecli.model.evaluate import accuracy, predict_part, views_record
 from dancecli.model.pipelines import frame_sampler
-from dancecli.model.recipe import Recipe
 from dancecli.model.splitdata import Example
-from dancecli.schema import Prediction, no_progress
 
 
 def test_accuracy_counts_as_argmax_does_where_scores_are_equal():

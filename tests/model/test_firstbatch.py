@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dancecli.errors import ModelError
-from dancecli.model.recipe import Recipe
+from dancecli.core.errors import ModelError
+from dancecli.core.progress import no_progress
+from dancecli.core.recipe import Recipe
 from dancecli.model.train import FinetuneSettings, finetune, make_job, make_plan
-from dancecli.schema import no_progress
 
 
 @pytest.mark.parametrize("cache", [True, False])

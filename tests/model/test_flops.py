@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from dancecli.core.recipe import Recipe
 from dancecli.model.config import model_base
 from dancecli.model.flops import cost_of_view, speed_record
-from dancecli.model.recipe import Recipe
 from dancecli.model.zoo import find_entry
 
 

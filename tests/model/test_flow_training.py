@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from dancecli import manifest
-from dancecli.errors import ModelError
-from dancecli.flowform import FlowMethod, flow_of, method_mismatch
+from dancecli.core.errors import ModelError
+from dancecli.core.flow_format import FlowMethod, flow_of, method_mismatch
+from dancecli.core.records import Flow
 from dancecli.media.flow import StoredFlow, write_flow
 from dancecli.model.flow import flow_preprocessor, read_fields, require_flow
-from dancecli.schema import Flow
 from dancecli.workspace import Workspace
 
 FIELDS = 40

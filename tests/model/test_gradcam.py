@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dancecli.errors import DanceError, ModelError
+from dancecli.core.errors import DanceError, ModelError
 from dancecli.model import gradcam as module
 from dancecli.model.gradcam import GradcamSettings, gradcam, heat_of, strip
 from dancecli.model.mmaction import ActionDataSample

@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from dancecli import manifest
-from dancecli.errors import ModelError, UsageError, WorkspaceError
-from dancecli.labels import LabelSet
+from dancecli.core.errors import ModelError, UsageError, WorkspaceError
+from dancecli.core.labels import LabelSet
+from dancecli.core.recipe import Recipe, read_recipe
+from dancecli.core.records import Prediction
 from dancecli.model import head
 from dancecli.model.baseline import BaselineSettings, baseline
 from dancecli.model.config import build_model_config, model_base
-from dancecli.model.recipe import Recipe, read_recipe
 from dancecli.model.train import FinetuneSettings, finetune
 from dancecli.model.weights import weights_from_file
 from dancecli.model.zoo import find_entry
-from dancecli.schema import Prediction
 
 
 @pytest.fixture

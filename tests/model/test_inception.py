@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-from dancecli.errors import MissingDependencyError, ModelError
-from dancecli.labels import MANIFESTS, LabelSet
+from dancecli.core.errors import MissingDependencyError, ModelError
+from dancecli.core.labels import MANIFESTS, LabelSet
 from dancecli.model.inception import (
     InceptionI3D,
     InceptionLogits,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from dancecli.errors import MissingDependencyError, ModelError
+from dancecli.core.errors import MissingDependencyError, ModelError
 from dancecli.model import weights_inception
 from dancecli.model.inception import InceptionI3D
 from dancecli.model.weights_inception import (

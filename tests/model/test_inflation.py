@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from dancecli.errors import ModelError
+from dancecli.core.errors import ModelError
 from dancecli.model.inception import InceptionI3D, InceptionLogits
 from dancecli.model.inflation import as_inception
 from dancecli.model.weights import StartWeights, resolve_weights, weights_from_file

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from dancecli import manifest
-from dancecli.errors import InputError, MediaError, ModelError, UsageError, WorkspaceError
+from dancecli.core.errors import InputError, MediaError, ModelError, UsageError, WorkspaceError
+from dancecli.core.records import Prediction
 from dancecli.model.checkpoint import open_checkpoint, run_checkpoint
 from dancecli.model.looking import Predictor
 from dancecli.model.predict import PredictSettings, predict
 from dancecli.model.train import FinetuneSettings, finetune
-from dancecli.schema import Prediction
 from dancecli.workspace import Workspace
 
 # Trained once: no test changes the run.

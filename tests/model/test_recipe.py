@@ -5,8 +5,8 @@ from dataclasses import fields
 
 import pytest
 
-from dancecli.errors import InputError
-from dancecli.model.recipe import RECIPES, Recipe, read_recipe, recipe_names
+from dancecli.core.errors import InputError
+from dancecli.core.recipe import RECIPES, Recipe, read_recipe, recipe_names
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -5,12 +5,12 @@ import json
 import pytest
 
 from dancecli import manifest
-from dancecli.errors import ModelError, WorkspaceError
+from dancecli.core.errors import ModelError, WorkspaceError
+from dancecli.core.records import Prediction
 from dancecli.model.ensemble import EnsembleSettings, ensemble
 from dancecli.model.reevaluate import EvaluateSettings, evaluate
 from dancecli.model.train import FinetuneSettings, finetune
 from dancecli.report.evidence import read_evidence
-from dancecli.schema import Prediction
 
 
 @pytest.fixture

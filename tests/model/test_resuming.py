@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from dancecli.errors import UsageError, WorkspaceError
+from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.model.plan import FinetuneSettings
 from dancecli.model.resuming import begun_before
 from dancecli.model.train import finetune

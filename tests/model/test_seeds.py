@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from dancecli.errors import WorkspaceError
+from dancecli.core.errors import WorkspaceError
+from dancecli.core.recipe import read_recipe
 from dancecli.model.config import build_model_config, model_base
-from dancecli.model.recipe import read_recipe
 from dancecli.model.seeds import finetune_seeds, plan_group, spread
 from dancecli.model.train import FinetuneSettings
 from dancecli.model.zoo import find_entry

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from dancecli.errors import InputError
-from dancecli.model.recipe import Recipe, read_recipe
+from dancecli.core.errors import InputError
+from dancecli.core.recipe import Recipe, read_recipe
 from dancecli.model.space import read_space, space_names
 
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from dancecli import manifest
-from dancecli.errors import DanceError
+from dancecli.core.errors import DanceError
+from dancecli.core.records import Clip, PartName
 from dancecli.model.splitdata import load_split
-from dancecli.schema import Clip, PartName
 
 
 def test_a_sound_split_gives_its_examples_in_the_order_of_its_lists(corpus):

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from dancecli.errors import ModelError, UsageError
+from dancecli.core.errors import ModelError, UsageError
+from dancecli.core.progress import Progress, no_progress
 from dancecli.model.train import FinetuneSettings, make_job, make_plan
-from dancecli.schema import Progress, no_progress
 
 Filled = tuple[dict[str, Any], Any, list[Progress]]
 

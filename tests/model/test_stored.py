@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from dancecli.core.progress import no_progress
 from dancecli.model.plan import FinetuneSettings, make_plan
 from dancecli.model.train import make_job
-from dancecli.schema import no_progress
 
 
 def test_a_run_waits_for_another_that_computes_its_features(corpus, tiny_recipe, tiny_model, monkeypatch):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dancecli.errors import MediaError
+from dancecli.core.errors import MediaError
 from dancecli.model.stream import Clock, Seen, cut_windows, read_windows
 
 

@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 
 from dancecli import manifest
-from dancecli.errors import ModelError, UsageError, WorkspaceError
-from dancecli.flowform import BOUND_PX, FPS, FlowMethod
+from dancecli.core.errors import ModelError, UsageError, WorkspaceError
+from dancecli.core.flow_format import BOUND_PX, FPS, FlowMethod
+from dancecli.core.progress import Progress
+from dancecli.core.records import Flow, Prediction
 from dancecli.media.flow import CODING, StoredFlow, write_flow
 from dancecli.model.pipelines import train_pipeline
 from dancecli.model.streamplan import TrainSettings, plan_streams
 from dancecli.model.streams import train
 from dancecli.model.train import FinetuneSettings, finetune
-from dancecli.schema import Flow, Prediction, Progress
 from dancecli.workspace import Workspace
 
 

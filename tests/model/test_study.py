@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from dancecli.errors import InputError, WorkspaceError
-from dancecli.model.recipe import Recipe
+from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.recipe import Recipe
 from dancecli.model.space import read_space
 from dancecli.model.storage import open_study, shown_address
 from dancecli.model.trials import Ended

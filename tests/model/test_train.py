@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from dancecli import manifest
-from dancecli.errors import InputError, ModelError, WorkspaceError
+from dancecli.core.errors import InputError, ModelError, WorkspaceError
+from dancecli.core.progress import Progress
+from dancecli.core.records import Prediction
 from dancecli.model.train import FinetuneSettings, finetune, make_plan
-from dancecli.schema import Prediction, Progress
 
 # All that a recipe can have beside the plain things; three steps an update end an epoch between two.
 EVERYTHING = (

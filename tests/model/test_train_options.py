@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from dancecli import manifest
+from dancecli.core.progress import Progress
+from dancecli.core.records import Clip
 from dancecli.model.config import balanced_weights
 from dancecli.model.train import FinetuneSettings, finetune, make_plan
-from dancecli.schema import Clip, Progress
 
 
 @pytest.fixture

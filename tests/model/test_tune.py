@@ -8,14 +8,15 @@ from dataclasses import replace
 import pytest
 
 from dancecli import manifest
-from dancecli.errors import WorkspaceError
+from dancecli.core.errors import WorkspaceError
+from dancecli.core.progress import Progress
+from dancecli.core.recipe import read_recipe
+from dancecli.core.records import Prediction
 from dancecli.model import headtrials
-from dancecli.model.recipe import read_recipe
 from dancecli.model.studyfiles import recipe_text
 from dancecli.model.studyplan import TuneSettings, plan_study
 from dancecli.model.train import FinetuneSettings, finetune
 from dancecli.model.tune import tune
-from dancecli.schema import Prediction, Progress
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dancecli.errors import ModelError
+from dancecli.core.errors import ModelError
 from dancecli.model.weights import resolve_weights, weights_from_file
 from dancecli.model.zoo import find_entry
 

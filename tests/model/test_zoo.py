@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dancecli.errors import InputError, ModelError
+from dancecli.core.errors import InputError, ModelError
 from dancecli.model.zoo import SITE, fetch_checkpoint, find_entry, read_zoo
 
 BODY = b"weights" * 1000

@@ -9,10 +9,10 @@ import os
 
 import pytest
 
-from dancecli.errors import ModelError, UsageError
+from dancecli.core.errors import ModelError, UsageError
+from dancecli.core.recipe import Recipe
 from dancecli.model import freezing
 from dancecli.model.config import build_model_config, model_base
-from dancecli.model.recipe import Recipe
 from dancecli.model.zoo import find_entry, read_zoo
 
 EVERY_DAY = {"inception", "nonlocal", "swin-tiny", "tsm", "tsn-flow", "slowfast", "uniformerv2-base"}

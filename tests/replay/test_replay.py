@@ -16,15 +16,15 @@ from fakerun import logits, run_card, softmax
 from records import Ran, fill, make_clip
 
 from dancecli import manifest
+from dancecli.core.errors import UsageError, WorkspaceError
+from dancecli.core.recipe import read_recipe
+from dancecli.core.records import Part, Prediction
 from dancecli.dataset.split import SplitSettings, split
 from dancecli.demo import corpus
 from dancecli.demo.chain import SITE_FOLDER
-from dancecli.errors import UsageError, WorkspaceError
-from dancecli.model.recipe import read_recipe
 from dancecli.replay import chain, cost, plan, quick
 from dancecli.replay.chain import ReplayResult, ReplaySettings, replay
 from dancecli.report.paper import read_experiments
-from dancecli.schema import Part, Prediction
 from dancecli.workspace import Workspace
 
 LABELS = ("wave", "spin", "bounce", "step", "robot", "kick")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli import manifest
-from dancecli.schema import Clip, Part, Prediction
+from dancecli.core.records import Clip, Part, Prediction
 from dancecli.workspace import Workspace
 
 

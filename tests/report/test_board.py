@@ -11,7 +11,7 @@ import pytest
 from fakerun import make_run
 from records import Ran
 
-from dancecli.errors import WorkspaceError
+from dancecli.core.errors import WorkspaceError
 from dancecli.report.board import BoardResult, BoardSettings, board
 from dancecli.workspace import Workspace
 

@@ -11,9 +11,9 @@ from fakerun import make_run
 from records import Ran
 
 from dancecli import manifest
-from dancecli.errors import InputError
+from dancecli.core.errors import InputError
+from dancecli.core.records import Clip, Part, Prediction
 from dancecli.report.compare import CompareSettings, compare
-from dancecli.schema import Clip, Part, Prediction
 from dancecli.workspace import Workspace
 
 SIX = ("wave", "spin", "bounce", "<script>alert(1)</script>", "robot", "kick ball change")

@@ -12,10 +12,10 @@ from fakerun import make_run
 from records import Ran
 
 from dancecli import manifest
-from dancecli.errors import InputError, WorkspaceError
+from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.records import Prediction
 from dancecli.report.group import spread
 from dancecli.report.report import ReportResult, ReportSettings, report
-from dancecli.schema import Prediction
 from dancecli.workspace import Workspace
 
 LABELS = ("wave", "spin", "<b>bounce</b>", "step", "robot", "kick")

@@ -13,7 +13,7 @@ from fakerun import make_run
 from PIL import Image
 from records import Ran
 
-from dancecli.errors import InputError
+from dancecli.core.errors import InputError
 from dancecli.report.evidence import PartScores, read_evidence
 from dancecli.report.heat import pick_clips, picked, read_heat
 from dancecli.report.report import ReportSettings, report

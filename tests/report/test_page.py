@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from fakerun import make_run
 
+from dancecli.core.text import points
 from dancecli.report import charts, shell
 from dancecli.report.evidence import link_to
 from dancecli.report.report import ReportSettings, report
@@ -175,7 +176,7 @@ def test_the_epochs_are_marked_within_the_picture() -> None:
 
 
 def test_a_difference_has_its_sign() -> None:
-    assert [shell.points(x) for x in (0.123, -0.5, 0.0004, -0.0004)] == ["+12.3", "\u221250.0", "0.0", "0.0"]
+    assert [points(x) for x in (0.123, -0.5, 0.0004, -0.0004)] == ["+12.3", "\u221250.0", "0.0", "0.0"]
 
 
 def test_a_long_line_is_thinned_and_a_broken_log_is_no_chart() -> None:

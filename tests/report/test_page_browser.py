@@ -14,13 +14,13 @@ import pytest
 from fakerun import make_run
 
 from dancecli import manifest
+from dancecli.core.records import Prediction
 from dancecli.report.board import BoardSettings, board
 from dancecli.report.compare import CompareSettings, compare
 from dancecli.report.paper import read_experiments
 from dancecli.report.replay import Replayed, read_ran
 from dancecli.report.replay_page import write_replay
 from dancecli.report.report import ReportSettings, report
-from dancecli.schema import Prediction
 from dancecli.workspace import Workspace
 
 sync_api = pytest.importorskip("playwright.sync_api")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dancecli.errors import InputError
+from dancecli.core.errors import InputError
 from dancecli.report.paper import read_experiments
 from dancecli.report.replay import Replayed, arithmetic, choices, printed
 from dancecli.report.reported import possible_sizes

@@ -14,10 +14,10 @@ from fakerun import make_run
 from records import Ran
 
 from dancecli import manifest
-from dancecli.errors import DanceError
+from dancecli.core.errors import DanceError
+from dancecli.core.records import Part, Prediction
 from dancecli.report.figures import draw_confusion
 from dancecli.report.report import ReportSettings, report
-from dancecli.schema import Part, Prediction
 from dancecli.workspace import Workspace
 
 SIX = ("wave", "spin", "bounce", "step touch", "robot", "kick ball change")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dancecli.errors import InputError
+from dancecli.core.errors import InputError
 from dancecli.report.reported import check_reported
 
 

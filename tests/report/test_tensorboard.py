@@ -11,7 +11,7 @@ import pytest
 from records import Ran
 from tensorboard.backend.event_processing import event_accumulator as accumulator
 
-from dancecli.errors import MissingDependencyError
+from dancecli.core.errors import MissingDependencyError
 from dancecli.report import tensorboard
 from dancecli.workspace import Workspace
 

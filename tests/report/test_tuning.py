@@ -5,7 +5,7 @@ import json
 import pytest
 from fakestudy import make_study
 
-from dancecli.errors import InputError, WorkspaceError
+from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.report.stats import holm, mcnemar
 from dancecli.report.tuning import tuning
 from dancecli.report.tuning_charts import Dot, study_panels

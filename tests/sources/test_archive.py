@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dancecli.errors import InputError
-from dancecli.labels import LabelSet
+from dancecli.core.errors import InputError
+from dancecli.core.labels import LabelSet
 from dancecli.sources.archive import SOURCES, read_archive
 
 LABELS = LabelSet(("zumba",))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dancecli.schema import OutcomeClass
+from dancecli.core.records import OutcomeClass
 from dancecli.sources.failure import TEXTS, from_page, from_status, from_text
 
 SAID = {

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dancecli.errors import InputError
-from dancecli.schema import clip_id_of
+from dancecli.core.errors import InputError
+from dancecli.core.records import clip_id_of
 from dancecli.sources.folder import FolderIndex, labels_by_fold, parse_clip_name, scan
 
 IDS = st.text("abYZ09_-", min_size=11, max_size=11)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dancecli.errors import InputError
-from dancecli.labels import DEFAULT_LABELS, LabelSet
-from dancecli.schema import Segment
+from dancecli.core.errors import InputError
+from dancecli.core.labels import DEFAULT_LABELS, LabelSet
+from dancecli.core.records import Segment
 from dancecli.sources.kinetics import read_lists
 
 LABELS = LabelSet(("tap dancing", "zumba"))

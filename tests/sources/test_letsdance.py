@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dancecli.errors import InputError
-from dancecli.labels import DEFAULT_LABELS, MANIFESTS, LabelMap, LabelSet
+from dancecli.core.errors import InputError
+from dancecli.core.labels import DEFAULT_LABELS, MANIFESTS, LabelMap, LabelSet
 from dancecli.sources.letsdance import parse_name, read_list, scan_frames, scan_videos, timing
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tars import TarSite, pack, special, tar_site
 
+from dancecli.core.records import OutcomeClass
 from dancecli.engine.worker import Halted
-from dancecli.schema import OutcomeClass
 from dancecli.sources.failure import Failure
 from dancecli.sources.mirror import ResumingStream, members
 

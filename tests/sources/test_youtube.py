@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from dancecli.core.errors import UsageError
+from dancecli.core.records import OutcomeClass
 from dancecli.demo.server import Fault, VideoSite
 from dancecli.engine.worker import Halted
-from dancecli.errors import UsageError
-from dancecli.schema import OutcomeClass
 from dancecli.sources import youtube
 from dancecli.sources.failure import Failure
 from dancecli.sources.youtube import Download, check_address, download, read_extractor_args

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from dancecli.errors import InputError
+from dancecli.core.errors import InputError
 
 
 def names_in(folder: Path) -> list[str]:

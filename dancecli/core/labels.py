@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dancecli.errors import InputError
+from dancecli.core.errors import InputError
 
 # In the wheel the folder lies inside the package, in a checkout beside it.
-_HERE = Path(__file__).parent
+_HERE = Path(__file__).parent.parent
 MANIFESTS = next(
     (p for p in (_HERE / "manifests", _HERE.parent / "manifests") if p.is_dir()), _HERE / "manifests"
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dancecli.errors import UsageError
+from dancecli.core.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from dancecli.augmentation import Chain, parse_chains
-from dancecli.errors import InputError, UsageError
-from dancecli.labels import MANIFESTS
-from dancecli.model.named import names_in, read_named
+from dancecli.core.augmentation import Chain, parse_chains
+from dancecli.core.errors import InputError, UsageError
+from dancecli.core.labels import MANIFESTS
+from dancecli.core.toml_files import names_in, read_named
 
 RECIPES = MANIFESTS / "recipes"
 

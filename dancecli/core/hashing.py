@@ -1,16 +1,19 @@
-"""The one source of chance: an order by keyed hash.
-
-The same seed gives the same order on any machine and in any Python, whatever order the items
-come in, and adding an item moves none of the others.
-"""
+"""Checksums of files."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TypeVar
 
 Item = TypeVar("Item")
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes in hexadecimal; the file is read piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def keyed_order(items: Iterable[Item], key: Callable[[Item], str], *, seed: int, purpose: str) -> list[Item]:
@@ -29,3 +32,9 @@ def keyed_order(items: Iterable[Item], key: Callable[[Item], str], *, seed: int,
 def keyed_digest(text: str, secret: bytes) -> bytes:
     """Hash a text under a key of at most 64 bytes; 16 bytes come back."""
     return hashlib.blake2b(text.encode(), key=secret, digest_size=16).digest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
