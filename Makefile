@@ -51,7 +51,7 @@ nightly: $(READY) ## every model of the zoo builds, trains a step and evaluates 
 # Where a mistake would be silent: which changes of the code does no test notice?
 mutants: $(READY) ## break the silent rooms in one place at a time (an hour)
 	$(BIN)/python tests/mutate.py dancecli/core/labels.py tests/test_labels.py
-	$(BIN)/python tests/mutate.py dancecli/ledger.py tests/test_ledger.py
+	$(BIN)/python tests/mutate.py dancecli/storage/ledger.py tests/test_ledger.py
 	$(BIN)/python tests/mutate.py dancecli/dataset/parts.py tests/dataset/test_parts.py tests/dataset/test_split.py
 	$(BIN)/python tests/mutate.py dancecli/dataset/split.py tests/dataset/test_split.py tests/dataset/test_locks.py
 	$(BIN)/python tests/mutate.py dancecli/dataset/locks.py tests/dataset/test_locks.py

@@ -29,7 +29,7 @@ from side_by_side import Bar, Cost, Plot, figures, run_again, run_child, tell
 
 from dancecli.dataset.neighbours import SAME_PICTURE, Sketches, joined, near_pairs
 from dancecli.media.fingerprint import Looks
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 _WAYS = len(DISGUISES) + 1
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from dancecli import manifest
 from dancecli.core.records import Clip
 from dancecli.dataset.looks import ClipLooks
 from dancecli.dataset.neighbours import SAME_PICTURE, Sketches, compare
@@ -21,7 +20,8 @@ from dancecli.demo.encode import write_film
 from dancecli.demo.moves import STYLES
 from dancecli.media.ffmpeg import find_ffmpeg, run_ffmpeg
 from dancecli.media.fingerprint import LARGE, MOST_FRAMES, SMALL, Looks, looks_of
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 # The last one is harder than what is asked for, and counted by itself.
 DISGUISES = ("re-encoded", "rescaled", "mirrored", "letterboxed", "shifted", "all at once")
@@ -183,11 +183,11 @@ class Crowd:
         film.parent.mkdir(parents=True)
         run_ffmpeg(["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=5:duration=1", str(film)])
         n = len(self.sketches)
-        manifest.write(workspace.clips, Clip, (_clip(i) for i in range(n)))
+        tables.write(workspace.clips, Clip, (_clip(i) for i in range(n)))
         # As a run of dedup leaves them: in groups of rows that are read one by one.
-        with pq.ParquetWriter(workspace.looks, manifest.to_table(ClipLooks, ()).schema) as writer:
+        with pq.ParquetWriter(workspace.looks, tables.to_table(ClipLooks, ()).schema) as writer:
             for rows in self._rows():
-                writer.write_table(manifest.to_table(ClipLooks, rows))
+                writer.write_table(tables.to_table(ClipLooks, rows))
 
     def _rows(self) -> Iterator[list[ClipLooks]]:
         for at in range(0, len(self.sketches), _PIECE):

@@ -25,13 +25,13 @@ from typing import Any
 from cutting_ground import ManyJobs, cut_all, make_film, pretend
 from side_by_side import Bar, Cost, Plot, figures, middle, spread, take_turns, tell
 
-from dancecli import ledger
 from dancecli.core.progress import Progress
 from dancecli.dataset.dispatch import Dispatcher, JobPlan
 from dancecli.dataset.phases import Phase
 from dancecli.engine.choice import LOCAL
 from dancecli.engine.limiter import BreakerSettings
-from dancecli.workspace import Workspace
+from dancecli.storage import ledger
+from dancecli.storage.workspace import Workspace
 
 ALONE, ONE, TWO = "one worker on one core", "one worker", "two workers"
 WAYS = {ALONE: (1, 1), ONE: (1, 0), TWO: (2, 0)}

@@ -16,11 +16,12 @@ from tempfile import TemporaryDirectory
 
 from fetch_ground import Bar, Row, make_film, none_of, start_fetch, write_list
 
-from dancecli import ledger, manifest
 from dancecli.core.hashing import sha256_of
 from dancecli.core.records import Clip, OutcomeClass, clip_id_of
 from dancecli.demo.server import Fault, VideoSite
-from dancecli.workspace import Workspace
+from dancecli.storage import ledger
+from dancecli.storage.tables import read
+from dancecli.storage.workspace import Workspace
 
 # An id that begins with a dash is one that careless tools take for an option.
 IDS = [f"-v{i:03}" for i in range(50)]
@@ -137,7 +138,7 @@ def settled_clips(space: Workspace) -> set[str]:
 
 def inspect(space: Workspace, tally: Tally) -> None:
     """Look through the workspace of a fetch that has come to its end."""
-    clips = manifest.read(space.clips, Clip)
+    clips = read(space.clips, Clip)
     published = {clip.clip_id for clip in clips}
     standing = {clip_id: known.outcome for clip_id, known in ledger.latest(space.root).items()}
     for clip_id, expected in EXPECTED.items():

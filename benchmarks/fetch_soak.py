@@ -18,13 +18,13 @@ from tempfile import TemporaryDirectory
 
 from fetch_ground import Bar, counts, make_film, none_of, write_list
 
-from dancecli import ledger
 from dancecli.core.progress import Progress
 from dancecli.core.records import OutcomeClass, clip_id_of
 from dancecli.dataset.fetch import fetch
 from dancecli.dataset.wanted import FetchSettings
 from dancecli.demo.server import Fault, VideoSite
-from dancecli.workspace import Workspace
+from dancecli.storage import ledger
+from dancecli.storage.workspace import Workspace
 
 # What stands beside a share of the videos, and what must then become of their clips.
 SOAK_FAULTS = (

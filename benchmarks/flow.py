@@ -22,7 +22,6 @@ from pathlib import Path
 
 from side_by_side import Bar, Cost, figures, middle, run_again, spread, take_turns, tell, timed
 
-from dancecli import manifest
 from dancecli.core.flow_format import BOUND_PX, SHORT_SIDE, FlowMethod
 from dancecli.core.hashing import sha256_of
 from dancecli.core.records import Clip, Flow
@@ -31,7 +30,8 @@ from dancecli.demo.dancers import Film
 from dancecli.demo.encode import write_film
 from dancecli.demo.moves import STYLES
 from dancecli.media.verify import decode
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 BY_HAND, OURS = "by hand", "dance flow"
 
@@ -113,7 +113,7 @@ def turn(way: str, method: FlowMethod, root: Path) -> None:
         if flow(space, FlowSettings(method.value)).failed:
             raise SystemExit("a clip failed")
         return
-    for clip in manifest.read(space.clips, Clip):
+    for clip in tables.read(space.clips, Clip):
         by_hand(root / clip.path, method, root / "jpg" / clip.clip_id)
 
 
@@ -169,7 +169,7 @@ def error_by_hand(method: FlowMethod, root: Path) -> float:
 
 def error_of_ours(root: Path) -> float:
     """Give the mean error that the step found itself."""
-    rows = manifest.read(Workspace(root).flows, Flow)
+    rows = tables.read(Workspace(root).flows, Flow)
     return sum(row.error_px * row.frames for row in rows) / sum(row.frames for row in rows)
 
 
@@ -195,7 +195,7 @@ def furnish(space: Workspace, films: list[Path]) -> None:
         rate = (facts.fps.numerator, facts.fps.denominator)
         size = (facts.width, facts.height, facts.has_audio, film.stat().st_size, sha256_of(film), "folder")
         clips.append(Clip(*row, *rate, *size))
-    manifest.write(space.clips, Clip, clips)
+    tables.write(space.clips, Clip, clips)
 
 
 if __name__ == "__main__":

@@ -46,25 +46,25 @@ def make_run(root: Path, clips: int, classes: int) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from dancecli import manifest
     from dancecli.core.records import Clip, Part, Prediction
-    from dancecli.workspace import Workspace
+    from dancecli.storage import tables
+    from dancecli.storage.workspace import Workspace
 
     space = Workspace(root)
     labels = [f"class {i:03d}" for i in range(classes)]
     rows = [("test", i) for i in range(clips)] + [("train", i) for i in range(_TRAIN)]
-    manifest.write(space.clips, Clip, (_clip(part, i, labels) for part, i in rows))
+    tables.write(space.clips, Clip, (_clip(part, i, labels) for part, i in rows))
     parts = (
         Part(_name(part, i), part, f"{part}{i:06d}", labels[i % classes], f"{i:064x}") for part, i in rows
     )
-    manifest.write(space.split(SPLIT), Part, parts, {"split.name": SPLIT, "split.hash": "0" * 64})
+    tables.write(space.split(SPLIT), Part, parts, {"split.name": SPLIT, "split.hash": "0" * 64})
     folder = space.run(RUN)
     folder.mkdir(parents=True)
     card = _card(labels, {"train": _TRAIN, "val": 0, "test": clips})
     (folder / "run.json").write_text(json.dumps(card), encoding="utf-8")
     (folder / "metrics.jsonl").write_text("", encoding="utf-8")
     meta = {"run.name": RUN, "split.hash": "0" * 64, "test.hash": "0" * 64, "labels": json.dumps(labels)}
-    schema = manifest.to_table(Prediction, (), meta).schema
+    schema = tables.to_table(Prediction, (), meta).schema
     dice = np.random.default_rng(0)
     with pq.ParquetWriter(folder / "predictions.parquet", schema) as writer:
         for at in range(0, clips, _PIECE):

@@ -49,9 +49,9 @@ _CLIP_S = 10
 
 def make_workspace(root: Path, num_clips: int, num_bytes: int) -> None:
     """Write files of noise, and the manifest of them."""
-    from dancecli import manifest
     from dancecli.core.records import Clip
-    from dancecli.workspace import Workspace
+    from dancecli.storage import tables
+    from dancecli.storage.workspace import Workspace
 
     dice, clips = random.Random(0), []
     (root / "clips").mkdir(parents=True)
@@ -80,7 +80,7 @@ def make_workspace(root: Path, num_clips: int, num_bytes: int) -> None:
                 source="mirror",
             )
         )
-    manifest.write(Workspace(root).clips, Clip, clips)
+    tables.write(Workspace(root).clips, Clip, clips)
 
 
 def as_dance(root: Path, *, half_done: bool) -> Cost:
@@ -99,11 +99,11 @@ def by_coreutils(root: Path) -> Cost:
 
 def note_half(root: Path) -> None:
     """Leave the note of a pass that was stopped half-way."""
-    from dancecli import manifest
     from dancecli.core.records import Clip
-    from dancecli.workspace import Workspace
+    from dancecli.storage import tables
+    from dancecli.storage.workspace import Workspace
 
-    clips = manifest.read(Workspace(root).clips, Clip)
+    clips = tables.read(Workspace(root).clips, Clip)
     lines = [f"{clip.clip_id}:{clip.sha256}\n" for clip in clips[::2]]
     (root / "manifests" / "verified.txt").write_text("".join(lines), encoding="utf-8")
 

@@ -14,7 +14,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 
 from dancecli.core.errors import DanceError
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 # YouTube changes; yt-dlp follows within weeks and tells users of releases older than that to update.
 _YTDLP_OLD_DAYS = 90

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dancecli import ledger, manifest
 from dancecli.core.errors import InputError
 from dancecli.core.records import Clip, OutcomeClass, Part, Segment
-from dancecli.workspace import Workspace
+from dancecli.storage import ledger, tables
+from dancecli.storage.workspace import Workspace
 
 # Of these the same fetch can still have a clip; the others are gone for good.
 _TO_BE_HAD = (OutcomeClass.SESSION, OutcomeClass.TRANSIENT)
@@ -97,7 +97,7 @@ def _clips(workspace: Workspace) -> tuple[set[str], int, int] | None:
     """Ids of the originals, the number of copies, bytes of all; None before any fetch."""
     if not workspace.clips.exists():
         return None
-    table = manifest.read_table(workspace.clips, Clip)
+    table = tables.read_table(workspace.clips, Clip)
     ids, parents = table.column("clip_id").to_pylist(), table.column("parent_id").to_pylist()
     originals = {clip_id for clip_id, parent in zip(ids, parents, strict=True) if not parent}
     return originals, len(ids) - len(originals), sum(table.column("num_bytes").to_pylist())
@@ -108,10 +108,10 @@ def _splits(workspace: Workspace, clips: set[str]) -> tuple[list[Stage], list[Ad
     if not names:
         return [], [Advice("dance split", "divide the clips by source video; --subset 525 takes a part")]
     path = workspace.split(names[-1])
-    counts = json.loads(manifest.read_meta(path).get("split.counts", "{}"))
+    counts = json.loads(tables.read_meta(path).get("split.counts", "{}"))
     sizes = "/".join(f"{n:,}" for n in counts.values())
     others = f", after {', '.join(names[:-1])}" if names[:-1] else ""
-    gone = sum(i not in clips for i in manifest.read_table(path, Part).column("clip_id").to_pylist())
+    gone = sum(i not in clips for i in tables.read_table(path, Part).column("clip_id").to_pylist())
     advice = (
         [Advice(f"dance annotate --split {names[-1]}", f"{gone:,} of its clips are gone")] if gone else []
     )
@@ -162,7 +162,7 @@ def _record(workspace: Workspace, name: str) -> dict[str, Any]:
 def _column(workspace: Workspace, record: type[Segment], name: str) -> list[Any] | None:
     if not workspace.segments.exists():
         return None
-    values: list[Any] = manifest.read_table(workspace.segments, record).column(name).to_pylist()
+    values: list[Any] = tables.read_table(workspace.segments, record).column(name).to_pylist()
     return values
 
 

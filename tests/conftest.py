@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 from records import Ran
 
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 # What the tests compute is so small that a second thread costs more than it gives; workers inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

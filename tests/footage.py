@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from records import fill, make_clip
 
-from dancecli import manifest
 from dancecli.core.hashing import sha256_of
 from dancecli.core.records import Clip, Part
 from dancecli.media.ffmpeg import run_ffmpeg
 from dancecli.media.verify import decode
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 LABELS = ("zumba", "tap dancing")
 # Clip i is of video i, and of this part.
@@ -70,7 +70,7 @@ def furnish(space: Workspace, shots: list[Path]) -> list[Clip]:
         "split.labels": json.dumps(LABELS),
         "split.counts": json.dumps(counts),
     }
-    manifest.write(space.split("full"), Part, parts, meta)
+    tables.write(space.split("full"), Part, parts, meta)
     return clips
 
 

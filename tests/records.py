@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dancecli import manifest
 from dancecli.core.records import Clip, Segment
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def fill(space: Workspace, clips: Sequence[Clip], labels: Sequence[str]) -> None
     segments = [
         Segment(c.video_id, c.start_ms, c.end_ms, c.label, c.official_split, c.dataset) for c in clips
     ]
-    manifest.write(space.segments, Segment, segments, {"labels": json.dumps(list(labels))})
-    manifest.write(space.clips, Clip, clips)
+    tables.write(space.segments, Segment, segments, {"labels": json.dumps(list(labels))})
+    tables.write(space.clips, Clip, clips)
     for clip in clips:
         (space.root / clip.path).parent.mkdir(parents=True, exist_ok=True)
         (space.root / clip.path).touch()

@@ -8,7 +8,7 @@ import pytest
 from records import Ran
 
 from dancecli import doctor
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 Dance = Callable[..., Ran]
 

@@ -10,7 +10,7 @@ from records import make_clip
 
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.records import Clip, Outcome, OutcomeClass
-from dancecli.ledger import LedgerWriter, done_clips, history, latest, latest_of_source
+from dancecli.storage.ledger import LedgerWriter, done_clips, history, latest, latest_of_source
 
 CLIP = make_clip(1)
 

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from records import make_clip
 
-from dancecli import manifest
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.records import Clip, Part, Prediction, Segment
+from dancecli.storage import tables
+from dancecli.storage.files import atomic_file, sweep
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 WHOLE = st.integers(-(2**62), 2**62)
@@ -30,29 +31,29 @@ def test_what_is_read_is_what_was_written(record: type, tmp_path_factory: pytest
 
     @given(st.lists(ROWS[record], max_size=5))
     def check(rows: list) -> None:
-        manifest.write(path, record, rows, {"note": "ü"})
-        assert manifest.read(path, record) == rows
-        assert manifest.read_meta(path)["note"] == "ü"
+        tables.write(path, record, rows, {"note": "ü"})
+        assert tables.read(path, record) == rows
+        assert tables.read_meta(path)["note"] == "ü"
 
     check()
 
 
 def test_clips_come_back_equal(tmp_path: Path) -> None:
     clips = [make_clip(i) for i in range(20)]
-    manifest.write(tmp_path / "clips.parquet", Clip, clips)
-    assert manifest.read(tmp_path / "clips.parquet", Clip) == clips
+    tables.write(tmp_path / "clips.parquet", Clip, clips)
+    assert tables.read(tmp_path / "clips.parquet", Clip) == clips
 
 
 def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
-        manifest.write(tmp_path / name, Clip, [make_clip(i) for i in range(20)])
+        tables.write(tmp_path / name, Clip, [make_clip(i) for i in range(20)])
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "note.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError, match="half-way"), manifest.atomic_file(path) as file:
+    with pytest.raises(RuntimeError, match="half-way"), atomic_file(path) as file:
         file.write("new")
         raise RuntimeError("half-way")
     assert path.read_text() == "old"
@@ -61,42 +62,42 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path)
 
 def test_a_missing_manifest_is_named(tmp_path: Path) -> None:
     with pytest.raises(WorkspaceError, match="there is no such manifest"):
-        manifest.read(tmp_path / "clips.parquet", Clip)
+        tables.read(tmp_path / "clips.parquet", Clip)
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"not parquet at all" * 100])
 def test_a_file_that_is_not_parquet_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "clips.parquet"
     path.write_bytes(content)
-    for read in (lambda: manifest.read(path, Clip), lambda: manifest.read_meta(path)):
+    for read in (lambda: tables.read(path, Clip), lambda: tables.read_meta(path)):
         with pytest.raises(InputError, match="is not a readable Parquet file"):
             read()
 
 
 def test_another_table_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "clips.parquet"
-    manifest.write(path, Part, [])
+    tables.write(path, Part, [])
     with pytest.raises(InputError, match="holds 'Part', not 'Clip'"):
-        manifest.read(path, Clip)
+        tables.read(path, Clip)
     pq.write_table(pa.table({"a": [1]}), path)
-    for read in (lambda: manifest.read(path, Clip), lambda: manifest.read_meta(path)):
+    for read in (lambda: tables.read(path, Clip), lambda: tables.read_meta(path)):
         with pytest.raises(InputError, match="no table of dance"):
             read()
 
 
 def test_a_newer_schema_is_refused_with_the_way_out(tmp_path: Path) -> None:
     path = tmp_path / "clips.parquet"
-    table = manifest.to_table(Clip, [])
+    table = tables.to_table(Clip, [])
     pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"dance.schema": b"99"}), path)
     with pytest.raises(WorkspaceError, match="newer dance") as caught:
-        manifest.read(path, Clip)
+        tables.read(path, Clip)
     assert "upgrade" in caught.value.hint
 
 
 def test_a_full_disk_is_said_with_the_file(tmp_path: Path) -> None:
     with (
         pytest.raises(OSError, match="No space left") as caught,
-        manifest.atomic_file(tmp_path / "a") as file,
+        atomic_file(tmp_path / "a") as file,
     ):
         with Path("/dev/full").open("w") as full:
             full.write("x")
@@ -107,7 +108,7 @@ def test_a_full_disk_is_said_with_the_file(tmp_path: Path) -> None:
 
 def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
     program = (
-        "import os, pathlib, signal, sys\nfrom dancecli.manifest import atomic_file\n"
+        "import os, pathlib, signal, sys\nfrom dancecli.storage.files import atomic_file\n"
         "with atomic_file(pathlib.Path(sys.argv[1])):\n    os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.b.json")], check=False)
@@ -116,9 +117,9 @@ def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path: Path) ->
     others = (tmp_path / ".mine.tmp", tmp_path / ".x.otherhost.1.abc.tmp", tmp_path / "a.tmp")
     for path in others:
         path.touch()
-    with manifest.atomic_file(tmp_path / "mine") as file:
+    with atomic_file(tmp_path / "mine") as file:
         file.write("whole")
-        manifest.sweep(tmp_path)
+        sweep(tmp_path)
     assert not left[0].exists()
     assert (tmp_path / "mine").read_text() == "whole"
     assert all(path.exists() for path in others)

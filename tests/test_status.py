@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 from records import Ran, fill, make_clip
 
-from dancecli import manifest
 from dancecli.core.records import Clip, Outcome, OutcomeClass
-from dancecli.ledger import LedgerWriter
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.ledger import LedgerWriter
+from dancecli.storage.workspace import Workspace
 
 Dance = Callable[..., Ran]
 LABELS = ("tap dancing", "zumba")
@@ -81,7 +81,7 @@ def test_clips_of_a_split_that_went_are_said(space: Workspace, dance: Dance) -> 
     clips = [make_clip(i, LABELS[i % 2]) for i in range(40)]
     fill(space, clips, LABELS)
     assert dance("split").code == 0
-    manifest.write(space.clips, Clip, clips[:37])
+    tables.write(space.clips, Clip, clips[:37])
     ran = dance("status", "--json")
     assert ran.json["advice"][0] == {
         "command": "dance annotate --split full",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dancecli.core.errors import InputError, WorkspaceError
-from dancecli.workspace import Workspace, checked_name
+from dancecli.storage.workspace import Workspace, checked_name
 
 
 def test_the_given_folder_wins_then_the_variable_then_the_folder_above_then_here(
@@ -66,7 +66,7 @@ def test_a_name_that_could_leave_its_folder_is_refused(space: Workspace, name: s
 def test_a_second_holder_of_a_lock_is_refused_and_the_first_is_named(space: Workspace) -> None:
     with space.lock("fetch"):
         code = (
-            "from pathlib import Path; from dancecli.workspace import Workspace\n"
+            "from pathlib import Path; from dancecli.storage.workspace import Workspace\n"
             f"with Workspace(Path({str(space.root)!r})).lock('fetch'): pass"
         )
         second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

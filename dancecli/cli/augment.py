@@ -19,7 +19,7 @@ from dancecli.cli.options import (
 
 if TYPE_CHECKING:
     from dancecli.dataset.augment import AugmentResult, AugmentSettings
-    from dancecli.workspace import Workspace
+    from dancecli.storage.workspace import Workspace
 
 _FAILURES_SHOWN = 5
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dancecli.report.intervals import Proportion
     from dancecli.report.live import State
     from dancecli.report.standing import Row, Standing
-    from dancecli.workspace import Workspace
+    from dancecli.storage.workspace import Workspace
 
 _WATCH_S = 2.0
 COLUMNS = ("run", "place", "right", "top-1", "95 %", "top-5", "M params", "GFLOPs", "clips/s", "leak")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from dancecli.core.progress import OnProgress, Progress
-    from dancecli.workspace import Workspace
+    from dancecli.storage.workspace import Workspace
 
 # Between two lines of progress where the output is no terminal (a log file, a CI page).
 _LOG_INTERVAL_S = 15.0
@@ -94,7 +94,7 @@ def show_scores(record: dict[str, Any]) -> None:
 def open_workspace(given: Path | None, *, create: bool = True) -> Workspace:
     """Find the workspace; make it one, and say so, if it is none and `create` allows it."""
     from dancecli.cli.settings import default_settings
-    from dancecli.workspace import Workspace
+    from dancecli.storage.workspace import Workspace
 
     workspace = Workspace.locate(given)
     if create and not workspace.settings.exists() and workspace.create(default_settings()):

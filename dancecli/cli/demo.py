@@ -33,7 +33,7 @@ def command(
     Example: `dance demo`
     """
     from dancecli.demo.chain import DemoSettings, demo, planned
-    from dancecli.workspace import Workspace
+    from dancecli.storage.workspace import Workspace
 
     space = Workspace.locate(workspace)
     settings = DemoSettings(quick, seed, quiet_stdout=json_output)

@@ -27,7 +27,7 @@ from dancecli.core.errors import UsageError
 if TYPE_CHECKING:
     from dancecli.model.seeds import GroupResult
     from dancecli.model.train import FinetuneResult, FinetuneSettings, Plan
-    from dancecli.workspace import Workspace
+    from dancecli.storage.workspace import Workspace
 
 
 def command(

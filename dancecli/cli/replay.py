@@ -13,7 +13,7 @@ from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from dancecli.replay.chain import ReplaySettings
-    from dancecli.workspace import Workspace
+    from dancecli.storage.workspace import Workspace
 
 
 def command(

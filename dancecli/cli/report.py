@@ -11,7 +11,7 @@ from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 from dancecli.core.records import PartName
 
 if TYPE_CHECKING:
-    from dancecli.workspace import Workspace
+    from dancecli.storage.workspace import Workspace
 
 
 def command(

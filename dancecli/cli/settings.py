@@ -24,7 +24,7 @@ from dancecli.core.errors import InputError
 if TYPE_CHECKING:
     from typer import Context
 
-    from dancecli.workspace import Workspace
+    from dancecli.storage.workspace import Workspace
 
 # These say what one call is to do or show; a default in a file would surprise.
 _NOT_SETTINGS = {"workspace", "help", "dry_run", "json_output", "resume"}
@@ -39,7 +39,7 @@ class SettingsCommand(TyperCommand):
         """Read the command's table of `dance.toml` before the flags are parsed."""
         # A shell that completes a line parses resiliently: a wrong dance.toml is no answer to it.
         if "--help" not in args and not extra.get("resilient_parsing"):
-            from dancecli.workspace import Workspace
+            from dancecli.storage.workspace import Workspace
 
             workspace = Workspace.locate(_workspace_flag(args))
             extra["default_map"] = self._defaults(workspace)
@@ -87,7 +87,7 @@ class SettingsCommand(TyperCommand):
 def default_settings() -> str:
     """Write the text of a fresh `dance.toml`: every flag of every command, commented out."""
     from dancecli.cli.registry import COMMANDS, load
-    from dancecli.workspace import WORKSPACE_VERSION
+    from dancecli.storage.workspace import WORKSPACE_VERSION
 
     lines = [
         "# Defaults of this workspace: a table a command, a key a flag. What is typed wins.",

@@ -12,7 +12,7 @@ from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from dancecli.dataset.why import ClipStory
-    from dancecli.workspace import Workspace
+    from dancecli.storage.workspace import Workspace
 
 
 def command(

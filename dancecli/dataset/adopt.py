@@ -25,7 +25,7 @@ from dancecli.dataset.intake_run import IntakeResult, IntakeSettings, Refused, t
 from dancecli.media.verify import probe
 from dancecli.sources import letsdance
 from dancecli.sources.folder import SPLIT_FOLDER, fold_label, labels_by_fold, parse_clip_name, scan
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 KINETICS, LETS_DANCE, PLAIN = "kinetics", letsdance.DATASET, "plain"
 # 64 bits in eleven characters of six: the last one takes one of sixteen values.

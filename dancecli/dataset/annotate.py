@@ -11,10 +11,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from dancecli import manifest
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Clip, Part, PartName
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.files import atomic_file
+from dancecli.storage.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ def annotate(
     """
     name = workspace.find_split(split_name)
     path = workspace.split(name)
-    labels = LabelSet(tuple(json.loads(manifest.read_meta(path)["split.labels"])))
-    parts = manifest.read(path, Part)
-    clips = manifest.read(workspace.clips, Clip)
+    labels = LabelSet(tuple(json.loads(tables.read_meta(path)["split.labels"])))
+    parts = tables.read(path, Part)
+    clips = tables.read(workspace.clips, Clip)
     files = {clip.clip_id: clip.path for clip in clips}
     present = {clip_id for clip_id, file in files.items() if (workspace.root / file).is_file()}
     copies: dict[str, list[str]] = {}
@@ -85,5 +86,5 @@ def _write_lines(path: Path, lines: list[str]) -> None:
     text = "".join(f"{line}\n" for line in lines)
     if path.is_file() and path.read_bytes() == text.encode():
         return
-    with manifest.atomic_file(path) as file:
+    with atomic_file(path) as file:
         file.write(text)

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
-from dancecli import manifest
 from dancecli.core.errors import InputError
 from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.core.records import Clip, Group, Part, PartName
 from dancecli.dataset.verify import check_files
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 _ID_COLUMNS = ("youtube_id", "video_id", "clip_id")
 _TRAINING = frozenset({"train", "training"})
@@ -98,9 +98,9 @@ def audit(
         InputError: a list cannot be read.
     """
     name = workspace.find_split(settings.split)
-    parts = manifest.read(workspace.split(name), Part)
-    clips = {clip.clip_id: clip for clip in manifest.read(workspace.clips, Clip)}
-    groups = manifest.read(workspace.groups, Group) if workspace.groups.exists() else []
+    parts = tables.read(workspace.split(name), Part)
+    clips = {clip.clip_id: clip for clip in tables.read(workspace.clips, Clip)}
+    groups = tables.read(workspace.groups, Group) if workspace.groups.exists() else []
     findings = [
         *straddling("video in two parts", ((_video(p, clips), p.part) for p in parts)),
         *straddling("look-alikes in two parts", _group_places(parts, groups)),

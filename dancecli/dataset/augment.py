@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dancecli import manifest
 from dancecli.core.augmentation import DEFAULT_OPS, Chain, describe, draw, parse_chains, slug
 from dancecli.core.errors import UsageError
 from dancecli.core.hashing import keyed_digest
@@ -29,7 +28,9 @@ from dancecli.dataset.copylog import Logged, compact, lines_of, log_of, read_log
 from dancecli.engine.choice import LOCAL, check_engine, open_pool
 from dancecli.media.copies import ENCODING
 from dancecli.media.ffmpeg import find_ffmpeg
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.files import naming
+from dancecli.storage.workspace import Workspace
 
 # For one clip's copies; a clip of ten seconds takes one or two.
 _DEADLINE_S = 600.0
@@ -158,8 +159,8 @@ def training_clips(workspace: Workspace, settings: AugmentSettings) -> tuple[lis
             "augment the training part, which is the default",
         )
     path = workspace.split(workspace.find_split(settings.split))
-    ids = [part.clip_id for part in manifest.read(path, Part) if part.part == PartName.TRAIN]
-    clips = {clip.clip_id: clip for clip in manifest.read(workspace.clips, Clip)}
+    ids = [part.clip_id for part in tables.read(path, Part) if part.part == PartName.TRAIN]
+    clips = {clip.clip_id: clip for clip in tables.read(workspace.clips, Clip)}
     return [clips[i] for i in ids if i in clips], [i for i in ids if i not in clips]
 
 
@@ -226,7 +227,7 @@ def _run(
     if not jobs:
         return
     with (
-        manifest.naming(log_of(workspace)),
+        naming(log_of(workspace)),
         log_of(workspace).open("a", encoding="utf-8", newline="\n") as file,
         open_pool(settings.engine, work, settings.workers, _DEADLINE_S, root=workspace.root) as pool,
     ):
@@ -248,7 +249,7 @@ def _run(
 
 def _settle(workspace: Workspace, logged: Mapping[str, Logged], tally: _Tally) -> None:
     """Bring the manifest of clips and the log to what is there now."""
-    parents = {clip.clip_id: clip for clip in manifest.read(workspace.clips, Clip) if not clip.parent_id}
+    parents = {clip.clip_id: clip for clip in tables.read(workspace.clips, Clip) if not clip.parent_id}
     sizes = _sizes(workspace)
     failed = {clip_id for clip_id, _ in tally.failed}
     current = [

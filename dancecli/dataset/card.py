@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dancecli.dataset.stats import DatasetStats, LabelStats
-from dancecli.manifest import atomic_file
-from dancecli.workspace import Workspace
+from dancecli.storage.files import atomic_file
+from dancecli.storage.workspace import Workspace
 
 # Upper ends of the hub's size categories, with their names.
 _SIZES = [(10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M")]

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from dancecli import ledger, manifest
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Clip, Segment
-from dancecli.workspace import Workspace
+from dancecli.storage import ledger, tables
+from dancecli.storage.workspace import Workspace
 
 
 def remember_segments(
@@ -29,8 +29,8 @@ def remember_segments(
         wider = own is not None and own.names[: len(labels)] == labels.names
         kept = own if own is not None and wider and not exactly else labels
         meta = {"labels": json.dumps(kept.names, ensure_ascii=False)}
-        if after != before or manifest.read_meta(workspace.segments).get("labels") != meta["labels"]:
-            manifest.write(workspace.segments, Segment, sorted(after.values()), meta)
+        if after != before or tables.read_meta(workspace.segments).get("labels") != meta["labels"]:
+            tables.write(workspace.segments, Segment, sorted(after.values()), meta)
 
 
 def forget_segments(workspace: Workspace, clip_ids: Iterable[str]) -> None:
@@ -39,22 +39,22 @@ def forget_segments(workspace: Workspace, clip_ids: Iterable[str]) -> None:
         before = read_segments(workspace)
         after = {clip_id: before[clip_id] for clip_id in before.keys() - set(clip_ids)}
         if after != before:
-            meta = {"labels": manifest.read_meta(workspace.segments)["labels"]}
-            manifest.write(workspace.segments, Segment, sorted(after.values()), meta)
+            meta = {"labels": tables.read_meta(workspace.segments)["labels"]}
+            tables.write(workspace.segments, Segment, sorted(after.values()), meta)
 
 
 def workspace_labels(workspace: Workspace) -> LabelSet | None:
     """Give the label set of the workspace's segments; None if there are none yet."""
     if not workspace.segments.exists():
         return None
-    return LabelSet(tuple(json.loads(manifest.read_meta(workspace.segments)["labels"])))
+    return LabelSet(tuple(json.loads(tables.read_meta(workspace.segments)["labels"])))
 
 
 def read_segments(workspace: Workspace) -> dict[str, Segment]:
     """Give all segments that were ever asked for, by clip id."""
     if not workspace.segments.exists():
         return {}
-    return {segment.clip_id: segment for segment in manifest.read(workspace.segments, Segment)}
+    return {segment.clip_id: segment for segment in tables.read(workspace.segments, Segment)}
 
 
 def clips_there(workspace: Workspace) -> set[str]:
@@ -76,22 +76,22 @@ def rebuild_clips(workspace: Workspace) -> None:
     """
     with _alone(workspace):
         segments = read_segments(workspace)
-        before = manifest.read(workspace.clips, Clip) if workspace.clips.exists() else []
+        before = tables.read(workspace.clips, Clip) if workspace.clips.exists() else []
         known = ledger.latest(workspace.root)
         after = [clip for clip in before if clip.clip_id not in known]
         after += (_relabelled(clip, segments) for clip in ledger.done_clips(workspace.root))
         after.sort()
         if after != before or not workspace.clips.exists():
-            manifest.write(workspace.clips, Clip, after)
+            tables.write(workspace.clips, Clip, after)
 
 
 def remember_copies(workspace: Workspace, copies: Iterable[Clip]) -> None:
     """Put these augmented copies into the manifest of clips, in place of those that are in it."""
     with _alone(workspace):
-        before = manifest.read(workspace.clips, Clip)
+        before = tables.read(workspace.clips, Clip)
         after = sorted([*(clip for clip in before if not clip.parent_id), *copies])
         if after != before:
-            manifest.write(workspace.clips, Clip, after)
+            tables.write(workspace.clips, Clip, after)
 
 
 def _relabelled(clip: Clip, segments: dict[str, Segment]) -> Clip:

@@ -17,10 +17,10 @@ from dancecli.core.errors import MediaError
 from dancecli.core.hashing import sha256_of
 from dancecli.core.records import Clip
 from dancecli.engine.worker import Ask
-from dancecli.manifest import publish
 from dancecli.media.copies import copies_args
 from dancecli.media.ffmpeg import run_ffmpeg
 from dancecli.media.verify import decode
+from dancecli.storage.files import publish
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 

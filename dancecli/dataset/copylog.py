@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from dancecli import manifest
 from dancecli.core.records import Clip
-from dancecli.workspace import Workspace
+from dancecli.storage.files import atomic_file, json_lines
+from dancecli.storage.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def log_of(workspace: Workspace) -> Path:
 def read_log(path: Path) -> dict[str, Logged]:
     """Read the copies that were made, by clip id; those that failed last are not among them."""
     found: dict[str, Logged] = {}
-    for row in manifest.json_lines(path):
+    for row in json_lines(path):
         try:
             if "failed" in row:
                 found.pop(row["failed"], None)
@@ -62,5 +62,5 @@ def lines_of(made: Iterable[Logged], failed: Iterable[tuple[str, str]] = ()) -> 
 
 def compact(path: Path, made: Iterable[Logged], failed: Iterable[tuple[str, str]]) -> None:
     """Write the log anew, one line a copy."""
-    with manifest.atomic_file(path) as file:
+    with atomic_file(path) as file:
         file.write(lines_of(made, failed))

@@ -9,12 +9,12 @@ from pathlib import Path
 from dancecli.core.errors import MediaError
 from dancecli.core.hashing import sha256_of
 from dancecli.core.records import Clip, OutcomeClass, Segment
-from dancecli.manifest import publish
 from dancecli.media.facts import MediaFacts, SourceFacts
 from dancecli.media.ffmpeg import run_ffmpeg, trim_args
 from dancecli.media.verify import NoPictureError, probe, prove
 from dancecli.sources.failure import Failure, shortened
-from dancecli.workspace import Workspace
+from dancecli.storage.files import publish
+from dancecli.storage.workspace import Workspace
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dancecli import manifest
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import OnProgress, no_progress
 from dancecli.core.records import Group
@@ -15,7 +14,8 @@ from dancecli.dataset.looks import look_at, originals, sketches_of
 from dancecli.dataset.neighbours import SAME_PICTURE, joined, near_pairs
 from dancecli.engine.choice import LOCAL, check_engine
 from dancecli.media.sheet import Cell, write_sheet
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -96,7 +96,7 @@ def dedup(
     if not settings.dry_run:
         if changed:
             found = (Group(clip_id, group) for clip_id, group in zip(ids, groups, strict=True))
-            manifest.write(workspace.groups, Group, found, {"dedup.distance": str(SAME_PICTURE)})
+            tables.write(workspace.groups, Group, found, {"dedup.distance": str(SAME_PICTURE)})
         shown = min(len(alike), _SHEET_ROWS)
         if changed or not workspace.group_sheet.exists():
             shown = _draw(
@@ -148,7 +148,7 @@ def _members(clips: pa.Table, groups: Sequence[str]) -> dict[str, list[int]]:
 def _changed(workspace: Workspace, ids: Sequence[str], groups: Sequence[str]) -> bool:
     if not workspace.groups.exists():
         return True
-    before = manifest.read_table(workspace.groups, Group)
+    before = tables.read_table(workspace.groups, Group)
     return not (before["clip_id"].to_pylist() == ids and before["group"].to_pylist() == groups)
 
 

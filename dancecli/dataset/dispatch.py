@@ -8,7 +8,6 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from dancecli import ledger
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import OnProgress, Progress
 from dancecli.core.records import Outcome, OutcomeClass, Segment
@@ -19,7 +18,8 @@ from dancecli.dataset.phases import Phase
 from dancecli.engine.choice import open_pool
 from dancecli.engine.limiter import Gate
 from dancecli.engine.pool import Finished, Pool
-from dancecli.workspace import Workspace
+from dancecli.storage import ledger
+from dancecli.storage.workspace import Workspace
 
 Job = SourceJob | MirrorJob
 UNSETTLED = (OutcomeClass.TRANSIENT, OutcomeClass.SESSION)

@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dancecli import manifest
 from dancecli.core.errors import UsageError
 from dancecli.core.labels import LabelSet
 from dancecli.core.progress import OnProgress, Progress, no_progress
@@ -35,7 +34,9 @@ from dancecli.dataset.packing import (
     pack_webdataset,
     write_text,
 )
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.files import atomic_file
+from dancecli.storage.workspace import Workspace
 
 _STAMP = ".dance-export.json"
 # Raise it when the same rows would be written otherwise.
@@ -108,7 +109,7 @@ def export(
     if settings.link and settings.form is not Form.VIDEOFOLDER:
         raise UsageError(f"--link is for videofolder: {settings.form} holds no clip as a file of its own")
     name = workspace.find_split(settings.split)
-    meta = manifest.read_meta(workspace.split(name))
+    meta = tables.read_meta(workspace.split(name))
     labels = LabelSet(tuple(json.loads(meta["split.labels"])))
     rows, missing = rows_of(workspace, name, labels, augmented=settings.augmented)
     place = _place(workspace, settings, name)
@@ -169,13 +170,13 @@ def rows_of(
     workspace: Workspace, split: str, labels: LabelSet, *, augmented: bool
 ) -> tuple[list[Row], list[str]]:
     """Give the clips of a split, each part by clip id, and the ids of those without their file."""
-    clips = {clip.clip_id: clip for clip in manifest.read(workspace.clips, Clip)}
+    clips = {clip.clip_id: clip for clip in tables.read(workspace.clips, Clip)}
     copies: dict[str, list[Clip]] = {}
     for clip in clips.values():
         if augmented and clip.parent_id:
             copies.setdefault(clip.parent_id, []).append(clip)
     rows, missing = list[Row](), []
-    for part in manifest.read(workspace.split(split), Part):
+    for part in tables.read(workspace.split(split), Part):
         own = [clips[part.clip_id]] if part.clip_id in clips else []
         if not (own and _is_there(workspace.root, own[0])):
             missing.append(part.clip_id)
@@ -245,7 +246,7 @@ def _build(folder: Path, stamp: dict[str, Any], items: Sequence[Item], on_progre
     stage = _stage(folder)
     if _read_stamp(stage) != stamp:
         shutil.rmtree(stage, ignore_errors=True)
-        with manifest.atomic_file(stage / _STAMP) as file:
+        with atomic_file(stage / _STAMP) as file:
             json.dump(stamp, file)
     num_new = _write_missing(stage, items, on_progress)
     if folder.exists():

@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from dancecli import ledger, manifest
 from dancecli.core.progress import OnProgress, no_progress
 from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.clips import clips_there, rebuild_clips, remember_segments
@@ -24,7 +23,9 @@ from dancecli.dataset.phases import phase_of, source_name
 from dancecli.dataset.wanted import FetchSettings, listed, of_shard, to_do
 from dancecli.media.ffmpeg import find_ffmpeg
 from dancecli.sources.kinetics import Listing
-from dancecli.workspace import Workspace
+from dancecli.storage import ledger
+from dancecli.storage.files import sweep
+from dancecli.storage.workspace import Workspace
 
 PENDING = "pending"
 
@@ -115,7 +116,7 @@ def _run(
     # What a killed run left half-made; everything whole has its real name.
     shutil.rmtree(temp, ignore_errors=True)
     for folder in (workspace.root, workspace.segments.parent):
-        manifest.sweep(folder)
+        sweep(folder)
     try:
         with ledger.LedgerWriter(path) as writer:
             for kind in settings.source_order:

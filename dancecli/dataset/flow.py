@@ -17,7 +17,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import IO
 
-from dancecli import manifest
 from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.flow_format import FlowMethod
 from dancecli.core.progress import OnProgress, Progress, no_progress
@@ -25,7 +24,9 @@ from dancecli.core.records import Clip, Flow, Part
 from dancecli.dataset.flowjob import FlowJob, FlowOutcome, work
 from dancecli.engine.choice import LOCAL, check_engine, open_pool
 from dancecli.media.flow import CODING, estimator, frames_at_25
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.files import atomic_file, json_lines, naming
+from dancecli.storage.workspace import Workspace
 
 # For a few dozen fields, after which a worker says that it goes on; TV-L1 takes a second for one.
 _DEADLINE_S = 600.0
@@ -148,14 +149,14 @@ def wanted_clips(workspace: Workspace, split: str | None) -> list[Clip]:
     Raises:
         WorkspaceError: there are no clips, or there is no such split.
     """
-    clips = manifest.read(workspace.clips, Clip) if workspace.clips.exists() else []
+    clips = tables.read(workspace.clips, Clip) if workspace.clips.exists() else []
     if not clips:
         raise WorkspaceError(
             f"{workspace.root}: there are no clips to compute flow of", "run dance fetch first"
         )
     if split is None:
         return clips
-    ids = {part.clip_id for part in manifest.read(workspace.split(workspace.find_split(split)), Part)}
+    ids = {part.clip_id for part in tables.read(workspace.split(workspace.find_split(split)), Part)}
     return [clip for clip in clips if clip.clip_id in ids or clip.parent_id in ids]
 
 
@@ -199,7 +200,7 @@ def _run(
     fields = {job.clip.clip_id: _fields_of(job.clip) for job in jobs}
     total, done, told = sum(fields.values()), 0, dict.fromkeys(fields, 0)
     with (
-        manifest.naming(_log_of(workspace)),
+        naming(_log_of(workspace)),
         _log_of(workspace).open("a", encoding="utf-8", newline="\n") as file,
         open_pool(settings.engine, work, settings.workers, _DEADLINE_S, root=workspace.root) as pool,
     ):
@@ -232,7 +233,7 @@ def _note(job: FlowJob, outcome: FlowOutcome, tally: _Tally, log: IO[str]) -> No
 
 def _settle(workspace: Workspace, logged: Mapping[Key, Flow], tally: _Tally, method: FlowMethod) -> None:
     """Bring the manifest and the log to what is there now, of all methods."""
-    clips = {clip.clip_id: clip.sha256 for clip in manifest.read(workspace.clips, Clip)}
+    clips = {clip.clip_id: clip.sha256 for clip in tables.read(workspace.clips, Clip)}
     sizes = _sizes(workspace)
     failed = {(clip_id, method) for clip_id, _ in tally.failed}
     current = [
@@ -242,10 +243,10 @@ def _settle(workspace: Workspace, logged: Mapping[Key, Flow], tally: _Tally, met
         and sizes.get(Path(row.path).name) == row.num_bytes
         and clips.get(row.clip_id) == row.of_sha256
     ]
-    if not workspace.flows.exists() or manifest.read(workspace.flows, Flow) != current:
-        manifest.write(workspace.flows, Flow, current)
+    if not workspace.flows.exists() or tables.read(workspace.flows, Flow) != current:
+        tables.write(workspace.flows, Flow, current)
     if tally.made or tally.failed or len(current) < len(logged):
-        with manifest.atomic_file(_log_of(workspace)) as file:
+        with atomic_file(_log_of(workspace)) as file:
             file.write(_lines(current, sorted(tally.failed), method))
     shutil.rmtree(_temp(workspace), ignore_errors=True)
 
@@ -257,7 +258,7 @@ def _log_of(workspace: Workspace) -> Path:
 def _read_log(path: Path) -> dict[Key, Flow]:
     """Read what was made; the last line about a clip and method counts, one cut short is skipped."""
     found: dict[Key, Flow] = {}
-    for row in manifest.json_lines(path):
+    for row in json_lines(path):
         try:
             if "failed" in row:
                 found.pop((row["failed"], row["method"]), None)

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from dancecli import ledger
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.labels import LabelSet
 from dancecli.core.progress import OnProgress, Progress
@@ -25,7 +24,8 @@ from dancecli.dataset.job import JobResult
 from dancecli.engine.local import LocalPool
 from dancecli.engine.pool import Finished
 from dancecli.media.ffmpeg import find_ffmpeg
-from dancecli.workspace import Workspace
+from dancecli.storage import ledger
+from dancecli.storage.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from dancecli import manifest
 from dancecli.core.errors import InputError
 from dancecli.core.records import Clip, Part, PartName
+from dancecli.storage.files import atomic_file
 
 _COLUMNS = tuple(field.name for field in fields(Part))
 
@@ -35,7 +35,7 @@ class Drift:
 
 def write_lock(path: Path, parts: Iterable[Part]) -> None:
     """Write a lock, a row a clip."""
-    with manifest.atomic_file(path) as file:
+    with atomic_file(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)
         writer.writerows(astuple(part) for part in parts)

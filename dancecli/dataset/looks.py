@@ -14,16 +14,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dancecli import manifest
 from dancecli.core.errors import InputError, MediaError, WorkspaceError
 from dancecli.core.progress import OnProgress, Progress
 from dancecli.core.records import Clip
 from dancecli.dataset.neighbours import Sketches
 from dancecli.engine.choice import LOCAL, open_pool
 from dancecli.engine.worker import Ask
-from dancecli.manifest import atomic_file
 from dancecli.media.fingerprint import Looks, looks_of
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.files import atomic_file, json_lines, naming
+from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,9 +59,9 @@ def originals(workspace: Workspace) -> pa.Table:
     import pyarrow.compute as pc
 
     if not workspace.clips.exists():
-        return manifest.to_table(Clip, ())
+        return tables.to_table(Clip, ())
     names = ("clip_id", "video_id", "label", "path", "sha256", "parent_id")
-    clips = manifest.read_table(workspace.clips, Clip, names)
+    clips = tables.read_table(workspace.clips, Clip, names)
     return clips.filter(pc.equal(clips["parent_id"], "")).sort_by("clip_id")
 
 
@@ -89,7 +89,7 @@ def look_at(
             return unreadable
         try:
             with (
-                manifest.naming(_log_of(workspace)),
+                naming(_log_of(workspace)),
                 _log_of(workspace).open("a", encoding="utf-8", newline="\n") as log,
                 open_pool(engine, _work, workers, _DEADLINE_S, root=workspace.root) as pool,
             ):
@@ -158,9 +158,9 @@ def _targets(workspace: Workspace, clips: pa.Table) -> Indices:
 
     # Hashes can be had again: what cannot be read is as if it were not there.
     try:
-        kept = manifest.read_table(workspace.looks, ClipLooks, ("clip_id", "sha256"))
+        kept = tables.read_table(workspace.looks, ClipLooks, ("clip_id", "sha256"))
     except (InputError, WorkspaceError):
-        kept = manifest.to_table(ClipLooks, ())
+        kept = tables.to_table(ClipLooks, ())
     if not len(kept) or not len(clips):
         return np.full(len(kept), -1, np.int64)
     at = pc.index_in(kept["clip_id"], value_set=pa.array(clips["clip_id"].combine_chunks()))
@@ -191,7 +191,7 @@ def _settle(workspace: Workspace, clips: pa.Table) -> None:
     target = _targets(workspace, clips)
     new = list(_read_log(log))
     if new or (target < 0).any():
-        table = manifest.to_table(ClipLooks, sorted(new))
+        table = tables.to_table(ClipLooks, sorted(new))
         with (
             atomic_file(workspace.looks, "wb") as file,
             pq.ParquetWriter(file, table.schema, use_dictionary=False) as writer,
@@ -214,7 +214,7 @@ def _line(job: _Job, looks: Looks) -> str:
 
 def _read_log(path: Path) -> Iterator[ClipLooks]:
     """Read the log; a line that a killed process left half-written is skipped."""
-    for row in manifest.json_lines(path):
+    for row in json_lines(path):
         try:
             hashes = (bytes.fromhex(row[name]) for name in _HASHES)
             yield ClipLooks(row["clip_id"], row["sha256"], *hashes)

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from dancecli import ledger
 from dancecli.core.errors import InputError, MediaError
 from dancecli.core.labels import DEFAULT_LABELS, MANIFESTS, LabelMap, LabelSet
 from dancecli.core.progress import OnProgress, no_progress
@@ -25,7 +24,6 @@ from dancecli.dataset.looks import look_at, originals, sketches_of
 from dancecli.dataset.merge_rules import Conflict, Decision, TwoLabels, Verdict, decide, widened
 from dancecli.dataset.twins import twins_of
 from dancecli.dataset.withdraw import Withdrawal, withdraw
-from dancecli.manifest import atomic_file
 from dancecli.media.verify import probe
 from dancecli.sources.kinetics import NEEDED
 from dancecli.sources.letsdance import (
@@ -38,7 +36,9 @@ from dancecli.sources.letsdance import (
     scan_frames,
     scan_videos,
 )
-from dancecli.workspace import Workspace
+from dancecli.storage import ledger
+from dancecli.storage.files import atomic_file
+from dancecli.storage.workspace import Workspace
 
 LETS_DANCE_MAP = MANIFESTS / "label-maps" / "lets-dance.csv"
 _GONE = (OutcomeClass.PERMANENT, OutcomeClass.SOURCE_SHORT, OutcomeClass.CORRUPT)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from dancecli.core.errors import MediaError, UsageError
 from dancecli.core.records import Clip, PartName
-from dancecli.manifest import atomic_file
+from dancecli.storage.files import atomic_file
 
 if TYPE_CHECKING:
     import pyarrow as pa

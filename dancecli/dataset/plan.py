@@ -7,12 +7,12 @@ import shutil
 from collections import Counter
 from dataclasses import dataclass
 
-from dancecli import ledger
 from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.clips import clips_there
 from dancecli.dataset.phases import phase_of, source_name
 from dancecli.dataset.wanted import YOUTUBE, FetchSettings, listed, of_shard, to_do
-from dancecli.workspace import Workspace
+from dancecli.storage import ledger
+from dancecli.storage.workspace import Workspace
 
 # Measured: a clip of 10 s at short side 256, as it is encoded here.
 CLIP_KB_PER_S = 74.0

@@ -13,7 +13,7 @@ from dancecli.core.records import Clip
 from dancecli.dataset.augment import AugmentSettings, training_clips, wanted_copies
 from dancecli.dataset.copying import CopyJob, make_copies
 from dancecli.media.sheet import Cell, write_sheet
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 _NUM_CLIPS = 6
 

@@ -15,12 +15,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dancecli import manifest
 from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.records import Clip, Group, Part, PartName
 from dancecli.dataset.locks import Drift, parts_from_lock, write_lock
 from dancecli.dataset.parts import assign_official, assign_parts, count_overlaps, draw_subset, parse_ratios
-from dancecli.workspace import Workspace, checked_name
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace, checked_name
 
 DEFAULT_RATIOS = "90/5/5"
 # The paper's own: 93/7 of 1500 and 90/10 of 525.
@@ -164,7 +164,7 @@ def originals(workspace: Workspace) -> list[Clip]:
     Raises:
         WorkspaceError: there are none.
     """
-    clips = manifest.read(workspace.clips, Clip) if workspace.clips.exists() else []
+    clips = tables.read(workspace.clips, Clip) if workspace.clips.exists() else []
     clips = [clip for clip in clips if not clip.parent_id]
     if not clips:
         raise WorkspaceError(f"{workspace.root}: there are no clips yet", "run dance fetch first")
@@ -173,7 +173,7 @@ def originals(workspace: Workspace) -> list[Clip]:
 
 def label_names(workspace: Workspace) -> tuple[str, ...]:
     """Give the label set that the clips were fetched under, in its order."""
-    return tuple(json.loads(manifest.read_meta(workspace.segments)["labels"]))
+    return tuple(json.loads(tables.read_meta(workspace.segments)["labels"]))
 
 
 def split_digest(parts: Iterable[Part], labels: Sequence[str]) -> str:
@@ -201,7 +201,7 @@ def _groups(workspace: Workspace, clips: Sequence[Clip]) -> dict[str, str]:
 
     Without the second, a clip that was fetched after dedup could part from its video's group.
     """
-    known = manifest.read(workspace.groups, Group) if workspace.groups.exists() else []
+    known = tables.read(workspace.groups, Group) if workspace.groups.exists() else []
     group_of = {row.clip_id: row.group for row in known}
     of_video = {c.video_id: group_of[c.clip_id] for c in clips if c.clip_id in group_of}
     return {c.clip_id: group_of.get(c.clip_id, of_video.get(c.video_id, c.video_id)) for c in clips}
@@ -214,7 +214,7 @@ def _counts(names: Iterable[str]) -> dict[str, int]:
 
 def _recorded_digest(workspace: Workspace, name: str) -> str:
     path = workspace.split(name)
-    return manifest.read_meta(path).get("split.hash", "") if path.exists() else ""
+    return tables.read_meta(path).get("split.hash", "") if path.exists() else ""
 
 
 def _refuse_if_used(workspace: Workspace, name: str) -> None:
@@ -241,4 +241,4 @@ def _write(workspace: Workspace, result: SplitResult) -> None:
         "split.counts": json.dumps(result.counts),
     }
     write_lock(workspace.split_lock(result.name), result.parts)
-    manifest.write(workspace.split(result.name), Part, result.parts, meta)
+    tables.write(workspace.split(result.name), Part, result.parts, meta)

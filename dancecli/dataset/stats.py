@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from dancecli import ledger, manifest
 from dancecli.core.records import Clip, Part, PartName, Segment
 from dancecli.dataset.split import label_names, originals
-from dancecli.workspace import Workspace
+from dancecli.storage import ledger, tables
+from dancecli.storage.workspace import Workspace
 
 PENDING = "pending"
 
@@ -94,10 +94,10 @@ def stats(workspace: Workspace, split_name: str | None = None) -> DatasetStats:
         WorkspaceError: there are no clips, or no such split.
     """
     clips = originals(workspace)
-    num_copies = manifest.read_table(workspace.clips, Clip).num_rows - len(clips)
-    segments = manifest.read(workspace.segments, Segment)
+    num_copies = tables.read_table(workspace.clips, Clip).num_rows - len(clips)
+    segments = tables.read(workspace.segments, Segment)
     name = workspace.find_split(split_name) if split_name or workspace.splits() else ""
-    parts = manifest.read(workspace.split(name), Part) if name else []
+    parts = tables.read(workspace.split(name), Part) if name else []
     part_of = {part.clip_id: part.part for part in parts}
     here = {clip.clip_id for clip in clips}
     latest = ledger.latest(workspace.root)
@@ -123,7 +123,7 @@ def stats(workspace: Workspace, split_name: str | None = None) -> DatasetStats:
         num_videos=len({c.video_id for c in clips}),
         num_copies=num_copies,
         split=name,
-        split_hash=manifest.read_meta(workspace.split(name))["split.hash"] if name else "",
+        split_hash=tables.read_meta(workspace.split(name))["split.hash"] if name else "",
     )
 
 

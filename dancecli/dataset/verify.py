@@ -14,14 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from dancecli import manifest
 from dancecli.core.errors import EngineError, WorkspaceError
 from dancecli.core.hashing import sha256_of
 from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.core.records import Clip, Flow
 from dancecli.engine.choice import LOCAL, check_engine, open_pool
 from dancecli.engine.worker import Ask
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.files import naming
+from dancecli.storage.workspace import Workspace
 
 # A record with a path, a size and a checksum.
 Stored = TypeVar("Stored", Clip, Flow, Clip | Flow)
@@ -65,17 +66,17 @@ def verify(
         WorkspaceError: there are no clips, or another verify is at work.
     """
     check_engine(engine)
-    clips = manifest.read(workspace.clips, Clip) if workspace.clips.exists() else []
+    clips = tables.read(workspace.clips, Clip) if workspace.clips.exists() else []
     if not clips:
         raise WorkspaceError(f"{workspace.root}: there are no clips to verify", "run dance fetch first")
-    flows = manifest.read(workspace.flows, Flow) if workspace.flows.exists() else []
+    flows = tables.read(workspace.flows, Flow) if workspace.flows.exists() else []
     files: list[Clip | Flow] = [*clips, *flows]
     note = workspace.root / "manifests" / "verified.txt"
     missing, changed = [], []
     with workspace.lock("verify"):
         whole = set(note.read_text(encoding="utf-8", errors="replace").split()) if note.exists() else set()
         left = [stored for stored in files if _noted(stored) not in whole]
-        with manifest.naming(note), note.open("a", encoding="utf-8") as file:
+        with naming(note), note.open("a", encoding="utf-8") as file:
             checked = check_files(workspace.root, left) if engine == LOCAL else _over(engine, workspace, left)
             for done, (stored, fault) in enumerate(checked, start=1):
                 if fault == "missing":

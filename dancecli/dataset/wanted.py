@@ -7,7 +7,6 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dancecli import ledger
 from dancecli.core.errors import InputError, UsageError
 from dancecli.core.hashing import keyed_digest, keyed_order
 from dancecli.core.labels import DEFAULT_LABELS, LabelSet
@@ -18,7 +17,8 @@ from dancecli.engine.limiter import BreakerSettings
 from dancecli.sources.archive import read_archive
 from dancecli.sources.kinetics import Listing, read_lists
 from dancecli.sources.youtube import check_address, read_extractor_args
-from dancecli.workspace import Workspace
+from dancecli.storage import ledger
+from dancecli.storage.workspace import Workspace
 
 LOCAL, MIRROR, YOUTUBE = "local", "mirror", "youtube"
 RETRY = ("transient", "permanent", "all", "none")

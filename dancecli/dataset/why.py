@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dancecli import ledger
 from dancecli.core.errors import InputError
 from dancecli.core.records import Outcome, Segment
 from dancecli.dataset.clips import clips_there, read_segments
-from dancecli.workspace import Workspace
+from dancecli.storage import ledger
+from dancecli.storage.workspace import Workspace
 
 _SHOWN = 3
 

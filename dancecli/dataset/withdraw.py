@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dancecli import ledger
 from dancecli.core.records import Outcome, OutcomeClass
 from dancecli.dataset.clips import forget_segments, rebuild_clips
 from dancecli.dataset.intake import SOURCE
-from dancecli.workspace import Workspace
+from dancecli.storage import ledger
+from dancecli.storage.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)

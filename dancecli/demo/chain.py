@@ -23,7 +23,7 @@ from dancecli.core.labels import MANIFESTS
 from dancecli.core.progress import OnProgress, Say, no_progress
 from dancecli.demo.corpus import Corpus, CorpusSettings, make_corpus
 from dancecli.demo.server import VideoSite
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 LABELS = MANIFESTS / "label-sets" / "demo.txt"
 SITE_FOLDER = "demo-site"
@@ -223,12 +223,12 @@ def trained_run(workspace: Workspace) -> tuple[str, str]:
     """Find the last run on the demo's split as it is now: its name and status, or two empty texts."""
     import json
 
-    from dancecli import manifest
+    from dancecli.storage import tables
 
     path = workspace.split(SPLIT)
     if not path.exists():
         return "", ""
-    digest = manifest.read_meta(path)["split.hash"]
+    digest = tables.read_meta(path)["split.hash"]
     for name in reversed(workspace.runs()):
         record = json.loads((workspace.run(name) / "run.json").read_text(encoding="utf-8"))
         if record["split"]["hash"] == digest:

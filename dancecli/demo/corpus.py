@@ -23,7 +23,7 @@ from dancecli.demo.moves import STYLES
 from dancecli.demo.server import Fault
 from dancecli.engine.local import LocalPool
 from dancecli.engine.worker import Ask
-from dancecli.manifest import atomic_file
+from dancecli.storage.files import atomic_file
 
 # A change of the dancers gives new ids, so that an old folder is not taken for a new corpus.
 EDITION = 1

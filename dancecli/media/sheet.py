@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dancecli.core.errors import MediaError
-from dancecli.manifest import atomic_file
+from dancecli.storage.files import atomic_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image

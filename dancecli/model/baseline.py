@@ -14,7 +14,6 @@ from dancecli.core.errors import ModelError, UsageError
 from dancecli.core.progress import OnProgress, Progress, Say, no_progress, say_nothing
 from dancecli.core.recipe import read_recipe
 from dancecli.core.records import PartName
-from dancecli.model import record as rec
 from dancecli.model.config import DataPlan, build_config, build_model_config, model_base
 from dancecli.model.description import split_record, weights_record
 from dancecli.model.evaluate import views_record
@@ -25,7 +24,8 @@ from dancecli.model.scored import EvaluateResult, new_name, same_run, score_part
 from dancecli.model.splitdata import SplitData, load_split
 from dancecli.model.weights import NO_WEIGHTS, resolve_weights
 from dancecli.model.zoo import find_entry
-from dancecli.workspace import Workspace
+from dancecli.storage import runs as rec
+from dancecli.storage.workspace import Workspace
 
 KINETICS400 = "kinetics400"
 PRETRAIN = "kinetics400-baseline"

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import ModelError, WorkspaceError
-from dancecli.manifest import atomic_file
+from dancecli.storage.files import atomic_file
 
 if TYPE_CHECKING:
     import numpy as np

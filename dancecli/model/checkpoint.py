@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core import hashing
 from dancecli.core.errors import ModelError, WorkspaceError
-from dancecli.model import record as rec
-from dancecli.workspace import Workspace
+from dancecli.storage import runs as rec
+from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from torch import Tensor

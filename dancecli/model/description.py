@@ -6,7 +6,6 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from dancecli.model import record as rec
 from dancecli.model.config import amp_dtype, drops
 from dancecli.model.evaluate import views_record
 from dancecli.model.flops import cost_of_view
@@ -14,6 +13,7 @@ from dancecli.model.pipelines import frame_sampler
 from dancecli.model.plan import Plan
 from dancecli.model.splitdata import SplitData
 from dancecli.model.weights import StartWeights
+from dancecli.storage import runs as rec
 
 if TYPE_CHECKING:
     from dancecli.model.job import Job

@@ -13,7 +13,6 @@ from typing import Any
 
 from dancecli.core.errors import ModelError, UsageError
 from dancecli.core.records import PartName, Prediction
-from dancecli.model import record as rec
 from dancecli.model.scored import (
     EvaluateResult,
     ScoredRun,
@@ -22,7 +21,8 @@ from dancecli.model.scored import (
     same_run,
     write_scored_run,
 )
-from dancecli.workspace import Workspace
+from dancecli.storage import runs as rec
+from dancecli.storage.workspace import Workspace
 
 PRETRAIN = "ensemble"
 

@@ -20,11 +20,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dancecli import manifest
 from dancecli.core.errors import ModelError
 from dancecli.core.flow_format import BOUND_PX, FPS, MARK, SHORT_SIDE, FlowMethod, flow_of, plane_of, to_field
 from dancecli.core.records import Flow
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     import av
@@ -136,7 +136,7 @@ def require_flow(workspace: Workspace, clips: Mapping[str, str], method: str) ->
     Raises:
         ModelError: some have none; the message counts them.
     """
-    rows = manifest.read(workspace.flows, Flow) if workspace.flows.exists() else []
+    rows = tables.read(workspace.flows, Flow) if workspace.flows.exists() else []
     there = {row.clip_id: row.of_sha256 for row in rows if row.method == method}
     missing = sorted(clip_id for clip_id, sha256 in clips.items() if there.get(clip_id) != sha256)
     if missing:

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dancecli import manifest
 from dancecli.core.errors import ModelError
 from dancecli.core.records import Flow
 from dancecli.model.flow import require_flow
 from dancecli.model.splitdata import SplitData
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 FLOW = "flow"
 
@@ -48,7 +48,7 @@ def with_flow(workspace: Workspace, data: SplitData, method: str) -> SplitData:
     """
     every = [example for examples in data.examples.values() for example in examples]
     require_flow(workspace, {example.clip_id: example.sha256 for example in every}, method)
-    rows = manifest.read(workspace.flows, Flow)
+    rows = tables.read(workspace.flows, Flow)
     sha256 = {row.clip_id: row.sha256 for row in rows if row.method == method}
     examples = {
         part: tuple(replace(example, sha256=sha256[example.clip_id]) for example in listed)

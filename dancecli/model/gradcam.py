@@ -15,12 +15,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dancecli import manifest
 from dancecli.core.errors import ModelError, WorkspaceError
 from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.core.records import Clip
 from dancecli.model.checkpoint import build_network, open_checkpoint, run_checkpoint
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.files import atomic_file
+from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,7 +93,7 @@ def gradcam(
     found = open_checkpoint(path)
     known = _read_index(folder / "index.json", found.sha256)
     todo = [(clip, of) for clip, of in settings.clips if _class_of(known.get(clip)) != of]
-    files = {clip.clip_id: workspace.root / clip.path for clip in manifest.read(workspace.clips, Clip)}
+    files = {clip.clip_id: workspace.root / clip.path for clip in tables.read(workspace.clips, Clip)}
     for clip, _ in todo:
         if clip not in files:
             raise WorkspaceError(
@@ -111,7 +112,7 @@ def gradcam(
         drawn = Drawn(clip, of, tuple(chosen), (heat.shape[0], heat.shape[1], heat.shape[2]))
         known[clip] = asdict(drawn)
         # After every clip: what is drawn stays drawn.
-        with manifest.atomic_file(folder / "index.json") as file:
+        with atomic_file(folder / "index.json") as file:
             head = {"schema": SCHEMA, "method": METHOD, "checkpoint_sha256": found.sha256}
             json.dump({**head, "clips": [known[name] for name in sorted(known)]}, file, indent=2)
             file.write("\n")
@@ -223,5 +224,5 @@ def _read_index(path: Path, sha256: str) -> dict[str, dict[str, Any]]:
 def _save(path: Path, picture: Pictures) -> None:
     from PIL import Image
 
-    with manifest.atomic_file(path, "wb") as file:
+    with atomic_file(path, "wb") as file:
         Image.fromarray(picture).save(file, "JPEG", quality=82)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import ModelError
 from dancecli.core.labels import MANIFESTS, LabelSet
-from dancecli.model.saving import save_torch
 from dancecli.model.weights import StartWeights, state_of
 from dancecli.model.zoo import ZooEntry
+from dancecli.storage.files import save_torch
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -25,14 +25,14 @@ from dancecli.model.job import Job
 from dancecli.model.mmaction import get_device, init_default_scope, lr_factors
 from dancecli.model.parts import step_seed
 from dancecli.model.plan import Plan
-from dancecli.model.record import RunFolder
 from dancecli.model.space import Space
 from dancecli.model.stacked import Head, HeadStack
 from dancecli.model.stored import feature_loaders, frozen_part, whole_model
 from dancecli.model.train import make_job
 from dancecli.model.training import silence
 from dancecli.model.trials import LEAST_SCORE, Asked, End, Ended, Report
-from dancecli.workspace import Workspace
+from dancecli.storage.runs import RunFolder
+from dancecli.storage.workspace import Workspace
 
 # So many share what they have in common, and still the next ones learn from these.
 TOGETHER = 8

@@ -13,8 +13,8 @@ from dancecli.core.progress import OnProgress, Progress
 from dancecli.model.averaging import WeightAverageHook, trained_state
 from dancecli.model.distributed import ALONE, Place, mean_over_processes, mean_tensors, unwrapped
 from dancecli.model.mmaction import Hook, Runner, read_checkpoint, silence
-from dancecli.model.record import RunFolder, append_metrics, trim_metrics
-from dancecli.model.saving import save_torch
+from dancecli.storage.files import save_torch
+from dancecli.storage.runs import RunFolder, append_metrics, trim_metrics
 
 # The time left is judged by the last minutes: a machine that others share changes its pace.
 _PACE_WINDOW_S = 300.0

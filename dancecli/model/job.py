@@ -9,10 +9,10 @@ from dancecli.core.recipe import Recipe
 from dancecli.engine.choice import LOCAL
 from dancecli.model.boundary import LAST_STAGE
 from dancecli.model.distributed import ALONE, Place
-from dancecli.model.record import RunFolder
 from dancecli.model.splitdata import SplitData
 from dancecli.model.weights import StartWeights
-from dancecli.workspace import Workspace
+from dancecli.storage.runs import RunFolder
+from dancecli.storage.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from dancecli.core.recipe import Recipe, read_recipe
 from dancecli.core.records import PartName
 from dancecli.engine.choice import LOCAL, check_engine
 from dancecli.model import freezing
-from dancecli.model import record as rec
 from dancecli.model.config import drops, model_base
 from dancecli.model.distributed import place, share_of
 from dancecli.model.flowing import FLOW, with_flow
@@ -21,7 +20,8 @@ from dancecli.model.pipelines import ModelBase
 from dancecli.model.splitdata import SplitData, load_split
 from dancecli.model.weights import NO_WEIGHTS
 from dancecli.model.zoo import ZooEntry, find_entry
-from dancecli.workspace import Workspace, checked_name
+from dancecli.storage import runs as rec
+from dancecli.storage.workspace import Workspace, checked_name
 
 DEFAULT_PRETRAIN = "inception"
 DEFAULT_FLOW = FlowMethod.DIS.value

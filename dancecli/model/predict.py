@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dancecli import manifest
 from dancecli.core import hashing
 from dancecli.core.errors import InputError, MediaError, UsageError
 from dancecli.core.progress import OnProgress, Progress, no_progress
-from dancecli.model import record as rec
 from dancecli.model.checkpoint import Checkpoint, open_checkpoint, run_checkpoint
 from dancecli.model.videofiles import ENDINGS, find_videos, slug
-from dancecli.workspace import Workspace
+from dancecli.storage import runs as rec
+from dancecli.storage.files import atomic_file
+from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from dancecli.model.looking import Predictor
@@ -271,7 +271,7 @@ def _read_before(file: Path, plan: PredictPlan) -> dict[str, dict[str, Any]]:
 
 
 def _save(file: Path, document: Mapping[str, Any]) -> None:
-    with manifest.atomic_file(file) as out:
+    with atomic_file(file) as out:
         json.dump(document, out, indent=1, ensure_ascii=False)
         out.write("\n")
 

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dancecli import manifest
 from dancecli.core import hashing
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import OnProgress, Progress, Say, no_progress, say_nothing
 from dancecli.core.recipe import parse_recipe
 from dancecli.core.records import Clip, Part, PartName
-from dancecli.model import record as rec
 from dancecli.model.checkpoint import build_network, run_checkpoint
 from dancecli.model.config import DataPlan, build_config, model_base
 from dancecli.model.description import split_record
@@ -25,7 +23,9 @@ from dancecli.model.scored import EvaluateResult, new_name, same_run, score_part
 from dancecli.model.splitdata import SplitData, load_split
 from dancecli.model.weights import state_of
 from dancecli.model.zoo import find_entry
-from dancecli.workspace import Workspace
+from dancecli.storage import runs as rec
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,11 @@ def find_overlap(
         trained on is not there any more as it was.
     """
     path = workspace.split(trained["split"]["name"])
-    if not path.exists() or manifest.read_meta(path)["split.hash"] != trained["split"]["hash"]:
+    if not path.exists() or tables.read_meta(path)["split.hash"] != trained["split"]["hash"]:
         return None
-    train = [part for part in manifest.read(path, Part) if part.part == PartName.TRAIN]
-    video_of = {clip.clip_id: clip.video_id for clip in manifest.read(workspace.clips, Clip)}
-    group_of = {part.clip_id: part.group for part in manifest.read(workspace.split(data.name), Part)}
+    train = [part for part in tables.read(path, Part) if part.part == PartName.TRAIN]
+    video_of = {clip.clip_id: clip.video_id for clip in tables.read(workspace.clips, Clip)}
+    group_of = {part.clip_id: part.group for part in tables.read(workspace.split(data.name), Part)}
     groups = {part.group for part in train}
     videos = {video_of.get(part.clip_id, part.clip_id) for part in train}
     found = {}

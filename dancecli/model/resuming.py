@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any
 
-from dancecli import manifest
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.recipe import parse_recipe
-from dancecli.model import record as rec
 from dancecli.model.distributed import place
 from dancecli.model.plan import FinetuneSettings, Plan, make_plan, plan_with
 from dancecli.model.splitdata import load_split
 from dancecli.model.zoo import find_entry
-from dancecli.workspace import Workspace
+from dancecli.storage import runs as rec
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 # These differ between the runs of a group, or between two calls that mean the same runs.
 _OWN = ("seed", "name", "resume", "group", "preflight")
@@ -125,7 +125,7 @@ def is_same_run(record: Mapping[str, Any], plan: Plan) -> bool:
 def same_split(workspace: Workspace, record: Mapping[str, Any]) -> bool:
     """Tell whether the split of a run is there as it was."""
     path = workspace.split(record["split"]["name"])
-    return path.exists() and manifest.read_meta(path)["split.hash"] == record["split"]["hash"]
+    return path.exists() and tables.read_meta(path)["split.hash"] == record["split"]["hash"]
 
 
 def as_json(table: dict[str, Any]) -> Any:

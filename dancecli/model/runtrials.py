@@ -11,17 +11,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dancecli import manifest
 from dancecli.core.errors import DanceError, InputError, ModelError
 from dancecli.core.progress import OnProgress, Progress
 from dancecli.core.records import Prediction
-from dancecli.manifest import atomic_file
 from dancecli.model.plan import FinetuneSettings, Plan, make_plan
-from dancecli.model.record import RunFolder
 from dancecli.model.studyfiles import recipe_text
 from dancecli.model.train import make_job, run_plan
 from dancecli.model.trials import LEAST_SCORE, Asked, End, Ended, Report
-from dancecli.workspace import Workspace, checked_name
+from dancecli.storage import tables
+from dancecli.storage.files import atomic_file
+from dancecli.storage.runs import RunFolder
+from dancecli.storage.workspace import Workspace, checked_name
 
 
 class PrunedError(DanceError):
@@ -104,7 +104,7 @@ class RunTrials:
         )
         plan = make_plan(self._space, settings)
         result = run_plan(self._space, replace(plan, data=plan.data.without_test()), on_progress)
-        rows = manifest.read(folder.predictions, Prediction)
+        rows = tables.read(folder.predictions, Prediction)
         scores = [row.scores[row.label_index] for row in rows]
         right = tuple(row.scores.index(max(row.scores)) == row.label_index for row in rows)
         return Ended(

@@ -12,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dancecli import manifest
 from dancecli.core import hashing
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import OnProgress
 from dancecli.core.records import PartName, Prediction
-from dancecli.model import record as rec
 from dancecli.model.evaluate import accuracy, predict_part
 from dancecli.model.splitdata import SplitData
-from dancecli.workspace import Workspace, checked_name
+from dancecli.storage import runs as rec
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace, checked_name
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def read_scored_run(workspace: Workspace, name: str) -> ScoredRun:
             f"end it first: dance finetune --resume --name {name}",
         )
     path = rec.RunFolder(workspace.run(name)).predictions
-    predictions = manifest.read(path, Prediction)
+    predictions = tables.read(path, Prediction)
     return ScoredRun(name, record, predictions, hashing.file_sha256(path))
 
 
@@ -101,7 +101,7 @@ def write_scored_run(
         "weights.sha256": weights.get("sha256", ""),
         "labels": json.dumps(list(facts["labels"]), ensure_ascii=False),
     }
-    manifest.write(folder.predictions, Prediction, predictions, meta)
+    tables.write(folder.predictions, Prediction, predictions, meta)
     record = {
         "schema": rec.SCHEMA,
         "name": name,

@@ -10,11 +10,11 @@ from typing import Any
 
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.progress import OnProgress, Say, no_progress, say_nothing
-from dancecli.model import record as rec
 from dancecli.model.plan import FinetuneSettings, Plan, make_plan
 from dancecli.model.resuming import is_same_run
 from dancecli.model.train import finetune
-from dancecli.workspace import Workspace
+from dancecli.storage import runs as rec
+from dancecli.storage.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dancecli import manifest
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Clip, Part, PartName
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,11 @@ def load_split(workspace: Workspace, name: str | None) -> SplitData:
     """
     name = workspace.find_split(name)
     path = workspace.split(name)
-    meta, parts = manifest.read_meta(path), manifest.read(path, Part)
+    meta, parts = tables.read_meta(path), tables.read(path, Part)
     labels = tuple(json.loads(meta["split.labels"]))
     folder = workspace.annotations(name)
     _check_label_map(folder / "label_map.txt", labels, name)
-    clips = {clip.path: clip for clip in manifest.read(workspace.clips, Clip)}
+    clips = {clip.path: clip for clip in tables.read(workspace.clips, Clip)}
     part_of = {part.clip_id: part for part in parts}
     examples = {
         part: tuple(_read_list(workspace, folder / f"{part}.txt", clips, part_of, labels, part, name))

@@ -20,7 +20,7 @@ from dancecli.core.progress import OnProgress, Progress
 from dancecli.engine.choice import open_pool
 from dancecli.engine.worker import Ask
 from dancecli.model.cache import FeatureStore
-from dancecli.model.saving import save_torch
+from dancecli.storage.files import save_torch
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, fields, replace
 
 from dancecli.core.errors import ModelError, UsageError, WorkspaceError
 from dancecli.core.flow_format import FlowMethod
-from dancecli.model import record as rec
 from dancecli.model.inflation import FIRST_UNIT, FLOW_CHANNELS, NAMINGS, RGB_CHANNELS, find_naming
 from dancecli.model.plan import (
     DEFAULT_FLOW,
@@ -26,7 +25,8 @@ from dancecli.model.resuming import (
 from dancecli.model.scored import refuse_taken
 from dancecli.model.weights import NO_WEIGHTS, state_of
 from dancecli.model.zoo import ZooEntry, weights_folder
-from dancecli.workspace import Workspace
+from dancecli.storage import runs as rec
+from dancecli.storage.workspace import Workspace
 
 RGB, FLOW, BOTH = "rgb", "flow", "both"
 STREAMS = {RGB: (RGB,), FLOW: (FLOW,), BOTH: (RGB, FLOW)}

@@ -27,7 +27,7 @@ from dancecli.model.streamplan import (
 from dancecli.model.train import finetune
 from dancecli.model.weights import NO_WEIGHTS, resolve_weights
 from dancecli.model.zoo import fetch_checkpoint, weights_folder
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dancecli import manifest
 from dancecli.core.recipe import Recipe
 from dancecli.core.records import Part, PartName
-from dancecli.manifest import atomic_file
-from dancecli.model import record as rec
 from dancecli.model.splitdata import part_hash
-from dancecli.workspace import Workspace
+from dancecli.storage import runs as rec
+from dancecli.storage import tables
+from dancecli.storage.files import atomic_file
+from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from dancecli.model.study import TrialRow
@@ -58,7 +58,7 @@ def study_record(workspace: Workspace, plan: TunePlan, trainer: Trainer) -> dict
 
     base, data = plan.base, plan.base.data
     val = data.examples[PartName.VAL]
-    group = {part.clip_id: part.group for part in manifest.read(workspace.split(data.name), Part)}
+    group = {part.clip_id: part.group for part in tables.read(workspace.split(data.name), Part)}
     secret, shown = plan.settings.storage, shown_address(plan.settings.storage)
     return {
         "schema": SCHEMA,

@@ -8,7 +8,7 @@ from dancecli.core.errors import WorkspaceError
 from dancecli.core.records import PartName
 from dancecli.model.plan import DEFAULT_PRETRAIN, FinetuneSettings, Plan, make_plan
 from dancecli.model.space import Space, read_space
-from dancecli.workspace import Workspace, checked_name
+from dancecli.storage.workspace import Workspace, checked_name
 
 # The paper's.
 TRIALS, EPOCHS, SPACE = 4, 10, "paper"

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dancecli import manifest
 from dancecli.model.timeline import Scored, Segment
+from dancecli.storage.files import atomic_file
 
 # More rows than these cannot be read, and the rest are the least likely.
 _MOST_ROWS = 10
@@ -45,7 +45,7 @@ def draw_timeline(
         _draw_band(band, labels, segments, colours)
         _draw_table(figure, table, labels, slots, rows, colours)
         band.set_title(_plain(title), loc="left", fontsize=11)
-        with manifest.atomic_file(path, "wb") as file:
+        with atomic_file(path, "wb") as file:
             figure.savefig(file, format="png", metadata={"Software": None})
 
 

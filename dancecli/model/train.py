@@ -7,10 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dancecli import manifest
 from dancecli.core.progress import OnProgress, Progress, Say, no_progress, say_nothing
 from dancecli.core.records import PartName, Prediction
-from dancecli.model import record as rec
 from dancecli.model.config import (
     DataPlan,
     build_config,
@@ -26,7 +24,10 @@ from dancecli.model.plan import FinetuneSettings, Plan, make_plan
 from dancecli.model.rendering import render_config
 from dancecli.model.resuming import begun_before, plan_of_stopped_run
 from dancecli.model.weights import resolve_weights
-from dancecli.workspace import Workspace
+from dancecli.storage import runs as rec
+from dancecli.storage import tables
+from dancecli.storage.files import atomic_file
+from dancecli.storage.workspace import Workspace
 
 __all__ = ["FinetuneResult", "FinetuneSettings", "Plan", "finetune", "make_plan"]
 
@@ -107,7 +108,7 @@ def run_plan(
         "  python <mmaction>/.mim/tools/train.py config.py --work-dir DIR",
         "  python <mmaction>/.mim/tools/test.py config.py checkpoints/last.pth",
     )
-    with manifest.atomic_file(folder.config) as file:
+    with atomic_file(folder.config) as file:
         file.write(render_config(job.config, header))
     record = begun_record(plan, job) | {"head": head}
     if plan.settings.resume:
@@ -212,7 +213,7 @@ def _finish(job: Job, plan: Plan, record: Mapping[str, Any], outcome: Outcome) -
         "weights.sha256": job.start.sha256 if job.start else "",
         "labels": json.dumps(list(plan.data.labels), ensure_ascii=False),
     }
-    manifest.write(job.folder.predictions, Prediction, outcome.predictions, meta)
+    tables.write(job.folder.predictions, Prediction, outcome.predictions, meta)
     results = {
         part.value: accuracy([p for p in outcome.predictions if p.part == part])
         for part in (PartName.VAL, PartName.TEST)

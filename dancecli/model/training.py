@@ -18,9 +18,9 @@ from dancecli.model.firstbatch import try_first_batch
 from dancecli.model.hooks import QuietRunner, RunHook, average_of
 from dancecli.model.job import Job
 from dancecli.model.mmaction import init_default_scope, read_checkpoint
-from dancecli.model.record import RunFolder
-from dancecli.model.saving import save_torch
 from dancecli.model.stored import feature_loaders, unstored_views
+from dancecli.storage.files import save_torch
+from dancecli.storage.runs import RunFolder
 
 
 @dataclass(frozen=True)

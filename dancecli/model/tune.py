@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from dancecli.core.progress import OnProgress, Progress, Say, no_progress, say_nothing
 from dancecli.core.recipe import Recipe
 from dancecli.core.records import PartName
-from dancecli.model import record as rec
 from dancecli.model import studyfiles as files
 from dancecli.model.splitdata import part_hash
 from dancecli.model.studyplan import TunePlan, TuneSettings, plan_study
 from dancecli.model.trials import Asked, Ended, Trainer
-from dancecli.workspace import Workspace
+from dancecli.storage import runs as rec
+from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from dancecli.model.study import Study

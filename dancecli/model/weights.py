@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import OnProgress, no_progress
 from dancecli.model.inflation import as_inception
-from dancecli.model.saving import save_torch
 from dancecli.model.zoo import ZooEntry, check_name, fetch_checkpoint, weights_folder
+from dancecli.storage.files import save_torch
 
 if TYPE_CHECKING:
     from torch import Tensor

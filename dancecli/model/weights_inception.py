@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dancecli.core.errors import MissingDependencyError, ModelError
-from dancecli.model.saving import save_torch
+from dancecli.storage.files import save_torch
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,7 @@ from typing import Any
 from dancecli.core.errors import InputError, ModelError
 from dancecli.core.labels import MANIFESTS
 from dancecli.core.progress import OnProgress, Progress, no_progress
-from dancecli.manifest import atomic_file
+from dancecli.storage.files import atomic_file
 
 ZOO = MANIFESTS / "zoo.toml"
 SITE = "https://download.openmmlab.com/mmaction"

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dancecli import manifest
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import OnProgress, Say, no_progress
 from dancecli.core.records import Clip
@@ -34,7 +33,8 @@ from dancecli.report.page import without_workspace
 from dancecli.report.paper import Experiment, read_experiments
 from dancecli.report.replay import Replayed, read_ran
 from dancecli.report.replay_page import write_replay
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 Command = tuple[str, ...]
 
@@ -151,7 +151,7 @@ def _trials(workspace: Workspace, settings: ReplaySettings) -> tuple[list[Trial]
 
 def _num_clips(workspace: Workspace, settings: ReplaySettings) -> int:
     if workspace.clips.exists():
-        return sum(not clip.parent_id for clip in manifest.read(workspace.clips, Clip))
+        return sum(not clip.parent_id for clip in tables.read(workspace.clips, Clip))
     if not settings.quick:
         raise WorkspaceError(
             f"{workspace.root}: there are no clips to replay the paper on",

@@ -11,14 +11,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dancecli import manifest
 from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.recipe import RECIPES, Recipe, read_recipe, recipe_names
 from dancecli.core.records import Part, PartName
 from dancecli.dataset.locks import write_lock
 from dancecli.replay.quick import QUICK_PRETRAIN, WHOLE_CLIPS, quick_changes, quick_recipe
 from dancecli.report.paper import Experiment
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 PUBLISHED, OURS = "published", "ours"
 # A run whose validation part gives the published figures, and its test part ours.
@@ -171,7 +171,7 @@ def _record(workspace: Workspace, run: str) -> dict[str, Any]:
 def _refuse_other(workspace: Workspace, trial: Trial, record: Mapping[str, Any]) -> None:
     name, split = record["name"], workspace.split(trial.split)
     hint = f"remove {workspace.run(name)}, or replay in another workspace"
-    if not split.exists() or manifest.read_meta(split)["split.hash"] != record["split"]["hash"]:
+    if not split.exists() or tables.read_meta(split)["split.hash"] != record["split"]["hash"]:
         raise WorkspaceError(f"run {name!r} was made on another split than {trial.split!r} is now", hint)
     asked, was = json.loads(json.dumps(asdict(recipe_of(trial)))), record["recipe"]
     for key in _stated(trial):
@@ -200,7 +200,7 @@ def write_lock_with_val(workspace: Workspace, split: str) -> None:
 
     Whole source videos go, in the order of a hash of their names: the same on any machine.
     """
-    rows = manifest.read(workspace.split(split), Part)
+    rows = tables.read(workspace.split(split), Part)
     train = [row for row in rows if row.part == PartName.TRAIN]
     sizes: dict[str, int] = {}
     for row in train:

@@ -6,12 +6,13 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from dancecli import manifest
 from dancecli.core.recipe import RECIPES
 from dancecli.core.records import Clip
 from dancecli.demo.chain import SITE_FOLDER
 from dancecli.demo.corpus import CorpusSettings, plan
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.files import atomic_file
+from dancecli.storage.workspace import Workspace
 
 CORPUS = CorpusSettings(videos_per_style=12, width=160, height=120, faulty=False)
 # Two or three of each video.
@@ -50,7 +51,7 @@ def write_quick_recipe(workspace: Workspace, name: str) -> None:
     changes = quick_changes(name)
     text = (RECIPES / f"{name}.toml").read_text(encoding="utf-8")
     kept = [line for line in text.splitlines() if line.partition("=")[0].strip() not in changes]
-    with manifest.atomic_file(quick_recipe(workspace, name)) as file:
+    with atomic_file(quick_recipe(workspace, name)) as file:
         file.write("\n".join([*kept, *(f"{key} = {value}" for key, value in changes.items())]) + "\n")
 
 
@@ -65,4 +66,4 @@ def has_clips(workspace: Workspace) -> bool:
         listed = [row["youtube_id"] for row in csv.DictReader(file)]
     if set(listed) != {video.video_id for video in plan(CORPUS)}:
         return True  # another demo's, with videos that cannot be had
-    return sum(not clip.parent_id for clip in manifest.read(workspace.clips, Clip)) >= len(listed)
+    return sum(not clip.parent_id for clip in tables.read(workspace.clips, Clip)) >= len(listed)

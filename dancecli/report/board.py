@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dancecli import manifest
 from dancecli.core.errors import DanceError, WorkspaceError
 from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.core.records import PartName
@@ -17,7 +16,8 @@ from dancecli.report import charts
 from dancecli.report.evidence import Evidence, read_evidence
 from dancecli.report.standing import Row, Standing, rank
 from dancecli.report.stats import ALPHA
-from dancecli.workspace import Workspace
+from dancecli.storage.files import atomic_file
+from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     pass
@@ -78,9 +78,9 @@ def board(
     document = _document(standings, left_out, settings)
     folder = workspace.report(NAME)
     if not dry_run:
-        with manifest.atomic_file(folder / "board.json") as file:
+        with atomic_file(folder / "board.json") as file:
             file.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-        with manifest.atomic_file(folder / "board.csv") as file:
+        with atomic_file(folder / "board.csv") as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(_flat(standing, row) for standing in standings for row in standing.rows)
@@ -95,7 +95,7 @@ def board(
             chart=charts,
             drawn={e.run["name"] for e in found if (workspace.report(e.run["name"]) / "index.html").exists()},
         )
-        with manifest.atomic_file(folder / "index.html") as file:
+        with atomic_file(folder / "index.html") as file:
             file.write(text)
     return BoardResult(folder / "index.html", standings, tuple(left_out), document)
 

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dancecli import manifest
 from dancecli.core.errors import InputError
 from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.report.compare_page import render_comparison
@@ -16,7 +15,8 @@ from dancecli.report.comparison import Comparison, compared, refuse_unlike, verd
 from dancecli.report.evidence import Evidence, read_evidence
 from dancecli.report.intervals import Proportion
 from dancecli.report.stats import ALPHA
-from dancecli.workspace import Workspace
+from dancecli.storage.files import atomic_file
+from dancecli.storage.workspace import Workspace
 
 SCHEMA = 1
 
@@ -74,9 +74,9 @@ def compare(
     document = _document(settings, first, comparison, verdict)
     if not dry_run:
         on_progress(Progress(2, 3, "writing the page"))
-        with manifest.atomic_file(folder / "compare.json") as file:
+        with atomic_file(folder / "compare.json") as file:
             file.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-        with manifest.atomic_file(folder / "index.html") as file:
+        with atomic_file(folder / "index.html") as file:
             file.write(render_comparison(name, first, second, comparison, verdict, settings.part))
     on_progress(Progress(3, 3))
     return CompareResult(name, folder / "index.html", comparison, verdict, document)

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dancecli import manifest
 from dancecli.core.records import Clip
 from dancecli.report.shell import draw
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.files import atomic_file
+from dancecli.storage.workspace import Workspace
 
 # Pictures a class, and in all: a page of 700 classes is to stay small enough to open.
 _PICTURES_A_CLASS = 6
@@ -40,7 +41,7 @@ def write_dataset_page(workspace: Workspace, stats: Mapping[str, Any]) -> Path:
         pictures=pictures(workspace, labels),
     )
     path = workspace.report("dataset") / "index.html"
-    with manifest.atomic_file(path) as file:
+    with atomic_file(path) as file:
         file.write(page)
     return path
 
@@ -53,7 +54,7 @@ def pictures(workspace: Workspace, labels: Sequence[str]) -> dict[str, list[str]
     """
     share = max(1, min(_PICTURES_A_CLASS, _PICTURES // max(1, len(labels))))
     clips: dict[str, list[Clip]] = {label: [] for label in labels}
-    for clip in manifest.read(workspace.clips, Clip):
+    for clip in tables.read(workspace.clips, Clip):
         if not clip.parent_id and clip.label in clips:
             clips[clip.label].append(clip)
     found = {}

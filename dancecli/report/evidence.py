@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from dancecli import manifest
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.records import Clip, Part, PartName, Prediction
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,8 +89,8 @@ def read_evidence(workspace: Workspace, run: str) -> Evidence:
             f"run {run!r} has no predictions yet (it is {card['status']!r})",
             f"end it first: dance finetune --name {run} --resume; or name another: dance report --run NAME",
         )
-    table = manifest.read_table(path, Prediction)
-    meta = manifest.read_meta(path)
+    table = tables.read_table(path, Prediction)
+    meta = tables.read_meta(path)
     _check_meta(path, meta, card)
     rows = _read_split(workspace, card, path)
     parts = _parts(path, table, labels, rows)
@@ -168,8 +168,8 @@ def _check_meta(path: Path, meta: Mapping[str, str], card: Mapping[str, Any]) ->
 def _read_split(workspace: Workspace, card: Mapping[str, Any], predictions: Path) -> list[Part]:
     name, digest = card["split"]["name"], card["split"]["hash"]
     path = workspace.split(name)
-    rows = manifest.read(path, Part)
-    now = manifest.read_meta(path).get("split.hash", "")
+    rows = tables.read(path, Part)
+    now = tables.read_meta(path).get("split.hash", "")
     if now != digest:
         raise InputError.at(
             predictions,
@@ -271,7 +271,7 @@ def _read_text(path: Path) -> str:
 
 
 def _read_links(workspace: Workspace) -> dict[str, str]:
-    table = manifest.read_table(workspace.clips, Clip)
+    table = tables.read_table(workspace.clips, Clip)
     ids, paths = (table.column(name).to_pylist() for name in ("clip_id", "path"))
     return {clip: link for clip, path in zip(ids, paths, strict=True) if (link := link_to(path))}
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dancecli import manifest
+from dancecli.storage.files import atomic_file
 
 # Numbers stand in the cells up to here; a larger matrix is a picture.
 MOST_NUMBERED = 40
@@ -69,7 +69,7 @@ def draw_confusion(folder: Path, counts: Sequence[Sequence[int]], labels: Sequen
         axes.set_xlabel(f"predicted{numbered}", fontsize=9, labelpad=8)
         axes.set_ylabel(f"true{numbered}", fontsize=9, labelpad=8)
         for form, mute in _MUTE.items():
-            with manifest.atomic_file(folder / f"confusion.{form}", "wb") as file:
+            with atomic_file(folder / f"confusion.{form}", "wb") as file:
                 metadata = dict.fromkeys(mute)
                 figure.savefig(file, format=form, metadata=metadata, bbox_inches="tight", pad_inches=0.05)
 

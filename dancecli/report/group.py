@@ -16,7 +16,7 @@ from dancecli.report.document import as_json
 from dancecli.report.evidence import Evidence, read_evidence
 from dancecli.report.intervals import Estimate, by_video
 from dancecli.report.metrics import Summary
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from dancecli.report.metrics import Ints

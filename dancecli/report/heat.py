@@ -12,7 +12,7 @@ from typing import Any
 from dancecli.core.errors import InputError
 from dancecli.report.evidence import Evidence, PartScores, read_evidence
 from dancecli.report.metrics import predicted, true_ranks
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 SCHEMA = 1
 # Of the clips that are looked into, those that were named wrong; the rest shows what works.

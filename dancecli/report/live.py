@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 RUNNING = "running"
 # A loss is shown as the mean of the last so many steps: a single one says little.

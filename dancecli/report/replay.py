@@ -18,7 +18,7 @@ from dancecli.report.metrics import TOP, true_ranks
 from dancecli.report.paper import Experiment
 from dancecli.report.reported import check_reported, possible_sizes
 from dancecli.report.stats import Paired, mcnemar, pair
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 SCHEMA = 1
 # A figure of two decimals says little about its n beyond this: nearly any n can give it.

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dancecli import manifest
 from dancecli.core.records import PartName
 from dancecli.report.replay import Ran, Replayed, arithmetic, choices, document, page_of, printed
 from dancecli.report.shell import draw
-from dancecli.workspace import Workspace
+from dancecli.storage.files import atomic_file
+from dancecli.storage.workspace import Workspace
 
 PAPER_CLASSES = 19
 
@@ -42,9 +42,9 @@ def write_replay(
         quick: what of it was made smaller, on the demo's dancers; empty if nothing was.
     """
     page, told = page_of(workspace), document(found, bool(quick))
-    with manifest.atomic_file(page.with_name("replay.json")) as file:
+    with atomic_file(page.with_name("replay.json")) as file:
         file.write(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
-    with manifest.atomic_file(page) as file:
+    with atomic_file(page) as file:
         file.write(render(found, commands, quick=quick))
     return page, told
 

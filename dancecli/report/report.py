@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dancecli import manifest
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.report import metrics
@@ -28,7 +27,8 @@ from dancecli.report.heat import HeatPicture, read_heat
 from dancecli.report.intervals import Proportion
 from dancecli.report.page import model_card, render
 from dancecli.report.resample import intervals_of_class_means
-from dancecli.workspace import Workspace
+from dancecli.storage.files import atomic_file
+from dancecli.storage.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,9 @@ def _report_group(
         on_progress(Progress(done, len(runs), str(evidence.run["name"])))
         report(workspace, ReportSettings(str(evidence.run["name"]), part=settings.part))
     if not dry_run:
-        with manifest.atomic_file(folder / "metrics.json") as file:
+        with atomic_file(folder / "metrics.json") as file:
             file.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
-        with manifest.atomic_file(folder / "index.html") as file:
+        with atomic_file(folder / "index.html") as file:
             file.write(render_group(group, runs, parts, left_out))
     on_progress(Progress(len(runs), len(runs)))
     line = headline_of(len(runs), parts[settings.part])
@@ -143,19 +143,19 @@ def _write(
 ) -> None:
     chosen = summaries[part]
     on_progress(Progress(1, 3, "drawing"))
-    with manifest.atomic_file(folder / "metrics.json") as file:
+    with atomic_file(folder / "metrics.json") as file:
         file.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
-    with manifest.atomic_file(folder / "confusion.csv") as file:
+    with atomic_file(folder / "confusion.csv") as file:
         rows = zip(evidence.labels, chosen.confusion, strict=True)
         csv.writer(file, lineterminator="\n").writerows(
             [["true \\ predicted", *evidence.labels], *([label, *row] for label, row in rows)]
         )
     draw_confusion(folder, chosen.confusion, evidence.labels)
-    with manifest.atomic_file(folder / "model-card.md") as file:
+    with atomic_file(folder / "model-card.md") as file:
         file.write(model_card(name, evidence, summaries, part))
     on_progress(Progress(2, 3, "writing the page"))
     # The page comes last: where it is, all that belongs to it is there too.
-    with manifest.atomic_file(folder / "index.html") as file:
+    with atomic_file(folder / "index.html") as file:
         file.write(render(name, evidence, summaries, part, heat))
 
 

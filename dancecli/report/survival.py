@@ -7,11 +7,12 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from dancecli import ledger, manifest
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.records import OutcomeClass, Segment
 from dancecli.report.intervals import wilson
-from dancecli.workspace import Workspace
+from dancecli.storage import ledger, tables
+from dancecli.storage.files import atomic_file
+from dancecli.storage.workspace import Workspace
 
 PENDING = "pending"
 OUTCOMES = (*(outcome.value for outcome in OutcomeClass), PENDING)
@@ -65,7 +66,7 @@ def survival(workspace: Workspace) -> list[ClassSurvival]:
         raise WorkspaceError(f"{workspace.root}: nothing was asked for yet", "run dance fetch first")
     standing = ledger.latest(workspace.root)
     counts: dict[str, Counter[str]] = {}
-    for segment in manifest.read(workspace.segments, Segment):
+    for segment in tables.read(workspace.segments, Segment):
         known = standing.get(segment.clip_id)
         counts.setdefault(segment.label, Counter())[known.outcome.value if known else PENDING] += 1
     rows = [_row(label, counts[label]) for label in sorted(counts)]
@@ -75,7 +76,7 @@ def survival(workspace: Workspace) -> list[ClassSurvival]:
 def write_survival(workspace: Workspace, rows: list[ClassSurvival]) -> Path:
     """Write `reports/survival/survival.csv` and `.png`, and give the picture's path."""
     folder = workspace.report("survival")
-    with manifest.atomic_file(folder / "survival.csv") as file:
+    with atomic_file(folder / "survival.csv") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(["label", "asked", *OUTCOMES, "share_low", "share_high"])
         for row in rows:
@@ -121,5 +122,5 @@ def _draw(path: Path, rows: list[ClassSurvival]) -> None:
         figure.legend(
             handles, labels, loc="outside upper center", ncols=7, frameon=False, handlelength=1, fontsize=7
         )
-        with manifest.atomic_file(path, "wb") as file:
+        with atomic_file(path, "wb") as file:
             figure.savefig(file, format="png", metadata={"Software": None})

@@ -16,7 +16,7 @@ from typing import Any
 
 from dancecli.core.errors import MissingDependencyError
 from dancecli.report.live import read_rows
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 FILE = "events.out.tfevents.dance"
 # A run's rows by kind, and the names under which TensorBoard draws them.

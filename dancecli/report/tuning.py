@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dancecli import manifest
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.text import percent, several
 from dancecli.report.intervals import Proportion
@@ -22,7 +21,8 @@ from dancecli.report.shell import draw, interval
 from dancecli.report.stats import ALPHA, gains_by_video, holm, swap_test
 from dancecli.report.tuning_charts import Dot, Panel, study_panels
 from dancecli.report.tuning_figure import draw_study
-from dancecli.workspace import Workspace
+from dancecli.storage.files import atomic_file
+from dancecli.storage.workspace import Workspace
 
 SCHEMA = 1
 # The space of the paper, whose rows then stand beside ours (its Tables 2 and 3).
@@ -122,14 +122,14 @@ def tuning(workspace: Workspace, name: str) -> Tuning:
     panels = study_panels(_dots(trials, keys), record["space"])
     if panels:
         draw_study(folder / "trials.png", panels)
-    with manifest.atomic_file(folder / "choice.json") as file:
+    with atomic_file(folder / "choice.json") as file:
         json.dump(document, file, indent=2, ensure_ascii=False)
         file.write("\n")
     found = Tuning(
         name, keys, tuple(trials), tuple(lines), command, document, workspace.study_folder(name),
         folder / "index.html",
     )  # fmt: skip
-    with manifest.atomic_file(found.page) as file:
+    with atomic_file(found.page) as file:
         file.write(_page(found, record, panels, best, baseline, len(tied), len(tested)))
     return found
 

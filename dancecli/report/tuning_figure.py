@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from dancecli import manifest
 from dancecli.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from dancecli.report.tuning_charts import Panel
+from dancecli.storage.files import atomic_file
 
 _COLOURS = {
     "chosen": "#b8400a",
@@ -64,7 +64,7 @@ def draw_study(path: Path, panels: Sequence[Panel]) -> None:
         ]
         figure.legend(handles=marks, loc="lower center", ncols=len(marks), frameon=False)
         figure.tight_layout(rect=(0, 0.3 / (_INCHES[1] * rows + 0.35), 1, 1))
-        with manifest.atomic_file(path, "wb") as file:
+        with atomic_file(path, "wb") as file:
             figure.savefig(file, format="png", metadata={"Software": None})
 
 

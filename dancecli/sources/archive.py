@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from dancecli.core.errors import InputError
 from dancecli.core.labels import MANIFESTS, LabelSet
 from dancecli.core.records import Segment
-from dancecli.manifest import atomic_file
 from dancecli.sources.kinetics import Listing, UnlabelledError, add_list, check_not_empty
+from dancecli.storage.files import atomic_file
 
 SOURCES = MANIFESTS / "sources.toml"
 _INSTEAD = "give the lists with --annotations FILE.csv"

@@ -16,7 +16,7 @@ from records import Ran, fill, make_clip
 
 from dancecli.cli import registry
 from dancecli.cli.settings import default_settings
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 Dance = Callable[..., Ran]
 LABELS = ("tap dancing", "zumba")

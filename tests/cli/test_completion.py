@@ -12,7 +12,7 @@ import pytest
 from records import Ran
 
 from dancecli.cli import registry
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 Dance = Callable[..., Ran]
 # Lets a shell be named; else it is the one that the tests were started from.

@@ -18,7 +18,7 @@ from records import Ran, fill, make_clip
 from dancecli.cli import app, console
 from dancecli.core.progress import Progress
 from dancecli.dataset.split import SplitSettings, split
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 Dance = Callable[..., Ran]
 LABELS = ("tap dancing", "wälzer/舞蹈")

@@ -10,7 +10,7 @@ from records import Ran, fill, make_clip
 
 from dancecli.cli import console, train
 from dancecli.model import streams
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 Dance = Callable[..., Ran]
 

@@ -12,7 +12,7 @@ from records import Ran
 from dancecli.cli import tune
 from dancecli.model import tune as room
 from dancecli.model.studyfiles import StudyFolder
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 Dance = Callable[..., Ran]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from dancecli import ledger, manifest
 from dancecli.core.records import Clip, OutcomeClass, Segment
 from dancecli.media.ffmpeg import run_ffmpeg
-from dancecli.workspace import Workspace
+from dancecli.storage import ledger, tables
+from dancecli.storage.workspace import Workspace
 
 Dance = Callable[..., object]
 
@@ -71,7 +71,7 @@ def test_a_kinetics_download_is_adopted_once(dance, space: Workspace, kinetics: 
     assert ran.json["intake"]["reasons"] == {"too-short": 1, "broken": 1}
     assert ran.json["left_out"] == {"no-label": 1, "repeated": 1}
     assert "abc_00_1_10_5000_6000 is 'zumba' here and 'krumping' before" in ran.json["conflicts"][0]
-    clips = {clip.clip_id: clip for clip in manifest.read(space.clips, Clip)}
+    clips = {clip.clip_id: clip for clip in tables.read(space.clips, Clip)}
     assert {i: (c.label, c.official_split, c.dataset) for i, c in clips.items()} == {
         "-b_defghijk_10000_11000": ("tap dancing", "train", "kinetics"),
         "abcdefghijk_3000_4000": ("tap dancing", "val", "kinetics"),
@@ -84,8 +84,8 @@ def test_a_kinetics_download_is_adopted_once(dance, space: Workspace, kinetics: 
     standing = ledger.latest(space.root)
     assert standing["tooshortabc_0_9000"].outcome is OutcomeClass.SOURCE_SHORT
     assert standing["brokenbroke_1000_2000"].outcome is OutcomeClass.CORRUPT
-    assert len(json.loads(manifest.read_meta(space.segments)["labels"])) == 19
-    assert len(manifest.read(space.segments, Segment)) == 5
+    assert len(json.loads(tables.read_meta(space.segments)["labels"])) == 19
+    assert len(tables.read(space.segments, Segment)) == 5
 
     before = space.clips.read_bytes()
     again = dance("adopt", str(kinetics), "--json")
@@ -117,7 +117,7 @@ def test_frames_become_a_clip_at_their_true_rate(dance, space: Workspace, tmp_pa
     assert ran.json["labels"] == ["tango", "waltz"]
     assert ran.json["labels_from"] == "the folders' names"
     assert ran.json["intake"]["reasons"] == {"frames-missing": 1}
-    (clip,) = manifest.read(space.clips, Clip)
+    (clip,) = tables.read(space.clips, Clip)
     assert (clip.clip_id, clip.label, clip.dataset) == ("-b_defghijk_592000_602000", "tango", "lets-dance")
     assert (clip.num_frames, clip.fps_num, clip.fps_den, clip.height) == (240, 24, 1, 256)
 
@@ -133,7 +133,7 @@ def test_any_folder_per_class_will_do(dance, space: Workspace, tmp_path: Path) -
     assert ran.json["left_out"] == {}
     assert ran.json["labels"] == ["belly laughs", "knitting"]
     assert ran.json["intake"]["reasons"] == {"unreadable": 1}
-    first, second = manifest.read(space.clips, Clip)
+    first, second = tables.read(space.clips, Clip)
     assert first.video_id.startswith("My-Caf-1-")
     assert (first.end_ms, first.label, first.dataset) == (1500, "belly laughs", "plain")
     assert second.clip_id == "abcdefghijk_0_1000"

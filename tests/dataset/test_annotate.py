@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 from records import fill, make_clip
 
-from dancecli import manifest
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.records import Clip, Part
 from dancecli.dataset.annotate import annotate
 from dancecli.dataset.split import SplitSettings, split
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 LABELS = ("zumba", "tap dancing", "belly dancing")
 
@@ -52,7 +52,7 @@ def test_copies_are_of_training_clips_alone_and_can_be_left_out(
     cut: tuple[Workspace, tuple[Part, ...]],
 ) -> None:
     space, parts = cut
-    clips = {clip.clip_id: clip for clip in manifest.read(space.clips, Clip)}
+    clips = {clip.clip_id: clip for clip in tables.read(space.clips, Clip)}
     one_of_each = {p.part: p for p in parts}
     copies = [
         replace(

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from records import Ran, fill, make_clip
 
-from dancecli import manifest
 from dancecli.core.errors import InputError
 from dancecli.core.records import Clip, Group, Part
 from dancecli.dataset.annotate import annotate
 from dancecli.dataset.audit import AuditSettings, Finding, Listed, audit, read_ids, video_of
 from dancecli.dataset.split import SplitSettings, split
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 LABELS = ("tap dancing", "zumba")
 
@@ -33,7 +33,7 @@ def look(space: Workspace, *against: Path) -> tuple[Finding, ...]:
 
 
 def rewrite(space: Workspace, parts: list[Part]) -> None:
-    manifest.write(space.split("s"), Part, parts, manifest.read_meta(space.split("s")))
+    tables.write(space.split("s"), Part, parts, tables.read_meta(space.split("s")))
 
 
 def test_a_split_of_this_tool_is_clean(cut: tuple[Workspace, tuple[Part, ...]]) -> None:
@@ -54,7 +54,7 @@ def test_look_alikes_in_two_parts_and_with_two_labels_are_found(
     space, parts = cut
     one = next(p for p in parts if p.part == "train" and p.label == "zumba")
     two = next(p for p in parts if p.part == "test" and p.label == "tap dancing")
-    manifest.write(space.groups, Group, [Group(one.clip_id, "g"), Group(two.clip_id, "g")])
+    tables.write(space.groups, Group, [Group(one.clip_id, "g"), Group(two.clip_id, "g")])
     assert {f.kind for f in look(space)} == {"look-alikes in two parts", "look-alikes with two labels"}
 
 
@@ -71,14 +71,14 @@ def test_two_labels_for_one_stretch_are_found(space: Workspace) -> None:
 
 def test_copies_outside_training_are_found(cut: tuple[Workspace, tuple[Part, ...]]) -> None:
     space, parts = cut
-    clips = manifest.read(space.clips, Clip)
+    clips = tables.read(space.clips, Clip)
     held = next(p for p in parts if p.part == "test")
     trained = next(p for p in parts if p.part == "train")
     copies = [
         replace(clips[0], clip_id=f"c{i}", parent_id=p.clip_id, op="hflip", path=f"augmented/c{i}.mp4")
         for i, p in enumerate((held, trained))
     ]
-    manifest.write(space.clips, Clip, [*clips, *copies])
+    tables.write(space.clips, Clip, [*clips, *copies])
     lists = space.annotations("s")
     with (lists / "train.txt").open("a") as file:
         file.write("augmented/c0.mp4 1\naugmented/c1.mp4 1\n")
@@ -95,7 +95,7 @@ def test_held_out_videos_of_a_pre_training_list_are_found(
     cut: tuple[Workspace, tuple[Part, ...]], tmp_path: Path
 ) -> None:
     space, parts = cut
-    clips = {c.clip_id: c for c in manifest.read(space.clips, Clip)}
+    clips = {c.clip_id: c for c in tables.read(space.clips, Clip)}
     held = next(p for p in parts if p.part == "test")
     trained = next(p for p in parts if p.part == "train")
     path = tmp_path / "k400.csv"

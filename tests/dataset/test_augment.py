@@ -15,7 +15,6 @@ import pytest
 from footage import furnish
 from records import Ran
 
-from dancecli import manifest
 from dancecli.core.errors import UsageError
 from dancecli.core.hashing import sha256_of
 from dancecli.core.progress import Progress
@@ -25,7 +24,8 @@ from dancecli.dataset.augment import AugmentSettings, augment
 from dancecli.dataset.clips import rebuild_clips
 from dancecli.dataset.copylog import log_of
 from dancecli.media.verify import decode
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 shots, furnished = footage.shots, footage.furnished
 
@@ -33,7 +33,7 @@ TWO = AugmentSettings(ops="hflip,jitter", workers=1)
 
 
 def copies(space: Workspace) -> dict[str, Clip]:
-    return {c.clip_id: c for c in manifest.read(space.clips, Clip) if c.parent_id}
+    return {c.clip_id: c for c in tables.read(space.clips, Clip) if c.parent_id}
 
 
 def files(space: Workspace) -> dict[str, str]:
@@ -47,7 +47,7 @@ def stamps(space: Workspace) -> dict[str, int]:
 def test_copies_are_recorded_as_what_they_are(furnished: Workspace) -> None:
     result = augment(furnished, AugmentSettings(ops="hflip,hflip+jitter", workers=2))
     assert (result.num_parents, result.made, result.failed) == (3, {"hflip": 3, "hflip-jitter": 3}, ())
-    parents = {c.clip_id: c for c in manifest.read(furnished.clips, Clip) if not c.parent_id}
+    parents = {c.clip_id: c for c in tables.read(furnished.clips, Clip) if not c.parent_id}
     assert len(copies(furnished)) == 6
     for copy in copies(furnished).values():
         parent = parents[copy.parent_id]
@@ -113,22 +113,22 @@ def test_a_lost_copy_and_one_of_a_changed_parent_are_made_again(
     furnished: Workspace, shots: list[Path]
 ) -> None:
     augment(furnished, TWO)
-    clips = manifest.read(furnished.clips, Clip)
+    clips = tables.read(furnished.clips, Clip)
     first, second = sorted(c.clip_id for c in clips if not c.parent_id)[:2]
     furnished.augmented(first, "hflip").unlink()
     # The second clip is fetched anew, and is now another film.
     shutil.copyfile(shots[4], furnished.clip(second))
     facts = {"num_frames": 24, "num_bytes": shots[4].stat().st_size, "sha256": sha256_of(shots[4])}
     renewed = [replace(c, **facts) if c.clip_id == second else c for c in clips]
-    manifest.write(furnished.clips, Clip, renewed)
+    tables.write(furnished.clips, Clip, renewed)
     assert augment(furnished, TWO).made == {"hflip": 2, "jitter": 1}
     assert copies(furnished)[f"{second}.jitter"].num_frames == 24
 
 
 def test_a_corrected_label_reaches_the_copies_without_work(furnished: Workspace) -> None:
     augment(furnished, TWO)
-    renamed = [c if c.parent_id else replace(c, label="tango") for c in manifest.read(furnished.clips, Clip)]
-    manifest.write(furnished.clips, Clip, renamed)
+    renamed = [c if c.parent_id else replace(c, label="tango") for c in tables.read(furnished.clips, Clip)]
+    tables.write(furnished.clips, Clip, renamed)
     assert augment(furnished, TWO).made == {"hflip": 0, "jitter": 0}
     assert {c.label for c in copies(furnished).values()} == {"tango"}
 
@@ -143,7 +143,7 @@ def test_a_fetch_leaves_the_copies_in_the_manifest(furnished: Workspace) -> None
 def test_a_clip_that_cannot_be_copied_is_a_row_and_the_others_are_made(
     furnished: Workspace, dance: Callable[..., Ran]
 ) -> None:
-    clips = sorted(c.clip_id for c in manifest.read(furnished.clips, Clip))
+    clips = sorted(c.clip_id for c in tables.read(furnished.clips, Clip))
     broken, lost = furnished.clip(clips[0]), furnished.clip(clips[1])
     whole = broken.read_bytes()
     broken.write_bytes(whole[:-100])
@@ -161,8 +161,8 @@ def test_a_clip_that_cannot_be_copied_is_a_row_and_the_others_are_made(
 
 
 def test_a_copy_that_is_shorter_than_its_parent_is_refused(furnished: Workspace) -> None:
-    clips = manifest.read(furnished.clips, Clip)
-    manifest.write(furnished.clips, Clip, [replace(c, num_frames=c.num_frames + 1) for c in clips])
+    clips = tables.read(furnished.clips, Clip)
+    tables.write(furnished.clips, Clip, [replace(c, num_frames=c.num_frames + 1) for c in clips])
     result = augment(furnished, replace(TWO, ops="hflip"))
     assert len(result.failed) == 3
     assert "20 frames of 128x96, its parent 21" in result.failed[0][1]
@@ -257,9 +257,9 @@ def test_the_lists_hold_copies_of_training_clips_alone(
     held_out = (folder / "val.txt").read_text() + (folder / "test.txt").read_text()
     assert "augmented" not in held_out
     # Another split holds out a clip that was augmented: its copy is not listed there.
-    parts = manifest.read(furnished.split("full"), Part)
+    parts = tables.read(furnished.split("full"), Part)
     moved = [replace(p, part="test" if i == 0 else p.part) for i, p in enumerate(parts)]
-    manifest.write(furnished.split("other"), Part, moved, manifest.read_meta(furnished.split("full")))
+    tables.write(furnished.split("other"), Part, moved, tables.read_meta(furnished.split("full")))
     assert (annotate(furnished, "other").counts["train"], annotate(furnished, "other").num_copies) == (4, 2)
     assert parts[0].clip_id not in (furnished.annotations("other") / "train.txt").read_text()
     assert dance("audit", "--split", "other").code == 0

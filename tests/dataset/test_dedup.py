@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dancecli import manifest
 from dancecli.core.records import Group
 from dancecli.dataset.dedup import grouped
 from dancecli.dataset.looks import ClipLooks
 from dancecli.media.ffmpeg import find_ffmpeg
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 
 def ffmpeg(*args: str) -> None:
@@ -57,7 +57,7 @@ def test_copies_fall_in_one_group_once(dance, space: Workspace, films: Path) -> 
     group = ["aaaaaaaaaaa_0_2000", "bbbbbbbbbbb_0_2000", "ddddddddddd_5000_7000"]
     assert ran.json["alike"] == {"aaaaaaaaaaa": group}
     assert ran.json["conflicts"] == {"aaaaaaaaaaa": ["krumping", "zumba"]}
-    assert {row.clip_id: row.group for row in manifest.read(space.groups, Group)} == {
+    assert {row.clip_id: row.group for row in tables.read(space.groups, Group)} == {
         **dict.fromkeys(group, "aaaaaaaaaaa"),
         "ccccccccccc_0_2000": "ccccccccccc",
         "eeeeeeeeeee_0_2000": "eeeeeeeeeee",
@@ -79,7 +79,7 @@ def test_a_clip_that_cannot_be_read_is_said(dance, space: Workspace, films: Path
     ran = dance("dedup")
     assert ran.code == 3
     assert "1 clips could not be looked at, first ccccccccccc_0_2000" in ran.err
-    assert len(manifest.read(space.groups, Group)) == 6
+    assert len(tables.read(space.groups, Group)) == 6
 
 
 def test_no_clips_are_said(dance) -> None:
@@ -103,7 +103,7 @@ def test_groups_are_joined_through_videos_whatever_the_order() -> None:
 def test_what_a_killed_run_had_looked_at_is_not_looked_at_again(dance, space: Workspace, films: Path) -> None:
     assert dance("adopt", str(films)).code == 0
     assert dance("dedup").code == 0
-    rows = manifest.read(space.looks, ClipLooks)
+    rows = tables.read(space.looks, ClipLooks)
     space.looks.unlink()
     lines = [
         json.dumps({k: v.hex() if isinstance(v, bytes) else v for k, v in asdict(r).items()}) for r in rows
@@ -116,7 +116,7 @@ def test_what_a_killed_run_had_looked_at_is_not_looked_at_again(dance, space: Wo
     ran = dance("dedup", "--json")
     assert (ran.json["num_clips"], ran.json["unreadable"], ran.json["changed"]) == (6, {}, False)
     assert space.group_sheet.exists(), "a clip that is broken by now is grey on it"
-    assert manifest.read(space.looks, ClipLooks) == rows
+    assert tables.read(space.looks, ClipLooks) == rows
 
 
 def test_kept_hashes_that_cannot_be_read_are_made_again(dance, space: Workspace, films: Path) -> None:

@@ -16,13 +16,13 @@ import pytest
 from footage import LABELS, furnish
 from records import Ran
 
-from dancecli import manifest
 from dancecli.core.errors import MediaError, UsageError, WorkspaceError
 from dancecli.core.progress import Progress
 from dancecli.core.records import Clip, Part
 from dancecli.dataset.augment import AugmentSettings, augment
 from dancecli.dataset.export import ExportSettings, Form, export
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 shots, furnished = footage.shots, footage.furnished
 
@@ -31,8 +31,8 @@ Found = dict[str, tuple[str, str, int]]
 
 
 def expected(space: Workspace, *, augmented: bool = False) -> Found:
-    clips = {c.clip_id: c for c in manifest.read(space.clips, Clip)}
-    parts = {p.clip_id: p.part for p in manifest.read(space.split("full"), Part)}
+    clips = {c.clip_id: c for c in tables.read(space.clips, Clip)}
+    parts = {p.clip_id: p.part for p in tables.read(space.split("full"), Part)}
     return {
         clip.clip_id: (parts[clip.parent_id or clip.clip_id], clip.label, clip.num_frames)
         for clip in clips.values()
@@ -191,8 +191,8 @@ def test_a_stopped_export_of_what_has_changed_since_starts_anew(furnished: Works
 
     with pytest.raises(KeyboardInterrupt):
         export(furnished, ExportSettings(Form.VIDEOFOLDER), stop)
-    parts = manifest.read(furnished.split("full"), Part)
-    manifest.write(furnished.split("full"), Part, parts[1:], manifest.read_meta(furnished.split("full")))
+    parts = tables.read(furnished.split("full"), Part)
+    tables.write(furnished.split("full"), Part, parts[1:], tables.read_meta(furnished.split("full")))
     result = export(furnished, ExportSettings(Form.VIDEOFOLDER))
     assert len(list(result.folder.rglob("*.mp4"))) == 4
 
@@ -222,7 +222,7 @@ def test_links_take_no_space_and_are_for_single_files(furnished: Workspace) -> N
 def test_a_clip_without_its_file_is_left_out_and_said(
     furnished: Workspace, dance: Callable[..., Ran]
 ) -> None:
-    gone = manifest.read(furnished.split("full"), Part)[0].clip_id
+    gone = tables.read(furnished.split("full"), Part)[0].clip_id
     furnished.clip(gone).unlink()
     ran = dance("export", "--format", "lists", "--json")
     assert (ran.code, ran.json["missing"]) == (3, [gone])
@@ -230,7 +230,7 @@ def test_a_clip_without_its_file_is_left_out_and_said(
 
 
 def test_a_changed_file_stops_the_export_by_name(furnished: Workspace) -> None:
-    path = furnished.clip(manifest.read(furnished.split("full"), Part)[1].clip_id)
+    path = furnished.clip(tables.read(furnished.split("full"), Part)[1].clip_id)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)

@@ -15,7 +15,6 @@ from films import numbers
 from records import Ran
 from towns import Town
 
-from dancecli import ledger, manifest
 from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.hashing import sha256_of
 from dancecli.core.progress import Progress
@@ -29,13 +28,14 @@ from dancecli.dataset.wanted import FetchSettings, choose
 from dancecli.demo.server import Fault
 from dancecli.engine.limiter import BreakerSettings
 from dancecli.sources.youtube import Download
-from dancecli.workspace import Workspace
+from dancecli.storage import ledger, tables
+from dancecli.storage.workspace import Workspace
 
 film, town = towns.film, towns.town
 
 
 def clips(space: Workspace) -> list[Clip]:
-    return manifest.read(space.clips, Clip)
+    return tables.read(space.clips, Clip)
 
 
 def files(space: Workspace) -> set[str]:
@@ -102,7 +102,7 @@ def test_a_clip_is_what_was_asked_for(town: Town, space: Workspace) -> None:
         sha256=sha256_of(path),
         source="url-template",
     )
-    assert manifest.read(space.segments, Segment) == [Segment("good", 2000, 5000, "zumba", "train", "list")]
+    assert tables.read(space.segments, Segment) == [Segment("good", 2000, 5000, "zumba", "train", "list")]
 
 
 def test_without_sound(town: Town, space: Workspace) -> None:
@@ -130,7 +130,7 @@ def test_a_longer_list_adds_to_the_manifests(town: Town, space: Workspace) -> No
     result = fetch(space, town.settings())
     assert (result.num_asked, result.num_new) == (2, 1)
     assert [(c.video_id, c.label) for c in clips(space)] == [("a", "tap dancing"), ("b", "zumba")]
-    assert len(manifest.read(space.segments, Segment)) == 2
+    assert len(tables.read(space.segments, Segment)) == 2
 
 
 def test_rows_of_other_steps_stay(town: Town, space: Workspace) -> None:
@@ -139,7 +139,7 @@ def test_rows_of_other_steps_stay(town: Town, space: Workspace) -> None:
     town.want("zumba,a,0,1")
     fetch(space, town.settings())
     others = [make_clip(7), make_clip(8, parent_id="a_0_1000", op="hflip")]
-    manifest.write(space.clips, Clip, [*clips(space), *others])
+    tables.write(space.clips, Clip, [*clips(space), *others])
     town.want("zumba,b,0,1")
     fetch(space, town.settings())
     assert {clip.clip_id for clip in clips(space)} == {"a_0_1000", "b_0_1000", *(c.clip_id for c in others)}

@@ -15,7 +15,7 @@ from dancecli.dataset.plan import plan
 from dancecli.dataset.why import why
 from dancecli.demo.server import Fault
 from dancecli.report.survival import survival, write_survival
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 film, town = towns.film, towns.town
 Dance = Callable[..., Ran]
@@ -135,12 +135,12 @@ def test_why_before_a_fetch(space: Workspace, dance: Dance) -> None:
 
 
 def test_the_picture_of_nineteen_classes(space: Workspace, tmp_path: Path) -> None:
-    from dancecli import manifest
     from dancecli.core.labels import DEFAULT_LABELS, LabelSet
     from dancecli.core.records import Segment
+    from dancecli.storage import tables
 
     labels = LabelSet.read(DEFAULT_LABELS)
-    manifest.write(space.segments, Segment, [Segment("v", i, i + 1, label) for i, label in enumerate(labels)])
+    tables.write(space.segments, Segment, [Segment("v", i, i + 1, label) for i, label in enumerate(labels)])
     rows = survival(space)
     assert len(rows) == 20
     assert write_survival(space, rows).stat().st_size > 5000

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from films import X264, make_film, numbers
 
-from dancecli import ledger, manifest
 from dancecli.core.hashing import sha256_of
 from dancecli.core.progress import Progress
 from dancecli.core.records import Clip
@@ -21,7 +20,8 @@ from dancecli.dataset.wanted import FetchSettings
 from dancecli.demo.server import Fault, VideoSite
 from dancecli.engine.limiter import BreakerSettings
 from dancecli.media.verify import prove
-from dancecli.workspace import Workspace
+from dancecli.storage import ledger, tables
+from dancecli.storage.workspace import Workspace
 
 SECONDS = 6
 FASTSTART = (*X264, "-movflags", "+faststart")
@@ -215,7 +215,7 @@ def met(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Met]:
         )
         started = time.monotonic()
         result = fetch(space, settings, seen.append)
-        clips = {clip.clip_id: clip for clip in manifest.read(space.clips, Clip)}
+        clips = {clip.clip_id: clip for clip in tables.read(space.clips, Clip)}
         yield Met(space, result, site, clips, seen, time.monotonic() - started)
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import towns
 from towns import Town
 
-from dancecli import ledger, manifest
 from dancecli.core.hashing import sha256_of
 from dancecli.core.records import Clip, OutcomeClass
 from dancecli.demo.server import Fault
-from dancecli.workspace import Workspace
+from dancecli.storage import ledger, tables
+from dancecli.storage.workspace import Workspace
 
 film, town = towns.film, towns.town
 IDS = [f"-v{i:02d}" for i in range(12)]
@@ -62,7 +62,7 @@ def test_killed_at_three_places_and_continued(town: Town, space: Workspace) -> N
     assert not before & set(town.asked[seen:])
     standing = ledger.latest(space.root)
     assert len(standing) == 12
-    clips = manifest.read(space.clips, Clip)
+    clips = tables.read(space.clips, Clip)
     assert len(clips) == 11
     for clip in clips:
         assert sha256_of(space.root / clip.path) == clip.sha256

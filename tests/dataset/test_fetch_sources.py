@@ -11,14 +11,14 @@ from films import make_film, numbers
 from tars import TarSite, pack, special, tar_site
 from towns import Town
 
-from dancecli import ledger, manifest
 from dancecli.core.errors import UsageError
 from dancecli.core.records import Clip, Segment
 from dancecli.dataset.fetch import fetch
 from dancecli.dataset.phases import phase_of
 from dancecli.dataset.wanted import FetchSettings
 from dancecli.demo.server import Fault
-from dancecli.workspace import Workspace
+from dancecli.storage import ledger, tables
+from dancecli.storage.workspace import Workspace
 
 film, town = towns.film, towns.town
 TRAIN_ZUMBA = "/train/700.tar.gz"
@@ -31,7 +31,7 @@ def mirror() -> Iterator[TarSite]:
 
 
 def clips(space: Workspace) -> dict[str, Clip]:
-    return {clip.clip_id: clip for clip in manifest.read(space.clips, Clip)}
+    return {clip.clip_id: clip for clip in tables.read(space.clips, Clip)}
 
 
 def told(space: Workspace, clip_id: str) -> list[str]:

@@ -18,7 +18,7 @@ from dancecli.media.facts import SourceFacts
 from dancecli.media.ffmpeg import trim_args
 from dancecli.sources.folder import parse_clip_name
 from dancecli.sources.kinetics import read_lists
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 ROOT = Path("/nowhere/space")
 FACTS = SourceFacts(Fraction(25), 60_000, has_audio=True, longest_frame_s=Fraction(2, 25))

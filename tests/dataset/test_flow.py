@@ -15,7 +15,6 @@ import footage
 import pytest
 from records import Ran
 
-from dancecli import manifest
 from dancecli.core.errors import MissingDependencyError, UsageError, WorkspaceError
 from dancecli.core.flow_format import FlowMethod
 from dancecli.core.hashing import sha256_of
@@ -25,7 +24,8 @@ from dancecli.dataset.flow import FlowSettings, flow
 from dancecli.dataset.flowjob import FlowJob, FlowOutcome, work
 from dancecli.media.verify import decode
 from dancecli.model.flow import count_fields, require_flow
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 shots, furnished = footage.shots, footage.furnished
 
@@ -33,11 +33,11 @@ DIS = FlowSettings(workers=1)
 
 
 def clips(space: Workspace) -> list[Clip]:
-    return manifest.read(space.clips, Clip)
+    return tables.read(space.clips, Clip)
 
 
 def rows(space: Workspace) -> dict[tuple[str, str], Flow]:
-    return {(row.clip_id, row.method): row for row in manifest.read(space.flows, Flow)}
+    return {(row.clip_id, row.method): row for row in tables.read(space.flows, Flow)}
 
 
 def stamps(space: Workspace) -> dict[str, int]:
@@ -91,7 +91,7 @@ def test_a_changed_clip_a_lost_file_and_a_cut_one_are_done_again(
     shutil.copyfile(shots[4], furnished.clip(changed.clip_id))
     facts = {"num_frames": 24, "num_bytes": shots[4].stat().st_size, "sha256": sha256_of(shots[4])}
     renewed = [replace(c, **facts) if c == changed else c for c in clips(furnished)]
-    manifest.write(furnished.clips, Clip, renewed)
+    tables.write(furnished.clips, Clip, renewed)
     folder = furnished.root / "flow"
     (folder / f"{lost.clip_id}.dis.mp4").unlink()
     os.truncate(folder / f"{cut.clip_id}.dis.mp4", 500)
@@ -120,7 +120,7 @@ def test_a_split_takes_its_clips_and_their_copies(furnished: Workspace) -> None:
     parent = clips(furnished)[0]
     copy = replace(parent, clip_id=f"{parent.clip_id}.hflip", parent_id=parent.clip_id, op="hflip")
     stranger = replace(parent, clip_id="stranger_0_1000")
-    manifest.write(furnished.clips, Clip, [*clips(furnished), copy, stranger])
+    tables.write(furnished.clips, Clip, [*clips(furnished), copy, stranger])
     result = flow(furnished, replace(DIS, split="full", dry_run=True))
     assert (result.num_clips, result.num_copies) == (6, 1)
 

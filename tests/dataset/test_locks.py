@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from records import Ran, fill, make_clip
 
-from dancecli import manifest
 from dancecli.core.errors import InputError, UsageError
 from dancecli.core.records import Clip
 from dancecli.dataset.split import SplitSettings, split
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 LABELS = ("tap dancing", "zumba", "krumping")
 HEAD = "clip_id,part,group,label,sha256\n"
@@ -33,10 +33,10 @@ def test_a_lock_rebuilds_the_split_and_reports_the_drift(filled: Workspace) -> N
     assert same.digest == first.digest
     assert same.drift is not None
     assert same.drift == type(same.drift)((), (), ())
-    clips = manifest.read(filled.clips, Clip)
+    clips = tables.read(filled.clips, Clip)
     gone, other = clips[0].clip_id, clips[1].clip_id
     later = [c if c.clip_id != other else replace(c, sha256="f" * 64) for c in clips[1:]]
-    manifest.write(filled.clips, Clip, [*later, make_clip(999)])
+    tables.write(filled.clips, Clip, [*later, make_clip(999)])
     rebuilt = split(filled, SplitSettings(lock=lock, name="later"))
     assert rebuilt.drift is not None
     assert (rebuilt.drift.missing, rebuilt.drift.changed) == ((gone,), (other,))
@@ -90,8 +90,8 @@ def test_a_lock_saved_by_a_spreadsheet_is_read(filled: Workspace) -> None:
 
 def test_another_label_here_is_drift_and_the_locks_is_kept(filled: Workspace) -> None:
     first = split(filled, SplitSettings(name="bench"))
-    clips = manifest.read(filled.clips, Clip)
-    manifest.write(filled.clips, Clip, [replace(clips[0], label="krumping"), *clips[1:]])
+    clips = tables.read(filled.clips, Clip)
+    tables.write(filled.clips, Clip, [replace(clips[0], label="krumping"), *clips[1:]])
     again = split(filled, SplitSettings(lock=filled.split_lock("bench"), name="again"))
     assert again.drift is not None
     assert again.drift.changed == (clips[0].clip_id,)
@@ -113,7 +113,7 @@ def test_a_split_says_how_it_is_made_again(
     first = split(filled, settings)
     for way in (settings, SplitSettings(lock=filled.split_lock(first.name), name="locked")):
         made = split(filled, way)
-        flags = shlex.split(manifest.read_meta(filled.split(made.name))["split.flags"])
+        flags = shlex.split(tables.read_meta(filled.split(made.name))["split.flags"])
         assert flags == list(made.flags)
         at = [str(filled.split_lock(made.name)) if word.endswith(".lock.csv") else word for word in flags]
         assert dance("split", "--json", *at).json["hash"] == first.digest
@@ -123,4 +123,4 @@ def test_a_lock_names_no_seed(filled: Workspace, dance: Callable[..., Ran]) -> N
     split(filled, SplitSettings(name="bench", seed=5))
     ran = dance("split", "--lock", str(filled.split_lock("bench")), "--name", "again")
     assert "split again (as locked)\n" in ran.out
-    assert manifest.read_meta(filled.split("again"))["split.seed"] == ""
+    assert tables.read_meta(filled.split("again"))["split.seed"] == ""

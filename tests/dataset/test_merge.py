@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from dancecli import ledger, manifest
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Clip, Segment
 from dancecli.dataset.merge_rules import TwoLabels, Verdict, decide, widened
 from dancecli.media.ffmpeg import find_ffmpeg, run_ffmpeg
 from dancecli.sources.letsdance import ListedClip
-from dancecli.workspace import Workspace
+from dancecli.storage import ledger, tables
+from dancecli.storage.workspace import Workspace
 
 LABELS = LabelSet(("salsa dancing", "tango dancing", "tap dancing"))
 MAP = {"tango": "tango dancing", "tap": "tap dancing", "waltz": ""}
@@ -86,7 +86,7 @@ def test_a_clip_under_a_class_that_stays_out_as_well_is_left_alone(
     for _ in range(2):
         ran = dance("merge", str(tmp_path / "list.csv"), "--json")
         assert ran.json["counts"] == {"latin": {"unmapped": 1}, "tango": {"in": 1}}
-        assert [s.video_id for s in manifest.read(space.segments, Segment)] == ["abcdefghijk"]
+        assert [s.video_id for s in tables.read(space.segments, Segment)] == ["abcdefghijk"]
         assert not ledger.latest(space.root)
 
 
@@ -103,7 +103,7 @@ def life(seed: int) -> str:
 
 def test_lists_become_segments_and_a_list_for_fetch(dance, space: Workspace, tmp_path: Path) -> None:
     known = Segment("abcdefghijk", 50_000, 60_000, "tango dancing", "train", "kinetics700")
-    manifest.write(space.segments, Segment, [known], {"labels": json.dumps(("tango dancing", "zumba"))})
+    tables.write(space.segments, Segment, [known], {"labels": json.dumps(("tango dancing", "zumba"))})
     (tmp_path / "map.csv").write_text("from,to,reason\ntango,tango dancing,same\nsamba,,none\n")
     lines = ["tango\tabcdefghijk_052\t301", "tango\t-bcdefghijk_101\t226", "samba\tcbcdefghijk_12007\t298"]
     (tmp_path / "list.csv").write_text("\n".join(lines))
@@ -123,12 +123,12 @@ def test_lists_become_segments_and_a_list_for_fetch(dance, space: Workspace, tmp
         ("samba", "cbcdefghijk", "7207", "7216.933"),
     ]
     assert Path(ran.json["label_file"]).read_text().splitlines() == ran.json["labels"]
-    assert json.loads(manifest.read_meta(space.segments)["labels"]) == ran.json["labels"]
-    assert len(manifest.read(space.segments, Segment)) == 3
+    assert json.loads(tables.read_meta(space.segments)["labels"]) == ran.json["labels"]
+    assert len(tables.read(space.segments, Segment)) == 3
     # Another decision takes back what the first one brought.
     again = dance(*args)
     assert again.json["counts"]["samba"] == {"unmapped": 1}
-    assert {s.video_id for s in manifest.read(space.segments, Segment)} == {"abcdefghijk", "-bcdefghijk"}
+    assert {s.video_id for s in tables.read(space.segments, Segment)} == {"abcdefghijk", "-bcdefghijk"}
 
 
 def test_a_clip_that_looks_like_ours_is_kept_once(dance, space: Workspace, tmp_path: Path) -> None:
@@ -145,14 +145,14 @@ def test_a_clip_that_looks_like_ours_is_kept_once(dance, space: Workspace, tmp_p
     assert ran.json["counts"] == {"tango": {"same-picture": 1, "in": 1}}
     (dropped,) = (clip for clip in ran.json["clips"] if clip["verdict"] == "same-picture")
     assert dropped["text"] == "ourclip0000_0_2000"
-    clips = manifest.read(space.clips, Clip)
+    clips = tables.read(space.clips, Clip)
     assert [c.clip_id for c in clips] == ["otherclip00_10000_12000", "ourclip0000_0_2000"]
     assert not space.clip(dropped["clip_id"]).exists()
     assert ledger.latest(space.root)[dropped["clip_id"]].reason == "same-picture"
     again = dance("merge", str(tmp_path / "theirs"), "--json")
     assert again.json["counts"] == ran.json["counts"]
     assert again.json["intake"]["new_ids"] == []
-    assert manifest.read(space.clips, Clip) == clips
+    assert tables.read(space.clips, Clip) == clips
 
 
 def test_wrong_sources_are_said(dance, tmp_path: Path) -> None:

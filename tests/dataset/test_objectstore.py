@@ -15,7 +15,7 @@ from records import Ran
 
 from dancecli.core.errors import MissingDependencyError, UsageError, WorkspaceError
 from dancecli.dataset.export import ExportSettings, Form, export
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 shots, furnished = footage.shots, footage.furnished
 URL = "memory://bucket/dance"

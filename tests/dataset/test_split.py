@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from records import fill, make_clip
 
-from dancecli import manifest
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.records import Clip, Group, Part
 from dancecli.dataset.split import SplitSettings, split, split_digest
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,10 @@ def test_a_split_is_written_with_its_evidence_and_only_once(filled: Workspace) -
     result = split(filled, SplitSettings())
     assert (result.changed, result.overlaps, result.missing_labels) == (True, 0, ("krumping",))
     assert result.counts == {"train": 180, "val": 10, "test": 10}
-    meta = manifest.read_meta(filled.split("full"))
+    meta = tables.read_meta(filled.split("full"))
     assert meta["split.hash"] == result.digest == split_digest(result.parts, LABELS)
     assert json.loads(meta["split.labels"]) == list(LABELS)
-    assert manifest.read(filled.split("full"), Part) == list(result.parts)
+    assert tables.read(filled.split("full"), Part) == list(result.parts)
     before = filled.split("full").stat().st_mtime_ns
     assert split(filled, SplitSettings()).changed is False
     assert filled.split("full").stat().st_mtime_ns == before
@@ -104,7 +104,7 @@ def test_a_subset_larger_than_the_dataset_is_refused(filled: Workspace) -> None:
 
 def test_the_same_split_under_another_hash_seed(filled: Workspace) -> None:
     code = (
-        "from pathlib import Path; from dancecli.workspace import Workspace\n"
+        "from pathlib import Path; from dancecli.storage.workspace import Workspace\n"
         "from dancecli.dataset.split import *\n"
         f"print(split(Workspace(Path({str(filled.root)!r})), SplitSettings(), dry_run=True).digest)"
     )
@@ -167,7 +167,7 @@ def test_the_same_split_under_any_python(python: str) -> None:
 
 def test_groups_that_dedup_found_stay_together(filled: Workspace) -> None:
     clips = [make_clip(i) for i in range(0, 200, 2)]
-    manifest.write(filled.groups, Group, [Group(c.clip_id, "same") for c in clips[:20]])
+    tables.write(filled.groups, Group, [Group(c.clip_id, "same") for c in clips[:20]])
     parts = split(filled, SplitSettings()).parts
     assert len({p.part for p in parts if p.group == "same"}) == 1
     # With them, the other clips of their videos.
@@ -175,19 +175,19 @@ def test_groups_that_dedup_found_stay_together(filled: Workspace) -> None:
 
 
 def test_a_clip_that_came_after_dedup_stays_with_its_video(filled: Workspace) -> None:
-    clips = manifest.read(filled.clips, Clip)
+    clips = tables.read(filled.clips, Clip)
     one, other = clips[0], next(c for c in clips if c.video_id != clips[0].video_id)
-    manifest.write(filled.groups, Group, [Group(one.clip_id, "g"), Group(other.clip_id, "g")])
+    tables.write(filled.groups, Group, [Group(one.clip_id, "g"), Group(other.clip_id, "g")])
     later = replace(one, clip_id="later", start_ms=one.end_ms, end_ms=one.end_ms + 9)
-    manifest.write(filled.clips, Clip, [*clips, later])
+    tables.write(filled.clips, Clip, [*clips, later])
     groups = {p.clip_id: p.group for p in split(filled, SplitSettings()).parts}
     assert groups["later"] == groups[one.clip_id] == groups[other.clip_id] == "g"
 
 
 def test_the_official_part_is_the_test_part(filled: Workspace) -> None:
-    clips = manifest.read(filled.clips, Clip)
+    clips = tables.read(filled.clips, Clip)
     held = {c.clip_id for c in clips[:30] if not c.parent_id}
-    manifest.write(
+    tables.write(
         filled.clips,
         Clip,
         [replace(c, official_split="val" if c.clip_id in held else "train") for c in clips],

@@ -7,14 +7,14 @@ import pytest
 import yaml
 from records import Ran, fill, make_clip
 
-from dancecli import manifest
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.records import Clip, Outcome, OutcomeClass, Segment
 from dancecli.dataset.card import card_text
 from dancecli.dataset.split import SplitSettings, split
 from dancecli.dataset.stats import Range, stats
-from dancecli.ledger import LedgerWriter
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.ledger import LedgerWriter
+from dancecli.storage.workspace import Workspace
 
 LABELS = ("tap dancing", "zumba", "krumping")
 
@@ -25,10 +25,10 @@ def filled(space: Workspace) -> Workspace:
     clips = [make_clip(i, LABELS[i % 2], has_audio=i < 10, num_bytes=1000) for i in range(40)]
     fill(space, clips, LABELS)
     absent = [Segment(f"gone{i}", 0, 10_000, "krumping", "train", "kinetics700") for i in range(4)]
-    segments = manifest.read(space.segments, Segment)
-    manifest.write(space.segments, Segment, [*segments, *absent], manifest.read_meta(space.segments))
+    segments = tables.read(space.segments, Segment)
+    tables.write(space.segments, Segment, [*segments, *absent], tables.read_meta(space.segments))
     copy = replace(clips[0], clip_id="copy", parent_id=clips[0].clip_id, op="hflip")
-    manifest.write(space.clips, Clip, [*clips, copy])
+    tables.write(space.clips, Clip, [*clips, copy])
     why = [(OutcomeClass.PERMANENT, "private"), (OutcomeClass.PERMANENT, "http-404")]
     why.append((OutcomeClass.SOURCE_SHORT, "short"))
     with LedgerWriter(space.ledger) as ledger:

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from records import Ran, fill, make_clip
 
-from dancecli import manifest
 from dancecli.core.errors import EngineError, WorkspaceError
 from dancecli.core.progress import Progress
 from dancecli.core.records import Clip, Flow
 from dancecli.dataset import verify as room
 from dancecli.dataset.verify import verify
 from dancecli.engine.pool import Finished
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_optical_flow_is_checked_too(space: Workspace, clips: list[Clip], dance:
         made = hashlib.sha256(method.encode()).hexdigest()
         found = (clips[0].clip_id, method, f"flow/{path.name}", made, len(method), clips[0].sha256)
         rows.append(Flow(*found, 249, 128, 128, 1.0, 25, 20, 0.01, "1"))
-    manifest.write(space.flows, Flow, rows)
+    tables.write(space.flows, Flow, rows)
     assert "32 of 32 files of 30 clips and their flow are whole" in dance("verify").out
     (space.root / rows[1].path).write_text("tvl2")
     ran = dance("verify", "--json")

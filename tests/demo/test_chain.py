@@ -10,7 +10,7 @@ import pytest
 from dancecli.core.errors import DanceError, MissingDependencyError, WorkspaceError
 from dancecli.demo import chain
 from dancecli.demo.chain import DemoSettings, planned, refuse_other_dataset
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 
 def dance(*args: str, timeout_s: float = 500) -> subprocess.CompletedProcess[str]:

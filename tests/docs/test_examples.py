@@ -19,7 +19,7 @@ from dancecli.core.labels import LabelMap, LabelSet
 from dancecli.core.recipe import Recipe, read_recipe
 from dancecli.model.space import read_space
 from dancecli.sources.kinetics import read_lists
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

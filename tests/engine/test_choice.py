@@ -6,7 +6,7 @@ from towns import Town
 
 from dancecli.core.errors import MissingDependencyError, UsageError
 from dancecli.dataset.fetch import fetch
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 film, town = towns.film, towns.town
 

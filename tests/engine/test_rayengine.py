@@ -16,7 +16,6 @@ import towns
 from processes import alive, wait_for
 from towns import Town
 
-from dancecli import ledger, manifest
 from dancecli.core.errors import EngineError
 from dancecli.core.hashing import sha256_of
 from dancecli.core.records import Clip, OutcomeClass
@@ -26,7 +25,8 @@ from dancecli.engine.choice import open_pool
 from dancecli.engine.limiter import Gate
 from dancecli.engine.pool import Pool
 from dancecli.engine.worker import Work
-from dancecli.workspace import Workspace
+from dancecli.storage import ledger, tables
+from dancecli.storage.workspace import Workspace
 
 film, town = towns.film, towns.town
 _STORE = {"object_store_memory": 80 << 20}
@@ -129,7 +129,7 @@ def test_a_node_dies_in_the_middle_of_a_fetch(cluster: Any, town: Town, space: W
     result = fetch(space, town.settings(engine="ray", workers=0))
     killer.join()
     assert result.outcomes[OutcomeClass.DONE] == 20
-    clips = manifest.read(space.clips, Clip)
+    clips = tables.read(space.clips, Clip)
     assert {clip.video_id for clip in clips} == set(ids)
     for clip in clips:
         assert sha256_of(space.root / clip.path) == clip.sha256

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dancecli import manifest
 from dancecli.core.records import Clip, Part
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 LABELS = ("bouncing", "sliding", "turning")
 Corpus = Callable[..., Workspace]
@@ -73,7 +73,7 @@ def corpus(tmp_path: Path, clip_files: list[Path]) -> Corpus:
             sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
             row = (file.stem, file.stem[:5], 0, 2000, label, "", "test", f"clips/{file.name}", 24, 12, 1)
             clips.append(Clip(*row, 88, 72, False, file.stat().st_size, sha256, "folder"))
-        manifest.write(workspace.clips, Clip, clips)
+        tables.write(workspace.clips, Clip, clips)
         write_split(workspace, name, clips, val, test)
         return workspace
 
@@ -93,7 +93,7 @@ def write_split(workspace: Workspace, name: str, clips: list[Clip], val: int, te
         "split.labels": json.dumps(LABELS),
         "split.counts": json.dumps(counts),
     }
-    manifest.write(workspace.split(name), Part, parts, meta)
+    tables.write(workspace.split(name), Part, parts, meta)
     folder = workspace.annotations(name)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "label_map.txt").write_text("".join(f"{label}\n" for label in LABELS))

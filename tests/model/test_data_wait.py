@@ -12,7 +12,7 @@ def test_the_share_of_time_without_clips_is_told(tmp_path, monkeypatch):
     import torch
 
     from dancecli.model import hooks
-    from dancecli.model.record import RunFolder
+    from dancecli.storage.runs import RunFolder
 
     now, shown = [100.0], []
     monkeypatch.setattr(hooks, "time", SimpleNamespace(monotonic=lambda: now[0]))

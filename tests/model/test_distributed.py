@@ -12,9 +12,9 @@ import pytest
 
 from dancecli.core.errors import ModelError, UsageError
 from dancecli.model import distributed
-from dancecli.model import record as rec
 from dancecli.model.mmaction import read_checkpoint
 from dancecli.model.plan import FinetuneSettings, make_plan
+from dancecli.storage import runs as rec
 
 
 def dance(root: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:

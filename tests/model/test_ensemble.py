@@ -5,11 +5,11 @@ import json
 import pytest
 from fakerun import make_run
 
-from dancecli import manifest
 from dancecli.core.errors import ModelError, UsageError, WorkspaceError
 from dancecli.core.records import Prediction
 from dancecli.model.ensemble import EnsembleSettings, ensemble
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 LABELS = ("bounce", "slide", "turn", "wave")
 
@@ -22,7 +22,7 @@ def two_runs(space: Workspace) -> Workspace:
 
 
 def scores(space: Workspace, run: str) -> dict[str, tuple[float, ...]]:
-    rows = manifest.read(space.run(run) / "predictions.parquet", Prediction)
+    rows = tables.read(space.run(run) / "predictions.parquet", Prediction)
     return {row.clip_id: row.scores for row in rows}
 
 
@@ -48,7 +48,7 @@ def test_scores_are_the_members_mean_and_the_record_names_its_evidence(two_runs)
     assert record["results"]["test"] == {"n": 12, "top1": hits, "top5": 12}
     assert record["results"]["val"]["n"] == 5
     assert record["views"]["test"] == "32x2 frames, 1 clip x 1 center crop 224"
-    meta = manifest.read_meta(two_runs.run(result.name) / "predictions.parquet")
+    meta = tables.read_meta(two_runs.run(result.name) / "predictions.parquet")
     assert meta["test.hash"] == record["split"]["test_hash"]
 
 
@@ -93,14 +93,14 @@ def test_an_ensemble_needs_two_runs_that_are_done(two_runs):
 
 def test_what_one_run_has_no_scores_for_is_left_out_and_said(two_runs):
     path = two_runs.run("flow") / "predictions.parquet"
-    rows, meta = manifest.read(path, Prediction), manifest.read_meta(path)
+    rows, meta = tables.read(path, Prediction), tables.read_meta(path)
     kept = {key: value for key, value in meta.items() if not key.startswith("dance.")}
-    manifest.write(path, Prediction, [row for row in rows if row.part == "test"], kept)
+    tables.write(path, Prediction, [row for row in rows if row.part == "test"], kept)
     change(two_runs, "flow", views={"test": "64x1 frames, 1 clip x 1 center crop 224"})
     result = ensemble(two_runs, EnsembleSettings(("rgb", "flow")))
     assert result.record["results"]["val"] is None
     assert "val part" in result.notes[0]
     assert result.record["views"]["test"].count(" + ") == 1
-    manifest.write(path, Prediction, [row for row in rows if row.part == "test"][1:], kept)
+    tables.write(path, Prediction, [row for row in rows if row.part == "test"][1:], kept)
     with pytest.raises(ModelError, match="scores of different clips"):
         ensemble(two_runs, EnsembleSettings(("rgb", "flow")))

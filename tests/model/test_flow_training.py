@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dancecli import manifest
 from dancecli.core.errors import ModelError
 from dancecli.core.flow_format import FlowMethod, flow_of, method_mismatch
 from dancecli.core.records import Flow
 from dancecli.media.flow import StoredFlow, write_flow
 from dancecli.model.flow import flow_preprocessor, read_fields, require_flow
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 FIELDS = 40
 
@@ -139,7 +139,7 @@ def test_training_does_not_begin_without_all_flow(tmp_path: Path) -> None:
         require_flow(space, {"a": "1", "b": "2"}, "dis")
     assert caught.value.hint == "run dance flow --method dis"
     row = Flow("a", "dis", "flow/a.dis.mp4", "", 1, "1", 9, 64, 48, 1.0, 25, 20, 0.01, "")
-    manifest.write(space.flows, Flow, [row])
+    tables.write(space.flows, Flow, [row])
     require_flow(space, {"a": "1"}, "dis")
     for clips, method in (({"a": "1"}, "tvl1"), ({"a": "another file"}, "dis")):
         with pytest.raises(ModelError, match="1 of 1"):

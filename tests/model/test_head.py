@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from dancecli import manifest
 from dancecli.core.errors import ModelError, UsageError, WorkspaceError
 from dancecli.core.labels import LabelSet
 from dancecli.core.recipe import Recipe, read_recipe
@@ -17,6 +16,7 @@ from dancecli.model.config import build_model_config, model_base
 from dancecli.model.train import FinetuneSettings, finetune
 from dancecli.model.weights import weights_from_file
 from dancecli.model.zoo import find_entry
+from dancecli.storage import tables
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_the_baseline_says_known_labels_by_their_rows_and_the_others_never(
     assert record["baseline"]["unknown"] == ["sliding"]
     assert record["baseline"]["ceiling"]["test"] == {"n": 6, "top1": 4}
     assert any("at most 4/6" in line for line in said)
-    rows = manifest.read(space.run(result.name) / "predictions.parquet", Prediction)
+    rows = tables.read(space.run(result.name) / "predictions.parquet", Prediction)
     assert all(row.scores[1] == 0 and sum(row.scores) == pytest.approx(1) for row in rows)
     assert record["results"]["test"]["n"] == 6
     # The same network with its 400 classes agrees on which of the two is likelier.

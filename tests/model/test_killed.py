@@ -10,8 +10,8 @@ import sys
 import time
 from pathlib import Path
 
-from dancecli.model import record as rec
 from dancecli.model.mmaction import read_checkpoint
+from dancecli.storage import runs as rec
 
 
 def finetune_args(root: Path, name: str, model: Path, recipe: Path) -> list[str]:

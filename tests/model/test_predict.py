@@ -7,14 +7,14 @@ import shutil
 import numpy as np
 import pytest
 
-from dancecli import manifest
 from dancecli.core.errors import InputError, MediaError, ModelError, UsageError, WorkspaceError
 from dancecli.core.records import Prediction
 from dancecli.model.checkpoint import open_checkpoint, run_checkpoint
 from dancecli.model.looking import Predictor
 from dancecli.model.predict import PredictSettings, predict
 from dancecli.model.train import FinetuneSettings, finetune
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 # Trained once: no test changes the run.
 _TRAINED: list[Workspace] = []
@@ -34,7 +34,7 @@ def workspace(corpus, tiny_recipe, tiny_model) -> Workspace:
 
 
 def test_a_test_clip_gets_the_scores_it_got_in_evaluation(workspace):
-    rows = manifest.read(workspace.run("run") / "predictions.parquet", Prediction)
+    rows = tables.read(workspace.run("run") / "predictions.parquet", Prediction)
     clips = tuple(workspace.clip(row.clip_id) for row in rows)
     document = predict(workspace, PredictSettings(clips, run="run")).document
     assert document["window_s"] == 2.0

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from dancecli import manifest
 from dancecli.core.errors import ModelError, WorkspaceError
 from dancecli.core.records import Prediction
 from dancecli.model.ensemble import EnsembleSettings, ensemble
 from dancecli.model.reevaluate import EvaluateSettings, evaluate
 from dancecli.model.train import FinetuneSettings, finetune
 from dancecli.report.evidence import read_evidence
+from dancecli.storage import tables
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def space(corpus, tiny_recipe, tiny_model):
 
 
 def scores(space, run, part="test"):
-    rows = manifest.read(space.run(run) / "predictions.parquet", Prediction)
+    rows = tables.read(space.run(run) / "predictions.parquet", Prediction)
     return {row.clip_id: row.scores for row in rows if row.part == part}
 
 

@@ -6,13 +6,14 @@ import os
 import pytest
 
 from dancecli.model import saving
+from dancecli.storage.files import save_torch
 
 
 def test_a_full_disk_is_told_as_one_and_leaves_the_file_before(tmp_path, monkeypatch):
     import torch
 
     path = tmp_path / "weights.pth"
-    saving.save_torch(path, {"a": torch.zeros(3)})
+    save_torch(path, {"a": torch.zeros(3)})
     whole = saving.atomic_file
 
     class Full:
@@ -40,7 +41,7 @@ def test_a_full_disk_is_told_as_one_and_leaves_the_file_before(tmp_path, monkeyp
 
     monkeypatch.setattr(saving, "atomic_file", Opened)
     with pytest.raises(OSError, match="No space left") as caught:
-        saving.save_torch(path, {"a": torch.ones(100_000)})
+        save_torch(path, {"a": torch.ones(100_000)})
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
     assert torch.load(path, weights_only=True)["a"].sum() == 0
     assert list(tmp_path.iterdir()) == [path]

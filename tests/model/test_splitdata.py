@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from dancecli import manifest
 from dancecli.core.errors import DanceError
 from dancecli.core.records import Clip, PartName
 from dancecli.model.splitdata import load_split
+from dancecli.storage import tables
 
 
 def test_a_sound_split_gives_its_examples_in_the_order_of_its_lists(corpus):
@@ -65,7 +65,7 @@ def test_a_clip_that_is_gone_and_a_split_that_never_was(corpus):
 
 def test_an_augmented_copy_trains_with_its_parent_and_is_never_tested_on(corpus):
     workspace = corpus()
-    clips = manifest.read(workspace.clips, Clip)
+    clips = tables.read(workspace.clips, Clip)
     from dataclasses import replace
 
     for parent in (clips[0], clips[-1]):
@@ -73,7 +73,7 @@ def test_an_augmented_copy_trains_with_its_parent_and_is_never_tested_on(corpus)
         clips.append(replace(copy, path=f"augmented/{copy.clip_id}.mp4"))
         (workspace.root / "augmented").mkdir(exist_ok=True)
         (workspace.root / clips[-1].path).write_bytes(b"x")
-    manifest.write(workspace.clips, Clip, clips)
+    tables.write(workspace.clips, Clip, clips)
     folder = workspace.annotations("small")
     with (folder / "train.txt").open("a") as file:
         file.write(f"{clips[-2].path} 0\n")

@@ -24,7 +24,7 @@ def test_a_run_waits_for_another_that_computes_its_features(corpus, tiny_recipe,
     assert others
     for lock in others:
         lock.acquire()
-    monkeypatch.setattr("dancecli.workspace._WAITING_S", 0.05)
+    monkeypatch.setattr("dancecli.storage.workspace._WAITING_S", 0.05)
     said = []
 
     def the_other_ends(now):
@@ -39,7 +39,7 @@ def test_a_run_waits_for_another_that_computes_its_features(corpus, tiny_recipe,
 def test_features_of_weights_that_lack_some_are_those_of_one_seed(corpus, tiny_recipe, tiny_model, tmp_path):
     from dancecli.model import stored
     from dancecli.model.mmaction import build_model
-    from dancecli.model.saving import save_torch
+    from dancecli.storage.files import save_torch
 
     workspace = corpus()
     settings = FinetuneSettings(str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe))

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from dancecli import manifest
 from dancecli.core.errors import ModelError, UsageError, WorkspaceError
 from dancecli.core.flow_format import BOUND_PX, FPS, FlowMethod
 from dancecli.core.progress import Progress
@@ -21,7 +20,8 @@ from dancecli.model.pipelines import train_pipeline
 from dancecli.model.streamplan import TrainSettings, plan_streams
 from dancecli.model.streams import train
 from dancecli.model.train import FinetuneSettings, finetune
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +71,7 @@ def danced(corpus, flow_rows):
         for row, file in list(flow_rows.values())[lost:]:
             (workspace.root / row.path).hardlink_to(file)
             rows.append(replace(row, of_sha256="0" * 64) if stale and not rows else row)
-        manifest.write(workspace.flows, Flow, rows)
+        tables.write(workspace.flows, Flow, rows)
         return workspace
 
     return make
@@ -93,7 +93,7 @@ def record_of(workspace, run):
 
 
 def scores_of(workspace, run):
-    rows = manifest.read(workspace.run(run) / "predictions.parquet", Prediction)
+    rows = tables.read(workspace.run(run) / "predictions.parquet", Prediction)
     return {(row.part, row.clip_id): row.scores for row in rows}
 
 
@@ -196,7 +196,7 @@ def test_stored_features_of_flow_are_not_those_of_other_flow(danced, tiny):
     workspace = danced()
     settings = replace(tiny, stream="flow", changes=("freeze=4", "epochs=1", "norm_eval=true"))
     plans = plan_streams(workspace, settings)
-    flows = manifest.read(workspace.flows, Flow)
+    flows = tables.read(workspace.flows, Flow)
     listed = [e.sha256 for examples in plans["flow"].data.examples.values() for e in examples]
     assert sorted(listed) == sorted(row.sha256 for row in flows)
     assert plans["flow"].cached

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dancecli import manifest
 from dancecli.core.errors import InputError, ModelError, WorkspaceError
 from dancecli.core.progress import Progress
 from dancecli.core.records import Prediction
 from dancecli.model.train import FinetuneSettings, finetune, make_plan
+from dancecli.storage import tables
 
 # All that a recipe can have beside the plain things; three steps an update end an epoch between two.
 EVERYTHING = (
@@ -48,12 +48,12 @@ def test_a_run_leaves_record_metrics_checkpoints_and_predictions(corpus, tiny_re
     assert record["views"]["test"] == "8x1 frames, 1 clip x 1 center crop 64"
     assert len(rows_of(workspace, result.name, "train")) == 4
     assert [row["epoch"] for row in rows_of(workspace, result.name, "val")] == [1, 2]
-    rows = manifest.read(folder / "predictions.parquet", Prediction)
+    rows = tables.read(folder / "predictions.parquet", Prediction)
     assert [row.part for row in rows] == ["val"] * 2 + ["test"] * 3
     assert all(math.isclose(sum(row.scores), 1) for row in rows)
     hits = sum(row.scores.index(max(row.scores)) == row.label_index for row in rows if row.part == "test")
     assert record["results"]["test"] == {"n": 3, "top1": hits, "top5": 3}
-    assert manifest.read_meta(folder / "predictions.parquet")["test.hash"] == record["split"]["test_hash"]
+    assert tables.read_meta(folder / "predictions.parquet")["test.hash"] == record["split"]["test_hash"]
     assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["best.pth", "last.pth"]
     assert any(p.text.startswith("training · epoch 2/2") for p in seen)
     # The same features again cost nothing.

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from dancecli import manifest
 from dancecli.core.progress import Progress
 from dancecli.core.records import Clip
 from dancecli.model.config import balanced_weights
 from dancecli.model.train import FinetuneSettings, finetune, make_plan
+from dancecli.storage import tables
 
 
 @pytest.fixture
@@ -171,10 +171,10 @@ def test_stored_views_are_as_many_as_there_are_ways_to_look_at_a_clip(corpus, se
 
 def test_copies_that_are_files_already_are_told(corpus, settings):
     workspace = corpus()
-    clips = manifest.read(workspace.clips, Clip)
+    clips = tables.read(workspace.clips, Clip)
     copy = replace(clips[0], clip_id=f"{clips[0].clip_id}.hflip", parent_id=clips[0].clip_id, op="hflip")
     clips.append(replace(copy, path=f"augmented/{copy.clip_id}.mp4"))
-    manifest.write(workspace.clips, Clip, clips)
+    tables.write(workspace.clips, Clip, clips)
     (workspace.root / "augmented").mkdir()
     (workspace.root / clips[-1].path).write_bytes(b"x")
     with (workspace.annotations("small") / "train.txt").open("a") as file:

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from dancecli import manifest
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import Progress
 from dancecli.core.recipe import read_recipe
@@ -17,6 +16,7 @@ from dancecli.model.studyfiles import recipe_text
 from dancecli.model.studyplan import TuneSettings, plan_study
 from dancecli.model.train import FinetuneSettings, finetune
 from dancecli.model.tune import tune
+from dancecli.storage import tables
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_study_leaves_its_trials_and_a_recipe_whose_run_agrees(corpus, setting
         run = finetune(workspace, replace(common, recipe=str(file)))
         rows = [
             row
-            for row in manifest.read(workspace.run(run.name) / "predictions.parquet", Prediction)
+            for row in tables.read(workspace.run(run.name) / "predictions.parquet", Prediction)
             if row.part == "val"
         ]
         loss = -sum(math.log(row.scores[row.label_index]) for row in rows) / len(rows)
@@ -119,7 +119,7 @@ def test_where_more_than_the_head_is_trained_each_trial_is_a_run_that_sees_no_te
     assert "each trial is a run of its own: more than the head is trained" in said
     assert [t["state"] for t in result.record["trials"]] == ["done", "done"]
     folder = workspace.study_folder("s") / "trials" / "trial-0001"
-    rows = manifest.read(folder / "predictions.parquet", Prediction)
+    rows = tables.read(folder / "predictions.parquet", Prediction)
     assert {row.part for row in rows} == {"val"}
     assert [len(t["curve"]) for t in result.record["trials"]] == [2, 2]
     assert not (folder / "checkpoints").exists()

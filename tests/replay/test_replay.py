@@ -15,7 +15,6 @@ import pytest
 from fakerun import logits, run_card, softmax
 from records import Ran, fill, make_clip
 
-from dancecli import manifest
 from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.recipe import read_recipe
 from dancecli.core.records import Part, Prediction
@@ -25,7 +24,8 @@ from dancecli.demo.chain import SITE_FOLDER
 from dancecli.replay import chain, cost, plan, quick
 from dancecli.replay.chain import ReplayResult, ReplaySettings, replay
 from dancecli.report.paper import read_experiments
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 LABELS = ("wave", "spin", "bounce", "step", "robot", "kick")
 
@@ -78,7 +78,7 @@ def fuse(space: Workspace, name: str) -> None:
 
 
 def train(space: Workspace, name: str, on: str, recipe: str, changes: Sequence[str] = ()) -> None:
-    rows, meta = manifest.read(space.split(on), Part), manifest.read_meta(space.split(on))
+    rows, meta = tables.read(space.split(on), Part), tables.read_meta(space.split(on))
     counts = json.loads(meta["split.counts"])
     card = run_card(name, on, LABELS, meta["split.hash"], counts)
     held = sorted(f"{row.clip_id} {row.sha256} {row.label}" for row in rows if row.part == "test")
@@ -98,7 +98,7 @@ def train(space: Workspace, name: str, on: str, recipe: str, changes: Sequence[s
     folder.mkdir(parents=True)
     told = {"run.name": name, "split.hash": meta["split.hash"], "test.hash": card["split"]["test_hash"]}
     told |= {"view.protocol": card["views"]["test"], "labels": json.dumps(LABELS)}
-    manifest.write(folder / "predictions.parquet", Prediction, predictions, told)
+    tables.write(folder / "predictions.parquet", Prediction, predictions, told)
     (folder / "run.json").write_text(json.dumps(card))
 
 
@@ -171,7 +171,7 @@ def test_every_experiment_runs_under_both_protocols_on_the_same_test_part(
     assert "--stream both" in streams[1]
     assert "--set optimizer=adam --set lr=0.001 --set dropout=0.5" in streams[1]
     assert "--set" not in streams[2]
-    base, ours_split = (manifest.read(space.split(n), Part) for n in ("quick-525", "quick-525-val"))
+    base, ours_split = (tables.read(space.split(n), Part) for n in ("quick-525", "quick-525-val"))
     assert {r.clip_id for r in base} == {r.clip_id for r in ours_split}
     assert {r.clip_id for r in base if r.part == "test"} == {
         r.clip_id for r in ours_split if r.part == "test"

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dancecli import manifest
 from dancecli.core.records import Clip, Part, Prediction
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 
 def uniform(*key: object) -> float:
@@ -69,8 +69,8 @@ def make_run(
                 )
     digest = hashlib.sha256(f"{split}|{'|'.join(labels)}".encode()).hexdigest()
     card = run_card(name, split, labels, digest, {"train": train, "val": val, "test": test})
-    manifest.write(space.clips, Clip, clips)
-    manifest.write(space.split(split), Part, parts, {"split.name": split, "split.hash": digest})
+    tables.write(space.clips, Clip, clips)
+    tables.write(space.split(split), Part, parts, {"split.name": split, "split.hash": digest})
     folder = space.run(name)
     folder.mkdir(parents=True)
     meta = {
@@ -81,7 +81,7 @@ def make_run(
         "weights.sha256": card["weights"]["sha256"],
         "labels": json.dumps(list(labels)),
     }
-    manifest.write(folder / "predictions.parquet", Prediction, predictions, meta)
+    tables.write(folder / "predictions.parquet", Prediction, predictions, meta)
     (folder / "config.py").write_text("model = dict(type='Recognizer3D')\nlr = 0.01\n")
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history(val)))
     (folder / "run.json").write_text(json.dumps(card, indent=2))

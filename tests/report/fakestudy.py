@@ -9,7 +9,7 @@ from typing import Any
 
 from fakerun import uniform
 
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 SPACE = {
     "lr": {"low": 1e-5, "high": 1e-2, "log": True},

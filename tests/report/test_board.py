@@ -13,7 +13,7 @@ from records import Ran
 
 from dancecli.core.errors import WorkspaceError
 from dancecli.report.board import BoardResult, BoardSettings, board
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 SIX = ("wave", "spin", "bounce", "<script>alert(1)</script>", "robot", "kick ball change")
 

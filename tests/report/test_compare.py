@@ -10,11 +10,11 @@ import pytest
 from fakerun import make_run
 from records import Ran
 
-from dancecli import manifest
 from dancecli.core.errors import InputError
 from dancecli.core.records import Clip, Part, Prediction
 from dancecli.report.compare import CompareSettings, compare
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 SIX = ("wave", "spin", "bounce", "<script>alert(1)</script>", "robot", "kick ball change")
 GOLD = Path(__file__).parents[1] / "gold" / "report_compare.json"
@@ -30,9 +30,9 @@ def two(space: Workspace) -> Workspace:
 
 def change_meta(space: Workspace, run: str, **changed: str) -> None:
     path = space.run(run) / "predictions.parquet"
-    meta = manifest.read_meta(path)
+    meta = tables.read_meta(path)
     kept = {k: v for k, v in meta.items() if not k.startswith("dance.")}
-    manifest.write(path, Prediction, manifest.read(path, Prediction), {**kept, **changed})
+    tables.write(path, Prediction, tables.read(path, Prediction), {**kept, **changed})
 
 
 def test_the_figures_are_those_of_the_gold_file(two: Workspace) -> None:
@@ -98,19 +98,19 @@ def test_what_was_made_differently_is_listed(two: Workspace) -> None:
 
 def test_another_test_set_is_refused(space: Workspace) -> None:
     make_run(space.root, SIX, test=90, name=A)
-    clips = manifest.read(space.clips, Clip)
+    clips = tables.read(space.clips, Clip)
     make_run(space.root, SIX, test=80, name=B, split="small")
-    manifest.write(space.clips, Clip, clips)
+    tables.write(space.clips, Clip, clips)
     with pytest.raises(InputError, match=r"test sets differ \(90 and 80 clips, 80 in both, 0 of those"):
         compare(space, CompareSettings(A, B))
 
 
 def test_clips_made_again_are_refused(two: Workspace) -> None:
     card = json.loads((two.run(B) / "run.json").read_text())
-    rows, meta = manifest.read(two.split("demo"), Part), manifest.read_meta(two.split("demo"))
+    rows, meta = tables.read(two.split("demo"), Part), tables.read_meta(two.split("demo"))
     last = rows[-1]
     rows[-1] = Part(last.clip_id, last.part, last.group, last.label, "0" * 64)
-    manifest.write(two.split("again"), Part, rows, {"split.hash": meta["split.hash"]})
+    tables.write(two.split("again"), Part, rows, {"split.hash": meta["split.hash"]})
     card["split"]["name"] = "again"
     (two.run(B) / "run.json").write_text(json.dumps(card))
     with pytest.raises(InputError, match="90 in both, 1 of those with another file"):

@@ -10,7 +10,7 @@ from records import Ran, fill, make_clip
 from dancecli.dataset.split import SplitSettings, split
 from dancecli.media.ffmpeg import run_ffmpeg
 from dancecli.report.dataset_page import pictures
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 LABELS = ("tap dancing", "a<script>alert(1)</script>", "krumping")
 

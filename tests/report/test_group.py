@@ -11,12 +11,12 @@ import pytest
 from fakerun import make_run
 from records import Ran
 
-from dancecli import manifest
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.records import Prediction
 from dancecli.report.group import spread
 from dancecli.report.report import ReportResult, ReportSettings, report
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 LABELS = ("wave", "spin", "<b>bounce</b>", "step", "robot", "kick")
 GROUP = "many"
@@ -38,7 +38,7 @@ def seeds(space: Workspace) -> Workspace:
 
 
 def rights(space: Workspace, run: str) -> list[bool]:
-    rows = manifest.read(space.run(run) / "predictions.parquet", Prediction)
+    rows = tables.read(space.run(run) / "predictions.parquet", Prediction)
     test = sorted((p for p in rows if p.part == "test"), key=lambda p: p.clip_id)
     return [p.scores[p.label_index] == max(p.scores) for p in test]
 

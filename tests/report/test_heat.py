@@ -17,7 +17,7 @@ from dancecli.core.errors import InputError
 from dancecli.report.evidence import PartScores, read_evidence
 from dancecli.report.heat import pick_clips, picked, read_heat
 from dancecli.report.report import ReportSettings, report
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 LABELS = ("wave", "spin", "<b>bounce</b>", "step", "robot", "kick")
 RUN = "inception-demo-1"

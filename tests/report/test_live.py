@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dancecli.report.live import State, states
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 
 def begin(space: Workspace, name: str, status: str, lines: str = "") -> None:

@@ -16,7 +16,7 @@ from dancecli.core.text import points
 from dancecli.report import charts, shell
 from dancecli.report.evidence import link_to
 from dancecli.report.report import ReportSettings, report
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 HOSTILE = (
     "<script>alert(1)</script>",

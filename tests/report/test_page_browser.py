@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from fakerun import make_run
 
-from dancecli import manifest
 from dancecli.core.records import Prediction
 from dancecli.report.board import BoardSettings, board
 from dancecli.report.compare import CompareSettings, compare
@@ -21,7 +20,8 @@ from dancecli.report.paper import read_experiments
 from dancecli.report.replay import Replayed, read_ran
 from dancecli.report.replay_page import write_replay
 from dancecli.report.report import ReportSettings, report
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -52,7 +52,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs with their reports, their comparison and the board; one clip's file is there."""
     space = make_run(tmp_path_factory.mktemp("page") / "space", LABELS, test=84, val=21, name="first-1")
     make_run(space.root, LABELS, test=84, val=21, name="second-1", skill=1.5, salt="b")
-    worst = min((p for p in manifest.read(space.run("first-1") / "predictions.parquet", Prediction)
+    worst = min((p for p in tables.read(space.run("first-1") / "predictions.parquet", Prediction)
                  if p.part == "test"), key=lambda p: p.scores[p.label_index] - max(p.scores))  # fmt: skip
     film(space.clip(worst.clip_id))
     look_into(space, "first-1", worst)

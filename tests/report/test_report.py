@@ -13,12 +13,12 @@ import pytest
 from fakerun import make_run
 from records import Ran
 
-from dancecli import manifest
 from dancecli.core.errors import DanceError
 from dancecli.core.records import Part, Prediction
 from dancecli.report.figures import draw_confusion
 from dancecli.report.report import ReportSettings, report
-from dancecli.workspace import Workspace
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
 
 SIX = ("wave", "spin", "bounce", "step touch", "robot", "kick ball change")
 GOLD = Path(__file__).parents[1] / "gold" / "report_metrics.json"
@@ -38,8 +38,8 @@ def change_card(space: Workspace, **changed: Any) -> None:
 
 def change_predictions(space: Workspace, change: Callable[[list[Prediction]], list[Prediction]]) -> None:
     path = space.run(RUN) / "predictions.parquet"
-    meta = {k: v for k, v in manifest.read_meta(path).items() if not k.startswith("dance.")}
-    manifest.write(path, Prediction, change(manifest.read(path, Prediction)), meta)
+    meta = {k: v for k, v in tables.read_meta(path).items() if not k.startswith("dance.")}
+    tables.write(path, Prediction, change(tables.read(path, Prediction)), meta)
 
 
 def test_the_figures_are_those_of_the_gold_file(made: Workspace) -> None:
@@ -163,7 +163,7 @@ def damage(space: Workspace, text: str, *parts: str) -> None:
         (lambda s: s.clips.unlink(), "clips.parquet: there is no such manifest"),
         (lambda s: s.split("demo").unlink(), "demo.parquet: there is no such manifest"),
         (
-            lambda s: manifest.write(s.split("demo"), Part, [], {"split.hash": "f" * 64}),
+            lambda s: tables.write(s.split("demo"), Part, [], {"split.hash": "f" * 64}),
             "is now ffffffffffff",
         ),
         (lambda s: change_predictions(s, lambda rows: rows[:-2]), "test: 2 of 48 clips have no prediction"),
@@ -185,10 +185,10 @@ def test_what_does_not_belong_together_is_refused(
 
 def test_clips_shared_with_training_are_said_on_the_page(made: Workspace) -> None:
     path = made.split("demo")
-    rows = manifest.read(path, Part)
+    rows = tables.read(path, Part)
     leaked = next(row.group for row in rows if row.part == "test")
     rows[0] = Part(rows[0].clip_id, "train", leaked, rows[0].label, rows[0].sha256)
-    manifest.write(path, Part, rows, {"split.hash": manifest.read_meta(path)["split.hash"]})
+    tables.write(path, Part, rows, {"split.hash": tables.read_meta(path)["split.hash"]})
     page = report(made, ReportSettings()).page.read_text()
     assert "1 source video of this part also stand in the training part" in page
     assert "none of which is in the training part" not in page.split('data-part="val"')[0]

@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing import event_accumulator as accumulato
 
 from dancecli.core.errors import MissingDependencyError
 from dancecli.report import tensorboard
-from dancecli.workspace import Workspace
+from dancecli.storage.workspace import Workspace
 
 STUDY = {
     "status": "running",

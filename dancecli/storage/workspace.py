@@ -154,7 +154,7 @@ class Workspace:
         """Make the folder a workspace if it is none; True if a `dance.toml` was written."""
         if self.settings.exists():
             return False
-        from dancecli.manifest import atomic_file
+        from dancecli.storage.files import atomic_file
 
         with atomic_file(self.settings) as file:
             file.write(settings_text)

@@ -6,17 +6,11 @@ the writer adds. A file from a newer version is refused rather than misread.
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import json
-import os
-import platform
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.records import arrow_schema
@@ -24,9 +18,9 @@ from dancecli.core.records import arrow_schema
 if TYPE_CHECKING:
     import pyarrow as pa
     from _typeshed import DataclassInstance
+from dancecli.storage.files import atomic_file
 
 SCHEMA_VERSION = 1
-_REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 Record = TypeVar("Record", bound="DataclassInstance")
 
 
@@ -124,100 +118,6 @@ def _parquet_errors(path: Path) -> Iterator[None]:
         raise InputError.at(
             path, None, f"is not a readable Parquet file ({error})", "remove it and run again"
         ) from None
-
-
-def json_lines(path: Path) -> Iterator[Any]:
-    """Read a log of JSON, a document a line; nothing if there is none.
-
-    A line that is no JSON is passed over: a killed process, or a full disk, leaves such a one.
-    """
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    for line in text.splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        yield row
-
-
-@contextmanager
-def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Write beside, fsync, rename: a reader sees the whole file or the one before.
-
-    Args:
-        path: the file's real name, given to it only if the block ends without an exception.
-        mode: `w` (UTF-8, Unix line ends) or `wb`.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        prefix=f".{path.name}.{_host()}.{os.getpid()}.", suffix=".tmp", dir=path.parent
-    )
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
-    try:
-        with naming(path):
-            with os.fdopen(handle, mode, **text) as file:  # type: ignore[call-overload]
-                yield file
-            publish(Path(name), path)
-    finally:
-        Path(name).unlink(missing_ok=True)
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Let a disk that refuses bytes say of which file: the system names it when opening alone."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _REFUSED and error.filename is None:
-            error.filename = str(path)
-        raise
-
-
-def publish(temp: Path, path: Path) -> None:
-    """Give a finished file its real name, durably: its bytes are on the disk before the name is.
-
-    Both must be on one file system; the folder is made.
-    """
-    # mkstemp makes files private; a dataset is shared by a group, so the umask decides.
-    umask = os.umask(0)
-    os.umask(umask)
-    temp.chmod(0o666 & ~umask)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _sync(temp)
-    temp.replace(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    """Put a file's bytes, or a folder's names, on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def sweep(folder: Path) -> None:
-    """Remove what killed processes of this machine were writing in a folder."""
-    for path in folder.glob(".*.tmp"):
-        words = path.name.split(".")
-        if len(words) > 4 and words[-4] == _host() and words[-3].isdecimal() and not _alive(int(words[-3])):
-            path.unlink(missing_ok=True)
-
-
-def _host() -> str:
-    # Several machines may share the folder, and a process number means nothing on another one.
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def _check_stamp(path: Path, record: type, schema: pa.Schema) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import InputError, WorkspaceError
-from dancecli.manifest import atomic_file
-from dancecli.workspace import Workspace
+from dancecli.storage.files import atomic_file
+from dancecli.storage.workspace import Workspace
 
 SCHEMA = 1
 RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"

@@ -1,0 +1,1 @@
+"""What is on disk: the workspace, Parquet tables, the ledger of outcomes, run records."""

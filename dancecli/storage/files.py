@@ -1,0 +1,129 @@
+"""Files that appear whole: written beside, checked, synced, renamed."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+_REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def json_lines(path: Path) -> Iterator[Any]:
+    """Read a log of JSON, a document a line; nothing if there is none.
+
+    A line that is no JSON is passed over: a killed process, or a full disk, leaves such a one.
+    """
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        yield row
+
+
+@contextmanager
+def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
+    """Write beside, fsync, rename: a reader sees the whole file or the one before.
+
+    Args:
+        path: the file's real name, given to it only if the block ends without an exception.
+        mode: `w` (UTF-8, Unix line ends) or `wb`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(
+        prefix=f".{path.name}.{_host()}.{os.getpid()}.", suffix=".tmp", dir=path.parent
+    )
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    try:
+        with naming(path):
+            with os.fdopen(handle, mode, **text) as file:  # type: ignore[call-overload]
+                yield file
+            publish(Path(name), path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let a disk that refuses bytes say of which file: the system names it when opening alone."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _REFUSED and error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def publish(temp: Path, path: Path) -> None:
+    """Give a finished file its real name, durably: its bytes are on the disk before the name is.
+
+    Both must be on one file system; the folder is made.
+    """
+    # mkstemp makes files private; a dataset is shared by a group, so the umask decides.
+    umask = os.umask(0)
+    os.umask(umask)
+    temp.chmod(0o666 & ~umask)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sync(temp)
+    temp.replace(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Put a file's bytes, or a folder's names, on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes of this machine were writing in a folder."""
+    for path in folder.glob(".*.tmp"):
+        words = path.name.split(".")
+        if len(words) > 4 and words[-4] == _host() and words[-3].isdecimal() and not _alive(int(words[-3])):
+            path.unlink(missing_ok=True)
+
+
+def _host() -> str:
+    # Several machines may share the folder, and a process number means nothing on another one.
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def save_torch(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a file of tensors whole, or leave the one before.
+
+    Raises:
+        OSError: the disk has no room, or may not be written to.
+    """
+    import torch
+
+    with atomic_file(path, "wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            # torch's writer tells of its own trouble with a disk that is full.
+            refused = error.__context__
+            if not isinstance(refused, OSError):
+                raise
+            raise OSError(refused.errno, refused.strerror, str(path)) from None
