@@ -57,7 +57,7 @@ mutants: $(READY) ## break the silent rooms in one place at a time (an hour)
 	$(BIN)/python tests/mutate.py dancecli/dataset/locks.py tests/dataset/test_locks.py
 	$(BIN)/python tests/mutate.py dancecli/dataset/annotate.py tests/dataset/test_annotate.py
 	$(BIN)/python tests/mutate.py dancecli/dataset/verify.py tests/dataset/test_verify.py
-	$(BIN)/python tests/mutate.py dancecli/media/verify.py tests/media/test_media_verify.py
+	$(BIN)/python tests/mutate.py dancecli/video/decode.py tests/media/test_media_verify.py
 	$(BIN)/python tests/mutate.py dancecli/report/metrics.py tests/report/test_metrics.py
 
 lint: $(READY) ## ruff and mypy

@@ -37,9 +37,9 @@ from dancecli.core.hashing import sha256_of
 from dancecli.demo.dancers import Film
 from dancecli.demo.encode import write_film
 from dancecli.demo.moves import STYLES
-from dancecli.media.copies import ENCODING, copies_args, filter_of
-from dancecli.media.ffmpeg import find_ffmpeg, run_ffmpeg, trim_args
-from dancecli.media.verify import decode, probe
+from dancecli.video.augment import ENCODING, copies_args, filter_of
+from dancecli.video.decode import decode, probe
+from dancecli.video.ffmpeg import find_ffmpeg, run_ffmpeg, trim_args
 
 Wanted = list[tuple[tuple[Op, ...], Path]]
 _FASTER, _BAND = 4.5, 0.01

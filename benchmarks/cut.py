@@ -36,9 +36,9 @@ from side_by_side import (
 
 from dancecli.core.augmentation import DEFAULT_OPS, draw, parse_chains
 from dancecli.core.hashing import sha256_of
-from dancecli.media.copies import copies_args
-from dancecli.media.ffmpeg import find_ffmpeg, trim_args
-from dancecli.media.verify import decode, probe
+from dancecli.video.augment import copies_args
+from dancecli.video.decode import decode, probe
+from dancecli.video.ffmpeg import find_ffmpeg, trim_args
 
 LENGTH_S = 10
 LONG_S = 600

@@ -22,7 +22,7 @@ from dancecli.dataset.cutting import ClipResult, Cutter
 from dancecli.dataset.job import JobResult, OnDisk, SourceJob
 from dancecli.engine.choice import open_pool
 from dancecli.engine.worker import Ask
-from dancecli.media.ffmpeg import run_ffmpeg
+from dancecli.video.ffmpeg import run_ffmpeg
 
 CLIP_S = 10
 

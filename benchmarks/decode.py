@@ -27,8 +27,8 @@ from typing import Any
 from footage import draw_film
 from side_by_side import Bar, Cost, figures, middle, run_child, spread, take_turns, tell, timed, times_as_fast
 
-from dancecli.media.ffmpeg import find_ffmpeg, run_ffmpeg, trim_args
-from dancecli.media.verify import probe
+from dancecli.video.decode import probe
+from dancecli.video.ffmpeg import find_ffmpeg, run_ffmpeg, trim_args
 
 CRAWLED, RESIZED, OURS = "stock, as crawled", "stock, resized", "ours"
 STOCK_ON_OURS, OURS_ON_RESIZED = "stock on our clips", "ours on resized clips"

@@ -18,10 +18,10 @@ from dancecli.dataset.neighbours import SAME_PICTURE, Sketches, compare
 from dancecli.demo.dancers import Film
 from dancecli.demo.encode import write_film
 from dancecli.demo.moves import STYLES
-from dancecli.media.ffmpeg import find_ffmpeg, run_ffmpeg
-from dancecli.media.fingerprint import LARGE, MOST_FRAMES, SMALL, Looks, looks_of
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
+from dancecli.video.ffmpeg import find_ffmpeg, run_ffmpeg
+from dancecli.video.phash import LARGE, MOST_FRAMES, SMALL, Looks, looks_of
 
 # The last one is harder than what is asked for, and counted by itself.
 DISGUISES = ("re-encoded", "rescaled", "mirrored", "letterboxed", "shifted", "all at once")

@@ -24,8 +24,8 @@ from fetch_ground import LABEL, write_list
 from footage import draw_film
 from side_by_side import Bar, Cost, figures, middle, run_child, spread, take_turns, tell, timed
 
-from dancecli.media.ffmpeg import run_ffmpeg, trim_args
-from dancecli.media.verify import probe, prove
+from dancecli.video.decode import probe, prove
+from dancecli.video.ffmpeg import run_ffmpeg, trim_args
 
 START_S, FEW = 1, 4
 MANY_CLIPS, FEW_CLIPS, FFMPEG, PROOF = (

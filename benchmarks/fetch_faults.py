@@ -45,8 +45,8 @@ from dancecli.dataset.fetch import FetchResult, fetch
 from dancecli.dataset.wanted import FetchSettings, listed
 from dancecli.demo.server import Fault, VideoSite
 from dancecli.engine.limiter import BreakerSettings
-from dancecli.media.ffmpeg import run_ffmpeg
 from dancecli.storage.workspace import Workspace
+from dancecli.video.ffmpeg import run_ffmpeg
 
 # A first wait that no straggling answer outlasts; four, each twice the one before, take half a minute.
 BREAKER = BreakerSettings(streak=5, first_wait_s=2, trips=4)

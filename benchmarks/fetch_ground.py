@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dancecli.dataset.fetch import FetchResult
-from dancecli.media.ffmpeg import run_ffmpeg
+from dancecli.video.ffmpeg import run_ffmpeg
 
 LABEL = "zumba"
 Row = tuple[str, int, int]  # a video's id, and where the clip starts and ends, in whole seconds

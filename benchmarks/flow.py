@@ -29,9 +29,9 @@ from dancecli.dataset.flow import FlowSettings, flow
 from dancecli.demo.dancers import Film
 from dancecli.demo.encode import write_film
 from dancecli.demo.moves import STYLES
-from dancecli.media.verify import decode
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
+from dancecli.video.decode import decode
 
 BY_HAND, OURS = "by hand", "dance flow"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from dancecli.demo.dancers import Film
 from dancecli.demo.encode import write_film
 from dancecli.demo.moves import STYLES
-from dancecli.media.ffmpeg import run_ffmpeg
-from dancecli.media.verify import probe
+from dancecli.video.decode import probe
+from dancecli.video.ffmpeg import run_ffmpeg
 
 # Names a folder in which scripts that run one after the other find each other's films.
 KEPT = "DANCE_BENCH_FILMS"

@@ -27,7 +27,7 @@ from typing import Any
 from drawing import draw
 from footage import KEPT
 
-from dancecli.media.ffmpeg import find_ffmpeg
+from dancecli.video.ffmpeg import find_ffmpeg
 
 HERE = Path(__file__).parent
 # Sizes with which the whole takes less than twenty minutes on two cores.

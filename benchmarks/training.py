@@ -24,7 +24,7 @@ from typing import Any
 
 from side_by_side import Bar, Cost, Plot, figures, middle, run_again, run_child, take_turns, tell
 
-from dancecli.media.ffmpeg import run_ffmpeg
+from dancecli.video.ffmpeg import run_ffmpeg
 
 # For what a bar is stated: training clips, and the side of what the network sees.
 LEAST_CLIPS, FULL_CROP = 30, 224

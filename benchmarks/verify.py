@@ -39,7 +39,7 @@ from side_by_side import (
     times_as_fast,
 )
 
-from dancecli.media.ffmpeg import find_ffmpeg, run_ffmpeg, trim_args
+from dancecli.video.ffmpeg import find_ffmpeg, run_ffmpeg, trim_args
 
 PROOF, BY_FFMPEG, ALONE = "proof of a clip", "ffmpeg -v error", "libavcodec alone"
 ONE_THREAD = "ffmpeg -v error -threads 1"
@@ -118,7 +118,7 @@ def in_a_loop(root: Path) -> None:
 def measure_proof(num_films: int, rounds: int) -> dict[str, list[Cost]]:
     """Let the ways of a full decode take turns over a few clips; costs are of one clip."""
     from dancecli.core.hashing import sha256_of
-    from dancecli.media.verify import probe, prove
+    from dancecli.video.decode import probe, prove
 
     with tempfile.TemporaryDirectory() as name:
         clips = []

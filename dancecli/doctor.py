@@ -82,7 +82,7 @@ def _python() -> tuple[str, str]:
 
 
 def _ffmpeg() -> tuple[str, str]:
-    from dancecli.media.ffmpeg import find_ffmpeg
+    from dancecli.video.ffmpeg import find_ffmpeg
 
     binary = find_ffmpeg()
     said = _output(str(binary), "-hide_banner", "-encoders")
@@ -120,7 +120,7 @@ def _pyav() -> tuple[str, str]:
 
 def _opencv() -> tuple[str, str]:
     from dancecli.core.flow_format import FlowMethod
-    from dancecli.media.flow import estimator
+    from dancecli.video.optical_flow import estimator
 
     estimator(FlowMethod.TVL1)
     import cv2

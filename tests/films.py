@@ -15,7 +15,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from dancecli.media.ffmpeg import find_ffmpeg
+from dancecli.video.ffmpeg import find_ffmpeg
 
 X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "30", "-pix_fmt", "yuv420p")
 

@@ -11,10 +11,10 @@ from records import fill, make_clip
 
 from dancecli.core.hashing import sha256_of
 from dancecli.core.records import Clip, Part
-from dancecli.media.ffmpeg import run_ffmpeg
-from dancecli.media.verify import decode
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
+from dancecli.video.decode import decode
+from dancecli.video.ffmpeg import run_ffmpeg
 
 LABELS = ("zumba", "tap dancing")
 # Clip i is of video i, and of this part.

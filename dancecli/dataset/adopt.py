@@ -22,10 +22,10 @@ from dancecli.core.records import Segment, clip_id_of
 from dancecli.dataset.clips import clips_there, read_segments, workspace_labels
 from dancecli.dataset.intake import Intake
 from dancecli.dataset.intake_run import IntakeResult, IntakeSettings, Refused, take_in
-from dancecli.media.verify import probe
 from dancecli.sources import letsdance
 from dancecli.sources.folder import SPLIT_FOLDER, fold_label, labels_by_fold, parse_clip_name, scan
 from dancecli.storage.workspace import Workspace
+from dancecli.video.decode import probe
 
 KINETICS, LETS_DANCE, PLAIN = "kinetics", letsdance.DATASET, "plain"
 # 64 bits in eleven characters of six: the last one takes one of sixteen values.

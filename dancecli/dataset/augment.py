@@ -26,11 +26,11 @@ from dancecli.dataset.clips import remember_copies
 from dancecli.dataset.copying import CopyJob, CopyResult, Wanted, work
 from dancecli.dataset.copylog import Logged, compact, lines_of, log_of, read_log
 from dancecli.engine.choice import LOCAL, check_engine, open_pool
-from dancecli.media.copies import ENCODING
-from dancecli.media.ffmpeg import find_ffmpeg
 from dancecli.storage import tables
 from dancecli.storage.files import naming
 from dancecli.storage.workspace import Workspace
+from dancecli.video.augment import ENCODING
+from dancecli.video.ffmpeg import find_ffmpeg
 
 # For one clip's copies; a clip of ten seconds takes one or two.
 _DEADLINE_S = 600.0

@@ -17,10 +17,10 @@ from dancecli.core.errors import MediaError
 from dancecli.core.hashing import sha256_of
 from dancecli.core.records import Clip
 from dancecli.engine.worker import Ask
-from dancecli.media.copies import copies_args
-from dancecli.media.ffmpeg import run_ffmpeg
-from dancecli.media.verify import decode
 from dancecli.storage.files import publish
+from dancecli.video.augment import copies_args
+from dancecli.video.decode import decode
+from dancecli.video.ffmpeg import run_ffmpeg
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 

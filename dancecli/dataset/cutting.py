@@ -9,12 +9,11 @@ from pathlib import Path
 from dancecli.core.errors import MediaError
 from dancecli.core.hashing import sha256_of
 from dancecli.core.records import Clip, OutcomeClass, Segment
-from dancecli.media.facts import MediaFacts, SourceFacts
-from dancecli.media.ffmpeg import run_ffmpeg, trim_args
-from dancecli.media.verify import NoPictureError, probe, prove
 from dancecli.sources.failure import Failure, shortened
 from dancecli.storage.files import publish
 from dancecli.storage.workspace import Workspace
+from dancecli.video.decode import MediaFacts, NoPictureError, SourceFacts, probe, prove
+from dancecli.video.ffmpeg import run_ffmpeg, trim_args
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 

@@ -13,9 +13,9 @@ from dancecli.core.records import Group
 from dancecli.dataset.looks import look_at, originals, sketches_of
 from dancecli.dataset.neighbours import SAME_PICTURE, joined, near_pairs
 from dancecli.engine.choice import LOCAL, check_engine
-from dancecli.media.sheet import Cell, write_sheet
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
+from dancecli.video.contact_sheet import Cell, write_sheet
 
 if TYPE_CHECKING:
     import pyarrow as pa

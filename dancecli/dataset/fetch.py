@@ -21,11 +21,11 @@ from dancecli.dataset.clips import clips_there, rebuild_clips, remember_segments
 from dancecli.dataset.dispatch import Dispatcher, JobPlan
 from dancecli.dataset.phases import phase_of, source_name
 from dancecli.dataset.wanted import FetchSettings, listed, of_shard, to_do
-from dancecli.media.ffmpeg import find_ffmpeg
 from dancecli.sources.kinetics import Listing
 from dancecli.storage import ledger
 from dancecli.storage.files import sweep
 from dancecli.storage.workspace import Workspace
+from dancecli.video.ffmpeg import find_ffmpeg
 
 PENDING = "pending"
 

@@ -23,10 +23,10 @@ from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.core.records import Clip, Flow, Part
 from dancecli.dataset.flowjob import FlowJob, FlowOutcome, work
 from dancecli.engine.choice import LOCAL, check_engine, open_pool
-from dancecli.media.flow import CODING, estimator, frames_at_25
 from dancecli.storage import tables
 from dancecli.storage.files import atomic_file, json_lines, naming
 from dancecli.storage.workspace import Workspace
+from dancecli.video.optical_flow import CODING, estimator, frames_at_25
 
 # For a few dozen fields, after which a worker says that it goes on; TV-L1 takes a second for one.
 _DEADLINE_S = 600.0

@@ -16,8 +16,8 @@ from dancecli.core.flow_format import BOUND_PX, FPS, FlowMethod, flow_name
 from dancecli.core.hashing import sha256_of
 from dancecli.core.records import Clip, Flow
 from dancecli.engine.worker import Ask
-from dancecli.media.flow import CODING, DISK_FULL, write_flow
 from dancecli.storage.files import publish
+from dancecli.video.optical_flow import CODING, DISK_FULL, write_flow
 
 
 @dataclass(frozen=True, slots=True)

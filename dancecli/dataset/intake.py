@@ -15,14 +15,12 @@ from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.cutting import DISK_FULL, ClipResult, clip_of
 from dancecli.dataset.job import JobResult
 from dancecli.engine.worker import Ask
-from dancecli.media.facts import MediaFacts, frames_in
-from dancecli.media.ffmpeg import run_ffmpeg, trim_args
-from dancecli.media.frames import encode_args, link_pictures
-from dancecli.media.verify import decode, probe
 from dancecli.sources.failure import shortened
 from dancecli.sources.letsdance import FrameRun, timing
 from dancecli.storage.files import publish
 from dancecli.storage.workspace import Workspace
+from dancecli.video.decode import MediaFacts, decode, frames_in, probe
+from dancecli.video.ffmpeg import encode_args, link_pictures, run_ffmpeg, trim_args
 
 SOURCE = "folder"
 LINKABLE = frozenset({".mp4", ".m4v", ".mov"})

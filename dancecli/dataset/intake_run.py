@@ -23,9 +23,9 @@ from dancecli.dataset.intake import SOURCE, Intake, temp_of, work
 from dancecli.dataset.job import JobResult
 from dancecli.engine.local import LocalPool
 from dancecli.engine.pool import Finished
-from dancecli.media.ffmpeg import find_ffmpeg
 from dancecli.storage import ledger
 from dancecli.storage.workspace import Workspace
+from dancecli.video.ffmpeg import find_ffmpeg
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from dancecli.core.records import Clip
 from dancecli.dataset.neighbours import Sketches
 from dancecli.engine.choice import LOCAL, open_pool
 from dancecli.engine.worker import Ask
-from dancecli.media.fingerprint import Looks, looks_of
 from dancecli.storage import tables
 from dancecli.storage.files import atomic_file, json_lines, naming
 from dancecli.storage.workspace import Workspace
+from dancecli.video.phash import Looks, looks_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

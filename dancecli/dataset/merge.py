@@ -24,7 +24,6 @@ from dancecli.dataset.looks import look_at, originals, sketches_of
 from dancecli.dataset.merge_rules import Conflict, Decision, TwoLabels, Verdict, decide, widened
 from dancecli.dataset.twins import twins_of
 from dancecli.dataset.withdraw import Withdrawal, withdraw
-from dancecli.media.verify import probe
 from dancecli.sources.kinetics import NEEDED
 from dancecli.sources.letsdance import (
     DATASET,
@@ -39,6 +38,7 @@ from dancecli.sources.letsdance import (
 from dancecli.storage import ledger
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
+from dancecli.video.decode import probe
 
 LETS_DANCE_MAP = MANIFESTS / "label-maps" / "lets-dance.csv"
 _GONE = (OutcomeClass.PERMANENT, OutcomeClass.SOURCE_SHORT, OutcomeClass.CORRUPT)

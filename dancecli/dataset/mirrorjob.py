@@ -11,9 +11,9 @@ from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.cutting import DISK_FULL, ClipResult, Cutter, probe_source
 from dancecli.dataset.job import JobResult
 from dancecli.engine.worker import Ask, Halted
-from dancecli.media.facts import SourceFacts
 from dancecli.sources.failure import Failure
 from dancecli.sources.mirror import ClipKey, Member, members
+from dancecli.video.decode import SourceFacts
 
 # A sign of life while unwanted members go by, so that the deadline is one of silence.
 _SIGN_EVERY_S = 5.0

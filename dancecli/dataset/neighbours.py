@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from dancecli.core.hashing import keyed_order
-from dancecli.media.fingerprint import LARGE, MOST_FRAMES, SMALL, Looks
+from dancecli.video.phash import LARGE, MOST_FRAMES, SMALL, Looks
 
 if TYPE_CHECKING:
     import numpy as np

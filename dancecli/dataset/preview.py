@@ -12,8 +12,8 @@ from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.core.records import Clip
 from dancecli.dataset.augment import AugmentSettings, training_clips, wanted_copies
 from dancecli.dataset.copying import CopyJob, make_copies
-from dancecli.media.sheet import Cell, write_sheet
 from dancecli.storage.workspace import Workspace
+from dancecli.video.contact_sheet import Cell, write_sheet
 
 _NUM_CLIPS = 6
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from dancecli.core.errors import MediaError
 from dancecli.demo.dancers import Film, beats_per_minute, frames
-from dancecli.media.ffmpeg import find_ffmpeg
 from dancecli.storage.files import publish
+from dancecli.video.ffmpeg import find_ffmpeg
 
 SUFFIX = ".part.mp4"
 

@@ -154,7 +154,7 @@ def _download_direct(ydl: Any, video_id: str, folder: Path, settings: Download) 
 
 
 def _options(folder: Path, settings: Download) -> dict[str, Any]:
-    from dancecli.media.ffmpeg import find_ffmpeg
+    from dancecli.video.ffmpeg import find_ffmpeg
 
     return {
         # The smallest that is no smaller than needed: 256 is the short side of a clip.

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from dancecli.core.records import Clip, OutcomeClass, Segment
-from dancecli.media.ffmpeg import run_ffmpeg
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
+from dancecli.video.ffmpeg import run_ffmpeg
 
 Dance = Callable[..., object]
 

@@ -23,9 +23,9 @@ from dancecli.dataset.annotate import annotate
 from dancecli.dataset.augment import AugmentSettings, augment
 from dancecli.dataset.clips import rebuild_clips
 from dancecli.dataset.copylog import log_of
-from dancecli.media.verify import decode
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
+from dancecli.video.decode import decode
 
 shots, furnished = footage.shots, footage.furnished
 

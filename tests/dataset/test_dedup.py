@@ -11,9 +11,9 @@ import pytest
 from dancecli.core.records import Group
 from dancecli.dataset.dedup import grouped
 from dancecli.dataset.looks import ClipLooks
-from dancecli.media.ffmpeg import find_ffmpeg
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
+from dancecli.video.ffmpeg import find_ffmpeg
 
 
 def ffmpeg(*args: str) -> None:

@@ -19,9 +19,9 @@ from dancecli.dataset.fetch import FetchResult, fetch
 from dancecli.dataset.wanted import FetchSettings
 from dancecli.demo.server import Fault, VideoSite
 from dancecli.engine.limiter import BreakerSettings
-from dancecli.media.verify import prove
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
+from dancecli.video.decode import prove
 
 SECONDS = 6
 FASTSTART = (*X264, "-movflags", "+faststart")
@@ -72,7 +72,7 @@ def zeroed_tail_webm(path: Path) -> Path:
 def rotated(path: Path) -> Path:
     import subprocess
 
-    from dancecli.media.ffmpeg import find_ffmpeg
+    from dancecli.video.ffmpeg import find_ffmpeg
 
     upright = make_film(path.with_name(f"upright-{path.name}"), SECONDS)
     turn = [str(find_ffmpeg()), "-v", "error", "-y", "-display_rotation", "90", "-i", str(upright)]

@@ -14,11 +14,11 @@ from dancecli.core.labels import LabelSet
 from dancecli.core.records import Segment
 from dancecli.dataset.phases import phase_of
 from dancecli.dataset.wanted import FetchSettings
-from dancecli.media.facts import SourceFacts
-from dancecli.media.ffmpeg import trim_args
 from dancecli.sources.folder import parse_clip_name
 from dancecli.sources.kinetics import read_lists
 from dancecli.storage.workspace import Workspace
+from dancecli.video.decode import SourceFacts
+from dancecli.video.ffmpeg import trim_args
 
 ROOT = Path("/nowhere/space")
 FACTS = SourceFacts(Fraction(25), 60_000, has_audio=True, longest_frame_s=Fraction(2, 25))

@@ -22,10 +22,10 @@ from dancecli.core.progress import Progress
 from dancecli.core.records import Clip, Flow
 from dancecli.dataset.flow import FlowSettings, flow
 from dancecli.dataset.flowjob import FlowJob, FlowOutcome, work
-from dancecli.media.verify import decode
 from dancecli.model.flow import count_fields, require_flow
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
+from dancecli.video.decode import decode
 
 shots, furnished = footage.shots, footage.furnished
 

@@ -10,10 +10,10 @@ import pytest
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Clip, Segment
 from dancecli.dataset.merge_rules import TwoLabels, Verdict, decide, widened
-from dancecli.media.ffmpeg import find_ffmpeg, run_ffmpeg
 from dancecli.sources.letsdance import ListedClip
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
+from dancecli.video.ffmpeg import find_ffmpeg, run_ffmpeg
 
 LABELS = LabelSet(("salsa dancing", "tango dancing", "tap dancing"))
 MAP = {"tango": "tango dancing", "tap": "tap dancing", "waltz": ""}

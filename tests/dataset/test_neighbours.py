@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dancecli.dataset.neighbours import Sketches, candidates, compare, joined, near_pairs
-from dancecli.media.fingerprint import MOST_FRAMES, SIDE, Looks, hashes, without_bars
+from dancecli.video.phash import MOST_FRAMES, SIDE, Looks, hashes, without_bars
 
 
 def random_looks(n: int, seed: int = 0) -> list[Looks]:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from dancecli.core.augmentation import Op
-from dancecli.media.copies import copies_args
-from dancecli.media.ffmpeg import find_ffmpeg, run_ffmpeg
-from dancecli.media.verify import decode
+from dancecli.video.augment import copies_args
+from dancecli.video.decode import decode
+from dancecli.video.ffmpeg import find_ffmpeg, run_ffmpeg
 
 shots = footage.shots
 

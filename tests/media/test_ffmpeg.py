@@ -8,10 +8,9 @@ import pytest
 from films import X264, make_film, numbers
 
 from dancecli.core.errors import MediaError, MissingDependencyError
-from dancecli.media import ffmpeg
-from dancecli.media.facts import SourceFacts, frames_in
-from dancecli.media.ffmpeg import find_ffmpeg, run_ffmpeg, trim_args
-from dancecli.media.verify import probe, prove
+from dancecli.video import ffmpeg
+from dancecli.video.decode import SourceFacts, frames_in, probe, prove
+from dancecli.video.ffmpeg import find_ffmpeg, run_ffmpeg, trim_args
 
 FACTS = SourceFacts(
     fps=Fraction(30000, 1001), duration_ms=60_000, has_audio=True, longest_frame_s=Fraction(1, 15)

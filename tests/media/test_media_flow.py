@@ -16,10 +16,10 @@ from sklearn.datasets import load_sample_image
 
 from dancecli.core.errors import MediaError, MissingDependencyError
 from dancecli.core.flow_format import BOUND_PX, FlowMethod, to_field, to_plane
-from dancecli.media import flow
-from dancecli.media.flow import StoredFlow, estimator, frames_at_25, grey_frames, write_flow
-from dancecli.media.verify import decode
 from dancecli.model.flow import read_fields
+from dancecli.video import optical_flow
+from dancecli.video.decode import decode
+from dancecli.video.optical_flow import StoredFlow, estimator, frames_at_25, grey_frames, write_flow
 
 MOVED = (2.0, -1.5)
 
@@ -66,7 +66,9 @@ def test_a_picture_that_is_moved_has_that_flow(method: FlowMethod, street: np.nd
 def test_what_is_stored_comes_back(tmp_path: Path, street: np.ndarray) -> None:
     fields = [np.tile(np.float32(MOVED), (*street.shape, 1))]
     fields += [estimator(FlowMethod.DIS)(street, moved(street, i, 4 - i)) for i in range(8)]
-    result_of(flow._encode(iter(fields), FlowMethod.DIS, flow._QUANTISERS[0], tmp_path / "f.mp4"))
+    result_of(
+        optical_flow._encode(iter(fields), FlowMethod.DIS, optical_flow._QUANTISERS[0], tmp_path / "f.mp4")
+    )
     found = np.array(read_fields(tmp_path / "f.mp4", range(len(fields)))) / 2  # of a short side of 128
     errors = np.abs(found - np.array(fields).clip(-10, 10)).mean(axis=(1, 2, 3))
     assert errors.max() <= 0.05
@@ -76,10 +78,12 @@ def test_what_is_stored_comes_back(tmp_path: Path, street: np.ndarray) -> None:
 def test_flow_of_noise_is_stored_in_finer_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chance = np.random.default_rng(0)
     noise = [chance.normal(0, 3, (64, 80, 2)).astype(np.float32) for _ in range(3)]
-    monkeypatch.setattr(flow, "grey_frames", lambda *_: iter(range(4)))
-    monkeypatch.setattr(flow, "estimator", lambda _: lambda one, _: noise[one])
+    monkeypatch.setattr(optical_flow, "grey_frames", lambda *_: iter(range(4)))
+    monkeypatch.setattr(optical_flow, "estimator", lambda _: lambda one, _: noise[one])
     tried = []
-    monkeypatch.setattr(flow, "_x264", lambda q, plain=flow._x264: tried.append(q) or plain(q))
+    monkeypatch.setattr(
+        optical_flow, "_x264", lambda q, plain=optical_flow._x264: tried.append(q) or plain(q)
+    )
     _, stored = result_of(write_flow(Path("x.mp4"), 4, Fraction(25), FlowMethod.DIS, tmp_path / "f.mp4"))
     assert len(tried) == 2
     assert stored.error_px <= 0.05

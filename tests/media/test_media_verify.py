@@ -8,7 +8,7 @@ from films import X264, make_film
 
 from dancecli.core.errors import MediaError
 from dancecli.core.hashing import sha256_of
-from dancecli.media.verify import NoPictureError, decode, probe, prove, true_rate
+from dancecli.video.decode import NoPictureError, decode, probe, prove, true_rate
 
 FASTSTART = (*X264, "-movflags", "+faststart")
 

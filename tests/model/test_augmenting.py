@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from dancecli.core.augmentation import Op
-from dancecli.media.copies import copies_args
-from dancecli.media.ffmpeg import run_ffmpeg
 from dancecli.model.augmenting import AugmentedCopy, augmented
 from dancecli.model.views import view_chance, view_key
+from dancecli.video.augment import copies_args
+from dancecli.video.ffmpeg import run_ffmpeg
 
 BRIGHT = Op("jitter", (("brightness", 0.12), ("saturation", 0.6)))
 DARK = Op("jitter", (("brightness", -0.15), ("saturation", 1.0)))

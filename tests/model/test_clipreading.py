@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dancecli.media.ffmpeg import run_ffmpeg, trim_args
-from dancecli.media.verify import probe
 from dancecli.model.clipreading import ClipDecode, ClipInit, NotPlainError, PlainClip
 from dancecli.model.mmaction import TRANSFORMS
+from dancecli.video.decode import probe
+from dancecli.video.ffmpeg import run_ffmpeg, trim_args
 
 
 @pytest.fixture(scope="module")

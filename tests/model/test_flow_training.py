@@ -13,10 +13,10 @@ import pytest
 from dancecli.core.errors import ModelError
 from dancecli.core.flow_format import FlowMethod, flow_of, method_mismatch
 from dancecli.core.records import Flow
-from dancecli.media.flow import StoredFlow, write_flow
 from dancecli.model.flow import flow_preprocessor, read_fields, require_flow
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
+from dancecli.video.optical_flow import StoredFlow, write_flow
 
 FIELDS = 40
 
@@ -39,12 +39,12 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def store(target: Path, fields: list[np.ndarray]) -> StoredFlow:
     """Store these fields as the flow of a film of as many frames, and one more."""
-    from dancecli.media import flow
+    from dancecli.video import optical_flow
 
     target.parent.mkdir(parents=True, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flow, "grey_frames", lambda *_: iter(range(len(fields) + 1)))
-        patch.setattr(flow, "estimator", lambda _: lambda one, _: fields[one])
+        patch.setattr(optical_flow, "grey_frames", lambda *_: iter(range(len(fields) + 1)))
+        patch.setattr(optical_flow, "estimator", lambda _: lambda one, _: fields[one])
         work = write_flow(Path("film.mp4"), len(fields) + 1, Fraction(25), FlowMethod.DIS, target)
         while True:
             try:

@@ -15,13 +15,13 @@ from dancecli.core.errors import ModelError, UsageError, WorkspaceError
 from dancecli.core.flow_format import BOUND_PX, FPS, FlowMethod
 from dancecli.core.progress import Progress
 from dancecli.core.records import Flow, Prediction
-from dancecli.media.flow import CODING, StoredFlow, write_flow
 from dancecli.model.pipelines import train_pipeline
 from dancecli.model.streamplan import TrainSettings, plan_streams
 from dancecli.model.streams import train
 from dancecli.model.train import FinetuneSettings, finetune
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
+from dancecli.video.optical_flow import CODING, StoredFlow, write_flow
 
 
 @pytest.fixture(autouse=True)

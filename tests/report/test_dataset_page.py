@@ -8,9 +8,9 @@ import pytest
 from records import Ran, fill, make_clip
 
 from dancecli.dataset.split import SplitSettings, split
-from dancecli.media.ffmpeg import run_ffmpeg
 from dancecli.report.dataset_page import pictures
 from dancecli.storage.workspace import Workspace
+from dancecli.video.ffmpeg import run_ffmpeg
 
 LABELS = ("tap dancing", "a<script>alert(1)</script>", "krumping")
 

@@ -6,11 +6,11 @@ decode that stops at the first error finds them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from dancecli.core.errors import MediaError
-from dancecli.media.facts import MediaFacts, SourceFacts, frames_in
 
 # Up to here the container's guess of a variable rate is believed; beyond, it may be a time base.
 _EVERYDAY_FPS = 60
@@ -113,3 +113,35 @@ def true_rate(average: Fraction, guessed: Fraction) -> Fraction:
 
 def _said(error: Exception) -> str:
     return str(error) or type(error).__name__
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFacts:
+    """What the header of a source video says.
+
+    Attributes:
+        fps: its frame rate; of a variable one, the rate that its times are multiples of.
+        duration_ms: of the picture; 0 if the header does not say.
+        longest_frame_s: how long one frame may stay on the screen, as far as can be told.
+    """
+
+    fps: Fraction
+    duration_ms: int
+    has_audio: bool
+    longest_frame_s: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFacts:
+    """What a full decode of a clip found; sizes in pixels as shown."""
+
+    num_frames: int
+    fps: Fraction
+    width: int
+    height: int
+    has_audio: bool
+
+
+def frames_in(duration_ms: int, fps: Fraction) -> int:
+    """Number of frames of a stretch at a constant frame rate, at least one."""
+    return max(1, round(Fraction(duration_ms, 1000) * fps))

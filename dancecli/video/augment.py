@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.augmentation import Op
-from dancecli.media.ffmpeg import H264
+from dancecli.video.ffmpeg import H264
 
 if TYPE_CHECKING:
     from ffmpeg.nodes import FilterableStream

@@ -1,0 +1,1 @@
+"""Single videos: cutting, decoding, validating, hashing, augmenting, optical flow."""
