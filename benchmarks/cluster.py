@@ -26,7 +26,7 @@ from cutting_ground import ManyJobs, cut_all, make_film, pretend, run_all
 from engine import ALONE, ONE, TWO, faster_bar
 from side_by_side import Cost, figures, middle, spread, take_turns, tell
 
-from dancecli.engine.choice import LOCAL, RAY
+from dancecli.engine.factory import LOCAL, RAY
 
 NODES = "two Ray nodes"
 WAYS = {ALONE: (LOCAL, 1, 1), ONE: (LOCAL, 1, 0), TWO: (LOCAL, 2, 0), NODES: (RAY, 2, 0)}

@@ -20,7 +20,7 @@ from dancecli.core.records import Clip, OutcomeClass, Segment
 from dancecli.dataset import job
 from dancecli.dataset.cutting import ClipResult, Cutter
 from dancecli.dataset.job import JobResult, OnDisk, SourceJob
-from dancecli.engine.choice import open_pool
+from dancecli.engine.factory import open_pool
 from dancecli.engine.worker import Ask
 from dancecli.video.ffmpeg import run_ffmpeg
 

@@ -28,8 +28,8 @@ from side_by_side import Bar, Cost, Plot, figures, middle, spread, take_turns, t
 from dancecli.core.progress import Progress
 from dancecli.dataset.dispatch import Dispatcher, JobPlan
 from dancecli.dataset.phases import Phase
-from dancecli.engine.choice import LOCAL
-from dancecli.engine.limiter import BreakerSettings
+from dancecli.engine.factory import LOCAL
+from dancecli.engine.rate_limit import BreakerSettings
 from dancecli.storage import ledger
 from dancecli.storage.workspace import Workspace
 

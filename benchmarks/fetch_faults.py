@@ -44,7 +44,7 @@ from dancecli.core.errors import DanceError
 from dancecli.dataset.fetch import FetchResult, fetch
 from dancecli.dataset.wanted import FetchSettings, listed
 from dancecli.demo.server import Fault, VideoSite
-from dancecli.engine.limiter import BreakerSettings
+from dancecli.engine.rate_limit import BreakerSettings
 from dancecli.storage.workspace import Workspace
 from dancecli.video.ffmpeg import run_ffmpeg
 

@@ -32,5 +32,5 @@ DOORS = {
     "yt_dlp": "sources/youtube.py",
     "mmaction": "model/mmaction.py",
     "mmengine": "model/mmaction.py",
-    "ray": "engine/rayengine.py",
+    "ray": "engine/ray.py",
 }

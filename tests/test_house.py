@@ -23,7 +23,7 @@ HEAVY = {
 # A longer room has a reason.
 LONGEST = 300
 LONGER = {
-    "engine/rayengine.py": "one door to Ray: pool, seat and connection know its ways together",
+    "engine/ray.py": "one door to Ray: pool, seat and connection know its ways together",
 }
 
 # What a line may ask of the linters without a reason of its own; any other exception says why beside it.

@@ -25,7 +25,7 @@ from dancecli.core.records import Clip, Part, PartName
 from dancecli.dataset.clips import remember_copies
 from dancecli.dataset.copying import CopyJob, CopyResult, Wanted, work
 from dancecli.dataset.copylog import Logged, compact, lines_of, log_of, read_log
-from dancecli.engine.choice import LOCAL, check_engine, open_pool
+from dancecli.engine.factory import LOCAL, check_engine, open_pool
 from dancecli.storage import tables
 from dancecli.storage.files import naming
 from dancecli.storage.workspace import Workspace

@@ -12,7 +12,7 @@ from dancecli.core.progress import OnProgress, no_progress
 from dancecli.core.records import Group
 from dancecli.dataset.looks import look_at, originals, sketches_of
 from dancecli.dataset.neighbours import SAME_PICTURE, joined, near_pairs
-from dancecli.engine.choice import LOCAL, check_engine
+from dancecli.engine.factory import LOCAL, check_engine
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 from dancecli.video.contact_sheet import Cell, write_sheet

@@ -15,9 +15,9 @@ from dancecli.dataset.cutting import ClipResult
 from dancecli.dataset.job import JobResult, SourceJob
 from dancecli.dataset.mirrorjob import MirrorJob
 from dancecli.dataset.phases import Phase
-from dancecli.engine.choice import open_pool
-from dancecli.engine.limiter import Gate
+from dancecli.engine.factory import open_pool
 from dancecli.engine.pool import Finished, Pool
+from dancecli.engine.rate_limit import Gate
 from dancecli.storage import ledger
 from dancecli.storage.workspace import Workspace
 

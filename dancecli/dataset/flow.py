@@ -22,7 +22,7 @@ from dancecli.core.flow_format import FlowMethod
 from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.core.records import Clip, Flow, Part
 from dancecli.dataset.flowjob import FlowJob, FlowOutcome, work
-from dancecli.engine.choice import LOCAL, check_engine, open_pool
+from dancecli.engine.factory import LOCAL, check_engine, open_pool
 from dancecli.storage import tables
 from dancecli.storage.files import atomic_file, json_lines, naming
 from dancecli.storage.workspace import Workspace

@@ -18,7 +18,7 @@ from dancecli.core.errors import InputError, MediaError, WorkspaceError
 from dancecli.core.progress import OnProgress, Progress
 from dancecli.core.records import Clip
 from dancecli.dataset.neighbours import Sketches
-from dancecli.engine.choice import LOCAL, open_pool
+from dancecli.engine.factory import LOCAL, open_pool
 from dancecli.engine.worker import Ask
 from dancecli.storage import tables
 from dancecli.storage.files import atomic_file, json_lines, naming

@@ -15,7 +15,7 @@ from dancecli.dataset.cutting import Cutter
 from dancecli.dataset.job import OnDisk, SourceJob
 from dancecli.dataset.mirrorjob import MirrorJob
 from dancecli.dataset.wanted import LOCAL, MIRROR, YOUTUBE, FetchSettings
-from dancecli.engine.limiter import BreakerSettings
+from dancecli.engine.rate_limit import BreakerSettings
 from dancecli.engine.worker import Work
 from dancecli.sources.archive import SOURCES
 from dancecli.sources.folder import FolderIndex

@@ -18,7 +18,7 @@ from dancecli.core.errors import EngineError, WorkspaceError
 from dancecli.core.hashing import sha256_of
 from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.core.records import Clip, Flow
-from dancecli.engine.choice import LOCAL, check_engine, open_pool
+from dancecli.engine.factory import LOCAL, check_engine, open_pool
 from dancecli.engine.worker import Ask
 from dancecli.storage import tables
 from dancecli.storage.files import naming

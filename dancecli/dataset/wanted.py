@@ -11,9 +11,9 @@ from dancecli.core.errors import InputError, UsageError
 from dancecli.core.hashing import keyed_digest, keyed_order
 from dancecli.core.labels import DEFAULT_LABELS, LabelSet
 from dancecli.core.records import OutcomeClass, Segment
-from dancecli.engine.choice import LOCAL as LOCAL_ENGINE
-from dancecli.engine.choice import check_engine
-from dancecli.engine.limiter import BreakerSettings
+from dancecli.engine.factory import LOCAL as LOCAL_ENGINE
+from dancecli.engine.factory import check_engine
+from dancecli.engine.rate_limit import BreakerSettings
 from dancecli.sources.archive import read_archive
 from dancecli.sources.kinetics import Listing, read_lists
 from dancecli.sources.youtube import check_address, read_extractor_args

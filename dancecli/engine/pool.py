@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Generic, Self, TypeVar
 
-from dancecli.engine.limiter import Gate
+from dancecli.engine.rate_limit import Gate
 from dancecli.engine.worker import Say, Work
 
 Job = TypeVar("Job")

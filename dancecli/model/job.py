@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dancecli.core.recipe import Recipe
-from dancecli.engine.choice import LOCAL
+from dancecli.engine.factory import LOCAL
 from dancecli.model.boundary import LAST_STAGE
 from dancecli.model.distributed import ALONE, Place
 from dancecli.model.splitdata import SplitData

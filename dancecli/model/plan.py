@@ -10,7 +10,7 @@ from dancecli.core.errors import ModelError, UsageError, WorkspaceError
 from dancecli.core.flow_format import FlowMethod, method_mismatch
 from dancecli.core.recipe import Recipe, read_recipe
 from dancecli.core.records import PartName
-from dancecli.engine.choice import LOCAL, check_engine
+from dancecli.engine.factory import LOCAL, check_engine
 from dancecli.model import freezing
 from dancecli.model.config import drops, model_base
 from dancecli.model.distributed import place, share_of

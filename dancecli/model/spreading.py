@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import DanceError, EngineError, ModelError
 from dancecli.core.progress import OnProgress, Progress
-from dancecli.engine.choice import open_pool
+from dancecli.engine.factory import open_pool
 from dancecli.engine.worker import Ask
 from dancecli.model.cache import FeatureStore
 from dancecli.storage.files import save_torch

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.core.records import PartName
-from dancecli.engine.choice import LOCAL
+from dancecli.engine.factory import LOCAL
 from dancecli.model import cache
 from dancecli.model.boundary import FeatureDataset, FrozenPart, extract_features
 from dancecli.model.mmaction import DATASETS, MODELS, build_model, get_device, pseudo_collate

@@ -26,7 +26,7 @@ from dancecli.dataset.job import SourceJob, work
 from dancecli.dataset.phases import phase_of
 from dancecli.dataset.wanted import FetchSettings, choose
 from dancecli.demo.server import Fault
-from dancecli.engine.limiter import BreakerSettings
+from dancecli.engine.rate_limit import BreakerSettings
 from dancecli.sources.youtube import Download
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace

@@ -18,7 +18,7 @@ from dancecli.core.records import Clip
 from dancecli.dataset.fetch import FetchResult, fetch
 from dancecli.dataset.wanted import FetchSettings
 from dancecli.demo.server import Fault, VideoSite
-from dancecli.engine.limiter import BreakerSettings
+from dancecli.engine.rate_limit import BreakerSettings
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
 from dancecli.video.decode import prove

@@ -17,7 +17,7 @@ def test_an_engine_that_cannot_be_had_is_refused_in_a_sentence(
     town.want("zumba,-v,1,3")
     with pytest.raises(UsageError, match=r"^--engine 'slurm' is none of local, ray$"):
         fetch(space, town.settings(engine="slurm"))
-    monkeypatch.setattr("dancecli.engine.choice.find_spec", lambda _: None)
+    monkeypatch.setattr("dancecli.engine.factory.find_spec", lambda _: None)
     with pytest.raises(MissingDependencyError, match="needs Ray") as caught:
         fetch(space, town.settings(engine="ray"))
     assert caught.value.hint == "pip install 'dancecli[ray]'"

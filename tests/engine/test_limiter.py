@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from dancecli.engine.limiter import BreakerSettings, Gate, Limiter
+from dancecli.engine.rate_limit import BreakerSettings, Gate, Limiter
 
 SETTINGS = BreakerSettings(streak=3, first_wait_s=60, trips=2)
 

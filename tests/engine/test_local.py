@@ -13,8 +13,8 @@ import pytest
 from processes import alive, wait_for
 
 from dancecli.engine import local
-from dancecli.engine.limiter import BreakerSettings, Gate
 from dancecli.engine.local import LocalPool
+from dancecli.engine.rate_limit import BreakerSettings, Gate
 
 
 def test_every_job_has_its_result() -> None:

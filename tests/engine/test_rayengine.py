@@ -21,9 +21,9 @@ from dancecli.core.hashing import sha256_of
 from dancecli.core.records import Clip, OutcomeClass
 from dancecli.dataset.fetch import fetch
 from dancecli.dataset.verify import verify
-from dancecli.engine.choice import open_pool
-from dancecli.engine.limiter import Gate
+from dancecli.engine.factory import open_pool
 from dancecli.engine.pool import Pool
+from dancecli.engine.rate_limit import Gate
 from dancecli.engine.worker import Work
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
@@ -99,10 +99,10 @@ def test_a_result_comes_in_parts(cluster: Any, tmp_path: Path) -> None:
 def test_a_node_without_the_workspace_is_refused(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dancecli.engine import rayengine
+    from dancecli.engine import ray
 
     absent = contextlib.nullcontext((tmp_path / "space" / ".locks" / "proof", "token"))
-    monkeypatch.setattr(rayengine, "_proof_in", lambda _: absent)
+    monkeypatch.setattr(ray, "_proof_in", lambda _: absent)
     with (
         pytest.raises(EngineError, match=r"^node \S+ does not see .*/space$"),
         pool_of(jobs.double, tmp_path) as pool,

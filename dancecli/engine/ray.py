@@ -26,9 +26,9 @@ from typing import Any
 import ray
 
 from dancecli.core.errors import EngineError
-from dancecli.engine.limiter import Gate
 from dancecli.engine.local import WorkerProcess
 from dancecli.engine.pool import STARTING_S, Finished, GoneError, Job, Pool, Result, Worker
+from dancecli.engine.rate_limit import Gate
 from dancecli.engine.worker import Say, Work
 
 # What a node offers that may ask sites: so many seats at once.

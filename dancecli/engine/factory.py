@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import MissingDependencyError, UsageError
-from dancecli.engine.limiter import Gate
 from dancecli.engine.local import LocalPool
 from dancecli.engine.pool import Pool
+from dancecli.engine.rate_limit import Gate
 from dancecli.engine.worker import Work
 
 LOCAL, RAY = "local", "ray"
@@ -57,6 +57,6 @@ def open_pool(
     check_engine(engine)
     if engine == LOCAL:
         return LocalPool(work, workers or os.cpu_count() or 1, deadline_s, gate)
-    from dancecli.engine.rayengine import RayPool
+    from dancecli.engine.ray import RayPool
 
     return RayPool(work, workers, deadline_s, gate, root=root, egress=egress)
