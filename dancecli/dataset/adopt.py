@@ -23,7 +23,7 @@ from dancecli.dataset.clips import clips_there, read_segments, workspace_labels
 from dancecli.dataset.intake import Intake
 from dancecli.dataset.intake_run import IntakeResult, IntakeSettings, Refused, take_in
 from dancecli.sources import letsdance
-from dancecli.sources.folder import SPLIT_FOLDER, fold_label, labels_by_fold, parse_clip_name, scan
+from dancecli.sources.local import SPLIT_FOLDER, fold_label, labels_by_fold, parse_clip_name, scan
 from dancecli.storage.workspace import Workspace
 from dancecli.video.decode import probe
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from dancecli.core.errors import MediaError
 from dancecli.core.hashing import sha256_of
 from dancecli.core.records import Clip, OutcomeClass, Segment
-from dancecli.sources.failure import Failure, shortened
+from dancecli.sources.failures import Failure, shortened
 from dancecli.storage.files import publish
 from dancecli.storage.workspace import Workspace
 from dancecli.video.decode import MediaFacts, NoPictureError, SourceFacts, probe, prove

@@ -15,7 +15,7 @@ from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.cutting import DISK_FULL, ClipResult, clip_of
 from dancecli.dataset.job import JobResult
 from dancecli.engine.worker import Ask
-from dancecli.sources.failure import shortened
+from dancecli.sources.failures import shortened
 from dancecli.sources.letsdance import FrameRun, timing
 from dancecli.storage.files import publish
 from dancecli.storage.workspace import Workspace

@@ -13,7 +13,7 @@ from pathlib import Path
 from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.cutting import DISK_FULL, ClipResult, Cutter, probe_source
 from dancecli.engine.worker import Ask, Halted
-from dancecli.sources.failure import Failure
+from dancecli.sources.failures import Failure
 from dancecli.sources.youtube import Download, download
 
 

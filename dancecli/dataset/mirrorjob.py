@@ -11,7 +11,7 @@ from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.cutting import DISK_FULL, ClipResult, Cutter, probe_source
 from dancecli.dataset.job import JobResult
 from dancecli.engine.worker import Ask, Halted
-from dancecli.sources.failure import Failure
+from dancecli.sources.failures import Failure
 from dancecli.sources.mirror import ClipKey, Member, members
 from dancecli.video.decode import SourceFacts
 

@@ -17,8 +17,8 @@ from dancecli.dataset.mirrorjob import MirrorJob
 from dancecli.dataset.wanted import LOCAL, MIRROR, YOUTUBE, FetchSettings
 from dancecli.engine.rate_limit import BreakerSettings
 from dancecli.engine.worker import Work
-from dancecli.sources.archive import SOURCES
-from dancecli.sources.folder import FolderIndex
+from dancecli.sources.kinetics_archive import SOURCES
+from dancecli.sources.local import FolderIndex
 from dancecli.sources.youtube import Download
 
 # A guest's honest rate at YouTube; a mirror or a server of one's own has none.

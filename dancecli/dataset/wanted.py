@@ -14,8 +14,8 @@ from dancecli.core.records import OutcomeClass, Segment
 from dancecli.engine.factory import LOCAL as LOCAL_ENGINE
 from dancecli.engine.factory import check_engine
 from dancecli.engine.rate_limit import BreakerSettings
-from dancecli.sources.archive import read_archive
 from dancecli.sources.kinetics import Listing, read_lists
+from dancecli.sources.kinetics_archive import read_archive
 from dancecli.sources.youtube import check_address, read_extractor_args
 from dancecli.storage import ledger
 from dancecli.storage.workspace import Workspace

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dancecli.core.errors import InputError
-from dancecli.sources.folder import VIDEO_SUFFIXES, walk
+from dancecli.sources.local import VIDEO_SUFFIXES, walk
 
 DATASET = "lets-dance"
 LONGEST_S = 10

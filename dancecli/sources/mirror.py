@@ -22,8 +22,8 @@ from pathlib import Path, PurePosixPath
 
 from dancecli.core.records import OutcomeClass
 from dancecli.engine.worker import Ask
-from dancecli.sources.failure import Failure, from_status, from_text, shortened
-from dancecli.sources.folder import parse_clip_name
+from dancecli.sources.failures import Failure, from_status, from_text, shortened
+from dancecli.sources.local import parse_clip_name
 
 ClipKey = tuple[str, int, int]
 _TIMEOUT_S = 30.0

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from dancecli.core.errors import UsageError
 from dancecli.core.records import OutcomeClass
 from dancecli.engine.worker import Ask, Halted
-from dancecli.sources.failure import Failure, from_page, from_status, from_text, shortened
+from dancecli.sources.failures import Failure, from_page, from_status, from_text, shortened
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _LONGEST_TEMPLATE = 2000

@@ -14,8 +14,8 @@ from dancecli.core.labels import LabelSet
 from dancecli.core.records import Segment
 from dancecli.dataset.phases import phase_of
 from dancecli.dataset.wanted import FetchSettings
-from dancecli.sources.folder import parse_clip_name
 from dancecli.sources.kinetics import read_lists
+from dancecli.sources.local import parse_clip_name
 from dancecli.storage.workspace import Workspace
 from dancecli.video.decode import SourceFacts
 from dancecli.video.ffmpeg import trim_args

@@ -12,7 +12,7 @@ import pytest
 
 from dancecli.core.errors import InputError
 from dancecli.core.labels import LabelSet
-from dancecli.sources.archive import SOURCES, read_archive
+from dancecli.sources.kinetics_archive import SOURCES, read_archive
 
 LABELS = LabelSet(("zumba",))
 HEADER = "label,youtube_id,time_start,time_end,split\n"

@@ -3,7 +3,7 @@
 import pytest
 
 from dancecli.core.records import OutcomeClass
-from dancecli.sources.failure import TEXTS, from_page, from_status, from_text
+from dancecli.sources.failures import TEXTS, from_page, from_status, from_text
 
 SAID = {
     "Sign in to confirm you\u2019re not a bot. Use --cookies-from-browser": "session bot-check",

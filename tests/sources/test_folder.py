@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dancecli.core.errors import InputError
 from dancecli.core.records import clip_id_of
-from dancecli.sources.folder import FolderIndex, labels_by_fold, parse_clip_name, scan
+from dancecli.sources.local import FolderIndex, labels_by_fold, parse_clip_name, scan
 
 IDS = st.text("abYZ09_-", min_size=11, max_size=11)
 

@@ -9,7 +9,7 @@ from tars import TarSite, pack, special, tar_site
 
 from dancecli.core.records import OutcomeClass
 from dancecli.engine.worker import Halted
-from dancecli.sources.failure import Failure
+from dancecli.sources.failures import Failure
 from dancecli.sources.mirror import ResumingStream, members
 
 NOISE = bytes((i * 7919) % 251 for i in range(400_000))

@@ -11,7 +11,7 @@ from dancecli.core.records import OutcomeClass
 from dancecli.demo.server import Fault, VideoSite
 from dancecli.engine.worker import Halted
 from dancecli.sources import youtube
-from dancecli.sources.failure import Failure
+from dancecli.sources.failures import Failure
 from dancecli.sources.youtube import Download, check_address, download, read_extractor_args
 
 BODY = bytes(range(256)) * 2000
