@@ -52,11 +52,11 @@ nightly: $(READY) ## every model of the zoo builds, trains a step and evaluates 
 mutants: $(READY) ## break the silent rooms in one place at a time (an hour)
 	$(BIN)/python tests/mutate.py dancecli/core/labels.py tests/test_labels.py
 	$(BIN)/python tests/mutate.py dancecli/storage/ledger.py tests/test_ledger.py
-	$(BIN)/python tests/mutate.py dancecli/dataset/parts.py tests/dataset/test_parts.py tests/dataset/test_split.py
-	$(BIN)/python tests/mutate.py dancecli/dataset/split.py tests/dataset/test_split.py tests/dataset/test_locks.py
-	$(BIN)/python tests/mutate.py dancecli/dataset/locks.py tests/dataset/test_locks.py
-	$(BIN)/python tests/mutate.py dancecli/dataset/annotate.py tests/dataset/test_annotate.py
-	$(BIN)/python tests/mutate.py dancecli/dataset/verify.py tests/dataset/test_verify.py
+	$(BIN)/python tests/mutate.py dancecli/dataset/split/assign.py tests/dataset/test_parts.py tests/dataset/test_split.py
+	$(BIN)/python tests/mutate.py dancecli/dataset/split/split.py tests/dataset/test_split.py tests/dataset/test_locks.py
+	$(BIN)/python tests/mutate.py dancecli/dataset/split/lockfile.py tests/dataset/test_locks.py
+	$(BIN)/python tests/mutate.py dancecli/dataset/split/annotations.py tests/dataset/test_annotate.py
+	$(BIN)/python tests/mutate.py dancecli/dataset/quality/verify.py tests/dataset/test_verify.py
 	$(BIN)/python tests/mutate.py dancecli/video/decode.py tests/media/test_media_verify.py
 	$(BIN)/python tests/mutate.py dancecli/report/metrics.py tests/report/test_metrics.py
 

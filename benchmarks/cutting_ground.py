@@ -17,9 +17,9 @@ from fetch_ground import LABEL
 from side_by_side import Cost, timed
 
 from dancecli.core.records import Clip, OutcomeClass, Segment
-from dancecli.dataset import job
 from dancecli.dataset.cutting import ClipResult, Cutter
-from dancecli.dataset.job import JobResult, OnDisk, SourceJob
+from dancecli.dataset.fetch import video_worker
+from dancecli.dataset.fetch.video_worker import JobResult, OnDisk, SourceJob
 from dancecli.engine.factory import open_pool
 from dancecli.engine.worker import Ask
 from dancecli.video.ffmpeg import run_ffmpeg
@@ -132,7 +132,7 @@ def cut_together(work: SourceJob, ask: Ask) -> JobResult:
     """Do a job as `dance fetch` does; one of the first waits until all workers have theirs."""
     place = work.origin.path if isinstance(work.origin, OnDisk) else Path()
     if place.parent.name != "up":
-        return job.work(work, ask)
+        return video_worker.work(work, ask)
     (place.parent / f"here-{work.segments[0].video_id}").touch()
     while len(list(place.parent.glob("here-*"))) < int(place.name):
         time.sleep(0.005)

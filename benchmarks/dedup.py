@@ -27,7 +27,7 @@ import numpy as np
 from dedup_ground import DISGUISES, Crowd, Flips, ffmpeg_version, looks_of_film
 from side_by_side import Bar, Cost, Plot, figures, run_again, run_child, tell
 
-from dancecli.dataset.neighbours import SAME_PICTURE, Sketches, joined, near_pairs
+from dancecli.dataset.similarity.neighbors import SAME_PICTURE, Sketches, joined, near_pairs
 from dancecli.storage.workspace import Workspace
 from dancecli.video.phash import Looks
 

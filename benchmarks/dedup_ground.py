@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from dancecli.core.records import Clip
-from dancecli.dataset.looks import ClipLooks
-from dancecli.dataset.neighbours import SAME_PICTURE, Sketches, compare
+from dancecli.dataset.similarity.hashes import ClipLooks
+from dancecli.dataset.similarity.neighbors import SAME_PICTURE, Sketches, compare
 from dancecli.demo.dancers import Film
 from dancecli.demo.encode import write_film
 from dancecli.demo.moves import STYLES

@@ -26,8 +26,8 @@ from cutting_ground import ManyJobs, cut_all, make_film, pretend
 from side_by_side import Bar, Cost, Plot, figures, middle, spread, take_turns, tell
 
 from dancecli.core.progress import Progress
-from dancecli.dataset.dispatch import Dispatcher, JobPlan
-from dancecli.dataset.phases import Phase
+from dancecli.dataset.fetch.dispatcher import Dispatcher, JobPlan
+from dancecli.dataset.fetch.jobs import Phase
 from dancecli.engine.factory import LOCAL
 from dancecli.engine.rate_limit import BreakerSettings
 from dancecli.storage import ledger

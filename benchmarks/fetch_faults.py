@@ -41,8 +41,8 @@ from fetch_killed import kill, shards
 from fetch_soak import soak
 
 from dancecli.core.errors import DanceError
-from dancecli.dataset.fetch import FetchResult, fetch
-from dancecli.dataset.wanted import FetchSettings, listed
+from dancecli.dataset.fetch.fetch import FetchResult, fetch
+from dancecli.dataset.fetch.settings import FetchSettings, listed
 from dancecli.demo.server import Fault, VideoSite
 from dancecli.engine.rate_limit import BreakerSettings
 from dancecli.storage.workspace import Workspace

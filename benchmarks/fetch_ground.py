@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dancecli.dataset.fetch import FetchResult
+from dancecli.dataset.fetch.fetch import FetchResult
 from dancecli.video.ffmpeg import run_ffmpeg
 
 LABEL = "zumba"

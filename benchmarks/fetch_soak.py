@@ -20,8 +20,8 @@ from fetch_ground import Bar, counts, make_film, none_of, write_list
 
 from dancecli.core.progress import Progress
 from dancecli.core.records import OutcomeClass, clip_id_of
-from dancecli.dataset.fetch import fetch
-from dancecli.dataset.wanted import FetchSettings
+from dancecli.dataset.fetch.fetch import fetch
+from dancecli.dataset.fetch.settings import FetchSettings
 from dancecli.demo.server import Fault, VideoSite
 from dancecli.storage import ledger
 from dancecli.storage.workspace import Workspace

@@ -25,7 +25,7 @@ from side_by_side import Bar, Cost, figures, middle, run_again, spread, take_tur
 from dancecli.core.flow_format import BOUND_PX, SHORT_SIDE, FlowMethod
 from dancecli.core.hashing import sha256_of
 from dancecli.core.records import Clip, Flow
-from dancecli.dataset.flow import FlowSettings, flow
+from dancecli.dataset.derived.flow import FlowSettings, flow
 from dancecli.demo.dancers import Film
 from dancecli.demo.encode import write_film
 from dancecli.demo.moves import STYLES

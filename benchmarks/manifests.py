@@ -62,7 +62,7 @@ def by_hand(path: Path) -> int:
 
 def as_dance(path: Path, labels: str) -> int:
     """Read, filter, group and divide; give the number of parts' rows."""
-    from dancecli.dataset.parts import assign_parts, count_overlaps, parse_ratios
+    from dancecli.dataset.split.assign import assign_parts, count_overlaps, parse_ratios
 
     parts = assign_parts(clips_of(path, labels), parse_ratios("90/5/5"), 0, {})
     if count_overlaps(parts):

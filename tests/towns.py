@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from films import make_film
 
-from dancecli.dataset.wanted import FetchSettings
+from dancecli.dataset.fetch.settings import FetchSettings
 from dancecli.demo.server import Fault, VideoSite
 
 HEADER = "label,youtube_id,time_start,time_end,split\n"

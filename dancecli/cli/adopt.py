@@ -13,7 +13,7 @@ from dancecli.cli.options import DryRunOption, JsonOption, WorkersOption, Worksp
 from dancecli.cli.taking import AudioOption, LinkOption, lines_of
 
 if TYPE_CHECKING:
-    from dancecli.dataset.adopt import AdoptResult
+    from dancecli.dataset.ingest.import_folder import AdoptResult
 
 _SHOWN = 5
 
@@ -48,8 +48,8 @@ def command(
 
     Example: `dance adopt ~/kinetics700/val --dry-run`
     """
-    from dancecli.dataset.adopt import AdoptSettings, adopt
-    from dancecli.dataset.intake_run import IntakeSettings
+    from dancecli.dataset.ingest.import_folder import AdoptSettings, adopt
+    from dancecli.dataset.ingest.importer import IntakeSettings
 
     settings = AdoptSettings(folder, labels, dataset, IntakeSettings(link, audio, workers), dry_run)
     with progress("adopt") as on_progress:

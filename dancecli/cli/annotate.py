@@ -26,7 +26,7 @@ def command(
 
     Example: `dance annotate --no-augmented`
     """
-    from dancecli.dataset.annotate import annotate
+    from dancecli.dataset.split.annotations import annotate
 
     space = open_workspace(workspace, create=False)
     result = annotate(space, split, augmented=augmented, dry_run=dry_run)

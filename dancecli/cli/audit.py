@@ -47,7 +47,7 @@ def command(
     if reported:
         _judge(reported, n, json_output)
         return
-    from dancecli.dataset.audit import AuditSettings, audit
+    from dancecli.dataset.quality.audit import AuditSettings, audit
 
     space = open_workspace(workspace, create=False)
     with progress("audit") as on_progress:

@@ -18,7 +18,7 @@ from dancecli.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from dancecli.dataset.augment import AugmentResult, AugmentSettings
+    from dancecli.dataset.derived.augment import AugmentResult, AugmentSettings
     from dancecli.storage.workspace import Workspace
 
 _FAILURES_SHOWN = 5
@@ -55,8 +55,8 @@ def command(
 
     Example: `dance augment --ops hflip,jitter,hflip+noise --preview`
     """
-    from dancecli.dataset.annotate import annotate
-    from dancecli.dataset.augment import AugmentSettings, augment
+    from dancecli.dataset.derived.augment import AugmentSettings, augment
+    from dancecli.dataset.split.annotations import annotate
 
     space = open_workspace(workspace, create=False)
     settings = AugmentSettings(split, ops, part, seed, workers, dry_run, engine)
@@ -80,7 +80,7 @@ def command(
 
 
 def _preview(space: Workspace, settings: AugmentSettings, *, json_output: bool) -> None:
-    from dancecli.dataset.preview import preview
+    from dancecli.dataset.derived.augment_preview import preview
 
     with progress("preview") as on_progress:
         sheet = preview(space, settings, on_progress)

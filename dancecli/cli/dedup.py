@@ -27,7 +27,7 @@ def command(
 
     Example: `dance dedup`
     """
-    from dancecli.dataset.dedup import DedupSettings, dedup
+    from dancecli.dataset.similarity.dedup import DedupSettings, dedup
 
     space = open_workspace(workspace, create=False)
     with progress("dedup") as on_progress:

@@ -47,7 +47,7 @@ def command(
 
     Example: `dance export --format webdataset --to shards`
     """
-    from dancecli.dataset.export import ExportSettings, Form, export
+    from dancecli.dataset.export.export import ExportSettings, Form, export
 
     if form not in list(Form):
         raise typer.BadParameter(f"{form!r} is none of {', '.join(Form)}", param_hint="--format")

@@ -25,7 +25,7 @@ from dancecli.cli.fetching import (
 from dancecli.cli.options import DryRunOption, EngineOption, JsonOption, WorkersOption, WorkspaceOption
 
 if TYPE_CHECKING:
-    from dancecli.dataset.fetch import FetchResult
+    from dancecli.dataset.fetch.fetch import FetchResult
 
 _CONFLICTS_SHOWN = 3
 
@@ -79,7 +79,7 @@ def command(
 
     Example: `dance fetch --annotations kinetics700_val.csv --limit 20`
     """
-    from dancecli.dataset.fetch import fetch
+    from dancecli.dataset.fetch.fetch import fetch
 
     settings = settings_of(
         annotations,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from dancecli.dataset.wanted import FetchSettings
+    from dancecli.dataset.fetch.settings import FetchSettings
 
 AnnotationsOption = Annotated[
     list[Path] | None,
@@ -98,7 +98,7 @@ def settings_of(
 ) -> FetchSettings:
     """Read the shared flags, in the order in which both commands have them; `more` is passed on."""
     from dancecli.core.labels import DEFAULT_LABELS
-    from dancecli.dataset.wanted import FetchSettings
+    from dancecli.dataset.fetch.settings import FetchSettings
 
     return FetchSettings(
         annotations=tuple(annotations or ()),

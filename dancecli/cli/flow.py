@@ -11,7 +11,7 @@ from dancecli.cli.console import emit, open_workspace, progress, show, talk
 from dancecli.cli.options import DryRunOption, EngineOption, JsonOption, WorkersOption, WorkspaceOption
 
 if TYPE_CHECKING:
-    from dancecli.dataset.flow import FlowResult
+    from dancecli.dataset.derived.flow import FlowResult
 
 _FAILURES_SHOWN = 5
 
@@ -43,7 +43,7 @@ def command(
     Example: `dance flow --method tvl1 --split full`
     """
     from dancecli.core.flow_format import method_mismatch
-    from dancecli.dataset.flow import FlowSettings, flow
+    from dancecli.dataset.derived.flow import FlowSettings, flow
 
     space = open_workspace(workspace, create=False)
     with progress("flow") as on_progress:

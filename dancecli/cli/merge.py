@@ -11,10 +11,10 @@ import typer
 from dancecli.cli.console import emit, open_workspace, progress, show, table, talk
 from dancecli.cli.options import DryRunOption, JsonOption, WorkersOption, WorkspaceOption
 from dancecli.cli.taking import AudioOption, LinkOption, lines_of
-from dancecli.dataset.merge_rules import TwoLabels, Verdict
+from dancecli.dataset.ingest.merge_rules import TwoLabels, Verdict
 
 if TYPE_CHECKING:
-    from dancecli.dataset.merge import MergeResult
+    from dancecli.dataset.ingest.merge import MergeResult
 
 _SHOWN = 5
 
@@ -57,8 +57,8 @@ def command(
 
     Example: `dance merge letsdance/list.csv letsdance/rgb --dry-run`
     """
-    from dancecli.dataset.intake_run import IntakeSettings
-    from dancecli.dataset.merge import LETS_DANCE_MAP, MergeSettings, merge
+    from dancecli.dataset.ingest.importer import IntakeSettings
+    from dancecli.dataset.ingest.merge import LETS_DANCE_MAP, MergeSettings, merge
 
     settings = MergeSettings(
         sources=tuple(sources),

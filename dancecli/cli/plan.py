@@ -23,7 +23,7 @@ from dancecli.cli.fetching import (
 from dancecli.cli.options import JsonOption, WorkersOption, WorkspaceOption
 
 if TYPE_CHECKING:
-    from dancecli.dataset.plan import FetchPlan
+    from dancecli.dataset.fetch.estimate import FetchPlan
 
 
 def command(
@@ -48,7 +48,7 @@ def command(
 
     Example: `dance plan --annotations kinetics700_val.csv --limit 20`
     """
-    from dancecli.dataset.plan import plan
+    from dancecli.dataset.fetch.estimate import plan
 
     settings = settings_of(
         annotations,

@@ -11,8 +11,8 @@ from dancecli.cli.console import emit, open_workspace, show, table, talk
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
-    from dancecli.dataset.locks import Drift
-    from dancecli.dataset.split import SplitResult
+    from dancecli.dataset.split.lockfile import Drift
+    from dancecli.dataset.split.split import SplitResult
 
 
 def command(
@@ -53,9 +53,9 @@ def command(
 
     Example: `dance split --subset 525`
     """
-    from dancecli.dataset.annotate import annotate
-    from dancecli.dataset.resolution import smallest_gap
-    from dancecli.dataset.split import SplitSettings, split
+    from dancecli.dataset.split.annotations import annotate
+    from dancecli.dataset.split.split import SplitSettings, split
+    from dancecli.report.statistics.power import smallest_gap
 
     space = open_workspace(workspace, create=False)
     settings = SplitSettings(ratios, subset, seed, name, stratify, keep_official, lock)

@@ -21,8 +21,8 @@ def command(
 
     Example: `dance stats`
     """
-    from dancecli.dataset.card import write_card
-    from dancecli.dataset.stats import stats
+    from dancecli.dataset.quality.card import write_card
+    from dancecli.dataset.quality.stats import stats
     from dancecli.report.dataset_page import write_dataset_page
 
     space = open_workspace(workspace, create=False)

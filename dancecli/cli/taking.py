@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from dancecli.dataset.intake_run import IntakeResult
+    from dancecli.dataset.ingest.importer import IntakeResult
 
 LinkOption = Annotated[
     bool, typer.Option("--link", help="Keep videos as they are, by link; they are only verified.")

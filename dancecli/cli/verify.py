@@ -19,7 +19,7 @@ def command(
 
     Example: `dance verify`
     """
-    from dancecli.dataset.verify import verify
+    from dancecli.dataset.quality.verify import verify
 
     space = open_workspace(workspace, create=False)
     with progress("verify") as on_progress:

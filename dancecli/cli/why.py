@@ -11,7 +11,7 @@ from dancecli.cli.console import emit, open_workspace, show, table, talk
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
-    from dancecli.dataset.why import ClipStory
+    from dancecli.dataset.fetch.history import ClipStory
     from dancecli.storage.workspace import Workspace
 
 
@@ -37,7 +37,7 @@ def command(
     if clip is None:
         _by_class(space, dry_run=dry_run, json_output=json_output)
         return
-    from dancecli.dataset.why import why
+    from dancecli.dataset.fetch.history import why
 
     stories = why(space, clip)
     if json_output:

@@ -1,1 +1,1 @@
-"""What everything else is built of: errors, records, labels, recipes, hashing. It imports nothing of the package."""
+"""The base layer: errors, records, labels, recipes, hashing. It imports no other layer."""

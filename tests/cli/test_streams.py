@@ -17,7 +17,7 @@ from records import Ran, fill, make_clip
 
 from dancecli.cli import app, console
 from dancecli.core.progress import Progress
-from dancecli.dataset.split import SplitSettings, split
+from dancecli.dataset.split.split import SplitSettings, split
 from dancecli.storage.workspace import Workspace
 
 Dance = Callable[..., Ran]

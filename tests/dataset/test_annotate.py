@@ -7,8 +7,8 @@ from records import fill, make_clip
 
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.records import Clip, Part
-from dancecli.dataset.annotate import annotate
-from dancecli.dataset.split import SplitSettings, split
+from dancecli.dataset.split.annotations import annotate
+from dancecli.dataset.split.split import SplitSettings, split
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 

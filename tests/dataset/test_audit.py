@@ -11,9 +11,9 @@ from records import Ran, fill, make_clip
 
 from dancecli.core.errors import InputError
 from dancecli.core.records import Clip, Group, Part
-from dancecli.dataset.annotate import annotate
-from dancecli.dataset.audit import AuditSettings, Finding, Listed, audit, read_ids, video_of
-from dancecli.dataset.split import SplitSettings, split
+from dancecli.dataset.quality.audit import AuditSettings, Finding, Listed, audit, read_ids, video_of
+from dancecli.dataset.split.annotations import annotate
+from dancecli.dataset.split.split import SplitSettings, split
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 

@@ -19,10 +19,10 @@ from dancecli.core.errors import UsageError
 from dancecli.core.hashing import sha256_of
 from dancecli.core.progress import Progress
 from dancecli.core.records import Clip, Part
-from dancecli.dataset.annotate import annotate
-from dancecli.dataset.augment import AugmentSettings, augment
 from dancecli.dataset.clips import rebuild_clips
-from dancecli.dataset.copylog import log_of
+from dancecli.dataset.derived.augment import AugmentSettings, augment
+from dancecli.dataset.derived.augment_log import log_of
+from dancecli.dataset.split.annotations import annotate
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 from dancecli.video.decode import decode

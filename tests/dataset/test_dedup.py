@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dancecli.core.records import Group
-from dancecli.dataset.dedup import grouped
-from dancecli.dataset.looks import ClipLooks
+from dancecli.dataset.similarity.dedup import grouped
+from dancecli.dataset.similarity.hashes import ClipLooks
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 from dancecli.video.ffmpeg import find_ffmpeg

@@ -19,8 +19,8 @@ from records import Ran
 from dancecli.core.errors import MediaError, UsageError, WorkspaceError
 from dancecli.core.progress import Progress
 from dancecli.core.records import Clip, Part
-from dancecli.dataset.augment import AugmentSettings, augment
-from dancecli.dataset.export import ExportSettings, Form, export
+from dancecli.dataset.derived.augment import AugmentSettings, augment
+from dancecli.dataset.export.export import ExportSettings, Form, export
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 

@@ -21,10 +21,10 @@ from dancecli.core.progress import Progress
 from dancecli.core.records import Clip, Segment
 from dancecli.dataset import cutting
 from dancecli.dataset.cutting import Cutter
-from dancecli.dataset.fetch import fetch
-from dancecli.dataset.job import SourceJob, work
-from dancecli.dataset.phases import phase_of
-from dancecli.dataset.wanted import FetchSettings, choose
+from dancecli.dataset.fetch.fetch import fetch
+from dancecli.dataset.fetch.jobs import phase_of
+from dancecli.dataset.fetch.settings import FetchSettings, choose
+from dancecli.dataset.fetch.video_worker import SourceJob, work
 from dancecli.demo.server import Fault
 from dancecli.engine.rate_limit import BreakerSettings
 from dancecli.sources.youtube import Download

@@ -10,9 +10,9 @@ from records import Ran
 from towns import Town
 
 from dancecli.core.errors import InputError
-from dancecli.dataset.fetch import fetch
-from dancecli.dataset.plan import plan
-from dancecli.dataset.why import why
+from dancecli.dataset.fetch.estimate import plan
+from dancecli.dataset.fetch.fetch import fetch
+from dancecli.dataset.fetch.history import why
 from dancecli.demo.server import Fault
 from dancecli.report.survival import survival, write_survival
 from dancecli.storage.workspace import Workspace
@@ -48,7 +48,7 @@ def test_plan_of_what_has_a_tombstone(town: Town, fetched: Workspace) -> None:
 def test_plan_learns_from_enough_answers(
     town: Town, fetched: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dancecli.dataset.plan.ENOUGH", 4)
+    monkeypatch.setattr("dancecli.dataset.fetch.estimate.ENOUGH", 4)
     found = plan(fetched, town.settings())
     assert found.survival == (0.75, 0.75)
     assert found.evidence == "3 of 4 clips tried in this workspace"

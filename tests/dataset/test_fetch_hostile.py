@@ -15,8 +15,8 @@ from films import X264, make_film, numbers
 from dancecli.core.hashing import sha256_of
 from dancecli.core.progress import Progress
 from dancecli.core.records import Clip
-from dancecli.dataset.fetch import FetchResult, fetch
-from dancecli.dataset.wanted import FetchSettings
+from dancecli.dataset.fetch.fetch import FetchResult, fetch
+from dancecli.dataset.fetch.settings import FetchSettings
 from dancecli.demo.server import Fault, VideoSite
 from dancecli.engine.rate_limit import BreakerSettings
 from dancecli.storage import ledger, tables

@@ -13,9 +13,9 @@ from towns import Town
 
 from dancecli.core.errors import UsageError
 from dancecli.core.records import Clip, Segment
-from dancecli.dataset.fetch import fetch
-from dancecli.dataset.phases import phase_of
-from dancecli.dataset.wanted import FetchSettings
+from dancecli.dataset.fetch.fetch import fetch
+from dancecli.dataset.fetch.jobs import phase_of
+from dancecli.dataset.fetch.settings import FetchSettings
 from dancecli.demo.server import Fault
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from dancecli.core.errors import InputError
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Segment
-from dancecli.dataset.phases import phase_of
-from dancecli.dataset.wanted import FetchSettings
+from dancecli.dataset.fetch.jobs import phase_of
+from dancecli.dataset.fetch.settings import FetchSettings
 from dancecli.sources.kinetics import read_lists
 from dancecli.sources.local import parse_clip_name
 from dancecli.storage.workspace import Workspace

@@ -20,8 +20,8 @@ from dancecli.core.flow_format import FlowMethod
 from dancecli.core.hashing import sha256_of
 from dancecli.core.progress import Progress
 from dancecli.core.records import Clip, Flow
-from dancecli.dataset.flow import FlowSettings, flow
-from dancecli.dataset.flowjob import FlowJob, FlowOutcome, work
+from dancecli.dataset.derived.flow import FlowSettings, flow
+from dancecli.dataset.derived.flow_worker import FlowJob, FlowOutcome, work
 from dancecli.model.flow import count_fields, require_flow
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace

@@ -11,7 +11,7 @@ from records import Ran, fill, make_clip
 
 from dancecli.core.errors import InputError, UsageError
 from dancecli.core.records import Clip
-from dancecli.dataset.split import SplitSettings, split
+from dancecli.dataset.split.split import SplitSettings, split
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 

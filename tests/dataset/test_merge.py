@@ -9,7 +9,7 @@ import pytest
 
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Clip, Segment
-from dancecli.dataset.merge_rules import TwoLabels, Verdict, decide, widened
+from dancecli.dataset.ingest.merge_rules import TwoLabels, Verdict, decide, widened
 from dancecli.sources.letsdance import ListedClip
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace

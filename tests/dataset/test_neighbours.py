@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from dancecli.dataset.neighbours import Sketches, candidates, compare, joined, near_pairs
+from dancecli.dataset.similarity.neighbors import Sketches, candidates, compare, joined, near_pairs
 from dancecli.video.phash import MOST_FRAMES, SIDE, Looks, hashes, without_bars
 
 

@@ -14,7 +14,7 @@ import pytest
 from records import Ran
 
 from dancecli.core.errors import MissingDependencyError, UsageError, WorkspaceError
-from dancecli.dataset.export import ExportSettings, Form, export
+from dancecli.dataset.export.export import ExportSettings, Form, export
 from dancecli.storage.workspace import Workspace
 
 shots, furnished = footage.shots, footage.furnished

@@ -12,7 +12,7 @@ from records import make_clip
 
 from dancecli.core.errors import InputError, UsageError
 from dancecli.core.records import Clip
-from dancecli.dataset.parts import (
+from dancecli.dataset.split.assign import (
     assign_official,
     assign_parts,
     count_overlaps,

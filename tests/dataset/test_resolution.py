@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from scipy.stats import binom
 
-from dancecli.dataset.resolution import power, smallest_gap
+from dancecli.report.statistics.power import power, smallest_gap
 
 
 def test_power_is_the_exact_sum() -> None:

@@ -13,7 +13,7 @@ from records import fill, make_clip
 
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.records import Clip, Group, Part
-from dancecli.dataset.split import SplitSettings, split, split_digest
+from dancecli.dataset.split.split import SplitSettings, split, split_digest
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
@@ -105,7 +105,7 @@ def test_a_subset_larger_than_the_dataset_is_refused(filled: Workspace) -> None:
 def test_the_same_split_under_another_hash_seed(filled: Workspace) -> None:
     code = (
         "from pathlib import Path; from dancecli.storage.workspace import Workspace\n"
-        "from dancecli.dataset.split import *\n"
+        "from dancecli.dataset.split.split import *\n"
         f"print(split(Workspace(Path({str(filled.root)!r})), SplitSettings(), dry_run=True).digest)"
     )
     digests = {

@@ -9,9 +9,9 @@ from records import Ran, fill, make_clip
 
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.records import Clip, Outcome, OutcomeClass, Segment
-from dancecli.dataset.card import card_text
-from dancecli.dataset.split import SplitSettings, split
-from dancecli.dataset.stats import Range, stats
+from dancecli.dataset.quality.card import card_text
+from dancecli.dataset.quality.stats import Range, stats
+from dancecli.dataset.split.split import SplitSettings, split
 from dancecli.storage import tables
 from dancecli.storage.ledger import LedgerWriter
 from dancecli.storage.workspace import Workspace

@@ -12,8 +12,7 @@ from records import Ran, fill, make_clip
 from dancecli.core.errors import EngineError, WorkspaceError
 from dancecli.core.progress import Progress
 from dancecli.core.records import Clip, Flow
-from dancecli.dataset import verify as room
-from dancecli.dataset.verify import verify
+from dancecli.dataset.quality.verify import verify
 from dancecli.engine.pool import Finished
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
@@ -129,9 +128,9 @@ class Elsewhere:
 def test_another_engine_checks_the_same_clips_and_loses_none(
     space: Workspace, clips: list[Clip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "_BATCH", 10)
-    monkeypatch.setattr(room, "check_engine", lambda _: None)
-    monkeypatch.setattr(room, "open_pool", Elsewhere)
+    monkeypatch.setattr(verify, "_BATCH", 10)
+    monkeypatch.setattr(verify, "check_engine", lambda _: None)
+    monkeypatch.setattr(verify, "open_pool", Elsewhere)
     (space.root / clips[0].path).unlink()
     (space.root / clips[29].path).write_bytes(b"another clip")
     seen: list[Progress] = []

@@ -5,7 +5,7 @@ import towns
 from towns import Town
 
 from dancecli.core.errors import MissingDependencyError, UsageError
-from dancecli.dataset.fetch import fetch
+from dancecli.dataset.fetch.fetch import fetch
 from dancecli.storage.workspace import Workspace
 
 film, town = towns.film, towns.town

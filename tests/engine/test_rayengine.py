@@ -19,8 +19,8 @@ from towns import Town
 from dancecli.core.errors import EngineError
 from dancecli.core.hashing import sha256_of
 from dancecli.core.records import Clip, OutcomeClass
-from dancecli.dataset.fetch import fetch
-from dancecli.dataset.verify import verify
+from dancecli.dataset.fetch.fetch import fetch
+from dancecli.dataset.quality.verify import verify
 from dancecli.engine.factory import open_pool
 from dancecli.engine.pool import Pool
 from dancecli.engine.rate_limit import Gate

@@ -18,7 +18,7 @@ from records import Ran, fill, make_clip
 from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.recipe import read_recipe
 from dancecli.core.records import Part, Prediction
-from dancecli.dataset.split import SplitSettings, split
+from dancecli.dataset.split.split import SplitSettings, split
 from dancecli.demo import corpus
 from dancecli.demo.chain import SITE_FOLDER
 from dancecli.replay import chain, cost, plan, quick

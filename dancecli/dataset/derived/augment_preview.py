@@ -10,8 +10,8 @@ from dancecli.core.errors import MediaError, WorkspaceError
 from dancecli.core.hashing import keyed_order
 from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.core.records import Clip
-from dancecli.dataset.augment import AugmentSettings, training_clips, wanted_copies
-from dancecli.dataset.copying import CopyJob, make_copies
+from dancecli.dataset.derived.augment import AugmentSettings, training_clips, wanted_copies
+from dancecli.dataset.derived.augment_worker import CopyJob, make_copies
 from dancecli.storage.workspace import Workspace
 from dancecli.video.contact_sheet import Cell, write_sheet
 

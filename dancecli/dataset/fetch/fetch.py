@@ -18,9 +18,9 @@ from dataclasses import dataclass, field, replace
 from dancecli.core.progress import OnProgress, no_progress
 from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.clips import clips_there, rebuild_clips, remember_segments
-from dancecli.dataset.dispatch import Dispatcher, JobPlan
-from dancecli.dataset.phases import phase_of, source_name
-from dancecli.dataset.wanted import FetchSettings, listed, of_shard, to_do
+from dancecli.dataset.fetch.dispatcher import Dispatcher, JobPlan
+from dancecli.dataset.fetch.jobs import phase_of, source_name
+from dancecli.dataset.fetch.settings import FetchSettings, listed, of_shard, to_do
 from dancecli.sources.kinetics import Listing
 from dancecli.storage import ledger
 from dancecli.storage.files import sweep

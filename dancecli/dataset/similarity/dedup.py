@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import OnProgress, no_progress
 from dancecli.core.records import Group
-from dancecli.dataset.looks import look_at, originals, sketches_of
-from dancecli.dataset.neighbours import SAME_PICTURE, joined, near_pairs
+from dancecli.dataset.similarity.hashes import look_at, originals, sketches_of
+from dancecli.dataset.similarity.neighbors import SAME_PICTURE, joined, near_pairs
 from dancecli.engine.factory import LOCAL, check_engine
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
@@ -20,7 +20,7 @@ from dancecli.video.contact_sheet import Cell, write_sheet
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from dancecli.dataset.neighbours import Indices
+    from dancecli.dataset.similarity.neighbors import Indices
 
 _SHEET_ROWS = 40
 _SHEET_COLUMNS = 6

@@ -20,8 +20,8 @@ from dancecli.core.labels import DEFAULT_LABELS, LabelSet
 from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.core.records import Segment, clip_id_of
 from dancecli.dataset.clips import clips_there, read_segments, workspace_labels
-from dancecli.dataset.intake import Intake
-from dancecli.dataset.intake_run import IntakeResult, IntakeSettings, Refused, take_in
+from dancecli.dataset.ingest.importer import IntakeResult, IntakeSettings, Refused, take_in
+from dancecli.dataset.ingest.worker import Intake
 from dancecli.sources import letsdance
 from dancecli.sources.local import SPLIT_FOLDER, fold_label, labels_by_fold, parse_clip_name, scan
 from dancecli.storage.workspace import Workspace

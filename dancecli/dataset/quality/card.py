@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dancecli.dataset.stats import DatasetStats, LabelStats
+from dancecli.dataset.quality.stats import DatasetStats, LabelStats
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 

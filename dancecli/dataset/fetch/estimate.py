@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.clips import clips_there
-from dancecli.dataset.phases import phase_of, source_name
-from dancecli.dataset.wanted import YOUTUBE, FetchSettings, listed, of_shard, to_do
+from dancecli.dataset.fetch.jobs import phase_of, source_name
+from dancecli.dataset.fetch.settings import YOUTUBE, FetchSettings, listed, of_shard, to_do
 from dancecli.storage import ledger
 from dancecli.storage.workspace import Workspace
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from dancecli.core.records import Clip, Part, PartName, Segment
-from dancecli.dataset.split import label_names, originals
+from dancecli.dataset.split.split import label_names, originals
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
 

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from dancecli.core.records import PartName
-from dancecli.dataset.card import TERMS, escaped, header, row_of
-from dancecli.dataset.packing import HUB_NAMES, Item, Row
+from dancecli.dataset.export.formats import HUB_NAMES, Item, Row
+from dancecli.dataset.quality.card import TERMS, escaped, header, row_of
 
 _HUB = """\
 ```python

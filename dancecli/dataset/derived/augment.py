@@ -23,8 +23,8 @@ from dancecli.core.hashing import keyed_digest
 from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.core.records import Clip, Part, PartName
 from dancecli.dataset.clips import remember_copies
-from dancecli.dataset.copying import CopyJob, CopyResult, Wanted, work
-from dancecli.dataset.copylog import Logged, compact, lines_of, log_of, read_log
+from dancecli.dataset.derived.augment_log import Logged, compact, lines_of, log_of, read_log
+from dancecli.dataset.derived.augment_worker import CopyJob, CopyResult, Wanted, work
 from dancecli.engine.factory import LOCAL, check_engine, open_pool
 from dancecli.storage import tables
 from dancecli.storage.files import naming

@@ -18,7 +18,7 @@ from pathlib import Path
 from dancecli.core.errors import InputError
 from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.core.records import Clip, Group, Part, PartName
-from dancecli.dataset.verify import check_files
+from dancecli.dataset.quality.verify import check_files
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 

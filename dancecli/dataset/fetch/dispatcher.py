@@ -12,9 +12,9 @@ from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import OnProgress, Progress
 from dancecli.core.records import Outcome, OutcomeClass, Segment
 from dancecli.dataset.cutting import ClipResult
-from dancecli.dataset.job import JobResult, SourceJob
-from dancecli.dataset.mirrorjob import MirrorJob
-from dancecli.dataset.phases import Phase
+from dancecli.dataset.fetch.jobs import Phase
+from dancecli.dataset.fetch.mirror_worker import MirrorJob
+from dancecli.dataset.fetch.video_worker import JobResult, SourceJob
 from dancecli.engine.factory import open_pool
 from dancecli.engine.pool import Finished, Pool
 from dancecli.engine.rate_limit import Gate

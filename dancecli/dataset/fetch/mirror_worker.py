@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.cutting import DISK_FULL, ClipResult, Cutter, probe_source
-from dancecli.dataset.job import JobResult
+from dancecli.dataset.fetch.video_worker import JobResult
 from dancecli.engine.worker import Ask, Halted
 from dancecli.sources.failures import Failure
 from dancecli.sources.mirror import ClipKey, Member, members

@@ -17,8 +17,14 @@ from pathlib import Path
 
 from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.records import Clip, Group, Part, PartName
-from dancecli.dataset.locks import Drift, parts_from_lock, write_lock
-from dancecli.dataset.parts import assign_official, assign_parts, count_overlaps, draw_subset, parse_ratios
+from dancecli.dataset.split.assign import (
+    assign_official,
+    assign_parts,
+    count_overlaps,
+    draw_subset,
+    parse_ratios,
+)
+from dancecli.dataset.split.lockfile import Drift, parts_from_lock, write_lock
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace, checked_name
 

@@ -19,8 +19,8 @@ from dancecli.core.progress import OnProgress, Progress
 from dancecli.core.records import Outcome, OutcomeClass
 from dancecli.dataset.clips import clips_there, rebuild_clips, remember_segments
 from dancecli.dataset.cutting import ClipResult
-from dancecli.dataset.intake import SOURCE, Intake, temp_of, work
-from dancecli.dataset.job import JobResult
+from dancecli.dataset.fetch.video_worker import JobResult
+from dancecli.dataset.ingest.worker import SOURCE, Intake, temp_of, work
 from dancecli.engine.local import LocalPool
 from dancecli.engine.pool import Finished
 from dancecli.storage import ledger

@@ -10,11 +10,11 @@ from pathlib import Path
 from dancecli.core.errors import UsageError
 from dancecli.core.hashing import keyed_order
 from dancecli.core.records import Segment
-from dancecli.dataset import job, mirrorjob
 from dancecli.dataset.cutting import Cutter
-from dancecli.dataset.job import OnDisk, SourceJob
-from dancecli.dataset.mirrorjob import MirrorJob
-from dancecli.dataset.wanted import LOCAL, MIRROR, YOUTUBE, FetchSettings
+from dancecli.dataset.fetch import mirror_worker, video_worker
+from dancecli.dataset.fetch.mirror_worker import MirrorJob
+from dancecli.dataset.fetch.settings import LOCAL, MIRROR, YOUTUBE, FetchSettings
+from dancecli.dataset.fetch.video_worker import OnDisk, SourceJob
 from dancecli.engine.rate_limit import BreakerSettings
 from dancecli.engine.worker import Work
 from dancecli.sources.kinetics_archive import SOURCES
@@ -77,14 +77,16 @@ def phase_of(
     rate = settings.rate_per_hour or None
     if kind == LOCAL:
         jobs = _local(cutter, settings, segments)
-        return Phase(cutter.source, jobs, job.work, None, settings.breaker, online=False)
+        return Phase(cutter.source, jobs, video_worker.work, None, settings.breaker, online=False)
     if kind == MIRROR:
         return Phase(
-            cutter.source, _mirror(cutter, settings, segments), mirrorjob.work, rate, _MIRROR_BREAKER
+            cutter.source, _mirror(cutter, settings, segments), mirror_worker.work, rate, _MIRROR_BREAKER
         )
     if settings.rate_per_hour is None and not settings.url_template:
         rate = YOUTUBE_RATE_PER_HOUR
-    return Phase(cutter.source, _online(cutter, settings, segments), job.work, rate, settings.breaker)
+    return Phase(
+        cutter.source, _online(cutter, settings, segments), video_worker.work, rate, settings.breaker
+    )
 
 
 def _online(cutter: Cutter, settings: FetchSettings, segments: Sequence[Segment]) -> list[SourceJob]:

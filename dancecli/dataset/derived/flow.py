@@ -21,7 +21,7 @@ from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.flow_format import FlowMethod
 from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.core.records import Clip, Flow, Part
-from dancecli.dataset.flowjob import FlowJob, FlowOutcome, work
+from dancecli.dataset.derived.flow_worker import FlowJob, FlowOutcome, work
 from dancecli.engine.factory import LOCAL, check_engine, open_pool
 from dancecli.storage import tables
 from dancecli.storage.files import atomic_file, json_lines, naming

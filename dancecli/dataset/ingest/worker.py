@@ -13,7 +13,7 @@ from pathlib import Path
 from dancecli.core.errors import MediaError
 from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.cutting import DISK_FULL, ClipResult, clip_of
-from dancecli.dataset.job import JobResult
+from dancecli.dataset.fetch.video_worker import JobResult
 from dancecli.engine.worker import Ask
 from dancecli.sources.failures import shortened
 from dancecli.sources.letsdance import FrameRun, timing

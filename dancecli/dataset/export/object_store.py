@@ -18,7 +18,7 @@ from urllib.request import url2pathname
 
 from dancecli.core.errors import DanceError, MissingDependencyError, UsageError, WorkspaceError
 from dancecli.core.progress import OnProgress, Progress
-from dancecli.dataset.packing import Item
+from dancecli.dataset.export.formats import Item
 
 # By scheme, the package that speaks to the store; an object there is whole or absent.
 _PACKAGES = {

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from dancecli.core.records import Outcome, OutcomeClass
 from dancecli.dataset.clips import forget_segments, rebuild_clips
-from dancecli.dataset.intake import SOURCE
+from dancecli.dataset.ingest.worker import SOURCE
 from dancecli.storage import ledger
 from dancecli.storage.workspace import Workspace
 

@@ -18,12 +18,11 @@ from dancecli.core.labels import DEFAULT_LABELS, MANIFESTS, LabelMap, LabelSet
 from dancecli.core.progress import OnProgress, no_progress
 from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.clips import clips_there, read_segments, remember_segments, workspace_labels
-from dancecli.dataset.intake import Intake
-from dancecli.dataset.intake_run import IntakeResult, IntakeSettings, take_in
-from dancecli.dataset.looks import look_at, originals, sketches_of
-from dancecli.dataset.merge_rules import Conflict, Decision, TwoLabels, Verdict, decide, widened
-from dancecli.dataset.twins import twins_of
-from dancecli.dataset.withdraw import Withdrawal, withdraw
+from dancecli.dataset.ingest.importer import IntakeResult, IntakeSettings, take_in
+from dancecli.dataset.ingest.merge_rules import Conflict, Decision, TwoLabels, Verdict, decide, widened
+from dancecli.dataset.ingest.remove import Withdrawal, withdraw
+from dancecli.dataset.ingest.worker import Intake
+from dancecli.dataset.similarity.hashes import look_at, originals, sketches_of, twins_of
 from dancecli.sources.kinetics import NEEDED
 from dancecli.sources.letsdance import (
     DATASET,

@@ -23,9 +23,8 @@ from dancecli.core.errors import UsageError
 from dancecli.core.labels import LabelSet
 from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.core.records import Clip, Part, PartName
-from dancecli.dataset.export_card import export_card
-from dancecli.dataset.objectstore import ObjectStore, is_url, local_path
-from dancecli.dataset.packing import (
+from dancecli.dataset.export.card import export_card
+from dancecli.dataset.export.formats import (
     Item,
     Row,
     pack_lists,
@@ -34,6 +33,7 @@ from dancecli.dataset.packing import (
     pack_webdataset,
     write_text,
 )
+from dancecli.dataset.export.object_store import ObjectStore, is_url, local_path
 from dancecli.storage import tables
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace

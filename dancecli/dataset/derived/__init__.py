@@ -1,0 +1,1 @@
+"""What is computed from clips: `dance augment`, `dance flow`."""

@@ -1,0 +1,1 @@
+"""A split in the form that another tool reads: `dance export`."""

@@ -1,0 +1,1 @@
+"""From annotation lists to clips: `dance plan`, `dance fetch`, `dance history`."""

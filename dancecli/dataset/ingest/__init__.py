@@ -1,0 +1,1 @@
+"""Clips that exist elsewhere: `dance import`, `dance merge`."""

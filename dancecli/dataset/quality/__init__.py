@@ -1,0 +1,1 @@
+"""What a dataset holds and whether it is sound: `dance stats`, `dance audit`, `dance verify`."""

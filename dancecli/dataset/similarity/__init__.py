@@ -1,0 +1,1 @@
+"""Clips that look the same: `dance dedup`."""
