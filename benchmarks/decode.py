@@ -88,7 +88,7 @@ class FixedFrames:
 
 def steps_of(pipeline: list[dict[str, Any]]) -> list[Step]:
     """Build a pipeline, with the frames given."""
-    from dancecli.model.mmaction import TRANSFORMS
+    from dancecli.model.networks.mmaction import TRANSFORMS
 
     sampling = [step["type"] == "SampleFrames" for step in pipeline]
     assert sum(sampling) == 1, pipeline
@@ -101,10 +101,10 @@ def steps_of(pipeline: list[dict[str, Any]]) -> list[Step]:
 def pipelines() -> tuple[list[Step], list[Step]]:
     """Give MMAction2's training pipeline and ours, for an I3D on 224 pixels."""
     from dancecli.core.recipe import read_recipe
-    from dancecli.model.config import model_base
-    from dancecli.model.mmaction import CONFIGS, init_default_scope, read_config
-    from dancecli.model.pipelines import train_pipeline
-    from dancecli.model.zoo import find_entry
+    from dancecli.model.dataloading.pipelines import train_pipeline
+    from dancecli.model.networks.base import model_base
+    from dancecli.model.networks.mmaction import CONFIGS, init_default_scope, read_config
+    from dancecli.model.networks.zoo import find_entry
 
     init_default_scope("mmaction")
     base = model_base(find_entry("resnet50"))

@@ -31,7 +31,7 @@ LEAST_CLIPS, FULL_CROP = 30, 224
 MODEL = "recognition/i3d/i3d_imagenet-pretrained-r50_8xb8-32x2x1-100e_kinetics400-rgb.py"
 STOCK = """
 _base_ = ['{base}']
-custom_imports = dict(imports=['dancecli.model.mmaction'], allow_failed_imports=False)
+custom_imports = dict(imports=['dancecli.model.networks.mmaction'], allow_failed_imports=False)
 model = dict(backbone=dict(frozen_stages={freeze}, norm_eval=True, pretrained=None, pretrained2d=False),
              cls_head=dict(num_classes=2))
 train_pipeline = [
@@ -97,7 +97,8 @@ def write_weights(path: Path, crop: int) -> None:
     """
     import torch
 
-    from dancecli.model.mmaction import CONFIGS, build_model, read_config
+    from dancecli.model.networks.build import build_model
+    from dancecli.model.networks.mmaction import CONFIGS, read_config
 
     model = read_config(CONFIGS / MODEL)["model"]
     model["backbone"] |= {"pretrained": None, "pretrained2d": False}

@@ -23,8 +23,8 @@ import torch
 from side_by_side import Bar, Cost, figures, middle, take_turns, tell, timed, times_as_fast
 from torch import Tensor, nn
 
-from dancecli.model.headtrials import TOGETHER
-from dancecli.model.stacked import Head, HeadStack
+from dancecli.model.tuning.head_stack import Head, HeadStack
+from dancecli.model.tuning.head_trials import TOGETHER
 
 CLASSES = 19
 BATCH = 16

@@ -142,12 +142,12 @@ def _mmaction() -> tuple[str, str]:
     wanted = ("mmaction2", "mmengine", "mmcv-lite", "decord")
     versions = {name: _version(name, "pip install 'dancecli[train]'") for name in wanted}
     # Its import is what breaks on a new Python or torch, and registers every model when it works.
-    import_module("dancecli.model.mmaction")
+    import_module("dancecli.model.networks.mmaction")
     return ", ".join(f"{name} {version}" for name, version in versions.items()), ""
 
 
 def _weights() -> tuple[str, str]:
-    from dancecli.model.weights_inception import kinetics_weights
+    from dancecli.model.networks.inception_weights import kinetics_weights
 
     weights = kinetics_weights()
     return f"Kinetics-400, sha256 {weights.sha256[:12]}", ""

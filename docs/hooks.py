@@ -25,7 +25,7 @@ from dancecli.cli import registry  # noqa: E402
 from dancecli.cli.settings import default_settings  # noqa: E402
 from dancecli.core import records  # noqa: E402
 from dancecli.core.recipe import Recipe, read_recipe, recipe_names  # noqa: E402
-from dancecli.model.zoo import read_zoo  # noqa: E402
+from dancecli.model.networks.zoo import read_zoo  # noqa: E402
 
 # The tables that commands write, and where.
 TABLES = {

@@ -30,7 +30,7 @@ DOORS = {
     "typer": "cli",
     "rich": "cli",
     "yt_dlp": "sources/youtube.py",
-    "mmaction": "model/mmaction.py",
-    "mmengine": "model/mmaction.py",
+    "mmaction": "model/networks/mmaction.py",
+    "mmengine": "model/networks/mmaction.py",
     "ray": "engine/ray.py",
 }

@@ -1,6 +1,6 @@
 """Break the code in one place at a time, and see whether a test notices: `make mutants`.
 
-    python tests/mutate.py dancecli/core/labels.py tests/test_labels.py [--every N] [--lines N...] [--seconds 60]
+    python tests/mutate.py dancecli/core/labels.py tests/test_labels.py [--every N] [--lines N...]
 
 Works on a copy of the project, so that nothing here is ever broken. A place is a comparison, an
 arithmetic or boolean operator, a number, a truth value, a negation or a returned value. Prints the

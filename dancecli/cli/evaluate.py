@@ -65,11 +65,11 @@ def command(
 
     Example: `dance evaluate --baseline kinetics400 --pretrain inception`
     """
-    from dancecli.model.baseline import BaselineSettings
-    from dancecli.model.baseline import baseline as judge_baseline
-    from dancecli.model.ensemble import EnsembleSettings
-    from dancecli.model.ensemble import ensemble as fuse
-    from dancecli.model.reevaluate import EvaluateSettings, evaluate
+    from dancecli.model.evaluation.baseline import BaselineSettings
+    from dancecli.model.evaluation.baseline import baseline as judge_baseline
+    from dancecli.model.evaluation.ensemble import EnsembleSettings
+    from dancecli.model.evaluation.ensemble import ensemble as fuse
+    from dancecli.model.evaluation.evaluate import EvaluateSettings, evaluate
 
     named = [*(runs or []), *([run] if run else [])]
     _refuse_mixture(named, ensemble=ensemble, baseline=baseline)

@@ -25,8 +25,8 @@ from dancecli.cli.options import (
 from dancecli.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from dancecli.model.seeds import GroupResult
-    from dancecli.model.train import FinetuneResult, FinetuneSettings, Plan
+    from dancecli.model.runs.finetune import FinetuneResult, FinetuneSettings, Plan
+    from dancecli.model.runs.seeds import GroupResult
     from dancecli.storage.workspace import Workspace
 
 
@@ -138,10 +138,10 @@ def command(
 
     Example: `dance finetune --pretrain nonlocal --split full --freeze 4`
     """
-    from dancecli.model.distributed import place
-    from dancecli.model.resuming import planned
-    from dancecli.model.seeds import finetune_seeds, plan_group
-    from dancecli.model.train import FinetuneSettings, finetune
+    from dancecli.model.runs.finetune import FinetuneSettings, finetune
+    from dancecli.model.runs.resume import planned
+    from dancecli.model.runs.seeds import finetune_seeds, plan_group
+    from dancecli.model.training.distributed import place
 
     if seeds and (resume or seed):
         other = "--resume" if resume else "--seed"
@@ -209,8 +209,8 @@ def _launch(space: Workspace, settings: FinetuneSettings) -> int:
     """Check what can be checked once, and start the processes under one name."""
     import sys
 
-    from dancecli.model.distributed import launch, refuse_too_many
-    from dancecli.model.resuming import planned
+    from dancecli.model.runs.resume import planned
+    from dancecli.model.training.distributed import launch, refuse_too_many
 
     plan = planned(space, settings)
     refuse_too_many(settings.processes)

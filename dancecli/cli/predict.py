@@ -43,7 +43,7 @@ def command(
 
     Example: `dance predict evening.mp4 --run inception-full-1`
     """
-    from dancecli.model.predict import PredictSettings, make_plan, predict
+    from dancecli.model.inference.predict import PredictSettings, make_plan, predict
 
     space = open_workspace(workspace, create=False)
     settings = PredictSettings(tuple(videos), run, checkpoint, window, out)

@@ -20,8 +20,8 @@ from dancecli.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from dancecli.model.streams import TrainResult
-    from dancecli.model.train import Plan
+    from dancecli.model.runs.finetune import Plan
+    from dancecli.model.runs.two_stream import TrainResult
 
 
 def command(
@@ -77,8 +77,8 @@ def command(
 
     Example: `dance train --stream both --init imagenet`
     """
-    from dancecli.model.streamplan import TrainSettings, plan_streams
-    from dancecli.model.streams import train
+    from dancecli.model.runs.two_stream import train
+    from dancecli.model.runs.two_stream_plan import TrainSettings, plan_streams
 
     space = open_workspace(workspace, create=False)
     settings = TrainSettings(

@@ -18,7 +18,7 @@ from dancecli.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from dancecli.model.studyplan import TunePlan
+    from dancecli.model.tuning.plan import TunePlan
     from dancecli.report.tuning import Tuning
 
 _SHOWN = 20
@@ -65,8 +65,8 @@ def command(
 
     Example: `dance tune --split full --trials 20`
     """
-    from dancecli.model.studyplan import TuneSettings, plan_study
-    from dancecli.model.tune import tune
+    from dancecli.model.tuning.plan import TuneSettings, plan_study
+    from dancecli.model.tuning.tune import tune
     from dancecli.report.tuning import tuning
 
     space_ = open_workspace(workspace, create=False)

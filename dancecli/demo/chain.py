@@ -127,7 +127,7 @@ def require_parts() -> None:
     """
     from platformdirs import user_cache_path
 
-    from dancecli.model import weights_inception
+    from dancecli.model.networks import inception_weights
 
     for module in ("cv2", "torch", "mmaction", "mmengine", "mmcv"):
         if importlib.util.find_spec(module) is None:
@@ -135,9 +135,9 @@ def require_parts() -> None:
                 f"the demo draws and trains, and the package of {module!r} is not installed",
                 "pip install 'dancecli[train]'",
             )
-    kept = user_cache_path("dancecli") / "weights" / f"{weights_inception.NAME}.pt"
+    kept = user_cache_path("dancecli") / "weights" / f"{inception_weights.NAME}.pt"
     if not kept.exists():
-        weights_inception.find_checkpoint()
+        inception_weights.find_checkpoint()
 
 
 def refuse_other_dataset(workspace: Workspace) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dancecli.core.recipe import Recipe
-from dancecli.model.zoo import read_zoo
+from dancecli.model.networks.zoo import read_zoo
 from dancecli.replay.plan import Trial, recipe_of
 
 # The share of a residual network's work that lies in its last stage, forward and backward.

@@ -9,7 +9,7 @@ import pytest
 from records import Ran, fill, make_clip
 
 from dancecli.cli import console, train
-from dancecli.model import streams
+from dancecli.model.runs import two_stream
 from dancecli.storage.workspace import Workspace
 
 Dance = Callable[..., Ran]
@@ -24,8 +24,8 @@ def record(run: str, right: int) -> dict[str, object]:
 def trained(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A workspace in which both streams were trained before."""
     records = {"rgb": record("two-rgb", 30), "flow": record("two-flow", 25), "both": record("two", 40)}
-    found = streams.TrainResult("two", records, (), False)
-    monkeypatch.setattr(streams, "train", lambda *_: found)
+    found = two_stream.TrainResult("two", records, (), False)
+    monkeypatch.setattr(two_stream, "train", lambda *_: found)
     return space
 
 

@@ -10,8 +10,8 @@ from fakestudy import make_study
 from records import Ran
 
 from dancecli.cli import tune
-from dancecli.model import tune as room
-from dancecli.model.studyfiles import StudyFolder
+from dancecli.model.tuning import tune as room
+from dancecli.model.tuning.results import StudyFolder
 from dancecli.storage.workspace import Workspace
 
 Dance = Callable[..., Ran]
@@ -23,7 +23,7 @@ def studied(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     make_study(space.root)
     folder = StudyFolder(space.study_folder("fake"))
     record = json.loads(folder.record.read_text())
-    monkeypatch.setattr(room, "tune", lambda *_: room.TuneResult("fake", folder, record, 20, 1))
+    monkeypatch.setattr(tune, "tune", lambda *_: room.TuneResult("fake", folder, record, 20, 1))
     return space
 
 

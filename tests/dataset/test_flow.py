@@ -22,7 +22,8 @@ from dancecli.core.progress import Progress
 from dancecli.core.records import Clip, Flow
 from dancecli.dataset.derived.flow import FlowSettings, flow
 from dancecli.dataset.derived.flow_worker import FlowJob, FlowOutcome, work
-from dancecli.model.flow import count_fields, require_flow
+from dancecli.model.dataloading.flow import count_fields
+from dancecli.model.dataloading.flow_data import require_flow
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 from dancecli.video.decode import decode

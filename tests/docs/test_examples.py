@@ -17,7 +17,7 @@ from records import fill, make_clip
 from dancecli.cli import registry
 from dancecli.core.labels import LabelMap, LabelSet
 from dancecli.core.recipe import Recipe, read_recipe
-from dancecli.model.space import read_space
+from dancecli.model.tuning.search_space import read_space
 from dancecli.sources.kinetics import read_lists
 from dancecli.storage.workspace import Workspace
 

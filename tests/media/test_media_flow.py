@@ -16,7 +16,7 @@ from sklearn.datasets import load_sample_image
 
 from dancecli.core.errors import MediaError, MissingDependencyError
 from dancecli.core.flow_format import BOUND_PX, FlowMethod, to_field, to_plane
-from dancecli.model.flow import read_fields
+from dancecli.model.dataloading.flow import read_fields
 from dancecli.video import optical_flow
 from dancecli.video.decode import decode
 from dancecli.video.optical_flow import StoredFlow, estimator, frames_at_25, grey_frames, write_flow

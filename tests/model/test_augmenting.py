@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dancecli.core.augmentation import Op
-from dancecli.model.augmenting import AugmentedCopy, augmented
-from dancecli.model.views import view_chance, view_key
+from dancecli.model.dataloading.augment import AugmentedCopy, augmented
+from dancecli.model.dataloading.views import view_chance, view_key
 from dancecli.video.augment import copies_args
 from dancecli.video.ffmpeg import run_ffmpeg
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from dancecli.core.errors import ModelError, WorkspaceError
-from dancecli.model import cache
-from dancecli.model.cache import open_store, row_name, store_key
+from dancecli.model.training.features.store import open_store, row_name, shutil, store_key
 
 PARTS = {"weights": "abc", "transform": [{"type": "Flip", "scale": (1, 2)}], "stage": 3}
 
@@ -60,8 +59,8 @@ def test_features_of_another_shape_and_a_full_disk_are_refused(tmp_path, monkeyp
     store.append(["a"], batch(1))
     with pytest.raises(ModelError, match="features of shape"):
         store.append(["b"], batch(1)[..., :2])
-    usage = cache.shutil.disk_usage(tmp_path)._replace(free=2 << 30)
-    monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: usage)
+    usage = shutil.disk_usage(tmp_path)._replace(free=2 << 30)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     store.check_room(1000)
     with pytest.raises(WorkspaceError, match="GB are free"):
         store.check_room(10**9)

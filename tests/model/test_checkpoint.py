@@ -8,11 +8,11 @@ import torch
 
 from dancecli.core.errors import ModelError, WorkspaceError
 from dancecli.core.recipe import Recipe
-from dancecli.model.checkpoint import build_network, open_checkpoint, run_checkpoint
-from dancecli.model.config import build_model_config, model_base
-from dancecli.model.pipelines import test_pipeline as pipeline_of
-from dancecli.model.train import FinetuneSettings, finetune
-from dancecli.model.zoo import find_entry, read_zoo
+from dancecli.model.dataloading.pipelines import test_pipeline as pipeline_of
+from dancecli.model.networks.base import build_model_config, model_base
+from dancecli.model.networks.checkpoint import build_network, open_checkpoint, run_checkpoint
+from dancecli.model.networks.zoo import find_entry, read_zoo
+from dancecli.model.runs.finetune import FinetuneSettings, finetune
 
 LABELS = ["bouncing", "sliding", "turning"]
 
@@ -22,7 +22,7 @@ def saved(tmp_path, tiny_model):
     """Write a checkpoint, with changes."""
 
     def save(**changes) -> Path:
-        from dancecli.model.mmaction import build_model
+        from dancecli.model.networks.build import build_model
 
         base, recipe = model_base(find_entry(str(tiny_model))), Recipe(clip_len=8, short_side=64, crop=64)
         model = build_model_config(base, recipe, 3, None)

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dancecli.model.clipreading import ClipDecode, ClipInit, NotPlainError, PlainClip
-from dancecli.model.mmaction import TRANSFORMS
+from dancecli.model.dataloading.clip_decoder import ClipDecode, ClipInit, NotPlainError, PlainClip
+from dancecli.model.networks.mmaction import TRANSFORMS
 from dancecli.video.decode import probe
 from dancecli.video.ffmpeg import run_ffmpeg, trim_args
 

@@ -6,17 +6,12 @@ import pytest
 
 from dancecli.core.errors import ModelError
 from dancecli.core.recipe import Recipe
-from dancecli.model.config import (
-    INCEPTION,
-    DataPlan,
-    build_config,
-    model_base,
-)
-from dancecli.model.pipelines import ModelBase, forward_batch
-from dancecli.model.pipelines import test_pipeline as evaluation_pipeline
-from dancecli.model.rendering import render_config
-from dancecli.model.weights import StartWeights
-from dancecli.model.zoo import find_entry, read_zoo
+from dancecli.model.dataloading.pipelines import forward_batch
+from dancecli.model.dataloading.pipelines import test_pipeline as evaluation_pipeline
+from dancecli.model.networks.base import INCEPTION, ModelBase, model_base
+from dancecli.model.networks.weights import StartWeights
+from dancecli.model.networks.zoo import find_entry, read_zoo
+from dancecli.model.training.config import DataPlan, build_config, render_config
 
 DATA = DataPlan(Path("/data set/w"), "s", 19, has_val=True)
 FROM_FILE = StartWeights("r50", "/w.pth", "ab" * 32, "/w.pth", "", 300, 300)

@@ -11,14 +11,14 @@ import pytest
 def test_the_share_of_time_without_clips_is_told(tmp_path, monkeypatch):
     import torch
 
-    from dancecli.model import hooks
+    from dancecli.model.training import run_hook
     from dancecli.storage.runs import RunFolder
 
     now, shown = [100.0], []
-    monkeypatch.setattr(hooks, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(run_hook, "time", SimpleNamespace(monotonic=lambda: now[0]))
     folder = RunFolder(tmp_path / "run")
     folder.root.mkdir()
-    hook = hooks.RunHook(folder, 1, 4, 0, "", lambda p: shown.append(p.text))
+    hook = run_hook.RunHook(folder, 1, 4, 0, "", lambda p: shown.append(p.text))
     wrapper = SimpleNamespace(param_groups=[{"lr": 0.1}])
     runner = SimpleNamespace(epoch=0, iter=0, optim_wrapper=wrapper)
     batch = {"data_samples": [None, None]}

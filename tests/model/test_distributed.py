@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from dancecli.core.errors import ModelError, UsageError
-from dancecli.model import distributed
-from dancecli.model.mmaction import read_checkpoint
-from dancecli.model.plan import FinetuneSettings, make_plan
+from dancecli.model.networks.mmaction import read_checkpoint
+from dancecli.model.runs.plan import FinetuneSettings, make_plan
+from dancecli.model.training import distributed
 from dancecli.storage import runs as rec
 
 

@@ -7,7 +7,7 @@ from fakerun import make_run
 
 from dancecli.core.errors import ModelError, UsageError, WorkspaceError
 from dancecli.core.records import Prediction
-from dancecli.model.ensemble import EnsembleSettings, ensemble
+from dancecli.model.evaluation.ensemble import EnsembleSettings, ensemble
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 

@@ -8,10 +8,10 @@ from dancecli.core.errors import ModelError
 from dancecli.core.progress import no_progress
 from dancecli.core.recipe import Recipe
 from dancecli.core.records import Prediction
-from dancecli.model.config import INCEPTION
-from dancecli.model.evaluate import accuracy, predict_part, views_record
-from dancecli.model.pipelines import frame_sampler
-from dancecli.model.splitdata import Example
+from dancecli.model.dataloading.pipelines import frame_sampler
+from dancecli.model.dataloading.split_data import Example
+from dancecli.model.networks.base import INCEPTION
+from dancecli.model.training.scoring import accuracy, predict_part, views_record
 
 
 def test_accuracy_counts_as_argmax_does_where_scores_are_equal():

@@ -13,7 +13,7 @@ import pytest
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import no_progress
 from dancecli.core.recipe import Recipe
-from dancecli.model.train import FinetuneSettings, finetune, make_job, make_plan
+from dancecli.model.runs.finetune import FinetuneSettings, finetune, make_job, make_plan
 
 
 @pytest.mark.parametrize("cache", [True, False])
@@ -77,7 +77,7 @@ BATCH = {"inputs": [], "data_samples": [SimpleNamespace(filename="clips/a_0_1.mp
 
 
 def test_a_batch_that_cannot_be_learnt_is_refused():
-    from dancecli.model.rehearsal import rehearse
+    from dancecli.model.training.overfit import rehearse
 
     done = rehearse(Stub(), BATCH, 3)
     assert (done.clips, done.loss_before) == (1, 2.0)
@@ -95,7 +95,7 @@ def test_a_batch_that_cannot_be_learnt_is_refused():
 def test_random_states_are_put_back(corpus, tiny_recipe, tiny_model):
     import torch
 
-    from dancecli.model.firstbatch import try_first_batch
+    from dancecli.model.training.preflight import try_first_batch
 
     def drawn():
         return random.random(), np.random.rand(), torch.rand(1).item()
@@ -111,7 +111,7 @@ def test_random_states_are_put_back(corpus, tiny_recipe, tiny_model):
 
 
 def test_a_view_that_the_network_does_not_take_is_told_as_one(corpus, tiny_recipe, tiny_model):
-    from dancecli.model.firstbatch import try_first_batch
+    from dancecli.model.training.preflight import try_first_batch
 
     narrow = tiny_model.read_text().replace("depth=18,", "depth=18, in_channels=2,")
     tiny_model.write_text(narrow)
@@ -123,8 +123,8 @@ def test_a_view_that_the_network_does_not_take_is_told_as_one(corpus, tiny_recip
 
 
 def test_what_was_looked_at_before_is_not_looked_at_again(corpus, tiny_recipe, tiny_model):
-    from dancecli.model.firstbatch import try_first_batch
-    from dancecli.model.stored import feature_loaders, unstored_views
+    from dancecli.model.training.features.loaders import feature_loaders, unstored_views
+    from dancecli.model.training.preflight import try_first_batch
 
     settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe))
     workspace = corpus()
@@ -145,8 +145,8 @@ def test_what_was_looked_at_before_is_not_looked_at_again(corpus, tiny_recipe, t
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_what_a_run_will_take_is_added_up_from_what_a_clip_takes(cached):
-    from dancecli.model.firstbatch import expect
-    from dancecli.model.rehearsal import Rehearsal
+    from dancecli.model.training.overfit import Rehearsal
+    from dancecli.model.training.preflight import expect
 
     job = SimpleNamespace(
         recipe=Recipe(epochs=2, num_clips=2, num_crops=1),

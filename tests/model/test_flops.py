@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from dancecli.core.recipe import Recipe
-from dancecli.model.config import model_base
-from dancecli.model.flops import cost_of_view, speed_record
-from dancecli.model.zoo import find_entry
+from dancecli.model.networks.base import model_base
+from dancecli.model.networks.zoo import find_entry
+from dancecli.model.training.flops import cost_of_view, speed_record
 
 
 def test_the_cost_is_that_of_the_readme_at_its_own_view() -> None:

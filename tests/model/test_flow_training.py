@@ -13,7 +13,9 @@ import pytest
 from dancecli.core.errors import ModelError
 from dancecli.core.flow_format import FlowMethod, flow_of, method_mismatch
 from dancecli.core.records import Flow
-from dancecli.model.flow import flow_preprocessor, read_fields, require_flow
+from dancecli.model.dataloading.flow import read_fields
+from dancecli.model.dataloading.flow_data import require_flow
+from dancecli.model.networks.base import flow_preprocessor
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 from dancecli.video.optical_flow import StoredFlow, write_flow
@@ -55,7 +57,7 @@ def store(target: Path, fields: list[np.ndarray]) -> StoredFlow:
 
 
 def pipeline(*steps: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    from dancecli.model.mmaction import TRANSFORMS, init_default_scope
+    from dancecli.model.networks.mmaction import TRANSFORMS, init_default_scope
 
     init_default_scope("mmaction")
     built = [TRANSFORMS.build(step) for step in steps]
@@ -87,7 +89,7 @@ def test_large_fields_are_taken_as_they_are(tmp_path: Path) -> None:
 def test_a_clip_comes_in_the_shape_that_networks_take(clip: Path) -> None:
     from mmengine.registry import init_default_scope
 
-    from dancecli.model.mmaction import MODELS
+    from dancecli.model.networks.mmaction import MODELS
 
     init_default_scope("mmaction")
     frames = {"type": "SampleFrames", "clip_len": 8, "frame_interval": 1, "num_clips": 1, "test_mode": True}

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from dancecli.model.boundary import SPLIT_BACKBONES
-from dancecli.model.folding import folded
-from dancecli.model.inception import ShiftBatchNorm3d
-from dancecli.model.mmaction import MODELS, init_default_scope
+from dancecli.model.networks.fusion import folded
+from dancecli.model.networks.inception import ShiftBatchNorm3d
+from dancecli.model.networks.mmaction import MODELS, init_default_scope
+from dancecli.model.networks.stages import SPLIT_BACKBONES
 
 
 @pytest.mark.parametrize("kind", SPLIT_BACKBONES)

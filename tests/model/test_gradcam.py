@@ -12,10 +12,9 @@ import torch
 from PIL import Image
 
 from dancecli.core.errors import DanceError, ModelError
-from dancecli.model import gradcam as module
-from dancecli.model.gradcam import GradcamSettings, gradcam, heat_of, strip
-from dancecli.model.mmaction import ActionDataSample
-from dancecli.model.train import FinetuneSettings, finetune
+from dancecli.model.evaluation.gradcam import GradcamSettings, gradcam, heat_of, strip
+from dancecli.model.networks.mmaction import ActionDataSample
+from dancecli.model.runs.finetune import FinetuneSettings, finetune
 
 SIDE, FRAMES = 64, 4
 # The only place where the two classes differ.
@@ -136,7 +135,7 @@ def test_pictures_of_a_run_are_drawn_once(
     with Image.open(result.folder / f"{clips[0][0]}.jpg") as picture:
         assert picture.size == (6 * 64 + 5 * 3, 64)
     before = {path: path.read_bytes() for path in result.folder.iterdir()}
-    monkeypatch.setattr(module, "build_network", None)  # nothing is left to do for it
+    monkeypatch.setattr(gradcam, "build_network", None)  # nothing is left to do for it
     assert gradcam(space, GradcamSettings("a", clips)).drawn == 0
     assert {path: path.read_bytes() for path in result.folder.iterdir()} == before
     with pytest.raises(DanceError, match="there is no clip 'x'"):

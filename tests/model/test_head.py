@@ -10,12 +10,12 @@ from dancecli.core.errors import ModelError, UsageError, WorkspaceError
 from dancecli.core.labels import LabelSet
 from dancecli.core.recipe import Recipe, read_recipe
 from dancecli.core.records import Prediction
-from dancecli.model import head
-from dancecli.model.baseline import BaselineSettings, baseline
-from dancecli.model.config import build_model_config, model_base
-from dancecli.model.train import FinetuneSettings, finetune
-from dancecli.model.weights import weights_from_file
-from dancecli.model.zoo import find_entry
+from dancecli.model.evaluation.baseline import BaselineSettings, baseline
+from dancecli.model.networks import head
+from dancecli.model.networks.base import build_model_config, model_base
+from dancecli.model.networks.weights import weights_from_file
+from dancecli.model.networks.zoo import find_entry
+from dancecli.model.runs.finetune import FinetuneSettings, finetune
 from dancecli.storage import tables
 
 
@@ -35,7 +35,7 @@ def whole(tmp_path, tiny_model, theirs):
     """Write pre-trained weights with their head, and say in `meta` what they are."""
 
     def save(**meta):
-        from dancecli.model.mmaction import build_model
+        from dancecli.model.networks.build import build_model
 
         base = model_base(find_entry(str(tiny_model)))
         model = build_model(build_model_config(base, Recipe(), 400, None), 3)
@@ -47,7 +47,7 @@ def whole(tmp_path, tiny_model, theirs):
 
 
 def read_head(path, tiny_model, **entry):
-    from dancecli.model.mmaction import shapes_of
+    from dancecli.model.networks.build import shapes_of
 
     found = replace(find_entry(str(tiny_model)), **entry)
     shapes = shapes_of(build_model_config(model_base(found), Recipe(), 3, None))
@@ -124,8 +124,9 @@ def test_the_baseline_says_known_labels_by_their_rows_and_the_others_never(
 
 
 def scores_of_400(space, weights, tiny_model, tiny_recipe, clips):
-    from dancecli.model.mmaction import DATASETS, build_model, pseudo_collate
-    from dancecli.model.pipelines import test_pipeline as pipeline_of
+    from dancecli.model.dataloading.pipelines import test_pipeline as pipeline_of
+    from dancecli.model.networks.build import build_model
+    from dancecli.model.networks.mmaction import DATASETS, pseudo_collate
 
     base, recipe = model_base(find_entry(str(tiny_model))), read_recipe(str(tiny_recipe))
     model = build_model(build_model_config(base, recipe, 400, None), 0, str(weights)).eval()

@@ -16,13 +16,8 @@ from torch import nn
 
 from dancecli.core.errors import MissingDependencyError, ModelError
 from dancecli.core.labels import MANIFESTS, LabelSet
-from dancecli.model.inception import (
-    InceptionI3D,
-    InceptionLogits,
-    ShiftBatchNorm3d,
-    same_padding,
-)
-from dancecli.model.weights_inception import PretrainedWeights, kinetics_weights
+from dancecli.model.networks.inception import InceptionI3D, InceptionLogits, ShiftBatchNorm3d, same_padding
+from dancecli.model.networks.inception_weights import PretrainedWeights, kinetics_weights
 
 GOLD = Path(__file__).parents[1] / "gold"
 STAGE_PARTS = ["stem", "stage1", "stage2", "stage3", "stage4"]

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from dancecli.core.errors import MissingDependencyError, ModelError
-from dancecli.model import weights_inception
-from dancecli.model.inception import InceptionI3D
-from dancecli.model.weights_inception import (
+from dancecli.model.networks import inception_weights
+from dancecli.model.networks.inception import InceptionI3D
+from dancecli.model.networks.inception_weights import (
     CHECKPOINT_SHA256,
     PretrainedWeights,
     check_sha256,
@@ -109,7 +109,7 @@ def test_another_file_in_the_package_is_refused(monkeypatch: pytest.MonkeyPatch,
     mark = tmp_path / "ran"
     other = tmp_path / "other.ckpt"
     other.write_bytes(pickle.dumps(Bomb(mark)))
-    monkeypatch.setattr(weights_inception, "find_checkpoint", lambda: other)
+    monkeypatch.setattr(inception_weights, "find_checkpoint", lambda: other)
     with pytest.raises(ModelError, match=r"other\.ckpt: SHA-256 is .* not the reviewed weights"):
         kinetics_weights(tmp_path / "cache")
     assert not mark.exists()

@@ -16,10 +16,10 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from dancecli.core.errors import ModelError
-from dancecli.model.inception import InceptionI3D, InceptionLogits
-from dancecli.model.inflation import as_inception
-from dancecli.model.weights import StartWeights, resolve_weights, weights_from_file
-from dancecli.model.zoo import find_entry
+from dancecli.model.networks.inception import InceptionI3D, InceptionLogits
+from dancecli.model.networks.inflation import as_inception
+from dancecli.model.networks.weights import StartWeights, resolve_weights, weights_from_file
+from dancecli.model.networks.zoo import find_entry
 
 MIXED = ("3b", "3c", "4b", "4c", "4d", "4e", "4f", "5b", "5c")
 State = dict[str, Tensor]

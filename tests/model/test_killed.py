@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from dancecli.model.mmaction import read_checkpoint
+from dancecli.model.networks.mmaction import read_checkpoint
 from dancecli.storage import runs as rec
 
 

@@ -9,10 +9,10 @@ import pytest
 
 from dancecli.core.errors import InputError, MediaError, ModelError, UsageError, WorkspaceError
 from dancecli.core.records import Prediction
-from dancecli.model.checkpoint import open_checkpoint, run_checkpoint
-from dancecli.model.looking import Predictor
-from dancecli.model.predict import PredictSettings, predict
-from dancecli.model.train import FinetuneSettings, finetune
+from dancecli.model.inference.predict import PredictSettings, predict
+from dancecli.model.inference.predictor import Predictor
+from dancecli.model.networks.checkpoint import open_checkpoint, run_checkpoint
+from dancecli.model.runs.finetune import FinetuneSettings, finetune
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 

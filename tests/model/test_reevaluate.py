@@ -6,9 +6,9 @@ import pytest
 
 from dancecli.core.errors import ModelError, WorkspaceError
 from dancecli.core.records import Prediction
-from dancecli.model.ensemble import EnsembleSettings, ensemble
-from dancecli.model.reevaluate import EvaluateSettings, evaluate
-from dancecli.model.train import FinetuneSettings, finetune
+from dancecli.model.evaluation.ensemble import EnsembleSettings, ensemble
+from dancecli.model.evaluation.evaluate import EvaluateSettings, evaluate
+from dancecli.model.runs.finetune import FinetuneSettings, finetune
 from dancecli.report.evidence import read_evidence
 from dancecli.storage import tables
 

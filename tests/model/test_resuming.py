@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from dancecli.core.errors import UsageError, WorkspaceError
-from dancecli.model.plan import FinetuneSettings
-from dancecli.model.resuming import begun_before
-from dancecli.model.train import finetune
+from dancecli.model.runs.finetune import finetune
+from dancecli.model.runs.plan import FinetuneSettings
+from dancecli.model.runs.resume import begun_before
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import pytest
 
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.recipe import read_recipe
-from dancecli.model.config import build_model_config, model_base
-from dancecli.model.seeds import finetune_seeds, plan_group, spread
-from dancecli.model.train import FinetuneSettings
-from dancecli.model.zoo import find_entry
+from dancecli.model.networks.base import build_model_config, model_base
+from dancecli.model.networks.zoo import find_entry
+from dancecli.model.runs.finetune import FinetuneSettings
+from dancecli.model.runs.seeds import finetune_seeds, plan_group, spread
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def settings(tmp_path, tiny_recipe, tiny_model) -> FinetuneSettings:
     """With weights from a file: only of such are features shared between seeds."""
     import torch
 
-    from dancecli.model.mmaction import build_model
+    from dancecli.model.networks.build import build_model
 
     base, recipe = model_base(find_entry(str(tiny_model))), read_recipe(str(tiny_recipe))
     model = build_model(build_model_config(base, recipe, 3, None), seed=5)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dancecli.model.train import FinetuneSettings, finetune
+from dancecli.model.runs.finetune import FinetuneSettings, finetune
 
 
 def run_python(*args: str | Path, cwd: Path) -> str:
@@ -29,7 +29,7 @@ def run_python(*args: str | Path, cwd: Path) -> str:
 
 def test_the_door_opens_in_a_fresh_process_and_registers_our_parts(tmp_path):
     code = (
-        "from dancecli.model.mmaction import MODELS, DATASETS, HOOKS, CONFIGS, TOOLS\n"
+        "from dancecli.model.networks.mmaction import MODELS, DATASETS, HOOKS, CONFIGS, TOOLS\n"
         "assert MODELS.get('InceptionI3D') and MODELS.get('ResNet3d') and MODELS.get('TSNHead')\n"
         "assert DATASETS.get('ViewDataset') and HOOKS.get('StepSeedHook')\n"
         "assert (TOOLS / 'train.py').is_file() and (CONFIGS / 'recognition').is_dir()\n"
@@ -38,7 +38,7 @@ def test_the_door_opens_in_a_fresh_process_and_registers_our_parts(tmp_path):
 
 
 def test_the_tools_of_mmaction2_train_and_test_a_run_as_dance_does(corpus, tiny_recipe, tiny_model, tmp_path):
-    from dancecli.model.mmaction import TOOLS, read_checkpoint
+    from dancecli.model.networks.mmaction import TOOLS, read_checkpoint
 
     workspace = corpus()
     settings = FinetuneSettings(

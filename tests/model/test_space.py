@@ -4,7 +4,7 @@ import pytest
 
 from dancecli.core.errors import InputError
 from dancecli.core.recipe import Recipe, read_recipe
-from dancecli.model.space import read_space, space_names
+from dancecli.model.tuning.search_space import read_space, space_names
 
 
 def test_the_papers_space_holds_the_default_recipe():

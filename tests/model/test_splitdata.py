@@ -4,7 +4,7 @@ import pytest
 
 from dancecli.core.errors import DanceError
 from dancecli.core.records import Clip, PartName
-from dancecli.model.splitdata import load_split
+from dancecli.model.dataloading.split_data import load_split
 from dancecli.storage import tables
 
 

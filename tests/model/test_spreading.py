@@ -9,7 +9,7 @@ import pytest
 
 from dancecli.core.errors import ModelError, UsageError
 from dancecli.core.progress import Progress, no_progress
-from dancecli.model.train import FinetuneSettings, make_job, make_plan
+from dancecli.model.runs.finetune import FinetuneSettings, make_job, make_plan
 
 Filled = tuple[dict[str, Any], Any, list[Progress]]
 
@@ -19,18 +19,18 @@ def fill(corpus, tiny_recipe, tiny_model) -> Callable[[], Filled]:
     """Give the rows of all training views by name, as one process and as a pool of workers makes them."""
 
     def made() -> Filled:
-        from dancecli.model import cache
-        from dancecli.model.boundary import extract_features
-        from dancecli.model.mmaction import DATASETS
-        from dancecli.model.spreading import Source, spread_features
-        from dancecli.model.stored import frozen_part, whole_model
+        from dancecli.model.networks.mmaction import DATASETS
+        from dancecli.model.training.features.frozen import extract_features
+        from dancecli.model.training.features.loaders import frozen_part, whole_model
+        from dancecli.model.training.features.remote import Source, spread_features
+        from dancecli.model.training.features.store import open_store
 
         workspace = corpus()
         settings = FinetuneSettings(str(tiny_model), weights="none", freeze="3", recipe=str(tiny_recipe))
         job = make_job(workspace, make_plan(workspace, settings), no_progress)
         model, dataset = whole_model(job), job.config["train_dataloader"]["dataset"]
         names = [f"view-{i}" for i in range(2 * len(job.data.examples["train"]))]
-        here, there = (cache.open_store(workspace.root / "made", "float16", {"by": by}) for by in "ab")
+        here, there = (open_store(workspace.root / "made", "float16", {"by": by}) for by in "ab")
         extract_features(
             frozen_part(job, model), DATASETS.build(dataset), here, names,
             batch=4, workers=0, on_progress=no_progress,
@@ -56,15 +56,15 @@ def test_each_view_has_the_row_that_one_process_gives_it(fill):
 
 
 def test_what_a_worker_finds_wrong_is_said_by_the_command(fill, monkeypatch, clip_files, tmp_path):
-    from dancecli.model import spreading
+    from dancecli.model.training.features import remote
 
-    monkeypatch.setattr(spreading, "look", complain)
+    monkeypatch.setattr(remote, "look", complain)
     with pytest.raises(ModelError, match="not finite for a_0_1"):
         fill()
 
 
 def complain(batch: Any, _: Any) -> Any:
-    from dancecli.model.spreading import Rows
+    from dancecli.model.training.features.remote import Rows
 
     return Rows(None, ("not finite for a_0_1", ""))
 

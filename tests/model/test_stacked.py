@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from dancecli.model import stacked
-from dancecli.model.stacked import Head, HeadStack
+from dancecli.model.tuning import head_stack
+from dancecli.model.tuning.head_stack import Head, HeadStack
 
 STEPS, CLIPS, FEATURES, CLASSES = 30, 300, 64, 5
 FACTORS = [1 - 0.02 * step for step in range(STEPS)]
@@ -66,7 +66,7 @@ def alone(head, data, batch):
 @pytest.mark.parametrize("same_draws", [True, False])
 def test_heads_in_a_stack_have_the_losses_that_each_has_alone(data, batch, same_draws, monkeypatch):
     if not same_draws:
-        monkeypatch.setattr(stacked, "_draws_can_be_shared", lambda _: False)
+        monkeypatch.setattr(head_stack, "_draws_can_be_shared", lambda _: False)
     x, y, weight, bias = data
     stack = HeadStack(weight, bias, HEADS)
     losses = torch.stack([stack.step(rows, truth, seed) for seed, rows, truth in batches(x, y, batch)])
@@ -99,4 +99,4 @@ def test_masks_are_those_of_torch_itself():
     masks = stack._draw(x, 5)
     torch.manual_seed(5)
     expected = nn.functional.dropout(x.view(700, 40, 1, 1, 1), 0.37).view(700, 40) > 0
-    assert not stacked._draws_can_be_shared(torch.device("cpu")) or ((masks > 0.37 - 1) == expected).all()
+    assert not head_stack._draws_can_be_shared(torch.device("cpu")) or ((masks > 0.37 - 1) == expected).all()

@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dancecli.core.progress import no_progress
-from dancecli.model.plan import FinetuneSettings, make_plan
-from dancecli.model.train import make_job
+from dancecli.model.runs.finetune import make_job
+from dancecli.model.runs.plan import FinetuneSettings, make_plan
 
 
 def test_a_run_waits_for_another_that_computes_its_features(corpus, tiny_recipe, tiny_model, monkeypatch):
     import filelock
 
-    from dancecli.model import stored
+    from dancecli.model.training.features import loaders
 
     workspace = corpus()
     settings = FinetuneSettings(
         pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe), cache=True
     )
     job = make_job(workspace, make_plan(workspace, settings), no_progress)
-    views = stored.unstored_views(job)
+    views = loaders.unstored_views(job)
     others = [filelock.FileLock(path) for path in (workspace.root / ".locks").glob("features-*.lock")]
     assert others
     for lock in others:
@@ -32,13 +32,13 @@ def test_a_run_waits_for_another_that_computes_its_features(corpus, tiny_recipe,
         for lock in others:
             lock.release()
 
-    assert stored.unstored_views(job, the_other_ends) == views
+    assert loaders.unstored_views(job, the_other_ends) == views
     assert said == ["features · waiting for another run that computes them"]
 
 
 def test_features_of_weights_that_lack_some_are_those_of_one_seed(corpus, tiny_recipe, tiny_model, tmp_path):
-    from dancecli.model import stored
-    from dancecli.model.mmaction import build_model
+    from dancecli.model.networks.build import build_model
+    from dancecli.model.training.features import loaders
     from dancecli.storage.files import save_torch
 
     workspace = corpus()
@@ -56,5 +56,5 @@ def test_features_of_weights_that_lack_some_are_those_of_one_seed(corpus, tiny_r
             make_job(workspace, make_plan(workspace, replace(given, seed=seed)), no_progress)
             for seed in (0, 1)
         ]
-        keys = [stored._store_parts(job, {"pipeline": []}) for job in jobs]
+        keys = [loaders._store_parts(job, {"pipeline": []}) for job in jobs]
         assert (keys[0] == keys[1]) is same

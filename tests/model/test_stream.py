@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dancecli.core.errors import MediaError
-from dancecli.model.stream import Clock, Seen, cut_windows, read_windows
+from dancecli.model.inference.windows import Clock, Seen, cut_windows, read_windows
 
 
 def whole(picture):

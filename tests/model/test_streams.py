@@ -15,10 +15,10 @@ from dancecli.core.errors import ModelError, UsageError, WorkspaceError
 from dancecli.core.flow_format import BOUND_PX, FPS, FlowMethod
 from dancecli.core.progress import Progress
 from dancecli.core.records import Flow, Prediction
-from dancecli.model.pipelines import train_pipeline
-from dancecli.model.streamplan import TrainSettings, plan_streams
-from dancecli.model.streams import train
-from dancecli.model.train import FinetuneSettings, finetune
+from dancecli.model.dataloading.pipelines import train_pipeline
+from dancecli.model.runs.finetune import FinetuneSettings, finetune
+from dancecli.model.runs.two_stream import train
+from dancecli.model.runs.two_stream_plan import TrainSettings, plan_streams
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 from dancecli.video.optical_flow import CODING, StoredFlow, write_flow
@@ -218,7 +218,7 @@ def files(tmp_path, monkeypatch):
     """A 2-D file, and 3-D ones of an RGB and a flow network, by the names that people have."""
     import torch
 
-    from dancecli.model.inception import InceptionI3D
+    from dancecli.model.networks.inception import InceptionI3D
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
@@ -304,7 +304,9 @@ def test_a_flow_network_says_what_flow_its_weights_knew(danced, tiny, files):
 
 
 def test_imagenet_weights_that_cannot_be_fetched_are_one_sentence(danced, tiny, files, monkeypatch):
-    monkeypatch.setattr("dancecli.model.streams.IMAGENET_URL", "http://127.0.0.1:9/googlenet-1378be20.pth")
+    monkeypatch.setattr(
+        "dancecli.model.runs.two_stream.IMAGENET_URL", "http://127.0.0.1:9/googlenet-1378be20.pth"
+    )
     workspace = danced()
     with pytest.raises(ModelError) as caught:
         train(workspace, replace(tiny, init="imagenet"))

@@ -11,9 +11,9 @@ import pytest
 
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.recipe import Recipe
-from dancecli.model.space import read_space
-from dancecli.model.storage import open_study, shown_address
-from dancecli.model.trials import Ended
+from dancecli.model.tuning.search_space import read_space
+from dancecli.model.tuning.storage import open_study, shown_address
+from dancecli.model.tuning.trial import Ended
 
 RECIPE = Recipe(epochs=4)
 

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from dancecli.model.timeline import _SWITCH_COST, Scored, Segment, mean_scores, segments, slots
+from dancecli.model.inference.timeline import _SWITCH_COST, Scored, Segment, mean_scores, segments, slots
 
 
 def windows(*tops: tuple[int, float], classes: int = 3, window: float = 10.0) -> list[Scored]:

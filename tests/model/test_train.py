@@ -10,7 +10,7 @@ import pytest
 from dancecli.core.errors import InputError, ModelError, WorkspaceError
 from dancecli.core.progress import Progress
 from dancecli.core.records import Prediction
-from dancecli.model.train import FinetuneSettings, finetune, make_plan
+from dancecli.model.runs.finetune import FinetuneSettings, finetune, make_plan
 from dancecli.storage import tables
 
 # All that a recipe can have beside the plain things; three steps an update end an epoch between two.

@@ -9,8 +9,8 @@ import pytest
 
 from dancecli.core.progress import Progress
 from dancecli.core.records import Clip
-from dancecli.model.config import balanced_weights
-from dancecli.model.train import FinetuneSettings, finetune, make_plan
+from dancecli.model.runs.finetune import FinetuneSettings, finetune, make_plan
+from dancecli.model.training.config import balanced_weights
 from dancecli.storage import tables
 
 
@@ -90,7 +90,7 @@ def test_the_average_of_the_weights_is_what_is_validated_and_kept(corpus, settin
 def test_an_average_follows_by_its_formula_and_leaves_what_is_frozen():
     import torch
 
-    from dancecli.model.averaging import WeightAverageHook
+    from dancecli.model.training.ema import WeightAverageHook
 
     class Runner:
         model = torch.nn.ModuleDict({"low": torch.nn.Linear(1, 1), "head": torch.nn.Linear(1, 1, bias=False)})

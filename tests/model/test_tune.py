@@ -11,11 +11,11 @@ from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import Progress
 from dancecli.core.recipe import read_recipe
 from dancecli.core.records import Prediction
-from dancecli.model import headtrials
-from dancecli.model.studyfiles import recipe_text
-from dancecli.model.studyplan import TuneSettings, plan_study
-from dancecli.model.train import FinetuneSettings, finetune
-from dancecli.model.tune import tune
+from dancecli.model.runs.finetune import FinetuneSettings, finetune
+from dancecli.model.tuning import head_trials
+from dancecli.model.tuning.plan import TuneSettings, plan_study
+from dancecli.model.tuning.results import recipe_text
+from dancecli.model.tuning.tune import tune
 from dancecli.storage import tables
 
 
@@ -85,7 +85,7 @@ def test_a_study_leaves_its_trials_and_a_recipe_whose_run_agrees(corpus, setting
 
 
 def test_a_study_that_was_interrupted_goes_on(corpus, settings, monkeypatch):
-    monkeypatch.setattr(headtrials.HeadTrials, "together", 2)
+    monkeypatch.setattr(head_trials.HeadTrials, "together", 2)
     workspace, groups = corpus(), []
 
     def stop(now: Progress) -> None:

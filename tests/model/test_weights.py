@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from dancecli.core.errors import ModelError
-from dancecli.model.weights import resolve_weights, weights_from_file
-from dancecli.model.zoo import find_entry
+from dancecli.model.networks.weights import resolve_weights, weights_from_file
+from dancecli.model.networks.zoo import find_entry
 
 MODEL = {
     "backbone.conv1.weight": torch.zeros(4, 3),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dancecli.core.errors import InputError, ModelError
-from dancecli.model.zoo import SITE, fetch_checkpoint, find_entry, read_zoo
+from dancecli.model.networks.zoo import SITE, fetch_checkpoint, find_entry, read_zoo
 
 BODY = b"weights" * 1000
 
@@ -39,7 +39,7 @@ def entry_of(body: bytes):
 
 
 def test_every_entry_names_a_config_that_is_there_and_a_checkpoint_with_its_checksum():
-    from dancecli.model.mmaction import CONFIGS
+    from dancecli.model.networks.mmaction import CONFIGS
 
     zoo = read_zoo()
     assert {"inception", "resnet50", "nonlocal"} <= set(zoo)
@@ -57,7 +57,7 @@ def test_every_entry_names_a_config_that_is_there_and_a_checkpoint_with_its_chec
 
 
 def test_a_config_on_flow_is_known_for_one():
-    from dancecli.model.mmaction import CONFIGS
+    from dancecli.model.networks.mmaction import CONFIGS
 
     folder = CONFIGS / "recognition" / "slowonly"
     flow = find_entry(str(folder / "slowonly_r50_8xb16-16x4x1-256e_kinetics400-flow.py"))

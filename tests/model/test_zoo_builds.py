@@ -11,9 +11,9 @@ import pytest
 
 from dancecli.core.errors import ModelError, UsageError
 from dancecli.core.recipe import Recipe
-from dancecli.model import freezing
-from dancecli.model.config import build_model_config, model_base
-from dancecli.model.zoo import find_entry, read_zoo
+from dancecli.model.networks import stages
+from dancecli.model.networks.base import build_model_config, model_base
+from dancecli.model.networks.zoo import find_entry, read_zoo
 
 EVERY_DAY = {"inception", "nonlocal", "swin-tiny", "tsm", "tsn-flow", "slowfast", "uniformerv2-base"}
 # Of the transformers two layers are like twelve; their picture must have the size they were made for.
@@ -51,7 +51,8 @@ def test_it_trains_a_step_and_evaluates(name):
         pytest.skip("runs where DANCE_NIGHTLY is set")
     import torch
 
-    from dancecli.model.mmaction import ActionDataSample, build_model
+    from dancecli.model.networks.build import build_model
+    from dancecli.model.networks.mmaction import ActionDataSample
 
     base = model_base(find_entry(name))
     base.model["backbone"].update(REDUCED.get(base.model["backbone"]["type"], {}))
@@ -83,17 +84,17 @@ def test_it_trains_a_step_and_evaluates(name):
 )
 @pytest.mark.parametrize("freeze", ["stem", "3", "4"])
 def test_the_parts_to_freeze_are_there(name, freeze):
-    from dancecli.model.mmaction import shapes_of
+    from dancecli.model.networks.build import shapes_of
 
     base = model_base(find_entry(name))
     recipe = Recipe(freeze=freeze)
     names = shapes_of(build_model_config(base, recipe, 5, None))
-    for prefix in freezing.prefixes(base.model["backbone"], recipe.frozen_stages):
+    for prefix in stages.prefixes(base.model["backbone"], recipe.frozen_stages):
         assert any(key == prefix or key.startswith(f"{prefix}.") for key in names), prefix
 
 
 def test_a_model_of_one_size_is_given_that(corpus):
-    from dancecli.model.plan import FinetuneSettings, make_plan
+    from dancecli.model.runs.plan import FinetuneSettings, make_plan
 
     workspace = corpus()
     plan = make_plan(workspace, FinetuneSettings(pretrain="c3d", weights="none"))
@@ -109,14 +110,14 @@ def test_a_model_of_one_size_is_given_that(corpus):
 
 def test_the_layers_of_a_transformer_are_divided_among_the_stages():
     large = {"type": "VisionTransformer", "depth": 24}
-    assert freezing.prefixes(large, 1)[1:] == [f"backbone.blocks.{i}" for i in range(6)]
+    assert stages.prefixes(large, 1)[1:] == [f"backbone.blocks.{i}" for i in range(6)]
     small = {"type": "MViT", "arch": "small"}
-    assert freezing.prefixes(small, 3)[-1] == "backbone.blocks.13"
-    assert len(freezing.prefixes(small, 2)) == 2 + 3
+    assert stages.prefixes(small, 3)[-1] == "backbone.blocks.13"
+    assert len(stages.prefixes(small, 2)) == 2 + 3
 
 
 def test_a_backbone_of_unknown_stages_is_refused_before_anything_is_fetched(corpus, tiny_model):
-    from dancecli.model.plan import FinetuneSettings, make_plan
+    from dancecli.model.runs.plan import FinetuneSettings, make_plan
 
     tiny_model.write_text(tiny_model.read_text().replace("ResNet3d", "X3D"))
     with pytest.raises(ModelError, match="the stages of a X3D are not known here"):

@@ -1,0 +1,49 @@
+"""The clips of a subset as MMAction2 reads them, with views that are the same everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dancecli.model.dataloading.views import view_key, view_random_state
+from dancecli.model.networks.mmaction import DefaultSampler, VideoDataset
+
+
+class ViewDataset(VideoDataset):  # type: ignore[misc]
+    """A `VideoDataset` whose random crops, flips and frames depend on clip and view alone.
+
+    Item `i` of a set of `n` clips is view `i // n` of clip `i % n`; see `ViewSampler`.
+
+    Args:
+        view_seed: another seed gives other views.
+    """
+
+    def __init__(self, *args: Any, view_seed: int = 0, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.view_seed = view_seed
+
+    def prepare_data(self, idx: int) -> Any:
+        """Run the pipeline for one view of one clip."""
+        view, place = divmod(idx, len(self))
+        info = self.get_data_info(place)
+        clip = Path(info["filename"]).stem
+        info["view_key"] = view_key(self.view_seed, clip, view)
+        with view_random_state(self.view_seed, clip, view):
+            return self.pipeline(info)
+
+
+class ViewSampler(DefaultSampler):  # type: ignore[misc]
+    """Shuffle the clips each epoch and say which view of each is wanted.
+
+    Args:
+        views: how many views of a clip there are in turn; 0 for a new one every epoch.
+    """
+
+    def __init__(self, dataset: Any, views: int = 0, **kwargs: Any) -> None:
+        super().__init__(dataset, **kwargs)
+        self.views = views
+
+    def __iter__(self) -> Iterator[int]:
+        view = self.epoch % self.views if self.views else self.epoch
+        return iter([place + view * len(self.dataset) for place in super().__iter__()])

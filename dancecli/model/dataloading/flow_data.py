@@ -1,0 +1,75 @@
+"""What a run on optical flow changes: the steps from a clip to its views, and what must be there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from dancecli.core.errors import ModelError
+from dancecli.core.records import Flow
+from dancecli.model.dataloading.split_data import SplitData
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
+
+
+def on_flow(steps: Sequence[Mapping[str, Any]], method: str) -> list[dict[str, Any]]:
+    """Turn a pipeline on frames into one on the stored flow of the same clips.
+
+    Raises:
+        ModelError: it changes colours, of which flow has none.
+    """
+    instead: dict[str, dict[str, Any]] = {
+        "ClipInit": {"type": "FlowInit", "method": method},
+        "ClipDecode": {"type": "FlowDecode"},
+    }
+    found: list[dict[str, Any]] = []
+    for step in steps:
+        if step["type"] == "AugmentedCopy":
+            raise ModelError("flow cannot be augmented as frames are", "leave --augment away")
+        if step["type"] == "Flip":
+            found.append({**step, "type": "FlowFlip"})
+        else:
+            found.append(instead.get(step["type"], dict(step)))
+    return found
+
+
+def with_flow(workspace: Workspace, data: SplitData, method: str) -> SplitData:
+    """Make sure that every clip of a split has its flow, and take the flow's checksums for the clips'.
+
+    What is made of the clips from here on (stored features) then depends on their flow; the test
+    set's hash, which says what was judged, stays that of the clips.
+
+    Raises:
+        ModelError: some clips have no flow of this method; the hint makes it.
+    """
+    every = [example for examples in data.examples.values() for example in examples]
+    require_flow(workspace, {example.clip_id: example.sha256 for example in every}, method)
+    rows = tables.read(workspace.flows, Flow)
+    sha256 = {row.clip_id: row.sha256 for row in rows if row.method == method}
+    examples = {
+        part: tuple(replace(example, sha256=sha256[example.clip_id]) for example in listed)
+        for part, listed in data.examples.items()
+    }
+    return replace(data, examples=examples)
+
+
+def require_flow(workspace: Workspace, clips: Mapping[str, str], method: str) -> None:
+    """Make sure that clips have their flow, before hours of training begin.
+
+    Args:
+        workspace: holds `manifests/flow.parquet`.
+        clips: the SHA-256 of each clip's file, by clip id; flow of another file does not count.
+        method: how the flow should have been computed.
+
+    Raises:
+        ModelError: some have none; the message counts them.
+    """
+    rows = tables.read(workspace.flows, Flow) if workspace.flows.exists() else []
+    there = {row.clip_id: row.of_sha256 for row in rows if row.method == method}
+    missing = sorted(clip_id for clip_id, sha256 in clips.items() if there.get(clip_id) != sha256)
+    if missing:
+        raise ModelError(
+            f"{len(missing)} of {len(clips)} clips have no {method} flow, {missing[0]} is the first",
+            f"run dance flow --method {method}",
+        )

@@ -1,0 +1,92 @@
+"""From a clip's file to what the network sees: MMAction2 pipelines, as plain data.
+
+Frames stay whole numbers until they are in a batch; normalisation is the data preprocessor's
+(the NumPy transform costs more than decoding). One decoder thread a worker, see `clipreading`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dancecli.core.augmentation import chains_text
+from dancecli.core.errors import ModelError
+from dancecli.core.recipe import Recipe
+from dancecli.model.dataloading.flow_data import on_flow
+from dancecli.model.networks.base import ModelBase
+
+# Four views of 32 frames at 224: about a gigabyte of activations in the first layers.
+_FORWARD_PIXELS = 4 * 32 * 224**2
+
+
+def train_pipeline(base: ModelBase, recipe: Recipe) -> list[dict[str, Any]]:
+    """From a file to a training view."""
+    side = recipe.crop
+    crops: dict[str, list[dict[str, Any]]] = {
+        "random": [{"type": "RandomCrop", "size": side}],
+        "resized": [
+            {"type": "RandomResizedCrop", "area_range": (0.4, 1.0)},
+            {"type": "Resize", "scale": (side, side), "keep_ratio": False},
+        ],
+        "center": [{"type": "CenterCrop", "crop_size": side}],
+    }
+    flip = [{"type": "Flip", "flip_ratio": 0.5}] if recipe.flip else []
+    copied = [{"type": "AugmentedCopy", "ops": chains_text(recipe.chains)}] if recipe.chains else []
+    return _pipeline(base, recipe, frame_sampler(base, recipe), [*crops[recipe.train_crop], *flip], copied)
+
+
+def test_pipeline(base: ModelBase, recipe: Recipe) -> list[dict[str, Any]]:
+    """From a file to the views of evaluation, the same every time.
+
+    Raises:
+        ModelError: several clips are asked of a model that looks at single frames.
+    """
+    sampler = {**frame_sampler(base, recipe), "test_mode": True}
+    if recipe.num_clips > 1:
+        if not base.is_3d:
+            raise ModelError("this model samples single frames of the whole clip", "use --num-clips 1")
+        sampler["num_clips"] = recipe.num_clips
+    crop = {"type": "CenterCrop", "crop_size": recipe.crop}
+    if recipe.num_crops == 3:
+        # Three squares that together cover the frame: as wide as the short side.
+        crop = {"type": "ThreeCrop", "crop_size": recipe.short_side}
+    return _pipeline(base, recipe, sampler, [crop])
+
+
+def frame_sampler(base: ModelBase, recipe: Recipe) -> dict[str, Any]:
+    """The model's own way to choose frames, with the recipe's number and distance."""
+    sampler = dict(base.sampler)
+    if base.is_3d:
+        sampler["clip_len"] = recipe.clip_len or sampler["clip_len"]
+    if base.is_3d and sampler["type"] == "SampleFrames":
+        sampler["frame_interval"] = recipe.frame_interval or sampler.get("frame_interval", 1)
+        if recipe.fps:
+            sampler["target_fps"] = recipe.fps
+    return sampler
+
+
+def forward_batch(base: ModelBase, recipe: Recipe, views: int = 1) -> int:
+    """How many clips go through the network at once where no gradient is needed, to spare memory."""
+    sampler = frame_sampler(base, recipe)
+    frames = int(sampler["clip_len"]) * int(sampler.get("num_clips", 1)) * views
+    return max(1, min(32, _FORWARD_PIXELS // (frames * recipe.crop**2)))
+
+
+def _pipeline(
+    base: ModelBase,
+    recipe: Recipe,
+    sampler: dict[str, Any],
+    crops: list[dict[str, Any]],
+    copied: Sequence[dict[str, Any]] = (),
+) -> list[dict[str, Any]]:
+    steps = [
+        {"type": "ClipInit"},
+        sampler,
+        {"type": "ClipDecode"},
+        *copied,
+        {"type": "Resize", "scale": (-1, recipe.short_side)},
+        *crops,
+        {"type": "FormatShape", "input_format": base.input_format},
+        {"type": "PackActionInputs", "meta_keys": ("filename",)},
+    ]
+    return on_flow(steps, base.flow) if base.flow else steps

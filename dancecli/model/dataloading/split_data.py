@@ -1,0 +1,197 @@
+"""A split as it is trained on: read, with its lists, clips and labels held against each other."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.labels import LabelSet
+from dancecli.core.records import Clip, Part, PartName
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Example:
+    """One line of a list: a clip and its class.
+
+    Attributes:
+        clip_id: of an augmented copy, the copy's own.
+        path: relative to the workspace.
+        sha256: of the file, as the manifest has it.
+    """
+
+    clip_id: str
+    path: str
+    label_index: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class SplitData:
+    """A split as it is trained on.
+
+    Attributes:
+        meta: the split manifest's metadata.
+        examples: of each part, in the order of its list; val may be empty.
+        test_hash: SHA-256 over the sorted lines `clip_id sha256 label` of the test part.
+        clip_s: median length of the clips, in seconds.
+        notes: what the user should know, a line each.
+    """
+
+    name: str
+    meta: dict[str, str]
+    labels: tuple[str, ...]
+    examples: dict[PartName, tuple[Example, ...]]
+    test_hash: str
+    clip_s: float
+    notes: tuple[str, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Clips a part, as listed."""
+        return {part.value: len(self.examples[part]) for part in PartName}
+
+    @property
+    def train_counts(self) -> tuple[int, ...]:
+        """Training clips a class, as listed."""
+        found = Counter(example.label_index for example in self.examples[PartName.TRAIN])
+        return tuple(found[i] for i in range(len(self.labels)))
+
+    @property
+    def num_copies(self) -> int:
+        """Augmented copies among the training clips, as files."""
+        return sum("." in example.clip_id for example in self.examples[PartName.TRAIN])
+
+    def without_test(self) -> SplitData:
+        """Give the split to someone who is to choose, and may not see the test part."""
+        return replace(self, examples={**self.examples, PartName.TEST: ()})
+
+
+def load_split(workspace: Workspace, name: str | None) -> SplitData:
+    """Read a split and its lists and check one against the other.
+
+    Args:
+        workspace: where they are.
+        name: the split; None for the one made last.
+
+    Raises:
+        WorkspaceError: no split, no lists, no clip file, or nothing to train or test on.
+        InputError: a list does not agree with the split.
+    """
+    name = workspace.find_split(name)
+    path = workspace.split(name)
+    meta, parts = tables.read_meta(path), tables.read(path, Part)
+    labels = tuple(json.loads(meta["split.labels"]))
+    folder = workspace.annotations(name)
+    _check_label_map(folder / "label_map.txt", labels, name)
+    clips = {clip.path: clip for clip in tables.read(workspace.clips, Clip)}
+    part_of = {part.clip_id: part for part in parts}
+    examples = {
+        part: tuple(_read_list(workspace, folder / f"{part}.txt", clips, part_of, labels, part, name))
+        for part in PartName
+    }
+    for part in (PartName.TRAIN, PartName.TEST):
+        if not examples[part]:
+            raise WorkspaceError(
+                f"split {name!r} has no clip in its {part} part", "make a split with more clips"
+            )
+    return SplitData(
+        name=name,
+        meta=meta,
+        labels=labels,
+        examples=examples,
+        test_hash=part_hash(examples[PartName.TEST], labels),
+        clip_s=_median_s(clips, examples),
+        notes=tuple(_notes(name, examples, parts)),
+    )
+
+
+def part_hash(examples: Iterable[Example], labels: Sequence[str]) -> str:
+    """Hash what a model is tested on: files, ids and labels, whatever their order."""
+    lines = sorted(f"{e.clip_id} {e.sha256} {labels[e.label_index]}" for e in examples)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _median_s(clips: dict[str, Clip], examples: dict[PartName, tuple[Example, ...]]) -> float:
+    listed = (example for part in examples.values() for example in part)
+    return round(statistics.median(clips[example.path].duration_s for example in listed), 3)
+
+
+def _check_label_map(path: Path, labels: Sequence[str], split: str) -> None:
+    if not path.exists():
+        raise WorkspaceError(f"{path}: there is no such label map", f"run dance annotate --split {split}")
+    found = LabelSet.read(path).names
+    if found != tuple(labels):
+        wrong = next(
+            (i for i, pair in enumerate(zip(found, labels, strict=False)) if pair[0] != pair[1]), None
+        )
+        what = f"has {len(found)} labels, the split has {len(labels)}"
+        if wrong is not None:
+            what = f"says {found[wrong]!r} where the split has {labels[wrong]!r}"
+        row = None if wrong is None else wrong + 1
+        raise InputError.at(path, row, what, f"run dance annotate --split {split}")
+
+
+def _read_list(
+    workspace: Workspace,
+    path: Path,
+    clips: dict[str, Clip],
+    parts: dict[str, Part],
+    labels: Sequence[str],
+    part: PartName,
+    split: str,
+) -> list[Example]:
+    """Read one list; every line must be a clip of this part, with its own label, and on the disk."""
+    hint = f"run dance annotate --split {split}"
+    if not path.exists():
+        raise WorkspaceError(f"{path}: there is no such list", hint)
+    found = []
+    for row, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        file, _, index = line.partition(" ")
+        if file not in clips or not index.isdigit():
+            raise InputError.at(
+                path, row, f"{line[:80]!r} is no clip of the workspace with a class index", hint
+            )
+        clip, label_index = clips[file], int(index)
+        if label_index >= len(labels) or labels[label_index] != clip.label:
+            raise InputError.at(path, row, f"class {index} is not {clip.label!r}, the label of {file}", hint)
+        place = parts.get(clip.parent_id or clip.clip_id)
+        if place is None or place.part != part:
+            raise InputError.at(path, row, f"{file} is not in the {part} part of split {split!r}", hint)
+        if clip.parent_id and part is not PartName.TRAIN:
+            raise InputError.at(path, row, f"{file} is an augmented copy, and may not be tested on", hint)
+        if not (workspace.root / file).is_file():
+            raise WorkspaceError(f"{workspace.root / file}: the clip's file is gone", hint)
+        found.append(Example(clip.clip_id, file, label_index, clip.sha256))
+    return found
+
+
+def _notes(name: str, examples: dict[PartName, tuple[Example, ...]], parts: Sequence[Part]) -> Iterable[str]:
+    for part in PartName:
+        listed = {example.clip_id for example in examples[part]}
+        lost = sum(p.part == part and p.clip_id not in listed for p in parts)
+        if lost:
+            yield f"{lost} clips of the {part} part of split {name} have no file and are left out"
+    if not examples[PartName.VAL]:
+        yield f"split {name} has no validation part: the weights of the last epoch are the result"
+
+
+def split_record(data: SplitData) -> dict[str, Any]:
+    """Say in `run.json` what a run is judged on."""
+    return {
+        "name": data.name,
+        "hash": data.meta["split.hash"],
+        "seed": int(data.meta["split.seed"]) if data.meta["split.seed"] else None,
+        "ratios": data.meta["split.ratios"],
+        "flags": data.meta.get("split.flags", ""),
+        "counts": data.counts,
+        "test_hash": data.test_hash,
+    }

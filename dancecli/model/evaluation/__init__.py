@@ -1,0 +1,1 @@
+"""Runs evaluated: other views, other splits, ensembles, baselines, Grad-CAM."""

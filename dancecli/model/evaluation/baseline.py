@@ -1,0 +1,215 @@
+"""The Kinetics-400 head as a dance classifier: what a network knew before it saw one of our clips.
+
+Every label of ours that is a class of Kinetics-400 has its row of the pre-trained head; the
+others can never be said. Nothing is trained, so the accuracy is what any training has to beat.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from dancecli.core.errors import ModelError, UsageError
+from dancecli.core.progress import OnProgress, Progress, Say, no_progress, say_nothing
+from dancecli.core.recipe import read_recipe
+from dancecli.core.records import PartName
+from dancecli.model.dataloading.pipelines import frame_sampler
+from dancecli.model.dataloading.split_data import SplitData, load_split, split_record
+from dancecli.model.evaluation.scored_runs import (
+    EvaluateResult,
+    new_name,
+    same_run,
+    score_parts,
+    write_scored_run,
+)
+from dancecli.model.networks.base import at_its_size, build_model_config, model_base
+from dancecli.model.networks.head import kinetics_labels, match_labels, pretrained_head, put_rows
+from dancecli.model.networks.weights import NO_WEIGHTS, resolve_weights, weights_record
+from dancecli.model.networks.zoo import DEFAULT_PRETRAIN, find_entry
+from dancecli.model.training.config import DataPlan, build_config
+from dancecli.model.training.scoring import views_record
+from dancecli.storage import runs as rec
+from dancecli.storage.workspace import Workspace
+
+KINETICS400 = "kinetics400"
+PRETRAIN = "kinetics400-baseline"
+
+
+@dataclass(frozen=True)
+class BaselineSettings:
+    """What to look at with which network.
+
+    Attributes:
+        pretrain: a name of the zoo, or the path of an MMAction2 config.
+        weights: None for the model's own, or a file with its head.
+        split: its name; None for the one made last.
+        recipe: whose view of a clip it gets, by name or file: that of the runs it is set beside.
+        num_clips, num_crops: views of a clip that are averaged.
+        name: of the new run; None gives `kinetics400-baseline-<split>-<n>`.
+    """
+
+    pretrain: str = DEFAULT_PRETRAIN
+    weights: str | None = None
+    split: str | None = None
+    recipe: str = "default"
+    num_clips: int | None = None
+    num_crops: int | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """Which of our labels the network knows.
+
+    Attributes:
+        rows: our index to its class.
+        classes: our name to its name.
+        unknown: our names that it does not know.
+        ceiling: clips of each part that have a known label, of all: no more can be right.
+    """
+
+    rows: dict[int, int]
+    classes: dict[str, str]
+    unknown: tuple[str, ...]
+    ceiling: dict[str, tuple[int, int]]
+
+
+def baseline(
+    workspace: Workspace,
+    settings: BaselineSettings,
+    on_progress: OnProgress = no_progress,
+    say: Say = say_nothing,
+    *,
+    dry_run: bool = False,
+) -> EvaluateResult:
+    """Evaluate the pre-trained head, masked to the labels that it knows, on a split's val and test.
+
+    Args:
+        workspace: where the split is and the run goes.
+        settings: what to judge.
+        on_progress: in clips.
+        say: gets what the user should know before the work begins.
+        dry_run: stop there; the result's record says what the scores would be of.
+
+    Raises:
+        ModelError: it knows none of the labels; or its weights cannot be had, read, or trusted to
+            be in the order of Kinetics-400.
+        UsageError: random weights, which know nothing.
+        WorkspaceError: there is no such split, or the name is taken.
+    """
+    began, created = time.monotonic(), rec.now_utc()
+    if settings.weights == NO_WEIGHTS:
+        raise UsageError("a baseline needs pre-trained weights", "leave --weights none out")
+    entry = find_entry(settings.pretrain)
+    if entry.modality != "rgb":
+        raise UsageError(f"{entry.name} has no head for Kinetics-400", "name a model of frames")
+    data = load_split(workspace, settings.split)
+    known = find_known(data)
+    recipe = read_recipe(settings.recipe).with_changes(
+        freeze="none", num_clips=settings.num_clips, num_crops=settings.num_crops
+    )
+    base, recipe = model_base(entry), at_its_size(entry, recipe)
+    views = {**views_record(recipe, frame_sampler(base, recipe), cached=False), "train": None}
+    from dancecli.model.networks.build import build_model, shapes_of
+    from dancecli.model.networks.checkpoint import for_evaluation
+
+    on_progress(Progress(0, 1, "loading the model · a few seconds"))
+    shapes = shapes_of(build_model_config(base, recipe, len(data.labels), None))
+    start = resolve_weights(entry, settings.weights, shapes, on_progress)
+    assert start is not None  # noqa: S101 - for the type checker; only `none` gives none
+    head = pretrained_head(entry, start)
+    if head.labels != kinetics_labels():
+        raise ModelError(
+            f"{start.source}: its head has {len(head.labels)} classes, which are not those of Kinetics-400",
+            "take weights as they were trained on Kinetics-400",
+        )
+    evidence = _evidence(known, weights_record(start), data, views)
+    if there := same_run(workspace, settings.name, "baseline", evidence):
+        return there
+    name = new_name(workspace, settings.name, f"{PRETRAIN}-{data.name}")
+    for note in (f"run {name}: {entry.title}, split {data.name}", *notes(known)):
+        say(note)
+    if dry_run:
+        return EvaluateResult(name, evidence, (), fresh=True)
+    has_val = bool(data.examples[PartName.VAL])
+    plan = DataPlan(workspace.root, data.name, len(data.labels), has_val)
+    config = build_config(base, recipe, plan, start, 0, deterministic=False)
+    model = build_model(config["model"], 0, config["load_from"])
+    put_rows(model, known.rows, head, mask=True)
+    predictions = score_parts(for_evaluation(model), config, data, on_progress)
+    facts = {
+        "created_utc": created,
+        "model": {
+            "pretrain": PRETRAIN,
+            "title": f"{entry.title}: Kinetics-400 head, {len(known.rows)} of {len(data.labels)} labels",
+            "base": entry.name,
+            "backbone": base.model["backbone"]["type"],
+            "frozen_stages": None,
+            "params_total": sum(p.numel() for p in model.parameters()),
+            "params_trainable": 0,
+        },
+        "weights": weights_record(start),
+        "split": split_record(data),
+        "labels": list(data.labels),
+        "views": views,
+        "baseline": evidence,
+        "seconds": {"evaluate": round(time.monotonic() - began, 2)},
+    }
+    with workspace.lock(f"run-{name}"):
+        record = write_scored_run(workspace, name, facts, predictions)
+    return EvaluateResult(name, record, (), fresh=True)
+
+
+def find_known(data: SplitData) -> Known:
+    """Find which labels of a split are classes of Kinetics-400.
+
+    Raises:
+        ModelError: none is.
+    """
+    theirs = kinetics_labels()
+    rows = match_labels(data.labels, theirs)
+    if not rows:
+        raise ModelError(
+            f"none of the {len(data.labels)} labels of split {data.name!r} is a class of Kinetics-400: "
+            "the baseline cannot say one of them",
+            f"the labels are {', '.join(data.labels[:4])}, ...",
+        )
+    ceiling = {
+        part.value: (sum(e.label_index in rows for e in data.examples[part]), len(data.examples[part]))
+        for part in (PartName.VAL, PartName.TEST)
+    }
+    return Known(
+        rows=rows,
+        classes={data.labels[ours]: theirs[row] for ours, row in rows.items()},
+        unknown=tuple(name for i, name in enumerate(data.labels) if i not in rows),
+        ceiling=ceiling,
+    )
+
+
+def notes(known: Known) -> list[str]:
+    """Say what the network cannot know, and how far it can get at most."""
+    if not known.unknown:
+        return ["all labels are classes of Kinetics-400"]
+    k, n = known.ceiling[PartName.TEST.value]
+    names = ", ".join(known.unknown)
+    return [
+        f"not classes of Kinetics-400, so never said: {names}",
+        f"with these, at most {k}/{n} ({100 * k / n:.1f} %) of the test clips can be right",
+    ]
+
+
+def _evidence(
+    known: Known, weights: dict[str, Any] | None, data: SplitData, views: dict[str, Any]
+) -> dict[str, Any]:
+    """All that the scores depend on, and what they can be at most."""
+    return {
+        "on": KINETICS400,
+        "weights_sha256": (weights or {}).get("sha256"),
+        "split_hash": data.meta["split.hash"],
+        "test_hash": data.test_hash,
+        "view_protocol": views["test"],
+        "classes": known.classes,
+        "unknown": list(known.unknown),
+        "ceiling": {part: {"n": n, "top1": k} for part, (k, n) in known.ceiling.items()},
+    }

@@ -1,0 +1,178 @@
+"""Late fusion: the scores of several runs on the same clips, averaged, as a run of its own.
+
+The plain mean of the softmax scores, as the two streams of I3D are fused (Carreira &
+Zisserman 2017, section 3.4). It has no weights to tune, so nothing leaks from the test part.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dancecli.core.errors import ModelError, UsageError
+from dancecli.core.records import PartName, Prediction
+from dancecli.model.evaluation.scored_runs import (
+    EvaluateResult,
+    ScoredRun,
+    new_name,
+    read_scored_run,
+    same_run,
+    write_scored_run,
+)
+from dancecli.storage import runs as rec
+from dancecli.storage.workspace import Workspace
+
+PRETRAIN = "ensemble"
+
+
+@dataclass(frozen=True)
+class EnsembleSettings:
+    """What to fuse.
+
+    Attributes:
+        runs: names of the runs, two or more.
+        name: of the new run; None gives `ensemble-<split>-<n>`.
+    """
+
+    runs: tuple[str, ...]
+    name: str | None = None
+
+
+def ensemble(workspace: Workspace, settings: EnsembleSettings, *, dry_run: bool = False) -> EvaluateResult:
+    """Average the scores of runs and keep the result as a run.
+
+    The same members with the same scores are not fused twice: the run that is there is returned.
+
+    Raises:
+        UsageError: fewer than two runs, or one named twice.
+        WorkspaceError: a run is not there or not done, or the name is taken by another run.
+        ModelError: the runs were not judged on the same clips with the same labels.
+    """
+    began, created = time.monotonic(), rec.now_utc()
+    names = settings.runs
+    if len(names) < 2:
+        raise UsageError(f"an ensemble is of two runs or more, not of {len(names)}", "name them: A B")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(f"run {twice[0]!r} is named twice", "name each run of the ensemble once")
+    members = [read_scored_run(workspace, name) for name in names]
+    for member in members[1:]:
+        _refuse_difference(members[0], member)
+    evidence = _evidence(members)
+    if there := same_run(workspace, settings.name, "members", evidence):
+        return there
+    first = members[0].record
+    name = new_name(workspace, settings.name, f"{PRETRAIN}-{first['split']['name']}")
+    predictions, notes = _fused(members)
+    facts = {
+        "created_utc": created,
+        "model": {
+            "pretrain": PRETRAIN,
+            "title": f"mean of the scores of {', '.join(names)}",
+            "backbone": None,
+            "frozen_stages": None,
+            "params_total": _sum(members, "params_total"),
+            "params_trainable": _sum(members, "params_trainable"),
+            "members": list(names),
+        },
+        "weights": None,
+        "split": first["split"],
+        "labels": first["labels"],
+        "views": _views(members),
+        "members": evidence,
+        "seconds": {"evaluate": round(time.monotonic() - began, 2)},
+    }
+    if dry_run:
+        return EvaluateResult(name, facts, tuple(notes), fresh=True)
+    with workspace.lock(f"run-{name}"):
+        record = write_scored_run(workspace, name, facts, predictions)
+    return EvaluateResult(name, record, tuple(notes), fresh=True)
+
+
+def _refuse_difference(one: ScoredRun, other: ScoredRun) -> None:
+    """Refuse two runs that were not judged alike, saying what differs."""
+    ours, theirs = one.record, other.record
+    both = f"runs {one.name!r} and {other.name!r}"
+    hint = "an ensemble is of runs on the same split: dance evaluate --run RUN --split SPLIT gives one"
+    if ours["labels"] != theirs["labels"]:
+        raise ModelError(f"{both} have different labels{_first_label(ours, theirs)}", hint)
+    a, b = ours["split"], theirs["split"]
+    if a["test_hash"] != b["test_hash"]:
+        raise ModelError(
+            f"{both} were judged on different test clips (split {a['name']!r}, test hash "
+            f"{a['test_hash'][:12]}; split {b['name']!r}, {b['test_hash'][:12]})",
+            hint,
+        )
+    if a["hash"] != b["hash"]:
+        raise ModelError(
+            f"{both} share their test clips, but not their split ({a['name']!r} is {a['hash'][:12]}, "
+            f"{b['name']!r} is {b['hash'][:12]})",
+            hint,
+        )
+
+
+def _first_label(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
+    a, b = ours["labels"], theirs["labels"]
+    if len(a) != len(b):
+        return f": {len(a)} and {len(b)} classes"
+    i = next(i for i, pair in enumerate(zip(a, b, strict=True)) if pair[0] != pair[1])
+    return f": class {i} is {a[i]!r} in one and {b[i]!r} in the other"
+
+
+def _evidence(members: Sequence[ScoredRun]) -> list[dict[str, Any]]:
+    """Say of each member which scores went in."""
+    return [
+        {
+            "run": member.name,
+            "pretrain": member.record["model"]["pretrain"],
+            "weights_sha256": (member.record.get("weights") or {}).get("sha256"),
+            "predictions_sha256": member.sha256,
+            "view_protocol": member.record["views"]["test"],
+            "results": member.record["results"],
+        }
+        for member in members
+    ]
+
+
+def _fused(members: Sequence[ScoredRun]) -> tuple[list[Prediction], list[str]]:
+    """Average clip by clip; a part counts only if every member has all of it."""
+    found, notes = [], []
+    for part in (PartName.VAL, PartName.TEST):
+        tables = [member.rows(part) for member in members]
+        for member, table in zip(members[1:], tables[1:], strict=True):
+            if {c: row.label_index for c, row in table.items()} == {
+                c: row.label_index for c, row in tables[0].items()
+            }:
+                continue
+            if part is PartName.VAL and not (table and tables[0]):
+                notes.append("not every run has scores for the val part: the ensemble has none")
+                tables = []
+                break
+            raise ModelError(
+                f"{part}: runs {members[0].name!r} and {member.name!r} have scores of different clips",
+                "evaluate both again: dance evaluate --run RUN",
+            )
+        if tables:
+            found += [_mean([table[clip] for table in tables]) for clip in tables[0]]
+    return found, notes
+
+
+def _mean(rows: Sequence[Prediction]) -> Prediction:
+    scores = tuple(sum(values) / len(rows) for values in zip(*(row.scores for row in rows), strict=True))
+    first = rows[0]
+    return Prediction(first.clip_id, first.part, first.label_index, scores)
+
+
+def _views(members: Sequence[ScoredRun]) -> dict[str, Any]:
+    """The protocol that all share, or all of them named: what differs is not comparable with either."""
+    protocols = list(dict.fromkeys(member.record["views"]["test"] for member in members))
+    if len(protocols) == 1:
+        return {**members[0].record["views"], "train": None}
+    return {"train": None, "test": " + ".join(protocols)}
+
+
+def _sum(members: Sequence[ScoredRun], key: str) -> int | None:
+    values = [member.record["model"].get(key) for member in members]
+    return sum(values) if all(isinstance(value, int) for value in values) else None

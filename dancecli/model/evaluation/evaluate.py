@@ -1,0 +1,178 @@
+"""`evaluate --run`: a run's weights under another view protocol, or on another split's clips."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dancecli.core import hashing
+from dancecli.core.errors import ModelError
+from dancecli.core.progress import OnProgress, Progress, Say, no_progress, say_nothing
+from dancecli.core.recipe import parse_recipe
+from dancecli.core.records import Clip, Part, PartName
+from dancecli.model.dataloading.flow_data import with_flow
+from dancecli.model.dataloading.pipelines import frame_sampler
+from dancecli.model.dataloading.split_data import SplitData, load_split, split_record
+from dancecli.model.evaluation.scored_runs import (
+    EvaluateResult,
+    new_name,
+    same_run,
+    score_parts,
+    write_scored_run,
+)
+from dancecli.model.networks.base import FLOW, at_its_size, model_base
+from dancecli.model.networks.checkpoint import build_network, run_checkpoint
+from dancecli.model.networks.weights import state_of
+from dancecli.model.networks.zoo import find_entry
+from dancecli.model.training.config import DataPlan, build_config
+from dancecli.model.training.scoring import views_record
+from dancecli.storage import runs as rec
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """Which weights to judge, on what, and how; None leaves it as the run has it.
+
+    Attributes:
+        run: whose weights; None for the run made last that has any.
+        split: whose val and test clips.
+        num_clips, num_crops: views of a clip that are averaged.
+        name: of the new run; None gives `<run>-eval-<n>`.
+    """
+
+    run: str | None = None
+    split: str | None = None
+    num_clips: int | None = None
+    num_crops: int | None = None
+    name: str | None = None
+
+
+def evaluate(
+    workspace: Workspace,
+    settings: EvaluateSettings,
+    on_progress: OnProgress = no_progress,
+    say: Say = say_nothing,
+    *,
+    dry_run: bool = False,
+) -> EvaluateResult:
+    """Evaluate a run's weights again, as a run of its own with `model.of_run`.
+
+    Args:
+        workspace: where the run and the split are.
+        settings: what to judge, and how.
+        on_progress: in clips.
+        say: gets what the user should know before the work begins.
+        dry_run: stop there; the result's record says what the scores would be of.
+
+    Raises:
+        WorkspaceError: there is no such run or split, or the run has no weights.
+        ModelError: the run's labels are not the split's, or its weights do not fit.
+    """
+    from dancecli.model.networks.mmaction import read_checkpoint
+
+    began, created = time.monotonic(), rec.now_utc()
+    name, trained, path = run_checkpoint(workspace, settings.run)
+    data = load_split(workspace, settings.split or trained["split"]["name"])
+    _refuse_other_labels(name, trained["labels"], data)
+    overlap = find_overlap(workspace, trained, data)
+    for note in (f"run {name}, {path.name}, on split {data.name}", *overlap_notes(name, overlap)):
+        say(note)
+    known = {key: value for key, value in trained["recipe"].items() if value is not None}
+    recipe = parse_recipe(known, rec.RunFolder(workspace.run(name)).record)
+    recipe = recipe.with_changes(num_clips=settings.num_clips, num_crops=settings.num_crops)
+    entry = find_entry(trained["settings"]["pretrain"])
+    base, recipe = model_base(entry), at_its_size(entry, recipe)
+    if entry.modality == FLOW:
+        method = trained["settings"]["flow_method"]
+        base, data = replace(base, flow=method), with_flow(workspace, data, method)
+    views = {**views_record(recipe, frame_sampler(base, recipe), cached=False), "train": None}
+    evidence = {
+        "run": name,
+        "checkpoint": path.name,
+        "checkpoint_sha256": hashing.file_sha256(path),
+        "split_hash": data.meta["split.hash"],
+        "test_hash": data.test_hash,
+        "view_protocol": views["test"],
+        "overlap": overlap,
+    }
+    if there := same_run(workspace, settings.name, "evaluated", evidence):
+        return there
+    new = new_name(workspace, settings.name, f"{name}-eval")
+    if dry_run:
+        return EvaluateResult(new, evidence, (), fresh=True)
+    on_progress(Progress(0, 1, "loading the model · a few seconds"))
+    plan = DataPlan(workspace.root, data.name, len(data.labels), bool(data.examples[PartName.VAL]))
+    config = build_config(base, recipe, plan, None, 0, deterministic=False)
+    model = build_network(config["model"], state_of(read_checkpoint(path)), path)
+    predictions = score_parts(model, config, data, on_progress)
+    facts = {
+        "created_utc": created,
+        "model": {**trained["model"], "of_run": name},
+        "weights": trained["weights"],
+        "split": split_record(data),
+        "labels": trained["labels"],
+        "views": views,
+        "optim": trained.get("optim"),
+        "seed": trained.get("seed"),
+        "evaluated": evidence,
+        "seconds": {"evaluate": round(time.monotonic() - began, 2)},
+    }
+    with workspace.lock(f"run-{new}"):
+        record = write_scored_run(workspace, new, facts, predictions)
+    return EvaluateResult(new, record, (), fresh=True)
+
+
+def find_overlap(
+    workspace: Workspace, trained: Mapping[str, Any], data: SplitData
+) -> dict[str, dict[str, int]] | None:
+    """Count the clips to be judged that share a source video, or looks, with a run's training part.
+
+    Returns:
+        For each part `clips` of `n`, from so many `videos`; None if the split that the run was
+        trained on is not there any more as it was.
+    """
+    path = workspace.split(trained["split"]["name"])
+    if not path.exists() or tables.read_meta(path)["split.hash"] != trained["split"]["hash"]:
+        return None
+    train = [part for part in tables.read(path, Part) if part.part == PartName.TRAIN]
+    video_of = {clip.clip_id: clip.video_id for clip in tables.read(workspace.clips, Clip)}
+    group_of = {part.clip_id: part.group for part in tables.read(workspace.split(data.name), Part)}
+    groups = {part.group for part in train}
+    videos = {video_of.get(part.clip_id, part.clip_id) for part in train}
+    found = {}
+    for part in (PartName.VAL, PartName.TEST):
+        ids = [example.clip_id for example in data.examples[part]]
+        shared = [clip for clip in ids if group_of[clip] in groups or video_of[clip] in videos]
+        sources = {group_of[clip] for clip in shared}
+        found[part.value] = {"clips": len(shared), "n": len(ids), "videos": len(sources)}
+    return found
+
+
+def overlap_notes(run: str, overlap: Mapping[str, Mapping[str, int]] | None) -> list[str]:
+    """Say how far the figures will be too high."""
+    if overlap is None:
+        return [
+            f"warning: the split that run {run} was trained on has changed or is gone, "
+            "so it is not known whether it has seen these clips"
+        ]
+    return [
+        f"warning: {count['clips']} of {count['n']} {part} clips are from videos that run {run} "
+        "was trained on: its figures there are too high"
+        for part, count in overlap.items()
+        if count["clips"]
+    ]
+
+
+def _refuse_other_labels(run: str, labels: list[str], data: SplitData) -> None:
+    if list(data.labels) == labels:
+        return
+    if len(labels) != len(data.labels):
+        what = f"run {run!r} knows {len(labels)} labels, split {data.name!r} has {len(data.labels)}"
+    else:
+        i = next(i for i, pair in enumerate(zip(labels, data.labels, strict=True)) if pair[0] != pair[1])
+        what = f"class {i} of run {run!r} is {labels[i]!r}, that of split {data.name!r} is {data.labels[i]!r}"
+    raise ModelError(what, "a run can be judged on splits of the labels that it was trained on")

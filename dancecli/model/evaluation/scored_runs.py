@@ -1,0 +1,178 @@
+"""Runs that train nothing: scores of clips that came some other way, kept as every run's are.
+
+An ensemble, a baseline and a second evaluation leave `run.json` and `predictions.parquet`, so
+that what reads runs (report, compare, board) reads them too. What they do not have is null.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dancecli.core import hashing
+from dancecli.core.errors import WorkspaceError
+from dancecli.core.progress import OnProgress
+from dancecli.core.records import PartName, Prediction
+from dancecli.model.dataloading.split_data import SplitData
+from dancecli.model.training.scoring import accuracy, predict_part
+from dancecli.storage import runs as rec
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace, checked_name
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """A run of scores.
+
+    Attributes:
+        name: the run.
+        record: its `run.json`.
+        notes: what the user should know, a line each.
+        fresh: False if it was there already and nothing ran.
+    """
+
+    name: str
+    record: dict[str, Any]
+    notes: tuple[str, ...]
+    fresh: bool
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """A finished run with its scores, as read back.
+
+    Attributes:
+        record: its `run.json`.
+        predictions: in the order of the file.
+        sha256: of `predictions.parquet`.
+    """
+
+    name: str
+    record: dict[str, Any]
+    predictions: list[Prediction]
+    sha256: str
+
+    def rows(self, part: PartName) -> dict[str, Prediction]:
+        """The predictions of one part, by clip id."""
+        return {row.clip_id: row for row in self.predictions if row.part == part}
+
+
+def read_scored_run(workspace: Workspace, name: str) -> ScoredRun:
+    """Read a run that is done, and its scores.
+
+    Raises:
+        WorkspaceError: there is no such run, it is not done, or its scores are gone.
+        InputError: a file is broken.
+    """
+    record = rec.read_record(workspace, name)
+    if record.get("status") != rec.DONE:
+        raise WorkspaceError(
+            f"run {name!r} is not done (it is {record.get('status')!r})",
+            f"end it first: dance finetune --resume --name {name}",
+        )
+    path = rec.RunFolder(workspace.run(name)).predictions
+    predictions = tables.read(path, Prediction)
+    return ScoredRun(name, record, predictions, hashing.file_sha256(path))
+
+
+def write_scored_run(
+    workspace: Workspace, name: str, facts: Mapping[str, Any], predictions: Sequence[Prediction]
+) -> dict[str, Any]:
+    """Write the folder of a run that trained nothing, `run.json` last, and return that record.
+
+    Args:
+        workspace: where the run goes.
+        name: of the run; it must be free.
+        facts: `created_utc`, `model`, `weights`, `split`, `labels`, `views` and `seconds` of the
+            record, and what else this kind of run has to say.
+        predictions: of val, if it has any, and test.
+    """
+    folder = rec.RunFolder(workspace.run(name))
+    folder.root.mkdir(parents=True, exist_ok=True)
+    split, weights = facts["split"], facts["weights"] or {}
+    meta = {
+        "run.name": name,
+        "split.hash": split["hash"],
+        "test.hash": split["test_hash"],
+        "view.protocol": facts["views"]["test"],
+        "weights.sha256": weights.get("sha256", ""),
+        "labels": json.dumps(list(facts["labels"]), ensure_ascii=False),
+    }
+    tables.write(folder.predictions, Prediction, predictions, meta)
+    record = {
+        "schema": rec.SCHEMA,
+        "name": name,
+        "status": rec.DONE,
+        "created_utc": facts["created_utc"],
+        "finished_utc": rec.now_utc(),
+        "command": list(sys.argv),
+        **facts,
+        "optim": None,
+        "seed": None,
+        "cache": None,
+        "versions": rec.versions(),
+        "results": {
+            part.value: accuracy([row for row in predictions if row.part == part])
+            for part in (PartName.VAL, PartName.TEST)
+        },
+    }
+    rec.write_record(folder, record)
+    return record
+
+
+def refuse_taken(workspace: Workspace, name: str) -> None:
+    """Raise a `WorkspaceError` if there is a run of this name."""
+    if workspace.run(name).exists():
+        raise WorkspaceError(f"run {name!r} exists already", "take another --name")
+
+
+def same_run(workspace: Workspace, name: str | None, key: str, value: Any) -> EvaluateResult | None:
+    """Find a run that is done and whose record says the same, so that nothing is done twice.
+
+    Args:
+        workspace: where to look.
+        name: the one run that may be it; None for any, the last made first.
+        key: of its record; what it holds says all that the scores depend on.
+        value: what is to stand there.
+    """
+    for found in reversed(workspace.runs()):
+        if name is None or found == name:
+            record = rec.read_record(workspace, found)
+            if record.get(key) == value and record.get("status") == rec.DONE:
+                return EvaluateResult(found, record, (), fresh=False)
+    return None
+
+
+def new_name(workspace: Workspace, given: str | None, stem: str) -> str:
+    """The name that was given, if it is free; else the stem with the first free number."""
+    if given is not None:
+        refuse_taken(workspace, checked_name(given, "run"))
+        return given
+    n = 1
+    while workspace.run(f"{stem}-{n}").exists():
+        n += 1
+    return f"{stem}-{n}"
+
+
+def score_parts(
+    model: Any, config: Mapping[str, Any], data: SplitData, on_progress: OnProgress
+) -> list[Prediction]:
+    """Run a network over the val and test parts of a split.
+
+    Args:
+        model: ready for evaluation, on its device.
+        config: of a run, for its loaders; see `build_config`.
+        data: the split.
+        on_progress: in clips.
+    """
+    from dancecli.model.networks.mmaction import Runner
+
+    found: list[Prediction] = []
+    for part in (PartName.VAL, PartName.TEST):
+        if examples := data.examples[part]:
+            loader = Runner.build_dataloader(config[f"{part}_dataloader"])
+            found += predict_part(model, loader, part.value, examples, on_progress)
+    return found

@@ -1,0 +1,1 @@
+"""Labels and timelines for any video: `dance predict`."""

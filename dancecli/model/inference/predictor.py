@@ -1,0 +1,113 @@
+"""A trained network that looks at frames from anywhere, as it looked at the clips of its test part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dancecli.core.errors import MediaError, ModelError
+from dancecli.core.progress import OnProgress, Progress
+from dancecli.model.inference.timeline import Scored
+from dancecli.model.inference.windows import Seen, read_windows
+from dancecli.model.networks.checkpoint import Checkpoint, build_network
+
+if TYPE_CHECKING:
+    from dancecli.model.inference.windows import Picture
+
+# Steps whose work is done while the video is read.
+_READING = ("ClipInit", "ClipDecode", "DecordInit", "DecordDecode", "Resize")
+
+
+class Predictor:
+    """A network with the views of its evaluation.
+
+    Args:
+        found: the checkpoint.
+
+    Raises:
+        ModelError: its network cannot be built.
+    """
+
+    def __init__(self, found: Checkpoint) -> None:
+        from dancecli.model.networks.mmaction import TRANSFORMS, pseudo_collate
+
+        self.labels = found.labels
+        self._model = build_network(found.model, found.state, found.path)
+        self._collate = pseudo_collate
+        kinds = [step["type"] for step in found.pipeline]
+        try:
+            steps = [TRANSFORMS.build(step) for step in found.pipeline]
+            self._resize = steps[kinds.index("Resize")]
+        except Exception as error:  # a step with wrong settings raises nearly anything
+            raise ModelError(f"{found.path}: its views cannot be made ({error})") from None
+        self._steps = [step for kind, step in zip(kinds, steps, strict=True) if kind not in _READING]
+
+    def shrink(self, picture: Picture) -> Picture:
+        """Make a frame as small as the network wants it before it is cropped."""
+        results = self._resize({"imgs": [picture], "img_shape": picture.shape[:2], "modality": "RGB"})
+        small: Picture = results["imgs"][0]
+        return small
+
+    def score(self, frames: Sequence[Picture], rate: float, name: str) -> tuple[float, ...]:
+        """Give the probabilities of the classes for a stretch of video.
+
+        Args:
+            frames: all of it, shrunk.
+            rate: of these, frames a second.
+            name: of the video, for messages.
+
+        Raises:
+            ModelError: the network gives no numbers for it.
+        """
+        import torch
+
+        sampler, *rest = self._steps
+        shape = frames[0].shape[:2]
+        facts = {"total_frames": len(frames), "start_index": 0, "avg_fps": rate}
+        results = sampler({**facts, "filename": name, "modality": "RGB"})
+        results["imgs"] = [_of_shape(frames[i], shape) for i in results["frame_inds"].ravel()]
+        results |= {"img_shape": shape, "original_shape": shape}
+        for step in rest:
+            results = step(results)
+        with torch.inference_mode():
+            (sample,) = self._model.test_step(self._collate([results]))
+        scores: list[float] = sample.pred_score.double().tolist()
+        total = sum(scores)
+        if not total > 0:
+            raise ModelError(f"{name}: the network gave no probabilities for it", "is the checkpoint whole?")
+        return tuple(value / total for value in scores)
+
+
+def _of_shape(picture: Picture, shape: tuple[int, ...]) -> Picture:
+    """A frame as it is, or, where a stream changes its size on the way, in that of the first."""
+    if picture.shape[:2] == shape:
+        return picture
+    import cv2
+
+    return cv2.resize(picture, shape[::-1]).astype(picture.dtype)
+
+
+def look_at(
+    predictor: Predictor, path: Path, window_s: float, on_progress: OnProgress
+) -> tuple[list[Scored], Seen]:
+    """Score a video window by window, decoding it once.
+
+    Args:
+        predictor: the network.
+        path: the video.
+        window_s: length of a window; they begin half of that apart.
+        on_progress: in seconds of video.
+
+    Raises:
+        MediaError: it cannot be read.
+    """
+    seen, found = Seen(), []
+    for window in read_windows(path, window_s, predictor.shrink, seen):
+        scores = predictor.score(window.frames, seen.rate, path.name)
+        found.append(Scored(window.start_s, window.end_s, scores))
+        done = round(window.end_s)
+        on_progress(Progress(done, max(done, round(seen.length_s)), f"predicting · {path.name}"))
+    if not found:
+        raise MediaError(f"{path}: not one frame could be decoded")
+    return found, seen

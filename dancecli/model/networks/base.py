@@ -1,0 +1,185 @@
+"""What a model is before a run changes it: network, normalization, view, as plain data."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from dancecli.core.errors import ModelError, UsageError
+from dancecli.core.flow_format import BOUND_PX
+from dancecli.core.recipe import Recipe
+from dancecli.model.networks import stages
+from dancecli.model.networks.inflation import FLOW_CHANNELS
+from dancecli.model.networks.weights import StartWeights
+from dancecli.model.networks.zoo import ZooEntry
+
+FLOW = "flow"
+
+
+@dataclass(frozen=True)
+class ModelBase:
+    """What is taken over from a model's own config.
+
+    Attributes:
+        model: the recognizer with its head and data preprocessor, as MMAction2 builds it.
+        sampler: the transform that chooses frames, as in training.
+        input_format: axes of the input, `NCTHW` or another that `FormatShape` knows.
+        flow: how the optical flow that it sees was computed; empty for a model of frames.
+    """
+
+    model: dict[str, Any]
+    sampler: dict[str, Any]
+    input_format: str
+    flow: str = ""
+
+    @property
+    def is_3d(self) -> bool:
+        """Whether a view is a clip of frames (and not a set of single ones, or of short stacks of flow)."""
+        return self.input_format != "NCHW"
+
+
+def flow_preprocessor(channels: int, format_shape: str) -> dict[str, Any]:
+    """Give the data preprocessor's settings for flow: 2 channels as `NCTHW`, 2 x clip_len as `NCHW`."""
+    return {
+        "type": "ActionDataPreprocessor",
+        "mean": [0.0] * channels,
+        "std": [float(BOUND_PX)] * channels,
+        "format_shape": format_shape,
+    }
+
+
+# These read their 2-D weights even where none are named.
+_INFLATING = ("ResNetTSM", "SwinTransformer3D")
+
+
+_DROPOUT_HEADS = ("I3DHead", "SlowFastHead", "TSNHead", "TSMHead", "MViTHead", "UniFormerHead")
+
+
+INCEPTION = ModelBase(
+    model={
+        "type": "Recognizer3D",
+        "backbone": {"type": "InceptionI3D", "pretrained": None},
+        "cls_head": {
+            "type": "I3DHead",
+            "num_classes": 400,
+            "in_channels": 1024,
+            "spatial_type": "avg",
+            "dropout_ratio": 0.5,
+            "average_clips": "prob",
+        },
+        "data_preprocessor": {
+            "type": "ActionDataPreprocessor",
+            "mean": [127.5, 127.5, 127.5],
+            "std": [127.5, 127.5, 127.5],
+            "format_shape": "NCTHW",
+        },
+    },
+    sampler={"type": "SampleFrames", "clip_len": 64, "frame_interval": 1, "num_clips": 1},
+    input_format="NCTHW",
+)
+
+
+# Fields of flow in the places of frames; `flow` names their method once a run has chosen it.
+INCEPTION_FLOW = replace(
+    INCEPTION,
+    model={
+        **INCEPTION.model,
+        "backbone": {**INCEPTION.model["backbone"], "in_channels": FLOW_CHANNELS},
+        "data_preprocessor": flow_preprocessor(FLOW_CHANNELS, "NCTHW"),
+    },
+)
+
+
+def model_base(entry: ZooEntry) -> ModelBase:
+    """Read a model's own config.
+
+    Raises:
+        ModelError: it is no config of a video classifier.
+    """
+    if not entry.config:
+        return INCEPTION_FLOW if entry.modality == FLOW else INCEPTION
+    from dancecli.model.networks.mmaction import CONFIGS, read_config
+
+    # Joining an absolute path gives that path: a config the user named.
+    path = CONFIGS / entry.config
+    config = read_config(path)
+    pipeline = _train_pipeline(config)
+    samplers = [step for step in pipeline if "Sample" in step["type"]]
+    shapes = [step["input_format"] for step in pipeline if step["type"] == "FormatShape"]
+    if "cls_head" not in config.get("model", {}) or not samplers or not shapes:
+        raise ModelError(f"{path}: is not the config of a video classifier that is trained on frames")
+    sampler = {key: value for key, value in samplers[0].items() if key != "test_mode"}
+    model = config["model"]
+    if entry.modality == FLOW:
+        channels, shape = model["backbone"].get("in_channels", 2), model["data_preprocessor"]["format_shape"]
+        model["data_preprocessor"] = flow_preprocessor(channels, shape)
+    base = ModelBase(model, sampler, shapes[0])
+    if base.is_3d:
+        sampler["num_clips"] = 1
+    return base
+
+
+def build_model_config(
+    base: ModelBase,
+    recipe: Recipe,
+    num_classes: int,
+    start: StartWeights | None,
+    class_weights: Sequence[float] | None = None,
+) -> dict[str, Any]:
+    """Give the model a fresh head for these classes, and freeze what it can freeze by itself."""
+    model = copy.deepcopy(base.model)
+    backbone, head = model["backbone"], model["cls_head"]
+    backbone.update(stages.settings(backbone["type"], recipe.frozen_stages, recipe.norm_eval))
+    # Mixed labels (Mixup, CutMix) are for hundreds of thousands of clips, and hide the accuracy.
+    model["data_preprocessor"].pop("blending", None)
+    # MMAction2's configs name ImageNet weights that are fetched even if others are loaded after.
+    if "pretrained" in backbone or (start and start.pretrained):
+        backbone["pretrained"] = start.pretrained or None if start else None
+    if backbone["type"] in _INFLATING:
+        backbone["pretrained2d"] = False
+    backbone.pop("pretrained_type", None)
+    # It would refuse batches of more than one clip; ours are small enough already.
+    (model.get("test_cfg") or {}).pop("max_testing_views", None)
+    head.update(num_classes=num_classes, average_clips="prob")
+    if drops(head):
+        head["dropout_ratio"] = recipe.dropout
+    if recipe.label_smoothing or class_weights:
+        head["loss_cls"] = {"type": "CrossEntropyLoss"}
+    if class_weights:
+        head["loss_cls"]["class_weight"] = list(class_weights)
+    if recipe.label_smoothing or "label_smooth_eps" in head:
+        head["label_smooth_eps"] = recipe.label_smoothing
+    return model
+
+
+def drops(head: Mapping[str, Any]) -> bool:
+    """Tell whether a head has dropout that can be set."""
+    return "dropout_ratio" in head or head["type"] in _DROPOUT_HEADS
+
+
+def _train_pipeline(config: dict[str, Any]) -> list[dict[str, Any]]:
+    dataset = config.get("train_dataloader", {}).get("dataset", {})
+    found = (
+        dataset.get("pipeline") or dataset.get("dataset", {}).get("pipeline") or config.get("train_pipeline")
+    )
+    return list(found or config.get("test_pipeline") or [])
+
+
+def at_its_size(entry: ZooEntry, recipe: Recipe) -> Recipe:
+    """Crop to the size that a model needs, of as much of the frame as the recipe would take.
+
+    Raises:
+        UsageError: three crops are asked for, which would be larger than the model takes.
+    """
+    if entry.crop and recipe.crop != entry.crop:
+        side = round(recipe.short_side * entry.crop / recipe.crop)
+        recipe = replace(recipe, crop=entry.crop, short_side=side)
+    if entry.crop and recipe.num_crops > 1 and recipe.short_side != entry.crop:
+        raise UsageError(
+            f"{entry.name} takes pictures of {entry.crop} pixels, and {recipe.num_crops} crops would be as "
+            f"wide as the short side, {recipe.short_side}",
+            "take 1 crop, or more clips (--num-clips)",
+        )
+    return recipe

@@ -1,0 +1,71 @@
+"""Building networks from their configs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmaction.registry import MODELS
+from mmengine.logging import MMLogger
+from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
+from mmengine.runner import set_random_seed
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
+
+from dancecli.model.networks.mmaction import read_checkpoint, silence
+
+
+def build_model(model: dict[str, Any], seed: int, load_from: str | None = None) -> Any:
+    """Build a recognizer with the weights with which a run of this seed begins.
+
+    Seeds first, then builds, initialises and loads: the order in which mmengine's Runner does it.
+    """
+    init_default_scope("mmaction")
+    silence(MMLogger.get_current_instance())
+    set_random_seed(seed)
+    built = MODELS.build(model)
+    built.init_weights()
+    if load_from is not None:
+        load_into(built, read_checkpoint(load_from))
+    return built
+
+
+def load_into(model: Any, checkpoint: dict[str, Any]) -> None:
+    """Load what fits of a checkpoint, as mmengine's Runner does; misfits are for the caller to count."""
+    _load_checkpoint_to_model(
+        model, checkpoint, strict=False, logger="silent", revise_keys=[(r"^module\.", "")]
+    )
+
+
+def lr_factors(schedulers: Sequence[dict[str, Any]], epochs: int, steps: int) -> list[float]:
+    """Give the factor of the learning rate at every step of a run, as mmengine's schedulers set it.
+
+    Args:
+        schedulers: their configs.
+        epochs: of the run.
+        steps: of an epoch.
+    """
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    known = {"optimizer": optimizer, "epoch_length": steps}
+    built = [PARAM_SCHEDULERS.build({**config}, default_args=known) for config in schedulers]
+    factors = []
+    for step in range(1, epochs * steps + 1):
+        factors.append(float(optimizer.param_groups[0]["lr"]))
+        # No gradient is ever applied here; without a step mmengine warns of the wrong order.
+        optimizer.step()
+        for scheduler in built:
+            if not scheduler.by_epoch or step % steps == 0:
+                scheduler.step()
+    return factors
+
+
+def shapes_of(model: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Give the state dict of a recognizer for its names and shapes, in most cases without memory."""
+    init_default_scope("mmaction")
+    try:
+        with torch.device("meta"):
+            shapes: dict[str, torch.Tensor] = MODELS.build(model).state_dict()
+    except RuntimeError:
+        # Some transformers compute with their settings in tensors, which must then have values.
+        shapes = MODELS.build(model).state_dict()
+    return shapes

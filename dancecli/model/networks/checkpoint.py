@@ -1,0 +1,215 @@
+"""A checkpoint as a thing that can be used alone: labels, network and views come from inside it.
+
+What a checkpoint says of its network is data from outside, and MMAction2's registries would
+import and call whatever dotted name stands under `type`. So only plain names are let through,
+and nothing that names a further file.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dancecli.core import hashing
+from dancecli.core.errors import ModelError, WorkspaceError
+from dancecli.storage import runs as rec
+from dancecli.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DEFAULT_CLIP_S = 10.0
+# What may stand between a file and a network in evaluation.
+_STEPS = {
+    *("ClipInit", "ClipDecode", "DecordInit", "DecordDecode"),
+    *("SampleFrames", "UniformSample", "Resize"),
+    *("CenterCrop", "ThreeCrop", "FormatShape", "PackActionInputs"),
+}
+# These name files or addresses, which would be read while the network is built.
+_FILES = ("init_cfg", "pretrained", "checkpoint", "load_from")
+_OURS = "give a checkpoint that dance finetune wrote: runs/RUN/checkpoints/best.pth"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network with all that is needed to use it.
+
+    Attributes:
+        path, sha256: the file.
+        labels: class names in the order of the scores.
+        model: MMAction2's config of the network.
+        pipeline: from a file to the views of evaluation.
+        protocol: these views in words.
+        clip_s: median length of the clips that it was trained on, in seconds.
+        state: its weights.
+    """
+
+    path: Path
+    sha256: str
+    labels: tuple[str, ...]
+    model: dict[str, Any]
+    pipeline: list[dict[str, Any]]
+    protocol: str
+    clip_s: float
+    state: Mapping[str, Tensor]
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint without running any code that it asks for, and check what it says.
+
+    Raises:
+        ModelError: it is none, or does not say its labels, its network or its views, or they
+            are not such as `dance finetune` writes.
+    """
+    from dancecli.model.networks.mmaction import read_checkpoint
+    from dancecli.model.networks.weights import state_of
+
+    content = read_checkpoint(path)
+    meta = content.get("meta")
+    meta = meta if isinstance(meta, dict) else {}
+    labels, model, pipeline = (meta.get(key) for key in ("labels", "model", "test_pipeline"))
+    for what, value in (("labels", labels), ("network", model), ("views", pipeline)):
+        if not value:
+            raise ModelError(f"{path}: does not say its {what}", _OURS)
+    if not (isinstance(labels, list) and all(isinstance(name, str) for name in labels)):
+        raise ModelError(f"{path}: its labels are no list of names", _OURS)
+    protocol, clip_s = meta.get("view_protocol", ""), meta.get("clip_s", DEFAULT_CLIP_S)
+    return Checkpoint(
+        path=path,
+        sha256=hashing.file_sha256(path),
+        labels=tuple(labels),
+        model=_checked_model(model, path),
+        pipeline=_checked_pipeline(pipeline, path),
+        protocol=str(protocol),
+        clip_s=float(clip_s) if isinstance(clip_s, int | float) and clip_s > 0 else DEFAULT_CLIP_S,
+        state=state_of(content),
+    )
+
+
+def run_checkpoint(workspace: Workspace, run: str | None) -> tuple[str, dict[str, Any], Path]:
+    """Find the checkpoint of a run that is done: the run's name, its record, the file.
+
+    Args:
+        workspace: where the run is.
+        run: its name; None for the one made last that has weights of its own and looks at frames.
+
+    Raises:
+        WorkspaceError: there is no such run, it is not done, or has no weights.
+        InputError: its record is broken.
+    """
+    names = [run] if run is not None else list(reversed(workspace.runs()))
+    for name in names:
+        record = rec.read_record(workspace, name)
+        path = _file_of(workspace, name, record)
+        if path is not None and (run is not None or not record["model"].get("flow")):
+            return name, record, path
+        if run is not None:
+            status = record.get("status")
+            if status != rec.DONE:
+                raise WorkspaceError(
+                    f"run {name!r} is not done (it is {status!r})",
+                    f"end it first: dance finetune --resume --name {name}",
+                )
+            raise WorkspaceError(
+                f"run {name!r} has no weights of its own (it is of kind {record['model']['pretrain']!r})",
+                "name a run that dance finetune made",
+            )
+    raise WorkspaceError(
+        f"{workspace.root}: there is no run with weights",
+        "make one: dance finetune; dance predict takes --checkpoint FILE too",
+    )
+
+
+def build_network(config: dict[str, Any], state: Mapping[str, Tensor], path: Path) -> Any:
+    """Build a network with its weights, for evaluation, on the best device there is.
+
+    Args:
+        config: MMAction2's, of the network.
+        state: all its weights.
+        path: the file they are from, for messages.
+
+    Raises:
+        ModelError: they are not those of this network.
+    """
+    from dancecli.model.networks.mmaction import MODELS, MMLogger, init_default_scope, silence
+
+    init_default_scope("mmaction")
+    silence(MMLogger.get_current_instance())
+    try:
+        model = MODELS.build(config)
+    except Exception as error:  # a config that fits no class raises nearly anything
+        raise ModelError(f"{path}: its network cannot be built ({error})", _OURS) from None
+    wanted = {key: value for key, value in model.state_dict().items() if _learnt(key)}
+    fits = [key for key, value in wanted.items() if _shape(state.get(key)) == value.shape]
+    if len(fits) < len(wanted):
+        raise ModelError(f"{path}: only {len(fits)} of {len(wanted)} weights of its network are in it", _OURS)
+    model.load_state_dict(state, strict=False)
+    return for_evaluation(model)
+
+
+def for_evaluation(model: Any) -> Any:
+    """Make a network ready to be looked through only: faster where that is known to be the same."""
+    from dancecli.model.networks.fusion import folded
+    from dancecli.model.networks.mmaction import get_device
+    from dancecli.model.networks.stages import SPLIT_BACKBONES
+
+    if type(model.backbone).__name__ in SPLIT_BACKBONES:
+        # As features are computed for training: the same values within 1e-4.
+        model.backbone = folded(model.backbone)
+    return model.to(get_device()).eval()
+
+
+def _file_of(workspace: Workspace, name: str, record: Mapping[str, Any]) -> Path | None:
+    """The file that a run's figures are of; None if it is not there."""
+    chosen = (record.get("checkpoint") or {}).get("name")
+    if record.get("status") != rec.DONE or not isinstance(chosen, str):
+        return None
+    path = rec.RunFolder(workspace.run(name)).checkpoints / f"{Path(chosen).name}.pth"
+    return path if path.is_file() else None
+
+
+def _checked_model(model: Any, path: Path) -> dict[str, Any]:
+    plain = copy.deepcopy(model)
+    if not isinstance(plain, dict) or not isinstance(plain.get("cls_head"), dict):
+        raise ModelError(f"{path}: its network is not that of a video classifier", _OURS)
+    _refuse_foreign(plain, path)
+    return plain
+
+
+def _refuse_foreign(value: Any, path: Path) -> None:
+    """Refuse types that are more than names, and take away what names files."""
+    if isinstance(value, dict):
+        for key in _FILES:
+            if key in value:
+                value[key] = None
+        kind = value.get("type", "x")
+        if not (isinstance(kind, str) and kind.isidentifier()) or "_scope_" in value:
+            raise ModelError(f"{path}: its network asks for {str(kind)[:60]!r}, and was not built", _OURS)
+    items = value.values() if isinstance(value, dict) else value
+    if isinstance(value, dict | list | tuple):
+        for item in items:
+            _refuse_foreign(item, path)
+
+
+def _checked_pipeline(pipeline: Any, path: Path) -> list[dict[str, Any]]:
+    if not isinstance(pipeline, list) or not all(isinstance(step, dict) for step in pipeline):
+        raise ModelError(f"{path}: its views are no list of steps", _OURS)
+    for step in pipeline:
+        kind = str(step.get("type"))
+        if kind not in _STEPS:
+            raise ModelError(
+                f"{path}: its views need the step {kind[:60]!r}, for which a video is not enough",
+                "dance predict is for networks that look at RGB frames",
+            )
+    return copy.deepcopy(pipeline)
+
+
+def _learnt(key: str) -> bool:
+    return not key.endswith("num_batches_tracked")
+
+
+def _shape(tensor: Tensor | None) -> Any:
+    return None if tensor is None else tensor.shape

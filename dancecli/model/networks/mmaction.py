@@ -1,0 +1,223 @@
+"""The one door to MMAction2 and mmengine: nothing else in the package imports them.
+
+Importing this module makes MMAction2 1.2.0 work on today's Python and torch, and registers our
+own parts, so a generated config needs no more than
+
+    custom_imports = dict(imports=['dancecli.model.networks.mmaction'], allow_failed_imports=False)
+
+to run under MMAction2's own `tools/train.py` and `tools/test.py`. It is heavy (seconds): import
+it inside the function that uses it.
+
+Opened here: `mmaction.models` without its parts that cannot be imported (mmaction2#2714);
+configs and tools by path, since `mmaction::` names need the vanished `pkg_resources`;
+checkpoints read without running a pickle's code (mmengine#1655).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import pickle
+import sys
+import types
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dancecli.core.errors import MissingDependencyError, ModelError
+
+# Without `localizers` (a module is missing from the wheel) and `multimodal` (wants transformers).
+_MODEL_PARTS = (
+    "common",
+    "data_preprocessors",
+    "backbones",
+    "necks",
+    "losses",
+    "heads",
+    "recognizers",
+    "utils",
+)
+
+
+def _open_mmaction() -> Path:
+    """Import what can be imported of MMAction2, and return the package's folder."""
+    spec = importlib.util.find_spec("mmaction")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingDependencyError("MMAction2 is not installed", "pip install 'dancecli[train]'")
+    package = Path(next(iter(spec.submodule_search_locations)))
+    with warnings.catch_warnings():
+        # mmcv-lite announces that it is not mmcv; nothing used here needs the difference.
+        warnings.simplefilter("ignore")
+        if "mmaction.models" not in sys.modules:
+            importlib.import_module("mmaction")
+            # A bare module with the right path: importing a part then skips `models/__init__.py`.
+            bare = types.ModuleType("mmaction.models")
+            bare.__path__ = [str(package / "models")]
+            bare.__spec__ = importlib.util.spec_from_loader("mmaction.models", loader=None, is_package=True)
+            sys.modules["mmaction.models"] = bare
+            for part in _MODEL_PARTS:
+                importlib.import_module(f"mmaction.models.{part}")
+        for part in ("datasets", "engine", "evaluation", "structures", "visualization"):
+            importlib.import_module(f"mmaction.{part}")
+    return package
+
+
+MMACTION = _open_mmaction()
+CONFIGS = MMACTION / ".mim" / "configs"
+TOOLS = MMACTION / ".mim" / "tools"
+
+from mmaction.datasets import VideoDataset  # noqa: E402 - only after the door is open
+from mmaction.models.recognizers import Recognizer3D  # noqa: E402
+from mmaction.registry import (  # noqa: E402
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    MODELS,
+    OPTIM_WRAPPERS,
+    TRANSFORMS,
+)
+from mmaction.structures import ActionDataSample  # noqa: E402
+from mmcv.cnn import ConvModule  # noqa: E402
+from mmengine.config import Config  # noqa: E402
+from mmengine.dataset import DefaultSampler, pseudo_collate  # noqa: E402
+from mmengine.device import get_device  # noqa: E402
+from mmengine.dist import init_dist  # noqa: E402
+from mmengine.hooks import Hook  # noqa: E402
+from mmengine.logging import HistoryBuffer, MMLogger  # noqa: E402
+from mmengine.model import BaseDataPreprocessor  # noqa: E402
+from mmengine.optim import OptimWrapper  # noqa: E402
+from mmengine.registry import init_default_scope  # noqa: E402
+from mmengine.runner import CheckpointLoader, Runner  # noqa: E402
+
+__all__ = [
+    "CONFIGS",
+    "DATASETS",
+    "DATA_SAMPLERS",
+    "HOOKS",
+    "MODELS",
+    "OPTIM_WRAPPERS",
+    "TOOLS",
+    "TRANSFORMS",
+    "ActionDataSample",
+    "BaseDataPreprocessor",
+    "Config",
+    "ConvModule",
+    "DefaultSampler",
+    "Hook",
+    "MMLogger",
+    "OptimWrapper",
+    "Recognizer3D",
+    "Runner",
+    "VideoDataset",
+    "get_device",
+    "init_default_scope",
+    "init_dist",
+    "pseudo_collate",
+    "read_checkpoint",
+    "read_config",
+    "silence",
+]
+
+
+def _statistics_method(owner: Any, name: Any) -> Any:
+    """Stand in for the `getattr` that a pickled `HistoryBuffer` asks for; give nothing else away."""
+    if owner is not HistoryBuffer or name not in ("min", "max", "mean", "current"):
+        raise pickle.UnpicklingError(f"asks for getattr({owner!r}, {name!r})")
+    return getattr(HistoryBuffer, name)
+
+
+_MULTIARRAY = importlib.import_module("numpy._core.multiarray")
+_NUMPY_TYPES = (np.float64, np.float32, np.int64, np.int32, np.bool_)
+# What mmengine itself puts into a checkpoint beside tensors; each is data without a side effect.
+torch.serialization.add_safe_globals(
+    [
+        HistoryBuffer,
+        (_statistics_method, "builtins.getattr"),
+        np.ndarray,
+        np.dtype,
+        *(type(np.dtype(kind)) for kind in _NUMPY_TYPES),
+        *(
+            (getattr(_MULTIARRAY, name), f"{module}.multiarray.{name}")
+            for name in ("_reconstruct", "scalar")
+            for module in ("numpy.core", "numpy._core")
+        ),
+    ]
+)
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read an MMAction2 config, its `_base_` files merged in, as plain dicts.
+
+    A config is Python and is run: only those of MMAction2 itself, and those that the user names.
+
+    Raises:
+        ModelError: there is no such file, or it is not a config.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path}: there is no such MMAction2 config", "name one by its path")
+    try:
+        config = Config.fromfile(str(path))
+    except Exception as error:
+        raise ModelError(f"{path}: is not an MMAction2 config ({_first_line(error)})") from error
+    plain: dict[str, Any] = config.to_dict()
+    return plain
+
+
+def read_checkpoint(path: Path | str, map_location: Any = "cpu") -> dict[str, Any]:
+    """Read a checkpoint or state dict without running any code that its pickle asks for.
+
+    Raises:
+        ModelError: no such file; not a torch file; or it asks for anything but tensors and
+            plain data, as a hostile file does.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise ModelError(f"{path}: there is no such weights file", "give the path of a .pth or .pt file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{path}: holds more than weights and was not opened ({_blocked(error)})",
+            "save its state dict alone: torch.save(model.state_dict(), FILE)",
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError):
+        # The unpickler meets bytes that are no pickle with nearly any of these.
+        raise ModelError(f"{path}: is not a PyTorch weights file", "give a .pth or .pt file") from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{path}: holds a {type(content).__name__}, not a state dict")
+    return content
+
+
+def _load_local(filename: str, map_location: Any) -> dict[str, Any]:
+    return read_checkpoint(filename, map_location)
+
+
+# mmengine asks the longest fitting prefix, so this takes the place of its loader for plain paths.
+CheckpointLoader.register_scheme("", _load_local, force=True)
+
+
+def silence(logger: logging.Logger) -> None:
+    """Take the console from a logger of mmengine's; its file stays."""
+    for handler in list(logger.handlers):
+        if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
+            logger.removeHandler(handler)
+
+
+def _blocked(error: Exception) -> str:
+    found = [line for line in str(error).splitlines() if "GLOBAL" in line]
+    return found[0].partition(" whose ")[0].strip()[:160] if found else "it is not in PyTorch's format"
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:160]
+
+
+# At the end, since our parts are made of what this module has opened. Importing them registers them.
+importlib.import_module("dancecli.model.training.components")

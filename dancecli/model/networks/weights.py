@@ -1,0 +1,214 @@
+"""Weights to start from: found, read without running their code, and counted against the model.
+
+MMAction2 loads whatever happens to fit and says nothing (`strict=False`), so a wrong file
+trains from random numbers. Here the keys that fit are counted, and too few are refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dancecli.core.errors import ModelError
+from dancecli.core.progress import OnProgress, no_progress
+from dancecli.model.networks.inflation import as_inception
+from dancecli.model.networks.zoo import ZooEntry, check_name, fetch_checkpoint, weights_folder
+from dancecli.storage.files import save_torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+# A checkpoint of the right architecture fits whole; what is below this is another network.
+LEAST_SHARE = 0.9
+NO_WEIGHTS = "none"
+_FIRST_LAYER = "backbone.stem.conv_1a.conv.weight"
+
+
+@dataclass(frozen=True)
+class StartWeights:
+    """Weights a run starts from.
+
+    Attributes:
+        name, source, sha256: for the run's record.
+        load_from: the file that MMAction2 loads; empty if the backbone reads them itself.
+        pretrained: the backbone's `pretrained` setting; empty if there is a file.
+        matched, total: keys of the backbone that the weights give, of those it has.
+        flow_method: the optical flow they were trained on; empty for RGB, or if it is not known.
+    """
+
+    name: str
+    source: str
+    sha256: str
+    load_from: str
+    pretrained: str
+    matched: int
+    total: int
+    flow_method: str = ""
+
+
+def resolve_weights(
+    entry: ZooEntry, given: str | None, model: Mapping[str, Tensor], on_progress: OnProgress = no_progress
+) -> StartWeights | None:
+    """Find the weights for a model and prove that they are its own.
+
+    Args:
+        entry: the model's place in the zoo.
+        given: `none`, a file, or None for the entry's own weights.
+        model: the state dict of the recognizer as built, for names and shapes.
+        on_progress: of a download.
+
+    Raises:
+        ModelError: they cannot be had or read, or fit less than `LEAST_SHARE` of the backbone.
+    """
+    if given == NO_WEIGHTS:
+        return None
+    if given is None and not entry.config:
+        return _built_in(entry, model)
+    if given is None and not entry.checkpoint:
+        raise ModelError(
+            f"{entry.name}: no weights are known for this config", "give --weights FILE, or --weights none"
+        )
+    if given:
+        path = Path(given).expanduser().absolute()
+        check_name(path, entry)
+    else:
+        path = fetch_checkpoint(entry, on_progress=on_progress)
+    return weights_from_file(path, entry.name, model)
+
+
+def weights_from_file(path: Path, name: str, model: Mapping[str, Tensor]) -> StartWeights:
+    """Read a state dict or an MMAction2 checkpoint and count what fits; see `resolve_weights`.
+
+    Inception-v1 comes under many names, in 2-D and 3-D: see `dancecli.model.networks.inflation`.
+    """
+    from dancecli.model.networks.mmaction import read_checkpoint
+
+    found = state_of(read_checkpoint(path))
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if adapted := _adapted(found, model, str(path)):
+        return replace(adapted, name=_with(path.stem, adapted.name), sha256=sha256)
+    fitted, prefix = fit_keys(found, model)
+    total = len(_backbone(model))
+    if not total or len(fitted) / total < LEAST_SHARE:
+        raise ModelError(
+            f"{path}: only {len(fitted)} of {total} weights of the {name} backbone are in it",
+            f"these are another model's weights; {LEAST_SHARE:.0%} at least must fit",
+        )
+    head_fits = any(
+        key.startswith("cls_head.") and _fits(value, model.get(key)) for key, value in found.items()
+    )
+    load_from = path if not prefix and not head_fits else _convert(fitted, sha256)
+    return StartWeights(path.stem, str(path), sha256, str(load_from), "", len(fitted), total)
+
+
+def state_of(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Take the tensors out of a checkpoint, whichever way they are wrapped."""
+    import torch
+
+    inner = checkpoint.get("state_dict") or checkpoint.get("model") or checkpoint
+    if not isinstance(inner, Mapping):
+        return {}
+    tensors = {str(key): value for key, value in inner.items() if isinstance(value, torch.Tensor)}
+    return {key.removeprefix("module."): value for key, value in tensors.items()}
+
+
+def fit_keys(found: Mapping[str, Tensor], model: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """Match weights to the backbone by name and shape, with and without the prefix `backbone.`.
+
+    Returns:
+        What fits, under the model's names; and the prefix that had to be added.
+    """
+    wanted = _backbone(model)
+    best: tuple[dict[str, Tensor], str] = ({}, "")
+    for prefix in ("", "backbone."):
+        named = {prefix + key: value for key, value in found.items()}
+        fitted = {key: named[key] for key, tensor in wanted.items() if _fits(named.get(key), tensor)}
+        if len(fitted) > len(best[0]):
+            best = (fitted, prefix)
+    return best
+
+
+def _backbone(model: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    # Older checkpoints have no batch counters, and nothing depends on them.
+    return {
+        key: value
+        for key, value in model.items()
+        if key.startswith("backbone.") and not key.endswith("num_batches_tracked")
+    }
+
+
+def _fits(found: Tensor | None, wanted: Tensor | None) -> bool:
+    return found is not None and wanted is not None and found.shape == wanted.shape
+
+
+def _adapted(found: Mapping[str, Tensor], model: Mapping[str, Tensor], where: str) -> StartWeights | None:
+    """Bring weights of an Inception-v1 to this model's names and shapes, if they need it and it is one.
+
+    Returns:
+        With what was done as the name, and without a checksum.
+    """
+    from dancecli.model.networks.inception_weights import digest
+
+    first = model.get(_FIRST_LAYER)
+    inception = as_inception(found, first.shape[1], where) if first is not None else None
+    if inception is None or not inception.how:
+        return None
+    state = {f"backbone.{key}": value for key, value in inception.state.items()}
+    wanted = _backbone(model)
+    for key, value in wanted.items():
+        if not _fits(state.get(key), value):
+            raise ModelError(
+                f"{where}: its layer for {key} is {_shape(state.get(key))}, the network has {_shape(value)}",
+                "these are weights of another network; its kernels must be those of Inception-v1 I3D",
+            )
+    # Both streams can come of one file, so the result is named by what is in it.
+    load_from, total = str(_convert(state, digest(state))), len(wanted)
+    return StartWeights(inception.how, where, "", load_from, "", total, total, inception.flow_method)
+
+
+def _shape(tensor: Tensor | None) -> str:
+    return "missing" if tensor is None else "x".join(str(n) for n in tensor.shape)
+
+
+def _with(name: str, how: str) -> str:
+    return f"{name} ({how})" if how else name
+
+
+def _built_in(entry: ZooEntry, model: Mapping[str, Tensor]) -> StartWeights:
+    from dancecli.model.networks.inception import KINETICS400
+    from dancecli.model.networks.inception_weights import kinetics_weights
+
+    weights = kinetics_weights()
+    if adapted := _adapted(weights.state_dict, model, weights.source):
+        return replace(adapted, name=_with(weights.name, adapted.name), sha256=weights.sha256)
+    fitted, _ = fit_keys(weights.state_dict, model)
+    total = len(_backbone(model))
+    if len(fitted) != total:
+        raise ModelError(f"{entry.name}: only {len(fitted)} of {total} of its weights were found")
+    return StartWeights(weights.name, weights.source, weights.sha256, "", KINETICS400, len(fitted), total)
+
+
+def _convert(fitted: dict[str, Tensor], sha256: str) -> Path:
+    """Keep the backbone alone, under MMAction2's names, where a config can load it from."""
+    path = weights_folder() / f"backbone-{sha256[:16]}.pth"
+    if not path.is_file():
+        save_torch(path, {"state_dict": dict(fitted)})
+    return path
+
+
+def weights_record(start: StartWeights | None) -> dict[str, Any] | None:
+    """Say in `run.json` which weights a run starts from."""
+    if start is None:
+        return None
+    return {
+        "name": start.name,
+        "source": start.source,
+        "sha256": start.sha256,
+        "matched_keys": start.matched,
+        "total_keys": start.total,
+    }

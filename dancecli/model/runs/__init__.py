@@ -1,0 +1,1 @@
+"""Whole runs: `dance finetune` and `dance train`, several seeds, resuming."""

@@ -1,0 +1,242 @@
+"""`finetune`: a pre-trained model, a split, a recipe; to a run with predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from dancecli.core.progress import OnProgress, Progress, Say, no_progress, say_nothing
+from dancecli.core.records import PartName, Prediction
+from dancecli.model.dataloading.pipelines import forward_batch, frame_sampler
+from dancecli.model.networks.base import build_model_config
+from dancecli.model.networks.head import PRETRAINED, RANDOM, start_head, with_hook
+from dancecli.model.networks.weights import resolve_weights
+from dancecli.model.runs.plan import FinetuneSettings, Plan, make_plan
+from dancecli.model.runs.record import begun_record
+from dancecli.model.runs.resume import begun_before, plan_of_stopped_run
+from dancecli.model.training.config import DataPlan, build_config, render_config
+from dancecli.model.training.distributed import place
+from dancecli.model.training.flops import speed_record
+from dancecli.model.training.scoring import accuracy, views_record
+from dancecli.storage import runs as rec
+from dancecli.storage import tables
+from dancecli.storage.files import atomic_file
+from dancecli.storage.workspace import Workspace
+
+__all__ = ["FinetuneResult", "FinetuneSettings", "Plan", "finetune", "make_plan"]
+
+if TYPE_CHECKING:
+    from dancecli.model.training.job import Job
+    from dancecli.model.training.runner import Outcome
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """A run that is done.
+
+    Attributes:
+        name: the run.
+        record: its `run.json`.
+        notes: what the user should know, a line each.
+        fresh: False if it was done already and nothing ran.
+    """
+
+    name: str
+    record: dict[str, Any]
+    notes: tuple[str, ...]
+    fresh: bool
+
+
+def finetune(
+    workspace: Workspace,
+    settings: FinetuneSettings,
+    on_progress: OnProgress = no_progress,
+    say: Say = say_nothing,
+) -> FinetuneResult:
+    """Fine-tune a model on a split, evaluate it on val and test, and keep all of it in `runs/<run>`.
+
+    What the same settings began and did not end goes on after its last whole epoch.
+
+    Args:
+        workspace: where the split is and the run goes.
+        settings: what to train.
+        on_progress: gets `phase · words`, in clips of the phase.
+        say: gets what the user should know before the hours begin, a line each.
+
+    Raises:
+        WorkspaceError: there is no such split or run, or the run is at work elsewhere.
+        InputError: the recipe or the lists are wrong.
+        ModelError: the weights do not fit or cannot be had, or training diverged.
+        MissingDependencyError: MMAction2 or a package with weights is not installed.
+    """
+    asked, settings = settings, begun_before(workspace, settings)
+    if settings.resume:
+        plan, before = plan_of_stopped_run(workspace, settings)
+        if before["status"] == rec.DONE:
+            return FinetuneResult(plan.name, before, ("the run was done already",), fresh=False)
+    else:
+        plan = make_plan(workspace, settings)
+    if not place().first:
+        help_plan(workspace, plan)
+        return FinetuneResult(plan.name, {}, (), fresh=True)
+    if settings is not asked:
+        say(f"run {plan.name} was begun by the same command and goes on; another --name begins anew")
+    for note in (f"run {plan.name}: {plan.entry.title}, split {plan.data.name}", *plan.notes):
+        say(note)
+    with workspace.lock(f"run-{plan.name}"):
+        return run_plan(workspace, plan, on_progress, say)
+
+
+def run_plan(
+    workspace: Workspace, plan: Plan, on_progress: OnProgress, say: Say = say_nothing
+) -> FinetuneResult:
+    """Do what was planned; see `finetune`, which sees to it that nobody else does."""
+    on_progress(Progress(0, 1, "loading the model · a few seconds"))
+    from dancecli.model.training.runner import run_job
+
+    job, head = _begin(workspace, plan, on_progress, say)
+    folder = job.folder
+    header = (
+        f"Run {plan.name}: {plan.entry.title}, split {plan.data.name}.",
+        "MMAction2's own tools run this file too, where dancecli is installed:",
+        "  python <mmaction>/.mim/tools/train.py config.py --work-dir DIR",
+        "  python <mmaction>/.mim/tools/test.py config.py checkpoints/last.pth",
+    )
+    with atomic_file(folder.config) as file:
+        file.write(render_config(job.config, header))
+    record = begun_record(plan, job) | {"head": head}
+    if plan.settings.resume:
+        before = rec.read_record(workspace, plan.name)
+        record["resumed_utc"] = [*before.get("resumed_utc", []), record["created_utc"]]
+        record["created_utc"] = before["created_utc"]
+    rec.write_record(folder, record)
+    try:
+        outcome = run_job(job, on_progress, say)
+        record = _finish(job, plan, record, outcome)
+    except BaseException as error:
+        stopped = isinstance(error, KeyboardInterrupt)
+        record |= {"status": rec.INTERRUPTED if stopped else rec.FAILED, "finished_utc": rec.now_utc()}
+        record["error"] = "" if stopped else str(error)
+        # On a full disk it is the first error that counts.
+        with suppress(OSError):
+            rec.write_record(folder, record)
+        raise
+    return FinetuneResult(plan.name, record, plan.notes, fresh=True)
+
+
+def help_plan(workspace: Workspace, plan: Plan) -> None:
+    """Take this process's share of a run that the first process writes."""
+    from dancecli.model.training.runner import help_train
+
+    help_train(_begin(workspace, plan, no_progress, say_nothing)[0])
+
+
+def _begin(workspace: Workspace, plan: Plan, on_progress: OnProgress, say: Say) -> tuple[Job, dict[str, Any]]:
+    """Put the job together, and say of the head how it starts."""
+    job = make_job(workspace, plan, on_progress)
+    job.folder.checkpoints.mkdir(parents=True, exist_ok=True)
+    if job.start and job.start.matched < job.start.total:
+        say(
+            f"{job.start.matched} of {job.start.total} weights of the backbone are in {job.start.name}; "
+            "the others start at random"
+        )
+    if plan.settings.head_init != PRETRAINED or not job.start:
+        return job, {"init": RANDOM}
+    found = start_head(plan.entry, job.start, plan.data.labels, job.folder.root / "head-rows.pth")
+    say(found.note)
+    return replace(job, config=with_hook(job.config, found)), found.record
+
+
+def make_job(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> Job:
+    """Find and check the weights, and put the run's config together."""
+    import torch
+
+    from dancecli.model.networks.build import shapes_of
+    from dancecli.model.training.job import Job
+
+    settings, recipe, data = plan.settings, plan.recipe, plan.data
+    shapes = shapes_of(build_model_config(plan.base, recipe, len(data.labels), None))
+    start = resolve_weights(plan.entry, settings.weights, shapes, on_progress)
+    data_plan = DataPlan(
+        workspace.root, data.name, len(data.labels), bool(data.examples[PartName.VAL]), data.train_counts
+    )
+    gpu = torch.cuda.is_available()
+    config = build_config(plan.base, recipe, data_plan, start, settings.seed, deterministic=not gpu, gpu=gpu)
+    meta = {
+        "run": plan.name,
+        "labels": list(data.labels),
+        "pretrain": plan.entry.name,
+        "split_hash": data.meta["split.hash"],
+        "weights_sha256": start.sha256 if start else None,
+        # With these a checkpoint can be used where the run's folder is not.
+        "model": config["model"],
+        "test_pipeline": config["test_dataloader"]["dataset"]["pipeline"],
+        "view_protocol": views_record(recipe, frame_sampler(plan.base, recipe), plan.cached)["test"],
+        "clip_s": data.clip_s,
+    }
+    return Job(
+        workspace=workspace,
+        folder=rec.RunFolder(workspace.run(plan.name)),
+        config=config,
+        data=data,
+        recipe=recipe,
+        start=start,
+        seed=settings.seed,
+        cached=plan.cached,
+        cache_dtype=settings.cache_dtype,
+        forward_batch=forward_batch(plan.base, recipe),
+        meta=meta,
+        resume=settings.resume,
+        gpu=gpu,
+        preflight=settings.preflight,
+        engine=settings.engine,
+        place=place(),
+    )
+
+
+def _finish(job: Job, plan: Plan, record: Mapping[str, Any], outcome: Outcome) -> dict[str, Any]:
+    """Write the predictions, close the record, and let go of what only a stopped run needs."""
+    import json
+
+    protocol = record["views"]["test"]
+    meta = {
+        "run.name": plan.name,
+        "split.hash": plan.data.meta["split.hash"],
+        "test.hash": plan.data.test_hash,
+        "view.protocol": protocol,
+        "weights.sha256": job.start.sha256 if job.start else "",
+        "labels": json.dumps(list(plan.data.labels), ensure_ascii=False),
+    }
+    tables.write(job.folder.predictions, Prediction, outcome.predictions, meta)
+    results = {
+        part.value: accuracy([p for p in outcome.predictions if p.part == part])
+        for part in (PartName.VAL, PartName.TEST)
+    }
+    model = {
+        **record["model"],
+        "params_total": outcome.params_total,
+        "params_trainable": outcome.params_trainable,
+    }
+    done = {
+        **record,
+        "status": rec.DONE,
+        "finished_utc": rec.now_utc(),
+        "model": model,
+        "seconds": outcome.seconds,
+        "data_wait": outcome.data_wait,
+        "speed": speed_record(outcome.seconds, outcome.computed, len(outcome.predictions), plan.cached),
+        "preflight": outcome.first_batch,
+        "results": results,
+        "checkpoint": {
+            "name": outcome.chosen,
+            "epoch": outcome.chosen_epoch,
+            "epochs_run": outcome.epochs_run,
+            "averaged": bool(plan.recipe.ema),
+        },
+    }
+    rec.write_record(job.folder, done)
+    job.folder.resume_file.unlink(missing_ok=True)
+    job.folder.best_so_far.unlink(missing_ok=True)
+    return done

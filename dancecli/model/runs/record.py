@@ -1,0 +1,76 @@
+"""What `run.json` says of a run: the model, what it starts from, and what it is judged on."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from dancecli.model.dataloading.pipelines import frame_sampler
+from dancecli.model.networks.base import drops
+from dancecli.model.runs.plan import Plan
+from dancecli.model.training.config import amp_dtype
+from dancecli.model.training.flops import cost_of_view
+from dancecli.model.training.scoring import views_record
+from dancecli.storage import runs as rec
+
+if TYPE_CHECKING:
+    from dancecli.model.training.job import Job
+from dancecli.model.dataloading.split_data import split_record
+from dancecli.model.networks.weights import weights_record
+
+
+def begun_record(plan: Plan, job: Job) -> dict[str, Any]:
+    """The run's record as it begins."""
+    recipe, data = plan.recipe, plan.data
+    return {
+        "schema": rec.SCHEMA,
+        "name": plan.name,
+        **({"group": plan.settings.group} if plan.settings.group else {}),
+        "status": rec.RUNNING,
+        "created_utc": rec.now_utc(),
+        "finished_utc": None,
+        "command": list(sys.argv),
+        "model": {
+            "pretrain": plan.entry.name,
+            "title": plan.entry.title,
+            "backbone": plan.base.model["backbone"]["type"],
+            "frozen_stages": recipe.frozen_stages,
+            "flow": plan.base.flow or None,
+            "params_total": None,
+            "params_trainable": None,
+            **cost_of_view(plan.entry, job.config["model"], plan.base, recipe),
+        },
+        "weights": weights_record(job.start),
+        "split": split_record(data),
+        "labels": list(data.labels),
+        "views": views_record(recipe, frame_sampler(plan.base, recipe), plan.cached),
+        "optim": {
+            "epochs": recipe.epochs,
+            "lr": recipe.scaled_lr(),
+            "optimizer": recipe.optimizer,
+            "schedule": recipe.schedule,
+            "batch_size": recipe.batch,
+            "dropout": recipe.dropout if drops(plan.base.model["cls_head"]) else None,
+            "momentum": recipe.momentum if recipe.optimizer == "sgd" else None,
+            "weight_decay": recipe.weight_decay,
+            "accumulate": recipe.accumulate,
+            "label_smoothing": recipe.label_smoothing,
+            "class_weights": recipe.class_weights,
+            "ema": recipe.ema or None,
+            "amp": amp_dtype(recipe, job.gpu),
+            "patience": recipe.patience or None,
+            "processes": plan.settings.processes,
+        },
+        "seed": plan.settings.seed,
+        "cache": {
+            "used": plan.cached,
+            "stage": recipe.frozen_stages if plan.cached else None,
+            "dtype": job.dtype if plan.cached else None,
+        },
+        "recipe": asdict(recipe),
+        "settings": asdict(plan.settings),
+        "versions": rec.versions(),
+        "seconds": {},
+        "results": {"val": None, "test": None},
+    }

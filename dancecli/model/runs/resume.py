@@ -1,0 +1,159 @@
+"""Going on: which stopped run a call means, and what is left of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields, replace
+from typing import Any
+
+from dancecli.core.errors import InputError, UsageError, WorkspaceError
+from dancecli.core.recipe import parse_recipe
+from dancecli.model.dataloading.split_data import load_split
+from dancecli.model.networks.zoo import find_entry
+from dancecli.model.runs.plan import FinetuneSettings, Plan, make_plan, plan_with
+from dancecli.model.training.distributed import place
+from dancecli.storage import runs as rec
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
+
+# These differ between the runs of a group, or between two calls that mean the same runs.
+_OWN = ("seed", "name", "resume", "group", "preflight")
+# A run that goes on may have these otherwise than when it began.
+_NOT_OF_THE_RUN = ("name", "resume", "preflight", "processes", "engine", "group", "two_stream")
+_FLAGS = {"changes": "--set"}
+
+
+def plan_of_stopped_run(workspace: Workspace, settings: FinetuneSettings) -> tuple[Plan, dict[str, Any]]:
+    """Make the plan of a run that was begun, from its own record; return the record too.
+
+    Raises:
+        UsageError: a setting is given that is not the run's.
+        WorkspaceError: there is no such run, or its split has changed since.
+    """
+    runs = workspace.runs()
+    if not runs:
+        raise WorkspaceError(f"{workspace.root}: there is no run to go on with", "start one without --resume")
+    name = settings.name or runs[-1]
+    before = rec.read_record(workspace, name)
+    if "settings" not in before:
+        raise WorkspaceError(
+            f"run {name!r} trained nothing that could be gone on with",
+            "name one that was trained: --name RUN",
+        )
+    folder = rec.RunFolder(workspace.run(name))
+    known = {field.name for field in fields(FinetuneSettings)}
+    saved = FinetuneSettings(**{k: v for k, v in before["settings"].items() if k in known})
+    saved = replace(saved, split=before["split"]["name"], changes=tuple(saved.changes))
+    refuse_other_settings(name, settings, saved)
+    # The steps are the same, however many processes share them.
+    saved = replace(
+        saved,
+        name=name,
+        resume=True,
+        preflight=settings.preflight,
+        processes=settings.processes,
+        engine=settings.engine,
+    )
+    recipe = parse_recipe(_without_none(before["recipe"]), folder.record)
+    data = load_split(workspace, saved.split)
+    if data.meta["split.hash"] != before["split"]["hash"] or data.test_hash != before["split"]["test_hash"]:
+        raise WorkspaceError(
+            f"split {data.name!r} has changed since run {name!r} began", "start a new run on the new split"
+        )
+    return plan_with(workspace, name, saved, find_entry(saved.pretrain), recipe, data), before
+
+
+def planned(workspace: Workspace, settings: FinetuneSettings) -> Plan:
+    """Plan a new run, or what is left of a stopped one."""
+    settings = begun_before(workspace, settings)
+    return plan_of_stopped_run(workspace, settings)[0] if settings.resume else make_plan(workspace, settings)
+
+
+def begun_before(workspace: Workspace, settings: FinetuneSettings) -> FinetuneSettings:
+    """Go on with what the same settings began and did not end; if there is none, begin.
+
+    A run that is named may also be done: then nothing is left to do.
+
+    Returns:
+        The settings, with `resume` and the run's name if there is one.
+
+    Raises:
+        WorkspaceError: the run that is named is at work.
+    """
+    # Each of several processes would have to find the same.
+    if settings.resume or place().size > 1:
+        return settings
+    plan: Plan | None = None
+    for name in [settings.name] if settings.name else list(reversed(workspace.runs())):
+        record = record_of(workspace, name)
+        ended = record.get("status") == rec.DONE
+        if "recipe" not in record or (ended and not settings.name) or record["seed"] != settings.seed:
+            continue
+        plan = plan or make_plan(workspace, replace(settings, name=None))
+        if is_same_run(record, plan) and record.get("group") == settings.group:
+            # Where another process is at it, only who has named it means it.
+            with (
+                contextlib.suppress(*([] if settings.name else [WorkspaceError])),
+                workspace.lock(f"run-{name}"),
+            ):
+                return replace(settings, resume=True, name=name)
+    return settings
+
+
+def record_of(workspace: Workspace, name: str) -> dict[str, Any]:
+    """Read a run's record; empty for one that cannot be read, which is none that anybody asked for."""
+    try:
+        return rec.read_record(workspace, name)
+    except (InputError, WorkspaceError):
+        return {}
+
+
+def is_same_run(record: Mapping[str, Any], plan: Plan) -> bool:
+    """Tell whether a run is one of this plan, whatever its seed."""
+    split = record["split"]
+    if (split["hash"], split["test_hash"]) != (plan.data.meta["split.hash"], plan.data.test_hash):
+        return False
+    ours = {key: value for key, value in as_json(asdict(plan.settings)).items() if key not in _OWN}
+    theirs = record.get("settings") or {}
+    # The split by its name or as the last one is the same split.
+    same = all(theirs.get(key) == value for key, value in ours.items() if key != "split")
+    return same and record.get("recipe") == as_json(asdict(plan.recipe))
+
+
+def same_split(workspace: Workspace, record: Mapping[str, Any]) -> bool:
+    """Tell whether the split of a run is there as it was."""
+    path = workspace.split(record["split"]["name"])
+    return path.exists() and tables.read_meta(path)["split.hash"] == record["split"]["hash"]
+
+
+def as_json(table: dict[str, Any]) -> Any:
+    """Give plain data as it comes back from a file."""
+    return json.loads(json.dumps(table))
+
+
+def refuse_other_settings(run: str, given: Any, saved: Any) -> None:
+    """Let no setting be given to a run that goes on and would not heed it.
+
+    Args:
+        run: its name.
+        given: the settings of this call, a dataclass; what has its default is not given.
+        saved: those that the run was begun with, of the same class.
+
+    Raises:
+        UsageError: one is another than the run was begun with.
+    """
+    for field in fields(saved):
+        value, before = getattr(given, field.name), getattr(saved, field.name)
+        if field.name in _NOT_OF_THE_RUN or value in (field.default, before):
+            continue
+        flag = _FLAGS.get(field.name, "--" + field.name.replace("_", "-"))
+        raise UsageError(
+            f"run {run!r} goes on as it was begun, and not with another {flag}",
+            f"leave {flag} out (and out of dance.toml), or start a new run without --resume",
+        )
+
+
+def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if value is not None}

@@ -1,0 +1,1 @@
+"""One training run: config, loop, hooks, validation."""

@@ -1,0 +1,156 @@
+"""Our own parts of MMAction2: what a generated config names beside MMAction2's.
+
+Registered when `dancecli.model.networks.mmaction` is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dancecli.core.errors import ModelError
+from dancecli.model.dataloading.augment import AugmentedCopy
+from dancecli.model.dataloading.clip_decoder import ClipDecode, ClipInit
+from dancecli.model.dataloading.datasets import ViewDataset, ViewSampler
+from dancecli.model.dataloading.flow import FlowDecode, FlowFlip, FlowInit
+from dancecli.model.networks.inception import InceptionI3D
+from dancecli.model.networks.mmaction import (
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    MODELS,
+    OPTIM_WRAPPERS,
+    TRANSFORMS,
+    Hook,
+    OptimWrapper,
+    read_checkpoint,
+)
+from dancecli.model.training.distributed import rank_seed, unwrapped
+
+
+def step_seed(seed: int, step: int) -> int:
+    """Give torch's seed for a step of a run, counted from 0."""
+    return seed * 1_000_003 + step
+
+
+class StepSeedHook(Hook):  # type: ignore[misc]
+    """Seed torch before every step, so that dropout depends on the step alone.
+
+    A resumed run then drops what the whole one does, whoever has drawn in between: a data
+    loader takes its workers' seed from the same generator.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:  # noqa: ARG002
+        """Seed dropout and whatever else draws from torch while training."""
+        torch.manual_seed(rank_seed(step_seed(self.seed, runner.iter), runner.rank))
+
+
+class FreezeHook(Hook):  # type: ignore[misc]
+    """Keep parts of a model as they are, in models that have no such setting of their own.
+
+    Args:
+        prefixes: names of modules or parameters; what lies below them is frozen too.
+    """
+
+    def __init__(self, prefixes: Sequence[str]) -> None:
+        self.prefixes = tuple(prefixes)
+        self._modules: list[Any] = []
+
+    def before_train(self, runner: Any) -> None:
+        """Take the gradients away.
+
+        Raises:
+            ModelError: a prefix names nothing.
+        """
+        model = unwrapped(runner.model)
+        names = [name for name, _ in model.named_parameters()]
+        for prefix in self.prefixes:
+            if not any(_below(name, prefix) for name in names):
+                raise ModelError(f"the model has no part {prefix!r} that could be frozen")
+        for name, parameter in model.named_parameters():
+            if any(_below(name, prefix) for prefix in self.prefixes):
+                parameter.requires_grad_(requires_grad=False)
+        self._modules = [
+            module
+            for name, module in model.named_modules()
+            if any(_below(name, prefix) for prefix in self.prefixes)
+        ]
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:  # noqa: ARG002
+        """Leave the frozen part in evaluation, which the Runner switches off every epoch."""
+        for module in self._modules:
+            module.training = False
+
+
+class CpuAmpOptimWrapper(OptimWrapper):  # type: ignore[misc]
+    """What mmengine's `AmpOptimWrapper` is on a GPU: training steps in half precision, here bfloat16.
+
+    Its range is that of float32, so the loss needs no scaling.
+    """
+
+    @contextmanager
+    def optim_context(self, model: Any) -> Iterator[None]:
+        """Run a step's forward pass under autocast; the scores come out in float32, for the loss."""
+        head = getattr(model, "module", model).cls_head
+        handle = head.register_forward_hook(lambda _, __, scores: scores.float())
+        try:
+            with super().optim_context(model), torch.autocast("cpu", torch.bfloat16):
+                yield
+        finally:
+            handle.remove()
+
+
+def _below(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(f"{prefix}.")
+
+
+# `force` so that a second import under another name (a reload) does not fail.
+MODELS.register_module(module=InceptionI3D, force=True)
+DATASETS.register_module(module=ViewDataset, force=True)
+DATA_SAMPLERS.register_module(module=ViewSampler, force=True)
+for _transform in (AugmentedCopy, ClipInit, ClipDecode, FlowInit, FlowDecode, FlowFlip):
+    TRANSFORMS.register_module(module=_transform, force=True)
+OPTIM_WRAPPERS.register_module(module=CpuAmpOptimWrapper, force=True)
+for _hook in (StepSeedHook, FreezeHook):
+    HOOKS.register_module(module=_hook, force=True)
+# These come through the door themselves and may be what is imported first: they register their own.
+for _room in ("averaging", "headrows"):
+    importlib.import_module(f"dancecli.model.{_room}")
+
+
+class HeadRowsHook(Hook):  # type: ignore[misc]
+    """Put known rows into the last layer before the first step; a run that goes on has them already.
+
+    Args:
+        file: holds `weight` [rows, features] and `bias` [rows].
+        places: the class that each row is for.
+    """
+
+    # Before what takes a copy of the weights.
+    priority = "VERY_HIGH"
+
+    def __init__(self, file: str, places: Sequence[int]) -> None:
+        self.file, self.places = file, list(places)
+
+    def before_train(self, runner: Any) -> None:
+        """Put the rows in.
+
+        Raises:
+            ModelError: the file is not of this head.
+        """
+        if runner.iter > 0:
+            return
+        rows, layer = read_checkpoint(Path(self.file)), unwrapped(runner.model).cls_head.fc_cls
+        if rows["weight"].shape[1:] != layer.weight.shape[1:]:
+            raise ModelError(f"{self.file}: its rows are not those of this head")
+        with torch.no_grad():
+            layer.weight[self.places] = rows["weight"].to(layer.weight)
+            layer.bias[self.places] = rows["bias"].to(layer.bias)

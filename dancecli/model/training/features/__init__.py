@@ -1,0 +1,1 @@
+"""Frozen backbones: features that are computed once and trained from."""

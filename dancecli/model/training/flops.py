@@ -1,0 +1,81 @@
+"""What one view of a clip costs a network, and how many clips a second it gave."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from dancecli.core.recipe import Recipe
+from dancecli.model.dataloading.pipelines import frame_sampler
+from dancecli.model.networks.base import ModelBase
+from dancecli.model.networks.zoo import ZooEntry
+
+# Shorter than this is no measurement.
+_LEAST_S = 0.5
+
+
+def cost_of_view(entry: ZooEntry, model: dict[str, Any], base: ModelBase, recipe: Recipe) -> dict[str, Any]:
+    """Give a view's cost for `run.json`: counted, or the zoo's figure, and which of the two it is."""
+    counted = gflops_of_view(model, base, recipe)
+    told = "counted for this view" if counted else "of the zoo, for the model's own view"
+    found = counted or entry.gflops or None
+    return {"gflops_view": found, "gflops_from": told if found else None}
+
+
+def speed_record(
+    seconds: Mapping[str, float], computed: int, evaluated: int, cached: bool
+) -> dict[str, Any] | None:
+    """Say for `run.json` how many clips a second were decoded and looked at; None if too few were.
+
+    Args:
+        seconds: of the run's phases.
+        computed: views that the frozen part looked at; the rest of the network takes little beside it.
+        evaluated: clips that the whole network looked at, where nothing is stored.
+        cached: whether the frozen part's output is stored.
+    """
+    spent = seconds.get("features" if cached else "evaluate", 0.0)
+    count = computed if cached else evaluated
+    if spent < _LEAST_S or not count:
+        return None
+    of = "decoding and the frozen part" if cached else "decoding and the whole network"
+    return {"clips_per_s": round(count / spent, 3), "clips": count, "of": of}
+
+
+def gflops_of_view(model: dict[str, Any], base: ModelBase, recipe: Recipe) -> float | None:
+    """Count the multiply-adds of a forward pass over one view, in 10^9, as the papers of the field do.
+
+    Args:
+        model: MMAction2's config of the network.
+        base: what was taken over from its own config.
+        recipe: frames and crop.
+
+    Returns:
+        None where the network cannot be run on shapes alone.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from dancecli.model.networks.mmaction import MODELS, init_default_scope
+
+    init_default_scope("mmaction")
+    shape = _input_shape(base, recipe)
+    try:
+        with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+            network = MODELS.build(model).eval()
+            network.backbone(torch.empty(shape))
+    except Exception:  # a layer that asks for values raises nearly anything
+        return None
+    # It counts a multiplication and an addition as two; the tables of the zoo count them as one.
+    total = counter.get_total_flops() / 2e9
+    return round(total, 2) if total > 0 and math.isfinite(total) else None
+
+
+def _input_shape(base: ModelBase, recipe: Recipe) -> tuple[int, ...]:
+    sampler, side = frame_sampler(base, recipe), recipe.crop
+    channels, frames = int(base.model["backbone"].get("in_channels", 3)), int(sampler["clip_len"])
+    if base.is_3d:
+        return (1, channels, frames, side, side)
+    # Of flow a stack of fields is one picture of many channels.
+    pictures = int(sampler.get("num_clips", 1)) * (1 if base.flow else frames)
+    return (pictures, channels, side, side)

@@ -1,0 +1,55 @@
+"""All that one run needs: what `training` trains, `firstbatch` tries and `stored` computes once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dancecli.core.recipe import Recipe
+from dancecli.engine.factory import LOCAL
+from dancecli.model.dataloading.split_data import SplitData
+from dancecli.model.networks.weights import StartWeights
+from dancecli.model.training.distributed import ALONE, Place
+from dancecli.model.training.features.frozen import LAST_STAGE
+from dancecli.storage.runs import RunFolder
+from dancecli.storage.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that one run needs.
+
+    Attributes:
+        config: the run's MMAction2 config, as in its `config.py`.
+        cached: train from stored features of the frozen part.
+        cache_dtype: of these; empty for the default of the stage.
+        forward_batch: clips at once where no gradient is needed.
+        meta: goes into the checkpoints, so that they can be used without the run's folder.
+        resume: go on from `checkpoints/resume.pth` if it is there.
+        gpu: it computes on one.
+        preflight: learn one batch by heart before the run begins.
+        engine: where features are computed, see `engine.choice`.
+        place: which of the run's processes this is.
+    """
+
+    workspace: Workspace
+    folder: RunFolder
+    config: dict[str, Any]
+    data: SplitData
+    recipe: Recipe
+    start: StartWeights | None
+    seed: int
+    cached: bool
+    cache_dtype: str
+    forward_batch: int
+    meta: dict[str, Any]
+    resume: bool
+    gpu: bool = False
+    preflight: bool = False
+    engine: str = LOCAL
+    place: Place = ALONE
+
+    @property
+    def dtype(self) -> str:
+        """Of the stored features: whole maps take half the room, averages are small anyway."""
+        return self.cache_dtype or ("float32" if self.recipe.frozen_stages == LAST_STAGE else "float16")

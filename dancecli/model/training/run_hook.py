@@ -1,0 +1,258 @@
+"""What is hung into mmengine's Runner: a record of every step, checkpoints that survive a kill, silence."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from dancecli.core.errors import ModelError
+from dancecli.core.progress import OnProgress, Progress
+from dancecli.model.networks.mmaction import Hook, Runner, read_checkpoint, silence
+from dancecli.model.training.distributed import ALONE, Place, mean_over_processes, mean_tensors, unwrapped
+from dancecli.model.training.ema import WeightAverageHook, trained_state
+from dancecli.storage.files import save_torch
+from dancecli.storage.runs import RunFolder, append_metrics, trim_metrics
+
+# The time left is judged by the last minutes: a machine that others share changes its pace.
+_PACE_WINDOW_S = 300.0
+
+
+class QuietRunner(Runner):  # type: ignore[misc]
+    """A Runner that logs to its file and not to the terminal, and leaves the run's config alone."""
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> Any:
+        """Build the usual logger without its console."""
+        logger = super().build_logger(*args, **kwargs)
+        silence(logger)
+        return logger
+
+    def dump_config(self) -> None:
+        """Write nothing: the run's folder has its config already."""
+
+
+class RunHook(Hook):  # type: ignore[misc]
+    """Writes `metrics.jsonl` and the checkpoints of a run, reports progress, stops at NaN.
+
+    Args:
+        folder: the run's.
+        epochs: of the whole run.
+        patience: epochs without a better validation after which no more follow; 0 for no such end.
+        train_clips, val_clips: of one epoch.
+        base: the weights that were loaded before training, which a resumed run needs again.
+        on_progress: in clips that went through the network, validation included.
+        place: which of the run's processes this is; the first one alone writes.
+    """
+
+    # After the schedulers have stepped: what is saved is the state in which the next epoch begins.
+    priority = "VERY_LOW"
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        epochs: int,
+        train_clips: int,
+        val_clips: int,
+        base: str,
+        on_progress: OnProgress,
+        patience: int = 0,
+        place: Place = ALONE,
+    ) -> None:
+        self.folder, self.epochs, self.base, self.on_progress = folder, epochs, base, on_progress
+        self.patience = patience
+        self.place = place
+        self.train_clips, self.val_clips = train_clips, val_clips
+        self.total = epochs * (train_clips + val_clips)
+        self.done = 0
+        # Seconds that the epochs before a resumed run's have taken.
+        self.before_s = 0.0
+        self.best: dict[str, Any] = {}
+        self._pace: deque[tuple[float, int]] = deque()
+        self._sums = (0, 0.0, 0.0)
+        self._lr = 0.0
+        self._val_text = ""
+        # Seconds of all training steps so far, and of them without clips to compute with.
+        self.steps_s = self.waited_s = 0.0
+        self._step_began = self._data_s = 0.0
+
+    def before_train(self, runner: Any) -> None:
+        """Begin, or go on: lines of epochs that are run again go."""
+        if self.place.first:
+            self.before_s = trim_metrics(self.folder.metrics, runner.epoch)
+        self.done = runner.epoch * (self.train_clips + self.val_clips)
+        self._began = time.monotonic() - self.before_s
+        self._stop_if_enough(runner)
+
+    def before_train_epoch(self, runner: Any) -> None:  # noqa: ARG002
+        """Start the epoch's averages."""
+        self._sums = (0, 0.0, 0.0)
+        self._step_began = time.monotonic()
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:  # noqa: ARG002
+        """Note the wait for this step's clips, and its learning rate, before the scheduler moves it."""
+        self._data_s = time.monotonic() - self._step_began
+        self._lr = float(runner.optim_wrapper.param_groups[0]["lr"])
+
+    def after_train_iter(
+        self,
+        runner: Any,
+        batch_idx: int,  # noqa: ARG002
+        data_batch: Any = None,
+        outputs: Any = None,
+    ) -> None:
+        """Write the step down; stop if the loss is no number.
+
+        Raises:
+            ModelError: it is not finite; the message names the clips.
+        """
+        loss, top1 = outputs["loss"].item(), float(outputs.get("top1_acc", math.nan))
+        clips = len(data_batch["data_samples"])
+        if not math.isfinite(loss):
+            names = ", ".join(Path(sample.filename).stem for sample in data_batch["data_samples"])
+            raise ModelError(
+                f"the loss became {loss} in epoch {runner.epoch + 1}, step {runner.iter + 1}; clips: {names}",
+                "lower --lr; if it is the first step, look at these clips",
+            )
+        loss, top1 = mean_over_processes((loss, top1))
+        clips *= self.place.size
+        row = {
+            "kind": "train",
+            "epoch": runner.epoch + 1,
+            "step": runner.iter + 1,
+            "loss": loss,
+            "top1": top1,
+            "lr": self._lr,
+            "time_s": round(time.monotonic() - self._began, 3),
+            "data_s": round(self._data_s, 4),
+        }
+        self._write(row)
+        n, losses, hits = self._sums
+        self._sums = (n + clips, losses + clips * loss, hits + clips * top1)
+        now = time.monotonic()
+        self.steps_s, self.waited_s = self.steps_s + now - self._step_began, self.waited_s + self._data_s
+        self._report(runner.epoch + 1, clips)
+        self._step_began = now
+
+    def after_val_iter(
+        self,
+        runner: Any,
+        batch_idx: int,  # noqa: ARG002
+        data_batch: Any = None,
+        outputs: Any = None,  # noqa: ARG002
+    ) -> None:
+        """Count the clips."""
+        self._report(runner.epoch, len(data_batch["data_samples"]) * self.place.size)
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Save the state, if no validation follows."""
+        if not self.val_clips:
+            self._save(runner, runner.epoch + 1)
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Write the accuracy down and save the state; of equals the later epoch is the better one."""
+        found = metrics or {}
+        row = {
+            "kind": "val",
+            "epoch": runner.epoch,
+            "loss": None,
+            "top1": float(found["acc/top1"]),
+            "top5": float(found["acc/top5"]),
+            "n": self.val_clips,
+        }
+        self._write(row)
+        hits = round(row["top1"] * self.val_clips)
+        self._val_text = f" · val {row['top1']:.0%} ({hits}/{self.val_clips})"
+        before = self.best.get("top1", -1.0)
+        if row["top1"] >= before:
+            # An epoch as good as the best is taken, and is no progress.
+            risen = runner.epoch if row["top1"] > before else self.best.get("risen", runner.epoch)
+            self.best = {"epoch": runner.epoch, "top1": row["top1"], "risen": risen}
+            best = {"state_dict": trained_state(unwrapped(runner.model))}
+            if average := average_of(runner):
+                average.before_save_checkpoint(runner, best)
+            if self.place.first:
+                save_torch(self.folder.best_so_far, {"state_dict": best["state_dict"]})
+        self._save(runner, runner.epoch)
+        self._stop_if_enough(runner)
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Put the frozen weights, which a resume file leaves out, back in."""
+        if "dance" not in checkpoint:
+            return
+        self.best = checkpoint["dance"]["best"]
+        parameters = dict(unwrapped(runner.model).named_parameters())
+        for name, gradient in checkpoint["dance"].get("gradients", {}).items():
+            parameters[name].grad = gradient.to(parameters[name].device)
+        if self.base:
+            for key, value in read_checkpoint(self.base)["state_dict"].items():
+                if key.startswith("backbone."):
+                    checkpoint["state_dict"].setdefault(key, value)
+
+    def _save(self, runner: Any, epochs: int) -> None:
+        """Save what mmengine's `Runner.resume` reads, as of the end of this many epochs."""
+        gradients = mean_tensors(_pending_gradients(runner))
+        if not self.place.first:
+            return
+        content = {
+            "meta": {"epoch": epochs, "iter": epochs * len(runner.train_dataloader), "seed": runner.seed},
+            "state_dict": trained_state(unwrapped(runner.model)),
+            "optimizer": runner.optim_wrapper.state_dict(),
+            "param_schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers or []],
+            # The histories are in metrics.jsonl, and would grow with every epoch.
+            "message_hub": {"log_scalars": {}, "runtime_info": {}, "resumed_keys": {}},
+            # Each process has its own; what all go on with adds up to the same step only as their mean.
+            "dance": {"best": self.best, "gradients": gradients},
+        }
+        if average := average_of(runner):
+            average.before_save_checkpoint(runner, content)
+        save_torch(self.folder.resume_file, content)
+
+    def _stop_if_enough(self, runner: Any) -> None:
+        """Let no epoch follow if the last ones brought nothing."""
+        if (
+            self.patience
+            and self.best
+            and runner.epoch - self.best.get("risen", runner.epoch) >= self.patience
+        ):
+            runner.train_loop.stop_training = True
+
+    def _write(self, row: dict[str, Any]) -> None:
+        if self.place.first:
+            append_metrics(self.folder.metrics, [row])
+
+    def _report(self, epoch: int, clips: int) -> None:
+        self.done += clips
+        now = time.monotonic()
+        self._pace.append((now, self.done))
+        while now - self._pace[0][0] > _PACE_WINDOW_S:
+            self._pace.popleft()
+        n, losses, hits = self._sums
+        words = f"training · epoch {epoch}/{self.epochs} · loss {losses / n:.3f} · top-1 {hits / n:.0%}"
+        words += f" · data wait {self.waited_s / self.steps_s:.0%}"
+        (then, before), left = self._pace[0], ""
+        if now - then > 2 and self.done > before:
+            left = f" · {time_words((self.total - self.done) * (now - then) / (self.done - before))} left"
+        self.on_progress(Progress(self.done, self.total, words + self._val_text + left))
+
+
+def time_words(seconds: float) -> str:
+    """Say a time as a person would: `40 s`, `12 min`, `3 h 05 min`."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def average_of(runner: Any) -> WeightAverageHook | None:
+    """Find the hook that averages the weights, if this run has one."""
+    return next((hook for hook in runner.hooks if isinstance(hook, WeightAverageHook)), None)
+
+
+def _pending_gradients(runner: Any) -> dict[str, Any]:
+    """Take the gradients that are summed up and not yet applied: an epoch may end between two updates."""
+    if runner.optim_wrapper.should_update():
+        return {}
+    named = unwrapped(runner.model).named_parameters()
+    return {name: p.grad for name, p in named if p.grad is not None}

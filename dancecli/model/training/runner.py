@@ -1,0 +1,184 @@
+"""One run of mmengine's Runner, from clips or from stored features, to predictions and checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from dancecli.core.progress import OnProgress, Progress, Say, no_progress
+from dancecli.core.records import PartName, Prediction
+from dancecli.model.networks.mmaction import init_default_scope, read_checkpoint
+from dancecli.model.training.distributed import join_others, share_of, together, unwrapped, wrapper
+from dancecli.model.training.features.frozen import boundary_model
+from dancecli.model.training.features.loaders import feature_loaders, unstored_views
+from dancecli.model.training.job import Job
+from dancecli.model.training.preflight import try_first_batch
+from dancecli.model.training.run_hook import QuietRunner, RunHook, average_of
+from dancecli.model.training.scoring import predict_part
+from dancecli.storage.files import save_torch
+from dancecli.storage.runs import RunFolder
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run gave.
+
+    Attributes:
+        predictions: of val, if there is one, and test.
+        chosen: `best` or `last`, the checkpoint that was evaluated.
+        chosen_epoch: its epoch, counted from 1.
+        epochs_run: fewer than were wanted if there was nothing more to gain.
+        seconds: of `preflight`, `features`, `train` and `evaluate`.
+        data_wait: seconds of all training steps, and of them without clips to compute with.
+        first_batch: what the pre-flight has found; None without one.
+        computed: views that the frozen part looked at in this run; others were stored already.
+    """
+
+    predictions: list[Prediction]
+    chosen: str
+    chosen_epoch: int
+    epochs_run: int
+    seconds: dict[str, float]
+    params_total: int
+    params_trainable: int
+    data_wait: dict[str, float]
+    first_batch: dict[str, Any] | None = None
+    computed: int = 0
+
+
+def run_job(job: Job, on_progress: OnProgress, say: Say = lambda _: None) -> Outcome:
+    """Train, choose the checkpoint, evaluate it, write the checkpoints.
+
+    Args:
+        job: the run.
+        on_progress: gets `phase · words`, in clips of the phase.
+        say: hears how long it will take.
+
+    Raises:
+        ModelError: one batch cannot be learnt, or the loss or the features are not finite.
+        WorkspaceError: there is no room for the features.
+    """
+    with silence(job.folder):
+        init_default_scope("mmaction")
+        clock = _Clock()
+        first = None
+        if job.preflight and not (job.resume and job.folder.resume_file.exists()):
+            on_progress(Progress(0, 1, "pre-flight · one batch is learnt by heart"))
+            first = try_first_batch(job, unstored_views(job, on_progress) if job.cached else 0, on_progress)
+            say(str(first))
+        clock.lap("preflight")
+        computed = unstored_views(job, on_progress) if job.cached else 0
+        loaders = feature_loaders(job, first.frozen if first else None, on_progress) if job.cached else {}
+        clock.lap("features")
+        runner, hook = _build_runner(job, loaders, on_progress)
+        with together(job.place):
+            runner.train()
+        clock.lap("train")
+        clock.seconds["train"] = round(clock.seconds["train"] + hook.before_s, 2)
+        model = unwrapped(runner.model)
+        if average := average_of(runner):
+            average.swap(model)
+        folder, chosen, epoch = job.folder, "last", runner.epoch
+        save_torch(folder.checkpoints / "last.pth", {"meta": job.meta, "state_dict": model.state_dict()})
+        if hook.best:
+            model.load_state_dict(read_checkpoint(folder.best_so_far)["state_dict"], strict=False)
+            chosen, epoch = "best", hook.best["epoch"]
+            save_torch(folder.checkpoints / "best.pth", {"meta": job.meta, "state_dict": model.state_dict()})
+        predictions: list[Prediction] = []
+        for part in (PartName.VAL, PartName.TEST):
+            if examples := job.data.examples[part]:
+                loader = loaders.get(part) or runner.build_dataloader(job.config[f"{part}_dataloader"])
+                predictions += predict_part(model, loader, part.value, examples, on_progress)
+        clock.lap("evaluate")
+    parameters = list(model.parameters())
+    return Outcome(
+        predictions=predictions,
+        chosen=chosen,
+        chosen_epoch=epoch,
+        epochs_run=runner.epoch,
+        seconds=clock.seconds,
+        params_total=sum(p.numel() for p in parameters),
+        params_trainable=sum(p.numel() for p in parameters if p.requires_grad),
+        data_wait={"waited_s": round(hook.waited_s, 2), "of_s": round(hook.steps_s, 2)},
+        first_batch=first.record if first else None,
+        computed=computed,
+    )
+
+
+def help_train(job: Job) -> None:
+    """Take this process's share of the steps of a run that the first process writes and evaluates."""
+    with silence(job.folder), together(job.place):
+        init_default_scope("mmaction")
+        runner, _ = _build_runner(job, {}, no_progress)
+        runner.train()
+
+
+def _build_runner(
+    job: Job, loaders: dict[PartName, Any], on_progress: OnProgress
+) -> tuple[QuietRunner, RunHook]:
+    config, counts, recipe, here = job.config, job.data.counts, job.recipe, job.place
+    join_others(here, gpu=job.gpu)
+    model = config["model"]
+    if job.cached:
+        model = boundary_model(model, recipe.frozen_stages)
+    base = config["load_from"] or ""
+    hook = RunHook(
+        job.folder, recipe.epochs, counts["train"], counts["val"], base, on_progress, recipe.patience, here
+    )
+    clips = {**config["train_dataloader"], "batch_size": share_of(recipe.batch, here.size)}
+    resume = job.resume and job.folder.resume_file.exists()
+    runner = QuietRunner(
+        model=model,
+        work_dir=str(job.folder.log),
+        train_dataloader=loaders.get(PartName.TRAIN) or clips,
+        val_dataloader=loaders.get(PartName.VAL) or config["val_dataloader"],
+        train_cfg=config["train_cfg"],
+        val_cfg=config["val_cfg"],
+        val_evaluator=config["val_evaluator"],
+        optim_wrapper=config["optim_wrapper"],
+        param_scheduler=config["param_scheduler"],
+        # Ours saves whole files only, and what can change only.
+        default_hooks={**config["default_hooks"], "checkpoint": None},
+        custom_hooks=[*config["custom_hooks"], hook],
+        load_from=str(job.folder.resume_file) if resume else config["load_from"],
+        resume=resume,
+        env_cfg=config["env_cfg"],
+        log_processor=config["log_processor"],
+        visualizer={"type": "ActionVisualizer", "vis_backends": []},
+        default_scope="mmaction",
+        randomness=config["randomness"],
+        experiment_name=job.folder.root.name,
+        launcher=here.launcher,
+        cfg={"model_wrapper_cfg": wrapper(gpu=job.gpu)} if here.size > 1 else None,
+    )
+    return runner, hook
+
+
+@contextlib.contextmanager
+def silence(folder: RunFolder) -> Iterator[None]:
+    """Send what MMAction2 prints and warns into the run's log: the terminal is the user's."""
+    folder.log.mkdir(parents=True, exist_ok=True)
+    with (
+        (folder.log / "console.txt").open("a", encoding="utf-8") as file,
+        contextlib.redirect_stdout(file),
+        warnings.catch_warnings(),
+    ):
+        warnings.showwarning = lambda text, kind, *_, **__: print(f"{kind.__name__}: {text}", file=file)
+        yield
+
+
+class _Clock:
+    """Seconds between laps."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.seconds[name] = round(now - self._last, 2)
+        self._last = now

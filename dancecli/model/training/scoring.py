@@ -1,0 +1,113 @@
+"""A model's scores for the clips of a part, and what they come to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dancecli.core.augmentation import chains_text
+from dancecli.core.errors import ModelError
+from dancecli.core.progress import OnProgress, Progress
+from dancecli.core.recipe import Recipe
+from dancecli.core.records import Prediction
+from dancecli.model.dataloading.split_data import Example
+
+
+def predict_part(
+    model: Any, loader: Any, part: str, examples: Sequence[Example], on_progress: OnProgress
+) -> list[Prediction]:
+    """Run a recognizer over a part.
+
+    Args:
+        model: an MMAction2 recognizer whose head averages probabilities over the views.
+        loader: gives the part's clips in the order of `examples`.
+        part: `val` or `test`.
+        examples: the clips.
+        on_progress: in clips.
+
+    Raises:
+        ModelError: a score is no number.
+    """
+    import torch
+
+    model.eval()
+    scores: list[list[float]] = []
+    with torch.inference_mode():
+        for batch in loader:
+            scores += [sample.pred_score.double().tolist() for sample in model.test_step(batch)]
+            on_progress(Progress(len(scores), len(examples), f"evaluating · {part}"))
+    found = []
+    for example, row in zip(examples, scores, strict=True):
+        total = sum(row)
+        if not total > 0:
+            raise ModelError(
+                f"the scores of clip {example.clip_id} are not finite", "lower --lr and train again"
+            )
+        # Single precision leaves the sum of the probabilities a hair off one.
+        probabilities = tuple(value / total for value in row)
+        found.append(Prediction(example.clip_id, part, example.label_index, probabilities))
+    return found
+
+
+def accuracy(predictions: Sequence[Prediction]) -> dict[str, int] | None:
+    """Count how often the true class is first, and among the first five; None for an empty part.
+
+    A class with the same score as the true one counts against it if its index is lower, as in argmax.
+    """
+    if not predictions:
+        return None
+    places = [_place(p) for p in predictions]
+    return {
+        "n": len(places),
+        "top1": sum(place == 0 for place in places),
+        "top5": sum(place < 5 for place in places),
+    }
+
+
+def _place(prediction: Prediction) -> int:
+    true = prediction.scores[prediction.label_index]
+    higher = sum(score > true for score in prediction.scores)
+    return higher + sum(score == true for score in prediction.scores[: prediction.label_index])
+
+
+def views_record(recipe: Recipe, sampler: dict[str, Any], cached: bool) -> dict[str, Any]:
+    """Say how the clips are looked at, for `run.json`.
+
+    Args:
+        recipe: crops, clips and sizes.
+        sampler: the frame sampler as configured, with the model's own numbers.
+        cached: whether training views were made once and stored.
+    """
+    clip_len, interval = int(sampler["clip_len"]), int(sampler.get("frame_interval", 1))
+    frames = f"{clip_len}x{interval} frames"
+    if clip_len == 1:
+        frames = f"{sampler['num_clips']} single frames"
+    elif sampler.get("num_clips", 1) > 1:
+        frames = f"{sampler['num_clips']} stacks of {clip_len} fields"
+    elif sampler["type"] == "UniformSample":
+        frames = f"{clip_len} frames over the whole clip"
+    if fps := sampler.get("target_fps"):
+        frames += f" at {fps} a second"
+    crop = recipe.crop if recipe.num_crops == 1 else recipe.short_side
+    place = "center crop" if recipe.num_crops == 1 else "crops"
+    train = f"{frames}, {recipe.train_crop} crop {recipe.crop}" + (", flip" if recipe.flip else "")
+    if recipe.chains:
+        train += ", as it is or " + " or ".join("+".join(chain) for chain in recipe.chains)
+    if recipe.views:
+        train += f", {recipe.views} {'stored ' if cached else ''}views"
+    return {
+        "train": train,
+        "test": f"{frames}, {_count(recipe.num_clips, 'clip')} x {recipe.num_crops} {place} {crop}",
+        "clip_len": clip_len,
+        "frame_interval": interval,
+        "num_clips": recipe.num_clips,
+        "num_crops": recipe.num_crops,
+        "short_side": recipe.short_side,
+        "crop": crop,
+        "train_views": recipe.views,
+        "augment": chains_text(recipe.chains) or None,
+    }
+
+
+def _count(n: int, word: str) -> str:
+    return f"{n} {word}" if n == 1 else f"{n} {word}s"

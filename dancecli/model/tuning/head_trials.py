@@ -1,0 +1,175 @@
+"""Trials of the head alone, trained side by side on stored features.
+
+Each is what `dance finetune` with the same seed would train: the same features, first weights,
+order of clips, masks of dropout, steps and schedule; see `stacked`. Only that a run writes its
+checkpoints and goes through MMAction2, and that sums are added in another order.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dancecli.core.progress import OnProgress, Progress
+from dancecli.core.recipe import Recipe
+from dancecli.core.records import PartName
+from dancecli.model.networks.build import lr_factors
+from dancecli.model.networks.mmaction import get_device, init_default_scope
+from dancecli.model.runs.finetune import make_job
+from dancecli.model.runs.plan import Plan
+from dancecli.model.training.components import step_seed
+from dancecli.model.training.config import schedulers
+from dancecli.model.training.features.frozen import LAST_STAGE
+from dancecli.model.training.features.loaders import feature_loaders, frozen_part, whole_model
+from dancecli.model.training.job import Job
+from dancecli.model.training.runner import silence
+from dancecli.model.tuning.head_stack import Head, HeadStack
+from dancecli.model.tuning.search_space import Space
+from dancecli.model.tuning.trial import LEAST_SCORE, Asked, End, Ended, Report
+from dancecli.storage.runs import RunFolder
+from dancecli.storage.workspace import Workspace
+
+# So many share what they have in common, and still the next ones learn from these.
+TOGETHER = 8
+_HEAD_KEYS = {
+    *("lr", "dropout", "optimizer", "momentum", "weight_decay", "label_smoothing", "clip_grad"),
+    *("schedule", "warmup_epochs", "milestones", "gamma"),
+}
+# These decide what the features are, or are read by the loop below.
+_SHARED_KEYS = {
+    *("description", "clip_len", "frame_interval", "fps", "short_side", "crop", "train_crop", "flip"),
+    *("views", "view_seed", "freeze", "epochs", "batch", "lr_batch", "norm_eval", "num_clips", "num_crops"),
+    *("augment", "workers"),
+}
+
+
+def why_alone(plan: Plan, space: Space) -> str:
+    """Say why the trials of a study cannot be trained together; empty if they can."""
+    recipe = plan.recipe
+    if recipe.frozen_stages != LAST_STAGE or not plan.cached:
+        return "more than the head is trained"
+    searched = [key for key in space.keys if key not in _HEAD_KEYS]
+    if searched:
+        return f"{searched[0]} is searched, and trials in a stack share it"
+    usual = Recipe()
+    for field in fields(Recipe):
+        alone = field.name not in _HEAD_KEYS | _SHARED_KEYS
+        if alone and getattr(recipe, field.name) != getattr(usual, field.name):
+            return f"{field.name} is trained by a run alone"
+    return ""
+
+
+class HeadTrials:
+    """Trains the head of each trial on the features of one plan.
+
+    Args:
+        workspace: where the features are kept.
+        plan: what every trial has in common.
+        folder: gets the log.
+        on_progress: of the features that are missing.
+    """
+
+    together = TOGETHER
+
+    def __init__(self, workspace: Workspace, plan: Plan, folder: RunFolder, on_progress: OnProgress) -> None:
+        self._job = job = replace(make_job(workspace, plan, on_progress), folder=folder)
+        # Trials are judged on the validation part: the test part is not even read.
+        seen = replace(job, data=plan.data.without_test())
+        self.weights_sha256 = job.start.sha256 if job.start else None
+        self._device = torch.device(get_device())
+        with silence(folder):
+            init_default_scope("mmaction")
+            model = whole_model(job)
+            loaders = feature_loaders(seen, frozen_part(seen, model), on_progress)
+            head = model.cls_head.fc_cls
+        self._weight, self._bias = head.weight.detach(), head.bias.detach()
+        train, val = loaders[PartName.TRAIN], loaders[PartName.VAL]
+        self._sampler, self._batch = train.sampler, job.recipe.batch
+        # [views x clips, features], in the order in which the sampler counts them.
+        self._features = torch.cat([self._rows(train.dataset, view) for view in train.dataset.places])
+        self._labels = self._classes(job, PartName.TRAIN)
+        # [clips, views, features]: probabilities are averaged over the views.
+        self._val = self._rows(val.dataset, val.dataset.places[0], keep_views=True)
+        self._val_labels = self._classes(job, PartName.VAL)
+        self._schedules: dict[str, list[float]] = {}
+
+    def _rows(self, dataset: Any, places: Sequence[int], keep_views: bool = False) -> Tensor:
+        rows = torch.from_numpy(dataset.array[places]).float().to(self._device)
+        shape = (len(places), rows.shape[1], -1) if keep_views else (len(places) * rows.shape[1], -1)
+        return rows.reshape(shape)
+
+    def _classes(self, job: Job, part: PartName) -> Tensor:
+        return torch.tensor([e.label_index for e in job.data.examples[part]], device=self._device)
+
+    @property
+    def _steps(self) -> int:
+        return math.ceil(len(self._labels) / self._batch)
+
+    def _head(self, recipe: Recipe) -> Head:
+        plan = schedulers(recipe)
+        factors = self._schedules.setdefault(str(plan), lr_factors(plan, recipe.epochs, self._steps))
+        return Head(
+            lr=recipe.scaled_lr(),
+            dropout=recipe.dropout,
+            optimizer=recipe.optimizer,
+            factors=factors,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
+            label_smoothing=recipe.label_smoothing,
+            clip_grad=recipe.clip_grad,
+        )
+
+    def train(self, asked: Sequence[Asked], report: Report, end: End, on_progress: OnProgress) -> None:
+        """Train trials together; see `trials.Trainer`."""
+        began, epochs = time.monotonic(), self._job.recipe.epochs
+        stack = HeadStack(self._weight, self._bias, [self._head(trial.recipe) for trial in asked])
+        running, best = list(asked), {trial.number: Ended() for trial in asked}
+        for epoch in range(1, epochs + 1):
+            losses = self._epoch(stack, epoch)
+            right, loss = self._judge(stack)
+            seconds = round((time.monotonic() - began) / len(asked), 3)
+            stay = []
+            for i, trial in enumerate(running):
+                top1, before = sum(right[i]) / len(right[i]), best[trial.number]
+                found = before if top1 < before.top1 else Ended(top1, right[i], loss[i], epoch)
+                found = replace(found, epochs=epoch, seconds=seconds)
+                best[trial.number] = found
+                if not math.isfinite(losses[i]) or math.isnan(loss[i]):
+                    end(trial, replace(found, failed=f"the loss was no number in epoch {epoch}"))
+                elif report(trial, epoch, top1):
+                    end(trial, replace(found, pruned=True))
+                elif epoch == epochs:
+                    end(trial, found)
+                else:
+                    stay.append(i)
+            if not stay:
+                return
+            if len(stay) < len(running):
+                stack.keep(stay)
+                running = [running[i] for i in stay]
+            on_progress(Progress(epoch, epochs, ""))
+
+    def _epoch(self, stack: HeadStack, epoch: int) -> list[float]:
+        """Train one epoch; give the sums of the losses, which are no numbers if one was none."""
+        self._sampler.set_epoch(epoch - 1)
+        order = torch.tensor(list(self._sampler), device=self._device)
+        total = torch.zeros(len(stack), device=self._device)
+        for i, start in enumerate(range(0, len(order), self._batch)):
+            rows = order[start : start + self._batch]
+            seed = step_seed(self._job.seed, (epoch - 1) * self._steps + i)
+            total += stack.step(self._features[rows], self._labels[rows % len(self._labels)], seed)
+        return [float(value) for value in total.tolist()]
+
+    def _judge(self, stack: HeadStack) -> tuple[list[tuple[bool, ...]], list[float]]:
+        clips, views, features = self._val.shape
+        scores = stack.scores(self._val.view(-1, features)).view(len(stack), clips, views, -1).mean(2)
+        right = (scores.argmax(-1) == self._val_labels).tolist()
+        of_truth = scores[:, torch.arange(clips, device=self._device), self._val_labels].double()
+        loss = of_truth.clamp(min=LEAST_SCORE).log().neg().mean(1).tolist()
+        return [tuple(row) for row in right], loss
