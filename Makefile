@@ -58,7 +58,7 @@ mutants: $(READY) ## break the silent rooms in one place at a time (an hour)
 	$(BIN)/python tests/mutate.py dancecli/dataset/split/annotations.py tests/dataset/test_annotate.py
 	$(BIN)/python tests/mutate.py dancecli/dataset/quality/verify.py tests/dataset/test_verify.py
 	$(BIN)/python tests/mutate.py dancecli/video/decode.py tests/media/test_media_verify.py
-	$(BIN)/python tests/mutate.py dancecli/report/metrics.py tests/report/test_metrics.py
+	$(BIN)/python tests/mutate.py dancecli/report/statistics/metrics.py tests/report/test_metrics.py
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .

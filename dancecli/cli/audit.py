@@ -78,7 +78,7 @@ def command(
 
 
 def _judge(figures: list[str], n: int | None, json_output: bool) -> None:
-    from dancecli.report.reported import check_reported
+    from dancecli.report.statistics.grim import check_reported
 
     if n is None:
         raise typer.BadParameter("--reported needs the number of clips: --n 58")

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from dancecli.report.intervals import Proportion
-    from dancecli.report.live import State
-    from dancecli.report.standing import Row, Standing
+    from dancecli.report.results.leaderboard import Row, Standing
+    from dancecli.report.results.progress import State
+    from dancecli.report.statistics.intervals import Proportion
     from dancecli.storage.workspace import Workspace
 
 _WATCH_S = 2.0
@@ -98,7 +98,7 @@ def _watch(space: Workspace, tensorboard: Path | None, *, shown: bool) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    from dancecli.report.live import RUNNING, states, study_states
+    from dancecli.report.results.progress import RUNNING, states, study_states
 
     def at_work() -> bool:
         statuses = [s.status for s in states(space)] + [s.status for s in study_states(space)]
@@ -127,7 +127,7 @@ def _state_of(space: Workspace) -> RenderableType:
     """Lay out how far runs and studies are."""
     from rich.console import Group
 
-    from dancecli.report.live import states, study_states
+    from dancecli.report.results.progress import states, study_states
 
     tables = [_runs_table(states(space))]
     if studies := study_states(space):

@@ -75,7 +75,7 @@ def _last(space: Workspace) -> str | None:
 def _look_into(space: Workspace, run: str | None, part: PartName, count: int) -> None:
     """Draw where the run's network looked; without a run, the report itself says what is missing."""
     from dancecli.model.evaluation.gradcam import GradcamSettings, gradcam
-    from dancecli.report.heat import pick_clips
+    from dancecli.report.plots.gradcam import pick_clips
 
     if run is None:
         return

@@ -23,7 +23,7 @@ def command(
     """
     from dancecli.dataset.quality.card import write_card
     from dancecli.dataset.quality.stats import stats
-    from dancecli.report.dataset_page import write_dataset_page
+    from dancecli.report.pages.dataset_page import write_dataset_page
 
     space = open_workspace(workspace, create=False)
     found = stats(space, split)

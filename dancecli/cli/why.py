@@ -65,7 +65,7 @@ def _show(story: ClipStory) -> None:
 
 
 def _by_class(space: Workspace, *, dry_run: bool, json_output: bool) -> None:
-    from dancecli.report.survival import OUTCOMES, survival, write_survival
+    from dancecli.report.plots.availability import OUTCOMES, survival, write_survival
 
     rows = survival(space)
     if json_output:

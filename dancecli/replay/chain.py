@@ -29,10 +29,10 @@ from dancecli.replay.plan import (
     write_lock_with_val,
 )
 from dancecli.replay.quick import CLIPS, CORPUS, differences, has_clips, write_quick_recipe
-from dancecli.report.page import without_workspace
-from dancecli.report.paper import Experiment, read_experiments
-from dancecli.report.replay import Replayed, read_ran
-from dancecli.report.replay_page import write_replay
+from dancecli.report.pages.reproduction_page import write_replay
+from dancecli.report.pages.run_page import without_workspace
+from dancecli.report.reproduction import Replayed, read_ran
+from dancecli.report.results.paper import Experiment, read_experiments
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from dancecli.core.errors import DanceError, WorkspaceError
 from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.core.records import PartName
-from dancecli.report import charts
-from dancecli.report.evidence import Evidence, read_evidence
-from dancecli.report.standing import Row, Standing, rank
-from dancecli.report.stats import ALPHA
+from dancecli.report.plots import layout
+from dancecli.report.results.leaderboard import Row, Standing, rank
+from dancecli.report.results.run_results import Evidence, read_evidence
+from dancecli.report.statistics.significance import ALPHA
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
@@ -68,7 +68,7 @@ def board(
     Raises:
         WorkspaceError: there is no run that can be shown.
     """
-    from dancecli.report.shell import draw
+    from dancecli.report.pages.templating import draw
 
     found, left_out = _read_all(workspace, settings, on_progress)
     if not found:
@@ -91,8 +91,8 @@ def board(
             standings=standings,
             left_out=left_out,
             part=settings.part,
-            pasts=[charts.history([(r.run, r.finished, r.top1) for r in s.rows]) for s in standings],
-            chart=charts,
+            pasts=[layout.history([(r.run, r.finished, r.top1) for r in s.rows]) for s in standings],
+            chart=layout,
             drawn={e.run["name"] for e in found if (workspace.report(e.run["name"]) / "index.html").exists()},
         )
         with atomic_file(folder / "index.html") as file:

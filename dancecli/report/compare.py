@@ -10,11 +10,11 @@ from typing import Any
 
 from dancecli.core.errors import InputError
 from dancecli.core.progress import OnProgress, Progress, no_progress
-from dancecli.report.compare_page import render_comparison
-from dancecli.report.comparison import Comparison, compared, refuse_unlike, verdict_of
-from dancecli.report.evidence import Evidence, read_evidence
-from dancecli.report.intervals import Proportion
-from dancecli.report.stats import ALPHA
+from dancecli.report.pages.compare_page import render_comparison
+from dancecli.report.results.comparison import Comparison, compared, refuse_unlike, verdict_of
+from dancecli.report.results.run_results import Evidence, read_evidence
+from dancecli.report.statistics.intervals import Proportion
+from dancecli.report.statistics.significance import ALPHA
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 

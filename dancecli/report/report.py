@@ -11,11 +11,12 @@ from typing import Any
 
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.progress import OnProgress, Progress, no_progress
-from dancecli.report import metrics
-from dancecli.report.document import document
-from dancecli.report.evidence import Evidence, read_evidence
-from dancecli.report.figures import draw_confusion
-from dancecli.report.group import (
+from dancecli.report.pages.run_page import model_card, render
+from dancecli.report.plots.confusion_matrix import draw_confusion
+from dancecli.report.plots.gradcam import HeatPicture, read_heat
+from dancecli.report.results.metrics_json import document
+from dancecli.report.results.run_results import Evidence, read_evidence
+from dancecli.report.results.seed_group import (
     check_part,
     group_document,
     headline_of,
@@ -23,10 +24,9 @@ from dancecli.report.group import (
     read_group,
     summarize_group,
 )
-from dancecli.report.heat import HeatPicture, read_heat
-from dancecli.report.intervals import Proportion
-from dancecli.report.page import model_card, render
-from dancecli.report.resample import intervals_of_class_means
+from dancecli.report.statistics import metrics
+from dancecli.report.statistics.bootstrap import intervals_of_class_means
+from dancecli.report.statistics.intervals import Proportion
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
@@ -108,7 +108,7 @@ def _report_group(
     dry_run: bool,
 ) -> ReportResult:
     """Report on runs that differ by their seed, and on each of them."""
-    from dancecli.report.group_page import render_group
+    from dancecli.report.pages.group_page import render_group
 
     name = settings.name or group
     folder = workspace.report(name)

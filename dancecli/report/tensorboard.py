@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import MissingDependencyError
-from dancecli.report.live import read_rows
+from dancecli.report.results.progress import read_rows
 from dancecli.storage.workspace import Workspace
 
 FILE = "events.out.tfevents.dance"

@@ -16,11 +16,11 @@ from typing import Any
 
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.text import percent, several
-from dancecli.report.intervals import Proportion
-from dancecli.report.shell import draw, interval
-from dancecli.report.stats import ALPHA, gains_by_video, holm, swap_test
-from dancecli.report.tuning_charts import Dot, Panel, study_panels
-from dancecli.report.tuning_figure import draw_study
+from dancecli.report.pages.templating import draw, interval
+from dancecli.report.plots.tuning import draw_study
+from dancecli.report.plots.tuning_layout import Dot, Panel, study_panels
+from dancecli.report.statistics.intervals import Proportion
+from dancecli.report.statistics.significance import ALPHA, gains_by_video, holm, swap_test
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 

@@ -14,7 +14,7 @@ from dancecli.dataset.fetch.estimate import plan
 from dancecli.dataset.fetch.fetch import fetch
 from dancecli.dataset.fetch.history import why
 from dancecli.demo.server import Fault
-from dancecli.report.survival import survival, write_survival
+from dancecli.report.plots.availability import survival, write_survival
 from dancecli.storage.workspace import Workspace
 
 film, town = towns.film, towns.town

@@ -9,7 +9,7 @@ from dancecli.core.records import Prediction
 from dancecli.model.evaluation.ensemble import EnsembleSettings, ensemble
 from dancecli.model.evaluation.evaluate import EvaluateSettings, evaluate
 from dancecli.model.runs.finetune import FinetuneSettings, finetune
-from dancecli.report.evidence import read_evidence
+from dancecli.report.results.run_results import read_evidence
 from dancecli.storage import tables
 
 

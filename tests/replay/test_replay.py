@@ -23,7 +23,7 @@ from dancecli.demo import corpus
 from dancecli.demo.chain import SITE_FOLDER
 from dancecli.replay import chain, cost, plan, quick
 from dancecli.replay.chain import ReplayResult, ReplaySettings, replay
-from dancecli.report.paper import read_experiments
+from dancecli.report.results.paper import read_experiments
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 

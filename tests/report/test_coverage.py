@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from dancecli.report import intervals, metrics, resample, standing, stats
+from dancecli.report.results import leaderboard
+from dancecli.report.statistics import bootstrap, intervals, metrics, significance
 
 SETS = 2000
 RESAMPLES = 300
@@ -24,12 +25,12 @@ def same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     def kept(videos: int, name: str) -> tuple[Any, ...]:
         return tuple(drawn(videos, name, RESAMPLES))
 
-    drawn = resample.draws
+    drawn = bootstrap.draws
 
     def draws(videos: int, name: str, _resamples: int) -> Iterator[Any]:
         yield from kept(videos, name)
 
-    monkeypatch.setattr(resample, "draws", draws)
+    monkeypatch.setattr(bootstrap, "draws", draws)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,9 @@ def test_the_difference_of_two_runs(videos: int, most_clips: int, first: float, 
         n = int(sizes.sum())
         luck = np.where(rng.random(n) < 0.5, np.repeat(rng.random(videos), sizes), rng.random(n))
         other = np.where(rng.random(n) < 0.5, np.repeat(rng.random(videos), sizes), rng.random(n))
-        found = stats.pair(luck < first, np.where(rng.random(n) < 0.6, luck, other) < second, names(sizes))
+        found = significance.pair(
+            luck < first, np.where(rng.random(n) < 0.6, luck, other) < second, names(sizes)
+        )
         held += found.low <= second - first <= found.high
         alarms += found.shown
     assert 0.93 <= held / SETS <= 0.97
@@ -136,7 +139,7 @@ def test_the_difference_of_two_runs(videos: int, most_clips: int, first: float, 
 
 def test_two_runs_that_are_hardly_told_apart_are_held_more_often_but_never_for_certain() -> None:
     same = np.arange(40) < 30
-    found = stats.pair(same, same, [str(i) for i in range(40)])
+    found = significance.pair(same, same, [str(i) for i in range(40)])
     assert -0.09 < found.low < -0.05 < 0.05 < found.high < 0.09
 
 
@@ -157,7 +160,7 @@ def test_balanced_accuracy_and_macro_f1(
         luck = np.repeat(rng.random(n // per_video), per_video)
         luck = np.where(rng.random(n) < 0.5, rng.random(n), luck)
         calls = np.where(luck < 0.8, truth, (truth + 1) % classes)
-        found = resample.intervals_of_class_means(truth, calls, classes, groups)
+        found = bootstrap.intervals_of_class_means(truth, calls, classes, groups)
         held += [e.low <= 0.8 <= e.high for e in found]
     shares = held / SETS
     assert (shares >= 0.93).all(), shares
@@ -171,7 +174,7 @@ def test_false_differences_in_a_family_of_five_runs() -> None:
     alarms = 0
     for _ in range(SETS):
         ease = rng.beta(2, 1, 60)
-        alarms += bool(standing.beaten_by([rng.random(60) < ease for _ in range(5)], groups).any())
+        alarms += bool(leaderboard.beaten_by([rng.random(60) < ease for _ in range(5)], groups).any())
     assert alarms / SETS < 0.05
 
 

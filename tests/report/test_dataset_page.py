@@ -8,7 +8,7 @@ import pytest
 from records import Ran, fill, make_clip
 
 from dancecli.dataset.split.split import SplitSettings, split
-from dancecli.report.dataset_page import pictures
+from dancecli.report.pages.dataset_page import pictures
 from dancecli.storage.workspace import Workspace
 from dancecli.video.ffmpeg import run_ffmpeg
 

@@ -13,8 +13,8 @@ from records import Ran
 
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.records import Prediction
-from dancecli.report.group import spread
 from dancecli.report.report import ReportResult, ReportSettings, report
+from dancecli.report.results.seed_group import spread
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 

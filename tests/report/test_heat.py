@@ -14,9 +14,9 @@ from PIL import Image
 from records import Ran
 
 from dancecli.core.errors import InputError
-from dancecli.report.evidence import PartScores, read_evidence
-from dancecli.report.heat import pick_clips, picked, read_heat
+from dancecli.report.plots.gradcam import pick_clips, picked, read_heat
 from dancecli.report.report import ReportSettings, report
+from dancecli.report.results.run_results import PartScores, read_evidence
 from dancecli.storage.workspace import Workspace
 
 LABELS = ("wave", "spin", "<b>bounce</b>", "step", "robot", "kick")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from dancecli.report.live import State, states
+from dancecli.report.results.progress import State, states
 from dancecli.storage.workspace import Workspace
 
 

@@ -11,8 +11,8 @@ from sklearn import metrics as reference
 from sklearn.calibration import calibration_curve
 from statsmodels.stats.proportion import proportion_confint
 
-from dancecli.report import intervals, metrics
-from dancecli.report.document import as_json
+from dancecli.report.results.metrics_json import as_json
+from dancecli.report.statistics import intervals, metrics
 
 TABLES = 1000
 BLOCK = 100

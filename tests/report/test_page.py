@@ -13,9 +13,10 @@ import pytest
 from fakerun import make_run
 
 from dancecli.core.text import points
-from dancecli.report import charts, shell
-from dancecli.report.evidence import link_to
+from dancecli.report.pages import templating
+from dancecli.report.plots import layout
 from dancecli.report.report import ReportSettings, report
+from dancecli.report.results.run_results import link_to
 from dancecli.storage.workspace import Workspace
 
 HOSTILE = (
@@ -154,25 +155,25 @@ def test_what_was_not_trained_is_not_said_to_be(space: Workspace, model: dict[st
 
 
 def test_json_in_a_script_cannot_end_it() -> None:
-    text = shell.for_script(["</script><!--", "\u2028&"])
+    text = templating.for_script(["</script><!--", "\u2028&"])
     assert not set("<>&\u2028") & set(text)
     assert json.loads(text) == ["</script><!--", "\u2028&"]
 
 
 def test_ticks_are_round_and_reach_the_end() -> None:
-    assert charts.nice_ticks(0, 1.87, 4) == [0, 0.5, 1.0, 1.5, 2.0]
-    assert charts.nice_ticks(0, 10, 6) == [0, 2, 4, 6, 8, 10]
-    assert charts.nice_ticks(0, 0, 4)[0] == 0
+    assert layout.nice_ticks(0, 1.87, 4) == [0, 0.5, 1.0, 1.5, 2.0]
+    assert layout.nice_ticks(0, 10, 6) == [0, 2, 4, 6, 8, 10]
+    assert layout.nice_ticks(0, 0, 4)[0] == 0
 
 
 def test_the_epochs_are_marked_within_the_picture() -> None:
     for last in (1, 3, 9, 40):
         rows = [{"kind": "train", "epoch": e, "step": 1, "loss": 1.0, "top1": 0.5, "lr": 0.1}
                 for e in range(1, last + 1)]  # fmt: skip
-        for chart in charts.training_charts(rows, top5=True):
+        for chart in layout.training_charts(rows, top5=True):
             ends = {text: x for x, text in chart.x_ticks}
-            assert ends["0"] == charts.LEFT
-            assert max(ends.values()) <= charts.WIDTH - charts.RIGHT
+            assert ends["0"] == layout.LEFT
+            assert max(ends.values()) <= layout.WIDTH - layout.RIGHT
 
 
 def test_a_difference_has_its_sign() -> None:
@@ -181,9 +182,9 @@ def test_a_difference_has_its_sign() -> None:
 
 def test_a_long_line_is_thinned_and_a_broken_log_is_no_chart() -> None:
     points = [(float(i), float(i % 2)) for i in range(9000)]
-    thin = charts.thinned(points)
+    thin = layout.thinned(points)
     assert (len(thin), thin[-1][0]) == (300, 8999.0)
     assert {y for _, y in thin} == {0.5}
-    assert charts.training_charts([{"kind": "train", "epoch": "x", "loss": None}, {}], top5=True) == ()
+    assert layout.training_charts([{"kind": "train", "epoch": "x", "loss": None}, {}], top5=True) == ()
     rows = [{"kind": "train", "epoch": 1, "step": 1, "loss": float("nan"), "top1": 0.5, "lr": 0.0}]
-    assert [c.title for c in charts.training_charts(rows, top5=True)] == ["Accuracy", "Learning rate"]
+    assert [c.title for c in layout.training_charts(rows, top5=True)] == ["Accuracy", "Learning rate"]

@@ -16,10 +16,10 @@ from fakerun import make_run
 from dancecli.core.records import Prediction
 from dancecli.report.board import BoardSettings, board
 from dancecli.report.compare import CompareSettings, compare
-from dancecli.report.paper import read_experiments
-from dancecli.report.replay import Replayed, read_ran
-from dancecli.report.replay_page import write_replay
+from dancecli.report.pages.reproduction_page import write_replay
 from dancecli.report.report import ReportSettings, report
+from dancecli.report.reproduction import Replayed, read_ran
+from dancecli.report.results.paper import read_experiments
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 

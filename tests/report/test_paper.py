@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from dancecli.core.errors import InputError
-from dancecli.report.paper import read_experiments
-from dancecli.report.replay import Replayed, arithmetic, choices, printed
-from dancecli.report.reported import possible_sizes
+from dancecli.report.reproduction import Replayed, arithmetic, choices, printed
+from dancecli.report.results.paper import read_experiments
+from dancecli.report.statistics.grim import possible_sizes
 
 PAPER = {one.name: one for one in read_experiments()}
 

@@ -15,7 +15,7 @@ from records import Ran
 
 from dancecli.core.errors import DanceError
 from dancecli.core.records import Part, Prediction
-from dancecli.report.figures import draw_confusion
+from dancecli.report.plots.confusion_matrix import draw_confusion
 from dancecli.report.report import ReportSettings, report
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace

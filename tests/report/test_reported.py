@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dancecli.core.errors import InputError
-from dancecli.report.reported import check_reported
+from dancecli.report.statistics.grim import check_reported
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from dancecli.report.resample import class_means, intervals_of_class_means
+from dancecli.report.statistics.bootstrap import class_means, intervals_of_class_means
 
 
 def dataset(rng: Any, classes: int, per: int, per_video: int, skill: float) -> tuple[Any, Any, list[str]]:

@@ -6,9 +6,9 @@ import pytest
 from fakestudy import make_study
 
 from dancecli.core.errors import InputError, WorkspaceError
-from dancecli.report.stats import holm, mcnemar
+from dancecli.report.plots.tuning_layout import Dot, study_panels
+from dancecli.report.statistics.significance import holm, mcnemar
 from dancecli.report.tuning import tuning
-from dancecli.report.tuning_charts import Dot, study_panels
 
 
 def test_a_study_is_told_with_what_its_choice_is_worth(tmp_path):
@@ -69,7 +69,7 @@ def test_a_study_without_a_result_has_a_page_too(tmp_path):
 
 
 def test_points_stand_where_their_values_are():
-    from dancecli.report.intervals import Estimate
+    from dancecli.report.statistics.intervals import Estimate
 
     space = {"lr": {"low": 1e-4, "high": 1e-2, "log": True}, "flip": {"choices": [True, False]}}
     rates = [0.2, 0.6, 0.4]

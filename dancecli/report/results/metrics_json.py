@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from dancecli.core.records import PartName
-from dancecli.report.evidence import Evidence
-from dancecli.report.intervals import Estimate, Proportion
-from dancecli.report.metrics import Summary
+from dancecli.report.results.run_results import Evidence
+from dancecli.report.statistics.intervals import Estimate, Proportion
+from dancecli.report.statistics.metrics import Summary
 
 SCHEMA = 1
 # Copied from the run as they are, so that the figures never stand without their evidence.

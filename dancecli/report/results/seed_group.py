@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import DanceError, InputError, WorkspaceError
 from dancecli.core.text import several
-from dancecli.report.comparison import refuse_unlike, right
-from dancecli.report.document import as_json
-from dancecli.report.evidence import Evidence, read_evidence
-from dancecli.report.intervals import Estimate, by_video
-from dancecli.report.metrics import Summary
+from dancecli.report.results.comparison import refuse_unlike, right
+from dancecli.report.results.metrics_json import as_json
+from dancecli.report.results.run_results import Evidence, read_evidence
+from dancecli.report.statistics.intervals import Estimate, by_video
+from dancecli.report.statistics.metrics import Summary
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
-    from dancecli.report.metrics import Ints
+    from dancecli.report.statistics.metrics import Ints
 
 SCHEMA = 1
 

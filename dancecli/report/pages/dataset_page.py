@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.records import Clip
-from dancecli.report.shell import draw
+from dancecli.report.pages.templating import draw
 from dancecli.storage import tables
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace

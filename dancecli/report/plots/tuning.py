@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from dancecli.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
-from dancecli.report.tuning_charts import Panel
+from dancecli.report.plots.layout import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
+from dancecli.report.plots.tuning_layout import Panel
 from dancecli.storage.files import atomic_file
 
 _COLOURS = {

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.records import PartName
-from dancecli.report.replay import Ran, Replayed, arithmetic, choices, document, page_of, printed
-from dancecli.report.shell import draw
+from dancecli.report.pages.templating import draw
+from dancecli.report.reproduction import Ran, Replayed, arithmetic, choices, document, page_of, printed
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from math import pi, sqrt
 from typing import TYPE_CHECKING
 
-from dancecli.report.intervals import Estimate, Proportion, by_video
+from dancecli.report.statistics.intervals import Estimate, Proportion, by_video
 
 if TYPE_CHECKING:
     import numpy as np

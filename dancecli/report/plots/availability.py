@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.records import OutcomeClass, Segment
-from dancecli.report.intervals import wilson
+from dancecli.report.statistics.intervals import wilson
 from dancecli.storage import ledger, tables
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace

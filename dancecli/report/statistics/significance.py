@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dancecli.report.resample import interval_of_gain, resamples_of
+from dancecli.report.statistics.bootstrap import interval_of_gain, resamples_of
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import InputError
-from dancecli.report.evidence import Evidence, PartScores
-from dancecli.report.intervals import Proportion
-from dancecli.report.metrics import true_ranks
-from dancecli.report.stats import Paired, holm, mcnemar, pair, wins_needed
+from dancecli.report.results.run_results import Evidence, PartScores
+from dancecli.report.statistics.intervals import Proportion
+from dancecli.report.statistics.metrics import true_ranks
+from dancecli.report.statistics.significance import Paired, holm, mcnemar, pair, wins_needed
 
 if TYPE_CHECKING:
-    from dancecli.report.stats import Flags
+    from dancecli.report.statistics.significance import Flags
 
 # What a run records of itself, and may be another's difference.
 MADE_BY = ("model", "weights", "split", "views", "optim", "seed", "cache", "versions")

@@ -18,7 +18,7 @@ from dancecli.storage.workspace import Workspace
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from dancecli.report.metrics import Floats, Ints
+    from dancecli.report.statistics.metrics import Floats, Ints
 
 RUN_SCHEMA = 1
 # Scores are stored as float32 by some evaluators, so their sum is 1 only nearly.

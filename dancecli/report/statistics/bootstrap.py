@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
-from dancecli.report.intervals import Estimate, by_video
+from dancecli.report.statistics.intervals import Estimate, by_video
 
 if TYPE_CHECKING:
     import numpy as np

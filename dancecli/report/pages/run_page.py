@@ -8,14 +8,14 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.text import duration, percent, several
-from dancecli.report import charts
-from dancecli.report.evidence import Evidence, PartScores
-from dancecli.report.heat import HeatPicture
-from dancecli.report.metrics import Summary, order_by_confusion, predicted, true_ranks
-from dancecli.report.shell import draw, environment
+from dancecli.report.pages.templating import draw, environment
+from dancecli.report.plots import layout
+from dancecli.report.plots.gradcam import HeatPicture
+from dancecli.report.results.run_results import Evidence, PartScores
+from dancecli.report.statistics.metrics import Summary, order_by_confusion, predicted, true_ranks
 
 if TYPE_CHECKING:
-    from dancecli.report.metrics import Floats, Ints
+    from dancecli.report.statistics.metrics import Floats, Ints
 
 # Scores shown with a clip, beside that of its true class.
 SHOWN_SCORES = 4
@@ -56,8 +56,8 @@ def render(
         lead=lead(evidence),
         notices={key: notices(evidence, key, summaries[key]) for key in order},
         waiting=waiting(evidence.run),
-        charts=charts.training_charts(evidence.history, top5=len(evidence.labels) > 5),
-        chart=charts,
+        charts=layout.training_charts(evidence.history, top5=len(evidence.labels) > 5),
+        chart=layout,
         facts=facts(evidence),
         commands=commands(evidence, name),
         config=evidence.config,
@@ -140,10 +140,10 @@ def shown_scores(scores: Floats, truth: Ints) -> list[list[float]]:
     return found
 
 
-def _whiskers(summary: Summary) -> tuple[charts.Whisker, ...]:
+def _whiskers(summary: Summary) -> tuple[layout.Whisker, ...]:
     if summary.calibration is None:
         return ()
-    return charts.calibration_whiskers(summary.calibration.bins, side=300, bar_top=312, bar=44)
+    return layout.calibration_whiskers(summary.calibration.bins, side=300, bar_top=312, bar=44)
 
 
 def lead(evidence: Evidence) -> str:

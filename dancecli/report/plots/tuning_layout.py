@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dancecli.report.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, nice_ticks
-from dancecli.report.intervals import Estimate
+from dancecli.report.plots.layout import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, nice_ticks
+from dancecli.report.statistics.intervals import Estimate
 
 # Values of a category are spread so far that points beside each other can be told apart.
 _SPREAD = 0.22

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from dancecli.report.comparison import Comparison, right
-from dancecli.report.evidence import Evidence
-from dancecli.report.metrics import predicted
-from dancecli.report.page import short_link, shown_scores
-from dancecli.report.shell import draw
+from dancecli.report.pages.run_page import short_link, shown_scores
+from dancecli.report.pages.templating import draw
+from dancecli.report.results.comparison import Comparison, right
+from dancecli.report.results.run_results import Evidence
+from dancecli.report.statistics.metrics import predicted
 
 
 def render_comparison(

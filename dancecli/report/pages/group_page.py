@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dancecli.report import page
-from dancecli.report.evidence import Evidence
-from dancecli.report.group import GroupPart
-from dancecli.report.metrics import predicted
-from dancecli.report.shell import draw
+from dancecli.report.pages import run_page
+from dancecli.report.pages.templating import draw
+from dancecli.report.results.run_results import Evidence
+from dancecli.report.results.seed_group import GroupPart
+from dancecli.report.statistics.metrics import predicted
 
 
 def render_group(
@@ -25,8 +25,8 @@ def render_group(
     """
     first = runs[0]
     per_seed = {"Time", "Training"}
-    facts = [(title, rows) for title, rows in page.facts(first) if title not in per_seed]
-    training = [row for title, rows in page.facts(first) if title == "Training" for row in rows]
+    facts = [(title, rows) for title, rows in run_page.facts(first) if title not in per_seed]
+    training = [row for title, rows in run_page.facts(first) if title == "Training" for row in rows]
     facts.append(("Training", [row for row in training if row[0] != "seed"]))
     return draw(
         "group.html",
@@ -36,12 +36,12 @@ def render_group(
         runs=[(e.run["name"], e.run.get("seed")) for e in runs],
         labels=first.labels,
         parts=parts,
-        lead=page.lead(first),
+        lead=run_page.lead(first),
         shared={part: first.shared_groups[part] for part in parts},
         left_out=left_out,
         chance=1 / len(first.labels),
         facts=facts,
-        commands=[*page.commands(first, group)[:-1], f"dance report --run {group}"],
+        commands=[*run_page.commands(first, group)[:-1], f"dance report --run {group}"],
     )
 
 
@@ -64,11 +64,11 @@ def _part(runs: Sequence[Evidence], key: str, part: GroupPart) -> dict[str, list
         truth = own.truth[places]
         calls = [predicted(e.parts[key].scores[places], truth).tolist() for e in runs]
         means = np.mean([e.parts[key].scores[places] for e in runs], axis=0)
-        shown = page.shown_scores(means, truth) if places else []
+        shown = run_page.shown_scores(means, truth) if places else []
         found[name] = [
             [
                 own.clips[i],
-                page.short_link(own.clips[i], runs[0].links),
+                run_page.short_link(own.clips[i], runs[0].links),
                 int(truth[at]),
                 [c[at] for c in calls],
                 shown[at],

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import InputError
-from dancecli.report.evidence import Evidence, PartScores, read_evidence
-from dancecli.report.metrics import predicted, true_ranks
+from dancecli.report.results.run_results import Evidence, PartScores, read_evidence
+from dancecli.report.statistics.metrics import predicted, true_ranks
 from dancecli.storage.workspace import Workspace
 
 SCHEMA = 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, ROUND_UP, Decimal, InvalidOperation
 
 from dancecli.core.errors import InputError
-from dancecli.report.intervals import Proportion
+from dancecli.report.statistics.intervals import Proportion
 
 # A figure may have been rounded in any of these ways, or cut off.
 _ROUNDINGS = (ROUND_HALF_UP, ROUND_HALF_EVEN, ROUND_DOWN, ROUND_UP)

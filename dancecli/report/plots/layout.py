@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from dancecli.report.intervals import Proportion
-from dancecli.report.metrics import Bin
+from dancecli.report.statistics.intervals import Proportion
+from dancecli.report.statistics.metrics import Bin
 
 WIDTH, HEIGHT = 380.0, 236.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 10.0, 10.0, 34.0

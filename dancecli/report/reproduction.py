@@ -11,13 +11,13 @@ from typing import Any
 
 from dancecli.core.errors import InputError
 from dancecli.core.records import PartName
-from dancecli.report.comparison import refuse_unlike, right
-from dancecli.report.evidence import Evidence, read_evidence
-from dancecli.report.intervals import Estimate, Proportion, by_video
-from dancecli.report.metrics import TOP, true_ranks
-from dancecli.report.paper import Experiment
-from dancecli.report.reported import check_reported, possible_sizes
-from dancecli.report.stats import Paired, mcnemar, pair
+from dancecli.report.results.comparison import refuse_unlike, right
+from dancecli.report.results.paper import Experiment
+from dancecli.report.results.run_results import Evidence, read_evidence
+from dancecli.report.statistics.grim import check_reported, possible_sizes
+from dancecli.report.statistics.intervals import Estimate, Proportion, by_video
+from dancecli.report.statistics.metrics import TOP, true_ranks
+from dancecli.report.statistics.significance import Paired, mcnemar, pair
 from dancecli.storage.workspace import Workspace
 
 SCHEMA = 1

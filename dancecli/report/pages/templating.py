@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dancecli.report.intervals import Estimate
+from dancecli.report.statistics.intervals import Estimate
 
 if TYPE_CHECKING:
     import jinja2
 from dancecli.core.text import cell, duration, percent, points, several, size
 
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = Path(__file__).parent.parent / "templates"
 
 
 def draw(

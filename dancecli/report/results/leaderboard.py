@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dancecli.report.comparison import right
-from dancecli.report.evidence import Evidence
-from dancecli.report.intervals import Proportion
-from dancecli.report.metrics import true_ranks
-from dancecli.report.stats import ALPHA, gains_by_video, holm, swap_test
+from dancecli.report.results.comparison import right
+from dancecli.report.results.run_results import Evidence
+from dancecli.report.statistics.intervals import Proportion
+from dancecli.report.statistics.metrics import true_ranks
+from dancecli.report.statistics.significance import ALPHA, gains_by_video, holm, swap_test
 
 if TYPE_CHECKING:
-    from dancecli.report.stats import Flags
+    from dancecli.report.statistics.significance import Flags
 
 
 # What two runs share if they differ by their seed alone.
