@@ -34,9 +34,9 @@ from side_by_side import (
 
 from dancecli.core.augmentation import DEFAULT_OPS, Op, describe, draw, parse_chains
 from dancecli.core.hashing import sha256_of
-from dancecli.demo.dancers import Film
-from dancecli.demo.encode import write_film
-from dancecli.demo.moves import STYLES
+from dancecli.demo.choreography import STYLES
+from dancecli.demo.encoder import write_film
+from dancecli.demo.renderer import Film
 from dancecli.video.augment import ENCODING, copies_args, filter_of
 from dancecli.video.decode import decode, probe
 from dancecli.video.ffmpeg import find_ffmpeg, run_ffmpeg, trim_args

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 from dancecli.core.records import Clip
 from dancecli.dataset.similarity.hashes import ClipLooks
 from dancecli.dataset.similarity.neighbors import SAME_PICTURE, Sketches, compare
-from dancecli.demo.dancers import Film
-from dancecli.demo.encode import write_film
-from dancecli.demo.moves import STYLES
+from dancecli.demo.choreography import STYLES
+from dancecli.demo.encoder import write_film
+from dancecli.demo.renderer import Film
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 from dancecli.video.ffmpeg import find_ffmpeg, run_ffmpeg

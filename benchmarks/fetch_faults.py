@@ -43,7 +43,7 @@ from fetch_soak import soak
 from dancecli.core.errors import DanceError
 from dancecli.dataset.fetch.fetch import FetchResult, fetch
 from dancecli.dataset.fetch.settings import FetchSettings, listed
-from dancecli.demo.server import Fault, VideoSite
+from dancecli.demo.video_site import Fault, VideoSite
 from dancecli.engine.rate_limit import BreakerSettings
 from dancecli.storage.workspace import Workspace
 from dancecli.video.ffmpeg import run_ffmpeg

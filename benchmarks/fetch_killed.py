@@ -18,7 +18,7 @@ from fetch_ground import Bar, Row, make_film, none_of, start_fetch, write_list
 
 from dancecli.core.hashing import sha256_of
 from dancecli.core.records import Clip, OutcomeClass, clip_id_of
-from dancecli.demo.server import Fault, VideoSite
+from dancecli.demo.video_site import Fault, VideoSite
 from dancecli.storage import ledger
 from dancecli.storage.tables import read
 from dancecli.storage.workspace import Workspace

@@ -22,7 +22,7 @@ from dancecli.core.progress import Progress
 from dancecli.core.records import OutcomeClass, clip_id_of
 from dancecli.dataset.fetch.fetch import fetch
 from dancecli.dataset.fetch.settings import FetchSettings
-from dancecli.demo.server import Fault, VideoSite
+from dancecli.demo.video_site import Fault, VideoSite
 from dancecli.storage import ledger
 from dancecli.storage.workspace import Workspace
 

@@ -26,9 +26,9 @@ from dancecli.core.flow_format import BOUND_PX, SHORT_SIDE, FlowMethod
 from dancecli.core.hashing import sha256_of
 from dancecli.core.records import Clip, Flow
 from dancecli.dataset.derived.flow import FlowSettings, flow
-from dancecli.demo.dancers import Film
-from dancecli.demo.encode import write_film
-from dancecli.demo.moves import STYLES
+from dancecli.demo.choreography import STYLES
+from dancecli.demo.encoder import write_film
+from dancecli.demo.renderer import Film
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 from dancecli.video.decode import decode

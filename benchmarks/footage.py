@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dancecli.demo.dancers import Film
-from dancecli.demo.encode import write_film
-from dancecli.demo.moves import STYLES
+from dancecli.demo.choreography import STYLES
+from dancecli.demo.encoder import write_film
+from dancecli.demo.renderer import Film
 from dancecli.video.decode import probe
 from dancecli.video.ffmpeg import run_ffmpeg
 

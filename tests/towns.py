@@ -10,7 +10,7 @@ import pytest
 from films import make_film
 
 from dancecli.dataset.fetch.settings import FetchSettings
-from dancecli.demo.server import Fault, VideoSite
+from dancecli.demo.video_site import Fault, VideoSite
 
 HEADER = "label,youtube_id,time_start,time_end,split\n"
 

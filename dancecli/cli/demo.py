@@ -32,7 +32,7 @@ def command(
 
     Example: `dance demo`
     """
-    from dancecli.demo.chain import DemoSettings, demo, planned
+    from dancecli.demo.pipeline import DemoSettings, demo, planned
     from dancecli.storage.workspace import Workspace
 
     space = Workspace.locate(workspace)

@@ -12,7 +12,7 @@ from dancecli.cli.console import emit, open_workspace, progress, show, table, ta
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
-    from dancecli.replay.chain import ReplaySettings
+    from dancecli.reproduction.commands import ReplaySettings
     from dancecli.storage.workspace import Workspace
 
 
@@ -43,7 +43,7 @@ def command(
 
     Example: `dance replay --quick`
     """
-    from dancecli.replay.chain import ReplaySettings, replay
+    from dancecli.reproduction.commands import ReplaySettings, replay
 
     space = open_workspace(workspace or (Path("demo-replay") if quick else None), create=False)
     names = tuple(name.strip() for name in only.split(",") if name.strip())
@@ -66,8 +66,8 @@ def command(
 
 
 def _show_plan(space: Workspace, settings: ReplaySettings, json_output: bool) -> None:
-    from dancecli.replay.chain import preview
-    from dancecli.replay.cost import in_words
+    from dancecli.reproduction.commands import preview
+    from dancecli.reproduction.cost import in_words
 
     plan = preview(space, settings)
     if json_output:

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from dancecli.core.errors import DanceError, InputError, MediaError
 from dancecli.core.progress import OnProgress, Progress, no_progress
-from dancecli.demo.dancers import Film
-from dancecli.demo.dice import Dice
-from dancecli.demo.encode import SUFFIX, write_film
-from dancecli.demo.moves import STYLES
-from dancecli.demo.server import Fault
+from dancecli.demo.choreography import STYLES
+from dancecli.demo.encoder import SUFFIX, write_film
+from dancecli.demo.keyed_random import Dice
+from dancecli.demo.renderer import Film
+from dancecli.demo.video_site import Fault
 from dancecli.engine.local import LocalPool
 from dancecli.engine.worker import Ask
 from dancecli.storage.files import atomic_file

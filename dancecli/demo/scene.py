@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dancecli.demo.dice import Dice
+from dancecli.demo.keyed_random import Dice
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from dancecli.demo.figure import Array
+    from dancecli.demo.skeleton import Array
 
     Image = NDArray[Any]  # uint8
     Colour = tuple[float, float, float]

@@ -25,7 +25,7 @@ from dancecli.dataset.fetch.fetch import fetch
 from dancecli.dataset.fetch.jobs import phase_of
 from dancecli.dataset.fetch.settings import FetchSettings, choose
 from dancecli.dataset.fetch.video_worker import SourceJob, work
-from dancecli.demo.server import Fault
+from dancecli.demo.video_site import Fault
 from dancecli.engine.rate_limit import BreakerSettings
 from dancecli.sources.youtube import Download
 from dancecli.storage import ledger, tables

@@ -13,7 +13,7 @@ from dancecli.core.errors import InputError
 from dancecli.dataset.fetch.estimate import plan
 from dancecli.dataset.fetch.fetch import fetch
 from dancecli.dataset.fetch.history import why
-from dancecli.demo.server import Fault
+from dancecli.demo.video_site import Fault
 from dancecli.report.plots.availability import survival, write_survival
 from dancecli.storage.workspace import Workspace
 

@@ -17,7 +17,7 @@ from dancecli.core.progress import Progress
 from dancecli.core.records import Clip
 from dancecli.dataset.fetch.fetch import FetchResult, fetch
 from dancecli.dataset.fetch.settings import FetchSettings
-from dancecli.demo.server import Fault, VideoSite
+from dancecli.demo.video_site import Fault, VideoSite
 from dancecli.engine.rate_limit import BreakerSettings
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace

@@ -12,7 +12,7 @@ from towns import Town
 
 from dancecli.core.hashing import sha256_of
 from dancecli.core.records import Clip, OutcomeClass
-from dancecli.demo.server import Fault
+from dancecli.demo.video_site import Fault
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
 

@@ -16,7 +16,7 @@ from dancecli.core.records import Clip, Segment
 from dancecli.dataset.fetch.fetch import fetch
 from dancecli.dataset.fetch.jobs import phase_of
 from dancecli.dataset.fetch.settings import FetchSettings
-from dancecli.demo.server import Fault
+from dancecli.demo.video_site import Fault
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
 

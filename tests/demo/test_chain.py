@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dancecli.core.errors import DanceError, MissingDependencyError, WorkspaceError
-from dancecli.demo import chain
-from dancecli.demo.chain import DemoSettings, planned, refuse_other_dataset
+from dancecli.demo import pipeline
+from dancecli.demo.pipeline import DemoSettings, planned, refuse_other_dataset
 from dancecli.storage.workspace import Workspace
 
 
@@ -39,7 +39,7 @@ def test_demo_goes_from_nothing_to_a_page_by_the_commands_of_a_user(
 
     # The faults cost their rows and no other.
     settings = DemoSettings(quick=True).corpus
-    corpus = chain.make_corpus(folder / chain.SITE_FOLDER, settings)
+    corpus = pipeline.make_corpus(folder / pipeline.SITE_FOLDER, settings)
     assert corpus.rendered == 0
     assert len(list((folder / "clips").glob("*.mp4"))) == corpus.rows - corpus.missing
 
@@ -71,9 +71,9 @@ def test_a_stopped_run_is_gone_on_with_and_a_run_on_another_split_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = Workspace(tmp_path)
-    monkeypatch.setattr(chain, "trained_run", lambda _: ("run-1", "interrupted"))
+    monkeypatch.setattr(pipeline, "trained_run", lambda _: ("run-1", "interrupted"))
     assert planned(workspace, DemoSettings())[3][-3:] == ("--resume", "--name", "run-1")
-    monkeypatch.setattr(chain, "trained_run", lambda _: ("", ""))
+    monkeypatch.setattr(pipeline, "trained_run", lambda _: ("", ""))
     assert "--resume" not in planned(workspace, DemoSettings())[3]
 
 
@@ -84,19 +84,19 @@ def test_another_dataset_is_left_alone(tmp_path: Path) -> None:
     workspace.segments.touch()
     with pytest.raises(WorkspaceError, match="holds another dataset"):
         refuse_other_dataset(workspace)
-    (tmp_path / chain.SITE_FOLDER).mkdir()
+    (tmp_path / pipeline.SITE_FOLDER).mkdir()
     refuse_other_dataset(workspace)
 
 
 def test_a_missing_package_is_said_before_anything_is_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find = chain.importlib.util.find_spec
+    find = pipeline.importlib.util.find_spec
     monkeypatch.setattr(
-        chain.importlib.util, "find_spec", lambda name: None if name == "mmaction" else find(name)
+        pipeline.importlib.util, "find_spec", lambda name: None if name == "mmaction" else find(name)
     )
     with pytest.raises(MissingDependencyError, match="'mmaction' is not installed") as caught:
-        chain.demo(Workspace(tmp_path / "demo"), DemoSettings(), print)
+        pipeline.demo(Workspace(tmp_path / "demo"), DemoSettings(), print)
     assert "pip install" in caught.value.hint
     assert not (tmp_path / "demo").exists()
 
@@ -108,9 +108,9 @@ def exits_with(code: int, command: str, monkeypatch: pytest.MonkeyPatch) -> list
         def wait(self) -> int:
             return code
 
-    monkeypatch.setattr(chain.subprocess, "Popen", Ended)
+    monkeypatch.setattr(pipeline.subprocess, "Popen", Ended)
     said: list[str] = []
-    chain.run((command, "--flag", "two words"), said.append)
+    pipeline.run((command, "--flag", "two words"), said.append)
     return said
 
 

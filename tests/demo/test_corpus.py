@@ -10,11 +10,11 @@ import pytest
 
 from dancecli.core.errors import DanceError, InputError, MediaError
 from dancecli.core.progress import Progress
-from dancecli.demo import encode
+from dancecli.demo import encoder
+from dancecli.demo.choreography import STYLES
 from dancecli.demo.corpus import CLIP_S, CUT_SHORT, DEAD, CorpusSettings, make_corpus, plan
-from dancecli.demo.dancers import Film
-from dancecli.demo.encode import write_film
-from dancecli.demo.moves import STYLES
+from dancecli.demo.encoder import write_film
+from dancecli.demo.renderer import Film
 
 TINY = CorpusSettings(videos_per_style=1, width=64, height=64, fps=5)
 
@@ -73,7 +73,7 @@ def test_make_corpus_writes_videos_and_list_and_a_second_time_nothing(tmp_path: 
     before = {path: path.stat().st_mtime_ns for path in corpus.videos.iterdir()}
     lost = corpus.videos / f"{name}.mp4"
     lost.unlink()
-    (corpus.videos / f"{name}.abc{encode.SUFFIX}").write_bytes(b"half")
+    (corpus.videos / f"{name}.abc{encoder.SUFFIX}").write_bytes(b"half")
     again = make_corpus(tmp_path, TINY)
     assert again.rendered == 1
     after = {path: path.stat().st_mtime_ns for path in corpus.videos.iterdir()}
@@ -85,8 +85,8 @@ def test_a_film_that_ffmpeg_cannot_write_is_one_sentence_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     film = Film("a", "moon walking", 1, fps=5, width=64, height=64)
-    real = encode.arguments
-    monkeypatch.setattr(encode, "arguments", lambda f, p: [*real(f, p)[:-1], "-c:v", "none-such", str(p)])
+    real = encoder.arguments
+    monkeypatch.setattr(encoder, "arguments", lambda f, p: [*real(f, p)[:-1], "-c:v", "none-such", str(p)])
     with pytest.raises(MediaError, match=r"x\.mp4: ffmpeg ended with status .*none-such"):
         write_film(film, tmp_path / "x.mp4")
     assert list(tmp_path.iterdir()) == []
@@ -101,7 +101,7 @@ def test_a_worker_s_failure_is_one_sentence_too(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(MediaError, match=r"\.mp4: ffmpeg ended with status 3: out of ink") as caught:
         make_corpus(tmp_path / "site", TINY)
     assert caught.value.hint == "see `dance doctor`"
-    assert all(path.name.endswith(encode.SUFFIX) for path in (tmp_path / "site" / "videos").iterdir())
+    assert all(path.name.endswith(encoder.SUFFIX) for path in (tmp_path / "site" / "videos").iterdir())
 
 
 @pytest.mark.parametrize("bad", [{"videos_per_style": 0}, {"width": 63}, {"height": 0}])

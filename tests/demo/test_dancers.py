@@ -10,10 +10,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dancecli.core.labels import DEFAULT_LABELS, LabelSet
-from dancecli.demo.dancers import Film, frames
-from dancecli.demo.dice import Dice
-from dancecli.demo.figure import FOREARM_M, SHANK_M, THIGH_M, UPPER_ARM_M, Joint, joints
-from dancecli.demo.moves import STYLES
+from dancecli.demo.choreography import STYLES
+from dancecli.demo.keyed_random import Dice
+from dancecli.demo.renderer import Film, frames
+from dancecli.demo.skeleton import FOREARM_M, SHANK_M, THIGH_M, UPPER_ARM_M, Joint, joints
 
 BONES = {
     (Joint.HIP_L, Joint.KNEE_L): THIGH_M,

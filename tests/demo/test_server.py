@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dancecli.demo.server import Fault, VideoSite
+from dancecli.demo.video_site import Fault, VideoSite
 
 BODY = bytes(range(256)) * 1000
 

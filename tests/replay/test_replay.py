@@ -20,10 +20,10 @@ from dancecli.core.recipe import read_recipe
 from dancecli.core.records import Part, Prediction
 from dancecli.dataset.split.split import SplitSettings, split
 from dancecli.demo import corpus
-from dancecli.demo.chain import SITE_FOLDER
-from dancecli.replay import chain, cost, plan, quick
-from dancecli.replay.chain import ReplayResult, ReplaySettings, replay
+from dancecli.demo.pipeline import SITE_FOLDER
 from dancecli.report.results.paper import read_experiments
+from dancecli.reproduction import commands, cost, plan, quick
+from dancecli.reproduction.commands import ReplayResult, ReplaySettings, replay, run
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
@@ -105,12 +105,12 @@ def train(space: Workspace, name: str, on: str, recipe: str, changes: Sequence[s
 @pytest.fixture
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> Callable[[Workspace], list[str]]:
     """Give a function that lets a workspace's commands do next to nothing, and lists them."""
-    monkeypatch.setattr(chain, "require_parts", lambda: None)
-    monkeypatch.setattr(chain, "measured_pace", lambda: 10.0)
+    monkeypatch.setattr(commands, "require_parts", lambda: None)
+    monkeypatch.setattr(commands, "measured_pace", lambda: 10.0)
 
     def stand_in(space: Workspace) -> list[str]:
         said: list[str] = []
-        monkeypatch.setattr(chain, "run", pretend(space, said))
+        monkeypatch.setattr(commands, "run", pretend(space, said))
         return said
 
     return stand_in
@@ -124,9 +124,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, ReplayRe
         fill_with_dancers(space)
         said: list[str] = []
         talked: list[str] = []
-        patch.setattr(chain, "run", pretend(space, said))
-        patch.setattr(chain, "require_parts", lambda: None)
-        patch.setattr(chain, "measured_pace", lambda: 10.0)
+        patch.setattr(commands, "run", pretend(space, said))
+        patch.setattr(commands, "require_parts", lambda: None)
+        patch.setattr(commands, "measured_pace", lambda: 10.0)
         return space, replay(space, ReplaySettings(quick=True), talked.append), said, talked
 
 
@@ -251,14 +251,14 @@ def test_the_page_is_there_after_each_run_and_says_what_is_not(
     dancers: Workspace, stand_ins: Callable[[Workspace], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_ins(dancers)
-    doing = chain.run
+    doing = run
 
     def stop(command: tuple[str, ...], say: Callable[[str], None], *, quiet: bool = False) -> None:
         if "quick-resnet50-ours" in command and command[0] == "finetune":
             raise KeyboardInterrupt
         doing(command, say, quiet=quiet)
 
-    monkeypatch.setattr(chain, "run", stop)
+    monkeypatch.setattr(commands, "run", stop)
     with pytest.raises(KeyboardInterrupt):
         replay(dancers, ReplaySettings(quick=True), lambda _: None)
     told = json.loads((dancers.report("replay") / "replay.json").read_text())

@@ -8,7 +8,7 @@ import pytest
 
 from dancecli.core.errors import UsageError
 from dancecli.core.records import OutcomeClass
-from dancecli.demo.server import Fault, VideoSite
+from dancecli.demo.video_site import Fault, VideoSite
 from dancecli.engine.worker import Halted
 from dancecli.sources import youtube
 from dancecli.sources.failures import Failure

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from dancecli.core.errors import MediaError
-from dancecli.demo.dancers import Film, beats_per_minute, frames
+from dancecli.demo.renderer import Film, beats_per_minute, frames
 from dancecli.storage.files import publish
 from dancecli.video.ffmpeg import find_ffmpeg
 

@@ -11,11 +11,15 @@ from typing import Any
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import OnProgress, Say, no_progress
 from dancecli.core.records import Clip
-from dancecli.demo.chain import SITE_FOLDER, fetch_command, refuse_other_dataset, require_parts, run
 from dancecli.demo.corpus import make_corpus
-from dancecli.demo.server import VideoSite
-from dancecli.replay.cost import in_words, measured_pace, seconds
-from dancecli.replay.plan import (
+from dancecli.demo.pipeline import SITE_FOLDER, fetch_command, refuse_other_dataset, require_parts, run
+from dancecli.demo.video_site import VideoSite
+from dancecli.report.pages.reproduction_page import write_replay
+from dancecli.report.pages.run_page import without_workspace
+from dancecli.report.reproduction import Replayed, read_ran
+from dancecli.report.results.paper import Experiment, read_experiments
+from dancecli.reproduction.cost import in_words, measured_pace, seconds
+from dancecli.reproduction.plan import (
     ONE_RUN,
     OURS,
     PUBLISHED,
@@ -28,11 +32,7 @@ from dancecli.replay.plan import (
     train_command,
     write_lock_with_val,
 )
-from dancecli.replay.quick import CLIPS, CORPUS, differences, has_clips, write_quick_recipe
-from dancecli.report.pages.reproduction_page import write_replay
-from dancecli.report.pages.run_page import without_workspace
-from dancecli.report.reproduction import Replayed, read_ran
-from dancecli.report.results.paper import Experiment, read_experiments
+from dancecli.reproduction.quick import CLIPS, CORPUS, differences, has_clips, write_quick_recipe
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 

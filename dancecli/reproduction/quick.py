@@ -8,8 +8,8 @@ from typing import Any
 
 from dancecli.core.recipe import RECIPES
 from dancecli.core.records import Clip
-from dancecli.demo.chain import SITE_FOLDER
 from dancecli.demo.corpus import CorpusSettings, plan
+from dancecli.demo.pipeline import SITE_FOLDER
 from dancecli.storage import tables
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace

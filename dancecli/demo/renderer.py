@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dancecli.demo import scene
-from dancecli.demo.dice import Dice
-from dancecli.demo.figure import Joint, joints
-from dancecli.demo.moves import STYLES, TEMPO, bystander
+from dancecli.demo.choreography import STYLES, TEMPO, bystander
+from dancecli.demo.keyed_random import Dice
+from dancecli.demo.skeleton import Joint, joints
 
 if TYPE_CHECKING:
-    from dancecli.demo.figure import Array
     from dancecli.demo.scene import Camera, Clothes, Colour, Image
+    from dancecli.demo.skeleton import Array
 
 SHIFT = 4  # OpenCV takes places as whole sixteenths of a pixel
 J = Joint

@@ -15,8 +15,8 @@ from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.recipe import RECIPES, Recipe, read_recipe, recipe_names
 from dancecli.core.records import Part, PartName
 from dancecli.dataset.split.lockfile import write_lock
-from dancecli.replay.quick import QUICK_PRETRAIN, WHOLE_CLIPS, quick_changes, quick_recipe
 from dancecli.report.results.paper import Experiment
+from dancecli.reproduction.quick import QUICK_PRETRAIN, WHOLE_CLIPS, quick_changes, quick_recipe
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dancecli.demo.dice import Dice
-from dancecli.demo.figure import ANKLE_M, STANDING_M, Pose, vec
+from dancecli.demo.keyed_random import Dice
+from dancecli.demo.skeleton import ANKLE_M, STANDING_M, Pose, vec
 
 if TYPE_CHECKING:
-    from dancecli.demo.figure import Array
+    from dancecli.demo.skeleton import Array
 
 TAU = 2 * np.pi
 Move = Callable[["Array", Dice], Pose]

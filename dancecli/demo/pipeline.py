@@ -22,7 +22,7 @@ from dancecli.core.errors import DanceError, MissingDependencyError, WorkspaceEr
 from dancecli.core.labels import MANIFESTS
 from dancecli.core.progress import OnProgress, Say, no_progress
 from dancecli.demo.corpus import Corpus, CorpusSettings, make_corpus
-from dancecli.demo.server import VideoSite
+from dancecli.demo.video_site import VideoSite
 from dancecli.storage.workspace import Workspace
 
 LABELS = MANIFESTS / "label-sets" / "demo.txt"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dancecli.core.recipe import Recipe
 from dancecli.model.networks.zoo import read_zoo
-from dancecli.replay.plan import Trial, recipe_of
+from dancecli.reproduction.plan import Trial, recipe_of
 
 # The share of a residual network's work that lies in its last stage, forward and backward.
 _LAST_STAGE = 0.5
