@@ -21,8 +21,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "docs")]
 from house import GROUND, MAY_IMPORT, STORES  # noqa: E402
 from pictures import house  # noqa: E402
 
-from dancecli.cli import registry  # noqa: E402
-from dancecli.cli.settings import default_settings  # noqa: E402
+from dancecli.cli import (
+    loader,
+    registry,
+)
+from dancecli.cli.loader import default_settings  # noqa: E402
 from dancecli.core import records  # noqa: E402
 from dancecli.core.recipe import Recipe, read_recipe, recipe_names  # noqa: E402
 from dancecli.model.networks.zoo import read_zoo  # noqa: E402
@@ -61,7 +64,7 @@ def commands() -> str:
     """Every command with its flags, from the live help."""
     lines = ["# Commands", "", "Written from the commands themselves: what `dance COMMAND --help` says.", ""]
     for name in registry.COMMANDS:
-        command = registry.load(name)
+        command = loader.load(name)
         summary, _, rest = inspect.cleandoc(command.help or "").partition("\n")
         arguments = [p for p in command.params if p.param_type_name == "argument"]
         options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
@@ -191,5 +194,5 @@ def cell(text: str | None) -> str:
 def walk() -> Iterator[tuple[str, Any]]:
     """Every command with each of its parameters, for the test that all are documented."""
     for name in registry.COMMANDS:
-        for parameter in registry.load(name).params:
+        for parameter in loader.load(name).params:
             yield name, parameter

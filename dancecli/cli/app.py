@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from dancecli.cli import console
-from dancecli.cli.registry import LazyGroup
+from dancecli.cli.loader import LazyGroup
 from dancecli.core.errors import DanceError
 
 # Typer reads the unset flags of a group with pydantic, whose import costs every command 60 ms. So

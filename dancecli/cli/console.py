@@ -93,7 +93,7 @@ def show_scores(record: dict[str, Any]) -> None:
 
 def open_workspace(given: Path | None, *, create: bool = True) -> Workspace:
     """Find the workspace; make it one, and say so, if it is none and `create` allows it."""
-    from dancecli.cli.settings import default_settings
+    from dancecli.cli.loader import default_settings
     from dancecli.storage.workspace import Workspace
 
     workspace = Workspace.locate(given)

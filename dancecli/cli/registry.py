@@ -6,13 +6,7 @@ holds each summary to the first line of the command's own help.
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
-
-import typer
-from typer.core import TyperCommand, TyperGroup
-
-from dancecli.cli.settings import SettingsCommand
 
 
 @dataclass(frozen=True)
@@ -20,7 +14,7 @@ class Entry:
     """A command's place in the overview.
 
     Attributes:
-        panel: the heading it stands under.
+        panel: the subpackage of `dancecli.cli` that holds its module; see `PANELS`.
         summary: its first line of help.
         settings_of: the command whose table of `dance.toml` it reads; empty for its own.
     """
@@ -30,58 +24,44 @@ class Entry:
     settings_of: str = ""
 
 
-COMMANDS = {
-    "demo": Entry("Start here", "Run the whole chain, offline, on a corpus it makes itself, to a report."),
-    "status": Entry("Start here", "Say what this workspace holds, and what to type next."),
-    "doctor": Entry("Start here", "Say what works on this machine, and what mends the rest."),
-    "plan": Entry("Dataset", "Say what a fetch would be: clips, hours, gigabytes, survivors.", "fetch"),
-    "fetch": Entry("Dataset", "Download the videos of the annotation lists and cut their clips."),
-    "adopt": Entry("Dataset", "Take in clips that are already on disk."),
-    "merge": Entry("Dataset", "Bring Let's Dance into the labels, by a reviewed map."),
-    "dedup": Entry("Dataset", "Group the clips that look the same, so that split keeps them together."),
-    "split": Entry("Dataset", "Divide the clips into train, val and test, by source video."),
-    "augment": Entry("Dataset", "Make augmented copies of the training clips of a split."),
-    "annotate": Entry("Dataset", "Write the MMAction2 lists of a split again."),
-    "flow": Entry("Dataset", "Compute the optical flow of the clips, for models that look at motion."),
-    "stats": Entry("Care", "Show the dataset in figures, and write its card and page."),
-    "why": Entry("Care", "Tell why a clip is there or not: its whole history."),
-    "audit": Entry("Care", "Look for leaks, label conflicts and changed files."),
-    "verify": Entry("Care", "Check every file of a clip, and of its optical flow, against its checksum."),
-    "export": Entry("Care", "Write a split in the form that another tool reads."),
-    "finetune": Entry("Models", "Fine-tune a pre-trained model on a split."),
-    "train": Entry("Models", "Train the two-stream Inception I3D, from scratch, ImageNet or Kinetics."),
-    "evaluate": Entry(
-        "Models", "Judge a run under other views or on another split, fuse runs, or judge a pre-trained head."
-    ),
-    "predict": Entry("Models", "Say what is danced in videos, and in long ones when."),
-    "tune": Entry("Models", "Search the recipe that does best on the validation part."),
-    "report": Entry("Reports", "Draw a run's page: accuracy, confusion, and what was run."),
-    "compare": Entry("Reports", "Say whether one of two runs is better, and show where."),
-    "board": Entry("Reports", "Set all runs side by side, with ties shown as ties."),
-    "replay": Entry(
-        "Reports", "Run the paper's experiments as published and under an honest protocol, side by side."
-    ),
+# Headings of the overview, by the subpackage that holds the commands below them.
+PANELS = {
+    "start": "Start here",
+    "dataset": "Dataset",
+    "inspect": "Inspect and export",
+    "models": "Models",
+    "reports": "Reports",
 }
 
-
-class LazyGroup(TyperGroup):
-    """A group that shows every command from the table and loads only the one that runs."""
-
-    def __init__(self, **attrs: object) -> None:
-        super().__init__(**attrs)  # type: ignore[arg-type]
-        for name, entry in COMMANDS.items():
-            self.add_command(TyperCommand(name, help=entry.summary, rich_help_panel=entry.panel))
-
-    def resolve_command(self, ctx, args):  # type: ignore[no-untyped-def]  # noqa: D102
-        name, _, rest = super().resolve_command(ctx, args)
-        return name, load(name) if name else None, rest
-
-
-def load(name: str) -> SettingsCommand:
-    """Import a command's module and build the command from its function `command`."""
-    module = importlib.import_module(f"dancecli.cli.{name}")
-    single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-    single.command(name, cls=SettingsCommand)(module.command)
-    loaded = typer.main.get_command(single)
-    assert isinstance(loaded, SettingsCommand)  # noqa: S101 - for the type checker; cls says so
-    return loaded
+COMMANDS = {
+    "demo": Entry("start", "Run the whole chain, offline, on a corpus it makes itself, to a report."),
+    "status": Entry("start", "Say what this workspace holds, and what to type next."),
+    "doctor": Entry("start", "Say what works on this machine, and what mends the rest."),
+    "plan": Entry("dataset", "Say what a fetch would be: clips, hours, gigabytes, survivors.", "fetch"),
+    "fetch": Entry("dataset", "Download the videos of the annotation lists and cut their clips."),
+    "import": Entry("dataset", "Take in clips that are already on disk."),
+    "merge": Entry("dataset", "Bring Let's Dance into the labels, by a reviewed map."),
+    "dedup": Entry("dataset", "Group the clips that look the same, so that split keeps them together."),
+    "split": Entry("dataset", "Divide the clips into train, val and test, by source video."),
+    "augment": Entry("dataset", "Make augmented copies of the training clips of a split."),
+    "annotate": Entry("dataset", "Write the MMAction2 lists of a split again."),
+    "flow": Entry("dataset", "Compute the optical flow of the clips, for models that look at motion."),
+    "stats": Entry("inspect", "Show the dataset in figures, and write its card and page."),
+    "history": Entry("inspect", "Tell why a clip is there or not: its whole history."),
+    "audit": Entry("inspect", "Look for leaks, label conflicts and changed files."),
+    "verify": Entry("inspect", "Check every file of a clip, and of its optical flow, against its checksum."),
+    "export": Entry("inspect", "Write a split in the form that another tool reads."),
+    "finetune": Entry("models", "Fine-tune a pre-trained model on a split."),
+    "train": Entry("models", "Train the two-stream Inception I3D, from scratch, ImageNet or Kinetics."),
+    "evaluate": Entry(
+        "models", "Judge a run under other views or on another split, fuse runs, or judge a pre-trained head."
+    ),
+    "predict": Entry("models", "Say what is danced in videos, and in long ones when."),
+    "tune": Entry("models", "Search the recipe that does best on the validation part."),
+    "report": Entry("reports", "Draw a run's page: accuracy, confusion, and what was run."),
+    "compare": Entry("reports", "Say whether one of two runs is better, and show where."),
+    "board": Entry("reports", "Set all runs side by side, with ties shown as ties."),
+    "reproduce": Entry(
+        "reports", "Run the paper's experiments as published and under an honest protocol, side by side."
+    ),
+}

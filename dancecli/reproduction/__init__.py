@@ -1,1 +1,1 @@
-""" """
+"""The paper's experiments run again: `dance reproduce`."""

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from records import Ran, fill, make_clip
 
-from dancecli.cli import registry
-from dancecli.cli.settings import default_settings
+from dancecli.cli import loader, registry
+from dancecli.cli.loader import default_settings
 from dancecli.storage.workspace import Workspace
 
 Dance = Callable[..., Ran]
@@ -30,7 +30,7 @@ def filled(space: Workspace) -> Workspace:
 
 @pytest.mark.parametrize("name", registry.COMMANDS)
 def test_the_overview_says_what_the_command_says(name: str) -> None:
-    command = registry.load(name)
+    command = loader.load(name)
     assert (command.help or "").splitlines()[0] == registry.COMMANDS[name].summary
     assert "Example: `dance " in (command.help or "")
     undocumented = [p.name for p in command.params if not getattr(p, "help", None)]
@@ -131,7 +131,7 @@ def test_the_settings_of_a_new_workspace_name_every_flag_and_are_valid(
 ) -> None:
     text = default_settings()
     for name in registry.COMMANDS:
-        for option in registry.load(name).settings():
+        for option in loader.load(name).settings():
             assert f"# {option.opts[0].removeprefix('--')} =" in text
     filled.settings.write_text(text)
     assert dance("split").code == 0

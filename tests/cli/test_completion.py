@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from records import Ran
 
-from dancecli.cli import registry
+from dancecli.cli import loader, registry
 from dancecli.storage.workspace import Workspace
 
 Dance = Callable[..., Ran]
@@ -30,7 +30,7 @@ def asked(dance: Dance, line: str) -> set[str]:
 def test_commands_and_flags_are_completed(dance: Dance) -> None:
     assert asked(dance, "dance ") == set(registry.COMMANDS)
     assert asked(dance, "dance fi") == {"finetune"}
-    known = {flag for p in registry.load("split").params for flag in (*p.opts, *p.secondary_opts)}
+    known = {flag for p in loader.load("split").params for flag in (*p.opts, *p.secondary_opts)}
     assert asked(dance, "dance split --") == {"--help"} | {f for f in known if f.startswith("--")}
 
 

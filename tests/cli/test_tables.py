@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from records import Ran, fill, make_clip
 
-from dancecli.cli import console, train
+from dancecli.cli import console
+from dancecli.cli.models import train
 from dancecli.model.runs import two_stream
 from dancecli.storage.workspace import Workspace
 

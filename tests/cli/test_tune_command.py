@@ -9,7 +9,7 @@ import pytest
 from fakestudy import make_study
 from records import Ran
 
-from dancecli.cli import tune
+from dancecli.cli.models import tune
 from dancecli.model.tuning import tune as room
 from dancecli.model.tuning.results import StudyFolder
 from dancecli.storage.workspace import Workspace

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dancecli.cli import registry
+from dancecli.cli import loader, registry
 from dancecli.core import records
 from dancecli.core.recipe import Recipe
 
@@ -48,7 +48,7 @@ def test_every_command_line_in_the_docs_is_one(page: Path) -> None:
         if not words or words[0] in PLACEHOLDERS:
             continue
         assert words[0] in registry.COMMANDS, f"{page.name}: dance {' '.join(words)}"
-        known = {flag for p in registry.load(words[0]).params for flag in (*p.opts, *p.secondary_opts)}
+        known = {flag for p in loader.load(words[0]).params for flag in (*p.opts, *p.secondary_opts)}
         flags = [word.partition("=")[0] for word in words[1:] if re.match(r"--?[a-z]", word)]
         flags = flags[: words.index("--")] if "--" in words else flags
         assert set(flags) <= known | PLACEHOLDERS, f"{page.name}: dance {' '.join(words)}"
@@ -62,7 +62,7 @@ def test_the_readme_tells_of_every_command() -> None:
 def test_every_flag_and_key_is_in_the_reference(hooks: object) -> None:
     commands, settings = hooks.commands(), hooks.settings()  # type: ignore[attr-defined]
     for name in registry.COMMANDS:
-        command = registry.load(name)
+        command = loader.load(name)
         section = commands.partition(f"## dance {name}\n")[2].partition("\n## dance ")[0]
         assert section, name
         for parameter in command.params:

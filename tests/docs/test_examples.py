@@ -14,7 +14,7 @@ import pytest
 from fakerun import make_run
 from records import fill, make_clip
 
-from dancecli.cli import registry
+from dancecli.cli import loader, registry
 from dancecli.core.labels import LabelMap, LabelSet
 from dancecli.core.recipe import Recipe, read_recipe
 from dancecli.model.tuning.search_space import read_space
@@ -51,7 +51,7 @@ ALL = list(examples())
 
 def read_settings(path: Path) -> object:
     """Read a `dance.toml` as every command does."""
-    return [registry.load(name)._defaults(Workspace(path.parent)) for name in registry.COMMANDS]
+    return [loader.load(name)._defaults(Workspace(path.parent)) for name in registry.COMMANDS]
 
 
 # How an example of a title is read; each raises what a user would be told.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dancecli.cli.console import emit, open_workspace, progress, show, table, talk
-from dancecli.cli.fetching import (
+from dancecli.cli.dataset.fetch_options import (
     AnnotationsOption,
     EditionOption,
     FolderOption,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dancecli.cli.console import emit, open_workspace, progress, show, table, talk
+from dancecli.cli.dataset.import_options import AudioOption, LinkOption, lines_of
 from dancecli.cli.options import DryRunOption, JsonOption, WorkersOption, WorkspaceOption
-from dancecli.cli.taking import AudioOption, LinkOption, lines_of
 
 if TYPE_CHECKING:
     from dancecli.dataset.ingest.import_folder import AdoptResult

@@ -59,7 +59,8 @@ class SettingsCommand(TyperCommand):
         return [p for p in options if p.name not in _NOT_SETTINGS]
 
     def _defaults(self, workspace: Workspace) -> dict[str, Any]:
-        from dancecli.cli.registry import COMMANDS, load
+        from dancecli.cli.loader import load
+        from dancecli.cli.registry import COMMANDS
 
         settings = workspace.read_settings()
         owners = [name for name, entry in COMMANDS.items() if not entry.settings_of]
@@ -69,7 +70,7 @@ class SettingsCommand(TyperCommand):
         if not isinstance(table, dict):
             raise InputError.at(workspace.settings, None, f"{owner!r} is to be a table: [{owner}]")
         known = self.settings() if owner == self.name else load(owner).settings()
-        options = {_key(option): option for option in known}
+        options = {key_of(option): option for option in known}
         _refuse_unknown(workspace.settings, f"key in [{owner}]", table, options)
         for key, value in table.items():
             reason = _misfit(options[key], value)
@@ -82,26 +83,6 @@ class SettingsCommand(TyperCommand):
             for key, value in table.items()
         }
         return {name: value for name, value in values.items() if name in mine}
-
-
-def default_settings() -> str:
-    """Write the text of a fresh `dance.toml`: every flag of every command, commented out."""
-    from dancecli.cli.registry import COMMANDS, load
-    from dancecli.storage.workspace import WORKSPACE_VERSION
-
-    lines = [
-        "# Defaults of this workspace: a table a command, a key a flag. What is typed wins.",
-        "# Take the # away to set one; those without a value are not set. See dance COMMAND --help.",
-        f"version = {WORKSPACE_VERSION}",
-    ]
-    for name, entry in COMMANDS.items():
-        if entry.settings_of:
-            continue
-        options = load(name).settings()
-        lines += ["", f"[{name}]"] if options else []
-        for option in options:
-            lines.append(f"# {_key(option)} ={_toml(option)}")
-    return "\n".join(lines) + "\n"
 
 
 def _workspace_flag(args: Sequence[str]) -> Path | None:
@@ -142,11 +123,11 @@ def _from_folder(root: Path, option: TyperOption, value: Any) -> Any:
     return [str(root / one) if isinstance(one, Path) else one for one in meant] if option.multiple else value
 
 
-def _key(option: TyperOption) -> str:
+def key_of(option: TyperOption) -> str:
     return max(option.opts, key=len).removeprefix("--")
 
 
-def _toml(option: TyperOption) -> str:
+def toml_of(option: TyperOption) -> str:
     default = option.default
     if default is None:
         return " []" if option.multiple else ""

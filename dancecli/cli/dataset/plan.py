@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from dancecli.cli.console import emit, open_workspace, show, table, talk
-from dancecli.cli.fetching import (
+from dancecli.cli.dataset.fetch_options import (
     AnnotationsOption,
     EditionOption,
     FolderOption,

@@ -1,0 +1,1 @@
+"""Commands that inspect, check and export a dataset."""

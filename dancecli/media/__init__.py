@@ -1,1 +1,0 @@
-"""Media on disk: cutting with ffmpeg, proving by a full decode, checksums."""

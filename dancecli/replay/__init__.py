@@ -1,1 +1,0 @@
-"""The paper's experiments, run again: as published, and under a protocol with a validation part."""
