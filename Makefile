@@ -46,19 +46,19 @@ coverage: $(READY) browser ## how much of the package the tests run, by branch, 
 	$(BIN)/coverage report --fail-under=90
 
 nightly: $(READY) ## every model of the zoo builds, trains a step and evaluates (minutes, gigabytes)
-	DANCE_NIGHTLY=1 $(BIN)/python -m pytest tests/model/test_zoo_builds.py
+	DANCE_NIGHTLY=1 $(BIN)/python -m pytest tests/model/networks/test_zoo_builds.py
 
 # Where a mistake would be silent: which changes of the code does no test notice?
 mutants: $(READY) ## break the silent rooms in one place at a time (an hour)
-	$(BIN)/python tests/mutate.py dancecli/core/labels.py tests/test_labels.py
-	$(BIN)/python tests/mutate.py dancecli/storage/ledger.py tests/test_ledger.py
-	$(BIN)/python tests/mutate.py dancecli/dataset/split/assign.py tests/dataset/test_parts.py tests/dataset/test_split.py
-	$(BIN)/python tests/mutate.py dancecli/dataset/split/split.py tests/dataset/test_split.py tests/dataset/test_locks.py
-	$(BIN)/python tests/mutate.py dancecli/dataset/split/lockfile.py tests/dataset/test_locks.py
-	$(BIN)/python tests/mutate.py dancecli/dataset/split/annotations.py tests/dataset/test_annotate.py
-	$(BIN)/python tests/mutate.py dancecli/dataset/quality/verify.py tests/dataset/test_verify.py
-	$(BIN)/python tests/mutate.py dancecli/video/decode.py tests/media/test_media_verify.py
-	$(BIN)/python tests/mutate.py dancecli/report/statistics/metrics.py tests/report/test_metrics.py
+	$(BIN)/python tests/mutation/run.py dancecli/core/labels.py tests/core/test_labels.py
+	$(BIN)/python tests/mutation/run.py dancecli/storage/ledger.py tests/storage/test_ledger.py
+	$(BIN)/python tests/mutation/run.py dancecli/dataset/split/assign.py tests/dataset/split/test_assign.py tests/dataset/split/test_split.py
+	$(BIN)/python tests/mutation/run.py dancecli/dataset/split/split.py tests/dataset/split/test_split.py tests/dataset/split/test_lockfile.py
+	$(BIN)/python tests/mutation/run.py dancecli/dataset/split/lockfile.py tests/dataset/split/test_lockfile.py
+	$(BIN)/python tests/mutation/run.py dancecli/dataset/split/annotations.py tests/dataset/split/test_annotations.py
+	$(BIN)/python tests/mutation/run.py dancecli/dataset/quality/verify.py tests/dataset/quality/test_verify.py
+	$(BIN)/python tests/mutation/run.py dancecli/video/decode.py tests/video/test_decode.py
+	$(BIN)/python tests/mutation/run.py dancecli/report/statistics/metrics.py tests/report/statistics/test_metrics.py
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .
@@ -69,11 +69,11 @@ format: $(READY) ## put the code in its form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## measure everything, and write docs/benchmarks.md (about 20 minutes, on a quiet machine)
-	$(BIN)/python benchmarks/run.py
+bench: $(READY) ## measure everything, and write docs/explanation/benchmarks.md (about 20 minutes, on a quiet machine)
+	$(BIN)/python -m benchmarks.run
 
 bench-quick: $(READY) ## see that every measurement works
-	$(BIN)/python benchmarks/run.py --quick
+	$(BIN)/python -m benchmarks.run --quick
 
 docs: $(READY) ## the documentation, to build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -1,6 +1,6 @@
 """All measurements, one after the other, and the page of them: `make bench`, `make bench-quick`.
 
-    python benchmarks/run.py [--quick] [--only NAME...] [--page docs/benchmarks.md]
+    python -m benchmarks.run [--quick] [--only NAME...] [--page docs/explanation/benchmarks.md]
 
 Each is a script of its own, which prints its document; here they are run and laid out. One that fails,
 or takes longer than it may, is told as such, and the others go on. With `--quick` each shows only that
@@ -19,14 +19,14 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from drawing import draw
-from footage import KEPT
-
+from benchmarks.lib.plots import draw
+from benchmarks.lib.sample_videos import KEPT
 from dancecli.video.ffmpeg import find_ffmpeg
 
 HERE = Path(__file__).parent
@@ -70,14 +70,14 @@ PACKAGES = (
 LONGEST_S = 900.0
 
 
-def script_of(name: str) -> str:
-    """The file of a measurement: what follows a hyphen says with which sizes it is run."""
-    return f"{name.partition('-')[0]}.py"
+def module_of(name: str) -> str:
+    """The module of a measurement: what follows a hyphen says with which sizes it is run."""
+    return f"benchmarks.suites.{name.partition('-')[0]}"
 
 
 def run(name: str, arguments: list[str], done: Path, films: str) -> dict[str, Any]:
     """Run one script; give its document, with its command and seconds, or with `failed`."""
-    words = [f"benchmarks/{script_of(name)}", *arguments]
+    words = ["-m", module_of(name), *arguments]
     print(f"\npython {' '.join(words)}", file=sys.stderr)
     started_s = time.perf_counter()
     document: dict[str, Any] = {"failed": ""}
@@ -134,16 +134,16 @@ def page(documents: dict[str, dict[str, Any]], images: Path) -> str:
         lines += ["", *section(name, document, images)]
     lines += ["", "## Not a matter of speed", ""]
     lines += [
-        "`benchmarks/fetch_faults.py` holds a fetch under kills, faults, limits and shards against what it"
+        "`benchmarks/stress/fetch_faults.py` holds a fetch under kills, faults, limits and shards against"
     ]
-    lines += ["promises; it takes half an hour and is run by itself."]
+    lines += ["what it promises; it takes half an hour and is run by itself."]
     return "\n".join(lines) + "\n"
 
 
 def section(name: str, document: dict[str, Any], images: Path) -> list[str]:
     """Lay one document out."""
-    script = (HERE / script_of(name)).read_text(encoding="utf-8").split('"""')[1]
-    about = " ".join(script.split("\n\n")[-1].split())
+    script = str(import_module(module_of(name)).__doc__)
+    about = " ".join(script.rsplit("\n\n", maxsplit=1)[-1].split())
     lines = [
         f"## {SCRIPTS[name][0]}",
         "",
@@ -161,7 +161,7 @@ def section(name: str, document: dict[str, Any], images: Path) -> list[str]:
         lines += ["", f"The floor: {document['floor']}."]
     for plot in document.get("plots", ()):
         path = draw(plot, images)
-        lines += ["", f"![{plot['y']} by {plot['x']}](images/{path.name})"]
+        lines += ["", f"![{plot['y']} by {plot['x']}](../assets/images/{path.name})"]
     return lines
 
 
@@ -199,7 +199,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=[n for n in SCRIPTS if n not in LONG])
-    parser.add_argument("--page", type=Path, default=HERE.parent / "docs" / "benchmarks.md")
+    parser.add_argument("--page", type=Path, default=HERE.parent / "docs" / "explanation" / "benchmarks.md")
     asked = parser.parse_args()
     kept = HERE.parent / "build" / ("bench-quick" if asked.quick else "bench")
     kept.mkdir(parents=True, exist_ok=True)
@@ -219,7 +219,7 @@ def main() -> int:
             for name in SCRIPTS
             if (kept / f"{name}.json").exists()
         }
-        asked.page.write_text(page(all_of, asked.page.parent / "images"), encoding="utf-8")
+        asked.page.write_text(page(all_of, HERE.parent / "docs" / "assets" / "images"), encoding="utf-8")
         print(f"written: {asked.page}", file=sys.stderr)
     return 1 if failed else 0
 

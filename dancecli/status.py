@@ -77,7 +77,7 @@ _BEGINNING = (
     Advice("dance demo --workspace demo", "see the whole chain, offline, in a few minutes"),
     Advice("dance plan", "what a fetch would cost in hours and gigabytes"),
     Advice("dance fetch", "lists -> verified clips"),
-    Advice("dance adopt DIR", "take in clips that are on disk already"),
+    Advice("dance import DIR", "take in clips that are on disk already"),
 )
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers.builders import Ran
 from hypothesis import settings
-from records import Ran
 
 from dancecli.storage.workspace import Workspace
 

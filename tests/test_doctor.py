@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from records import Ran
+from helpers.builders import Ran
 
 from dancecli import doctor
 from dancecli.storage.workspace import Workspace

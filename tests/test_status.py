@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from records import Ran, fill, make_clip
+from helpers.builders import Ran, fill, make_clip
 
 from dancecli.core.records import Clip, Outcome, OutcomeClass
 from dancecli.storage import tables
@@ -30,7 +30,7 @@ def test_an_empty_folder_is_told_how_to_begin_and_nothing_is_written(space: Work
     assert ran.code == 0
     assert "there is nothing in" in ran.out
     assert "dance demo" in ran.out
-    assert "dance adopt DIR" in ran.out
+    assert "dance import DIR" in ran.out
     assert list(space.root.iterdir()) == []
     assert dance("status").out == ran.out
 

@@ -17,75 +17,47 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from typer import BadParameter
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperOption
 
 from dancecli.core.errors import InputError
 
 if TYPE_CHECKING:
-    from typer import Context
-
     from dancecli.storage.workspace import Workspace
 
-# These say what one call is to do or show; a default in a file would surprise.
-_NOT_SETTINGS = {"workspace", "help", "dry_run", "json_output", "resume"}
+
+def read_defaults(
+    workspace: Workspace, owner: str, known: Sequence[TyperOption], owners: Sequence[str]
+) -> dict[str, Any]:
+    """Read a command's table of `dance.toml` as values by the name of the parameter.
+
+    Args:
+        workspace: whose file it is.
+        owner: the command that the table is named after.
+        known: that command's options.
+        owners: all commands that may have a table.
+
+    Raises:
+        InputError: a table or key that is unknown, or a value that its flag does not take.
+    """
+    settings = workspace.read_settings()
+    _refuse_unknown(workspace.settings, "table", settings, owners)
+    table = settings.get(owner, {})
+    if not isinstance(table, dict):
+        raise InputError.at(workspace.settings, None, f"{owner!r} must be a table: [{owner}]")
+    options = {key_of(option): option for option in known}
+    _refuse_unknown(workspace.settings, f"key in [{owner}]", table, options)
+    for key, value in table.items():
+        reason = _misfit(options[key], value)
+        if reason:
+            what = f"[{owner}] {key} = {value!r}: {reason}"
+            raise InputError.at(workspace.settings, None, what, f"see dance {owner} --help")
+    return {
+        str(options[key].name): _from_folder(workspace.root, options[key], value)
+        for key, value in table.items()
+    }
 
 
-class SettingsCommand(TyperCommand):
-    """A command whose defaults come from the workspace's `dance.toml`."""
-
-    def make_context(  # type: ignore[override]  # the context's class is private to typer
-        self, info_name: str | None, args: list[str], parent: Context | None = None, **extra: Any
-    ) -> Any:
-        """Read the command's table of `dance.toml` before the flags are parsed."""
-        # A shell that completes a line parses resiliently: a wrong dance.toml is no answer to it.
-        if "--help" not in args and not extra.get("resilient_parsing"):
-            from dancecli.storage.workspace import Workspace
-
-            workspace = Workspace.locate(_workspace_flag(args))
-            extra["default_map"] = self._defaults(workspace)
-        return super().make_context(info_name, args, parent=parent, **extra)
-
-    def get_params(self, ctx: Context) -> Any:  # type: ignore[override]  # as in make_context
-        """Give the parameters, of which those that take no value name none in the help."""
-        params = super().get_params(ctx)
-        for option in params:
-            if isinstance(option, TyperOption) and option.is_flag:
-                option.metavar = ""
-        return params
-
-    def settings(self) -> list[TyperOption]:
-        """The options that may stand in `dance.toml`."""
-        options = (p for p in self.params if isinstance(p, TyperOption))
-        return [p for p in options if p.name not in _NOT_SETTINGS]
-
-    def _defaults(self, workspace: Workspace) -> dict[str, Any]:
-        from dancecli.cli.loader import load
-        from dancecli.cli.registry import COMMANDS
-
-        settings = workspace.read_settings()
-        owners = [name for name, entry in COMMANDS.items() if not entry.settings_of]
-        _refuse_unknown(workspace.settings, "table", settings, owners)
-        owner = COMMANDS[str(self.name)].settings_of or str(self.name)
-        table = settings.get(owner, {})
-        if not isinstance(table, dict):
-            raise InputError.at(workspace.settings, None, f"{owner!r} is to be a table: [{owner}]")
-        known = self.settings() if owner == self.name else load(owner).settings()
-        options = {key_of(option): option for option in known}
-        _refuse_unknown(workspace.settings, f"key in [{owner}]", table, options)
-        for key, value in table.items():
-            reason = _misfit(options[key], value)
-            if reason:
-                what = f"[{owner}] {key} = {value!r}: {reason}"
-                raise InputError.at(workspace.settings, None, what, f"see dance {owner} --help")
-        mine = {option.name for option in self.settings()}
-        values = {
-            str(options[key].name): _from_folder(workspace.root, options[key], value)
-            for key, value in table.items()
-        }
-        return {name: value for name, value in values.items() if name in mine}
-
-
-def _workspace_flag(args: Sequence[str]) -> Path | None:
+def workspace_flag(args: Sequence[str]) -> Path | None:
     """Find `--workspace` before the flags are parsed, since it says where their defaults are."""
     for i, arg in enumerate(args):
         if arg == "--":
@@ -124,10 +96,12 @@ def _from_folder(root: Path, option: TyperOption, value: Any) -> Any:
 
 
 def key_of(option: TyperOption) -> str:
+    """Name an option as `dance.toml` does: its long flag without dashes."""
     return max(option.opts, key=len).removeprefix("--")
 
 
 def toml_of(option: TyperOption) -> str:
+    """Write an option's default as TOML; empty if it has none."""
     default = option.default
     if default is None:
         return " []" if option.multiple else ""

@@ -4,12 +4,58 @@ from __future__ import annotations
 
 import importlib
 import keyword
+from typing import TYPE_CHECKING, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
-from dancecli.cli.config_file import SettingsCommand, key_of, toml_of
+from dancecli.cli.config_file import key_of, read_defaults, toml_of, workspace_flag
 from dancecli.cli.registry import COMMANDS, PANELS
+
+if TYPE_CHECKING:
+    from typer import Context
+
+    from dancecli.storage.workspace import Workspace
+
+# These say what one call is to do or show; a default in a file would surprise.
+_NOT_SETTINGS = {"workspace", "help", "dry_run", "json_output", "resume"}
+
+
+class SettingsCommand(TyperCommand):
+    """A command whose defaults come from the workspace's `dance.toml`."""
+
+    def make_context(  # type: ignore[override]  # the context's class is private to typer
+        self, info_name: str | None, args: list[str], parent: Context | None = None, **extra: Any
+    ) -> Any:
+        """Read the command's table of `dance.toml` before the flags are parsed."""
+        # A shell that completes a line parses resiliently: a wrong dance.toml is no answer to it.
+        if "--help" not in args and not extra.get("resilient_parsing"):
+            from dancecli.storage.workspace import Workspace
+
+            workspace = Workspace.locate(workspace_flag(args))
+            extra["default_map"] = self._defaults(workspace)
+        return super().make_context(info_name, args, parent=parent, **extra)
+
+    def get_params(self, ctx: Context) -> Any:  # type: ignore[override]  # as in make_context
+        """Give the parameters, of which those that take no value name none in the help."""
+        params = super().get_params(ctx)
+        for option in params:
+            if isinstance(option, TyperOption) and option.is_flag:
+                option.metavar = ""
+        return params
+
+    def settings(self) -> list[TyperOption]:
+        """The options that may stand in `dance.toml`."""
+        options = (p for p in self.params if isinstance(p, TyperOption))
+        return [p for p in options if p.name not in _NOT_SETTINGS]
+
+    def _defaults(self, workspace: Workspace) -> dict[str, Any]:
+        name = str(self.name)
+        owner = COMMANDS[name].settings_of or name
+        known = self.settings() if owner == name else load(owner).settings()
+        values = read_defaults(workspace, owner, known, [n for n, e in COMMANDS.items() if not e.settings_of])
+        mine = {option.name for option in self.settings()}
+        return {key: value for key, value in values.items() if key in mine}
 
 
 class LazyGroup(TyperGroup):

@@ -1,4 +1,4 @@
-"""`dance replay`: the commands that a user would type, one after the other, and a page in the end."""
+"""`dance reproduce`: the commands that a user would type, one after the other, and a page in the end."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dancecli.core.records import Clip
 from dancecli.demo.corpus import make_corpus
 from dancecli.demo.pipeline import SITE_FOLDER, fetch_command, refuse_other_dataset, require_parts, run
 from dancecli.demo.video_site import VideoSite
-from dancecli.report.pages.reproduction_page import write_replay
+from dancecli.report.pages.reproduction_page import write_reproduction
 from dancecli.report.pages.run_page import without_workspace
-from dancecli.report.reproduction import Replayed, read_ran
 from dancecli.report.results.paper import Experiment, read_experiments
+from dancecli.report.results.reproduction import Replayed, read_ran
 from dancecli.reproduction.cost import in_words, measured_pace, seconds
 from dancecli.reproduction.plan import (
     ONE_RUN,
@@ -40,7 +40,7 @@ Command = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class ReplaySettings:
+class ReproduceSettings:
     """How much is replayed.
 
     Attributes:
@@ -55,12 +55,12 @@ class ReplaySettings:
 
 
 @dataclass(frozen=True)
-class ReplayResult:
+class ReproduceResult:
     """What came out.
 
     Attributes:
         commands: what was run now, without the program's name.
-        document: what `replay.json` holds.
+        document: what `reproduction.json` holds.
     """
 
     page: Path
@@ -71,20 +71,20 @@ class ReplayResult:
 
 @dataclass(frozen=True)
 class Preview:
-    """What a replay would do: its commands, and about how long the runs take."""
+    """What a reproduction would do: its commands, and about how long the runs take."""
 
     commands: tuple[Command, ...]
     seconds: float
     left_out: dict[str, str]
 
 
-def replay(
+def reproduce(
     workspace: Workspace,
-    settings: ReplaySettings,
+    settings: ReproduceSettings,
     say: Say,
     on_progress: OnProgress = no_progress,
-) -> ReplayResult:
-    """Run the paper's experiments as published and under our protocol, and write `reports/replay/`.
+) -> ReproduceResult:
+    """Run the paper's experiments as published and under our protocol, and write `reports/reproduction/`.
 
     What an earlier call finished is not done again. The page is drawn after every run, so that one
     that is stopped leaves a page of what it had.
@@ -107,12 +107,12 @@ def replay(
         run(command, say, quiet=settings.quiet_stdout)
         done.append(command)
 
-    with workspace.lock("replay"):
+    with workspace.lock("reproduce"):
         if settings.quick:
             _have_dancers(workspace, say, on_progress, do)
         trials, left_out = _trials(workspace, settings)
         for name, why in left_out.items():
-            say(f"not replayed: {name}: {why}")
+            say(f"not reproduced: {name}: {why}")
         if still := [trial for trial in trials if trial.status != "done"]:
             cost = seconds(still, _num_clips(workspace, settings), measured_pace())
             say(f"the runs that are still to be made take about {in_words(cost)} on this machine")
@@ -124,11 +124,11 @@ def replay(
             if command == report_command(workspace, trial):
                 _draw(workspace, settings)
         page, document = _draw(workspace, settings)
-    return ReplayResult(page, tuple(done), time.monotonic() - began, document)
+    return ReproduceResult(page, tuple(done), time.monotonic() - began, document)
 
 
-def preview(workspace: Workspace, settings: ReplaySettings) -> Preview:
-    """Say what a replay would do, and write nothing.
+def preview(workspace: Workspace, settings: ReproduceSettings) -> Preview:
+    """Say what a reproduction would do, and write nothing.
 
     Raises:
         UsageError: one of `only` is no experiment.
@@ -143,19 +143,19 @@ def preview(workspace: Workspace, settings: ReplaySettings) -> Preview:
     return Preview(tuple(commands), cost, left_out)
 
 
-def _trials(workspace: Workspace, settings: ReplaySettings) -> tuple[list[Trial], dict[str, str]]:
+def _trials(workspace: Workspace, settings: ReproduceSettings) -> tuple[list[Trial], dict[str, str]]:
     clips = _num_clips(workspace, settings)
     experiments = read_experiments()
     return plan_trials(workspace, experiments, quick=settings.quick, clips=clips, only=settings.only)
 
 
-def _num_clips(workspace: Workspace, settings: ReplaySettings) -> int:
+def _num_clips(workspace: Workspace, settings: ReproduceSettings) -> int:
     if workspace.clips.exists():
         return sum(not clip.parent_id for clip in tables.read(workspace.clips, Clip))
     if not settings.quick:
         raise WorkspaceError(
-            f"{workspace.root}: there are no clips to replay the paper on",
-            "dance fetch first; or dance replay --quick, which makes its own",
+            f"{workspace.root}: there are no clips to reproduce the paper on",
+            "dance fetch first; or dance reproduce --quick, which makes its own",
         )
     return CLIPS
 
@@ -217,16 +217,16 @@ def _is_newer(path: Path, than: Path) -> bool:
     return path.exists() and path.stat().st_mtime_ns >= than.stat().st_mtime_ns
 
 
-def _draw(workspace: Workspace, settings: ReplaySettings) -> tuple[Path, dict[str, Any]]:
+def _draw(workspace: Workspace, settings: ReproduceSettings) -> tuple[Path, dict[str, Any]]:
     trials, left_out = _trials(workspace, settings)
-    found = [_replayed(workspace, one, trials, left_out) for one in read_experiments()]
+    found = [_reproduced(workspace, one, trials, left_out) for one in read_experiments()]
     # The page says what makes the runs, whatever was there already when it was drawn.
     fresh = [replace(trial, status="") for trial in trials]
     commands = [_inside(workspace, command) for _, command in _commands(workspace, fresh, write=False)]
-    return write_replay(workspace, found, commands, quick=differences() if settings.quick else "")
+    return write_reproduction(workspace, found, commands, quick=differences() if settings.quick else "")
 
 
-def _replayed(
+def _reproduced(
     workspace: Workspace, one: Experiment, trials: Sequence[Trial], left_out: dict[str, str]
 ) -> Replayed:
     """Read what came of an experiment so far."""

@@ -1,4 +1,4 @@
-"""What a replay will cost: the work of its runs, held against a measured pace of this machine."""
+"""What a reproduction will cost: the work of its runs, held against a measured pace of this machine."""
 
 from __future__ import annotations
 

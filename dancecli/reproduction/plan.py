@@ -1,4 +1,4 @@
-"""What a replay runs: its trials, how far each of them is, and the commands that make them."""
+"""What a reproduction runs: its trials, how far each of them is, and the commands that make them."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def _record(workspace: Workspace, run: str) -> dict[str, Any]:
 
 def _refuse_other(workspace: Workspace, trial: Trial, record: Mapping[str, Any]) -> None:
     name, split = record["name"], workspace.split(trial.split)
-    hint = f"remove {workspace.run(name)}, or replay in another workspace"
+    hint = f"remove {workspace.run(name)}, or reproduce in another workspace"
     if not split.exists() or tables.read_meta(split)["split.hash"] != record["split"]["hash"]:
         raise WorkspaceError(f"run {name!r} was made on another split than {trial.split!r} is now", hint)
     asked, was = json.loads(json.dumps(asdict(recipe_of(trial)))), record["recipe"]
@@ -192,7 +192,7 @@ def _stated(trial: Trial) -> list[str]:
 
 def lock_with_val(workspace: Workspace, split: str) -> Path:
     """Where the lock of a split's form with a validation part lies."""
-    return workspace.root / "replay" / f"{split}-val.lock.csv"
+    return workspace.root / "reproduction" / f"{split}-val.lock.csv"
 
 
 def write_lock_with_val(workspace: Workspace, split: str) -> None:

@@ -1,4 +1,4 @@
-"""The quick form of a replay: the experiments' shape, not their size."""
+"""The quick form of a reproduction: the experiments' shape, not their size."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def differences() -> str:
 
 def quick_recipe(workspace: Workspace, name: str) -> Path:
     """Where the small form of a recipe lies."""
-    return workspace.root / "replay" / f"{name}.toml"
+    return workspace.root / "reproduction" / f"{name}.toml"
 
 
 def write_quick_recipe(workspace: Workspace, name: str) -> None:

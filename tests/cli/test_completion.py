@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from records import Ran
+from helpers.builders import Ran
 
 from dancecli.cli import loader, registry
 from dancecli.storage.workspace import Workspace

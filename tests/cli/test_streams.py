@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from records import Ran, fill, make_clip
+from helpers.builders import Ran, fill, make_clip
 
 from dancecli.cli import app, console
 from dancecli.core.progress import Progress
@@ -66,7 +66,7 @@ def test_an_interrupted_command_leaves_one_document(space: Workspace) -> None:
 
 
 def test_what_an_encoding_lacks_is_shown_otherwise(filled: Workspace, dance: Dance) -> None:
-    ran = dance("why", PYTHONIOENCODING="ascii")
+    ran = dance("history", PYTHONIOENCODING="ascii")
     assert ran.code == 0, ran.err
     assert ran.err.splitlines()[1:] == [], "nor is it told that the picture lacks a letter"
     ran = dance("stats", "--dry-run", "--json", PYTHONIOENCODING="ascii")
@@ -112,7 +112,7 @@ def test_a_name_that_is_no_path(space: Workspace, dance: Dance, tmp_path: Path) 
 def test_a_dry_run_leaves_all_as_it_was(filled: Workspace, dance: Dance) -> None:
     split(filled, SplitSettings())
     before = {path: path.stat().st_mtime_ns for path in [filled.root, *filled.root.rglob("*")]}
-    for command in ("stats", "why", "annotate"):
+    for command in ("stats", "history", "annotate"):
         assert dance(command, "--dry-run").code == 0
     assert {path: path.stat().st_mtime_ns for path in [filled.root, *filled.root.rglob("*")]} == before
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from records import Ran, fill, make_clip
+from helpers.builders import Ran, fill, make_clip
 
 from dancecli.cli import console
 from dancecli.cli.models import train

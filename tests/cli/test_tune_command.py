@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 
 import pytest
-from fakestudy import make_study
-from records import Ran
+from helpers.builders import Ran
+from helpers.fake_study import make_study
 
 from dancecli.cli.models import tune
 from dancecli.model.tuning import tune as room

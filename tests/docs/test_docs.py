@@ -24,11 +24,11 @@ PLACEHOLDERS = {"COMMAND", "--help", "--version", "--install-completion"}
 
 @pytest.fixture(scope="module")
 def hooks() -> Iterator[object]:
-    sys.path.insert(0, str(ROOT / "docs"))
-    import hooks as module
+    sys.path.insert(0, str(ROOT / "docs" / "_tools"))
+    import mkdocs_hooks as module
 
     yield module
-    sys.path.remove(str(ROOT / "docs"))
+    sys.path.remove(str(ROOT / "docs" / "_tools"))
 
 
 def invocations(text: str) -> Iterator[list[str]]:
@@ -134,13 +134,15 @@ def test_the_texts_under_troubleshooting_are_texts_of_ours() -> None:
 
 
 def test_the_picture_in_the_repository_is_the_one_that_is_drawn(hooks: object) -> None:
-    import pictures
+    import diagrams
 
-    assert (ROOT / "docs" / "images" / "flow.svg").read_text(encoding="utf-8") == pictures.flow() + "\n"
+    kept = ROOT / "docs" / "assets" / "images" / "flow.svg"
+    assert kept.read_text(encoding="utf-8") == diagrams.flow() + "\n"
 
 
-def test_the_floors_of_the_picture_follow_the_rule(hooks: object) -> None:
-    import pictures
+def test_the_levels_of_the_diagram_follow_the_rules(hooks: object) -> None:
+    import diagrams
 
-    levels = pictures.floors({"a": set(), "b": {"a"}, "c": {"a", "b"}, "d": {"a"}}, {"a"})
+    rules = {"a": (), "b": ("a",), "c.x": ("a", "c.y"), "c.y": ("b",), "d": ("a",)}
+    levels = diagrams.levels_of(diagrams.collapsed(rules))
     assert levels == [["a"], ["b", "d"], ["c"]]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from fakerun import make_run
-from records import fill, make_clip
+from helpers.builders import fill, make_clip
+from helpers.fake_run import make_run
 
 from dancecli.cli import loader, registry
 from dancecli.core.labels import LabelMap, LabelSet

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import jobs
 import pytest
-from processes import alive, wait_for
+from helpers import engine_jobs as jobs
+from helpers.processes import alive, wait_for
 
 from dancecli.engine import local
 from dancecli.engine.local import LocalPool
@@ -72,8 +72,9 @@ def test_leaving_early_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_workers_die_with_a_killed_parent(tmp_path: Path) -> None:
     note = tmp_path / "pids"
     program = (
-        f"import sys; sys.path[:0] = [{str(Path(jobs.__file__).parent)!r}]\n"
-        "import jobs, pathlib\nfrom dancecli.engine.local import LocalPool\n"
+        f"import sys; sys.path[:0] = [{str(Path(jobs.__file__).parents[1])!r}]\n"
+        "import pathlib\nfrom helpers import engine_jobs as jobs\n"
+        "from dancecli.engine.local import LocalPool\n"
         "with LocalPool(jobs.hangs_with_a_child, 1, 60) as pool:\n"
         f"    list(pool.run([pathlib.Path({str(note)!r})]))"
     )

@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable
 
 import pytest
-from fakerun import make_run
-from records import Ran
+from helpers.builders import Ran
+from helpers.fake_run import make_run
 
 from dancecli.core.errors import WorkspaceError
 from dancecli.report.board import BoardResult, BoardSettings, board

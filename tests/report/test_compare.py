@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fakerun import make_run
-from records import Ran
+from helpers.builders import Ran
+from helpers.fake_run import make_run
 
 from dancecli.core.errors import InputError
 from dancecli.core.records import Clip, Part, Prediction
@@ -17,7 +17,7 @@ from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
 SIX = ("wave", "spin", "bounce", "<script>alert(1)</script>", "robot", "kick ball change")
-GOLD = Path(__file__).parents[1] / "gold" / "report_compare.json"
+GOLD = Path(__file__).parents[1] / "golden" / "report_compare.json"
 A, B = "first-1", "second-1"
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakerun import make_run
-from records import Ran
+from helpers.builders import Ran
+from helpers.fake_run import make_run
 
 from dancecli.core.errors import DanceError
 from dancecli.core.records import Part, Prediction
@@ -21,7 +21,7 @@ from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
 SIX = ("wave", "spin", "bounce", "step touch", "robot", "kick ball change")
-GOLD = Path(__file__).parents[1] / "gold" / "report_metrics.json"
+GOLD = Path(__file__).parents[1] / "golden" / "report_metrics.json"
 FILES = ("index.html", "metrics.json", "model-card.md", "confusion.csv", "confusion.pdf", "confusion.png")
 RUN = "inception-demo-1"
 

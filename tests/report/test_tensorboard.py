@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from records import Ran
+from helpers.builders import Ran
 from tensorboard.backend.event_processing import event_accumulator as accumulator
 
 from dancecli.core.errors import MissingDependencyError

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from fakestudy import make_study
+from helpers.fake_study import make_study
 
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.report.plots.tuning_layout import Dot, study_panels

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tars import TarSite, pack, special, tar_site
+from helpers.archives import TarSite, pack, special, tar_site
 
 from dancecli.core.records import OutcomeClass
 from dancecli.engine.worker import Halted

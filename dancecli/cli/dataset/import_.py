@@ -1,4 +1,4 @@
-"""`dance adopt`."""
+"""`dance import`."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def command(
     frame folders, and any videos in a folder per label. Each clip is made as `dance fetch` makes
     it, proven by a full decode, and recorded. Run it again and it goes on where it was.
 
-    Example: `dance adopt ~/kinetics700/val --dry-run`
+    Example: `dance import ~/kinetics700/val --dry-run`
     """
     from dancecli.dataset.ingest.import_folder import AdoptSettings, adopt
     from dancecli.dataset.ingest.importer import IntakeSettings
 
     settings = AdoptSettings(folder, labels, dataset, IntakeSettings(link, audio, workers), dry_run)
-    with progress("adopt") as on_progress:
+    with progress("import") as on_progress:
         result = adopt(open_workspace(workspace, create=not dry_run), settings, on_progress)
     if json_output:
         emit(asdict(result))

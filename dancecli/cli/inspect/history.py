@@ -1,4 +1,4 @@
-"""`dance why`."""
+"""`dance history`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def command(
     Without a clip: how much of each class is still to be had, as a table and a picture
     (reports/survival).
 
-    Example: `dance why -- -0L4z8D2eGs_43000_53000`
+    Example: `dance history -- -0L4z8D2eGs_43000_53000`
     """
     space = open_workspace(workspace, create=False)
     if clip is None:

@@ -1,4 +1,4 @@
-"""`dance replay`."""
+"""`dance reproduce`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dancecli.cli.console import emit, open_workspace, progress, show, table, ta
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
-    from dancecli.reproduction.commands import ReplaySettings
+    from dancecli.reproduction.commands import ReproduceSettings
     from dancecli.storage.workspace import Workspace
 
 
@@ -39,20 +39,20 @@ def command(
     and with a validation part that chooses epoch and winner. The two-stream ones were published by
     their validation part, so one run gives both. One page sets both beside the paper's own figures,
     their intervals, and what of them does not work out. What is done is not done again. The quick
-    form goes into a new folder, demo-replay if none is given.
+    form goes into a new folder, demo-reproduce if none is given.
 
-    Example: `dance replay --quick`
+    Example: `dance reproduce --quick`
     """
-    from dancecli.reproduction.commands import ReplaySettings, replay
+    from dancecli.reproduction.commands import ReproduceSettings, reproduce
 
-    space = open_workspace(workspace or (Path("demo-replay") if quick else None), create=False)
+    space = open_workspace(workspace or (Path("demo-reproduce") if quick else None), create=False)
     names = tuple(name.strip() for name in only.split(",") if name.strip())
-    settings = ReplaySettings(quick, names, quiet_stdout=json_output)
+    settings = ReproduceSettings(quick, names, quiet_stdout=json_output)
     if dry_run:
         _show_plan(space, settings, json_output)
         return
     with progress("draw videos") as on_progress:
-        result = replay(space, settings, talk, on_progress)
+        result = reproduce(space, settings, talk, on_progress)
     if json_output:
         emit({"page": str(result.page), "commands": result.commands, **result.document})
         return
@@ -65,7 +65,7 @@ def command(
     show(f"in {result.seconds / 60:.1f} minutes; the page: {result.page}")
 
 
-def _show_plan(space: Workspace, settings: ReplaySettings, json_output: bool) -> None:
+def _show_plan(space: Workspace, settings: ReproduceSettings, json_output: bool) -> None:
     from dancecli.reproduction.commands import preview
     from dancecli.reproduction.cost import in_words
 
@@ -76,7 +76,7 @@ def _show_plan(space: Workspace, settings: ReplaySettings, json_output: bool) ->
     for one in plan.commands:
         show(f"$ dance {shlex.join(one)}")
     for name, why in plan.left_out.items():
-        talk(f"not replayed: {name}: {why}")
+        talk(f"not reproduced: {name}: {why}")
     talk(f"the runs take about {in_words(plan.seconds)} on this machine")
 
 

@@ -48,7 +48,9 @@ def why(workspace: Workspace, name: str) -> list[ClipStory]:
         near = sorted(i for i in known if name.lower() in i.lower())[:_SHOWN]
         raise InputError(
             f"no clip {name[:80]!r} was ever asked for in {workspace.root}",
-            f"did you mean {', '.join(near)}?" if near else "`dance why` without a clip shows all by class",
+            f"did you mean {', '.join(near)}?"
+            if near
+            else "`dance history` without a clip shows all by class",
         )
     there = clips_there(workspace)
     return [ClipStory(i, segments.get(i), i in there, ledger.history(workspace.root, i)) for i in found]

@@ -8,9 +8,9 @@ from typing import Any
 from dancecli.core.recipe import Recipe
 from dancecli.engine.factory import LOCAL
 from dancecli.model.dataloading.split_data import SplitData
+from dancecli.model.networks.stages import LAST_STAGE
 from dancecli.model.networks.weights import StartWeights
 from dancecli.model.training.distributed import ALONE, Place
-from dancecli.model.training.features.frozen import LAST_STAGE
 from dancecli.storage.runs import RunFolder
 from dancecli.storage.workspace import Workspace
 

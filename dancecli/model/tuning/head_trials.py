@@ -21,11 +21,11 @@ from dancecli.core.recipe import Recipe
 from dancecli.core.records import PartName
 from dancecli.model.networks.build import lr_factors
 from dancecli.model.networks.mmaction import get_device, init_default_scope
+from dancecli.model.networks.stages import LAST_STAGE
 from dancecli.model.runs.finetune import make_job
 from dancecli.model.runs.plan import Plan
 from dancecli.model.training.components import step_seed
 from dancecli.model.training.config import schedulers
-from dancecli.model.training.features.frozen import LAST_STAGE
 from dancecli.model.training.features.loaders import feature_loaders, frozen_part, whole_model
 from dancecli.model.training.job import Job
 from dancecli.model.training.runner import silence

@@ -11,7 +11,15 @@ from typing import Any
 
 from dancecli.core.records import PartName
 from dancecli.report.pages.templating import draw
-from dancecli.report.reproduction import Ran, Replayed, arithmetic, choices, document, page_of, printed
+from dancecli.report.results.reproduction import (
+    Ran,
+    Replayed,
+    arithmetic,
+    choices,
+    document,
+    page_of,
+    printed,
+)
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
@@ -30,10 +38,10 @@ class Line:
     run: str = ""
 
 
-def write_replay(
+def write_reproduction(
     workspace: Workspace, found: Sequence[Replayed], commands: Sequence[Sequence[str]], *, quick: str
 ) -> tuple[Path, dict[str, Any]]:
-    """Write `reports/replay/` with `index.html` and `replay.json`; give the page, and what the latter holds.
+    """Write `reports/reproduction/` with `index.html` and `reproduction.json`; give the page and its data.
 
     Args:
         workspace: where the runs are.
@@ -42,7 +50,7 @@ def write_replay(
         quick: what of it was made smaller, on the demo's dancers; empty if nothing was.
     """
     page, told = page_of(workspace), document(found, bool(quick))
-    with atomic_file(page.with_name("replay.json")) as file:
+    with atomic_file(page.with_name("reproduction.json")) as file:
         file.write(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
     with atomic_file(page) as file:
         file.write(render(found, commands, quick=quick))
@@ -50,11 +58,11 @@ def write_replay(
 
 
 def render(found: Sequence[Replayed], commands: Sequence[Sequence[str]], *, quick: str) -> str:
-    """Draw the page; arguments as of `write_replay`."""
+    """Draw the page; arguments as of `write_reproduction`."""
     runs = {ran.name: ran for one in found for ran in (one.published, one.ours) if ran}
     classes = len(next(iter(runs.values())).evidence.labels) if runs else PAPER_CLASSES
     return draw(
-        "replay.html",
+        "reproduction.html",
         ("common.js",),
         {"labels": []},
         found=[(one, lines(one), arithmetic(one.experiment)) for one in found],

@@ -26,10 +26,8 @@ from dancecli.model.networks.mmaction import (
     Recognizer3D,
     pseudo_collate,
 )
-from dancecli.model.networks.stages import run_lower, run_upper
+from dancecli.model.networks.stages import LAST_STAGE, run_lower, run_upper
 from dancecli.model.training.features.store import FeatureStore
-
-LAST_STAGE = 4
 
 
 def boundary_model(model: dict[str, Any], stage: int) -> dict[str, Any]:

@@ -1,0 +1,284 @@
+"""What the paper printed, judged by its own arithmetic and beside what came out here."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dancecli.core.errors import InputError
+from dancecli.core.records import PartName
+from dancecli.report.results.comparison import refuse_unlike, right
+from dancecli.report.results.paper import Experiment
+from dancecli.report.results.run_results import Evidence, read_evidence
+from dancecli.report.statistics.grim import check_reported, possible_sizes
+from dancecli.report.statistics.intervals import Estimate, Proportion, by_video
+from dancecli.report.statistics.metrics import TOP, true_ranks
+from dancecli.report.statistics.significance import Paired, mcnemar, pair
+from dancecli.storage.workspace import Workspace
+
+SCHEMA = 1
+# A figure of two decimals says little about its n beyond this: nearly any n can give it.
+MOST_CLIPS = 2000
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One experiment under one protocol.
+
+    Attributes:
+        part: the part that is judged.
+        top1_by_video: top-1 with the interval that allows for clips of one video being alike.
+        top5: None where there are five classes or fewer.
+        val: top-1 on the validation part; None where there is none.
+        chosen: which epoch was judged, and by what it was chosen.
+        members: the records of the runs whose scores it is the mean of.
+    """
+
+    evidence: Evidence
+    part: str
+    top1: Proportion
+    top1_by_video: Estimate | None
+    top5: Proportion | None
+    val: Proportion | None
+    chosen: str
+    members: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The run's."""
+        return str(self.evidence.run["name"])
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """One experiment: as published and under our protocol, or why one of them was not run."""
+
+    experiment: Experiment
+    published: Ran | None = None
+    ours: Ran | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Two experiments between which the paper chooses.
+
+    Attributes:
+        first, second: the older and the one that is said to be better.
+        counts: right clips of each in the paper, and of how many; None if no counts give its figures.
+        best_case: p of McNemar's exact test if every clip that can speak for the second does.
+        published, ours: how the two runs stand to each other on the part that judges them.
+        by_judge: the run that the paper's way chooses, the better one on the part that judges.
+        by_val: the run that the validation part chooses.
+    """
+
+    first: str
+    second: str
+    counts: tuple[int, int, int] | None
+    best_case: float | None
+    published: Paired | None
+    ours: Paired | None
+    by_judge: Ran | None
+    by_val: Ran | None
+
+
+def read_ran(workspace: Workspace, run: str, part: str = PartName.TEST) -> Ran:
+    """Read a run that is done.
+
+    Args:
+        workspace: where it is.
+        run: its name.
+        part: the part that it is judged by.
+
+    Raises:
+        DanceError: it is not there, has no such part, or its files contradict each other.
+    """
+    evidence = read_evidence(workspace, run)
+    if part not in evidence.parts:
+        raise InputError(f"run {run!r} has no predictions for part {part!r}", "its split has no such clips")
+    judged, val = evidence.parts[part], evidence.parts.get(PartName.VAL)
+    ranks, n = true_ranks(judged.scores, judged.truth), len(judged.clips)
+    names = (evidence.run.get("model") or {}).get("members") or []
+    members = [json.loads((workspace.run(name) / "run.json").read_text(encoding="utf-8")) for name in names]
+    way = "the best on val" if val else "the last"
+    if part == PartName.VAL:
+        way += ", which is this part"
+    return Ran(
+        evidence=evidence,
+        part=part,
+        top1=Proportion(int((ranks == 1).sum()), n),
+        top1_by_video=by_video(ranks == 1, judged.groups),
+        top5=Proportion(int((ranks <= TOP).sum()), n) if len(evidence.labels) > TOP else None,
+        val=Proportion(int(right(val).sum()), len(val.clips)) if val else None,
+        chosen=f"{' and '.join(_epoch(one) for one in members or [evidence.run])}, {way}",
+        members=tuple(members),
+    )
+
+
+def _epoch(record: Mapping[str, Any]) -> str:
+    epochs = (record.get("optim") or {}).get("epochs")
+    return f"epoch {(record.get('checkpoint') or {}).get('epoch', epochs)} of {epochs}"
+
+
+def printed(figure: str, clips: int) -> Proportion | None:
+    """Give the count that a printed figure stands for; None if there is none."""
+    counts = check_reported(figure, clips).counts
+    return Proportion(counts[0], clips) if counts else None
+
+
+def arithmetic(one: Experiment) -> list[str]:
+    """Say what in an experiment's figures does not work out, a sentence each."""
+    figures = [figure for figure in (one.top1, one.top5, *one.also) if figure]
+    found = []
+    for figure in figures:
+        if not check_reported(figure, one.clips).counts:
+            near = check_reported(figure, one.clips).nearest
+            found.append(
+                f"{figure} % is no count of {one.clips:,} clips: the nearest, {near.k} of {near.n}, "
+                f"is {100 * near.k / near.n:.2f} %."
+            )
+    if len(figures) > 1:
+        sizes = possible_sizes(figures, MOST_CLIPS)
+        both = f"{', '.join(figures[:-1])} and {figures[-1]} %"
+        if not sizes:
+            found.append(f"No part of up to {MOST_CLIPS:,} clips gives {both} together.")
+        elif one.clips not in sizes:
+            found.append(f"No part of fewer than {sizes[0]:,} clips gives {both} together.")
+    return found + _stated(one, figures)
+
+
+def _stated(one: Experiment, figures: Sequence[str]) -> list[str]:
+    """Hold the figures against the part that the text describes: a share of the subset."""
+    if not one.subset:
+        return []
+    share = int(one.ratios.split("/")[-1])
+    exact = one.subset * share / 100
+    sizes = sorted({math.floor(exact), math.ceil(exact)})
+    if one.clips in sizes:
+        return []
+    fitting = [figure for figure in figures if any(check_reported(figure, n).counts for n in sizes)]
+    none = "none of its figures is possible" if not fitting else f"{', '.join(fitting)} alone is possible"
+    said = " or ".join(map(str, sizes))
+    return [f"{share} % of {one.subset:,} clips is {said}, of which {none}; {one.clips} clips fit better."]
+
+
+def choices(found: Sequence[Replayed]) -> list[Choice]:
+    """Judge each pair of which the paper says that the second is better."""
+    by_name = {one.experiment.name: one for one in found}
+    return [
+        _choice(by_name[second.experiment.against], second)
+        for second in found
+        if second.experiment.against in by_name
+    ]
+
+
+def _choice(first: Replayed, second: Replayed) -> Choice:
+    a, b = (printed(one.experiment.top1, one.experiment.clips) for one in (first, second))
+    counts = (a.k, b.k, a.n) if a and b and a.n == b.n else None
+    return Choice(
+        first=first.experiment.title,
+        second=second.experiment.title,
+        counts=counts,
+        best_case=mcnemar(*sorted((0, abs(counts[1] - counts[0])))) if counts else None,
+        published=_paired(first.published, second.published),
+        ours=_paired(first.ours, second.ours),
+        by_judge=_better(first.published, second.published, by_val=False),
+        by_val=_better(first.ours, second.ours, by_val=True),
+    )
+
+
+def _paired(first: Ran | None, second: Ran | None) -> Paired | None:
+    if first is None or second is None:
+        return None
+    refuse_unlike(first.evidence, second.evidence, first.part)
+    one, other = (ran.evidence.parts[ran.part] for ran in (first, second))
+    return pair(right(one), right(other), one.groups)
+
+
+def _better(first: Ran | None, second: Ran | None, *, by_val: bool) -> Ran | None:
+    """Give the run with more clips right; the older one keeps its place in a tie."""
+    if first is None or second is None:
+        return None
+    judged = [ran.val if by_val else ran.top1 for ran in (first, second)]
+    if judged[0] is None or judged[1] is None:
+        return None
+    return second if judged[1].k > judged[0].k else first
+
+
+def document(found: Sequence[Replayed], quick: bool) -> dict[str, Any]:
+    """Lay out what `reproduction.json` holds."""
+    return {
+        "schema": SCHEMA,
+        "quick": quick,
+        "experiments": [
+            {
+                "name": one.experiment.name,
+                "paper": {
+                    **{key: getattr(one.experiment, key) for key in ("title", "part", "subset", "ratios")},
+                    "clips": one.experiment.clips,
+                    "top1": _printed(one.experiment.top1, one.experiment.clips),
+                    "top5": _printed(one.experiment.top5, one.experiment.clips),
+                    "does_not_work_out": arithmetic(one.experiment),
+                    "remarks": list(one.experiment.remarks),
+                },
+                "as_published": _ran(one.published),
+                "ours": _ran(one.ours),
+                "not_run": one.why or None,
+            }
+            for one in found
+        ],
+        "choices": [
+            {
+                "first": c.first,
+                "second": c.second,
+                "paper": {"counts": c.counts, "best_case_p": c.best_case},
+                "as_published": {"chosen": c.by_judge.name, **_pair(c.published)} if c.by_judge else None,
+                "ours": {"chosen": c.by_val.name, **_pair(c.ours)} if c.by_val else None,
+            }
+            for c in choices(found)
+        ],
+    }
+
+
+def _printed(figure: str, clips: int) -> dict[str, Any] | None:
+    if not figure:
+        return None
+    found = printed(figure, clips)
+    return {"printed": figure, **(_share(found) if found else {"k": None, "n": clips})}
+
+
+def _share(of: Proportion) -> dict[str, Any]:
+    return {"k": of.k, "n": of.n, **(asdict(of.estimate) if of.estimate else {})}
+
+
+def _ran(ran: Ran | None) -> dict[str, Any] | None:
+    if ran is None:
+        return None
+    split = ran.evidence.run["split"]
+    return {
+        "run": ran.name,
+        "part": ran.part,
+        "top1": _share(ran.top1),
+        "top1_by_video": asdict(ran.top1_by_video) if ran.top1_by_video else None,
+        "top5": _share(ran.top5) if ran.top5 else None,
+        "val": _share(ran.val) if ran.val else None,
+        "chosen": ran.chosen,
+        "split": split["name"],
+        "split_hash": split["hash"],
+        "test_hash": split.get("test_hash"),
+        "protocol": ran.evidence.predictions.get("view.protocol"),
+        "videos_also_in_training": ran.evidence.shared_groups[ran.part],
+    }
+
+
+def _pair(paired: Paired | None) -> dict[str, Any]:
+    return asdict(paired) | {"difference": paired.difference, "shown": paired.shown} if paired else {}
+
+
+def page_of(workspace: Workspace) -> Path:
+    """Where the page lies."""
+    return workspace.report("reproduction") / "index.html"

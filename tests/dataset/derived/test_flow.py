@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from helpers import clip_workspace as footage
+from helpers.builders import Ran
+
+from dancecli.core.errors import MissingDependencyError, UsageError, WorkspaceError
+from dancecli.core.flow_format import FlowMethod
+from dancecli.core.hashing import sha256_of
+from dancecli.core.progress import Progress
+from dancecli.core.records import Clip, Flow
+from dancecli.dataset.derived.flow import FlowSettings, flow
+from dancecli.dataset.derived.flow_worker import FlowJob, FlowOutcome, work
+from dancecli.model.dataloading.flow import count_fields
+from dancecli.model.dataloading.flow_data import require_flow
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
+from dancecli.video.decode import decode
+
+shots, furnished = footage.shots, footage.furnished
+
+DIS = FlowSettings(workers=1)
+
+
+def clips(space: Workspace) -> list[Clip]:
+    return tables.read(space.clips, Clip)
+
+
+def rows(space: Workspace) -> dict[tuple[str, str], Flow]:
+    return {(row.clip_id, row.method): row for row in tables.read(space.flows, Flow)}
+
+
+def stamps(space: Workspace) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in (space.root / "flow").glob("*.mp4")}
+
+
+def test_flow_is_recorded_as_what_it_is(furnished: Workspace) -> None:
+    told: list[Progress] = []
+    result = flow(furnished, replace(DIS, workers=2), told.append)
+    assert (result.num_clips, result.made, result.failed) == (5, 5, ())
+    assert result.error_px <= 0.05
+    assert told[-1] == Progress(sum(19 + i for i in range(5)), sum(19 + i for i in range(5)), "5 of 5 clips")
+    found = rows(furnished)
+    for clip in clips(furnished):
+        row = found[clip.clip_id, "dis"]
+        path = furnished.root / row.path
+        assert row.path == f"flow/{clip.clip_id}.dis.mp4"
+        assert (row.sha256, row.num_bytes) == (sha256_of(path), path.stat().st_size)
+        assert (row.of_sha256, row.frames) == (clip.sha256, clip.num_frames - 1)
+        assert (row.width, row.height, row.scale) == (clip.width, clip.height, 1.0)
+        assert count_fields(path) == row.frames
+        assert decode(path).fps == Fraction(25)
+    require_flow(furnished, {clip.clip_id: clip.sha256 for clip in clips(furnished)}, "dis")
+
+
+def test_running_again_is_free_and_another_method_stands_beside(furnished: Workspace) -> None:
+    flow(furnished, DIS)
+    before, written = stamps(furnished), furnished.flows.stat().st_mtime_ns
+    again = flow(furnished, DIS)
+    assert (again.made, again.num_fields) == (0, 105)
+    assert (stamps(furnished), furnished.flows.stat().st_mtime_ns) == (before, written)
+    assert flow(furnished, replace(DIS, method="farneback", split="full")).made == 5
+    assert before.items() <= stamps(furnished).items()
+    assert len(rows(furnished)) == 10
+
+
+def test_lines_of_the_log_that_cannot_be_read_cost_their_clip_alone(furnished: Workspace) -> None:
+    flow(furnished, DIS)
+    log = furnished.root / "manifests" / "flow.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join(lines[1:]) + b'{"clip_id": "a", "method": "dis"}\n[]\n3\n{"clip_id": "w\xc3')
+    assert flow(furnished, DIS).made == 1
+    assert flow(furnished, DIS).made == 0
+
+
+def test_a_changed_clip_a_lost_file_and_a_cut_one_are_done_again(
+    furnished: Workspace, shots: list[Path]
+) -> None:
+    flow(furnished, DIS)
+    changed, lost, cut, *_ = clips(furnished)
+    shutil.copyfile(shots[4], furnished.clip(changed.clip_id))
+    facts = {"num_frames": 24, "num_bytes": shots[4].stat().st_size, "sha256": sha256_of(shots[4])}
+    renewed = [replace(c, **facts) if c == changed else c for c in clips(furnished)]
+    tables.write(furnished.clips, Clip, renewed)
+    folder = furnished.root / "flow"
+    (folder / f"{lost.clip_id}.dis.mp4").unlink()
+    os.truncate(folder / f"{cut.clip_id}.dis.mp4", 500)
+    assert flow(furnished, replace(DIS, dry_run=True)).made == 3
+    before = stamps(furnished)
+    assert flow(furnished, DIS).made == 3
+    kept = {name for name, stamp in stamps(furnished).items() if before.get(name) == stamp}
+    assert kept == {f"{c.clip_id}.dis.mp4" for c in clips(furnished)[3:]}
+    assert rows(furnished)[changed.clip_id, "dis"].frames == 23
+
+
+def test_a_failure_is_a_row_and_others_go_on(furnished: Workspace) -> None:
+    gone, other, *_ = clips(furnished)
+    furnished.clip(gone.clip_id).unlink()
+    furnished.clip(other.clip_id).write_bytes(b"no film")
+    result = flow(furnished, DIS)
+    assert result.made == 3
+    assert [clip_id for clip_id, _ in result.failed] == sorted([gone.clip_id, other.clip_id])
+    assert all("is missing or was changed" in reason for _, reason in result.failed)
+    lines = [json.loads(line) for line in (furnished.root / "manifests" / "flow.jsonl").open()]
+    assert {line["failed"] for line in lines if "failed" in line} == {gone.clip_id, other.clip_id}
+    assert len(rows(furnished)) == 3
+
+
+def test_a_split_takes_its_clips_and_their_copies(furnished: Workspace) -> None:
+    parent = clips(furnished)[0]
+    copy = replace(parent, clip_id=f"{parent.clip_id}.hflip", parent_id=parent.clip_id, op="hflip")
+    stranger = replace(parent, clip_id="stranger_0_1000")
+    tables.write(furnished.clips, Clip, [*clips(furnished), copy, stranger])
+    result = flow(furnished, replace(DIS, split="full", dry_run=True))
+    assert (result.num_clips, result.num_copies) == (6, 1)
+
+
+def test_what_cannot_be_begun_is_one_sentence(furnished: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="'lucas' is no way"):
+        flow(furnished, replace(DIS, method="lucas"))
+    with pytest.raises(WorkspaceError, match="no split 'nix'"):
+        flow(furnished, replace(DIS, split="nix"))
+    with pytest.raises(WorkspaceError, match="no clips"):
+        flow(Workspace(furnished.root / "empty"), DIS)
+    with furnished.lock("flow"), pytest.raises(WorkspaceError, match="another 'flow'"):
+        flow(furnished, DIS)
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    with pytest.raises(MissingDependencyError, match="OpenCV"):
+        flow(furnished, DIS)
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(furnished: Workspace) -> None:
+    clip, temp = clips(furnished)[0], furnished.root / "flow" / ".tmp" / "clip"
+    temp.mkdir(parents=True)
+    (temp / f"{clip.clip_id}.dis.mp4").symlink_to("/dev/full")
+    job = FlowJob(furnished.root, temp, clip, FlowMethod.DIS)
+    going = work(job, lambda: None)
+    with pytest.raises(StopIteration) as ended:
+        while True:
+            next(going)
+    assert ended.value.value == FlowOutcome(disk_full=True)
+    assert not temp.exists()
+    assert not stamps(furnished)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from dancecli.dataset import flow
+from dancecli.workspace import Workspace
+
+def note(*args, plain=flow._note):
+    plain(*args)
+    if len(args[2].made) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+flow._note = note
+flow.flow(Workspace(Path(sys.argv[1])), flow.FlowSettings(workers=1))
+"""
+
+
+def test_a_killed_run_goes_on(furnished: Workspace) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(furnished.root)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not furnished.flows.exists()
+    # The worker may have published a third before it noticed; what is not noted is made again.
+    noted = [
+        json.loads(line) for line in (furnished.root / "manifests" / "flow.jsonl").open() if line.strip()
+    ]
+    done = {Path(line["path"]).name: stamps(furnished)[Path(line["path"]).name] for line in noted}
+    result = flow(furnished, replace(DIS, workers=2))
+    assert (len(done), result.made, result.failed) == (2, 3, ())
+    assert done.items() <= stamps(furnished).items()
+    assert not (furnished.root / "flow" / ".tmp").exists()
+    assert len(rows(furnished)) == 5
+
+
+def test_the_command_says_how_it_stands(furnished: Workspace, dance: Callable[..., Ran]) -> None:
+    furnished.clip(clips(furnished)[0].clip_id).unlink()
+    ran = dance("flow", "--workers", "1")
+    assert ran.code == 3
+    assert "dis flow of 5 clips: 4 computed now" in ran.out
+    assert "clips without flow: 1" in ran.err
+    assert "trained on tvl1 flow" in ran.err
+    ran = dance("flow", "--json", "--dry-run")
+    assert (ran.code, ran.json["num_clips"], ran.json["made"]) == (0, 5, 1)

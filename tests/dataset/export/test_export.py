@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import clip_workspace as footage
+from helpers.builders import Ran
+from helpers.clip_workspace import LABELS, furnish
+
+from dancecli.core.errors import MediaError, UsageError, WorkspaceError
+from dancecli.core.progress import Progress
+from dancecli.core.records import Clip, Part
+from dancecli.dataset.derived.augment import AugmentSettings, augment
+from dancecli.dataset.export.export import ExportSettings, Form, export
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
+
+shots, furnished = footage.shots, footage.furnished
+
+# What a reader must find: of every clip its part, label and number of frames.
+Found = dict[str, tuple[str, str, int]]
+
+
+def expected(space: Workspace, *, augmented: bool = False) -> Found:
+    clips = {c.clip_id: c for c in tables.read(space.clips, Clip)}
+    parts = {p.clip_id: p.part for p in tables.read(space.split("full"), Part)}
+    return {
+        clip.clip_id: (parts[clip.parent_id or clip.clip_id], clip.label, clip.num_frames)
+        for clip in clips.values()
+        if augmented or not clip.parent_id
+    }
+
+
+def frames(video: bytes | str) -> int:
+    import av
+
+    with av.open(io.BytesIO(video) if isinstance(video, bytes) else video) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """The checksum of every file of an export, the record of where it came from included."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def read_hub(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Found:
+    """Read a folder as anybody does, its card telling where the parts are."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    from datasets import ClassLabel, Video, disable_progress_bars, load_dataset
+
+    disable_progress_bars()
+    found = {}
+    for part, rows in load_dataset(str(folder), cache_dir=str(cache)).items():
+        label = rows.features["label"]
+        for row in rows.cast_column("video", Video(decode=False)):
+            video = row["video"]["bytes"] or row["video"]["path"]
+            name = label.int2str(row["label"]) if isinstance(label, ClassLabel) else row["label"]
+            found[row["clip_id"]] = (part.replace("validation", "val"), name, frames(video))
+            assert row["num_frames"] == found[row["clip_id"]][2]
+    return found
+
+
+@pytest.mark.parametrize("form", [Form.VIDEOFOLDER, Form.PARQUET])
+def test_hugging_face_reads_what_was_exported(
+    furnished: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, form: Form
+) -> None:
+    augment(furnished, AugmentSettings(ops="hflip", workers=1))
+    # Small shards, so that there are several.
+    result = export(furnished, ExportSettings(form, augmented=True, shard_bytes=60_000))
+    assert read_hub(result.folder, monkeypatch, tmp_path) == expected(furnished, augmented=True)
+    assert result.counts == {"train": 6, "val": 1, "test": 1}
+
+
+def test_webdataset_reads_what_was_exported(furnished: Workspace) -> None:
+    import webdataset
+
+    augment(furnished, AugmentSettings(ops="vflip", workers=1))
+    result = export(furnished, ExportSettings(Form.WEBDATASET, augmented=True, shard_bytes=60_000))
+    shards = sorted(result.folder.rglob("*.tar"))
+    assert len(shards) > 3
+    found = {}
+    for sample in webdataset.WebDataset([str(s) for s in shards], shardshuffle=False).decode():
+        facts = sample["json"]
+        part = Path(sample["__url__"]).parent.name
+        found[facts["clip_id"]] = (part, LABELS[sample["cls"]], frames(sample["mp4"]))
+    assert found == expected(furnished, augmented=True)
+
+
+def test_mmaction2_and_pandas_read_the_lists(furnished: Workspace) -> None:
+    import pandas as pd
+
+    result = export(furnished, ExportSettings(Form.LISTS))
+    names = (result.folder / "label_map.txt").read_text().splitlines()
+    rows = {
+        part: pd.read_csv(result.folder / f"{part}.csv", keep_default_na=False).to_dict("records")
+        for part in ("train", "val", "test")
+    }
+    found = {r["clip_id"]: (part, r["label"], r["num_frames"]) for part in rows for r in rows[part]}
+    assert found == expected(furnished)
+    pairs = {part: [(r["path"], names.index(r["label"])) for r in rows[part]] for part in rows}
+    assert read_by_mmaction(furnished.root, result.folder) == {"txt": pairs, "tsv": pairs}
+
+
+def read_by_mmaction(root: Path, folder: Path) -> Mapping[str, Any]:
+    # In a process of its own: it is a heavy import, and it changes what others see of mmaction.
+    code = """
+import json, sys
+from dancecli.model.mmaction import VideoDataset
+root, folder = sys.argv[1:]
+found = {"txt": {}, "tsv": {}}
+for suffix, delimiter in (("txt", " "), ("tsv", chr(9))):
+    for part in ("train", "val", "test"):
+        lists = f"{folder}/{part}.{suffix}"
+        data = VideoDataset(lists, [], data_prefix=dict(video=root), delimiter=delimiter)
+        infos = [data.get_data_info(i) for i in range(len(data))]
+        found[suffix][part] = [(i["filename"].removeprefix(root + "/"), i["label"]) for i in infos]
+print(json.dumps(found))
+"""
+    command = [sys.executable, "-c", code, str(root), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    read: dict[str, dict[str, list[list[Any]]]] = json.loads(done.stdout.splitlines()[-1])
+    return {
+        suffix: {part: [tuple(pair) for pair in pairs] for part, pairs in parts.items()}
+        for suffix, parts in read.items()
+    }
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_the_same_split_gives_the_same_bytes(
+    furnished: Workspace, shots: list[Path], tmp_path: Path, form: Form
+) -> None:
+    other = Workspace(tmp_path / "elsewhere")
+    furnish(other, list(shots))
+    for path in other.root.rglob("*.mp4"):
+        path.chmod(0o600)
+        path.touch()
+    settings = ExportSettings(form, shard_bytes=60_000)
+    one, two = export(furnished, settings), export(other, replace(settings, to=tmp_path / "out"))
+    assert tree(one.folder) == tree(two.folder)
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_running_again_is_free_and_a_lost_file_comes_back(furnished: Workspace, form: Form) -> None:
+    first = export(furnished, ExportSettings(form))
+    before = tree(first.folder)
+    again = export(furnished, ExportSettings(form))
+    assert (first.num_new, again.num_new) == (first.num_files, 0)
+    sorted(path for path in first.folder.rglob("*.*") if not path.name.startswith("."))[0].unlink()
+    assert export(furnished, ExportSettings(form)).num_new == 1
+    assert tree(first.folder) == before
+
+
+@pytest.mark.parametrize("form", [Form.VIDEOFOLDER, Form.PARQUET, Form.WEBDATASET])
+def test_a_stopped_export_has_no_name_yet_and_goes_on(furnished: Workspace, form: Form) -> None:
+    settings = ExportSettings(form, shard_bytes=1)
+    folder = furnished.root / "exports" / f"full-{form}"
+
+    def stop(now: Progress) -> None:
+        if now.done == 2:
+            # What a kill leaves of the file that was being written.
+            stage = folder.with_name(f".{folder.name}.part")
+            (stage / ".half.tmp").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(furnished, settings, stop)
+    assert not folder.exists()
+    result = export(furnished, settings)
+    assert result.num_new == result.num_files - 2
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    assert not list(folder.rglob("*.tmp"))
+
+
+def test_a_stopped_export_of_what_has_changed_since_starts_anew(furnished: Workspace) -> None:
+    def stop(now: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(furnished, ExportSettings(Form.VIDEOFOLDER), stop)
+    parts = tables.read(furnished.split("full"), Part)
+    tables.write(furnished.split("full"), Part, parts[1:], tables.read_meta(furnished.split("full")))
+    result = export(furnished, ExportSettings(Form.VIDEOFOLDER))
+    assert len(list(result.folder.rglob("*.mp4"))) == 4
+
+
+def test_nothing_that_is_there_is_overwritten(furnished: Workspace, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    export(furnished, ExportSettings(Form.LISTS, to=mine))
+    with pytest.raises(UsageError, match="holds another export"):
+        export(furnished, ExportSettings(Form.VIDEOFOLDER, to=mine))
+    shutil.rmtree(mine)
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("do not lose")
+    with pytest.raises(UsageError, match="holds something else"):
+        export(furnished, ExportSettings(Form.LISTS, to=mine))
+    assert [path.name for path in mine.iterdir()] == ["thesis.txt"]
+
+
+def test_links_take_no_space_and_are_for_single_files(furnished: Workspace) -> None:
+    result = export(furnished, ExportSettings(Form.VIDEOFOLDER, link=True))
+    for path in result.folder.rglob("*.mp4"):
+        assert path.samefile(furnished.clip(path.stem))
+    with pytest.raises(UsageError, match="--link is for videofolder"):
+        export(furnished, ExportSettings(Form.PARQUET, link=True))
+
+
+def test_a_clip_without_its_file_is_left_out_and_said(
+    furnished: Workspace, dance: Callable[..., Ran]
+) -> None:
+    gone = tables.read(furnished.split("full"), Part)[0].clip_id
+    furnished.clip(gone).unlink()
+    ran = dance("export", "--format", "lists", "--json")
+    assert (ran.code, ran.json["missing"]) == (3, [gone])
+    assert ran.json["counts"] == {"train": 2, "val": 1, "test": 1}
+
+
+def test_a_changed_file_stops_the_export_by_name(furnished: Workspace) -> None:
+    path = furnished.clip(tables.read(furnished.split("full"), Part)[1].clip_id)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    for form in (Form.VIDEOFOLDER, Form.PARQUET, Form.WEBDATASET):
+        with pytest.raises(MediaError, match=rf"{path.name} was changed"):
+            export(furnished, ExportSettings(form))
+        assert not (furnished.root / "exports" / f"full-{form}").exists()
+
+
+def test_the_copies_come_along_only_if_asked_for(furnished: Workspace, dance: Callable[..., Ran]) -> None:
+    augment(furnished, AugmentSettings(ops="hflip", workers=1))
+    assert dance("export", "--json").json["counts"]["train"] == 3
+    ran = dance("export", "--augmented", "--to", "with copies", "--json")
+    assert ran.json["counts"] == {"train": 6, "val": 1, "test": 1}
+    assert "3 of them augmented copies" in (furnished.root / "with copies" / "README.md").read_text()
+
+
+def test_a_dry_run_writes_nothing(furnished: Workspace, dance: Callable[..., Ran]) -> None:
+    ran = dance("export", "--format", "parquet", "--dry-run", "--json")
+    assert (ran.code, ran.json["new"]) == (0, ran.json["files"])
+    assert not (furnished.root / "exports").exists()
+
+
+def test_what_cannot_be_exported_is_said_in_one_line(furnished: Workspace, dance: Callable[..., Ran]) -> None:
+    assert dance("export", "--format", "zip").code == 2
+    with pytest.raises(WorkspaceError, match="no split 'none'"):
+        export(furnished, ExportSettings(Form.LISTS, split="none"))

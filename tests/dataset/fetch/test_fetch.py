@@ -1,0 +1,425 @@
+"""Fetch: every row has its outcome, nothing is done twice, nothing half-made has a real name."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from helpers import video_site as towns
+from helpers.builders import Ran
+from helpers.numbered_video import numbers
+from helpers.video_site import Town
+
+from dancecli.core.errors import UsageError, WorkspaceError
+from dancecli.core.hashing import sha256_of
+from dancecli.core.progress import Progress
+from dancecli.core.records import Clip, Segment
+from dancecli.dataset import cutting
+from dancecli.dataset.cutting import Cutter
+from dancecli.dataset.fetch.fetch import fetch
+from dancecli.dataset.fetch.jobs import phase_of
+from dancecli.dataset.fetch.settings import FetchSettings, choose
+from dancecli.dataset.fetch.video_worker import SourceJob, work
+from dancecli.demo.video_site import Fault
+from dancecli.engine.rate_limit import BreakerSettings
+from dancecli.sources.youtube import Download
+from dancecli.storage import ledger, tables
+from dancecli.storage.workspace import Workspace
+
+film, town = towns.film, towns.town
+
+
+def clips(space: Workspace) -> list[Clip]:
+    return tables.read(space.clips, Clip)
+
+
+def files(space: Workspace) -> set[str]:
+    """Everything in the workspace but manifests, ledger, settings and locks."""
+    found = (p.relative_to(space.root).as_posix() for p in space.root.rglob("*") if p.is_file())
+    return {
+        name for name in found if not name.startswith(("manifests/", "ledger.db", "dance.toml", ".locks/"))
+    }
+
+
+def reason(space: Workspace, clip_id: str) -> str:
+    standing = ledger.latest(space.root)[clip_id]
+    return f"{standing.outcome} {standing.reason} {standing.attempts}"
+
+
+def test_good_bad_and_short_all_have_their_row(town: Town, space: Workspace) -> None:
+    town.want(
+        "zumba,-good,1,3", "tap dancing,-good,3,6", "zumba,dead,0,2", "zumba,short,3,9", "zumba,broken,4,6"
+    )
+    town.faults["dead"] = Fault(status=404)
+    town.faults["broken"] = Fault(length_factor=0.6)
+    seen: list[Progress] = []
+    result = fetch(space, town.settings(), seen.append)
+    assert {k: v for k, v in result.outcomes.items() if v} == {
+        "done": 2,
+        "permanent": 1,
+        "source-short": 1,
+        "corrupt": 1,
+    }
+    assert result.reasons == {"http-404": 1, "too-short": 1, "unreadable": 1}
+    assert result.labels == {
+        "tap dancing": {"done": 1},
+        "zumba": {"done": 1, "permanent": 1, "source-short": 1, "corrupt": 1},
+    }
+    assert (result.complete, result.num_new, result.stopped) == (False, 2, "")
+    assert files(space) == {"clips/-good_1000_3000.mp4", "clips/-good_3000_6000.mp4"}
+    assert town.asked.count("-good") == 1, "one download, two clips"
+    assert (seen[-1].done, seen[-1].total, seen[-1].text) == (5, 5, "2 done · 3 missing")
+    assert not space.temp.exists()
+
+
+def test_a_clip_is_what_was_asked_for(town: Town, space: Workspace) -> None:
+    town.want("zumba,good,2,5")
+    fetch(space, town.settings())
+    (clip,) = clips(space)
+    path = space.root / clip.path
+    assert numbers(path) == list(range(50, 125))
+    assert clip == Clip(
+        clip_id="good_2000_5000",
+        video_id="good",
+        start_ms=2000,
+        end_ms=5000,
+        label="zumba",
+        official_split="train",
+        dataset="list",
+        path="clips/good_2000_5000.mp4",
+        num_frames=75,
+        fps_num=25,
+        fps_den=1,
+        width=342,
+        height=256,
+        has_audio=True,
+        num_bytes=path.stat().st_size,
+        sha256=sha256_of(path),
+        source="url-template",
+    )
+    assert tables.read(space.segments, Segment) == [Segment("good", 2000, 5000, "zumba", "train", "list")]
+
+
+def test_without_sound(town: Town, space: Workspace) -> None:
+    town.want("zumba,good,0,1")
+    fetch(space, town.settings(keep_audio=False))
+    assert [clip.has_audio for clip in clips(space)] == [False]
+
+
+def test_a_second_run_asks_for_nothing(town: Town, space: Workspace) -> None:
+    town.want("zumba,a,0,1", "zumba,b,0,1", "zumba,dead,0,1")
+    town.faults["dead"] = Fault(status=404)
+    first = fetch(space, town.settings())
+    asked, changed = len(town.asked), space.clips.stat().st_mtime_ns
+    second = fetch(space, town.settings())
+    assert len(town.asked) == asked
+    assert second.outcomes == first.outcomes
+    assert (second.num_new, second.num_attempted) == (0, 0)
+    assert space.clips.stat().st_mtime_ns == changed
+
+
+def test_a_longer_list_adds_to_the_manifests(town: Town, space: Workspace) -> None:
+    town.want("zumba,a,0,1")
+    fetch(space, town.settings())
+    town.want("zumba,b,0,1", "tap dancing,a,0,1")
+    result = fetch(space, town.settings())
+    assert (result.num_asked, result.num_new) == (2, 1)
+    assert [(c.video_id, c.label) for c in clips(space)] == [("a", "tap dancing"), ("b", "zumba")]
+    assert len(tables.read(space.segments, Segment)) == 2
+
+
+def test_rows_of_other_steps_stay(town: Town, space: Workspace) -> None:
+    from helpers.builders import make_clip
+
+    town.want("zumba,a,0,1")
+    fetch(space, town.settings())
+    others = [make_clip(7), make_clip(8, parent_id="a_0_1000", op="hflip")]
+    tables.write(space.clips, Clip, [*clips(space), *others])
+    town.want("zumba,b,0,1")
+    fetch(space, town.settings())
+    assert {clip.clip_id for clip in clips(space)} == {"a_0_1000", "b_0_1000", *(c.clip_id for c in others)}
+
+
+def test_published_but_not_recorded_is_adopted(town: Town, space: Workspace) -> None:
+    town.want("zumba,a,0,1", "zumba,a,2,3", "zumba,b,0,1")
+    fetch(space, town.settings())
+    before, asked = clips(space), len(town.asked)
+    space.ledger.unlink()
+    space.clips.unlink()
+    # One that a crash of the machine left without its end.
+    whole = space.clip("b_0_1000").read_bytes()
+    space.clip("b_0_1000").write_bytes(whole[: len(whole) // 2])
+    assert fetch(space, town.settings()).complete
+    assert clips(space) == before
+    assert town.asked[asked:] == ["b"]
+    assert reason(space, "a_0_1000") == "done adopted 1"
+
+
+def test_a_broken_file_does_not_keep_its_name(town: Town, space: Workspace) -> None:
+    town.want("zumba,a,0,1")
+    town.faults["a"] = Fault(status=404)
+    space.clip("a_0_1000").parent.mkdir()
+    space.clip("a_0_1000").write_bytes(b"half a clip")
+    fetch(space, town.settings())
+    assert files(space) == set()
+
+
+def test_a_file_that_was_lost_is_fetched_again(town: Town, space: Workspace) -> None:
+    town.want("zumba,a,0,1", "zumba,b,0,1")
+    fetch(space, town.settings())
+    space.clip("a_0_1000").unlink()
+    # As an adopted clip may be: a link to what is gone.
+    space.clip("a_0_1000").symlink_to("nowhere")
+    result = fetch(space, town.settings(dry_run=True))
+    assert (result.num_done, result.reasons) == (1, {"file-lost": 1})
+    assert fetch(space, town.settings()).complete
+    assert town.asked.count("a") == 2
+    assert reason(space, "a_0_1000") == "done ok 2"
+
+
+def test_dry_run_writes_nothing(town: Town, space: Workspace) -> None:
+    town.want("zumba,a,0,1")
+    result = fetch(space, town.settings(dry_run=True))
+    assert (result.num_asked, result.reasons) == (1, {"not-tried": 1})
+    assert not list(space.root.iterdir())
+    assert town.asked == []
+
+
+def test_transient_faults_are_tried_three_times_and_again_next_time(town: Town, space: Workspace) -> None:
+    town.want("zumba,a,0,1", "zumba,b,0,1")
+    town.faults["a"] = Fault(status=403)
+    town.faults["b"] = Fault(status=403, times=2)
+    fetch(space, town.settings())
+    assert reason(space, "a_0_1000") == "transient http-403 3"
+    assert reason(space, "b_0_1000") == "done ok 3"
+    del town.faults["a"]
+    assert fetch(space, town.settings(retry="none")).num_new == 0
+    assert fetch(space, town.settings()).complete
+    assert [o.reason for o in ledger.history(space.root, "a_0_1000")] == ["http-403"] * 3 + ["ok"]
+
+
+@pytest.mark.parametrize(
+    ("retry", "again"),
+    [("none", ""), ("transient", "flaky"), ("permanent", "dead"), ("all", "dead flaky short")],
+)
+def test_what_is_tried_again(town: Town, space: Workspace, retry: str, again: str) -> None:
+    town.want("zumba,dead,0,1", "zumba,flaky,0,1", "zumba,short,4,9", "zumba,good,0,1")
+    town.faults["dead"] = Fault(status=410)
+    town.faults["flaky"] = Fault(status=403)
+    fetch(space, town.settings(tries=1))
+    asked = len(town.asked)
+    fetch(space, town.settings(tries=1, retry=retry))
+    assert sorted(town.asked[asked:]) == again.split()
+
+
+def test_a_stalled_source_ends_at_the_limit(town: Town, space: Workspace) -> None:
+    town.want("zumba,slow,0,1", "zumba,good,0,1")
+    town.faults["slow"] = Fault(stall_at=0.3)
+    started = time.monotonic()
+    result = fetch(space, town.settings(timeout_s=4.0, tries=1))
+    assert time.monotonic() - started < 15
+    assert result.reasons == {"timeout": 1}
+    assert result.num_done == 1
+    assert not space.temp.exists()
+
+
+def test_a_refusing_site_is_left_alone_and_nothing_is_marked_dead(town: Town, space: Workspace) -> None:
+    town.want(*(f"zumba,video{i},0,1" for i in range(30)))
+    town.site.everywhere = Fault(status=429)
+    breaker = BreakerSettings(streak=3, first_wait_s=0.2, trips=2)
+    seen: list[Progress] = []
+    result = fetch(space, town.settings(breaker=breaker), seen.append)
+    assert result.stopped == "the site keeps refusing (http-429); the rest is pending"
+    assert any("the site refuses (http-429), next try in" in progress.text for progress in seen)
+    assert set(result.reasons) <= {"http-429", "not-tried"}
+    # Three opened the breaker while another was at work; then two probes.
+    assert len(town.asked) <= 3 + 1 + 2
+    town.site.everywhere = None
+    assert fetch(space, town.settings()).complete
+
+
+def test_full_disk_is_a_clean_stop(town: Town, space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    town.want("zumba,a,0,1")
+    with pytest.raises(WorkspaceError, match="less than the 1000000 GB of --min-free") as caught:
+        fetch(space, town.settings(min_free_gb=1e6))
+    assert "free some space" in caught.value.hint
+    assert town.asked == []
+    assert clips(space) == []
+
+
+def test_full_disk_in_a_job_keeps_what_was_made(
+    town: Town, space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town.want("zumba,a,0,1", "zumba,a,2,3")
+    space.root.joinpath("tmp").mkdir()
+    job = SourceJob(
+        cutter=Cutter(space.root, space.temp / "a", "url-template", keep_audio=True),
+        segments=(Segment("a", 0, 1000, "zumba"), Segment("a", 2000, 3000, "zumba")),
+        origin=Download(url_template=town.site.url_template),
+    )
+    trim = cutting.run_ffmpeg
+    calls: list[int] = []
+
+    def full_at_the_second(args: list[str]) -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        trim(args)
+
+    monkeypatch.setattr(cutting, "run_ffmpeg", full_at_the_second)
+    result = work(job, lambda: None)
+    assert result.disk_full
+    assert [clip.reason for clip in result.clips] == ["ok"]
+    assert files(space) == {"clips/a_0_1000.mp4"}
+
+
+def test_two_at_once_are_refused(town: Town, space: Workspace) -> None:
+    town.want("zumba,a,0,1")
+    with space.lock("fetch"), pytest.raises(WorkspaceError, match="another 'fetch' is at work"):
+        fetch(space, town.settings())
+
+
+def test_limit_is_per_class_stable_and_nested() -> None:
+    segments = [Segment(f"v{i}", 0, 1000, f"label{i % 3}") for i in range(90)]
+    picks = {n: {s.video_id for s in choose(segments, n)} for n in (1, 5, 20)}
+    assert {n: len(ids) for n, ids in picks.items()} == {1: 3, 5: 15, 20: 60}
+    assert picks[1] < picks[5] < picks[20]
+    assert {s.video_id for s in choose(segments[::-1], 5)} == picks[5]
+    assert sorted(picks[1]) == ["v32", "v49", "v87"], "the same on any machine, for ever"
+    assert choose(segments, None) == segments
+
+
+@pytest.mark.parametrize(("wrong", "said"), [({"retry": "some"}, "--retry"), ({"limit": 0}, "--limit")])
+def test_wrong_settings(town: Town, space: Workspace, wrong: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        fetch(space, town.settings(**wrong))
+
+
+def test_the_default_rate_is_a_guests(space: Workspace) -> None:
+    def rate(kind: str = "youtube", **changed: object) -> float | None:
+        settings = FetchSettings(**changed)  # type: ignore[arg-type]
+        return phase_of(kind, space.root, space.temp, settings, []).rate_per_hour
+
+    assert rate() == 300
+    assert rate(url_template="http://x/{video_id}") is None
+    assert rate(rate_per_hour=0) is None
+    assert rate(rate_per_hour=7) == 7
+    assert rate("mirror") is None
+
+
+class TestCommand:
+    """`dance fetch` as a user types it."""
+
+    def test_table_json_and_exit_code(self, town: Town, space: Workspace, dance: Callable[..., Ran]) -> None:
+        town.want("zumba,a,0,1", "zumba,private,0,1")
+        town.faults["private"] = Fault(status=404)
+        flags = ("fetch", "--annotations", str(town.list), "--url-template", town.site.url_template)
+        ran = dance(*flags, "--min-free", "0")
+        assert ran.code == 3
+        assert "1 done · 1 missing · 1 new" in ran.out
+        assert "http-404" in ran.out
+        again = dance(*flags, "--min-free", "0", "--json")
+        assert again.code == 3
+        assert again.json["outcomes"] == {
+            "done": 1,
+            "session": 0,
+            "transient": 0,
+            "permanent": 1,
+            "source-short": 0,
+            "corrupt": 0,
+            "pending": 0,
+        }
+        assert again.json["labels"] == {"zumba": {"asked": 2, "done": 1, "permanent": 1}}
+
+    def test_all_there_is_0(self, town: Town, space: Workspace, dance: Callable[..., Ran]) -> None:
+        town.want("zumba,a,0,1")
+        (space.root / "dance.toml").write_text(
+            f'version = 1\n[fetch]\nurl-template = "{town.site.url_template}"\nrate = 36000\nmin-free = 0\n'
+        )
+        assert dance("fetch", "--annotations", str(town.list)).code == 0
+
+    @pytest.mark.parametrize(
+        ("flags", "code", "said"),
+        [
+            (("--annotations", "absent.csv"), 1, "absent.csv: there is no such annotation file"),
+            (("--rate", "fast"), 2, "is not a number of requests an hour"),
+            (("--url-template", "http://x/"), 2, "is to hold {video_id} once"),
+            (("--labels", "twice.txt"), 1, "twice.txt:2: label 'zumba' repeats line 1"),
+            (("--retry", "some"), 2, "--retry 'some' is none of"),
+            (("--cookies", "absent.txt"), 1, "absent.txt: there is no such cookie file"),
+            (("--extractor-args", "web"), 2, "is not EXTRACTOR:KEY=VALUE"),
+            (("--shard", "3"), 2, "is not I/N"),
+            (("--shard", f"1/{'9' * 5000}"), 2, "is not I/N"),
+            (("--source", "local", "--folder", "absent"), 1, "absent: there is no such folder"),
+            (("--edition", "900"), 1, "there is no Kinetics edition '900'"),
+        ],
+    )
+    def test_wrong_input(
+        self, space: Workspace, dance: Callable[..., Ran], flags: tuple[str, ...], code: int, said: str
+    ) -> None:
+        (space.root / "twice.txt").write_text("zumba\nzumba\n")
+        ran = dance("fetch", *flags)
+        assert ran.code == code
+        assert said in " ".join(ran.err.split())
+
+    def test_from_a_newer_version(self, town: Town, space: Workspace, dance: Callable[..., Ran]) -> None:
+        town.want("zumba,a,0,1")
+        with sqlite3.connect(space.ledger) as db:
+            db.execute("PRAGMA user_version = 99")
+        ran = dance("fetch", "--annotations", str(town.list), "--url-template", town.site.url_template)
+        assert ran.code == 1
+        assert "written by a newer dance" in ran.err
+
+    def test_ctrl_c_stops_at_once_and_the_next_run_goes_on(self, town: Town, space: Workspace) -> None:
+        ids = [f"video{i}" for i in range(8)]
+        town.want(*(f"zumba,{video_id},0,1" for video_id in ids))
+        for video_id in ids[4:]:
+            town.faults[video_id] = Fault(stall_at=0.5)
+        flags = ("--annotations", str(town.list), "--url-template", town.site.url_template, "--workers", "2")
+        # A shell that runs the tests in the background has them ignore Ctrl-C, which is inherited.
+        inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+        running = subprocess.Popen(
+            [sys.executable, "-m", "dancecli", "fetch", *flags, "--min-free", "0"],
+            cwd=space.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        signal.signal(signal.SIGINT, inherited)
+        stalled = set(ids[4:])
+        end = time.monotonic() + 30
+        # Both workers hang on stalled videos; some clips may be done before.
+        while len(stalled & set(town.asked)) < 2 and time.monotonic() < end:
+            time.sleep(0.05)
+        time.sleep(0.3)
+        started = time.monotonic()
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=20)
+        assert time.monotonic() - started < 3
+        assert running.returncode == 130, said
+        assert "Traceback" not in said
+        assert not space.temp.exists()
+        assert not _children_of(space.root)
+        done = {clip.video_id for clip in clips(space)}
+        town.faults.clear()
+        asked = len(town.asked)
+        assert fetch(space, town.settings()).complete
+        assert set(town.asked[asked:]) == set(ids) - done
+
+
+def _children_of(root: Path) -> list[str]:
+    """Command lines of processes that work in a workspace."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if str(root) in line and entry.parent.name != str(os.getpid()):
+            found.append(line)
+    return found

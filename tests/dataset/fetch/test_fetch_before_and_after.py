@@ -1,0 +1,146 @@
+"""`dance plan` before a fetch, `dance history` after it."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from helpers import video_site as towns
+from helpers.builders import Ran
+from helpers.video_site import Town
+
+from dancecli.core.errors import InputError
+from dancecli.dataset.fetch.estimate import plan
+from dancecli.dataset.fetch.fetch import fetch
+from dancecli.dataset.fetch.history import why
+from dancecli.demo.video_site import Fault
+from dancecli.report.plots.availability import survival, write_survival
+from dancecli.storage.workspace import Workspace
+
+film, town = towns.film, towns.town
+Dance = Callable[..., Ran]
+
+
+@pytest.fixture
+def fetched(town: Town, space: Workspace) -> Iterator[Workspace]:
+    town.want("zumba,good,0,2", "zumba,good,2,4", "tap dancing,dead,0,2", "tap dancing,-late,0,2")
+    town.faults["dead"] = Fault(status=404)
+    town.faults["-late"] = Fault(status=403, times=1)
+    fetch(space, town.settings())
+    town.want("zumba,good,0,2", "zumba,new,0,2")
+    yield space
+
+
+def test_plan_counts_what_is_missing(town: Town, fetched: Workspace) -> None:
+    found = plan(fetched, town.settings(rate_per_hour=0.5))
+    assert found.labels == {"zumba": (1, 2)}
+    assert (found.num_videos, found.num_clips, found.rate_per_hour, found.hours) == (1, 1, 0.5, 2.0)
+    assert found.gigabytes == pytest.approx(2 * 74e-6)
+    assert found.survival == (0.892, 0.92)
+
+
+def test_plan_of_what_has_a_tombstone(town: Town, fetched: Workspace) -> None:
+    town.want("tap dancing,dead,0,2")
+    assert plan(fetched, town.settings()).num_clips == 0
+    assert plan(fetched, town.settings(retry="permanent")).num_clips == 1
+
+
+def test_plan_learns_from_enough_answers(
+    town: Town, fetched: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dancecli.dataset.fetch.estimate.ENOUGH", 4)
+    found = plan(fetched, town.settings())
+    assert found.survival == (0.75, 0.75)
+    assert found.evidence == "3 of 4 clips tried in this workspace"
+
+
+def test_plan_as_a_command(town: Town, space: Workspace, dance: Dance) -> None:
+    town.want(*(f"zumba,v{i},0,10" for i in range(600)))
+    ran = dance("plan", "--annotations", str(town.list), "--source", "youtube")
+    assert ran.code == 0
+    assert "600 clips of 600 videos are to be had" in ran.out
+    assert "hours      2.0  (at 300 an hour)" in ran.out
+    assert "gigabytes  0.44" in ran.out
+    assert "survivors  535 to 552" in ran.out
+    assert not list(space.root.iterdir())
+    ran = dance("plan", "--annotations", str(town.list), "--limit", "7", "--json")
+    assert ran.json["num_clips"] == 7
+
+
+def test_plan_has_the_defaults_of_fetch(town: Town, space: Workspace, dance: Dance) -> None:
+    town.want(*(f"zumba,v{i},0,10" for i in range(600)))
+    (space.root / "dance.toml").write_text(
+        f'[fetch]\nannotations = ["{town.list}"]\nrate = 100\nmin-free = 2.0\nsource = "youtube"\n'
+    )
+    assert "hours      6.0  (at 100 an hour)" in dance("plan").out
+    assert "(at 300 an hour)" in dance("plan", "--rate", "300").out
+    (space.root / "dance.toml").write_text("[plan]\nrate = 100\n")
+    assert "there is no table named 'plan'" in dance("plan").err
+
+
+def test_the_whole_history_of_a_clip(fetched: Workspace) -> None:
+    (story,) = why(fetched, "-late_0_2000")
+    assert story.there
+    assert [f"{a.attempt} {a.outcome} {a.reason}" for a in story.attempts] == [
+        "1 transient http-403",
+        "2 done ok",
+    ]
+    assert story.segment is not None
+    assert story.segment.label == "tap dancing"
+
+
+def test_all_clips_of_a_video(fetched: Workspace) -> None:
+    assert [story.clip_id for story in why(fetched, "good")] == ["good_0_2000", "good_2000_4000"]
+
+
+def test_a_clip_nobody_asked_for(fetched: Workspace) -> None:
+    with pytest.raises(InputError, match="no clip 'LATE' was ever asked for") as caught:
+        why(fetched, "LATE")
+    assert caught.value.hint == "did you mean -late_0_2000?"
+
+
+def test_survival_by_class(fetched: Workspace) -> None:
+    rows = {row.label: row for row in survival(fetched)}
+    assert rows["zumba"].counts["done"] == 2
+    assert rows["tap dancing"].counts["permanent"] == 1
+    everything = rows[""]
+    assert (everything.num_asked, everything.counts["done"], everything.num_settled) == (4, 3, 4)
+    assert everything.interval == pytest.approx((0.3006, 0.9544), abs=1e-3)
+    picture = write_survival(fetched, survival(fetched))
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    lines = (picture.parent / "survival.csv").read_text().splitlines()
+    assert lines[0].startswith("label,asked,done,session,transient,permanent,source-short,corrupt,pending")
+    assert lines[-1].startswith("all,4,3,0,0,1,0,0,0")
+
+
+def test_why_as_a_command(fetched: Workspace, dance: Dance) -> None:
+    ran = dance("history", "--", "-late_0_2000")
+    assert ran.code == 0
+    assert "-late_0_2000: there (tap dancing, list train)" in ran.out
+    assert "http-403" in ran.out
+    ran = dance("history", "dead", "--json")
+    assert json.loads(ran.out)[0]["attempts"][0]["reason"] == "http-404"
+    ran = dance("history", "nothing")
+    assert (ran.code, ran.out) == (1, "")
+    ran = dance("history")
+    assert ran.code == 0
+    assert "tap dancing" in ran.out
+    assert (fetched.root / "reports" / "survival" / "survival.png").exists()
+
+
+def test_why_before_a_fetch(space: Workspace, dance: Dance) -> None:
+    ran = dance("history")
+    assert ran.code == 1
+    assert "nothing was asked for yet" in ran.err
+
+
+def test_the_picture_of_nineteen_classes(space: Workspace, tmp_path: Path) -> None:
+    from dancecli.core.labels import DEFAULT_LABELS, LabelSet
+    from dancecli.core.records import Segment
+    from dancecli.storage import tables
+
+    labels = LabelSet.read(DEFAULT_LABELS)
+    tables.write(space.segments, Segment, [Segment("v", i, i + 1, label) for i, label in enumerate(labels)])
+    rows = survival(space)
+    assert len(rows) == 20
+    assert write_survival(space, rows).stat().st_size > 5000

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dancecli.core.records import Clip, OutcomeClass, Segment
+from dancecli.storage import ledger, tables
+from dancecli.storage.workspace import Workspace
+from dancecli.video.ffmpeg import run_ffmpeg
+
+Dance = Callable[..., object]
+
+
+def film(path: Path, seconds: float = 1, *, size: str = "96x64", rate: int = 10, more: str = "") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = f"testsrc2=size={size}:rate={rate}:duration={seconds}"
+    run_ffmpeg(["-f", "lavfi", "-i", picture, *more.split(), str(path)])
+    return path
+
+
+def pictures(folder: Path, clip: str, count: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    pattern = str(folder).replace("%", "%%") + f"/{clip}_%04d.jpg"
+    run_ffmpeg(["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=24", "-frames:v", str(count), pattern])
+
+
+@pytest.fixture(scope="module")
+def kinetics(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("kinetics")
+    film(root / "train" / "tap dancing" / "-b_defghijk_000010_000011.mp4")
+    film(root / "val" / "tap_dancing" / "abcdefghijk_3_4.mkv", size="64x96")
+    film(root / "val" / "zumba" / "abc_00_1_10_5000_6000.mp4")
+    film(root / "val" / "zumba" / "tooshortabc_000000_000009.mp4")
+    film(root / "val" / "juggling balls" / "jjjjjjjjjjj_000000_000001.mp4")
+    broken = root / "val" / "zumba" / "brokenbroke_000001_000002.mp4"
+    broken.write_bytes(film(root / "val" / "zumba" / "whole.mp4").read_bytes()[:3000])
+    (root / "val" / "zumba" / "whole.mp4").unlink()
+    # The same clip under a second label.
+    shutil.copy(
+        root / "val" / "zumba" / "abc_00_1_10_5000_6000.mp4",
+        film(root / "val" / "krumping" / "abc_00_1_10_5_6.mp4"),
+    )
+    return root
+
+
+def test_what_a_shard_beside_it_is_at_stays(dance, space: Workspace, tmp_path: Path) -> None:
+    film(tmp_path / "in" / "zumba" / "aaaaaaaaaaa_0_1.mp4")
+    beside = space.temp / "fetch-1of2" / "bbbbbbbbbbb" / "bbbbbbbbbbb_0_1000.mp4"
+    killed = space.temp / "intake" / "ccccccccccc_0_1000" / "ccccccccccc_0_1000.mp4"
+    for path in (beside, killed):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"half")
+    assert dance("import", str(tmp_path / "in")).code == 0
+    assert (beside.exists(), killed.exists()) == (True, False)
+
+
+def test_a_kinetics_download_is_adopted_once(dance, space: Workspace, kinetics: Path) -> None:
+    shown = dance("import", str(kinetics), "--dry-run", "--json")
+    assert shown.code == 0
+    assert shown.json["found"] == {"tap dancing": 2, "krumping": 1, "zumba": 2}
+    assert not space.clips.exists()
+
+    ran = dance("import", str(kinetics), "--json")
+    assert ran.code == 3
+    assert ran.json["intake"]["outcomes"]["done"] == 3
+    assert ran.json["intake"]["reasons"] == {"too-short": 1, "broken": 1}
+    assert ran.json["left_out"] == {"no-label": 1, "repeated": 1}
+    assert "abc_00_1_10_5000_6000 is 'zumba' here and 'krumping' before" in ran.json["conflicts"][0]
+    clips = {clip.clip_id: clip for clip in tables.read(space.clips, Clip)}
+    assert {i: (c.label, c.official_split, c.dataset) for i, c in clips.items()} == {
+        "-b_defghijk_10000_11000": ("tap dancing", "train", "kinetics"),
+        "abcdefghijk_3000_4000": ("tap dancing", "val", "kinetics"),
+        "abc_00_1_10_5000_6000": ("krumping", "val", "kinetics"),
+    }
+    normal, tall = clips["-b_defghijk_10000_11000"], clips["abcdefghijk_3000_4000"]
+    assert (normal.width, normal.height, normal.num_frames, normal.source) == (384, 256, 10, "folder")
+    assert (tall.width, tall.height) == (256, 384)
+    assert all((space.root / clip.path).stat().st_size == clip.num_bytes for clip in clips.values())
+    standing = ledger.latest(space.root)
+    assert standing["tooshortabc_0_9000"].outcome is OutcomeClass.SOURCE_SHORT
+    assert standing["brokenbroke_1000_2000"].outcome is OutcomeClass.CORRUPT
+    assert len(json.loads(tables.read_meta(space.segments)["labels"])) == 19
+    assert len(tables.read(space.segments, Segment)) == 5
+
+    before = space.clips.read_bytes()
+    again = dance("import", str(kinetics), "--json")
+    assert again.json["intake"]["new_ids"] == []
+    assert again.json["there"] == {"tap dancing": 2, "krumping": 1}
+    assert space.clips.read_bytes() == before
+
+
+def test_a_linked_clip_is_the_file_itself(dance, space: Workspace, tmp_path: Path) -> None:
+    original = film(tmp_path / "in" / "zumba" / "abcdefghijk_0_1.mp4")
+    other = film(tmp_path / "in" / "zumba" / "mmmmmmmmmmm_0_1.mkv")
+    original.chmod(0o600)
+    assert dance("import", str(tmp_path / "in"), "--link").code == 0
+    linked, made = space.clip("abcdefghijk_0_1000"), space.clip("mmmmmmmmmmm_0_1000")
+    assert linked.samefile(original)
+    assert original.stat().st_mode & 0o777 == 0o600
+    assert made.read_bytes() != other.read_bytes()  # Matroska cannot go by the name of .mp4
+
+
+def test_frames_become_a_clip_at_their_true_rate(dance, space: Workspace, tmp_path: Path) -> None:
+    rgb = tmp_path / "100% dance" / "rgb"
+    pictures(rgb / "tango", "-b_defghijk_952", 241)
+    (rgb / "tango" / "-b_defghijk_952_0100.jpg").unlink()
+    pictures(rgb / "waltz", "abcdefghijk_003", 121)
+    for number in range(20, 60):
+        (rgb / "waltz" / f"abcdefghijk_003_{number:04d}.jpg").unlink()
+    ran = dance("import", str(rgb.parent), "--json")
+    assert ran.code == 3
+    assert ran.json["labels"] == ["tango", "waltz"]
+    assert ran.json["labels_from"] == "the folders' names"
+    assert ran.json["intake"]["reasons"] == {"frames-missing": 1}
+    (clip,) = tables.read(space.clips, Clip)
+    assert (clip.clip_id, clip.label, clip.dataset) == ("-b_defghijk_592000_602000", "tango", "lets-dance")
+    assert (clip.num_frames, clip.fps_num, clip.fps_den, clip.height) == (240, 24, 1, 256)
+
+
+def test_any_folder_per_class_will_do(dance, space: Workspace, tmp_path: Path) -> None:
+    film(tmp_path / "in" / "belly_laughs" / "My Café #1.mov", 1.5)
+    film(tmp_path / "in" / "knitting" / "2019" / "abcdefghijk.mp4")
+    (tmp_path / "in" / "knitting" / "noise.mp4").write_bytes(b"no video")
+    ran = dance("import", str(tmp_path / "in"), "--json", "--dry-run")
+    assert ran.json["left_out"] == {"unreadable": 1}
+    ran = dance("import", str(tmp_path / "in"), "--json")
+    assert ran.code == 3
+    assert ran.json["left_out"] == {}
+    assert ran.json["labels"] == ["belly laughs", "knitting"]
+    assert ran.json["intake"]["reasons"] == {"unreadable": 1}
+    first, second = tables.read(space.clips, Clip)
+    assert first.video_id.startswith("My-Caf-1-")
+    assert (first.end_ms, first.label, first.dataset) == (1500, "belly laughs", "plain")
+    assert second.clip_id == "abcdefghijk_0_1000"
+    attempts = len(ledger.history(space.root, next(k for k in ledger.latest(space.root) if "noise" in k)))
+    dance("import", str(tmp_path / "in"))
+    assert (
+        attempts
+        == 1
+        == len(ledger.history(space.root, next(k for k in ledger.latest(space.root) if "noise" in k)))
+    )
+
+
+@pytest.mark.parametrize("name", [b"w\xe4lzer", b"two\nlines"])
+def test_a_name_that_is_no_label_is_said(dance, space: Workspace, tmp_path: Path, name: bytes) -> None:
+    folder = tmp_path / "in" / os.fsdecode(name)
+    film(tmp_path / "in" / "film.mp4").replace(tmp_path / "film.mp4")
+    folder.mkdir()
+    (tmp_path / "film.mp4").replace(folder / "dance.mp4")
+    ran = dance("import", str(tmp_path / "in"))
+    assert ran.code == 1
+    assert "dance.mp4': the name is not text in UTF-8, or is more than one line\n  hint: rename it" in ran.err
+    assert not space.clips.exists()
+
+
+def test_the_workspace_s_own_labels_hold(dance, space: Workspace, tmp_path: Path) -> None:
+    film(tmp_path / "in" / "knitting" / "abcdefghijk_0_1.mp4")
+    film(tmp_path / "dances" / "zumba" / "abcdefghijk_0_1.mp4")
+    assert dance("import", str(tmp_path / "in")).code == 0
+    ran = dance("import", str(tmp_path / "dances"))
+    assert ran.code == 1
+    assert "none of its folders bears one of the 1 labels; it has 'zumba' (1)" in ran.err
+    (tmp_path / "labels.txt").write_text("zumba\n")
+    ran = dance("import", str(tmp_path / "dances"), "--labels", str(tmp_path / "labels.txt"))
+    assert ran.code == 1
+    assert "lacks the label 'knitting'" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [("", "there is no such folder"), ("in/", "holds no folder of clips"), ("in/a.mp4", "holds no folder")],
+)
+def test_a_folder_without_clips_is_said(dance, tmp_path: Path, made: str, says: str) -> None:
+    if made:
+        (tmp_path / "in").mkdir()
+    if made.endswith("mp4"):
+        (tmp_path / made).touch()
+    ran = dance("import", str(tmp_path / "in"))
+    assert ran.code == 1
+    assert says in ran.err

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from helpers.builders import Ran, fill, make_clip
+
+from dancecli.core.errors import InputError
+from dancecli.core.records import Clip, Group, Part
+from dancecli.dataset.quality.audit import AuditSettings, Finding, Listed, audit, read_ids, video_of
+from dancecli.dataset.split.annotations import annotate
+from dancecli.dataset.split.split import SplitSettings, split
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
+
+LABELS = ("tap dancing", "zumba")
+
+
+@pytest.fixture
+def cut(space: Workspace) -> tuple[Workspace, tuple[Part, ...]]:
+    fill(space, [make_clip(i, LABELS[i % 2]) for i in range(120)], LABELS)
+    parts = split(space, SplitSettings(ratios="80/10/10", name="s")).parts
+    annotate(space)
+    return space, parts
+
+
+def look(space: Workspace, *against: Path) -> tuple[Finding, ...]:
+    return audit(space, AuditSettings(against=against, files=False)).findings
+
+
+def rewrite(space: Workspace, parts: list[Part]) -> None:
+    tables.write(space.split("s"), Part, parts, tables.read_meta(space.split("s")))
+
+
+def test_a_split_of_this_tool_is_clean(cut: tuple[Workspace, tuple[Part, ...]]) -> None:
+    assert look(cut[0]) == ()
+
+
+def test_a_video_in_two_parts_is_found(cut: tuple[Workspace, tuple[Part, ...]]) -> None:
+    space, parts = cut
+    pair = next(p for p in parts if sum(q.group == p.group for q in parts) == 2)
+    other = "test" if pair.part == "train" else "train"
+    rewrite(space, [replace(p, part=other) if p == pair else p for p in parts])
+    assert Counter(f.kind for f in look(space)) == {"video in two parts": 1}
+
+
+def test_look_alikes_in_two_parts_and_with_two_labels_are_found(
+    cut: tuple[Workspace, tuple[Part, ...]],
+) -> None:
+    space, parts = cut
+    one = next(p for p in parts if p.part == "train" and p.label == "zumba")
+    two = next(p for p in parts if p.part == "test" and p.label == "tap dancing")
+    tables.write(space.groups, Group, [Group(one.clip_id, "g"), Group(two.clip_id, "g")])
+    assert {f.kind for f in look(space)} == {"look-alikes in two parts", "look-alikes with two labels"}
+
+
+def test_two_labels_for_one_stretch_are_found(space: Workspace) -> None:
+    clips = [make_clip(3 * i) for i in range(60)]
+    clip = clips[0]
+    clashing = replace(clip, clip_id="other", start_ms=clip.start_ms + 5000, label="zumba")
+    after = replace(clip, clip_id="after", start_ms=clip.end_ms, end_ms=clip.end_ms + 9, label="zumba")
+    fill(space, [*clips, clashing, after], LABELS)
+    split(space, SplitSettings(ratios="80/20"))
+    kinds = [(f.kind, f.what) for f in look(space)]
+    assert kinds == [("two labels for one stretch", clip.video_id)]
+
+
+def test_copies_outside_training_are_found(cut: tuple[Workspace, tuple[Part, ...]]) -> None:
+    space, parts = cut
+    clips = tables.read(space.clips, Clip)
+    held = next(p for p in parts if p.part == "test")
+    trained = next(p for p in parts if p.part == "train")
+    copies = [
+        replace(clips[0], clip_id=f"c{i}", parent_id=p.clip_id, op="hflip", path=f"augmented/c{i}.mp4")
+        for i, p in enumerate((held, trained))
+    ]
+    tables.write(space.clips, Clip, [*clips, *copies])
+    lists = space.annotations("s")
+    with (lists / "train.txt").open("a") as file:
+        file.write("augmented/c0.mp4 1\naugmented/c1.mp4 1\n")
+    with (lists / "val.txt").open("a") as file:
+        file.write("augmented/c1.mp4 1\n")
+    found = [(f.kind, f.what, f.detail) for f in look(space)]
+    assert found == [
+        ("copy outside training", "c0", "listed in train, its parent is in test"),
+        ("copy outside training", "c1", "listed in val, its parent is in train"),
+    ]
+
+
+def test_held_out_videos_of_a_pre_training_list_are_found(
+    cut: tuple[Workspace, tuple[Part, ...]], tmp_path: Path
+) -> None:
+    space, parts = cut
+    clips = {c.clip_id: c for c in tables.read(space.clips, Clip)}
+    held = next(p for p in parts if p.part == "test")
+    trained = next(p for p in parts if p.part == "train")
+    path = tmp_path / "k400.csv"
+    rows = [f"x,{clips[p.clip_id].video_id},0,10,train" for p in (held, trained)]
+    path.write_text("label,youtube_id,time_start,time_end,split\n" + "\n".join(rows) + "\n")
+    found = look(space, path)
+    same_video = [p for p in parts if p.group == held.group]
+    assert len(found) == len(same_video)
+    assert found[0].kind == "k400.csv: held-out video is listed"
+    assert found[0].detail == "in test here, listed there as train"
+
+
+def test_a_lists_own_leaks_are_found(cut: tuple[Workspace, tuple[Part, ...]], tmp_path: Path) -> None:
+    path = tmp_path / "thesis.csv"
+    path.write_text("youtube_id,split\nAAA,train\nAAA,test\nBBB,train\nBBB,train\nCCC,train\nCCC,excluded\n")
+    assert [(f.kind, f.what) for f in look(cut[0], path)] == [
+        ("thesis.csv: video in two of its own parts", "AAA")
+    ]
+
+
+def test_clips_that_a_list_holds_out_of_a_video_it_trains_on_are_counted(
+    cut: tuple[Workspace, tuple[Part, ...]], tmp_path: Path, dance: Callable[..., Ran]
+) -> None:
+    path = tmp_path / "thesis.csv"
+    # A has a clip in val and one in test beside its clip in training; B and C do not leak.
+    path.write_text("youtube_id,split\nA,train\nA,test\nA,val\nB,test\nC,val\nC,excluded\n")
+    ran = dance("audit", "--no-files", "--against", str(path))
+    assert (ran.code, "2 of its 4 held-out clips are of a video that it trains on" in ran.out) == (3, True)
+    assert "1 in test, 1 in train, 1 in val" in " ".join(ran.out.split())
+
+
+def test_missing_and_changed_files_are_found(
+    cut: tuple[Workspace, tuple[Part, ...]], dance: Callable[..., Ran]
+) -> None:
+    space, parts = cut
+    (space.root / "clips" / f"{parts[0].clip_id}.mp4").unlink()
+    ran = dance("audit", "--json")
+    assert ran.code == 3
+    kinds = Counter(f["kind"] for f in ran.json["findings"])
+    assert kinds == {"file missing": 1, "file changed": len(parts) - 1}
+    table = dance("audit")
+    assert table.code == 3
+    assert "file changed" in table.out
+    clean = dance("audit", "--no-files")
+    assert clean.code == 0
+    assert "nothing found" in clean.out
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "rows"),
+    [
+        ("k.csv", "label,youtube_id,time_start,time_end,split\na,-bc,0,10,val\n", [Listed("-bc", "val")]),
+        ("t.csv", "youtube_id,time_start,time_end\nabc,0,10\n", [Listed("abc", "")]),
+        ("lock.csv", "clip_id,part,group\nab_c_0_10000,train,g\n", [Listed("ab_c", "train")]),
+        ("ld.csv", "label,clip_id\ntap,0aUhNK8tJPU_035\n", [Listed("0aUhNK8tJPU", "")]),
+        ("k.json", json.dumps({"abc": {"subset": "training"}}), [Listed("abc", "training")]),
+    ],
+)
+def test_every_form_of_list_is_read(tmp_path: Path, name: str, text: str, rows: list[Listed]) -> None:
+    (tmp_path / name).write_text(text)
+    assert list(read_ids(tmp_path / name)) == rows
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("a.csv", b"label,name\nx,y\n", "has no column"),
+        ("a.csv", b"\xff\xfe", "is not UTF-8"),
+        ("a.csv", b"youtube_id\nabc\n" + b"x" * 200_000, "a.csv:3: is not CSV"),
+        ("a.json", b"[1]", "is not {id"),
+        ("a.JSON", b"[" * 100_000, "is not {id"),
+        ("a.json", b'{"a": 1' + b"0" * 5000 + b"}", "is not {id"),
+        ("a.json", b"{", "is not {id"),
+    ],
+)
+def test_a_list_that_is_none_is_named(tmp_path: Path, name: str, content: bytes, what: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        list(read_ids(tmp_path / name))
+    assert what in caught.value.message
+    assert str(tmp_path / name) in caught.value.message
+
+
+def test_a_missing_list_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder, not a list"):
+        list(read_ids(tmp_path))
+    with pytest.raises(InputError, match="there is no such list"):
+        list(read_ids(tmp_path / "none.csv"))
+
+
+@pytest.mark.parametrize(
+    ("clip_id", "video"),
+    [
+        ("-0L4z8D2eGs_43000_53000", "-0L4z8D2eGs"),
+        ("a_b_1_2_0_10", "a_b_1_2"),
+        ("7O6kPEPOoaE_216", "7O6kPEPOoaE"),
+        ("0aUhNK8tJPU", "0aUhNK8tJPU"),
+    ],
+)
+def test_the_video_of_a_clip_id(clip_id: str, video: str) -> None:
+    assert video_of(clip_id) == video

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import yaml
+from helpers.builders import Ran, fill, make_clip
+
+from dancecli.core.errors import WorkspaceError
+from dancecli.core.records import Clip, Outcome, OutcomeClass, Segment
+from dancecli.dataset.quality.card import card_text
+from dancecli.dataset.quality.stats import Range, stats
+from dancecli.dataset.split.split import SplitSettings, split
+from dancecli.storage import tables
+from dancecli.storage.ledger import LedgerWriter
+from dancecli.storage.workspace import Workspace
+
+LABELS = ("tap dancing", "zumba", "krumping")
+
+
+@pytest.fixture
+def filled(space: Workspace) -> Workspace:
+    """40 clips, 3 that could not be had, 1 that was not yet tried, and a copy."""
+    clips = [make_clip(i, LABELS[i % 2], has_audio=i < 10, num_bytes=1000) for i in range(40)]
+    fill(space, clips, LABELS)
+    absent = [Segment(f"gone{i}", 0, 10_000, "krumping", "train", "kinetics700") for i in range(4)]
+    segments = tables.read(space.segments, Segment)
+    tables.write(space.segments, Segment, [*segments, *absent], tables.read_meta(space.segments))
+    copy = replace(clips[0], clip_id="copy", parent_id=clips[0].clip_id, op="hflip")
+    tables.write(space.clips, Clip, [*clips, copy])
+    why = [(OutcomeClass.PERMANENT, "private"), (OutcomeClass.PERMANENT, "http-404")]
+    why.append((OutcomeClass.SOURCE_SHORT, "short"))
+    with LedgerWriter(space.ledger) as ledger:
+        ledger.record(
+            (
+                Outcome(s.clip_id, s.video_id, outcome, reason, "", 1, "2026-01-01T00:00:00Z", 0, "youtube"),
+                None,
+            )
+            for s, (outcome, reason) in zip(absent, why, strict=False)
+        )
+    return space
+
+
+def test_every_clip_of_the_lists_is_accounted_for(filled: Workspace) -> None:
+    found = stats(filled)
+    assert found.outcomes == {"done": 40, "permanent": 2, "pending": 1, "source-short": 1}
+    assert sum(found.outcomes.values()) == found.total.num_segments == 44
+    assert found.reasons == {"http-404": 1, "private": 1, "short": 1}
+    assert [(row.label, row.num_segments, row.num_clips) for row in found.labels] == [
+        ("tap dancing", 20, 20),
+        ("zumba", 20, 20),
+        ("krumping", 4, 0),
+    ]
+    assert (found.total.num_clips, found.num_copies, found.num_with_audio) == (40, 1, 10)
+    assert found.total.seconds == pytest.approx(400)
+    assert found.duration_s == Range(10, 10, 10)
+    assert found.total.survival == pytest.approx(40 / 44)
+    assert found.total.parts == {}
+
+
+def test_parts_are_those_of_the_split(filled: Workspace) -> None:
+    made = split(filled, SplitSettings(ratios="80/10/10"))
+    found = stats(filled)
+    assert found.total.parts == made.counts
+    assert (found.split, found.split_hash) == (made.name, made.digest)
+    assert sum(row.parts["test"] for row in found.labels) == made.counts["test"]
+
+
+def test_the_card_has_the_header_that_the_hub_reads(filled: Workspace) -> None:
+    split(filled, SplitSettings(ratios="80/10/10"))
+    _, header, body = card_text(stats(filled)).split("---\n", 2)
+    assert yaml.safe_load(header)["size_categories"] == ["n<1K"]
+    assert "| tap dancing | 20 | 20 | 100.0 |" in body
+    assert "| **all** | 44 | 40 | 90.9 |" in body
+    assert "| private | 1 |" in body
+
+
+def test_markup_in_a_label_is_shown_not_read(space: Workspace) -> None:
+    fill(space, [make_clip(0, "a|b<script>`x`")], ["a|b<script>`x`"])
+    assert "| a\\|b\\<script\\>\\`x\\` | 1 | 1 |" in card_text(stats(space))
+
+
+def test_the_command_shows_and_writes(filled: Workspace, dance: Callable[..., Ran]) -> None:
+    ran = dance("stats", "--json")
+    assert ran.code == 0
+    assert ran.json["outcomes"]["done"] == 40
+    table = dance("stats")
+    assert "outcomes: 40 done, 2 permanent, 1 pending, 1 source-short" in table.out
+    assert (filled.report("dataset") / "README.md").read_text().startswith("---\n")
+
+
+def test_without_clips_the_next_step_is_said(space: Workspace) -> None:
+    with pytest.raises(WorkspaceError, match="no clips"):
+        stats(space)

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.builders import Ran, fill, make_clip
+
+from dancecli.core.errors import EngineError, WorkspaceError
+from dancecli.core.progress import Progress
+from dancecli.core.records import Clip, Flow
+from dancecli.dataset.quality.verify import verify
+from dancecli.engine.pool import Finished
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
+
+
+@pytest.fixture
+def clips(space: Workspace) -> list[Clip]:
+    made = []
+    for i in range(30):
+        content = f"clip {i}".encode() * (i + 1)
+        clip = make_clip(i, num_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+        made.append(clip)
+    fill(space, made, ["tap dancing"])
+    for i, clip in enumerate(made):
+        (space.root / clip.path).write_bytes(f"clip {i}".encode() * (i + 1))
+    return made
+
+
+def test_whole_files_pass(space: Workspace, clips: list[Clip]) -> None:
+    result = verify(space)
+    assert (result.num_clips, result.num_skipped, result.missing, result.changed) == (30, 0, (), ())
+    assert not (space.root / "manifests" / "verified.txt").exists()
+
+
+def test_every_kind_of_damage_is_named(
+    space: Workspace, clips: list[Clip], dance: Callable[..., Ran]
+) -> None:
+    gone, cut, flipped = (space.root / clip.path for clip in clips[:3])
+    gone.unlink()
+    cut.write_bytes(cut.read_bytes()[:-1])
+    flipped.write_bytes(b"X" + flipped.read_bytes()[1:])
+    ran = dance("verify", "--json")
+    assert ran.code == 3
+    assert ran.json["missing"] == [clips[0].clip_id]
+    assert ran.json["changed"] == sorted([clips[1].clip_id, clips[2].clip_id])
+    assert "27 of 30 clips are whole" in dance("verify").out
+
+
+def test_optical_flow_is_checked_too(space: Workspace, clips: list[Clip], dance: Callable[..., Ran]) -> None:
+    rows = []
+    for method in ("dis", "tvl1"):
+        path = space.root / "flow" / f"{clips[0].clip_id}.{method}.mp4"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(method)
+        made = hashlib.sha256(method.encode()).hexdigest()
+        found = (clips[0].clip_id, method, f"flow/{path.name}", made, len(method), clips[0].sha256)
+        rows.append(Flow(*found, 249, 128, 128, 1.0, 25, 20, 0.01, "1"))
+    tables.write(space.flows, Flow, rows)
+    assert "32 of 32 files of 30 clips and their flow are whole" in dance("verify").out
+    (space.root / rows[1].path).write_text("tvl2")
+    ran = dance("verify", "--json")
+    assert (ran.code, ran.json["changed"]) == (3, [f"{clips[0].clip_id}.tvl1"])
+
+
+def test_a_stopped_pass_goes_on_where_it_was(space: Workspace, clips: list[Clip]) -> None:
+    def stop_at_ten(now: Progress) -> None:
+        if now.done == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        verify(space, stop_at_ten)
+    # What was read before the stop is not read again, even if it is gone since.
+    (space.root / clips[0].path).unlink()
+    result = verify(space)
+    assert result.num_skipped == 10
+    assert result.missing == ()
+    assert verify(space).missing == (clips[0].clip_id,)
+
+
+def test_a_clip_that_was_published_anew_is_read_again(space: Workspace, clips: list[Clip]) -> None:
+    def stop(now: Progress) -> None:
+        if now.done == 30:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        verify(space, stop)
+    fill_again = [replace(clips[0], sha256="0" * 64), *clips[1:]]
+    contents = {clip.path: (space.root / clip.path).read_bytes() for clip in clips}
+    fill(space, fill_again, ["tap dancing"])
+    for path, content in contents.items():
+        (space.root / path).write_bytes(content)
+    assert verify(space).changed == (clips[0].clip_id,)
+
+
+class Elsewhere:
+    """A pool of another engine, here: batches of ten, of which one may be lost."""
+
+    lost = -1
+
+    def __init__(
+        self, engine: str, work: Callable[..., Any], workers: int, deadline_s: float, *, root: Path
+    ) -> None:
+        assert (engine, workers) == ("ray", 0)
+        assert deadline_s > 60
+        self.work, self.root = work, root
+
+    def __enter__(self) -> Elsewhere:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run(self, jobs: list[Any]) -> Iterator[Finished[Any, Any] | None]:
+        assert [len(job.files) for job in jobs] == [10] * len(jobs)
+        for i, job in enumerate(jobs):
+            yield None
+            if i == self.lost:
+                yield Finished(job, None, "worker-died", "signal 9")
+            else:
+                yield Finished(job, self.work(job, None))
+
+
+def test_another_engine_checks_the_same_clips_and_loses_none(
+    space: Workspace, clips: list[Clip], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "_BATCH", 10)
+    monkeypatch.setattr(verify, "check_engine", lambda _: None)
+    monkeypatch.setattr(verify, "open_pool", Elsewhere)
+    (space.root / clips[0].path).unlink()
+    (space.root / clips[29].path).write_bytes(b"another clip")
+    seen: list[Progress] = []
+    told = verify(space, seen.append, engine="ray")
+    assert seen[0] == Progress(1, 30, "1 faulty")
+    assert seen[-1] == Progress(30, 30, "2 faulty")
+    assert (told.num_clips, told.missing, told.changed) == (30, (clips[0].clip_id,), (clips[29].clip_id,))
+
+    monkeypatch.setattr(Elsewhere, "lost", 2)
+    with pytest.raises(EngineError, match=r"10 files could not be checked: signal 9"):
+        verify(space, engine="ray")
+    # What the workers that came back had found whole is noted.
+    assert verify(space).num_skipped == 19
+
+
+def test_without_clips_the_next_step_is_said(space: Workspace) -> None:
+    with pytest.raises(WorkspaceError, match="no clips to verify"):
+        verify(space)

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dancecli.core.records import Group
+from dancecli.dataset.similarity.dedup import grouped
+from dancecli.dataset.similarity.hashes import ClipLooks
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
+from dancecli.video.ffmpeg import find_ffmpeg
+
+
+def ffmpeg(*args: str) -> None:
+    subprocess.run([str(find_ffmpeg()), "-v", "error", *args], check=True)
+
+
+def life(path: Path, seed: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    game = f"life=size=96x72:rate=25:seed={seed}:ratio=0.2:mold=10:life_color=white:death_color=#303030"
+    ffmpeg("-f", "lavfi", "-i", f"{game},trim=duration=2,scale=192:144", str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("films")
+    first = life(root / "krumping" / "aaaaaaaaaaa_0_2.mp4", 1)
+    ffmpeg(
+        "-i",
+        str(first),
+        "-vf",
+        "hflip,pad=iw:ih+40:0:20",
+        "-crf",
+        "32",
+        str(first.with_name("bbbbbbbbbbb_0_2.mp4")),
+    )
+    life(root / "zumba" / "ccccccccccc_0_2.mp4", 2)
+    ffmpeg("-i", str(first), "-vf", "scale=128:96", str(root / "zumba" / "ddddddddddd_5_7.mp4"))
+    life(root / "zumba" / "eeeeeeeeeee_0_2.mp4", 3)
+    life(root / "zumba" / "eeeeeeeeeee_10_12.mp4", 4)
+    return root
+
+
+def test_copies_fall_in_one_group_once(dance, space: Workspace, films: Path) -> None:
+    assert dance("import", str(films)).code == 0
+    shown = dance("dedup", "--dry-run", "--json")
+    assert (shown.code, shown.json["num_pending"], space.groups.exists()) == (0, 6, False)
+
+    ran = dance("dedup", "--json")
+    assert ran.code == 0
+    group = ["aaaaaaaaaaa_0_2000", "bbbbbbbbbbb_0_2000", "ddddddddddd_5000_7000"]
+    assert ran.json["alike"] == {"aaaaaaaaaaa": group}
+    assert ran.json["conflicts"] == {"aaaaaaaaaaa": ["krumping", "zumba"]}
+    assert {row.clip_id: row.group for row in tables.read(space.groups, Group)} == {
+        **dict.fromkeys(group, "aaaaaaaaaaa"),
+        "ccccccccccc_0_2000": "ccccccccccc",
+        "eeeeeeeeeee_0_2000": "eeeeeeeeeee",
+        "eeeeeeeeeee_10000_12000": "eeeeeeeeeee",
+    }
+    assert Path(ran.json["sheet"]).read_bytes().startswith(b"\x89PNG")
+
+    before = space.groups.read_bytes(), space.looks.stat().st_mtime_ns
+    for clip in (space.root / "clips").iterdir():
+        clip.write_bytes(b"it is not looked at again")
+    again = dance("dedup")
+    assert "nothing changed" in again.err
+    assert (space.groups.read_bytes(), space.looks.stat().st_mtime_ns) == before
+
+
+def test_a_clip_that_cannot_be_read_is_said(dance, space: Workspace, films: Path) -> None:
+    assert dance("import", str(films)).code == 0
+    space.clip("ccccccccccc_0_2000").write_bytes(b"gone")
+    ran = dance("dedup")
+    assert ran.code == 3
+    assert "1 clips could not be looked at, first ccccccccccc_0_2000" in ran.err
+    assert len(tables.read(space.groups, Group)) == 6
+
+
+def test_no_clips_are_said(dance) -> None:
+    ran = dance("dedup")
+    assert (ran.code, "there are no clips to compare" in ran.err) == (1, True)
+
+
+def test_groups_are_joined_through_videos_whatever_the_order() -> None:
+    videos = ["e", "a", "c", "b", "c", "d"]
+    # The second and the third clip look the same, and the fifth and the last; "c" has two clips.
+    pairs = [(1, 2), (4, 5)]
+    expected = {"a": "a", "c": "a", "d": "a", "b": "b", "e": "e"}
+
+    for order in (range(6), reversed(range(6))):
+        places = list(order)
+        one, other = (np.array([places.index(pair[side]) for pair in pairs]) for side in (0, 1))
+        shuffled = [videos[i] for i in places]
+        assert grouped(shuffled, one, other) == [expected[video] for video in shuffled]
+
+
+def test_what_a_killed_run_had_looked_at_is_not_looked_at_again(dance, space: Workspace, films: Path) -> None:
+    assert dance("import", str(films)).code == 0
+    assert dance("dedup").code == 0
+    rows = tables.read(space.looks, ClipLooks)
+    space.looks.unlink()
+    lines = [
+        json.dumps({k: v.hex() if isinstance(v, bytes) else v for k, v in asdict(r).items()}) for r in rows
+    ]
+    cut_short = b'\n{"clip_id": "w\xc3'
+    space.looks.with_suffix(".jsonl").write_bytes("\n".join(lines).encode() + cut_short)
+    for clip in (space.root / "clips").iterdir():
+        clip.write_bytes(b"it is not looked at again")
+    space.group_sheet.unlink()
+    ran = dance("dedup", "--json")
+    assert (ran.json["num_clips"], ran.json["unreadable"], ran.json["changed"]) == (6, {}, False)
+    assert space.group_sheet.exists(), "a clip that is broken by now is grey on it"
+    assert tables.read(space.looks, ClipLooks) == rows
+
+
+def test_kept_hashes_that_cannot_be_read_are_made_again(dance, space: Workspace, films: Path) -> None:
+    assert dance("import", str(films)).code == 0
+    assert dance("dedup").code == 0
+    groups, looks = space.groups.read_bytes(), space.looks.read_bytes()
+    space.looks.write_bytes(looks[: len(looks) // 2])
+    again = dance("dedup")
+    assert (again.code, space.groups.read_bytes(), space.looks.read_bytes()) == (0, groups, looks)

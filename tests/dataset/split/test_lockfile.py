@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.builders import Ran, fill, make_clip
+
+from dancecli.core.errors import InputError, UsageError
+from dancecli.core.records import Clip
+from dancecli.dataset.split.split import SplitSettings, split
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
+
+LABELS = ("tap dancing", "zumba", "krumping")
+HEAD = "clip_id,part,group,label,sha256\n"
+
+
+@pytest.fixture
+def filled(space: Workspace) -> Workspace:
+    fill(space, [make_clip(i, LABELS[i % 2]) for i in range(200)], LABELS)
+    return space
+
+
+def test_a_lock_rebuilds_the_split_and_reports_the_drift(filled: Workspace) -> None:
+    first = split(filled, SplitSettings(stratify=True, name="bench"))
+    lock = filled.split_lock("bench").rename(filled.root / "bench.lock.csv")
+    same = split(filled, SplitSettings(lock=lock, name="again"))
+    assert same.parts == first.parts
+    assert same.digest == first.digest
+    assert same.drift is not None
+    assert same.drift == type(same.drift)((), (), ())
+    clips = tables.read(filled.clips, Clip)
+    gone, other = clips[0].clip_id, clips[1].clip_id
+    later = [c if c.clip_id != other else replace(c, sha256="f" * 64) for c in clips[1:]]
+    tables.write(filled.clips, Clip, [*later, make_clip(999)])
+    rebuilt = split(filled, SplitSettings(lock=lock, name="later"))
+    assert rebuilt.drift is not None
+    assert (rebuilt.drift.missing, rebuilt.drift.changed) == ((gone,), (other,))
+    assert rebuilt.drift.unlisted == (make_clip(999).clip_id,)
+    before = {p.clip_id: p.part for p in first.parts}
+    assert all(before[p.clip_id] == p.part for p in rebuilt.parts)
+
+
+@pytest.mark.parametrize(
+    ("text", "row", "what"),
+    [
+        ("", 1, "is no split lock"),
+        ("clip_id,part\n", 1, "is no split lock"),
+        (f"{HEAD}a,train\n", 2, "is not clip, part"),
+        (f"{HEAD}a,middle,g,l,s\n", 2, "is not clip, part"),
+        (HEAD, None, "none of its clips is in this workspace"),
+        (f"{HEAD}a,train,g,zumba,s\na,train,g,zumba,s\n", 3, "names clip a a second time"),
+        (f"{HEAD}a,train,g,zumba,s\nb,test,g,zumba,s\n", 3, "group g is in train too: the split would leak"),
+        (f"{HEAD}a,train,g,zumba,s\nb,test,h,ballet,s\n", 3, "label 'ballet' is not of this workspace"),
+    ],
+)
+def test_a_bad_lock_is_named_with_its_row(filled: Workspace, text: str, row: int | None, what: str) -> None:
+    path = filled.root / "bad.lock.csv"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        split(filled, SplitSettings(lock=path))
+    assert caught.value.message.startswith(f"{path}:{row}: " if row else f"{path}: ")
+    assert what in caught.value.message
+
+
+def test_a_missing_lock_is_said(filled: Workspace) -> None:
+    with pytest.raises(InputError, match="there is no such lock file"):
+        split(filled, SplitSettings(lock=Path("nowhere.lock.csv")))
+
+
+@pytest.mark.parametrize(
+    "more", [{"seed": 3}, {"subset": 10}, {"ratios": "80/20"}, {"stratify": True}, {"keep_official": True}]
+)
+def test_a_lock_leaves_nothing_else_to_say(filled: Workspace, more: dict[str, Any]) -> None:
+    split(filled, SplitSettings(name="bench"))
+    with pytest.raises(UsageError, match="goes with --name alone"):
+        split(filled, SplitSettings(lock=filled.split_lock("bench"), **more))
+
+
+def test_a_lock_saved_by_a_spreadsheet_is_read(filled: Workspace) -> None:
+    first = split(filled, SplitSettings(name="bench"))
+    saved = filled.root / "saved.lock.csv"
+    saved.write_bytes(b"\xef\xbb\xbf" + filled.split_lock("bench").read_bytes().replace(b"\n", b"\r\n"))
+    assert split(filled, SplitSettings(lock=saved)).digest == first.digest
+
+
+def test_another_label_here_is_drift_and_the_locks_is_kept(filled: Workspace) -> None:
+    first = split(filled, SplitSettings(name="bench"))
+    clips = tables.read(filled.clips, Clip)
+    tables.write(filled.clips, Clip, [replace(clips[0], label="krumping"), *clips[1:]])
+    again = split(filled, SplitSettings(lock=filled.split_lock("bench"), name="again"))
+    assert again.drift is not None
+    assert again.drift.changed == (clips[0].clip_id,)
+    assert again.parts == first.parts
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SplitSettings(name="a"),
+        SplitSettings(name="a", ratios="80/20", seed=7, subset=50),
+        SplitSettings(name="a", stratify=True),
+        SplitSettings(subset=60, seed=2),
+    ],
+)
+def test_a_split_says_how_it_is_made_again(
+    filled: Workspace, settings: SplitSettings, dance: Callable[..., Ran]
+) -> None:
+    first = split(filled, settings)
+    for way in (settings, SplitSettings(lock=filled.split_lock(first.name), name="locked")):
+        made = split(filled, way)
+        flags = shlex.split(tables.read_meta(filled.split(made.name))["split.flags"])
+        assert flags == list(made.flags)
+        at = [str(filled.split_lock(made.name)) if word.endswith(".lock.csv") else word for word in flags]
+        assert dance("split", "--json", *at).json["hash"] == first.digest
+
+
+def test_a_lock_names_no_seed(filled: Workspace, dance: Callable[..., Ran]) -> None:
+    split(filled, SplitSettings(name="bench", seed=5))
+    ran = dance("split", "--lock", str(filled.split_lock("bench")), "--name", "again")
+    assert "split again (as locked)\n" in ran.out
+    assert tables.read_meta(filled.split("again"))["split.seed"] == ""

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from helpers.builders import fill, make_clip
+
+from dancecli.core.errors import InputError, UsageError, WorkspaceError
+from dancecli.core.records import Clip, Group, Part
+from dancecli.dataset.split.split import SplitSettings, split, split_digest
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
+
+
+@pytest.mark.parametrize(
+    ("given", "name", "ratios"),
+    [
+        (SplitSettings(), "full", "90/5/5"),
+        (SplitSettings(subset=525), "subset525", "90/10"),
+        (SplitSettings(subset=1500), "subset1500", "93/7"),
+        (SplitSettings(subset=1500, ratios="93/7"), "subset1500", "93/7"),
+        (SplitSettings(subset=700, ratios="80/20", seed=3), "subset700-80-20-seed3", "80/20"),
+        (SplitSettings(name="mine"), "mine", "90/5/5"),
+        (SplitSettings(stratify=True), "full-stratified", "90/5/5"),
+        (SplitSettings(keep_official=True), "full-official", "90/5/5"),
+    ],
+)
+def test_a_splits_name_shows_its_settings(given: SplitSettings, name: str, ratios: str) -> None:
+    assert (given.split_name, given.ratio_text) == (name, ratios)
+
+
+LABELS = ("tap dancing", "zumba", "krumping")
+
+
+@pytest.fixture
+def filled(space: Workspace) -> Workspace:
+    clips = [make_clip(i, LABELS[i % 2]) for i in range(200)]
+    copies = [make_clip(0, clip_id="copy", parent_id=clips[0].clip_id, op="hflip")]
+    fill(space, [*clips, *copies], LABELS)
+    return space
+
+
+def test_a_split_is_written_with_its_evidence_and_only_once(filled: Workspace) -> None:
+    result = split(filled, SplitSettings())
+    assert (result.changed, result.overlaps, result.missing_labels) == (True, 0, ("krumping",))
+    assert result.counts == {"train": 180, "val": 10, "test": 10}
+    meta = tables.read_meta(filled.split("full"))
+    assert meta["split.hash"] == result.digest == split_digest(result.parts, LABELS)
+    assert json.loads(meta["split.labels"]) == list(LABELS)
+    assert tables.read(filled.split("full"), Part) == list(result.parts)
+    before = filled.split("full").stat().st_mtime_ns
+    assert split(filled, SplitSettings()).changed is False
+    assert filled.split("full").stat().st_mtime_ns == before
+
+
+def test_the_hash_tells_clips_parts_labels_checksums_and_label_order_apart() -> None:
+    part = Part("c", "train", "g", "a", "1")
+    digests = {
+        split_digest([p], labels)
+        for p, labels in [
+            (part, "ab"),
+            (part, "ba"),
+            (Part("d", "train", "g", "a", "1"), "ab"),
+            (Part("c", "test", "g", "a", "1"), "ab"),
+            (Part("c", "train", "g", "b", "1"), "ab"),
+            (Part("c", "train", "g", "a", "2"), "ab"),
+        ]
+    }
+    assert len(digests) == 6
+
+
+def test_a_dry_run_writes_nothing(filled: Workspace) -> None:
+    assert split(filled, SplitSettings(), dry_run=True).changed
+    assert not filled.split("full").exists()
+
+
+def test_a_split_that_a_run_was_made_with_is_kept(filled: Workspace) -> None:
+    split(filled, SplitSettings(name="s"))
+    run = filled.run("r") / "run.json"
+    run.parent.mkdir(parents=True)
+    run.write_text(json.dumps({"split": {"name": "s"}}))
+    assert not split(filled, SplitSettings(name="s")).changed
+    with pytest.raises(WorkspaceError, match="run 'r' was made with it") as caught:
+        split(filled, SplitSettings(name="s", seed=1))
+    assert "--name" in caught.value.hint
+
+
+def test_without_clips_the_next_step_is_said(space: Workspace) -> None:
+    with pytest.raises(WorkspaceError, match="no clips yet") as caught:
+        split(space, SplitSettings())
+    assert caught.value.hint == "run dance fetch first"
+
+
+def test_a_subset_larger_than_the_dataset_is_refused(filled: Workspace) -> None:
+    with pytest.raises(InputError, match="525 clips cannot be drawn from 200"):
+        split(filled, SplitSettings(subset=525))
+
+
+def test_the_same_split_under_another_hash_seed(filled: Workspace) -> None:
+    code = (
+        "from pathlib import Path; from dancecli.storage.workspace import Workspace\n"
+        "from dancecli.dataset.split.split import *\n"
+        f"print(split(Workspace(Path({str(filled.root)!r})), SplitSettings(), dry_run=True).digest)"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(digests) == 1
+
+
+ELSEWHERE = """
+from dancecli.dataset.parts import assign_parts, draw_subset, parse_ratios
+from dancecli.dataset.split import split_digest
+from dancecli.schema import Clip
+
+def clip(i):
+    video, label, sha = f"v{i // 2}", "abc"[i % 3], f"{i:064x}"
+    return Clip(f"{video}_{i}_{i + 1}", video, i, i + 1, label, "", "", "", 1, 25, 1, 4, 4, False, 1, sha, "")
+
+clips = [clip(i) for i in range(2000)]
+some = draw_subset(clips, 525, 7)
+print(split_digest(assign_parts(clips, parse_ratios("90/5/5"), 7, {}), "abc"))
+print(split_digest(assign_parts(clips, parse_ratios("90/5/5"), 7, {}, stratify=True), "abc"))
+print(split_digest(assign_parts(some, parse_ratios("90/10"), 7, {}), "abc"))
+"""
+DIGESTS = [
+    "cdde16bd1f63303378757272c83d35777e1752f8e3847b7d5883092c9e66efe3",
+    "d4a3d27dd37091e3c26844045044cc6e503cf0ad2443a2b0230610e2e19467d4",
+    "a00463cb528bde043535a8cb13ec8d1be301bd764f4865a3b824e78b9dabaf51",
+]
+
+
+def pythons() -> list[str]:
+    """This Python, and those beside it that the package runs on."""
+    named = [shutil.which(f"python3.{minor}") for minor in range(11, 16)]
+    kept = (Path.home() / ".pyenv" / "versions").glob("3.1[1-9].*/bin/python")
+    return [
+        sys.executable,
+        *(path for path in named if path and "shims" not in path),
+        *map(str, sorted(kept)),
+    ]
+
+
+@pytest.mark.parametrize("python", pythons())
+def test_the_same_split_under_any_python(python: str) -> None:
+    # Dividing needs no package, so that another Python does not need to have any.
+    root = Path(__file__).parents[3]
+    env = {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+    ran = subprocess.run(
+        [python, "-S", "-c", ELSEWHERE], env=env, capture_output=True, text=True, check=False
+    )
+    assert ran.stdout.split() == DIGESTS, ran.stderr
+
+
+def test_groups_that_dedup_found_stay_together(filled: Workspace) -> None:
+    clips = [make_clip(i) for i in range(0, 200, 2)]
+    tables.write(filled.groups, Group, [Group(c.clip_id, "same") for c in clips[:20]])
+    parts = split(filled, SplitSettings()).parts
+    assert len({p.part for p in parts if p.group == "same"}) == 1
+    # With them, the other clips of their videos.
+    assert sum(p.group == "same" for p in parts) > 20
+
+
+def test_a_clip_that_came_after_dedup_stays_with_its_video(filled: Workspace) -> None:
+    clips = tables.read(filled.clips, Clip)
+    one, other = clips[0], next(c for c in clips if c.video_id != clips[0].video_id)
+    tables.write(filled.groups, Group, [Group(one.clip_id, "g"), Group(other.clip_id, "g")])
+    later = replace(one, clip_id="later", start_ms=one.end_ms, end_ms=one.end_ms + 9)
+    tables.write(filled.clips, Clip, [*clips, later])
+    groups = {p.clip_id: p.group for p in split(filled, SplitSettings()).parts}
+    assert groups["later"] == groups[one.clip_id] == groups[other.clip_id] == "g"
+
+
+def test_the_official_part_is_the_test_part(filled: Workspace) -> None:
+    clips = tables.read(filled.clips, Clip)
+    held = {c.clip_id for c in clips[:30] if not c.parent_id}
+    tables.write(
+        filled.clips,
+        Clip,
+        [replace(c, official_split="val" if c.clip_id in held else "train") for c in clips],
+    )
+    found = split(filled, SplitSettings(keep_official=True, ratios="90/10"))
+    assert held <= {p.clip_id for p in found.parts if p.part == "test"}
+    assert found.counts == {"train": 200 - found.counts["test"], "val": 0, "test": found.counts["test"]}
+
+
+def test_official_splits_and_strata_do_not_mix(filled: Workspace) -> None:
+    with pytest.raises(UsageError, match="goes with neither"):
+        split(filled, SplitSettings(keep_official=True, stratify=True))

@@ -1,0 +1,81 @@
+"""Workspaces whose clips are real: small, short, and each another picture."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from helpers.builders import fill, make_clip
+
+from dancecli.core.hashing import sha256_of
+from dancecli.core.records import Clip, Part
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
+from dancecli.video.decode import decode
+from dancecli.video.ffmpeg import run_ffmpeg
+
+LABELS = ("zumba", "tap dancing")
+# Clip i is of video i, and of this part.
+PARTS = ("train", "train", "train", "val", "test")
+FPS = 25
+
+
+@pytest.fixture(scope="session")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """One clip a part of `PARTS`, 20 to 24 frames, 128x96, with sound."""
+    folder = tmp_path_factory.mktemp("shots")
+    made = []
+    for i in range(len(PARTS)):
+        path = folder / f"{i}.mp4"
+        picture = f"testsrc2=size=128x96:rate={FPS},hue=h={60 * i},scroll=h=0.0{i}"
+        sound = f"sine=frequency={300 + 50 * i}"
+        inputs = ["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound]
+        length = ["-frames:v", str(20 + i), "-t", str((20 + i) / FPS)]
+        codecs = ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-c:a", "aac"]
+        run_ffmpeg([*inputs, *length, *codecs, "-threads", "1", str(path)])
+        made.append(path)
+    return made
+
+
+def furnish(space: Workspace, shots: list[Path]) -> list[Clip]:
+    """Fill a workspace with the shots as clips, and a split `full` of them."""
+    clips = []
+    for i, shot in enumerate(shots):
+        facts = decode(shot)
+        clips.append(
+            make_clip(
+                3 * i,
+                LABELS[i % 2],
+                num_frames=facts.num_frames,
+                width=facts.width,
+                height=facts.height,
+                num_bytes=shot.stat().st_size,
+                sha256=sha256_of(shot),
+            )
+        )
+    fill(space, clips, LABELS)
+    for clip, shot in zip(clips, shots, strict=True):
+        shutil.copyfile(shot, space.root / clip.path)
+    parts = [
+        Part(c.clip_id, part, c.video_id, c.label, c.sha256) for c, part in zip(clips, PARTS, strict=True)
+    ]
+    counts = {name: PARTS.count(name) for name in ("train", "val", "test")}
+    meta = {
+        "split.name": "full",
+        "split.hash": "0" * 64,
+        "split.seed": "0",
+        "split.ratios": "60/20/20",
+        "split.labels": json.dumps(LABELS),
+        "split.counts": json.dumps(counts),
+    }
+    tables.write(space.split("full"), Part, parts, meta)
+    return clips
+
+
+@pytest.fixture
+def furnished(space: Workspace, shots: list[Path]) -> Workspace:
+    """A workspace with three training clips, one of validation and one of test."""
+    furnish(space, shots)
+    return space

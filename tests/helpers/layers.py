@@ -1,0 +1,88 @@
+"""The layers as data: which subpackage may import which.
+
+`test_architecture.py` checks every import against it; the documentation draws it.
+"""
+
+from __future__ import annotations
+
+BASE = ("core", "storage")
+DATASET = (
+    "dataset",
+    "dataset.fetch",
+    "dataset.ingest",
+    "dataset.similarity",
+    "dataset.split",
+    "dataset.derived",
+    "dataset.quality",
+    "dataset.export",
+)
+MODEL = (
+    "model.networks",
+    "model.dataloading",
+    "model.training",
+    "model.training.features",
+    "model.evaluation",
+    "model.inference",
+    "model.runs",
+    "model.tuning",
+)
+REPORT = ("report", "report.statistics", "report.results", "report.plots", "report.pages")
+CLI = ("cli", "cli.start", "cli.dataset", "cli.inspect", "cli.models", "cli.reports")
+
+_MEDIA = (*BASE, "video", "engine")
+_TRAINING = (
+    *BASE,
+    "engine",
+    "model.networks",
+    "model.dataloading",
+    "model.training",
+    "model.training.features",
+)
+
+# A subpackage may import those in its row, and itself.
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "core": (),
+    "storage": ("core",),
+    "video": BASE,
+    "engine": ("core",),
+    "sources": _MEDIA,
+    "dataset": (*_MEDIA, "sources"),
+    "dataset.similarity": (*_MEDIA, "dataset"),
+    "dataset.split": (*BASE, "sources", "dataset"),
+    "dataset.derived": (*_MEDIA, "dataset"),
+    "dataset.fetch": (*_MEDIA, "sources", "dataset"),
+    "dataset.ingest": (*_MEDIA, "sources", "dataset", "dataset.fetch", "dataset.similarity", "dataset.split"),
+    "dataset.quality": (*_MEDIA, "dataset", "dataset.split"),
+    "dataset.export": (*_MEDIA, "dataset", "dataset.quality", "dataset.split"),
+    # `model` and `report` never import `dataset` or each other: they meet through files.
+    "model.networks": BASE,
+    "model.dataloading": (*BASE, "model.networks"),
+    # Features may be computed on a cluster.
+    "model.training.features": (*BASE, "engine", "model.networks", "model.dataloading", "model.training"),
+    "model.training": _TRAINING,
+    "model.evaluation": _TRAINING,
+    "model.inference": (*BASE, "model.networks", "model.dataloading"),
+    "model.runs": (*_TRAINING, "model.evaluation"),
+    "model.tuning": (*_TRAINING, "model.evaluation", "model.runs"),
+    "report.statistics": ("core",),
+    "report.results": (*BASE, "report.statistics"),
+    "report.plots": (*BASE, "report.statistics", "report.results"),
+    "report.pages": (*BASE, "report.statistics", "report.results", "report.plots"),
+    "report": (*BASE, *REPORT),
+    "demo": (*_MEDIA, "sources", *DATASET, *MODEL, *REPORT),
+    # The demo's corpus and video site serve the quick form of the reproduction.
+    "reproduction": (*BASE, *DATASET, *MODEL, *REPORT, "demo"),
+    # Modules of the package itself: `status`, `doctor`.
+    "": (*_MEDIA, "sources", *DATASET, *MODEL, *REPORT, "cli"),
+    **dict.fromkeys(CLI, (*_MEDIA, "sources", *DATASET, *MODEL, *REPORT, "demo", "reproduction", "", *CLI)),
+}
+
+# The only place that may import each of these packages.
+ONLY_IN = {
+    "typer": "cli",
+    "rich": "cli",
+    "yt_dlp": "sources/youtube.py",
+    "mmaction": "model/networks/mmaction.py",
+    "mmengine": "model/networks/mmaction.py",
+    "ray": "engine/ray.py",
+}

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from helpers.fake_run import make_run
+
+from dancecli.core.errors import ModelError, UsageError, WorkspaceError
+from dancecli.core.records import Prediction
+from dancecli.model.evaluation.ensemble import EnsembleSettings, ensemble
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
+
+LABELS = ("bounce", "slide", "turn", "wave")
+
+
+@pytest.fixture
+def two_runs(space: Workspace) -> Workspace:
+    for i, name in enumerate(("rgb", "flow")):
+        make_run(space.root, LABELS, test=12, val=5, name=name, salt=name, skill=1.0 + i)
+    return space
+
+
+def scores(space: Workspace, run: str) -> dict[str, tuple[float, ...]]:
+    rows = tables.read(space.run(run) / "predictions.parquet", Prediction)
+    return {row.clip_id: row.scores for row in rows}
+
+
+def change(space: Workspace, run: str, **changes: object) -> None:
+    path = space.run(run) / "run.json"
+    record = json.loads(path.read_text())
+    for key, value in changes.items():
+        record[key] = {**record[key], **value} if isinstance(value, dict) else value
+    path.write_text(json.dumps(record))
+
+
+def test_scores_are_the_members_mean_and_the_record_names_its_evidence(two_runs):
+    result = ensemble(two_runs, EnsembleSettings(("rgb", "flow")))
+    record = json.loads((two_runs.run("ensemble-demo-1") / "run.json").read_text())
+    assert result.name == record["name"] == "ensemble-demo-1"
+    assert (record["model"]["pretrain"], record["model"]["members"]) == ("ensemble", ["rgb", "flow"])
+    assert [m["pretrain"] for m in record["members"]] == ["inception"] * 2
+    rgb, flow, fused = (scores(two_runs, run) for run in ("rgb", "flow", result.name))
+    assert fused.keys() == rgb.keys()
+    for clip, found in fused.items():
+        assert found == pytest.approx([(a + b) / 2 for a, b in zip(rgb[clip], flow[clip], strict=True)])
+    hits = sum(row.index(max(row)) == i % 4 for i, row in enumerate(list(fused.values())[-12:]))
+    assert record["results"]["test"] == {"n": 12, "top1": hits, "top5": 12}
+    assert record["results"]["val"]["n"] == 5
+    assert record["views"]["test"] == "32x2 frames, 1 clip x 1 center crop 224"
+    meta = tables.read_meta(two_runs.run(result.name) / "predictions.parquet")
+    assert meta["test.hash"] == record["split"]["test_hash"]
+
+
+def test_the_same_ensemble_is_made_once(two_runs):
+    named = EnsembleSettings(("rgb", "flow"), name="both")
+    assert ensemble(two_runs, named).fresh
+    assert not ensemble(two_runs, named).fresh
+    assert ensemble(two_runs, EnsembleSettings(("rgb", "flow"))).name == "both"
+    assert ensemble(two_runs, EnsembleSettings(("flow", "rgb"))).name == "ensemble-demo-1"
+    with pytest.raises(WorkspaceError, match="run 'rgb' exists already"):
+        ensemble(two_runs, EnsembleSettings(("rgb", "flow"), name="rgb"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"labels": ["bounce", "slide", "wave", "turn"]}, "class 2 is 'turn' in one and 'wave' in the other"),
+        ({"labels": ["bounce"]}, "4 and 1 classes"),
+        ({"split": {"test_hash": "ab" * 32}}, "different test clips"),
+        ({"split": {"hash": "cd" * 32}}, "not their split"),
+    ],
+)
+def test_runs_that_were_not_judged_alike_are_refused(two_runs, changes, said):
+    change(two_runs, "flow", **changes)
+    with pytest.raises(ModelError, match=said) as caught:
+        ensemble(two_runs, EnsembleSettings(("rgb", "flow")))
+    assert "'rgb' and 'flow'" in caught.value.message
+    assert two_runs.runs() == ["rgb", "flow"]
+
+
+def test_an_ensemble_needs_two_runs_that_are_done(two_runs):
+    with pytest.raises(UsageError, match="not of 1"):
+        ensemble(two_runs, EnsembleSettings(("rgb",)))
+    with pytest.raises(UsageError, match="'rgb' is named twice"):
+        ensemble(two_runs, EnsembleSettings(("rgb", "flow", "rgb")))
+    with pytest.raises(WorkspaceError, match="no run 'rbg'"):
+        ensemble(two_runs, EnsembleSettings(("rgb", "rbg")))
+    change(two_runs, "flow", status="failed")
+    with pytest.raises(WorkspaceError, match="'flow' is not done"):
+        ensemble(two_runs, EnsembleSettings(("rgb", "flow")))
+
+
+def test_what_one_run_has_no_scores_for_is_left_out_and_said(two_runs):
+    path = two_runs.run("flow") / "predictions.parquet"
+    rows, meta = tables.read(path, Prediction), tables.read_meta(path)
+    kept = {key: value for key, value in meta.items() if not key.startswith("dance.")}
+    tables.write(path, Prediction, [row for row in rows if row.part == "test"], kept)
+    change(two_runs, "flow", views={"test": "64x1 frames, 1 clip x 1 center crop 224"})
+    result = ensemble(two_runs, EnsembleSettings(("rgb", "flow")))
+    assert result.record["results"]["val"] is None
+    assert "val part" in result.notes[0]
+    assert result.record["views"]["test"].count(" + ") == 1
+    tables.write(path, Prediction, [row for row in rows if row.part == "test"][1:], kept)
+    with pytest.raises(ModelError, match="scores of different clips"):
+        ensemble(two_runs, EnsembleSettings(("rgb", "flow")))

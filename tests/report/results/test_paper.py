@@ -1,0 +1,64 @@
+"""What the paper printed, read and judged by its own arithmetic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dancecli.core.errors import InputError
+from dancecli.report.results.paper import read_experiments
+from dancecli.report.results.reproduction import Replayed, arithmetic, choices, printed
+from dancecli.report.statistics.grim import possible_sizes
+
+PAPER = {one.name: one for one in read_experiments()}
+
+
+def test_the_counts_behind_the_figures() -> None:
+    for name, k, n in (("resnet50", 48, 93), ("scheduled", 28, 58), ("tuned", 33, 58)):
+        found = printed(PAPER[name].top1, PAPER[name].clips)
+        assert found is not None
+        assert (found.k, found.n) == (k, n)
+    assert printed(PAPER["tuned"].top5, 58) is None
+
+
+def test_what_does_not_work_out_is_said() -> None:
+    tuned = arithmetic(PAPER["tuned"])
+    assert tuned[0] == "86.31 % is no count of 58 clips: the nearest, 50 of 58, is 86.21 %."
+    assert "10 % of 525 clips is 52 or 53, of which none of its figures is possible" in tuned[-1]
+    assert arithmetic(PAPER["resnet50"]) == [
+        "7 % of 1,500 clips is 105, of which none of its figures is possible; 93 clips fit better."
+    ]
+    assert "No part of fewer than 1,145 clips gives 15.45, 7.42, 9.61 and 11.87 % together." in arithmetic(
+        PAPER["two-stream"]
+    )
+
+
+def test_the_sizes_that_two_figures_allow() -> None:
+    assert possible_sizes(["51.61", "82.80"], 200) == [93, 186]
+    assert possible_sizes(["48.28", "79.31"], 60) == [29, 58]
+
+
+def test_the_gain_of_the_paper_is_not_shown_even_in_the_best_case() -> None:
+    choice, of_streams = choices([Replayed(one) for one in PAPER.values()])
+    assert of_streams.counts is None  # 7.42 % is no count of 880 clips
+    assert choice.counts == (28, 33, 58)
+    assert choice.best_case == pytest.approx(0.0625)
+    assert choice.published is None
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[a", "is not valid TOML"),
+        ("[a]\nodd = 1", "[a] has no key 'odd'"),
+        ("[a]\ntitle = 1", "[a] title is 1, not what it is to be"),
+        ("[a]\ntitle = 'x'", "[a] is not whole"),
+    ],
+)
+def test_a_wrong_file_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "experiments.toml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_experiments(path)
+    assert says in caught.value.message

@@ -1,0 +1,119 @@
+"""One report over several seeds: what each seed says, and what they say together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from statistics import mean, stdev
+
+import numpy as np
+import pytest
+from helpers.builders import Ran
+from helpers.fake_run import make_run
+
+from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.records import Prediction
+from dancecli.report.report import ReportResult, ReportSettings, report
+from dancecli.report.results.seed_group import spread
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
+
+LABELS = ("wave", "spin", "<b>bounce</b>", "step", "robot", "kick")
+GROUP = "many"
+
+
+def change(space: Workspace, run: str, **changed: object) -> None:
+    path = space.run(run) / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+
+
+@pytest.fixture
+def seeds(space: Workspace) -> Workspace:
+    for seed in range(3):
+        name = f"{GROUP}-seed{seed}"
+        make_run(space.root, LABELS, test=48, val=12, name=name, salt=str(seed), skill=2.0)
+        change(space, name, group=GROUP, seed=seed)
+    make_run(space.root, LABELS, test=48, val=12, name="alone-1")
+    return space
+
+
+def rights(space: Workspace, run: str) -> list[bool]:
+    rows = tables.read(space.run(run) / "predictions.parquet", Prediction)
+    test = sorted((p for p in rows if p.part == "test"), key=lambda p: p.clip_id)
+    return [p.scores[p.label_index] == max(p.scores) for p in test]
+
+
+@pytest.fixture
+def made(seeds: Workspace) -> ReportResult:
+    return report(seeds, ReportSettings(GROUP))
+
+
+def test_mean_spread_and_flips_are_those_of_the_runs(seeds: Workspace, made: ReportResult) -> None:
+    table = np.array([rights(seeds, f"{GROUP}-seed{seed}") for seed in range(3)])
+    rates = table.mean(axis=1).tolist()
+    told = made.document["parts"]["test"]
+    assert told["top1"]["mean"] == pytest.approx(mean(rates), abs=1e-12)
+    assert told["top1"]["sd"] == pytest.approx(stdev(rates), abs=1e-12)
+    assert (told["top1"]["low"], told["top1"]["high"]) == pytest.approx((min(rates), max(rates)))
+    hits = table.sum(axis=0)
+    assert told["clips_that_flip"] == int(((hits > 0) & (hits < 3)).sum()) > 0
+    assert told["clips_never_right"] == int((hits == 0).sum())
+    low, high = told["mean_interval_by_video"]
+    assert low < told["top1"]["mean"] < high
+    for index, row in enumerate(told["per_class"]):
+        recalls = table[:, [i for i in range(48) if i % 6 == index]].mean(axis=1).tolist()
+        assert row["recall"]["mean"] == pytest.approx(mean(recalls), abs=1e-12)
+        assert row["recall"]["sd"] == pytest.approx(stdev(recalls), abs=1e-12)
+    assert [run["seed"] for run in made.document["runs"]] == [0, 1, 2]
+    assert set(told["runs"]) == {f"{GROUP}-seed{seed}" for seed in range(3)}
+
+
+def test_the_page_links_to_a_page_of_each_run(seeds: Workspace, made: ReportResult) -> None:
+    text = made.page.read_text()
+    for seed in range(3):
+        name = f"{GROUP}-seed{seed}"
+        assert f'href="../{name}/index.html"' in text
+        assert (seeds.report(name) / "index.html").is_file()
+    assert "<b>bounce" not in text
+    assert "alone-1" not in text
+    assert "dance report --run many\n" in text
+    before = made.page.read_bytes()
+    assert report(seeds, ReportSettings(GROUP)).page.read_bytes() == before
+
+
+def test_a_run_that_is_not_ended_is_left_out_and_one_alone_is_no_group(seeds: Workspace) -> None:
+    (seeds.run(f"{GROUP}-seed1") / "predictions.parquet").unlink()
+    found = report(seeds, ReportSettings(GROUP))
+    assert [run["seed"] for run in found.document["runs"]] == [0, 2]
+    assert "has no predictions yet" in found.document["left_out"][0]
+    (seeds.run(f"{GROUP}-seed2") / "predictions.parquet").unlink()
+    with pytest.raises(WorkspaceError, match=r"of the 3 runs of 'many', 1 can be read"):
+        report(seeds, ReportSettings(GROUP))
+
+
+def test_runs_that_were_not_judged_alike_are_no_group(seeds: Workspace) -> None:
+    make_run(seeds.root, LABELS[:5], test=25, name=f"{GROUP}-seed3", split="other")
+    change(seeds, f"{GROUP}-seed3", group=GROUP, seed=3)
+    with pytest.raises(InputError, match="cannot be compared: their labels differ"):
+        report(seeds, ReportSettings(GROUP))
+
+
+def test_a_part_without_predictions_is_refused_and_a_dry_run_writes_nothing(space: Workspace) -> None:
+    for seed in range(2):
+        make_run(space.root, LABELS, test=48, name=f"{GROUP}-seed{seed}", salt=str(seed))
+        change(space, f"{GROUP}-seed{seed}", group=GROUP, seed=seed)
+    report(space, ReportSettings(GROUP), dry_run=True)
+    assert not (space.root / "reports").exists()
+    with pytest.raises(InputError, match="no predictions for part 'val'"):
+        report(space, ReportSettings(GROUP, part="val"))
+
+
+def test_the_command(seeds: Workspace, dance: Callable[..., Ran]) -> None:
+    ran = dance("report", "--run", GROUP)
+    assert ran.code == 0
+    assert ran.out.startswith("top-1 over 3 seeds: mean ")
+    assert ran.out.splitlines()[1] == str(seeds.report(GROUP) / "index.html")
+
+
+def test_one_value_has_no_deviation() -> None:
+    assert spread([0.5]).sd is None
