@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dancecli.core.errors import InputError
-from dancecli.core.records import Clip, OutcomeClass, Part, Segment
+from dancecli.core.records import Clip, OutcomeClass, Segment, SplitClip
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
 
@@ -111,7 +111,7 @@ def _splits(workspace: Workspace, clips: set[str]) -> tuple[list[Stage], list[Ad
     counts = json.loads(tables.read_meta(path).get("split.counts", "{}"))
     sizes = "/".join(f"{n:,}" for n in counts.values())
     others = f", after {', '.join(names[:-1])}" if names[:-1] else ""
-    gone = sum(i not in clips for i in tables.read_table(path, Part).column("clip_id").to_pylist())
+    gone = sum(i not in clips for i in tables.read_table(path, SplitClip).column("clip_id").to_pylist())
     advice = (
         [Advice(f"dance annotate --split {names[-1]}", f"{gone:,} of its clips are gone")] if gone else []
     )

@@ -23,7 +23,7 @@ settings.load_profile("dance")
 
 
 @pytest.fixture
-def space(tmp_path: Path) -> Workspace:
+def workspace(tmp_path: Path) -> Workspace:
     """An empty workspace folder."""
     root = tmp_path / "space"
     root.mkdir()
@@ -31,14 +31,14 @@ def space(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture
-def dance(space: Workspace) -> Callable[..., Ran]:
+def dance(workspace: Workspace) -> Callable[..., Ran]:
     """Run `dance ARGS` in the workspace's folder, in a process of its own."""
 
     def run(*args: str, timeout_s: float = 300, **env: str) -> Ran:
         done = subprocess.run(
             [sys.executable, "-m", "dancecli", *args],
             check=False,
-            cwd=space.root,
+            cwd=workspace.root,
             env={**os.environ, "COLUMNS": "100", **env},
             capture_output=True,
             text=True,

@@ -24,9 +24,9 @@ def test_everything_works_in_the_environment_of_the_tests(dance: Dance) -> None:
 
 
 def test_what_does_not_work_is_said_with_its_remedy_and_code_3(
-    space: Workspace, dance: Dance, tmp_path: Path
+    workspace: Workspace, dance: Dance, tmp_path: Path
 ) -> None:
-    space.settings.write_text("version = 1\n")
+    workspace.settings.write_text("version = 1\n")
     ran = dance("doctor", "--json", XDG_CACHE_HOME=str(tmp_path), PYTHONPATH=str(tmp_path / "none"))
     assert ran.code in (0, 3)
     broken = tmp_path / "broken" / "av"
@@ -41,23 +41,23 @@ def test_what_does_not_work_is_said_with_its_remedy_and_code_3(
 
 
 def test_a_workspace_that_may_not_be_written_is_said(
-    monkeypatch: pytest.MonkeyPatch, space: Workspace
+    monkeypatch: pytest.MonkeyPatch, workspace: Workspace
 ) -> None:
-    space.settings.write_text("version = 1\n")
-    assert doctor._try("workspace", "all", lambda: doctor._workspace(space)).ok
+    workspace.settings.write_text("version = 1\n")
+    assert doctor._try("workspace", "all", lambda: doctor._workspace(workspace)).ok
     monkeypatch.setattr(doctor.os, "access", lambda *_: False)
-    finding = doctor._try("workspace", "all", lambda: doctor._workspace(space))
-    assert (finding.ok, finding.found) == (False, f"{space.root} may not be written")
+    finding = doctor._try("workspace", "all", lambda: doctor._workspace(workspace))
+    assert (finding.ok, finding.found) == (False, f"{workspace.root} may not be written")
 
 
-def test_the_disk_of_a_folder_that_is_not_there_yet(space: Workspace) -> None:
-    finding = doctor._try("disk", "fetch", lambda: doctor._disk(Workspace(space.root / "a" / "b")))
+def test_the_disk_of_a_folder_that_is_not_there_yet(workspace: Workspace) -> None:
+    finding = doctor._try("disk", "fetch", lambda: doctor._disk(Workspace(workspace.root / "a" / "b")))
     assert "GB free at" in finding.found
 
 
 @pytest.mark.parametrize(("version", "ok"), [("2020.01.01", False), ("2999.01.01", True)])
 def test_an_old_ytdlp_is_told_to_update(
-    monkeypatch: pytest.MonkeyPatch, space: Workspace, version: str, ok: bool
+    monkeypatch: pytest.MonkeyPatch, workspace: Workspace, version: str, ok: bool
 ) -> None:
     monkeypatch.setattr(doctor.metadata, "version", lambda name: version)
     finding = doctor._try("yt-dlp", "fetch", doctor._ytdlp)

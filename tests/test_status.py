@@ -19,36 +19,38 @@ def advised(ran: Ran) -> list[str]:
     return [advice["command"] for advice in ran.json["advice"]]
 
 
-def write_run(space: Workspace, name: str, status: str, test_hash: str = "a") -> None:
-    space.run(name).mkdir(parents=True)
+def write_run(workspace: Workspace, name: str, status: str, test_hash: str = "a") -> None:
+    workspace.run(name).mkdir(parents=True)
     record = {"schema": 1, "name": name, "status": status, "settings": {}, "split": {"test_hash": test_hash}}
-    (space.run(name) / "run.json").write_text(json.dumps(record))
+    (workspace.run(name) / "run.json").write_text(json.dumps(record))
 
 
-def test_an_empty_folder_is_told_how_to_begin_and_nothing_is_written(space: Workspace, dance: Dance) -> None:
+def test_an_empty_folder_is_told_how_to_begin_and_nothing_is_written(
+    workspace: Workspace, dance: Dance
+) -> None:
     ran = dance()
     assert ran.code == 0
     assert "there is nothing in" in ran.out
     assert "dance demo" in ran.out
     assert "dance import DIR" in ran.out
-    assert list(space.root.iterdir()) == []
+    assert list(workspace.root.iterdir()) == []
     assert dance("status").out == ran.out
 
 
-def test_each_stage_leads_to_the_next(space: Workspace, dance: Dance) -> None:
-    fill(space, [make_clip(i, LABELS[i % 2]) for i in range(100)], LABELS)
+def test_each_stage_leads_to_the_next(workspace: Workspace, dance: Dance) -> None:
+    fill(workspace, [make_clip(i, LABELS[i % 2]) for i in range(100)], LABELS)
     assert advised(dance("status", "--json")) == ["dance split"]
     assert dance("split").code == 0
     assert advised(dance("status", "--json")) == ["dance finetune"]
-    write_run(space, "one", "interrupted")
+    write_run(workspace, "one", "interrupted")
     assert advised(dance("status", "--json")) == ["dance finetune --resume --name one"]
-    write_run(space, "two", "done")
+    write_run(workspace, "two", "done")
     assert advised(dance("status", "--json"))[-1] == "dance report --run two"
-    space.report("two").mkdir(parents=True)
-    (space.report("two") / "index.html").touch()
-    write_run(space, "three", "done", test_hash="b")
+    workspace.report("two").mkdir(parents=True)
+    (workspace.report("two") / "index.html").touch()
+    write_run(workspace, "three", "done", test_hash="b")
     assert "dance board" not in advised(dance("status", "--json"))
-    write_run(space, "four", "done")
+    write_run(workspace, "four", "done")
     assert "dance board" in advised(dance("status", "--json"))
     out = dance().out
     assert "100 asked for, in 2 classes" in out
@@ -56,20 +58,20 @@ def test_each_stage_leads_to_the_next(space: Workspace, dance: Dance) -> None:
     assert "1 interrupted, 3 done" in out
 
 
-def test_clips_that_may_still_be_had_are_counted(space: Workspace, dance: Dance) -> None:
+def test_clips_that_may_still_be_had_are_counted(workspace: Workspace, dance: Dance) -> None:
     clips = [make_clip(i, LABELS[i % 2]) for i in range(10)]
-    fill(space, clips, LABELS)
+    fill(workspace, clips, LABELS)
     kinds = [OutcomeClass.DONE] * 6 + [OutcomeClass.TRANSIENT, OutcomeClass.SESSION, OutcomeClass.PERMANENT]
     rows = [
         (Outcome(c.clip_id, c.video_id, kind, "x", "", 1, "2026-01-01T00:00:00", 0, "site"), None)
         for c, kind in zip(clips[:8], kinds[1:], strict=True)
     ]
-    with LedgerWriter(space.ledger) as writer:
+    with LedgerWriter(workspace.ledger) as writer:
         writer.record(rows)
     ran = dance("status", "--json")
     assert advised(ran)[0] == "dance fetch"
     assert ran.json["advice"][0]["why"] == "2 segments were not tried yet"
-    with LedgerWriter(space.ledger) as writer:
+    with LedgerWriter(workspace.ledger) as writer:
         writer.record([(Outcome(c.clip_id, c.video_id, OutcomeClass.DONE, "ok", "", 1, "2026", 0, "s"), None)
                        for c in clips[8:]])  # fmt: skip
     ran = dance("status", "--json")
@@ -77,11 +79,11 @@ def test_clips_that_may_still_be_had_are_counted(space: Workspace, dance: Dance)
     assert ran.json["advice"][0]["why"].startswith("2 clips")
 
 
-def test_clips_of_a_split_that_went_are_said(space: Workspace, dance: Dance) -> None:
+def test_clips_of_a_split_that_went_are_said(workspace: Workspace, dance: Dance) -> None:
     clips = [make_clip(i, LABELS[i % 2]) for i in range(40)]
-    fill(space, clips, LABELS)
+    fill(workspace, clips, LABELS)
     assert dance("split").code == 0
-    tables.write(space.clips, Clip, clips[:37])
+    tables.write(workspace.clips, Clip, clips[:37])
     ran = dance("status", "--json")
     assert ran.json["advice"][0] == {
         "command": "dance annotate --split full",
@@ -89,10 +91,10 @@ def test_clips_of_a_split_that_went_are_said(space: Workspace, dance: Dance) -> 
     }
 
 
-def test_a_broken_record_is_one_line(space: Workspace, dance: Dance) -> None:
-    fill(space, [make_clip(i) for i in range(3)], LABELS)
-    space.run("one").mkdir(parents=True)
-    (space.run("one") / "run.json").write_text("{")
+def test_a_broken_record_is_one_line(workspace: Workspace, dance: Dance) -> None:
+    fill(workspace, [make_clip(i) for i in range(3)], LABELS)
+    workspace.run("one").mkdir(parents=True)
+    (workspace.run("one") / "run.json").write_text("{")
     ran = dance()
     assert ran.code == 1
     assert "run.json: is not a readable record of a run" in ran.err

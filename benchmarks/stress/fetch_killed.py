@@ -73,11 +73,11 @@ def kill(kills: int, seed: int) -> list[Bar]:
         listing = write_list(base / "list.csv", ROWS)
         while len(tally.settled_at) < kills:
             fetches += 1
-            space = Workspace(base / f"workspace{fetches}")
-            space.root.mkdir()
+            workspace = Workspace(base / f"workspace{fetches}")
+            workspace.root.mkdir()
             with VideoSite(lambda video_id: film if video_id in CLIPS_OF else None, FAULTS) as site:
-                run_to_the_end(site, listing, space, tally, kills, chance)
-            inspect(space, tally)
+                run_to_the_end(site, listing, workspace, tally, kills, chance)
+            inspect(workspace, tally)
             print(f"{len(tally.settled_at)} kills in {fetches} fetches", flush=True)
     settled = tally.settled_at
     spread = f"{min(settled)}, {statistics.median(settled):g}, {max(settled)}" if settled else "-"
@@ -91,7 +91,7 @@ def kill(kills: int, seed: int) -> list[Bar]:
 
 
 def run_to_the_end(
-    site: VideoSite, listing: Path, space: Workspace, tally: Tally, kills: int, chance: random.Random
+    site: VideoSite, listing: Path, workspace: Workspace, tally: Tally, kills: int, chance: random.Random
 ) -> None:
     """Run one fetch again and again: killed at a random moment, or at its end before that."""
     killed = True
@@ -99,11 +99,11 @@ def run_to_the_end(
     while killed:
         seen = len(site.log)
         wait_s = chance.uniform(*KILLED_AFTER_S) if len(tally.settled_at) < kills else None
-        process = start_fetch(listing, site.url_template, space.root, "--workers", "3")
+        process = start_fetch(listing, site.url_template, workspace.root, "--workers", "3")
         killed = ends_by_kill(process, wait_s)
         asked = {request.video_id for request in site.log[seen:]}
         tally.asked_again += sorted(video_id for video_id in asked if CLIPS_OF[video_id] <= settled)
-        settled = settled_clips(space)
+        settled = settled_clips(workspace)
         if killed:
             tally.settled_at.append(len(settled))
 
@@ -127,35 +127,39 @@ def ends_by_kill(process: subprocess.Popen[bytes], wait_s: float | None) -> bool
     return False
 
 
-def settled_clips(space: Workspace) -> set[str]:
+def settled_clips(workspace: Workspace) -> set[str]:
     """Clips that are published, recorded or not, or are known not to be had."""
     final = {
-        clip_id for clip_id, known in ledger.latest(space.root).items() if known.outcome in FATES.values()
+        clip_id for clip_id, known in ledger.latest(workspace.root).items() if known.outcome in FATES.values()
     }
-    return final | {path.stem for path in (space.root / "clips").glob("*.mp4")}
+    return final | {path.stem for path in (workspace.root / "clips").glob("*.mp4")}
 
 
-def inspect(space: Workspace, tally: Tally) -> None:
+def inspect(workspace: Workspace, tally: Tally) -> None:
     """Look through the workspace of a fetch that has come to its end."""
-    clips = read(space.clips, Clip)
+    clips = read(workspace.clips, Clip)
     published = {clip.clip_id for clip in clips}
-    standing = {clip_id: known.outcome for clip_id, known in ledger.latest(space.root).items()}
+    standing = {clip_id: known.outcome for clip_id, known in ledger.latest(workspace.root).items()}
     for clip_id, expected in EXPECTED.items():
         done = expected is OutcomeClass.DONE
-        told = [attempt.outcome for attempt in ledger.history(space.root, clip_id)]
+        told = [attempt.outcome for attempt in ledger.history(workspace.root, clip_id)]
         once = told.count(OutcomeClass.DONE) == done and (clip_id in published) == done
         if standing.get(clip_id) is not expected or not once:
             tally.wrong.append(clip_id)
     tally.wrong += sorted((standing.keys() | published) - EXPECTED.keys())
-    tally.broken += [clip.clip_id for clip in clips if sha256_of(space.root / clip.path) != clip.sha256]
-    known = {space.root / clip.path for clip in clips} | {space.segments, space.clips, space.settings}
+    tally.broken += [clip.clip_id for clip in clips if sha256_of(workspace.root / clip.path) != clip.sha256]
+    known = {workspace.root / clip.path for clip in clips} | {
+        workspace.segments,
+        workspace.clips,
+        workspace.settings,
+    }
     tally.left += [
-        str(path.relative_to(space.root))
-        for path in space.root.rglob("*")
+        str(path.relative_to(workspace.root))
+        for path in workspace.root.rglob("*")
         if path.is_file()
         and path not in known
         and path.parent.name != ".locks"
-        and not path.name.startswith(space.ledger.name)
+        and not path.name.startswith(workspace.ledger.name)
     ]
 
 

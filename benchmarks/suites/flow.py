@@ -106,13 +106,13 @@ def measure(method: FlowMethod, root: Path, clips: list[Path], rounds: int) -> d
 
 def turn(way: str, method: FlowMethod, root: Path) -> None:
     """Compute the flow of all clips, one way."""
-    space = Workspace(root)
+    workspace = Workspace(root)
     if way == OURS:
         shutil.rmtree(root / "flow", ignore_errors=True)
-        if flow(space, FlowSettings(method.value)).failed:
+        if flow(workspace, FlowSettings(method.value)).failed:
             raise SystemExit("a clip failed")
         return
-    for clip in tables.read(space.clips, Clip):
+    for clip in tables.read(workspace.clips, Clip):
         by_hand(root / clip.path, method, root / "jpg" / clip.clip_id)
 
 
@@ -182,19 +182,19 @@ def drawn(folder: Path, number: int, seconds: int) -> list[Path]:
     return made
 
 
-def furnish(space: Workspace, films: list[Path]) -> None:
+def furnish(workspace: Workspace, films: list[Path]) -> None:
     """Make a workspace of these clips."""
     clips = []
     for film in films:
         facts, clip_id = decode(film), film.stem
-        target = space.clip(clip_id)
+        target = workspace.clip(clip_id)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(film, target)
         row = (clip_id, clip_id, 0, 1000, "", "", "", f"clips/{clip_id}.mp4", facts.num_frames)
         rate = (facts.fps.numerator, facts.fps.denominator)
         size = (facts.width, facts.height, facts.has_audio, film.stat().st_size, sha256_of(film), "folder")
         clips.append(Clip(*row, *rate, *size))
-    tables.write(space.clips, Clip, clips)
+    tables.write(workspace.clips, Clip, clips)
 
 
 if __name__ == "__main__":

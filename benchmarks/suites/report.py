@@ -46,19 +46,20 @@ def make_run(root: Path, clips: int, classes: int) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from dancecli.core.records import Clip, Part, Prediction
+    from dancecli.core.records import Clip, Prediction, SplitClip
     from dancecli.storage import tables
     from dancecli.storage.workspace import Workspace
 
-    space = Workspace(root)
+    workspace = Workspace(root)
     labels = [f"class {i:03d}" for i in range(classes)]
     rows = [("test", i) for i in range(clips)] + [("train", i) for i in range(_TRAIN)]
-    tables.write(space.clips, Clip, (_clip(part, i, labels) for part, i in rows))
+    tables.write(workspace.clips, Clip, (_clip(part, i, labels) for part, i in rows))
     parts = (
-        Part(_name(part, i), part, f"{part}{i:06d}", labels[i % classes], f"{i:064x}") for part, i in rows
+        SplitClip(_name(part, i), part, f"{part}{i:06d}", labels[i % classes], f"{i:064x}")
+        for part, i in rows
     )
-    tables.write(space.split(SPLIT), Part, parts, {"split.name": SPLIT, "split.hash": "0" * 64})
-    folder = space.run(RUN)
+    tables.write(workspace.split(SPLIT), SplitClip, parts, {"split.name": SPLIT, "split.hash": "0" * 64})
+    folder = workspace.run(RUN)
     folder.mkdir(parents=True)
     card = _card(labels, {"train": _TRAIN, "val": 0, "test": clips})
     (folder / "run.json").write_text(json.dumps(card), encoding="utf-8")

@@ -117,8 +117,8 @@ def _usage(error: typer.TyperException) -> int:
 
 def _document(message: str, hint: str) -> None:
     """Give a program that reads stdout its one document, if the command has not given it yet."""
-    if "--json" in sys.argv[1:] and not console.emitted:
-        console.emit({"error": message, "hint": hint})
+    if "--json" in sys.argv[1:] and not console.json_printed:
+        console.print_json({"error": message, "hint": hint})
 
 
 def _os_text(error: OSError) -> str:

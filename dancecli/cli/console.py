@@ -16,30 +16,30 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from dancecli.core.progress import OnProgress, Progress
+    from dancecli.core.progress import OnProgress, Progress, Reporter
     from dancecli.storage.workspace import Workspace
 
 # Between two lines of progress where the output is no terminal (a log file, a CI page).
 _LOG_INTERVAL_S = 15.0
 _NAME_WIDTH = 24
 # A document was printed on stdout: there is to be one, even where a command fails.
-emitted = False
+json_printed = False
 
 
-def talk(text: str) -> None:
+def info(text: str) -> None:
     """Say a line to the user, on stderr; rich markup is not read."""
     _stderr().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def emit(document: Any) -> None:
+def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
-    global emitted  # noqa: PLW0603 - of this process, as stdout is
-    emitted = True
+    global json_printed  # noqa: PLW0603 - of this process, as stdout is
+    json_printed = True
     everything = sys.stdout.encoding.lower().replace("-", "") == "utf8"
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=not everything) + "\n")
 
 
-def show(what: Table | str) -> None:
+def print_result(what: Table | str) -> None:
     """Print a result for a person on stdout."""
     from rich.console import Console
 
@@ -78,7 +78,7 @@ def table(
     return grid
 
 
-def show_scores(record: dict[str, Any]) -> None:
+def print_scores(record: dict[str, Any]) -> None:
     """Print what a run's scores on val and test come to, with the views that gave them."""
     rows: list[tuple[object, ...]] = []
     for part, found in record["results"].items():
@@ -87,8 +87,8 @@ def show_scores(record: dict[str, Any]) -> None:
             rows.append(
                 (part, n, *(f"{k}/{n} ({100 * k / n:.1f} %)" for k in (found["top1"], found["top5"])))
             )
-    show(f"run {record['name']}: {record['views']['test']}")
-    show(table(("part", "clips", "top-1", "top-5"), rows))
+    print_result(f"run {record['name']}: {record['views']['test']}")
+    print_result(table(("part", "clips", "top-1", "top-5"), rows))
 
 
 def open_workspace(given: Path | None, *, create: bool = True) -> Workspace:
@@ -98,7 +98,7 @@ def open_workspace(given: Path | None, *, create: bool = True) -> Workspace:
 
     workspace = Workspace.locate(given)
     if create and not workspace.settings.exists() and workspace.create(default_settings()):
-        talk(f"new workspace {workspace.root} (its settings: {workspace.settings.name})")
+        info(f"new workspace {workspace.root} (its settings: {workspace.settings.name})")
     return workspace
 
 
@@ -138,6 +138,24 @@ def progress(title: str) -> Iterator[OnProgress]:
 
 
 @contextmanager
+def reporting(title: str) -> Iterator[Reporter]:
+    """Show the progress of a step as one bar, and its messages as lines."""
+    from dancecli.core.progress import Reporter
+
+    with progress(title) as on_progress:
+        yield Reporter(on_progress, info)
+
+
+@contextmanager
+def reporting_phases() -> Iterator[Reporter]:
+    """Show the progress of a step with one bar per phase, and its messages as lines; see `phases`."""
+    from dancecli.core.progress import Reporter
+
+    with phases() as on_progress:
+        yield Reporter(on_progress, info)
+
+
+@contextmanager
 def phases() -> Iterator[OnProgress]:
     """One bar a phase: what stands before the first dot of the words is its title."""
     with ExitStack() as bars:
@@ -164,7 +182,7 @@ def _log_lines(title: str) -> OnProgress:
         line = f"{title}: {now.done}/{now.total}{'  ' + now.text if now.text else ''}"
         if line != said:
             last, said = time.monotonic(), line
-            talk(line)
+            info(line)
 
     return update
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dancecli.storage.workspace import Workspace
 
 # These say what one call is to do or show; a default in a file would surprise.
-_NOT_SETTINGS = {"workspace", "help", "dry_run", "json_output", "resume"}
+_NOT_SETTINGS = {"workspace_dir", "help", "dry_run", "json_output", "resume"}
 
 
 class SettingsCommand(TyperCommand):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 VIDEO_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-class PartName(StrEnum):
+class Subset(StrEnum):
     """The parts of a split, in the order in which they are listed everywhere."""
 
     TRAIN = "train"
@@ -110,6 +110,16 @@ class Clip:
         source: what it was made from (`youtube`, `mirror`, `url-template`, `folder`).
         parent_id: of an augmented copy, the clip it was made from; else empty.
         op: of an augmented copy, the operation with its parameters; else empty.
+        note: what was tolerated or changed on the way in, in words; empty if nothing was.
+        damaged_frames: frames that the decoder could not restore whole.
+        length_diff_ms: how much longer (or, below 0, shorter) the clip is than was asked for.
+        original_path: the user's own file that it was made from; empty for a download.
+        title, uploader, upload_date, license: what the site says of the source video.
+        source_width, source_height, source_fps, source_codec: of the source as it came.
+        source_format: the format id that was downloaded, or the container of a file.
+        black_share, frozen_share: share of the frames that are black, or repeat the one before.
+        bars_share: share of the picture that black bars take.
+        loudness_lufs: integrated loudness (EBU R 128); 0 where there is no sound.
     """
 
     clip_id: str
@@ -131,6 +141,23 @@ class Clip:
     source: str
     parent_id: str = ""
     op: str = ""
+    note: str = ""
+    damaged_frames: int = 0
+    length_diff_ms: int = 0
+    original_path: str = ""
+    title: str = ""
+    uploader: str = ""
+    upload_date: str = ""
+    license: str = ""
+    source_width: int = 0
+    source_height: int = 0
+    source_fps: float = 0.0
+    source_codec: str = ""
+    source_format: str = ""
+    black_share: float = 0.0
+    frozen_share: float = 0.0
+    bars_share: float = 0.0
+    loudness_lufs: float = 0.0
 
     @property
     def duration_s(self) -> float:
@@ -152,19 +179,19 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Part:
+class SplitClip:
     """One clip's place in a split.
 
     Attributes:
         clip_id: the clip.
-        part: `train`, `val` or `test`.
+        subset: `train`, `val` or `test`.
         group: what must stay together; the source video's id, unless dedup joined several.
         label: the clip's label.
         sha256: of the clip's file, so that the split can be rebuilt and drift seen.
     """
 
     clip_id: str
-    part: str
+    subset: str
     group: str
     label: str
     sha256: str
@@ -237,13 +264,13 @@ class Prediction:
 
     Attributes:
         clip_id: the clip.
-        part: the part the clip stands in, `val` or `test`.
+        subset: the subset of the clip, `val` or `test`.
         label_index: the true class.
         scores: one probability a class, in the order of the label set; they sum to 1.
     """
 
     clip_id: str
-    part: str
+    subset: str
     label_index: int
     scores: tuple[float, ...]
 

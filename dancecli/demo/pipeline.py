@@ -20,7 +20,7 @@ from typing import Any
 
 from dancecli.core.errors import DanceError, MissingDependencyError, WorkspaceError
 from dancecli.core.labels import MANIFESTS
-from dancecli.core.progress import OnProgress, Say, no_progress
+from dancecli.core.progress import OnMessage, OnProgress, no_progress
 from dancecli.demo.corpus import Corpus, CorpusSettings, make_corpus
 from dancecli.demo.video_site import VideoSite
 from dancecli.storage.workspace import Workspace
@@ -78,7 +78,7 @@ class DemoResult:
 def demo(
     workspace: Workspace,
     settings: DemoSettings,
-    say: Say,
+    say: OnMessage,
     on_progress: OnProgress = no_progress,
 ) -> DemoResult:
     """Make a corpus, serve it on loopback with faults, and fetch, split, augment, fine-tune and report.
@@ -236,7 +236,7 @@ def trained_run(workspace: Workspace) -> tuple[str, str]:
     return "", ""
 
 
-def run(command: Sequence[str], say: Say, *, quiet: bool = False) -> None:
+def run(command: Sequence[str], say: OnMessage, *, quiet: bool = False) -> None:
     """Run `dance COMMAND` as a process of its own, its output passed through.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import DanceError, WorkspaceError
 from dancecli.core.progress import OnProgress, Progress, no_progress
-from dancecli.core.records import PartName
+from dancecli.core.records import Subset
 from dancecli.report.plots import layout
 from dancecli.report.results.leaderboard import Row, Standing, rank
 from dancecli.report.results.run_results import Evidence, read_evidence
@@ -141,7 +141,7 @@ def _document(
 ) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
-        "part": str(PartName(settings.part)),
+        "part": str(Subset(settings.part)),
         "alpha": ALPHA,
         "standings": [
             {

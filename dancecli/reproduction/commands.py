@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import WorkspaceError
-from dancecli.core.progress import OnProgress, Say, no_progress
+from dancecli.core.progress import OnMessage, OnProgress, no_progress
 from dancecli.core.records import Clip
 from dancecli.demo.corpus import make_corpus
 from dancecli.demo.pipeline import SITE_FOLDER, fetch_command, refuse_other_dataset, require_parts, run
@@ -81,7 +81,7 @@ class Preview:
 def reproduce(
     workspace: Workspace,
     settings: ReproduceSettings,
-    say: Say,
+    say: OnMessage,
     on_progress: OnProgress = no_progress,
 ) -> ReproduceResult:
     """Run the paper's experiments as published and under our protocol, and write `reports/reproduction/`.
@@ -162,7 +162,7 @@ def _num_clips(workspace: Workspace, settings: ReproduceSettings) -> int:
 
 def _have_dancers(
     workspace: Workspace,
-    say: Say,
+    say: OnMessage,
     on_progress: OnProgress,
     do: Callable[[Command], None],
 ) -> None:

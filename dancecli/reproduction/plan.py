@@ -13,7 +13,7 @@ from typing import Any
 
 from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.recipe import RECIPES, Recipe, read_recipe, recipe_names
-from dancecli.core.records import Part, PartName
+from dancecli.core.records import SplitClip, Subset
 from dancecli.dataset.split.lockfile import write_lock
 from dancecli.report.results.paper import Experiment
 from dancecli.reproduction.quick import QUICK_PRETRAIN, WHOLE_CLIPS, quick_changes, quick_recipe
@@ -104,7 +104,7 @@ def plan_trials(
             left_out[one.name] = f"it takes {one.subset:,} clips, and there are {clips:,}"
         else:
             # A split with a validation part gives the figures of both from one run.
-            protocols = (PUBLISHED, OURS) if one.part == PartName.TEST else (ONE_RUN,)
+            protocols = (PUBLISHED, OURS) if one.part == Subset.TEST else (ONE_RUN,)
             found = [_trial(workspace, one, protocol, quick, clips) for protocol in protocols]
             if only and one.name not in only and any(trial.status != "done" for trial in found):
                 left_out[one.name] = "it was left out this time"
@@ -200,8 +200,8 @@ def write_lock_with_val(workspace: Workspace, split: str) -> None:
 
     Whole source videos go, in the order of a hash of their names: the same on any machine.
     """
-    rows = tables.read(workspace.split(split), Part)
-    train = [row for row in rows if row.part == PartName.TRAIN]
+    rows = tables.read(workspace.split(split), SplitClip)
+    train = [row for row in rows if row.subset == Subset.TRAIN]
     sizes: dict[str, int] = {}
     for row in train:
         sizes[row.group] = sizes.get(row.group, 0) + 1
@@ -211,7 +211,7 @@ def write_lock_with_val(workspace: Workspace, split: str) -> None:
             break
         chosen.add(group)
     moved = [
-        replace(row, part=PartName.VAL.value) if row.part == PartName.TRAIN and row.group in chosen else row
+        replace(row, subset=Subset.VAL.value) if row.subset == Subset.TRAIN and row.group in chosen else row
         for row in rows
     ]
     write_lock(lock_with_val(workspace, split), moved)

@@ -32,7 +32,7 @@ TABLES = {
     "Segment": "manifests/segments.parquet",
     "Clip": "manifests/clips.parquet",
     "Group": "manifests/groups.parquet",
-    "Part": "manifests/splits/SPLIT.parquet",
+    "SplitClip": "manifests/splits/SPLIT.parquet",
     "Flow": "manifests/flow.parquet",
     "Outcome": "ledger.db, table attempts",
     "Prediction": "runs/RUN/predictions.parquet",

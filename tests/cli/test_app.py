@@ -23,9 +23,9 @@ LABELS = ("tap dancing", "zumba")
 
 
 @pytest.fixture
-def filled(space: Workspace) -> Workspace:
-    fill(space, [make_clip(i, LABELS[i % 2]) for i in range(100)], LABELS)
-    return space
+def filled(workspace: Workspace) -> Workspace:
+    fill(workspace, [make_clip(i, LABELS[i % 2]) for i in range(100)], LABELS)
+    return workspace
 
 
 @pytest.mark.parametrize("name", registry.COMMANDS)
@@ -53,11 +53,11 @@ def test_the_table_for_a_person(filled: Workspace, dance: Dance) -> None:
     assert "groups in more than one part: 0" in ran.out
 
 
-def test_an_error_is_one_line_with_a_hint_and_code_1(space: Workspace, dance: Dance) -> None:
+def test_an_error_is_one_line_with_a_hint_and_code_1(workspace: Workspace, dance: Dance) -> None:
     ran = dance("split")
     assert ran.code == 1
     assert ran.out == ""
-    assert ran.err == f"error: {space.root}: there are no clips yet\n  hint: run dance fetch first\n"
+    assert ran.err == f"error: {workspace.root}: there are no clips yet\n  hint: run dance fetch first\n"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_path_in_the_settings_starts_at_their_folder(filled: Workspace, dance:
         ("[splits]\n", "there is no table named 'splits'\n  hint: did you mean 'split'?"),
         ('[split]\nseed = "x"\n', "[split] seed = 'x': Input should be a valid integer"),
         ("[split]\nratios = [1]\n", "[split] ratios = [1]: "),
-        ("split = 3\n", "'split' is to be a table: [split]"),
+        ("split = 3\n", "'split' must be a table: [split]"),
         ("version = 9\n", "from a newer dance (version 9"),
     ],
 )

@@ -34,8 +34,8 @@ def test_commands_and_flags_are_completed(dance: Dance) -> None:
     assert asked(dance, "dance split --") == {"--help"} | {f for f in known if f.startswith("--")}
 
 
-def test_a_wrong_setting_does_not_speak_into_the_line(space: Workspace, dance: Dance) -> None:
-    space.settings.write_text("[split]\nsed = 3\n")
+def test_a_wrong_setting_does_not_speak_into_the_line(workspace: Workspace, dance: Dance) -> None:
+    workspace.settings.write_text("[split]\nsed = 3\n")
     assert asked(dance, "dance split --se") == {"--seed"}
 
 

@@ -25,9 +25,9 @@ LABELS = ("tap dancing", "wälzer/舞蹈")
 
 
 @pytest.fixture
-def filled(space: Workspace) -> Workspace:
-    fill(space, [make_clip(i, LABELS[i % 2]) for i in range(20)], LABELS)
-    return space
+def filled(workspace: Workspace) -> Workspace:
+    fill(workspace, [make_clip(i, LABELS[i % 2]) for i in range(20)], LABELS)
+    return workspace
 
 
 @pytest.mark.parametrize(
@@ -48,12 +48,12 @@ def test_an_error_is_a_document_too(
     assert said in ran.err
 
 
-def test_an_interrupted_command_leaves_one_document(space: Workspace) -> None:
-    pipe = space.root / "list.csv"
+def test_an_interrupted_command_leaves_one_document(workspace: Workspace) -> None:
+    pipe = workspace.root / "list.csv"
     os.mkfifo(pipe)
     command = [sys.executable, "-m", "dancecli", "fetch", "--json", "--dry-run", "--annotations", str(pipe)]
     running = subprocess.Popen(
-        command, cwd=space.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=workspace.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     # It waits for the list, which opens once it is read and never comes.
     with pipe.open("w"):
@@ -73,8 +73,8 @@ def test_what_an_encoding_lacks_is_shown_otherwise(filled: Workspace, dance: Dan
     assert [row["label"] for row in ran.json["labels"]] == list(LABELS)
 
 
-def test_a_folder_whose_name_is_no_text_is_shown(space: Workspace, dance: Dance) -> None:
-    folder = os.fsdecode(os.fsencode(space.root) + b"/w\xe4")
+def test_a_folder_whose_name_is_no_text_is_shown(workspace: Workspace, dance: Dance) -> None:
+    folder = os.fsdecode(os.fsencode(workspace.root) + b"/w\xe4")
     ran = dance("status", "--workspace", folder, PYTHONIOENCODING="utf-8")
     assert ran.code == 0
     assert "there is nothing in" in ran.out
@@ -102,7 +102,7 @@ def test_the_help_names_a_value_only_where_one_is_taken(dance: Dance) -> None:
     assert "FILE" in helped
 
 
-def test_a_name_that_is_no_path(space: Workspace, dance: Dance, tmp_path: Path) -> None:
+def test_a_name_that_is_no_path(workspace: Workspace, dance: Dance, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     ran = dance("status", "--workspace", str(tmp_path / "file" / "below"))
     assert ran.code == 1

@@ -22,12 +22,12 @@ def record(run: str, right: int) -> dict[str, object]:
 
 
 @pytest.fixture
-def trained(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def trained(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A workspace in which both streams were trained before."""
     records = {"rgb": record("two-rgb", 30), "flow": record("two-flow", 25), "both": record("two", 40)}
     found = two_stream.TrainResult("two", records, (), False)
     monkeypatch.setattr(two_stream, "train", lambda *_: found)
-    return space
+    return workspace
 
 
 @pytest.mark.parametrize("name", ["dancing ballet and more", "a" * 30, "salsa " * 9])
@@ -37,7 +37,9 @@ def test_a_narrow_terminal_loses_no_figure(
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     heads = ("class", "asked", "done", "transient", "permanent", "source-short", "survival, 95 %")
-    console.show(console.table(heads, [(name, 317, 311, 3, 2, 1, "97-100 %"), ("waltz", 1, 0, 0, 1, 0, "")]))
+    console.print_result(
+        console.table(heads, [(name, 317, 311, 3, 2, 1, "97-100 %"), ("waltz", 1, 0, 0, 1, 0, "")])
+    )
     said = capsys.readouterr().out
     assert max(map(len, said.splitlines())) <= columns
     assert "97-100" in said
@@ -59,7 +61,9 @@ def test_streams_stand_below_one_another_and_the_fusion_leads_on(
     assert "run two was done already; nothing ran" in said.err
 
 
-def test_merge_says_what_comes_in_and_what_does_not(space: Workspace, dance: Dance, tmp_path: Path) -> None:
+def test_merge_says_what_comes_in_and_what_does_not(
+    workspace: Workspace, dance: Dance, tmp_path: Path
+) -> None:
     listed = tmp_path / "list.csv"
     listed.write_text(
         "tango\tabcdefghijk_052\t301\nlatin\tbbcdefghijk_052\t301\nballet\tcbcdefghijk_052\t301\n"
@@ -72,13 +76,13 @@ def test_merge_says_what_comes_in_and_what_does_not(space: Workspace, dance: Dan
     assert "latin - 0 1" in lines
     assert "all 2 1" in lines
     assert lines[-1] == "nothing was written (--dry-run)"
-    assert not space.segments.exists()
+    assert not workspace.segments.exists()
 
 
-def test_annotate_and_split_say_it_for_a_person(space: Workspace, dance: Dance) -> None:
-    fill(space, [make_clip(i) for i in range(60)], ["tap dancing"])
+def test_annotate_and_split_say_it_for_a_person(workspace: Workspace, dance: Dance) -> None:
+    fill(workspace, [make_clip(i) for i in range(60)], ["tap dancing"])
     assert dance("split").code == 0
-    next((space.root / "clips").iterdir()).unlink()
+    next((workspace.root / "clips").iterdir()).unlink()
     ran = dance("annotate")
     assert ran.code == 3
     assert "1 clips have lost their file" in ran.err

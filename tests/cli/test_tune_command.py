@@ -18,13 +18,13 @@ Dance = Callable[..., Ran]
 
 
 @pytest.fixture
-def studied(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def studied(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A workspace in which the study has just been trained."""
-    make_study(space.root)
-    folder = StudyFolder(space.study_folder("fake"))
+    make_study(workspace.root)
+    folder = StudyFolder(workspace.study_folder("fake"))
     record = json.loads(folder.record.read_text())
-    monkeypatch.setattr(tune, "tune", lambda *_: room.TuneResult("fake", folder, record, 20, 1))
-    return space
+    monkeypatch.setattr(room, "tune", lambda *_: room.TuneResult("fake", folder, record, 20, 1))
+    return workspace
 
 
 def test_the_choice_is_told_with_its_worth_and_what_comes_next(
@@ -46,7 +46,7 @@ def test_one_document_holds_trials_and_choice(studied: Workspace, capsys: pytest
     assert len(document["trials"]) == 20
 
 
-def test_a_split_is_needed(space: Workspace, dance: Dance) -> None:
+def test_a_split_is_needed(workspace: Workspace, dance: Dance) -> None:
     ran = dance("tune")
     assert ran.code == 1
     assert "there is no split" in ran.err

@@ -82,7 +82,7 @@ def test_every_flag_and_key_is_in_the_reference(hooks: object) -> None:
         records.Segment,
         records.Clip,
         records.Group,
-        records.Part,
+        records.SplitClip,
         records.Flow,
         records.Outcome,
         records.Prediction,
@@ -103,7 +103,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr.strip() == ""
-    design = (tmp_path / "design" / "index.html").read_text(encoding="utf-8")
+    design = (tmp_path / "explanation" / "architecture" / "index.html").read_text(encoding="utf-8")
     assert "<svg" in design
     assert ">dataset</text>" in design
 

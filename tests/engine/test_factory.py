@@ -12,12 +12,12 @@ film, town = towns.film, towns.town
 
 
 def test_an_engine_that_cannot_be_had_is_refused_in_a_sentence(
-    town: Town, space: Workspace, monkeypatch: pytest.MonkeyPatch
+    town: Town, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     town.want("zumba,-v,1,3")
     with pytest.raises(UsageError, match=r"^--engine 'slurm' is none of local, ray$"):
-        fetch(space, town.settings(engine="slurm"))
+        fetch(workspace, town.settings(engine="slurm"))
     monkeypatch.setattr("dancecli.engine.factory.find_spec", lambda _: None)
     with pytest.raises(MissingDependencyError, match="needs Ray") as caught:
-        fetch(space, town.settings(engine="ray"))
+        fetch(workspace, town.settings(engine="ray"))
     assert caught.value.hint == "pip install 'dancecli[ray]'"

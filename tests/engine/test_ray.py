@@ -110,7 +110,7 @@ def test_a_node_without_the_workspace_is_refused(
         list(pool.run([1]))
 
 
-def test_a_node_dies_in_the_middle_of_a_fetch(cluster: Any, town: Town, space: Workspace) -> None:
+def test_a_node_dies_in_the_middle_of_a_fetch(cluster: Any, town: Town, workspace: Workspace) -> None:
     ids = [f"-v{i:02d}" for i in range(20)]
     town.want(*(f"zumba,{video_id},1,3" for video_id in ids))
     doomed = cluster.add_node(num_cpus=1, resources={"egress": 1}, **_STORE)
@@ -120,25 +120,25 @@ def test_a_node_dies_in_the_middle_of_a_fetch(cluster: Any, town: Town, space: W
         while len(set(town.asked)) < 8:
             time.sleep(0.01)
         # Before, since the node takes its time to go, in which others do again what it was at.
-        published = {path.stem.rsplit("_", 2)[0] for path in (space.root / "clips").glob("*.mp4")}
+        published = {path.stem.rsplit("_", 2)[0] for path in (workspace.root / "clips").glob("*.mp4")}
         cluster.remove_node(doomed, allow_graceful=False)
         in_flight.update(set(town.asked) - published)
 
     killer = threading.Thread(target=kill)
     killer.start()
-    result = fetch(space, town.settings(engine="ray", workers=0))
+    result = fetch(workspace, town.settings(engine="ray", workers=0))
     killer.join()
     assert result.outcomes[OutcomeClass.DONE] == 20
-    clips = tables.read(space.clips, Clip)
+    clips = tables.read(workspace.clips, Clip)
     assert {clip.video_id for clip in clips} == set(ids)
     for clip in clips:
-        assert sha256_of(space.root / clip.path) == clip.sha256
-        assert [o.outcome for o in ledger.history(space.root, clip.clip_id)] == [OutcomeClass.DONE]
+        assert sha256_of(workspace.root / clip.path) == clip.sha256
+        assert [o.outcome for o in ledger.history(workspace.root, clip.clip_id)] == [OutcomeClass.DONE]
     often = Counter(town.asked)
     twice = {video_id for video_id in ids if often[video_id] > min(often.values())}
     assert in_flight
     assert twice <= in_flight
-    checked = verify(space, engine="ray")
+    checked = verify(workspace, engine="ray")
     assert (checked.num_clips, checked.missing, checked.changed) == (20, (), ())
 
 

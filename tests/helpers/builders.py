@@ -53,13 +53,13 @@ def make_clip(i: int, label: str = "tap dancing", **changed: Any) -> Clip:
     return Clip(**{**facts, **changed})
 
 
-def fill(space: Workspace, clips: Sequence[Clip], labels: Sequence[str]) -> None:
+def fill(workspace: Workspace, clips: Sequence[Clip], labels: Sequence[str]) -> None:
     """Write the manifests of these clips, as a fetch leaves them, and empty files for them."""
     segments = [
         Segment(c.video_id, c.start_ms, c.end_ms, c.label, c.official_split, c.dataset) for c in clips
     ]
-    tables.write(space.segments, Segment, segments, {"labels": json.dumps(list(labels))})
-    tables.write(space.clips, Clip, clips)
+    tables.write(workspace.segments, Segment, segments, {"labels": json.dumps(list(labels))})
+    tables.write(workspace.clips, Clip, clips)
     for clip in clips:
-        (space.root / clip.path).parent.mkdir(parents=True, exist_ok=True)
-        (space.root / clip.path).touch()
+        (workspace.root / clip.path).parent.mkdir(parents=True, exist_ok=True)
+        (workspace.root / clip.path).touch()

@@ -10,7 +10,7 @@ import pytest
 from helpers.builders import fill, make_clip
 
 from dancecli.core.hashing import sha256_of
-from dancecli.core.records import Clip, Part
+from dancecli.core.records import Clip, SplitClip
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 from dancecli.video.decode import decode
@@ -39,7 +39,7 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return made
 
 
-def furnish(space: Workspace, shots: list[Path]) -> list[Clip]:
+def furnish(workspace: Workspace, shots: list[Path]) -> list[Clip]:
     """Fill a workspace with the shots as clips, and a split `full` of them."""
     clips = []
     for i, shot in enumerate(shots):
@@ -55,11 +55,12 @@ def furnish(space: Workspace, shots: list[Path]) -> list[Clip]:
                 sha256=sha256_of(shot),
             )
         )
-    fill(space, clips, LABELS)
+    fill(workspace, clips, LABELS)
     for clip, shot in zip(clips, shots, strict=True):
-        shutil.copyfile(shot, space.root / clip.path)
+        shutil.copyfile(shot, workspace.root / clip.path)
     parts = [
-        Part(c.clip_id, part, c.video_id, c.label, c.sha256) for c, part in zip(clips, PARTS, strict=True)
+        SplitClip(c.clip_id, part, c.video_id, c.label, c.sha256)
+        for c, part in zip(clips, PARTS, strict=True)
     ]
     counts = {name: PARTS.count(name) for name in ("train", "val", "test")}
     meta = {
@@ -70,12 +71,12 @@ def furnish(space: Workspace, shots: list[Path]) -> list[Clip]:
         "split.labels": json.dumps(LABELS),
         "split.counts": json.dumps(counts),
     }
-    tables.write(space.split("full"), Part, parts, meta)
+    tables.write(workspace.split("full"), SplitClip, parts, meta)
     return clips
 
 
 @pytest.fixture
-def furnished(space: Workspace, shots: list[Path]) -> Workspace:
+def furnished(workspace: Workspace, shots: list[Path]) -> Workspace:
     """A workspace with three training clips, one of validation and one of test."""
-    furnish(space, shots)
-    return space
+    furnish(workspace, shots)
+    return workspace

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dancecli.core.records import Clip, Part, Prediction
+from dancecli.core.records import Clip, Prediction, SplitClip
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
@@ -48,7 +48,7 @@ def make_run(
     path_of: Callable[[str], str] = lambda clip: f"clips/{clip}.mp4",
 ) -> Workspace:
     """Write the clips, the split and the run's files of a workspace."""
-    space, count = Workspace(root), len(labels)
+    workspace, count = Workspace(root), len(labels)
     parts, clips, predictions = [], [], []
     for part, n in (("train", train), ("val", val), ("test", test)):
         for i in range(n):
@@ -56,7 +56,7 @@ def make_run(
             clip_id = f"{video}_{1000 * i}_{1000 * i + 10000}"
             sha = hashlib.sha256(clip_id.encode()).hexdigest()
             label = labels[i % count]
-            parts.append(Part(clip_id, part, video, label, sha))
+            parts.append(SplitClip(clip_id, part, video, label, sha))
             clips.append(
                 Clip(clip_id, video, 1000 * i, 1000 * i + 10000, label, "", "demo", path_of(clip_id), 250,
                      25, 1, 340, 256, True, 90000, sha, "url-template")
@@ -69,9 +69,9 @@ def make_run(
                 )
     digest = hashlib.sha256(f"{split}|{'|'.join(labels)}".encode()).hexdigest()
     card = run_card(name, split, labels, digest, {"train": train, "val": val, "test": test})
-    tables.write(space.clips, Clip, clips)
-    tables.write(space.split(split), Part, parts, {"split.name": split, "split.hash": digest})
-    folder = space.run(name)
+    tables.write(workspace.clips, Clip, clips)
+    tables.write(workspace.split(split), SplitClip, parts, {"split.name": split, "split.hash": digest})
+    folder = workspace.run(name)
     folder.mkdir(parents=True)
     meta = {
         "run.name": name,
@@ -85,7 +85,7 @@ def make_run(
     (folder / "config.py").write_text("model = dict(type='Recognizer3D')\nlr = 0.01\n")
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history(val)))
     (folder / "run.json").write_text(json.dumps(card, indent=2))
-    return space
+    return workspace
 
 
 def history(val: int, epochs: int = 10, steps: int = 12) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ def make_study(root: Path, trials: int = 20, n: int = 60, name: str = "fake") ->
 
     The last trial but two was pruned, the last but one failed, the last is running.
     """
-    space = Workspace(root)
+    workspace = Workspace(root)
     rows = [_trial(i, n) for i in range(trials)]
     if trials > 4:
         rows[-3] |= {"state": "pruned", "epochs": 3, "right": ""}
@@ -60,10 +60,10 @@ def make_study(root: Path, trials: int = 20, n: int = 60, name: str = "fake") ->
         "best": best["number"],
         "trials": rows,
     }
-    folder = space.study_folder(name)
+    folder = workspace.study_folder(name)
     folder.mkdir(parents=True)
     (folder / "study.json").write_text(json.dumps(record))
-    return space
+    return workspace
 
 
 def _trial(i: int, n: int) -> dict[str, Any]:

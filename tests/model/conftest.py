@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dancecli.core.records import Clip, Part
+from dancecli.core.records import Clip, SplitClip
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
@@ -83,7 +83,9 @@ def corpus(tmp_path: Path, clip_files: list[Path]) -> Corpus:
 def write_split(workspace: Workspace, name: str, clips: list[Clip], val: int, test: int) -> None:
     train = len(clips) - val - test
     places = ["train"] * train + ["val"] * val + ["test"] * test
-    parts = [Part(c.clip_id, p, c.video_id, c.label, c.sha256) for c, p in zip(clips, places, strict=True)]
+    parts = [
+        SplitClip(c.clip_id, p, c.video_id, c.label, c.sha256) for c, p in zip(clips, places, strict=True)
+    ]
     counts = {"train": train, "val": val, "test": test}
     meta = {
         "split.name": name,
@@ -93,12 +95,14 @@ def write_split(workspace: Workspace, name: str, clips: list[Clip], val: int, te
         "split.labels": json.dumps(LABELS),
         "split.counts": json.dumps(counts),
     }
-    tables.write(workspace.split(name), Part, parts, meta)
+    tables.write(workspace.split(name), SplitClip, parts, meta)
     folder = workspace.annotations(name)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "label_map.txt").write_text("".join(f"{label}\n" for label in LABELS))
     for part in counts:
-        lines = [f"clips/{p.clip_id}.mp4 {LABELS.index(p.label)}\n" for p in sorted(parts) if p.part == part]
+        lines = [
+            f"clips/{p.clip_id}.mp4 {LABELS.index(p.label)}\n" for p in sorted(parts) if p.subset == part
+        ]
         (folder / f"{part}.txt").write_text("".join(lines))
 
 

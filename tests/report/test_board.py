@@ -19,20 +19,20 @@ SIX = ("wave", "spin", "bounce", "<script>alert(1)</script>", "robot", "kick bal
 
 
 @pytest.fixture
-def many(space: Workspace) -> Workspace:
+def many(workspace: Workspace) -> Workspace:
     """Two like runs, a poor one, one on another split, and one that is not ended."""
     for name, skill in (("good-1", 3.0), ("good-2", 3.0), ("poor-1", 0.3)):
-        make_run(space.root, SIX, test=90, name=name, skill=skill, salt=name)
-    make_run(space.root, SIX[:5], test=25, name="five-1", split="five")
-    make_run(space.root, SIX, test=90, name="stopped-1")
-    (space.run("stopped-1") / "predictions.parquet").unlink()
-    change(space, "good-2", seed=1)
-    change(space, "poor-1", weights=None)
-    return space
+        make_run(workspace.root, SIX, test=90, name=name, skill=skill, salt=name)
+    make_run(workspace.root, SIX[:5], test=25, name="five-1", split="five")
+    make_run(workspace.root, SIX, test=90, name="stopped-1")
+    (workspace.run("stopped-1") / "predictions.parquet").unlink()
+    change(workspace, "good-2", seed=1)
+    change(workspace, "poor-1", weights=None)
+    return workspace
 
 
-def change(space: Workspace, run: str, **changed: object) -> None:
-    path = space.run(run) / "run.json"
+def change(workspace: Workspace, run: str, **changed: object) -> None:
+    path = workspace.run(run) / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
 
 
@@ -121,9 +121,9 @@ def test_a_split_can_be_singled_out(many: Workspace) -> None:
     assert not result.page.exists()
 
 
-def test_no_run_is_an_error(space: Workspace) -> None:
+def test_no_run_is_an_error(workspace: Workspace) -> None:
     with pytest.raises(WorkspaceError, match=r"there is no run in .* to show"):
-        board(space, BoardSettings())
+        board(workspace, BoardSettings())
 
 
 def test_the_command(many: Workspace, dance: Callable[..., Ran]) -> None:

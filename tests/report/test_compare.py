@@ -11,7 +11,7 @@ from helpers.builders import Ran
 from helpers.fake_run import make_run
 
 from dancecli.core.errors import InputError
-from dancecli.core.records import Clip, Part, Prediction
+from dancecli.core.records import Clip, Prediction, SplitClip
 from dancecli.report.compare import CompareSettings, compare
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
@@ -22,14 +22,14 @@ A, B = "first-1", "second-1"
 
 
 @pytest.fixture
-def two(space: Workspace) -> Workspace:
+def two(workspace: Workspace) -> Workspace:
     """A run and a clearly better one."""
-    make_run(space.root, SIX, test=90, name=A, skill=1.2)
-    return make_run(space.root, SIX, test=90, name=B, skill=4.0, salt="b")
+    make_run(workspace.root, SIX, test=90, name=A, skill=1.2)
+    return make_run(workspace.root, SIX, test=90, name=B, skill=4.0, salt="b")
 
 
-def change_meta(space: Workspace, run: str, **changed: str) -> None:
-    path = space.run(run) / "predictions.parquet"
+def change_meta(workspace: Workspace, run: str, **changed: str) -> None:
+    path = workspace.run(run) / "predictions.parquet"
     meta = tables.read_meta(path)
     kept = {k: v for k, v in meta.items() if not k.startswith("dance.")}
     tables.write(path, Prediction, tables.read(path, Prediction), {**kept, **changed})
@@ -62,18 +62,18 @@ def test_what_neither_run_records_is_no_difference(two: Workspace) -> None:
     assert "split noted" not in {what for what, _, _ in made}
 
 
-def test_two_runs_that_are_right_on_the_same_clips(space: Workspace) -> None:
-    make_run(space.root, SIX, test=90, name=A)
-    make_run(space.root, SIX, test=90, name=B)
-    page = compare(space, CompareSettings(A, B)).page.read_text()
+def test_two_runs_that_are_right_on_the_same_clips(workspace: Workspace) -> None:
+    make_run(workspace.root, SIX, test=90, name=A)
+    make_run(workspace.root, SIX, test=90, name=B)
+    page = compare(workspace, CompareSettings(A, B)).page.read_text()
     assert "both runs are right on the same ones." in page
     assert "judged differently:" not in page
 
 
-def test_two_like_runs_are_not_told_apart(space: Workspace) -> None:
-    make_run(space.root, SIX, test=90, name=A, skill=2.0)
-    make_run(space.root, SIX, test=90, name=B, skill=2.0, salt="b")
-    result = compare(space, CompareSettings(A, B, name="both"))
+def test_two_like_runs_are_not_told_apart(workspace: Workspace) -> None:
+    make_run(workspace.root, SIX, test=90, name=A, skill=2.0)
+    make_run(workspace.root, SIX, test=90, name=B, skill=2.0, salt="b")
+    result = compare(workspace, CompareSettings(A, B, name="both"))
     assert result.verdict == "No difference can be shown"
     assert "To tell the two apart" in result.page.read_text()
 
@@ -96,21 +96,21 @@ def test_what_was_made_differently_is_listed(two: Workspace) -> None:
     assert compare(two, CompareSettings(A, B)).comparison.made == (("optim lr", "0.01", "0.0001"),)
 
 
-def test_another_test_set_is_refused(space: Workspace) -> None:
-    make_run(space.root, SIX, test=90, name=A)
-    clips = tables.read(space.clips, Clip)
-    make_run(space.root, SIX, test=80, name=B, split="small")
-    tables.write(space.clips, Clip, clips)
+def test_another_test_set_is_refused(workspace: Workspace) -> None:
+    make_run(workspace.root, SIX, test=90, name=A)
+    clips = tables.read(workspace.clips, Clip)
+    make_run(workspace.root, SIX, test=80, name=B, split="small")
+    tables.write(workspace.clips, Clip, clips)
     with pytest.raises(InputError, match=r"test sets differ \(90 and 80 clips, 80 in both, 0 of those"):
-        compare(space, CompareSettings(A, B))
+        compare(workspace, CompareSettings(A, B))
 
 
 def test_clips_made_again_are_refused(two: Workspace) -> None:
     card = json.loads((two.run(B) / "run.json").read_text())
-    rows, meta = tables.read(two.split("demo"), Part), tables.read_meta(two.split("demo"))
+    rows, meta = tables.read(two.split("demo"), SplitClip), tables.read_meta(two.split("demo"))
     last = rows[-1]
-    rows[-1] = Part(last.clip_id, last.part, last.group, last.label, "0" * 64)
-    tables.write(two.split("again"), Part, rows, {"split.hash": meta["split.hash"]})
+    rows[-1] = SplitClip(last.clip_id, last.subset, last.group, last.label, "0" * 64)
+    tables.write(two.split("again"), SplitClip, rows, {"split.hash": meta["split.hash"]})
     card["split"]["name"] = "again"
     (two.run(B) / "run.json").write_text(json.dumps(card))
     with pytest.raises(InputError, match="90 in both, 1 of those with another file"):
@@ -126,11 +126,11 @@ def test_another_protocol_is_refused(two: Workspace) -> None:
     assert not (two.root / "reports").exists()
 
 
-def test_other_labels_are_refused(space: Workspace) -> None:
-    make_run(space.root, SIX, test=90, name=A)
-    make_run(space.root, SIX[:5], test=90, name=B, split="five")
+def test_other_labels_are_refused(workspace: Workspace) -> None:
+    make_run(workspace.root, SIX, test=90, name=A)
+    make_run(workspace.root, SIX[:5], test=90, name=B, split="five")
     with pytest.raises(InputError, match="their labels differ"):
-        compare(space, CompareSettings(A, B))
+        compare(workspace, CompareSettings(A, B))
 
 
 def test_a_part_without_predictions_and_a_run_with_itself_are_refused(two: Workspace) -> None:

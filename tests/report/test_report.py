@@ -14,7 +14,7 @@ from helpers.builders import Ran
 from helpers.fake_run import make_run
 
 from dancecli.core.errors import DanceError
-from dancecli.core.records import Part, Prediction
+from dancecli.core.records import Prediction, SplitClip
 from dancecli.report.plots.confusion_matrix import draw_confusion
 from dancecli.report.report import ReportSettings, report
 from dancecli.storage import tables
@@ -27,17 +27,17 @@ RUN = "inception-demo-1"
 
 
 @pytest.fixture
-def made(space: Workspace) -> Workspace:
-    return make_run(space.root, SIX, test=48, val=18)
+def made(workspace: Workspace) -> Workspace:
+    return make_run(workspace.root, SIX, test=48, val=18)
 
 
-def change_card(space: Workspace, **changed: Any) -> None:
-    path = space.run(RUN) / "run.json"
+def change_card(workspace: Workspace, **changed: Any) -> None:
+    path = workspace.run(RUN) / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
 
 
-def change_predictions(space: Workspace, change: Callable[[list[Prediction]], list[Prediction]]) -> None:
-    path = space.run(RUN) / "predictions.parquet"
+def change_predictions(workspace: Workspace, change: Callable[[list[Prediction]], list[Prediction]]) -> None:
+    path = workspace.run(RUN) / "predictions.parquet"
     meta = {k: v for k, v in tables.read_meta(path).items() if not k.startswith("dance.")}
     tables.write(path, Prediction, change(tables.read(path, Prediction)), meta)
 
@@ -90,9 +90,9 @@ def test_the_time_spent_waiting_for_clips_is_shown_where_it_was_measured(made: W
         assert "waiting for clips" not in report(made, ReportSettings()).page.read_text().lower()
 
 
-def test_the_model_card_reads_as_markdown_with_front_matter(space: Workspace) -> None:
+def test_the_model_card_reads_as_markdown_with_front_matter(workspace: Workspace) -> None:
     labels = ("a|b", "<b>c</b>", "d\\e", "f", "g", "h")
-    made = make_run(space.root, labels, test=24)
+    made = make_run(workspace.root, labels, test=24)
     text = report(made, ReportSettings()).page.with_name("model-card.md").read_text()
     _, front, body = text.split("---\n", 2)
     assert re.search(r"type: accuracy, value: \d+\.\d\d, name: \"top-1, \d+/24\"", front)
@@ -122,9 +122,9 @@ def test_validation_can_be_the_headline(made: Workspace) -> None:
     ],
 )
 def test_small_and_large(
-    space: Workspace, labels: tuple[str, ...], test: int, val: int, headline: str
+    workspace: Workspace, labels: tuple[str, ...], test: int, val: int, headline: str
 ) -> None:
-    result = report(make_run(space.root, labels, test, val, train=len(labels)), ReportSettings())
+    result = report(make_run(workspace.root, labels, test, val, train=len(labels)), ReportSettings())
     assert result.headline.startswith(headline)
     assert ("top-5" in result.headline) == (len(labels) > 5)
 
@@ -135,17 +135,17 @@ def test_a_dry_run_writes_nothing(made: Workspace) -> None:
 
 def swap_two(rows: list[Prediction]) -> list[Prediction]:
     first = rows[0]
-    return [Prediction(first.clip_id, first.part, (first.label_index + 1) % 6, first.scores), *rows[1:]]
+    return [Prediction(first.clip_id, first.subset, (first.label_index + 1) % 6, first.scores), *rows[1:]]
 
 
 def stretch(rows: list[Prediction]) -> list[Prediction]:
     first = rows[0]
     scores = tuple(2 * s for s in first.scores)
-    return [Prediction(first.clip_id, first.part, first.label_index, scores), *rows[1:]]
+    return [Prediction(first.clip_id, first.subset, first.label_index, scores), *rows[1:]]
 
 
-def damage(space: Workspace, text: str, *parts: str) -> None:
-    space.root.joinpath(*parts).write_text(text)
+def damage(workspace: Workspace, text: str, *parts: str) -> None:
+    workspace.root.joinpath(*parts).write_text(text)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def damage(space: Workspace, text: str, *parts: str) -> None:
         (lambda s: s.clips.unlink(), "clips.parquet: there is no such manifest"),
         (lambda s: s.split("demo").unlink(), "demo.parquet: there is no such manifest"),
         (
-            lambda s: tables.write(s.split("demo"), Part, [], {"split.hash": "f" * 64}),
+            lambda s: tables.write(s.split("demo"), SplitClip, [], {"split.hash": "f" * 64}),
             "is now ffffffffffff",
         ),
         (lambda s: change_predictions(s, lambda rows: rows[:-2]), "test: 2 of 48 clips have no prediction"),
@@ -185,10 +185,10 @@ def test_what_does_not_belong_together_is_refused(
 
 def test_clips_shared_with_training_are_said_on_the_page(made: Workspace) -> None:
     path = made.split("demo")
-    rows = tables.read(path, Part)
-    leaked = next(row.group for row in rows if row.part == "test")
-    rows[0] = Part(rows[0].clip_id, "train", leaked, rows[0].label, rows[0].sha256)
-    tables.write(path, Part, rows, {"split.hash": tables.read_meta(path)["split.hash"]})
+    rows = tables.read(path, SplitClip)
+    leaked = next(row.group for row in rows if row.subset == "test")
+    rows[0] = SplitClip(rows[0].clip_id, "train", leaked, rows[0].label, rows[0].sha256)
+    tables.write(path, SplitClip, rows, {"split.hash": tables.read_meta(path)["split.hash"]})
     page = report(made, ReportSettings()).page.read_text()
     assert "1 source video of this part also stand in the training part" in page
     assert "none of which is in the training part" not in page.split('data-part="val"')[0]
@@ -213,8 +213,8 @@ def test_the_command(made: Workspace, dance: Callable[..., Ran]) -> None:
     ],
 )
 def test_no_run_is_one_line(
-    space: Workspace, dance: Callable[..., Ran], args: tuple[str, ...], says: str
+    workspace: Workspace, dance: Callable[..., Ran], args: tuple[str, ...], says: str
 ) -> None:
     ran = dance("report", *args)
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err.startswith(says.format(root=space.root))
+    assert ran.err.startswith(says.format(root=workspace.root))

@@ -29,16 +29,16 @@ STUDY = {
 
 
 @pytest.fixture
-def busy(space: Workspace) -> Workspace:
-    folder = space.run("a")
+def busy(workspace: Workspace) -> Workspace:
+    folder = workspace.run("a")
     folder.mkdir(parents=True)
     card = {"status": "running", "created_utc": "2026-11-22T07:00:00+00:00", "optim": {"epochs": 9}}
     (folder / "run.json").write_text(json.dumps(card))
-    add(space, *(step(i) for i in (1, 2, 3)))
-    place = space.root / "studies" / "s"
+    add(workspace, *(step(i) for i in (1, 2, 3)))
+    place = workspace.root / "studies" / "s"
     place.mkdir(parents=True)
     (place / "study.json").write_text(json.dumps(STUDY))
-    return space
+    return workspace
 
 
 def step(i: int) -> dict[str, Any]:
@@ -46,8 +46,8 @@ def step(i: int) -> dict[str, Any]:
     return {"kind": "train", **timed, "loss": 2 / i, "top1": 0.5, "lr": 0.01}
 
 
-def add(space: Workspace, *rows: dict[str, Any]) -> None:
-    with (space.run("a") / "metrics.jsonl").open("a") as file:
+def add(workspace: Workspace, *rows: dict[str, Any]) -> None:
+    with (workspace.run("a") / "metrics.jsonl").open("a") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
 
 

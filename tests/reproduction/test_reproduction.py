@@ -17,32 +17,32 @@ from helpers.fake_run import logits, run_card, softmax
 
 from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.recipe import read_recipe
-from dancecli.core.records import Part, Prediction
+from dancecli.core.records import Prediction, SplitClip
 from dancecli.dataset.split.split import SplitSettings, split
 from dancecli.demo import corpus
 from dancecli.demo.pipeline import SITE_FOLDER
 from dancecli.report.results.paper import read_experiments
 from dancecli.reproduction import commands, cost, plan, quick
-from dancecli.reproduction.commands import ReproduceResult, ReproduceSettings, reproduce, run
+from dancecli.reproduction.commands import ReproduceResult, ReproduceSettings, reproduce
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
 LABELS = ("wave", "spin", "bounce", "step", "robot", "kick")
 
 
-def fill_with_dancers(space: Workspace) -> None:
+def fill_with_dancers(workspace: Workspace) -> None:
     """Make a workspace look as if an earlier demo had fetched 180 clips of 90 videos into it."""
-    fill(space, [make_clip(i, LABELS[i % 6], video_id=f"video{i // 2:06d}") for i in range(180)], LABELS)
-    (space.root / SITE_FOLDER).mkdir()
+    fill(workspace, [make_clip(i, LABELS[i % 6], video_id=f"video{i // 2:06d}") for i in range(180)], LABELS)
+    (workspace.root / SITE_FOLDER).mkdir()
 
 
 @pytest.fixture
-def dancers(space: Workspace) -> Workspace:
-    fill_with_dancers(space)
-    return space
+def dancers(workspace: Workspace) -> Workspace:
+    fill_with_dancers(workspace)
+    return workspace
 
 
-def pretend(space: Workspace, said: list[str]) -> Callable[..., None]:
+def pretend(workspace: Workspace, said: list[str]) -> Callable[..., None]:
     """Run `split` here, and make what `finetune` and `report` would leave behind."""
 
     def run(command: tuple[str, ...], say: object, *, quiet: bool = False) -> None:
@@ -51,25 +51,25 @@ def pretend(space: Workspace, said: list[str]) -> Callable[..., None]:
         if command[0] == "split":
             lock = Path(given["--lock"]) if "--lock" in given else None
             subset = int(given["--subset"]) if "--subset" in given else None
-            split(space, SplitSettings(given.get("--ratios"), subset, name=given["--name"], lock=lock))
+            split(workspace, SplitSettings(given.get("--ratios"), subset, name=given["--name"], lock=lock))
         elif command[0] == "finetune":
-            train(space, given["--name"], given["--split"], given["--recipe"])
+            train(workspace, given["--name"], given["--split"], given["--recipe"])
         elif command[0] == "train":
             changes = [word for flag, word in pairwise(command) if flag == "--set"]
             for end in ("-rgb", "-flow", ""):
-                train(space, given["--name"] + end, given["--split"], given["--recipe"], changes)
-            fuse(space, given["--name"])
+                train(workspace, given["--name"] + end, given["--split"], given["--recipe"], changes)
+            fuse(workspace, given["--name"])
         elif command[0] == "report":
-            page = space.report(given["--run"]) / "index.html"
+            page = workspace.report(given["--run"]) / "index.html"
             page.parent.mkdir(parents=True, exist_ok=True)
             page.touch()
 
     return run
 
 
-def fuse(space: Workspace, name: str) -> None:
+def fuse(workspace: Workspace, name: str) -> None:
     """Make a run one that says of itself what an ensemble does."""
-    path = space.run(name) / "run.json"
+    path = workspace.run(name) / "run.json"
     card = json.loads(path.read_text())
     card["model"] = {"pretrain": "ensemble", "members": [f"{name}-rgb", f"{name}-flow"]}
     for key in ("optim", "checkpoint", "recipe", "seed"):
@@ -77,11 +77,11 @@ def fuse(space: Workspace, name: str) -> None:
     path.write_text(json.dumps(card))
 
 
-def train(space: Workspace, name: str, on: str, recipe: str, changes: Sequence[str] = ()) -> None:
-    rows, meta = tables.read(space.split(on), Part), tables.read_meta(space.split(on))
+def train(workspace: Workspace, name: str, on: str, recipe: str, changes: Sequence[str] = ()) -> None:
+    rows, meta = tables.read(workspace.split(on), SplitClip), tables.read_meta(workspace.split(on))
     counts = json.loads(meta["split.counts"])
     card = run_card(name, on, LABELS, meta["split.hash"], counts)
-    held = sorted(f"{row.clip_id} {row.sha256} {row.label}" for row in rows if row.part == "test")
+    held = sorted(f"{row.clip_id} {row.sha256} {row.label}" for row in rows if row.subset == "test")
     card["split"]["test_hash"] = hashlib.sha256("\n".join(held).encode()).hexdigest()
     made = read_recipe(recipe).with_set(changes)
     if "two-stream" in name:
@@ -89,12 +89,12 @@ def train(space: Workspace, name: str, on: str, recipe: str, changes: Sequence[s
     card |= {"recipe": {**vars(made)}, "checkpoint": {"name": "last", "epoch": made.epochs}}
     skill = 3.0 if "tuned" in name else 1.5
     predictions = [
-        Prediction(row.clip_id, row.part, i, softmax(logits(name + row.clip_id, i, 6, skill)))
+        Prediction(row.clip_id, row.subset, i, softmax(logits(name + row.clip_id, i, 6, skill)))
         for row in rows
-        if row.part != "train"
+        if row.subset != "train"
         for i in [LABELS.index(row.label)]
     ]
-    folder = space.run(name)
+    folder = workspace.run(name)
     folder.mkdir(parents=True)
     told = {"run.name": name, "split.hash": meta["split.hash"], "test.hash": card["split"]["test_hash"]}
     told |= {"view.protocol": card["views"]["test"], "labels": json.dumps(LABELS)}
@@ -108,9 +108,9 @@ def stand_ins(monkeypatch: pytest.MonkeyPatch) -> Callable[[Workspace], list[str
     monkeypatch.setattr(commands, "require_parts", lambda: None)
     monkeypatch.setattr(commands, "measured_pace", lambda: 10.0)
 
-    def stand_in(space: Workspace) -> list[str]:
+    def stand_in(workspace: Workspace) -> list[str]:
         said: list[str] = []
-        monkeypatch.setattr(commands, "run", pretend(space, said))
+        monkeypatch.setattr(commands, "run", pretend(workspace, said))
         return said
 
     return stand_in
@@ -122,37 +122,37 @@ def whole(
 ) -> tuple[Workspace, ReproduceResult, list[str], list[str]]:
     """A quick replay that ran to its end: made once, and copied for each test."""
     with pytest.MonkeyPatch.context() as patch:
-        space = Workspace(tmp_path_factory.mktemp("replay") / "space")
-        fill_with_dancers(space)
+        workspace = Workspace(tmp_path_factory.mktemp("replay") / "space")
+        fill_with_dancers(workspace)
         said: list[str] = []
         talked: list[str] = []
-        patch.setattr(commands, "run", pretend(space, said))
+        patch.setattr(commands, "run", pretend(workspace, said))
         patch.setattr(commands, "require_parts", lambda: None)
         patch.setattr(commands, "measured_pace", lambda: 10.0)
-        return space, reproduce(space, ReproduceSettings(quick=True), talked.append), said, talked
+        return workspace, reproduce(workspace, ReproduceSettings(quick=True), talked.append), said, talked
 
 
 @pytest.fixture
 def replayed(
     whole: tuple[Workspace, ReproduceResult, list[str], list[str]],
-    space: Workspace,
+    workspace: Workspace,
     stand_ins: Callable[[Workspace], list[str]],
 ) -> tuple[Workspace, ReproduceResult, list[str], list[str]]:
     """A copy of it, whose commands are listed anew."""
     made, result, _, talked = whole
-    shutil.copytree(made.root, space.root, dirs_exist_ok=True)
-    page = space.root / result.page.relative_to(made.root)
-    return space, replace(result, page=page), stand_ins(space), talked
+    shutil.copytree(made.root, workspace.root, dirs_exist_ok=True)
+    page = workspace.root / result.page.relative_to(made.root)
+    return workspace, replace(result, page=page), stand_ins(workspace), talked
 
 
-def trials_of(space: Workspace) -> list[plan.Trial]:
-    return plan.plan_trials(space, read_experiments(), quick=True, clips=180)[0]
+def trials_of(workspace: Workspace) -> list[plan.Trial]:
+    return plan.plan_trials(workspace, read_experiments(), quick=True, clips=180)[0]
 
 
 def test_every_experiment_runs_under_both_protocols_on_the_same_test_part(
     whole: tuple[Workspace, ReproduceResult, list[str], list[str]],
 ) -> None:
-    space, result, said, talked = whole
+    workspace, result, said, talked = whole
     trained = [line for line in said if line.startswith("finetune")]
     assert len(trained) == 6
     assert any("take about" in line for line in talked)
@@ -173,13 +173,13 @@ def test_every_experiment_runs_under_both_protocols_on_the_same_test_part(
     assert "--stream both" in streams[1]
     assert "--set optimizer=adam --set lr=0.001 --set dropout=0.5" in streams[1]
     assert "--set" not in streams[2]
-    base, ours_split = (tables.read(space.split(n), Part) for n in ("quick-525", "quick-525-val"))
+    base, ours_split = (tables.read(workspace.split(n), SplitClip) for n in ("quick-525", "quick-525-val"))
     assert {r.clip_id for r in base} == {r.clip_id for r in ours_split}
-    assert {r.clip_id for r in base if r.part == "test"} == {
-        r.clip_id for r in ours_split if r.part == "test"
+    assert {r.clip_id for r in base if r.subset == "test"} == {
+        r.clip_id for r in ours_split if r.subset == "test"
     }
-    assert not {r.group for r in ours_split if r.part == "val"} & {
-        r.group for r in ours_split if r.part == "train"
+    assert not {r.group for r in ours_split if r.subset == "val"} & {
+        r.group for r in ours_split if r.subset == "train"
     }
 
 
@@ -202,10 +202,10 @@ def test_the_choice_is_the_validation_part_s_under_our_protocol(
 def test_a_second_time_nothing_is_trained_and_the_page_is_the_same(
     replayed: tuple[Workspace, ReproduceResult, list[str], list[str]],
 ) -> None:
-    space, result, said, _ = replayed
+    workspace, result, said, _ = replayed
     before = result.page.read_bytes()
-    assert str(space.root).encode() not in before
-    again = reproduce(space, ReproduceSettings(quick=True), lambda _: None)
+    assert str(workspace.root).encode() not in before
+    again = reproduce(workspace, ReproduceSettings(quick=True), lambda _: None)
     assert said == []
     assert again.page.read_bytes() == before
 
@@ -213,16 +213,16 @@ def test_a_second_time_nothing_is_trained_and_the_page_is_the_same(
 def test_a_stopped_run_is_gone_on_with_and_one_of_another_recipe_is_refused(
     replayed: tuple[Workspace, ReproduceResult, list[str], list[str]],
 ) -> None:
-    space = replayed[0]
-    path = space.run("quick-tuned-ours") / "run.json"
+    workspace = replayed[0]
+    path = workspace.run("quick-tuned-ours") / "run.json"
     card = json.loads(path.read_text())
     path.write_text(json.dumps(card | {"status": "interrupted"}))
-    (stopped,) = [trial for trial in trials_of(space) if trial.status == "interrupted"]
-    assert plan.train_command(space, stopped)[-3:] == ("--resume", "--name", "quick-tuned-ours")
+    (stopped,) = [trial for trial in trials_of(workspace) if trial.status == "interrupted"]
+    assert plan.train_command(workspace, stopped)[-3:] == ("--resume", "--name", "quick-tuned-ours")
     card["recipe"]["lr"] = 0.5
     path.write_text(json.dumps(card))
     with pytest.raises(WorkspaceError, match=r"was made with lr 0\.5"):
-        trials_of(space)
+        trials_of(workspace)
 
 
 def test_what_costs_nothing_more_is_not_counted_twice(dancers: Workspace) -> None:
@@ -237,15 +237,15 @@ def test_what_costs_nothing_more_is_not_counted_twice(dancers: Workspace) -> Non
 def test_of_two_streams_one_may_be_done_when_it_is_stopped(
     replayed: tuple[Workspace, ReproduceResult, list[str], list[str]],
 ) -> None:
-    space, _, said, _ = replayed
+    workspace, _, said, _ = replayed
     for name in ("quick-two-stream", "quick-two-stream-flow"):
-        shutil.rmtree(space.run(name))
-    (stopped,) = [trial for trial in trials_of(space) if trial.status == "interrupted"]
+        shutil.rmtree(workspace.run(name))
+    (stopped,) = [trial for trial in trials_of(workspace) if trial.status == "interrupted"]
     assert stopped.run == "quick-two-stream"
-    command = plan.train_command(space, stopped)
+    command = plan.train_command(workspace, stopped)
     assert (command[0], command[-3:]) == ("train", ("--resume", "--name", "quick-two-stream"))
-    shutil.rmtree(space.run("quick-two-stream-rgb"))
-    reproduce(space, ReproduceSettings(quick=True), lambda _: None)
+    shutil.rmtree(workspace.run("quick-two-stream-rgb"))
+    reproduce(workspace, ReproduceSettings(quick=True), lambda _: None)
     assert [line.split()[0] for line in said] == ["split", "flow", "train", "report"]
 
 
@@ -253,7 +253,7 @@ def test_the_page_is_there_after_each_run_and_says_what_is_not(
     dancers: Workspace, stand_ins: Callable[[Workspace], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_ins(dancers)
-    doing = run
+    doing = commands.run
 
     def stop(command: tuple[str, ...], say: Callable[[str], None], *, quiet: bool = False) -> None:
         if "quick-resnet50-ours" in command and command[0] == "finetune":
@@ -296,7 +296,7 @@ def test_a_fetch_that_was_stopped_goes_on(dancers: Workspace) -> None:
     assert not quick.has_clips(dancers)  # 180 of 216
 
 
-def test_a_dry_run_writes_nothing_and_says_the_cost(space: Workspace, dance: Callable[..., Ran]) -> None:
+def test_a_dry_run_writes_nothing_and_says_the_cost(workspace: Workspace, dance: Callable[..., Ran]) -> None:
     ran = dance("reproduce", "--quick", "--workspace", "here", "--dry-run")
     assert ran.code == 0
     commands = [line.split()[2] for line in ran.out.splitlines()]
@@ -304,7 +304,7 @@ def test_a_dry_run_writes_nothing_and_says_the_cost(space: Workspace, dance: Cal
     assert commands.count("finetune") == 6
     assert commands.count("train") == 2
     assert "the runs take about" in ran.err
-    assert not (space.root / "here").exists()
+    assert not (workspace.root / "here").exists()
     assert dance("reproduce").err.startswith(
-        f"error: {space.root}: there are no clips to reproduce the paper on"
+        f"error: {workspace.root}: there are no clips to reproduce the paper on"
     )

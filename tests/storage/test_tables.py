@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dancecli.core.errors import InputError, WorkspaceError
-from dancecli.core.records import Clip, Part, Prediction, Segment
+from dancecli.core.records import Clip, Prediction, Segment, SplitClip
 from dancecli.storage import tables
 from dancecli.storage.files import atomic_file, sweep
 
@@ -20,7 +20,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 WHOLE = st.integers(-(2**62), 2**62)
 ROWS = {
     Segment: st.builds(Segment, TEXT, WHOLE, WHOLE, TEXT, TEXT, TEXT),
-    Part: st.builds(Part, TEXT, TEXT, TEXT, TEXT, TEXT),
+    SplitClip: st.builds(SplitClip, TEXT, TEXT, TEXT, TEXT, TEXT),
     Prediction: st.builds(Prediction, TEXT, TEXT, WHOLE, st.lists(st.floats(0, 1)).map(tuple)),
 }
 
@@ -76,8 +76,8 @@ def test_a_file_that_is_not_parquet_is_named(tmp_path: Path, content: bytes) -> 
 
 def test_another_table_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "clips.parquet"
-    tables.write(path, Part, [])
-    with pytest.raises(InputError, match="holds 'Part', not 'Clip'"):
+    tables.write(path, SplitClip, [])
+    with pytest.raises(InputError, match="holds 'SplitClip', not 'Clip'"):
         tables.read(path, Clip)
     pq.write_table(pa.table({"a": [1]}), path)
     for read in (lambda: tables.read(path, Clip), lambda: tables.read_meta(path)):

@@ -43,57 +43,57 @@ def test_a_file_is_no_workspace(tmp_path: Path) -> None:
     ],
 )
 def test_settings_that_cannot_be_read_are_said(
-    space: Workspace, text: str, error: type[Exception], what: str
+    workspace: Workspace, text: str, error: type[Exception], what: str
 ) -> None:
-    space.settings.write_text(text, encoding="utf-8", errors="surrogateescape")
+    workspace.settings.write_text(text, encoding="utf-8", errors="surrogateescape")
     with pytest.raises(error) as caught:
-        space.read_settings()
+        workspace.read_settings()
     assert what in str(caught.value)
-    assert str(space.settings) in str(caught.value)
+    assert str(workspace.settings) in str(caught.value)
 
 
 @pytest.mark.parametrize(
     "name", ["", ".", "..", "../x", "a/b", "-x", ".hidden", "a b", "x" * 101, "é", "a\n"]
 )
-def test_a_name_that_could_leave_its_folder_is_refused(space: Workspace, name: str) -> None:
+def test_a_name_that_could_leave_its_folder_is_refused(workspace: Workspace, name: str) -> None:
     with pytest.raises(InputError, match="cannot be used"):
         checked_name(name, "run")
-    for place in (space.run, space.split, space.report, space.study, space.annotations):
+    for place in (workspace.run, workspace.split, workspace.report, workspace.study, workspace.annotations):
         with pytest.raises(InputError):
             place(name)
 
 
-def test_a_second_holder_of_a_lock_is_refused_and_the_first_is_named(space: Workspace) -> None:
-    with space.lock("fetch"):
+def test_a_second_holder_of_a_lock_is_refused_and_the_first_is_named(workspace: Workspace) -> None:
+    with workspace.lock("fetch"):
         code = (
             "from pathlib import Path; from dancecli.storage.workspace import Workspace\n"
-            f"with Workspace(Path({str(space.root)!r})).lock('fetch'): pass"
+            f"with Workspace(Path({str(workspace.root)!r})).lock('fetch'): pass"
         )
         second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        assert f"another 'fetch' is at work in {space.root} (process {os.getpid()})" in second.stderr
-    with space.lock("fetch"), space.lock("run-a"):
+        assert f"another 'fetch' is at work in {workspace.root} (process {os.getpid()})" in second.stderr
+    with workspace.lock("fetch"), workspace.lock("run-a"):
         pass
 
 
-def test_splits_and_runs_come_in_the_order_in_which_they_were_made(space: Workspace) -> None:
+def test_splits_and_runs_come_in_the_order_in_which_they_were_made(workspace: Workspace) -> None:
     for i, name in enumerate(["zeta", "alpha", "mid"]):
-        for path in (space.split(name), space.run(name) / "run.json"):
+        for path in (workspace.split(name), workspace.run(name) / "run.json"):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
             os.utime(path, (1000 + i, 1000 + i))
-    assert space.splits() == space.runs() == ["zeta", "alpha", "mid"]
+    assert workspace.splits() == workspace.runs() == ["zeta", "alpha", "mid"]
 
 
-def test_the_split_that_is_not_named_is_the_one_made_last(space: Workspace) -> None:
+def test_the_split_that_is_not_named_is_the_one_made_last(workspace: Workspace) -> None:
     with pytest.raises(WorkspaceError, match="there is no split") as caught:
-        space.find_split()
+        workspace.find_split()
     assert caught.value.hint == "run dance split first"
     for age, name in enumerate(("late", "early")):
-        space.split(name).parent.mkdir(parents=True, exist_ok=True)
-        space.split(name).touch()
-        os.utime(space.split(name), ns=(-age, -age))
-    assert space.find_split() == "late"
-    assert space.find_split("early") == "early"
+        workspace.split(name).parent.mkdir(parents=True, exist_ok=True)
+        workspace.split(name).touch()
+        os.utime(workspace.split(name), ns=(-age, -age))
+    assert workspace.find_split() == "late"
+    assert workspace.find_split("early") == "early"
     with pytest.raises(WorkspaceError, match="there is no split 'other'") as caught:
-        space.find_split("other")
+        workspace.find_split("other")
     assert caught.value.hint == "known splits: early, late"

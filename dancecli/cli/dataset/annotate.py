@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from dancecli.cli.console import emit, open_workspace, show, talk
+from dancecli.cli.console import info, open_workspace, print_json, print_result
 from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
 
 
 def command(
-    workspace: WorkspaceOption = None,
+    workspace_dir: WorkspaceOption = None,
     split: SplitOption = None,
     augmented: Annotated[
         bool, typer.Option(help="List the augmented copies of the training clips too, if there are any.")
@@ -28,11 +28,11 @@ def command(
     """
     from dancecli.dataset.split.annotations import annotate
 
-    space = open_workspace(workspace, create=False)
-    result = annotate(space, split, augmented=augmented, dry_run=dry_run)
+    workspace = open_workspace(workspace_dir, create=False)
+    result = annotate(workspace, split, augmented=augmented, dry_run=dry_run)
     counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
     if json_output:
-        emit(
+        print_json(
             {
                 "split": result.split,
                 "folder": str(result.folder),
@@ -42,11 +42,11 @@ def command(
             }
         )
     else:
-        show(f"lists of split {result.split}: {counts} in {result.folder}")
+        print_result(f"lists of split {result.split}: {counts} in {result.folder}")
         if result.num_copies:
-            show(f"train holds {result.num_copies} augmented copies")
+            print_result(f"train holds {result.num_copies} augmented copies")
         if dry_run:
-            show("nothing was written (--dry-run)")
+            print_result("nothing was written (--dry-run)")
     if result.missing:
-        talk(f"{len(result.missing)} clips have lost their file and are left out of the lists")
+        info(f"{len(result.missing)} clips have lost their file and are left out of the lists")
         raise typer.Exit(3)

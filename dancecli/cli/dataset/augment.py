@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dancecli.cli.console import emit, open_workspace, progress, show, table, talk
+from dancecli.cli.console import info, open_workspace, print_json, print_result, progress, table
 from dancecli.cli.options import (
     DryRunOption,
     EngineOption,
@@ -25,7 +25,7 @@ _FAILURES_SHOWN = 5
 
 
 def command(
-    workspace: WorkspaceOption = None,
+    workspace_dir: WorkspaceOption = None,
     split: SplitOption = None,
     ops: Annotated[
         str,
@@ -58,45 +58,47 @@ def command(
     from dancecli.dataset.derived.augment import AugmentSettings, augment
     from dancecli.dataset.split.annotations import annotate
 
-    space = open_workspace(workspace, create=False)
+    workspace = open_workspace(workspace_dir, create=False)
     settings = AugmentSettings(split, ops, part, seed, workers, dry_run, engine)
     if preview and not dry_run:
-        _preview(space, settings, json_output=json_output)
+        _preview(workspace, settings, json_output=json_output)
         return
     with progress("augment") as on_progress:
-        result = augment(space, settings, on_progress)
-    lists = None if dry_run else annotate(space, result.split)
+        result = augment(workspace, settings, on_progress)
+    lists = None if dry_run else annotate(workspace, result.split)
     if json_output:
-        emit(asdict(result) | {"annotations": str(lists.folder) if lists else None})
+        print_json(asdict(result) | {"annotations": str(lists.folder) if lists else None})
     else:
         _show(result, dry_run=dry_run)
         if lists:
-            show(f"lists: {lists.folder}, train {lists.counts['train']} with {lists.num_copies} copies")
+            print_result(
+                f"lists: {lists.folder}, train {lists.counts['train']} with {lists.num_copies} copies"
+            )
     for clip_id, reason in result.failed[:_FAILURES_SHOWN]:
-        talk(f"  {clip_id}: {reason}")
+        info(f"  {clip_id}: {reason}")
     if result.failed:
-        talk(f"{len(result.failed)} copies could not be made (--json names them all)")
+        info(f"{len(result.failed)} copies could not be made (--json names them all)")
         raise typer.Exit(3)
 
 
-def _preview(space: Workspace, settings: AugmentSettings, *, json_output: bool) -> None:
+def _preview(workspace: Workspace, settings: AugmentSettings, *, json_output: bool) -> None:
     from dancecli.dataset.derived.augment_preview import preview
 
     with progress("preview") as on_progress:
-        sheet = preview(space, settings, on_progress)
+        sheet = preview(workspace, settings, on_progress)
     if json_output:
-        emit({"sheet": str(sheet)})
+        print_json({"sheet": str(sheet)})
     else:
-        show(f"sheet: {sheet}")
+        print_result(f"sheet: {sheet}")
 
 
 def _show(result: AugmentResult, *, dry_run: bool) -> None:
     verdict = "would be made" if dry_run else "made now"
-    show(f"split {result.split}: copies of its {result.num_parents} training clips")
+    print_result(f"split {result.split}: copies of its {result.num_parents} training clips")
     rows = [(op, count, result.made[op]) for op, count in result.asked.items()]
-    show(table(("operation", "copies", verdict), rows))
+    print_result(table(("operation", "copies", verdict), rows))
     if not dry_run and result.parent_bytes:
-        show(
+        print_result(
             f"{result.num_bytes / 1e6:.1f} MB of copies, {result.num_bytes / result.parent_bytes:.1f} times "
             f"their parents · {result.seconds:.0f} s"
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dancecli.cli.console import emit, open_workspace, progress, show, table, talk
+from dancecli.cli.console import info, open_workspace, print_json, print_result, progress, table
 from dancecli.cli.dataset.fetch_options import (
     AnnotationsOption,
     EditionOption,
@@ -31,7 +31,7 @@ _CONFLICTS_SHOWN = 3
 
 
 def command(
-    workspace: WorkspaceOption = None,
+    workspace_dir: WorkspaceOption = None,
     annotations: AnnotationsOption = None,
     edition: EditionOption = "700-2020",
     labels: LabelsOption = None,
@@ -102,19 +102,19 @@ def command(
         extractor_args=tuple(extractor_args or ()),
         dry_run=dry_run,
     )
-    space = open_workspace(workspace, create=not dry_run)
+    workspace = open_workspace(workspace_dir, create=not dry_run)
     with progress("fetch") as on_progress:
-        result = fetch(space, settings, on_progress)
+        result = fetch(workspace, settings, on_progress)
     if json_output:
-        emit(_document(result))
+        print_json(_document(result))
     else:
         _show(result, dry_run=dry_run)
     if result.conflicts:
-        talk(f"{len(result.conflicts)} clips are listed under two labels; the first one is kept:")
+        info(f"{len(result.conflicts)} clips are listed under two labels; the first one is kept:")
         for conflict in result.conflicts[:_CONFLICTS_SHOWN]:
-            talk(f"  {conflict}")
+            info(f"  {conflict}")
     if result.stopped:
-        talk(f"stopped: {result.stopped}")
+        info(f"stopped: {result.stopped}")
     if not result.complete and not dry_run:
         raise typer.Exit(3)
 
@@ -137,10 +137,10 @@ def _show(result: FetchResult, *, dry_run: bool) -> None:
         (label, counts.get("done", 0), sum(counts.values()) - counts.get("done", 0))
         for label, counts in result.labels.items()
     ]
-    show(table(("label", "done", "missing"), rows))
+    print_result(table(("label", "done", "missing"), rows))
     if result.reasons:
-        show(table(("missing because", "clips"), list(result.reasons.items())))
+        print_result(table(("missing because", "clips"), list(result.reasons.items())))
     missing = result.num_asked - result.num_done
     verdict = "would be fetched" if dry_run else "new"
     new = missing if dry_run else result.num_new
-    show(f"{result.num_done} done · {missing} missing · {new} {verdict} · {result.seconds:.0f} s")
+    print_result(f"{result.num_done} done · {missing} missing · {new} {verdict} · {result.seconds:.0f} s")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dancecli.cli.console import emit, open_workspace, progress, show, talk
+from dancecli.cli.console import info, open_workspace, print_json, print_result, progress
 from dancecli.cli.options import DryRunOption, EngineOption, JsonOption, WorkersOption, WorkspaceOption
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ _FAILURES_SHOWN = 5
 
 
 def command(
-    workspace: WorkspaceOption = None,
+    workspace_dir: WorkspaceOption = None,
     method: Annotated[
         str,
         typer.Option(
@@ -45,28 +45,28 @@ def command(
     from dancecli.core.flow_format import method_mismatch
     from dancecli.dataset.derived.flow import FlowSettings, flow
 
-    space = open_workspace(workspace, create=False)
+    workspace = open_workspace(workspace_dir, create=False)
     with progress("flow") as on_progress:
-        result = flow(space, FlowSettings(method, split, workers, dry_run, engine), on_progress)
+        result = flow(workspace, FlowSettings(method, split, workers, dry_run, engine), on_progress)
     if json_output:
-        emit(asdict(result))
+        print_json(asdict(result))
     else:
         _show(result, dry_run=dry_run)
     if mismatch := method_mismatch(result.method):
-        talk(f"if you start from published flow weights: {mismatch}")
+        info(f"if you start from published flow weights: {mismatch}")
     for clip_id, reason in result.failed[:_FAILURES_SHOWN]:
-        talk(f"  {clip_id}: {reason}")
+        info(f"  {clip_id}: {reason}")
     if result.failed:
-        talk(f"clips without flow: {len(result.failed)} (--json names them all)")
+        info(f"clips without flow: {len(result.failed)} (--json names them all)")
         raise typer.Exit(3)
 
 
 def _show(result: FlowResult, *, dry_run: bool) -> None:
     copies = f", {result.num_copies} of them augmented copies" if result.num_copies else ""
     verdict = "would be computed" if dry_run else "computed now"
-    show(f"{result.method} flow of {result.num_clips} clips{copies}: {result.made} {verdict}")
+    print_result(f"{result.method} flow of {result.num_clips} clips{copies}: {result.made} {verdict}")
     if result.clip_bytes:
-        show(
+        print_result(
             f"{result.num_fields} fields, {result.num_bytes / 1e6:.1f} MB, "
             f"{result.num_bytes / result.clip_bytes:.1f} times the clips · stored within "
             f"{result.error_px:.3f} px in the mean · {result.seconds:.0f} s"

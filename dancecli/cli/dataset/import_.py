@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dancecli.cli.console import emit, open_workspace, progress, show, table, talk
+from dancecli.cli.console import info, open_workspace, print_json, print_result, progress, table
 from dancecli.cli.dataset.import_options import AudioOption, LinkOption, lines_of
 from dancecli.cli.options import DryRunOption, JsonOption, WorkersOption, WorkspaceOption
 
@@ -20,7 +20,7 @@ _SHOWN = 5
 
 def command(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the clips lie.")],
-    workspace: WorkspaceOption = None,
+    workspace_dir: WorkspaceOption = None,
     labels: Annotated[
         Path | None,
         typer.Option(
@@ -53,15 +53,15 @@ def command(
 
     settings = AdoptSettings(folder, labels, dataset, IntakeSettings(link, audio, workers), dry_run)
     with progress("import") as on_progress:
-        result = adopt(open_workspace(workspace, create=not dry_run), settings, on_progress)
+        result = adopt(open_workspace(workspace_dir, create=not dry_run), settings, on_progress)
     if json_output:
-        emit(asdict(result))
+        print_json(asdict(result))
     else:
         _show(result)
     for sentence in result.conflicts[:_SHOWN]:
-        talk(sentence)
+        info(sentence)
     if len(result.conflicts) > _SHOWN:
-        talk(f"and {len(result.conflicts) - _SHOWN} more under two labels (all of them: --json)")
+        info(f"and {len(result.conflicts) - _SHOWN} more under two labels (all of them: --json)")
     if result.intake is not None and not result.intake.complete:
         raise typer.Exit(3)
 
@@ -70,11 +70,11 @@ def _show(result: AdoptResult) -> None:
     rows = [(label, result.found[label], result.there.get(label, 0)) for label in sorted(result.found)]
     rows.append(("all", sum(result.found.values()), sum(result.there.values())))
     forms = ", ".join(f"{count} {form}" for form, count in result.forms.items())
-    show(f"found: {forms}; labels: the {len(result.labels)} of {result.labels_from}")
-    show(table(("label", "clips", "there already"), rows))
+    print_result(f"found: {forms}; labels: the {len(result.labels)} of {result.labels_from}")
+    print_result(table(("label", "clips", "there already"), rows))
     if result.left_out:
-        show("left out: " + ", ".join(f"{count} {why}" for why, count in result.left_out.items()))
+        print_result("left out: " + ", ".join(f"{count} {why}" for why, count in result.left_out.items()))
     if result.intake is None:
-        show("nothing was written (--dry-run)")
+        print_result("nothing was written (--dry-run)")
         return
-    show("\n".join(lines_of(result.intake)))
+    print_result("\n".join(lines_of(result.intake)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dancecli.cli.console import emit, open_workspace, progress, show, table, talk
+from dancecli.cli.console import info, open_workspace, print_json, print_result, progress, table
 from dancecli.cli.dataset.import_options import AudioOption, LinkOption, lines_of
 from dancecli.cli.options import DryRunOption, JsonOption, WorkersOption, WorkspaceOption
 from dancecli.dataset.ingest.merge_rules import TwoLabels, Verdict
@@ -23,7 +23,7 @@ def command(
     sources: Annotated[
         list[Path], typer.Argument(metavar="PATH...", help="Lists, folders of frames, folders of videos.")
     ],
-    workspace: WorkspaceOption = None,
+    workspace_dir: WorkspaceOption = None,
     label_map: Annotated[
         Path | None,
         typer.Option("--map", metavar="FILE", help="CSV from,to,reason. [default: the map that comes along]"),
@@ -70,15 +70,15 @@ def command(
         dry_run=dry_run,
     )
     with progress("merge") as on_progress:
-        result = merge(open_workspace(workspace, create=not dry_run), settings, on_progress)
+        result = merge(open_workspace(workspace_dir, create=not dry_run), settings, on_progress)
     if json_output:
-        emit(_document(result))
+        print_json(_document(result))
     else:
         _show(result, dry_run=dry_run)
     for conflict in result.conflicts[:_SHOWN]:
-        talk(f"video {conflict.video_id} is {', '.join(conflict.labels)}: {', '.join(conflict.clips)}")
+        info(f"video {conflict.video_id} is {', '.join(conflict.labels)}: {', '.join(conflict.clips)}")
     if len(result.conflicts) > _SHOWN:
-        talk(f"and {len(result.conflicts) - _SHOWN} more videos with several labels (all of them: --json)")
+        info(f"and {len(result.conflicts) - _SHOWN} more videos with several labels (all of them: --json)")
     if result.intake is not None and not result.intake.complete:
         raise typer.Exit(3)
 
@@ -91,21 +91,23 @@ def _show(result: MergeResult, *, dry_run: bool) -> None:
         for name, counts in result.counts.items()
     ]
     rows.append(("all", "", *(sum(c.get(v, 0) for c in result.counts.values()) for v in verdicts)))
-    show(table(("class", "label", *verdicts), rows))
-    show(f"labels: {len(result.labels)}" + (f", new: {', '.join(result.added)}" if result.added else ""))
+    print_result(table(("class", "label", *verdicts), rows))
+    print_result(
+        f"labels: {len(result.labels)}" + (f", new: {', '.join(result.added)}" if result.added else "")
+    )
     if result.num_shared_videos:
-        show(f"{result.num_shared_videos} videos have clips here already; split keeps them together")
+        print_result(f"{result.num_shared_videos} videos have clips here already; split keeps them together")
     if result.guessed_rates:
-        show(
+        print_result(
             f"{result.guessed_rates} clips have a number of frames that no usual rate explains; it is a guess"
         )
     if result.intake is not None:
-        show("\n".join(lines_of(result.intake)))
+        print_result("\n".join(lines_of(result.intake)))
     if result.listed is not None:
         labels = f" --labels {result.label_file}" if result.label_file else ""
-        show(f"what has no file yet: dance fetch --annotations {result.listed}{labels}")
+        print_result(f"what has no file yet: dance fetch --annotations {result.listed}{labels}")
     if dry_run:
-        show("nothing was written (--dry-run)")
+        print_result("nothing was written (--dry-run)")
 
 
 def _document(result: MergeResult) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from dancecli.cli.console import emit, open_workspace, show, table, talk
+from dancecli.cli.console import info, open_workspace, print_json, print_result, table
 from dancecli.cli.dataset.fetch_options import (
     AnnotationsOption,
     EditionOption,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    workspace: WorkspaceOption = None,
+    workspace_dir: WorkspaceOption = None,
     annotations: AnnotationsOption = None,
     edition: EditionOption = "700-2020",
     labels: LabelsOption = None,
@@ -64,21 +64,21 @@ def command(
         rate,
         retry,
     )
-    found = plan(open_workspace(workspace, create=False), settings)
+    found = plan(open_workspace(workspace_dir, create=False), settings)
     if json_output:
-        emit(asdict(found))
+        print_json(asdict(found))
     else:
         _show(found)
 
 
 def _show(found: FetchPlan) -> None:
     rows = [(label, there, asked) for label, (there, asked) in found.labels.items()]
-    show(table(("class", "there", "asked for"), rows))
+    print_result(table(("class", "there", "asked for"), rows))
     limit = f"at {found.rate_per_hour:g} an hour" if found.rate_per_hour else "with no limit"
     low, high = (round(share * found.num_clips) for share in found.survival)
-    show(f"{found.num_clips} clips of {found.num_videos} videos are to be had")
-    show(f"hours      {found.hours:.1f}  ({limit})")
-    show(f"gigabytes  {found.gigabytes:.2f}  ({found.free_gigabytes:.0f} are free)")
-    show(f"survivors  {low} to {high}  ({found.evidence})")
+    print_result(f"{found.num_clips} clips of {found.num_videos} videos are to be had")
+    print_result(f"hours      {found.hours:.1f}  ({limit})")
+    print_result(f"gigabytes  {found.gigabytes:.2f}  ({found.free_gigabytes:.0f} are free)")
+    print_result(f"survivors  {low} to {high}  ({found.evidence})")
     if found.gigabytes > found.free_gigabytes:
-        talk("the disk is too small for that")
+        info("the disk is too small for that")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dancecli.cli.console import emit, open_workspace, show, table, talk
+from dancecli.cli.console import info, open_workspace, print_json, print_result, table
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    workspace: WorkspaceOption = None,
+    workspace_dir: WorkspaceOption = None,
     ratios: Annotated[
         str | None,
         typer.Option(
@@ -57,11 +57,11 @@ def command(
     from dancecli.dataset.split.split import SplitSettings, split
     from dancecli.report.statistics.power import smallest_gap
 
-    space = open_workspace(workspace, create=False)
+    workspace = open_workspace(workspace_dir, create=False)
     settings = SplitSettings(ratios, subset, seed, name, stratify, keep_official, lock)
-    result = split(space, settings, dry_run=dry_run)
+    result = split(workspace, settings, dry_run=dry_run)
     gap = smallest_gap(result.counts["test"])
-    lists = None if dry_run else annotate(space, result.name)
+    lists = None if dry_run else annotate(workspace, result.name)
     if json_output:
         document = {
             "split": result.name,
@@ -75,20 +75,20 @@ def command(
             "hash": result.digest,
             "changed": result.changed,
             "annotations": str(lists.folder) if lists else None,
-            "lock": str(space.split_lock(result.name)),
+            "lock": str(workspace.split_lock(result.name)),
         }
-        emit(document | ({"drift": _drift_counts(result.drift)} if result.drift else {}))
+        print_json(document | ({"drift": _drift_counts(result.drift)} if result.drift else {}))
     else:
         _show(result, gap)
         if lists:
-            show(f"lists: {lists.folder}\nlock:  {space.split_lock(result.name)}")
+            print_result(f"lists: {lists.folder}\nlock:  {workspace.split_lock(result.name)}")
     if not result.changed:
-        talk("the same split was there already; nothing changed")
+        info("the same split was there already; nothing changed")
     if result.missing_labels:
-        talk(f"labels without a clip: {', '.join(result.missing_labels)}")
+        info(f"labels without a clip: {', '.join(result.missing_labels)}")
     lost = len(lists.missing) if lists else 0
     if lost:
-        talk(f"{lost} clips have lost their file and are left out of the lists")
+        info(f"{lost} clips have lost their file and are left out of the lists")
     if lost or (result.drift and result.drift.missing):
         raise typer.Exit(3)
 
@@ -96,20 +96,22 @@ def command(
 def _show(result: SplitResult, gap: float | None) -> None:
     rows = [(part, result.counts[part], result.groups[part]) for part in result.counts]
     seed = "" if result.seed is None else f", seed {result.seed}"
-    show(f"split {result.name} ({result.ratios}{seed})")
-    show(table(("part", "clips", "groups"), rows))
-    show(f"groups in more than one part: {result.overlaps}; hash {result.digest[:12]}")
+    print_result(f"split {result.name} ({result.ratios}{seed})")
+    print_result(table(("part", "clips", "groups"), rows))
+    print_result(f"groups in more than one part: {result.overlaps}; hash {result.digest[:12]}")
     num_test = result.counts["test"]
     if gap is None:
-        show(f"a test part of {num_test} clips is too small to tell two models apart four times in five")
+        print_result(
+            f"a test part of {num_test} clips is too small to tell two models apart four times in five"
+        )
     else:
-        show(
+        print_result(
             f"a test part of {num_test} clips shows a gap of {100 * gap:.1f} points or more "
             "(4 times in 5, McNemar's exact test, 20 % of the clips in dispute)"
         )
     if result.drift:
         counts = ", ".join(f"{count} {what}" for what, count in _drift_counts(result.drift).items())
-        show(f"drift from the lock: {counts}")
+        print_result(f"drift from the lock: {counts}")
 
 
 def _drift_counts(drift: Drift) -> dict[str, int]:

@@ -9,14 +9,14 @@ from typing import Annotated
 
 import typer
 
-from dancecli.cli.console import emit, open_workspace, progress, show, table
+from dancecli.cli.console import open_workspace, print_json, print_result, progress, table
 from dancecli.cli.options import JsonOption, SplitOption, WorkspaceOption
 
 _SHOWN = 20
 
 
 def command(
-    workspace: WorkspaceOption = None,
+    workspace_dir: WorkspaceOption = None,
     split: SplitOption = None,
     against: Annotated[
         list[Path] | None,
@@ -49,30 +49,32 @@ def command(
         return
     from dancecli.dataset.quality.audit import AuditSettings, audit
 
-    space = open_workspace(workspace, create=False)
+    workspace = open_workspace(workspace_dir, create=False)
     with progress("audit") as on_progress:
-        result = audit(space, AuditSettings(split, tuple(against or ()), files), on_progress)
+        result = audit(workspace, AuditSettings(split, tuple(against or ()), files), on_progress)
     if json_output:
-        emit(asdict(result))
+        print_json(asdict(result))
     else:
         listed = "".join(f", {count} rows of {name}" for name, count in result.num_listed.items())
-        show(f"split {result.split}: {result.num_clips} clips{listed}")
+        print_result(f"split {result.split}: {result.num_clips} clips{listed}")
         for name, (leaked, held_out) in result.own_leaks.items():
             if leaked:
-                show(f"{name}: {leaked} of its {held_out} held-out clips are of a video that it trains on")
+                print_result(
+                    f"{name}: {leaked} of its {held_out} held-out clips are of a video that it trains on"
+                )
         counts = Counter(finding.kind for finding in result.findings)
         if counts:
-            show(table(("finding", "times"), sorted(counts.items())))
+            print_result(table(("finding", "times"), sorted(counts.items())))
             rows = [
                 (f.what, f.kind, f.detail)
                 for kind in sorted(counts)
                 for f in [f for f in result.findings if f.kind == kind][: max(3, _SHOWN // len(counts))]
             ]
-            show(table(("what", "finding", "detail"), rows, align="left"))
+            print_result(table(("what", "finding", "detail"), rows, align="left"))
             if len(result.findings) > len(rows):
-                show(f"and {len(result.findings) - len(rows)} more: dance audit --json")
+                print_result(f"and {len(result.findings) - len(rows)} more: dance audit --json")
         else:
-            show("nothing found: no leak, no conflict, no changed file")
+            print_result("nothing found: no leak, no conflict, no changed file")
     if result.findings:
         raise typer.Exit(3)
 
@@ -84,7 +86,9 @@ def _judge(figures: list[str], n: int | None, json_output: bool) -> None:
         raise typer.BadParameter("--reported needs the number of clips: --n 58")
     judged = [check_reported(figure, n) for figure in figures]
     if json_output:
-        emit([{"reported": j.text, "n": j.n, "counts": j.counts, "nearest": j.nearest.k} for j in judged])
+        print_json(
+            [{"reported": j.text, "n": j.n, "counts": j.counts, "nearest": j.nearest.k} for j in judged]
+        )
     else:
         rows = []
         for j in judged:
@@ -93,6 +97,6 @@ def _judge(figures: list[str], n: int | None, json_output: bool) -> None:
             closest = f"{j.nearest.k}/{n} = {100 * near.rate:.2f}" if near else ""
             span = f"{100 * near.low:.1f}-{100 * near.high:.1f}" if near else ""
             rows.append((j.text, said or "impossible", closest, span))
-        show(table(("reported, %", "can be", "nearest", "95 %"), rows))
+        print_result(table(("reported, %", "can be", "nearest", "95 %"), rows))
     if any(not j.counts for j in judged):
         raise typer.Exit(3)

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from dancecli.cli.console import emit, open_workspace, progress, show, talk
+from dancecli.cli.console import info, open_workspace, print_json, print_result, progress
 from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
 
 
 def command(
-    workspace: WorkspaceOption = None,
+    workspace_dir: WorkspaceOption = None,
     form: Annotated[
         str,
         typer.Option(
@@ -51,12 +51,12 @@ def command(
 
     if form not in list(Form):
         raise typer.BadParameter(f"{form!r} is none of {', '.join(Form)}", param_hint="--format")
-    space = open_workspace(workspace, create=False)
+    workspace = open_workspace(workspace_dir, create=False)
     settings = ExportSettings(Form(form), split, to, augmented, link, dry_run=dry_run)
     with progress("export") as on_progress:
-        result = export(space, settings, on_progress)
+        result = export(workspace, settings, on_progress)
     if json_output:
-        emit(
+        print_json(
             {
                 "split": result.split,
                 "folder": str(result.folder),
@@ -68,11 +68,11 @@ def command(
         )
     else:
         counts = ", ".join(f"{name} {count}" for name, count in result.counts.items())
-        show(f"split {result.split} as {form}: {counts} in {result.folder}")
+        print_result(f"split {result.split} as {form}: {counts} in {result.folder}")
         if dry_run:
-            show(f"{result.num_new} of {result.num_files} files would be written")
+            print_result(f"{result.num_new} of {result.num_files} files would be written")
     if not result.num_new:
-        talk("the same export was there already; nothing changed")
+        info("the same export was there already; nothing changed")
     if result.missing:
-        talk(f"{len(result.missing)} clips have lost their file and are left out")
+        info(f"{len(result.missing)} clips have lost their file and are left out")
         raise typer.Exit(3)

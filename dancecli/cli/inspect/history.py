@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dancecli.cli.console import emit, open_workspace, show, table, talk
+from dancecli.cli.console import info, open_workspace, print_json, print_result, table
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def command(
             metavar="[CLIP]", help="A clip's or a video's id; one that begins with '-' goes after '--'."
         ),
     ] = None,
-    workspace: WorkspaceOption = None,
+    workspace_dir: WorkspaceOption = None,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -33,15 +33,15 @@ def command(
 
     Example: `dance history -- -0L4z8D2eGs_43000_53000`
     """
-    space = open_workspace(workspace, create=False)
+    workspace = open_workspace(workspace_dir, create=False)
     if clip is None:
-        _by_class(space, dry_run=dry_run, json_output=json_output)
+        _by_class(workspace, dry_run=dry_run, json_output=json_output)
         return
     from dancecli.dataset.fetch.history import why
 
-    stories = why(space, clip)
+    stories = why(workspace, clip)
     if json_output:
-        emit([asdict(story) for story in stories])
+        print_json([asdict(story) for story in stories])
         return
     for story in stories:
         _show(story)
@@ -53,23 +53,23 @@ def _show(story: ClipStory) -> None:
         f"{segment.label}, {segment.dataset} {segment.official_split}".rstrip() if segment else "in no list"
     )
     there = "there" if story.there else "not there"
-    show(f"{story.clip_id}: {there} ({asked})")
+    print_result(f"{story.clip_id}: {there} ({asked})")
     for row in story.attempts:
         when = row.time_utc[:19].replace("T", " ")
         had = f", {row.num_bytes:,} bytes" if row.num_bytes else ""
-        show(f"  {when} UTC, attempt {row.attempt} at {row.source}: {row.outcome}, {row.reason}{had}")
+        print_result(f"  {when} UTC, attempt {row.attempt} at {row.source}: {row.outcome}, {row.reason}{had}")
         if row.text:
-            show(f"    {row.text}")
+            print_result(f"    {row.text}")
     if not story.attempts:
-        show("  never tried")
+        print_result("  never tried")
 
 
-def _by_class(space: Workspace, *, dry_run: bool, json_output: bool) -> None:
+def _by_class(workspace: Workspace, *, dry_run: bool, json_output: bool) -> None:
     from dancecli.report.plots.availability import OUTCOMES, survival, write_survival
 
-    rows = survival(space)
+    rows = survival(workspace)
     if json_output:
-        emit([{"label": row.label or "all", "asked": row.num_asked, **row.counts} for row in rows])
+        print_json([{"label": row.label or "all", "asked": row.num_asked, **row.counts} for row in rows])
     else:
         shown = [name for name in OUTCOMES if rows[-1].counts[name]]
         columns = ("class", "asked", *shown, "survival, 95 %")
@@ -82,6 +82,6 @@ def _by_class(space: Workspace, *, dry_run: bool, json_output: bool) -> None:
             )
             for row in rows
         ]
-        show(table(columns, lines))
+        print_result(table(columns, lines))
     if not dry_run:
-        talk(f"picture: {write_survival(space, rows)}")
+        info(f"picture: {write_survival(workspace, rows)}")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from dancecli.cli.console import emit, open_workspace, show, table, talk
+from dancecli.cli.console import info, open_workspace, print_json, print_result, table
 from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
 
 
 def command(
-    workspace: WorkspaceOption = None,
+    workspace_dir: WorkspaceOption = None,
     split: SplitOption = None,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
@@ -25,10 +25,10 @@ def command(
     from dancecli.dataset.quality.stats import stats
     from dancecli.report.pages.dataset_page import write_dataset_page
 
-    space = open_workspace(workspace, create=False)
-    found = stats(space, split)
+    workspace = open_workspace(workspace_dir, create=False)
+    found = stats(workspace, split)
     if json_output:
-        emit(asdict(found))
+        print_json(asdict(found))
     else:
         parts = list(found.total.parts)
         rows = [
@@ -43,15 +43,15 @@ def command(
             )
             for row in (*found.labels, found.total)
         ]
-        show(table(("class", "asked for", "there", "%", *parts, "minutes", "MB"), rows))
+        print_result(table(("class", "asked for", "there", "%", *parts, "minutes", "MB"), rows))
         for title, counts in (
             ("outcomes", found.outcomes),
             ("reasons", found.reasons),
             ("sources", found.sources),
         ):
             if counts:
-                show(f"{title}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+                print_result(f"{title}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
     if not dry_run:
-        write_card(space, found)
-        page = write_dataset_page(space, asdict(found))
-        talk(f"page: {page}\ncard: {page.with_name('README.md')}")
+        write_card(workspace, found)
+        page = write_dataset_page(workspace, asdict(found))
+        info(f"page: {page}\ncard: {page.with_name('README.md')}")

@@ -6,12 +6,12 @@ from dataclasses import asdict
 
 import typer
 
-from dancecli.cli.console import emit, open_workspace, progress, show, talk
+from dancecli.cli.console import info, open_workspace, print_json, print_result, progress
 from dancecli.cli.options import EngineOption, JsonOption, WorkspaceOption
 
 
 def command(
-    workspace: WorkspaceOption = None, engine: EngineOption = "local", json_output: JsonOption = False
+    workspace_dir: WorkspaceOption = None, engine: EngineOption = "local", json_output: JsonOption = False
 ) -> None:
     """Check every file of a clip, and of its optical flow, against its checksum.
 
@@ -21,19 +21,19 @@ def command(
     """
     from dancecli.dataset.quality.verify import verify
 
-    space = open_workspace(workspace, create=False)
+    workspace = open_workspace(workspace_dir, create=False)
     with progress("verify") as on_progress:
-        result = verify(space, on_progress, engine=engine)
+        result = verify(workspace, on_progress, engine=engine)
     if json_output:
-        emit(asdict(result))
+        print_json(asdict(result))
     else:
         faulty = len(result.missing) + len(result.changed)
         num_files = result.num_clips + result.num_flow
         things = f"files of {result.num_clips} clips and their flow" if result.num_flow else "clips"
-        show(f"{num_files - faulty} of {num_files} {things} are whole")
+        print_result(f"{num_files - faulty} of {num_files} {things} are whole")
         for what, names in (("missing", result.missing), ("changed", result.changed)):
             for name in names:
-                show(f"{what}: {name}")
+                print_result(f"{what}: {name}")
     if result.missing or result.changed:
-        talk("remove what was changed; dance fetch, adopt, augment and flow make again what they made")
+        info("remove what was changed; dance fetch, adopt, augment and flow make again what they made")
         raise typer.Exit(3)

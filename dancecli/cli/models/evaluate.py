@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dancecli.cli.console import emit, open_workspace, phases, show, show_scores, talk
+from dancecli.cli.console import info, open_workspace, phases, print_json, print_result, print_scores
 from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
 from dancecli.core.errors import UsageError
 
@@ -17,7 +17,7 @@ def command(
         list[str] | None,
         typer.Argument(metavar="RUN", help="A run; or, with --ensemble, two or more.", show_default=False),
     ] = None,
-    workspace: WorkspaceOption = None,
+    workspace_dir: WorkspaceOption = None,
     run: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Whose weights. [default: the run made last]", show_default=False),
@@ -73,29 +73,29 @@ def command(
 
     named = [*(runs or []), *([run] if run else [])]
     _refuse_mixture(named, ensemble=ensemble, baseline=baseline)
-    space = open_workspace(workspace, create=False)
+    workspace = open_workspace(workspace_dir, create=False)
     if ensemble:
-        result = fuse(space, EnsembleSettings(tuple(named), name), dry_run=dry_run)
+        result = fuse(workspace, EnsembleSettings(tuple(named), name), dry_run=dry_run)
     elif baseline:
         given = str(weights) if weights else None
         wanted = BaselineSettings(pretrain, given, split, recipe, num_clips, num_crops, name)
         with phases() as on_progress:
-            result = judge_baseline(space, wanted, on_progress, talk, dry_run=dry_run)
+            result = judge_baseline(workspace, wanted, on_progress, info, dry_run=dry_run)
     else:
         again = EvaluateSettings(named[0] if named else None, split, num_clips, num_crops, name)
         with phases() as on_progress:
-            result = evaluate(space, again, on_progress, talk, dry_run=dry_run)
+            result = evaluate(workspace, again, on_progress, info, dry_run=dry_run)
     if json_output:
-        emit(result.record)
+        print_json(result.record)
     elif not dry_run:
-        show_scores(result.record)
-        show(f"next: dance report --run {result.name}, or dance board")
+        print_scores(result.record)
+        print_result(f"next: dance report --run {result.name}, or dance board")
     for note in result.notes:
-        talk(note)
+        info(note)
     if dry_run:
-        talk(f"would make run {result.name}")
+        info(f"would make run {result.name}")
     elif not result.fresh:
-        talk(f"run {result.name} says this already; nothing ran")
+        info(f"run {result.name} says this already; nothing ran")
 
 
 def _refuse_mixture(named: list[str], *, ensemble: bool, baseline: str | None) -> None:

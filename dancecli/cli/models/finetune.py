@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dancecli.cli.console import emit, open_workspace, phases, show, show_scores, table, talk
+from dancecli.cli.console import info, open_workspace, phases, print_json, print_result, print_scores, table
 from dancecli.cli.options import (
     BatchOption,
     DryRunOption,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    workspace: WorkspaceOption = None,
+    workspace_dir: WorkspaceOption = None,
     pretrain: PretrainOption = "inception",
     split: SplitOption = None,
     recipe: RecipeOption = "default",
@@ -154,7 +154,7 @@ def command(
         raise UsageError(
             "--seeds trains in one process", "leave out --gpus, or give each seed a run of its own"
         )
-    space = open_workspace(workspace, create=False)
+    workspace = open_workspace(workspace_dir, create=False)
     settings = FinetuneSettings(
         pretrain=pretrain,
         split=split,
@@ -180,39 +180,41 @@ def command(
         engine=engine,
     )
     if dry_run:
-        _show_plan(plan_group(space, settings) if seeds else planned(space, settings), json_output, seeds)
+        _show_plan(
+            plan_group(workspace, settings) if seeds else planned(workspace, settings), json_output, seeds
+        )
         return
     if seeds:
         with phases() as on_progress:
-            group = finetune_seeds(space, settings, seeds, on_progress, talk)
+            group = finetune_seeds(workspace, settings, seeds, on_progress, info)
         if json_output:
-            emit(group.document)
+            print_json(group.document)
         else:
             _show_group(group)
         return
     if here.size > 1 and not here.first:
-        finetune(space, settings)
+        finetune(workspace, settings)
         return
     if gpus > 1 and here.size == 1:
-        raise typer.Exit(_launch(space, settings))
+        raise typer.Exit(_launch(workspace, settings))
     with phases() as on_progress:
-        result = finetune(space, settings, on_progress, talk)
+        result = finetune(workspace, settings, on_progress, info)
     if json_output:
-        emit(result.record)
+        print_json(result.record)
     else:
         _show(result)
     if not result.fresh:
-        talk(f"run {result.name} was done already; nothing ran")
+        info(f"run {result.name} was done already; nothing ran")
 
 
-def _launch(space: Workspace, settings: FinetuneSettings) -> int:
+def _launch(workspace: Workspace, settings: FinetuneSettings) -> int:
     """Check what can be checked once, and start the processes under one name."""
     import sys
 
     from dancecli.model.runs.resume import planned
     from dancecli.model.training.distributed import launch, refuse_too_many
 
-    plan = planned(space, settings)
+    plan = planned(workspace, settings)
     refuse_too_many(settings.processes)
     go_on = ["--resume"] if plan.settings.resume and not settings.resume else []
     return launch(settings.processes, [*sys.argv[1:], *go_on, "--name", plan.name])
@@ -220,12 +222,12 @@ def _launch(space: Workspace, settings: FinetuneSettings) -> int:
 
 def _show(result: FinetuneResult) -> None:
     record = result.record
-    show_scores(record)
+    print_scores(record)
     chosen = record["checkpoint"]
     of = record["optim"]["epochs"]
     early = "" if chosen["epochs_run"] == of else f" (ended after {chosen['epochs_run']}: val rose no more)"
-    show(f"checkpoint: {chosen['name']}.pth, of epoch {chosen['epoch']} of {of}{early}")
-    show(f"next: dance report --run {result.name}")
+    print_result(f"checkpoint: {chosen['name']}.pth, of epoch {chosen['epoch']} of {of}{early}")
+    print_result(f"next: dance report --run {result.name}")
 
 
 def _show_group(group: GroupResult) -> None:
@@ -238,10 +240,10 @@ def _show_group(group: GroupResult) -> None:
             span = f"{100 * at['min']:.1f}-{100 * at['max']:.1f} %"
             mean = f"{100 * at['mean']:.1f} ± {100 * at['sd']:.1f} %"
             rows.append((f"{part} {title}", result["n"], mean, span, counts))
-    show(f"group {group.name}: {len(group.records)} seeds, {found['views']['test']}")
-    show(table(("part", "clips", "mean ± deviation", "range", "hits of each"), rows))
-    show(f"next: dance report --run {group.name}")
-    talk(f"{group.num_fresh} of {len(group.records)} runs were trained now")
+    print_result(f"group {group.name}: {len(group.records)} seeds, {found['views']['test']}")
+    print_result(table(("part", "clips", "mean ± deviation", "range", "hits of each"), rows))
+    print_result(f"next: dance report --run {group.name}")
+    info(f"{group.num_fresh} of {len(group.records)} runs were trained now")
 
 
 def _show_plan(plan: Plan, json_output: bool, seeds: int | None) -> None:
@@ -260,10 +262,10 @@ def _show_plan(plan: Plan, json_output: bool, seeds: int | None) -> None:
         "notes": list(plan.notes),
     }
     if json_output:
-        emit(document)
+        print_json(document)
         return
     for key, value in document.items():
         if key != "notes":
-            show(f"{key}: {value}")
+            print_result(f"{key}: {value}")
     for note in plan.notes:
-        talk(note)
+        info(note)

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from dancecli.cli.console import emit, open_workspace, phases, show, table, talk
+from dancecli.cli.console import info, open_workspace, phases, print_json, print_result, table
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 
 
 def command(
     videos: Annotated[list[Path], typer.Argument(metavar="VIDEO", help="Videos, or folders of them.")],
-    workspace: WorkspaceOption = None,
+    workspace_dir: WorkspaceOption = None,
     run: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Whose weights. [default: the run made last]", show_default=False),
@@ -45,10 +45,10 @@ def command(
     """
     from dancecli.model.inference.predict import PredictSettings, make_plan, predict
 
-    space = open_workspace(workspace, create=False)
+    workspace = open_workspace(workspace_dir, create=False)
     settings = PredictSettings(tuple(videos), run, checkpoint, window, out)
     if dry_run:
-        plan = make_plan(space, settings)
+        plan = make_plan(workspace, settings)
         document = {
             "videos": [name for name, _ in plan.files],
             "checkpoint": str(plan.checkpoint.path),
@@ -56,40 +56,40 @@ def command(
             "folder": str(plan.folder),
         }
         if json_output:
-            emit(document)
+            print_json(document)
         else:
-            talk(f"would look at {len(plan.files)} videos with {plan.checkpoint.path}, into {plan.folder}")
+            info(f"would look at {len(plan.files)} videos with {plan.checkpoint.path}, into {plan.folder}")
         return
     with phases() as on_progress:
-        result = predict(space, settings, on_progress)
+        result = predict(workspace, settings, on_progress)
     used = result.document["checkpoint"]
-    talk(f"weights: {'run ' + used['run'] if used['run'] else used['file']}")
+    info(f"weights: {'run ' + used['run'] if used['run'] else used['file']}")
     if result.left_out:
-        talk(f"{result.left_out} files whose ending is not a video's were left out")
+        info(f"{result.left_out} files whose ending is not a video's were left out")
     if json_output:
-        emit(result.document)
+        print_json(result.document)
     elif len(result.document["videos"]) == 1:
         _show_one(result.document["videos"][0])
     else:
         _show_all(result.document["videos"])
-    talk(f"kept in {result.file}")
+    info(f"kept in {result.file}")
     for picture in result.pictures[:3]:
-        talk(f"picture: {picture}")
+        info(f"picture: {picture}")
     if not result.complete:
         raise typer.Exit(3)
 
 
 def _show_one(video: dict[str, Any]) -> None:
     rows = [(best["label"], _percent(best["probability"])) for best in video["top5"]]
-    show(table((f"{video['file']}, {_clock(video['seconds'])}", "probability"), rows))
+    print_result(table((f"{video['file']}, {_clock(video['seconds'])}", "probability"), rows))
     if len(video["windows"]) > 1:
         segments = [
             (f"{_clock(s['start_s'])} - {_clock(s['end_s'])}", s["label"], _percent(s["probability"]))
             for s in video["segments"]
         ]
-        show(table(("when", "style", "probability"), segments, align="left"))
+        print_result(table(("when", "style", "probability"), segments, align="left"))
     if video["fault"]:
-        talk(f"{video['file']}: {video['fault']}")
+        info(f"{video['file']}: {video['fault']}")
 
 
 def _show_all(videos: list[dict[str, Any]]) -> None:
@@ -102,7 +102,7 @@ def _show_all(videos: list[dict[str, Any]]) -> None:
         note = video["fault"] or (f"{styles} styles in turn" if styles > 1 else "")
         words = f"{best['label']} {_percent(best['probability'])}"
         rows.append((video["file"], _clock(video["seconds"]), words, note))
-    show(table(("video", "length", "likeliest style", "note"), rows, align="left"))
+    print_result(table(("video", "length", "likeliest style", "note"), rows, align="left"))
 
 
 def _percent(share: float) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dancecli.cli.console import emit, open_workspace, phases, show, table, talk
+from dancecli.cli.console import info, open_workspace, phases, print_json, print_result, table
 from dancecli.cli.options import (
     BatchOption,
     DryRunOption,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    workspace: WorkspaceOption = None,
+    workspace_dir: WorkspaceOption = None,
     stream: Annotated[
         str, typer.Option(metavar="rgb|flow|both", help="What to look at; both ends by fusing their scores.")
     ] = "both",
@@ -80,7 +80,7 @@ def command(
     from dancecli.model.runs.two_stream import train
     from dancecli.model.runs.two_stream_plan import TrainSettings, plan_streams
 
-    space = open_workspace(workspace, create=False)
+    workspace = open_workspace(workspace_dir, create=False)
     settings = TrainSettings(
         stream=stream,
         init=init,
@@ -97,16 +97,16 @@ def command(
         resume=resume,
     )
     if dry_run:
-        _show_plans(plan_streams(space, settings), json_output)
+        _show_plans(plan_streams(workspace, settings), json_output)
         return
     with phases() as on_progress:
-        result = train(space, settings, on_progress, talk)
+        result = train(workspace, settings, on_progress, info)
     if json_output:
-        emit(result.records)
+        print_json(result.records)
     else:
         _show(result)
     if not result.fresh:
-        talk(f"run {result.name} was done already; nothing ran")
+        info(f"run {result.name} was done already; nothing ran")
 
 
 def _show(result: TrainResult) -> None:
@@ -123,12 +123,12 @@ def _show(result: TrainResult) -> None:
             if scores
         ]
         if rows:
-            show(table((part, "run", "clips", "top-1", "top-5"), rows))
-    show(f"test views: {next(iter(result.records.values()))['views']['test']}")
-    show(f"next: dance report --run {result.name}")
+            print_result(table((part, "run", "clips", "top-1", "top-5"), rows))
+    print_result(f"test views: {next(iter(result.records.values()))['views']['test']}")
+    print_result(f"next: dance report --run {result.name}")
     if "both" in result.records:
         rgb = result.records["rgb"]["name"]
-        show(f"      dance compare {rgb} {result.name}   # does the fusion help?")
+        print_result(f"      dance compare {rgb} {result.name}   # does the fusion help?")
 
 
 def _show_plans(plans: dict[str, Plan], json_output: bool) -> None:
@@ -150,12 +150,14 @@ def _show_plans(plans: dict[str, Plan], json_output: bool) -> None:
         for stream, plan in plans.items()
     }
     if json_output:
-        emit(document)
+        print_json(document)
         return
     keys = [key for key in next(iter(document.values())) if key != "notes"]
-    show(table(("", *document), [(key, *(facts[key] for facts in document.values())) for key in keys]))
+    print_result(
+        table(("", *document), [(key, *(facts[key] for facts in document.values())) for key in keys])
+    )
     for note in dict.fromkeys(note for plan in plans.values() for note in plan.notes):
-        talk(note)
+        info(note)
 
 
 def _share(scores: dict[str, int], key: str) -> str:

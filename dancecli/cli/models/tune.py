@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dancecli.cli.console import emit, open_workspace, phases, show, table, talk
+from dancecli.cli.console import info, open_workspace, phases, print_json, print_result, table
 from dancecli.cli.options import (
     DryRunOption,
     FreezeOption,
@@ -25,7 +25,7 @@ _SHOWN = 20
 
 
 def command(
-    workspace: WorkspaceOption = None,
+    workspace_dir: WorkspaceOption = None,
     trials: Annotated[
         int, typer.Option(min=1, help="Points to try; the recipe as it is comes on top, as a baseline.")
     ] = 4,
@@ -69,7 +69,7 @@ def command(
     from dancecli.model.tuning.tune import tune
     from dancecli.report.tuning import tuning
 
-    space_ = open_workspace(workspace, create=False)
+    workspace = open_workspace(workspace_dir, create=False)
     settings = TuneSettings(
         trials=trials,
         epochs=epochs,
@@ -84,20 +84,20 @@ def command(
         storage=storage,
     )
     if dry_run:
-        _show_plan(plan_study(space_, settings), json_output)
+        _show_plan(plan_study(workspace, settings), json_output)
         return
     with phases() as on_progress:
-        result = tune(space_, settings, on_progress, talk)
-    found = tuning(space_, result.name)
+        result = tune(workspace, settings, on_progress, info)
+    found = tuning(workspace, result.name)
     if json_output:
-        emit({**result.record, "choice": found.document, "page": str(found.page)})
+        print_json({**result.record, "choice": found.document, "page": str(found.page)})
     else:
         _show(found)
     if not result.trained:
-        talk(f"study {result.name} has its {trials} trials already; nothing was trained")
+        info(f"study {result.name} has its {trials} trials already; nothing was trained")
     if result.elsewhere:
         are = "trial is" if result.elsewhere == 1 else "trials are"
-        talk(f"{result.elsewhere} {are} being trained elsewhere")
+        info(f"{result.elsewhere} {are} being trained elsewhere")
 
 
 def _show(found: Tuning) -> None:
@@ -107,14 +107,14 @@ def _show(found: Tuning) -> None:
         right = f"{trial.top1.k}/{trial.top1.n}" if trial.top1 else ""
         rate = f"{100 * trial.top1.k / trial.top1.n:.1f}" if trial.top1 else ""
         rows.append((trial.number, *params, right, rate, trial.interval_text, trial.standing))
-    show(table(("trial", *found.keys, "right", "%", "95 %", ""), rows))
+    print_result(table(("trial", *found.keys, "right", "%", "95 %", ""), rows))
     if len(found.trials) > _SHOWN:
-        show(f"and {len(found.trials) - _SHOWN} more: {found.folder / 'trials.csv'}")
+        print_result(f"and {len(found.trials) - _SHOWN} more: {found.folder / 'trials.csv'}")
     for line in found.lines:
-        show(line)
-    show(str(found.page))
+        print_result(line)
+    print_result(str(found.page))
     if found.command:
-        show(f"next: {found.command}")
+        print_result(f"next: {found.command}")
 
 
 def _show_plan(plan: TunePlan, json_output: bool) -> None:
@@ -130,15 +130,15 @@ def _show_plan(plan: TunePlan, json_output: bool) -> None:
         "notes": list(plan.notes),
     }
     if json_output:
-        emit(document)
+        print_json(document)
         return
     for key, value in document.items():
         if key not in ("notes", "space"):
-            show(f"{key}: {value}")
+            print_result(f"{key}: {value}")
     for key, bounds in plan.space.table().items():
-        show(f"{key}: " + ", ".join(f"{word} {value}" for word, value in bounds.items()))
+        print_result(f"{key}: " + ", ".join(f"{word} {value}" for word, value in bounds.items()))
     for note in plan.notes:
-        talk(note)
+        info(note)
 
 
 def _value(value: Any) -> str:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dancecli.cli.console import emit, open_workspace, progress, show, table, talk
+from dancecli.cli.console import info, open_workspace, print_json, print_result, progress, table
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
-from dancecli.core.records import PartName
+from dancecli.core.records import Subset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,12 +30,12 @@ SPARE = ("GFLOPs", "M params", "clips/s", "top-5")
 
 
 def command(
-    workspace: WorkspaceOption = None,
+    workspace_dir: WorkspaceOption = None,
     split: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Runs of this split only. [default: of all]", show_default=False),
     ] = None,
-    part: Annotated[PartName, typer.Option(help="Part that the runs are judged on.")] = PartName.TEST,
+    part: Annotated[Subset, typer.Option(help="Part that the runs are judged on.")] = Subset.TEST,
     watch: Annotated[
         bool,
         typer.Option("--watch", help="Instead, show how far each run and study is, until none is at work."),
@@ -60,21 +60,21 @@ def command(
     """
     from dancecli.report.board import BoardSettings, board
 
-    space = open_workspace(workspace, create=False)
+    workspace = open_workspace(workspace_dir, create=False)
     if watch or tensorboard:
-        _watch(space, tensorboard, shown=watch)
+        _watch(workspace, tensorboard, shown=watch)
         return
     with progress("board") as on_progress:
-        result = board(space, BoardSettings(split, part.value), on_progress, dry_run=dry_run)
+        result = board(workspace, BoardSettings(split, part.value), on_progress, dry_run=dry_run)
     if json_output:
-        emit({"page": str(result.page), **result.document})
+        print_json({"page": str(result.page), **result.document})
     else:
         for standing in result.standings:
-            show(f"{standing.clips} clips, test set {standing.test[:12]}, {standing.protocol}")
-            show(_runs_of(standing))
-        show(f"{result.page}{' (not written)' if dry_run else ''}")
+            print_result(f"{standing.clips} clips, test set {standing.test[:12]}, {standing.protocol}")
+            print_result(_runs_of(standing))
+        print_result(f"{result.page}{' (not written)' if dry_run else ''}")
     for run, why in result.left_out:
-        talk(f"left out: {run}: {why}")
+        info(f"left out: {run}: {why}")
 
 
 def _runs_of(standing: Standing) -> Table:
@@ -91,7 +91,7 @@ def _runs_of(standing: Standing) -> Table:
     return table([COLUMNS[i] for i in kept], [[row[i] for i in kept] for row in rows])
 
 
-def _watch(space: Workspace, tensorboard: Path | None, *, shown: bool) -> None:
+def _watch(workspace: Workspace, tensorboard: Path | None, *, shown: bool) -> None:
     """Follow runs and studies until none is at work, on the terminal, in event files, or both."""
     from contextlib import nullcontext
 
@@ -101,36 +101,40 @@ def _watch(space: Workspace, tensorboard: Path | None, *, shown: bool) -> None:
     from dancecli.report.results.progress import RUNNING, states, study_states
 
     def at_work() -> bool:
-        statuses = [s.status for s in states(space)] + [s.status for s in study_states(space)]
+        statuses = [s.status for s in states(workspace)] + [s.status for s in study_states(workspace)]
         return RUNNING in statuses
 
     def follow() -> None:
         if tensorboard:
             from dancecli.report.tensorboard import write_events
 
-            write_events(space, tensorboard)
+            write_events(workspace, tensorboard)
 
     follow()
     if tensorboard:
-        talk(f"tensorboard --logdir {tensorboard}")
+        info(f"tensorboard --logdir {tensorboard}")
     # A terminal is drawn over; elsewhere one table at the end says it all.
-    with Live(_state_of(space), console=Console(), refresh_per_second=2) if shown else nullcontext() as live:
+    with (
+        Live(_state_of(workspace), console=Console(), refresh_per_second=2)
+        if shown
+        else nullcontext() as live
+    ):
         while at_work():
             time.sleep(_WATCH_S)
             follow()
             if live:
-                live.update(_state_of(space))
+                live.update(_state_of(workspace))
         follow()
 
 
-def _state_of(space: Workspace) -> RenderableType:
+def _state_of(workspace: Workspace) -> RenderableType:
     """Lay out how far runs and studies are."""
     from rich.console import Group
 
     from dancecli.report.results.progress import states, study_states
 
-    tables = [_runs_table(states(space))]
-    if studies := study_states(space):
+    tables = [_runs_table(states(workspace))]
+    if studies := study_states(workspace):
         rows = [
             (s.study, s.status, f"{s.done + s.pruned + s.failed}/{s.wanted}", s.pruned, s.failed,
              _figure(s.best), "" if s.best_trial is None else s.best_trial)

@@ -6,22 +6,22 @@ from typing import Annotated
 
 import typer
 
-from dancecli.cli.console import emit, open_workspace, progress, show, table
+from dancecli.cli.console import open_workspace, print_json, print_result, progress, table
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
-from dancecli.core.records import PartName
+from dancecli.core.records import Subset
 
 
 def command(
     first: Annotated[str, typer.Argument(metavar="RUN", help="A run.")],
     second: Annotated[str, typer.Argument(metavar="RUN", help="Another, judged on the same clips.")],
-    workspace: WorkspaceOption = None,
+    workspace_dir: WorkspaceOption = None,
     name: Annotated[
         str | None,
         typer.Option(
             metavar="NAME", help="Name of the comparison. [default: RUN-vs-RUN]", show_default=False
         ),
     ] = None,
-    part: Annotated[PartName, typer.Option(help="Part that both are judged on.")] = PartName.TEST,
+    part: Annotated[Subset, typer.Option(help="Part that both are judged on.")] = Subset.TEST,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -34,12 +34,12 @@ def command(
     """
     from dancecli.report.compare import CompareSettings, compare
 
-    space = open_workspace(workspace, create=False)
+    workspace = open_workspace(workspace_dir, create=False)
     with progress("compare") as on_progress:
         settings = CompareSettings(first, second, name, part.value)
-        result = compare(space, settings, on_progress, dry_run=dry_run)
+        result = compare(workspace, settings, on_progress, dry_run=dry_run)
     if json_output:
-        emit({"page": str(result.page), **result.document})
+        print_json({"page": str(result.page), **result.document})
         return
     paired = result.comparison.paired
     rows = []
@@ -50,10 +50,10 @@ def command(
         if e := top1.estimate:
             span = f"{100 * e.low:.1f}-{100 * e.high:.1f}"
             rows.append((run, f"{top1.k}/{top1.n}", f"{100 * e.rate:.1f} %", span, alone))
-    show(table((f"top-1, {part.value}", "right", "rate", "95 %", "alone right"), rows))
-    show(
+    print_result(table((f"top-1, {part.value}", "right", "rate", "95 %", "alone right"), rows))
+    print_result(
         f"{result.verdict}: {second} minus {first} is {100 * paired.difference:+.1f} points "
         f"({100 * paired.low:+.1f} to {100 * paired.high:+.1f}), p = {paired.p:.3g} by source video "
         f"(McNemar, clip by clip: {paired.p_clips:.3g})"
     )
-    show(f"{result.page}{' (not written)' if dry_run else ''}")
+    print_result(f"{result.page}{' (not written)' if dry_run else ''}")

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dancecli.cli.console import emit, open_workspace, progress, show, talk
+from dancecli.cli.console import info, open_workspace, print_json, print_result, progress
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
-from dancecli.core.records import PartName
+from dancecli.core.records import Subset
 
 if TYPE_CHECKING:
     from dancecli.storage.workspace import Workspace
 
 
 def command(
-    workspace: WorkspaceOption = None,
+    workspace_dir: WorkspaceOption = None,
     run: Annotated[
         str | None,
         typer.Option(
@@ -30,7 +30,7 @@ def command(
             metavar="NAME", help="Name of the report. [default: the run's name]", show_default=False
         ),
     ] = None,
-    part: Annotated[PartName, typer.Option(help="Part that the headline is of.")] = PartName.TEST,
+    part: Annotated[Subset, typer.Option(help="Part that the headline is of.")] = Subset.TEST,
     grad_cam: Annotated[
         int | None,
         typer.Option(
@@ -53,32 +53,32 @@ def command(
     """
     from dancecli.report.report import ReportSettings, report
 
-    space = open_workspace(workspace, create=False)
+    workspace = open_workspace(workspace_dir, create=False)
     if grad_cam and not dry_run:
-        _look_into(space, run or _last(space), part, grad_cam)
+        _look_into(workspace, run or _last(workspace), part, grad_cam)
     with progress("report") as on_progress:
-        result = report(space, ReportSettings(run, name, part.value), on_progress, dry_run=dry_run)
+        result = report(workspace, ReportSettings(run, name, part.value), on_progress, dry_run=dry_run)
     if run is None:
-        talk(f"run {result.run} (the one made last)")
+        info(f"run {result.run} (the one made last)")
     if json_output:
-        emit({"page": str(result.page), "headline": result.headline, **result.document})
+        print_json({"page": str(result.page), "headline": result.headline, **result.document})
     else:
-        show(result.headline)
-        show(f"{result.page}{' (not written)' if dry_run else ''}")
+        print_result(result.headline)
+        print_result(f"{result.page}{' (not written)' if dry_run else ''}")
 
 
-def _last(space: Workspace) -> str | None:
-    runs = space.runs()
+def _last(workspace: Workspace) -> str | None:
+    runs = workspace.runs()
     return runs[-1] if runs else None
 
 
-def _look_into(space: Workspace, run: str | None, part: PartName, count: int) -> None:
+def _look_into(workspace: Workspace, run: str | None, part: Subset, count: int) -> None:
     """Draw where the run's network looked; without a run, the report itself says what is missing."""
     from dancecli.model.evaluation.gradcam import GradcamSettings, gradcam
     from dancecli.report.plots.gradcam import pick_clips
 
     if run is None:
         return
-    clips = pick_clips(space, run, part.value, count)
+    clips = pick_clips(workspace, run, part.value, count)
     with progress("Grad-CAM") as on_progress:
-        gradcam(space, GradcamSettings(run, clips), on_progress)
+        gradcam(workspace, GradcamSettings(run, clips), on_progress)

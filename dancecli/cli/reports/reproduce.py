@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dancecli.cli.console import emit, open_workspace, progress, show, table, talk
+from dancecli.cli.console import info, open_workspace, print_json, print_result, progress, table
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def command(
-    workspace: WorkspaceOption = None,
+    workspace_dir: WorkspaceOption = None,
     quick: bool = typer.Option(
         False, "--quick", help="Offline, in minutes: procedural dancers, small frames, one backbone."
     ),
@@ -45,39 +45,39 @@ def command(
     """
     from dancecli.reproduction.commands import ReproduceSettings, reproduce
 
-    space = open_workspace(workspace or (Path("demo-reproduce") if quick else None), create=False)
+    workspace = open_workspace(workspace_dir or (Path("demo-reproduce") if quick else None), create=False)
     names = tuple(name.strip() for name in only.split(",") if name.strip())
     settings = ReproduceSettings(quick, names, quiet_stdout=json_output)
     if dry_run:
-        _show_plan(space, settings, json_output)
+        _show_plan(workspace, settings, json_output)
         return
     with progress("draw videos") as on_progress:
-        result = reproduce(space, settings, talk, on_progress)
+        result = reproduce(workspace, settings, info, on_progress)
     if json_output:
-        emit({"page": str(result.page), "commands": result.commands, **result.document})
+        print_json({"page": str(result.page), "commands": result.commands, **result.document})
         return
     rows = []
     for one in result.document["experiments"]:
         paper = one["paper"]["top1"]
         cells = [_share(ran) if ran else "" for ran in (one["as_published"], one["ours"])]
         rows.append((one["name"], f"{paper['printed']} ({_count(paper)})", *cells))
-    show(table(("experiment", "paper, %", "as published", "our protocol"), rows))
-    show(f"in {result.seconds / 60:.1f} minutes; the page: {result.page}")
+    print_result(table(("experiment", "paper, %", "as published", "our protocol"), rows))
+    print_result(f"in {result.seconds / 60:.1f} minutes; the page: {result.page}")
 
 
-def _show_plan(space: Workspace, settings: ReproduceSettings, json_output: bool) -> None:
+def _show_plan(workspace: Workspace, settings: ReproduceSettings, json_output: bool) -> None:
     from dancecli.reproduction.commands import preview
     from dancecli.reproduction.cost import in_words
 
-    plan = preview(space, settings)
+    plan = preview(workspace, settings)
     if json_output:
-        emit({"commands": plan.commands, "seconds": round(plan.seconds), "left_out": plan.left_out})
+        print_json({"commands": plan.commands, "seconds": round(plan.seconds), "left_out": plan.left_out})
         return
     for one in plan.commands:
-        show(f"$ dance {shlex.join(one)}")
+        print_result(f"$ dance {shlex.join(one)}")
     for name, why in plan.left_out.items():
-        talk(f"not reproduced: {name}: {why}")
-    talk(f"the runs take about {in_words(plan.seconds)} on this machine")
+        info(f"not reproduced: {name}: {why}")
+    info(f"the runs take about {in_words(plan.seconds)} on this machine")
 
 
 def _share(ran: dict[str, Any]) -> str:

@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
-from dancecli.cli.console import emit, progress, show, talk
+from dancecli.cli.console import info, print_json, print_result, progress
 from dancecli.cli.options import DryRunOption, JsonOption
 
 
 def command(
-    workspace: Annotated[
+    workspace_dir: Annotated[
         Path,
         typer.Option("--workspace", "-w", metavar="DIR", help="A new folder, or that of an earlier demo."),
     ] = Path("demo"),
@@ -35,20 +35,20 @@ def command(
     from dancecli.demo.pipeline import DemoSettings, demo, planned
     from dancecli.storage.workspace import Workspace
 
-    space = Workspace.locate(workspace)
+    workspace = Workspace.locate(workspace_dir)
     settings = DemoSettings(quick, seed, quiet_stdout=json_output)
     if dry_run:
-        commands = planned(space, settings)
+        commands = planned(workspace, settings)
         if json_output:
-            emit({"commands": commands})
+            print_json({"commands": commands})
         else:
             for one in commands:
-                show(f"$ dance {shlex.join(one)}")
+                print_result(f"$ dance {shlex.join(one)}")
         return
     with progress("draw videos") as on_progress:
-        result = demo(space, settings, talk, on_progress)
+        result = demo(workspace, settings, info, on_progress)
     if json_output:
-        emit(
+        print_json(
             {
                 "run": result.run,
                 "page": str(result.page),
@@ -59,5 +59,5 @@ def command(
             }
         )
     else:
-        show(f"\n{result.headline}")
-        show(f"in {result.seconds / 60:.1f} minutes; the page: {result.page}")
+        print_result(f"\n{result.headline}")
+        print_result(f"in {result.seconds / 60:.1f} minutes; the page: {result.page}")

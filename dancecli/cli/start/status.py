@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from dancecli.cli.console import emit, open_workspace, show
+from dancecli.cli.console import open_workspace, print_json, print_result
 from dancecli.cli.options import JsonOption, WorkspaceOption
 
 _WIDTH = len("segments")
 
 
-def command(workspace: WorkspaceOption = None, json_output: JsonOption = False) -> None:
+def command(workspace_dir: WorkspaceOption = None, json_output: JsonOption = False) -> None:
     """Say what this workspace holds, and what to type next.
 
     `dance` without a command says the same.
@@ -19,20 +19,20 @@ def command(workspace: WorkspaceOption = None, json_output: JsonOption = False) 
     """
     from dancecli.status import status
 
-    space = open_workspace(workspace, create=False)
-    found = status(space)
+    workspace = open_workspace(workspace_dir, create=False)
+    found = status(workspace)
     if json_output:
-        emit({"workspace": str(space.root), **asdict(found)})
+        print_json({"workspace": str(workspace.root), **asdict(found)})
         return
     if found.stages:
-        show(f"workspace {space.root}")
+        print_result(f"workspace {workspace.root}")
         for stage in found.stages:
-            show(f"  {stage.what:<{_WIDTH}}   {stage.found}")
+            print_result(f"  {stage.what:<{_WIDTH}}   {stage.found}")
     else:
-        show(f"there is nothing in {space.root} yet")
+        print_result(f"there is nothing in {workspace.root} yet")
     if found.advice:
         width = max(len(advice.command) for advice in found.advice)
-        show("next:" if found.stages else "begin with:")
+        print_result("next:" if found.stages else "begin with:")
         for advice in found.advice:
-            show(f"  {advice.command:<{width}}   {advice.why}")
-    show("all commands: dance --help")
+            print_result(f"  {advice.command:<{width}}   {advice.why}")
+    print_result("all commands: dance --help")

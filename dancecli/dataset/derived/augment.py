@@ -21,7 +21,7 @@ from dancecli.core.augmentation import DEFAULT_OPS, Chain, describe, draw, parse
 from dancecli.core.errors import UsageError
 from dancecli.core.hashing import keyed_digest
 from dancecli.core.progress import OnProgress, Progress, no_progress
-from dancecli.core.records import Clip, Part, PartName
+from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.dataset.clips import remember_copies
 from dancecli.dataset.derived.augment_log import Logged, compact, lines_of, log_of, read_log
 from dancecli.dataset.derived.augment_worker import CopyJob, CopyResult, Wanted, work
@@ -52,7 +52,7 @@ class AugmentSettings:
 
     split: str | None = None
     ops: str = DEFAULT_OPS
-    part: str = PartName.TRAIN
+    part: str = Subset.TRAIN
     seed: int = 0
     workers: int = 0
     dry_run: bool = False
@@ -153,13 +153,13 @@ def training_clips(workspace: Workspace, settings: AugmentSettings) -> tuple[lis
         UsageError: another part was asked for.
         WorkspaceError: there is no such split.
     """
-    if settings.part != PartName.TRAIN:
+    if settings.part != Subset.TRAIN:
         raise UsageError(
             f"the {settings.part} part is not augmented: its clips are what a model is judged by",
             "augment the training part, which is the default",
         )
     path = workspace.split(workspace.find_split(settings.split))
-    ids = [part.clip_id for part in tables.read(path, Part) if part.part == PartName.TRAIN]
+    ids = [part.clip_id for part in tables.read(path, SplitClip) if part.subset == Subset.TRAIN]
     clips = {clip.clip_id: clip for clip in tables.read(workspace.clips, Clip)}
     return [clips[i] for i in ids if i in clips], [i for i in ids if i not in clips]
 

@@ -20,7 +20,7 @@ from typing import IO
 from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.flow_format import FlowMethod
 from dancecli.core.progress import OnProgress, Progress, no_progress
-from dancecli.core.records import Clip, Flow, Part
+from dancecli.core.records import Clip, Flow, SplitClip
 from dancecli.dataset.derived.flow_worker import FlowJob, FlowOutcome, work
 from dancecli.engine.factory import LOCAL, check_engine, open_pool
 from dancecli.storage import tables
@@ -156,7 +156,7 @@ def wanted_clips(workspace: Workspace, split: str | None) -> list[Clip]:
         )
     if split is None:
         return clips
-    ids = {part.clip_id for part in tables.read(workspace.split(workspace.find_split(split)), Part)}
+    ids = {part.clip_id for part in tables.read(workspace.split(workspace.find_split(split)), SplitClip)}
     return [clip for clip in clips if clip.clip_id in ids or clip.parent_id in ids]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from dancecli.core.records import PartName
+from dancecli.core.records import Subset
 from dancecli.dataset.export.formats import HUB_NAMES, Item, Row
 from dancecli.dataset.quality.card import TERMS, escaped, header, row_of
 
@@ -48,7 +48,7 @@ def export_card(
     """Render the card of an export, with the header by which the hub finds the parts."""
     counts = Counter((row.part, row.label_index) for row in rows)
     totals = Counter(row.part for row in rows)
-    parts = [part for part in PartName if totals[part]]
+    parts = [part for part in Subset if totals[part]]
     config = ["configs:", "- config_name: default", "  data_files:"]
     for part in parts:
         pattern = _FILES[form].format(hub=HUB_NAMES[part], part=part)

@@ -22,7 +22,7 @@ from typing import Any
 from dancecli.core.errors import UsageError
 from dancecli.core.labels import LabelSet
 from dancecli.core.progress import OnProgress, Progress, no_progress
-from dancecli.core.records import Clip, Part, PartName
+from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.dataset.export.card import export_card
 from dancecli.dataset.export.formats import (
     Item,
@@ -128,7 +128,7 @@ def export(
     return ExportResult(
         split=name,
         folder=place,
-        counts={part.value: counts[part.value] for part in PartName},
+        counts={part.value: counts[part.value] for part in Subset},
         num_files=len(items),
         num_new=num_new,
         missing=tuple(missing),
@@ -176,15 +176,15 @@ def rows_of(
         if augmented and clip.parent_id:
             copies.setdefault(clip.parent_id, []).append(clip)
     rows, missing = list[Row](), []
-    for part in tables.read(workspace.split(split), Part):
+    for part in tables.read(workspace.split(split), SplitClip):
         own = [clips[part.clip_id]] if part.clip_id in clips else []
         if not (own and _is_there(workspace.root, own[0])):
             missing.append(part.clip_id)
             continue
-        if part.part == PartName.TRAIN:
+        if part.subset == Subset.TRAIN:
             own += (copy for copy in copies.get(part.clip_id, ()) if _is_there(workspace.root, copy))
-        rows += (Row(PartName(part.part), labels.index(part.label), clip) for clip in own)
-    return sorted(rows, key=lambda row: (list(PartName).index(row.part), row.clip.clip_id)), missing
+        rows += (Row(Subset(part.subset), labels.index(part.label), clip) for clip in own)
+    return sorted(rows, key=lambda row: (list(Subset).index(row.part), row.clip.clip_id)), missing
 
 
 def _is_there(root: Path, clip: Clip) -> bool:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from dancecli.core.errors import MediaError, UsageError
-from dancecli.core.records import Clip, PartName
+from dancecli.core.records import Clip, Subset
 from dancecli.storage.files import atomic_file
 
 if TYPE_CHECKING:
@@ -31,14 +31,14 @@ _CLIPS_A_FOLDER = 1000
 # Rows that a reader of Parquet holds in memory together: about 25 MB.
 _ROWS_A_GROUP = 32
 # What Hugging Face calls the parts.
-HUB_NAMES = {PartName.TRAIN: "train", PartName.VAL: "validation", PartName.TEST: "test"}
+HUB_NAMES = {Subset.TRAIN: "train", Subset.VAL: "validation", Subset.TEST: "test"}
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """A clip in its part, with its class index."""
 
-    part: PartName
+    part: Subset
     label_index: int
     clip: Clip
 
@@ -122,7 +122,7 @@ def pack_lists(rows: Sequence[Row], labels: Sequence[str]) -> Iterator[Item]:
     Paths are relative to the workspace, as in its own lists. Every part has its lists, an empty
     one empty lists, since a configuration names all three.
     """
-    for part in PartName:
+    for part in Subset:
         members = [row for row in rows if row.part is part]
         pairs = [(row.clip.path, str(row.label_index)) for row in members]
         yield Item(f"{part}.txt", partial(write_text, "".join(f"{' '.join(p)}\n" for p in pairs)))
@@ -137,8 +137,8 @@ def write_text(text: str, path: Path) -> None:
         file.write(text)
 
 
-def _by_part(rows: Sequence[Row]) -> Iterator[tuple[PartName, list[Row]]]:
-    for part in PartName:
+def _by_part(rows: Sequence[Row]) -> Iterator[tuple[Subset, list[Row]]]:
+    for part in Subset:
         members = [row for row in rows if row.part is part]
         if members:
             yield part, members

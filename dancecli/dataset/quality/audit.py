@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dancecli.core.errors import InputError
 from dancecli.core.progress import OnProgress, Progress, no_progress
-from dancecli.core.records import Clip, Group, Part, PartName
+from dancecli.core.records import Clip, Group, SplitClip, Subset
 from dancecli.dataset.quality.verify import check_files
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
@@ -98,11 +98,11 @@ def audit(
         InputError: a list cannot be read.
     """
     name = workspace.find_split(settings.split)
-    parts = tables.read(workspace.split(name), Part)
+    parts = tables.read(workspace.split(name), SplitClip)
     clips = {clip.clip_id: clip for clip in tables.read(workspace.clips, Clip)}
     groups = tables.read(workspace.groups, Group) if workspace.groups.exists() else []
     findings = [
-        *straddling("video in two parts", ((_video(p, clips), p.part) for p in parts)),
+        *straddling("video in two parts", ((_video(p, clips), p.subset) for p in parts)),
         *straddling("look-alikes in two parts", _group_places(parts, groups)),
         *label_conflicts(parts, clips, groups),
         *misplaced_copies(workspace, name, parts, clips),
@@ -149,7 +149,7 @@ def leaked_clips(rows: Sequence[Listed]) -> tuple[int, int]:
 
 
 def known_elsewhere(
-    name: str, parts: Sequence[Part], clips: Mapping[str, Clip], rows: Iterable[Listed]
+    name: str, parts: Sequence[SplitClip], clips: Mapping[str, Clip], rows: Iterable[Listed]
 ) -> Iterator[Finding]:
     """Find held-out clips whose source video a list holds: a model that learnt it has seen them."""
     listed: dict[str, set[str]] = defaultdict(set)
@@ -157,14 +157,14 @@ def known_elsewhere(
         listed[row.video_id].add(row.part)
     for part in parts:
         video = _video(part, clips)
-        if part.part != PartName.TRAIN and video in listed:
+        if part.subset != Subset.TRAIN and video in listed:
             where = ", ".join(sorted(filter(None, listed[video])))
-            detail = f"in {part.part} here, listed there" + (f" as {where}" if where else "")
+            detail = f"in {part.subset} here, listed there" + (f" as {where}" if where else "")
             yield Finding(f"{name}: held-out video is listed", part.clip_id, detail)
 
 
 def label_conflicts(
-    parts: Sequence[Part], clips: Mapping[str, Clip], groups: Sequence[Group]
+    parts: Sequence[SplitClip], clips: Mapping[str, Clip], groups: Sequence[Group]
 ) -> Iterator[Finding]:
     """Find clips that show the same and are labelled differently: overlapping, or look-alikes."""
     by_video: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
@@ -187,16 +187,16 @@ def label_conflicts(
 
 
 def misplaced_copies(
-    workspace: Workspace, split: str, parts: Sequence[Part], clips: Mapping[str, Clip]
+    workspace: Workspace, split: str, parts: Sequence[SplitClip], clips: Mapping[str, Clip]
 ) -> Iterator[Finding]:
     """Find augmented copies in the lists of val and test, or of a clip that is held out."""
-    part_of = {part.clip_id: part.part for part in parts}
+    part_of = {part.clip_id: part.subset for part in parts}
     copies = {clip.path: clip for clip in clips.values() if clip.parent_id}
-    for name in PartName:
+    for name in Subset:
         path = workspace.annotations(split) / f"{name}.txt"
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
             copy = copies.get(line.rpartition(" ")[0])
-            if copy and (name != PartName.TRAIN or part_of.get(copy.parent_id) != PartName.TRAIN):
+            if copy and (name != Subset.TRAIN or part_of.get(copy.parent_id) != Subset.TRAIN):
                 detail = f"listed in {name}, its parent is in {part_of.get(copy.parent_id, 'no part')}"
                 yield Finding("copy outside training", copy.clip_id, detail)
 
@@ -252,11 +252,11 @@ def _json_ids(path: Path, text: str) -> Iterator[Listed]:
         raise InputError.at(path, None, 'is not {id: {"subset": ...}} in JSON') from None
 
 
-def _video(part: Part, clips: Mapping[str, Clip]) -> str:
+def _video(part: SplitClip, clips: Mapping[str, Clip]) -> str:
     clip = clips.get(part.clip_id)
     return clip.video_id if clip else video_of(part.clip_id)
 
 
-def _group_places(parts: Iterable[Part], groups: Iterable[Group]) -> Iterator[tuple[str, str]]:
-    part_of = {part.clip_id: part.part for part in parts}
+def _group_places(parts: Iterable[SplitClip], groups: Iterable[Group]) -> Iterator[tuple[str, str]]:
+    part_of = {part.clip_id: part.subset for part in parts}
     return ((row.group, part_of[row.clip_id]) for row in groups if row.clip_id in part_of)

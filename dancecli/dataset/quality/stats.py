@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from dancecli.core.records import Clip, Part, PartName, Segment
+from dancecli.core.records import Clip, Segment, SplitClip, Subset
 from dancecli.dataset.split.split import label_names, originals
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
@@ -97,8 +97,8 @@ def stats(workspace: Workspace, split_name: str | None = None) -> DatasetStats:
     num_copies = tables.read_table(workspace.clips, Clip).num_rows - len(clips)
     segments = tables.read(workspace.segments, Segment)
     name = workspace.find_split(split_name) if split_name or workspace.splits() else ""
-    parts = tables.read(workspace.split(name), Part) if name else []
-    part_of = {part.clip_id: part.part for part in parts}
+    parts = tables.read(workspace.split(name), SplitClip) if name else []
+    part_of = {part.clip_id: part.subset for part in parts}
     here = {clip.clip_id for clip in clips}
     latest = ledger.latest(workspace.root)
     absent = [s.clip_id for s in segments if s.clip_id not in here]
@@ -133,7 +133,7 @@ def _count(label: str, num_segments: int, clips: Sequence[Clip], part_of: dict[s
         label=label,
         num_segments=num_segments,
         num_clips=len(clips),
-        parts={part.value: parts[part.value] for part in PartName} if part_of else {},
+        parts={part.value: parts[part.value] for part in Subset} if part_of else {},
         seconds=sum(c.duration_s for c in clips),
         num_bytes=sum(c.num_bytes for c in clips),
     )

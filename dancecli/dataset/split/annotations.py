@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dancecli.core.labels import LabelSet
-from dancecli.core.records import Clip, Part, PartName
+from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.storage import tables
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
@@ -53,7 +53,7 @@ def annotate(
     name = workspace.find_split(split_name)
     path = workspace.split(name)
     labels = LabelSet(tuple(json.loads(tables.read_meta(path)["split.labels"])))
-    parts = tables.read(path, Part)
+    parts = tables.read(path, SplitClip)
     clips = tables.read(workspace.clips, Clip)
     files = {clip.clip_id: clip.path for clip in clips}
     present = {clip_id for clip_id, file in files.items() if (workspace.root / file).is_file()}
@@ -64,10 +64,10 @@ def annotate(
     folder = workspace.annotations(name)
     counts, of_copies = {}, list[str]()
     lists = {"label_map.txt": list(labels)}
-    for part in PartName:
-        rows = [p for p in parts if p.part == part and p.clip_id in present]
+    for part in Subset:
+        rows = [p for p in parts if p.subset == part and p.clip_id in present]
         lines = [f"{files[p.clip_id]} {labels.index(p.label)}" for p in rows]
-        if part is PartName.TRAIN:
+        if part is Subset.TRAIN:
             # The label is the split's, so that a copy and its parent cannot differ.
             of_copies = [
                 f"{path} {labels.index(p.label)}" for p in rows for path in copies.get(p.clip_id, ())

@@ -13,16 +13,16 @@ from operator import attrgetter
 
 from dancecli.core.errors import InputError, UsageError
 from dancecli.core.hashing import keyed_order
-from dancecli.core.records import Clip, Part, PartName
+from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.sources import letsdance
 
 # What the lists call the part that this tool holds out as the test part under --keep-official.
 _OFFICIAL_TEST = frozenset({"val", "test"})
 # The small parts choose first: what remains is train, which can bear a clip more or less.
-_DRAWN = (PartName.TEST, PartName.VAL)
+_DRAWN = (Subset.TEST, Subset.VAL)
 
 
-def parse_ratios(text: str) -> dict[PartName, Fraction]:
+def parse_ratios(text: str) -> dict[Subset, Fraction]:
     """Read `90/5/5` (train/val/test) or `90/10` (train/test) as shares that sum to one.
 
     Raises:
@@ -35,7 +35,7 @@ def parse_ratios(text: str) -> dict[PartName, Fraction]:
             f"ratios {text!r} are not train/val/test or train/test in per cent",
             "give two or three whole numbers that sum to 100, such as 90/5/5 or 90/10",
         )
-    names = list(PartName) if len(numbers) == 3 else [PartName.TRAIN, PartName.TEST]
+    names = list(Subset) if len(numbers) == 3 else [Subset.TRAIN, Subset.TEST]
     return {name: Fraction(number, 100) for name, number in zip(names, numbers, strict=True)}
 
 
@@ -60,7 +60,7 @@ def draw_subset(clips: Sequence[Clip], size: int, seed: int) -> list[Clip]:
     return sorted(by_clip, key=lambda clip: place[clip.video_id])[:size]
 
 
-def part_sizes(total: int, ratios: Mapping[PartName, Fraction]) -> dict[PartName, int]:
+def part_sizes(total: int, ratios: Mapping[Subset, Fraction]) -> dict[Subset, int]:
     """Divide a number of clips by shares: each part its whole share, the rest by largest remainder.
 
     Raises:
@@ -83,12 +83,12 @@ def part_sizes(total: int, ratios: Mapping[PartName, Fraction]) -> dict[PartName
 
 def assign_parts(
     clips: Sequence[Clip],
-    ratios: Mapping[PartName, Fraction],
+    ratios: Mapping[Subset, Fraction],
     seed: int,
     group_of: Mapping[str, str],
     *,
     stratify: bool = False,
-) -> list[Part]:
+) -> list[SplitClip]:
     """Give every clip its part; clips of one group share it. Sorted by clip id.
 
     Args:
@@ -108,7 +108,7 @@ def assign_parts(
     if stratify:
         label_of = {name: min(members, key=lambda c: c.clip_id).label for name, members in groups.items()}
         strata = [[g for g in order if label_of[g] == label] for label in sorted(set(label_of.values()))]
-    chosen: dict[str, PartName] = {}
+    chosen: dict[str, Subset] = {}
     seen, given = 0, dict.fromkeys(_DRAWN, 0)
     for stratum in strata:
         seen += sum(len(groups[name]) for name in stratum)
@@ -122,8 +122,8 @@ def assign_parts(
 
 
 def assign_official(
-    clips: Sequence[Clip], ratios: Mapping[PartName, Fraction], seed: int, group_of: Mapping[str, str]
-) -> list[Part]:
+    clips: Sequence[Clip], ratios: Mapping[Subset, Fraction], seed: int, group_of: Mapping[str, str]
+) -> list[SplitClip]:
     """Keep the lists' own held-out part as test, and divide the rest into train and val.
 
     A group that the lists have on both sides goes to test whole: what is moved out of training
@@ -142,17 +142,17 @@ def assign_official(
         )
     rest = {name: members for name, members in groups.items() if name not in held}
     total = sum(map(len, rest.values()))
-    val = ratios.get(PartName.VAL, Fraction(0))
-    room = round(total * val / (ratios[PartName.TRAIN] + val))
-    chosen = dict.fromkeys(held, PartName.TEST)
-    chosen |= _draw(keyed_order(rest, str, seed=seed, purpose="part"), rest, {PartName.VAL: room})
+    val = ratios.get(Subset.VAL, Fraction(0))
+    room = round(total * val / (ratios[Subset.TRAIN] + val))
+    chosen = dict.fromkeys(held, Subset.TEST)
+    chosen |= _draw(keyed_order(rest, str, seed=seed, purpose="part"), rest, {Subset.VAL: room})
     return _as_parts(groups, chosen, ratios)
 
 
-def count_overlaps(parts: Iterable[Part]) -> int:
+def count_overlaps(parts: Iterable[SplitClip]) -> int:
     """Count the groups that stand in more than one part: the leak that a split must not have."""
     first: dict[str, str] = {}
-    return len({part.group for part in parts if first.setdefault(part.group, part.part) != part.part})
+    return len({part.group for part in parts if first.setdefault(part.group, part.subset) != part.subset})
 
 
 def _grouped(clips: Sequence[Clip], group_of: Mapping[str, str]) -> dict[str, list[Clip]]:
@@ -163,13 +163,13 @@ def _grouped(clips: Sequence[Clip], group_of: Mapping[str, str]) -> dict[str, li
 
 
 def _draw(
-    order: Sequence[str], groups: Mapping[str, Sequence[Clip]], rooms: Mapping[PartName, int]
-) -> dict[str, PartName]:
+    order: Sequence[str], groups: Mapping[str, Sequence[Clip]], rooms: Mapping[Subset, int]
+) -> dict[str, Subset]:
     """Fill each part with the next groups that fit its room, as near as whole groups allow.
 
     What is left is not named.
     """
-    chosen: dict[str, PartName] = {}
+    chosen: dict[str, Subset] = {}
     for part, size in rooms.items():
         room = size
         for name in order:
@@ -184,18 +184,18 @@ def _draw(
 
 
 def _as_parts(
-    groups: Mapping[str, Sequence[Clip]], chosen: Mapping[str, PartName], ratios: Iterable[PartName]
-) -> list[Part]:
-    filled = {chosen.get(name, PartName.TRAIN) for name in groups}
+    groups: Mapping[str, Sequence[Clip]], chosen: Mapping[str, Subset], ratios: Iterable[Subset]
+) -> list[SplitClip]:
+    filled = {chosen.get(name, Subset.TRAIN) for name in groups}
     empty = [name for name in ratios if name not in filled]
     if empty:
         raise InputError(
             f"{len(groups)} groups of clips are too few: the {empty[0]} part would be empty",
             "fetch more videos, or give --ratios with a larger share",
         )
-    words = {name: name.value for name in PartName}
+    words = {name: name.value for name in Subset}
     parts = [
-        Part(clip.clip_id, words[chosen.get(name, PartName.TRAIN)], name, clip.label, clip.sha256)
+        SplitClip(clip.clip_id, words[chosen.get(name, Subset.TRAIN)], name, clip.label, clip.sha256)
         for name, members in groups.items()
         for clip in members
     ]

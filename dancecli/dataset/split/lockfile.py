@@ -11,10 +11,10 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from dancecli.core.errors import InputError
-from dancecli.core.records import Clip, Part, PartName
+from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.storage.files import atomic_file
 
-_COLUMNS = tuple(field.name for field in fields(Part))
+_COLUMNS = tuple(field.name for field in fields(SplitClip))
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Drift:
     unlisted: tuple[str, ...]
 
 
-def write_lock(path: Path, parts: Iterable[Part]) -> None:
+def write_lock(path: Path, parts: Iterable[SplitClip]) -> None:
     """Write a lock, a row a clip."""
     with atomic_file(path) as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -41,7 +41,9 @@ def write_lock(path: Path, parts: Iterable[Part]) -> None:
         writer.writerows(astuple(part) for part in parts)
 
 
-def parts_from_lock(path: Path, clips: Sequence[Clip], labels: Sequence[str]) -> tuple[list[Part], Drift]:
+def parts_from_lock(
+    path: Path, clips: Sequence[Clip], labels: Sequence[str]
+) -> tuple[list[SplitClip], Drift]:
     """Give the clips that are here the parts that a lock gives them.
 
     Raises:
@@ -50,7 +52,7 @@ def parts_from_lock(path: Path, clips: Sequence[Clip], labels: Sequence[str]) ->
     locked = _read_lock(path, frozenset(labels))
     here = {clip.clip_id: clip for clip in clips}
     parts = [
-        Part(clip_id, lock.part, lock.group, lock.label, here[clip_id].sha256)
+        SplitClip(clip_id, lock.subset, lock.group, lock.label, here[clip_id].sha256)
         for clip_id, lock in sorted(locked.items())
         if clip_id in here
     ]
@@ -68,9 +70,9 @@ def parts_from_lock(path: Path, clips: Sequence[Clip], labels: Sequence[str]) ->
     return parts, drift
 
 
-def _read_lock(path: Path, labels: frozenset[str]) -> dict[str, Part]:
+def _read_lock(path: Path, labels: frozenset[str]) -> dict[str, SplitClip]:
     """Read a lock's rows by clip, each checked against the rows before it."""
-    parts: dict[str, Part] = {}
+    parts: dict[str, SplitClip] = {}
     part_of: dict[str, str] = {}
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -78,15 +80,15 @@ def _read_lock(path: Path, labels: frozenset[str]) -> dict[str, Part]:
             if tuple(next(rows, ())) != _COLUMNS:
                 raise InputError.at(path, 1, f"is no split lock: its columns are to be {','.join(_COLUMNS)}")
             for row in rows:
-                if len(row) != len(_COLUMNS) or row[1] not in set(PartName):
-                    raise InputError.at(path, rows.line_num, "is not clip, part, group, label, checksum")
-                part = Part(*row)
+                if len(row) != len(_COLUMNS) or row[1] not in set(Subset):
+                    raise InputError.at(path, rows.line_num, "is not clip, subset, group, label, checksum")
+                part = SplitClip(*row)
                 if part.clip_id in parts:
                     raise InputError.at(path, rows.line_num, f"names clip {part.clip_id} a second time")
                 if part.label not in labels:
                     what = f"label {part.label!r} is not of this workspace's label set"
                     raise InputError.at(path, rows.line_num, what, "fetch under the lock's labels")
-                if part_of.setdefault(part.group, part.part) != part.part:
+                if part_of.setdefault(part.group, part.subset) != part.subset:
                     what = f"group {part.group} is in {part_of[part.group]} too: the split would leak"
                     raise InputError.at(path, rows.line_num, what, "mend the lock: one group, one part")
                 parts[part.clip_id] = part

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dancecli.core.errors import UsageError, WorkspaceError
-from dancecli.core.records import Clip, Group, Part, PartName
+from dancecli.core.records import Clip, Group, SplitClip, Subset
 from dancecli.dataset.split.assign import (
     assign_official,
     assign_parts,
@@ -112,7 +112,7 @@ class SplitResult:
     seed: int | None
     flags: tuple[str, ...]
     labels: tuple[str, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[SplitClip, ...]
     counts: dict[str, int]
     groups: dict[str, int]
     overlaps: int
@@ -150,8 +150,8 @@ def split(workspace: Workspace, settings: SplitSettings, *, dry_run: bool = Fals
         flags=settings.flags,
         labels=labels,
         parts=tuple(parts),
-        counts=_counts(p.part for p in parts),
-        groups=_counts(part for _, part in {(p.group, p.part) for p in parts}),
+        counts=_counts(p.subset for p in parts),
+        groups=_counts(part for _, part in {(p.group, p.subset) for p in parts}),
         overlaps=count_overlaps(parts),
         missing_labels=tuple(sorted(set(labels) - {p.label for p in parts}, key=labels.index)),
         digest=digest,
@@ -182,13 +182,13 @@ def label_names(workspace: Workspace) -> tuple[str, ...]:
     return tuple(json.loads(tables.read_meta(workspace.segments)["labels"]))
 
 
-def split_digest(parts: Iterable[Part], labels: Sequence[str]) -> str:
+def split_digest(parts: Iterable[SplitClip], labels: Sequence[str]) -> str:
     """Hash a split: the labels' order, then every clip with part, label and checksum."""
-    lines = [f"{p.clip_id}\t{p.part}\t{p.label}\t{p.sha256}" for p in parts]
+    lines = [f"{p.clip_id}\t{p.subset}\t{p.label}\t{p.sha256}" for p in parts]
     return hashlib.sha256("\n".join([*labels, *sorted(lines)]).encode()).hexdigest()
 
 
-def _divide(workspace: Workspace, clips: list[Clip], settings: SplitSettings) -> list[Part]:
+def _divide(workspace: Workspace, clips: list[Clip], settings: SplitSettings) -> list[SplitClip]:
     if settings.keep_official and (settings.stratify or settings.subset):
         raise UsageError(
             "--keep-official fixes the test part, so it goes with neither --stratify nor --subset"
@@ -215,7 +215,7 @@ def _groups(workspace: Workspace, clips: Sequence[Clip]) -> dict[str, str]:
 
 def _counts(names: Iterable[str]) -> dict[str, int]:
     found = Counter(names)
-    return {name.value: found.get(name.value, 0) for name in PartName}
+    return {name.value: found.get(name.value, 0) for name in Subset}
 
 
 def _recorded_digest(workspace: Workspace, name: str) -> str:
@@ -247,4 +247,4 @@ def _write(workspace: Workspace, result: SplitResult) -> None:
         "split.counts": json.dumps(result.counts),
     }
     write_lock(workspace.split_lock(result.name), result.parts)
-    tables.write(workspace.split(result.name), Part, result.parts, meta)
+    tables.write(workspace.split(result.name), SplitClip, result.parts, meta)

@@ -12,6 +12,7 @@ import numpy as np
 
 from dancecli.core.augmentation import Op, draw, parse_chains
 from dancecli.model.dataloading.views import view_chance
+from dancecli.model.networks.mmaction import TRANSFORMS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +26,7 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 _SHOWN = 255 / 219
 
 
+@TRANSFORMS.register_module(force=True)
 class AugmentedCopy:
     """A transform: make of a view, by chance, what one of the copies would show.
 

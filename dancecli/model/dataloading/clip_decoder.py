@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dancecli.model.networks.mmaction import TRANSFORMS
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -84,12 +86,11 @@ class PlainClip:
         return [found[number] for number in numbers.tolist()]
 
 
+@TRANSFORMS.register_module(force=True)
 class ClipInit:
     """Open a clip, in the place of MMAction2's `DecordInit`."""
 
     def __init__(self) -> None:
-        from dancecli.model.networks.mmaction import TRANSFORMS
-
         self._decord = TRANSFORMS.build({"type": "DecordInit", "num_threads": 1})
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
@@ -105,12 +106,11 @@ class ClipInit:
         return f"{type(self).__name__}()"
 
 
+@TRANSFORMS.register_module(force=True)
 class ClipDecode:
     """Read the frames of `frame_inds`, in the place of MMAction2's `DecordDecode`."""
 
     def __init__(self) -> None:
-        from dancecli.model.networks.mmaction import TRANSFORMS
-
         self._init = TRANSFORMS.build({"type": "DecordInit", "num_threads": 1})
         self._decode = TRANSFORMS.build({"type": "DecordDecode"})
 

@@ -6,10 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dancecli.model.dataloading.augment
+import dancecli.model.dataloading.clip_decoder
+import dancecli.model.dataloading.flow  # noqa: F401 - registers itself
 from dancecli.model.dataloading.views import view_key, view_random_state
-from dancecli.model.networks.mmaction import DefaultSampler, VideoDataset
+from dancecli.model.networks.mmaction import DATA_SAMPLERS, DATASETS, TRANSFORMS, DefaultSampler, VideoDataset
+
+__all__ = ["DATASETS", "DATA_SAMPLERS", "TRANSFORMS", "ViewDataset", "ViewSampler"]
 
 
+@DATASETS.register_module(force=True)
 class ViewDataset(VideoDataset):  # type: ignore[misc]
     """A `VideoDataset` whose random crops, flips and frames depend on clip and view alone.
 
@@ -33,6 +39,7 @@ class ViewDataset(VideoDataset):  # type: ignore[misc]
             return self.pipeline(info)
 
 
+@DATA_SAMPLERS.register_module(force=True)
 class ViewSampler(DefaultSampler):  # type: ignore[misc]
     """Shuffle the clips each epoch and say which view of each is wanted.
 

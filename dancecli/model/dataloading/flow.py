@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import ModelError
 from dancecli.core.flow_format import BOUND_PX, FPS, MARK, SHORT_SIDE, FlowMethod, flow_of, plane_of, to_field
+from dancecli.model.networks.mmaction import TRANSFORMS
 
 if TYPE_CHECKING:
     import av
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+@TRANSFORMS.register_module(force=True)
 class FlowInit:
     """Find a clip's flow and count its fields.
 
@@ -60,6 +62,7 @@ class FlowInit:
         return f"{type(self).__name__}(method={self.method})"
 
 
+@TRANSFORMS.register_module(force=True)
 class FlowDecode:
     """Read the fields of the sampled indices.
 
@@ -85,6 +88,7 @@ class FlowDecode:
         return f"{type(self).__name__}()"
 
 
+@TRANSFORMS.register_module(force=True)
 class FlowFlip:
     """Mirror fields from left to right: the picture, and the sign of u.
 

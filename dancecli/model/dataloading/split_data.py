@@ -13,7 +13,7 @@ from typing import Any
 
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.labels import LabelSet
-from dancecli.core.records import Clip, Part, PartName
+from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
@@ -49,7 +49,7 @@ class SplitData:
     name: str
     meta: dict[str, str]
     labels: tuple[str, ...]
-    examples: dict[PartName, tuple[Example, ...]]
+    examples: dict[Subset, tuple[Example, ...]]
     test_hash: str
     clip_s: float
     notes: tuple[str, ...]
@@ -57,22 +57,22 @@ class SplitData:
     @property
     def counts(self) -> dict[str, int]:
         """Clips a part, as listed."""
-        return {part.value: len(self.examples[part]) for part in PartName}
+        return {part.value: len(self.examples[part]) for part in Subset}
 
     @property
     def train_counts(self) -> tuple[int, ...]:
         """Training clips a class, as listed."""
-        found = Counter(example.label_index for example in self.examples[PartName.TRAIN])
+        found = Counter(example.label_index for example in self.examples[Subset.TRAIN])
         return tuple(found[i] for i in range(len(self.labels)))
 
     @property
     def num_copies(self) -> int:
         """Augmented copies among the training clips, as files."""
-        return sum("." in example.clip_id for example in self.examples[PartName.TRAIN])
+        return sum("." in example.clip_id for example in self.examples[Subset.TRAIN])
 
     def without_test(self) -> SplitData:
         """Give the split to someone who is to choose, and may not see the test part."""
-        return replace(self, examples={**self.examples, PartName.TEST: ()})
+        return replace(self, examples={**self.examples, Subset.TEST: ()})
 
 
 def load_split(workspace: Workspace, name: str | None) -> SplitData:
@@ -88,7 +88,7 @@ def load_split(workspace: Workspace, name: str | None) -> SplitData:
     """
     name = workspace.find_split(name)
     path = workspace.split(name)
-    meta, parts = tables.read_meta(path), tables.read(path, Part)
+    meta, parts = tables.read_meta(path), tables.read(path, SplitClip)
     labels = tuple(json.loads(meta["split.labels"]))
     folder = workspace.annotations(name)
     _check_label_map(folder / "label_map.txt", labels, name)
@@ -96,9 +96,9 @@ def load_split(workspace: Workspace, name: str | None) -> SplitData:
     part_of = {part.clip_id: part for part in parts}
     examples = {
         part: tuple(_read_list(workspace, folder / f"{part}.txt", clips, part_of, labels, part, name))
-        for part in PartName
+        for part in Subset
     }
-    for part in (PartName.TRAIN, PartName.TEST):
+    for part in (Subset.TRAIN, Subset.TEST):
         if not examples[part]:
             raise WorkspaceError(
                 f"split {name!r} has no clip in its {part} part", "make a split with more clips"
@@ -108,7 +108,7 @@ def load_split(workspace: Workspace, name: str | None) -> SplitData:
         meta=meta,
         labels=labels,
         examples=examples,
-        test_hash=part_hash(examples[PartName.TEST], labels),
+        test_hash=part_hash(examples[Subset.TEST], labels),
         clip_s=_median_s(clips, examples),
         notes=tuple(_notes(name, examples, parts)),
     )
@@ -120,7 +120,7 @@ def part_hash(examples: Iterable[Example], labels: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _median_s(clips: dict[str, Clip], examples: dict[PartName, tuple[Example, ...]]) -> float:
+def _median_s(clips: dict[str, Clip], examples: dict[Subset, tuple[Example, ...]]) -> float:
     listed = (example for part in examples.values() for example in part)
     return round(statistics.median(clips[example.path].duration_s for example in listed), 3)
 
@@ -144,9 +144,9 @@ def _read_list(
     workspace: Workspace,
     path: Path,
     clips: dict[str, Clip],
-    parts: dict[str, Part],
+    parts: dict[str, SplitClip],
     labels: Sequence[str],
-    part: PartName,
+    part: Subset,
     split: str,
 ) -> list[Example]:
     """Read one list; every line must be a clip of this part, with its own label, and on the disk."""
@@ -164,9 +164,9 @@ def _read_list(
         if label_index >= len(labels) or labels[label_index] != clip.label:
             raise InputError.at(path, row, f"class {index} is not {clip.label!r}, the label of {file}", hint)
         place = parts.get(clip.parent_id or clip.clip_id)
-        if place is None or place.part != part:
+        if place is None or place.subset != part:
             raise InputError.at(path, row, f"{file} is not in the {part} part of split {split!r}", hint)
-        if clip.parent_id and part is not PartName.TRAIN:
+        if clip.parent_id and part is not Subset.TRAIN:
             raise InputError.at(path, row, f"{file} is an augmented copy, and may not be tested on", hint)
         if not (workspace.root / file).is_file():
             raise WorkspaceError(f"{workspace.root / file}: the clip's file is gone", hint)
@@ -174,13 +174,15 @@ def _read_list(
     return found
 
 
-def _notes(name: str, examples: dict[PartName, tuple[Example, ...]], parts: Sequence[Part]) -> Iterable[str]:
-    for part in PartName:
+def _notes(
+    name: str, examples: dict[Subset, tuple[Example, ...]], parts: Sequence[SplitClip]
+) -> Iterable[str]:
+    for part in Subset:
         listed = {example.clip_id for example in examples[part]}
-        lost = sum(p.part == part and p.clip_id not in listed for p in parts)
+        lost = sum(p.subset == part and p.clip_id not in listed for p in parts)
         if lost:
             yield f"{lost} clips of the {part} part of split {name} have no file and are left out"
-    if not examples[PartName.VAL]:
+    if not examples[Subset.VAL]:
         yield f"split {name} has no validation part: the weights of the last epoch are the result"
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from dancecli.core.errors import ModelError, UsageError
-from dancecli.core.progress import OnProgress, Progress, Say, no_progress, say_nothing
+from dancecli.core.progress import OnMessage, OnProgress, Progress, no_message, no_progress
 from dancecli.core.recipe import read_recipe
-from dancecli.core.records import PartName
+from dancecli.core.records import Subset
 from dancecli.model.dataloading.pipelines import frame_sampler
 from dancecli.model.dataloading.split_data import SplitData, load_split, split_record
 from dancecli.model.evaluation.scored_runs import (
@@ -79,7 +79,7 @@ def baseline(
     workspace: Workspace,
     settings: BaselineSettings,
     on_progress: OnProgress = no_progress,
-    say: Say = say_nothing,
+    say: OnMessage = no_message,
     *,
     dry_run: bool = False,
 ) -> EvaluateResult:
@@ -132,7 +132,7 @@ def baseline(
         say(note)
     if dry_run:
         return EvaluateResult(name, evidence, (), fresh=True)
-    has_val = bool(data.examples[PartName.VAL])
+    has_val = bool(data.examples[Subset.VAL])
     plan = DataPlan(workspace.root, data.name, len(data.labels), has_val)
     config = build_config(base, recipe, plan, start, 0, deterministic=False)
     model = build_model(config["model"], 0, config["load_from"])
@@ -177,7 +177,7 @@ def find_known(data: SplitData) -> Known:
         )
     ceiling = {
         part.value: (sum(e.label_index in rows for e in data.examples[part]), len(data.examples[part]))
-        for part in (PartName.VAL, PartName.TEST)
+        for part in (Subset.VAL, Subset.TEST)
     }
     return Known(
         rows=rows,
@@ -191,7 +191,7 @@ def notes(known: Known) -> list[str]:
     """Say what the network cannot know, and how far it can get at most."""
     if not known.unknown:
         return ["all labels are classes of Kinetics-400"]
-    k, n = known.ceiling[PartName.TEST.value]
+    k, n = known.ceiling[Subset.TEST.value]
     names = ", ".join(known.unknown)
     return [
         f"not classes of Kinetics-400, so never said: {names}",

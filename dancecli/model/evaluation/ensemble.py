@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dancecli.core.errors import ModelError, UsageError
-from dancecli.core.records import PartName, Prediction
+from dancecli.core.records import Prediction, Subset
 from dancecli.model.evaluation.scored_runs import (
     EvaluateResult,
     ScoredRun,
@@ -139,14 +139,14 @@ def _evidence(members: Sequence[ScoredRun]) -> list[dict[str, Any]]:
 def _fused(members: Sequence[ScoredRun]) -> tuple[list[Prediction], list[str]]:
     """Average clip by clip; a part counts only if every member has all of it."""
     found, notes = [], []
-    for part in (PartName.VAL, PartName.TEST):
+    for part in (Subset.VAL, Subset.TEST):
         tables = [member.rows(part) for member in members]
         for member, table in zip(members[1:], tables[1:], strict=True):
             if {c: row.label_index for c, row in table.items()} == {
                 c: row.label_index for c, row in tables[0].items()
             }:
                 continue
-            if part is PartName.VAL and not (table and tables[0]):
+            if part is Subset.VAL and not (table and tables[0]):
                 notes.append("not every run has scores for the val part: the ensemble has none")
                 tables = []
                 break
@@ -162,7 +162,7 @@ def _fused(members: Sequence[ScoredRun]) -> tuple[list[Prediction], list[str]]:
 def _mean(rows: Sequence[Prediction]) -> Prediction:
     scores = tuple(sum(values) / len(rows) for values in zip(*(row.scores for row in rows), strict=True))
     first = rows[0]
-    return Prediction(first.clip_id, first.part, first.label_index, scores)
+    return Prediction(first.clip_id, first.subset, first.label_index, scores)
 
 
 def _views(members: Sequence[ScoredRun]) -> dict[str, Any]:

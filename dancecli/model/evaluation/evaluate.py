@@ -9,9 +9,9 @@ from typing import Any
 
 from dancecli.core import hashing
 from dancecli.core.errors import ModelError
-from dancecli.core.progress import OnProgress, Progress, Say, no_progress, say_nothing
+from dancecli.core.progress import OnMessage, OnProgress, Progress, no_message, no_progress
 from dancecli.core.recipe import parse_recipe
-from dancecli.core.records import Clip, Part, PartName
+from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.model.dataloading.flow_data import with_flow
 from dancecli.model.dataloading.pipelines import frame_sampler
 from dancecli.model.dataloading.split_data import SplitData, load_split, split_record
@@ -55,7 +55,7 @@ def evaluate(
     workspace: Workspace,
     settings: EvaluateSettings,
     on_progress: OnProgress = no_progress,
-    say: Say = say_nothing,
+    say: OnMessage = no_message,
     *,
     dry_run: bool = False,
 ) -> EvaluateResult:
@@ -105,7 +105,7 @@ def evaluate(
     if dry_run:
         return EvaluateResult(new, evidence, (), fresh=True)
     on_progress(Progress(0, 1, "loading the model · a few seconds"))
-    plan = DataPlan(workspace.root, data.name, len(data.labels), bool(data.examples[PartName.VAL]))
+    plan = DataPlan(workspace.root, data.name, len(data.labels), bool(data.examples[Subset.VAL]))
     config = build_config(base, recipe, plan, None, 0, deterministic=False)
     model = build_network(config["model"], state_of(read_checkpoint(path)), path)
     predictions = score_parts(model, config, data, on_progress)
@@ -138,13 +138,13 @@ def find_overlap(
     path = workspace.split(trained["split"]["name"])
     if not path.exists() or tables.read_meta(path)["split.hash"] != trained["split"]["hash"]:
         return None
-    train = [part for part in tables.read(path, Part) if part.part == PartName.TRAIN]
+    train = [part for part in tables.read(path, SplitClip) if part.subset == Subset.TRAIN]
     video_of = {clip.clip_id: clip.video_id for clip in tables.read(workspace.clips, Clip)}
-    group_of = {part.clip_id: part.group for part in tables.read(workspace.split(data.name), Part)}
+    group_of = {part.clip_id: part.group for part in tables.read(workspace.split(data.name), SplitClip)}
     groups = {part.group for part in train}
     videos = {video_of.get(part.clip_id, part.clip_id) for part in train}
     found = {}
-    for part in (PartName.VAL, PartName.TEST):
+    for part in (Subset.VAL, Subset.TEST):
         ids = [example.clip_id for example in data.examples[part]]
         shared = [clip for clip in ids if group_of[clip] in groups or video_of[clip] in videos]
         sources = {group_of[clip] for clip in shared}

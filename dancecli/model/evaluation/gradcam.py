@@ -186,7 +186,8 @@ def strip(frames: Pictures, heat: Heat, chosen: Sequence[int]) -> Pictures:
 
 def _reader(pipeline: Sequence[dict[str, Any]]) -> Any:
     """Make a function from a clip's file to the frames of its first view, and a batch of it."""
-    from dancecli.model.networks.mmaction import TRANSFORMS, pseudo_collate
+    from dancecli.model.dataloading.datasets import TRANSFORMS
+    from dancecli.model.networks.mmaction import pseudo_collate
 
     steps = [TRANSFORMS.build(step) for step in pipeline]
 

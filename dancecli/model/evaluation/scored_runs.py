@@ -15,7 +15,7 @@ from typing import Any
 from dancecli.core import hashing
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import OnProgress
-from dancecli.core.records import PartName, Prediction
+from dancecli.core.records import Prediction, Subset
 from dancecli.model.dataloading.split_data import SplitData
 from dancecli.model.training.scoring import accuracy, predict_part
 from dancecli.storage import runs as rec
@@ -55,9 +55,9 @@ class ScoredRun:
     predictions: list[Prediction]
     sha256: str
 
-    def rows(self, part: PartName) -> dict[str, Prediction]:
+    def rows(self, part: Subset) -> dict[str, Prediction]:
         """The predictions of one part, by clip id."""
-        return {row.clip_id: row for row in self.predictions if row.part == part}
+        return {row.clip_id: row for row in self.predictions if row.subset == part}
 
 
 def read_scored_run(workspace: Workspace, name: str) -> ScoredRun:
@@ -115,8 +115,8 @@ def write_scored_run(
         "cache": None,
         "versions": rec.versions(),
         "results": {
-            part.value: accuracy([row for row in predictions if row.part == part])
-            for part in (PartName.VAL, PartName.TEST)
+            part.value: accuracy([row for row in predictions if row.subset == part])
+            for part in (Subset.VAL, Subset.TEST)
         },
     }
     rec.write_record(folder, record)
@@ -168,10 +168,11 @@ def score_parts(
         data: the split.
         on_progress: in clips.
     """
+    import dancecli.model.dataloading.datasets  # noqa: F401 - registers what the config names
     from dancecli.model.networks.mmaction import Runner
 
     found: list[Prediction] = []
-    for part in (PartName.VAL, PartName.TEST):
+    for part in (Subset.VAL, Subset.TEST):
         if examples := data.examples[part]:
             loader = Runner.build_dataloader(config[f"{part}_dataloader"])
             found += predict_part(model, loader, part.value, examples, on_progress)

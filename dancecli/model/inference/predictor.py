@@ -30,7 +30,8 @@ class Predictor:
     """
 
     def __init__(self, found: Checkpoint) -> None:
-        from dancecli.model.networks.mmaction import TRANSFORMS, pseudo_collate
+        from dancecli.model.dataloading.datasets import TRANSFORMS
+        from dancecli.model.networks.mmaction import pseudo_collate
 
         self.labels = found.labels
         self._model = build_network(found.model, found.state, found.path)

@@ -1,4 +1,4 @@
-"""Building networks from their configs."""
+"""Building networks from their configs, ours among them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmaction.registry import MODELS
-from mmengine.logging import MMLogger
-from mmengine.registry import PARAM_SCHEDULERS, init_default_scope
-from mmengine.runner import set_random_seed
-from mmengine.runner.checkpoint import _load_checkpoint_to_model
 
-from dancecli.model.networks.mmaction import read_checkpoint, silence
+import dancecli.model.networks.inception  # noqa: F401 - registers itself
+from dancecli.model.networks.mmaction import (
+    MODELS,
+    PARAM_SCHEDULERS,
+    MMLogger,
+    init_default_scope,
+    load_checkpoint_to_model,
+    read_checkpoint,
+    set_random_seed,
+    silence,
+)
+
+__all__ = ["MODELS", "build_model", "load_into", "lr_factors", "shapes_of"]
 
 
 def build_model(model: dict[str, Any], seed: int, load_from: str | None = None) -> Any:
@@ -32,7 +39,7 @@ def build_model(model: dict[str, Any], seed: int, load_from: str | None = None) 
 
 def load_into(model: Any, checkpoint: dict[str, Any]) -> None:
     """Load what fits of a checkpoint, as mmengine's Runner does; misfits are for the caller to count."""
-    _load_checkpoint_to_model(
+    load_checkpoint_to_model(
         model, checkpoint, strict=False, logger="silent", revise_keys=[(r"^module\.", "")]
     )
 

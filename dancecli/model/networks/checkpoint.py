@@ -134,7 +134,8 @@ def build_network(config: dict[str, Any], state: Mapping[str, Tensor], path: Pat
     Raises:
         ModelError: they are not those of this network.
     """
-    from dancecli.model.networks.mmaction import MODELS, MMLogger, init_default_scope, silence
+    from dancecli.model.networks.build import MODELS
+    from dancecli.model.networks.mmaction import MMLogger, init_default_scope, silence
 
     init_default_scope("mmaction")
     silence(MMLogger.get_current_instance())

@@ -19,6 +19,7 @@ import torch.nn.functional as F  # noqa: N812 - PyTorch's own name for it
 from torch import Tensor, nn
 
 from dancecli.core.errors import ModelError
+from dancecli.model.networks.mmaction import MODELS
 
 FEATURE_CHANNELS = 1024
 KINETICS400 = "kinetics400"
@@ -138,6 +139,7 @@ class Mixed(nn.Module):
         return torch.cat([self.branch_0(x), self.branch_1(x), self.branch_2(x), self.branch_3(x)], dim=1)
 
 
+@MODELS.register_module(force=True)
 class InceptionI3D(nn.Module):
     """The convolutional part of Inception-v1 I3D, as an MMAction2 backbone.
 

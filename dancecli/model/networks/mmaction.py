@@ -1,12 +1,9 @@
 """The one door to MMAction2 and mmengine: nothing else in the package imports them.
 
-Importing this module makes MMAction2 1.2.0 work on today's Python and torch, and registers our
-own parts, so a generated config needs no more than
-
-    custom_imports = dict(imports=['dancecli.model.networks.mmaction'], allow_failed_imports=False)
-
-to run under MMAction2's own `tools/train.py` and `tools/test.py`. It is heavy (seconds): import
-it inside the function that uses it.
+Importing this module makes MMAction2 1.2.0 work on today's Python and torch. Our own classes
+register themselves where they are defined; a generated config lists their modules under
+`custom_imports`, so that it runs under MMAction2's own `tools/train.py` and `tools/test.py`. The
+import takes seconds: import it inside the function that uses it.
 
 Opened here: `mmaction.models` without its parts that cannot be imported (mmaction2#2714);
 configs and tools by path, since `mmaction::` names need the vanished `pkg_resources`;
@@ -90,8 +87,11 @@ from mmengine.hooks import Hook  # noqa: E402
 from mmengine.logging import HistoryBuffer, MMLogger  # noqa: E402
 from mmengine.model import BaseDataPreprocessor  # noqa: E402
 from mmengine.optim import OptimWrapper  # noqa: E402
-from mmengine.registry import init_default_scope  # noqa: E402
-from mmengine.runner import CheckpointLoader, Runner  # noqa: E402
+from mmengine.registry import PARAM_SCHEDULERS, init_default_scope  # noqa: E402
+from mmengine.runner import CheckpointLoader, Runner, set_random_seed  # noqa: E402
+from mmengine.runner.checkpoint import (  # noqa: E402
+    _load_checkpoint_to_model as load_checkpoint_to_model,
+)
 
 __all__ = [
     "CONFIGS",
@@ -100,6 +100,7 @@ __all__ = [
     "HOOKS",
     "MODELS",
     "OPTIM_WRAPPERS",
+    "PARAM_SCHEDULERS",
     "TOOLS",
     "TRANSFORMS",
     "ActionDataSample",
@@ -116,9 +117,11 @@ __all__ = [
     "get_device",
     "init_default_scope",
     "init_dist",
+    "load_checkpoint_to_model",
     "pseudo_collate",
     "read_checkpoint",
     "read_config",
+    "set_random_seed",
     "silence",
 ]
 
@@ -217,7 +220,3 @@ def _blocked(error: Exception) -> str:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return (lines[0] if lines else type(error).__name__)[:160]
-
-
-# At the end, since our parts are made of what this module has opened. Importing them registers them.
-importlib.import_module("dancecli.model.training.components")

@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dancecli.core.progress import OnProgress, Progress, Say, no_progress, say_nothing
-from dancecli.core.records import PartName, Prediction
+from dancecli.core.progress import OnMessage, OnProgress, Progress, no_message, no_progress
+from dancecli.core.records import Prediction, Subset
 from dancecli.model.dataloading.pipelines import forward_batch, frame_sampler
 from dancecli.model.networks.base import build_model_config
 from dancecli.model.networks.head import PRETRAINED, RANDOM, start_head, with_hook
@@ -53,7 +53,7 @@ def finetune(
     workspace: Workspace,
     settings: FinetuneSettings,
     on_progress: OnProgress = no_progress,
-    say: Say = say_nothing,
+    say: OnMessage = no_message,
 ) -> FinetuneResult:
     """Fine-tune a model on a split, evaluate it on val and test, and keep all of it in `runs/<run>`.
 
@@ -90,7 +90,7 @@ def finetune(
 
 
 def run_plan(
-    workspace: Workspace, plan: Plan, on_progress: OnProgress, say: Say = say_nothing
+    workspace: Workspace, plan: Plan, on_progress: OnProgress, say: OnMessage = no_message
 ) -> FinetuneResult:
     """Do what was planned; see `finetune`, which sees to it that nobody else does."""
     on_progress(Progress(0, 1, "loading the model · a few seconds"))
@@ -130,10 +130,12 @@ def help_plan(workspace: Workspace, plan: Plan) -> None:
     """Take this process's share of a run that the first process writes."""
     from dancecli.model.training.runner import help_train
 
-    help_train(_begin(workspace, plan, no_progress, say_nothing)[0])
+    help_train(_begin(workspace, plan, no_progress, no_message)[0])
 
 
-def _begin(workspace: Workspace, plan: Plan, on_progress: OnProgress, say: Say) -> tuple[Job, dict[str, Any]]:
+def _begin(
+    workspace: Workspace, plan: Plan, on_progress: OnProgress, say: OnMessage
+) -> tuple[Job, dict[str, Any]]:
     """Put the job together, and say of the head how it starts."""
     job = make_job(workspace, plan, on_progress)
     job.folder.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -160,7 +162,7 @@ def make_job(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> Job:
     shapes = shapes_of(build_model_config(plan.base, recipe, len(data.labels), None))
     start = resolve_weights(plan.entry, settings.weights, shapes, on_progress)
     data_plan = DataPlan(
-        workspace.root, data.name, len(data.labels), bool(data.examples[PartName.VAL]), data.train_counts
+        workspace.root, data.name, len(data.labels), bool(data.examples[Subset.VAL]), data.train_counts
     )
     gpu = torch.cuda.is_available()
     config = build_config(plan.base, recipe, data_plan, start, settings.seed, deterministic=not gpu, gpu=gpu)
@@ -211,8 +213,8 @@ def _finish(job: Job, plan: Plan, record: Mapping[str, Any], outcome: Outcome) -
     }
     tables.write(job.folder.predictions, Prediction, outcome.predictions, meta)
     results = {
-        part.value: accuracy([p for p in outcome.predictions if p.part == part])
-        for part in (PartName.VAL, PartName.TEST)
+        part.value: accuracy([p for p in outcome.predictions if p.subset == part])
+        for part in (Subset.VAL, Subset.TEST)
     }
     model = {
         **record["model"],

@@ -9,7 +9,7 @@ from typing import Any
 from dancecli.core.errors import ModelError, UsageError, WorkspaceError
 from dancecli.core.flow_format import FlowMethod, method_mismatch
 from dancecli.core.recipe import Recipe, read_recipe
-from dancecli.core.records import PartName
+from dancecli.core.records import Subset
 from dancecli.engine.factory import LOCAL, check_engine
 from dancecli.model.dataloading.flow_data import with_flow
 from dancecli.model.dataloading.split_data import SplitData, load_split
@@ -220,7 +220,7 @@ def _recipe_notes(recipe: Recipe, data: SplitData, cached: bool) -> Iterator[str
             )
     if recipe.ema:
         yield f"evaluated and kept: the running average of the weights (decay {recipe.ema:g})"
-    if recipe.patience and not data.examples[PartName.VAL]:
+    if recipe.patience and not data.examples[Subset.VAL]:
         yield "without a validation part nothing stops the run early: all epochs are run"
     if cached:
         views = "1 stored view" if recipe.views == 1 else f"{recipe.views} stored views"

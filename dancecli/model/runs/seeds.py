@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dancecli.core.errors import InputError, WorkspaceError
-from dancecli.core.progress import OnProgress, Say, no_progress, say_nothing
+from dancecli.core.progress import OnMessage, OnProgress, no_message, no_progress
 from dancecli.model.runs.finetune import finetune
 from dancecli.model.runs.plan import FinetuneSettings, Plan, make_plan
 from dancecli.model.runs.resume import is_same_run
@@ -49,7 +49,7 @@ def finetune_seeds(
     settings: FinetuneSettings,
     seeds: int,
     on_progress: OnProgress = no_progress,
-    say: Say = say_nothing,
+    say: OnMessage = no_message,
 ) -> GroupResult:
     """Fine-tune with the seeds 0 to `seeds - 1`, one after the other; see `finetune`.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from dancecli.core.errors import ModelError
 from dancecli.core.flow_format import method_mismatch
-from dancecli.core.progress import OnProgress, Progress, Say, no_progress, say_nothing
+from dancecli.core.progress import OnMessage, OnProgress, Progress, no_message, no_progress
 from dancecli.model.evaluation.ensemble import EnsembleSettings, ensemble
 from dancecli.model.networks.base import build_model_config
 from dancecli.model.networks.weights import NO_WEIGHTS, resolve_weights
@@ -51,7 +51,7 @@ def train(
     workspace: Workspace,
     settings: TrainSettings,
     on_progress: OnProgress = no_progress,
-    say: Say = say_nothing,
+    say: OnMessage = no_message,
 ) -> TrainResult:
     """Train one stream or both, evaluate them, and fuse the scores of two.
 

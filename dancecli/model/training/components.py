@@ -1,11 +1,7 @@
-"""Our own parts of MMAction2: what a generated config names beside MMAction2's.
-
-Registered when `dancecli.model.networks.mmaction` is imported.
-"""
+"""Hooks and wrappers that a generated config names beside MMAction2's."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,18 +10,9 @@ from typing import Any
 import torch
 
 from dancecli.core.errors import ModelError
-from dancecli.model.dataloading.augment import AugmentedCopy
-from dancecli.model.dataloading.clip_decoder import ClipDecode, ClipInit
-from dancecli.model.dataloading.datasets import ViewDataset, ViewSampler
-from dancecli.model.dataloading.flow import FlowDecode, FlowFlip, FlowInit
-from dancecli.model.networks.inception import InceptionI3D
 from dancecli.model.networks.mmaction import (
-    DATA_SAMPLERS,
-    DATASETS,
     HOOKS,
-    MODELS,
     OPTIM_WRAPPERS,
-    TRANSFORMS,
     Hook,
     OptimWrapper,
     read_checkpoint,
@@ -38,6 +25,7 @@ def step_seed(seed: int, step: int) -> int:
     return seed * 1_000_003 + step
 
 
+@HOOKS.register_module(force=True)
 class StepSeedHook(Hook):  # type: ignore[misc]
     """Seed torch before every step, so that dropout depends on the step alone.
 
@@ -53,6 +41,7 @@ class StepSeedHook(Hook):  # type: ignore[misc]
         torch.manual_seed(rank_seed(step_seed(self.seed, runner.iter), runner.rank))
 
 
+@HOOKS.register_module(force=True)
 class FreezeHook(Hook):  # type: ignore[misc]
     """Keep parts of a model as they are, in models that have no such setting of their own.
 
@@ -90,6 +79,7 @@ class FreezeHook(Hook):  # type: ignore[misc]
             module.training = False
 
 
+@OPTIM_WRAPPERS.register_module(force=True)
 class CpuAmpOptimWrapper(OptimWrapper):  # type: ignore[misc]
     """What mmengine's `AmpOptimWrapper` is on a GPU: training steps in half precision, here bfloat16.
 
@@ -113,19 +103,9 @@ def _below(name: str, prefix: str) -> bool:
 
 
 # `force` so that a second import under another name (a reload) does not fail.
-MODELS.register_module(module=InceptionI3D, force=True)
-DATASETS.register_module(module=ViewDataset, force=True)
-DATA_SAMPLERS.register_module(module=ViewSampler, force=True)
-for _transform in (AugmentedCopy, ClipInit, ClipDecode, FlowInit, FlowDecode, FlowFlip):
-    TRANSFORMS.register_module(module=_transform, force=True)
-OPTIM_WRAPPERS.register_module(module=CpuAmpOptimWrapper, force=True)
-for _hook in (StepSeedHook, FreezeHook):
-    HOOKS.register_module(module=_hook, force=True)
-# These come through the door themselves and may be what is imported first: they register their own.
-for _room in ("averaging", "headrows"):
-    importlib.import_module(f"dancecli.model.{_room}")
 
 
+@HOOKS.register_module(force=True)
 class HeadRowsHook(Hook):  # type: ignore[misc]
     """Put known rows into the last layer before the first step; a run that goes on has them already.
 

@@ -17,6 +17,15 @@ from dancecli.model.networks.weights import StartWeights
 _WIDTH = 100
 
 
+# The modules that define what a config names beside MMAction2's own.
+_REGISTERING = (
+    "dancecli.model.networks.inception",
+    "dancecli.model.dataloading.datasets",
+    "dancecli.model.training.components",
+    "dancecli.model.training.features.frozen",
+)
+
+
 @dataclass(frozen=True)
 class DataPlan:
     """Where the clips are: the workspace, and which parts of the split have any.
@@ -85,7 +94,7 @@ def build_config(
     held_out = test_pipeline(base, recipe)
     accuracy = {"type": "AccMetric"}
     return {
-        "custom_imports": {"imports": ["dancecli.model.networks.mmaction"], "allow_failed_imports": False},
+        "custom_imports": {"imports": list(_REGISTERING), "allow_failed_imports": False},
         "default_scope": "mmaction",
         "model": build_model_config(base, recipe, data.num_classes, start, weights),
         "train_dataloader": loader("train", train_pipeline(base, recipe), recipe.batch),

@@ -11,6 +11,7 @@ from dancecli.model.networks.mmaction import HOOKS, Hook
 from dancecli.model.training.distributed import unwrapped
 
 
+@HOOKS.register_module(force=True)
 class WeightAverageHook(Hook):  # type: ignore[misc]
     """Average the weights over the updates; validate, test and save the average.
 
@@ -109,6 +110,3 @@ def trained_state(model: Any) -> dict[str, Any]:
 def _averaged_part(model: Any) -> dict[str, Tensor]:
     # A batch counter has no average.
     return {key: value for key, value in trained_state(model).items() if value.is_floating_point()}
-
-
-HOOKS.register_module(module=WeightAverageHook, force=True)

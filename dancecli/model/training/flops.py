@@ -56,7 +56,8 @@ def gflops_of_view(model: dict[str, Any], base: ModelBase, recipe: Recipe) -> fl
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from dancecli.model.networks.mmaction import MODELS, init_default_scope
+    from dancecli.model.networks.build import MODELS
+    from dancecli.model.networks.mmaction import init_default_scope
 
     init_default_scope("mmaction")
     shape = _input_shape(base, recipe)

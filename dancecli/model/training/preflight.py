@@ -17,8 +17,9 @@ import torch
 
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import OnProgress, no_progress
+from dancecli.model.dataloading.datasets import DATASETS
 from dancecli.model.networks.build import build_model
-from dancecli.model.networks.mmaction import DATASETS, get_device, pseudo_collate
+from dancecli.model.networks.mmaction import get_device, pseudo_collate
 from dancecli.model.training.components import FreezeHook
 from dancecli.model.training.features.frozen import FrozenPart, boundary_model
 from dancecli.model.training.features.loaders import frozen_part, keep_rows

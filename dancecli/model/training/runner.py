@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dancecli.core.progress import OnProgress, Progress, Say, no_progress
-from dancecli.core.records import PartName, Prediction
+import dancecli.model.dataloading.datasets
+import dancecli.model.networks.inception
+import dancecli.model.training.components  # noqa: F401 - these register what configs name
+from dancecli.core.progress import OnMessage, OnProgress, Progress, no_progress
+from dancecli.core.records import Prediction, Subset
 from dancecli.model.networks.mmaction import init_default_scope, read_checkpoint
 from dancecli.model.training.distributed import join_others, share_of, together, unwrapped, wrapper
 from dancecli.model.training.features.frozen import boundary_model
@@ -50,7 +53,7 @@ class Outcome:
     computed: int = 0
 
 
-def run_job(job: Job, on_progress: OnProgress, say: Say = lambda _: None) -> Outcome:
+def run_job(job: Job, on_progress: OnProgress, say: OnMessage = lambda _: None) -> Outcome:
     """Train, choose the checkpoint, evaluate it, write the checkpoints.
 
     Args:
@@ -89,7 +92,7 @@ def run_job(job: Job, on_progress: OnProgress, say: Say = lambda _: None) -> Out
             chosen, epoch = "best", hook.best["epoch"]
             save_torch(folder.checkpoints / "best.pth", {"meta": job.meta, "state_dict": model.state_dict()})
         predictions: list[Prediction] = []
-        for part in (PartName.VAL, PartName.TEST):
+        for part in (Subset.VAL, Subset.TEST):
             if examples := job.data.examples[part]:
                 loader = loaders.get(part) or runner.build_dataloader(job.config[f"{part}_dataloader"])
                 predictions += predict_part(model, loader, part.value, examples, on_progress)
@@ -118,7 +121,7 @@ def help_train(job: Job) -> None:
 
 
 def _build_runner(
-    job: Job, loaders: dict[PartName, Any], on_progress: OnProgress
+    job: Job, loaders: dict[Subset, Any], on_progress: OnProgress
 ) -> tuple[QuietRunner, RunHook]:
     config, counts, recipe, here = job.config, job.data.counts, job.recipe, job.place
     join_others(here, gpu=job.gpu)
@@ -134,8 +137,8 @@ def _build_runner(
     runner = QuietRunner(
         model=model,
         work_dir=str(job.folder.log),
-        train_dataloader=loaders.get(PartName.TRAIN) or clips,
-        val_dataloader=loaders.get(PartName.VAL) or config["val_dataloader"],
+        train_dataloader=loaders.get(Subset.TRAIN) or clips,
+        val_dataloader=loaders.get(Subset.VAL) or config["val_dataloader"],
         train_cfg=config["train_cfg"],
         val_cfg=config["val_cfg"],
         val_evaluator=config["val_evaluator"],

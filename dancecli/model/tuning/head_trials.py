@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dancecli.core.progress import OnProgress, Progress
 from dancecli.core.recipe import Recipe
-from dancecli.core.records import PartName
+from dancecli.core.records import Subset
 from dancecli.model.networks.build import lr_factors
 from dancecli.model.networks.mmaction import get_device, init_default_scope
 from dancecli.model.networks.stages import LAST_STAGE
@@ -89,14 +89,14 @@ class HeadTrials:
             loaders = feature_loaders(seen, frozen_part(seen, model), on_progress)
             head = model.cls_head.fc_cls
         self._weight, self._bias = head.weight.detach(), head.bias.detach()
-        train, val = loaders[PartName.TRAIN], loaders[PartName.VAL]
+        train, val = loaders[Subset.TRAIN], loaders[Subset.VAL]
         self._sampler, self._batch = train.sampler, job.recipe.batch
         # [views x clips, features], in the order in which the sampler counts them.
         self._features = torch.cat([self._rows(train.dataset, view) for view in train.dataset.places])
-        self._labels = self._classes(job, PartName.TRAIN)
+        self._labels = self._classes(job, Subset.TRAIN)
         # [clips, views, features]: probabilities are averaged over the views.
         self._val = self._rows(val.dataset, val.dataset.places[0], keep_views=True)
-        self._val_labels = self._classes(job, PartName.VAL)
+        self._val_labels = self._classes(job, Subset.VAL)
         self._schedules: dict[str, list[float]] = {}
 
     def _rows(self, dataset: Any, places: Sequence[int], keep_views: bool = False) -> Tensor:
@@ -104,7 +104,7 @@ class HeadTrials:
         shape = (len(places), rows.shape[1], -1) if keep_views else (len(places) * rows.shape[1], -1)
         return rows.reshape(shape)
 
-    def _classes(self, job: Job, part: PartName) -> Tensor:
+    def _classes(self, job: Job, part: Subset) -> Tensor:
         return torch.tensor([e.label_index for e in job.data.examples[part]], device=self._device)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dancecli.core.errors import WorkspaceError
-from dancecli.core.records import PartName
+from dancecli.core.records import Subset
 from dancecli.model.networks.zoo import DEFAULT_PRETRAIN
 from dancecli.model.runs.plan import FinetuneSettings, Plan, make_plan
 from dancecli.model.tuning.search_space import Space, read_space
@@ -72,7 +72,7 @@ def plan_study(workspace: Workspace, settings: TuneSettings) -> TunePlan:
     )
     base = make_plan(workspace, common)
     split = base.data.name
-    if not base.data.examples[PartName.VAL]:
+    if not base.data.examples[Subset.VAL]:
         raise WorkspaceError(
             f"split {split!r} has no validation part, and a choice by the test part would spoil it",
             "make a split with one: dance split --ratios 80/10/10 --name tuning, then --split tuning",

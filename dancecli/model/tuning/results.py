@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.recipe import Recipe
-from dancecli.core.records import Part, PartName
+from dancecli.core.records import SplitClip, Subset
 from dancecli.model.dataloading.split_data import part_hash
 from dancecli.storage import runs as rec
 from dancecli.storage import tables
@@ -57,8 +57,8 @@ def study_record(workspace: Workspace, plan: TunePlan, trainer: Trainer) -> dict
     from dancecli.model.tuning.storage import PRUNING, shown_address
 
     base, data = plan.base, plan.base.data
-    val = data.examples[PartName.VAL]
-    group = {part.clip_id: part.group for part in tables.read(workspace.split(data.name), Part)}
+    val = data.examples[Subset.VAL]
+    group = {part.clip_id: part.group for part in tables.read(workspace.split(data.name), SplitClip)}
     secret, shown = plan.settings.storage, shown_address(plan.settings.storage)
     return {
         "schema": SCHEMA,

@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dancecli.core.progress import OnProgress, Progress, Say, no_progress, say_nothing
+from dancecli.core.progress import OnMessage, OnProgress, Progress, no_message, no_progress
 from dancecli.core.recipe import Recipe
-from dancecli.core.records import PartName
+from dancecli.core.records import Subset
 from dancecli.model.dataloading.split_data import part_hash
 from dancecli.model.tuning import results as files
 from dancecli.model.tuning.plan import TunePlan, TuneSettings, plan_study
@@ -42,7 +42,7 @@ def tune(
     workspace: Workspace,
     settings: TuneSettings,
     on_progress: OnProgress = no_progress,
-    say: Say = say_nothing,
+    say: OnMessage = no_message,
 ) -> TuneResult:
     """Search a space for the recipe that does best on the validation part; go on if that was begun.
 
@@ -106,7 +106,7 @@ def _open(workspace: Workspace, plan: TunePlan, trainer: Trainer) -> Study:
     identity = {
         "split": data.name,
         "split hash": data.meta["split.hash"],
-        "validation part": part_hash(data.examples[PartName.VAL], data.labels),
+        "validation part": part_hash(data.examples[Subset.VAL], data.labels),
         "model": plan.base.entry.name,
         "weights": trainer.weights_sha256,
         "seed": settings.seed,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dancecli.core.records import PartName
+from dancecli.core.records import Subset
 from dancecli.report.pages.templating import draw
 from dancecli.report.results.reproduction import (
     Ran,
@@ -70,7 +70,7 @@ def render(found: Sequence[Replayed], commands: Sequence[Sequence[str]], *, quic
         views=list(dict.fromkeys(ran.evidence.predictions["view.protocol"] for ran in runs.values())),
         runs=[(ran, _parts(ran), _seconds(ran)) for ran in runs.values()],
         num_run=sum(one.published is not None for one in found),
-        num_one_run=sum(one.experiment.part == PartName.VAL for one in found),
+        num_one_run=sum(one.experiment.part == Subset.VAL for one in found),
         quick=quick,
         classes=classes,
         chance=1 / classes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dancecli.core.records import PartName
+from dancecli.core.records import Subset
 from dancecli.report.results.run_results import Evidence
 from dancecli.report.statistics.intervals import Estimate, Proportion
 from dancecli.report.statistics.metrics import Summary
@@ -44,7 +44,7 @@ def document(name: str, evidence: Evidence, summaries: Mapping[str, Summary], pa
                 if key in summaries
                 else None
             )
-            for key in (PartName.VAL, PartName.TEST)
+            for key in (Subset.VAL, Subset.TEST)
         },
     }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import InputError
-from dancecli.core.records import PartName
+from dancecli.core.records import Subset
 from dancecli.report.results.comparison import refuse_unlike, right
 from dancecli.report.results.paper import Experiment
 from dancecli.report.results.run_results import Evidence, read_evidence
@@ -86,7 +86,7 @@ class Choice:
     by_val: Ran | None
 
 
-def read_ran(workspace: Workspace, run: str, part: str = PartName.TEST) -> Ran:
+def read_ran(workspace: Workspace, run: str, part: str = Subset.TEST) -> Ran:
     """Read a run that is done.
 
     Args:
@@ -100,12 +100,12 @@ def read_ran(workspace: Workspace, run: str, part: str = PartName.TEST) -> Ran:
     evidence = read_evidence(workspace, run)
     if part not in evidence.parts:
         raise InputError(f"run {run!r} has no predictions for part {part!r}", "its split has no such clips")
-    judged, val = evidence.parts[part], evidence.parts.get(PartName.VAL)
+    judged, val = evidence.parts[part], evidence.parts.get(Subset.VAL)
     ranks, n = true_ranks(judged.scores, judged.truth), len(judged.clips)
     names = (evidence.run.get("model") or {}).get("members") or []
     members = [json.loads((workspace.run(name) / "run.json").read_text(encoding="utf-8")) for name in names]
     way = "the best on val" if val else "the last"
-    if part == PartName.VAL:
+    if part == Subset.VAL:
         way += ", which is this part"
     return Ran(
         evidence=evidence,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dancecli.core.errors import InputError, WorkspaceError
-from dancecli.core.records import Clip, Part, PartName, Prediction
+from dancecli.core.records import Clip, Prediction, SplitClip, Subset
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
@@ -94,7 +94,7 @@ def read_evidence(workspace: Workspace, run: str) -> Evidence:
     _check_meta(path, meta, card)
     rows = _read_split(workspace, card, path)
     parts = _parts(path, table, labels, rows)
-    trained = [row for row in rows if row.part == PartName.TRAIN]
+    trained = [row for row in rows if row.subset == Subset.TRAIN]
     train_groups, train_labels = {row.group for row in trained}, Counter(row.label for row in trained)
     sums = {row.clip_id: row.sha256 for row in rows}
     return Evidence(
@@ -165,10 +165,10 @@ def _check_meta(path: Path, meta: Mapping[str, str], card: Mapping[str, Any]) ->
         raise InputError.at(path, None, "its labels are not those of run.json", "evaluate the run again")
 
 
-def _read_split(workspace: Workspace, card: Mapping[str, Any], predictions: Path) -> list[Part]:
+def _read_split(workspace: Workspace, card: Mapping[str, Any], predictions: Path) -> list[SplitClip]:
     name, digest = card["split"]["name"], card["split"]["hash"]
     path = workspace.split(name)
-    rows = tables.read(path, Part)
+    rows = tables.read(path, SplitClip)
     now = tables.read_meta(path).get("split.hash", "")
     if now != digest:
         raise InputError.at(
@@ -180,7 +180,9 @@ def _read_split(workspace: Workspace, card: Mapping[str, Any], predictions: Path
     return rows
 
 
-def _parts(path: Path, table: pa.Table, labels: tuple[str, ...], rows: list[Part]) -> dict[str, PartScores]:
+def _parts(
+    path: Path, table: pa.Table, labels: tuple[str, ...], rows: list[SplitClip]
+) -> dict[str, PartScores]:
     """Cut the table into parts, and hold each against the split: the same clips, the same labels."""
     import numpy as np
 
@@ -196,10 +198,10 @@ def _parts(path: Path, table: pa.Table, labels: tuple[str, ...], rows: list[Part
             path, int(off.argmax()) + 1, "the scores do not sum to 1", "evaluate the run again"
         )
     truth = table.column("label_index").to_numpy()
-    ids, names = table.column("clip_id").to_pylist(), table.column("part").to_pylist()
+    ids, names = table.column("clip_id").to_pylist(), table.column("subset").to_pylist()
     found: dict[str, PartScores] = {}
-    for part in (PartName.VAL, PartName.TEST):
-        want = {row.clip_id: row for row in rows if row.part == part}
+    for part in (Subset.VAL, Subset.TEST):
+        want = {row.clip_id: row for row in rows if row.subset == part}
         places = sorted((i for i, name in enumerate(names) if name == part), key=lambda i: ids[i])
         have = [ids[i] for i in places]
         _check_clips(path, part, have, want)
@@ -228,8 +230,8 @@ def _check_widths(path: Path, table: pa.Table, width: int) -> None:
             )
 
 
-def _check_clips(path: Path, part: str, have: list[str], want: Mapping[str, Part]) -> None:
-    if not have and part == PartName.VAL:
+def _check_clips(path: Path, part: str, have: list[str], want: Mapping[str, SplitClip]) -> None:
+    if not have and part == Subset.VAL:
         return  # evaluating on validation is optional; leaving out some of its clips is not
     odd = sorted(set(have) - set(want)) or sorted(clip for clip, n in Counter(have).items() if n > 1)
     if odd:

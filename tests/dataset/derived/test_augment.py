@@ -18,7 +18,7 @@ from helpers.clip_workspace import furnish
 from dancecli.core.errors import UsageError
 from dancecli.core.hashing import sha256_of
 from dancecli.core.progress import Progress
-from dancecli.core.records import Clip, Part
+from dancecli.core.records import Clip, SplitClip
 from dancecli.dataset.clips import rebuild_clips
 from dancecli.dataset.derived.augment import AugmentSettings, augment
 from dancecli.dataset.derived.augment_log import log_of
@@ -32,16 +32,16 @@ shots, furnished = footage.shots, footage.furnished
 TWO = AugmentSettings(ops="hflip,jitter", workers=1)
 
 
-def copies(space: Workspace) -> dict[str, Clip]:
-    return {c.clip_id: c for c in tables.read(space.clips, Clip) if c.parent_id}
+def copies(workspace: Workspace) -> dict[str, Clip]:
+    return {c.clip_id: c for c in tables.read(workspace.clips, Clip) if c.parent_id}
 
 
-def files(space: Workspace) -> dict[str, str]:
-    return {path.name: sha256_of(path) for path in (space.root / "augmented").glob("*.mp4")}
+def files(workspace: Workspace) -> dict[str, str]:
+    return {path.name: sha256_of(path) for path in (workspace.root / "augmented").glob("*.mp4")}
 
 
-def stamps(space: Workspace) -> dict[str, int]:
-    return {path.name: path.stat().st_mtime_ns for path in (space.root / "augmented").glob("*.mp4")}
+def stamps(workspace: Workspace) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in (workspace.root / "augmented").glob("*.mp4")}
 
 
 def test_copies_are_recorded_as_what_they_are(furnished: Workspace) -> None:
@@ -257,9 +257,9 @@ def test_the_lists_hold_copies_of_training_clips_alone(
     held_out = (folder / "val.txt").read_text() + (folder / "test.txt").read_text()
     assert "augmented" not in held_out
     # Another split holds out a clip that was augmented: its copy is not listed there.
-    parts = tables.read(furnished.split("full"), Part)
-    moved = [replace(p, part="test" if i == 0 else p.part) for i, p in enumerate(parts)]
-    tables.write(furnished.split("other"), Part, moved, tables.read_meta(furnished.split("full")))
+    parts = tables.read(furnished.split("full"), SplitClip)
+    moved = [replace(p, subset="test" if i == 0 else p.subset) for i, p in enumerate(parts)]
+    tables.write(furnished.split("other"), SplitClip, moved, tables.read_meta(furnished.split("full")))
     assert (annotate(furnished, "other").counts["train"], annotate(furnished, "other").num_copies) == (4, 2)
     assert parts[0].clip_id not in (furnished.annotations("other") / "train.txt").read_text()
     assert dance("audit", "--split", "other").code == 0

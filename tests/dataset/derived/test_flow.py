@@ -33,16 +33,16 @@ shots, furnished = footage.shots, footage.furnished
 DIS = FlowSettings(workers=1)
 
 
-def clips(space: Workspace) -> list[Clip]:
-    return tables.read(space.clips, Clip)
+def clips(workspace: Workspace) -> list[Clip]:
+    return tables.read(workspace.clips, Clip)
 
 
-def rows(space: Workspace) -> dict[tuple[str, str], Flow]:
-    return {(row.clip_id, row.method): row for row in tables.read(space.flows, Flow)}
+def rows(workspace: Workspace) -> dict[tuple[str, str], Flow]:
+    return {(row.clip_id, row.method): row for row in tables.read(workspace.flows, Flow)}
 
 
-def stamps(space: Workspace) -> dict[str, int]:
-    return {path.name: path.stat().st_mtime_ns for path in (space.root / "flow").glob("*.mp4")}
+def stamps(workspace: Workspace) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in (workspace.root / "flow").glob("*.mp4")}
 
 
 def test_flow_is_recorded_as_what_it_is(furnished: Workspace) -> None:
@@ -157,8 +157,8 @@ def test_a_full_disk_is_told_and_leaves_nothing(furnished: Workspace) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from dancecli.dataset import flow
-from dancecli.workspace import Workspace
+from dancecli.dataset.derived import flow
+from dancecli.storage.workspace import Workspace
 
 def note(*args, plain=flow._note):
     plain(*args)

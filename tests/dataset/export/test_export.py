@@ -18,7 +18,7 @@ from helpers.clip_workspace import LABELS, furnish
 
 from dancecli.core.errors import MediaError, UsageError, WorkspaceError
 from dancecli.core.progress import Progress
-from dancecli.core.records import Clip, Part
+from dancecli.core.records import Clip, SplitClip
 from dancecli.dataset.derived.augment import AugmentSettings, augment
 from dancecli.dataset.export.export import ExportSettings, Form, export
 from dancecli.storage import tables
@@ -30,9 +30,9 @@ shots, furnished = footage.shots, footage.furnished
 Found = dict[str, tuple[str, str, int]]
 
 
-def expected(space: Workspace, *, augmented: bool = False) -> Found:
-    clips = {c.clip_id: c for c in tables.read(space.clips, Clip)}
-    parts = {p.clip_id: p.part for p in tables.read(space.split("full"), Part)}
+def expected(workspace: Workspace, *, augmented: bool = False) -> Found:
+    clips = {c.clip_id: c for c in tables.read(workspace.clips, Clip)}
+    parts = {p.clip_id: p.subset for p in tables.read(workspace.split("full"), SplitClip)}
     return {
         clip.clip_id: (parts[clip.parent_id or clip.clip_id], clip.label, clip.num_frames)
         for clip in clips.values()
@@ -118,7 +118,7 @@ def read_by_mmaction(root: Path, folder: Path) -> Mapping[str, Any]:
     # In a process of its own: it is a heavy import, and it changes what others see of mmaction.
     code = """
 import json, sys
-from dancecli.model.mmaction import VideoDataset
+from dancecli.model.networks.mmaction import VideoDataset
 root, folder = sys.argv[1:]
 found = {"txt": {}, "tsv": {}}
 for suffix, delimiter in (("txt", " "), ("tsv", chr(9))):
@@ -191,8 +191,8 @@ def test_a_stopped_export_of_what_has_changed_since_starts_anew(furnished: Works
 
     with pytest.raises(KeyboardInterrupt):
         export(furnished, ExportSettings(Form.VIDEOFOLDER), stop)
-    parts = tables.read(furnished.split("full"), Part)
-    tables.write(furnished.split("full"), Part, parts[1:], tables.read_meta(furnished.split("full")))
+    parts = tables.read(furnished.split("full"), SplitClip)
+    tables.write(furnished.split("full"), SplitClip, parts[1:], tables.read_meta(furnished.split("full")))
     result = export(furnished, ExportSettings(Form.VIDEOFOLDER))
     assert len(list(result.folder.rglob("*.mp4"))) == 4
 
@@ -222,7 +222,7 @@ def test_links_take_no_space_and_are_for_single_files(furnished: Workspace) -> N
 def test_a_clip_without_its_file_is_left_out_and_said(
     furnished: Workspace, dance: Callable[..., Ran]
 ) -> None:
-    gone = tables.read(furnished.split("full"), Part)[0].clip_id
+    gone = tables.read(furnished.split("full"), SplitClip)[0].clip_id
     furnished.clip(gone).unlink()
     ran = dance("export", "--format", "lists", "--json")
     assert (ran.code, ran.json["missing"]) == (3, [gone])
@@ -230,7 +230,7 @@ def test_a_clip_without_its_file_is_left_out_and_said(
 
 
 def test_a_changed_file_stops_the_export_by_name(furnished: Workspace) -> None:
-    path = furnished.clip(tables.read(furnished.split("full"), Part)[1].clip_id)
+    path = furnished.clip(tables.read(furnished.split("full"), SplitClip)[1].clip_id)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)

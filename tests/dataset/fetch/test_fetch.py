@@ -34,31 +34,31 @@ from dancecli.storage.workspace import Workspace
 film, town = towns.film, towns.town
 
 
-def clips(space: Workspace) -> list[Clip]:
-    return tables.read(space.clips, Clip)
+def clips(workspace: Workspace) -> list[Clip]:
+    return tables.read(workspace.clips, Clip)
 
 
-def files(space: Workspace) -> set[str]:
+def files(workspace: Workspace) -> set[str]:
     """Everything in the workspace but manifests, ledger, settings and locks."""
-    found = (p.relative_to(space.root).as_posix() for p in space.root.rglob("*") if p.is_file())
+    found = (p.relative_to(workspace.root).as_posix() for p in workspace.root.rglob("*") if p.is_file())
     return {
         name for name in found if not name.startswith(("manifests/", "ledger.db", "dance.toml", ".locks/"))
     }
 
 
-def reason(space: Workspace, clip_id: str) -> str:
-    standing = ledger.latest(space.root)[clip_id]
+def reason(workspace: Workspace, clip_id: str) -> str:
+    standing = ledger.latest(workspace.root)[clip_id]
     return f"{standing.outcome} {standing.reason} {standing.attempts}"
 
 
-def test_good_bad_and_short_all_have_their_row(town: Town, space: Workspace) -> None:
+def test_good_bad_and_short_all_have_their_row(town: Town, workspace: Workspace) -> None:
     town.want(
         "zumba,-good,1,3", "tap dancing,-good,3,6", "zumba,dead,0,2", "zumba,short,3,9", "zumba,broken,4,6"
     )
     town.faults["dead"] = Fault(status=404)
     town.faults["broken"] = Fault(length_factor=0.6)
     seen: list[Progress] = []
-    result = fetch(space, town.settings(), seen.append)
+    result = fetch(workspace, town.settings(), seen.append)
     assert {k: v for k, v in result.outcomes.items() if v} == {
         "done": 2,
         "permanent": 1,
@@ -71,17 +71,17 @@ def test_good_bad_and_short_all_have_their_row(town: Town, space: Workspace) -> 
         "zumba": {"done": 1, "permanent": 1, "source-short": 1, "corrupt": 1},
     }
     assert (result.complete, result.num_new, result.stopped) == (False, 2, "")
-    assert files(space) == {"clips/-good_1000_3000.mp4", "clips/-good_3000_6000.mp4"}
+    assert files(workspace) == {"clips/-good_1000_3000.mp4", "clips/-good_3000_6000.mp4"}
     assert town.asked.count("-good") == 1, "one download, two clips"
     assert (seen[-1].done, seen[-1].total, seen[-1].text) == (5, 5, "2 done · 3 missing")
-    assert not space.temp.exists()
+    assert not workspace.temp.exists()
 
 
-def test_a_clip_is_what_was_asked_for(town: Town, space: Workspace) -> None:
+def test_a_clip_is_what_was_asked_for(town: Town, workspace: Workspace) -> None:
     town.want("zumba,good,2,5")
-    fetch(space, town.settings())
-    (clip,) = clips(space)
-    path = space.root / clip.path
+    fetch(workspace, town.settings())
+    (clip,) = clips(workspace)
+    path = workspace.root / clip.path
     assert numbers(path) == list(range(50, 125))
     assert clip == Clip(
         clip_id="good_2000_5000",
@@ -102,163 +102,167 @@ def test_a_clip_is_what_was_asked_for(town: Town, space: Workspace) -> None:
         sha256=sha256_of(path),
         source="url-template",
     )
-    assert tables.read(space.segments, Segment) == [Segment("good", 2000, 5000, "zumba", "train", "list")]
+    assert tables.read(workspace.segments, Segment) == [Segment("good", 2000, 5000, "zumba", "train", "list")]
 
 
-def test_without_sound(town: Town, space: Workspace) -> None:
+def test_without_sound(town: Town, workspace: Workspace) -> None:
     town.want("zumba,good,0,1")
-    fetch(space, town.settings(keep_audio=False))
-    assert [clip.has_audio for clip in clips(space)] == [False]
+    fetch(workspace, town.settings(keep_audio=False))
+    assert [clip.has_audio for clip in clips(workspace)] == [False]
 
 
-def test_a_second_run_asks_for_nothing(town: Town, space: Workspace) -> None:
+def test_a_second_run_asks_for_nothing(town: Town, workspace: Workspace) -> None:
     town.want("zumba,a,0,1", "zumba,b,0,1", "zumba,dead,0,1")
     town.faults["dead"] = Fault(status=404)
-    first = fetch(space, town.settings())
-    asked, changed = len(town.asked), space.clips.stat().st_mtime_ns
-    second = fetch(space, town.settings())
+    first = fetch(workspace, town.settings())
+    asked, changed = len(town.asked), workspace.clips.stat().st_mtime_ns
+    second = fetch(workspace, town.settings())
     assert len(town.asked) == asked
     assert second.outcomes == first.outcomes
     assert (second.num_new, second.num_attempted) == (0, 0)
-    assert space.clips.stat().st_mtime_ns == changed
+    assert workspace.clips.stat().st_mtime_ns == changed
 
 
-def test_a_longer_list_adds_to_the_manifests(town: Town, space: Workspace) -> None:
+def test_a_longer_list_adds_to_the_manifests(town: Town, workspace: Workspace) -> None:
     town.want("zumba,a,0,1")
-    fetch(space, town.settings())
+    fetch(workspace, town.settings())
     town.want("zumba,b,0,1", "tap dancing,a,0,1")
-    result = fetch(space, town.settings())
+    result = fetch(workspace, town.settings())
     assert (result.num_asked, result.num_new) == (2, 1)
-    assert [(c.video_id, c.label) for c in clips(space)] == [("a", "tap dancing"), ("b", "zumba")]
-    assert len(tables.read(space.segments, Segment)) == 2
+    assert [(c.video_id, c.label) for c in clips(workspace)] == [("a", "tap dancing"), ("b", "zumba")]
+    assert len(tables.read(workspace.segments, Segment)) == 2
 
 
-def test_rows_of_other_steps_stay(town: Town, space: Workspace) -> None:
+def test_rows_of_other_steps_stay(town: Town, workspace: Workspace) -> None:
     from helpers.builders import make_clip
 
     town.want("zumba,a,0,1")
-    fetch(space, town.settings())
+    fetch(workspace, town.settings())
     others = [make_clip(7), make_clip(8, parent_id="a_0_1000", op="hflip")]
-    tables.write(space.clips, Clip, [*clips(space), *others])
+    tables.write(workspace.clips, Clip, [*clips(workspace), *others])
     town.want("zumba,b,0,1")
-    fetch(space, town.settings())
-    assert {clip.clip_id for clip in clips(space)} == {"a_0_1000", "b_0_1000", *(c.clip_id for c in others)}
+    fetch(workspace, town.settings())
+    assert {clip.clip_id for clip in clips(workspace)} == {
+        "a_0_1000",
+        "b_0_1000",
+        *(c.clip_id for c in others),
+    }
 
 
-def test_published_but_not_recorded_is_adopted(town: Town, space: Workspace) -> None:
+def test_published_but_not_recorded_is_adopted(town: Town, workspace: Workspace) -> None:
     town.want("zumba,a,0,1", "zumba,a,2,3", "zumba,b,0,1")
-    fetch(space, town.settings())
-    before, asked = clips(space), len(town.asked)
-    space.ledger.unlink()
-    space.clips.unlink()
+    fetch(workspace, town.settings())
+    before, asked = clips(workspace), len(town.asked)
+    workspace.ledger.unlink()
+    workspace.clips.unlink()
     # One that a crash of the machine left without its end.
-    whole = space.clip("b_0_1000").read_bytes()
-    space.clip("b_0_1000").write_bytes(whole[: len(whole) // 2])
-    assert fetch(space, town.settings()).complete
-    assert clips(space) == before
+    whole = workspace.clip("b_0_1000").read_bytes()
+    workspace.clip("b_0_1000").write_bytes(whole[: len(whole) // 2])
+    assert fetch(workspace, town.settings()).complete
+    assert clips(workspace) == before
     assert town.asked[asked:] == ["b"]
-    assert reason(space, "a_0_1000") == "done adopted 1"
+    assert reason(workspace, "a_0_1000") == "done adopted 1"
 
 
-def test_a_broken_file_does_not_keep_its_name(town: Town, space: Workspace) -> None:
+def test_a_broken_file_does_not_keep_its_name(town: Town, workspace: Workspace) -> None:
     town.want("zumba,a,0,1")
     town.faults["a"] = Fault(status=404)
-    space.clip("a_0_1000").parent.mkdir()
-    space.clip("a_0_1000").write_bytes(b"half a clip")
-    fetch(space, town.settings())
-    assert files(space) == set()
+    workspace.clip("a_0_1000").parent.mkdir()
+    workspace.clip("a_0_1000").write_bytes(b"half a clip")
+    fetch(workspace, town.settings())
+    assert files(workspace) == set()
 
 
-def test_a_file_that_was_lost_is_fetched_again(town: Town, space: Workspace) -> None:
+def test_a_file_that_was_lost_is_fetched_again(town: Town, workspace: Workspace) -> None:
     town.want("zumba,a,0,1", "zumba,b,0,1")
-    fetch(space, town.settings())
-    space.clip("a_0_1000").unlink()
+    fetch(workspace, town.settings())
+    workspace.clip("a_0_1000").unlink()
     # As an adopted clip may be: a link to what is gone.
-    space.clip("a_0_1000").symlink_to("nowhere")
-    result = fetch(space, town.settings(dry_run=True))
+    workspace.clip("a_0_1000").symlink_to("nowhere")
+    result = fetch(workspace, town.settings(dry_run=True))
     assert (result.num_done, result.reasons) == (1, {"file-lost": 1})
-    assert fetch(space, town.settings()).complete
+    assert fetch(workspace, town.settings()).complete
     assert town.asked.count("a") == 2
-    assert reason(space, "a_0_1000") == "done ok 2"
+    assert reason(workspace, "a_0_1000") == "done ok 2"
 
 
-def test_dry_run_writes_nothing(town: Town, space: Workspace) -> None:
+def test_dry_run_writes_nothing(town: Town, workspace: Workspace) -> None:
     town.want("zumba,a,0,1")
-    result = fetch(space, town.settings(dry_run=True))
+    result = fetch(workspace, town.settings(dry_run=True))
     assert (result.num_asked, result.reasons) == (1, {"not-tried": 1})
-    assert not list(space.root.iterdir())
+    assert not list(workspace.root.iterdir())
     assert town.asked == []
 
 
-def test_transient_faults_are_tried_three_times_and_again_next_time(town: Town, space: Workspace) -> None:
+def test_transient_faults_are_tried_three_times_and_again_next_time(town: Town, workspace: Workspace) -> None:
     town.want("zumba,a,0,1", "zumba,b,0,1")
     town.faults["a"] = Fault(status=403)
     town.faults["b"] = Fault(status=403, times=2)
-    fetch(space, town.settings())
-    assert reason(space, "a_0_1000") == "transient http-403 3"
-    assert reason(space, "b_0_1000") == "done ok 3"
+    fetch(workspace, town.settings())
+    assert reason(workspace, "a_0_1000") == "transient http-403 3"
+    assert reason(workspace, "b_0_1000") == "done ok 3"
     del town.faults["a"]
-    assert fetch(space, town.settings(retry="none")).num_new == 0
-    assert fetch(space, town.settings()).complete
-    assert [o.reason for o in ledger.history(space.root, "a_0_1000")] == ["http-403"] * 3 + ["ok"]
+    assert fetch(workspace, town.settings(retry="none")).num_new == 0
+    assert fetch(workspace, town.settings()).complete
+    assert [o.reason for o in ledger.history(workspace.root, "a_0_1000")] == ["http-403"] * 3 + ["ok"]
 
 
 @pytest.mark.parametrize(
     ("retry", "again"),
     [("none", ""), ("transient", "flaky"), ("permanent", "dead"), ("all", "dead flaky short")],
 )
-def test_what_is_tried_again(town: Town, space: Workspace, retry: str, again: str) -> None:
+def test_what_is_tried_again(town: Town, workspace: Workspace, retry: str, again: str) -> None:
     town.want("zumba,dead,0,1", "zumba,flaky,0,1", "zumba,short,4,9", "zumba,good,0,1")
     town.faults["dead"] = Fault(status=410)
     town.faults["flaky"] = Fault(status=403)
-    fetch(space, town.settings(tries=1))
+    fetch(workspace, town.settings(tries=1))
     asked = len(town.asked)
-    fetch(space, town.settings(tries=1, retry=retry))
+    fetch(workspace, town.settings(tries=1, retry=retry))
     assert sorted(town.asked[asked:]) == again.split()
 
 
-def test_a_stalled_source_ends_at_the_limit(town: Town, space: Workspace) -> None:
+def test_a_stalled_source_ends_at_the_limit(town: Town, workspace: Workspace) -> None:
     town.want("zumba,slow,0,1", "zumba,good,0,1")
     town.faults["slow"] = Fault(stall_at=0.3)
     started = time.monotonic()
-    result = fetch(space, town.settings(timeout_s=4.0, tries=1))
+    result = fetch(workspace, town.settings(timeout_s=4.0, tries=1))
     assert time.monotonic() - started < 15
     assert result.reasons == {"timeout": 1}
     assert result.num_done == 1
-    assert not space.temp.exists()
+    assert not workspace.temp.exists()
 
 
-def test_a_refusing_site_is_left_alone_and_nothing_is_marked_dead(town: Town, space: Workspace) -> None:
+def test_a_refusing_site_is_left_alone_and_nothing_is_marked_dead(town: Town, workspace: Workspace) -> None:
     town.want(*(f"zumba,video{i},0,1" for i in range(30)))
     town.site.everywhere = Fault(status=429)
     breaker = BreakerSettings(streak=3, first_wait_s=0.2, trips=2)
     seen: list[Progress] = []
-    result = fetch(space, town.settings(breaker=breaker), seen.append)
+    result = fetch(workspace, town.settings(breaker=breaker), seen.append)
     assert result.stopped == "the site keeps refusing (http-429); the rest is pending"
     assert any("the site refuses (http-429), next try in" in progress.text for progress in seen)
     assert set(result.reasons) <= {"http-429", "not-tried"}
     # Three opened the breaker while another was at work; then two probes.
     assert len(town.asked) <= 3 + 1 + 2
     town.site.everywhere = None
-    assert fetch(space, town.settings()).complete
+    assert fetch(workspace, town.settings()).complete
 
 
-def test_full_disk_is_a_clean_stop(town: Town, space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_a_clean_stop(town: Town, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     town.want("zumba,a,0,1")
     with pytest.raises(WorkspaceError, match="less than the 1000000 GB of --min-free") as caught:
-        fetch(space, town.settings(min_free_gb=1e6))
+        fetch(workspace, town.settings(min_free_gb=1e6))
     assert "free some space" in caught.value.hint
     assert town.asked == []
-    assert clips(space) == []
+    assert clips(workspace) == []
 
 
 def test_full_disk_in_a_job_keeps_what_was_made(
-    town: Town, space: Workspace, monkeypatch: pytest.MonkeyPatch
+    town: Town, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     town.want("zumba,a,0,1", "zumba,a,2,3")
-    space.root.joinpath("tmp").mkdir()
+    workspace.root.joinpath("tmp").mkdir()
     job = SourceJob(
-        cutter=Cutter(space.root, space.temp / "a", "url-template", keep_audio=True),
+        cutter=Cutter(workspace.root, workspace.temp / "a", "url-template", keep_audio=True),
         segments=(Segment("a", 0, 1000, "zumba"), Segment("a", 2000, 3000, "zumba")),
         origin=Download(url_template=town.site.url_template),
     )
@@ -275,13 +279,13 @@ def test_full_disk_in_a_job_keeps_what_was_made(
     result = work(job, lambda: None)
     assert result.disk_full
     assert [clip.reason for clip in result.clips] == ["ok"]
-    assert files(space) == {"clips/a_0_1000.mp4"}
+    assert files(workspace) == {"clips/a_0_1000.mp4"}
 
 
-def test_two_at_once_are_refused(town: Town, space: Workspace) -> None:
+def test_two_at_once_are_refused(town: Town, workspace: Workspace) -> None:
     town.want("zumba,a,0,1")
-    with space.lock("fetch"), pytest.raises(WorkspaceError, match="another 'fetch' is at work"):
-        fetch(space, town.settings())
+    with workspace.lock("fetch"), pytest.raises(WorkspaceError, match="another 'fetch' is at work"):
+        fetch(workspace, town.settings())
 
 
 def test_limit_is_per_class_stable_and_nested() -> None:
@@ -295,15 +299,15 @@ def test_limit_is_per_class_stable_and_nested() -> None:
 
 
 @pytest.mark.parametrize(("wrong", "said"), [({"retry": "some"}, "--retry"), ({"limit": 0}, "--limit")])
-def test_wrong_settings(town: Town, space: Workspace, wrong: dict[str, object], said: str) -> None:
+def test_wrong_settings(town: Town, workspace: Workspace, wrong: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        fetch(space, town.settings(**wrong))
+        fetch(workspace, town.settings(**wrong))
 
 
-def test_the_default_rate_is_a_guests(space: Workspace) -> None:
+def test_the_default_rate_is_a_guests(workspace: Workspace) -> None:
     def rate(kind: str = "youtube", **changed: object) -> float | None:
         settings = FetchSettings(**changed)  # type: ignore[arg-type]
-        return phase_of(kind, space.root, space.temp, settings, []).rate_per_hour
+        return phase_of(kind, workspace.root, workspace.temp, settings, []).rate_per_hour
 
     assert rate() == 300
     assert rate(url_template="http://x/{video_id}") is None
@@ -315,7 +319,9 @@ def test_the_default_rate_is_a_guests(space: Workspace) -> None:
 class TestCommand:
     """`dance fetch` as a user types it."""
 
-    def test_table_json_and_exit_code(self, town: Town, space: Workspace, dance: Callable[..., Ran]) -> None:
+    def test_table_json_and_exit_code(
+        self, town: Town, workspace: Workspace, dance: Callable[..., Ran]
+    ) -> None:
         town.want("zumba,a,0,1", "zumba,private,0,1")
         town.faults["private"] = Fault(status=404)
         flags = ("fetch", "--annotations", str(town.list), "--url-template", town.site.url_template)
@@ -336,9 +342,9 @@ class TestCommand:
         }
         assert again.json["labels"] == {"zumba": {"asked": 2, "done": 1, "permanent": 1}}
 
-    def test_all_there_is_0(self, town: Town, space: Workspace, dance: Callable[..., Ran]) -> None:
+    def test_all_there_is_0(self, town: Town, workspace: Workspace, dance: Callable[..., Ran]) -> None:
         town.want("zumba,a,0,1")
-        (space.root / "dance.toml").write_text(
+        (workspace.root / "dance.toml").write_text(
             f'version = 1\n[fetch]\nurl-template = "{town.site.url_template}"\nrate = 36000\nmin-free = 0\n'
         )
         assert dance("fetch", "--annotations", str(town.list)).code == 0
@@ -360,22 +366,22 @@ class TestCommand:
         ],
     )
     def test_wrong_input(
-        self, space: Workspace, dance: Callable[..., Ran], flags: tuple[str, ...], code: int, said: str
+        self, workspace: Workspace, dance: Callable[..., Ran], flags: tuple[str, ...], code: int, said: str
     ) -> None:
-        (space.root / "twice.txt").write_text("zumba\nzumba\n")
+        (workspace.root / "twice.txt").write_text("zumba\nzumba\n")
         ran = dance("fetch", *flags)
         assert ran.code == code
         assert said in " ".join(ran.err.split())
 
-    def test_from_a_newer_version(self, town: Town, space: Workspace, dance: Callable[..., Ran]) -> None:
+    def test_from_a_newer_version(self, town: Town, workspace: Workspace, dance: Callable[..., Ran]) -> None:
         town.want("zumba,a,0,1")
-        with sqlite3.connect(space.ledger) as db:
+        with sqlite3.connect(workspace.ledger) as db:
             db.execute("PRAGMA user_version = 99")
         ran = dance("fetch", "--annotations", str(town.list), "--url-template", town.site.url_template)
         assert ran.code == 1
         assert "written by a newer dance" in ran.err
 
-    def test_ctrl_c_stops_at_once_and_the_next_run_goes_on(self, town: Town, space: Workspace) -> None:
+    def test_ctrl_c_stops_at_once_and_the_next_run_goes_on(self, town: Town, workspace: Workspace) -> None:
         ids = [f"video{i}" for i in range(8)]
         town.want(*(f"zumba,{video_id},0,1" for video_id in ids))
         for video_id in ids[4:]:
@@ -385,7 +391,7 @@ class TestCommand:
         inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
         running = subprocess.Popen(
             [sys.executable, "-m", "dancecli", "fetch", *flags, "--min-free", "0"],
-            cwd=space.root,
+            cwd=workspace.root,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -403,12 +409,12 @@ class TestCommand:
         assert time.monotonic() - started < 3
         assert running.returncode == 130, said
         assert "Traceback" not in said
-        assert not space.temp.exists()
-        assert not _children_of(space.root)
-        done = {clip.video_id for clip in clips(space)}
+        assert not workspace.temp.exists()
+        assert not _children_of(workspace.root)
+        done = {clip.video_id for clip in clips(workspace)}
         town.faults.clear()
         asked = len(town.asked)
-        assert fetch(space, town.settings()).complete
+        assert fetch(workspace, town.settings()).complete
         assert set(town.asked[asked:]) == set(ids) - done
 
 

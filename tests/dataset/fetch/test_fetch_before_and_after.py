@@ -22,13 +22,13 @@ Dance = Callable[..., Ran]
 
 
 @pytest.fixture
-def fetched(town: Town, space: Workspace) -> Iterator[Workspace]:
+def fetched(town: Town, workspace: Workspace) -> Iterator[Workspace]:
     town.want("zumba,good,0,2", "zumba,good,2,4", "tap dancing,dead,0,2", "tap dancing,-late,0,2")
     town.faults["dead"] = Fault(status=404)
     town.faults["-late"] = Fault(status=403, times=1)
-    fetch(space, town.settings())
+    fetch(workspace, town.settings())
     town.want("zumba,good,0,2", "zumba,new,0,2")
-    yield space
+    yield workspace
 
 
 def test_plan_counts_what_is_missing(town: Town, fetched: Workspace) -> None:
@@ -54,7 +54,7 @@ def test_plan_learns_from_enough_answers(
     assert found.evidence == "3 of 4 clips tried in this workspace"
 
 
-def test_plan_as_a_command(town: Town, space: Workspace, dance: Dance) -> None:
+def test_plan_as_a_command(town: Town, workspace: Workspace, dance: Dance) -> None:
     town.want(*(f"zumba,v{i},0,10" for i in range(600)))
     ran = dance("plan", "--annotations", str(town.list), "--source", "youtube")
     assert ran.code == 0
@@ -62,19 +62,19 @@ def test_plan_as_a_command(town: Town, space: Workspace, dance: Dance) -> None:
     assert "hours      2.0  (at 300 an hour)" in ran.out
     assert "gigabytes  0.44" in ran.out
     assert "survivors  535 to 552" in ran.out
-    assert not list(space.root.iterdir())
+    assert not list(workspace.root.iterdir())
     ran = dance("plan", "--annotations", str(town.list), "--limit", "7", "--json")
     assert ran.json["num_clips"] == 7
 
 
-def test_plan_has_the_defaults_of_fetch(town: Town, space: Workspace, dance: Dance) -> None:
+def test_plan_has_the_defaults_of_fetch(town: Town, workspace: Workspace, dance: Dance) -> None:
     town.want(*(f"zumba,v{i},0,10" for i in range(600)))
-    (space.root / "dance.toml").write_text(
+    (workspace.root / "dance.toml").write_text(
         f'[fetch]\nannotations = ["{town.list}"]\nrate = 100\nmin-free = 2.0\nsource = "youtube"\n'
     )
     assert "hours      6.0  (at 100 an hour)" in dance("plan").out
     assert "(at 300 an hour)" in dance("plan", "--rate", "300").out
-    (space.root / "dance.toml").write_text("[plan]\nrate = 100\n")
+    (workspace.root / "dance.toml").write_text("[plan]\nrate = 100\n")
     assert "there is no table named 'plan'" in dance("plan").err
 
 
@@ -128,19 +128,21 @@ def test_why_as_a_command(fetched: Workspace, dance: Dance) -> None:
     assert (fetched.root / "reports" / "survival" / "survival.png").exists()
 
 
-def test_why_before_a_fetch(space: Workspace, dance: Dance) -> None:
+def test_why_before_a_fetch(workspace: Workspace, dance: Dance) -> None:
     ran = dance("history")
     assert ran.code == 1
     assert "nothing was asked for yet" in ran.err
 
 
-def test_the_picture_of_nineteen_classes(space: Workspace, tmp_path: Path) -> None:
+def test_the_picture_of_nineteen_classes(workspace: Workspace, tmp_path: Path) -> None:
     from dancecli.core.labels import DEFAULT_LABELS, LabelSet
     from dancecli.core.records import Segment
     from dancecli.storage import tables
 
     labels = LabelSet.read(DEFAULT_LABELS)
-    tables.write(space.segments, Segment, [Segment("v", i, i + 1, label) for i, label in enumerate(labels)])
-    rows = survival(space)
+    tables.write(
+        workspace.segments, Segment, [Segment("v", i, i + 1, label) for i, label in enumerate(labels)]
+    )
+    rows = survival(workspace)
     assert len(rows) == 20
-    assert write_survival(space, rows).stat().st_size > 5000
+    assert write_survival(workspace, rows).stat().st_size > 5000

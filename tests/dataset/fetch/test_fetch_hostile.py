@@ -183,7 +183,7 @@ ROUTES = {
 class Met:
     """The site after one fetch of all routes."""
 
-    space: Workspace
+    workspace: Workspace
     result: FetchResult
     site: VideoSite
     clips: dict[str, Clip]
@@ -200,7 +200,7 @@ def met(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Met]:
         paths[key(name)] = route.make(folder / f"film{len(paths)}{route.suffix}")
         rows += (f"zumba,{key(name)},{start},{end},train" for start, end in route.segments)
     (folder / "list.csv").write_text("\n".join(rows))
-    space = Workspace(folder / "space")
+    workspace = Workspace(folder / "space")
     seen: list[Progress] = []
     with VideoSite(paths.get, {key(name): route.faults for name, route in ROUTES.items()}) as site:
         settings = FetchSettings(
@@ -214,9 +214,9 @@ def met(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Met]:
             breaker=BreakerSettings(streak=1000),
         )
         started = time.monotonic()
-        result = fetch(space, settings, seen.append)
-        clips = {clip.clip_id: clip for clip in tables.read(space.clips, Clip)}
-        yield Met(space, result, site, clips, seen, time.monotonic() - started)
+        result = fetch(workspace, settings, seen.append)
+        clips = {clip.clip_id: clip for clip in tables.read(workspace.clips, Clip)}
+        yield Met(workspace, result, site, clips, seen, time.monotonic() - started)
 
 
 def key(name: str) -> str:
@@ -231,9 +231,9 @@ def ids(name: str) -> list[str]:
 @pytest.mark.parametrize("name", ROUTES)
 def test_outcome(met: Met, name: str) -> None:
     route = ROUTES[name]
-    standing = ledger.latest(met.space.root)
+    standing = ledger.latest(met.workspace.root)
     found = [f"{standing[i].outcome} {standing[i].reason}" for i in ids(name)]
-    history = [outcome.text for outcome in ledger.history(met.space.root, ids(name)[-1])]
+    history = [outcome.text for outcome in ledger.history(met.workspace.root, ids(name)[-1])]
     assert len(found) == len(route.expected)
     assert all(map(re.fullmatch, route.expected, found)), (found, history)
     assert standing[ids(name)[-1]].attempts == route.attempts, history
@@ -246,7 +246,7 @@ def test_what_is_published_is_what_was_asked_for(met: Met, name: str) -> None:
         if expected != "done ok":
             continue
         clip = met.clips[clip_id]
-        path = met.space.root / clip.path
+        path = met.workspace.root / clip.path
         assert (clip.width, clip.height) == route.shape
         facts = prove(path, round((end - start) * 1000))
         assert facts.fps == route.fps
@@ -263,8 +263,8 @@ def test_nothing_else_is_published(met: Met) -> None:
         for clip_id, expected in zip(ids(name), route.expected, strict=True)
         if expected == "done ok"
     }
-    assert {path.stem for path in (met.space.root / "clips").iterdir()} == done == set(met.clips)
-    assert not met.space.temp.exists()
+    assert {path.stem for path in (met.workspace.root / "clips").iterdir()} == done == set(met.clips)
+    assert not met.workspace.temp.exists()
 
 
 def test_every_row_is_counted_once(met: Met) -> None:

@@ -20,33 +20,33 @@ film, town = towns.film, towns.town
 IDS = [f"-v{i:02d}" for i in range(12)]
 
 
-def start(town: Town, space: Workspace) -> subprocess.Popen[bytes]:
+def start(town: Town, workspace: Workspace) -> subprocess.Popen[bytes]:
     flags = ("--annotations", str(town.list), "--url-template", town.site.url_template, "--workers", "2")
     return subprocess.Popen(
         [sys.executable, "-m", "dancecli", "fetch", *flags, "--min-free", "0"],
-        cwd=space.root,
+        cwd=workspace.root,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
 
 
-def settled(space: Workspace) -> set[str]:
+def settled(workspace: Workspace) -> set[str]:
     """Videos whose clip is published or has its final outcome."""
     final = {
         clip_id
-        for clip_id, known in ledger.latest(space.root).items()
+        for clip_id, known in ledger.latest(workspace.root).items()
         if known.outcome in (OutcomeClass.DONE, OutcomeClass.PERMANENT)
     }
-    published = {path.stem for path in (space.root / "clips").glob("*.mp4")}
+    published = {path.stem for path in (workspace.root / "clips").glob("*.mp4")}
     return {clip_id.rsplit("_", 2)[0] for clip_id in final | published}
 
 
-def test_killed_at_three_places_and_continued(town: Town, space: Workspace) -> None:
+def test_killed_at_three_places_and_continued(town: Town, workspace: Workspace) -> None:
     town.want(*(f"zumba,{video_id},1,3" for video_id in IDS))
     town.faults["-v05"] = Fault(status=410)
     before: set[str] = set()
     for requests in (3, 6, 9):
-        running = start(town, space)
+        running = start(town, workspace)
         seen = len(town.asked)
         while len(town.asked) < requests and running.poll() is None:
             time.sleep(0.005)
@@ -54,28 +54,32 @@ def test_killed_at_three_places_and_continued(town: Town, space: Workspace) -> N
         running.communicate()
         time.sleep(0.1)
         assert not before & set(town.asked[seen:])
-        before = settled(space)
+        before = settled(workspace)
     seen = len(town.asked)
-    running = start(town, space)
+    running = start(town, workspace)
     _, said = running.communicate()
     assert running.returncode == 3, said
     assert not before & set(town.asked[seen:])
-    standing = ledger.latest(space.root)
+    standing = ledger.latest(workspace.root)
     assert len(standing) == 12
-    clips = tables.read(space.clips, Clip)
+    clips = tables.read(workspace.clips, Clip)
     assert len(clips) == 11
     for clip in clips:
-        assert sha256_of(space.root / clip.path) == clip.sha256
-        assert [o.outcome for o in ledger.history(space.root, clip.clip_id)].count(OutcomeClass.DONE) == 1
-    assert leftovers(space, clips) == []
+        assert sha256_of(workspace.root / clip.path) == clip.sha256
+        assert [o.outcome for o in ledger.history(workspace.root, clip.clip_id)].count(OutcomeClass.DONE) == 1
+    assert leftovers(workspace, clips) == []
 
 
-def leftovers(space: Workspace, clips: list[Clip]) -> list[Path]:
+def leftovers(workspace: Workspace, clips: list[Clip]) -> list[Path]:
     """Files that no finished fetch has."""
-    known = {space.root / clip.path for clip in clips} | {space.segments, space.clips, space.settings}
+    known = {workspace.root / clip.path for clip in clips} | {
+        workspace.segments,
+        workspace.clips,
+        workspace.settings,
+    }
     return [
         path
-        for path in space.root.rglob("*")
+        for path in workspace.root.rglob("*")
         if path.is_file()
         and path not in known
         and path.parent.name != ".locks"

@@ -30,12 +30,12 @@ def mirror() -> Iterator[TarSite]:
         yield site
 
 
-def clips(space: Workspace) -> dict[str, Clip]:
-    return {clip.clip_id: clip for clip in tables.read(space.clips, Clip)}
+def clips(workspace: Workspace) -> dict[str, Clip]:
+    return {clip.clip_id: clip for clip in tables.read(workspace.clips, Clip)}
 
 
-def told(space: Workspace, clip_id: str) -> list[str]:
-    return [f"{o.source} {o.outcome} {o.reason}" for o in ledger.history(space.root, clip_id)]
+def told(workspace: Workspace, clip_id: str) -> list[str]:
+    return [f"{o.source} {o.outcome} {o.reason}" for o in ledger.history(workspace.root, clip_id)]
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def member(tmp_path: Path) -> bytes:
 
 
 def test_a_mirror_gives_only_wanted_and_verified_clips(
-    town: Town, space: Workspace, mirror: TarSite, member: bytes, film: Path
+    town: Town, workspace: Workspace, mirror: TarSite, member: bytes, film: Path
 ) -> None:
     wanted = ["good", "cutoff", "linked", "device", "absent", "short", "long"]
     town.want(*(f"zumba,{video_id},{10 if video_id != 'short' else 0},12" for video_id in wanted))
@@ -66,56 +66,56 @@ def test_a_mirror_gives_only_wanted_and_verified_clips(
             f"../../{name('good')}": member,
         }
     )
-    result = fetch(space, town.settings(sources=("mirror",), mirror_template=mirror.template))
-    assert set(clips(space)) == {"good_10000_12000"}
-    assert clips(space)["good_10000_12000"].source == "mirror"
-    assert numbers(space.clip("good_10000_12000")) == list(range(50))
+    result = fetch(workspace, town.settings(sources=("mirror",), mirror_template=mirror.template))
+    assert set(clips(workspace)) == {"good_10000_12000"}
+    assert clips(workspace)["good_10000_12000"].source == "mirror"
+    assert numbers(workspace.clip("good_10000_12000")) == list(range(50))
     assert result.reasons == {"not-in-mirror": 3, "too-short": 1, "unreadable": 1, "too-long": 1}
-    outside = {p.name for p in space.root.parent.rglob("*outside*")}
+    outside = {p.name for p in workspace.root.parent.rglob("*outside*")}
     assert outside == set()
-    assert not space.temp.exists()
+    assert not workspace.temp.exists()
 
 
 def test_what_the_mirror_lacks_the_next_source_gives(
-    town: Town, space: Workspace, mirror: TarSite, member: bytes
+    town: Town, workspace: Workspace, mirror: TarSite, member: bytes
 ) -> None:
     town.want("zumba,a,1,3", "zumba,b,1,3", "tap dancing,c,1,3")
     mirror.files[TRAIN_ZUMBA] = pack({"a_000001_000003.mp4": member})
     settings = town.settings(sources=("mirror", "youtube"), mirror_template=mirror.template)
-    assert fetch(space, settings).complete
-    assert {clip.video_id: clip.source for clip in clips(space).values()} == {
+    assert fetch(workspace, settings).complete
+    assert {clip.video_id: clip.source for clip in clips(workspace).values()} == {
         "a": "mirror",
         "b": "url-template",
         "c": "url-template",
     }
-    assert told(space, "b_1000_3000") == ["mirror permanent not-in-mirror", "url-template done ok"]
-    assert told(space, "c_1000_3000") == ["mirror permanent http-404", "url-template done ok"]
+    assert told(workspace, "b_1000_3000") == ["mirror permanent not-in-mirror", "url-template done ok"]
+    assert told(workspace, "c_1000_3000") == ["mirror permanent http-404", "url-template done ok"]
     asked = len(town.asked), len(mirror.log)
-    assert fetch(space, settings).num_attempted == 0
+    assert fetch(workspace, settings).num_attempted == 0
     assert (len(town.asked), len(mirror.log)) == asked
 
 
 def test_a_dead_video_is_still_looked_for_in_a_source_that_is_added(
-    town: Town, space: Workspace, mirror: TarSite, member: bytes
+    town: Town, workspace: Workspace, mirror: TarSite, member: bytes
 ) -> None:
     town.want("zumba,a,1,3")
     town.faults["a"] = Fault(status=404)
-    fetch(space, town.settings())
+    fetch(workspace, town.settings())
     mirror.files[TRAIN_ZUMBA] = pack({"a_000001_000003.mp4": member})
     settings = town.settings(sources=("mirror", "youtube"), mirror_template=mirror.template)
-    assert fetch(space, settings).complete
+    assert fetch(workspace, settings).complete
     assert town.asked == ["a"]
 
 
-def test_a_mirror_that_is_away_is_passed_over(town: Town, space: Workspace, mirror: TarSite) -> None:
+def test_a_mirror_that_is_away_is_passed_over(town: Town, workspace: Workspace, mirror: TarSite) -> None:
     town.want("zumba,a,1,3")
     gone = mirror.template.replace(mirror.url, "http://127.0.0.1:9")
-    result = fetch(space, town.settings(sources=("mirror", "youtube"), mirror_template=gone, tries=1))
+    result = fetch(workspace, town.settings(sources=("mirror", "youtube"), mirror_template=gone, tries=1))
     assert result.complete
-    assert told(space, "a_1000_3000") == ["mirror session unreachable", "url-template done ok"]
+    assert told(workspace, "a_1000_3000") == ["mirror session unreachable", "url-template done ok"]
 
 
-def test_a_folder_in_any_form(town: Town, space: Workspace, tmp_path: Path, member: bytes) -> None:
+def test_a_folder_in_any_form(town: Town, workspace: Workspace, tmp_path: Path, member: bytes) -> None:
     town.want("tap dancing,a,1,3", "tap dancing,b,1,3", "tap dancing,c,1,3", "tap dancing,d,4,6")
     folder = tmp_path / "old"
     for path in ("tap dancing/a_000001_000003.mp4", "tap_dancing/b_1_3.mp4", "whole/c.mp4", "whole/d.mp4"):
@@ -123,37 +123,37 @@ def test_a_folder_in_any_form(town: Town, space: Workspace, tmp_path: Path, memb
         shutil.copyfile(tmp_path / "member.mp4", folder / path)
     shutil.copyfile(town.site.resolve("x") or "", folder / "whole" / "c.mp4")
     before = sorted(p.stat().st_mtime_ns for p in folder.rglob("*.mp4"))
-    assert fetch(space, town.settings(sources=("local", "youtube"), folder=folder)).complete
-    found = {clip.video_id: clip.source for clip in clips(space).values()}
+    assert fetch(workspace, town.settings(sources=("local", "youtube"), folder=folder)).complete
+    found = {clip.video_id: clip.source for clip in clips(workspace).values()}
     assert found == {"a": "folder", "b": "folder", "c": "folder", "d": "url-template"}
-    assert numbers(space.clip("a_1000_3000")) == list(range(50)), "the clip itself"
-    assert numbers(space.clip("c_1000_3000")) == list(range(25, 75)), "cut out of the whole video"
-    assert told(space, "d_4000_6000")[0] == "folder source-short too-short"
+    assert numbers(workspace.clip("a_1000_3000")) == list(range(50)), "the clip itself"
+    assert numbers(workspace.clip("c_1000_3000")) == list(range(25, 75)), "cut out of the whole video"
+    assert told(workspace, "d_4000_6000")[0] == "folder source-short too-short"
     assert sorted(p.stat().st_mtime_ns for p in folder.rglob("*.mp4")) == before
     assert town.asked == ["d"]
 
 
-def test_shards_together_make_what_one_run_makes(town: Town, space: Workspace, tmp_path: Path) -> None:
+def test_shards_together_make_what_one_run_makes(town: Town, workspace: Workspace, tmp_path: Path) -> None:
     ids = [f"video{i}" for i in range(9)]
     town.want(*(f"zumba,{video_id},0,1" for video_id in ids), "zumba,video3,1,2")
     whole = Workspace(tmp_path / "whole")
     fetch(whole, town.settings())
     asked = len(town.asked)
-    sizes = [fetch(space, town.settings(shard=(i, 3))).num_asked for i in (1, 2, 3)]
+    sizes = [fetch(workspace, town.settings(shard=(i, 3))).num_asked for i in (1, 2, 3)]
     assert sum(sizes) == 10
     assert min(sizes) > 0
     assert sorted(town.asked[asked:]) == ids
-    assert clips(space) == clips(whole)
+    assert clips(workspace) == clips(whole)
     for clip in clips(whole).values():
-        assert (space.root / clip.path).read_bytes() == (whole.root / clip.path).read_bytes()
-    assert [p.name for p in ledger.ledger_files(space.root)] == [f"ledger-{i}of3.db" for i in (1, 2, 3)]
-    assert fetch(space, town.settings()).num_attempted == 0, "all ledgers are read as one"
+        assert (workspace.root / clip.path).read_bytes() == (whole.root / clip.path).read_bytes()
+    assert [p.name for p in ledger.ledger_files(workspace.root)] == [f"ledger-{i}of3.db" for i in (1, 2, 3)]
+    assert fetch(workspace, town.settings()).num_attempted == 0, "all ledgers are read as one"
 
 
-def test_the_same_shard_twice_is_refused(town: Town, space: Workspace) -> None:
+def test_the_same_shard_twice_is_refused(town: Town, workspace: Workspace) -> None:
     town.want("zumba,a,0,1")
-    with space.lock("fetch-1of2"), pytest.raises(Exception, match="another 'fetch-1of2' is at work"):
-        fetch(space, town.settings(shard=(1, 2)))
+    with workspace.lock("fetch-1of2"), pytest.raises(Exception, match="another 'fetch-1of2' is at work"):
+        fetch(workspace, town.settings(shard=(1, 2)))
 
 
 @pytest.mark.parametrize(
@@ -166,22 +166,22 @@ def test_the_same_shard_twice_is_refused(town: Town, space: Workspace) -> None:
         ({"shard": (0, 2)}, "--shard 0/2 is not"),
     ],
 )
-def test_wrong_settings(town: Town, space: Workspace, wrong: dict[str, object], said: str) -> None:
+def test_wrong_settings(town: Town, workspace: Workspace, wrong: dict[str, object], said: str) -> None:
     town.want("zumba,a,0,1")
     with pytest.raises(UsageError) as caught:
-        fetch(space, town.settings(**wrong))
+        fetch(workspace, town.settings(**wrong))
     assert said in caught.value.message
 
 
-def test_where_the_mirror_is_only_the_default_it_is_passed_by(space: Workspace) -> None:
+def test_where_the_mirror_is_only_the_default_it_is_passed_by(workspace: Workspace) -> None:
     settings = FetchSettings()
     assert settings.source_order == ("mirror", "youtube")
     egg = Segment("a", 0, 1000, "cooking egg", "train")
-    assert phase_of("mirror", space.root, space.temp, settings, [egg]).jobs == []
+    assert phase_of("mirror", workspace.root, workspace.temp, settings, [egg]).jobs == []
 
 
-def test_a_mirror_without_the_label(town: Town, space: Workspace, tmp_path: Path) -> None:
+def test_a_mirror_without_the_label(town: Town, workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("cooking egg\n")
     town.want("cooking egg,a,0,1")
     with pytest.raises(UsageError, match="the mirror has no tar for the labels, such as 'cooking egg'"):
-        fetch(space, town.settings(sources=("mirror",), labels=tmp_path / "labels.txt"))
+        fetch(workspace, town.settings(sources=("mirror",), labels=tmp_path / "labels.txt"))

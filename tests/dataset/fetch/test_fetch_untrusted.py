@@ -56,8 +56,8 @@ def test_any_id_is_refused_in_one_line_or_harmless(tmp_path: Path, video_id: str
         assert len(error.message) < 400 + len(str(tmp_path))
         return
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", segment.video_id)
-    space = Workspace(ROOT)
-    target = space.clip(segment.clip_id)
+    workspace = Workspace(ROOT)
+    target = workspace.clip(segment.clip_id)
     assert target.parent == ROOT / "clips"
     assert target.resolve().is_relative_to(ROOT)
     (job,) = phase_of("youtube", ROOT, ROOT / "tmp", FetchSettings(), [segment]).jobs

@@ -48,10 +48,10 @@ def kinetics(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_what_a_shard_beside_it_is_at_stays(dance, space: Workspace, tmp_path: Path) -> None:
+def test_what_a_shard_beside_it_is_at_stays(dance, workspace: Workspace, tmp_path: Path) -> None:
     film(tmp_path / "in" / "zumba" / "aaaaaaaaaaa_0_1.mp4")
-    beside = space.temp / "fetch-1of2" / "bbbbbbbbbbb" / "bbbbbbbbbbb_0_1000.mp4"
-    killed = space.temp / "intake" / "ccccccccccc_0_1000" / "ccccccccccc_0_1000.mp4"
+    beside = workspace.temp / "fetch-1of2" / "bbbbbbbbbbb" / "bbbbbbbbbbb_0_1000.mp4"
+    killed = workspace.temp / "intake" / "ccccccccccc_0_1000" / "ccccccccccc_0_1000.mp4"
     for path in (beside, killed):
         path.parent.mkdir(parents=True)
         path.write_bytes(b"half")
@@ -59,11 +59,11 @@ def test_what_a_shard_beside_it_is_at_stays(dance, space: Workspace, tmp_path: P
     assert (beside.exists(), killed.exists()) == (True, False)
 
 
-def test_a_kinetics_download_is_adopted_once(dance, space: Workspace, kinetics: Path) -> None:
+def test_a_kinetics_download_is_adopted_once(dance, workspace: Workspace, kinetics: Path) -> None:
     shown = dance("import", str(kinetics), "--dry-run", "--json")
     assert shown.code == 0
     assert shown.json["found"] == {"tap dancing": 2, "krumping": 1, "zumba": 2}
-    assert not space.clips.exists()
+    assert not workspace.clips.exists()
 
     ran = dance("import", str(kinetics), "--json")
     assert ran.code == 3
@@ -71,7 +71,7 @@ def test_a_kinetics_download_is_adopted_once(dance, space: Workspace, kinetics: 
     assert ran.json["intake"]["reasons"] == {"too-short": 1, "broken": 1}
     assert ran.json["left_out"] == {"no-label": 1, "repeated": 1}
     assert "abc_00_1_10_5000_6000 is 'zumba' here and 'krumping' before" in ran.json["conflicts"][0]
-    clips = {clip.clip_id: clip for clip in tables.read(space.clips, Clip)}
+    clips = {clip.clip_id: clip for clip in tables.read(workspace.clips, Clip)}
     assert {i: (c.label, c.official_split, c.dataset) for i, c in clips.items()} == {
         "-b_defghijk_10000_11000": ("tap dancing", "train", "kinetics"),
         "abcdefghijk_3000_4000": ("tap dancing", "val", "kinetics"),
@@ -80,32 +80,32 @@ def test_a_kinetics_download_is_adopted_once(dance, space: Workspace, kinetics: 
     normal, tall = clips["-b_defghijk_10000_11000"], clips["abcdefghijk_3000_4000"]
     assert (normal.width, normal.height, normal.num_frames, normal.source) == (384, 256, 10, "folder")
     assert (tall.width, tall.height) == (256, 384)
-    assert all((space.root / clip.path).stat().st_size == clip.num_bytes for clip in clips.values())
-    standing = ledger.latest(space.root)
+    assert all((workspace.root / clip.path).stat().st_size == clip.num_bytes for clip in clips.values())
+    standing = ledger.latest(workspace.root)
     assert standing["tooshortabc_0_9000"].outcome is OutcomeClass.SOURCE_SHORT
     assert standing["brokenbroke_1000_2000"].outcome is OutcomeClass.CORRUPT
-    assert len(json.loads(tables.read_meta(space.segments)["labels"])) == 19
-    assert len(tables.read(space.segments, Segment)) == 5
+    assert len(json.loads(tables.read_meta(workspace.segments)["labels"])) == 19
+    assert len(tables.read(workspace.segments, Segment)) == 5
 
-    before = space.clips.read_bytes()
+    before = workspace.clips.read_bytes()
     again = dance("import", str(kinetics), "--json")
     assert again.json["intake"]["new_ids"] == []
     assert again.json["there"] == {"tap dancing": 2, "krumping": 1}
-    assert space.clips.read_bytes() == before
+    assert workspace.clips.read_bytes() == before
 
 
-def test_a_linked_clip_is_the_file_itself(dance, space: Workspace, tmp_path: Path) -> None:
+def test_a_linked_clip_is_the_file_itself(dance, workspace: Workspace, tmp_path: Path) -> None:
     original = film(tmp_path / "in" / "zumba" / "abcdefghijk_0_1.mp4")
     other = film(tmp_path / "in" / "zumba" / "mmmmmmmmmmm_0_1.mkv")
     original.chmod(0o600)
     assert dance("import", str(tmp_path / "in"), "--link").code == 0
-    linked, made = space.clip("abcdefghijk_0_1000"), space.clip("mmmmmmmmmmm_0_1000")
+    linked, made = workspace.clip("abcdefghijk_0_1000"), workspace.clip("mmmmmmmmmmm_0_1000")
     assert linked.samefile(original)
     assert original.stat().st_mode & 0o777 == 0o600
     assert made.read_bytes() != other.read_bytes()  # Matroska cannot go by the name of .mp4
 
 
-def test_frames_become_a_clip_at_their_true_rate(dance, space: Workspace, tmp_path: Path) -> None:
+def test_frames_become_a_clip_at_their_true_rate(dance, workspace: Workspace, tmp_path: Path) -> None:
     rgb = tmp_path / "100% dance" / "rgb"
     pictures(rgb / "tango", "-b_defghijk_952", 241)
     (rgb / "tango" / "-b_defghijk_952_0100.jpg").unlink()
@@ -117,12 +117,12 @@ def test_frames_become_a_clip_at_their_true_rate(dance, space: Workspace, tmp_pa
     assert ran.json["labels"] == ["tango", "waltz"]
     assert ran.json["labels_from"] == "the folders' names"
     assert ran.json["intake"]["reasons"] == {"frames-missing": 1}
-    (clip,) = tables.read(space.clips, Clip)
+    (clip,) = tables.read(workspace.clips, Clip)
     assert (clip.clip_id, clip.label, clip.dataset) == ("-b_defghijk_592000_602000", "tango", "lets-dance")
     assert (clip.num_frames, clip.fps_num, clip.fps_den, clip.height) == (240, 24, 1, 256)
 
 
-def test_any_folder_per_class_will_do(dance, space: Workspace, tmp_path: Path) -> None:
+def test_any_folder_per_class_will_do(dance, workspace: Workspace, tmp_path: Path) -> None:
     film(tmp_path / "in" / "belly_laughs" / "My Café #1.mov", 1.5)
     film(tmp_path / "in" / "knitting" / "2019" / "abcdefghijk.mp4")
     (tmp_path / "in" / "knitting" / "noise.mp4").write_bytes(b"no video")
@@ -133,21 +133,23 @@ def test_any_folder_per_class_will_do(dance, space: Workspace, tmp_path: Path) -
     assert ran.json["left_out"] == {}
     assert ran.json["labels"] == ["belly laughs", "knitting"]
     assert ran.json["intake"]["reasons"] == {"unreadable": 1}
-    first, second = tables.read(space.clips, Clip)
+    first, second = tables.read(workspace.clips, Clip)
     assert first.video_id.startswith("My-Caf-1-")
     assert (first.end_ms, first.label, first.dataset) == (1500, "belly laughs", "plain")
     assert second.clip_id == "abcdefghijk_0_1000"
-    attempts = len(ledger.history(space.root, next(k for k in ledger.latest(space.root) if "noise" in k)))
+    attempts = len(
+        ledger.history(workspace.root, next(k for k in ledger.latest(workspace.root) if "noise" in k))
+    )
     dance("import", str(tmp_path / "in"))
     assert (
         attempts
         == 1
-        == len(ledger.history(space.root, next(k for k in ledger.latest(space.root) if "noise" in k)))
+        == len(ledger.history(workspace.root, next(k for k in ledger.latest(workspace.root) if "noise" in k)))
     )
 
 
 @pytest.mark.parametrize("name", [b"w\xe4lzer", b"two\nlines"])
-def test_a_name_that_is_no_label_is_said(dance, space: Workspace, tmp_path: Path, name: bytes) -> None:
+def test_a_name_that_is_no_label_is_said(dance, workspace: Workspace, tmp_path: Path, name: bytes) -> None:
     folder = tmp_path / "in" / os.fsdecode(name)
     film(tmp_path / "in" / "film.mp4").replace(tmp_path / "film.mp4")
     folder.mkdir()
@@ -155,10 +157,10 @@ def test_a_name_that_is_no_label_is_said(dance, space: Workspace, tmp_path: Path
     ran = dance("import", str(tmp_path / "in"))
     assert ran.code == 1
     assert "dance.mp4': the name is not text in UTF-8, or is more than one line\n  hint: rename it" in ran.err
-    assert not space.clips.exists()
+    assert not workspace.clips.exists()
 
 
-def test_the_workspace_s_own_labels_hold(dance, space: Workspace, tmp_path: Path) -> None:
+def test_the_workspace_s_own_labels_hold(dance, workspace: Workspace, tmp_path: Path) -> None:
     film(tmp_path / "in" / "knitting" / "abcdefghijk_0_1.mp4")
     film(tmp_path / "dances" / "zumba" / "abcdefghijk_0_1.mp4")
     assert dance("import", str(tmp_path / "in")).code == 0

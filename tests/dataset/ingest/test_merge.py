@@ -80,14 +80,14 @@ def test_one_stretch_under_two_labels_never_comes_in() -> None:
 
 
 def test_a_clip_under_a_class_that_stays_out_as_well_is_left_alone(
-    dance, space: Workspace, tmp_path: Path
+    dance, workspace: Workspace, tmp_path: Path
 ) -> None:
     (tmp_path / "list.csv").write_text("tango\tabcdefghijk_052\t301\nlatin\tabcdefghijk_052\t301\n")
     for _ in range(2):
         ran = dance("merge", str(tmp_path / "list.csv"), "--json")
         assert ran.json["counts"] == {"latin": {"unmapped": 1}, "tango": {"in": 1}}
-        assert [s.video_id for s in tables.read(space.segments, Segment)] == ["abcdefghijk"]
-        assert not ledger.latest(space.root)
+        assert [s.video_id for s in tables.read(workspace.segments, Segment)] == ["abcdefghijk"]
+        assert not ledger.latest(workspace.root)
 
 
 def film(path: Path, source: str, more: str = "") -> Path:
@@ -101,17 +101,17 @@ def life(seed: int) -> str:
     return f"{game},trim=duration=2,scale=192:144"
 
 
-def test_lists_become_segments_and_a_list_for_fetch(dance, space: Workspace, tmp_path: Path) -> None:
+def test_lists_become_segments_and_a_list_for_fetch(dance, workspace: Workspace, tmp_path: Path) -> None:
     known = Segment("abcdefghijk", 50_000, 60_000, "tango dancing", "train", "kinetics700")
-    tables.write(space.segments, Segment, [known], {"labels": json.dumps(("tango dancing", "zumba"))})
+    tables.write(workspace.segments, Segment, [known], {"labels": json.dumps(("tango dancing", "zumba"))})
     (tmp_path / "map.csv").write_text("from,to,reason\ntango,tango dancing,same\nsamba,,none\n")
     lines = ["tango\tabcdefghijk_052\t301", "tango\t-bcdefghijk_101\t226", "samba\tcbcdefghijk_12007\t298"]
     (tmp_path / "list.csv").write_text("\n".join(lines))
     args = ("merge", str(tmp_path / "list.csv"), "--map", str(tmp_path / "map.csv"), "--json")
-    before = space.segments.read_bytes()
+    before = workspace.segments.read_bytes()
     shown = dance(*args, "--keep-unmapped", "--dry-run")
     assert shown.code == 0
-    assert space.segments.read_bytes() == before
+    assert workspace.segments.read_bytes() == before
     ran = dance(*args, "--keep-unmapped")
     assert ran.code == 0
     assert ran.json["counts"] == {"samba": {"in": 1}, "tango": {"same-video": 1, "in": 1}}
@@ -123,15 +123,15 @@ def test_lists_become_segments_and_a_list_for_fetch(dance, space: Workspace, tmp
         ("samba", "cbcdefghijk", "7207", "7216.933"),
     ]
     assert Path(ran.json["label_file"]).read_text().splitlines() == ran.json["labels"]
-    assert json.loads(tables.read_meta(space.segments)["labels"]) == ran.json["labels"]
-    assert len(tables.read(space.segments, Segment)) == 3
+    assert json.loads(tables.read_meta(workspace.segments)["labels"]) == ran.json["labels"]
+    assert len(tables.read(workspace.segments, Segment)) == 3
     # Another decision takes back what the first one brought.
     again = dance(*args)
     assert again.json["counts"]["samba"] == {"unmapped": 1}
-    assert {s.video_id for s in tables.read(space.segments, Segment)} == {"abcdefghijk", "-bcdefghijk"}
+    assert {s.video_id for s in tables.read(workspace.segments, Segment)} == {"abcdefghijk", "-bcdefghijk"}
 
 
-def test_a_clip_that_looks_like_ours_is_kept_once(dance, space: Workspace, tmp_path: Path) -> None:
+def test_a_clip_that_looks_like_ours_is_kept_once(dance, workspace: Workspace, tmp_path: Path) -> None:
     ours = film(tmp_path / "ours" / "tango dancing" / "ourclip0000_0_2.mp4", life(1))
     assert dance("import", str(tmp_path / "ours")).code == 0
     theirs = tmp_path / "theirs" / "tango"
@@ -145,14 +145,14 @@ def test_a_clip_that_looks_like_ours_is_kept_once(dance, space: Workspace, tmp_p
     assert ran.json["counts"] == {"tango": {"same-picture": 1, "in": 1}}
     (dropped,) = (clip for clip in ran.json["clips"] if clip["verdict"] == "same-picture")
     assert dropped["text"] == "ourclip0000_0_2000"
-    clips = tables.read(space.clips, Clip)
+    clips = tables.read(workspace.clips, Clip)
     assert [c.clip_id for c in clips] == ["otherclip00_10000_12000", "ourclip0000_0_2000"]
-    assert not space.clip(dropped["clip_id"]).exists()
-    assert ledger.latest(space.root)[dropped["clip_id"]].reason == "same-picture"
+    assert not workspace.clip(dropped["clip_id"]).exists()
+    assert ledger.latest(workspace.root)[dropped["clip_id"]].reason == "same-picture"
     again = dance("merge", str(tmp_path / "theirs"), "--json")
     assert again.json["counts"] == ran.json["counts"]
     assert again.json["intake"]["new_ids"] == []
-    assert tables.read(space.clips, Clip) == clips
+    assert tables.read(workspace.clips, Clip) == clips
 
 
 def test_wrong_sources_are_said(dance, tmp_path: Path) -> None:

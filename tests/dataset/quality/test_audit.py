@@ -10,7 +10,7 @@ import pytest
 from helpers.builders import Ran, fill, make_clip
 
 from dancecli.core.errors import InputError
-from dancecli.core.records import Clip, Group, Part
+from dancecli.core.records import Clip, Group, SplitClip
 from dancecli.dataset.quality.audit import AuditSettings, Finding, Listed, audit, read_ids, video_of
 from dancecli.dataset.split.annotations import annotate
 from dancecli.dataset.split.split import SplitSettings, split
@@ -21,70 +21,70 @@ LABELS = ("tap dancing", "zumba")
 
 
 @pytest.fixture
-def cut(space: Workspace) -> tuple[Workspace, tuple[Part, ...]]:
-    fill(space, [make_clip(i, LABELS[i % 2]) for i in range(120)], LABELS)
-    parts = split(space, SplitSettings(ratios="80/10/10", name="s")).parts
-    annotate(space)
-    return space, parts
+def cut(workspace: Workspace) -> tuple[Workspace, tuple[SplitClip, ...]]:
+    fill(workspace, [make_clip(i, LABELS[i % 2]) for i in range(120)], LABELS)
+    parts = split(workspace, SplitSettings(ratios="80/10/10", name="s")).parts
+    annotate(workspace)
+    return workspace, parts
 
 
-def look(space: Workspace, *against: Path) -> tuple[Finding, ...]:
-    return audit(space, AuditSettings(against=against, files=False)).findings
+def look(workspace: Workspace, *against: Path) -> tuple[Finding, ...]:
+    return audit(workspace, AuditSettings(against=against, files=False)).findings
 
 
-def rewrite(space: Workspace, parts: list[Part]) -> None:
-    tables.write(space.split("s"), Part, parts, tables.read_meta(space.split("s")))
+def rewrite(workspace: Workspace, parts: list[SplitClip]) -> None:
+    tables.write(workspace.split("s"), SplitClip, parts, tables.read_meta(workspace.split("s")))
 
 
-def test_a_split_of_this_tool_is_clean(cut: tuple[Workspace, tuple[Part, ...]]) -> None:
+def test_a_split_of_this_tool_is_clean(cut: tuple[Workspace, tuple[SplitClip, ...]]) -> None:
     assert look(cut[0]) == ()
 
 
-def test_a_video_in_two_parts_is_found(cut: tuple[Workspace, tuple[Part, ...]]) -> None:
-    space, parts = cut
+def test_a_video_in_two_parts_is_found(cut: tuple[Workspace, tuple[SplitClip, ...]]) -> None:
+    workspace, parts = cut
     pair = next(p for p in parts if sum(q.group == p.group for q in parts) == 2)
-    other = "test" if pair.part == "train" else "train"
-    rewrite(space, [replace(p, part=other) if p == pair else p for p in parts])
-    assert Counter(f.kind for f in look(space)) == {"video in two parts": 1}
+    other = "test" if pair.subset == "train" else "train"
+    rewrite(workspace, [replace(p, subset=other) if p == pair else p for p in parts])
+    assert Counter(f.kind for f in look(workspace)) == {"video in two parts": 1}
 
 
 def test_look_alikes_in_two_parts_and_with_two_labels_are_found(
-    cut: tuple[Workspace, tuple[Part, ...]],
+    cut: tuple[Workspace, tuple[SplitClip, ...]],
 ) -> None:
-    space, parts = cut
-    one = next(p for p in parts if p.part == "train" and p.label == "zumba")
-    two = next(p for p in parts if p.part == "test" and p.label == "tap dancing")
-    tables.write(space.groups, Group, [Group(one.clip_id, "g"), Group(two.clip_id, "g")])
-    assert {f.kind for f in look(space)} == {"look-alikes in two parts", "look-alikes with two labels"}
+    workspace, parts = cut
+    one = next(p for p in parts if p.subset == "train" and p.label == "zumba")
+    two = next(p for p in parts if p.subset == "test" and p.label == "tap dancing")
+    tables.write(workspace.groups, Group, [Group(one.clip_id, "g"), Group(two.clip_id, "g")])
+    assert {f.kind for f in look(workspace)} == {"look-alikes in two parts", "look-alikes with two labels"}
 
 
-def test_two_labels_for_one_stretch_are_found(space: Workspace) -> None:
+def test_two_labels_for_one_stretch_are_found(workspace: Workspace) -> None:
     clips = [make_clip(3 * i) for i in range(60)]
     clip = clips[0]
     clashing = replace(clip, clip_id="other", start_ms=clip.start_ms + 5000, label="zumba")
     after = replace(clip, clip_id="after", start_ms=clip.end_ms, end_ms=clip.end_ms + 9, label="zumba")
-    fill(space, [*clips, clashing, after], LABELS)
-    split(space, SplitSettings(ratios="80/20"))
-    kinds = [(f.kind, f.what) for f in look(space)]
+    fill(workspace, [*clips, clashing, after], LABELS)
+    split(workspace, SplitSettings(ratios="80/20"))
+    kinds = [(f.kind, f.what) for f in look(workspace)]
     assert kinds == [("two labels for one stretch", clip.video_id)]
 
 
-def test_copies_outside_training_are_found(cut: tuple[Workspace, tuple[Part, ...]]) -> None:
-    space, parts = cut
-    clips = tables.read(space.clips, Clip)
-    held = next(p for p in parts if p.part == "test")
-    trained = next(p for p in parts if p.part == "train")
+def test_copies_outside_training_are_found(cut: tuple[Workspace, tuple[SplitClip, ...]]) -> None:
+    workspace, parts = cut
+    clips = tables.read(workspace.clips, Clip)
+    held = next(p for p in parts if p.subset == "test")
+    trained = next(p for p in parts if p.subset == "train")
     copies = [
         replace(clips[0], clip_id=f"c{i}", parent_id=p.clip_id, op="hflip", path=f"augmented/c{i}.mp4")
         for i, p in enumerate((held, trained))
     ]
-    tables.write(space.clips, Clip, [*clips, *copies])
-    lists = space.annotations("s")
+    tables.write(workspace.clips, Clip, [*clips, *copies])
+    lists = workspace.annotations("s")
     with (lists / "train.txt").open("a") as file:
         file.write("augmented/c0.mp4 1\naugmented/c1.mp4 1\n")
     with (lists / "val.txt").open("a") as file:
         file.write("augmented/c1.mp4 1\n")
-    found = [(f.kind, f.what, f.detail) for f in look(space)]
+    found = [(f.kind, f.what, f.detail) for f in look(workspace)]
     assert found == [
         ("copy outside training", "c0", "listed in train, its parent is in test"),
         ("copy outside training", "c1", "listed in val, its parent is in train"),
@@ -92,23 +92,23 @@ def test_copies_outside_training_are_found(cut: tuple[Workspace, tuple[Part, ...
 
 
 def test_held_out_videos_of_a_pre_training_list_are_found(
-    cut: tuple[Workspace, tuple[Part, ...]], tmp_path: Path
+    cut: tuple[Workspace, tuple[SplitClip, ...]], tmp_path: Path
 ) -> None:
-    space, parts = cut
-    clips = {c.clip_id: c for c in tables.read(space.clips, Clip)}
-    held = next(p for p in parts if p.part == "test")
-    trained = next(p for p in parts if p.part == "train")
+    workspace, parts = cut
+    clips = {c.clip_id: c for c in tables.read(workspace.clips, Clip)}
+    held = next(p for p in parts if p.subset == "test")
+    trained = next(p for p in parts if p.subset == "train")
     path = tmp_path / "k400.csv"
     rows = [f"x,{clips[p.clip_id].video_id},0,10,train" for p in (held, trained)]
     path.write_text("label,youtube_id,time_start,time_end,split\n" + "\n".join(rows) + "\n")
-    found = look(space, path)
+    found = look(workspace, path)
     same_video = [p for p in parts if p.group == held.group]
     assert len(found) == len(same_video)
     assert found[0].kind == "k400.csv: held-out video is listed"
     assert found[0].detail == "in test here, listed there as train"
 
 
-def test_a_lists_own_leaks_are_found(cut: tuple[Workspace, tuple[Part, ...]], tmp_path: Path) -> None:
+def test_a_lists_own_leaks_are_found(cut: tuple[Workspace, tuple[SplitClip, ...]], tmp_path: Path) -> None:
     path = tmp_path / "thesis.csv"
     path.write_text("youtube_id,split\nAAA,train\nAAA,test\nBBB,train\nBBB,train\nCCC,train\nCCC,excluded\n")
     assert [(f.kind, f.what) for f in look(cut[0], path)] == [
@@ -117,7 +117,7 @@ def test_a_lists_own_leaks_are_found(cut: tuple[Workspace, tuple[Part, ...]], tm
 
 
 def test_clips_that_a_list_holds_out_of_a_video_it_trains_on_are_counted(
-    cut: tuple[Workspace, tuple[Part, ...]], tmp_path: Path, dance: Callable[..., Ran]
+    cut: tuple[Workspace, tuple[SplitClip, ...]], tmp_path: Path, dance: Callable[..., Ran]
 ) -> None:
     path = tmp_path / "thesis.csv"
     # A has a clip in val and one in test beside its clip in training; B and C do not leak.
@@ -128,10 +128,10 @@ def test_clips_that_a_list_holds_out_of_a_video_it_trains_on_are_counted(
 
 
 def test_missing_and_changed_files_are_found(
-    cut: tuple[Workspace, tuple[Part, ...]], dance: Callable[..., Ran]
+    cut: tuple[Workspace, tuple[SplitClip, ...]], dance: Callable[..., Ran]
 ) -> None:
-    space, parts = cut
-    (space.root / "clips" / f"{parts[0].clip_id}.mp4").unlink()
+    workspace, parts = cut
+    (workspace.root / "clips" / f"{parts[0].clip_id}.mp4").unlink()
     ran = dance("audit", "--json")
     assert ran.code == 3
     kinds = Counter(f["kind"] for f in ran.json["findings"])

@@ -20,18 +20,18 @@ LABELS = ("tap dancing", "zumba", "krumping")
 
 
 @pytest.fixture
-def filled(space: Workspace) -> Workspace:
+def filled(workspace: Workspace) -> Workspace:
     """40 clips, 3 that could not be had, 1 that was not yet tried, and a copy."""
     clips = [make_clip(i, LABELS[i % 2], has_audio=i < 10, num_bytes=1000) for i in range(40)]
-    fill(space, clips, LABELS)
+    fill(workspace, clips, LABELS)
     absent = [Segment(f"gone{i}", 0, 10_000, "krumping", "train", "kinetics700") for i in range(4)]
-    segments = tables.read(space.segments, Segment)
-    tables.write(space.segments, Segment, [*segments, *absent], tables.read_meta(space.segments))
+    segments = tables.read(workspace.segments, Segment)
+    tables.write(workspace.segments, Segment, [*segments, *absent], tables.read_meta(workspace.segments))
     copy = replace(clips[0], clip_id="copy", parent_id=clips[0].clip_id, op="hflip")
-    tables.write(space.clips, Clip, [*clips, copy])
+    tables.write(workspace.clips, Clip, [*clips, copy])
     why = [(OutcomeClass.PERMANENT, "private"), (OutcomeClass.PERMANENT, "http-404")]
     why.append((OutcomeClass.SOURCE_SHORT, "short"))
-    with LedgerWriter(space.ledger) as ledger:
+    with LedgerWriter(workspace.ledger) as ledger:
         ledger.record(
             (
                 Outcome(s.clip_id, s.video_id, outcome, reason, "", 1, "2026-01-01T00:00:00Z", 0, "youtube"),
@@ -39,7 +39,7 @@ def filled(space: Workspace) -> Workspace:
             )
             for s, (outcome, reason) in zip(absent, why, strict=False)
         )
-    return space
+    return workspace
 
 
 def test_every_clip_of_the_lists_is_accounted_for(filled: Workspace) -> None:
@@ -76,9 +76,9 @@ def test_the_card_has_the_header_that_the_hub_reads(filled: Workspace) -> None:
     assert "| private | 1 |" in body
 
 
-def test_markup_in_a_label_is_shown_not_read(space: Workspace) -> None:
-    fill(space, [make_clip(0, "a|b<script>`x`")], ["a|b<script>`x`"])
-    assert "| a\\|b\\<script\\>\\`x\\` | 1 | 1 |" in card_text(stats(space))
+def test_markup_in_a_label_is_shown_not_read(workspace: Workspace) -> None:
+    fill(workspace, [make_clip(0, "a|b<script>`x`")], ["a|b<script>`x`"])
+    assert "| a\\|b\\<script\\>\\`x\\` | 1 | 1 |" in card_text(stats(workspace))
 
 
 def test_the_command_shows_and_writes(filled: Workspace, dance: Callable[..., Ran]) -> None:
@@ -90,6 +90,6 @@ def test_the_command_shows_and_writes(filled: Workspace, dance: Callable[..., Ra
     assert (filled.report("dataset") / "README.md").read_text().startswith("---\n")
 
 
-def test_without_clips_the_next_step_is_said(space: Workspace) -> None:
+def test_without_clips_the_next_step_is_said(workspace: Workspace) -> None:
     with pytest.raises(WorkspaceError, match="no clips"):
-        stats(space)
+        stats(workspace)

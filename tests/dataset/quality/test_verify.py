@@ -19,28 +19,28 @@ from dancecli.storage.workspace import Workspace
 
 
 @pytest.fixture
-def clips(space: Workspace) -> list[Clip]:
+def clips(workspace: Workspace) -> list[Clip]:
     made = []
     for i in range(30):
         content = f"clip {i}".encode() * (i + 1)
         clip = make_clip(i, num_bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
         made.append(clip)
-    fill(space, made, ["tap dancing"])
+    fill(workspace, made, ["tap dancing"])
     for i, clip in enumerate(made):
-        (space.root / clip.path).write_bytes(f"clip {i}".encode() * (i + 1))
+        (workspace.root / clip.path).write_bytes(f"clip {i}".encode() * (i + 1))
     return made
 
 
-def test_whole_files_pass(space: Workspace, clips: list[Clip]) -> None:
-    result = verify(space)
+def test_whole_files_pass(workspace: Workspace, clips: list[Clip]) -> None:
+    result = verify(workspace)
     assert (result.num_clips, result.num_skipped, result.missing, result.changed) == (30, 0, (), ())
-    assert not (space.root / "manifests" / "verified.txt").exists()
+    assert not (workspace.root / "manifests" / "verified.txt").exists()
 
 
 def test_every_kind_of_damage_is_named(
-    space: Workspace, clips: list[Clip], dance: Callable[..., Ran]
+    workspace: Workspace, clips: list[Clip], dance: Callable[..., Ran]
 ) -> None:
-    gone, cut, flipped = (space.root / clip.path for clip in clips[:3])
+    gone, cut, flipped = (workspace.root / clip.path for clip in clips[:3])
     gone.unlink()
     cut.write_bytes(cut.read_bytes()[:-1])
     flipped.write_bytes(b"X" + flipped.read_bytes()[1:])
@@ -51,50 +51,52 @@ def test_every_kind_of_damage_is_named(
     assert "27 of 30 clips are whole" in dance("verify").out
 
 
-def test_optical_flow_is_checked_too(space: Workspace, clips: list[Clip], dance: Callable[..., Ran]) -> None:
+def test_optical_flow_is_checked_too(
+    workspace: Workspace, clips: list[Clip], dance: Callable[..., Ran]
+) -> None:
     rows = []
     for method in ("dis", "tvl1"):
-        path = space.root / "flow" / f"{clips[0].clip_id}.{method}.mp4"
+        path = workspace.root / "flow" / f"{clips[0].clip_id}.{method}.mp4"
         path.parent.mkdir(exist_ok=True)
         path.write_text(method)
         made = hashlib.sha256(method.encode()).hexdigest()
         found = (clips[0].clip_id, method, f"flow/{path.name}", made, len(method), clips[0].sha256)
         rows.append(Flow(*found, 249, 128, 128, 1.0, 25, 20, 0.01, "1"))
-    tables.write(space.flows, Flow, rows)
+    tables.write(workspace.flows, Flow, rows)
     assert "32 of 32 files of 30 clips and their flow are whole" in dance("verify").out
-    (space.root / rows[1].path).write_text("tvl2")
+    (workspace.root / rows[1].path).write_text("tvl2")
     ran = dance("verify", "--json")
     assert (ran.code, ran.json["changed"]) == (3, [f"{clips[0].clip_id}.tvl1"])
 
 
-def test_a_stopped_pass_goes_on_where_it_was(space: Workspace, clips: list[Clip]) -> None:
+def test_a_stopped_pass_goes_on_where_it_was(workspace: Workspace, clips: list[Clip]) -> None:
     def stop_at_ten(now: Progress) -> None:
         if now.done == 10:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        verify(space, stop_at_ten)
+        verify(workspace, stop_at_ten)
     # What was read before the stop is not read again, even if it is gone since.
-    (space.root / clips[0].path).unlink()
-    result = verify(space)
+    (workspace.root / clips[0].path).unlink()
+    result = verify(workspace)
     assert result.num_skipped == 10
     assert result.missing == ()
-    assert verify(space).missing == (clips[0].clip_id,)
+    assert verify(workspace).missing == (clips[0].clip_id,)
 
 
-def test_a_clip_that_was_published_anew_is_read_again(space: Workspace, clips: list[Clip]) -> None:
+def test_a_clip_that_was_published_anew_is_read_again(workspace: Workspace, clips: list[Clip]) -> None:
     def stop(now: Progress) -> None:
         if now.done == 30:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        verify(space, stop)
+        verify(workspace, stop)
     fill_again = [replace(clips[0], sha256="0" * 64), *clips[1:]]
-    contents = {clip.path: (space.root / clip.path).read_bytes() for clip in clips}
-    fill(space, fill_again, ["tap dancing"])
+    contents = {clip.path: (workspace.root / clip.path).read_bytes() for clip in clips}
+    fill(workspace, fill_again, ["tap dancing"])
     for path, content in contents.items():
-        (space.root / path).write_bytes(content)
-    assert verify(space).changed == (clips[0].clip_id,)
+        (workspace.root / path).write_bytes(content)
+    assert verify(workspace).changed == (clips[0].clip_id,)
 
 
 class Elsewhere:
@@ -126,26 +128,26 @@ class Elsewhere:
 
 
 def test_another_engine_checks_the_same_clips_and_loses_none(
-    space: Workspace, clips: list[Clip], monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, clips: list[Clip], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "_BATCH", 10)
-    monkeypatch.setattr(verify, "check_engine", lambda _: None)
-    monkeypatch.setattr(verify, "open_pool", Elsewhere)
-    (space.root / clips[0].path).unlink()
-    (space.root / clips[29].path).write_bytes(b"another clip")
+    monkeypatch.setattr("dancecli.dataset.quality.verify._BATCH", 10)
+    monkeypatch.setattr("dancecli.dataset.quality.verify.check_engine", lambda _: None)
+    monkeypatch.setattr("dancecli.dataset.quality.verify.open_pool", Elsewhere)
+    (workspace.root / clips[0].path).unlink()
+    (workspace.root / clips[29].path).write_bytes(b"another clip")
     seen: list[Progress] = []
-    told = verify(space, seen.append, engine="ray")
+    told = verify(workspace, seen.append, engine="ray")
     assert seen[0] == Progress(1, 30, "1 faulty")
     assert seen[-1] == Progress(30, 30, "2 faulty")
     assert (told.num_clips, told.missing, told.changed) == (30, (clips[0].clip_id,), (clips[29].clip_id,))
 
     monkeypatch.setattr(Elsewhere, "lost", 2)
     with pytest.raises(EngineError, match=r"10 files could not be checked: signal 9"):
-        verify(space, engine="ray")
+        verify(workspace, engine="ray")
     # What the workers that came back had found whole is noted.
-    assert verify(space).num_skipped == 19
+    assert verify(workspace).num_skipped == 19
 
 
-def test_without_clips_the_next_step_is_said(space: Workspace) -> None:
+def test_without_clips_the_next_step_is_said(workspace: Workspace) -> None:
     with pytest.raises(WorkspaceError, match="no clips to verify"):
-        verify(space)
+        verify(workspace)

@@ -47,17 +47,17 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_copies_fall_in_one_group_once(dance, space: Workspace, films: Path) -> None:
+def test_copies_fall_in_one_group_once(dance, workspace: Workspace, films: Path) -> None:
     assert dance("import", str(films)).code == 0
     shown = dance("dedup", "--dry-run", "--json")
-    assert (shown.code, shown.json["num_pending"], space.groups.exists()) == (0, 6, False)
+    assert (shown.code, shown.json["num_pending"], workspace.groups.exists()) == (0, 6, False)
 
     ran = dance("dedup", "--json")
     assert ran.code == 0
     group = ["aaaaaaaaaaa_0_2000", "bbbbbbbbbbb_0_2000", "ddddddddddd_5000_7000"]
     assert ran.json["alike"] == {"aaaaaaaaaaa": group}
     assert ran.json["conflicts"] == {"aaaaaaaaaaa": ["krumping", "zumba"]}
-    assert {row.clip_id: row.group for row in tables.read(space.groups, Group)} == {
+    assert {row.clip_id: row.group for row in tables.read(workspace.groups, Group)} == {
         **dict.fromkeys(group, "aaaaaaaaaaa"),
         "ccccccccccc_0_2000": "ccccccccccc",
         "eeeeeeeeeee_0_2000": "eeeeeeeeeee",
@@ -65,21 +65,21 @@ def test_copies_fall_in_one_group_once(dance, space: Workspace, films: Path) -> 
     }
     assert Path(ran.json["sheet"]).read_bytes().startswith(b"\x89PNG")
 
-    before = space.groups.read_bytes(), space.looks.stat().st_mtime_ns
-    for clip in (space.root / "clips").iterdir():
+    before = workspace.groups.read_bytes(), workspace.looks.stat().st_mtime_ns
+    for clip in (workspace.root / "clips").iterdir():
         clip.write_bytes(b"it is not looked at again")
     again = dance("dedup")
     assert "nothing changed" in again.err
-    assert (space.groups.read_bytes(), space.looks.stat().st_mtime_ns) == before
+    assert (workspace.groups.read_bytes(), workspace.looks.stat().st_mtime_ns) == before
 
 
-def test_a_clip_that_cannot_be_read_is_said(dance, space: Workspace, films: Path) -> None:
+def test_a_clip_that_cannot_be_read_is_said(dance, workspace: Workspace, films: Path) -> None:
     assert dance("import", str(films)).code == 0
-    space.clip("ccccccccccc_0_2000").write_bytes(b"gone")
+    workspace.clip("ccccccccccc_0_2000").write_bytes(b"gone")
     ran = dance("dedup")
     assert ran.code == 3
     assert "1 clips could not be looked at, first ccccccccccc_0_2000" in ran.err
-    assert len(tables.read(space.groups, Group)) == 6
+    assert len(tables.read(workspace.groups, Group)) == 6
 
 
 def test_no_clips_are_said(dance) -> None:
@@ -100,29 +100,31 @@ def test_groups_are_joined_through_videos_whatever_the_order() -> None:
         assert grouped(shuffled, one, other) == [expected[video] for video in shuffled]
 
 
-def test_what_a_killed_run_had_looked_at_is_not_looked_at_again(dance, space: Workspace, films: Path) -> None:
+def test_what_a_killed_run_had_looked_at_is_not_looked_at_again(
+    dance, workspace: Workspace, films: Path
+) -> None:
     assert dance("import", str(films)).code == 0
     assert dance("dedup").code == 0
-    rows = tables.read(space.looks, ClipLooks)
-    space.looks.unlink()
+    rows = tables.read(workspace.looks, ClipLooks)
+    workspace.looks.unlink()
     lines = [
         json.dumps({k: v.hex() if isinstance(v, bytes) else v for k, v in asdict(r).items()}) for r in rows
     ]
     cut_short = b'\n{"clip_id": "w\xc3'
-    space.looks.with_suffix(".jsonl").write_bytes("\n".join(lines).encode() + cut_short)
-    for clip in (space.root / "clips").iterdir():
+    workspace.looks.with_suffix(".jsonl").write_bytes("\n".join(lines).encode() + cut_short)
+    for clip in (workspace.root / "clips").iterdir():
         clip.write_bytes(b"it is not looked at again")
-    space.group_sheet.unlink()
+    workspace.group_sheet.unlink()
     ran = dance("dedup", "--json")
     assert (ran.json["num_clips"], ran.json["unreadable"], ran.json["changed"]) == (6, {}, False)
-    assert space.group_sheet.exists(), "a clip that is broken by now is grey on it"
-    assert tables.read(space.looks, ClipLooks) == rows
+    assert workspace.group_sheet.exists(), "a clip that is broken by now is grey on it"
+    assert tables.read(workspace.looks, ClipLooks) == rows
 
 
-def test_kept_hashes_that_cannot_be_read_are_made_again(dance, space: Workspace, films: Path) -> None:
+def test_kept_hashes_that_cannot_be_read_are_made_again(dance, workspace: Workspace, films: Path) -> None:
     assert dance("import", str(films)).code == 0
     assert dance("dedup").code == 0
-    groups, looks = space.groups.read_bytes(), space.looks.read_bytes()
-    space.looks.write_bytes(looks[: len(looks) // 2])
+    groups, looks = workspace.groups.read_bytes(), workspace.looks.read_bytes()
+    workspace.looks.write_bytes(looks[: len(looks) // 2])
     again = dance("dedup")
-    assert (again.code, space.groups.read_bytes(), space.looks.read_bytes()) == (0, groups, looks)
+    assert (again.code, workspace.groups.read_bytes(), workspace.looks.read_bytes()) == (0, groups, looks)

@@ -63,9 +63,9 @@ def test_no_group_straddles_and_sizes_are_exact_up_to_the_groups(
         assert "part would be empty" in error.message
         reject()  # a small town of large groups
     assert count_overlaps(parts) == 0
-    assert len({(town.group_of[p.clip_id], p.part) for p in parts}) == len(set(town.group_of.values()))
+    assert len({(town.group_of[p.clip_id], p.subset) for p in parts}) == len(set(town.group_of.values()))
     assert sorted(p.clip_id for p in parts) == sorted(c.clip_id for c in clips)
-    wanted, got = part_sizes(len(clips), shares), Counter(p.part for p in parts)
+    wanted, got = part_sizes(len(clips), shares), Counter(p.subset for p in parts)
     largest = max(Counter(town.group_of.values()).values())
     for name in shares:
         assert abs(got[name] - wanted[name]) < largest * 2
@@ -91,7 +91,7 @@ def test_whole_videos_come_as_near_as_they_can(
     count: int, each: int, ratios: str, sizes: dict[str, int]
 ) -> None:
     parts = assign_parts(videos(count, each), parse_ratios(ratios), 0, {})
-    assert Counter(p.part for p in parts) == sizes
+    assert Counter(p.subset for p in parts) == sizes
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_part_that_no_video_comes_near_is_refused(count: int, each: int, ratio
 def test_single_clip_videos_give_exact_sizes(total: int, ratios: str) -> None:
     clips = [make_clip(3 * i) for i in range(total)]
     shares = parse_ratios(ratios)
-    assert Counter(p.part for p in assign_parts(clips, shares, 0, {})) == part_sizes(total, shares)
+    assert Counter(p.subset for p in assign_parts(clips, shares, 0, {})) == part_sizes(total, shares)
 
 
 @settings(max_examples=20)
@@ -178,11 +178,11 @@ def test_strata_get_their_share_and_the_whole_stays_exact(labels: list[str], rat
     clips = [make_clip(3 * i, label) for i, label in enumerate(labels)]
     shares = parse_ratios(ratios)
     parts = assign_parts(clips, shares, seed, {}, stratify=True)
-    got, wanted = Counter(p.part for p in parts), part_sizes(len(clips), shares)
+    got, wanted = Counter(p.subset for p in parts), part_sizes(len(clips), shares)
     assert all(abs(got[name] - wanted[name]) <= 1 for name in shares)
     for label, count in Counter(labels).items():
         for name in shares:
-            here = sum(p.label == label and p.part == name for p in parts)
+            here = sum(p.label == label and p.subset == name for p in parts)
             # Of the part's whole size, which itself is rounded.
             assert abs(here - Fraction(count * wanted[name], len(clips))) <= (2 if name == "train" else 1)
 
@@ -191,8 +191,8 @@ def test_a_share_that_ends_in_a_half_goes_to_the_even_count() -> None:
     clips = [make_clip(3 * i, "aabb"[i]) for i in range(4)]
     parts = assign_parts(clips, parse_ratios("50/25/25"), 0, {}, stratify=True)
     # After "a" half a clip is due to val and to test: none. After "b" a whole one is.
-    assert [(p.label, p.part) for p in parts if p.label == "a"] == [("a", "train")] * 2
-    assert {p.part for p in parts if p.label == "b"} == {"val", "test"}
+    assert [(p.label, p.subset) for p in parts if p.label == "a"] == [("a", "train")] * 2
+    assert {p.subset for p in parts if p.label == "b"} == {"val", "test"}
 
 
 def test_clips_that_look_alike_stay_together_across_videos() -> None:
@@ -206,10 +206,10 @@ def test_clips_that_look_alike_stay_together_across_videos() -> None:
 def test_an_overlap_is_counted() -> None:
     parts = assign_parts([make_clip(3 * i) for i in range(40)], parse_ratios("90/5/5"), 0, {})
     leaked = [
-        p if i else type(p)(p.clip_id, p.part, parts[-1].group, p.label, p.sha256)
+        p if i else type(p)(p.clip_id, p.subset, parts[-1].group, p.label, p.sha256)
         for i, p in enumerate(parts)
     ]
-    together = parts[0].part == parts[-1].part
+    together = parts[0].subset == parts[-1].subset
     assert count_overlaps(leaked) == (0 if together else 1)
 
 
@@ -221,16 +221,16 @@ def official(i: int, name: str, video: str | None = None) -> Clip:
 def test_the_official_held_out_part_is_the_test_part() -> None:
     clips = [official(i, "train") for i in range(90)] + [official(i, "val") for i in range(90, 110)]
     parts = assign_official(clips, parse_ratios("50/30/20"), 0, {})
-    assert {p.clip_id for p in parts if p.part == "test"} == {c.clip_id for c in clips[90:]}
+    assert {p.clip_id for p in parts if p.subset == "test"} == {c.clip_id for c in clips[90:]}
     # 30 of the 80 per cent that are not test, of 90 clips: 33.75.
-    assert Counter(p.part for p in parts) == {"train": 56, "val": 34, "test": 20}
+    assert Counter(p.subset for p in parts) == {"train": 56, "val": 34, "test": 20}
 
 
 def test_a_video_on_both_official_sides_goes_to_test_whole() -> None:
     clips = [official(i, "train") for i in range(40)] + [official(50, "train", "v"), official(51, "val", "v")]
     parts = assign_official(clips, {**parse_ratios("90/10")}, 0, {})
-    assert {p.part for p in parts if p.group == "v"} == {"test"}
-    assert Counter(p.part for p in parts) == {"train": 40, "test": 2}
+    assert {p.subset for p in parts if p.group == "v"} == {"test"}
+    assert Counter(p.subset for p in parts) == {"train": 40, "test": 2}
 
 
 @pytest.mark.parametrize(("name", "what"), [("train", "no clip"), ("val", "every clip")])

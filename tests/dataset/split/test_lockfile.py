@@ -16,13 +16,13 @@ from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
 LABELS = ("tap dancing", "zumba", "krumping")
-HEAD = "clip_id,part,group,label,sha256\n"
+HEAD = "clip_id,subset,group,label,sha256\n"
 
 
 @pytest.fixture
-def filled(space: Workspace) -> Workspace:
-    fill(space, [make_clip(i, LABELS[i % 2]) for i in range(200)], LABELS)
-    return space
+def filled(workspace: Workspace) -> Workspace:
+    fill(workspace, [make_clip(i, LABELS[i % 2]) for i in range(200)], LABELS)
+    return workspace
 
 
 def test_a_lock_rebuilds_the_split_and_reports_the_drift(filled: Workspace) -> None:
@@ -41,8 +41,8 @@ def test_a_lock_rebuilds_the_split_and_reports_the_drift(filled: Workspace) -> N
     assert rebuilt.drift is not None
     assert (rebuilt.drift.missing, rebuilt.drift.changed) == ((gone,), (other,))
     assert rebuilt.drift.unlisted == (make_clip(999).clip_id,)
-    before = {p.clip_id: p.part for p in first.parts}
-    assert all(before[p.clip_id] == p.part for p in rebuilt.parts)
+    before = {p.clip_id: p.subset for p in first.parts}
+    assert all(before[p.clip_id] == p.subset for p in rebuilt.parts)
 
 
 @pytest.mark.parametrize(
@@ -50,8 +50,8 @@ def test_a_lock_rebuilds_the_split_and_reports_the_drift(filled: Workspace) -> N
     [
         ("", 1, "is no split lock"),
         ("clip_id,part\n", 1, "is no split lock"),
-        (f"{HEAD}a,train\n", 2, "is not clip, part"),
-        (f"{HEAD}a,middle,g,l,s\n", 2, "is not clip, part"),
+        (f"{HEAD}a,train\n", 2, "is not clip, subset"),
+        (f"{HEAD}a,middle,g,l,s\n", 2, "is not clip, subset"),
         (HEAD, None, "none of its clips is in this workspace"),
         (f"{HEAD}a,train,g,zumba,s\na,train,g,zumba,s\n", 3, "names clip a a second time"),
         (f"{HEAD}a,train,g,zumba,s\nb,test,g,zumba,s\n", 3, "group g is in train too: the split would leak"),

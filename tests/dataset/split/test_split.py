@@ -12,7 +12,7 @@ import pytest
 from helpers.builders import fill, make_clip
 
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
-from dancecli.core.records import Clip, Group, Part
+from dancecli.core.records import Clip, Group, SplitClip
 from dancecli.dataset.split.split import SplitSettings, split, split_digest
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
@@ -39,11 +39,11 @@ LABELS = ("tap dancing", "zumba", "krumping")
 
 
 @pytest.fixture
-def filled(space: Workspace) -> Workspace:
+def filled(workspace: Workspace) -> Workspace:
     clips = [make_clip(i, LABELS[i % 2]) for i in range(200)]
     copies = [make_clip(0, clip_id="copy", parent_id=clips[0].clip_id, op="hflip")]
-    fill(space, [*clips, *copies], LABELS)
-    return space
+    fill(workspace, [*clips, *copies], LABELS)
+    return workspace
 
 
 def test_a_split_is_written_with_its_evidence_and_only_once(filled: Workspace) -> None:
@@ -53,23 +53,23 @@ def test_a_split_is_written_with_its_evidence_and_only_once(filled: Workspace) -
     meta = tables.read_meta(filled.split("full"))
     assert meta["split.hash"] == result.digest == split_digest(result.parts, LABELS)
     assert json.loads(meta["split.labels"]) == list(LABELS)
-    assert tables.read(filled.split("full"), Part) == list(result.parts)
+    assert tables.read(filled.split("full"), SplitClip) == list(result.parts)
     before = filled.split("full").stat().st_mtime_ns
     assert split(filled, SplitSettings()).changed is False
     assert filled.split("full").stat().st_mtime_ns == before
 
 
 def test_the_hash_tells_clips_parts_labels_checksums_and_label_order_apart() -> None:
-    part = Part("c", "train", "g", "a", "1")
+    part = SplitClip("c", "train", "g", "a", "1")
     digests = {
         split_digest([p], labels)
         for p, labels in [
             (part, "ab"),
             (part, "ba"),
-            (Part("d", "train", "g", "a", "1"), "ab"),
-            (Part("c", "test", "g", "a", "1"), "ab"),
-            (Part("c", "train", "g", "b", "1"), "ab"),
-            (Part("c", "train", "g", "a", "2"), "ab"),
+            (SplitClip("d", "train", "g", "a", "1"), "ab"),
+            (SplitClip("c", "test", "g", "a", "1"), "ab"),
+            (SplitClip("c", "train", "g", "b", "1"), "ab"),
+            (SplitClip("c", "train", "g", "a", "2"), "ab"),
         ]
     }
     assert len(digests) == 6
@@ -91,9 +91,9 @@ def test_a_split_that_a_run_was_made_with_is_kept(filled: Workspace) -> None:
     assert "--name" in caught.value.hint
 
 
-def test_without_clips_the_next_step_is_said(space: Workspace) -> None:
+def test_without_clips_the_next_step_is_said(workspace: Workspace) -> None:
     with pytest.raises(WorkspaceError, match="no clips yet") as caught:
-        split(space, SplitSettings())
+        split(workspace, SplitSettings())
     assert caught.value.hint == "run dance fetch first"
 
 
@@ -122,9 +122,9 @@ def test_the_same_split_under_another_hash_seed(filled: Workspace) -> None:
 
 
 ELSEWHERE = """
-from dancecli.dataset.parts import assign_parts, draw_subset, parse_ratios
-from dancecli.dataset.split import split_digest
-from dancecli.schema import Clip
+from dancecli.dataset.split.assign import assign_parts, draw_subset, parse_ratios
+from dancecli.dataset.split.split import split_digest
+from dancecli.core.records import Clip
 
 def clip(i):
     video, label, sha = f"v{i // 2}", "abc"[i % 3], f"{i:064x}"
@@ -169,7 +169,7 @@ def test_groups_that_dedup_found_stay_together(filled: Workspace) -> None:
     clips = [make_clip(i) for i in range(0, 200, 2)]
     tables.write(filled.groups, Group, [Group(c.clip_id, "same") for c in clips[:20]])
     parts = split(filled, SplitSettings()).parts
-    assert len({p.part for p in parts if p.group == "same"}) == 1
+    assert len({p.subset for p in parts if p.group == "same"}) == 1
     # With them, the other clips of their videos.
     assert sum(p.group == "same" for p in parts) > 20
 
@@ -193,7 +193,7 @@ def test_the_official_part_is_the_test_part(filled: Workspace) -> None:
         [replace(c, official_split="val" if c.clip_id in held else "train") for c in clips],
     )
     found = split(filled, SplitSettings(keep_official=True, ratios="90/10"))
-    assert held <= {p.clip_id for p in found.parts if p.part == "test"}
+    assert held <= {p.clip_id for p in found.parts if p.subset == "test"}
     assert found.counts == {"train": 200 - found.counts["test"], "val": 0, "test": found.counts["test"]}
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from dancecli.core.errors import DanceError
-from dancecli.core.records import Clip, PartName
+from dancecli.core.records import Clip, Subset
 from dancecli.model.dataloading.split_data import load_split
 from dancecli.storage import tables
 
@@ -13,7 +13,7 @@ def test_a_sound_split_gives_its_examples_in_the_order_of_its_lists(corpus):
     data = load_split(workspace, None)
     assert (data.name, data.counts) == ("small", {"train": 9, "val": 0, "test": 3})
     lines = (workspace.annotations("small") / "test.txt").read_text().splitlines()
-    assert [f"{e.path} {e.label_index}" for e in data.examples[PartName.TEST]] == lines
+    assert [f"{e.path} {e.label_index}" for e in data.examples[Subset.TEST]] == lines
     assert any("no validation part" in note for note in data.notes)
     assert (
         data.test_hash

@@ -15,19 +15,19 @@ LABELS = ("bounce", "slide", "turn", "wave")
 
 
 @pytest.fixture
-def two_runs(space: Workspace) -> Workspace:
+def two_runs(workspace: Workspace) -> Workspace:
     for i, name in enumerate(("rgb", "flow")):
-        make_run(space.root, LABELS, test=12, val=5, name=name, salt=name, skill=1.0 + i)
-    return space
+        make_run(workspace.root, LABELS, test=12, val=5, name=name, salt=name, skill=1.0 + i)
+    return workspace
 
 
-def scores(space: Workspace, run: str) -> dict[str, tuple[float, ...]]:
-    rows = tables.read(space.run(run) / "predictions.parquet", Prediction)
+def scores(workspace: Workspace, run: str) -> dict[str, tuple[float, ...]]:
+    rows = tables.read(workspace.run(run) / "predictions.parquet", Prediction)
     return {row.clip_id: row.scores for row in rows}
 
 
-def change(space: Workspace, run: str, **changes: object) -> None:
-    path = space.run(run) / "run.json"
+def change(workspace: Workspace, run: str, **changes: object) -> None:
+    path = workspace.run(run) / "run.json"
     record = json.loads(path.read_text())
     for key, value in changes.items():
         record[key] = {**record[key], **value} if isinstance(value, dict) else value
@@ -95,12 +95,12 @@ def test_what_one_run_has_no_scores_for_is_left_out_and_said(two_runs):
     path = two_runs.run("flow") / "predictions.parquet"
     rows, meta = tables.read(path, Prediction), tables.read_meta(path)
     kept = {key: value for key, value in meta.items() if not key.startswith("dance.")}
-    tables.write(path, Prediction, [row for row in rows if row.part == "test"], kept)
+    tables.write(path, Prediction, [row for row in rows if row.subset == "test"], kept)
     change(two_runs, "flow", views={"test": "64x1 frames, 1 clip x 1 center crop 224"})
     result = ensemble(two_runs, EnsembleSettings(("rgb", "flow")))
     assert result.record["results"]["val"] is None
     assert "val part" in result.notes[0]
     assert result.record["views"]["test"].count(" + ") == 1
-    tables.write(path, Prediction, [row for row in rows if row.part == "test"][1:], kept)
+    tables.write(path, Prediction, [row for row in rows if row.subset == "test"][1:], kept)
     with pytest.raises(ModelError, match="scores of different clips"):
         ensemble(two_runs, EnsembleSettings(("rgb", "flow")))

@@ -14,7 +14,7 @@ from dancecli.storage import tables
 
 
 @pytest.fixture
-def space(corpus, tiny_recipe, tiny_model):
+def workspace(corpus, tiny_recipe, tiny_model):
     workspace = corpus()
     settings = FinetuneSettings(
         pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe), epochs=1, name="run"
@@ -23,62 +23,62 @@ def space(corpus, tiny_recipe, tiny_model):
     return workspace
 
 
-def scores(space, run, part="test"):
-    rows = tables.read(space.run(run) / "predictions.parquet", Prediction)
-    return {row.clip_id: row.scores for row in rows if row.part == part}
+def scores(workspace, run, part="test"):
+    rows = tables.read(workspace.run(run) / "predictions.parquet", Prediction)
+    return {row.clip_id: row.scores for row in rows if row.subset == part}
 
 
-def test_a_run_is_judged_again_as_a_run_of_its_own(space, corpus):
-    same = evaluate(space, EvaluateSettings())
+def test_a_run_is_judged_again_as_a_run_of_its_own(workspace, corpus):
+    same = evaluate(workspace, EvaluateSettings())
     assert same.name == "run-eval-1"
     assert same.record["model"]["of_run"] == "run"
     for part in ("val", "test"):
-        before, now = scores(space, "run", part), scores(space, same.name, part)
+        before, now = scores(workspace, "run", part), scores(workspace, same.name, part)
         assert before.keys() == now.keys()
         assert all(now[clip] == pytest.approx(before[clip], abs=1e-4) for clip in before)
-    wide = evaluate(space, EvaluateSettings(run="run", num_clips=2, num_crops=3))
+    wide = evaluate(workspace, EvaluateSettings(run="run", num_clips=2, num_crops=3))
     assert wide.record["views"]["test"] == "8x1 frames, 2 clips x 3 crops 64"
-    assert scores(space, wide.name) != scores(space, same.name)
+    assert scores(workspace, wide.name) != scores(workspace, same.name)
     # Said already: nothing runs, and the last run made is not the one that trained.
-    assert not evaluate(space, EvaluateSettings(num_clips=2, num_crops=3)).fresh
-    fused = ensemble(space, EnsembleSettings(("run", wide.name)))
+    assert not evaluate(workspace, EvaluateSettings(num_clips=2, num_crops=3)).fresh
+    fused = ensemble(workspace, EnsembleSettings(("run", wide.name)))
     assert " + " in fused.record["views"]["test"]
 
 
-def test_clips_of_another_split_that_the_run_was_trained_on_are_counted(space, corpus):
+def test_clips_of_another_split_that_the_run_was_trained_on_are_counted(workspace, corpus):
     corpus(val=0, test=8, name="other")
     said = []
-    record = evaluate(space, EvaluateSettings(run="run", split="other"), say=said.append).record
+    record = evaluate(workspace, EvaluateSettings(run="run", split="other"), say=said.append).record
     assert record["evaluated"]["overlap"] == {
         "val": {"clips": 0, "n": 0, "videos": 0},
         "test": {"clips": 3, "n": 8, "videos": 3},
     }
     assert any("3 of 8 test clips are from videos that run run was trained on" in line for line in said)
-    assert read_evidence(space, record["name"]).shared_groups == {"test": 3}
+    assert read_evidence(workspace, record["name"]).shared_groups == {"test": 3}
     assert record["split"]["name"] == "other"
     assert (record["results"]["val"], record["results"]["test"]["n"]) == (None, 8)
     corpus(val=1, test=1)  # the split of the run is another now
     said.clear()
-    evaluate(space, EvaluateSettings(run="run", split="other", name="blind"), say=said.append)
+    evaluate(workspace, EvaluateSettings(run="run", split="other", name="blind"), say=said.append)
     assert any("it is not known" in line for line in said)
 
 
-def test_what_cannot_be_judged_is_refused(space, corpus):
+def test_what_cannot_be_judged_is_refused(workspace, corpus):
     corpus(name="strange")
-    path = space.run("run") / "run.json"
+    path = workspace.run("run") / "run.json"
     record = json.loads(path.read_text())
     path.write_text(json.dumps({**record, "labels": ["bouncing", "turning", "sliding"]}))
     with pytest.raises(ModelError, match="class 1 of run 'run' is 'turning', that of split 'strange'"):
-        evaluate(space, EvaluateSettings(split="strange"))
+        evaluate(workspace, EvaluateSettings(split="strange"))
     path.write_text(json.dumps({**record, "labels": ["bouncing"]}))
     with pytest.raises(ModelError, match="knows 1 labels, split 'strange' has 3"):
-        evaluate(space, EvaluateSettings(split="strange"))
+        evaluate(workspace, EvaluateSettings(split="strange"))
     with pytest.raises(WorkspaceError, match="no run 'other'"):
-        evaluate(space, EvaluateSettings(run="other"))
+        evaluate(workspace, EvaluateSettings(run="other"))
 
 
-def test_the_command_takes_runs_as_they_are_named(space, dance, tmp_path):
-    where = ("--workspace", str(space.root))
+def test_the_command_takes_runs_as_they_are_named(workspace, dance, tmp_path):
+    where = ("--workspace", str(workspace.root))
     first = dance("evaluate", *where, "--num-crops", "3", "--name", "wide", "--json")
     assert first.code == 0, first.err
     assert first.json["model"]["of_run"] == "run"

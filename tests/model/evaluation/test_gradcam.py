@@ -123,20 +123,23 @@ def test_a_strip_shows_the_frames_with_heat_and_leaves_cold_places_as_they_are()
 def test_pictures_of_a_run_are_drawn_once(
     corpus: Any, tiny_recipe: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    space = corpus()
+    workspace = corpus()
     finetune(
-        space, FinetuneSettings(str(tiny_model), recipe=str(tiny_recipe), weights="none", epochs=1, name="a")
+        workspace,
+        FinetuneSettings(str(tiny_model), recipe=str(tiny_recipe), weights="none", epochs=1, name="a"),
     )
-    clips = tuple((p.stem, 1) for p in sorted((space.root / "clips").glob("*.mp4"))[:2])
-    result = gradcam(space, GradcamSettings("a", clips))
+    clips = tuple((p.stem, 1) for p in sorted((workspace.root / "clips").glob("*.mp4"))[:2])
+    result = gradcam(workspace, GradcamSettings("a", clips))
     assert result.drawn == 2
     told = json.loads((result.folder / "index.json").read_text())
     assert [row["clip_id"] for row in told["clips"]] == [clip for clip, _ in clips]
     with Image.open(result.folder / f"{clips[0][0]}.jpg") as picture:
         assert picture.size == (6 * 64 + 5 * 3, 64)
     before = {path: path.read_bytes() for path in result.folder.iterdir()}
-    monkeypatch.setattr(gradcam, "build_network", None)  # nothing is left to do for it
-    assert gradcam(space, GradcamSettings("a", clips)).drawn == 0
+    monkeypatch.setattr(
+        "dancecli.model.evaluation.gradcam.build_network", None
+    )  # nothing is left to do for it
+    assert gradcam(workspace, GradcamSettings("a", clips)).drawn == 0
     assert {path: path.read_bytes() for path in result.folder.iterdir()} == before
     with pytest.raises(DanceError, match="there is no clip 'x'"):
-        gradcam(space, GradcamSettings("a", (("x", 0),)))
+        gradcam(workspace, GradcamSettings("a", (("x", 0),)))

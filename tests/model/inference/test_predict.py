@@ -23,13 +23,13 @@ _TRAINED: list[Workspace] = []
 @pytest.fixture
 def workspace(corpus, tiny_recipe, tiny_model) -> Workspace:
     if not _TRAINED:
-        space = corpus()
+        workspace = corpus()
         settings = FinetuneSettings(
             pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe), epochs=1,
             name="run", cache=False,
         )  # fmt: skip
-        finetune(space, settings)
-        _TRAINED.append(space)
+        finetune(workspace, settings)
+        _TRAINED.append(workspace)
     return _TRAINED[0]
 
 
@@ -44,17 +44,17 @@ def test_a_test_clip_gets_the_scores_it_got_in_evaluation(workspace):
 
 
 def test_of_the_last_runs_the_one_that_looks_at_frames_is_taken(workspace, tmp_path):
-    space = Workspace(tmp_path / "copy")
+    copy = Workspace(tmp_path / "copy")
     for name in ("run", "a-run-of-flow"):
-        shutil.copytree(workspace.run("run"), space.run(name))
-    record = space.run("a-run-of-flow") / "run.json"
+        shutil.copytree(workspace.run("run"), copy.run(name))
+    record = copy.run("a-run-of-flow") / "run.json"
     facts = json.loads(record.read_text())
     facts |= {"created_utc": "2099-01-01T00:00:00+00:00", "name": "a-run-of-flow"}
     facts["model"]["flow"] = "dis"
     record.write_text(json.dumps(facts))
-    assert space.runs()[-1] == "a-run-of-flow"
-    assert run_checkpoint(space, None)[0] == "run"
-    assert run_checkpoint(space, "a-run-of-flow")[0] == "a-run-of-flow"
+    assert copy.runs()[-1] == "a-run-of-flow"
+    assert run_checkpoint(copy, None)[0] == "run"
+    assert run_checkpoint(copy, "a-run-of-flow")[0] == "a-run-of-flow"
 
 
 def test_a_long_video_has_a_course_and_a_picture(workspace, tmp_path, write_film):

@@ -101,39 +101,39 @@ def test_a_head_without_names_is_known_by_the_zoo_s_checksum_alone(whole, tiny_m
 def test_the_baseline_says_known_labels_by_their_rows_and_the_others_never(
     corpus, whole, tiny_model, tiny_recipe
 ):
-    space = corpus(test=6)
+    workspace = corpus(test=6)
     settings = BaselineSettings(str(tiny_model), str(whole()), recipe=str(tiny_recipe))
     said = []
-    result = baseline(space, settings, say=said.append)
-    record = json.loads((space.run("kinetics400-baseline-small-1") / "run.json").read_text())
+    result = baseline(workspace, settings, say=said.append)
+    record = json.loads((workspace.run("kinetics400-baseline-small-1") / "run.json").read_text())
     assert record["model"]["pretrain"] == "kinetics400-baseline"
     assert record["model"]["params_trainable"] == 0
     assert record["baseline"]["classes"] == {"bouncing": "Bouncing", "turning": "turning"}
     assert record["baseline"]["unknown"] == ["sliding"]
     assert record["baseline"]["ceiling"]["test"] == {"n": 6, "top1": 4}
     assert any("at most 4/6" in line for line in said)
-    rows = tables.read(space.run(result.name) / "predictions.parquet", Prediction)
+    rows = tables.read(workspace.run(result.name) / "predictions.parquet", Prediction)
     assert all(row.scores[1] == 0 and sum(row.scores) == pytest.approx(1) for row in rows)
     assert record["results"]["test"]["n"] == 6
     # The same network with its 400 classes agrees on which of the two is likelier.
-    expected = scores_of_400(space, whole(), tiny_model, tiny_recipe, [row.clip_id for row in rows])
+    expected = scores_of_400(workspace, whole(), tiny_model, tiny_recipe, [row.clip_id for row in rows])
     for row, scores in zip(rows, expected, strict=True):
         two = torch.stack([scores[300], scores[7]]) / (scores[300] + scores[7])
         assert row.scores[0] == pytest.approx(two[0].item(), abs=1e-4)
-    assert not baseline(space, settings).fresh
+    assert not baseline(workspace, settings).fresh
 
 
-def scores_of_400(space, weights, tiny_model, tiny_recipe, clips):
+def scores_of_400(workspace, weights, tiny_model, tiny_recipe, clips):
     from dancecli.model.dataloading.pipelines import test_pipeline as pipeline_of
     from dancecli.model.networks.build import build_model
     from dancecli.model.networks.mmaction import DATASETS, pseudo_collate
 
     base, recipe = model_base(find_entry(str(tiny_model))), read_recipe(str(tiny_recipe))
     model = build_model(build_model_config(base, recipe, 400, None), 0, str(weights)).eval()
-    lines = space.root / "all.txt"
+    lines = workspace.root / "all.txt"
     lines.write_text("".join(f"clips/{clip}.mp4 0\n" for clip in clips))
     data = DATASETS.build(
-        {"type": "VideoDataset", "ann_file": str(lines), "data_prefix": {"video": str(space.root)},
+        {"type": "VideoDataset", "ann_file": str(lines), "data_prefix": {"video": str(workspace.root)},
          "pipeline": pipeline_of(base, recipe), "test_mode": True}
     )  # fmt: skip
     with torch.inference_mode():
@@ -141,50 +141,50 @@ def scores_of_400(space, weights, tiny_model, tiny_recipe, clips):
 
 
 def test_what_can_be_no_baseline_is_refused(corpus, tiny_model, whole, monkeypatch, tmp_path):
-    space = corpus()
+    workspace = corpus()
     with pytest.raises(UsageError, match="needs pre-trained weights"):
-        baseline(space, BaselineSettings(weights="none"))
+        baseline(workspace, BaselineSettings(weights="none"))
     with pytest.raises(ModelError, match="no weights are known"):
-        baseline(space, BaselineSettings(pretrain=str(tiny_model)))
+        baseline(workspace, BaselineSettings(pretrain=str(tiny_model)))
     with pytest.raises(WorkspaceError, match="no split 'other'"):
-        baseline(space, BaselineSettings(split="other"))
+        baseline(workspace, BaselineSettings(split="other"))
     strange = tmp_path / "strange.txt"
     strange.write_text("archery\nabseiling\n")
     monkeypatch.setattr(head, "KINETICS400_LABELS", strange)
     with pytest.raises(ModelError, match="none of the 3 labels of split 'small' is a class of Kinetics-400"):
-        baseline(space, BaselineSettings(pretrain=str(tiny_model)))
+        baseline(workspace, BaselineSettings(pretrain=str(tiny_model)))
 
 
-def head_of(space, run, name="last"):
-    state = torch.load(space.run(run) / "checkpoints" / f"{name}.pth", weights_only=True)["state_dict"]
+def head_of(workspace, run, name="last"):
+    state = torch.load(workspace.run(run) / "checkpoints" / f"{name}.pth", weights_only=True)["state_dict"]
     return state["cls_head.fc_cls.weight"], state["cls_head.fc_cls.bias"]
 
 
 @pytest.mark.parametrize("cache", [True, False])
 def test_known_classes_start_from_their_old_rows(corpus, tiny_recipe, tiny_model, whole, cache):
-    space, path = corpus(), whole()
+    workspace, path = corpus(), whole()
     # A learning rate of next to nothing leaves the start to be seen.
     settings = FinetuneSettings(
         pretrain=str(tiny_model), weights=str(path), recipe=str(tiny_recipe), freeze="4", cache=cache,
         lr=1e-12, epochs=1, name="warm", head_init="pretrained",
     )  # fmt: skip
-    assert finetune(space, settings).record["head"] == {
+    assert finetune(workspace, settings).record["head"] == {
         "init": "pretrained",
         "rows": {"bouncing": "Bouncing", "turning": "turning"},
         "fresh": ["sliding"],
     }
     rows = torch.load(path, weights_only=True)["state_dict"]
-    weight, bias = head_of(space, "warm")
+    weight, bias = head_of(workspace, "warm")
     assert torch.allclose(weight[[0, 2]], rows["cls_head.fc_cls.weight"][[300, 7]], atol=1e-6)
     assert torch.allclose(bias[[0, 2]], rows["cls_head.fc_cls.bias"][[300, 7]], atol=1e-6)
     if cache:
-        record = finetune(space, replace(settings, name="cold", head_init="random")).record
+        record = finetune(workspace, replace(settings, name="cold", head_init="random")).record
         assert record["head"] == {"init": "random"}
-        assert torch.allclose(weight[1], head_of(space, "cold")[0][1], atol=1e-6)
+        assert torch.allclose(weight[1], head_of(workspace, "cold")[0][1], atol=1e-6)
 
 
 def test_a_resumed_run_keeps_what_its_head_has_learnt(corpus, tiny_recipe, tiny_model, whole):
-    space = corpus()
+    workspace = corpus()
     settings = FinetuneSettings(
         pretrain=str(tiny_model), weights=str(whole()), recipe=str(tiny_recipe), freeze="4",
         head_init="pretrained", name="whole",
@@ -194,11 +194,11 @@ def test_a_resumed_run_keeps_what_its_head_has_learnt(corpus, tiny_recipe, tiny_
         if now.text.startswith("training · epoch 2/2"):
             raise KeyboardInterrupt
 
-    finetune(space, settings)
+    finetune(workspace, settings)
     with pytest.raises(KeyboardInterrupt):
-        finetune(space, replace(settings, name="stopped"), stop)
-    finetune(space, FinetuneSettings(resume=True, name="stopped"))
-    assert torch.equal(head_of(space, "whole")[0], head_of(space, "stopped")[0])
+        finetune(workspace, replace(settings, name="stopped"), stop)
+    finetune(workspace, FinetuneSettings(resume=True, name="stopped"))
+    assert torch.equal(head_of(workspace, "whole")[0], head_of(workspace, "stopped")[0])
 
 
 def test_a_head_of_which_no_class_is_known_starts_at_random_and_says_so(
@@ -211,13 +211,13 @@ def test_a_head_of_which_no_class_is_known_starts_at_random_and_says_so(
     for key in ("weight", "bias"):
         content["state_dict"][f"cls_head.fc_cls.{key}"] = content["state_dict"][f"cls_head.fc_cls.{key}"][:12]
     torch.save(content, path)
-    space, said = corpus(), []
+    workspace, said = corpus(), []
     settings = FinetuneSettings(
         pretrain=str(tiny_model), weights=str(path), recipe=str(tiny_recipe), freeze="4", epochs=1,
         head_init="pretrained", name="cold",
     )  # fmt: skip
-    record = finetune(space, settings, say=said.append).record
+    record = finetune(workspace, settings, say=said.append).record
     assert record["head"]["rows"] == {}
     assert any("none of the 3 labels" in line for line in said)
     with pytest.raises(UsageError, match="random weights have no head"):
-        finetune(space, replace(settings, weights="none", name="none"))
+        finetune(workspace, replace(settings, weights="none", name="none"))

@@ -108,8 +108,8 @@ def run(program: str, state: State, x: Tensor) -> dict[str, Tensor]:
         seen[our] = F.relu(F.batch_norm(x, mean, var, gamma, beta, eps=1e-3))
         return seen[our]
 
-    def pool(our: str, x: Tensor, time: tuple[int, int], space: tuple[int, int]) -> Tensor:
-        kernel, stride = zip(*([time] if dims == 3 else []), space, space, strict=True)
+    def pool(our: str, x: Tensor, time: tuple[int, int], workspace: tuple[int, int]) -> Tensor:
+        kernel, stride = zip(*([time] if dims == 3 else []), workspace, workspace, strict=True)
         x = padded(x, kernel, stride, -torch.inf)
         seen[our] = pooling(x, kernel, stride)
         return seen[our]

@@ -27,9 +27,12 @@ def run_python(*args: str | Path, cwd: Path) -> str:
     return done.stdout + done.stderr
 
 
-def test_the_door_opens_in_a_fresh_process_and_registers_our_parts(tmp_path):
+def test_it_starts_in_a_fresh_process_and_our_classes_register_where_they_are_defined(tmp_path):
     code = (
-        "from dancecli.model.networks.mmaction import MODELS, DATASETS, HOOKS, CONFIGS, TOOLS\n"
+        "from dancecli.model.networks.mmaction import HOOKS, CONFIGS, TOOLS\n"
+        "from dancecli.model.networks.build import MODELS\n"
+        "from dancecli.model.dataloading.datasets import DATASETS\n"
+        "import dancecli.model.training.components\n"
         "assert MODELS.get('InceptionI3D') and MODELS.get('ResNet3d') and MODELS.get('TSNHead')\n"
         "assert DATASETS.get('ViewDataset') and HOOKS.get('StepSeedHook')\n"
         "assert (TOOLS / 'train.py').is_file() and (CONFIGS / 'recognition').is_dir()\n"

@@ -49,9 +49,9 @@ def test_a_run_leaves_record_metrics_checkpoints_and_predictions(corpus, tiny_re
     assert len(rows_of(workspace, result.name, "train")) == 4
     assert [row["epoch"] for row in rows_of(workspace, result.name, "val")] == [1, 2]
     rows = tables.read(folder / "predictions.parquet", Prediction)
-    assert [row.part for row in rows] == ["val"] * 2 + ["test"] * 3
+    assert [row.subset for row in rows] == ["val"] * 2 + ["test"] * 3
     assert all(math.isclose(sum(row.scores), 1) for row in rows)
-    hits = sum(row.scores.index(max(row.scores)) == row.label_index for row in rows if row.part == "test")
+    hits = sum(row.scores.index(max(row.scores)) == row.label_index for row in rows if row.subset == "test")
     assert record["results"]["test"] == {"n": 3, "top1": hits, "top5": 3}
     assert tables.read_meta(folder / "predictions.parquet")["test.hash"] == record["split"]["test_hash"]
     assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["best.pth", "last.pth"]

@@ -136,16 +136,16 @@ def test_what_is_missing_or_no_flow_is_said(clip: Path, tmp_path: Path) -> None:
 
 
 def test_training_does_not_begin_without_all_flow(tmp_path: Path) -> None:
-    space = Workspace(tmp_path)
+    workspace = Workspace(tmp_path)
     with pytest.raises(ModelError, match="2 of 2 clips have no dis flow, a is the first") as caught:
-        require_flow(space, {"a": "1", "b": "2"}, "dis")
+        require_flow(workspace, {"a": "1", "b": "2"}, "dis")
     assert caught.value.hint == "run dance flow --method dis"
     row = Flow("a", "dis", "flow/a.dis.mp4", "", 1, "1", 9, 64, 48, 1.0, 25, 20, 0.01, "")
-    tables.write(space.flows, Flow, [row])
-    require_flow(space, {"a": "1"}, "dis")
+    tables.write(workspace.flows, Flow, [row])
+    require_flow(workspace, {"a": "1"}, "dis")
     for clips, method in (({"a": "1"}, "tvl1"), ({"a": "another file"}, "dis")):
         with pytest.raises(ModelError, match="1 of 1"):
-            require_flow(space, clips, method)
+            require_flow(workspace, clips, method)
 
 
 def test_another_method_than_the_weights_is_said() -> None:

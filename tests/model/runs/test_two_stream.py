@@ -94,7 +94,7 @@ def record_of(workspace, run):
 
 def scores_of(workspace, run):
     rows = tables.read(workspace.run(run) / "predictions.parquet", Prediction)
-    return {(row.part, row.clip_id): row.scores for row in rows}
+    return {(row.subset, row.clip_id): row.scores for row in rows}
 
 
 def stop_at(words: str):

@@ -91,7 +91,7 @@ def test_a_process_that_fails_gives_its_code_and_ends_the_others(monkeypatch, tm
 
 MEETING = """
 import torch, torch.distributed as dist
-from dancecli.model.distributed import join_others, mean_tensors, place
+from dancecli.model.training.distributed import join_others, mean_tensors, place
 join_others(place(), gpu=False)
 found = torch.tensor([dist.get_rank() + 1.0])
 dist.all_reduce(found)

@@ -42,7 +42,7 @@ def test_scores_stay_with_their_clips_and_sum_to_one():
     rows = [torch.tensor([0.1, 0.9]), torch.tensor([0.7, 0.3]), torch.tensor([1 / 3, 2 / 3])]
     examples = [Example(f"c{i}", f"clips/c{i}.mp4", i % 2, "") for i in range(3)]
     found = predict_part(Model(rows), [[0, 1], [2]], "val", examples, no_progress)
-    assert [(p.clip_id, p.part, p.label_index) for p in found] == [
+    assert [(p.clip_id, p.subset, p.label_index) for p in found] == [
         ("c0", "val", 0),
         ("c1", "val", 1),
         ("c2", "val", 0),

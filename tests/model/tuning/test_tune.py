@@ -69,7 +69,7 @@ def test_a_study_leaves_its_trials_and_a_recipe_whose_run_agrees(corpus, setting
         rows = [
             row
             for row in tables.read(workspace.run(run.name) / "predictions.parquet", Prediction)
-            if row.part == "val"
+            if row.subset == "val"
         ]
         loss = -sum(math.log(row.scores[row.label_index]) for row in rows) / len(rows)
         assert loss == pytest.approx(trial["loss"], rel=1e-5)
@@ -120,7 +120,7 @@ def test_where_more_than_the_head_is_trained_each_trial_is_a_run_that_sees_no_te
     assert [t["state"] for t in result.record["trials"]] == ["done", "done"]
     folder = workspace.study_folder("s") / "trials" / "trial-0001"
     rows = tables.read(folder / "predictions.parquet", Prediction)
-    assert {row.part for row in rows} == {"val"}
+    assert {row.subset for row in rows} == {"val"}
     assert [len(t["curve"]) for t in result.record["trials"]] == [2, 2]
     assert not (folder / "checkpoints").exists()
     assert workspace.runs() == []

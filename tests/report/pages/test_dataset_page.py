@@ -16,17 +16,17 @@ LABELS = ("tap dancing", "a<script>alert(1)</script>", "krumping")
 
 
 @pytest.fixture
-def filmed(space: Workspace) -> Workspace:
+def filmed(workspace: Workspace) -> Workspace:
     """40 clips, of which 10 can be read."""
     clips = [make_clip(i, LABELS[i % 2], num_frames=25) for i in range(40)]
-    fill(space, clips, LABELS)
-    film = space.root / "film.mp4"
+    fill(workspace, clips, LABELS)
+    film = workspace.root / "film.mp4"
     run_ffmpeg(
         ["-f", "lavfi", "-i", "testsrc2=size=128x96:rate=25:duration=1", "-pix_fmt", "yuv420p", str(film)]
     )
     for clip in clips[:10]:
-        (space.root / clip.path).write_bytes(film.read_bytes())
-    return space
+        (workspace.root / clip.path).write_bytes(film.read_bytes())
+    return workspace
 
 
 def draw(dance: Callable[..., Ran]) -> str:

@@ -52,15 +52,15 @@ class Elements(HTMLParser):
 
 
 @pytest.fixture
-def hostile(space: Workspace) -> str:
-    made = make_run(space.root, HOSTILE, test=36, val=12, path_of=lambda clip: f'clips/"><b>{clip}.mp4')
+def hostile(workspace: Workspace) -> str:
+    made = make_run(workspace.root, HOSTILE, test=36, val=12, path_of=lambda clip: f'clips/"><b>{clip}.mp4')
     return report(made, ReportSettings()).page.read_text()
 
 
 @pytest.fixture
-def plain(space: Workspace) -> str:
+def plain(workspace: Workspace) -> str:
     labels = ("wave", "spin", "bounce", "step", "robot", "kick")
-    return report(make_run(space.root, labels, test=36), ReportSettings()).page.read_text()
+    return report(make_run(workspace.root, labels, test=36), ReportSettings()).page.read_text()
 
 
 def data_of(text: str) -> Any:
@@ -143,8 +143,10 @@ def test_what_was_run_is_told(plain: str) -> None:
         ),
     ],
 )
-def test_what_was_not_trained_is_not_said_to_be(space: Workspace, model: dict[str, Any], told: str) -> None:
-    made = make_run(space.root, ("wave", "spin"), test=6)
+def test_what_was_not_trained_is_not_said_to_be(
+    workspace: Workspace, model: dict[str, Any], told: str
+) -> None:
+    made = make_run(workspace.root, ("wave", "spin"), test=6)
     path = made.run("inception-demo-1") / "run.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"model": model}))
     folder = report(made, ReportSettings()).page.parent

@@ -50,32 +50,32 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two runs with their reports, their comparison and the board; one clip's file is there."""
-    space = make_run(tmp_path_factory.mktemp("page") / "space", LABELS, test=84, val=21, name="first-1")
-    make_run(space.root, LABELS, test=84, val=21, name="second-1", skill=1.5, salt="b")
-    worst = min((p for p in tables.read(space.run("first-1") / "predictions.parquet", Prediction)
-                 if p.part == "test"), key=lambda p: p.scores[p.label_index] - max(p.scores))  # fmt: skip
-    film(space.clip(worst.clip_id))
-    look_into(space, "first-1", worst)
-    report(space, ReportSettings("first-1", name="page"))
+    workspace = make_run(tmp_path_factory.mktemp("page") / "space", LABELS, test=84, val=21, name="first-1")
+    make_run(workspace.root, LABELS, test=84, val=21, name="second-1", skill=1.5, salt="b")
+    worst = min((p for p in tables.read(workspace.run("first-1") / "predictions.parquet", Prediction)
+                 if p.subset == "test"), key=lambda p: p.scores[p.label_index] - max(p.scores))  # fmt: skip
+    film(workspace.clip(worst.clip_id))
+    look_into(workspace, "first-1", worst)
+    report(workspace, ReportSettings("first-1", name="page"))
     for seed, run in enumerate(("first-1", "second-1")):
-        path = space.run(run) / "run.json"
+        path = workspace.run(run) / "run.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"group": "group", "seed": seed}))
-    report(space, ReportSettings("group"))
-    ran = [read_ran(space, run) for run in ("first-1", "second-1")]
+    report(workspace, ReportSettings("group"))
+    ran = [read_ran(workspace, run) for run in ("first-1", "second-1")]
     paper = [
         Replayed(one, *ran) if one.part == "test" else Replayed(one, why="<b>") for one in read_experiments()
     ]
-    write_reproduction(space, paper, [("split", "--subset", "525")], quick="small frames")
-    compare(space, CompareSettings("first-1", "second-1", name="compare"))
-    board(space, BoardSettings())
-    return space.root / "reports"
+    write_reproduction(workspace, paper, [("split", "--subset", "525")], quick="small frames")
+    compare(workspace, CompareSettings("first-1", "second-1", name="compare"))
+    board(workspace, BoardSettings())
+    return workspace.root / "reports"
 
 
-def look_into(space: Workspace, run: str, clip: Prediction) -> None:
+def look_into(workspace: Workspace, run: str, clip: Prediction) -> None:
     """Leave what Grad-CAM would: a strip of a clip, and the index."""
     from PIL import Image
 
-    folder = space.run(run) / "gradcam"
+    folder = workspace.run(run) / "gradcam"
     folder.mkdir()
     Image.new("RGB", (687, 112), "#a65").save(folder / f"{clip.clip_id}.jpg")
     rows = [{"clip_id": clip.clip_id, "class_index": clip.scores.index(max(clip.scores))}]
@@ -206,7 +206,7 @@ def test_nothing_is_wider_than_the_window(page: Any, width: int) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize("name", ["board", "group", "replay"])
+@pytest.mark.parametrize("name", ["board", "group", "reproduction"])
 def test_no_other_page_is_wider_than_a_phone(browser: Any, reports: Path, name: str) -> None:
     with opened(browser, reports / name / "index.html") as page:
         page.set_viewport_size({"width": 390, "height": 900})
@@ -265,7 +265,7 @@ def test_it_prints(page: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["page", "compare", "board", "group", "replay"])
+@pytest.mark.parametrize("name", ["page", "compare", "board", "group", "reproduction"])
 def test_axe_finds_nothing_serious(browser: Any, reports: Path, name: str, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     with opened(browser, reports / name / "index.html") as page:

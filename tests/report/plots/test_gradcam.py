@@ -24,12 +24,12 @@ RUN = "inception-demo-1"
 
 
 @pytest.fixture
-def made(space: Workspace) -> Workspace:
-    return make_run(space.root, LABELS, test=48, val=12, skill=1.5)
+def made(workspace: Workspace) -> Workspace:
+    return make_run(workspace.root, LABELS, test=48, val=12, skill=1.5)
 
 
-def draw(space: Workspace, clips: tuple[tuple[str, int], ...]) -> bytes:
-    folder = space.run(RUN) / "gradcam"
+def draw(workspace: Workspace, clips: tuple[tuple[str, int], ...]) -> bytes:
+    folder = workspace.run(RUN) / "gradcam"
     folder.mkdir()
     held = io.BytesIO()
     Image.new("RGB", (60, 10), "red").save(held, "JPEG")

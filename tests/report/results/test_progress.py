@@ -12,38 +12,38 @@ from dancecli.report.results.progress import State, states
 from dancecli.storage.workspace import Workspace
 
 
-def begin(space: Workspace, name: str, status: str, lines: str = "") -> None:
-    folder = space.run(name)
+def begin(workspace: Workspace, name: str, status: str, lines: str = "") -> None:
+    folder = workspace.run(name)
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps({"status": status, "optim": {"epochs": 9}}))
     (folder / "metrics.jsonl").write_text(lines)
 
 
-def test_the_state_is_that_of_the_last_whole_lines(space: Workspace) -> None:
+def test_the_state_is_that_of_the_last_whole_lines(workspace: Workspace) -> None:
     rows: list[dict[str, Any]] = [
         {"kind": "train", "epoch": 1, "step": i, "loss": 2.0 if i < 10 else 1.0, "top1": 0.5}
         for i in range(30)
     ]
     rows += [{"kind": "val", "epoch": 1, "top1": 0.75}, {"kind": "val", "epoch": 2, "top1": 0.7}]
-    begin(space, "a", "running", "\n".join(map(json.dumps, rows)) + '\n{"kind": "tra')
-    assert states(space) == [State("a", "running", 2, 9, 1.0, 0.5, 0.7, 0.75)]
+    begin(workspace, "a", "running", "\n".join(map(json.dumps, rows)) + '\n{"kind": "tra')
+    assert states(workspace) == [State("a", "running", 2, 9, 1.0, 0.5, 0.7, 0.75)]
 
 
-def test_a_run_without_a_step_and_one_that_cannot_be_read(space: Workspace) -> None:
-    begin(space, "a", "running")
-    begin(space, "b", "done")
-    (space.run("b") / "run.json").write_text("{")
-    found = {state.run: state for state in states(space)}
+def test_a_run_without_a_step_and_one_that_cannot_be_read(workspace: Workspace) -> None:
+    begin(workspace, "a", "running")
+    begin(workspace, "b", "done")
+    (workspace.run("b") / "run.json").write_text("{")
+    found = {state.run: state for state in states(workspace)}
     assert found["a"] == State("a", "running", 0, 9, None, None, None, None)
     assert found["b"].status == "unreadable"
 
 
-def test_watching_ends_when_no_run_is_at_work(space: Workspace, dance: Callable[..., Any]) -> None:
-    begin(space, "a", "running", '{"kind": "val", "epoch": 4, "top1": 0.5}\n')
+def test_watching_ends_when_no_run_is_at_work(workspace: Workspace, dance: Callable[..., Any]) -> None:
+    begin(workspace, "a", "running", '{"kind": "val", "epoch": 4, "top1": 0.5}\n')
 
     def end() -> None:
         time.sleep(4)
-        (space.run("a") / "run.json").write_text(json.dumps({"status": "done", "optim": {"epochs": 9}}))
+        (workspace.run("a") / "run.json").write_text(json.dumps({"status": "done", "optim": {"epochs": 9}}))
 
     other = threading.Thread(target=end)
     other.start()

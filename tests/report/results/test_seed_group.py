@@ -22,24 +22,24 @@ LABELS = ("wave", "spin", "<b>bounce</b>", "step", "robot", "kick")
 GROUP = "many"
 
 
-def change(space: Workspace, run: str, **changed: object) -> None:
-    path = space.run(run) / "run.json"
+def change(workspace: Workspace, run: str, **changed: object) -> None:
+    path = workspace.run(run) / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
 
 
 @pytest.fixture
-def seeds(space: Workspace) -> Workspace:
+def seeds(workspace: Workspace) -> Workspace:
     for seed in range(3):
         name = f"{GROUP}-seed{seed}"
-        make_run(space.root, LABELS, test=48, val=12, name=name, salt=str(seed), skill=2.0)
-        change(space, name, group=GROUP, seed=seed)
-    make_run(space.root, LABELS, test=48, val=12, name="alone-1")
-    return space
+        make_run(workspace.root, LABELS, test=48, val=12, name=name, salt=str(seed), skill=2.0)
+        change(workspace, name, group=GROUP, seed=seed)
+    make_run(workspace.root, LABELS, test=48, val=12, name="alone-1")
+    return workspace
 
 
-def rights(space: Workspace, run: str) -> list[bool]:
-    rows = tables.read(space.run(run) / "predictions.parquet", Prediction)
-    test = sorted((p for p in rows if p.part == "test"), key=lambda p: p.clip_id)
+def rights(workspace: Workspace, run: str) -> list[bool]:
+    rows = tables.read(workspace.run(run) / "predictions.parquet", Prediction)
+    test = sorted((p for p in rows if p.subset == "test"), key=lambda p: p.clip_id)
     return [p.scores[p.label_index] == max(p.scores) for p in test]
 
 
@@ -98,14 +98,14 @@ def test_runs_that_were_not_judged_alike_are_no_group(seeds: Workspace) -> None:
         report(seeds, ReportSettings(GROUP))
 
 
-def test_a_part_without_predictions_is_refused_and_a_dry_run_writes_nothing(space: Workspace) -> None:
+def test_a_part_without_predictions_is_refused_and_a_dry_run_writes_nothing(workspace: Workspace) -> None:
     for seed in range(2):
-        make_run(space.root, LABELS, test=48, name=f"{GROUP}-seed{seed}", salt=str(seed))
-        change(space, f"{GROUP}-seed{seed}", group=GROUP, seed=seed)
-    report(space, ReportSettings(GROUP), dry_run=True)
-    assert not (space.root / "reports").exists()
+        make_run(workspace.root, LABELS, test=48, name=f"{GROUP}-seed{seed}", salt=str(seed))
+        change(workspace, f"{GROUP}-seed{seed}", group=GROUP, seed=seed)
+    report(workspace, ReportSettings(GROUP), dry_run=True)
+    assert not (workspace.root / "reports").exists()
     with pytest.raises(InputError, match="no predictions for part 'val'"):
-        report(space, ReportSettings(GROUP, part="val"))
+        report(workspace, ReportSettings(GROUP, part="val"))
 
 
 def test_the_command(seeds: Workspace, dance: Callable[..., Ran]) -> None:

@@ -70,6 +70,7 @@ class FrozenPart:
         return rows.reshape(*inputs.shape[:2], *rows.shape[1:]).contiguous()
 
 
+@MODELS.register_module(force=True)
 class BoundaryRecognizer(Recognizer3D):  # type: ignore[misc]
     """A `Recognizer3D` whose input is what its frozen part gave.
 
@@ -89,6 +90,7 @@ class BoundaryRecognizer(Recognizer3D):  # type: ignore[misc]
         return run_upper(self.backbone, inputs.flatten(0, 1), self.stage), {}
 
 
+@MODELS.register_module(force=True)
 class FeaturePreprocessor(BaseDataPreprocessor):  # type: ignore[misc]
     """Stack stored features into a float32 batch on the model's device."""
 
@@ -100,6 +102,7 @@ class FeaturePreprocessor(BaseDataPreprocessor):  # type: ignore[misc]
         return {"inputs": rows, "data_samples": data["data_samples"]}
 
 
+@DATASETS.register_module(force=True)
 class FeatureDataset(Dataset[dict[str, Any]]):
     """Stored features in the place of a `ViewDataset`: view `i // n` of clip `i % n` is item `i`.
 
@@ -183,8 +186,3 @@ def _one_thread(_: int) -> None:
     import cv2
 
     cv2.setNumThreads(0)
-
-
-MODELS.register_module(module=BoundaryRecognizer, force=True)
-MODELS.register_module(module=FeaturePreprocessor, force=True)
-DATASETS.register_module(module=FeatureDataset, force=True)

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dancecli.core.progress import OnProgress, Progress, no_progress
-from dancecli.core.records import PartName
+from dancecli.core.records import Subset
 from dancecli.engine.factory import LOCAL
-from dancecli.model.dataloading.datasets import ViewSampler
-from dancecli.model.networks.build import build_model
-from dancecli.model.networks.mmaction import DATASETS, MODELS, get_device, pseudo_collate
+from dancecli.model.dataloading.datasets import DATASETS, ViewSampler
+from dancecli.model.networks.build import MODELS, build_model
+from dancecli.model.networks.mmaction import get_device, pseudo_collate
 from dancecli.model.training.features.frozen import FeatureDataset, FrozenPart, extract_features
 from dancecli.model.training.features.remote import Source, spread_features
 from dancecli.model.training.features.store import FeatureStore, open_store, row_name, store_key
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _FORM = 1
 
 
-def feature_loaders(job: Job, frozen: FrozenPart | None, on_progress: OnProgress) -> dict[PartName, Any]:
+def feature_loaders(job: Job, frozen: FrozenPart | None, on_progress: OnProgress) -> dict[Subset, Any]:
     """Make the features that are missing, and loaders that take the place of the clips'.
 
     Args:
@@ -35,8 +35,8 @@ def feature_loaders(job: Job, frozen: FrozenPart | None, on_progress: OnProgress
         frozen: its frozen part, if somebody has built it already.
         on_progress: in clips.
     """
-    loaders: dict[PartName, Any] = {}
-    for part in PartName:
+    loaders: dict[Subset, Any] = {}
+    for part in Subset:
         examples = job.data.examples[part]
         if not examples:
             continue
@@ -83,20 +83,20 @@ def _fill(
 def unstored_views(job: Job, on_progress: OnProgress = no_progress) -> int:
     """Count the views that the frozen part is still to look at; an evaluated clip may have several."""
     total = 0
-    for part in PartName:
+    for part in Subset:
         if not job.data.examples[part]:
             continue
         with _opened(job, part, on_progress) as store:
-            views = 1 if part is PartName.TRAIN else job.recipe.num_clips * job.recipe.num_crops
+            views = 1 if part is Subset.TRAIN else job.recipe.num_clips * job.recipe.num_crops
             total += views * sum(len(store.missing(view)) for view in _row_names(job, part))
     return total
 
 
 def keep_rows(job: Job, places: Sequence[int], rows: Tensor, on_progress: OnProgress) -> None:
     """Store the first view's rows, [N, views, C, t, h, w], of N training clips where there are none yet."""
-    first = _row_names(job, PartName.TRAIN)[0]
+    first = _row_names(job, Subset.TRAIN)[0]
     names = [first[place] for place in places]
-    with _opened(job, PartName.TRAIN, on_progress) as store:
+    with _opened(job, Subset.TRAIN, on_progress) as store:
         if missing := store.missing(names):
             store.append([names[i] for i in missing], rows[missing].cpu().numpy())
 
@@ -108,7 +108,7 @@ def frozen_part(job: Job, model: Any) -> FrozenPart:
 
 
 @contextmanager
-def _opened(job: Job, part: PartName, on_progress: OnProgress) -> Iterator[FeatureStore]:
+def _opened(job: Job, part: Subset, on_progress: OnProgress) -> Iterator[FeatureStore]:
     """Open the store of a part's features; two runs with the same frozen part take turns."""
     parts = _store_parts(job, job.config[f"{part}_dataloader"]["dataset"])
 
@@ -120,9 +120,9 @@ def _opened(job: Job, part: PartName, on_progress: OnProgress) -> Iterator[Featu
         yield open_store(job.workspace.root / "cache" / "features", job.dtype, parts)
 
 
-def _feature_loader(dataset: FeatureDataset, part: PartName, job: Job) -> Any:
+def _feature_loader(dataset: FeatureDataset, part: Subset, job: Job) -> Any:
     sampler = None
-    if part is PartName.TRAIN:
+    if part is Subset.TRAIN:
         sampler = ViewSampler(dataset, views=job.recipe.views or 1, shuffle=True, seed=job.seed)
     # Reading a row costs microseconds: a worker process would only add to that.
     return DataLoader(
@@ -149,9 +149,9 @@ def _store_parts(job: Job, dataset: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _row_names(job: Job, part: PartName) -> list[list[str]]:
+def _row_names(job: Job, part: Subset) -> list[list[str]]:
     """Name the stored rows of a part: a list of clips for each view of theirs."""
-    views = (job.recipe.views or 1) if part is PartName.TRAIN else 1
+    views = (job.recipe.views or 1) if part is Subset.TRAIN else 1
     examples = job.data.examples[part]
     return [[row_name(e.clip_id, e.sha256, view) for e in examples] for view in range(views)]
 

@@ -141,8 +141,9 @@ def _built(source: Source, weights: Path) -> tuple[FrozenPart, Any]:
     import cv2
     import torch
 
-    from dancecli.model.networks.build import build_model
-    from dancecli.model.networks.mmaction import DATASETS, MODELS, get_device
+    from dancecli.model.dataloading.datasets import DATASETS
+    from dancecli.model.networks.build import MODELS, build_model
+    from dancecli.model.networks.mmaction import get_device
     from dancecli.model.training.features.frozen import FrozenPart
 
     if weights not in _BUILT:
