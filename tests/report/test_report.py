@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import pytest
 from helpers.builders import Ran
 from helpers.fake_run import make_run
 
+from dancecli.cli.console import print_scores
 from dancecli.core.errors import DanceError
 from dancecli.core.records import Prediction, SplitClip
+from dancecli.model.training.scoring import accuracy
 from dancecli.report.plots.confusion_matrix import draw_confusion
 from dancecli.report.report import ReportSettings, report
 from dancecli.storage import tables
@@ -45,6 +48,35 @@ def change_predictions(workspace: Workspace, change: Callable[[list[Prediction]]
 def test_the_figures_are_those_of_the_gold_file(made: Workspace) -> None:
     result = report(made, ReportSettings())
     assert result.page.with_name("metrics.json").read_text() == GOLD.read_text()
+
+
+def test_with_ties_the_run_record_the_terminal_and_the_page_give_the_same_counts(
+    made: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def tied(rows: list[Prediction]) -> list[Prediction]:
+        """Round the scores, so that many share the first or the fifth place, and some are 0."""
+        return [replace(r, scores=rounded(r.scores)) for r in rows]
+
+    def rounded(scores: tuple[float, ...]) -> tuple[float, ...]:
+        steps = [round(4 * score / max(scores)) for score in scores]
+        return tuple(step / sum(steps) for step in steps)
+
+    change_predictions(made, tied)
+    rows = tables.read(made.run(RUN) / "predictions.parquet", Prediction)
+    recorded = {s: accuracy([r for r in rows if r.subset == s]) for s in ("val", "test")}
+    change_card(made, results=recorded)
+    print_scores(json.loads((made.run(RUN) / "run.json").read_text()))
+    terminal = capsys.readouterr().out
+    result = report(made, ReportSettings())
+    page = result.page.read_text()
+    for subset, n in (("val", 18), ("test", 48)):
+        found, figures = recorded[subset], result.document["parts"][subset]
+        assert found is not None
+        assert (found["top1"], found["top5"]) == (figures["top1"]["k"], figures["top5"]["k"])
+        assert f"{found['top1']}/{n} (" in terminal
+        assert f"{found['top1']} of {n} clips" in page
+        assert any(r.scores.count(max(r.scores)) > 1 for r in rows if r.subset == subset)
+    assert result.headline.startswith(f"top-1 {recorded['test']['top1']}/48 ")  # type: ignore[index]
 
 
 def test_a_label_that_the_figure_s_font_lacks_is_given_by_its_number(

@@ -10,6 +10,7 @@ from dancecli.core.errors import ModelError
 from dancecli.core.progress import OnProgress, Progress
 from dancecli.core.recipe import Recipe
 from dancecli.core.records import Prediction
+from dancecli.core.topk import top_k_correct
 from dancecli.model.dataloading.split_data import Example
 
 
@@ -50,24 +51,14 @@ def predict_part(
 
 
 def accuracy(predictions: Sequence[Prediction]) -> dict[str, int] | None:
-    """Count how often the true class is first, and among the first five; None for an empty part.
-
-    A class with the same score as the true one counts against it if its index is lower, as in argmax.
-    """
+    """Count how often the true class is first, and among the first five; None without predictions."""
     if not predictions:
         return None
-    places = [_place(p) for p in predictions]
-    return {
-        "n": len(places),
-        "top1": sum(place == 0 for place in places),
-        "top5": sum(place < 5 for place in places),
-    }
 
+    def hits(k: int) -> int:
+        return sum(top_k_correct(p.scores, p.label_index, k) for p in predictions)
 
-def _place(prediction: Prediction) -> int:
-    true = prediction.scores[prediction.label_index]
-    higher = sum(score > true for score in prediction.scores)
-    return higher + sum(score == true for score in prediction.scores[: prediction.label_index])
+    return {"n": len(predictions), "top1": hits(1), "top5": hits(5)}
 
 
 def views_record(recipe: Recipe, sampler: dict[str, Any], cached: bool) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from torch import Tensor
 from dancecli.core.progress import OnProgress, Progress
 from dancecli.core.recipe import Recipe
 from dancecli.core.records import Subset
+from dancecli.core.topk import true_ranks
 from dancecli.model.networks.build import lr_factors
 from dancecli.model.networks.mmaction import get_device, init_default_scope
 from dancecli.model.networks.stages import LAST_STAGE
@@ -169,7 +170,7 @@ class HeadTrials:
     def _judge(self, stack: HeadStack) -> tuple[list[tuple[bool, ...]], list[float]]:
         clips, views, features = self._val.shape
         scores = stack.scores(self._val.view(-1, features)).view(len(stack), clips, views, -1).mean(2)
-        right = (scores.argmax(-1) == self._val_labels).tolist()
-        of_truth = scores[:, torch.arange(clips, device=self._device), self._val_labels].double()
-        loss = of_truth.clamp(min=LEAST_SCORE).log().neg().mean(1).tolist()
+        of_truth = scores[:, torch.arange(clips, device=self._device), self._val_labels]
+        right = (true_ranks(scores, of_truth) == 1).tolist()
+        loss = of_truth.double().clamp(min=LEAST_SCORE).log().neg().mean(1).tolist()
         return [tuple(row) for row in right], loss

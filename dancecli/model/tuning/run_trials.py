@@ -14,6 +14,7 @@ from pathlib import Path
 from dancecli.core.errors import DanceError, InputError, ModelError
 from dancecli.core.progress import OnProgress, Progress
 from dancecli.core.records import Prediction
+from dancecli.core.topk import top_k_correct
 from dancecli.model.runs.finetune import make_job, run_plan
 from dancecli.model.runs.plan import FinetuneSettings, Plan, make_plan
 from dancecli.model.tuning.results import recipe_text
@@ -106,7 +107,7 @@ class RunTrials:
         result = run_plan(self._space, replace(plan, data=plan.data.without_test()), on_progress)
         rows = tables.read(folder.predictions, Prediction)
         scores = [row.scores[row.label_index] for row in rows]
-        right = tuple(row.scores.index(max(row.scores)) == row.label_index for row in rows)
+        right = tuple(top_k_correct(row.scores, row.label_index, 1) for row in rows)
         return Ended(
             top1=sum(right) / len(right),
             right=right,

@@ -182,12 +182,6 @@ def notices(evidence: Evidence, part: str, summary: Summary) -> list[str]:
             f"With {several(summary.n, 'clip')} the interval reaches from {percent(span.low)} to "
             f"{percent(span.high)} %: too wide to conclude much."
         )
-    recorded = (_table(evidence.run, "results").get(part) or {}).get("top1")
-    if isinstance(recorded, int) and recorded != summary.top1.k:
-        found.append(
-            f"The run recorded {recorded} right; its predictions give {summary.top1.k}, as ties count "
-            "against the model here."
-        )
     return found
 
 

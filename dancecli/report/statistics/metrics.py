@@ -2,10 +2,9 @@
 
 Pure: arrays in, frozen records out. Two rules hold throughout.
 
-*Ties count against the model.* The true class is ranked behind every class with the same
-score, so a model that answers the same for everything scores nothing. Where the true class
-shares the highest score, the first other class that shares it is taken as the prediction; so
-the diagonal of the confusion matrix always sums to the top-1 count.
+*Ties count against the model*, as `core.topk` has it. Where the true class shares the highest
+score, the first other class that shares it is taken as the prediction; so the diagonal of the
+confusion matrix always sums to the top-1 count.
 
 *A proportion keeps its k and n*, see `intervals`.
 """
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from math import pi, sqrt
 from typing import TYPE_CHECKING
 
+from dancecli.core import topk
 from dancecli.report.statistics.intervals import Estimate, Proportion, by_video
 
 if TYPE_CHECKING:
@@ -150,8 +150,7 @@ def true_ranks(scores: Floats, truth: Ints) -> Ints:
     """
     import numpy as np
 
-    own = scores[np.arange(len(truth)), truth][:, None]
-    ranks: Ints = (scores >= own).sum(axis=1)
+    ranks: Ints = topk.true_ranks(scores, scores[np.arange(len(truth)), truth])
     return ranks
 
 

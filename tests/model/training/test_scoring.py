@@ -14,11 +14,11 @@ from dancecli.model.networks.base import INCEPTION
 from dancecli.model.training.scoring import accuracy, predict_part, views_record
 
 
-def test_accuracy_counts_as_argmax_does_where_scores_are_equal():
+def test_accuracy_ranks_the_true_class_behind_its_equals():
     scores = [(0.2, 0.5, 0.3, 0.0, 0.0, 0.0), (0.5, 0.5, 0.0, 0.0, 0.0, 0.0), (0.3, 0.2, 0.2, 0.1, 0.1, 0.1)]
     predictions = [
         Prediction("a", "test", 1, scores[0]),
-        Prediction("b", "test", 1, scores[1]),  # the lower index wins
+        Prediction("b", "test", 1, scores[1]),  # second: a class with the same score comes first
         Prediction("c", "test", 5, scores[2]),  # sixth of six
     ]
     assert accuracy(predictions) == {"n": 3, "top1": 1, "top5": 2}
