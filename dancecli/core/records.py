@@ -167,15 +167,17 @@ class Clip:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Group:
-    """What a clip must stay together with: clips that look the same, or share a source video.
+    """A clip's membership in a group of clips that a split keeps in one subset.
 
     Attributes:
         clip_id: the clip.
-        group: a name that all clips of the group share.
+        group: a name that all clips of the group share, unique within its kind.
+        kind: `near-duplicate` for what dedup found; else the user's own, such as `dancer`.
     """
 
     clip_id: str
     group: str
+    kind: str
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -185,7 +187,7 @@ class SplitClip:
     Attributes:
         clip_id: the clip.
         subset: `train`, `val` or `test`.
-        group: what must stay together; the source video's id, unless dedup joined several.
+        group: what must stay together; the source video's id, unless groups joined several.
         label: the clip's label.
         sha256: of the clip's file, so that the split can be rebuilt and drift seen.
     """

@@ -18,6 +18,7 @@ from pathlib import Path
 from dancecli.core.errors import InputError
 from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.core.records import Clip, Group, SplitClip, Subset
+from dancecli.dataset.groups import NEAR_DUPLICATE, read_groups
 from dancecli.dataset.quality.verify import check_files
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
@@ -100,7 +101,7 @@ def audit(
     name = workspace.find_split(settings.split)
     parts = tables.read(workspace.split(name), SplitClip)
     clips = {clip.clip_id: clip for clip in tables.read(workspace.clips, Clip)}
-    groups = tables.read(workspace.groups, Group) if workspace.groups.exists() else []
+    groups = [row for row in read_groups(workspace) if row.kind == NEAR_DUPLICATE]
     findings = [
         *straddling("video in two parts", ((_video(p, clips), p.subset) for p in parts)),
         *straddling("look-alikes in two parts", _group_places(parts, groups)),

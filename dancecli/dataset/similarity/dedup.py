@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import OnProgress, no_progress
 from dancecli.core.records import Group
+from dancecli.dataset.groups import NEAR_DUPLICATE, read_groups, replace_groups
 from dancecli.dataset.similarity.hashes import look_at, originals, sketches_of
-from dancecli.dataset.similarity.neighbors import SAME_PICTURE, joined, near_pairs
+from dancecli.dataset.similarity.neighbors import joined, near_pairs
 from dancecli.engine.factory import LOCAL, check_engine
-from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 from dancecli.video.contact_sheet import Cell, write_sheet
 
@@ -92,11 +92,12 @@ def dedup(
     ids, labels = clips["clip_id"].to_pylist(), clips["label"].to_pylist()
     alike = {name: tuple(ids[row] for row in found) for name, found in members.items()}
     named = {name: tuple(sorted({labels[row] for row in found})) for name, found in members.items()}
-    changed, shown = _changed(workspace, ids, groups), 0
+    rows_found = {Group(clip_id, group, NEAR_DUPLICATE) for clip_id, group in zip(ids, groups, strict=True)}
+    before = (row for row in read_groups(workspace) if row.kind == NEAR_DUPLICATE)
+    changed, shown = rows_found != set(before), 0
     if not settings.dry_run:
         if changed:
-            found = (Group(clip_id, group) for clip_id, group in zip(ids, groups, strict=True))
-            tables.write(workspace.groups, Group, found, {"dedup.distance": str(SAME_PICTURE)})
+            replace_groups(workspace, NEAR_DUPLICATE, rows_found)
         shown = min(len(alike), _SHEET_ROWS)
         if changed or not workspace.group_sheet.exists():
             shown = _draw(
@@ -143,13 +144,6 @@ def _members(clips: pa.Table, groups: Sequence[str]) -> dict[str, list[int]]:
         if num_videos[group] > 1:
             found.setdefault(group, []).append(row)
     return dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0])))
-
-
-def _changed(workspace: Workspace, ids: Sequence[str], groups: Sequence[str]) -> bool:
-    if not workspace.groups.exists():
-        return True
-    before = tables.read_table(workspace.groups, Group)
-    return not (before["clip_id"].to_pylist() == ids and before["group"].to_pylist() == groups)
 
 
 def _draw(workspace: Workspace, clips: pa.Table, members: Sequence[Sequence[int]]) -> int:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dancecli.core.errors import UsageError, WorkspaceError
-from dancecli.core.records import Clip, Group, SplitClip, Subset
+from dancecli.core.records import Clip, SplitClip, Subset
+from dancecli.dataset.groups import join_groups, read_groups
 from dancecli.dataset.split.assign import (
     assign_official,
     assign_parts,
@@ -194,23 +195,12 @@ def _divide(workspace: Workspace, clips: list[Clip], settings: SplitSettings) ->
             "--keep-official fixes the test part, so it goes with neither --stratify nor --subset"
         )
     ratios = parse_ratios(settings.ratio_text)
-    group_of = _groups(workspace, clips)
+    group_of = join_groups(clips, read_groups(workspace))
     if settings.subset is not None:
         clips = draw_subset(clips, settings.subset, settings.seed)
     if settings.keep_official:
         return assign_official(clips, ratios, settings.seed, group_of)
     return assign_parts(clips, ratios, settings.seed, group_of, stratify=settings.stratify)
-
-
-def _groups(workspace: Workspace, clips: Sequence[Clip]) -> dict[str, str]:
-    """Give the group of every clip: as dedup found it, else that of another clip of its video.
-
-    Without the second, a clip that was fetched after dedup could part from its video's group.
-    """
-    known = tables.read(workspace.groups, Group) if workspace.groups.exists() else []
-    group_of = {row.clip_id: row.group for row in known}
-    of_video = {c.video_id: group_of[c.clip_id] for c in clips if c.clip_id in group_of}
-    return {c.clip_id: group_of.get(c.clip_id, of_video.get(c.video_id, c.video_id)) for c in clips}
 
 
 def _counts(names: Iterable[str]) -> dict[str, int]:

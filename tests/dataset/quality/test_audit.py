@@ -11,6 +11,7 @@ from helpers.builders import Ran, fill, make_clip
 
 from dancecli.core.errors import InputError
 from dancecli.core.records import Clip, Group, SplitClip
+from dancecli.dataset.groups import NEAR_DUPLICATE
 from dancecli.dataset.quality.audit import AuditSettings, Finding, Listed, audit, read_ids, video_of
 from dancecli.dataset.split.annotations import annotate
 from dancecli.dataset.split.split import SplitSettings, split
@@ -54,7 +55,11 @@ def test_look_alikes_in_two_parts_and_with_two_labels_are_found(
     workspace, parts = cut
     one = next(p for p in parts if p.subset == "train" and p.label == "zumba")
     two = next(p for p in parts if p.subset == "test" and p.label == "tap dancing")
-    tables.write(workspace.groups, Group, [Group(one.clip_id, "g"), Group(two.clip_id, "g")])
+    tables.write(
+        workspace.groups,
+        Group,
+        [Group(one.clip_id, "g", NEAR_DUPLICATE), Group(two.clip_id, "g", NEAR_DUPLICATE)],
+    )
     assert {f.kind for f in look(workspace)} == {"look-alikes in two parts", "look-alikes with two labels"}
 
 

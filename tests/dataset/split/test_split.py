@@ -13,6 +13,7 @@ from helpers.builders import fill, make_clip
 
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.records import Clip, Group, SplitClip
+from dancecli.dataset.groups import NEAR_DUPLICATE
 from dancecli.dataset.split.split import SplitSettings, split, split_digest
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
@@ -167,21 +168,26 @@ def test_the_same_split_under_any_python(python: str) -> None:
 
 def test_groups_that_dedup_found_stay_together(filled: Workspace) -> None:
     clips = [make_clip(i) for i in range(0, 200, 2)]
-    tables.write(filled.groups, Group, [Group(c.clip_id, "same") for c in clips[:20]])
+    tables.write(filled.groups, Group, [Group(c.clip_id, "same", NEAR_DUPLICATE) for c in clips[:20]])
     parts = split(filled, SplitSettings()).parts
-    assert len({p.subset for p in parts if p.group == "same"}) == 1
+    joined = [p for p in parts if p.group == clips[0].video_id]
+    assert len({p.subset for p in joined}) == 1
     # With them, the other clips of their videos.
-    assert sum(p.group == "same" for p in parts) > 20
+    assert len(joined) > 20
 
 
 def test_a_clip_that_came_after_dedup_stays_with_its_video(filled: Workspace) -> None:
     clips = tables.read(filled.clips, Clip)
     one, other = clips[0], next(c for c in clips if c.video_id != clips[0].video_id)
-    tables.write(filled.groups, Group, [Group(one.clip_id, "g"), Group(other.clip_id, "g")])
+    tables.write(
+        filled.groups,
+        Group,
+        [Group(one.clip_id, "g", NEAR_DUPLICATE), Group(other.clip_id, "g", NEAR_DUPLICATE)],
+    )
     later = replace(one, clip_id="later", start_ms=one.end_ms, end_ms=one.end_ms + 9)
     tables.write(filled.clips, Clip, [*clips, later])
     groups = {p.clip_id: p.group for p in split(filled, SplitSettings()).parts}
-    assert groups["later"] == groups[one.clip_id] == groups[other.clip_id] == "g"
+    assert groups["later"] == groups[one.clip_id] == groups[other.clip_id]
 
 
 def test_the_official_part_is_the_test_part(filled: Workspace) -> None:
