@@ -20,7 +20,7 @@ from dancecli.dataset.cutting import ClipResult, Cutter
 from dancecli.dataset.fetch import video_worker
 from dancecli.dataset.fetch.video_worker import JobResult, OnDisk, SourceJob
 from dancecli.engine.factory import open_pool
-from dancecli.engine.worker import Ask
+from dancecli.engine.worker import Acquire
 from dancecli.video.ffmpeg import run_ffmpeg
 
 CLIP_S = 10
@@ -67,7 +67,7 @@ class ManyJobs(Sequence[SourceJob]):
         return _job(self._cutter, f"v{i:07d}", OnDisk(Path("nowhere")))
 
 
-def pretend(work: SourceJob, _: Ask) -> JobResult:
+def pretend(work: SourceJob, _: Acquire) -> JobResult:
     """Say that the clips were cut, and cut none."""
     results = []
     for segment in work.segments:
@@ -127,11 +127,11 @@ def cut_all(
     return Cost(cost.cpu_s, cost.clock_s - max(marks)), max(marks)
 
 
-def cut_together(work: SourceJob, ask: Ask) -> JobResult:
+def cut_together(work: SourceJob, acquire: Acquire) -> JobResult:
     """Do a job as `dance fetch` does; one of the first waits until all workers have theirs."""
     place = work.origin.path if isinstance(work.origin, OnDisk) else Path()
     if place.parent.name != "up":
-        return video_worker.work(work, ask)
+        return video_worker.work(work, acquire)
     (place.parent / f"here-{work.segments[0].video_id}").touch()
     while len(list(place.parent.glob("here-*"))) < int(place.name):
         time.sleep(0.005)

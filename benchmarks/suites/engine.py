@@ -26,7 +26,7 @@ from benchmarks.lib.compare import Bar, Cost, Plot, figures, middle, spread, tak
 from benchmarks.lib.cut_workload import ManyJobs, cut_all, make_film, pretend
 from dancecli.core.progress import Progress
 from dancecli.dataset.fetch.dispatcher import Dispatcher, JobPlan
-from dancecli.dataset.fetch.jobs import Phase
+from dancecli.dataset.fetch.jobs import SourcePlan
 from dancecli.engine.factory import LOCAL
 from dancecli.engine.rate_limit import BreakerSettings
 from dancecli.storage import ledger
@@ -128,7 +128,7 @@ def dispatched(root: Path, clips: int) -> tuple[float, list[tuple[int, float]]]:
             pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
             curve.append((now.done, pages * os.sysconf("SC_PAGESIZE") / 2**20))
 
-    phase = Phase("folder", ManyJobs(root, clips), pretend, None, BreakerSettings(), online=False)
+    phase = SourcePlan("folder", ManyJobs(root, clips), pretend, None, BreakerSettings(), online=False)
     plan = JobPlan(
         phase=phase, num_asked=clips, num_done=0, engine=LOCAL, workers=2, tries=3, backoff_s=1,
         timeout_s=60, min_free_bytes=0,

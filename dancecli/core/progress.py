@@ -60,3 +60,6 @@ class Reporter:
             self.on_progress(replace(now, text=f"{title} · {now.text}" if now.text else title))
 
         return Reporter(on_progress, self.on_message)
+
+
+SILENT = Reporter()

@@ -10,7 +10,7 @@ from dancecli.core.errors import MediaError
 from dancecli.core.hashing import sha256_of
 from dancecli.core.records import Clip, OutcomeClass, Segment
 from dancecli.sources.failures import Failure, shortened
-from dancecli.storage.files import publish
+from dancecli.storage.files import commit_file
 from dancecli.storage.workspace import Workspace
 from dancecli.video.decode import MediaFacts, NoPictureError, SourceFacts, probe, prove
 from dancecli.video.ffmpeg import run_ffmpeg, trim_args
@@ -80,7 +80,7 @@ class Cutter:
             clip = self._describe(segment, target)
         except MediaError as error:
             return ClipResult(segment, OutcomeClass.CORRUPT, "broken", shortened(error.message))
-        publish(target, Workspace(self.root).clip(segment.clip_id))
+        commit_file(target, Workspace(self.root).clip(segment.clip_id))
         return ClipResult(segment, OutcomeClass.DONE, "ok", clip=clip)
 
     def _trim(self, video: Path, facts: SourceFacts, start_ms: int, end_ms: int, target: Path) -> None:

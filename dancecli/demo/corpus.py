@@ -22,7 +22,7 @@ from dancecli.demo.keyed_random import Dice
 from dancecli.demo.renderer import Film
 from dancecli.demo.video_site import Fault
 from dancecli.engine.local import LocalPool
-from dancecli.engine.worker import Ask
+from dancecli.engine.worker import Acquire
 from dancecli.storage.files import atomic_file
 
 # A change of the dancers gives new ids, so that an old folder is not taken for a new corpus.
@@ -169,7 +169,7 @@ def _render(films: list[tuple[Film, Path]], total: int, on_progress: OnProgress)
             on_progress(Progress(done, total, "videos"))
 
 
-def _draw(film_and_path: tuple[Film, Path], _: Ask) -> tuple[str, str] | None:
+def _draw(film_and_path: tuple[Film, Path], _: Acquire) -> tuple[str, str] | None:
     """Draw one film in a worker; give message and hint if that failed."""
     try:
         write_film(*film_and_path)

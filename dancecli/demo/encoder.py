@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dancecli.core.errors import MediaError
 from dancecli.demo.renderer import Film, beats_per_minute, frames
-from dancecli.storage.files import publish
+from dancecli.storage.files import commit_file
 from dancecli.video.ffmpeg import find_ffmpeg
 
 SUFFIX = ".part.mp4"
@@ -34,7 +34,7 @@ def write_film(film: Film, path: Path) -> None:
         if code:
             raise MediaError(f"{path}: ffmpeg ended with status {code}: {text[-300:]}", "see `dance doctor`")
         os.fsync(handle)
-        publish(part, path)
+        commit_file(part, path)
     finally:
         os.close(handle)
         part.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from typing import Any
 from dancecli.core.errors import MissingDependencyError, UsageError
 from dancecli.engine.local import LocalPool
 from dancecli.engine.pool import Pool
-from dancecli.engine.rate_limit import Gate
+from dancecli.engine.rate_limit import RateLimiter
 from dancecli.engine.worker import Work
 
 LOCAL, RAY = "local", "ray"
@@ -34,7 +34,7 @@ def open_pool(
     work: Work,
     workers: int,
     deadline_s: float,
-    gate: Gate | None = None,
+    limiter: RateLimiter | None = None,
     *,
     root: Path,
     egress: bool = False,
@@ -46,7 +46,7 @@ def open_pool(
         work: see `Pool`.
         workers: their number; 0 for one a core, of this machine or of the cluster.
         deadline_s: see `Pool`.
-        gate: see `Pool`.
+        limiter: see `Pool`.
         root: the folder that all workers read and write.
         egress: the work asks a site, so only nodes that may do that are to do it.
 
@@ -56,7 +56,7 @@ def open_pool(
     """
     check_engine(engine)
     if engine == LOCAL:
-        return LocalPool(work, workers or os.cpu_count() or 1, deadline_s, gate)
+        return LocalPool(work, workers or os.cpu_count() or 1, deadline_s, limiter)
     from dancecli.engine.ray import RayPool
 
-    return RayPool(work, workers, deadline_s, gate, root=root, egress=egress)
+    return RayPool(work, workers, deadline_s, limiter, root=root, egress=egress)

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from dancecli.engine.pool import GoneError, Job, Pool, Result, Worker
-from dancecli.engine.worker import Say, Work
+from dancecli.engine.pool import Job, Pool, Result, Worker, WorkerExitedError
+from dancecli.engine.worker import MessageKind, Work
 
 # Not `-m`: what is pickled there would be named after `__main__`.
 _START = "from dancecli.engine.worker import main; main()"
@@ -26,7 +26,7 @@ _START = "from dancecli.engine.worker import main; main()"
 class LocalPool(Pool[Job, Result]):
     """A pool of worker processes."""
 
-    def _free(self) -> Worker[Job] | None:
+    def _idle_worker(self) -> Worker[Job] | None:
         worker = next((w for w in self._workers if not w.busy), None)
         if worker is None and len(self._workers) < self._num_workers:
             # It is handed its first job at once, and finds it when it has started.
@@ -34,9 +34,9 @@ class LocalPool(Pool[Job, Result]):
             self._workers.append(worker)
         return worker
 
-    def _listen(self, patience_s: float) -> Sequence[Worker[Job]]:
+    def _wait_ready(self, timeout_s: float) -> Sequence[Worker[Job]]:
         by_pipe = {w.pipe: w for w in self._workers if isinstance(w, _LocalWorker)}
-        return [by_pipe[pipe] for pipe in wait(list(by_pipe), patience_s) if isinstance(pipe, Connection)]
+        return [by_pipe[pipe] for pipe in wait(list(by_pipe), timeout_s) if isinstance(pipe, Connection)]
 
 
 class WorkerProcess:
@@ -46,12 +46,12 @@ class WorkerProcess:
         pipe: what goes in and out.
 
     Args:
-        aside: it is to be no child of this process, see `engine.worker`.
+        reparent: it is to be no child of this process, see `engine.worker`.
     """
 
-    def __init__(self, *, aside: bool = False) -> None:
+    def __init__(self, *, reparent: bool = False) -> None:
         ours, theirs = socket.socketpair()
-        lifeline, self._lifeline = os.pipe()
+        death_pipe, self._death_pipe = os.pipe()
         self._process = subprocess.Popen(
             [
                 sys.executable,
@@ -59,15 +59,15 @@ class WorkerProcess:
                 "-c",
                 _START,
                 str(theirs.fileno()),
-                str(lifeline),
-                *(["aside"] if aside else []),
+                str(death_pipe),
+                *(["reparent"] if reparent else []),
             ],
-            pass_fds=(theirs.fileno(), lifeline),
+            pass_fds=(theirs.fileno(), death_pipe),
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
         theirs.close()
-        os.close(lifeline)
+        os.close(death_pipe)
         self.pipe = Connection(ours.detach())
 
     def kill(self, grace_s: float = 0.0) -> int:
@@ -86,9 +86,9 @@ class WorkerProcess:
                 os.killpg(self._process.pid, signal.SIGKILL)
             status = self._process.wait()
         self.pipe.close()
-        if self._lifeline >= 0:
-            os.close(self._lifeline)
-            self._lifeline = -1
+        if self._death_pipe >= 0:
+            os.close(self._death_pipe)
+            self._death_pipe = -1
         return status
 
 
@@ -97,28 +97,28 @@ class _LocalWorker(Worker[Job]):
         super().__init__()
         self._process = WorkerProcess()
         self.pipe = self._process.pipe
-        self.tell(list(sys.path))
-        self.tell(work)
+        self.send(list(sys.path))
+        self.send(work)
 
-    def tell(self, what: object) -> None:
+    def send(self, what: object) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self.pipe.send(what)
 
-    def hear(self) -> tuple[Say, Any]:
+    def receive(self) -> tuple[MessageKind, Any]:
         try:
-            heard: tuple[Say, Any] = self.pipe.recv()
+            heard: tuple[MessageKind, Any] = self.pipe.recv()
         except (EOFError, OSError):
             status = self._process.kill()
             # Killed from outside it is one attempt; ended by itself it would only do so again.
-            if not self.came_up and status >= 0:
+            if not self.started and status >= 0:
                 raise RuntimeError(
                     f"a worker process ended with status {status} before its first job"
                 ) from None
-            raise GoneError(f"its process ended with status {status}") from None
+            raise WorkerExitedError(f"its process ended with status {status}") from None
         return heard
 
-    def dismiss(self) -> None:
-        self.tell(None)
+    def shut_down(self) -> None:
+        self.send(None)
 
     def kill(self, grace_s: float = 0.0, /) -> None:
         self._process.kill(grace_s)

@@ -3,7 +3,7 @@
 A job has a deadline on the wall clock, after which its worker is killed with all that it started;
 a worker that dies costs its job one attempt and is replaced. Jobs are drawn one by one, so a list
 of any length takes no memory. The dispatcher is one thread in one process: it alone grants
-permission to ask a site, through a `Gate`.
+permission to ask a site, through a `RateLimiter`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Generic, Self, TypeVar
 
-from dancecli.engine.rate_limit import Gate
-from dancecli.engine.worker import Say, Work
+from dancecli.engine.rate_limit import RateLimiter
+from dancecli.engine.worker import MessageKind, Work
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 # How long a dispatcher with nothing to do sleeps at most, so that a caller can look at the clock.
 _LONGEST_WAIT_S = 1.0
-_FAREWELL_S = 2.0
+_EXIT_GRACE_S = 2.0
 # What a worker may take to start, on a machine that is busy.
 STARTING_S = 120.0
 
@@ -47,7 +47,7 @@ class Finished(Generic[Job, Result]):
     more: bool = False
 
 
-class GoneError(Exception):
+class WorkerExitedError(Exception):
     """A worker has ended that was not told to; the text says how."""
 
 
@@ -56,18 +56,18 @@ class Worker(ABC, Generic[Job]):
 
     Attributes:
         job: what it is at; None while it is idle.
-        has_told: it has given a part of the job's result.
+        has_partial: it has given a part of the job's result.
         deadline_s: when it is killed, by the monotonic clock.
-        asked_s: since when it waits for permission; 0 while it does not.
-        came_up: it has said something.
+        waiting_since_s: since when it waits for permission; 0 while it does not.
+        started: it has said something.
     """
 
     def __init__(self) -> None:
         self.job: Job | None = None
-        self.has_told = False
+        self.has_partial = False
         self.deadline_s = 0.0
-        self.asked_s = 0.0
-        self.came_up = False
+        self.waiting_since_s = 0.0
+        self.started = False
 
     @property
     def busy(self) -> bool:
@@ -76,31 +76,31 @@ class Worker(ABC, Generic[Job]):
 
     def start(self, job: Job, deadline_s: float) -> None:
         """Hand it a job."""
-        self.job, self.has_told, self.deadline_s, self.asked_s = job, False, deadline_s, 0.0
-        self.tell(job)
+        self.job, self.has_partial, self.deadline_s, self.waiting_since_s = job, False, deadline_s, 0.0
+        self.send(job)
 
-    def answer(self, allowed: bool, now_s: float) -> None:
+    def grant(self, allowed: bool, now_s: float) -> None:
         """Let it ask the site, or not; the time it waited is given back."""
-        self.deadline_s += now_s - self.asked_s
-        self.asked_s = 0.0
-        self.tell(allowed)
+        self.deadline_s += now_s - self.waiting_since_s
+        self.waiting_since_s = 0.0
+        self.send(allowed)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Let it go on after a part of its result."""
 
-    def dismiss(self) -> None:
+    def shut_down(self) -> None:
         """Tell it that there is no more work."""
 
     @abstractmethod
-    def tell(self, what: object) -> None:
+    def send(self, what: object) -> None:
         """Send it something; one that is gone is noticed when it is heard."""
 
     @abstractmethod
-    def hear(self) -> tuple[Say, Any]:
+    def receive(self) -> tuple[MessageKind, Any]:
         """Take what it says, once it has said something.
 
         Raises:
-            GoneError: it has ended.
+            WorkerExitedError: it has ended.
         """
 
     @abstractmethod
@@ -112,21 +112,23 @@ class Pool(ABC, Generic[Job, Result]):
     """Does jobs with a number of workers; a context manager that leaves none behind.
 
     Args:
-        work: a function of a module, `work(job, ask)`; `ask()` returns when the site may be asked.
+        work: a function of a module, `work(job, acquire)`; `acquire()` returns when the site may be asked.
         workers: their number.
         deadline_s: wall-clock limit of a job, without the time it waited for permission.
-        gate: grants permission; None grants all.
+        limiter: grants permission; None grants all.
     """
 
-    def __init__(self, work: Work, workers: int, deadline_s: float, gate: Gate | None = None) -> None:
+    def __init__(
+        self, work: Work, workers: int, deadline_s: float, limiter: RateLimiter | None = None
+    ) -> None:
         self._work = work
         self._num_workers = workers
         self._deadline_s = deadline_s
-        self._gate = gate or Gate()
+        self._limiter = limiter or RateLimiter()
         self._workers: list[Worker[Job]] = []
         self._later: list[tuple[float, int, Job]] = []
         self._order = count()
-        self._asking: deque[Worker[Job]] = deque()
+        self._waiting: deque[Worker[Job]] = deque()
         self._exhausted = False
         self._stopping = False
 
@@ -138,7 +140,7 @@ class Pool(ABC, Generic[Job, Result]):
             worker.kill()
         self._workers.clear()
 
-    def again(self, job: Job, delay_s: float) -> None:
+    def requeue(self, job: Job, delay_s: float) -> None:
         """Put a job back, not to be started before `delay_s` seconds from now."""
         heapq.heappush(self._later, (time.monotonic() + delay_s, next(self._order), job))
 
@@ -159,16 +161,16 @@ class Pool(ABC, Generic[Job, Result]):
             self._num_workers = min(self._num_workers, len(jobs))
         fresh = iter(jobs)
         while True:
-            self._stopping = self._stopping or self._gate.given_up
+            self._stopping = self._stopping or self._limiter.given_up
             self._hand_out(fresh)
-            self._grant()
+            self._grant_permits()
             busy = any(worker.busy for worker in self._workers)
             if not busy and (self._stopping or (self._exhausted and not self._later)):
-                self._dismiss()
+                self._shut_down()
                 return
             told = False
-            for worker in self._listen(self._patience_s()):
-                if (finished := self._hear(worker)) is not None:
+            for worker in self._wait_ready(self._timeout_s()):
+                if (finished := self._receive(worker)) is not None:
                     told = True
                     yield finished
             for late in self._overdue():
@@ -178,11 +180,11 @@ class Pool(ABC, Generic[Job, Result]):
                 yield None
 
     @abstractmethod
-    def _free(self) -> Worker[Job] | None:
+    def _idle_worker(self) -> Worker[Job] | None:
         """Give a worker that can be handed a job now, a new one if there may be more; else None."""
 
     @abstractmethod
-    def _listen(self, patience_s: float) -> Sequence[Worker[Job]]:
+    def _wait_ready(self, timeout_s: float) -> Sequence[Worker[Job]]:
         """Wait until workers say something, and give them; nobody if the patience ends before."""
 
     def _hand_out(self, fresh: Iterator[Job]) -> None:
@@ -191,58 +193,60 @@ class Pool(ABC, Generic[Job, Result]):
             due = bool(self._later) and self._later[0][0] <= time.monotonic()
             if self._exhausted and not due:
                 return
-            worker = self._free()
+            worker = self._idle_worker()
             if worker is None:
                 return
             job = heapq.heappop(self._later)[2] if due else next(fresh, None)
             if job is None:
                 self._exhausted = True
                 return
-            limit_s = self._deadline_s if worker.came_up else self._deadline_s + STARTING_S
+            limit_s = self._deadline_s if worker.started else self._deadline_s + STARTING_S
             worker.start(job, time.monotonic() + limit_s)
 
-    def _grant(self) -> None:
-        for worker in list(self._asking):
+    def _grant_permits(self) -> None:
+        for worker in list(self._waiting):
             now = time.monotonic()
-            allowed = self._gate.ready_s(worker.job) <= now
+            allowed = self._limiter.ready_s(worker.job) <= now
             if not allowed and not self._stopping:
                 continue
-            self._asking.remove(worker)
+            self._waiting.remove(worker)
             if allowed and not self._stopping:
-                self._gate.take(worker.job, now)
-            worker.answer(allowed and not self._stopping, now)
+                self._limiter.acquire(worker.job, now)
+            worker.grant(allowed and not self._stopping, now)
 
-    def _patience_s(self) -> float:
+    def _timeout_s(self) -> float:
         now = time.monotonic()
-        moments = [worker.deadline_s for worker in self._workers if worker.busy and not worker.asked_s]
-        moments += [self._gate.ready_s(worker.job) for worker in self._asking]
+        moments = [
+            worker.deadline_s for worker in self._workers if worker.busy and not worker.waiting_since_s
+        ]
+        moments += [self._limiter.ready_s(worker.job) for worker in self._waiting]
         if self._later and any(not worker.busy for worker in self._workers):
             moments.append(self._later[0][0])
         return max(0.0, min([now + _LONGEST_WAIT_S, *moments]) - now)
 
-    def _hear(self, worker: Worker[Job]) -> Finished[Job, Result] | None:
+    def _receive(self, worker: Worker[Job]) -> Finished[Job, Result] | None:
         try:
-            what, told = worker.hear()
-        except GoneError as gone:
-            return self._lose(worker, gone)
-        worker.came_up = True
-        if what is Say.READY:
+            what, told = worker.receive()
+        except WorkerExitedError as gone:
+            return self._worker_lost(worker, gone)
+        worker.started = True
+        if what is MessageKind.READY:
             # The first job may have been handed over before; starting a worker is no part of it.
             worker.deadline_s = time.monotonic() + self._deadline_s
-        elif what is Say.ASK:
-            worker.asked_s = time.monotonic()
-            self._asking.append(worker)
-        elif what is Say.REFUSED:
+        elif what is MessageKind.ACQUIRE:
+            worker.waiting_since_s = time.monotonic()
+            self._waiting.append(worker)
+        elif what is MessageKind.REFUSED:
             raise OSError(*told)
-        elif what is Say.CRASH:
+        elif what is MessageKind.CRASH:
             raise RuntimeError(f"a job failed in a way that it does not handle:\n{told}")
-        elif what is Say.PART:
+        elif what is MessageKind.PARTIAL:
             worker.deadline_s = time.monotonic() + self._deadline_s
-            worker.has_told = True
-            worker.go_on()
+            worker.has_partial = True
+            worker.resume()
             assert worker.job is not None  # noqa: S101 - for the type checker: only a job has parts
             return Finished(worker.job, told, more=True)
-        elif what is Say.RESULT:
+        elif what is MessageKind.RESULT:
             job, worker.job = worker.job, None
             assert job is not None  # noqa: S101 - for the type checker: only a job has a result
             return Finished(job, told)
@@ -251,27 +255,27 @@ class Pool(ABC, Generic[Job, Result]):
     def _overdue(self) -> Iterator[Finished[Job, Result]]:
         now = time.monotonic()
         for worker in list(self._workers):
-            if worker.busy and not worker.asked_s and worker.deadline_s <= now:
-                job = self._bury(worker)
+            if worker.busy and not worker.waiting_since_s and worker.deadline_s <= now:
+                job = self._remove(worker)
                 if job is not None:
                     yield Finished(job, None, "timeout", f"took longer than {self._deadline_s:.0f} s")
 
-    def _lose(self, worker: Worker[Job], gone: GoneError) -> Finished[Job, Result] | None:
+    def _worker_lost(self, worker: Worker[Job], gone: WorkerExitedError) -> Finished[Job, Result] | None:
         """Do without a worker that has ended; its job, if it had one, is lost."""
-        job = self._bury(worker)
+        job = self._remove(worker)
         return None if job is None else Finished(job, None, "worker-died", str(gone))
 
-    def _bury(self, worker: Worker[Job]) -> Job | None:
+    def _remove(self, worker: Worker[Job]) -> Job | None:
         """Remove a worker, and give the job that it had."""
         worker.kill()
         self._workers.remove(worker)
         with contextlib.suppress(ValueError):
-            self._asking.remove(worker)
+            self._waiting.remove(worker)
         return worker.job
 
-    def _dismiss(self) -> None:
+    def _shut_down(self) -> None:
         for worker in self._workers:
-            worker.dismiss()
+            worker.shut_down()
         for worker in self._workers:
-            worker.kill(_FAREWELL_S)
+            worker.kill(_EXIT_GRACE_S)
         self._workers.clear()

@@ -15,7 +15,7 @@ _JITTER = 0.2
 _LONGEST_RETRY_AFTER_S = 3600.0
 
 
-class Limiter:
+class EvenSpacing:
     """At most so many permits an hour, evenly spaced; a gap is 1.0 to 1.2 times the mean one.
 
     Evenly, because a site counts bursts, not hours: no minute holds more than its share.
@@ -29,7 +29,7 @@ class Limiter:
         self._taken = 0
         self.ready_s = -math.inf
 
-    def take(self, now_s: float) -> None:
+    def acquire(self, now_s: float) -> None:
         """Use up one permit."""
         self._taken += 1
         gap_s = self._gap_s * (1 + _JITTER * (self._taken * _GOLDEN % 1))
@@ -55,7 +55,7 @@ class BreakerSettings:
     trips: int = 6
 
 
-class Gate:
+class RateLimiter:
     """Grants permission to ask a site: the limiter and the breaker in one place.
 
     The breaker is closed while the site answers. After `streak` session-level answers in a row
@@ -64,7 +64,7 @@ class Gate:
     """
 
     def __init__(self, rate_per_hour: float | None = None, breaker: BreakerSettings | None = None) -> None:
-        self._limiter = Limiter(rate_per_hour)
+        self._spacing = EvenSpacing(rate_per_hour)
         self._breaker = breaker or BreakerSettings()
         self._streak = 0
         self._trips = 0
@@ -73,16 +73,16 @@ class Gate:
         self.given_up = False
 
     def ready_s(self, owner: object) -> float:
-        """Say when `owner` may ask, on the clock of `take`; infinity: not before a report."""
+        """Say when `owner` may ask, on the clock of `acquire`; infinity: not before a report."""
         if self.given_up:
             return math.inf
         if self._probe is not None:
-            return self._limiter.ready_s if self._probe == owner else math.inf
-        return max(self._limiter.ready_s, self._opened_until_s or -math.inf)
+            return self._spacing.ready_s if self._probe == owner else math.inf
+        return max(self._spacing.ready_s, self._opened_until_s or -math.inf)
 
-    def take(self, owner: object, now_s: float) -> None:
+    def acquire(self, owner: object, now_s: float) -> None:
         """Use up one permit; the first one after an opening makes its owner the probe."""
-        self._limiter.take(now_s)
+        self._spacing.acquire(now_s)
         if self._opened_until_s is not None:
             self._probe = owner
 
@@ -96,7 +96,7 @@ class Gate:
         """Tell what came of an owner's work.
 
         Args:
-            owner: as given to `take`.
+            owner: as given to `acquire`.
             now_s: the clock.
             answered: the site said something about the video itself, good or bad.
             session: the site refused us, not the video.
@@ -106,7 +106,7 @@ class Gate:
             return  # asked before the breaker opened, so it says nothing about now
         probing, self._probe = self._probe is not None, None
         if session:
-            self._limiter.hold(now_s + min(retry_after_s, _LONGEST_RETRY_AFTER_S))
+            self._spacing.hold(now_s + min(retry_after_s, _LONGEST_RETRY_AFTER_S))
             self._streak += 1
             if probing or self._streak >= self._breaker.streak:
                 self._open(now_s)

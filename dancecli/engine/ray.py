@@ -1,6 +1,6 @@
 """Many jobs over the nodes of a Ray cluster.
 
-A seat is an actor on a node that holds a worker process, the same as the local engine's: whatever
+A actor is an actor on a node that holds a worker process, the same as the local engine's: whatever
 ends the actor ends the process and what it started. The dispatcher stays in the command: it hands
 out the jobs, grants permission to ask a site for the whole cluster, and takes the results, so the
 ledger has one writer. Ray itself repeats nothing. What crosses the network is paths and records;
@@ -27,24 +27,24 @@ import ray
 
 from dancecli.core.errors import EngineError
 from dancecli.engine.local import WorkerProcess
-from dancecli.engine.pool import STARTING_S, Finished, GoneError, Job, Pool, Result, Worker
-from dancecli.engine.rate_limit import Gate
-from dancecli.engine.worker import Say, Work
+from dancecli.engine.pool import STARTING_S, Finished, Job, Pool, Result, Worker, WorkerExitedError
+from dancecli.engine.rate_limit import RateLimiter
+from dancecli.engine.worker import MessageKind, Work
 
-# What a node offers that may ask sites: so many seats at once.
+# What a node offers that may ask sites: so many actors at once.
 EGRESS = "egress"
 # Nodes that a job may lose before it is lost itself.
-_NODES_A_JOB = 3
+_MAX_NODES_PER_JOB = 3
 # A shared file system may be slow to show a new file.
-_SEEING_S = 3.0
-_KNOCKING_S = 5.0
-_DYING_S = 10.0
+_FILE_VISIBLE_S = 3.0
+_CONNECT_S = 5.0
+_KILL_WAIT_S = 10.0
 # The least that Ray takes: nothing but paths and records goes through it.
 _STORE_BYTES = 80 << 20
 
 
 class RayPool(Pool[Job, Result]):
-    """A pool of seats in a cluster: in the one that there is, else in one of this machine alone.
+    """A pool of actors in a cluster: in the one that there is, else in one of this machine alone.
 
     A job whose node is lost before it has told anything is done on another one, up to three times.
 
@@ -52,15 +52,22 @@ class RayPool(Pool[Job, Result]):
         work: see `Pool`.
         workers: their number; 0 for one for each core of the cluster.
         deadline_s: see `Pool`.
-        gate: see `Pool`.
+        limiter: see `Pool`.
         root: the folder that all nodes must see.
         egress: only nodes that offer `egress` may do the work, if any node offers it.
     """
 
     def __init__(
-        self, work: Work, workers: int, deadline_s: float, gate: Gate | None, *, root: Path, egress: bool
+        self,
+        work: Work,
+        workers: int,
+        deadline_s: float,
+        limiter: RateLimiter | None,
+        *,
+        root: Path,
+        egress: bool,
     ) -> None:
-        super().__init__(work, workers, deadline_s, gate)
+        super().__init__(work, workers, deadline_s, limiter)
         self._root = root
         self._egress = egress
         self._lost_nodes: dict[int, tuple[Job, int]] = {}
@@ -81,29 +88,29 @@ class RayPool(Pool[Job, Result]):
         if isinstance(jobs, Sized) and not len(jobs):
             return
         self._open.enter_context(_connected())
-        self._proof = self._open.enter_context(_proof_in(self._root))
-        self._resources, places = _offered(egress=self._egress)
+        self._proof = self._open.enter_context(_probe_file(self._root))
+        self._resources, places = _resources_offered(egress=self._egress)
         self._num_workers = self._num_workers or places
         if not self._num_workers:
             raise EngineError("the Ray cluster offers no CPU", "add a node: ray start --address HEAD:6379")
         self._alive_s = time.monotonic()
         yield from super().run(jobs)
 
-    def _free(self) -> Worker[Job] | None:
+    def _idle_worker(self) -> Worker[Job] | None:
         while len(self._workers) < self._num_workers:
             self._workers.append(_RayWorker(self._work, self._proof, self._resources))
         # One that waits for a place gets no job: the place may be that of a node that is gone.
-        return next((w for w in self._workers if w.came_up and not w.busy), None)
+        return next((w for w in self._workers if w.started and not w.busy), None)
 
-    def _listen(self, patience_s: float) -> Sequence[Worker[Job]]:
+    def _wait_ready(self, timeout_s: float) -> Sequence[Worker[Job]]:
         waiting = {w.call: w for w in self._workers if isinstance(w, _RayWorker) and w.call is not None}
         if not waiting:
-            time.sleep(patience_s)
+            time.sleep(timeout_s)
             return []
-        ready, _ = ray.wait(list(waiting), num_returns=1, timeout=patience_s)
+        ready, _ = ray.wait(list(waiting), num_returns=1, timeout=timeout_s)
         if ready:
             ready, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=0)
-        if any(worker.came_up for worker in self._workers):
+        if any(worker.started for worker in self._workers):
             self._alive_s = time.monotonic()
         elif time.monotonic() - self._alive_s > STARTING_S:
             raise EngineError(
@@ -112,31 +119,31 @@ class RayPool(Pool[Job, Result]):
             )
         return [waiting[call] for call in ready]
 
-    def _lose(self, worker: Worker[Job], gone: GoneError) -> Finished[Job, Result] | None:
-        if isinstance(gone, _SeatLostError) and worker.job is not None and not worker.has_told:
+    def _worker_lost(self, worker: Worker[Job], gone: WorkerExitedError) -> Finished[Job, Result] | None:
+        if isinstance(gone, _ActorLostError) and worker.job is not None and not worker.has_partial:
             job = worker.job
             _, lost_before = self._lost_nodes.get(id(job), (job, 0))
-            if lost_before < _NODES_A_JOB:
+            if lost_before < _MAX_NODES_PER_JOB:
                 self._lost_nodes[id(job)] = (job, lost_before + 1)
-                self._bury(worker)
-                self.again(job, 0)
+                self._remove(worker)
+                self.requeue(job, 0)
                 return None
-        return super()._lose(worker, gone)
+        return super()._worker_lost(worker, gone)
 
 
-class _SeatLostError(GoneError):
-    """Not the worker process has ended but its seat, which is as a rule its node."""
+class _ActorLostError(WorkerExitedError):
+    """Not the worker process has ended but its actor, which is as a rule its node."""
 
 
-class _Seat:
+class _WorkerActor:
     """The actor: passes messages on, as they are, between the dispatcher and a worker process."""
 
     def __init__(self, work: bytes) -> None:
-        self._worker = WorkerProcess(aside=True)
+        self._worker = WorkerProcess(reparent=True)
         self._worker.pipe.send(list(sys.path))
         self._worker.pipe.send_bytes(work)
 
-    def come_up(self, proof: Path, token: str, ours: str) -> bytes:
+    def start(self, proof: Path, token: str, ours: str) -> bytes:
         """Wait for the process to start, and hold this node against what is expected of it.
 
         Args:
@@ -144,37 +151,37 @@ class _Seat:
             token: what it holds.
             ours: the version of dance that the dispatcher has.
         """
-        heard = self.hear()
+        heard = self.receive()
         node, theirs = platform.node(), version("dancecli")
-        if pickle.loads(heard)[0] is Say.GONE:  # noqa: S301 - from our own process
+        if pickle.loads(heard)[0] is MessageKind.EXITED:  # noqa: S301 - from our own process
             unfit = (f"node {node}: no worker process starts there", "try dance doctor on it")
         elif theirs != ours:
             unfit = (f"node {node} has dancecli {theirs}, this machine {ours}", "install the same on both")
-        elif not _holds(proof, token):
+        elif not _file_holds(proof, token):
             unfit = (
                 f"node {node} does not see {proof.parent.parent}",
                 "put the workspace on a disk that all nodes see under the same path",
             )
         else:
             return heard
-        return pickle.dumps((Say.UNFIT, unfit))
+        return pickle.dumps((MessageKind.UNFIT, unfit))
 
-    def tell(self, message: bytes) -> bytes:
+    def send(self, message: bytes) -> bytes:
         """Pass a message on, and give the answer to it."""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._worker.pipe.send_bytes(message)
-        return self.hear()
+        return self.receive()
 
-    def hear(self) -> bytes:
+    def receive(self) -> bytes:
         """Give what the process says next; that it has ended, if it has."""
         try:
             return self._worker.pipe.recv_bytes()
         except (EOFError, OSError):
-            return pickle.dumps((Say.GONE, f"its process ended with status {self._worker.kill()}"))
+            return pickle.dumps((MessageKind.EXITED, f"its process ended with status {self._worker.kill()}"))
 
 
 class _RayWorker(Worker[Job]):
-    """The dispatcher's view of a seat: one call is open at a time, its answer what the worker says.
+    """The dispatcher's view of a actor: one call is open at a time, its answer what the worker says.
 
     Attributes:
         call: the open call; None if the worker waits to be told something.
@@ -183,45 +190,45 @@ class _RayWorker(Worker[Job]):
     def __init__(self, work: Work, proof: tuple[Path, str], resources: dict[str, float]) -> None:
         super().__init__()
         # Ray does nothing again by itself: the dispatcher knows what may be.
-        seat: Any = ray.remote(_Seat).options(
+        actor: Any = ray.remote(_WorkerActor).options(
             num_cpus=1, resources=resources, scheduling_strategy="SPREAD", max_restarts=0, max_task_retries=0
         )
-        self._seat = seat.remote(pickle.dumps(work))
-        self.call: Any = self._seat.come_up.remote(*proof, version("dancecli"))
+        self._actor = actor.remote(pickle.dumps(work))
+        self.call: Any = self._actor.start.remote(*proof, version("dancecli"))
 
-    def tell(self, what: object) -> None:
-        self.call = self._seat.tell.remote(pickle.dumps(what))
+    def send(self, what: object) -> None:
+        self.call = self._actor.tell.remote(pickle.dumps(what))
 
-    def go_on(self) -> None:
-        self.call = self._seat.hear.remote()
+    def resume(self) -> None:
+        self.call = self._actor.receive.remote()
 
-    def hear(self) -> tuple[Say, Any]:
+    def receive(self) -> tuple[MessageKind, Any]:
         call, self.call = self.call, None
         try:
-            heard: tuple[Say, Any] = pickle.loads(ray.get(call))  # noqa: S301 - from our own worker
+            heard: tuple[MessageKind, Any] = pickle.loads(ray.get(call))  # noqa: S301 - from our own worker
         except ray.exceptions.RayActorError as error:
             if error.actor_init_failed:
                 raise EngineError(
                     f"a node of the cluster cannot start a worker: {_last_line(error)}",
                     "install the same dancecli and Python on every node",
                 ) from None
-            raise _SeatLostError("its node was lost") from None
+            raise _ActorLostError("its node was lost") from None
         except (ray.exceptions.ObjectLostError, ray.exceptions.NodeDiedError):
-            raise _SeatLostError("its node was lost") from None
+            raise _ActorLostError("its node was lost") from None
         what, told = heard
-        if what is Say.UNFIT:
+        if what is MessageKind.UNFIT:
             raise EngineError(*told)
-        if what is Say.GONE:
-            raise GoneError(told)
+        if what is MessageKind.EXITED:
+            raise WorkerExitedError(told)
         return heard
 
-    def dismiss(self) -> None:
-        ray.kill(self._seat)
+    def shut_down(self) -> None:
+        ray.kill(self._actor)
 
     def kill(self, _: float = 0.0, /) -> None:
-        ray.kill(self._seat)
+        ray.kill(self._actor)
         # It is gone when a call to it fails; before that, nobody else is to be given its job.
-        ray.wait([self.call or self._seat.hear.remote()], timeout=_DYING_S)
+        ray.wait([self.call or self._actor.receive.remote()], timeout=_KILL_WAIT_S)
 
 
 @contextlib.contextmanager
@@ -236,7 +243,7 @@ def _connected() -> Iterator[None]:
         "set RAY_ADDRESS to that of ray start --head, or unset it for this machine alone; "
         "a cluster with a token wants RAY_AUTH_MODE=token here too"
     )
-    _knock(address, hint)
+    _check_reachable(address, hint)
     try:
         try:
             ray.init(address=address or "auto", **quiet)
@@ -255,19 +262,19 @@ def _connected() -> Iterator[None]:
         ray.shutdown()
 
 
-def _knock(address: str, hint: str) -> None:
+def _check_reachable(address: str, hint: str) -> None:
     """Find out at once whether anybody is there: Ray itself asks for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not (host and port.isdecimal()):
         return
     try:
-        socket.create_connection((host, int(port)), _KNOCKING_S).close()
+        socket.create_connection((host, int(port)), _CONNECT_S).close()
     except OSError as error:
         raise EngineError(f"there is no Ray cluster at {address} ({error.strerror or error})", hint) from None
 
 
 @contextlib.contextmanager
-def _proof_in(root: Path) -> Iterator[tuple[Path, str]]:
+def _probe_file(root: Path) -> Iterator[tuple[Path, str]]:
     """Put a file into a folder by which others know it as the same one; the file, and what it holds."""
     token = secrets.token_hex(8)
     path = root / ".locks" / f"engine-{token}"
@@ -279,9 +286,9 @@ def _proof_in(root: Path) -> Iterator[tuple[Path, str]]:
         path.unlink(missing_ok=True)
 
 
-def _holds(path: Path, token: str) -> bool:
+def _file_holds(path: Path, token: str) -> bool:
     """Say whether a file is there and holds a text."""
-    end_s = time.monotonic() + _SEEING_S
+    end_s = time.monotonic() + _FILE_VISIBLE_S
     while True:
         with contextlib.suppress(OSError):
             if path.read_text(encoding="utf-8") == token:
@@ -291,8 +298,8 @@ def _holds(path: Path, token: str) -> bool:
         time.sleep(0.1)
 
 
-def _offered(*, egress: bool) -> tuple[dict[str, float], int]:
-    """Say what a seat is to ask for, and for how many of them the cluster has room."""
+def _resources_offered(*, egress: bool) -> tuple[dict[str, float], int]:
+    """Say what an actor requires, and for how many of them the cluster has room."""
     told: Callable[[], list[dict[str, Any]]] = ray.nodes
     nodes = [node["Resources"] for node in told() if node["Alive"]]
     wanted = {EGRESS: 1.0} if egress and any(EGRESS in node for node in nodes) else {}

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dancecli.core.records import OutcomeClass
-from dancecli.engine.worker import Ask
+from dancecli.engine.worker import Acquire
 from dancecli.sources.failures import Failure, from_status, from_text, shortened
 from dancecli.sources.local import parse_clip_name
 
@@ -42,20 +42,20 @@ class Member:
     path: Path | None = None
 
 
-def members(url: str, wanted: Collection[ClipKey], folder: Path, ask: Ask) -> Iterator[Member]:
+def members(url: str, wanted: Collection[ClipKey], folder: Path, acquire: Acquire) -> Iterator[Member]:
     """Stream a tar and unpack one wanted member after the other.
 
     Args:
         url: of the tar, compressed or not.
         wanted: video id, start and end in milliseconds; it may shrink meanwhile.
         folder: where a member lies until the next one is asked for.
-        ask: called before every request.
+        acquire: called before every request.
 
     Raises:
         Failure: the tar cannot be had, or is broken from some place on.
         OSError: the disk is full.
     """
-    stream = ResumingStream(url, ask)
+    stream = ResumingStream(url, acquire)
     try:
         with stream, tarfile.open(fileobj=io.BufferedReader(stream, 1 << 20), mode="r|*") as tar:
             for member in tar:
@@ -82,11 +82,11 @@ class ResumingStream(io.RawIOBase):
         failure: why it ended before its end; tarfile hides what is raised under it.
     """
 
-    def __init__(self, url: str, ask: Ask) -> None:
+    def __init__(self, url: str, acquire: Acquire) -> None:
         super().__init__()
         self.failure: Failure | None = None
         self._url = url
-        self._ask = ask
+        self._acquire = acquire
         self._answer: http.client.HTTPResponse | None = None
         self._position = 0
         self._size: int | None = None
@@ -134,7 +134,7 @@ class ResumingStream(io.RawIOBase):
             self._answer = None
 
     def _connect(self) -> http.client.HTTPResponse:
-        self._ask()
+        self._acquire()
         request = urllib.request.Request(self._url)  # noqa: S310 - checked to be http
         if self._position:
             request.add_header("Range", f"bytes={self._position}-")

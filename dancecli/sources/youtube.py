@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from dancecli.core.errors import UsageError
 from dancecli.core.records import OutcomeClass
-from dancecli.engine.worker import Ask, Halted
+from dancecli.engine.worker import Acquire, Halted
 from dancecli.sources.failures import Failure, from_page, from_status, from_text, shortened
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -90,14 +90,14 @@ def _is_filled_by(template: str, names: tuple[str, ...]) -> bool:
     return True
 
 
-def download(video_id: str, folder: Path, settings: Download, ask: Ask) -> Path:
+def download(video_id: str, folder: Path, settings: Download, acquire: Acquire) -> Path:
     """Download one video, in low resolution where the site offers a choice.
 
     Args:
         video_id: already checked to be made of letters, digits, `-` and `_`.
         folder: for this video alone; a part that an earlier attempt left there is continued.
         settings: how to ask.
-        ask: called before the site is asked; of a direct address, before every request.
+        acquire: called before the site is asked; of a direct address, before every request.
 
     Returns:
         The file, in `folder`.
@@ -113,7 +113,7 @@ def download(video_id: str, folder: Path, settings: Download, ask: Ask) -> Path:
         """Asks for permission before every request, and takes a page for no video."""
 
         def urlopen(self, req: Any) -> Any:
-            ask()
+            acquire()
             try:
                 answer = super().urlopen(req)
             except HTTPError as error:
@@ -133,7 +133,7 @@ def download(video_id: str, folder: Path, settings: Download, ask: Ask) -> Path:
         if settings.url_template:
             with Asking(_options(folder, settings)) as direct:
                 return _download_direct(direct, video_id, folder, settings)
-        ask()
+        acquire()
         with YoutubeDL(_options(folder, settings)) as site:
             site.extract_info(f"https://www.youtube.com/watch?v={video_id}", download=True)
     except Exception as error:

@@ -47,7 +47,7 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         with naming(path):
             with os.fdopen(handle, mode, **text) as file:  # type: ignore[call-overload]
                 yield file
-            publish(Path(name), path)
+            commit_file(Path(name), path)
     finally:
         Path(name).unlink(missing_ok=True)
 
@@ -63,7 +63,7 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def publish(temp: Path, path: Path) -> None:
+def commit_file(temp: Path, path: Path) -> None:
     """Give a finished file its real name, durably: its bytes are on the disk before the name is.
 
     Both must be on one file system; the folder is made.
@@ -87,7 +87,7 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def sweep(folder: Path) -> None:
+def remove_stale_temp(folder: Path) -> None:
     """Remove what killed processes of this machine were writing in a folder."""
     for path in folder.glob(".*.tmp"):
         words = path.name.split(".")

@@ -14,7 +14,7 @@ from helpers.processes import alive, wait_for
 
 from dancecli.engine import local
 from dancecli.engine.local import LocalPool
-from dancecli.engine.rate_limit import BreakerSettings, Gate
+from dancecli.engine.rate_limit import BreakerSettings, RateLimiter
 
 
 def test_every_job_has_its_result() -> None:
@@ -45,7 +45,7 @@ def test_a_dead_worker_costs_one_attempt(tmp_path: Path) -> None:
             if finished:
                 outcomes.append((finished.result, finished.lost, finished.detail))
                 if finished.lost:
-                    pool.again(finished.job, 0.1)
+                    pool.requeue(finished.job, 0.1)
     assert outcomes == [(None, "worker-died", "its process ended with status -9"), ("survived", "", "")]
 
 
@@ -86,26 +86,26 @@ def test_workers_die_with_a_killed_parent(tmp_path: Path) -> None:
 
 
 def test_one_rate_for_all_workers() -> None:
-    with LocalPool[int, float](jobs.asking, 4, 60, Gate(3600 * 10)) as pool:
+    with LocalPool[int, float](jobs.asking, 4, 60, RateLimiter(3600 * 10)) as pool:
         times = sorted(f.result for f in pool.run(range(12)) if f and f.result)
     assert times[-1] - times[0] > 11 * 0.1 - 0.05
 
 
 def test_waiting_for_permission_is_not_working() -> None:
-    with LocalPool[int, float](jobs.asking, 2, 0.8, Gate(3600)) as pool:
+    with LocalPool[int, float](jobs.asking, 2, 0.8, RateLimiter(3600)) as pool:
         finished = [f for f in pool.run(range(3)) if f]
     assert [f.lost for f in finished] == [""] * 3
 
 
 def test_when_the_gate_gives_up_the_run_ends() -> None:
-    gate = Gate(breaker=BreakerSettings(streak=2, first_wait_s=0.1, trips=1))
+    limiter = RateLimiter(breaker=BreakerSettings(streak=2, first_wait_s=0.1, trips=1))
     finished = []
-    with LocalPool[int, float](jobs.asking, 1, 60, gate) as pool:
+    with LocalPool[int, float](jobs.asking, 1, 60, limiter) as pool:
         for done in pool.run(range(100)):
             if done:
                 finished.append(done)
-                gate.report(done.job, time.monotonic(), answered=False, session=True)
-    assert gate.given_up
+                limiter.report(done.job, time.monotonic(), answered=False, session=True)
+    assert limiter.given_up
     assert len(finished) == 3, "two that opened the breaker, and one probe"
 
 

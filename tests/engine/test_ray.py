@@ -23,7 +23,7 @@ from dancecli.dataset.fetch.fetch import fetch
 from dancecli.dataset.quality.verify import verify
 from dancecli.engine.factory import open_pool
 from dancecli.engine.pool import Pool
-from dancecli.engine.rate_limit import Gate
+from dancecli.engine.rate_limit import RateLimiter
 from dancecli.engine.worker import Work
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
@@ -70,7 +70,7 @@ def test_what_asks_a_site_is_done_where_that_is_offered(cluster: Any, tmp_path: 
 
 
 def test_one_rate_for_the_whole_cluster(cluster: Any, tmp_path: Path) -> None:
-    with pool_of(jobs.asking, tmp_path, gate=Gate(3600 * 10)) as pool:
+    with pool_of(jobs.asking, tmp_path, limiter=RateLimiter(3600 * 10)) as pool:
         times = sorted(f.result for f in pool.run(range(8)) if f and f.result)
     assert len(times) == 8
     assert times[-1] - times[0] > 7 * 0.1 - 0.05
@@ -83,7 +83,7 @@ def test_a_worker_that_dies_or_takes_too_long_costs_one_attempt(cluster: Any, tm
             if finished:
                 outcomes.append((finished.result, finished.lost))
                 if finished.lost:
-                    pool.again(finished.job, 0.1)
+                    pool.requeue(finished.job, 0.1)
     with pool_of(jobs.hangs_with_a_child, tmp_path, deadline_s=1) as pool:
         outcomes += [(f.result, f.lost) for f in pool.run([note]) if f]
     assert outcomes == [(None, "worker-died"), ("survived", ""), (None, "timeout")]
@@ -102,7 +102,7 @@ def test_a_node_without_the_workspace_is_refused(
     from dancecli.engine import ray
 
     absent = contextlib.nullcontext((tmp_path / "space" / ".locks" / "proof", "token"))
-    monkeypatch.setattr(ray, "_proof_in", lambda _: absent)
+    monkeypatch.setattr(ray, "_probe_file", lambda _: absent)
     with (
         pytest.raises(EngineError, match=r"^node \S+ does not see .*/space$"),
         pool_of(jobs.double, tmp_path) as pool,

@@ -9,43 +9,43 @@ import time
 from collections.abc import Generator
 from pathlib import Path
 
-from dancecli.engine.worker import Ask
+from dancecli.engine.worker import Acquire
 
 
-def double(job: int, ask: Ask) -> int:
+def double(job: int, acquire: Acquire) -> int:
     return 2 * job
 
 
-def asking(job: int, ask: Ask) -> float:
-    ask()
+def asking(job: int, acquire: Acquire) -> float:
+    acquire()
     return time.monotonic()
 
 
-def dies_once(job: Path, ask: Ask) -> str:
+def dies_once(job: Path, acquire: Acquire) -> str:
     if not job.exists():
         job.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return "survived"
 
 
-def hangs_with_a_child(job: Path, ask: Ask) -> None:
+def hangs_with_a_child(job: Path, acquire: Acquire) -> None:
     child = subprocess.Popen(["sleep", "1000"])
     job.write_text(f"{os.getpid()} {child.pid}")
     child.wait()
 
 
-def fails(job: int, ask: Ask) -> None:
+def fails(job: int, acquire: Acquire) -> None:
     raise ValueError("a bug")
 
 
-def counts(job: int, ask: Ask) -> Generator[int, None, str]:
+def counts(job: int, acquire: Acquire) -> Generator[int, None, str]:
     for i in range(job):
         time.sleep(0.3)
         yield i
     return "all"
 
 
-def where(job: Path, ask: Ask) -> str:
+def where(job: Path, acquire: Acquire) -> str:
     """Say on which node of a cluster it was done, once all that are to meet there have come."""
     (job.parent / f"{job.name}.here").touch()
     while len(list(job.parent.glob("*.here"))) < 2:

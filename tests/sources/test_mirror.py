@@ -69,12 +69,12 @@ def test_taken_up_again_without_ranges(site: TarSite, tmp_path: Path) -> None:
 
 
 def test_another_file_under_the_same_name_is_not_glued_on(site: TarSite, tmp_path: Path) -> None:
-    def ask() -> None:
+    def acquire() -> None:
         site.etag = f'"{len(site.log)}"'
 
     site.breaks = 1
     with pytest.raises(Failure) as caught:
-        list(members(f"{site.url}/a.tar.gz", WANTED, tmp_path, ask))
+        list(members(f"{site.url}/a.tar.gz", WANTED, tmp_path, acquire))
     assert (caught.value.outcome, caught.value.reason) == (OutcomeClass.TRANSIENT, "changed")
 
 

@@ -112,12 +112,12 @@ def test_a_cut_download_without_ranges_starts_again(
     faults[ID] = Fault(cut_at=0.5, times=1)
     asked: list[int] = []
 
-    def ask() -> None:
+    def acquire() -> None:
         if asked:
             faults[ID] = Fault(ranges=False)
         asked.append(1)
 
-    assert download(ID, folder, settings(site), ask).read_bytes() == BODY
+    assert download(ID, folder, settings(site), acquire).read_bytes() == BODY
 
 
 def test_nobody_listens(folder: Path) -> None:

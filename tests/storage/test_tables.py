@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.records import Clip, Prediction, Segment, SplitClip
 from dancecli.storage import tables
-from dancecli.storage.files import atomic_file, sweep
+from dancecli.storage.files import atomic_file, remove_stale_temp
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 WHOLE = st.integers(-(2**62), 2**62)
@@ -119,7 +119,7 @@ def test_what_a_killed_process_left_is_swept_and_nothing_else(tmp_path: Path) ->
         path.touch()
     with atomic_file(tmp_path / "mine") as file:
         file.write("whole")
-        sweep(tmp_path)
+        remove_stale_temp(tmp_path)
     assert not left[0].exists()
     assert (tmp_path / "mine").read_text() == "whole"
     assert all(path.exists() for path in others)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dancecli.cli.console import info, open_workspace, print_json, print_result, progress, table
+from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting, table
 from dancecli.cli.dataset.fetch_options import (
     AnnotationsOption,
     EditionOption,
@@ -103,8 +103,8 @@ def command(
         dry_run=dry_run,
     )
     workspace = open_workspace(workspace_dir, create=not dry_run)
-    with progress("fetch") as on_progress:
-        result = fetch(workspace, settings, on_progress)
+    with reporting("fetch") as reporter:
+        result = fetch(workspace, settings, reporter)
     if json_output:
         print_json(_document(result))
     else:

@@ -11,7 +11,7 @@ from dancecli.cli.console import info, open_workspace, print_json, print_result,
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
-    from dancecli.dataset.fetch.history import ClipStory
+    from dancecli.dataset.fetch.history import ClipHistory
     from dancecli.storage.workspace import Workspace
 
 
@@ -37,30 +37,30 @@ def command(
     if clip is None:
         _by_class(workspace, dry_run=dry_run, json_output=json_output)
         return
-    from dancecli.dataset.fetch.history import why
+    from dancecli.dataset.fetch.history import clip_history
 
-    stories = why(workspace, clip)
+    histories = clip_history(workspace, clip)
     if json_output:
-        print_json([asdict(story) for story in stories])
+        print_json([asdict(history) for history in histories])
         return
-    for story in stories:
-        _show(story)
+    for history in histories:
+        _show(history)
 
 
-def _show(story: ClipStory) -> None:
-    segment = story.segment
+def _show(history: ClipHistory) -> None:
+    segment = history.segment
     asked = (
         f"{segment.label}, {segment.dataset} {segment.official_split}".rstrip() if segment else "in no list"
     )
-    there = "there" if story.there else "not there"
-    print_result(f"{story.clip_id}: {there} ({asked})")
-    for row in story.attempts:
+    there = "there" if history.there else "not there"
+    print_result(f"{history.clip_id}: {there} ({asked})")
+    for row in history.attempts:
         when = row.time_utc[:19].replace("T", " ")
         had = f", {row.num_bytes:,} bytes" if row.num_bytes else ""
         print_result(f"  {when} UTC, attempt {row.attempt} at {row.source}: {row.outcome}, {row.reason}{had}")
         if row.text:
             print_result(f"    {row.text}")
-    if not story.attempts:
+    if not history.attempts:
         print_result("  never tried")
 
 

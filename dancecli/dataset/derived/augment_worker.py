@@ -16,8 +16,8 @@ from dancecli.core.augmentation import Op, describe
 from dancecli.core.errors import MediaError
 from dancecli.core.hashing import sha256_of
 from dancecli.core.records import Clip
-from dancecli.engine.worker import Ask
-from dancecli.storage.files import publish
+from dancecli.engine.worker import Acquire
+from dancecli.storage.files import commit_file
 from dancecli.video.augment import copies_args
 from dancecli.video.decode import decode
 from dancecli.video.ffmpeg import run_ffmpeg
@@ -64,7 +64,7 @@ class CopyResult:
     disk_full: bool = False
 
 
-def work(job: CopyJob, _: Ask) -> CopyResult:
+def work(job: CopyJob, _: Acquire) -> CopyResult:
     """Make the copies of a clip in one run of ffmpeg; prove and publish each."""
     made, failed = [], []
     try:
@@ -73,7 +73,7 @@ def work(job: CopyJob, _: Ask) -> CopyResult:
             if isinstance(outcome, str):
                 failed.append((wanted.clip_id, outcome))
                 continue
-            publish(job.temp / f"{wanted.clip_id}.mp4", job.root / wanted.path)
+            commit_file(job.temp / f"{wanted.clip_id}.mp4", job.root / wanted.path)
             made.append(outcome)
     except MediaError as error:
         return CopyResult(failed=tuple((wanted.clip_id, error.message) for wanted in job.wanted))

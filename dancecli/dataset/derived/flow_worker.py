@@ -15,8 +15,8 @@ from dancecli.core.errors import MediaError
 from dancecli.core.flow_format import BOUND_PX, FPS, FlowMethod, flow_name
 from dancecli.core.hashing import sha256_of
 from dancecli.core.records import Clip, Flow
-from dancecli.engine.worker import Ask
-from dancecli.storage.files import publish
+from dancecli.engine.worker import Acquire
+from dancecli.storage.files import commit_file
 from dancecli.video.optical_flow import CODING, DISK_FULL, write_flow
 
 
@@ -52,7 +52,7 @@ class FlowOutcome:
     disk_full: bool = False
 
 
-def work(job: FlowJob, _: Ask) -> Generator[int, None, FlowOutcome]:
+def work(job: FlowJob, _: Acquire) -> Generator[int, None, FlowOutcome]:
     """Compute, prove and publish a clip's flow; yield the number of fields done since the last time."""
     try:
         job.temp.mkdir(parents=True, exist_ok=True)
@@ -93,5 +93,5 @@ def _make(job: FlowJob) -> Generator[int, None, Flow]:
         error_px=stored.error_px,
         coding=CODING,
     )
-    publish(target, job.root / row.path)
+    commit_file(target, job.root / row.path)
     return row

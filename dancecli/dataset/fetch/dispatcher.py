@@ -9,15 +9,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from dancecli.core.errors import WorkspaceError
-from dancecli.core.progress import OnProgress, Progress
+from dancecli.core.progress import Reporter
 from dancecli.core.records import Outcome, OutcomeClass, Segment
 from dancecli.dataset.cutting import ClipResult
-from dancecli.dataset.fetch.jobs import Phase
+from dancecli.dataset.fetch.jobs import SourcePlan
 from dancecli.dataset.fetch.mirror_worker import MirrorJob
 from dancecli.dataset.fetch.video_worker import JobResult, SourceJob
 from dancecli.engine.factory import open_pool
 from dancecli.engine.pool import Finished, Pool
-from dancecli.engine.rate_limit import Gate
+from dancecli.engine.rate_limit import RateLimiter
 from dancecli.storage import ledger
 from dancecli.storage.workspace import Workspace
 
@@ -35,7 +35,7 @@ class JobPlan:
         num_done: clips that are there already.
     """
 
-    phase: Phase
+    phase: SourcePlan
     num_asked: int
     num_done: int
     engine: str
@@ -56,7 +56,7 @@ class Dispatcher:
     """
 
     def __init__(
-        self, workspace: Workspace, plan: JobPlan, writer: ledger.LedgerWriter, on_progress: OnProgress
+        self, workspace: Workspace, plan: JobPlan, writer: ledger.LedgerWriter, reporter: Reporter
     ) -> None:
         self.num_new = 0
         self.num_attempted = 0
@@ -64,8 +64,8 @@ class Dispatcher:
         self._workspace = workspace
         self._plan = plan
         self._writer = writer
-        self._on_progress = on_progress
-        self._gate = Gate(plan.phase.rate_per_hour, plan.phase.breaker)
+        self._reporter = reporter
+        self._limiter = RateLimiter(plan.phase.rate_per_hour, plan.phase.breaker)
         self._attempts = Counter({k: v.attempts for k, v in ledger.latest(workspace.root).items()})
         self._refusal = ""
         # Not settled in this run: those that are there, or that are not to be tried, are.
@@ -89,7 +89,7 @@ class Dispatcher:
             phase.work,
             plan.workers,
             plan.timeout_s,
-            self._gate,
+            self._limiter,
             root=self._workspace.root,
             egress=phase.online,
         ) as pool:
@@ -97,7 +97,7 @@ class Dispatcher:
                 if finished is not None:
                     self._take(finished, pool)
                 self._tell()
-        if self._gate.given_up:
+        if self._limiter.given_up:
             self.stopped = f"the site keeps refusing ({self._refusal}); the rest is pending"
 
     def _take(self, finished: Finished[Job, JobResult], pool: Pool[Job, JobResult]) -> None:
@@ -122,12 +122,12 @@ class Dispatcher:
             raise self._full("no space is left")
         unsettled = tuple(clip.segment for clip in result.clips if clip.outcome in UNSETTLED)
         self._open -= len(result.clips) - len(unsettled)
-        refused = self._gate.paused_until_s() is not None
+        refused = self._limiter.paused_until_s() is not None
         # While the breaker is open it is the site that is being tried, not the video.
         tries = job.tries + (0 if refused else 1)
-        if unsettled and tries < self._plan.tries and not self._gate.given_up:
+        if unsettled and tries < self._plan.tries and not self._limiter.given_up:
             delay_s = self._plan.backoff_s * 2**job.tries
-            pool.again(replace(job, segments=unsettled, tries=tries), delay_s)
+            pool.requeue(replace(job, segments=unsettled, tries=tries), delay_s)
         else:
             self.num_attempted += len(told) == len(job.segments)
             self._open -= len(unsettled)
@@ -164,7 +164,7 @@ class Dispatcher:
         self._refusal = next(
             (c.reason for c in result.clips if c.outcome is OutcomeClass.SESSION), self._refusal
         )
-        self._gate.report(
+        self._limiter.report(
             job,
             time.monotonic(),
             answered=bool(outcomes - set(UNSETTLED)),
@@ -177,11 +177,11 @@ class Dispatcher:
         done = plan.num_done + self.num_new
         settled = plan.num_asked - self._open
         text = f"{done} done · {settled - done} missing"
-        paused_s = self._gate.paused_until_s()
+        paused_s = self._limiter.paused_until_s()
         if paused_s is not None:
             left_s = max(0.0, paused_s - time.monotonic())
             text += f" · the site refuses ({self._refusal}), next try in {left_s:.0f} s"
-        self._on_progress(Progress(settled, plan.num_asked, text))
+        self._reporter.progress(settled, plan.num_asked, text)
 
     def _check_space(self) -> None:
         free = shutil.disk_usage(self._workspace.root).free

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.clips import clips_there
-from dancecli.dataset.fetch.jobs import phase_of, source_name
-from dancecli.dataset.fetch.settings import YOUTUBE, FetchSettings, listed, of_shard, to_do
+from dancecli.dataset.fetch.jobs import plan_source, source_name
+from dancecli.dataset.fetch.settings import YOUTUBE, FetchSettings, load_requested, of_shard, pending
 from dancecli.storage import ledger
 from dancecli.storage.workspace import Workspace
 
@@ -58,13 +58,13 @@ def plan(workspace: Workspace, settings: FetchSettings) -> FetchPlan:
     Raises:
         InputError: a list, a label file or a setting is wrong.
     """
-    segments = of_shard(listed(settings)[0], settings.shard)
+    segments = of_shard(load_requested(settings)[0], settings.shard)
     there = clips_there(workspace)
     wanted: set[Segment] = set()
     for kind in settings.source_order:
-        wanted.update(to_do(workspace, segments, settings.retry, source_name(kind, settings), there))
+        wanted.update(pending(workspace, segments, settings.retry, source_name(kind, settings), there))
     missing = [segment for segment in segments if segment in wanted]
-    phase = phase_of(YOUTUBE, workspace.root, workspace.temp, settings, missing)
+    phase = plan_source(YOUTUBE, workspace.root, workspace.temp, settings, missing)
     seconds = sum(segment.end_ms - segment.start_ms for segment in missing) / 1000
     asked, done = Counter(s.label for s in segments), Counter(s.label for s in segments if s.clip_id in there)
     survival, evidence = _survival(workspace)

@@ -15,15 +15,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from dancecli.core.progress import OnProgress, no_progress
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.clips import clips_there, rebuild_clips, remember_segments
 from dancecli.dataset.fetch.dispatcher import Dispatcher, JobPlan
-from dancecli.dataset.fetch.jobs import phase_of, source_name
-from dancecli.dataset.fetch.settings import FetchSettings, listed, of_shard, to_do
+from dancecli.dataset.fetch.jobs import plan_source, source_name
+from dancecli.dataset.fetch.settings import FetchSettings, load_requested, of_shard, pending
 from dancecli.sources.kinetics import Listing
 from dancecli.storage import ledger
-from dancecli.storage.files import sweep
+from dancecli.storage.files import remove_stale_temp
 from dancecli.storage.workspace import Workspace
 from dancecli.video.ffmpeg import find_ffmpeg
 
@@ -71,15 +71,13 @@ class FetchResult:
         return self.num_done == self.num_asked
 
 
-def fetch(
-    workspace: Workspace, settings: FetchSettings, on_progress: OnProgress = no_progress
-) -> FetchResult:
+def fetch(workspace: Workspace, settings: FetchSettings, reporter: Reporter = SILENT) -> FetchResult:
     """Fetch the clips of the lists that are not there yet.
 
     Args:
         workspace: gets `clips/`, the ledger, and the manifests of segments and clips.
         settings: what to fetch.
-        on_progress: told after every source, in clips.
+        reporter: gets the progress after every source, in clips.
 
     Raises:
         InputError: a list, a label file or a setting is wrong.
@@ -87,7 +85,7 @@ def fetch(
         MissingDependencyError: there is no ffmpeg.
     """
     started_s = time.monotonic()
-    wanted, listing, labels = listed(settings)
+    wanted, listing, labels = load_requested(settings)
     chosen = of_shard(wanted, settings.shard)
     if settings.dry_run:
         return _result(workspace, chosen, listing, started_s)
@@ -95,7 +93,7 @@ def fetch(
     with workspace.lock(settings.work_name):
         # Of all shards, so that each of them writes the same.
         remember_segments(workspace, wanted, labels)
-        runs = _run(workspace, settings, chosen, on_progress)
+        runs = _run(workspace, settings, chosen, reporter)
     return replace(
         _result(workspace, chosen, listing, started_s),
         num_new=sum(run.num_new for run in runs),
@@ -105,7 +103,7 @@ def fetch(
 
 
 def _run(
-    workspace: Workspace, settings: FetchSettings, chosen: Sequence[Segment], on_progress: OnProgress
+    workspace: Workspace, settings: FetchSettings, chosen: Sequence[Segment], reporter: Reporter
 ) -> list[Dispatcher]:
     """Ask one source after the other for what is not there yet."""
     temp = workspace.temp / settings.work_name
@@ -116,14 +114,14 @@ def _run(
     # What a killed run left half-made; everything whole has its real name.
     shutil.rmtree(temp, ignore_errors=True)
     for folder in (workspace.root, workspace.segments.parent):
-        sweep(folder)
+        remove_stale_temp(folder)
     try:
         with ledger.LedgerWriter(path) as writer:
             for kind in settings.source_order:
                 there = clips_there(workspace)
-                segments = to_do(workspace, chosen, settings.retry, source_name(kind, settings), there)
+                segments = pending(workspace, chosen, settings.retry, source_name(kind, settings), there)
                 plan = JobPlan(
-                    phase=phase_of(kind, workspace.root, temp, settings, segments),
+                    phase=plan_source(kind, workspace.root, temp, settings, segments),
                     num_asked=len(chosen),
                     num_done=sum(segment.clip_id in there for segment in chosen),
                     engine=settings.engine,
@@ -133,7 +131,7 @@ def _run(
                     timeout_s=settings.timeout_s,
                     min_free_bytes=int(settings.min_free_gb * 1e9),
                 )
-                runs.append(Dispatcher(workspace, plan, writer, on_progress))
+                runs.append(Dispatcher(workspace, plan, writer, reporter))
                 runs[-1].run()
     finally:
         rebuild_clips(workspace)

@@ -14,7 +14,7 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True)
-class ClipStory:
+class ClipHistory:
     """All that is known of one clip.
 
     Attributes:
@@ -29,8 +29,8 @@ class ClipStory:
     attempts: list[Outcome]
 
 
-def why(workspace: Workspace, name: str) -> list[ClipStory]:
-    """Tell the story of a clip, or of all clips of a video.
+def clip_history(workspace: Workspace, name: str) -> list[ClipHistory]:
+    """Tell the history of a clip, or of all clips of a video.
 
     Args:
         workspace: where to look.
@@ -53,4 +53,4 @@ def why(workspace: Workspace, name: str) -> list[ClipStory]:
             else "`dance history` without a clip shows all by class",
         )
     there = clips_there(workspace)
-    return [ClipStory(i, segments.get(i), i in there, ledger.history(workspace.root, i)) for i in found]
+    return [ClipHistory(i, segments.get(i), i in there, ledger.history(workspace.root, i)) for i in found]

@@ -28,7 +28,7 @@ _MIRROR_BREAKER = BreakerSettings(streak=3, first_wait_s=5.0, trips=2)
 
 
 @dataclass(frozen=True)
-class Phase:
+class SourcePlan:
     """One source's share of the work.
 
     Attributes:
@@ -55,9 +55,9 @@ def source_name(kind: str, settings: FetchSettings) -> str:
     return "url-template" if kind == YOUTUBE and settings.url_template else kind
 
 
-def phase_of(
+def plan_source(
     kind: str, root: Path, temp: Path, settings: FetchSettings, segments: Sequence[Segment]
-) -> Phase:
+) -> SourcePlan:
     """Lay out what one source is to be asked for.
 
     Args:
@@ -77,14 +77,14 @@ def phase_of(
     rate = settings.rate_per_hour or None
     if kind == LOCAL:
         jobs = _local(cutter, settings, segments)
-        return Phase(cutter.source, jobs, video_worker.work, None, settings.breaker, online=False)
+        return SourcePlan(cutter.source, jobs, video_worker.work, None, settings.breaker, online=False)
     if kind == MIRROR:
-        return Phase(
+        return SourcePlan(
             cutter.source, _mirror(cutter, settings, segments), mirror_worker.work, rate, _MIRROR_BREAKER
         )
     if settings.rate_per_hour is None and not settings.url_template:
         rate = YOUTUBE_RATE_PER_HOUR
-    return Phase(
+    return SourcePlan(
         cutter.source, _online(cutter, settings, segments), video_worker.work, rate, settings.breaker
     )
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.cutting import DISK_FULL, ClipResult, Cutter, probe_source
 from dancecli.dataset.fetch.video_worker import JobResult
-from dancecli.engine.worker import Ask, Halted
+from dancecli.engine.worker import Acquire, Halted
 from dancecli.sources.failures import Failure
 from dancecli.sources.mirror import ClipKey, Member, members
 from dancecli.video.decode import SourceFacts
@@ -38,14 +38,14 @@ class MirrorJob:
     tries: int = 0
 
 
-def work(job: MirrorJob, ask: Ask) -> Generator[JobResult, None, JobResult]:
+def work(job: MirrorJob, acquire: Acquire) -> Generator[JobResult, None, JobResult]:
     """Do one job; each clip is a part of the result, and what is left at the end is not there."""
     missing = {(s.video_id, s.start_ms, s.end_ms): s for s in job.segments}
     asked = False
 
-    def ask_and_note() -> None:
+    def acquire_and_note() -> None:
         nonlocal asked
-        ask()
+        acquire()
         asked = True
 
     def rest(failure: Failure) -> JobResult:
@@ -62,7 +62,7 @@ def work(job: MirrorJob, ask: Ask) -> Generator[JobResult, None, JobResult]:
                 del missing[key]
                 yield JobResult((adopted,))
         if missing:
-            yield from _stream(job, missing, ask_and_note)
+            yield from _stream(job, missing, acquire_and_note)
     except Failure as failure:
         return rest(failure)
     except Halted:
@@ -76,9 +76,11 @@ def work(job: MirrorJob, ask: Ask) -> Generator[JobResult, None, JobResult]:
     return rest(Failure(OutcomeClass.PERMANENT, "not-in-mirror", f"{job.url} does not hold it"))
 
 
-def _stream(job: MirrorJob, missing: dict[ClipKey, Segment], ask: Ask) -> Generator[JobResult, None, None]:
+def _stream(
+    job: MirrorJob, missing: dict[ClipKey, Segment], acquire: Acquire
+) -> Generator[JobResult, None, None]:
     sign_s = time.monotonic()
-    for member in members(job.url, missing.keys(), job.cutter.temp, ask):
+    for member in members(job.url, missing.keys(), job.cutter.temp, acquire):
         if member.key is not None:
             yield JobResult((_cut(job, member, missing.pop(member.key)),))
         elif time.monotonic() - sign_s > _SIGN_EVERY_S:

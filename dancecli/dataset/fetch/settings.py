@@ -95,7 +95,7 @@ class FetchSettings:
         return f"fetch-{self.shard[0]}of{self.shard[1]}" if self.shard else "fetch"
 
 
-def listed(settings: FetchSettings) -> tuple[list[Segment], Listing, LabelSet]:
+def load_requested(settings: FetchSettings) -> tuple[list[Segment], Listing, LabelSet]:
     """Read the lists that the settings name, and give the segments that they ask for.
 
     Raises:
@@ -139,7 +139,7 @@ def of_shard(segments: Sequence[Segment], shard: tuple[int, int] | None) -> list
     return [segment for segment in segments if mine(segment.video_id)]
 
 
-def to_do(
+def pending(
     workspace: Workspace, segments: Sequence[Segment], retry: str, source: str, there: Set[str]
 ) -> list[Segment]:
     """Give the segments for which a source is to be asked now.

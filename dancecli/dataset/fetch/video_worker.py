@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.cutting import DISK_FULL, ClipResult, Cutter, probe_source
-from dancecli.engine.worker import Ask, Halted
+from dancecli.engine.worker import Acquire, Halted
 from dancecli.sources.failures import Failure
 from dancecli.sources.youtube import Download, download
 
@@ -64,7 +64,7 @@ class JobResult:
     disk_full: bool = False
 
 
-def work(job: SourceJob, ask: Ask) -> JobResult:
+def work(job: SourceJob, acquire: Acquire) -> JobResult:
     """Do one job.
 
     Clips that are already published are proven again and adopted; the video is asked for only
@@ -78,9 +78,9 @@ def work(job: SourceJob, ask: Ask) -> JobResult:
         return JobResult(tuple(results))
     asked = False
 
-    def ask_and_note() -> None:
+    def acquire_and_note() -> None:
         nonlocal asked
-        ask()
+        acquire()
         asked = True
 
     num_bytes = 0
@@ -90,7 +90,7 @@ def work(job: SourceJob, ask: Ask) -> JobResult:
         if isinstance(job.origin, OnDisk):
             source, begins_ms = job.origin.path, job.origin.begins_ms
         else:
-            source = download(missing[0].video_id, cutter.temp, job.origin, ask_and_note)
+            source = download(missing[0].video_id, cutter.temp, job.origin, acquire_and_note)
             begins_ms, num_bytes = 0, source.stat().st_size
         facts = probe_source(source)
         for segment in missing:

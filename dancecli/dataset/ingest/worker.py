@@ -14,10 +14,10 @@ from dancecli.core.errors import MediaError
 from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.cutting import DISK_FULL, ClipResult, clip_of
 from dancecli.dataset.fetch.video_worker import JobResult
-from dancecli.engine.worker import Ask
+from dancecli.engine.worker import Acquire
 from dancecli.sources.failures import shortened
 from dancecli.sources.letsdance import FrameRun, timing
-from dancecli.storage.files import publish
+from dancecli.storage.files import commit_file
 from dancecli.storage.workspace import Workspace
 from dancecli.video.decode import MediaFacts, decode, frames_in, probe
 from dancecli.video.ffmpeg import encode_args, link_pictures, run_ffmpeg, trim_args
@@ -50,7 +50,7 @@ class Intake:
     keep_audio: bool = True
 
 
-def work(job: Intake, _: Ask) -> JobResult:
+def work(job: Intake, _: Acquire) -> JobResult:
     """Do one job; nothing but a proven file gets its name."""
     temp = temp_of(Workspace(job.root)) / job.segment.clip_id
     shutil.rmtree(temp, ignore_errors=True)
@@ -109,11 +109,11 @@ def _settle(job: Intake, target: Path, facts: MediaFacts) -> ClipResult:
     clip = clip_of(Workspace(job.root), segment, target, facts, SOURCE)
     path = job.root / clip.path
     if target.is_symlink() or target.stat().st_nlink > 1:
-        # Not `publish`, which would set the mode of the file that the link shares.
+        # Not `commit_file`, which would set the mode of the file that the link shares.
         path.parent.mkdir(parents=True, exist_ok=True)
         target.replace(path)
     else:
-        publish(target, path)
+        commit_file(target, path)
     return ClipResult(segment, OutcomeClass.DONE, "ok", clip=clip)
 
 

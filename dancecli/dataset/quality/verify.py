@@ -19,7 +19,7 @@ from dancecli.core.hashing import sha256_of
 from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.core.records import Clip, Flow
 from dancecli.engine.factory import LOCAL, check_engine, open_pool
-from dancecli.engine.worker import Ask
+from dancecli.engine.worker import Acquire
 from dancecli.storage import tables
 from dancecli.storage.files import naming
 from dancecli.storage.workspace import Workspace
@@ -123,7 +123,7 @@ def _over(
                 yield from finished.result
 
 
-def _check_batch(batch: _Batch, _: Ask) -> list[tuple[Clip | Flow, str]]:
+def _check_batch(batch: _Batch, _: Acquire) -> list[tuple[Clip | Flow, str]]:
     return [_check(batch.root, stored) for stored in batch.files]
 
 

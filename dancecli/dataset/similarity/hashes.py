@@ -19,7 +19,7 @@ from dancecli.core.progress import OnProgress, Progress
 from dancecli.core.records import Clip
 from dancecli.dataset.similarity.neighbors import Sketches
 from dancecli.engine.factory import LOCAL, open_pool
-from dancecli.engine.worker import Ask
+from dancecli.engine.worker import Acquire
 from dancecli.storage import tables
 from dancecli.storage.files import atomic_file, json_lines, naming
 from dancecli.storage.workspace import Workspace
@@ -151,7 +151,7 @@ def _jobs(workspace: Workspace, clips: pa.Table) -> Sequence[_Job]:
     ]
 
 
-def _work(job: _Job, _: Ask) -> Looks | str:
+def _work(job: _Job, _: Acquire) -> Looks | str:
     try:
         return looks_of(job.path)
     except MediaError as error:

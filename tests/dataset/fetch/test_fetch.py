@@ -22,7 +22,7 @@ from dancecli.core.records import Clip, Segment
 from dancecli.dataset import cutting
 from dancecli.dataset.cutting import Cutter
 from dancecli.dataset.fetch.fetch import fetch
-from dancecli.dataset.fetch.jobs import phase_of
+from dancecli.dataset.fetch.jobs import plan_source
 from dancecli.dataset.fetch.settings import FetchSettings, choose
 from dancecli.dataset.fetch.video_worker import SourceJob, work
 from dancecli.demo.video_site import Fault
@@ -307,7 +307,7 @@ def test_wrong_settings(town: Town, workspace: Workspace, wrong: dict[str, objec
 def test_the_default_rate_is_a_guests(workspace: Workspace) -> None:
     def rate(kind: str = "youtube", **changed: object) -> float | None:
         settings = FetchSettings(**changed)  # type: ignore[arg-type]
-        return phase_of(kind, workspace.root, workspace.temp, settings, []).rate_per_hour
+        return plan_source(kind, workspace.root, workspace.temp, settings, []).rate_per_hour
 
     assert rate() == 300
     assert rate(url_template="http://x/{video_id}") is None

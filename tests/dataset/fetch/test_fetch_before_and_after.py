@@ -12,7 +12,7 @@ from helpers.video_site import Town
 from dancecli.core.errors import InputError
 from dancecli.dataset.fetch.estimate import plan
 from dancecli.dataset.fetch.fetch import fetch
-from dancecli.dataset.fetch.history import why
+from dancecli.dataset.fetch.history import clip_history
 from dancecli.demo.video_site import Fault
 from dancecli.report.plots.availability import survival, write_survival
 from dancecli.storage.workspace import Workspace
@@ -79,7 +79,7 @@ def test_plan_has_the_defaults_of_fetch(town: Town, workspace: Workspace, dance:
 
 
 def test_the_whole_history_of_a_clip(fetched: Workspace) -> None:
-    (story,) = why(fetched, "-late_0_2000")
+    (story,) = clip_history(fetched, "-late_0_2000")
     assert story.there
     assert [f"{a.attempt} {a.outcome} {a.reason}" for a in story.attempts] == [
         "1 transient http-403",
@@ -90,12 +90,12 @@ def test_the_whole_history_of_a_clip(fetched: Workspace) -> None:
 
 
 def test_all_clips_of_a_video(fetched: Workspace) -> None:
-    assert [story.clip_id for story in why(fetched, "good")] == ["good_0_2000", "good_2000_4000"]
+    assert [story.clip_id for story in clip_history(fetched, "good")] == ["good_0_2000", "good_2000_4000"]
 
 
 def test_a_clip_nobody_asked_for(fetched: Workspace) -> None:
     with pytest.raises(InputError, match="no clip 'LATE' was ever asked for") as caught:
-        why(fetched, "LATE")
+        clip_history(fetched, "LATE")
     assert caught.value.hint == "did you mean -late_0_2000?"
 
 

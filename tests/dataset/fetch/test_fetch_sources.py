@@ -14,7 +14,7 @@ from helpers.video_site import Town
 from dancecli.core.errors import UsageError
 from dancecli.core.records import Clip, Segment
 from dancecli.dataset.fetch.fetch import fetch
-from dancecli.dataset.fetch.jobs import phase_of
+from dancecli.dataset.fetch.jobs import plan_source
 from dancecli.dataset.fetch.settings import FetchSettings
 from dancecli.demo.video_site import Fault
 from dancecli.storage import ledger, tables
@@ -177,7 +177,7 @@ def test_where_the_mirror_is_only_the_default_it_is_passed_by(workspace: Workspa
     settings = FetchSettings()
     assert settings.source_order == ("mirror", "youtube")
     egg = Segment("a", 0, 1000, "cooking egg", "train")
-    assert phase_of("mirror", workspace.root, workspace.temp, settings, [egg]).jobs == []
+    assert plan_source("mirror", workspace.root, workspace.temp, settings, [egg]).jobs == []
 
 
 def test_a_mirror_without_the_label(town: Town, workspace: Workspace, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dancecli.core.errors import InputError
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Segment
-from dancecli.dataset.fetch.jobs import phase_of
+from dancecli.dataset.fetch.jobs import plan_source
 from dancecli.dataset.fetch.settings import FetchSettings
 from dancecli.sources.kinetics import read_lists
 from dancecli.sources.local import parse_clip_name
@@ -60,7 +60,7 @@ def test_any_id_is_refused_in_one_line_or_harmless(tmp_path: Path, video_id: str
     target = workspace.clip(segment.clip_id)
     assert target.parent == ROOT / "clips"
     assert target.resolve().is_relative_to(ROOT)
-    (job,) = phase_of("youtube", ROOT, ROOT / "tmp", FetchSettings(), [segment]).jobs
+    (job,) = plan_source("youtube", ROOT, ROOT / "tmp", FetchSettings(), [segment]).jobs
     assert job.cutter.temp.parent == ROOT / "tmp"
     args = trim_args(job.cutter.temp / "source.mp4", FACTS, 0, 10_000, target)
     named = [arg for arg in args if str(ROOT) in arg]
@@ -75,7 +75,7 @@ def test_a_label_is_in_no_path(label: str) -> None:
     assert segment.clip_id == "video_0_10000"
     plain = Segment("video", 0, 10_000, "zumba", "train")
     # The mirror's tars are named by a class's number; the label is only looked up.
-    (job,) = phase_of(
+    (job,) = plan_source(
         "mirror", ROOT, ROOT / "tmp", FetchSettings(), [segment, plain][label == "zumba" :]
     ).jobs
     assert job.cutter.temp == ROOT / "tmp" / "mirror-train-700"

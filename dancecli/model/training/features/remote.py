@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from dancecli.core.errors import DanceError, EngineError, ModelError
 from dancecli.core.progress import OnProgress, Progress
 from dancecli.engine.factory import open_pool
-from dancecli.engine.worker import Ask
+from dancecli.engine.worker import Acquire
 from dancecli.model.training.features.store import FeatureStore
 from dancecli.storage.files import save_torch
 
@@ -124,7 +124,7 @@ def spread_features(
                 on_progress(Progress(done, len(todo), f"features · {engine} · {pace:.1f} clips/s"))
 
 
-def look(batch: Batch, _: Ask) -> Rows:
+def look(batch: Batch, _: Acquire) -> Rows:
     """Give the rows of a batch of views: what a worker process does."""
     from dancecli.model.networks.mmaction import pseudo_collate
 
