@@ -112,7 +112,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
 def test_every_file_of_ours_that_is_named_is_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     names = re.findall(
-        r"`((?:dancecli|model|report|dataset|media|engine|sources|cli|demo|benchmarks|tests)/[\w/-]+\.py)`",
+        r"`((?:dancecli|core|storage|video|engine|sources|dataset|model|report|reproduction|demo|cli|benchmarks|tests)/[\w/-]+\.py)`",
         text,
     )
     assert [n for n in names if not (ROOT / n).exists() and not (ROOT / "dancecli" / n).exists()] == []

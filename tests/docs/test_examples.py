@@ -105,7 +105,10 @@ def test_a_program_runs(example: Example, worked: Path) -> None:
         [sys.executable, "-c", example.text], cwd=worked, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    said = {"mistakes.py": r"\d+ clips of \w+ were called \w+", "steps.py": r"'train': \d+, .* [0-9a-f]{64}"}
+    said = {
+        "mistakes.py": r"\d+ clips of \w+ were predicted \w+",
+        "steps.py": r"'train': \d+, .* [0-9a-f]{64}",
+    }
     assert re.search(said[example.title], done.stdout)
 
 
