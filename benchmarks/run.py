@@ -34,13 +34,16 @@ HERE = Path(__file__).parent
 SCRIPTS: dict[str, tuple[str, list[str]]] = {
     "startup": ("Start-up", ["--rounds", "4"]),
     "cut": ("Cutting clips", ["--rounds", "2"]),
-    "fetch": ("What a fetch adds to ffmpeg", ["--clips", "24", "--rounds", "3"]),
-    "augment": ("Augmented copies", ["--draw", "2", "--rounds", "3"]),
-    "verify": ("Checking clips", ["--clips", "800", "--rounds", "3"]),
+    "fetch": ("Overhead of a fetch over ffmpeg", ["--clips", "24", "--rounds", "3"]),
+    "augment": ("Augmentation", ["--draw", "2", "--rounds", "3"]),
+    "verify": ("Validation", ["--clips", "800", "--rounds", "3"]),
     "engine": ("Workers and dispatcher", ["--clips", "12", "--rounds", "3"]),
     "cluster": ("Ray", ["--clips", "12", "--rounds", "2"]),
     "manifests": ("Annotation rows", ["--rounds", "2"]),
-    "dedup": ("Look-alikes", ["--films", "12", "--clips", "10000,100000,650000", "--command-to", "100000"]),
+    "dedup": (
+        "Near-duplicates",
+        ["--films", "12", "--clips", "10000,100000,650000", "--command-to", "100000"],
+    ),
     "flow": ("Optical flow", ["--draw", "2", "--rounds", "1", "--methods", "dis", "farneback"]),
     "decode": ("Reading clips for training", ["--draw", "2", "--views", "4", "--rounds", "3"]),
     "training": ("Training, by epochs", ["--clips", "20", "--freeze", "4", "--crop", "160"]),
@@ -49,7 +52,7 @@ SCRIPTS: dict[str, tuple[str, list[str]]] = {
         "Training, last stage",
         ["--clips", "33", "--freeze", "3", "--epochs", "10"],
     ),
-    "tune": ("Head search", ["--rounds", "1", "--steps", "10", "--trials", "40"]),
+    "tune": ("Hyperparameter search of heads", ["--rounds", "1", "--steps", "10", "--trials", "40"]),
     "report": ("The report", ["--sizes", "1000x19", "35000x700", "--rounds", "1"]),
 }
 # Half an hour together: only when named.
@@ -114,9 +117,9 @@ def page(documents: dict[str, dict[str, Any]], images: Path) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "Written by `make bench`. Each way of ours stands beside what one would use instead, on the same",
-        "work, turn by turn within one run; figures are medians, with the distance of the lowest and the",
-        "highest round. Ratios say more than seconds.",
+        "Written by `make bench`. Each measurement is compared with what one would use instead, on the same",
+        "work, interleaved within one run; figures are medians, with the spread of the lowest and the",
+        "highest round. Ratios mean more than seconds.",
         "",
         f"Measured {dates[0]} to {dates[-1]}, {minutes:.0f} minutes in all, "
         f"on {machine()}. {', '.join(f'{name} {_version(name)}' for name in PACKAGES)}; {_ffmpeg()}.",
@@ -132,7 +135,7 @@ def page(documents: dict[str, dict[str, Any]], images: Path) -> str:
             lines.append(f"| {SCRIPTS[name][0]} | {bar['what']} | {bar['figure']} | {verdict} |")
     for name, document in documents.items():
         lines += ["", *section(name, document, images)]
-    lines += ["", "## Not a matter of speed", ""]
+    lines += ["", "## Reliability", ""]
     lines += [
         "`benchmarks/stress/fetch_faults.py` holds a fetch under kills, faults, limits and shards against"
     ]
@@ -158,7 +161,7 @@ def section(name: str, document: dict[str, Any], images: Path) -> list[str]:
     lines += ["| " + " | ".join(columns) + " |", "|---" + "|--:" * (len(columns) - 1) + "|"]
     lines += ["| " + " | ".join(row) + " |" for row in document["rows"]]
     if document.get("floor"):
-        lines += ["", f"The floor: {document['floor']}."]
+        lines += ["", f"Lower bound: {document['floor']}."]
     for plot in document.get("plots", ()):
         path = draw(plot, images)
         lines += ["", f"![{plot['y']} by {plot['x']}](../assets/images/{path.name})"]

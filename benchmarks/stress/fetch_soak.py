@@ -90,7 +90,7 @@ def soak(clips: int, out: Path) -> list[Bar]:
     print(
         f"{clips} clips, {len(faulty)} of them faulty, {result.seconds:.0f} s: {counts(result)}\n"
         f"dispatching takes {cpu_s / clips * 1000:.2f} ms of processor time a clip, "
-        f"of {result.seconds / clips * 1000:.0f} ms by the clock"
+        f"of {result.seconds / clips * 1000:.0f} wall ms"
     )
     return soak_bars(ids, {name: fate for name, (_, fate) in faulty.items()}, standing, watch.curve, out)
 

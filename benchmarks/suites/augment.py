@@ -2,10 +2,11 @@
 
     python -m benchmarks.suites.augment [CLIP.mp4...] [--rounds 5] [--quick]
 
-The ways take turns, so that a busy machine is unfair to neither. The four runs are what one writes
-by hand: `ffmpeg -i IN -vf FILTER -an -c:v libx264 OUT`, with one thread, as many clips are done side
-by side. Ours is told twice, alone and with the proof of every copy (a full decode and a checksum).
-SSIM is against the filtered picture before it is encoded. Without clips, some are drawn.
+The variants are interleaved, so that a busy machine is unfair to none. The four runs are what one
+writes by hand: `ffmpeg -i IN -vf FILTER -an -c:v libx264 OUT`, with one thread, since many clips
+are processed side by side. dance is measured twice, alone and with the validation of every output
+(a full decode and a checksum). SSIM compares with the filtered frames before encoding. Without
+clips, synthetic ones are made.
 """
 
 from __future__ import annotations
@@ -172,7 +173,7 @@ def main() -> int:
     ]
     columns = (
         *("clip", "four runs, CPU s", "one run", "spread", "decoding alone", "times as fast"),
-        *("with the proof", "SSIM apart"),
+        *("validated", "SSIM difference"),
     )
     least, most = (
         statistics.median(one[way]["cpu_s"] for one in found) for way in ("decoding alone", "one run")

@@ -2,12 +2,12 @@
 
     python -m benchmarks.suites.cluster [--rounds 3] [--clips 16] [--quick]
 
-The nodes are on this machine, a core each, so what is measured is the engine and not a network. The
-work is that of `engine.py`: clips of ten seconds, cut, proven and published by the jobs of `dance
-fetch`, from the moment that all workers are there; starting them is told apart, and so is starting the
-cluster. One local worker is there twice, as it is and held to one core, see `engine.py`. What a job
-costs beside its work is measured with jobs that do none. Ray starts its workers with less priority than
-others; here they have the same. The floor is two local workers.
+The nodes are on this machine, one core each, so this measures the engine and not a network. The
+work is that of the engine benchmark: clips of ten seconds, cut, validated and committed by the jobs
+of `dance fetch`, from the moment when all workers are up; starting them is reported separately, and
+so is starting the cluster. One local worker is measured twice, as it is and pinned to one core. The
+cost of a job beside its work is measured with empty jobs. Ray starts its workers with lower
+priority than others; here they have the same. The lower bound is two local workers.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def main() -> int:
         f"Ray takes {slower:.2f} times as long as two local workers; "
         f"the cluster itself started in {start_s:.1f} s"
     )
-    columns = ("engine", "ms by the clock, a clip", "spread", "start, s", "ms of an empty job")
+    columns = ("engine", "wall ms per clip", "spread", "start, s", "ms per empty job")
     return tell("cluster", measured, bars, columns, rows, floor=floor)
 
 

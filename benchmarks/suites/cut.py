@@ -2,13 +2,13 @@
 
     python -m benchmarks.suites.cut [FILM.mp4] [--starts 30 45 300 1500] [--rounds 5] [--quick]
 
-The crawler's command, of ActivityNet's and MMAction2's scripts, decodes all that comes before the
-clip: `ffmpeg -i IN -ss T -t L -c:v libx264 -c:a copy -threads 1 OUT`; what they train on is then
-scaled to a short side of 256 by a second run, and copies are a run each. Ours seeks, scales and
-encodes at once, and proves the clip by a full decode and a checksum, which is counted. The film is
-given or drawn, of 1280x720, and repeated where it is too short for a start; from ten minutes on there
-is one round. The floor is libavcodec alone: the clip's ten seconds decoded in the film's size, from the
-key frame before them, with nothing scaled, encoded or written.
+The crawler's command, from the scripts of ActivityNet and MMAction2, decodes everything before the
+clip: `ffmpeg -i IN -ss T -t L -c:v libx264 -c:a copy -threads 1 OUT`; for training, the result is
+scaled to a short side of 256 by a second run, and every augmented version is another run. dance
+seeks, scales and encodes at once, and validates the clip by a full decode and a checksum, which is
+included. The source video is given or synthetic, 1280x720, and looped where it is too short for a
+start time; from ten minutes on there is one round. The lower bound is libavcodec alone: the clip's
+ten seconds decoded at the source size, from the key frame before it, without scaling or encoding.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ LONG_S = 600
 BARS = {45: 8.0, 300: 15.0}
 COPIES_BAR, COPIES_START_S = 8.0, 45
 FILTERS = ("hflip", "vflip", "eq=brightness=0.1:saturation=0.8", "noise=c0s=10:allf=t")
-THEIRS, OURS, FLOOR = "crawler", "ours", "libavcodec alone"
+THEIRS, OURS, FLOOR = "crawler", "dance", "libavcodec alone"
 Ways = dict[str, Callable[[], Cost]]
 
 
@@ -154,7 +154,7 @@ def main() -> int:
                 ours(film, COPIES_START_S, our_clip), then_copies(our_clip, folder, by_hand=False)
             ),
         }
-        note(f"cut at {COPIES_START_S} s and four copies", ways, COPIES_BAR, asked.rounds)
+        note(f"cut at {COPIES_START_S} s and four augmentations", ways, COPIES_BAR, asked.rounds)
         sizes = {
             name: clip.stat().st_size // 1024 for name, clip in ((THEIRS, theirs_clip), (OURS, our_clip))
         }
@@ -163,10 +163,10 @@ def main() -> int:
     above = lines[OURS][0][1] / lines[FLOOR][0][1]
     floor = (
         f"decoding ten seconds of this film takes libavcodec {lines[FLOOR][0][1]:.2f} s of one core, and "
-        f"ours takes {above:.1f} times that with scaling, encoding and proof; the clips have "
+        f"dance takes {above:.1f} times that with scaling, encoding and validation; the clips have "
         f"{sizes[OURS]} KiB, the crawler's {sizes[THEIRS]}"
     )
-    columns = ("", "crawler, CPU s", "ours", "libavcodec alone", "spread of ours", "ratio")
+    columns = ("", "crawler, CPU s", "dance", "libavcodec alone", "spread of dance", "ratio")
     plots = [Plot("cut", "start of the clip, s", "processor time, s", lines)]
     return tell(
         "cut", measured, bars, columns, rows, floor=floor, plots=plots if len(asked.starts) > 1 else ()

@@ -2,13 +2,13 @@
 
     python -m benchmarks.suites.decode [FILM.mp4...] [--views 6] [--rounds 5] [--quick]
 
-Stock is the training pipeline of MMAction2's own I3D config, on clips as the crawler leaves them (the
-film's size, the encoder's defaults) and on the same after MMAction2's `resize_videos.py`. Ours is the
-pipeline that `dance finetune` writes into its config, on clips as `dance fetch` cuts them, of the same
-size as the resized ones. A view is 32 frames, every other one of a stretch drawn by chance, ready for
-collate; all ways read the same stretches, in one process with one decoder thread. The cross, each
-pipeline on the other's clips, says what is the file's share and what the loader's. The floor is
-libavcodec alone on our clips: from the key frame before the stretch to its end, no picture converted.
+Stock is the training pipeline of MMAction2's own I3D config, on clips as the crawler leaves them
+(the source size, the encoder's defaults) and on the same clips after MMAction2's
+`resize_videos.py`. dance is the pipeline that `dance finetune` writes into its config, on clips as
+`dance fetch` cuts them, of the same size as the resized ones. A view is 32 frames, every other one
+of a random stretch, ready to collate; all variants read the same stretches, in one process with one
+decoder thread. Each pipeline on the other's clips shows what the file contributes and what the
+loader. The lower bound is libavcodec alone.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from benchmarks.lib.sample_videos import draw_film
 from dancecli.video.decode import probe
 from dancecli.video.ffmpeg import find_ffmpeg, run_ffmpeg, trim_args
 
-CRAWLED, RESIZED, OURS = "stock, as crawled", "stock, resized", "ours"
-STOCK_ON_OURS, OURS_ON_RESIZED = "stock on our clips", "ours on resized clips"
-FLOOR = "libavcodec alone on our clips"
+CRAWLED, RESIZED, OURS = "stock, as crawled", "stock, resized", "dance"
+STOCK_ON_OURS, OURS_ON_RESIZED = "stock on dance clips", "dance on resized clips"
+FLOOR = "libavcodec alone on dance clips"
 BARS = {RESIZED: 2.0, CRAWLED: 15.0}
 I3D = "recognition/i3d/i3d_imagenet-pretrained-r50_8xb8-32x2x1-100e_kinetics400-rgb.py"
 CLIP_S, FRAMES, EVERY = 10, 32, 2
@@ -195,10 +195,10 @@ def main() -> int:
         measured, bars, rows = measure(asked)
     shares_of_ours = sorted(measured["ms_by_step"][OURS].items(), key=lambda item: -item[1])
     floor = (
-        f"libavcodec alone takes {measured[FLOOR]['ms_a_view']:.1f} ms for the frames of a view; of ours, "
+        f"libavcodec alone takes {measured[FLOOR]['ms_a_view']:.1f} ms for the frames of a view; of dance, "
         + ", ".join(f"{name} takes {ms:.1f} ms" for name, ms in shares_of_ours[:3])
     )
-    columns = ("way", "ms of CPU a view", "spread", "times ours")
+    columns = ("way", "CPU ms per view", "spread", "times dance")
     return tell("decode", measured, bars, columns, rows, floor=floor)
 
 
@@ -240,7 +240,7 @@ def measure(asked: argparse.Namespace) -> tuple[dict[str, Any], list[Bar], list[
         rows.append((way, f"{per_view[way]:.1f}", spread(costs), f"{ratio:.2f}"))
         if way in BARS:
             bars.append(
-                Bar(f"{way}: ours at least {BARS[way]:g} times as fast", f"{ratio:.2f}", ratio >= BARS[way])
+                Bar(f"{way}: dance at least {BARS[way]:g} times as fast", f"{ratio:.2f}", ratio >= BARS[way])
             )
     measured = {
         "views": len(views),

@@ -2,11 +2,11 @@
 
     python -m benchmarks.suites.dedup [--films 300] [--clips 10000,100000,650000] [--seed TEXT] [--quick]
 
-Draws films that no threshold was chosen on, disguises each in five ways (encoded anew, rescaled,
-mirrored, letterboxed, shifted in time and place), and asks how many copies fall into the group of
-their film, and how many clips into a group with another film's. Then hashes of many clips that are
-none are grouped, by the functions alone and by the whole command; a tenth of them are copies, whose
-bits are turned as those of the films' copies were.
+Makes synthetic videos that no threshold was tuned on, transforms each in five ways (re-encoded,
+rescaled, mirrored, letterboxed, shifted in time and place), and counts how many of the results are
+grouped with their original, and how many clips are grouped with another video. Then hashes of many
+unrelated clips are grouped, by the functions alone and by the whole command; a tenth of them are
+near-duplicates, with as many flipped bits as the transformed videos had.
 """
 
 from __future__ import annotations
@@ -139,16 +139,16 @@ def main() -> int:
     films = {"seed": asked.seed, "ffmpeg": ffmpeg_version(), **films_found(looks)}
     growth = measure_growth(sizes, Flips.of(easier(looks), DISGUISES[:-1]), asked.command_to)
     bars = [
-        Bar("copies found, 99 %", f"{films['found']} of {films['copies']}", films["recall"] >= 0.99),
+        Bar("near-duplicates found, 99 %", f"{films['found']} of {films['copies']}", films["recall"] >= 0.99),
         Bar(
-            "clips of different films in one group, at most 0.1 % of such pairs",
+            "clips of different videos in one group, at most 0.1 % of such pairs",
             f"{films['of_these_in_one_group']} of {films['pairs_of_different_films']:,} pairs; "
-            f"{films['clips_with_strangers']} of {films['films'] + films['copies']} clips have such company",
+            f"{films['clips_with_strangers']} of {films['films'] + films['copies']} are in such a group",
             films["false_merges"] <= 0.001,
         ),
         *(
             Bar(
-                f"copies found among {row['clips']:,}, 99 %",
+                f"near-duplicates found among {row['clips']:,}, 99 %",
                 f"{100 * row['recall']:.2f} %",
                 row["recall"] >= 0.99,
             )
@@ -171,7 +171,7 @@ def main() -> int:
         )
         for row in growth
     ]
-    columns = ("clips", "grouping, s", "peak, MB", "of it hashes, MB", "command, s", "peak, MB")
+    columns = ("clips", "grouping, s", "peak, MB", "of which hashes, MB", "command, s", "peak, MB")
     lines = {
         "grouping alone": [(row["clips"], row["grouping_s"]) for row in growth],
         "dance dedup, hashes there": [

@@ -2,13 +2,12 @@
 
     python -m benchmarks.suites.engine [--rounds 3] [--clips 16] [--simulated 100000] [--quick]
 
-Clips of ten seconds are cut from a film of 640x360, proven and published by the very jobs of `dance
-fetch`; the ways take turns, and what the workers take to start is told apart. ffmpeg from version 7 on
-decodes, scales and encodes in threads of their own whatever it is told, so one worker alone keeps more
-than one core busy; therefore two workers stand beside one as it is, and beside one that is held to a
-single core. For what dispatching itself takes, in processor time and memory, the workers only say that
-they have cut a clip, and all else is as in a fetch: jobs, permission, the ledger, the report of
-progress. The floor of the clock is the processor time of a clip, shared by the cores.
+Clips of ten seconds are cut from a 640x360 video, validated and committed by the jobs of `dance
+fetch`; the variants are interleaved, and worker start-up is reported separately. ffmpeg from
+version 7 on decodes, scales and encodes in threads of its own, so one worker keeps more than one
+core busy; therefore two workers are compared with one as it is, and with one pinned to a single
+core. For the cost of dispatching itself, in processor time and memory, the workers only report that
+they have cut a clip, and everything else is as in a fetch: jobs, rate limiter, ledger, manifest.
 """
 
 from __future__ import annotations
@@ -102,7 +101,7 @@ def main() -> int:
         f"{1000 * middles[TWO].clock_s / asked.clips:.0f} ms"
     )
     plots = [Plot("memory", "clips done", "resident memory, MiB", {"dispatcher": curve}, log=False)]
-    columns = ("engine", "ms by the clock, a clip", "spread", "ms of CPU, with the start", "start, s")
+    columns = ("engine", "wall ms per clip", "spread", "CPU ms, with start-up", "start, s")
     return tell("engine", measured, bars, columns, rows, floor=floor, plots=plots)
 
 

@@ -2,11 +2,11 @@
 
     python -m benchmarks.suites.fetch [--clips 40] [--rounds 3] [--quick]
 
-The whole command cuts a clip out of each of many videos that lie in a folder, with two workers: lists
-read, jobs dispatched, every clip proven by a full decode, given its checksum and its name, a row in the
-ledger and in the manifest. Beside it run the very same ffmpeg commands, one after the other, and
-nothing else. The command is run with few clips and with many: what lies between is what a clip costs,
-what is left is its start. The videos are drawn, of 640x360. The floor is ffmpeg.
+The whole command cuts one clip from each of many videos in a folder, with two workers: lists read,
+jobs dispatched, every clip validated by a full decode, hashed, renamed, recorded in the ledger and
+in the manifest. Beside it run the same ffmpeg commands, one after the other, and nothing else. The
+command runs with few clips and with many: the difference is the cost per clip, the rest is start-
+up. The videos are synthetic, 640x360. The lower bound is ffmpeg.
 """
 
 from __future__ import annotations
@@ -113,11 +113,11 @@ def main() -> int:
     rest = each - ffmpeg - proving
     start_s = middle(found[FEW_CLIPS]).cpu_s - FEW * each / 1000
     rows = [
-        ("dance fetch, a clip", f"{each:.1f}", f"{min(slopes):.1f} to {max(slopes):.1f}"),
-        ("of it ffmpeg", f"{ffmpeg:.1f}", spread(found[FFMPEG])),
-        ("of it the proof", f"{proving:.1f}", spread(found[PROOF])),
-        ("of it all else", f"{rest:.1f}", ""),
-        ("once: start of the command and its workers", f"{1000 * start_s:.0f}", ""),
+        ("dance fetch, per clip", f"{each:.1f}", f"{min(slopes):.1f} to {max(slopes):.1f}"),
+        ("of which ffmpeg", f"{ffmpeg:.1f}", spread(found[FFMPEG])),
+        ("of which validation", f"{proving:.1f}", spread(found[PROOF])),
+        ("of which everything else", f"{rest:.1f}", ""),
+        ("once: start-up of the command and its workers", f"{1000 * start_s:.0f}", ""),
     ]
     bars = [
         Bar(
@@ -139,7 +139,7 @@ def main() -> int:
         f"ffmpeg alone takes {100 * ffmpeg / each:.0f} % of what a clip costs, "
         f"the proof {100 * proving / each:.0f} %"
     )
-    return tell("fetch", measured, bars, ("part", "ms of CPU", "spread"), rows, floor=floor)
+    return tell("fetch", measured, bars, ("part", "CPU ms", "spread"), rows, floor=floor)
 
 
 if __name__ == "__main__":

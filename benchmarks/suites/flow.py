@@ -2,12 +2,12 @@
 
     python -m benchmarks.suites.flow [CLIP.mp4...] [--rounds 3] [--methods dis farneback tvl1] [--quick]
 
-By hand is one process: OpenCV reads, makes grey and shrinks, the same function of OpenCV's on as many
-threads as it likes, `u` and `v` clipped at 20 pixels, in 8 bits, a JPEG file each, which nobody reads
-again: what denseflow and its copies do. Ours is the whole step on all cores, the clip's checksum and
-the full decode of what was stored included. Without clips, dancers of 340x256 are drawn. Errors are
-against the field as it was computed. TV-L1 takes a second a field, so it is measured on two clips,
-and those that are drawn for it last a second. The floor is OpenCV's
+By hand is one process: OpenCV reads, converts to gray and shrinks, then the same OpenCV function on
+as many threads as it likes, `u` and `v` clipped at 20 pixels, 8 bits, one JPEG file each, which
+nobody reads again: what denseflow and its derivatives do. dance is the whole step on all cores,
+including the clip's checksum and the full decode of what was stored. Without clips, synthetic
+340x256 videos are used. Errors are against the field as computed. TV-L1 takes a second per field,
+so it is measured on two clips, and synthetic ones then last one second. The lower bound is OpenCV's
 function alone.
 """
 
@@ -60,13 +60,13 @@ def main() -> int:
         ]
     rows = [row for one in found for row in one["rows"]]
     bars = [
-        Bar(f"{one['method']}: stored within 0.05 px in the mean", f"{one[OURS]['error_px']:.4f} px",
+        Bar(f"{one['method']}: stored within 0.05 px on average", f"{one[OURS]['error_px']:.4f} px",
             one[OURS]["error_px"] <= 0.05)
         for one in found
     ]  # fmt: skip
-    columns = ("method", "way", "clips/s", "CPU s", "spread", "KiB a clip", "error px", "times as fast")
+    columns = ("method", "way", "clips/s", "CPU s", "spread", "KiB per clip", "error px", "times as fast")
     floor = "OpenCV's function alone, with the reading of the clip, takes " + "; ".join(
-        f"{one['alone_s']} s a clip for {one['method']}, the whole of ours {one['ours_s']}" for one in found
+        f"{one['alone_s']} s a clip for {one['method']}, all of dance {one['ours_s']}" for one in found
     )
     measured = [{k: v for k, v in one.items() if k != "rows"} for one in found]
     return tell("flow", measured, bars, columns, rows, floor=f"{floor} (processor time)")

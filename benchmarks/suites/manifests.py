@@ -2,10 +2,10 @@
 
     python -m benchmarks.suites.manifests [--rows 10000,100000,650000] [--rounds 5] [--quick]
 
-The floor is what one writes by hand: `csv.reader`, the rows of the wanted labels gathered by video,
-no row looked at any closer. Ours reads the same list as `dance fetch` does, every wanted row proven,
-and divides what is left as `dance split` does, up to the parts. Both keep the rows of 19 of 700
-labels; a third way of ours keeps all of them. Each is a process of its own, started anew.
+The lower bound is what one writes by hand: `csv.reader`, the rows of the requested labels grouped
+by video, with no further checks. dance reads the same list as `dance fetch` does, every requested
+row validated, and assigns the result to subsets as `dance split` does. Both keep the rows of 19 of
+700 labels; a third variant keeps all of them. Each is a process of its own.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from benchmarks.lib.compare import (
 if TYPE_CHECKING:
     from dancecli.core.records import Clip
 
-WAYS = {"by hand": "csv module, 19 labels", "some": "ours, 19 labels", "all": "ours, all 700 labels"}
+WAYS = {"by hand": "csv module, 19 labels", "some": "dance, 19 labels", "all": "dance, all 700 labels"}
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 _NUM_LABELS, _NUM_WANTED = 700, 19
 _MOST_MB = 500

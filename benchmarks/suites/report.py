@@ -2,12 +2,12 @@
 
     python -m benchmarks.suites.report [--sizes 1000x19 10000x400 35000x700] [--rounds 3] [--quick]
 
-Runs are made up: scores that favour the true class, ten thousand clips of training. By hand is a
+Runs are synthetic: scores that favor the true class, ten thousand training clips. By hand is a
 script: the same Parquet file read with pandas, `accuracy_score`, `top_k_accuracy_score`,
-`classification_report`, and the matrix drawn by `ConfusionMatrixDisplay` without its numbers. Ours
-checks the run against its split, and works out intervals by clip and by source video, calibration and
-mistakes beside, for a page that works without a network. Each is a process of its own. The floor is the
-same Parquet file read and its scores ranked, with nothing written.
+`classification_report`, and the matrix drawn by `ConfusionMatrixDisplay` without its numbers. dance
+checks the run against its split, computes intervals by clip and by source video, calibration and
+mistakes, for a page that works without a network. Each is a process of its own. The lower bound is
+the same Parquet file read and its scores ranked, with nothing written.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python -m benchmarks.suites.startup [--rounds 15] [--quick]
 
-The toy has three commands of one flag each and imports nothing but Typer. The
-floor is Python itself.
+The toy has three commands with one flag each and imports nothing but Typer. The lower bound is
+Python itself.
 """
 
 from __future__ import annotations
@@ -68,9 +68,7 @@ def main() -> int:
     bars.append(Bar(what, f"{worst[1]:.2f}", worst[1] <= COMMAND_BAR))
     bare, toy = (1000 * middle(found[name]).cpu_s for name in (BARE, "toy"))
     floor = f"Python alone takes {bare:.0f} ms to start and end, the toy {toy:.0f} ms"
-    return tell(
-        "startup", measured, bars, ("--help", "ms of CPU", "spread", "times the toy"), rows, floor=floor
-    )
+    return tell("startup", measured, bars, ("--help", "CPU ms", "spread", "times the toy"), rows, floor=floor)
 
 
 if __name__ == "__main__":

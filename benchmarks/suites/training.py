@@ -7,10 +7,11 @@ bars are told where there are 30 clips of full size or more; below that the rati
 that it works and how they grow with the epochs.
 
 Both train an I3D ResNet-50 with the same frozen stages on the same clips, batches and epochs, one
-after the other. Stock is MMAction2's own config for it under MMAction2's own `tools/train.py`, with
-the data, classes, frozen stages and epochs filled in; our door to MMAction2 is imported there too,
-since 1.2.0 cannot be imported on today's Python without it. Ours is `dance finetune --views 1`. The
-weights are random, with batch norms that fit them: they say nothing about learning, and cost the same.
+after the other. Stock is MMAction2's own config under MMAction2's own `tools/train.py`, with data,
+classes, frozen stages and epochs filled in; our compatibility layer is imported there too, since
+MMAction2 1.2.0 cannot be imported on today's Python without it. dance is `dance finetune --views
+1`. The weights are random, with batch norms fitted to them: they do not show learning, and cost the
+same.
 """
 
 from __future__ import annotations
@@ -205,11 +206,11 @@ def main() -> int:
                     what = f"freeze {freeze}: ten epochs at least {least:g} times as fast as stock"
                     bars.append(Bar(what, f"{ratio:.1f}", ratio >= least))
     floor = (
-        "one pass of every clip through the network, which is the column 'frozen part, once'; "
+        "one pass of every clip through the network, which is the column 'frozen backbone, once'; "
         "stock makes such a pass in every epoch"
     )
     plots = [Plot("training", "epochs", "seconds", points)] if len(asked.epochs) > 1 else []
-    columns = ("", "stock s", "ours s", "of it: frozen part, once", "ratio", "by CPU")
+    columns = ("", "stock s", "dance s", "of which frozen backbone, once", "ratio", "by CPU")
     return tell("training", measured, bars, columns, rows, floor=floor, plots=plots)
 
 

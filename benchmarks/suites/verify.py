@@ -2,12 +2,12 @@
 
     python -m benchmarks.suites.verify [--clips 2000] [--kib 700] [--rounds 5] [--quick]
 
-The proof of a new clip, as `dance fetch` makes it in its workers (every frame and the sound decoded,
-stopping at the first error, and the checksum), stands beside `ffmpeg -v error -i CLIP -f null -` as one
-types it, and held to one decoder thread. Then files of the size of a clip with their manifest, whose
-time is per file: `dance verify`, which is how all clips are checked later and finds every changed bit,
-the same again when a stopped pass had done half, `sha256sum` over all files, and a loop in Python. The
-floor of the proof is libavcodec, of `dance verify` the loop.
+The validation of a new clip, as `dance fetch` does it in its workers (every frame and the sound
+decoded, stopping at the first error, and the checksum), is compared with `ffmpeg -v error -i CLIP
+-f null -`, as typed and with one decoder thread. Then come files of the size of a clip with their
+manifest, where time is per file: `dance verify`, which checks all clips later and finds every
+changed bit, the same resumed after half of the files, `sha256sum` over all files, and a loop in
+Python. The lower bound of validation is libavcodec, that of `dance verify` the loop.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from benchmarks.lib.compare import (
 from benchmarks.lib.sample_videos import draw_film
 from dancecli.video.ffmpeg import find_ffmpeg, run_ffmpeg, trim_args
 
-PROOF, BY_FFMPEG, ALONE = "proof of a clip", "ffmpeg -v error", "libavcodec alone"
+PROOF, BY_FFMPEG, ALONE = "validation of a clip", "ffmpeg -v error", "libavcodec alone"
 ONE_THREAD = "ffmpeg -v error -threads 1"
 _SLOWEST, _FASTER = 1.5, 2.5
 _CLIP_S = 10
@@ -201,10 +201,10 @@ def main() -> int:
     proof = measure_proof(1 if asked.quick else 2, 2 if asked.quick else asked.rounds)
     faster = times_as_fast(proof[BY_FFMPEG], proof[PROOF])
     ratio = found["dance verify"]["cpu_s"] / found["a loop"]["cpu_s"]
-    what = f"proof of a clip: at least {_FASTER} times as fast as {BY_FFMPEG}"
+    what = f"validation of a clip: at least {_FASTER} times as fast as {BY_FFMPEG}"
     bars = [Bar(what, f"{faster:.2f}", faster >= _FASTER)]
     later = middle(proof[BY_FFMPEG]).cpu_s / (found["dance verify"]["cpu_s"] / found["clips"])
-    what = f"dance verify, a clip: at least {_FASTER} times as fast as {BY_FFMPEG}"
+    what = f"dance verify, per clip: at least {_FASTER} times as fast as {BY_FFMPEG}"
     bars.append(Bar(what, f"{later:.1f}", later >= _FASTER))
     if not asked.quick:  # a small set is all start-up
         what = f"dance verify: processor time at most {_SLOWEST} times that of a loop"
@@ -217,7 +217,7 @@ def main() -> int:
         cpu, clock = (1000 * found[way][kind] / found["clips"] for kind in ("cpu_s", "clock_s"))
         rows.append((way, f"{cpu:.2f}", f"{clock:.2f}", found[way]["spread"], f"{found[way]['peak_mb']:.0f}"))
     found |= {"proof": {way: figures(middle(costs)) for way, costs in proof.items()}}
-    columns = ("way", "ms of CPU a clip", "ms by the clock", "spread", "peak, MB")
+    columns = ("way", "CPU ms per clip", "wall ms", "spread", "peak, MB")
     alone, ours = (1000 * middle(proof[way]).cpu_s for way in (ALONE, PROOF))
     floor = (
         f"libavcodec alone takes {alone:.1f} ms to decode the pictures of a clip; the proof, sound and "
