@@ -41,7 +41,7 @@ from benchmarks.stress.fetch_killed import kill, shards
 from benchmarks.stress.fetch_soak import soak
 from dancecli.core.errors import DanceError
 from dancecli.dataset.fetch.fetch import FetchResult, fetch
-from dancecli.dataset.fetch.settings import FetchSettings, listed
+from dancecli.dataset.fetch.settings import FetchSettings, load_requested
 from dancecli.demo.video_site import Fault, VideoSite
 from dancecli.engine.rate_limit import BreakerSettings
 from dancecli.storage.workspace import Workspace
@@ -131,7 +131,7 @@ def breaker_bars(
 
 def lists(annotations: Path, film: Path, limit: int | None, workers: int) -> list[Bar]:
     """Fetch the rows of a list from a site that has every video, looped from one film."""
-    wanted, _, _ = listed(FetchSettings(annotations=(annotations,), limit=limit))
+    wanted, _, _ = load_requested(FetchSettings(annotations=(annotations,), limit=limit))
     ends_s: dict[str, float] = {}
     for segment in wanted:
         ends_s[segment.video_id] = max(ends_s.get(segment.video_id, 0), segment.end_ms / 1000)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dancecli.cli.console import info, open_workspace, print_json, print_result, progress, table
+from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting, table
 from dancecli.cli.dataset.import_options import AudioOption, LinkOption, lines_of
 from dancecli.cli.options import DryRunOption, JsonOption, WorkersOption, WorkspaceOption
 
 if TYPE_CHECKING:
-    from dancecli.dataset.ingest.import_folder import AdoptResult
+    from dancecli.dataset.ingest.import_folder import ImportResult
 
 _SHOWN = 5
 
@@ -48,12 +48,12 @@ def command(
 
     Example: `dance import ~/kinetics700/val --dry-run`
     """
-    from dancecli.dataset.ingest.import_folder import AdoptSettings, adopt
-    from dancecli.dataset.ingest.importer import IntakeSettings
+    from dancecli.dataset.ingest.import_folder import ImportSettings, import_folder
+    from dancecli.dataset.ingest.importer import ImportOptions
 
-    settings = AdoptSettings(folder, labels, dataset, IntakeSettings(link, audio, workers), dry_run)
-    with progress("import") as on_progress:
-        result = adopt(open_workspace(workspace_dir, create=not dry_run), settings, on_progress)
+    settings = ImportSettings(folder, labels, dataset, ImportOptions(link, audio, workers), dry_run)
+    with reporting("import") as reporter:
+        result = import_folder(open_workspace(workspace_dir, create=not dry_run), settings, reporter)
     if json_output:
         print_json(asdict(result))
     else:
@@ -66,7 +66,7 @@ def command(
         raise typer.Exit(3)
 
 
-def _show(result: AdoptResult) -> None:
+def _show(result: ImportResult) -> None:
     rows = [(label, result.found[label], result.there.get(label, 0)) for label in sorted(result.found)]
     rows.append(("all", sum(result.found.values()), sum(result.there.values())))
     forms = ", ".join(f"{count} {form}" for form, count in result.forms.items())

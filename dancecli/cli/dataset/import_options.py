@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from dancecli.dataset.ingest.importer import IntakeResult
+    from dancecli.dataset.ingest.importer import ClipOutcomes
 
 LinkOption = Annotated[
     bool, typer.Option("--link", help="Keep videos as they are, by link; they are only verified.")
@@ -15,7 +15,7 @@ LinkOption = Annotated[
 AudioOption = Annotated[bool, typer.Option(help="Keep the sound of videos.")]
 
 
-def lines_of(intake: IntakeResult) -> list[str]:
+def lines_of(intake: ClipOutcomes) -> list[str]:
     """Say what became of the files."""
     lines = [f"{intake.outcomes['done']} clips are there, {intake.num_new} of them new"]
     if intake.reasons:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dancecli.cli.console import info, open_workspace, print_json, print_result, progress, table
+from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting, table
 from dancecli.cli.dataset.import_options import AudioOption, LinkOption, lines_of
 from dancecli.cli.options import DryRunOption, JsonOption, WorkersOption, WorkspaceOption
 from dancecli.dataset.ingest.merge_rules import TwoLabels, Verdict
@@ -57,7 +57,7 @@ def command(
 
     Example: `dance merge letsdance/list.csv letsdance/rgb --dry-run`
     """
-    from dancecli.dataset.ingest.importer import IntakeSettings
+    from dancecli.dataset.ingest.importer import ImportOptions
     from dancecli.dataset.ingest.merge import LETS_DANCE_MAP, MergeSettings, merge
 
     settings = MergeSettings(
@@ -66,11 +66,11 @@ def command(
         labels=labels,
         keep_unmapped=keep_unmapped,
         two_labels=two_labels,
-        intake=IntakeSettings(link, audio, workers),
+        intake=ImportOptions(link, audio, workers),
         dry_run=dry_run,
     )
-    with progress("merge") as on_progress:
-        result = merge(open_workspace(workspace_dir, create=not dry_run), settings, on_progress)
+    with reporting("merge") as reporter:
+        result = merge(open_workspace(workspace_dir, create=not dry_run), settings, reporter)
     if json_output:
         print_json(_document(result))
     else:

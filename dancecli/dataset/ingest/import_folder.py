@@ -17,10 +17,10 @@ from pathlib import Path
 
 from dancecli.core.errors import InputError, MediaError
 from dancecli.core.labels import DEFAULT_LABELS, LabelSet
-from dancecli.core.progress import OnProgress, Progress, no_progress
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Segment, clip_id_of
 from dancecli.dataset.clips import clips_there, read_segments, workspace_labels
-from dancecli.dataset.ingest.importer import IntakeResult, IntakeSettings, Refused, take_in
+from dancecli.dataset.ingest.importer import ClipOutcomes, ImportOptions, Refused, import_clips
 from dancecli.dataset.ingest.worker import Intake
 from dancecli.sources import letsdance
 from dancecli.sources.local import SPLIT_FOLDER, fold_label, labels_by_fold, parse_clip_name, scan
@@ -37,7 +37,7 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True)
-class AdoptSettings:
+class ImportSettings:
     """What to adopt, and how.
 
     Attributes:
@@ -52,12 +52,12 @@ class AdoptSettings:
     folder: Path
     labels: Path | None = None
     dataset: str | None = None
-    intake: IntakeSettings = field(default_factory=IntakeSettings)
+    intake: ImportOptions = field(default_factory=ImportOptions)
     dry_run: bool = False
 
 
 @dataclass(frozen=True)
-class AdoptResult:
+class ImportResult:
     """What was found, and what became of it.
 
     Attributes:
@@ -78,19 +78,19 @@ class AdoptResult:
     there: dict[str, int]
     left_out: dict[str, int]
     conflicts: tuple[str, ...]
-    intake: IntakeResult | None
+    intake: ClipOutcomes | None
 
 
-def adopt(
-    workspace: Workspace, settings: AdoptSettings, on_progress: OnProgress = no_progress
-) -> AdoptResult:
-    """Adopt the clips below a folder.
+def import_folder(
+    workspace: Workspace, settings: ImportSettings, reporter: Reporter = SILENT
+) -> ImportResult:
+    """Import the clips below a folder.
 
     Raises:
         InputError: the folder or the label file is wrong, or nothing in it can be adopted.
         WorkspaceError: a fetch is at work here, or the disk is full; what was done is kept.
     """
-    files = [_checked(find) for find in _finds(settings.folder, on_progress)]
+    files = [_checked(find) for find in _finds(settings.folder, reporter)]
     labels, labels_from = _choose_labels(workspace, settings, files)
     plan = _plan(workspace, settings, files, labels)
     if settings.dry_run:
@@ -100,8 +100,8 @@ def adopt(
     segments = [intake.segment for intake in plan.intakes]
     intake = None
     if not settings.dry_run:
-        intake = take_in(workspace, plan.intakes, plan.refused, labels, settings.intake, on_progress)
-    return AdoptResult(
+        intake = import_clips(workspace, plan.intakes, plan.refused, labels, settings.intake, reporter)
+    return ImportResult(
         labels=labels.names,
         labels_from=labels_from,
         forms=dict(Counter(find.form for find in files)),
@@ -147,13 +147,13 @@ class _Plan:
     conflicts: list[str] = field(default_factory=list)
 
 
-def _finds(root: Path, on_progress: OnProgress) -> Iterator[_Find]:
+def _finds(root: Path, reporter: Reporter) -> Iterator[_Find]:
     for clip in letsdance.scan_frames(root):
         listed = clip.listed
         yield _Find(LETS_DANCE, clip.media, (listed.label,), listed.video_id, listed.start_ms, listed.end_ms)
     videos = list(scan(root))
     for number, video in enumerate(videos):
-        on_progress(Progress(number, len(videos), "looked at"))
+        reporter.progress(number, len(videos), "read")
         folders = _label_folders(root, video.path.parent)
         named = parse_clip_name(video.path.name)
         if named is not None:
@@ -189,7 +189,7 @@ def _label_folders(root: Path, folder: Path) -> tuple[str, ...]:
 
 
 def _choose_labels(
-    workspace: Workspace, settings: AdoptSettings, finds: Iterable[_Find]
+    workspace: Workspace, settings: ImportSettings, finds: Iterable[_Find]
 ) -> tuple[LabelSet, str]:
     own = workspace_labels(workspace)
     if settings.labels is not None:
@@ -222,7 +222,7 @@ def _spelled(folder: str) -> str:
     return folder.replace("_", " ").strip()
 
 
-def _plan(workspace: Workspace, settings: AdoptSettings, finds: Iterable[_Find], labels: LabelSet) -> _Plan:
+def _plan(workspace: Workspace, settings: ImportSettings, finds: Iterable[_Find], labels: LabelSet) -> _Plan:
     plan = _Plan()
     spellings = labels_by_fold(labels)
     known = read_segments(workspace)

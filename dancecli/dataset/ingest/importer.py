@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.labels import LabelSet
-from dancecli.core.progress import OnProgress, Progress
+from dancecli.core.progress import Reporter
 from dancecli.core.records import Outcome, OutcomeClass
 from dancecli.dataset.clips import clips_there, rebuild_clips, remember_segments
 from dancecli.dataset.cutting import ClipResult
@@ -29,7 +29,7 @@ from dancecli.video.ffmpeg import find_ffmpeg
 
 
 @dataclass(frozen=True)
-class IntakeSettings:
+class ImportOptions:
     """How clips are taken in.
 
     Attributes:
@@ -62,7 +62,7 @@ class Refused:
 
 
 @dataclass(frozen=True)
-class IntakeResult:
+class ClipOutcomes:
     """What became of the clips.
 
     Attributes:
@@ -87,14 +87,14 @@ class IntakeResult:
         return not self.reasons
 
 
-def take_in(
+def import_clips(
     workspace: Workspace,
     intakes: Sequence[Intake],
     refused: Sequence[Refused],
     labels: LabelSet,
-    settings: IntakeSettings,
-    on_progress: OnProgress,
-) -> IntakeResult:
+    settings: ImportOptions,
+    reporter: Reporter,
+) -> ClipOutcomes:
     """Take clips in, record every outcome, and bring the manifests up to date.
 
     Args:
@@ -103,7 +103,7 @@ def take_in(
         refused: what could not be tried; recorded as corrupt.
         labels: the label set that the segments' labels are of.
         settings: how.
-        on_progress: told after every clip.
+        reporter: told after every clip.
 
     Raises:
         WorkspaceError: a fetch is at work here, or the disk is full; what was done is kept.
@@ -117,7 +117,7 @@ def take_in(
         remember_segments(workspace, [intake.segment for intake in intakes], labels)
         there = clips_there(workspace)
         jobs = [intake for intake in intakes if intake.segment.clip_id not in there]
-        run = _Run(workspace, len(intakes) - len(jobs), len(intakes), on_progress)
+        run = _Run(workspace, len(intakes) - len(jobs), len(intakes), reporter)
         try:
             with ledger.LedgerWriter(workspace.ledger) as writer:
                 run.refuse(writer, refused)
@@ -131,9 +131,9 @@ def take_in(
 
 
 class _Run:
-    def __init__(self, workspace: Workspace, num_there: int, total: int, on_progress: OnProgress) -> None:
+    def __init__(self, workspace: Workspace, num_there: int, total: int, reporter: Reporter) -> None:
         self._workspace = workspace
-        self._on_progress = on_progress
+        self._reporter = reporter
         self._total = total
         self._settled = num_there
         self._outcomes = Counter({OutcomeClass.DONE: num_there})
@@ -207,10 +207,10 @@ class _Run:
 
     def _tell(self) -> None:
         missing = sum(self._reasons.values())
-        self._on_progress(Progress(self._settled, self._total, f"{missing} missing" if missing else ""))
+        self._reporter.progress(self._settled, self._total, f"{missing} missing" if missing else "")
 
-    def result(self) -> IntakeResult:
-        return IntakeResult(
+    def result(self) -> ClipOutcomes:
+        return ClipOutcomes(
             outcomes={name.value: self._outcomes[name] for name in OutcomeClass},
             reasons=dict(self._reasons.most_common()),
             new_ids=tuple(sorted(self._new_ids)),

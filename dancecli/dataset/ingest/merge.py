@@ -15,12 +15,12 @@ from pathlib import Path
 
 from dancecli.core.errors import InputError, MediaError
 from dancecli.core.labels import DEFAULT_LABELS, MANIFESTS, LabelMap, LabelSet
-from dancecli.core.progress import OnProgress, no_progress
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.clips import clips_there, read_segments, remember_segments, workspace_labels
-from dancecli.dataset.ingest.importer import IntakeResult, IntakeSettings, take_in
+from dancecli.dataset.ingest.importer import ClipOutcomes, ImportOptions, import_clips
 from dancecli.dataset.ingest.merge_rules import Conflict, Decision, TwoLabels, Verdict, decide, widened
-from dancecli.dataset.ingest.remove import Withdrawal, withdraw
+from dancecli.dataset.ingest.remove import Removal, remove_clips
 from dancecli.dataset.ingest.worker import Intake
 from dancecli.dataset.similarity.hashes import look_at, originals, sketches_of, twins_of
 from dancecli.sources.kinetics import NEEDED
@@ -62,7 +62,7 @@ class MergeSettings:
     labels: Path | None = None
     keep_unmapped: bool = False
     two_labels: TwoLabels = TwoLabels.DROP
-    intake: IntakeSettings = field(default_factory=IntakeSettings)
+    intake: ImportOptions = field(default_factory=ImportOptions)
     dry_run: bool = False
 
 
@@ -90,7 +90,7 @@ class MergeResult:
     guessed_rates: int
     listed: Path | None
     label_file: Path | None
-    intake: IntakeResult | None
+    intake: ClipOutcomes | None
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
@@ -101,9 +101,7 @@ class MergeResult:
         return {label: dict(found[label]) for label in sorted(found)}
 
 
-def merge(
-    workspace: Workspace, settings: MergeSettings, on_progress: OnProgress = no_progress
-) -> MergeResult:
+def merge(workspace: Workspace, settings: MergeSettings, reporter: Reporter = SILENT) -> MergeResult:
     """Merge Let's Dance into the workspace.
 
     Raises:
@@ -123,11 +121,11 @@ def merge(
     listed = label_file = intake = None
     if not settings.dry_run:
         coming = [(d.clip.name, d.segment) for d in decisions if d.verdict is Verdict.IN and d.segment]
-        withdraw(workspace, _stale(decisions, known))
+        remove_clips(workspace, _stale(decisions, known))
         remember_segments(workspace, [segment for _, segment in coming], labels, exactly=True)
         if media:
-            intake = _take(workspace, settings, coming, media, labels, on_progress)
-            decisions = _drop_twins(workspace, decisions, settings.intake.workers, on_progress)
+            intake = _take(workspace, settings, coming, media, labels, reporter)
+            decisions = _drop_twins(workspace, decisions, settings.intake.workers, reporter)
         without_file = [segment for name, segment in coming if name not in media]
         listed, label_file = _write_list(workspace, without_file, labels)
     mine = {segment.video_id for segment in held}
@@ -206,11 +204,11 @@ def _without_known_twins(workspace: Workspace, decisions: Sequence[Decision]) ->
     return judged
 
 
-def _stale(decisions: Sequence[Decision], known: Mapping[str, Segment]) -> dict[str, Withdrawal]:
+def _stale(decisions: Sequence[Decision], known: Mapping[str, Segment]) -> dict[str, Removal]:
     """What an earlier merge brought in and this one leaves out."""
     coming = {decision.clip_id for decision in decisions if decision.verdict is Verdict.IN}
     left_out = {
-        decision.clip_id: Withdrawal(decision.verdict.value, decision.text)
+        decision.clip_id: Removal(decision.verdict.value, decision.text)
         for decision in decisions
         if decision.verdict not in (Verdict.REPEATED, Verdict.SAME_PICTURE) and decision.clip_id not in coming
     }
@@ -227,19 +225,19 @@ def _take(
     segments: Iterable[tuple[str, Segment]],
     media: Mapping[str, Path | FrameRun],
     labels: LabelSet,
-    on_progress: OnProgress,
-) -> IntakeResult:
+    reporter: Reporter,
+) -> ClipOutcomes:
     intakes, how = [], settings.intake
     for name, segment in segments:
         if name in media:
             found = media[name]
             whole = found.absolute() if isinstance(found, Path) else found
             intakes.append(Intake(workspace.root, segment, whole, how.link, how.keep_audio))
-    return take_in(workspace, intakes, (), labels, how, on_progress)
+    return import_clips(workspace, intakes, (), labels, how, reporter)
 
 
 def _drop_twins(
-    workspace: Workspace, decisions: Sequence[Decision], workers: int, on_progress: OnProgress
+    workspace: Workspace, decisions: Sequence[Decision], workers: int, reporter: Reporter
 ) -> list[Decision]:
     """Take those out again that look like a clip which the workspace had."""
     mine = {decision.clip_id for decision in decisions if decision.verdict is Verdict.IN}
@@ -247,10 +245,10 @@ def _drop_twins(
     ids = clips["clip_id"].to_pylist()
     if mine.issuperset(ids):
         return list(decisions)
-    look_at(workspace, clips, workers, on_progress)
+    look_at(workspace, clips, workers, reporter.on_progress)
     rows, sketches = sketches_of(workspace, clips)
     twins = twins_of([ids[row] for row in rows], sketches, mine)
-    withdraw(workspace, {i: Withdrawal(Verdict.SAME_PICTURE.value, twin) for i, twin in twins.items()})
+    remove_clips(workspace, {i: Removal(Verdict.SAME_PICTURE.value, twin) for i, twin in twins.items()})
     return [
         replace(d, verdict=Verdict.SAME_PICTURE, text=twins[d.clip_id])
         if d.verdict is Verdict.IN and d.clip_id in twins

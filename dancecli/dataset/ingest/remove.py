@@ -14,20 +14,20 @@ from dancecli.storage.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
-class Withdrawal:
+class Removal:
     """Why a clip is taken out: a short stable word, and the raw text behind it."""
 
     reason: str
     text: str
 
 
-def withdraw(workspace: Workspace, withdrawals: Mapping[str, Withdrawal]) -> None:
+def remove_clips(workspace: Workspace, removals: Mapping[str, Removal]) -> None:
     """Take clips out, by clip id: they keep their history, and lose manifests and file.
 
     Raises:
         WorkspaceError: a fetch is at work here.
     """
-    if not withdrawals:
+    if not removals:
         return
     standing = ledger.latest(workspace.root)
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -43,12 +43,12 @@ def withdraw(workspace: Workspace, withdrawals: Mapping[str, Withdrawal]) -> Non
             num_bytes=0,
             source=SOURCE,
         )
-        for clip_id, why in sorted(withdrawals.items())
+        for clip_id, why in sorted(removals.items())
     ]
     with workspace.lock("fetch"):
         with ledger.LedgerWriter(workspace.ledger) as writer:
             writer.record((row, None) for row in rows)
-        forget_segments(workspace, withdrawals)
+        forget_segments(workspace, removals)
         rebuild_clips(workspace)
-        for clip_id in withdrawals:
+        for clip_id in removals:
             workspace.clip(clip_id).unlink(missing_ok=True)
