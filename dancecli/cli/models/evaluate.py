@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from dancecli.cli.console import info, open_workspace, phases, print_json, print_result, print_scores
+from dancecli.cli.console import (
+    info,
+    open_workspace,
+    print_json,
+    print_result,
+    print_scores,
+    reporting_phases,
+)
 from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
 from dancecli.core.errors import UsageError
 
@@ -79,12 +86,12 @@ def command(
     elif baseline:
         given = str(weights) if weights else None
         wanted = BaselineSettings(pretrain, given, split, recipe, num_clips, num_crops, name)
-        with phases() as on_progress:
-            result = judge_baseline(workspace, wanted, on_progress, info, dry_run=dry_run)
+        with reporting_phases() as reporter:
+            result = judge_baseline(workspace, wanted, reporter, dry_run=dry_run)
     else:
         again = EvaluateSettings(named[0] if named else None, split, num_clips, num_crops, name)
-        with phases() as on_progress:
-            result = evaluate(workspace, again, on_progress, info, dry_run=dry_run)
+        with reporting_phases() as reporter:
+            result = evaluate(workspace, again, reporter, dry_run=dry_run)
     if json_output:
         print_json(result.record)
     elif not dry_run:

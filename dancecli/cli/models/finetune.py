@@ -141,7 +141,7 @@ def command(
     from dancecli.model.runs.finetune import FinetuneSettings, finetune
     from dancecli.model.runs.resume import planned
     from dancecli.model.runs.seeds import finetune_seeds, plan_group
-    from dancecli.model.training.distributed import place
+    from dancecli.model.training.distributed import get_rank_info
 
     if seeds and (resume or seed):
         other = "--resume" if resume else "--seed"
@@ -149,7 +149,7 @@ def command(
             f"--seeds and {other} exclude each other",
             "the same command goes on by itself" if resume else "--seeds takes 0 and those that follow",
         )
-    here = place()
+    here = get_rank_info()
     if seeds and max(gpus, here.size) > 1:
         raise UsageError(
             "--seeds trains in one process", "leave out --gpus, or give each seed a run of its own"

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dancecli.cli.console import info, open_workspace, phases, print_json, print_result, table
+from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting_phases, table
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 
 
@@ -60,8 +60,8 @@ def command(
         else:
             info(f"would look at {len(plan.files)} videos with {plan.checkpoint.path}, into {plan.folder}")
         return
-    with phases() as on_progress:
-        result = predict(workspace, settings, on_progress)
+    with reporting_phases() as reporter:
+        result = predict(workspace, settings, reporter)
     used = result.document["checkpoint"]
     info(f"weights: {'run ' + used['run'] if used['run'] else used['file']}")
     if result.left_out:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dancecli.cli.console import info, open_workspace, print_json, print_result, progress
+from dancecli.cli.console import info, open_workspace, print_json, print_result, progress, reporting
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 from dancecli.core.records import Subset
 
@@ -80,5 +80,5 @@ def _look_into(workspace: Workspace, run: str | None, part: Subset, count: int) 
     if run is None:
         return
     clips = pick_clips(workspace, run, part.value, count)
-    with progress("Grad-CAM") as on_progress:
-        gradcam(workspace, GradcamSettings(run, clips), on_progress)
+    with reporting("Grad-CAM") as reporter:
+        gradcam(workspace, GradcamSettings(run, clips), reporter)

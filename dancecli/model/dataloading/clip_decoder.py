@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class NotPlainError(Exception):
+class UnsupportedLayoutError(Exception):
     """The file is not laid out as our clips are."""
 
 
-class PlainClip:
+class FastClipReader:
     """A clip of which the time of every frame is known.
 
     Args:
         path: of the file.
 
     Raises:
-        NotPlainError: it is laid out otherwise, or cannot be read.
+        UnsupportedLayoutError: it is laid out otherwise, or cannot be read.
 
     Attributes:
         total_frames: how many there are.
@@ -43,23 +43,23 @@ class PlainClip:
             self._container = av.open(path)
             self._stream = stream = self._container.streams.video[0]
         except (av.FFmpegError, IndexError) as error:
-            raise NotPlainError from error
+            raise UnsupportedLayoutError from error
         # The parallelism is in the number of workers.
         stream.codec_context.thread_count = 1
         rate, base = stream.average_rate, stream.time_base
         if not rate or not base or rate != stream.guessed_rate or (1 / (rate * base)).denominator != 1:
-            raise NotPlainError
+            raise UnsupportedLayoutError
         self._ticks = int(1 / (rate * base))
         plain = not stream.start_time and not stream.codec_context.has_b_frames
         if not plain or not stream.frames or stream.duration != stream.frames * self._ticks:
-            raise NotPlainError
+            raise UnsupportedLayoutError
         self.total_frames, self.fps = int(stream.frames), float(rate)
 
     def frames(self, numbers: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         """Read frames [height, width, 3] of RGB bytes, in the order of their numbers; then close the file.
 
         Raises:
-            NotPlainError: a frame's time is not that of its number, or a frame cannot be had.
+            UnsupportedLayoutError: a frame's time is not that of its number, or a frame cannot be had.
         """
         import av
 
@@ -74,15 +74,15 @@ class PlainClip:
                 for frame in container.decode(self._stream):
                     number, rest = divmod(-1 if frame.pts is None else frame.pts, self._ticks)
                     if rest or frame.rotation:
-                        raise NotPlainError
+                        raise UnsupportedLayoutError
                     if number in wanted:
                         found[number] = to_rgb.reformat(frame, format="rgb24").to_ndarray()
                     if number >= last:
                         break
             except av.FFmpegError as error:
-                raise NotPlainError from error
+                raise UnsupportedLayoutError from error
         if len(found) != len(wanted):
-            raise NotPlainError
+            raise UnsupportedLayoutError
         return [found[number] for number in numbers.tolist()]
 
 
@@ -96,8 +96,8 @@ class ClipInit:
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Give `video_reader`, `total_frames` and `avg_fps`."""
         try:
-            clip = PlainClip(results["filename"])
-        except NotPlainError:
+            clip = FastClipReader(results["filename"])
+        except UnsupportedLayoutError:
             opened: dict[str, Any] = self._decord(results)
             return opened
         return results | {"video_reader": clip, "total_frames": clip.total_frames, "avg_fps": clip.fps}
@@ -117,10 +117,10 @@ class ClipDecode:
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Give `imgs`, frames [height, width, 3] of RGB bytes."""
         reader = results["video_reader"]
-        if isinstance(reader, PlainClip):
+        if isinstance(reader, FastClipReader):
             try:
                 imgs = reader.frames(np.squeeze(results["frame_inds"]).reshape(-1))
-            except NotPlainError:
+            except UnsupportedLayoutError:
                 results = results | {"video_reader": self._init(dict(results))["video_reader"]}
             else:
                 shape = imgs[0].shape[:2]

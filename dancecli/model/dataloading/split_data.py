@@ -108,13 +108,13 @@ def load_split(workspace: Workspace, name: str | None) -> SplitData:
         meta=meta,
         labels=labels,
         examples=examples,
-        test_hash=part_hash(examples[Subset.TEST], labels),
+        test_hash=subset_hash(examples[Subset.TEST], labels),
         clip_s=_median_s(clips, examples),
         notes=tuple(_notes(name, examples, parts)),
     )
 
 
-def part_hash(examples: Iterable[Example], labels: Sequence[str]) -> str:
+def subset_hash(examples: Iterable[Example], labels: Sequence[str]) -> str:
     """Hash what a model is tested on: files, ids and labels, whatever their order."""
     lines = sorted(f"{e.clip_id} {e.sha256} {labels[e.label_index]}" for e in examples)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

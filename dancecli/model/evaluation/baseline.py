@@ -11,20 +11,25 @@ from dataclasses import dataclass
 from typing import Any
 
 from dancecli.core.errors import ModelError, UsageError
-from dancecli.core.progress import OnMessage, OnProgress, Progress, no_message, no_progress
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.recipe import read_recipe
 from dancecli.core.records import Subset
 from dancecli.model.dataloading.pipelines import frame_sampler
 from dancecli.model.dataloading.split_data import SplitData, load_split, split_record
 from dancecli.model.evaluation.scored_runs import (
     EvaluateResult,
+    find_existing,
     new_name,
-    same_run,
-    score_parts,
-    write_scored_run,
+    score_subsets,
+    write_evaluation_run,
 )
 from dancecli.model.networks.base import at_its_size, build_model_config, model_base
-from dancecli.model.networks.head import kinetics_labels, match_labels, pretrained_head, put_rows
+from dancecli.model.networks.head import (
+    kinetics_labels,
+    match_labels,
+    pretrained_head,
+    set_classifier_weights,
+)
 from dancecli.model.networks.weights import NO_WEIGHTS, resolve_weights, weights_record
 from dancecli.model.networks.zoo import DEFAULT_PRETRAIN, find_entry
 from dancecli.model.training.config import DataPlan, build_config
@@ -78,8 +83,7 @@ class Known:
 def baseline(
     workspace: Workspace,
     settings: BaselineSettings,
-    on_progress: OnProgress = no_progress,
-    say: OnMessage = no_message,
+    reporter: Reporter = SILENT,
     *,
     dry_run: bool = False,
 ) -> EvaluateResult:
@@ -88,8 +92,7 @@ def baseline(
     Args:
         workspace: where the split is and the run goes.
         settings: what to judge.
-        on_progress: in clips.
-        say: gets what the user should know before the work begins.
+        reporter: in clips.
         dry_run: stop there; the result's record says what the scores would be of.
 
     Raises:
@@ -114,9 +117,9 @@ def baseline(
     from dancecli.model.networks.build import build_model, shapes_of
     from dancecli.model.networks.checkpoint import for_evaluation
 
-    on_progress(Progress(0, 1, "loading the model · a few seconds"))
+    reporter.progress(0, 1, "loading the model · a few seconds")
     shapes = shapes_of(build_model_config(base, recipe, len(data.labels), None))
-    start = resolve_weights(entry, settings.weights, shapes, on_progress)
+    start = resolve_weights(entry, settings.weights, shapes, reporter)
     assert start is not None  # noqa: S101 - for the type checker; only `none` gives none
     head = pretrained_head(entry, start)
     if head.labels != kinetics_labels():
@@ -125,19 +128,19 @@ def baseline(
             "take weights as they were trained on Kinetics-400",
         )
     evidence = _evidence(known, weights_record(start), data, views)
-    if there := same_run(workspace, settings.name, "baseline", evidence):
+    if there := find_existing(workspace, settings.name, "baseline", evidence):
         return there
     name = new_name(workspace, settings.name, f"{PRETRAIN}-{data.name}")
     for note in (f"run {name}: {entry.title}, split {data.name}", *notes(known)):
-        say(note)
+        reporter.message(note)
     if dry_run:
         return EvaluateResult(name, evidence, (), fresh=True)
     has_val = bool(data.examples[Subset.VAL])
     plan = DataPlan(workspace.root, data.name, len(data.labels), has_val)
     config = build_config(base, recipe, plan, start, 0, deterministic=False)
     model = build_model(config["model"], 0, config["load_from"])
-    put_rows(model, known.rows, head, mask=True)
-    predictions = score_parts(for_evaluation(model), config, data, on_progress)
+    set_classifier_weights(model, known.rows, head, mask=True)
+    predictions = score_subsets(for_evaluation(model), config, data, reporter)
     facts = {
         "created_utc": created,
         "model": {
@@ -157,7 +160,7 @@ def baseline(
         "seconds": {"evaluate": round(time.monotonic() - began, 2)},
     }
     with workspace.lock(f"run-{name}"):
-        record = write_scored_run(workspace, name, facts, predictions)
+        record = write_evaluation_run(workspace, name, facts, predictions)
     return EvaluateResult(name, record, (), fresh=True)
 
 

@@ -15,11 +15,11 @@ from dancecli.core.errors import ModelError, UsageError
 from dancecli.core.records import Prediction, Subset
 from dancecli.model.evaluation.scored_runs import (
     EvaluateResult,
-    ScoredRun,
+    EvaluationRun,
+    find_existing,
     new_name,
-    read_scored_run,
-    same_run,
-    write_scored_run,
+    read_evaluation_run,
+    write_evaluation_run,
 )
 from dancecli.storage import runs as rec
 from dancecli.storage.workspace import Workspace
@@ -57,11 +57,11 @@ def ensemble(workspace: Workspace, settings: EnsembleSettings, *, dry_run: bool 
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UsageError(f"run {twice[0]!r} is named twice", "name each run of the ensemble once")
-    members = [read_scored_run(workspace, name) for name in names]
+    members = [read_evaluation_run(workspace, name) for name in names]
     for member in members[1:]:
         _refuse_difference(members[0], member)
     evidence = _evidence(members)
-    if there := same_run(workspace, settings.name, "members", evidence):
+    if there := find_existing(workspace, settings.name, "members", evidence):
         return there
     first = members[0].record
     name = new_name(workspace, settings.name, f"{PRETRAIN}-{first['split']['name']}")
@@ -87,11 +87,11 @@ def ensemble(workspace: Workspace, settings: EnsembleSettings, *, dry_run: bool 
     if dry_run:
         return EvaluateResult(name, facts, tuple(notes), fresh=True)
     with workspace.lock(f"run-{name}"):
-        record = write_scored_run(workspace, name, facts, predictions)
+        record = write_evaluation_run(workspace, name, facts, predictions)
     return EvaluateResult(name, record, tuple(notes), fresh=True)
 
 
-def _refuse_difference(one: ScoredRun, other: ScoredRun) -> None:
+def _refuse_difference(one: EvaluationRun, other: EvaluationRun) -> None:
     """Refuse two runs that were not judged alike, saying what differs."""
     ours, theirs = one.record, other.record
     both = f"runs {one.name!r} and {other.name!r}"
@@ -121,7 +121,7 @@ def _first_label(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
     return f": class {i} is {a[i]!r} in one and {b[i]!r} in the other"
 
 
-def _evidence(members: Sequence[ScoredRun]) -> list[dict[str, Any]]:
+def _evidence(members: Sequence[EvaluationRun]) -> list[dict[str, Any]]:
     """Say of each member which scores went in."""
     return [
         {
@@ -136,7 +136,7 @@ def _evidence(members: Sequence[ScoredRun]) -> list[dict[str, Any]]:
     ]
 
 
-def _fused(members: Sequence[ScoredRun]) -> tuple[list[Prediction], list[str]]:
+def _fused(members: Sequence[EvaluationRun]) -> tuple[list[Prediction], list[str]]:
     """Average clip by clip; a part counts only if every member has all of it."""
     found, notes = [], []
     for part in (Subset.VAL, Subset.TEST):
@@ -165,7 +165,7 @@ def _mean(rows: Sequence[Prediction]) -> Prediction:
     return Prediction(first.clip_id, first.subset, first.label_index, scores)
 
 
-def _views(members: Sequence[ScoredRun]) -> dict[str, Any]:
+def _views(members: Sequence[EvaluationRun]) -> dict[str, Any]:
     """The protocol that all share, or all of them named: what differs is not comparable with either."""
     protocols = list(dict.fromkeys(member.record["views"]["test"] for member in members))
     if len(protocols) == 1:
@@ -173,6 +173,6 @@ def _views(members: Sequence[ScoredRun]) -> dict[str, Any]:
     return {"train": None, "test": " + ".join(protocols)}
 
 
-def _sum(members: Sequence[ScoredRun], key: str) -> int | None:
+def _sum(members: Sequence[EvaluationRun], key: str) -> int | None:
     values = [member.record["model"].get(key) for member in members]
     return sum(values) if all(isinstance(value, int) for value in values) else None

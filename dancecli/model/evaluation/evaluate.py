@@ -9,7 +9,7 @@ from typing import Any
 
 from dancecli.core import hashing
 from dancecli.core.errors import ModelError
-from dancecli.core.progress import OnMessage, OnProgress, Progress, no_message, no_progress
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.recipe import parse_recipe
 from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.model.dataloading.flow_data import with_flow
@@ -17,10 +17,10 @@ from dancecli.model.dataloading.pipelines import frame_sampler
 from dancecli.model.dataloading.split_data import SplitData, load_split, split_record
 from dancecli.model.evaluation.scored_runs import (
     EvaluateResult,
+    find_existing,
     new_name,
-    same_run,
-    score_parts,
-    write_scored_run,
+    score_subsets,
+    write_evaluation_run,
 )
 from dancecli.model.networks.base import FLOW, at_its_size, model_base
 from dancecli.model.networks.checkpoint import build_network, run_checkpoint
@@ -54,8 +54,7 @@ class EvaluateSettings:
 def evaluate(
     workspace: Workspace,
     settings: EvaluateSettings,
-    on_progress: OnProgress = no_progress,
-    say: OnMessage = no_message,
+    reporter: Reporter = SILENT,
     *,
     dry_run: bool = False,
 ) -> EvaluateResult:
@@ -64,8 +63,7 @@ def evaluate(
     Args:
         workspace: where the run and the split are.
         settings: what to judge, and how.
-        on_progress: in clips.
-        say: gets what the user should know before the work begins.
+        reporter: in clips.
         dry_run: stop there; the result's record says what the scores would be of.
 
     Raises:
@@ -80,7 +78,7 @@ def evaluate(
     _refuse_other_labels(name, trained["labels"], data)
     overlap = find_overlap(workspace, trained, data)
     for note in (f"run {name}, {path.name}, on split {data.name}", *overlap_notes(name, overlap)):
-        say(note)
+        reporter.message(note)
     known = {key: value for key, value in trained["recipe"].items() if value is not None}
     recipe = parse_recipe(known, rec.RunFolder(workspace.run(name)).record)
     recipe = recipe.with_changes(num_clips=settings.num_clips, num_crops=settings.num_crops)
@@ -99,16 +97,16 @@ def evaluate(
         "view_protocol": views["test"],
         "overlap": overlap,
     }
-    if there := same_run(workspace, settings.name, "evaluated", evidence):
+    if there := find_existing(workspace, settings.name, "evaluated", evidence):
         return there
     new = new_name(workspace, settings.name, f"{name}-eval")
     if dry_run:
         return EvaluateResult(new, evidence, (), fresh=True)
-    on_progress(Progress(0, 1, "loading the model · a few seconds"))
+    reporter.progress(0, 1, "loading the model · a few seconds")
     plan = DataPlan(workspace.root, data.name, len(data.labels), bool(data.examples[Subset.VAL]))
     config = build_config(base, recipe, plan, None, 0, deterministic=False)
     model = build_network(config["model"], state_of(read_checkpoint(path)), path)
-    predictions = score_parts(model, config, data, on_progress)
+    predictions = score_subsets(model, config, data, reporter)
     facts = {
         "created_utc": created,
         "model": {**trained["model"], "of_run": name},
@@ -122,7 +120,7 @@ def evaluate(
         "seconds": {"evaluate": round(time.monotonic() - began, 2)},
     }
     with workspace.lock(f"run-{new}"):
-        record = write_scored_run(workspace, new, facts, predictions)
+        record = write_evaluation_run(workspace, new, facts, predictions)
     return EvaluateResult(new, record, (), fresh=True)
 
 

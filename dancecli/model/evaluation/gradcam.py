@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import ModelError, WorkspaceError
-from dancecli.core.progress import OnProgress, Progress, no_progress
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip
 from dancecli.model.networks.checkpoint import build_network, open_checkpoint, run_checkpoint
 from dancecli.storage import tables
@@ -77,9 +77,7 @@ class GradcamResult:
     drawn: int
 
 
-def gradcam(
-    workspace: Workspace, settings: GradcamSettings, on_progress: OnProgress = no_progress
-) -> GradcamResult:
+def gradcam(workspace: Workspace, settings: GradcamSettings, reporter: Reporter = SILENT) -> GradcamResult:
     """Draw `runs/<run>/gradcam/<clip>.jpg` for each clip that is not drawn yet.
 
     Raises:
@@ -104,7 +102,7 @@ def gradcam(
         model = build_network(found.model, found.state, found.path)
         read = _reader(found.pipeline)
     for done, (clip, of) in enumerate(todo):
-        on_progress(Progress(done, len(todo), f"Grad-CAM · {clip}"))
+        reporter.progress(done, len(todo), f"Grad-CAM · {clip}")
         frames, batch = read(files[clip])
         heat = heat_of(model, batch, of)
         chosen = _spread(len(frames), SHOWN_FRAMES)
@@ -116,7 +114,7 @@ def gradcam(
             head = {"schema": SCHEMA, "method": METHOD, "checkpoint_sha256": found.sha256}
             json.dump({**head, "clips": [known[name] for name in sorted(known)]}, file, indent=2)
             file.write("\n")
-    on_progress(Progress(len(todo), len(todo)))
+    reporter.progress(len(todo), len(todo))
     return GradcamResult(folder, len(todo))
 
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from dancecli.core import hashing
 from dancecli.core.errors import WorkspaceError
-from dancecli.core.progress import OnProgress
+from dancecli.core.progress import Reporter
 from dancecli.core.records import Prediction, Subset
 from dancecli.model.dataloading.split_data import SplitData
-from dancecli.model.training.scoring import accuracy, predict_part
+from dancecli.model.training.scoring import accuracy, predict_subset
 from dancecli.storage import runs as rec
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace, checked_name
@@ -41,7 +41,7 @@ class EvaluateResult:
 
 
 @dataclass(frozen=True)
-class ScoredRun:
+class EvaluationRun:
     """A finished run with its scores, as read back.
 
     Attributes:
@@ -60,7 +60,7 @@ class ScoredRun:
         return {row.clip_id: row for row in self.predictions if row.subset == part}
 
 
-def read_scored_run(workspace: Workspace, name: str) -> ScoredRun:
+def read_evaluation_run(workspace: Workspace, name: str) -> EvaluationRun:
     """Read a run that is done, and its scores.
 
     Raises:
@@ -75,10 +75,10 @@ def read_scored_run(workspace: Workspace, name: str) -> ScoredRun:
         )
     path = rec.RunFolder(workspace.run(name)).predictions
     predictions = tables.read(path, Prediction)
-    return ScoredRun(name, record, predictions, hashing.file_sha256(path))
+    return EvaluationRun(name, record, predictions, hashing.file_sha256(path))
 
 
-def write_scored_run(
+def write_evaluation_run(
     workspace: Workspace, name: str, facts: Mapping[str, Any], predictions: Sequence[Prediction]
 ) -> dict[str, Any]:
     """Write the folder of a run that trained nothing, `run.json` last, and return that record.
@@ -123,13 +123,13 @@ def write_scored_run(
     return record
 
 
-def refuse_taken(workspace: Workspace, name: str) -> None:
+def raise_if_exists(workspace: Workspace, name: str) -> None:
     """Raise a `WorkspaceError` if there is a run of this name."""
     if workspace.run(name).exists():
         raise WorkspaceError(f"run {name!r} exists already", "take another --name")
 
 
-def same_run(workspace: Workspace, name: str | None, key: str, value: Any) -> EvaluateResult | None:
+def find_existing(workspace: Workspace, name: str | None, key: str, value: Any) -> EvaluateResult | None:
     """Find a run that is done and whose record says the same, so that nothing is done twice.
 
     Args:
@@ -149,7 +149,7 @@ def same_run(workspace: Workspace, name: str | None, key: str, value: Any) -> Ev
 def new_name(workspace: Workspace, given: str | None, stem: str) -> str:
     """The name that was given, if it is free; else the stem with the first free number."""
     if given is not None:
-        refuse_taken(workspace, checked_name(given, "run"))
+        raise_if_exists(workspace, checked_name(given, "run"))
         return given
     n = 1
     while workspace.run(f"{stem}-{n}").exists():
@@ -157,8 +157,8 @@ def new_name(workspace: Workspace, given: str | None, stem: str) -> str:
     return f"{stem}-{n}"
 
 
-def score_parts(
-    model: Any, config: Mapping[str, Any], data: SplitData, on_progress: OnProgress
+def score_subsets(
+    model: Any, config: Mapping[str, Any], data: SplitData, reporter: Reporter
 ) -> list[Prediction]:
     """Run a network over the val and test parts of a split.
 
@@ -166,7 +166,7 @@ def score_parts(
         model: ready for evaluation, on its device.
         config: of a run, for its loaders; see `build_config`.
         data: the split.
-        on_progress: in clips.
+        reporter: in clips.
     """
     import dancecli.model.dataloading.datasets  # noqa: F401 - registers what the config names
     from dancecli.model.networks.mmaction import Runner
@@ -175,5 +175,5 @@ def score_parts(
     for part in (Subset.VAL, Subset.TEST):
         if examples := data.examples[part]:
             loader = Runner.build_dataloader(config[f"{part}_dataloader"])
-            found += predict_part(model, loader, part.value, examples, on_progress)
+            found += predict_subset(model, loader, part.value, examples, reporter)
     return found

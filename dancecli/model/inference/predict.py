@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core import hashing
 from dancecli.core.errors import InputError, MediaError, UsageError
-from dancecli.core.progress import OnProgress, Progress, no_progress
+from dancecli.core.progress import SILENT, Progress, Reporter
 from dancecli.model.inference.inputs import ENDINGS, find_videos, slug
 from dancecli.model.networks.checkpoint import Checkpoint, open_checkpoint, run_checkpoint
 from dancecli.storage import runs as rec
@@ -21,7 +21,7 @@ from dancecli.storage.workspace import Workspace
 if TYPE_CHECKING:
     from dancecli.model.inference.predictor import Predictor
     from dancecli.model.inference.timeline import Scored
-    from dancecli.model.inference.windows import Seen
+    from dancecli.model.inference.windows import FrameStream
 
 SCHEMA = 1
 # All frames of a window are held at once.
@@ -121,9 +121,7 @@ def make_plan(workspace: Workspace, settings: PredictSettings) -> PredictPlan:
     return PredictPlan(files, single, workspace.report(f"predict-{name}"), left_out, found, run, window_s)
 
 
-def predict(
-    workspace: Workspace, settings: PredictSettings, on_progress: OnProgress = no_progress
-) -> PredictResult:
+def predict(workspace: Workspace, settings: PredictSettings, reporter: Reporter = SILENT) -> PredictResult:
     """Say what is danced in videos: the likeliest styles, and of long ones the course of styles.
 
     Every video is decoded once, in order. All is kept in `reports/predict-<name>/prediction.json`,
@@ -132,7 +130,7 @@ def predict(
     Args:
         workspace: where the run is, and the result goes.
         settings: what, and with what.
-        on_progress: in seconds of the video at hand.
+        reporter: in seconds of the video at hand.
 
     Raises:
         MediaError: the one video that was named cannot be read; of several, that is a row.
@@ -144,7 +142,7 @@ def predict(
     plan = make_plan(workspace, settings)
     file = plan.folder / "prediction.json"
     before = _read_before(file, plan)
-    session = _Session(plan, on_progress)
+    session = _Session(plan, reporter)
     videos: list[dict[str, Any]] = []
     pictures: list[Path] = []
     saved = time.monotonic()
@@ -170,24 +168,24 @@ def predict(
 class _Session:
     """The network, loaded when the first video needs it, and where it is."""
 
-    def __init__(self, plan: PredictPlan, on_progress: OnProgress) -> None:
-        self.plan, self.fresh, self._report = plan, 0, on_progress
+    def __init__(self, plan: PredictPlan, reporter: Reporter) -> None:
+        self.plan, self.fresh, self._reporter = plan, 0, reporter
         self._predictor: Predictor | None = None
 
-    def look(self, path: Path) -> tuple[list[Scored], Seen]:
-        from dancecli.model.inference.predictor import Predictor, look_at
+    def look(self, path: Path) -> tuple[list[Scored], FrameStream]:
+        from dancecli.model.inference.predictor import Predictor, predict_windows
 
         if self._predictor is None:
-            self._report(Progress(0, 1, "loading the model · a few seconds"))
+            self._reporter.progress(0, 1, "loading the model · a few seconds")
             self._predictor = Predictor(self.plan.checkpoint)
         self.fresh += 1
         number, count = self.fresh, len(self.plan.files)
         of = f" · video {number} of {count}" if count > 1 else ""
 
         def on_progress(now: Progress) -> None:
-            self._report(Progress(now.done, now.total, now.text + of))
+            self._reporter.progress(now.done, now.total, now.text + of)
 
-        return look_at(self._predictor, path, self.plan.window_s, on_progress)
+        return predict_windows(self._predictor, path, self.plan.window_s, Reporter(on_progress))
 
 
 def _row(session: _Session, before: Mapping[str, dict[str, Any]], name: str, path: Path) -> dict[str, Any]:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dancecli.core.errors import MediaError, ModelError
-from dancecli.core.progress import OnProgress, Progress
+from dancecli.core.progress import Reporter
 from dancecli.model.inference.timeline import Scored
-from dancecli.model.inference.windows import Seen, read_windows
+from dancecli.model.inference.windows import FrameStream, read_windows
 from dancecli.model.networks.checkpoint import Checkpoint, build_network
 
 if TYPE_CHECKING:
-    from dancecli.model.inference.windows import Picture
+    from dancecli.model.inference.windows import Frame
 
 # Steps whose work is done while the video is read.
 _READING = ("ClipInit", "ClipDecode", "DecordInit", "DecordDecode", "Resize")
@@ -44,13 +44,13 @@ class Predictor:
             raise ModelError(f"{found.path}: its views cannot be made ({error})") from None
         self._steps = [step for kind, step in zip(kinds, steps, strict=True) if kind not in _READING]
 
-    def shrink(self, picture: Picture) -> Picture:
+    def shrink(self, picture: Frame) -> Frame:
         """Make a frame as small as the network wants it before it is cropped."""
         results = self._resize({"imgs": [picture], "img_shape": picture.shape[:2], "modality": "RGB"})
-        small: Picture = results["imgs"][0]
+        small: Frame = results["imgs"][0]
         return small
 
-    def score(self, frames: Sequence[Picture], rate: float, name: str) -> tuple[float, ...]:
+    def score(self, frames: Sequence[Frame], rate: float, name: str) -> tuple[float, ...]:
         """Give the probabilities of the classes for a stretch of video.
 
         Args:
@@ -80,7 +80,7 @@ class Predictor:
         return tuple(value / total for value in scores)
 
 
-def _of_shape(picture: Picture, shape: tuple[int, ...]) -> Picture:
+def _of_shape(picture: Frame, shape: tuple[int, ...]) -> Frame:
     """A frame as it is, or, where a stream changes its size on the way, in that of the first."""
     if picture.shape[:2] == shape:
         return picture
@@ -89,26 +89,26 @@ def _of_shape(picture: Picture, shape: tuple[int, ...]) -> Picture:
     return cv2.resize(picture, shape[::-1]).astype(picture.dtype)
 
 
-def look_at(
-    predictor: Predictor, path: Path, window_s: float, on_progress: OnProgress
-) -> tuple[list[Scored], Seen]:
+def predict_windows(
+    predictor: Predictor, path: Path, window_s: float, reporter: Reporter
+) -> tuple[list[Scored], FrameStream]:
     """Score a video window by window, decoding it once.
 
     Args:
         predictor: the network.
         path: the video.
         window_s: length of a window; they begin half of that apart.
-        on_progress: in seconds of video.
+        reporter: in seconds of video.
 
     Raises:
         MediaError: it cannot be read.
     """
-    seen, found = Seen(), []
+    seen, found = FrameStream(), []
     for window in read_windows(path, window_s, predictor.shrink, seen):
         scores = predictor.score(window.frames, seen.rate, path.name)
         found.append(Scored(window.start_s, window.end_s, scores))
         done = round(window.end_s)
-        on_progress(Progress(done, max(done, round(seen.length_s)), f"predicting · {path.name}"))
+        reporter.progress(done, max(done, round(seen.length_s)), f"predicting · {path.name}")
     if not found:
         raise MediaError(f"{path}: not one frame could be decoded")
     return found, seen

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     # Height x width x 3, RGB.
-    Picture = NDArray[np.uint8]
+    Frame = NDArray[np.uint8]
 
 # A video of less than so many windows is looked at as one, as a clip of a data set is.
 WHOLE_BELOW = 1.5
@@ -41,11 +41,11 @@ class Window:
 
     start_s: float
     end_s: float
-    frames: list[Picture]
+    frames: list[Frame]
 
 
 @dataclass
-class Seen:
+class FrameStream:
     """What has been decoded so far.
 
     Attributes:
@@ -89,7 +89,7 @@ class Clock:
 
 
 def read_windows(
-    path: Path, window_s: float, shrink: Callable[[Picture], Picture], seen: Seen
+    path: Path, window_s: float, shrink: Callable[[Frame], Frame], seen: FrameStream
 ) -> Iterator[Window]:
     """Decode a video of any format that ffmpeg reads, and cut it into overlapping windows.
 
@@ -106,10 +106,10 @@ def read_windows(
     return cut_windows(_decoded(path, shrink, seen), window_s)
 
 
-def cut_windows(frames: Iterable[tuple[float, float, Picture]], window_s: float) -> Iterator[Window]:
+def cut_windows(frames: Iterable[tuple[float, float, Frame]], window_s: float) -> Iterator[Window]:
     """Cut frames, each with its start and end in seconds, into windows; see `read_windows`."""
     step_s = window_s / 2
-    kept: deque[tuple[float, Picture]] = deque()
+    kept: deque[tuple[float, Frame]] = deque()
     start = end = covered = 0.0
     for time, until, picture in frames:
         kept.append((time, picture))
@@ -127,8 +127,8 @@ def cut_windows(frames: Iterable[tuple[float, float, Picture]], window_s: float)
 
 
 def _decoded(
-    path: Path, shrink: Callable[[Picture], Picture], seen: Seen
-) -> Iterator[tuple[float, float, Picture]]:
+    path: Path, shrink: Callable[[Frame], Frame], seen: FrameStream
+) -> Iterator[tuple[float, float, Frame]]:
     """Decode in order: the start and end of each frame, and what is kept of it."""
     import av
 
@@ -170,10 +170,10 @@ def _kinds(container: Any) -> str:
     return " and ".join(dict.fromkeys(words.get(s.type, s.type) for s in container.streams)) or "nothing"
 
 
-def _upright(frame: Any) -> Picture:
+def _upright(frame: Any) -> Frame:
     """A frame as a player shows it: phones store how they were held beside the pictures."""
     import numpy as np
 
-    picture: Picture = frame.to_ndarray(format="rgb24")
+    picture: Frame = frame.to_ndarray(format="rgb24")
     turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture

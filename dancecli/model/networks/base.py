@@ -143,7 +143,7 @@ def build_model_config(
     # It would refuse batches of more than one clip; ours are small enough already.
     (model.get("test_cfg") or {}).pop("max_testing_views", None)
     head.update(num_classes=num_classes, average_clips="prob")
-    if drops(head):
+    if has_dropout(head):
         head["dropout_ratio"] = recipe.dropout
     if recipe.label_smoothing or class_weights:
         head["loss_cls"] = {"type": "CrossEntropyLoss"}
@@ -154,7 +154,7 @@ def build_model_config(
     return model
 
 
-def drops(head: Mapping[str, Any]) -> bool:
+def has_dropout(head: Mapping[str, Any]) -> bool:
     """Tell whether a head has dropout that can be set."""
     return "dropout_ratio" in head or head["type"] in _DROPOUT_HEADS
 

@@ -13,7 +13,7 @@ from dancecli.model.networks.inception import Unit3D
 from dancecli.model.networks.mmaction import ConvModule
 
 
-def folded(backbone: nn.Module) -> nn.Module:
+def fuse_conv_bn(backbone: nn.Module) -> nn.Module:
     """Copy a backbone as it is in evaluation, with the same values within 1e-4.
 
     Batch norm with its running averages goes into the convolutions, and the weights lie

@@ -80,7 +80,7 @@ def pretrained_head(entry: ZooEntry, start: StartWeights) -> PretrainedHead:
     return PretrainedHead(_classes(path, content, len(found[0]), known), found[0], found[1])
 
 
-def put_rows(model: Any, rows: Mapping[int, int], head: PretrainedHead, *, mask: bool) -> None:
+def set_classifier_weights(model: Any, rows: Mapping[int, int], head: PretrainedHead, *, mask: bool) -> None:
     """Give the model's last layer the rows of the classes that the pre-trained head knows.
 
     Args:
@@ -149,7 +149,7 @@ def start_head(entry: ZooEntry, start: StartWeights, labels: Sequence[str], file
         return HeadStart({}, record, note)
     theirs = list(rows.values())
     save_torch(file, {"weight": head.weight[theirs].clone(), "bias": head.bias[theirs].clone()})
-    hook = {"type": "HeadRowsHook", "file": str(file), "places": list(rows)}
+    hook = {"type": "ClassifierWeightsHook", "file": str(file), "places": list(rows)}
     note = f"{len(rows)} of {len(labels)} classes start from their rows in the pre-trained head"
     return HeadStart(hook, record, note + (f", at random: {', '.join(fresh)}" if fresh else ""))
 

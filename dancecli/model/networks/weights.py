@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import ModelError
-from dancecli.core.progress import OnProgress, no_progress
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.model.networks.inflation import as_inception
 from dancecli.model.networks.zoo import ZooEntry, check_name, fetch_checkpoint, weights_folder
 from dancecli.storage.files import save_torch
@@ -51,7 +51,7 @@ class StartWeights:
 
 
 def resolve_weights(
-    entry: ZooEntry, given: str | None, model: Mapping[str, Tensor], on_progress: OnProgress = no_progress
+    entry: ZooEntry, given: str | None, model: Mapping[str, Tensor], reporter: Reporter = SILENT
 ) -> StartWeights | None:
     """Find the weights for a model and prove that they are its own.
 
@@ -59,7 +59,7 @@ def resolve_weights(
         entry: the model's place in the zoo.
         given: `none`, a file, or None for the entry's own weights.
         model: the state dict of the recognizer as built, for names and shapes.
-        on_progress: of a download.
+        reporter: of a download.
 
     Raises:
         ModelError: they cannot be had or read, or fit less than `LEAST_SHARE` of the backbone.
@@ -76,7 +76,7 @@ def resolve_weights(
         path = Path(given).expanduser().absolute()
         check_name(path, entry)
     else:
-        path = fetch_checkpoint(entry, on_progress=on_progress)
+        path = fetch_checkpoint(entry, reporter=reporter)
     return weights_from_file(path, entry.name, model)
 
 

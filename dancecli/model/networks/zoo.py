@@ -14,7 +14,7 @@ from typing import Any
 
 from dancecli.core.errors import InputError, ModelError
 from dancecli.core.labels import MANIFESTS
-from dancecli.core.progress import OnProgress, Progress, no_progress
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.storage.files import atomic_file
 
 DEFAULT_PRETRAIN = "inception"
@@ -108,7 +108,7 @@ def weights_folder() -> Path:
 
 
 def fetch_checkpoint(
-    entry: ZooEntry, folder: Path | None = None, on_progress: OnProgress = no_progress, url: str = ""
+    entry: ZooEntry, folder: Path | None = None, reporter: Reporter = SILENT, url: str = ""
 ) -> Path:
     """Give an entry's checkpoint: from the folder if it is there, else downloaded into it.
 
@@ -117,7 +117,7 @@ def fetch_checkpoint(
     Args:
         entry: which.
         folder: where it is kept; the user's cache if not given.
-        on_progress: in bytes.
+        reporter: in bytes.
         url: another place that has the file, for a mirror.
 
     Raises:
@@ -141,7 +141,7 @@ def fetch_checkpoint(
                 digest.update(chunk)
                 file.write(chunk)
                 done += len(chunk)
-                on_progress(Progress(done, max(total, done), f"downloading the weights of {entry.name}"))
+                reporter.progress(done, max(total, done), f"downloading the weights of {entry.name}")
             _check(digest.hexdigest(), entry, url)
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", error)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dancecli.core.progress import OnMessage, OnProgress, Progress, no_message, no_progress
+from dancecli.core.progress import OnMessage, OnProgress, Progress, Reporter, no_message, no_progress
 from dancecli.core.records import Prediction, Subset
 from dancecli.model.dataloading.pipelines import forward_batch, frame_sampler
 from dancecli.model.networks.base import build_model_config
@@ -17,7 +17,7 @@ from dancecli.model.runs.plan import FinetuneSettings, Plan, make_plan
 from dancecli.model.runs.record import begun_record
 from dancecli.model.runs.resume import begun_before, plan_of_stopped_run
 from dancecli.model.training.config import DataPlan, build_config, render_config
-from dancecli.model.training.distributed import place
+from dancecli.model.training.distributed import get_rank_info
 from dancecli.model.training.flops import speed_record
 from dancecli.model.training.scoring import accuracy, views_record
 from dancecli.storage import runs as rec
@@ -78,8 +78,8 @@ def finetune(
             return FinetuneResult(plan.name, before, ("the run was done already",), fresh=False)
     else:
         plan = make_plan(workspace, settings)
-    if not place().first:
-        help_plan(workspace, plan)
+    if not get_rank_info().first:
+        run_worker_rank(workspace, plan)
         return FinetuneResult(plan.name, {}, (), fresh=True)
     if settings is not asked:
         say(f"run {plan.name} was begun by the same command and goes on; another --name begins anew")
@@ -113,7 +113,7 @@ def run_plan(
         record["created_utc"] = before["created_utc"]
     rec.write_record(folder, record)
     try:
-        outcome = run_job(job, on_progress, say)
+        outcome = run_job(job, Reporter(on_progress, say))
         record = _finish(job, plan, record, outcome)
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt)
@@ -126,11 +126,11 @@ def run_plan(
     return FinetuneResult(plan.name, record, plan.notes, fresh=True)
 
 
-def help_plan(workspace: Workspace, plan: Plan) -> None:
+def run_worker_rank(workspace: Workspace, plan: Plan) -> None:
     """Take this process's share of a run that the first process writes."""
-    from dancecli.model.training.runner import help_train
+    from dancecli.model.training.runner import run_worker_rank
 
-    help_train(_begin(workspace, plan, no_progress, no_message)[0])
+    run_worker_rank(_begin(workspace, plan, no_progress, no_message)[0])
 
 
 def _begin(
@@ -160,7 +160,7 @@ def make_job(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> Job:
 
     settings, recipe, data = plan.settings, plan.recipe, plan.data
     shapes = shapes_of(build_model_config(plan.base, recipe, len(data.labels), None))
-    start = resolve_weights(plan.entry, settings.weights, shapes, on_progress)
+    start = resolve_weights(plan.entry, settings.weights, shapes, Reporter(on_progress))
     data_plan = DataPlan(
         workspace.root, data.name, len(data.labels), bool(data.examples[Subset.VAL]), data.train_counts
     )
@@ -194,7 +194,7 @@ def make_job(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> Job:
         gpu=gpu,
         preflight=settings.preflight,
         engine=settings.engine,
-        place=place(),
+        rank_info=get_rank_info(),
     )
 
 
@@ -229,7 +229,7 @@ def _finish(job: Job, plan: Plan, record: Mapping[str, Any], outcome: Outcome) -
         "seconds": outcome.seconds,
         "data_wait": outcome.data_wait,
         "speed": speed_record(outcome.seconds, outcome.computed, len(outcome.predictions), plan.cached),
-        "preflight": outcome.first_batch,
+        "preflight": outcome.preflight,
         "results": results,
         "checkpoint": {
             "name": outcome.chosen,

@@ -14,11 +14,11 @@ from dancecli.engine.factory import LOCAL, check_engine
 from dancecli.model.dataloading.flow_data import with_flow
 from dancecli.model.dataloading.split_data import SplitData, load_split
 from dancecli.model.networks import stages
-from dancecli.model.networks.base import FLOW, ModelBase, at_its_size, drops, model_base
+from dancecli.model.networks.base import FLOW, ModelBase, at_its_size, has_dropout, model_base
 from dancecli.model.networks.head import PRETRAINED, RANDOM
 from dancecli.model.networks.weights import NO_WEIGHTS
 from dancecli.model.networks.zoo import DEFAULT_PRETRAIN, ZooEntry, find_entry
-from dancecli.model.training.distributed import place, share_of
+from dancecli.model.training.distributed import get_rank_info, per_rank_batch_size
 from dancecli.storage import runs as rec
 from dancecli.storage.workspace import Workspace, checked_name
 
@@ -126,7 +126,7 @@ def make_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
     if settings.name is not None:
         name = checked_name(settings.name, "run")
         # The first process may have made its folder already, and a kill at the very start leaves one.
-        if place().first and rec.RunFolder(workspace.run(name)).record.exists():
+        if get_rank_info().first and rec.RunFolder(workspace.run(name)).record.exists():
             raise WorkspaceError(
                 f"run {name!r} exists already",
                 f"take another --name, or --resume --name {name} to go on with it",
@@ -168,7 +168,7 @@ def plan_with(
     if entry.modality == FLOW:
         base = replace(base, flow=settings.flow_method)
         data = with_flow(workspace, data, settings.flow_method)
-    share_of(recipe.batch, settings.processes)
+    per_rank_batch_size(recipe.batch, settings.processes)
     # A backbone whose stages are not known is refused before its weights are fetched.
     stages.prefixes(base.model["backbone"], recipe.frozen_stages)
     cached = _use_cache(settings.cache, base, recipe, settings.processes)
@@ -190,7 +190,7 @@ def plan_with(
         notes.append(f"weights: random; the backbone is frozen up to: {recipe.freeze}")
     if settings.processes > 1:
         notes.append(f"{settings.processes} processes share each batch of {recipe.batch}; nothing is stored")
-    if recipe.dropout and not drops(base.model["cls_head"]):
+    if recipe.dropout and not has_dropout(base.model["cls_head"]):
         notes.append(
             f"the head of {entry.name} has no dropout: the recipe's {recipe.dropout:g} is left aside"
         )

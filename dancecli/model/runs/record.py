@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dancecli.model.dataloading.pipelines import frame_sampler
-from dancecli.model.networks.base import drops
+from dancecli.model.networks.base import has_dropout
 from dancecli.model.runs.plan import Plan
 from dancecli.model.training.config import amp_dtype
 from dancecli.model.training.flops import cost_of_view
@@ -51,7 +51,7 @@ def begun_record(plan: Plan, job: Job) -> dict[str, Any]:
             "optimizer": recipe.optimizer,
             "schedule": recipe.schedule,
             "batch_size": recipe.batch,
-            "dropout": recipe.dropout if drops(plan.base.model["cls_head"]) else None,
+            "dropout": recipe.dropout if has_dropout(plan.base.model["cls_head"]) else None,
             "momentum": recipe.momentum if recipe.optimizer == "sgd" else None,
             "weight_decay": recipe.weight_decay,
             "accumulate": recipe.accumulate,

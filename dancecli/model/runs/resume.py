@@ -13,7 +13,7 @@ from dancecli.core.recipe import parse_recipe
 from dancecli.model.dataloading.split_data import load_split
 from dancecli.model.networks.zoo import find_entry
 from dancecli.model.runs.plan import FinetuneSettings, Plan, make_plan, plan_with
-from dancecli.model.training.distributed import place
+from dancecli.model.training.distributed import get_rank_info
 from dancecli.storage import runs as rec
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
@@ -83,7 +83,7 @@ def begun_before(workspace: Workspace, settings: FinetuneSettings) -> FinetuneSe
         WorkspaceError: the run that is named is at work.
     """
     # Each of several processes would have to find the same.
-    if settings.resume or place().size > 1:
+    if settings.resume or get_rank_info().size > 1:
         return settings
     plan: Plan | None = None
     for name in [settings.name] if settings.name else list(reversed(workspace.runs())):

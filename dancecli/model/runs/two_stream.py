@@ -11,7 +11,7 @@ from typing import Any
 
 from dancecli.core.errors import ModelError
 from dancecli.core.flow_format import method_mismatch
-from dancecli.core.progress import OnMessage, OnProgress, Progress, no_message, no_progress
+from dancecli.core.progress import OnMessage, OnProgress, Progress, Reporter, no_message, no_progress
 from dancecli.model.evaluation.ensemble import EnsembleSettings, ensemble
 from dancecli.model.networks.base import build_model_config
 from dancecli.model.networks.weights import NO_WEIGHTS, resolve_weights
@@ -101,7 +101,7 @@ def _start(stream: str, plan: Plan, on_progress: OnProgress) -> str:
     if wanted == str(weights_folder() / IMAGENET_WEIGHTS.checkpoint):
         _fetch_imagenet(on_progress)
     shapes = shapes_of(build_model_config(plan.base, plan.recipe, len(plan.data.labels), None))
-    start = resolve_weights(plan.entry, wanted, shapes, on_progress)
+    start = resolve_weights(plan.entry, wanted, shapes, Reporter(on_progress))
     assert start is not None  # noqa: S101 - for the type checker: `none` has returned
     text = f"{stream} starts from {start.name}"
     if stream == FLOW and start.flow_method:
@@ -114,7 +114,7 @@ def _start(stream: str, plan: Plan, on_progress: OnProgress) -> str:
 
 def _fetch_imagenet(on_progress: OnProgress) -> None:
     try:
-        fetch_checkpoint(IMAGENET_WEIGHTS, on_progress=on_progress, url=IMAGENET_URL)
+        fetch_checkpoint(IMAGENET_WEIGHTS, reporter=Reporter(on_progress), url=IMAGENET_URL)
     except ModelError as error:
         raise ModelError(error.message, error.hint.replace("--weights none", "--init none")) from None
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 
 from dancecli.core.errors import ModelError, UsageError, WorkspaceError
 from dancecli.core.flow_format import FlowMethod
-from dancecli.model.evaluation.scored_runs import refuse_taken
+from dancecli.model.evaluation.scored_runs import raise_if_exists
 from dancecli.model.networks.inflation import FIRST_UNIT, FLOW_CHANNELS, NAMINGS, RGB_CHANNELS, find_naming
 from dancecli.model.networks.weights import NO_WEIGHTS, state_of
 from dancecli.model.networks.zoo import DEFAULT_PRETRAIN, ZooEntry, weights_folder
@@ -99,7 +99,7 @@ def plan_streams(workspace: Workspace, settings: TrainSettings) -> dict[str, Pla
         return {stream: replace(plan, settings=replace(plan.settings, name=plan.name))}
     base = settings.name or _free_name(workspace, split)
     if not settings.resume:
-        refuse_taken(workspace, base)
+        raise_if_exists(workspace, base)
     whole = {**asdict(settings), "name": base, "split": split, "resume": False}
     plans = {}
     for stream in STREAMS[BOTH]:

@@ -29,7 +29,7 @@ def step_seed(seed: int, step: int) -> int:
 class StepSeedHook(Hook):  # type: ignore[misc]
     """Seed torch before every step, so that dropout depends on the step alone.
 
-    A resumed run then drops what the whole one does, whoever has drawn in between: a data
+    A resumed run then has_dropout what the whole one does, whoever has drawn in between: a data
     loader takes its workers' seed from the same generator.
     """
 
@@ -106,7 +106,7 @@ def _below(name: str, prefix: str) -> bool:
 
 
 @HOOKS.register_module(force=True)
-class HeadRowsHook(Hook):  # type: ignore[misc]
+class ClassifierWeightsHook(Hook):  # type: ignore[misc]
     """Put known rows into the last layer before the first step; a run that goes on has them already.
 
     Args:

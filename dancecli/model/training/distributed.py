@@ -30,7 +30,7 @@ _RANK_STRIDE = 500_000_003
 
 
 @dataclass(frozen=True)
-class Place:
+class RankInfo:
     """Which of a run's processes this one is.
 
     Attributes:
@@ -49,10 +49,10 @@ class Place:
         return self.rank == 0
 
 
-ALONE = Place()
+SINGLE_PROCESS = RankInfo()
 
 
-def place() -> Place:
+def get_rank_info() -> RankInfo:
     """Read from the environment which process of how many this is."""
     for rank, size, launcher in (
         ("RANK", "WORLD_SIZE", "pytorch"),
@@ -60,8 +60,8 @@ def place() -> Place:
         ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "slurm"),
     ):
         if int(os.environ.get(size) or 1) > 1 and rank in os.environ:
-            return Place(int(os.environ[rank]), int(os.environ[size]), launcher)
-    return ALONE
+            return RankInfo(int(os.environ[rank]), int(os.environ[size]), launcher)
+    return SINGLE_PROCESS
 
 
 def refuse_too_many(processes: int) -> None:
@@ -148,7 +148,7 @@ def _end(children: list[subprocess.Popen[bytes]]) -> None:
             child.kill()
 
 
-def join_others(here: Place, *, gpu: bool) -> None:
+def init_process_group(here: RankInfo, *, gpu: bool) -> None:
     """Meet the other processes, once; nothing for a run of one.
 
     Raises:
@@ -172,7 +172,7 @@ def join_others(here: Place, *, gpu: bool) -> None:
         dist.init_process_group("gloo")
 
 
-def _torchrun_variables(here: Place, gpus: int) -> dict[str, str]:
+def _torchrun_variables(here: RankInfo, gpus: int) -> dict[str, str]:
     """Say in torchrun's words what srun has told; an address or a port that the user has set is kept."""
     nodes = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_JOB_NODELIST") or ""
     address = os.environ.get("MASTER_ADDR")
@@ -202,7 +202,7 @@ def _torchrun_variables(here: Place, gpus: int) -> dict[str, str]:
 
 
 @contextmanager
-def together(here: Place) -> Iterator[None]:
+def process_group(here: RankInfo) -> Iterator[None]:
     """Train with the others, and part from them: what follows is for the first process alone.
 
     Raises:
@@ -220,7 +220,7 @@ def together(here: Place) -> Iterator[None]:
         raise ModelError("another process of this run has ended", "what it said stands above") from error
 
 
-def share_of(batch: int, processes: int) -> int:
+def per_rank_batch_size(batch: int, processes: int) -> int:
     """Give a process's share of a batch.
 
     Raises:

@@ -10,7 +10,7 @@ from dancecli.engine.factory import LOCAL
 from dancecli.model.dataloading.split_data import SplitData
 from dancecli.model.networks.stages import LAST_STAGE
 from dancecli.model.networks.weights import StartWeights
-from dancecli.model.training.distributed import ALONE, Place
+from dancecli.model.training.distributed import SINGLE_PROCESS, RankInfo
 from dancecli.storage.runs import RunFolder
 from dancecli.storage.workspace import Workspace
 
@@ -47,7 +47,7 @@ class Job:
     gpu: bool = False
     preflight: bool = False
     engine: str = LOCAL
-    place: Place = ALONE
+    rank_info: RankInfo = SINGLE_PROCESS
 
     @property
     def dtype(self) -> str:

@@ -30,7 +30,7 @@ _RATES = (1e-3, 1e-4)
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class OverfitCheck:
     """How a batch was overfitted.
 
     Attributes:
@@ -50,7 +50,7 @@ class Rehearsal:
 
 
 @contextmanager
-def untouched_chance() -> Iterator[None]:
+def preserve_rng_state() -> Iterator[None]:
     """Leave all random states as they are found."""
     plain, numbers = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():
@@ -61,7 +61,7 @@ def untouched_chance() -> Iterator[None]:
             np.random.set_state(numbers)
 
 
-def rehearse(model: Any, batch: dict[str, Any], num_classes: int) -> Rehearsal:
+def overfit_one_batch(model: Any, batch: dict[str, Any], num_classes: int) -> OverfitCheck:
     """Overfit one batch, and check that the model answers with a score for every class.
 
     Args:
@@ -73,7 +73,7 @@ def rehearse(model: Any, batch: dict[str, Any], num_classes: int) -> Rehearsal:
         ModelError: the loss does not fall, or is no number; or the head has other classes.
     """
     samples = batch["data_samples"]
-    tries: list[Rehearsal] = []
+    tries: list[OverfitCheck] = []
     model.train()
     trained = [p for p in model.parameters() if p.requires_grad]
     start = [p.detach().clone() for p in trained]
@@ -88,7 +88,7 @@ def rehearse(model: Any, batch: dict[str, Any], num_classes: int) -> Rehearsal:
                 f"before training the loss is {losses[0]} already; clips: {names}",
                 "look at these clips and at the weights; --no-preflight trains all the same",
             )
-        done = Rehearsal(
+        done = OverfitCheck(
             len(samples), len(losses) - 1, losses[0], losses[-1], statistics.median(times[1:] or times), 0.0
         )
         tries.append(done)
@@ -128,7 +128,7 @@ def _overfit(
         times.append(time.monotonic() - at)
 
 
-def _checked_head(model: Any, batch: dict[str, Any], num_classes: int, done: Rehearsal) -> Rehearsal:
+def _checked_head(model: Any, batch: dict[str, Any], num_classes: int, done: OverfitCheck) -> OverfitCheck:
     model.eval()
     began = time.monotonic()
     with torch.inference_mode():
@@ -140,4 +140,4 @@ def _checked_head(model: Any, batch: dict[str, Any], num_classes: int, done: Reh
             f"the model's head tells {width} classes apart, and the split has {num_classes}",
             "its config sets the number of classes in a place that is not known here",
         )
-    return Rehearsal(**{**done.__dict__, "evaluate_s": evaluate_s})
+    return OverfitCheck(**{**done.__dict__, "evaluate_s": evaluate_s})

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from dancecli.core.errors import ModelError
-from dancecli.core.progress import OnProgress, no_progress
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.model.dataloading.datasets import DATASETS
 from dancecli.model.networks.build import build_model
 from dancecli.model.networks.mmaction import get_device, pseudo_collate
 from dancecli.model.training.components import FreezeHook
-from dancecli.model.training.features.frozen import FrozenPart, boundary_model
-from dancecli.model.training.features.loaders import frozen_part, keep_rows
-from dancecli.model.training.overfit import Rehearsal, rehearse, untouched_chance
+from dancecli.model.training.features.frozen import FrozenBackbone, head_network_config
+from dancecli.model.training.features.loaders import frozen_backbone, store_entries
+from dancecli.model.training.overfit import OverfitCheck, overfit_one_batch, preserve_rng_state
 from dancecli.model.training.run_hook import time_words
 
 if TYPE_CHECKING:
@@ -31,39 +31,39 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class FirstBatch:
+class PreflightCheck:
     """What a first batch has shown.
 
     Attributes:
-        rehearsal: how it was learnt.
+        overfit: how it was learnt.
         features_s: what the frozen part will take, for all views that are to be stored.
         epoch_s: what an epoch will take, its validation included.
         total_s: both, all epochs, and the evaluation at the end.
         frozen: what lies below the freeze boundary, where features are stored.
     """
 
-    rehearsal: Rehearsal
+    overfit: OverfitCheck
     features_s: float
     epoch_s: float
     total_s: float
-    frozen: FrozenPart | None = None
+    frozen: FrozenBackbone | None = None
 
     def __str__(self) -> str:
         what = f"{time_words(self.epoch_s)} an epoch"
         if self.features_s:
             what = f"{time_words(self.features_s)} for the frozen part, then {what}"
-        return f"about {time_words(self.total_s)} in all: {what} (judged by {self.rehearsal.clips} clips)"
+        return f"about {time_words(self.total_s)} in all: {what} (judged by {self.overfit.clips} clips)"
 
     @property
     def record(self) -> dict[str, Any]:
         """The same for `run.json`, in seconds and losses."""
-        found = asdict(self.rehearsal)
+        found = asdict(self.overfit)
         del found["step_s"], found["evaluate_s"]
         times = {"features": self.features_s, "epoch": self.epoch_s, "total": self.total_s}
         return {**found, "expected_s": {key: round(value, 2) for key, value in times.items()}}
 
 
-def try_first_batch(job: Job, unstored: int, on_progress: OnProgress = no_progress) -> FirstBatch:
+def run_preflight(job: Job, unstored: int, reporter: Reporter = SILENT) -> PreflightCheck:
     """Overfit a batch of training views and time what the run will do with each clip.
 
     The features of these views, where any are to be stored, are stored already.
@@ -71,13 +71,13 @@ def try_first_batch(job: Job, unstored: int, on_progress: OnProgress = no_progre
     Args:
         job: the run.
         unstored: views whose features are still to be computed.
-        on_progress: hears of it where another run is at these features.
+        reporter: hears of it where another run is at these features.
 
     Raises:
         ModelError: the batch is not learnt, or the head does not fit the labels, or the network
             does not take such views.
     """
-    with untouched_chance():
+    with preserve_rng_state():
         # First of all: it also takes mmengine's warnings, such as those of a dataset, off the terminal.
         model = _model(job)
         began = time.monotonic()
@@ -89,26 +89,26 @@ def try_first_batch(job: Job, unstored: int, on_progress: OnProgress = no_progre
         shape = tuple(batch["inputs"][0].shape)
         try:
             if job.cached:
-                frozen = frozen_part(job, model)
-                batch, view_s = _at_the_boundary(job, frozen, places, batch, on_progress)
+                frozen = frozen_backbone(job, model)
+                batch, view_s = _at_the_boundary(job, frozen, places, batch, reporter)
             _freeze(job.config, model)
-            rehearsal = rehearse(model, batch, len(job.data.labels))
+            overfit = overfit_one_batch(model, batch, len(job.data.labels))
         except RuntimeError as error:
             raise _refused_view(shape, len(places), error) from error
-    return replace(expect(job, rehearsal, view_s, decode_s, unstored), frozen=frozen)
+    return replace(expect(job, overfit, view_s, decode_s, unstored), frozen=frozen)
 
 
-def expect(job: Job, rehearsal: Rehearsal, view_s: float, decode_s: float, unstored: int) -> FirstBatch:
+def expect(job: Job, overfit: OverfitCheck, view_s: float, decode_s: float, unstored: int) -> PreflightCheck:
     """Add up what a run will take, from what one clip does."""
     recipe, counts = job.recipe, job.data.counts
     views = recipe.num_clips * recipe.num_crops
-    step_s, evaluate_s = (s / rehearsal.clips for s in (rehearsal.step_s, rehearsal.evaluate_s))
+    step_s, evaluate_s = (s / overfit.clips for s in (overfit.step_s, overfit.evaluate_s))
     features_s = unstored * (view_s + decode_s) if job.cached else 0.0
     if not job.cached:
         step_s, evaluate_s = step_s + decode_s, evaluate_s + decode_s
     epoch_s = counts["train"] * step_s + counts["val"] * views * evaluate_s
     end_s = (counts["val"] + counts["test"]) * views * evaluate_s
-    return FirstBatch(rehearsal, features_s, epoch_s, features_s + recipe.epochs * epoch_s + end_s)
+    return PreflightCheck(overfit, features_s, epoch_s, features_s + recipe.epochs * epoch_s + end_s)
 
 
 def _some_clips(job: Job) -> tuple[list[int], dict[str, Any]]:
@@ -123,12 +123,12 @@ def _some_clips(job: Job) -> tuple[list[int], dict[str, Any]]:
 def _model(job: Job) -> Any:
     config = job.config["model"]
     if job.cached:
-        config = boundary_model(config, job.recipe.frozen_stages)
+        config = head_network_config(config, job.recipe.frozen_stages)
     return build_model(config, job.seed, job.config["load_from"]).to(get_device())
 
 
 def _at_the_boundary(
-    job: Job, frozen: FrozenPart, places: Sequence[int], batch: dict[str, Any], on_progress: OnProgress
+    job: Job, frozen: FrozenBackbone, places: Sequence[int], batch: dict[str, Any], reporter: Reporter
 ) -> tuple[dict[str, Any], float]:
     """Run the frozen part over a batch; give its rows as a batch, and the seconds a view."""
     samples = batch["data_samples"]
@@ -139,7 +139,7 @@ def _at_the_boundary(
         found.append(frozen.rows({"inputs": [inputs], "data_samples": [sample]}))
         times.append(time.monotonic() - began)
     rows = torch.cat(found)
-    keep_rows(job, places, rows, on_progress)
+    store_entries(job, places, rows, reporter)
     # Made in inference mode, they could not be trained from.
     return {"inputs": list(rows.clone().cpu()), "data_samples": samples}, statistics.median(times)
 

@@ -9,9 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import ModelError
-from dancecli.core.progress import OnProgress, Progress
+from dancecli.core.progress import Reporter
 from dancecli.model.networks.mmaction import Hook, Runner, read_checkpoint, silence
-from dancecli.model.training.distributed import ALONE, Place, mean_over_processes, mean_tensors, unwrapped
+from dancecli.model.training.distributed import (
+    SINGLE_PROCESS,
+    RankInfo,
+    mean_over_processes,
+    mean_tensors,
+    unwrapped,
+)
 from dancecli.model.training.ema import WeightAverageHook, trained_state
 from dancecli.storage.files import save_torch
 from dancecli.storage.runs import RunFolder, append_metrics, trim_metrics
@@ -42,7 +48,7 @@ class RunHook(Hook):  # type: ignore[misc]
         patience: epochs without a better validation after which no more follow; 0 for no such end.
         train_clips, val_clips: of one epoch.
         base: the weights that were loaded before training, which a resumed run needs again.
-        on_progress: in clips that went through the network, validation included.
+        reporter: in clips that went through the network, validation included.
         place: which of the run's processes this is; the first one alone writes.
     """
 
@@ -56,13 +62,13 @@ class RunHook(Hook):  # type: ignore[misc]
         train_clips: int,
         val_clips: int,
         base: str,
-        on_progress: OnProgress,
+        reporter: Reporter,
         patience: int = 0,
-        place: Place = ALONE,
+        rank_info: RankInfo = SINGLE_PROCESS,
     ) -> None:
-        self.folder, self.epochs, self.base, self.on_progress = folder, epochs, base, on_progress
+        self.folder, self.epochs, self.base, self.reporter = folder, epochs, base, reporter
         self.patience = patience
-        self.place = place
+        self.rank_info = rank_info
         self.train_clips, self.val_clips = train_clips, val_clips
         self.total = epochs * (train_clips + val_clips)
         self.done = 0
@@ -79,7 +85,7 @@ class RunHook(Hook):  # type: ignore[misc]
 
     def before_train(self, runner: Any) -> None:
         """Begin, or go on: lines of epochs that are run again go."""
-        if self.place.first:
+        if self.rank_info.first:
             self.before_s = trim_metrics(self.folder.metrics, runner.epoch)
         self.done = runner.epoch * (self.train_clips + self.val_clips)
         self._began = time.monotonic() - self.before_s
@@ -116,7 +122,7 @@ class RunHook(Hook):  # type: ignore[misc]
                 "lower --lr; if it is the first step, look at these clips",
             )
         loss, top1 = mean_over_processes((loss, top1))
-        clips *= self.place.size
+        clips *= self.rank_info.size
         row = {
             "kind": "train",
             "epoch": runner.epoch + 1,
@@ -143,7 +149,7 @@ class RunHook(Hook):  # type: ignore[misc]
         outputs: Any = None,  # noqa: ARG002
     ) -> None:
         """Count the clips."""
-        self._report(runner.epoch, len(data_batch["data_samples"]) * self.place.size)
+        self._report(runner.epoch, len(data_batch["data_samples"]) * self.rank_info.size)
 
     def after_train_epoch(self, runner: Any) -> None:
         """Save the state, if no validation follows."""
@@ -172,7 +178,7 @@ class RunHook(Hook):  # type: ignore[misc]
             best = {"state_dict": trained_state(unwrapped(runner.model))}
             if average := average_of(runner):
                 average.before_save_checkpoint(runner, best)
-            if self.place.first:
+            if self.rank_info.first:
                 save_torch(self.folder.best_so_far, {"state_dict": best["state_dict"]})
         self._save(runner, runner.epoch)
         self._stop_if_enough(runner)
@@ -193,7 +199,7 @@ class RunHook(Hook):  # type: ignore[misc]
     def _save(self, runner: Any, epochs: int) -> None:
         """Save what mmengine's `Runner.resume` reads, as of the end of this many epochs."""
         gradients = mean_tensors(_pending_gradients(runner))
-        if not self.place.first:
+        if not self.rank_info.first:
             return
         content = {
             "meta": {"epoch": epochs, "iter": epochs * len(runner.train_dataloader), "seed": runner.seed},
@@ -219,7 +225,7 @@ class RunHook(Hook):  # type: ignore[misc]
             runner.train_loop.stop_training = True
 
     def _write(self, row: dict[str, Any]) -> None:
-        if self.place.first:
+        if self.rank_info.first:
             append_metrics(self.folder.metrics, [row])
 
     def _report(self, epoch: int, clips: int) -> None:
@@ -234,7 +240,7 @@ class RunHook(Hook):  # type: ignore[misc]
         (then, before), left = self._pace[0], ""
         if now - then > 2 and self.done > before:
             left = f" · {time_words((self.total - self.done) * (now - then) / (self.done - before))} left"
-        self.on_progress(Progress(self.done, self.total, words + self._val_text + left))
+        self.reporter.progress(self.done, self.total, words + self._val_text + left)
 
 
 def time_words(seconds: float) -> str:

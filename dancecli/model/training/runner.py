@@ -12,16 +12,22 @@ from typing import Any
 import dancecli.model.dataloading.datasets
 import dancecli.model.networks.inception
 import dancecli.model.training.components  # noqa: F401 - these register what configs name
-from dancecli.core.progress import OnMessage, OnProgress, Progress, no_progress
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Prediction, Subset
 from dancecli.model.networks.mmaction import init_default_scope, read_checkpoint
-from dancecli.model.training.distributed import join_others, share_of, together, unwrapped, wrapper
-from dancecli.model.training.features.frozen import boundary_model
-from dancecli.model.training.features.loaders import feature_loaders, unstored_views
+from dancecli.model.training.distributed import (
+    init_process_group,
+    per_rank_batch_size,
+    process_group,
+    unwrapped,
+    wrapper,
+)
+from dancecli.model.training.features.frozen import head_network_config
+from dancecli.model.training.features.loaders import feature_loaders, views_to_compute
 from dancecli.model.training.job import Job
-from dancecli.model.training.preflight import try_first_batch
+from dancecli.model.training.preflight import run_preflight
 from dancecli.model.training.run_hook import QuietRunner, RunHook, average_of
-from dancecli.model.training.scoring import predict_part
+from dancecli.model.training.scoring import predict_subset
 from dancecli.storage.files import save_torch
 from dancecli.storage.runs import RunFolder
 
@@ -37,7 +43,7 @@ class Outcome:
         epochs_run: fewer than were wanted if there was nothing more to gain.
         seconds: of `preflight`, `features`, `train` and `evaluate`.
         data_wait: seconds of all training steps, and of them without clips to compute with.
-        first_batch: what the pre-flight has found; None without one.
+        preflight: what the pre-flight has found; None without one.
         computed: views that the frozen part looked at in this run; others were stored already.
     """
 
@@ -49,17 +55,16 @@ class Outcome:
     params_total: int
     params_trainable: int
     data_wait: dict[str, float]
-    first_batch: dict[str, Any] | None = None
+    preflight: dict[str, Any] | None = None
     computed: int = 0
 
 
-def run_job(job: Job, on_progress: OnProgress, say: OnMessage = lambda _: None) -> Outcome:
+def run_job(job: Job, reporter: Reporter) -> Outcome:
     """Train, choose the checkpoint, evaluate it, write the checkpoints.
 
     Args:
         job: the run.
-        on_progress: gets `phase · words`, in clips of the phase.
-        say: hears how long it will take.
+        reporter: gets `phase · words`, in clips of the phase.
 
     Raises:
         ModelError: one batch cannot be learnt, or the loss or the features are not finite.
@@ -70,15 +75,15 @@ def run_job(job: Job, on_progress: OnProgress, say: OnMessage = lambda _: None) 
         clock = _Clock()
         first = None
         if job.preflight and not (job.resume and job.folder.resume_file.exists()):
-            on_progress(Progress(0, 1, "pre-flight · one batch is learnt by heart"))
-            first = try_first_batch(job, unstored_views(job, on_progress) if job.cached else 0, on_progress)
-            say(str(first))
+            reporter.progress(0, 1, "pre-flight · overfitting one batch")
+            first = run_preflight(job, views_to_compute(job, reporter) if job.cached else 0, reporter)
+            reporter.message(str(first))
         clock.lap("preflight")
-        computed = unstored_views(job, on_progress) if job.cached else 0
-        loaders = feature_loaders(job, first.frozen if first else None, on_progress) if job.cached else {}
+        computed = views_to_compute(job, reporter) if job.cached else 0
+        loaders = feature_loaders(job, first.frozen if first else None, reporter) if job.cached else {}
         clock.lap("features")
-        runner, hook = _build_runner(job, loaders, on_progress)
-        with together(job.place):
+        runner, hook = _build_runner(job, loaders, reporter)
+        with process_group(job.rank_info):
             runner.train()
         clock.lap("train")
         clock.seconds["train"] = round(clock.seconds["train"] + hook.before_s, 2)
@@ -95,7 +100,7 @@ def run_job(job: Job, on_progress: OnProgress, say: OnMessage = lambda _: None) 
         for part in (Subset.VAL, Subset.TEST):
             if examples := job.data.examples[part]:
                 loader = loaders.get(part) or runner.build_dataloader(job.config[f"{part}_dataloader"])
-                predictions += predict_part(model, loader, part.value, examples, on_progress)
+                predictions += predict_subset(model, loader, part.value, examples, reporter)
         clock.lap("evaluate")
     parameters = list(model.parameters())
     return Outcome(
@@ -107,32 +112,30 @@ def run_job(job: Job, on_progress: OnProgress, say: OnMessage = lambda _: None) 
         params_total=sum(p.numel() for p in parameters),
         params_trainable=sum(p.numel() for p in parameters if p.requires_grad),
         data_wait={"waited_s": round(hook.waited_s, 2), "of_s": round(hook.steps_s, 2)},
-        first_batch=first.record if first else None,
+        preflight=first.record if first else None,
         computed=computed,
     )
 
 
-def help_train(job: Job) -> None:
+def run_worker_rank(job: Job) -> None:
     """Take this process's share of the steps of a run that the first process writes and evaluates."""
-    with silence(job.folder), together(job.place):
+    with silence(job.folder), process_group(job.rank_info):
         init_default_scope("mmaction")
-        runner, _ = _build_runner(job, {}, no_progress)
+        runner, _ = _build_runner(job, {}, SILENT)
         runner.train()
 
 
-def _build_runner(
-    job: Job, loaders: dict[Subset, Any], on_progress: OnProgress
-) -> tuple[QuietRunner, RunHook]:
-    config, counts, recipe, here = job.config, job.data.counts, job.recipe, job.place
-    join_others(here, gpu=job.gpu)
+def _build_runner(job: Job, loaders: dict[Subset, Any], reporter: Reporter) -> tuple[QuietRunner, RunHook]:
+    config, counts, recipe, here = job.config, job.data.counts, job.recipe, job.rank_info
+    init_process_group(here, gpu=job.gpu)
     model = config["model"]
     if job.cached:
-        model = boundary_model(model, recipe.frozen_stages)
+        model = head_network_config(model, recipe.frozen_stages)
     base = config["load_from"] or ""
     hook = RunHook(
-        job.folder, recipe.epochs, counts["train"], counts["val"], base, on_progress, recipe.patience, here
+        job.folder, recipe.epochs, counts["train"], counts["val"], base, reporter, recipe.patience, here
     )
-    clips = {**config["train_dataloader"], "batch_size": share_of(recipe.batch, here.size)}
+    clips = {**config["train_dataloader"], "batch_size": per_rank_batch_size(recipe.batch, here.size)}
     resume = job.resume and job.folder.resume_file.exists()
     runner = QuietRunner(
         model=model,

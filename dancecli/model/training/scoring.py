@@ -7,15 +7,15 @@ from typing import Any
 
 from dancecli.core.augmentation import chains_text
 from dancecli.core.errors import ModelError
-from dancecli.core.progress import OnProgress, Progress
+from dancecli.core.progress import Reporter
 from dancecli.core.recipe import Recipe
 from dancecli.core.records import Prediction
 from dancecli.core.topk import top_k_correct
 from dancecli.model.dataloading.split_data import Example
 
 
-def predict_part(
-    model: Any, loader: Any, part: str, examples: Sequence[Example], on_progress: OnProgress
+def predict_subset(
+    model: Any, loader: Any, part: str, examples: Sequence[Example], reporter: Reporter
 ) -> list[Prediction]:
     """Run a recognizer over a part.
 
@@ -24,7 +24,7 @@ def predict_part(
         loader: gives the part's clips in the order of `examples`.
         part: `val` or `test`.
         examples: the clips.
-        on_progress: in clips.
+        reporter: in clips.
 
     Raises:
         ModelError: a score is no number.
@@ -36,7 +36,7 @@ def predict_part(
     with torch.inference_mode():
         for batch in loader:
             scores += [sample.pred_score.double().tolist() for sample in model.test_step(batch)]
-            on_progress(Progress(len(scores), len(examples), f"evaluating · {part}"))
+            reporter.progress(len(scores), len(examples), f"evaluating · {part}")
     found = []
     for example, row in zip(examples, scores, strict=True):
         total = sum(row)

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dancecli.core.progress import OnProgress, Progress
+from dancecli.core.progress import OnProgress, Progress, Reporter
 from dancecli.core.recipe import Recipe
 from dancecli.core.records import Subset
 from dancecli.core.topk import true_ranks
@@ -27,7 +27,7 @@ from dancecli.model.runs.finetune import make_job
 from dancecli.model.runs.plan import Plan
 from dancecli.model.training.components import step_seed
 from dancecli.model.training.config import schedulers
-from dancecli.model.training.features.loaders import feature_loaders, frozen_part, whole_model
+from dancecli.model.training.features.loaders import feature_loaders, frozen_backbone, whole_model
 from dancecli.model.training.job import Job
 from dancecli.model.training.runner import silence
 from dancecli.model.tuning.head_stack import Head, HeadStack
@@ -87,7 +87,7 @@ class HeadTrials:
         with silence(folder):
             init_default_scope("mmaction")
             model = whole_model(job)
-            loaders = feature_loaders(seen, frozen_part(seen, model), on_progress)
+            loaders = feature_loaders(seen, frozen_backbone(seen, model), Reporter(on_progress))
             head = model.cls_head.fc_cls
         self._weight, self._bias = head.weight.detach(), head.bias.detach()
         train, val = loaders[Subset.TRAIN], loaders[Subset.VAL]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core.recipe import Recipe
 from dancecli.core.records import SplitClip, Subset
-from dancecli.model.dataloading.split_data import part_hash
+from dancecli.model.dataloading.split_data import subset_hash
 from dancecli.storage import runs as rec
 from dancecli.storage import tables
 from dancecli.storage.files import atomic_file
@@ -83,7 +83,7 @@ def study_record(workspace: Workspace, plan: TunePlan, trainer: Trainer) -> dict
         "versions": rec.versions(),
         "val": {
             "n": len(val),
-            "hash": part_hash(val, data.labels),
+            "hash": subset_hash(val, data.labels),
             "clips": [example.clip_id for example in val],
             "groups": [group[example.clip_id] for example in val],
         },

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dancecli.core.progress import OnMessage, OnProgress, Progress, no_message, no_progress
 from dancecli.core.recipe import Recipe
 from dancecli.core.records import Subset
-from dancecli.model.dataloading.split_data import part_hash
+from dancecli.model.dataloading.split_data import subset_hash
 from dancecli.model.tuning import results as files
 from dancecli.model.tuning.plan import TunePlan, TuneSettings, plan_study
 from dancecli.model.tuning.trial import Asked, Ended, Trainer
@@ -106,7 +106,7 @@ def _open(workspace: Workspace, plan: TunePlan, trainer: Trainer) -> Study:
     identity = {
         "split": data.name,
         "split hash": data.meta["split.hash"],
-        "validation part": part_hash(data.examples[Subset.VAL], data.labels),
+        "validation part": subset_hash(data.examples[Subset.VAL], data.labels),
         "model": plan.base.entry.name,
         "weights": trainer.weights_sha256,
         "seed": settings.seed,

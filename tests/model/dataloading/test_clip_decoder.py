@@ -5,7 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dancecli.model.dataloading.clip_decoder import ClipDecode, ClipInit, NotPlainError, PlainClip
+from dancecli.model.dataloading.clip_decoder import (
+    ClipDecode,
+    ClipInit,
+    FastClipReader,
+    UnsupportedLayoutError,
+)
 from dancecli.model.networks.mmaction import TRANSFORMS
 from dancecli.video.decode import probe
 from dancecli.video.ffmpeg import run_ffmpeg, trim_args
@@ -36,7 +41,7 @@ def by_decord(path: Path, numbers: np.ndarray) -> list[np.ndarray]:
 @pytest.mark.parametrize("first", [0, 1, 31, 32, 33, 36])
 def test_frames_of_our_clips_are_those_of_decord(clip: Path, first: int) -> None:
     numbers = np.arange(first, 100, 2)
-    plain = PlainClip(str(clip))
+    plain = FastClipReader(str(clip))
     assert plain.total_frames == 100
     assert plain.fps == 25
     assert all(
@@ -47,13 +52,13 @@ def test_frames_of_our_clips_are_those_of_decord(clip: Path, first: int) -> None
 
 def test_a_frame_may_be_wanted_twice_and_out_of_order(clip: Path) -> None:
     numbers = np.array([40, 7, 7, 99])
-    found = PlainClip(str(clip)).frames(numbers)
+    found = FastClipReader(str(clip)).frames(numbers)
     assert all((a == b).all() for a, b in zip(found, by_decord(clip, numbers), strict=True))
 
 
 def test_a_film_with_b_frames_is_left_to_decord(film: Path) -> None:
-    with pytest.raises(NotPlainError):
-        PlainClip(str(film))
+    with pytest.raises(UnsupportedLayoutError):
+        FastClipReader(str(film))
     numbers = np.arange(3, 120, 3)
     opened = ClipInit()({"filename": str(film)})
     assert opened["total_frames"] == 125

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from dancecli.core.errors import ModelError, WorkspaceError
+from dancecli.core.progress import Reporter
 from dancecli.core.records import Prediction
 from dancecli.model.evaluation.ensemble import EnsembleSettings, ensemble
 from dancecli.model.evaluation.evaluate import EvaluateSettings, evaluate
@@ -48,7 +49,9 @@ def test_a_run_is_judged_again_as_a_run_of_its_own(workspace, corpus):
 def test_clips_of_another_split_that_the_run_was_trained_on_are_counted(workspace, corpus):
     corpus(val=0, test=8, name="other")
     said = []
-    record = evaluate(workspace, EvaluateSettings(run="run", split="other"), say=said.append).record
+    record = evaluate(
+        workspace, EvaluateSettings(run="run", split="other"), Reporter(on_message=said.append)
+    ).record
     assert record["evaluated"]["overlap"] == {
         "val": {"clips": 0, "n": 0, "videos": 0},
         "test": {"clips": 3, "n": 8, "videos": 3},
@@ -59,7 +62,11 @@ def test_clips_of_another_split_that_the_run_was_trained_on_are_counted(workspac
     assert (record["results"]["val"], record["results"]["test"]["n"]) == (None, 8)
     corpus(val=1, test=1)  # the split of the run is another now
     said.clear()
-    evaluate(workspace, EvaluateSettings(run="run", split="other", name="blind"), say=said.append)
+    evaluate(
+        workspace,
+        EvaluateSettings(run="run", split="other", name="blind"),
+        reporter=Reporter(on_message=said.append),
+    )
     assert any("it is not known" in line for line in said)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dancecli.core.errors import MediaError
-from dancecli.model.inference.windows import Clock, Seen, cut_windows, read_windows
+from dancecli.model.inference.windows import Clock, FrameStream, cut_windows, read_windows
 
 
 def whole(picture):
@@ -81,7 +81,7 @@ def test_no_more_frames_are_held_than_a_window_and_a_half():
     ],
 )
 def test_what_ffmpeg_reads_is_read(tmp_path, name, args):
-    seen = Seen()
+    seen = FrameStream()
     (window,) = read_windows(pattern(tmp_path / name, *args), 10.0, whole, seen)
     odd, uneven = name.startswith("odd"), name.startswith("vfr")
     assert window.frames[0].shape == ((63, 97, 3) if odd else (64, 96, 3))
@@ -96,7 +96,7 @@ def test_a_phone_s_video_is_seen_as_a_player_shows_it(tmp_path, turn):
     held, shown = tmp_path / "held.mp4", tmp_path / "shown.mkv"
     ffmpeg("-display_rotation", turn, "-i", flat, "-c", "copy", held)
     ffmpeg("-i", held, "-c:v", "ffv1", shown)  # ffmpeg turns the pictures themselves
-    (ours,), (theirs,) = (read_windows(path, 10.0, whole, Seen()) for path in (held, shown))
+    (ours,), (theirs,) = (read_windows(path, 10.0, whole, FrameStream()) for path in (held, shown))
     assert np.array_equal(ours.frames[0], theirs.frames[0])
 
 
@@ -104,7 +104,7 @@ def test_a_file_that_breaks_off_gives_what_there_is(tmp_path):
     path = pattern(tmp_path / "a.mkv", "-c:v", "mpeg4", "-g", 1, seconds=4)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
-    seen = Seen()
+    seen = FrameStream()
     (window,) = read_windows(path, 10.0, whole, seen)
     assert 10 < len(window.frames) < 35
 
@@ -112,7 +112,7 @@ def test_a_file_that_breaks_off_gives_what_there_is(tmp_path):
 def test_what_is_no_video_is_said_in_a_sentence(tmp_path):
     def said(path: Path) -> str:
         with pytest.raises(MediaError) as caught:
-            list(read_windows(path, 10.0, whole, Seen()))
+            list(read_windows(path, 10.0, whole, FrameStream()))
         return caught.value.message
 
     text, sound, empty = tmp_path / "notes.mp4", tmp_path / "song.m4a", tmp_path / "empty.mp4"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dancecli.model.networks.fusion import folded
+from dancecli.model.networks.fusion import fuse_conv_bn
 from dancecli.model.networks.inception import ShiftBatchNorm3d
 from dancecli.model.networks.mmaction import MODELS, init_default_scope
 from dancecli.model.networks.stages import SPLIT_BACKBONES
@@ -30,7 +30,7 @@ def test_a_folded_copy_gives_the_same_and_leaves_the_original_alone(kind):
                 nn.init.uniform_(module.weight, 0.5, 1.5)
     x = torch.rand(1, 3, 8, 64, 64) * 2 - 1
     before = lively(x)
-    fast = folded(lively)
+    fast = fuse_conv_bn(lively)
     assert not any(isinstance(module, nn.BatchNorm3d) for module in fast.modules())
     assert not fast.training
     assert torch.isfinite(before).all()

@@ -8,6 +8,7 @@ import torch
 
 from dancecli.core.errors import ModelError, UsageError, WorkspaceError
 from dancecli.core.labels import LabelSet
+from dancecli.core.progress import Reporter
 from dancecli.core.recipe import Recipe, read_recipe
 from dancecli.core.records import Prediction
 from dancecli.model.evaluation.baseline import BaselineSettings, baseline
@@ -104,7 +105,7 @@ def test_the_baseline_says_known_labels_by_their_rows_and_the_others_never(
     workspace = corpus(test=6)
     settings = BaselineSettings(str(tiny_model), str(whole()), recipe=str(tiny_recipe))
     said = []
-    result = baseline(workspace, settings, say=said.append)
+    result = baseline(workspace, settings, Reporter(on_message=said.append))
     record = json.loads((workspace.run("kinetics400-baseline-small-1") / "run.json").read_text())
     assert record["model"]["pretrain"] == "kinetics400-baseline"
     assert record["model"]["params_trainable"] == 0

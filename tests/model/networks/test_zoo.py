@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dancecli.core.errors import InputError, ModelError
+from dancecli.core.progress import Reporter
 from dancecli.model.networks.zoo import SITE, fetch_checkpoint, find_entry, read_zoo
 
 BODY = b"weights" * 1000
@@ -68,7 +69,7 @@ def test_a_config_on_flow_is_known_for_one():
 def test_a_checkpoint_is_downloaded_once_and_only_whole(site, tmp_path):
     seen = []
     entry, folder = entry_of(BODY), tmp_path / "cache"
-    path = fetch_checkpoint(entry, folder, seen.append, f"{site}/model.pth")
+    path = fetch_checkpoint(entry, folder, Reporter(seen.append), f"{site}/model.pth")
     assert path.read_bytes() == BODY
     assert (seen[-1].done, seen[-1].total) == (len(BODY), len(BODY))
     assert fetch_checkpoint(entry, folder, url="http://127.0.0.1:9/nothing") == path

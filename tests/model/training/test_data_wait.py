@@ -11,6 +11,7 @@ import pytest
 def test_the_share_of_time_without_clips_is_told(tmp_path, monkeypatch):
     import torch
 
+    from dancecli.core.progress import Reporter
     from dancecli.model.training import run_hook
     from dancecli.storage.runs import RunFolder
 
@@ -18,7 +19,7 @@ def test_the_share_of_time_without_clips_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(run_hook, "time", SimpleNamespace(monotonic=lambda: now[0]))
     folder = RunFolder(tmp_path / "run")
     folder.root.mkdir()
-    hook = run_hook.RunHook(folder, 1, 4, 0, "", lambda p: shown.append(p.text))
+    hook = run_hook.RunHook(folder, 1, 4, 0, "", Reporter(lambda p: shown.append(p.text)))
     wrapper = SimpleNamespace(param_groups=[{"lr": 0.1}])
     runner = SimpleNamespace(epoch=0, iter=0, optim_wrapper=wrapper)
     batch = {"data_samples": [None, None]}

@@ -65,12 +65,12 @@ def test_a_batch_that_cannot_be_shared_and_a_cache_are_refused(corpus, tiny_reci
 @pytest.mark.parametrize(
     ("env", "found"),
     [
-        ({}, distributed.Place()),
-        ({"RANK": "1", "WORLD_SIZE": "2"}, distributed.Place(1, 2, "pytorch")),
-        ({"RANK": "0", "WORLD_SIZE": "1"}, distributed.Place()),
-        ({"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4"}, distributed.Place(3, 4, "slurm")),
+        ({}, distributed.RankInfo()),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, distributed.RankInfo(1, 2, "pytorch")),
+        ({"RANK": "0", "WORLD_SIZE": "1"}, distributed.RankInfo()),
+        ({"SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "4"}, distributed.RankInfo(3, 4, "slurm")),
         # The script of a job of four tasks, which has not called srun.
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, distributed.Place()),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4"}, distributed.RankInfo()),
     ],
 )
 def test_the_environment_says_which_process_this_is(monkeypatch, env, found):
@@ -78,7 +78,7 @@ def test_the_environment_says_which_process_this_is(monkeypatch, env, found):
         monkeypatch.delenv(name, raising=False)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
-    assert distributed.place() == found
+    assert distributed.get_rank_info() == found
 
 
 def test_a_process_that_fails_gives_its_code_and_ends_the_others(monkeypatch, tmp_path):
@@ -91,8 +91,8 @@ def test_a_process_that_fails_gives_its_code_and_ends_the_others(monkeypatch, tm
 
 MEETING = """
 import torch, torch.distributed as dist
-from dancecli.model.training.distributed import join_others, mean_tensors, place
-join_others(place(), gpu=False)
+from dancecli.model.training.distributed import init_process_group, mean_tensors, get_rank_info
+init_process_group(get_rank_info(), gpu=False)
 found = torch.tensor([dist.get_rank() + 1.0])
 dist.all_reduce(found)
 pending = {"weight": torch.tensor([1.0, 10.0]) * (dist.get_rank() + 1)}
@@ -128,5 +128,5 @@ def test_where_slurm_cannot_be_asked_the_address_is_to_be_given(monkeypatch, tmp
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     monkeypatch.setenv("SLURM_STEP_NODELIST", "n[1-2]")
     with pytest.raises(ModelError, match=r"which of the nodes n\[1-2\] is the first") as caught:
-        distributed.join_others(distributed.Place(0, 2, "slurm"), gpu=False)
+        distributed.init_process_group(distributed.RankInfo(0, 2, "slurm"), gpu=False)
     assert "MASTER_ADDR" in caught.value.hint

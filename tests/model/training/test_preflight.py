@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dancecli.core.errors import ModelError
-from dancecli.core.progress import no_progress
+from dancecli.core.progress import SILENT, Reporter, no_progress
 from dancecli.core.recipe import Recipe
 from dancecli.model.runs.finetune import FinetuneSettings, finetune, make_job, make_plan
 
@@ -77,9 +77,9 @@ BATCH = {"inputs": [], "data_samples": [SimpleNamespace(filename="clips/a_0_1.mp
 
 
 def test_a_batch_that_cannot_be_learnt_is_refused():
-    from dancecli.model.training.overfit import rehearse
+    from dancecli.model.training.overfit import overfit_one_batch
 
-    done = rehearse(Stub(), BATCH, 3)
+    done = overfit_one_batch(Stub(), BATCH, 3)
     assert (done.clips, done.loss_before) == (1, 2.0)
     assert done.loss_after < 2.0
     for model, sentence in [
@@ -88,14 +88,14 @@ def test_a_batch_that_cannot_be_learnt_is_refused():
         (Stub(classes=400), "tells 400 classes apart, and the split has 3"),
     ]:
         with pytest.raises(ModelError) as caught:
-            rehearse(model, BATCH, 3)
+            overfit_one_batch(model, BATCH, 3)
         assert sentence in caught.value.message
 
 
 def test_random_states_are_put_back(corpus, tiny_recipe, tiny_model):
     import torch
 
-    from dancecli.model.training.preflight import try_first_batch
+    from dancecli.model.training.preflight import run_preflight
 
     def drawn():
         return random.random(), np.random.rand(), torch.rand(1).item()
@@ -106,12 +106,12 @@ def test_random_states_are_put_back(corpus, tiny_recipe, tiny_model):
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
     before = drawn()
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
-    assert try_first_batch(job, unstored=14).rehearsal.clips == 4
+    assert run_preflight(job, unstored=14).overfit.clips == 4
     assert drawn() == before
 
 
 def test_a_view_that_the_network_does_not_take_is_told_as_one(corpus, tiny_recipe, tiny_model):
-    from dancecli.model.training.preflight import try_first_batch
+    from dancecli.model.training.preflight import run_preflight
 
     narrow = tiny_model.read_text().replace("depth=18,", "depth=18, in_channels=2,")
     tiny_model.write_text(narrow)
@@ -119,33 +119,33 @@ def test_a_view_that_the_network_does_not_take_is_told_as_one(corpus, tiny_recip
     workspace = corpus()
     job = make_job(workspace, make_plan(workspace, settings), no_progress)
     with pytest.raises(ModelError, match="the network does not take views of 1 x 3 x 8 x 64 x 64"):
-        try_first_batch(job, unstored=0)
+        run_preflight(job, unstored=0)
 
 
 def test_what_was_looked_at_before_is_not_looked_at_again(corpus, tiny_recipe, tiny_model):
-    from dancecli.model.training.features.loaders import feature_loaders, unstored_views
-    from dancecli.model.training.preflight import try_first_batch
+    from dancecli.model.training.features.loaders import feature_loaders, views_to_compute
+    from dancecli.model.training.preflight import run_preflight
 
     settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe))
     workspace = corpus()
     job = make_job(workspace, make_plan(workspace, settings), no_progress)
-    before = unstored_views(job)
+    before = views_to_compute(job)
     seen = []
-    first = try_first_batch(job, before)
-    assert unstored_views(job) == before - 4
-    loaders = feature_loaders(job, first.frozen, lambda p: seen.append((p.done, p.total)))
+    first = run_preflight(job, before)
+    assert views_to_compute(job) == before - 4
+    loaders = feature_loaders(job, first.frozen, Reporter(lambda p: seen.append((p.done, p.total))))
     assert {total for _, total in seen} == {before - 4 - 2 - 3, 2, 3}
-    assert unstored_views(job) == 0
+    assert views_to_compute(job) == 0
     # Each stored row is its own clip's, whoever has stored it.
     alone = [row["inputs"] for row in loaders["train"].dataset]
     (workspace.root / "cache" / "features").rename(workspace.root / "elsewhere")
-    again = [row["inputs"] for row in feature_loaders(job, None, no_progress)["train"].dataset]
+    again = [row["inputs"] for row in feature_loaders(job, None, SILENT)["train"].dataset]
     assert all((a - b).abs().max() < 1e-5 for a, b in zip(alone, again, strict=True))
 
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_what_a_run_will_take_is_added_up_from_what_a_clip_takes(cached):
-    from dancecli.model.training.overfit import Rehearsal
+    from dancecli.model.training.overfit import OverfitCheck
     from dancecli.model.training.preflight import expect
 
     job = SimpleNamespace(
@@ -154,7 +154,7 @@ def test_what_a_run_will_take_is_added_up_from_what_a_clip_takes(cached):
         data=SimpleNamespace(counts={"train": 10, "val": 5, "test": 2}),
     )
     # Four clips: 1.25 s a clip to train, 0.3 to evaluate; a view costs 2 s and 1 s to decode.
-    found = expect(job, Rehearsal(4, 3, 2.0, 1.0, 5.0, 1.2), view_s=2.0, decode_s=1.0, unstored=10)
+    found = expect(job, OverfitCheck(4, 3, 2.0, 1.0, 5.0, 1.2), view_s=2.0, decode_s=1.0, unstored=10)
     assert (found.features_s, found.epoch_s, found.total_s) == pytest.approx(
         (30.0, 15.5, 30 + 2 * 15.5 + 14 * 0.3) if cached else (0.0, 22.5 + 13, 2 * 35.5 + 14 * 1.3)
     )

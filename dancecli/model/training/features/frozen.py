@@ -1,7 +1,7 @@
 """The network cut at the freeze boundary: features from below it, training above it.
 
 What is frozen gives the same output for the same view in every epoch. So it is run once
-(`extract_features`), and a `BoundaryRecognizer` trains what remains from the stored features,
+(`extract_features`), and a `HeadNetwork` trains what remains from the stored features,
 in the same mmengine Runner, with the same batches in the same order.
 """
 
@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from dancecli.core.errors import ModelError
-from dancecli.core.progress import OnProgress, Progress
-from dancecli.model.networks.fusion import folded
+from dancecli.core.progress import Reporter
+from dancecli.model.networks.fusion import fuse_conv_bn
 from dancecli.model.networks.mmaction import (
     DATASETS,
     MODELS,
@@ -30,13 +30,13 @@ from dancecli.model.networks.stages import LAST_STAGE, run_lower, run_upper
 from dancecli.model.training.features.store import FeatureStore
 
 
-def boundary_model(model: dict[str, Any], stage: int) -> dict[str, Any]:
+def head_network_config(model: dict[str, Any], stage: int) -> dict[str, Any]:
     """Write the config of the model that goes on where the frozen part of `model` ends."""
     preprocessor = {"type": "FeaturePreprocessor"}
-    return {**model, "type": "BoundaryRecognizer", "stage": stage, "data_preprocessor": preprocessor}
+    return {**model, "type": "HeadNetwork", "stage": stage, "data_preprocessor": preprocessor}
 
 
-class FrozenPart:
+class FrozenBackbone:
     """What lies below the freeze boundary, with the weights with which a run begins.
 
     Args:
@@ -46,7 +46,7 @@ class FrozenPart:
     """
 
     def __init__(self, model: Any, preprocessor: Any, stage: int) -> None:
-        self.backbone = folded(model.backbone)
+        self.backbone = fuse_conv_bn(model.backbone)
         self.preprocessor = preprocessor
         self.stage = stage
 
@@ -71,7 +71,7 @@ class FrozenPart:
 
 
 @MODELS.register_module(force=True)
-class BoundaryRecognizer(Recognizer3D):  # type: ignore[misc]
+class HeadNetwork(Recognizer3D):  # type: ignore[misc]
     """A `Recognizer3D` whose input is what its frozen part gave.
 
     It has all layers of the whole model, so its weights have the same names, and the random
@@ -139,14 +139,14 @@ def _sample(file: str, label: int) -> Any:
 
 
 def extract_features(
-    frozen: FrozenPart,
+    frozen: FrozenBackbone,
     dataset: Any,
     store: FeatureStore,
     names: Sequence[str],
     *,
     batch: int,
     workers: int,
-    on_progress: OnProgress,
+    reporter: Reporter,
 ) -> None:
     """Run the frozen part over every item of a dataset that has no row yet, and store the result.
 
@@ -157,7 +157,7 @@ def extract_features(
         names: the rows.
         batch: clips a forward pass.
         workers: decoding processes.
-        on_progress: in clips.
+        reporter: in clips.
 
     Raises:
         ModelError: a clip's features are not finite.
@@ -179,7 +179,7 @@ def extract_features(
             store.check_room(len(todo) - len(rows))
         done += len(rows)
         pace = done / (time.monotonic() - began)
-        on_progress(Progress(done, len(todo), f"features · {pace:.1f} clips/s"))
+        reporter.progress(done, len(todo), f"features · {pace:.1f} clips/s")
 
 
 def _one_thread(_: int) -> None:

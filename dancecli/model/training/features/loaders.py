@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dancecli.core.progress import OnProgress, Progress, no_progress
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Subset
 from dancecli.engine.factory import LOCAL
 from dancecli.model.dataloading.datasets import DATASETS, ViewSampler
 from dancecli.model.networks.build import MODELS, build_model
 from dancecli.model.networks.mmaction import get_device, pseudo_collate
-from dancecli.model.training.features.frozen import FeatureDataset, FrozenPart, extract_features
-from dancecli.model.training.features.remote import Source, spread_features
-from dancecli.model.training.features.store import FeatureStore, open_store, row_name, store_key
+from dancecli.model.training.features.frozen import FeatureDataset, FrozenBackbone, extract_features
+from dancecli.model.training.features.remote import Source, extract_features_distributed
+from dancecli.model.training.features.store import FeatureStore, entry_name, open_store, store_key
 
 if TYPE_CHECKING:
     from dancecli.model.training.job import Job
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 _FORM = 1
 
 
-def feature_loaders(job: Job, frozen: FrozenPart | None, on_progress: OnProgress) -> dict[Subset, Any]:
+def feature_loaders(job: Job, frozen: FrozenBackbone | None, reporter: Reporter) -> dict[Subset, Any]:
     """Make the features that are missing, and loaders that take the place of the clips'.
 
     Args:
         job: the run.
         frozen: its frozen part, if somebody has built it already.
-        on_progress: in clips.
+        reporter: in clips.
     """
     loaders: dict[Subset, Any] = {}
     for part in Subset:
@@ -41,11 +41,11 @@ def feature_loaders(job: Job, frozen: FrozenPart | None, on_progress: OnProgress
         if not examples:
             continue
         loader_cfg = job.config[f"{part}_dataloader"]
-        names = _row_names(job, part)
+        names = _entry_names(job, part)
         flat = [name for view in names for name in view]
-        with _opened(job, part, on_progress) as store:
+        with _opened(job, part, reporter) as store:
             if store.missing(flat):
-                frozen = _fill(job, loader_cfg, store, flat, frozen, on_progress)
+                frozen = _fill(job, loader_cfg, store, flat, frozen, reporter)
         files = [example.path for example in examples]
         dataset = FeatureDataset(store, names, files, [example.label_index for example in examples])
         loaders[part] = _feature_loader(dataset, part, job)
@@ -57,17 +57,19 @@ def _fill(
     loader: dict[str, Any],
     store: FeatureStore,
     names: Sequence[str],
-    frozen: FrozenPart | None,
-    on_progress: OnProgress,
-) -> FrozenPart | None:
+    frozen: FrozenBackbone | None,
+    reporter: Reporter,
+) -> FrozenBackbone | None:
     """Make the rows that a store misses; give the frozen part, if it was needed here."""
     if job.engine != LOCAL:
         source = Source(job.config["model"], job.recipe.frozen_stages, loader["dataset"], job.dtype)
         root, batch = job.workspace.root, job.forward_batch
-        spread_features(job.engine, root, whole_model(job), source, store, names, batch, on_progress)
+        extract_features_distributed(
+            job.engine, root, whole_model(job), source, store, names, batch, reporter
+        )
         return frozen
     # On one machine the network has all cores already, and other processes would only share them.
-    frozen = frozen or frozen_part(job, whole_model(job))
+    frozen = frozen or frozen_backbone(job, whole_model(job))
     extract_features(
         frozen,
         DATASETS.build(loader["dataset"]),
@@ -75,45 +77,45 @@ def _fill(
         names,
         batch=job.forward_batch,
         workers=loader["num_workers"],
-        on_progress=on_progress,
+        reporter=reporter,
     )
     return frozen
 
 
-def unstored_views(job: Job, on_progress: OnProgress = no_progress) -> int:
+def views_to_compute(job: Job, reporter: Reporter = SILENT) -> int:
     """Count the views that the frozen part is still to look at; an evaluated clip may have several."""
     total = 0
     for part in Subset:
         if not job.data.examples[part]:
             continue
-        with _opened(job, part, on_progress) as store:
+        with _opened(job, part, reporter) as store:
             views = 1 if part is Subset.TRAIN else job.recipe.num_clips * job.recipe.num_crops
-            total += views * sum(len(store.missing(view)) for view in _row_names(job, part))
+            total += views * sum(len(store.missing(view)) for view in _entry_names(job, part))
     return total
 
 
-def keep_rows(job: Job, places: Sequence[int], rows: Tensor, on_progress: OnProgress) -> None:
+def store_entries(job: Job, places: Sequence[int], rows: Tensor, reporter: Reporter) -> None:
     """Store the first view's rows, [N, views, C, t, h, w], of N training clips where there are none yet."""
-    first = _row_names(job, Subset.TRAIN)[0]
+    first = _entry_names(job, Subset.TRAIN)[0]
     names = [first[place] for place in places]
-    with _opened(job, Subset.TRAIN, on_progress) as store:
+    with _opened(job, Subset.TRAIN, reporter) as store:
         if missing := store.missing(names):
             store.append([names[i] for i in missing], rows[missing].cpu().numpy())
 
 
-def frozen_part(job: Job, model: Any) -> FrozenPart:
+def frozen_backbone(job: Job, model: Any) -> FrozenBackbone:
     """Take from a model of this run, with the weights with which it begins, what is frozen."""
     preprocessor = MODELS.build(job.config["model"]["data_preprocessor"]).to(get_device())
-    return FrozenPart(model, preprocessor, job.recipe.frozen_stages)
+    return FrozenBackbone(model, preprocessor, job.recipe.frozen_stages)
 
 
 @contextmanager
-def _opened(job: Job, part: Subset, on_progress: OnProgress) -> Iterator[FeatureStore]:
+def _opened(job: Job, part: Subset, reporter: Reporter) -> Iterator[FeatureStore]:
     """Open the store of a part's features; two runs with the same frozen part take turns."""
     parts = _store_parts(job, job.config[f"{part}_dataloader"]["dataset"])
 
     def waiting() -> None:
-        on_progress(Progress(0, 1, "features · waiting for another run that computes them"))
+        reporter.progress(0, 1, "features · waiting for another run that computes them")
 
     # What another run is at here need not be computed after it.
     with job.workspace.lock(f"features-{store_key(dtype=job.dtype, **parts)}", waiting):
@@ -149,11 +151,11 @@ def _store_parts(job: Job, dataset: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _row_names(job: Job, part: Subset) -> list[list[str]]:
+def _entry_names(job: Job, part: Subset) -> list[list[str]]:
     """Name the stored rows of a part: a list of clips for each view of theirs."""
     views = (job.recipe.views or 1) if part is Subset.TRAIN else 1
     examples = job.data.examples[part]
-    return [[row_name(e.clip_id, e.sha256, view) for e in examples] for view in range(views)]
+    return [[entry_name(e.clip_id, e.sha256, view) for e in examples] for view in range(views)]
 
 
 def whole_model(job: Job) -> Any:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import DanceError, EngineError, ModelError
-from dancecli.core.progress import OnProgress, Progress
+from dancecli.core.progress import Reporter
 from dancecli.engine.factory import open_pool
 from dancecli.engine.worker import Acquire
 from dancecli.model.training.features.store import FeatureStore
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from dancecli.model.training.features.frozen import FrozenPart
+    from dancecli.model.training.features.frozen import FrozenBackbone
 
 # A worker's first batch comes after it has imported everything and built the network.
 _DEADLINE_S = 900.0
@@ -72,10 +72,10 @@ class Rows:
 
 
 # The one frozen part that this process has built, with the dataset of its views.
-_BUILT: dict[Path, tuple[FrozenPart, Any]] = {}
+_BUILT: dict[Path, tuple[FrozenBackbone, Any]] = {}
 
 
-def spread_features(
+def extract_features_distributed(
     engine: str,
     root: Path,
     model: Any,
@@ -83,7 +83,7 @@ def spread_features(
     store: FeatureStore,
     names: Sequence[str],
     batch: int,
-    on_progress: OnProgress,
+    reporter: Reporter,
 ) -> None:
     """Do as `boundary.extract_features` with an engine's workers, one for each core.
 
@@ -95,7 +95,7 @@ def spread_features(
         store: gets the rows.
         names: the rows; `names[i]` is of item `i` of the dataset.
         batch: views a forward pass.
-        on_progress: in views.
+        reporter: in views.
 
     Raises:
         ModelError: the features of a view are not finite.
@@ -121,7 +121,7 @@ def spread_features(
                     store.check_room(len(todo) - len(rows.features))
                 done += len(rows.features)
                 pace = done / (time.monotonic() - began)
-                on_progress(Progress(done, len(todo), f"features · {engine} · {pace:.1f} clips/s"))
+                reporter.progress(done, len(todo), f"features · {engine} · {pace:.1f} clips/s")
 
 
 def look(batch: Batch, _: Acquire) -> Rows:
@@ -136,7 +136,7 @@ def look(batch: Batch, _: Acquire) -> Rows:
     return Rows(rows.cpu().numpy().astype(batch.source.dtype))
 
 
-def _built(source: Source, weights: Path) -> tuple[FrozenPart, Any]:
+def _built(source: Source, weights: Path) -> tuple[FrozenBackbone, Any]:
     """Build the frozen part and the dataset, unless this process has them."""
     import cv2
     import torch
@@ -144,7 +144,7 @@ def _built(source: Source, weights: Path) -> tuple[FrozenPart, Any]:
     from dancecli.model.dataloading.datasets import DATASETS
     from dancecli.model.networks.build import MODELS, build_model
     from dancecli.model.networks.mmaction import get_device
-    from dancecli.model.training.features.frozen import FrozenPart
+    from dancecli.model.training.features.frozen import FrozenBackbone
 
     if weights not in _BUILT:
         # A worker has one core.
@@ -153,7 +153,7 @@ def _built(source: Source, weights: Path) -> tuple[FrozenPart, Any]:
         _BUILT.clear()
         model = build_model(dict(source.model), 0, str(weights)).to(get_device())
         preprocessor = MODELS.build(source.model["data_preprocessor"]).to(get_device())
-        part = FrozenPart(model, preprocessor, source.stage)
+        part = FrozenBackbone(model, preprocessor, source.stage)
         _BUILT[weights] = part, DATASETS.build(dict(source.dataset))
     return _BUILT[weights]
 

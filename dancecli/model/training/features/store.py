@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _SPARE_BYTES = 1 << 30
 
 
-def row_name(clip_id: str, sha256: str, view: int) -> str:
+def entry_name(clip_id: str, sha256: str, view: int) -> str:
     """Name the features of one view of one clip; a changed file has another name."""
     return f"{clip_id}.{view}.{sha256}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dancecli.core.progress import no_progress
+from dancecli.core.progress import Reporter, no_progress
 from dancecli.model.runs.finetune import make_job
 from dancecli.model.runs.plan import FinetuneSettings, make_plan
 
@@ -19,7 +19,7 @@ def test_a_run_waits_for_another_that_computes_its_features(corpus, tiny_recipe,
         pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe), cache=True
     )
     job = make_job(workspace, make_plan(workspace, settings), no_progress)
-    views = loaders.unstored_views(job)
+    views = loaders.views_to_compute(job)
     others = [filelock.FileLock(path) for path in (workspace.root / ".locks").glob("features-*.lock")]
     assert others
     for lock in others:
@@ -32,7 +32,7 @@ def test_a_run_waits_for_another_that_computes_its_features(corpus, tiny_recipe,
         for lock in others:
             lock.release()
 
-    assert loaders.unstored_views(job, the_other_ends) == views
+    assert loaders.views_to_compute(job, Reporter(the_other_ends)) == views
     assert said == ["features · waiting for another run that computes them"]
 
 

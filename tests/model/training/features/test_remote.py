@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dancecli.core.errors import ModelError, UsageError
-from dancecli.core.progress import Progress, no_progress
+from dancecli.core.progress import SILENT, Progress, Reporter, no_progress
 from dancecli.model.runs.finetune import FinetuneSettings, make_job, make_plan
 
 Filled = tuple[dict[str, Any], Any, list[Progress]]
@@ -21,8 +21,8 @@ def fill(corpus, tiny_recipe, tiny_model) -> Callable[[], Filled]:
     def made() -> Filled:
         from dancecli.model.networks.mmaction import DATASETS
         from dancecli.model.training.features.frozen import extract_features
-        from dancecli.model.training.features.loaders import frozen_part, whole_model
-        from dancecli.model.training.features.remote import Source, spread_features
+        from dancecli.model.training.features.loaders import frozen_backbone, whole_model
+        from dancecli.model.training.features.remote import Source, extract_features_distributed
         from dancecli.model.training.features.store import open_store
 
         workspace = corpus()
@@ -32,12 +32,14 @@ def fill(corpus, tiny_recipe, tiny_model) -> Callable[[], Filled]:
         names = [f"view-{i}" for i in range(2 * len(job.data.examples["train"]))]
         here, there = (open_store(workspace.root / "made", "float16", {"by": by}) for by in "ab")
         extract_features(
-            frozen_part(job, model), DATASETS.build(dataset), here, names,
-            batch=4, workers=0, on_progress=no_progress,
+            frozen_backbone(job, model), DATASETS.build(dataset), here, names,
+            batch=4, workers=0, reporter=SILENT,
         )  # fmt: skip
         seen: list[Progress] = []
         source = Source(job.config["model"], 3, dataset, "float16")
-        spread_features("local", workspace.root, model, source, there, names, 4, seen.append)
+        extract_features_distributed(
+            "local", workspace.root, model, source, there, names, 4, Reporter(seen.append)
+        )
         assert not list((workspace.root / "cache" / "features").glob("weights-*"))
         return {name: here.array()[here.rows[name]] for name in names}, there, seen
 

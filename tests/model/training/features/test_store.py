@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dancecli.core.errors import ModelError, WorkspaceError
-from dancecli.model.training.features.store import open_store, row_name, shutil, store_key
+from dancecli.model.training.features.store import entry_name, open_store, shutil, store_key
 
 PARTS = {"weights": "abc", "transform": [{"type": "Flip", "scale": (1, 2)}], "stage": 3}
 
@@ -51,7 +51,7 @@ def test_anything_that_features_depend_on_changes_the_store():
     }
     assert len(keys) == 5
     assert store_key(a=1, b=(2, 3)) == store_key(b=[2, 3], a=1) == "fd28b17488e0d3ec"
-    assert len({row_name("c", "x", 0), row_name("c", "x", 1), row_name("c", "y", 0)}) == 3
+    assert len({entry_name("c", "x", 0), entry_name("c", "x", 1), entry_name("c", "y", 0)}) == 3
 
 
 def test_features_of_another_shape_and_a_full_disk_are_refused(tmp_path, monkeypatch):
