@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from dancecli.core.errors import ModelError
-from dancecli.core.progress import no_progress
+from dancecli.core.progress import SILENT
 from dancecli.core.recipe import Recipe
 from dancecli.core.records import Prediction
 from dancecli.model.dataloading.pipelines import frame_sampler
@@ -41,7 +41,7 @@ def test_scores_stay_with_their_clips_and_sum_to_one():
 
     rows = [torch.tensor([0.1, 0.9]), torch.tensor([0.7, 0.3]), torch.tensor([1 / 3, 2 / 3])]
     examples = [Example(f"c{i}", f"clips/c{i}.mp4", i % 2, "") for i in range(3)]
-    found = predict_subset(Model(rows), [[0, 1], [2]], "val", examples, no_progress)
+    found = predict_subset(Model(rows), [[0, 1], [2]], "val", examples, SILENT)
     assert [(p.clip_id, p.subset, p.label_index) for p in found] == [
         ("c0", "val", 0),
         ("c1", "val", 1),
@@ -51,7 +51,7 @@ def test_scores_stay_with_their_clips_and_sum_to_one():
     assert all(sum(p.scores) == pytest.approx(1, abs=1e-12) for p in found)
     rows[1] = torch.tensor([float("nan"), 0.3])
     with pytest.raises(ModelError, match="clip c1 are not finite"):
-        predict_subset(Model(rows), [[0, 1], [2]], "val", examples, no_progress)
+        predict_subset(Model(rows), [[0, 1], [2]], "val", examples, SILENT)
 
 
 def test_the_protocol_says_clips_and_crops():
