@@ -1,4 +1,4 @@
-"""How figures are written in words: percentages, sizes, durations, counts."""
+"""How figures are written: percentages, sizes, durations, counts."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def points(difference: float, digits: int = 1) -> str:
     return sign + text
 
 
-def several(count: int, noun: str) -> str:
+def pluralize(count: int, noun: str) -> str:
     """Write a count with its noun."""
     plural = noun + ("es" if noun.endswith("s") else "s")
     return f"{count:,} {noun if count == 1 else plural}"
 
 
 def size(count: int) -> str:
-    """Write a number of parameters: what a million hides stays readable."""
+    """Write a number of parameters: in millions from a million on."""
     return f"{count / 1e6:.1f} M" if count >= 1_000_000 else f"{count:,}"
 
 
 def duration(seconds: Any) -> str:
-    """Write a time in the units that a person would use; empty for what is no number."""
+    """Write a time in hours, minutes or seconds; empty for what is no number."""
     if not isinstance(seconds, int | float):
         return ""
     minutes, rest = divmod(round(seconds), 60)

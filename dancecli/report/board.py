@@ -1,4 +1,4 @@
-"""The step behind `dance board`: all runs, side by side where they were judged alike."""
+"""The step behind `dance board`: all runs, side by side where they were evaluated alike."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import DanceError, WorkspaceError
-from dancecli.core.progress import OnProgress, Progress, no_progress
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Subset
 from dancecli.report.plots import layout
-from dancecli.report.results.leaderboard import Row, Standing, rank
-from dancecli.report.results.run_results import Evidence, read_evidence
+from dancecli.report.results.leaderboard import Leaderboard, Row, rank
+from dancecli.report.results.run_results import RunResults, read_run_results
 from dancecli.report.statistics.significance import ALPHA
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
@@ -37,11 +37,11 @@ class BoardSettings:
 
     Attributes:
         split: those of this split; None for all.
-        part: the part that they are judged on.
+        subset: the subset that they are evaluated on.
     """
 
     split: str | None = None
-    part: str = "test"
+    subset: str = "test"
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class BoardResult:
     """What was written, and the runs left out with the reason."""
 
     page: Path
-    standings: tuple[Standing, ...]
+    leaderboards: tuple[Leaderboard, ...]
     left_out: tuple[tuple[str, str], ...]
     document: Mapping[str, Any]
 
@@ -57,25 +57,25 @@ class BoardResult:
 def board(
     workspace: Workspace,
     settings: BoardSettings,
-    on_progress: OnProgress = no_progress,
+    reporter: Reporter = SILENT,
     *,
     dry_run: bool = False,
 ) -> BoardResult:
     """Set all runs side by side and write `reports/board/` with `index.html`, `board.csv`, `board.json`.
 
-    A run that is not ended, or whose files contradict each other, is left out and said.
+    A run that is not finished, or whose files contradict each other, is left out and said.
 
     Raises:
         WorkspaceError: there is no run that can be shown.
     """
-    from dancecli.report.pages.templating import draw
+    from dancecli.report.pages.templating import render
 
-    found, left_out = _read_all(workspace, settings, on_progress)
+    found, left_out = _read_all(workspace, settings, reporter)
     if not found:
         why = f"; the first of {len(left_out)} left out: {left_out[0][1]}" if left_out else ""
         raise WorkspaceError(f"there is no run in {workspace.root} to show{why}", "make one: dance finetune")
-    standings = rank(found, settings.part)
-    document = _document(standings, left_out, settings)
+    leaderboards = rank(found, settings.subset)
+    document = _document(leaderboards, left_out, settings)
     folder = workspace.report(NAME)
     if not dry_run:
         with atomic_file(folder / "board.json") as file:
@@ -83,51 +83,53 @@ def board(
         with atomic_file(folder / "board.csv") as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
-            writer.writerows(_flat(standing, row) for standing in standings for row in standing.rows)
-        text = draw(
+            writer.writerows(
+                _flat(leaderboard, row) for leaderboard in leaderboards for row in leaderboard.rows
+            )
+        text = render(
             "board.html",
             ("common.js", "board.js"),
             {"labels": []},
-            standings=standings,
+            leaderboards=leaderboards,
             left_out=left_out,
-            part=settings.part,
-            pasts=[layout.history([(r.run, r.finished, r.top1) for r in s.rows]) for s in standings],
+            subset=settings.subset,
+            pasts=[layout.history([(r.run, r.finished, r.top1) for r in s.rows]) for s in leaderboards],
             chart=layout,
             drawn={e.run["name"] for e in found if (workspace.report(e.run["name"]) / "index.html").exists()},
         )
         with atomic_file(folder / "index.html") as file:
             file.write(text)
-    return BoardResult(folder / "index.html", standings, tuple(left_out), document)
+    return BoardResult(folder / "index.html", leaderboards, tuple(left_out), document)
 
 
 def _read_all(
-    workspace: Workspace, settings: BoardSettings, on_progress: OnProgress
-) -> tuple[list[Evidence], list[tuple[str, str]]]:
+    workspace: Workspace, settings: BoardSettings, reporter: Reporter
+) -> tuple[list[RunResults], list[tuple[str, str]]]:
     names = sorted(workspace.runs())
-    found: list[Evidence] = []
+    found: list[RunResults] = []
     left_out: list[tuple[str, str]] = []
     for done, name in enumerate(names, start=1):
         try:
-            evidence = read_evidence(workspace, name)
+            results = read_run_results(workspace, name)
         except DanceError as error:
             left_out.append((name, error.message))
         else:
-            if settings.part not in evidence.parts:
-                left_out.append((name, f"has no predictions for part {settings.part!r}"))
-            elif settings.split in (None, evidence.run["split"]["name"]):
-                found.append(evidence)
-        on_progress(Progress(done, len(names), name))
+            if settings.subset not in results.subsets:
+                left_out.append((name, f"has no predictions for subset {settings.subset!r}"))
+            elif settings.split in (None, results.run["split"]["name"]):
+                found.append(results)
+        reporter.progress(done, len(names), name)
     return found, left_out
 
 
-def _flat(standing: Standing, row: Row) -> dict[str, Any]:
+def _flat(of: Leaderboard, row: Row) -> dict[str, Any]:
     e, top5 = row.top1.estimate, row.top5.estimate if row.top5 else None
     figures = (f"{v:.6f}" for v in (e.rate, e.low, e.high)) if e else ("", "", "")
     top1, low, high = figures
     return dict(
         zip(
             COLUMNS,
-            (standing.test, standing.protocol, row.first_rank, row.last_rank, row.run, row.model, row.top1.k,
+            (of.test, of.protocol, row.first_rank, row.last_rank, row.run, row.model, row.top1.k,
              row.top1.n, top1, low, high, f"{top5.rate:.6f}" if top5 else "", row.params, row.trainable,
              row.gflops, row.gflops_from, row.speed, row.speed_of, row.seconds, row.seed, row.kind,
              row.leaked, row.finished),
@@ -137,13 +139,13 @@ def _flat(standing: Standing, row: Row) -> dict[str, Any]:
 
 
 def _document(
-    standings: Sequence[Standing], left_out: Sequence[tuple[str, str]], settings: BoardSettings
+    leaderboards: Sequence[Leaderboard], left_out: Sequence[tuple[str, str]], settings: BoardSettings
 ) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
-        "part": str(Subset(settings.part)),
+        "subset": str(Subset(settings.subset)),
         "alpha": ALPHA,
-        "standings": [
+        "leaderboards": [
             {
                 "test": s.test,
                 "protocol": s.protocol,
@@ -155,7 +157,7 @@ def _document(
                 ],
                 "seeds": [asdict(seeds) for seeds in s.seeds],
             }
-            for s in standings
+            for s in leaderboards
         ],
         "left_out": [{"run": run, "why": why} for run, why in left_out],
     }

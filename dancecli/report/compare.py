@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import InputError
-from dancecli.core.progress import OnProgress, Progress, no_progress
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.report.pages.compare_page import render_comparison
 from dancecli.report.results.comparison import Comparison, compared, refuse_unlike, verdict_of
-from dancecli.report.results.run_results import Evidence, read_evidence
+from dancecli.report.results.run_results import RunResults, read_run_results
 from dancecli.report.statistics.intervals import Proportion
 from dancecli.report.statistics.significance import ALPHA
 from dancecli.storage.files import atomic_file
@@ -28,13 +28,13 @@ class CompareSettings:
     Attributes:
         first, second: two runs.
         name: the comparison's name; None for `<first>-vs-<second>`.
-        part: the part that both are judged on.
+        subset: the subset that both are evaluated on.
     """
 
     first: str
     second: str
     name: str | None = None
-    part: str = "test"
+    subset: str = "test"
 
 
 @dataclass(frozen=True)
@@ -51,39 +51,39 @@ class CompareResult:
 def compare(
     workspace: Workspace,
     settings: CompareSettings,
-    on_progress: OnProgress = no_progress,
+    reporter: Reporter = SILENT,
     *,
     dry_run: bool = False,
 ) -> CompareResult:
     """Compare two runs and write `reports/<name>/` with `index.html` and `compare.json`.
 
     Raises:
-        WorkspaceError: there is no such run, or it is not ended.
-        InputError: the runs were not judged on the same clips under the same protocol.
+        WorkspaceError: there is no such run, or it is not finished.
+        InputError: the runs were not evaluated on the same clips under the same protocol.
     """
     if settings.first == settings.second:
         raise InputError(f"run {settings.first!r} is given twice", "name two runs")
-    runs = (read_evidence(workspace, settings.first), read_evidence(workspace, settings.second))
-    on_progress(Progress(1, 3, "comparing"))
+    runs = (read_run_results(workspace, settings.first), read_run_results(workspace, settings.second))
+    reporter.progress(1, 3, "comparing")
     first, second = runs
-    refuse_unlike(first, second, settings.part)
-    comparison = compared(first, second, settings.part)
+    refuse_unlike(first, second, settings.subset)
+    comparison = compared(first, second, settings.subset)
     name = settings.name or f"{settings.first}-vs-{settings.second}"
     folder = workspace.report(name)
     verdict = verdict_of(settings.first, settings.second, comparison.paired)
     document = _document(settings, first, comparison, verdict)
     if not dry_run:
-        on_progress(Progress(2, 3, "writing the page"))
+        reporter.progress(2, 3, "writing the page")
         with atomic_file(folder / "compare.json") as file:
             file.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
         with atomic_file(folder / "index.html") as file:
-            file.write(render_comparison(name, first, second, comparison, verdict, settings.part))
-    on_progress(Progress(3, 3))
+            file.write(render_comparison(name, first, second, comparison, verdict, settings.subset))
+    reporter.progress(3, 3)
     return CompareResult(name, folder / "index.html", comparison, verdict, document)
 
 
 def _document(
-    settings: CompareSettings, evidence: Evidence, found: Comparison, verdict: str
+    settings: CompareSettings, results: RunResults, found: Comparison, verdict: str
 ) -> dict[str, Any]:
     paired = found.paired
 
@@ -92,9 +92,9 @@ def _document(
 
     return {
         "schema": SCHEMA,
-        "part": settings.part,
-        "test_hash": evidence.run["split"].get("test_hash"),
-        "protocol": evidence.predictions.get("view.protocol"),
+        "subset": settings.subset,
+        "test_hash": results.run["split"].get("test_hash"),
+        "protocol": results.predictions.get("view.protocol"),
         "verdict": verdict,
         "shown": paired.shown,
         "alpha": ALPHA,
@@ -105,7 +105,7 @@ def _document(
         "wins_needed": found.needed,
         "classes": [
             {
-                "label": evidence.labels[c.index],
+                "label": results.labels[c.index],
                 "first": accuracy(c.first),
                 "second": accuracy(c.second),
                 "only_first": c.only_first,

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import InputError, WorkspaceError
-from dancecli.core.progress import OnProgress, Progress, no_progress
-from dancecli.report.pages.run_page import model_card, render
+from dancecli.core.progress import SILENT, Reporter
+from dancecli.report.pages.run_page import model_card, render_run
 from dancecli.report.plots.confusion_matrix import draw_confusion
-from dancecli.report.plots.gradcam import HeatPicture, read_heat
+from dancecli.report.plots.gradcam import GradcamPicture, read_gradcam
 from dancecli.report.results.metrics_json import document
-from dancecli.report.results.run_results import Evidence, read_evidence
+from dancecli.report.results.run_results import RunResults, read_run_results
 from dancecli.report.results.seed_group import (
-    check_part,
+    check_subset,
     group_document,
     headline_of,
     members,
@@ -36,14 +36,14 @@ class ReportSettings:
     """What to report on.
 
     Attributes:
-        run: the run, or a group of runs that differ by their seed; None for the run made last.
+        run: the run, or a group of runs that differ by their seed; None for the latest run.
         name: the report's name; None for the run's.
-        part: the part that the headline, the table and the picture are of.
+        subset: the subset that the headline, the table and the picture are of.
     """
 
     run: str | None = None
     name: str | None = None
-    part: str = "test"
+    subset: str = "test"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class ReportResult:
 
     Attributes:
         page: the page's path.
-        headline: the figures of the part in one line.
+        headline: the figures of the subset in one line.
         document: what `metrics.json` holds.
     """
 
@@ -66,7 +66,7 @@ class ReportResult:
 def report(
     workspace: Workspace,
     settings: ReportSettings,
-    on_progress: OnProgress = no_progress,
+    reporter: Reporter = SILENT,
     *,
     dry_run: bool = False,
 ) -> ReportResult:
@@ -75,27 +75,27 @@ def report(
     The same run gives the same bytes. With `dry_run` everything is read and checked, nothing written.
 
     Raises:
-        WorkspaceError: there is no such run, or it is not ended.
-        InputError: the part has no predictions, or the run's files contradict each other.
+        WorkspaceError: there is no such run, or it is not finished.
+        InputError: the subset has no predictions, or the run's files contradict each other.
     """
     run = settings.run or _last_run(workspace)
     name = settings.name or run
     if not (workspace.run(run) / "run.json").exists() and (names := members(workspace, run)):
-        return _report_group(workspace, run, names, settings, on_progress, dry_run=dry_run)
-    evidence = read_evidence(workspace, run)
+        return _report_group(workspace, run, names, settings, reporter, dry_run=dry_run)
+    results = read_run_results(workspace, run)
     folder = workspace.report(name)
-    if settings.part not in evidence.parts:
-        there = " and ".join(evidence.parts) or "none"
+    if settings.subset not in results.subsets:
+        there = " and ".join(results.subsets) or "none"
         raise InputError(
-            f"run {run!r} has no predictions for part {settings.part!r}", f"it has them for: {there}"
+            f"run {run!r} has no predictions for subset {settings.subset!r}", f"it has them for: {there}"
         )
-    summaries = summarize(evidence)
-    found = document(name, evidence, summaries, settings.part)
-    heat = read_heat(workspace, evidence)
+    summaries = summarize(results)
+    found = document(name, results, summaries, settings.subset)
+    heat = read_gradcam(workspace, results)
     if not dry_run:
-        _write(folder, name, evidence, summaries, settings.part, found, heat, on_progress)
-    on_progress(Progress(3, 3))
-    return ReportResult(name, run, folder / "index.html", headline(summaries[settings.part]), found)
+        _write(folder, name, results, summaries, settings.subset, found, heat, reporter)
+    reporter.progress(3, 3)
+    return ReportResult(name, run, folder / "index.html", headline(summaries[settings.subset]), found)
 
 
 def _report_group(
@@ -103,7 +103,7 @@ def _report_group(
     group: str,
     names: Sequence[str],
     settings: ReportSettings,
-    on_progress: OnProgress,
+    reporter: Reporter,
     *,
     dry_run: bool,
 ) -> ReportResult:
@@ -112,63 +112,63 @@ def _report_group(
 
     name = settings.name or group
     folder = workspace.report(name)
-    runs, left_out = read_group(workspace, group, names, settings.part)
-    check_part(runs, settings.part)
-    summaries = [summarize(evidence) for evidence in runs]
-    order = [settings.part, *(part for part in runs[0].parts if part != settings.part)]
-    parts = {part: summarize_group(runs, summaries, part) for part in order}
-    found = group_document(group, runs, parts, left_out)
-    for done, evidence in enumerate(runs if not dry_run else ()):
-        on_progress(Progress(done, len(runs), str(evidence.run["name"])))
-        report(workspace, ReportSettings(str(evidence.run["name"]), part=settings.part))
+    runs, left_out = read_group(workspace, group, names, settings.subset)
+    check_subset(runs, settings.subset)
+    summaries = [summarize(results) for results in runs]
+    order = [settings.subset, *(subset for subset in runs[0].subsets if subset != settings.subset)]
+    subsets = {subset: summarize_group(runs, summaries, subset) for subset in order}
+    found = group_document(group, runs, subsets, left_out)
+    for done, results in enumerate(runs if not dry_run else ()):
+        reporter.progress(done, len(runs), str(results.run["name"]))
+        report(workspace, ReportSettings(str(results.run["name"]), subset=settings.subset))
     if not dry_run:
         with atomic_file(folder / "metrics.json") as file:
             file.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
         with atomic_file(folder / "index.html") as file:
-            file.write(render_group(group, runs, parts, left_out))
-    on_progress(Progress(len(runs), len(runs)))
-    line = headline_of(len(runs), parts[settings.part])
+            file.write(render_group(group, runs, subsets, left_out))
+    reporter.progress(len(runs), len(runs))
+    line = headline_of(len(runs), subsets[settings.subset])
     return ReportResult(name, group, folder / "index.html", line, found)
 
 
 def _write(
     folder: Path,
     name: str,
-    evidence: Evidence,
+    results: RunResults,
     summaries: Mapping[str, metrics.Summary],
-    part: str,
+    subset: str,
     found: Mapping[str, Any],
-    heat: Mapping[str, Sequence[HeatPicture]],
-    on_progress: OnProgress,
+    heat: Mapping[str, Sequence[GradcamPicture]],
+    reporter: Reporter,
 ) -> None:
-    chosen = summaries[part]
-    on_progress(Progress(1, 3, "drawing"))
+    chosen = summaries[subset]
+    reporter.progress(1, 3, "drawing")
     with atomic_file(folder / "metrics.json") as file:
         file.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     with atomic_file(folder / "confusion.csv") as file:
-        rows = zip(evidence.labels, chosen.confusion, strict=True)
+        rows = zip(results.labels, chosen.confusion, strict=True)
         csv.writer(file, lineterminator="\n").writerows(
-            [["true \\ predicted", *evidence.labels], *([label, *row] for label, row in rows)]
+            [["true \\ predicted", *results.labels], *([label, *row] for label, row in rows)]
         )
-    draw_confusion(folder, chosen.confusion, evidence.labels)
+    draw_confusion(folder, chosen.confusion, results.labels)
     with atomic_file(folder / "model-card.md") as file:
-        file.write(model_card(name, evidence, summaries, part))
-    on_progress(Progress(2, 3, "writing the page"))
+        file.write(model_card(name, results, summaries, subset))
+    reporter.progress(2, 3, "writing the page")
     # The page comes last: where it is, all that belongs to it is there too.
     with atomic_file(folder / "index.html") as file:
-        file.write(render(name, evidence, summaries, part, heat))
+        file.write(render_run(name, results, summaries, subset, heat))
 
 
-def summarize(evidence: Evidence) -> dict[str, metrics.Summary]:
-    """Work out the figures of every part that has clips."""
-    trained = evidence.train_counts
+def summarize(results: RunResults) -> dict[str, metrics.Summary]:
+    """Work out the figures of every subset that has clips."""
+    trained = results.train_counts
     found = {}
-    for name, part in evidence.parts.items():
-        counts = trained if any(trained) else [int((part.truth == i).sum()) for i in range(len(trained))]
+    for name, subset in results.subsets.items():
+        counts = trained if any(trained) else [int((subset.truth == i).sum()) for i in range(len(trained))]
         majority = max(range(len(counts)), key=lambda i: counts[i])
-        summary = metrics.summarize(part.scores, part.truth, majority, part.groups)
-        calls = metrics.predicted(part.scores, part.truth)
-        balanced, f1 = intervals_of_class_means(part.truth, calls, summary.classes, part.groups)
+        summary = metrics.summarize(subset.scores, subset.truth, majority, subset.groups)
+        calls = metrics.predicted(subset.scores, subset.truth)
+        balanced, f1 = intervals_of_class_means(subset.truth, calls, summary.classes, subset.groups)
         found[name] = replace(summary, balanced_by_video=balanced, macro_f1_by_video=f1)
     return found
 

@@ -68,7 +68,7 @@ def _run_events(folder: Path) -> Iterator[bytes]:
 
 def _trial_events(study: Mapping[str, Any], trial: Mapping[str, Any]) -> Iterator[bytes]:
     """Give a trial's settings, its validation curve, and what it came to."""
-    info, api = _parts("plugins.hparams.plugin_data_pb2"), _parts("plugins.hparams.api_pb2")
+    info, api = _subsets("plugins.hparams.plugin_data_pb2"), _subsets("plugins.hparams.api_pb2")
     now = _moment(study.get("updated_utc"))
     begun = info.SessionStartInfo(start_time_secs=now)
     for key, value in trial["params"].items():
@@ -89,8 +89,8 @@ def _trial_events(study: Mapping[str, Any], trial: Mapping[str, Any]) -> Iterato
 
 def _hparams(tag: str, **content: Any) -> Any:
     """Say something to TensorBoard's table of settings, as PyTorch's own writer does."""
-    info, metadata = _parts("plugins.hparams.plugin_data_pb2"), _parts("plugins.hparams.metadata")
-    kind = _parts("compat.proto.summary_pb2").Summary
+    info, metadata = _subsets("plugins.hparams.plugin_data_pb2"), _subsets("plugins.hparams.metadata")
+    kind = _subsets("compat.proto.summary_pb2").Summary
     data = info.HParamsPluginData(version=metadata.PLUGIN_DATA_VERSION, **content)
     told = metadata.create_summary_metadata(data)
     value = kind.Value(tag=getattr(metadata, tag), metadata=told, tensor=metadata.NULL_TENSOR)
@@ -98,12 +98,12 @@ def _hparams(tag: str, **content: Any) -> Any:
 
 
 def _scalar(tag: str, value: float, step: int, now: float) -> bytes:
-    kind = _parts("compat.proto.summary_pb2").Summary
+    kind = _subsets("compat.proto.summary_pb2").Summary
     return _event(now, step, kind(value=[kind.Value(tag=tag, simple_value=value)]))
 
 
 def _event(now: float, step: int, summary: Any) -> bytes:
-    kind = _parts("compat.proto.event_pb2").Event
+    kind = _subsets("compat.proto.event_pb2").Event
     content: bytes = kind(wall_time=now, step=step, summary=summary).SerializeToString(deterministic=True)
     return content
 
@@ -111,8 +111,8 @@ def _event(now: float, step: int, summary: Any) -> bytes:
 def _bring_up(path: Path, events: Iterator[bytes]) -> bool:
     """Add to a file what it lacks; True if that was anything."""
     held = io.BytesIO()
-    writer = _parts("summary.writer.record_writer").RecordWriter(held)
-    writer.write(_parts("compat.proto.event_pb2").Event(file_version="brain.Event:2").SerializeToString())
+    writer = _subsets("summary.writer.record_writer").RecordWriter(held)
+    writer.write(_subsets("compat.proto.event_pb2").Event(file_version="brain.Event:2").SerializeToString())
     for event in events:
         writer.write(event)
     wanted = held.getvalue()
@@ -129,7 +129,7 @@ def _bring_up(path: Path, events: Iterator[bytes]) -> bool:
     return True
 
 
-def _parts(name: str) -> Any:
+def _subsets(name: str) -> Any:
     """Import a module of TensorBoard's.
 
     Raises:

@@ -1,8 +1,8 @@
 """The page of a tuning study: which trial was chosen, how sure that is, and what was searched.
 
-The trials are judged on the same validation clips, so each is tested against the chosen one clip
+The trials are evaluated on the same validation clips, so each is tested against the chosen one clip
 by clip, by source video (see `stats`), with p-values adjusted for their number. A trial that is
-not told apart from the chosen one counts as tied with it.
+not significantly different from the chosen one counts as tied with it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import InputError, WorkspaceError
-from dancecli.core.text import percent, several
-from dancecli.report.pages.templating import draw, interval
+from dancecli.core.text import percent, pluralize
+from dancecli.report.pages.templating import interval, render
 from dancecli.report.plots.tuning import draw_study
 from dancecli.report.plots.tuning_layout import Dot, Panel, study_panels
 from dancecli.report.statistics.intervals import Proportion
-from dancecli.report.statistics.significance import ALPHA, gains_by_video, holm, swap_test
+from dancecli.report.statistics.significance import ALPHA, differences_by_video, holm, permutation_test
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
@@ -35,7 +35,7 @@ class Trial:
 
     Attributes:
         kind: `chosen`, `tied`, `worse`, `baseline`, `pruned`, or empty where there is no result.
-        tied: it is not told apart from the chosen one; None where that was not tested.
+        tied: it is not significantly different from the chosen one; None where that was not tested.
         p: of that test, adjusted; None likewise.
     """
 
@@ -58,8 +58,8 @@ class Trial:
         return interval(self.top1.estimate) if self.top1 else ""
 
     @property
-    def standing(self) -> str:
-        """Its place in words."""
+    def status(self) -> str:
+        """What became of it, in words."""
         words = f"{self.state}: {self.note}" if self.note else self.state
         if self.kind == "chosen":
             words = "chosen"
@@ -100,7 +100,7 @@ def tuning(workspace: Workspace, name: str) -> Tuning:
     """
     record = read_study(workspace, name)
     keys = tuple(record["space"])
-    trials = _judged(record)
+    trials = _evaluated(record)
     best = trials[0] if trials and trials[0].kind == "chosen" else None
     baseline = next((t for t in trials if t.baseline and t.top1), None)
     tied = [t for t in trials if t.tied and t is not best]
@@ -158,7 +158,7 @@ def read_study(workspace: Workspace, name: str) -> dict[str, Any]:
     return record
 
 
-def _judged(record: Mapping[str, Any]) -> list[Trial]:
+def _evaluated(record: Mapping[str, Any]) -> list[Trial]:
     """Put the trials in order and test each against the chosen one."""
     import numpy as np
 
@@ -167,8 +167,8 @@ def _judged(record: Mapping[str, Any]) -> list[Trial]:
     others = [n for n, t in rows.items() if n in flags and n != best and t["state"] == "done"]
     groups, ps = record["val"]["groups"], []
     for n in others if best is not None else []:
-        gains, _ = gains_by_video(flags[n], flags[best], groups)
-        ps.append(swap_test(gains.tolist()))
+        gains, _ = differences_by_video(flags[n], flags[best], groups)
+        ps.append(permutation_test(gains.tolist()))
     adjusted = dict(zip(others, holm(ps), strict=False))
     found = [_trial(t, best, adjusted.get(t["number"])) for t in rows.values()]
     # As the choice was made: most right, then the lower loss, then the earlier; without a result last.
@@ -211,16 +211,16 @@ def _sentences(
     found = [f"trial {best.number} is chosen: {_words(best.top1)} of the validation clips"]
     if tested:
         found.append(
-            f"on these {best.top1.n} clips of {several(videos, 'source video')}, {len(tied)} of the "
-            f"{len(tested)} others that went through are not told apart from it"
+            f"on these {best.top1.n} clips of {pluralize(videos, 'source video')}, {len(tied)} of the "
+            f"{len(tested)} others that finished are not significantly different from it"
         )
     if baseline is best:
-        found.append("no trial did better than the recipe as it was")
+        found.append("no trial did better than the default configuration")
     elif baseline is not None and baseline.top1 is not None:
         gain = best.top1.k - baseline.top1.k
-        luck = "not shown to be more than luck" if baseline.tied else "more than luck explains"
+        luck = "not significant" if baseline.tied else "significant"
         shown = f"{100 * gain / best.top1.n:+.1f} points are {luck}" if gain else "just as many"
-        found.append(f"the recipe as it was has {_words(baseline.top1)}: {shown}")
+        found.append(f"the default configuration has {_words(baseline.top1)}: {shown}")
     return found
 
 
@@ -235,7 +235,7 @@ def _rate(of: Proportion | None) -> dict[str, Any] | None:
 
 
 def _command(record: Mapping[str, Any]) -> str:
-    """Say how the chosen trial is trained again, by the ordinary way and to the test part."""
+    """Say how the chosen trial is trained again, by the ordinary way and to the test set."""
     weights = record["weights"]["given"]
     words = ["dance", "finetune", "--pretrain", record["model"]["given"]]
     words += ["--split", record["split"]["name"], "--recipe", f"studies/{record['name']}/best.toml"]
@@ -273,7 +273,7 @@ def _page(
     tested: int,
 ) -> str:
     kinds = {point.kind for panel in panels for point in panel.points}
-    return draw(
+    return render(
         "tuning.html",
         ("common.js",),
         {"labels": []},

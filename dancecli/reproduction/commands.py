@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import WorkspaceError
-from dancecli.core.progress import OnMessage, OnProgress, no_progress
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip
 from dancecli.demo.corpus import make_corpus
 from dancecli.demo.pipeline import SITE_FOLDER, fetch_command, refuse_other_dataset, require_parts, run
@@ -17,7 +17,7 @@ from dancecli.demo.video_site import VideoSite
 from dancecli.report.pages.reproduction_page import write_reproduction
 from dancecli.report.pages.run_page import without_workspace
 from dancecli.report.results.paper import Experiment, read_experiments
-from dancecli.report.results.reproduction import Replayed, read_ran
+from dancecli.report.results.reproduction import Reproduced, read_ran
 from dancecli.reproduction.cost import in_words, measured_pace, seconds
 from dancecli.reproduction.plan import (
     ONE_RUN,
@@ -41,7 +41,7 @@ Command = tuple[str, ...]
 
 @dataclass(frozen=True)
 class ReproduceSettings:
-    """How much is replayed.
+    """How much is reproduced.
 
     Attributes:
         quick: on the demo's dancers, offline, in minutes.
@@ -81,8 +81,7 @@ class Preview:
 def reproduce(
     workspace: Workspace,
     settings: ReproduceSettings,
-    say: OnMessage,
-    on_progress: OnProgress = no_progress,
+    reporter: Reporter = SILENT,
 ) -> ReproduceResult:
     """Run the paper's experiments as published and under our protocol, and write `reports/reproduction/`.
 
@@ -92,8 +91,7 @@ def reproduce(
     Args:
         workspace: one with clips; for the quick form a new folder, or that of an earlier demo.
         settings: how much.
-        say: hears of the cost, and of each command before it runs.
-        on_progress: of the videos that the quick form draws.
+        reporter: of the cost, of each command before it runs, and of the videos that the quick form draws.
 
     Raises:
         UsageError: one of `only` is no experiment.
@@ -104,18 +102,18 @@ def reproduce(
     done: list[Command] = []
 
     def do(command: Command) -> None:
-        run(command, say, quiet=settings.quiet_stdout)
+        run(command, reporter.message, quiet=settings.quiet_stdout)
         done.append(command)
 
     with workspace.lock("reproduce"):
         if settings.quick:
-            _have_dancers(workspace, say, on_progress, do)
+            _have_dancers(workspace, reporter, do)
         trials, left_out = _trials(workspace, settings)
         for name, why in left_out.items():
-            say(f"not reproduced: {name}: {why}")
+            reporter.message(f"not reproduced: {name}: {why}")
         if still := [trial for trial in trials if trial.status != "done"]:
             cost = seconds(still, _num_clips(workspace, settings), measured_pace())
-            say(f"the runs that are still to be made take about {in_words(cost)} on this machine")
+            reporter.message(f"the remaining runs take about {in_words(cost)} on this machine")
         if settings.quick:
             for recipe in {trial.experiment.recipe: None for trial in trials}:
                 write_quick_recipe(workspace, recipe)
@@ -162,8 +160,7 @@ def _num_clips(workspace: Workspace, settings: ReproduceSettings) -> int:
 
 def _have_dancers(
     workspace: Workspace,
-    say: OnMessage,
-    on_progress: OnProgress,
+    reporter: Reporter,
     do: Callable[[Command], None],
 ) -> None:
     """Draw, serve and fetch the quick form's corpus, unless a demo's clips are there already."""
@@ -171,8 +168,8 @@ def _have_dancers(
     require_parts()
     if has_clips(workspace):
         return
-    corpus = make_corpus(workspace.root / SITE_FOLDER, CORPUS, on_progress)
-    say(f"corpus: {corpus.rows} segments of procedural dancers in {corpus.videos}")
+    corpus = make_corpus(workspace.root / SITE_FOLDER, CORPUS, reporter.on_progress)
+    reporter.message(f"corpus: {corpus.rows} segments of procedural dancers in {corpus.videos}")
     with VideoSite(corpus.videos, corpus.faults) as site:
         do(fetch_command(workspace, site.url_template))
 
@@ -228,16 +225,16 @@ def _draw(workspace: Workspace, settings: ReproduceSettings) -> tuple[Path, dict
 
 def _reproduced(
     workspace: Workspace, one: Experiment, trials: Sequence[Trial], left_out: dict[str, str]
-) -> Replayed:
+) -> Reproduced:
     """Read what came of an experiment so far."""
     if one.name in left_out:
-        return Replayed(one, why=left_out[one.name])
+        return Reproduced(one, why=left_out[one.name])
     done = {t.protocol: t.run for t in trials if t.experiment.name == one.name and t.status == "done"}
     if ONE_RUN in done:
         run = done[ONE_RUN]
-        return Replayed(one, read_ran(workspace, run, one.part), read_ran(workspace, run))
+        return Reproduced(one, read_ran(workspace, run, one.subset), read_ran(workspace, run))
     published, ours = (read_ran(workspace, done[way]) if way in done else None for way in (PUBLISHED, OURS))
-    return Replayed(one, published, ours, "" if published and ours else "its turn has not come yet")
+    return Reproduced(one, published, ours, "" if published and ours else "its turn has not come yet")
 
 
 def _inside(workspace: Workspace, command: Command) -> list[str]:

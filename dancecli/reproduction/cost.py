@@ -19,7 +19,7 @@ _ONE_STREAM = "inception"
 def work(trials: Sequence[Trial], clips: int) -> float:
     """Estimate what the runs that are not done will compute, in 10^9 multiply-adds.
 
-    What two of them share (the frozen part over the same clips) is counted once.
+    What two of them share (the frozen subset over the same clips) is counted once.
     """
     total, shared = 0.0, set()
     for trial in trials:

@@ -21,7 +21,7 @@ from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
 PUBLISHED, OURS = "published", "ours"
-# A run whose validation part gives the published figures, and its test part ours.
+# A run whose validation set gives the published figures, and its test set ours.
 ONE_RUN = "both"
 # `pretrain` of what `dance train --stream both` makes.
 TWO_STREAM = "two-stream"
@@ -39,7 +39,7 @@ class Trial:
     Attributes:
         protocol: `published`, `ours`, or `both` where one run gives both.
         pretrain, recipe: as they are given to `dance finetune`; see `TWO_STREAM`.
-        split, base_split: the split, and the one without a validation part that it was made from.
+        split, base_split: the split, and the one without a validation set that it was made from.
         size: clips of the split; 0 for all.
         status: of the run: empty if there is none, else as its record says.
     """
@@ -100,11 +100,11 @@ def plan_trials(
     for one in experiments:
         if one.recipe not in known:
             left_out[one.name] = f"there is no recipe {one.recipe} yet"
-        elif one.subset > clips and not quick:
-            left_out[one.name] = f"it takes {one.subset:,} clips, and there are {clips:,}"
+        elif one.size > clips and not quick:
+            left_out[one.name] = f"it takes {one.size:,} clips, and there are {clips:,}"
         else:
-            # A split with a validation part gives the figures of both from one run.
-            protocols = (PUBLISHED, OURS) if one.part == Subset.TEST else (ONE_RUN,)
+            # A split with a validation set gives the figures of both from one run.
+            protocols = (PUBLISHED, OURS) if one.subset == Subset.TEST else (ONE_RUN,)
             found = [_trial(workspace, one, protocol, quick, clips) for protocol in protocols]
             if only and one.name not in only and any(trial.status != "done" for trial in found):
                 left_out[one.name] = "it was left out this time"
@@ -115,7 +115,7 @@ def plan_trials(
 
 def _trial(workspace: Workspace, one: Experiment, protocol: str, quick: bool, clips: int) -> Trial:
     kind = "quick" if quick else "paper"
-    base = f"{kind}-{one.subset or 'all'}"
+    base = f"{kind}-{one.size or 'all'}"
     two_stream = one.pretrain == TWO_STREAM
     trial = Trial(
         experiment=one,
@@ -124,7 +124,7 @@ def _trial(workspace: Workspace, one: Experiment, protocol: str, quick: bool, cl
         recipe=near(quick_recipe(workspace, one.recipe)) if quick else one.recipe,
         split=f"{base}-val" if protocol == OURS else base,
         base_split=base,
-        size=_small(one, clips) if quick else one.subset,
+        size=_small(one, clips) if quick else one.size,
         run=f"{kind}-{one.name}" + (f"-{protocol}" if protocol != ONE_RUN else ""),
     )
     return replace(trial, status=_status(workspace, trial))
@@ -132,7 +132,7 @@ def _trial(workspace: Workspace, one: Experiment, protocol: str, quick: bool, cl
 
 def _small(one: Experiment, clips: int) -> int:
     """Say how many clips an experiment takes in the quick form."""
-    return round(clips * one.subset / LARGEST) if one.subset else min(clips, WHOLE_CLIPS)
+    return round(clips * one.size / LARGEST) if one.size else min(clips, WHOLE_CLIPS)
 
 
 def recipe_of(trial: Trial) -> Recipe:
@@ -191,12 +191,12 @@ def _stated(trial: Trial) -> list[str]:
 
 
 def lock_with_val(workspace: Workspace, split: str) -> Path:
-    """Where the lock of a split's form with a validation part lies."""
+    """Where the lock of a split's form with a validation set lies."""
     return workspace.root / "reproduction" / f"{split}-val.lock.csv"
 
 
 def write_lock_with_val(workspace: Workspace, split: str) -> None:
-    """Set a tenth of the training clips apart as a validation part; the test part stays as it is.
+    """Set a tenth of the training clips apart as a validation set; the test set stays as it is.
 
     Whole source videos go, in the order of a hash of their names: the same on any machine.
     """
@@ -227,7 +227,7 @@ def split_command(workspace: Workspace, trial: Trial) -> tuple[str, ...]:
 
 
 def flow_command(workspace: Workspace, trial: Trial) -> tuple[str, ...]:
-    """The command that computes what the second stream looks at."""
+    """The command that computes what the second stream sees."""
     return ("flow", *at(workspace), "--method", FLOW_METHOD, "--split", trial.split)
 
 

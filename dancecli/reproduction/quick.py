@@ -35,7 +35,7 @@ def quick_changes(recipe: str) -> dict[str, Any]:
 def differences() -> str:
     """Say in a sentence what the quick form does otherwise."""
     return (
-        f"{_VIEW['clip_len']} frames of {_VIEW['crop']} pixels a view, one backbone in the place of the "
+        f"{_VIEW['clip_len']} frames of {_VIEW['crop']} pixels a view, one backbone instead of the "
         f"fine-tuned ones, and from scratch {_FROM_SCRATCH['epochs']} epochs of {WHOLE_CLIPS} clips of "
         f"{_FROM_SCRATCH['crop']} pixels instead of 10 of all at full size"
     )
@@ -56,7 +56,7 @@ def write_quick_recipe(workspace: Workspace, name: str) -> None:
 
 
 def has_clips(workspace: Workspace) -> bool:
-    """Tell whether the clips are there, and of an own corpus all of them: a stopped fetch goes on."""
+    """Tell whether the clips are there, and of an own corpus all of them: an interrupted fetch resumes."""
     if not workspace.clips.exists():
         return False
     annotations = workspace.root / SITE_FOLDER / "annotations.csv"
@@ -65,5 +65,5 @@ def has_clips(workspace: Workspace) -> bool:
     with annotations.open(encoding="utf-8", newline="") as file:
         listed = [row["youtube_id"] for row in csv.DictReader(file)]
     if set(listed) != {video.video_id for video in plan(CORPUS)}:
-        return True  # another demo's, with videos that cannot be had
+        return True  # another demo's, with videos that are unavailable
     return sum(not clip.parent_id for clip in tables.read(workspace.clips, Clip)) >= len(listed)

@@ -20,7 +20,7 @@ SIX = ("wave", "spin", "bounce", "<script>alert(1)</script>", "robot", "kick bal
 
 @pytest.fixture
 def many(workspace: Workspace) -> Workspace:
-    """Two like runs, a poor one, one on another split, and one that is not ended."""
+    """Two like runs, a poor one, one on another split, and one that is not finished."""
     for name, skill in (("good-1", 3.0), ("good-2", 3.0), ("poor-1", 0.3)):
         make_run(workspace.root, SIX, test=90, name=name, skill=skill, salt=name)
     make_run(workspace.root, SIX[:5], test=25, name="five-1", split="five")
@@ -37,25 +37,25 @@ def change(workspace: Workspace, run: str, **changed: object) -> None:
 
 
 def places(result: BoardResult) -> dict[str, tuple[int, int]]:
-    return {row.run: (row.first_rank, row.last_rank) for s in result.standings for row in s.rows}
+    return {row.run: (row.first_rank, row.last_rank) for s in result.leaderboards for row in s.rows}
 
 
 def test_a_tie_is_a_tie_and_a_difference_a_difference(many: Workspace) -> None:
     result = board(many, BoardSettings())
     assert places(result) == {"good-1": (1, 2), "good-2": (1, 2), "poor-1": (3, 3), "five-1": (1, 1)}
-    assert [s.clips for s in result.standings] == [90, 25]
+    assert [s.clips for s in result.leaderboards] == [90, 25]
     assert [run for run, _ in result.left_out] == ["stopped-1"]
 
 
 def test_runs_that_differ_by_their_seed_are_summed_up(many: Workspace) -> None:
-    (family,) = board(many, BoardSettings()).standings[0].seeds
+    (family,) = board(many, BoardSettings()).leaderboards[0].seeds
     assert family.runs == ("good-1", "good-2")
     assert family.low <= family.mean <= family.high
 
 
 def test_a_run_made_twice_is_no_second_seed(many: Workspace) -> None:
     change(many, "good-2", seed=0)
-    assert board(many, BoardSettings()).standings[0].seeds == ()
+    assert board(many, BoardSettings()).leaderboards[0].seeds == ()
 
 
 def test_a_narrow_terminal_breaks_no_figure(many: Workspace, dance: Callable[..., Ran]) -> None:
@@ -72,7 +72,7 @@ def test_the_three_files_agree(many: Workspace) -> None:
     folder = board(many, BoardSettings()).page.parent
     rows = list(csv.DictReader((folder / "board.csv").open()))
     told = json.loads((folder / "board.json").read_text())
-    assert [row["run"] for row in rows] == [r["run"] for s in told["standings"] for r in s["runs"]]
+    assert [row["run"] for row in rows] == [r["run"] for s in told["leaderboards"] for r in s["runs"]]
     page = (folder / "index.html").read_text()
     for row in rows:
         assert row["run"] in page
@@ -104,12 +104,12 @@ def test_an_ensemble_and_what_was_not_trained_are_said_to_be_it(many: Workspace)
     make_run(many.root, SIX, test=90, name="none-1", salt="none")
     change(many, "none-1", model={"pretrain": "kinetics400-baseline"}, **empty)
     result = board(many, BoardSettings())
-    rows = {row.run: row for s in result.standings for row in s.rows}
+    rows = {row.run: row for s in result.leaderboards for row in s.rows}
     assert (rows["both-1"].kind, rows["both-1"].gflops) == ("ensemble of 2 runs", 20.0)
     assert rows["both-1"].gflops_from == "the sum of its 2 members"
     assert rows["none-1"].kind == "kinetics400-baseline, not trained"
     assert rows["good-2"].speed == 2.5
-    told = next(r for s in result.document["standings"] for r in s["runs"] if r["run"] == "good-2")
+    told = next(r for s in result.document["leaderboards"] for r in s["runs"] if r["run"] == "good-2")
     assert (told["gflops_view"], told["clips_per_s"]) == (10.0, 2.5)
     # No page was drawn of any of them, so none is linked.
     assert "../good-1/index.html" not in result.page.read_text()
@@ -133,4 +133,4 @@ def test_the_command(many: Workspace, dance: Callable[..., Ran]) -> None:
     assert any(line.split()[:2] == ["poor-1", "3"] for line in lines)
     assert any("good-1" in line and " 1-2 " in line for line in lines)
     assert "left out: stopped-1: run 'stopped-1' has no predictions yet" in ran.err
-    assert dance("board", "--json").json["standings"][0]["clips"] == 90
+    assert dance("board", "--json").json["leaderboards"][0]["clips"] == 90

@@ -67,15 +67,15 @@ def test_two_runs_that_are_right_on_the_same_clips(workspace: Workspace) -> None
     make_run(workspace.root, SIX, test=90, name=B)
     page = compare(workspace, CompareSettings(A, B)).page.read_text()
     assert "both runs are right on the same ones." in page
-    assert "judged differently:" not in page
+    assert "classified differently:" not in page
 
 
 def test_two_like_runs_are_not_told_apart(workspace: Workspace) -> None:
     make_run(workspace.root, SIX, test=90, name=A, skill=2.0)
     make_run(workspace.root, SIX, test=90, name=B, skill=2.0, salt="b")
     result = compare(workspace, CompareSettings(A, B, name="both"))
-    assert result.verdict == "No difference can be shown"
-    assert "To tell the two apart" in result.page.read_text()
+    assert result.verdict == "No significant difference"
+    assert "To distinguish the two" in result.page.read_text()
 
 
 def test_made_again_it_is_the_same_and_holds_no_foreign_markup(two: Workspace) -> None:
@@ -134,8 +134,8 @@ def test_other_labels_are_refused(workspace: Workspace) -> None:
 
 
 def test_a_part_without_predictions_and_a_run_with_itself_are_refused(two: Workspace) -> None:
-    with pytest.raises(InputError, match=f"{A} has no predictions for part 'val'"):
-        compare(two, CompareSettings(A, B, part="val"))
+    with pytest.raises(InputError, match=f"{A} has no predictions for subset 'val'"):
+        compare(two, CompareSettings(A, B, subset="val"))
     with pytest.raises(InputError, match="is given twice"):
         compare(two, CompareSettings(A, A))
 

@@ -70,7 +70,7 @@ def test_with_ties_the_run_record_the_terminal_and_the_page_give_the_same_counts
     result = report(made, ReportSettings())
     page = result.page.read_text()
     for subset, n in (("val", 18), ("test", 48)):
-        found, figures = recorded[subset], result.document["parts"][subset]
+        found, figures = recorded[subset], result.document["subsets"][subset]
         assert found is not None
         assert (found["top1"], found["top5"]) == (figures["top1"]["k"], figures["top5"]["k"])
         assert f"{found['top1']}/{n} (" in terminal
@@ -93,7 +93,7 @@ def test_a_label_that_the_figure_s_font_lacks_is_given_by_its_number(
 
 def test_what_is_written_agrees_with_itself(made: Workspace) -> None:
     result = report(made, ReportSettings())
-    found = json.loads(result.page.with_name("metrics.json").read_text())["parts"]["test"]
+    found = json.loads(result.page.with_name("metrics.json").read_text())["subsets"]["test"]
     rows = list(csv.reader(result.page.with_name("confusion.csv").open()))
     assert rows[0][1:] == [row[0] for row in rows[1:]] == list(SIX)
     counts = [[int(cell) for cell in row[1:]] for row in rows[1:]]
@@ -102,7 +102,7 @@ def test_what_is_written_agrees_with_itself(made: Workspace) -> None:
     assert sum(map(sum, counts)) == found["top1"]["n"] == 48
     k = found["top1"]["k"]
     assert result.headline.startswith(f"top-1 {k}/48 = {100 * k / 48:.1f} % (")
-    assert f"{k} of 48 clips named right" in result.page.read_text()
+    assert f"{k} of 48 clips correct" in result.page.read_text()
 
 
 def test_made_again_it_is_the_same_to_the_byte(made: Workspace) -> None:
@@ -142,7 +142,7 @@ def test_it_takes_the_run_made_last_and_any_name(made: Workspace) -> None:
 
 
 def test_validation_can_be_the_headline(made: Workspace) -> None:
-    assert "/18 = " in report(made, ReportSettings(part="val")).headline
+    assert "/18 = " in report(made, ReportSettings(subset="val")).headline
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def stretch(rows: list[Prediction]) -> list[Prediction]:
     return [Prediction(first.clip_id, first.subset, first.label_index, scores), *rows[1:]]
 
 
-def damage(workspace: Workspace, text: str, *parts: str) -> None:
-    workspace.root.joinpath(*parts).write_text(text)
+def damage(workspace: Workspace, text: str, *subsets: str) -> None:
+    workspace.root.joinpath(*subsets).write_text(text)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def damage(workspace: Workspace, text: str, *parts: str) -> None:
             "is now ffffffffffff",
         ),
         (lambda s: change_predictions(s, lambda rows: rows[:-2]), "test: 2 of 48 clips have no prediction"),
-        (lambda s: change_predictions(s, lambda rows: [*rows, rows[-1]]), "is not a clip of that part, or"),
+        (lambda s: change_predictions(s, lambda rows: [*rows, rows[-1]]), "is not a clip of that subset, or"),
         (lambda s: change_predictions(s, swap_two), "is 'spin' here and 'wave' in the split"),
         (lambda s: change_predictions(s, stretch), "predictions.parquet:1: the scores do not sum to 1"),
     ],
@@ -222,18 +222,18 @@ def test_clips_shared_with_training_are_said_on_the_page(made: Workspace) -> Non
     rows[0] = SplitClip(rows[0].clip_id, "train", leaked, rows[0].label, rows[0].sha256)
     tables.write(path, SplitClip, rows, {"split.hash": tables.read_meta(path)["split.hash"]})
     page = report(made, ReportSettings()).page.read_text()
-    assert "1 source video of this part also stand in the training part" in page
-    assert "none of which is in the training part" not in page.split('data-part="val"')[0]
+    assert "1 source video of this subset are also in the training set" in page
+    assert "none of which is in the training set" not in page.split('data-subset="val"')[0]
 
 
 def test_the_command(made: Workspace, dance: Callable[..., Ran]) -> None:
     ran = dance("report")
     assert (ran.code, ran.out.splitlines()[1]) == (0, str(made.report(RUN) / "index.html"))
     assert ran.out.startswith("top-1 ")
-    assert f"run {RUN} (the one made last)" in ran.err
+    assert f"run {RUN} (the latest)" in ran.err
     told = dance("report", "--run", RUN, "--name", "paper", "--json").json
     assert told["page"] == str(made.report("paper") / "index.html")
-    assert told["parts"]["test"]["top1"]["n"] == 48
+    assert told["subsets"]["test"]["top1"]["n"] == 48
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ def test_a_study_is_told_with_what_its_choice_is_worth(tmp_path):
     rows = {t["number"]: t for t in record["trials"]}
     best = rows[record["best"]]
     assert found.trials[0].number == record["best"]
-    assert found.trials[0].standing.startswith("chosen")
+    assert found.trials[0].status.startswith("chosen")
     # One clip a video: the test by video is McNemar's on the clips.
     others = [t for t in record["trials"] if t["state"] == "done" and t is not best]
     ps = []
@@ -34,7 +34,7 @@ def test_a_study_is_told_with_what_its_choice_is_worth(tmp_path):
     assert found.lines[0].startswith(f"trial {best['number']} is chosen: {k}/{n} ({100 * k / n:.1f} %, 95 %")
     told = f"on these 60 clips of 60 source videos, {len(tied)} of the {len(others)} others"
     assert found.lines[1].startswith(told)
-    by_number = {t.number: t.standing for t in found.trials}
+    by_number = {t.number: t.status for t in found.trials}
     assert by_number[17] == "pruned after epoch 3"
     assert by_number[18] == "failed: the loss was no number in epoch 1"
     assert by_number[19] == "running"
@@ -57,7 +57,7 @@ def test_the_page_holds_the_tables_and_the_figure_and_is_the_same_again(tmp_path
 
 def test_one_trial_is_not_the_best_of_many(tmp_path):
     page = tuning(make_study(tmp_path, trials=1), "fake").page.read_text()
-    assert "<h1>One trial went through</h1>" in page
+    assert "<h1>One trial finished</h1>" in page
     assert "partly luck" not in page
 
 

@@ -1,4 +1,4 @@
-"""`dance reproduce`, with runs that a hash made in the place of trained ones."""
+"""`dance reproduce`, with runs that a hash made instead of trained ones."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from helpers.builders import Ran, fill, make_clip
 from helpers.fake_run import logits, run_card, softmax
 
 from dancecli.core.errors import UsageError, WorkspaceError
+from dancecli.core.progress import Reporter
 from dancecli.core.recipe import read_recipe
 from dancecli.core.records import Prediction, SplitClip
 from dancecli.dataset.split.split import SplitSettings, split
@@ -129,7 +130,12 @@ def whole(
         patch.setattr(commands, "run", pretend(workspace, said))
         patch.setattr(commands, "require_parts", lambda: None)
         patch.setattr(commands, "measured_pace", lambda: 10.0)
-        return workspace, reproduce(workspace, ReproduceSettings(quick=True), talked.append), said, talked
+        return (
+            workspace,
+            reproduce(workspace, ReproduceSettings(quick=True), Reporter(on_message=talked.append)),
+            said,
+            talked,
+        )
 
 
 @pytest.fixture
@@ -165,9 +171,9 @@ def test_every_experiment_runs_under_both_protocols_on_the_same_test_part(
         assert ours["videos_also_in_training"] == published["videos_also_in_training"] == 0
     for one in two_stream:
         published, ours = one["as_published"], one["ours"]
-        assert (published["run"], published["part"], ours["part"]) == (ours["run"], "val", "test")
+        assert (published["run"], published["subset"], ours["subset"]) == (ours["run"], "val", "test")
         assert published["top1"]["n"] == published["val"]["n"] == ours["val"]["n"]
-        assert published["chosen"] == "epoch 2 of 10 and epoch 2 of 10, the best on val, which is this part"
+        assert published["chosen"] == "epoch 2 of 10 and epoch 2 of 10, the best on val, which is this subset"
     streams = [line for line in said if line.startswith(("flow", "train"))]
     assert [line.split()[0] for line in streams] == ["flow", "train", "train"]
     assert "--stream both" in streams[1]
@@ -193,10 +199,10 @@ def test_the_choice_is_the_validation_part_s_under_our_protocol(
     assert choice["paper"] == {"counts": (28, 33, 58), "best_case_p": pytest.approx(0.0625)}
     assert of_streams["paper"]["counts"] is None  # 7.42 % is no count of 880 clips
     assert of_streams["as_published"]["chosen"] == of_streams["ours"]["chosen"]
-    judged = [sum(of_streams[way][key] for key in ("both", "first", "second", "neither"))
+    evaluated = [sum(of_streams[way][key] for key in ("both", "first", "second", "neither"))
               for way in ("as_published", "ours")]  # fmt: skip
     two_stream = whole[1].document["experiments"][3]
-    assert judged == [two_stream[way]["top1"]["n"] for way in ("as_published", "ours")]
+    assert evaluated == [two_stream[way]["top1"]["n"] for way in ("as_published", "ours")]
 
 
 def test_a_second_time_nothing_is_trained_and_the_page_is_the_same(
@@ -205,7 +211,7 @@ def test_a_second_time_nothing_is_trained_and_the_page_is_the_same(
     workspace, result, said, _ = replayed
     before = result.page.read_bytes()
     assert str(workspace.root).encode() not in before
-    again = reproduce(workspace, ReproduceSettings(quick=True), lambda _: None)
+    again = reproduce(workspace, ReproduceSettings(quick=True))
     assert said == []
     assert again.page.read_bytes() == before
 
@@ -245,7 +251,7 @@ def test_of_two_streams_one_may_be_done_when_it_is_stopped(
     command = plan.train_command(workspace, stopped)
     assert (command[0], command[-3:]) == ("train", ("--resume", "--name", "quick-two-stream"))
     shutil.rmtree(workspace.run("quick-two-stream-rgb"))
-    reproduce(workspace, ReproduceSettings(quick=True), lambda _: None)
+    reproduce(workspace, ReproduceSettings(quick=True))
     assert [line.split()[0] for line in said] == ["split", "flow", "train", "report"]
 
 
@@ -262,7 +268,7 @@ def test_the_page_is_there_after_each_run_and_says_what_is_not(
 
     monkeypatch.setattr(commands, "run", stop)
     with pytest.raises(KeyboardInterrupt):
-        reproduce(dancers, ReproduceSettings(quick=True), lambda _: None)
+        reproduce(dancers, ReproduceSettings(quick=True))
     told = json.loads((dancers.report("reproduction") / "reproduction.json").read_text())
     first, second = told["experiments"][:2]
     assert (first["as_published"]["run"], first["ours"]) == ("quick-resnet50-published", None)
@@ -274,15 +280,15 @@ def test_only_some_of_the_experiments(
     dancers: Workspace, stand_ins: Callable[[Workspace], list[str]]
 ) -> None:
     said = stand_ins(dancers)
-    reproduce(dancers, ReproduceSettings(quick=True, only=("tuned",)), lambda _: None)
+    reproduce(dancers, ReproduceSettings(quick=True, only=("tuned",)))
     trained = [line.split()[-1] for line in said if line.startswith("finetune")]
     assert trained == ["quick-tuned-published", "quick-tuned-ours"]
     # What is done stays on the page.
-    result = reproduce(dancers, ReproduceSettings(quick=True, only=("scheduled",)), lambda _: None)
+    result = reproduce(dancers, ReproduceSettings(quick=True, only=("scheduled",)))
     there = {one["name"] for one in result.document["experiments"] if one["ours"]}
     assert there == {"scheduled", "tuned"}
     with pytest.raises(UsageError, match="no experiment 'tined'"):
-        reproduce(dancers, ReproduceSettings(quick=True, only=("tined",)), lambda _: None)
+        reproduce(dancers, ReproduceSettings(quick=True, only=("tined",)))
 
 
 def test_a_fetch_that_was_stopped_goes_on(dancers: Workspace) -> None:

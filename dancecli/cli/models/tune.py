@@ -106,7 +106,7 @@ def _show(found: Tuning) -> None:
         params = [_value(trial.params[key]) for key in found.keys]
         right = f"{trial.top1.k}/{trial.top1.n}" if trial.top1 else ""
         rate = f"{100 * trial.top1.k / trial.top1.n:.1f}" if trial.top1 else ""
-        rows.append((trial.number, *params, right, rate, trial.interval_text, trial.standing))
+        rows.append((trial.number, *params, right, rate, trial.interval_text, trial.status))
     print_result(table(("trial", *found.keys, "right", "%", "95 %", ""), rows))
     if len(found.trials) > _SHOWN:
         print_result(f"and {len(found.trials) - _SHOWN} more: {found.folder / 'trials.csv'}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dancecli.cli.console import info, open_workspace, print_json, print_result, progress, table
+from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting, table
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 from dancecli.core.records import Subset
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from dancecli.report.results.leaderboard import Row, Standing
+    from dancecli.report.results.leaderboard import Leaderboard, Row
     from dancecli.report.results.progress import State
     from dancecli.report.statistics.intervals import Proportion
     from dancecli.storage.workspace import Workspace
@@ -35,7 +35,7 @@ def command(
         str | None,
         typer.Option(metavar="NAME", help="Runs of this split only. [default: of all]", show_default=False),
     ] = None,
-    part: Annotated[Subset, typer.Option(help="Part that the runs are judged on.")] = Subset.TEST,
+    subset: Annotated[Subset, typer.Option(help="Subset that the runs are evaluated on.")] = Subset.TEST,
     watch: Annotated[
         bool,
         typer.Option("--watch", help="Instead, show how far each run and study is, until none is at work."),
@@ -53,7 +53,7 @@ def command(
 ) -> None:
     """Set all runs side by side, with ties shown as ties.
 
-    Runs stand in one table where they were judged on the same clips under the same protocol.
+    Runs stand in one table where they were evaluated on the same clips under the same protocol.
     Writes a page, board.csv and board.json.
 
     Example: `dance board`
@@ -64,24 +64,24 @@ def command(
     if watch or tensorboard:
         _watch(workspace, tensorboard, shown=watch)
         return
-    with progress("board") as on_progress:
-        result = board(workspace, BoardSettings(split, part.value), on_progress, dry_run=dry_run)
+    with reporting("board") as reporter:
+        result = board(workspace, BoardSettings(split, subset.value), reporter, dry_run=dry_run)
     if json_output:
         print_json({"page": str(result.page), **result.document})
     else:
-        for standing in result.standings:
-            print_result(f"{standing.clips} clips, test set {standing.test[:12]}, {standing.protocol}")
-            print_result(_runs_of(standing))
+        for one in result.leaderboards:
+            print_result(f"{one.clips} clips, test set {one.test[:12]}, {one.protocol}")
+            print_result(_runs_of(one))
         print_result(f"{result.page}{' (not written)' if dry_run else ''}")
     for run, why in result.left_out:
         info(f"left out: {run}: {why}")
 
 
-def _runs_of(standing: Standing) -> Table:
-    """Lay out a standing; what the terminal has no room for is left to the page."""
+def _runs_of(leaderboard: Leaderboard) -> Table:
+    """Lay out a leaderboard; what the terminal has no room for is left to the page."""
     from rich.console import Console
 
-    rows = [_cells(row) for row in standing.rows]
+    rows = [_cells(row) for row in leaderboard.rows]
     widths = [max(len(str(cell)) for cell in column) for column in zip(COLUMNS, *rows, strict=True)]
     kept = list(range(len(COLUMNS)))
     for spare in SPARE:

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from dancecli.cli.console import open_workspace, print_json, print_result, progress, table
+from dancecli.cli.console import open_workspace, print_json, print_result, reporting, table
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 from dancecli.core.records import Subset
 
 
 def command(
     first: Annotated[str, typer.Argument(metavar="RUN", help="A run.")],
-    second: Annotated[str, typer.Argument(metavar="RUN", help="Another, judged on the same clips.")],
+    second: Annotated[str, typer.Argument(metavar="RUN", help="Another, evaluated on the same clips.")],
     workspace_dir: WorkspaceOption = None,
     name: Annotated[
         str | None,
@@ -21,13 +21,13 @@ def command(
             metavar="NAME", help="Name of the comparison. [default: RUN-vs-RUN]", show_default=False
         ),
     ] = None,
-    part: Annotated[Subset, typer.Option(help="Part that both are judged on.")] = Subset.TEST,
+    subset: Annotated[Subset, typer.Option(help="Subset that both are evaluated on.")] = Subset.TEST,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Say whether one of two runs is better, and show where.
 
-    Runs that were judged on other clips or under another protocol are refused. Writes a page
+    Runs that were evaluated on other clips or under another protocol are refused. Writes a page
     with the clips that changed.
 
     Example: `dance compare inception-demo-1 inception-demo-2`
@@ -35,9 +35,9 @@ def command(
     from dancecli.report.compare import CompareSettings, compare
 
     workspace = open_workspace(workspace_dir, create=False)
-    with progress("compare") as on_progress:
-        settings = CompareSettings(first, second, name, part.value)
-        result = compare(workspace, settings, on_progress, dry_run=dry_run)
+    with reporting("compare") as reporter:
+        settings = CompareSettings(first, second, name, subset.value)
+        result = compare(workspace, settings, reporter, dry_run=dry_run)
     if json_output:
         print_json({"page": str(result.page), **result.document})
         return
@@ -50,7 +50,7 @@ def command(
         if e := top1.estimate:
             span = f"{100 * e.low:.1f}-{100 * e.high:.1f}"
             rows.append((run, f"{top1.k}/{top1.n}", f"{100 * e.rate:.1f} %", span, alone))
-    print_result(table((f"top-1, {part.value}", "right", "rate", "95 %", "alone right"), rows))
+    print_result(table((f"top-1, {subset.value}", "right", "rate", "95 %", "alone right"), rows))
     print_result(
         f"{result.verdict}: {second} minus {first} is {100 * paired.difference:+.1f} points "
         f"({100 * paired.low:+.1f} to {100 * paired.high:+.1f}), p = {paired.p:.3g} by source video "

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dancecli.cli.console import info, open_workspace, print_json, print_result, progress, reporting
+from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 from dancecli.core.records import Subset
 
@@ -20,7 +20,7 @@ def command(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Run, or group of seeds, to report on. [default: the run made last]",
+            help="Run, or group of seeds, to report on. [default: the latest run]",
             show_default=False,
         ),
     ] = None,
@@ -30,7 +30,7 @@ def command(
             metavar="NAME", help="Name of the report. [default: the run's name]", show_default=False
         ),
     ] = None,
-    part: Annotated[Subset, typer.Option(help="Part that the headline is of.")] = Subset.TEST,
+    subset: Annotated[Subset, typer.Option(help="Subset that the headline is of.")] = Subset.TEST,
     grad_cam: Annotated[
         int | None,
         typer.Option(
@@ -55,11 +55,11 @@ def command(
 
     workspace = open_workspace(workspace_dir, create=False)
     if grad_cam and not dry_run:
-        _look_into(workspace, run or _last(workspace), part, grad_cam)
-    with progress("report") as on_progress:
-        result = report(workspace, ReportSettings(run, name, part.value), on_progress, dry_run=dry_run)
+        _look_into(workspace, run or _last(workspace), subset, grad_cam)
+    with reporting("report") as reporter:
+        result = report(workspace, ReportSettings(run, name, subset.value), reporter, dry_run=dry_run)
     if run is None:
-        info(f"run {result.run} (the one made last)")
+        info(f"run {result.run} (the latest)")
     if json_output:
         print_json({"page": str(result.page), "headline": result.headline, **result.document})
     else:
@@ -72,13 +72,13 @@ def _last(workspace: Workspace) -> str | None:
     return runs[-1] if runs else None
 
 
-def _look_into(workspace: Workspace, run: str | None, part: Subset, count: int) -> None:
+def _look_into(workspace: Workspace, run: str | None, subset: Subset, count: int) -> None:
     """Draw where the run's network looked; without a run, the report itself says what is missing."""
     from dancecli.model.evaluation.gradcam import GradcamSettings, gradcam
     from dancecli.report.plots.gradcam import pick_clips
 
     if run is None:
         return
-    clips = pick_clips(workspace, run, part.value, count)
+    clips = pick_clips(workspace, run, subset.value, count)
     with reporting("Grad-CAM") as reporter:
         gradcam(workspace, GradcamSettings(run, clips), reporter)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dancecli.cli.console import info, open_workspace, print_json, print_result, progress, table
+from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting, table
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Run the paper's experiments as published and under an honest protocol, side by side.
+    """Run the paper's experiments as published and under a protocol with a validation set, side by side.
 
-    The fine-tuned experiments are run twice on the same clips and the same test part: as published,
-    and with a validation part that chooses epoch and winner. The two-stream ones were published by
-    their validation part, so one run gives both. One page sets both beside the paper's own figures,
-    their intervals, and what of them does not work out. What is done is not done again. The quick
+    The fine-tuned experiments are run twice on the same clips and the same test set: as published,
+    and with a validation set that chooses epoch and winner. The two-stream ones were published by
+    their validation set, so one run gives both. One page sets both beside the paper's own figures,
+    their intervals, and what of them does not work out. Finished steps are skipped. The quick
     form goes into a new folder, demo-reproduce if none is given.
 
     Example: `dance reproduce --quick`
@@ -51,8 +51,8 @@ def command(
     if dry_run:
         _show_plan(workspace, settings, json_output)
         return
-    with progress("draw videos") as on_progress:
-        result = reproduce(workspace, settings, info, on_progress)
+    with reporting("draw videos") as reporter:
+        result = reproduce(workspace, settings, reporter)
     if json_output:
         print_json({"page": str(result.page), "commands": result.commands, **result.document})
         return

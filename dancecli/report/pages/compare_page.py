@@ -5,34 +5,34 @@ from __future__ import annotations
 from typing import Any
 
 from dancecli.report.pages.run_page import short_link, shown_scores
-from dancecli.report.pages.templating import draw
+from dancecli.report.pages.templating import render
 from dancecli.report.results.comparison import Comparison, right
-from dancecli.report.results.run_results import Evidence
+from dancecli.report.results.run_results import RunResults
 from dancecli.report.statistics.metrics import predicted
 
 
 def render_comparison(
-    name: str, first: Evidence, second: Evidence, comparison: Comparison, verdict: str, part: str
+    name: str, first: RunResults, second: RunResults, comparison: Comparison, verdict: str, subset: str
 ) -> str:
     """Draw the page.
 
     Args:
         name: the comparison's name.
         first: the first run.
-        second: the second run, judged on the same clips.
+        second: the second run, evaluated on the same clips.
         comparison: how they stand to each other.
         verdict: that in a sentence.
-        part: the part that both are judged on.
+        subset: the subset that both are evaluated on.
     """
     paired = comparison.paired
     reach = max(0.05, abs(paired.low), abs(paired.high), abs(paired.difference))
-    return draw(
+    return render(
         "compare.html",
         ("common.js", "compare.js"),
-        clip_data(first, second, part),
+        clip_data(first, second, subset),
         name=name,
         names=(first.run["name"], second.run["name"]),
-        part=part,
+        subset=subset,
         labels=first.labels,
         c=comparison,
         paired=paired,
@@ -45,9 +45,9 @@ def render_comparison(
     )
 
 
-def clip_data(first: Evidence, second: Evidence, part: str) -> dict[str, Any]:
+def clip_data(first: RunResults, second: RunResults, subset: str) -> dict[str, Any]:
     """Gather the clips that one run alone got right, those that it is surest of first."""
-    ours, theirs = first.parts[part], second.parts[part]
+    ours, theirs = first.subsets[subset], second.subsets[subset]
     a, b = right(ours), right(theirs)
     places = [i for i in range(len(a)) if a[i] != b[i]]
     truth = ours.truth[places]
@@ -58,9 +58,9 @@ def clip_data(first: Evidence, second: Evidence, part: str) -> dict[str, Any]:
     for at, i in enumerate(places):
         clip, true = ours.clips[i], int(truth[at])
         gap = abs(float(tables[0][at, true] - tables[1][at, true]))
-        judged = [*(c[at] for c in calls), *(s[at] for s in shown)]
+        evaluated = [*(c[at] for c in calls), *(s[at] for s in shown)]
         rows["first" if a[i] else "second"].append(
-            (gap, [clip, short_link(clip, first.links), true, *judged])
+            (gap, [clip, short_link(clip, first.links), true, *evaluated])
         )
     return {
         "labels": first.labels,

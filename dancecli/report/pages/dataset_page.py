@@ -1,4 +1,4 @@
-"""The dataset as a page: figures, what survived by class, and a grid of pictures of each class."""
+"""The dataset as a page: figures, availability by class, and a grid of pictures of each class."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.records import Clip
-from dancecli.report.pages.templating import draw
+from dancecli.report.pages.templating import render
 from dancecli.storage import tables
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
@@ -32,7 +32,7 @@ def write_dataset_page(workspace: Workspace, stats: Mapping[str, Any]) -> Path:
         The page's path.
     """
     labels = [row["label"] for row in stats["labels"]]
-    page = draw(
+    page = render(
         "dataset.html",
         ("common.js",),
         {"labels": labels},

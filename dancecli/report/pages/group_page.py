@@ -6,21 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dancecli.report.pages import run_page
-from dancecli.report.pages.templating import draw
-from dancecli.report.results.run_results import Evidence
-from dancecli.report.results.seed_group import GroupPart
+from dancecli.report.pages.templating import render
+from dancecli.report.results.run_results import RunResults
+from dancecli.report.results.seed_group import GroupSubset
 from dancecli.report.statistics.metrics import predicted
 
 
 def render_group(
-    group: str, runs: Sequence[Evidence], parts: Mapping[str, GroupPart], left_out: Sequence[str]
+    group: str, runs: Sequence[RunResults], subsets: Mapping[str, GroupSubset], left_out: Sequence[str]
 ) -> str:
     """Draw the page.
 
     Args:
         group: the group's name.
         runs: its runs.
-        parts: the figures, the part shown first first.
+        subsets: the figures, the subset shown first first.
         left_out: runs that could not be read, with the reason.
     """
     first = runs[0]
@@ -28,16 +28,16 @@ def render_group(
     facts = [(title, rows) for title, rows in run_page.facts(first) if title not in per_seed]
     training = [row for title, rows in run_page.facts(first) if title == "Training" for row in rows]
     facts.append(("Training", [row for row in training if row[0] != "seed"]))
-    return draw(
+    return render(
         "group.html",
         ("common.js", "group.js"),
-        clip_data(runs, parts),
+        clip_data(runs, subsets),
         group=group,
         runs=[(e.run["name"], e.run.get("seed")) for e in runs],
         labels=first.labels,
-        parts=parts,
+        subsets=subsets,
         lead=run_page.lead(first),
-        shared={part: first.shared_groups[part] for part in parts},
+        shared={subset: first.shared_groups[subset] for subset in subsets},
         left_out=left_out,
         chance=1 / len(first.labels),
         facts=facts,
@@ -45,25 +45,25 @@ def render_group(
     )
 
 
-def clip_data(runs: Sequence[Evidence], parts: Mapping[str, GroupPart]) -> dict[str, Any]:
-    """Gather the clips that not every run named right, with each run's call and the mean scores."""
+def clip_data(runs: Sequence[RunResults], subsets: Mapping[str, GroupSubset]) -> dict[str, Any]:
+    """Gather the clips that not every run correct, with each run's call and the mean scores."""
     return {
         "labels": runs[0].labels,
         "runs": [f"seed {e.run['seed']}" if e.run.get("seed") is not None else e.run["name"] for e in runs],
-        "parts": {key: _part(runs, key, part) for key, part in parts.items()},
+        "subsets": {key: _subset(runs, key, subset) for key, subset in subsets.items()},
     }
 
 
-def _part(runs: Sequence[Evidence], key: str, part: GroupPart) -> dict[str, list[Any]]:
+def _subset(runs: Sequence[RunResults], key: str, subset: GroupSubset) -> dict[str, list[Any]]:
     import numpy as np
 
-    own = runs[0].parts[key]
-    chosen = {"flips": part.flips, "never": part.never}
+    own = runs[0].subsets[key]
+    chosen = {"flips": subset.flips, "never": subset.never}
     found: dict[str, list[Any]] = {}
     for name, places in chosen.items():
         truth = own.truth[places]
-        calls = [predicted(e.parts[key].scores[places], truth).tolist() for e in runs]
-        means = np.mean([e.parts[key].scores[places] for e in runs], axis=0)
+        calls = [predicted(e.subsets[key].scores[places], truth).tolist() for e in runs]
+        means = np.mean([e.subsets[key].scores[places] for e in runs], axis=0)
         shown = run_page.shown_scores(means, truth) if places else []
         found[name] = [
             [

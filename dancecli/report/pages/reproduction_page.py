@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.records import Subset
-from dancecli.report.pages.templating import draw
+from dancecli.report.pages.templating import render
 from dancecli.report.results.reproduction import (
     Ran,
-    Replayed,
+    Reproduced,
     arithmetic,
     choices,
     document,
@@ -39,7 +39,7 @@ class Line:
 
 
 def write_reproduction(
-    workspace: Workspace, found: Sequence[Replayed], commands: Sequence[Sequence[str]], *, quick: str
+    workspace: Workspace, found: Sequence[Reproduced], commands: Sequence[Sequence[str]], *, quick: str
 ) -> tuple[Path, dict[str, Any]]:
     """Write `reports/reproduction/` with `index.html` and `reproduction.json`; give the page and its data.
 
@@ -53,24 +53,24 @@ def write_reproduction(
     with atomic_file(page.with_name("reproduction.json")) as file:
         file.write(json.dumps(told, indent=2, ensure_ascii=False) + "\n")
     with atomic_file(page) as file:
-        file.write(render(found, commands, quick=quick))
+        file.write(render_reproduction(found, commands, quick=quick))
     return page, told
 
 
-def render(found: Sequence[Replayed], commands: Sequence[Sequence[str]], *, quick: str) -> str:
+def render_reproduction(found: Sequence[Reproduced], commands: Sequence[Sequence[str]], *, quick: str) -> str:
     """Draw the page; arguments as of `write_reproduction`."""
     runs = {ran.name: ran for one in found for ran in (one.published, one.ours) if ran}
-    classes = len(next(iter(runs.values())).evidence.labels) if runs else PAPER_CLASSES
-    return draw(
+    classes = len(next(iter(runs.values())).results.labels) if runs else PAPER_CLASSES
+    return render(
         "reproduction.html",
         ("common.js",),
         {"labels": []},
         found=[(one, lines(one), arithmetic(one.experiment)) for one in found],
         choices=choices(found),
-        views=list(dict.fromkeys(ran.evidence.predictions["view.protocol"] for ran in runs.values())),
-        runs=[(ran, _parts(ran), _seconds(ran)) for ran in runs.values()],
+        views=list(dict.fromkeys(ran.results.predictions["view.protocol"] for ran in runs.values())),
+        runs=[(ran, _subsets(ran), _seconds(ran)) for ran in runs.values()],
         num_run=sum(one.published is not None for one in found),
-        num_one_run=sum(one.experiment.part == Subset.VAL for one in found),
+        num_one_run=sum(one.experiment.subset == Subset.VAL for one in found),
         quick=quick,
         classes=classes,
         chance=1 / classes,
@@ -79,12 +79,12 @@ def render(found: Sequence[Replayed], commands: Sequence[Sequence[str]], *, quic
     )
 
 
-def lines(one: Replayed) -> list[Line]:
+def lines(one: Reproduced) -> list[Line]:
     """Lay out an experiment's lines: the paper's, as published, ours."""
     experiment = one.experiment
     paper = Line(
         "The paper",
-        f"{experiment.clips:,} clips, {experiment.part} part",
+        f"{experiment.clips:,} clips, {experiment.subset} subset",
         printed(experiment.top1, experiment.clips),
         printed(experiment.top5, experiment.clips) if experiment.top5 else None,
         (experiment.top1, experiment.top5),
@@ -97,23 +97,23 @@ def lines(one: Replayed) -> list[Line]:
 
 
 def _note(ran: Ran) -> str:
-    """Say what was judged, and of a fused run what each stream reaches alone."""
-    found = [f"{ran.part} part", ran.chosen]
+    """Say what was evaluated, and of a fused run what each stream reaches alone."""
+    found = [f"{ran.subset} subset", ran.chosen]
     for one in ran.members:
-        result = (one.get("results") or {}).get(ran.part)
+        result = (one.get("results") or {}).get(ran.subset)
         if result:
             stream = str(one["name"]).removeprefix(f"{ran.name}-")
             found.append(f"{stream} alone {result['top1']}/{result['n']}")
     return ", ".join(found)
 
 
-def _parts(ran: Ran) -> str:
-    """Count the clips of the run's parts."""
-    counts = {"train": sum(ran.evidence.train_counts)}
-    counts |= {name: len(part.clips) for name, part in ran.evidence.parts.items()}
+def _subsets(ran: Ran) -> str:
+    """Count the clips of the run's subsets."""
+    counts = {"train": sum(ran.results.train_counts)}
+    counts |= {name: len(subset.clips) for name, subset in ran.results.subsets.items()}
     return ", ".join(f"{n} {name}" for name, n in counts.items())
 
 
 def _seconds(ran: Ran) -> float:
-    spent = [s for run in (ran.evidence.run, *ran.members) for s in (run.get("seconds") or {}).values()]
+    spent = [s for run in (ran.results.run, *ran.members) for s in (run.get("seconds") or {}).values()]
     return sum(s for s in spent if isinstance(s, int | float))

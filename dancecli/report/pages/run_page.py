@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from dancecli.core.text import duration, percent, several
-from dancecli.report.pages.templating import draw, environment
+from dancecli.core.text import duration, percent, pluralize
+from dancecli.report.pages.templating import environment, render
 from dancecli.report.plots import layout
-from dancecli.report.plots.gradcam import HeatPicture
-from dancecli.report.results.run_results import Evidence, PartScores
+from dancecli.report.plots.gradcam import GradcamPicture
+from dancecli.report.results.run_results import RunResults, SubsetScores
 from dancecli.report.statistics.metrics import Summary, order_by_confusion, predicted, true_ranks
 
 if TYPE_CHECKING:
@@ -23,89 +23,90 @@ UNSURE_CLIPS = 60
 SHOWN_PAIRS = 8
 
 
-def render(
+def render_run(
     name: str,
-    evidence: Evidence,
+    results: RunResults,
     summaries: Mapping[str, Summary],
-    part: str,
-    heat: Mapping[str, Sequence[HeatPicture]] = MappingProxyType({}),
+    subset: str,
+    heat: Mapping[str, Sequence[GradcamPicture]] = MappingProxyType({}),
 ) -> str:
     """Draw the page.
 
     Args:
         name: the report's name.
-        evidence: the run.
-        summaries: the figures of each part of `evidence.parts`.
-        part: the part shown first.
-        heat: for each part where the network looked, as far as that was drawn.
+        results: the run.
+        summaries: the figures of each subset of `results.subsets`.
+        subset: the subset shown first.
+        heat: for each subset where the network looked, as far as that was drawn.
     """
-    order = [part, *(other for other in summaries if other != part)]
-    return draw(
+    order = [subset, *(other for other in summaries if other != subset)]
+    return render(
         "report.html",
         ("common.js", "report.js"),
-        clip_data(evidence, summaries),
+        clip_data(results, summaries),
         name=name,
-        run=evidence.run,
-        labels=evidence.labels,
-        parts={key: summaries[key] for key in order},
-        videos={key: len(set(evidence.parts[key].groups)) for key in order},
+        run=results.run,
+        labels=results.labels,
+        subsets={key: summaries[key] for key in order},
+        videos={key: len(set(results.subsets[key].groups)) for key in order},
         whiskers={key: _whiskers(summaries[key]) for key in order},
-        shared=evidence.shared_groups,
+        shared=results.shared_groups,
         shown_pairs=SHOWN_PAIRS,
         heat={key: heat.get(key, ()) for key in order},
-        lead=lead(evidence),
-        notices={key: notices(evidence, key, summaries[key]) for key in order},
-        waiting=waiting(evidence.run),
-        charts=layout.training_charts(evidence.history, top5=len(evidence.labels) > 5),
+        lead=lead(results),
+        notices={key: notices(results, key, summaries[key]) for key in order},
+        waiting=waiting(results.run),
+        charts=layout.training_charts(results.history, top5=len(results.labels) > 5),
         chart=layout,
-        facts=facts(evidence),
-        commands=commands(evidence, name),
-        config=evidence.config,
+        facts=facts(results),
+        commands=commands(results, name),
+        config=results.config,
     )
 
 
-def model_card(name: str, evidence: Evidence, summaries: Mapping[str, Summary], part: str) -> str:
+def model_card(name: str, results: RunResults, summaries: Mapping[str, Summary], subset: str) -> str:
     """Write the model card: Markdown with the front matter that model sites read; arguments as above."""
-    order = [part, *(other for other in summaries if other != part)]
+    order = [subset, *(other for other in summaries if other != subset)]
     card = environment().get_template("model-card.md")
     text = card.render(
-        run=evidence.run,
-        split=evidence.run["split"],
-        labels=evidence.labels,
-        parts={key: summaries[key] for key in order},
-        lead=lead(evidence),
-        notices={key: notices(evidence, key, summaries[key]) for key in order},
-        facts=facts(evidence),
-        commands=commands(evidence, name),
+        run=results.run,
+        split=results.run["split"],
+        labels=results.labels,
+        subsets={key: summaries[key] for key in order},
+        lead=lead(results),
+        notices={key: notices(results, key, summaries[key]) for key in order},
+        facts=facts(results),
+        commands=commands(results, name),
     )
     return text if text.endswith("\n") else text + "\n"
 
 
-def clip_data(evidence: Evidence, summaries: Mapping[str, Summary]) -> dict[str, Any]:
+def clip_data(results: RunResults, summaries: Mapping[str, Summary]) -> dict[str, Any]:
     """Gather what the script needs: every clip with its highest scores, and the orders of the classes."""
     return {
-        "labels": evidence.labels,
-        "parts": {
-            key: _part_data(scores, summaries[key], evidence.links) for key, scores in evidence.parts.items()
+        "labels": results.labels,
+        "subsets": {
+            key: _subset_data(scores, summaries[key], results.links)
+            for key, scores in results.subsets.items()
         },
     }
 
 
-def _part_data(part: PartScores, summary: Summary, links: Mapping[str, str]) -> dict[str, Any]:
-    calls, ranks = predicted(part.scores, part.truth), true_ranks(part.scores, part.truth)
+def _subset_data(subset: SubsetScores, summary: Summary, links: Mapping[str, str]) -> dict[str, Any]:
+    calls, ranks = predicted(subset.scores, subset.truth), true_ranks(subset.scores, subset.truth)
     rows = [
         [clip, short_link(clip, links), *figures]
         for clip, *figures in zip(
-            part.clips,
-            part.truth.tolist(),
+            subset.clips,
+            subset.truth.tolist(),
             calls.tolist(),
             ranks.tolist(),
-            shown_scores(part.scores, part.truth),
+            shown_scores(subset.scores, subset.truth),
             strict=True,
         )
     ]
-    top = part.scores.max(axis=1)
-    own = part.scores[range(len(rows)), part.truth]
+    top = subset.scores.max(axis=1)
+    own = subset.scores[range(len(rows)), subset.truth]
     wrong = sorted((i for i in range(len(rows)) if ranks[i] > 1), key=lambda i: (own[i] - top[i], i))
     recalls = [c.recall.estimate for c in summary.per_class]
     return {
@@ -146,48 +147,52 @@ def _whiskers(summary: Summary) -> tuple[layout.Whisker, ...]:
     return layout.calibration_whiskers(summary.calibration.bins, side=300, bar_top=312, bar=44)
 
 
-def lead(evidence: Evidence) -> str:
+def lead(results: RunResults) -> str:
     """Say in a sentence what was tested."""
-    model, optim, split = (_table(evidence.run, key) for key in ("model", "optim", "split"))
-    weights = _table(evidence.run, "weights")
+    model, optim, split = (_table(results.run, key) for key in ("model", "optim", "split"))
+    weights = _table(results.run, "weights")
     untrained, members = "nothing was trained for it", model.get("members")
     if isinstance(members, list):
         return f"The mean of the scores of {', '.join(map(str, members))}; {untrained}."
-    parts = [f"{model.get('title') or model.get('backbone') or 'A model'}"]
+    phrases = [f"{model.get('title') or model.get('backbone') or 'A model'}"]
     if model.get("params_trainable") == 0:
-        return f"{parts[0]}, with the weights {weights.get('name') or 'of its run'} as they are; {untrained}."
-    parts.append(f"started from {weights['name']}" if weights.get("name") else "started from random weights")
+        return (
+            f"{phrases[0]}, with the weights {weights.get('name') or 'of its run'} as they are; {untrained}."
+        )
+    phrases.append(
+        f"started from {weights['name']}" if weights.get("name") else "started from random weights"
+    )
     if model.get("frozen_stages"):
-        parts.append(f"with {several(model['frozen_stages'], 'frozen stage')}")
-    trained = f"trained on {several(sum(evidence.train_counts), 'clip')} of split “{split['name']}”"
+        phrases.append(f"with {pluralize(model['frozen_stages'], 'frozen stage')}")
+    trained = f"trained on {pluralize(sum(results.train_counts), 'clip')} of split “{split['name']}”"
     if optim.get("epochs"):
-        trained += f" for {several(optim['epochs'], 'epoch')}"
-    return f"{', '.join([*parts, trained])}."
+        trained += f" for {pluralize(optim['epochs'], 'epoch')}"
+    return f"{', '.join([*phrases, trained])}."
 
 
-def notices(evidence: Evidence, part: str, summary: Summary) -> list[str]:
-    """Say what a reader must know before believing the figures of one part."""
+def notices(results: RunResults, subset: str, summary: Summary) -> list[str]:
+    """Say what a reader must know before believing the figures of one subset."""
     found = []
-    status, shared = evidence.run["status"], evidence.shared_groups[part]
+    status, shared = results.run["status"], results.shared_groups[subset]
     if status != "done":
         found.append(f"The run is not complete: its status is “{status}”.")
     if shared:
         found.append(
-            f"{several(shared, 'source video')} of this part also stand in the training part: "
-            "the figures are too good."
+            f"{pluralize(shared, 'source video')} of this subset are also in the training set: "
+            "the accuracy is biased upwards."
         )
     span = summary.top1.estimate
     if span and summary.n < 30:
         found.append(
-            f"With {several(summary.n, 'clip')} the interval reaches from {percent(span.low)} to "
+            f"With {pluralize(summary.n, 'clip')} the interval reaches from {percent(span.low)} to "
             f"{percent(span.high)} %: too wide to conclude much."
         )
     return found
 
 
-def facts(evidence: Evidence) -> list[tuple[str, list[tuple[str, str]]]]:
+def facts(results: RunResults) -> list[tuple[str, list[tuple[str, str]]]]:
     """List what was run, in groups of named values; what the run did not record is left out."""
-    run = evidence.run
+    run = results.run
     model, weights, split = _table(run, "model"), _table(run, "weights"), _table(run, "split")
     views, seconds = _table(run, "views"), _table(run, "seconds")
     counts = _table(split, "counts")
@@ -217,7 +222,7 @@ def facts(evidence: Evidence) -> list[tuple[str, list[tuple[str, str]]]]:
                 ("split", split["name"]),
                 ("ratios", split.get("ratios")),
                 ("seed of the split", split.get("seed")),
-                ("clips", ", ".join(f"{part} {n}" for part, n in counts.items())),
+                ("clips", ", ".join(f"{subset} {n}" for subset, n in counts.items())),
                 ("split hash", split.get("hash")),
                 ("test hash", split.get("test_hash")),
             ],
@@ -256,9 +261,9 @@ def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def commands(evidence: Evidence, name: str) -> list[str]:
+def commands(results: RunResults, name: str) -> list[str]:
     """List the commands that make this page again, from the clips on."""
-    run, split = evidence.run, _table(evidence.run, "split")
+    run, split = results.run, _table(results.run, "split")
     asked = run.get("command")
     words = without_workspace([str(word) for word in asked] if isinstance(asked, list) else [])
     made = ["dance", "split", *shlex.split(str(split.get("flags") or f"--name {split['name']}"))]

@@ -13,15 +13,15 @@ from dancecli.report.statistics.intervals import Estimate
 
 if TYPE_CHECKING:
     import jinja2
-from dancecli.core.text import cell, duration, percent, points, several, size
+from dancecli.core.text import cell, duration, percent, pluralize, points, size
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 
 
-def draw(
+def render(
     template: str, scripts: Sequence[str], data: Any, styles: Sequence[str] = ("report.css",), **shown: Any
 ) -> str:
-    """Draw a page with its style and scripts inside.
+    """Render a page with its style and scripts inside.
 
     Args:
         template: a template that extends `base.html`.
@@ -59,7 +59,13 @@ def environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     found.filters.update(
-        pct=percent, signed=points, span=interval, several=several, size=size, duration=duration, cell=cell
+        pct=percent,
+        signed=points,
+        interval=interval,
+        pluralize=pluralize,
+        size=size,
+        duration=duration,
+        cell=cell,
     )
     return found
 

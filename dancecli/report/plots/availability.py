@@ -64,10 +64,10 @@ def survival(workspace: Workspace) -> list[ClassSurvival]:
     """
     if not workspace.segments.exists():
         raise WorkspaceError(f"{workspace.root}: nothing was asked for yet", "run dance fetch first")
-    standing = ledger.latest(workspace.root)
+    latest = ledger.latest(workspace.root)
     counts: dict[str, Counter[str]] = {}
     for segment in tables.read(workspace.segments, Segment):
-        known = standing.get(segment.clip_id)
+        known = latest.get(segment.clip_id)
         counts.setdefault(segment.label, Counter())[known.outcome.value if known else PENDING] += 1
     rows = [_row(label, counts[label]) for label in sorted(counts)]
     return [*rows, _row("", sum(counts.values(), Counter()))]

@@ -23,7 +23,7 @@ def draw_confusion(folder: Path, counts: Sequence[Sequence[int]], labels: Sequen
     Args:
         folder: gets `confusion.png` (300 dots an inch) and `confusion.pdf`; the same counts give
             the same bytes.
-        counts: a row a true class, a column a predicted one.
+        counts: one row per true class, a column a predicted one.
         labels: class names, cut to 32 characters; one that the font has no letters for is given by
             its number, from 0, in the order of `confusion.csv`.
     """

@@ -1,4 +1,4 @@
-"""Which clips are worth a look inside the network, and the pictures that came of it."""
+"""Which clips are selected for Grad-CAM, and the pictures that came of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import InputError
-from dancecli.report.results.run_results import Evidence, PartScores, read_evidence
+from dancecli.report.results.run_results import RunResults, SubsetScores, read_run_results
 from dancecli.report.statistics.metrics import predicted, true_ranks
 from dancecli.storage.workspace import Workspace
 
@@ -21,11 +21,11 @@ _JPEG = b"\xff\xd8\xff"
 
 
 @dataclass(frozen=True)
-class HeatPicture:
+class GradcamPicture:
     """Where the network looked in one clip.
 
     Attributes:
-        truth, called: class indices; the picture is of the evidence for `called`.
+        truth, called: class indices; the picture is of the results for `called`.
         score: of `called`.
         source: the picture as a data address.
     """
@@ -37,19 +37,19 @@ class HeatPicture:
     source: str
 
 
-def pick_clips(workspace: Workspace, run: str, part: str, count: int) -> tuple[tuple[str, int], ...]:
+def pick_clips(workspace: Workspace, run: str, subset: str, count: int) -> tuple[tuple[str, int], ...]:
     """Choose clips to look into, each with the class it was called: the worst mistakes, and some right ones.
 
     Raises:
-        DanceError: there is no such run or part, or its files contradict each other.
+        DanceError: there is no such run or subset, or its files contradict each other.
     """
-    evidence = read_evidence(workspace, run)
-    if part not in evidence.parts:
-        raise InputError(f"run {run!r} has no predictions for part {part!r}")
-    return picked(evidence.parts[part], count)
+    results = read_run_results(workspace, run)
+    if subset not in results.subsets:
+        raise InputError(f"run {run!r} has no predictions for subset {subset!r}")
+    return picked(results.subsets[subset], count)
 
 
-def picked(scores: PartScores, count: int) -> tuple[tuple[str, int], ...]:
+def picked(scores: SubsetScores, count: int) -> tuple[tuple[str, int], ...]:
     """Choose clips: wrong ones by how much surer the wrong class was, right ones the surest of each class."""
     calls, ranks = predicted(scores.scores, scores.truth), true_ranks(scores.scores, scores.truth)
     places = range(len(scores.clips))
@@ -66,24 +66,28 @@ def picked(scores: PartScores, count: int) -> tuple[tuple[str, int], ...]:
     return tuple((scores.clips[i], int(calls[i])) for i in chosen)
 
 
-def read_heat(workspace: Workspace, evidence: Evidence) -> dict[str, list[HeatPicture]]:
-    """Read the pictures of a run, a list a part: mistakes first; those of other answers are left out.
+def read_gradcam(workspace: Workspace, results: RunResults) -> dict[str, list[GradcamPicture]]:
+    """Read the pictures of a run, one list per subset: mistakes first; those of other answers are left out.
 
     Raises:
         InputError: the index or a picture is damaged.
     """
-    folder = workspace.run(str(evidence.run["name"])) / "gradcam"
+    folder = workspace.run(str(results.run["name"])) / "gradcam"
     rows = _rows(folder / "index.json")
-    return {key: _pictures(folder, part, rows) for key, part in evidence.parts.items()}
+    return {key: _pictures(folder, subset, rows) for key, subset in results.subsets.items()}
 
 
-def _pictures(folder: Path, part: PartScores, rows: Mapping[str, int]) -> list[HeatPicture]:
-    calls = predicted(part.scores, part.truth)
+def _pictures(folder: Path, subset: SubsetScores, rows: Mapping[str, int]) -> list[GradcamPicture]:
+    calls = predicted(subset.scores, subset.truth)
     found = [
-        HeatPicture(
-            clip, int(part.truth[i]), int(calls[i]), float(part.scores[i, calls[i]]), _source(folder, clip)
+        GradcamPicture(
+            clip,
+            int(subset.truth[i]),
+            int(calls[i]),
+            float(subset.scores[i, calls[i]]),
+            _source(folder, clip),
         )
-        for i, clip in enumerate(part.clips)
+        for i, clip in enumerate(subset.clips)
         if rows.get(clip) == calls[i]
     ]
     return sorted(found, key=lambda p: (p.truth == p.called, -p.score, p.clip_id))

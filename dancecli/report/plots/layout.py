@@ -230,10 +230,10 @@ class Past:
 
 
 def history(runs: Sequence[tuple[str, str, Proportion]]) -> tuple[Past, ...]:
-    """Lay out the runs of a table in the order in which they ended, evenly apart.
+    """Lay out the runs of a table in the order in which they finished, evenly apart.
 
     Args:
-        runs: name, when it ended (ISO 8601), top-1; those that do not say when are left out.
+        runs: name, when it finished (ISO 8601), top-1; those that do not say when are left out.
     """
     known = sorted((when, name, of) for name, when, of in runs if when and of.estimate)
     span, low, best = WIDTH - LEFT - RIGHT, HEIGHT - BOTTOM, -1

@@ -10,7 +10,7 @@ from typing import Any
 from dancecli.report.plots.layout import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, nice_ticks
 from dancecli.report.statistics.intervals import Estimate
 
-# Values of a category are spread so far that points beside each other can be told apart.
+# Values of a category are spread so far that points beside each other can be distinguished.
 _SPREAD = 0.22
 _PLACES = 7
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import InputError
-from dancecli.report.results.run_results import Evidence, PartScores
+from dancecli.report.results.run_results import RunResults, SubsetScores
 from dancecli.report.statistics.intervals import Proportion
 from dancecli.report.statistics.metrics import true_ranks
 from dancecli.report.statistics.significance import Paired, holm, mcnemar, pair, wins_needed
@@ -38,10 +38,10 @@ class Comparison:
     Attributes:
         paired: how the two stand to each other on top-1.
         first, second: top-1 of each.
-        needed: of the clips judged differently, how many one run would have to win; None if
+        needed: of the clips classified differently, how many one run would have to win; None if
             there are too few of them for any verdict.
         classes: the classes that occur.
-        made: what was made differently: a name, and its value in each run.
+        made: how the runs differ: a name, and its value in each run.
     """
 
     paired: Paired
@@ -52,42 +52,42 @@ class Comparison:
     made: tuple[tuple[str, str, str], ...]
 
 
-def refuse_unlike(first: Evidence, second: Evidence, part: str) -> None:
-    """Refuse two runs that were not judged alike.
+def refuse_unlike(first: RunResults, second: RunResults, subset: str) -> None:
+    """Refuse two runs that were not evaluated alike.
 
     Raises:
-        InputError: the labels, the clips of the part or the view protocol differ.
+        InputError: the labels, the clips of the subset or the view protocol differ.
     """
     names = f"{first.run['name']} and {second.run['name']} cannot be compared"
     hint = "train or evaluate both on one split under one protocol"
-    for evidence in (first, second):
-        if part not in evidence.parts:
-            raise InputError(f"{names}: {evidence.run['name']} has no predictions for part {part!r}", hint)
+    for results in (first, second):
+        if subset not in results.subsets:
+            raise InputError(f"{names}: {results.run['name']} has no predictions for subset {subset!r}", hint)
     if first.labels != second.labels:
         raise InputError(f"{names}: their labels differ", hint)
-    ours, theirs = first.parts[part], second.parts[part]
-    if ours.clips != theirs.clips or first.files[part] != second.files[part]:
+    ours, theirs = first.subsets[subset], second.subsets[subset]
+    if ours.clips != theirs.clips or first.files[subset] != second.files[subset]:
         shared = len(set(ours.clips) & set(theirs.clips))
         raise InputError(
-            f"{names}: their {part} sets differ ({len(ours.clips)} and {len(theirs.clips)} clips, "
-            f"{shared} in both, {_changed(first, second, part)} of those with another file)",
+            f"{names}: their {subset} sets differ ({len(ours.clips)} and {len(theirs.clips)} clips, "
+            f"{shared} in both, {_changed(first, second, subset)} of those with another file)",
             hint,
         )
-    protocols = [evidence.predictions.get("view.protocol", "") for evidence in (first, second)]
+    protocols = [results.predictions.get("view.protocol", "") for results in (first, second)]
     if protocols[0] != protocols[1]:
         raise InputError(f"{names}: one saw {protocols[0]!r}, the other {protocols[1]!r}", hint)
 
 
-def _changed(first: Evidence, second: Evidence, part: str) -> int:
-    mine = dict(zip(first.parts[part].clips, first.files[part], strict=True))
-    theirs = dict(zip(second.parts[part].clips, second.files[part], strict=True))
+def _changed(first: RunResults, second: RunResults, subset: str) -> int:
+    mine = dict(zip(first.subsets[subset].clips, first.files[subset], strict=True))
+    theirs = dict(zip(second.subsets[subset].clips, second.files[subset], strict=True))
     return sum(mine[clip] != theirs[clip] for clip in mine.keys() & theirs.keys())
 
 
-def compared(first: Evidence, second: Evidence, part: str) -> Comparison:
-    """Work out how two runs, alike in what they were judged on, stand to each other."""
-    ours = first.parts[part]
-    a, b = right(ours), right(second.parts[part])
+def compared(first: RunResults, second: RunResults, subset: str) -> Comparison:
+    """Work out how two runs, alike in what they were evaluated on, stand to each other."""
+    ours = first.subsets[subset]
+    a, b = right(ours), right(second.subsets[subset])
     paired = pair(a, b, ours.groups)
     n = len(ours.clips)
     return Comparison(
@@ -100,24 +100,24 @@ def compared(first: Evidence, second: Evidence, part: str) -> Comparison:
     )
 
 
-def right(part: PartScores) -> Flags:
+def right(subset: SubsetScores) -> Flags:
     """Say for each clip whether its true class is first; ties count against the model."""
-    flags: Flags = true_ranks(part.scores, part.truth) == 1
+    flags: Flags = true_ranks(subset.scores, subset.truth) == 1
     return flags
 
 
 def verdict_of(first: str, second: str, paired: Paired) -> str:
     """Say in a sentence whether one run is better."""
     if not paired.shown:
-        return "No difference can be shown"
+        return "No significant difference"
     better = second if paired.difference > 0 else first
     return f"{better} is better by {100 * abs(paired.difference):.1f} points"
 
 
-def _classes(part: PartScores, a: Flags, b: Flags) -> tuple[ClassPair, ...]:
+def _classes(subset: SubsetScores, a: Flags, b: Flags) -> tuple[ClassPair, ...]:
     found = []
-    for index in sorted({int(i) for i in part.truth}):
-        inside = part.truth == index
+    for index in sorted({int(i) for i in subset.truth}):
+        inside = subset.truth == index
         mine, theirs, n = a[inside], b[inside], int(inside.sum())
         only = int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
         found.append((index, Proportion(int(mine.sum()), n), Proportion(int(theirs.sum()), n), *only))

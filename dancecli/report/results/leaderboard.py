@@ -1,4 +1,4 @@
-"""The places of runs that were judged alike: what is shown to be better, and what is a tie."""
+"""The places of runs that were evaluated alike: what is shown to be better, and what is a tie."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dancecli.report.results.comparison import right
-from dancecli.report.results.run_results import Evidence
+from dancecli.report.results.run_results import RunResults
 from dancecli.report.statistics.intervals import Proportion
 from dancecli.report.statistics.metrics import true_ranks
-from dancecli.report.statistics.significance import ALPHA, gains_by_video, holm, swap_test
+from dancecli.report.statistics.significance import ALPHA, differences_by_video, holm, permutation_test
 
 if TYPE_CHECKING:
     from dancecli.report.statistics.significance import Flags
@@ -32,12 +32,12 @@ class Row:
         top5: None where there are five classes or fewer.
         gflops: 10^9 multiply-adds a view; of an ensemble, of all its members.
         gflops_from: how that is known.
-        speed: clips a second, decoded and looked at.
+        speed: clips a second, decoded and viewed.
         speed_of: what that took in.
         seconds: of everything that the run did; None if it recorded none.
         kind: empty for a trained run; `ensemble of N runs`, or that nothing was trained.
         group: of runs that differ by their seed; empty if it is of none.
-        leaked: source videos of the part that the run was trained on too.
+        leaked: source videos of the subset that the run was trained on too.
     """
 
     run: str
@@ -71,8 +71,8 @@ class Seeds:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Runs that were judged on the same clips under the same protocol, the most accurate first."""
+class Leaderboard:
+    """Runs that were evaluated on the same clips under the same protocol, the most accurate first."""
 
     test: str
     protocol: str
@@ -82,36 +82,36 @@ class Standing:
     seeds: tuple[Seeds, ...]
 
 
-def rank(found: Sequence[Evidence], part: str) -> tuple[Standing, ...]:
-    """Put runs that were judged alike into one standing each, the largest first."""
-    groups: dict[tuple[object, ...], list[Evidence]] = {}
-    for evidence in found:
-        protocol = evidence.predictions.get("view.protocol", "")
-        key = (evidence.labels, evidence.parts[part].clips, evidence.files[part], protocol)
-        groups.setdefault(key, []).append(evidence)
-    standings = [_standing(group, part) for group in groups.values()]
-    return tuple(sorted(standings, key=lambda s: (-len(s.rows), s.test, s.protocol)))
+def rank(found: Sequence[RunResults], subset: str) -> tuple[Leaderboard, ...]:
+    """Put runs that were evaluated alike into one leaderboard each, the largest first."""
+    groups: dict[tuple[object, ...], list[RunResults]] = {}
+    for results in found:
+        protocol = results.predictions.get("view.protocol", "")
+        key = (results.labels, results.subsets[subset].clips, results.files[subset], protocol)
+        groups.setdefault(key, []).append(results)
+    leaderboards = [_leaderboard(group, subset) for group in groups.values()]
+    return tuple(sorted(leaderboards, key=lambda s: (-len(s.rows), s.test, s.protocol)))
 
 
-def _standing(group: Sequence[Evidence], part: str) -> Standing:
+def _leaderboard(group: Sequence[RunResults], subset: str) -> Leaderboard:
     one = group[0]
-    flags = [right(evidence.parts[part]) for evidence in group]
-    better = beaten_by(flags, one.parts[part].groups)
+    flags = [right(results.subsets[subset]) for results in group]
+    better = significantly_better(flags, one.subsets[subset].groups)
     rows = []
-    for i, evidence in enumerate(group):
+    for i, results in enumerate(group):
         above, below = (better[:, i].sum(), better[i].sum())
-        rows.append(_row(evidence, part, 1 + int(above), len(group) - int(below)))
-    return Standing(
+        rows.append(_row(results, subset, 1 + int(above), len(group) - int(below)))
+    return Leaderboard(
         test=str(one.run["split"].get("test_hash") or one.run["split"]["hash"]),
         protocol=one.predictions.get("view.protocol", ""),
-        clips=len(one.parts[part].clips),
+        clips=len(one.subsets[subset].clips),
         classes=len(one.labels),
         rows=tuple(sorted(_with_members(rows, group), key=lambda r: (-r.top1.k, r.run))),
         seeds=_seeds(group, flags),
     )
 
 
-def beaten_by(flags: Sequence[Flags], groups: Sequence[str]) -> Any:
+def significantly_better(flags: Sequence[Flags], groups: Sequence[str]) -> Any:
     """Say which of several models is shown to be better than which.
 
     Every pair is tested by source video, and the p-values are adjusted for the number of pairs.
@@ -126,8 +126,8 @@ def beaten_by(flags: Sequence[Flags], groups: Sequence[str]) -> Any:
     import numpy as np
 
     pairs = list(itertools.combinations(range(len(flags)), 2))
-    gains = [gains_by_video(flags[i], flags[j], groups)[0] for i, j in pairs]
-    adjusted = holm([swap_test(g.tolist()) for g in gains])
+    gains = [differences_by_video(flags[i], flags[j], groups)[0] for i, j in pairs]
+    adjusted = holm([permutation_test(g.tolist()) for g in gains])
     better = np.zeros((len(flags), len(flags)), dtype=bool)
     for (i, j), gain, p in zip(pairs, gains, adjusted, strict=True):
         if p < ALPHA:
@@ -136,8 +136,8 @@ def beaten_by(flags: Sequence[Flags], groups: Sequence[str]) -> Any:
     return better
 
 
-def _row(evidence: Evidence, part: str, first_rank: int, last_rank: int) -> Row:
-    run, scores = evidence.run, evidence.parts[part]
+def _row(results: RunResults, subset: str, first_rank: int, last_rank: int) -> Row:
+    run, scores = results.run, results.subsets[subset]
     ranks = true_ranks(scores.scores, scores.truth)
     model, seconds, speed = (run.get(key) or {} for key in ("model", "seconds", "speed"))
     spent = [s for s in seconds.values() if isinstance(s, int | float)]
@@ -146,7 +146,7 @@ def _row(evidence: Evidence, part: str, first_rank: int, last_rank: int) -> Row:
         run=run["name"],
         model=str(model.get("pretrain") or model.get("backbone") or ""),
         top1=Proportion(int((ranks == 1).sum()), n),
-        top5=Proportion(int((ranks <= 5).sum()), n) if len(evidence.labels) > 5 else None,
+        top5=Proportion(int((ranks <= 5).sum()), n) if len(results.labels) > 5 else None,
         first_rank=first_rank,
         last_rank=last_rank,
         params=model.get("params_total"),
@@ -159,7 +159,7 @@ def _row(evidence: Evidence, part: str, first_rank: int, last_rank: int) -> Row:
         seed=run.get("seed"),
         kind=_kind(model),
         group=str(run.get("group") or ""),
-        leaked=evidence.shared_groups[part],
+        leaked=results.shared_groups[subset],
         finished=str(run.get("finished_utc") or ""),
     )
 
@@ -176,12 +176,12 @@ def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def _with_members(rows: Sequence[Row], group: Sequence[Evidence]) -> list[Row]:
+def _with_members(rows: Sequence[Row], group: Sequence[RunResults]) -> list[Row]:
     """Give an ensemble the cost of its members, where all of them are known here."""
     cost = {row.run: row.gflops for row in rows}
     found = []
-    for row, evidence in zip(rows, group, strict=True):
-        names = (evidence.run.get("model") or {}).get("members")
+    for row, results in zip(rows, group, strict=True):
+        names = (results.run.get("model") or {}).get("members")
         costs = [cost.get(name) for name in names] if isinstance(names, list) else []
         known = [c for c in costs if c is not None]
         if row.gflops is None and known and len(known) == len(costs):
@@ -192,11 +192,11 @@ def _with_members(rows: Sequence[Row], group: Sequence[Evidence]) -> list[Row]:
     return found
 
 
-def _seeds(group: Sequence[Evidence], flags: Sequence[Flags]) -> tuple[Seeds, ...]:
+def _seeds(group: Sequence[RunResults], flags: Sequence[Flags]) -> tuple[Seeds, ...]:
     families: dict[str, list[tuple[str, float, Any]]] = {}
-    for evidence, right_ones in zip(group, flags, strict=True):
-        key = json.dumps({name: evidence.run.get(name) for name in RECIPE}, sort_keys=True)
-        found = (evidence.run["name"], float(right_ones.mean()), evidence.run.get("seed"))
+    for results, right_ones in zip(group, flags, strict=True):
+        key = json.dumps({name: results.run.get(name) for name in RECIPE}, sort_keys=True)
+        found = (results.run["name"], float(right_ones.mean()), results.run.get("seed"))
         families.setdefault(key, []).append(found)
     return tuple(
         Seeds(tuple(name for name, _, _ in runs), sum(rates) / len(rates), min(rates), max(rates))

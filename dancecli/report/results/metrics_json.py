@@ -6,40 +6,40 @@ from collections.abc import Mapping
 from typing import Any
 
 from dancecli.core.records import Subset
-from dancecli.report.results.run_results import Evidence
+from dancecli.report.results.run_results import RunResults
 from dancecli.report.statistics.intervals import Estimate, Proportion
 from dancecli.report.statistics.metrics import Summary
 
 SCHEMA = 1
-# Copied from the run as they are, so that the figures never stand without their evidence.
+# Copied from the run as they are, so that the figures never stand without their results.
 PROVENANCE = ("model", "weights", "split", "views", "optim", "seed", "cache", "versions", "seconds")
 
 
-def document(name: str, evidence: Evidence, summaries: Mapping[str, Summary], part: str) -> dict[str, Any]:
+def document(name: str, results: RunResults, summaries: Mapping[str, Summary], subset: str) -> dict[str, Any]:
     """Lay out what `metrics.json` holds.
 
     Args:
         name: the report's name.
-        evidence: the run.
-        summaries: the figures of each part of `evidence.parts`; a part without is null.
-        part: the part that the headline is of.
+        results: the run.
+        summaries: the figures of each subset of `results.subsets`; a subset without is null.
+        subset: the subset that the headline is of.
     """
-    run = evidence.run
+    run = results.run
     return {
         "schema": SCHEMA,
         "report": name,
         "run": run["name"],
         "status": run["status"],
-        "part": part,
+        "subset": subset,
         "interval": "Wilson, 95 %",
-        "labels": list(evidence.labels),
+        "labels": list(results.labels),
         **{key: run.get(key) for key in PROVENANCE},
-        "parts": {
+        "subsets": {
             str(key): (
                 {
-                    "videos": len(set(evidence.parts[key].groups)),
-                    "videos_also_in_training": evidence.shared_groups[key],
-                    **as_json(summaries[key], evidence.labels),
+                    "videos": len(set(results.subsets[key].groups)),
+                    "videos_also_in_training": results.shared_groups[key],
+                    **as_json(summaries[key], results.labels),
                 }
                 if key in summaries
                 else None
@@ -91,7 +91,7 @@ def as_json(summary: Summary, labels: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _round(value: float | None) -> float | None:
-    # The last digits of a sum differ between processors; a file of evidence should not.
+    # The last digits of a sum differ between processors; a file of results should not.
     return None if value is None else round(value, 12)
 
 

@@ -20,12 +20,12 @@ class Experiment:
     Attributes:
         name: its table in the file.
         pretrain, recipe: of `dance finetune`; `two-stream` is what `dance train --stream both` makes.
-        ratios, subset: of `dance split`; 0 for all clips.
+        ratios, size: `--ratios` and `--subset` of `dance split`; 0 for all clips.
         top1, top5: per cent as printed; empty if there is none.
         clips: how many clips these were of.
-        part: the part that they were of.
+        subset: the subset that they were of.
         changes: of the recipe's keys, each as `key=value`.
-        also: further figures of the same part, as printed.
+        also: further figures of the same subset, as printed.
         against: the experiment that the paper holds this one to improve on; empty for none.
         remarks: what reading shows and no arithmetic does.
     """
@@ -37,9 +37,9 @@ class Experiment:
     ratios: str
     top1: str
     clips: int
-    subset: int = 0
+    size: int = 0
     top5: str = ""
-    part: str = "test"
+    subset: str = "test"
     changes: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     against: str = ""

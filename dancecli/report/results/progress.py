@@ -44,7 +44,7 @@ class StudyState:
     Attributes:
         status: as its record says.
         done, pruned, failed, wanted: trials.
-        best: of the validation clips that the best trial named right, the share; None before it.
+        best: of the validation clips that the best trial correct, the share; None before it.
         best_trial: its number.
     """
 
@@ -63,29 +63,29 @@ def study_states(workspace: Workspace) -> list[StudyState]:
     found = []
     for path in sorted((workspace.root / "studies").glob("*/study.json")):
         try:
-            card = json.loads(path.read_text(encoding="utf-8"))
-            found.append(_study(path.parent.name, card))
+            record = json.loads(path.read_text(encoding="utf-8"))
+            found.append(_study(path.parent.name, record))
         except (OSError, ValueError, AttributeError, TypeError, KeyError):
             continue
     return found
 
 
-def _study(name: str, card: Mapping[str, Any]) -> StudyState:
-    trials = card.get("trials") or []
+def _study(name: str, record: Mapping[str, Any]) -> StudyState:
+    trials = record.get("trials") or []
     states = [trial["state"] for trial in trials]
-    judged = [
+    evaluated = [
         (trial["val"]["top1"] / trial["val"]["n"], -trial["number"])
         for trial in trials
         if trial["state"] == "done" and trial.get("val")
     ]
-    best = max(judged, default=None)
+    best = max(evaluated, default=None)
     return StudyState(
         study=name,
-        status=str(card.get("status", "unreadable")),
+        status=str(record.get("status", "unreadable")),
         done=states.count("done"),
         pruned=states.count("pruned"),
         failed=states.count("failed"),
-        wanted=int(card.get("wanted") or 0),
+        wanted=int(record.get("wanted") or 0),
         best=best[0] if best else None,
         best_trial=-best[1] if best else None,
     )
@@ -98,9 +98,9 @@ def states(workspace: Workspace) -> list[State]:
 
 def _state(folder: Path, name: str) -> State:
     try:
-        card = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        status = str(card.get("status", "unreadable"))
-        optim = card.get("optim") or {}
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        status = str(record.get("status", "unreadable"))
+        optim = record.get("optim") or {}
         epochs = optim.get("epochs") or 0
     except (OSError, ValueError, AttributeError):
         return State(name, "unreadable", 0, 0, None, None, None, None)

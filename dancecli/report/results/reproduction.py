@@ -1,4 +1,4 @@
-"""What the paper printed, judged by its own arithmetic and beside what came out here."""
+"""What the paper printed, evaluated by its own arithmetic and beside what came out here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dancecli.core.errors import InputError
 from dancecli.core.records import Subset
 from dancecli.report.results.comparison import refuse_unlike, right
 from dancecli.report.results.paper import Experiment
-from dancecli.report.results.run_results import Evidence, read_evidence
+from dancecli.report.results.run_results import RunResults, read_run_results
 from dancecli.report.statistics.grim import check_reported, possible_sizes
 from dancecli.report.statistics.intervals import Estimate, Proportion, by_video
 from dancecli.report.statistics.metrics import TOP, true_ranks
@@ -30,16 +30,16 @@ class Ran:
     """One experiment under one protocol.
 
     Attributes:
-        part: the part that is judged.
+        subset: the subset that is evaluated.
         top1_by_video: top-1 with the interval that allows for clips of one video being alike.
         top5: None where there are five classes or fewer.
-        val: top-1 on the validation part; None where there is none.
-        chosen: which epoch was judged, and by what it was chosen.
+        val: top-1 on the validation set; None where there is none.
+        chosen: which epoch was evaluated, and by what it was chosen.
         members: the records of the runs whose scores it is the mean of.
     """
 
-    evidence: Evidence
-    part: str
+    results: RunResults
+    subset: str
     top1: Proportion
     top1_by_video: Estimate | None
     top5: Proportion | None
@@ -50,11 +50,11 @@ class Ran:
     @property
     def name(self) -> str:
         """The run's."""
-        return str(self.evidence.run["name"])
+        return str(self.results.run["name"])
 
 
 @dataclass(frozen=True)
-class Replayed:
+class Reproduced:
     """One experiment: as published and under our protocol, or why one of them was not run."""
 
     experiment: Experiment
@@ -71,9 +71,9 @@ class Choice:
         first, second: the older and the one that is said to be better.
         counts: right clips of each in the paper, and of how many; None if no counts give its figures.
         best_case: p of McNemar's exact test if every clip that can speak for the second does.
-        published, ours: how the two runs stand to each other on the part that judges them.
-        by_judge: the run that the paper's way chooses, the better one on the part that judges.
-        by_val: the run that the validation part chooses.
+        published, ours: how the two runs stand to each other on the subset that evaluates them.
+        by_evaluation: the run that the paper's way chooses, the better one on the subset that evaluates.
+        by_val: the run that the validation set chooses.
     """
 
     first: str
@@ -82,39 +82,41 @@ class Choice:
     best_case: float | None
     published: Paired | None
     ours: Paired | None
-    by_judge: Ran | None
+    by_evaluation: Ran | None
     by_val: Ran | None
 
 
-def read_ran(workspace: Workspace, run: str, part: str = Subset.TEST) -> Ran:
+def read_ran(workspace: Workspace, run: str, subset: str = Subset.TEST) -> Ran:
     """Read a run that is done.
 
     Args:
         workspace: where it is.
         run: its name.
-        part: the part that it is judged by.
+        subset: the subset that it is evaluated by.
 
     Raises:
-        DanceError: it is not there, has no such part, or its files contradict each other.
+        DanceError: it is not there, has no such subset, or its files contradict each other.
     """
-    evidence = read_evidence(workspace, run)
-    if part not in evidence.parts:
-        raise InputError(f"run {run!r} has no predictions for part {part!r}", "its split has no such clips")
-    judged, val = evidence.parts[part], evidence.parts.get(Subset.VAL)
-    ranks, n = true_ranks(judged.scores, judged.truth), len(judged.clips)
-    names = (evidence.run.get("model") or {}).get("members") or []
+    results = read_run_results(workspace, run)
+    if subset not in results.subsets:
+        raise InputError(
+            f"run {run!r} has no predictions for subset {subset!r}", "its split has no such clips"
+        )
+    evaluated, val = results.subsets[subset], results.subsets.get(Subset.VAL)
+    ranks, n = true_ranks(evaluated.scores, evaluated.truth), len(evaluated.clips)
+    names = (results.run.get("model") or {}).get("members") or []
     members = [json.loads((workspace.run(name) / "run.json").read_text(encoding="utf-8")) for name in names]
     way = "the best on val" if val else "the last"
-    if part == Subset.VAL:
-        way += ", which is this part"
+    if subset == Subset.VAL:
+        way += ", which is this subset"
     return Ran(
-        evidence=evidence,
-        part=part,
+        results=results,
+        subset=subset,
         top1=Proportion(int((ranks == 1).sum()), n),
-        top1_by_video=by_video(ranks == 1, judged.groups),
-        top5=Proportion(int((ranks <= TOP).sum()), n) if len(evidence.labels) > TOP else None,
+        top1_by_video=by_video(ranks == 1, evaluated.groups),
+        top5=Proportion(int((ranks <= TOP).sum()), n) if len(results.labels) > TOP else None,
         val=Proportion(int(right(val).sum()), len(val.clips)) if val else None,
-        chosen=f"{' and '.join(_epoch(one) for one in members or [evidence.run])}, {way}",
+        chosen=f"{' and '.join(_epoch(one) for one in members or [results.run])}, {way}",
         members=tuple(members),
     )
 
@@ -145,29 +147,29 @@ def arithmetic(one: Experiment) -> list[str]:
         sizes = possible_sizes(figures, MOST_CLIPS)
         both = f"{', '.join(figures[:-1])} and {figures[-1]} %"
         if not sizes:
-            found.append(f"No part of up to {MOST_CLIPS:,} clips gives {both} together.")
+            found.append(f"No subset of up to {MOST_CLIPS:,} clips gives {both} together.")
         elif one.clips not in sizes:
-            found.append(f"No part of fewer than {sizes[0]:,} clips gives {both} together.")
+            found.append(f"No subset of fewer than {sizes[0]:,} clips gives {both} together.")
     return found + _stated(one, figures)
 
 
 def _stated(one: Experiment, figures: Sequence[str]) -> list[str]:
-    """Hold the figures against the part that the text describes: a share of the subset."""
-    if not one.subset:
+    """Hold the figures against the subset that the text describes: a share of the subset."""
+    if not one.size:
         return []
     share = int(one.ratios.split("/")[-1])
-    exact = one.subset * share / 100
+    exact = one.size * share / 100
     sizes = sorted({math.floor(exact), math.ceil(exact)})
     if one.clips in sizes:
         return []
     fitting = [figure for figure in figures if any(check_reported(figure, n).counts for n in sizes)]
     none = "none of its figures is possible" if not fitting else f"{', '.join(fitting)} alone is possible"
     said = " or ".join(map(str, sizes))
-    return [f"{share} % of {one.subset:,} clips is {said}, of which {none}; {one.clips} clips fit better."]
+    return [f"{share} % of {one.size:,} clips is {said}, of which {none}; {one.clips} clips fit better."]
 
 
-def choices(found: Sequence[Replayed]) -> list[Choice]:
-    """Judge each pair of which the paper says that the second is better."""
+def choices(found: Sequence[Reproduced]) -> list[Choice]:
+    """Evaluate each pair of which the paper says that the second is better."""
     by_name = {one.experiment.name: one for one in found}
     return [
         _choice(by_name[second.experiment.against], second)
@@ -176,7 +178,7 @@ def choices(found: Sequence[Replayed]) -> list[Choice]:
     ]
 
 
-def _choice(first: Replayed, second: Replayed) -> Choice:
+def _choice(first: Reproduced, second: Reproduced) -> Choice:
     a, b = (printed(one.experiment.top1, one.experiment.clips) for one in (first, second))
     counts = (a.k, b.k, a.n) if a and b and a.n == b.n else None
     return Choice(
@@ -186,7 +188,7 @@ def _choice(first: Replayed, second: Replayed) -> Choice:
         best_case=mcnemar(*sorted((0, abs(counts[1] - counts[0])))) if counts else None,
         published=_paired(first.published, second.published),
         ours=_paired(first.ours, second.ours),
-        by_judge=_better(first.published, second.published, by_val=False),
+        by_evaluation=_better(first.published, second.published, by_val=False),
         by_val=_better(first.ours, second.ours, by_val=True),
     )
 
@@ -194,8 +196,8 @@ def _choice(first: Replayed, second: Replayed) -> Choice:
 def _paired(first: Ran | None, second: Ran | None) -> Paired | None:
     if first is None or second is None:
         return None
-    refuse_unlike(first.evidence, second.evidence, first.part)
-    one, other = (ran.evidence.parts[ran.part] for ran in (first, second))
+    refuse_unlike(first.results, second.results, first.subset)
+    one, other = (ran.results.subsets[ran.subset] for ran in (first, second))
     return pair(right(one), right(other), one.groups)
 
 
@@ -203,13 +205,13 @@ def _better(first: Ran | None, second: Ran | None, *, by_val: bool) -> Ran | Non
     """Give the run with more clips right; the older one keeps its place in a tie."""
     if first is None or second is None:
         return None
-    judged = [ran.val if by_val else ran.top1 for ran in (first, second)]
-    if judged[0] is None or judged[1] is None:
+    evaluated = [ran.val if by_val else ran.top1 for ran in (first, second)]
+    if evaluated[0] is None or evaluated[1] is None:
         return None
-    return second if judged[1].k > judged[0].k else first
+    return second if evaluated[1].k > evaluated[0].k else first
 
 
-def document(found: Sequence[Replayed], quick: bool) -> dict[str, Any]:
+def document(found: Sequence[Reproduced], quick: bool) -> dict[str, Any]:
     """Lay out what `reproduction.json` holds."""
     return {
         "schema": SCHEMA,
@@ -218,7 +220,7 @@ def document(found: Sequence[Replayed], quick: bool) -> dict[str, Any]:
             {
                 "name": one.experiment.name,
                 "paper": {
-                    **{key: getattr(one.experiment, key) for key in ("title", "part", "subset", "ratios")},
+                    **{key: getattr(one.experiment, key) for key in ("title", "subset", "size", "ratios")},
                     "clips": one.experiment.clips,
                     "top1": _printed(one.experiment.top1, one.experiment.clips),
                     "top5": _printed(one.experiment.top5, one.experiment.clips),
@@ -236,12 +238,16 @@ def document(found: Sequence[Replayed], quick: bool) -> dict[str, Any]:
                 "first": c.first,
                 "second": c.second,
                 "paper": {"counts": c.counts, "best_case_p": c.best_case},
-                "as_published": {"chosen": c.by_judge.name, **_pair(c.published)} if c.by_judge else None,
-                "ours": {"chosen": c.by_val.name, **_pair(c.ours)} if c.by_val else None,
+                "as_published": _chosen(c.by_evaluation, c.published),
+                "ours": _chosen(c.by_val, c.ours),
             }
             for c in choices(found)
         ],
     }
+
+
+def _chosen(ran: Ran | None, paired: Paired | None) -> dict[str, Any] | None:
+    return {"chosen": ran.name, **_pair(paired)} if ran else None
 
 
 def _printed(figure: str, clips: int) -> dict[str, Any] | None:
@@ -258,10 +264,10 @@ def _share(of: Proportion) -> dict[str, Any]:
 def _ran(ran: Ran | None) -> dict[str, Any] | None:
     if ran is None:
         return None
-    split = ran.evidence.run["split"]
+    split = ran.results.run["split"]
     return {
         "run": ran.name,
-        "part": ran.part,
+        "subset": ran.subset,
         "top1": _share(ran.top1),
         "top1_by_video": asdict(ran.top1_by_video) if ran.top1_by_video else None,
         "top5": _share(ran.top5) if ran.top5 else None,
@@ -270,8 +276,8 @@ def _ran(ran: Ran | None) -> dict[str, Any] | None:
         "split": split["name"],
         "split_hash": split["hash"],
         "test_hash": split.get("test_hash"),
-        "protocol": ran.evidence.predictions.get("view.protocol"),
-        "videos_also_in_training": ran.evidence.shared_groups[ran.part],
+        "protocol": ran.results.predictions.get("view.protocol"),
+        "videos_also_in_training": ran.results.shared_groups[ran.subset],
     }
 
 

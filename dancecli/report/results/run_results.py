@@ -26,8 +26,8 @@ SUM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
-class PartScores:
-    """The scores of one part, ordered by clip id.
+class SubsetScores:
+    """The scores of one subset, ordered by clip id.
 
     Attributes:
         clips: n clip ids.
@@ -43,17 +43,17 @@ class PartScores:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class RunResults:
     """A run, checked.
 
     Attributes:
         run: its `run.json`.
         labels: class names in order.
-        parts: scores of the parts that were evaluated and are not empty, `val` before `test`.
+        subsets: scores of the subsets that were evaluated and are not empty, `val` before `test`.
         train_counts: clips of each class that it was trained on.
-        shared_groups: for each of `parts`, how many of its source videos are in the training part
+        shared_groups: for each of `subsets`, how many of its source videos are in the training set
             too; anything but 0 is a leak.
-        files: for each of `parts` the checksum of each clip's file, as the split knows it.
+        files: for each of `subsets` the checksum of each clip's file, as the split knows it.
         history: the rows of `metrics.jsonl`.
         config: the text of its configuration; empty if it kept none.
         links: for each clip whose path is known, where its file lies from a report's folder.
@@ -62,7 +62,7 @@ class Evidence:
 
     run: Mapping[str, Any]
     labels: tuple[str, ...]
-    parts: Mapping[str, PartScores]
+    subsets: Mapping[str, SubsetScores]
     train_counts: tuple[int, ...]
     shared_groups: Mapping[str, int]
     files: Mapping[str, tuple[str, ...]]
@@ -72,7 +72,7 @@ class Evidence:
     predictions: Mapping[str, str]
 
 
-def read_evidence(workspace: Workspace, run: str) -> Evidence:
+def read_run_results(workspace: Workspace, run: str) -> RunResults:
     """Read a run's files and check that they belong together.
 
     Raises:
@@ -81,29 +81,29 @@ def read_evidence(workspace: Workspace, run: str) -> Evidence:
         InputError: a file is damaged, or contradicts another.
     """
     folder = workspace.run(run)
-    card = _read_card(workspace, run)
-    labels = tuple(card["labels"])
+    record = _read_record(workspace, run)
+    labels = tuple(record["labels"])
     path = folder / "predictions.parquet"
     if not path.exists():
         raise WorkspaceError(
-            f"run {run!r} has no predictions yet (it is {card['status']!r})",
-            f"end it first: dance finetune --name {run} --resume; or name another: dance report --run NAME",
+            f"run {run!r} has no predictions yet (it is {record['status']!r})",
+            f"resume it: dance finetune --name {run} --resume; or choose another: dance report --run NAME",
         )
     table = tables.read_table(path, Prediction)
     meta = tables.read_meta(path)
-    _check_meta(path, meta, card)
-    rows = _read_split(workspace, card, path)
-    parts = _parts(path, table, labels, rows)
+    _check_meta(path, meta, record)
+    rows = _read_split(workspace, record, path)
+    subsets = _subsets(path, table, labels, rows)
     trained = [row for row in rows if row.subset == Subset.TRAIN]
     train_groups, train_labels = {row.group for row in trained}, Counter(row.label for row in trained)
     sums = {row.clip_id: row.sha256 for row in rows}
-    return Evidence(
-        run=card,
+    return RunResults(
+        run=record,
         labels=labels,
-        parts=parts,
+        subsets=subsets,
         train_counts=tuple(train_labels[label] for label in labels),
-        shared_groups={name: _shared(card, name, train_groups, part) for name, part in parts.items()},
-        files={name: tuple(sums[clip] for clip in part.clips) for name, part in parts.items()},
+        shared_groups={name: _shared(record, name, train_groups, subset) for name, subset in subsets.items()},
+        files={name: tuple(sums[clip] for clip in subset.clips) for name, subset in subsets.items()},
         history=_read_history(folder / "metrics.jsonl"),
         config=_read_text(folder / "config.py"),
         links=_read_links(workspace),
@@ -111,14 +111,14 @@ def read_evidence(workspace: Workspace, run: str) -> Evidence:
     )
 
 
-def _shared(card: Mapping[str, Any], name: str, train_groups: set[str], part: PartScores) -> int:
-    """Count the videos of a part that were trained on: on another split, if the run says so."""
-    overlap = (card.get("evaluated") or {}).get("overlap") or {}
+def _shared(record: Mapping[str, Any], name: str, train_groups: set[str], subset: SubsetScores) -> int:
+    """Count the videos of a subset that were trained on: on another split, if the run says so."""
+    overlap = (record.get("evaluated") or {}).get("overlap") or {}
     known: int | None = overlap.get(name, {}).get("videos")
-    return len(train_groups.intersection(part.groups)) if known is None else known
+    return len(train_groups.intersection(subset.groups)) if known is None else known
 
 
-def _read_card(workspace: Workspace, run: str) -> dict[str, Any]:
+def _read_record(workspace: Workspace, run: str) -> dict[str, Any]:
     path = workspace.run(run) / "run.json"
     if not path.exists():
         known = workspace.runs()
@@ -127,31 +127,31 @@ def _read_card(workspace: Workspace, run: str) -> dict[str, Any]:
             f"there are: {', '.join(known[-8:])}" if known else "make one: dance finetune",
         )
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError.at(path, None, f"is not JSON ({error})", "make the run again") from None
-    if not isinstance(card, dict) or not isinstance(card.get("schema"), int):
+    if not isinstance(record, dict) or not isinstance(record.get("schema"), int):
         raise InputError.at(path, None, "is not the record of a run", "make the run again")
-    if card["schema"] > RUN_SCHEMA:
+    if record["schema"] > RUN_SCHEMA:
         raise WorkspaceError(
-            f"{path}: written by a newer dance (schema {card['schema']}, this one reads {RUN_SCHEMA})",
+            f"{path}: written by a newer dance (schema {record['schema']}, this one reads {RUN_SCHEMA})",
             "upgrade: pip install -U dancecli",
         )
-    labels, split = card.get("labels"), card.get("split")
-    if card.get("name") != run:
-        raise InputError.at(path, None, f"is the record of run {card.get('name')!r}, not of {run!r}")
+    labels, split = record.get("labels"), record.get("split")
+    if record.get("name") != run:
+        raise InputError.at(path, None, f"is the record of run {record.get('name')!r}, not of {run!r}")
     if not (isinstance(labels, list) and labels and all(isinstance(name, str) for name in labels)):
         raise InputError.at(path, None, "lists no labels", "make the run again")
     if not (isinstance(split, dict) and isinstance(split.get("name"), str) and split.get("hash")):
         raise InputError.at(path, None, "does not say which split it was made on", "make the run again")
-    return {"status": "unknown", **card}
+    return {"status": "unknown", **record}
 
 
-def _check_meta(path: Path, meta: Mapping[str, str], card: Mapping[str, Any]) -> None:
+def _check_meta(path: Path, meta: Mapping[str, str], record: Mapping[str, Any]) -> None:
     expected = {
-        "run.name": card["name"],
-        "split.hash": card["split"]["hash"],
-        "test.hash": card["split"].get("test_hash"),
+        "run.name": record["name"],
+        "split.hash": record["split"]["hash"],
+        "test.hash": record["split"].get("test_hash"),
     }
     for key, value in expected.items():
         if value is not None and meta.get(key) != value:
@@ -161,12 +161,12 @@ def _check_meta(path: Path, meta: Mapping[str, str], card: Mapping[str, Any]) ->
                 f"its {key} is {meta.get(key, '')[:40]!r}, that of run.json {value[:40]!r}",
                 "the two are not of the same run: evaluate the run again",
             )
-    if json.loads(meta.get("labels", "null")) != card["labels"]:
+    if json.loads(meta.get("labels", "null")) != record["labels"]:
         raise InputError.at(path, None, "its labels are not those of run.json", "evaluate the run again")
 
 
-def _read_split(workspace: Workspace, card: Mapping[str, Any], predictions: Path) -> list[SplitClip]:
-    name, digest = card["split"]["name"], card["split"]["hash"]
+def _read_split(workspace: Workspace, record: Mapping[str, Any], predictions: Path) -> list[SplitClip]:
+    name, digest = record["split"]["name"], record["split"]["hash"]
     path = workspace.split(name)
     rows = tables.read(path, SplitClip)
     now = tables.read_meta(path).get("split.hash", "")
@@ -180,10 +180,10 @@ def _read_split(workspace: Workspace, card: Mapping[str, Any], predictions: Path
     return rows
 
 
-def _parts(
+def _subsets(
     path: Path, table: pa.Table, labels: tuple[str, ...], rows: list[SplitClip]
-) -> dict[str, PartScores]:
-    """Cut the table into parts, and hold each against the split: the same clips, the same labels."""
+) -> dict[str, SubsetScores]:
+    """Cut the table into subsets, and hold each against the split: the same clips, the same labels."""
     import numpy as np
 
     _check_widths(path, table, len(labels))
@@ -199,12 +199,12 @@ def _parts(
         )
     truth = table.column("label_index").to_numpy()
     ids, names = table.column("clip_id").to_pylist(), table.column("subset").to_pylist()
-    found: dict[str, PartScores] = {}
-    for part in (Subset.VAL, Subset.TEST):
-        want = {row.clip_id: row for row in rows if row.subset == part}
-        places = sorted((i for i, name in enumerate(names) if name == part), key=lambda i: ids[i])
+    found: dict[str, SubsetScores] = {}
+    for subset in (Subset.VAL, Subset.TEST):
+        want = {row.clip_id: row for row in rows if row.subset == subset}
+        places = sorted((i for i, name in enumerate(names) if name == subset), key=lambda i: ids[i])
         have = [ids[i] for i in places]
-        _check_clips(path, part, have, want)
+        _check_clips(path, subset, have, want)
         for i in places:
             label = labels[truth[i]] if 0 <= truth[i] < width else f"class {truth[i]}"
             if label != want[ids[i]].label:
@@ -216,7 +216,7 @@ def _parts(
                 )
         if places:
             groups = tuple(want[clip].group for clip in have)
-            found[part] = PartScores(tuple(have), groups, truth[places], scores[places])
+            found[subset] = SubsetScores(tuple(have), groups, truth[places], scores[places])
     return found
 
 
@@ -230,20 +230,20 @@ def _check_widths(path: Path, table: pa.Table, width: int) -> None:
             )
 
 
-def _check_clips(path: Path, part: str, have: list[str], want: Mapping[str, SplitClip]) -> None:
-    if not have and part == Subset.VAL:
+def _check_clips(path: Path, subset: str, have: list[str], want: Mapping[str, SplitClip]) -> None:
+    if not have and subset == Subset.VAL:
         return  # evaluating on validation is optional; leaving out some of its clips is not
     odd = sorted(set(have) - set(want)) or sorted(clip for clip, n in Counter(have).items() if n > 1)
     if odd:
-        why = "is not a clip of that part, or stands twice"
-        raise InputError.at(path, None, f"{part}: {odd[0]} {why}", "evaluate the run again")
+        why = "is not a clip of that subset, or stands twice"
+        raise InputError.at(path, None, f"{subset}: {odd[0]} {why}", "evaluate the run again")
     missing = sorted(set(want) - set(have))
     if missing:
         raise InputError.at(
             path,
             None,
-            f"{part}: {len(missing)} of {len(want)} clips have no prediction, the first is {missing[0]}",
-            "evaluate the run again: a part is judged whole or not at all",
+            f"{subset}: {len(missing)} of {len(want)} clips have no prediction, the first is {missing[0]}",
+            "evaluate the run again: a subset has to be evaluated completely",
         )
 
 

@@ -1,4 +1,4 @@
-"""One report over several runs that differ by their seed: what is the method's, and what is luck."""
+"""Results of several runs that differ by their seed: mean, and between-seed variance."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import DanceError, InputError, WorkspaceError
-from dancecli.core.text import several
+from dancecli.core.text import pluralize
 from dancecli.report.results.comparison import refuse_unlike, right
 from dancecli.report.results.metrics_json import as_json
-from dancecli.report.results.run_results import Evidence, read_evidence
+from dancecli.report.results.run_results import RunResults, read_run_results
 from dancecli.report.statistics.intervals import Estimate, by_video
 from dancecli.report.statistics.metrics import Summary
 from dancecli.storage.workspace import Workspace
@@ -50,8 +50,8 @@ class ClassSpread:
 
 
 @dataclass(frozen=True)
-class GroupPart:
-    """All figures of one part.
+class GroupSubset:
+    """All figures of one subset.
 
     Attributes:
         summaries: of each run.
@@ -72,19 +72,19 @@ class GroupPart:
     hits: Ints
 
     def clips_hit(self, times: Callable[[int], bool]) -> list[int]:
-        """List the clips that so many runs named right, the most disputed first."""
+        """List the clips that so many runs correct, the most disputed first."""
         half = len(self.summaries) / 2
         found = [i for i, hits in enumerate(self.hits.tolist()) if times(hits)]
         return sorted(found, key=lambda i: (abs(int(self.hits[i]) - half), i))
 
     @property
     def flips(self) -> list[int]:
-        """The clips that some runs named right and some did not."""
+        """The clips that some runs correct and some did not."""
         return self.clips_hit(lambda hits: 0 < hits < len(self.summaries))
 
     @property
     def never(self) -> list[int]:
-        """The clips that no run named right."""
+        """The clips that no run correct."""
         return self.clips_hit(lambda hits: hits == 0)
 
 
@@ -102,51 +102,51 @@ def members(workspace: Workspace, group: str) -> list[str]:
 
 
 def read_group(
-    workspace: Workspace, group: str, names: Sequence[str], part: str
-) -> tuple[list[Evidence], list[str]]:
+    workspace: Workspace, group: str, names: Sequence[str], subset: str
+) -> tuple[list[RunResults], list[str]]:
     """Read the runs of a group, and say which could not be read, with the reason.
 
     Raises:
-        WorkspaceError: fewer than two of them are ended.
-        InputError: they were not judged alike.
+        WorkspaceError: fewer than two of them are finished.
+        InputError: they were not evaluated alike.
     """
     found, left_out = [], []
     for name in names:
         try:
-            evidence = read_evidence(workspace, name)
+            results = read_run_results(workspace, name)
         except DanceError as error:
             left_out.append(f"{name}: {error.message}")
         else:
-            found.append(evidence)
+            found.append(results)
     if len(found) < 2:
         why = f" ({left_out[0]})" if left_out else ""
         raise WorkspaceError(
             f"of the {len(names)} runs of {group!r}, {len(found)} can be read{why}",
-            "end them, or report on one: dance report --run RUN",
+            "finish them, or report on one: dance report --run RUN",
         )
     for other in found[1:]:
-        refuse_unlike(found[0], other, part)
+        refuse_unlike(found[0], other, subset)
     return found, left_out
 
 
 def summarize_group(
-    group: Sequence[Evidence], summaries: Sequence[Mapping[str, Summary]], part: str
-) -> GroupPart:
-    """Work out the figures of one part over the runs.
+    group: Sequence[RunResults], summaries: Sequence[Mapping[str, Summary]], subset: str
+) -> GroupSubset:
+    """Work out the figures of one subset over the runs.
 
     Args:
-        group: the runs, judged on the same clips.
-        summaries: of each run, its parts' figures.
-        part: which.
+        group: the runs, evaluated on the same clips.
+        summaries: of each run, its subsets' figures.
+        subset: which.
     """
     import numpy as np
 
-    flags = np.array([right(evidence.parts[part]) for evidence in group])
-    own = tuple(found[part] for found in summaries)
-    groups = group[0].parts[part].groups
+    flags = np.array([right(results.subsets[subset]) for results in group])
+    own = tuple(found[subset] for found in summaries)
+    groups = group[0].subsets[subset].groups
     interval = by_video(flags.mean(axis=0), groups)
-    assert interval is not None  # noqa: S101 - for the type checker; a part has clips
-    return GroupPart(
+    assert interval is not None  # noqa: S101 - for the type checker; a subset has clips
+    return GroupSubset(
         n=own[0].n,
         videos=len(set(groups)),
         summaries=own,
@@ -175,7 +175,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def group_document(
-    group: str, runs: Sequence[Evidence], parts: Mapping[str, GroupPart], left_out: Sequence[str]
+    group: str, runs: Sequence[RunResults], subsets: Mapping[str, GroupSubset], left_out: Sequence[str]
 ) -> dict[str, Any]:
     """Lay out what `metrics.json` of a group holds."""
     labels = runs[0].labels
@@ -186,15 +186,17 @@ def group_document(
         "left_out": list(left_out),
         "labels": list(labels),
         **{key: runs[0].run.get(key) for key in ("model", "weights", "split", "views", "optim", "versions")},
-        "parts": {
+        "subsets": {
             key: {
-                "n": part.n,
-                "videos": part.videos,
+                "n": subset.n,
+                "videos": subset.videos,
                 **{
-                    name: _rounded(getattr(part, name))
+                    name: _rounded(getattr(subset, name))
                     for name in ("top1", "top5", "balanced_accuracy", "macro_f1", "ece")
                 },
-                "mean_interval_by_video": [round(end, 12) for end in (part.interval.low, part.interval.high)],
+                "mean_interval_by_video": [
+                    round(end, 12) for end in (subset.interval.low, subset.interval.high)
+                ],
                 "per_class": [
                     {
                         "label": labels[c.index],
@@ -202,16 +204,16 @@ def group_document(
                         "recall": _rounded(c.recall),
                         "f1": _rounded(c.f1),
                     }
-                    for c in part.classes
+                    for c in subset.classes
                 ],
-                "clips_that_flip": len(part.flips),
-                "clips_never_right": len(part.never),
+                "clips_that_flip": len(subset.flips),
+                "clips_never_right": len(subset.never),
                 "runs": {
                     e.run["name"]: as_json(summary, labels)
-                    for e, summary in zip(runs, part.summaries, strict=True)
+                    for e, summary in zip(runs, subset.summaries, strict=True)
                 },
             }
-            for key, part in parts.items()
+            for key, subset in subsets.items()
         },
     }
 
@@ -222,22 +224,24 @@ def _rounded(found: Spread | None) -> dict[str, float | None] | None:
     return {key: None if value is None else round(value, 12) for key, value in asdict(found).items()}
 
 
-def headline_of(runs: int, part: GroupPart) -> str:
+def headline_of(runs: int, subset: GroupSubset) -> str:
     """Say a group's figures in a line."""
-    top1 = part.top1
+    top1 = subset.top1
     return (
         f"top-1 over {runs} seeds: mean {100 * top1.mean:.1f} %, sd {100 * (top1.sd or 0):.1f}, "
-        f"{100 * top1.low:.1f}-{100 * top1.high:.1f}, of {several(part.n, 'clip')}; "
-        f"{several(len(part.flips), 'clip')} right with some seeds and wrong with others"
+        f"{100 * top1.low:.1f}-{100 * top1.high:.1f}, of {pluralize(subset.n, 'clip')}; "
+        f"{pluralize(len(subset.flips), 'clip')} right with some seeds and wrong with others"
     )
 
 
-def check_part(runs: Sequence[Evidence], part: str) -> None:
-    """Refuse a part that the runs have no predictions for.
+def check_subset(runs: Sequence[RunResults], subset: str) -> None:
+    """Refuse a subset that the runs have no predictions for.
 
     Raises:
         InputError: they have none.
     """
-    there = " and ".join(runs[0].parts) or "none"
-    if part not in runs[0].parts:
-        raise InputError(f"these runs have no predictions for part {part!r}", f"they have them for: {there}")
+    there = " and ".join(runs[0].subsets) or "none"
+    if subset not in runs[0].subsets:
+        raise InputError(
+            f"these runs have no predictions for subset {subset!r}", f"they have them for: {there}"
+        )

@@ -1,4 +1,4 @@
-"""Intervals by resampling source videos: clips of one video are one piece of evidence. Pure.
+"""Intervals by resampling source videos: clips of one video are one piece of results. Pure.
 
 The draws come from a hash, so they are the same on any machine.
 """
@@ -51,15 +51,15 @@ def draws(videos: int, name: str, resamples: int) -> Iterator[Ints]:
         yield ((words * np.uint64(videos)) >> np.uint64(32)).astype(np.int64).reshape(rows, videos)
 
 
-def interval_of_gain(gains: Ints, sizes: Ints) -> tuple[float, float]:
-    """Give the 95 % interval of how much more of the clips a second model names right than a first.
+def interval_of_difference(gains: Ints, sizes: Ints) -> tuple[float, float]:
+    """Give the 95 % interval of how much more of the clips a second model classifies correctly than a first.
 
     Videos are resampled with two clips beside them, one that each model alone got right, as D. G.
     Bonett and R. M. Price add them (J. Educ. Behav. Stat. 37, 2012); the interval is the mean with
     them and the normal reach of the resamples' deviation. Percentiles of the videos alone held the
-    truth 92 times in 100 with 58 videos and 68 times with 12, and where no clip is judged
+    truth 92 times in 100 with 58 videos and 68 times with 12, and where no clip is evaluated
     differently they are a point, as if that could not be luck. This holds it 94 to 97 times from 58
-    videos on where a tenth of the clips or more is judged differently; where fewer are, their count
+    videos on where a tenth of the clips or more is classified differently; where fewer are, their count
     takes so few values that it holds it up to 100 times.
 
     Args:
@@ -85,7 +85,7 @@ def intervals_of_class_means(
 
     Neither is a proportion. Their standard error is that of 1,000 resamples of source videos, made
     larger as m / (m - 1) under the root for m videos a class, and the interval is symmetric in the
-    log-odds, so that it stays between 0 and 1. Percentiles of the resamples held the truth as rarely
+    log-odds, so that it stays between 0 and 1. Percentiles of the resamples covered the truth as rarely
     as 81 times in 100 where classes have few clips. On 2,000 simulated test sets each, with five
     videos a class or more, these hold it 93 to 97 times; up to 98.5 where all sets have equally
     many clips of each class, 89 where a class has three videos. Where all clips are right, or all

@@ -1,7 +1,7 @@
 """Rates with their k, n and 95 % intervals. Pure.
 
 Intervals are Wilson's (E. B. Wilson, JASA 22, 1927), which stay inside 0 to 1 and hold at small n
-and at k = 0 or k = n. A count can take n + 1 values, so no interval holds the truth exactly 95 times in
+and at k = 0 or k = n. A count can take n + 1 values, so no interval covers the truth exactly 95 times in
 100 at every rate: for rates from 5 to 95 % Wilson's holds it 94.4 to 95.5 times at n = 950, 93.6 to
 96.5 at 105, 93.3 to 97.8 at 58, 92.5 to 97.9 at 20 and 89.6 to 99.2 at 5; over those rates, 95.0 to 95.7
 in the mean. A proportion of nothing has neither rate nor interval.
@@ -74,7 +74,7 @@ def by_video(
     how alike their clips are.
 
     Args:
-        values: for each clip whether it was named right, or by which share of several runs.
+        values: for each clip whether it was correct, or by which share of several runs.
         groups: for each clip its source video.
 
     Returns:
@@ -92,7 +92,7 @@ def by_video(
     k = float(values.sum())
     if flags and m == n:
         return Estimate(k / n, *wilson(k, n))
-    # Clips can make each other's evidence less; only a mean over runs can be surer than a clip's luck.
+    # Clips can make each other's results less; only a mean over runs can be surer than a clip's luck.
     effect, floor = float((sizes**2).sum()) / n, 1.0 if flags else 0.0
     if 0 < k < n and m > 1:
         surplus = np.bincount(where, weights=values) - k / n * sizes

@@ -34,7 +34,7 @@ TOP = 5
 class ClassScore:
     """One class: how many clips are of it, how many were called it, how many of those rightly.
 
-    On 2,000 simulated test sets of 57 to 950 clips and 19 classes, the intervals hold the truth 95 to
+    On 2,000 simulated test sets of 57 to 950 clips and 19 classes, the intervals cover the truth 95 to
     96 times in 100; where every set has equally many clips of each class, what is called a class
     varies less, and those of precision hold it up to 99 times, those of F1 97.
     """
@@ -108,7 +108,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Summary:
-    """All figures of one part.
+    """All figures of one subset.
 
     Attributes:
         top1_by_video: top-1 with an interval that allows for clips of one video being alike.
@@ -117,7 +117,7 @@ class Summary:
         majority: the class that a model without eyes would always answer, and what that scores.
         balanced_accuracy: mean recall over the classes that occur; None without clips.
         macro_f1: mean F1 over the classes that occur or were called; None without clips.
-        confusion: counts, a row a true class, a column a predicted one.
+        confusion: counts, one row per true class, a column a predicted one.
         balanced_by_video, macro_f1_by_video: the two with intervals from resampling source videos;
             None where that was not done.
     """
@@ -166,7 +166,7 @@ def predicted(scores: Floats, truth: Ints) -> Ints:
 
 
 def confusion(truth: Ints, calls: Ints, classes: int) -> Ints:
-    """Count classes x classes: a row a true class, a column a predicted one."""
+    """Count classes x classes: one row per true class, a column a predicted one."""
     import numpy as np
 
     counts: Ints = np.bincount(truth * classes + calls, minlength=classes * classes)
@@ -218,7 +218,7 @@ def calibration(
 def summarize(
     scores: Floats, truth: Ints, majority_class: int, groups: Sequence[str] | None = None
 ) -> Summary:
-    """Work out every figure of one part.
+    """Work out every figure of one subset.
 
     Args:
         scores: n x classes, probabilities; n may be 0.

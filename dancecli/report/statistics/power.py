@@ -1,6 +1,6 @@
 """How large a gap between two models a test set can show, said before anybody trains.
 
-Two models judged on the same clips are compared by McNemar's exact test, which looks only at
+Two models evaluated on the same clips are compared by McNemar's exact test, which looks only at
 the clips on which they disagree. See McNemar 1947, Psychometrika 12(2); the power is summed
 exactly, since the normal approximation promises small test sets too much.
 """
@@ -24,7 +24,7 @@ def smallest_gap(num_clips: int) -> float | None:
     """Give the smallest accuracy difference that is found four times in five.
 
     Args:
-        num_clips: size of the test part.
+        num_clips: size of the test set.
 
     Returns:
         The difference as a share of 1, to three digits, or None if not even a test in which one
@@ -43,7 +43,7 @@ def power(num_clips: int, gap: float, discordant: float = DISCORDANT) -> float:
     """Give the chance that McNemar's exact two-sided test at 5 % finds a gap.
 
     Args:
-        num_clips: size of the test part.
+        num_clips: size of the test set.
         gap: true difference of the two accuracies, at most `discordant`.
         discordant: share of the clips on which one model is right and the other wrong.
     """

@@ -1,6 +1,6 @@
-"""Whether two models differ, on clips that both were judged on. Pure.
+"""Whether two models differ, on clips that both were evaluated on. Pure.
 
-The exact McNemar test looks at nothing but the clips that one model alone got right. It is exact
+The exact McNemar test sees nothing but the clips that one model alone got right. It is exact
 at any n, but takes clips as independent, and clips cut from one video are not. So the verdict
 rests on its form for source videos: under the null hypothesis the two models may be swapped
 within any video, and the net gain over all videos is compared with what all such swaps would
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dancecli.report.statistics.bootstrap import interval_of_gain, resamples_of
+from dancecli.report.statistics.bootstrap import interval_of_difference, resamples_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,7 +65,7 @@ class Paired:
 
     @property
     def shown(self) -> bool:
-        """Whether the test and the interval both tell the models apart."""
+        """Whether the test and the interval both distinguish the models."""
         return self.p < ALPHA and not self.low <= 0 <= self.high
 
 
@@ -90,7 +90,7 @@ def _log(value: int) -> float:
     return math.log(value >> shift) + shift * math.log(2)
 
 
-def swap_test(gains: Sequence[int]) -> float:
+def permutation_test(gains: Sequence[int]) -> float:
     """Give the two-sided p of swapping the models within videos, exactly.
 
     Args:
@@ -113,7 +113,7 @@ def swap_test(gains: Sequence[int]) -> float:
 
 
 def wins_needed(discordant: int) -> int | None:
-    """Say how many of so many clips judged differently one model must win to be told apart.
+    """Say how many of so many clips classified differently one model must win to be distinguished.
 
     Returns:
         None where winning all of them would not do.
@@ -134,7 +134,7 @@ def holm(ps: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def gains_by_video(first: Flags, second: Flags, groups: Sequence[str]) -> tuple[Ints, Ints]:
+def differences_by_video(first: Flags, second: Flags, groups: Sequence[str]) -> tuple[Ints, Ints]:
     """Count, for each source video, the second model's net gain in clips, and its clips.
 
     Args:
@@ -152,9 +152,9 @@ def gains_by_video(first: Flags, second: Flags, groups: Sequence[str]) -> tuple[
 
 
 def pair(first: Flags, second: Flags, groups: Sequence[str]) -> Paired:
-    """Compare two models clip by clip; arguments as in `gains_by_video`, at least one clip."""
-    gains, sizes = gains_by_video(first, second, groups)
-    low, high = interval_of_gain(gains, sizes)
+    """Compare two models clip by clip; arguments as in `differences_by_video`, at least one clip."""
+    gains, sizes = differences_by_video(first, second, groups)
+    low, high = interval_of_difference(gains, sizes)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     return Paired(
         both=int((first & second).sum()),
@@ -162,7 +162,7 @@ def pair(first: Flags, second: Flags, groups: Sequence[str]) -> Paired:
         second=only_second,
         neither=int((~first & ~second).sum()),
         p_clips=mcnemar(only_first, only_second),
-        p=swap_test(gains.tolist()),
+        p=permutation_test(gains.tolist()),
         low=low,
         high=high,
         videos=len(gains),

@@ -142,10 +142,10 @@ all('table.classes').forEach((table) => all('thead button', table).forEach((butt
   });
 }));
 
-// ---- parts of the split
+// ---- subsets of the split
 all('[data-show]').forEach((button) => button.addEventListener('click', () => {
   all('[data-show]').forEach((b) => b.setAttribute('aria-pressed', String(b === button)));
-  all('.part').forEach((node) => { node.hidden = node.dataset.part !== button.dataset.show; });
+  all('.subset').forEach((node) => { node.hidden = node.dataset.subset !== button.dataset.show; });
   redraw();
 }));
 

@@ -7,7 +7,7 @@
   );
   const host = document.querySelector('[data-clips]');
   const order = 'those that the scores differ most on first';
-  browse(host.closest('.part'), host, {
+  browse(host.closest('.subset'), host, {
     second: [order, data.clips.second],
     first: [order, data.clips.first],
   }, card, ([, , truth, first, second]) => [truth, first, second]);

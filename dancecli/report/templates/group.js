@@ -16,10 +16,10 @@
     );
   };
   all('[data-clips]').forEach((host) => {
-    const part = data.parts[host.dataset.clips];
-    browse(host.closest('.part'), host, {
-      flips: ['right in some runs and wrong in others, the most disputed first', part.flips],
-      never: ['right in no run', part.never],
+    const subset = data.subsets[host.dataset.clips];
+    browse(host.closest('.subset'), host, {
+      flips: ['correct in some runs and wrong in others, the most disputed first', subset.flips],
+      never: ['right in no run', subset.never],
     }, card, ([, , truth, calls]) => [truth, ...calls]);
   });
 })();

@@ -13,16 +13,16 @@
   // ---- the matrix
   class Matrix {
     constructor(key) {
-      this.part = data.parts[key];
+      this.subset = data.subsets[key];
       this.host = document.querySelector(`[data-matrix="${key}"]`);
       this.panel = document.querySelector(`[data-panel="${key}"]`);
-      this.frame = this.host.closest('.part');
+      this.frame = this.host.closest('.subset');
       this.numbers = 'counts';
-      this.orders = {label: labels.map((_, i) => i), confusion: this.part.confusion, recall: this.part.recall};
+      this.orders = {label: labels.map((_, i) => i), confusion: this.subset.confusion, recall: this.subset.recall};
       this.order = this.orders.label;
       this.counts = new Int32Array(size * size);
       this.sums = new Int32Array(size);
-      this.part.clips.forEach(([, , truth, called]) => {
+      this.subset.clips.forEach(([, , truth, called]) => {
         this.counts[truth * size + called] += 1;
         this.sums[truth] += 1;
       });
@@ -60,7 +60,7 @@
     words(i, j) {
       const n = this.counts[i * size + j];
       const rate = this.sums[i] ? ` (${(100 * n / this.sums[i]).toFixed(1)} %)` : '';
-      const how = i === j ? 'named right' : `taken for ${labels[j]}`;
+      const how = i === j ? 'correct' : `taken for ${labels[j]}`;
       return `${n} of ${plural(this.sums[i], 'clip')} of ${labels[i]} ${how}${rate}`;
     }
 
@@ -87,10 +87,10 @@
     }
 
     show(i, j) {
-      const clips = this.part.clips.filter(([, , truth, called]) => truth === i && called === j);
+      const clips = this.subset.clips.filter(([, , truth, called]) => truth === i && called === j);
       const score = ([, , , , , s]) => s[2 * s.filter((_, k) => k % 2 === 0).indexOf(j) + 1];
       clips.sort((a, b) => score(b) - score(a));
-      const title = make('h3', '', i === j ? `${labels[i]}, named right` : `${labels[i]} taken for ${labels[j]}`);
+      const title = make('h3', '', i === j ? `${labels[i]}, correct` : `${labels[i]} taken for ${labels[j]}`);
       const n = this.counts[i * size + j];
       const rate = this.sums[i] ? `, ${(100 * n / this.sums[i]).toFixed(1)}\u202f%` : '';
       this.panel.replaceChildren(title, make('p', 'fine', `${n} of ${plural(this.sums[i], 'clip')}${rate}`));
@@ -237,16 +237,16 @@
     }
   }
 
-  const views = Object.keys(data.parts).map((key) => new Matrix(key));
+  const views = Object.keys(data.subsets).map((key) => new Matrix(key));
   redraw = () => views.forEach((view) => view.draw());
   // ---- lists of clips
   all('[data-clips]').forEach((host) => {
-    const part = data.parts[host.dataset.clips];
-    const pick = (places) => places.map((i) => part.clips[i]);
-    browse(host.closest('.part'), host, {
-      worst: ['the wrong answer with the most confidence over the true class first', pick(part.worst)],
-      unsure: ['the lowest best score first', pick(part.unsure)],
-      all: ['in order of their ids', part.clips],
+    const subset = data.subsets[host.dataset.clips];
+    const pick = (places) => places.map((i) => subset.clips[i]);
+    browse(host.closest('.subset'), host, {
+      worst: ['the wrong answer with the most confidence over the true class first', pick(subset.worst)],
+      unsure: ['the lowest best score first', pick(subset.unsure)],
+      all: ['in order of their ids', subset.clips],
     }, card, ([, , truth, called]) => [truth, called]);
   });
 

@@ -10,7 +10,7 @@ from dancecli.core.records import Prediction
 from dancecli.model.evaluation.ensemble import EnsembleSettings, ensemble
 from dancecli.model.evaluation.evaluate import EvaluateSettings, evaluate
 from dancecli.model.runs.finetune import FinetuneSettings, finetune
-from dancecli.report.results.run_results import read_evidence
+from dancecli.report.results.run_results import read_run_results
 from dancecli.storage import tables
 
 
@@ -57,7 +57,7 @@ def test_clips_of_another_split_that_the_run_was_trained_on_are_counted(workspac
         "test": {"clips": 3, "n": 8, "videos": 3},
     }
     assert any("3 of 8 test clips are from videos that run run was trained on" in line for line in said)
-    assert read_evidence(workspace, record["name"]).shared_groups == {"test": 3}
+    assert read_run_results(workspace, record["name"]).shared_groups == {"test": 3}
     assert record["split"]["name"] == "other"
     assert (record["results"]["val"], record["results"]["test"]["n"]) == (None, 8)
     corpus(val=1, test=1)  # the split of the run is another now

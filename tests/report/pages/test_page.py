@@ -108,7 +108,7 @@ def test_a_link_is_quoted_and_stays_in_the_workspace() -> None:
 
 
 def test_every_clip_is_there_with_its_scores(plain: str) -> None:
-    clips = data_of(plain)["parts"]["test"]["clips"]
+    clips = data_of(plain)["subsets"]["test"]["clips"]
     assert len(clips) == 36
     for _, link, truth, called, rank, scores in clips:
         shown = dict(zip(scores[::2], scores[1::2], strict=True))

@@ -19,7 +19,7 @@ from dancecli.report.compare import CompareSettings, compare
 from dancecli.report.pages.reproduction_page import write_reproduction
 from dancecli.report.report import ReportSettings, report
 from dancecli.report.results.paper import read_experiments
-from dancecli.report.results.reproduction import Replayed, read_ran
+from dancecli.report.results.reproduction import Reproduced, read_ran
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
@@ -63,7 +63,8 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     report(workspace, ReportSettings("group"))
     ran = [read_ran(workspace, run) for run in ("first-1", "second-1")]
     paper = [
-        Replayed(one, *ran) if one.part == "test" else Replayed(one, why="<b>") for one in read_experiments()
+        Reproduced(one, *ran) if one.subset == "test" else Reproduced(one, why="<b>")
+        for one in read_experiments()
     ]
     write_reproduction(workspace, paper, [("split", "--subset", "525")], quick="small frames")
     compare(workspace, CompareSettings("first-1", "second-1", name="compare"))
@@ -115,7 +116,7 @@ def page(browser: Any, reports: Path) -> Iterator[Any]:
 
 
 def shown(page: Any, selector: str) -> Any:
-    return page.locator(f'.part[data-part="test"] {selector}')
+    return page.locator(f'.subset[data-subset="test"] {selector}')
 
 
 def test_a_cell_shows_its_clips(page: Any) -> None:
@@ -147,19 +148,19 @@ def test_arrow_keys_and_enter_work_in_the_matrix(page: Any) -> None:
         page.keyboard.press(key)
     assert page.evaluate("document.activeElement.dataset.cell") == "1,1"
     page.keyboard.press("Enter")
-    assert page.locator('[data-panel="test"] h3').inner_text() == "spin, named right"
+    assert page.locator('[data-panel="test"] h3').inner_text() == "spin, correct"
     page.locator('[data-panel="test"]').get_by_text("the file is not beside this page").first.wait_for()
 
 
 def test_labels_with_markup_are_text(page: Any) -> None:
     shown(page, '.cm td[data-cell="3,3"]').click()
-    assert page.locator('[data-panel="test"] h3').inner_text() == "<b>step</b> touch, named right"
+    assert page.locator('[data-panel="test"] h3').inner_text() == "<b>step</b> touch, correct"
     assert page.locator("main b", has_text="step").count() == page.locator(".pair b", has_text="step").count()
     assert "<script>alert(1)</script>" in shown(page, ".cm").inner_text()
 
 
 def test_the_filter_and_the_lists(page: Any) -> None:
-    section = page.locator('#clips .part[data-part="test"]')
+    section = page.locator('#clips .subset[data-subset="test"]')
     section.locator('[data-list="all"]').click()
     assert section.locator("[data-about]").inner_text().startswith("84 clips")
     section.locator(".filter").fill("test00010xx")
@@ -180,7 +181,7 @@ def test_the_class_table_sorts(page: Any) -> None:
 
 def test_validation_is_one_click_away(page: Any) -> None:
     page.locator('[data-show="val"]').click()
-    assert "of 21 clips named right" in page.locator("h1:visible").inner_text()
+    assert "of 21 clips correct" in page.locator("h1:visible").inner_text()
     assert page.locator(".hero:visible").count() == 1
 
 
@@ -241,7 +242,7 @@ def test_the_copy_button_is_not_over_the_commands(page: Any) -> None:
 
 def test_clips_that_flip_between_seeds(browser: Any, reports: Path) -> None:
     with opened(browser, reports / "group" / "index.html") as page:
-        section = page.locator('#clips .part[data-part="test"]')
+        section = page.locator('#clips .subset[data-subset="test"]')
         counts = [int(t) for t in page.locator(".hero:visible .rest").nth(1).locator("dd").all_inner_texts()]
         assert sum(counts) == 84
         assert section.locator("[data-about]").inner_text().startswith(f"{counts[1]} clip")

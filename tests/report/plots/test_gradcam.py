@@ -14,9 +14,9 @@ from helpers.fake_run import make_run
 from PIL import Image
 
 from dancecli.core.errors import InputError
-from dancecli.report.plots.gradcam import pick_clips, picked, read_heat
+from dancecli.report.plots.gradcam import pick_clips, picked, read_gradcam
 from dancecli.report.report import ReportSettings, report
-from dancecli.report.results.run_results import PartScores, read_evidence
+from dancecli.report.results.run_results import SubsetScores, read_run_results
 from dancecli.storage.workspace import Workspace
 
 LABELS = ("wave", "spin", "<b>bounce</b>", "step", "robot", "kick")
@@ -43,16 +43,16 @@ def draw(workspace: Workspace, clips: tuple[tuple[str, int], ...]) -> bytes:
 def test_the_worst_mistakes_come_first_and_some_right_ones_too() -> None:
     scores = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3], [0.1, 0.9], [0.4, 0.6]])
     truth = np.array([0, 0, 0, 1, 1, 1])
-    part = PartScores(tuple("abcdef"), tuple("abcdef"), truth, scores)
-    assert picked(part, 3) == (("b", 1), ("d", 0), ("a", 0))
+    subset = SubsetScores(tuple("abcdef"), tuple("abcdef"), truth, scores)
+    assert picked(subset, 3) == (("b", 1), ("d", 0), ("a", 0))
     # The wrong ones are few: the surest of each class fill the rest, and no clip stands twice.
-    assert picked(part, 9) == (("b", 1), ("d", 0), ("a", 0), ("e", 1))
+    assert picked(subset, 9) == (("b", 1), ("d", 0), ("a", 0), ("e", 1))
 
 
 def test_pictures_stand_on_the_page_and_those_of_another_answer_do_not(made: Workspace) -> None:
     clips = pick_clips(made, RUN, "test", 6)
     content = draw(made, ((clips[0][0], (clips[0][1] + 1) % 6), *clips[1:]))
-    found = read_heat(made, read_evidence(made, RUN))
+    found = read_gradcam(made, read_run_results(made, RUN))
     assert len(found["test"]) == 5
     assert found["val"] == []
     page = report(made, ReportSettings(RUN)).page.read_text()

@@ -1,4 +1,4 @@
-"""What the paper printed, read and judged by its own arithmetic."""
+"""What the paper printed, read and evaluated by its own arithmetic."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from dancecli.core.errors import InputError
 from dancecli.report.results.paper import read_experiments
-from dancecli.report.results.reproduction import Replayed, arithmetic, choices, printed
+from dancecli.report.results.reproduction import Reproduced, arithmetic, choices, printed
 from dancecli.report.statistics.grim import possible_sizes
 
 PAPER = {one.name: one for one in read_experiments()}
@@ -29,7 +29,7 @@ def test_what_does_not_work_out_is_said() -> None:
     assert arithmetic(PAPER["resnet50"]) == [
         "7 % of 1,500 clips is 105, of which none of its figures is possible; 93 clips fit better."
     ]
-    assert "No part of fewer than 1,145 clips gives 15.45, 7.42, 9.61 and 11.87 % together." in arithmetic(
+    assert "No subset of fewer than 1,145 clips gives 15.45, 7.42, 9.61 and 11.87 % together." in arithmetic(
         PAPER["two-stream"]
     )
 
@@ -40,7 +40,7 @@ def test_the_sizes_that_two_figures_allow() -> None:
 
 
 def test_the_gain_of_the_paper_is_not_shown_even_in_the_best_case() -> None:
-    choice, of_streams = choices([Replayed(one) for one in PAPER.values()])
+    choice, of_streams = choices([Reproduced(one) for one in PAPER.values()])
     assert of_streams.counts is None  # 7.42 % is no count of 880 clips
     assert choice.counts == (28, 33, 58)
     assert choice.best_case == pytest.approx(0.0625)

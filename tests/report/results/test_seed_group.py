@@ -51,7 +51,7 @@ def made(seeds: Workspace) -> ReportResult:
 def test_mean_spread_and_flips_are_those_of_the_runs(seeds: Workspace, made: ReportResult) -> None:
     table = np.array([rights(seeds, f"{GROUP}-seed{seed}") for seed in range(3)])
     rates = table.mean(axis=1).tolist()
-    told = made.document["parts"]["test"]
+    told = made.document["subsets"]["test"]
     assert told["top1"]["mean"] == pytest.approx(mean(rates), abs=1e-12)
     assert told["top1"]["sd"] == pytest.approx(stdev(rates), abs=1e-12)
     assert (told["top1"]["low"], told["top1"]["high"]) == pytest.approx((min(rates), max(rates)))
@@ -104,8 +104,8 @@ def test_a_part_without_predictions_is_refused_and_a_dry_run_writes_nothing(work
         change(workspace, f"{GROUP}-seed{seed}", group=GROUP, seed=seed)
     report(workspace, ReportSettings(GROUP), dry_run=True)
     assert not (workspace.root / "reports").exists()
-    with pytest.raises(InputError, match="no predictions for part 'val'"):
-        report(workspace, ReportSettings(GROUP, part="val"))
+    with pytest.raises(InputError, match="no predictions for subset 'val'"):
+        report(workspace, ReportSettings(GROUP, subset="val"))
 
 
 def test_the_command(seeds: Workspace, dance: Callable[..., Ran]) -> None:

@@ -53,7 +53,7 @@ def test_recall_precision_and_f1_over_19_classes(clips: int, counts_fixed: bool)
     """Classes of 40 to 95 % recall, each losing clips to its two neighbours; the truth is the mean matrix.
 
     Where every test set has as many clips of each class, the called ones vary less than the interval
-    of precision, and so of F1, has to allow for: these hold the truth more often then.
+    of precision, and so of F1, has to allow for: these cover the truth more often then.
     """
     rng, classes = np.random.default_rng(11), 19
     rates = np.linspace(0.4, 0.95, classes)
@@ -174,7 +174,9 @@ def test_false_differences_in_a_family_of_five_runs() -> None:
     alarms = 0
     for _ in range(SETS):
         ease = rng.beta(2, 1, 60)
-        alarms += bool(leaderboard.beaten_by([rng.random(60) < ease for _ in range(5)], groups).any())
+        alarms += bool(
+            leaderboard.significantly_better([rng.random(60) < ease for _ in range(5)], groups).any()
+        )
     assert alarms / SETS < 0.05
 
 

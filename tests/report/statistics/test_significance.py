@@ -99,7 +99,7 @@ def test_by_video_equals_the_count_over_all_swaps() -> None:
         swaps = [abs(sum(s * g for s, g in zip(signs, gains, strict=True)))
                  for signs in itertools.product((-1, 1), repeat=len(gains))]  # fmt: skip
         share = np.mean([s >= abs(sum(gains)) for s in swaps])
-        assert significance.swap_test(gains) == pytest.approx(share, abs=1e-12)
+        assert significance.permutation_test(gains) == pytest.approx(share, abs=1e-12)
 
 
 def test_the_same_clips_in_another_order_give_the_same_figures() -> None:
