@@ -1,29 +1,30 @@
-"""What a workspace holds, what is missing in it, and the command that goes on from there."""
+"""What a workspace contains, what is missing, and which command comes next."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from dancecli.core.errors import InputError
 from dancecli.core.records import Clip, OutcomeClass, Segment, SplitClip
+from dancecli.core.text import pluralize
 from dancecli.storage import ledger, tables
+from dancecli.storage.runs import DONE, FAILED, INTERRUPTED, read_record
 from dancecli.storage.workspace import Workspace
 
-# Of these the same fetch can still have a clip; the others are gone for good.
-_TO_BE_HAD = (OutcomeClass.SESSION, OutcomeClass.TRANSIENT)
+# Clips with these outcomes may still be retrieved; the others are unavailable.
+_RETRIEVABLE = (OutcomeClass.SESSION, OutcomeClass.TRANSIENT)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of the chain, as it stands.
+    """State of one stage of the pipeline.
 
     Attributes:
         what: `segments`, `clips`, `splits`, `runs`, `reports` or `studies`.
-        found: what is there, in words.
+        found: what exists, in words.
     """
 
     what: str
@@ -32,7 +33,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Advice:
-    """A command that makes sense now, and why."""
+    """A recommended command, and why."""
 
     command: str
     why: str
@@ -40,64 +41,84 @@ class Advice:
 
 @dataclass(frozen=True)
 class Status:
-    """A workspace at a glance; the first advice is the next sensible step."""
+    """State of a workspace; the first advice is the recommended next step."""
 
     stages: tuple[Stage, ...]
     advice: tuple[Advice, ...]
 
 
 def status(workspace: Workspace) -> Status:
-    """Look at what is in a workspace; files of media are not opened.
+    """Summarize a workspace from its manifests and records; media files are not opened.
 
     Raises:
-        InputError: a manifest or a run's record is broken.
-        WorkspaceError: one is from a newer version.
+        InputError: a manifest or a run record is broken.
+        WorkspaceError: one is of a newer version.
     """
-    asked = _column(workspace, Segment, "label")
+    labels = _labels(workspace)
     stages: list[Stage] = []
-    advice: list[Advice] = []
-    if asked is not None:
-        stages.append(Stage("segments", f"{len(asked):,} asked for, in {_count(len(set(asked)), 'class')}"))
+    if labels is not None:
+        stages.append(
+            Stage("segments", f"{len(labels):,} requested, in {pluralize(len(set(labels)), 'class')}")
+        )
     clips = _clips(workspace)
     if clips is not None:
-        originals, copies, num_bytes = clips
+        originals, num_augmented, num_bytes = clips
         size = f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.0f} MB"
-        there = f"{len(originals):,} ({size})"
-        stages.append(Stage("clips", there + (f", and {copies:,} augmented copies" if copies else "")))
-    advice += _fetch_advice(workspace, asked)
+        augmented = f", and {pluralize(num_augmented, 'augmented clip')}" if num_augmented else ""
+        stages.append(Stage("clips", f"{len(originals):,} ({size}){augmented}"))
+    advice = list(_fetch_advice(workspace))
     if clips is None or not clips[0]:
-        return Status(tuple(stages), (*advice, *([] if asked else _BEGINNING)))
-    for part in (_splits(workspace, clips[0]), _runs(workspace), _studies(workspace)):
-        stages += part[0]
-        advice += part[1]
+        return Status(tuple(stages), (*advice, *([] if labels else _BEGINNING)))
+    for more_stages, more_advice in (_splits(workspace, clips[0]), _runs(workspace), _studies(workspace)):
+        stages += more_stages
+        advice += more_advice
     return Status(tuple(stages), tuple(advice))
 
 
 _BEGINNING = (
-    Advice("dance demo --workspace demo", "see the whole chain, offline, in a few minutes"),
-    Advice("dance plan", "what a fetch would cost in hours and gigabytes"),
-    Advice("dance fetch", "lists -> verified clips"),
-    Advice("dance import DIR", "take in clips that are on disk already"),
+    Advice("dance demo --workspace demo", "run the whole pipeline offline in a few minutes"),
+    Advice("dance plan", "estimate the hours and gigabytes of a fetch"),
+    Advice("dance fetch", "download the videos of the annotation lists and cut their clips"),
+    Advice("dance import DIR", "import clips that are already on disk"),
 )
 
 
-def _fetch_advice(workspace: Workspace, asked: list[Any] | None) -> Iterator[Advice]:
-    if not asked:
+def _fetch_advice(workspace: Workspace) -> Iterator[Advice]:
+    """Advise a fetch for requested clips that are missing; the ledger also has rows of other clips."""
+    if not workspace.segments.exists():
         return
+    requested = _requested(workspace)
     tried = ledger.latest(workspace.root)
-    open_ones = sum(found.outcome in _TO_BE_HAD for found in tried.values())
-    untried = len(asked) - len(tried)
-    if tried and untried > 0:
-        yield Advice("dance fetch", f"{untried:,} segments were not tried yet")
-    elif open_ones:
-        yield Advice("dance fetch --retry transient", f"{open_ones:,} clips may still be had")
+    untried = sum(clip_id not in tried for clip_id in requested)
+    retrievable = sum(clip_id in tried and tried[clip_id].outcome in _RETRIEVABLE for clip_id in requested)
+    command = _fetch_command(workspace)
+    if tried and untried:
+        yield Advice(command, f"{pluralize(untried, 'segment')} not tried yet")
+    elif retrievable:
+        yield Advice(
+            f"{command} --retry transient", f"{pluralize(retrievable, 'clip')} may still be available"
+        )
+
+
+def _requested(workspace: Workspace) -> list[str]:
+    """Ids of the clips of all segments that a fetch requested."""
+    names = ("video_id", "start_ms", "end_ms")
+    columns = tables.read_table(workspace.segments, Segment, names).select(names).columns
+    rows = zip(*(column.to_pylist() for column in columns), strict=True)
+    return [f"{video_id}_{start_ms}_{end_ms}" for video_id, start_ms, end_ms in rows]
+
+
+def _fetch_command(workspace: Workspace) -> str:
+    """The command of the latest fetch, with the options that select what is fetched."""
+    options = json.loads(tables.read_meta(workspace.segments).get("fetch.options", "[]"))
+    return shlex.join(["dance", "fetch", *options])
 
 
 def _clips(workspace: Workspace) -> tuple[set[str], int, int] | None:
-    """Ids of the originals, the number of copies, bytes of all; None before any fetch."""
+    """Ids of the originals, number of augmented clips, bytes of all; None before any fetch."""
     if not workspace.clips.exists():
         return None
-    table = tables.read_table(workspace.clips, Clip)
+    table = tables.read_table(workspace.clips, Clip, ("clip_id", "parent_id", "num_bytes"))
     ids, parents = table.column("clip_id").to_pylist(), table.column("parent_id").to_pylist()
     originals = {clip_id for clip_id, parent in zip(ids, parents, strict=True) if not parent}
     return originals, len(ids) - len(originals), sum(table.column("num_bytes").to_pylist())
@@ -106,43 +127,49 @@ def _clips(workspace: Workspace) -> tuple[set[str], int, int] | None:
 def _splits(workspace: Workspace, clips: set[str]) -> tuple[list[Stage], list[Advice]]:
     names = workspace.splits()
     if not names:
-        return [], [Advice("dance split", "divide the clips by source video; --subset 525 takes a part")]
-    path = workspace.split(names[-1])
+        why = "divide the clips by source video; --subset 525 draws a subset"
+        return [], [Advice("dance split", why)]
+    latest = names[-1]
+    path = workspace.split(latest)
     counts = json.loads(tables.read_meta(path).get("split.counts", "{}"))
     sizes = "/".join(f"{n:,}" for n in counts.values())
-    others = f", after {', '.join(names[:-1])}" if names[:-1] else ""
-    gone = sum(i not in clips for i in tables.read_table(path, SplitClip).column("clip_id").to_pylist())
+    others = f"; earlier: {', '.join(names[:-1])}" if names[:-1] else ""
+    members = tables.read_table(path, SplitClip, ("clip_id",)).column("clip_id").to_pylist()
+    lost = sum(clip_id not in clips for clip_id in members)
     advice = (
-        [Advice(f"dance annotate --split {names[-1]}", f"{gone:,} of its clips are gone")] if gone else []
+        [Advice(f"dance annotate --split {latest}", f"{pluralize(lost, 'clip')} of it missing")]
+        if lost
+        else []
     )
-    return [Stage("splits", f"{names[-1]} ({sizes} in {'/'.join(counts)}){others}")], advice
+    return [Stage("splits", f"{latest} ({sizes} in {'/'.join(counts)}){others}")], advice
 
 
 def _runs(workspace: Workspace) -> tuple[list[Stage], list[Advice]]:
     names = workspace.runs()
     if not names:
-        first = (
-            [Advice("dance finetune", "train a model on the split made last")] if workspace.splits() else []
-        )
-        return [], first
-    records = {name: _record(workspace, name) for name in names}
+        first = Advice("dance finetune", "train a model on the latest split")
+        return [], [first] if workspace.splits() else []
+    records = {name: read_record(workspace, name) for name in names}
     kinds = Counter(record.get("status", "?") for record in records.values())
-    stages = [Stage("runs", ", ".join(f"{n} {kind}" for kind, n in kinds.items()) + f"; last: {names[-1]}")]
+    stages = [Stage("runs", ", ".join(f"{n} {kind}" for kind, n in kinds.items()) + f"; latest: {names[-1]}")]
     advice = [
-        Advice(f"dance finetune --resume --name {name}", f"it was {record['status']} before its end")
+        Advice(f"dance finetune --resume --name {name}", f"the run {_STOPPED[record['status']]}")
         for name, record in records.items()
-        if record.get("status") in ("interrupted", "failed") and "settings" in record
+        if record.get("status") in _STOPPED and "settings" in record
     ]
-    done = [name for name, record in records.items() if record.get("status") == "done"]
-    drawn = [name for name in done if (workspace.report(name) / "index.html").exists()]
-    if done and done[-1] not in drawn:
-        advice.append(Advice(f"dance report --run {done[-1]}", "its page is not drawn yet"))
+    done = [name for name, record in records.items() if record.get("status") == DONE]
+    reported = [name for name in done if (workspace.report(name) / "index.html").exists()]
+    if done and done[-1] not in reported:
+        advice.append(Advice(f"dance report --run {done[-1]}", "the run has no report yet"))
     tests = [records[name].get("split", {}).get("test_hash") for name in done]
     if len(done) > 1 and len(set(tests)) < len(tests):
-        advice.append(Advice("dance board", f"set {len(done)} runs side by side"))
-    if drawn:
-        stages.append(Stage("reports", f"{workspace.report(drawn[-1]) / 'index.html'}"))
+        advice.append(Advice("dance board", f"compare {len(done)} runs"))
+    if reported:
+        stages.append(Stage("reports", f"{workspace.report(reported[-1]) / 'index.html'}"))
     return stages, advice
+
+
+_STOPPED = {INTERRUPTED: "was interrupted", FAILED: "failed"}
 
 
 def _studies(workspace: Workspace) -> tuple[list[Stage], list[Advice]]:
@@ -150,21 +177,9 @@ def _studies(workspace: Workspace) -> tuple[list[Stage], list[Advice]]:
     return [Stage("studies", ", ".join(names))] if names else [], []
 
 
-def _record(workspace: Workspace, name: str) -> dict[str, Any]:
-    path = workspace.run(name) / "run.json"
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise InputError.at(path, None, "is not a readable record of a run", "move the folder away") from None
-    return record
-
-
-def _column(workspace: Workspace, record: type[Segment], name: str) -> list[Any] | None:
+def _labels(workspace: Workspace) -> list[str] | None:
+    """Labels of the requested segments; None before any fetch."""
     if not workspace.segments.exists():
         return None
-    values: list[Any] = tables.read_table(workspace.segments, record).column(name).to_pylist()
-    return values
-
-
-def _count(n: int, word: str) -> str:
-    return f"{n} {word}" if n == 1 else f"{n} {word}es"
+    labels: list[str] = tables.read_table(workspace.segments, Segment, ("label",)).column("label").to_pylist()
+    return labels

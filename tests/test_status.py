@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 
 from helpers.builders import Ran, fill, make_clip
 
-from dancecli.core.records import Clip, Outcome, OutcomeClass
+from dancecli.core.labels import LabelSet
+from dancecli.core.records import Clip, Outcome, OutcomeClass, Segment
+from dancecli.dataset.clips import read_segments, remember_segments
+from dancecli.dataset.fetch.settings import FetchSettings, selection_options
 from dancecli.storage import tables
 from dancecli.storage.ledger import LedgerWriter
 from dancecli.storage.workspace import Workspace
@@ -25,12 +29,10 @@ def write_run(workspace: Workspace, name: str, status: str, test_hash: str = "a"
     (workspace.run(name) / "run.json").write_text(json.dumps(record))
 
 
-def test_an_empty_folder_is_told_how_to_begin_and_nothing_is_written(
-    workspace: Workspace, dance: Dance
-) -> None:
+def test_an_empty_folder_gets_advice_and_nothing_is_written(workspace: Workspace, dance: Dance) -> None:
     ran = dance()
     assert ran.code == 0
-    assert "there is nothing in" in ran.out
+    assert "contains no dataset yet" in ran.out
     assert "dance demo" in ran.out
     assert "dance import DIR" in ran.out
     assert list(workspace.root.iterdir()) == []
@@ -53,12 +55,12 @@ def test_each_stage_leads_to_the_next(workspace: Workspace, dance: Dance) -> Non
     write_run(workspace, "four", "done")
     assert "dance board" in advised(dance("status", "--json"))
     out = dance().out
-    assert "100 asked for, in 2 classes" in out
+    assert "100 requested, in 2 classes" in out
     assert "full (90/5/5 in train/val/test)" in out
     assert "1 interrupted, 3 done" in out
 
 
-def test_clips_that_may_still_be_had_are_counted(workspace: Workspace, dance: Dance) -> None:
+def test_clips_that_may_still_be_available_are_counted(workspace: Workspace, dance: Dance) -> None:
     clips = [make_clip(i, LABELS[i % 2]) for i in range(10)]
     fill(workspace, clips, LABELS)
     kinds = [OutcomeClass.DONE] * 6 + [OutcomeClass.TRANSIENT, OutcomeClass.SESSION, OutcomeClass.PERMANENT]
@@ -70,7 +72,7 @@ def test_clips_that_may_still_be_had_are_counted(workspace: Workspace, dance: Da
         writer.record(rows)
     ran = dance("status", "--json")
     assert advised(ran)[0] == "dance fetch"
-    assert ran.json["advice"][0]["why"] == "2 segments were not tried yet"
+    assert ran.json["advice"][0]["why"] == "2 segments not tried yet"
     with LedgerWriter(workspace.ledger) as writer:
         writer.record([(Outcome(c.clip_id, c.video_id, OutcomeClass.DONE, "ok", "", 1, "2026", 0, "s"), None)
                        for c in clips[8:]])  # fmt: skip
@@ -79,7 +81,7 @@ def test_clips_that_may_still_be_had_are_counted(workspace: Workspace, dance: Da
     assert ran.json["advice"][0]["why"].startswith("2 clips")
 
 
-def test_clips_of_a_split_that_went_are_said(workspace: Workspace, dance: Dance) -> None:
+def test_missing_clips_of_a_split_are_reported(workspace: Workspace, dance: Dance) -> None:
     clips = [make_clip(i, LABELS[i % 2]) for i in range(40)]
     fill(workspace, clips, LABELS)
     assert dance("split").code == 0
@@ -87,7 +89,7 @@ def test_clips_of_a_split_that_went_are_said(workspace: Workspace, dance: Dance)
     ran = dance("status", "--json")
     assert ran.json["advice"][0] == {
         "command": "dance annotate --split full",
-        "why": "3 of its clips are gone",
+        "why": "3 clips of it missing",
     }
 
 
@@ -97,4 +99,39 @@ def test_a_broken_record_is_one_line(workspace: Workspace, dance: Dance) -> None
     (workspace.run("one") / "run.json").write_text("{")
     ran = dance()
     assert ran.code == 1
-    assert "run.json: is not a readable record of a run" in ran.err
+    assert "run.json: is not a readable" in ran.err
+
+
+def test_outcomes_of_other_clips_do_not_hide_untried_segments(workspace: Workspace, dance: Dance) -> None:
+    clips = [make_clip(i, LABELS[i % 2]) for i in range(20)]
+    fill(workspace, clips[:10], LABELS)
+    rows = [
+        (Outcome(c.clip_id, c.video_id, OutcomeClass.CORRUPT, "broken", "", 1, "2026", 0, "folder"), None)
+        for c in clips[10:]
+    ]
+    with LedgerWriter(workspace.ledger) as writer:
+        writer.record(rows)
+    assert dance("status", "--json").json["advice"][0]["why"] == "10 segments not tried yet"
+
+
+def test_the_advice_repeats_the_options_of_the_fetch(workspace: Workspace, dance: Dance) -> None:
+    clips = [make_clip(i, LABELS[i % 2]) for i in range(10)]
+    fill(workspace, clips, LABELS)
+    settings = FetchSettings(
+        annotations=(workspace.root / "my list.csv",),
+        labels=workspace.root / "l.txt",
+        limit=3,
+        sources=("mirror",),
+    )
+    segments = read_segments(workspace).values()
+    remember_segments(workspace, segments, LabelSet(LABELS), fetch_options=selection_options(settings))
+    # Another step that adds segments keeps them.
+    remember_segments(workspace, [Segment("other", 0, 1000, LABELS[0])], LabelSet(LABELS))
+    outcome = Outcome(clips[0].clip_id, "v", OutcomeClass.DONE, "ok", "", 1, "2026", 0, "site")
+    with LedgerWriter(workspace.ledger) as writer:
+        writer.record([(outcome, None)])
+    (command, *_) = advised(dance("status", "--json"))
+    assert shlex.split(command) == [
+        *("dance", "fetch", "--annotations", f"{workspace.root}/my list.csv", "--limit", "3"),
+        *("--source", "mirror", "--labels", f"{workspace.root}/l.txt"),
+    ]

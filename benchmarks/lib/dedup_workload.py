@@ -16,8 +16,8 @@ from dancecli.core.records import Clip
 from dancecli.dataset.similarity.hashes import ClipLooks
 from dancecli.dataset.similarity.neighbors import SAME_PICTURE, Sketches, compare
 from dancecli.demo.choreography import STYLES
-from dancecli.demo.encoder import write_film
-from dancecli.demo.renderer import Film
+from dancecli.demo.encoder import write_video
+from dancecli.demo.renderer import VideoSpec
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 from dancecli.video.ffmpeg import find_ffmpeg, run_ffmpeg
@@ -52,7 +52,7 @@ def looks_of_film(seed: str, number: int) -> list[Looks]:
     style = list(STYLES)[number % len(STYLES)]
     with tempfile.TemporaryDirectory() as folder:
         film = Path(folder) / "film.mp4"
-        write_film(Film(key, style, _SECONDS, 25, *_SIZE), film)
+        write_video(VideoSpec(key, style, _SECONDS, 25, *_SIZE), film)
         found = [looks_of(film)]
         for name in DISGUISES:
             copy = Path(folder) / "copy.mp4"

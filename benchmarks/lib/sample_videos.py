@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 
 from dancecli.demo.choreography import STYLES
-from dancecli.demo.encoder import write_film
-from dancecli.demo.renderer import Film
+from dancecli.demo.encoder import write_video
+from dancecli.demo.renderer import VideoSpec
 from dancecli.video.decode import probe
 from dancecli.video.ffmpeg import run_ffmpeg
 
@@ -29,7 +29,7 @@ def draw_film(folder: Path, number: int = 0, size: tuple[int, int] = (1280, 720)
     plain, film = folder / "plain.mp4", kept / f"film{number}-{size[1]}.mp4"
     if film.exists():
         return film
-    write_film(Film(f"bench {number}", list(STYLES)[number % len(STYLES)], _PIECE_S, 25, *size), plain)
+    write_video(VideoSpec(f"bench {number}", list(STYLES)[number % len(STYLES)], _PIECE_S, 25, *size), plain)
     rate = ["-b:v", str(round(_BITS_A_PIXEL * 25 * size[0] * size[1]))]
     run_ffmpeg(["-y", "-i", str(plain), "-vf", _GRAIN, *_CODING, *rate, "-c:a", "copy", str(film)])
     plain.unlink()

@@ -35,8 +35,8 @@ from benchmarks.lib.compare import (
 from dancecli.core.augmentation import DEFAULT_OPS, Op, describe, draw, parse_chains
 from dancecli.core.hashing import sha256_of
 from dancecli.demo.choreography import STYLES
-from dancecli.demo.encoder import write_film
-from dancecli.demo.renderer import Film
+from dancecli.demo.encoder import write_video
+from dancecli.demo.renderer import VideoSpec
 from dancecli.video.augment import ENCODING, copies_args, filter_of
 from dancecli.video.decode import decode, probe
 from dancecli.video.ffmpeg import find_ffmpeg, run_ffmpeg, trim_args
@@ -49,7 +49,7 @@ _SIZE = (340, 256)
 def draw_clip(path: Path, style: str, seconds: int) -> Path:
     """Draw a film, and cut it as `dance fetch` cuts its clips."""
     film = path.with_suffix(".film.mp4")
-    write_film(Film(f"augment-{style}", style, seconds, 25, *_SIZE), film)
+    write_video(VideoSpec(f"augment-{style}", style, seconds, 25, *_SIZE), film)
     run_ffmpeg(trim_args(film, probe(film), 0, 1000 * seconds, path))
     film.unlink()
     return path

@@ -26,8 +26,8 @@ from dancecli.core.hashing import sha256_of
 from dancecli.core.records import Clip, Flow
 from dancecli.dataset.derived.flow import FlowSettings, flow
 from dancecli.demo.choreography import STYLES
-from dancecli.demo.encoder import write_film
-from dancecli.demo.renderer import Film
+from dancecli.demo.encoder import write_video
+from dancecli.demo.renderer import VideoSpec
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 from dancecli.video.decode import decode
@@ -178,7 +178,7 @@ def drawn(folder: Path, number: int, seconds: int) -> list[Path]:
     made = []
     for i in range(number):
         made.append(folder / f"dancer{i}.mp4")
-        write_film(Film(f"flow {i}", list(STYLES)[i % len(STYLES)], seconds, 25, 340, 256), made[-1])
+        write_video(VideoSpec(f"flow {i}", list(STYLES)[i % len(STYLES)], seconds, 25, 340, 256), made[-1])
     return made
 
 

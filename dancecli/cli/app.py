@@ -1,6 +1,6 @@
-"""The `dance` command: the one place where an error becomes a text and an exit code.
+"""The `dance` command: the only place where an error becomes output and an exit code.
 
-Codes: 0 done; 1 an error, said in one line with a hint; 2 wrong usage; 3 finished, but
+Exit codes: 0 done; 1 an error, printed in one line with a hint; 2 wrong usage; 3 finished, but
 something is missing; 130 interrupted.
 """
 
@@ -20,25 +20,25 @@ from dancecli.cli import console
 from dancecli.cli.loader import LazyGroup
 from dancecli.core.errors import DanceError
 
-# Typer reads the unset flags of a group with pydantic, whose import costs every command 60 ms. So
-# the group has its flags only where they can be asked for: before any command, and where a shell
-# asks what could be typed next, which it does through this variable and without arguments.
-_AT_THE_TOP = "_DANCE_COMPLETE" in os.environ or "".join(sys.argv[1:2]).startswith("-")
+# Typer reads the unset options of a group with pydantic, whose import costs every command 60 ms. So
+# the group has options only where they can be used: before a command, and for shell completion,
+# which runs the program without arguments and with this variable set.
+_HAS_GROUP_OPTIONS = "_DANCE_COMPLETE" in os.environ or "".join(sys.argv[1:2]).startswith("-")
 
 app = typer.Typer(
     cls=LazyGroup,
-    add_completion=_AT_THE_TOP,
-    add_help_option=_AT_THE_TOP,
-    help="Build a dance-video dataset and benchmark models on it, one command a step.\n\n"
-    "In an empty folder: `dance fetch`, `dance split --subset 525`, "
+    add_completion=_HAS_GROUP_OPTIONS,
+    add_help_option=_HAS_GROUP_OPTIONS,
+    help="Build a dance-video dataset and benchmark models on it, one command per step.\n\n"
+    "To start, run in an empty folder: `dance fetch`, `dance split --subset 525`, "
     "`dance finetune --pretrain nonlocal`, `dance report`.",
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         sys.stdout.write(f"dance {version('dancecli')}\n")
@@ -48,23 +48,23 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _dance(
     _: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     pass
 
 
 def main() -> None:
-    """Run `dance` and end the process with its code."""
-    _heed_sigterm()
+    """Run `dance` and exit with its exit code."""
+    _handle_sigterm()
     for stream in (sys.stdout, sys.stderr):
-        # A name on disk may hold what no encoding can show.
+        # A file name may contain bytes that no encoding can print.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    # Pictures name the clips and classes in one font; a letter that it lacks is a box, and no news.
+    # Plots use one font for the names of clips and classes; a missing glyph is drawn as a box.
     warnings.filterwarnings("ignore", message="Glyph .* missing from font")
     try:
-        # Alone, it says where this workspace stands and what comes next; `python -m dancecli` is dance too.
+        # Without a command, print the status; `python -m dancecli` is dance too.
         code = app(sys.argv[1:] or ["status"], prog_name="dance", standalone_mode=False)
     except DanceError as error:
         code = _fail(error.message, error.hint, error.exit_code)
@@ -73,21 +73,21 @@ def main() -> None:
     except typer.Abort:
         code = 130
     except OSError as error:
-        # What the disk refuses is the user's to mend; any other OSError is told with its file too.
+        # The user can fix what the file system refuses; every OSError is printed with its file.
         code = _fail(_os_text(error), _os_hint(error), 1)
     if code == 130:
         _interrupted()
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _heed_sigterm() -> None:
-    """Let SIGTERM (a scheduler's time is up, a machine goes down) end a command as Ctrl-C does."""
-    ours = os.getpid()
+def _handle_sigterm() -> None:
+    """Let SIGTERM (a scheduler's time limit, a shutdown) interrupt a command as Ctrl-C does."""
+    own_pid = os.getpid()
 
     def interrupt(number: int, _: object) -> None:
-        if os.getpid() == ours:
+        if os.getpid() == own_pid:
             raise KeyboardInterrupt
-        # A forked worker ends at once, as it would without this.
+        # A forked worker exits at once, as it would without this handler.
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
@@ -102,9 +102,9 @@ def _fail(message: str, hint: str, code: int) -> int:
 
 
 def _interrupted() -> None:
-    said = "interrupted; what was done is kept"
-    sys.stderr.write(f"{said}\n")
-    _document(said, "run the same command again: it goes on where it stopped")
+    message = "interrupted; finished work is kept"
+    sys.stderr.write(f"{message}\n")
+    _document(message, "rerun the command: it resumes")
 
 
 def _usage(error: typer.TyperException) -> int:
@@ -116,7 +116,7 @@ def _usage(error: typer.TyperException) -> int:
 
 
 def _document(message: str, hint: str) -> None:
-    """Give a program that reads stdout its one document, if the command has not given it yet."""
+    """Print the JSON document for a program that reads stdout, unless the command has printed one."""
     if "--json" in sys.argv[1:] and not console.json_printed:
         console.print_json({"error": message, "hint": hint})
 
@@ -128,12 +128,12 @@ def _os_text(error: OSError) -> str:
 
 def _os_hint(error: OSError) -> str:
     hints = {
-        errno.ENOSPC: "free some space and run the same command again: it goes on where it stopped",
-        errno.EDQUOT: "the disk quota is used up: free some space and run the same command again",
-        errno.EACCES: "check who may write there",
-        errno.EROFS: "the disk is read-only",
-        errno.EXDEV: "a folder of the workspace lies on another disk: put the whole workspace there",
-        errno.EFBIG: "a limit on the size of files holds here: ulimit -f",
+        errno.ENOSPC: "free some disk space and rerun the command: it resumes",
+        errno.EDQUOT: "the disk quota is exceeded: free some space and rerun the command: it resumes",
+        errno.EACCES: "check the permissions of this path",
+        errno.EROFS: "the file system is read-only: use a workspace on another one",
+        errno.EXDEV: "a folder of the workspace is on another file system: keep the whole workspace on one",
+        errno.EFBIG: "the file exceeds the size limit of this shell: see ulimit -f",
     }
     return hints.get(error.errno or 0, "")
 

@@ -1,11 +1,11 @@
-"""`dance.toml` as the flags' defaults: a table a command, a key a flag without its dashes.
+"""`dance.toml` as defaults of the options: one table per command, one key per option.
 
     [fetch]
     url-template = "http://example.org/{video_id}.mp4"
     limit = 50
 
-What is typed on the command line wins over the file, the file over the built-in default. A relative
-path in it starts at its folder.
+A command-line option takes precedence over the file, the file over the built-in default. A
+relative path in the file is relative to its folder.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 def read_defaults(
     workspace: Workspace, owner: str, known: Sequence[TyperOption], owners: Sequence[str]
 ) -> dict[str, Any]:
-    """Read a command's table of `dance.toml` as values by the name of the parameter.
+    """Read a command's table of `dance.toml` into a dict of values by parameter name.
 
     Args:
-        workspace: whose file it is.
-        owner: the command that the table is named after.
-        known: that command's options.
+        workspace: the workspace whose file is read.
+        owner: the command whose table is read.
+        known: the options of that command.
         owners: all commands that may have a table.
 
     Raises:
-        InputError: a table or key that is unknown, or a value that its flag does not take.
+        InputError: a table or key is unknown, or a value is invalid for its option.
     """
     settings = workspace.read_settings()
     _refuse_unknown(workspace.settings, "table", settings, owners)
@@ -47,7 +47,7 @@ def read_defaults(
     options = {key_of(option): option for option in known}
     _refuse_unknown(workspace.settings, f"key in [{owner}]", table, options)
     for key, value in table.items():
-        reason = _misfit(options[key], value)
+        reason = _reason_invalid(options[key], value)
         if reason:
             what = f"[{owner}] {key} = {value!r}: {reason}"
             raise InputError.at(workspace.settings, None, what, f"see dance {owner} --help")
@@ -58,7 +58,7 @@ def read_defaults(
 
 
 def workspace_flag(args: Sequence[str]) -> Path | None:
-    """Find `--workspace` before the flags are parsed, since it says where their defaults are."""
+    """Find `--workspace` before the options are parsed, since their defaults are in the workspace."""
     for i, arg in enumerate(args):
         if arg == "--":
             break
@@ -73,13 +73,13 @@ def _refuse_unknown(path: Path, what: str, found: Iterable[str], known: Iterable
     for key in sorted(set(found) - set(known)):
         near = get_close_matches(key, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
-        raise InputError.at(path, None, f"there is no {what} named {key!r}", hint)
+        raise InputError.at(path, None, f"unknown {what} {key!r}", hint)
 
 
-def _misfit(option: TyperOption, value: Any) -> str:
-    """Say why a value is none for a flag; empty if it is one."""
+def _reason_invalid(option: TyperOption, value: Any) -> str:
+    """Return why a value is invalid for an option; empty if it is valid."""
     if isinstance(value, dict) or (isinstance(value, list) and not option.multiple):
-        return "it is to be a single value"
+        return "must be a single value"
     try:
         option.process_value(None, value)  # type: ignore[arg-type]  # no context is needed
     except BadParameter as error:
@@ -88,20 +88,20 @@ def _misfit(option: TyperOption, value: Any) -> str:
 
 
 def _from_folder(root: Path, option: TyperOption, value: Any) -> Any:
-    """Let a relative path start at the file that names it, wherever the command is typed."""
-    meant = option.process_value(None, value)  # type: ignore[arg-type]  # no context is needed
-    if isinstance(meant, Path):
-        return str(root / meant)
-    return [str(root / one) if isinstance(one, Path) else one for one in meant] if option.multiple else value
+    """Resolve a relative path against the folder of the file, not the current folder."""
+    parsed = option.process_value(None, value)  # type: ignore[arg-type]  # no context is needed
+    if isinstance(parsed, Path):
+        return str(root / parsed)
+    return [str(root / one) if isinstance(one, Path) else one for one in parsed] if option.multiple else value
 
 
 def key_of(option: TyperOption) -> str:
-    """Name an option as `dance.toml` does: its long flag without dashes."""
+    """Return an option's key in `dance.toml`: its long name without dashes."""
     return max(option.opts, key=len).removeprefix("--")
 
 
 def toml_of(option: TyperOption) -> str:
-    """Write an option's default as TOML; empty if it has none."""
+    """Format an option's default as TOML; empty if it has none."""
     default = option.default
     if default is None:
         return " []" if option.multiple else ""

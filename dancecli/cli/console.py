@@ -1,4 +1,4 @@
-"""What the user sees: data on stdout, talk on stderr, and one progress bar."""
+"""Output for the user: results on stdout, messages and a progress bar on stderr."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
     from dancecli.core.progress import OnProgress, Progress, Reporter
     from dancecli.storage.workspace import Workspace
 
-# Between two lines of progress where the output is no terminal (a log file, a CI page).
+# Seconds between two progress lines where stderr is not a terminal (a log file, CI).
 _LOG_INTERVAL_S = 15.0
 _NAME_WIDTH = 24
-# A document was printed on stdout: there is to be one, even where a command fails.
+# Whether a JSON document was printed: there must be exactly one, even if a command fails.
 json_printed = False
 
 
 def info(text: str) -> None:
-    """Say a line to the user, on stderr; rich markup is not read."""
+    """Print a line for the user on stderr; rich markup is not interpreted."""
     _stderr().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
-    global json_printed  # noqa: PLW0603 - of this process, as stdout is
+    global json_printed  # noqa: PLW0603 - state of the process, as stdout is
     json_printed = True
-    everything = sys.stdout.encoding.lower().replace("-", "") == "utf8"
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=not everything) + "\n")
+    is_unicode = sys.stdout.encoding.lower().replace("-", "") == "utf8"
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=not is_unicode) + "\n")
 
 
 def print_result(what: Table | str) -> None:
-    """Print a result for a person on stdout."""
+    """Print a human-readable result on stdout."""
     from rich.console import Console
 
     if isinstance(what, str):
@@ -54,9 +54,9 @@ def table(
     rows: Sequence[Sequence[object]],
     align: Literal["left", "right"] = "right",
 ) -> Table:
-    """Lay out rows for a person; `align` is for all columns but the first, which is text.
+    """Format rows as a table; `align` applies to all columns but the first, which is text.
 
-    A column in which no row says anything is left out.
+    A column that is empty in every row is omitted.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -64,47 +64,47 @@ def table(
     from rich.text import Text
 
     grid = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    said = [i for i in range(len(columns)) if not rows or any(str(row[i]) for row in rows)]
-    columns, rows = [columns[i] for i in said], [[row[i] for i in said] for row in rows]
+    used = [i for i in range(len(columns)) if not rows or any(str(row[i]) for row in rows)]
+    columns, rows = [columns[i] for i in used], [[row[i] for i in used] for row in rows]
     for i, column in enumerate(columns):
         grid.add_column(column, justify="left" if i == 0 else align, overflow="fold", no_wrap=i == 0)
     widths = [max(len(str(cell)) for cell in column) for column in zip(columns, *rows, strict=True)]
-    # A name is read as a whole; figures beside it may stand on two lines. It is folded here, as rich
-    # cuts the last columns off where the first may not be narrowed.
-    room = max(_NAME_WIDTH, Console().width - sum(width + 2 for width in widths[1:]) - 2)
+    # Names are kept on one line where possible. They are wrapped here, as rich would cut off the last
+    # columns instead of narrowing the first.
+    name_width = max(_NAME_WIDTH, Console().width - sum(width + 2 for width in widths[1:]) - 2)
     for name, *cells in rows:
-        folded = "\n".join(textwrap.wrap(str(name), room)) if len(str(name)) > room else str(name)
+        folded = "\n".join(textwrap.wrap(str(name), name_width)) if len(str(name)) > name_width else str(name)
         grid.add_row(*(Text(str(cell)) for cell in (folded, *cells)))
     return grid
 
 
 def print_scores(record: dict[str, Any]) -> None:
-    """Print what a run's scores on val and test come to, with the views that gave them."""
+    """Print a run's top-1 and top-5 on val and test, with the test views."""
     rows: list[tuple[object, ...]] = []
-    for part, found in record["results"].items():
+    for subset, found in record["results"].items():
         if found:
             n = found["n"]
             rows.append(
-                (part, n, *(f"{k}/{n} ({100 * k / n:.1f} %)" for k in (found["top1"], found["top5"])))
+                (subset, n, *(f"{k}/{n} ({100 * k / n:.1f} %)" for k in (found["top1"], found["top5"])))
             )
     print_result(f"run {record['name']}: {record['views']['test']}")
-    print_result(table(("part", "clips", "top-1", "top-5"), rows))
+    print_result(table(("subset", "clips", "top-1", "top-5"), rows))
 
 
 def open_workspace(given: Path | None, *, create: bool = True) -> Workspace:
-    """Find the workspace; make it one, and say so, if it is none and `create` allows it."""
+    """Find the workspace; if there is none and `create` is set, create it and print a message."""
     from dancecli.cli.loader import default_settings
     from dancecli.storage.workspace import Workspace
 
     workspace = Workspace.locate(given)
     if create and not workspace.settings.exists() and workspace.create(default_settings()):
-        info(f"new workspace {workspace.root} (its settings: {workspace.settings.name})")
+        info(f"created workspace {workspace.root} (settings: {workspace.settings.name})")
     return workspace
 
 
 @contextmanager
 def progress(title: str) -> Iterator[OnProgress]:
-    """Show a bar with counts, words and time left on a terminal, a line now and then elsewhere."""
+    """Show a progress bar with count, time left and text on a terminal, else a line every 15 s."""
     console = _stderr()
     if not console.is_terminal:
         yield _log_lines(title)
@@ -127,7 +127,7 @@ def progress(title: str) -> Iterator[OnProgress]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[words]}", markup=False),
     )
-    # Units differ in length, so the time left is judged by the last five minutes, not thirty seconds.
+    # Units differ in duration, so the time left is estimated from five minutes, not thirty seconds.
     with Bars(*columns, console=console, speed_estimate_period=300.0) as bars:
         task = bars.add_task(title, total=None, words="")
 
@@ -139,7 +139,7 @@ def progress(title: str) -> Iterator[OnProgress]:
 
 @contextmanager
 def reporting(title: str) -> Iterator[Reporter]:
-    """Show the progress of a step as one bar, and its messages as lines."""
+    """Show the progress of a step as one bar, and its messages as lines on stderr."""
     from dancecli.core.progress import Reporter
 
     with progress(title) as on_progress:
@@ -148,7 +148,7 @@ def reporting(title: str) -> Iterator[Reporter]:
 
 @contextmanager
 def reporting_phases() -> Iterator[Reporter]:
-    """Show the progress of a step with one bar per phase, and its messages as lines; see `phases`."""
+    """Show the progress of a step as one bar per phase, and its messages as lines; see `phases`."""
     from dancecli.core.progress import Reporter
 
     with phases() as on_progress:
@@ -157,7 +157,7 @@ def reporting_phases() -> Iterator[Reporter]:
 
 @contextmanager
 def phases() -> Iterator[OnProgress]:
-    """One bar a phase: what stands before the first dot of the words is its title."""
+    """Show one bar per phase: the text before the first ` · ` is its title."""
     with ExitStack() as bars:
         title, update = "", None
 
@@ -173,15 +173,15 @@ def phases() -> Iterator[OnProgress]:
 
 
 def _log_lines(title: str) -> OnProgress:
-    last, said = 0.0, ""
+    last, printed = 0.0, ""
 
     def update(now: Progress) -> None:
-        nonlocal last, said
+        nonlocal last, printed
         if now.done < now.total and time.monotonic() - last < _LOG_INTERVAL_S:
             return
         line = f"{title}: {now.done}/{now.total}{'  ' + now.text if now.text else ''}"
-        if line != said:
-            last, said = time.monotonic(), line
+        if line != printed:
+            last, printed = time.monotonic(), line
             info(line)
 
     return update

@@ -1,4 +1,4 @@
-"""Commands are imported when they run: what makes `dance --help` fast."""
+"""Import commands only when they run, which keeps `dance --help` fast."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
     from dancecli.storage.workspace import Workspace
 
-# These say what one call is to do or show; a default in a file would surprise.
+# These control a single call; a default from a file would be surprising.
 _NOT_SETTINGS = {"workspace_dir", "help", "dry_run", "json_output", "resume"}
 
 
 class SettingsCommand(TyperCommand):
-    """A command whose defaults come from the workspace's `dance.toml`."""
+    """A command that reads its defaults from the workspace's `dance.toml`."""
 
     def make_context(  # type: ignore[override]  # the context's class is private to typer
         self, info_name: str | None, args: list[str], parent: Context | None = None, **extra: Any
     ) -> Any:
-        """Read the command's table of `dance.toml` before the flags are parsed."""
-        # A shell that completes a line parses resiliently: a wrong dance.toml is no answer to it.
+        """Read the command's table of `dance.toml` before the options are parsed."""
+        # Shell completion parses resiliently: an error in dance.toml must not be printed there.
         if "--help" not in args and not extra.get("resilient_parsing"):
             from dancecli.storage.workspace import Workspace
 
@@ -37,7 +37,7 @@ class SettingsCommand(TyperCommand):
         return super().make_context(info_name, args, parent=parent, **extra)
 
     def get_params(self, ctx: Context) -> Any:  # type: ignore[override]  # as in make_context
-        """Give the parameters, of which those that take no value name none in the help."""
+        """Return the parameters; flags without a value show none in the help."""
         params = super().get_params(ctx)
         for option in params:
             if isinstance(option, TyperOption) and option.is_flag:
@@ -45,7 +45,7 @@ class SettingsCommand(TyperCommand):
         return params
 
     def settings(self) -> list[TyperOption]:
-        """The options that may stand in `dance.toml`."""
+        """Return the options that `dance.toml` may set."""
         options = (p for p in self.params if isinstance(p, TyperOption))
         return [p for p in options if p.name not in _NOT_SETTINGS]
 
@@ -59,7 +59,7 @@ class SettingsCommand(TyperCommand):
 
 
 class LazyGroup(TyperGroup):
-    """A group that shows every command from the table and loads only the one that runs."""
+    """A group that lists every command from the registry and imports only the one that runs."""
 
     def __init__(self, **attrs: object) -> None:
         super().__init__(**attrs)  # type: ignore[arg-type]
@@ -72,8 +72,8 @@ class LazyGroup(TyperGroup):
 
 
 def load(name: str) -> SettingsCommand:
-    """Import a command's module and build the command from its function `command`."""
-    # A module cannot be called `import`.
+    """Import a command's module and build the command from its `command` function."""
+    # A module cannot be named `import`.
     stem = f"{name}_" if keyword.iskeyword(name) else name
     module = importlib.import_module(f"dancecli.cli.{COMMANDS[name].panel}.{stem}")
     single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
@@ -84,12 +84,13 @@ def load(name: str) -> SettingsCommand:
 
 
 def default_settings() -> str:
-    """Write the text of a fresh `dance.toml`: every flag of every command, commented out."""
+    """Generate a new `dance.toml`: every option of every command, commented out."""
     from dancecli.storage.workspace import WORKSPACE_VERSION
 
     lines = [
-        "# Defaults of this workspace: a table a command, a key a flag. What is typed wins.",
-        "# Take the # away to set one; those without a value are not set. See dance COMMAND --help.",
+        "# Defaults of this workspace: one table per command, one key per option. Command-line options "
+        "override them.",
+        "# Uncomment a line to set it; options without a value are unset. See dance COMMAND --help.",
         f"version = {WORKSPACE_VERSION}",
     ]
     for name, entry in COMMANDS.items():

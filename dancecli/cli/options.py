@@ -1,4 +1,4 @@
-"""Options that many commands share, so that they read and behave alike everywhere."""
+"""Options shared by several commands, so that they read and behave alike everywhere."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ WorkspaceOption = Annotated[
         "--workspace",
         "-w",
         metavar="DIR",
-        help="Folder of the dataset. [default: $DANCE_WORKSPACE, else the folder above with a dance.toml, "
-        "else here]",
+        help="Workspace folder of the dataset. [default: $DANCE_WORKSPACE, else the nearest parent folder "
+        "with a dance.toml, else the current folder]",
         show_default=False,
     ),
 ]
 JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document on stdout; all talk goes to stderr.")
+    bool, typer.Option("--json", help="Print one JSON document on stdout; messages go to stderr.")
 ]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Show what would be done without writing anything.")
+]
 EngineOption = Annotated[
     str,
     typer.Option(
         metavar="local|ray",
-        help="Where the work is done: local, processes of this machine; ray, the cores of a cluster (that of "
-        "$RAY_ADDRESS, else one found on this machine, else one that is started here for it).",
+        help="Engine that runs the jobs: local uses processes on this machine; ray uses the cores of a "
+        "cluster (the one at $RAY_ADDRESS, else one running on this machine, else one that is started "
+        "for the command).",
     ),
 ]
 FeatureEngineOption = Annotated[
@@ -35,41 +38,57 @@ FeatureEngineOption = Annotated[
     typer.Option(
         "--engine",
         metavar="local|ray",
-        help="Where features that are stored are computed: local, here; ray, the cores of a cluster, which "
-        "see the workspace under the same path.",
+        help="Engine that computes cached features: local uses this machine; ray uses the cores of a "
+        "cluster, whose nodes must see the workspace under the same path.",
     ),
 ]
 SplitOption = Annotated[
     str | None,
-    typer.Option("--split", metavar="NAME", help="Name of the split. [default: the one made last]"),
+    typer.Option("--split", metavar="NAME", help="Name of the split. [default: the latest]"),
 ]
 FlowMethodOption = Annotated[
     str,
     typer.Option(
-        metavar="dis|farneback|tvl1", help="Of a model of optical flow: how dance flow computed what it sees."
+        metavar="dis|farneback|tvl1",
+        help="Method by which dance flow computed the optical flow that a flow model reads.",
     ),
 ]
-WorkersOption = Annotated[int, typer.Option(min=0, metavar="N", help="Processes. [0: one a core]")]
+WorkersOption = Annotated[
+    int, typer.Option(min=0, metavar="N", help="Number of worker processes; 0 uses one per core.")
+]
 PretrainOption = Annotated[
-    str, typer.Option(metavar="NAME|CONFIG", help="Model of the zoo, or the path of an MMAction2 config.")
+    str,
+    typer.Option(
+        metavar="NAME|CONFIG",
+        help="Pre-trained model: a name in the model zoo, or the path of an MMAction2 config.",
+    ),
 ]
 RecipeOption = Annotated[
-    str, typer.Option(metavar="NAME|FILE", help="How to train; the flags below win over it.")
+    str,
+    typer.Option(
+        metavar="NAME|FILE",
+        help="Training recipe: the name of a built-in recipe or a TOML file; other options override it.",
+    ),
 ]
 FreezeOption = Annotated[
     str | None,
-    typer.Option(metavar="STAGE", help="Last frozen stage: none, stem, 1, 2, 3, or 4 for all but the head."),
+    typer.Option(
+        metavar="STAGE",
+        help="Last frozen stage of the backbone: none, stem, 1, 2, 3, or 4 for all but the head.",
+    ),
 ]
-EpochsOption = Annotated[int | None, typer.Option(min=1, help="Passes over the training part.")]
+EpochsOption = Annotated[int | None, typer.Option(min=1, help="Number of training epochs.")]
 LearningRateOption = Annotated[
-    float | None, typer.Option(min=0, help="Learning rate, as it is for this batch.", show_default=False)
+    float | None,
+    typer.Option(min=0, help="Learning rate for this batch size; it is not rescaled.", show_default=False),
 ]
-BatchOption = Annotated[int | None, typer.Option(min=1, help="Clips a step.")]
+BatchOption = Annotated[int | None, typer.Option(min=1, help="Batch size in clips per optimizer step.")]
 WeightsOption = Annotated[
     str | None,
     typer.Option(
         metavar="FILE|none",
-        help="A state dict or MMAction2 checkpoint to start from, or none. [default: the model's own]",
+        help="Checkpoint to start from (a state dict or MMAction2 checkpoint), or none for random "
+        "initialization. [default: the model's pre-trained weights]",
         show_default=False,
     ),
 ]

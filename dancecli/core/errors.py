@@ -1,7 +1,7 @@
-"""The one error family: a sentence for the user, a hint that says what to do, an exit code.
+"""The error classes: a message for the user, a hint that tells what to do, and an exit code.
 
 Everything a user can cause is raised as a `DanceError`; `dancecli.cli.app` alone turns it
-into text and a status. Anything else that escapes is a bug and shows its traceback.
+into output and an exit code. Any other exception is a bug and shows its traceback.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from pathlib import Path
 
 
 class DanceError(Exception):
-    """An error that the user can understand and mend.
+    """A user-facing error with a fix hint.
 
     Args:
-        message: one sentence, no trailing full stop, that names the thing at fault.
-        hint: what to do about it, in one line; empty if the message says it all.
+        message: one sentence without a trailing period that names what is at fault.
+        hint: how to fix it, in one line; empty if the message suffices.
     """
 
     exit_code = 1
@@ -25,48 +25,48 @@ class DanceError(Exception):
         self.hint = hint
 
     def __reduce__(self) -> tuple[type[DanceError], tuple[str, str]]:
-        # Errors cross process borders in the engine; the default reduce would lose the hint.
+        # Errors are pickled between processes; the default reduce would lose the hint.
         return type(self), (self.message, self.hint)
 
 
 class InputError(DanceError):
-    """A file or a value that the user gave is wrong."""
+    """A file or a value given by the user is invalid."""
 
     @classmethod
     def at(cls, path: Path | str, row: int | None, what: str, hint: str = "") -> InputError:
-        """Build the error for one place of a file.
+        """Build the error for one location in a file.
 
         Args:
-            path: the file at fault.
-            row: its line, counted from 1 as an editor does, or None for the whole file.
+            path: the invalid file.
+            row: line number, counted from 1, or None for the whole file.
             what: what is wrong there.
-            hint: what to do.
+            hint: how to fix it.
         """
         where = f"{path}:{row}" if row is not None else str(path)
         return cls(f"{where}: {what}", hint)
 
 
 class UsageError(DanceError):
-    """A flag's value that only a lower floor can judge is wrong."""
+    """The value of an option is invalid (wrong usage, exit code 2)."""
 
     exit_code = 2
 
 
 class WorkspaceError(DanceError):
-    """The workspace is missing something, locked by another command, or from a newer version."""
+    """The workspace lacks something, is locked by another command, or is of a newer version."""
 
 
 class MediaError(DanceError):
-    """ffmpeg or a decoder failed on a file; the message keeps the end of what it said."""
+    """ffmpeg or a decoder failed on a file; the message keeps the end of its output."""
 
 
 class ModelError(DanceError):
-    """Weights, a configuration or a training run cannot be used as asked."""
+    """Weights, a configuration or a training run cannot be used as requested."""
 
 
 class EngineError(DanceError):
-    """A cluster cannot be reached, has no place for the work, or its nodes do not fit."""
+    """A cluster is unreachable, lacks resources for the work, or its nodes do not match."""
 
 
 class MissingDependencyError(DanceError):
-    """A program or an optional package is not installed; the hint is the line that adds it."""
+    """A program or an optional package is not installed; the hint is the command that installs it."""

@@ -1,6 +1,6 @@
-"""Label sets (ordered names and their indices) and maps from another dataset's names to ours.
+"""Label sets (ordered names and their class indices) and maps from another dataset's names to ours.
 
-Nothing else in the package knows a dance style: another label file makes this a suite for
+Nothing else in the package depends on dance styles: another label file makes this a suite for
 cooking or sport.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dancecli.core.errors import InputError
 
-# In the wheel the folder lies inside the package, in a checkout beside it.
+# In the wheel the folder is inside the package, in a checkout beside it.
 _HERE = Path(__file__).parent.parent
 MANIFESTS = next(
     (p for p in (_HERE / "manifests", _HERE.parent / "manifests") if p.is_dir()), _HERE / "manifests"
@@ -24,13 +24,13 @@ DEFAULT_LABELS = MANIFESTS / "label-sets" / "dance19.txt"
 
 @dataclass(frozen=True)
 class LabelSet:
-    """Names in their order; a name's place, from 0, is its class index."""
+    """Ordered names; the position of a name, counted from 0, is its class index."""
 
     names: tuple[str, ...]
 
     @classmethod
     def read(cls, path: Path) -> LabelSet:
-        """Read a label file: one name a line, UTF-8; empty lines and lines from `#` are skipped.
+        """Read a label file: one name per line, UTF-8; empty lines and lines starting with `#` are skipped.
 
         Raises:
             InputError: the file is missing, empty, not UTF-8, or repeats a name.
@@ -46,7 +46,7 @@ class LabelSet:
                 )
             first_row[name] = row
         if not first_row:
-            raise InputError.at(path, None, "the label file names no label", "write one label a line")
+            raise InputError.at(path, None, "the label file has no label", "write one label per line")
         return cls(tuple(first_row))
 
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class LabelSet:
         return name in self.names
 
     def index(self, name: str) -> int:
-        """Give a name's class index.
+        """Return the class index of a name.
 
         Raises:
             InputError: the name is not in the set.
@@ -68,7 +68,7 @@ class LabelSet:
             return self.names.index(name)
         except ValueError:
             raise InputError(
-                f"label {name!r} is not one of the {len(self)} of the label set", "see `dance stats`"
+                f"label {name!r} is not one of the {len(self)} labels of the label set", "see `dance stats`"
             ) from None
 
     @property
@@ -79,17 +79,17 @@ class LabelSet:
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Another dataset's label names, each with our name for it, or with none."""
+    """Mapping from another dataset's label names to ours; an empty name excludes the class."""
 
     target: dict[str, str]
 
     @classmethod
     def read(cls, path: Path, labels: LabelSet) -> LabelMap:
-        """Read a label map: CSV with the columns `from,to,reason`; an empty `to` leaves the class out.
+        """Read a label map: CSV with the columns `from,to,reason`; an empty `to` excludes the class.
 
         Raises:
             InputError: a column is missing, a name is repeated, a `to` is not in `labels`, or a
-                line gives no reason (a map is reviewed, so each line says why).
+                line has no reason (a map is reviewed, so each line states why).
         """
         rows = csv.DictReader(_read_text(path, "label map").splitlines())
         missing = {"from", "to", "reason"} - set(rows.fieldnames or ())
@@ -104,7 +104,9 @@ class LabelMap:
             if ours and ours not in labels:
                 raise InputError.at(path, row, f"{ours!r} is not in the label set")
             if not (line["reason"] or "").strip():
-                raise InputError.at(path, row, f"{theirs!r} has no reason", "say why in the third column")
+                raise InputError.at(
+                    path, row, f"{theirs!r} has no reason", "give the reason in the third column"
+                )
             target[theirs] = ours
         return cls(target)
 
@@ -113,16 +115,18 @@ def _lines(path: Path, rows: csv.DictReader[str]) -> Iterator[dict[str, str | No
     try:
         yield from rows
     except csv.Error as error:
-        raise InputError.at(path, rows.reader.line_num, f"is not CSV: {error}", "correct that line") from None
+        raise InputError.at(
+            path, rows.reader.line_num, f"is not valid CSV: {error}", "fix this line"
+        ) from None
 
 
 def _read_text(path: Path, what: str) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise InputError.at(path, None, f"there is no such {what}") from None
+        raise InputError.at(path, None, f"{what} not found") from None
     except IsADirectoryError:
-        raise InputError.at(path, None, f"is a folder, not a {what}") from None
+        raise InputError.at(path, None, f"is a directory, not a {what}") from None
     except UnicodeDecodeError as error:
         raise InputError.at(
             path, None, f"is not UTF-8 text (byte {error.start})", "save it as UTF-8"

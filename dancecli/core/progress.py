@@ -1,4 +1,4 @@
-"""How long work reports its progress and its messages."""
+"""How long-running work reports its progress and its messages."""
 
 from __future__ import annotations
 
@@ -8,38 +8,36 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a long step is: `done` of `total` units, and a few words such as `2 missing`."""
+    """The progress of a step: `done` of `total` units, and a few words such as `2 missing`."""
 
     done: int
     total: int
     text: str = ""
 
 
-# Lower layers report through this; what it looks like is decided in `dancecli.cli` alone.
+# Lower layers report through this; how it is displayed is decided in `dancecli.cli` alone.
 OnProgress = Callable[[Progress], None]
 
 
 def no_progress(_: Progress) -> None:
-    """Take a report and show nothing."""
+    """Ignore a progress report."""
 
 
-# What the user should know beside progress, one line each.
+# Messages for the user beside progress, one line each.
 OnMessage = Callable[[str], None]
 
 
 def no_message(_: str) -> None:
-    """Take a line and show nothing."""
+    """Ignore a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reporter:
-    """Where long work reports to: progress, and messages of one line each.
-
-    `Reporter()` is silent.
+    """Receives the progress of long-running work, and its messages of one line each.
 
     Attributes:
-        on_progress: called with how far the work is.
-        on_message: called with what the user should know.
+        on_progress: called with the progress.
+        on_message: called with each message.
     """
 
     on_progress: OnProgress = no_progress
@@ -50,11 +48,11 @@ class Reporter:
         self.on_progress(Progress(done, total, text))
 
     def message(self, text: str) -> None:
-        """Tell the user one line."""
+        """Report one line of text."""
         self.on_message(text)
 
     def named(self, title: str) -> Reporter:
-        """Give a reporter whose progress begins with a title, as `title · words`."""
+        """Return a reporter whose progress texts begin with a title: `title · text`."""
 
         def on_progress(now: Progress) -> None:
             self.on_progress(replace(now, text=f"{title} · {now.text}" if now.text else title))
@@ -62,4 +60,5 @@ class Reporter:
         return Reporter(on_progress, self.on_message)
 
 
+# The default reporter: ignores everything.
 SILENT = Reporter()

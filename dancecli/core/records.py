@@ -1,8 +1,8 @@
-"""The records that pass between the steps, and how each is laid out in Parquet.
+"""The records that the steps exchange, and their Parquet schemas.
 
-Times are whole milliseconds and frame rates exact fractions, so that a record read back is
-equal to the one written. Everything here is frozen: a step makes new records, it does not
-change old ones.
+Times are integer milliseconds and frame rates exact fractions, so that a record is equal after a
+round trip through a file. All records are frozen: a step creates new records and never changes
+existing ones.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from dancecli.core.errors import InputError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# What may stand in a path: a video id of any site, without dots, slashes or spaces.
+# Video ids of any site that are safe in a path: no dots, slashes or spaces.
 VIDEO_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Subset(StrEnum):
-    """The parts of a split, in the order in which they are listed everywhere."""
+    """The subsets of a split, in the order in which they are listed everywhere."""
 
     TRAIN = "train"
     VAL = "val"
@@ -30,11 +30,11 @@ class Subset(StrEnum):
 
 
 class OutcomeClass(StrEnum):
-    """What became of one attempt at a clip.
+    """Class of the outcome of one attempt at a clip.
 
-    `SESSION` is no fault of the clip (a bot check, a rate limit): it stays pending.
-    `TRANSIENT` is worth another try, `PERMANENT` is not (removed, private). `SOURCE_SHORT`
-    means that the video ends before the segment does, `CORRUPT` that what came cannot be
+    `SESSION` is not caused by the clip (a bot check, a rate limit): the clip stays pending.
+    `TRANSIENT` is worth a retry, `PERMANENT` is not (removed, private). `SOURCE_SHORT`
+    means that the video ends before the segment, `CORRUPT` that the download cannot be
     decoded.
     """
 
@@ -47,33 +47,33 @@ class OutcomeClass(StrEnum):
 
 
 def clip_id_of(video_id: str, start_ms: int, end_ms: int) -> str:
-    """Name the clip of a video between two times in milliseconds.
+    """Return the id of the clip of a video between two times in milliseconds.
 
     Raises:
-        InputError: the id holds a character that may not stand in a path, or the times are
-            not in order.
+        InputError: the id contains a character that is unsafe in a path, or the end is not after
+            the start.
     """
     if not VIDEO_ID.fullmatch(video_id):
         shown = video_id if len(video_id) <= 80 else video_id[:77] + "..."
         raise InputError(
-            f"video id {shown!r} is not made of 1 to 64 letters, digits, '-' and '_'",
-            "correct the id in the list, or remove the row",
+            f"video id {shown!r} must consist of 1 to 64 letters, digits, '-' and '_'",
+            "fix the id in the annotation list, or remove the row",
         )
     if not 0 <= start_ms < end_ms:
-        raise InputError(f"segment {start_ms}-{end_ms} ms of {video_id} does not end after its start")
+        raise InputError(f"segment {start_ms}-{end_ms} ms of video {video_id} must end after its start")
     return f"{video_id}_{start_ms}_{end_ms}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Segment:
-    """One row of an annotation list: a labelled stretch of a source video.
+    """One row of an annotation list: a labeled segment of a source video.
 
     Attributes:
         video_id: id at the source site.
-        start_ms, end_ms: the stretch, in milliseconds from the start of the video.
-        label: a name of the label set.
-        official_split: `train`, `val`, `test` as the list said, or empty.
-        dataset: where the row comes from, for example `kinetics700-2020`.
+        start_ms, end_ms: the segment, in milliseconds from the start of the video.
+        label: a name in the label set.
+        official_split: `train`, `val` or `test` as in the annotation list, or empty.
+        dataset: dataset of the row, for example `kinetics700-2020`.
     """
 
     video_id: str
@@ -91,35 +91,35 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Clip:
-    """A clip that exists on disk, as proven by a full decode.
+    """A clip that exists on disk, as validated by a full decode.
 
     Attributes:
-        clip_id: for an original `<video id>_<start ms>_<end ms>`; for a copy
+        clip_id: for an original `<video id>_<start ms>_<end ms>`; for an augmented clip
             `<parent's id>.<operation>`.
-        video_id: of the source video, at its site.
-        start_ms, end_ms: the stretch of the source video, in milliseconds.
-        label: a name of the label set.
-        official_split: `train`, `val`, `test` as the list said, or empty.
-        dataset: where it comes from, for example `kinetics700-2020`.
-        path: relative to the workspace, with forward slashes.
-        num_frames: frames that were decoded.
-        fps_num, fps_den: the frame rate as an exact fraction.
-        width, height: of a frame, in pixels.
-        has_audio: the file has a sound track.
-        num_bytes, sha256: of the file as published.
-        source: what it was made from (`youtube`, `mirror`, `url-template`, `folder`).
-        parent_id: of an augmented copy, the clip it was made from; else empty.
-        op: of an augmented copy, the operation with its parameters; else empty.
-        note: what was tolerated or changed on the way in, in words; empty if nothing was.
-        damaged_frames: frames that the decoder could not restore whole.
-        length_diff_ms: how much longer (or, below 0, shorter) the clip is than was asked for.
-        original_path: the user's own file that it was made from; empty for a download.
-        title, uploader, upload_date, license: what the site says of the source video.
-        source_width, source_height, source_fps, source_codec: of the source as it came.
-        source_format: the format id that was downloaded, or the container of a file.
-        black_share, frozen_share: share of the frames that are black, or repeat the one before.
-        bars_share: share of the picture that black bars take.
-        loudness_lufs: integrated loudness (EBU R 128); 0 where there is no sound.
+        video_id: id of the source video at its site.
+        start_ms, end_ms: segment of the source video, in milliseconds.
+        label: a name in the label set.
+        official_split: `train`, `val` or `test` as in the annotation list, or empty.
+        dataset: dataset of the clip, for example `kinetics700-2020`.
+        path: path relative to the workspace, with forward slashes.
+        num_frames: number of decoded frames.
+        fps_num, fps_den: frame rate as an exact fraction.
+        width, height: frame size in pixels.
+        has_audio: whether the file has an audio stream.
+        num_bytes, sha256: size and checksum of the file.
+        source: source of the clip (`youtube`, `mirror`, `url-template`, `folder`).
+        parent_id: for an augmented clip, the id of its original; else empty.
+        op: for an augmented clip, the operation with its parameters; else empty.
+        note: what was tolerated or changed when the clip was created, in words; empty if nothing.
+        damaged_frames: number of frames that the decoder could not fully restore.
+        length_diff_ms: duration minus the requested duration, in milliseconds.
+        original_path: the user's file that the clip was created from; empty for a download.
+        title, uploader, upload_date, license: metadata of the source video from its site.
+        source_width, source_height, source_fps, source_codec: properties of the source file.
+        source_format: format id of the download, or container of a local file.
+        black_share, frozen_share: fraction of frames that are black, or equal the previous frame.
+        bars_share: fraction of the frame that black bars cover.
+        loudness_lufs: integrated loudness (EBU R 128); 0 without audio.
     """
 
     clip_id: str
@@ -161,7 +161,7 @@ class Clip:
 
     @property
     def duration_s(self) -> float:
-        """Length of what was decoded, in seconds."""
+        """Duration of the decoded frames, in seconds."""
         return self.num_frames * self.fps_den / self.fps_num
 
 
@@ -182,14 +182,14 @@ class Group:
 
 @dataclass(frozen=True, slots=True, order=True)
 class SplitClip:
-    """One clip's place in a split.
+    """Membership of one clip in a split.
 
     Attributes:
         clip_id: the clip.
         subset: `train`, `val` or `test`.
-        group: what must stay together; the source video's id, unless groups joined several.
+        group: group that must stay in one subset; the source video's id unless groups were joined.
         label: the clip's label.
-        sha256: of the clip's file, so that the split can be rebuilt and drift seen.
+        sha256: checksum of the clip's file, to rebuild the split and to detect changes.
     """
 
     clip_id: str
@@ -201,20 +201,20 @@ class SplitClip:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Flow:
-    """The stored optical flow of a clip, as proven by a full decode; see `flowform`.
+    """The stored optical flow of a clip, as validated by a full decode; see `flow_format`.
 
     Attributes:
-        clip_id: of the clip, or of the augmented copy.
-        method: how it was computed.
-        path: relative to the workspace, with forward slashes.
-        sha256, num_bytes: of the file as published.
-        of_sha256: of the clip's file that it was computed from.
-        frames: number of fields, one fewer than the clip has frames at `fps`.
-        width, height: of a field.
-        scale: `width` as a share of the clip's: below 1 where the clip was made smaller first.
-        fps, bound_px: of the stored form.
-        error_px: mean distance, over both components, of what is stored from what was computed.
-        coding: the stored form, so that another one is redone.
+        clip_id: id of the clip or augmented clip.
+        method: method of computation; see `FlowMethod`.
+        path: path relative to the workspace, with forward slashes.
+        sha256, num_bytes: checksum and size of the file.
+        of_sha256: checksum of the clip's file that it was computed from.
+        frames: number of flow fields: the clip's number of frames at `fps`, minus one.
+        width, height: size of a field.
+        scale: `width` divided by the clip's width: below 1 if the clip was downscaled first.
+        fps, bound_px: frame rate and clipping bound of the stored format.
+        error_px: mean absolute error of the stored flow, over both components, in pixels.
+        coding: version of the stored format; flow in another format is recomputed.
     """
 
     clip_id: str
@@ -235,18 +235,18 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one attempt at one clip.
+    """Outcome of one attempt at one clip.
 
     Attributes:
-        clip_id: the clip that was to be.
-        video_id: of its source video.
-        outcome: the class, see `OutcomeClass`.
-        reason: a short stable word, for counting (`private`, `http-404`, `ok`).
-        text: the raw text behind it, as it came.
-        attempt: counted from 1 over all runs.
-        time_utc: ISO 8601, seconds.
-        num_bytes: what was downloaded for it; 0 if nothing.
-        source: where it was asked for.
+        clip_id: the requested clip.
+        video_id: id of its source video.
+        outcome: class of the outcome; see `OutcomeClass`.
+        reason: short stable keyword for counting (`private`, `http-404`, `ok`).
+        text: raw message of the source.
+        attempt: number of the attempt, counted from 1 over all runs.
+        time_utc: time in ISO 8601, to the second.
+        num_bytes: number of bytes downloaded for it.
+        source: the source that was asked.
     """
 
     clip_id: str
@@ -268,7 +268,7 @@ class Prediction:
         clip_id: the clip.
         subset: the subset of the clip, `val` or `test`.
         label_index: the true class.
-        scores: one probability a class, in the order of the label set; they sum to 1.
+        scores: one probability per class, in the order of the label set; they sum to 1.
     """
 
     clip_id: str

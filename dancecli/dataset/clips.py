@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -12,15 +12,23 @@ from dancecli.core.records import Clip, Segment
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
 
+_FETCH_OPTIONS = "fetch.options"
+
 
 def remember_segments(
-    workspace: Workspace, segments: Iterable[Segment], labels: LabelSet, *, exactly: bool = False
+    workspace: Workspace,
+    segments: Iterable[Segment],
+    labels: LabelSet,
+    *,
+    exactly: bool = False,
+    fetch_options: Sequence[str] = (),
 ) -> None:
     """Add segments to those that were asked for before; a later list corrects an earlier one.
 
     The names of the label set, in their order, go into the metadata as `labels` (JSON). A set that
     the workspace's own begins with does not replace it, since a merge may have added classes;
-    `exactly` is for the merge that takes them back.
+    `exactly` is for the merge that takes them back. The command-line options of a fetch are kept
+    too, as `fetch.options` (JSON), so that `dance status` can repeat them.
     """
     with _alone(workspace):
         before = read_segments(workspace)
@@ -28,8 +36,11 @@ def remember_segments(
         own = workspace_labels(workspace)
         wider = own is not None and own.names[: len(labels)] == labels.names
         kept = own if own is not None and wider and not exactly else labels
-        meta = {"labels": json.dumps(kept.names, ensure_ascii=False)}
-        if after != before or tables.read_meta(workspace.segments).get("labels") != meta["labels"]:
+        old_meta = _meta(workspace)
+        meta = {**old_meta, "labels": json.dumps(kept.names, ensure_ascii=False)}
+        if fetch_options:
+            meta[_FETCH_OPTIONS] = json.dumps(list(fetch_options), ensure_ascii=False)
+        if after != before or meta != old_meta:
             tables.write(workspace.segments, Segment, sorted(after.values()), meta)
 
 
@@ -39,8 +50,15 @@ def forget_segments(workspace: Workspace, clip_ids: Iterable[str]) -> None:
         before = read_segments(workspace)
         after = {clip_id: before[clip_id] for clip_id in before.keys() - set(clip_ids)}
         if after != before:
-            meta = {"labels": tables.read_meta(workspace.segments)["labels"]}
-            tables.write(workspace.segments, Segment, sorted(after.values()), meta)
+            tables.write(workspace.segments, Segment, sorted(after.values()), _meta(workspace))
+
+
+def _meta(workspace: Workspace) -> dict[str, str]:
+    """The metadata that belongs to the segments, without the table's stamp."""
+    if not workspace.segments.exists():
+        return {}
+    meta = tables.read_meta(workspace.segments)
+    return {key: meta[key] for key in ("labels", _FETCH_OPTIONS) if key in meta}
 
 
 def workspace_labels(workspace: Workspace) -> LabelSet | None:

@@ -1,1 +1,1 @@
-"""A corpus that the tool makes itself, and a video site on loopback to fetch it from."""
+"""A synthetic corpus, and a local video site that serves it."""

@@ -1,7 +1,7 @@
-"""The demo's dance styles, as movement only: what a body does at each beat.
+"""The demo's dance styles as movement only: the pose of a body at each beat.
 
-A style is a function of beats; colour, place and camera are drawn elsewhere and know nothing
-of it. The names are a subset of the shipped label set (`manifests/label-sets/demo.txt`).
+A style is a function of beats; colors, place and camera are drawn elsewhere, independently of the
+style. The names are a subset of the shipped label set (`manifests/label-sets/demo.txt`).
 """
 
 from __future__ import annotations
@@ -11,40 +11,40 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dancecli.demo.keyed_random import Dice
+from dancecli.demo.keyed_random import KeyedRandom
 from dancecli.demo.skeleton import ANKLE_M, STANDING_M, Pose, vec
 
 if TYPE_CHECKING:
     from dancecli.demo.skeleton import Array
 
 TAU = 2 * np.pi
-Move = Callable[["Array", Dice], Pose]
+Choreography = Callable[["Array", KeyedRandom], Pose]
 
 
 def wave(phase: Array, low: float = -1.0, high: float = 1.0) -> Array:
-    """Swing between two values, once a unit of phase, from the middle upwards."""
+    """Oscillate between two values, once per unit of phase, rising from the middle."""
     swung: Array = (low + high) / 2 + (high - low) / 2 * np.sin(TAU * phase)
     return swung
 
 
 def ease(share: Array) -> Array:
-    """Go from 0 to 1 with a soft start and end; flat outside."""
+    """Go from 0 to 1 with a smooth start and end; constant outside."""
     share = np.clip(share, 0, 1)
     eased: Array = share * share * (3 - 2 * share)
     return eased
 
 
 def sequence(beats: Array, keys: Array, travel: float, start: float = 0.0) -> Array:
-    """Go round a list of key poses, one a beat.
+    """Cycle through a list of key poses, one per beat.
 
     Args:
-        beats: (frames,).
-        keys: (poses, ...) of any further shape.
-        travel: the share of a beat spent moving; the rest is a hold.
-        start: where in the beat the movement begins.
+        beats: of shape (frames,).
+        keys: of shape (poses, ...).
+        travel: the fraction of a beat spent moving; the pose is held for the rest.
+        start: the fraction of the beat at which the movement begins.
 
     Returns:
-        (frames, ...).
+        of shape (frames, ...).
     """
     index = np.floor(beats).astype(int)
     share = ease((beats - index - start) / travel).reshape(-1, *[1] * (keys.ndim - 1))
@@ -54,12 +54,12 @@ def sequence(beats: Array, keys: Array, travel: float, start: float = 0.0) -> Ar
 
 
 def both(left: Array, right: Array, frames: int) -> Array:
-    """Stack left and right as (2, frames, 3)."""
+    """Stack left and right into shape (2, frames, 3)."""
     return np.stack([np.broadcast_to(side, (frames, 3)) for side in (left, right)])
 
 
 def still(frames: int, low: float = 0.0) -> dict[str, Array]:
-    """Stand at ease: the fields of a `Pose` that each style starts from, `low` metres crouched."""
+    """Give the neutral standing pose from which every style starts, crouched by `low` meters."""
     zero = np.zeros((frames, 3))
     return {
         "pelvis": zero + vec(0, STANDING_M - low, 0),
@@ -76,27 +76,27 @@ def still(frames: int, low: float = 0.0) -> dict[str, Array]:
     }
 
 
-def bystander(beats: Array, dice: Dice) -> Pose:
+def bystander(beats: Array, rng: KeyedRandom) -> Pose:
     """Sway at the edge of the floor and now and then clap: the same for every style."""
     n = len(beats)
-    sway = dice.uniform("sway", 0.01, 0.05) * wave(beats / 2 + dice.unit("phase"))
+    sway = rng.uniform("sway", 0.01, 0.05) * wave(beats / 2 + rng.random("phase"))
     pose = still(n, low=0.01)
     pose["pelvis"] = pose["pelvis"] + vec(sway, 0, 0)
     pose["chest"] = vec(0, 0.03, 1.2 * sway)
-    if dice.chance("clap", 0.4):
-        gap = wave(beats + dice.unit("phase"), 0.03, 0.16)
+    if rng.chance("clap", 0.4):
+        gap = wave(beats + rng.random("phase"), 0.03, 0.16)
         pose["hands"] = both(vec(gap, 1.22, 0.32), vec(-gap, 1.22, 0.32), n)
-    elif dice.chance("crossed", 0.4):
+    elif rng.chance("crossed", 0.4):
         pose["hands"] = both(vec(-0.12, 1.15, 0.2), vec(0.12, 1.12, 0.2), n)
-    pose["heading"] = np.full(n, dice.uniform("look", -0.5, 0.5))
+    pose["heading"] = np.full(n, rng.uniform("look", -0.5, 0.5))
     return Pose(**pose)
 
 
-def belly_dancing(beats: Array, dice: Dice) -> Pose:
+def belly_dancing(beats: Array, rng: KeyedRandom) -> Pose:
     """Isolate the hips, which circle and drop, under a quiet chest and arms that snake overhead."""
     n = len(beats)
-    swing = dice.uniform("swing", 0.16, 0.21)
-    circle = beats / 2 if dice.chance("slow", 0.4) else beats
+    swing = rng.uniform("swing", 0.16, 0.21)
+    circle = beats / 2 if rng.chance("slow", 0.4) else beats
     shimmy = 0.12 * wave(beats * 3) * (wave(beats / 8, 0, 1) > 0.4)
     x, z = swing * wave(circle), 0.6 * swing * wave(circle + 0.25)
     pose = still(n, low=0.07)
@@ -110,15 +110,15 @@ def belly_dancing(beats: Array, dice: Dice) -> Pose:
         arms.append(vec(sign * (0.17 + 0.09 * wave(slow)), 1.84 + 0.06 * wave(slow), 0.10))
     pose["hands"] = both(arms[0], arms[1], n)
     pose["elbows"] = both(vec(1, -0.3, -0.2), vec(-1, -0.3, -0.2), n)
-    pose["heading"] = dice.uniform("facing", -0.5, 0.5) + 0.5 * wave(beats / 24)
+    pose["heading"] = rng.uniform("facing", -0.5, 0.5) + 0.5 * wave(beats / 24)
     return Pose(**pose)
 
 
-def breakdancing(beats: Array, dice: Dice) -> Pose:
+def breakdancing(beats: Array, rng: KeyedRandom) -> Pose:
     """Take the floor: legs that sweep round a body propped on its hands, then spins on the back."""
     n = len(beats)
-    turn = 1 if dice.chance("clockwise", 0.5) else -1
-    block = np.floor(beats / 8 + dice.unit("block")).astype(int) % 2
+    turn = 1 if rng.chance("clockwise", 0.5) else -1
+    block = np.floor(beats / 8 + rng.random("block")).astype(int) % 2
     circle = turn * beats / 2 * TAU
     prop = still(n)
     legs, hands = [], []
@@ -152,14 +152,14 @@ def breakdancing(beats: Array, dice: Dice) -> Pose:
     prop["hands"] = both(hands[0], hands[1], n)
     prop["knees"] = both(vec(0.3, 1, 0), vec(-0.3, 1, 0), n)
     prop["elbows"] = both(vec(1, 0.3, 0), vec(-1, 0.3, 0), n)
-    prop["heading"] = np.full(n, dice.uniform("facing", -np.pi, np.pi))
+    prop["heading"] = np.full(n, rng.uniform("facing", -np.pi, np.pi))
     return Pose(**prop)
 
 
-def ballet(beats: Array, dice: Dice) -> Pose:
+def ballet(beats: Array, rng: KeyedRandom) -> Pose:
     """Turn and turn along a circle on the tips of both feet, the arms closing and opening."""
     n = len(beats)
-    turns = beats * dice.uniform("speed", 0.62, 0.8)
+    turns = beats * rng.uniform("speed", 0.62, 0.8)
     out = ease(wave(turns, -0.3, 1.3))[:, None]
     rise = 0.11
     pose = still(n)
@@ -173,16 +173,16 @@ def ballet(beats: Array, dice: Dice) -> Pose:
     left = ring + (open_wide - ring) * out
     pose["hands"] = both(left, left * np.array([-1, 1, 1]), n)
     pose["elbows"] = both(vec(1, -0.1, 0), vec(-1, -0.1, 0), n)
-    pose["heading"] = TAU * (turns + dice.unit("facing"))
-    round_stage = TAU * (beats / 12 + dice.unit("where"))
+    pose["heading"] = TAU * (turns + rng.random("facing"))
+    round_stage = TAU * (beats / 12 + rng.random("where"))
     pose["place"] = vec(0.55 * np.sin(round_stage), 0, 0.45 * np.cos(round_stage))
     return Pose(**pose)
 
 
-def jumpstyle(beats: Array, dice: Dice) -> Pose:
+def jumpstyle(beats: Array, rng: KeyedRandom) -> Pose:
     """Hop on every beat, one leg kicking high to the front and then to the back, fists pumping."""
     n = len(beats)
-    order = np.array([0, 1, 0, 1]) if dice.chance("plain", 0.6) else np.array([0, 0, 1, 1])
+    order = np.array([0, 1, 0, 1]) if rng.chance("plain", 0.6) else np.array([0, 0, 1, 1])
     beat = np.floor(beats).astype(int)
     share = beats - beat
     kick = np.sin(np.pi * np.clip(share / 0.9, 0, 1))
@@ -202,15 +202,15 @@ def jumpstyle(beats: Array, dice: Dice) -> Pose:
     pose["feet"] = both(feet[0], feet[1], n)
     pose["hands"] = both(hands[0], hands[1], n)
     pose["toes"] = both(vec(0.1, -0.2, 1), vec(-0.1, -0.2, 1), n)
-    side_on = dice.pick("side", (-1.0, 1.0))
-    pose["heading"] = side_on * dice.uniform("facing", 0.7, 1.3) + 0.25 * wave(beats / 16)
+    side_on = rng.choice("side", (-1.0, 1.0))
+    pose["heading"] = side_on * rng.uniform("facing", 0.7, 1.3) + 0.25 * wave(beats / 16)
     return Pose(**pose)
 
 
-def moon_walking(beats: Array, dice: Dice) -> Pose:
+def moon_walking(beats: Array, rng: KeyedRandom) -> Pose:
     """Glide backwards in profile, one foot flat and sliding while the other stands on its toes."""
     n = len(beats)
-    stride = dice.uniform("stride", 0.30, 0.36)
+    stride = rng.uniform("stride", 0.30, 0.36)
     length = 5
     walk = np.floor(beats / length).astype(int)
     along = beats - walk * length
@@ -234,24 +234,24 @@ def moon_walking(beats: Array, dice: Dice) -> Pose:
     pose["head"] = vec(0, 0.1 + 0.12 * wave(beats), 0)
     swing = 0.16 * wave(beats / 2)
     pose["hands"] = both(vec(0.26, 0.95, 0.12 + swing), vec(-0.26, 0.95, 0.12 - swing), n)
-    if dice.chance("hat", 0.4):
+    if rng.chance("hat", 0.4):
         pose["hands"][0] = vec(0.14, 1.66, 0.2)
     pivot = ease(along - (length - 1))
-    start = dice.pick("side", (-1.0, 1.0))
+    start = rng.choice("side", (-1.0, 1.0))
     sense = start * np.where(walk % 2 == 0, 1.0, -1.0)
-    pose["heading"] = sense * np.pi / 2 + np.pi * pivot + dice.uniform("skew", -0.2, 0.2)
+    pose["heading"] = sense * np.pi / 2 + np.pi * pivot + rng.uniform("skew", -0.2, 0.2)
     pose["place"] = vec(sense * stride * ((length - 1) / 2 - gliding), 0, 0)
     return Pose(**pose)
 
 
-def robot_dancing(beats: Array, dice: Dice) -> Pose:
+def robot_dancing(beats: Array, rng: KeyedRandom) -> Pose:
     """Snap from one rigid pose to the next, elbows square, and freeze in between."""
     n = len(beats)
     count = 16
     tick = beats * 1.5
     keys = {name: np.zeros((count, 3)) for name in ("left", "right", "chest", "head")}
     for k in range(count):
-        bent = [dice.pick(f"arm{side}{k}", ("up", "front", "down", "side")) for side in range(2)]
+        bent = [rng.choice(f"arm{side}{k}", ("up", "front", "down", "side")) for side in range(2)]
         for name, sign, how in (("left", 1, bent[0]), ("right", -1, bent[1])):
             keys[name][k] = {
                 "up": (sign * 0.47, 1.68, 0.05),
@@ -259,8 +259,8 @@ def robot_dancing(beats: Array, dice: Dice) -> Pose:
                 "down": (sign * 0.47, 1.14, 0.05),
                 "side": (sign * 0.72, 1.40, 0.02),
             }[how]
-        keys["chest"][k] = (dice.pick(f"twist{k}", (-0.6, 0.0, 0.6)), dice.pick(f"bow{k}", (0, 0, 0.4)), 0)
-        keys["head"][k] = (dice.pick(f"look{k}", (-0.9, 0.0, 0.9)), 0, dice.pick(f"tip{k}", (-0.3, 0, 0.3)))
+        keys["chest"][k] = (rng.choice(f"twist{k}", (-0.6, 0.0, 0.6)), rng.choice(f"bow{k}", (0, 0, 0.4)), 0)
+        keys["head"][k] = (rng.choice(f"look{k}", (-0.9, 0.0, 0.9)), 0, rng.choice(f"tip{k}", (-0.3, 0, 0.3)))
     # A stop that is too sudden shakes: a short damped ring after each snap.
     since = (tick - np.floor(tick) - 0.18) / 1.0
     ring = np.where(since > 0, 0.03 * np.exp(-9 * np.maximum(since, 0)) * np.sin(TAU * 6 * since), 0.0)
@@ -276,13 +276,13 @@ def robot_dancing(beats: Array, dice: Dice) -> Pose:
         hands[side] = hand
     pose["hands"] = both(hands[0], hands[1], n)
     pose["elbows"] = both(vec(0.8, -0.5, -0.6), vec(-0.8, -0.5, -0.6), n)
-    pose["heading"] = dice.uniform("facing", -0.4, 0.4) + sequence(
+    pose["heading"] = rng.uniform("facing", -0.4, 0.4) + sequence(
         tick / 4, np.array([0.0, 0.7, 0.0, -0.7]), 0.06
     )
     return Pose(**pose)
 
 
-STYLES: dict[str, Move] = {
+STYLES: dict[str, Choreography] = {
     "belly dancing": belly_dancing,
     "breakdancing": breakdancing,
     "dancing ballet": ballet,
@@ -290,5 +290,5 @@ STYLES: dict[str, Move] = {
     "moon walking": moon_walking,
     "robot dancing": robot_dancing,
 }
-# Beats a minute, as the real ones are danced.
+# Range of beats per minute, as in real performances.
 TEMPO = (95.0, 135.0)

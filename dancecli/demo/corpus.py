@@ -1,7 +1,7 @@
-"""The demo's corpus: source videos longer than their clips, and an annotation list in Kinetics' form.
+"""The demo's corpus: source videos longer than their clips, and an annotation list in Kinetics format.
 
-Everything follows from the settings: the same seed gives the same ids, the same segments and
-the same frames, on any machine.
+Everything depends on the settings alone: the same seed gives the same ids, segments and frames on
+any machine.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dancecli.core.errors import DanceError, InputError, MediaError
-from dancecli.core.progress import OnProgress, Progress, no_progress
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.demo.choreography import STYLES
-from dancecli.demo.encoder import SUFFIX, write_film
-from dancecli.demo.keyed_random import Dice
-from dancecli.demo.renderer import Film
+from dancecli.demo.encoder import SUFFIX, write_video
+from dancecli.demo.keyed_random import KeyedRandom
+from dancecli.demo.renderer import VideoSpec
 from dancecli.demo.video_site import Fault
 from dancecli.engine.local import LocalPool
 from dancecli.engine.worker import Acquire
 from dancecli.storage.files import atomic_file
 
-# A change of the dancers gives new ids, so that an old folder is not taken for a new corpus.
+# Change it with the renderer: new ids keep an old folder from being taken for a new corpus.
 EDITION = 1
 CLIP_S = 3
-# For one film, which takes seconds.
+# For one video, which takes seconds.
 _DEADLINE_S = 600.0
 HEADER = ("label", "youtube_id", "time_start", "time_end", "split")
 
@@ -38,14 +38,14 @@ CUT_SHORT = Fault(cut_at=0.6)  # the site hangs up at 60 % of every download
 
 @dataclass(frozen=True)
 class CorpusSettings:
-    """How much is made, and how large.
+    """Size of the corpus.
 
     Attributes:
-        videos_per_style: source videos of each style; each has two or three clips.
-        seed: another seed is another corpus.
+        videos_per_style: source videos per style; each has two or three clips.
+        seed: random seed of the corpus.
         width, height: of the videos, in pixels, even.
-        fps: frames a second.
-        faulty: whether three videos more go wrong: dead, cut short in transfer, too short.
+        fps: frames per second.
+        faulty: add three faulty videos: unavailable, cut off during transfer, too short.
     """
 
     videos_per_style: int = 20
@@ -57,9 +57,9 @@ class CorpusSettings:
 
     def __post_init__(self) -> None:
         if self.videos_per_style < 1:
-            raise InputError(f"videos per style is {self.videos_per_style}, not 1 or more")
+            raise InputError(f"videos per style is {self.videos_per_style}; it must be at least 1")
         if self.width < 64 or self.height < 64 or self.width % 2 or self.height % 2:
-            raise InputError(f"frame size {self.width}x{self.height} is not even and at least 64x64")
+            raise InputError(f"frame size {self.width}x{self.height} must be even and at least 64x64")
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,13 @@ class SourceVideo:
 
     Attributes:
         video_id: 11 characters, as on YouTube.
-        film: what is in it.
-        starts_s: where its clips of `CLIP_S` seconds start.
-        fault: what the site does wrong when asked for it, None for nothing.
+        spec: what is rendered in it.
+        starts_s: start times of its clips of `CLIP_S` seconds.
+        fault: the fault of the site when it is requested, or None.
     """
 
     video_id: str
-    film: Film
+    spec: VideoSpec
     starts_s: tuple[int, ...]
     fault: Fault | None = None
 
@@ -88,8 +88,8 @@ class Corpus:
         annotations: the list, CSV with Kinetics-700's columns.
         faults: by video id, for `VideoSite`.
         rows: of the list.
-        missing: rows whose clip cannot be had, because of a fault.
-        rendered: videos that were drawn now; the others were there.
+        missing: rows whose clip is unavailable because of a fault.
+        rendered: videos that were rendered now; the others existed.
     """
 
     videos: Path
@@ -110,19 +110,19 @@ def plan(settings: CorpusSettings) -> tuple[SourceVideo, ...]:
         videos += [
             replace(dead, fault=DEAD),
             replace(cut, fault=CUT_SHORT),
-            # It ends a second before its last segment does.
-            replace(short, film=replace(short.film, seconds=short.starts_s[-1] + CLIP_S - 1.0)),
+            # It ends a second before its last segment.
+            replace(short, spec=replace(short.spec, seconds=short.starts_s[-1] + CLIP_S - 1.0)),
         ]
     return tuple(sorted(videos, key=lambda video: video.video_id))
 
 
-def make_corpus(folder: Path, settings: CorpusSettings, on_progress: OnProgress = no_progress) -> Corpus:
-    """Draw the videos that are not there yet, on every core, and write the list.
+def make_corpus(folder: Path, settings: CorpusSettings, reporter: Reporter = SILENT) -> Corpus:
+    """Render the missing videos on every core, and write the annotation list.
 
     Args:
-        folder: gets `videos/` and `annotations.csv`.
-        settings: how much.
-        on_progress: hears of every video.
+        folder: where `videos/` and `annotations.csv` are written.
+        settings: size of the corpus.
+        reporter: receives the progress, one unit per video.
 
     Raises:
         MediaError: ffmpeg is missing or failed.
@@ -134,7 +134,7 @@ def make_corpus(folder: Path, settings: CorpusSettings, on_progress: OnProgress 
         stale.unlink()
     paths = {video.video_id: videos / f"{video.video_id}.mp4" for video in planned if video.fault != DEAD}
     wanted = [v for v in planned if v.video_id in paths and not paths[v.video_id].exists()]
-    _render([(video.film, paths[video.video_id]) for video in wanted], len(paths), on_progress)
+    _render([(video.spec, paths[video.video_id]) for video in wanted], len(paths), reporter)
     annotations = folder / "annotations.csv"
     rows = _write_list(annotations, planned)
     return Corpus(
@@ -150,29 +150,31 @@ def make_corpus(folder: Path, settings: CorpusSettings, on_progress: OnProgress 
 def _missing(video: SourceVideo) -> int:
     if video.fault:
         return len(video.starts_s)
-    return sum(start + CLIP_S > video.film.seconds for start in video.starts_s)
+    return sum(start + CLIP_S > video.spec.seconds for start in video.starts_s)
 
 
-def _render(films: list[tuple[Film, Path]], total: int, on_progress: OnProgress) -> None:
-    done = total - len(films)
-    on_progress(Progress(done, total, "videos"))
-    with LocalPool[tuple[Film, Path], tuple[str, str]](_draw, os.cpu_count() or 1, _DEADLINE_S) as pool:
-        for finished in pool.run(films):
+def _render(specs: list[tuple[VideoSpec, Path]], total: int, reporter: Reporter) -> None:
+    done = total - len(specs)
+    reporter.progress(done, total, "videos")
+    with LocalPool[tuple[VideoSpec, Path], tuple[str, str]](_draw, os.cpu_count() or 1, _DEADLINE_S) as pool:
+        for finished in pool.run(specs):
             if finished is None:
                 continue
             path = finished.job[1]
             if finished.lost:
-                raise MediaError(f"{path} could not be drawn: {finished.detail}", "run it again: it goes on")
+                raise MediaError(
+                    f"{path} could not be rendered: {finished.detail}", "rerun the command: it resumes"
+                )
             if finished.result:
                 raise MediaError(*finished.result)
             done += 1
-            on_progress(Progress(done, total, "videos"))
+            reporter.progress(done, total, "videos")
 
 
-def _draw(film_and_path: tuple[Film, Path], _: Acquire) -> tuple[str, str] | None:
-    """Draw one film in a worker; give message and hint if that failed."""
+def _draw(spec_and_path: tuple[VideoSpec, Path], _: Acquire) -> tuple[str, str] | None:
+    """Render one video in a worker; return message and hint if that failed."""
     try:
-        write_film(*film_and_path)
+        write_video(*spec_and_path)
     except DanceError as error:
         return error.message, error.hint
     return None
@@ -180,7 +182,7 @@ def _draw(film_and_path: tuple[Film, Path], _: Acquire) -> tuple[str, str] | Non
 
 def _write_list(path: Path, videos: tuple[SourceVideo, ...]) -> int:
     rows = [
-        (video.film.style, video.video_id, start, start + CLIP_S, "train")
+        (video.spec.style, video.video_id, start, start + CLIP_S, "train")
         for video in videos
         for start in video.starts_s
     ]
@@ -197,11 +199,11 @@ def _source(settings: CorpusSettings, style: str, number: int) -> SourceVideo:
     if number % 8 == 1:
         # YouTube has such ids, and a command line takes them for a flag.
         video_id = "-" + video_id[1:]
-    dice = Dice(video_id)
-    seconds = 10 + int(4 * dice.unit("seconds"))
-    count = 2 if dice.chance("two clips", 0.5) else 3
+    rng = KeyedRandom(video_id)
+    seconds = 10 + int(4 * rng.random("seconds"))
+    count = 2 if rng.chance("two clips", 0.5) else 3
     spare = seconds - count * CLIP_S
-    gaps = sorted(int((spare + 1) * dice.unit(f"gap {k}")) for k in range(count))
+    gaps = sorted(int((spare + 1) * rng.random(f"gap {k}")) for k in range(count))
     starts = tuple(gap + k * CLIP_S for k, gap in enumerate(gaps))
-    film = Film(video_id, style, seconds, settings.fps, settings.width, settings.height)
-    return SourceVideo(video_id, film, starts)
+    spec = VideoSpec(video_id, style, seconds, settings.fps, settings.width, settings.height)
+    return SourceVideo(video_id, spec, starts)

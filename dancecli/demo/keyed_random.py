@@ -1,4 +1,4 @@
-"""Keyed draws: every choice of a demo video follows from its key alone, on any machine."""
+"""Keyed random draws: every choice of a demo video depends on its key alone, on any machine."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ Choice = TypeVar("Choice")
 
 
 @dataclass(frozen=True)
-class Dice:
-    """Draws that depend on a key and the name of what is drawn, not on the order of the draws."""
+class KeyedRandom:
+    """Random draws that depend on a key and the name of the draw, not on the order of the draws."""
 
     key: str
 
-    def unit(self, name: str) -> float:
-        """Draw a number of [0, 1)."""
+    def random(self, name: str) -> float:
+        """Draw a number from [0, 1)."""
         digest = hashlib.sha256(f"{self.key}/{name}".encode()).digest()
         return int.from_bytes(digest[:6], "big") / 2**48
 
     def uniform(self, name: str, low: float, high: float) -> float:
         """Draw a number between two bounds."""
-        return low + (high - low) * self.unit(name)
+        return low + (high - low) * self.random(name)
 
-    def chance(self, name: str, share: float) -> bool:
-        """Draw yes in a share of the cases."""
-        return self.unit(name) < share
+    def chance(self, name: str, probability: float) -> bool:
+        """Draw True with the given probability."""
+        return self.random(name) < probability
 
-    def pick(self, name: str, options: Sequence[Choice]) -> Choice:
-        """Draw one of several."""
-        return options[int(self.unit(name) * len(options))]
+    def choice(self, name: str, options: Sequence[Choice]) -> Choice:
+        """Draw one of several options."""
+        return options[int(self.random(name) * len(options))]
 
-    def grain(self, name: str, height: int, width: int) -> NDArray[Any]:
-        """Draw a picture of noise.
+    def noise(self, name: str, height: int, width: int) -> NDArray[Any]:
+        """Draw an image of noise.
 
         Returns:
-            float32 of shape (height, width), close to normal, mean 0 and deviation 1.
+            float32 of shape (height, width), close to normal with mean 0 and standard deviation 1.
         """
         import numpy as np
 
-        # Four bytes a pixel summed: the library's own generators may change between versions.
+        # The sum of four bytes per pixel: NumPy's generators may change between versions.
         raw = hashlib.shake_256(f"{self.key}/{name}".encode()).digest(4 * height * width)
         total = np.frombuffer(raw, np.uint8).reshape(4, height, width).sum(axis=0, dtype=np.float32)
         noise: NDArray[Any] = (total - 510.0) / 147.8

@@ -1,7 +1,6 @@
-"""`dance demo`: a corpus, a site that serves it, and then the commands that a user would type.
+"""`dance demo`: render a corpus, serve it, and run the commands that a user would type.
 
-The steps are processes of the `dance` command itself, so that whatever is wrong with one of
-them is wrong here too.
+Each step is a process of the `dance` command itself, so that the demo tests what users run.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from typing import Any
 
 from dancecli.core.errors import DanceError, MissingDependencyError, WorkspaceError
 from dancecli.core.labels import MANIFESTS
-from dancecli.core.progress import OnMessage, OnProgress, no_progress
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.demo.corpus import Corpus, CorpusSettings, make_corpus
 from dancecli.demo.video_site import VideoSite
 from dancecli.storage.workspace import Workspace
@@ -29,17 +28,17 @@ LABELS = MANIFESTS / "label-sets" / "demo.txt"
 SITE_FOLDER = "demo-site"
 SPLIT = "demo"
 RATIOS = "70/10/20"
-MISSING = 3  # exit code of a command that ended, but could not have all
+MISSING = 3  # exit code of a command that finished with something missing
 
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """How much the demo does.
+    """Size of the demo.
 
     Attributes:
-        quick: a corpus too small to learn from, in a minute: it shows that all parts work.
-        seed: of the corpus; another seed is another set of videos.
-        quiet_stdout: what the commands print goes to stderr, as `--json` wants it.
+        quick: use a corpus too small to learn from; a minute's check that every step works.
+        seed: random seed of the corpus.
+        quiet_stdout: send the commands' output to stderr, as `--json` requires.
     """
 
     quick: bool = False
@@ -48,7 +47,7 @@ class DemoSettings:
 
     @property
     def corpus(self) -> CorpusSettings:
-        """What is drawn."""
+        """Settings of the corpus."""
         if self.quick:
             return CorpusSettings(videos_per_style=3, seed=self.seed, width=160, height=120)
         return CorpusSettings(seed=self.seed)
@@ -56,15 +55,15 @@ class DemoSettings:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What came out.
+    """Result of the demo.
 
     Attributes:
-        run: the run that the report is of.
-        page: the report.
-        headline: its figures in one line.
-        commands: what was run, without the program's name.
-        seconds: from the first video to the page.
-        document: what the report's `metrics.json` holds.
+        run: name of the trained run.
+        page: path of the report.
+        headline: its metrics in one line.
+        commands: the commands that were run, without the program's name.
+        seconds: wall time from the first video to the report.
+        document: content of the report's `metrics.json`.
     """
 
     run: str
@@ -78,49 +77,47 @@ class DemoResult:
 def demo(
     workspace: Workspace,
     settings: DemoSettings,
-    say: OnMessage,
-    on_progress: OnProgress = no_progress,
+    reporter: Reporter = SILENT,
 ) -> DemoResult:
-    """Make a corpus, serve it on loopback with faults, and fetch, split, augment, fine-tune and report.
+    """Render a corpus, serve it locally with faults, and fetch, split, augment, fine-tune and report.
 
-    What an earlier call finished is not done again.
+    Finished steps of an earlier call are skipped.
 
     Args:
         workspace: a new folder, or that of an earlier demo.
-        settings: how much.
-        say: hears of each command before it runs.
-        on_progress: of the videos that are drawn.
+        settings: size of the demo.
+        reporter: receives each command before it runs, and the progress of rendering.
 
     Raises:
         WorkspaceError: the workspace holds another dataset.
         MissingDependencyError: a package that one of the steps needs is not installed.
-        DanceError: a command failed; it has said why.
+        DanceError: a command failed; it has printed why.
     """
     from dancecli.report.report import ReportSettings, report
 
     refuse_other_dataset(workspace)
-    require_parts()
-    began = time.monotonic()
+    require_packages()
+    started = time.monotonic()
     with workspace.lock("demo"):
-        corpus = make_corpus(workspace.root / SITE_FOLDER, settings.corpus, on_progress)
-        say(describe(corpus, settings))
+        corpus = make_corpus(workspace.root / SITE_FOLDER, settings.corpus, reporter)
+        reporter.message(describe(corpus, settings))
         commands = []
         with VideoSite(corpus.videos, corpus.faults) as site:
             for step in STEPS:
                 command = step(workspace, settings, site.url_template)
                 if command:
-                    run(command, say, quiet=settings.quiet_stdout)
+                    run(command, reporter, quiet=settings.quiet_stdout)
                     commands.append(command)
         name = trained_run(workspace)[0]
         result = report(workspace, ReportSettings(run=name), dry_run=True)
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - started
     return DemoResult(
         result.run, result.page, result.headline, tuple(commands), seconds, dict(result.document)
     )
 
 
-def require_parts() -> None:
-    """Say now what would otherwise fail after minutes.
+def require_packages() -> None:
+    """Check at once what would otherwise fail after minutes.
 
     Raises:
         MissingDependencyError: a package that one of the steps needs is not installed.
@@ -132,66 +129,67 @@ def require_parts() -> None:
     for module in ("cv2", "torch", "mmaction", "mmengine", "mmcv"):
         if importlib.util.find_spec(module) is None:
             raise MissingDependencyError(
-                f"the demo draws and trains, and the package of {module!r} is not installed",
+                f"the demo renders videos and trains, and the package {module!r} is not installed",
                 "pip install 'dancecli[train]'",
             )
-    kept = user_cache_path("dancecli") / "weights" / f"{inception_weights.NAME}.pt"
-    if not kept.exists():
+    cached = user_cache_path("dancecli") / "weights" / f"{inception_weights.NAME}.pt"
+    if not cached.exists():
         inception_weights.find_checkpoint()
 
 
 def refuse_other_dataset(workspace: Workspace) -> None:
-    """Let a new folder and an earlier demo's through.
+    """Accept only a new folder or that of an earlier demo.
 
     Raises:
-        WorkspaceError: it is the workspace of something else.
+        WorkspaceError: the folder holds another dataset.
     """
     if workspace.segments.exists() and not (workspace.root / SITE_FOLDER).is_dir():
         raise WorkspaceError(
-            f"{workspace.root}: holds another dataset, which the demo would mix its clips into",
-            "give a new folder: dance demo --workspace DIR",
+            f"{workspace.root}: holds another dataset, and the demo would add its clips to it",
+            "choose a new folder: dance demo --workspace DIR",
         )
 
 
 def describe(corpus: Corpus, settings: DemoSettings) -> str:
-    """Say in a line what was made."""
+    """Describe the corpus in one line."""
     made = settings.corpus
-    new = f"{corpus.rendered} drawn now" if corpus.rendered else "all there already"
+    new = f"{corpus.rendered} rendered now" if corpus.rendered else "all already rendered"
     return (
         f"corpus: {corpus.rows} segments of {len(list(corpus.videos.glob('*.mp4')))} videos, "
-        f"{made.width}x{made.height} at {made.fps} frames/s ({new}); "
-        f"{corpus.missing} segments cannot be had: a dead video, one cut short, one too short"
+        f"{made.width}x{made.height} at {made.fps} fps ({new}); "
+        f"{corpus.missing} segments are unavailable, as one video is gone, one is cut off during "
+        "transfer and one is too short"
     )
 
 
 def planned(workspace: Workspace, settings: DemoSettings) -> list[tuple[str, ...]]:
-    """List the commands that `demo` would run, with a port that is not known yet."""
+    """List the commands that `demo` would run, with a placeholder for the port."""
     template = "http://127.0.0.1:PORT/v/{video_id}.mp4"
     commands = (step(workspace, settings, template) for step in STEPS)
     return [command for command in commands if command]
 
 
 def fetch_command(workspace: Workspace, url_template: str) -> tuple[str, ...]:
-    """The command that has the corpus's clips."""
+    """Give the command that fetches the corpus."""
     annotations = workspace.root / SITE_FOLDER / "annotations.csv"
     return (
-        *("fetch", *_at(workspace), "--annotations", _near(annotations)),
-        *("--labels", _near(LABELS), "--url-template", url_template),
+        *("fetch", *_at(workspace), "--annotations", _short(annotations)),
+        *("--labels", _short(LABELS), "--url-template", url_template),
     )
 
 
 def split_step(workspace: Workspace, _: DemoSettings, __: str) -> tuple[str, ...]:
-    """Divide them."""
+    """Split the clips."""
     return ("split", *_at(workspace), "--ratios", RATIOS, "--stratify", "--name", SPLIT)
 
 
 def augment_step(workspace: Workspace, _: DemoSettings, __: str) -> tuple[str, ...]:
-    """Make copies of the training clips in other light; mirroring and cropping the recipe does itself."""
+    """Augment the training clips by color jitter; the recipe itself flips and crops."""
     return ("augment", *_at(workspace), "--split", SPLIT, "--ops", "jitter")
 
 
 def finetune_step(workspace: Workspace, settings: DemoSettings, _: str) -> tuple[str, ...]:
-    """Train, or go on training; nothing if a run on this very split is done."""
+    """Train, or resume training; nothing if a run on the same split is complete."""
     name, status = trained_run(workspace)
     if status == "done":
         return ()
@@ -200,19 +198,19 @@ def finetune_step(workspace: Workspace, settings: DemoSettings, _: str) -> tuple
     quick = ("--epochs", "3") if settings.quick else ()
     return (
         *("finetune", *_at(workspace), "--pretrain", "inception"),
-        # One stored view of each: a clip and its copy are two.
+        # One cached view per clip: an original and its augmented clip are two.
         *("--split", SPLIT, "--recipe", "demo", "--views", "1", *quick),
     )
 
 
 def report_step(workspace: Workspace, _: DemoSettings, __: str) -> tuple[str, ...]:
-    """Draw the page of the run."""
+    """Write the report of the run."""
     name, _status = trained_run(workspace)
     return ("report", *_at(workspace), *(("--run", name) if name else ()))
 
 
 def fetch_step(workspace: Workspace, _: DemoSettings, url_template: str) -> tuple[str, ...]:
-    """Have the clips."""
+    """Fetch the clips."""
     return fetch_command(workspace, url_template)
 
 
@@ -220,7 +218,7 @@ STEPS = (fetch_step, split_step, augment_step, finetune_step, report_step)
 
 
 def trained_run(workspace: Workspace) -> tuple[str, str]:
-    """Find the last run on the demo's split as it is now: its name and status, or two empty texts."""
+    """Find the latest run on the demo's current split: its name and status, or two empty strings."""
     import json
 
     from dancecli.storage import tables
@@ -236,37 +234,37 @@ def trained_run(workspace: Workspace) -> tuple[str, str]:
     return "", ""
 
 
-def run(command: Sequence[str], say: OnMessage, *, quiet: bool = False) -> None:
-    """Run `dance COMMAND` as a process of its own, its output passed through.
+def run(command: Sequence[str], reporter: Reporter, *, quiet: bool = False) -> None:
+    """Run `dance COMMAND` in its own process, passing its output through.
 
     Raises:
-        DanceError: it failed.
-        KeyboardInterrupt: it, or this process, was interrupted.
+        DanceError: the command failed.
+        KeyboardInterrupt: the command, or this process, was interrupted.
     """
-    say(f"$ dance {shlex.join(command)}")
+    reporter.message(f"$ dance {shlex.join(command)}")
     sys.stdout.flush()
     output = sys.stderr.fileno() if quiet else None
     process = subprocess.Popen([sys.executable, "-m", "dancecli", *command], stdout=output)
     try:
         code = process.wait()
     except KeyboardInterrupt:
-        _let_end(process)
+        _wait_for_exit(process)
         raise
     if code == 128 + signal.SIGINT:
         raise KeyboardInterrupt
-    # A fetch from a site with faults cannot have everything, and says so by this code.
+    # A fetch from a site with faults misses some clips and reports it by this code.
     if code != 0 and not (code == MISSING and command[0] == "fetch"):
         raise DanceError(
-            f"`dance {command[0]}` ended with code {code}; what it said stands above",
-            "the same command goes on from here",
+            f"`dance {command[0]}` failed with exit code {code}; see its output above",
+            "fix the problem and rerun the command: it resumes",
         )
 
 
-def _let_end(process: subprocess.Popen[bytes]) -> None:
-    """Give an interrupted command time to put its things in order: the terminal told it too."""
-    for patience_s, stop in ((5, process.terminate), (10, process.kill)):
+def _wait_for_exit(process: subprocess.Popen[bytes]) -> None:
+    """Give an interrupted command time to shut down: the terminal interrupted it too."""
+    for timeout_s, stop in ((5, process.terminate), (10, process.kill)):
         try:
-            process.wait(patience_s)
+            process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             stop()
         else:
@@ -275,10 +273,10 @@ def _let_end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _at(workspace: Workspace) -> tuple[str, str]:
-    return "--workspace", _near(workspace.root)
+    return "--workspace", _short(workspace.root)
 
 
-def _near(path: Path) -> str:
-    """Write a path as a user here would: relative where that is shorter."""
+def _short(path: Path) -> str:
+    """Write a path as a user would type it: relative where that is shorter."""
     relative = os.path.relpath(path)
     return relative if len(relative) < len(str(path)) else str(path)

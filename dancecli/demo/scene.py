@@ -1,7 +1,8 @@
-"""Where a demo video is danced and how it is filmed; drawn from the video's key, never from its style.
+"""Scene and camera of a demo video; drawn from the video's key, never from its style.
 
-The camera is a pinhole that looks level at the stage from `distance` metres; pans, zooms and a
-shaky hand are a flat transform of what it sees, laid over background and dancers alike.
+The camera is a level pinhole camera at `distance` meters from the stage; pan, zoom and hand shake
+are a 2-D transform of its image, applied to background and dancers alike. The names of the draws
+are part of the corpus: renaming one draws other videos.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dancecli.demo.keyed_random import Dice
+from dancecli.demo.keyed_random import KeyedRandom
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,24 +20,24 @@ if TYPE_CHECKING:
     from dancecli.demo.skeleton import Array
 
     Image = NDArray[Any]  # uint8
-    Colour = tuple[float, float, float]
+    Color = tuple[float, float, float]
 
-MARGIN = 0.22  # how much more than the frame the background shows on each side, for pans
-WALL_M = 2.6  # how far behind the stage's middle the wall stands
+MARGIN = 0.22  # how far the background extends beyond the frame on each side, for pans
+WALL_M = 2.6  # distance of the wall behind the center of the stage
 
-SKINS: tuple[Colour, ...] = ((198, 168, 142), (224, 188, 162), (164, 118, 86), (120, 82, 58), (86, 58, 42))
-HAIRS: tuple[Colour, ...] = ((40, 32, 28), (74, 52, 36), (120, 88, 52), (168, 136, 88), (60, 60, 64))
+SKINS: tuple[Color, ...] = ((198, 168, 142), (224, 188, 162), (164, 118, 86), (120, 82, 58), (86, 58, 42))
+HAIRS: tuple[Color, ...] = ((40, 32, 28), (74, 52, 36), (120, 88, 52), (168, 136, 88), (60, 60, 64))
 
 
 @dataclass(frozen=True)
 class Clothes:
-    """Colours (red, green, blue; 0 to 255) and cut of what a dancer wears."""
+    """Colors (red, green, blue; 0 to 255) and cut of what a dancer wears."""
 
-    skin: Colour
-    hair: Colour
-    top: Colour
-    legs: Colour
-    shoes: Colour
+    skin: Color
+    hair: Color
+    top: Color
+    legs: Color
+    shoes: Color
     long_sleeves: bool
     shorts: bool
     long_hair: bool
@@ -45,14 +46,14 @@ class Clothes:
 
 @dataclass(frozen=True)
 class Camera:
-    """A level pinhole camera in front of the stage, and how it is held.
+    """A level pinhole camera in front of the stage, and its motion.
 
     Attributes:
         width, height: of the frame, in pixels.
-        distance, eye: metres from the stage's middle, and over the floor.
+        distance, eye: meters from the center of the stage, and above the floor.
         focal: in pixels.
-        centre: where its axis meets the frame, in pixels.
-        dice: draws for the movement.
+        center: principal point, in pixels.
+        rng: random draws for the motion.
     """
 
     width: int
@@ -60,42 +61,42 @@ class Camera:
     distance: float
     eye: float
     focal: float
-    centre: tuple[float, float]
-    dice: Dice
+    center: tuple[float, float]
+    rng: KeyedRandom
 
     def project(self, points: Array) -> tuple[Array, Array]:
-        """Put points of the stage into the picture.
+        """Project points of the stage into the image.
 
         Args:
-            points: (..., 3) metres.
+            points: of shape (..., 3), in meters.
 
         Returns:
-            (..., 2) pixels, and (...) pixels a metre there.
+            positions of shape (..., 2) in pixels, and scales of shape (...) in pixels per meter.
         """
         scale = self.focal / np.maximum(self.distance - points[..., 2], 0.3)
-        x = self.centre[0] + scale * points[..., 0]
-        y = self.centre[1] + scale * (self.eye - points[..., 1])
+        x = self.center[0] + scale * points[..., 0]
+        y = self.center[1] + scale * (self.eye - points[..., 1])
         return np.stack([x, y], axis=-1), scale
 
     def motion(self, seconds: Array) -> Array:
-        """Give the flat transform of each frame.
+        """Give the 2-D affine transform of each frame.
 
         Returns:
-            (frames, 2, 3), from the still picture's pixels to the frame's.
+            matrices of shape (frames, 2, 3), from pixels of the static image to pixels of the frame.
         """
-        d = self.dice
+        d = self.rng
         pan = d.uniform("pan", 0, 0.07) * self.width
         shake = d.uniform("shake", 0.0, 0.006) * self.width if d.chance("handheld", 0.6) else 0.0
-        x = pan * np.sin(2 * np.pi * (seconds / d.uniform("pan period", 6, 14) + d.unit("pan phase")))
+        x = pan * np.sin(2 * np.pi * (seconds / d.uniform("pan period", 6, 14) + d.random("pan phase")))
         y = (
             0.25
             * pan
-            * np.sin(2 * np.pi * (seconds / d.uniform("tilt period", 5, 11) + d.unit("tilt phase")))
+            * np.sin(2 * np.pi * (seconds / d.uniform("tilt period", 5, 11) + d.random("tilt phase")))
         )
         roll = d.uniform("roll", -0.03, 0.03) + 0 * seconds
-        zoom = 1 + d.uniform("zoom", 0, 0.06) * np.sin(2 * np.pi * (seconds / 9 + d.unit("zoom phase")))
+        zoom = 1 + d.uniform("zoom", 0, 0.06) * np.sin(2 * np.pi * (seconds / 9 + d.random("zoom phase")))
         for k in range(3):
-            hertz, angle = d.uniform(f"hz{k}", 0.4, 2.6), 2 * np.pi * d.unit(f"angle{k}")
+            hertz, angle = d.uniform(f"hz{k}", 0.4, 2.6), 2 * np.pi * d.random(f"angle{k}")
             tremor = shake * np.sin(2 * np.pi * hertz * seconds + angle)
             x, y, roll = x + tremor, y + np.roll(tremor, 7), roll + 0.002 * tremor
         cos, sin = zoom * np.cos(roll), zoom * np.sin(roll)
@@ -107,88 +108,88 @@ class Camera:
         return np.moveaxis(np.array(rows), -1, 0)
 
 
-def clothes_of(dice: Dice) -> Clothes:
-    """Dress a dancer."""
+def clothes_of(rng: KeyedRandom) -> Clothes:
+    """Draw a dancer's clothes."""
     return Clothes(
-        skin=dice.pick("skin", SKINS),
-        hair=dice.pick("hair", HAIRS),
-        top=_colour(dice, "top", 0.25, 0.95),
-        legs=_colour(dice, "legs", 0.15, 0.8),
-        shoes=_colour(dice, "shoes", 0.1, 0.9),
-        long_sleeves=dice.chance("sleeves", 0.5),
-        shorts=dice.chance("shorts", 0.25),
-        long_hair=dice.chance("long hair", 0.45),
-        girth=dice.uniform("girth", 0.88, 1.18),
+        skin=rng.choice("skin", SKINS),
+        hair=rng.choice("hair", HAIRS),
+        top=_color(rng, "top", 0.25, 0.95),
+        legs=_color(rng, "legs", 0.15, 0.8),
+        shoes=_color(rng, "shoes", 0.1, 0.9),
+        long_sleeves=rng.chance("sleeves", 0.5),
+        shorts=rng.chance("shorts", 0.25),
+        long_hair=rng.chance("long hair", 0.45),
+        girth=rng.uniform("girth", 0.88, 1.18),
     )
 
 
-def camera_of(dice: Dice, width: int, height: int) -> Camera:
-    """Set the camera up: how far, how high, where in the frame the stage's middle stands."""
-    distance = dice.uniform("distance", 4.2, 6.0)
-    tall = dice.uniform("tall", 0.66, 0.78)  # of the frame's height, for a body of 1.75 m
-    eye = dice.uniform("eye", 0.9, 1.5)
+def camera_of(rng: KeyedRandom, width: int, height: int) -> Camera:
+    """Draw a camera: its distance, its height and the position of the stage in the frame."""
+    distance = rng.uniform("distance", 4.2, 6.0)
+    tall = rng.uniform("tall", 0.66, 0.78)  # of the frame's height, for a body of 1.75 m
+    eye = rng.uniform("eye", 0.9, 1.5)
     focal = tall * height * distance / 1.75
-    floor_at = dice.uniform("floor", 0.88, 0.94) * height
+    floor_at = rng.uniform("floor", 0.88, 0.94) * height
     return Camera(
         width=width,
         height=height,
         distance=distance,
         eye=eye,
         focal=focal,
-        centre=(width * dice.uniform("aside", 0.45, 0.55), floor_at - focal * eye / distance),
-        dice=Dice(f"{dice.key}/camera"),
+        center=(width * rng.uniform("aside", 0.45, 0.55), floor_at - focal * eye / distance),
+        rng=KeyedRandom(f"{rng.key}/camera"),
     )
 
 
-def background(dice: Dice, camera: Camera, light: Colour) -> Image:
-    """Paint floor and wall once, larger than the frame by `MARGIN` on each side.
+def background(rng: KeyedRandom, camera: Camera, light: Color) -> Image:
+    """Render floor and wall once, larger than the frame by `MARGIN` on each side.
 
     Returns:
-        uint8 (height, width, 3), blue first as OpenCV has it.
+        uint8 image of shape (height, width, 3), in BGR order as in OpenCV.
     """
     import cv2
 
     left, top = round(MARGIN * camera.width), round(MARGIN * camera.height)
     ys, xs = np.mgrid[-top : camera.height + top, -left : camera.width + left].astype(np.float32)
     behind = camera.distance + WALL_M
-    across = (xs - camera.centre[0]) / camera.focal
-    down = (ys - camera.centre[1]) / camera.focal
+    across = (xs - camera.center[0]) / camera.focal
+    down = (ys - camera.center[1]) / camera.focal
     is_floor = down * behind > camera.eye
     depth = np.where(is_floor, camera.eye / np.maximum(down, 1e-3), behind)
-    floor = _floor(dice, across * depth, depth)
-    wall = _wall(dice, across * behind, camera.eye - down * behind)
+    floor = _floor(rng, across * depth, depth)
+    wall = _wall(rng, across * behind, camera.eye - down * behind)
     picture = np.where(is_floor[..., None], floor, wall)
-    # The wall's foot is darker, and so is the edge of the light's circle.
+    # The foot of the wall and the edge of the spotlight are darker.
     foot = np.exp(
         -np.abs(depth - behind) * np.where(is_floor, 1.2, 0)
         - np.where(is_floor, 0, 9) * np.abs(down * behind - camera.eye)
     )
-    spot = dice.uniform("spot", -1.0, 1.0)
+    spot = rng.uniform("spot", -1.0, 1.0)
     glow = 1.08 - 0.06 * ((across * depth - spot) ** 2)
     picture = picture * (np.clip(glow, 0.55, 1.1) * (1 - 0.22 * foot))[..., None]
-    grain = dice.grain("wall grain", *xs.shape)
-    blotch = cv2.resize(dice.grain("blotches", 12, 16), xs.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    grain = rng.noise("wall grain", *xs.shape)
+    blotch = cv2.resize(rng.noise("blotches", 12, 16), xs.shape[::-1], interpolation=cv2.INTER_CUBIC)
     picture = (picture + 3.0 * grain[..., None] + 6.0 * blotch[..., None]) * np.asarray(light)
     image: Image = np.clip(picture[..., ::-1], 0, 255).astype(np.uint8)
-    softness = dice.pick("softness", (3, 5, 5))
+    softness = rng.choice("softness", (3, 5, 5))
     return cv2.GaussianBlur(image, (softness, softness), 0) if softness else image
 
 
-def light_of(dice: Dice) -> Colour:
-    """Draw the colour of the light, as gains near 1."""
-    level = dice.uniform("level", 0.8, 1.15)
+def light_of(rng: KeyedRandom) -> Color:
+    """Draw the color of the light, as gains near 1."""
+    level = rng.uniform("level", 0.8, 1.15)
     return (
-        level * dice.uniform("red light", 0.88, 1.1),
-        level * dice.uniform("green light", 0.92, 1.06),
-        level * dice.uniform("blue light", 0.82, 1.12),
+        level * rng.uniform("red light", 0.88, 1.1),
+        level * rng.uniform("green light", 0.92, 1.06),
+        level * rng.uniform("blue light", 0.82, 1.12),
     )
 
 
-def _floor(dice: Dice, x: Any, z: Any) -> Any:
-    """Lay planks, tiles or a plain floor; `x` and `z` in metres."""
-    base = np.asarray(_colour(dice, "floor colour", 0.30, 0.75, 0.35))
-    kind = dice.pick("floor kind", ("planks", "tiles", "checks", "plain"))
-    step = dice.uniform("floor step", 0.25, 0.7)
+def _floor(rng: KeyedRandom, x: Any, z: Any) -> Any:
+    """Render a floor of planks, tiles, checks or plain; `x` and `z` in meters."""
+    base = np.asarray(_color(rng, "floor colour", 0.30, 0.75, 0.35))
+    kind = rng.choice("floor kind", ("planks", "tiles", "checks", "plain"))
+    step = rng.uniform("floor step", 0.25, 0.7)
     u, v = x / step, z / step
     if kind == "planks":
         row = np.floor(u)
@@ -202,12 +203,12 @@ def _floor(dice: Dice, x: Any, z: Any) -> Any:
     return base * shade[..., None]
 
 
-def _wall(dice: Dice, x: Any, y: Any) -> Any:
-    """Put up a wall, bare, papered, of bricks, curtained, or with pictures; metres."""
-    base = np.asarray(_colour(dice, "wall colour", 0.35, 0.9, 0.3))
-    other = np.asarray(_colour(dice, "second wall colour", 0.35, 0.9, 0.3))
-    kind = dice.pick("wall kind", ("bare", "bricks", "panels", "stripes", "curtain"))
-    step = dice.uniform("wall step", 0.3, 1.0)
+def _wall(rng: KeyedRandom, x: Any, y: Any) -> Any:
+    """Render a wall: bare, bricks, panels, stripes or curtain, perhaps with pictures; in meters."""
+    base = np.asarray(_color(rng, "wall colour", 0.35, 0.9, 0.3))
+    other = np.asarray(_color(rng, "second wall colour", 0.35, 0.9, 0.3))
+    kind = rng.choice("wall kind", ("bare", "bricks", "panels", "stripes", "curtain"))
+    step = rng.uniform("wall step", 0.3, 1.0)
     shade, mix = np.ones_like(x), np.zeros_like(x)
     if kind == "bricks":
         row = np.floor(y / 0.16)
@@ -224,25 +225,25 @@ def _wall(dice: Dice, x: Any, y: Any) -> Any:
         mix = (x / step % 1 < 0.5) * 0.6
     elif kind == "curtain":
         shade = 0.85 + 0.2 * np.sin(2 * np.pi * x / (0.5 * step) + 2 * np.sin(y))
-    colour = base * (1 - mix[..., None]) + other * mix[..., None]
-    colour = colour * shade[..., None]
-    for k in range(dice.pick("pictures", (0, 0, 1, 2))):
+    color = base * (1 - mix[..., None]) + other * mix[..., None]
+    color = color * shade[..., None]
+    for k in range(rng.choice("pictures", (0, 0, 1, 2))):
         # A poster, a window, a mirror: a framed rectangle at some height.
-        cx, cy = dice.uniform(f"px{k}", -3.2, 3.2), dice.uniform(f"py{k}", 1.2, 2.4)
-        w, h = dice.uniform(f"pw{k}", 0.25, 0.9), dice.uniform(f"ph{k}", 0.25, 0.7)
-        tint = np.asarray(_colour(dice, f"picture{k}", 0.2, 1.0, 0.5))
+        cx, cy = rng.uniform(f"px{k}", -3.2, 3.2), rng.uniform(f"py{k}", 1.2, 2.4)
+        w, h = rng.uniform(f"pw{k}", 0.25, 0.9), rng.uniform(f"ph{k}", 0.25, 0.7)
+        tint = np.asarray(_color(rng, f"picture{k}", 0.2, 1.0, 0.5))
         inside = (np.abs(x - cx) < w) & (np.abs(y - cy) < h)
         edge = inside & ((np.abs(x - cx) > w - 0.05) | (np.abs(y - cy) > h - 0.05))
         fade = (0.8 + 0.25 * (y - cy) / h)[..., None]
-        colour = np.where(inside[..., None], tint * fade, colour)
-        colour = np.where(edge[..., None], 0.35 * tint + 20, colour)
-    return colour
+        color = np.where(inside[..., None], tint * fade, color)
+        color = np.where(edge[..., None], 0.35 * tint + 20, color)
+    return color
 
 
-def _colour(dice: Dice, name: str, dark: float, bright: float, vivid: float = 0.85) -> Colour:
-    """Draw a colour between two brightnesses, up to a given saturation."""
+def _color(rng: KeyedRandom, name: str, dark: float, bright: float, vivid: float = 0.85) -> Color:
+    """Draw a color between two brightness values, up to a given saturation."""
     import colorsys
 
-    hue, value = dice.unit(f"{name}/hue"), dice.uniform(f"{name}/value", dark, bright)
-    r, g, b = colorsys.hsv_to_rgb(hue, vivid * dice.unit(f"{name}/vivid"), value)
+    hue, value = rng.random(f"{name}/hue"), rng.uniform(f"{name}/value", dark, bright)
+    r, g, b = colorsys.hsv_to_rgb(hue, vivid * rng.random(f"{name}/vivid"), value)
     return 255 * r, 255 * g, 255 * b

@@ -1,8 +1,8 @@
-"""An articulated figure: from a pose over time to the places of its joints in space.
+"""An articulated skeleton: from a pose over time to the positions of its joints in space.
 
-Axes: x to the viewer's right, y up, z towards the viewer; metres, for a body of 1.75 m. A pose
+Axes: x to the viewer's right, y up, z towards the viewer; meters, for a body of 1.75 m. A pose
 is given in the dancer's own frame (on the floor below them, looking along +z, their left at +x)
-and then turned by `heading` and moved by `place`. Every array has a first axis of frames.
+and then turned by `heading` and moved by `place`. The first axis of every array is frames.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ class Joint(IntEnum):
 
 @dataclass(frozen=True)
 class Pose:
-    """What a dancer does over time; left before right where there are two.
+    """A dancer's pose over time; left before right where there are two.
 
     Attributes:
-        pelvis: its place, (frames, 3).
+        pelvis: its position, (frames, 3).
         hips, chest, head: turns as (frames, 3) of yaw, pitch (forward is positive) and roll
             (to the dancer's left is positive), in radians, each in the dancer's frame.
-        hands, feet: where wrists and ankles want to be, (2, frames, 3); out of reach is
-            brought back along the line.
+        hands, feet: target positions of wrists and ankles, (2, frames, 3); a target out of reach
+            is moved back along the line.
         elbows, knees: directions in which they bend, (2, frames, 3).
         toes: directions of the feet, (2, frames, 3).
         place: of the frame's origin on the stage, (frames, 3).
@@ -78,7 +78,7 @@ class Pose:
 
 
 def vec(x: Any, y: Any, z: Any) -> Array:
-    """Stack three coordinates, each a number or one number a frame, as (frames, 3) or (3,)."""
+    """Stack three coordinates, each a number or one number per frame, as (frames, 3) or (3,)."""
     return np.stack(np.broadcast_arrays(*(np.asarray(v, np.float64) for v in (x, y, z))), axis=-1)
 
 
@@ -102,16 +102,16 @@ def rotation(turn: Array) -> Array:
 
 
 def apply(matrix: Array, offset: tuple[float, float, float]) -> Array:
-    """Turn one offset by each frame's matrix."""
+    """Rotate one offset by each frame's matrix."""
     turned: Array = matrix @ np.asarray(offset)
     return turned
 
 
 def bend(root: Array, target: Array, pole: Array, upper: float, lower: float) -> tuple[Array, Array]:
-    """Solve a limb of two bones.
+    """Solve a limb of two bones (inverse kinematics).
 
     Returns:
-        the middle joint, and the end where the limb can really reach; each (frames, 3).
+        the middle joint, and the end where the limb can reach; each (frames, 3).
     """
     reach = target - root
     distance = np.linalg.norm(reach, axis=-1, keepdims=True)
@@ -125,11 +125,11 @@ def bend(root: Array, target: Array, pole: Array, upper: float, lower: float) ->
 
 
 def joints(pose: Pose, height: float = 1.0) -> Array:
-    """Place every joint on the stage.
+    """Compute the position of every joint on the stage.
 
     Args:
-        pose: what the dancer does.
-        height: of the body, as a share of 1.75 m.
+        pose: the dancer's pose over time.
+        height: body height as a fraction of 1.75 m.
 
     Returns:
         (frames, joints, 3), rows by `Joint`.

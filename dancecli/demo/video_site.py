@@ -1,6 +1,6 @@
-"""A video site on loopback: byte ranges, a log of what was asked, and faults on request.
+"""A local video site: byte ranges, a request log, and injected faults.
 
-The demo and the tests fetch from it as from any other site, so that what works there works
+The demo and the tests fetch from it as from any other site, so that what works here works
 for a user; each `Fault` is something that real sites do.
 """
 
@@ -25,22 +25,22 @@ _BLOCK = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What goes wrong when one video is asked for; the parts can be combined.
+    """A fault of the site for one video; the attributes can be combined.
 
-    yt-dlp asks twice for a direct address, once to look and once to download, so
-    `after=1` lets it look and spoils the download.
+    yt-dlp requests a direct address twice, once to inspect it and once to download, so
+    `after=1` lets the first request pass and spoils the download.
 
     Attributes:
-        status: answered in place of the video, 0 for none.
-        after: requests that are answered well before the fault begins.
-        times: requests that it spoils, None for all that follow.
-        retry_after: the header of that name, in seconds or as a date.
-        cut_at: the connection is closed after this fraction of the body.
-        stall_at: nothing more comes after this fraction, and the connection stays open.
-        ranges: False answers every request with the whole file.
-        length_factor: the header says this many times the true length.
-        html: an HTML page is sent, with status 200, in place of the video.
-        text: the body beside `status`, or of the page.
+        status: HTTP status returned in place of the video, 0 for none.
+        after: number of requests that succeed before the fault begins.
+        times: number of requests that fail, None for all that follow.
+        retry_after: value of the `Retry-After` header, in seconds or as a date.
+        cut_at: fraction of the body after which the connection is closed.
+        stall_at: fraction of the body after which nothing more is sent; the connection stays open.
+        ranges: whether byte ranges are supported; False returns the whole file.
+        length_factor: `Content-Length` as a multiple of the true length.
+        html: return an HTML page with status 200 in place of the video.
+        text: the body that is sent with `status` or `html`.
     """
 
     status: int = 0
@@ -54,8 +54,8 @@ class Fault:
     html: bool = False
     text: str = ""
 
-    def spoils(self, nth: int) -> bool:
-        """Say whether the `nth` request for the video, from 1, is spoiled."""
+    def applies_to(self, nth: int) -> bool:
+        """Return whether the `nth` request for the video, counted from 1, fails."""
         return self.after < nth and (self.times is None or nth <= self.after + self.times)
 
 
@@ -64,13 +64,13 @@ NO_FAULT = Fault()
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as the server saw it.
+    """One request as the server received it.
 
     Attributes:
-        time_s: `time.monotonic()` when it came.
-        video_id: the id in the address; empty if the address is none of the site's.
-        range: the Range header, empty if there was none.
-        status: what was answered.
+        time_s: `time.monotonic()` when it arrived.
+        video_id: the id in the address; empty for an unknown address.
+        range: the Range header, or empty.
+        status: the HTTP status returned.
     """
 
     time_s: float
@@ -80,18 +80,18 @@ class Request:
 
 
 class VideoSite:
-    """The site; a context manager, at work inside the block.
+    """The site; a context manager that serves inside the block.
 
     Args:
-        videos: the folder that holds `<video id>.mp4`, or a function that gives a video's
+        videos: the folder that holds `<video id>.mp4`, or a function that returns a video's
             file, or None for "not found". A `.webm` file is sent as such.
-        faults: by video id, one or several, of which the first that spoils a request counts. It
-            is looked up at each request, so a dict may change meanwhile.
-        port: 0 lets the system choose one.
+        faults: one or several per video id; the first that applies to a request counts. They are
+            looked up at each request, so the dict may be changed meanwhile.
+        port: TCP port; 0 lets the system choose one.
 
     Attributes:
-        everywhere: a fault of the whole site, which goes before that of a video; None for none.
-        log: every request, in the order in which they came.
+        everywhere: a fault of the whole site that takes precedence over those of videos, or None.
+        log: every request, in order of arrival.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class VideoSite:
     ) -> None:
         self._videos = videos
         self._faults = faults if faults is not None else {}
-        self._asked: Counter[str] = Counter()
+        self._requests: Counter[str] = Counter()
         self._guard = threading.Lock()
         self._closing = threading.Event()
         self._server = _Server(("127.0.0.1", port), self)
@@ -114,12 +114,12 @@ class VideoSite:
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """The port on which it listens."""
         return int(self._server.server_address[1])
 
     @property
     def url_template(self) -> str:
-        """The address of a video, with `{video_id}` in place of its id."""
+        """The address of a video, with the placeholder `{video_id}` for its id."""
         return f"http://127.0.0.1:{self.port}/v/{{video_id}}.mp4"
 
     def __enter__(self) -> Self:
@@ -135,29 +135,29 @@ class VideoSite:
         self._thread.join()
 
     def resolve(self, video_id: str) -> Path | None:
-        """Find the file that stands behind an id."""
+        """Find the file of a video id."""
         if callable(self._videos):
             return self._videos(video_id)
         path = self._videos / f"{video_id}.mp4"
         return path if path.is_file() else None
 
     def fault_now(self, video_id: str) -> Fault:
-        """Count a request and give the fault that spoils it, `NO_FAULT` if none does."""
+        """Count a request and return the fault that applies to it, or `NO_FAULT`."""
         with self._guard:
-            self._asked[video_id] += 1
-            nth = self._asked[video_id]
+            self._requests[video_id] += 1
+            nth = self._requests[video_id]
         faults = self.everywhere or self._faults.get(video_id, NO_FAULT)
         listed = (faults,) if isinstance(faults, Fault) else faults
-        return next((fault for fault in listed if fault.spoils(nth)), NO_FAULT)
+        return next((fault for fault in listed if fault.applies_to(nth)), NO_FAULT)
 
     def wait_until_closed(self) -> None:
-        """Keep a stalled connection open for as long as the site is."""
+        """Block until the site is closed, to keep a stalled connection open."""
         self._closing.wait()
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    # Threads of stalled connections end by themselves, nobody need wait for the client.
+    # Threads of stalled connections end by themselves; there is no need to wait for the client.
     block_on_close = False
     request_queue_size = 256
 
@@ -166,7 +166,7 @@ class _Server(ThreadingHTTPServer):
         self.site = site
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: a client that hangs up is an everyday thing."""
+        """Ignore a client that closes the connection."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -180,7 +180,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Print nothing; `VideoSite.log` keeps it."""
+        """Print nothing; requests are kept in `VideoSite.log`."""
 
     def _answer(self, *, with_body: bool) -> None:
         site = self.server.site
@@ -189,17 +189,17 @@ class _Handler(BaseHTTPRequestHandler):
         fault = site.fault_now(video_id) if route else NO_FAULT
         path = site.resolve(video_id) if route else None
         if fault.status:
-            self._say(video_id, fault.status, fault, with_body)
+            self._send_text(video_id, fault.status, fault, with_body)
         elif fault.html:
-            self._say(video_id, 200, fault, with_body)
+            self._send_text(video_id, 200, fault, with_body)
         elif path is None:
-            self._say(video_id, 404, fault, with_body)
+            self._send_text(video_id, 404, fault, with_body)
         else:
             with path.open("rb") as file:
                 self._send_video(video_id, path, file, fault, with_body)
 
-    def _say(self, video_id: str, status: int, fault: Fault, with_body: bool) -> None:
-        self._note(video_id, status)
+    def _send_text(self, video_id: str, status: int, fault: Fault, with_body: bool) -> None:
+        self._record(video_id, status)
         body = (fault.text or f"<html><body><h1>{status}</h1></body></html>").encode()
         self.send_response(status)
         self.send_header("Content-Type", "text/html; charset=utf-8")
@@ -212,20 +212,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_video(self, video_id: str, path: Path, file: BinaryIO, fault: Fault, with_body: bool) -> None:
         size = path.stat().st_size
-        asked = _RANGE.fullmatch(self.headers.get("Range", "")) if fault.ranges else None
-        first = int(asked[1]) if asked else 0
-        last = min(int(asked[2]), size - 1) if asked and asked[2] else size - 1
+        requested = _RANGE.fullmatch(self.headers.get("Range", "")) if fault.ranges else None
+        first = int(requested[1]) if requested else 0
+        last = min(int(requested[2]), size - 1) if requested and requested[2] else size - 1
         if first >= size or last < first:
             self._refuse_range(video_id, size)
             return
         length = last - first + 1
-        self._note(video_id, 206 if asked else 200)
-        self.send_response(206 if asked else 200)
+        self._record(video_id, 206 if requested else 200)
+        self.send_response(206 if requested else 200)
         self.send_header("Content-Type", CONTENT_TYPES.get(path.suffix, "video/mp4"))
         self.send_header("Content-Length", str(int(length * fault.length_factor)))
         if fault.ranges:
             self.send_header("Accept-Ranges", "bytes")
-        if asked:
+        if requested:
             self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
         self.end_headers()
         if with_body:
@@ -233,7 +233,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_body(self, file: BinaryIO, first: int, length: int, size: int, fault: Fault) -> None:
         stops = [at for at in (fault.cut_at, fault.stall_at) if at is not None]
-        # A place in the file, not in the answer: a client that resumes there gets nothing more.
+        # A position in the file, not in the response: a client that resumes there gets nothing more.
         end = min([first + length, *(int(size * at) for at in stops)])
         file.seek(first)
         while (left := end - file.tell()) > 0:
@@ -245,13 +245,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _refuse_range(self, video_id: str, size: int) -> None:
-        self._note(video_id, 416)
+        self._record(video_id, 416)
         self.send_response(416)
         self.send_header("Content-Range", f"bytes */{size}")
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def _note(self, video_id: str, status: int) -> None:
+    def _record(self, video_id: str, status: int) -> None:
         self.server.site.log.append(
             Request(time.monotonic(), video_id, self.headers.get("Range", ""), status)
         )

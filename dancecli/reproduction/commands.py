@@ -12,7 +12,7 @@ from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip
 from dancecli.demo.corpus import make_corpus
-from dancecli.demo.pipeline import SITE_FOLDER, fetch_command, refuse_other_dataset, require_parts, run
+from dancecli.demo.pipeline import SITE_FOLDER, fetch_command, refuse_other_dataset, require_packages, run
 from dancecli.demo.video_site import VideoSite
 from dancecli.report.pages.reproduction_page import write_reproduction
 from dancecli.report.pages.run_page import without_workspace
@@ -102,7 +102,7 @@ def reproduce(
     done: list[Command] = []
 
     def do(command: Command) -> None:
-        run(command, reporter.message, quiet=settings.quiet_stdout)
+        run(command, reporter, quiet=settings.quiet_stdout)
         done.append(command)
 
     with workspace.lock("reproduce"):
@@ -165,10 +165,10 @@ def _have_dancers(
 ) -> None:
     """Draw, serve and fetch the quick form's corpus, unless a demo's clips are there already."""
     refuse_other_dataset(workspace)
-    require_parts()
+    require_packages()
     if has_clips(workspace):
         return
-    corpus = make_corpus(workspace.root / SITE_FOLDER, CORPUS, reporter.on_progress)
+    corpus = make_corpus(workspace.root / SITE_FOLDER, CORPUS, reporter)
     reporter.message(f"corpus: {corpus.rows} segments of procedural dancers in {corpus.videos}")
     with VideoSite(corpus.videos, corpus.faults) as site:
         do(fetch_command(workspace, site.url_template))

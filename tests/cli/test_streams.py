@@ -61,8 +61,8 @@ def test_an_interrupted_command_leaves_one_document(workspace: Workspace) -> Non
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert json.loads(out)["error"] == "interrupted; what was done is kept"
-    assert err.splitlines()[-1] == "interrupted; what was done is kept"
+    assert json.loads(out)["error"] == "interrupted; finished work is kept"
+    assert err.splitlines()[-1] == "interrupted; finished work is kept"
 
 
 def test_what_an_encoding_lacks_is_shown_otherwise(filled: Workspace, dance: Dance) -> None:
@@ -77,7 +77,7 @@ def test_a_folder_whose_name_is_no_text_is_shown(workspace: Workspace, dance: Da
     folder = os.fsdecode(os.fsencode(workspace.root) + b"/w\xe4")
     ran = dance("status", "--workspace", folder, PYTHONIOENCODING="utf-8")
     assert ran.code == 0
-    assert "there is nothing in" in ran.out
+    assert "contains no dataset yet" in ran.out
     assert dance("status", "--json", "--workspace", folder).json["workspace"] == folder
 
 

@@ -25,7 +25,7 @@ def test_comments_blank_lines_and_a_bom_are_read_over(tmp_path: Path) -> None:
     ("text", "row", "what"),
     [
         ("tap\nzumba\ntap\n", 3, "label 'tap' repeats line 1"),
-        ("# nothing\n\n", None, "names no label"),
+        ("# nothing\n\n", None, "has no label"),
         ("caf\udce9\n", None, "is not UTF-8 text"),
     ],
 )
@@ -41,7 +41,7 @@ def test_a_bad_label_file_is_named_with_its_row(
 
 
 def test_a_missing_label_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no such label file"):
+    with pytest.raises(InputError, match="label file not found"):
         LabelSet.read(tmp_path / "none.txt")
 
 
@@ -68,7 +68,7 @@ def test_a_label_map_leaves_out_what_has_no_match(tmp_path: Path) -> None:
         ("from,to,reason\ntap,step dancing,same\n", 2, "'step dancing' is not in the label set"),
         ("from,to,reason\ntap,tap dancing,\n", 2, "'tap' has no reason"),
         ("to,reason,from\ntap dancing\n", 2, "'' has no reason"),
-        (f"from,to,reason\n{'x' * 200_000},,no\n", 2, "is not CSV: field larger"),
+        (f"from,to,reason\n{'x' * 200_000},,no\n", 2, "is not valid CSV: field larger"),
     ],
 )
 def test_a_bad_label_map_is_named_with_its_row(tmp_path: Path, text: str, row: int, what: str) -> None:

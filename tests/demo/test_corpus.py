@@ -9,12 +9,12 @@ import av
 import pytest
 
 from dancecli.core.errors import DanceError, InputError, MediaError
-from dancecli.core.progress import Progress
+from dancecli.core.progress import Progress, Reporter
 from dancecli.demo import encoder
 from dancecli.demo.choreography import STYLES
 from dancecli.demo.corpus import CLIP_S, CUT_SHORT, DEAD, CorpusSettings, make_corpus, plan
-from dancecli.demo.encoder import write_film
-from dancecli.demo.renderer import Film
+from dancecli.demo.encoder import write_video
+from dancecli.demo.renderer import VideoSpec
 
 TINY = CorpusSettings(videos_per_style=1, width=64, height=64, fps=5)
 
@@ -40,17 +40,17 @@ def test_the_full_corpus_has_what_the_demo_needs() -> None:
     assert sum(video.video_id.startswith("-") for video in videos) >= len(STYLES)
     assert sum(len(video.starts_s) for video in videos) >= 290
     for video in videos:
-        assert video.film.seconds > CLIP_S
+        assert video.spec.seconds > CLIP_S
         assert all(b - a >= CLIP_S for a, b in zip(video.starts_s, video.starts_s[1:], strict=False))
-    ends = [video.starts_s[-1] + CLIP_S - video.film.seconds for video in videos]
+    ends = [video.starts_s[-1] + CLIP_S - video.spec.seconds for video in videos]
     assert sum(end > 0 for end in ends) == 1
     assert [video.fault for video in videos if video.fault == DEAD] == [DEAD]
     assert [video.fault for video in videos if video.fault == CUT_SHORT] == [CUT_SHORT]
 
 
-def test_make_corpus_writes_videos_and_list_and_a_second_time_nothing(tmp_path: Path) -> None:
+def test_make_corpus_writes_videos_and_list_once(tmp_path: Path) -> None:
     seen: list[Progress] = []
-    corpus = make_corpus(tmp_path, TINY, seen.append)
+    corpus = make_corpus(tmp_path, TINY, Reporter(seen.append))
     rows = rows_of(corpus.annotations)
     planned = {video.video_id: video for video in plan(TINY)}
     assert list(rows[0]) == ["label", "youtube_id", "time_start", "time_end", "split"]
@@ -68,7 +68,7 @@ def test_make_corpus_writes_videos_and_list_and_a_second_time_nothing(tmp_path: 
         assert (container.streams.video[0].width, container.streams.video[0].height) == (64, 64)
         assert len(container.streams.audio) == 1
         decoded = sum(1 for _ in container.decode(video=0))
-    assert decoded == planned[name].film.num_frames
+    assert decoded == planned[name].spec.num_frames
 
     before = {path: path.stat().st_mtime_ns for path in corpus.videos.iterdir()}
     lost = corpus.videos / f"{name}.mp4"
@@ -81,18 +81,18 @@ def test_make_corpus_writes_videos_and_list_and_a_second_time_nothing(tmp_path: 
     assert {path for path in after if after[path] != before[path]} == {lost}
 
 
-def test_a_film_that_ffmpeg_cannot_write_is_one_sentence_and_leaves_nothing(
+def test_an_ffmpeg_error_is_one_sentence_and_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    film = Film("a", "moon walking", 1, fps=5, width=64, height=64)
+    video = VideoSpec("a", "moon walking", 1, fps=5, width=64, height=64)
     real = encoder.arguments
     monkeypatch.setattr(encoder, "arguments", lambda f, p: [*real(f, p)[:-1], "-c:v", "none-such", str(p)])
     with pytest.raises(MediaError, match=r"x\.mp4: ffmpeg ended with status .*none-such"):
-        write_film(film, tmp_path / "x.mp4")
+        write_video(video, tmp_path / "x.mp4")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_worker_s_failure_is_one_sentence_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_a_worker_is_one_sentence_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ffmpeg = tmp_path / "bin" / "ffmpeg"
     ffmpeg.parent.mkdir()
     ffmpeg.write_text("#!/bin/sh\necho out of ink >&2\nexit 3\n")
@@ -105,7 +105,7 @@ def test_a_worker_s_failure_is_one_sentence_too(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("bad", [{"videos_per_style": 0}, {"width": 63}, {"height": 0}])
-def test_settings_that_cannot_be_are_refused(bad: dict[str, int]) -> None:
+def test_invalid_settings_are_refused(bad: dict[str, int]) -> None:
     with pytest.raises(InputError) as caught:
         CorpusSettings(**bad)
     assert isinstance(caught.value, DanceError)

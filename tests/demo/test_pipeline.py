@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dancecli.core.errors import DanceError, MissingDependencyError, WorkspaceError
+from dancecli.core.progress import Reporter
 from dancecli.demo import pipeline
 from dancecli.demo.pipeline import DemoSettings, planned, refuse_other_dataset
 from dancecli.storage.workspace import Workspace
@@ -24,36 +25,42 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Co
     return folder, dance("demo", "--quick", "--json", "--workspace", str(folder))
 
 
-def test_demo_goes_from_nothing_to_a_page_by_the_commands_of_a_user(
+def test_demo_runs_the_users_commands_from_nothing_to_a_report(
     quick: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     folder, done = quick
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert [command[0] for command in told["commands"]] == ["fetch", "split", "augment", "finetune", "report"]
+    document = json.loads(done.stdout)
+    assert [command[0] for command in document["commands"]] == [
+        "fetch",
+        "split",
+        "augment",
+        "finetune",
+        "report",
+    ]
     assert [line for line in done.stderr.splitlines() if line.startswith("$ dance ")] != []
-    page = Path(told["page"])
+    page = Path(document["page"])
     assert page.is_file()
     assert page.is_relative_to(folder)
-    assert told["headline"].startswith("top-1 ")
+    assert document["headline"].startswith("top-1 ")
 
-    # The faults cost their rows and no other.
+    # Only the rows of the faulty videos are missing.
     settings = DemoSettings(quick=True).corpus
     corpus = pipeline.make_corpus(folder / pipeline.SITE_FOLDER, settings)
     assert corpus.rendered == 0
     assert len(list((folder / "clips").glob("*.mp4"))) == corpus.rows - corpus.missing
 
 
-def test_demo_a_second_time_trains_and_fetches_nothing(
+def test_a_second_demo_fetches_and_trains_nothing(
     quick: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     folder, first = quick
     before = {path: path.stat().st_mtime_ns for path in (folder / "clips").iterdir()}
     again = dance("demo", "--quick", "--json", "--workspace", str(folder))
     assert again.returncode == 0, again.stderr
-    told = json.loads(again.stdout)
-    assert [command[0] for command in told["commands"]] == ["fetch", "split", "augment", "report"]
-    assert told["headline"] == json.loads(first.stdout)["headline"]
+    document = json.loads(again.stdout)
+    assert [command[0] for command in document["commands"]] == ["fetch", "split", "augment", "report"]
+    assert document["headline"] == json.loads(first.stdout)["headline"]
     assert {path: path.stat().st_mtime_ns for path in (folder / "clips").iterdir()} == before
     assert len(list((folder / "runs").iterdir())) == 1
 
@@ -67,7 +74,7 @@ def test_dry_run_shows_the_commands_and_writes_nothing(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
-def test_a_stopped_run_is_gone_on_with_and_a_run_on_another_split_is_not(
+def test_a_stopped_run_is_resumed_and_a_run_on_another_split_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     workspace = Workspace(tmp_path)
@@ -77,7 +84,7 @@ def test_a_stopped_run_is_gone_on_with_and_a_run_on_another_split_is_not(
     assert "--resume" not in planned(workspace, DemoSettings())[3]
 
 
-def test_another_dataset_is_left_alone(tmp_path: Path) -> None:
+def test_another_dataset_is_refused(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     refuse_other_dataset(workspace)
     workspace.segments.parent.mkdir()
@@ -88,7 +95,7 @@ def test_another_dataset_is_left_alone(tmp_path: Path) -> None:
     refuse_other_dataset(workspace)
 
 
-def test_a_missing_package_is_said_before_anything_is_drawn(
+def test_a_missing_package_is_reported_before_anything_is_rendered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find = pipeline.importlib.util.find_spec
@@ -96,7 +103,7 @@ def test_a_missing_package_is_said_before_anything_is_drawn(
         pipeline.importlib.util, "find_spec", lambda name: None if name == "mmaction" else find(name)
     )
     with pytest.raises(MissingDependencyError, match="'mmaction' is not installed") as caught:
-        pipeline.demo(Workspace(tmp_path / "demo"), DemoSettings(), print)
+        pipeline.demo(Workspace(tmp_path / "demo"), DemoSettings())
     assert "pip install" in caught.value.hint
     assert not (tmp_path / "demo").exists()
 
@@ -109,15 +116,15 @@ def exits_with(code: int, command: str, monkeypatch: pytest.MonkeyPatch) -> list
             return code
 
     monkeypatch.setattr(pipeline.subprocess, "Popen", Ended)
-    said: list[str] = []
-    pipeline.run((command, "--flag", "two words"), said.append)
-    return said
+    printed: list[str] = []
+    pipeline.run((command, "--flag", "two words"), Reporter(on_message=printed.append))
+    return printed
 
 
-def test_each_command_is_said_and_only_a_fetch_may_miss_something(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_command_is_printed_and_only_fetch_may_exit_with_3(monkeypatch: pytest.MonkeyPatch) -> None:
     assert exits_with(3, "fetch", monkeypatch) == ["$ dance fetch --flag 'two words'"]
     for code, command in ((3, "split"), (1, "fetch"), (2, "report")):
-        with pytest.raises(DanceError, match=f"`dance {command}` ended with code {code}"):
+        with pytest.raises(DanceError, match=f"`dance {command}` failed with exit code {code}"):
             exits_with(code, command, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         exits_with(130, "fetch", monkeypatch)

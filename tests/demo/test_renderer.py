@@ -11,8 +11,8 @@ from sklearn.preprocessing import StandardScaler
 
 from dancecli.core.labels import DEFAULT_LABELS, LabelSet
 from dancecli.demo.choreography import STYLES
-from dancecli.demo.keyed_random import Dice
-from dancecli.demo.renderer import Film, frames
+from dancecli.demo.keyed_random import KeyedRandom
+from dancecli.demo.renderer import VideoSpec, render
 from dancecli.demo.skeleton import FOREARM_M, SHANK_M, THIGH_M, UPPER_ARM_M, Joint, joints
 
 BONES = {
@@ -23,12 +23,12 @@ BONES = {
 }
 
 
-def drawn(film: Film) -> np.ndarray:
-    return np.stack(list(frames(film)))
+def drawn(video: VideoSpec) -> np.ndarray:
+    return np.stack(list(render(video)))
 
 
-def small(key: str, style: str, seconds: float = 0.4) -> Film:
-    return Film(key, style, seconds, fps=5, width=96, height=72)
+def small(key: str, style: str, seconds: float = 0.4) -> VideoSpec:
+    return VideoSpec(key, style, seconds, fps=5, width=96, height=72)
 
 
 def test_styles_are_those_of_the_demo_label_set_and_of_the_paper() -> None:
@@ -39,9 +39,9 @@ def test_styles_are_those_of_the_demo_label_set_and_of_the_paper() -> None:
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_a_body_keeps_its_bones_stays_over_the_floor_and_never_jerks(style: str) -> None:
+def test_a_body_keeps_its_bone_lengths_stays_above_the_floor_and_moves_smoothly(style: str) -> None:
     beats = np.arange(600) / 25 * 110 / 60
-    body = joints(STYLES[style](beats, Dice("bones")))
+    body = joints(STYLES[style](beats, KeyedRandom("bones")))
     assert np.isfinite(body).all()
     for (a, b), length in BONES.items():
         assert np.linalg.norm(body[:, a] - body[:, b], axis=1) == pytest.approx(length, abs=0.01)
@@ -60,38 +60,38 @@ def test_the_same_key_draws_the_same_frames_and_another_key_others() -> None:
     assert (one != other).mean() > 0.9
 
 
-def test_a_style_changes_the_figure_and_nothing_around_it() -> None:
-    films = [drawn(small("same key", style))[0].astype(int) for style in STYLES]
-    for other in films[1:]:
-        changed = np.abs(films[0] - other).max(axis=-1) > 8
+def test_a_style_changes_the_dancer_and_nothing_else() -> None:
+    videos = [drawn(small("same key", style))[0].astype(int) for style in STYLES]
+    for other in videos[1:]:
+        changed = np.abs(videos[0] - other).max(axis=-1) > 8
         assert 0.01 < changed.mean() < 0.35
 
 
-def looks(clip: np.ndarray) -> np.ndarray:
-    """What a still eye sees: colour histograms, means and deviations, and the mean picture in 6x8."""
+def appearance(clip: np.ndarray) -> np.ndarray:
+    """Features of static appearance: color histograms, means and deviations, and the mean image in 6x8."""
     pixels = clip.reshape(-1, 3)
     bars = [np.histogram(pixels[:, c], bins=12, range=(0, 256), density=True)[0] * 100 for c in range(3)]
     mean = clip.mean(axis=0).reshape(6, 12, 8, 12, 3).mean(axis=(1, 3)) / 255
     return np.concatenate([*bars, pixels.mean(axis=0) / 255, pixels.std(axis=0) / 255, mean.ravel()])
 
 
-def guessed_from_looks(videos_per_style: int, tint: float) -> float:
-    """Accuracy, cross-validated, of guessing the style from the looks of clips of one second.
+def accuracy_from_appearance(videos_per_style: int, tint: float) -> float:
+    """Accuracy, cross-validated, of classifying the style by the appearance of clips of one second.
 
-    With a tint each style gets a shade of its own: the check must see what it guards against.
+    With a tint each style gets its own shade, to check that the test can fail.
     """
     found, names = [], []
     for index, style in enumerate(STYLES):
         for number in range(videos_per_style):
             clip = drawn(small(f"{style}/{number}", style, 0.8)).astype(float)
             clip[..., index % 3] += tint * (1 if index < 3 else -1)
-            found.append(looks(np.clip(clip, 0, 255)))
+            found.append(appearance(np.clip(clip, 0, 255)))
             names.append(style)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
     return float(cross_val_score(model, np.array(found), names, cv=5).mean())
 
 
-def test_no_style_is_known_by_its_colours_or_its_place() -> None:
+def test_no_style_can_be_told_by_color_or_scene() -> None:
     # Chance is 1 in 6; 150 clips give a deviation of 3 points.
-    assert guessed_from_looks(25, tint=0) < 0.30
-    assert guessed_from_looks(25, tint=60) > 0.80
+    assert accuracy_from_appearance(25, tint=0) < 0.30
+    assert accuracy_from_appearance(25, tint=60) > 0.80

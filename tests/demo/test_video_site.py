@@ -142,7 +142,7 @@ def test_page_in_place_of_video(site: VideoSite, faults: dict[str, Fault]) -> No
     assert headers["Content-Type"].startswith("text/html")
 
 
-def test_log_tells_what_was_asked(site: VideoSite) -> None:
+def test_the_log_records_every_request(site: VideoSite) -> None:
     get(site, Range="bytes=5-")
     get(site, "absent")
     assert [(r.video_id, r.range, r.status) for r in site.log] == [

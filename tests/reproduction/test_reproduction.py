@@ -106,7 +106,7 @@ def train(workspace: Workspace, name: str, on: str, recipe: str, changes: Sequen
 @pytest.fixture
 def stand_ins(monkeypatch: pytest.MonkeyPatch) -> Callable[[Workspace], list[str]]:
     """Give a function that lets a workspace's commands do next to nothing, and lists them."""
-    monkeypatch.setattr(commands, "require_parts", lambda: None)
+    monkeypatch.setattr(commands, "require_packages", lambda: None)
     monkeypatch.setattr(commands, "measured_pace", lambda: 10.0)
 
     def stand_in(workspace: Workspace) -> list[str]:
@@ -128,7 +128,7 @@ def whole(
         said: list[str] = []
         talked: list[str] = []
         patch.setattr(commands, "run", pretend(workspace, said))
-        patch.setattr(commands, "require_parts", lambda: None)
+        patch.setattr(commands, "require_packages", lambda: None)
         patch.setattr(commands, "measured_pace", lambda: 10.0)
         return (
             workspace,

@@ -19,7 +19,7 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Write the MMAction2 lists of a split again.
+    """Rewrite the MMAction2 annotation lists of a split.
 
     `dance split` and `dance augment` write them too; this is for after files were removed or came
     back, or to leave the augmented copies out.

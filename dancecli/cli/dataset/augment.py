@@ -47,7 +47,7 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Make augmented copies of the training clips of a split.
+    """Create augmented clips of a split's training set.
 
     All copies of a clip are made in one run of ffmpeg, proven by a full decode, and listed for
     training. Stop it at any time: the same command goes on from there. Exit code 3 if a copy

@@ -19,7 +19,7 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Group the clips that look the same, so that split keeps them together.
+    """Group near-duplicate clips, so that a split keeps them in one subset.
 
     Re-encoded, rescaled, mirrored, letterboxed and slightly shifted copies are found, and so are
     clips of one stage under several ids. Nothing is removed. Draws a contact sheet of the groups,

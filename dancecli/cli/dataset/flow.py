@@ -34,7 +34,7 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Compute the optical flow of the clips, for models that look at motion.
+    """Compute the optical flow of the clips, for models that use motion.
 
     From 25 frames a second, with a short side of 256 or the clip's own if it is shorter, up to 20
     pixels; a file for each clip and method, proven by a full decode. Stop it at any time: the same

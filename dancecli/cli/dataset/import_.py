@@ -40,7 +40,7 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Take in clips that are already on disk.
+    """Import clips that are already on disk.
 
     Reads Kinetics downloads (`<label>/<id>_<start>_<end>.mp4` in every known spelling), Let's Dance
     frame folders, and any videos in a folder per label. Each clip is made as `dance fetch` makes

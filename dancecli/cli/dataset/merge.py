@@ -49,7 +49,7 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Bring Let's Dance into the labels, by a reviewed map.
+    """Add the Let's Dance dataset, its classes mapped to our labels.
 
     Its lists become segments, its frames and videos become clips. What the workspace holds already,
     by id and time or by picture, is kept once; each clip that does not come in is told with its

@@ -42,7 +42,7 @@ def command(
     retry: RetryOption = "transient",
     json_output: JsonOption = False,
 ) -> None:
-    """Say what a fetch would be: clips, hours, gigabytes, survivors.
+    """Estimate a fetch: clips, hours, gigabytes and expected available clips.
 
     Takes the flags of `dance fetch`, and asks no site for a video.
 

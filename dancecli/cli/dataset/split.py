@@ -46,7 +46,7 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Divide the clips into train, val and test, by source video.
+    """Divide the clips into train, val and test, grouped by source video.
 
     Everything that comes from one source video, or looks the same, is in one part, and the same
     seed gives the same split on any machine. Writes the MMAction2 lists and a lock file too.

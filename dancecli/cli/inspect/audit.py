@@ -38,7 +38,7 @@ def command(
     n: Annotated[int | None, typer.Option("--n", metavar="CLIPS", help="Clips for --reported.")] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Look for leaks, label conflicts and changed files.
+    """Check for leaks between subsets, label conflicts and changed files.
 
     Exits with 3 if anything is found.
 

@@ -40,7 +40,7 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Write a split in the form that another tool reads.
+    """Export a split in the format of another tool.
 
     Stop it at any time: the same command goes on from there, and a finished export is not written
     again. Exit code 3 if clips of the split have lost their file.

@@ -26,7 +26,7 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Tell why a clip is there or not: its whole history.
+    """Show the download history of a clip, and why clips are missing.
 
     Without a clip: how much of each class is still to be had, as a table and a picture
     (reports/survival).

@@ -14,7 +14,7 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Show the dataset in figures, and write its card and page.
+    """Show dataset statistics and write the dataset card and page.
 
     The card is Markdown as Hugging Face reads it: reports/dataset/README.md. The page beside it
     shows the same with a grid of pictures of each class.

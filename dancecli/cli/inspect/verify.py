@@ -13,7 +13,7 @@ from dancecli.cli.options import EngineOption, JsonOption, WorkspaceOption
 def command(
     workspace_dir: WorkspaceOption = None, engine: EngineOption = "local", json_output: JsonOption = False
 ) -> None:
-    """Check every file of a clip, and of its optical flow, against its checksum.
+    """Verify the checksums of all clips and of their optical flow.
 
     A pass that was stopped goes on where it was. Exits with 3 if a file is missing or changed.
 

@@ -60,7 +60,7 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Judge a run under other views or on another split, fuse runs, or judge a pre-trained head.
+    """Evaluate a run (multi-view, other split), an ensemble or a zero-shot baseline.
 
     What comes out is a run like any other, for report, compare and board. Clips that a run was
     trained on are counted and said. A baseline gives each label that is a class of Kinetics-400 its

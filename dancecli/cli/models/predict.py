@@ -35,7 +35,7 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Say what is danced in videos, and in long ones when.
+    """Predict the dance styles in videos, with a timeline for long ones.
 
     Prints the five likeliest styles of each video, and of long ones the course of styles. All
     probabilities, and a picture of each long video, are kept in reports/predict-NAME. Reads whatever

@@ -69,7 +69,7 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Train the two-stream Inception I3D, from scratch, ImageNet or Kinetics.
+    """Train the two-stream Inception I3D from scratch or from pre-trained weights.
 
     One network looks at frames, one at the optical flow that dance flow made; both are evaluated,
     and their scores averaged. Each stream is a run like dance finetune's, and so is their fusion. The

@@ -58,7 +58,7 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Search the recipe that does best on the validation part.
+    """Search for the recipe with the best validation accuracy.
 
     The same command goes on with a study that was stopped, or that is to have more trials, and works
     beside others on the same one. Writes the best trial as a recipe, and a page.

@@ -51,7 +51,7 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Set all runs side by side, with ties shown as ties.
+    """Show a leaderboard of all runs, with statistical ties.
 
     Runs stand in one table where they were evaluated on the same clips under the same protocol.
     Writes a page, board.csv and board.json.

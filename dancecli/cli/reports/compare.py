@@ -25,7 +25,7 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Say whether one of two runs is better, and show where.
+    """Test whether one of two runs is significantly better, and show where.
 
     Runs that were evaluated on other clips or under another protocol are refused. Writes a page
     with the clips that changed.

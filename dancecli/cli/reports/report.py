@@ -43,7 +43,7 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Draw a run's page: accuracy, confusion, and what was run.
+    """Write a run's report: accuracy, confusion matrix and how it was trained.
 
     Writes one HTML file that needs nothing else, metrics.json, confusion.csv and confusion.png.
     Of a group, the runs of `dance finetune --seeds`, it shows mean and spread, and draws each

@@ -33,7 +33,7 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Run the paper's experiments as published and under a protocol with a validation set, side by side.
+    """Reproduce the paper's experiments, as published and with a validation set.
 
     The fine-tuned experiments are run twice on the same clips and the same test set: as published,
     and with a validation set that chooses epoch and winner. The two-stream ones were published by

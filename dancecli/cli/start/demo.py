@@ -8,27 +8,36 @@ from typing import Annotated
 
 import typer
 
-from dancecli.cli.console import info, print_json, print_result, progress
+from dancecli.cli.console import print_json, print_result, reporting
 from dancecli.cli.options import DryRunOption, JsonOption
 
 
 def command(
     workspace_dir: Annotated[
         Path,
-        typer.Option("--workspace", "-w", metavar="DIR", help="A new folder, or that of an earlier demo."),
+        typer.Option(
+            "--workspace",
+            "-w",
+            metavar="DIR",
+            help="Workspace of the demo: a new folder, or that of an earlier demo.",
+        ),
     ] = Path("demo"),
     quick: Annotated[
-        bool, typer.Option("--quick", help="A corpus too small to learn from: shows that all parts work.")
+        bool,
+        typer.Option(
+            "--quick",
+            help="Use a corpus too small to learn from, to check in a minute that every step works.",
+        ),
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed draws other videos.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the synthetic videos.")] = 0,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Run the whole chain, offline, on a corpus it makes itself, to a report.
+    """Run the whole pipeline offline on a synthetic corpus, up to a report.
 
-    Draws dancers in six styles that differ by their movement alone, serves the videos on this
-    machine as a video site would, faults included, and runs the commands you would type: fetch,
-    split, augment, finetune, report. What is finished is not done again.
+    Renders dancers in six styles that differ by their movement alone, serves the videos from a local
+    video site with typical faults, and runs the commands that you would type: fetch, split, augment,
+    finetune and report. Finished steps are skipped when you rerun it.
 
     Example: `dance demo`
     """
@@ -42,11 +51,11 @@ def command(
         if json_output:
             print_json({"commands": commands})
         else:
-            for one in commands:
-                print_result(f"$ dance {shlex.join(one)}")
+            for command_line in commands:
+                print_result(f"$ dance {shlex.join(command_line)}")
         return
-    with progress("draw videos") as on_progress:
-        result = demo(workspace, settings, info, on_progress)
+    with reporting("render videos") as reporter:
+        result = demo(workspace, settings, reporter)
     if json_output:
         print_json(
             {
@@ -60,4 +69,4 @@ def command(
         )
     else:
         print_result(f"\n{result.headline}")
-        print_result(f"in {result.seconds / 60:.1f} minutes; the page: {result.page}")
+        print_result(f"finished in {result.seconds / 60:.1f} minutes; report: {result.page}")

@@ -11,25 +11,25 @@ from dancecli.cli.options import JsonOption, WorkspaceOption
 
 
 def command(workspace_dir: WorkspaceOption = None, json_output: JsonOption = False) -> None:
-    """Say what works on this machine, and what mends the rest.
+    """Check the environment and show how to fix problems.
 
-    Exits with 3 if anything does not work.
+    Exits with code 3 if a check fails.
 
     Example: `dance doctor`
     """
-    from dancecli.doctor import examine
+    from dancecli.doctor import run_checks
 
-    findings = examine(open_workspace(workspace_dir, create=False))
+    findings = run_checks(open_workspace(workspace_dir, create=False))
     if json_output:
         print_json([asdict(finding) for finding in findings])
     else:
         rows = [
-            (("ok  " if f.ok else "FAIL") + f"  {f.what}", f.found + (f"\n-> {f.mend}" if f.mend else ""))
+            (("ok  " if f.ok else "FAIL") + f"  {f.what}", f.found + (f"\n-> {f.fix}" if f.fix else ""))
             for f in findings
         ]
-        print_result(table(("", "found"), rows, align="left"))
+        print_result(table(("check", "result"), rows, align="left"))
         for finding in findings:
             if not finding.ok:
-                print_result(f"{finding.what} is needed for dance {finding.needed_for}: {finding.mend}")
+                print_result(f"{finding.what} is required by {finding.needed_for}; to fix it: {finding.fix}")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(3)

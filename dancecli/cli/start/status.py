@@ -11,9 +11,9 @@ _WIDTH = len("segments")
 
 
 def command(workspace_dir: WorkspaceOption = None, json_output: JsonOption = False) -> None:
-    """Say what this workspace holds, and what to type next.
+    """Show what this workspace contains and which command comes next.
 
-    `dance` without a command says the same.
+    `dance` without a command prints the same.
 
     Example: `dance status`
     """
@@ -29,10 +29,10 @@ def command(workspace_dir: WorkspaceOption = None, json_output: JsonOption = Fal
         for stage in found.stages:
             print_result(f"  {stage.what:<{_WIDTH}}   {stage.found}")
     else:
-        print_result(f"there is nothing in {workspace.root} yet")
+        print_result(f"{workspace.root} contains no dataset yet")
     if found.advice:
         width = max(len(advice.command) for advice in found.advice)
-        print_result("next:" if found.stages else "begin with:")
+        print_result("next:" if found.stages else "start with:")
         for advice in found.advice:
             print_result(f"  {advice.command:<{width}}   {advice.why}")
     print_result("all commands: dance --help")

@@ -20,7 +20,13 @@ from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.clips import clips_there, rebuild_clips, remember_segments
 from dancecli.dataset.fetch.dispatcher import Dispatcher, JobPlan
 from dancecli.dataset.fetch.jobs import plan_source, source_name
-from dancecli.dataset.fetch.settings import FetchSettings, load_requested, of_shard, pending
+from dancecli.dataset.fetch.settings import (
+    FetchSettings,
+    load_requested,
+    of_shard,
+    pending,
+    selection_options,
+)
 from dancecli.sources.kinetics import Listing
 from dancecli.storage import ledger
 from dancecli.storage.files import remove_stale_temp
@@ -92,7 +98,7 @@ def fetch(workspace: Workspace, settings: FetchSettings, reporter: Reporter = SI
     find_ffmpeg()
     with workspace.lock(settings.work_name):
         # Of all shards, so that each of them writes the same.
-        remember_segments(workspace, wanted, labels)
+        remember_segments(workspace, wanted, labels, fetch_options=selection_options(settings))
         runs = _run(workspace, settings, chosen, reporter)
     return replace(
         _result(workspace, chosen, listing, started_s),

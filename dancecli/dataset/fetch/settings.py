@@ -111,6 +111,28 @@ def load_requested(settings: FetchSettings) -> tuple[list[Segment], Listing, Lab
     return choose(listing.segments, settings.limit), listing, labels
 
 
+def selection_options(settings: FetchSettings) -> list[str]:
+    """Return the command-line options that select what is fetched and from where.
+
+    Paths are absolute, so that the options mean the same in every folder.
+    """
+    default = FetchSettings()
+    options = [word for path in settings.annotations for word in ("--annotations", str(path.absolute()))]
+    texts = (
+        ("--edition", settings.edition, default.edition),
+        ("--limit", settings.limit, default.limit),
+        ("--source", ",".join(settings.sources), ""),
+        ("--url-template", settings.url_template, ""),
+        ("--mirror-template", settings.mirror_template, ""),
+    )
+    paths = (("--labels", settings.labels, default.labels), ("--folder", settings.folder, None))
+    for name, value, unset in texts:
+        options += [name, str(value)] if value != unset else []
+    for name, path, default_path in paths:
+        options += [name, str(path.absolute())] if path is not None and path != default_path else []
+    return options
+
+
 def choose(segments: Sequence[Segment], limit: int | None) -> list[Segment]:
     """Pick up to `limit` segments of each class, the same ones on any machine.
 

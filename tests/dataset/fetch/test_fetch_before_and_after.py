@@ -75,7 +75,7 @@ def test_plan_has_the_defaults_of_fetch(town: Town, workspace: Workspace, dance:
     assert "hours      6.0  (at 100 an hour)" in dance("plan").out
     assert "(at 300 an hour)" in dance("plan", "--rate", "300").out
     (workspace.root / "dance.toml").write_text("[plan]\nrate = 100\n")
-    assert "there is no table named 'plan'" in dance("plan").err
+    assert "unknown table 'plan'" in dance("plan").err
 
 
 def test_the_whole_history_of_a_clip(fetched: Workspace) -> None:
