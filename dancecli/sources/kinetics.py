@@ -1,38 +1,85 @@
-"""Annotation lists in every form in which Kinetics has been published.
+"""Annotation lists in every form in which Kinetics, ActivityNet and others are passed on.
 
-CSV with the columns `label, youtube_id, time_start, time_end` (`split` and more may follow:
-Kinetics-400, -600, -700, 700-2020 and the re-released test lists), or JSON
-`{id: {"annotations": {"label", "segment": [s, e]}, "subset"}}`. Rows are read one by one and
-only those with a wanted label are looked at, so that a list of 650,000 rows costs what the csv
-module costs.
+CSV with the columns `label, youtube_id, time_start, time_end` (`split` and more may follow), with
+any common separator, encoding and spelling of the columns; or JSON: Kinetics'
+`{id: {"annotations": {"label", "segment": [s, e]}, "subset"}}`, ActivityNet's
+`{"database": {id: {"annotations": [...]}}}` with several segments per video, or an array of rows.
+Rows are read one by one and only those with a requested label are looked at, so that a list of
+650,000 rows costs what the csv module costs.
+
+Every row is accounted for: a clip, a repetition, another label, or refused with its reason.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
+import difflib
 import io
+import itertools
 import json
-import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import InputError
 from dancecli.core.labels import LabelSet
-from dancecli.core.records import Segment, clip_id_of
+from dancecli.core.records import Segment
+from dancecli.sources.list_format import (
+    END_COLUMNS,
+    ID_COLUMNS,
+    LABEL_COLUMNS,
+    START_COLUMNS,
+    SUBSET_COLUMNS,
+    RowError,
+    column_name,
+    delimiter_name,
+    find_column,
+    find_delimiter,
+    fold_label,
+    read_subset,
+    read_times,
+    read_video_id,
+    short,
+    spellings_of,
+)
+from dancecli.sources.text_files import is_text, open_text
 
 NEEDED = ("label", "youtube_id", "time_start", "time_end")
-_SPLITS = {"train": "train", "val": "val", "validate": "val", "validation": "val", "test": "test", "": ""}
-# Longer is a typing error, not a video: a day.
-_LONGEST_S = 86_400
+NO_LABEL = "(no label)"
+_PLAIN_SUBSETS = {"": "", "train": "train", "val": "val", "validate": "val", "test": "test"}
+_KNOWN_COLUMNS = (*LABEL_COLUMNS, *ID_COLUMNS, *START_COLUMNS, *END_COLUMNS, *SUBSET_COLUMNS)
 _SHOWN = 3
+# A label that differs by more is another label.
+_NEAR = 0.8
 
 
 class UnlabelledError(InputError):
     """A list has everything but labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRow:
+    """A row of a list that cannot be used.
+
+    Attributes:
+        file: the list.
+        row: its line, or in JSON its entry.
+        reason: what is wrong with it.
+        hint: what to do about it.
+    """
+
+    file: str
+    row: int | str
+    reason: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = (
+            f"{self.file}:{self.row}: " if isinstance(self.row, int) else f"{self.file}: entry {self.row}: "
+        )
+        return place + self.reason
 
 
 @dataclass
@@ -40,105 +87,177 @@ class Listing:
     """What a set of lists holds for a label set.
 
     Attributes:
-        segments: one a clip, in the order of the lists.
-        num_wanted: rows read that have a label of the set.
-        num_repeated: rows that say again what another one said.
-        conflicts: clips listed under two labels, as sentences; the first label is kept.
+        segments: one per clip, in the order of the lists.
+        num_repeated: rows whose clip was listed before; those that contradict it included.
+        conflicts: clips listed under two labels or in two subsets, as sentences; the first row counts.
+        refused: rows that cannot be used.
         other_labels: rows with labels outside the set, counted by label.
+        spelled: rows whose label is spelled otherwise than in the set, by (their spelling, ours).
+        notes: what was inferred about the lists, in sentences, each once per list.
     """
 
     segments: list[Segment]
-    num_wanted: int = 0
     num_repeated: int = 0
     conflicts: list[str] = field(default_factory=list)
+    refused: list[RefusedRow] = field(default_factory=list)
     other_labels: Counter[str] = field(default_factory=Counter)
+    spelled: Counter[tuple[str, str]] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def num_rows(self) -> int:
-        """Rows read, of all labels."""
-        return self.num_wanted + self.other_labels.total()
+        """Rows given: those of the segments, repeated, of other labels, and refused."""
+        return len(self.segments) + self.num_repeated + len(self.refused) + self.other_labels.total()
+
+    def missing_labels(self, labels: LabelSet) -> dict[str, str]:
+        """Give the labels that no list has, each with the nearest one that a list has, or with none."""
+        found = {segment.label for segment in self.segments}
+        there = {label.casefold(): label for label in self.other_labels}
+        missing = {}
+        for name in labels:
+            if name not in found:
+                near = difflib.get_close_matches(name.casefold(), there, n=1, cutoff=_NEAR)
+                missing[name] = there[near[0]] if near else ""
+        return missing
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One row, with its times as they came; `place` is its line, or what names it in JSON."""
+    """One row of a requested label; `place` is its line, or what names it in JSON."""
 
     place: int | str
     label: str
     video_id: str
     start: object
     end: object
-    split: str
+    subset: str
+    units: tuple[float, float] = (1.0, 1.0)
+
+
+class ListReader:
+    """Reads several lists into one listing; knows the labels, and what was listed before.
+
+    Attributes:
+        listing: what was read so far.
+    """
+
+    def __init__(self, labels: LabelSet) -> None:
+        self.listing = Listing([])
+        self._seen: dict[str, Segment] = {}
+        # One text per label, not one per row: a list may have hundreds of thousands.
+        self._names: dict[str, str | None] = {name: name for name in labels}
+        self._spellings: Mapping[str, str] = spellings_of(labels)
+        self._exact = frozenset(labels)
+
+    def label_of(self, text: str) -> str | None:
+        """Give the label of the set that a text names; None for another label, which is counted."""
+        try:
+            name = self._names[text]
+        except KeyError:
+            name = self._names[text] = self._spellings.get(fold_label(text))
+        if name is None:
+            self.listing.other_labels[text.strip() or NO_LABEL] += 1
+        elif text not in self._exact:
+            self.listing.spelled[text, name] += 1
+        return name
+
+    def refuse(self, path: Path, place: int | str, reason: str, hint: str = "") -> None:
+        """Keep a row that cannot be used, with its reason."""
+        self.listing.refused.append(RefusedRow(str(path), place, reason, hint))
+
+    def note(self, path: Path, text: str) -> None:
+        """Keep what was inferred about a list, once."""
+        said = f"{path}: {text}"
+        if said not in self.listing.notes:
+            self.listing.notes.append(said)
+
+    def take(self, row: _Row, path: Path, dataset: str) -> None:
+        """Add one row, or refuse it."""
+        try:
+            segment = self._segment(row, path, dataset)
+        except RowError as error:
+            self.refuse(path, row.place, str(error), error.hint)
+            return
+        clip_id = segment.clip_id
+        before = self._seen.get(clip_id)
+        if before is None:
+            self._seen[clip_id] = segment
+            self.listing.segments.append(segment)
+            return
+        self.listing.num_repeated += 1
+        same_label = before.label == segment.label
+        here, there = (
+            (segment.official_split, before.official_split) if same_label else (segment.label, before.label)
+        )
+        if here != there:
+            said = f"{path}:{row.place}: {clip_id} is {here!r} here and {there!r} before"
+            self.listing.conflicts.append(said)
+
+    def _segment(self, row: _Row, path: Path, dataset: str) -> Segment:
+        if not is_text(row.video_id):
+            raise RowError("is not UTF-8 text", "save the list as UTF-8")
+        start_ms, end_ms = read_times(row.start, row.end, row.units)
+        video_id = read_video_id(row.video_id)
+        if isinstance(row.start, str) and ":" in row.start:
+            self.note(path, "times are read as HH:MM:SS")
+        if len(video_id) < len(row.video_id.strip()):
+            self.note(path, "ids are taken out of addresses, and from behind ActivityNet's v_")
+        word = row.subset.strip()
+        if word in _PLAIN_SUBSETS:
+            subset = _PLAIN_SUBSETS[word]
+        else:
+            known = read_subset(word)
+            self.note(path, f"split {short(word)} is {f'read as {known}' if known else 'not known: ignored'}")
+            subset = known or ""
+        return Segment(video_id, start_ms, end_ms, row.label, subset, dataset)
 
 
 def read_lists(paths: Iterable[Path], labels: LabelSet) -> Listing:
     """Read annotation files and keep the rows of a label set.
 
     Raises:
-        InputError: a file is missing or in no known form, a wanted row is wrong (the message
-            says where), or no row has a wanted label.
+        InputError: a file is missing or is no annotation list, or no row can be used.
     """
     paths = list(paths)
-    listing = Listing([])
-    seen: dict[str, Segment] = {}
+    reader = ListReader(labels)
     for path in paths:
-        try:
-            with path.open(encoding="utf-8-sig", newline="") as file:
-                # The file's name may be in another encoding than UTF-8.
-                name = path.stem.encode(errors="replace").decode()
-                add_list(file, path, labels, listing, seen, dataset=name)
-        except FileNotFoundError:
-            raise InputError.at(path, None, "there is no such annotation file") from None
-        except IsADirectoryError:
-            raise InputError.at(path, None, "is a folder, not an annotation file") from None
-    check_not_empty(listing, ", ".join(str(path) for path in paths), labels)
-    return listing
+        with open_text(path, "annotation file") as (file, forms):
+            # The file's name may be in another encoding than UTF-8.
+            name = path.name.encode(errors="replace").decode().removesuffix(".gz")
+            add_list(file, path, reader, dataset=name.rpartition(".")[0] or name)
+        if forms:
+            reader.note(path, f"read as {' and '.join(forms)}")
+    check_not_empty(reader.listing, ", ".join(str(path) for path in paths), labels)
+    return reader.listing
 
 
-def add_list(
-    file: io.TextIOBase | Any,
-    path: Path,
-    labels: LabelSet,
-    listing: Listing,
-    seen: dict[str, Segment],
-    dataset: str,
-) -> None:
+def add_list(file: io.TextIOBase | Any, path: Path, reader: ListReader, dataset: str) -> None:
     """Add one open list to a listing.
 
     Args:
-        file: its text, opened with `newline=""`.
-        path: its name in messages; `.json` is read as JSON, all else as CSV.
-        labels: the labels to keep.
-        listing: what to add to.
-        seen: the segments so far by clip id, shared between the lists of one listing.
-        dataset: what its segments will say they come from.
+        file: its text, opened with `newline=""`; bytes that are not UTF-8 as lone surrogates.
+        path: its name in messages; one that ends as JSON is read as JSON, and so is what begins like it.
+        reader: what it is added to.
+        dataset: what its segments will name as their origin.
 
     Raises:
-        InputError: it is no such list, or not UTF-8.
+        InputError: it is no annotation list.
     """
-    try:
-        rows = _json_rows if path.suffix.lower() == ".json" else _csv_rows
-        for row in rows(file, path, frozenset(labels.names), listing.other_labels):
-            listing.num_wanted += 1
-            _take(row, path, listing, seen, dataset)
-    except UnicodeDecodeError as error:
-        what = f"is not UTF-8 text ({error.reason})"
-        raise InputError.at(path, _first_foreign_line(path), what, "save it as UTF-8") from None
-
-
-def _first_foreign_line(path: Path) -> int | None:
-    """Find the first line that is not UTF-8; None where that cannot be told, as inside an archive."""
-    with contextlib.suppress(OSError), path.open("rb") as file:
-        for row, line in enumerate(file, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return row
-    return None
+    num_before, first = 0, ""
+    for first in file:
+        if first.strip() and not first.startswith("#"):
+            break
+        num_before += 1
+    if path.name.lower().removesuffix(".gz").endswith(".json") or first.lstrip().startswith(("{", "[")):
+        rows = _json_rows("\n" * num_before + first + file.read(), path, reader)
+    else:
+        rows = _csv_rows(first, file, num_before, path, reader)
+    for row in rows:
+        reader.take(row, path, dataset)
 
 
 def check_not_empty(listing: Listing, name: str, labels: LabelSet) -> None:
-    """Refuse a listing without a segment, and say what the lists held instead.
+    """Refuse a listing without a segment, and tell what the lists held instead.
 
     Raises:
         InputError: nothing is left.
@@ -147,140 +266,236 @@ def check_not_empty(listing: Listing, name: str, labels: LabelSet) -> None:
         return
     if not listing.num_rows:
         raise InputError.at(name, None, "the list has no rows", "give a list that is not empty")
+    if listing.refused:
+        first, more = listing.refused[0], listing.num_rows - 1
+        also = f" (and none of {more} other rows can be used)" if more else ""
+        raise InputError(f"{first}{also}", first.hint)
     common = ", ".join(f"{label!r} ({n})" for label, n in listing.other_labels.most_common(_SHOWN))
+    near = next(((ours, near) for ours, near in listing.missing_labels(labels).items() if near), None)
     raise InputError.at(
         name,
         None,
         f"none of its {listing.num_rows} rows has one of the {len(labels)} labels; it has {common}",
-        "give the label file that belongs to it with --labels",
+        f"did you mean {near[1]!r} by {near[0]!r}?"
+        if near
+        else "give the label file that belongs to it with --labels",
     )
-
-
-def _take(row: _Row, path: Path, listing: Listing, seen: dict[str, Segment], dataset: str) -> None:
-    segment = _segment(row, path, dataset)
-    clip_id = segment.clip_id
-    before = seen.get(clip_id)
-    if before is None:
-        seen[clip_id] = segment
-        listing.segments.append(segment)
-    elif before.label == segment.label:
-        listing.num_repeated += 1
-    else:
-        listing.conflicts.append(
-            f"{path}:{row.place}: {clip_id} is {segment.label!r} here and {before.label!r} before"
-        )
-
-
-def _segment(row: _Row, path: Path, dataset: str) -> Segment:
-    line = row.place if isinstance(row.place, int) else None
-    named = "" if line is not None else f"entry {row.place}: "
-    start_ms, end_ms = (
-        _milliseconds(value, column, path, line, named)
-        for value, column in ((row.start, "time_start"), (row.end, "time_end"))
-    )
-    if end_ms <= start_ms:
-        what = f"{named}time_end {row.end} is not after time_start {row.start}"
-        raise InputError.at(path, line, what, "correct the row, or remove it")
-    if row.split.strip() not in _SPLITS:
-        what = f"{named}split {_short(row.split)} is not train, val, validate or test"
-        raise InputError.at(path, line, what, "correct the row, or remove the column")
-    try:
-        clip_id_of(row.video_id, start_ms, end_ms)
-    except InputError as error:
-        raise InputError.at(path, line, named + error.message, error.hint) from None
-    return Segment(row.video_id, start_ms, end_ms, row.label, _SPLITS[row.split.strip()], dataset)
-
-
-def _milliseconds(value: object, column: str, path: Path, line: int | None, named: str) -> int:
-    try:
-        seconds = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        seconds = math.nan
-    # Also false for NaN.
-    if not 0 <= seconds <= _LONGEST_S:
-        what = f"{named}{column} {_short(value)} is not a number of seconds"
-        raise InputError.at(path, line, what, "correct the row, or remove it")
-    return round(seconds * 1000)
 
 
 def _csv_rows(
-    file: Iterable[str], path: Path, wanted: frozenset[str], others: Counter[str]
+    first: str, lines: Iterator[str], num_before: int, path: Path, reader: ListReader
 ) -> Iterator[_Row]:
-    reader = csv.reader(file, strict=True)
-    try:
-        header = [name.strip().lower() for name in next(reader, [])]
-        columns = _columns(header, path)
-        label, video_id, start, end = (columns[name] for name in NEEDED)
-        split = columns.get("split")
-        widest = max(columns.values())
-        # One text for a label, not one a row: a list may have hundreds of thousands.
-        names = {name: name for name in wanted}
-        for values in reader:
-            if not values:
-                continue
-            if len(values) <= widest:
-                what = f"has {len(values)} columns where {len(header)} are named"
-                raise InputError.at(path, reader.line_num, what, "correct the row, or remove it")
-            name = names.get(values[label])
-            if name is None:
-                others[values[label]] += 1
-                continue
+    _check_is_list(first, path)
+    delimiter = find_delimiter(first, _KNOWN_COLUMNS)
+    if delimiter_name(delimiter):
+        reader.note(path, f"columns are separated by {delimiter_name(delimiter)}")
+    columns = _Columns.find(
+        next(csv.reader([first], delimiter=delimiter, skipinitialspace=True)), path, reader
+    )
+    for number, values in _records(lines, delimiter, num_before + 1, path, reader):
+        if len(values) <= columns.widest:
+            if any(map(str.strip, values)):
+                what = f"has {len(values)} columns where {columns.count} are named"
+                reader.refuse(path, number, what, "correct the row, or remove it")
+            continue
+        name = reader.label_of(values[columns.label])
+        if name is not None:
             yield _Row(
-                reader.line_num,
+                number,
                 name,
-                values[video_id],
-                values[start],
-                values[end],
-                values[split] if split is not None else "",
+                values[columns.video_id],
+                values[columns.start],
+                values[columns.end],
+                values[columns.subset] if columns.subset is not None else "",
+                columns.units,
             )
-    except csv.Error as error:
-        raise InputError.at(path, reader.line_num, f"is not CSV: {error}", "correct that line") from None
+        elif not any(map(str.strip, values)):
+            # A line of separators alone is an empty line.
+            _uncount(reader.listing.other_labels, NO_LABEL)
 
 
-def _columns(header: list[str], path: Path) -> dict[str, int]:
-    if not any(header):
+def _uncount(counts: Counter[str], key: str) -> None:
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]
+
+
+def _records(
+    lines: Iterator[str], delimiter: str, num_before: int, path: Path, reader: ListReader
+) -> Iterator[tuple[int, list[str]]]:
+    """Give the records with their line numbers; a line that is no CSV is refused, and the next ones go on."""
+    taken: list[str] = []
+
+    def feed() -> Iterator[str]:
+        for line in lines:
+            taken.append(line)
+            yield line
+
+    start = num_before
+    while True:
+        records = csv.reader(feed(), delimiter=delimiter, strict=True, skipinitialspace=delimiter != "\t")
+        try:
+            for values in records:
+                start += len(taken)
+                taken.clear()
+                if values:
+                    yield start, values
+        except csv.Error as error:
+            # An open quotation mark swallows the lines after it: they are read again without it.
+            reader.refuse(path, start + 1, f"is not CSV: {error}", "correct that line")
+            start += 1
+            lines = itertools.chain(taken[1:], lines)
+            taken = []
+            continue
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    label: int
+    video_id: int
+    start: int
+    end: int
+    subset: int | None
+    units: tuple[float, float]
+    count: int
+
+    @property
+    def widest(self) -> int:
+        return max(self.label, self.video_id, self.start, self.end, self.subset or 0)
+
+    @classmethod
+    def find(cls, cells: list[str], path: Path, reader: ListReader) -> _Columns:
+        header = [column_name(cell) for cell in cells]
+        found = [
+            find_column(header, names) for names in (LABEL_COLUMNS, ID_COLUMNS, START_COLUMNS, END_COLUMNS)
+        ]
+        missing = [name for name, column in zip(NEEDED, found, strict=True) if column is None]
+        if missing == ["label"]:
+            raise UnlabelledError.at(
+                path,
+                1,
+                "has no column 'label' (test lists were published without)",
+                "give the list that carries labels",
+            )
+        if missing:
+            hint = f"a list starts with the line {','.join(NEEDED)}"
+            raise InputError.at(path, 1, f"lacks the column {missing[0]!r}", hint)
+        label, video_id, start, end = (column for column in found if column is not None)
+        others = [
+            f"{cells[c].strip()} as {n}"
+            for n, c in zip(NEEDED, found, strict=True)
+            if c is not None and header[c] != n
+        ]
+        if others:
+            reader.note(path, f"columns read: {', '.join(others)}")
+        units = START_COLUMNS[header[start]], END_COLUMNS[header[end]]
+        return cls(label, video_id, start, end, find_column(header, SUBSET_COLUMNS), units, len(header))
+
+
+def _check_is_list(first: str, path: Path) -> None:
+    """Refuse what is no list at all, by its first line.
+
+    Raises:
+        InputError: it is empty, a web page, or another kind of list.
+    """
+    text = first.strip()
+    if not text:
         raise InputError.at(path, None, "the list is empty", "give a list with a header and rows")
-    columns = {name: header.index(name) for name in (*NEEDED, "split") if name in header}
-    missing = [name for name in NEEDED if name not in columns]
-    if missing == ["label"]:
-        raise UnlabelledError.at(
+    if text.lower().startswith(("<!doctype", "<html", "<?xml")):
+        raise InputError.at(path, 1, "is a web page, not a list", "download the file that the page links to")
+    if text.startswith("PK\x03\x04"):
+        raise InputError.at(path, None, "is a spreadsheet or a zip file, not text", "save it as CSV")
+    words = text.rsplit(maxsplit=1)
+    if len(words) == 2 and words[1].isdecimal() and "." in Path(words[0]).name:
+        raise InputError.at(
             path,
             1,
-            "has no column 'label' (test lists were published without)",
-            "give the list that carries labels",
+            "is a list of MMAction2 (video file and class number), not an annotation list",
+            "import the folder of its videos: dance import DIR",
         )
-    if missing:
-        raise InputError.at(
-            path, 1, f"lacks the column {missing[0]!r}", f"a list starts with the line {','.join(NEEDED)}"
-        )
-    return columns
 
 
-def _json_rows(file: Any, path: Path, wanted: frozenset[str], others: Counter[str]) -> Iterator[_Row]:
-    text = file.read()
+class _Pairs(dict[str, Any]):
+    """A JSON object in which a name stands several times: the first value by name, all of them in `pairs`."""
+
+    pairs: list[tuple[str, Any]]
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    several = _Pairs(found)
+    several.pairs = pairs
+    return several
+
+
+def _json_rows(text: str, path: Path, reader: ListReader) -> Iterator[_Row]:
     try:
-        entries = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         raise InputError.at(path, error.lineno, f"is not JSON: {error.msg}", "correct that line") from None
     except (RecursionError, ValueError) as error:
         # Nested, or a number with digits, beyond what Python reads.
         raise InputError.at(path, None, f"is not JSON of a list: {error}", "give the list itself") from None
-    if not isinstance(entries, dict):
+    if isinstance(document, list):
+        yield from _row_objects(document, path, reader)
+        return
+    if isinstance(document, dict) and isinstance(document.get("database"), dict):
+        document = document["database"]
+    if not isinstance(document, dict):
         raise InputError.at(path, 1, "is not a JSON object of videos", 'see {id: {"annotations": ...}}')
-    for video_id, entry in entries.items():
+    for video_id, entry in document.pairs if isinstance(document, _Pairs) else document.items():
+        yield from _entry_rows(video_id, entry, path, reader)
+
+
+def _entry_rows(video_id: str, entry: Any, path: Path, reader: ListReader) -> Iterator[_Row]:
+    """Give the rows of one video: one annotation, or an array of them."""
+    name = short(video_id)
+    annotations = entry.get("annotations") if isinstance(entry, dict) else None
+    subset = str(entry.get("subset", "")) if isinstance(entry, dict) else ""
+    if annotations is None or annotations == []:
+        # Test lists are published without their answers.
+        if isinstance(entry, dict) and (annotations == [] or "subset" in entry):
+            reader.listing.other_labels[NO_LABEL] += 1
+        else:
+            reader.refuse(path, name, "lacks a label or a segment", "correct it, or remove it")
+        return
+    several = annotations if isinstance(annotations, list) else [annotations]
+    for number, annotation in enumerate(several, start=1):
+        place = name if len(several) == 1 else f"{name}, annotation {number}"
         try:
-            told = entry["annotations"]
-            label, (start, end) = str(told["label"]), told["segment"]
-        except (TypeError, KeyError, ValueError):
-            raise InputError.at(
-                path, None, f"entry {_short(video_id)} lacks a label or a segment", "correct it, or remove it"
-            ) from None
-        if label not in wanted:
-            others[label] += 1
+            label, (start, end) = annotation["label"].strip(), annotation["segment"]
+        except (AttributeError, TypeError, KeyError, ValueError):
+            reader.refuse(path, place, "lacks a label or a segment", "correct it, or remove it")
             continue
-        yield _Row(_short(video_id), label, video_id, start, end, str(entry.get("subset", "")))
+        ours = reader.label_of(label)
+        if ours is not None:
+            yield _Row(place, ours, video_id, start, end, subset)
 
 
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+def _row_objects(rows: list[Any], path: Path, reader: ListReader) -> Iterator[_Row]:
+    """Give the rows of an array of objects, each with the columns of a CSV list."""
+    for number, row in enumerate(rows, start=1):
+        place = f"number {number}"
+        values = {column_name(key): value for key, value in row.items()} if isinstance(row, dict) else {}
+        names = list(values)
+        found = [find_column(names, n) for n in (LABEL_COLUMNS, ID_COLUMNS, START_COLUMNS, END_COLUMNS)]
+        if any(column is None for column in found):
+            lacking = next(n for n, column in zip(NEEDED, found, strict=True) if column is None)
+            reader.refuse(path, place, f"lacks {lacking!r}", "correct it, or remove it")
+            continue
+        label, video_id, start, end = (names[column] for column in found if column is not None)
+        ours = reader.label_of(str(values[label]))
+        subset = find_column(names, SUBSET_COLUMNS)
+        if ours is not None:
+            yield _Row(
+                place,
+                ours,
+                str(values[video_id]),
+                values[start],
+                values[end],
+                str(values[names[subset]] or "") if subset is not None else "",
+                (START_COLUMNS[start], END_COLUMNS[end]),
+            )

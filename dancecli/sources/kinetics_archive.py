@@ -9,12 +9,12 @@ import tarfile
 import tomllib
 import urllib.error
 import urllib.request
+import zlib
 from pathlib import Path, PurePosixPath
 
 from dancecli.core.errors import InputError
 from dancecli.core.labels import MANIFESTS, LabelSet
-from dancecli.core.records import Segment
-from dancecli.sources.kinetics import Listing, UnlabelledError, add_list, check_not_empty
+from dancecli.sources.kinetics import Listing, ListReader, UnlabelledError, add_list, check_not_empty
 from dancecli.storage.files import atomic_file
 
 SOURCES = MANIFESTS / "sources.toml"
@@ -35,7 +35,7 @@ def read_archive(
         cache: where archives are kept; None for the user's cache folder.
 
     Raises:
-        InputError: the edition is unknown, or its archive cannot be had or is broken.
+        InputError: the edition is unknown, or its archive cannot be downloaded or is broken.
     """
     import platformdirs
 
@@ -47,38 +47,31 @@ def read_archive(
     path = folder / PurePosixPath(url).name
     if not path.exists():
         _download(url, path, edition)
-    listing = Listing([])
-    seen: dict[str, Segment] = {}
+    reader = ListReader(labels)
     try:
         with tarfile.open(path, "r:gz") as tar:
             # Read in place: nothing of it is unpacked, so its names and links can do no harm.
             for member in tar:
                 name = PurePosixPath(member.name)
                 if member.isfile() and name.suffix == ".csv" and name.stem in _LISTS:
-                    _add_member(tar, member, path, labels, listing, seen, f"kinetics{edition}")
-    except (tarfile.TarError, EOFError, OSError) as error:
+                    _add_member(tar, member, path, reader, f"kinetics{edition}")
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise InputError.at(
             path, None, f"is a broken archive ({error})", f"remove it, or {_INSTEAD}"
         ) from None
-    check_not_empty(listing, str(path), labels)
-    return listing
+    check_not_empty(reader.listing, str(path), labels)
+    return reader.listing
 
 
 def _add_member(
-    tar: tarfile.TarFile,
-    member: tarfile.TarInfo,
-    path: Path,
-    labels: LabelSet,
-    listing: Listing,
-    seen: dict[str, Segment],
-    dataset: str,
+    tar: tarfile.TarFile, member: tarfile.TarInfo, path: Path, reader: ListReader, dataset: str
 ) -> None:
     file = tar.extractfile(member)
     assert file is not None  # noqa: S101 - for the type checker: it is a file
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
     # Some test lists were published without their answers.
     with contextlib.suppress(UnlabelledError):
-        add_list(text, path / member.name, labels, listing, seen, dataset)
+        add_list(text, path / member.name, reader, dataset)
 
 
 def _download(url: str, path: Path, edition: str) -> None:
@@ -93,5 +86,5 @@ def _download(url: str, path: Path, edition: str) -> None:
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         why = getattr(error, "reason", error)
         raise InputError(
-            f"the list archive of Kinetics {edition} cannot be had from {url} ({why})", _INSTEAD
+            f"the list archive of Kinetics {edition} cannot be downloaded from {url} ({why})", _INSTEAD
         ) from None

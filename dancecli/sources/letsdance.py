@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dancecli.core.errors import InputError
-from dancecli.sources.local import VIDEO_SUFFIXES, walk
+from dancecli.core.video_files import is_video_name
+from dancecli.sources.local import walk
 
 DATASET = "lets-dance"
 LONGEST_S = 10
@@ -199,7 +200,7 @@ def scan_videos(root: Path) -> Iterator[FoundVideo]:
     for folder, files in walk(root):
         for path in map(folder.joinpath, files):
             parsed = parse_name(path.stem)
-            if parsed is not None and path.suffix.lower() in VIDEO_SUFFIXES:
+            if parsed is not None and is_video_name(path.name):
                 yield FoundVideo(ListedClip(folder.absolute().name, path.stem, *parsed, 0), path)
 
 

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from dancecli.core.errors import InputError
 from dancecli.core.records import VIDEO_ID
+from dancecli.core.video_files import VIDEO_SUFFIXES, is_video_name
+from dancecli.sources.list_format import fold_label
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v"})
 _CLIP_NAME = re.compile(r"(?P<video_id>[A-Za-z0-9_-]{1,64})_(?P<start>\d{1,9})_(?P<end>\d{1,9})")
 SPLIT_FOLDER = re.compile(r"(?:videos_)?(train|val|validate|validation|test)(?:_\d+)?")
 # Unpadded times this far apart are milliseconds: no clip is ten minutes long.
@@ -63,11 +64,6 @@ def parse_clip_name(name: str) -> tuple[str, int, int] | None:
     return match["video_id"], start * unit_ms, end * unit_ms
 
 
-def fold_label(name: str) -> str:
-    """Reduce a label or a folder's name to what all spellings of it share: `Tap_Dancing`, `tap dancing`."""
-    return "".join(character for character in name.casefold() if character.isalnum())
-
-
 def labels_by_fold(labels: Iterable[str]) -> dict[str, str]:
     """Give each label by its folded spelling, for folders whose names lost spaces or signs.
 
@@ -94,7 +90,7 @@ def scan(root: Path) -> Iterator[FoundVideo]:
         split = _split_of(root, parent)
         folder = "" if SPLIT_FOLDER.fullmatch(parent.name) else parent.absolute().name
         for name in files:
-            if Path(name).suffix.lower() in VIDEO_SUFFIXES:
+            if is_video_name(name):
                 yield FoundVideo(parent / name, folder, split)
 
 

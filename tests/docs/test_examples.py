@@ -54,12 +54,18 @@ def read_settings(path: Path) -> object:
     return [loader.load(name)._defaults(Workspace(path.parent)) for name in registry.COMMANDS]
 
 
+def read_annotations(path: Path) -> None:
+    """Read a list, in which no row may be refused."""
+    for refused in read_lists([path], LABELS).refused:
+        raise AssertionError(refused)
+
+
 # How an example of a title is read; each raises what a user would be told.
 READERS: dict[str, Callable[[Path], object]] = {
     "labels.txt": lambda path: LabelSet.read(path) == LABELS or pytest.fail("other labels"),
     "cooking.txt": LabelSet.read,
-    "annotations.csv": lambda path: read_lists([path], LABELS),
-    "annotations.json": lambda path: read_lists([path], LABELS),
+    "annotations.csv": read_annotations,
+    "annotations.json": read_annotations,
     "label-map.csv": lambda path: LabelMap.read(path, LABELS),
     "recipe.toml": lambda path: read_recipe(str(path)),
     "space.toml": lambda path: read_space(str(path), Recipe()),

@@ -1,7 +1,10 @@
 """Annotation lists: every published form, and one clear line for what is wrong."""
 
+import gzip
 import json
 import os
+import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,7 +84,7 @@ def test_repeated_rows_collapse_and_two_labels_are_told(path: Path) -> None:
         ("a_0_10000", "zumba"),
         ("a_10000_20000", "zumba"),
     ]
-    assert listing.num_repeated == 1
+    assert (listing.num_repeated, listing.num_rows) == (2, 4)
     assert listing.conflicts == [f"{path}:4: a_0_10000 is 'tap dancing' here and 'zumba' before"]
 
 
@@ -95,29 +98,42 @@ def test_several_lists_are_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ("zumba,a,ten,20,val", "list.csv:3: time_start 'ten' is not a number of seconds"),
-        ("zumba,a,0,nan,val", "list.csv:3: time_end 'nan' is not a number of seconds"),
-        ("zumba,a,0,inf,val", "list.csv:3: time_end 'inf' is not a number of seconds"),
-        ("zumba,a,-1,20,val", "list.csv:3: time_start '-1' is not a number of seconds"),
-        ("zumba,a,20,10,val", "list.csv:3: time_end 10 is not after time_start 20"),
-        ("zumba,a,20,20,val", "list.csv:3: time_end 20 is not after time_start 20"),
+        ("zumba,a,ten,20,val", "list.csv:3: time_start 'ten' is not a time in seconds or HH:MM:SS"),
+        ("zumba,a,0,nan,val", "list.csv:3: time_end 'nan' is not a time in seconds or HH:MM:SS"),
+        ("zumba,a,0,inf,val", "list.csv:3: time_end 'inf' is not a time in seconds or HH:MM:SS"),
+        ("zumba,a,-1,20,val", "list.csv:3: time_start '-1' is not a time in seconds or HH:MM:SS"),
+        ("zumba,a,20,10,val", "list.csv:3: time_end '10' is not after time_start '20'"),
+        ("zumba,a,20,20,val", "list.csv:3: time_end '20' is not after time_start '20'"),
         ("zumba,a/b,0,10,val", "list.csv:3: video id 'a/b' must consist of"),
         ("zumba,..,0,10,val", "list.csv:3: video id '..' must consist of"),
         ("zumba,,0,10,val", "list.csv:3: video id '' must consist of"),
         ("zumba,a b,0,10,val", "list.csv:3: video id 'a b' must consist of"),
         ("zumba,a\0b,0,10,val", r"list.csv:3: video id 'a\x00b' must consist of"),
         ('zumba,"a\nb",0,10,val', r"list.csv:4: video id 'a\nb' must consist of"),
-        ("zumba,a,0,10,holdout", "list.csv:3: split 'holdout' is not train, val, validate or test"),
+        ("zumba,-1.0E+5,0,10,val", "list.csv:3: video id '-1.0E+5' was changed by a spreadsheet program"),
+        (
+            "zumba,a,2000,12000,val",
+            "list.csv:3: 2000 to 12000 is a clip of 10,000 s; are these milliseconds?",
+        ),
         ("zumba,a,0", "list.csv:3: has 3 columns where 5 are named"),
         ('zumba,"a,0,10,val', "list.csv:3: is not CSV"),
     ],
 )
-def test_a_wrong_row_is_named(path: Path, row: str, said: str) -> None:
-    path.write_text(f"{HEADER}tap dancing,ok,0,10,val\n{row}\n", newline="")
-    with pytest.raises(InputError) as caught:
+def test_a_wrong_row_is_refused_and_the_others_are_read(path: Path, row: str, said: str) -> None:
+    path.write_text(f"{HEADER}tap dancing,ok,0,10,val\n{row}\nzumba,last,0,10,val\n", newline="")
+    listing = read_lists([path], LABELS)
+    (refused,) = listing.refused
+    assert said in str(refused)
+    assert "\n" not in str(refused)
+    assert [s.video_id for s in listing.segments] == ["ok", "last"]
+    assert listing.num_rows == 3
+
+
+def test_a_list_of_wrong_rows_alone_is_an_error(path: Path) -> None:
+    path.write_text(HEADER + "zumba,a,ten,20,val\nzumba,b,0,10\n")
+    with pytest.raises(InputError, match=r"list\.csv:2: time_start 'ten'.* none of 1 other row") as caught:
         read_lists([path], LABELS)
-    assert said in caught.value.message
-    assert "\n" not in caught.value.message
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -157,13 +173,14 @@ def test_not_utf8_not_there_not_a_file(tmp_path: Path) -> None:
     ("document", "said"),
     [
         ("{", "list.json:1: is not JSON"),
-        ("[]", "is not a JSON object"),
-        ('{"a": {"annotations": {"segment": [0, 1]}}}', "entry 'a' lacks a label or a segment"),
+        ("[]", "has no rows"),
+        ("3", "is not a JSON object"),
+        ('{"a": {"annotations": {"segment": [0, 1]}}}', "entry 'a': lacks a label or a segment"),
         (
             '{"a": {"annotations": {"label": "zumba", "segment": [3, 1]}}}',
             "entry 'a': time_end 1 is not after",
         ),
-        ('{"a": {"annotations": {"label": ["zumba"], "segment": [0, 1]}}}', "none of its 1 rows"),
+        ('{"a": {"annotations": {"label": ["zumba"], "segment": [0, 1]}}}', "entry 'a': lacks a label"),
         (
             f'{{"a": {{"annotations": {{"label": "zumba", "segment": [0, 1{"0" * 400}]}}}}}}',
             "entry 'a': time_end 1000",
@@ -190,3 +207,139 @@ def test_the_name_of_a_list_is_told_by_its_end_whatever_its_letters(tmp_path: Pa
 
 def test_the_labels_that_ship_are_the_19() -> None:
     assert len(LabelSet.read(DEFAULT_LABELS)) == 19
+
+
+ONE = Segment("-5qSkAhM6Y0", 2_000, 12_000, "tap dancing", "train")
+FORMS = {
+    "semicolons": (
+        "label;youtube_id;time_start;time_end;split\ntap dancing;-5qSkAhM6Y0;2,0;12;train\n",
+        "semicolons",
+    ),
+    "tabs": (
+        "label\tyoutube_id\ttime_start\ttime_end\tsplit\ntap dancing\t-5qSkAhM6Y0\t2\t12\ttrain\n",
+        "tabs",
+    ),
+    "cr": (HEADER.strip() + "\rtap dancing,-5qSkAhM6Y0,2,12,train\r", ""),
+    "clock": (HEADER + "tap dancing,-5qSkAhM6Y0,00:00:02,0:12.0,train\n", "HH:MM:SS"),
+    "address": (
+        HEADER + "tap dancing,https://www.youtube.com/watch?t=3&v=-5qSkAhM6Y0,2,12,train\n",
+        "addresses",
+    ),
+    "short-address": (HEADER + "tap dancing,youtu.be/-5qSkAhM6Y0?si=x,2,12,train\n", "addresses"),
+    "activitynet-id": (HEADER + "tap dancing,v_-5qSkAhM6Y0,2,12,train\n", "ActivityNet"),
+    "milliseconds": (
+        "label,id,start_ms,end_ms,subset\ntap dancing,-5qSkAhM6Y0,2000,12000,training\n",
+        "start_ms",
+    ),
+    "other-names": (
+        "Class,Video ID,Start Time,End Time,Set\ntap dancing, -5qSkAhM6Y0 ,2,12,Train\n",
+        "Class as label",
+    ),
+    "comment": ("# made by hand\n\n" + HEADER + "tap dancing,-5qSkAhM6Y0,2,12,train\n,,,,\n", ""),
+    "spelling": (HEADER + " Tap_Dancing ,-5qSkAhM6Y0,2,12,train\n", ""),
+    "rows": (
+        '[{"label": "tap dancing", "youtube_id": "-5qSkAhM6Y0", "time_start": 2, "time_end": 12, '
+        '"split": "train"}]',
+        "",
+    ),
+    "activitynet": (
+        '{"database": {"-5qSkAhM6Y0": {"subset": "training", "annotations": '
+        '[{"label": "Tap dancing", "segment": [2.0, 12.0]}]}, '
+        '"b": {"subset": "testing", "annotations": []}}}',
+        "training",
+    ),
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "gzip"])
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_a_list_gives_the_same_segment(path: Path, form: str, encoding: str) -> None:
+    text, note = FORMS[form]
+    path.write_bytes(gzip.compress(text.encode()) if encoding == "gzip" else text.encode(encoding))
+    listing = read_lists([path], LABELS)
+    assert [replace(segment, dataset="") for segment in listing.segments] == [ONE]
+    assert not listing.refused
+    assert note in " ".join(listing.notes)
+
+
+@pytest.mark.parametrize(
+    ("word", "subset"),
+    [
+        *(("training", "train"), ("TRAIN", "train"), ("Validation", "val"), ("valid", "val"), ("dev", "val")),
+        *(
+            ("testing", "test"),
+            ("holdout_test", "test"),
+            ("val_1", "val"),
+            ("test-set", "test"),
+            ("fold3", ""),
+        ),
+    ],
+)
+def test_a_subset_is_known_in_any_common_spelling(path: Path, word: str, subset: str) -> None:
+    path.write_text(f"{HEADER}zumba,a,0,10,{word}\n")
+    listing = read_lists([path], LABELS)
+    assert listing.segments[0].official_split == subset
+    assert ("not known" in " ".join(listing.notes)) == (subset == "")
+
+
+def test_every_segment_of_a_video_is_read_from_json(path: Path) -> None:
+    annotations = [{"label": "zumba", "segment": [i, i + 5]} for i in (0, 10, 20)]
+    entry = json.dumps({"annotations": annotations[0], "subset": "train"})
+    path.write_text(
+        '{"a": {"annotations": ' + json.dumps(annotations) + '}, "b": ' + entry + ', "b": ' + entry + "}"
+    )
+    listing = read_lists([path], LABELS)
+    assert [s.clip_id for s in listing.segments] == ["a_0_5000", "a_10000_15000", "a_20000_25000", "b_0_5000"]
+    assert (listing.num_repeated, listing.num_rows) == (1, 5)
+
+
+def test_a_clip_in_two_subsets_is_a_conflict(path: Path) -> None:
+    path.write_text(HEADER + "zumba,a,0,10,train\nzumba,a,0,10,test\n")
+    listing = read_lists([path], LABELS)
+    assert listing.conflicts == [f"{path}:3: a_0_10000 is 'test' here and 'train' before"]
+
+
+def test_a_label_that_no_list_has_is_told_with_the_nearest(path: Path) -> None:
+    path.write_text(HEADER + "petting animal (not cat),a,0,10,train\nzumba,b,0,10,train\n")
+    labels = LabelSet(("peting animal (not cat)", "zumba", "tango"))
+    listing = read_lists([path], labels)
+    assert listing.missing_labels(labels) == {
+        "peting animal (not cat)": "petting animal (not cat)",
+        "tango": "",
+    }
+
+
+def test_names_that_differ_by_their_unicode_form_are_one(path: Path) -> None:
+    path.write_text(HEADER + unicodedata.normalize("NFD", "Šokačko kolo") + ",a,0,10,train\n")
+    (segment,) = read_lists([path], LabelSet(("Šokačko kolo",))).segments
+    assert segment.label == "Šokačko kolo"
+
+
+def test_one_open_quotation_mark_costs_one_row(path: Path) -> None:
+    rows = [f"zumba,a{i},0,10,train" for i in range(20)]
+    rows[4], rows[11] = '"' + rows[4], 'zumba,"' + rows[11]
+    path.write_text(HEADER + "\n".join(rows))
+    listing = read_lists([path], LABELS)
+    assert [refused.row for refused in listing.refused] == [6, 13]
+    assert (len(listing.segments), listing.num_rows) == (18, 20)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("<!DOCTYPE html>\n<html>", "is a web page"),
+        ("salsa/a_000002_000012.mp4 13\n", "is a list of MMAction2"),
+        ("PK\x03\x04rest", "is a spreadsheet"),
+    ],
+)
+def test_what_is_no_list_is_named(path: Path, text: str, says: str) -> None:
+    path.write_text(text)
+    with pytest.raises(InputError, match=says) as caught:
+        read_lists([path], LABELS)
+    assert caught.value.hint
+
+
+def test_a_broken_gzip_file_is_named(path: Path) -> None:
+    path.write_bytes(gzip.compress((HEADER + "zumba,a,0,10,train\n" * 500).encode())[:-20])
+    with pytest.raises(InputError, match="is a broken gzip file"):
+        read_lists([path], LABELS)

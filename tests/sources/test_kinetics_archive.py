@@ -1,4 +1,4 @@
-"""The official archive: downloaded once, read in place, and one line when it cannot be had."""
+"""The official archive: downloaded once, read in place, and one line when it cannot be downloaded."""
 
 import functools
 import http.server
@@ -77,9 +77,9 @@ def test_unknown_edition(published: Path) -> None:
     assert "700-2020" in caught.value.hint
 
 
-def test_not_to_be_had(published: Path) -> None:
+def test_an_archive_that_cannot_be_downloaded_is_reported(published: Path) -> None:
     (published / "k.tar.gz").unlink()
-    with pytest.raises(InputError, match="cannot be had from http") as caught:
+    with pytest.raises(InputError, match="cannot be downloaded from http") as caught:
         read(published)
     assert "--annotations" in caught.value.hint
     assert not list((published.parent / "cache").glob("*"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,12 +23,11 @@ from dancecli.cli.dataset.fetch_options import (
     UrlTemplateOption,
     settings_of,
 )
+from dancecli.cli.dataset.list_totals import show_rows, tell_rows
 from dancecli.cli.options import DryRunOption, EngineOption, JsonOption, WorkersOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from dancecli.dataset.fetch.fetch import FetchResult
-
-_CONFLICTS_SHOWN = 3
 
 
 def command(
@@ -109,13 +109,10 @@ def command(
         print_json(_document(result))
     else:
         _show(result, dry_run=dry_run)
-    if result.conflicts:
-        info(f"{len(result.conflicts)} clips are listed under two labels; the first one is kept:")
-        for conflict in result.conflicts[:_CONFLICTS_SHOWN]:
-            info(f"  {conflict}")
+    tell_rows(result.rows)
     if result.stopped:
         info(f"stopped: {result.stopped}")
-    if not result.complete and not dry_run:
+    if result.rows.refused or not (result.complete or dry_run):
         raise typer.Exit(3)
 
 
@@ -126,7 +123,8 @@ def _document(result: FetchResult) -> dict[str, object]:
         "reasons": result.reasons,
         "labels": {name: {"asked": sum(counts.values()), **counts} for name, counts in result.labels.items()},
         "new": result.num_new,
-        "conflicts": result.conflicts,
+        "conflicts": list(result.rows.conflicts),
+        "rows": asdict(result.rows),
         "stopped": result.stopped,
         "seconds": round(result.seconds, 2),
     }
@@ -138,6 +136,7 @@ def _show(result: FetchResult, *, dry_run: bool) -> None:
         for label, counts in result.labels.items()
     ]
     print_result(table(("label", "done", "missing"), rows))
+    show_rows(result.rows)
     if result.reasons:
         print_result(table(("missing because", "clips"), list(result.reasons.items())))
     missing = result.num_asked - result.num_done

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+import typer
+
 from dancecli.cli.console import info, open_workspace, print_json, print_result, table
 from dancecli.cli.dataset.fetch_options import (
     AnnotationsOption,
@@ -20,6 +22,7 @@ from dancecli.cli.dataset.fetch_options import (
     UrlTemplateOption,
     settings_of,
 )
+from dancecli.cli.dataset.list_totals import show_rows, tell_rows
 from dancecli.cli.options import JsonOption, WorkersOption, WorkspaceOption
 
 if TYPE_CHECKING:
@@ -69,16 +72,20 @@ def command(
         print_json(asdict(found))
     else:
         _show(found)
+    tell_rows(found.rows)
+    if found.rows.refused:
+        raise typer.Exit(3)
 
 
 def _show(found: FetchPlan) -> None:
     rows = [(label, there, asked) for label, (there, asked) in found.labels.items()]
     print_result(table(("class", "there", "asked for"), rows))
+    show_rows(found.rows)
     limit = f"at {found.rate_per_hour:g} an hour" if found.rate_per_hour else "with no limit"
     low, high = (round(share * found.num_clips) for share in found.survival)
-    print_result(f"{found.num_clips} clips of {found.num_videos} videos are to be had")
+    print_result(f"{found.num_clips} clips of {found.num_videos} videos would be fetched")
     print_result(f"hours      {found.hours:.1f}  ({limit})")
     print_result(f"gigabytes  {found.gigabytes:.2f}  ({found.free_gigabytes:.0f} are free)")
-    print_result(f"survivors  {low} to {high}  ({found.evidence})")
+    print_result(f"available  {low} to {high}  ({found.evidence})")
     if found.gigabytes > found.free_gigabytes:
         info("the disk is too small for that")

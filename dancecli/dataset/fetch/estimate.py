@@ -11,6 +11,7 @@ from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.clips import clips_there
 from dancecli.dataset.fetch.jobs import plan_source, source_name
 from dancecli.dataset.fetch.settings import YOUTUBE, FetchSettings, load_requested, of_shard, pending
+from dancecli.dataset.fetch.totals import RowTotals, count_rows
 from dancecli.storage import ledger
 from dancecli.storage.workspace import Workspace
 
@@ -39,6 +40,7 @@ class FetchPlan:
         free_gigabytes: on the disk of the workspace.
         survival: the share of clips to expect, from and to.
         evidence: where that share comes from.
+        rows: what became of every row of the lists.
     """
 
     labels: dict[str, tuple[int, int]]
@@ -50,6 +52,7 @@ class FetchPlan:
     free_gigabytes: float
     survival: tuple[float, float]
     evidence: str
+    rows: RowTotals
 
 
 def plan(workspace: Workspace, settings: FetchSettings) -> FetchPlan:
@@ -58,7 +61,8 @@ def plan(workspace: Workspace, settings: FetchSettings) -> FetchPlan:
     Raises:
         InputError: a list, a label file or a setting is wrong.
     """
-    segments = of_shard(load_requested(settings)[0], settings.shard)
+    requested, listing, label_set = load_requested(settings)
+    segments = of_shard(requested, settings.shard)
     there = clips_there(workspace)
     wanted: set[Segment] = set()
     for kind in settings.source_order:
@@ -81,6 +85,7 @@ def plan(workspace: Workspace, settings: FetchSettings) -> FetchPlan:
         free_gigabytes=shutil.disk_usage(root).free / 1e9,
         survival=survival,
         evidence=evidence,
+        rows=count_rows(listing, label_set, requested, segments),
     )
 
 

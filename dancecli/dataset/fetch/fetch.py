@@ -27,7 +27,7 @@ from dancecli.dataset.fetch.settings import (
     pending,
     selection_options,
 )
-from dancecli.sources.kinetics import Listing
+from dancecli.dataset.fetch.totals import RowTotals, count_rows
 from dancecli.storage import ledger
 from dancecli.storage.files import remove_stale_temp
 from dancecli.storage.workspace import Workspace
@@ -47,7 +47,7 @@ class FetchResult:
         labels: the same by label, without the zeros.
         num_new: clips that this run added.
         num_attempted: sources that this run worked on.
-        conflicts: clips listed under two labels; the first one is kept.
+        rows: what became of every row of the lists.
         stopped: why the run ended before its work did; empty if it did not.
         seconds: what it took.
     """
@@ -57,7 +57,7 @@ class FetchResult:
     labels: dict[str, dict[str, int]]
     num_new: int = 0
     num_attempted: int = 0
-    conflicts: list[str] = field(default_factory=list)
+    rows: RowTotals = field(default_factory=RowTotals)
     stopped: str = ""
     seconds: float = 0.0
 
@@ -93,15 +93,16 @@ def fetch(workspace: Workspace, settings: FetchSettings, reporter: Reporter = SI
     started_s = time.monotonic()
     wanted, listing, labels = load_requested(settings)
     chosen = of_shard(wanted, settings.shard)
+    rows = count_rows(listing, labels, wanted, chosen)
     if settings.dry_run:
-        return _result(workspace, chosen, listing, started_s)
+        return _result(workspace, chosen, rows, started_s)
     find_ffmpeg()
     with workspace.lock(settings.work_name):
         # Of all shards, so that each of them writes the same.
         remember_segments(workspace, wanted, labels, fetch_options=selection_options(settings))
         runs = _run(workspace, settings, chosen, reporter)
     return replace(
-        _result(workspace, chosen, listing, started_s),
+        _result(workspace, chosen, rows, started_s),
         num_new=sum(run.num_new for run in runs),
         num_attempted=sum(run.num_attempted for run in runs),
         stopped=runs[-1].stopped,
@@ -148,7 +149,7 @@ def _run(
 
 
 def _result(
-    workspace: Workspace, segments: Sequence[Segment], listing: Listing, started_s: float
+    workspace: Workspace, segments: Sequence[Segment], rows: RowTotals, started_s: float
 ) -> FetchResult:
     standing = ledger.latest(workspace.root)
     there = clips_there(workspace)
@@ -170,6 +171,6 @@ def _result(
         outcomes={name: total[name] for name in (*(o.value for o in OutcomeClass), PENDING)},
         reasons=dict(reasons.most_common()),
         labels={label: dict(by_label[label]) for label in sorted(by_label)},
-        conflicts=listing.conflicts,
+        rows=rows,
         seconds=time.monotonic() - started_s,
     )

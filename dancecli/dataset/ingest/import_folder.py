@@ -23,7 +23,8 @@ from dancecli.dataset.clips import clips_there, read_segments, workspace_labels
 from dancecli.dataset.ingest.importer import ClipOutcomes, ImportOptions, Refused, import_clips
 from dancecli.dataset.ingest.worker import Intake
 from dancecli.sources import letsdance
-from dancecli.sources.local import SPLIT_FOLDER, fold_label, labels_by_fold, parse_clip_name, scan
+from dancecli.sources.list_format import fold_label
+from dancecli.sources.local import SPLIT_FOLDER, labels_by_fold, parse_clip_name, scan
 from dancecli.storage.workspace import Workspace
 from dancecli.video.decode import probe
 

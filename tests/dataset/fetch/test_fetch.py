@@ -17,7 +17,7 @@ from helpers.video_site import Town
 
 from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.hashing import sha256_of
-from dancecli.core.progress import Progress
+from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import Clip, Segment
 from dancecli.dataset import cutting
 from dancecli.dataset.cutting import Cutter
@@ -58,7 +58,7 @@ def test_good_bad_and_short_all_have_their_row(town: Town, workspace: Workspace)
     town.faults["dead"] = Fault(status=404)
     town.faults["broken"] = Fault(length_factor=0.6)
     seen: list[Progress] = []
-    result = fetch(workspace, town.settings(), seen.append)
+    result = fetch(workspace, town.settings(), Reporter(seen.append))
     assert {k: v for k, v in result.outcomes.items() if v} == {
         "done": 2,
         "permanent": 1,
@@ -237,7 +237,7 @@ def test_a_refusing_site_is_left_alone_and_nothing_is_marked_dead(town: Town, wo
     town.site.everywhere = Fault(status=429)
     breaker = BreakerSettings(streak=3, first_wait_s=0.2, trips=2)
     seen: list[Progress] = []
-    result = fetch(workspace, town.settings(breaker=breaker), seen.append)
+    result = fetch(workspace, town.settings(breaker=breaker), Reporter(seen.append))
     assert result.stopped == "the site keeps refusing (http-429); the rest is pending"
     assert any("the site refuses (http-429), next try in" in progress.text for progress in seen)
     assert set(result.reasons) <= {"http-429", "not-tried"}

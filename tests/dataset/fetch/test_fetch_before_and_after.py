@@ -58,10 +58,10 @@ def test_plan_as_a_command(town: Town, workspace: Workspace, dance: Dance) -> No
     town.want(*(f"zumba,v{i},0,10" for i in range(600)))
     ran = dance("plan", "--annotations", str(town.list), "--source", "youtube")
     assert ran.code == 0
-    assert "600 clips of 600 videos are to be had" in ran.out
+    assert "600 clips of 600 videos would be fetched" in ran.out
     assert "hours      2.0  (at 300 an hour)" in ran.out
     assert "gigabytes  0.44" in ran.out
-    assert "survivors  535 to 552" in ran.out
+    assert "available  535 to 552" in ran.out
     assert not list(workspace.root.iterdir())
     ran = dance("plan", "--annotations", str(town.list), "--limit", "7", "--json")
     assert ran.json["num_clips"] == 7
@@ -146,3 +146,32 @@ def test_the_picture_of_nineteen_classes(workspace: Workspace, tmp_path: Path) -
     rows = survival(workspace)
     assert len(rows) == 20
     assert write_survival(workspace, rows).stat().st_size > 5000
+
+
+def test_every_row_is_accounted_for(town: Town, workspace: Workspace, dance: Dance) -> None:
+    rows = ["zumba,a,0,10", "Zumba ,b,0,10", "zumba,c,0,10", "zumba,a,0,10", "zumba,d,x,10", "zumbaa,e,0,10"]
+    town.want(*rows, "zumba,f,0,10", "tap dancing,a,0,10")
+    labels = workspace.root / "labels.txt"
+    labels.write_text("zumba\ntap dancin\n")
+    args = ("--annotations", str(town.list), "--labels", str(labels), "--limit", "3", "--source", "youtube")
+    for command in (("plan",), ("fetch", "--dry-run")):
+        ran = dance(*command, *args, "--json")
+        assert ran.code == 3
+        told = ran.json["rows"]
+        counts = ("asked", "over_limit", "other_shards", "other_labels", "repeated", "refused")
+        assert {name: told[name] for name in counts} == {
+            "asked": 3,
+            "over_limit": 1,
+            "other_shards": 0,
+            "other_labels": 2,
+            "repeated": 1,
+            "refused": 1,
+        }
+        assert told["given"] == sum(told[name] for name in counts) == 8
+        assert told["missing_labels"] == {"tap dancin": "tap dancing"}
+        assert told["refused_rows"][0]["row"] == 6
+        shown = dance(*command, *args)
+        assert "rows given: 8 = 3 asked for + 1 over the limit + 2 of other labels" in shown.out
+        assert "commonest other labels: zumbaa (1), tap dancing (1)" in shown.out
+        assert "'tap dancin' (did you mean 'tap dancing'?)" in shown.err
+        assert "labels spelled otherwise: Zumba  -> zumba (1)" in shown.err

@@ -13,7 +13,7 @@ import pytest
 from helpers.numbered_video import X264, make_film, numbers
 
 from dancecli.core.hashing import sha256_of
-from dancecli.core.progress import Progress
+from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import Clip
 from dancecli.dataset.fetch.fetch import FetchResult, fetch
 from dancecli.dataset.fetch.settings import FetchSettings
@@ -214,7 +214,7 @@ def met(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Met]:
             breaker=BreakerSettings(streak=1000),
         )
         started = time.monotonic()
-        result = fetch(workspace, settings, seen.append)
+        result = fetch(workspace, settings, Reporter(seen.append))
         clips = {clip.clip_id: clip for clip in tables.read(workspace.clips, Clip)}
         yield Met(workspace, result, site, clips, seen, time.monotonic() - started)
 

@@ -1,0 +1,208 @@
+"""How lists of clips are written: separators, columns, times, ids and subset words, as people have them.
+
+Everything here is pure; `sources.kinetics` reads annotation lists with it, `dataset.ingest` the
+list of a folder of files.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+
+from dancecli.core.records import VIDEO_ID, Subset
+
+LABEL_COLUMNS = ("label", "class", "class_name", "category", "action", "activity", "labels")
+ID_COLUMNS = (
+    *("youtube_id", "video_id", "ytid", "yt_id", "youtube", "youtube_url", "video_url", "url", "link"),
+    *("id", "video", "vid"),
+)
+# The value of a column is in its unit; a name without one is in seconds.
+START_COLUMNS = {
+    **dict.fromkeys(("time_start", "start", "start_time", "begin", "t_start", "begin_time"), 1.0),
+    **dict.fromkeys(("start_s", "start_sec", "start_seconds", "time_start_s", "begin_s"), 1.0),
+    **dict.fromkeys(("start_ms", "time_start_ms", "start_msec", "start_time_ms", "begin_ms"), 0.001),
+    **dict.fromkeys(("start_milliseconds", "start_millis"), 0.001),
+}
+END_COLUMNS = {
+    **dict.fromkeys(("time_end", "end", "end_time", "stop", "t_end", "stop_time"), 1.0),
+    **dict.fromkeys(("end_s", "end_sec", "end_seconds", "time_end_s", "stop_s"), 1.0),
+    **dict.fromkeys(("end_ms", "time_end_ms", "end_msec", "end_time_ms", "stop_ms"), 0.001),
+    **dict.fromkeys(("end_milliseconds", "end_millis"), 0.001),
+}
+SUBSET_COLUMNS = ("split", "subset", "set", "partition", "usage")
+_DELIMITERS = (",", ";", "\t", "|")
+_DELIMITER_NAMES = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+# Longer is a typing error, not a video: a day.
+_LONGEST_S = 86_400.0
+# Seconds written without a unit that make a longer clip are most likely milliseconds.
+_LONGEST_PLAIN_S = 1000.0
+_CLOCK = re.compile(r"(?:(?P<h>\d{1,3}):)?(?P<m>\d{1,3}):(?P<s>\d{1,2}(?:[.,]\d*)?)")
+_ADDRESS = re.compile(
+    r"(?:https?://)?(?:[a-z]+\.)?(?:youtube(?:-nocookie)?\.com/"
+    r"(?:watch\?(?:[^#]*&)?v=|embed/|shorts/|live/|v/)|youtu\.be/)(?P<id>[A-Za-z0-9_-]{11})(?![A-Za-z0-9_-]).*",
+    re.IGNORECASE,
+)
+_SPREADSHEET = re.compile(
+    r"[+-]?\d+(?:[.,]\d+)?E[+-]?\d+|#(?:NAME|REF|VALUE|NUM|DIV/0|N/A)[?!]?", re.IGNORECASE
+)
+_PREFIXED_ID = re.compile(r"v_([A-Za-z0-9_-]{11})")
+
+
+class RowError(ValueError):
+    """One row of a list is wrong; the message says what, in words, without the place.
+
+    Args:
+        message: what is wrong.
+        hint: what to do about it.
+    """
+
+    def __init__(self, message: str, hint: str = "correct the row, or remove it") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def column_name(text: str) -> str:
+    """Reduce a column's name to what its spellings share: `Time Start`, `time_start`."""
+    return re.sub(r"[\W_]+", "_", text.strip().casefold()).strip("_")
+
+
+def find_delimiter(header: str, known: Iterable[str]) -> str:
+    """Choose the separator under which a header has most of the known columns; a comma if none has any."""
+    names = set(known)
+
+    def hits(delimiter: str) -> int:
+        return len(names & {column_name(cell.strip().strip('"')) for cell in header.split(delimiter)})
+
+    return max(_DELIMITERS, key=hits)
+
+
+def delimiter_name(delimiter: str) -> str:
+    """Name a separator in words; empty for a comma."""
+    return _DELIMITER_NAMES.get(delimiter, "")
+
+
+def find_column(header: Sequence[str], names: Iterable[str]) -> int | None:
+    """Find the first of these names among a header's columns; None if it has none of them."""
+    return next((header.index(name) for name in names if name in header), None)
+
+
+def read_times(start: object, end: object, units: tuple[float, float] = (1.0, 1.0)) -> tuple[int, int]:
+    """Read the two times of a row, as milliseconds.
+
+    Args:
+        start: a number, or a text such as `2`, `2.5`, `00:00:02`.
+        end: the same.
+        units: seconds of a one in each column.
+
+    Raises:
+        RowError: a time is missing or no time, or they are not in order.
+    """
+    pair = []
+    clock = False
+    for value, column, unit in zip((start, end), ("time_start", "time_end"), units, strict=True):
+        match = _CLOCK.fullmatch(value.strip()) if isinstance(value, str) else None
+        if match:
+            clock = True
+            whole = 3600 * int(match["h"] or 0) + 60 * int(match["m"])
+            seconds = whole + float(match["s"].replace(",", "."))
+        else:
+            seconds = _number(value) * unit
+        # Also false for NaN.
+        if not 0 <= seconds <= _LONGEST_S:
+            raise RowError(f"{column} {short(value)} is not a time in seconds or HH:MM:SS")
+        pair.append(seconds)
+    if pair[1] <= pair[0]:
+        raise RowError(f"time_end {short(end)} is not after time_start {short(start)}")
+    if pair[1] - pair[0] > _LONGEST_PLAIN_S and units == (1.0, 1.0) and not clock:
+        raise RowError(
+            f"{start} to {end} is a clip of {pair[1] - pair[0]:,.0f} s; are these milliseconds?",
+            "name the columns start_ms and end_ms, or write a long clip's times as HH:MM:SS",
+        )
+    start_ms, end_ms = (round(seconds * 1000) for seconds in pair)
+    return start_ms, max(end_ms, start_ms + 1)
+
+
+def read_video_id(text: str) -> str:
+    """Read an id: as it is, without blanks around it, out of a YouTube address, without ActivityNet's `v_`.
+
+    Raises:
+        RowError: it cannot be an id.
+    """
+    text = text.strip()
+    if VIDEO_ID.fullmatch(text):
+        match = _PREFIXED_ID.fullmatch(text)
+        return match[1] if match else text
+    if match := _ADDRESS.fullmatch(text):
+        return match["id"]
+    if _SPREADSHEET.fullmatch(text):
+        raise RowError(
+            f"video id {short(text)} was changed by a spreadsheet program",
+            "import that column as text there, or take the id from the original list",
+        )
+    raise RowError(
+        f"video id {short(text)} must consist of 1 to 64 letters, digits, '-' and '_'",
+        "correct the id in the list, or remove the row",
+    )
+
+
+def read_subset(text: str) -> str | None:
+    """Read a subset's name in any common spelling: `Training`, `validate`, `holdout_test`.
+
+    Returns:
+        `train`, `val` or `test`; empty for no subset; None for a word that is not known.
+    """
+    words = [word for word in re.split(r"[\W_\d]+", text.casefold()) if word]
+    if not words or words in (["none"], ["nan"], ["na"]):
+        return ""
+    for word in words:
+        if word.startswith("train") or word in ("trn", "tr"):
+            return Subset.TRAIN.value
+        if word.startswith(("val", "dev")) or word in ("cv", "minival"):
+            return Subset.VAL.value
+        if word.startswith("test") or word in ("tst", "holdout", "heldout", "holdouttest"):
+            return Subset.TEST.value
+    return None
+
+
+def fold_label(name: str) -> str:
+    """Reduce a label or a folder's name to what all its spellings share: `Tap_Dancing`, `tap dancing`.
+
+    Names that differ by their Unicode form alone (a Mac's and others') are one.
+    """
+    # ASCII is the same in every form, and most names are ASCII.
+    text = name if name.isascii() else unicodedata.normalize("NFC", name)
+    return "".join(character for character in text.casefold() if character.isalnum()) or text.strip()
+
+
+def spellings_of(labels: Iterable[str]) -> Mapping[str, str]:
+    """Give each label by its folded spelling; those that share one with another are left out."""
+    found: dict[str, str] = {}
+    shared = set()
+    for label in labels:
+        if found.setdefault(fold_label(label), label) != label:
+            shared.add(fold_label(label))
+    return {folded: label for folded, label in found.items() if folded not in shared}
+
+
+def short(value: object) -> str:
+    """Quote a value for a message, cut to one readable line."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _number(value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except OverflowError:
+        return math.inf
+    except (TypeError, ValueError):
+        pass
+    if isinstance(value, str) and value.count(",") == 1:
+        # A decimal comma, as in lists that are separated by semicolons.
+        try:
+            return float(value.replace(",", "."))
+        except ValueError:
+            pass
+    return math.nan
