@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.lib.compare import Bar, Cost, figures, middle, take_turns, tell, timed, times_as_fast
-from dancecli.model.tuning.head_stack import Head, HeadStack
-from dancecli.model.tuning.head_trials import TOGETHER
+from dancecli.model.tuning.head_trials import BATCHED_TRIALS
+from dancecli.model.tuning.linear_probes import LinearProbes, ProbeSettings
 
 CLASSES = 19
 BATCH = 16
@@ -55,12 +55,12 @@ def make_data(size: Size) -> tuple[Tensor, Tensor]:
     return (0.3 * centres[truth] + noise).relu(), truth
 
 
-def make_heads(size: Size) -> list[Head]:
+def make_heads(size: Size) -> list[ProbeSettings]:
     """Draw trials from the paper's space, with a cosine to zero."""
     draw = random.Random(0)
     factors = [0.5 * (1 + math.cos(math.pi * step / size.steps)) for step in range(size.steps)]
     return [
-        Head(
+        ProbeSettings(
             lr=10 ** draw.uniform(-5, -2),
             dropout=draw.uniform(0.2, 0.7),
             optimizer=draw.choice(["adam", "sgd"]),
@@ -71,16 +71,16 @@ def make_heads(size: Size) -> list[Head]:
     ]
 
 
-def stacked(x: Tensor, y: Tensor, start: nn.Linear, heads: list[Head], together: int) -> Tensor:
+def stacked(x: Tensor, y: Tensor, start: nn.Linear, heads: list[ProbeSettings], together: int) -> Tensor:
     """Train all heads on full batches, so many in a stack; give their losses [steps, heads]."""
     found = []
     for first in range(0, len(heads), together):
-        stack = HeadStack(start.weight, start.bias, heads[first : first + together])
+        stack = LinearProbes(start.weight, start.bias, heads[first : first + together])
         found.append(torch.stack([stack.step(x, y, step) for step in range(len(heads[0].factors))]))
     return torch.cat(found, dim=1)
 
 
-def alone(x: Tensor, y: Tensor, start: nn.Linear, head: Head, batch: int) -> list[float]:
+def alone(x: Tensor, y: Tensor, start: nn.Linear, head: ProbeSettings, batch: int) -> list[float]:
     """Train one head in plain PyTorch, as many passes as it has factors; give its losses."""
     layer = nn.Linear(x.shape[1], CLASSES)
     layer.load_state_dict(start.state_dict())
@@ -147,7 +147,9 @@ def main() -> int:
 
     all_alone = {
         "stack": lambda: timed(lambda: keep("stack", stacked(x, y, start, heads, size.trials))),
-        f"stacks of {TOGETHER}": lambda: timed(lambda: keep("groups", stacked(x, y, start, heads, TOGETHER))),
+        f"batches of {BATCHED_TRIALS}": lambda: timed(
+            lambda: keep("groups", stacked(x, y, start, heads, BATCHED_TRIALS))
+        ),
         "loop": lambda: times(
             timed(lambda: keep("loop", torch.tensor([alone(x, y, start, h, size.clips) for h in apart]).T)),
             size.trials / size.of_loop,

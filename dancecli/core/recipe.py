@@ -1,8 +1,8 @@
 """Recipes: how a model is trained, as a small reviewed TOML file.
 
-A recipe holds what a paper's table would: frames, views, optimiser, schedule. It names no
-model and no data, so the same recipe compares models. `--recipe NAME` takes one of
-`manifests/recipes/`, `--recipe FILE` any other; flags of the command line win over it.
+A recipe holds what the training table of a paper would: frames, views, optimizer, schedule. It
+names no model and no data, so one recipe compares models. `--recipe NAME` takes a built-in recipe
+of `manifests/recipes/`, `--recipe FILE` any other; command-line flags override its keys.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": ("constant", "step", "cosine"),
     "class_weights": ("none", "balanced"),
 }
-# From 0 up to but without 1.
+# At least 0 and below 1.
 _SHARES = ("dropout", "label_smoothing", "ema", "momentum")
-# The least value of a key; 0 for those not named.
+# Minimum of a key; 0 for the others.
 _LEAST: dict[str, int] = dict.fromkeys(
     (
         *("clip_len", "frame_interval", "epochs", "batch", "accumulate", "lr_batch"),
@@ -44,44 +44,45 @@ _LEAST: dict[str, int] = dict.fromkeys(
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train and how to look at a clip.
+    """How to train a model, and which views of a clip it sees.
 
     Attributes:
-        description: what it is for, in a sentence or two.
-        clip_len, frame_interval: frames a view, and their distance; None takes the model's own.
-        fps: frames a second that a clip of any rate is looked at with; None takes its own.
-        short_side: the frame is resized to this before cropping, in pixels.
-        crop: side of the square the model sees, in pixels.
-        train_crop: `random` place, `resized` (random place and scale), or `center`.
-        flip: mirror half of the training views.
-        augment: chains of `dance augment` (`hflip,jitter,noise`), made of the frames as they are
-            read: a training view is the clip as it is or one of these, each equally likely.
-        views: training views of a clip that are made in turn; None makes a new one every epoch
-            (and where the frozen part is computed once and stored, one for the clip as it is and
-            for each chain, two at least).
-        view_seed: of frames, crops, flips and augmentation; None takes the run's own seed.
-        freeze: the last frozen stage of the backbone: `none`, `stem`, `1` to `4`.
-        epochs, patience: passes over the training part, and the number of them without a better
-            top-1 on val after which no more follow; 0 for no such end.
-        batch, accumulate: clips a step, and the steps whose gradients make one update.
-        lr, lr_batch: learning rate and the clips an update it was found for; others scale it.
+        description: purpose of the recipe, in one or two sentences.
+        clip_len, frame_interval: frames per view and their distance; None takes the model's own.
+        fps: resample clips to this frame rate; None keeps each clip's own rate.
+        short_side: resize the short side of frames to this many pixels before cropping.
+        crop: side of the square input of the model, in pixels.
+        train_crop: training crop: `random` position, `resized` (random position and area),
+            `multi-scale` (random size and one of five positions, as MMAction2's MultiScaleCrop),
+            or `center`.
+        flip: flip half of the training views horizontally.
+        augment: augmentation chains as in `dance augment` (`hflip,jitter,noise`), applied while
+            decoding: a training view is the original clip or one of them, each equally likely.
+        views: number of different training views per clip, used in turn; None draws a new view in
+            every epoch (with cached features: one for the original and each chain, at least two).
+        view_seed: random seed for frames, crops, flips and augmentation; None takes the run's seed.
+        freeze: last frozen stage of the backbone: `none`, `stem`, `1` to `4`.
+        epochs: number of epochs.
+        patience: early-stopping patience in epochs; 0 disables early stopping.
+        batch: clips per step.
+        accumulate: gradient accumulation steps.
+        lr, lr_batch: learning rate, and the clips per update it was chosen for; it is scaled in
+            proportion for other batches.
         optimizer: `sgd`, `adam` or `adamw`.
-        momentum: of `sgd`.
-        weight_decay: share of a weight that is taken off it an update, before the rate.
-        dropout: share of the features that the head does not see in training.
-        label_smoothing: share of the target that is spread over all classes.
-        class_weights: `balanced` weighs a class by the inverse of its share of the training part.
-        ema: decay of a running average of the weights, which then is what is evaluated and kept;
-            0 for none.
-        amp: compute the training steps in half precision where that is safe: bfloat16 on a CPU,
-            float16 on a GPU.
-        clip_grad: largest norm of the gradients together; 0 lets any pass.
-        schedule: of the learning rate: `constant`, `step` or `cosine`.
-        warmup_epochs: linear, from a tenth.
-        milestones, gamma: of the `step` schedule: after these epochs, times gamma.
-        norm_eval: batch norm keeps its pre-trained averages, as small batches need.
-        num_clips, num_crops: views of a clip whose probabilities are averaged in evaluation.
-        workers: processes that decode; None fits the machine.
+        momentum: momentum of `sgd`.
+        weight_decay: weight decay.
+        dropout: dropout probability.
+        label_smoothing: label smoothing.
+        class_weights: `balanced` weights classes by their inverse frequency in the training subset.
+        ema: EMA decay; EMA weights are evaluated and saved; 0 disables EMA.
+        amp: automatic mixed precision: bfloat16 on a CPU, float16 on a GPU.
+        clip_grad: max gradient norm; 0 disables clipping.
+        schedule: learning-rate schedule: `constant`, `step` or `cosine`.
+        warmup_epochs: epochs of linear warm-up from a tenth of the learning rate.
+        milestones, gamma: of the `step` schedule: multiply by gamma after these epochs.
+        norm_eval: keep the pre-trained batch norm statistics, as small batches need.
+        num_clips, num_crops: views per clip whose probabilities are averaged in evaluation.
+        workers: decoding processes; None depends on the machine.
     """
 
     description: str = ""
@@ -128,16 +129,18 @@ class Recipe:
             value = getattr(self, field.name)
             least = _LEAST.get(field.name, 0)
             if isinstance(value, float) and not math.isfinite(value):
-                raise InputError(f"{field.name} {value} is no finite number")
+                raise InputError(f"{field.name} must be finite, not {value}")
             if isinstance(value, int | float) and value < least:
-                raise InputError(f"{field.name} {value} is below {least:g}")
+                raise InputError(f"{field.name} must be at least {least:g}, not {value}")
         if self.num_crops not in (1, 3):
-            raise InputError(f"num_crops {self.num_crops} is not 1 (center) or 3 (along the longer side)")
+            raise InputError(
+                f"num_crops must be 1 (center) or 3 (along the longer side), not {self.num_crops}"
+            )
         if self.crop > self.short_side:
             raise InputError(f"crop {self.crop} is larger than short_side {self.short_side}")
         for name in _SHARES:
             if not getattr(self, name) < 1:
-                raise InputError(f"{name} {getattr(self, name)} is not below 1")
+                raise InputError(f"{name} must be below 1, not {getattr(self, name)}")
         try:
             _ = self.chains
         except UsageError as error:
@@ -145,37 +148,37 @@ class Recipe:
 
     @property
     def frozen_stages(self) -> int:
-        """`freeze` as MMAction2 counts it: -1 none, 0 the stem, 1 to 4."""
+        """`freeze` as MMAction2 counts it: -1 for none, 0 for the stem, 1 to 4."""
         return FREEZE_STAGES[self.freeze]
 
     @property
     def chains(self) -> tuple[Chain, ...]:
-        """What a training view may undergo instead of staying as it is."""
+        """The augmentation chains of training views."""
         return parse_chains(self.augment) if self.augment else ()
 
     @property
     def update_batch(self) -> int:
-        """Clips an update of the weights."""
+        """Clips per update of the weights."""
         return self.batch * self.accumulate
 
     def scaled_lr(self) -> float:
-        """The learning rate for this recipe's updates: in proportion to their clips (Goyal et al. 2017)."""
+        """Return the learning rate scaled by the clips per update (linear rule of Goyal et al. 2017)."""
         return self.lr * self.update_batch / self.lr_batch
 
     def with_changes(self, **changes: Any) -> Recipe:
-        """Replace what is given and not None: flags over recipe.
+        """Replace the keys that are given and not None: flags override the recipe.
 
-        A learning rate given so is meant for the batch as it is, and is not scaled.
+        A learning rate given here is meant for the batch as it is, and is not scaled.
         """
         given = {key: value for key, value in changes.items() if value is not None}
         changed = replace(self, **given)
         return replace(changed, lr_batch=changed.update_batch) if "lr" in given else changed
 
     def with_set(self, texts: Sequence[str]) -> Recipe:
-        """Replace keys by texts such as `ema=0.99`: the key and its value as in a recipe's file.
+        """Replace keys by texts such as `ema=0.99`, with the value as in a recipe file.
 
         Raises:
-            InputError: one of them is none, or names no key, or its value cannot be.
+            InputError: a text is not KEY=VALUE, the key is unknown or the value invalid.
         """
         table: dict[str, Any] = {}
         for text in texts:
@@ -190,7 +193,7 @@ class Recipe:
 
 
 def recipe_names() -> list[str]:
-    """Names of the recipes that come with the tool."""
+    """Return the names of the built-in recipes."""
     return names_in(RECIPES)
 
 
@@ -198,17 +201,17 @@ def read_recipe(name: str) -> Recipe:
     """Read a recipe by name, or by the path of a TOML file.
 
     Raises:
-        InputError: no such recipe, not TOML, an unknown key, or a value that cannot be.
+        InputError: no such recipe, not TOML, an unknown key, or an invalid value.
     """
     path, table = read_named("recipe", name, RECIPES)
     return parse_recipe(table, path)
 
 
 def parse_recipe(table: dict[str, Any], path: Path) -> Recipe:
-    """Check a recipe's keys and types; `path` is for the message.
+    """Check the keys and types of a recipe; `path` is for the message.
 
     Raises:
-        InputError: a key is unknown, or its value of another type or out of range.
+        InputError: a key is unknown, or its value has the wrong type or is out of range.
     """
     try:
         return Recipe(**_checked(table))
@@ -217,20 +220,20 @@ def parse_recipe(table: dict[str, Any], path: Path) -> Recipe:
 
 
 def _checked(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Check keys and types; the values' ranges are the Recipe's own business."""
+    """Check keys and types; Recipe checks the ranges."""
     hints = get_type_hints(Recipe)
     values: dict[str, Any] = {}
     for key, value in table.items():
         if key not in hints:
             near = get_close_matches(key, hints, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(hints)}"
-            raise InputError(f"a recipe has no key {key!r}", hint)
+            raise InputError(f"unknown recipe key {key!r}", hint)
         values[key] = _as_type(value, hints[key], f"{key!r}")
     return values
 
 
 def _toml_value(text: str) -> Any:
-    """Read a value as TOML, and what is none as plain text: nobody types quotes through a shell."""
+    """Read a value as TOML, or else as plain text: shells remove quotes."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -242,13 +245,13 @@ def _as_type(value: Any, hint: Any, what: str) -> Any:
     if tuple in (getattr(hint, "__origin__", None), *kinds):
         if isinstance(value, list) and all(type(item) is int for item in value):
             return tuple(value)
-        raise InputError(f"{what} is not a list of whole numbers")
+        raise InputError(f"{what} must be a list of integers")
     if float in kinds and type(value) is int:
         return float(value)
-    # TOML has it as a number, and the recipe as a name.
+    # A number in TOML, a name in the recipe (freeze = 4).
     if kinds == (str,) and type(value) is int:
         return str(value)
     if type(value) not in kinds:
         names = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
-        raise InputError(f"{what} is {value!r}, not of type {names}")
+        raise InputError(f"{what} must be of type {names}, not {value!r}")
     return value

@@ -1,4 +1,4 @@
-"""TOML files that come with the tool and are named, or a user's own by its path."""
+"""Built-in TOML files by name, or a user's own by path."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from dancecli.core.errors import InputError
 
 
 def names_in(folder: Path) -> list[str]:
-    """Give the names of those that come with the tool."""
+    """Return the names of the built-in files of a folder."""
     return sorted(path.stem for path in folder.glob("*.toml"))
 
 
 def read_named(what: str, name: str, folder: Path) -> tuple[Path, dict[str, Any]]:
-    """Read one by name, or by the path of a TOML file; give its path too, for messages.
+    """Read a file by name or path; return its path too, for messages.
 
     Args:
-        what: it is, such as `recipe`.
-        name: or a path that ends with `.toml`.
-        folder: of those that come with the tool.
+        what: kind of the file, such as `recipe`.
+        name: name of a built-in file, or a path that ends with `.toml`.
+        folder: folder of the built-in files.
 
     Raises:
-        InputError: there is none, or it is not TOML.
+        InputError: there is no such file, or it is not TOML.
     """
     path = Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
     try:

@@ -1,4 +1,4 @@
-"""A run's folder: `run.json`, the record of what was run and what came out, and its neighbours."""
+"""The folder of a run: `run.json`, the record of its settings and results, and its other files."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
-        """The config, good for MMAction2's own tools."""
+        """The config, which MMAction2's own tools accept."""
         return self.root / "config.py"
 
     @property
     def metrics(self) -> Path:
-        """One JSON object a line: each step's loss, each epoch's validation."""
+        """One JSON object per line: the loss of each step, the validation of each epoch."""
         return self.root / "metrics.jsonl"
 
     @property
     def checkpoints(self) -> Path:
-        """The folder of the weights."""
+        """The folder of the checkpoints."""
         return self.root / "checkpoints"
 
     @property
     def resume_file(self) -> Path:
-        """The state after the last whole epoch; gone when the run is done."""
+        """The training state after the last complete epoch; removed when the run is done."""
         return self.checkpoints / "resume.pth"
 
     @property
     def best_so_far(self) -> Path:
-        """The trained weights of the best epoch while the run goes on."""
+        """The trained weights of the best epoch while the run is training."""
         return self.checkpoints / "best-so-far.pth"
 
     @property
@@ -61,14 +61,14 @@ class RunFolder:
 
     @property
     def log(self) -> Path:
-        """What mmengine has to say."""
+        """The log of mmengine."""
         return self.root / "log"
 
 
 def free_run_name(workspace: Workspace, pretrain: str, split: str) -> str:
-    """`<pretrain>-<split>-<n>` with the first free number."""
+    """Return `<pretrain>-<split>-<n>` with the first free number."""
     n = 1
-    # A group of several seeds has its name from its runs alone.
+    # The name of a group of seeds occurs only in the names of its runs.
     while any(workspace.run(f"{pretrain}-{split}-{n}{seed}").exists() for seed in ("", "-seed0")):
         n += 1
     return f"{pretrain}-{split}-{n}"
@@ -106,12 +106,12 @@ def write_record(folder: RunFolder, record: Mapping[str, Any]) -> None:
 
 
 def now_utc() -> str:
-    """The time to the second, ISO 8601."""
+    """Return the current time to the second, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def versions() -> dict[str, str]:
-    """Versions of what a result depends on."""
+    """Return the versions of the packages that a result depends on."""
     from importlib import metadata
 
     names = ("dancecli", "torch", "mmaction2", "mmengine", "mmcv-lite")
@@ -132,10 +132,10 @@ def append_metrics(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def trim_metrics(path: Path, epochs: int) -> float:
-    """Drop the lines after this many epochs, and a last one that was cut short: they are run again.
+    """Drop the lines after this many epochs, and a truncated last line: these epochs are repeated.
 
     Returns:
-        Seconds that the training of what is left has taken.
+        Training time of the remaining epochs, in seconds.
     """
     if not path.exists():
         return 0.0

@@ -58,7 +58,7 @@ def test_streams_stand_below_one_another_and_the_fusion_leads_on(
     assert "test views: 64 frames, 1 clip" in lines
     assert "next: dance report --run two" in lines
     assert "dance compare two-rgb two # does the fusion help?" in lines
-    assert "run two was done already; nothing ran" in said.err
+    assert "run two is already complete" in said.err
 
 
 def test_merge_says_what_comes_in_and_what_does_not(

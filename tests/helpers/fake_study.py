@@ -50,7 +50,7 @@ def make_study(root: Path, trials: int = 20, n: int = 60, name: str = "fake") ->
         "space": SPACE,
         "sampling": "TPE",
         "pruning": "median",
-        "trained": {"together": 8, "alone": "", "batch": 16},
+        "trained": {"batched": 8, "sequential": "", "batch": 16},
         "val": {
             "n": n,
             "hash": "ef" * 32,

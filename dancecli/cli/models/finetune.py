@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dancecli.cli.console import info, open_workspace, phases, print_json, print_result, print_scores, table
+from dancecli.cli.console import (
+    info,
+    open_workspace,
+    print_json,
+    print_result,
+    print_scores,
+    reporting_phases,
+    table,
+)
 from dancecli.cli.options import (
     BatchOption,
     DryRunOption,
@@ -39,20 +47,23 @@ def command(
     epochs: EpochsOption = None,
     lr: LearningRateOption = None,
     batch: BatchOption = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the fresh head, the order, views and dropout.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, help="Random seed for head initialization, shuffling, augmentation and dropout."),
+    ] = 0,
     weights: WeightsOption = None,
     head_init: Annotated[
         str,
         typer.Option(
             metavar="random|pretrained",
-            help="Start the classes that the weights' own head knows from their old rows.",
+            help="Initialize matching classes from the pre-trained classifier.",
         ),
     ] = "random",
     cache: Annotated[
         bool | None,
         typer.Option(
             "--cache/--no-cache",
-            help="Compute the frozen part once and train from that. [default: from --freeze 3 on]",
+            help="Cache frozen-backbone features and train on them. [default: from --freeze 3 on]",
             show_default=False,
         ),
     ] = None,
@@ -60,23 +71,25 @@ def command(
         str | None,
         typer.Option(
             metavar="OPS",
-            help="Augment as clips are read, without files: chains as dance augment has them, such as "
-            "hflip,jitter,hflip+noise. A training view is the clip as it is or one of them, equally likely.",
+            help="Augment clips while decoding: chains as in dance augment, such as "
+            "hflip,jitter,hflip+noise. A training view is the original clip or one of them, equally likely.",
             show_default=False,
         ),
     ] = None,
     views: Annotated[
-        int | None, typer.Option(min=1, metavar="K", help="Augmented views of a training clip, made in turn.")
+        int | None,
+        typer.Option(min=1, metavar="K", help="Number of different training views per clip, used in turn."),
     ] = None,
     flow_method: FlowMethodOption = "dis",
     num_clips: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Clips in time that are averaged in evaluation.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Clips in time whose scores are averaged in evaluation."),
     ] = None,
     amp: Annotated[
         bool | None,
         typer.Option(
             "--amp/--no-amp",
-            help="Training steps in half precision: bfloat16 on a CPU, float16 on a GPU. [default: no]",
+            help="Use automatic mixed precision: bfloat16 on a CPU, float16 on a GPU. [default: no]",
             show_default=False,
         ),
     ] = None,
@@ -85,8 +98,8 @@ def command(
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Any other key of the recipe, such as ema=0.99; may be repeated. The default recipe's file "
-            "lists them.",
+            help="Set any recipe key, such as ema=0.99; may be repeated. The file of the default recipe "
+            "lists all keys.",
             show_default=False,
         ),
     ] = None,
@@ -95,8 +108,8 @@ def command(
         typer.Option(
             min=2,
             metavar="N",
-            help="Train with the seeds 0 to N-1, and tell mean and spread. The same command goes on where "
-            "it was stopped.",
+            help="Train with the seeds 0 to N-1, and report mean and standard deviation. The same command "
+            "resumes after an interruption.",
             show_default=False,
         ),
     ] = None,
@@ -105,14 +118,14 @@ def command(
         typer.Option(
             min=1,
             metavar="N",
-            help="Share each batch among N processes, one a GPU, or of the CPU where there is none.",
+            help="Share each batch among N processes, one per GPU, or on the CPU if there is none.",
         ),
     ] = 1,
     preflight: Annotated[
         bool,
         typer.Option(
             "--preflight/--no-preflight",
-            help="Learn one batch by heart first, and tell how long the run will take.",
+            help="Sanity check: overfit one batch before training, and estimate the duration.",
         ),
     ] = True,
     name: Annotated[
@@ -124,7 +137,7 @@ def command(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a stopped run: --name, or the one made last.")
+        bool, typer.Option("--resume", help="Resume an interrupted run: --name, or the latest.")
     ] = False,
     engine: FeatureEngineOption = "local",
     dry_run: DryRunOption = False,
@@ -132,9 +145,9 @@ def command(
 ) -> None:
     """Fine-tune a pre-trained model on a split.
 
-    Trains through MMAction2, evaluates on val and test, and keeps config, metrics, checkpoints and
-    predictions in runs/NAME. Ctrl-C stops it; the same command, or --resume, goes on after the last
-    whole epoch.
+    Trains through MMAction2, evaluates on val and test, and stores config, metrics, checkpoints and
+    predictions in runs/NAME. Ctrl-C interrupts it; the same command, or --resume, resumes after the
+    last complete epoch.
 
     Example: `dance finetune --pretrain nonlocal --split full --freeze 4`
     """
@@ -147,13 +160,11 @@ def command(
         other = "--resume" if resume else "--seed"
         raise UsageError(
             f"--seeds and {other} exclude each other",
-            "the same command goes on by itself" if resume else "--seeds takes 0 and those that follow",
+            "the same command resumes by itself" if resume else "--seeds trains with 0, 1, 2, ...",
         )
     here = get_rank_info()
     if seeds and max(gpus, here.size) > 1:
-        raise UsageError(
-            "--seeds trains in one process", "leave out --gpus, or give each seed a run of its own"
-        )
+        raise UsageError("--seeds trains in one process", "omit --gpus, or train each seed with --seed")
     workspace = open_workspace(workspace_dir, create=False)
     settings = FinetuneSettings(
         pretrain=pretrain,
@@ -185,8 +196,8 @@ def command(
         )
         return
     if seeds:
-        with phases() as on_progress:
-            group = finetune_seeds(workspace, settings, seeds, on_progress, info)
+        with reporting_phases() as reporter:
+            group = finetune_seeds(workspace, settings, seeds, reporter)
         if json_output:
             print_json(group.document)
         else:
@@ -197,18 +208,18 @@ def command(
         return
     if gpus > 1 and here.size == 1:
         raise typer.Exit(_launch(workspace, settings))
-    with phases() as on_progress:
-        result = finetune(workspace, settings, on_progress, info)
+    with reporting_phases() as reporter:
+        result = finetune(workspace, settings, reporter)
     if json_output:
         print_json(result.record)
     else:
         _show(result)
     if not result.fresh:
-        info(f"run {result.name} was done already; nothing ran")
+        info(f"run {result.name} is already complete")
 
 
 def _launch(workspace: Workspace, settings: FinetuneSettings) -> int:
-    """Check what can be checked once, and start the processes under one name."""
+    """Check the plan once, and start the processes under one name."""
     import sys
 
     from dancecli.model.runs.resume import planned
@@ -216,8 +227,8 @@ def _launch(workspace: Workspace, settings: FinetuneSettings) -> int:
 
     plan = planned(workspace, settings)
     refuse_too_many(settings.processes)
-    go_on = ["--resume"] if plan.settings.resume and not settings.resume else []
-    return launch(settings.processes, [*sys.argv[1:], *go_on, "--name", plan.name])
+    resume = ["--resume"] if plan.settings.resume and not settings.resume else []
+    return launch(settings.processes, [*sys.argv[1:], *resume, "--name", plan.name])
 
 
 def _show(result: FinetuneResult) -> None:
@@ -225,25 +236,25 @@ def _show(result: FinetuneResult) -> None:
     print_scores(record)
     chosen = record["checkpoint"]
     of = record["optim"]["epochs"]
-    early = "" if chosen["epochs_run"] == of else f" (ended after {chosen['epochs_run']}: val rose no more)"
-    print_result(f"checkpoint: {chosen['name']}.pth, of epoch {chosen['epoch']} of {of}{early}")
+    early = "" if chosen["epochs_run"] == of else f" (stopped early after {chosen['epochs_run']})"
+    print_result(f"checkpoint: {chosen['name']}.pth, epoch {chosen['epoch']} of {of}{early}")
     print_result(f"next: dance report --run {result.name}")
 
 
 def _show_group(group: GroupResult) -> None:
     found = group.document
     rows: list[tuple[object, ...]] = []
-    for part, result in found["results"].items():
+    for subset, result in found["results"].items():
         for key, title in (("top1", "top-1"), ("top5", "top-5")) if result else ():
             at = result[key]
             counts = ", ".join(map(str, at["k"]))
             span = f"{100 * at['min']:.1f}-{100 * at['max']:.1f} %"
             mean = f"{100 * at['mean']:.1f} ± {100 * at['sd']:.1f} %"
-            rows.append((f"{part} {title}", result["n"], mean, span, counts))
+            rows.append((f"{subset} {title}", result["n"], mean, span, counts))
     print_result(f"group {group.name}: {len(group.records)} seeds, {found['views']['test']}")
-    print_result(table(("part", "clips", "mean ± deviation", "range", "hits of each"), rows))
+    print_result(table(("subset", "clips", "mean ± SD", "range", "correct per seed"), rows))
     print_result(f"next: dance report --run {group.name}")
-    info(f"{group.num_fresh} of {len(group.records)} runs were trained now")
+    info(f"{group.num_fresh} of {len(group.records)} runs were trained by this command")
 
 
 def _show_plan(plan: Plan, json_output: bool, seeds: int | None) -> None:

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dancecli.cli.console import info, open_workspace, phases, print_json, print_result, table
+from dancecli.cli.console import (
+    info,
+    open_workspace,
+    print_json,
+    print_result,
+    reporting_phases,
+    table,
+)
 from dancecli.cli.options import (
     BatchOption,
     DryRunOption,
@@ -27,20 +34,21 @@ if TYPE_CHECKING:
 def command(
     workspace_dir: WorkspaceOption = None,
     stream: Annotated[
-        str, typer.Option(metavar="rgb|flow|both", help="What to look at; both ends by fusing their scores.")
+        str, typer.Option(metavar="rgb|flow|both", help="Streams to train; both also fuses their scores.")
     ] = "both",
     init: Annotated[
         str,
         typer.Option(
-            metavar="none|imagenet|kinetics", help="What the networks start from; none is from scratch."
+            metavar="none|imagenet|kinetics",
+            help="Initial weights of the networks; none trains from scratch.",
         ),
     ] = "none",
     weights: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FILE",
-            help="Weights at hand instead of those that --init finds. May be given twice: a file for RGB "
-            "starts both streams, one for flow the flow stream.",
+            help="Weights file to use instead of the download of --init; may be repeated. An RGB file "
+            "initializes both streams, a flow file the flow stream.",
             show_default=False,
         ),
     ] = None,
@@ -51,29 +59,33 @@ def command(
     batch: BatchOption = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any other key of the recipe.", show_default=False),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Set any recipe key; may be repeated.", show_default=False
+        ),
     ] = None,
     flow_method: FlowMethodOption = "dis",
-    seed: Annotated[int, typer.Option(min=0, help="Of fresh weights, the order, views and dropout.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Random seed for initialization, shuffling, augmentation and dropout.")
+    ] = 0,
     name: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Name of the run; both makes NAME-rgb, NAME-flow and NAME. [default: two-stream-SPLIT-N]",
+            help="Name of the run; both creates NAME-rgb, NAME-flow and NAME. [default: two-stream-SPLIT-N]",
             show_default=False,
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with stopped streams: --name, or those made last.")
+        bool, typer.Option("--resume", help="Resume interrupted streams: --name, or the latest.")
     ] = False,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Train the two-stream Inception I3D from scratch or from pre-trained weights.
 
-    One network looks at frames, one at the optical flow that dance flow made; both are evaluated,
-    and their scores averaged. Each stream is a run like dance finetune's, and so is their fusion. The
-    same command, or --resume, goes on with what was stopped.
+    One network sees frames, one the optical flow computed by dance flow; both are evaluated, and
+    their scores are averaged. Each stream is a run like that of dance finetune, and so is their
+    fusion. The same command, or --resume, resumes after an interruption.
 
     Example: `dance train --stream both --init imagenet`
     """
@@ -99,19 +111,19 @@ def command(
     if dry_run:
         _show_plans(plan_streams(workspace, settings), json_output)
         return
-    with phases() as on_progress:
-        result = train(workspace, settings, on_progress, info)
+    with reporting_phases() as reporter:
+        result = train(workspace, settings, reporter)
     if json_output:
         print_json(result.records)
     else:
         _show(result)
     if not result.fresh:
-        info(f"run {result.name} was done already; nothing ran")
+        info(f"run {result.name} is already complete")
 
 
 def _show(result: TrainResult) -> None:
-    for part in ("val", "test"):
-        found = {name: record["results"][part] for name, record in result.records.items()}
+    for subset in ("val", "test"):
+        found = {name: record["results"][subset] for name, record in result.records.items()}
         rows = [
             (
                 name,
@@ -123,7 +135,7 @@ def _show(result: TrainResult) -> None:
             if scores
         ]
         if rows:
-            print_result(table((part, "run", "clips", "top-1", "top-5"), rows))
+            print_result(table((subset, "run", "clips", "top-1", "top-5"), rows))
     print_result(f"test views: {next(iter(result.records.values()))['views']['test']}")
     print_result(f"next: dance report --run {result.name}")
     if "both" in result.records:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dancecli.cli.console import info, open_workspace, phases, print_json, print_result, table
+from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting_phases, table
 from dancecli.cli.options import (
     DryRunOption,
     FreezeOption,
@@ -27,22 +27,27 @@ _SHOWN = 20
 def command(
     workspace_dir: WorkspaceOption = None,
     trials: Annotated[
-        int, typer.Option(min=1, help="Points to try; the recipe as it is comes on top, as a baseline.")
+        int,
+        typer.Option(min=1, help="Number of trials; the default configuration comes on top, as a baseline."),
     ] = 4,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training part, a trial.")] = 10,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs per trial.")] = 10,
     space: Annotated[
         str,
         typer.Option(
             metavar="NAME|FILE",
-            help="What to search: a TOML file, a table a key of the recipe with its bounds.",
+            help="Search space: a name, or a TOML file with one table of bounds per recipe key.",
         ),
     ] = "paper",
     pretrain: PretrainOption = "inception",
     split: SplitOption = None,
-    recipe: Annotated[str, typer.Option(metavar="NAME|FILE", help="All that is not searched.")] = "default",
+    recipe: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="Recipe for all keys that are not searched.")
+    ] = "default",
     freeze: FreezeOption = None,
     weights: WeightsOption = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the points, and of every trial's training.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Random seed of the sampler and of every trial's training.")
+    ] = 0,
     name: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Name of the study. [default: MODEL-SPLIT]", show_default=False),
@@ -51,7 +56,8 @@ def command(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Database that several machines share. [default: studies/NAME.db in the workspace]",
+            help="Database URL, to share a study between machines. [default: studies/NAME.db of the "
+            "workspace]",
             show_default=False,
         ),
     ] = None,
@@ -60,8 +66,8 @@ def command(
 ) -> None:
     """Search for the recipe with the best validation accuracy.
 
-    The same command goes on with a study that was stopped, or that is to have more trials, and works
-    beside others on the same one. Writes the best trial as a recipe, and a page.
+    The same command resumes an interrupted study, extends it with more --trials, and can run several
+    times in parallel. Writes the best trial as a recipe, and a page.
 
     Example: `dance tune --split full --trials 20`
     """
@@ -86,18 +92,18 @@ def command(
     if dry_run:
         _show_plan(plan_study(workspace, settings), json_output)
         return
-    with phases() as on_progress:
-        result = tune(workspace, settings, on_progress, info)
+    with reporting_phases() as reporter:
+        result = tune(workspace, settings, reporter)
     found = tuning(workspace, result.name)
     if json_output:
         print_json({**result.record, "choice": found.document, "page": str(found.page)})
     else:
         _show(found)
     if not result.trained:
-        info(f"study {result.name} has its {trials} trials already; nothing was trained")
+        info(f"study {result.name} already has {trials} trials; nothing was trained")
     if result.elsewhere:
         are = "trial is" if result.elsewhere == 1 else "trials are"
-        info(f"{result.elsewhere} {are} being trained elsewhere")
+        info(f"{result.elsewhere} {are} still training in other processes")
 
 
 def _show(found: Tuning) -> None:
@@ -107,7 +113,7 @@ def _show(found: Tuning) -> None:
         right = f"{trial.top1.k}/{trial.top1.n}" if trial.top1 else ""
         rate = f"{100 * trial.top1.k / trial.top1.n:.1f}" if trial.top1 else ""
         rows.append((trial.number, *params, right, rate, trial.interval_text, trial.status))
-    print_result(table(("trial", *found.keys, "right", "%", "95 %", ""), rows))
+    print_result(table(("trial", *found.keys, "correct", "%", "95 % CI", ""), rows))
     if len(found.trials) > _SHOWN:
         print_result(f"and {len(found.trials) - _SHOWN} more: {found.folder / 'trials.csv'}")
     for line in found.lines:
@@ -126,7 +132,7 @@ def _show_plan(plan: TunePlan, json_output: bool) -> None:
         "trials": plan.settings.trials,
         "epochs": plan.base.recipe.epochs,
         "space": plan.space.table(),
-        "together": not plan.alone,
+        "batched": not plan.sequential,
         "notes": list(plan.notes),
     }
     if json_output:

@@ -1,1 +1,1 @@
-"""Whole runs: `dance finetune` and `dance train`, several seeds, resuming."""
+"""Training runs: `dance finetune`, `dance train`, several seeds, resuming."""

@@ -1,4 +1,4 @@
-"""`finetune`: a pre-trained model, a split, a recipe; to a run with predictions."""
+"""`finetune`: train a pre-trained model on a split by a recipe; the result is a run with predictions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dancecli.core.progress import OnMessage, OnProgress, Progress, Reporter, no_message, no_progress
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Prediction, Subset
 from dancecli.model.dataloading.pipelines import forward_batch, frame_sampler
 from dancecli.model.networks.base import build_model_config
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """A run that is done.
+    """A completed run.
 
     Attributes:
         name: the run.
         record: its `run.json`.
-        notes: what the user should know, a line each.
-        fresh: False if it was done already and nothing ran.
+        notes: remarks for the user, one line each.
+        fresh: False if the run was complete already and nothing ran.
     """
 
     name: str
@@ -52,55 +52,53 @@ class FinetuneResult:
 def finetune(
     workspace: Workspace,
     settings: FinetuneSettings,
-    on_progress: OnProgress = no_progress,
-    say: OnMessage = no_message,
+    reporter: Reporter = SILENT,
 ) -> FinetuneResult:
-    """Fine-tune a model on a split, evaluate it on val and test, and keep all of it in `runs/<run>`.
+    """Fine-tune a model on a split, evaluate it on val and test, and store everything in `runs/<run>`.
 
-    What the same settings began and did not end goes on after its last whole epoch.
+    An interrupted run with the same settings resumes after its last complete epoch.
 
     Args:
-        workspace: where the split is and the run goes.
+        workspace: holds the split, and receives the run.
         settings: what to train.
-        on_progress: gets `phase · words`, in clips of the phase.
-        say: gets what the user should know before the hours begin, a line each.
+        reporter: receives the progress as `phase · words` in clips of the phase, and notes.
 
     Raises:
-        WorkspaceError: there is no such split or run, or the run is at work elsewhere.
-        InputError: the recipe or the lists are wrong.
-        ModelError: the weights do not fit or cannot be had, or training diverged.
+        WorkspaceError: there is no such split or run, or another process trains the run.
+        InputError: the recipe or the annotation lists are invalid.
+        ModelError: the weights do not fit or are unavailable, or training diverged.
         MissingDependencyError: MMAction2 or a package with weights is not installed.
     """
-    asked, settings = settings, begun_before(workspace, settings)
+    given, settings = settings, begun_before(workspace, settings)
     if settings.resume:
         plan, before = plan_of_stopped_run(workspace, settings)
         if before["status"] == rec.DONE:
-            return FinetuneResult(plan.name, before, ("the run was done already",), fresh=False)
+            return FinetuneResult(plan.name, before, ("the run is already complete",), fresh=False)
     else:
         plan = make_plan(workspace, settings)
     if not get_rank_info().first:
         run_worker_rank(workspace, plan)
         return FinetuneResult(plan.name, {}, (), fresh=True)
-    if settings is not asked:
-        say(f"run {plan.name} was begun by the same command and goes on; another --name begins anew")
+    if settings is not given:
+        reporter.message(
+            f"resuming run {plan.name}, started by the same command; use another --name for a new run"
+        )
     for note in (f"run {plan.name}: {plan.entry.title}, split {plan.data.name}", *plan.notes):
-        say(note)
+        reporter.message(note)
     with workspace.lock(f"run-{plan.name}"):
-        return run_plan(workspace, plan, on_progress, say)
+        return run_plan(workspace, plan, reporter)
 
 
-def run_plan(
-    workspace: Workspace, plan: Plan, on_progress: OnProgress, say: OnMessage = no_message
-) -> FinetuneResult:
-    """Do what was planned; see `finetune`, which sees to it that nobody else does."""
-    on_progress(Progress(0, 1, "loading the model · a few seconds"))
+def run_plan(workspace: Workspace, plan: Plan, reporter: Reporter) -> FinetuneResult:
+    """Run a plan whose lock is held; see `finetune`."""
+    reporter.progress(0, 1, "loading the model · a few seconds")
     from dancecli.model.training.runner import run_job
 
-    job, head = _begin(workspace, plan, on_progress, say)
+    job, head = _begin(workspace, plan, reporter)
     folder = job.folder
     header = (
         f"Run {plan.name}: {plan.entry.title}, split {plan.data.name}.",
-        "MMAction2's own tools run this file too, where dancecli is installed:",
+        "MMAction2's own tools accept this file where dancecli is installed:",
         "  python <mmaction>/.mim/tools/train.py config.py --work-dir DIR",
         "  python <mmaction>/.mim/tools/test.py config.py checkpoints/last.pth",
     )
@@ -113,13 +111,13 @@ def run_plan(
         record["created_utc"] = before["created_utc"]
     rec.write_record(folder, record)
     try:
-        outcome = run_job(job, Reporter(on_progress, say))
+        outcome = run_job(job, reporter)
         record = _finish(job, plan, record, outcome)
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt)
         record |= {"status": rec.INTERRUPTED if stopped else rec.FAILED, "finished_utc": rec.now_utc()}
         record["error"] = "" if stopped else str(error)
-        # On a full disk it is the first error that counts.
+        # On a full disk, the first error is the one to report.
         with suppress(OSError):
             rec.write_record(folder, record)
         raise
@@ -127,32 +125,30 @@ def run_plan(
 
 
 def run_worker_rank(workspace: Workspace, plan: Plan) -> None:
-    """Take this process's share of a run that the first process writes."""
+    """Train in this process its share of a run that the first process writes."""
     from dancecli.model.training.runner import run_worker_rank
 
-    run_worker_rank(_begin(workspace, plan, no_progress, no_message)[0])
+    run_worker_rank(_begin(workspace, plan, SILENT)[0])
 
 
-def _begin(
-    workspace: Workspace, plan: Plan, on_progress: OnProgress, say: OnMessage
-) -> tuple[Job, dict[str, Any]]:
-    """Put the job together, and say of the head how it starts."""
-    job = make_job(workspace, plan, on_progress)
+def _begin(workspace: Workspace, plan: Plan, reporter: Reporter) -> tuple[Job, dict[str, Any]]:
+    """Build the job, and return how its head is initialized."""
+    job = make_job(workspace, plan, reporter)
     job.folder.checkpoints.mkdir(parents=True, exist_ok=True)
     if job.start and job.start.matched < job.start.total:
-        say(
-            f"{job.start.matched} of {job.start.total} weights of the backbone are in {job.start.name}; "
-            "the others start at random"
+        reporter.message(
+            f"{job.start.matched} of {job.start.total} backbone weights are in {job.start.name}; "
+            "the others are initialized randomly"
         )
     if plan.settings.head_init != PRETRAINED or not job.start:
         return job, {"init": RANDOM}
     found = start_head(plan.entry, job.start, plan.data.labels, job.folder.root / "head-rows.pth")
-    say(found.note)
+    reporter.message(found.note)
     return replace(job, config=with_hook(job.config, found)), found.record
 
 
-def make_job(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> Job:
-    """Find and check the weights, and put the run's config together."""
+def make_job(workspace: Workspace, plan: Plan, reporter: Reporter = SILENT) -> Job:
+    """Find and check the weights, and build the config of the run."""
     import torch
 
     from dancecli.model.networks.build import shapes_of
@@ -160,7 +156,7 @@ def make_job(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> Job:
 
     settings, recipe, data = plan.settings, plan.recipe, plan.data
     shapes = shapes_of(build_model_config(plan.base, recipe, len(data.labels), None))
-    start = resolve_weights(plan.entry, settings.weights, shapes, Reporter(on_progress))
+    start = resolve_weights(plan.entry, settings.weights, shapes, reporter)
     data_plan = DataPlan(
         workspace.root, data.name, len(data.labels), bool(data.examples[Subset.VAL]), data.train_counts
     )
@@ -172,7 +168,7 @@ def make_job(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> Job:
         "pretrain": plan.entry.name,
         "split_hash": data.meta["split.hash"],
         "weights_sha256": start.sha256 if start else None,
-        # With these a checkpoint can be used where the run's folder is not.
+        # These make a checkpoint usable without the run's folder.
         "model": config["model"],
         "test_pipeline": config["test_dataloader"]["dataset"]["pipeline"],
         "view_protocol": views_record(recipe, frame_sampler(plan.base, recipe), plan.cached)["test"],
@@ -199,7 +195,7 @@ def make_job(workspace: Workspace, plan: Plan, on_progress: OnProgress) -> Job:
 
 
 def _finish(job: Job, plan: Plan, record: Mapping[str, Any], outcome: Outcome) -> dict[str, Any]:
-    """Write the predictions, close the record, and let go of what only a stopped run needs."""
+    """Write the predictions, complete the record, and remove the files that only --resume needs."""
     import json
 
     protocol = record["views"]["test"]
@@ -213,8 +209,8 @@ def _finish(job: Job, plan: Plan, record: Mapping[str, Any], outcome: Outcome) -
     }
     tables.write(job.folder.predictions, Prediction, outcome.predictions, meta)
     results = {
-        part.value: accuracy([p for p in outcome.predictions if p.subset == part])
-        for part in (Subset.VAL, Subset.TEST)
+        subset.value: accuracy([p for p in outcome.predictions if p.subset == subset])
+        for subset in (Subset.VAL, Subset.TEST)
     }
     model = {
         **record["model"],

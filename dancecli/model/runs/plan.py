@@ -1,4 +1,4 @@
-"""What a run will be: the settings resolved and checked against the workspace, before any work."""
+"""The plan of a run: its settings, resolved and checked against the workspace before any work."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from dancecli.storage import runs as rec
 from dancecli.storage.workspace import Workspace, checked_name
 
 DEFAULT_FLOW = FlowMethod.DIS.value
-# From here on the frozen part is most of the work, and what it gives is small enough to keep.
+# From this stage on the frozen backbone is most of the work, and its features are small enough.
 _CACHE_FROM_STAGE = 3
-_DEFAULT_STORED_VIEWS = 2
-# Those that numpy's generator takes.
+_DEFAULT_CACHED_VIEWS = 2
+# The range of numpy's generator.
 SEEDS = range(2**32)
 
 
@@ -35,24 +35,24 @@ class FinetuneSettings:
     """What to train; None takes the recipe's value.
 
     Attributes:
-        pretrain: a name of the zoo, or the path of an MMAction2 config.
-        split: its name; None for the one made last.
-        recipe: a name, or the path of a TOML file.
-        name: of the run; None gives `<pretrain>-<split>-<n>`.
-        weights: None for the model's own, `none` for random ones, or a file.
-        augment: chains that training views may undergo, as `dance augment` names them.
-        amp: half precision where that is safe.
-        changes: other keys of the recipe, each as `key=value`; what is named above wins over them.
-        group: the name that runs of several seeds have in common.
-        preflight: learn one batch by heart before the hours begin, and tell how many they will be.
-        cache: train from stored features of the frozen part; None does where it pays.
+        pretrain: name of a zoo model, or the path of an MMAction2 config.
+        split: name of the split; None for the latest.
+        recipe: name of a recipe, or the path of a TOML file.
+        name: name of the run; None gives `<pretrain>-<split>-<n>`.
+        weights: None for the model's own weights, `none` for random ones, or a file.
+        augment: augmentation chains for training views, as in `dance augment`.
+        amp: automatic mixed precision.
+        changes: other recipe keys, each as `key=value`; the attributes above take precedence.
+        group: name of a group of runs with several seeds.
+        preflight: overfit one batch and estimate the duration before training starts.
+        cache: train on cached features of the frozen backbone; None does so where it saves time.
         cache_dtype: `float16` or `float32`; empty for the default of the stage.
-        flow_method: of a model of optical flow: how the flow it sees was computed.
-        head_init: `random`, or `pretrained` for the old rows of the classes that the weights' head knows.
-        two_stream: of a stream of `dance train --stream both`: the settings of the whole.
-        processes: how many share each batch; one a GPU, or of the CPU.
-        engine: where features that are stored are computed, `local` or `ray`, see `engine.choice`.
-        resume: go on with the run `name` (None: the one made last); all else is as that run has it.
+        flow_method: how the input of an optical-flow model was computed.
+        head_init: `random`, or `pretrained` to copy matching classes from the pre-trained classifier.
+        two_stream: settings of `dance train --stream both`, for one of its streams.
+        processes: number of processes that share each batch; one per GPU, or on the CPU.
+        engine: where features are extracted, `local` or `ray`, see `engine.factory`.
+        resume: resume the run `name` (None: the latest); all other settings are that run's.
     """
 
     pretrain: str = DEFAULT_PRETRAIN
@@ -84,7 +84,7 @@ class FinetuneSettings:
 
 @dataclass(frozen=True)
 class Plan:
-    """A run as it will be, checked against the workspace; nothing is written yet."""
+    """A checked plan of a run; nothing is written yet."""
 
     name: str
     settings: FinetuneSettings
@@ -97,7 +97,7 @@ class Plan:
 
 
 def make_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
-    """Resolve the settings and check what can be checked without the model; see `finetune`."""
+    """Resolve the settings and check everything that needs no model; see `finetune`."""
     recipe = read_recipe(settings.recipe).with_set(settings.changes)
     frozen_by_user = settings.freeze is not None or any(
         text.partition("=")[0].strip() == "freeze" for text in settings.changes
@@ -113,23 +113,23 @@ def make_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
         amp=settings.amp,
     )
     if settings.weights == NO_WEIGHTS and not frozen_by_user:
-        # Frozen at random, or with averages that nothing was trained for, a network learns nothing.
+        # A network that is frozen at random, or with untrained batch norm statistics, learns nothing.
         recipe = replace(recipe, freeze="none", norm_eval=False)
     if settings.seed not in SEEDS:
-        raise UsageError(f"seed {settings.seed} is not a whole number from 0 to {SEEDS[-1]}")
+        raise UsageError(f"seed {settings.seed} is not an integer from 0 to {SEEDS[-1]}")
     if settings.head_init not in (RANDOM, PRETRAINED):
         raise UsageError(f"head init {settings.head_init!r} is not {RANDOM} or {PRETRAINED}")
     if settings.head_init == PRETRAINED and settings.weights == NO_WEIGHTS:
-        raise UsageError("random weights have no head to start from", f"use --head-init {RANDOM}")
+        raise UsageError("random weights have no pre-trained classifier", f"use --head-init {RANDOM}")
     entry = find_entry(settings.pretrain)
     data = load_split(workspace, settings.split)
     if settings.name is not None:
         name = checked_name(settings.name, "run")
-        # The first process may have made its folder already, and a kill at the very start leaves one.
+        # The first process may have created its folder already; a kill at the start also leaves one.
         if get_rank_info().first and rec.RunFolder(workspace.run(name)).record.exists():
             raise WorkspaceError(
                 f"run {name!r} exists already",
-                f"take another --name, or --resume --name {name} to go on with it",
+                f"choose another --name, or resume it: --resume --name {name}",
             )
     else:
         name = rec.free_run_name(workspace, entry.name, data.name)
@@ -138,15 +138,15 @@ def make_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
 
 
 def _rate_notes(settings: FinetuneSettings, recipe: Recipe) -> Iterator[str]:
-    """Say so if the learning rate is of a recipe that froze more than is frozen now."""
+    """Warn if the learning rate belongs to a recipe that freezes more stages."""
     before = read_recipe(settings.recipe)
     given = settings.lr is not None or any(
         text.partition("=")[0].strip() == "lr" for text in settings.changes
     )
     if settings.weights != NO_WEIGHTS and not given and recipe.frozen_stages < before.frozen_stages:
         yield (
-            f"learning rate {recipe.lr:g} is that of a backbone frozen up to {before.freeze}; with one "
-            f"frozen up to {recipe.freeze} a smaller one, such as --lr 1e-4, often learns better"
+            f"learning rate {recipe.lr:g} was chosen for --freeze {before.freeze}; with "
+            f"--freeze {recipe.freeze} a smaller one, such as --lr 1e-4, often works better"
         )
 
 
@@ -158,52 +158,52 @@ def plan_with(
     recipe: Recipe,
     data: SplitData,
 ) -> Plan:
-    """Put a plan together of what is resolved already, and say what the user should know.
+    """Build a plan from resolved settings, with notes for the user.
 
     Raises:
-        UsageError: an engine or several processes have nothing to do in such a run.
-        ModelError: it asks for what this model cannot do, or clips have no flow.
+        UsageError: an engine or several processes do not apply to such a run.
+        ModelError: the model does not support the settings, or clips have no flow.
     """
     base, recipe = model_base(entry), at_its_size(entry, recipe)
     if entry.modality == FLOW:
         base = replace(base, flow=settings.flow_method)
         data = with_flow(workspace, data, settings.flow_method)
     per_rank_batch_size(recipe.batch, settings.processes)
-    # A backbone whose stages are not known is refused before its weights are fetched.
+    # A backbone with unknown stages is rejected before its weights are downloaded.
     stages.prefixes(base.model["backbone"], recipe.frozen_stages)
     cached = _use_cache(settings.cache, base, recipe, settings.processes)
     check_engine(settings.engine)
     if settings.engine != LOCAL and not cached:
         raise UsageError(
-            f"--engine {settings.engine} computes features that are stored, and this run stores none",
-            "freeze more (--freeze 4), or leave out --engine",
+            f"--engine {settings.engine} computes cached features, and this run caches none",
+            "freeze more stages (--freeze 4), or omit --engine",
         )
     if cached and recipe.views is None:
-        recipe = replace(recipe, views=max(_DEFAULT_STORED_VIEWS, 1 + len(recipe.chains)))
+        recipe = replace(recipe, views=max(_DEFAULT_CACHED_VIEWS, 1 + len(recipe.chains)))
     if cached and settings.group and settings.weights != NO_WEIGHTS and recipe.view_seed is None:
-        # What is computed once and stored would otherwise be computed for each seed.
+        # Otherwise the features would be computed for each seed.
         recipe = replace(recipe, view_seed=0)
     notes = list(data.notes)
     if entry.modality == FLOW and entry.checkpoint and not settings.weights:
         notes += filter(None, [method_mismatch(settings.flow_method)])
     if settings.weights == NO_WEIGHTS:
-        notes.append(f"weights: random; the backbone is frozen up to: {recipe.freeze}")
+        notes.append(f"random weights; freeze: {recipe.freeze}")
     if settings.processes > 1:
-        notes.append(f"{settings.processes} processes share each batch of {recipe.batch}; nothing is stored")
-    if recipe.dropout and not has_dropout(base.model["cls_head"]):
         notes.append(
-            f"the head of {entry.name} has no dropout: the recipe's {recipe.dropout:g} is left aside"
+            f"{settings.processes} processes share each batch of {recipe.batch}; features are not cached"
         )
+    if recipe.dropout and not has_dropout(base.model["cls_head"]):
+        notes.append(f"the head of {entry.name} has no dropout: the recipe's {recipe.dropout:g} is ignored")
     notes += _recipe_notes(recipe, data, cached)
     if settings.group and recipe.view_seed is not None:
         notes.append(
-            "all seeds train on the same views: their spread is that of the fresh head, the order and dropout"
+            "all seeds train on the same views: they differ in head initialization, shuffling and dropout"
         )
     return Plan(name, settings, entry, base, recipe, data, cached, tuple(notes))
 
 
 def _recipe_notes(recipe: Recipe, data: SplitData, cached: bool) -> Iterator[str]:
-    """Say what of a recipe the user should know."""
+    """Yield the notes of a recipe."""
     if recipe.update_batch != recipe.lr_batch:
         clips = f"{recipe.accumulate} x {recipe.batch}" if recipe.accumulate > 1 else f"{recipe.batch}"
         yield (
@@ -212,19 +212,19 @@ def _recipe_notes(recipe: Recipe, data: SplitData, cached: bool) -> Iterator[str
         )
     if recipe.chains:
         choices = " or ".join("+".join(chain) for chain in recipe.chains)
-        yield f"each training view is the clip as it is or {choices}, equally likely"
+        yield f"each training view is the original clip or {choices}, equally likely"
         if data.num_copies:
             yield (
-                f"{data.num_copies} of the training clips are copies of dance augment already: "
-                "they are augmented once more; dance annotate --no-augmented leaves them out"
+                f"{data.num_copies} of the training clips were augmented by dance augment already and are "
+                "augmented again; dance annotate --no-augmented excludes them"
             )
     if recipe.ema:
-        yield f"evaluated and kept: the running average of the weights (decay {recipe.ema:g})"
+        yield f"EMA weights (decay {recipe.ema:g}) are evaluated and saved"
     if recipe.patience and not data.examples[Subset.VAL]:
-        yield "without a validation part nothing stops the run early: all epochs are run"
+        yield "no early stopping without a validation subset: all epochs are trained"
     if cached:
-        views = "1 stored view" if recipe.views == 1 else f"{recipe.views} stored views"
-        yield f"the frozen part runs once, on {views} of each training clip"
+        views = "1 cached view" if recipe.views == 1 else f"{recipe.views} cached views"
+        yield f"the frozen backbone runs once, on {views} of each training clip"
 
 
 def _use_cache(wanted: bool | None, base: ModelBase, recipe: Recipe, processes: int) -> bool:
@@ -232,14 +232,14 @@ def _use_cache(wanted: bool | None, base: ModelBase, recipe: Recipe, processes: 
 
     if processes > 1:
         if wanted:
-            raise UsageError("--cache trains in one process", "leave out --gpus, or --cache")
+            raise UsageError("--cache trains in one process", "omit --gpus, or --cache")
         return False
     possible = recipe.frozen_stages >= 0 and can_split(base.model)
     if wanted and not possible:
         raise ModelError(
-            "nothing is frozen whose output could be stored"
+            "no stage is frozen whose output could be cached"
             if recipe.frozen_stages < 0
-            else f"a {base.model['backbone']['type']} model cannot be cut at its freeze boundary",
+            else f"the features of a {base.model['backbone']['type']} model cannot be cached",
             "use --no-cache",
         )
     return possible and (wanted or (wanted is None and recipe.frozen_stages >= _CACHE_FROM_STAGE))

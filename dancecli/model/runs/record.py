@@ -1,4 +1,4 @@
-"""What `run.json` says of a run: the model, what it starts from, and what it is judged on."""
+"""The record of a run in `run.json`: model, initial weights, data, recipe and protocol."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dancecli.model.dataloading.pipelines import frame_sampler
+from dancecli.model.dataloading.split_data import split_record
 from dancecli.model.networks.base import has_dropout
+from dancecli.model.networks.weights import weights_record
 from dancecli.model.runs.plan import Plan
 from dancecli.model.training.config import amp_dtype
 from dancecli.model.training.flops import cost_of_view
@@ -16,12 +18,10 @@ from dancecli.storage import runs as rec
 
 if TYPE_CHECKING:
     from dancecli.model.training.job import Job
-from dancecli.model.dataloading.split_data import split_record
-from dancecli.model.networks.weights import weights_record
 
 
 def begun_record(plan: Plan, job: Job) -> dict[str, Any]:
-    """The run's record as it begins."""
+    """Return the record of a run at its start."""
     recipe, data = plan.recipe, plan.data
     return {
         "schema": rec.SCHEMA,

@@ -1,4 +1,4 @@
-"""Going on: which stopped run a call means, and what is left of it."""
+"""Resuming: find the interrupted run of a command, and plan the rest of it."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from dancecli.storage import runs as rec
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
-# These differ between the runs of a group, or between two calls that mean the same runs.
+# These may differ between the runs of a group, or between two calls for the same run.
 _OWN = ("seed", "name", "resume", "group", "preflight")
-# A run that goes on may have these otherwise than when it began.
+# These may change when a run resumes.
 _NOT_OF_THE_RUN = ("name", "resume", "preflight", "processes", "engine", "group", "two_stream")
 _FLAGS = {"changes": "--set"}
 
 
 def plan_of_stopped_run(workspace: Workspace, settings: FinetuneSettings) -> tuple[Plan, dict[str, Any]]:
-    """Make the plan of a run that was begun, from its own record; return the record too.
+    """Plan the rest of an interrupted run from its record; return the record too.
 
     Raises:
-        UsageError: a setting is given that is not the run's.
+        UsageError: a given setting differs from the run's.
         WorkspaceError: there is no such run, or its split has changed since.
     """
     runs = workspace.runs()
     if not runs:
-        raise WorkspaceError(f"{workspace.root}: there is no run to go on with", "start one without --resume")
+        raise WorkspaceError(f"{workspace.root}: there is no run to resume", "start one without --resume")
     name = settings.name or runs[-1]
     before = rec.read_record(workspace, name)
     if "settings" not in before:
         raise WorkspaceError(
-            f"run {name!r} trained nothing that could be gone on with",
-            "name one that was trained: --name RUN",
+            f"run {name!r} is an evaluation without training and cannot be resumed",
+            "name a run of dance finetune or dance train: --name RUN",
         )
     folder = rec.RunFolder(workspace.run(name))
     known = {field.name for field in fields(FinetuneSettings)}
     saved = FinetuneSettings(**{k: v for k, v in before["settings"].items() if k in known})
     saved = replace(saved, split=before["split"]["name"], changes=tuple(saved.changes))
-    refuse_other_settings(name, settings, saved)
-    # The steps are the same, however many processes share them.
+    reject_other_settings(name, settings, saved)
+    # The steps do not depend on the number of processes.
     saved = replace(
         saved,
         name=name,
@@ -66,23 +66,23 @@ def plan_of_stopped_run(workspace: Workspace, settings: FinetuneSettings) -> tup
 
 
 def planned(workspace: Workspace, settings: FinetuneSettings) -> Plan:
-    """Plan a new run, or what is left of a stopped one."""
+    """Plan a new run, or the rest of an interrupted one."""
     settings = begun_before(workspace, settings)
     return plan_of_stopped_run(workspace, settings)[0] if settings.resume else make_plan(workspace, settings)
 
 
 def begun_before(workspace: Workspace, settings: FinetuneSettings) -> FinetuneSettings:
-    """Go on with what the same settings began and did not end; if there is none, begin.
+    """Find the interrupted run that has the same settings, if there is one.
 
-    A run that is named may also be done: then nothing is left to do.
+    A run that is named may also be complete.
 
     Returns:
-        The settings, with `resume` and the run's name if there is one.
+        The settings; with `resume` and the run's name if there is such a run.
 
     Raises:
-        WorkspaceError: the run that is named is at work.
+        WorkspaceError: another process trains the named run.
     """
-    # Each of several processes would have to find the same.
+    # Each of several processes would have to find the same run.
     if settings.resume or get_rank_info().size > 1:
         return settings
     plan: Plan | None = None
@@ -93,7 +93,7 @@ def begun_before(workspace: Workspace, settings: FinetuneSettings) -> FinetuneSe
             continue
         plan = plan or make_plan(workspace, replace(settings, name=None))
         if is_same_run(record, plan) and record.get("group") == settings.group:
-            # Where another process is at it, only who has named it means it.
+            # A run that another process trains is only meant if it is named.
             with (
                 contextlib.suppress(*([] if settings.name else [WorkspaceError])),
                 workspace.lock(f"run-{name}"),
@@ -103,7 +103,7 @@ def begun_before(workspace: Workspace, settings: FinetuneSettings) -> FinetuneSe
 
 
 def record_of(workspace: Workspace, name: str) -> dict[str, Any]:
-    """Read a run's record; empty for one that cannot be read, which is none that anybody asked for."""
+    """Read a run's record; empty if it cannot be read."""
     try:
         return rec.read_record(workspace, name)
     except (InputError, WorkspaceError):
@@ -111,38 +111,38 @@ def record_of(workspace: Workspace, name: str) -> dict[str, Any]:
 
 
 def is_same_run(record: Mapping[str, Any], plan: Plan) -> bool:
-    """Tell whether a run is one of this plan, whatever its seed."""
+    """Return whether a run has this plan, with any seed."""
     split = record["split"]
     if (split["hash"], split["test_hash"]) != (plan.data.meta["split.hash"], plan.data.test_hash):
         return False
     ours = {key: value for key, value in as_json(asdict(plan.settings)).items() if key not in _OWN}
     theirs = record.get("settings") or {}
-    # The split by its name or as the last one is the same split.
+    # The split may be given by name or by default.
     same = all(theirs.get(key) == value for key, value in ours.items() if key != "split")
     return same and record.get("recipe") == as_json(asdict(plan.recipe))
 
 
 def same_split(workspace: Workspace, record: Mapping[str, Any]) -> bool:
-    """Tell whether the split of a run is there as it was."""
+    """Return whether the split of a run is unchanged."""
     path = workspace.split(record["split"]["name"])
     return path.exists() and tables.read_meta(path)["split.hash"] == record["split"]["hash"]
 
 
 def as_json(table: dict[str, Any]) -> Any:
-    """Give plain data as it comes back from a file."""
+    """Convert plain data to what JSON gives back."""
     return json.loads(json.dumps(table))
 
 
-def refuse_other_settings(run: str, given: Any, saved: Any) -> None:
-    """Let no setting be given to a run that goes on and would not heed it.
+def reject_other_settings(run: str, given: Any, saved: Any) -> None:
+    """Reject settings that a resumed run would ignore.
 
     Args:
-        run: its name.
-        given: the settings of this call, a dataclass; what has its default is not given.
-        saved: those that the run was begun with, of the same class.
+        run: name of the run.
+        given: settings of this call, a dataclass; defaults count as not given.
+        saved: settings that the run was started with, of the same class.
 
     Raises:
-        UsageError: one is another than the run was begun with.
+        UsageError: a setting differs from the run's.
     """
     for field in fields(saved):
         value, before = getattr(given, field.name), getattr(saved, field.name)
@@ -150,8 +150,8 @@ def refuse_other_settings(run: str, given: Any, saved: Any) -> None:
             continue
         flag = _FLAGS.get(field.name, "--" + field.name.replace("_", "-"))
         raise UsageError(
-            f"run {run!r} goes on as it was begun, and not with another {flag}",
-            f"leave {flag} out (and out of dance.toml), or start a new run without --resume",
+            f"run {run!r} cannot resume with another {flag} than it was started with",
+            f"omit {flag} (also in dance.toml), or start a new run without --resume",
         )
 
 

@@ -1,4 +1,4 @@
-"""The same training with several seeds: a group of runs, and the mean and spread of what they reach."""
+"""Training with several seeds: a group of runs, with mean and standard deviation of the results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dancecli.core.errors import InputError, WorkspaceError
-from dancecli.core.progress import OnMessage, OnProgress, no_message, no_progress
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.model.runs.finetune import finetune
 from dancecli.model.runs.plan import FinetuneSettings, Plan, make_plan
 from dancecli.model.runs.resume import is_same_run
@@ -19,12 +19,12 @@ from dancecli.storage.workspace import Workspace
 
 @dataclass(frozen=True)
 class GroupResult:
-    """A group of runs that are done.
+    """A group of completed runs.
 
     Attributes:
-        name: the group's; its runs are `<name>-seed0` and so on.
+        name: name of the group; its runs are `<name>-seed0` and so on.
         records: their `run.json`.
-        num_fresh: runs that were not done already.
+        num_fresh: number of runs that were trained by this call.
     """
 
     name: str
@@ -33,14 +33,14 @@ class GroupResult:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The group in plain data: its runs, and what they reach together."""
+        """The group as plain data: its runs and their results."""
         return {
             "group": self.name,
             "runs": [record["name"] for record in self.records],
             "seeds": [record["seed"] for record in self.records],
             "split": self.records[0]["split"],
             "views": self.records[0]["views"],
-            "results": {part: spread(self.records, part) for part in self.records[0]["results"]},
+            "results": {subset: spread(self.records, subset) for subset in self.records[0]["results"]},
         }
 
 
@@ -48,13 +48,12 @@ def finetune_seeds(
     workspace: Workspace,
     settings: FinetuneSettings,
     seeds: int,
-    on_progress: OnProgress = no_progress,
-    say: OnMessage = no_message,
+    reporter: Reporter = SILENT,
 ) -> GroupResult:
     """Fine-tune with the seeds 0 to `seeds - 1`, one after the other; see `finetune`.
 
-    What the same call did before is not done again, and a run that was stopped goes on. Without a
-    name the group made last with the same settings on the same split is the one that is meant.
+    Completed runs of the same call are kept, and interrupted ones resume. Without a name, the
+    latest group with the same settings on the same split is continued.
 
     Raises:
         WorkspaceError: a run of that name has other settings; and as `finetune`.
@@ -68,34 +67,34 @@ def finetune_seeds(
             before = rec.read_record(workspace, name)
             if not is_same_run(before, plan):
                 raise WorkspaceError(
-                    f"run {name!r} was made with other settings, or on another split", "take another --name"
+                    f"run {name!r} has other settings, or another split", "choose another --name"
                 )
             own = replace(own, resume=True)
-        result = finetune(workspace, own, on_progress, say)
+        result = finetune(workspace, own, reporter)
         fresh += result.fresh
         records.append(result.record)
     return GroupResult(plan.name, tuple(records), fresh)
 
 
 def plan_group(workspace: Workspace, settings: FinetuneSettings) -> Plan:
-    """Plan the runs of a group under the name of the group, new or begun; see `make_plan`."""
+    """Plan the runs of a new or continued group under the name of the group; see `make_plan`."""
     plan = make_plan(workspace, replace(settings, name=None, group=settings.name or "new"))
     name = settings.name or _begun_group(workspace, plan) or plan.name
     return replace(plan, name=name)
 
 
 def run_name(group: str, seed: int) -> str:
-    """Name the run of a seed."""
+    """Return the name of the run of a seed."""
     return f"{group}-seed{seed}"
 
 
-def spread(records: Sequence[Mapping[str, Any]], part: str) -> dict[str, Any] | None:
-    """Say what runs reach on a part: hits of each, and over the runs mean, sample deviation, least and most.
+def spread(records: Sequence[Mapping[str, Any]], subset: str) -> dict[str, Any] | None:
+    """Summarize runs on a subset: correct clips per run; mean, sample deviation, minimum and maximum.
 
     Returns:
-        Shares from 0 to 1 beside the counts; None for a part without clips; `sd` is None for one run.
+        Accuracies from 0 to 1 beside the counts; None for an empty subset; `sd` is None for one run.
     """
-    results = [record["results"][part] for record in records]
+    results = [record["results"][subset] for record in records]
     if not all(results):
         return None
     found: dict[str, Any] = {"n": results[0]["n"]}
@@ -113,7 +112,7 @@ def spread(records: Sequence[Mapping[str, Any]], part: str) -> dict[str, Any] | 
 
 def _begun_group(workspace: Workspace, plan: Plan) -> str:
     for name in reversed(workspace.runs()):
-        # A run that cannot be read is none of this group's, and nobody asked for it here.
+        # A run that cannot be read does not belong to this group.
         with contextlib.suppress(InputError):
             record = rec.read_record(workspace, name)
             if record.get("group") and is_same_run(record, plan):

@@ -1,7 +1,7 @@
-"""`train`: Inception-v1 I3D on frames, on optical flow, and the two fused (Carreira & Zisserman 2017).
+"""`train`: two-stream Inception I3D on frames and optical flow, with late fusion.
 
-A stream is a run like that of `finetune`, by the same machinery. `both` makes NAME-rgb and
-NAME-flow, and NAME of the mean of their scores.
+Each stream is a run like that of `finetune`. `both` creates NAME-rgb, NAME-flow, and NAME from the
+mean of their scores (Carreira & Zisserman 2017).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from dancecli.core.errors import ModelError
 from dancecli.core.flow_format import method_mismatch
-from dancecli.core.progress import OnMessage, OnProgress, Progress, Reporter, no_message, no_progress
+from dancecli.core.progress import SILENT, OnProgress, Progress, Reporter
 from dancecli.model.evaluation.ensemble import EnsembleSettings, ensemble
 from dancecli.model.networks.base import build_model_config
 from dancecli.model.networks.weights import NO_WEIGHTS, resolve_weights
@@ -32,13 +32,13 @@ from dancecli.storage.workspace import Workspace
 
 @dataclass(frozen=True)
 class TrainResult:
-    """Streams that are done.
+    """Completed streams.
 
     Attributes:
-        name: of the run: of the fused one, if there are two streams.
+        name: name of the run: of the fused one if there are two streams.
         records: each run's `run.json`, by `rgb`, `flow` and `both`.
-        notes: what the user should know, a line each.
-        fresh: False if all was done already and nothing ran.
+        notes: remarks for the user, one line each.
+        fresh: False if all runs were complete already and nothing ran.
     """
 
     name: str
@@ -50,30 +50,28 @@ class TrainResult:
 def train(
     workspace: Workspace,
     settings: TrainSettings,
-    on_progress: OnProgress = no_progress,
-    say: OnMessage = no_message,
+    reporter: Reporter = SILENT,
 ) -> TrainResult:
     """Train one stream or both, evaluate them, and fuse the scores of two.
 
-    What can be refused is refused before the first hour: flow that is missing, weights that do
-    not fit, a name that is taken, for both streams.
+    Missing flow, weights that do not fit and a name that exists are errors before training
+    starts, for both streams.
 
     Args:
-        workspace: where the split is and the runs go.
+        workspace: holds the split, and receives the runs.
         settings: what to train.
-        on_progress: gets `phase · words`, in clips of the phase.
-        say: gets what the user should know before the hours begin, a line each.
+        reporter: receives the progress as `phase · words` in clips of the phase, and notes.
 
     Raises:
-        UsageError: a setting is none of the choices, or a file starts no stream.
+        UsageError: a setting is invalid, or a weights file fits no stream.
         WorkspaceError, InputError, ModelError, MissingDependencyError: see `finetune`.
     """
     plans = plan_streams(workspace, settings)
     for stream, plan in plans.items():
         if not plan.settings.resume:
-            say(_start(stream, plan, on_progress))
+            reporter.message(_start(stream, plan, reporter.on_progress))
     results = {
-        stream: finetune(workspace, plan.settings, _about(stream, on_progress), say)
+        stream: finetune(workspace, plan.settings, _of_stream(stream, reporter))
         for stream, plan in plans.items()
     }
     records = {stream: result.record for stream, result in results.items()}
@@ -84,14 +82,14 @@ def train(
         return TrainResult(names[0], records, tuple(notes), fresh)
     fused = ensemble(workspace, EnsembleSettings(names, names[0].removesuffix(f"-{RGB}")))
     records[BOTH] = fused.record
-    # What is to be known of the split is said by either stream.
+    # Both streams have the notes of the split.
     return TrainResult(
         fused.name, records, tuple(dict.fromkeys([*notes, *fused.notes])), fresh or fused.fresh
     )
 
 
 def _start(stream: str, plan: Plan, on_progress: OnProgress) -> str:
-    """Prove that a stream's weights can be had and fit, and say what they are."""
+    """Check that the weights of a stream are available and fit, and describe them."""
     on_progress(Progress(0, 1, f"{stream} weights · a few seconds"))
     from dancecli.model.networks.build import shapes_of
 
@@ -108,7 +106,7 @@ def _start(stream: str, plan: Plan, on_progress: OnProgress) -> str:
         mismatch = method_mismatch(plan.settings.flow_method, start.flow_method)
         return f"{text}; {mismatch}" if mismatch else text
     if stream == FLOW and wanted is None:
-        return f"{text}; weights that were trained on flow can be given: --weights FILE"
+        return f"{text}; to use weights trained on flow: --weights FILE"
     return text
 
 
@@ -119,6 +117,8 @@ def _fetch_imagenet(on_progress: OnProgress) -> None:
         raise ModelError(error.message, error.hint.replace("--weights none", "--init none")) from None
 
 
-def _about(stream: str, on_progress: OnProgress) -> OnProgress:
-    """Say of which stream a report is."""
-    return lambda now: on_progress(replace(now, text=f"{stream} {now.text}"))
+def _of_stream(stream: str, reporter: Reporter) -> Reporter:
+    """Name the stream in each report of progress."""
+    return replace(
+        reporter, on_progress=lambda now: reporter.on_progress(replace(now, text=f"{stream} {now.text}"))
+    )

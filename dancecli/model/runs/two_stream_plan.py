@@ -1,4 +1,4 @@
-"""What `train` is to do: the streams, what each starts from, and which of them were begun before."""
+"""The plan of `train`: the streams, their initial weights, and which of them resume."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dancecli.model.runs.resume import (
     as_json,
     plan_of_stopped_run,
     record_of,
-    refuse_other_settings,
+    reject_other_settings,
     same_split,
 )
 from dancecli.storage import runs as rec
@@ -29,7 +29,7 @@ INITS = (NONE, IMAGENET, KINETICS)
 DEFAULT_RECIPE = "paper-two-stream"
 _ENTRIES = {RGB: "inception", FLOW: "inception-flow"}
 _CHANNELS = {RGB: RGB_CHANNELS, FLOW: FLOW_CHANNELS}
-# Of a convolution's kernel in the files that each start takes.
+# Dimensions of the convolution kernels in the weights file of each start.
 _DIMENSIONS = {IMAGENET: 2, KINETICS: 3}
 
 # Torchvision names a file after the first digits of its SHA-256.
@@ -44,19 +44,19 @@ IMAGENET_URL = f"https://download.pytorch.org/models/{IMAGENET_WEIGHTS.checkpoin
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Which streams to train, and from what; None takes the recipe's value.
+    """Which streams to train, and from which weights; None takes the recipe's value.
 
     Attributes:
         stream: `rgb`, `flow` or `both`.
-        init: what the backbones start from: `none`, `imagenet` (2-D, inflated) or `kinetics`.
-        weights: files in the place of those that `init` fetches; each starts the stream whose
-            channels it has, one for RGB both.
-        split: its name; None for the one made last.
-        recipe: a name, or the path of a TOML file.
-        name: of the run; None gives `two-stream-<split>-<n>`, or the model's name for a single stream.
-        changes: other keys of the recipe, each as `key=value`.
+        init: initial weights of the backbones: `none`, `imagenet` (2-D, inflated) or `kinetics`.
+        weights: files to use instead of the downloads of `init`; each initializes the stream with
+            its number of channels, an RGB file both.
+        split: name of the split; None for the latest.
+        recipe: name of a recipe, or the path of a TOML file.
+        name: name of the run; None gives `two-stream-<split>-<n>`, or the model's name for one stream.
+        changes: other recipe keys, each as `key=value`.
         flow_method: how the flow was computed.
-        resume: go on with the run `name` (None: the one made last); all else is as that run has it.
+        resume: resume the run `name` (None: the latest); all other settings are that run's.
     """
 
     stream: str = BOTH
@@ -75,9 +75,9 @@ class TrainSettings:
 
 
 def plan_streams(workspace: Workspace, settings: TrainSettings) -> dict[str, Plan]:
-    """Resolve the settings into a plan a stream, without reading the weights; see `train`.
+    """Resolve the settings into one plan per stream, without reading the weights; see `train`.
 
-    With `resume`, a stream that was begun gives the plan to go on with, one that was not a fresh one.
+    With `resume`, an interrupted stream gets a plan that resumes it, a missing one a new plan.
     """
     settings = _begun_before(workspace, settings)
     if settings.resume:
@@ -113,7 +113,7 @@ def plan_streams(workspace: Workspace, settings: TrainSettings) -> dict[str, Pla
 
 
 def _begun_before(workspace: Workspace, settings: TrainSettings) -> TrainSettings:
-    """Go on with the streams that the same settings began last and did not end; see `finetune`."""
+    """Find the latest interrupted streams with the same settings; see `finetune`."""
     split = settings.split or next(reversed(workspace.splits()), None)
     wanted = as_json({**asdict(settings), "split": split})
     for run in () if settings.resume else reversed(workspace.runs()):
@@ -129,12 +129,12 @@ def _begun_before(workspace: Workspace, settings: TrainSettings) -> TrainSetting
 
 
 def _stopped_stream(workspace: Workspace, settings: TrainSettings, name: str) -> Plan:
-    """Plan what is left of a stream that was begun by itself."""
+    """Plan the rest of a single interrupted stream."""
     weights = {settings.stream: next(iter(settings.weights), None)}
     given = _stream_settings(settings, settings.stream, weights, settings.split)
     given = replace(given, resume=True, name=name, pretrain=DEFAULT_PRETRAIN)
     if given.recipe == DEFAULT_RECIPE:
-        # What has its default is not given, and that is another one for `finetune`.
+        # A default counts as not given, and `finetune` has another default.
         given = replace(given, recipe=FinetuneSettings.recipe)
     return plan_of_stopped_run(workspace, given)[0]
 
@@ -158,7 +158,7 @@ def _stream_settings(
 
 
 def _free_name(workspace: Workspace, split: str | None) -> str:
-    """`two-stream-<split>-<n>` with the first number that is free for both streams and their fusion."""
+    """Return `two-stream-<split>-<n>` with the first number free for both streams and their fusion."""
     n = 1
     while any(workspace.run(f"two-stream-{split}-{n}{end}").exists() for end in ("", f"-{RGB}", f"-{FLOW}")):
         n += 1
@@ -166,10 +166,10 @@ def _free_name(workspace: Workspace, split: str | None) -> str:
 
 
 def _stopped(workspace: Workspace, settings: TrainSettings) -> tuple[TrainSettings, str]:
-    """Find what is to be gone on with: the settings of two streams, or the name of a single one."""
+    """Find what to resume: the settings of two streams, or the name of a single one."""
     name = settings.name or next(reversed(workspace.runs()), "")
     if not name:
-        raise WorkspaceError(f"{workspace.root}: there is no run to go on with", "start one without --resume")
+        raise WorkspaceError(f"{workspace.root}: there is no run to resume", "start one without --resume")
     for candidate in (f"{name}-{RGB}", name):
         if rec.RunFolder(workspace.run(candidate)).record.exists():
             before = rec.read_record(workspace, candidate).get("settings") or {}
@@ -178,7 +178,7 @@ def _stopped(workspace: Workspace, settings: TrainSettings) -> tuple[TrainSettin
                 saved = {key: value for key, value in before["two_stream"].items() if key in known}
                 lists = {key: tuple(saved[key]) for key in ("weights", "changes")}
                 begun = TrainSettings(**{**saved, **lists, "resume": True})
-                refuse_other_settings(begun.name or name, settings, begun)
+                reject_other_settings(begun.name or name, settings, begun)
                 return begun, ""
     before = rec.read_record(workspace, name).get("settings") or {}
     for stream, entry in _ENTRIES.items():
@@ -186,22 +186,22 @@ def _stopped(workspace: Workspace, settings: TrainSettings) -> tuple[TrainSettin
             scratch = before.get("weights") == NO_WEIGHTS
             if scratch and settings.init != NONE:
                 raise UsageError(
-                    f"run {name!r} goes on as it was begun, and not with another --init",
-                    "leave --init out (and out of dance.toml), or start a new run without --resume",
+                    f"run {name!r} cannot resume with another --init than it was started with",
+                    "omit --init (also in dance.toml), or start a new run without --resume",
                 )
             return replace(settings, stream=stream), name
     raise WorkspaceError(
-        f"run {name!r} is not one of dance train", f"dance finetune --resume --name {name} may go on with it"
+        f"run {name!r} is not a run of dance train", f"try: dance finetune --resume --name {name}"
     )
 
 
 def _weights(settings: TrainSettings) -> dict[str, str | None]:
-    """Choose what each stream starts from, as `finetune` takes it: a file, `none`, or None for the zoo's."""
+    """Choose the weights of each stream as `finetune` takes them: a file, `none`, or None for the zoo's."""
     streams = STREAMS[settings.stream]
     if settings.init == NONE:
         if settings.weights:
             raise UsageError(
-                "--weights has no place in a start from scratch", "add --init imagenet or kinetics"
+                "--weights does not apply to training from scratch", "add --init imagenet or kinetics"
             )
         return dict.fromkeys(streams, NO_WEIGHTS)
     channels = {path: _channels(path, settings.init) for path in settings.weights}
@@ -211,31 +211,33 @@ def _weights(settings: TrainSettings) -> dict[str, str | None]:
         own = [path for path, n in channels.items() if n == _CHANNELS[stream]]
         fitting = own or [path for path, n in channels.items() if n == RGB_CHANNELS]
         if len(fitting) > 1:
-            raise UsageError(f"{' and '.join(fitting)} are both for the {stream} stream", "give one of them")
+            raise UsageError(f"{' and '.join(fitting)} both fit the {stream} stream", "give one of them")
         chosen[stream] = fitting[0] if fitting else default
     for path in settings.weights:
         if path not in chosen.values():
             raise UsageError(
-                f"{path}: is for {channels[path]} channels, and no stream of this run takes it",
-                "leave it away, or choose another --stream",
+                f"{path}: has {channels[path]} input channels, which fits no stream of this run",
+                "omit it, or choose another --stream",
             )
     return chosen
 
 
 def _channels(path: str, init: str) -> int:
-    """Give the channels that a file of weights is for, and make sure that it is of the kind of `init`."""
+    """Return the input channels of a weights file, and check that it fits `init`."""
     from dancecli.model.networks.mmaction import read_checkpoint
 
     found = state_of(read_checkpoint(path))
     named = find_naming(found)
     if named is None:
         known = ", ".join(naming.title for naming in NAMINGS)
-        raise ModelError(f"{path}: is not of an Inception-v1 network", f"known are the names of {known}")
+        raise ModelError(
+            f"{path}: does not hold an Inception-v1 network", f"supported parameter names: {known}"
+        )
     naming, prefix = named
     kernel = found[prefix + naming.key(FIRST_UNIT, "conv.weight")]
     if kernel.ndim - 2 != _DIMENSIONS[init]:
         raise ModelError(
-            f"{path}: is of a {kernel.ndim - 2}-D network, --init {init} takes one in {_DIMENSIONS[init]}-D",
-            f"--init {KINETICS if init == IMAGENET else IMAGENET} takes it",
+            f"{path}: holds a {kernel.ndim - 2}-D network, --init {init} needs a {_DIMENSIONS[init]}-D one",
+            f"use --init {KINETICS if init == IMAGENET else IMAGENET}",
         )
     return kernel.shape[-2 if naming.tensorflow else 1]

@@ -1,8 +1,8 @@
-"""Trials of the head alone, trained side by side on stored features.
+"""Batched trials: linear probes trained together on cached features.
 
-Each is what `dance finetune` with the same seed would train: the same features, first weights,
-order of clips, masks of dropout, steps and schedule; see `stacked`. Only that a run writes its
-checkpoints and goes through MMAction2, and that sums are added in another order.
+Each trial equals `dance finetune` with the same seed: same features, initial weights, shuffling,
+dropout masks, steps and schedule; see `linear_probes`. A run also writes checkpoints and goes
+through MMAction2, and adds its sums in another order.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dancecli.core.progress import OnProgress, Progress, Reporter
+from dancecli.core.progress import Reporter
 from dancecli.core.recipe import Recipe
 from dancecli.core.records import Subset
 from dancecli.core.topk import true_ranks
@@ -30,19 +30,19 @@ from dancecli.model.training.config import schedulers
 from dancecli.model.training.features.loaders import feature_loaders, frozen_backbone, whole_model
 from dancecli.model.training.job import Job
 from dancecli.model.training.runner import silence
-from dancecli.model.tuning.head_stack import Head, HeadStack
+from dancecli.model.tuning.linear_probes import LinearProbes, ProbeSettings
 from dancecli.model.tuning.search_space import Space
-from dancecli.model.tuning.trial import LEAST_SCORE, Asked, End, Ended, Report
+from dancecli.model.tuning.trial import LEAST_SCORE, End, Report, TrialRequest, TrialResult
 from dancecli.storage.runs import RunFolder
 from dancecli.storage.workspace import Workspace
 
-# So many share what they have in common, and still the next ones learn from these.
-TOGETHER = 8
+# Enough to share work, and few enough that the sampler learns between batches.
+BATCHED_TRIALS = 8
 _HEAD_KEYS = {
     *("lr", "dropout", "optimizer", "momentum", "weight_decay", "label_smoothing", "clip_grad"),
     *("schedule", "warmup_epochs", "milestones", "gamma"),
 }
-# These decide what the features are, or are read by the loop below.
+# These define the features, or are read by the loop below.
 _SHARED_KEYS = {
     *("description", "clip_len", "frame_interval", "fps", "short_side", "crop", "train_crop", "flip"),
     *("views", "view_seed", "freeze", "epochs", "batch", "lr_batch", "norm_eval", "num_clips", "num_crops"),
@@ -50,19 +50,23 @@ _SHARED_KEYS = {
 }
 
 
-def why_alone(plan: Plan, space: Space) -> str:
-    """Say why the trials of a study cannot be trained together; empty if they can."""
+def why_sequential(plan: Plan, space: Space) -> str:
+    """Return why the trials of a study cannot be trained in one batch; empty if they can."""
     recipe = plan.recipe
     if recipe.frozen_stages != LAST_STAGE or not plan.cached:
-        return "more than the head is trained"
+        return (
+            "more than the head is trained"
+            if recipe.frozen_stages != LAST_STAGE
+            else "features are not cached"
+        )
     searched = [key for key in space.keys if key not in _HEAD_KEYS]
     if searched:
-        return f"{searched[0]} is searched, and trials in a stack share it"
+        return f"{searched[0]} is searched, and batched trials share it"
     usual = Recipe()
     for field in fields(Recipe):
-        alone = field.name not in _HEAD_KEYS | _SHARED_KEYS
-        if alone and getattr(recipe, field.name) != getattr(usual, field.name):
-            return f"{field.name} is trained by a run alone"
+        other = field.name not in _HEAD_KEYS | _SHARED_KEYS
+        if other and getattr(recipe, field.name) != getattr(usual, field.name):
+            return f"batched trials do not support {field.name}"
     return ""
 
 
@@ -70,24 +74,24 @@ class HeadTrials:
     """Trains the head of each trial on the features of one plan.
 
     Args:
-        workspace: where the features are kept.
-        plan: what every trial has in common.
-        folder: gets the log.
-        on_progress: of the features that are missing.
+        workspace: holds the feature cache.
+        plan: plan that all trials share.
+        folder: receives the log.
+        reporter: receives the progress of features to compute.
     """
 
-    together = TOGETHER
+    batched = BATCHED_TRIALS
 
-    def __init__(self, workspace: Workspace, plan: Plan, folder: RunFolder, on_progress: OnProgress) -> None:
-        self._job = job = replace(make_job(workspace, plan, on_progress), folder=folder)
-        # Trials are judged on the validation part: the test part is not even read.
+    def __init__(self, workspace: Workspace, plan: Plan, folder: RunFolder, reporter: Reporter) -> None:
+        self._job = job = replace(make_job(workspace, plan, reporter), folder=folder)
+        # Trials are evaluated on the validation subset: the test subset is never read.
         seen = replace(job, data=plan.data.without_test())
         self.weights_sha256 = job.start.sha256 if job.start else None
         self._device = torch.device(get_device())
         with silence(folder):
             init_default_scope("mmaction")
             model = whole_model(job)
-            loaders = feature_loaders(seen, frozen_backbone(seen, model), Reporter(on_progress))
+            loaders = feature_loaders(seen, frozen_backbone(seen, model), reporter)
             head = model.cls_head.fc_cls
         self._weight, self._bias = head.weight.detach(), head.bias.detach()
         train, val = loaders[Subset.TRAIN], loaders[Subset.VAL]
@@ -105,17 +109,17 @@ class HeadTrials:
         shape = (len(places), rows.shape[1], -1) if keep_views else (len(places) * rows.shape[1], -1)
         return rows.reshape(shape)
 
-    def _classes(self, job: Job, part: Subset) -> Tensor:
-        return torch.tensor([e.label_index for e in job.data.examples[part]], device=self._device)
+    def _classes(self, job: Job, subset: Subset) -> Tensor:
+        return torch.tensor([e.label_index for e in job.data.examples[subset]], device=self._device)
 
     @property
     def _steps(self) -> int:
         return math.ceil(len(self._labels) / self._batch)
 
-    def _head(self, recipe: Recipe) -> Head:
+    def _probe(self, recipe: Recipe) -> ProbeSettings:
         plan = schedulers(recipe)
         factors = self._schedules.setdefault(str(plan), lr_factors(plan, recipe.epochs, self._steps))
-        return Head(
+        return ProbeSettings(
             lr=recipe.scaled_lr(),
             dropout=recipe.dropout,
             optimizer=recipe.optimizer,
@@ -126,23 +130,23 @@ class HeadTrials:
             clip_grad=recipe.clip_grad,
         )
 
-    def train(self, asked: Sequence[Asked], report: Report, end: End, on_progress: OnProgress) -> None:
-        """Train trials together; see `trials.Trainer`."""
+    def train(self, requests: Sequence[TrialRequest], report: Report, end: End, reporter: Reporter) -> None:
+        """Train trials in one batch; see `trial.Trainer`."""
         began, epochs = time.monotonic(), self._job.recipe.epochs
-        stack = HeadStack(self._weight, self._bias, [self._head(trial.recipe) for trial in asked])
-        running, best = list(asked), {trial.number: Ended() for trial in asked}
+        probes = LinearProbes(self._weight, self._bias, [self._probe(trial.recipe) for trial in requests])
+        running, best = list(requests), {trial.number: TrialResult() for trial in requests}
         for epoch in range(1, epochs + 1):
-            losses = self._epoch(stack, epoch)
-            right, loss = self._judge(stack)
-            seconds = round((time.monotonic() - began) / len(asked), 3)
+            losses = self._epoch(probes, epoch)
+            right, loss = self._evaluate(probes)
+            seconds = round((time.monotonic() - began) / len(requests), 3)
             stay = []
             for i, trial in enumerate(running):
                 top1, before = sum(right[i]) / len(right[i]), best[trial.number]
-                found = before if top1 < before.top1 else Ended(top1, right[i], loss[i], epoch)
+                found = before if top1 < before.top1 else TrialResult(top1, right[i], loss[i], epoch)
                 found = replace(found, epochs=epoch, seconds=seconds)
                 best[trial.number] = found
                 if not math.isfinite(losses[i]) or math.isnan(loss[i]):
-                    end(trial, replace(found, failed=f"the loss was no number in epoch {epoch}"))
+                    end(trial, replace(found, failed=f"the loss became NaN or infinite in epoch {epoch}"))
                 elif report(trial, epoch, top1):
                     end(trial, replace(found, pruned=True))
                 elif epoch == epochs:
@@ -152,24 +156,24 @@ class HeadTrials:
             if not stay:
                 return
             if len(stay) < len(running):
-                stack.keep(stay)
+                probes.keep(stay)
                 running = [running[i] for i in stay]
-            on_progress(Progress(epoch, epochs, ""))
+            reporter.progress(epoch, epochs)
 
-    def _epoch(self, stack: HeadStack, epoch: int) -> list[float]:
-        """Train one epoch; give the sums of the losses, which are no numbers if one was none."""
+    def _epoch(self, probes: LinearProbes, epoch: int) -> list[float]:
+        """Train one epoch; return the sum of the losses per probe, NaN if one was NaN."""
         self._sampler.set_epoch(epoch - 1)
         order = torch.tensor(list(self._sampler), device=self._device)
-        total = torch.zeros(len(stack), device=self._device)
+        total = torch.zeros(len(probes), device=self._device)
         for i, start in enumerate(range(0, len(order), self._batch)):
             rows = order[start : start + self._batch]
             seed = step_seed(self._job.seed, (epoch - 1) * self._steps + i)
-            total += stack.step(self._features[rows], self._labels[rows % len(self._labels)], seed)
+            total += probes.step(self._features[rows], self._labels[rows % len(self._labels)], seed)
         return [float(value) for value in total.tolist()]
 
-    def _judge(self, stack: HeadStack) -> tuple[list[tuple[bool, ...]], list[float]]:
+    def _evaluate(self, probes: LinearProbes) -> tuple[list[tuple[bool, ...]], list[float]]:
         clips, views, features = self._val.shape
-        scores = stack.scores(self._val.view(-1, features)).view(len(stack), clips, views, -1).mean(2)
+        scores = probes.scores(self._val.view(-1, features)).view(len(probes), clips, views, -1).mean(2)
         of_truth = scores[:, torch.arange(clips, device=self._device), self._val_labels]
         right = (true_ranks(scores, of_truth) == 1).tolist()
         loss = of_truth.double().clamp(min=LEAST_SCORE).log().neg().mean(1).tolist()

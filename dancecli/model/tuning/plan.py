@@ -1,4 +1,4 @@
-"""What a study is to search, checked before anything is computed."""
+"""The plan of a study, checked before anything is computed."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from dancecli.model.runs.plan import FinetuneSettings, Plan, make_plan
 from dancecli.model.tuning.search_space import Space, read_space
 from dancecli.storage.workspace import Workspace, checked_name
 
-# The paper's.
+# As in the paper.
 TRIALS, EPOCHS, SPACE = 4, 10, "paper"
 
 
 @dataclass(frozen=True)
 class TuneSettings:
-    """What to search.
+    """Settings of a study.
 
     Attributes:
-        trials: points to try in the whole study; the recipe as it is comes on top.
-        epochs: of each.
-        space: a name, or the path of a TOML file.
+        trials: points to try in the whole study; the default configuration comes on top.
+        epochs: epochs per trial.
+        space: name of a search space, or the path of a TOML file.
         pretrain, split, recipe, freeze, weights: as for `finetune`.
-        seed: of the sampler, and of every trial's training.
-        name: of the study; None gives `<pretrain>-<split>`.
-        storage: SQLAlchemy's address of a database; None for a file of the workspace.
+        seed: random seed of the sampler and of every trial's training.
+        name: name of the study; None gives `<pretrain>-<split>`.
+        storage: SQLAlchemy URL of a database; None for a file in the workspace.
     """
 
     trials: int = TRIALS
@@ -47,20 +47,20 @@ class TunePlan:
     """A study as it will be, checked against the workspace; nothing is written yet.
 
     Attributes:
-        base: what every trial has in common.
-        alone: why the trials cannot be trained together; empty if they can.
+        base: plan that all trials share.
+        sequential: why the trials cannot be trained in one batch; empty if they can.
     """
 
     name: str
     settings: TuneSettings
     base: Plan
     space: Space
-    alone: str
+    sequential: str
     notes: tuple[str, ...]
 
 
 def plan_study(workspace: Workspace, settings: TuneSettings) -> TunePlan:
-    """Resolve the settings and check what can be checked without the model; see `tune`."""
+    """Resolve the settings and check everything that needs no model; see `tune`."""
     common = FinetuneSettings(
         pretrain=settings.pretrain,
         split=settings.split,
@@ -74,18 +74,19 @@ def plan_study(workspace: Workspace, settings: TuneSettings) -> TunePlan:
     split = base.data.name
     if not base.data.examples[Subset.VAL]:
         raise WorkspaceError(
-            f"split {split!r} has no validation part, and a choice by the test part would spoil it",
-            "make a split with one: dance split --ratios 80/10/10 --name tuning, then --split tuning",
+            f"split {split!r} has no validation subset, and choosing by test would bias its result",
+            "make one: dance split --ratios 80/10/10 --name tuning, then --split tuning",
         )
     name = checked_name(settings.name or f"{base.entry.name}-{split}", "study")
     space = read_space(settings.space, base.recipe)
-    from dancecli.model.tuning.head_trials import TOGETHER, why_alone
+    from dancecli.model.tuning.head_trials import BATCHED_TRIALS, why_sequential
 
-    alone = why_alone(base, space)
-    how = f"each trial is a run of its own: {alone}" if alone else f"{TOGETHER} heads are trained at once"
-    # A learning rate that is searched is not scaled, and says so by its place in the space.
+    sequential = why_sequential(base, space)
+    batched = f"{BATCHED_TRIALS} linear probes are trained in one batch"
+    how = f"trials run one after the other: {sequential}" if sequential else batched
+    # A learning rate that is searched is not scaled.
     notes = [note for note in base.notes if "lr" not in space.keys or not note.startswith("learning rate")]
     notes.append(how)
     if space.point_of(base.recipe) is None:
-        notes.append("the recipe as it is lies outside the space: there is no baseline trial")
-    return TunePlan(name, settings, base, space, alone, tuple(notes))
+        notes.append("the default configuration lies outside the search space: there is no baseline trial")
+    return TunePlan(name, settings, base, space, sequential, tuple(notes))

@@ -1,4 +1,4 @@
-"""What a study leaves for people and pages: `study.json`, `trials.csv`, and the best trial as a recipe."""
+"""The files of a study: `study.json`, `trials.csv`, and the best trial as a recipe."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class StudyFolder:
 
     @property
     def table(self) -> Path:
-        """All trials, a line each."""
+        """All trials, one line each."""
         return self.root / "trials.csv"
 
     @property
@@ -50,7 +50,7 @@ class StudyFolder:
 
 
 def study_record(workspace: Workspace, plan: TunePlan, trainer: Trainer) -> dict[str, Any]:
-    """Write what `study.json` says whatever the trials bring."""
+    """Build the part of `study.json` that does not depend on the trials."""
     from dancecli.model.dataloading.pipelines import frame_sampler
     from dancecli.model.training.scoring import views_record
     from dancecli.model.tuning.sampler import SAMPLING
@@ -79,7 +79,11 @@ def study_record(workspace: Workspace, plan: TunePlan, trainer: Trainer) -> dict
         "space": plan.space.table(),
         "sampling": SAMPLING,
         "pruning": PRUNING,
-        "trained": {"together": trainer.together, "alone": plan.alone, "batch": base.recipe.batch},
+        "trained": {
+            "batched": trainer.batched,
+            "sequential": plan.sequential,
+            "batch": base.recipe.batch,
+        },
         "versions": rec.versions(),
         "val": {
             "n": len(val),
@@ -91,7 +95,7 @@ def study_record(workspace: Workspace, plan: TunePlan, trainer: Trainer) -> dict
 
 
 def trial_records(rows: Sequence[TrialRow], n: int) -> list[dict[str, Any]]:
-    """Write trials as in `study.json`; `n` is the number of validation clips."""
+    """Build the trials of `study.json`; `n` is the number of validation clips."""
     found = []
     for row in rows:
         result = row.result
@@ -115,13 +119,13 @@ def trial_records(rows: Sequence[TrialRow], n: int) -> list[dict[str, Any]]:
 
 
 def best_trial(trials: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Choose among trials that went through: most clips right, then the lower loss, then the earlier."""
+    """Choose among completed trials: most correct clips, then the lower loss, then the earlier."""
     done = [trial for trial in trials if trial["state"] == "done"]
     return min(done, key=lambda t: (-t["val"]["top1"], t["loss"], t["number"]), default=None)
 
 
 def write_study(folder: StudyFolder, record: Mapping[str, Any], best: Recipe | None) -> None:
-    """Write the files, each whole or as it was before."""
+    """Write the files, each atomically."""
     if best is not None:
         with atomic_file(folder.best) as file:
             file.write(recipe_text(best, record["space"]))
@@ -135,16 +139,16 @@ def write_study(folder: StudyFolder, record: Mapping[str, Any], best: Recipe | N
             top1 = val["top1"] / val["n"] if val else None
             start = [trial["number"], trial["state"], "yes" if trial["baseline"] else ""]
             values = [trial["params"].get(key) for key in keys]
-            judged = [val.get("top1"), val.get("n"), None if top1 is None else round(top1, 6)]
+            evaluated = [val.get("top1"), val.get("n"), None if top1 is None else round(top1, 6)]
             rest = [trial[key] for key in ("loss", "epoch", "epochs", "seconds", "note")]
-            writer.writerow([*start, *values, *judged, *rest])
+            writer.writerow([*start, *values, *evaluated, *rest])
     with atomic_file(folder.record) as file:
         json.dump(record, file, indent=2, ensure_ascii=False)
         file.write("\n")
 
 
 def recipe_text(recipe: Recipe, always: Collection[str] = ()) -> str:
-    """Write a recipe as TOML: what is not as in a recipe that says nothing, and some keys always."""
+    """Write a recipe as TOML: keys that differ from their default, and the keys in `always`."""
     usual, lines = Recipe(), []
     for field in fields(Recipe):
         value = getattr(recipe, field.name)

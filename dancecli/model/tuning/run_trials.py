@@ -1,4 +1,4 @@
-"""Trials that are runs of their own, one after another: where more than the head is trained."""
+"""Sequential trials: each is a run of its own, where more than the head is trained."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dancecli.core.errors import DanceError, InputError, ModelError
-from dancecli.core.progress import OnProgress, Progress
+from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import Prediction
 from dancecli.core.topk import top_k_correct
 from dancecli.model.runs.finetune import make_job, run_plan
 from dancecli.model.runs.plan import FinetuneSettings, Plan, make_plan
 from dancecli.model.tuning.results import recipe_text
-from dancecli.model.tuning.trial import LEAST_SCORE, Asked, End, Ended, Report
+from dancecli.model.tuning.trial import LEAST_SCORE, End, Report, TrialRequest, TrialResult
 from dancecli.storage import tables
 from dancecli.storage.files import atomic_file
 from dancecli.storage.runs import RunFolder
@@ -26,12 +26,12 @@ from dancecli.storage.workspace import Workspace, checked_name
 
 
 class PrunedError(DanceError):
-    """A run is stopped because other trials were better by then."""
+    """Stops the run of a pruned trial."""
 
 
 @dataclass(frozen=True)
-class _StudySpace(Workspace):
-    """The workspace, with a study's trials in the place of its runs."""
+class _StudyWorkspace(Workspace):
+    """The workspace with a study's trials in the place of its runs."""
 
     study_name: str = ""
 
@@ -41,53 +41,53 @@ class _StudySpace(Workspace):
 
 
 class RunTrials:
-    """Trains each trial as `dance finetune` would, but for the test part, which it does not see.
+    """Trains each trial like `dance finetune`, without the test subset.
 
     Args:
-        workspace: where the clips are, and the features, which the trials share.
-        plan: what every trial has in common.
-        study: its name.
-        on_progress: of what must be fetched before the first trial.
+        workspace: holds the clips and the feature cache, which the trials share.
+        plan: settings that all trials share.
+        study: name of the study.
+        reporter: receives the progress of downloads before the first trial.
     """
 
-    together = 1
+    batched = 1
 
-    def __init__(self, workspace: Workspace, plan: Plan, study: str, on_progress: OnProgress) -> None:
-        self._space = _StudySpace(workspace.root, study)
+    def __init__(self, workspace: Workspace, plan: Plan, study: str, reporter: Reporter) -> None:
+        self._workspace = _StudyWorkspace(workspace.root, study)
         self._plan = plan
-        # What is wrong for every trial is said before the first.
-        job = make_job(workspace, plan, on_progress)
+        # Errors that concern every trial are raised before the first.
+        job = make_job(workspace, plan, reporter)
         self.weights_sha256 = job.start.sha256 if job.start else None
 
-    def train(self, asked: Sequence[Asked], report: Report, end: End, on_progress: OnProgress) -> None:
-        """Train a trial; see `trials.Trainer`."""
-        for trial in asked:
+    def train(self, requests: Sequence[TrialRequest], report: Report, end: End, reporter: Reporter) -> None:
+        """Train trials one after the other; see `trial.Trainer`."""
+        for trial in requests:
             began = time.monotonic()
-            folder = RunFolder(self._space.run(f"trial-{trial.number:04d}"))
+            folder = RunFolder(self._workspace.run(f"trial-{trial.number:04d}"))
             epochs = _Epochs(folder.metrics)
 
-            def watch(now: Progress, trial: Asked = trial, epochs: _Epochs = epochs) -> None:
-                for epoch, top1 in epochs.fresh():
+            def watch(now: Progress, trial: TrialRequest = trial, epochs: _Epochs = epochs) -> None:
+                for epoch, top1 in epochs.read_new():
                     if report(trial, epoch, top1):
                         raise PrunedError(f"pruned after epoch {epoch}")
-                on_progress(now)
+                reporter.on_progress(now)
 
-            found = Ended()
+            found = TrialResult()
             try:
-                found = self._run(trial, folder, watch)
+                found = self._run(trial, folder, Reporter(watch))
             except PrunedError:
                 found = replace(epochs.best(), pruned=True)
             except (ModelError, InputError) as error:
-                found = Ended(failed=error.message, epochs=epochs.last)
+                found = TrialResult(failed=error.message, epochs=epochs.last)
             else:
-                for epoch, top1 in epochs.fresh():
+                for epoch, top1 in epochs.read_new():
                     report(trial, epoch, top1)
                 found = replace(found, epochs=epochs.last)
             shutil.rmtree(folder.checkpoints, ignore_errors=True)
             end(trial, replace(found, seconds=round(time.monotonic() - began, 3)))
 
-    def _run(self, trial: Asked, folder: RunFolder, on_progress: OnProgress) -> Ended:
-        # What a killed process left under this name is not this trial's.
+    def _run(self, trial: TrialRequest, folder: RunFolder, reporter: Reporter) -> TrialResult:
+        # A killed process may have left files under this name.
         shutil.rmtree(folder.root, ignore_errors=True)
         file = folder.root.with_suffix(".toml")
         with atomic_file(file) as text:
@@ -103,12 +103,12 @@ class RunTrials:
             freeze=trial.recipe.freeze,
             preflight=False,
         )
-        plan = make_plan(self._space, settings)
-        result = run_plan(self._space, replace(plan, data=plan.data.without_test()), on_progress)
+        plan = make_plan(self._workspace, settings)
+        result = run_plan(self._workspace, replace(plan, data=plan.data.without_test()), reporter)
         rows = tables.read(folder.predictions, Prediction)
         scores = [row.scores[row.label_index] for row in rows]
         right = tuple(top_k_correct(row.scores, row.label_index, 1) for row in rows)
-        return Ended(
+        return TrialResult(
             top1=sum(right) / len(right),
             right=right,
             loss=-sum(math.log(max(score, LEAST_SCORE)) for score in scores) / len(scores),
@@ -117,7 +117,7 @@ class RunTrials:
 
 
 class _Epochs:
-    """Reads the validations of a run as they are written."""
+    """Follows the validation lines of a run's metrics.jsonl."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._offset = path, 0
@@ -125,16 +125,16 @@ class _Epochs:
 
     @property
     def last(self) -> int:
-        """Epochs that were validated."""
+        """The last validated epoch."""
         return self._seen[-1][0] if self._seen else 0
 
-    def best(self) -> Ended:
-        """What is known without the predictions."""
+    def best(self) -> TrialResult:
+        """The result without the predictions."""
         top1, epoch = max(((top1, epoch) for epoch, top1 in self._seen), default=(0.0, 0))
-        return Ended(top1=top1, epoch=epoch, epochs=self.last)
+        return TrialResult(top1=top1, epoch=epoch, epochs=self.last)
 
-    def fresh(self) -> Iterator[tuple[int, float]]:
-        """Give the epochs and accuracies that were added since the last call."""
+    def read_new(self) -> Iterator[tuple[int, float]]:
+        """Yield the epochs and accuracies added since the last call."""
         with contextlib.suppress(FileNotFoundError), self._path.open(encoding="utf-8") as file:
             file.seek(self._offset)
             for line in file:

@@ -1,8 +1,7 @@
-"""Optuna's TPE, drawing for each trial from a seed of its own.
+"""Optuna's TPE sampler with a separate seed for each trial.
 
-A sampler that goes on drawing from one stream gives the trials of a continued study the numbers
-of its first ones. Here a trial's draws depend on the study's seed and the trial's number alone
-(and on the results that TPE has seen by then).
+With one random stream, a resumed study would repeat the draws of its first trials. Here the draws
+of a trial depend only on the study's seed, the trial's number and the results that TPE has seen.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial, TrialState
 
-SAMPLING = "TPE (Bergstra et al., NIPS 2011), the first 10 points at random; trials in flight count as poor"
+SAMPLING = "TPE (Bergstra et al., NIPS 2011), the first 10 points at random; running trials count as poor"
 
 
 class SeededSampler(BaseSampler):
     """TPE with a seed for each trial.
 
     Args:
-        seed: of the study.
+        seed: random seed of the study.
     """
 
     def __init__(self, seed: int) -> None:
@@ -35,7 +34,7 @@ class SeededSampler(BaseSampler):
         self._inner = TPESampler(seed=seed)
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Seed for this trial."""
+        """Seed TPE for this trial."""
         digest = hashlib.sha256(f"{self._seed}/{trial.number}".encode()).digest()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -45,13 +44,13 @@ class SeededSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Ask TPE."""
+        """Delegate to TPE."""
         return self._inner.infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Ask TPE."""
+        """Delegate to TPE."""
         return self._inner.sample_relative(study, trial, search_space)
 
     def sample_independent(
@@ -61,7 +60,7 @@ class SeededSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """Ask TPE."""
+        """Delegate to TPE."""
         return self._inner.sample_independent(study, trial, param_name, param_distribution)
 
     def after_trial(
@@ -71,5 +70,5 @@ class SeededSampler(BaseSampler):
         state: TrialState,
         values: Sequence[float] | None,
     ) -> None:
-        """Tell TPE."""
+        """Delegate to TPE."""
         self._inner.after_trial(study, trial, state, values)

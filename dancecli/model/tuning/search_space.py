@@ -1,4 +1,4 @@
-"""What a study searches: keys of a recipe, each with bounds or choices, as a small TOML file.
+"""Search spaces: recipe keys with bounds or choices, as a small TOML file.
 
     [lr]
     low = 1e-5
@@ -32,27 +32,27 @@ if TYPE_CHECKING:
 SPACES = MANIFESTS / "spaces"
 Value: TypeAlias = str | int | float | bool
 
-# A trial must be judged as all others are, and not by its machine.
+# All trials must be evaluated alike, and independently of the machine.
 _NOT_SEARCHED = {
-    "description": "says nothing about training",
-    "workers": "changes nothing but the speed",
+    "description": "does not change the training",
+    "workers": "only changes the speed",
     "lr_batch": "only scales lr: search lr",
-    "num_clips": "is how a trial is judged, the same for all",
-    "num_crops": "is how a trial is judged, the same for all",
-    "epochs": "is the budget of a trial, the same for all: give --epochs",
+    "num_clips": "is part of the evaluation protocol, the same for all trials",
+    "num_crops": "is part of the evaluation protocol, the same for all trials",
+    "epochs": "is the budget of a trial, the same for all trials: use --epochs",
 }
 _BOUNDS = ("low", "high", "log", "step")
 
 
 @dataclass(frozen=True)
 class Dimension:
-    """One key of the recipe and the values it may take.
+    """One recipe key and the values to search.
 
     Attributes:
-        low, high: both included; None where there are choices.
-        log: search the logarithm.
-        step: distance of the values; None for any, 1 for whole numbers.
-        choices: the values, where they are named one by one.
+        low, high: bounds, both included; None with choices.
+        log: sample on a logarithmic scale.
+        step: distance between values; None for any, 1 for integers.
+        choices: the values of a categorical dimension.
     """
 
     key: str
@@ -63,7 +63,7 @@ class Dimension:
     choices: tuple[Value, ...] = ()
 
     def holds(self, value: object) -> bool:
-        """Whether a value lies in it."""
+        """Whether a value lies in the dimension."""
         if self.choices:
             return value in self.choices
         if not isinstance(value, int | float) or self.low is None or self.high is None:
@@ -71,14 +71,14 @@ class Dimension:
         return self.low <= value <= self.high
 
     def table(self) -> dict[str, Any]:
-        """Write it as in the file."""
+        """Return the dimensions as in the file."""
         if self.choices:
             return {"choices": list(self.choices)}
         found = {"low": self.low, "high": self.high, "log": self.log or None, "step": self.step}
         return {key: value for key, value in found.items() if value is not None}
 
     def distribution(self) -> BaseDistribution:
-        """Say it to Optuna."""
+        """Convert to Optuna's distributions."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         if self.choices:
@@ -86,39 +86,39 @@ class Dimension:
         low, high = self.low, self.high
         if isinstance(low, int) and isinstance(high, int):
             return IntDistribution(low, high, log=self.log, step=int(self.step or 1))
-        assert low is not None  # noqa: S101 - read_space saw to it
+        assert low is not None  # noqa: S101 - checked by read_space
         assert high is not None  # noqa: S101
         return FloatDistribution(low, high, log=self.log, step=self.step)
 
 
 @dataclass(frozen=True)
 class Space:
-    """The dimensions of a search, in the order of the file."""
+    """The dimensions of a search space, in the order of the file."""
 
     name: str
     dimensions: tuple[Dimension, ...]
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The recipe's keys that are searched."""
+        """The recipe keys that are searched."""
         return tuple(dimension.key for dimension in self.dimensions)
 
     def table(self) -> dict[str, dict[str, Any]]:
-        """Write it as in the file."""
+        """Return the dimensions as in the file."""
         return {dimension.key: dimension.table() for dimension in self.dimensions}
 
     def distributions(self) -> dict[str, BaseDistribution]:
-        """Say it to Optuna."""
+        """Convert to Optuna's distributions."""
         return {dimension.key: dimension.distribution() for dimension in self.dimensions}
 
     def point_of(self, recipe: Recipe) -> dict[str, Value] | None:
-        """Find the point at which a recipe stands; None if it lies outside."""
+        """Return a recipe as a point of the space; None if it lies outside."""
         point = {key: recipe.scaled_lr() if key == "lr" else getattr(recipe, key) for key in self.keys}
         return point if all(d.holds(point[d.key]) for d in self.dimensions) else None
 
 
 def space_names() -> list[str]:
-    """Names of the spaces that come with the tool."""
+    """Return the names of the built-in spaces."""
     return names_in(SPACES)
 
 
@@ -127,14 +127,14 @@ def read_space(name: str, recipe: Recipe) -> Space:
 
     Args:
         name: one of `space_names`, or a path that ends in `.toml`.
-        recipe: what the trials have beside it; every bound must be possible within it.
+        recipe: recipe of the trials; every bound must be valid in it.
 
     Raises:
-        InputError: no such space, not TOML, or a key or a bound that a recipe cannot have.
+        InputError: no such space, not TOML, or an invalid key or bound.
     """
     path, table = read_named("space", name, SPACES)
     if not table:
-        raise InputError.at(path, None, "names nothing to search", "add a table such as [lr]")
+        raise InputError.at(path, None, "has no dimension to search", "add a table such as [lr]")
     found = tuple(_dimension(path, key, entry, recipe) for key, entry in table.items())
     return Space(path.stem, found)
 
@@ -146,10 +146,10 @@ def _dimension(path: Path, key: str, entry: Any, recipe: Recipe) -> Dimension:
     if key not in known:
         near = get_close_matches(key, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-        raise InputError.at(path, None, f"[{key}] is no key of a recipe", hint)
+        raise InputError.at(path, None, f"[{key}] is not a recipe key", hint)
     example = 'give it low and high, or choices = ["adam", "sgd"]'
     if not isinstance(entry, dict):
-        raise InputError.at(path, None, f"{key!r} is to be a table: [{key}]", example)
+        raise InputError.at(path, None, f"{key!r} must be a table: [{key}]", example)
     for word in entry:
         if word not in (*_BOUNDS, "choices"):
             known_words = ", ".join((*_BOUNDS, "choices"))
@@ -163,36 +163,36 @@ def _dimension(path: Path, key: str, entry: Any, recipe: Recipe) -> Dimension:
 
 def _choices(path: Path, key: str, listed: Any, recipe: Recipe) -> tuple[Value, ...]:
     if not isinstance(listed, list) or len(listed) < 2:
-        raise InputError.at(path, None, f"[{key}] choices is to be a list of two values or more")
+        raise InputError.at(path, None, f"[{key}] choices must be a list of at least two values")
     found = tuple(_possible(path, key, value, recipe) for value in listed)
     if len(set(found)) < len(found):
-        raise InputError.at(path, None, f"[{key}] choices names a value twice")
+        raise InputError.at(path, None, f"[{key}] choices lists a value twice")
     return found
 
 
 def _range(path: Path, key: str, entry: Mapping[str, Any], recipe: Recipe) -> Dimension:
     low, high = (_possible(path, key, entry[end], recipe) for end in ("low", "high"))
     if isinstance(low, bool | str) or isinstance(high, bool | str):
-        raise InputError.at(path, None, f"[{key}] is no number: name its choices")
+        raise InputError.at(path, None, f"[{key}] is not a number: list its choices")
     log, step = entry.get("log", False), entry.get("step")
     whole = isinstance(low, int)
     if not isinstance(log, bool):
         raise InputError.at(path, None, f"[{key}] log is {log!r}, not true or false")
     kinds = (int,) if whole else (int, float)
     if step is not None and (type(step) not in kinds or not 0 < step < math.inf):
-        what = "a whole number" if whole else "a number"
+        what = "an integer" if whole else "a number"
         raise InputError.at(path, None, f"[{key}] step is {step!r}, not {what} above 0")
     if low >= high:
         raise InputError.at(path, None, f"[{key}] low {low} is not below high {high}")
     if log and low <= 0:
-        raise InputError.at(path, None, f"[{key}] low is {low}, and a logarithm needs one above 0")
+        raise InputError.at(path, None, f"[{key}] low is {low}; with log it must be above 0")
     if log and step is not None:
-        raise InputError.at(path, None, f"[{key}] has both log and step", "leave one of them out")
+        raise InputError.at(path, None, f"[{key}] has both log and step", "omit one of them")
     return Dimension(key, low, high, log, step)
 
 
 def _possible(path: Path, key: str, value: Any, recipe: Recipe) -> Value:
-    """Let a value through that a recipe may have; a whole number becomes what the key is."""
+    """Check that a recipe can have this value; convert an integer to the type of the key."""
     table = {k: v for k, v in json.loads(json.dumps(asdict(recipe))).items() if v is not None}
     try:
         found = getattr(parse_recipe({**table, key: value}, path), key)

@@ -1,4 +1,4 @@
-"""Where a study is kept: any storage of Optuna's that has an SQLAlchemy address; by default SQLite."""
+"""Storage of a study: any SQLAlchemy URL that Optuna supports; SQLite by default."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ if TYPE_CHECKING:
     import optuna
 
 
-# The median of fewer trials, or of a first epoch, says nothing.
+# The median of fewer trials, or of a first epoch, is not informative.
 _PRUNE_AFTER_TRIALS, _PRUNE_FROM_EPOCH = 5, 2
 PRUNING = (
-    f"median: once {_PRUNE_AFTER_TRIALS} trials have gone through, at a fifth, two, three and four fifths of "
-    "the epochs, a trial stops whose best so far is below the median of those at the same epoch"
+    f"median pruning: after {_PRUNE_AFTER_TRIALS} completed trials, at 1/5, 2/5, 3/5 and 4/5 of the epochs, "
+    "a trial whose best accuracy so far is below the median at the same epoch is stopped"
 )
 
 
 def open_study(
     name: str, url: str, space: Space, recipe: Recipe, seed: int, identity: Mapping[str, Any], locks: Path
 ) -> Study:
-    """Open a study, or begin it; its first trial is then the recipe as it is, if the space holds it.
+    """Open or create a study; the first trial of a new one is the default configuration if in the space.
 
     Args:
-        name: of the study.
-        url: its storage, in SQLAlchemy's form.
-        space: what is searched.
-        recipe: what all trials share.
-        seed: of the sampler.
-        identity: what must be the same for trials to be compared.
-        locks: folder for the locks of the processes at work.
+        name: name of the study.
+        url: SQLAlchemy URL of its storage.
+        space: search space.
+        recipe: recipe that all trials share.
+        seed: random seed of the sampler.
+        identity: settings that must be equal for trials to be comparable.
+        locks: folder for the locks of the working processes.
 
     Raises:
         InputError: the storage cannot be opened.
-        WorkspaceError: the study was begun with other settings.
+        WorkspaceError: the study was created with other settings.
     """
     import filelock
     import optuna
@@ -75,7 +75,7 @@ def open_study(
 
 
 def shown_address(url: str | None) -> str:
-    """Write a storage's address without its password; empty for none."""
+    """Return a storage URL without its password; empty for None."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -90,28 +90,28 @@ def _storage(url: str) -> optuna.storages.BaseStorage:
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
-    # The lock that SQLite takes for a write is waited for: another process has it but a moment.
+    # Wait for SQLite's write lock: another process holds it only for a moment.
     try:
         patient = make_url(url).get_backend_name() == "sqlite"
     except ArgumentError:
         raise InputError(
-            f"{url!r} is no address of a storage",
+            f"{url!r} is not a storage URL",
             "for example sqlite:////data/study.db or mysql://user:password@host/database",
         ) from None
-    except Exception:  # the driver is missing, which Optuna will say
+    except Exception:  # the driver is missing; Optuna reports that
         patient = False
     arguments = {"connect_args": {"timeout": 120}} if patient else {}
     return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
 
 
 def _check_same(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuse other settings; what only a newer version of the tool has is as it always was."""
+    """Reject other settings; keys that an older version did not store are not compared."""
     for key in (key for key in now if key in before):
         was, then = before[key], now[key]
         if isinstance(was, dict) and isinstance(then, dict) and key != "space":
             _check_same(name, was, then)
         elif was != then:
             raise WorkspaceError(
-                f"study {name!r} was begun with {key} {was}, and not {then}",
-                "say the same again to go on with it, or take another --name",
+                f"study {name!r} was created with {key} {was}, not {then}",
+                "repeat the same settings to resume it, or choose another --name",
             )

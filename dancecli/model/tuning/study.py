@@ -1,10 +1,10 @@
-"""A tuning study in Optuna: who trains which trial, what became of it, and what follows from a kill.
+"""A tuning study in Optuna: trial ownership, results, and recovery after killed processes.
 
-Several processes, on several machines, may work on one study. Each trial carries its owner, a
-name that the owner's process holds a lock on; where the lock is free, or cannot be seen and no
-sign of life has come for minutes, the trial has died: it is marked as failed and asked again.
-Optuna has such signs for its own loop; these work with any of its storages, and at once on the
-same machine.
+Several processes, on several machines, may work on one study. Each trial stores its owner, a
+name that the owning process holds a lock on. If the lock is free, or cannot be seen and no
+heartbeat has arrived for minutes, the trial is dead: it is marked as failed and enqueued again.
+Optuna has heartbeats for its own loop; these work with any of its storages, and without delay on
+the same machine.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dancecli.core.errors import WorkspaceError
 from dancecli.core.recipe import Recipe
 from dancecli.model.tuning.search_space import Space
-from dancecli.model.tuning.trial import Asked, Ended
+from dancecli.model.tuning.trial import TrialRequest, TrialResult
 
 if TYPE_CHECKING:
     import optuna
-from dancecli.core.errors import WorkspaceError
 
-# A trial is tried so often before it counts as one that cannot be trained.
+# Attempts before a trial counts as failed.
 _ATTEMPTS = 3
 _BEAT_S = 30.0
 _SILENT_S = 300.0
-# So often in its course a trial is reported and may be pruned: a write to a database costs more than
-# an epoch of a head.
-_REPORTS = 5
+# A trial is reported, and may be pruned, after each fifth of its epochs but the last: a write to a
+# database costs more than an epoch of a linear probe, and a completed trial is not pruned.
+_RUNGS = 5
 
 
 @dataclass(frozen=True)
 class TrialRow:
-    """A trial as the storage has it.
+    """A trial as stored.
 
     Attributes:
         state: `done`, `pruned`, `failed`, `running` or `waiting`.
-        baseline: it is the recipe as it was, not a point that was searched.
+        baseline: it is the default configuration, not a searched point.
         curve: top-1 after each epoch.
         note: why it failed, or which trial it repeats.
-        ended: it counts as tried; one that died and will be tried again does not.
+        ended: it counts as tried; a dead trial that will be repeated does not.
     """
 
     number: int
@@ -61,13 +61,13 @@ class TrialRow:
 
 
 class Study:
-    """One study, as one process works on it. Made by `storage.open_study`.
+    """One study, as seen by one process; created by `storage.open_study`.
 
     Args:
-        study: Optuna's.
-        space: what is searched.
-        recipe: what the trials have beside it.
-        locks: folder for the locks of the processes at work.
+        study: the Optuna study.
+        space: search space.
+        recipe: recipe of the trials.
+        locks: folder for the locks of the working processes.
     """
 
     def __init__(self, study: optuna.Study, space: Space, recipe: Recipe, locks: Path) -> None:
@@ -78,13 +78,13 @@ class Study:
 
         self._baseline = -1
         self._curves: dict[int, list[float]] = {}
-        self._rungs = {math.ceil(recipe.epochs * i / _REPORTS) for i in range(1, _REPORTS + 1)}
+        self._rungs = {math.ceil(recipe.epochs * i / _RUNGS) for i in range(1, _RUNGS)} - {recipe.epochs}
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Show others that the trials of this process are alive, and let go of them at the end.
+        """Keep the trials of this process alive, and release them at the end.
 
-        Whatever ends the block early, the trials in flight wait to be asked again.
+        If the block ends early, the running trials are enqueued again.
         """
         import filelock
 
@@ -103,16 +103,16 @@ class Study:
                         self._repeat(number, trial.params, trial.user_attrs, died=False)
         lock.unlink(missing_ok=True)
 
-    def ask(self, most: int, wanted: int) -> list[Asked]:
-        """Take the next trials; fewer than `most`, or none, where the study has all it wants.
+    def ask(self, most: int, wanted: int) -> list[TrialRequest]:
+        """Take the next trials; fewer than `most`, or none, if the study is complete.
 
         Args:
-            most: how many at once.
+            most: maximum number of trials.
             wanted: searched points of the whole study; the baseline comes on top.
         """
         import optuna
 
-        with self._turn(), storage_errors():
+        with self._exclusive(), storage_errors():
             self._sweep()
             rows = self.rows()
             missing = wanted + self._baselines(rows) - sum(r.ended or r.state == "running" for r in rows)
@@ -126,45 +126,45 @@ class Study:
                 if trial.user_attrs.get("baseline"):
                     self._baseline = trial.number
                 changed = self._recipe.with_changes(**trial.params)
-                found.append(Asked(trial.number, trial.params, changed))
+                found.append(TrialRequest(trial.number, trial.params, changed))
         return found
 
-    def report(self, asked: Asked, epoch: int, top1: float) -> bool:
-        """Note a trial's accuracy after an epoch; say whether it is to be pruned."""
-        self._curves.setdefault(asked.number, []).append(top1)
+    def report(self, request: TrialRequest, epoch: int, top1: float) -> bool:
+        """Record a trial's accuracy after an epoch; return True to prune it."""
+        self._curves.setdefault(request.number, []).append(top1)
         if epoch not in self._rungs:
             return False
-        trial = self._trials[asked.number]
+        trial = self._trials[request.number]
         with storage_errors():
             trial.report(top1, epoch)
-            # The baseline is what the others are told apart from.
-            return asked.number != self._baseline and bool(trial.should_prune())
+            # The baseline is the reference of all comparisons.
+            return request.number != self._baseline and bool(trial.should_prune())
 
-    def end(self, asked: Asked, ended: Ended) -> None:
-        """Note what became of a trial."""
+    def end(self, request: TrialRequest, result: TrialResult) -> None:
+        """Store the result of a trial."""
         import optuna
 
-        trial = self._trials[asked.number]
-        result = {
-            "top1": ended.top1,
-            "loss": ended.loss,
-            "epoch": ended.epoch,
-            "epochs": ended.epochs,
-            "seconds": ended.seconds,
-            "curve": self._curves.pop(asked.number, []),
-            "right": "".join("1" if right else "0" for right in ended.right),
+        trial = self._trials[request.number]
+        stored = {
+            "top1": result.top1,
+            "loss": result.loss,
+            "epoch": result.epoch,
+            "epochs": result.epochs,
+            "seconds": result.seconds,
+            "curve": self._curves.pop(request.number, []),
+            "right": "".join("1" if right else "0" for right in result.right),
         }
         state = optuna.trial.TrialState
         with storage_errors():
-            trial.set_user_attr("result", result)
-            if ended.failed:
-                trial.set_user_attr("failed", ended.failed)
+            trial.set_user_attr("result", stored)
+            if result.failed:
+                trial.set_user_attr("failed", result.failed)
                 self._study.tell(trial, state=state.FAIL)
-            elif ended.pruned:
+            elif result.pruned:
                 self._study.tell(trial, state=state.PRUNED)
             else:
-                self._study.tell(trial, ended.top1)
-        del self._trials[asked.number]
+                self._study.tell(trial, result.top1)
+        del self._trials[request.number]
 
     def rows(self) -> list[TrialRow]:
         """Read all trials, in the order of their numbers."""
@@ -183,20 +183,20 @@ class Study:
     def _beat(self) -> None:
         while not self._stop.wait(_BEAT_S):
             for trial in list(self._trials.values()):
-                # The trial may have ended just now; and a storage that is away is the main thread's matter.
+                # The trial may have just ended; the main thread reports an unavailable storage.
                 with suppress(Exception):
                     trial.set_user_attr("owner", self._owner())
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """One process at a time counts and asks, on one machine at least."""
+    def _exclusive(self) -> Iterator[None]:
+        """Let one process of this machine at a time count and take trials."""
         import filelock
 
         with filelock.FileLock(self._locks / f"study-{self._study.study_name}.lock"):
             yield
 
     def _sweep(self) -> None:
-        """Fail the trials whose process is gone, and have them tried again."""
+        """Fail the trials whose process is gone, and enqueue them again."""
         import optuna
 
         running = (optuna.trial.TrialState.RUNNING,)
@@ -224,18 +224,18 @@ class Study:
     def _repeat(
         self, number: int, params: Mapping[str, Any], attrs: Mapping[str, Any], *, died: bool
     ) -> None:
-        """Mark a trial as failed without a result, and let the same point wait for the next who asks."""
+        """Mark a trial as failed without a result, and enqueue the same point again."""
         import optuna
 
         try:
             if not died:
-                self._trials[number].set_user_attr("let_go", True)
+                self._trials[number].set_user_attr("released", True)
             self._study.tell(number, state=optuna.trial.TrialState.FAIL)
         except ValueError:
             return  # another process was first
         self._trials.pop(number, None)
         attempt = int(attrs.get("attempt", 1)) + died
-        # Killed before its parameters were drawn, it leaves nothing to repeat.
+        # A trial killed before its parameters were drawn leaves nothing to repeat.
         if attempt <= _ATTEMPTS and len(params) == len(self._space.keys):
             kept = {"baseline": True} if attrs.get("baseline") else {}
             self._study.enqueue_trial(dict(params), {**kept, "attempt": attempt, "repeats": number})
@@ -246,8 +246,8 @@ def _row(trial: optuna.trial.FrozenTrial) -> TrialRow:
     state, attrs = states.get(trial.state.name, "waiting"), trial.user_attrs
     failed = str(attrs.get("failed", ""))
     died = state == "failed" and not failed
-    retried = died and (bool(attrs.get("let_go")) or int(attrs.get("attempt", 1)) < _ATTEMPTS)
-    note = failed or ("it was interrupted" if attrs.get("let_go") else "its process ended" if died else "")
+    retried = died and (bool(attrs.get("released")) or int(attrs.get("attempt", 1)) < _ATTEMPTS)
+    note = failed or ("it was interrupted" if attrs.get("released") else "its process ended" if died else "")
     if "repeats" in attrs:
         note = (note + "; " if note else "") + f"repeats trial {attrs['repeats']}"
     params = trial.params or trial.system_attrs.get("fixed_params", {})
@@ -265,10 +265,10 @@ def _row(trial: optuna.trial.FrozenTrial) -> TrialRow:
 
 @contextmanager
 def storage_errors() -> Iterator[None]:
-    """Say in a sentence what a storage refuses.
+    """Turn storage errors of the block into one error.
 
     Raises:
-        WorkspaceError: it refused something in the block.
+        WorkspaceError: the storage failed.
     """
     import sqlite3
 
@@ -281,8 +281,8 @@ def storage_errors() -> Iterator[None]:
         cause: BaseException = error
         while cause.__cause__ is not None:
             cause = cause.__cause__
-        said = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
+        reason = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
         raise WorkspaceError(
-            f"the study's storage cannot be used: {said[:200]}",
-            "mend that and run the same command again: it goes on where it stopped",
+            f"the study's storage cannot be used: {reason[:200]}",
+            "fix the storage and rerun the command; the study resumes",
         ) from error

@@ -1,4 +1,4 @@
-"""What a study asks for and what comes back: a trial before and after its training."""
+"""A trial of a study: the request to train it and the result."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from dancecli.core.progress import OnProgress
+from dancecli.core.progress import Reporter
 from dancecli.core.recipe import Recipe
 from dancecli.model.tuning.search_space import Value
 
@@ -15,13 +15,13 @@ LEAST_SCORE = 1e-12
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A trial that is to be trained.
+class TrialRequest:
+    """A trial to be trained.
 
     Attributes:
-        number: its number in the study.
-        params: the point of the space.
-        recipe: the study's, with these.
+        number: number of the trial in the study.
+        params: point of the search space.
+        recipe: the study's recipe with these parameters.
     """
 
     number: int
@@ -30,17 +30,17 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """A trial that was trained, judged on the validation part after its best epoch.
+class TrialResult:
+    """The result of a trial, evaluated on the validation subset after its best epoch.
 
     Attributes:
-        top1: share of the part's clips that were named right.
-        right: for each of them, in the order of the list, whether it was; empty for a run that was
-            pruned, whose predictions were never written.
-        loss: mean cross-entropy over the part; 0 for such a run.
-        epoch: that epoch, counted from 1; of equals the later one, as in a run.
-        epochs: how many were trained.
-        pruned: it was stopped because others were better at the same epoch.
+        top1: top-1 accuracy, from 0 to 1.
+        right: for each validation clip, in the order of the list, whether it was classified
+            correctly; empty for a pruned run, whose predictions are never written.
+        loss: mean cross-entropy; 0 for a pruned run.
+        epoch: the best epoch, counted from 1; the later one of equals, as in a run.
+        epochs: number of epochs trained.
+        pruned: stopped early because other trials were better at the same epoch.
         failed: why there is no result; empty if there is one.
     """
 
@@ -54,28 +54,28 @@ class Ended:
     failed: str = ""
 
 
-# Takes a trial, an epoch and the top-1 accuracy after it; says whether the trial is to stop.
-Report: TypeAlias = Callable[[Asked, int, float], bool]
-End: TypeAlias = Callable[[Asked, Ended], None]
+# Takes a trial, an epoch and the top-1 accuracy after it; returns True to prune the trial.
+Report: TypeAlias = Callable[[TrialRequest, int, float], bool]
+End: TypeAlias = Callable[[TrialRequest, TrialResult], None]
 
 
 class Trainer(Protocol):
-    """Something that trains trials."""
+    """Trains trials."""
 
     @property
-    def together(self) -> int:
-        """How many trials it takes at once."""
+    def batched(self) -> int:
+        """Number of trials that are trained in one batch; 1 trains them one after the other."""
 
     @property
     def weights_sha256(self) -> str | None:
-        """Of the weights that every trial starts from; None for random ones."""
+        """SHA-256 of the initial weights of every trial; None for random weights."""
 
-    def train(self, asked: Sequence[Asked], report: Report, end: End, on_progress: OnProgress) -> None:
-        """Train trials, report each epoch of each, and end each.
+    def train(self, requests: Sequence[TrialRequest], report: Report, end: End, reporter: Reporter) -> None:
+        """Train trials, report every epoch of each, and end each of them.
 
         Args:
-            asked: at most `together` of them.
-            report: after every epoch.
-            end: once for each trial.
-            on_progress: in epochs of these trials.
+            requests: at most `batched` trials.
+            report: called after every epoch of every trial.
+            end: called once per trial.
+            reporter: receives the progress in epochs of these trials.
         """

@@ -1,4 +1,4 @@
-"""`tune`: many trials of a recipe, chosen by the validation part; to the best one as a recipe."""
+"""`tune`: hyper-parameter search on the validation subset; writes the best trial as a recipe."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dancecli.core.progress import OnMessage, OnProgress, Progress, no_message, no_progress
+from dancecli.core.progress import SILENT, Progress, Reporter
 from dancecli.core.recipe import Recipe
 from dancecli.core.records import Subset
 from dancecli.model.dataloading.split_data import subset_hash
 from dancecli.model.tuning import results as files
 from dancecli.model.tuning.plan import TunePlan, TuneSettings, plan_study
-from dancecli.model.tuning.trial import Asked, Ended, Trainer
+from dancecli.model.tuning.trial import Trainer, TrialRequest, TrialResult
 from dancecli.storage import runs as rec
 from dancecli.storage.workspace import Workspace
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TuneResult:
-    """Where a study stands.
+    """The state of a study.
 
     Attributes:
         record: its `study.json`.
-        trained: trials that this call trained.
-        elsewhere: trials that other processes are at.
+        trained: number of trials that this call trained.
+        elsewhere: number of trials that other processes are training.
     """
 
     name: str
@@ -41,37 +41,35 @@ class TuneResult:
 def tune(
     workspace: Workspace,
     settings: TuneSettings,
-    on_progress: OnProgress = no_progress,
-    say: OnMessage = no_message,
+    reporter: Reporter = SILENT,
 ) -> TuneResult:
-    """Search a space for the recipe that does best on the validation part; go on if that was begun.
+    """Search for the recipe with the best validation accuracy; an interrupted study resumes.
 
-    Trials that other processes are at are left to them. A trial whose process ended is tried again.
+    Trials of other processes are left to them. A trial whose process died is repeated.
 
     Args:
-        workspace: where the split is and the study goes.
+        workspace: holds the split, and receives the study.
         settings: what to search.
-        on_progress: gets `phase · words`, in epochs of trials.
-        say: gets what the user should know before the work begins, a line each.
+        reporter: receives the progress as `phase · words` in epochs of trials, and notes.
 
     Raises:
-        WorkspaceError: no such split, or none with a validation part; the study was begun
-            otherwise; its storage cannot be used.
-        InputError: the recipe, the space or the lists are wrong.
-        ModelError: the weights do not fit or cannot be had.
+        WorkspaceError: no such split, or none with a validation subset; the study was created with
+            other settings; its storage cannot be used.
+        InputError: the recipe, the space or the annotation lists are invalid.
+        ModelError: the weights do not fit or are unavailable.
     """
     plan = plan_study(workspace, settings)
     for note in (f"study {plan.name}: {plan.base.entry.title}, split {plan.base.data.name}", *plan.notes):
-        say(note)
+        reporter.message(note)
     folder = files.StudyFolder(workspace.study_folder(plan.name))
     folder.root.mkdir(parents=True, exist_ok=True)
-    on_progress(Progress(0, 1, "loading the model · a few seconds"))
-    trainer = _trainer(workspace, plan, folder, on_progress)
+    reporter.progress(0, 1, "loading the model · a few seconds")
+    trainer = _trainer(workspace, plan, folder, reporter)
     study = _open(workspace, plan, trainer)
-    work = _Work(workspace, plan, folder, trainer, study, on_progress)
+    work = _Work(workspace, plan, folder, trainer, study, reporter)
     try:
         with study.at_work():
-            trained = work.go_on()
+            trained = work.run()
     except BaseException as error:
         status = files.INTERRUPTED if isinstance(error, KeyboardInterrupt) else files.FAILED
         # On a full disk it is the first error that counts.
@@ -83,16 +81,14 @@ def tune(
     return TuneResult(plan.name, folder, work.write(files.DONE), trained, elsewhere)
 
 
-def _trainer(
-    workspace: Workspace, plan: TunePlan, folder: files.StudyFolder, on_progress: OnProgress
-) -> Trainer:
-    if plan.alone:
+def _trainer(workspace: Workspace, plan: TunePlan, folder: files.StudyFolder, reporter: Reporter) -> Trainer:
+    if plan.sequential:
         from dancecli.model.tuning.run_trials import RunTrials
 
-        return RunTrials(workspace, plan.base, plan.name, on_progress)
+        return RunTrials(workspace, plan.base, plan.name, reporter)
     from dancecli.model.tuning.head_trials import HeadTrials
 
-    return HeadTrials(workspace, plan.base, rec.RunFolder(folder.root), on_progress)
+    return HeadTrials(workspace, plan.base, rec.RunFolder(folder.root), reporter)
 
 
 def _open(workspace: Workspace, plan: TunePlan, trainer: Trainer) -> Study:
@@ -106,7 +102,7 @@ def _open(workspace: Workspace, plan: TunePlan, trainer: Trainer) -> Study:
     identity = {
         "split": data.name,
         "split hash": data.meta["split.hash"],
-        "validation part": subset_hash(data.examples[Subset.VAL], data.labels),
+        "validation subset": subset_hash(data.examples[Subset.VAL], data.labels),
         "model": plan.base.entry.name,
         "weights": trainer.weights_sha256,
         "seed": settings.seed,
@@ -118,7 +114,7 @@ def _open(workspace: Workspace, plan: TunePlan, trainer: Trainer) -> Study:
 
 
 class _Work:
-    """One process at a study, from the first trial it takes to the last."""
+    """The work of one process on a study, from its first trial to its last."""
 
     def __init__(
         self,
@@ -127,44 +123,43 @@ class _Work:
         folder: files.StudyFolder,
         trainer: Trainer,
         study: Study,
-        on_progress: OnProgress,
+        reporter: Reporter,
     ) -> None:
         self._plan, self._folder, self._trainer, self._study = plan, folder, trainer, study
-        self._on_progress = on_progress
-        self._ended = 0
+        self._reporter = reporter
         self._static = files.study_record(workspace, plan, trainer)
 
-    def go_on(self) -> int:
-        """Train what the study still wants; give the number of trials."""
+    def run(self) -> int:
+        """Train the trials that the study still needs; return their number."""
         trained, epochs = 0, self._plan.base.recipe.epochs
-        while asked := self._study.ask(self._trainer.together, self._plan.settings.trials):
+        while requests := self._study.ask(self._trainer.batched, self._plan.settings.trials):
             record = self.write(files.RUNNING)
             ended = sum(t["state"] not in ("running", "waiting") for t in record["trials"])
             wanted = self._plan.settings.trials + any(t["baseline"] for t in record["trials"])
-            total = max(wanted, ended + len(asked)) * epochs
+            total = max(wanted, ended + len(requests)) * epochs
             best = files.best_trial(record["trials"])
             words = f" · best so far {best['val']['top1']}/{best['val']['n']}" if best else ""
-            numbers = [trial.number for trial in asked]
+            numbers = [trial.number for trial in requests]
 
             def watch(now: Progress, numbers: list[int] = numbers, words: str = words) -> None:
                 if len(numbers) == 1 and now.text:
-                    self._on_progress(replace(now, text=f"trial {numbers[0]} · {now.text}{words}"))
+                    self._reporter.on_progress(replace(now, text=f"trial {numbers[0]} · {now.text}{words}"))
                     return
                 done = ended * epochs + now.done * len(numbers)  # noqa: B023 - called within this turn
                 shown = f"trials · {numbers[0]} to {numbers[-1]} · epoch {now.done}/{epochs}{words}"
-                self._on_progress(Progress(min(done, total), total, shown))  # noqa: B023
+                self._reporter.on_progress(Progress(min(done, total), total, shown))  # noqa: B023
 
-            self._trainer.train(asked, self._study.report, self._end, watch)
-            trained += len(asked)
+            self._trainer.train(requests, self._study.report, self._end, Reporter(watch))
+            trained += len(requests)
         return trained
 
-    def _end(self, asked: Asked, ended: Ended) -> None:
-        self._study.end(asked, ended)
-        if self._trainer.together == 1:
+    def _end(self, request: TrialRequest, result: TrialResult) -> None:
+        self._study.end(request, result)
+        if self._trainer.batched == 1:
             self.write(files.RUNNING)
 
     def write(self, status: str) -> dict[str, Any]:
-        """Write the study's files as it stands; others may be at it."""
+        """Write the files of the study in its present state; other processes may still work on it."""
         trials = files.trial_records(self._study.rows(), self._static["val"]["n"])
         if status == files.DONE and any(trial["state"] == "running" for trial in trials):
             status = files.RUNNING
@@ -177,9 +172,10 @@ class _Work:
     def _best_recipe(self, best: Mapping[str, Any], trials: Sequence[Mapping[str, Any]]) -> Recipe:
         base, val = self._plan.base, best["val"]
         tried = sum(trial["state"] in ("done", "pruned") for trial in trials)
-        said = (
+        description = (
             f"Trial {best['number']} of study {self._plan.name}, the best of {tried}: {val['top1']}/"
-            f"{val['n']} right on val of split {base.data.name} ({base.data.meta['split.hash'][:12]}), model "
-            f"{base.entry.name}, seed {base.settings.seed}, epoch {best['epoch']} of {base.recipe.epochs}."
+            f"{val['n']} correct on val of split {base.data.name} ({base.data.meta['split.hash'][:12]}), "
+            f"model {base.entry.name}, seed {base.settings.seed}, "
+            f"epoch {best['epoch']} of {base.recipe.epochs}."
         )
-        return replace(base.recipe.with_changes(**best["params"]), description=said)
+        return replace(base.recipe.with_changes(**best["params"]), description=description)

@@ -197,7 +197,7 @@ def test_a_resumed_run_keeps_what_its_head_has_learnt(corpus, tiny_recipe, tiny_
 
     finetune(workspace, settings)
     with pytest.raises(KeyboardInterrupt):
-        finetune(workspace, replace(settings, name="stopped"), stop)
+        finetune(workspace, replace(settings, name="stopped"), Reporter(stop))
     finetune(workspace, FinetuneSettings(resume=True, name="stopped"))
     assert torch.equal(head_of(workspace, "whole")[0], head_of(workspace, "stopped")[0])
 
@@ -217,7 +217,7 @@ def test_a_head_of_which_no_class_is_known_starts_at_random_and_says_so(
         pretrain=str(tiny_model), weights=str(path), recipe=str(tiny_recipe), freeze="4", epochs=1,
         head_init="pretrained", name="cold",
     )  # fmt: skip
-    record = finetune(workspace, settings, say=said.append).record
+    record = finetune(workspace, settings, Reporter(on_message=said.append)).record
     assert record["head"]["rows"] == {}
     assert any("none of the 3 labels" in line for line in said)
     with pytest.raises(UsageError, match="random weights have no head"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dancecli.core.errors import InputError, ModelError, WorkspaceError
-from dancecli.core.progress import Progress
+from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import Prediction
 from dancecli.model.runs.finetune import FinetuneSettings, finetune, make_plan
 from dancecli.storage import tables
@@ -36,7 +36,7 @@ def test_a_run_leaves_record_metrics_checkpoints_and_predictions(corpus, tiny_re
     workspace = corpus()
     seen: list[Progress] = []
     settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe))
-    result = finetune(workspace, settings, seen.append)
+    result = finetune(workspace, settings, Reporter(seen.append))
     folder = workspace.run("tiny_i3d-small-1")
     assert result.name == "tiny_i3d-small-1"
     record = json.loads((folder / "run.json").read_text())
@@ -57,7 +57,7 @@ def test_a_run_leaves_record_metrics_checkpoints_and_predictions(corpus, tiny_re
     assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["best.pth", "last.pth"]
     assert any(p.text.startswith("training · epoch 2/2") for p in seen)
     # The same features again cost nothing.
-    again = finetune(workspace, settings, seen.clear() or seen.append)
+    again = finetune(workspace, settings, Reporter(seen.clear() or seen.append))
     assert again.name == "tiny_i3d-small-2"
     assert not any(p.text.startswith("features") for p in seen)
     assert (
@@ -119,7 +119,7 @@ def test_a_run_that_was_stopped_and_resumed_ends_like_one_that_was_not(
 
     stopped = FinetuneSettings(**{**settings.__dict__, "name": "stopped"})
     with pytest.raises(KeyboardInterrupt):
-        finetune(workspace, stopped, stop)
+        finetune(workspace, stopped, Reporter(stop))
     assert json.loads((workspace.run("stopped") / "run.json").read_text())["status"] == "interrupted"
     result = finetune(workspace, FinetuneSettings(resume=True))
     assert result.name == "stopped"
@@ -152,7 +152,7 @@ def test_without_a_validation_part_the_last_epoch_counts(corpus, tiny_recipe, ti
     workspace = corpus(val=0)
     settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe))
     said: list[str] = []
-    record = finetune(workspace, settings, say=said.append).record
+    record = finetune(workspace, settings, Reporter(on_message=said.append)).record
     assert record["results"]["val"] is None
     assert record["results"]["test"]["n"] == 3
     assert record["checkpoint"] == {"name": "last", "epoch": 2, "epochs_run": 2, "averaged": False}
@@ -171,9 +171,9 @@ def test_what_cannot_be_is_refused_before_anything_is_written(corpus, tiny_recip
     for changes, error, sentence in [
         ({"name": "a/b"}, InputError, "run name 'a/b' cannot be used"),
         ({"freeze": "5"}, InputError, "freeze '5' is not one of"),
-        ({"freeze": "none", "cache": True}, ModelError, "nothing is frozen"),
+        ({"freeze": "none", "cache": True}, ModelError, "no stage is frozen"),
         ({"weights": None}, ModelError, "no weights are known"),
-        ({"resume": True}, WorkspaceError, "there is no run to go on with"),
+        ({"resume": True}, WorkspaceError, "there is no run to resume"),
         ({"split": "other"}, WorkspaceError, "there is no split 'other'"),
     ]:
         with pytest.raises(error, match=sentence):
@@ -198,7 +198,7 @@ def test_a_run_whose_split_has_changed_is_not_resumed(corpus, tiny_recipe, tiny_
         pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe), name="r"
     )
     with pytest.raises(KeyboardInterrupt):
-        finetune(workspace, settings, lambda now: stop(now) if "features" in now.text else None)
+        finetune(workspace, settings, Reporter(lambda now: stop(now) if "features" in now.text else None))
     corpus(test=4)
     with pytest.raises(WorkspaceError, match="split 'small' has changed since run 'r' began"):
         finetune(workspace, FinetuneSettings(resume=True))

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from dancecli.core.errors import UsageError, WorkspaceError
+from dancecli.core.progress import Reporter
 from dancecli.model.runs.finetune import finetune
 from dancecli.model.runs.plan import FinetuneSettings
 from dancecli.model.runs.resume import begun_before
@@ -25,7 +26,7 @@ def stop_in(epoch):
         if now.text.startswith(f"training · epoch {epoch}/"):
             raise KeyboardInterrupt
 
-    return stop
+    return Reporter(stop)
 
 
 def times_of(workspace, run):
@@ -51,12 +52,12 @@ def test_the_same_command_goes_on_with_what_it_began(corpus, settings):
         with pytest.raises(WorkspaceError, match=f"another 'run-{name}' is at work"):
             finetune(workspace, replace(settings, name=name))
     said = []
-    result = finetune(workspace, settings, say=said.append)
+    result = finetune(workspace, settings, Reporter(on_message=said.append))
     assert (result.name, result.record["status"]) == (name, "done")
-    assert said[0] == f"run {name} was begun by the same command and goes on; another --name begins anew"
+    assert said[0] == f"resuming run {name} of the same command; use another --name for a new run"
     assert result.record["created_utc"] == record["created_utc"]
     assert len(result.record["resumed_utc"]) == 1
-    # The clock goes on too.
+    # The training time continues too.
     assert times_of(workspace, name) == sorted(times_of(workspace, name))
     assert result.record["seconds"]["train"] >= 1000
     # What is done is done again only if nobody has named it.
@@ -69,7 +70,7 @@ def test_a_run_that_goes_on_takes_no_other_settings(corpus, settings, dance):
     with pytest.raises(KeyboardInterrupt):
         finetune(workspace, settings, stop_in(1))
     for change, flag in (({"epochs": 9}, "--epochs"), ({"changes": ("ema=0.9",)}, "--set")):
-        with pytest.raises(UsageError, match=f"goes on as it was begun, and not with another {flag}"):
+        with pytest.raises(UsageError, match=f"cannot resume with another {flag}"):
             finetune(workspace, FinetuneSettings(resume=True, **change))
     same = FinetuneSettings(resume=True, freeze="4", split="small")
     flags = ("--split", "small", "--dry-run", "--json", "--workspace", str(workspace.root))

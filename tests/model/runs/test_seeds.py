@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from dancecli.core.errors import WorkspaceError
+from dancecli.core.progress import Reporter
 from dancecli.core.recipe import read_recipe
 from dancecli.model.networks.base import build_model_config, model_base
 from dancecli.model.networks.zoo import find_entry
@@ -38,10 +39,10 @@ def test_the_same_call_goes_on_with_a_group_and_makes_what_is_missing(corpus, se
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        finetune_seeds(workspace, settings, 2, stop)
+        finetune_seeds(workspace, settings, 2, Reporter(stop))
     assert workspace.runs() == ["tiny_i3d-small-1-seed0", "tiny_i3d-small-1-seed1"]
     said: list[str] = []
-    group = finetune_seeds(workspace, settings, 2, lambda now: seen.append(now.text), said.append)
+    group = finetune_seeds(workspace, settings, 2, Reporter(lambda now: seen.append(now.text), said.append))
     assert (group.name, group.num_fresh) == ("tiny_i3d-small-1", 1)
     assert [(r["name"], r["group"], r["seed"], r["status"]) for r in group.records] == [
         (f"tiny_i3d-small-1-seed{i}", "tiny_i3d-small-1", i, "done") for i in range(2)

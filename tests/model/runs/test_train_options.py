@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from dancecli.core.progress import Progress
+from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import Clip
 from dancecli.model.runs.finetune import FinetuneSettings, finetune, make_plan
 from dancecli.model.training.config import balanced_weights
@@ -64,7 +64,7 @@ def test_a_run_ends_when_validation_brings_nothing_new_and_knows_it_when_it_goes
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        finetune(workspace, settings, stop)
+        finetune(workspace, settings, Reporter(stop))
     assert [row["epoch"] for row in metrics_of(workspace, "r", "val")] == [1, 2, 3]
     record = finetune(workspace, FinetuneSettings(resume=True)).record
     assert [row["epoch"] for row in metrics_of(workspace, "r", "val")] == [1, 2, 3]

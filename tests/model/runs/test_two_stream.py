@@ -13,7 +13,7 @@ import pytest
 
 from dancecli.core.errors import ModelError, UsageError, WorkspaceError
 from dancecli.core.flow_format import BOUND_PX, FPS, FlowMethod
-from dancecli.core.progress import Progress
+from dancecli.core.progress import Progress, Reporter, no_message
 from dancecli.core.records import Flow, Prediction
 from dancecli.model.dataloading.pipelines import train_pipeline
 from dancecli.model.runs.finetune import FinetuneSettings, finetune
@@ -97,12 +97,12 @@ def scores_of(workspace, run):
     return {(row.subset, row.clip_id): row.scores for row in rows}
 
 
-def stop_at(words: str):
+def stop_at(words: str, on_message=no_message):
     def stop(now: Progress) -> None:
         if now.text.startswith(words):
             raise KeyboardInterrupt
 
-    return stop
+    return Reporter(stop, on_message)
 
 
 def test_both_streams_become_three_runs_whether_they_were_stopped_or_not(danced, tiny):
@@ -110,7 +110,7 @@ def test_both_streams_become_three_runs_whether_they_were_stopped_or_not(danced,
 
     workspace = danced()
     said: list[str] = []
-    result = train(workspace, tiny, say=said.append)
+    result = train(workspace, tiny, Reporter(on_message=said.append))
     assert (result.name, result.fresh) == ("two", True)
     assert "rgb starts from random weights" in said
     rgb, flow, both = (record_of(workspace, f"two{end}") for end in ("-rgb", "-flow", ""))
@@ -296,7 +296,7 @@ def test_a_flow_network_says_what_flow_its_weights_knew(danced, tiny, files):
     said: list[str] = []
     settings = replace(tiny, init="kinetics", weights=(files["flow"],), stream="flow", epochs=1)
     with pytest.raises(KeyboardInterrupt):
-        train(workspace, settings, stop_at("flow pre-flight"), said.append)
+        train(workspace, settings, stop_at("flow pre-flight", said.append))
     record = record_of(workspace, "two")
     assert any("trained on tvl1 flow, and this is dis flow" in line for line in said)
     assert record["weights"]["name"] == "flow_imagenet (named as pytorch-i3d)"
@@ -340,7 +340,7 @@ def test_names_that_are_taken_and_runs_of_others_are_refused(danced, tiny):
     workspace.run("two-stream-small-1-flow").mkdir()
     plans = plan_streams(workspace, replace(tiny, name=None))
     assert [plan.name for plan in plans.values()] == ["two-stream-small-2-rgb", "two-stream-small-2-flow"]
-    with pytest.raises(WorkspaceError, match="there is no run to go on with"):
+    with pytest.raises(WorkspaceError, match="there is no run to resume"):
         train(workspace, TrainSettings(resume=True))
     (workspace.run("two") / "run.json").write_text(json.dumps({"schema": 1, "status": "done"}))
     with pytest.raises(WorkspaceError, match="run 'two' is not one of dance train"):
@@ -349,7 +349,7 @@ def test_names_that_are_taken_and_runs_of_others_are_refused(danced, tiny):
         finetune(workspace, FinetuneSettings(resume=True))
     begun = {"schema": 1, "status": "interrupted", "settings": {"pretrain": "inception", "weights": "none"}}
     (workspace.run("two") / "run.json").write_text(json.dumps(begun))
-    with pytest.raises(UsageError, match="run 'two' goes on as it was begun, and not with another --init"):
+    with pytest.raises(UsageError, match="run 'two' cannot resume with another --init"):
         plan_streams(workspace, TrainSettings(init="imagenet", resume=True))
 
 

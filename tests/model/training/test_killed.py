@@ -80,4 +80,4 @@ def test_a_run_that_a_scheduler_ends_says_so_and_goes_on(corpus, tiny_recipe, ti
     assert rec.read_record(workspace, "ended")["status"] == rec.INTERRUPTED
     done = subprocess.run(args, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "goes on" in done.stderr
+    assert "resuming run" in done.stderr

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dancecli.core.errors import ModelError
-from dancecli.core.progress import SILENT, Reporter, no_progress
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.recipe import Recipe
 from dancecli.model.runs.finetune import FinetuneSettings, finetune, make_job, make_plan
 
@@ -29,7 +29,7 @@ def test_a_run_is_bit_for_bit_what_it_is_without(corpus, tiny_recipe, tiny_model
     for preflight in (True, False):
         name = f"with-{preflight}"
         record = finetune(
-            workspace, replace(settings, name=name, preflight=preflight), say=said.append
+            workspace, replace(settings, name=name, preflight=preflight), Reporter(on_message=said.append)
         ).record
         folder = workspace.run(name)
         rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -102,7 +102,7 @@ def test_random_states_are_put_back(corpus, tiny_recipe, tiny_model):
 
     settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe))
     workspace = corpus()
-    job = make_job(workspace, make_plan(workspace, settings), no_progress)
+    job = make_job(workspace, make_plan(workspace, settings))
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
     before = drawn()
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
@@ -117,7 +117,7 @@ def test_a_view_that_the_network_does_not_take_is_told_as_one(corpus, tiny_recip
     tiny_model.write_text(narrow)
     settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", recipe=str(tiny_recipe))
     workspace = corpus()
-    job = make_job(workspace, make_plan(workspace, settings), no_progress)
+    job = make_job(workspace, make_plan(workspace, settings))
     with pytest.raises(ModelError, match="the network does not take views of 1 x 3 x 8 x 64 x 64"):
         run_preflight(job, unstored=0)
 
@@ -128,7 +128,7 @@ def test_what_was_looked_at_before_is_not_looked_at_again(corpus, tiny_recipe, t
 
     settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe))
     workspace = corpus()
-    job = make_job(workspace, make_plan(workspace, settings), no_progress)
+    job = make_job(workspace, make_plan(workspace, settings))
     before = views_to_compute(job)
     seen = []
     first = run_preflight(job, before)

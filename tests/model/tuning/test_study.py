@@ -13,7 +13,7 @@ from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.recipe import Recipe
 from dancecli.model.tuning.search_space import read_space
 from dancecli.model.tuning.storage import open_study, shown_address
-from dancecli.model.tuning.trial import Ended
+from dancecli.model.tuning.trial import TrialResult
 
 RECIPE = Recipe(epochs=4)
 
@@ -23,7 +23,7 @@ import json, sys, time
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import test_study
-from dancecli.model.tuning.trial import Ended
+from dancecli.model.tuning.trial import TrialResult
 study = test_study.opened(Path({folder!r}))
 with study.at_work():
     while asked := study.ask(2, {wanted}):
@@ -31,7 +31,7 @@ with study.at_work():
         if {hang}:
             time.sleep(600)
         for a in asked:
-            study.end(a, Ended(top1=0.5, right=(True, False), loss=1.0, epoch=4, epochs=4))
+            study.end(a, TrialResult(top1=0.5, right=(True, False), loss=1.0, epoch=4, epochs=4))
 """
 
 
@@ -48,7 +48,7 @@ def worker(folder, wanted, hang):
 
 
 def finish(study, asked, top1=0.5):
-    study.end(asked, Ended(top1=top1, right=(True, False), loss=1.0, epoch=4, epochs=4))
+    study.end(asked, TrialResult(top1=top1, right=(True, False), loss=1.0, epoch=4, epochs=4))
 
 
 def test_a_study_repeats_and_begins_with_the_recipe_as_it_is(tmp_path):
@@ -64,7 +64,7 @@ def test_a_study_repeats_and_begins_with_the_recipe_as_it_is(tmp_path):
     assert params[0] == params[1]
     assert params[0][0] == {"lr": 1e-3, "dropout": 0.5, "optimizer": "adam"}
     assert len({row["lr"] for row in params[0]}) == len(params[0]) == 6
-    # A study that was closed goes on with other draws than its first ones.
+    # A reopened study continues with other draws than its first ones.
     again = opened(tmp_path / "one")
     with again.at_work():
         [more] = again.ask(8, 6)
@@ -148,8 +148,8 @@ def test_a_trial_below_the_median_is_pruned_and_one_that_failed_is_not_tried_aga
         assert not study.report(poor, 1, 0.1)
         assert study.report(poor, 2, 0.2)
         assert not study.report(good, 2, 0.6)
-        study.end(poor, Ended(top1=0.2, epoch=2, epochs=2, pruned=True))
-        study.end(wild, Ended(failed="the loss was no number in epoch 1"))
+        study.end(poor, TrialResult(top1=0.2, epoch=2, epochs=2, pruned=True))
+        study.end(wild, TrialResult(failed="the loss was no number in epoch 1"))
         finish(study, good)
         assert study.ask(8, 8) == []
     rows = {row.number: row for row in study.rows()}

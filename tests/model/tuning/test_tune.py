@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from dancecli.core.errors import WorkspaceError
-from dancecli.core.progress import Progress
+from dancecli.core.progress import Progress, Reporter
 from dancecli.core.recipe import read_recipe
 from dancecli.core.records import Prediction
 from dancecli.model.runs.finetune import FinetuneSettings, finetune
@@ -39,11 +39,11 @@ def params_and_results(record):
 
 def test_a_study_leaves_its_trials_and_a_recipe_whose_run_agrees(corpus, settings):
     workspace, seen = corpus(val=4), []
-    result = tune(workspace, settings, seen.append)
+    result = tune(workspace, settings, Reporter(seen.append))
     folder = workspace.study_folder("s")
     record = json.loads((folder / "study.json").read_text())
     assert record == json.loads(json.dumps(result.record))
-    assert (record["status"], result.trained, record["trained"]["together"]) == ("done", 4, 8)
+    assert (record["status"], result.trained, record["trained"]["batched"]) == ("done", 4, 8)
     assert [(t["number"], t["state"], t["baseline"]) for t in record["trials"]] == [
         (0, "done", True), (1, "done", False), (2, "done", False), (3, "done", False),
     ]  # fmt: skip
@@ -85,7 +85,7 @@ def test_a_study_leaves_its_trials_and_a_recipe_whose_run_agrees(corpus, setting
 
 
 def test_a_study_that_was_interrupted_goes_on(corpus, settings, monkeypatch):
-    monkeypatch.setattr(head_trials.HeadTrials, "together", 2)
+    monkeypatch.setattr(head_trials.HeadTrials, "batched", 2)
     workspace, groups = corpus(), []
 
     def stop(now: Progress) -> None:
@@ -94,7 +94,7 @@ def test_a_study_that_was_interrupted_goes_on(corpus, settings, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tune(workspace, settings, stop)
+        tune(workspace, settings, Reporter(stop))
     record = json.loads((workspace.study_folder("s") / "study.json").read_text())
     assert record["status"] == "interrupted"
     assert [t["state"] for t in record["trials"]] == [
@@ -115,7 +115,7 @@ def test_a_study_that_was_interrupted_goes_on(corpus, settings, monkeypatch):
 def test_where_more_than_the_head_is_trained_each_trial_is_a_run_that_sees_no_test_clip(corpus, settings):
     workspace, said = corpus(), []
     settings = replace(settings, freeze="3", trials=1)
-    result = tune(workspace, settings, say=said.append)
+    result = tune(workspace, settings, Reporter(on_message=said.append))
     assert "each trial is a run of its own: more than the head is trained" in said
     assert [t["state"] for t in result.record["trials"]] == ["done", "done"]
     folder = workspace.study_folder("s") / "trials" / "trial-0001"
@@ -128,17 +128,17 @@ def test_where_more_than_the_head_is_trained_each_trial_is_a_run_that_sees_no_te
 
 def test_which_trials_can_be_trained_together(corpus, settings, tmp_path):
     workspace = corpus()
-    assert plan_study(workspace, settings).alone == ""
+    assert plan_study(workspace, settings).sequential == ""
     space = tmp_path / "space.toml"
     space.write_text("[batch]\nlow = 2\nhigh = 8\n")
     plan = plan_study(workspace, replace(settings, space=str(space)))
-    assert plan.alone == "batch is searched, and trials in a stack share it"
+    assert plan.sequential == "batch is searched, and batched trials share it"
     recipe = tmp_path / "ema.toml"
     recipe.write_text("batch = 4\nema = 0.9\n")
     plan = plan_study(workspace, replace(settings, recipe=str(recipe)))
-    assert plan.alone == "ema is trained by a run alone"
+    assert plan.sequential == "batched trials do not support ema"
     space.write_text("[schedule]\nchoices = ['constant', 'cosine']\n[warmup_epochs]\nlow = 0\nhigh = 1\n")
-    assert plan_study(workspace, replace(settings, space=str(space))).alone == ""
+    assert plan_study(workspace, replace(settings, space=str(space))).sequential == ""
 
 
 def test_a_split_without_a_validation_part_is_refused_with_what_to_do(corpus, settings):

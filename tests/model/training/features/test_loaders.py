@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dancecli.core.progress import Reporter, no_progress
+from dancecli.core.progress import Reporter
 from dancecli.model.runs.finetune import make_job
 from dancecli.model.runs.plan import FinetuneSettings, make_plan
 
@@ -18,7 +18,7 @@ def test_a_run_waits_for_another_that_computes_its_features(corpus, tiny_recipe,
     settings = FinetuneSettings(
         pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe), cache=True
     )
-    job = make_job(workspace, make_plan(workspace, settings), no_progress)
+    job = make_job(workspace, make_plan(workspace, settings))
     views = loaders.views_to_compute(job)
     others = [filelock.FileLock(path) for path in (workspace.root / ".locks").glob("features-*.lock")]
     assert others
@@ -43,7 +43,7 @@ def test_features_of_weights_that_lack_some_are_those_of_one_seed(corpus, tiny_r
 
     workspace = corpus()
     settings = FinetuneSettings(str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe))
-    job = make_job(workspace, make_plan(workspace, settings), no_progress)
+    job = make_job(workspace, make_plan(workspace, settings))
     state = build_model(job.config["model"], 0).state_dict()
     whole, cut = tmp_path / "whole.pth", tmp_path / "cut.pth"
     save_torch(whole, {"state_dict": state})
@@ -52,9 +52,6 @@ def test_features_of_weights_that_lack_some_are_those_of_one_seed(corpus, tiny_r
     )
     for path, same in ((whole, True), (cut, False)):
         given = replace(settings, weights=str(path))
-        jobs = [
-            make_job(workspace, make_plan(workspace, replace(given, seed=seed)), no_progress)
-            for seed in (0, 1)
-        ]
+        jobs = [make_job(workspace, make_plan(workspace, replace(given, seed=seed))) for seed in (0, 1)]
         keys = [loaders._store_parts(job, {"pipeline": []}) for job in jobs]
         assert (keys[0] == keys[1]) is same

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dancecli.core.errors import ModelError, UsageError
-from dancecli.core.progress import SILENT, Progress, Reporter, no_progress
+from dancecli.core.progress import SILENT, Progress, Reporter
 from dancecli.model.runs.finetune import FinetuneSettings, make_job, make_plan
 
 Filled = tuple[dict[str, Any], Any, list[Progress]]
@@ -27,7 +27,7 @@ def fill(corpus, tiny_recipe, tiny_model) -> Callable[[], Filled]:
 
         workspace = corpus()
         settings = FinetuneSettings(str(tiny_model), weights="none", freeze="3", recipe=str(tiny_recipe))
-        job = make_job(workspace, make_plan(workspace, settings), no_progress)
+        job = make_job(workspace, make_plan(workspace, settings))
         model, dataset = whole_model(job), job.config["train_dataloader"]["dataset"]
         names = [f"view-{i}" for i in range(2 * len(job.data.examples["train"]))]
         here, there = (open_store(workspace.root / "made", "float16", {"by": by}) for by in "ab")

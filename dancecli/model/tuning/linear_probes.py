@@ -1,18 +1,18 @@
-"""Many heads trained side by side on the same features, each as if it were alone.
+"""Batched linear probes: many heads trained together on the same features.
 
-A head is dropout and a linear layer over what a frozen backbone gave. Heads that differ by
-learning rate, dropout, optimiser and the like see the same clips in the same order, so what they
-have in common is done once:
+A probe is dropout and a linear layer over the features of a frozen backbone. Probes that differ in
+learning rate, dropout, optimizer and the like see the same clips in the same order, so shared work
+is done once:
 
-- A batch is gathered once, and lies in the processor's cache while every head has its turn.
-- The random numbers of dropout are drawn once a step. torch keeps a feature where a uniform
-  number is below 1 - p, and draws the same numbers for the same seed whatever p is. So one
-  draw, held against each head's own rate, is for each of them the very mask that it would have
-  had alone (Common random numbers: P. Glasserman, D. Yao, Management Science 38, 1992).
-- Losses and gradients come from one pass over the masked features, written out, without a
-  graph; the optimisers' states are stacked too.
+- A batch is gathered once, and stays in the processor's cache for all probes.
+- The random numbers of dropout are drawn once per step. torch keeps a feature where a uniform
+  number is below 1 - p, and draws the same numbers for the same seed whatever p is. So one draw,
+  compared with each probe's own rate, gives the mask that it would have had on its own
+  (common random numbers: P. Glasserman, D. Yao, Management Science 38, 1992).
+- Losses and gradients are computed in closed form in one pass over the masked features; the
+  optimizer states are batched too.
 
-The maths is that of `torch.nn` and `torch.optim`; what differs is the order of float32 sums.
+The formulas are those of `torch.nn` and `torch.optim`; only the order of float32 sums differs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-# Rows of a batch and numbers of masked features at a time: what the second-level cache holds.
+# Rows of a batch and numbers of masked features at a time: sized for the second-level cache.
 _ROWS = 128
 _NUMBERS = 1 << 20
 _BETA1, _BETA2, _EPS = 0.9, 0.999, 1e-8
@@ -33,15 +33,15 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Head:
-    """How one head is trained.
+class ProbeSettings:
+    """Training settings of one probe.
 
     Attributes:
         lr: base learning rate.
         optimizer: `sgd`, `adam` or `adamw`, as in `torch.optim` with its other defaults.
-        momentum: of `sgd`.
-        clip_grad: the most that the norm of a step's gradient may be; 0 for no limit.
-        factors: of the learning rate, one a step.
+        momentum: momentum of `sgd`.
+        clip_grad: max norm of a step's gradient; 0 disables clipping.
+        factors: learning-rate factors, one per step.
     """
 
     lr: float
@@ -56,29 +56,29 @@ class Head:
 
 @dataclass(frozen=True)
 class _Group:
-    """Neighbours in the stack with the same dropout: one mask is theirs together."""
+    """Neighboring probes with the same dropout, which share one mask."""
 
     first: int
     size: int
     dropout: float
 
 
-class HeadStack:
-    """Heads that begin with the same weights.
+class LinearProbes:
+    """Linear probes with the same initial weights.
 
     Args:
-        weight: [classes, features], on the device where the features are.
-        bias: [classes].
-        heads: how each is trained; results come in this order.
+        weight: initial weights [classes, features], on the device of the features.
+        bias: initial bias [classes].
+        probes: settings of each probe; results are in this order.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, heads: Sequence[Head]) -> None:
-        # One slice an optimiser, and within it one a dropout rate.
-        self._order = sorted(range(len(heads)), key=lambda i: (heads[i].optimizer, heads[i].dropout))
-        self._ids = list(range(len(heads)))
-        self._heads = list(heads)
+    def __init__(self, weight: Tensor, bias: Tensor, probes: Sequence[ProbeSettings]) -> None:
+        # One slice per optimizer, and within it one per dropout rate.
+        self._order = sorted(range(len(probes)), key=lambda i: (probes[i].optimizer, probes[i].dropout))
+        self._ids = list(range(len(probes)))
+        self._probes = list(probes)
         self._steps = 0
-        n = len(heads)
+        n = len(probes)
         self._weight = weight.detach().repeat(n, 1, 1)
         self._bias = bias.detach().repeat(n, 1)
         self._state = [torch.zeros_like(t) for t in (self._weight, self._bias) for _ in range(2)]
@@ -90,15 +90,15 @@ class HeadStack:
         return len(self._order)
 
     def step(self, x: Tensor, y: Tensor, seed: int) -> Tensor:
-        """Take one step of every head.
+        """Take one step of every probe.
 
         Args:
-            x: the batch's features [batch, features].
-            y: the classes [batch].
-            seed: torch's before a head alone takes this step.
+            x: features of the batch [batch, features].
+            y: classes of the batch [batch].
+            seed: torch's random seed at this step of a single run.
 
         Returns:
-            Each head's loss before the step [heads].
+            Each probe's loss before the step [probes].
         """
         losses, weight_grad, bias_grad = self._gradients(x, y, seed)
         self._clip(weight_grad, bias_grad)
@@ -121,13 +121,13 @@ class HeadStack:
         return losses[self._places]
 
     def scores(self, x: Tensor) -> Tensor:
-        """Give every head's probabilities: [heads, views, classes] for features [views, features]."""
+        """Return the probabilities [probes, views, classes] of features [views, features]."""
         n, classes, features = self._weight.shape
         logits = (x @ self._weight.view(n * classes, features).T).view(len(x), n, classes) + self._bias
         return logits.softmax(-1).transpose(0, 1)[self._places]
 
     def keep(self, places: Sequence[int]) -> None:
-        """Go on with some of the heads only, named by their places in the present order of results."""
+        """Keep some of the probes only, by their positions in the present order of results."""
         kept = [self._ids[place] for place in places]
         stay = [i for i, name in enumerate(self._order) if name in set(kept)]
         index = torch.tensor(stay, dtype=torch.long, device=self._weight.device)
@@ -138,30 +138,30 @@ class HeadStack:
         self._arrange()
 
     def _arrange(self) -> None:
-        """Lay out what depends on which heads there are."""
-        heads = [self._heads[name] for name in self._order]
+        """Lay out the tensors that depend on the set of probes."""
+        probes = [self._probes[name] for name in self._order]
         device = self._weight.device
 
         def column(name: str) -> Tensor:
-            return torch.tensor([getattr(head, name) for head in heads], device=device)
+            return torch.tensor([getattr(probe, name) for probe in probes], device=device)
 
         self._lr, self._decay, self._momentum = column("lr"), column("weight_decay"), column("momentum")
         self._smoothing, self._limit = column("label_smoothing"), column("clip_grad")
         self._scale = 1 / (1 - column("dropout"))
-        # Before float32: a factor is the schedule's, not a rounding of it.
-        self._factors = torch.tensor([list(head.factors) for head in heads], device=device)
+        # From float64 lists: the factors are the schedule's, rounded once.
+        self._factors = torch.tensor([list(probe.factors) for probe in probes], device=device)
         self._decays = bool(self._decay.any())
         self._smooths = bool(self._smoothing.any())
         place = {name: i for i, name in enumerate(self._order)}
         self._places = torch.tensor([place[name] for name in self._ids], dtype=torch.long, device=device)
-        # An update reads and writes its numbers many times: so few heads at once that they stay in cache.
+        # An update reads and writes its numbers many times: few probes at once stay in the cache.
         few = max(1, _NUMBERS // 4 // self._weight[0].numel())
         self._slices = [
             (slice(start, min(start + few, first + count)), kind in _ADAMS, kind == "adamw")
-            for kind, first, count in _stretches([head.optimizer for head in heads])
+            for kind, first, count in _stretches([probe.optimizer for probe in probes])
             for start in range(first, first + count, few)
         ]
-        marks = [(head.optimizer, head.dropout) for head in heads]
+        marks = [(probe.optimizer, probe.dropout) for probe in probes]
         self._groups = [_Group(first, count, mark[1]) for mark, first, count in _stretches(marks)]
 
     def _gradients(self, x: Tensor, y: Tensor, seed: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -170,7 +170,7 @@ class HeadStack:
         weight_grad, bias_grad = torch.zeros_like(self._weight), torch.zeros_like(self._bias)
         drawn = self._draw(x, seed)
         hot = torch.nn.functional.one_hot(y, classes).to(x.dtype)
-        # Where each rate draws for itself, it does so once a step.
+        # If each rate draws its own mask, it does so once per step.
         rows = min(_ROWS, len(x)) if self._same_draws else len(x)
         most = max(1, _NUMBERS // (rows * features))
         for start in range(0, len(x), rows):
@@ -198,7 +198,7 @@ class HeadStack:
         return losses, weight_grad, bias_grad
 
     def _draw(self, x: Tensor, seed: int) -> Tensor | None:
-        """Draw what `torch.nn.Dropout` would, negated: a feature is kept above -(1 - p)."""
+        """Draw the numbers of `torch.nn.Dropout`, negated: a feature is kept above -(1 - p)."""
         if not self._same_draws or not any(group.dropout for group in self._groups):
             return None
         generator = torch.Generator().manual_seed(seed)
@@ -207,7 +207,7 @@ class HeadStack:
     def _masked(
         self, x: Tensor, drawn: Tensor | None, block: slice, groups: Sequence[_Group], seed: int
     ) -> Tensor:
-        """Drop features of some rows, not yet scaled: [groups, rows, features]."""
+        """Apply dropout without scaling to some rows: [groups, rows, features]."""
         part = x[block]
         if len(groups) == 1 and not groups[0].dropout:
             return part.unsqueeze(0)
@@ -220,12 +220,12 @@ class HeadStack:
                 into[i].copy_(part)
                 continue
             noise, floor = (drawn, group.dropout - 1) if drawn is not None else (_noise(x, group, seed), 0.0)
-            # One pass: the features where the noise is above the floor, else 0.
+            # One pass: the features where the noise is above the threshold, else 0.
             torch.ops.aten.threshold_backward.grad_input(part, noise[block], floor, grad_input=into[i])
         return into
 
     def _clip(self, weight_grad: Tensor, bias_grad: Tensor) -> None:
-        """Shorten gradients as `torch.nn.utils.clip_grad_norm_` does."""
+        """Clip gradients like `torch.nn.utils.clip_grad_norm_`."""
         if not self._limit.any():
             return
         norm = torch.hypot(weight_grad.flatten(1).norm(dim=1), bias_grad.norm(dim=1))
@@ -248,7 +248,7 @@ class HeadStack:
 
 
 def _stretches(values: Sequence[_T]) -> Iterator[tuple[_T, int, int]]:
-    """Find runs of equal values: each with its first place and its length."""
+    """Yield runs of equal values: value, first position and length."""
     first = 0
     for i in range(1, len(values) + 1):
         if i == len(values) or values[i] != values[first]:
@@ -257,21 +257,21 @@ def _stretches(values: Sequence[_T]) -> Iterator[tuple[_T, int, int]]:
 
 
 def _alike(groups: Sequence[_Group], most: int) -> Iterator[Sequence[_Group]]:
-    """Cut neighbours of equal size into portions that fit the cache."""
+    """Cut neighbors of equal size into portions that fit the cache."""
     for _, first, count in _stretches([group.size for group in groups]):
         for start in range(first, first + count, most):
             yield groups[start : min(first + count, start + most)]
 
 
 def _noise(x: Tensor, group: _Group, seed: int) -> Tensor:
-    """Let torch itself drop, for one rate: 0 where a feature goes."""
+    """Draw torch's own mask for one rate: 0 where a feature is dropped."""
     with torch.random.fork_rng([x.device] if x.is_cuda else []):
         torch.manual_seed(seed)
         return torch.dropout(torch.ones_like(x), group.dropout, train=True)
 
 
 def _draws_can_be_shared(device: torch.device) -> bool:
-    """Whether this build of torch draws its masks as `_draw` does; if not, each rate draws anew."""
+    """Whether this build of torch draws its masks like `_draw`; if not, each rate draws its own."""
     if device.type != "cpu":
         return False
     generator = torch.Generator().manual_seed(1)

@@ -4,19 +4,19 @@ import pytest
 import torch
 from torch import nn
 
-from dancecli.model.tuning import head_stack
-from dancecli.model.tuning.head_stack import Head, HeadStack
+from dancecli.model.tuning import linear_probes
+from dancecli.model.tuning.linear_probes import LinearProbes, ProbeSettings
 
 STEPS, CLIPS, FEATURES, CLASSES = 30, 300, 64, 5
 FACTORS = [1 - 0.02 * step for step in range(STEPS)]
 HEADS = [
-    Head(1e-2, 0.5, "adam", FACTORS),
-    Head(0.1, 0.5, "sgd", FACTORS, momentum=0.9, weight_decay=1e-2, label_smoothing=0.1),
-    Head(0.1, 0.2, "sgd", FACTORS, clip_grad=0.05),
-    Head(1e-3, 0.3, "adamw", FACTORS, weight_decay=0.1, label_smoothing=0.1),
-    Head(1e-2, 0.0, "adam", FACTORS, weight_decay=0.01, clip_grad=40),
-    Head(0.3, 0.7, "sgd", FACTORS, momentum=0.9, clip_grad=1),
-    Head(1e-2, 0.2, "adam", FACTORS),
+    ProbeSettings(1e-2, 0.5, "adam", FACTORS),
+    ProbeSettings(0.1, 0.5, "sgd", FACTORS, momentum=0.9, weight_decay=1e-2, label_smoothing=0.1),
+    ProbeSettings(0.1, 0.2, "sgd", FACTORS, clip_grad=0.05),
+    ProbeSettings(1e-3, 0.3, "adamw", FACTORS, weight_decay=0.1, label_smoothing=0.1),
+    ProbeSettings(1e-2, 0.0, "adam", FACTORS, weight_decay=0.01, clip_grad=40),
+    ProbeSettings(0.3, 0.7, "sgd", FACTORS, momentum=0.9, clip_grad=1),
+    ProbeSettings(1e-2, 0.2, "adam", FACTORS),
 ]
 
 
@@ -64,29 +64,29 @@ def alone(head, data, batch):
 
 @pytest.mark.parametrize("batch", [16, CLIPS])
 @pytest.mark.parametrize("same_draws", [True, False])
-def test_heads_in_a_stack_have_the_losses_that_each_has_alone(data, batch, same_draws, monkeypatch):
+def test_batched_probes_have_the_losses_of_single_ones(data, batch, same_draws, monkeypatch):
     if not same_draws:
-        monkeypatch.setattr(head_stack, "_draws_can_be_shared", lambda _: False)
+        monkeypatch.setattr(linear_probes, "_draws_can_be_shared", lambda _: False)
     x, y, weight, bias = data
-    stack = HeadStack(weight, bias, HEADS)
-    losses = torch.stack([stack.step(rows, truth, seed) for seed, rows, truth in batches(x, y, batch)])
-    scores = stack.scores(x)
+    probes = LinearProbes(weight, bias, HEADS)
+    losses = torch.stack([probes.step(rows, truth, seed) for seed, rows, truth in batches(x, y, batch)])
+    scores = probes.scores(x)
     for i, head in enumerate(HEADS):
         expected, probabilities = alone(head, data, batch)
         assert losses[:, i].tolist() == pytest.approx(expected, rel=1e-4, abs=1e-5), head
         assert torch.allclose(scores[i], probabilities, atol=1e-4), head
 
 
-def test_heads_that_stay_go_on_as_if_the_others_had_never_been(data):
+def test_removing_probes_does_not_change_the_others(data):
     x, y, weight, bias = data
-    stack, ends = HeadStack(weight, bias, HEADS), {}
+    probes, ends = LinearProbes(weight, bias, HEADS), {}
     left = list(range(len(HEADS)))
     for seed, rows, truth in batches(x, y, 16):
         for at, keep in ((8, [0, 2, 3, 6]), (15, [1, 3])):
             if seed == at:
-                stack.keep(keep)
+                probes.keep(keep)
                 left = [left[i] for i in keep]
-        ends = dict(zip(left, stack.step(rows, truth, seed).tolist(), strict=True))
+        ends = dict(zip(left, probes.step(rows, truth, seed).tolist(), strict=True))
     assert left == [2, 6]
     for i, loss in ends.items():
         assert loss == pytest.approx(alone(HEADS[i], data, 16)[0][-1], rel=1e-4)
@@ -95,8 +95,10 @@ def test_heads_that_stay_go_on_as_if_the_others_had_never_been(data):
 def test_masks_are_those_of_torch_itself():
     """Where this fails, torch draws in another way, and `_draws_can_be_shared` must have noticed."""
     x = torch.ones(700, 40)
-    stack = HeadStack(drawn(3, 40), drawn(3), [Head(0.1, 0.37, "sgd", [1.0])])
-    masks = stack._draw(x, 5)
+    probes = LinearProbes(drawn(3, 40), drawn(3), [ProbeSettings(0.1, 0.37, "sgd", [1.0])])
+    masks = probes._draw(x, 5)
     torch.manual_seed(5)
     expected = nn.functional.dropout(x.view(700, 40, 1, 1, 1), 0.37).view(700, 40) > 0
-    assert not head_stack._draws_can_be_shared(torch.device("cpu")) or ((masks > 0.37 - 1) == expected).all()
+    assert (
+        not linear_probes._draws_can_be_shared(torch.device("cpu")) or ((masks > 0.37 - 1) == expected).all()
+    )
