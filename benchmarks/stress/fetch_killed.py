@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.lib.fetch_workload import Bar, Row, make_film, none_of, start_fetch, write_list
-from dancecli.core.hashing import sha256_of
+from dancecli.core.hashing import sha256_file
 from dancecli.core.records import Clip, OutcomeClass, clip_id_of
 from dancecli.demo.video_site import Fault, VideoSite
 from dancecli.storage import ledger
@@ -147,7 +147,7 @@ def inspect(workspace: Workspace, tally: Tally) -> None:
         if standing.get(clip_id) is not expected or not once:
             tally.wrong.append(clip_id)
     tally.wrong += sorted((standing.keys() | published) - EXPECTED.keys())
-    tally.broken += [clip.clip_id for clip in clips if sha256_of(workspace.root / clip.path) != clip.sha256]
+    tally.broken += [clip.clip_id for clip in clips if sha256_file(workspace.root / clip.path) != clip.sha256]
     known = {workspace.root / clip.path for clip in clips} | {
         workspace.segments,
         workspace.clips,
@@ -204,4 +204,4 @@ def shards(videos: int) -> list[Bar]:
 
 def contents(folder: Path) -> dict[str, str]:
     """Hash all files of a folder, by name."""
-    return {path.name: sha256_of(path) for path in folder.iterdir()}
+    return {path.name: sha256_file(path) for path in folder.iterdir()}

@@ -33,7 +33,7 @@ from benchmarks.lib.compare import (
     times_as_fast,
 )
 from dancecli.core.augmentation import DEFAULT_OPS, Op, describe, draw, parse_chains
-from dancecli.core.hashing import sha256_of
+from dancecli.core.hashing import sha256_file
 from dancecli.demo.choreography import STYLES
 from dancecli.demo.encoder import write_video
 from dancecli.demo.renderer import VideoSpec
@@ -85,7 +85,7 @@ def as_augment(clip: Path, wanted: Wanted) -> Cost:
         run(copies_args(clip, wanted))
         for _, target in wanted:
             decode(target)
-            sha256_of(target)
+            sha256_file(target)
 
     return timed(work)
 

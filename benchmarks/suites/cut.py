@@ -34,7 +34,7 @@ from benchmarks.lib.compare import (
 )
 from benchmarks.lib.sample_videos import draw_film, repeated
 from dancecli.core.augmentation import DEFAULT_OPS, draw, parse_chains
-from dancecli.core.hashing import sha256_of
+from dancecli.core.hashing import sha256_file
 from dancecli.video.augment import copies_args
 from dancecli.video.decode import decode, probe
 from dancecli.video.ffmpeg import find_ffmpeg, trim_args
@@ -72,7 +72,7 @@ def ours(film: Path, start_s: int, target: Path) -> Cost:
         args = trim_args(film, facts, 1000 * start_s, 1000 * (start_s + LENGTH_S), target)
         ffmpeg("-xerror", *args)
         decode(target)
-        sha256_of(target)
+        sha256_file(target)
 
     return timed(work)
 
@@ -93,7 +93,7 @@ def then_copies(clip: Path, folder: Path, *, by_hand: bool) -> Cost:
         ffmpeg(*copies_args(clip, wanted))
         for _, target in wanted:
             decode(target)
-            sha256_of(target)
+            sha256_file(target)
 
     return timed(work)
 

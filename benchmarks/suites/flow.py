@@ -22,7 +22,7 @@ from pathlib import Path
 
 from benchmarks.lib.compare import Bar, Cost, figures, middle, run_again, spread, take_turns, tell, timed
 from dancecli.core.flow_format import BOUND_PX, SHORT_SIDE, FlowMethod
-from dancecli.core.hashing import sha256_of
+from dancecli.core.hashing import sha256_file
 from dancecli.core.records import Clip, Flow
 from dancecli.dataset.derived.flow import FlowSettings, flow
 from dancecli.demo.choreography import STYLES
@@ -192,7 +192,7 @@ def furnish(workspace: Workspace, films: list[Path]) -> None:
         shutil.copyfile(film, target)
         row = (clip_id, clip_id, 0, 1000, "", "", "", f"clips/{clip_id}.mp4", facts.num_frames)
         rate = (facts.fps.numerator, facts.fps.denominator)
-        size = (facts.width, facts.height, facts.has_audio, film.stat().st_size, sha256_of(film), "folder")
+        size = (facts.width, facts.height, facts.has_audio, film.stat().st_size, sha256_file(film), "folder")
         clips.append(Clip(*row, *rate, *size))
     tables.write(workspace.clips, Clip, clips)
 

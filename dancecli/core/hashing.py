@@ -1,4 +1,8 @@
-"""Checksums of files."""
+"""Checksums, and keyed random draws: the same on every machine, in any order, for any Python version.
+
+A draw depends on a key and a name alone: SHA-256 of `key/name`. Splits, views, augmentation, the
+demo, bootstrap intervals and seeds of trials all draw by this one construction.
+"""
 
 from __future__ import annotations
 
@@ -10,31 +14,42 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes in hexadecimal; the file is read piece by piece."""
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal; the file is read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_text(text: str) -> str:
+    """Return the SHA-256 of a text's UTF-8 bytes in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def keyed_digest(key: str, name: str) -> bytes:
+    """Return the 32 bytes from which all draws are derived."""
+    return hashlib.sha256(f"{key}/{name}".encode()).digest()
+
+
+def keyed_uniform(key: str, name: str) -> float:
+    """Draw a number from [0, 1)."""
+    # As many bits as a float holds exactly, so that the result stays below 1.
+    return (int.from_bytes(keyed_digest(key, name)[:8]) >> 11) / 2**53
+
+
+def keyed_bytes(key: str, name: str, count: int) -> bytes:
+    """Draw `count` random bytes (SHAKE-256)."""
+    return hashlib.shake_256(f"{key}/{name}".encode()).digest(count)
 
 
 def keyed_order(items: Iterable[Item], key: Callable[[Item], str], *, seed: int, purpose: str) -> list[Item]:
-    """Shuffle items by the BLAKE2b hash of their key under a seed and a purpose.
+    """Shuffle items by the keyed digest of their identity.
+
+    An added or removed item does not change the order of the others.
 
     Args:
         items: what to order.
-        key: the item's identity; two items with one key keep no defined order.
+        key: the item's identity; the order of two items with one identity is undefined.
         seed: another seed gives another order.
-        purpose: draws for different purposes (`subset`, `part`) are independent.
+        purpose: draws for different purposes (`subset`, `fetch`) are independent.
     """
-    secret = hashlib.blake2b(f"{purpose}:{seed}".encode(), digest_size=32).digest()
-    return sorted(items, key=lambda item: keyed_digest(key(item), secret))
-
-
-def keyed_digest(text: str, secret: bytes) -> bytes:
-    """Hash a text under a key of at most 64 bytes; 16 bytes come back."""
-    return hashlib.blake2b(text.encode(), key=secret, digest_size=16).digest()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sorted(items, key=lambda item: keyed_digest(f"{purpose}/{seed}", key(item)))

@@ -7,12 +7,12 @@ cooking or sport.
 from __future__ import annotations
 
 import csv
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from dancecli.core.errors import InputError
+from dancecli.core.hashing import sha256_text
 
 # In the wheel the folder is inside the package, in a checkout beside it.
 _HERE = Path(__file__).parent.parent
@@ -74,7 +74,7 @@ class LabelSet:
     @property
     def digest(self) -> str:
         """SHA-256 of the names in their order: two runs with the same digest share class indices."""
-        return hashlib.sha256("\n".join(self.names).encode()).hexdigest()
+        return sha256_text("\n".join(self.names))
 
 
 @dataclass(frozen=True)

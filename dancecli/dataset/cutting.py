@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dancecli.core.errors import MediaError
-from dancecli.core.hashing import sha256_of
+from dancecli.core.hashing import sha256_file
 from dancecli.core.records import Clip, OutcomeClass, Segment
 from dancecli.sources.failures import Failure, shortened
 from dancecli.storage.files import commit_file
@@ -129,7 +129,7 @@ def clip_of(workspace: Workspace, segment: Segment, path: Path, facts: MediaFact
         height=facts.height,
         has_audio=facts.has_audio,
         num_bytes=path.stat().st_size,
-        sha256=sha256_of(path),
+        sha256=sha256_file(path),
         source=source,
     )
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import base64
 import csv
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from dancecli.core.errors import DanceError, InputError, MediaError
+from dancecli.core.hashing import keyed_digest
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.demo.choreography import STYLES
 from dancecli.demo.encoder import SUFFIX, write_video
@@ -194,8 +194,8 @@ def _write_list(path: Path, videos: tuple[SourceVideo, ...]) -> int:
 
 
 def _source(settings: CorpusSettings, style: str, number: int) -> SourceVideo:
-    key = f"{EDITION}/{settings.seed}/{settings.width}x{settings.height}@{settings.fps}/{style}/{number}"
-    video_id = base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest()).decode()[:11]
+    key = f"{EDITION}/{settings.seed}/{settings.width}x{settings.height}@{settings.fps}/{style}"
+    video_id = base64.urlsafe_b64encode(keyed_digest(key, str(number))).decode()[:11]
     if number % 8 == 1:
         # YouTube has such ids, and a command line takes them for a flag.
         video_id = "-" + video_id[1:]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from dancecli.core.hashing import keyed_bytes, keyed_uniform
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,8 +22,7 @@ class KeyedRandom:
 
     def random(self, name: str) -> float:
         """Draw a number from [0, 1)."""
-        digest = hashlib.sha256(f"{self.key}/{name}".encode()).digest()
-        return int.from_bytes(digest[:6], "big") / 2**48
+        return keyed_uniform(self.key, name)
 
     def uniform(self, name: str, low: float, high: float) -> float:
         """Draw a number between two bounds."""
@@ -45,7 +45,7 @@ class KeyedRandom:
         import numpy as np
 
         # The sum of four bytes per pixel: NumPy's generators may change between versions.
-        raw = hashlib.shake_256(f"{self.key}/{name}".encode()).digest(4 * height * width)
+        raw = keyed_bytes(self.key, name, 4 * height * width)
         total = np.frombuffer(raw, np.uint8).reshape(4, height, width).sum(axis=0, dtype=np.float32)
         noise: NDArray[Any] = (total - 510.0) / 147.8
         return noise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tomllib
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import UsageError, WorkspaceError
+from dancecli.core.hashing import keyed_order
 from dancecli.core.recipe import RECIPES, Recipe, read_recipe, recipe_names
 from dancecli.core.records import SplitClip, Subset
 from dancecli.dataset.split.lockfile import write_lock
@@ -206,7 +206,7 @@ def write_lock_with_val(workspace: Workspace, split: str) -> None:
     for row in train:
         sizes[row.group] = sizes.get(row.group, 0) + 1
     chosen: set[str] = set()
-    for group in sorted(sizes, key=lambda name: hashlib.sha256(f"replay val {name}".encode()).digest()):
+    for group in keyed_order(sizes, str, seed=0, purpose="reproduction val"):
         if sum(sizes[name] for name in chosen) >= VAL_SHARE * len(train):
             break
         chosen.add(group)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import platform
@@ -12,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+from dancecli.core.hashing import sha256_text
 
 _REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -97,7 +98,7 @@ def remove_stale_temp(folder: Path) -> None:
 
 def _host() -> str:
     # Several machines may share the folder, and a process number means nothing on another one.
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+    return sha256_text(platform.node())[:8]
 
 
 def _alive(pid: int) -> bool:

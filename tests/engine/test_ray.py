@@ -17,7 +17,7 @@ from helpers.processes import alive, wait_for
 from helpers.video_site import Town
 
 from dancecli.core.errors import EngineError
-from dancecli.core.hashing import sha256_of
+from dancecli.core.hashing import sha256_file
 from dancecli.core.records import Clip, OutcomeClass
 from dancecli.dataset.fetch.fetch import fetch
 from dancecli.dataset.quality.verify import verify
@@ -132,7 +132,7 @@ def test_a_node_dies_in_the_middle_of_a_fetch(cluster: Any, town: Town, workspac
     clips = tables.read(workspace.clips, Clip)
     assert {clip.video_id for clip in clips} == set(ids)
     for clip in clips:
-        assert sha256_of(workspace.root / clip.path) == clip.sha256
+        assert sha256_file(workspace.root / clip.path) == clip.sha256
         assert [o.outcome for o in ledger.history(workspace.root, clip.clip_id)] == [OutcomeClass.DONE]
     often = Counter(town.asked)
     twice = {video_id for video_id in ids if often[video_id] > min(often.values())}

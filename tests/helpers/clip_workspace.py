@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from helpers.builders import fill, make_clip
 
-from dancecli.core.hashing import sha256_of
+from dancecli.core.hashing import sha256_file
 from dancecli.core.records import Clip, SplitClip
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
@@ -52,7 +52,7 @@ def furnish(workspace: Workspace, shots: list[Path]) -> list[Clip]:
                 width=facts.width,
                 height=facts.height,
                 num_bytes=shot.stat().st_size,
-                sha256=sha256_of(shot),
+                sha256=sha256_file(shot),
             )
         )
     fill(workspace, clips, LABELS)

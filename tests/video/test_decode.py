@@ -7,7 +7,7 @@ import pytest
 from helpers.numbered_video import X264, make_film
 
 from dancecli.core.errors import MediaError
-from dancecli.core.hashing import sha256_of
+from dancecli.core.hashing import sha256_file
 from dancecli.video.decode import NoPictureError, decode, probe, prove, true_rate
 
 FASTSTART = (*X264, "-movflags", "+faststart")
@@ -119,4 +119,4 @@ def test_a_container_that_times_no_stream_says_its_own_length(tmp_path: Path) ->
 
 def test_checksum(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"abc")
-    assert sha256_of(tmp_path / "x").startswith("ba7816bf8f01cfea")
+    assert sha256_file(tmp_path / "x").startswith("ba7816bf8f01cfea")

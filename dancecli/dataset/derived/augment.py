@@ -8,7 +8,6 @@ depends on the seed, the clip's id and the operation, never on the order of the 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 import time
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from dancecli.core.augmentation import DEFAULT_OPS, Chain, describe, draw, parse_chains, slug
 from dancecli.core.errors import UsageError
-from dancecli.core.hashing import keyed_digest
+from dancecli.core.hashing import keyed_uniform
 from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.dataset.clips import remember_copies
@@ -184,14 +183,8 @@ def copy_id(parent_id: str, chain: Chain) -> str:
 
 
 def _chance(clip_id: str, chain: Chain, seed: int) -> Callable[[str], float]:
-    secret = hashlib.blake2b(f"augment:{seed}".encode(), digest_size=32).digest()
-
-    def chance(parameter: str) -> float:
-        digest = keyed_digest(f"{clip_id} {'+'.join(chain)} {parameter}", secret)
-        # As many bits as a float holds exactly, so that the result stays below 1.
-        return (int.from_bytes(digest) >> 75) / 2**53
-
-    return chance
+    key = f"augment/{seed}/{clip_id}/{'+'.join(chain)}"
+    return lambda parameter: keyed_uniform(key, parameter)
 
 
 def _jobs(

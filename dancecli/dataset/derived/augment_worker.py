@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dancecli.core.augmentation import Op, describe
 from dancecli.core.errors import MediaError
-from dancecli.core.hashing import sha256_of
+from dancecli.core.hashing import sha256_file
 from dancecli.core.records import Clip
 from dancecli.engine.worker import Acquire
 from dancecli.storage.files import commit_file
@@ -93,7 +93,7 @@ def make_copies(job: CopyJob) -> Iterator[tuple[Wanted, Clip | str]]:
         MediaError: the parent is not the file that was published, or ffmpeg failed.
     """
     parent = job.root / job.parent.path
-    if not parent.is_file() or sha256_of(parent) != job.parent.sha256:
+    if not parent.is_file() or sha256_file(parent) != job.parent.sha256:
         raise MediaError(f"{job.parent.path} is missing or was changed since it was published")
     targets = [(wanted.ops, job.temp / f"{wanted.clip_id}.mp4") for wanted in job.wanted]
     run_ffmpeg(copies_args(parent, targets))
@@ -124,7 +124,7 @@ def _proven(parent: Clip, wanted: Wanted, target: Path) -> Clip:
         path=wanted.path,
         has_audio=facts.has_audio,
         num_bytes=target.stat().st_size,
-        sha256=sha256_of(target),
+        sha256=sha256_file(target),
         parent_id=parent.clip_id,
         op=describe(wanted.ops),
     )

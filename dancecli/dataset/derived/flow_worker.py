@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dancecli.core.errors import MediaError
 from dancecli.core.flow_format import BOUND_PX, FPS, FlowMethod, flow_name
-from dancecli.core.hashing import sha256_of
+from dancecli.core.hashing import sha256_file
 from dancecli.core.records import Clip, Flow
 from dancecli.engine.worker import Acquire
 from dancecli.storage.files import commit_file
@@ -71,7 +71,7 @@ def work(job: FlowJob, _: Acquire) -> Generator[int, None, FlowOutcome]:
 def _make(job: FlowJob) -> Generator[int, None, Flow]:
     clip = job.clip
     source = job.root / clip.path
-    if not source.is_file() or sha256_of(source) != clip.sha256:
+    if not source.is_file() or sha256_file(source) != clip.sha256:
         raise MediaError(f"{clip.path} is missing or was changed since it was published")
     name = flow_name(clip.clip_id, job.method)
     target = job.temp / name
@@ -81,7 +81,7 @@ def _make(job: FlowJob) -> Generator[int, None, Flow]:
         clip_id=clip.clip_id,
         method=job.method.value,
         path=f"flow/{name}",
-        sha256=sha256_of(target),
+        sha256=sha256_file(target),
         num_bytes=target.stat().st_size,
         of_sha256=clip.sha256,
         frames=stored.frames,

@@ -8,7 +8,6 @@ overwritten.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections import Counter
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import UsageError
+from dancecli.core.hashing import sha256_text
 from dancecli.core.labels import LabelSet
 from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.core.records import Clip, SplitClip, Subset
@@ -163,7 +163,7 @@ def _put(
 
 
 def _lock_of(place: Path | str) -> str:
-    return f"export-{hashlib.sha256(str(place).encode()).hexdigest()[:12]}"
+    return f"export-{sha256_text(str(place))[:12]}"
 
 
 def rows_of(
@@ -226,7 +226,7 @@ def _stamp(
         [_VERSION, settings.form, settings.link, settings.shard_bytes, labels.names],
         *([row.part, row.label_index, row.clip.path, row.clip.sha256] for row in rows),
     ]
-    content = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    content = sha256_text(json.dumps(told))
     return {
         "form": settings.form.value,
         "split": split,

@@ -156,7 +156,7 @@ def of_shard(segments: Sequence[Segment], shard: tuple[int, int] | None) -> list
     i, n = shard
 
     def mine(video_id: str) -> bool:
-        return int.from_bytes(keyed_digest(video_id, b"shard")[:8]) % n == i - 1
+        return int.from_bytes(keyed_digest("shard", video_id)[:8]) % n == i - 1
 
     return [segment for segment in segments if mine(segment.video_id)]
 

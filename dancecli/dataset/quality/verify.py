@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dancecli.core.errors import EngineError, WorkspaceError
-from dancecli.core.hashing import sha256_of
+from dancecli.core.hashing import sha256_file
 from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.core.records import Clip, Flow
 from dancecli.engine.factory import LOCAL, check_engine, open_pool
@@ -131,7 +131,7 @@ def _check(root: Path, stored: Stored) -> tuple[Stored, str]:
     path = root / stored.path
     try:
         # A wrong size tells as much as a wrong checksum, and costs no reading.
-        same = path.stat().st_size == stored.num_bytes and sha256_of(path) == stored.sha256
+        same = path.stat().st_size == stored.num_bytes and sha256_file(path) == stored.sha256
     except OSError:
         return stored, "missing"
     return stored, "" if same else "changed"

@@ -102,7 +102,7 @@ def assign_parts(
         InputError: a part would be empty.
     """
     groups = _grouped(clips, group_of)
-    order = keyed_order(groups, str, seed=seed, purpose="part")
+    order = keyed_order(groups, str, seed=seed, purpose="assign")
     sizes = part_sizes(len(clips), ratios)
     strata = [order]
     if stratify:
@@ -145,7 +145,7 @@ def assign_official(
     val = ratios.get(Subset.VAL, Fraction(0))
     room = round(total * val / (ratios[Subset.TRAIN] + val))
     chosen = dict.fromkeys(held, Subset.TEST)
-    chosen |= _draw(keyed_order(rest, str, seed=seed, purpose="part"), rest, {Subset.VAL: room})
+    chosen |= _draw(keyed_order(rest, str, seed=seed, purpose="assign"), rest, {Subset.VAL: room})
     return _as_parts(groups, chosen, ratios)
 
 

@@ -7,7 +7,6 @@ same split is built again elsewhere, however many of its videos are gone by then
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 from collections import Counter
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dancecli.core.errors import UsageError, WorkspaceError
+from dancecli.core.hashing import sha256_text
 from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.dataset.groups import join_groups, read_groups
 from dancecli.dataset.split.assign import (
@@ -186,7 +186,7 @@ def label_names(workspace: Workspace) -> tuple[str, ...]:
 def split_digest(parts: Iterable[SplitClip], labels: Sequence[str]) -> str:
     """Hash a split: the labels' order, then every clip with part, label and checksum."""
     lines = [f"{p.clip_id}\t{p.subset}\t{p.label}\t{p.sha256}" for p in parts]
-    return hashlib.sha256("\n".join([*labels, *sorted(lines)]).encode()).hexdigest()
+    return sha256_text("\n".join([*labels, *sorted(lines)]))
 
 
 def _divide(workspace: Workspace, clips: list[Clip], settings: SplitSettings) -> list[SplitClip]:

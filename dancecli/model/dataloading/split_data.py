@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import statistics
 from collections import Counter
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.hashing import sha256_text
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.storage import tables
@@ -117,7 +117,7 @@ def load_split(workspace: Workspace, name: str | None) -> SplitData:
 def subset_hash(examples: Iterable[Example], labels: Sequence[str]) -> str:
     """Hash what a model is tested on: files, ids and labels, whatever their order."""
     lines = sorted(f"{e.clip_id} {e.sha256} {labels[e.label_index]}" for e in examples)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return sha256_text("\n".join(lines))
 
 
 def _median_s(clips: dict[str, Clip], examples: dict[Subset, tuple[Example, ...]]) -> float:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
+
+from dancecli.core.hashing import keyed_digest, keyed_uniform
 
 
 def view_key(seed: int, clip: str, view: int) -> str:
@@ -17,9 +18,7 @@ def view_key(seed: int, clip: str, view: int) -> str:
 
 def view_chance(key: str, what: str) -> float:
     """Draw a number from 0 up to but without 1 for something about a view; see `view_key`."""
-    digest = hashlib.sha256(f"{key}/{what}".encode()).digest()
-    # As many bits as a float holds exactly, so that the result stays below 1.
-    return (int.from_bytes(digest[:8]) >> 11) / 2**53
+    return keyed_uniform(key, what)
 
 
 @contextmanager
@@ -28,7 +27,7 @@ def view_random_state(seed: int, clip: str, view: int) -> Iterator[None]:
 
     A view is the same whichever worker makes it, in whatever order, on any machine.
     """
-    digest = hashlib.sha256(view_key(seed, clip, view).encode()).digest()
+    digest = keyed_digest(f"{seed}/{clip}", str(view))
     before, before_np = random.getstate(), np.random.get_state()
     random.seed(digest)
     np.random.seed(int.from_bytes(digest[:4], "little"))

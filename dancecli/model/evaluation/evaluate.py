@@ -91,7 +91,7 @@ def evaluate(
     evidence = {
         "run": name,
         "checkpoint": path.name,
-        "checkpoint_sha256": hashing.file_sha256(path),
+        "checkpoint_sha256": hashing.sha256_file(path),
         "split_hash": data.meta["split.hash"],
         "test_hash": data.test_hash,
         "view_protocol": views["test"],

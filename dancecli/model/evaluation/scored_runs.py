@@ -75,7 +75,7 @@ def read_evaluation_run(workspace: Workspace, name: str) -> EvaluationRun:
         )
     path = rec.RunFolder(workspace.run(name)).predictions
     predictions = tables.read(path, Prediction)
-    return EvaluationRun(name, record, predictions, hashing.file_sha256(path))
+    return EvaluationRun(name, record, predictions, hashing.sha256_file(path))
 
 
 def write_evaluation_run(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
+
+from dancecli.core.hashing import sha256_text
 
 # What is taken for a video in a folder; a file that is named itself may have any ending.
 ENDINGS = (
@@ -36,4 +37,4 @@ def find_videos(paths: Sequence[Path]) -> tuple[tuple[tuple[str, Path], ...], in
 def slug(name: str) -> str:
     """Make a name that may stand in a path, of any."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:60]
-    return plain or hashlib.sha256(name.encode()).hexdigest()[:8]
+    return plain or sha256_text(name)[:8]

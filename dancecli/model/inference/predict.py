@@ -205,7 +205,7 @@ def _hash(path: Path) -> str:
     if path.exists() and not path.is_file():
         raise MediaError(f"{path}: is not a file")
     try:
-        return hashing.file_sha256(path)
+        return hashing.sha256_file(path)
     except OSError as error:
         raise MediaError(f"{path}: cannot be read ({error.strerror})") from None
 

@@ -79,7 +79,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     protocol, clip_s = meta.get("view_protocol", ""), meta.get("clip_s", DEFAULT_CLIP_S)
     return Checkpoint(
         path=path,
-        sha256=hashing.file_sha256(path),
+        sha256=hashing.sha256_file(path),
         labels=tuple(labels),
         model=_checked_model(model, path),
         pipeline=_checked_pipeline(pipeline, path),

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dancecli.core.errors import MissingDependencyError, ModelError
+from dancecli.core.hashing import sha256_file
 from dancecli.storage.files import save_torch
 
 if TYPE_CHECKING:
@@ -126,8 +127,7 @@ def check_sha256(path: Path, expected: str) -> None:
         ModelError: it has another one, or cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256_file(path)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
     if found != expected:

@@ -6,13 +6,13 @@ trains from random numbers. Here the keys that fit are counted, and too few are 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import ModelError
+from dancecli.core.hashing import sha256_file
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.model.networks.inflation import as_inception
 from dancecli.model.networks.zoo import ZooEntry, check_name, fetch_checkpoint, weights_folder
@@ -88,8 +88,7 @@ def weights_from_file(path: Path, name: str, model: Mapping[str, Tensor]) -> Sta
     from dancecli.model.networks.mmaction import read_checkpoint
 
     found = state_of(read_checkpoint(path))
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    sha256 = sha256_file(path)
     if adapted := _adapted(found, model, str(path)):
         return replace(adapted, name=_with(path.stem, adapted.name), sha256=sha256)
     fitted, prefix = fit_keys(found, model)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import InputError, ModelError
+from dancecli.core.hashing import sha256_file
 from dancecli.core.labels import MANIFESTS
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.storage.files import atomic_file
@@ -156,8 +157,7 @@ def check_name(path: Path, entry: ZooEntry) -> None:
         ModelError: it has that name, and not that checksum.
     """
     if path.name == entry.checkpoint and path.is_file():
-        with path.open("rb") as file:
-            _check(hashlib.file_digest(file, "sha256").hexdigest(), entry, str(path))
+        _check(sha256_file(path), entry, str(path))
 
 
 def _check(sha256: str, entry: ZooEntry, where: str) -> None:

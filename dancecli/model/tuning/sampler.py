@@ -6,12 +6,13 @@ of a trial depend only on the study's seed, the trial's number and the results t
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import optuna
 from optuna.samplers import BaseSampler, TPESampler
+
+from dancecli.core.hashing import keyed_digest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +36,7 @@ class SeededSampler(BaseSampler):
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Seed TPE for this trial."""
-        digest = hashlib.sha256(f"{self._seed}/{trial.number}".encode()).digest()
+        digest = keyed_digest(str(self._seed), str(trial.number))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self._inner = TPESampler(seed=int.from_bytes(digest[:4], "little"), constant_liar=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dancecli.core.hashing import keyed_order
 from dancecli.core.records import Clip
 from dancecli.report.pages.templating import render
 from dancecli.storage import tables
@@ -59,8 +59,8 @@ def pictures(workspace: Workspace, labels: Sequence[str]) -> dict[str, list[str]
             clips[clip.label].append(clip)
     found = {}
     for label, members in clips.items():
-        members.sort(key=lambda c: hashlib.blake2b(c.clip_id.encode()).digest())
-        taken = (_picture(workspace.root / clip.path, clip.duration_s / 2) for clip in members[:share])
+        drawn = keyed_order(members, lambda c: c.clip_id, seed=0, purpose="dataset page")[:share]
+        taken = (_picture(workspace.root / clip.path, clip.duration_s / 2) for clip in drawn)
         found[label] = [picture for picture in taken if picture]
     return found
 

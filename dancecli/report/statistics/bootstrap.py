@@ -5,12 +5,12 @@ The draws come from a hash, so they are the same on any machine.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
+from dancecli.core.hashing import keyed_bytes
 from dancecli.report.statistics.intervals import Estimate, by_video
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def draws(videos: int, name: str, resamples: int) -> Iterator[Ints]:
     block = max(1, 4_000_000 // videos)
     for start in range(0, resamples, block):
         rows = min(block, resamples - start)
-        stream = hashlib.shake_256(f"{name} {videos} {start}".encode())
-        words = np.frombuffer(stream.digest(4 * rows * videos), dtype="<u4").astype(np.uint64)
+        drawn = keyed_bytes(name, f"{videos} {start}", 4 * rows * videos)
+        words = np.frombuffer(drawn, dtype="<u4").astype(np.uint64)
         # The high bits of a product spread 32 bits evenly over the videos, but for 1 in 4 billion.
         yield ((words * np.uint64(videos)) >> np.uint64(32)).astype(np.int64).reshape(rows, videos)
 

@@ -16,7 +16,7 @@ from helpers.builders import Ran
 from helpers.clip_workspace import furnish
 
 from dancecli.core.errors import UsageError
-from dancecli.core.hashing import sha256_of
+from dancecli.core.hashing import sha256_file
 from dancecli.core.progress import Progress
 from dancecli.core.records import Clip, SplitClip
 from dancecli.dataset.clips import rebuild_clips
@@ -37,7 +37,7 @@ def copies(workspace: Workspace) -> dict[str, Clip]:
 
 
 def files(workspace: Workspace) -> dict[str, str]:
-    return {path.name: sha256_of(path) for path in (workspace.root / "augmented").glob("*.mp4")}
+    return {path.name: sha256_file(path) for path in (workspace.root / "augmented").glob("*.mp4")}
 
 
 def stamps(workspace: Workspace) -> dict[str, int]:
@@ -55,7 +55,7 @@ def test_copies_are_recorded_as_what_they_are(furnished: Workspace) -> None:
         assert copy.clip_id == f"{parent.clip_id}.{copy.op.partition('(')[0].replace('+', '-')}"
         assert copy.path == f"augmented/{copy.clip_id}.mp4"
         assert decode(path).num_frames == copy.num_frames == parent.num_frames
-        assert (copy.sha256, copy.num_bytes) == (sha256_of(path), path.stat().st_size)
+        assert (copy.sha256, copy.num_bytes) == (sha256_file(path), path.stat().st_size)
         assert (copy.label, copy.video_id) == (parent.label, parent.video_id)
         assert copy.op == "hflip" or copy.op.startswith("hflip+jitter(brightness=")
 
@@ -118,7 +118,7 @@ def test_a_lost_copy_and_one_of_a_changed_parent_are_made_again(
     furnished.augmented(first, "hflip").unlink()
     # The second clip is fetched anew, and is now another film.
     shutil.copyfile(shots[4], furnished.clip(second))
-    facts = {"num_frames": 24, "num_bytes": shots[4].stat().st_size, "sha256": sha256_of(shots[4])}
+    facts = {"num_frames": 24, "num_bytes": shots[4].stat().st_size, "sha256": sha256_file(shots[4])}
     renewed = [replace(c, **facts) if c.clip_id == second else c for c in clips]
     tables.write(furnished.clips, Clip, renewed)
     assert augment(furnished, TWO).made == {"hflip": 2, "jitter": 1}

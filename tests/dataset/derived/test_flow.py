@@ -17,7 +17,7 @@ from helpers.builders import Ran
 
 from dancecli.core.errors import MissingDependencyError, UsageError, WorkspaceError
 from dancecli.core.flow_format import FlowMethod
-from dancecli.core.hashing import sha256_of
+from dancecli.core.hashing import sha256_file
 from dancecli.core.progress import Progress
 from dancecli.core.records import Clip, Flow
 from dancecli.dataset.derived.flow import FlowSettings, flow
@@ -56,7 +56,7 @@ def test_flow_is_recorded_as_what_it_is(furnished: Workspace) -> None:
         row = found[clip.clip_id, "dis"]
         path = furnished.root / row.path
         assert row.path == f"flow/{clip.clip_id}.dis.mp4"
-        assert (row.sha256, row.num_bytes) == (sha256_of(path), path.stat().st_size)
+        assert (row.sha256, row.num_bytes) == (sha256_file(path), path.stat().st_size)
         assert (row.of_sha256, row.frames) == (clip.sha256, clip.num_frames - 1)
         assert (row.width, row.height, row.scale) == (clip.width, clip.height, 1.0)
         assert count_fields(path) == row.frames
@@ -90,7 +90,7 @@ def test_a_changed_clip_a_lost_file_and_a_cut_one_are_done_again(
     flow(furnished, DIS)
     changed, lost, cut, *_ = clips(furnished)
     shutil.copyfile(shots[4], furnished.clip(changed.clip_id))
-    facts = {"num_frames": 24, "num_bytes": shots[4].stat().st_size, "sha256": sha256_of(shots[4])}
+    facts = {"num_frames": 24, "num_bytes": shots[4].stat().st_size, "sha256": sha256_file(shots[4])}
     renewed = [replace(c, **facts) if c == changed else c for c in clips(furnished)]
     tables.write(furnished.clips, Clip, renewed)
     folder = furnished.root / "flow"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from helpers.numbered_video import X264, make_film, numbers
 
-from dancecli.core.hashing import sha256_of
+from dancecli.core.hashing import sha256_file
 from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import Clip
 from dancecli.dataset.fetch.fetch import FetchResult, fetch
@@ -253,7 +253,7 @@ def test_what_is_published_is_what_was_asked_for(met: Met, name: str) -> None:
         first = round(start * route.fps)
         asked = range(first, first + round((end - start) * route.fps))
         assert numbers(path, route.turns) == [route.shown(number) for number in asked]
-        assert (clip.num_bytes, clip.sha256) == (path.stat().st_size, sha256_of(path))
+        assert (clip.num_bytes, clip.sha256) == (path.stat().st_size, sha256_file(path))
 
 
 def test_nothing_else_is_published(met: Met) -> None:

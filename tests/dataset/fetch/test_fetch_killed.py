@@ -10,7 +10,7 @@ from pathlib import Path
 from helpers import video_site as towns
 from helpers.video_site import Town
 
-from dancecli.core.hashing import sha256_of
+from dancecli.core.hashing import sha256_file
 from dancecli.core.records import Clip, OutcomeClass
 from dancecli.demo.video_site import Fault
 from dancecli.storage import ledger, tables
@@ -65,7 +65,7 @@ def test_killed_at_three_places_and_continued(town: Town, workspace: Workspace) 
     clips = tables.read(workspace.clips, Clip)
     assert len(clips) == 11
     for clip in clips:
-        assert sha256_of(workspace.root / clip.path) == clip.sha256
+        assert sha256_file(workspace.root / clip.path) == clip.sha256
         assert [o.outcome for o in ledger.history(workspace.root, clip.clip_id)].count(OutcomeClass.DONE) == 1
     assert leftovers(workspace, clips) == []
 

@@ -137,10 +137,11 @@ print(split_digest(assign_parts(clips, parse_ratios("90/5/5"), 7, {}), "abc"))
 print(split_digest(assign_parts(clips, parse_ratios("90/5/5"), 7, {}, stratify=True), "abc"))
 print(split_digest(assign_parts(some, parse_ratios("90/10"), 7, {}), "abc"))
 """
+# Changed once before 0.1.0, when all keyed draws became one construction (`core.hashing`).
 DIGESTS = [
-    "cdde16bd1f63303378757272c83d35777e1752f8e3847b7d5883092c9e66efe3",
-    "d4a3d27dd37091e3c26844045044cc6e503cf0ad2443a2b0230610e2e19467d4",
-    "a00463cb528bde043535a8cb13ec8d1be301bd764f4865a3b824e78b9dabaf51",
+    "84ed934c2e703ec356f5611ea2c16dd86060e910413b3828e640a5edefb0bfbd",
+    "33f24af38ea69c6d735df6d09d8582434280604d5f5c39b88b0adedcf308829e",
+    "b3fa17ee9dcc0beab5ca672eb0b458657cc736ebb1abb17feaeba30b84d42799",
 ]
 
 

@@ -9,7 +9,6 @@ another split reuses the clips that it shares.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import ModelError, WorkspaceError
+from dancecli.core.hashing import sha256_text
 from dancecli.storage.files import atomic_file
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def entry_name(clip_id: str, sha256: str, view: int) -> str:
 def store_key(**parts: Any) -> str:
     """Hash what the features depend on: the same settings name the same folder, on any machine."""
     text = json.dumps(parts, sort_keys=True, default=list)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return sha256_text(text)[:16]
 
 
 @dataclass
