@@ -187,8 +187,7 @@ def scan_frames(root: Path) -> Iterator[FoundFrames]:
         InputError: there is no such folder.
     """
     for folder, files in walk(root):
-        if _OTHER_MODALITIES.isdisjoint(folder.relative_to(root).parts):
-            yield from _frame_clips(folder, files)
+        yield from frame_clips(root, folder, files)
 
 
 def scan_videos(root: Path) -> Iterator[FoundVideo]:
@@ -204,7 +203,16 @@ def scan_videos(root: Path) -> Iterator[FoundVideo]:
                 yield FoundVideo(ListedClip(folder.absolute().name, path.stem, *parsed, 0), path)
 
 
-def _frame_clips(folder: Path, files: Iterable[str]) -> Iterator[FoundFrames]:
+def is_picture_name(name: str) -> bool:
+    """Tell whether a file is named as a picture of a clip is."""
+    match = _FRAME.fullmatch(name)
+    return match is not None and parse_name(match["clip"]) is not None
+
+
+def frame_clips(root: Path, folder: Path, files: Iterable[str]) -> Iterator[FoundFrames]:
+    """Find the clips whose pictures are among the files of one folder below `root`; see `scan_frames`."""
+    if not _OTHER_MODALITIES.isdisjoint(folder.relative_to(root).parts):
+        return
     runs: dict[tuple[str, str], set[int]] = {}
     for name in files:
         match = _FRAME.fullmatch(name)

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dancecli.core.errors import InputError
 from dancecli.core.records import VIDEO_ID
 from dancecli.core.video_files import VIDEO_SUFFIXES, is_video_name
-from dancecli.sources.list_format import fold_label
+from dancecli.sources.list_format import read_subset
 
 _CLIP_NAME = re.compile(r"(?P<video_id>[A-Za-z0-9_-]{1,64})_(?P<start>\d{1,9})_(?P<end>\d{1,9})")
-SPLIT_FOLDER = re.compile(r"(?:videos_)?(train|val|validate|validation|test)(?:_\d+)?")
+SPLIT_FOLDER = re.compile(
+    r"(?:videos_)?(train|training|val|valid|validate|validation|test|testing)(?:_\d+)?", re.IGNORECASE
+)
 # Unpadded times this far apart are milliseconds: no clip is ten minutes long.
 _LONGEST_CLIP_S = 600
 
@@ -64,22 +66,6 @@ def parse_clip_name(name: str) -> tuple[str, int, int] | None:
     return match["video_id"], start * unit_ms, end * unit_ms
 
 
-def labels_by_fold(labels: Iterable[str]) -> dict[str, str]:
-    """Give each label by its folded spelling, for folders whose names lost spaces or signs.
-
-    Raises:
-        InputError: two labels differ by nothing else.
-    """
-    found: dict[str, str] = {}
-    for label in labels:
-        other = found.setdefault(fold_label(label), label)
-        if other != label:
-            raise InputError(
-                f"labels {other!r} and {label!r} would share a folder's name", "rename one of the two"
-            )
-    return found
-
-
 def scan(root: Path) -> Iterator[FoundVideo]:
     """Give the video files below a folder, in the order of their paths; see `walk`.
 
@@ -87,7 +73,7 @@ def scan(root: Path) -> Iterator[FoundVideo]:
         InputError: there is no such folder.
     """
     for parent, files in walk(root):
-        split = _split_of(root, parent)
+        split = subset_of(root, parent)
         folder = "" if SPLIT_FOLDER.fullmatch(parent.name) else parent.absolute().name
         for name in files:
             if is_video_name(name):
@@ -116,12 +102,13 @@ def walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
         yield Path(place), sorted(name for name in files if not name.startswith("."))
 
 
-def _split_of(root: Path, folder: Path) -> str:
+def subset_of(root: Path, folder: Path) -> str:
+    """Give the subset that a folder, or the lowest one above it up to the root, is named after."""
     names = (root.absolute().name, *folder.relative_to(root).parts)
     words = [match[1] for match in map(SPLIT_FOLDER.fullmatch, names) if match]
     if not words:
         return ""
-    return "val" if words[-1].startswith("val") else words[-1]
+    return read_subset(words[-1]) or ""
 
 
 @dataclass

@@ -4,35 +4,75 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting, table
-from dancecli.cli.dataset.import_options import AudioOption, LinkOption, lines_of
+from dancecli.cli.dataset.import_options import AudioOption, LinkOption, outcome_lines
 from dancecli.cli.options import DryRunOption, JsonOption, WorkersOption, WorkspaceOption
 
 if TYPE_CHECKING:
-    from dancecli.dataset.ingest.import_folder import ImportResult
+    from collections.abc import Sequence
 
-_SHOWN = 5
+    from dancecli.dataset.ingest.import_folder import ImportResult
+    from dancecli.dataset.ingest.import_plan import ImportRow
+
+_SHOWN, _ROWS_SHOWN = 5, 200
+_LAYOUTS = "kinetics|ucf101|hmdb51|aist|letsdance|activitynet|plain"
 
 
 def command(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the clips lie.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the videos.")],
     workspace_dir: WorkspaceOption = None,
     labels: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Label file. [default: the workspace's set, else the 19 dances if a folder bears one of "
-            "their names, else the folders' names]",
+            help="Label file. [default: the workspace's set, else the 19 dance styles for a download of "
+            "Kinetics, else the names of the folders]",
+            show_default=False,
+        ),
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"How the files are named: {_LAYOUTS}. [default: detected by name and length]",
+            show_default=False,
+        ),
+    ] = None,
+    label_pattern: Annotated[
+        str,
+        typer.Option(
+            metavar="REGEX",
+            help="Take the label from a file's path below DIR: the group (?P<label>...), or the only group.",
+        ),
+    ] = "",
+    group_pattern: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="REGEX",
+            help="Take groups that a split keeps whole from a file's path: (?P<dancer>...), (?P<venue>...). "
+            "May be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="CSV of further groups: a column of clips or files, then one column per kind of group.",
             show_default=False,
         ),
     ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Where the clips are from. [default: kinetics, lets-dance, plain]"),
+        typer.Option(
+            metavar="NAME",
+            help="Name of the dataset that the clips are from. [default: the layout]",
+            show_default=False,
+        ),
     ] = None,
     link: LinkOption = False,
     audio: AudioOption = True,
@@ -40,41 +80,124 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Import clips that are already on disk.
+    """Import videos that are already on disk.
 
-    Reads Kinetics downloads (`<label>/<id>_<start>_<end>.mp4` in every known spelling), Let's Dance
-    frame folders, and any videos in a folder per label. Each clip is made as `dance fetch` makes
-    it, proven by a full decode, and recorded. Run it again and it goes on where it was.
+    Reads downloads of Kinetics, UCF-101, HMDB51, AIST, Let's Dance and ActivityNet, any videos in a
+    folder per label, and a folder with a list (a CSV with the columns file, label, and optionally groups
+    and subset). A name is believed only where the file's length fits it. Each clip is encoded as
+    `dance fetch` does, validated by a full decode, and recorded. Run it again to resume.
 
-    Example: `dance import ~/kinetics700/val --dry-run`
+    `--dry-run` prints one row per file: the clip that it becomes, or why it is left out. Exit code 3 if
+    a file that should be a clip is left out.
+
+    Example: `dance import recordings --group-pattern "(?P<dancer>d[0-9]+)" --dry-run`
     """
     from dancecli.dataset.ingest.import_folder import ImportSettings, import_folder
     from dancecli.dataset.ingest.importer import ImportOptions
 
-    settings = ImportSettings(folder, labels, dataset, ImportOptions(link, audio, workers), dry_run)
+    settings = ImportSettings(
+        folder=folder,
+        labels=labels,
+        dataset=dataset,
+        layout=_layout_of(layout),
+        label_pattern=label_pattern,
+        group_patterns=tuple(group_pattern or ()),
+        groups=groups,
+        options=ImportOptions(link, audio, workers),
+        dry_run=dry_run,
+    )
     with reporting("import") as reporter:
         result = import_folder(open_workspace(workspace_dir, create=not dry_run), settings, reporter)
     if json_output:
-        print_json(asdict(result))
+        print_json(_document(result))
     else:
         _show(result)
-    for sentence in result.conflicts[:_SHOWN]:
-        info(sentence)
-    if len(result.conflicts) > _SHOWN:
-        info(f"and {len(result.conflicts) - _SHOWN} more under two labels (all of them: --json)")
-    if result.intake is not None and not result.intake.complete:
+    for note in result.notes:
+        info(note)
+    _tell(result.conflicts, "conflict", "the one that was there first counts")
+    if not (result.complete or dry_run):
         raise typer.Exit(3)
 
 
+def _layout_of(name: str | None) -> Any:
+    if name is None:
+        return None
+    from dancecli.sources.layouts import Layout
+
+    try:
+        return Layout(name.lower())
+    except ValueError:
+        raise typer.BadParameter(f"{name!r} is none of {_LAYOUTS.replace('|', ', ')}") from None
+
+
+def _document(result: ImportResult) -> dict[str, Any]:
+    return {
+        "given": result.given,
+        "clips": result.clips,
+        "there": result.there,
+        "left_out": result.left_out,
+        "labels": result.labels,
+        "labels_from": result.labels_from,
+        "layouts": result.layouts,
+        "conflicts": result.conflicts,
+        "notes": result.notes,
+        "files": [_file(row) for row in result.files],
+        "outcomes": asdict(result.outcomes) if result.outcomes is not None else None,
+    }
+
+
+def _file(row: ImportRow) -> dict[str, Any]:
+    groups: dict[str, list[str]] = {}
+    for kind, name in row.groups:
+        groups.setdefault(kind, []).append(name)
+    return asdict(row) | {"groups": groups, "is_clip": row.is_clip}
+
+
 def _show(result: ImportResult) -> None:
-    rows = [(label, result.found[label], result.there.get(label, 0)) for label in sorted(result.found)]
-    rows.append(("all", sum(result.found.values()), sum(result.there.values())))
-    forms = ", ".join(f"{count} {form}" for form, count in result.forms.items())
-    print_result(f"found: {forms}; labels: the {len(result.labels)} of {result.labels_from}")
+    layouts = ", ".join(f"{count:,} {name}" for name, count in result.layouts.items()) or "none"
+    print_result(f"clips by the form of their names: {layouts}")
+    print_result(f"labels: the {len(result.labels)} of {result.labels_from}")
+    if result.outcomes is None:
+        _show_rows(result.files)
+    rows = [(label, count, result.there.get(label, 0)) for label, count in result.clips.items()]
+    rows.append(("all", sum(result.clips.values()), sum(result.there.values())))
     print_result(table(("label", "clips", "there already"), rows))
-    if result.left_out:
-        print_result("left out: " + ", ".join(f"{count} {why}" for why, count in result.left_out.items()))
-    if result.intake is None:
+    left_out = "".join(f" + {count:,} {reason}" for reason, count in result.left_out.items())
+    print_result(f"files given: {result.given:,} = {sum(result.clips.values()):,} clips{left_out}")
+    if result.outcomes is None:
         print_result("nothing was written (--dry-run)")
         return
-    print_result("\n".join(lines_of(result.intake)))
+    print_result("\n".join(outcome_lines(result.outcomes)))
+    _tell(
+        [f"{row.path}: {row.status}, {row.text}" for row in result.files if not row.is_clip],
+        "file left out",
+        "all of them: left-out.csv",
+    )
+
+
+def _show_rows(files: Sequence[ImportRow]) -> None:
+    rows = [
+        (
+            row.path,
+            row.clip_id if row.is_clip else "",
+            row.label if row.is_clip else "",
+            ", ".join(f"{kind} {name}" for kind, name in row.groups) if row.is_clip else "",
+            f"{row.start_ms / 1000:.3f}" if row.is_clip else "",
+            f"{row.length_ms / 1000:.3f}" if row.is_clip else "",
+            row.status if row.is_clip else f"{row.status}: {row.text}",
+        )
+        for row in files[:_ROWS_SHOWN]
+    ]
+    print_result(table(("file", "clip", "label", "groups", "start s", "length s", "status"), rows, "left"))
+    if len(files) > _ROWS_SHOWN:
+        print_result(f"and {len(files) - _ROWS_SHOWN:,} more files (all of them: --json)")
+
+
+def _tell(lines: Sequence[str], what: str, more: str) -> None:
+    if not lines:
+        return
+    info(f"{len(lines):,} {what}{'s' if len(lines) > 1 else ''} ({more}):")
+    for line in lines[:_SHOWN]:
+        info(f"  {line}")
+    if len(lines) > _SHOWN:
+        info(f"  and {len(lines) - _SHOWN:,} more (all of them: --json)")

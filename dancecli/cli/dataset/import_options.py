@@ -1,4 +1,4 @@
-"""What `adopt` and `merge` share: the flags that say how files are taken in."""
+"""What `import` and `merge` share: the flags that tell how clips are made of files."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ LinkOption = Annotated[
 AudioOption = Annotated[bool, typer.Option(help="Keep the sound of videos.")]
 
 
-def lines_of(intake: ClipOutcomes) -> list[str]:
-    """Say what became of the files."""
-    lines = [f"{intake.outcomes['done']} clips are there, {intake.num_new} of them new"]
-    if intake.reasons:
-        lines.append("missing: " + ", ".join(f"{count} {why}" for why, count in intake.reasons.items()))
+def outcome_lines(outcomes: ClipOutcomes) -> list[str]:
+    """Tell what became of the clips, in lines."""
+    lines = [f"{outcomes.outcomes['done']} clips are there, {outcomes.num_new} of them new"]
+    if outcomes.reasons:
+        lines.append("missing: " + ", ".join(f"{count} {why}" for why, count in outcomes.reasons.items()))
     return lines

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting, table
-from dancecli.cli.dataset.import_options import AudioOption, LinkOption, lines_of
+from dancecli.cli.dataset.import_options import AudioOption, LinkOption, outcome_lines
 from dancecli.cli.options import DryRunOption, JsonOption, WorkersOption, WorkspaceOption
 from dancecli.dataset.ingest.merge_rules import TwoLabels, Verdict
 
@@ -102,7 +102,7 @@ def _show(result: MergeResult, *, dry_run: bool) -> None:
             f"{result.guessed_rates} clips have a number of frames that no usual rate explains; it is a guess"
         )
     if result.intake is not None:
-        print_result("\n".join(lines_of(result.intake)))
+        print_result("\n".join(outcome_lines(result.intake)))
     if result.listed is not None:
         labels = f" --labels {result.label_file}" if result.label_file else ""
         print_result(f"what has no file yet: dance fetch --annotations {result.listed}{labels}")

@@ -1,85 +1,130 @@
-"""Adopt: clips that are already on disk become clips of the workspace.
+"""Import: videos that are already on disk become clips of the workspace.
 
-Three forms are known, and may lie in one folder: Kinetics downloads (see `sources.folder`), Let's
-Dance frame folders (see `sources.letsdance`), and any videos in a folder per class, each of which
-becomes one clip from its beginning to its end.
+The layouts of known datasets (see `sources.layouts`), frame folders of Let's Dance, any videos in a
+folder per label, and a folder with a list (see `folder_list`) may be given. Every file of the folder
+has one row: the clip that it becomes, or why it is left out; a dry run gives the same rows.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
-from dancecli.core.errors import InputError, MediaError
+from dancecli.core.errors import InputError, UsageError
 from dancecli.core.labels import DEFAULT_LABELS, LabelSet
 from dancecli.core.progress import SILENT, Reporter
-from dancecli.core.records import Segment, clip_id_of
+from dancecli.core.records import Group
 from dancecli.dataset.clips import clips_there, read_segments, workspace_labels
+from dancecli.dataset.groups import add_groups
+from dancecli.dataset.ingest.folder_list import FolderList, find_list
+from dancecli.dataset.ingest.folder_scan import FoundFile, scan_folder, shown
+from dancecli.dataset.ingest.import_plan import (
+    HARMLESS,
+    NEW,
+    THERE,
+    ImportRow,
+    LabelledFile,
+    NamePatterns,
+    Planned,
+    label_files,
+    made_labels,
+    plan_rows,
+)
 from dancecli.dataset.ingest.importer import ClipOutcomes, ImportOptions, Refused, import_clips
 from dancecli.dataset.ingest.worker import Intake
-from dancecli.sources import letsdance
+from dancecli.dataset.left_out import LeftOut, replace_left_out
+from dancecli.sources.layouts import Layout
+from dancecli.sources.letsdance import FrameRun
 from dancecli.sources.list_format import fold_label
-from dancecli.sources.local import SPLIT_FOLDER, labels_by_fold, parse_clip_name, scan
 from dancecli.storage.workspace import Workspace
-from dancecli.video.decode import probe
 
-KINETICS, LETS_DANCE, PLAIN = "kinetics", letsdance.DATASET, "plain"
-# 64 bits in eleven characters of six: the last one takes one of sixteen values.
-_YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{10}[AEIMQUYcgkosw048]")
-# Bytes that are no UTF-8, as Python has them in a name, and what ends a line.
-_NO_TEXT = re.compile("[\ud800-\udfff\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
-_SHOWN = 3
+FOLDERS = "the folders' names"
+_COMMONEST = 3
+# Forms that come with a label set of their own: all other classes of it are other labels.
+_PUBLISHED = (Layout.KINETICS, Layout.LETSDANCE, Layout.ACTIVITYNET)
 
 
 @dataclass(frozen=True)
 class ImportSettings:
-    """What to adopt, and how.
+    """What to import, and how.
 
     Attributes:
-        folder: where the clips lie.
-        labels: a label file; None: the workspace's own set, else the default one if a folder
-            bears one of its names, else one made of the folders' names.
-        dataset: what the clips will say they come from; None: as their form says.
-        intake: how they are taken in.
+        folder: where the files are.
+        labels: a label file; None: the workspace's own set, else the default one if the folder is a
+            download of its datasets, else one made of the names that the files bear.
+        dataset: what the clips name as their origin; None: as their layout.
+        layout: how the files are named; None to tell that by their names and lengths.
+        label_pattern: a regular expression that finds the label in a file's path below the folder.
+        group_patterns: regular expressions that find groups there.
+        groups: a CSV of further groups.
+        options: how clips are made.
         dry_run: change nothing.
     """
 
     folder: Path
     labels: Path | None = None
     dataset: str | None = None
-    intake: ImportOptions = field(default_factory=ImportOptions)
+    layout: Layout | None = None
+    label_pattern: str = ""
+    group_patterns: tuple[str, ...] = ()
+    groups: Path | None = None
+    options: ImportOptions = field(default_factory=ImportOptions)
     dry_run: bool = False
 
 
 @dataclass(frozen=True)
 class ImportResult:
-    """What was found, and what became of it.
+    """What was found, and what became of it: `given` files are `clips` and those `left_out`.
 
     Attributes:
         labels: the label set's names, in order.
         labels_from: where that set is from, in words.
-        forms: clips found, by form.
-        found: clips to adopt, by label; those that are there already included.
-        there: of these, those that were there before, by label.
-        left_out: files that are not adopted, by reason.
-        conflicts: clips under two labels, as sentences; the first label is kept.
-        intake: what became of the clips; None after a dry run.
+        layouts: clips by the layout of their file's name.
+        files: one row per file, in the order of their paths.
+        notes: what was inferred, and what should be checked, in sentences.
+        outcomes: what became of the clips; None after a dry run.
     """
 
     labels: tuple[str, ...]
     labels_from: str
-    forms: dict[str, int]
-    found: dict[str, int]
-    there: dict[str, int]
-    left_out: dict[str, int]
-    conflicts: tuple[str, ...]
-    intake: ClipOutcomes | None
+    layouts: dict[str, int]
+    files: tuple[ImportRow, ...]
+    notes: tuple[str, ...]
+    outcomes: ClipOutcomes | None
+
+    @property
+    def given(self) -> int:
+        """Files found; the pictures of one clip count as one."""
+        return len(self.files)
+
+    @property
+    def clips(self) -> dict[str, int]:
+        """Clips by label; those that were there before included."""
+        return _sorted(Counter(row.label for row in self.files if row.is_clip))
+
+    @property
+    def there(self) -> dict[str, int]:
+        """Of these, those that were there before, by label."""
+        return _sorted(Counter(row.label for row in self.files if row.status == THERE))
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Files that are no clips, by reason, the commonest first."""
+        return dict(Counter(row.status for row in self.files if not row.is_clip).most_common())
+
+    @property
+    def conflicts(self) -> tuple[str, ...]:
+        """Clips under two labels or in two subsets, as sentences; what was there first counts."""
+        return tuple(f"{row.path}: {row.conflict}" for row in self.files if row.conflict)
+
+    @property
+    def complete(self) -> bool:
+        """Nothing is missing: what is left out is no video, or was given twice."""
+        return all(row.is_clip or row.status in HARMLESS for row in self.files)
 
 
 def import_folder(
@@ -88,109 +133,76 @@ def import_folder(
     """Import the clips below a folder.
 
     Raises:
-        InputError: the folder or the label file is wrong, or nothing in it can be adopted.
+        InputError: the folder, its list, a label file or a group file is wrong, or nothing in the folder
+            can be imported.
+        UsageError: a pattern is not a regular expression.
         WorkspaceError: a fetch is at work here, or the disk is full; what was done is kept.
     """
-    files = [_checked(find) for find in _finds(settings.folder, reporter)]
+    patterns = _patterns(settings)
+    found = scan_folder(settings.folder, settings.layout, reporter)
+    listed = find_list(settings.folder)
+    if listed is not None:
+        found = [_without_list(file, listed) for file in found]
+    files = label_files(found, listed, patterns)
     labels, labels_from = _choose_labels(workspace, settings, files)
-    plan = _plan(workspace, settings, files, labels)
-    if settings.dry_run:
-        # A run records them, with what is wrong.
-        plan.left_out.update(refused.reason for refused in plan.refused)
-    there = clips_there(workspace)
-    segments = [intake.segment for intake in plan.intakes]
-    intake = None
+    planned = plan_rows(files, labels, read_segments(workspace), clips_there(workspace), settings.dataset)
+    planned += _rows_of_absent_files(listed, found)
+    if not any(one.segment or one.row.status == "unreadable" for one in planned):
+        raise _nothing(settings.folder, files, labels)
+    notes = _notes(settings, listed, planned, files, labels_from)
+    rows, outcomes = tuple(one.row for one in planned), None
     if not settings.dry_run:
-        intake = import_clips(workspace, plan.intakes, plan.refused, labels, settings.intake, reporter)
+        outcomes = _carry_out(workspace, settings, planned, labels, reporter)
+        rows = tuple(_after(one.row, outcomes) for one in planned)
+        _remember(workspace, settings, rows)
     return ImportResult(
         labels=labels.names,
         labels_from=labels_from,
-        forms=dict(Counter(find.form for find in files)),
-        found=dict(Counter(segment.label for segment in segments)),
-        there=dict(Counter(segment.label for segment in segments if segment.clip_id in there)),
-        left_out=dict(plan.left_out.most_common()),
-        conflicts=tuple(plan.conflicts),
-        intake=intake,
+        layouts=_sorted(Counter(row.layout for row in rows if row.is_clip)),
+        files=rows,
+        notes=notes,
+        outcomes=outcomes,
     )
 
 
-def plain_video_id(relative: Path) -> str:
-    """Name a video by its place in the folder: YouTube's id if it bears one, else name and hash."""
-    if _YOUTUBE_ID.fullmatch(relative.stem):
-        return relative.stem
-    place = hashlib.blake2b(os.fsencode(relative.as_posix()), digest_size=4).hexdigest()
-    return f"{_UNSAFE.sub('-', relative.stem).strip('-')[:40] or 'video'}-{place}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Find:
-    """A clip on disk, its label not yet known; `problem` if it cannot be read."""
-
-    form: str
-    media: Path | letsdance.FrameRun
-    folders: tuple[str, ...]
-    video_id: str
-    start_ms: int
-    end_ms: int
-    official_split: str = ""
-    problem: str = ""
-
-    @property
-    def place(self) -> Path:
-        return self.media if isinstance(self.media, Path) else self.media.folder / self.media.stem
-
-
-@dataclass
-class _Plan:
-    intakes: list[Intake] = field(default_factory=list)
-    refused: list[Refused] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
-    conflicts: list[str] = field(default_factory=list)
-
-
-def _finds(root: Path, reporter: Reporter) -> Iterator[_Find]:
-    for clip in letsdance.scan_frames(root):
-        listed = clip.listed
-        yield _Find(LETS_DANCE, clip.media, (listed.label,), listed.video_id, listed.start_ms, listed.end_ms)
-    videos = list(scan(root))
-    for number, video in enumerate(videos):
-        reporter.progress(number, len(videos), "read")
-        folders = _label_folders(root, video.path.parent)
-        named = parse_clip_name(video.path.name)
-        if named is not None:
-            yield _Find(KINETICS, video.path, folders, *named, official_split=video.official_split)
-            continue
-        video_id = plain_video_id(video.path.relative_to(root))
+def _patterns(settings: ImportSettings) -> NamePatterns:
+    def compiled(flag: str, text: str) -> re.Pattern[str]:
         try:
-            length_ms, problem = probe(video.path).duration_ms, "does not say how long it is"
-        except MediaError as error:
-            length_ms, problem = 0, error.message
-        split, said = video.official_split, "" if length_ms > 0 else problem
-        yield _Find(PLAIN, video.path, folders, video_id, 0, length_ms, split, said)
+            return re.compile(text)
+        except re.error as error:
+            raise UsageError(f"{flag} {text!r} is not a regular expression: {error}") from None
+
+    return NamePatterns(
+        compiled("--label-pattern", settings.label_pattern) if settings.label_pattern else None,
+        tuple(compiled("--group-pattern", text) for text in settings.group_patterns),
+    )
 
 
-def _checked(find: _Find) -> _Find:
-    """Let a clip through whose place is text that fits into a line, since folders become labels.
+def _without_list(file: FoundFile, listed: FolderList) -> FoundFile:
+    if file.media != listed.path:
+        return file
+    return replace(file, text="is the list of these files")
 
-    Raises:
-        InputError: it is not.
-    """
-    if _NO_TEXT.search(str(find.place)):
-        raise InputError(
-            f"{str(find.place)!r}: the name is not text in UTF-8, or is more than one line",
-            "rename it and run the same command again",
+
+def _rows_of_absent_files(listed: FolderList | None, found: Iterable[FoundFile]) -> list[Planned]:
+    """Give a row to each file that the list names and the folder lacks."""
+    if listed is None:
+        return []
+    keys = {listed.find(file.relative) for file in found}
+    return [
+        Planned(
+            ImportRow(key, "no-file", label=entry.labels[0], text=f"{listed.path.name}:{entry.row} names it"),
+            None,
+            listed.path,
+            key,
         )
-    return find
-
-
-def _label_folders(root: Path, folder: Path) -> tuple[str, ...]:
-    """Names that may be the label: the folders below `root`, or `root` itself for what lies in it."""
-    names = folder.relative_to(root).parts or (root.absolute().name,)
-    return tuple(name for name in names if not SPLIT_FOLDER.fullmatch(name))
+        for key, entry in listed.files.items()
+        if key not in keys
+    ]
 
 
 def _choose_labels(
-    workspace: Workspace, settings: ImportSettings, finds: Iterable[_Find]
+    workspace: Workspace, settings: ImportSettings, files: Sequence[LabelledFile]
 ) -> tuple[LabelSet, str]:
     own = workspace_labels(workspace)
     if settings.labels is not None:
@@ -203,77 +215,129 @@ def _choose_labels(
     if own is not None:
         return own, "the workspace"
     default = LabelSet.read(DEFAULT_LABELS)
-    folders = {find.folders for find in finds if find.folders}
-    folds = set(labels_by_fold(default))
-    if any(fold_label(name) in folds for names in folders for name in names):
+    if _is_of(default, files):
         return default, DEFAULT_LABELS.name
-    top = settings.folder.absolute().name
-    made = sorted({_spelled(names[0]) for names in folders if names != (top,)})
-    if not made:
+    made = made_labels(files, settings.folder.absolute().name)
+    if made is None:
+        failed = next((f for f in files if f.problem and f.problem not in HARMLESS), None)
+        seen = f" ({failed.file.relative}: {failed.text})" if failed is not None else ""
         raise InputError.at(
             settings.folder,
             None,
-            "holds no folder of clips that could name a label",
-            "put the clips into a folder per label, or use dance fetch with an annotation list",
+            f"holds no folder of clips that could name a label{seen}",
+            "put the clips into a folder per label, add a list (file,label), or give --label-pattern",
         )
-    return LabelSet(tuple(made)), "the folders' names"
+    return made, _names_of(settings, files)
 
 
-def _spelled(folder: str) -> str:
-    return folder.replace("_", " ").strip()
+def _names_of(settings: ImportSettings, files: Sequence[LabelledFile]) -> str:
+    """Tell in words what made labels are made of."""
+    if settings.label_pattern:
+        return "--label-pattern"
+    if any(file.given for file in files):
+        return "the list"
+    return "the files' names" if any(f.file.named and f.file.named.labels for f in files) else FOLDERS
 
 
-def _plan(workspace: Workspace, settings: ImportSettings, finds: Iterable[_Find], labels: LabelSet) -> _Plan:
-    plan = _Plan()
-    spellings = labels_by_fold(labels)
-    known = read_segments(workspace)
-    taken: dict[str, Segment] = {}
-    strangers: Counter[str] = Counter()
-    for find in finds:
-        label = next((spellings[f] for f in map(fold_label, reversed(find.folders)) if f in spellings), None)
-        if label is None:
-            strangers["/".join(find.folders) or "."] += 1
-            plan.left_out["no-label"] += 1
-            continue
-        try:
-            clip_id = clip_id_of(find.video_id, find.start_ms, find.end_ms)
-        except InputError:
-            text = f"{find.place}: {find.problem}"
-            plan.refused.append(Refused(find.video_id, find.video_id, "unreadable", text))
-            continue
-        segment = Segment(
-            find.video_id,
-            find.start_ms,
-            find.end_ms,
-            label,
-            find.official_split,
-            settings.dataset or find.form,
-        )
-        before = taken.get(clip_id) or known.get(clip_id)
-        if before is not None and before.label != label:
-            plan.conflicts.append(f"{find.place}: {clip_id} is {label!r} here and {before.label!r} before")
-        if clip_id in taken:
-            plan.left_out["repeated"] += 1
-            continue
-        taken[clip_id] = before or segment
-        how = settings.intake
-        plan.intakes.append(
-            Intake(workspace.root, before or segment, _absolute(find), how.link, how.keep_audio)
-        )
-    if not plan.intakes and not plan.refused:
-        raise _nothing(settings.folder, strangers, labels)
-    return plan
+def _is_of(default: LabelSet, files: Sequence[LabelledFile]) -> bool:
+    """Tell whether a folder's labels are those of a set: its datasets' form, or no label but its own."""
+    folds = {fold_label(label) for label in default}
+    named = [file for file in files if file.labels and not file.problem and file.file.named is not None]
+    fitting = [file for file in named if any(fold_label(label) in folds for label in file.labels)]
+    published = any(file.file.named is not None and file.file.named.layout in _PUBLISHED for file in fitting)
+    return bool(fitting) and (published or len(fitting) == len(named))
 
 
-def _absolute(find: _Find) -> Path | letsdance.FrameRun:
-    return find.media.absolute() if isinstance(find.media, Path) else find.media
-
-
-def _nothing(folder: Path, strangers: Counter[str], labels: LabelSet) -> InputError:
+def _nothing(folder: Path, files: Sequence[LabelledFile], labels: LabelSet) -> InputError:
+    strangers = Counter("/".join(reversed(f.labels)) or "." for f in files if not f.problem)
     if not strangers:
         hint = "clips are videos in a folder per label, or Let's Dance frames"
         return InputError.at(folder, None, "holds no clip in a known form", hint)
-    common = ", ".join(f"{name!r} ({n})" for name, n in strangers.most_common(_SHOWN))
+    common = ", ".join(f"{name!r} ({n})" for name, n in strangers.most_common(_COMMONEST))
     what = f"none of its folders bears one of the {len(labels)} labels; it has {common}"
-    hint = "give the label file that belongs to it with --labels; Let's Dance is brought in by dance merge"
+    hint = "give the label file that belongs to it with --labels; Let's Dance is added by dance merge"
     return InputError.at(folder, None, what, hint)
+
+
+def _notes(
+    settings: ImportSettings,
+    listed: FolderList | None,
+    planned: Sequence[Planned],
+    files: Sequence[LabelledFile],
+    labels_from: str,
+) -> tuple[str, ...]:
+    notes = list(listed.notes) if listed is not None else []
+    clips = [(one.row, file) for one, file in zip(planned, files, strict=False) if one.row.is_clip]
+    found = {row.label for row, _ in clips}
+    below = sorted({file.file.folders[1] for _, file in clips if len(file.file.folders) > 1})
+    if len(found) == 1 and len(below) > 1 and labels_from == FOLDERS:
+        label, names = next(iter(found)), ", ".join(map(repr, below[:_COMMONEST]))
+        top = settings.folder / clips[0][1].file.folders[0]
+        notes.append(
+            f"every clip has the label {label!r}; if the labels are the folders below it ({names}), "
+            f"use another workspace and run dance import {top}"
+        )
+    if labels_from == FOLDERS:
+        default = {fold_label(label) for label in LabelSet.read(DEFAULT_LABELS)}
+        known = sorted(name for name in found if fold_label(name) in default)
+        if known:
+            notes.append(
+                f"not all labels are among the {len(default)} default ones, so they are those of the files; "
+                f"to import only those ({', '.join(known[:_COMMONEST])}): --labels {DEFAULT_LABELS}"
+            )
+    unmatched = sum(not file.groups for _, file in clips) if settings.group_patterns else 0
+    if unmatched:
+        notes.append(f"{unmatched} of {len(clips)} clips match no --group-pattern")
+    return tuple(notes)
+
+
+def _carry_out(
+    workspace: Workspace,
+    settings: ImportSettings,
+    planned: Sequence[Planned],
+    labels: LabelSet,
+    reporter: Reporter,
+) -> ClipOutcomes:
+    options = settings.options
+    intakes = [
+        Intake(workspace.root, one.segment, _absolute(one.media), options.link, options.keep_audio)
+        for one in planned
+        if one.segment is not None
+    ]
+    refused = [
+        Refused(one.name, one.name, one.row.status, f"{settings.folder / one.row.path}: {one.row.text}")
+        for one in planned
+        if one.row.status == "unreadable"
+    ]
+    return import_clips(workspace, intakes, refused, labels, options, reporter)
+
+
+def _absolute(media: Path | FrameRun) -> Path | FrameRun:
+    return media.absolute() if isinstance(media, Path) else media
+
+
+def _after(row: ImportRow, outcomes: ClipOutcomes) -> ImportRow:
+    """Give a row as the run left it."""
+    if row.status != NEW:
+        return row
+    failed = outcomes.failed.get(row.clip_id)
+    return replace(row, status=failed.reason, text=failed.text) if failed is not None else row
+
+
+def _remember(workspace: Workspace, settings: ImportSettings, rows: Sequence[ImportRow]) -> None:
+    """Write the groups of what came in, and the files that did not."""
+    groups = {Group(row.clip_id, group, kind) for row in rows if row.is_clip for kind, group in row.groups}
+    if groups:
+        add_groups(workspace, groups)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    folder = shown(settings.folder.absolute())
+    left_out = [
+        LeftOut(f"{folder}/{row.path}", row.status, row.text, row.clip_id, row.label, now)
+        for row in rows
+        if not row.is_clip
+    ]
+    replace_left_out(workspace, folder, left_out)
+
+
+def _sorted(counts: Counter[str]) -> dict[str, int]:
+    return {name: counts[name] for name in sorted(counts)}

@@ -1,4 +1,4 @@
-"""Take many clips in from disk: workers at work, an outcome for each, the manifests in step.
+"""Import many clips from disk: worker processes, an outcome for each clip, the manifests in step.
 
 What is recorded as done and still there is not done again; a run may be stopped at any moment.
 """
@@ -10,8 +10,9 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.labels import LabelSet
@@ -23,6 +24,7 @@ from dancecli.dataset.fetch.video_worker import JobResult
 from dancecli.dataset.ingest.worker import SOURCE, Intake, temp_of, work
 from dancecli.engine.local import LocalPool
 from dancecli.engine.pool import Finished
+from dancecli.sources.letsdance import FrameRun
 from dancecli.storage import ledger
 from dancecli.storage.workspace import Workspace
 from dancecli.video.ffmpeg import find_ffmpeg
@@ -30,12 +32,12 @@ from dancecli.video.ffmpeg import find_ffmpeg
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """How clips are taken in.
+    """How clips are imported.
 
     Attributes:
         link: keep files as they are, verified only.
         keep_audio: keep the sound.
-        workers: processes; 0 for one a core.
+        workers: processes; 0 for one per core.
         timeout_s: wall-clock limit of one clip.
     """
 
@@ -47,7 +49,7 @@ class ImportOptions:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Something on disk that cannot even be tried: a row all the same.
+    """A file that cannot even be tried: a row of the ledger all the same.
 
     Attributes:
         name: its clip id, or what comes closest to one.
@@ -61,6 +63,14 @@ class Refused:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class FailedClip:
+    """Why a clip could not be made: a short stable word, and what is behind it."""
+
+    reason: str
+    text: str
+
+
 @dataclass(frozen=True)
 class ClipOutcomes:
     """What became of the clips.
@@ -68,13 +78,14 @@ class ClipOutcomes:
     Attributes:
         outcomes: number by outcome class; those that were there already are done.
         reasons: number by reason, of those that are not done.
-        num_new: clips that this run added.
-        new_ids: their ids, in order.
+        new_ids: ids of the clips that this run added, in order.
+        failed: those that could not be made, by clip id.
     """
 
     outcomes: dict[str, int]
     reasons: dict[str, int]
     new_ids: tuple[str, ...] = field(default=(), repr=False)
+    failed: dict[str, FailedClip] = field(default_factory=dict, repr=False)
 
     @property
     def num_new(self) -> int:
@@ -95,7 +106,7 @@ def import_clips(
     settings: ImportOptions,
     reporter: Reporter,
 ) -> ClipOutcomes:
-    """Take clips in, record every outcome, and bring the manifests up to date.
+    """Import clips, record every outcome, and bring the manifests up to date.
 
     Args:
         workspace: gets the clips, the ledger's rows, and the manifests of segments and clips.
@@ -139,15 +150,16 @@ class _Run:
         self._outcomes = Counter({OutcomeClass.DONE: num_there})
         self._reasons: Counter[str] = Counter()
         self._new_ids: list[str] = []
-        self._standing = ledger.latest(workspace.root)
+        self._failed: dict[str, FailedClip] = {}
+        self._latest = ledger.latest(workspace.root)
 
     def refuse(self, writer: ledger.LedgerWriter, refused: Sequence[Refused]) -> None:
         rows = []
         for one in refused:
             self._outcomes[OutcomeClass.CORRUPT] += 1
             self._reasons[one.reason] += 1
-            known = self._standing.get(one.name)
-            # Said once: the same word about the same thing is no new attempt.
+            known = self._latest.get(one.name)
+            # Recorded once: the same reason for the same file is no new attempt.
             if known is None or known.reason != one.reason:
                 rows.append(
                     (
@@ -165,12 +177,12 @@ class _Run:
         writer.record(rows)
 
     def do(self, writer: ledger.LedgerWriter, jobs: Sequence[Intake], workers: int, timeout_s: float) -> None:
-        self._tell()
+        self._report()
         with LocalPool[Intake, JobResult](work, workers, timeout_s) as pool:
             for finished in pool.run(jobs):
                 if finished is not None:
                     self._take(writer, finished)
-                    self._tell()
+                    self._report()
 
     def _take(self, writer: ledger.LedgerWriter, finished: Finished[Intake, JobResult]) -> None:
         segment = finished.job.segment
@@ -178,7 +190,7 @@ class _Run:
             raise WorkspaceError(
                 f"{self._workspace.root}: no space is left; stopped with {self._settled} of "
                 f"{self._total} clips",
-                "free some space and run the same command again: it goes on where it stopped",
+                "free some space and run the same command again: the import resumes",
             )
         result = (
             finished.result.clips[0]
@@ -193,19 +205,23 @@ class _Run:
             result.text,
             self._attempt(segment.clip_id),
         )
-        writer.record([(row, result.clip)])
+        clip = result.clip
+        if clip is not None and not clip.original_path:
+            clip = replace(clip, original_path=_original_path(finished.job.media))
+        writer.record([(row, clip)])
         self._settled += 1
         self._outcomes[result.outcome] += 1
         if result.outcome is OutcomeClass.DONE:
             self._new_ids.append(segment.clip_id)
         else:
             self._reasons[result.reason] += 1
+            self._failed[segment.clip_id] = FailedClip(result.reason, result.text)
 
     def _attempt(self, clip_id: str) -> int:
-        known = self._standing.get(clip_id)
+        known = self._latest.get(clip_id)
         return known.attempts + 1 if known else 1
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         missing = sum(self._reasons.values())
         self._reporter.progress(self._settled, self._total, f"{missing} missing" if missing else "")
 
@@ -214,7 +230,14 @@ class _Run:
             outcomes={name.value: self._outcomes[name] for name in OutcomeClass},
             reasons=dict(self._reasons.most_common()),
             new_ids=tuple(sorted(self._new_ids)),
+            failed=self._failed,
         )
+
+
+def _original_path(media: Path | FrameRun) -> str:
+    """Write where a clip's file or pictures are, as text whatever its bytes are."""
+    path = media if isinstance(media, Path) else media.folder / f"{media.stem}_*{media.suffix}"
+    return os.fsencode(path.absolute()).decode(errors="backslashreplace")
 
 
 def _outcome(

@@ -7,12 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dancecli.core.hashing import sha256_text
-
-# What is taken for a video in a folder; a file that is named itself may have any ending.
-ENDINGS = (
-    *(".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
-    *(".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
-)
+from dancecli.core.video_files import is_video_name
 
 
 def find_videos(paths: Sequence[Path]) -> tuple[tuple[tuple[str, Path], ...], int]:
@@ -28,7 +23,7 @@ def find_videos(paths: Sequence[Path]) -> tuple[tuple[tuple[str, Path], ...], in
             found.append((given.name if len(paths) == 1 else str(given), given))
             continue
         files = sorted(p for p in given.rglob("*") if p.is_file() and not p.name.startswith("."))
-        videos = [p for p in files if p.suffix.lower() in ENDINGS]
+        videos = [p for p in files if is_video_name(p.name)]
         found += [(str(p.relative_to(given)), p) for p in videos]
         left_out += len(files) - len(videos)
     return tuple(found), left_out

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from dancecli.core import hashing
 from dancecli.core.errors import InputError, MediaError, UsageError
 from dancecli.core.progress import SILENT, Progress, Reporter
-from dancecli.model.inference.inputs import ENDINGS, find_videos, slug
+from dancecli.core.video_files import VIDEO_SUFFIXES
+from dancecli.model.inference.inputs import find_videos, slug
 from dancecli.model.networks.checkpoint import Checkpoint, open_checkpoint, run_checkpoint
 from dancecli.storage import runs as rec
 from dancecli.storage.files import atomic_file
@@ -105,7 +106,7 @@ def make_plan(workspace: Workspace, settings: PredictSettings) -> PredictPlan:
     if settings.picture is not None and not single:
         raise UsageError("--out is for the picture of one video", "leave it out: pictures go to reports/")
     if not files:
-        raise InputError(f"{first}: holds no video", f"known endings: {' '.join(ENDINGS)}")
+        raise InputError(f"{first}: holds no video", f"known suffixes: {' '.join(sorted(VIDEO_SUFFIXES))}")
     run, path = None, settings.checkpoint
     if path is None:
         run, _, path = run_checkpoint(workspace, settings.run)

@@ -16,7 +16,7 @@ from dancecli.video.ffmpeg import run_ffmpeg
 Dance = Callable[..., object]
 
 
-def film(path: Path, seconds: float = 1, *, size: str = "96x64", rate: int = 10, more: str = "") -> Path:
+def video(path: Path, seconds: float = 1, *, size: str = "96x64", rate: int = 10, more: str = "") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = f"testsrc2=size={size}:rate={rate}:duration={seconds}"
     run_ffmpeg(["-f", "lavfi", "-i", picture, *more.split(), str(path)])
@@ -32,24 +32,21 @@ def pictures(folder: Path, clip: str, count: int) -> None:
 @pytest.fixture(scope="module")
 def kinetics(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("kinetics")
-    film(root / "train" / "tap dancing" / "-b_defghijk_000010_000011.mp4")
-    film(root / "val" / "tap_dancing" / "abcdefghijk_3_4.mkv", size="64x96")
-    film(root / "val" / "zumba" / "abc_00_1_10_5000_6000.mp4")
-    film(root / "val" / "zumba" / "tooshortabc_000000_000009.mp4")
-    film(root / "val" / "juggling balls" / "jjjjjjjjjjj_000000_000001.mp4")
+    video(root / "train" / "tap dancing" / "-b_defghijk_000010_000011.mp4")
+    video(root / "val" / "tap_dancing" / "abcdefghijk_3_4.mkv", size="64x96")
+    video(root / "val" / "zumba" / "abc_00_1_10_5000_6000.mp4")
+    video(root / "val" / "zumba" / "tooshortabc_000000_000009.mp4")
+    video(root / "val" / "juggling balls" / "jjjjjjjjjjj_000000_000001.mp4")
     broken = root / "val" / "zumba" / "brokenbroke_000001_000002.mp4"
-    broken.write_bytes(film(root / "val" / "zumba" / "whole.mp4").read_bytes()[:3000])
-    (root / "val" / "zumba" / "whole.mp4").unlink()
+    broken.write_bytes((root / "val" / "zumba" / "tooshortabc_000000_000009.mp4").read_bytes()[:3000])
     # The same clip under a second label.
-    shutil.copy(
-        root / "val" / "zumba" / "abc_00_1_10_5000_6000.mp4",
-        film(root / "val" / "krumping" / "abc_00_1_10_5_6.mp4"),
-    )
+    (root / "val" / "krumping").mkdir()
+    shutil.copy(root / "val/zumba/abc_00_1_10_5000_6000.mp4", root / "val/krumping/abc_00_1_10_5_6.mp4")
     return root
 
 
-def test_what_a_shard_beside_it_is_at_stays(dance, workspace: Workspace, tmp_path: Path) -> None:
-    film(tmp_path / "in" / "zumba" / "aaaaaaaaaaa_0_1.mp4")
+def test_what_a_shard_beside_it_does_stays(dance, workspace: Workspace, tmp_path: Path) -> None:
+    video(tmp_path / "in" / "zumba" / "aaaaaaaaaaa_0_1.mp4")
     beside = workspace.temp / "fetch-1of2" / "bbbbbbbbbbb" / "bbbbbbbbbbb_0_1000.mp4"
     killed = workspace.temp / "intake" / "ccccccccccc_0_1000" / "ccccccccccc_0_1000.mp4"
     for path in (beside, killed):
@@ -59,19 +56,25 @@ def test_what_a_shard_beside_it_is_at_stays(dance, workspace: Workspace, tmp_pat
     assert (beside.exists(), killed.exists()) == (True, False)
 
 
-def test_a_kinetics_download_is_adopted_once(dance, workspace: Workspace, kinetics: Path) -> None:
-    shown = dance("import", str(kinetics), "--dry-run", "--json")
-    assert shown.code == 0
-    assert shown.json["found"] == {"tap dancing": 2, "krumping": 1, "zumba": 2}
+def test_a_kinetics_download_is_imported_once(dance, workspace: Workspace, kinetics: Path) -> None:
+    planned = dance("import", str(kinetics), "--dry-run", "--json")
+    assert planned.code == 0
+    assert planned.json["clips"] == {"krumping": 1, "tap dancing": 2, "zumba": 1}
     assert not workspace.clips.exists()
 
     ran = dance("import", str(kinetics), "--json")
     assert ran.code == 3
-    assert ran.json["intake"]["outcomes"]["done"] == 3
-    assert ran.json["intake"]["reasons"] == {"too-short": 1, "broken": 1}
-    assert ran.json["left_out"] == {"no-label": 1, "repeated": 1}
-    assert "abc_00_1_10_5000_6000 is 'zumba' here and 'krumping' before" in ran.json["conflicts"][0]
+    assert ran.json["files"] == planned.json["files"]
+    assert ran.json["given"] == 7 == sum(ran.json["clips"].values()) + sum(ran.json["left_out"].values())
+    assert ran.json["left_out"] == {"no-label": 1, "unreadable": 1, "two-labels": 1}
+    assert ran.json["layouts"] == {"kinetics": 3, "plain": 1}
+    (conflict,) = ran.json["conflicts"]
+    assert "abc_00_1_10_5000_6000 is 'zumba' here and 'krumping' before" in conflict
     clips = {clip.clip_id: clip for clip in tables.read(workspace.clips, Clip)}
+    # A file much shorter than its name says is no such clip, and is imported whole.
+    (short,) = (clip for clip in clips.values() if clip.video_id.startswith("tooshortabc"))
+    assert (short.start_ms, short.end_ms, short.num_frames, short.dataset) == (0, 1000, 10, "plain")
+    del clips[short.clip_id]
     assert {i: (c.label, c.official_split, c.dataset) for i, c in clips.items()} == {
         "-b_defghijk_10000_11000": ("tap dancing", "train", "kinetics"),
         "abcdefghijk_3000_4000": ("tap dancing", "val", "kinetics"),
@@ -80,23 +83,22 @@ def test_a_kinetics_download_is_adopted_once(dance, workspace: Workspace, kineti
     normal, tall = clips["-b_defghijk_10000_11000"], clips["abcdefghijk_3000_4000"]
     assert (normal.width, normal.height, normal.num_frames, normal.source) == (384, 256, 10, "folder")
     assert (tall.width, tall.height) == (256, 384)
+    assert normal.original_path == str(kinetics / "train/tap dancing/-b_defghijk_000010_000011.mp4")
     assert all((workspace.root / clip.path).stat().st_size == clip.num_bytes for clip in clips.values())
-    standing = ledger.latest(workspace.root)
-    assert standing["tooshortabc_0_9000"].outcome is OutcomeClass.SOURCE_SHORT
-    assert standing["brokenbroke_1000_2000"].outcome is OutcomeClass.CORRUPT
+    assert ledger.latest(workspace.root)["brokenbroke_1000_2000"].outcome is OutcomeClass.CORRUPT
     assert len(json.loads(tables.read_meta(workspace.segments)["labels"])) == 19
-    assert len(tables.read(workspace.segments, Segment)) == 5
+    assert len(tables.read(workspace.segments, Segment)) == 4
 
     before = workspace.clips.read_bytes()
     again = dance("import", str(kinetics), "--json")
-    assert again.json["intake"]["new_ids"] == []
-    assert again.json["there"] == {"tap dancing": 2, "krumping": 1}
+    assert again.json["outcomes"]["new_ids"] == []
+    assert again.json["there"] == {"krumping": 1, "tap dancing": 2, "zumba": 1}
     assert workspace.clips.read_bytes() == before
 
 
 def test_a_linked_clip_is_the_file_itself(dance, workspace: Workspace, tmp_path: Path) -> None:
-    original = film(tmp_path / "in" / "zumba" / "abcdefghijk_0_1.mp4")
-    other = film(tmp_path / "in" / "zumba" / "mmmmmmmmmmm_0_1.mkv")
+    original = video(tmp_path / "in" / "zumba" / "abcdefghijk_0_1.mp4")
+    other = video(tmp_path / "in" / "zumba" / "mmmmmmmmmmm_0_1.mkv")
     original.chmod(0o600)
     assert dance("import", str(tmp_path / "in"), "--link").code == 0
     linked, made = workspace.clip("abcdefghijk_0_1000"), workspace.clip("mmmmmmmmmmm_0_1000")
@@ -116,27 +118,27 @@ def test_frames_become_a_clip_at_their_true_rate(dance, workspace: Workspace, tm
     assert ran.code == 3
     assert ran.json["labels"] == ["tango", "waltz"]
     assert ran.json["labels_from"] == "the folders' names"
-    assert ran.json["intake"]["reasons"] == {"frames-missing": 1}
+    assert ran.json["outcomes"]["reasons"] == {"frames-missing": 1}
     (clip,) = tables.read(workspace.clips, Clip)
     assert (clip.clip_id, clip.label, clip.dataset) == ("-b_defghijk_592000_602000", "tango", "lets-dance")
     assert (clip.num_frames, clip.fps_num, clip.fps_den, clip.height) == (240, 24, 1, 256)
 
 
 def test_any_folder_per_class_will_do(dance, workspace: Workspace, tmp_path: Path) -> None:
-    film(tmp_path / "in" / "belly_laughs" / "My Café #1.mov", 1.5)
-    film(tmp_path / "in" / "knitting" / "2019" / "abcdefghijk.mp4")
+    video(tmp_path / "in" / "belly_laughs" / "My Café #1.mov", 1.5)
+    video(tmp_path / "in" / "knitting" / "2019" / "abcdefghijk.mp4")
     (tmp_path / "in" / "knitting" / "noise.mp4").write_bytes(b"no video")
     ran = dance("import", str(tmp_path / "in"), "--json", "--dry-run")
     assert ran.json["left_out"] == {"unreadable": 1}
     ran = dance("import", str(tmp_path / "in"), "--json")
     assert ran.code == 3
-    assert ran.json["left_out"] == {}
+    assert ran.json["left_out"] == {"unreadable": 1}
     assert ran.json["labels"] == ["belly laughs", "knitting"]
-    assert ran.json["intake"]["reasons"] == {"unreadable": 1}
+    assert ran.json["outcomes"]["reasons"] == {"unreadable": 1}
     first, second = tables.read(workspace.clips, Clip)
-    assert first.video_id.startswith("My-Caf-1-")
+    assert first.video_id.startswith("My-Cafe-1-")
     assert (first.end_ms, first.label, first.dataset) == (1500, "belly laughs", "plain")
-    assert second.clip_id == "abcdefghijk_0_1000"
+    assert second.video_id.startswith("abcdefghijk-")
     attempts = len(
         ledger.history(workspace.root, next(k for k in ledger.latest(workspace.root) if "noise" in k))
     )
@@ -149,20 +151,23 @@ def test_any_folder_per_class_will_do(dance, workspace: Workspace, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", [b"w\xe4lzer", b"two\nlines"])
-def test_a_name_that_is_no_label_is_said(dance, workspace: Workspace, tmp_path: Path, name: bytes) -> None:
+def test_a_name_that_is_no_text_is_one_row(dance, workspace: Workspace, tmp_path: Path, name: bytes) -> None:
+    source = video(tmp_path / "in" / "waltz" / "dance.mp4")
     folder = tmp_path / "in" / os.fsdecode(name)
-    film(tmp_path / "in" / "film.mp4").replace(tmp_path / "film.mp4")
     folder.mkdir()
-    (tmp_path / "film.mp4").replace(folder / "dance.mp4")
-    ran = dance("import", str(tmp_path / "in"))
+    shutil.copy(source, folder / "other.mp4")
+    ran = dance("import", str(tmp_path / "in"), "--json")
+    assert ran.code == 3
+    assert (ran.json["clips"], ran.json["left_out"]) == ({"waltz": 1}, {"name-not-text": 1})
+    source.unlink()
+    ran = dance("import", str(tmp_path / "in"), "--workspace", str(tmp_path / "other"))
     assert ran.code == 1
-    assert "dance.mp4': the name is not text in UTF-8, or is more than one line\n  hint: rename it" in ran.err
-    assert not workspace.clips.exists()
+    assert "other.mp4: the name is not text in UTF-8" in ran.err
 
 
 def test_the_workspace_s_own_labels_hold(dance, workspace: Workspace, tmp_path: Path) -> None:
-    film(tmp_path / "in" / "knitting" / "abcdefghijk_0_1.mp4")
-    film(tmp_path / "dances" / "zumba" / "abcdefghijk_0_1.mp4")
+    video(tmp_path / "in" / "knitting" / "abcdefghijk_0_1.mp4")
+    video(tmp_path / "dances" / "zumba" / "abcdefghijk_0_1.mp4")
     assert dance("import", str(tmp_path / "in")).code == 0
     ran = dance("import", str(tmp_path / "dances"))
     assert ran.code == 1

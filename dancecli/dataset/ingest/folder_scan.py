@@ -1,0 +1,180 @@
+"""What lies below a folder: every file, with what its name, its folders and its header tell."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import unicodedata
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dancecli.core.errors import MediaError
+from dancecli.core.progress import Reporter
+from dancecli.core.video_files import is_video_name
+from dancecli.sources import letsdance
+from dancecli.sources.layouts import Layout, NamedFile, detect_name, read_name
+from dancecli.sources.local import SPLIT_FOLDER, subset_of, walk
+from dancecli.video.decode import probe
+
+# Bytes that are no UTF-8, as Python has them in a name, and what ends a line.
+_NO_TEXT = re.compile("[\ud800-\udfff\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+# Headers are read while the disk looks for the next one.
+_READERS = 4
+_WHOLE_BYTES, _PIECE_BYTES, _NUM_PIECES = 8 << 20, 1 << 16, 64
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """One file below a folder, or the pictures of one clip.
+
+    Attributes:
+        relative: its path below the folder, in text.
+        media: what it is imported from.
+        named: what its name tells; None if it is not to be imported.
+        folders: names of the folders that may be its label, the outermost first.
+        official_split: as a folder above says; else empty.
+        length_ms: of the file, by its header; 0 if that cannot be told.
+        digest: of its bytes, where its name does not tell which video it is.
+        problem: a short stable word for why it is left out; else empty.
+        text: what is wrong, in words.
+    """
+
+    relative: str
+    media: Path | letsdance.FrameRun
+    named: NamedFile | None = None
+    folders: tuple[str, ...] = ()
+    official_split: str = ""
+    length_ms: int = 0
+    digest: str = ""
+    problem: str = ""
+    text: str = ""
+
+    @property
+    def video_id(self) -> str:
+        """The id of the source video: as its name tells, else its name with its digest."""
+        if self.named is not None and self.named.video_id:
+            return self.named.video_id
+        # Letters keep their base: `Šokačko` becomes `Sokacko`.
+        stem = unicodedata.normalize("NFKD", Path(self.relative).stem).encode("ascii", "ignore").decode()
+        return f"{_UNSAFE.sub('-', stem).strip('-')[:40] or 'video'}-{self.digest}"
+
+
+def scan_folder(root: Path, layout: Layout | None, reporter: Reporter) -> list[FoundFile]:
+    """Look at every file below a folder, in the order of their paths.
+
+    Args:
+        root: the folder.
+        layout: how its files are named; None to tell that by their names and lengths.
+        reporter: gets the progress.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    candidates = list(_candidates(root))
+    found = []
+    with ThreadPoolExecutor(_READERS) as readers:
+        for number, file in enumerate(
+            readers.map(lambda file: _looked_at(file, layout), candidates), start=1
+        ):
+            reporter.progress(number, len(candidates), "headers read")
+            found.append(file)
+    return found
+
+
+def content_digest(path: Path) -> str:
+    """Hash a file's size and bytes; of a large one, 64 pieces that are spread over it.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        digest = hashlib.blake2b(str(size).encode(), digest_size=6)
+        if size <= _WHOLE_BYTES:
+            digest.update(file.read())
+        else:
+            for piece in range(_NUM_PIECES):
+                file.seek(piece * (size - _PIECE_BYTES) // (_NUM_PIECES - 1))
+                digest.update(file.read(_PIECE_BYTES))
+    return digest.hexdigest()
+
+
+def shown(path: Path | str) -> str:
+    """Write a path as text on one line, whatever its bytes are."""
+    text = os.fsencode(path).decode(errors="backslashreplace")
+    return _NO_TEXT.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def _candidates(root: Path) -> Iterator[FoundFile]:
+    for folder, files in walk(root):
+        relative = folder.relative_to(root)
+        folders, subset = _label_folders(root, folder), subset_of(root, folder)
+        clips = list(letsdance.frame_clips(root, folder, files))
+        pictures = {name for name in files if letsdance.is_picture_name(name)} if clips else set()
+        for clip in clips:
+            listed, run = clip.listed, clip.media
+            named = NamedFile(Layout.LETSDANCE, listed.video_id, listed.start_ms, listed.end_ms)
+            name = shown(relative / f"{run.stem}_*{run.suffix}")
+            yield FoundFile(name, run, named, (listed.label,), subset, listed.timing.duration_ms)
+        for name in files:
+            if name in pictures:
+                continue
+            path = folder / name
+            file = FoundFile(shown(relative / name), path, folders=folders, official_split=subset)
+            problem, text = _problem_of(path, str(relative / name))
+            yield replace(file, problem=problem, text=text)
+
+
+def _problem_of(path: Path, relative: str) -> tuple[str, str]:
+    """Why a file cannot be imported, as far as its name and its kind tell."""
+    if not is_video_name(path.name):
+        return "not-a-video", f"{path.suffix or 'no suffix'} is not the suffix of a video"
+    if _NO_TEXT.search(relative):
+        return "name-not-text", "the name is not text in UTF-8, or is more than one line; rename it"
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        return "unreadable", error.strerror or str(error)
+    return ("", "") if stat.S_ISREG(mode) else ("unreadable", "is not a regular file")
+
+
+def _looked_at(file: FoundFile, layout: Layout | None) -> FoundFile:
+    """Read a file's header and, where its name does not tell what it is, its bytes."""
+    media = file.media
+    if file.problem or not isinstance(media, Path):
+        return file
+    length_ms, problem, text = _length_of(media)
+    stem = media.stem
+    if layout is None:
+        named = detect_name(stem, file.folders, length_ms)
+    else:
+        named = read_name(stem, layout, file.folders) or NamedFile(Layout.PLAIN)
+    if named.video_id and not named.end_ms:
+        named = replace(named, end_ms=named.start_ms + length_ms)
+    file = replace(file, named=named, length_ms=length_ms, problem=problem, text=text)
+    if named.video_id:
+        return file
+    try:
+        return replace(file, digest=content_digest(media))
+    except OSError as error:
+        return replace(file, problem="unreadable", text=error.strerror or str(error))
+
+
+def _length_of(path: Path) -> tuple[int, str, str]:
+    """Length in milliseconds; and why the file is left out, as a word and in words."""
+    try:
+        length_ms = probe(path).duration_ms
+    except MediaError as error:
+        return 0, "unreadable", error.message
+    return (length_ms, "", "") if length_ms > 0 else (0, "unreadable", "does not say how long it is")
+
+
+def _label_folders(root: Path, folder: Path) -> tuple[str, ...]:
+    """Names that may be the label: the folders below `root`, or `root` itself for what lies in it."""
+    names = folder.relative_to(root).parts or (root.absolute().name,)
+    return tuple(name for name in names if not SPLIT_FOLDER.fullmatch(name))

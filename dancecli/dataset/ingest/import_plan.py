@@ -1,0 +1,332 @@
+"""What an import will do with each file: pure decisions, which a dry run shows and a run carries out."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from dancecli.core.labels import LabelSet
+from dancecli.core.records import Segment, clip_id_of
+from dancecli.dataset.ingest.folder_list import FolderList
+from dancecli.dataset.ingest.folder_scan import FoundFile
+from dancecli.sources.layouts import Layout
+from dancecli.sources.letsdance import DATASET as LETS_DANCE
+from dancecli.sources.letsdance import FrameRun
+from dancecli.sources.list_format import fold_label, spellings_of
+
+# Reasons for which a file is left out although nothing is missing without it.
+HARMLESS = frozenset({"not-a-video", "repeated"})
+NEW, THERE = "new", "there"
+# Problems of files that bear no label either.
+_NO_CLIPS = ("not-a-video", "name-not-text", "not-in-list")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRow:
+    """What an import does with one file.
+
+    Attributes:
+        path: the file, below the folder; pictures of one clip as `ID_SUFFIX_*.jpg`.
+        status: `new`, `there` (imported before), or why it is left out.
+        clip_id: of its clip; empty if it has none.
+        label: of its clip.
+        groups: kinds and names of what it must stay together with.
+        start_ms: where it begins in its source video.
+        length_ms: as its name, else its header, tells.
+        official_split: the subset that its folder or its list names.
+        layout: the form of its name that was believed.
+        text: why it is left out, in words.
+        conflict: what else is said of the same clip, as a sentence; what was there first counts.
+    """
+
+    path: str
+    status: str
+    clip_id: str = ""
+    label: str = ""
+    groups: tuple[tuple[str, str], ...] = ()
+    start_ms: int = 0
+    length_ms: int = 0
+    official_split: str = ""
+    layout: str = ""
+    text: str = ""
+    conflict: str = ""
+
+    @property
+    def is_clip(self) -> bool:
+        """The file is, or becomes, a clip."""
+        return self.status in (NEW, THERE)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledFile:
+    """A file with what names its label, its groups and its subset, from whatever source.
+
+    Attributes:
+        file: as it was found.
+        labels: names that may be its label, the likeliest first.
+        given: the user named the label (a list, a pattern), so that no folder's name is tried.
+        groups: kinds and names.
+        official_split: the subset; empty for none.
+        problem: a short stable word for why it is left out; else empty.
+        text: what is wrong, in words.
+    """
+
+    file: FoundFile
+    labels: tuple[str, ...]
+    given: bool
+    groups: tuple[tuple[str, str], ...]
+    official_split: str
+    problem: str
+    text: str
+
+
+@dataclass(frozen=True)
+class NamePatterns:
+    """The user's regular expressions, searched in each file's path below the folder.
+
+    Attributes:
+        label: with the group `label`, or one group.
+        groups: each named group of these is a kind of group; one without a name is the kind `group`.
+    """
+
+    label: re.Pattern[str] | None = None
+    groups: tuple[re.Pattern[str], ...] = ()
+
+
+def label_files(
+    files: Iterable[FoundFile], listed: FolderList | None, patterns: NamePatterns
+) -> list[LabelledFile]:
+    """Put together what names each file's label and groups."""
+    return [_labelled(file, listed, patterns) for file in files]
+
+
+def _labelled(file: FoundFile, listed: FolderList | None, patterns: NamePatterns) -> LabelledFile:
+    named = file.named
+    labels = (*named.labels, *reversed(file.folders)) if named is not None else ()
+    groups = [*named.groups] if named is not None else []
+    subset, problem, text, given = file.official_split, file.problem, file.text, False
+    key = listed.find(file.relative) if listed is not None else None
+    if listed is not None and key is not None and not file.problem:
+        entry = listed.files[key]
+        labels, given = tuple(filter(None, entry.labels)), True
+        groups += entry.groups
+        subset = entry.official_split or subset
+        if len(entry.labels) > 1:
+            said = " and ".join(map(repr, entry.labels))
+            problem, text = "two-labels", f"{listed.path.name} gives it {said}"
+    elif listed is not None and not file.problem:
+        problem, text = "not-in-list", f"{listed.path.name} does not name it"
+    path = unicodedata.normalize("NFC", file.relative)
+    if patterns.label is not None and not problem:
+        match = patterns.label.search(path)
+        labels, given = ((_label_group(match),) if match else ()), True
+        if not match:
+            text = f"does not match {patterns.label.pattern!r}"
+    for pattern in patterns.groups:
+        if match := pattern.search(path):
+            groups += _groups_of(match)
+    return LabelledFile(file, labels, given, tuple(dict.fromkeys(groups)), subset, problem, text)
+
+
+def _label_group(match: re.Match[str]) -> str:
+    return (match.groupdict().get("label") or (match[1] if match.re.groups else match[0]) or "").strip()
+
+
+def _groups_of(match: re.Match[str]) -> list[tuple[str, str]]:
+    if match.re.groupindex:
+        return [(kind, name) for kind, name in match.groupdict().items() if name]
+    name = match[1] if match.re.groups else match[0]
+    return [("group", name)] if name else []
+
+
+def own_label(file: LabelledFile, root_name: str) -> str | None:
+    """Give the label of a file where labels are made from the files themselves; None if it has none."""
+    if file.problem in _NO_CLIPS:
+        return None
+    if file.given or (file.file.named is not None and file.file.named.labels):
+        return spelled(file.labels[0]) if file.labels else None
+    folders = file.file.folders
+    if not folders or folders == (root_name,):
+        return None
+    return spelled(folders[0]) or None
+
+
+def made_labels(files: Sequence[LabelledFile], root_name: str) -> LabelSet | None:
+    """Make a label set of the names that files bear, of several spellings the commonest; None for none."""
+    counts: dict[str, Counter[str]] = {}
+    for file in files:
+        label = own_label(file, root_name)
+        if label:
+            counts.setdefault(fold_label(label), Counter())[label] += 1
+    names = [min(found, key=lambda name: (-found[name], name)) for found in counts.values()]
+    return LabelSet(tuple(sorted(names))) if names else None
+
+
+def spelled(name: str) -> str:
+    """Write a folder's name as a label: in NFC, with spaces."""
+    return unicodedata.normalize("NFC", name).replace("_", " ").strip()
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A row, and what a run needs to carry it out.
+
+    Attributes:
+        row: what is shown.
+        segment: what the file becomes; None if it is left out.
+        media: what it is made of.
+        name: the clip's id, or what comes closest to one.
+    """
+
+    row: ImportRow
+    segment: Segment | None
+    media: Path | FrameRun
+    name: str
+
+
+def plan_rows(
+    files: Sequence[LabelledFile],
+    labels: LabelSet,
+    known: Mapping[str, Segment],
+    there: Set[str],
+    dataset: str | None,
+) -> list[Planned]:
+    """Decide on every file, in their order.
+
+    Args:
+        files: what was found.
+        labels: the label set.
+        known: the workspace's segments by clip id.
+        there: ids of the clips that are there.
+        dataset: what the clips will name as their origin; None: as their layout.
+    """
+    planner = _Planner(labels, known, there, dataset)
+    return [planner.plan(file) for file in files]
+
+
+class _Planner:
+    def __init__(
+        self, labels: LabelSet, known: Mapping[str, Segment], there: Set[str], dataset: str | None
+    ) -> None:
+        self._spellings = spellings_of(labels)
+        self._exact = frozenset(labels)
+        self._known = known
+        self._there = there
+        self._dataset = dataset
+        self._taken: dict[str, tuple[str, Segment]] = {}
+        # A plain file keeps its clip, whatever its name and its folder are called now.
+        self._by_digest: dict[str, Stretch] = {
+            digest: Stretch(segment.video_id, segment.start_ms, segment.end_ms)
+            for segment in known.values()
+            if (digest := _digest_in(segment.video_id)) is not None
+        }
+
+    def plan(self, labelled: LabelledFile) -> Planned:
+        file = labelled.file
+        row = ImportRow(
+            path=file.relative,
+            status=labelled.problem,
+            groups=labelled.groups,
+            official_split=labelled.official_split,
+            layout=file.named.layout.value if file.named is not None else "",
+            text=labelled.text,
+        )
+        stretch = self._stretch_of(file)
+        label = self._label_of(labelled)
+        row = replace(row, label=label or "")
+        if stretch is not None:
+            length_ms = stretch.end_ms - stretch.start_ms
+            row = replace(row, clip_id=stretch.clip_id, start_ms=stretch.start_ms, length_ms=length_ms)
+        name = row.clip_id or file.video_id
+        if row.status or stretch is None:
+            return Planned(replace(row, status=row.status or "unreadable"), None, file.media, name)
+        if label is None:
+            names = ", ".join(map(repr, labelled.labels)) or "it has none"
+            said = row.text or f"none of its names is a label: {names}"
+            return Planned(replace(row, status="no-label", text=said), None, file.media, name)
+        origin = self._dataset or _DATASETS.get(row.layout, row.layout)
+        segment = Segment(*stretch, label, labelled.official_split, origin)
+        return self._settle(row, segment, file.media)
+
+    def _settle(self, row: ImportRow, segment: Segment, media: Path | FrameRun) -> Planned:
+        """Compare a clip with the same clip before it, in this folder or in the workspace."""
+        clip_id = segment.clip_id
+        if clip_id in self._taken:
+            path, before = self._taken[clip_id]
+            status = "two-labels" if segment.label != before.label else "repeated"
+            conflict = _contradiction(segment, before)
+            row = replace(row, status=status, text=f"the same clip as {path}", conflict=conflict)
+            return Planned(row, None, media, clip_id)
+        kept = self._known.get(clip_id, segment)
+        self._taken[clip_id] = row.path, kept
+        row = replace(
+            row,
+            status=THERE if clip_id in self._there else NEW,
+            label=kept.label,
+            official_split=kept.official_split,
+            conflict=_contradiction(segment, kept),
+        )
+        return Planned(row, kept, media, clip_id)
+
+    def _stretch_of(self, file: FoundFile) -> Stretch | None:
+        """Give the stretch of video that a file holds; None if it cannot be told."""
+        named = file.named
+        if named is None:
+            return None
+        if named.video_id:
+            stretch = Stretch(named.video_id, named.start_ms, named.end_ms)
+        elif file.digest in self._by_digest:
+            return self._by_digest[file.digest]
+        else:
+            stretch = Stretch(file.video_id, 0, file.length_ms)
+        if stretch.end_ms <= stretch.start_ms or not (named.video_id or file.digest):
+            return None
+        if not named.video_id:
+            self._by_digest[file.digest] = stretch
+        return stretch
+
+    def _label_of(self, labelled: LabelledFile) -> str | None:
+        for name in labelled.labels:
+            if name in self._exact:
+                return name
+            if (found := self._spellings.get(fold_label(name))) is not None:
+                return found
+        return None
+
+
+class Stretch(NamedTuple):
+    """A stretch of a source video, in milliseconds."""
+
+    video_id: str
+    start_ms: int
+    end_ms: int
+
+    @property
+    def clip_id(self) -> str:
+        """The id of its clip."""
+        return clip_id_of(*self)
+
+
+_DATASETS = {Layout.LETSDANCE.value: LETS_DANCE}
+_DIGEST = re.compile(r".+-([0-9a-f]{12})")
+
+
+def _digest_in(video_id: str) -> str | None:
+    match = _DIGEST.fullmatch(video_id)
+    return match[1] if match else None
+
+
+def _contradiction(segment: Segment, before: Segment) -> str:
+    if segment.label != before.label:
+        return f"{segment.clip_id} is {segment.label!r} here and {before.label!r} before"
+    if segment.official_split and before.official_split != segment.official_split:
+        return (
+            f"{segment.clip_id} is in {segment.official_split!r} here and in "
+            f"{before.official_split or 'no subset'!r} before"
+        )
+    return ""
