@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from dancecli.core.records import Clip
-from dancecli.dataset.similarity.hashes import ClipLooks
-from dancecli.dataset.similarity.neighbors import SAME_PICTURE, Sketches, compare
+from dancecli.core.records import Clip, ClipHashes
+from dancecli.dataset.similarity.neighbors import SAME_PICTURE, HashArrays, compare
 from dancecli.demo.choreography import STYLES
 from dancecli.demo.encoder import write_video
 from dancecli.demo.renderer import VideoSpec
@@ -106,14 +105,14 @@ class Flips:
     @classmethod
     def of(cls, looks: Sequence[Looks], disguises: Sequence[str]) -> Flips:
         """Take them from films and copies, which come film by film."""
-        sketches = Sketches.of(looks)
+        arrays = HashArrays.of(looks)
         ways = len(disguises) + 1
         copies = np.flatnonzero(np.arange(len(looks)) % ways)
         films = copies - copies % ways
         mirrored = np.array([disguises[copy % ways - 1] == "mirrored" for copy in copies])
         turned = np.where(mirrored, _odd_columns(LARGE), np.uint64(0))[:, None]
-        mean, motion = (w[films] ^ w[copies] for w in (sketches.mean, sketches.motion))
-        far, changes = compare(sketches, films, copies)
+        mean, motion = (w[films] ^ w[copies] for w in (arrays.mean, arrays.motion))
+        far, changes = compare(arrays, films, copies)
         still = sum(np.bitwise_count(w ^ turned).sum(axis=1) / LARGE**2 for w in (mean, motion))
         return cls(mean, motion, (5 * far - still - changes) / 2, changes, mirrored)
 
@@ -133,11 +132,11 @@ class Crowd:
     """Hashes of clips that are none, a tenth of them copies of others.
 
     Attributes:
-        sketches: of all clips, the copies last.
+        arrays: of all clips, the copies last.
         parents: the clip that each of the copies is of.
     """
 
-    sketches: Sketches
+    arrays: HashArrays
     parents: np.ndarray
 
     @classmethod
@@ -146,13 +145,13 @@ class Crowd:
         dice = np.random.default_rng(seed)
         num_copies = n // 10
         num_first = n - num_copies
-        sketches = Sketches.empty(n)
-        sketches.lengths[:] = MOST_FRAMES
+        arrays = HashArrays.empty(n)
+        arrays.lengths[:] = MOST_FRAMES
         parents = dice.choice(num_first, num_copies, replace=False)
         chosen = dice.integers(0, len(flips.mirrored), num_copies)
         odd = np.where(flips.mirrored[chosen], _odd_columns(SMALL), np.uint64(0))
         for name in ("mean", "motion", "frames", "changes"):
-            words, kind = getattr(sketches, name), getattr(flips, name)
+            words, kind = getattr(arrays, name), getattr(flips, name)
             for column in range(words.shape[1]):
                 words[:num_first, column] = dice.integers(0, 2**64, num_first, dtype=np.uint64)
                 if kind.ndim == 2:
@@ -161,7 +160,7 @@ class Crowd:
                     bits = dice.random((num_copies, 64)) < kind[chosen, None]
                     turned = np.packbits(bits, axis=1).view(">u8").ravel().astype(np.uint64) ^ odd
                 words[num_first:, column] = words[parents, column] ^ turned
-        return cls(sketches, parents)
+        return cls(arrays, parents)
 
     def recall(self, first: np.ndarray, second: np.ndarray) -> float:
         """Give the share of the copies that are found with their parents.
@@ -169,12 +168,12 @@ class Crowd:
         What is asked is what the search loses: copies that the comparison itself takes for other
         pictures are left out.
         """
-        n = len(self.sketches)
+        n = len(self.arrays)
         copies = np.arange(n - len(self.parents), n)
         alike = np.zeros(len(copies), bool)
         for at in range(0, len(copies), _PIECE):
             piece = slice(at, at + _PIECE)
-            alike[piece] = compare(self.sketches, self.parents[piece], copies[piece])[0] <= SAME_PICTURE
+            alike[piece] = compare(self.arrays, self.parents[piece], copies[piece])[0] <= SAME_PICTURE
         return float(np.isin(self.parents * n + copies, first * n + second)[alike].mean())
 
     def fill(self, workspace: Workspace) -> None:
@@ -182,21 +181,21 @@ class Crowd:
         film = workspace.root / "clips" / "film.mp4"
         film.parent.mkdir(parents=True)
         run_ffmpeg(["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=5:duration=1", str(film)])
-        n = len(self.sketches)
+        n = len(self.arrays)
         tables.write(workspace.clips, Clip, (_clip(i) for i in range(n)))
         # As a run of dedup leaves them: in groups of rows that are read one by one.
-        with pq.ParquetWriter(workspace.looks, tables.to_table(ClipLooks, ()).schema) as writer:
+        with pq.ParquetWriter(workspace.hashes, tables.to_table(ClipHashes, ()).schema) as writer:
             for rows in self._rows():
-                writer.write_table(tables.to_table(ClipLooks, rows))
+                writer.write_table(tables.to_table(ClipHashes, rows))
 
-    def _rows(self) -> Iterator[list[ClipLooks]]:
-        for at in range(0, len(self.sketches), _PIECE):
+    def _rows(self) -> Iterator[list[ClipHashes]]:
+        for at in range(0, len(self.arrays), _PIECE):
             columns = []
             for name in ("mean", "motion", "frames", "changes"):
-                words = getattr(self.sketches, name)[at : at + _PIECE].astype(">u8")
+                words = getattr(self.arrays, name)[at : at + _PIECE].astype(">u8")
                 columns.append([row.tobytes() for row in words])
             hashes = enumerate(zip(*columns, strict=True), start=at)
-            yield [ClipLooks(_clip(i).clip_id, _clip(i).sha256, *one) for i, one in hashes]
+            yield [ClipHashes(_clip(i).clip_id, _clip(i).sha256, *one) for i, one in hashes]
 
 
 def _clip(i: int) -> Clip:

@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmarks.lib.compare import Bar, Cost, Plot, figures, run_again, run_child, tell
 from benchmarks.lib.dedup_workload import DISGUISES, Crowd, Flips, ffmpeg_version, looks_of_film
-from dancecli.dataset.similarity.neighbors import SAME_PICTURE, Sketches, joined, near_pairs
+from dancecli.dataset.similarity.neighbors import SAME_PICTURE, HashArrays, connected, near_pairs
 from dancecli.storage.workspace import Workspace
 from dancecli.video.phash import Looks
 
@@ -54,12 +54,12 @@ def easier(looks: Sequence[Looks]) -> list[Looks]:
 def judged(looks: Sequence[Looks], disguises: Sequence[str]) -> dict[str, Any]:
     """Group the films and copies, which come film by film, and hold the groups against the truth."""
     n, ways = len(looks), len(disguises) + 1
-    groups = np.array(joined(n, *near_pairs(Sketches.of(looks))))
+    groups = np.array(connected(n, *near_pairs(HashArrays.of(looks))))
     films = np.arange(n) // ways
     found = (groups == groups[films * ways]).reshape(-1, ways)[:, 1:]
     mixed = [films[groups == name] for name in set(groups.tolist())]
     # Of all pairs of clips of different films, those in one group; and the clips that have such company.
-    joined_pairs = sum((len(of) ** 2 - int((np.bincount(of) ** 2).sum())) // 2 for of in mixed)
+    connected_pairs = sum((len(of) ** 2 - int((np.bincount(of) ** 2).sum())) // 2 for of in mixed)
     pairs = (n**2 - n * ways) // 2
     company = sum(len(of) for of in mixed if len(set(of.tolist())) > 1)
     return {
@@ -68,8 +68,8 @@ def judged(looks: Sequence[Looks], disguises: Sequence[str]) -> dict[str, Any]:
         "found": int(found.sum()),
         "recall": round(float(found.mean()), 4),
         "pairs_of_different_films": pairs,
-        "of_these_in_one_group": joined_pairs,
-        "false_merges": joined_pairs / pairs,
+        "of_these_in_one_group": connected_pairs,
+        "false_merges": connected_pairs / pairs,
         "clips_with_strangers": company,
         "recall_by_disguise": dict(zip(disguises, np.round(found.mean(axis=0), 4).tolist(), strict=True)),
     }
@@ -106,8 +106,8 @@ def child(what: str, n: int, folder: Path) -> None:
         crowd.fill(Workspace(folder / "space"))
     elif what == "group":
         before_s = os.times()
-        first, second = near_pairs(crowd.sketches)
-        groups = joined(n, first, second)
+        first, second = near_pairs(crowd.arrays)
+        groups = connected(n, first, second)
         after_s = os.times()
         seconds = after_s.user + after_s.system - before_s.user - before_s.system
         answer = {

@@ -71,13 +71,13 @@ def by_hand(path: Path) -> int:
 
 
 def as_dance(path: Path, labels: str) -> int:
-    """Read, filter, group and divide; give the number of parts' rows."""
-    from dancecli.dataset.split.assign import assign_parts, count_overlaps, parse_ratios
+    """Read, filter, group and divide; return the number of clips."""
+    from dancecli.dataset.split.assign import assign_subsets, count_overlaps, parse_ratios
 
-    parts = assign_parts(clips_of(path, labels), parse_ratios("90/5/5"), 0, {})
-    if count_overlaps(parts):
-        raise SystemExit("a group is in two parts")
-    return len(parts)
+    clips = assign_subsets(clips_of(path, labels), parse_ratios("90/5/5"), 0, {})
+    if count_overlaps(clips):
+        raise SystemExit("a group is in two subsets")
+    return len(clips)
 
 
 def clips_of(path: Path, labels: str) -> list[Clip]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import keyword
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -18,11 +19,17 @@ if TYPE_CHECKING:
     from dancecli.storage.workspace import Workspace
 
 # These control a single call; a default from a file would be surprising.
-_NOT_SETTINGS = {"workspace_dir", "help", "dry_run", "json_output", "resume"}
+_NOT_SETTINGS = {"workspace_dir", "help", "dry_run", "json_output", "resume", "diff"}
 
 
 class SettingsCommand(TyperCommand):
-    """A command that reads its defaults from the workspace's `dance.toml`."""
+    """A command that reads its defaults from the workspace's `dance.toml`.
+
+    Attributes:
+        optional_values: the value of a flag that is given without one, by flag.
+    """
+
+    optional_values: dict[str, str] = {}  # noqa: RUF012 - set per command by `load`
 
     def make_context(  # type: ignore[override]  # the context's class is private to typer
         self, info_name: str | None, args: list[str], parent: Context | None = None, **extra: Any
@@ -34,6 +41,7 @@ class SettingsCommand(TyperCommand):
 
             workspace = Workspace.locate(workspace_flag(args))
             extra["default_map"] = self._defaults(workspace)
+        args = with_optional_values(args, self.optional_values)
         return super().make_context(info_name, args, parent=parent, **extra)
 
     def get_params(self, ctx: Context) -> Any:  # type: ignore[override]  # as in make_context
@@ -80,7 +88,18 @@ def load(name: str) -> SettingsCommand:
     single.command(name, cls=SettingsCommand)(module.command)
     loaded = typer.main.get_command(single)
     assert isinstance(loaded, SettingsCommand)  # noqa: S101 - for the type checker; cls says so
+    loaded.optional_values = getattr(module, "OPTIONAL_VALUES", {})
     return loaded
+
+
+def with_optional_values(args: Sequence[str], values: Mapping[str, str]) -> list[str]:
+    """Return the arguments with a value for each flag that is given without one; typer has no such flags."""
+    found: list[str] = []
+    for i, arg in enumerate(args):
+        found.append(arg)
+        if arg in values and (i + 1 == len(args) or args[i + 1].startswith("-")):
+            found.append(values[arg])
+    return found
 
 
 def default_settings() -> str:

@@ -233,6 +233,25 @@ class Flow:
     coding: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class ClipHashes:
+    """The perceptual hashes of a clip; see `dancecli.video.phash`.
+
+    Attributes:
+        clip_id: the clip.
+        sha256: of the file that was hashed, so that a changed file is hashed again.
+        mean, motion: 256 bits each.
+        frames, changes: 64 bits per sampled frame.
+    """
+
+    clip_id: str
+    sha256: str
+    mean: bytes
+    motion: bytes
+    frames: bytes
+    changes: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """Outcome of one attempt at one clip.

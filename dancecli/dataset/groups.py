@@ -7,15 +7,23 @@ video and equal bytes are not in the file, since the manifest of clips tells the
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+import re
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
-from dancecli.core.records import Group
+from dancecli.core.csv_files import read_csv
+from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.records import ClipHashes, Group
+from dancecli.dataset.clip_lookup import KEY_COLUMNS, ClipLookup
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
 NEAR_DUPLICATE = "near-duplicate"
+_YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 
 
 class GroupedClip(Protocol):
@@ -49,12 +57,17 @@ def add_groups(workspace: Workspace, rows: Iterable[Group]) -> bool:
     Returns:
         False if the very same groups were in the file already.
     """
-    new = set(rows)
-    given = {(row.clip_id, row.kind) for row in new}
+    new = tuple(rows)
     with _locked(workspace):
         before = read_groups(workspace)
-        kept = (row for row in before if (row.clip_id, row.kind) not in given)
-        return _write(workspace, before, {*kept, *new})
+        return _write(workspace, before, merge_groups(before, new))
+
+
+def merge_groups(before: Iterable[Group], rows: Iterable[Group]) -> list[Group]:
+    """Add groups to others: a clip's groups of a kind replace those it had of that kind. Sorted."""
+    new = set(rows)
+    given = {(row.clip_id, row.kind) for row in new}
+    return sorted({*(row for row in before if (row.clip_id, row.kind) not in given), *new})
 
 
 def replace_groups(workspace: Workspace, kind: str, rows: Iterable[Group]) -> bool:
@@ -65,7 +78,7 @@ def replace_groups(workspace: Workspace, kind: str, rows: Iterable[Group]) -> bo
     """
     with _locked(workspace):
         before = read_groups(workspace)
-        return _write(workspace, before, {*(row for row in before if row.kind != kind), *rows})
+        return _write(workspace, before, sorted({*(row for row in before if row.kind != kind), *rows}))
 
 
 def join_groups(clips: Iterable[GroupedClip], groups: Iterable[Group]) -> dict[str, str]:
@@ -89,6 +102,146 @@ def join_groups(clips: Iterable[GroupedClip], groups: Iterable[Group]) -> dict[s
         if row.clip_id in video_of:
             links.share((row.kind, row.group), video_of[row.clip_id])
     return {clip_id: links.root(video) for clip_id, video in video_of.items()}
+
+
+@dataclass(frozen=True)
+class GroupFile:
+    """The groups that a user's file gives to the clips of a workspace.
+
+    Attributes:
+        rows: the groups.
+        unknown: names in the file that match no clip.
+    """
+
+    rows: tuple[Group, ...]
+    unknown: tuple[str, ...]
+
+
+def read_group_file(path: Path, lookup: ClipLookup) -> GroupFile:
+    """Read a CSV file whose first named column is a clip or a file, and every other one a kind of group.
+
+    A clip with several groups of one kind has several rows; an empty cell is no group.
+
+    Raises:
+        InputError: the file cannot be read, no column names clips, or no column names a group.
+    """
+    table = read_csv(path, "group file")
+    key = table.first_of(KEY_COLUMNS)
+    if not key:
+        columns = ", ".join(KEY_COLUMNS)
+        raise InputError.at(path, 1, "has no column that names clips", f"name a column one of {columns}")
+    kinds = [name for name in table.columns if name != key]
+    if not kinds or not all(kinds) or NEAR_DUPLICATE in kinds:
+        what = f"has the column {NEAR_DUPLICATE!r}, which is dance dedup's" if all(kinds) and kinds else ""
+        hint = "name each further column after a kind of group, such as dancer or venue"
+        raise InputError.at(path, 1, what or "has no named column of groups", hint)
+    rows, unknown = set(), dict[str, None]()
+    for row in table.rows:
+        found = lookup.find(row.cells[key])
+        if not found:
+            unknown[row.cells[key]] = None
+        rows |= {Group(i, row.cells[kind], kind) for i in found for kind in kinds if row.cells[kind]}
+    return GroupFile(tuple(sorted(rows)), tuple(unknown))
+
+
+@dataclass(frozen=True)
+class KnownGroups:
+    """What is known of the groups of some clips.
+
+    Attributes:
+        num_clips: the clips.
+        kinds: clips that have a group, by kind.
+        num_videos: source videos.
+        file_names_only: clips of which only the file's name tells the source video: nothing says which
+            of them show one recording.
+        not_compared: clips that `dance dedup` has not compared, or not since their file changed.
+    """
+
+    num_clips: int
+    kinds: dict[str, int]
+    num_videos: int
+    file_names_only: int
+    not_compared: int
+
+    @property
+    def unknown(self) -> bool:
+        """No group of any kind is known but what the files' names tell."""
+        return self.file_names_only == self.num_clips and not set(self.kinds) - {NEAR_DUPLICATE}
+
+    @property
+    def checked(self) -> str:
+        """The kinds of groups that are kept whole, in words."""
+        kinds = [f"{kind} ({count:,} clips)" for kind, count in sorted(self.kinds.items())]
+        return ", ".join(["source video", "equal bytes", *kinds])
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a split of these clips cannot know, one sentence each."""
+        found = []
+        if self.unknown:
+            found.append(
+                "no groups are known but what the file names tell: clips of one recording, dancer or venue "
+                "may be in several subsets (give them with dance split --groups FILE)"
+            )
+        if self.not_compared == self.num_clips:
+            found.append("dance dedup was not run: near-duplicates may be in several subsets")
+        elif self.not_compared:
+            found.append(
+                f"dance dedup is older than {self.not_compared:,} of the {self.num_clips:,} clips: "
+                "their near-duplicates may be in several subsets"
+            )
+        return tuple(found)
+
+
+class SourcedClip(GroupedClip, Protocol):
+    """What tells whether a clip's source video is known."""
+
+    @property
+    def source(self) -> str:
+        """What it was made from."""
+
+    @property
+    def start_ms(self) -> int:
+        """Where it starts in its source video."""
+
+
+def known_groups(workspace: Workspace, clips: Sequence[SourcedClip], groups: Iterable[Group]) -> KnownGroups:
+    """Tell which kinds of groups are known of clips."""
+    ids = {clip.clip_id for clip in clips}
+    of_kind = {(row.kind, row.clip_id) for row in groups if row.clip_id in ids}
+    clips_of_video = Counter(clip.video_id for clip in clips)
+    hashed = _hashed(workspace)
+    return KnownGroups(
+        num_clips=len(clips),
+        kinds=dict(Counter(kind for kind, _ in sorted(of_kind))),
+        num_videos=len(clips_of_video),
+        file_names_only=sum(_named_by_file(clip, clips_of_video) for clip in clips),
+        not_compared=sum(
+            (NEAR_DUPLICATE, clip.clip_id) not in of_kind
+            or hashed.get(clip.clip_id, clip.sha256) != clip.sha256
+            for clip in clips
+        ),
+    )
+
+
+def _named_by_file(clip: SourcedClip, clips_of_video: Mapping[str, int]) -> bool:
+    """Tell whether the source video of a clip is only the file that it was imported from, whole."""
+    return (
+        clip.source == "folder"
+        and clip.start_ms == 0
+        and clips_of_video[clip.video_id] == 1
+        and not _YOUTUBE_ID.fullmatch(clip.video_id)
+    )
+
+
+def _hashed(workspace: Workspace) -> dict[str, str]:
+    """Return the checksum of the file that each clip was hashed from, by clip id."""
+    # Hashes can be computed again: a manifest that cannot be read counts as absent.
+    try:
+        table = tables.read_table(workspace.hashes, ClipHashes, ("clip_id", "sha256"))
+    except (InputError, WorkspaceError):
+        return {}
+    return dict(zip(table["clip_id"].to_pylist(), table["sha256"].to_pylist(), strict=True))
 
 
 class _Links:
@@ -115,11 +268,10 @@ class _Links:
         return video
 
 
-def _write(workspace: Workspace, before: list[Group], after: set[Group]) -> bool:
-    rows = sorted(after)
-    if rows == before and workspace.groups.exists():
+def _write(workspace: Workspace, before: list[Group], after: list[Group]) -> bool:
+    if after == before and workspace.groups.exists():
         return False
-    tables.write(workspace.groups, Group, rows)
+    tables.write(workspace.groups, Group, after)
     return True
 
 

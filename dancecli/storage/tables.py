@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 from dancecli.storage.files import atomic_file
 
 SCHEMA_VERSION = 1
+_PIECE = 1 << 16
 Record = TypeVar("Record", bound="DataclassInstance")
 
 
@@ -60,9 +61,18 @@ def read(path: Path, record: type[Record]) -> list[Record]:
         WorkspaceError: the file is missing or from a newer version.
         InputError: it is not Parquet, or not this table.
     """
-    table = read_table(path, record)
-    columns = [_values(column) for column in table.columns]
-    return [record(*values) for values in zip(*columns, strict=True)]
+    return [record(*values) for values in read_columns(path, record)]
+
+
+def read_columns(path: Path, record: type[Record], names: Sequence[str] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a manifest as tuples, of all columns or those named; see `read`.
+
+    No more than a piece of the table is held as Python objects.
+    """
+    table = read_table(path, record, names)
+    for piece in table.to_batches(max_chunksize=_PIECE):
+        columns = [_values(column) for column in piece.columns]
+        yield from zip(*columns, strict=True)
 
 
 def read_table(path: Path, record: type[Record], names: Sequence[str] = ()) -> pa.Table:
@@ -79,7 +89,7 @@ def read_table(path: Path, record: type[Record], names: Sequence[str] = ()) -> p
     return table.select(wanted)
 
 
-def _values(column: pa.ChunkedArray) -> list[Any]:
+def _values(column: pa.Array) -> list[Any]:
     """Give a column's cells as Python has them, one text for equal texts, lists as tuples."""
     cells: list[Any] = column.to_pylist()
     if str(column.type) == "string":

@@ -64,9 +64,9 @@ class Workspace:
         return self.root / "manifests" / "groups.parquet"
 
     @property
-    def looks(self) -> Path:
+    def hashes(self) -> Path:
         """The perceptual hashes of the clips, kept so that each is decoded for them once."""
-        return self.root / "manifests" / "looks.parquet"
+        return self.root / "manifests" / "hashes.parquet"
 
     @property
     def flows(self) -> Path:

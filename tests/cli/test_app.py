@@ -57,7 +57,10 @@ def test_an_error_is_one_line_with_a_hint_and_code_1(workspace: Workspace, dance
     ran = dance("split")
     assert ran.code == 1
     assert ran.out == ""
-    assert ran.err == f"error: {workspace.root}: there are no clips yet\n  hint: run dance fetch first\n"
+    assert (
+        ran.err
+        == f"error: {workspace.root}: there are no clips yet\n  hint: run dance fetch or dance import\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,7 +69,7 @@ def test_an_error_is_one_line_with_a_hint_and_code_1(workspace: Workspace, dance
         (("splt",), "No such command 'splt'. Did you mean 'split'?"),
         (("split", "--sed", "1"), "No such option"),
         (("split", "--seed", "x"), "Invalid value for '--seed'"),
-        (("split", "--ratios", "50/60"), "ratios '50/60' are not"),
+        (("split", "--ratios", "50/60"), "ratios '50/60' must be"),
     ],
 )
 def test_wrong_usage_is_code_2(filled: Workspace, dance: Dance, args: tuple[str, ...], what: str) -> None:

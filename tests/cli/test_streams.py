@@ -33,7 +33,7 @@ def filled(workspace: Workspace) -> Workspace:
 @pytest.mark.parametrize(
     ("args", "code", "said", "hint"),
     [
-        (("split", "--json"), 1, "there are no clips yet", "run dance fetch first"),
+        (("split", "--json"), 1, "there are no clips yet", "run dance fetch"),
         (("split", "--json", "--seed", "x"), 2, "Invalid value for '--seed'", ""),
         (("fetch", "--json", "--url-template", "http://x/"), 2, "is to hold {video_id} once", "braces"),
     ],

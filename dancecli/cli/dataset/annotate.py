@@ -14,15 +14,15 @@ def command(
     workspace_dir: WorkspaceOption = None,
     split: SplitOption = None,
     augmented: Annotated[
-        bool, typer.Option(help="List the augmented copies of the training clips too, if there are any.")
+        bool, typer.Option(help="List the augmented clips of the training clips too, if there are any.")
     ] = True,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Rewrite the MMAction2 annotation lists of a split.
 
-    `dance split` and `dance augment` write them too; this is for after files were removed or came
-    back, or to leave the augmented copies out.
+    `dance split` and `dance augment` write them too. Use this after files were removed or restored,
+    or to leave the augmented clips out. Exits with 3 if clips have lost their file.
 
     Example: `dance annotate --no-augmented`
     """
@@ -37,16 +37,16 @@ def command(
                 "split": result.split,
                 "folder": str(result.folder),
                 "counts": result.counts,
-                "copies": result.num_copies,
+                "augmented": result.num_augmented,
                 "missing": result.missing,
             }
         )
     else:
         print_result(f"lists of split {result.split}: {counts} in {result.folder}")
-        if result.num_copies:
-            print_result(f"train holds {result.num_copies} augmented copies")
+        if result.num_augmented:
+            print_result(f"train contains {result.num_augmented} augmented clips")
         if dry_run:
             print_result("nothing was written (--dry-run)")
     if result.missing:
-        info(f"{len(result.missing)} clips have lost their file and are left out of the lists")
+        info(f"{len(result.missing)} clips have lost their file and are not in the lists")
         raise typer.Exit(3)

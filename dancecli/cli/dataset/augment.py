@@ -72,7 +72,7 @@ def command(
         _show(result, dry_run=dry_run)
         if lists:
             print_result(
-                f"lists: {lists.folder}, train {lists.counts['train']} with {lists.num_copies} copies"
+                f"lists: {lists.folder}, train {lists.counts['train']} with {lists.num_augmented} copies"
             )
     for clip_id, reason in result.failed[:_FAILURES_SHOWN]:
         info(f"  {clip_id}: {reason}")

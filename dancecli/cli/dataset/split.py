@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,8 +12,14 @@ from dancecli.cli.console import info, open_workspace, print_json, print_result,
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
+    from dancecli.dataset.split.diff import SplitDiff
     from dancecli.dataset.split.lockfile import Drift
-    from dancecli.dataset.split.split import SplitResult
+    from dancecli.dataset.split.split import SplitResult, SplitSettings
+    from dancecli.storage.workspace import Workspace
+
+# `--keep-official` alone keeps what the annotation lists say.
+OPTIONAL_VALUES = {"--keep-official": "lists"}
+_SHOWN = 10
 
 
 def command(
@@ -21,24 +28,56 @@ def command(
         str | None,
         typer.Option(
             metavar="A/B[/C]",
-            help="Per cent of the clips in train/val/test, or train/test. "
+            help="Percent of the clips in train/val/test, or train/test. "
             "[default: 90/5/5; 93/7 for --subset 1500, 90/10 for --subset 525]",
             show_default=False,
         ),
     ] = None,
     subset: Annotated[
-        int | None, typer.Option(min=2, metavar="N", help="Draw N clips instead of taking all.")
+        int | None, typer.Option(min=2, metavar="N", help="Draw N clips instead of using all.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Another seed gives another split.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed for drawing clips and assigning groups.")] = 0,
     stratify: Annotated[
-        bool, typer.Option("--stratify", help="Give every part its share of each label.")
+        bool, typer.Option("--stratify", help="Give every subset its share of each label.")
     ] = False,
     keep_official: Annotated[
-        bool, typer.Option("--keep-official", help="The lists' own val and test clips are the test part.")
-    ] = False,
+        list[str] | None,
+        typer.Option(
+            "--keep-official",
+            metavar="[FILE]",
+            help="Keep the official subsets: those of the annotation lists, or of FILE, the split list of "
+            "UCF-101, HMDB51 or AIST, a folder of them, or a CSV with the columns file,split. "
+            "May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    groups: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Keep further groups in one subset: a CSV whose first column names clips or files, and "
+            "every other one a kind of group, such as dancer or venue. Stored. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    drop: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Leave out clips whose content is black, static, letterboxed or damaged "
+            "(names separated by commas).",
+            show_default=False,
+        ),
+    ] = None,
     lock: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Build the split that a lock file names, and report the drift."),
+        typer.Option(metavar="FILE", help="Build the split of a lock file, and report the drift."),
+    ] = None,
+    diff: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            "--diff", metavar="A B", help="Instead, compare two splits, given as names or lock files."
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Name of the split. [default: from the settings]")
@@ -48,70 +87,128 @@ def command(
 ) -> None:
     """Divide the clips into train, val and test, grouped by source video.
 
-    Everything that comes from one source video, or looks the same, is in one part, and the same
-    seed gives the same split on any machine. Writes the MMAction2 lists and a lock file too.
+    Clips of one source video, of equal bytes, near-duplicates and clips of one group that you name are
+    in one subset, and the same seed gives the same split on any machine. Writes the MMAction2 lists
+    and a lock file too. Exits with 3 if clips have lost their file.
 
-    Example: `dance split --subset 525`
+    Example: `dance split --subset 525`, or `dance split --groups dancers.csv`
     """
-    from dancecli.dataset.split.annotations import annotate
-    from dancecli.dataset.split.split import SplitSettings, split
-    from dancecli.report.statistics.power import smallest_gap
+    from dancecli.dataset.content import parse_conditions
+    from dancecli.dataset.split.split import SplitSettings
 
     workspace = open_workspace(workspace_dir, create=False)
-    settings = SplitSettings(ratios, subset, seed, name, stratify, keep_official, lock)
+    if diff:
+        _diff(workspace, *diff, json_output=json_output)
+        return
+    official = keep_official or []
+    settings = SplitSettings(
+        ratios=ratios,
+        subset=subset,
+        seed=seed,
+        name=name,
+        stratify=stratify,
+        keep_official=bool(official),
+        lock=lock,
+        official_lists=tuple(Path(word) for word in official if word != OPTIONAL_VALUES["--keep-official"]),
+        groups=tuple(groups or ()),
+        drop=parse_conditions(drop or ""),
+    )
+    _split(workspace, settings, dry_run=dry_run, json_output=json_output)
+
+
+def _split(workspace: Workspace, settings: SplitSettings, *, dry_run: bool, json_output: bool) -> None:
+    from dancecli.dataset.split.annotations import annotate
+    from dancecli.dataset.split.split import split
+    from dancecli.report.statistics.power import smallest_gap
+
     result = split(workspace, settings, dry_run=dry_run)
     gap = smallest_gap(result.counts["test"])
     lists = None if dry_run else annotate(workspace, result.name)
     if json_output:
-        document = {
-            "split": result.name,
-            "ratios": result.ratios,
-            "seed": result.seed,
-            "counts": result.counts,
-            "groups": result.groups,
-            "overlaps": result.overlaps,
-            "smallest_gap": gap,
-            "missing_labels": result.missing_labels,
-            "hash": result.digest,
-            "changed": result.changed,
-            "annotations": str(lists.folder) if lists else None,
-            "lock": str(workspace.split_lock(result.name)),
-        }
-        print_json(document | ({"drift": _drift_counts(result.drift)} if result.drift else {}))
+        print_json(
+            _document(result)
+            | {
+                "minimum_detectable_difference": gap,
+                "annotations": str(lists.folder) if lists else None,
+                "lock": str(workspace.split_lock(result.name)),
+            }
+        )
     else:
         _show(result, gap)
         if lists:
             print_result(f"lists: {lists.folder}\nlock:  {workspace.split_lock(result.name)}")
-    if not result.changed:
-        info("the same split was there already; nothing changed")
-    if result.missing_labels:
-        info(f"labels without a clip: {', '.join(result.missing_labels)}")
-    lost = len(lists.missing) if lists else 0
-    if lost:
-        info(f"{lost} clips have lost their file and are left out of the lists")
-    if lost or (result.drift and result.drift.missing):
+    _inform(result)
+    if result.left_out.gone or (result.drift and result.drift.missing):
         raise typer.Exit(3)
 
 
+def _document(result: SplitResult) -> dict[str, Any]:
+    left_out = result.left_out
+    document = {
+        "split": result.name,
+        "ratios": result.ratios,
+        "seed": result.seed,
+        "counts": result.counts,
+        "groups": result.groups,
+        "overlaps": result.overlaps,
+        "missing_labels": result.missing_labels,
+        "hash": result.digest,
+        "changed": result.changed,
+        "known_groups": asdict(result.known) | {"warnings": result.known.warnings},
+        "gone": left_out.gone,
+        "dropped": left_out.dropped or {},
+        "not_official": left_out.not_official,
+        "unknown_names": left_out.unknown_names,
+        "torn_official_groups": result.torn,
+        "moved_from_official": result.moved,
+        "notes": result.notes,
+    }
+    return document | ({"drift": _drift_counts(result.drift)} if result.drift else {})
+
+
 def _show(result: SplitResult, gap: float | None) -> None:
-    rows = [(part, result.counts[part], result.groups[part]) for part in result.counts]
+    rows = [(subset, result.counts[subset], result.groups[subset]) for subset in result.counts]
     seed = "" if result.seed is None else f", seed {result.seed}"
     print_result(f"split {result.name} ({result.ratios}{seed})")
-    print_result(table(("part", "clips", "groups"), rows))
-    print_result(f"groups in more than one part: {result.overlaps}; hash {result.digest[:12]}")
+    print_result(table(("subset", "clips", "groups"), rows))
+    print_result(f"groups in more than one subset: {result.overlaps}; hash {result.digest[:12]}")
+    print_result(f"kept in one subset: {result.known.checked}")
     num_test = result.counts["test"]
     if gap is None:
-        print_result(
-            f"a test part of {num_test} clips is too small to tell two models apart four times in five"
-        )
+        print_result(f"minimum detectable difference: none, {num_test} test clips are too few (80 % power)")
     else:
         print_result(
-            f"a test part of {num_test} clips shows a gap of {100 * gap:.1f} points or more "
-            "(4 times in 5, McNemar's exact test, 20 % of the clips in dispute)"
+            f"minimum detectable difference: {100 * gap:.1f} points with {num_test} test clips "
+            "(80 % power, McNemar's exact test, 20 % discordant)"
         )
     if result.drift:
         counts = ", ".join(f"{count} {what}" for what, count in _drift_counts(result.drift).items())
         print_result(f"drift from the lock: {counts}")
+
+
+def _inform(result: SplitResult) -> None:
+    """Report what the split leaves out, cannot know, or changed."""
+    if not result.changed:
+        info("the same split exists already; nothing changed")
+    for note in (*result.notes, *result.known.warnings):
+        info(note)
+    if result.torn:
+        info(
+            f"the official subsets tear {len(result.torn)} groups; each is kept whole in its held-out "
+            f"subset, which moves {result.moved} clips out of their official subset"
+        )
+    left_out = result.left_out
+    if left_out.gone:
+        info(f"{len(left_out.gone)} clips have lost their file and are in no subset")
+    for condition, ids in (left_out.dropped or {}).items():
+        info(f"dropped: {len(ids)} {condition} clips")
+    if left_out.not_official:
+        info(f"{len(left_out.not_official)} clips are not in the official lists and are in no subset")
+    if left_out.unknown_names:
+        first = left_out.unknown_names[0]
+        info(f"{len(left_out.unknown_names)} names in the group files match no clip, first {first!r}")
+    if result.missing_labels:
+        info(f"labels without a clip: {', '.join(result.missing_labels)}")
 
 
 def _drift_counts(drift: Drift) -> dict[str, int]:
@@ -120,3 +217,26 @@ def _drift_counts(drift: Drift) -> dict[str, int]:
         "changed": len(drift.changed),
         "unlisted": len(drift.unlisted),
     }
+
+
+def _diff(workspace: Workspace, first: str, second: str, *, json_output: bool) -> None:
+    from dancecli.dataset.split.diff import diff_splits
+
+    found = diff_splits(workspace, first, second)
+    if json_output:
+        print_json(asdict(found))
+        return
+    print_result(f"{found.num_same} clips are the same in {first} and {second}")
+    rows = list(_differences(found))
+    if rows:
+        print_result(table(("clip", "difference"), rows[:_SHOWN], align="left"))
+    if len(rows) > _SHOWN:
+        print_result(f"and {len(rows) - _SHOWN} more: add --json")
+
+
+def _differences(found: SplitDiff) -> list[tuple[str, str]]:
+    rows = [(i, f"only in {found.first}: {s}") for s, ids in found.only_first.items() for i in ids]
+    rows += ((i, f"only in {found.second}: {s}") for s, ids in found.only_second.items() for i in ids)
+    rows += ((i, f"moved from {one} to {other}") for i, one, other in found.moved)
+    rows += ((i, f"label {one!r} is {other!r}") for i, one, other in found.relabeled)
+    return rows + [(i, "another checksum") for i in found.changed]

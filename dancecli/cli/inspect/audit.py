@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dancecli.cli.console import open_workspace, print_json, print_result, progress, table
+from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting, table
 from dancecli.cli.options import JsonOption, SplitOption, WorkspaceOption
 
+if TYPE_CHECKING:
+    from dancecli.dataset.quality.audit import AuditResult
+
 _SHOWN = 20
+# Clips of a condition that are named.
+_NAMED = 3
 
 
 def command(
@@ -22,7 +27,7 @@ def command(
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="Hold the held-out clips against this list too, such as the one a backbone was "
+            help="Look for the held-out videos in this list too, such as the one a backbone was "
             "pre-trained on: a Kinetics CSV or JSON, a split lock, any CSV with ids. May be repeated.",
         ),
     ] = None,
@@ -31,72 +36,84 @@ def command(
         list[str] | None,
         typer.Option(
             metavar="PERCENT",
-            help="Instead, say which count of --n clips this published figure can be, if any. "
+            help="Instead, check whether this published accuracy is possible with --n clips (GRIM test). "
             "May be repeated.",
         ),
     ] = None,
-    n: Annotated[int | None, typer.Option("--n", metavar="CLIPS", help="Clips for --reported.")] = None,
+    n: Annotated[int | None, typer.Option("--n", metavar="CLIPS", help="Clips of --reported.")] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Check for leaks between subsets, label conflicts and changed files.
 
-    Exits with 3 if anything is found.
+    A leak is a source video, equal bytes, a near-duplicate or a group of yours in two subsets. Exits
+    with 3 if anything is found.
 
     Example: `dance audit --against kinetics400_train.csv`, or `dance audit --reported 86.31 --n 58`
     """
     if reported:
-        _judge(reported, n, json_output)
+        _check_reported(reported, n, json_output)
         return
     from dancecli.dataset.quality.audit import AuditSettings, audit
 
     workspace = open_workspace(workspace_dir, create=False)
-    with progress("audit") as on_progress:
-        result = audit(workspace, AuditSettings(split, tuple(against or ()), files), on_progress)
+    with reporting("audit") as reporter:
+        result = audit(workspace, AuditSettings(split, tuple(against or ()), files), reporter)
     if json_output:
-        print_json(asdict(result))
+        print_json(asdict(result) | {"known": asdict(result.known) | {"warnings": result.known.warnings}})
     else:
-        listed = "".join(f", {count} rows of {name}" for name, count in result.num_listed.items())
-        print_result(f"split {result.split}: {result.num_clips} clips{listed}")
-        for name, (leaked, held_out) in result.own_leaks.items():
-            if leaked:
-                print_result(
-                    f"{name}: {leaked} of its {held_out} held-out clips are of a video that it trains on"
-                )
-        counts = Counter(finding.kind for finding in result.findings)
-        if counts:
-            print_result(table(("finding", "times"), sorted(counts.items())))
-            rows = [
-                (f.what, f.kind, f.detail)
-                for kind in sorted(counts)
-                for f in [f for f in result.findings if f.kind == kind][: max(3, _SHOWN // len(counts))]
-            ]
-            print_result(table(("what", "finding", "detail"), rows, align="left"))
-            if len(result.findings) > len(rows):
-                print_result(f"and {len(result.findings) - len(rows)} more: dance audit --json")
-        else:
-            print_result("nothing found: no leak, no conflict, no changed file")
+        _show(result)
+    for warning in result.known.warnings:
+        info(warning)
     if result.findings:
         raise typer.Exit(3)
 
 
-def _judge(figures: list[str], n: int | None, json_output: bool) -> None:
+def _show(result: AuditResult) -> None:
+    listed = "".join(f", {count} rows of {name}" for name, count in result.num_listed.items())
+    print_result(f"split {result.split}: {result.num_clips} clips{listed}")
+    print_result(f"checked to be in one subset: {result.known.checked}")
+    for name, (leaked, held_out) in result.own_leaks.items():
+        if leaked:
+            print_result(
+                f"{name}: {leaked} of its {held_out} held-out clips are of a video that it trains on"
+            )
+    for condition, ids in result.content.items():
+        more = ", ..." if len(ids) > _NAMED else ""
+        print_result(f"{condition}: {len(ids)} clips ({', '.join(ids[:_NAMED])}{more})")
+    counts = Counter(finding.kind for finding in result.findings)
+    if not counts:
+        leak = "no leak in what is known" if result.known.warnings else "no leak"
+        print_result(f"no findings: {leak}, no label conflict, no changed file")
+        return
+    print_result(table(("finding", "count"), sorted(counts.items())))
+    rows = [
+        (f.what, f.kind, f.detail)
+        for kind in sorted(counts)
+        for f in [f for f in result.findings if f.kind == kind][: max(3, _SHOWN // len(counts))]
+    ]
+    print_result(table(("what", "finding", "detail"), rows, align="left"))
+    if len(result.findings) > len(rows):
+        print_result(f"and {len(result.findings) - len(rows)} more: dance audit --json")
+
+
+def _check_reported(figures: list[str], n: int | None, json_output: bool) -> None:
     from dancecli.report.statistics.grim import check_reported
 
     if n is None:
         raise typer.BadParameter("--reported needs the number of clips: --n 58")
-    judged = [check_reported(figure, n) for figure in figures]
+    checked = [check_reported(figure, n) for figure in figures]
     if json_output:
         print_json(
-            [{"reported": j.text, "n": j.n, "counts": j.counts, "nearest": j.nearest.k} for j in judged]
+            [{"reported": c.text, "n": c.n, "counts": c.counts, "nearest": c.nearest.k} for c in checked]
         )
     else:
         rows = []
-        for j in judged:
-            near = j.nearest.estimate
-            said = ", ".join(f"{k}/{n}" for k in j.counts[:3]) + (", ..." if len(j.counts) > 3 else "")
-            closest = f"{j.nearest.k}/{n} = {100 * near.rate:.2f}" if near else ""
-            span = f"{100 * near.low:.1f}-{100 * near.high:.1f}" if near else ""
-            rows.append((j.text, said or "impossible", closest, span))
+        for c in checked:
+            near = c.nearest.estimate
+            possible = ", ".join(f"{k}/{n}" for k in c.counts[:3]) + (", ..." if len(c.counts) > 3 else "")
+            closest = f"{c.nearest.k}/{n} = {100 * near.rate:.2f}" if near else ""
+            interval = f"{100 * near.low:.1f}-{100 * near.high:.1f}" if near else ""
+            rows.append((c.text, possible or "impossible", closest, interval))
         print_result(table(("reported, %", "can be", "nearest", "95 %"), rows))
-    if any(not j.counts for j in judged):
+    if any(not c.counts for c in checked):
         raise typer.Exit(3)

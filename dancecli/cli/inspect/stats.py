@@ -7,6 +7,8 @@ from dataclasses import asdict
 from dancecli.cli.console import info, open_workspace, print_json, print_result, table
 from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
 
+_SHOWN = 10
+
 
 def command(
     workspace_dir: WorkspaceOption = None,
@@ -17,7 +19,7 @@ def command(
     """Show dataset statistics and write the dataset card and page.
 
     The card is Markdown as Hugging Face reads it: reports/dataset/README.md. The page beside it
-    shows the same with a grid of pictures of each class.
+    shows the same with pictures of each class.
 
     Example: `dance stats`
     """
@@ -30,27 +32,35 @@ def command(
     if json_output:
         print_json(asdict(found))
     else:
-        parts = list(found.total.parts)
+        subsets = list(found.total.subsets)
         rows = [
             (
                 row.label or "all",
                 row.num_segments,
                 row.num_clips,
-                f"{100 * row.survival:.1f}",
-                *(row.parts[part] for part in parts),
+                f"{100 * row.availability:.1f}",
+                *(row.subsets[subset] for subset in subsets),
                 f"{row.seconds / 60:.1f}",
                 f"{row.num_bytes / 1e6:.1f}",
             )
             for row in (*found.labels, found.total)
         ]
-        print_result(table(("class", "asked for", "there", "%", *parts, "minutes", "MB"), rows))
+        print_result(table(("class", "requested", "available", "%", *subsets, "minutes", "MB"), rows))
         for title, counts in (
             ("outcomes", found.outcomes),
             ("reasons", found.reasons),
             ("sources", found.sources),
+            ("content", found.content),
+            ("notes", found.notes),
+            ("licenses", found.licenses if any(found.licenses) else {}),
+            (f"uploaders (of {found.num_uploaders})", found.uploaders),
         ):
             if counts:
-                print_result(f"{title}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+                words = (f"{count} {name or 'not stated'}" for name, count in list(counts.items())[:_SHOWN])
+                more = f", and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
+                print_result(f"{title}: " + ", ".join(words) + more)
+    if found.num_not_listed:
+        info(f"{found.num_not_listed} clips were fetched and are not in the manifest yet: a fetch is at work")
     if not dry_run:
         write_card(workspace, found)
         page = write_dataset_page(workspace, asdict(found))

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import typer
 
-from dancecli.cli.console import info, open_workspace, print_json, print_result, progress
+from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting
 from dancecli.cli.options import EngineOption, JsonOption, WorkspaceOption
 
 
@@ -15,25 +15,28 @@ def command(
 ) -> None:
     """Verify the checksums of all clips and of their optical flow.
 
-    A pass that was stopped goes on where it was. Exits with 3 if a file is missing or changed.
+    An interrupted pass resumes with the same command. Exits with 3 if a file is missing or changed.
 
     Example: `dance verify`
     """
     from dancecli.dataset.quality.verify import verify
 
     workspace = open_workspace(workspace_dir, create=False)
-    with progress("verify") as on_progress:
-        result = verify(workspace, on_progress, engine=engine)
+    with reporting("verify") as reporter:
+        result = verify(workspace, reporter, engine=engine)
     if json_output:
         print_json(asdict(result))
     else:
         faulty = len(result.missing) + len(result.changed)
         num_files = result.num_clips + result.num_flow
         things = f"files of {result.num_clips} clips and their flow" if result.num_flow else "clips"
-        print_result(f"{num_files - faulty} of {num_files} {things} are whole")
+        print_result(f"{num_files - faulty} of {num_files} {things} are intact")
         for what, names in (("missing", result.missing), ("changed", result.changed)):
             for name in names:
                 print_result(f"{what}: {name}")
     if result.missing or result.changed:
-        info("remove what was changed; dance fetch, adopt, augment and flow make again what they made")
+        info(
+            "delete the changed files and run the command that made them again: dance fetch, import, augment "
+            "or flow"
+        )
         raise typer.Exit(3)

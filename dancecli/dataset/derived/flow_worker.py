@@ -1,6 +1,6 @@
 """One clip's optical flow: what a worker process of `dance flow` does.
 
-It writes nothing but a flow under its final name, proven first, so it may be killed at any moment.
+It writes a flow under its final name only, validated first, so it may be killed at any moment.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dancecli.video.optical_flow import CODING, DISK_FULL, write_flow
 
 @dataclass(frozen=True, slots=True)
 class FlowJob:
-    """A clip whose flow is wanted.
+    """A clip whose flow is requested.
 
     Attributes:
         root: the workspace's folder.
@@ -39,7 +39,7 @@ class FlowJob:
 
 @dataclass(frozen=True, slots=True)
 class FlowOutcome:
-    """What became of a job: the flow that is published, or the reason why there is none.
+    """The outcome of a job: the committed flow, or the reason why there is none.
 
     Attributes:
         made: its record; None if it failed.
@@ -53,7 +53,7 @@ class FlowOutcome:
 
 
 def work(job: FlowJob, _: Acquire) -> Generator[int, None, FlowOutcome]:
-    """Compute, prove and publish a clip's flow; yield the number of fields done since the last time."""
+    """Compute, validate and commit a clip's flow; yield the number of fields done since the last yield."""
     try:
         job.temp.mkdir(parents=True, exist_ok=True)
         made = yield from _make(job)
@@ -72,7 +72,7 @@ def _make(job: FlowJob) -> Generator[int, None, Flow]:
     clip = job.clip
     source = job.root / clip.path
     if not source.is_file() or sha256_file(source) != clip.sha256:
-        raise MediaError(f"{clip.path} is missing or was changed since it was published")
+        raise MediaError(f"{clip.path} is missing or was changed since it was committed")
     name = flow_name(clip.clip_id, job.method)
     target = job.temp / name
     fps = Fraction(clip.fps_num, clip.fps_den)

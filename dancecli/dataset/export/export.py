@@ -1,9 +1,9 @@
 """A split in the forms that other tools read.
 
-An export is built in a hidden folder beside its place and gets its name when it is whole; for one
-to an object store see `dataset.objectstore`. It says in `.dance-export.json` what it was made from,
-so a stopped export goes on, a finished one is known again, and nothing that is not an export is ever
-overwritten.
+An export is built in a hidden folder beside its destination and renamed when it is complete; for one
+to an object store see `dataset.export.object_store`. It records in `.dance-export.json` what it was
+made from, so an interrupted export resumes, a finished one is recognized, and nothing that is not an
+export is ever overwritten.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from typing import Any
 from dancecli.core.errors import UsageError
 from dancecli.core.hashing import sha256_text
 from dancecli.core.labels import LabelSet
-from dancecli.core.progress import OnProgress, Progress, no_progress
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.dataset.export.card import export_card
 from dancecli.dataset.export.formats import (
     Item,
     Row,
+    facts_of,
     pack_lists,
     pack_parquet,
     pack_videofolder,
@@ -40,11 +41,11 @@ from dancecli.storage.workspace import Workspace
 
 _STAMP = ".dance-export.json"
 # Raise it when the same rows would be written otherwise.
-_VERSION = 1
+_VERSION = 2
 
 
 class Form(StrEnum):
-    """The forms of an export."""
+    """The formats of an export."""
 
     VIDEOFOLDER = "videofolder"
     PARQUET = "parquet"
@@ -57,11 +58,11 @@ class ExportSettings:
     """What to export, and how.
 
     Attributes:
-        form: the form.
-        split: None for the one made last.
+        form: the format.
+        split: None for the latest.
         to: the folder to make, or the address of a place in an object store; None for
             `exports/<split>-<form>` in the workspace.
-        augmented: with the augmented copies of training clips.
+        augmented: with the augmented clips of training clips.
         link: hard links instead of copies; for `videofolder` alone.
         shard_bytes: size of a Parquet or tar file.
         dry_run: change nothing.
@@ -82,7 +83,7 @@ class ExportResult:
 
     Attributes:
         folder: the export's folder, or address.
-        counts: clips by part.
+        counts: clips per subset.
         num_files: files of the export, of which `num_new` were, or would be, written by this run.
         missing: clips of the split that were left out, their files being gone or of another size.
     """
@@ -95,19 +96,17 @@ class ExportResult:
     missing: tuple[str, ...]
 
 
-def export(
-    workspace: Workspace, settings: ExportSettings, on_progress: OnProgress = no_progress
-) -> ExportResult:
-    """Write a split's clips in another form; what is there already is kept.
+def export(workspace: Workspace, settings: ExportSettings, reporter: Reporter = SILENT) -> ExportResult:
+    """Write a split's clips in another format; files that exist already are kept.
 
     Raises:
         WorkspaceError: there is no such split, or another export to this place is at work.
         UsageError: the place holds something else, or cannot be linked to.
         MissingDependencyError: the package for an object store is not installed.
-        MediaError: a clip's file is not the one that was published.
+        MediaError: a clip's file is not the committed one.
     """
     if settings.link and settings.form is not Form.VIDEOFOLDER:
-        raise UsageError(f"--link is for videofolder: {settings.form} holds no clip as a file of its own")
+        raise UsageError(f"--link is for videofolder: {settings.form} has no clip as a file of its own")
     name = workspace.find_split(settings.split)
     meta = tables.read_meta(workspace.split(name))
     labels = LabelSet(tuple(json.loads(meta["split.labels"])))
@@ -116,19 +115,19 @@ def export(
     stamp = _stamp(settings, name, meta["split.hash"], labels, rows)
     items = list(_plan(workspace, settings, name, meta["split.hash"], labels, rows))
     if isinstance(place, str):
-        num_new = _put(workspace, place, stamp, items, on_progress, dry_run=settings.dry_run)
+        num_new = _put(workspace, place, stamp, items, reporter, dry_run=settings.dry_run)
     elif settings.dry_run:
         there = place if _read_stamp(place) == stamp else _stage(place)
         known = _read_stamp(there) == stamp
         num_new = sum(not (known and (there / item.path).exists()) for item in items)
     else:
         with workspace.lock(_lock_of(place)):
-            num_new = _build(place, stamp, items, on_progress)
-    counts = Counter(row.part.value for row in rows)
+            num_new = _build(place, stamp, items, reporter)
+    counts = Counter(row.subset.value for row in rows)
     return ExportResult(
         split=name,
         folder=place,
-        counts={part.value: counts[part.value] for part in Subset},
+        counts={subset.value: counts[subset.value] for subset in Subset},
         num_files=len(items),
         num_new=num_new,
         missing=tuple(missing),
@@ -142,7 +141,7 @@ def _place(workspace: Workspace, settings: ExportSettings, split: str) -> Path |
     if (path := local_path(to)) is not None:
         return path
     if settings.link:
-        raise UsageError(f"--link is for a folder: no link leads to {to}", "use --copy")
+        raise UsageError(f"--link is for a folder: a link to {to} is not possible", "use --copy")
     return to
 
 
@@ -151,7 +150,7 @@ def _put(
     url: str,
     stamp: dict[str, Any],
     items: Sequence[Item],
-    on_progress: OnProgress,
+    reporter: Reporter,
     *,
     dry_run: bool,
 ) -> int:
@@ -159,7 +158,7 @@ def _put(
     if dry_run:
         return len(store.missing(stamp, items))
     with workspace.lock(_lock_of(url)):
-        return store.build(stamp, items, workspace.root / "exports", on_progress)
+        return store.build(stamp, items, workspace.root / "exports", reporter)
 
 
 def _lock_of(place: Path | str) -> str:
@@ -169,22 +168,25 @@ def _lock_of(place: Path | str) -> str:
 def rows_of(
     workspace: Workspace, split: str, labels: LabelSet, *, augmented: bool
 ) -> tuple[list[Row], list[str]]:
-    """Give the clips of a split, each part by clip id, and the ids of those without their file."""
-    clips = {clip.clip_id: clip for clip in tables.read(workspace.clips, Clip)}
-    copies: dict[str, list[Clip]] = {}
-    for clip in clips.values():
-        if augmented and clip.parent_id:
-            copies.setdefault(clip.parent_id, []).append(clip)
+    """Return the clips of a split, each subset by clip id, and the ids of those without their file."""
+    augmented_of: dict[str, list[Clip]] = {}
+    clips: dict[str, Clip] = {}
+    for clip in tables.read(workspace.clips, Clip):
+        if not clip.parent_id:
+            clips[clip.clip_id] = clip
+        elif augmented:
+            augmented_of.setdefault(clip.parent_id, []).append(clip)
     rows, missing = list[Row](), []
-    for part in tables.read(workspace.split(split), SplitClip):
-        own = [clips[part.clip_id]] if part.clip_id in clips else []
+    for placed in tables.read(workspace.split(split), SplitClip):
+        own = [clips[placed.clip_id]] if placed.clip_id in clips else []
         if not (own and _is_there(workspace.root, own[0])):
-            missing.append(part.clip_id)
+            missing.append(placed.clip_id)
             continue
-        if part.subset == Subset.TRAIN:
-            own += (copy for copy in copies.get(part.clip_id, ()) if _is_there(workspace.root, copy))
-        rows += (Row(Subset(part.subset), labels.index(part.label), clip) for clip in own)
-    return sorted(rows, key=lambda row: (list(Subset).index(row.part), row.clip.clip_id)), missing
+        if placed.subset == Subset.TRAIN:
+            own += (a for a in augmented_of.get(placed.clip_id, ()) if _is_there(workspace.root, a))
+        subset, index = Subset(placed.subset), labels.index(placed.label)
+        rows += (Row(subset, placed.label, index, clip) for clip in own)
+    return sorted(rows, key=lambda row: (list(Subset).index(row.subset), row.clip.clip_id)), missing
 
 
 def _is_there(root: Path, clip: Clip) -> bool:
@@ -221,12 +223,12 @@ def _plan(
 def _stamp(
     settings: ExportSettings, split: str, split_hash: str, labels: LabelSet, rows: Sequence[Row]
 ) -> dict[str, Any]:
-    """Say what an export is made from; two with the same stamp hold the same."""
-    told = [
+    """Describe what an export is made from; two with the same stamp have the same content."""
+    source = [
         [_VERSION, settings.form, settings.link, settings.shard_bytes, labels.names],
-        *([row.part, row.label_index, row.clip.path, row.clip.sha256] for row in rows),
+        *([row.subset, row.clip.path, facts_of(row)] for row in rows),
     ]
-    content = sha256_text(json.dumps(told))
+    content = sha256_text(json.dumps(source))
     return {
         "form": settings.form.value,
         "split": split,
@@ -236,19 +238,19 @@ def _stamp(
     }
 
 
-def _build(folder: Path, stamp: dict[str, Any], items: Sequence[Item], on_progress: OnProgress) -> int:
-    """Write the files that are not there; give their number."""
+def _build(folder: Path, stamp: dict[str, Any], items: Sequence[Item], reporter: Reporter) -> int:
+    """Write the files that do not exist; return their number."""
     if _read_stamp(folder) == stamp:
-        return _write_missing(folder, items, on_progress)
+        return _write_missing(folder, items, reporter)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         what = "another export" if _read_stamp(folder) else "something else"
-        raise UsageError(f"{folder} holds {what}", "remove it, or name another folder with --to")
+        raise UsageError(f"{folder} contains {what}", "remove it, or name another folder with --to")
     stage = _stage(folder)
     if _read_stamp(stage) != stamp:
         shutil.rmtree(stage, ignore_errors=True)
         with atomic_file(stage / _STAMP) as file:
             json.dump(stamp, file)
-    num_new = _write_missing(stage, items, on_progress)
+    num_new = _write_missing(stage, items, reporter)
     if folder.exists():
         folder.rmdir()
     stage.rename(folder)
@@ -259,9 +261,9 @@ def _stage(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.part")
 
 
-def _write_missing(folder: Path, items: Sequence[Item], on_progress: OnProgress) -> int:
-    for half_made in folder.rglob(".*.tmp"):
-        half_made.unlink()
+def _write_missing(folder: Path, items: Sequence[Item], reporter: Reporter) -> int:
+    for unfinished in folder.rglob(".*.tmp"):
+        unfinished.unlink()
     total = sum(item.num_clips for item in items)
     done = num_new = 0
     for item in items:
@@ -270,7 +272,7 @@ def _write_missing(folder: Path, items: Sequence[Item], on_progress: OnProgress)
             item.write(path)
             num_new += 1
         done += item.num_clips
-        on_progress(Progress(done, total))
+        reporter.progress(done, total)
     return num_new
 
 

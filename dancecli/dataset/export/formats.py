@@ -1,4 +1,4 @@
-"""What an export consists of, format by format: a list of files, each with what writes it.
+"""What an export consists of, format by format: a list of files, each with the function that writes it.
 
 Files are planned from the rows alone, so the same rows give the same names and bytes anywhere,
 and a stopped export knows what is still to be written.
@@ -28,17 +28,21 @@ if TYPE_CHECKING:
 
 # The hub refuses folders of more than ten thousand files.
 _CLIPS_A_FOLDER = 1000
-# Rows that a reader of Parquet holds in memory together: about 25 MB.
+# Rows that a reader of Parquet holds in memory at once: about 25 MB.
 _ROWS_A_GROUP = 32
-# What Hugging Face calls the parts.
+# Hugging Face's names of the subsets.
 HUB_NAMES = {Subset.TRAIN: "train", Subset.VAL: "validation", Subset.TEST: "test"}
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A clip in its part, with its class index."""
+    """A clip in its subset, with the split's label for it.
 
-    part: Subset
+    The label and its index are the split's: the clip's own may have been corrected since.
+    """
+
+    subset: Subset
+    label: str
     label_index: int
     clip: Clip
 
@@ -60,7 +64,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What every format tells of a clip beside its video; names and order of the columns."""
+    """What every format has of a clip beside its video; names and order of the columns.
+
+    See `dancecli.core.records.Clip`; title, uploader, upload date and license are its attribution.
+    """
 
     clip_id: str
     label: str
@@ -79,18 +86,28 @@ class Facts:
     sha256: str
     parent_id: str
     op: str
+    note: str
+    original_path: str
+    title: str
+    uploader: str
+    upload_date: str
+    license: str
 
 
 def facts_of(row: Row) -> dict[str, Any]:
-    """Give the columns of a clip."""
-    clip = asdict(row.clip) | {"label_index": row.label_index, "fps": row.clip.fps_num / row.clip.fps_den}
+    """Return the columns of a clip."""
+    clip = asdict(row.clip) | {
+        "label": row.label,
+        "label_index": row.label_index,
+        "fps": row.clip.fps_num / row.clip.fps_den,
+    }
     return {field.name: clip[field.name] for field in fields(Facts)}
 
 
 def pack_videofolder(rows: Sequence[Row], root: Path, *, link: bool) -> Iterator[Item]:
-    """Plan Hugging Face's `videofolder`: clips in folders, and a `metadata.jsonl` a part."""
-    for part, members in _by_part(rows):
-        folder = HUB_NAMES[part]
+    """Plan Hugging Face's `videofolder`: clips in folders, and one `metadata.jsonl` per subset."""
+    for subset, members in _by_subset(rows):
+        folder = HUB_NAMES[subset]
         lines = []
         for i, row in enumerate(members):
             name = f"{i // _CLIPS_A_FOLDER:03d}/{row.clip.clip_id}.mp4"
@@ -102,32 +119,32 @@ def pack_videofolder(rows: Sequence[Row], root: Path, *, link: bool) -> Iterator
 
 def pack_parquet(rows: Sequence[Row], root: Path, labels: Sequence[str], shard_bytes: int) -> Iterator[Item]:
     """Plan Parquet with the videos' bytes in it and the features that `datasets` reads them by."""
-    for part, members in _by_part(rows):
+    for subset, members in _by_subset(rows):
         shards = _shards(members, shard_bytes)
         for i, shard in enumerate(shards):
-            name = f"data/{HUB_NAMES[part]}-{i:05d}-of-{len(shards):05d}.parquet"
+            name = f"data/{HUB_NAMES[subset]}-{i:05d}-of-{len(shards):05d}.parquet"
             yield Item(name, partial(_write_parquet, root, shard, tuple(labels)), len(shard))
 
 
 def pack_webdataset(rows: Sequence[Row], root: Path, shard_bytes: int) -> Iterator[Item]:
     """Plan WebDataset: tar files whose samples are `.mp4`, `.json` and `.cls` (the class index)."""
-    for part, members in _by_part(rows):
+    for subset, members in _by_subset(rows):
         for i, shard in enumerate(_shards(members, shard_bytes)):
-            yield Item(f"{part}/{part}-{i:06d}.tar", partial(_write_tar, root, shard), len(shard))
+            yield Item(f"{subset}/{subset}-{i:06d}.tar", partial(_write_tar, root, shard), len(shard))
 
 
 def pack_lists(rows: Sequence[Row], labels: Sequence[str]) -> Iterator[Item]:
-    """Plan annotation lists: `path index` parted by a space or a tab, and CSV with a header.
+    """Plan annotation lists: `path index` separated by a space or a tab, and CSV with a header.
 
-    Paths are relative to the workspace, as in its own lists. Every part has its lists, an empty
-    one empty lists, since a configuration names all three.
+    Paths are relative to the workspace, as in its own lists. Every subset has its lists, even an
+    empty one, since a configuration names all three.
     """
-    for part in Subset:
-        members = [row for row in rows if row.part is part]
+    for subset in Subset:
+        members = [row for row in rows if row.subset is subset]
         pairs = [(row.clip.path, str(row.label_index)) for row in members]
-        yield Item(f"{part}.txt", partial(write_text, "".join(f"{' '.join(p)}\n" for p in pairs)))
-        yield Item(f"{part}.tsv", partial(write_text, "".join("\t".join(p) + "\n" for p in pairs)))
-        yield Item(f"{part}.csv", partial(write_text, _csv(members)))
+        yield Item(f"{subset}.txt", partial(write_text, "".join(f"{' '.join(p)}\n" for p in pairs)))
+        yield Item(f"{subset}.tsv", partial(write_text, "".join("\t".join(p) + "\n" for p in pairs)))
+        yield Item(f"{subset}.csv", partial(write_text, _csv(members)))
     yield Item("label_map.txt", partial(write_text, "".join(f"{label}\n" for label in labels)))
 
 
@@ -137,15 +154,15 @@ def write_text(text: str, path: Path) -> None:
         file.write(text)
 
 
-def _by_part(rows: Sequence[Row]) -> Iterator[tuple[Subset, list[Row]]]:
-    for part in Subset:
-        members = [row for row in rows if row.part is part]
+def _by_subset(rows: Sequence[Row]) -> Iterator[tuple[Subset, list[Row]]]:
+    for subset in Subset:
+        members = [row for row in rows if row.subset is subset]
         if members:
-            yield part, members
+            yield subset, members
 
 
 def _shards(rows: Sequence[Row], shard_bytes: int) -> list[tuple[Row, ...]]:
-    """Cut rows where the clips of a shard would pass its size."""
+    """Cut rows where the clips of a shard would exceed its size."""
     shards: list[list[Row]] = []
     room = 0
     for row in rows:
@@ -161,13 +178,13 @@ def _read(root: Path, clip: Clip) -> bytes:
     """Read a clip's file.
 
     Raises:
-        MediaError: it is not the file that was published.
+        MediaError: it is not the committed file.
     """
     content = (root / clip.path).read_bytes()
     if hashlib.sha256(content).hexdigest() != clip.sha256:
         raise MediaError(
-            f"{clip.path} was changed since it was published",
-            "dance verify names all such clips; remove them and fetch again",
+            f"{clip.path} was changed since it was committed",
+            "dance verify lists all such clips; delete their files and fetch again",
         )
     return content
 
@@ -181,7 +198,9 @@ def _write_clip(root: Path, clip: Clip, link: bool, path: Path) -> None:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            raise UsageError(f"{path.parent} is on another disk: no link leads there", "use --copy") from None
+            raise UsageError(
+                f"{path.parent} is on another disk: hard links are not possible", "use --copy"
+            ) from None
         return
     with atomic_file(path, "wb") as file:
         file.write(content)
@@ -193,7 +212,7 @@ def _write_tar(root: Path, rows: Iterable[Row], path: Path) -> None:
         tarfile.open(fileobj=file, mode="w|", format=tarfile.PAX_FORMAT) as tar,
     ):
         for row in rows:
-            # A sample's key ends at its first dot, which the id of a copy holds.
+            # A sample's key ends at its first dot, which the id of an augmented clip contains.
             key = row.clip.clip_id.replace(".", "-")
             facts = json.dumps(facts_of(row), ensure_ascii=False)
             members = {
@@ -202,7 +221,7 @@ def _write_tar(root: Path, rows: Iterable[Row], path: Path) -> None:
                 "mp4": _read(root, row.clip),
             }
             for suffix, content in members.items():
-                # A fresh entry has no time, owner or rights of this machine: the same bytes anywhere.
+                # A fresh entry has no time, owner or permissions of this machine: the same bytes anywhere.
                 entry = tarfile.TarInfo(f"{key}.{suffix}")
                 entry.size = len(content)
                 tar.addfile(entry, io.BytesIO(content))

@@ -1,8 +1,8 @@
 """An export to an object store, through fsspec.
 
-A store knows no renaming, but takes an object whole or not at all. So every file is written here
-first and then put under its own name; what the export is made from is put beside it before the
-first file, as unfinished, and after the last one under the name that says it is whole.
+A store cannot rename, but stores an object whole or not at all. So every file is written locally
+first and then uploaded under its own name; the record of what the export is made from is uploaded
+before the first file, marked as unfinished, and after the last one under its final name.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from dancecli.core.errors import DanceError, MissingDependencyError, UsageError, WorkspaceError
-from dancecli.core.progress import OnProgress, Progress
+from dancecli.core.progress import Reporter
 from dancecli.dataset.export.formats import Item
 
-# By scheme, the package that speaks to the store; an object there is whole or absent.
+# By scheme, the package for the store; an object there is whole or absent.
 _PACKAGES = {
     "s3": "s3fs",
     "s3a": "s3fs",
@@ -37,25 +37,25 @@ _UNFINISHED = ".dance-export.unfinished.json"
 
 
 def is_url(place: str | Path) -> bool:
-    """Say whether an export's place is an address; a path is none."""
+    """Tell whether the destination of an export is a URL rather than a path."""
     return isinstance(place, str) and "://" in place
 
 
 def local_path(url: str) -> Path | None:
-    """Give the folder that a `file://` address means; None for any other address."""
+    """Return the folder of a `file://` URL; None for any other URL."""
     parts = urlsplit(url)
     return Path(url2pathname(parts.path)) if parts.scheme == "file" else None
 
 
 class ObjectStore:
-    """A place in an object store.
+    """A location in an object store.
 
     Args:
-        url: its address.
-        stamp: the name of the object that says what a whole export is made from.
+        url: of the location.
+        stamp: the name of the object that records what a complete export is made from.
 
     Raises:
-        UsageError: nothing is known of the scheme, or it is no object store.
+        UsageError: the scheme is not that of a known object store.
         MissingDependencyError: the package for it is not installed.
     """
 
@@ -63,8 +63,8 @@ class ObjectStore:
         scheme = url.partition("://")[0]
         if scheme not in _PACKAGES:
             raise UsageError(
-                f"--to {scheme}:// is no object store that dance knows: {', '.join(_PACKAGES)}",
-                "export to a folder, and copy that",
+                f"--to {scheme}:// is not a supported object store: {', '.join(_PACKAGES)}",
+                "export to a folder and upload that",
             )
         try:
             import fsspec
@@ -81,10 +81,10 @@ class ObjectStore:
         self._stamp = stamp
 
     def missing(self, stamp: dict[str, Any], items: Sequence[Item]) -> list[Item]:
-        """Give the files that are not there yet.
+        """Return the files that do not exist yet.
 
         Raises:
-            UsageError: the place holds something else.
+            UsageError: the location contains something else.
             WorkspaceError: the store refuses.
         """
         with self._asking():
@@ -92,23 +92,21 @@ class ObjectStore:
             known = {name: self._read(name) for name in (self._stamp, _UNFINISHED) if name in there}
         if stamp not in known.values() and there:
             what = "another export" if known else "something else"
-            raise UsageError(f"{self._url} holds {what}", "remove it, or name another place with --to")
+            raise UsageError(f"{self._url} contains {what}", "remove it, or give another location with --to")
         return [item for item in items if item.path not in there]
 
-    def build(
-        self, stamp: dict[str, Any], items: Sequence[Item], scratch: Path, on_progress: OnProgress
-    ) -> int:
-        """Put what is missing; give its number.
+    def build(self, stamp: dict[str, Any], items: Sequence[Item], scratch: Path, reporter: Reporter) -> int:
+        """Upload what is missing; return its number.
 
         Args:
             stamp: what the export is made from.
             items: its files.
             scratch: a folder for a file at a time, on a disk with room for it.
-            on_progress: told after every file, in clips.
+            reporter: told after every file, in clips.
 
         Raises:
-            UsageError: the place holds something else.
-            WorkspaceError: the store refuses; what was put stays, and counts the next time.
+            UsageError: the location contains something else.
+            WorkspaceError: the store refuses; what was uploaded stays, and is not uploaded again.
         """
         missing = self.missing(stamp, items)
         text = json.dumps(stamp)
@@ -126,7 +124,7 @@ class ObjectStore:
                     self._files.put_file(str(path), self._at(item.path))
                 path.unlink()
                 left -= item.num_clips
-                on_progress(Progress(total - left, total))
+                reporter.progress(total - left, total)
         with self._asking():
             if not whole:
                 self._files.pipe_file(self._at(self._stamp), text.encode())
@@ -163,8 +161,8 @@ class ObjectStore:
 
 
 def _refused(url: str, error: Exception) -> WorkspaceError:
-    said = str(error).strip().splitlines() or [type(error).__name__]
+    lines = str(error).strip().splitlines() or [type(error).__name__]
     return WorkspaceError(
-        f"{url}: the store refuses ({said[0]})",
-        "check the address and your credentials; run it again: what was put is not put again",
+        f"{url}: the store refuses ({lines[0]})",
+        "check the URL and your credentials, then run it again: it resumes",
     )

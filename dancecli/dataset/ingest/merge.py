@@ -22,7 +22,7 @@ from dancecli.dataset.ingest.importer import ClipOutcomes, ImportOptions, import
 from dancecli.dataset.ingest.merge_rules import Conflict, Decision, TwoLabels, Verdict, decide, widened
 from dancecli.dataset.ingest.remove import Removal, remove_clips
 from dancecli.dataset.ingest.worker import Intake
-from dancecli.dataset.similarity.hashes import look_at, originals, sketches_of, twins_of
+from dancecli.dataset.similarity.hashes import compute_hashes, find_duplicates, load_hashes, read_originals
 from dancecli.sources.kinetics import NEEDED
 from dancecli.sources.letsdance import (
     DATASET,
@@ -241,13 +241,13 @@ def _drop_twins(
 ) -> list[Decision]:
     """Take those out again that look like a clip which the workspace had."""
     mine = {decision.clip_id for decision in decisions if decision.verdict is Verdict.IN}
-    clips = originals(workspace)
+    clips = read_originals(workspace)
     ids = clips["clip_id"].to_pylist()
     if mine.issuperset(ids):
         return list(decisions)
-    look_at(workspace, clips, workers, reporter.on_progress)
-    rows, sketches = sketches_of(workspace, clips)
-    twins = twins_of([ids[row] for row in rows], sketches, mine)
+    compute_hashes(workspace, clips, workers, reporter)
+    rows, arrays = load_hashes(workspace, clips)
+    twins = find_duplicates([ids[row] for row in rows], arrays, mine)
     remove_clips(workspace, {i: Removal(Verdict.SAME_PICTURE.value, twin) for i, twin in twins.items()})
     return [
         replace(d, verdict=Verdict.SAME_PICTURE, text=twins[d.clip_id])

@@ -1,34 +1,41 @@
 """Look for what would make a benchmark's numbers wrong: leaks, conflicts, files that changed.
 
-A leak is found by source video: two clips of one video share dancers, clothes and room even
-where they share no frame. Lists that a backbone was pre-trained on are held against the test
-part in the same way.
+A leak is found by source video (two clips of one video share dancers, clothes and room even where
+they share no frame), by equal bytes, by near-duplicates and by every kind of group that the user
+gave. Lists that a backbone was pre-trained on are compared with the held-out clips in the same way.
 """
 
 from __future__ import annotations
 
-import csv
 import json
+import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import combinations
 from pathlib import Path
 
+from dancecli.core.csv_files import parse_csv, read_text
 from dancecli.core.errors import InputError
-from dancecli.core.progress import OnProgress, Progress, no_progress
-from dancecli.core.records import Clip, Group, SplitClip, Subset
-from dancecli.dataset.groups import NEAR_DUPLICATE, read_groups
-from dancecli.dataset.quality.verify import check_files
-from dancecli.storage import tables
+from dancecli.core.progress import SILENT, Reporter
+from dancecli.core.records import Clip, Group, OutcomeClass, SplitClip, Subset
+from dancecli.dataset.content import conditions_of
+from dancecli.dataset.groups import NEAR_DUPLICATE, KnownGroups, known_groups, read_groups
+from dancecli.dataset.quality.verify import StoredFile, check_files
+from dancecli.dataset.split.lockfile import read_lock
+from dancecli.dataset.split.official import SUBSET_COLUMNS
+from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
 
 _ID_COLUMNS = ("youtube_id", "video_id", "clip_id")
 _TRAINING = frozenset({"train", "training"})
-_PARTS = _TRAINING | {"val", "validate", "validation", "test", "testing"}
-_SPLIT_COLUMNS = ("split", "subset", "part")
+_SUBSETS = _TRAINING | {"val", "validate", "validation", "test", "testing"}
 # Kinetics ids have this length; a clip id of a list starts with one.
 _YOUTUBE_ID = 11
+# Let's Dance names a clip by its video and three digits of seconds.
+_LETS_DANCE_ID = re.compile(r"[A-Za-z0-9_-]{11}_\d{3}")
+_MEDIA_FOLDERS = ("clips", "augmented")
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class AuditSettings:
     """What to look at.
 
     Attributes:
-        split: the split; None for the one made last.
+        split: the split; None for the latest.
         against: lists (a Kinetics CSV or JSON, a split lock, any CSV with an id column).
         files: read every clip's file and compare its checksum.
     """
@@ -51,9 +58,9 @@ class Finding:
     """One thing that is wrong.
 
     Attributes:
-        kind: for counting, such as `video in two parts`.
-        what: the video, group or clip.
-        detail: where it stands, in words.
+        kind: for counting, such as `video in two subsets`.
+        what: the video, group, clip or file.
+        detail: where it is, in words.
     """
 
     kind: str
@@ -68,9 +75,11 @@ class AuditResult:
     Attributes:
         split: the split that was audited.
         num_clips: its clips.
-        num_listed: rows of each list that it was held against.
-        own_leaks: of each such list that has parts of its own, the clips held out in it whose video it
+        num_listed: rows of each list that it was compared with.
+        own_leaks: of each such list that has subsets of its own, the clips held out in it whose video it
             has in training too, and all that are held out in it.
+        known: which kinds of groups are known of the split's clips.
+        content: clips of the split that are black, static, letterboxed or damaged, by condition.
         findings: what is wrong.
     """
 
@@ -78,20 +87,40 @@ class AuditResult:
     num_clips: int
     num_listed: dict[str, int]
     own_leaks: dict[str, tuple[int, int]]
+    known: KnownGroups
+    content: dict[str, tuple[str, ...]]
     findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True)
 class Listed:
-    """One row of a list: its source video, and the part that the list gives it, or empty."""
+    """One row of a list: its source video, and the subset that the list gives it, or empty."""
 
     video_id: str
-    part: str
+    subset: str
 
 
-def audit(
-    workspace: Workspace, settings: AuditSettings, on_progress: OnProgress = no_progress
-) -> AuditResult:
+@dataclass(frozen=True, slots=True)
+class AuditedClip:
+    """The columns of a clip that are audited; see `dancecli.core.records.Clip`."""
+
+    clip_id: str
+    video_id: str
+    start_ms: int
+    end_ms: int
+    label: str
+    path: str
+    num_bytes: int
+    sha256: str
+    source: str
+    parent_id: str
+    damaged_frames: int = 0
+    black_share: float = 0.0
+    frozen_share: float = 0.0
+    bars_share: float = 0.0
+
+
+def audit(workspace: Workspace, settings: AuditSettings, reporter: Reporter = SILENT) -> AuditResult:
     """Audit a split.
 
     Raises:
@@ -99,111 +128,151 @@ def audit(
         InputError: a list cannot be read.
     """
     name = workspace.find_split(settings.split)
-    parts = tables.read(workspace.split(name), SplitClip)
-    clips = {clip.clip_id: clip for clip in tables.read(workspace.clips, Clip)}
-    groups = [row for row in read_groups(workspace) if row.kind == NEAR_DUPLICATE]
+    split_clips = tables.read(workspace.split(name), SplitClip)
+    clips = _clips(workspace)
+    groups = read_groups(workspace)
     findings = [
-        *straddling("video in two parts", ((_video(p, clips), p.subset) for p in parts)),
-        *straddling("look-alikes in two parts", _group_places(parts, groups)),
-        *label_conflicts(parts, clips, groups),
-        *misplaced_copies(workspace, name, parts, clips),
+        *straddling("video in two subsets", ((_video(c, clips), c.subset) for c in split_clips)),
+        *straddling("equal bytes in two subsets", _checksums(split_clips, clips)),
+        *_straddling_groups(split_clips, groups),
+        *label_conflicts(split_clips, clips, groups),
+        *misplaced_augmented(workspace, name, split_clips, clips),
+        *outdated(split_clips, clips),
+        *_lock_differences(workspace, name, split_clips),
+        *strays(workspace, clips),
     ]
     num_listed, own_leaks = {}, {}
     for path in settings.against:
         rows = list(read_ids(path))
         num_listed[str(path)] = len(rows)
-        findings += straddling(f"{path.name}: video in two of its own parts", own_parts(rows))
+        findings += straddling(f"{path.name}: video in two of its own subsets", own_subsets(rows))
         leaked, held_out = leaked_clips(rows)
         if held_out:
             own_leaks[str(path)] = leaked, held_out
-        findings += list(known_elsewhere(path.name, parts, clips, rows))
+        findings += known_elsewhere(path.name, split_clips, clips, rows)
+    own = [clips[c.clip_id] for c in split_clips if c.clip_id in clips]
     if settings.files:
-        wanted = [clips[p.clip_id] for p in parts if p.clip_id in clips]
-        for done, (clip, fault) in enumerate(check_files(workspace.root, wanted), start=1):
-            if fault:
-                findings.append(Finding(f"file {fault}", clip.clip_id, clip.path))
-            on_progress(Progress(done, len(wanted), f"{len(findings)} findings"))
-    return AuditResult(name, len(parts), num_listed, own_leaks, tuple(sorted(findings)))
+        findings += _changed_files(workspace, own, reporter, len(findings))
+    return AuditResult(
+        split=name,
+        num_clips=len(split_clips),
+        num_listed=num_listed,
+        own_leaks=own_leaks,
+        known=known_groups(workspace, own, groups),
+        content=_content(own),
+        findings=tuple(sorted(findings)),
+    )
 
 
 def straddling(kind: str, places: Iterable[tuple[str, str]]) -> Iterator[Finding]:
-    """Find what stands in more than one part, from pairs of a thing and its part."""
+    """Find what is in more than one subset, from pairs of a thing and its subset."""
+    pairs = list(places)
+    first: dict[str, str] = {}
+    torn = {what for what, subset in pairs if first.setdefault(what, subset) != subset}
     counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for what, part in places:
-        counts[what][part] += 1
+    for what, subset in pairs:
+        if what in torn:
+            counts[what][subset] += 1
     for what, found in counts.items():
-        if len(found) > 1:
-            detail = ", ".join(f"{found[part]} in {part}" for part in sorted(found))
-            yield Finding(kind, what, detail)
+        yield Finding(kind, what, ", ".join(f"{found[subset]} in {subset}" for subset in sorted(found)))
 
 
-def own_parts(rows: Iterable[Listed]) -> Iterator[tuple[str, str]]:
-    """Give a list's videos with its own parts; other words in that column, such as `excluded`, are none."""
-    return ((row.video_id, row.part) for row in rows if row.part in _PARTS)
+def own_subsets(rows: Iterable[Listed]) -> Iterator[tuple[str, str]]:
+    """Yield a list's videos with its own subsets; other words in that column, as `excluded`, are none."""
+    return ((row.video_id, row.subset) for row in rows if row.subset in _SUBSETS)
 
 
 def leaked_clips(rows: Sequence[Listed]) -> tuple[int, int]:
     """Count the clips that a list holds out: those whose video it has in training too, and all."""
-    trained = {row.video_id for row in rows if row.part in _TRAINING}
-    held_out = [row for row in rows if row.part in _PARTS - _TRAINING]
+    trained = {row.video_id for row in rows if row.subset in _TRAINING}
+    held_out = [row for row in rows if row.subset in _SUBSETS - _TRAINING]
     return sum(row.video_id in trained for row in held_out), len(held_out)
 
 
 def known_elsewhere(
-    name: str, parts: Sequence[SplitClip], clips: Mapping[str, Clip], rows: Iterable[Listed]
+    name: str, split_clips: Sequence[SplitClip], clips: Mapping[str, AuditedClip], rows: Iterable[Listed]
 ) -> Iterator[Finding]:
-    """Find held-out clips whose source video a list holds: a model that learnt it has seen them."""
+    """Find held-out clips whose source video is in a list: a model trained on it has seen them."""
     listed: dict[str, set[str]] = defaultdict(set)
     for row in rows:
-        listed[row.video_id].add(row.part)
-    for part in parts:
-        video = _video(part, clips)
-        if part.subset != Subset.TRAIN and video in listed:
+        listed[row.video_id].add(row.subset)
+    for clip in split_clips:
+        video = _video(clip, clips)
+        if clip.subset != Subset.TRAIN and video in listed:
             where = ", ".join(sorted(filter(None, listed[video])))
-            detail = f"in {part.subset} here, listed there" + (f" as {where}" if where else "")
-            yield Finding(f"{name}: held-out video is listed", part.clip_id, detail)
+            detail = f"in {clip.subset} here, listed there" + (f" as {where}" if where else "")
+            yield Finding(f"{name}: held-out video is listed", clip.clip_id, detail)
 
 
 def label_conflicts(
-    parts: Sequence[SplitClip], clips: Mapping[str, Clip], groups: Sequence[Group]
+    split_clips: Sequence[SplitClip], clips: Mapping[str, AuditedClip], groups: Sequence[Group]
 ) -> Iterator[Finding]:
-    """Find clips that show the same and are labelled differently: overlapping, or look-alikes."""
+    """Find clips that show the same and have different labels: overlapping, equal, or near-duplicates."""
     by_video: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
-    label_of = {part.clip_id: part.label for part in parts}
-    for part in parts:
-        clip = clips.get(part.clip_id)
+    label_of = {clip.clip_id: clip.label for clip in split_clips}
+    labels: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for clip_id, label in label_of.items():
+        clip = clips.get(clip_id)
         if clip:
             by_video[clip.video_id].append((clip.start_ms, clip.end_ms, clip.label))
-    for video, stretches in by_video.items():
-        for one, two in combinations(sorted(stretches), 2):
+            labels["equal bytes with two labels", clip.sha256].add(label)
+    for video, segments in by_video.items():
+        for one, two in combinations(sorted(segments), 2):
             if two[0] < one[1] and one[2] != two[2]:
-                yield Finding("two labels for one stretch", video, f"{one[2]} and {two[2]}")
-    labels: dict[str, set[str]] = defaultdict(set)
+                yield Finding("two labels for one segment", video, f"{one[2]} and {two[2]}")
     for row in groups:
-        if row.clip_id in label_of:
-            labels[row.group].add(label_of[row.clip_id])
-    for group, names in labels.items():
+        if row.kind == NEAR_DUPLICATE and row.clip_id in label_of:
+            labels["near-duplicates with two labels", row.group].add(label_of[row.clip_id])
+    for (kind, what), names in labels.items():
         if len(names) > 1:
-            yield Finding("look-alikes with two labels", group, " and ".join(sorted(names)))
+            yield Finding(kind, what, " and ".join(sorted(names)))
 
 
-def misplaced_copies(
-    workspace: Workspace, split: str, parts: Sequence[SplitClip], clips: Mapping[str, Clip]
+def misplaced_augmented(
+    workspace: Workspace, split: str, split_clips: Sequence[SplitClip], clips: Mapping[str, AuditedClip]
 ) -> Iterator[Finding]:
-    """Find augmented copies in the lists of val and test, or of a clip that is held out."""
-    part_of = {part.clip_id: part.subset for part in parts}
-    copies = {clip.path: clip for clip in clips.values() if clip.parent_id}
+    """Find augmented clips in the lists of val and test, or of a clip that is held out."""
+    subset_of = {clip.clip_id: clip.subset for clip in split_clips}
+    augmented = {clip.path: clip for clip in clips.values() if clip.parent_id}
     for name in Subset:
         path = workspace.annotations(split) / f"{name}.txt"
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-            copy = copies.get(line.rpartition(" ")[0])
-            if copy and (name != Subset.TRAIN or part_of.get(copy.parent_id) != Subset.TRAIN):
-                detail = f"listed in {name}, its parent is in {part_of.get(copy.parent_id, 'no part')}"
-                yield Finding("copy outside training", copy.clip_id, detail)
+            clip = augmented.get(line.rpartition(" ")[0])
+            if clip and (name != Subset.TRAIN or subset_of.get(clip.parent_id) != Subset.TRAIN):
+                parent = subset_of.get(clip.parent_id, "no subset")
+                detail = f"listed in {name}, its parent is in {parent}"
+                yield Finding("augmented clip outside training", clip.clip_id, detail)
+
+
+def outdated(split_clips: Iterable[SplitClip], clips: Mapping[str, AuditedClip]) -> Iterator[Finding]:
+    """Find clips of the split that are gone, or whose file is not the one that was split."""
+    for own in split_clips:
+        clip = clips.get(own.clip_id)
+        if clip is None:
+            yield Finding("clip of the split is gone", own.clip_id, f"in {own.subset}, not in the manifest")
+        elif clip.sha256 != own.sha256:
+            detail = f"in {own.subset}, was {own.sha256[:12]}, is {clip.sha256[:12]}"
+            yield Finding("file changed since the split", own.clip_id, detail)
+
+
+def strays(workspace: Workspace, clips: Mapping[str, AuditedClip]) -> Iterator[Finding]:
+    """Find rows of the manifest without a file, and files of media that no row names."""
+    paths = {clip.path: clip.clip_id for clip in clips.values()}
+    for path, clip_id in paths.items():
+        if not (workspace.root / path).is_file():
+            yield Finding("file missing", clip_id, path)
+    orphans = [path for path in _media(workspace.root) if path not in paths]
+    if orphans:
+        # A fetch at work has recorded clips that the manifest does not list yet.
+        latest = ledger.latest(workspace.root)
+        recorded = {clip_id for clip_id, found in latest.items() if found.outcome is OutcomeClass.DONE}
+        for path in orphans:
+            if Path(path).stem not in recorded:
+                yield Finding("file without a row", path, "no clip of the manifest names it")
 
 
 def read_ids(path: Path) -> Iterator[Listed]:
-    """Read the source videos of a list, with the list's own parts.
+    """Read the source videos of a list, with the list's own subsets.
 
     Known forms: CSV with a column `youtube_id`, `video_id` or `clip_id` (Kinetics lists with or
     without labels, split locks, Let's Dance tables), and the JSON of Kinetics.
@@ -211,37 +280,25 @@ def read_ids(path: Path) -> Iterator[Listed]:
     Raises:
         InputError: the file is missing or has none of these columns.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError.at(path, None, "there is no such list") from None
-    except IsADirectoryError:
-        raise InputError.at(path, None, "is a folder, not a list") from None
-    except UnicodeDecodeError as error:
-        raise InputError.at(path, None, f"is not UTF-8 text ({error.reason})", "save it as UTF-8") from None
+    text = read_text(path, "list")
     if path.suffix.lower() == ".json":
         yield from _json_ids(path, text)
         return
-    rows = csv.DictReader(text.splitlines())
-    columns = rows.fieldnames or []
-    column = next((name for name in _ID_COLUMNS if name in columns), None)
-    if column is None:
+    table = parse_csv(path, text)
+    column, subset_column = table.first_of(_ID_COLUMNS), table.first_of(SUBSET_COLUMNS)
+    if not column:
         raise InputError.at(path, 1, f"has no column {', '.join(_ID_COLUMNS)}", "give a list with ids")
-    part_column = next((name for name in _SPLIT_COLUMNS if name in columns), "")
-    try:
-        for row in rows:
-            value = row[column] or ""
-            video = video_of(value) if column == "clip_id" else value
-            yield Listed(video, row.get(part_column) or "")
-    except csv.Error as error:
-        raise InputError.at(path, rows.reader.line_num, f"is not CSV: {error}", "correct that line") from None
+    for row in table.rows:
+        value = row.cells[column]
+        yield Listed(video_of(value) if column == "clip_id" else value, row.cells.get(subset_column, ""))
 
 
 def video_of(clip_id: str) -> str:
-    """Give the source video of a clip id of this tool or of a Kinetics-like list."""
-    head, _, tail = clip_id.rpartition("_")
+    """Return the source video of a clip id of this tool or of a Kinetics-like list."""
+    head, _, end = clip_id.rpartition("_")
     video, _, start = head.rpartition("_")
-    return video if video and start.isdigit() and tail.isdigit() else clip_id[:_YOUTUBE_ID]
+    own = video and start.isdigit() and end.isdigit() and int(start) < int(end)
+    return video if own and not _LETS_DANCE_ID.fullmatch(clip_id) else clip_id[:_YOUTUBE_ID]
 
 
 def _json_ids(path: Path, text: str) -> Iterator[Listed]:
@@ -253,11 +310,78 @@ def _json_ids(path: Path, text: str) -> Iterator[Listed]:
         raise InputError.at(path, None, 'is not {id: {"subset": ...}} in JSON') from None
 
 
-def _video(part: SplitClip, clips: Mapping[str, Clip]) -> str:
-    clip = clips.get(part.clip_id)
-    return clip.video_id if clip else video_of(part.clip_id)
+def _clips(workspace: Workspace) -> dict[str, AuditedClip]:
+    names = [column.name for column in fields(AuditedClip)]
+    return {row[0]: AuditedClip(*row) for row in tables.read_columns(workspace.clips, Clip, names)}
 
 
-def _group_places(parts: Iterable[SplitClip], groups: Iterable[Group]) -> Iterator[tuple[str, str]]:
-    part_of = {part.clip_id: part.subset for part in parts}
-    return ((row.group, part_of[row.clip_id]) for row in groups if row.clip_id in part_of)
+def _video(clip: SplitClip, clips: Mapping[str, AuditedClip]) -> str:
+    own = clips.get(clip.clip_id)
+    return own.video_id if own else video_of(clip.clip_id)
+
+
+def _checksums(
+    split_clips: Iterable[SplitClip], clips: Mapping[str, AuditedClip]
+) -> Iterator[tuple[str, str]]:
+    """Yield the checksum of each clip with its subset: of the file as it is, or as it was."""
+    for clip in split_clips:
+        own = clips.get(clip.clip_id)
+        yield own.sha256 if own else clip.sha256, clip.subset
+
+
+def _straddling_groups(split_clips: Iterable[SplitClip], groups: Iterable[Group]) -> Iterator[Finding]:
+    subset_of = {clip.clip_id: clip.subset for clip in split_clips}
+    places: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for row in groups:
+        if row.clip_id in subset_of:
+            places[row.kind].append((row.group, subset_of[row.clip_id]))
+    for kind, pairs in sorted(places.items()):
+        name = "near-duplicates" if kind == NEAR_DUPLICATE else kind
+        yield from straddling(f"{name} in two subsets", pairs)
+
+
+def _lock_differences(workspace: Workspace, name: str, split_clips: Sequence[SplitClip]) -> Iterator[Finding]:
+    """Find a lock beside the split that is not the split's, or that is wrong."""
+    path = workspace.split_lock(name)
+    if not path.exists():
+        return
+    try:
+        locked = read_lock(path)
+    except InputError as error:
+        yield Finding("lock cannot be used", path.name, error.message)
+        return
+    places = ((video_of(clip.clip_id), clip.subset) for clip in locked.values())
+    yield from straddling("lock: video in two subsets", places)
+    if locked != {clip.clip_id: clip for clip in split_clips}:
+        yield Finding("lock is not the split's", path.name, "run dance split again, or restore the lock")
+
+
+def _changed_files(
+    workspace: Workspace, clips: Sequence[AuditedClip], reporter: Reporter, num_before: int
+) -> list[Finding]:
+    found: list[Finding] = []
+    stored = (StoredFile(clip.clip_id, clip.path, clip.num_bytes, clip.sha256) for clip in clips)
+    for done, (file, fault) in enumerate(check_files(workspace.root, stored), start=1):
+        # Missing files are among the strays.
+        if fault == "changed":
+            found.append(Finding("file changed", file.name, file.path))
+        reporter.progress(done, len(clips), f"{num_before + len(found)} findings")
+    return found
+
+
+def _content(clips: Iterable[AuditedClip]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for clip in clips:
+        for name in conditions_of(clip):
+            found[name].append(clip.clip_id)
+    return {name: tuple(ids) for name, ids in sorted(found.items())}
+
+
+def _media(root: Path) -> Iterator[str]:
+    """Yield the media files of a workspace, relative to it; what is half-made is hidden."""
+    for folder in _MEDIA_FOLDERS:
+        for where, folders, files in os.walk(root / folder):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(files):
+                if not name.startswith("."):
+                    yield (Path(where) / name).relative_to(root).as_posix()

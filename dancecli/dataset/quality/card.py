@@ -1,11 +1,11 @@
 """The dataset card: Markdown with the header that Hugging Face reads.
 
-See https://huggingface.co/docs/hub/datasets-cards. A card says nothing that was not counted.
+See https://huggingface.co/docs/hub/datasets-cards. A card states only what was counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dancecli.dataset.quality.stats import DatasetStats, LabelStats
 from dancecli.storage.files import atomic_file
@@ -32,7 +32,7 @@ def card_text(stats: DatasetStats) -> str:
 
 
 def header(num_clips: int, more: Sequence[str] = ()) -> list[str]:
-    """Write the header that the hub reads; `more` are lines of YAML for its end."""
+    """Return the header that the hub reads; `more` are lines of YAML for its end."""
     size = next((name for end, name in _SIZES if num_clips < end), "n>1M")
     return [
         "---",
@@ -57,7 +57,7 @@ def _summary(stats: DatasetStats) -> list[str]:
         f"{total.num_clips:,} clips of {len(stats.labels)} classes from {stats.num_videos:,} videos: "
         f"{total.seconds / 3600:.2f} hours, {total.num_bytes / 1e9:.2f} GB.",
         "",
-        "| | smallest | median | largest |",
+        "| | minimum | median | maximum |",
         "|---|---:|---:|---:|",
         f"| length, s | {length.low:.2f} | {length.middle:.2f} | {length.high:.2f} |",
         f"| short side, pixels | {side.low:.0f} | {side.middle:.0f} | {side.high:.0f} |",
@@ -65,49 +65,58 @@ def _summary(stats: DatasetStats) -> list[str]:
         "",
         f"With sound: {stats.num_with_audio:,} of {total.num_clips:,}.",
     ]
-    if stats.num_copies:
-        lines.append(f"Augmented copies beside them, for training only: {stats.num_copies:,}.")
+    if stats.content:
+        lines.append(f"Content: {', '.join(f'{n:,} {name}' for name, n in stats.content.items())} clips.")
+    if stats.num_augmented:
+        lines.append(f"Augmented clips in addition, for training only: {stats.num_augmented:,}.")
     if stats.split:
-        parts = ", ".join(f"{count:,} {name}" for name, count in total.parts.items())
-        lines += ["", f"Split `{stats.split}`: {parts}; hash `{stats.split_hash}`."]
+        subsets = ", ".join(f"{count:,} {name}" for name, count in total.subsets.items())
+        lines += ["", f"Split `{stats.split}`: {subsets}; hash `{stats.split_hash}`."]
     return lines
 
 
 def _labels(stats: DatasetStats) -> list[str]:
-    parts = list(stats.total.parts)
-    head = ["class", "asked for", "there", "%", *parts, "hours"]
+    subsets = list(stats.total.subsets)
+    head = ["class", "requested", "available", "%", *subsets, "hours"]
     lines = ["", "## Classes", "", row_of(head), row_of(["---"] + ["---:"] * (len(head) - 1))]
     rows = [*stats.labels, stats.total]
-    return lines + [row_of(_label_cells(row, parts)) for row in rows]
+    return lines + [row_of(_label_cells(row, subsets)) for row in rows]
 
 
-def _label_cells(row: LabelStats, parts: list[str]) -> list[str]:
-    counts = [f"{row.parts[part]:,}" for part in parts]
-    share = f"{100 * row.survival:.1f}"
-    there = [f"{row.num_segments:,}", f"{row.num_clips:,}", share]
-    return [escaped(row.label) or "**all**", *there, *counts, f"{row.seconds / 3600:.2f}"]
+def _label_cells(row: LabelStats, subsets: list[str]) -> list[str]:
+    counts = [f"{row.subsets[subset]:,}" for subset in subsets]
+    share = f"{100 * row.availability:.1f}"
+    available = [f"{row.num_segments:,}", f"{row.num_clips:,}", share]
+    return [escaped(row.label) or "**all**", *available, *counts, f"{row.seconds / 3600:.2f}"]
 
 
 def _origin(stats: DatasetStats) -> list[str]:
-    lines = ["", "## Where they come from", "", "| list | clips |", "|---|---:|"]
-    lines += [row_of([escaped(name) or "(not said)", f"{n:,}"]) for name, n in stats.datasets.items()]
-    lines += ["", "| source | clips |", "|---|---:|"]
-    lines += [row_of([escaped(name), f"{n:,}"]) for name, n in stats.sources.items()]
-    lines += ["", "## What was asked for and what became of it", "", "| outcome | clips |", "|---|---:|"]
-    lines += [row_of([name, f"{n:,}"]) for name, n in stats.outcomes.items()]
-    if stats.reasons:
-        lines += ["", "| reason | clips |", "|---|---:|"]
-        lines += [row_of([escaped(name), f"{n:,}"]) for name, n in stats.reasons.items()]
+    tables: list[tuple[str, str, Mapping[str, int]]] = [
+        ("Origin", "annotation list", stats.datasets),
+        ("", "source", stats.sources),
+        ("Licenses and uploaders", "license", stats.licenses),
+        ("", f"uploader (of {stats.num_uploaders:,})", stats.uploaders),
+        ("Outcomes of the requested clips", "outcome", stats.outcomes),
+        ("", "reason", stats.reasons),
+        ("Notes on clips", "note", stats.notes),
+    ]
+    lines = []
+    for title, column, counts in tables:
+        if title and counts:
+            lines += ["", f"## {title}"]
+        if counts:
+            lines += ["", row_of([column, "clips"]), "|---|---:|"]
+            lines += [row_of([escaped(name) or "(not stated)", f"{n:,}"]) for name, n in counts.items()]
     return [*lines, "", "## Terms", "", TERMS]
 
 
 def row_of(cells: list[str]) -> str:
-    """Write a row of a table."""
+    """Return a row of a table."""
     return f"| {' | '.join(cells)} |"
 
 
 def escaped(text: str) -> str:
-    """Escape what would end a cell, or become markup: names come from lists and folders."""
+    """Escape what would end a cell or become markup: names come from lists and folders."""
     for mark in "\\|<>[]`*":
         text = text.replace(mark, "\\" + mark)
     return text.replace("\n", " ")

@@ -1,18 +1,23 @@
-"""The dataset in figures: what was asked for, what is there, and what became of the rest."""
+"""The dataset in figures: what was requested, what is available, and what became of the rest."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from statistics import median
 
-from dancecli.core.records import Clip, Segment, SplitClip, Subset
-from dancecli.dataset.split.split import label_names, originals
+from dancecli.core.errors import WorkspaceError
+from dancecli.core.records import Clip, OutcomeClass, Segment, SplitClip, Subset, clip_id_of
+from dancecli.dataset.content import conditions_of
+from dancecli.dataset.split.split import label_names
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
 
 PENDING = "pending"
+# Names of uploaders that are shown; the others are counted.
+_UPLOADERS = 20
 
 
 @dataclass(frozen=True)
@@ -20,29 +25,29 @@ class LabelStats:
     """One label, or all together.
 
     Attributes:
-        num_segments: clips that were asked for.
-        num_clips: clips that are there.
-        parts: clips a part of the split; empty without one.
-        seconds: length of the clips that are there.
+        num_segments: clips that were requested.
+        num_clips: clips that are available.
+        subsets: clips per subset of the split; empty without one.
+        seconds: length of the available clips.
         num_bytes: their size.
     """
 
     label: str
     num_segments: int
     num_clips: int
-    parts: dict[str, int]
+    subsets: dict[str, int]
     seconds: float
     num_bytes: int
 
     @property
-    def survival(self) -> float:
-        """Share of what was asked for that is there."""
+    def availability(self) -> float:
+        """Share of the requested clips that are available."""
         return self.num_clips / self.num_segments if self.num_segments else 0.0
 
 
 @dataclass(frozen=True)
 class Range:
-    """Smallest, middle and largest of a quantity."""
+    """Minimum, median and maximum of a quantity."""
 
     low: float
     middle: float
@@ -54,17 +59,23 @@ class DatasetStats:
     """A workspace in figures.
 
     Attributes:
-        labels: a row a label, in the order of the label set.
+        labels: one row per label, in the order of the label set.
         total: all of them together.
-        outcomes: clips that were asked for by where they stand, `pending` for those not yet tried.
-        reasons: of those that are not there, by reason.
-        sources: where the clips were had from.
-        datasets: which lists they stand on.
-        duration_s, short_side, fps: of the clips that are there.
+        outcomes: requested clips by outcome, `pending` for those not yet tried.
+        reasons: of those that are not available, by reason.
+        sources: where the clips come from.
+        datasets: the annotation lists that they are in.
+        duration_s, short_side, fps: of the available clips.
         num_with_audio: clips with sound.
         num_videos: source videos.
-        num_copies: augmented copies, not counted elsewhere.
-        split, split_hash: the split whose parts are counted; empty without one.
+        num_augmented: augmented clips, not counted elsewhere.
+        num_not_listed: clips that a fetch at work has recorded and not yet put into the manifest.
+        content: clips that are black, static, letterboxed or damaged; see `dataset.content`.
+        notes: clips by the note of their import or download.
+        licenses: clips by license, as the site names it; empty for none.
+        uploaders: clips of the uploaders with the most.
+        num_uploaders: uploaders in all.
+        split, split_hash: the split whose subsets are counted; empty without one.
     """
 
     labels: tuple[LabelStats, ...]
@@ -78,7 +89,13 @@ class DatasetStats:
     fps: Range
     num_with_audio: int
     num_videos: int
-    num_copies: int
+    num_augmented: int
+    num_not_listed: int
+    content: dict[str, int]
+    notes: dict[str, int]
+    licenses: dict[str, int]
+    uploaders: dict[str, int]
+    num_uploaders: int
     split: str
     split_hash: str
 
@@ -88,59 +105,177 @@ def stats(workspace: Workspace, split_name: str | None = None) -> DatasetStats:
 
     Args:
         workspace: the workspace.
-        split_name: the split whose parts are counted; None for the one made last, if any.
+        split_name: the split whose subsets are counted; None for the latest, if any.
 
     Raises:
         WorkspaceError: there are no clips, or no such split.
     """
-    clips = originals(workspace)
-    num_copies = tables.read_table(workspace.clips, Clip).num_rows - len(clips)
-    segments = tables.read(workspace.segments, Segment)
     name = workspace.find_split(split_name) if split_name or workspace.splits() else ""
-    parts = tables.read(workspace.split(name), SplitClip) if name else []
-    part_of = {part.clip_id: part.subset for part in parts}
-    here = {clip.clip_id for clip in clips}
-    latest = ledger.latest(workspace.root)
-    absent = [s.clip_id for s in segments if s.clip_id not in here]
-    states = [latest[c].outcome.value if c in latest else PENDING for c in absent]
-    asked = Counter(s.label for s in segments)
-    clips_of: dict[str, list[Clip]] = {}
-    for clip in clips:
-        clips_of.setdefault(clip.label, []).append(clip)
+    tally = _count_clips(workspace, _subsets(workspace, name))
+    if not tally.ids:
+        raise WorkspaceError(f"{workspace.root}: there are no clips yet", "run dance fetch or dance import")
+    requested, states, reasons, num_not_listed = _count_segments(workspace, tally.ids)
+    labels = label_names(workspace)
+    uploaders = _by_count(tally.uploaders)
     return DatasetStats(
-        labels=tuple(
-            _count(label, asked[label], clips_of.get(label, []), part_of) for label in label_names(workspace)
-        ),
-        total=_count("", len(segments), clips, part_of),
-        outcomes={"done": len(clips), **_sorted(states)},
-        reasons=_sorted(latest[c].reason for c in absent if c in latest),
-        sources=_sorted(c.source for c in clips),
-        datasets=_sorted(c.dataset for c in clips),
-        duration_s=_range([c.duration_s for c in clips]),
-        short_side=_range([min(c.width, c.height) for c in clips]),
-        fps=_range([c.fps_num / c.fps_den for c in clips]),
-        num_with_audio=sum(c.has_audio for c in clips),
-        num_videos=len({c.video_id for c in clips}),
-        num_copies=num_copies,
+        labels=tuple(tally.of_label[label].stats(label, requested[label], bool(name)) for label in labels),
+        total=tally.total.stats("", sum(requested.values()), bool(name)),
+        outcomes=_by_count(states),
+        reasons=_by_count(reasons),
+        sources=_by_count(tally.sources),
+        datasets=_by_count(tally.datasets),
+        duration_s=_range(tally.durations_s),
+        short_side=_range(tally.short_sides),
+        fps=_range(tally.rates),
+        num_with_audio=tally.num_with_audio,
+        num_videos=len(tally.videos),
+        num_augmented=tally.num_augmented,
+        num_not_listed=num_not_listed,
+        content=_by_count(tally.content),
+        notes=_by_count(tally.notes),
+        licenses=_by_count(tally.licenses),
+        uploaders=dict(list(uploaders.items())[:_UPLOADERS]),
+        num_uploaders=len(uploaders),
         split=name,
         split_hash=tables.read_meta(workspace.split(name))["split.hash"] if name else "",
     )
 
 
-def _count(label: str, num_segments: int, clips: Sequence[Clip], part_of: dict[str, str]) -> LabelStats:
-    parts = Counter(part_of[c.clip_id] for c in clips if c.clip_id in part_of)
-    return LabelStats(
-        label=label,
-        num_segments=num_segments,
-        num_clips=len(clips),
-        parts={part.value: parts[part.value] for part in Subset} if part_of else {},
-        seconds=sum(c.duration_s for c in clips),
-        num_bytes=sum(c.num_bytes for c in clips),
-    )
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """The columns that are counted; see `dancecli.core.records.Clip`."""
+
+    clip_id: str
+    video_id: str
+    label: str
+    dataset: str
+    source: str
+    num_frames: int
+    fps_num: int
+    fps_den: int
+    width: int
+    height: int
+    has_audio: bool
+    num_bytes: int
+    parent_id: str
+    note: str
+    damaged_frames: int
+    black_share: float
+    frozen_share: float
+    bars_share: float
+    license: str
+    uploader: str
 
 
-def _sorted(names: Iterable[str]) -> dict[str, int]:
-    counts = Counter(names)
+@dataclass
+class _LabelTally:
+    num_clips: int = 0
+    num_bytes: int = 0
+    seconds: float = 0.0
+    subsets: Counter[str] = field(default_factory=Counter)
+
+    def add(self, clip: _Counted, seconds: float, subset: str) -> None:
+        self.num_clips += 1
+        self.num_bytes += clip.num_bytes
+        self.seconds += seconds
+        if subset:
+            self.subsets[subset] += 1
+
+    def stats(self, label: str, num_segments: int, has_split: bool) -> LabelStats:
+        subsets = {subset.value: self.subsets[subset] for subset in Subset} if has_split else {}
+        return LabelStats(label, num_segments, self.num_clips, subsets, self.seconds, self.num_bytes)
+
+
+@dataclass
+class _Tally:
+    """The clips counted so far, one pass over the manifest."""
+
+    ids: set[str] = field(default_factory=set)
+    videos: set[str] = field(default_factory=set)
+    of_label: dict[str, _LabelTally] = field(default_factory=lambda: defaultdict(_LabelTally))
+    total: _LabelTally = field(default_factory=_LabelTally)
+    sources: Counter[str] = field(default_factory=Counter)
+    datasets: Counter[str] = field(default_factory=Counter)
+    content: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+    licenses: Counter[str] = field(default_factory=Counter)
+    uploaders: Counter[str] = field(default_factory=Counter)
+    durations_s: array[float] = field(default_factory=lambda: array("d"))
+    short_sides: array[float] = field(default_factory=lambda: array("d"))
+    rates: array[float] = field(default_factory=lambda: array("d"))
+    num_with_audio: int = 0
+    num_augmented: int = 0
+
+    def add(self, clip: _Counted, subset: str) -> None:
+        seconds = clip.num_frames * clip.fps_den / clip.fps_num
+        self.ids.add(clip.clip_id)
+        self.videos.add(clip.video_id)
+        self.of_label[clip.label].add(clip, seconds, subset)
+        self.total.add(clip, seconds, subset)
+        self.sources[clip.source] += 1
+        self.datasets[clip.dataset] += 1
+        self.content.update(conditions_of(clip))
+        if clip.note:
+            self.notes[clip.note] += 1
+        self.licenses[clip.license] += 1
+        if clip.uploader:
+            self.uploaders[clip.uploader] += 1
+        self.durations_s.append(seconds)
+        self.short_sides.append(min(clip.width, clip.height))
+        self.rates.append(clip.fps_num / clip.fps_den)
+        self.num_with_audio += clip.has_audio
+
+
+def _subsets(workspace: Workspace, split: str) -> dict[str, str]:
+    rows = tables.read_columns(workspace.split(split), SplitClip, ("clip_id", "subset")) if split else ()
+    return dict(rows)
+
+
+def _count_clips(workspace: Workspace, subset_of: Mapping[str, str]) -> _Tally:
+    tally = _Tally()
+    names = [column.name for column in fields(_Counted)]
+    rows = tables.read_columns(workspace.clips, Clip, names) if workspace.clips.exists() else ()
+    for row in rows:
+        clip = _Counted(*row)
+        if clip.parent_id:
+            tally.num_augmented += 1
+        else:
+            tally.add(clip, subset_of.get(clip.clip_id, ""))
+    return tally
+
+
+def _count_segments(
+    workspace: Workspace, here: set[str]
+) -> tuple[Counter[str], Counter[str], Counter[str], int]:
+    """Count requested clips by label, by outcome, and by reason where they are not available.
+
+    The last number is of clips that are recorded and not in the manifest of clips.
+    """
+    latest = ledger.latest(workspace.root)
+    requested, states, reasons = Counter[str](), Counter[str](), Counter[str]()
+    num_not_listed = 0
+    for clip_id, label in _segments(workspace):
+        requested[label] += 1
+        found = latest.get(clip_id)
+        # The manifest of clips is written when a fetch ends; the ledger knows before.
+        if clip_id in here or (found and found.outcome is OutcomeClass.DONE):
+            states[OutcomeClass.DONE.value] += 1
+            num_not_listed += clip_id not in here
+        elif found:
+            states[found.outcome.value] += 1
+            reasons[found.reason] += 1
+        else:
+            states[PENDING] += 1
+    return requested, states, reasons, num_not_listed
+
+
+def _segments(workspace: Workspace) -> Iterator[tuple[str, str]]:
+    names = ("video_id", "start_ms", "end_ms", "label")
+    for video_id, start_ms, end_ms, label in tables.read_columns(workspace.segments, Segment, names):
+        yield clip_id_of(video_id, start_ms, end_ms), label
+
+
+def _by_count(counts: Mapping[str, int]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 

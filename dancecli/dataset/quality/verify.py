@@ -1,22 +1,22 @@
-"""Check every file of a clip, and of its optical flow, against the checksum that it was published with.
+"""Check the file of every clip, and of its optical flow, against the checksum it was committed with.
 
-A pass that was stopped goes on where it was: the files that were found whole are noted, and the
-note is removed when a pass is complete.
+A pass that was interrupted resumes: the files that were intact are noted, and the note is removed
+when a pass is complete.
 """
 
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 
 from dancecli.core.errors import EngineError, WorkspaceError
 from dancecli.core.hashing import sha256_file
-from dancecli.core.progress import OnProgress, Progress, no_progress
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip, Flow
 from dancecli.engine.factory import LOCAL, check_engine, open_pool
 from dancecli.engine.worker import Acquire
@@ -24,12 +24,28 @@ from dancecli.storage import tables
 from dancecli.storage.files import naming
 from dancecli.storage.workspace import Workspace
 
-# A record with a path, a size and a checksum.
-Stored = TypeVar("Stored", Clip, Flow, Clip | Flow)
 _NOTED_EVERY = 200
+# Files that wait for a thread, per thread: all at once would take a gigabyte for 650 thousand clips.
+_WAITING = 16
 # Clips that another machine checks at once: some fifty megabytes.
 _BATCH = 32
 _DEADLINE_S = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file with the checksum that its record has.
+
+    Attributes:
+        name: of the clip; `CLIP.METHOD` of optical flow.
+        path: relative to the workspace, with forward slashes.
+        num_bytes, sha256: of the file as committed.
+    """
+
+    name: str
+    path: str
+    num_bytes: int
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -39,9 +55,9 @@ class VerifyResult:
     Attributes:
         num_clips: clips of the manifest.
         num_flow: files of optical flow.
-        num_skipped: of both, those that the stopped pass before had found whole.
+        num_skipped: of both, those that the interrupted pass before had found intact.
         missing: ids of clips without a file; `CLIP.METHOD` of flow without one.
-        changed: those whose file is not the one that was published.
+        changed: those whose file is not the committed one.
     """
 
     num_clips: int
@@ -51,64 +67,72 @@ class VerifyResult:
     changed: tuple[str, ...]
 
 
-def verify(
-    workspace: Workspace, on_progress: OnProgress = no_progress, *, engine: str = LOCAL
-) -> VerifyResult:
-    """Check every clip of the workspace, copies included, and all optical flow.
+def verify(workspace: Workspace, reporter: Reporter = SILENT, *, engine: str = LOCAL) -> VerifyResult:
+    """Check every clip of the workspace, augmented ones included, and all optical flow.
 
     Args:
         workspace: whose clips.
-        on_progress: told after every file.
-        engine: `local` or `ray`, see `engine.choice`.
+        reporter: told after every file.
+        engine: `local` or `ray`, see `engine.factory`.
 
     Raises:
         EngineError: the cluster cannot be used; what was checked is noted.
         WorkspaceError: there are no clips, or another verify is at work.
     """
     check_engine(engine)
-    clips = tables.read(workspace.clips, Clip) if workspace.clips.exists() else []
+    clips = list(_files(workspace.clips, Clip)) if workspace.clips.exists() else []
     if not clips:
-        raise WorkspaceError(f"{workspace.root}: there are no clips to verify", "run dance fetch first")
-    flows = tables.read(workspace.flows, Flow) if workspace.flows.exists() else []
-    files: list[Clip | Flow] = [*clips, *flows]
+        what = f"{workspace.root}: there are no clips to verify"
+        raise WorkspaceError(what, "run dance fetch or dance import")
+    flows = list(_files(workspace.flows, Flow)) if workspace.flows.exists() else []
+    files = [*clips, *flows]
     note = workspace.root / "manifests" / "verified.txt"
     missing, changed = [], []
     with workspace.lock("verify"):
-        whole = set(note.read_text(encoding="utf-8", errors="replace").split()) if note.exists() else set()
-        left = [stored for stored in files if _noted(stored) not in whole]
+        intact = set(note.read_text(encoding="utf-8", errors="replace").split()) if note.exists() else set()
+        left = [stored for stored in files if _noted(stored) not in intact]
+        del intact
         with naming(note), note.open("a", encoding="utf-8") as file:
             checked = check_files(workspace.root, left) if engine == LOCAL else _over(engine, workspace, left)
             for done, (stored, fault) in enumerate(checked, start=1):
                 if fault == "missing":
-                    missing.append(_named(stored))
+                    missing.append(stored.name)
                 elif fault == "changed":
-                    changed.append(_named(stored))
+                    changed.append(stored.name)
                 else:
                     file.write(_noted(stored) + "\n")
                 if done % _NOTED_EVERY == 0:
                     file.flush()
                 faults = len(missing) + len(changed)
-                on_progress(Progress(done, len(left), f"{faults} faulty" if faults else ""))
+                reporter.progress(done, len(left), f"{faults} faulty" if faults else "")
         note.unlink()
     num_skipped = len(files) - len(left)
     return VerifyResult(len(clips), len(flows), num_skipped, tuple(sorted(missing)), tuple(sorted(changed)))
 
 
-def check_files(root: Path, files: Iterable[Stored]) -> Iterator[tuple[Stored, str]]:
-    """Read files in parallel; yield each record with `missing`, `changed` or an empty text."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        yield from pool.map(partial(_check, root), files)
+def check_files(root: Path, files: Iterable[StoredFile]) -> Iterator[tuple[StoredFile, str]]:
+    """Read files in parallel; yield each, in order, with `missing`, `changed` or an empty text."""
+    workers = os.cpu_count() or 1
+    ahead = iter(files)
+    waiting: deque[Future[tuple[StoredFile, str]]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        waiting.extend(pool.submit(_check, root, stored) for stored in islice(ahead, _WAITING * workers))
+        try:
+            while waiting:
+                yield waiting.popleft().result()
+                waiting.extend(pool.submit(_check, root, stored) for stored in islice(ahead, 1))
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
     root: Path
-    files: tuple[Clip | Flow, ...]
+    files: tuple[StoredFile, ...]
 
 
-def _over(
-    engine: str, workspace: Workspace, files: Sequence[Clip | Flow]
-) -> Iterator[tuple[Clip | Flow, str]]:
+def _over(engine: str, workspace: Workspace, files: Sequence[StoredFile]) -> Iterator[tuple[StoredFile, str]]:
     """Do as `check_files` with another engine's workers, a batch of files at a time."""
     starts = range(0, len(files), _BATCH)
     jobs = [_Batch(workspace.root, tuple(files[i : i + _BATCH])) for i in starts]
@@ -117,17 +141,17 @@ def _over(
             if finished is not None and finished.lost:
                 raise EngineError(
                     f"{len(finished.job.files)} files could not be checked: {finished.detail}",
-                    "run it again: it goes on where it stopped",
+                    "run it again: it resumes",
                 )
             if finished is not None and finished.result is not None:
                 yield from finished.result
 
 
-def _check_batch(batch: _Batch, _: Acquire) -> list[tuple[Clip | Flow, str]]:
+def _check_batch(batch: _Batch, _: Acquire) -> list[tuple[StoredFile, str]]:
     return [_check(batch.root, stored) for stored in batch.files]
 
 
-def _check(root: Path, stored: Stored) -> tuple[Stored, str]:
+def _check(root: Path, stored: StoredFile) -> tuple[StoredFile, str]:
     path = root / stored.path
     try:
         # A wrong size tells as much as a wrong checksum, and costs no reading.
@@ -137,9 +161,13 @@ def _check(root: Path, stored: Stored) -> tuple[Stored, str]:
     return stored, "" if same else "changed"
 
 
-def _named(stored: Clip | Flow) -> str:
-    return stored.clip_id if isinstance(stored, Clip) else f"{stored.clip_id}.{stored.method}"
+def _files(manifest: Path, record: type[Clip] | type[Flow]) -> Iterator[StoredFile]:
+    names = ("clip_id", "path", "num_bytes", "sha256")
+    if record is Clip:
+        return (StoredFile(*row) for row in tables.read_columns(manifest, record, names))
+    rows = tables.read_columns(manifest, record, (*names, "method"))
+    return (StoredFile(f"{clip_id}.{method}", *facts) for clip_id, *facts, method in rows)
 
 
-def _noted(stored: Clip | Flow) -> str:
-    return f"{_named(stored)}:{stored.sha256}"
+def _noted(stored: StoredFile) -> str:
+    return f"{stored.name}:{stored.sha256}"

@@ -1,4 +1,4 @@
-"""Dedup: groups of clips that look the same or share a source video, which a split keeps together."""
+"""Group near-duplicates, and clips of one source video, so that a split keeps them in one subset."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dancecli.core.errors import WorkspaceError
-from dancecli.core.progress import OnProgress, no_progress
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Group
 from dancecli.dataset.groups import NEAR_DUPLICATE, read_groups, replace_groups
-from dancecli.dataset.similarity.hashes import look_at, originals, sketches_of
-from dancecli.dataset.similarity.neighbors import joined, near_pairs
+from dancecli.dataset.similarity.hashes import compute_hashes, load_hashes, read_originals
+from dancecli.dataset.similarity.neighbors import connected, near_pairs
 from dancecli.engine.factory import LOCAL, check_engine
 from dancecli.storage.workspace import Workspace
 from dancecli.video.contact_sheet import Cell, write_sheet
@@ -31,9 +31,9 @@ class DedupSettings:
     """How to look for duplicates.
 
     Attributes:
-        workers: processes; 0 for one a core, of this machine or of the cluster.
-        dry_run: group what is hashed already, and change nothing.
-        engine: that hashes, `local` or `ray`, see `engine.choice`.
+        workers: processes; 0 for one per core, of this machine or of the cluster.
+        dry_run: group the clips that are hashed already, and change nothing.
+        engine: computes the hashes, `local` or `ray`, see `engine.factory`.
     """
 
     workers: int = 0
@@ -43,32 +43,30 @@ class DedupSettings:
 
 @dataclass(frozen=True)
 class DedupResult:
-    """What looks the same.
+    """The groups of near-duplicates.
 
     Attributes:
-        num_clips: clips, without augmented copies.
-        num_pending: of these, those that a dry run would have to look at first.
-        num_groups: groups; a clip that is like no other is one.
-        alike: the groups with clips of several videos, by group, the largest first.
-        conflicts: of these, those whose clips bear several labels: group and labels.
+        num_clips: clips, without augmented ones.
+        num_pending: of these, those that are not hashed, in a dry run.
+        num_groups: groups; a clip without a near-duplicate is one.
+        near_duplicates: the groups with clips of several videos, by group, the largest first.
+        conflicts: of these, those whose clips have several labels: group and labels.
         unreadable: clips that do not decode, with the reason.
-        changed: False if the very same groups were there already.
+        changed: False if the very same groups existed already.
         shown: groups on the contact sheet.
     """
 
     num_clips: int
     num_pending: int
     num_groups: int
-    alike: dict[str, tuple[str, ...]]
+    near_duplicates: dict[str, tuple[str, ...]]
     conflicts: dict[str, tuple[str, ...]]
     unreadable: dict[str, str]
     changed: bool
     shown: int
 
 
-def dedup(
-    workspace: Workspace, settings: DedupSettings, on_progress: OnProgress = no_progress
-) -> DedupResult:
+def dedup(workspace: Workspace, settings: DedupSettings, reporter: Reporter = SILENT) -> DedupResult:
     """Group the workspace's clips; write `manifests/groups.parquet` and a contact sheet.
 
     Clips are held as columns, not as records, so that many hundred thousand of them fit.
@@ -77,20 +75,22 @@ def dedup(
         WorkspaceError: there are no clips, or another dedup is at work.
     """
     check_engine(settings.engine)
-    clips = originals(workspace)
+    clips = read_originals(workspace)
     if not len(clips):
-        raise WorkspaceError(f"{workspace.root}: there are no clips to compare", "run dance fetch first")
+        raise WorkspaceError(
+            f"{workspace.root}: there are no clips to compare", "run dance fetch or dance import"
+        )
     unreadable: dict[str, str] = {}
     if not settings.dry_run:
-        unreadable = look_at(workspace, clips, settings.workers, on_progress, settings.engine)
-    rows, sketches = sketches_of(workspace, clips)
-    first, second = near_pairs(sketches)
-    del sketches  # the largest of all, and not needed any more
+        unreadable = compute_hashes(workspace, clips, settings.workers, reporter, settings.engine)
+    rows, arrays = load_hashes(workspace, clips)
+    first, second = near_pairs(arrays)
+    del arrays  # the largest of all
     groups = grouped(clips["video_id"].to_pylist(), rows[first], rows[second])
     seen = frozenset(rows.tolist())
     members = _members(clips, groups)
     ids, labels = clips["clip_id"].to_pylist(), clips["label"].to_pylist()
-    alike = {name: tuple(ids[row] for row in found) for name, found in members.items()}
+    near_duplicates = {name: tuple(ids[row] for row in found) for name, found in members.items()}
     named = {name: tuple(sorted({labels[row] for row in found})) for name, found in members.items()}
     rows_found = {Group(clip_id, group, NEAR_DUPLICATE) for clip_id, group in zip(ids, groups, strict=True)}
     before = (row for row in read_groups(workspace) if row.kind == NEAR_DUPLICATE)
@@ -98,7 +98,7 @@ def dedup(
     if not settings.dry_run:
         if changed:
             replace_groups(workspace, NEAR_DUPLICATE, rows_found)
-        shown = min(len(alike), _SHEET_ROWS)
+        shown = min(len(near_duplicates), _SHEET_ROWS)
         if changed or not workspace.group_sheet.exists():
             shown = _draw(
                 workspace, clips, [[row for row in found if row in seen] for found in members.values()]
@@ -107,7 +107,7 @@ def dedup(
         num_clips=len(clips),
         num_pending=len(clips) - len(seen) - len(unreadable),
         num_groups=len(set(groups)),
-        alike=alike,
+        near_duplicates=near_duplicates,
         conflicts={name: several for name, several in named.items() if len(several) > 1},
         unreadable=unreadable,
         changed=changed,
@@ -116,11 +116,11 @@ def dedup(
 
 
 def grouped(videos: Sequence[str], first: Indices, second: Indices) -> list[str]:
-    """Give every clip its group: what looks the same, and what shares a source video.
+    """Assign every clip to a group: near-duplicates, and clips of one source video.
 
     Args:
         videos: the source video of each clip.
-        first: with `second`, pairs of clips that look the same.
+        first: with `second`, pairs of near-duplicates.
         second: see `first`.
 
     Returns:
@@ -131,12 +131,12 @@ def grouped(videos: Sequence[str], first: Indices, second: Indices) -> list[str]
     names = sorted(set(videos))
     place = {video: i for i, video in enumerate(names)}
     at = np.fromiter((place[video] for video in videos), np.int64, len(videos))
-    roots = joined(len(names), at[first], at[second])
+    roots = connected(len(names), at[first], at[second])
     return [names[roots[i]] for i in at.tolist()]
 
 
 def _members(clips: pa.Table, groups: Sequence[str]) -> dict[str, list[int]]:
-    """Give the rows of the groups that hold several videos, the largest group first."""
+    """Return the rows of the groups with several videos, the largest group first."""
     group_of = dict(zip(clips["video_id"].to_pylist(), groups, strict=True))
     num_videos = Counter(group_of.values())
     found: dict[str, list[int]] = {}
@@ -147,7 +147,7 @@ def _members(clips: pa.Table, groups: Sequence[str]) -> dict[str, list[int]]:
 
 
 def _draw(workspace: Workspace, clips: pa.Table, members: Sequence[Sequence[int]]) -> int:
-    """Draw the largest groups, a row each, a clip of each of their videos first."""
+    """Draw the largest groups, one per row, a clip of each of their videos first."""
     rows = []
     for found in members[:_SHEET_ROWS]:
         records = clips.take(found).to_pylist()

@@ -1,27 +1,30 @@
-"""The perceptual hashes of the workspace's clips, each decoded for them once.
+"""The perceptual hashes of the workspace's clips; each clip is decoded for them once.
 
-They are kept in `manifests/looks.parquet` with the checksum of the file that they are of, so that
-a changed file is hashed again. What a run adds is noted clip by clip in `manifests/looks.jsonl`,
-and moved over when the run ends: one that is killed goes on where it was. Both are read in pieces,
-as columns, since hashes of 650 thousand clips fill half a gigabyte as they are.
+They are stored in `manifests/hashes.parquet` with the checksum of the file that was hashed, so that
+a changed file is hashed again. What a run adds is logged clip by clip in `manifests/hashes.jsonl`
+and moved to the manifest when the run ends: one that is killed resumes. Both are read in pieces,
+since the hashes of 650 thousand clips fill half a gigabyte.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import InputError, MediaError, WorkspaceError
-from dancecli.core.progress import OnProgress, Progress
-from dancecli.core.records import Clip
-from dancecli.dataset.similarity.neighbors import Sketches
-from dancecli.engine.factory import LOCAL, open_pool
+from dancecli.core.progress import SILENT, Reporter
+from dancecli.core.records import Clip, ClipHashes
+from dancecli.dataset.job_log import JobLog, JobOutcome, ResumableJob
+from dancecli.dataset.similarity.neighbors import HashArrays, compare, near_pairs
+from dancecli.engine.factory import LOCAL
+from dancecli.engine.pool import Finished
 from dancecli.engine.worker import Acquire
 from dancecli.storage import tables
-from dancecli.storage.files import atomic_file, json_lines, naming
+from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 from dancecli.video.phash import Looks, looks_of
 
@@ -29,30 +32,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from dancecli.dataset.similarity.neighbors import Indices
-from collections.abc import Collection
 
-from dancecli.dataset.similarity.neighbors import compare, near_pairs
-
-# Two moments of one scene look the same but change differently. Over 600 films, 97 of 100 copies
-# that are encoded anew, mirrored or letterboxed lie within both; of 24 pairs of moments none does.
+# Two moments of one scene look the same but change differently. Over 600 synthetic videos, 97 of 100
+# clips that are re-encoded, mirrored or letterboxed lie within both; of 24 pairs of moments none does.
 _CLOSE = 0.15
 _CHANGES = 0.15
 
 _DEADLINE_S = 900.0
 _PIECE = 1 << 14
 _HASHES = ("mean", "motion", "frames", "changes")
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class ClipLooks:
-    """A row of the manifest: a clip's hashes, see `media.fingerprint.Looks`."""
-
-    clip_id: str
-    sha256: str
-    mean: bytes
-    motion: bytes
-    frames: bytes
-    changes: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +50,8 @@ class _Job:
     path: Path
 
 
-def originals(workspace: Workspace) -> pa.Table:
-    """Give the clips without their copies: clip_id, video_id, label, path, sha256; sorted by id."""
+def read_originals(workspace: Workspace) -> pa.Table:
+    """Read the clips without augmented ones: clip_id, video_id, label, path, sha256; sorted by id."""
     import pyarrow.compute as pc
 
     if not workspace.clips.exists():
@@ -73,54 +61,50 @@ def originals(workspace: Workspace) -> pa.Table:
     return clips.filter(pc.equal(clips["parent_id"], "")).sort_by("clip_id")
 
 
-def look_at(
-    workspace: Workspace, clips: pa.Table, workers: int, on_progress: OnProgress, engine: str = LOCAL
+def compute_hashes(
+    workspace: Workspace,
+    clips: pa.Table,
+    workers: int,
+    reporter: Reporter = SILENT,
+    engine: str = LOCAL,
 ) -> dict[str, str]:
-    """Hash the clips that have no hashes yet, and say which do not decode, and why.
+    """Hash the clips that have no hashes yet.
 
     Args:
-        workspace: keeps the hashes; those of clips that are not among these are dropped.
-        clips: as `originals` gives them.
-        workers: processes; 0 for one a core.
-        on_progress: told after every clip.
-        engine: `local` or `ray`, see `engine.choice`.
+        workspace: stores the hashes; those of clips that are not among these are dropped.
+        clips: as `read_originals` returns them.
+        workers: processes; 0 for one per core.
+        reporter: told after every clip.
+        engine: `local` or `ray`, see `engine.factory`.
+
+    Returns:
+        The clips that do not decode, by id, with the reason.
 
     Raises:
         WorkspaceError: another process is at this.
     """
-    with workspace.lock("dedup"):
-        _settle(workspace, clips)
+    step = _step(workspace)
+    with step.exclusively():
+        _store_logged(workspace, step.log, clips)
         jobs = _jobs(workspace, clips)
         unreadable: dict[str, str] = {}
-        on_progress(Progress(len(clips) - len(jobs), len(clips)))
-        if not jobs:
-            return unreadable
+        reporter.progress(0, len(jobs))
         try:
-            with (
-                naming(_log_of(workspace)),
-                _log_of(workspace).open("a", encoding="utf-8", newline="\n") as log,
-                open_pool(engine, _work, workers, _DEADLINE_S, root=workspace.root) as pool,
-            ):
-                ended = (finished for finished in pool.run(jobs) if finished is not None)
-                for done, finished in enumerate(ended, start=len(clips) - len(jobs) + 1):
-                    looks = finished.result or finished.lost
-                    if isinstance(looks, Looks):
-                        log.write(_line(finished.job, looks))
-                        log.flush()
-                    else:
-                        unreadable[finished.job.clip_id] = looks
-                    on_progress(Progress(done, len(clips), "looked at"))
+            run = step.run(jobs, engine=engine, workers=workers, reporter=reporter)
+            with closing(run) as outcomes:
+                for outcome in outcomes:
+                    unreadable |= dict(outcome.failed)
         finally:
-            _settle(workspace, clips)
+            _store_logged(workspace, step.log, clips)
         return unreadable
 
 
-def sketches_of(workspace: Workspace, clips: pa.Table) -> tuple[Indices, Sketches]:
-    """Give the hashes that there are.
+def load_hashes(workspace: Workspace, clips: pa.Table) -> tuple[Indices, HashArrays]:
+    """Load the stored hashes.
 
     Args:
-        workspace: keeps them.
-        clips: as `originals` gives them.
+        workspace: stores them.
+        clips: as `read_originals` returns them.
 
     Returns:
         The rows of `clips` that have hashes, in order, and the hashes of each.
@@ -131,12 +115,66 @@ def sketches_of(workspace: Workspace, clips: pa.Table) -> tuple[Indices, Sketche
     rows = np.sort(target[target >= 0])
     place = np.zeros(len(clips), np.int64)
     place[rows] = np.arange(len(rows))
-    sketches = Sketches.empty(len(rows))
-    for wanted, piece in _pieces(workspace, target):
-        kept = piece.filter(wanted >= 0)
+    arrays = HashArrays.empty(len(rows))
+    for row_of, piece in _pieces(workspace, target):
+        kept = piece.filter(row_of >= 0)
         hashes = (kept.column(name).to_pylist() for name in _HASHES)
-        sketches.put(place[wanted[wanted >= 0]], *hashes)
-    return rows, sketches
+        arrays.put(place[row_of[row_of >= 0]], *hashes)
+    return rows, arrays
+
+
+def find_duplicates(ids: Sequence[str], arrays: HashArrays, new: Collection[str]) -> dict[str, str]:
+    """Find the new clips that an existing one already shows.
+
+    Args:
+        ids: of the clips.
+        arrays: their hashes, in the same order.
+        new: ids of those that are new.
+
+    Returns:
+        The existing clip's id by the new one's; the closest if there are several.
+    """
+    first, second = near_pairs(arrays, _CLOSE)
+    distance, changes = compare(arrays, first, second)
+    found: dict[str, tuple[float, str]] = {}
+    for i, j, far, change in zip(*(a.tolist() for a in (first, second, distance, changes)), strict=True):
+        one, other = sorted((ids[i], ids[j]), key=lambda clip_id: clip_id in new)
+        if change <= _CHANGES and other in new and one not in new:
+            found[other] = min(found.get(other, (far, one)), (far, one))
+    return {clip_id: existing for clip_id, (_, existing) in sorted(found.items())}
+
+
+def _step(workspace: Workspace) -> ResumableJob[_Job, ClipHashes]:
+    log = JobLog(
+        path=workspace.hashes.with_suffix(".jsonl"),
+        key_of=lambda row: row.clip_id,
+        to_json=_to_json,
+        from_json=_from_json,
+    )
+    return ResumableJob(workspace, "dedup", log, _work, _DEADLINE_S, _outcome)
+
+
+def _work(job: _Job, _: Acquire) -> Looks | str:
+    try:
+        return looks_of(job.path)
+    except MediaError as error:
+        return error.message
+
+
+def _outcome(finished: Finished[_Job, Looks | str]) -> JobOutcome[ClipHashes]:
+    job, result = finished.job, finished.result
+    if isinstance(result, Looks):
+        return JobOutcome(made=(ClipHashes(job.clip_id, job.sha256, **asdict(result)),))
+    return JobOutcome(failed=((job.clip_id, result or finished.detail or finished.lost),))
+
+
+def _to_json(row: ClipHashes) -> Mapping[str, object]:
+    values = asdict(row)
+    return values | {name: values[name].hex() for name in _HASHES}
+
+
+def _from_json(row: Mapping[str, Any]) -> ClipHashes:
+    return ClipHashes(row["clip_id"], row["sha256"], *(bytes.fromhex(row[name]) for name in _HASHES))
 
 
 def _jobs(workspace: Workspace, clips: pa.Table) -> Sequence[_Job]:
@@ -151,39 +189,36 @@ def _jobs(workspace: Workspace, clips: pa.Table) -> Sequence[_Job]:
     ]
 
 
-def _work(job: _Job, _: Acquire) -> Looks | str:
-    try:
-        return looks_of(job.path)
-    except MediaError as error:
-        return error.message
-
-
 def _targets(workspace: Workspace, clips: pa.Table) -> Indices:
-    """Give for each row of the kept hashes the clip that it is of, as a row of `clips`; else -1."""
+    """Return for each row of the stored hashes the clip that it is of, as a row of `clips`; else -1."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    # Hashes can be had again: what cannot be read is as if it were not there.
+    # Hashes can be computed again: what cannot be read counts as absent.
     try:
-        kept = tables.read_table(workspace.looks, ClipLooks, ("clip_id", "sha256"))
+        stored = tables.read_table(workspace.hashes, ClipHashes, ("clip_id", "sha256"))
     except (InputError, WorkspaceError):
-        kept = tables.to_table(ClipLooks, ())
-    if not len(kept) or not len(clips):
-        return np.full(len(kept), -1, np.int64)
-    at = pc.index_in(kept["clip_id"], value_set=pa.array(clips["clip_id"].combine_chunks()))
-    same = pc.equal(clips["sha256"].take(at), kept["sha256"]).fill_null(False)
+        stored = tables.to_table(ClipHashes, ())
+    if not len(stored) or not len(clips):
+        return np.full(len(stored), -1, np.int64)
+    at = pc.index_in(stored["clip_id"], value_set=pa.array(clips["clip_id"].combine_chunks()))
+    same = pc.equal(clips["sha256"].take(at), stored["sha256"]).fill_null(False)
     found: Indices = np.where(np.asarray(same), np.asarray(at.fill_null(-1)), -1).astype(np.int64)
-    return found
+    # A clip that a killed run logged twice keeps its first hashes.
+    _, first = np.unique(found, return_index=True)
+    once = np.full(len(found), -1, np.int64)
+    once[first] = found[first]
+    return once
 
 
 def _pieces(workspace: Workspace, target: Indices) -> Iterator[tuple[Indices, pa.Table]]:
-    """Read the kept hashes piece by piece, each with its part of the targets."""
+    """Read the stored hashes piece by piece, each with its targets."""
     import pyarrow.parquet as pq
 
     if not len(target):
         return
-    file, at = pq.ParquetFile(workspace.looks), 0
+    file, at = pq.ParquetFile(workspace.hashes), 0
     # Not iter_batches, which keeps all that it has read.
     for group in range(file.num_row_groups):
         piece = file.read_row_group(group)
@@ -191,61 +226,28 @@ def _pieces(workspace: Workspace, target: Indices) -> Iterator[tuple[Indices, pa
         at += len(piece)
 
 
-def _settle(workspace: Workspace, clips: pa.Table) -> None:
-    """Move what the log holds into the manifest, and drop hashes of clips that are gone or changed."""
+def _store_logged(workspace: Workspace, log: JobLog[ClipHashes], clips: pa.Table) -> None:
+    """Move what the log holds to the manifest, and drop hashes of clips that are gone or changed."""
     import pyarrow.parquet as pq
 
-    log = _log_of(workspace)
     target = _targets(workspace, clips)
-    new = list(_read_log(log))
-    if new or (target < 0).any():
-        table = tables.to_table(ClipLooks, sorted(new))
+    new = _sorted_pieces(log.stream())
+    first = next(new, [])
+    if first or (target < 0).any():
+        schema = tables.to_table(ClipHashes, ()).schema
         with (
-            atomic_file(workspace.looks, "wb") as file,
-            pq.ParquetWriter(file, table.schema, use_dictionary=False) as writer,
+            atomic_file(workspace.hashes, "wb") as file,
+            pq.ParquetWriter(file, schema, use_dictionary=False) as writer,
         ):
-            for wanted, piece in _pieces(workspace, target):
-                kept = piece.filter(wanted >= 0).select(table.column_names)
-                writer.write_table(kept.cast(table.schema))
-            writer.write_table(table, row_group_size=_PIECE)
-    log.unlink(missing_ok=True)
+            for row_of, piece in _pieces(workspace, target):
+                kept = piece.filter(row_of >= 0).select(schema.names)
+                writer.write_table(kept.cast(schema))
+            while first:
+                writer.write_table(tables.to_table(ClipHashes, first))
+                first = next(new, [])
+    log.path.unlink(missing_ok=True)
 
 
-def _log_of(workspace: Workspace) -> Path:
-    return workspace.looks.with_suffix(".jsonl")
-
-
-def _line(job: _Job, looks: Looks) -> str:
-    hashes = {name: value.hex() for name, value in asdict(looks).items()}
-    return json.dumps({"clip_id": job.clip_id, "sha256": job.sha256, **hashes}) + "\n"
-
-
-def _read_log(path: Path) -> Iterator[ClipLooks]:
-    """Read the log; a line that a killed process left half-written is skipped."""
-    for row in json_lines(path):
-        try:
-            hashes = (bytes.fromhex(row[name]) for name in _HASHES)
-            yield ClipLooks(row["clip_id"], row["sha256"], *hashes)
-        except (ValueError, KeyError, TypeError):
-            continue
-
-
-def twins_of(ids: Sequence[str], sketches: Sketches, new: Collection[str]) -> dict[str, str]:
-    """Find the new clips that an old one already is.
-
-    Args:
-        ids: of the clips.
-        sketches: their hashes, in the same order.
-        new: ids of those that are new.
-
-    Returns:
-        The old clip's id by the new one's; the closest if there are several.
-    """
-    first, second = near_pairs(sketches, _CLOSE)
-    distance, changes = compare(sketches, first, second)
-    found: dict[str, tuple[float, str]] = {}
-    for i, j, far, change in zip(*(a.tolist() for a in (first, second, distance, changes)), strict=True):
-        one, other = sorted((ids[i], ids[j]), key=lambda clip_id: clip_id in new)
-        if change <= _CHANGES and other in new and one not in new:
-            found[other] = min(found.get(other, (far, one)), (far, one))
-    return {clip_id: twin for clip_id, (_, twin) in sorted(found.items())}
+def _sorted_pieces(rows: Iterator[ClipHashes]) -> Iterator[list[ClipHashes]]:
+    while piece := sorted(islice(rows, _PIECE)):
+        yield piece

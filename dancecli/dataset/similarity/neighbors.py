@@ -1,10 +1,10 @@
-"""Which clips look the same: near neighbours among hashes, in near-linear time.
+"""Near-duplicates: nearest neighbors among perceptual hashes, in near-linear time.
 
-Candidates come from sorted neighbourhoods (after Manku et al. 2007, "Detecting near-duplicates
+Candidates come from sorted neighborhoods (after Manku et al. 2007, "Detecting near-duplicates
 for web crawling", section 4): clips are sorted again and again by different bits of their hashes,
-and each is compared with the few that stand next to it. Work and memory are tables x clips x
-neighbours whatever the hashes are, so that ten thousand clips of one stage do no harm. Candidates
-are then proven by the distance of everything that is known of both.
+and each is compared with its few neighbors in that order. Work and memory are tables x clips x
+neighbors whatever the hashes are, so that ten thousand clips of one stage do no harm. Candidates
+are then confirmed by the distance over all hashes of both.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     Indices: TypeAlias = NDArray[np.int64]
     Shares: TypeAlias = NDArray[np.float32]
 
-# Shares of differing bits. Over 900 drawn films, 99.1 of 100 disguised copies lie below 0.255 (those
-# that are shifted in time and cropped, 96.3), and no two clips of different films. Over 300 films that
-# it was not chosen on: 99.0 of 100, and the clips of two of the films, out of 45 thousand pairs of films.
+# Shares of differing bits. Over 900 synthetic videos, 99.1 of 100 transformed clips lie below 0.255
+# (shifted in time and cropped, 96.3), and no two clips of different videos. Over 300 videos that it was
+# not chosen on: 99.0 of 100, and the clips of two of the videos, out of 45 thousand pairs of videos.
 SAME_PICTURE = 0.255
-_WORTH_PROVING = 0.38
+_WORTH_COMPARING = 0.38
 _TABLES = 512
-_NEIGHBOURS = 8
+_NEIGHBORS = 8
 _KEY_BITS = 32
 _LAGS = range(-4, 5)
 _FEWEST_FRAMES = 4
@@ -39,7 +39,7 @@ _PIECE = 1 << 12
 
 
 @dataclass(frozen=True)
-class Sketches:
+class HashArrays:
     """The hashes of n clips as machine words.
 
     Attributes:
@@ -55,8 +55,8 @@ class Sketches:
     lengths: Indices
 
     @classmethod
-    def empty(cls, n: int) -> Sketches:
-        """Make room for n clips."""
+    def empty(cls, n: int) -> HashArrays:
+        """Allocate zeros for n clips."""
         import numpy as np
 
         wide, long = LARGE * LARGE // 64, MOST_FRAMES
@@ -66,14 +66,14 @@ class Sketches:
         return cls(mean, motion, frames, changes, np.zeros(n, np.int64))
 
     @classmethod
-    def of(cls, looks: Sequence[Looks]) -> Sketches:
+    def of(cls, hashes: Sequence[Looks]) -> HashArrays:
         """Pack hashes."""
         import numpy as np
 
-        sketches = cls.empty(len(looks))
-        columns = ([getattr(one, name) for one in looks] for name in ("mean", "motion", "frames", "changes"))
-        sketches.put(np.arange(len(looks)), *columns)
-        return sketches
+        arrays = cls.empty(len(hashes))
+        columns = ([getattr(one, name) for one in hashes] for name in ("mean", "motion", "frames", "changes"))
+        arrays.put(np.arange(len(hashes)), *columns)
+        return arrays
 
     def put(
         self,
@@ -83,7 +83,7 @@ class Sketches:
         frames: Sequence[bytes],
         changes: Sequence[bytes],
     ) -> None:
-        """Fill rows with the hashes of as many clips, as `Looks` has them."""
+        """Fill rows with the hashes of as many clips, as `dancecli.video.phash` returns them."""
         self.mean[rows] = _words(mean, LARGE * LARGE // 64)
         self.motion[rows] = _words(motion, LARGE * LARGE // 64)
         self.frames[rows] = _words(frames, MOST_FRAMES)
@@ -94,11 +94,11 @@ class Sketches:
         return len(self.lengths)
 
 
-def near_pairs(sketches: Sketches, most: float = SAME_PICTURE) -> tuple[Indices, Indices]:
-    """Find the pairs of clips that look the same.
+def near_pairs(arrays: HashArrays, most: float = SAME_PICTURE) -> tuple[Indices, Indices]:
+    """Find the pairs of near-duplicates.
 
     Args:
-        sketches: of n clips.
+        arrays: of n clips.
         most: the largest distance.
 
     Returns:
@@ -106,25 +106,25 @@ def near_pairs(sketches: Sketches, most: float = SAME_PICTURE) -> tuple[Indices,
     """
     import numpy as np
 
-    first, second = candidates(sketches)
+    first, second = candidates(arrays)
     near = np.zeros(len(first), bool)
     for at in range(0, len(first), _PIECE):
         piece = slice(at, at + _PIECE)
-        near[piece] = compare(sketches, first[piece], second[piece])[0] <= most
+        near[piece] = compare(arrays, first[piece], second[piece])[0] <= most
     return first[near], second[near]
 
 
-def candidates(sketches: Sketches) -> tuple[Indices, Indices]:
-    """Give the pairs that may look the same, each once, in order."""
+def candidates(arrays: HashArrays) -> tuple[Indices, Indices]:
+    """Return the pairs that may be near-duplicates, each once, in order."""
     import numpy as np
 
-    n = len(sketches)
-    low, words = _unmoved_bits(sketches)
+    n = len(arrays)
+    low, words = _mirror_invariant_bits(arrays)
     found = np.zeros(0, np.int64)
     fresh: list[Indices] = []
     for table in range(_TABLES):
         order = _order(low, table)
-        fresh += _close_neighbours(words[:, order], order)
+        fresh += _close_neighbors(words[:, order], order)
         if sum(map(len, fresh)) > len(found) + _CHUNK or table == _TABLES - 1:
             found = _distinct(np.concatenate([found, *fresh]))
             fresh = []
@@ -136,7 +136,7 @@ def _order(bits: NDArray[np.uint8], table: int) -> Indices:
     import numpy as np
 
     key = np.zeros(bits.shape[1], np.uint64)
-    for place in keyed_order(range(len(bits)), str, seed=table, purpose="neighbours")[:_KEY_BITS]:
+    for place in keyed_order(range(len(bits)), str, seed=table, purpose="neighbors")[:_KEY_BITS]:
         key = (key << np.uint64(1)) | bits[place].astype(np.uint64)
     # The clip's own index below its key makes the order one and the same everywhere.
     key = (key << np.uint64(32)) | np.arange(len(key), dtype=np.uint64)
@@ -144,21 +144,21 @@ def _order(bits: NDArray[np.uint8], table: int) -> Indices:
     return (key & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
-def _close_neighbours(words: Words, order: Indices) -> list[Indices]:
+def _close_neighbors(words: Words, order: Indices) -> list[Indices]:
     """Compare each clip with those that follow it; a pair is first * n + second.
 
     Args:
-        words: the bits that mirroring leaves alone, (words, n), in the order.
+        words: the bits that mirroring does not change, (words, n), in the order.
         order: indices of the clips.
     """
     import numpy as np
 
     n = len(order)
-    most = int(_WORTH_PROVING * LARGE * LARGE)
+    most = int(_WORTH_COMPARING * LARGE * LARGE)
     found = []
     # Piece by piece, so that what is compared again and again stays in the processor's cache.
     for at in range(0, n, _PIECE):
-        for step in range(1, _NEIGHBOURS + 1):
+        for step in range(1, _NEIGHBORS + 1):
             stop = min(at + _PIECE, n - step)
             if stop <= at:
                 break
@@ -171,25 +171,25 @@ def _close_neighbours(words: Words, order: Indices) -> list[Indices]:
     return found
 
 
-def compare(sketches: Sketches, first: Indices, second: Indices) -> tuple[Shares, Shares]:
+def compare(arrays: HashArrays, first: Indices, second: Indices) -> tuple[Shares, Shares]:
     """Compare pairs, each as it is and mirrored, whichever is closer.
 
     Returns:
         Twice float32 of shape (pairs,). The distance: the mean of the shares of bits that differ
-        in the mean picture, in the motion picture, in the frames (which tell most, and count
+        in the mean image, in the motion image, in the frames (which tell most, and count
         twice) and in their changes. And the last of these alone, which two moments of one place
         do not share.
     """
     import numpy as np
 
-    plain, mirrored = (_compare(sketches, first, second, flip) for flip in (False, True))
+    plain, mirrored = (_compare(arrays, first, second, flip) for flip in (False, True))
     closer = plain[0] <= mirrored[0]
     distance, changes = (np.where(closer, one, other) for one, other in zip(plain, mirrored, strict=True))
     return distance, changes
 
 
-def joined(n: int, first: Indices, second: Indices) -> list[int]:
-    """Join pairs into groups: for each of n items the smallest index in its group."""
+def connected(n: int, first: Indices, second: Indices) -> list[int]:
+    """Find connected components: for each of n items the smallest index in its group."""
     parent = list(range(n))
 
     def root(i: int) -> int:
@@ -212,11 +212,11 @@ def _far(words: Words, first: Indices, second: Indices, mirrored: bool) -> Share
     return share
 
 
-def _compare(sketches: Sketches, first: Indices, second: Indices, mirrored: bool) -> tuple[Shares, Shares]:
+def _compare(arrays: HashArrays, first: Indices, second: Indices, mirrored: bool) -> tuple[Shares, Shares]:
     import numpy as np
 
     flip = ~_even_columns(SMALL) if mirrored else np.uint64(0)
-    lengths = sketches.lengths[first], sketches.lengths[second]
+    lengths = arrays.lengths[first], arrays.lengths[second]
     # Worse than any; a clip has at least one frame, so that the lag 0 betters it.
     best = np.full(len(first), 3, np.float32)
     changes = np.ones(len(first), np.float32)
@@ -230,28 +230,28 @@ def _compare(sketches: Sketches, first: Indices, second: Indices, mirrored: bool
                 axis=1, dtype=np.float32
             )
             / num_bits
-            for words in (sketches.frames, sketches.changes)
+            for words in (arrays.frames, arrays.changes)
         )
         # A few frames in common would fit by chance.
         enough = common >= (np.maximum(_FEWEST_FRAMES, np.minimum(*lengths) / 2) if lag else 1)
         better = enough & (2 * frame_share + change_share < best)
         best = np.where(better, 2 * frame_share + change_share, best)
         changes = np.where(better, change_share, changes)
-    still = _far(sketches.mean, first, second, mirrored) + _far(sketches.motion, first, second, mirrored)
+    still = _far(arrays.mean, first, second, mirrored) + _far(arrays.motion, first, second, mirrored)
     distance: Shares = (still + best) / np.float32(5)
     return distance, changes
 
 
-def _unmoved_bits(sketches: Sketches) -> tuple[NDArray[np.uint8], Words]:
-    """The bits that mirroring leaves alone, those in even columns of the mean and motion pictures.
+def _mirror_invariant_bits(arrays: HashArrays) -> tuple[NDArray[np.uint8], Words]:
+    """The bits that mirroring does not change, those in even columns of the mean and motion images.
 
     Returns:
-        Those of low frequencies, which disguises hardly move, one row a bit, (62, n); and all 256 as
-        machine words, (4, n).
+        Those of low frequencies, which transformations hardly change, one row per bit, (62, n); and all
+        256 as machine words, (4, n).
     """
     import numpy as np
 
-    n = len(sketches)
+    n = len(arrays)
     rows, columns = np.divmod(np.arange(LARGE * LARGE) % (LARGE * LARGE // 2), LARGE // 2)
     # The lowest of all is always set.
     is_low = (rows < LARGE // 2) & (columns < LARGE // 4) & (rows + columns > 0)
@@ -260,7 +260,7 @@ def _unmoved_bits(sketches: Sketches) -> tuple[NDArray[np.uint8], Words]:
     for at in range(0, n, _PIECE):
         piece = slice(at, at + _PIECE)
         halves = []
-        for words in (sketches.mean[piece], sketches.motion[piece]):
+        for words in (arrays.mean[piece], arrays.motion[piece]):
             grid = np.unpackbits(words.astype(">u8").view(np.uint8), axis=1)
             halves.append(grid.reshape(-1, LARGE, LARGE)[:, :, ::2].reshape(-1, LARGE * LARGE // 2))
         bits = np.concatenate(halves, axis=1)
@@ -289,5 +289,5 @@ def _words(rows: Sequence[bytes], width: int) -> Words:
     """Lay hashes out as machine words, zero behind the last of each row."""
     import numpy as np
 
-    joined_up = b"".join(row[: 8 * width].ljust(8 * width, b"\0") for row in rows)
-    return np.frombuffer(joined_up, dtype=">u8").astype(np.uint64).reshape(len(rows), width)
+    together = b"".join(row[: 8 * width].ljust(8 * width, b"\0") for row in rows)
+    return np.frombuffer(together, dtype=">u8").astype(np.uint64).reshape(len(rows), width)

@@ -1,7 +1,7 @@
-"""Write a split as the lists that MMAction2's `VideoDataset` reads.
+"""Write a split as the annotation lists that MMAction2's `VideoDataset` reads.
 
-A line is `<path> <class index>`, parted by one space, the path relative to the workspace. The
-path holds no space, since `VideoDataset` cuts the line at spaces and wants exactly two fields
+A line is `<path> <class index>`, separated by one space, the path relative to the workspace. The
+path contains no space, since `VideoDataset` splits the line at spaces and expects exactly two fields
 (mmaction2#2659): clips are named by id, never by label.
 """
 
@@ -24,27 +24,27 @@ class AnnotateResult:
 
     Attributes:
         folder: holds `train.txt`, `val.txt`, `test.txt` and `label_map.txt`.
-        counts: lines a list.
-        num_copies: augmented copies among the lines of `train.txt`.
+        counts: lines per list.
+        num_augmented: augmented clips among the lines of `train.txt`.
         missing: clips of the split whose file is gone; they are left out of the lists.
     """
 
     split: str
     folder: Path
     counts: dict[str, int]
-    num_copies: int
+    num_augmented: int
     missing: tuple[str, ...]
 
 
 def annotate(
     workspace: Workspace, split_name: str | None = None, *, augmented: bool = True, dry_run: bool = False
 ) -> AnnotateResult:
-    """Write the lists of a split, by default of the one made last; those that say so already stay.
+    """Write the lists of a split, by default of the latest one; lists that are current stay.
 
     Args:
         workspace: gets `annotations/<split>/`.
-        split_name: the split.
-        augmented: put the augmented copies of the training clips into `train.txt`, if there are any.
+        split_name: the split; None for the latest.
+        augmented: put the augmented clips of the training clips into `train.txt`, if there are any.
         dry_run: count, and write nothing.
 
     Raises:
@@ -53,33 +53,33 @@ def annotate(
     name = workspace.find_split(split_name)
     path = workspace.split(name)
     labels = LabelSet(tuple(json.loads(tables.read_meta(path)["split.labels"])))
-    parts = tables.read(path, SplitClip)
-    clips = tables.read(workspace.clips, Clip)
-    files = {clip.clip_id: clip.path for clip in clips}
-    present = {clip_id for clip_id, file in files.items() if (workspace.root / file).is_file()}
-    copies: dict[str, list[str]] = {}
-    for clip in clips:
-        if augmented and clip.parent_id and clip.clip_id in present:
-            copies.setdefault(clip.parent_id, []).append(clip.path)
-    folder = workspace.annotations(name)
-    counts, of_copies = {}, list[str]()
+    split_clips = tables.read(path, SplitClip)
+    files: dict[str, str] = {}
+    augmented_of: dict[str, list[str]] = {}
+    for clip_id, parent_id, file in tables.read_columns(
+        workspace.clips, Clip, ("clip_id", "parent_id", "path")
+    ):
+        if (workspace.root / file).is_file():
+            files[clip_id] = file
+            if augmented and parent_id:
+                augmented_of.setdefault(parent_id, []).append(file)
+    folder, index = workspace.annotations(name), {label: i for i, label in enumerate(labels)}
+    counts, num_augmented = {}, 0
     lists = {"label_map.txt": list(labels)}
-    for part in Subset:
-        rows = [p for p in parts if p.subset == part and p.clip_id in present]
-        lines = [f"{files[p.clip_id]} {labels.index(p.label)}" for p in rows]
-        if part is Subset.TRAIN:
-            # The label is the split's, so that a copy and its parent cannot differ.
-            of_copies = [
-                f"{path} {labels.index(p.label)}" for p in rows for path in copies.get(p.clip_id, ())
-            ]
-            lines += of_copies
-        lists[f"{part}.txt"] = lines
-        counts[part.value] = len(lines)
+    for subset in Subset:
+        rows = [c for c in split_clips if c.subset == subset and c.clip_id in files]
+        lines = [f"{files[c.clip_id]} {index[c.label]}" for c in rows]
+        if subset is Subset.TRAIN:
+            # The label is the split's, so that an augmented clip and its parent cannot differ.
+            lines += [f"{file} {index[c.label]}" for c in rows for file in augmented_of.get(c.clip_id, ())]
+            num_augmented = len(lines) - len(rows)
+        lists[f"{subset}.txt"] = lines
+        counts[subset.value] = len(lines)
     if not dry_run:
         for file, lines in lists.items():
             _write_lines(folder / file, lines)
-    lost = tuple(p.clip_id for p in parts if p.clip_id not in present)
-    return AnnotateResult(name, folder, counts, len(of_copies), lost)
+    missing = tuple(c.clip_id for c in split_clips if c.clip_id not in files)
+    return AnnotateResult(name, folder, counts, num_augmented, missing)
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:

@@ -1,8 +1,9 @@
-"""Split the clips into train, val and test: by source video, by seed, exact in size, and frozen.
+"""Split the clips into train, val and test: by group, by seed, exact in size, and frozen.
 
-What comes from one source video, or looks the same, is in one part. A split is a Parquet
-manifest, and a lock: a text file that names every clip with part and checksum, from which the
-same split is built again elsewhere, however many of its videos are gone by then.
+Clips that share a source video, equal bytes, a near-duplicate or a group that the user named are in
+one subset. A split is a Parquet manifest, and a lock: a text file that names every clip with subset
+and checksum, from which the same split is built again elsewhere, however many of its videos are
+gone by then.
 """
 
 from __future__ import annotations
@@ -10,23 +11,38 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dancecli.core.errors import UsageError, WorkspaceError
+from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.hashing import sha256_text
-from dancecli.core.records import Clip, SplitClip, Subset
-from dancecli.dataset.groups import join_groups, read_groups
+from dancecli.core.records import Group, SplitClip, Subset
+from dancecli.dataset.clip_lookup import ClipLookup
+from dancecli.dataset.content import conditions_of
+from dancecli.dataset.groups import (
+    NEAR_DUPLICATE,
+    KnownGroups,
+    add_groups,
+    join_groups,
+    known_groups,
+    merge_groups,
+    read_group_file,
+    read_groups,
+)
 from dancecli.dataset.split.assign import (
     assign_official,
-    assign_parts,
+    assign_subsets,
     count_overlaps,
     draw_subset,
     parse_ratios,
+    torn_groups,
 )
-from dancecli.dataset.split.lockfile import Drift, parts_from_lock, write_lock
+from dancecli.dataset.split.candidates import Candidate, read_candidates
+from dancecli.dataset.split.lockfile import Drift, clips_from_lock, write_lock
+from dancecli.dataset.split.official import official_subsets
 from dancecli.storage import tables
+from dancecli.storage.runs import read_record
 from dancecli.storage.workspace import Workspace, checked_name
 
 DEFAULT_RATIOS = "90/5/5"
@@ -39,13 +55,16 @@ class SplitSettings:
     """How to split.
 
     Attributes:
-        ratios: `train/val/test` or `train/test` in per cent; None for the default of the subset.
+        ratios: `train/val/test` or `train/test` in percent; None for the default of the subset.
         subset: draw this many clips (not of Let's Dance, where there are others) instead of all.
         seed: another seed gives another split.
         name: of the split; None names it after the other settings.
-        stratify: give every part its share of each label.
-        keep_official: the lists' own held-out part is the test part.
-        lock: build the split that this lock file names, and report the drift; goes with `name` alone.
+        stratify: give every subset its share of each label.
+        keep_official: keep the official subsets of the annotation lists, or of `official_lists`.
+        lock: build the split that this lock file names, and report the drift; combines with `name` only.
+        official_lists: files or folders with an official split; see `dataset.split.official`.
+        groups: CSV files of further groups to keep whole; see `dataset.groups.read_group_file`.
+        drop: conditions of clips to leave out; see `dataset.content.CONDITIONS`.
     """
 
     ratios: str | None = None
@@ -55,6 +74,9 @@ class SplitSettings:
     stratify: bool = False
     keep_official: bool = False
     lock: Path | None = None
+    official_lists: tuple[Path, ...] = ()
+    groups: tuple[Path, ...] = ()
+    drop: tuple[str, ...] = ()
 
     @property
     def ratio_text(self) -> str:
@@ -73,38 +95,69 @@ class SplitSettings:
             words.append(self.ratios.replace("/", "-"))
         words += ["stratified"] if self.stratify else []
         words += ["official"] if self.keep_official else []
+        words += [f"no-{name}" for name in self.drop]
         words += [f"seed{self.seed}"] if self.seed else []
         return "-".join(words)
 
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """What `dance split` is to be told to make this split again from the same clips.
+    def flags(self, *, own_groups: bool) -> tuple[str, ...]:
+        """What `dance split` is given to make this split again from the same clips.
 
-        A split that came from a lock comes again from its own lock, which names the clips that were here.
+        What the clips alone do not tell (a lock, official lists, the user's own groups) is in the
+        split's own lock, from which it is made again.
         """
-        if self.lock is not None:
+        if self.lock is not None or self.official_lists or own_groups:
             return ("--lock", f"{self.split_name}.lock.csv", "--name", self.split_name)
         words = ["--name", self.split_name, "--ratios", self.ratio_text, "--seed", str(self.seed)]
         words += ["--subset", str(self.subset)] if self.subset else []
         words += ["--stratify"] if self.stratify else []
         words += ["--keep-official"] if self.keep_official else []
+        words += ["--drop", ",".join(self.drop)] if self.drop else []
         return tuple(words)
+
+    @property
+    def recipe(self) -> str:
+        """All settings but the name, as text: two splits with another one are different splits."""
+        told = replace(self, name="", ratios=self.ratio_text, groups=(), lock=None, official_lists=())
+        lists = [path.name for path in self.official_lists]
+        return json.dumps([repr(told), self.lock.name if self.lock else "", lists])
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Clips that are in no subset of a split, and why.
+
+    Attributes:
+        gone: clips whose file is gone.
+        dropped: clips that were dropped, by condition; a clip with two conditions counts under the first.
+        not_official: clips that the official lists do not name.
+        unknown_names: names in group files that match no clip.
+    """
+
+    gone: tuple[str, ...] = ()
+    dropped: dict[str, tuple[str, ...]] | None = None
+    not_official: tuple[str, ...] = ()
+    unknown_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class SplitResult:
-    """A split and its proof.
+    """A split and its evidence.
 
     Attributes:
-        ratios: as asked for, or `as locked`.
+        ratios: as requested, or `as locked`.
         seed: None for a split built from a lock, which does not say it.
         flags: what makes it again.
-        counts: clips a part, in the order train, val, test.
-        groups: groups a part: source videos, joined where dedup found one picture in several.
-        overlaps: groups that stand in more than one part; a split that is written has 0.
+        counts: clips per subset, in the order train, val, test.
+        groups: groups per subset.
+        overlaps: groups in more than one subset; a split that is written has 0.
         missing_labels: labels of the set that have no clip in it.
-        digest: SHA-256 over every clip, part, label and checksum, and the labels' order.
-        changed: False if the very same split was there already.
+        digest: SHA-256 over every clip, subset, label and checksum, and the labels' order.
+        changed: False if the very same split existed already.
+        known: which kinds of groups are known of its clips.
+        left_out: clips that are in no subset.
+        torn: groups that the official subsets tear, with those subsets; kept whole here.
+        moved: clips that are in another subset than the official one for it.
+        notes: what else the user should know, one sentence each.
         drift: for a split built from a lock.
     """
 
@@ -113,94 +166,164 @@ class SplitResult:
     seed: int | None
     flags: tuple[str, ...]
     labels: tuple[str, ...]
-    parts: tuple[SplitClip, ...]
+    clips: tuple[SplitClip, ...]
     counts: dict[str, int]
     groups: dict[str, int]
     overlaps: int
     missing_labels: tuple[str, ...]
     digest: str
     changed: bool
+    known: KnownGroups
+    left_out: LeftOut
+    torn: dict[str, tuple[str, ...]]
+    moved: int
+    notes: tuple[str, ...]
     drift: Drift | None = None
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """The clips to divide, and what is known of them."""
+
+    clips: list[Candidate]
+    groups: list[Group]
+    left_out: LeftOut
 
 
 def split(workspace: Workspace, settings: SplitSettings, *, dry_run: bool = False) -> SplitResult:
     """Split the workspace's clips; write `manifests/splits/<name>.parquet` and its lock.
 
     Raises:
-        WorkspaceError: there are no clips, or runs exist that used another split of this name.
-        InputError: the subset or the lock cannot be had.
-        UsageError: the settings do not go together, or are none.
+        WorkspaceError: there are no clips, another split of this name exists, or runs used it.
+        InputError: the subset is too large, or a lock, group file or official list is wrong.
+        UsageError: the settings do not go together, or are wrong.
     """
-    if settings.lock and settings != SplitSettings(lock=settings.lock, name=settings.name):
-        raise UsageError(
-            "--lock says which clip is where, so of the other settings it goes with --name alone"
-        )
+    _check(settings)
     name = settings.split_name
-    clips = originals(workspace)
+    pool = _pool(workspace, settings)
     labels = label_names(workspace)
-    drift = None
+    group_of = join_groups(pool.clips, pool.groups)
+    drift, torn = None, dict[str, tuple[str, ...]]()
     if settings.lock is not None:
-        parts, drift = parts_from_lock(settings.lock, clips, labels)
+        clips, drift = clips_from_lock(settings.lock, pool.clips, labels, group_of)
     else:
-        parts = _divide(workspace, clips, settings)
-    digest = split_digest(parts, labels)
+        clips = _divide(pool.clips, settings, group_of)
+        torn = torn_groups(pool.clips, group_of) if settings.keep_official else {}
+    digest = split_digest(clips, labels)
+    changed = _recorded(workspace, name, "split.hash") != digest
+    notes = _refuse_overwrite(workspace, settings) if changed else []
+    known = known_groups(workspace, pool.clips, pool.groups)
     result = SplitResult(
         name=name,
         ratios="as locked" if drift else settings.ratio_text,
         seed=None if drift else settings.seed,
-        flags=settings.flags,
+        flags=settings.flags(own_groups=bool(set(known.kinds) - {NEAR_DUPLICATE})),
         labels=labels,
-        parts=tuple(parts),
-        counts=_counts(p.subset for p in parts),
-        groups=_counts(part for _, part in {(p.group, p.subset) for p in parts}),
-        overlaps=count_overlaps(parts),
-        missing_labels=tuple(sorted(set(labels) - {p.label for p in parts}, key=labels.index)),
+        clips=tuple(clips),
+        counts=_counts(clip.subset for clip in clips),
+        groups=_counts(subset for _, subset in {(clip.group, clip.subset) for clip in clips}),
+        overlaps=count_overlaps(clips),
+        missing_labels=tuple(sorted(set(labels) - {clip.label for clip in clips}, key=labels.index)),
         digest=digest,
-        changed=_recorded_digest(workspace, name) != digest,
+        changed=changed,
+        known=known,
+        left_out=pool.left_out,
+        torn=torn,
+        moved=_moved(pool.clips, clips) if torn else 0,
+        notes=tuple(notes),
         drift=drift,
     )
-    if result.changed and not dry_run:
-        _refuse_if_used(workspace, name)
-        _write(workspace, result)
+    if not dry_run:
+        own = [row for row in pool.groups if row.kind != NEAR_DUPLICATE]
+        if settings.groups:
+            add_groups(workspace, own)
+        if changed:
+            _write(workspace, result, settings)
     return result
 
 
-def originals(workspace: Workspace) -> list[Clip]:
-    """Read the workspace's clips without their augmented copies.
-
-    Raises:
-        WorkspaceError: there are none.
-    """
-    clips = tables.read(workspace.clips, Clip) if workspace.clips.exists() else []
-    clips = [clip for clip in clips if not clip.parent_id]
-    if not clips:
-        raise WorkspaceError(f"{workspace.root}: there are no clips yet", "run dance fetch first")
-    return clips
-
-
 def label_names(workspace: Workspace) -> tuple[str, ...]:
-    """Give the label set that the clips were fetched under, in its order."""
+    """Return the label set that the clips were fetched under, in its order."""
     return tuple(json.loads(tables.read_meta(workspace.segments)["labels"]))
 
 
-def split_digest(parts: Iterable[SplitClip], labels: Sequence[str]) -> str:
-    """Hash a split: the labels' order, then every clip with part, label and checksum."""
-    lines = [f"{p.clip_id}\t{p.subset}\t{p.label}\t{p.sha256}" for p in parts]
+def split_digest(clips: Iterable[SplitClip], labels: Sequence[str]) -> str:
+    """Hash a split: the labels' order, then every clip with subset, label and checksum."""
+    lines = [f"{c.clip_id}\t{c.subset}\t{c.label}\t{c.sha256}" for c in clips]
     return sha256_text("\n".join([*labels, *sorted(lines)]))
 
 
-def _divide(workspace: Workspace, clips: list[Clip], settings: SplitSettings) -> list[SplitClip]:
+def _check(settings: SplitSettings) -> None:
+    if settings.lock and settings != SplitSettings(
+        lock=settings.lock, name=settings.name, groups=settings.groups
+    ):
+        raise UsageError(
+            "--lock says which clip is where, so it combines with --name and --groups only",
+            "omit the other flags, or omit --lock",
+        )
     if settings.keep_official and (settings.stratify or settings.subset):
         raise UsageError(
-            "--keep-official fixes the test part, so it goes with neither --stratify nor --subset"
+            "--keep-official fixes the held-out subsets, so it combines with neither --stratify nor --subset"
         )
+
+
+def _pool(workspace: Workspace, settings: SplitSettings) -> _Pool:
+    """Read the clips and their groups, and leave out what the settings leave out."""
+    clips, gone = read_candidates(workspace)
+    lookup = ClipLookup(clips) if settings.groups or settings.official_lists else ClipLookup(())
+    groups, unknown = read_groups(workspace), list[str]()
+    for path in settings.groups:
+        found = read_group_file(path, lookup)
+        groups = merge_groups(groups, found.rows)
+        unknown += found.unknown
+    dropped: dict[str, tuple[str, ...]] = {}
+    if settings.drop:
+        why = {clip.clip_id: [n for n in conditions_of(clip) if n in settings.drop] for clip in clips}
+        for condition in settings.drop:
+            dropped[condition] = tuple(i for i, names in why.items() if names[:1] == [condition])
+        clips = [clip for clip in clips if not why[clip.clip_id]]
+        if not clips:
+            raise InputError("every clip meets a condition of --drop, so none is left to split")
+    not_official: tuple[str, ...] = ()
+    if settings.official_lists:
+        subset_of = official_subsets(settings.official_lists, lookup)
+        not_official = tuple(clip.clip_id for clip in clips if clip.clip_id not in subset_of)
+        clips = [
+            replace(clip, official_split=subset_of[clip.clip_id].value)
+            for clip in clips
+            if clip.clip_id in subset_of
+        ]
+        if not clips:
+            names = ", ".join(str(path) for path in settings.official_lists)
+            raise InputError(
+                f"{names}: no row names a clip of this workspace",
+                "import the dataset's own files, whose names the lists give",
+            )
+    return _Pool(clips, groups, LeftOut(tuple(gone), dropped, not_official, tuple(unknown)))
+
+
+def _divide(clips: list[Candidate], settings: SplitSettings, group_of: Mapping[str, str]) -> list[SplitClip]:
     ratios = parse_ratios(settings.ratio_text)
-    group_of = join_groups(clips, read_groups(workspace))
     if settings.subset is not None:
         clips = draw_subset(clips, settings.subset, settings.seed)
     if settings.keep_official:
         return assign_official(clips, ratios, settings.seed, group_of)
-    return assign_parts(clips, ratios, settings.seed, group_of, stratify=settings.stratify)
+    return assign_subsets(clips, ratios, settings.seed, group_of, stratify=settings.stratify)
+
+
+def _moved(candidates: Iterable[Candidate], clips: Iterable[SplitClip]) -> int:
+    """Count the clips that are held out here though the official subset for them is another one."""
+    official = {clip.clip_id: clip.official_split for clip in candidates}
+    held_out = {subset for subset in official.values() if subset in (Subset.VAL, Subset.TEST)}
+    # Where the lists have only one held-out subset, it is the test subset here, and val is drawn.
+    only = len(held_out) == 1
+    return sum(
+        official[clip.clip_id] not in held_out
+        if only and clip.subset == Subset.TEST
+        else not only and official[clip.clip_id] != clip.subset
+        for clip in clips
+        if official[clip.clip_id]
+    )
 
 
 def _counts(names: Iterable[str]) -> dict[str, int]:
@@ -208,33 +331,63 @@ def _counts(names: Iterable[str]) -> dict[str, int]:
     return {name.value: found.get(name.value, 0) for name in Subset}
 
 
-def _recorded_digest(workspace: Workspace, name: str) -> str:
+def _recorded(workspace: Workspace, name: str, key: str) -> str:
     path = workspace.split(name)
-    return tables.read_meta(path).get("split.hash", "") if path.exists() else ""
+    return tables.read_meta(path).get(key, "") if path.exists() else ""
 
 
-def _refuse_if_used(workspace: Workspace, name: str) -> None:
-    """Keep the split that a run was trained on: its numbers would lose their test set."""
+def _refuse_overwrite(workspace: Workspace, settings: SplitSettings) -> list[str]:
+    """Keep a split that a run was trained on, or that other settings made.
+
+    Returns:
+        What could not be checked, one sentence each.
+
+    Raises:
+        WorkspaceError: the split has to be kept.
+    """
+    name = settings.split_name
     if not workspace.split(name).exists():
-        return
+        return []
+    hint = "give the new split another name with --name"
+    notes = []
     for run in workspace.runs():
-        record = json.loads((workspace.run(run) / "run.json").read_text(encoding="utf-8"))
-        if record.get("split", {}).get("name") == name:
+        try:
+            used = read_record(workspace, run).get("split", {}).get("name") == name
+        except (InputError, WorkspaceError) as error:
+            notes.append(f"run {run!r} was not checked for using split {name!r}: {error.message}")
+            continue
+        if used:
             raise WorkspaceError(
-                f"split {name!r} would change, and run {run!r} was made with it as it is",
-                "give the new split another name with --name",
+                f"split {name!r} would change, and run {run!r} was made with it as it is", hint
             )
+    lock = workspace.split_lock(name).name
+    if _recorded(workspace, name, "split.recipe") != settings.recipe:
+        raise WorkspaceError(
+            f"split {name!r} exists and was made with other settings; it and its lock {lock} are kept", hint
+        )
+    before = _recorded(workspace, name, "split.hash")[:12]
+    notes.append(
+        f"split {name!r} changed with the clips or their groups; its lock before is {name}.{before}.lock.csv"
+    )
+    return notes
 
 
-def _write(workspace: Workspace, result: SplitResult) -> None:
+def _write(workspace: Workspace, result: SplitResult, settings: SplitSettings) -> None:
     meta = {
         "split.name": result.name,
         "split.hash": result.digest,
         "split.seed": "" if result.seed is None else str(result.seed),
         "split.ratios": result.ratios,
         "split.flags": shlex.join(result.flags),
+        "split.recipe": settings.recipe,
         "split.labels": json.dumps(result.labels, ensure_ascii=False),
         "split.counts": json.dumps(result.counts),
     }
-    write_lock(workspace.split_lock(result.name), result.parts)
-    tables.write(workspace.split(result.name), SplitClip, result.parts, meta)
+    path, lock = workspace.split(result.name), workspace.split_lock(result.name)
+    if path.exists() and lock.exists():
+        # Somebody may have published the lock before.
+        lock.replace(
+            lock.with_name(f"{result.name}.{_recorded(workspace, result.name, 'split.hash')[:12]}.lock.csv")
+        )
+    write_lock(lock, result.clips)
+    tables.write(path, SplitClip, result.clips, meta)

@@ -260,7 +260,10 @@ def test_the_lists_hold_copies_of_training_clips_alone(
     parts = tables.read(furnished.split("full"), SplitClip)
     moved = [replace(p, subset="test" if i == 0 else p.subset) for i, p in enumerate(parts)]
     tables.write(furnished.split("other"), SplitClip, moved, tables.read_meta(furnished.split("full")))
-    assert (annotate(furnished, "other").counts["train"], annotate(furnished, "other").num_copies) == (4, 2)
+    assert (annotate(furnished, "other").counts["train"], annotate(furnished, "other").num_augmented) == (
+        4,
+        2,
+    )
     assert parts[0].clip_id not in (furnished.annotations("other") / "train.txt").read_text()
     assert dance("audit", "--split", "other").code == 0
 

@@ -18,7 +18,7 @@ from helpers.builders import Ran
 from dancecli.core.errors import MissingDependencyError, UsageError, WorkspaceError
 from dancecli.core.flow_format import FlowMethod
 from dancecli.core.hashing import sha256_file
-from dancecli.core.progress import Progress
+from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import Clip, Flow
 from dancecli.dataset.derived.flow import FlowSettings, flow
 from dancecli.dataset.derived.flow_worker import FlowJob, FlowOutcome, work
@@ -45,12 +45,12 @@ def stamps(workspace: Workspace) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (workspace.root / "flow").glob("*.mp4")}
 
 
-def test_flow_is_recorded_as_what_it_is(furnished: Workspace) -> None:
-    told: list[Progress] = []
-    result = flow(furnished, replace(DIS, workers=2), told.append)
+def test_flow_is_recorded_with_its_facts(furnished: Workspace) -> None:
+    seen: list[Progress] = []
+    result = flow(furnished, replace(DIS, workers=2), Reporter(seen.append))
     assert (result.num_clips, result.made, result.failed) == (5, 5, ())
     assert result.error_px <= 0.05
-    assert told[-1] == Progress(sum(19 + i for i in range(5)), sum(19 + i for i in range(5)), "5 of 5 clips")
+    assert seen[-1] == Progress(sum(19 + i for i in range(5)), sum(19 + i for i in range(5)), "5 made")
     found = rows(furnished)
     for clip in clips(furnished):
         row = found[clip.clip_id, "dis"]
@@ -64,7 +64,7 @@ def test_flow_is_recorded_as_what_it_is(furnished: Workspace) -> None:
     require_flow(furnished, {clip.clip_id: clip.sha256 for clip in clips(furnished)}, "dis")
 
 
-def test_running_again_is_free_and_another_method_stands_beside(furnished: Workspace) -> None:
+def test_running_again_is_free_and_other_methods_stay(furnished: Workspace) -> None:
     flow(furnished, DIS)
     before, written = stamps(furnished), furnished.flows.stat().st_mtime_ns
     again = flow(furnished, DIS)
@@ -104,30 +104,32 @@ def test_a_changed_clip_a_lost_file_and_a_cut_one_are_done_again(
     assert rows(furnished)[changed.clip_id, "dis"].frames == 23
 
 
-def test_a_failure_is_a_row_and_others_go_on(furnished: Workspace) -> None:
+def test_a_failure_is_a_row_and_others_continue(furnished: Workspace) -> None:
     gone, other, *_ = clips(furnished)
     furnished.clip(gone.clip_id).unlink()
-    furnished.clip(other.clip_id).write_bytes(b"no film")
+    furnished.clip(other.clip_id).write_bytes(b"not a video")
     result = flow(furnished, DIS)
     assert result.made == 3
     assert [clip_id for clip_id, _ in result.failed] == sorted([gone.clip_id, other.clip_id])
     assert all("is missing or was changed" in reason for _, reason in result.failed)
     lines = [json.loads(line) for line in (furnished.root / "manifests" / "flow.jsonl").open()]
-    assert {line["failed"] for line in lines if "failed" in line} == {gone.clip_id, other.clip_id}
+    assert {line["failed"] for line in lines if "failed" in line} == {
+        f"{c.clip_id}.dis" for c in (gone, other)
+    }
     assert len(rows(furnished)) == 3
 
 
-def test_a_split_takes_its_clips_and_their_copies(furnished: Workspace) -> None:
+def test_a_split_has_its_clips_and_their_augmented_clips(furnished: Workspace) -> None:
     parent = clips(furnished)[0]
     copy = replace(parent, clip_id=f"{parent.clip_id}.hflip", parent_id=parent.clip_id, op="hflip")
     stranger = replace(parent, clip_id="stranger_0_1000")
     tables.write(furnished.clips, Clip, [*clips(furnished), copy, stranger])
     result = flow(furnished, replace(DIS, split="full", dry_run=True))
-    assert (result.num_clips, result.num_copies) == (6, 1)
+    assert (result.num_clips, result.num_augmented) == (6, 1)
 
 
-def test_what_cannot_be_begun_is_one_sentence(furnished: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="'lucas' is no way"):
+def test_errors_are_one_sentence(furnished: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match="'lucas' is not a flow method"):
         flow(furnished, replace(DIS, method="lucas"))
     with pytest.raises(WorkspaceError, match="no split 'nix'"):
         flow(furnished, replace(DIS, split="nix"))
@@ -140,15 +142,15 @@ def test_what_cannot_be_begun_is_one_sentence(furnished: Workspace, monkeypatch:
         flow(furnished, DIS)
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(furnished: Workspace) -> None:
+def test_a_full_disk_is_reported_and_leaves_nothing(furnished: Workspace) -> None:
     clip, temp = clips(furnished)[0], furnished.root / "flow" / ".tmp" / "clip"
     temp.mkdir(parents=True)
     (temp / f"{clip.clip_id}.dis.mp4").symlink_to("/dev/full")
     job = FlowJob(furnished.root, temp, clip, FlowMethod.DIS)
-    going = work(job, lambda: None)
+    running = work(job, lambda: None)
     with pytest.raises(StopIteration) as ended:
         while True:
-            next(going)
+            next(running)
     assert ended.value.value == FlowOutcome(disk_full=True)
     assert not temp.exists()
     assert not stamps(furnished)
@@ -157,24 +159,23 @@ def test_a_full_disk_is_told_and_leaves_nothing(furnished: Workspace) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from dancecli.dataset.derived import flow
+from dancecli.core.progress import Reporter
+from dancecli.dataset.derived.flow import FlowSettings, flow
 from dancecli.storage.workspace import Workspace
 
-def note(*args, plain=flow._note):
-    plain(*args)
-    if len(args[2].made) == 2:
+def kill_after_two(now):
+    if now.text.startswith("2 made"):
         os.kill(os.getpid(), signal.SIGKILL)
 
-flow._note = note
-flow.flow(Workspace(Path(sys.argv[1])), flow.FlowSettings(workers=1))
+flow(Workspace(Path(sys.argv[1])), FlowSettings(workers=1), Reporter(kill_after_two))
 """
 
 
-def test_a_killed_run_goes_on(furnished: Workspace) -> None:
+def test_a_killed_run_resumes(furnished: Workspace) -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED, str(furnished.root)], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert not furnished.flows.exists()
-    # The worker may have published a third before it noticed; what is not noted is made again.
+    # The worker may have committed a third before it noticed; what is not logged is made again.
     noted = [
         json.loads(line) for line in (furnished.root / "manifests" / "flow.jsonl").open() if line.strip()
     ]
@@ -186,7 +187,7 @@ def test_a_killed_run_goes_on(furnished: Workspace) -> None:
     assert len(rows(furnished)) == 5
 
 
-def test_the_command_says_how_it_stands(furnished: Workspace, dance: Callable[..., Ran]) -> None:
+def test_the_command_reports_the_state(furnished: Workspace, dance: Callable[..., Ran]) -> None:
     furnished.clip(clips(furnished)[0].clip_id).unlink()
     ran = dance("flow", "--workers", "1")
     assert ran.code == 3

@@ -1,23 +1,26 @@
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import json
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from helpers import clip_workspace as footage
 from helpers.builders import Ran
 from helpers.clip_workspace import LABELS, furnish
 
 from dancecli.core.errors import MediaError, UsageError, WorkspaceError
-from dancecli.core.progress import Progress
+from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import Clip, SplitClip
 from dancecli.dataset.derived.augment import AugmentSettings, augment
 from dancecli.dataset.export.export import ExportSettings, Form, export
@@ -165,7 +168,7 @@ def test_running_again_is_free_and_a_lost_file_comes_back(furnished: Workspace, 
 
 
 @pytest.mark.parametrize("form", [Form.VIDEOFOLDER, Form.PARQUET, Form.WEBDATASET])
-def test_a_stopped_export_has_no_name_yet_and_goes_on(furnished: Workspace, form: Form) -> None:
+def test_an_interrupted_export_has_no_name_yet_and_resumes(furnished: Workspace, form: Form) -> None:
     settings = ExportSettings(form, shard_bytes=1)
     folder = furnished.root / "exports" / f"full-{form}"
 
@@ -177,7 +180,7 @@ def test_a_stopped_export_has_no_name_yet_and_goes_on(furnished: Workspace, form
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export(furnished, settings, stop)
+        export(furnished, settings, Reporter(stop))
     assert not folder.exists()
     result = export(furnished, settings)
     assert result.num_new == result.num_files - 2
@@ -185,28 +188,28 @@ def test_a_stopped_export_has_no_name_yet_and_goes_on(furnished: Workspace, form
     assert not list(folder.rglob("*.tmp"))
 
 
-def test_a_stopped_export_of_what_has_changed_since_starts_anew(furnished: Workspace) -> None:
+def test_an_interrupted_export_of_another_split_starts_over(furnished: Workspace) -> None:
     def stop(now: Progress) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export(furnished, ExportSettings(Form.VIDEOFOLDER), stop)
-    parts = tables.read(furnished.split("full"), SplitClip)
-    tables.write(furnished.split("full"), SplitClip, parts[1:], tables.read_meta(furnished.split("full")))
+        export(furnished, ExportSettings(Form.VIDEOFOLDER), Reporter(stop))
+    clips = tables.read(furnished.split("full"), SplitClip)
+    tables.write(furnished.split("full"), SplitClip, clips[1:], tables.read_meta(furnished.split("full")))
     result = export(furnished, ExportSettings(Form.VIDEOFOLDER))
     assert len(list(result.folder.rglob("*.mp4"))) == 4
 
 
-def test_nothing_that_is_there_is_overwritten(furnished: Workspace, tmp_path: Path) -> None:
+def test_nothing_is_overwritten(furnished: Workspace, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
     export(furnished, ExportSettings(Form.LISTS, to=mine))
-    with pytest.raises(UsageError, match="holds another export"):
+    with pytest.raises(UsageError, match="contains another export"):
         export(furnished, ExportSettings(Form.VIDEOFOLDER, to=mine))
     shutil.rmtree(mine)
     mine.mkdir()
     (mine / "thesis.txt").write_text("do not lose")
-    with pytest.raises(UsageError, match="holds something else"):
+    with pytest.raises(UsageError, match="contains something else"):
         export(furnished, ExportSettings(Form.LISTS, to=mine))
     assert [path.name for path in mine.iterdir()] == ["thesis.txt"]
 
@@ -240,12 +243,16 @@ def test_a_changed_file_stops_the_export_by_name(furnished: Workspace) -> None:
         assert not (furnished.root / "exports" / f"full-{form}").exists()
 
 
-def test_the_copies_come_along_only_if_asked_for(furnished: Workspace, dance: Callable[..., Ran]) -> None:
+def test_augmented_clips_are_exported_on_request_only(
+    furnished: Workspace, dance: Callable[..., Ran]
+) -> None:
     augment(furnished, AugmentSettings(ops="hflip", workers=1))
     assert dance("export", "--json").json["counts"]["train"] == 3
-    ran = dance("export", "--augmented", "--to", "with copies", "--json")
+    ran = dance("export", "--augmented", "--to", "with augmented", "--json")
     assert ran.json["counts"] == {"train": 6, "val": 1, "test": 1}
-    assert "3 of them augmented copies" in (furnished.root / "with copies" / "README.md").read_text()
+    assert (
+        "3 of them augmented training clips" in (furnished.root / "with augmented" / "README.md").read_text()
+    )
 
 
 def test_a_dry_run_writes_nothing(furnished: Workspace, dance: Callable[..., Ran]) -> None:
@@ -258,3 +265,59 @@ def test_what_cannot_be_exported_is_said_in_one_line(furnished: Workspace, dance
     assert dance("export", "--format", "zip").code == 2
     with pytest.raises(WorkspaceError, match="no split 'none'"):
         export(furnished, ExportSettings(Form.LISTS, split="none"))
+
+
+@pytest.mark.parametrize("form", list(Form))
+def test_the_label_is_the_splits_and_the_attribution_comes_along(furnished: Workspace, form: Form) -> None:
+    split_clips = {clip.clip_id: clip for clip in tables.read(furnished.split("full"), SplitClip)}
+    corrected = [
+        replace(
+            clip,
+            label="corrected since",
+            title=f"title of {clip.video_id}",
+            uploader="a studio",
+            upload_date="2020-02-02",
+            license="CC BY 4.0",
+            original_path=f"tapes/{clip.video_id}.avi",
+        )
+        for clip in tables.read(furnished.clips, Clip)
+    ]
+    tables.write(furnished.clips, Clip, corrected)
+    folder = Path(export(furnished, ExportSettings(form)).folder)
+    rows = metadata(folder, form)
+    assert rows.keys() == split_clips.keys()
+    labels = json.loads(tables.read_meta(furnished.split("full"))["split.labels"])
+    for clip_id, facts in rows.items():
+        label = split_clips[clip_id].label
+        if form is Form.PARQUET:
+            assert labels[facts["label"]] == label
+        else:
+            assert (facts["label"], labels[int(facts["label_index"])]) == (label, label)
+        assert (facts["uploader"], facts["license"], facts["upload_date"]) == (
+            "a studio",
+            "CC BY 4.0",
+            "2020-02-02",
+        )
+        assert facts["original_path"].startswith("tapes/")
+        assert facts["title"].startswith("title of ")
+    if form is not Form.LISTS:
+        assert "| CC BY 4.0 | 5 |" in (folder / "README.md").read_text()
+
+
+def metadata(folder: Path, form: Form) -> dict[str, dict[str, Any]]:
+    """The facts of each clip, as a reader of the format finds them."""
+    rows: list[dict[str, Any]] = []
+    if form is Form.VIDEOFOLDER:
+        for path in folder.rglob("metadata.jsonl"):
+            rows += map(json.loads, path.read_text().splitlines())
+    elif form is Form.PARQUET:
+        for path in folder.rglob("*.parquet"):
+            rows += pq.read_table(path).to_pylist()
+    elif form is Form.WEBDATASET:
+        for path in folder.rglob("*.tar"):
+            with tarfile.open(path) as tar:
+                rows += [json.load(tar.extractfile(m)) for m in tar if m.name.endswith(".json")]
+    else:
+        for path in folder.glob("*.csv"):
+            rows += csv.DictReader(path.read_text().splitlines())
+    return {row["clip_id"]: row for row in rows}

@@ -46,7 +46,7 @@ def tree(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("form", [Form.VIDEOFOLDER, Form.WEBDATASET])
-def test_the_store_holds_what_a_folder_would(
+def test_the_store_contains_what_a_folder_would(
     furnished: Workspace, store: Any, tmp_path: Path, form: Form
 ) -> None:
     here = export(furnished, ExportSettings(form, to=tmp_path / "here"))
@@ -72,7 +72,7 @@ def test_a_stopped_export_goes_on(furnished: Workspace, store: Any, monkeypatch:
         WorkspaceError, match=r"^memory://bucket/dance: the store refuses \(the line is dead\)$"
     ):
         export(furnished, settings)
-    assert ".dance-export.json" not in objects(store), "what is not whole is not called so"
+    assert ".dance-export.json" not in objects(store), "an unfinished export is not called complete"
     monkeypatch.setattr(type(store), "put_file", put)
     would = export(furnished, ExportSettings(Form.VIDEOFOLDER, to=URL, dry_run=True))
     result = export(furnished, settings)
@@ -83,12 +83,12 @@ def test_a_stopped_export_goes_on(furnished: Workspace, store: Any, monkeypatch:
 
 def test_nothing_else_is_written_over(furnished: Workspace, store: Any) -> None:
     store.pipe_file("/bucket/dance/thesis.pdf", b"years of work")
-    with pytest.raises(UsageError, match="holds something else"):
+    with pytest.raises(UsageError, match="contains something else"):
         export(furnished, ExportSettings(Form.LISTS, to=URL))
     assert list(objects(store)) == ["thesis.pdf"]
     store.rm("/bucket/dance", recursive=True)
     export(furnished, ExportSettings(Form.LISTS, to=URL))
-    with pytest.raises(UsageError, match="holds another export"):
+    with pytest.raises(UsageError, match="contains another export"):
         export(furnished, ExportSettings(Form.VIDEOFOLDER, to=URL))
 
 
@@ -97,7 +97,7 @@ def test_a_scheme_is_known_or_its_package_named(
 ) -> None:
     ran = dance("export", "--to", "sftp://host/dance")
     assert ran.code == 2
-    assert "--to sftp:// is no object store that dance knows" in ran.err
+    assert "--to sftp:// is not a supported object store" in ran.err
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(MissingDependencyError, match="needs the package s3fs") as caught:
         export(furnished, ExportSettings(Form.LISTS, to="s3://bucket/dance"))

@@ -14,6 +14,7 @@ from dancecli.core.records import Clip, Group, SplitClip
 from dancecli.dataset.groups import NEAR_DUPLICATE
 from dancecli.dataset.quality.audit import AuditSettings, Finding, Listed, audit, read_ids, video_of
 from dancecli.dataset.split.annotations import annotate
+from dancecli.dataset.split.lockfile import write_lock
 from dancecli.dataset.split.split import SplitSettings, split
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
@@ -24,66 +25,72 @@ LABELS = ("tap dancing", "zumba")
 @pytest.fixture
 def cut(workspace: Workspace) -> tuple[Workspace, tuple[SplitClip, ...]]:
     fill(workspace, [make_clip(i, LABELS[i % 2]) for i in range(120)], LABELS)
-    parts = split(workspace, SplitSettings(ratios="80/10/10", name="s")).parts
+    found = split(workspace, SplitSettings(ratios="80/10/10", name="s")).clips
     annotate(workspace)
-    return workspace, parts
+    return workspace, found
 
 
 def look(workspace: Workspace, *against: Path) -> tuple[Finding, ...]:
     return audit(workspace, AuditSettings(against=against, files=False)).findings
 
 
-def rewrite(workspace: Workspace, parts: list[SplitClip]) -> None:
-    tables.write(workspace.split("s"), SplitClip, parts, tables.read_meta(workspace.split("s")))
+def rewrite(workspace: Workspace, split_clips: list[SplitClip]) -> None:
+    write_lock(workspace.split_lock("s"), split_clips)
+    tables.write(workspace.split("s"), SplitClip, split_clips, tables.read_meta(workspace.split("s")))
 
 
 def test_a_split_of_this_tool_is_clean(cut: tuple[Workspace, tuple[SplitClip, ...]]) -> None:
     assert look(cut[0]) == ()
 
 
-def test_a_video_in_two_parts_is_found(cut: tuple[Workspace, tuple[SplitClip, ...]]) -> None:
-    workspace, parts = cut
-    pair = next(p for p in parts if sum(q.group == p.group for q in parts) == 2)
+def test_a_video_in_two_subsets_is_found(cut: tuple[Workspace, tuple[SplitClip, ...]]) -> None:
+    workspace, split_clips = cut
+    pair = next(p for p in split_clips if sum(q.group == p.group for q in split_clips) == 2)
     other = "test" if pair.subset == "train" else "train"
-    rewrite(workspace, [replace(p, subset=other) if p == pair else p for p in parts])
-    assert Counter(f.kind for f in look(workspace)) == {"video in two parts": 1}
+    rewrite(workspace, [replace(p, subset=other) if p == pair else p for p in split_clips])
+    assert Counter(f.kind for f in look(workspace)) == {"video in two subsets": 1, "lock cannot be used": 1}
 
 
-def test_look_alikes_in_two_parts_and_with_two_labels_are_found(
+def test_near_duplicates_in_two_subsets_and_with_two_labels_are_found(
     cut: tuple[Workspace, tuple[SplitClip, ...]],
 ) -> None:
-    workspace, parts = cut
-    one = next(p for p in parts if p.subset == "train" and p.label == "zumba")
-    two = next(p for p in parts if p.subset == "test" and p.label == "tap dancing")
+    workspace, split_clips = cut
+    one = next(p for p in split_clips if p.subset == "train" and p.label == "zumba")
+    two = next(p for p in split_clips if p.subset == "test" and p.label == "tap dancing")
     tables.write(
         workspace.groups,
         Group,
         [Group(one.clip_id, "g", NEAR_DUPLICATE), Group(two.clip_id, "g", NEAR_DUPLICATE)],
     )
-    assert {f.kind for f in look(workspace)} == {"look-alikes in two parts", "look-alikes with two labels"}
+    assert {f.kind for f in look(workspace)} == {
+        "near-duplicates in two subsets",
+        "near-duplicates with two labels",
+    }
 
 
-def test_two_labels_for_one_stretch_are_found(workspace: Workspace) -> None:
+def test_two_labels_for_one_segment_are_found(workspace: Workspace) -> None:
     clips = [make_clip(3 * i) for i in range(60)]
     clip = clips[0]
-    clashing = replace(clip, clip_id="other", start_ms=clip.start_ms + 5000, label="zumba")
-    after = replace(clip, clip_id="after", start_ms=clip.end_ms, end_ms=clip.end_ms + 9, label="zumba")
+    clashing = replace(clip, clip_id="other", start_ms=clip.start_ms + 5000, label="zumba", sha256="1")
+    after = replace(
+        clip, clip_id="after", start_ms=clip.end_ms, end_ms=clip.end_ms + 9, label="zumba", sha256="2"
+    )
     fill(workspace, [*clips, clashing, after], LABELS)
     split(workspace, SplitSettings(ratios="80/20"))
     kinds = [(f.kind, f.what) for f in look(workspace)]
-    assert kinds == [("two labels for one stretch", clip.video_id)]
+    assert kinds == [("two labels for one segment", clip.video_id)]
 
 
-def test_copies_outside_training_are_found(cut: tuple[Workspace, tuple[SplitClip, ...]]) -> None:
-    workspace, parts = cut
+def test_augmented_clips_outside_training_are_found(cut: tuple[Workspace, tuple[SplitClip, ...]]) -> None:
+    workspace, split_clips = cut
     clips = tables.read(workspace.clips, Clip)
-    held = next(p for p in parts if p.subset == "test")
-    trained = next(p for p in parts if p.subset == "train")
-    copies = [
+    held = next(p for p in split_clips if p.subset == "test")
+    trained = next(p for p in split_clips if p.subset == "train")
+    augmented = [
         replace(clips[0], clip_id=f"c{i}", parent_id=p.clip_id, op="hflip", path=f"augmented/c{i}.mp4")
         for i, p in enumerate((held, trained))
     ]
-    tables.write(workspace.clips, Clip, [*clips, *copies])
+    fill(workspace, [*clips, *augmented], LABELS)
     lists = workspace.annotations("s")
     with (lists / "train.txt").open("a") as file:
         file.write("augmented/c0.mp4 1\naugmented/c1.mp4 1\n")
@@ -91,23 +98,23 @@ def test_copies_outside_training_are_found(cut: tuple[Workspace, tuple[SplitClip
         file.write("augmented/c1.mp4 1\n")
     found = [(f.kind, f.what, f.detail) for f in look(workspace)]
     assert found == [
-        ("copy outside training", "c0", "listed in train, its parent is in test"),
-        ("copy outside training", "c1", "listed in val, its parent is in train"),
+        ("augmented clip outside training", "c0", "listed in train, its parent is in test"),
+        ("augmented clip outside training", "c1", "listed in val, its parent is in train"),
     ]
 
 
 def test_held_out_videos_of_a_pre_training_list_are_found(
     cut: tuple[Workspace, tuple[SplitClip, ...]], tmp_path: Path
 ) -> None:
-    workspace, parts = cut
+    workspace, split_clips = cut
     clips = {c.clip_id: c for c in tables.read(workspace.clips, Clip)}
-    held = next(p for p in parts if p.subset == "test")
-    trained = next(p for p in parts if p.subset == "train")
+    held = next(p for p in split_clips if p.subset == "test")
+    trained = next(p for p in split_clips if p.subset == "train")
     path = tmp_path / "k400.csv"
     rows = [f"x,{clips[p.clip_id].video_id},0,10,train" for p in (held, trained)]
     path.write_text("label,youtube_id,time_start,time_end,split\n" + "\n".join(rows) + "\n")
     found = look(workspace, path)
-    same_video = [p for p in parts if p.group == held.group]
+    same_video = [p for p in split_clips if p.group == held.group]
     assert len(found) == len(same_video)
     assert found[0].kind == "k400.csv: held-out video is listed"
     assert found[0].detail == "in test here, listed there as train"
@@ -117,7 +124,7 @@ def test_a_lists_own_leaks_are_found(cut: tuple[Workspace, tuple[SplitClip, ...]
     path = tmp_path / "thesis.csv"
     path.write_text("youtube_id,split\nAAA,train\nAAA,test\nBBB,train\nBBB,train\nCCC,train\nCCC,excluded\n")
     assert [(f.kind, f.what) for f in look(cut[0], path)] == [
-        ("thesis.csv: video in two of its own parts", "AAA")
+        ("thesis.csv: video in two of its own subsets", "AAA")
     ]
 
 
@@ -135,18 +142,21 @@ def test_clips_that_a_list_holds_out_of_a_video_it_trains_on_are_counted(
 def test_missing_and_changed_files_are_found(
     cut: tuple[Workspace, tuple[SplitClip, ...]], dance: Callable[..., Ran]
 ) -> None:
-    workspace, parts = cut
-    (workspace.root / "clips" / f"{parts[0].clip_id}.mp4").unlink()
+    workspace, split_clips = cut
+    (workspace.root / "clips" / f"{split_clips[0].clip_id}.mp4").unlink()
     ran = dance("audit", "--json")
     assert ran.code == 3
     kinds = Counter(f["kind"] for f in ran.json["findings"])
-    assert kinds == {"file missing": 1, "file changed": len(parts) - 1}
+    assert kinds == {"file missing": 1, "file changed": len(split_clips) - 1}
     table = dance("audit")
     assert table.code == 3
     assert "file changed" in table.out
+    quick = dance("audit", "--no-files", "--json")
+    assert [f["kind"] for f in quick.json["findings"]] == ["file missing"]
+    (workspace.root / "clips" / f"{split_clips[0].clip_id}.mp4").touch()
     clean = dance("audit", "--no-files")
     assert clean.code == 0
-    assert "nothing found" in clean.out
+    assert "no findings" in clean.out
 
 
 @pytest.mark.parametrize(
@@ -168,7 +178,7 @@ def test_every_form_of_list_is_read(tmp_path: Path, name: str, text: str, rows: 
     ("name", "content", "what"),
     [
         ("a.csv", b"label,name\nx,y\n", "has no column"),
-        ("a.csv", b"\xff\xfe", "is not UTF-8"),
+        ("a.csv", b"\xff\xff", "is not UTF-8"),
         ("a.csv", b"youtube_id\nabc\n" + b"x" * 200_000, "a.csv:3: is not CSV"),
         ("a.json", b"[1]", "is not {id"),
         ("a.JSON", b"[" * 100_000, "is not {id"),
@@ -198,6 +208,9 @@ def test_a_missing_list_is_named(tmp_path: Path) -> None:
         ("a_b_1_2_0_10", "a_b_1_2"),
         ("7O6kPEPOoaE_216", "7O6kPEPOoaE"),
         ("0aUhNK8tJPU", "0aUhNK8tJPU"),
+        # Of Let's Dance: a video whose id ends in digits, and the second.
+        ("abcdef_1234_952", "abcdef_1234"),
+        ("abcdef_1234_9952", "abcdef"),
     ],
 )
 def test_the_video_of_a_clip_id(clip_id: str, video: str) -> None:

@@ -21,14 +21,14 @@ LABELS = ("tap dancing", "zumba", "krumping")
 
 @pytest.fixture
 def filled(workspace: Workspace) -> Workspace:
-    """40 clips, 3 that could not be had, 1 that was not yet tried, and a copy."""
+    """40 clips, 3 that are unavailable, 1 that was not yet tried, and an augmented clip."""
     clips = [make_clip(i, LABELS[i % 2], has_audio=i < 10, num_bytes=1000) for i in range(40)]
     fill(workspace, clips, LABELS)
     absent = [Segment(f"gone{i}", 0, 10_000, "krumping", "train", "kinetics700") for i in range(4)]
     segments = tables.read(workspace.segments, Segment)
     tables.write(workspace.segments, Segment, [*segments, *absent], tables.read_meta(workspace.segments))
-    copy = replace(clips[0], clip_id="copy", parent_id=clips[0].clip_id, op="hflip")
-    tables.write(workspace.clips, Clip, [*clips, copy])
+    augmented = replace(clips[0], clip_id="augmented", parent_id=clips[0].clip_id, op="hflip")
+    tables.write(workspace.clips, Clip, [*clips, augmented])
     why = [(OutcomeClass.PERMANENT, "private"), (OutcomeClass.PERMANENT, "http-404")]
     why.append((OutcomeClass.SOURCE_SHORT, "short"))
     with LedgerWriter(workspace.ledger) as ledger:
@@ -52,19 +52,19 @@ def test_every_clip_of_the_lists_is_accounted_for(filled: Workspace) -> None:
         ("zumba", 20, 20),
         ("krumping", 4, 0),
     ]
-    assert (found.total.num_clips, found.num_copies, found.num_with_audio) == (40, 1, 10)
+    assert (found.total.num_clips, found.num_augmented, found.num_with_audio) == (40, 1, 10)
     assert found.total.seconds == pytest.approx(400)
     assert found.duration_s == Range(10, 10, 10)
-    assert found.total.survival == pytest.approx(40 / 44)
-    assert found.total.parts == {}
+    assert found.total.availability == pytest.approx(40 / 44)
+    assert found.total.subsets == {}
 
 
-def test_parts_are_those_of_the_split(filled: Workspace) -> None:
+def test_subsets_are_those_of_the_split(filled: Workspace) -> None:
     made = split(filled, SplitSettings(ratios="80/10/10"))
     found = stats(filled)
-    assert found.total.parts == made.counts
+    assert found.total.subsets == made.counts
     assert (found.split, found.split_hash) == (made.name, made.digest)
-    assert sum(row.parts["test"] for row in found.labels) == made.counts["test"]
+    assert sum(row.subsets["test"] for row in found.labels) == made.counts["test"]
 
 
 def test_the_card_has_the_header_that_the_hub_reads(filled: Workspace) -> None:
@@ -90,6 +90,6 @@ def test_the_command_shows_and_writes(filled: Workspace, dance: Callable[..., Ra
     assert (filled.report("dataset") / "README.md").read_text().startswith("---\n")
 
 
-def test_without_clips_the_next_step_is_said(workspace: Workspace) -> None:
+def test_without_clips_the_next_step_is_reported(workspace: Workspace) -> None:
     with pytest.raises(WorkspaceError, match="no clips"):
         stats(workspace)

@@ -10,7 +10,7 @@ import pytest
 from helpers.builders import Ran, fill, make_clip
 
 from dancecli.core.errors import EngineError, WorkspaceError
-from dancecli.core.progress import Progress
+from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import Clip, Flow
 from dancecli.dataset.quality.verify import verify
 from dancecli.engine.pool import Finished
@@ -31,7 +31,7 @@ def clips(workspace: Workspace) -> list[Clip]:
     return made
 
 
-def test_whole_files_pass(workspace: Workspace, clips: list[Clip]) -> None:
+def test_intact_files_pass(workspace: Workspace, clips: list[Clip]) -> None:
     result = verify(workspace)
     assert (result.num_clips, result.num_skipped, result.missing, result.changed) == (30, 0, (), ())
     assert not (workspace.root / "manifests" / "verified.txt").exists()
@@ -48,7 +48,7 @@ def test_every_kind_of_damage_is_named(
     assert ran.code == 3
     assert ran.json["missing"] == [clips[0].clip_id]
     assert ran.json["changed"] == sorted([clips[1].clip_id, clips[2].clip_id])
-    assert "27 of 30 clips are whole" in dance("verify").out
+    assert "27 of 30 clips are intact" in dance("verify").out
 
 
 def test_optical_flow_is_checked_too(
@@ -63,19 +63,19 @@ def test_optical_flow_is_checked_too(
         found = (clips[0].clip_id, method, f"flow/{path.name}", made, len(method), clips[0].sha256)
         rows.append(Flow(*found, 249, 128, 128, 1.0, 25, 20, 0.01, "1"))
     tables.write(workspace.flows, Flow, rows)
-    assert "32 of 32 files of 30 clips and their flow are whole" in dance("verify").out
+    assert "32 of 32 files of 30 clips and their flow are intact" in dance("verify").out
     (workspace.root / rows[1].path).write_text("tvl2")
     ran = dance("verify", "--json")
     assert (ran.code, ran.json["changed"]) == (3, [f"{clips[0].clip_id}.tvl1"])
 
 
-def test_a_stopped_pass_goes_on_where_it_was(workspace: Workspace, clips: list[Clip]) -> None:
+def test_an_interrupted_pass_resumes(workspace: Workspace, clips: list[Clip]) -> None:
     def stop_at_ten(now: Progress) -> None:
         if now.done == 10:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        verify(workspace, stop_at_ten)
+        verify(workspace, Reporter(stop_at_ten))
     # What was read before the stop is not read again, even if it is gone since.
     (workspace.root / clips[0].path).unlink()
     result = verify(workspace)
@@ -84,13 +84,13 @@ def test_a_stopped_pass_goes_on_where_it_was(workspace: Workspace, clips: list[C
     assert verify(workspace).missing == (clips[0].clip_id,)
 
 
-def test_a_clip_that_was_published_anew_is_read_again(workspace: Workspace, clips: list[Clip]) -> None:
+def test_a_clip_that_was_committed_anew_is_read_again(workspace: Workspace, clips: list[Clip]) -> None:
     def stop(now: Progress) -> None:
         if now.done == 30:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        verify(workspace, stop)
+        verify(workspace, Reporter(stop))
     fill_again = [replace(clips[0], sha256="0" * 64), *clips[1:]]
     contents = {clip.path: (workspace.root / clip.path).read_bytes() for clip in clips}
     fill(workspace, fill_again, ["tap dancing"])
@@ -136,18 +136,22 @@ def test_another_engine_checks_the_same_clips_and_loses_none(
     (workspace.root / clips[0].path).unlink()
     (workspace.root / clips[29].path).write_bytes(b"another clip")
     seen: list[Progress] = []
-    told = verify(workspace, seen.append, engine="ray")
+    result = verify(workspace, Reporter(seen.append), engine="ray")
     assert seen[0] == Progress(1, 30, "1 faulty")
     assert seen[-1] == Progress(30, 30, "2 faulty")
-    assert (told.num_clips, told.missing, told.changed) == (30, (clips[0].clip_id,), (clips[29].clip_id,))
+    assert (result.num_clips, result.missing, result.changed) == (
+        30,
+        (clips[0].clip_id,),
+        (clips[29].clip_id,),
+    )
 
     monkeypatch.setattr(Elsewhere, "lost", 2)
     with pytest.raises(EngineError, match=r"10 files could not be checked: signal 9"):
         verify(workspace, engine="ray")
-    # What the workers that came back had found whole is noted.
+    # What the workers that came back had found intact is noted.
     assert verify(workspace).num_skipped == 19
 
 
-def test_without_clips_the_next_step_is_said(workspace: Workspace) -> None:
+def test_without_clips_the_next_step_is_reported(workspace: Workspace) -> None:
     with pytest.raises(WorkspaceError, match="no clips to verify"):
         verify(workspace)

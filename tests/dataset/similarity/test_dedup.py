@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dancecli.core.records import Group
+from dancecli.core.records import ClipHashes, Group
 from dancecli.dataset.similarity.dedup import grouped
-from dancecli.dataset.similarity.hashes import ClipLooks
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 from dancecli.video.ffmpeg import find_ffmpeg
@@ -28,8 +27,8 @@ def life(path: Path, seed: int) -> Path:
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("films")
+def videos_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("videos")
     first = life(root / "krumping" / "aaaaaaaaaaa_0_2.mp4", 1)
     ffmpeg(
         "-i",
@@ -47,15 +46,15 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_copies_fall_in_one_group_once(dance, workspace: Workspace, films: Path) -> None:
-    assert dance("import", str(films)).code == 0
+def test_transformed_clips_are_grouped_once(dance, workspace: Workspace, videos_folder: Path) -> None:
+    assert dance("import", str(videos_folder)).code == 0
     shown = dance("dedup", "--dry-run", "--json")
     assert (shown.code, shown.json["num_pending"], workspace.groups.exists()) == (0, 6, False)
 
     ran = dance("dedup", "--json")
     assert ran.code == 0
     group = ["aaaaaaaaaaa_0_2000", "bbbbbbbbbbb_0_2000", "ddddddddddd_5000_7000"]
-    assert ran.json["alike"] == {"aaaaaaaaaaa": group}
+    assert ran.json["near_duplicates"] == {"aaaaaaaaaaa": group}
     assert ran.json["conflicts"] == {"aaaaaaaaaaa": ["krumping", "zumba"]}
     assert {row.clip_id: row.group for row in tables.read(workspace.groups, Group)} == {
         **dict.fromkeys(group, "aaaaaaaaaaa"),
@@ -65,20 +64,20 @@ def test_copies_fall_in_one_group_once(dance, workspace: Workspace, films: Path)
     }
     assert Path(ran.json["sheet"]).read_bytes().startswith(b"\x89PNG")
 
-    before = workspace.groups.read_bytes(), workspace.looks.stat().st_mtime_ns
+    before = workspace.groups.read_bytes(), workspace.hashes.stat().st_mtime_ns
     for clip in (workspace.root / "clips").iterdir():
-        clip.write_bytes(b"it is not looked at again")
+        clip.write_bytes(b"it is not decoded again")
     again = dance("dedup")
     assert "nothing changed" in again.err
-    assert (workspace.groups.read_bytes(), workspace.looks.stat().st_mtime_ns) == before
+    assert (workspace.groups.read_bytes(), workspace.hashes.stat().st_mtime_ns) == before
 
 
-def test_a_clip_that_cannot_be_read_is_said(dance, workspace: Workspace, films: Path) -> None:
-    assert dance("import", str(films)).code == 0
+def test_a_clip_that_cannot_be_decoded_is_reported(dance, workspace: Workspace, videos_folder: Path) -> None:
+    assert dance("import", str(videos_folder)).code == 0
     workspace.clip("ccccccccccc_0_2000").write_bytes(b"gone")
     ran = dance("dedup")
     assert ran.code == 3
-    assert "1 clips could not be looked at, first ccccccccccc_0_2000" in ran.err
+    assert "1 clips could not be decoded, first ccccccccccc_0_2000" in ran.err
     assert len(tables.read(workspace.groups, Group)) == 6
 
 
@@ -87,7 +86,7 @@ def test_no_clips_are_said(dance) -> None:
     assert (ran.code, "there are no clips to compare" in ran.err) == (1, True)
 
 
-def test_groups_are_joined_through_videos_whatever_the_order() -> None:
+def test_groups_are_connected_through_videos_whatever_the_order() -> None:
     videos = ["e", "a", "c", "b", "c", "d"]
     # The second and the third clip look the same, and the fifth and the last; "c" has two clips.
     pairs = [(1, 2), (4, 5)]
@@ -100,31 +99,33 @@ def test_groups_are_joined_through_videos_whatever_the_order() -> None:
         assert grouped(shuffled, one, other) == [expected[video] for video in shuffled]
 
 
-def test_what_a_killed_run_had_looked_at_is_not_looked_at_again(
-    dance, workspace: Workspace, films: Path
+def test_clips_that_a_killed_run_hashed_are_not_hashed_again(
+    dance, workspace: Workspace, videos_folder: Path
 ) -> None:
-    assert dance("import", str(films)).code == 0
+    assert dance("import", str(videos_folder)).code == 0
     assert dance("dedup").code == 0
-    rows = tables.read(workspace.looks, ClipLooks)
-    workspace.looks.unlink()
+    rows = tables.read(workspace.hashes, ClipHashes)
+    workspace.hashes.unlink()
     lines = [
         json.dumps({k: v.hex() if isinstance(v, bytes) else v for k, v in asdict(r).items()}) for r in rows
     ]
     cut_short = b'\n{"clip_id": "w\xc3'
-    workspace.looks.with_suffix(".jsonl").write_bytes("\n".join(lines).encode() + cut_short)
+    workspace.hashes.with_suffix(".jsonl").write_bytes("\n".join(lines).encode() + cut_short)
     for clip in (workspace.root / "clips").iterdir():
-        clip.write_bytes(b"it is not looked at again")
+        clip.write_bytes(b"it is not decoded again")
     workspace.group_sheet.unlink()
     ran = dance("dedup", "--json")
     assert (ran.json["num_clips"], ran.json["unreadable"], ran.json["changed"]) == (6, {}, False)
     assert workspace.group_sheet.exists(), "a clip that is broken by now is grey on it"
-    assert tables.read(workspace.looks, ClipLooks) == rows
+    assert tables.read(workspace.hashes, ClipHashes) == rows
 
 
-def test_kept_hashes_that_cannot_be_read_are_made_again(dance, workspace: Workspace, films: Path) -> None:
-    assert dance("import", str(films)).code == 0
+def test_stored_hashes_that_cannot_be_read_are_computed_again(
+    dance, workspace: Workspace, videos_folder: Path
+) -> None:
+    assert dance("import", str(videos_folder)).code == 0
     assert dance("dedup").code == 0
-    groups, looks = workspace.groups.read_bytes(), workspace.looks.read_bytes()
-    workspace.looks.write_bytes(looks[: len(looks) // 2])
+    groups, looks = workspace.groups.read_bytes(), workspace.hashes.read_bytes()
+    workspace.hashes.write_bytes(looks[: len(looks) // 2])
     again = dance("dedup")
-    assert (again.code, workspace.groups.read_bytes(), workspace.looks.read_bytes()) == (0, groups, looks)
+    assert (again.code, workspace.groups.read_bytes(), workspace.hashes.read_bytes()) == (0, groups, looks)

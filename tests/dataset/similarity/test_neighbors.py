@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from dancecli.dataset.similarity.neighbors import Sketches, candidates, compare, joined, near_pairs
+from dancecli.dataset.similarity.neighbors import HashArrays, candidates, compare, connected, near_pairs
 from dancecli.video.phash import MOST_FRAMES, SIDE, Looks, hashes, without_bars
 
 
@@ -51,8 +51,8 @@ def looks(pictures: np.ndarray) -> Looks:
 
 
 def distance(one: Looks, other: Looks) -> float:
-    sketches = Sketches.of([one, other])
-    return float(compare(sketches, np.array([0]), np.array([1]))[0][0])
+    arrays = HashArrays.of([one, other])
+    return float(compare(arrays, np.array([0]), np.array([1]))[0][0])
 
 
 DISGUISES = {
@@ -77,8 +77,8 @@ def test_a_disguised_copy_stays_close_and_a_stranger_does_not(name: str) -> None
 def test_a_copy_that_starts_a_second_later_is_lined_up() -> None:
     for seed in range(5):
         original = scene(seed)
-        sketches = Sketches.of([looks(original), looks(original[4:])])
-        _, changes = compare(sketches, np.array([0]), np.array([1]))
+        arrays = HashArrays.of([looks(original), looks(original[4:])])
+        _, changes = compare(arrays, np.array([0]), np.array([1]))
         assert changes[0] < 0.2
 
 
@@ -91,7 +91,7 @@ def test_a_dark_scene_is_not_taken_for_bars() -> None:
 def test_planted_copies_are_found_among_many_and_nothing_else_is() -> None:
     many = random_looks(3000)
     copies = [noisy(many[i], 0.15, i) for i in range(300)]
-    first, second = near_pairs(Sketches.of([*many, *copies]))
+    first, second = near_pairs(HashArrays.of([*many, *copies]))
     found = set(zip(first.tolist(), second.tolist(), strict=True))
     planted = {(i, 3000 + i) for i in range(300)}
     assert len(found & planted) >= 297
@@ -100,25 +100,25 @@ def test_planted_copies_are_found_among_many_and_nothing_else_is() -> None:
 
 def test_a_crowd_of_equals_costs_no_more_than_its_neighbours() -> None:
     crowd = random_looks(1) * 5000
-    first, second = candidates(Sketches.of(crowd))
+    first, second = candidates(HashArrays.of(crowd))
     assert len(first) < 5000 * 8 * 20
-    assert set(joined(5000, first, second)) == {0}
+    assert set(connected(5000, first, second)) == {0}
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_few_clips_are_no_trouble(n: int) -> None:
-    first, _ = near_pairs(Sketches.of(random_looks(1) * n))
+    first, _ = near_pairs(HashArrays.of(random_looks(1) * n))
     assert len(first) == max(0, n - 1)
 
 
 def test_groups_bear_their_smallest_member() -> None:
-    assert joined(6, np.array([4, 2, 1]), np.array([5, 4, 3])) == [0, 1, 2, 1, 2, 2]
+    assert connected(6, np.array([4, 2, 1]), np.array([5, 4, 3])) == [0, 1, 2, 1, 2, 2]
 
 
 def test_the_same_clips_give_the_same_pairs() -> None:
     many = random_looks(500)
     many += [noisy(many[i], 0.2, i) for i in range(100)]
-    first, second = near_pairs(Sketches.of(many))
+    first, second = near_pairs(HashArrays.of(many))
     digest = hashlib.sha256(first.tobytes() + second.tobytes()).hexdigest()
-    again = near_pairs(Sketches.of(many))
+    again = near_pairs(HashArrays.of(many))
     assert digest == hashlib.sha256(again[0].tobytes() + again[1].tobytes()).hexdigest()

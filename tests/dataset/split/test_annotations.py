@@ -18,13 +18,13 @@ LABELS = ("zumba", "tap dancing", "belly dancing")
 @pytest.fixture
 def cut(workspace: Workspace) -> tuple[Workspace, tuple[SplitClip, ...]]:
     fill(workspace, [make_clip(i, LABELS[i % 3]) for i in range(60)], LABELS)
-    return workspace, split(workspace, SplitSettings()).parts
+    return workspace, split(workspace, SplitSettings()).clips
 
 
 def test_lists_hold_a_path_without_spaces_and_the_class_index(
     cut: tuple[Workspace, tuple[SplitClip, ...]],
 ) -> None:
-    workspace, parts = cut
+    workspace, found = cut
     result = annotate(workspace)
     lines = [
         (name, *line.split(" "))
@@ -32,15 +32,17 @@ def test_lists_hold_a_path_without_spaces_and_the_class_index(
         for line in (result.folder / f"{name}.txt").read_text().splitlines()
     ]
     assert sorted(lines) == sorted(
-        (p.subset, f"clips/{p.clip_id}.mp4", str(LABELS.index(p.label))) for p in parts
+        (p.subset, f"clips/{p.clip_id}.mp4", str(LABELS.index(p.label))) for p in found
     )
     assert (result.folder / "label_map.txt").read_text().splitlines() == list(LABELS)
     assert result.counts == {"train": 54, "val": 3, "test": 3}
 
 
-def test_a_clip_without_its_file_is_left_out_and_said(cut: tuple[Workspace, tuple[SplitClip, ...]]) -> None:
-    workspace, parts = cut
-    gone = next(p for p in parts if p.subset == "test")
+def test_a_clip_without_its_file_is_reported(
+    cut: tuple[Workspace, tuple[SplitClip, ...]],
+) -> None:
+    workspace, found = cut
+    gone = next(p for p in found if p.subset == "test")
     (workspace.root / "clips" / f"{gone.clip_id}.mp4").unlink()
     result = annotate(workspace, "full")
     assert result.missing == (gone.clip_id,)
@@ -48,12 +50,12 @@ def test_a_clip_without_its_file_is_left_out_and_said(cut: tuple[Workspace, tupl
     assert gone.clip_id not in (result.folder / "test.txt").read_text()
 
 
-def test_copies_are_of_training_clips_alone_and_can_be_left_out(
+def test_augmented_clips_are_of_training_clips_alone_and_can_be_left_out(
     cut: tuple[Workspace, tuple[SplitClip, ...]],
 ) -> None:
-    workspace, parts = cut
+    workspace, found = cut
     clips = {clip.clip_id: clip for clip in tables.read(workspace.clips, Clip)}
-    one_of_each = {p.subset: p for p in parts}
+    one_of_each = {p.subset: p for p in found}
     copies = [
         replace(
             clips[p.clip_id],
@@ -69,14 +71,14 @@ def test_copies_are_of_training_clips_alone_and_can_be_left_out(
     (workspace.root / gone.path).unlink()
 
     result = annotate(workspace)
-    assert (result.num_copies, result.counts) == (1, {"train": 55, "val": 3, "test": 3})
+    assert (result.num_augmented, result.counts) == (1, {"train": 55, "val": 3, "test": 3})
     lists = "".join((result.folder / f"{part}.txt").read_text() for part in one_of_each)
     assert f"augmented/train.mp4 {LABELS.index(one_of_each['train'].label)}\n" in lists
     assert lists.count("augmented/") == 1
     assert result.missing == ()
 
     without = annotate(workspace, augmented=False)
-    assert (without.num_copies, without.counts["train"]) == (0, 54)
+    assert (without.num_augmented, without.counts["train"]) == (0, 54)
     assert "augmented/" not in (without.folder / "train.txt").read_text()
 
 
@@ -88,7 +90,7 @@ def test_an_unknown_split_is_refused_with_the_known_ones(
     assert "full" in caught.value.hint
 
 
-def test_without_a_split_the_next_step_is_said(workspace: Workspace) -> None:
+def test_without_a_split_the_next_step_is_reported(workspace: Workspace) -> None:
     with pytest.raises(WorkspaceError, match="there is no split"):
         annotate(workspace)
 

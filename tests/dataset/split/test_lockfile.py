@@ -29,33 +29,37 @@ def test_a_lock_rebuilds_the_split_and_reports_the_drift(filled: Workspace) -> N
     first = split(filled, SplitSettings(stratify=True, name="bench"))
     lock = filled.split_lock("bench").rename(filled.root / "bench.lock.csv")
     same = split(filled, SplitSettings(lock=lock, name="again"))
-    assert same.parts == first.parts
+    assert same.clips == first.clips
     assert same.digest == first.digest
     assert same.drift is not None
     assert same.drift == type(same.drift)((), (), ())
     clips = tables.read(filled.clips, Clip)
     gone, other = clips[0].clip_id, clips[1].clip_id
     later = [c if c.clip_id != other else replace(c, sha256="f" * 64) for c in clips[1:]]
-    tables.write(filled.clips, Clip, [*later, make_clip(999)])
+    fill(filled, [*later, make_clip(999)], LABELS)
     rebuilt = split(filled, SplitSettings(lock=lock, name="later"))
     assert rebuilt.drift is not None
     assert (rebuilt.drift.missing, rebuilt.drift.changed) == ((gone,), (other,))
     assert rebuilt.drift.unlisted == (make_clip(999).clip_id,)
-    before = {p.clip_id: p.subset for p in first.parts}
-    assert all(before[p.clip_id] == p.subset for p in rebuilt.parts)
+    before = {p.clip_id: p.subset for p in first.clips}
+    assert all(before[p.clip_id] == p.subset for p in rebuilt.clips)
 
 
 @pytest.mark.parametrize(
     ("text", "row", "what"),
     [
-        ("", 1, "is no split lock"),
-        ("clip_id,part\n", 1, "is no split lock"),
+        ("", 1, "is not a split lock"),
+        ("clip_id,part\n", 1, "is not a split lock"),
         (f"{HEAD}a,train\n", 2, "is not clip, subset"),
         (f"{HEAD}a,middle,g,l,s\n", 2, "is not clip, subset"),
         (HEAD, None, "none of its clips is in this workspace"),
         (f"{HEAD}a,train,g,zumba,s\na,train,g,zumba,s\n", 3, "names clip a a second time"),
         (f"{HEAD}a,train,g,zumba,s\nb,test,g,zumba,s\n", 3, "group g is in train too: the split would leak"),
-        (f"{HEAD}a,train,g,zumba,s\nb,test,h,ballet,s\n", 3, "label 'ballet' is not of this workspace"),
+        (
+            f"{HEAD}a,train,g,zumba,s\nb,test,h,ballet,s\n",
+            3,
+            "label 'ballet' is not in this",
+        ),
     ],
 )
 def test_a_bad_lock_is_named_with_its_row(filled: Workspace, text: str, row: int | None, what: str) -> None:
@@ -67,7 +71,7 @@ def test_a_bad_lock_is_named_with_its_row(filled: Workspace, text: str, row: int
     assert what in caught.value.message
 
 
-def test_a_missing_lock_is_said(filled: Workspace) -> None:
+def test_a_missing_lock_is_reported(filled: Workspace) -> None:
     with pytest.raises(InputError, match="there is no such lock file"):
         split(filled, SplitSettings(lock=Path("nowhere.lock.csv")))
 
@@ -75,9 +79,9 @@ def test_a_missing_lock_is_said(filled: Workspace) -> None:
 @pytest.mark.parametrize(
     "more", [{"seed": 3}, {"subset": 10}, {"ratios": "80/20"}, {"stratify": True}, {"keep_official": True}]
 )
-def test_a_lock_leaves_nothing_else_to_say(filled: Workspace, more: dict[str, Any]) -> None:
+def test_a_lock_combines_with_the_name_only(filled: Workspace, more: dict[str, Any]) -> None:
     split(filled, SplitSettings(name="bench"))
-    with pytest.raises(UsageError, match="goes with --name alone"):
+    with pytest.raises(UsageError, match="combines with --name and --groups only"):
         split(filled, SplitSettings(lock=filled.split_lock("bench"), **more))
 
 
@@ -95,7 +99,7 @@ def test_another_label_here_is_drift_and_the_locks_is_kept(filled: Workspace) ->
     again = split(filled, SplitSettings(lock=filled.split_lock("bench"), name="again"))
     assert again.drift is not None
     assert again.drift.changed == (clips[0].clip_id,)
-    assert again.parts == first.parts
+    assert again.clips == first.clips
 
 
 @pytest.mark.parametrize(

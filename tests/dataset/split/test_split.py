@@ -52,9 +52,9 @@ def test_a_split_is_written_with_its_evidence_and_only_once(filled: Workspace) -
     assert (result.changed, result.overlaps, result.missing_labels) == (True, 0, ("krumping",))
     assert result.counts == {"train": 180, "val": 10, "test": 10}
     meta = tables.read_meta(filled.split("full"))
-    assert meta["split.hash"] == result.digest == split_digest(result.parts, LABELS)
+    assert meta["split.hash"] == result.digest == split_digest(result.clips, LABELS)
     assert json.loads(meta["split.labels"]) == list(LABELS)
-    assert tables.read(filled.split("full"), SplitClip) == list(result.parts)
+    assert tables.read(filled.split("full"), SplitClip) == list(result.clips)
     before = filled.split("full").stat().st_mtime_ns
     assert split(filled, SplitSettings()).changed is False
     assert filled.split("full").stat().st_mtime_ns == before
@@ -85,17 +85,17 @@ def test_a_split_that_a_run_was_made_with_is_kept(filled: Workspace) -> None:
     split(filled, SplitSettings(name="s"))
     run = filled.run("r") / "run.json"
     run.parent.mkdir(parents=True)
-    run.write_text(json.dumps({"split": {"name": "s"}}))
+    run.write_text(json.dumps({"schema": 1, "split": {"name": "s"}}))
     assert not split(filled, SplitSettings(name="s")).changed
     with pytest.raises(WorkspaceError, match="run 'r' was made with it") as caught:
         split(filled, SplitSettings(name="s", seed=1))
     assert "--name" in caught.value.hint
 
 
-def test_without_clips_the_next_step_is_said(workspace: Workspace) -> None:
+def test_without_clips_the_next_step_is_reported(workspace: Workspace) -> None:
     with pytest.raises(WorkspaceError, match="no clips yet") as caught:
         split(workspace, SplitSettings())
-    assert caught.value.hint == "run dance fetch first"
+    assert caught.value.hint == "run dance fetch or dance import"
 
 
 def test_a_subset_larger_than_the_dataset_is_refused(filled: Workspace) -> None:
@@ -123,7 +123,7 @@ def test_the_same_split_under_another_hash_seed(filled: Workspace) -> None:
 
 
 ELSEWHERE = """
-from dancecli.dataset.split.assign import assign_parts, draw_subset, parse_ratios
+from dancecli.dataset.split.assign import assign_subsets, draw_subset, parse_ratios
 from dancecli.dataset.split.split import split_digest
 from dancecli.core.records import Clip
 
@@ -133,9 +133,9 @@ def clip(i):
 
 clips = [clip(i) for i in range(2000)]
 some = draw_subset(clips, 525, 7)
-print(split_digest(assign_parts(clips, parse_ratios("90/5/5"), 7, {}), "abc"))
-print(split_digest(assign_parts(clips, parse_ratios("90/5/5"), 7, {}, stratify=True), "abc"))
-print(split_digest(assign_parts(some, parse_ratios("90/10"), 7, {}), "abc"))
+print(split_digest(assign_subsets(clips, parse_ratios("90/5/5"), 7, {}), "abc"))
+print(split_digest(assign_subsets(clips, parse_ratios("90/5/5"), 7, {}, stratify=True), "abc"))
+print(split_digest(assign_subsets(some, parse_ratios("90/10"), 7, {}), "abc"))
 """
 # Changed once before 0.1.0, when all keyed draws became one construction (`core.hashing`).
 DIGESTS = [
@@ -170,8 +170,8 @@ def test_the_same_split_under_any_python(python: str) -> None:
 def test_groups_that_dedup_found_stay_together(filled: Workspace) -> None:
     clips = [make_clip(i) for i in range(0, 200, 2)]
     tables.write(filled.groups, Group, [Group(c.clip_id, "same", NEAR_DUPLICATE) for c in clips[:20]])
-    parts = split(filled, SplitSettings()).parts
-    joined = [p for p in parts if p.group == clips[0].video_id]
+    found = split(filled, SplitSettings()).clips
+    joined = [p for p in found if p.group == clips[0].video_id]
     assert len({p.subset for p in joined}) == 1
     # With them, the other clips of their videos.
     assert len(joined) > 20
@@ -187,7 +187,7 @@ def test_a_clip_that_came_after_dedup_stays_with_its_video(filled: Workspace) ->
     )
     later = replace(one, clip_id="later", start_ms=one.end_ms, end_ms=one.end_ms + 9)
     tables.write(filled.clips, Clip, [*clips, later])
-    groups = {p.clip_id: p.group for p in split(filled, SplitSettings()).parts}
+    groups = {p.clip_id: p.group for p in split(filled, SplitSettings()).clips}
     assert groups["later"] == groups[one.clip_id] == groups[other.clip_id]
 
 
@@ -200,10 +200,10 @@ def test_the_official_part_is_the_test_part(filled: Workspace) -> None:
         [replace(c, official_split="val" if c.clip_id in held else "train") for c in clips],
     )
     found = split(filled, SplitSettings(keep_official=True, ratios="90/10"))
-    assert held <= {p.clip_id for p in found.parts if p.subset == "test"}
+    assert held <= {p.clip_id for p in found.clips if p.subset == "test"}
     assert found.counts == {"train": 200 - found.counts["test"], "val": 0, "test": found.counts["test"]}
 
 
 def test_official_splits_and_strata_do_not_mix(filled: Workspace) -> None:
-    with pytest.raises(UsageError, match="goes with neither"):
+    with pytest.raises(UsageError, match="combines with neither"):
         split(filled, SplitSettings(keep_official=True, stratify=True))
