@@ -11,8 +11,8 @@ from pathlib import Path
 from dancecli.demo.choreography import STYLES
 from dancecli.demo.encoder import write_video
 from dancecli.demo.renderer import VideoSpec
-from dancecli.video.decode import probe
 from dancecli.video.ffmpeg import run_ffmpeg
+from dancecli.video.source import probe
 
 # Names a folder in which scripts that run one after the other find each other's films.
 KEPT = "DANCE_BENCH_FILMS"

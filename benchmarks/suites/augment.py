@@ -38,8 +38,9 @@ from dancecli.demo.choreography import STYLES
 from dancecli.demo.encoder import write_video
 from dancecli.demo.renderer import VideoSpec
 from dancecli.video.augment import ENCODING, copies_args, filter_of
-from dancecli.video.decode import decode, probe
+from dancecli.video.decode import decode
 from dancecli.video.ffmpeg import find_ffmpeg, run_ffmpeg, trim_args
+from dancecli.video.source import probe
 
 Wanted = list[tuple[tuple[Op, ...], Path]]
 _FASTER, _BAND = 4.5, 0.01

@@ -36,8 +36,9 @@ from benchmarks.lib.sample_videos import draw_film, repeated
 from dancecli.core.augmentation import DEFAULT_OPS, draw, parse_chains
 from dancecli.core.hashing import sha256_file
 from dancecli.video.augment import copies_args
-from dancecli.video.decode import decode, probe
+from dancecli.video.decode import decode
 from dancecli.video.ffmpeg import find_ffmpeg, trim_args
+from dancecli.video.source import probe
 
 LENGTH_S = 10
 LONG_S = 600

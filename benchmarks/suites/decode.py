@@ -37,8 +37,8 @@ from benchmarks.lib.compare import (
     times_as_fast,
 )
 from benchmarks.lib.sample_videos import draw_film
-from dancecli.video.decode import probe
 from dancecli.video.ffmpeg import find_ffmpeg, run_ffmpeg, trim_args
+from dancecli.video.source import probe
 
 CRAWLED, RESIZED, OURS = "stock, as crawled", "stock, resized", "dance"
 STOCK_ON_OURS, OURS_ON_RESIZED = "stock on dance clips", "dance on resized clips"

@@ -23,8 +23,9 @@ from benchmarks.lib.compare import Bar, Cost, figures, middle, run_child, spread
 from benchmarks.lib.cut_workload import CLIP_S
 from benchmarks.lib.fetch_workload import LABEL, write_list
 from benchmarks.lib.sample_videos import draw_film
-from dancecli.video.decode import probe, prove
+from dancecli.video.decode import validate
 from dancecli.video.ffmpeg import run_ffmpeg, trim_args
+from dancecli.video.source import probe
 
 START_S, FEW = 1, 4
 MANY_CLIPS, FEW_CLIPS, FFMPEG, PROOF = (
@@ -91,7 +92,7 @@ def main() -> int:
                 work()
 
         cut = partial(run_ffmpeg, cutting)
-        proof = partial(prove, target, 1000 * CLIP_S)
+        proof = partial(validate, target, 1000 * CLIP_S)
         cut()
         proof()
         found = take_turns(

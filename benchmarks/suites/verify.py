@@ -117,7 +117,8 @@ def in_a_loop(root: Path) -> None:
 def measure_proof(num_films: int, rounds: int) -> dict[str, list[Cost]]:
     """Let the ways of a full decode take turns over a few clips; costs are of one clip."""
     from dancecli.core.hashing import sha256_file
-    from dancecli.video.decode import probe, prove
+    from dancecli.video.decode import validate
+    from dancecli.video.source import probe
 
     with tempfile.TemporaryDirectory() as name:
         clips = []
@@ -128,7 +129,7 @@ def measure_proof(num_films: int, rounds: int) -> dict[str, list[Cost]]:
 
         def ours() -> None:
             for clip in clips:
-                prove(clip, 1000 * _CLIP_S)
+                validate(clip, 1000 * _CLIP_S)
                 sha256_file(clip)
 
         def theirs(*threads: str) -> None:

@@ -8,7 +8,8 @@ from helpers.numbered_video import X264, make_film
 
 from dancecli.core.errors import MediaError
 from dancecli.core.hashing import sha256_file
-from dancecli.video.decode import NoPictureError, decode, probe, prove, true_rate
+from dancecli.video.decode import decode, validate
+from dancecli.video.source import NoPictureError, probe, true_rate
 
 FASTSTART = (*X264, "-movflags", "+faststart")
 
@@ -19,7 +20,7 @@ def clip(tmp_path: Path) -> Path:
 
 
 def test_good_clip(clip: Path) -> None:
-    facts = prove(clip, 3000)
+    facts = validate(clip, 3000)
     assert (facts.num_frames, facts.fps, facts.width, facts.height, facts.has_audio) == (
         75,
         Fraction(25),
@@ -34,7 +35,7 @@ def test_cut_file(clip: Path, kept: float) -> None:
     whole = clip.read_bytes()
     clip.write_bytes(whole[: int(len(whole) * kept)])
     with pytest.raises(MediaError):
-        prove(clip, 3000)
+        validate(clip, 3000)
 
 
 def test_zeroed_tail(clip: Path) -> None:
@@ -42,7 +43,7 @@ def test_zeroed_tail(clip: Path) -> None:
     keep = len(whole) * 3 // 4
     clip.write_bytes(whole[:keep] + bytes(len(whole) - keep))
     with pytest.raises(MediaError):
-        prove(clip, 3000)
+        validate(clip, 3000)
 
 
 def test_audio_only(tmp_path: Path) -> None:
@@ -54,26 +55,26 @@ def test_audio_only(tmp_path: Path) -> None:
 
 def test_not_what_was_asked(clip: Path) -> None:
     with pytest.raises(MediaError, match="holds 75 frames, not 100"):
-        prove(clip, 4000)
+        validate(clip, 4000)
 
 
 def test_one_frame_more_or_less_is_rounding_and_two_are_not(clip: Path) -> None:
     for duration_ms in (2960, 3000, 3040):
-        assert prove(clip, duration_ms).num_frames == 75
+        assert validate(clip, duration_ms).num_frames == 75
     for duration_ms in (2920, 3080):
         with pytest.raises(MediaError, match="holds 75 frames"):
-            prove(clip, duration_ms)
+            validate(clip, duration_ms)
 
 
 def test_one_frame_is_a_clip(tmp_path: Path) -> None:
-    assert prove(make_film(tmp_path / "c.mp4", Fraction(1, 25), audio=False), 40).num_frames == 1
+    assert validate(make_film(tmp_path / "c.mp4", Fraction(1, 25), audio=False), 40).num_frames == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"<html></html>", bytes(5000)])
 def test_no_video_at_all(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "c.mp4"
     path.write_bytes(content)
-    for look, said in (decode, "does not decode"), (probe, "is no readable video"):
+    for look, said in (decode, "does not decode"), (probe, "cannot be read as video"):
         with pytest.raises(MediaError, match=rf"c\.mp4 {said}: .*Invalid data found"):
             look(path)
 

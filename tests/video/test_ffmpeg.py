@@ -9,8 +9,9 @@ from helpers.numbered_video import X264, make_film, numbers
 
 from dancecli.core.errors import MediaError, MissingDependencyError
 from dancecli.video import ffmpeg
-from dancecli.video.decode import SourceFacts, frames_in, probe, prove
-from dancecli.video.ffmpeg import find_ffmpeg, run_ffmpeg, trim_args
+from dancecli.video.decode import validate
+from dancecli.video.ffmpeg import find_ffmpeg, frames_in, run_ffmpeg, trim_args
+from dancecli.video.source import SourceFacts, probe
 
 FACTS = SourceFacts(
     fps=Fraction(30000, 1001), duration_ms=60_000, has_audio=True, longest_frame_s=Fraction(1, 15)
@@ -73,7 +74,7 @@ def test_the_right_frames(tmp_path: Path, fps: Fraction, start_ms: int, end_ms: 
     source = make_film(tmp_path / "s.mp4", fps=fps)
     target = tmp_path / "-t.mp4"
     run_ffmpeg(trim_args(source, probe(source), start_ms, end_ms, target))
-    facts = prove(target, end_ms - start_ms)
+    facts = validate(target, end_ms - start_ms)
     first = round(Fraction(start_ms, 1000) * fps)
     assert numbers(target) == list(range(first, first + frames_in(end_ms - start_ms, fps)))
     assert (facts.fps, facts.height, facts.width % 2, facts.has_audio) == (fps, 256, 0, True)
@@ -86,7 +87,7 @@ def test_short_side_256_and_even(tmp_path: Path, size: tuple[int, int], shape: t
     codec = ("-c:v", "libx264", "-pix_fmt", "yuv444p")
     source = make_film(tmp_path / "s.mp4", 1, size=size, codec=codec, audio=False)
     run_ffmpeg(trim_args(source, probe(source), 0, 1000, tmp_path / "t.mp4"))
-    facts = prove(tmp_path / "t.mp4", 1000)
+    facts = validate(tmp_path / "t.mp4", 1000)
     assert (facts.width, facts.height) == shape
 
 
@@ -132,8 +133,16 @@ def test_without_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pip install imageio-ffmpeg" in caught.value.hint
 
 
-def test_ffmpeg_on_path_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("version", "chosen"),
+    [("6.1.1-3", True), ("n9.0.2-17-g2a571b", True), ("N-112233-gabc", True), ("5.1.6-0+deb12u1", False)],
+)
+def test_ffmpeg_on_path_goes_first_if_it_is_recent(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str, chosen: bool
+) -> None:
     find_ffmpeg.cache_clear()
-    monkeypatch.setattr(ffmpeg.shutil, "which", lambda _: "/opt/ffmpeg")
-    assert find_ffmpeg() == Path("/opt/ffmpeg")
+    monkeypatch.setattr(ffmpeg.shutil, "which", lambda _: str(tmp_path / "ffmpeg"))
+    (tmp_path / "ffmpeg").write_text(f"#!/bin/sh\necho 'ffmpeg version {version} Copyright'\n")
+    (tmp_path / "ffmpeg").chmod(0o755)
+    assert (find_ffmpeg() == tmp_path / "ffmpeg") == chosen
     find_ffmpeg.cache_clear()

@@ -112,7 +112,7 @@ def _local(cutter: Cutter, settings: FetchSettings, segments: Sequence[Segment])
     for segment in segments:
         path = index.clip(segment.video_id, segment.start_ms, segment.end_ms)
         if path is not None:
-            origin = OnDisk(path.absolute(), segment.start_ms)
+            origin = OnDisk(path.absolute(), is_clip=True)
             jobs.append(SourceJob(_below(cutter, segment.clip_id), (segment,), origin))
         elif (video := index.video(segment.video_id)) is not None:
             videos[segment.video_id] = video.absolute()

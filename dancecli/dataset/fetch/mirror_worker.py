@@ -13,12 +13,9 @@ from dancecli.dataset.fetch.video_worker import JobResult
 from dancecli.engine.worker import Acquire, Halted
 from dancecli.sources.failures import Failure
 from dancecli.sources.mirror import ClipKey, Member, members
-from dancecli.video.decode import SourceFacts
 
 # A sign of life while unwanted members go by, so that the deadline is one of silence.
 _SIGN_EVERY_S = 5.0
-# Copied streams run on a little; what is this much longer is another video than the list says.
-_LONGEST_SHARE = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +95,7 @@ def _cut(job: MirrorJob, member: Member, segment: Segment) -> ClipResult:
     num_bytes = path.stat().st_size
     try:
         facts = probe_source(path)
-        _check_length(facts, segment)
     except Failure as failure:
         return ClipResult(segment, failure.outcome, failure.reason, failure.text, num_bytes)
-    # The member is the clip itself: it begins where the segment does.
-    return replace(job.cutter.cut(path, facts, segment, segment.start_ms), num_bytes=num_bytes)
-
-
-def _check_length(facts: SourceFacts, segment: Segment) -> None:
-    asked_ms = segment.end_ms - segment.start_ms
-    if facts.duration_ms > _LONGEST_SHARE * asked_ms:
-        text = f"the member is {facts.duration_ms} ms long, its name says {asked_ms}"
-        raise Failure(OutcomeClass.CORRUPT, "too-long", text)
+    # The member is the clip itself, however long it is.
+    return replace(job.cutter.cut(path, facts, segment, whole=True), num_bytes=num_bytes)

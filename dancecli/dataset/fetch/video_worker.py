@@ -23,11 +23,11 @@ class OnDisk:
 
     Attributes:
         path: the file, which is only read.
-        begins_ms: the time in the source video at which it begins.
+        is_clip: the file is the clip itself, however long it is.
     """
 
     path: Path
-    begins_ms: int = 0
+    is_clip: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +88,13 @@ def work(job: SourceJob, acquire: Acquire) -> JobResult:
     try:
         cutter.temp.mkdir(parents=True, exist_ok=True)
         if isinstance(job.origin, OnDisk):
-            source, begins_ms = job.origin.path, job.origin.begins_ms
+            source, is_clip = job.origin.path, job.origin.is_clip
         else:
             source = download(missing[0].video_id, cutter.temp, job.origin, acquire_and_note)
-            begins_ms, num_bytes = 0, source.stat().st_size
+            is_clip, num_bytes = False, source.stat().st_size
         facts = probe_source(source)
         for segment in missing:
-            result = cutter.cut(source, facts, segment, begins_ms)
+            result = cutter.cut(source, facts, segment, whole=is_clip)
             # The download is counted once, with the first of its clips.
             results.append(replace(result, num_bytes=0 if segment is not missing[0] else num_bytes))
     except Failure as failure:

@@ -18,7 +18,7 @@ from dancecli.core.video_files import is_video_name
 from dancecli.sources import letsdance
 from dancecli.sources.layouts import Layout, NamedFile, detect_name, read_name
 from dancecli.sources.local import SPLIT_FOLDER, subset_of, walk
-from dancecli.video.decode import probe
+from dancecli.video.source import probe
 
 # Bytes that are no UTF-8, as Python has them in a name, and what ends a line.
 _NO_TEXT = re.compile("[\ud800-\udfff\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -168,7 +168,7 @@ def _looked_at(file: FoundFile, layout: Layout | None) -> FoundFile:
 def _length_of(path: Path) -> tuple[int, str, str]:
     """Length in milliseconds; and why the file is left out, as a word and in words."""
     try:
-        length_ms = probe(path).duration_ms
+        length_ms = probe(path, measure=True).duration_ms
     except MediaError as error:
         return 0, "unreadable", error.message
     return (length_ms, "", "") if length_ms > 0 else (0, "unreadable", "does not say how long it is")

@@ -37,7 +37,7 @@ from dancecli.sources.letsdance import (
 from dancecli.storage import ledger
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
-from dancecli.video.decode import probe
+from dancecli.video.source import probe
 
 LETS_DANCE_MAP = MANIFESTS / "label-maps" / "lets-dance.csv"
 _GONE = (OutcomeClass.PERMANENT, OutcomeClass.SOURCE_SHORT, OutcomeClass.CORRUPT)
@@ -163,7 +163,7 @@ def _read_sources(sources: Sequence[Path]) -> tuple[list[ListedClip], dict[str, 
 
 def _measured(video: FoundVideo) -> ListedClip:
     try:
-        duration_ms = probe(video.media).duration_ms
+        duration_ms = probe(video.media, measure=True).duration_ms
     except MediaError:
         return video.listed  # it is tried all the same, and its failure recorded
     return replace(video.listed, duration_ms=min(duration_ms, 1000 * LONGEST_S))

@@ -1,39 +1,45 @@
-"""One clip that is on disk already: made into our form or linked, proven, published.
+"""One clip that is on disk already: encoded into our form or linked, validated, committed.
 
-This is what a worker process does; see `dataset.job` for its counterpart that downloads.
+This is what a worker process does; see `dataset.fetch.video_worker` for its counterpart that downloads.
 """
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
 from dancecli.core.errors import MediaError
 from dancecli.core.records import OutcomeClass, Segment
-from dancecli.dataset.cutting import DISK_FULL, ClipResult, clip_of
+from dancecli.dataset.cutting import (
+    DISK_FULL,
+    STANDARD_RULES,
+    ClipResult,
+    ClipRules,
+    check_length,
+    clip_of,
+    corrupt,
+    make_clip,
+    stretch_of_file,
+)
 from dancecli.dataset.fetch.video_worker import JobResult
 from dancecli.engine.worker import Acquire
-from dancecli.sources.failures import shortened
 from dancecli.sources.letsdance import FrameRun, timing
 from dancecli.storage.files import commit_file
 from dancecli.storage.workspace import Workspace
-from dancecli.video.decode import MediaFacts, decode, frames_in, probe
-from dancecli.video.ffmpeg import encode_args, link_pictures, run_ffmpeg, trim_args
+from dancecli.video.decode import MediaFacts, decode, decode_foreign
+from dancecli.video.ffmpeg import encode_args, link_pictures, run_foreign
+from dancecli.video.source import Deinterlace, Gamut, SourceFacts, probe
 
 SOURCE = "folder"
 LINKABLE = frozenset({".mp4", ".m4v", ".mov"})
-# A crawled clip is often some frames short of what its name says; less than that is another clip.
-_SHORTEST_SHARE = Fraction(9, 10)
-# A linked file may run on a little, since copied streams end at a key frame.
-_LONGEST_SHARE = Fraction(3, 2)
 _MOST_MISSING = Fraction(1, 20)
 
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """A clip to take in.
+    """A clip to import.
 
     Attributes:
         root: the workspace's folder.
@@ -41,6 +47,7 @@ class Intake:
         media: its file, or its pictures.
         link: keep the file as it is, if its container allows.
         keep_audio: keep the sound.
+        rules: which clips are accepted.
     """
 
     root: Path
@@ -48,18 +55,18 @@ class Intake:
     media: Path | FrameRun
     link: bool = False
     keep_audio: bool = True
+    rules: ClipRules = field(default=STANDARD_RULES)
 
 
 def work(job: Intake, _: Acquire) -> JobResult:
-    """Do one job; nothing but a proven file gets its name."""
+    """Do one job; nothing but a validated file gets its name, and every other end is a row."""
     temp = temp_of(Workspace(job.root)) / job.segment.clip_id
     shutil.rmtree(temp, ignore_errors=True)
     temp.mkdir(parents=True)
     try:
-        return JobResult((_take(job, temp),))
+        return JobResult((_import(job, temp),))
     except MediaError as error:
-        text = shortened(error.message)
-        return JobResult((ClipResult(job.segment, OutcomeClass.CORRUPT, "broken", text),))
+        return JobResult((corrupt(job.segment, error),))
     except OSError as error:
         if error.errno in DISK_FULL:
             return JobResult((), disk_full=True)
@@ -73,40 +80,67 @@ def temp_of(workspace: Workspace) -> Path:
     return workspace.temp / "intake"
 
 
-def _take(job: Intake, temp: Path) -> ClipResult:
+def _import(job: Intake, temp: Path) -> ClipResult:
     segment, media = job.segment, job.media
     target = temp / f"{segment.clip_id}.mp4"
     asked_ms = segment.end_ms - segment.start_ms
     if isinstance(media, FrameRun):
-        if len(media.missing) > _MOST_MISSING * media.num_frames:
-            text = f"{len(media.missing)} of {media.num_frames} pictures are missing"
-            return ClipResult(segment, OutcomeClass.CORRUPT, "frames-missing", text)
-        pattern = link_pictures(media.pictures(), temp)
-        run_ffmpeg(encode_args(pattern, Fraction(timing(media.num_frames).fps), asked_ms, target))
-        return _settle(job, target, decode(target))
+        return _import_pictures(job, media, temp, target)
+    source = probe(media, measure=True)
     if job.link and media.suffix.lower() in LINKABLE:
-        facts = decode(media)
+        facts = decode_foreign(media)
+        if facts.damaged_frames > job.rules.max_damaged * facts.num_frames:
+            raise MediaError(
+                f"{facts.damaged_frames} of {facts.num_frames} frames are damaged",
+                "a larger --max-damaged takes it nevertheless",
+            )
         _link(media, target)
-        return _settle(job, target, facts)
-    source = probe(media)
-    length_ms = min(asked_ms, source.duration_ms or asked_ms)
-    run_ffmpeg(trim_args(media, source, 0, length_ms, target, keep_audio=job.keep_audio))
-    return _settle(job, target, decode(target))
+        return _commit(job, target, replace(facts, notes=_link_notes(source, facts)), source)
+    start_ms, end_ms = stretch_of_file(source, asked_ms)
+    made = make_clip(media, source, start_ms, end_ms, target, job.rules, keep_audio=job.keep_audio)
+    return _commit(job, target, made.facts, source)
 
 
-def _settle(job: Intake, target: Path, facts: MediaFacts) -> ClipResult:
-    """Publish a decoded file if it is as long as its name says."""
+def _import_pictures(job: Intake, media: FrameRun, temp: Path, target: Path) -> ClipResult:
+    segment = job.segment
+    if len(media.missing) > _MOST_MISSING * media.num_frames:
+        text = f"{len(media.missing)} of {media.num_frames} pictures are missing"
+        return ClipResult(segment, OutcomeClass.CORRUPT, "frames-missing", text)
+    pattern = link_pictures(media.pictures(), temp)
+    fps = Fraction(timing(media.num_frames).fps)
+    duration_ms = segment.end_ms - segment.start_ms
+    run = run_foreign(encode_args(pattern, fps, duration_ms, target, job.rules.form))
+    if run.status:
+        raise MediaError(f"the pictures cannot be decoded: {run.text}")
+    facts = decode(target, measure=True)
+    notes = (f"{len(media.missing)} missing pictures repeat the one before",) if media.missing else ()
+    return _commit(job, target, replace(facts, notes=(*notes, *facts.measures.notes)), None)
+
+
+def _link_notes(source: SourceFacts, facts: MediaFacts) -> tuple[str, ...]:
+    """What a linked file is not: nothing of it is converted."""
+    notes = [*facts.notes]
+    if facts.damaged_frames:
+        notes.insert(0, f"{facts.damaged_frames} damaged frames")
+    if source.deinterlace is not Deinterlace.NONE:
+        notes.append("interlaced, linked as it is")
+    if source.gamut is not Gamut.BT709:
+        notes.append(f"colors are {source.gamut.value.upper()}, linked as they are")
+    return (*notes, *facts.measures.notes)
+
+
+def _commit(job: Intake, target: Path, facts: MediaFacts, source: SourceFacts | None) -> ClipResult:
+    """Give a validated file its name if its length is accepted."""
     segment = job.segment
     if not facts.fps:
         raise MediaError(f"{target.name} does not say its frame rate")
-    asked_ms = segment.end_ms - segment.start_ms
-    expected = frames_in(asked_ms, facts.fps)
-    text = f"it holds {round(1000 * facts.num_frames / facts.fps)} ms, its name says {asked_ms} ms"
-    if facts.num_frames + 1 < _SHORTEST_SHARE * expected:
-        return ClipResult(segment, OutcomeClass.SOURCE_SHORT, "too-short", text)
-    if facts.num_frames > _LONGEST_SHARE * expected:
-        return ClipResult(segment, OutcomeClass.CORRUPT, "too-long", text)
-    clip = clip_of(Workspace(job.root), segment, target, facts, SOURCE)
+    # All of a file is taken, however long it is.
+    refused = check_length(segment, facts, job.rules, whole=True)
+    if refused is not None:
+        return refused
+    clip = clip_of(Workspace(job.root), segment, target, facts, SOURCE, source)
+    if isinstance(job.media, Path):
+        clip = replace(clip, original_path=str(job.media))
     path = job.root / clip.path
     if target.is_symlink() or target.stat().st_nlink > 1:
         # Not `commit_file`, which would set the mode of the file that the link shares.

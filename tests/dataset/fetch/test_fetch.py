@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers import video_site as towns
@@ -101,7 +103,15 @@ def test_a_clip_is_what_was_asked_for(town: Town, workspace: Workspace) -> None:
         num_bytes=path.stat().st_size,
         sha256=sha256_file(path),
         source="url-template",
+        source_width=160,
+        source_height=120,
+        source_fps=25.0,
+        source_codec="h264",
+        source_format="mov",
+        loudness_lufs=clip.loudness_lufs,
     )
+    # A sine of an eighth of the full scale, whose energy is half its square.
+    assert clip.loudness_lufs == pytest.approx(-21.8, abs=0.5)
     assert tables.read(workspace.segments, Segment) == [Segment("good", 2000, 5000, "zumba", "train", "list")]
 
 
@@ -159,7 +169,16 @@ def test_published_but_not_recorded_is_adopted(town: Town, workspace: Workspace)
     whole = workspace.clip("b_0_1000").read_bytes()
     workspace.clip("b_0_1000").write_bytes(whole[: len(whole) // 2])
     assert fetch(workspace, town.settings()).complete
-    assert clips(workspace) == before
+    # An adopted file says nothing of its source.
+    unknown = {
+        "source_width": 0,
+        "source_height": 0,
+        "source_fps": 0.0,
+        "source_codec": "",
+        "source_format": "",
+    }
+    known = [replace(clip, **unknown) if clip.video_id == "a" else clip for clip in before]
+    assert clips(workspace) == known
     assert town.asked[asked:] == ["b"]
     assert reason(workspace, "a_0_1000") == "done adopted 1"
 
@@ -266,16 +285,16 @@ def test_full_disk_in_a_job_keeps_what_was_made(
         segments=(Segment("a", 0, 1000, "zumba"), Segment("a", 2000, 3000, "zumba")),
         origin=Download(url_template=town.site.url_template),
     )
-    trim = cutting.run_ffmpeg
+    trim = cutting.trim
     calls: list[int] = []
 
-    def full_at_the_second(args: list[str]) -> None:
+    def full_at_the_second(*args: Any) -> Any:
         calls.append(1)
         if len(calls) == 2:
             raise OSError(28, "No space left on device")
-        trim(args)
+        return trim(*args)
 
-    monkeypatch.setattr(cutting, "run_ffmpeg", full_at_the_second)
+    monkeypatch.setattr(cutting, "trim", full_at_the_second)
     result = work(job, lambda: None)
     assert result.disk_full
     assert [clip.reason for clip in result.clips] == ["ok"]

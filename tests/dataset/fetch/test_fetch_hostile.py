@@ -21,7 +21,7 @@ from dancecli.demo.video_site import Fault, VideoSite
 from dancecli.engine.rate_limit import BreakerSettings
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
-from dancecli.video.decode import prove
+from dancecli.video.decode import validate
 
 SECONDS = 6
 FASTSTART = (*X264, "-movflags", "+faststart")
@@ -248,7 +248,7 @@ def test_what_is_published_is_what_was_asked_for(met: Met, name: str) -> None:
         clip = met.clips[clip_id]
         path = met.workspace.root / clip.path
         assert (clip.width, clip.height) == route.shape
-        facts = prove(path, round((end - start) * 1000))
+        facts = validate(path, round((end - start) * 1000))
         assert facts.fps == route.fps
         first = round(start * route.fps)
         asked = range(first, first + round((end - start) * route.fps))

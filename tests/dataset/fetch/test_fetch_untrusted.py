@@ -17,8 +17,8 @@ from dancecli.dataset.fetch.settings import FetchSettings
 from dancecli.sources.kinetics import read_lists
 from dancecli.sources.local import parse_clip_name
 from dancecli.storage.workspace import Workspace
-from dancecli.video.decode import SourceFacts
 from dancecli.video.ffmpeg import trim_args
+from dancecli.video.source import SourceFacts
 
 ROOT = Path("/nowhere/space")
 FACTS = SourceFacts(Fraction(25), 60_000, has_audio=True, longest_frame_s=Fraction(2, 25))

@@ -12,8 +12,8 @@ from dancecli.model.dataloading.clip_decoder import (
     UnsupportedLayoutError,
 )
 from dancecli.model.networks.mmaction import TRANSFORMS
-from dancecli.video.decode import probe
 from dancecli.video.ffmpeg import run_ffmpeg, trim_args
+from dancecli.video.source import probe
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,182 @@
+"""What is in a clip, measured on frames and sound that a validation decodes anyway.
+
+Black and frozen frames are what ffmpeg's `blackdetect` and `freezedetect` call so with their defaults, on
+every fourth pixel of every fourth row; loudness is that of EBU R 128 (ITU-R BS.1770), its K weighting
+applied to the spectra of blocks of 100 ms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from av import AudioFrame, VideoFrame
+    from numpy.typing import NDArray
+
+    Luma = NDArray[np.uint8]
+    Sound = NDArray[np.float32]
+
+_STEP = 4
+# A tenth of the luma's range above black; 98 in 100 pixels are darker.
+_BLACK, _BLACK_PIXELS = 38, 0.98
+# Mean difference of two frames that show the same, in steps of 255.
+_SAME = 0.25
+# Bars are looked for in two frames a second.
+_BARS_EVERY = 12
+_BAR = 26
+_LEAST_LIT = 0.4
+_BLOCK_S = 0.1
+_SILENCE_LUFS, _OFFSET = -70.0, -0.691
+# What a note is made of.
+_MOSTLY, _STATIC, _BARS = 0.5, 0.9, 0.08
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What is in a clip; see the fields of the same names in `records.Clip`."""
+
+    black_share: float = 0.0
+    frozen_share: float = 0.0
+    bars_share: float = 0.0
+    loudness_lufs: float = 0.0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What stands out, in words."""
+        found = []
+        if self.black_share > _MOSTLY:
+            found.append(f"black for {self.black_share:.0%} of its frames")
+        if self.frozen_share > _STATIC:
+            found.append("static picture")
+        elif self.frozen_share > _MOSTLY:
+            found.append(f"frozen for {self.frozen_share:.0%} of its frames")
+        if self.bars_share > _BARS:
+            found.append(f"black bars on {self.bars_share:.0%} of the picture")
+        return tuple(found)
+
+
+class ContentMeter:
+    """Collects the measures of one clip, frame by frame."""
+
+    def __init__(self) -> None:
+        self._num_frames = self._black = self._frozen = 0
+        self._last: Luma | None = None
+        self._brightest: Luma | None = None
+        self._sound: list[Sound] = []
+        self._sample_rate = 0
+
+    def add_frame(self, frame: VideoFrame) -> None:
+        """Take a frame into account; of any size, though the next may have another."""
+        import numpy as np
+
+        luma = _luma(frame)
+        small = luma[::_STEP, ::_STEP]
+        self._black += bool(np.count_nonzero(small <= _BLACK) >= _BLACK_PIXELS * small.size)
+        small = small.astype(np.int16)
+        if self._last is not None and self._last.shape == small.shape:
+            self._frozen += bool(np.abs(small - self._last).sum() <= _SAME * small.size)
+        self._last = small
+        if self._num_frames % _BARS_EVERY == 0:
+            if self._brightest is None or self._brightest.shape != luma.shape:
+                self._brightest = luma.copy()
+            else:
+                np.maximum(self._brightest, luma, out=self._brightest)
+        self._num_frames += 1
+
+    def add_sound(self, frame: AudioFrame) -> None:
+        """Take a piece of sound into account."""
+        import numpy as np
+
+        samples: Any = frame.to_ndarray()
+        if np.issubdtype(samples.dtype, np.integer):
+            samples = samples.astype(np.float32) / np.iinfo(samples.dtype).max
+        channels = frame.layout.nb_channels
+        if not frame.format.is_planar:
+            samples = samples.reshape(-1, channels).T
+        if self._sound and self._sound[0].shape[0] != samples.shape[0]:
+            return
+        self._sound.append(samples)
+        self._sample_rate = frame.sample_rate
+
+    def result(self) -> Measures:
+        """Give the measures of what was added."""
+        return Measures(
+            black_share=self._black / max(1, self._num_frames),
+            frozen_share=self._frozen / max(1, self._num_frames - 1),
+            bars_share=_bars(self._brightest) if self._brightest is not None else 0.0,
+            loudness_lufs=_loudness(self._sound, self._sample_rate) if self._sound else 0.0,
+        )
+
+
+def _luma(frame: VideoFrame) -> Luma:
+    """Give the luma of a frame, [height, width], 16 to 235, without a copy where it has such a plane."""
+    import numpy as np
+
+    if frame.format.name in ("yuv420p", "yuv422p", "yuv444p", "nv12"):
+        plane: Any = frame.planes[0]
+        rows: Luma = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+        return rows[: frame.height, : frame.width]
+    other: Any = frame.reformat(format="yuv420p", dst_color_range="MPEG").to_ndarray()
+    shown: Luma = other[: frame.height]
+    return shown
+
+
+def _bars(brightest: Luma) -> float:
+    """Share of the picture that two bars of one size take which are never lit; 0 for one dark throughout."""
+    import numpy as np
+
+    kept = []
+    for axis in (1, 0):
+        lit = np.flatnonzero(np.percentile(brightest, 95, axis=axis) > _BAR)
+        length = brightest.shape[1 - axis]
+        # A bar has its like on the other side; a dark floor or curtain seldom has.
+        bar = min(int(lit[0]), length - 1 - int(lit[-1])) if len(lit) else length
+        kept.append(1 - 2 * bar / length if 1 - 2 * bar / length >= _LEAST_LIT else 1.0)
+    return 1 - kept[0] * kept[1]
+
+
+def _loudness(sound: list[Sound], sample_rate: int) -> float:
+    """Integrated loudness in LUFS with both gates of BS.1770; -70 for silence, all channels weighing 1."""
+    import numpy as np
+
+    samples = np.concatenate(sound, axis=1)
+    block = max(1, round(_BLOCK_S * sample_rate))
+    count = samples.shape[1] // block
+    if count < 4:
+        return _SILENCE_LUFS
+    blocks = samples[:, : count * block].reshape(-1, block)
+    spectrum = np.fft.rfft(blocks, axis=1)
+    power = spectrum.real**2 + spectrum.imag**2
+    power[:, 1:] *= 2
+    energy = (power @ _k_weighting(block, sample_rate)) / block**2
+    per_block = energy.reshape(samples.shape[0], count).sum(axis=0)
+    # Windows of 400 ms, a new one every 100.
+    windows = np.convolve(per_block, np.full(4, 0.25), mode="valid")
+    loud = windows[_lufs(windows) > _SILENCE_LUFS]
+    if not len(loud):
+        return _SILENCE_LUFS
+    kept = loud[_lufs(loud) > float(_lufs(loud.mean())) - 10]
+    return round(float(_lufs(kept.mean())), 2)
+
+
+def _lufs(energy: Any) -> Any:
+    import numpy as np
+
+    return _OFFSET + 10 * np.log10(np.maximum(energy, 1e-12))
+
+
+def _k_weighting(block: int, sample_rate: int) -> NDArray[np.float32]:
+    """Power gain of BS.1770's two filters at the frequencies of a block's spectrum."""
+    import numpy as np
+
+    w = 2j * np.pi * np.fft.rfftfreq(block, 1 / sample_rate)
+    # Analog prototypes: a shelf of 4 dB above 1.7 kHz, a high pass at 38 Hz.
+    w0, q, gain = 2 * np.pi * 1681.97, 0.7072, 10 ** (3.99984 / 20)
+    band = gain**0.49966
+    shelf = (gain * w**2 + band * w0 / q * w + w0**2) / (w**2 + w0 / q * w + w0**2)
+    w1, q1 = 2 * np.pi * 38.135, 0.50033
+    high_pass = w**2 / (w**2 + w1 / q1 * w + w1**2)
+    weights: NDArray[np.float32] = (np.abs(shelf * high_pass) ** 2).astype(np.float32)
+    return weights
