@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dancecli.core.errors import WorkspaceError
 from dancecli.core.records import Clip, OutcomeClass, Segment, SplitClip
 from dancecli.core.text import pluralize
 from dancecli.storage import ledger, tables
@@ -52,8 +53,10 @@ def status(workspace: Workspace) -> Status:
 
     Raises:
         InputError: a manifest or a run record is broken.
-        WorkspaceError: one is of a newer version.
+        WorkspaceError: the folder does not exist, or a manifest is of a newer version.
     """
+    if not workspace.root.is_dir():
+        raise WorkspaceError(f"{workspace.root}: folder not found", "check --workspace and $DANCE_WORKSPACE")
     labels = _labels(workspace)
     stages: list[Stage] = []
     if labels is not None:

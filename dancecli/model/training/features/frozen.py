@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import Reporter
+from dancecli.core.text import rate
 from dancecli.model.networks.fusion import fuse_conv_bn
 from dancecli.model.networks.mmaction import (
     DATASETS,
@@ -179,7 +180,7 @@ def extract_features(
             store.check_room(len(todo) - len(rows))
         done += len(rows)
         pace = done / (time.monotonic() - began)
-        reporter.progress(done, len(todo), f"features · {pace:.1f} clips/s")
+        reporter.progress(done, len(todo), f"features · {rate(pace, 'clip')}")
 
 
 def _one_thread(_: int) -> None:

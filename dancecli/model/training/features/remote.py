@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import DanceError, EngineError, ModelError
 from dancecli.core.progress import Reporter
+from dancecli.core.text import rate
 from dancecli.engine.factory import open_pool
 from dancecli.engine.worker import Acquire
 from dancecli.model.training.features.store import FeatureStore
@@ -121,7 +122,7 @@ def extract_features_distributed(
                     store.check_room(len(todo) - len(rows.features))
                 done += len(rows.features)
                 pace = done / (time.monotonic() - began)
-                reporter.progress(done, len(todo), f"features · {engine} · {pace:.1f} clips/s")
+                reporter.progress(done, len(todo), f"features · {engine} · {rate(pace, 'clip')}")
 
 
 def look(batch: Batch, _: Acquire) -> Rows:
