@@ -81,7 +81,8 @@ def _watch(workspace: Workspace, tensorboard: Path | None, *, shown: bool) -> No
     from rich.console import Console
     from rich.live import Live
 
-    from dancecli.report.results.progress import RUNNING, states, study_states
+    from dancecli.report.results.progress import states, study_states
+    from dancecli.storage.runs import RUNNING
 
     def at_work() -> bool:
         statuses = [s.status for s in states(workspace)] + [s.status for s in study_states(workspace)]
