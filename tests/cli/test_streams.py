@@ -38,7 +38,7 @@ def filled(workspace: Workspace) -> Workspace:
     [
         (("split", "--json"), 1, "there are no clips yet", "run dance fetch"),
         (("split", "--json", "--seed", "x"), 2, "Invalid value for '--seed'", ""),
-        (("fetch", "--json", "--url-template", "http://x/"), 2, "is to hold {video_id} once", "braces"),
+        (("fetch", "--json", "--url-template", "http://x/"), 2, "must contain {video_id} once", "braces"),
     ],
 )
 def test_an_error_is_a_json_document_too(

@@ -128,8 +128,8 @@ def _run(
                 there = clips_there(workspace)
                 segments = pending(workspace, chosen, settings.retry, source_name(kind, settings), there)
                 plan = JobPlan(
-                    phase=plan_source(kind, workspace.root, temp, settings, segments),
-                    num_asked=len(chosen),
+                    source=plan_source(kind, workspace.root, temp, settings, segments),
+                    num_requested=len(chosen),
                     num_done=sum(segment.clip_id in there for segment in chosen),
                     engine=settings.engine,
                     workers=settings.workers,

@@ -373,7 +373,7 @@ class TestCommand:
         [
             (("--annotations", "absent.csv"), 1, "absent.csv: there is no such annotation file"),
             (("--rate", "fast"), 2, "is not a number of requests an hour"),
-            (("--url-template", "http://x/"), 2, "is to hold {video_id} once"),
+            (("--url-template", "http://x/"), 2, "must contain {video_id} once"),
             (("--labels", "twice.txt"), 1, "twice.txt:2: label 'zumba' repeats line 1"),
             (("--retry", "some"), 2, "--retry 'some' is none of"),
             (("--cookies", "absent.txt"), 1, "absent.txt: there is no such cookie file"),
