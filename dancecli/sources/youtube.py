@@ -174,11 +174,18 @@ def _youtube_dl() -> Any:
 
         def __init__(self, params: dict[str, Any], acquire: Acquire, *, direct: bool) -> None:
             self._acquire, self._direct = acquire, direct
+            self._ranges: set[str] = set()
             super().__init__(params)
 
         def urlopen(self, req: Any) -> Any:
             if not self._direct:
                 return self._open(req)
+            wanted = str(getattr(req, "headers", {}).get("Range") or "")
+            if wanted in self._ranges:
+                raise Failure(
+                    OutcomeClass.TRANSIENT, "truncated", "the connection was closed before any byte came"
+                )
+            self._ranges.add(wanted)
             self._acquire()
             answer = self._open(req)
             kind = answer.headers.get("Content-Type", "")

@@ -20,8 +20,47 @@ from dancecli.core.errors import InputError, UsageError
 
 # Keys of yt-dlp's parameters that say how to reach a site.
 _ALLOWED = frozenset(
-    ["ap_mso", "ap_password", "ap_username", "cachedir", "client_certificate", "client_certificate_key", "client_certificate_password", "concurrent_fragment_downloads", "cookiesfrombrowser", "extractor_args", "extractor_retries", "fragment_retries", "geo_bypass_country", "geo_bypass_ip_block", "geo_verification_proxy", "http_chunk_size", "http_headers", "impersonate", "js_runtimes", "legacyserverconnect", "netrc_cmd", "netrc_location", "nocheckcertificate", "password", "prefer_insecure", "proxy", "ratelimit", "remote_components", "retries", "sleep_interval_requests", "socket_timeout", "source_address", "throttledratelimit", "twofactor", "usenetrc", "username", "videopassword"]
+    [
+        "ap_mso",
+        "ap_password",
+        "ap_username",
+        "cachedir",
+        "client_certificate",
+        "client_certificate_key",
+        "client_certificate_password",
+        "concurrent_fragment_downloads",
+        "cookiesfrombrowser",
+        "extractor_args",
+        "extractor_retries",
+        "fragment_retries",
+        "geo_bypass_country",
+        "geo_bypass_ip_block",
+        "geo_verification_proxy",
+        "http_chunk_size",
+        "http_headers",
+        "impersonate",
+        "js_runtimes",
+        "legacyserverconnect",
+        "netrc_cmd",
+        "netrc_location",
+        "nocheckcertificate",
+        "password",
+        "prefer_insecure",
+        "proxy",
+        "ratelimit",
+        "remote_components",
+        "retries",
+        "sleep_interval_requests",
+        "socket_timeout",
+        "source_address",
+        "throttledratelimit",
+        "twofactor",
+        "usenetrc",
+        "username",
+        "videopassword",
+    ]
 )
+_EXAMPLE = "for example --ytdlp proxy=socks5://127.0.0.1:1080; see yt-dlp --help"
 _COOKIE_FIELDS = 7
 _SHORTEST_SECRET = 6
 _SECRET_ARGS = ("po_token", "visitor_data", "data_sync_id")
@@ -40,39 +79,36 @@ def read_options(given: tuple[str, ...]) -> dict[str, Any]:
     Raises:
         UsageError: yt-dlp does not know one, or it is not about how to reach a site.
     """
-    import yt_dlp
-
-    defaults = yt_dlp.parse_options([]).ydl_opts
-    found: dict[str, Any] = {}
-    for text in given:
-        name = text.partition("=")[0].lstrip("-")
-        changed = _parse(f"--{text.lstrip('-')}", name, defaults)
-        if not changed.keys() <= _ALLOWED:
+    arguments = [f"--{text.lstrip('-')}" for text in given]
+    found = _parse(arguments)
+    if found is not None and found.keys() <= _ALLOWED:
+        return found
+    for argument in arguments:
+        name = argument.partition("=")[0].lstrip("-")
+        alone = _parse([argument])
+        if alone is None:
+            # The parser's own message repeats what it was given, which may be a secret.
+            raise UsageError(f"--ytdlp {name} is not an option of yt-dlp with such a value", _EXAMPLE)
+        if not alone.keys() <= _ALLOWED:
             raise UsageError(
                 f"--ytdlp {name} cannot be set: it is not about how to reach a site",
                 "see the network, geo-restriction, authentication and extractor options of yt-dlp",
             )
-        for key, value in changed.items():
-            # Several extractor arguments and headers add up, as on yt-dlp's command line.
-            merged = isinstance(value, dict) and key in found
-            found[key] = {**found[key], **value} if merged else value
-    return found
+    raise UsageError("the options for yt-dlp contradict each other", _EXAMPLE)
 
 
-def _parse(argument: str, name: str, defaults: dict[str, Any]) -> dict[str, Any]:
+def _parse(arguments: list[str]) -> dict[str, Any] | None:
+    """Let yt-dlp read its arguments; what differs from its defaults, None if it does not take them."""
+    import optparse
+
     import yt_dlp
 
-    said = io.StringIO()
+    silence = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-            parsed = yt_dlp.parse_options([argument]).ydl_opts
-    except SystemExit:
-        # The parser repeats what it was given, which may be a secret.
-        known = "no such option" not in said.getvalue()
-        what = "has a value that yt-dlp does not accept" if known else "is not an option of yt-dlp"
-        raise UsageError(
-            f"--ytdlp {name} {what}", "for example --ytdlp proxy=socks5://127.0.0.1:1080; see yt-dlp --help"
-        ) from None
+        with contextlib.redirect_stderr(silence), contextlib.redirect_stdout(silence):
+            defaults, parsed = (yt_dlp.parse_options(given).ydl_opts for given in ([], arguments))
+    except (SystemExit, ValueError, optparse.OptParseError):
+        return None
     return {key: value for key, value in parsed.items() if defaults.get(key) != value}
 
 

@@ -108,7 +108,7 @@ class Dispatcher:
         self.num_crashes = pool.num_crashes
         if self._limiter.given_up:
             self.stopped = (
-                f"{source.name} does not answer any more ({self._refusal}); the rest is pending. "
+                f"source {source.name} stopped answering ({self._refusal}); the rest is pending. "
                 f"{advice_for(self._refusal)}"
             )
 
@@ -194,7 +194,7 @@ class Dispatcher:
         paused_s = self._limiter.paused_until_s()
         if paused_s is not None:
             left_s = max(0.0, paused_s - time.monotonic())
-            text += f" · {plan.source.name} does not answer ({self._refusal}), next try in {left_s:.0f} s"
+            text += f" · paused, no answers ({self._refusal}), next try in {left_s:.0f} s"
         self._reporter.progress(settled, plan.num_requested, text)
 
     def _check_space(self) -> None:

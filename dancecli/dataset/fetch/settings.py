@@ -42,7 +42,8 @@ class FetchSettings:
         shard: process the i-th of n shards, given as (i, n), i from 1.
         engine: `local` or `ray`, see `engine.factory`.
         workers: processes; 0 for one a core, of this machine or of the cluster.
-        rate_per_hour: requests to the site, of all fetches of this machine; None for the source's default, 0 for no limit.
+        rate_per_hour: requests to the site, of all fetches of this machine; None for the source's
+            default, 0 for no limit.
         retry: which failures of an earlier run to retry: `transient`, `permanent`, `all` or `none`.
             What was never tried, or refused for this session, is always tried.
         keep_audio: keep the sound.
