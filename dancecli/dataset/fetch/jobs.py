@@ -119,6 +119,7 @@ def _online(cutter: Cutter, settings: FetchSettings, segments: Sequence[Segment]
     origin = Download(
         url_template=settings.url_template,
         with_audio=settings.keep_audio,
+        short_side=cutter.rules.form.short_side,
         cookies=settings.cookies.absolute() if settings.cookies else None,
         options=settings.ytdlp,
         socket_timeout_s=settings.socket_timeout_s,
