@@ -57,7 +57,7 @@ class _MarkedTarInfo(tarfile.TarInfo):
         try:
             return super().fromtarfile(tarfile)
         except _EndMarkError:
-            tarfile.end_mark_read = True  # type: ignore[attr-defined]
+            tarfile.end_mark_read = True  # type: ignore[attr-defined]  # ours, read by `members`
             raise
 
 

@@ -21,7 +21,7 @@ from dancecli.core.errors import UsageError
 from dancecli.core.records import OutcomeClass
 from dancecli.engine.worker import Acquire, Halted
 from dancecli.sources.failures import Failure, from_page, from_status, from_text, shortened
-from dancecli.sources.ytdlp_options import private_cookies, read_options, secrets_of
+from dancecli.sources.youtube_options import private_cookies, read_options, secrets_of
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _LONGEST_TEMPLATE = 2000

@@ -17,7 +17,7 @@ from dancecli.engine.rate_limit import BreakerSettings
 from dancecli.sources.kinetics import Listing, read_lists
 from dancecli.sources.kinetics_archive import read_archive
 from dancecli.sources.youtube import check_address
-from dancecli.sources.ytdlp_options import check_cookies, check_options
+from dancecli.sources.youtube_options import check_cookies, check_options
 from dancecli.storage import ledger
 from dancecli.storage.workspace import Workspace
 
@@ -53,7 +53,7 @@ class FetchSettings:
         socket_timeout_s: a transfer on which nothing comes for so long is cut.
         min_free_gb: stop when the workspace's disk has less.
         cookies: a cookie file in Netscape's format.
-        ytdlp: options that are passed on to yt-dlp, as `name=value`; see `sources.ytdlp_options`.
+        ytdlp: options that are passed on to yt-dlp, as `name=value`; see `sources.youtube_options`.
         breaker: when to pause and to stop at a site that does not answer.
         dry_run: change nothing.
     """

@@ -12,7 +12,7 @@ import pytest
 from dancecli.core.errors import InputError, UsageError
 from dancecli.demo.video_site import VideoSite
 from dancecli.sources.youtube import Download, download
-from dancecli.sources.ytdlp_options import (
+from dancecli.sources.youtube_options import (
     check_cookies,
     check_options,
     private_cookies,
