@@ -3,7 +3,7 @@
 A job has a deadline on the wall clock, after which its worker is killed with all that it started;
 a worker that dies costs its job one attempt and is replaced. Jobs are drawn one by one, so a list
 of any length takes no memory. The dispatcher is one thread in one process: it alone grants
-permits to contact a site, through a `RateLimiter`.
+permission to ask a site, through a `RateLimiter`.
 """
 
 from __future__ import annotations
@@ -28,20 +28,16 @@ _LONGEST_WAIT_S = 1.0
 _EXIT_GRACE_S = 2.0
 # What a worker may take to start, on a machine that is busy.
 STARTING_S = 120.0
-# Why a job has no result: it raised what it should have handled, a bug.
-CRASH = "crash"
 
 
 @dataclass(frozen=True, slots=True)
 class Finished(Generic[Job, Result]):
-    """A job that has ended, or delivered a part of its result.
+    """A job that has come to an end, or to a part of its result.
 
     Attributes:
         result: what the work returned; None if it was lost.
-        lost: `timeout`, `worker-died` or `crash` if there is no result; else empty.
-        detail: what happened to a lost job; of a crash, a line of what and where, then the tail of
-            the traceback.
-        more: the result is a part, and the job continues.
+        lost: `timeout` or `worker-died` with `detail`, if there is no result; else empty.
+        more: the result is a part, and the job goes on.
     """
 
     job: Job
@@ -52,18 +48,18 @@ class Finished(Generic[Job, Result]):
 
 
 class WorkerExitedError(Exception):
-    """A worker exited on its own; the text says how."""
+    """A worker has ended that was not told to; the text says how."""
 
 
 class Worker(ABC, Generic[Job]):
     """The dispatcher's view of one worker.
 
     Attributes:
-        job: what it works on; None while it is idle.
-        has_partial: it has delivered a part of the job's result.
+        job: what it is at; None while it is idle.
+        has_partial: it has given a part of the job's result.
         deadline_s: when it is killed, by the monotonic clock.
-        waiting_since_s: since when it waits for a permit; 0 while it does not.
-        started: it has sent a message.
+        waiting_since_s: since when it waits for permission; 0 while it does not.
+        started: it has said something.
     """
 
     def __init__(self) -> None:
@@ -84,24 +80,24 @@ class Worker(ABC, Generic[Job]):
         self.send(job)
 
     def grant(self, allowed: bool, now_s: float) -> None:
-        """Grant or refuse the permit that it waits for; the waiting does not count toward the deadline."""
+        """Let it ask the site, or not; the time it waited is given back."""
         self.deadline_s += now_s - self.waiting_since_s
         self.waiting_since_s = 0.0
         self.send(allowed)
 
     def resume(self) -> None:
-        """Let it continue after a part of its result."""
+        """Let it go on after a part of its result."""
 
     def shut_down(self) -> None:
         """Tell it that there is no more work."""
 
     @abstractmethod
     def send(self, what: object) -> None:
-        """Send it a message; one that has exited is noticed by `receive`."""
+        """Send it something; one that is gone is noticed when it is heard."""
 
     @abstractmethod
     def receive(self) -> tuple[MessageKind, Any]:
-        """Take its next message, once there is one.
+        """Take what it says, once it has said something.
 
         Raises:
             WorkerExitedError: it has ended.
@@ -116,15 +112,10 @@ class Pool(ABC, Generic[Job, Result]):
     """Does jobs with a number of workers; a context manager that leaves none behind.
 
     Args:
-        work: a function of a module, `work(job, acquire)`; `acquire()` returns when
-            the site may be contacted.
+        work: a function of a module, `work(job, acquire)`; `acquire()` returns when the site may be asked.
         workers: their number.
-        deadline_s: wall-clock limit of a job, without the time it waited for permits.
-        limiter: grants permits; None grants all.
-
-    Attributes:
-        num_crashes: jobs that raised what they should have handled; each is a `Finished` of its own,
-            and the other jobs continue.
+        deadline_s: wall-clock limit of a job, without the time it waited for permission.
+        limiter: grants permission; None grants all.
     """
 
     def __init__(
@@ -140,7 +131,6 @@ class Pool(ABC, Generic[Job, Result]):
         self._waiting: deque[Worker[Job]] = deque()
         self._exhausted = False
         self._stopping = False
-        self.num_crashes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -155,14 +145,15 @@ class Pool(ABC, Generic[Job, Result]):
         heapq.heappush(self._later, (time.monotonic() + delay_s, next(self._order), job))
 
     def stop(self) -> None:
-        """Start nothing more; running jobs finish, those that wait for a permit are halted."""
+        """Start nothing more; jobs at work come to their end, those that ask are told to leave."""
         self._stopping = True
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Finished[Job, Result] | None]:
         """Do the jobs, in any order; None is given now and then while nothing happens.
 
         Raises:
-            OSError: the system refused a job what every job needs: space, or the right to write.
+            OSError: the system refused a job what it needs.
+            RuntimeError: a job raised what it should have handled.
         """
         if isinstance(jobs, Sized):
             if not len(jobs):
@@ -177,15 +168,15 @@ class Pool(ABC, Generic[Job, Result]):
             if not busy and (self._stopping or (self._exhausted and not self._later)):
                 self._shut_down()
                 return
-            yielded = False
+            told = False
             for worker in self._wait_ready(self._timeout_s()):
                 if (finished := self._receive(worker)) is not None:
-                    yielded = True
+                    told = True
                     yield finished
             for late in self._overdue():
-                yielded = True
+                told = True
                 yield late
-            if not yielded:
+            if not told:
                 yield None
 
     @abstractmethod
@@ -194,7 +185,7 @@ class Pool(ABC, Generic[Job, Result]):
 
     @abstractmethod
     def _wait_ready(self, timeout_s: float) -> Sequence[Worker[Job]]:
-        """Wait until workers have sent messages, and give these workers; none at the timeout."""
+        """Wait until workers say something, and give them; nobody if the patience ends before."""
 
     def _hand_out(self, fresh: Iterator[Job]) -> None:
         """Give idle workers their jobs, those that are to be done again first."""
@@ -215,14 +206,13 @@ class Pool(ABC, Generic[Job, Result]):
     def _grant_permits(self) -> None:
         for worker in list(self._waiting):
             now = time.monotonic()
-            if self._stopping:
-                allowed = False
-            elif self._limiter.ready_s(worker.job) <= now and self._limiter.acquire(worker.job, now):
-                allowed = True
-            else:
+            allowed = self._limiter.ready_s(worker.job) <= now
+            if not allowed and not self._stopping:
                 continue
             self._waiting.remove(worker)
-            worker.grant(allowed, now)
+            if allowed and not self._stopping:
+                self._limiter.acquire(worker.job, now)
+            worker.grant(allowed and not self._stopping, now)
 
     def _timeout_s(self) -> float:
         now = time.monotonic()
@@ -236,9 +226,9 @@ class Pool(ABC, Generic[Job, Result]):
 
     def _receive(self, worker: Worker[Job]) -> Finished[Job, Result] | None:
         try:
-            what, payload = worker.receive()
-        except WorkerExitedError as exited:
-            return self._worker_lost(worker, exited)
+            what, told = worker.receive()
+        except WorkerExitedError as gone:
+            return self._worker_lost(worker, gone)
         worker.started = True
         if what is MessageKind.READY:
             # The first job may have been handed over before; starting a worker is no part of it.
@@ -247,22 +237,19 @@ class Pool(ABC, Generic[Job, Result]):
             worker.waiting_since_s = time.monotonic()
             self._waiting.append(worker)
         elif what is MessageKind.REFUSED:
-            raise OSError(*payload)
+            raise OSError(*told)
         elif what is MessageKind.CRASH:
-            job, worker.job = worker.job, None
-            self.num_crashes += 1
-            assert job is not None  # noqa: S101 - for the type checker: only a job can crash
-            return Finished(job, None, CRASH, payload)
+            raise RuntimeError(f"a job failed in a way that it does not handle:\n{told}")
         elif what is MessageKind.PARTIAL:
             worker.deadline_s = time.monotonic() + self._deadline_s
             worker.has_partial = True
             worker.resume()
             assert worker.job is not None  # noqa: S101 - for the type checker: only a job has parts
-            return Finished(worker.job, payload, more=True)
+            return Finished(worker.job, told, more=True)
         elif what is MessageKind.RESULT:
             job, worker.job = worker.job, None
             assert job is not None  # noqa: S101 - for the type checker: only a job has a result
-            return Finished(job, payload)
+            return Finished(job, told)
         return None
 
     def _overdue(self) -> Iterator[Finished[Job, Result]]:
@@ -273,10 +260,10 @@ class Pool(ABC, Generic[Job, Result]):
                 if job is not None:
                     yield Finished(job, None, "timeout", f"took longer than {self._deadline_s:.0f} s")
 
-    def _worker_lost(self, worker: Worker[Job], exited: WorkerExitedError) -> Finished[Job, Result] | None:
-        """Drop a worker that has exited; its job, if it had one, is lost."""
+    def _worker_lost(self, worker: Worker[Job], gone: WorkerExitedError) -> Finished[Job, Result] | None:
+        """Do without a worker that has ended; its job, if it had one, is lost."""
         job = self._remove(worker)
-        return None if job is None else Finished(job, None, "worker-died", str(exited))
+        return None if job is None else Finished(job, None, "worker-died", str(gone))
 
     def _remove(self, worker: Worker[Job]) -> Job | None:
         """Remove a worker, and give the job that it had."""

@@ -81,7 +81,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 ONLY_IN = {
     "typer": "cli",
     "rich": "cli",
-    "yt_dlp": "sources/youtube",
+    "yt_dlp": "sources/youtube.py",
     "mmaction": "model/networks/mmaction.py",
     "mmengine": "model/networks/mmaction.py",
     "ray": "engine/ray.py",

@@ -58,12 +58,12 @@ def test_a_run_made_twice_is_no_second_seed(many: Workspace) -> None:
     assert board(many, BoardSettings()).leaderboards[0].seeds == ()
 
 
-def test_a_narrow_terminal_loses_no_column(many: Workspace, dance: Callable[..., Ran]) -> None:
+def test_a_narrow_terminal_breaks_no_figure(many: Workspace, dance: Callable[..., Ran]) -> None:
     model = json.loads((many.run("good-1") / "run.json").read_text())["model"]
     change(many, "good-1", model=model | {"gflops_view": 27.9}, speed={"clips_per_s": 123.4})
     told = dance("board", COLUMNS="72").out
     assert "top-1" in told
-    assert all(name in told for name in ("params", "GFLOPs", "clips/s", "leak", "27.9", "123.4"))
+    assert "M params" not in told
     row = next(line.split() for line in told.splitlines() if "poor-1" in line)
     assert [cell for cell in row if re.fullmatch(r"\d+\.\d-\d+\.\d", cell)]
 

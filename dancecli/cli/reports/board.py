@@ -16,14 +16,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import RenderableType
+    from rich.table import Table
 
-    from dancecli.report.results.leaderboard import Row
+    from dancecli.report.results.leaderboard import Leaderboard, Row
     from dancecli.report.results.progress import State
     from dancecli.report.statistics.intervals import Proportion
     from dancecli.storage.workspace import Workspace
 
 _WATCH_S = 2.0
 COLUMNS = ("run", "place", "right", "top-1", "95 %", "top-5", "M params", "GFLOPs", "clips/s", "leak")
+# Left out in this order where the terminal is too narrow.
+SPARE = ("GFLOPs", "M params", "clips/s", "top-5")
 
 
 def command(
@@ -68,10 +71,24 @@ def command(
     else:
         for one in result.leaderboards:
             print_result(f"{one.clips} clips, test set {one.test[:12]}, {one.protocol}")
-            print_result(table(COLUMNS, [_cells(row) for row in one.rows]))
+            print_result(_runs_of(one))
         print_result(f"{result.page}{' (not written)' if dry_run else ''}")
     for run, why in result.left_out:
         info(f"left out: {run}: {why}")
+
+
+def _runs_of(leaderboard: Leaderboard) -> Table:
+    """Lay out a leaderboard; what the terminal has no room for is left to the page."""
+    from rich.console import Console
+
+    rows = [_cells(row) for row in leaderboard.rows]
+    widths = [max(len(str(cell)) for cell in column) for column in zip(COLUMNS, *rows, strict=True)]
+    kept = list(range(len(COLUMNS)))
+    for spare in SPARE:
+        if sum(widths[i] + 2 for i in kept) <= Console().width:
+            break
+        kept.remove(COLUMNS.index(spare))
+    return table([COLUMNS[i] for i in kept], [[row[i] for i in kept] for row in rows])
 
 
 def _watch(workspace: Workspace, tensorboard: Path | None, *, shown: bool) -> None:
@@ -81,8 +98,7 @@ def _watch(workspace: Workspace, tensorboard: Path | None, *, shown: bool) -> No
     from rich.console import Console
     from rich.live import Live
 
-    from dancecli.report.results.progress import states, study_states
-    from dancecli.storage.runs import RUNNING
+    from dancecli.report.results.progress import RUNNING, states, study_states
 
     def at_work() -> bool:
         statuses = [s.status for s in states(workspace)] + [s.status for s in study_states(workspace)]
@@ -128,7 +144,7 @@ def _state_of(workspace: Workspace) -> RenderableType:
     return Group(*tables)
 
 
-def _runs_table(found: Sequence[State]) -> RenderableType:
+def _runs_table(found: Sequence[State]) -> Table:
     rows = [
         (s.run, s.status, f"{s.epoch}/{s.epochs}" if s.epochs else s.epoch, _figure(s.loss, 1, 3),
          _figure(s.train_top1), _figure(s.val_top1), _figure(s.best_val_top1))

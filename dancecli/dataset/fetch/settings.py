@@ -1,4 +1,4 @@
-"""What a fetch is to download: settings, checked; lists, read; what of them is pending."""
+"""What a fetch is to get: its settings, checked; its lists, read; what of them is to be done now."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from dancecli.engine.factory import check_engine
 from dancecli.engine.rate_limit import BreakerSettings
 from dancecli.sources.kinetics import Listing, read_lists
 from dancecli.sources.kinetics_archive import read_archive
-from dancecli.sources.youtube import check_address
-from dancecli.sources.youtube_options import check_cookies, check_options
+from dancecli.sources.youtube import check_address, read_extractor_args
 from dancecli.storage import ledger
 from dancecli.storage.workspace import Workspace
 
@@ -32,20 +31,19 @@ class FetchSettings:
     Attributes:
         annotations: lists in any form of Kinetics; none: the official archive of `edition`.
         edition: of Kinetics: `400`, `600`, `700` or `700-2020`.
-        labels: a label file; rows with other labels are skipped.
+        labels: a label file; rows with other labels are left out.
         limit: clips per class, a larger number containing a smaller one's; None for all.
-        sources: of `local`, `mirror` and `youtube`, in the order in which they are tried; none:
+        sources: of `local`, `mirror` and `youtube`, in the order in which they are asked; none:
             `local` if there is a folder, `mirror` for the official archive, then `youtube`.
         folder: for `local`: clips or whole videos that are on disk, in any known form.
         mirror_template: for `mirror`: an http address with `{split}` and `{number}`.
         url_template: an http address with `{video_id}`, in place of YouTube.
-        shard: process the i-th of n shards, given as (i, n), i from 1.
-        engine: `local` or `ray`, see `engine.factory`.
+        shard: do the i-th of n parts of the work, given as (i, n), i from 1.
+        engine: `local` or `ray`, see `engine.choice`.
         workers: processes; 0 for one a core, of this machine or of the cluster.
-        rate_per_hour: requests to the site, of all fetches of this machine; None for the source's
-            default, 0 for no limit.
-        retry: which failures of an earlier run to retry: `transient`, `permanent`, `all` or `none`.
-            What was never tried, or refused for this session, is always tried.
+        rate_per_hour: requests to the site; None for the source's default, 0 for no limit.
+        retry: what of an earlier run to try again: `transient`, `permanent`, `all` or `none`.
+            What was never tried, and what a site put off, is always tried.
         keep_audio: keep the sound.
         tries: attempts at a source in one run.
         backoff_s: before its second attempt; doubled before each further one.
@@ -53,8 +51,8 @@ class FetchSettings:
         socket_timeout_s: a transfer on which nothing comes for so long is cut.
         min_free_gb: stop when the workspace's disk has less.
         cookies: a cookie file in Netscape's format.
-        ytdlp: options that are passed on to yt-dlp, as `name=value`; see `sources.youtube_options`.
-        breaker: when to pause and to stop at a site that does not answer.
+        extractor_args: passed on to yt-dlp.
+        breaker: when to stop asking a site that refuses.
         dry_run: change nothing.
     """
 
@@ -78,7 +76,7 @@ class FetchSettings:
     socket_timeout_s: float = 20.0
     min_free_gb: float = 1.0
     cookies: Path | None = None
-    ytdlp: tuple[str, ...] = ()
+    extractor_args: tuple[str, ...] = ()
     breaker: BreakerSettings = field(default_factory=BreakerSettings)
     dry_run: bool = False
 
@@ -98,7 +96,7 @@ class FetchSettings:
 
 
 def load_requested(settings: FetchSettings) -> tuple[list[Segment], Listing, LabelSet]:
-    """Read the lists that the settings name, and give the requested segments.
+    """Read the lists that the settings name, and give the segments that they ask for.
 
     Raises:
         InputError: a list, a label file or a setting is wrong.
@@ -166,14 +164,14 @@ def of_shard(segments: Sequence[Segment], shard: tuple[int, int] | None) -> list
 def pending(
     workspace: Workspace, segments: Sequence[Segment], retry: str, source: str, there: Set[str]
 ) -> list[Segment]:
-    """Give the segments that a source is to be tried for now.
+    """Give the segments for which a source is to be asked now.
 
     Args:
         workspace: its ledgers say what the source answered before.
-        segments: all requested ones.
+        segments: all that are wanted.
         retry: as in `FetchSettings`.
         source: as the ledger names it.
-        there: ids of the clips that are on disk.
+        there: ids of the clips that are there.
     """
     again = {OutcomeClass.SESSION, OutcomeClass.DONE}
     if retry == "all":
@@ -198,12 +196,11 @@ def _check(settings: FetchSettings) -> None:
         raise UsageError(f"--limit {settings.limit} is not at least 1")
     if settings.shard is not None and not 1 <= settings.shard[0] <= settings.shard[1]:
         raise UsageError(f"--shard {settings.shard[0]}/{settings.shard[1]} is not I/N with 1 <= I <= N")
-    if settings.cookies is not None:
-        check_cookies(settings.cookies)
+    if settings.cookies is not None and not settings.cookies.is_file():
+        raise InputError.at(settings.cookies, None, "there is no such cookie file")
     if settings.folder is not None and not settings.folder.is_dir():
         raise InputError.at(settings.folder, None, "there is no such folder")
-    if settings.ytdlp:
-        check_options(settings.ytdlp)
+    read_extractor_args(settings.extractor_args)
     _check_sources(settings)
 
 

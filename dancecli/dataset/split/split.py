@@ -42,7 +42,7 @@ from dancecli.dataset.split.candidates import Candidate, read_candidates
 from dancecli.dataset.split.lockfile import Drift, clips_from_lock, write_lock
 from dancecli.dataset.split.official import official_subsets
 from dancecli.storage import tables
-from dancecli.storage.runs import read_records
+from dancecli.storage.runs import read_record
 from dancecli.storage.workspace import Workspace, checked_name
 
 DEFAULT_RATIOS = "90/5/5"
@@ -349,13 +349,14 @@ def _refuse_overwrite(workspace: Workspace, settings: SplitSettings) -> list[str
     if not workspace.split(name).exists():
         return []
     hint = "give the new split another name with --name"
-    records, unreadable = read_records(workspace)
-    notes = [
-        f"run {run!r} was not checked for using split {name!r}: {error.message}"
-        for run, error in unreadable.items()
-    ]
-    for run, record in records.items():
-        if (record.get("split") or {}).get("name") == name:
+    notes = []
+    for run in workspace.runs():
+        try:
+            used = read_record(workspace, run).get("split", {}).get("name") == name
+        except (InputError, WorkspaceError) as error:
+            notes.append(f"run {run!r} was not checked for using split {name!r}: {error.message}")
+            continue
+        if used:
             raise WorkspaceError(
                 f"split {name!r} would change, and run {run!r} was made with it as it is", hint
             )

@@ -134,12 +134,12 @@ def heat_of(model: Any, batch: Mapping[str, Any], class_index: int) -> Heat:
     """
     import torch
 
-    from dancecli.model.networks.stages import run_lower, run_upper
+    from dancecli.model.networks.stages import BACKBONES, Backbone, run_lower, run_upper
 
     inputs = model.data_preprocessor(batch, training=False)["inputs"].flatten(0, 1)[:1].float()
     if type(model).__name__ != "Recognizer3D" or inputs.shape[1] != 3:
         raise ModelError("Grad-CAM is for 3-D networks that look at frames", "leave --grad-cam out")
-    splits = hasattr(model.backbone, "forward_lower") or hasattr(model.backbone, "res_layers")
+    splits = BACKBONES.get(type(model.backbone).__name__, Backbone()).steps is not None
     with torch.no_grad():
         maps = run_lower(model.backbone, inputs, MAP_STAGE) if splits else model.backbone(inputs)
     if not isinstance(maps, torch.Tensor) or maps.ndim != 5:

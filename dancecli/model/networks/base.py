@@ -50,13 +50,6 @@ def flow_preprocessor(channels: int, format_shape: str) -> dict[str, Any]:
     }
 
 
-# These read their 2-D weights even where none are named.
-_INFLATING = ("ResNetTSM", "SwinTransformer3D")
-
-
-_DROPOUT_HEADS = ("I3DHead", "SlowFastHead", "TSNHead", "TSMHead", "MViTHead", "UniFormerHead")
-
-
 INCEPTION = ModelBase(
     model={
         "type": "Recognizer3D",
@@ -137,7 +130,7 @@ def build_model_config(
     # MMAction2's configs name ImageNet weights that are fetched even if others are loaded after.
     if "pretrained" in backbone or (start and start.pretrained):
         backbone["pretrained"] = start.pretrained or None if start else None
-    if backbone["type"] in _INFLATING:
+    if stages.BACKBONES.get(backbone["type"], stages.Backbone()).inflates:
         backbone["pretrained2d"] = False
     backbone.pop("pretrained_type", None)
     # It would refuse batches of more than one clip; ours are small enough already.
@@ -156,7 +149,8 @@ def build_model_config(
 
 def has_dropout(head: Mapping[str, Any]) -> bool:
     """Tell whether a head has dropout that can be set."""
-    return "dropout_ratio" in head or head["type"] in _DROPOUT_HEADS
+    row = stages.HEADS.get(head["type"])
+    return "dropout_ratio" in head or (row is not None and row.dropout)
 
 
 def _train_pipeline(config: dict[str, Any]) -> list[dict[str, Any]]:

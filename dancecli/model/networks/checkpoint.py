@@ -152,14 +152,12 @@ def build_network(config: dict[str, Any], state: Mapping[str, Tensor], path: Pat
 
 
 def for_evaluation(model: Any) -> Any:
-    """Make a network ready to be looked through only: faster where that is known to be the same."""
+    """Make a network ready for inference only, on the best device there is."""
     from dancecli.model.networks.fusion import fuse_conv_bn
     from dancecli.model.networks.mmaction import get_device
-    from dancecli.model.networks.stages import SPLIT_BACKBONES
 
-    if type(model.backbone).__name__ in SPLIT_BACKBONES:
-        # As features are computed for training: the same values within 1e-4.
-        model.backbone = fuse_conv_bn(model.backbone)
+    # As features are computed for training: the same values within 1e-4.
+    model.backbone = fuse_conv_bn(model.backbone)
     return model.to(get_device()).eval()
 
 

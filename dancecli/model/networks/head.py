@@ -149,7 +149,7 @@ def start_head(entry: ZooEntry, start: StartWeights, labels: Sequence[str], file
         return HeadStart({}, record, note)
     theirs = list(rows.values())
     save_torch(file, {"weight": head.weight[theirs].clone(), "bias": head.bias[theirs].clone()})
-    hook = {"type": "ClassifierWeightsHook", "file": str(file), "places": list(rows)}
+    hook = {"type": "ClassifierWeightsHook", "file": str(file), "classes": list(rows)}
     note = f"{len(rows)} of {len(labels)} classes start from their rows in the pre-trained head"
     return HeadStart(hook, record, note + (f", at random: {', '.join(fresh)}" if fresh else ""))
 

@@ -17,6 +17,7 @@ from typing import Self
 import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own name for it
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from dancecli.core.errors import ModelError
 from dancecli.model.networks.mmaction import MODELS
@@ -203,24 +204,9 @@ class InceptionI3D(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features before pooling: [N, C, T, H, W] in [-1, 1] to [N, 1024, T/8, H/32, W/32], rounded up."""
-        return self.forward_upper(self.forward_lower(x, 4), 4)
-
-    def forward_lower(self, x: Tensor, stage: int) -> Tensor:
-        """Run the stages up to and with `stage`; -1 runs none. The result is what a cache keeps.
-
-        Args:
-            x: clips, [B, 3 or 2, T, H, W].
-            stage: the last one to run, 0 to 4.
-        """
-        for part in self.stages[: stage + 1]:
-            x = part(x)
+        for stage in self.stages:
+            x = stage(x)
         return x
-
-    def forward_upper(self, z: Tensor, stage: int) -> Tensor:
-        """Go on from `z = forward_lower(x, stage)` to the features, [B, 1024, t, h, w]."""
-        for part in self.stages[stage + 1 :]:
-            z = part(z)
-        return z
 
     def init_weights(self) -> None:
         """Give the weights that `pretrained` names, or fresh ones.
@@ -241,7 +227,7 @@ class InceptionI3D(nn.Module):
         self._freeze()
         if mode and self.norm_eval:
             for module in self.modules():
-                if isinstance(module, nn.BatchNorm3d):
+                if isinstance(module, _BatchNorm):
                     module.eval()
         return self
 

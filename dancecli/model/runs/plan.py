@@ -195,6 +195,8 @@ def plan_with(
     if recipe.dropout and not has_dropout(base.model["cls_head"]):
         notes.append(f"the head of {entry.name} has no dropout: the recipe's {recipe.dropout:g} is ignored")
     notes += _recipe_notes(recipe, data, cached)
+    if recipe.frozen_stages >= _CACHE_FROM_STAGE and not cached and settings.cache is None:
+        notes += _uncached_notes(base, recipe)
     if settings.group and recipe.view_seed is not None:
         notes.append(
             "all seeds train on the same views: they differ in head initialization, shuffling and dropout"
@@ -227,19 +229,21 @@ def _recipe_notes(recipe: Recipe, data: SplitData, cached: bool) -> Iterator[str
         yield f"the frozen backbone runs once, on {views} of each training clip"
 
 
-def _use_cache(wanted: bool | None, base: ModelBase, recipe: Recipe, processes: int) -> bool:
-    from dancecli.model.networks.stages import can_split
+def _uncached_notes(base: ModelBase, recipe: Recipe) -> Iterator[str]:
+    """Say why the frozen layers run in every epoch, and what that costs."""
+    if obstacle := stages.why_not_cut(base.model, recipe.frozen_stages):
+        yield (
+            f"features cannot be cached: {obstacle}; the frozen layers run in each of the {recipe.epochs} "
+            f"epochs, {recipe.epochs} times the computation of --freeze 4"
+        )
 
+
+def _use_cache(wanted: bool | None, base: ModelBase, recipe: Recipe, processes: int) -> bool:
     if processes > 1:
         if wanted:
             raise UsageError("--cache trains in one process", "omit --gpus, or --cache")
         return False
-    possible = recipe.frozen_stages >= 0 and can_split(base.model)
-    if wanted and not possible:
-        raise ModelError(
-            "no stage is frozen whose output could be cached"
-            if recipe.frozen_stages < 0
-            else f"the features of a {base.model['backbone']['type']} model cannot be cached",
-            "use --no-cache",
-        )
-    return possible and (wanted or (wanted is None and recipe.frozen_stages >= _CACHE_FROM_STAGE))
+    obstacle = stages.why_not_cut(base.model, recipe.frozen_stages)
+    if wanted and obstacle:
+        raise ModelError(f"features cannot be cached: {obstacle}", "use --no-cache")
+    return not obstacle and (wanted or (wanted is None and recipe.frozen_stages >= _CACHE_FROM_STAGE))

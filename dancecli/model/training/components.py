@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from dancecli.core.errors import ModelError
 from dancecli.model.networks.mmaction import (
@@ -18,6 +19,7 @@ from dancecli.model.networks.mmaction import (
     read_checkpoint,
 )
 from dancecli.model.training.distributed import rank_seed, unwrapped
+from dancecli.model.training.sync_layers import begin_step
 
 
 def step_seed(seed: int, step: int) -> int:
@@ -29,7 +31,7 @@ def step_seed(seed: int, step: int) -> int:
 class StepSeedHook(Hook):  # type: ignore[misc]
     """Seed torch before every step, so that dropout depends on the step alone.
 
-    A resumed run then has_dropout what the whole one does, whoever has drawn in between: a data
+    A resumed run then drops what an uninterrupted one does, whatever was drawn in between: a data
     loader takes its workers' seed from the same generator.
     """
 
@@ -38,15 +40,18 @@ class StepSeedHook(Hook):  # type: ignore[misc]
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:  # noqa: ARG002
         """Seed dropout and whatever else draws from torch while training."""
-        torch.manual_seed(rank_seed(step_seed(self.seed, runner.iter), runner.rank))
+        seed = step_seed(self.seed, runner.iter)
+        torch.manual_seed(rank_seed(seed, runner.rank))
+        if runner.world_size > 1:
+            begin_step(unwrapped(runner.model), seed, len(data_batch["data_samples"]))
 
 
 @HOOKS.register_module(force=True)
 class FreezeHook(Hook):  # type: ignore[misc]
-    """Keep parts of a model as they are, in models that have no such setting of their own.
+    """Freeze parts of models that have no such setting of their own: no gradients, evaluation mode.
 
     Args:
-        prefixes: names of modules or parameters; what lies below them is frozen too.
+        prefixes: names of modules or parameters; what is below them is frozen too.
     """
 
     def __init__(self, prefixes: Sequence[str]) -> None:
@@ -54,7 +59,7 @@ class FreezeHook(Hook):  # type: ignore[misc]
         self._modules: list[Any] = []
 
     def before_train(self, runner: Any) -> None:
-        """Take the gradients away.
+        """Switch the gradients off.
 
         Raises:
             ModelError: a prefix names nothing.
@@ -74,7 +79,25 @@ class FreezeHook(Hook):  # type: ignore[misc]
         ]
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:  # noqa: ARG002
-        """Leave the frozen part in evaluation, which the Runner switches off every epoch."""
+        """Put the frozen part back into evaluation mode, which the Runner switches off every epoch."""
+        for module in self._modules:
+            module.training = False
+
+
+@HOOKS.register_module(force=True)
+class NormEvalHook(Hook):  # type: ignore[misc]
+    """Fix the batch-norm statistics of backbones that have no setting `norm_eval` of their own."""
+
+    def __init__(self) -> None:
+        self._modules: list[Any] = []
+
+    def before_train(self, runner: Any) -> None:
+        """Find the batch-norm layers of the backbone."""
+        backbone = unwrapped(runner.model).backbone
+        self._modules = [module for module in backbone.modules() if isinstance(module, _BatchNorm)]
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:  # noqa: ARG002
+        """Put them back into evaluation mode, which the Runner switches off every epoch."""
         for module in self._modules:
             module.training = False
 
@@ -102,35 +125,32 @@ def _below(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(f"{prefix}.")
 
 
-# `force` so that a second import under another name (a reload) does not fail.
-
-
 @HOOKS.register_module(force=True)
 class ClassifierWeightsHook(Hook):  # type: ignore[misc]
-    """Put known rows into the last layer before the first step; a run that goes on has them already.
+    """Load known classifier weights into the last layer before the first step; a resumed run has them.
 
     Args:
-        file: holds `weight` [rows, features] and `bias` [rows].
-        places: the class that each row is for.
+        file: holds `weight` [classes, features] and `bias` [classes].
+        classes: the index of the class that each row is for.
     """
 
     # Before what takes a copy of the weights.
     priority = "VERY_HIGH"
 
-    def __init__(self, file: str, places: Sequence[int]) -> None:
-        self.file, self.places = file, list(places)
+    def __init__(self, file: str, classes: Sequence[int]) -> None:
+        self.file, self.classes = file, list(classes)
 
     def before_train(self, runner: Any) -> None:
-        """Put the rows in.
+        """Load them.
 
         Raises:
             ModelError: the file is not of this head.
         """
         if runner.iter > 0:
             return
-        rows, layer = read_checkpoint(Path(self.file)), unwrapped(runner.model).cls_head.fc_cls
-        if rows["weight"].shape[1:] != layer.weight.shape[1:]:
-            raise ModelError(f"{self.file}: its rows are not those of this head")
+        known, layer = read_checkpoint(Path(self.file)), unwrapped(runner.model).cls_head.fc_cls
+        if known["weight"].shape[1:] != layer.weight.shape[1:]:
+            raise ModelError(f"{self.file}: holds classifier weights of another head")
         with torch.no_grad():
-            layer.weight[self.places] = rows["weight"].to(layer.weight)
-            layer.bias[self.places] = rows["bias"].to(layer.bias)
+            layer.weight[self.classes] = known["weight"].to(layer.weight)
+            layer.bias[self.classes] = known["bias"].to(layer.bias)

@@ -87,7 +87,9 @@ def build_config(
 
     views = recipe.num_clips * recipe.num_crops
     prefixes = stages.prefixes(base.model["backbone"], recipe.frozen_stages)
-    frozen = [{"type": "FreezeHook", "prefixes": prefixes}] if prefixes else []
+    frozen: list[dict[str, Any]] = [{"type": "FreezeHook", "prefixes": prefixes}] if prefixes else []
+    if recipe.norm_eval and not stages.has_norm_eval(base.model["backbone"]["type"]):
+        frozen.append({"type": "NormEvalHook"})
     averaged = [{"type": "WeightAverageHook", "decay": recipe.ema}] if recipe.ema else []
     weights = balanced_weights(data.train_counts) if recipe.class_weights == "balanced" else None
     test_batch = forward_batch(base, recipe, views)

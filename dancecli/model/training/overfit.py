@@ -1,7 +1,7 @@
-"""Before the hours begin: one batch is overfitted, on a model that is thrown away after.
+"""Sanity check before training starts: overfit one batch, with a model that is thrown away after.
 
-Labels that do not go with the clips, a head of another size, weights that no gradient reaches:
-all of that shows within seconds, on a few clips. What the steps took tells how long the run will.
+Labels that do not match the clips, a head of another size, weights that no gradient reaches: all of
+that shows within seconds, on a few clips. The time of the steps tells how long the run will take.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +34,10 @@ class OverfitCheck:
     """How a batch was overfitted.
 
     Attributes:
-        clips: of the batch.
-        steps: that were made of it.
-        loss_before, loss_after: of the batch.
-        step_s: seconds a step, the first one left out.
+        clips: in the batch.
+        steps: that were taken.
+        loss_before, loss_after: on the batch.
+        step_s: seconds per step, without the first one.
         evaluate_s: seconds of a forward pass in evaluation.
     """
 
@@ -51,7 +51,7 @@ class OverfitCheck:
 
 @contextmanager
 def preserve_rng_state() -> Iterator[None]:
-    """Leave all random states as they are found."""
+    """Restore all random states afterwards."""
     plain, numbers = random.getstate(), np.random.get_state()
     with torch.random.fork_rng():
         try:
@@ -61,20 +61,24 @@ def preserve_rng_state() -> Iterator[None]:
             np.random.set_state(numbers)
 
 
-def overfit_one_batch(model: Any, batch: dict[str, Any], num_classes: int) -> OverfitCheck:
-    """Overfit one batch, and check that the model answers with a score for every class.
+def overfit_one_batch(
+    model: Any, batch: dict[str, Any], num_classes: int, freeze: Callable[[], None] = lambda: None
+) -> OverfitCheck:
+    """Overfit one batch, and check that the model gives one score per class.
 
     Args:
-        model: as a run begins; is not fit for use after.
+        model: as a run begins; not usable afterwards.
         batch: as a data loader collates it, training views.
         num_classes: of the split.
+        freeze: puts the frozen layers into evaluation mode.
 
     Raises:
-        ModelError: the loss does not fall, or is no number; or the head has other classes.
+        ModelError: the loss does not fall or is not finite, or the head has other classes.
     """
     samples = batch["data_samples"]
     tries: list[OverfitCheck] = []
     model.train()
+    freeze()
     trained = [p for p in model.parameters() if p.requires_grad]
     start = [p.detach().clone() for p in trained]
     for rate in _RATES:
@@ -85,8 +89,8 @@ def overfit_one_batch(model: Any, batch: dict[str, Any], num_classes: int) -> Ov
         if not all(np.isfinite(losses[:1])):
             names = ", ".join(Path(sample.filename).stem for sample in samples)
             raise ModelError(
-                f"before training the loss is {losses[0]} already; clips: {names}",
-                "look at these clips and at the weights; --no-preflight trains all the same",
+                f"the loss is {losses[0]} before the first step; clips: {names}",
+                "check these clips and the weights; --no-preflight trains anyway",
             )
         done = OverfitCheck(
             len(samples), len(losses) - 1, losses[0], losses[-1], statistics.median(times[1:] or times), 0.0
@@ -98,7 +102,7 @@ def overfit_one_batch(model: Any, batch: dict[str, Any], num_classes: int) -> Ov
     raise ModelError(
         f"the loss on one batch of {worst.clips} clips did not fall in {worst.steps} steps "
         f"({worst.loss_before:.3f} to {worst.loss_after:.3f})",
-        "weights, frozen stages or labels do not fit this model; --no-preflight trains all the same",
+        "the weights, frozen stages or labels do not fit this model; --no-preflight trains anyway",
     )
 
 
@@ -112,14 +116,14 @@ def _overfit(
     began = time.monotonic()
     while True:
         at = time.monotonic()
-        # The same chance in every step, so that only the weights change the loss.
+        # The same random state in every step, so that only the weights change the loss.
         torch.manual_seed(0)
         data = model.data_preprocessor(batch, training=True)
         loss, _ = model.parse_losses(model(**data, mode="loss"))
         losses.append(float(loss))
         fell = losses[-1] < losses[0]
         enough = losses[-1] <= _ENOUGH * losses[0] or (fell and at - began > _PATIENCE_S)
-        # Two steps at least: the first one is slower, and would tell too long a time.
+        # At least two steps: the first one is slower than the rest.
         if not np.isfinite(losses[-1]) or len(losses) > _STEPS or (enough and len(losses) > 2):
             return losses, times
         optimizer.zero_grad()
@@ -137,7 +141,7 @@ def _checked_head(model: Any, batch: dict[str, Any], num_classes: int, done: Ove
     width = found[0].pred_score.numel()
     if width != num_classes:
         raise ModelError(
-            f"the model's head tells {width} classes apart, and the split has {num_classes}",
-            "its config sets the number of classes in a place that is not known here",
+            f"the model's head has {width} classes, the split has {num_classes}",
+            "its config sets the number of classes outside of cls_head.num_classes",
         )
     return OverfitCheck(**{**done.__dict__, "evaluate_s": evaluate_s})

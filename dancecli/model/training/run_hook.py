@@ -19,6 +19,7 @@ from dancecli.model.training.distributed import (
     unwrapped,
 )
 from dancecli.model.training.ema import WeightAverageHook, trained_state
+from dancecli.model.training.sync_layers import share_layers
 from dancecli.storage.files import save_torch
 from dancecli.storage.runs import RunFolder, append_metrics, trim_metrics
 
@@ -34,6 +35,12 @@ class QuietRunner(Runner):  # type: ignore[misc]
         logger = super().build_logger(*args, **kwargs)
         silence(logger)
         return logger
+
+    def wrap_model(self, model_wrapper_cfg: Any, model: Any) -> Any:
+        """Let layers that act on a whole batch do so where several processes share it."""
+        if self.world_size > 1:
+            model = share_layers(model, RankInfo(self.rank, self.world_size))
+        return super().wrap_model(model_wrapper_cfg, model)
 
     def dump_config(self) -> None:
         """Write nothing: the run's folder has its config already."""

@@ -76,10 +76,10 @@ def run_job(job: Job, reporter: Reporter) -> Outcome:
         first = None
         if job.preflight and not (job.resume and job.folder.resume_file.exists()):
             reporter.progress(0, 1, "pre-flight · overfitting one batch")
-            first = run_preflight(job, views_to_compute(job, reporter) if job.cached else 0, reporter)
+            first = run_preflight(job, views_to_compute(job, reporter) if job.cached else None, reporter)
             reporter.message(str(first))
         clock.lap("preflight")
-        computed = views_to_compute(job, reporter) if job.cached else 0
+        computed = views_to_compute(job, reporter).views if job.cached else 0
         loaders = feature_loaders(job, first.frozen if first else None, reporter) if job.cached else {}
         clock.lap("features")
         runner, hook = _build_runner(job, loaders, reporter)

@@ -22,7 +22,7 @@ from dancecli.core.records import Subset
 from dancecli.core.topk import true_ranks
 from dancecli.model.networks.build import lr_factors
 from dancecli.model.networks.mmaction import get_device, init_default_scope
-from dancecli.model.networks.stages import LAST_STAGE
+from dancecli.model.networks.stages import LAST_STAGE, is_linear_probe
 from dancecli.model.runs.finetune import make_job
 from dancecli.model.runs.plan import Plan
 from dancecli.model.training.components import step_seed
@@ -59,6 +59,8 @@ def why_sequential(plan: Plan, space: Space) -> str:
             if recipe.frozen_stages != LAST_STAGE
             else "features are not cached"
         )
+    if not is_linear_probe(plan.base.model, LAST_STAGE):
+        return f"a {plan.base.model['cls_head']['type']} is more than dropout and one linear layer"
     searched = [key for key in space.keys if key not in _HEAD_KEYS]
     if searched:
         return f"{searched[0]} is searched, and batched trials share it"

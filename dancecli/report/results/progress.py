@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dancecli.storage.runs import read_records, read_studies
 from dancecli.storage.workspace import Workspace
 
-UNREADABLE = "unreadable"
+RUNNING = "running"
 # A loss is shown as the mean of the last so many steps: a single one says little.
 _STEPS = 20
 
@@ -61,10 +60,14 @@ class StudyState:
 
 def study_states(workspace: Workspace) -> list[StudyState]:
     """Read the state of every study, by name; one that is being written is passed over."""
-    records, unreadable = read_studies(workspace)
-    found = [_study(name, record) for name, record in records.items()]
-    found += [StudyState(name, UNREADABLE, 0, 0, 0, 0, None, None) for name in unreadable]
-    return sorted(found, key=lambda state: state.study)
+    found = []
+    for path in sorted((workspace.root / "studies").glob("*/study.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            found.append(_study(path.parent.name, record))
+        except (OSError, ValueError, AttributeError, TypeError, KeyError):
+            continue
+    return found
 
 
 def _study(name: str, record: Mapping[str, Any]) -> StudyState:
@@ -78,7 +81,7 @@ def _study(name: str, record: Mapping[str, Any]) -> StudyState:
     best = max(evaluated, default=None)
     return StudyState(
         study=name,
-        status=record["status"],
+        status=str(record.get("status", "unreadable")),
         done=states.count("done"),
         pruned=states.count("pruned"),
         failed=states.count("failed"),
@@ -90,24 +93,23 @@ def _study(name: str, record: Mapping[str, Any]) -> StudyState:
 
 def states(workspace: Workspace) -> list[State]:
     """Read the state of every run, the one begun last at the end; a half-written line is passed over."""
-    records, unreadable = read_records(workspace)
-    return [
-        State(name, UNREADABLE, 0, 0, None, None, None, None)
-        if name in unreadable
-        else _state(workspace.run(name), name, records[name])
-        for name in workspace.runs()
-        if name in unreadable or name in records
-    ]
+    return [_state(workspace.run(name), name) for name in workspace.runs()]
 
 
-def _state(folder: Path, name: str, record: Mapping[str, Any]) -> State:
-    epochs = (record.get("optim") or {}).get("epochs") or 0
+def _state(folder: Path, name: str) -> State:
+    try:
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        status = str(record.get("status", "unreadable"))
+        optim = record.get("optim") or {}
+        epochs = optim.get("epochs") or 0
+    except (OSError, ValueError, AttributeError):
+        return State(name, "unreadable", 0, 0, None, None, None, None)
     rows = read_rows(folder / "metrics.jsonl")
     train = [row for row in rows if row.get("kind") == "train"]
     val = [v for row in rows if row.get("kind") == "val" and (v := _number(row, "top1")) is not None]
     return State(
         run=name,
-        status=record["status"],
+        status=status,
         epoch=max((int(_number(row, "epoch") or 0) for row in rows), default=0),
         epochs=epochs if isinstance(epochs, int) else 0,
         loss=_mean(train, "loss"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +18,6 @@ from dancecli.report.statistics.grim import check_reported, possible_sizes
 from dancecli.report.statistics.intervals import Estimate, Proportion, by_video
 from dancecli.report.statistics.metrics import TOP, true_ranks
 from dancecli.report.statistics.significance import Paired, mcnemar, pair
-from dancecli.storage.runs import read_record
 from dancecli.storage.workspace import Workspace
 
 SCHEMA = 1
@@ -105,7 +105,7 @@ def read_ran(workspace: Workspace, run: str, subset: str = Subset.TEST) -> Ran:
     evaluated, val = results.subsets[subset], results.subsets.get(Subset.VAL)
     ranks, n = true_ranks(evaluated.scores, evaluated.truth), len(evaluated.clips)
     names = (results.run.get("model") or {}).get("members") or []
-    members: list[Mapping[str, Any]] = [read_record(workspace, name) for name in names]
+    members = [json.loads((workspace.run(name) / "run.json").read_text(encoding="utf-8")) for name in names]
     way = "the best on val" if val else "the last"
     if subset == Subset.VAL:
         way += ", which is this subset"
@@ -116,7 +116,7 @@ def read_ran(workspace: Workspace, run: str, subset: str = Subset.TEST) -> Ran:
         top1_by_video=by_video(ranks == 1, evaluated.groups),
         top5=Proportion(int((ranks <= TOP).sum()), n) if len(results.labels) > TOP else None,
         val=Proportion(int(right(val).sum()), len(val.clips)) if val else None,
-        chosen=f"{' and '.join(_epoch(one) for one in (members or [results.run]))}, {way}",
+        chosen=f"{' and '.join(_epoch(one) for one in members or [results.run])}, {way}",
         members=tuple(members),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +16,6 @@ from dancecli.report.results.metrics_json import as_json
 from dancecli.report.results.run_results import RunResults, read_run_results
 from dancecli.report.statistics.intervals import Estimate, by_video
 from dancecli.report.statistics.metrics import Summary
-from dancecli.storage.runs import read_records
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -91,9 +91,12 @@ class GroupSubset:
 def members(workspace: Workspace, group: str) -> list[str]:
     """Name the runs of a group in the order of their seeds; empty if there is none."""
     found = []
-    # An unreadable run is reported when the run itself is named.
-    for name, record in read_records(workspace)[0].items():
-        if record.get("group") == group:
+    for name in workspace.runs():
+        try:
+            record = json.loads((workspace.run(name) / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # said when the run itself is asked for
+        if isinstance(record, dict) and record.get("group") == group:
             found.append((record.get("seed") or 0, name))
     return [name for _, name in sorted(found)]
 

@@ -18,6 +18,7 @@ from dancecli.core.errors import MissingDependencyError, ModelError
 from dancecli.core.labels import MANIFESTS, LabelSet
 from dancecli.model.networks.inception import InceptionI3D, InceptionLogits, ShiftBatchNorm3d, same_padding
 from dancecli.model.networks.inception_weights import PretrainedWeights, kinetics_weights
+from dancecli.model.networks.stages import run_lower, run_upper
 
 GOLD = Path(__file__).parents[2] / "golden"
 STAGE_PARTS = ["stem", "stage1", "stage2", "stage3", "stage4"]
@@ -91,13 +92,13 @@ def test_the_extra_row_of_padding_goes_to_the_end(
 @pytest.mark.parametrize("stage", [-1, 0, 1, 2, 3, 4])
 def test_the_network_can_be_cut_after_any_stage(lively: InceptionI3D, stage: int) -> None:
     x = torch.rand(1, 3, 8, 48, 48) * 2 - 1
-    assert torch.equal(lively.forward_upper(lively.forward_lower(x, stage), stage), lively(x))
+    assert torch.equal(run_upper(lively, run_lower(lively, x, stage), stage), lively(x))
 
 
 @torch.inference_mode()
 def test_a_cut_keeps_what_is_smallest(lively: InceptionI3D) -> None:
     x = torch.zeros(1, 3, 16, 64, 64)
-    shapes = [tuple(lively.forward_lower(x, stage).shape[1:]) for stage in range(5)]
+    shapes = [tuple(run_lower(lively, x, stage).shape[1:]) for stage in range(5)]
     assert shapes == [(192, 8, 8, 8), (480, 4, 4, 4), (512, 4, 4, 4), (832, 2, 2, 2), (1024, 2, 2, 2)]
 
 

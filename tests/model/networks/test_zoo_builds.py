@@ -12,10 +12,10 @@ import pytest
 from dancecli.core.errors import ModelError, UsageError
 from dancecli.core.recipe import Recipe
 from dancecli.model.networks import stages
-from dancecli.model.networks.base import build_model_config, model_base
+from dancecli.model.networks.base import build_model_config, has_dropout, model_base
 from dancecli.model.networks.zoo import find_entry, read_zoo
 
-EVERY_DAY = {"inception", "nonlocal", "swin-tiny", "tsm", "tsn-flow", "slowfast", "uniformerv2-base"}
+EVERY_DAY = {"inception", "nonlocal", "swin-tiny", "tsm", "tsn-flow", "slowfast", "uniformerv2-base", "x3d-m"}
 # Of the transformers two layers are like twelve; their picture must have the size they were made for.
 REDUCED = {
     "TimeSformer": {"num_transformer_layers": 2},
@@ -103,7 +103,8 @@ def test_a_model_of_one_size_is_given_that(corpus):
     assert (plan.recipe.crop, plan.recipe.short_side) == (224, 256)
     plan = make_plan(workspace, FinetuneSettings(pretrain="timesformer", weights="none", recipe="demo"))
     assert (plan.recipe.crop, plan.recipe.short_side) == (224, 256)
-    assert "the head of timesformer has no dropout: the recipe's 0.3 is left aside" in plan.notes
+    assert plan.base.model["cls_head"]["type"] == "TimeSformerHead"
+    assert has_dropout(plan.base.model["cls_head"])
     with pytest.raises(UsageError, match="takes pictures of 112 pixels, and 3 crops would be as wide"):
         make_plan(workspace, FinetuneSettings(pretrain="c3d", weights="none", changes=("num_crops=3",)))
 
@@ -119,6 +120,6 @@ def test_the_layers_of_a_transformer_are_divided_among_the_stages():
 def test_a_backbone_of_unknown_stages_is_refused_before_anything_is_fetched(corpus, tiny_model):
     from dancecli.model.runs.plan import FinetuneSettings, make_plan
 
-    tiny_model.write_text(tiny_model.read_text().replace("ResNet3d", "X3D"))
-    with pytest.raises(ModelError, match="the stages of a X3D are not known here"):
+    tiny_model.write_text(tiny_model.read_text().replace("ResNet3d", "ResNetAudio"))
+    with pytest.raises(ModelError, match="the stages of backbone ResNetAudio are not known"):
         make_plan(corpus(), FinetuneSettings(pretrain=str(tiny_model), weights="none", freeze="2"))

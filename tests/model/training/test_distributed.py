@@ -29,12 +29,14 @@ def losses(workspace, run):
     return [row["loss"] for row in rows if row["kind"] == "train"]
 
 
-def test_two_processes_and_one_give_the_same_losses(corpus, tiny_recipe, tiny_model):
+@pytest.mark.parametrize("dropout", [0, 0.5])
+def test_two_processes_that_train_batch_norm_do_the_steps_of_one(corpus, tiny_recipe, tiny_model, dropout):
     workspace = corpus(val=2, test=2)
     model = ("--pretrain", str(tiny_model), "--weights", "none", "--freeze", "none", "--no-cache")
-    recipe = ("--recipe", str(tiny_recipe), "--set", "dropout=0", "--set", "ema=0.9", "--no-preflight")
+    settings = ("ema=0.9", "norm_eval=false", "epochs=5", "lr=0.001", f"dropout={dropout}")
+    recipe = ("--recipe", str(tiny_recipe), "--no-preflight", *(w for s in settings for w in ("--set", s)))
     flags = (*model, *recipe)
-    one = dance(workspace.root, "finetune", *flags, "--name", "one")
+    one = dance(workspace.root, "finetune", *flags, "--name", "one", OMP_NUM_THREADS="1")
     assert one.returncode == 0, one.stderr
     two = dance(workspace.root, "finetune", *flags, "--name", "two", "--gpus", "2", "--json")
     assert two.returncode == 0, two.stderr
@@ -43,6 +45,7 @@ def test_two_processes_and_one_give_the_same_losses(corpus, tiny_recipe, tiny_mo
     assert two.stderr.count("run two:") == 1
     assert "Warning" not in two.stderr
     apart = [abs(a - b) / a for a, b in zip(losses(workspace, "one"), losses(workspace, "two"), strict=True)]
+    assert len(apart) == 10
     assert max(apart) < 1e-3
     states = [
         read_checkpoint(workspace.run(n) / "checkpoints" / "last.pth")["state_dict"] for n in ("one", "two")

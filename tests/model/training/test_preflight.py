@@ -43,7 +43,7 @@ def test_a_run_is_bit_for_bit_what_it_is_without(corpus, tiny_recipe, tiny_model
             assert expected["total"] >= expected["features"] + expected["epoch"] > 0
     assert found[0][0] == found[1][0]
     assert all(torch.equal(value, found[1][1][key]) for key, value in found[0][1].items())
-    assert sum(line.startswith("about ") and " an epoch " in line for line in said) == 1
+    assert sum(line.startswith("about ") and " per epoch " in line for line in said) == 1
 
 
 class Stub:
@@ -76,7 +76,7 @@ class Stub:
 BATCH = {"inputs": [], "data_samples": [SimpleNamespace(filename="clips/a_0_1.mp4")]}
 
 
-def test_a_batch_that_cannot_be_learnt_is_refused():
+def test_a_batch_whose_loss_does_not_fall_is_refused():
     from dancecli.model.training.overfit import overfit_one_batch
 
     done = overfit_one_batch(Stub(), BATCH, 3)
@@ -84,8 +84,8 @@ def test_a_batch_that_cannot_be_learnt_is_refused():
     assert done.loss_after < 2.0
     for model, sentence in [
         (Stub(slope=0.0), "the loss on one batch of 1 clips did not fall in 10 steps"),
-        (Stub(start=float("nan")), "before training the loss is nan already; clips: a_0_1"),
-        (Stub(classes=400), "tells 400 classes apart, and the split has 3"),
+        (Stub(start=float("nan")), "the loss is nan before the first step; clips: a_0_1"),
+        (Stub(classes=400), "head has 400 classes, the split has 3"),
     ]:
         with pytest.raises(ModelError) as caught:
             overfit_one_batch(model, BATCH, 3)
@@ -106,11 +106,13 @@ def test_random_states_are_put_back(corpus, tiny_recipe, tiny_model):
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
     before = drawn()
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
-    assert run_preflight(job, unstored=14).overfit.clips == 4
+    from dancecli.model.training.features.loaders import PendingFeatures
+
+    assert run_preflight(job, PendingFeatures(14, {})).overfit.clips == 4
     assert drawn() == before
 
 
-def test_a_view_that_the_network_does_not_take_is_told_as_one(corpus, tiny_recipe, tiny_model):
+def test_a_view_that_the_network_does_not_take_is_reported_as_such(corpus, tiny_recipe, tiny_model):
     from dancecli.model.training.preflight import run_preflight
 
     narrow = tiny_model.read_text().replace("depth=18,", "depth=18, in_channels=2,")
@@ -119,10 +121,10 @@ def test_a_view_that_the_network_does_not_take_is_told_as_one(corpus, tiny_recip
     workspace = corpus()
     job = make_job(workspace, make_plan(workspace, settings))
     with pytest.raises(ModelError, match="the network does not take views of 1 x 3 x 8 x 64 x 64"):
-        run_preflight(job, unstored=0)
+        run_preflight(job, None)
 
 
-def test_what_was_looked_at_before_is_not_looked_at_again(corpus, tiny_recipe, tiny_model):
+def test_features_of_the_first_batch_are_not_computed_again(corpus, tiny_recipe, tiny_model):
     from dancecli.model.training.features.loaders import feature_loaders, views_to_compute
     from dancecli.model.training.preflight import run_preflight
 
@@ -132,10 +134,10 @@ def test_what_was_looked_at_before_is_not_looked_at_again(corpus, tiny_recipe, t
     before = views_to_compute(job)
     seen = []
     first = run_preflight(job, before)
-    assert views_to_compute(job) == before - 4
+    assert views_to_compute(job).views == before.views - 4
     loaders = feature_loaders(job, first.frozen, Reporter(lambda p: seen.append((p.done, p.total))))
-    assert {total for _, total in seen} == {before - 4 - 2 - 3, 2, 3}
-    assert views_to_compute(job) == 0
+    assert {total for _, total in seen} == {before.views - 4 - 2 - 3, 2, 3}
+    assert views_to_compute(job).views == 0
     # Each stored row is its own clip's, whoever has stored it.
     alone = [row["inputs"] for row in loaders["train"].dataset]
     (workspace.root / "cache" / "features").rename(workspace.root / "elsewhere")
@@ -154,7 +156,7 @@ def test_what_a_run_will_take_is_added_up_from_what_a_clip_takes(cached):
         data=SimpleNamespace(counts={"train": 10, "val": 5, "test": 2}),
     )
     # Four clips: 1.25 s a clip to train, 0.3 to evaluate; a view costs 2 s and 1 s to decode.
-    found = expect(job, OverfitCheck(4, 3, 2.0, 1.0, 5.0, 1.2), view_s=2.0, decode_s=1.0, unstored=10)
+    found = expect(job, OverfitCheck(4, 3, 2.0, 1.0, 5.0, 1.2), view_s=2.0, decode_s=1.0, pending=10)
     assert (found.features_s, found.epoch_s, found.total_s) == pytest.approx(
         (30.0, 15.5, 30 + 2 * 15.5 + 14 * 0.3) if cached else (0.0, 22.5 + 13, 2 * 35.5 + 14 * 1.3)
     )

@@ -1,8 +1,9 @@
-"""The network cut at the freeze boundary: features from below it, training above it.
+"""The network cut where it is frozen: a frozen backbone computes features, a head network trains on them.
 
-What is frozen gives the same output for the same view in every epoch. So it is run once
-(`extract_features`), and a `HeadNetwork` trains what remains from the stored features,
-in the same mmengine Runner, with the same batches in the same order.
+A frozen backbone gives the same output for the same view in every epoch. So it is run once per view
+(`extract_features`), and a `HeadNetwork` trains the rest on what is stored, in the same mmengine
+Runner, with the same batches in the same order. With the whole backbone frozen the cut is before the
+head, and what the head pools is stored; `networks.stages` knows both cuts of every type.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import Reporter
-from dancecli.core.text import rate
 from dancecli.model.networks.fusion import fuse_conv_bn
 from dancecli.model.networks.mmaction import (
     DATASETS,
@@ -27,68 +28,105 @@ from dancecli.model.networks.mmaction import (
     Recognizer3D,
     pseudo_collate,
 )
-from dancecli.model.networks.stages import LAST_STAGE, run_lower, run_upper
+from dancecli.model.networks.stages import HEADS, LAST_STAGE, run_lower, run_upper
 from dancecli.model.training.features.store import FeatureStore
 
 
 def head_network_config(model: dict[str, Any], stage: int) -> dict[str, Any]:
-    """Write the config of the model that goes on where the frozen part of `model` ends."""
+    """Write the config of the model that trains on the output of the frozen part of `model`."""
     preprocessor = {"type": "FeaturePreprocessor"}
     return {**model, "type": "HeadNetwork", "stage": stage, "data_preprocessor": preprocessor}
 
 
 class FrozenBackbone:
-    """What lies below the freeze boundary, with the weights with which a run begins.
+    """The frozen part of a network, with the weights with which a run begins.
 
     Args:
-        model: the recognizer; its backbone is copied, so that training may go on with it.
+        model: the recognizer; its backbone is copied, so that training can use the original.
         preprocessor: MMAction2's, for views as a data loader collates them.
-        stage: the frozen stage.
+        stage: the last frozen stage.
     """
 
     def __init__(self, model: Any, preprocessor: Any, stage: int) -> None:
         self.backbone = fuse_conv_bn(model.backbone)
+        self.head = model.cls_head
         self.preprocessor = preprocessor
         self.stage = stage
 
-    def rows(self, batch: dict[str, Any]) -> Tensor:
-        """Run views [N, views, C, T, H, W] up to the boundary, to rows [N, views, C, t, h, w].
+    def features(self, batch: dict[str, Any]) -> Tensor:
+        """Compute the features of views.
 
-        With the whole backbone frozen, only its average over time and space is kept, which is all
-        that the head looks at.
+        Args:
+            batch: as `pseudo_collate` gives it, N clips of V views (or frames, of a 2-D network).
+
+        Returns:
+            [N, V, ...]; of a head that averages the frames first, [N, 1, ...].
 
         Raises:
             ModelError: they are not finite.
         """
         with torch.inference_mode():
             inputs = self.preprocessor(batch, training=False)["inputs"]
-            rows = run_lower(self.backbone, inputs.flatten(0, 1), self.stage)
-            if self.stage == LAST_STAGE:
-                rows = rows.mean(dim=(2, 3, 4), keepdim=True)
-        if not torch.isfinite(rows).all():
+            found = self._features(inputs)
+        if not torch.isfinite(found).all():
             bad = ", ".join(sample.filename for sample in batch["data_samples"])
-            raise ModelError(f"the frozen layers gave numbers that are not finite for {bad}")
-        return rows.reshape(*inputs.shape[:2], *rows.shape[1:]).contiguous()
+            raise ModelError(f"the frozen layers gave values that are not finite for {bad}")
+        return found
+
+    @property
+    def frames_averaged(self) -> bool:
+        """Whether all frames of all crops of a clip give one vector."""
+        return self.stage == LAST_STAGE and HEADS[type(self.head).__name__].frames_averaged
+
+    def shape_of(self, view: Sequence[int]) -> tuple[int, ...]:
+        """Give the shape of the features of one view, [V, ...], without computing them where torch can.
+
+        Args:
+            view: shape of a view as a dataset gives it: clips or frames, channels, ...
+        """
+        device = next(self.backbone.parameters()).device
+        with torch.inference_mode():
+            try:
+                with FakeTensorMode(allow_non_fake_inputs=True):
+                    return tuple(self._features(torch.empty((1, *view), device=device)).shape[1:])
+            except Exception:  # a layer that asks for values raises nearly anything
+                return tuple(self._features(torch.zeros((1, *view), device=device)).shape[1:])
+
+    def _features(self, inputs: Tensor) -> Tensor:
+        x = inputs.flatten(0, 1)
+        if self.stage < LAST_STAGE:
+            found = run_lower(self.backbone, x, self.stage)
+        else:
+            found = HEADS[type(self.head).__name__].pool(self.head, self.backbone(x))
+        # Temporal pooling inside a network leaves fewer frames than went in.
+        found = found.reshape(len(inputs), -1, *found.shape[1:])
+        whole: Tensor = found.mean(dim=1, keepdim=True) if self.frames_averaged else found
+        return whole.contiguous()
 
 
 @MODELS.register_module(force=True)
 class HeadNetwork(Recognizer3D):  # type: ignore[misc]
-    """A `Recognizer3D` whose input is what its frozen part gave.
+    """A recognizer, 2-D or 3-D, whose input is the features of its frozen part.
 
     It has all layers of the whole model, so its weights have the same names, and the random
-    numbers of its fresh head are the same.
+    numbers of its new head are the same.
 
     Args:
-        stage: the frozen stage.
+        stage: the last frozen stage.
     """
 
     def __init__(self, *args: Any, stage: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.stage = stage
 
-    def extract_feat(self, inputs: Tensor, **_: Any) -> tuple[Tensor, dict[str, Any]]:
-        """Run the rest of the backbone over [N, views, C, t, h, w]."""
-        return run_upper(self.backbone, inputs.flatten(0, 1), self.stage), {}
+    def extract_feat(self, inputs: Tensor, **_: Any) -> tuple[Any, dict[str, Any]]:
+        """Run the rest of the backbone over features [N, V, ...]; give what the head takes."""
+        x = inputs.flatten(0, 1)
+        if self.stage < LAST_STAGE:
+            found = run_upper(self.backbone, x, self.stage)
+        else:
+            found = HEADS[type(self.cls_head).__name__].restore(self.cls_head, x)
+        return found, {"num_segs": inputs.shape[1]}
 
 
 @MODELS.register_module(force=True)
@@ -99,8 +137,8 @@ class FeaturePreprocessor(BaseDataPreprocessor):  # type: ignore[misc]
         """Take what `pseudo_collate` made: a list of features and a list of samples."""
         data = self.cast_data(data)
         # One by one: autocast on a CPU cannot stack what is stored as float16.
-        rows = torch.stack([row.float() for row in data["inputs"]])
-        return {"inputs": rows, "data_samples": data["data_samples"]}
+        stacked = torch.stack([features.float() for features in data["inputs"]])
+        return {"inputs": stacked, "data_samples": data["data_samples"]}
 
 
 @DATASETS.register_module(force=True)
@@ -109,7 +147,7 @@ class FeatureDataset(Dataset[dict[str, Any]]):
 
     Args:
         store: the features.
-        names: the row of each view of each clip, a list a view.
+        names: of the entry of each view of each clip, one list per view.
         files: each clip's path, for messages.
         labels: each clip's class.
     """
@@ -120,7 +158,7 @@ class FeatureDataset(Dataset[dict[str, Any]]):
         self, store: FeatureStore, names: Sequence[Sequence[str]], files: Sequence[str], labels: Sequence[int]
     ) -> None:
         self.array = store.array()
-        self.places = [[store.rows[name] for name in view] for view in names]
+        self.places = [[store.entries[name] for name in view] for view in names]
         self.samples = [_sample(file, label) for file, label in zip(files, labels, strict=True)]
 
     def __len__(self) -> int:
@@ -128,8 +166,8 @@ class FeatureDataset(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         view, clip = divmod(index, len(self))
-        row = torch.from_numpy(self.array[self.places[view][clip]].copy())
-        return {"inputs": row, "data_samples": self.samples[clip].clone()}
+        features = torch.from_numpy(self.array[self.places[view][clip]].copy())
+        return {"inputs": features, "data_samples": self.samples[clip].clone()}
 
 
 def _sample(file: str, label: int) -> Any:
@@ -149,24 +187,24 @@ def extract_features(
     workers: int,
     reporter: Reporter,
 ) -> None:
-    """Run the frozen part over every item of a dataset that has no row yet, and store the result.
+    """Compute and store the features of every item of a dataset that has no entry yet.
 
     Args:
-        frozen: the network up to the boundary.
+        frozen: the frozen part of the network.
         dataset: gives item `i` for `names[i]`.
-        store: gets the rows, [views, C, t, h, w].
-        names: the rows.
-        batch: clips a forward pass.
+        store: gets the features.
+        names: of the entries.
+        batch: clips per forward pass.
         workers: decoding processes.
-        reporter: in clips.
+        reporter: of progress in clips.
 
     Raises:
-        ModelError: a clip's features are not finite.
-        WorkspaceError: there is no room for all of them.
+        ModelError: a clip's features are not finite, or not in the store's precision.
+        WorkspaceError: the disk has no room for all of them.
     """
-    todo = store.missing(names)
+    pending = store.missing(names)
     loader = DataLoader(
-        Subset(dataset, todo),
+        Subset(dataset, pending),
         batch_size=batch,
         num_workers=workers,
         collate_fn=pseudo_collate,
@@ -174,13 +212,11 @@ def extract_features(
     )
     began, done = time.monotonic(), 0
     for data in loader:
-        rows = frozen.rows(data)
-        store.append([names[i] for i in todo[done : done + len(rows)]], rows.cpu().numpy())
-        if done == 0:
-            store.check_room(len(todo) - len(rows))
-        done += len(rows)
+        found = frozen.features(data)
+        store.append([names[i] for i in pending[done : done + len(found)]], found.cpu().numpy())
+        done += len(found)
         pace = done / (time.monotonic() - began)
-        reporter.progress(done, len(todo), f"features · {rate(pace, 'clip')}")
+        reporter.progress(done, len(pending), f"features · {pace:.1f} clips/s")
 
 
 def _one_thread(_: int) -> None:

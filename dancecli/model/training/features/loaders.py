@@ -1,9 +1,10 @@
-"""A run's stored features: made where they are missing, and read in the place of its clips."""
+"""A run's cached features: computed where they are missing, and read in the place of its clips."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,37 +19,55 @@ from dancecli.model.networks.build import MODELS, build_model
 from dancecli.model.networks.mmaction import get_device, pseudo_collate
 from dancecli.model.training.features.frozen import FeatureDataset, FrozenBackbone, extract_features
 from dancecli.model.training.features.remote import Source, extract_features_distributed
-from dancecli.model.training.features.store import FeatureStore, entry_name, open_store, store_key
+from dancecli.model.training.features.store import (
+    FeatureStore,
+    check_disk_space,
+    entry_bytes,
+    entry_name,
+    open_store,
+    store_key,
+)
 
 if TYPE_CHECKING:
     from dancecli.model.training.job import Job
 
-# To be raised whenever the same settings come to give other features: those that are stored go unused then.
-_FORM = 1
+# To be raised whenever the same settings give other features: those that are stored go unused then.
+_FORM = 2
 
 
-def feature_loaders(job: Job, frozen: FrozenBackbone | None, reporter: Reporter) -> dict[Subset, Any]:
-    """Make the features that are missing, and loaders that take the place of the clips'.
+def feature_loaders(
+    job: Job, frozen: FrozenBackbone | None, reporter: Reporter = SILENT
+) -> dict[Subset, Any]:
+    """Compute the features that are missing, and give loaders that take the place of the clips'.
 
     Args:
         job: the run.
-        frozen: its frozen part, if somebody has built it already.
-        reporter: in clips.
+        frozen: its frozen backbone, if it is built already.
+        reporter: of progress in clips.
+
+    Raises:
+        ModelError: features are not finite.
+        WorkspaceError: the disk has no room for them.
     """
     loaders: dict[Subset, Any] = {}
-    for part in Subset:
-        examples = job.data.examples[part]
+    pending = views_to_compute(job, reporter)
+    if pending.views:
+        frozen = frozen or frozen_backbone(job, whole_model(job))
+        check_room(job, pending, frozen, reporter)
+    for subset in Subset:
+        examples = job.data.examples[subset]
         if not examples:
             continue
-        loader_cfg = job.config[f"{part}_dataloader"]
-        names = _entry_names(job, part)
+        loader_cfg = job.config[f"{subset}_dataloader"]
+        names = _entry_names(job, subset)
         flat = [name for view in names for name in view]
-        with _opened(job, part, reporter) as store:
+        with _opened(job, subset, reporter) as store:
             if store.missing(flat):
-                frozen = _fill(job, loader_cfg, store, flat, frozen, reporter)
+                frozen = frozen or frozen_backbone(job, whole_model(job))
+                _fill(job, loader_cfg, store, flat, frozen, reporter)
         files = [example.path for example in examples]
         dataset = FeatureDataset(store, names, files, [example.label_index for example in examples])
-        loaders[part] = _feature_loader(dataset, part, job)
+        loaders[subset] = _feature_loader(dataset, subset, job)
     return loaders
 
 
@@ -57,19 +76,18 @@ def _fill(
     loader: dict[str, Any],
     store: FeatureStore,
     names: Sequence[str],
-    frozen: FrozenBackbone | None,
+    frozen: FrozenBackbone,
     reporter: Reporter,
-) -> FrozenBackbone | None:
-    """Make the rows that a store misses; give the frozen part, if it was needed here."""
+) -> None:
+    """Compute the entries that a store misses."""
     if job.engine != LOCAL:
-        source = Source(job.config["model"], job.recipe.frozen_stages, loader["dataset"], job.dtype)
+        source = Source(job.config["model"], job.recipe.frozen_stages, loader["dataset"])
         root, batch = job.workspace.root, job.forward_batch
         extract_features_distributed(
             job.engine, root, whole_model(job), source, store, names, batch, reporter
         )
-        return frozen
-    # On one machine the network has all cores already, and other processes would only share them.
-    frozen = frozen or frozen_backbone(job, whole_model(job))
+        return
+    # On one machine the network uses all cores already, and other processes would only share them.
     extract_features(
         frozen,
         DATASETS.build(loader["dataset"]),
@@ -79,54 +97,88 @@ def _fill(
         workers=loader["num_workers"],
         reporter=reporter,
     )
-    return frozen
 
 
-def views_to_compute(job: Job, reporter: Reporter = SILENT) -> int:
-    """Count the views that the frozen part is still to look at; an evaluated clip may have several."""
-    total = 0
-    for part in Subset:
-        if not job.data.examples[part]:
+@dataclass(frozen=True)
+class PendingFeatures:
+    """The features of a run that are still to be computed.
+
+    Attributes:
+        views: forward passes; an evaluated clip may have several.
+        entries: of the store, one per training view or evaluated clip, by subset.
+    """
+
+    views: int
+    entries: dict[Subset, int]
+
+
+def views_to_compute(job: Job, reporter: Reporter = SILENT) -> PendingFeatures:
+    """Count the views that the frozen backbone still has to process."""
+    entries, total = {}, 0
+    for subset in Subset:
+        if not job.data.examples[subset]:
             continue
-        with _opened(job, part, reporter) as store:
-            views = 1 if part is Subset.TRAIN else job.recipe.num_clips * job.recipe.num_crops
-            total += views * sum(len(store.missing(view)) for view in _entry_names(job, part))
-    return total
+        with _opened(job, subset, reporter) as store:
+            entries[subset] = sum(len(store.missing(view)) for view in _entry_names(job, subset))
+        views = 1 if subset is Subset.TRAIN else job.recipe.num_clips * job.recipe.num_crops
+        total += views * entries[subset]
+    return PendingFeatures(total, entries)
 
 
-def store_entries(job: Job, places: Sequence[int], rows: Tensor, reporter: Reporter) -> None:
-    """Store the first view's rows, [N, views, C, t, h, w], of N training clips where there are none yet."""
+def check_room(job: Job, pending: PendingFeatures, frozen: FrozenBackbone, reporter: Reporter) -> None:
+    """Report how large the missing features will be, and refuse if the disk has no room for all of them.
+
+    Raises:
+        WorkspaceError: they do not fit.
+    """
+    if not pending.views:
+        return
+    view = DATASETS.build(job.config["train_dataloader"]["dataset"])[0]["inputs"]
+    shape = frozen.shape_of(view.shape)
+    crops = 1 if frozen.frames_averaged else job.recipe.num_clips * job.recipe.num_crops
+    size = sum(
+        count * (1 if subset is Subset.TRAIN else crops) * entry_bytes(shape, job.dtype)
+        for subset, count in pending.entries.items()
+    )
+    folder = job.workspace.root / "cache" / "features"
+    words = f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(size, 1e5) / 1e6:.1f} MB"
+    reporter.message(f"features of {pending.views} views take {words} in {folder}")
+    check_disk_space(folder, pending.views, size)
+
+
+def store_entries(job: Job, indices: Sequence[int], features: Tensor, reporter: Reporter) -> None:
+    """Store the first view's features, [N, views, ...], of N training clips that have no entry yet."""
     first = _entry_names(job, Subset.TRAIN)[0]
-    names = [first[place] for place in places]
+    names = [first[i] for i in indices]
     with _opened(job, Subset.TRAIN, reporter) as store:
         if missing := store.missing(names):
-            store.append([names[i] for i in missing], rows[missing].cpu().numpy())
+            store.append([names[i] for i in missing], features[missing].cpu().numpy())
 
 
 def frozen_backbone(job: Job, model: Any) -> FrozenBackbone:
-    """Take from a model of this run, with the weights with which it begins, what is frozen."""
+    """Take the frozen part from a model of this run, with the weights with which it begins."""
     preprocessor = MODELS.build(job.config["model"]["data_preprocessor"]).to(get_device())
     return FrozenBackbone(model, preprocessor, job.recipe.frozen_stages)
 
 
 @contextmanager
-def _opened(job: Job, part: Subset, reporter: Reporter) -> Iterator[FeatureStore]:
-    """Open the store of a part's features; two runs with the same frozen part take turns."""
-    parts = _store_parts(job, job.config[f"{part}_dataloader"]["dataset"])
+def _opened(job: Job, subset: Subset, reporter: Reporter) -> Iterator[FeatureStore]:
+    """Open the store of a subset's features; two runs with the same frozen backbone take turns."""
+    parts = _store_parts(job, job.config[f"{subset}_dataloader"]["dataset"])
 
     def waiting() -> None:
         reporter.progress(0, 1, "features · waiting for another run that computes them")
 
-    # What another run is at here need not be computed after it.
+    # What another run is computing need not be computed after it.
     with job.workspace.lock(f"features-{store_key(dtype=job.dtype, **parts)}", waiting):
         yield open_store(job.workspace.root / "cache" / "features", job.dtype, parts)
 
 
-def _feature_loader(dataset: FeatureDataset, part: Subset, job: Job) -> Any:
+def _feature_loader(dataset: FeatureDataset, subset: Subset, job: Job) -> Any:
     sampler = None
-    if part is Subset.TRAIN:
+    if subset is Subset.TRAIN:
         sampler = ViewSampler(dataset, views=job.recipe.views or 1, shuffle=True, seed=job.seed)
-    # Reading a row costs microseconds: a worker process would only add to that.
+    # Reading an entry costs microseconds: a worker process would only add to that.
     return DataLoader(
         dataset, batch_size=job.recipe.batch, sampler=sampler, num_workers=0, collate_fn=pseudo_collate
     )
@@ -138,12 +190,13 @@ def _store_parts(job: Job, dataset: dict[str, Any]) -> dict[str, Any]:
     trained = {"frozen_stages", "norm_eval", "pretrained"}
     weights = job.start.sha256 if job.start else ""
     if not job.start or job.start.matched < job.start.total:
-        # Fresh weights depend on the seed, and on how this version of torch draws.
+        # Random weights depend on the seed, and on how this version of torch draws.
         weights = f"{weights} random {job.seed} torch {torch.__version__}".strip()
     return {
         "form": _FORM,
         "weights": weights,
         "backbone": {key: value for key, value in model["backbone"].items() if key not in trained},
+        "head": model["cls_head"]["type"],
         "preprocessor": model["data_preprocessor"],
         "transform": dataset["pipeline"],
         "view_seed": dataset.get("view_seed"),
@@ -151,10 +204,10 @@ def _store_parts(job: Job, dataset: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _entry_names(job: Job, part: Subset) -> list[list[str]]:
-    """Name the stored rows of a part: a list of clips for each view of theirs."""
-    views = (job.recipe.views or 1) if part is Subset.TRAIN else 1
-    examples = job.data.examples[part]
+def _entry_names(job: Job, subset: Subset) -> list[list[str]]:
+    """Name the entries of a subset: one list of clips for each of their views."""
+    views = (job.recipe.views or 1) if subset is Subset.TRAIN else 1
+    examples = job.data.examples[subset]
     return [[entry_name(e.clip_id, e.sha256, view) for e in examples] for view in range(views)]
 
 

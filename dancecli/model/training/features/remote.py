@@ -1,8 +1,8 @@
-"""The frozen part of a network run over a pool of workers, such as the cores of a cluster.
+"""Distributed extraction: the frozen backbone run over a pool of workers, such as the cores of a cluster.
 
-Each worker builds the network once, from weights that lie in the workspace, and is told which views
-to look at; what comes back are their rows, which are a thousandth of the pictures. The store has one
-writer, the command.
+Each worker builds the network once, from weights in the workspace, and is told which views to
+compute; what comes back are their features, a thousandth of the frames. The store has one writer,
+the command.
 """
 
 from __future__ import annotations
@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import DanceError, EngineError, ModelError
 from dancecli.core.progress import Reporter
-from dancecli.core.text import rate
 from dancecli.engine.factory import open_pool
 from dancecli.engine.worker import Acquire
 from dancecli.model.training.features.store import FeatureStore
 from dancecli.storage.files import save_torch
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from dancecli.model.training.features.frozen import FrozenBackbone
@@ -35,44 +33,42 @@ _DEADLINE_S = 900.0
 
 @dataclass(frozen=True)
 class Source:
-    """What a worker needs to know before the first view, plain data all of it.
+    """What a worker needs to know before the first view, all of it plain data.
 
     Attributes:
         model: MMAction2's config of the recognizer.
-        stage: the frozen stage.
+        stage: the last frozen stage.
         dataset: config of the views.
-        dtype: of the rows.
     """
 
     model: Mapping[str, Any]
     stage: int
     dataset: Mapping[str, Any]
-    dtype: str
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Views to be looked at together.
+    """Views to be computed together.
 
     Attributes:
-        weights: a file with all weights of the recognizer, which every worker sees.
-        places: of the views in the dataset.
+        weights: a file with all weights of the recognizer, which every worker can read.
+        indices: of the views in the dataset.
     """
 
     source: Source
     weights: Path
-    places: tuple[int, ...]
+    indices: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """What a batch gave: rows as they are stored, [views, ...]; or why there are none."""
+class Features:
+    """The result of a batch: float32, [N, views, ...]; or the error's message and hint."""
 
-    features: NDArray[np.float16 | np.float32] | None
+    features: NDArray[Any] | None
     fault: tuple[str, str] = ("", "")
 
 
-# The one frozen part that this process has built, with the dataset of its views.
+# The one frozen backbone that this process has built, with the dataset of its views.
 _BUILT: dict[Path, tuple[FrozenBackbone, Any]] = {}
 
 
@@ -86,59 +82,56 @@ def extract_features_distributed(
     batch: int,
     reporter: Reporter,
 ) -> None:
-    """Do as `boundary.extract_features` with an engine's workers, one for each core.
+    """Do as `extract_features` with an engine's workers, one for each core.
 
     Args:
-        engine: see `engine.choice`.
+        engine: see `engine.factory`.
         root: the workspace, which all workers see under the same path.
         model: the recognizer, with its weights.
         source: what it is, and of which views.
-        store: gets the rows.
-        names: the rows; `names[i]` is of item `i` of the dataset.
-        batch: views a forward pass.
-        reporter: in views.
+        store: gets the features.
+        names: of the entries; `names[i]` is of item `i` of the dataset.
+        batch: views per forward pass.
+        reporter: of progress in views.
 
     Raises:
         ModelError: the features of a view are not finite.
         EngineError: the cluster cannot be used, or a batch was lost; what was stored stays.
-        WorkspaceError: there is no room for all of them.
     """
-    todo = store.missing(names)
+    pending = store.missing(names)
     began, done = time.monotonic(), 0
     with _shared(root, model) as weights:
-        jobs = [Batch(source, weights, tuple(todo[i : i + batch])) for i in range(0, len(todo), batch)]
-        with open_pool(engine, look, 0, _DEADLINE_S, root=root) as pool:
+        jobs = [Batch(source, weights, tuple(pending[i : i + batch])) for i in range(0, len(pending), batch)]
+        with open_pool(engine, compute_batch, 0, _DEADLINE_S, root=root) as pool:
             for finished in filter(None, pool.run(jobs)):
-                rows = finished.result
-                if rows is None:
+                result = finished.result
+                if result is None:
                     raise EngineError(
-                        f"a batch of {len(finished.job.places)} clips was lost: {finished.detail}",
-                        "run it again: what was computed is kept",
+                        f"a batch of {len(finished.job.indices)} clips was lost: {finished.detail}",
+                        "run it again: the features computed so far are kept",
                     )
-                if rows.features is None:
-                    raise ModelError(*rows.fault)
-                store.append([names[place] for place in finished.job.places], rows.features)
-                if done == 0:
-                    store.check_room(len(todo) - len(rows.features))
-                done += len(rows.features)
+                if result.features is None:
+                    raise ModelError(*result.fault)
+                store.append([names[i] for i in finished.job.indices], result.features)
+                done += len(result.features)
                 pace = done / (time.monotonic() - began)
-                reporter.progress(done, len(todo), f"features · {engine} · {rate(pace, 'clip')}")
+                reporter.progress(done, len(pending), f"features · {engine} · {pace:.1f} clips/s")
 
 
-def look(batch: Batch, _: Acquire) -> Rows:
-    """Give the rows of a batch of views: what a worker process does."""
+def compute_batch(batch: Batch, _: Acquire) -> Features:
+    """Compute the features of a batch of views: what a worker process does."""
     from dancecli.model.networks.mmaction import pseudo_collate
 
     try:
         frozen, dataset = _built(batch.source, batch.weights)
-        rows = frozen.rows(pseudo_collate([dataset[place] for place in batch.places]))
+        found = frozen.features(pseudo_collate([dataset[i] for i in batch.indices]))
     except DanceError as error:
-        return Rows(None, (error.message, error.hint))
-    return Rows(rows.cpu().numpy().astype(batch.source.dtype))
+        return Features(None, (error.message, error.hint))
+    return Features(found.cpu().numpy())
 
 
 def _built(source: Source, weights: Path) -> tuple[FrozenBackbone, Any]:
-    """Build the frozen part and the dataset, unless this process has them."""
+    """Build the frozen backbone and the dataset, unless this process has them."""
     import cv2
     import torch
 
@@ -154,14 +147,14 @@ def _built(source: Source, weights: Path) -> tuple[FrozenBackbone, Any]:
         _BUILT.clear()
         model = build_model(dict(source.model), 0, str(weights)).to(get_device())
         preprocessor = MODELS.build(source.model["data_preprocessor"]).to(get_device())
-        part = FrozenBackbone(model, preprocessor, source.stage)
-        _BUILT[weights] = part, DATASETS.build(dict(source.dataset))
+        frozen = FrozenBackbone(model, preprocessor, source.stage)
+        _BUILT[weights] = frozen, DATASETS.build(dict(source.dataset))
     return _BUILT[weights]
 
 
 @contextmanager
 def _shared(root: Path, model: Any) -> Iterator[Path]:
-    """Put the weights where all workers see them, for as long as they are needed."""
+    """Put the weights where all workers can read them, for as long as they are needed."""
     path = root / "cache" / "features" / f"weights-{secrets.token_hex(8)}.pth"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

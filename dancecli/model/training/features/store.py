@@ -1,15 +1,16 @@
-"""Features at the freeze boundary, computed once per clip and view, and kept in the workspace.
+"""The feature cache: what a frozen backbone gives, computed once per clip and view, kept in the workspace.
 
-A store is a folder named by the hash of all that its features depend on: weights, layers,
-transform, stage. In it lie rows of one size, one a clip and view, appended as they are made:
+A store is a folder named by the hash of all that its features depend on: weights, layers, transform,
+stage. It holds entries of one size, one per clip and view, appended as they are computed:
 `features.bin` (read memory-mapped) and `rows.txt` (their names, which hold the clip's checksum).
-A row counts only when its name is written, so a stopped extraction goes on where it was, and
-another split reuses the clips that it shares.
+An entry counts only when its name is written, so a stopped extraction resumes, and another split
+reuses the clips that it shares.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# What a full disk would break is more than this run: leave some room.
+# A full disk would break more than this run: leave some room.
 _SPARE_BYTES = 1 << 30
+_ITEM_BYTES = {"float16": 2, "float32": 4}
 
 
 def entry_name(clip_id: str, sha256: str, view: int) -> str:
@@ -40,21 +42,47 @@ def store_key(**parts: Any) -> str:
     return sha256_text(text)[:16]
 
 
+def entry_bytes(shape: Sequence[int], dtype: str) -> int:
+    """Size of an entry of this shape on the disk."""
+    return _ITEM_BYTES[dtype] * math.prod(shape)
+
+
+def check_disk_space(folder: Path, views: int, size: int) -> None:
+    """Refuse before the work if the features would not fit on the disk.
+
+    Args:
+        folder: where they go.
+        views: of all clips, that are still to be computed.
+        size: of all of them, in bytes.
+
+    Raises:
+        WorkspaceError: they do not fit.
+    """
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if size + _SPARE_BYTES > free:
+        raise WorkspaceError(
+            f"the features of {views} views need {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free",
+            "free some space, freeze a later stage, or use --no-cache",
+        )
+
+
 @dataclass
 class FeatureStore:
-    """One store: rows of equal shape, by name. Open with `open_store`.
+    """One store: entries of equal shape, by name. Open with `open_store`.
 
     Attributes:
-        folder: where it lies.
+        folder: where it is.
         dtype: of the features, `float16` or `float32`.
-        shape: of one row; empty while there is none.
-        rows: each row's place by its name.
+        shape: of one entry, [views, ...]; empty while there is none.
+        entries: each entry's index in the data, by its name.
     """
 
     folder: Path
     dtype: str
     shape: tuple[int, ...]
-    rows: dict[str, int]
+    entries: dict[str, int]
 
     @property
     def data(self) -> Path:
@@ -63,21 +91,33 @@ class FeatureStore:
 
     @property
     def names(self) -> Path:
-        """The rows' names."""
+        """The names of the entries."""
         return self.folder / "rows.txt"
 
     def missing(self, names: Sequence[str]) -> list[int]:
-        """Places in `names` that have no row yet."""
-        return [i for i, name in enumerate(names) if name not in self.rows]
+        """Give the indices into `names` that have no entry yet."""
+        return [i for i, name in enumerate(names) if name not in self.entries]
 
     def append(self, names: Sequence[str], features: NDArray[Any]) -> None:
-        """Add rows, [N, views, C, t, h, w] for N names: they reach the disk first, then their names.
+        """Add entries, [N, views, ...] for N names: they reach the disk first, then their names.
 
         Raises:
-            ModelError: they are of another shape than the rows that are there.
-            OSError: the disk has no room.
+            ModelError: they have another shape than the entries that are there, or values beyond the
+                range of the store's precision.
+            OSError: the disk is full.
         """
-        batch = features.astype(self.dtype)
+        import numpy as np
+
+        # Checked below, and said in words.
+        with np.errstate(over="ignore"):
+            batch = features.astype(self.dtype)
+        if not np.isfinite(batch).all():
+            clip = names[int(np.argmin(np.isfinite(batch).reshape(len(batch), -1).all(axis=1)))]
+            raise ModelError(
+                f"the features of {clip.partition('.')[0]} reach {np.abs(features).max():.3g}, beyond the "
+                f"range of {self.dtype}",
+                "use --no-cache",
+            )
         if not self.shape:
             self.shape = tuple(batch.shape[1:])
             with atomic_file(self.folder / "shape.json") as file:
@@ -93,31 +133,17 @@ class FeatureStore:
         with self.names.open("a", encoding="utf-8", newline="\n") as file:
             file.writelines(f"{name}\n" for name in names)
         for name in names:
-            self.rows[name] = len(self.rows)
-
-    def check_room(self, rows: int) -> None:
-        """Refuse before the work if `rows` more would not fit on the disk; needs one row to be there.
-
-        Raises:
-            WorkspaceError: they would not.
-        """
-        need = rows * _row_bytes(self.shape, self.dtype)
-        free = shutil.disk_usage(self.folder).free
-        if need + _SPARE_BYTES > free:
-            raise WorkspaceError(
-                f"the features of {rows} views need {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free",
-                "free some space, freeze a later stage, or use --no-cache",
-            )
+            self.entries[name] = len(self.entries)
 
     def array(self) -> np.memmap[Any, Any]:
-        """All rows, memory-mapped and read-only: [rows, *shape]."""
+        """All entries, memory-mapped and read-only: [entries, *shape]."""
         import numpy as np
 
-        return np.memmap(self.data, dtype=self.dtype, mode="r", shape=(len(self.rows), *self.shape))
+        return np.memmap(self.data, dtype=self.dtype, mode="r", shape=(len(self.entries), *self.shape))
 
 
 def open_store(root: Path, dtype: str, parts: Mapping[str, Any]) -> FeatureStore:
-    """Open the store for these settings below `root`, or make it; what a kill left half-written goes.
+    """Open the store for these settings below `root`, or create it; half-written entries are dropped.
 
     Args:
         root: the workspace's folder for features.
@@ -134,11 +160,11 @@ def open_store(root: Path, dtype: str, parts: Mapping[str, Any]) -> FeatureStore
     store = FeatureStore(folder, dtype, shape, {})
     names = _whole_lines(store.names)
     if shape and store.data.exists():
-        row = _row_bytes(shape, dtype)
-        whole = min(len(names), store.data.stat().st_size // row)
-        _cut(store.data, whole * row)
+        size = entry_bytes(shape, dtype)
+        whole = min(len(names), store.data.stat().st_size // size)
+        _cut(store.data, whole * size)
         _cut(store.names, sum(len(name.encode()) + 1 for name in names[:whole]))
-        store.rows = {name: i for i, name in enumerate(names[:whole])}
+        store.entries = {name: i for i, name in enumerate(names[:whole])}
     return store
 
 
@@ -153,10 +179,3 @@ def _cut(path: Path, size: int) -> None:
     if path.stat().st_size > size:
         with path.open("r+b") as file:
             file.truncate(size)
-
-
-def _row_bytes(shape: Sequence[int], dtype: str) -> int:
-    size = {"float16": 2, "float32": 4}[dtype]
-    for n in shape:
-        size *= n
-    return size

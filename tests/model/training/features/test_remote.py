@@ -36,44 +36,44 @@ def fill(corpus, tiny_recipe, tiny_model) -> Callable[[], Filled]:
             batch=4, workers=0, reporter=SILENT,
         )  # fmt: skip
         seen: list[Progress] = []
-        source = Source(job.config["model"], 3, dataset, "float16")
+        source = Source(job.config["model"], 3, dataset)
         extract_features_distributed(
             "local", workspace.root, model, source, there, names, 4, Reporter(seen.append)
         )
         assert not list((workspace.root / "cache" / "features").glob("weights-*"))
-        return {name: here.array()[here.rows[name]] for name in names}, there, seen
+        return {name: here.array()[here.entries[name]] for name in names}, there, seen
 
     return made
 
 
-def test_each_view_has_the_row_that_one_process_gives_it(fill):
+def test_each_view_has_the_features_that_one_process_computes(fill):
     wanted, store, seen = fill()
     rows = store.array()
-    assert set(store.rows) == set(wanted)
+    assert set(store.entries) == set(wanted)
     assert all(
-        abs(rows[store.rows[name]] - row).max() < 2e-3 * abs(row).max() for name, row in wanted.items()
+        abs(rows[store.entries[name]] - row).max() < 2e-3 * abs(row).max() for name, row in wanted.items()
     )
     assert len({row.tobytes() for row in rows}) == len(wanted)
     assert (seen[-1].done, seen[-1].total) == (len(wanted), len(wanted))
 
 
-def test_what_a_worker_finds_wrong_is_said_by_the_command(fill, monkeypatch, clip_files, tmp_path):
+def test_an_error_in_a_worker_is_the_command_s(fill, monkeypatch, clip_files, tmp_path):
     from dancecli.model.training.features import remote
 
-    monkeypatch.setattr(remote, "look", complain)
+    monkeypatch.setattr(remote, "compute_batch", complain)
     with pytest.raises(ModelError, match="not finite for a_0_1"):
         fill()
 
 
 def complain(batch: Any, _: Any) -> Any:
-    from dancecli.model.training.features.remote import Rows
+    from dancecli.model.training.features.remote import Features
 
-    return Rows(None, ("not finite for a_0_1", ""))
+    return Features(None, ("not finite for a_0_1", ""))
 
 
 def test_an_engine_without_stored_features_is_refused(corpus, tiny_recipe, tiny_model):
     settings = FinetuneSettings(str(tiny_model), weights="none", recipe=str(tiny_recipe), engine="ray")
-    with pytest.raises(UsageError, match="this run caches none"):
+    with pytest.raises(UsageError, match="this run stores none"):
         make_plan(corpus(), settings)
     with pytest.raises(UsageError, match="none of local, ray"):
         make_plan(corpus(), FinetuneSettings(str(tiny_model), freeze="4", engine="slurm"))

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from dancecli.core.errors import ModelError, WorkspaceError
-from dancecli.model.training.features.store import entry_name, open_store, shutil, store_key
+from dancecli.model.training.features.store import (
+    check_disk_space,
+    entry_bytes,
+    entry_name,
+    open_store,
+    shutil,
+    store_key,
+)
 
 PARTS = {"weights": "abc", "transform": [{"type": "Flip", "scale": (1, 2)}], "stage": 3}
 
@@ -13,12 +20,12 @@ def batch(n, start=0):
     return (np.arange(n * 6, dtype=np.float32).reshape(n, 1, 2, 3) + start) / 7
 
 
-def test_rows_come_back_after_reopening_in_their_own_precision(tmp_path):
+def test_entries_come_back_after_reopening_in_their_own_precision(tmp_path):
     store = open_store(tmp_path, "float16", PARTS)
     store.append(["a", "b"], batch(2))
     store.append(["c"], batch(1, 100))
     again = open_store(tmp_path, "float16", PARTS)
-    assert again.rows == {"a": 0, "b": 1, "c": 2}
+    assert again.entries == {"a": 0, "b": 1, "c": 2}
     assert (again.array() == np.concatenate([batch(2), batch(1, 100)]).astype("float16")).all()
     assert again.missing(["c", "d", "a"]) == [1]
 
@@ -34,10 +41,10 @@ def test_what_a_kill_left_half_written_goes_and_the_rest_stays(tmp_path, damage)
             file.write("c" if damage == "half a name" else "c\n")
     again = open_store(tmp_path, "float32", PARTS)
     kept = 1 if damage == "half a row" else 2
-    assert len(again.rows) == kept
+    assert len(again.entries) == kept
     again.append(["z"], batch(1, 50))
     last = open_store(tmp_path, "float32", PARTS)
-    assert last.rows["z"] == kept
+    assert last.entries["z"] == kept
     assert (last.array()[kept] == batch(1, 50)[0]).all()
 
 
@@ -61,6 +68,21 @@ def test_features_of_another_shape_and_a_full_disk_are_refused(tmp_path, monkeyp
         store.append(["b"], batch(1)[..., :2])
     usage = shutil.disk_usage(tmp_path)._replace(free=2 << 30)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    store.check_room(1000)
-    with pytest.raises(WorkspaceError, match="GB are free"):
-        store.check_room(10**9)
+    size = entry_bytes(store.shape, store.dtype)
+    assert size == 6 * 4
+    check_disk_space(tmp_path / "not" / "there yet", 1000, 1000 * size)
+    with pytest.raises(WorkspaceError, match=r"1000000000 views need 24\.0 GB, and 2\.1 GB are free"):
+        check_disk_space(tmp_path, 10**9, 10**9 * size)
+
+
+def test_features_beyond_half_precision_are_refused_by_name_and_nothing_is_stored(tmp_path):
+    store = open_store(tmp_path, "float16", PARTS)
+    features = batch(2)
+    features[1, 0, 0, 0] = 70_000.0
+    names = [entry_name("good_0_1", "x", 0), entry_name("loud_0_1", "y", 0)]
+    with pytest.raises(ModelError, match=r"features of loud_0_1 reach 7e[+]04, beyond the range of float16"):
+        store.append(names, features)
+    assert not open_store(tmp_path, "float16", PARTS).entries
+    whole = open_store(tmp_path, "float32", PARTS)
+    whole.append(names, features)
+    assert whole.array().max() == 70_000.0
