@@ -38,7 +38,6 @@ EXCEPTIONS = {
     "arg-type": "another package's types are narrower than what it takes",
     "call-overload": "another package's types leave this call out",
     "misc": "a base class, or a function, of a package without types",
-    "no-any-return": "another package's types leave this call out",
     "no-untyped-call": "a function of a package without types",
     "no-untyped-def": "overrides one of a package without types",
 }

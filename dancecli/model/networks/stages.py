@@ -408,7 +408,7 @@ def run_lower(backbone: nn.Module, x: Tensor, stage: int) -> Any:
 
 
 def run_upper(backbone: nn.Module, z: Tensor, stage: int) -> Any:
-    """Continue after `z = run_lower(backbone, x, stage)` to the backbone's output."""
+    """Continue to the backbone's output after `z = run_lower(backbone, x, stage)`; see `run_lower`."""
     return _run(backbone, z, range(stage + 1, LAST_STAGE + 1))
 
 

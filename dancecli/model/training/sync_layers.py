@@ -24,7 +24,7 @@ class SyncBatchNorm(_BatchNorm):
         """Take maps of any size."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize [N, C, ...]; in evaluation mode as torch does."""
+        """Normalize maps of shape [N, C, ...]; in evaluation mode as torch does."""
         if not self.training:
             return super().forward(x)
         dims = [0, *range(2, x.ndim)]
@@ -78,7 +78,7 @@ class SharedDropout(nn.Module):
         self.generator: torch.Generator | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Drop values of [clips x views, ...]; nothing in evaluation mode."""
+        """Drop values of features of shape [clips x views, ...]; nothing in evaluation mode."""
         if not self.training or self.p == 0:
             return x
         keep = 1 - self.p
@@ -99,7 +99,7 @@ class SharedDropPath(SharedDropout):
     """Stochastic depth, in the same way: a clip's whole residual branch is dropped."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Drop whole rows of [clips, ...]."""
+        """Drop whole rows of features of shape [clips x views, ...]."""
         if not self.training or self.p == 0:
             return x
         keep = 1 - self.p
@@ -165,13 +165,13 @@ class _AllReduce(torch.autograd.Function):
     """The sum over all processes; so is its gradient."""
 
     @staticmethod
-    def forward(ctx: Any, tensor: Tensor) -> Tensor:  # noqa: ARG004
+    def forward(_: Any, tensor: Tensor) -> Tensor:
         total = tensor.clone()
         dist.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
+    def backward(_: Any, gradient: Tensor) -> Tensor:
         total = gradient.clone()
         dist.all_reduce(total)
         return total

@@ -60,7 +60,7 @@ class FrozenBackbone:
             batch: as `pseudo_collate` gives it, N clips of V views (or frames, of a 2-D network).
 
         Returns:
-            [N, V, ...]; of a head that averages the frames first, [N, 1, ...].
+            Of shape [N, V, ...]; of a head that averages the frames first, [N, 1, ...].
 
         Raises:
             ModelError: they are not finite.
@@ -120,7 +120,7 @@ class HeadNetwork(Recognizer3D):  # type: ignore[misc]
         self.stage = stage
 
     def extract_feat(self, inputs: Tensor, **_: Any) -> tuple[Any, dict[str, Any]]:
-        """Run the rest of the backbone over features [N, V, ...]; give what the head takes."""
+        """Run the rest of the backbone over features of shape [N, V, ...]; give what the head takes."""
         x = inputs.flatten(0, 1)
         if self.stage < LAST_STAGE:
             found = run_upper(self.backbone, x, self.stage)

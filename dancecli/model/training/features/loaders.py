@@ -147,7 +147,7 @@ def check_room(job: Job, pending: PendingFeatures, frozen: FrozenBackbone, repor
 
 
 def store_entries(job: Job, indices: Sequence[int], features: Tensor, reporter: Reporter) -> None:
-    """Store the first view's features, [N, views, ...], of N training clips that have no entry yet."""
+    """Store features of shape [N, views, ...]: the first views of N training clips without an entry."""
     first = _entry_names(job, Subset.TRAIN)[0]
     names = [first[i] for i in indices]
     with _opened(job, Subset.TRAIN, reporter) as store:
