@@ -48,6 +48,7 @@ COMMANDS = {
     "augment": Entry("dataset", "Create augmented clips of a split's training set."),
     "annotate": Entry("dataset", "Rewrite the MMAction2 annotation lists of a split."),
     "flow": Entry("dataset", "Compute the optical flow of the clips, for models that use motion."),
+    "app": Entry("inspect", "Browse the clips in a local web app, and correct labels."),
     "stats": Entry("inspect", "Show dataset statistics and write the dataset card and page."),
     "history": Entry("inspect", "Show the download history of a clip, and why clips are missing."),
     "audit": Entry("inspect", "Check for leaks between subsets, label conflicts and changed files."),

@@ -72,14 +72,19 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "demo": (*_MEDIA, "sources", *DATASET, *MODEL, *REPORT),
     # The demo's corpus and video site serve the quick form of the reproduction.
     "reproduction": (*BASE, *DATASET, *MODEL, *REPORT, "demo"),
+    "app": (*BASE, "video"),
     # Modules of the package itself: `status`, `doctor`.
     "": (*_MEDIA, "sources", *DATASET, *MODEL, *REPORT, "cli"),
-    **dict.fromkeys(CLI, (*_MEDIA, "sources", *DATASET, *MODEL, *REPORT, "demo", "reproduction", "", *CLI)),
+    **dict.fromkeys(
+        CLI, (*_MEDIA, "sources", *DATASET, *MODEL, *REPORT, "demo", "reproduction", "app", "", *CLI)
+    ),
 }
 
 # The only place that may import each of these packages.
 ONLY_IN = {
     "typer": "cli",
+    "starlette": "app/server.py",
+    "uvicorn": "app/server.py",
     "rich": "cli",
     "yt_dlp": "sources/youtube.py",
     "mmaction": "model/networks/mmaction.py",

@@ -159,6 +159,8 @@ def _document(result: SplitResult) -> dict[str, Any]:
         "dropped": left_out.dropped or {},
         "not_official": left_out.not_official,
         "unknown_names": left_out.unknown_names,
+        "excluded": left_out.excluded,
+        "relabeled": result.relabeled,
         "torn_official_groups": result.torn,
         "moved_from_official": result.moved,
         "notes": result.notes,
@@ -200,6 +202,11 @@ def _inform(result: SplitResult) -> None:
     left_out = result.left_out
     if left_out.gone:
         info(f"{len(left_out.gone)} clips have lost their file and are in no subset")
+    if left_out.excluded or result.relabeled:
+        info(
+            f"corrections: {len(left_out.excluded)} clips excluded, {len(result.relabeled)} relabeled "
+            "(labels.csv)"
+        )
     for condition, ids in (left_out.dropped or {}).items():
         info(f"dropped: {len(ids)} {condition} clips")
     if left_out.not_official:

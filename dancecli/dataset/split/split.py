@@ -42,9 +42,18 @@ from dancecli.dataset.split.candidates import Candidate, read_candidates
 from dancecli.dataset.split.lockfile import Drift, clips_from_lock, write_lock
 from dancecli.dataset.split.official import official_subsets
 from dancecli.storage import tables
+from dancecli.storage.corrections import (
+    Field,
+    apply_corrections,
+    corrections_file,
+    current,
+    read_corrections,
+)
 from dancecli.storage.runs import read_record
 from dancecli.storage.workspace import Workspace, checked_name
 
+# The kind of the groups that people gave clips in `dance app`.
+CORRECTED = "corrected"
 DEFAULT_RATIOS = "90/5/5"
 # The paper's own: 93/7 of 1500 and 90/10 of 525.
 SUBSET_RATIOS = {1500: "93/7", 525: "90/10"}
@@ -131,12 +140,14 @@ class LeftOut:
         dropped: clips that were dropped, by condition; a clip with two conditions counts under the first.
         not_official: clips that the official lists do not name.
         unknown_names: names in group files that match no clip.
+        excluded: ids of clips that corrections exclude.
     """
 
     gone: tuple[str, ...] = ()
     dropped: dict[str, tuple[str, ...]] | None = None
     not_official: tuple[str, ...] = ()
     unknown_names: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,6 +166,7 @@ class SplitResult:
         changed: False if the very same split existed already.
         known: which kinds of groups are known of its clips.
         left_out: clips that are in no subset.
+        relabeled: ids of clips whose label is a correction's.
         torn: groups that the official subsets tear, with those subsets; kept whole here.
         moved: clips that are in another subset than the official one for it.
         notes: what else the user should know, one sentence each.
@@ -175,6 +187,7 @@ class SplitResult:
     changed: bool
     known: KnownGroups
     left_out: LeftOut
+    relabeled: tuple[str, ...]
     torn: dict[str, tuple[str, ...]]
     moved: int
     notes: tuple[str, ...]
@@ -188,6 +201,7 @@ class _Pool:
     clips: list[Candidate]
     groups: list[Group]
     left_out: LeftOut
+    relabeled: tuple[str, ...]
 
 
 def split(workspace: Workspace, settings: SplitSettings, *, dry_run: bool = False) -> SplitResult:
@@ -228,13 +242,14 @@ def split(workspace: Workspace, settings: SplitSettings, *, dry_run: bool = Fals
         changed=changed,
         known=known,
         left_out=pool.left_out,
+        relabeled=pool.relabeled,
         torn=torn,
         moved=_moved(pool.clips, clips) if torn else 0,
         notes=tuple(notes),
         drift=drift,
     )
     if not dry_run:
-        own = [row for row in pool.groups if row.kind != NEAR_DUPLICATE]
+        own = [row for row in pool.groups if row.kind not in (NEAR_DUPLICATE, CORRECTED)]
         if settings.groups:
             add_groups(workspace, own)
         if changed:
@@ -270,8 +285,13 @@ def _check(settings: SplitSettings) -> None:
 def _pool(workspace: Workspace, settings: SplitSettings) -> _Pool:
     """Read the clips and their groups, and leave out what the settings leave out."""
     clips, gone = read_candidates(workspace)
+    changes = current(read_corrections(workspace))
+    corrected = apply_corrections(clips, changes)
+    clips = corrected.clips
+    _refuse_unknown_labels(workspace, clips, corrected.relabeled)
     lookup = ClipLookup(clips) if settings.groups or settings.official_lists else ClipLookup(())
-    groups, unknown = read_groups(workspace), list[str]()
+    joined = [Group(i, mine[Field.GROUP], CORRECTED) for i, mine in changes.items() if Field.GROUP in mine]
+    groups, unknown = merge_groups(read_groups(workspace), joined), list[str]()
     for path in settings.groups:
         found = read_group_file(path, lookup)
         groups = merge_groups(groups, found.rows)
@@ -299,7 +319,26 @@ def _pool(workspace: Workspace, settings: SplitSettings) -> _Pool:
                 f"{names}: no row names a clip of this workspace",
                 "import the dataset's own files, whose names the lists give",
             )
-    return _Pool(clips, groups, LeftOut(tuple(gone), dropped, not_official, tuple(unknown)))
+    return _Pool(
+        clips,
+        groups,
+        LeftOut(tuple(gone), dropped, not_official, tuple(unknown), corrected.excluded),
+        corrected.relabeled,
+    )
+
+
+def _refuse_unknown_labels(
+    workspace: Workspace, clips: Sequence[Candidate], relabeled: Sequence[str]
+) -> None:
+    labels, changed = set(label_names(workspace)), set(relabeled)
+    for clip in clips:
+        if clip.clip_id in changed and clip.label not in labels:
+            raise InputError.at(
+                corrections_file(workspace),
+                None,
+                f"gives {clip.clip_id} the label {clip.label!r}, which is not of this workspace's label set",
+                "correct it in dance app, or import the labels first",
+            )
 
 
 def _divide(clips: list[Candidate], settings: SplitSettings, group_of: Mapping[str, str]) -> list[SplitClip]:

@@ -5,17 +5,19 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers.builders import fill, make_clip
+from helpers.builders import Ran, fill, make_clip
 
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.records import Clip, Group, SplitClip
 from dancecli.dataset.groups import NEAR_DUPLICATE
 from dancecli.dataset.split.split import SplitSettings, split, split_digest
 from dancecli.storage import tables
+from dancecli.storage.corrections import Correction, append_corrections
 from dancecli.storage.workspace import Workspace
 
 
@@ -207,3 +209,29 @@ def test_the_official_part_is_the_test_part(filled: Workspace) -> None:
 def test_official_splits_and_strata_do_not_mix(filled: Workspace) -> None:
     with pytest.raises(UsageError, match="combines with neither"):
         split(filled, SplitSettings(keep_official=True, stratify=True))
+
+
+def test_corrections_are_applied_and_counted(dance: Callable[..., Ran], workspace: Workspace) -> None:
+    clips = [make_clip(i, LABELS[i % 2]) for i in range(0, 60, 3)]
+    fill(workspace, clips, LABELS)
+    before = dance("split", "--ratios", "70/15/15", "--name", "a", "--json").json
+    rows = [
+        Correction(clips[0].clip_id, "label", clips[0].label, LABELS[1]),
+        Correction(clips[1].clip_id, "exclude", "", "yes"),
+        *(Correction(clip.clip_id, "group", "", "one dancer") for clip in clips[2:8]),
+    ]
+    append_corrections(workspace, rows)
+    ran = dance("split", "--ratios", "70/15/15", "--name", "b", "--json")
+    after = ran.json
+    assert (after["excluded"], after["relabeled"]) == ([clips[1].clip_id], [clips[0].clip_id])
+    assert after["hash"] != before["hash"]
+    assert "corrections: 1 clips excluded, 1 relabeled (labels.csv)" in ran.err
+    table = {row.clip_id: row for row in tables.read(workspace.split("b"), SplitClip)}
+    assert clips[1].clip_id not in table
+    assert table[clips[0].clip_id].label == LABELS[1]
+    assert len({table[clip.clip_id].subset for clip in clips[2:8]}) == 1
+    assert not (workspace.root / "manifests" / "groups.parquet").exists()
+    append_corrections(workspace, [Correction(clips[3].clip_id, "label", "", "walz")])
+    ran = dance("split", "--name", "c")
+    assert ran.code == 1
+    assert "the label 'walz', which is not of this workspace's label set" in ran.err

@@ -1,0 +1,228 @@
+"""The clips of a workspace as a table that answers the app's questions: which clips, in which order."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.records import Clip, Prediction, SplitClip
+from dancecli.storage import tables
+from dancecli.storage.corrections import Field, current, read_corrections
+from dancecli.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+# Shares from which a clip counts as black, static or letterboxed.
+_BLACK, _STATIC, _BARS = 0.5, 0.9, 0.05
+_SHORT_S = 2.0
+FLAGS = ("black", "static", "bars", "short", "noted")
+SORTS = {
+    "id": ("clip_id", True),
+    "label": ("label", True),
+    "longest": ("seconds", False),
+    "shortest": ("seconds", True),
+    "surest": ("score", False),
+    "least-sure": ("score", True),
+    "worst": ("true_score", True),
+}
+# What the app shows of a clip in the grid.
+_SHOWN = ("clip_id", "label", "subset", "group", "seconds", "predicted", "score", "right", "flags", "changed")
+
+
+@dataclass(frozen=True)
+class Query:
+    """Which clips to show, in which order.
+
+    Attributes:
+        label, subset, dataset, source: only clips with this value; empty for all.
+        flag: one of `FLAGS`; empty for all.
+        predicted: only clips that the run took for this label.
+        outcome: `right` or `wrong` by the run's prediction; empty for all.
+        changed: `yes` for corrected clips, `excluded` for those left out; empty for all.
+        text: parts of the id, label, title, note or path, all of which must occur.
+        sort: a key of `SORTS`.
+    """
+
+    label: str = ""
+    subset: str = ""
+    dataset: str = ""
+    source: str = ""
+    flag: str = ""
+    predicted: str = ""
+    outcome: str = ""
+    changed: str = ""
+    text: str = ""
+    sort: str = "id"
+
+
+class Catalog:
+    """The original clips of a workspace, with split, predictions and corrections beside them.
+
+    Args:
+        workspace: whose clips.
+        split: the subsets shown are those of this split; None for the latest, if there is one.
+        run: the predictions shown are those of this run; None for none.
+
+    Raises:
+        WorkspaceError: there are no clips, or no such split or run.
+    """
+
+    def __init__(self, workspace: Workspace, split: str | None = None, run: str | None = None) -> None:
+        self.workspace = workspace
+        self.split = split or (workspace.splits()[-1] if workspace.splits() else None)
+        self.run = run
+        self.labels = self._read_labels()
+        self.frame = self._read_clips()
+        self._add_subsets()
+        self._add_predictions()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the corrections again: other people may have written some."""
+        import pandas as pd
+
+        changes = current(read_corrections(self.workspace))
+        self.changes = changes
+        frame = self.frame
+        wanted = pd.Series({i: values.get(Field.LABEL) for i, values in changes.items()}, dtype=object)
+        label = wanted.reindex(frame.index)
+        frame["label"] = label.where(label.notna(), frame["listed_label"])
+        frame["excluded"] = frame.index.isin([i for i, values in changes.items() if Field.EXCLUDE in values])
+        frame["changed"] = frame.index.isin(list(changes))
+
+    def find(self, query: Query) -> pd.DataFrame:
+        """Give the clips of a query, in its order, indexed by clip id."""
+        frame = self.frame[self._mask(query)]
+        column, ascending = SORTS.get(query.sort, SORTS["id"])
+        if column == "clip_id":
+            return frame.sort_index(kind="stable")
+        return frame.sort_values(column, ascending=ascending, kind="stable", na_position="last")
+
+    def rows(self, frame: pd.DataFrame) -> list[dict[str, Any]]:
+        """Give what the grid shows of clips, as JSON."""
+        shown = frame.reset_index()[[*_SHOWN, "excluded"]]
+        return [_plain(row) for row in shown.to_dict("records")]
+
+    def details(self, clip_id: str) -> dict[str, Any]:
+        """Give all that is known of one clip, as JSON.
+
+        Raises:
+            KeyError: there is no such clip.
+        """
+        row = self.frame.loc[clip_id]
+        found = _plain({"clip_id": clip_id} | dict(row.items()))
+        found["corrections"] = self.changes.get(clip_id, {})
+        return found
+
+    def facets(self) -> dict[str, dict[str, int]]:
+        """Count the clips by what they can be filtered by."""
+        frame = self.frame
+        counts = {
+            name: {str(key): int(n) for key, n in frame[name].value_counts().items() if key != ""}
+            for name in ("label", "subset", "dataset", "source", "predicted")
+        }
+        counts["flag"] = {flag: int(frame[flag].sum()) for flag in FLAGS if frame[flag].any()}
+        counts["changed"] = {"yes": int(frame["changed"].sum()), "excluded": int(frame["excluded"].sum())}
+        if self.run:
+            known = frame["predicted"] != ""
+            right = int(frame.loc[known, "right"].sum())
+            counts["outcome"] = {"right": right, "wrong": int(known.sum()) - right}
+        return counts
+
+    def _mask(self, query: Query) -> np.ndarray[Any, Any]:
+        import numpy as np
+
+        frame = self.frame
+        mask = np.ones(len(frame), bool)
+        for name in ("label", "subset", "dataset", "source", "predicted"):
+            if wanted := getattr(query, name):
+                mask &= (frame[name] == wanted).to_numpy()
+        if query.flag in FLAGS:
+            mask &= frame[query.flag].to_numpy()
+        if query.outcome:
+            mask &= ((frame["predicted"] != "") & (frame["right"] == (query.outcome == "right"))).to_numpy()
+        if query.changed:
+            mask &= frame["excluded" if query.changed == "excluded" else "changed"].to_numpy()
+        for word in query.text.casefold().split():
+            mask &= self._searched.str.contains(word, regex=False).to_numpy()
+        return mask
+
+    def _read_labels(self) -> tuple[str, ...]:
+        meta = tables.read_meta(self.workspace.segments)
+        return tuple(json.loads(meta["labels"]))
+
+    def _read_clips(self) -> pd.DataFrame:
+        if not self.workspace.clips.exists():
+            raise WorkspaceError(
+                f"{self.workspace.root}: there are no clips yet", "run dance fetch or dance import"
+            )
+        frame: pd.DataFrame = tables.read_table(self.workspace.clips, Clip).to_pandas()
+        frame = frame[frame["parent_id"] == ""].set_index("clip_id").sort_index()
+        frame["listed_label"] = frame.pop("label")
+        frame["seconds"] = frame["num_frames"] * frame["fps_den"] / frame["fps_num"]
+        frame["black"] = frame["black_share"] >= _BLACK
+        frame["static"] = frame["frozen_share"] >= _STATIC
+        frame["bars"] = frame["bars_share"] >= _BARS
+        frame["short"] = frame["seconds"] < _SHORT_S
+        frame["noted"] = frame["note"] != ""
+        flags = frame[list(FLAGS)].to_numpy()
+        frame["flags"] = [[name for name, on in zip(FLAGS, row, strict=True) if on] for row in flags]
+        text = frame.index.to_series() + "\n" + frame["listed_label"] + "\n" + frame["title"]
+        self._searched = (text + "\n" + frame["note"] + "\n" + frame["original_path"]).str.casefold()
+        return frame
+
+    def _add_subsets(self) -> None:
+        frame = self.frame
+        frame["subset"], frame["group"] = "", frame["video_id"]
+        if self.split:
+            name = self.workspace.find_split(self.split)
+            rows = tables.read_table(self.workspace.split(name), SplitClip, ("clip_id", "subset", "group"))
+            known = rows.to_pandas().set_index("clip_id").reindex(frame.index)
+            frame["subset"] = known["subset"].fillna("")
+            frame["group"] = known["group"].fillna(frame["group"])
+
+    def _add_predictions(self) -> None:
+        import numpy as np
+        import pandas as pd
+
+        frame = self.frame
+        frame["predicted"], frame["right"] = "", False
+        frame["score"], frame["true_score"] = np.nan, np.nan
+        if not self.run:
+            return
+        path = self.workspace.run(self.run) / "predictions.parquet"
+        table = tables.read_table(path, Prediction)
+        labels = json.loads(tables.read_meta(path)["labels"])
+        scores = np.stack(table.column("scores").to_numpy()) if len(table) else np.zeros((0, len(labels)))
+        if scores.shape[1:] != (len(labels),):
+            raise InputError.at(path, None, "has scores of another number of classes than labels")
+        ids, truth = table.column("clip_id").to_pylist(), table.column("label_index").to_numpy()
+        called = scores.argmax(axis=1)
+        found = pd.DataFrame(
+            {
+                "predicted": [labels[i] for i in called],
+                "right": called == truth,
+                "score": scores.max(axis=1, initial=0.0),
+                "true_score": scores[np.arange(len(truth)), truth],
+            },
+            index=ids,
+        )
+        known = found[~found.index.duplicated()].reindex(frame.index)
+        frame["predicted"] = known["predicted"].fillna("")
+        frame["right"] = known["right"].eq(True)
+        frame["score"], frame["true_score"] = known["score"], known["true_score"]
+
+
+def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Turn NumPy's numbers into Python's, and what is no number into null."""
+    found: dict[str, Any] = {}
+    for key, value in row.items():
+        plain = value.item() if hasattr(value, "item") else value
+        found[str(key)] = None if isinstance(plain, float) and math.isnan(plain) else plain
+    return found

@@ -1,0 +1,191 @@
+"""Corrections of the dataset: `labels.csv`, an append-only table of who changed what, and why.
+
+A correction never changes a clip or its table: `current` gives the corrections in force, and the steps that
+read clips apply them. Undoing one adds a row, so the file holds the whole history. Several programs may
+append at once.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from dancecli.core.errors import InputError
+from dancecli.storage.workspace import Workspace
+
+
+class Field(StrEnum):
+    """What a correction changes.
+
+    `LABEL` is another label. `EXCLUDE` leaves the clip out of splits (`yes`, or empty). `SECOND_LABEL` is a
+    dance that is seen as well. `START_MS` and `END_MS` move the ends of the clip within its source video.
+    `GROUP` is a name that it shares with clips that must stay in one subset. `NOTE` changes nothing.
+    """
+
+    LABEL = "label"
+    EXCLUDE = "exclude"
+    SECOND_LABEL = "second_label"
+    START_MS = "start_ms"
+    END_MS = "end_ms"
+    GROUP = "group"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """One row of `labels.csv`.
+
+    Attributes:
+        clip_id: the clip.
+        field: what is changed, a value of `Field`.
+        old, new: the value before and after; an empty `new` takes an earlier correction back.
+        who: name of the person.
+        when_utc: ISO 8601, to the millisecond.
+        why: the reason, in words.
+    """
+
+    clip_id: str
+    field: str
+    old: str
+    new: str
+    who: str = ""
+    when_utc: str = ""
+    why: str = ""
+
+
+COLUMNS = tuple(field.name for field in fields(Correction))
+
+
+def corrections_file(workspace: Workspace) -> Path:
+    """`labels.csv` of a workspace."""
+    return workspace.root / "labels.csv"
+
+
+def read_corrections(workspace: Workspace) -> list[Correction]:
+    """Read all corrections, oldest first; none if there is no file.
+
+    A last line that a killed program left without its end is not there yet.
+
+    Raises:
+        InputError: the file has other columns, or a row that is no correction.
+    """
+    path = corrections_file(workspace)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    try:
+        text = content[: content.rfind(b"\n") + 1].decode()
+    except UnicodeDecodeError:
+        raise InputError.at(path, None, "is not UTF-8 text", "save it as UTF-8") from None
+    rows = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
+    if tuple(next(rows, COLUMNS)) != COLUMNS:
+        raise InputError.at(path, 1, f"is no table of corrections: its columns must be {','.join(COLUMNS)}")
+    found = []
+    for row in rows:
+        if len(row) != len(COLUMNS) or row[1] not in set(Field):
+            known = ", ".join(Field)
+            raise InputError.at(
+                path, rows.line_num, "is no correction", f"columns: {','.join(COLUMNS)}; fields: {known}"
+            )
+        found.append(Correction(*row))
+    return found
+
+
+def append_corrections(workspace: Workspace, rows: Iterable[Correction]) -> None:
+    """Add corrections durably, all or none of them; rows without a time get the present one.
+
+    Raises:
+        OSError: the disk is full or read-only; nothing was added.
+    """
+    import filelock
+
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    text = io.StringIO(newline="")
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerows(astuple(row if row.when_utc else replace(row, when_utc=now)) for row in rows)
+    path = corrections_file(workspace)
+    folder = workspace.root / ".locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder / "labels.lock"), path.open("ab+") as file:
+        size = file.seek(0, os.SEEK_END)
+        whole = _whole_lines(file.read() if file.seek(0) == 0 and size else b"")
+        # What a killed program left half-written was never acknowledged.
+        file.truncate(whole)
+        header = "" if whole else ",".join(COLUMNS) + "\n"
+        try:
+            file.write((header + text.getvalue()).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(whole)
+            raise
+
+
+def _whole_lines(content: bytes) -> int:
+    return content.rfind(b"\n") + 1
+
+
+def current(rows: Sequence[Correction]) -> dict[str, dict[str, str]]:
+    """Give the corrections in force: for each clip the last value of each field, without empty ones."""
+    found: dict[str, dict[str, str]] = {}
+    for row in rows:
+        mine = found.setdefault(row.clip_id, {})
+        if row.new:
+            mine[row.field] = row.new
+        else:
+            mine.pop(row.field, None)
+    return {clip_id: values for clip_id, values in found.items() if values}
+
+
+class Labeled(Protocol):
+    """What corrections apply to: a record of a clip, as a frozen dataclass."""
+
+    @property
+    def clip_id(self) -> str:
+        """The clip's id."""
+
+    @property
+    def label(self) -> str:
+        """Its label."""
+
+
+Record = TypeVar("Record", bound=Labeled)
+
+
+@dataclass(frozen=True)
+class Applied(Generic[Record]):
+    """Clips after corrections.
+
+    Attributes:
+        clips: those that are not excluded, with their corrected labels.
+        excluded, relabeled: ids of the clips that a correction excluded, or gave another label.
+    """
+
+    clips: list[Record]
+    excluded: tuple[str, ...]
+    relabeled: tuple[str, ...]
+
+
+def apply_corrections(clips: Sequence[Record], changes: Mapping[str, Mapping[str, str]]) -> Applied[Record]:
+    """Apply corrections in force (see `current`) to clips."""
+    found: list[Record] = []
+    excluded, relabeled = [], []
+    for clip in clips:
+        mine = changes.get(clip.clip_id, {})
+        label = mine.get(Field.LABEL, clip.label)
+        if Field.EXCLUDE in mine:
+            excluded.append(clip.clip_id)
+        elif label != clip.label:
+            relabeled.append(clip.clip_id)
+            found.append(replace(clip, label=label))  # type: ignore[type-var]  # records are dataclasses
+        else:
+            found.append(clip)
+    return Applied(found, tuple(excluded), tuple(relabeled))

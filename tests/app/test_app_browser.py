@@ -1,0 +1,188 @@
+"""The app in a real Chromium: look, play, correct and undo, by mouse, by keyboard and on a phone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import clip_workspace
+from helpers.app_server import TOKEN, served
+from helpers.clip_workspace import LABELS
+
+from dancecli.core.records import Clip
+from dancecli.storage import tables
+from dancecli.storage.corrections import read_corrections
+from dancecli.storage.workspace import Workspace
+
+sync_api = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--autoplay-policy=no-user-gesture-required",
+]
+HOSTILE = '<img src=x onerror=alert(1)> "quoted" & <script>alert(2)</script>'
+
+shots, furnished = clip_workspace.shots, clip_workspace.furnished
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as engine:
+        opened = engine.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+@contextmanager
+def opened(browser: Any, address: str, path: str = "/", **options: Any) -> Iterator[Any]:
+    """A page of the app; a request that leaves the machine, or an error, fails the test."""
+    options = {"viewport": {"width": 1440, "height": 900}, **options}
+    context = browser.new_context(**options)
+    tab = context.new_page()
+    odd: list[str] = []
+    tab.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:")) else odd.append(r.url))
+    tab.on("pageerror", lambda error: odd.append(str(error)))
+    tab.on("console", lambda m: odd.append(m.text) if m.type == "error" and "404" not in m.text else None)
+    tab.on("dialog", lambda dialog: odd.append(f"dialog {dialog.message}"))
+    tab.goto(f"{address}{path}{'&' if '?' in path else '?'}token={TOKEN}")
+    tab.wait_for_selector(".cell, #count:has-text('0 of')")
+    yield tab
+    context.close()
+    assert odd == []
+
+
+@pytest.fixture
+def address(furnished: Workspace) -> Iterator[str]:
+    clips = tables.read(furnished.clips, Clip)
+    from dataclasses import replace
+
+    clips[0] = replace(clips[0], title=HOSTILE, note=HOSTILE, uploader=HOSTILE)
+    tables.write(furnished.clips, Clip, clips)
+    with served(furnished) as found:
+        yield found
+
+
+def test_clips_are_filtered_and_the_view_stands_in_the_address(browser: Any, address: str) -> None:
+    with opened(browser, address) as tab:
+        assert TOKEN not in tab.url
+        assert tab.locator(".cell").count() == 5
+        tab.get_by_role("button", name="train 3").click()
+        tab.wait_for_function("() => document.querySelectorAll('.cell').length === 3")
+        assert "subset=train" in tab.url
+        tab.get_by_role("button", name="Remove filter Subset: train").click()
+        tab.wait_for_function("() => document.querySelectorAll('.cell').length === 5")
+        tab.go_back()
+        tab.wait_for_function("() => document.querySelectorAll('.cell').length === 3")
+        tab.locator("#text").fill("no such clip")
+        tab.wait_for_selector("#count:has-text('0 of 5 clips')")
+        sent = tab.url
+    with opened(browser, address, sent.removeprefix(address)) as tab:
+        assert tab.locator("#text").input_value() == "no such clip"
+        assert tab.locator(".cell").count() == 0
+
+
+def test_a_clip_plays_and_steps_by_frames(browser: Any, address: str) -> None:
+    with opened(browser, address) as tab:
+        tab.locator(".cell").first.click()
+        tab.wait_for_function("() => document.querySelector('#video').readyState >= 2")
+        tab.keyboard.press(".")
+        tab.wait_for_function("() => document.querySelector('#video').paused")
+        before = tab.evaluate("document.querySelector('#video').currentTime")
+        tab.keyboard.press(",")
+        tab.wait_for_function(f"() => document.querySelector('#video').currentTime < {before}")
+        after = tab.evaluate("document.querySelector('#video').currentTime")
+        assert before - after == pytest.approx(1 / clip_workspace.FPS, abs=0.002)
+        tab.keyboard.press("s")
+        assert tab.evaluate("document.querySelector('#video').playbackRate") == 0.25
+        first = tab.locator("#facts dd").first.inner_text()
+        tab.keyboard.press("n")
+        tab.wait_for_function(f"() => document.querySelector('#facts dd').textContent !== {first!r}")
+        assert "clip=" in tab.url
+        tab.keyboard.press("Escape")
+        tab.wait_for_function("() => !document.querySelector('#viewer').open")
+        assert "clip=" not in tab.url
+
+
+def test_by_keyboard_alone_a_clip_is_relabeled_excluded_and_undone(
+    browser: Any, address: str, furnished: Workspace
+) -> None:
+    with opened(browser, address) as tab:
+        tab.keyboard.press("ArrowRight")
+        tab.keyboard.press("Enter")
+        tab.wait_for_selector("#viewer[open]")
+        label = tab.locator("#title").inner_text()
+        other = next(name for name in LABELS if name != label)
+        tab.keyboard.press("r")
+        tab.keyboard.type(other)
+        tab.keyboard.press("Enter")
+        tab.wait_for_selector(f"#title:has-text('{other}')")
+        tab.keyboard.press("x")
+        tab.wait_for_selector("#exclude[aria-pressed='true']")
+        tab.keyboard.press("u")
+        tab.wait_for_selector("#exclude[aria-pressed='false']")
+        tab.keyboard.press("u")
+        tab.wait_for_selector(f"#title:has-text('{label}')")
+        tab.keyboard.press("Escape")
+    rows = [(row.field, row.new) for row in read_corrections(furnished)]
+    assert rows == [("label", other), ("exclude", "yes"), ("exclude", ""), ("label", "")]
+
+
+def test_an_unknown_label_is_refused(browser: Any, address: str, furnished: Workspace) -> None:
+    with opened(browser, address) as tab:
+        tab.locator(".cell").first.click()
+        tab.locator("#relabel").fill("walz")
+        tab.locator("#save-label").click()
+        tab.wait_for_selector("#toast:has-text('not a label')")
+    assert read_corrections(furnished) == []
+
+
+def test_markup_in_titles_and_notes_is_text(browser: Any, address: str) -> None:
+    with opened(browser, address, "/?text=onerror") as tab:
+        tab.locator(".cell").first.click()
+        tab.wait_for_selector("#facts")
+        assert HOSTILE in tab.locator("#facts").inner_text()
+        tab.locator("#note").fill(HOSTILE)
+        tab.locator("#save-note").click()
+        tab.wait_for_selector("#toast:has-text('note saved')")
+        assert tab.locator("img[src='x']").count() == 0
+
+
+def test_two_people_see_each_other_s_corrections(browser: Any, address: str) -> None:
+    with opened(browser, address) as one, opened(browser, address) as other:
+        one.locator(".cell").first.click()
+        one.locator("#exclude").click()
+        one.wait_for_selector("#exclude[aria-pressed='true']")
+        other.reload()
+        other.wait_for_selector(".cell.excluded")
+        assert other.locator(".cell.excluded").count() == 1
+
+
+def test_the_file_of_a_clip_is_gone(browser: Any, address: str, furnished: Workspace) -> None:
+    clip = tables.read(furnished.clips, Clip)[0]
+    Path(furnished.root / clip.path).unlink()
+    with opened(browser, address, f"/?clip={clip.clip_id}") as tab:
+        tab.wait_for_selector("#gone:not([hidden])")
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser: Any, address: str, width: int, scheme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    size = {"viewport": {"width": width, "height": 850}, "color_scheme": scheme, "bypass_csp": True}
+    with opened(browser, address, **size) as tab:
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        for step in ("grid", "viewer"):
+            if step == "viewer":
+                tab.locator(".cell").first.click()
+                tab.wait_for_selector("#viewer[open]")
+            found = Axe().run(tab).response["violations"]
+            serious = [v for v in found if v["impact"] in ("serious", "critical")]
+            assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in serious] == []

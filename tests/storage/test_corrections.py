@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers.builders import make_clip
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dancecli.core.errors import InputError
+from dancecli.storage.corrections import (
+    COLUMNS,
+    Correction,
+    Field,
+    append_corrections,
+    apply_corrections,
+    corrections_file,
+    current,
+    read_corrections,
+)
+from dancecli.storage.workspace import Workspace
+
+
+def change(clip_id: str, field: str, new: str, old: str = "") -> Correction:
+    return Correction(clip_id, field, old, new, "ana", "2026-01-01T00:00:00.000+00:00", "looked")
+
+
+def test_what_is_appended_is_read_back(workspace: Workspace) -> None:
+    assert read_corrections(workspace) == []
+    rows = [change("a", "label", "waltz", "tango"), change("b", "note", 'says "hello", twice')]
+    append_corrections(workspace, rows[:1])
+    append_corrections(workspace, rows[1:])
+    assert read_corrections(workspace) == rows
+    assert corrections_file(workspace).read_text().splitlines()[0] == ",".join(COLUMNS)
+
+
+def test_a_row_without_a_time_gets_one(workspace: Workspace) -> None:
+    append_corrections(workspace, [Correction("a", "exclude", "", "yes")])
+    assert read_corrections(workspace)[0].when_utc.endswith("+00:00")
+
+
+def test_a_line_without_its_end_is_not_there_and_gives_way(workspace: Workspace) -> None:
+    append_corrections(workspace, [change("a", "exclude", "yes")])
+    with corrections_file(workspace).open("a") as file:
+        file.write("b,exclude,,ye")
+    assert [row.clip_id for row in read_corrections(workspace)] == ["a"]
+    append_corrections(workspace, [change("c", "exclude", "yes")])
+    assert [row.clip_id for row in read_corrections(workspace)] == ["a", "c"]
+
+
+NAMES = ("one", "two", "three")
+KILLED = """
+import sys
+from pathlib import Path
+from dancecli.storage.corrections import Correction, append_corrections
+from dancecli.storage.workspace import Workspace
+workspace, name = Workspace(Path(sys.argv[1])), sys.argv[2]
+for i in range(100000):
+    append_corrections(workspace, [Correction(f"{name}-{i}", "exclude", "", "yes"), Correction(f"{name}-{i}", "note", "", "x")])
+    print(i, flush=True)
+"""  # noqa: E501
+
+
+def test_killed_writers_lose_and_double_nothing_that_was_acknowledged(workspace: Workspace) -> None:
+    command = [sys.executable, "-c", KILLED, str(workspace.root)]
+    writers = [
+        subprocess.Popen([*command, name], stdout=subprocess.PIPE, text=True)
+        for name in ("one", "two", "three")
+    ]
+    seen = []
+    for writer in writers:
+        assert writer.stdout
+        lines = [writer.stdout.readline() for _ in range(5)]
+        os.kill(writer.pid, signal.SIGKILL)
+        seen.append(int((lines + writer.stdout.read().splitlines())[-1]))
+        writer.wait()
+    rows = read_corrections(workspace)
+    assert len({(row.clip_id, row.field) for row in rows}) == len(rows)
+    for name, last in zip(NAMES, seen, strict=True):
+        notes = [row for row in rows if row.clip_id.startswith(f"{name}-") and row.field == "note"]
+        excluded = [row for row in rows if row.clip_id.startswith(f"{name}-") and row.field == "exclude"]
+        # At most the one that was being acknowledged is there beyond what was.
+        assert last + 1 <= len(notes) == len(excluded) <= last + 2
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(list(Field)), st.sampled_from(["", "1", "2"])))
+)
+def test_the_last_value_of_a_field_is_in_force(changes: list[tuple[str, Field, str]]) -> None:
+    expected: dict[tuple[str, str], str] = {}
+    for clip_id, field, new in changes:
+        expected[clip_id, field] = new
+    found = current([change(*one) for one in changes])
+    assert {(clip, field): v for clip, values in found.items() for field, v in values.items()} == {
+        key: value for key, value in expected.items() if value
+    }
+
+
+def test_clips_get_their_corrected_labels_and_excluded_ones_go() -> None:
+    clips = [make_clip(i) for i in range(3)]
+    rows = [change(clips[0].clip_id, "label", "zumba"), change(clips[1].clip_id, "exclude", "yes")]
+    found = apply_corrections(clips, current(rows))
+    assert [(clip.clip_id, clip.label) for clip in found.clips] == [
+        (clips[0].clip_id, "zumba"),
+        (clips[2].clip_id, "tap dancing"),
+    ]
+    assert (found.excluded, found.relabeled) == ((clips[1].clip_id,), (clips[0].clip_id,))
+
+
+HEAD = ",".join(COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("clip,label\na,waltz\n", 1),
+        (",".join(COLUMNS) + "\na,color,,red,,,\n", 2),
+        (",".join(COLUMNS) + "\na,label\n", 2),
+    ],
+)
+def test_a_table_that_is_none_is_named_with_its_row(workspace: Workspace, text: str, line: int) -> None:
+    corrections_file(workspace).write_text(text)
+    with pytest.raises(InputError, match=rf"labels\.csv:{line}\b"):
+        read_corrections(workspace)
+
+
+def test_a_text_that_is_not_utf8_is_named(workspace: Workspace) -> None:
+    Path(corrections_file(workspace)).write_bytes(b"\xff\xfe\n")
+    with pytest.raises(InputError, match="UTF-8"):
+        read_corrections(workspace)
