@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from dancecli.cli.config_file import key_of, read_defaults, toml_of, workspace_flag
+from dancecli.cli.dashed_ids import ids_last
 from dancecli.cli.registry import COMMANDS, PANELS
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class SettingsCommand(TyperCommand):
             workspace = Workspace.locate(workspace_flag(args))
             extra["default_map"] = self._defaults(workspace)
         args = with_optional_values(args, self.optional_values)
+        args = ids_last(args, (p for p in self.params if isinstance(p, TyperOption)))
         return super().make_context(info_name, args, parent=parent, **extra)
 
     def get_params(self, ctx: Context) -> Any:  # type: ignore[override]  # as in make_context

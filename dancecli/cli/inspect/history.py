@@ -19,7 +19,8 @@ def command(
     clip: Annotated[
         str | None,
         typer.Argument(
-            metavar="[CLIP]", help="A clip's or a video's id; one that begins with '-' goes after '--'."
+            metavar="[CLIP]",
+            help="Id of a clip or a video; or a file that was imported or left out, by its path or name.",
         ),
     ] = None,
     workspace_dir: WorkspaceOption = None,
@@ -31,7 +32,7 @@ def command(
     Without a clip: how much of each class is still to be had, as a table and a picture
     (reports/survival).
 
-    Example: `dance history -- -0L4z8D2eGs_43000_53000`
+    Example: `dance history -0L4z8D2eGs_43000_53000`
     """
     workspace = open_workspace(workspace_dir, create=False)
     if clip is None:

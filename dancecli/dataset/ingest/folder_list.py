@@ -63,13 +63,17 @@ class FolderList:
     files: dict[str, ListedFile]
     notes: tuple[str, ...]
 
-    def find(self, relative: str) -> str | None:
-        """Give the key of the entry of a file, by its path below the folder; None if none is listed.
+    def find(self, relative: str, *, alone: bool = True) -> str | None:
+        """Give the key of the entry of a file; None if none is listed.
 
-        A list may leave out the suffix, and the folders of a file whose name is there once.
+        Args:
+            relative: the file's path below the folder.
+            alone: no other file of the folder has its name, so that a list may name it without its path.
         """
         path = PurePosixPath(unicodedata.normalize("NFC", relative))
-        names = (str(path), str(path.with_suffix("")), path.name, path.stem)
+        names = [str(path), str(path.with_suffix(""))]
+        if alone:
+            names += [path.name, path.stem]
         return next((name for name in names if name in self.files), None)
 
 
@@ -119,7 +123,7 @@ def read_list(path: Path) -> FolderList | None:
     if unused:
         names = ", ".join(repr(name.strip()) for name in unused)
         notes.append(
-            f"{path}: columns not used: {names} (groups have names such as group_{unused[0].strip()})"
+            f"{path}: columns not used: {names} (a column of groups is named group_{unused[0].strip()})"
         )
     entries: dict[str, ListedFile] = {}
     for values in rows:
@@ -131,7 +135,8 @@ def read_list(path: Path) -> FolderList | None:
             notes.append(
                 f"{path}:{first + rows.line_num}: subset {padded[subset or 0]!r} is not known: ignored"
             )
-        key = unicodedata.normalize("NFC", padded[file].replace("\\", "/").removeprefix("./"))
+        key = unicodedata.normalize("NFC", padded[file].replace("\\", "/"))
+        key = key.removeprefix(f"{path.parent.absolute()}/").removeprefix("./")
         groups = tuple((kind, padded[column]) for column, kind in kinds.items() if padded[column])
         entry = ListedFile(first + rows.line_num, (padded[label],), groups, said or "")
         entries[key] = _joined(entries[key], entry) if key in entries else entry

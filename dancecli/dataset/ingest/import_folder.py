@@ -188,7 +188,7 @@ def _rows_of_absent_files(listed: FolderList | None, found: Iterable[FoundFile])
     """Give a row to each file that the list names and the folder lacks."""
     if listed is None:
         return []
-    keys = {listed.find(file.relative) for file in found}
+    names = {listed.find(file.relative) for file in found}
     return [
         Planned(
             ImportRow(key, "no-file", label=entry.labels[0], text=f"{listed.path.name}:{entry.row} names it"),
@@ -197,7 +197,7 @@ def _rows_of_absent_files(listed: FolderList | None, found: Iterable[FoundFile])
             key,
         )
         for key, entry in listed.files.items()
-        if key not in keys
+        if key not in names
     ]
 
 

@@ -102,15 +102,19 @@ def label_files(
     files: Iterable[FoundFile], listed: FolderList | None, patterns: NamePatterns
 ) -> list[LabelledFile]:
     """Put together what names each file's label and groups."""
-    return [_labelled(file, listed, patterns) for file in files]
+    files = list(files)
+    names = Counter(Path(file.relative).stem for file in files if not file.problem)
+    return [_labelled(file, listed, patterns, alone=names[Path(file.relative).stem] <= 1) for file in files]
 
 
-def _labelled(file: FoundFile, listed: FolderList | None, patterns: NamePatterns) -> LabelledFile:
+def _labelled(
+    file: FoundFile, listed: FolderList | None, patterns: NamePatterns, *, alone: bool
+) -> LabelledFile:
     named = file.named
     labels = (*named.labels, *reversed(file.folders)) if named is not None else ()
     groups = [*named.groups] if named is not None else []
     subset, problem, text, given = file.official_split, file.problem, file.text, False
-    key = listed.find(file.relative) if listed is not None else None
+    key = listed.find(file.relative, alone=alone) if listed is not None else None
     if listed is not None and key is not None and not file.problem:
         entry = listed.files[key]
         labels, given = tuple(filter(None, entry.labels)), True
