@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -52,6 +51,8 @@ def _is_id(word: str, options: dict[str, bool]) -> bool:
     if not _VIDEO.fullmatch(word):
         return False
     if word.startswith("--"):
+        import difflib
+
         return not difflib.get_close_matches(word, options, n=1, cutoff=_NEAR)
     # `-wDIR`: an option with its value attached.
     return not (word[:2] in options and Path(word[2:]).exists())

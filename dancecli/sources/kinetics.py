@@ -32,6 +32,7 @@ from dancecli.sources.list_format import (
     LABEL_COLUMNS,
     START_COLUMNS,
     SUBSET_COLUMNS,
+    RefusedRow,
     RowError,
     column_name,
     delimiter_name,
@@ -57,29 +58,6 @@ _NEAR = 0.8
 
 class UnlabelledError(InputError):
     """A list has everything but labels."""
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedRow:
-    """A row of a list that cannot be used.
-
-    Attributes:
-        file: the list.
-        row: its line, or in JSON its entry.
-        reason: what is wrong with it.
-        hint: what to do about it.
-    """
-
-    file: str
-    row: int | str
-    reason: str
-    hint: str = ""
-
-    def __str__(self) -> str:
-        place = (
-            f"{self.file}:{self.row}: " if isinstance(self.row, int) else f"{self.file}: entry {self.row}: "
-        )
-        return place + self.reason
 
 
 @dataclass

@@ -16,7 +16,9 @@ from pathlib import Path
 
 from dancecli.core.errors import InputError
 from dancecli.core.video_files import is_video_name
+from dancecli.sources.list_format import RefusedRow, RowError, short
 from dancecli.sources.local import walk
+from dancecli.sources.text_files import is_text, open_text
 
 DATASET = "lets-dance"
 LONGEST_S = 10
@@ -31,7 +33,7 @@ _OTHER_MODALITIES = frozenset({"flow", "densepose", "pose", "skeleton", "flows",
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """A clip's rate and length, as its number of frames tells them.
+    """A clip's frame rate and length, as its number of frames tells them.
 
     Attributes:
         certain: the number is that of whole seconds at a usual rate; else the rate is a guess.
@@ -73,9 +75,17 @@ class ListedClip:
         return self.start_ms + self.timing.duration_ms
 
 
+@dataclass(frozen=True)
+class ReleaseList:
+    """A list of the release: its clips, and the lines that cannot be used."""
+
+    clips: tuple[ListedClip, ...]
+    refused: tuple[RefusedRow, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class FrameRun:
-    """The pictures of one clip in a folder, numbered without a break but for some that are lost.
+    """The pictures of one clip in a folder, numbered consecutively but for missing ones.
 
     Attributes:
         folder: where they lie.
@@ -94,11 +104,11 @@ class FrameRun:
 
     @property
     def num_frames(self) -> int:
-        """From the first to the last, the lost ones included: their time went by too."""
+        """From the first to the last, the missing ones included: their time passed too."""
         return self.last - self.first + 1
 
     def pictures(self) -> Iterator[Path]:
-        """Give one picture a frame; in the place of a lost one, the one before it."""
+        """Give one picture per frame; in place of a missing one, the one before it."""
         shown = self.first
         for number in range(self.first, self.last + 1):
             shown = shown if number in self.missing else number
@@ -133,7 +143,7 @@ def timing(num_frames: int) -> Timing:
     """Tell a clip's rate and length from its number of frames.
 
     The longest stretch of whole seconds that some usual rate explains is taken: 301 frames are
-    ten seconds at 30, not six at 50. A number that none explains (frames were lost) is taken at
+    ten seconds at 30, not six at 50. A number that none explains (frames are missing) is taken at
     the lowest usual rate at which it fits into ten seconds.
     """
     for seconds in range(LONGEST_S, 0, -1):
@@ -145,36 +155,43 @@ def timing(num_frames: int) -> Timing:
     return Timing(fps, min(LONGEST_S * 1000, round(1000 * num_frames / fps)), certain=False)
 
 
-def read_list(path: Path) -> list[ListedClip]:
-    """Read a list of the release.
+def read_list(path: Path) -> ReleaseList:
+    """Read a list of the release; lines that are none of its lines are refused, the others are read.
 
     Raises:
         InputError: the file is missing, empty or not such a list; the message names the line.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError.at(path, None, "there is no such list") from None
-    except UnicodeDecodeError as error:
-        raise InputError.at(path, None, f"is not UTF-8 text ({error.reason})", "save it as UTF-8") from None
-    clips = [_line(path, row, line) for row, line in enumerate(text.splitlines(), start=1) if line.strip()]
-    if not clips:
+    clips, refused = [], []
+    with open_text(path, "list of Let's Dance") as (text, _):
+        for row, line in enumerate(text, start=1):
+            if not line.strip():
+                continue
+            try:
+                clips.append(_read_line(line))
+            except RowError as error:
+                refused.append(RefusedRow(str(path), row, str(error), error.hint))
+    if not clips and not refused:
         raise InputError.at(path, None, "the list is empty", "give a list that is not empty")
-    return clips
+    if not clips:
+        raise InputError(str(refused[0]), refused[0].hint)
+    return ReleaseList(tuple(clips), tuple(refused))
 
 
-def _line(path: Path, row: int, line: str) -> ListedClip:
+def _read_line(line: str) -> ListedClip:
     hint = "a line is 'class<tab>clip<tab>number of frames'"
-    words = [word.strip() for word in line.split("\t")]
+    separator = next((one for one in ("\t", ";", ",") if one in line), "\t")
+    words = [word.strip().strip('"') for word in line.split(separator)]
     if len(words) != 3 or not words[0]:
-        raise InputError.at(path, row, f"has {len(words)} columns, parted by tabs, not 3", hint)
+        raise RowError(f"has {len(words)} columns, not 3", hint)
     label, name, frames = words
+    if not is_text(line):
+        raise RowError("is not UTF-8 text", "save the list as UTF-8")
     parsed = parse_name(name)
     if parsed is None:
-        what = f"clip {name[:80]!r} is not an id of 11 characters, '_' and a start in minutes and seconds"
-        raise InputError.at(path, row, what, hint)
+        what = f"clip {short(name)} is not an id of 11 characters, '_' and a start in minutes and seconds"
+        raise RowError(what, hint)
     if not (frames.isascii() and frames.isdigit() and 0 < int(frames) < 100_000):
-        raise InputError.at(path, row, f"{frames[:80]!r} is not a number of frames", hint)
+        raise RowError(f"{short(frames)} is not a number of frames", hint)
     return ListedClip(label, name, *parsed, int(frames))
 
 

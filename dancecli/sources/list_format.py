@@ -10,6 +10,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from dancecli.core.records import VIDEO_ID, Subset
 
@@ -61,6 +62,29 @@ class RowError(ValueError):
     def __init__(self, message: str, hint: str = "correct the row, or remove it") -> None:
         super().__init__(message)
         self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRow:
+    """A row of a list that cannot be used.
+
+    Attributes:
+        file: the list.
+        row: its line, or in JSON its entry.
+        reason: what is wrong with it.
+        hint: what to do about it.
+    """
+
+    file: str
+    row: int | str
+    reason: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = (
+            f"{self.file}:{self.row}: " if isinstance(self.row, int) else f"{self.file}: entry {self.row}: "
+        )
+        return place + self.reason
 
 
 def column_name(text: str) -> str:

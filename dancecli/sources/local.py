@@ -1,4 +1,4 @@
-"""Videos that are already on disk: their names in every form in which Kinetics is passed on.
+"""Videos that are already on disk: their names in every form in which Kinetics is distributed.
 
 Crawlers and mirrors name a clip by its video and its times, in seconds padded to six digits
 (`<id>_000010_000020.mp4`) or not (`<id>_10_20.mp4`), this tool in milliseconds
@@ -113,7 +113,7 @@ def subset_of(root: Path, folder: Path) -> str:
 
 @dataclass
 class FolderIndex:
-    """What a folder holds, to be asked by clip or by video.
+    """An index of a folder, by clip and by video.
 
     Attributes:
         clips: files that are named as clips, by (video id, start_ms, end_ms).

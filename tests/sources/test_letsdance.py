@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def test_the_rate_follows_from_the_number_of_frames(
 
 def test_a_list_is_read(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("foxtrot\t02WOiWd3Z-0_052\t301\n\nsamba\tClez1pjv50Y_106\t251\n")
-    first, second = read_list(tmp_path / "list.csv")
+    first, second = read_list(tmp_path / "list.csv").clips
     assert (first.label, first.video_id, first.start_ms, first.num_frames) == (
         "foxtrot",
         "02WOiWd3Z-0",
@@ -63,16 +64,33 @@ def test_a_list_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("foxtrot,02WOiWd3Z-0_052,301", "has 1 columns"),
-        ("foxtrot\t../../etc_052\t301", "is not an id of 11 characters"),
+        ("foxtrot\t02WOiWd3Z-0_052", "has 2 columns"),
+        ("foxtrot\t../../etc_052\t301", "clip '../../etc_052' is not an id of 11 characters"),
         ("foxtrot\t02WOiWd3Z-0_052\tmany", "'many' is not a number of frames"),
         ("foxtrot\t02WOiWd3Z-0_052\t0", "'0' is not a number of frames"),
     ],
 )
-def test_a_wrong_line_is_named(tmp_path: Path, line: str, says: str) -> None:
-    (tmp_path / "list.csv").write_text(f"samba\tClez1pjv50Y_106\t251\n{line}\n")
-    with pytest.raises(InputError, match=r"list\.csv:2: .*" + says):
-        read_list(tmp_path / "list.csv")
+def test_a_wrong_line_is_refused_and_the_others_are_read(tmp_path: Path, line: str, says: str) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(f"samba\tClez1pjv50Y_106\t251\n{line}\nsamba\tClez1pjv50Y_206\t251\n")
+    listed = read_list(path)
+    assert [clip.start_ms for clip in listed.clips] == [66_000, 126_000]
+    (refused,) = listed.refused
+    assert f"list.csv:2: {says}" in str(refused)
+    path.write_text(line)
+    with pytest.raises(InputError, match=r"list\.csv:1: ") as caught:
+        read_list(path)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "gzip"])
+@pytest.mark.parametrize("separator", ["\t", ",", ";"])
+def test_a_list_in_other_forms_is_the_same(tmp_path: Path, separator: str, encoding: str) -> None:
+    text = separator.join(("foxtrot", "02WOiWd3Z-0_052", "301")) + "\r\n"
+    content = gzip.compress(text.encode()) if encoding == "gzip" else text.encode(encoding)
+    (tmp_path / "list.csv").write_bytes(content)
+    (clip,) = read_list(tmp_path / "list.csv").clips
+    assert (clip.label, clip.start_ms, clip.num_frames) == ("foxtrot", 52_000, 301)
 
 
 def test_no_list_and_an_empty_one_are_said(tmp_path: Path) -> None:

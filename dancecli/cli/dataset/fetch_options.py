@@ -1,6 +1,4 @@
-"""What `fetch` and `plan` share: the flags that say what is wanted and where to look for it, and how
-they are read.
-"""
+"""What `fetch` and `plan` share: the options that select clips and sources, and how they are read."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ AnnotationsOption = Annotated[
     list[Path] | None,
     typer.Option(
         metavar="FILE",
-        help="Annotation list, CSV or JSON in any form of Kinetics; may be given several times. "
+        help="Annotation list, CSV or JSON in any common form; may be given several times. "
         "[default: the official archive of --edition, downloaded once]",
         show_default=False,
     ),
@@ -28,22 +26,24 @@ LabelsOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Label file, one a line; other rows are left out. [default: the 19 dance styles]",
+        help="Label file, one name per line; rows of other labels are left out. "
+        "[default: the 19 dance styles]",
         show_default=False,
     ),
 ]
 LimitOption = Annotated[
-    int | None, typer.Option(min=1, metavar="N", help="At most N clips per class, always the same ones.")
+    int | None,
+    typer.Option(min=1, metavar="N", help="Fetch at most N clips per class, always the same ones."),
 ]
 UrlTemplateOption = Annotated[
     str,
-    typer.Option(metavar="URL", help="Address of the videos, with {video_id} in it, in place of YouTube."),
+    typer.Option(metavar="URL", help="Address of the videos, with {video_id} in it, instead of YouTube."),
 ]
 SourceOption = Annotated[
     str | None,
     typer.Option(
         metavar="LIST",
-        help="Where to look, in order, parted by commas: local, mirror, youtube. [default: local with "
+        help="Sources in their order, separated by commas: local, mirror, youtube. [default: local with "
         "--folder, mirror without --annotations, then youtube]",
         show_default=False,
     ),
@@ -51,7 +51,7 @@ SourceOption = Annotated[
 FolderOption = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", help="Clips or videos that are on disk, for --source local.", show_default=False
+        metavar="DIR", help="Folder of clips or whole videos, for --source local.", show_default=False
     ),
 ]
 MirrorTemplateOption = Annotated[
@@ -62,7 +62,7 @@ ShardOption = Annotated[
     str | None,
     typer.Option(
         metavar="I/N",
-        help="Do the I-th of N parts of the work: one on each machine, without further ado.",
+        help="Do the I-th of N parts of the work, one on each machine.",
         show_default=False,
     ),
 ]
@@ -70,14 +70,16 @@ RateOption = Annotated[
     str | None,
     typer.Option(
         metavar="N",
-        help="Requests an hour, over all workers; 0 for no limit. "
-        "[default: 300 at YouTube, a guest's rate; none with --url-template]",
+        help="Requests per hour, over all workers; 0 for no limit. "
+        "[default: 300 for YouTube; none with --url-template]",
         show_default=False,
     ),
 ]
 RetryOption = Annotated[
     str,
-    typer.Option(metavar="WHAT", help="Of earlier failures, try again: transient, permanent, all or none."),
+    typer.Option(
+        metavar="WHAT", help="Which earlier failures to try again: transient, permanent, all or none."
+    ),
 ]
 
 
@@ -126,7 +128,7 @@ def _per_hour(rate: str | None) -> float | None:
     except ValueError:
         value = -1.0
     if not 0 <= value < float("inf"):
-        raise typer.BadParameter(f"{rate!r} is not a number of requests an hour, such as 300 or 300/h")
+        raise typer.BadParameter(f"{rate!r} is not a number of requests per hour, such as 300 or 300/h")
     return value
 
 

@@ -11,6 +11,7 @@ import typer
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting, table
 from dancecli.cli.dataset.import_options import AudioOption, LinkOption, outcome_lines
 from dancecli.cli.options import DryRunOption, JsonOption, WorkersOption, WorkspaceOption
+from dancecli.core.text import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,7 +115,7 @@ def command(
         _show(result)
     for note in result.notes:
         info(note)
-    _tell(result.conflicts, "conflict", "the one that was there first counts")
+    _tell(result.conflicts, "in conflict", "the clip that was there first counts")
     if not (result.complete or dry_run):
         raise typer.Exit(3)
 
@@ -170,7 +171,7 @@ def _show(result: ImportResult) -> None:
     print_result("\n".join(outcome_lines(result.outcomes)))
     _tell(
         [f"{row.path}: {row.status}, {row.text}" for row in result.files if not row.is_clip],
-        "file left out",
+        "left out",
         "all of them: left-out.csv",
     )
 
@@ -196,7 +197,7 @@ def _show_rows(files: Sequence[ImportRow]) -> None:
 def _tell(lines: Sequence[str], what: str, more: str) -> None:
     if not lines:
         return
-    info(f"{len(lines):,} {what}{'s' if len(lines) > 1 else ''} ({more}):")
+    info(f"{pluralize(len(lines), 'file')} {what} ({more}):")
     for line in lines[:_SHOWN]:
         info(f"  {line}")
     if len(lines) > _SHOWN:

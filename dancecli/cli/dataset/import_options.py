@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from dancecli.dataset.ingest.importer import ClipOutcomes
 
 LinkOption = Annotated[
-    bool, typer.Option("--link", help="Keep videos as they are, by link; they are only verified.")
+    bool,
+    typer.Option("--link", help="Link the videos instead of encoding them; they are only validated."),
 ]
-AudioOption = Annotated[bool, typer.Option(help="Keep the sound of videos.")]
+AudioOption = Annotated[bool, typer.Option(help="Keep the sound of the videos.")]
 
 
 def outcome_lines(outcomes: ClipOutcomes) -> list[str]:

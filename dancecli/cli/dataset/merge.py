@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ import typer
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting, table
 from dancecli.cli.dataset.import_options import AudioOption, LinkOption, outcome_lines
 from dancecli.cli.options import DryRunOption, JsonOption, WorkersOption, WorkspaceOption
+from dancecli.core.text import pluralize
 from dancecli.dataset.ingest.merge_rules import TwoLabels, Verdict
 
 if TYPE_CHECKING:
@@ -21,18 +23,22 @@ _SHOWN = 5
 
 def command(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Lists, folders of frames, folders of videos.")
+        list[Path], typer.Argument(metavar="PATH...", help="Lists, folders of frames, or folders of videos.")
     ],
     workspace_dir: WorkspaceOption = None,
     label_map: Annotated[
         Path | None,
-        typer.Option("--map", metavar="FILE", help="CSV from,to,reason. [default: the map that comes along]"),
+        typer.Option(
+            "--map",
+            metavar="FILE",
+            help="Label map: CSV with the columns from, to and reason. [default: the installed map]",
+        ),
     ] = None,
     labels: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Label file, for a workspace without a set. [default: the 19 dances]",
+            help="Label file, for a workspace without a label set. [default: the 19 dance styles]",
             show_default=False,
         ),
     ] = None,
@@ -41,7 +47,7 @@ def command(
     ] = False,
     two_labels: Annotated[
         TwoLabels,
-        typer.Option(help="Videos with two labels: leave out all their clips, or those only that overlap."),
+        typer.Option(help="Of videos with two labels, drop all clips, or keep those that do not overlap."),
     ] = TwoLabels.DROP,
     link: LinkOption = False,
     audio: AudioOption = True,
@@ -51,8 +57,8 @@ def command(
 ) -> None:
     """Add the Let's Dance dataset, its classes mapped to our labels.
 
-    Its lists become segments, its frames and videos become clips. What the workspace holds already,
-    by id and time or by picture, is kept once; each clip that does not come in is told with its
+    Its lists become segments, its frames and videos become clips. What the workspace contains already,
+    by id and time or as a near-duplicate, is kept once; each clip that is left out is listed with its
     reason.
 
     Example: `dance merge letsdance/list.csv letsdance/rgb --dry-run`
@@ -66,7 +72,7 @@ def command(
         labels=labels,
         keep_unmapped=keep_unmapped,
         two_labels=two_labels,
-        intake=ImportOptions(link, audio, workers),
+        options=ImportOptions(link, audio, workers),
         dry_run=dry_run,
     )
     with reporting("merge") as reporter:
@@ -79,7 +85,13 @@ def command(
         info(f"video {conflict.video_id} is {', '.join(conflict.labels)}: {', '.join(conflict.clips)}")
     if len(result.conflicts) > _SHOWN:
         info(f"and {len(result.conflicts) - _SHOWN} more videos with several labels (all of them: --json)")
-    if result.intake is not None and not result.intake.complete:
+    if result.refused:
+        info(f"{pluralize(len(result.refused), 'row')} refused:")
+        for row in result.refused[:_SHOWN]:
+            info(f"  {row}")
+        if len(result.refused) > _SHOWN:
+            info(f"  and {len(result.refused) - _SHOWN} more (all of them: --json)")
+    if result.refused or (result.outcomes is not None and not result.outcomes.complete):
         raise typer.Exit(3)
 
 
@@ -92,20 +104,26 @@ def _show(result: MergeResult, *, dry_run: bool) -> None:
     ]
     rows.append(("all", "", *(sum(c.get(v, 0) for c in result.counts.values()) for v in verdicts)))
     print_result(table(("class", "label", *verdicts), rows))
+    counts = Counter(decision.verdict.value for decision in result.decisions)
+    left_out = [f" + {counts[v]:,} {v}" for v in Verdict if v is not Verdict.IN and counts[v]]
+    refused = f" + {len(result.refused):,} refused" if result.refused else ""
+    print_result(f"clips given: {result.given:,} = {counts[Verdict.IN]:,} added{''.join(left_out)}{refused}")
     print_result(
         f"labels: {len(result.labels)}" + (f", new: {', '.join(result.added)}" if result.added else "")
     )
     if result.num_shared_videos:
-        print_result(f"{result.num_shared_videos} videos have clips here already; split keeps them together")
+        print_result(
+            f"{result.num_shared_videos} videos have clips here already; a split keeps them together"
+        )
     if result.guessed_rates:
         print_result(
-            f"{result.guessed_rates} clips have a number of frames that no usual rate explains; it is a guess"
+            f"{result.guessed_rates} clips have a number of frames that fits no usual frame rate: a guess"
         )
-    if result.intake is not None:
-        print_result("\n".join(outcome_lines(result.intake)))
+    if result.outcomes is not None:
+        print_result("\n".join(outcome_lines(result.outcomes)))
     if result.listed is not None:
         labels = f" --labels {result.label_file}" if result.label_file else ""
-        print_result(f"what has no file yet: dance fetch --annotations {result.listed}{labels}")
+        print_result(f"to download what has no file yet: dance fetch --annotations {result.listed}{labels}")
     if dry_run:
         print_result("nothing was written (--dry-run)")
 
@@ -131,5 +149,7 @@ def _document(result: MergeResult) -> dict[str, Any]:
         "guessed_rates": result.guessed_rates,
         "list": str(result.listed) if result.listed else None,
         "label_file": str(result.label_file) if result.label_file else None,
-        "intake": asdict(result.intake) if result.intake else None,
+        "given": result.given,
+        "refused": [asdict(row) for row in result.refused],
+        "outcomes": asdict(result.outcomes) if result.outcomes else None,
     }

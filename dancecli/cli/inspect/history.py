@@ -38,14 +38,25 @@ def command(
     if clip is None:
         _by_class(workspace, dry_run=dry_run, json_output=json_output)
         return
+    from dancecli.core.errors import InputError
     from dancecli.dataset.fetch.history import clip_history
+    from dancecli.dataset.left_out import find_left_out
 
-    histories = clip_history(workspace, clip)
+    left_out = find_left_out(workspace, clip)
+    try:
+        histories = clip_history(workspace, clip)
+    except InputError:
+        if not left_out:
+            raise
+        histories = []
     if json_output:
-        print_json([asdict(history) for history in histories])
+        print_json([*(asdict(history) for history in histories), *(asdict(row) for row in left_out)])
         return
     for history in histories:
         _show(history)
+    for row in left_out:
+        when = row.time_utc[:19].replace("T", " ")
+        print_result(f"{row.path}: left out of the import at {when} UTC: {row.reason}, {row.text}")
 
 
 def _show(history: ClipHistory) -> None:
@@ -55,6 +66,8 @@ def _show(history: ClipHistory) -> None:
     )
     there = "there" if history.there else "not there"
     print_result(f"{history.clip_id}: {there} ({asked})")
+    if history.original_path:
+        print_result(f"  made from {history.original_path}")
     for row in history.attempts:
         when = row.time_utc[:19].replace("T", " ")
         had = f", {row.num_bytes:,} bytes" if row.num_bytes else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from dancecli.core.errors import InputError
 from dancecli.core.records import Outcome, Segment
@@ -20,12 +21,14 @@ class ClipHistory:
     Attributes:
         segment: the row that asked for it; None if no list of this workspace does.
         there: its file is there, as recorded.
+        original_path: the user's own file that it was made from; empty for a download.
         attempts: the first one first.
     """
 
     clip_id: str
     segment: Segment | None
     there: bool
+    original_path: str
     attempts: list[Outcome]
 
 
@@ -34,7 +37,7 @@ def clip_history(workspace: Workspace, name: str) -> list[ClipHistory]:
 
     Args:
         workspace: where to look.
-        name: a clip id or a video id.
+        name: a clip id, a video id, or the path or name of an imported file.
 
     Raises:
         InputError: nobody asked for such a clip.
@@ -44,6 +47,7 @@ def clip_history(workspace: Workspace, name: str) -> list[ClipHistory]:
     found = (
         [name] if name in known else sorted(i for i in known if i.rpartition("_")[0].startswith(f"{name}_"))
     )
+    found = found or _imported_from(workspace, name)
     if not found:
         near = sorted(i for i in known if name.lower() in i.lower())[:_SHOWN]
         raise InputError(
@@ -53,4 +57,18 @@ def clip_history(workspace: Workspace, name: str) -> list[ClipHistory]:
             else "`dance history` without a clip shows all by class",
         )
     there = clips_there(workspace)
-    return [ClipHistory(i, segments.get(i), i in there, ledger.history(workspace.root, i)) for i in found]
+    paths = {clip.clip_id: clip.original_path for clip in ledger.done_clips(workspace.root)}
+    return [
+        ClipHistory(i, segments.get(i), i in there, paths.get(i, ""), ledger.history(workspace.root, i))
+        for i in found
+    ]
+
+
+def _imported_from(workspace: Workspace, name: str) -> list[str]:
+    """Find the clips that were made of a file, by its path, the end of its path, or its stem."""
+    return [
+        clip.clip_id
+        for clip in ledger.done_clips(workspace.root)
+        if name in (clip.original_path, PurePosixPath(clip.original_path).stem)
+        or clip.original_path.endswith(f"/{name}")
+    ]

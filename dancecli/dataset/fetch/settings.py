@@ -29,7 +29,7 @@ class FetchSettings:
     """What to fetch, and how.
 
     Attributes:
-        annotations: lists in any form of Kinetics; none: the official archive of `edition`.
+        annotations: lists in any common form; none: the official archive of `edition`.
         edition: of Kinetics: `400`, `600`, `700` or `700-2020`.
         labels: a label file; rows with other labels are left out.
         limit: clips per class, a larger number containing a smaller one's; None for all.

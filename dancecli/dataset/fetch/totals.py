@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Segment
-from dancecli.sources.kinetics import Listing, RefusedRow
+from dancecli.sources.kinetics import Listing
+from dancecli.sources.list_format import RefusedRow
 
 _COMMONEST = 10
 

@@ -139,7 +139,8 @@ def _problem_of(path: Path, relative: str) -> tuple[str, str]:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        return "unreadable", error.strerror or str(error)
+        said = "is a link to nothing" if path.is_symlink() else error.strerror or str(error)
+        return "unreadable", said
     return ("", "") if stat.S_ISREG(mode) else ("unreadable", "is not a regular file")
 
 

@@ -242,6 +242,10 @@ class _Planner:
         )
         stretch = self._stretch_of(file)
         label = self._label_of(labelled)
+        # A file alone in the folder that was typed: nothing contradicts the label that its clip has.
+        alone = "/" not in file.relative and not labelled.given
+        if label is None and alone and stretch is not None and stretch.clip_id in self._known:
+            label = self._known[stretch.clip_id].label
         row = replace(row, label=label or "")
         if stretch is not None:
             length_ms = stretch.end_ms - stretch.start_ms

@@ -1,8 +1,8 @@
-"""Merge: bring Let's Dance into the workspace, each clip with a reason why it came or did not.
+"""Merge: add Let's Dance to the workspace, each clip with the reason why it is added or left out.
 
 From its lists alone, segments are remembered and written as a list that `dance fetch` reads; from
-frames or videos on disk, clips are made as well. What the workspace holds already, by id and time
-or by picture, is kept once: the workspace's own.
+frames or videos on disk, clips are made as well. What the workspace contains already, by id and time
+or as a near-duplicate, is kept once: the workspace's own.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from dancecli.sources.letsdance import (
     scan_frames,
     scan_videos,
 )
+from dancecli.sources.list_format import RefusedRow
 from dancecli.storage import ledger
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
@@ -51,9 +52,9 @@ class MergeSettings:
         sources: lists of the release, folders of its frames, folders of its videos.
         label_map: names of its classes to ours.
         labels: a label file, for a workspace that has no set yet.
-        keep_unmapped: classes without a counterpart come in too, after those of the set.
+        keep_unmapped: classes without a counterpart are added too, after those of the set.
         two_labels: what to do with videos that bear two labels.
-        intake: how files are taken in.
+        options: how clips are made of files.
         dry_run: change nothing.
     """
 
@@ -62,35 +63,42 @@ class MergeSettings:
     labels: Path | None = None
     keep_unmapped: bool = False
     two_labels: TwoLabels = TwoLabels.DROP
-    intake: ImportOptions = field(default_factory=ImportOptions)
+    options: ImportOptions = field(default_factory=ImportOptions)
     dry_run: bool = False
 
 
 @dataclass(frozen=True)
 class MergeResult:
-    """What came in, what did not, and why.
+    """What was added, what was left out, and why: every row given has a decision or is refused.
 
     Attributes:
         labels: the label set afterwards.
-        added: of these, the classes that this merge brings.
-        decisions: one a clip, in the order of the sources.
+        added: of these, the classes that this merge adds.
+        decisions: one per clip, in the order of the sources.
+        refused: lines of the lists that cannot be used.
         conflicts: videos that bear several labels.
-        num_shared_videos: videos that the workspace holds other clips of.
+        num_shared_videos: videos of which the workspace contains other clips.
         guessed_rates: clips whose rate their number of frames does not tell for sure.
-        listed: the list of what came in without a file, for `dance fetch`; None if there is none.
+        listed: the list of clips that were added without a file, for `dance fetch`; None for none.
         label_file: the label file that belongs to it; None where the default one does.
-        intake: what became of the files; None without files, or after a dry run.
+        outcomes: what became of the files; None without files, or after a dry run.
     """
 
     labels: tuple[str, ...]
     added: tuple[str, ...]
     decisions: tuple[Decision, ...]
+    refused: tuple[RefusedRow, ...]
     conflicts: tuple[Conflict, ...]
     num_shared_videos: int
     guessed_rates: int
     listed: Path | None
     label_file: Path | None
-    intake: ClipOutcomes | None
+    outcomes: ClipOutcomes | None
+
+    @property
+    def given(self) -> int:
+        """Rows and clips that the sources hold."""
+        return len(self.decisions) + len(self.refused)
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:
@@ -108,7 +116,7 @@ def merge(workspace: Workspace, settings: MergeSettings, reporter: Reporter = SI
         InputError: a source, the map or a label file is wrong, or a source holds no clip.
         WorkspaceError: a fetch is at work here, or the disk is full; what was done is kept.
     """
-    clips, media = _read_sources(settings.sources)
+    clips, media, refused = _read_sources(settings.sources)
     known = read_segments(workspace)
     own = workspace_labels(workspace)
     base = own or LabelSet.read(settings.labels or DEFAULT_LABELS)
@@ -117,15 +125,15 @@ def merge(workspace: Workspace, settings: MergeSettings, reporter: Reporter = SI
     labels = widened(base, target, {clip.label for clip in clips}) if settings.keep_unmapped else base
     held = _held(workspace, known.values())
     decisions, conflicts = decide(clips, held, target, labels, settings.two_labels)
-    decisions = _without_known_twins(workspace, decisions)
-    listed = label_file = intake = None
+    decisions = _without_known_duplicates(workspace, decisions)
+    listed = label_file = outcomes = None
     if not settings.dry_run:
         coming = [(d.clip.name, d.segment) for d in decisions if d.verdict is Verdict.IN and d.segment]
         remove_clips(workspace, _stale(decisions, known))
         remember_segments(workspace, [segment for _, segment in coming], labels, exactly=True)
         if media:
-            intake = _take(workspace, settings, coming, media, labels, reporter)
-            decisions = _drop_twins(workspace, decisions, settings.intake.workers, reporter)
+            outcomes = _import(workspace, settings, coming, media, labels, reporter)
+            decisions = _drop_duplicates(workspace, decisions, settings.options.workers, reporter)
         without_file = [segment for name, segment in coming if name not in media]
         listed, label_file = _write_list(workspace, without_file, labels)
     mine = {segment.video_id for segment in held}
@@ -133,21 +141,27 @@ def merge(workspace: Workspace, settings: MergeSettings, reporter: Reporter = SI
         labels=labels.names,
         added=labels.names[len(base) :],
         decisions=tuple(decisions),
+        refused=refused,
         conflicts=tuple(conflicts),
         num_shared_videos=len({clip.video_id for clip in clips} & mine),
         guessed_rates=sum(clip.num_frames > 0 and not clip.timing.certain for clip in clips),
         listed=listed,
         label_file=label_file,
-        intake=intake,
+        outcomes=outcomes,
     )
 
 
-def _read_sources(sources: Sequence[Path]) -> tuple[list[ListedClip], dict[str, Path | FrameRun]]:
+def _read_sources(
+    sources: Sequence[Path],
+) -> tuple[list[ListedClip], dict[str, Path | FrameRun], tuple[RefusedRow, ...]]:
     """Read lists and folders; a clip that is in both is one, with the list's class and length."""
     clips: list[ListedClip] = []
+    refused: list[RefusedRow] = []
     media: dict[str, Path | FrameRun] = {}
     for source in (path for path in sources if not path.is_dir()):
-        clips += read_list(source)
+        listed = read_list(source)
+        clips += listed.clips
+        refused += listed.refused
     named = {clip.name for clip in clips}
     for source in (path for path in sources if path.is_dir()):
         frames, videos = list(scan_frames(source)), list(scan_videos(source))
@@ -158,7 +172,7 @@ def _read_sources(sources: Sequence[Path]) -> tuple[list[ListedClip], dict[str, 
         media = on_disk | media
         clips += (found.listed for found in frames if found.listed.name not in named)
         clips += (_measured(found) for found in videos if found.listed.name not in named)
-    return clips, media
+    return clips, media, tuple(refused)
 
 
 def _measured(video: FoundVideo) -> ListedClip:
@@ -182,30 +196,30 @@ def _unwidened(labels: LabelSet, segments: Iterable[Segment], target: Mapping[st
 
 
 def _held(workspace: Workspace, segments: Iterable[Segment]) -> list[Segment]:
-    """The segments from elsewhere that are there, or may still be fetched."""
+    """The segments of other datasets that are there, or are still retrievable."""
     standing = ledger.latest(workspace.root)
     gone = {clip_id for clip_id, known in standing.items() if known.outcome in _GONE}
     return [s for s in segments if s.dataset != DATASET and s.clip_id not in gone]
 
 
-def _without_known_twins(workspace: Workspace, decisions: Sequence[Decision]) -> list[Decision]:
-    """Leave out what an earlier merge found to look like a clip that is still there."""
+def _without_known_duplicates(workspace: Workspace, decisions: Sequence[Decision]) -> list[Decision]:
+    """Leave out what an earlier merge found to be a near-duplicate of a clip that is still there."""
     standing = ledger.latest(workspace.root)
     there = clips_there(workspace)
-    judged = []
+    decided = []
     for decision in decisions:
         known = standing.get(decision.clip_id)
         if decision.verdict is Verdict.IN and known and known.reason == Verdict.SAME_PICTURE:
-            twin = ledger.history(workspace.root, decision.clip_id)[-1].text
-            if twin in there:
-                judged.append(replace(decision, verdict=Verdict.SAME_PICTURE, text=twin))
+            duplicate = ledger.history(workspace.root, decision.clip_id)[-1].text
+            if duplicate in there:
+                decided.append(replace(decision, verdict=Verdict.SAME_PICTURE, text=duplicate))
                 continue
-        judged.append(decision)
-    return judged
+        decided.append(decision)
+    return decided
 
 
 def _stale(decisions: Sequence[Decision], known: Mapping[str, Segment]) -> dict[str, Removal]:
-    """What an earlier merge brought in and this one leaves out."""
+    """What an earlier merge added and this one leaves out."""
     coming = {decision.clip_id for decision in decisions if decision.verdict is Verdict.IN}
     left_out = {
         decision.clip_id: Removal(decision.verdict.value, decision.text)
@@ -219,7 +233,7 @@ def _stale(decisions: Sequence[Decision], known: Mapping[str, Segment]) -> dict[
     }
 
 
-def _take(
+def _import(
     workspace: Workspace,
     settings: MergeSettings,
     segments: Iterable[tuple[str, Segment]],
@@ -227,7 +241,7 @@ def _take(
     labels: LabelSet,
     reporter: Reporter,
 ) -> ClipOutcomes:
-    intakes, how = [], settings.intake
+    intakes, how = [], settings.options
     for name, segment in segments:
         if name in media:
             found = media[name]
@@ -236,10 +250,10 @@ def _take(
     return import_clips(workspace, intakes, (), labels, how, reporter)
 
 
-def _drop_twins(
+def _drop_duplicates(
     workspace: Workspace, decisions: Sequence[Decision], workers: int, reporter: Reporter
 ) -> list[Decision]:
-    """Take those out again that look like a clip which the workspace had."""
+    """Remove those that are near-duplicates of a clip which the workspace had."""
     mine = {decision.clip_id for decision in decisions if decision.verdict is Verdict.IN}
     clips = read_originals(workspace)
     ids = clips["clip_id"].to_pylist()

@@ -1,7 +1,7 @@
-"""Which clips of another dataset come in, and why the others do not: pure rules.
+"""Which clips of another dataset are added, and why the others are left out: pure rules.
 
 Every clip gets one verdict. The workspace's own clips always stay as they are; what contradicts
-them, or repeats them, is what does not come in.
+or repeats them is left out.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from dancecli.sources.letsdance import DATASET, ListedClip
 
 
 class Verdict(StrEnum):
-    """What the rules say of a clip: `in`, or why it is left out."""
+    """What the rules decide on a clip: `in`, or why it is left out."""
 
     IN = "in"
     UNMAPPED = "unmapped"  # its class has no counterpart
     REPEATED = "repeated"  # listed before, under the same label
     TWO_LABELS = "two-labels"  # its video bears another label too
-    SAME_VIDEO = "same-video"  # the workspace holds this stretch of the video
-    SAME_PICTURE = "same-picture"  # the workspace holds a clip that looks the same
+    SAME_VIDEO = "same-video"  # the workspace contains this stretch of the video
+    SAME_PICTURE = "same-picture"  # the workspace contains a near-duplicate
 
 
 class TwoLabels(StrEnum):
@@ -80,17 +80,17 @@ def decide(
     labels: LabelSet,
     two_labels: TwoLabels,
 ) -> tuple[list[Decision], list[Conflict]]:
-    """Judge every clip of another dataset.
+    """Decide on every clip of another dataset.
 
     Args:
         clips: what it lists, in the order of the lists.
         held: the workspace's segments from elsewhere.
         target: our label by class; empty or missing for none.
-        labels: the label set, widened if classes without a counterpart are to come in.
+        labels: the label set, widened if classes without a counterpart are to be added.
         two_labels: what to do with videos that bear two labels.
 
     Returns:
-        One decision a clip, in the same order, and the videos with several labels.
+        One decision per clip, in the same order, and the videos with several labels.
     """
     mine = _by_video(held)
     segments = [_segment(clip, target, labels) for clip in clips]
@@ -110,7 +110,7 @@ def decide(
             continue
         seen.add((clip.name, clip.label))
         others = [*mine.get(clip.video_id, ()), *coming.get(clip.video_id, ())]
-        decisions.append(_judge(clip, segment, others, torn.get(clip.video_id), two_labels))
+        decisions.append(_decide_one(clip, segment, others, torn.get(clip.video_id), two_labels))
     return decisions, conflicts
 
 
@@ -120,7 +120,7 @@ def overlap(one: Segment, other: Segment) -> bool:
     return same and one.start_ms < other.end_ms and other.start_ms < one.end_ms
 
 
-def _judge(
+def _decide_one(
     clip: ListedClip,
     segment: Segment | None,
     others: Sequence[Segment],

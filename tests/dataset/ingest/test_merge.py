@@ -151,7 +151,7 @@ def test_a_clip_that_looks_like_ours_is_kept_once(dance, workspace: Workspace, t
     assert ledger.latest(workspace.root)[dropped["clip_id"]].reason == "same-picture"
     again = dance("merge", str(tmp_path / "theirs"), "--json")
     assert again.json["counts"] == ran.json["counts"]
-    assert again.json["intake"]["new_ids"] == []
+    assert again.json["outcomes"]["new_ids"] == []
     assert tables.read(workspace.clips, Clip) == clips
 
 
