@@ -1,4 +1,4 @@
-"""Contact sheets: one PNG with pictures of many clips in rows, each with a line under it."""
+"""Contact sheets: one PNG with pictures of many clips in rows, each with a line below it."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from typing import TYPE_CHECKING
 
 from dancecli.core.errors import MediaError
 from dancecli.storage.files import atomic_file
+from dancecli.video.source import open_media, picture_stream
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 _SIDE, _TEXT, _GAP = 256, 34, 8
 _PAPER, _INK, _MISSING = (255, 255, 255), (32, 32, 32), (208, 208, 208)
-_LETTERS_A_LINE = 40
+_LETTERS_PER_LINE = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A clip's file and what to write under its picture."""
+    """A clip's file and the text below its picture."""
 
     clip: Path
     text: str
 
 
 def write_sheet(path: Path, rows: Sequence[Sequence[Cell]]) -> None:
-    """Draw the middle frame of every clip, its longer side 256 pixels; a clip without one is grey."""
+    """Draw the middle frame of every clip, its longer side 256 pixels; a clip without one is gray."""
     from PIL import Image, ImageDraw, ImageFont
 
     pictures = [[_shown(cell.clip) for cell in row] for row in rows]
@@ -55,23 +56,18 @@ def middle_frame(path: Path) -> Image:
     Raises:
         MediaError: it does not decode.
     """
-    import av
-
-    try:
-        with av.open(str(path.absolute())) as container:
-            stream = container.streams.video[0]
-            stream.codec_context.thread_count = 1
-            last = None
-            for i, frame in enumerate(container.decode(stream)):
-                last = frame
-                if i >= stream.frames // 2:
-                    break
-            if last is None:
-                raise MediaError(f"{path.name} holds no frame")
-            image: Image = last.to_image()  # type: ignore[no-untyped-call]
-            return image
-    except (av.FFmpegError, IndexError) as error:
-        raise MediaError(f"{path.name} does not decode: {error}") from None
+    with open_media(path, "does not decode") as container:
+        stream = picture_stream(container, path.name)
+        stream.codec_context.thread_count = 1
+        last = None
+        for i, frame in enumerate(container.decode(stream)):
+            last = frame
+            if i >= stream.frames // 2:
+                break
+        if last is None:
+            raise MediaError(f"{path.name} holds no frame")
+        image: Image = last.to_image()  # type: ignore[no-untyped-call]
+        return image
 
 
 def _shown(clip: Path) -> Image:
@@ -86,4 +82,4 @@ def _shown(clip: Path) -> Image:
 
 
 def _wrapped(text: str) -> str:
-    return "\n".join(text[i : i + _LETTERS_A_LINE] for i in range(0, len(text), _LETTERS_A_LINE))
+    return "\n".join(text[i : i + _LETTERS_PER_LINE] for i in range(0, len(text), _LETTERS_PER_LINE))

@@ -1,4 +1,4 @@
-"""Optical flow of a clip: computed from frames at 25 a second, stored as `flowform` says, proven.
+"""Optical flow of a clip: computed from frames at 25 per second, stored as `flow_format` says, validated.
 
 The stored form was chosen on six clips (bicycle race, animated film, runner, walker, two drawn
 dancers), DIS flow, 63 fields of about 340x256, one thread:
@@ -14,8 +14,8 @@ dancers), DIS flow, 63 fields of about 340x256, one thread:
     FFV1, 10 bits                                 1086  0.007 (0.010)               155
 
 One field helps little to predict the next, so key frames alone cost nothing. A constant
-quantiser bounds the error of every block, where a constant rate factor spends it on what moves.
-Flow that is nothing but noise comes to 0.095 at this quantiser: what is stored is compared with
+quantizer bounds the error of every block, where a constant rate factor spends it on what moves.
+Flow that is nothing but noise comes to 0.095 at this quantizer: what is stored is compared with
 what was computed, and above 0.05 the clip is done again with a finer one (0.039 on noise).
 """
 
@@ -41,6 +41,7 @@ from dancecli.core.flow_format import (
     to_field,
     to_plane,
 )
+from dancecli.video.source import open_media, picture_stream
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,13 +52,13 @@ if TYPE_CHECKING:
 
 # Names what the stored numbers depend on beside the clip and the method: raise it when they change.
 CODING = "h264-10bit-qp26-1"
-_QUANTISERS = (26, 18)
+_QUANTIZERS = (26, 18)
 _LARGEST_ERROR_PX = 0.05
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 # Of every 7th pixel each way: no multiple of the blocks' sides, so that all places in them count.
 _SAMPLED = slice(None, None, 7)
-# A word after so many fields, so that a slow method is seen to go on.
-_TOLD_EVERY = 25
+# Progress after so many fields, so that a slow method is seen to work.
+_REPORTED_EVERY = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class StoredFlow:
 
 
 def estimator(method: FlowMethod) -> Callable[[Gray, Gray], Field]:
-    """Give the function that computes the field between two grey pictures.
+    """Give the function that computes the field between two gray pictures.
 
     `dis`: dense inverse search (Kroeger et al. 2016), medium preset. `farneback`: polynomial
     expansion (Farneback 2003), five levels, window 15. `tvl1`: dual TV-L1 (Zach et al. 2007),
@@ -118,29 +119,24 @@ def frames_at_25(num_frames: int, fps: Fraction) -> list[int]:
     return [min(num_frames - 1, round(Fraction(i, FPS) * fps)) for i in range(count)]
 
 
-def grey_frames(clip: Path, num_frames: int, fps: Fraction) -> Iterator[Gray]:
-    """Decode a clip as grey pictures at 25 a second, short side 256 or the clip's own if shorter.
+def gray_frames(clip: Path, num_frames: int, fps: Fraction) -> Iterator[Gray]:
+    """Decode a clip as gray pictures at 25 a second, short side 256 or the clip's own if shorter.
 
     Raises:
         MediaError: it does not decode, or holds fewer frames than that.
     """
-    import av
-
     wanted = frames_at_25(num_frames, fps)
     place = 0
-    try:
-        with av.open(str(clip.absolute()), options={"err_detect": "explode"}) as container:
-            stream = container.streams.video[0]
-            stream.codec_context.options = {"err_detect": "explode"}
-            stream.codec_context.thread_count = 1
-            for number, frame in enumerate(container.decode(stream)):
-                if place < len(wanted) and wanted[place] == number:
-                    picture = _shrunk(frame.to_ndarray(format="gray"))
-                while place < len(wanted) and wanted[place] == number:
-                    place += 1
-                    yield picture
-    except (av.FFmpegError, IndexError) as error:
-        raise MediaError(f"{clip.name} does not decode: {error}") from None
+    with open_media(clip, "does not decode", err_detect="explode") as container:
+        stream = picture_stream(container, clip.name)
+        stream.codec_context.options = {"err_detect": "explode"}
+        stream.codec_context.thread_count = 1
+        for number, frame in enumerate(container.decode(stream)):
+            if place < len(wanted) and wanted[place] == number:
+                picture = _shrunk(frame.to_ndarray(format="gray"))
+            while place < len(wanted) and wanted[place] == number:
+                place += 1
+                yield picture
     if place < len(wanted):
         raise MediaError(f"{clip.name} ends before its frame {wanted[place] + 1} of {num_frames}")
 
@@ -174,11 +170,11 @@ def write_flow(
 
     compute = estimator(method)
     try:
-        for quantiser in _QUANTISERS:
-            pairs = pairwise(grey_frames(clip, num_frames, fps))
+        for quantizer in _QUANTIZERS:
+            pairs = pairwise(gray_frames(clip, num_frames, fps))
             fields = (compute(one, two) for one, two in pairs)
-            kept = yield from _encode(fields, method, quantiser, target)
-            stored = _proven(target, kept)
+            kept = yield from _encode(fields, method, quantizer, target)
+            stored = _validate_stored(target, kept)
             if stored.error_px <= _LARGEST_ERROR_PX:
                 return stored
     except (av.FFmpegError, cv2.error) as error:
@@ -189,7 +185,7 @@ def write_flow(
 
 
 def _encode(
-    fields: Iterator[Field], method: FlowMethod, quantiser: int, target: Path
+    fields: Iterator[Field], method: FlowMethod, quantizer: int, target: Path
 ) -> Generator[int, None, list[Field]]:
     """Write fields; yield how many, and return every 49th pixel of each."""
     import av
@@ -201,7 +197,7 @@ def _encode(
         for field in fields:
             plane = to_plane(field)
             if stream is None:
-                stream = container.add_stream("libx264", rate=FPS, options=_x264(quantiser))
+                stream = container.add_stream("libx264", rate=FPS, options=_x264(quantizer))
                 stream.height, stream.width = plane.shape
                 stream.pix_fmt = PIXEL_FORMAT
                 stream.codec_context.thread_count = 1
@@ -211,28 +207,28 @@ def _encode(
             plane_of(frame)[:] = plane
             container.mux(stream.encode(frame))
             kept.append(field[_SAMPLED, _SAMPLED].clip(-BOUND_PX, BOUND_PX))
-            if len(kept) % _TOLD_EVERY == 0:
-                yield _TOLD_EVERY
+            if len(kept) % _REPORTED_EVERY == 0:
+                yield _REPORTED_EVERY
         if stream is None:
             raise MediaError("a clip of one frame at 25 a second has no flow")
         container.mux(stream.encode(None))
-    yield len(kept) % _TOLD_EVERY
+    yield len(kept) % _REPORTED_EVERY
     return kept
 
 
-def _x264(quantiser: int) -> dict[str, str]:
+def _x264(quantizer: int) -> dict[str, str]:
     return {
         "preset": "veryfast",
-        "qp": str(quantiser),
+        "qp": str(quantizer),
         # Key frames only.
         "g": "1",
-        # At this quantiser it changes next to nothing, and takes a fifth of the decoding.
+        # At this quantizer it changes next to nothing, and takes a fifth of the decoding.
         "x264-params": "no-deblock=1",
     }
 
 
-def _proven(path: Path, kept: list[Field]) -> StoredFlow:
-    """Decode all of a flow file and hold it against what was kept of the fields.
+def _validate_stored(path: Path, kept: list[Field]) -> StoredFlow:
+    """Decode all of a flow file and compare it with what was kept of the fields.
 
     Raises:
         MediaError: it does not decode, or does not hold these fields.

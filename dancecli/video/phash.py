@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from dancecli.core.errors import MediaError
+from dancecli.video.source import open_media, picture_stream
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,26 +113,22 @@ def _hash(picture: Picture, size: int) -> bytes:
 
 
 def _sample(path: Path) -> NDArray[np.uint8]:
-    import av
+    """Decode a picture every `STEP_S`, [n, height, width]; all of the first one's size."""
     import numpy as np
 
     pictures: list[NDArray[np.uint8]] = []
-    try:
-        with av.open(str(path.absolute())) as container:
-            if not container.streams.video:
-                raise MediaError(f"{path.name} has no picture")
-            stream = container.streams.video[0]
-            stream.codec_context.thread_count = 1
-            for frame in container.decode(stream):
-                if (frame.time or 0.0) + 1e-6 >= len(pictures) * STEP_S:
-                    small = frame.reformat(
-                        width=min(frame.width, 160), height=min(frame.height, 120), format="gray8"
-                    )
-                    pictures.append(small.to_ndarray().astype(np.uint8, copy=False))
-                if len(pictures) == MOST_FRAMES:
-                    break
-    except (av.FFmpegError, ValueError) as error:
-        raise MediaError(f"{path.name} does not decode: {error}") from None
+    width = height = 0
+    with open_media(path, "does not decode") as container:
+        stream = picture_stream(container, path.name)
+        stream.codec_context.thread_count = 1
+        for frame in container.decode(stream):
+            if not pictures:
+                width, height = min(frame.width, 160), min(frame.height, 120)
+            if (frame.time or 0.0) + 1e-6 >= len(pictures) * STEP_S:
+                small = frame.reformat(width=width, height=height, format="gray8")
+                pictures.append(small.to_ndarray().astype(np.uint8, copy=False))
+            if len(pictures) == MOST_FRAMES:
+                break
     if not pictures:
         raise MediaError(f"{path.name} holds no frame")
     return np.stack(pictures)

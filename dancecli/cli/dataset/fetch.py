@@ -9,6 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting, table
+from dancecli.cli.dataset.clip_options import (
+    CodecOption,
+    ExactOption,
+    KeepSourceOption,
+    MaxDamagedOption,
+    MinLengthOption,
+    ShortSideOption,
+    rules_of,
+)
 from dancecli.cli.dataset.fetch_options import (
     AnnotationsOption,
     EditionOption,
@@ -46,6 +55,12 @@ def command(
     retry: RetryOption = "transient",
     engine: EngineOption = "local",
     audio: Annotated[bool, typer.Option(help="Keep the sound.")] = True,
+    max_damaged: MaxDamagedOption = 0.05,
+    min_length: MinLengthOption = 0.0,
+    exact: ExactOption = False,
+    short_side: ShortSideOption = 256,
+    codec: CodecOption = "h264",
+    keep_source: KeepSourceOption = False,
     timeout: Annotated[
         float, typer.Option(min=1, metavar="SECONDS", help="Limit on the clock for one source video.")
     ] = 900.0,
@@ -96,6 +111,14 @@ def command(
         retry,
         engine=engine,
         keep_audio=audio,
+        rules=rules_of(
+            max_damaged,
+            min_length,
+            exact=exact,
+            short_side=short_side,
+            codec=codec,
+            keep_source=keep_source,
+        ),
         timeout_s=timeout,
         min_free_gb=min_free,
         cookies=cookies,

@@ -9,6 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting, table
+from dancecli.cli.dataset.clip_options import (
+    CodecOption,
+    ExactOption,
+    MaxDamagedOption,
+    MinLengthOption,
+    ShortSideOption,
+    rules_of,
+)
 from dancecli.cli.dataset.import_options import AudioOption, LinkOption, outcome_lines
 from dancecli.cli.options import DryRunOption, JsonOption, WorkersOption, WorkspaceOption
 from dancecli.core.text import pluralize
@@ -77,6 +85,11 @@ def command(
     ] = None,
     link: LinkOption = False,
     audio: AudioOption = True,
+    max_damaged: MaxDamagedOption = 0.05,
+    min_length: MinLengthOption = 0.0,
+    exact: ExactOption = False,
+    short_side: ShortSideOption = 256,
+    codec: CodecOption = "h264",
     workers: WorkersOption = 0,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
@@ -96,6 +109,7 @@ def command(
     from dancecli.dataset.ingest.import_folder import ImportSettings, import_folder
     from dancecli.dataset.ingest.importer import ImportOptions
 
+    rules = rules_of(max_damaged, min_length, exact=exact, short_side=short_side, codec=codec)
     settings = ImportSettings(
         folder=folder,
         labels=labels,
@@ -104,7 +118,7 @@ def command(
         label_pattern=label_pattern,
         group_patterns=tuple(group_pattern or ()),
         groups=groups,
-        options=ImportOptions(link, audio, workers),
+        options=ImportOptions(link, audio, workers, rules=rules),
         dry_run=dry_run,
     )
     with reporting("import") as reporter:

@@ -71,7 +71,7 @@ def plan_source(
         InputError: there is no such folder.
         UsageError: the mirror knows none of the labels.
     """
-    cutter = Cutter(root, temp, source_name(kind, settings), settings.keep_audio)
+    cutter = Cutter(root, temp, source_name(kind, settings), settings.keep_audio, settings.rules)
     # Shuffled, so that a run that is stopped early has something of every class.
     segments = keyed_order(segments, lambda s: f"{s.video_id} {s.start_ms}", seed=0, purpose="fetch")
     rate = settings.rate_per_hour or None

@@ -11,6 +11,7 @@ from dancecli.core.errors import InputError, UsageError
 from dancecli.core.hashing import keyed_digest, keyed_order
 from dancecli.core.labels import DEFAULT_LABELS, LabelSet
 from dancecli.core.records import OutcomeClass, Segment
+from dancecli.dataset.cutting import STANDARD_RULES, ClipRules
 from dancecli.engine.factory import LOCAL as LOCAL_ENGINE
 from dancecli.engine.factory import check_engine
 from dancecli.engine.rate_limit import BreakerSettings
@@ -45,6 +46,7 @@ class FetchSettings:
         retry: what of an earlier run to try again: `transient`, `permanent`, `all` or `none`.
             What was never tried, and what a site put off, is always tried.
         keep_audio: keep the sound.
+        rules: which clips are accepted, and how they are stored.
         tries: attempts at a source in one run.
         backoff_s: before its second attempt; doubled before each further one.
         timeout_s: wall-clock limit of one attempt.
@@ -70,6 +72,7 @@ class FetchSettings:
     rate_per_hour: float | None = None
     retry: str = "transient"
     keep_audio: bool = True
+    rules: ClipRules = STANDARD_RULES
     tries: int = 3
     backoff_s: float = 2.0
     timeout_s: float = 900.0
@@ -188,6 +191,7 @@ def pending(
 
 def _check(settings: FetchSettings) -> None:
     check_engine(settings.engine)
+    settings.rules.check()
     if settings.url_template:
         check_address(settings.url_template, "--url-template", ("video_id",))
     if settings.retry not in RETRY:

@@ -97,6 +97,8 @@ def work(job: SourceJob, acquire: Acquire) -> JobResult:
             result = cutter.cut(source, facts, segment, whole=is_clip)
             # The download is counted once, with the first of its clips.
             results.append(replace(result, num_bytes=0 if segment is not missing[0] else num_bytes))
+        if not isinstance(job.origin, OnDisk):
+            cutter.keep_source(source, missing[0].video_id)
     except Failure as failure:
         keep_temp = failure.outcome is OutcomeClass.TRANSIENT
         results += (

@@ -300,7 +300,14 @@ def _carry_out(
 ) -> ClipOutcomes:
     options = settings.options
     intakes = [
-        Intake(workspace.root, one.segment, _absolute(one.media), options.link, options.keep_audio)
+        Intake(
+            workspace.root,
+            one.segment,
+            _absolute(one.media),
+            options.link,
+            options.keep_audio,
+            options.rules,
+        )
         for one in planned
         if one.segment is not None
     ]

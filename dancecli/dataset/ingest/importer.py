@@ -19,7 +19,7 @@ from dancecli.core.labels import LabelSet
 from dancecli.core.progress import Reporter
 from dancecli.core.records import Outcome, OutcomeClass
 from dancecli.dataset.clips import clips_there, rebuild_clips, remember_segments
-from dancecli.dataset.cutting import ClipResult
+from dancecli.dataset.cutting import STANDARD_RULES, ClipResult, ClipRules
 from dancecli.dataset.fetch.video_worker import JobResult
 from dancecli.dataset.ingest.worker import SOURCE, Intake, temp_of, work
 from dancecli.engine.local import LocalPool
@@ -39,12 +39,14 @@ class ImportOptions:
         keep_audio: keep the sound.
         workers: processes; 0 for one per core.
         timeout_s: wall-clock limit of one clip.
+        rules: which clips are accepted, and how they are stored.
     """
 
     link: bool = False
     keep_audio: bool = True
     workers: int = 0
     timeout_s: float = 900.0
+    rules: ClipRules = STANDARD_RULES
 
 
 @dataclass(frozen=True, slots=True)

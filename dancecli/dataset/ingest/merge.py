@@ -246,7 +246,7 @@ def _import(
         if name in media:
             found = media[name]
             whole = found.absolute() if isinstance(found, Path) else found
-            intakes.append(Intake(workspace.root, segment, whole, how.link, how.keep_audio))
+            intakes.append(Intake(workspace.root, segment, whole, how.link, how.keep_audio, how.rules))
     return import_clips(workspace, intakes, (), labels, how, reporter)
 
 

@@ -40,7 +40,7 @@ class FastClipReader:
         import av
 
         try:
-            self._container = av.open(path)
+            self._container = av.open(path, metadata_errors="ignore")
             self._stream = stream = self._container.streams.video[0]
         except (av.FFmpegError, IndexError) as error:
             raise UnsupportedLayoutError from error

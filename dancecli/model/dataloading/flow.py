@@ -183,7 +183,7 @@ def _opened(path: Path, method: str = "") -> av.container.InputContainer:
         given = f" --method {method}" if method else ""
         raise ModelError(f"{path}: there is no such flow", f"run dance flow{given} first")
     try:
-        container = av.open(str(path))
+        container = av.open(str(path), metadata_errors="ignore")
     except av.FFmpegError as error:
         raise ModelError(
             f"{path}: is no readable video ({error})", "remove it and run dance flow again"

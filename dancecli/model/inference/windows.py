@@ -135,7 +135,7 @@ def _decoded(
     if not path.exists():
         raise MediaError(f"{path}: there is no such file")
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="ignore") as container:
             stream = _picture_stream(container, path)
             rate = float(stream.average_rate or stream.guessed_rate or 25)
             seen.rate, seen.length_s = rate, (container.duration or 0) / 1e6

@@ -69,7 +69,7 @@ def _picture(path: Path, at_s: float) -> str:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), metadata_errors="ignore") as container:
             stream = container.streams.video[0]
             container.seek(int(at_s * 1_000_000))
             frame = next(container.decode(stream))
