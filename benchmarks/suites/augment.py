@@ -37,7 +37,7 @@ from dancecli.core.hashing import sha256_file
 from dancecli.demo.choreography import STYLES
 from dancecli.demo.encoder import write_video
 from dancecli.demo.renderer import VideoSpec
-from dancecli.video.augment import ENCODING, copies_args, filter_of
+from dancecli.video.augment import ENCODING, augment_args, filters_of
 from dancecli.video.decode import decode
 from dancecli.video.ffmpeg import find_ffmpeg, run_ffmpeg, trim_args
 from dancecli.video.source import probe
@@ -58,7 +58,7 @@ def draw_clip(path: Path, style: str, seconds: int) -> Path:
 
 def filter_text(ops: tuple[Op, ...]) -> str:
     """Write operations as ffmpeg's `-vf` takes them."""
-    named = [filter_of(op) for op in ops]
+    named = filters_of(ops)
     return ",".join(
         f"{name}={':'.join(f'{k}={v}' for k, v in options.items())}" if options else name
         for name, options in named
@@ -83,7 +83,7 @@ def as_augment(clip: Path, wanted: Wanted) -> Cost:
     """Make the copies in one run and prove each by a full decode, as `dance augment` does."""
 
     def work() -> None:
-        run(copies_args(clip, wanted))
+        run(augment_args(clip, wanted))
         for _, target in wanted:
             decode(target)
             sha256_file(target)
@@ -110,7 +110,7 @@ def measure(clip: Path, rounds: int, folder: Path) -> dict[str, Any]:
     found = take_turns(
         {
             "four runs": lambda: by_hand(clip, hand),
-            "one run": lambda: run(copies_args(clip, ours)),
+            "one run": lambda: run(augment_args(clip, ours)),
             "one run, proven": lambda: as_augment(clip, ours),
             "decoding alone": lambda: run(["-threads", "1", "-i", str(clip), "-an", "-f", "null", "-"]),
         },

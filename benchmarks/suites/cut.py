@@ -35,7 +35,7 @@ from benchmarks.lib.compare import (
 from benchmarks.lib.sample_videos import draw_film, repeated
 from dancecli.core.augmentation import DEFAULT_OPS, draw, parse_chains
 from dancecli.core.hashing import sha256_file
-from dancecli.video.augment import copies_args
+from dancecli.video.augment import augment_args
 from dancecli.video.decode import decode
 from dancecli.video.ffmpeg import find_ffmpeg, trim_args
 from dancecli.video.source import probe
@@ -91,7 +91,7 @@ def then_copies(clip: Path, folder: Path, *, by_hand: bool) -> Cost:
     wanted = [(ops, folder / f"ours{i}.mp4") for i, ops in enumerate(chains)]
 
     def work() -> None:
-        ffmpeg(*copies_args(clip, wanted))
+        ffmpeg(*augment_args(clip, wanted))
         for _, target in wanted:
             decode(target)
             sha256_file(target)

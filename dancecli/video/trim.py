@@ -149,6 +149,13 @@ class _Trimmer:
             late += 1
         return late
 
+    def lacks_promised(self, run: _Run) -> bool:
+        """Tell whether frames are missing at the end that are there by the header."""
+        expected = frames_in(self.end_ms - self.start_ms, self.facts.fps)
+        frame_ms = 1000 / self.facts.fps
+        promised = self.facts.duration_ms > 0 and self.facts.ends_ms + frame_ms >= self.end_ms
+        return promised and len(run.frames) + 1 < expected
+
     def strict_runs(self) -> Iterator[tuple[_Run, bool, bool]]:
         """Run with less and less; each with whether it has the sound and whether it is the last word."""
         for from_the_start in (False, True):
@@ -180,10 +187,12 @@ def trim(
     for run, from_the_start, sound in trimmer.strict_runs():
         # After a seek any objection is reason enough to decode from the start, where it may not arise.
         clean = run.whole and not run.result.text and trimmer.starts_in_time(run)
-        if not run.frames and not from_the_start:
+        if not run.frames and not run.result.text and not from_the_start:
             _check_within(trimmer)
         if not (clean or (run.whole and from_the_start)):
             continue
+        if run.result.text and trimmer.lacks_promised(run):
+            break
         notes = _notes(trimmer, run)
         if trimmer.has_sound and not sound:
             notes += _restore_sound(trimmer, run, from_the_start=from_the_start)
@@ -208,18 +217,20 @@ def _trim_damaged(trimmer: _Trimmer) -> Trimmed:
     evidence = examine(trimmer.source, facts, trimmer.end_ms / 1000 + 1)
     run = trimmer.run(from_the_start=True, sound=False, strict=False)
     sure = [time for time, flag in zip(evidence.times, evidence.damaged, strict=True) if not flag]
+    objected = bool(run.result.text or evidence.errors or evidence.missing)
+    broken_off = objected and trimmer.lacks_promised(run)
     if not run.frames or not sure:
-        if sure and sure[-1] < trimmer.start_ms / 1000:
+        if sure and sure[-1] < trimmer.start_ms / 1000 and not broken_off:
             raise _past_end(trimmer, round(1000 * (sure[-1] + 1 / float(facts.fps))))
         raise MediaError(f"no frame of it can be decoded{_printed(run.result)}")
     damaged = [i for i, frame in enumerate(run.frames) if evidence.is_damaged(frame.time_s)]
     damaged += [i for i in _held(trimmer, run) if i not in set(damaged)]
     expected = frames_in(trimmer.end_ms - trimmer.start_ms, facts.fps)
-    cut_off = min(evidence.missing, max(0, expected - len(run.frames)))
+    cut_off = expected - len(run.frames) if broken_off else 0
     count = len(damaged) + cut_off
     if count > trimmer.settings.max_damaged * max(expected if cut_off else len(run.frames), 1):
         where = f", {_places(damaged, facts)}" if damaged else ""
-        end = f"; the file is cut short, {cut_off} of these are missing" if cut_off else ""
+        end = f"; the file breaks off, {cut_off} of these are missing" if cut_off else ""
         raise MediaError(
             f"{count} of {len(run.frames) + cut_off} frames are damaged{where}{end}{_printed(run.result)}",
             "a larger --max-damaged takes it nevertheless",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dancecli.core.augmentation import OPS, Op, describe, draw, parse_chains, slug
+from dancecli.core.augmentation import OPERATIONS, Op, describe, draw, parse_chains, slug
 from dancecli.core.errors import UsageError
 
 
@@ -17,7 +17,7 @@ def test_chains_are_read_in_their_order() -> None:
         ("blur", "no operation 'blur'"),
         ("hflip+", "no operation ''"),
         ("hflip+jitter+hflip", "names an operation twice"),
-        ("hflip,noise,hflip", "the same copy twice"),
+        ("hflip,noise,hflip", "the same clip twice"),
         (" , ", "no operation is named"),
     ],
 )
@@ -28,9 +28,9 @@ def test_what_makes_no_copy_is_refused(text: str, said: str) -> None:
 
 
 def test_parameters_fill_their_range_and_stay_in_it() -> None:
-    for name, ranges in OPS.items():
+    for name, known in OPERATIONS.items():
         lowest, highest = (draw((name,), lambda _, at=at: at)[0] for at in (0.0, 1 - 2**-53))
-        for one in ranges:
+        for one in known.ranges:
             assert (lowest[one.name], highest[one.name]) == (one.low, one.high)
 
 

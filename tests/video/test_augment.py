@@ -12,7 +12,7 @@ import pytest
 from helpers import clip_workspace as footage
 
 from dancecli.core.augmentation import Op
-from dancecli.video.augment import copies_args
+from dancecli.video.augment import augment_args
 from dancecli.video.decode import decode
 from dancecli.video.ffmpeg import find_ffmpeg, run_ffmpeg
 
@@ -42,7 +42,7 @@ def ssim(one: Path, two: Path) -> float:
 
 def make(parent: Path, folder: Path, *chains: tuple[Op, ...]) -> list[Path]:
     wanted = [(ops, folder / f"{parent.stem}-{i}.mp4") for i, ops in enumerate(chains)]
-    run_ffmpeg(copies_args(parent, wanted))
+    run_ffmpeg(augment_args(parent, wanted))
     return [path for _, path in wanted]
 
 
@@ -53,7 +53,7 @@ def one_colour(path: Path, colour: str) -> Path:
 
 
 def test_all_copies_come_from_one_decode() -> None:
-    args = copies_args(Path("/c/a.mp4"), [(HFLIP, Path("/t/h.mp4")), (VFLIP, Path("/t/v.mp4"))])
+    args = augment_args(Path("/c/a.mp4"), [(HFLIP, Path("/t/h.mp4")), (VFLIP, Path("/t/v.mp4"))])
     assert args.count("-i") == 1
     assert "split=2" in args[args.index("-filter_complex") + 1]
     assert args.count("-map") == 2
@@ -62,7 +62,7 @@ def test_all_copies_come_from_one_decode() -> None:
 
 
 def test_a_single_copy_needs_no_split() -> None:
-    args = copies_args(Path("/c/a.mp4"), [(HFLIP, Path("/t/h.mp4"))])
+    args = augment_args(Path("/c/a.mp4"), [(HFLIP, Path("/t/h.mp4"))])
     assert "split" not in args[args.index("-filter_complex") + 1]
 
 

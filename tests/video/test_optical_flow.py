@@ -19,7 +19,7 @@ from dancecli.core.flow_format import BOUND_PX, FlowMethod, to_field, to_plane
 from dancecli.model.dataloading.flow import read_fields
 from dancecli.video import optical_flow
 from dancecli.video.decode import decode
-from dancecli.video.optical_flow import StoredFlow, estimator, frames_at_25, grey_frames, write_flow
+from dancecli.video.optical_flow import StoredFlow, estimator, frames_at_25, gray_frames, write_flow
 
 MOVED = (2.0, -1.5)
 
@@ -67,7 +67,7 @@ def test_what_is_stored_comes_back(tmp_path: Path, street: np.ndarray) -> None:
     fields = [np.tile(np.float32(MOVED), (*street.shape, 1))]
     fields += [estimator(FlowMethod.DIS)(street, moved(street, i, 4 - i)) for i in range(8)]
     result_of(
-        optical_flow._encode(iter(fields), FlowMethod.DIS, optical_flow._QUANTISERS[0], tmp_path / "f.mp4")
+        optical_flow._encode(iter(fields), FlowMethod.DIS, optical_flow._QUANTIZERS[0], tmp_path / "f.mp4")
     )
     found = np.array(read_fields(tmp_path / "f.mp4", range(len(fields)))) / 2  # of a short side of 128
     errors = np.abs(found - np.array(fields).clip(-10, 10)).mean(axis=(1, 2, 3))
@@ -78,7 +78,7 @@ def test_what_is_stored_comes_back(tmp_path: Path, street: np.ndarray) -> None:
 def test_flow_of_noise_is_stored_in_finer_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chance = np.random.default_rng(0)
     noise = [chance.normal(0, 3, (64, 80, 2)).astype(np.float32) for _ in range(3)]
-    monkeypatch.setattr(optical_flow, "grey_frames", lambda *_: iter(range(4)))
+    monkeypatch.setattr(optical_flow, "gray_frames", lambda *_: iter(range(4)))
     monkeypatch.setattr(optical_flow, "estimator", lambda _: lambda one, _: noise[one])
     tried = []
     monkeypatch.setattr(
@@ -114,13 +114,13 @@ def test_other_rates_are_sampled_at_25(fps: Fraction, expected: list[int]) -> No
 
 def test_frames_are_those_nearest_in_time_and_no_larger_than_needed(tmp_path: Path) -> None:
     film = make_film(tmp_path / "film.mp4", 0.4, fps=50, size=(320, 640), audio=False)
-    frames = list(grey_frames(film, 20, Fraction(50)))
+    frames = list(gray_frames(film, 20, Fraction(50)))
     assert [frame.shape for frame in frames] == [(512, 256)] * 10
     # Each says its number in blocks, the lowest bit first: 0, 2, 4...
     found = [(frame[30, 30] > 127, frame[30, 90] > 127) for frame in frames]
     assert found == [(False, i % 2 == 1) for i in range(10)]
     with pytest.raises(MediaError, match="ends before its frame 21 of 30"):
-        list(grey_frames(film, 30, Fraction(50)))
+        list(gray_frames(film, 30, Fraction(50)))
 
 
 def test_a_film_goes_from_clip_to_fields(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from dancecli.cli.options import (
     WorkersOption,
     WorkspaceOption,
 )
+from dancecli.core.augmentation import DEFAULT_OPS, known_operations
 
 if TYPE_CHECKING:
     from dancecli.dataset.derived.augment import AugmentResult, AugmentSettings
@@ -31,27 +32,27 @@ def command(
         str,
         typer.Option(
             metavar="LIST",
-            help="One copy for each: hflip, vflip, jitter (brightness and saturation), noise; "
-            "hflip+jitter is one copy that undergoes both.",
+            help=f"Make one augmented clip for each of these: {known_operations()}. hflip+jitter is one "
+            "clip that undergoes both.",
         ),
-    ] = "hflip,vflip,jitter,noise",
-    part: Annotated[
-        str, typer.Option(metavar="PART", help="Only train: val and test stay as they are.")
+    ] = DEFAULT_OPS,
+    subset: Annotated[
+        str, typer.Option(metavar="NAME", help="Subset to augment: only train is accepted.")
     ] = "train",
-    seed: Annotated[int, typer.Option(help="Another seed gives other parameters.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed for the parameters of the operations.")] = 0,
     workers: WorkersOption = 0,
     engine: EngineOption = "local",
     preview: Annotated[
-        bool, typer.Option("--preview", help="Draw a sheet of a few clips and their copies; make none.")
+        bool,
+        typer.Option("--preview", help="Draw a contact sheet of a few augmented clips; make no files."),
     ] = False,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Create augmented clips of a split's training set.
 
-    All copies of a clip are made in one run of ffmpeg, proven by a full decode, and listed for
-    training. Stop it at any time: the same command goes on from there. Exit code 3 if a copy
-    could not be made.
+    All augmented clips of a clip are made in one run of ffmpeg, validated by a full decode, and listed
+    for training. Stop it at any time: the same command resumes. Exit code 3 if one could not be made.
 
     Example: `dance augment --ops hflip,jitter,hflip+noise --preview`
     """
@@ -59,7 +60,7 @@ def command(
     from dancecli.dataset.split.annotations import annotate
 
     workspace = open_workspace(workspace_dir, create=False)
-    settings = AugmentSettings(split, ops, part, seed, workers, dry_run, engine)
+    settings = AugmentSettings(split, ops, subset, seed, workers, dry_run, engine)
     if preview and not dry_run:
         _preview(workspace, settings, json_output=json_output)
         return
@@ -77,7 +78,7 @@ def command(
     for clip_id, reason in result.failed[:_FAILURES_SHOWN]:
         info(f"  {clip_id}: {reason}")
     if result.failed:
-        info(f"{len(result.failed)} copies could not be made (--json names them all)")
+        info(f"{len(result.failed)} augmented clips could not be made (--json names them all)")
         raise typer.Exit(3)
 
 
@@ -94,11 +95,11 @@ def _preview(workspace: Workspace, settings: AugmentSettings, *, json_output: bo
 
 def _show(result: AugmentResult, *, dry_run: bool) -> None:
     verdict = "would be made" if dry_run else "made now"
-    print_result(f"split {result.split}: copies of its {result.num_parents} training clips")
+    print_result(f"split {result.split}: augmented clips of its {result.num_parents} training clips")
     rows = [(op, count, result.made[op]) for op, count in result.asked.items()]
-    print_result(table(("operation", "copies", verdict), rows))
+    print_result(table(("operation", "clips", verdict), rows))
     if not dry_run and result.parent_bytes:
         print_result(
-            f"{result.num_bytes / 1e6:.1f} MB of copies, {result.num_bytes / result.parent_bytes:.1f} times "
+            f"{result.num_bytes / 1e6:.1f} MB, {result.num_bytes / result.parent_bytes:.1f} times "
             f"their parents · {result.seconds:.0f} s"
         )

@@ -1,8 +1,8 @@
-"""Augmented copies of a split's training clips, as files.
+"""Augmented clips of a split's training clips, as files.
 
-Copies stand beside the clips, with `parent_id` and `op` in the manifest, and belong to whatever
-part their parent is in: the lists take them for the training part only. What a copy undergoes
-depends on the seed, the clip's id and the operation, never on the order of the work.
+They stand beside the clips, with `parent_id` and `op` in the manifest, and belong to the subset of
+their parent: annotation lists name them for training only. What an augmented clip undergoes depends
+on the seed, the clip's id and the operation, never on the order of the work.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.dataset.clips import remember_copies
 from dancecli.dataset.derived.augment_log import Logged, compact, lines_of, log_of, read_log
-from dancecli.dataset.derived.augment_worker import CopyJob, CopyResult, Wanted, work
+from dancecli.dataset.derived.augment_worker import AugmentJob, AugmentJobResult, AugmentTarget, work
 from dancecli.engine.factory import LOCAL, check_engine, open_pool
 from dancecli.storage import tables
 from dancecli.storage.files import naming
@@ -31,27 +31,27 @@ from dancecli.storage.workspace import Workspace
 from dancecli.video.augment import ENCODING
 from dancecli.video.ffmpeg import find_ffmpeg
 
-# For one clip's copies; a clip of ten seconds takes one or two.
+# For the augmented clips of one clip; a clip of ten seconds takes one or two.
 _DEADLINE_S = 600.0
 
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    """Which copies to make.
+    """Which augmented clips to make.
 
     Attributes:
-        split: its training clips are copied; None for the one made last.
+        split: its training clips are augmented; None for the latest.
         ops: as `augmentation.parse_chains` reads them.
-        part: only `train` is accepted.
+        subset: only `train` is accepted.
         seed: another seed gives other parameters.
-        workers: processes; 0 for one a core, of this machine or of the cluster.
+        workers: processes; 0 for one per core, of this machine or of the cluster.
         dry_run: change nothing.
-        engine: `local` or `ray`, see `engine.choice`.
+        engine: `local` or `ray`, see `engine.factory`.
     """
 
     split: str | None = None
     ops: str = DEFAULT_OPS
-    part: str = Subset.TRAIN
+    subset: str = Subset.TRAIN
     seed: int = 0
     workers: int = 0
     dry_run: bool = False
@@ -60,14 +60,14 @@ class AugmentSettings:
 
 @dataclass(frozen=True)
 class AugmentResult:
-    """How the copies that were asked for stand.
+    """What became of the augmented clips that were requested.
 
     Attributes:
         num_parents: training clips of the split.
-        asked: copies by operation.
+        asked: augmented clips by operation.
         made: of them, what this run made, or under a dry run would make.
-        failed: copies that could not be made, with the reason; all others are there.
-        num_bytes: of the copies that are there.
+        failed: those that could not be made, with the reason; all others exist.
+        num_bytes: of the augmented clips that exist.
         parent_bytes: of the training clips.
     """
 
@@ -83,7 +83,7 @@ class AugmentResult:
 
 @dataclass
 class _Tally:
-    """What this run has come to so far."""
+    """What this run has made so far."""
 
     made: list[Logged] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
@@ -92,15 +92,15 @@ class _Tally:
 def augment(
     workspace: Workspace, settings: AugmentSettings, on_progress: OnProgress = no_progress
 ) -> AugmentResult:
-    """Make the copies that are not there yet; those of other operations stay.
+    """Make the augmented clips that do not exist yet; those of other operations stay.
 
     Args:
-        workspace: gets `augmented/`, and the copies' rows in its manifest of clips.
-        settings: which copies.
+        workspace: gets `augmented/`, and rows in its manifest of clips.
+        settings: which ones.
         on_progress: told after every clip.
 
     Raises:
-        UsageError: an operation is unknown, or the part is not the training part.
+        UsageError: an operation is unknown, or the subset is not train.
         WorkspaceError: there is no such split, or another augment is at work.
         OSError: the disk is full; what was made is kept.
         MissingDependencyError: there is no ffmpeg.
@@ -111,27 +111,27 @@ def augment(
     parents, lost = training_clips(workspace, settings)
     name = workspace.find_split(settings.split)
     why = "its parent is not among the clips"
-    lost_copies = [(copy_id(clip_id, chain), why) for clip_id in lost for chain in chains]
-    wanted = {p.clip_id: wanted_copies(workspace, p, chains, settings.seed) for p in parents}
+    lost_clips = [(augmented_id(clip_id, chain), why) for clip_id in lost for chain in chains]
+    wanted = {p.clip_id: targets_of(workspace, p, chains, settings.seed) for p in parents}
     num_parents = len(parents) + len(lost)
     asked = {slug(chain): num_parents for chain in chains}
     if settings.dry_run:
         jobs = list(_jobs(workspace, parents, wanted, read_log(log_of(workspace))))
         would = Counter(w.clip_id.rpartition(".")[2] for job in jobs for w in job.wanted)
-        return AugmentResult(name, num_parents, asked, {op: would[op] for op in asked}, tuple(lost_copies))
+        return AugmentResult(name, num_parents, asked, {op: would[op] for op in asked}, tuple(lost_clips))
     find_ffmpeg()
     with workspace.lock("augment"):
         # What a killed run left half-made; everything whole has its real name.
         shutil.rmtree(_temp(workspace), ignore_errors=True)
         logged = read_log(log_of(workspace))
         jobs = list(_jobs(workspace, parents, wanted, logged))
-        tally = _Tally(failed=lost_copies)
+        tally = _Tally(failed=lost_clips)
         try:
             _run(workspace, jobs, settings, tally, on_progress)
         finally:
             logged |= {row.clip.clip_id: row for row in tally.made}
             _settle(workspace, logged, tally)
-    ids = {w.clip_id for copies in wanted.values() for w in copies}
+    ids = {w.clip_id for targets in wanted.values() for w in targets}
     new = Counter(row.clip.clip_id.rpartition(".")[2] for row in tally.made)
     return AugmentResult(
         split=name,
@@ -149,27 +149,27 @@ def training_clips(workspace: Workspace, settings: AugmentSettings) -> tuple[lis
     """Give the training clips of the split, and the ids of those that are not among the clips.
 
     Raises:
-        UsageError: another part was asked for.
+        UsageError: another subset was requested.
         WorkspaceError: there is no such split.
     """
-    if settings.part != Subset.TRAIN:
+    if settings.subset != Subset.TRAIN:
         raise UsageError(
-            f"the {settings.part} part is not augmented: its clips are what a model is judged by",
-            "augment the training part, which is the default",
+            f"the {settings.subset} subset is not augmented: models are evaluated on its clips",
+            "augment train, which is the default",
         )
     path = workspace.split(workspace.find_split(settings.split))
-    ids = [part.clip_id for part in tables.read(path, SplitClip) if part.subset == Subset.TRAIN]
+    ids = [row.clip_id for row in tables.read(path, SplitClip) if row.subset == Subset.TRAIN]
     clips = {clip.clip_id: clip for clip in tables.read(workspace.clips, Clip)}
     return [clips[i] for i in ids if i in clips], [i for i in ids if i not in clips]
 
 
-def wanted_copies(
+def targets_of(
     workspace: Workspace, parent: Clip, chains: tuple[Chain, ...], seed: int
-) -> tuple[Wanted, ...]:
-    """Draw what each copy of a clip undergoes, and say where it belongs."""
+) -> tuple[AugmentTarget, ...]:
+    """Draw what each augmented clip undergoes, and give its path."""
     return tuple(
-        Wanted(
-            clip_id=copy_id(parent.clip_id, chain),
+        AugmentTarget(
+            clip_id=augmented_id(parent.clip_id, chain),
             path=workspace.augmented(parent.clip_id, slug(chain)).relative_to(workspace.root).as_posix(),
             ops=draw(chain, _chance(parent.clip_id, chain, seed)),
         )
@@ -177,7 +177,7 @@ def wanted_copies(
     )
 
 
-def copy_id(parent_id: str, chain: Chain) -> str:
+def augmented_id(parent_id: str, chain: Chain) -> str:
     """`<parent's id>.<operations>`."""
     return f"{parent_id}.{slug(chain)}"
 
@@ -190,10 +190,10 @@ def _chance(clip_id: str, chain: Chain, seed: int) -> Callable[[str], float]:
 def _jobs(
     workspace: Workspace,
     parents: list[Clip],
-    wanted: Mapping[str, tuple[Wanted, ...]],
+    wanted: Mapping[str, tuple[AugmentTarget, ...]],
     logged: Mapping[str, Logged],
-) -> Iterator[CopyJob]:
-    """Give a job for every clip that lacks a copy, or has one that was made otherwise."""
+) -> Iterator[AugmentJob]:
+    """Give a job for every clip that lacks an augmented clip, or has one that was made otherwise."""
     sizes = _sizes(workspace)
     for parent in parents:
         missing = tuple(
@@ -207,12 +207,12 @@ def _jobs(
             )
         )
         if missing:
-            yield CopyJob(workspace.root, _temp(workspace) / parent.clip_id, parent, missing)
+            yield AugmentJob(workspace.root, _temp(workspace) / parent.clip_id, parent, missing)
 
 
 def _run(
     workspace: Workspace,
-    jobs: list[CopyJob],
+    jobs: list[AugmentJob],
     settings: AugmentSettings,
     tally: _Tally,
     on_progress: OnProgress,
@@ -228,7 +228,7 @@ def _run(
         for done, finished in enumerate((f for f in pool.run(jobs) if f is not None), start=1):
             job = finished.job
             why = finished.detail or finished.lost
-            result = finished.result or CopyResult(failed=tuple((w.clip_id, why) for w in job.wanted))
+            result = finished.result or AugmentJobResult(failed=tuple((w.clip_id, why) for w in job.wanted))
             made = [Logged(clip, job.parent.sha256, ENCODING) for clip in result.made]
             file.write(lines_of(made, result.failed))
             file.flush()
@@ -236,12 +236,12 @@ def _run(
             tally.failed += result.failed
             if result.disk_full:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(workspace.root))
-            text = f"{len(tally.failed)} copies failed" if tally.failed else ""
+            text = f"{len(tally.failed)} augmented clips failed" if tally.failed else ""
             on_progress(Progress(done, len(jobs), text))
 
 
 def _settle(workspace: Workspace, logged: Mapping[str, Logged], tally: _Tally) -> None:
-    """Bring the manifest of clips and the log to what is there now."""
+    """Update the manifest of clips and the log to the files that exist now."""
     parents = {clip.clip_id: clip for clip in tables.read(workspace.clips, Clip) if not clip.parent_id}
     sizes = _sizes(workspace)
     failed = {clip_id for clip_id, _ in tally.failed}
@@ -260,7 +260,7 @@ def _settle(workspace: Workspace, logged: Mapping[str, Logged], tally: _Tally) -
 
 
 def _as_labelled(clip: Clip, parent: Clip) -> Clip:
-    """Give a copy the label that its parent has now: a corrected list needs no new copies."""
+    """Give an augmented clip its parent's present label: a corrected list needs no new files."""
     return replace(clip, label=parent.label, official_split=parent.official_split, dataset=parent.dataset)
 
 

@@ -1,9 +1,9 @@
-"""The log of augmented copies: a line for each that was made or failed, as soon as it was.
+"""The log of augmented clips: one line for each that was made or failed, as soon as it was.
 
-`manifests/copies.jsonl`; the last line about a copy counts. It holds what the manifest of clips
-has no column for: the parent's checksum and the encoding, by which a copy is known to be current.
+`manifests/copies.jsonl`; the last line about a clip counts. It holds what the manifest of clips
+has no column for: the parent's checksum and the encoding, which tell whether a file is current.
 A line that cannot be read, such as one that a killed process left half-written, is skipped: its
-copy is made again.
+clip is made again.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from dancecli.storage.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """A copy that was made.
+    """An augmented clip that was made.
 
     Attributes:
         clip: its record, with the label that its parent had then.
         parent_sha256: of the file that it was made from.
-        encoding: how it was encoded, see `media.copies.ENCODING`.
+        encoding: how it was encoded, see `video.augment.ENCODING`.
     """
 
     clip: Clip
@@ -39,7 +39,7 @@ def log_of(workspace: Workspace) -> Path:
 
 
 def read_log(path: Path) -> dict[str, Logged]:
-    """Read the copies that were made, by clip id; those that failed last are not among them."""
+    """Read the augmented clips that were made, by clip id, without those that failed last."""
     found: dict[str, Logged] = {}
     for row in json_lines(path):
         try:
@@ -54,13 +54,13 @@ def read_log(path: Path) -> dict[str, Logged]:
 
 
 def lines_of(made: Iterable[Logged], failed: Iterable[tuple[str, str]] = ()) -> str:
-    """Write lines of the log, each ended: copies that were made, and ids with reasons."""
+    """Write lines of the log, each ended: clips that were made, and ids with reasons."""
     rows: list[Mapping[str, object]] = [asdict(logged) for logged in made]
     rows += ({"failed": clip_id, "reason": reason} for clip_id, reason in failed)
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
 def compact(path: Path, made: Iterable[Logged], failed: Iterable[tuple[str, str]]) -> None:
-    """Write the log anew, one line a copy."""
+    """Write the log anew, one line per clip."""
     with atomic_file(path) as file:
         file.write(lines_of(made, failed))

@@ -1,4 +1,4 @@
-"""A look at augmented copies before they are made: some clips, one row each, on one sheet."""
+"""A preview of augmented clips before they are made: some clips, one row each, on one sheet."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dancecli.core.errors import MediaError, WorkspaceError
 from dancecli.core.hashing import keyed_order
 from dancecli.core.progress import OnProgress, Progress, no_progress
 from dancecli.core.records import Clip
-from dancecli.dataset.derived.augment import AugmentSettings, training_clips, wanted_copies
-from dancecli.dataset.derived.augment_worker import CopyJob, make_copies
+from dancecli.dataset.derived.augment import AugmentSettings, targets_of, training_clips
+from dancecli.dataset.derived.augment_worker import AugmentJob, make_augmented
 from dancecli.storage.workspace import Workspace
 from dancecli.video.contact_sheet import Cell, write_sheet
 
@@ -21,12 +21,12 @@ _NUM_CLIPS = 6
 def preview(workspace: Workspace, settings: AugmentSettings, on_progress: OnProgress = no_progress) -> Path:
     """Draw `augmented/preview.png`: clips of different labels, and what augment would make of them.
 
-    The copies are made as augment makes them, encoder included, and removed again.
+    They are made as augment makes them, encoder included, and removed again.
 
     Raises:
         UsageError: as `augment`.
         WorkspaceError: there is no such split, or it has no training clips.
-        MediaError: a clip cannot be copied.
+        MediaError: a clip cannot be augmented.
     """
     chains = parse_chains(settings.ops)
     clips, _ = training_clips(workspace, settings)
@@ -39,12 +39,12 @@ def preview(workspace: Workspace, settings: AugmentSettings, on_progress: OnProg
     with workspace.lock("preview"):
         try:
             for done, clip in enumerate(chosen, start=1):
-                job = CopyJob(
-                    workspace.root, temp, clip, wanted_copies(workspace, clip, chains, settings.seed)
+                job = AugmentJob(
+                    workspace.root, temp, clip, targets_of(workspace, clip, chains, settings.seed)
                 )
                 temp.mkdir(parents=True, exist_ok=True)
                 row = [Cell(workspace.root / clip.path, f"{clip.label}: {clip.clip_id}")]
-                for wanted, outcome in make_copies(job):
+                for wanted, outcome in make_augmented(job):
                     if isinstance(outcome, str):
                         raise MediaError(outcome)
                     row.append(Cell(temp / f"{wanted.clip_id}.mp4", describe(wanted.ops)))

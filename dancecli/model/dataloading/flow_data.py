@@ -25,7 +25,7 @@ def on_flow(steps: Sequence[Mapping[str, Any]], method: str) -> list[dict[str, A
     }
     found: list[dict[str, Any]] = []
     for step in steps:
-        if step["type"] == "AugmentedCopy":
+        if step["type"] == "AugmentedView":
             raise ModelError("flow cannot be augmented as frames are", "leave --augment away")
         if step["type"] == "Flip":
             found.append({**step, "type": "FlowFlip"})

@@ -31,7 +31,7 @@ def train_pipeline(base: ModelBase, recipe: Recipe) -> list[dict[str, Any]]:
         "center": [{"type": "CenterCrop", "crop_size": side}],
     }
     flip = [{"type": "Flip", "flip_ratio": 0.5}] if recipe.flip else []
-    copied = [{"type": "AugmentedCopy", "ops": chains_text(recipe.chains)}] if recipe.chains else []
+    copied = [{"type": "AugmentedView", "ops": chains_text(recipe.chains)}] if recipe.chains else []
     return _pipeline(base, recipe, frame_sampler(base, recipe), [*crops[recipe.train_crop], *flip], copied)
 
 

@@ -154,7 +154,7 @@ def test_a_clip_that_cannot_be_copied_is_a_row_and_the_others_are_made(
         f"{clip_id}.{op}" for clip_id in clips[:2] for op in ("hflip", "noise")
     )
     assert ran.json["made"] == {"hflip": 1, "noise": 1}
-    assert "changed since it was published" in ran.err
+    assert "changed since it was committed" in ran.err
     # The file comes back: the next run makes what is missing.
     broken.write_bytes(whole)
     assert dance("augment", "--ops", "hflip,noise", "--json").json["made"] == {"hflip": 1, "noise": 1}
@@ -165,7 +165,7 @@ def test_a_copy_that_is_shorter_than_its_parent_is_refused(furnished: Workspace)
     tables.write(furnished.clips, Clip, [replace(c, num_frames=c.num_frames + 1) for c in clips])
     result = augment(furnished, replace(TWO, ops="hflip"))
     assert len(result.failed) == 3
-    assert "20 frames of 128x96, its parent 21" in result.failed[0][1]
+    assert "20 frames of 128x96, not 21" in result.failed[0][1]
     assert not files(furnished)
     assert not copies(furnished)
 
@@ -210,13 +210,13 @@ def test_a_killed_run_leaves_nothing_half_made_and_goes_on(
     assert augment(furnished, AugmentSettings()).made == dict.fromkeys(result.made, 0)
 
 
-@pytest.mark.parametrize("part", ["val", "test", "all"])
+@pytest.mark.parametrize("subset", ["val", "test", "all"])
 def test_what_a_model_is_judged_by_is_not_touched(
-    furnished: Workspace, dance: Callable[..., Ran], part: str
+    furnished: Workspace, dance: Callable[..., Ran], subset: str
 ) -> None:
-    with pytest.raises(UsageError, match=f"the {part} part is not augmented"):
-        augment(furnished, AugmentSettings(part=part))
-    ran = dance("augment", "--part", part)
+    with pytest.raises(UsageError, match=f"the {subset} subset is not augmented"):
+        augment(furnished, AugmentSettings(subset=subset))
+    ran = dance("augment", "--subset", subset)
     assert (ran.code, ran.out) == (2, "")
     assert not (furnished.root / "augmented").exists()
 
@@ -271,6 +271,6 @@ def test_the_lists_hold_copies_of_training_clips_alone(
 def test_the_copies_can_be_left_out_of_the_lists(furnished: Workspace, dance: Callable[..., Ran]) -> None:
     augment(furnished, replace(TWO, ops="hflip"))
     assert dance("annotate", "--no-augmented", "--json").json["counts"]["train"] == 3
-    assert dance("annotate", "--json").json["copies"] == 3
+    assert dance("annotate", "--json").json["augmented"] == 3
     next((furnished.root / "augmented").glob("*.mp4")).unlink()
     assert annotate(furnished).counts["train"] == 5

@@ -7,10 +7,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from dancecli.core.augmentation import Op
-from dancecli.model.dataloading.augment import AugmentedCopy, augmented
+from dancecli.core.augmentation import OPERATIONS, Op, draw, num_frames_after
+from dancecli.core.errors import UsageError
+from dancecli.model.dataloading.augment import AugmentedView, augmented
 from dancecli.model.dataloading.views import view_chance, view_key
-from dancecli.video.augment import copies_args
+from dancecli.video.augment import augment_args, filters_of
+from dancecli.video.decode import decode
 from dancecli.video.ffmpeg import run_ffmpeg
 
 BRIGHT = Op("jitter", (("brightness", 0.12), ("saturation", 0.6)))
@@ -35,6 +37,9 @@ def frames_of(path):
     return decord.VideoReader(str(path), num_threads=1).get_batch(range(0, 12, 4)).asnumpy()
 
 
+FILMS = []
+
+
 @pytest.fixture(scope="module")
 def films(tmp_path_factory):
     """The frames of a clip, and of the copy of each case."""
@@ -47,8 +52,10 @@ def films(tmp_path_factory):
     coding = ["-c:v", "libx264", "-crf", "10", "-pix_fmt", "yuv420p"]
     run_ffmpeg(["-f", "lavfi", "-i", picture, "-frames:v", "12", *coding, str(clip)])
     wanted = [(ops, folder / f"{i}.mp4") for i, ops in enumerate(CASES.values())]
-    run_ffmpeg(copies_args(clip, wanted))
-    return frames_of(clip), {name: frames_of(path) for name, (_, path) in zip(CASES, wanted, strict=True)}
+    run_ffmpeg(augment_args(clip, wanted))
+    files = {name: frames_of(path) for name, (_, path) in zip(CASES, wanted, strict=True)}
+    FILMS.append(clip)
+    return frames_of(clip), files
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "noise"])
@@ -81,7 +88,7 @@ def test_noise_is_one_pattern_of_the_same_strength_on_all_colours(films):
 
 def test_a_clip_stays_as_it_is_as_often_as_it_undergoes_each_chain():
     frames = [np.arange(24, dtype=np.uint8).reshape(2, 4, 3)]
-    transform = AugmentedCopy("hflip,vflip,hflip+vflip")
+    transform = AugmentedView("hflip,vflip,hflip+vflip")
     seen = Counter()
     for view in range(800):
         made = transform({"imgs": frames, "view_key": view_key(0, "clip", view)})["imgs"][0]
@@ -89,7 +96,7 @@ def test_a_clip_stays_as_it_is_as_often_as_it_undergoes_each_chain():
     assert len(seen) == 4
     assert min(seen.values()) > 150
     key = view_key(3, "clip", 1)
-    twice = [AugmentedCopy("jitter,noise")({"imgs": frames, "view_key": key})["imgs"][0] for _ in "ab"]
+    twice = [AugmentedView("jitter,noise")({"imgs": frames, "view_key": key})["imgs"][0] for _ in "ab"]
     assert (twice[0] == twice[1]).all()
 
 
@@ -98,3 +105,41 @@ def test_what_is_drawn_depends_on_seed_clip_and_view():
     drawn = {view_chance(key, what) for key in keys for what in ("x", "y")}
     assert len(drawn) == 8
     assert all(0 <= value < 1 for value in drawn)
+
+
+def test_a_rotated_view_shows_what_the_file_would(films, tmp_path):
+    clip, _ = films
+    for degrees in (-10.0, 6.5):
+        ops = (Op("rotate", (("degrees", degrees),)),)
+        run_ffmpeg(augment_args(FILMS[-1], [(ops, tmp_path / "r.mp4")]))
+        made = np.stack(augmented(clip, ops)).astype(float)
+        apart = abs(made - frames_of(tmp_path / "r.mp4")).mean()
+        turned_back = np.stack(augmented(clip, (Op("rotate", (("degrees", -degrees),)),))).astype(float)
+        assert apart < 4
+        assert abs(turned_back - frames_of(tmp_path / "r.mp4")).mean() > 2 * apart
+
+
+def test_every_operation_works_in_a_file_and_on_the_fly(films, tmp_path):
+    clip, _ = films
+    for name, known in OPERATIONS.items():
+        for at in (0.0, 0.999):
+            (op,) = ops = draw((name,), lambda _, at=at: at)
+            assert known.filters(op)
+            run_ffmpeg(augment_args(FILMS[-1], [(ops, tmp_path / "o.mp4")]))
+            made = augmented(clip, ops)
+            assert [frame.shape for frame in made] == [frame.shape for frame in clip]
+            assert abs(decode(tmp_path / "o.mp4").num_frames - num_frames_after(12, ops)) <= 1
+
+
+def test_speed_shows_the_frames_that_the_file_would():
+    frames = [np.full((2, 2, 3), i, np.uint8) for i in range(20)]
+    fast = augmented(frames, (Op("speed", (("factor", 1.25),)),))
+    assert [int(frame[0, 0, 0]) for frame in fast[:9]] == [0, 1, 3, 4, 5, 6, 8, 9, 10]
+    slow = augmented(frames, (Op("speed", (("factor", 0.8),)),))
+    assert [int(frame[0, 0, 0]) for frame in slow[:6]] == [0, 1, 2, 2, 3, 4]
+
+
+def test_an_unknown_operation_is_a_usage_error_everywhere(tmp_path):
+    for use in (lambda ops: augmented([], ops), filters_of, lambda ops: num_frames_after(1, ops)):
+        with pytest.raises(UsageError, match="no operation 'blur'"):
+            use((Op("blur"),))

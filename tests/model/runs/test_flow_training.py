@@ -45,7 +45,7 @@ def store(target: Path, fields: list[np.ndarray]) -> StoredFlow:
 
     target.parent.mkdir(parents=True, exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(optical_flow, "grey_frames", lambda *_: iter(range(len(fields) + 1)))
+        patch.setattr(optical_flow, "gray_frames", lambda *_: iter(range(len(fields) + 1)))
         patch.setattr(optical_flow, "estimator", lambda _: lambda one, _: fields[one])
         work = write_flow(Path("film.mp4"), len(fields) + 1, Fraction(25), FlowMethod.DIS, target)
         while True:

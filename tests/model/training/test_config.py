@@ -66,10 +66,10 @@ def test_training_views_alone_are_augmented_as_they_are_read(resnet50):
         part: [step["type"] for step in config[f"{part}_dataloader"]["dataset"]["pipeline"]]
         for part in ("train", "val", "test")
     }
-    at = kinds["train"].index("AugmentedCopy")
-    assert kinds["train"][at - 1 : at + 2] == ["ClipDecode", "AugmentedCopy", "Resize"]
+    at = kinds["train"].index("AugmentedView")
+    assert kinds["train"][at - 1 : at + 2] == ["ClipDecode", "AugmentedView", "Resize"]
     assert config["train_dataloader"]["dataset"]["pipeline"][at]["ops"] == "hflip,jitter+noise"
-    assert "AugmentedCopy" not in kinds["val"] + kinds["test"]
+    assert "AugmentedView" not in kinds["val"] + kinds["test"]
 
 
 def test_clips_are_found_by_list_and_workspace(resnet50):
