@@ -137,7 +137,7 @@ class LeftOut:
 
     Attributes:
         gone: clips whose file is gone.
-        dropped: clips that were dropped, by condition; a clip with two conditions counts under the first.
+        dropped: clips that were dropped, by condition; a clip with two conditions is under both.
         not_official: clips that the official lists do not name.
         unknown_names: names in group files that match no clip.
         excluded: ids of clips that corrections exclude.
@@ -300,7 +300,7 @@ def _pool(workspace: Workspace, settings: SplitSettings) -> _Pool:
     if settings.drop:
         why = {clip.clip_id: [n for n in conditions_of(clip) if n in settings.drop] for clip in clips}
         for condition in settings.drop:
-            dropped[condition] = tuple(i for i, names in why.items() if names[:1] == [condition])
+            dropped[condition] = tuple(i for i, names in why.items() if condition in names)
         clips = [clip for clip in clips if not why[clip.clip_id]]
         if not clips:
             raise InputError("every clip meets a condition of --drop, so none is left to split")
