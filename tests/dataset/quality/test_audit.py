@@ -10,13 +10,14 @@ import pytest
 from helpers.builders import Ran, fill, make_clip
 
 from dancecli.core.errors import InputError
-from dancecli.core.records import Clip, Group, SplitClip
-from dancecli.dataset.groups import NEAR_DUPLICATE
+from dancecli.core.records import Clip, Group, Outcome, OutcomeClass, SplitClip
+from dancecli.dataset.groups import NEAR_DUPLICATE, add_groups
 from dancecli.dataset.quality.audit import AuditSettings, Finding, Listed, audit, read_ids, video_of
 from dancecli.dataset.split.annotations import annotate
 from dancecli.dataset.split.lockfile import write_lock
 from dancecli.dataset.split.split import SplitSettings, split
 from dancecli.storage import tables
+from dancecli.storage.ledger import LedgerWriter
 from dancecli.storage.workspace import Workspace
 
 LABELS = ("tap dancing", "zumba")
@@ -77,8 +78,8 @@ def test_two_labels_for_one_segment_are_found(workspace: Workspace) -> None:
     )
     fill(workspace, [*clips, clashing, after], LABELS)
     split(workspace, SplitSettings(ratios="80/20"))
-    kinds = [(f.kind, f.what) for f in look(workspace)]
-    assert kinds == [("two labels for one segment", clip.video_id)]
+    found = [(f.kind, f.what) for f in look(workspace)]
+    assert found == [("two labels for one segment", clip.video_id)]
 
 
 def test_augmented_clips_outside_training_are_found(cut: tuple[Workspace, tuple[SplitClip, ...]]) -> None:
@@ -146,8 +147,8 @@ def test_missing_and_changed_files_are_found(
     (workspace.root / "clips" / f"{split_clips[0].clip_id}.mp4").unlink()
     ran = dance("audit", "--json")
     assert ran.code == 3
-    kinds = Counter(f["kind"] for f in ran.json["findings"])
-    assert kinds == {"file missing": 1, "file changed": len(split_clips) - 1}
+    found = Counter(f["kind"] for f in ran.json["findings"])
+    assert found == {"file missing": 1, "file changed": len(split_clips) - 1}
     table = dance("audit")
     assert table.code == 3
     assert "file changed" in table.out
@@ -215,3 +216,82 @@ def test_a_missing_list_is_named(tmp_path: Path) -> None:
 )
 def test_the_video_of_a_clip_id(clip_id: str, video: str) -> None:
     assert video_of(clip_id) == video
+
+
+def kinds(workspace: Workspace) -> dict[str, int]:
+    return dict(Counter(finding.kind for finding in look(workspace)))
+
+
+def test_equal_bytes_in_two_subsets_and_under_two_labels_are_found(
+    cut: tuple[Workspace, tuple[SplitClip, ...]],
+) -> None:
+    workspace, split_clips = cut
+    one = next(c for c in split_clips if c.subset == "train" and c.label == "zumba")
+    two = next(c for c in split_clips if c.subset == "test" and c.label == "tap dancing")
+    clips = tables.read(workspace.clips, Clip)
+    same = [replace(c, sha256="f" * 64) if c.clip_id in (one.clip_id, two.clip_id) else c for c in clips]
+    tables.write(workspace.clips, Clip, same)
+    assert kinds(workspace) == {
+        "equal bytes in two subsets": 1,
+        "equal bytes with two labels": 1,
+        "file changed since the split": 2,
+    }
+
+
+def test_clips_of_the_split_that_are_gone_are_found(
+    cut: tuple[Workspace, tuple[SplitClip, ...]],
+) -> None:
+    workspace = cut[0]
+    clips = tables.read(workspace.clips, Clip)
+    gone = clips[5]
+    tables.write(workspace.clips, Clip, [clip for clip in clips if clip != gone])
+    found = {f.kind: f.what for f in look(workspace)}
+    assert found == {"clip of the split is gone": gone.clip_id, "file without a row": gone.path}
+    # A fetch at work has recorded the clip, and will list it when it ends.
+    with LedgerWriter(workspace.ledger) as writer:
+        done = Outcome(gone.clip_id, gone.video_id, OutcomeClass.DONE, "ok", "", 1, "2026-01-01", 0, "")
+        writer.record([(done, gone)])
+    assert set(kinds(workspace)) == {"clip of the split is gone"}
+
+
+def test_files_without_rows_and_rows_without_files_are_found(
+    cut: tuple[Workspace, tuple[SplitClip, ...]],
+) -> None:
+    workspace, _ = cut
+    for name in ("clips/stray.mp4", "clips/shelf/stray.mp4", "clips/.half.tmp", "augmented/.tmp/half.mp4"):
+        path = workspace.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    clip = tables.read(workspace.clips, Clip)[0]
+    (workspace.root / clip.path).unlink()
+    assert [(f.kind, f.what) for f in look(workspace)] == [
+        ("file missing", clip.clip_id),
+        ("file without a row", "clips/shelf/stray.mp4"),
+        ("file without a row", "clips/stray.mp4"),
+    ]
+
+
+def test_every_kind_of_group_is_checked(
+    cut: tuple[Workspace, tuple[SplitClip, ...]], dance: Callable[..., Ran]
+) -> None:
+    workspace, split_clips = cut
+    one = next(c for c in split_clips if c.subset == "train")
+    two = next(c for c in split_clips if c.subset == "val")
+    add_groups(workspace, [Group(c.clip_id, "ann", "dancer") for c in (one, two)])
+    # The same name under another kind is another group.
+    add_groups(workspace, [Group(one.clip_id, "a", "venue"), Group(two.clip_id, "a", "piece")])
+    ran = dance("audit", "--no-files")
+    assert (ran.code, kinds(workspace)) == (3, {"dancer in two subsets": 1})
+    assert "dancer (2 clips)" in ran.out
+    assert "1 in train, 1 in val" in " ".join(ran.out.split())
+
+
+def test_a_lock_that_is_not_the_splits_is_found(cut: tuple[Workspace, tuple[SplitClip, ...]]) -> None:
+    workspace, split_clips = cut
+    write_lock(workspace.split_lock("s"), split_clips[1:])
+    assert kinds(workspace) == {"lock is not the split's": 1}
+    # One video under two group names.
+    train = next(c for c in split_clips if c.subset == "train")
+    leaky = [*split_clips, replace(train, clip_id=f"{train.clip_id}1", subset="test", group="other")]
+    write_lock(workspace.split_lock("s"), leaky)
+    assert kinds(workspace) == {"lock is not the split's": 1, "lock: video in two subsets": 1}

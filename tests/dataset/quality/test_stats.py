@@ -93,3 +93,41 @@ def test_the_command_shows_and_writes(filled: Workspace, dance: Callable[..., Ra
 def test_without_clips_the_next_step_is_reported(workspace: Workspace) -> None:
     with pytest.raises(WorkspaceError, match="no clips"):
         stats(workspace)
+
+
+def test_a_clip_that_a_running_fetch_has_recorded_counts_once_as_done(
+    filled: Workspace, dance: Callable[..., Ran]
+) -> None:
+    clips = tables.read(filled.clips, Clip)
+    # The manifest is as before the fetch, which has recorded five more clips.
+    tables.write(filled.clips, Clip, clips[5:])
+    with LedgerWriter(filled.ledger) as ledger:
+        ledger.record(
+            (
+                Outcome(c.clip_id, c.video_id, OutcomeClass.DONE, "ok", "", 1, "2026-01-01T00:00:00Z", 0, ""),
+                c,
+            )
+            for c in clips[:20]
+        )
+    found = stats(filled)
+    assert found.outcomes == {"done": 40, "permanent": 2, "pending": 1, "source-short": 1}
+    assert (found.total.num_clips, found.num_not_listed) == (35, 5)
+    assert "5 clips were fetched and are not in the manifest yet" in dance("stats").err
+
+
+def test_notes_licenses_and_uploaders_are_counted(filled: Workspace, dance: Callable[..., Ran]) -> None:
+    clips = tables.read(filled.clips, Clip)
+    marked = [
+        replace(
+            c, note="deinterlaced" if i < 3 else "", license="CC BY" if i < 7 else "", uploader=f"u{i % 30}"
+        )
+        for i, c in enumerate(clips)
+    ]
+    tables.write(filled.clips, Clip, marked)
+    found = stats(filled)
+    assert (found.notes, found.licenses) == ({"cut": 3}, {"": 33, "CC BY": 7})
+    assert (found.num_uploaders, len(found.uploaders), found.uploaders["u0"]) == (30, 20, 2)
+    assert "licenses: 33 not stated, 7 CC BY" in dance("stats").out
+    card = card_text(found)
+    assert "| CC BY | 7 |" in card
+    assert "| uploader (of 30) | clips |" in card
