@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from dancecli.core.records import Clip, OutcomeClass, Segment, SplitClip
 from dancecli.core.text import pluralize
+from dancecli.dataset.groups import count_not_compared
 from dancecli.storage import ledger, tables
 from dancecli.storage.runs import DONE, FAILED, INTERRUPTED, read_record
 from dancecli.storage.workspace import Workspace
@@ -69,6 +70,7 @@ def status(workspace: Workspace) -> Status:
     advice = list(_fetch_advice(workspace))
     if clips is None or not clips[0]:
         return Status(tuple(stages), (*advice, *([] if labels else _BEGINNING)))
+    advice += _dedup_advice(workspace)
     for more_stages, more_advice in (_splits(workspace, clips[0]), _runs(workspace), _studies(workspace)):
         stages += more_stages
         advice += more_advice
@@ -122,6 +124,17 @@ def _clips(workspace: Workspace) -> tuple[set[str], int, int] | None:
     ids, parents = table.column("clip_id").to_pylist(), table.column("parent_id").to_pylist()
     originals = {clip_id for clip_id, parent in zip(ids, parents, strict=True) if not parent}
     return originals, len(ids) - len(originals), sum(table.column("num_bytes").to_pylist())
+
+
+def _dedup_advice(workspace: Workspace) -> Iterator[Advice]:
+    """Advise a dedup if clips exist that none has compared: a split cannot know their near-duplicates."""
+    rows = tables.read_columns(workspace.clips, Clip, ("clip_id", "sha256", "parent_id"))
+    checksum_of = {clip_id: sha256 for clip_id, sha256, parent_id in rows if not parent_id}
+    count = count_not_compared(workspace, checksum_of)
+    if count:
+        why = "group near-duplicates, so that a split keeps them in one subset"
+        new = f"{pluralize(count, 'clip')} of {len(checksum_of):,} not compared yet"
+        yield Advice("dance dedup", why if count == len(checksum_of) else new)
 
 
 def _splits(workspace: Workspace, clips: set[str]) -> tuple[list[Stage], list[Advice]]:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from helpers.builders import Ran, fill, make_clip
 
 from dancecli.core.labels import LabelSet
-from dancecli.core.records import Clip, Outcome, OutcomeClass, Segment
+from dancecli.core.records import Clip, Group, Outcome, OutcomeClass, Segment
 from dancecli.dataset.clips import read_segments, remember_segments
 from dancecli.dataset.fetch.settings import FetchSettings, selection_options
+from dancecli.dataset.groups import NEAR_DUPLICATE, add_groups
 from dancecli.storage import tables
 from dancecli.storage.ledger import LedgerWriter
 from dancecli.storage.workspace import Workspace
@@ -29,6 +30,12 @@ def write_run(workspace: Workspace, name: str, status: str, test_hash: str = "a"
     (workspace.run(name) / "run.json").write_text(json.dumps(record))
 
 
+def compared(workspace: Workspace, count: int) -> None:
+    """Leave what a dedup of the first clips leaves."""
+    clips = tables.read(workspace.clips, Clip)[:count]
+    add_groups(workspace, [Group(clip.clip_id, clip.video_id, NEAR_DUPLICATE) for clip in clips])
+
+
 def test_an_empty_folder_gets_advice_and_nothing_is_written(workspace: Workspace, dance: Dance) -> None:
     ran = dance()
     assert ran.code == 0
@@ -41,6 +48,11 @@ def test_an_empty_folder_gets_advice_and_nothing_is_written(workspace: Workspace
 
 def test_each_stage_leads_to_the_next(workspace: Workspace, dance: Dance) -> None:
     fill(workspace, [make_clip(i, LABELS[i % 2]) for i in range(100)], LABELS)
+    assert advised(dance("status", "--json")) == ["dance dedup", "dance split"]
+    compared(workspace, 90)
+    first = dance("status", "--json").json["advice"][0]
+    assert first == {"command": "dance dedup", "why": "10 clips of 100 not compared yet"}
+    compared(workspace, 100)
     assert advised(dance("status", "--json")) == ["dance split"]
     assert dance("split").code == 0
     assert advised(dance("status", "--json")) == ["dance finetune"]
@@ -86,6 +98,7 @@ def test_missing_clips_of_a_split_are_reported(workspace: Workspace, dance: Danc
     fill(workspace, clips, LABELS)
     assert dance("split").code == 0
     tables.write(workspace.clips, Clip, clips[:37])
+    compared(workspace, 37)
     ran = dance("status", "--json")
     assert ran.json["advice"][0] == {
         "command": "dance annotate --split full",

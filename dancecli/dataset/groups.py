@@ -210,17 +210,32 @@ def known_groups(workspace: Workspace, clips: Sequence[SourcedClip], groups: Ite
     ids = {clip.clip_id for clip in clips}
     of_kind = {(row.kind, row.clip_id) for row in groups if row.clip_id in ids}
     clips_of_video = Counter(clip.video_id for clip in clips)
-    hashed = _hashed(workspace)
+    compared = {clip_id for kind, clip_id in of_kind if kind == NEAR_DUPLICATE}
     return KnownGroups(
         num_clips=len(clips),
         kinds=dict(Counter(kind for kind, _ in sorted(of_kind))),
         num_videos=len(clips_of_video),
         file_names_only=sum(_named_by_file(clip, clips_of_video) for clip in clips),
-        not_compared=sum(
-            (NEAR_DUPLICATE, clip.clip_id) not in of_kind
-            or hashed.get(clip.clip_id, clip.sha256) != clip.sha256
-            for clip in clips
-        ),
+        not_compared=_count_not_compared(workspace, {c.clip_id: c.sha256 for c in clips}, compared),
+    )
+
+
+def count_not_compared(workspace: Workspace, checksum_of: Mapping[str, str]) -> int:
+    """Count the clips that dedup has not compared, or not since their file changed.
+
+    Args:
+        workspace: whose clips.
+        checksum_of: the checksum of each clip's file, by clip id.
+    """
+    compared = {row.clip_id for row in read_groups(workspace) if row.kind == NEAR_DUPLICATE}
+    return _count_not_compared(workspace, checksum_of, compared)
+
+
+def _count_not_compared(workspace: Workspace, checksum_of: Mapping[str, str], compared: set[str]) -> int:
+    hashed = _hashed(workspace) if compared else {}
+    return sum(
+        clip_id not in compared or hashed.get(clip_id, sha256) != sha256
+        for clip_id, sha256 in checksum_of.items()
     )
 
 

@@ -34,6 +34,8 @@ _NEIGHBORS = 8
 _KEY_BITS = 32
 _LAGS = range(-4, 5)
 _FEWEST_FRAMES = 4
+# A hash with a smaller share of bits set is of a flat picture.
+_FLAT_BITS = 0.25
 _CHUNK = 1 << 16
 _PIECE = 1 << 12
 
@@ -93,9 +95,23 @@ class HashArrays:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    @property
+    def flat(self) -> NDArray[np.bool_]:
+        """The clips whose mean image is one tone (black, gray, white), shape (n,).
+
+        Half the bits of a picture's hash are set; those of a flat one are all equal but for a few, so
+        that all flat pictures have one hash.
+        """
+        return _is_flat(self.mean)
+
+    @property
+    def static(self) -> NDArray[np.bool_]:
+        """The clips in which nothing moves, shape (n,): their motion image is flat."""
+        return _is_flat(self.motion)
+
 
 def near_pairs(arrays: HashArrays, most: float = SAME_PICTURE) -> tuple[Indices, Indices]:
-    """Find the pairs of near-duplicates.
+    """Find the pairs of near-duplicates; a flat clip shows nothing to compare, and has none.
 
     Args:
         arrays: of n clips.
@@ -111,6 +127,8 @@ def near_pairs(arrays: HashArrays, most: float = SAME_PICTURE) -> tuple[Indices,
     for at in range(0, len(first), _PIECE):
         piece = slice(at, at + _PIECE)
         near[piece] = compare(arrays, first[piece], second[piece])[0] <= most
+    flat = arrays.flat
+    near &= ~(flat[first] | flat[second])
     return first[near], second[near]
 
 
@@ -177,8 +195,8 @@ def compare(arrays: HashArrays, first: Indices, second: Indices) -> tuple[Shares
     Returns:
         Twice float32 of shape (pairs,). The distance: the mean of the shares of bits that differ
         in the mean image, in the motion image, in the frames (which tell most, and count
-        twice) and in their changes. And the last of these alone, which two moments of one place
-        do not share.
+        twice) and in their changes; of two static clips, in the mean image and the frames alone. And
+        the changes alone, which two moments of one place do not share.
     """
     import numpy as np
 
@@ -237,9 +255,19 @@ def _compare(arrays: HashArrays, first: Indices, second: Indices, mirrored: bool
         better = enough & (2 * frame_share + change_share < best)
         best = np.where(better, 2 * frame_share + change_share, best)
         changes = np.where(better, change_share, changes)
-    still = _far(arrays.mean, first, second, mirrored) + _far(arrays.motion, first, second, mirrored)
-    distance: Shares = (still + best) / np.float32(5)
+    total = _far(arrays.mean, first, second, mirrored) + best
+    moving = total + _far(arrays.motion, first, second, mirrored)
+    # What does not move is equal in all static clips, and says nothing of two of them.
+    still = arrays.static[first] & arrays.static[second]
+    distance: Shares = np.where(still, (total - changes) / np.float32(3), moving / np.float32(5))
     return distance, changes
+
+
+def _is_flat(words: Words) -> NDArray[np.bool_]:
+    import numpy as np
+
+    flat: NDArray[np.bool_] = np.bitwise_count(words).sum(axis=1) < _FLAT_BITS * 64 * words.shape[1]
+    return flat
 
 
 def _mirror_invariant_bits(arrays: HashArrays) -> tuple[NDArray[np.uint8], Words]:

@@ -5,7 +5,14 @@ import hashlib
 import numpy as np
 import pytest
 
-from dancecli.dataset.similarity.neighbors import HashArrays, candidates, compare, connected, near_pairs
+from dancecli.dataset.similarity.neighbors import (
+    SAME_PICTURE,
+    HashArrays,
+    candidates,
+    compare,
+    connected,
+    near_pairs,
+)
 from dancecli.video.phash import MOST_FRAMES, SIDE, Looks, hashes, without_bars
 
 
@@ -98,7 +105,49 @@ def test_planted_copies_are_found_among_many_and_nothing_else_is() -> None:
     assert found <= planted
 
 
-def test_a_crowd_of_equals_costs_no_more_than_its_neighbours() -> None:
+def test_pairs_beyond_the_threshold_are_not_near_duplicates() -> None:
+    many = random_looks(400)
+    # The distance is the share of bits that differ; the threshold lies between these two.
+    near = [noisy(many[i], 0.235, i) for i in range(200)]
+    far = [noisy(many[i], 0.28, i) for i in range(200, 400)]
+    arrays = HashArrays.of([*many, *near, *far])
+    first, second = near_pairs(arrays)
+    found = {(i, j) for i, j in zip(first.tolist(), second.tolist(), strict=True) if j - i == 400}
+    assert len({i for i, _ in found if i < 200}) >= 190
+    assert len({i for i, _ in found if i >= 200}) <= 2
+    # They are among the candidates, so it is the threshold that keeps them apart.
+    first, second = near_pairs(arrays, 0.32)
+    found = {(i, j) for i, j in zip(first.tolist(), second.tolist(), strict=True) if j - i == 400}
+    assert len({i for i, _ in found if i >= 200}) >= 150
+
+
+def flat(tone: float, *, n: int = 20) -> np.ndarray:
+    return np.full((n, 96, 128), tone).astype(np.uint8)
+
+
+def test_flat_clips_are_no_near_duplicates() -> None:
+    fade = np.linspace(0, 255, 20)[:, None, None] + np.zeros((20, 96, 128))
+    clips = [looks(flat(0)), looks(flat(16)), looks(flat(90)), looks(flat(255)), looks(fade.astype(np.uint8))]
+    first, _ = near_pairs(HashArrays.of(clips))
+    assert len(first) == 0
+    # A clip with a picture has near-duplicates, also when it is dark or nothing moves in it.
+    dark = scene(1) // 8
+    still = np.repeat(scene(2, 1), 20, axis=0)
+    pairs = [looks(dark), looks(dark[:, :, ::-1]), looks(still), looks(still[:, ::2, ::2])]
+    first, second = near_pairs(HashArrays.of([*clips, *pairs]))
+    assert (first.tolist(), second.tolist()) == ([5, 7], [6, 8])
+
+
+def test_static_clips_are_told_apart_by_their_picture() -> None:
+    stills = [looks(np.repeat(scene(seed, 1), 20, axis=0)) for seed in range(40)]
+    arrays = HashArrays.of(stills)
+    assert arrays.static.all()
+    first, second = np.triu_indices(40, 1)
+    assert compare(arrays, first, second)[0].min() > SAME_PICTURE
+    assert len(near_pairs(arrays)[0]) == 0
+
+
+def test_a_crowd_of_equals_costs_no_more_than_its_neighbors() -> None:
     crowd = random_looks(1) * 5000
     first, second = candidates(HashArrays.of(crowd))
     assert len(first) < 5000 * 8 * 20
