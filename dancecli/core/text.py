@@ -6,8 +6,9 @@ from typing import Any
 
 
 def cell(text: object) -> str:
-    """Put a text on one line of Markdown, so that it cannot end a table's cell."""
-    return " ".join(str(text).split()).replace("\\", "\\\\").replace("|", "\\|")
+    """Put a text on one line of Markdown, so that it can neither end a table's cell nor be read as HTML."""
+    plain = " ".join(str(text).split()).replace("\\", "\\\\").replace("|", "\\|")
+    return plain.replace("<", "\\<")
 
 
 def percent(rate: float | None, digits: int = 1) -> str:

@@ -1,34 +1,26 @@
-"""The step behind `dance board`: all runs, side by side where they were evaluated alike."""
+"""The step behind `dance board`: the leaderboards of all runs."""
 
 from __future__ import annotations
 
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dancecli.core.errors import DanceError, WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Subset
 from dancecli.report.plots import layout
-from dancecli.report.results.leaderboard import Leaderboard, Row, rank
+from dancecli.report.results.leaderboard import COLUMNS, Leaderboard, Row, rank
 from dancecli.report.results.run_results import RunResults, read_run_results
 from dancecli.report.statistics.significance import ALPHA
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
-if TYPE_CHECKING:
-    pass
-
 SCHEMA = 1
 NAME = "board"
-COLUMNS = (
-    "test", "protocol", "rank", "rank_last", "run", "model", "right", "n", "top1", "low", "high", "top5",
-    "params", "trainable", "gflops_view", "gflops_from", "clips_per_s", "clips_per_s_of", "seconds", "seed",
-    "kind", "leaked_videos", "finished",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,9 +53,10 @@ def board(
     *,
     dry_run: bool = False,
 ) -> BoardResult:
-    """Set all runs side by side and write `reports/board/` with `index.html`, `board.csv`, `board.json`.
+    """Rank all runs and write `reports/board/` with `index.html`, `board.csv`, `board.json`.
 
-    A run that is not finished, or whose files contradict each other, is left out and said.
+    Runs that differ by their seed alone are one entry. A run that is not finished, or whose files
+    contradict each other, is left out and reported.
 
     Raises:
         WorkspaceError: there is no run that can be shown.
@@ -74,32 +67,49 @@ def board(
     if not found:
         why = f"; the first of {len(left_out)} left out: {left_out[0][1]}" if left_out else ""
         raise WorkspaceError(f"there is no run in {workspace.root} to show{why}", "make one: dance finetune")
-    leaderboards = rank(found, settings.subset)
-    document = _document(leaderboards, left_out, settings)
+    boards = rank(found, settings.subset)
+    document = _document(boards, left_out, settings)
     folder = workspace.report(NAME)
     if not dry_run:
         with atomic_file(folder / "board.json") as file:
             file.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
         with atomic_file(folder / "board.csv") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["test", "protocol", *(c.key for c in COLUMNS if c.key)])
             writer.writerows(
-                _flat(leaderboard, row) for leaderboard in leaderboards for row in leaderboard.rows
+                [one.test, one.protocol, *values(row).values()] for one in boards for row in one.rows
             )
         text = render(
             "board.html",
             ("common.js", "board.js"),
             {"labels": []},
-            leaderboards=leaderboards,
+            boards=boards,
+            columns=[c for c in COLUMNS if c.title and c.key not in {"low", "right", "model"}],
             left_out=left_out,
             subset=settings.subset,
-            pasts=[layout.history([(r.run, r.finished, r.top1) for r in s.rows]) for s in leaderboards],
+            pasts=[
+                layout.history([(r.name, r.finished, r.top1.estimate, r.top1.text) for r in one.rows])
+                for one in boards
+            ],
+            scales=[layout.zoomed([r.top1.estimate for r in one.rows]) for one in boards],
             chart=layout,
-            drawn={e.run["name"] for e in found if (workspace.report(e.run["name"]) / "index.html").exists()},
+            drawn=_drawn(workspace, boards),
         )
         with atomic_file(folder / "index.html") as file:
             file.write(text)
-    return BoardResult(folder / "index.html", leaderboards, tuple(left_out), document)
+    return BoardResult(folder / "index.html", boards, tuple(left_out), document)
+
+
+def values(row: Row) -> dict[str, Any]:
+    """Give what the files hold of a row, by the columns' keys."""
+    return {column.key: column.value(row) for column in COLUMNS if column.key}
+
+
+def _drawn(workspace: Workspace, boards: Sequence[Leaderboard]) -> set[str]:
+    """Name the runs and groups that have a page."""
+    names = {name for one in boards for row in one.rows for name in (row.name, *row.runs)}
+    # A row of seeds without a group has a name that is no file's.
+    return {n for n in names if " " not in n and (workspace.report(n) / "index.html").exists()}
 
 
 def _read_all(
@@ -122,24 +132,8 @@ def _read_all(
     return found, left_out
 
 
-def _flat(of: Leaderboard, row: Row) -> dict[str, Any]:
-    e, top5 = row.top1.estimate, row.top5.estimate if row.top5 else None
-    figures = (f"{v:.6f}" for v in (e.rate, e.low, e.high)) if e else ("", "", "")
-    top1, low, high = figures
-    return dict(
-        zip(
-            COLUMNS,
-            (of.test, of.protocol, row.first_rank, row.last_rank, row.run, row.model, row.top1.k,
-             row.top1.n, top1, low, high, f"{top5.rate:.6f}" if top5 else "", row.params, row.trainable,
-             row.gflops, row.gflops_from, row.speed, row.speed_of, row.seconds, row.seed, row.kind,
-             row.leaked, row.finished),
-            strict=True,
-        )
-    )  # fmt: skip
-
-
 def _document(
-    leaderboards: Sequence[Leaderboard], left_out: Sequence[tuple[str, str]], settings: BoardSettings
+    boards: Sequence[Leaderboard], left_out: Sequence[tuple[str, str]], settings: BoardSettings
 ) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
@@ -147,17 +141,15 @@ def _document(
         "alpha": ALPHA,
         "leaderboards": [
             {
-                "test": s.test,
-                "protocol": s.protocol,
-                "clips": s.clips,
-                "classes": s.classes,
-                "runs": [
-                    {k: v for k, v in _flat(s, row).items() if k not in {"test", "protocol"}}
-                    for row in s.rows
-                ],
-                "seeds": [asdict(seeds) for seeds in s.seeds],
+                "test": one.test,
+                "protocol": one.protocol,
+                "clips": one.clips,
+                "videos": one.videos,
+                "classes": one.classes,
+                "headline": one.headline,
+                "runs": [values(row) for row in one.rows],
             }
-            for s in leaderboards
+            for one in boards
         ],
         "left_out": [{"run": run, "why": why} for run, why in left_out],
     }

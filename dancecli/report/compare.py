@@ -1,4 +1,4 @@
-"""The step behind `dance compare`: two runs on the same clips, or a refusal that says what differs."""
+"""The step behind `dance compare`: two runs or methods on the same clips, or a refusal that says why."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from typing import Any
 from dancecli.core.errors import InputError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.report.pages.compare_page import render_comparison
-from dancecli.report.results.comparison import Comparison, compared, refuse_unlike, verdict_of
-from dancecli.report.results.run_results import RunResults, read_run_results
-from dancecli.report.statistics.intervals import Proportion
+from dancecli.report.results.comparison import Comparison, compare_entries, verdict_of
+from dancecli.report.results.entries import Accuracy, Entry, read_entry
 from dancecli.report.statistics.significance import ALPHA
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
@@ -26,7 +25,7 @@ class CompareSettings:
     """What to compare.
 
     Attributes:
-        first, second: two runs.
+        first, second: two runs, or groups of runs that differ by their seed.
         name: the comparison's name; None for `<first>-vs-<second>`.
         subset: the subset that both are evaluated on.
     """
@@ -42,6 +41,8 @@ class CompareResult:
     """What was written, and the verdict in a line."""
 
     name: str
+    first: str
+    second: str
     page: Path
     comparison: Comparison
     verdict: str
@@ -55,19 +56,21 @@ def compare(
     *,
     dry_run: bool = False,
 ) -> CompareResult:
-    """Compare two runs and write `reports/<name>/` with `index.html` and `compare.json`.
+    """Compare two runs or groups of seeds and write `reports/<name>/` with `index.html` and `compare.json`.
 
     Raises:
         WorkspaceError: there is no such run, or it is not finished.
         InputError: the runs were not evaluated on the same clips under the same protocol.
     """
     if settings.first == settings.second:
-        raise InputError(f"run {settings.first!r} is given twice", "name two runs")
-    runs = (read_run_results(workspace, settings.first), read_run_results(workspace, settings.second))
+        raise InputError(f"run {settings.first!r} is given twice", "name two runs or groups")
+    (first, missing), (second, others) = (
+        read_entry(workspace, name, settings.subset) for name in (settings.first, settings.second)
+    )
+    for why in (*missing, *others):
+        reporter.message(f"left out: {why}")
     reporter.progress(1, 3, "comparing")
-    first, second = runs
-    refuse_unlike(first, second, settings.subset)
-    comparison = compared(first, second, settings.subset)
+    comparison = compare_entries(first, second, settings.subset)
     name = settings.name or f"{settings.first}-vs-{settings.second}"
     folder = workspace.report(name)
     verdict = verdict_of(settings.first, settings.second, comparison.paired)
@@ -79,16 +82,16 @@ def compare(
         with atomic_file(folder / "index.html") as file:
             file.write(render_comparison(name, first, second, comparison, verdict, settings.subset))
     reporter.progress(3, 3)
-    return CompareResult(name, folder / "index.html", comparison, verdict, document)
+    return CompareResult(
+        name, settings.first, settings.second, folder / "index.html", comparison, verdict, document
+    )
 
 
-def _document(
-    settings: CompareSettings, results: RunResults, found: Comparison, verdict: str
-) -> dict[str, Any]:
-    paired = found.paired
+def _document(settings: CompareSettings, entry: Entry, found: Comparison, verdict: str) -> dict[str, Any]:
+    paired, results = found.paired, entry.first
 
-    def accuracy(of: Proportion) -> dict[str, Any]:
-        return {"k": of.k, "n": of.n, **(asdict(of.estimate) if of.estimate else {})}
+    def accuracy(of: Accuracy) -> dict[str, Any]:
+        return {"k": of.k, "n": of.n, "runs": of.runs, **asdict(of.estimate)}
 
     return {
         "schema": SCHEMA,
@@ -96,7 +99,8 @@ def _document(
         "test_hash": results.run["split"].get("test_hash"),
         "protocol": results.predictions.get("view.protocol"),
         "verdict": verdict,
-        "shown": paired.shown,
+        "note": paired.disputed,
+        "significant": paired.shown,
         "alpha": ALPHA,
         "first": {"run": settings.first, "top1": accuracy(found.first)},
         "second": {"run": settings.second, "top1": accuracy(found.second)},
@@ -114,7 +118,7 @@ def _document(
             }
             for c in found.classes
         ],
-        "made_differently": [
+        "differences": [
             {"what": what, "first": first, "second": second} for what, first, second in found.made
         ],
     }

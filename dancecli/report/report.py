@@ -14,14 +14,13 @@ from dancecli.core.progress import SILENT, Reporter
 from dancecli.report.pages.run_page import model_card, render_run
 from dancecli.report.plots.confusion_matrix import draw_confusion
 from dancecli.report.plots.gradcam import GradcamPicture, read_gradcam
+from dancecli.report.results.entries import members, read_group
 from dancecli.report.results.metrics_json import document
 from dancecli.report.results.run_results import RunResults, read_run_results
 from dancecli.report.results.seed_group import (
     check_subset,
     group_document,
     headline_of,
-    members,
-    read_group,
     summarize_group,
 )
 from dancecli.report.statistics import metrics

@@ -1,8 +1,8 @@
 """The page of a tuning study: which trial was chosen, how sure that is, and what was searched.
 
 The trials are evaluated on the same validation clips, so each is tested against the chosen one clip
-by clip, by source video (see `stats`), with p-values adjusted for their number. A trial that is
-not significantly different from the chosen one counts as tied with it.
+by clip and by source video, with p-values that allow for its having been chosen as the best of them
+(see `statistics.selection`). A trial that is not significantly different counts as tied with it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from dancecli.core.text import percent, pluralize
 from dancecli.report.pages.templating import interval, render
 from dancecli.report.plots.tuning import draw_study
 from dancecli.report.plots.tuning_layout import Dot, Panel, study_panels
-from dancecli.report.statistics.intervals import Proportion
-from dancecli.report.statistics.significance import ALPHA, differences_by_video, holm, permutation_test
+from dancecli.report.statistics.intervals import Proportion, proportion
+from dancecli.report.statistics.selection import compare_with_best
+from dancecli.report.statistics.significance import ALPHA
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
@@ -165,12 +166,13 @@ def _evaluated(record: Mapping[str, Any]) -> list[Trial]:
     rows, best = {t["number"]: t for t in record["trials"]}, record["best"]
     flags = {n: np.array([c == "1" for c in t["right"]]) for n, t in rows.items() if t["right"]}
     others = [n for n, t in rows.items() if n in flags and n != best and t["state"] == "done"]
-    groups, ps = record["val"]["groups"], []
-    for n in others if best is not None else []:
-        gains, _ = differences_by_video(flags[n], flags[best], groups)
-        ps.append(permutation_test(gains.tolist()))
-    adjusted = dict(zip(others, holm(ps), strict=False))
-    found = [_trial(t, best, adjusted.get(t["number"])) for t in rows.values()]
+    groups, adjusted = record["val"]["groups"], {}
+    if best is not None and others:
+        order = [best, *others]
+        ps = compare_with_best(np.stack([flags[n] for n in order]), 0, groups)
+        adjusted = dict(zip(others, ps[1:], strict=True))
+    counts = {n: proportion(of, groups) for n, of in flags.items()}
+    found = [_trial(t, best, adjusted.get(t["number"]), counts.get(t["number"])) for t in rows.values()]
     # As the choice was made: most right, then the lower loss, then the earlier; without a result last.
     places = {"chosen": 0, "baseline": 1, "tied": 1, "worse": 1, "pruned": 2}
 
@@ -181,7 +183,7 @@ def _evaluated(record: Mapping[str, Any]) -> list[Trial]:
     return sorted(found, key=place)
 
 
-def _trial(row: Mapping[str, Any], best: int | None, p: float | None) -> Trial:
+def _trial(row: Mapping[str, Any], best: int | None, p: float | None, top1: Proportion | None) -> Trial:
     chosen, val = row["number"] == best, row["val"]
     tied = True if chosen else None if p is None else p >= ALPHA
     kind = "chosen" if chosen else "pruned" if row["state"] == "pruned" else ""
@@ -192,7 +194,7 @@ def _trial(row: Mapping[str, Any], best: int | None, p: float | None) -> Trial:
         baseline=row["baseline"],
         state=row["state"],
         params=row["params"],
-        top1=Proportion(val["top1"], val["n"]) if val and row["state"] in ("done", "pruned") else None,
+        top1=top1 if val and row["state"] in ("done", "pruned") else None,
         loss=row["loss"],
         epoch=row["epoch"],
         epochs=row["epochs"],

@@ -146,7 +146,7 @@ def test_the_command(two: Workspace, dance: Callable[..., Ran]) -> None:
     assert f"{B} is better by" in ran.out
     assert not (two.root / "reports").exists()
     told = dance("compare", A, B, "--json").json
-    assert told["shown"] is True
+    assert told["significant"] is True
     assert Path(told["page"]).is_file()
     gone = dance("compare", A, "gone")
     assert gone.code == 1

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from helpers.fake_study import make_study
 
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.report.plots.tuning_layout import Dot, study_panels
-from dancecli.report.statistics.significance import holm, mcnemar
+from dancecli.report.statistics.selection import compare_with_best
 from dancecli.report.tuning import tuning
 
 
@@ -19,15 +20,12 @@ def test_a_study_is_told_with_what_its_choice_is_worth(tmp_path):
     best = rows[record["best"]]
     assert found.trials[0].number == record["best"]
     assert found.trials[0].status.startswith("chosen")
-    # One clip a video: the test by video is McNemar's on the clips.
     others = [t for t in record["trials"] if t["state"] == "done" and t is not best]
-    ps = []
-    for other in others:
-        pairs = list(zip(best["right"], other["right"], strict=True))
-        ps.append(mcnemar(pairs.count(("1", "0")), pairs.count(("0", "1"))))
-    expected = {str(t["number"]): p for t, p in zip(others, holm(ps), strict=True)}
-    assert found.document["p"] == pytest.approx(expected)
-    tied = [int(number) for number, p in expected.items() if p >= 0.05]
+    order = [best, *others]
+    flags = np.array([[c == "1" for c in t["right"]] for t in order])
+    ps = compare_with_best(flags, 0, record["val"]["groups"])[1:]
+    assert found.document["p"] == {str(t["number"]): p for t, p in zip(others, ps, strict=True)}
+    tied = [t["number"] for t, p in zip(others, ps, strict=True) if p >= 0.05]
     assert sorted(found.document["tied"]) == sorted(tied)
     assert 0 < len(tied) < len(others)
     k, n = best["val"]["top1"], best["val"]["n"]

@@ -18,33 +18,29 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from dancecli.report.results.leaderboard import Leaderboard, Row
+    from dancecli.report.results.leaderboard import Leaderboard
     from dancecli.report.results.progress import State
-    from dancecli.report.statistics.intervals import Proportion
     from dancecli.storage.workspace import Workspace
 
 _WATCH_S = 2.0
-COLUMNS = ("run", "place", "right", "top-1", "95 %", "top-5", "M params", "GFLOPs", "clips/s", "leak")
-# Left out in this order where the terminal is too narrow.
-SPARE = ("GFLOPs", "M params", "clips/s", "top-5")
 
 
 def command(
     workspace_dir: WorkspaceOption = None,
     split: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Runs of this split only. [default: of all]", show_default=False),
+        typer.Option(metavar="NAME", help="Show runs on this split only. [default: all]", show_default=False),
     ] = None,
-    subset: Annotated[Subset, typer.Option(help="Subset that the runs are evaluated on.")] = Subset.TEST,
+    subset: Annotated[Subset, typer.Option(help="Subset on which the runs are compared.")] = Subset.TEST,
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="Instead, show how far each run and study is, until none is at work."),
+        typer.Option("--watch", help="Instead, follow the progress of all runs and studies."),
     ] = False,
     tensorboard: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Instead, write runs and studies there as TensorBoard reads them, until none is at work.",
+            help="Instead, write TensorBoard event files of all runs and studies there.",
             show_default=False,
         ),
     ] = None,
@@ -53,8 +49,8 @@ def command(
 ) -> None:
     """Show a leaderboard of all runs, with statistical ties.
 
-    Runs stand in one table where they were evaluated on the same clips under the same protocol.
-    Writes a page, board.csv and board.json.
+    Runs are ranked in one table where they were evaluated on the same clips under the same protocol;
+    runs that differ by their seed alone are one entry. Writes a page, board.csv and board.json.
 
     Example: `dance board`
     """
@@ -70,25 +66,26 @@ def command(
         print_json({"page": str(result.page), **result.document})
     else:
         for one in result.leaderboards:
-            print_result(f"{one.clips} clips, test set {one.test[:12]}, {one.protocol}")
-            print_result(_runs_of(one))
+            print_result(f"{one.headline}: {one.clips} clips, test set {one.test[:12]}, {one.protocol}")
+            print_result(_rows_of(one))
         print_result(f"{result.page}{' (not written)' if dry_run else ''}")
     for run, why in result.left_out:
         info(f"left out: {run}: {why}")
 
 
-def _runs_of(leaderboard: Leaderboard) -> Table:
+def _rows_of(board: Leaderboard) -> Table:
     """Lay out a leaderboard; what the terminal has no room for is left to the page."""
     from rich.console import Console
 
-    rows = [_cells(row) for row in leaderboard.rows]
-    widths = [max(len(str(cell)) for cell in column) for column in zip(COLUMNS, *rows, strict=True)]
-    kept = list(range(len(COLUMNS)))
-    for spare in SPARE:
-        if sum(widths[i] + 2 for i in kept) <= Console().width:
+    from dancecli.report.results.leaderboard import COLUMNS
+
+    kept = [column for column in COLUMNS if column.title and column.spare >= 0]
+    texts = {c.key: [c.title, *(c.text(row) for row in board.rows)] for c in kept}
+    for spare in sorted((c for c in kept if c.spare), key=lambda c: -c.spare):
+        if sum(max(map(len, texts[c.key])) + 2 for c in kept) <= Console().width:
             break
-        kept.remove(COLUMNS.index(spare))
-    return table([COLUMNS[i] for i in kept], [[row[i] for i in kept] for row in rows])
+        kept.remove(spare)
+    return table([c.title for c in kept], list(zip(*(texts[c.key][1:] for c in kept), strict=True)))
 
 
 def _watch(workspace: Workspace, tensorboard: Path | None, *, shown: bool) -> None:
@@ -155,18 +152,3 @@ def _runs_table(found: Sequence[State]) -> Table:
 
 def _figure(value: float | None, scale: float = 100, digits: int = 1) -> str:
     return "" if value is None else f"{scale * value:.{digits}f}"
-
-
-def _cells(row: Row) -> tuple[object, ...]:
-    place = str(row.first_rank) if row.first_rank == row.last_rank else f"{row.first_rank}-{row.last_rank}"
-    e = row.top1.estimate
-    span = f"{100 * e.low:.1f}-{100 * e.high:.1f}" if e else ""
-    right = f"{row.top1.k}/{row.top1.n}"
-    size = "" if row.params is None else f"{row.params / 1e6:.1f}"
-    cost, speed = ("" if value is None else f"{value:.1f}" for value in (row.gflops, row.speed))
-    leak = row.leaked or "none"
-    return row.run, place, right, _rate(row.top1), span, _rate(row.top5), size, cost, speed, leak
-
-
-def _rate(of: Proportion | None) -> str:
-    return f"{100 * of.estimate.rate:.1f} %" if of and of.estimate else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,9 +10,14 @@ from dancecli.cli.console import open_workspace, print_json, print_result, repor
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 from dancecli.core.records import Subset
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from dancecli.report.compare import CompareResult
+
 
 def command(
-    first: Annotated[str, typer.Argument(metavar="RUN", help="A run.")],
+    first: Annotated[str, typer.Argument(metavar="RUN", help="A run, or a group of seeds.")],
     second: Annotated[str, typer.Argument(metavar="RUN", help="Another, evaluated on the same clips.")],
     workspace_dir: WorkspaceOption = None,
     name: Annotated[
@@ -21,14 +26,14 @@ def command(
             metavar="NAME", help="Name of the comparison. [default: RUN-vs-RUN]", show_default=False
         ),
     ] = None,
-    subset: Annotated[Subset, typer.Option(help="Subset that both are evaluated on.")] = Subset.TEST,
+    subset: Annotated[Subset, typer.Option(help="Subset on which both are compared.")] = Subset.TEST,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Test whether one of two runs is significantly better, and show where.
+    """Test whether one of two runs or methods is significantly better, and show where.
 
-    Runs that were evaluated on other clips or under another protocol are refused. Writes a page
-    with the clips that changed.
+    Runs that were evaluated on other clips or under another protocol are refused. A group, the runs of
+    `dance finetune --seeds`, is compared over its seeds. Writes a page with the clips that changed.
 
     Example: `dance compare inception-demo-1 inception-demo-2`
     """
@@ -41,19 +46,29 @@ def command(
     if json_output:
         print_json({"page": str(result.page), **result.document})
         return
+    print_result(_accuracies(result, subset))
     paired = result.comparison.paired
-    rows = []
-    for run, top1, alone in (
-        (first, result.comparison.first, paired.first),
-        (second, result.comparison.second, paired.second),
-    ):
-        if e := top1.estimate:
-            span = f"{100 * e.low:.1f}-{100 * e.high:.1f}"
-            rows.append((run, f"{top1.k}/{top1.n}", f"{100 * e.rate:.1f} %", span, alone))
-    print_result(table((f"top-1, {subset.value}", "right", "rate", "95 %", "alone right"), rows))
+    test = "exact permutation test by source video"
+    if paired.p_clips is None:
+        test = f"t-test over seeds and source videos, {paired.freedom:.1f} degrees of freedom"
+    elif paired.videos < paired.n:
+        test += f"; McNemar, clips taken as independent: {paired.p_clips:.3g}"
     print_result(
         f"{result.verdict}: {second} minus {first} is {100 * paired.difference:+.1f} points "
-        f"({100 * paired.low:+.1f} to {100 * paired.high:+.1f}), p = {paired.p:.3g} by source video "
-        f"(McNemar, clip by clip: {paired.p_clips:.3g})"
+        f"({100 * paired.low:+.1f} to {100 * paired.high:+.1f}), p = {paired.p:.3g} ({test})"
     )
+    if paired.disputed:
+        print_result(paired.disputed)
     print_result(f"{result.page}{' (not written)' if dry_run else ''}")
+
+
+def _accuracies(result: CompareResult, subset: Subset) -> Table:
+    paired, rows = result.comparison.paired, []
+    for name, top1, alone in (
+        (result.first, result.comparison.first, paired.first),
+        (result.second, result.comparison.second, paired.second),
+    ):
+        e = top1.estimate
+        span = f"{100 * e.low:.1f}-{100 * e.high:.1f}"
+        rows.append((name, top1.text, f"{100 * e.rate:.1f} %", span, f"{alone:.3g}"))
+    return table((f"top-1, {subset.value}", "right", "rate", "95 %", "alone right"), rows)

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dancecli.report.pages.run_page import short_link, shown_scores
 from dancecli.report.pages.templating import render
-from dancecli.report.results.comparison import Comparison, right
-from dancecli.report.results.run_results import RunResults
+from dancecli.report.plots.layout import zoomed
+from dancecli.report.results.comparison import Comparison
+from dancecli.report.results.entries import Entry
 from dancecli.report.statistics.metrics import predicted
+
+if TYPE_CHECKING:
+    from dancecli.report.statistics.metrics import Floats
 
 
 def render_comparison(
-    name: str, first: RunResults, second: RunResults, comparison: Comparison, verdict: str, subset: str
+    name: str, first: Entry, second: Entry, comparison: Comparison, verdict: str, subset: str
 ) -> str:
     """Draw the page.
 
     Args:
         name: the comparison's name.
-        first: the first run.
-        second: the second run, evaluated on the same clips.
-        comparison: how they stand to each other.
+        first: the first run or method.
+        second: the second, evaluated on the same clips.
+        comparison: of the two.
         verdict: that in a sentence.
         subset: the subset that both are evaluated on.
     """
@@ -31,27 +35,34 @@ def render_comparison(
         ("common.js", "compare.js"),
         clip_data(first, second, subset),
         name=name,
-        names=(first.run["name"], second.run["name"]),
+        names=(first.name, second.name),
         subset=subset,
-        labels=first.labels,
+        labels=first.first.labels,
         c=comparison,
         paired=paired,
+        methods=max(paired.seeds) > 1,
         discordant=paired.first + paired.second,
         reach=min(1.0, 1.15 * reach),
+        scale=zoomed([comparison.first.estimate, comparison.second.estimate]),
         verdict=verdict,
-        protocol=first.predictions.get("view.protocol", ""),
-        test_hash=str(first.run["split"].get("test_hash") or ""),
-        chance=1 / len(first.labels),
+        protocol=first.first.predictions.get("view.protocol", ""),
+        test_hash=str(first.first.run["split"].get("test_hash") or ""),
+        chance=1 / len(first.first.labels),
     )
 
 
-def clip_data(first: RunResults, second: RunResults, subset: str) -> dict[str, Any]:
-    """Gather the clips that one run alone got right, those that it is surest of first."""
-    ours, theirs = first.subsets[subset], second.subsets[subset]
-    a, b = right(ours), right(theirs)
-    places = [i for i in range(len(a)) if a[i] != b[i]]
+def clip_data(first: Entry, second: Entry, subset: str) -> dict[str, Any]:
+    """Gather the clips that one gets right more often than the other, the largest gap in score first."""
+    import numpy as np
+
+    ours = first.first.subsets[subset]
+    a, b = (entry.flags(subset).mean(axis=0, dtype=float) for entry in (first, second))
+    places = np.flatnonzero(a != b).tolist()
     truth = ours.truth[places]
-    tables = [p.scores[places] for p in (ours, theirs)]
+    tables: list[Floats] = [
+        np.mean([run.subsets[subset].scores[places] for run in entry.runs], axis=0)
+        for entry in (first, second)
+    ]
     calls = [predicted(table, truth).tolist() for table in tables]
     shown = [shown_scores(table, truth) for table in tables]
     rows: dict[str, list[tuple[float, list[Any]]]] = {"first": [], "second": []}
@@ -59,12 +70,12 @@ def clip_data(first: RunResults, second: RunResults, subset: str) -> dict[str, A
         clip, true = ours.clips[i], int(truth[at])
         gap = abs(float(tables[0][at, true] - tables[1][at, true]))
         evaluated = [*(c[at] for c in calls), *(s[at] for s in shown)]
-        rows["first" if a[i] else "second"].append(
-            (gap, [clip, short_link(clip, first.links), true, *evaluated])
+        rows["first" if a[i] > b[i] else "second"].append(
+            (gap, [clip, short_link(clip, first.first.links), true, *evaluated])
         )
     return {
-        "labels": first.labels,
-        "names": [first.run["name"], second.run["name"]],
+        "labels": first.first.labels,
+        "names": [first.name, second.name],
         "clips": {
             key: [row for _, row in sorted(found, key=lambda r: (-r[0], r[1][0]))]
             for key, found in rows.items()

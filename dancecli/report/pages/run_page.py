@@ -67,7 +67,7 @@ def render_run(
 def model_card(name: str, results: RunResults, summaries: Mapping[str, Summary], subset: str) -> str:
     """Write the model card: Markdown with the front matter that model sites read; arguments as above."""
     order = [subset, *(other for other in summaries if other != subset)]
-    card = environment().get_template("model-card.md")
+    card = environment(autoescape=False).get_template("model-card.md")
     text = card.render(
         run=results.run,
         split=results.run["split"],
@@ -181,6 +181,8 @@ def notices(results: RunResults, subset: str, summary: Summary) -> list[str]:
             f"{pluralize(shared, 'source video')} of this subset are also in the training set: "
             "the accuracy is biased upwards."
         )
+    if summary.classes == 1:
+        found.append("There is a single class: every clip is of it, and the accuracy says nothing.")
     span = summary.top1.estimate
     if span and summary.n < 30:
         found.append(

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dancecli.report.statistics.intervals import Estimate
+from dancecli.report.results.entries import Accuracy
+from dancecli.report.statistics.intervals import Estimate, Proportion
 
 if TYPE_CHECKING:
     import jinja2
@@ -47,13 +48,13 @@ def render(
     )
 
 
-def environment() -> jinja2.Environment:
-    """Open the templates: what is shown in them is escaped, what they miss is an error."""
+def environment(*, autoescape: bool = True) -> jinja2.Environment:
+    """Open the templates: what is shown in them is escaped for HTML, what they miss is an error."""
     import jinja2
 
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
+        autoescape=autoescape,  # noqa: S701 - off for Markdown alone
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
@@ -66,6 +67,7 @@ def environment() -> jinja2.Environment:
         size=size,
         duration=duration,
         cell=cell,
+        count=count,
     )
     return found
 
@@ -73,6 +75,11 @@ def environment() -> jinja2.Environment:
 def interval(estimate: Estimate | None) -> str:
     """Write an interval as per cent, without the sign."""
     return "" if estimate is None else f"{percent(estimate.low)}\u2013{percent(estimate.high)}"
+
+
+def count(of: Proportion | Accuracy) -> str:
+    """Write what a rate is of, as `50/58` or `mean of 3`."""
+    return of.text if isinstance(of, Accuracy) else f"{of.k}/{of.n}"
 
 
 def for_script(document: Any) -> str:

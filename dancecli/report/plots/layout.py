@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from dancecli.report.statistics.intervals import Proportion
-from dancecli.report.statistics.metrics import Bin
+from dancecli.report.statistics.calibration import Bin
+from dancecli.report.statistics.intervals import Estimate, Proportion
 
 WIDTH, HEIGHT = 380.0, 236.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 10.0, 10.0, 34.0
@@ -219,31 +219,38 @@ def calibration_whiskers(bins: Sequence[Bin], side: float, bar_top: float, bar: 
 
 @dataclass(frozen=True)
 class Past:
-    """One run in the history of a table: its place, its interval, and whether none before was better."""
+    """One entry in the history of a leaderboard: where it is drawn, its interval, and its day."""
 
     x: float
     y: float
     top: float
     bottom: float
-    record: bool
+    day: str
     text: str
 
 
-def history(runs: Sequence[tuple[str, str, Proportion]]) -> tuple[Past, ...]:
-    """Lay out the runs of a table in the order in which they finished, evenly apart.
+def history(entries: Sequence[tuple[str, str, Estimate, str]]) -> tuple[Past, ...]:
+    """Lay out the entries of a leaderboard in the order in which they finished, evenly apart.
 
     Args:
-        runs: name, when it finished (ISO 8601), top-1; those that do not say when are left out.
+        entries: name, when it finished (ISO 8601), accuracy, its count; those without a time are left out.
     """
-    known = sorted((when, name, of) for name, when, of in runs if when and of.estimate)
-    span, low, best = WIDTH - LEFT - RIGHT, HEIGHT - BOTTOM, -1
+    known = sorted((when, name, e, count) for name, when, e, count in entries if when)
+    span, low, days = WIDTH - LEFT - RIGHT, HEIGHT - BOTTOM, ""
     found = []
-    for i, (when, name, of) in enumerate(known):
-        e = of.estimate
-        assert e is not None  # noqa: S101 - for the type checker; filtered above
+    for i, (when, name, e, count) in enumerate(known):
         up = _Scale(0, 1, low, TOP, False)
-        text = f"{name}, {when[:10]}: {of.k}/{of.n}"
         x = round(LEFT + span * (i + 0.5) / len(known), 2)
-        found.append(Past(x, up(e.rate), up(e.high), up(e.low), of.k > best, text))
-        best = max(best, of.k)
+        text = f"{name}, {when[:10]}: {count}, {100 * e.rate:.1f} %"
+        found.append(
+            Past(x, up(e.rate), up(e.high), up(e.low), when[5:10] if when[:10] != days else "", text)
+        )
+        days = when[:10]
     return tuple(found)
+
+
+def zoomed(estimates: Sequence[Estimate]) -> tuple[float, float]:
+    """Give the ends of one scale, in steps of 5 points, on which all intervals can be told apart."""
+    low = math.floor(20 * min(e.low for e in estimates)) / 20
+    high = math.ceil(20 * max(e.high for e in estimates)) / 20
+    return max(0.0, low), min(1.0, max(high, low + 0.05))

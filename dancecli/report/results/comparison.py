@@ -1,18 +1,18 @@
-"""How two runs on the same clips stand to each other, and when they cannot be held side by side."""
+"""How two runs, or two methods, on the same clips compare."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import InputError
-from dancecli.report.results.run_results import RunResults, SubsetScores
-from dancecli.report.statistics.intervals import Proportion
-from dancecli.report.statistics.metrics import true_ranks
-from dancecli.report.statistics.significance import Paired, holm, mcnemar, pair, wins_needed
+from dancecli.report.results.entries import Accuracy, Entry, accuracy, refuse_unlike
+from dancecli.report.statistics.clusters import join_groups
+from dancecli.report.statistics.significance import Paired, compare, holm, wins_needed
 
 if TYPE_CHECKING:
+    from dancecli.report.statistics.metrics import Ints
     from dancecli.report.statistics.significance import Flags
 
 # What a run records of itself, and may be another's difference.
@@ -21,108 +21,91 @@ MADE_BY = ("model", "weights", "split", "views", "optim", "seed", "cache", "vers
 
 @dataclass(frozen=True)
 class ClassPair:
-    """One class under both models; `p` is McNemar's, adjusted for the number of classes."""
+    """One class under both: their recalls, and the test of the difference.
+
+    Attributes:
+        only_first, only_second: clips that one alone got right; the mean over pairs of runs.
+        p: by source video, adjusted for the number of classes.
+    """
 
     index: int
-    first: Proportion
-    second: Proportion
-    only_first: int
-    only_second: int
+    first: Accuracy
+    second: Accuracy
+    only_first: float
+    only_second: float
     p: float
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs on the same clips.
+    """Two entries on the same clips.
 
     Attributes:
-        paired: how the two stand to each other on top-1.
+        paired: the comparison of their top-1 accuracies.
         first, second: top-1 of each.
-        needed: of the clips classified differently, how many one run would have to win; None if
-            there are too few of them for any verdict.
+        needed: of the discordant clips, how many one run would have to win; None if there are too few
+            of them for any verdict, or where several seeds are compared.
         classes: the classes that occur.
-        made: how the runs differ: a name, and its value in each run.
+        made: how the runs differ: a name, and its value in each.
     """
 
     paired: Paired
-    first: Proportion
-    second: Proportion
+    first: Accuracy
+    second: Accuracy
     needed: int | None
     classes: tuple[ClassPair, ...]
     made: tuple[tuple[str, str, str], ...]
 
 
-def refuse_unlike(first: RunResults, second: RunResults, subset: str) -> None:
-    """Refuse two runs that were not evaluated alike.
+def compare_entries(first: Entry, second: Entry, subset: str) -> Comparison:
+    """Compare two runs or methods; the other way round gives the same, mirrored.
+
+    Clips count as one source video where the split of any of the runs groups them.
 
     Raises:
-        InputError: the labels, the clips of the subset or the view protocol differ.
+        InputError: the two share a run, or were not evaluated alike.
     """
-    names = f"{first.run['name']} and {second.run['name']} cannot be compared"
-    hint = "train or evaluate both on one split under one protocol"
-    for results in (first, second):
-        if subset not in results.subsets:
-            raise InputError(f"{names}: {results.run['name']} has no predictions for subset {subset!r}", hint)
-    if first.labels != second.labels:
-        raise InputError(f"{names}: their labels differ", hint)
-    ours, theirs = first.subsets[subset], second.subsets[subset]
-    if ours.clips != theirs.clips or first.files[subset] != second.files[subset]:
-        shared = len(set(ours.clips) & set(theirs.clips))
-        raise InputError(
-            f"{names}: their {subset} sets differ ({len(ours.clips)} and {len(theirs.clips)} clips, "
-            f"{shared} in both, {_changed(first, second, subset)} of those with another file)",
-            hint,
-        )
-    protocols = [results.predictions.get("view.protocol", "") for results in (first, second)]
-    if protocols[0] != protocols[1]:
-        raise InputError(f"{names}: one saw {protocols[0]!r}, the other {protocols[1]!r}", hint)
-
-
-def _changed(first: RunResults, second: RunResults, subset: str) -> int:
-    mine = dict(zip(first.subsets[subset].clips, first.files[subset], strict=True))
-    theirs = dict(zip(second.subsets[subset].clips, second.files[subset], strict=True))
-    return sum(mine[clip] != theirs[clip] for clip in mine.keys() & theirs.keys())
-
-
-def compared(first: RunResults, second: RunResults, subset: str) -> Comparison:
-    """Work out how two runs, alike in what they were evaluated on, stand to each other."""
-    ours = first.subsets[subset]
-    a, b = right(ours), right(second.subsets[subset])
-    paired = pair(a, b, ours.groups)
-    n = len(ours.clips)
+    if shared := {r.run["name"] for r in first.runs} & {r.run["name"] for r in second.runs}:
+        raise InputError(f"run {min(shared)!r} is in both {first.name!r} and {second.name!r}", "name two")
+    refuse_unlike(first.first, second.first, subset)
+    groups = join_groups(first.groups(subset), second.groups(subset))
+    a, b = first.flags(subset), second.flags(subset)
+    paired = compare(a, b, groups)
+    single = len(a) == len(b) == 1
+    own, other = accuracy(a, groups), accuracy(b, groups)
+    assert own and other  # noqa: S101 - for the type checker; a subset has clips
     return Comparison(
         paired=paired,
-        first=Proportion(int(a.sum()), n),
-        second=Proportion(int(b.sum()), n),
-        needed=wins_needed(paired.first + paired.second),
-        classes=_classes(ours, a, b),
-        made=tuple(_differences(first.run, second.run)),
+        first=own,
+        second=other,
+        needed=wins_needed(round(paired.first + paired.second)) if single else None,
+        classes=_classes(first.first.subsets[subset].truth, a, b, groups),
+        made=tuple(_differences(first.first.run, second.first.run)),
     )
 
 
-def right(subset: SubsetScores) -> Flags:
-    """Say for each clip whether its true class is first; ties count against the model."""
-    flags: Flags = true_ranks(subset.scores, subset.truth) == 1
-    return flags
-
-
 def verdict_of(first: str, second: str, paired: Paired) -> str:
-    """Say in a sentence whether one run is better."""
+    """State in a sentence whether one is better."""
     if not paired.shown:
         return "No significant difference"
     better = second if paired.difference > 0 else first
     return f"{better} is better by {100 * abs(paired.difference):.1f} points"
 
 
-def _classes(subset: SubsetScores, a: Flags, b: Flags) -> tuple[ClassPair, ...]:
+def _classes(truth: Ints, a: Flags, b: Flags, groups: Sequence[str]) -> tuple[ClassPair, ...]:
     found = []
-    for index in sorted({int(i) for i in subset.truth}):
-        inside = subset.truth == index
-        mine, theirs, n = a[inside], b[inside], int(inside.sum())
-        only = int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
-        found.append((index, Proportion(int(mine.sum()), n), Proportion(int(theirs.sum()), n), *only))
-    ps = holm([mcnemar(only_a, only_b) for *_, only_a, only_b in found])
-    return tuple(ClassPair(*row, p) for row, p in zip(found, ps, strict=True))
+    for index in sorted({int(i) for i in truth}):
+        inside = (truth == index).nonzero()[0]
+        mine, theirs, own = a[:, inside], b[:, inside], [groups[i] for i in inside]
+        paired = compare(mine, theirs, own)
+        rates = accuracy(mine, own), accuracy(theirs, own)
+        assert rates[0] and rates[1]  # noqa: S101 - for the type checker; the class has clips
+        found.append((index, rates[0], rates[1], paired))
+    ps = holm([paired.p for *_, paired in found])
+    return tuple(
+        ClassPair(index, one, other, paired.first, paired.second, p)
+        for (index, one, other, paired), p in zip(found, ps, strict=True)
+    )
 
 
 def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, str, str]]:

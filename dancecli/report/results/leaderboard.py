@@ -1,22 +1,29 @@
-"""The places of runs that were evaluated alike: what is shown to be better, and what is a tie."""
+"""Leaderboards: entries that were evaluated alike, what is significantly better, and what is a tie."""
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dancecli.report.results.comparison import right
+from dancecli.core.text import duration, percent, pluralize, size
+from dancecli.report.results.entries import Accuracy, Entry, accuracy
 from dancecli.report.results.run_results import RunResults
-from dancecli.report.statistics.intervals import Proportion
-from dancecli.report.statistics.metrics import true_ranks
-from dancecli.report.statistics.significance import ALPHA, differences_by_video, holm, permutation_test
+from dancecli.report.statistics.clusters import join_groups
+from dancecli.report.statistics.metrics import TOP
+from dancecli.report.statistics.significance import (
+    ALPHA,
+    Paired,
+    compare_methods,
+    compare_models,
+    holm,
+    seed_variance,
+)
 
 if TYPE_CHECKING:
     from dancecli.report.statistics.significance import Flags
-
 
 # What two runs share if they differ by their seed alone.
 RECIPE = ("labels", "model", "weights", "split", "views", "optim", "cache", "recipe")
@@ -24,26 +31,30 @@ RECIPE = ("labels", "model", "weights", "split", "views", "optim", "cache", "rec
 
 @dataclass(frozen=True)
 class Row:
-    """One run.
+    """One run, or several that differ by their seed.
 
     Attributes:
-        first_rank, last_rank: its places, counting only differences that are shown: 1 to 3 means
-            that no run is known to be better, and that of the three tied ones it may be any.
+        name: of the run, or of the group of runs.
+        runs: the runs, by their names.
+        first_rank, last_rank: counting only significant differences: 1 to 3 means that no entry is
+            known to be better, and that of the three tied ones it may be any.
         top5: None where there are five classes or fewer.
-        gflops: 10^9 multiply-adds a view; of an ensemble, of all its members.
+        params, trainable: parameters; of an ensemble the sum over its members.
+        gflops: 10^9 multiply-adds per view; of an ensemble, of all its members.
         gflops_from: how that is known.
-        speed: clips a second, decoded and viewed.
-        speed_of: what that took in.
-        seconds: of everything that the run did; None if it recorded none.
+        speed: clips per second, decoding included.
+        speed_of: what that covers.
+        seconds: of everything that the runs did, of an ensemble its members too; None if not recorded.
+        seeds: their seeds, as text.
         kind: empty for a trained run; `ensemble of N runs`, or that nothing was trained.
-        group: of runs that differ by their seed; empty if it is of none.
-        leaked: source videos of the subset that the run was trained on too.
+        leaked: source videos of the subset that it was trained on too.
     """
 
-    run: str
+    name: str
+    runs: tuple[str, ...]
     model: str
-    top1: Proportion
-    top5: Proportion | None
+    top1: Accuracy
+    top5: Accuracy | None
     first_rank: int
     last_rank: int
     params: int | None
@@ -53,102 +64,217 @@ class Row:
     speed: float | None
     speed_of: str
     seconds: float | None
-    seed: int | None
+    seeds: str
     kind: str
-    group: str
     leaked: int
     finished: str
 
+    @property
+    def rank(self) -> str:
+        """The ranks that it may have, as `1` or `1-3`."""
+        ends = dict.fromkeys((self.first_rank, self.last_rank))
+        return "-".join(map(str, ends))
+
 
 @dataclass(frozen=True)
-class Seeds:
-    """Runs that differ by their seed alone: their mean top-1 and the ends of its spread."""
+class Column:
+    """One column of the leaderboard, wherever it is shown.
 
-    runs: tuple[str, ...]
-    mean: float
-    low: float
-    high: float
+    Attributes:
+        key: its name in CSV and JSON; empty if it is shown to people alone.
+        title: its heading on the page and the terminal; empty if it is in the files alone.
+        value: what the files hold.
+        text: what people read.
+        spare: on a narrow terminal the column with the largest number is left out first; 0 for never,
+            -1 for a column that the page alone has.
+        look: on the page: `text`, `number`, `rank`, `run`, `accuracy` (with its interval drawn), `leak`.
+        note: what is shown when pointing at it.
+    """
+
+    key: str
+    title: str
+    value: Callable[[Row], Any]
+    text: Callable[[Row], str]
+    spare: int = 0
+    look: str = "text"
+    note: Callable[[Row], str] = lambda _: ""
+
+
+def _interval(row: Row) -> str:
+    return f"{percent(row.top1.estimate.low)}-{percent(row.top1.estimate.high)}"
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+def _file(key: str, value: Callable[[Row], Any]) -> Column:
+    """A column that the files alone have."""
+    return Column(key, "", value, lambda _: "")
+
+
+COLUMNS = (
+    Column("rank", "rank", lambda r: r.first_rank, lambda r: r.rank, look="rank"),
+    _file("rank_last", lambda r: r.last_rank),
+    Column("run", "run", lambda r: r.name, lambda r: r.name, look="run"),
+    _file("runs", lambda r: " ".join(r.runs)),
+    _file("seeds", lambda r: r.seeds),
+    Column("model", "model", lambda r: r.model, lambda r: r.kind or r.model, spare=-1),
+    _file("kind", lambda r: r.kind),
+    Column("right", "right", lambda r: r.top1.k, lambda r: r.top1.text, spare=1),
+    _file("n", lambda r: r.top1.n),
+    Column("top1", "top-1", lambda r: _round(r.top1.estimate.rate),
+           lambda r: f"{percent(r.top1.estimate.rate)} %", look="accuracy"),
+    Column("low", "95 %", lambda r: _round(r.top1.estimate.low), _interval),
+    _file("high", lambda r: _round(r.top1.estimate.high)),
+    Column("top5", "top-5", lambda r: _round(r.top5.estimate.rate) if r.top5 else None,
+           lambda r: f"{percent(r.top5.estimate.rate)} %" if r.top5 else "", spare=2, look="number",
+           note=lambda r: f"{r.top5.text}, 95 % interval {percent(r.top5.estimate.low)}"
+                          f"\u2013{percent(r.top5.estimate.high)}" if r.top5 else ""),
+    Column("params", "params", lambda r: r.params, lambda r: size(r.params) if r.params else "",
+           spare=4, look="number"),
+    Column("trainable", "trained", lambda r: r.trainable,
+           lambda r: "" if r.trainable is None else size(r.trainable), spare=-1, look="number"),
+    Column("gflops_view", "GFLOPs", lambda r: r.gflops, lambda r: f"{r.gflops:.1f}" if r.gflops else "",
+           spare=5, look="number", note=lambda r: r.gflops_from),
+    _file("gflops_from", lambda r: r.gflops_from),
+    Column("clips_per_s", "clips/s", lambda r: r.speed, lambda r: f"{r.speed:.1f}" if r.speed else "",
+           spare=3, look="number", note=lambda r: r.speed_of),
+    _file("clips_per_s_of", lambda r: r.speed_of),
+    Column("seconds", "time", lambda r: r.seconds, lambda r: duration(r.seconds), spare=-1, look="number"),
+    Column("leaked_videos", "leak", lambda r: r.leaked,
+           lambda r: pluralize(r.leaked, "video") if r.leaked else "none", look="leak"),
+    Column("finished", "finished", lambda r: r.finished, lambda r: r.finished[:10], spare=-1),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Runs that were evaluated on the same clips under the same protocol, the most accurate first."""
+    """Entries that were evaluated on the same clips under the same protocol, the most accurate first."""
 
     test: str
     protocol: str
     clips: int
+    videos: int
     classes: int
     rows: tuple[Row, ...]
-    seeds: tuple[Seeds, ...]
+
+    @property
+    def headline(self) -> str:
+        """Who leads, and with whom it is tied, in a sentence."""
+        best, others = self.rows[0], self.rows[1:]
+        tied = [row.name for row in others if row.first_rank == 1]
+        if not others:
+            return f"{best.name} is alone"
+        if best.last_rank == 1:
+            return f"{best.name} leads"
+        if len(tied) == len(others):
+            return f"{best.name} is first, and no difference is significant"
+        named = ", ".join(tied) if len(tied) <= 3 else f"{len(tied)} others"
+        return f"{best.name} leads, tied with {named}"
+
+
+def entries_of(found: Sequence[RunResults]) -> list[Entry]:
+    """Take runs that differ by their seed alone as one entry, named by their group if they have one."""
+    families: dict[str, list[RunResults]] = {}
+    for results in found:
+        key = json.dumps({name: results.run.get(name) for name in RECIPE}, sort_keys=True)
+        families.setdefault(key, []).append(results)
+    entries = []
+    for runs in families.values():
+        by_seed = {run.run.get("seed"): run for run in runs}
+        several = len(by_seed) > 1 and len(by_seed) == len(runs) and None not in by_seed
+        entries += [_entry(runs)] if several else [Entry(run.run["name"], (run,)) for run in runs]
+    return entries
+
+
+def _entry(runs: Sequence[RunResults]) -> Entry:
+    ordered = tuple(sorted(runs, key=lambda r: (r.run["seed"], r.run["name"])))
+    groups = {str(run.run.get("group") or "") for run in ordered}
+    named = groups.pop() if len(groups) == 1 else ""
+    return Entry(named or f"{ordered[0].run['name']} and {len(ordered) - 1} more seeds", ordered)
 
 
 def rank(found: Sequence[RunResults], subset: str) -> tuple[Leaderboard, ...]:
-    """Put runs that were evaluated alike into one leaderboard each, the largest first."""
-    groups: dict[tuple[object, ...], list[RunResults]] = {}
+    """Put entries that were evaluated alike into one leaderboard each, the largest first."""
+    alike: dict[tuple[object, ...], list[RunResults]] = {}
     for results in found:
         protocol = results.predictions.get("view.protocol", "")
         key = (results.labels, results.subsets[subset].clips, results.files[subset], protocol)
-        groups.setdefault(key, []).append(results)
-    leaderboards = [_leaderboard(group, subset) for group in groups.values()]
-    return tuple(sorted(leaderboards, key=lambda s: (-len(s.rows), s.test, s.protocol)))
+        alike.setdefault(key, []).append(results)
+    boards = [_leaderboard(entries_of(runs), subset) for runs in alike.values()]
+    return tuple(sorted(boards, key=lambda s: (-len(s.rows), s.test, s.protocol)))
 
 
-def _leaderboard(group: Sequence[RunResults], subset: str) -> Leaderboard:
-    one = group[0]
-    flags = [right(results.subsets[subset]) for results in group]
-    better = significantly_better(flags, one.subsets[subset].groups)
+def _leaderboard(entries: Sequence[Entry], subset: str) -> Leaderboard:
+    one = entries[0].first
+    groups = join_groups(*(entry.groups(subset) for entry in entries))
+    flags = [entry.flags(subset) for entry in entries]
+    better = significantly_better(flags, groups)
     rows = []
-    for i, results in enumerate(group):
-        above, below = (better[:, i].sum(), better[i].sum())
-        rows.append(_row(results, subset, 1 + int(above), len(group) - int(below)))
+    for i, entry in enumerate(entries):
+        above, below = int(better[:, i].sum()), int(better[i].sum())
+        top5 = accuracy(entry.flags(subset, TOP), groups) if len(one.labels) > TOP else None
+        top1 = accuracy(flags[i], groups)
+        assert top1  # noqa: S101 - for the type checker; a subset has clips
+        rows.append(_row(entry, subset, top1, top5, (1 + above, len(entries) - below)))
     return Leaderboard(
         test=str(one.run["split"].get("test_hash") or one.run["split"]["hash"]),
         protocol=one.predictions.get("view.protocol", ""),
         clips=len(one.subsets[subset].clips),
+        videos=len(set(groups)),
         classes=len(one.labels),
-        rows=tuple(sorted(_with_members(rows, group), key=lambda r: (-r.top1.k, r.run))),
-        seeds=_seeds(group, flags),
+        rows=tuple(
+            sorted(_with_members(rows, entries), key=lambda r: (-r.top1.estimate.rate, r.first_rank, r.name))
+        ),
     )
 
 
 def significantly_better(flags: Sequence[Flags], groups: Sequence[str]) -> Any:
-    """Say which of several models is shown to be better than which.
+    """Tell which of several entries is significantly better than which.
 
-    Every pair is tested by source video, and the p-values are adjusted for the number of pairs.
+    Every pair is tested by source video, and over seeds where one of the two has several (the variance
+    between seeds is pooled over all entries); the p-values are adjusted for the number of pairs.
 
     Args:
-        flags: for each model and clip whether it was right.
-        groups: for each clip its source video.
+        flags: for each entry runs x clips.
+        groups: one source video per clip.
 
     Returns:
-        models x models truths: the row's model is better than the column's.
+        entries x entries truths: the row's entry is better than the column's.
     """
     import numpy as np
 
+    seeds = seed_variance(flags, groups)
     pairs = list(itertools.combinations(range(len(flags)), 2))
-    gains = [differences_by_video(flags[i], flags[j], groups)[0] for i, j in pairs]
-    adjusted = holm([permutation_test(g.tolist()) for g in gains])
+
+    def test(i: int, j: int) -> Paired:
+        if len(flags[i]) == len(flags[j]) == 1:
+            return compare_models(flags[i][0], flags[j][0], groups)
+        return compare_methods(flags[i], flags[j], groups, seeds)
+
+    tested = [test(i, j) for i, j in pairs]
     better = np.zeros((len(flags), len(flags)), dtype=bool)
-    for (i, j), gain, p in zip(pairs, gains, adjusted, strict=True):
-        if p < ALPHA:
-            winner, loser = (j, i) if gain.sum() > 0 else (i, j)
+    for (i, j), found, p in zip(pairs, tested, holm([t.p for t in tested]), strict=True):
+        if p < ALPHA and found.difference != 0:
+            winner, loser = (j, i) if found.difference > 0 else (i, j)
             better[winner, loser] = True
     return better
 
 
-def _row(results: RunResults, subset: str, first_rank: int, last_rank: int) -> Row:
-    run, scores = results.run, results.subsets[subset]
-    ranks = true_ranks(scores.scores, scores.truth)
-    model, seconds, speed = (run.get(key) or {} for key in ("model", "seconds", "speed"))
-    spent = [s for s in seconds.values() if isinstance(s, int | float)]
-    n = len(scores.clips)
+def _row(entry: Entry, subset: str, top1: Accuracy, top5: Accuracy | None, ranks: tuple[int, int]) -> Row:
+    runs = [results.run for results in entry.runs]
+    model, speed = (runs[0].get(key) or {} for key in ("model", "speed"))
+    spent = [s for run in runs for s in (run.get("seconds") or {}).values() if isinstance(s, int | float)]
+    seeds = [run["seed"] for run in runs if run.get("seed") is not None]
     return Row(
-        run=run["name"],
+        name=entry.name,
+        runs=tuple(run["name"] for run in runs),
         model=str(model.get("pretrain") or model.get("backbone") or ""),
-        top1=Proportion(int((ranks == 1).sum()), n),
-        top5=Proportion(int((ranks <= 5).sum()), n) if len(results.labels) > 5 else None,
-        first_rank=first_rank,
-        last_rank=last_rank,
+        top1=top1,
+        top5=top5,
+        first_rank=ranks[0],
+        last_rank=ranks[1],
         params=model.get("params_total"),
         trainable=model.get("params_trainable"),
         gflops=_number(model.get("gflops_view")),
@@ -156,11 +282,10 @@ def _row(results: RunResults, subset: str, first_rank: int, last_rank: int) -> R
         speed=_number(speed.get("clips_per_s")),
         speed_of=str(speed.get("of") or ""),
         seconds=sum(spent) if spent else None,
-        seed=run.get("seed"),
+        seeds=", ".join(map(str, seeds)),
         kind=_kind(model),
-        group=str(run.get("group") or ""),
-        leaked=results.shared_groups[subset],
-        finished=str(run.get("finished_utc") or ""),
+        leaked=max(results.shared_groups[subset] for results in entry.runs),
+        finished=max(str(run.get("finished_utc") or "") for run in runs),
     )
 
 
@@ -176,30 +301,25 @@ def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def _with_members(rows: Sequence[Row], group: Sequence[RunResults]) -> list[Row]:
-    """Give an ensemble the cost of its members, where all of them are known here."""
-    cost = {row.run: row.gflops for row in rows}
+def _with_members(rows: Sequence[Row], entries: Sequence[Entry]) -> list[Row]:
+    """Give an ensemble the cost of its members, where all of them are known here; else no time at all.
+
+    What an ensemble itself takes is the time of adding scores, which says nothing of its cost.
+    """
+    cost = {run: row for row in rows for run in row.runs}
     found = []
-    for row, results in zip(rows, group, strict=True):
-        names = (results.run.get("model") or {}).get("members")
-        costs = [cost.get(name) for name in names] if isinstance(names, list) else []
-        known = [c for c in costs if c is not None]
-        if row.gflops is None and known and len(known) == len(costs):
-            told = f"the sum of its {len(known)} members"
-            found.append(replace(row, gflops=round(sum(known), 2), gflops_from=told))
-        else:
+    for row, entry in zip(rows, entries, strict=True):
+        names = (entry.first.run.get("model") or {}).get("members")
+        if not isinstance(names, list):
             found.append(row)
+            continue
+        parts = [cost[name] for name in names if name in cost]
+        whole = len(parts) == len(names)
+        seconds = [part.seconds / len(part.runs) for part in parts if part.seconds is not None]
+        gflops = [part.gflops for part in parts if part.gflops is not None]
+        one = replace(row, seconds=sum(seconds) if whole and len(seconds) == len(names) else None)
+        if one.gflops is None and whole and len(gflops) == len(names):
+            told = f"the sum of its {len(names)} members"
+            one = replace(one, gflops=round(sum(gflops), 2), gflops_from=told)
+        found.append(one)
     return found
-
-
-def _seeds(group: Sequence[RunResults], flags: Sequence[Flags]) -> tuple[Seeds, ...]:
-    families: dict[str, list[tuple[str, float, Any]]] = {}
-    for results, right_ones in zip(group, flags, strict=True):
-        key = json.dumps({name: results.run.get(name) for name in RECIPE}, sort_keys=True)
-        found = (results.run["name"], float(right_ones.mean()), results.run.get("seed"))
-        families.setdefault(key, []).append(found)
-    return tuple(
-        Seeds(tuple(name for name, _, _ in runs), sum(rates) / len(rates), min(rates), max(rates))
-        for runs in families.values()
-        if len({seed for _, _, seed in runs}) > 1 and (rates := [rate for _, rate, _ in runs])
-    )

@@ -31,7 +31,7 @@ def document(name: str, results: RunResults, summaries: Mapping[str, Summary], s
         "run": run["name"],
         "status": run["status"],
         "subset": subset,
-        "interval": "Wilson, 95 %",
+        "interval": "Wilson, 95 %, by source video",
         "labels": list(results.labels),
         **{key: run.get(key) for key in PROVENANCE},
         "subsets": {
@@ -55,7 +55,6 @@ def as_json(summary: Summary, labels: tuple[str, ...]) -> dict[str, Any]:
     return {
         "n": summary.n,
         "top1": _proportion(summary.top1),
-        "top1_by_video": _estimate(summary.top1_by_video),
         "top5": _proportion(summary.top5) if summary.top5 else None,
         "chance": {"top1": _round(summary.chance1), "top5": _round(summary.chance5)},
         "majority": {"label": labels[summary.majority_class], **_proportion(summary.majority)},
@@ -66,7 +65,10 @@ def as_json(summary: Summary, labels: tuple[str, ...]) -> dict[str, Any]:
         "calibration": curve
         and {
             "ece": _round(curve.ece),
-            "ece_by_luck": _round(curve.ece_by_luck),
+            "ece_if_calibrated": _round(curve.ece_if_calibrated),
+            "gap": _round(curve.gap),
+            "p": _round(curve.p),
+            "verdict": curve.verdict,
             "bins": [
                 {"low": _round(b.low), "high": _round(b.high), "n": b.n, "hits": b.hits}
                 | {"confidence": _round(b.confidence) if b.n else None}
@@ -102,4 +104,4 @@ def _estimate(found: Estimate | None) -> dict[str, float | None]:
 
 
 def _proportion(of: Proportion) -> dict[str, Any]:
-    return {"k": of.k, "n": of.n, **_estimate(of.estimate)}
+    return {"k": of.k, "n": of.n, "design_effect": _round(of.effect), **_estimate(of.estimate)}

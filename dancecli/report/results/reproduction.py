@@ -11,13 +11,14 @@ from typing import Any
 
 from dancecli.core.errors import InputError
 from dancecli.core.records import Subset
-from dancecli.report.results.comparison import refuse_unlike, right
+from dancecli.report.results.entries import hits, refuse_unlike
 from dancecli.report.results.paper import Experiment
 from dancecli.report.results.run_results import RunResults, read_run_results
+from dancecli.report.statistics.clusters import join_groups
 from dancecli.report.statistics.grim import check_reported, possible_sizes
-from dancecli.report.statistics.intervals import Estimate, Proportion, by_video
-from dancecli.report.statistics.metrics import TOP, true_ranks
-from dancecli.report.statistics.significance import Paired, mcnemar, pair
+from dancecli.report.statistics.intervals import Proportion, proportion
+from dancecli.report.statistics.metrics import TOP
+from dancecli.report.statistics.significance import Paired, compare_models, mcnemar
 from dancecli.storage.workspace import Workspace
 
 SCHEMA = 1
@@ -31,7 +32,6 @@ class Ran:
 
     Attributes:
         subset: the subset that is evaluated.
-        top1_by_video: top-1 with the interval that allows for clips of one video being alike.
         top5: None where there are five classes or fewer.
         val: top-1 on the validation set; None where there is none.
         chosen: which epoch was evaluated, and by what it was chosen.
@@ -41,7 +41,6 @@ class Ran:
     results: RunResults
     subset: str
     top1: Proportion
-    top1_by_video: Estimate | None
     top5: Proportion | None
     val: Proportion | None
     chosen: str
@@ -103,7 +102,6 @@ def read_ran(workspace: Workspace, run: str, subset: str = Subset.TEST) -> Ran:
             f"run {run!r} has no predictions for subset {subset!r}", "its split has no such clips"
         )
     evaluated, val = results.subsets[subset], results.subsets.get(Subset.VAL)
-    ranks, n = true_ranks(evaluated.scores, evaluated.truth), len(evaluated.clips)
     names = (results.run.get("model") or {}).get("members") or []
     members = [json.loads((workspace.run(name) / "run.json").read_text(encoding="utf-8")) for name in names]
     way = "the best on val" if val else "the last"
@@ -112,10 +110,9 @@ def read_ran(workspace: Workspace, run: str, subset: str = Subset.TEST) -> Ran:
     return Ran(
         results=results,
         subset=subset,
-        top1=Proportion(int((ranks == 1).sum()), n),
-        top1_by_video=by_video(ranks == 1, evaluated.groups),
-        top5=Proportion(int((ranks <= TOP).sum()), n) if len(results.labels) > TOP else None,
-        val=Proportion(int(right(val).sum()), len(val.clips)) if val else None,
+        top1=proportion(hits(evaluated), evaluated.groups),
+        top5=proportion(hits(evaluated, TOP), evaluated.groups) if len(results.labels) > TOP else None,
+        val=proportion(hits(val), val.groups) if val else None,
         chosen=f"{' and '.join(_epoch(one) for one in members or [results.run])}, {way}",
         members=tuple(members),
     )
@@ -198,7 +195,8 @@ def _paired(first: Ran | None, second: Ran | None) -> Paired | None:
         return None
     refuse_unlike(first.results, second.results, first.subset)
     one, other = (ran.results.subsets[ran.subset] for ran in (first, second))
-    return pair(right(one), right(other), one.groups)
+    groups = join_groups(one.groups, other.groups)
+    return compare_models(hits(one), hits(other), groups)
 
 
 def _better(first: Ran | None, second: Ran | None, *, by_val: bool) -> Ran | None:
@@ -269,7 +267,6 @@ def _ran(ran: Ran | None) -> dict[str, Any] | None:
         "run": ran.name,
         "subset": ran.subset,
         "top1": _share(ran.top1),
-        "top1_by_video": asdict(ran.top1_by_video) if ran.top1_by_video else None,
         "top5": _share(ran.top5) if ran.top5 else None,
         "val": _share(ran.val) if ran.val else None,
         "chosen": ran.chosen,

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
-from dancecli.core.errors import DanceError, InputError, WorkspaceError
+from dancecli.core.errors import InputError
 from dancecli.core.text import pluralize
-from dancecli.report.results.comparison import refuse_unlike, right
+from dancecli.report.results.entries import Entry
 from dancecli.report.results.metrics_json import as_json
-from dancecli.report.results.run_results import RunResults, read_run_results
-from dancecli.report.statistics.intervals import Estimate, by_video
+from dancecli.report.results.run_results import RunResults
+from dancecli.report.statistics.intervals import Estimate
 from dancecli.report.statistics.metrics import Summary
-from dancecli.storage.workspace import Workspace
+from dancecli.report.statistics.significance import method_interval
 
 if TYPE_CHECKING:
     from dancecli.report.statistics.metrics import Ints
@@ -55,7 +54,7 @@ class GroupSubset:
 
     Attributes:
         summaries: of each run.
-        interval: of the mean accuracy of these very runs, on other source videos like these.
+        interval: of the mean accuracy of the method, over other seeds and other source videos.
         hits: for each clip how many runs named it right.
     """
 
@@ -88,47 +87,6 @@ class GroupSubset:
         return self.clips_hit(lambda hits: hits == 0)
 
 
-def members(workspace: Workspace, group: str) -> list[str]:
-    """Name the runs of a group in the order of their seeds; empty if there is none."""
-    found = []
-    for name in workspace.runs():
-        try:
-            record = json.loads((workspace.run(name) / "run.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue  # said when the run itself is asked for
-        if isinstance(record, dict) and record.get("group") == group:
-            found.append((record.get("seed") or 0, name))
-    return [name for _, name in sorted(found)]
-
-
-def read_group(
-    workspace: Workspace, group: str, names: Sequence[str], subset: str
-) -> tuple[list[RunResults], list[str]]:
-    """Read the runs of a group, and say which could not be read, with the reason.
-
-    Raises:
-        WorkspaceError: fewer than two of them are finished.
-        InputError: they were not evaluated alike.
-    """
-    found, left_out = [], []
-    for name in names:
-        try:
-            results = read_run_results(workspace, name)
-        except DanceError as error:
-            left_out.append(f"{name}: {error.message}")
-        else:
-            found.append(results)
-    if len(found) < 2:
-        why = f" ({left_out[0]})" if left_out else ""
-        raise WorkspaceError(
-            f"of the {len(names)} runs of {group!r}, {len(found)} can be read{why}",
-            "finish them, or report on one: dance report --run RUN",
-        )
-    for other in found[1:]:
-        refuse_unlike(found[0], other, subset)
-    return found, left_out
-
-
 def summarize_group(
     group: Sequence[RunResults], summaries: Sequence[Mapping[str, Summary]], subset: str
 ) -> GroupSubset:
@@ -139,13 +97,9 @@ def summarize_group(
         summaries: of each run, its subsets' figures.
         subset: which.
     """
-    import numpy as np
-
-    flags = np.array([right(results.subsets[subset]) for results in group])
+    entry = Entry("", tuple(group))
+    flags, groups = entry.flags(subset), entry.groups(subset)
     own = tuple(found[subset] for found in summaries)
-    groups = group[0].subsets[subset].groups
-    interval = by_video(flags.mean(axis=0), groups)
-    assert interval is not None  # noqa: S101 - for the type checker; a subset has clips
     return GroupSubset(
         n=own[0].n,
         videos=len(set(groups)),
@@ -155,7 +109,7 @@ def summarize_group(
         balanced_accuracy=spread([s.balanced_accuracy or 0.0 for s in own]),
         macro_f1=spread([s.macro_f1 or 0.0 for s in own]),
         ece=spread([s.calibration.ece if s.calibration else math.nan for s in own]),
-        interval=interval,
+        interval=method_interval(flags, groups),
         classes=tuple(_class(i, own) for i, c in enumerate(own[0].per_class) if c.support),
         hits=flags.sum(axis=0),
     )
@@ -194,9 +148,7 @@ def group_document(
                     name: _rounded(getattr(subset, name))
                     for name in ("top1", "top5", "balanced_accuracy", "macro_f1", "ece")
                 },
-                "mean_interval_by_video": [
-                    round(end, 12) for end in (subset.interval.low, subset.interval.high)
-                ],
+                "method_interval": [round(end, 12) for end in (subset.interval.low, subset.interval.high)],
                 "per_class": [
                     {
                         "label": labels[c.index],
@@ -228,9 +180,10 @@ def headline_of(runs: int, subset: GroupSubset) -> str:
     """Say a group's figures in a line."""
     top1 = subset.top1
     return (
-        f"top-1 over {runs} seeds: mean {100 * top1.mean:.1f} %, sd {100 * (top1.sd or 0):.1f}, "
+        f"top-1 over {runs} seeds: mean {100 * top1.mean:.1f} % (95 % interval over seeds and videos "
+        f"{100 * subset.interval.low:.1f}-{100 * subset.interval.high:.1f}), sd {100 * (top1.sd or 0):.1f}, "
         f"{100 * top1.low:.1f}-{100 * top1.high:.1f}, of {pluralize(subset.n, 'clip')}; "
-        f"{pluralize(len(subset.flips), 'clip')} right with some seeds and wrong with others"
+        f"{pluralize(len(subset.flips), 'clip')} correct with some seeds and wrong with others"
     )
 
 

@@ -1,4 +1,4 @@
-"""Intervals by resampling source videos: clips of one video are one piece of results. Pure.
+"""Intervals by resampling source videos (cluster bootstrap). Pure.
 
 The draws come from a hash, so they are the same on any machine.
 """
@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from dancecli.core.hashing import keyed_bytes
-from dancecli.report.statistics.intervals import Estimate, by_video
+from dancecli.report.statistics.intervals import NORMAL, Estimate, proportion
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,16 +19,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Ints = npt.NDArray[np.int64]
 
-RESAMPLES = 10_000
-# Draws of a resampling in all; with very many videos fewer resamples settle the interval too.
-MOST_DRAWS = 50_000_000
-FEWEST_RESAMPLES = 1_000
-LEVELS = (0.025, 0.975)
-
-
-def resamples_of(videos: int) -> int:
-    """Say how many resamples of so many videos are taken."""
-    return max(FEWEST_RESAMPLES, min(RESAMPLES, MOST_DRAWS // videos))
+RESAMPLES = 1_000
 
 
 def draws(videos: int, name: str, resamples: int) -> Iterator[Ints]:
@@ -49,33 +39,6 @@ def draws(videos: int, name: str, resamples: int) -> Iterator[Ints]:
         words = np.frombuffer(drawn, dtype="<u4").astype(np.uint64)
         # The high bits of a product spread 32 bits evenly over the videos, but for 1 in 4 billion.
         yield ((words * np.uint64(videos)) >> np.uint64(32)).astype(np.int64).reshape(rows, videos)
-
-
-def interval_of_difference(gains: Ints, sizes: Ints) -> tuple[float, float]:
-    """Give the 95 % interval of how much more of the clips a second model classifies correctly than a first.
-
-    Videos are resampled with two clips beside them, one that each model alone got right, as D. G.
-    Bonett and R. M. Price add them (J. Educ. Behav. Stat. 37, 2012); the interval is the mean with
-    them and the normal reach of the resamples' deviation. Percentiles of the videos alone held the
-    truth 92 times in 100 with 58 videos and 68 times with 12, and where no clip is evaluated
-    differently they are a point, as if that could not be luck. This holds it 94 to 97 times from 58
-    videos on where a tenth of the clips or more is classified differently; where fewer are, their count
-    takes so few values that it holds it up to 100 times.
-
-    Args:
-        gains: for each video how many more of its clips the second model got right.
-        sizes: for each video how many clips it has.
-    """
-    import numpy as np
-
-    more, of = np.append(gains, (1, -1)).astype(np.float64), np.append(sizes, (1, 1)).astype(np.float64)
-    videos = len(of)
-    every = draws(videos, "paired bootstrap", resamples_of(videos))
-    found = [more[drawn].sum(axis=1) / of[drawn].sum(axis=1) for drawn in every]
-    middle = float(more.sum() / of.sum())
-    error = float(np.concatenate(found).std()) * math.sqrt(videos / (videos - 1))
-    reach = NormalDist().inv_cdf(LEVELS[1]) * error
-    return max(-1.0, middle - reach), min(1.0, middle + reach)
 
 
 def intervals_of_class_means(
@@ -107,12 +70,12 @@ def intervals_of_class_means(
     together = max(1, 2_000_000 // (len(truth) + classes))
     found = [
         class_means(truth, calls, right, _weights(some, len(place))[:, where], classes)
-        for drawn in draws(len(place), "class means", FEWEST_RESAMPLES)
+        for drawn in draws(len(place), "class means", RESAMPLES)
         for some in np.array_split(drawn, -(-len(drawn) // together))
     ]
     per_class = max(2.0, len(place) / max(1, len(set(truth.tolist()))))
     errors = np.concatenate(found).std(axis=0) * np.sqrt(per_class / (per_class - 1))
-    whole = by_video(right > 0, groups)
+    whole = proportion(right > 0, groups).estimate
     assert whole is not None  # noqa: S101 - for the type checker; there are clips
     balanced, f1 = (_around(float(v), float(e), whole) for v, e in zip(shown, errors, strict=True))
     return balanced, f1
@@ -170,7 +133,7 @@ def _weights(drawn: Ints, videos: int) -> Floats:
 def _around(value: float, error: float, whole: Estimate) -> Estimate:
     if error == 0 or not 0 < value < 1:
         return Estimate(value, whole.low, whole.high)
-    reach = NormalDist().inv_cdf(LEVELS[1]) * error / (value * (1 - value))
+    reach = NORMAL * error / (value * (1 - value))
     middle = math.log(value / (1 - value))
     low, high = (1 / (1 + math.exp(-min(700.0, max(-700.0, middle + s * reach)))) for s in (-1, 1))
     return Estimate(value, low, high)

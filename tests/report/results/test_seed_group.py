@@ -58,7 +58,7 @@ def test_mean_spread_and_flips_are_those_of_the_runs(seeds: Workspace, made: Rep
     hits = table.sum(axis=0)
     assert told["clips_that_flip"] == int(((hits > 0) & (hits < 3)).sum()) > 0
     assert told["clips_never_right"] == int((hits == 0).sum())
-    low, high = told["mean_interval_by_video"]
+    low, high = told["method_interval"]
     assert low < told["top1"]["mean"] < high
     for index, row in enumerate(told["per_class"]):
         recalls = table[:, [i for i in range(48) if i % 6 == index]].mean(axis=1).tolist()

@@ -122,14 +122,6 @@ def test_published_figures_have_the_intervals_known_for_them() -> None:
     assert shown == ["41.6", "61.5", "73.9", "89.1", "35.9", "60.8"]
 
 
-def test_luck_alone_gives_the_calibration_error_that_is_said() -> None:
-    rng = np.random.default_rng(7)
-    confidence = rng.uniform(0.2, 1.0, 200)
-    errors = [metrics.calibration(confidence, rng.random(200) < confidence).ece for _ in range(400)]
-    said = metrics.calibration(confidence, rng.random(200) < confidence).ece_by_luck
-    assert said == pytest.approx(np.mean(errors), rel=0.08)
-
-
 def test_a_model_that_says_the_same_for_everything_scores_nothing() -> None:
     summary = metrics.summarize(np.full((40, 8), 1 / 8), np.arange(40) % 8, majority_class=0)
     assert (summary.top1.k, summary.top5) == (0, intervals.Proportion(0, 40))
@@ -144,20 +136,22 @@ def test_what_guessing_gives(classes: int, chance5: float) -> None:
     assert (summary.majority_class, summary.majority) == (1, intervals.Proportion(10, 30))
 
 
-def test_the_interval_by_video_is_that_of_the_clips_that_are_right() -> None:
-    truth = np.arange(40) % 4
-    scores = np.eye(4)[np.where(np.arange(40) < 31, truth, (truth + 1) % 4)]
-    videos = [str(i // 4) for i in range(40)]
+def test_the_intervals_of_all_figures_are_by_video() -> None:
+    truth = np.arange(40) // 4 % 4
+    calls = np.where(np.arange(40) < 31, truth, (truth + 1) % 4)
+    scores, videos = np.eye(4)[calls], [str(i // 4) for i in range(40)]
     for groups, own in ((videos, videos), (None, [str(i) for i in range(40)])):
-        found = metrics.summarize(scores, truth, 0, groups).top1_by_video
-        assert found == intervals.by_video(np.arange(40) < 31, own)
-
-
-def test_a_bin_without_clips_is_empty() -> None:
-    bins = metrics.calibration(np.array([0.95, 0.15]), np.array([True, False]), bins=2).bins
-    assert bins == (metrics.Bin(0.0, 0.5, 1, 0.15, 0), metrics.Bin(0.5, 1.0, 1, 0.95, 1))
-    empty = metrics.calibration(np.array([0.95]), np.array([True]), bins=2).bins[0]
-    assert empty == metrics.Bin(0.0, 0.5, 0, 0.0, 0)
+        found = metrics.summarize(scores, truth, 0, groups)
+        assert found.top1 == intervals.proportion(np.arange(40) < 31, own)
+        assert found.videos == len(set(own))
+        for c in found.per_class:
+            inside = truth == c.index
+            names = [own[i] for i in np.flatnonzero(inside)]
+            assert c.recall == intervals.proportion((calls == truth)[inside], names)
+            inside = calls == c.index
+            names = [own[i] for i in np.flatnonzero(inside)]
+            assert c.precision == intervals.proportion((calls == truth)[inside], names)
+        assert all(e > 1 for c in found.per_class for e in c.effects) == (groups is not None)
 
 
 def test_no_clips_is_no_rate() -> None:
@@ -166,7 +160,7 @@ def test_no_clips_is_no_rate() -> None:
     assert summary.top1.estimate is None
     assert summary.calibration is summary.balanced_accuracy is summary.macro_f1 is None
     assert as_json(summary, tuple("abcdef"))["top1"] == {
-        "k": 0, "n": 0, "rate": None, "low": None, "high": None,
+        "k": 0, "n": 0, "design_effect": 1.0, "rate": None, "low": None, "high": None,
     }  # fmt: skip
 
 
@@ -212,25 +206,27 @@ def test_the_order_by_confusion_holds_every_class_once() -> None:
 def test_by_video_is_wilson_s_where_each_clip_has_its_own() -> None:
     for k, n in ((0, 9), (5, 9), (9, 9), (46, 48)):
         right = np.arange(n) < k
-        found = intervals.by_video(right, [str(i) for i in range(n)])
-        assert found == intervals.Proportion(k, n).estimate
+        assert intervals.proportion(right, [str(i) for i in range(n)]) == intervals.Proportion(k, n)
 
 
 def test_student_s_quantile_is_scipy_s() -> None:
-    for freedom in (2, 3, 5, 20, 59, 1000):
-        assert intervals.student(freedom) == pytest.approx(scipy_stats.t.ppf(0.975, freedom), rel=0.01)
+    for freedom in (1, 2, 3.5, 20, 1000):
+        assert intervals.student(freedom) == pytest.approx(scipy_stats.t.ppf(0.975, freedom), rel=1e-9)
 
 
-def test_copies_of_a_clip_are_no_further_evidence() -> None:
+def test_copies_of_a_clip_are_no_further_information() -> None:
     right = np.arange(40) < 31
-    once = intervals.by_video(right, [str(i) for i in range(40)])
-    fivefold = intervals.by_video(np.repeat(right, 5), [str(i // 5) for i in range(200)])
+    once = intervals.proportion(right, [str(i) for i in range(40)]).estimate
+    fivefold = intervals.proportion(np.repeat(right, 5), [str(i // 5) for i in range(200)])
+    found = fivefold.estimate
     assert once is not None
-    assert fivefold is not None
+    assert found is not None
+    assert (fivefold.k, fivefold.n) == (155, 200)
     # From 40 videos their spread is estimated, from 40 clips it is known.
-    assert (fivefold.low, fivefold.high) == pytest.approx((once.low, once.high), abs=0.008)
-    assert fivefold.low < once.low < once.high < fivefold.high
-    for sure in (np.ones(200, dtype=bool), np.zeros(200, dtype=bool)):
-        found = intervals.by_video(sure, [str(i // 5) for i in range(200)])
-        assert found == intervals.by_video(sure[:40], [str(i) for i in range(40)])
-    assert intervals.by_video(np.zeros(0, dtype=bool), []) is None
+    assert (found.low, found.high) == pytest.approx((once.low, once.high), abs=0.012)
+    assert found.low < once.low < once.high < found.high
+
+
+def test_all_clips_of_one_video_are_one_clip() -> None:
+    assert intervals.proportion(np.arange(9) < 7, ["v"] * 9) == intervals.Proportion(7, 9, 9.0)
+    assert intervals.proportion(np.zeros(0, dtype=bool), []) == intervals.Proportion(0, 0)

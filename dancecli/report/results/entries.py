@@ -1,0 +1,173 @@
+"""What is compared and ranked: a run, or a method, which is several runs that differ by their seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dancecli.core.errors import DanceError, InputError, WorkspaceError
+from dancecli.report.results.run_results import RunResults, SubsetScores, read_run_results
+from dancecli.report.statistics.clusters import join_groups
+from dancecli.report.statistics.intervals import Estimate, proportion
+from dancecli.report.statistics.metrics import true_ranks
+from dancecli.report.statistics.significance import method_interval
+from dancecli.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    from dancecli.report.statistics.significance import Flags
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """A share of clips with its 95 % interval: of one run, or the mean over several.
+
+    Attributes:
+        k: clips that were hit; None of several runs.
+        n: clips.
+        runs: how many it is the mean of.
+    """
+
+    estimate: Estimate
+    k: int | None
+    n: int
+    runs: int
+
+    @property
+    def text(self) -> str:
+        """What it is of, as `50/58` or `mean of 3`."""
+        return f"mean of {self.runs}" if self.k is None else f"{self.k}/{self.n}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run, or several that differ by their seed, evaluated on the same clips."""
+
+    name: str
+    runs: tuple[RunResults, ...]
+
+    @property
+    def first(self) -> RunResults:
+        """The run that stands for what all of them have in common."""
+        return self.runs[0]
+
+    def flags(self, subset: str, k: int = 1) -> Flags:
+        """Tell for each run and clip whether the true class ranks among the first k: runs x clips."""
+        import numpy as np
+
+        return np.stack([hits(run.subsets[subset], k) for run in self.runs])
+
+    def groups(self, subset: str) -> tuple[str, ...]:
+        """Give for each clip what it is grouped with, in the split of any of the runs."""
+        return join_groups(*(run.subsets[subset].groups for run in self.runs))
+
+
+def hits(of: SubsetScores, k: int = 1) -> Flags:
+    """Tell for each clip whether its true class ranks among the first k; see `core.topk`."""
+    flags: Flags = true_ranks(of.scores, of.truth) <= k
+    return flags
+
+
+def accuracy(flags: Flags, groups: Sequence[str]) -> Accuracy | None:
+    """Give the accuracy of a run, or the mean of several; None without clips.
+
+    Args:
+        flags: runs x clips.
+        groups: one source video per clip.
+    """
+    runs, n = flags.shape
+    if n == 0:
+        return None
+    if runs > 1:
+        return Accuracy(method_interval(flags, groups), None, n, runs)
+    found = proportion(flags[0], groups)
+    assert found.estimate is not None  # noqa: S101 - for the type checker; there are clips
+    return Accuracy(found.estimate, found.k, n, 1)
+
+
+def members(workspace: Workspace, group: str) -> list[str]:
+    """Name the runs of a group in the order of their seeds; empty if there is none."""
+    found = []
+    for name in workspace.runs():
+        try:
+            record = json.loads((workspace.run(name) / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # reported when the run itself is asked for
+        if isinstance(record, dict) and record.get("group") == group:
+            found.append((record.get("seed") or 0, name))
+    return [name for _, name in sorted(found)]
+
+
+def read_entry(workspace: Workspace, name: str, subset: str) -> tuple[Entry, list[str]]:
+    """Read a run, or the runs of a group; give it with the runs that could not be read, and why.
+
+    Raises:
+        WorkspaceError: there is no such run or group, or fewer than two runs of it are finished.
+        InputError: the runs of the group were not evaluated alike.
+    """
+    names = members(workspace, name)
+    if names and not (workspace.run(name) / "run.json").exists():
+        found, left_out = read_group(workspace, name, names, subset)
+        return Entry(name, tuple(found)), left_out
+    return Entry(name, (read_run_results(workspace, name),)), []
+
+
+def read_group(
+    workspace: Workspace, group: str, names: Sequence[str], subset: str
+) -> tuple[list[RunResults], list[str]]:
+    """Read the runs of a group, and report which could not be read, with the reason.
+
+    Raises:
+        WorkspaceError: fewer than two of them are finished.
+        InputError: they were not evaluated alike.
+    """
+    found, left_out = [], []
+    for name in names:
+        try:
+            results = read_run_results(workspace, name)
+        except DanceError as error:
+            left_out.append(f"{name}: {error.message}")
+        else:
+            found.append(results)
+    if len(found) < 2:
+        why = f" ({left_out[0]})" if left_out else ""
+        raise WorkspaceError(
+            f"of the {len(names)} runs of {group!r}, {len(found)} can be read{why}",
+            "finish them, or report on one: dance report --run RUN",
+        )
+    for other in found[1:]:
+        refuse_unlike(found[0], other, subset)
+    return found, left_out
+
+
+def refuse_unlike(first: RunResults, second: RunResults, subset: str) -> None:
+    """Refuse two runs that were not evaluated alike.
+
+    Raises:
+        InputError: the labels, the clips of the subset or the view protocol differ.
+    """
+    names = f"{first.run['name']} and {second.run['name']} cannot be compared"
+    hint = "train or evaluate both on one split under one protocol"
+    for results in (first, second):
+        if subset not in results.subsets:
+            raise InputError(f"{names}: {results.run['name']} has no predictions for subset {subset!r}", hint)
+    if first.labels != second.labels:
+        raise InputError(f"{names}: their labels differ", hint)
+    ours, theirs = first.subsets[subset], second.subsets[subset]
+    if ours.clips != theirs.clips or first.files[subset] != second.files[subset]:
+        shared = len(set(ours.clips) & set(theirs.clips))
+        raise InputError(
+            f"{names}: their {subset} sets differ ({len(ours.clips)} and {len(theirs.clips)} clips, "
+            f"{shared} in both, {_changed(first, second, subset)} of those with another file)",
+            hint,
+        )
+    protocols = [results.predictions.get("view.protocol", "") for results in (first, second)]
+    if protocols[0] != protocols[1]:
+        raise InputError(f"{names}: one saw {protocols[0]!r}, the other {protocols[1]!r}", hint)
+
+
+def _changed(first: RunResults, second: RunResults, subset: str) -> int:
+    mine = dict(zip(first.subsets[subset].clips, first.files[subset], strict=True))
+    theirs = dict(zip(second.subsets[subset].clips, second.files[subset], strict=True))
+    return sum(mine[clip] != theirs[clip] for clip in mine.keys() & theirs.keys())

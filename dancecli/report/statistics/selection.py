@@ -1,0 +1,74 @@
+"""What may be said of the best of many: multiple comparisons with a selected maximum. Pure.
+
+The best of K trials is the best because it is: a test of it against another that takes no account of
+the selection calls equally good trials worse in a third of the studies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dancecli.report.statistics.clusters import index_of, sums
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Flags = npt.NDArray[np.bool_]
+    Floats = npt.NDArray[np.float64]
+
+PERMUTATIONS = 1000
+# Numbers that are held at once, and that are computed in all.
+_BLOCK = 20_000_000
+_MOST_WORK = 6_000_000_000
+
+
+def compare_with_best(flags: Flags, best: int, groups: Sequence[str]) -> list[float]:
+    """Test every trial against the one that was selected for being the best.
+
+    The statistic of a pair is that of McNemar's test by source video, net gain over the root of the sum
+    of squared gains. It is compared with the largest of all pairs when the trials are permuted within
+    each video (P. H. Westfall, S. S. Young, Resampling-Based Multiple Testing, 1993), so whichever trial
+    is selected, the chance that equally good trials are called worse is 5 % at most: on 2,000 simulated
+    studies each, any is in 3.5 to 4.9 % (20 and 50 trials, 60 and 190 clips).
+
+    Args:
+        flags: trials x clips.
+        best: the trial that was selected.
+        groups: one source video per clip.
+
+    Returns:
+        For each trial the adjusted p; 1 for the best.
+    """
+    import numpy as np
+
+    counts = sums(flags.astype(float), index_of(groups)).T  # videos x trials
+    videos, trials = counts.shape
+    rounds = max(200, min(PERMUTATIONS, _MOST_WORK // max(1, videos * trials * trials)))
+    rng = np.random.default_rng(0)
+    seen = _statistics(counts[None])[0, best]
+    above, block = np.zeros(trials), max(1, _BLOCK // (videos * trials + trials * trials))
+    for start in range(0, rounds, block):
+        size = min(block, rounds - start)
+        order = rng.random((size, videos, trials)).argsort(axis=2)
+        shuffled = np.take_along_axis(np.broadcast_to(counts, order.shape), order, axis=2)
+        largest = _statistics(shuffled).max(axis=(1, 2))
+        # Sums of the same numbers in another order differ by a hair.
+        above += (largest[:, None] >= seen[None] - 1e-9).sum(axis=0)
+    found = (1 + above) / (1 + rounds)
+    found[best] = 1.0
+    return [float(p) for p in found]
+
+
+def _statistics(counts: Floats) -> Floats:
+    """Give |net gain| / sqrt(sum of squared gains) of every pair: rounds x trials x trials."""
+    import numpy as np
+
+    products = counts.transpose(0, 2, 1) @ counts
+    own = np.einsum("rkk->rk", products)
+    squares = own[:, :, None] + own[:, None, :] - 2 * products
+    totals = counts.sum(axis=1)
+    gains = np.abs(totals[:, :, None] - totals[:, None, :])
+    found: Floats = np.divide(gains, np.sqrt(np.maximum(squares, 1e-300)), where=squares > 0.5, out=gains * 0)
+    return found
