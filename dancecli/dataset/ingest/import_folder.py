@@ -18,8 +18,9 @@ from dancecli.core.errors import InputError, UsageError
 from dancecli.core.labels import DEFAULT_LABELS, LabelSet
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Group
+from dancecli.dataset.clip_lookup import ClipLookup
 from dancecli.dataset.clips import clips_there, read_segments, workspace_labels
-from dancecli.dataset.groups import add_groups
+from dancecli.dataset.groups import add_groups, read_group_file
 from dancecli.dataset.ingest.folder_list import FolderList, find_list
 from dancecli.dataset.ingest.folder_scan import FoundFile, scan_folder, shown
 from dancecli.dataset.ingest.import_plan import (
@@ -150,6 +151,9 @@ def import_folder(
     if not any(one.segment or one.row.status == "unreadable" for one in planned):
         raise _nothing(settings.folder, files, labels)
     notes = _notes(settings, listed, planned, files, labels_from)
+    if settings.groups is not None:
+        planned, more = _with_groups(settings.groups, settings.folder, planned)
+        notes += more
     rows, outcomes = tuple(one.row for one in planned), None
     if not settings.dry_run:
         outcomes = _carry_out(workspace, settings, planned, labels, reporter)
@@ -289,6 +293,37 @@ def _notes(
     if unmatched:
         notes.append(f"{unmatched} of {len(clips)} clips match no --group-pattern")
     return tuple(notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _NamedFile:
+    clip_id: str
+    video_id: str
+    original_path: str
+
+
+def _with_groups(
+    path: Path, folder: Path, planned: Sequence[Planned]
+) -> tuple[list[Planned], tuple[str, ...]]:
+    """Add the groups of a file to the rows, and tell which of its names match no clip of the folder."""
+    named = [
+        _NamedFile(one.row.clip_id, one.segment.video_id, shown(folder.absolute() / one.row.path))
+        for one in planned
+        if one.segment is not None
+    ]
+    given = read_group_file(path, ClipLookup(named))
+    of_clip: dict[str, list[tuple[str, str]]] = {}
+    for group in given.rows:
+        of_clip.setdefault(group.clip_id, []).append((group.kind, group.group))
+    rows = [replace(one, row=_with_more_groups(one.row, of_clip.get(one.row.clip_id, ()))) for one in planned]
+    if not given.unknown:
+        return rows, ()
+    names = ", ".join(map(repr, given.unknown[:_COMMONEST]))
+    return rows, (f"{path}: {len(given.unknown)} names match no clip of the folder: {names}",)
+
+
+def _with_more_groups(row: ImportRow, groups: Iterable[tuple[str, str]]) -> ImportRow:
+    return replace(row, groups=tuple(dict.fromkeys((*row.groups, *groups)))) if row.is_clip else row
 
 
 def _carry_out(

@@ -1,0 +1,179 @@
+"""Trees of known datasets: labels and groups come from their names, and a split tears no true group."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dancecli.core.records import Clip, SplitClip
+from dancecli.dataset.ingest.import_folder import ImportResult, ImportSettings, import_folder
+from dancecli.dataset.ingest.importer import ImportOptions
+from dancecli.dataset.split.split import SplitSettings, split
+from dancecli.storage import tables
+from dancecli.storage.workspace import Workspace
+from dancecli.video.ffmpeg import run_ffmpeg
+
+NUM = 18
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """Short videos, no two alike."""
+    folder = tmp_path_factory.mktemp("videos")
+    made = []
+    for number in range(NUM):
+        source = f"testsrc2=size=48x32:rate=5:duration=1,hue=h={number * 20}"
+        run_ffmpeg(["-f", "lavfi", "-i", source, str(folder / f"{number}.mp4")])
+        made.append((folder / f"{number}.mp4").read_bytes())
+    return made
+
+
+def tree(root: Path, names: list[str], clips: list[bytes]) -> Path:
+    for number, name in enumerate(names):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(clips[number])
+    return root
+
+
+def imported(workspace: Workspace, folder: Path, **how: object) -> ImportResult:
+    options = ImportOptions(workers=2)
+    return import_folder(workspace, ImportSettings(folder, options=options, **how))  # type: ignore[arg-type]
+
+
+def torn(workspace: Workspace, group_of: Callable[[str], str]) -> list[str]:
+    """True groups with clips in several subsets of a split, by the files' own names."""
+    split(workspace, SplitSettings(ratios="60/20/20", name="s"))
+    stems = {clip.clip_id: Path(clip.original_path).stem for clip in tables.read(workspace.clips, Clip)}
+    subsets = defaultdict(set)
+    for row in tables.read(workspace.split("s"), SplitClip):
+        subsets[group_of(stems[row.clip_id])].add(row.subset)
+    assert len({subset for found in subsets.values() for subset in found}) == 3
+    return [group for group, found in subsets.items() if len(found) > 1]
+
+
+UCF = [
+    f"{label}/v_{label}_g{group:02d}_c{number:02d}.mp4"
+    for label in ("Waltz", "Salsa")
+    for group in (1, 2, 3)
+    for number in (1, 2, 3)
+]
+HMDB = [
+    f"{label}/{film}_{label}_{part}_cm_np1_fr_med_{number}.mp4"
+    for label, films in (
+        ("dance", ("April_09", "Film_X_02", "#7_x")),
+        ("hip_hop", ("May_10", "Show_1", "#8_y")),
+    )
+    for film, part in zip(films, "ufh", strict=True)
+    for number in (0, 1, 12)
+]
+AIST = [
+    f"g{g}_sBM_c{c:02d}_{d}_m{g}0_ch01.mp4"
+    for g, dancers in (("BR", ("d04", "d05", "d06")), ("LO", ("d13", "d14", "d15")))
+    for d in dancers
+    for c in (1, 2, 9)
+]
+KINETICS = [
+    f"train/{label}/{video * 10}A_{start:06d}_{start + 1:06d}.mp4"
+    for label, videos in (("tap dancing", "abc"), ("zumba", "def"))
+    for video in videos
+    for start in (0, 10, 20)
+]
+LETS_DANCE = [
+    f"{label}/{video * 10}A_{minute}{second:02d}.mp4"
+    for label, videos in (("tango", "abc"), ("waltz", "def"))
+    for video in videos
+    for minute, second in ((0, 5), (1, 30), (12, 59))
+]
+
+
+@pytest.mark.parametrize(
+    ("names", "layout", "labels", "group_of"),
+    [
+        pytest.param(UCF, "ucf101", ["Salsa", "Waltz"], lambda s: s.rpartition("_")[0], id="ucf101"),
+        pytest.param(HMDB, "hmdb51", ["dance", "hip hop"], lambda s: s[:5], id="hmdb51"),
+        pytest.param(AIST, "aist", ["break", "lock"], lambda s: s.split("_")[3], id="aist"),
+        pytest.param(KINETICS, "kinetics", ["tap dancing", "zumba"], lambda s: s[:11], id="kinetics"),
+        pytest.param(LETS_DANCE, "letsdance", ["tango", "waltz"], lambda s: s[:11], id="letsdance"),
+    ],
+)
+def test_no_true_group_is_torn(
+    workspace: Workspace,
+    tmp_path: Path,
+    clips: list[bytes],
+    names: list[str],
+    layout: str,
+    labels: list[str],
+    group_of: Callable[[str], str],
+) -> None:
+    result = imported(workspace, tree(tmp_path / "in", names, clips))
+    assert (result.layouts, result.left_out) == ({layout: NUM}, {})
+    assert sorted(result.clips) == labels
+    assert torn(workspace, group_of) == []
+
+
+def test_patterns_lists_and_files_give_groups(
+    workspace: Workspace, tmp_path: Path, clips: list[bytes]
+) -> None:
+    names = [
+        f"{i:02d} {('ann', 'bob', 'cyd', 'dan', 'eve', 'fay')[i % 6]} hall{i % 2}.mp4" for i in range(NUM)
+    ]
+    folder = tree(tmp_path / "in", names, clips)
+    rows = [f"{name},{('waltz', 'tango')[i % 2]},d{i % 6}" for i, name in enumerate(names)]
+    (folder / "list.csv").write_text("file,label,dancer\n" + "\n".join(rows))
+    (tmp_path / "groups.csv").write_text(f"file,venue\n{names[0]},hall0\nnobody.mp4,hall1\n")
+    result = imported(
+        workspace, folder, group_patterns=(r"(?P<person>[a-z]{3}) hall",), groups=tmp_path / "groups.csv"
+    )
+    first = next(row for row in result.files if row.path == names[0])
+    assert first.groups == (("dancer", "d0"), ("person", "ann"), ("venue", "hall0"))
+    assert result.labels == ("tango", "waltz")
+    assert result.left_out == {"not-a-video": 1}
+    assert "1 names match no clip of the folder: 'nobody.mp4'" in result.notes[-1]
+    assert torn(workspace, lambda stem: stem.split()[1]) == []
+
+
+def test_a_file_from_another_folder_is_the_clip_that_is_there(
+    workspace: Workspace, tmp_path: Path, clips: list[bytes]
+) -> None:
+    names = ["waltz/a.mp4", "tango/b.mp4"]
+    first = imported(workspace, tree(tmp_path / "in", names, clips))
+    again = imported(
+        workspace, tree(tmp_path / "moved" / "deeper", ["waltz/renamed.mp4", "tango/c.mp4"], clips)
+    )
+    assert (first.clips, again.there) == ({"tango": 1, "waltz": 1}, {"tango": 1, "waltz": 1})
+    assert len(tables.read(workspace.clips, Clip)) == 2
+
+
+def test_an_import_one_level_too_high_is_warned_about(
+    workspace: Workspace, tmp_path: Path, clips: list[bytes]
+) -> None:
+    folder = tree(tmp_path / "in", ["videos/waltz/a.mp4", "videos/tango/b.mp4"], clips)
+    result = imported(workspace, folder, dry_run=True)
+    assert result.labels == ("videos",)
+    assert "every clip has the label 'videos'" in result.notes[0]
+    assert f"dance import {folder / 'videos'}" in result.notes[0]
+    below = imported(workspace, folder / "videos", dry_run=True)
+    assert (below.labels, below.notes) == (("tango", "waltz"), ())
+
+
+def test_own_folders_are_not_thrown_out_for_one_known_name(
+    workspace: Workspace, tmp_path: Path, clips: list[bytes]
+) -> None:
+    names = [f"{label}/{number}.mp4" for number, label in enumerate(("salsa dancing", "waltz", "kizomba"))]
+    result = imported(workspace, tree(tmp_path / "in", names, clips), dry_run=True)
+    assert result.clips == {"kizomba": 1, "salsa dancing": 1, "waltz": 1}
+    assert "not all labels are among the 19 default ones" in result.notes[0]
+
+
+def test_names_that_differ_by_their_unicode_form_are_one_label(
+    workspace: Workspace, tmp_path: Path, clips: list[bytes]
+) -> None:
+    import unicodedata
+
+    names = [f"{unicodedata.normalize(form, 'Šokačko kolo')}/{form}.mp4" for form in ("NFC", "NFD")]
+    result = imported(workspace, tree(tmp_path / "in", names, clips), dry_run=True)
+    assert result.clips == {"Šokačko kolo": 2}
