@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dancecli.core.errors import WorkspaceError
 from dancecli.core.records import Clip, OutcomeClass, Segment, SplitClip
 from dancecli.core.text import pluralize
 from dancecli.dataset.groups import count_not_compared
 from dancecli.storage import ledger, tables
-from dancecli.storage.runs import DONE, FAILED, INTERRUPTED, read_record
+from dancecli.storage.runs import DONE, FAILED, INTERRUPTED, read_records
 from dancecli.storage.workspace import Workspace
 
 # Clips with these outcomes may still be retrieved; the others are unavailable.
@@ -24,7 +25,7 @@ class Stage:
     """State of one stage of the pipeline.
 
     Attributes:
-        what: `segments`, `clips`, `splits`, `runs`, `reports` or `studies`.
+        what: `segments`, `clips`, `splits`, `runs`, `unreadable` (a damaged run), `reports` or `studies`.
         found: what exists, in words.
     """
 
@@ -52,9 +53,11 @@ def status(workspace: Workspace) -> Status:
     """Summarize a workspace from its manifests and records; media files are not opened.
 
     Raises:
-        InputError: a manifest or a run record is broken.
-        WorkspaceError: one is of a newer version.
+        InputError: a manifest is broken.
+        WorkspaceError: the folder does not exist, or a manifest is of a newer version.
     """
+    if not workspace.root.is_dir():
+        raise WorkspaceError(f"{workspace.root}: folder not found", "check --workspace and $DANCE_WORKSPACE")
     labels = _labels(workspace)
     stages: list[Stage] = []
     if labels is not None:
@@ -162,9 +165,11 @@ def _runs(workspace: Workspace) -> tuple[list[Stage], list[Advice]]:
     if not names:
         first = Advice("dance finetune", "train a model on the latest split")
         return [], [first] if workspace.splits() else []
-    records = {name: read_record(workspace, name) for name in names}
-    kinds = Counter(record.get("status", "?") for record in records.values())
+    records, unreadable = read_records(workspace)
+    kinds = Counter(record["status"] for record in records.values())
+    kinds.update(["unreadable"] * len(unreadable))
     stages = [Stage("runs", ", ".join(f"{n} {kind}" for kind, n in kinds.items()) + f"; latest: {names[-1]}")]
+    stages += [Stage("unreadable", f"{error.message}: {error.hint}") for error in unreadable.values()]
     advice = [
         Advice(f"dance finetune --resume --name {name}", f"the run {_STOPPED[record['status']]}")
         for name, record in records.items()

@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from dancecli.cli import console
-from dancecli.cli.loader import LazyGroup
+from dancecli.cli.loader import HELP_OPTIONS, LazyGroup
 from dancecli.core.errors import DanceError
 
 # Typer reads the unset options of a group with pydantic, whose import costs every command 60 ms. So
@@ -33,6 +33,7 @@ app = typer.Typer(
     "To start, run in an empty folder: `dance fetch`, `dance split --subset 525`, "
     "`dance finetune --pretrain nonlocal`, `dance report`.",
     rich_markup_mode="markdown",
+    context_settings=HELP_OPTIONS,
     pretty_exceptions_enable=False,
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import textwrap
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table
 
     from dancecli.core.progress import OnProgress, Progress, Reporter
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 # Seconds between two progress lines where stderr is not a terminal (a log file, CI).
 _LOG_INTERVAL_S = 15.0
 _NAME_WIDTH = 24
+_GAP = 2
+_UNLIMITED = 10_000
+# A terminal that is narrower has no space for a long bar beside count, times and text.
+_WIDE = 110
 # Whether a JSON document was printed: there must be exactly one, even if a command fails.
 json_printed = False
 
@@ -39,43 +44,83 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=not is_unicode) + "\n")
 
 
-def print_result(what: Table | str) -> None:
+def print_result(what: RenderableType) -> None:
     """Print a human-readable result on stdout."""
     from rich.console import Console
 
     if isinstance(what, str):
         sys.stdout.write(what + "\n")
     else:
-        Console().print(what)
+        Console(width=_stdout_width()).print(what)
 
 
 def table(
     columns: Sequence[str],
     rows: Sequence[Sequence[object]],
     align: Literal["left", "right"] = "right",
-) -> Table:
+) -> RenderableType:
     """Format rows as a table; `align` applies to all columns but the first, which is text.
 
-    A column that is empty in every row is omitted.
+    A column that is empty in every row is omitted. Where the terminal is too narrow, the table is
+    continued below with the first column repeated: no column is lost.
     """
+    from rich.console import Group
+
+    used = [i for i in range(len(columns)) if not rows or any(str(row[i]) for row in rows)]
+    heads, cells = [columns[i] for i in used], [[str(row[i]) for i in used] for row in rows]
+    width = _stdout_width()
+    if sum(_widths(heads, cells)) > width:
+        longest = [max((len(row[i]) for row in cells), default=0) for i in range(len(heads))]
+        heads = [h.replace(" ", "\n") if len(h) > n else h for h, n in zip(heads, longest, strict=True)]
+    widths = _widths(heads, cells)
+    names, left = min(widths[0], max(_NAME_WIDTH, width - sum(widths[1:]))), width
+    blocks: list[list[int]] = [[0]] if len(heads) == 1 else []
+    for i in range(1, len(heads)):
+        if not blocks or widths[i] > left:
+            blocks.append([0])
+            left = width - names
+        blocks[-1].append(i)
+        left -= widths[i]
+    tables = [
+        _one_table([heads[i] for i in b], [[r[i] for i in b] for r in cells], names, align) for b in blocks
+    ]
+    return tables[0] if len(tables) == 1 else Group(*tables)
+
+
+def _one_table(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], names: int, align: Literal["left", "right"]
+) -> Table:
+    """Format rows as one table, in which the names of the first column are wrapped at a width."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     grid = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    used = [i for i in range(len(columns)) if not rows or any(str(row[i]) for row in rows)]
-    columns, rows = [columns[i] for i in used], [[row[i] for i in used] for row in rows]
-    for i, column in enumerate(columns):
-        grid.add_column(column, justify="left" if i == 0 else align, overflow="fold", no_wrap=i == 0)
-    widths = [max(len(str(cell)) for cell in column) for column in zip(columns, *rows, strict=True)]
-    # Names are kept on one line where possible. They are wrapped here, as rich would cut off the last
-    # columns instead of narrowing the first.
-    name_width = max(_NAME_WIDTH, Console().width - sum(width + 2 for width in widths[1:]) - 2)
-    for name, *cells in rows:
-        folded = "\n".join(textwrap.wrap(str(name), name_width)) if len(str(name)) > name_width else str(name)
-        grid.add_row(*(Text(str(cell)) for cell in (folded, *cells)))
+    for i, head in enumerate(heads):
+        grid.add_column(head, justify="left" if i == 0 else align, overflow="fold", no_wrap=i == 0)
+    for name, *others in rows:
+        # Wrapped here, as rich would cut off the last columns instead of narrowing the first.
+        wrapped = "\n".join(textwrap.wrap(name, names - _GAP)) if len(name) > names - _GAP else name
+        grid.add_row(*map(Text, (wrapped, *others)))
     return grid
+
+
+def _widths(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
+    """The width of each column, with the gap to the next."""
+    longest = (
+        max(len(line) for cell in column for line in cell.split("\n"))
+        for column in zip(heads, *rows, strict=True)
+    )
+    return [width + _GAP for width in longest]
+
+
+def _stdout_width() -> int:
+    """The width of the terminal or $COLUMNS; unlimited where stdout is a file or a pipe."""
+    from rich.console import Console
+
+    if not sys.stdout.isatty() and "COLUMNS" not in os.environ:
+        return _UNLIMITED
+    return Console().width
 
 
 def print_scores(record: dict[str, Any]) -> None:
@@ -117,22 +162,28 @@ def progress(title: str) -> Iterator[OnProgress]:
         TimeRemainingColumn,
     )
     from rich.progress import Progress as Bars
+    from rich.table import Column
 
+    # The text has what the others leave: bar, count and time are never cut.
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=28),
+        BarColumn(bar_width=28 if console.width >= _WIDE else 12),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[words]}", markup=False),
+        TextColumn(
+            "{task.fields[text]}",
+            markup=False,
+            table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+        ),
     )
     # Units differ in duration, so the time left is estimated from five minutes, not thirty seconds.
-    with Bars(*columns, console=console, speed_estimate_period=300.0) as bars:
-        task = bars.add_task(title, total=None, words="")
+    with Bars(*columns, console=console, speed_estimate_period=300.0, expand=True) as bars:
+        task = bars.add_task(title, total=None, text="")
 
         def update(now: Progress) -> None:
-            bars.update(task, completed=now.done, total=now.total, words=now.text)
+            bars.update(task, completed=now.done, total=now.total, text=now.text)
 
         yield update
 
@@ -163,11 +214,11 @@ def phases() -> Iterator[OnProgress]:
 
         def on_progress(now: Progress) -> None:
             nonlocal title, update
-            phase, _, words = now.text.partition(" · ")
+            phase, _, text = now.text.partition(" · ")
             if phase != title or update is None:
                 bars.close()
                 title, update = phase, bars.enter_context(progress(phase))
-            update(replace(now, text=words))
+            update(replace(now, text=text))
 
         yield on_progress
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _NOT_SETTINGS = {"workspace_dir", "help", "dry_run", "json_output", "resume", "diff"}
 
 
+HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
+
+
 class SettingsCommand(TyperCommand):
     """A command that reads its defaults from the workspace's `dance.toml`.
 
@@ -37,7 +40,7 @@ class SettingsCommand(TyperCommand):
     ) -> Any:
         """Read the command's table of `dance.toml` before the options are parsed."""
         # Shell completion parses resiliently: an error in dance.toml must not be printed there.
-        if "--help" not in args and not extra.get("resilient_parsing"):
+        if not {"--help", "-h"} & set(args) and not extra.get("resilient_parsing"):
             from dancecli.storage.workspace import Workspace
 
             workspace = Workspace.locate(workspace_flag(args))
@@ -77,6 +80,9 @@ class LazyGroup(TyperGroup):
             self.add_command(TyperCommand(name, help=entry.summary, rich_help_panel=PANELS[entry.panel]))
 
     def resolve_command(self, ctx, args):  # type: ignore[no-untyped-def]  # noqa: D102
+        # What people type first is an option here.
+        if args and args[0] in ("help", "version"):
+            ctx.fail(f"No such command {args[0]!r}. Did you mean 'dance --{args[0]}'?")
         name, _, rest = super().resolve_command(ctx, args)
         return name, load(name) if name else None, rest
 
@@ -87,7 +93,7 @@ def load(name: str) -> SettingsCommand:
     stem = f"{name}_" if keyword.iskeyword(name) else name
     module = importlib.import_module(f"dancecli.cli.{COMMANDS[name].panel}.{stem}")
     single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-    single.command(name, cls=SettingsCommand)(module.command)
+    single.command(name, cls=SettingsCommand, context_settings=HELP_OPTIONS)(module.command)
     loaded = typer.main.get_command(single)
     assert isinstance(loaded, SettingsCommand)  # noqa: S101 - for the type checker; cls says so
     loaded.optional_values = getattr(module, "OPTIONAL_VALUES", {})

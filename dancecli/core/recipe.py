@@ -169,27 +169,33 @@ class Recipe:
         """Replace the keys that are given and not None: flags override the recipe.
 
         A learning rate given here is meant for the batch as it is, and is not scaled.
+
+        Raises:
+            UsageError: a value is invalid.
         """
         given = {key: value for key, value in changes.items() if value is not None}
-        changed = replace(self, **given)
+        try:
+            changed = replace(self, **given)
+        except InputError as error:
+            raise UsageError(error.message, error.hint) from None
         return replace(changed, lr_batch=changed.update_batch) if "lr" in given else changed
 
     def with_set(self, texts: Sequence[str]) -> Recipe:
         """Replace keys by texts such as `ema=0.99`, with the value as in a recipe file.
 
         Raises:
-            InputError: a text is not KEY=VALUE, the key is unknown or the value invalid.
+            UsageError: a text is not KEY=VALUE, the key is unknown or the value invalid.
         """
         table: dict[str, Any] = {}
         for text in texts:
             key, equals, value = (word.strip() for word in text.partition("="))
             if not equals or not key:
-                raise InputError(f"--set {text}: is not KEY=VALUE", "for example --set ema=0.99")
+                raise UsageError(f"--set {text}: is not KEY=VALUE", "for example --set ema=0.99")
             table[key] = _toml_value(value)
         try:
             return replace(self, **_checked(table))
         except InputError as error:
-            raise InputError(f"--set: {error.message}", error.hint) from None
+            raise UsageError(f"--set: {error.message}", error.hint) from None
 
 
 def recipe_names() -> list[str]:

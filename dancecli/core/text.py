@@ -34,6 +34,13 @@ def size(count: int) -> str:
     return f"{count / 1e6:.1f} M" if count >= 1_000_000 else f"{count:,}"
 
 
+def rate(per_second: float, noun: str) -> str:
+    """Write a rate: `2.5 clips/s`, or `25 s per clip` where the former would round to 0.0."""
+    if 0 < per_second < 0.05:
+        return f"{1 / per_second:.0f} s per {noun}"
+    return f"{per_second:.1f} {noun}s/s"
+
+
 def duration(seconds: Any) -> str:
     """Write a time in hours, minutes or seconds; empty for what is no number."""
     if not isinstance(seconds, int | float):

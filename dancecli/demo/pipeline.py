@@ -219,17 +219,15 @@ STEPS = (fetch_step, split_step, augment_step, finetune_step, report_step)
 
 def trained_run(workspace: Workspace) -> tuple[str, str]:
     """Find the latest run on the demo's current split: its name and status, or two empty strings."""
-    import json
-
     from dancecli.storage import tables
+    from dancecli.storage.runs import read_records
 
     path = workspace.split(SPLIT)
     if not path.exists():
         return "", ""
     digest = tables.read_meta(path)["split.hash"]
-    for name in reversed(workspace.runs()):
-        record = json.loads((workspace.run(name) / "run.json").read_text(encoding="utf-8"))
-        if record["split"]["hash"] == digest:
+    for name, record in reversed(read_records(workspace)[0].items()):
+        if (record.get("split") or {}).get("hash") == digest:
             return name, record["status"]
     return "", ""
 

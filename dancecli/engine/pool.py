@@ -3,7 +3,7 @@
 A job has a deadline on the wall clock, after which its worker is killed with all that it started;
 a worker that dies costs its job one attempt and is replaced. Jobs are drawn one by one, so a list
 of any length takes no memory. The dispatcher is one thread in one process: it alone grants
-permission to ask a site, through a `RateLimiter`.
+permits to contact a site, through a `RateLimiter`.
 """
 
 from __future__ import annotations
@@ -28,16 +28,20 @@ _LONGEST_WAIT_S = 1.0
 _EXIT_GRACE_S = 2.0
 # What a worker may take to start, on a machine that is busy.
 STARTING_S = 120.0
+# Why a job has no result: it raised what it should have handled, a bug.
+CRASH = "crash"
 
 
 @dataclass(frozen=True, slots=True)
 class Finished(Generic[Job, Result]):
-    """A job that has come to an end, or to a part of its result.
+    """A job that has ended, or delivered a part of its result.
 
     Attributes:
         result: what the work returned; None if it was lost.
-        lost: `timeout` or `worker-died` with `detail`, if there is no result; else empty.
-        more: the result is a part, and the job goes on.
+        lost: `timeout`, `worker-died` or `crash` if there is no result; else empty.
+        detail: what happened to a lost job; of a crash, a line of what and where, then the tail of
+            the traceback.
+        more: the result is a part, and the job continues.
     """
 
     job: Job
@@ -48,18 +52,18 @@ class Finished(Generic[Job, Result]):
 
 
 class WorkerExitedError(Exception):
-    """A worker has ended that was not told to; the text says how."""
+    """A worker exited on its own; the text says how."""
 
 
 class Worker(ABC, Generic[Job]):
     """The dispatcher's view of one worker.
 
     Attributes:
-        job: what it is at; None while it is idle.
-        has_partial: it has given a part of the job's result.
+        job: what it works on; None while it is idle.
+        has_partial: it has delivered a part of the job's result.
         deadline_s: when it is killed, by the monotonic clock.
-        waiting_since_s: since when it waits for permission; 0 while it does not.
-        started: it has said something.
+        waiting_since_s: since when it waits for a permit; 0 while it does not.
+        started: it has sent a message.
     """
 
     def __init__(self) -> None:
@@ -80,24 +84,24 @@ class Worker(ABC, Generic[Job]):
         self.send(job)
 
     def grant(self, allowed: bool, now_s: float) -> None:
-        """Let it ask the site, or not; the time it waited is given back."""
+        """Grant or refuse the permit that it waits for; the waiting does not count toward the deadline."""
         self.deadline_s += now_s - self.waiting_since_s
         self.waiting_since_s = 0.0
         self.send(allowed)
 
     def resume(self) -> None:
-        """Let it go on after a part of its result."""
+        """Let it continue after a part of its result."""
 
     def shut_down(self) -> None:
         """Tell it that there is no more work."""
 
     @abstractmethod
     def send(self, what: object) -> None:
-        """Send it something; one that is gone is noticed when it is heard."""
+        """Send it a message; one that has exited is noticed by `receive`."""
 
     @abstractmethod
     def receive(self) -> tuple[MessageKind, Any]:
-        """Take what it says, once it has said something.
+        """Take its next message, once there is one.
 
         Raises:
             WorkerExitedError: it has ended.
@@ -112,10 +116,15 @@ class Pool(ABC, Generic[Job, Result]):
     """Does jobs with a number of workers; a context manager that leaves none behind.
 
     Args:
-        work: a function of a module, `work(job, acquire)`; `acquire()` returns when the site may be asked.
+        work: a function of a module, `work(job, acquire)`; `acquire()` returns when
+            the site may be contacted.
         workers: their number.
-        deadline_s: wall-clock limit of a job, without the time it waited for permission.
-        limiter: grants permission; None grants all.
+        deadline_s: wall-clock limit of a job, without the time it waited for permits.
+        limiter: grants permits; None grants all.
+
+    Attributes:
+        num_crashes: jobs that raised what they should have handled; each is a `Finished` of its own,
+            and the other jobs continue.
     """
 
     def __init__(
@@ -131,6 +140,7 @@ class Pool(ABC, Generic[Job, Result]):
         self._waiting: deque[Worker[Job]] = deque()
         self._exhausted = False
         self._stopping = False
+        self.num_crashes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -145,15 +155,14 @@ class Pool(ABC, Generic[Job, Result]):
         heapq.heappush(self._later, (time.monotonic() + delay_s, next(self._order), job))
 
     def stop(self) -> None:
-        """Start nothing more; jobs at work come to their end, those that ask are told to leave."""
+        """Start nothing more; running jobs finish, those that wait for a permit are halted."""
         self._stopping = True
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Finished[Job, Result] | None]:
         """Do the jobs, in any order; None is given now and then while nothing happens.
 
         Raises:
-            OSError: the system refused a job what it needs.
-            RuntimeError: a job raised what it should have handled.
+            OSError: the system refused a job what every job needs: space, or the right to write.
         """
         if isinstance(jobs, Sized):
             if not len(jobs):
@@ -168,15 +177,15 @@ class Pool(ABC, Generic[Job, Result]):
             if not busy and (self._stopping or (self._exhausted and not self._later)):
                 self._shut_down()
                 return
-            told = False
+            yielded = False
             for worker in self._wait_ready(self._timeout_s()):
                 if (finished := self._receive(worker)) is not None:
-                    told = True
+                    yielded = True
                     yield finished
             for late in self._overdue():
-                told = True
+                yielded = True
                 yield late
-            if not told:
+            if not yielded:
                 yield None
 
     @abstractmethod
@@ -185,7 +194,7 @@ class Pool(ABC, Generic[Job, Result]):
 
     @abstractmethod
     def _wait_ready(self, timeout_s: float) -> Sequence[Worker[Job]]:
-        """Wait until workers say something, and give them; nobody if the patience ends before."""
+        """Wait until workers have sent messages, and give these workers; none at the timeout."""
 
     def _hand_out(self, fresh: Iterator[Job]) -> None:
         """Give idle workers their jobs, those that are to be done again first."""
@@ -206,13 +215,14 @@ class Pool(ABC, Generic[Job, Result]):
     def _grant_permits(self) -> None:
         for worker in list(self._waiting):
             now = time.monotonic()
-            allowed = self._limiter.ready_s(worker.job) <= now
-            if not allowed and not self._stopping:
+            if self._stopping:
+                allowed = False
+            elif self._limiter.ready_s(worker.job) <= now and self._limiter.acquire(worker.job, now):
+                allowed = True
+            else:
                 continue
             self._waiting.remove(worker)
-            if allowed and not self._stopping:
-                self._limiter.acquire(worker.job, now)
-            worker.grant(allowed and not self._stopping, now)
+            worker.grant(allowed, now)
 
     def _timeout_s(self) -> float:
         now = time.monotonic()
@@ -226,9 +236,9 @@ class Pool(ABC, Generic[Job, Result]):
 
     def _receive(self, worker: Worker[Job]) -> Finished[Job, Result] | None:
         try:
-            what, told = worker.receive()
-        except WorkerExitedError as gone:
-            return self._worker_lost(worker, gone)
+            what, payload = worker.receive()
+        except WorkerExitedError as exited:
+            return self._worker_lost(worker, exited)
         worker.started = True
         if what is MessageKind.READY:
             # The first job may have been handed over before; starting a worker is no part of it.
@@ -237,19 +247,22 @@ class Pool(ABC, Generic[Job, Result]):
             worker.waiting_since_s = time.monotonic()
             self._waiting.append(worker)
         elif what is MessageKind.REFUSED:
-            raise OSError(*told)
+            raise OSError(*payload)
         elif what is MessageKind.CRASH:
-            raise RuntimeError(f"a job failed in a way that it does not handle:\n{told}")
+            job, worker.job = worker.job, None
+            self.num_crashes += 1
+            assert job is not None  # noqa: S101 - for the type checker: only a job can crash
+            return Finished(job, None, CRASH, payload)
         elif what is MessageKind.PARTIAL:
             worker.deadline_s = time.monotonic() + self._deadline_s
             worker.has_partial = True
             worker.resume()
             assert worker.job is not None  # noqa: S101 - for the type checker: only a job has parts
-            return Finished(worker.job, told, more=True)
+            return Finished(worker.job, payload, more=True)
         elif what is MessageKind.RESULT:
             job, worker.job = worker.job, None
             assert job is not None  # noqa: S101 - for the type checker: only a job has a result
-            return Finished(job, told)
+            return Finished(job, payload)
         return None
 
     def _overdue(self) -> Iterator[Finished[Job, Result]]:
@@ -260,10 +273,10 @@ class Pool(ABC, Generic[Job, Result]):
                 if job is not None:
                     yield Finished(job, None, "timeout", f"took longer than {self._deadline_s:.0f} s")
 
-    def _worker_lost(self, worker: Worker[Job], gone: WorkerExitedError) -> Finished[Job, Result] | None:
-        """Do without a worker that has ended; its job, if it had one, is lost."""
+    def _worker_lost(self, worker: Worker[Job], exited: WorkerExitedError) -> Finished[Job, Result] | None:
+        """Drop a worker that has exited; its job, if it had one, is lost."""
         job = self._remove(worker)
-        return None if job is None else Finished(job, None, "worker-died", str(gone))
+        return None if job is None else Finished(job, None, "worker-died", str(exited))
 
     def _remove(self, worker: Worker[Job]) -> Job | None:
         """Remove a worker, and give the job that it had."""

@@ -6,6 +6,7 @@ together.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -14,35 +15,55 @@ import traceback
 from collections.abc import Callable, Generator
 from enum import Enum
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
+
+from dancecli.core.redaction import redact
 
 
 class MessageKind(Enum):
-    """What a worker says to the dispatcher; the second half of the message explains it."""
+    """The kind of a message from a worker to the dispatcher; the payload comes second."""
 
     READY = "ready"
-    ACQUIRE = "acquire"  # for permission to ask the site
-    PARTIAL = "partial"  # of a result; the job goes on, and its deadline begins anew
+    ACQUIRE = "acquire"  # waits for a permit to contact the site
+    PARTIAL = "partial"  # part of a result; the job continues and its deadline restarts
     RESULT = "result"
-    REFUSED = "refused"  # by the system: a folder that may not be written, a disk that fails
+    REFUSED = "refused"  # by the system: a folder that may not be written, a full disk
     CRASH = "crash"  # an exception that the job did not handle: a bug
-    # What is said for a worker on another machine, by what holds it there.
-    EXITED = "exited"  # the worker has ended
-    UNFIT = "unfit"  # it cannot be used: what is wrong, and what to do
+    # Sent for a worker on another machine by the actor that owns it.
+    EXITED = "exited"  # the worker process has ended
+    UNFIT = "unfit"  # the node cannot be used: what is wrong, and what to do
 
 
-class Halted(Exception):  # noqa: N818 - no error, an answer
-    """The dispatcher grants no more permission: leave the job as it is."""
+class Halted(Exception):  # noqa: N818 - not an error, an answer
+    """The dispatcher grants no more permits: leave the job as it is."""
 
 
-# What a job calls before each request to a site; it returns when that is permitted.
+# What a job calls before each request to a site; it returns once the request is permitted.
 Acquire = Callable[[], None]
-# A generator gives parts of its result as it goes, and returns the rest.
+# A generator yields parts of its result as it proceeds, and returns the rest.
 Work = Callable[[Any, Acquire], Any]
+# What the system refuses every job alike. Anything else is a fault of one job.
+_SYSTEM_ERRNOS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EIO,
+    errno.ESTALE,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+)
+_TRACEBACK_LINES = 12
+_LONGEST_TRACEBACK = 2000
 
 
 def serve(pipe: Connection, work: Work) -> None:
-    """Do jobs until the pipe says None or is closed."""
+    """Do jobs until the pipe delivers None or is closed."""
 
     def acquire() -> None:
         pipe.send((MessageKind.ACQUIRE, None))
@@ -53,10 +74,8 @@ def serve(pipe: Connection, work: Work) -> None:
     while (job := pipe.recv()) is not None:
         try:
             answer = (MessageKind.RESULT, _finish(work(job, acquire), pipe))
-        except OSError as error:
-            answer = (MessageKind.REFUSED, (error.errno, error.strerror or str(error), error.filename))
-        except Exception:
-            answer = (MessageKind.CRASH, traceback.format_exc())
+        except Exception as error:
+            answer = _describe(error)
         pipe.send(answer)
 
 
@@ -70,6 +89,23 @@ def _finish(result: Any, pipe: Connection) -> Any:
             return end.value
 
 
+def _describe(error: Exception) -> tuple[MessageKind, Any]:
+    # PyAV derives the errors of broken media from OSError; those are a fault of the file.
+    system = isinstance(error, OSError) and not type(error).__module__.startswith("av.")
+    if system and isinstance(error, OSError) and error.errno in _SYSTEM_ERRNOS:
+        return MessageKind.REFUSED, (error.errno, error.strerror or str(error), error.filename)
+    return MessageKind.CRASH, crash_text(error)
+
+
+def crash_text(error: BaseException) -> str:
+    """Describe an unexpected exception: one line of what and where, then the traceback's tail."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" (in {frames[-1].name}, {Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    lines = "".join(traceback.format_exception(error)).rstrip().splitlines()[-_TRACEBACK_LINES:]
+    tail = "\n".join(lines)[-_LONGEST_TRACEBACK:]
+    return redact(f"{type(error).__name__}: {error}{where}\n{tail}")
+
+
 def _die_with_parent(death_pipe: int) -> None:
     # The parent never writes; its end closes with it, however it ends.
     os.read(death_pipe, 1)
@@ -77,10 +113,10 @@ def _die_with_parent(death_pipe: int) -> None:
 
 
 def _reparent() -> None:
-    """Go on as a child of this process, which ends as that one ends.
+    """Continue as a child of this process, which exits as that child exits.
 
-    Ray kills the children of what it ends, and them alone: a worker that is its child would leave
-    an ffmpeg behind. As its grandchild it lives until it sees the death_pipe cut, and ends its group.
+    Ray kills the direct children of an actor, and only those: a worker that is such a child would
+    leave its ffmpeg running. As a grandchild it sees the parent-death pipe close and kills its group.
     """
     pid = os.fork()
     if pid:

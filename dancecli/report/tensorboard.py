@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import io
-import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from dancecli.core.errors import MissingDependencyError
 from dancecli.report.results.progress import read_rows
+from dancecli.storage.runs import read_records, read_studies
 from dancecli.storage.workspace import Workspace
 
 FILE = "events.out.tfevents.dance"
@@ -40,21 +40,20 @@ def write_events(workspace: Workspace, folder: Path) -> int:
         MissingDependencyError: TensorBoard is not installed.
     """
     grew = 0
-    for name in workspace.runs():
-        grew += _bring_up(folder / "runs" / name / FILE, _run_events(workspace.run(name)))
-    for path in sorted((workspace.root / "studies").glob("*/study.json")):
-        study = _document(path)
+    for name, record in read_records(workspace)[0].items():
+        grew += _bring_up(folder / "runs" / name / FILE, _run_events(workspace.run(name), record))
+    for name, study in read_studies(workspace)[0].items():
         trials = study.get("trials")
         for trial in trials if isinstance(trials, list) else []:
             if trial.get("state") in {"done", "pruned"}:
-                place = folder / "studies" / path.parent.name / f"trial-{trial['number']}" / FILE
+                place = folder / "studies" / name / f"trial-{trial['number']}" / FILE
                 grew += _bring_up(place, _trial_events(study, trial))
     return grew
 
 
-def _run_events(folder: Path) -> Iterator[bytes]:
+def _run_events(folder: Path, record: Mapping[str, Any]) -> Iterator[bytes]:
     """Give a run's rows as events; the time of a row is the run's beginning and what it says since."""
-    begin = _moment(_document(folder / "run.json").get("created_utc"))
+    begin = _moment(record.get("created_utc"))
     step, now = 0, begin
     for row in read_rows(folder / "metrics.jsonl"):
         kind = str(row.get("kind"))
@@ -141,14 +140,6 @@ def _subsets(name: str) -> Any:
         raise MissingDependencyError(
             "TensorBoard is not installed", "pip install 'dancecli[tensorboard]'"
         ) from None
-
-
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}  # it is being written, or was never whole
-    return found if isinstance(found, dict) else {}
 
 
 def _moment(text: object) -> float:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.text import percent, pluralize
 from dancecli.report.pages.templating import interval, render
 from dancecli.report.plots.tuning import draw_study
@@ -23,6 +22,7 @@ from dancecli.report.statistics.intervals import Proportion, proportion
 from dancecli.report.statistics.selection import compare_with_best
 from dancecli.report.statistics.significance import ALPHA
 from dancecli.storage.files import atomic_file
+from dancecli.storage.runs import read_study
 from dancecli.storage.workspace import Workspace
 
 SCHEMA = 1
@@ -133,30 +133,6 @@ def tuning(workspace: Workspace, name: str) -> Tuning:
     with atomic_file(found.page) as file:
         file.write(_page(found, record, panels, best, baseline, len(tied), len(tested)))
     return found
-
-
-def read_study(workspace: Workspace, name: str) -> dict[str, Any]:
-    """Read a study's `study.json`.
-
-    Raises:
-        WorkspaceError: there is no such study.
-        InputError: the file is broken, or from a newer version.
-    """
-    path = workspace.study_folder(name) / "study.json"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        known = ", ".join(workspace.studies()) or "none"
-        raise WorkspaceError(
-            f"there is no study {name!r} in {workspace.root}", f"known studies: {known}"
-        ) from None
-    except ValueError:
-        raise InputError.at(path, None, "is not a readable record of a study") from None
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        raise InputError.at(
-            path, None, f"is not a record of schema {SCHEMA}", "upgrade: pip install -U dancecli"
-        )
-    return record
 
 
 def _evaluated(record: Mapping[str, Any]) -> list[Trial]:

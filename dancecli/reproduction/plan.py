@@ -18,6 +18,7 @@ from dancecli.dataset.split.lockfile import write_lock
 from dancecli.report.results.paper import Experiment
 from dancecli.reproduction.quick import QUICK_PRETRAIN, WHOLE_CLIPS, quick_changes, quick_recipe
 from dancecli.storage import tables
+from dancecli.storage.runs import RunFolder, read_record
 from dancecli.storage.workspace import Workspace
 
 PUBLISHED, OURS = "published", "ours"
@@ -163,9 +164,7 @@ def _status(workspace: Workspace, trial: Trial) -> str:
 
 
 def _record(workspace: Workspace, run: str) -> dict[str, Any]:
-    path = workspace.run(run) / "run.json"
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return found
+    return read_record(workspace, run) if RunFolder(workspace.run(run)).record.exists() else {}
 
 
 def _refuse_other(workspace: Workspace, trial: Trial, record: Mapping[str, Any]) -> None:

@@ -1,8 +1,9 @@
-"""Why a source could not be had, as a class and a stable word: statuses and texts, as data.
+"""Why a source could not be downloaded, as a class and a stable word: statuses and texts, as data.
 
 What an exception says by its type or HTTP status goes first; texts come second and are looked
 at in the order of the table, since some contain others: YouTube's rate limit also says "Video
-unavailable", its private text also says "Sign in".
+unavailable", its private text also says "Sign in". A test reads the refusals out of the installed
+yt-dlp's own sources and fails if one of them is not in the table.
 """
 
 from __future__ import annotations
@@ -11,14 +12,17 @@ import re
 from dataclasses import dataclass
 
 from dancecli.core.records import OutcomeClass
+from dancecli.core.redaction import redact
 
 SESSION, TRANSIENT, PERMANENT = OutcomeClass.SESSION, OutcomeClass.TRANSIENT, OutcomeClass.PERMANENT
 _KEPT_OF_TEXT = 500
+# Temporary, yet said by the site about the video itself: no sign that the site refuses us.
+ABOUT_THE_VIDEO = ("live", "upcoming", "processing")
 
 
 @dataclass
 class Failure(Exception):  # noqa: N818 - the name of a thing that is recorded, not of a bug
-    """A source video could not be had.
+    """A source video could not be downloaded.
 
     Attributes:
         outcome: how that is to be taken.
@@ -32,16 +36,34 @@ class Failure(Exception):  # noqa: N818 - the name of a thing that is recorded, 
     text: str
     retry_after_s: float = 0.0
 
+    @property
+    def is_answer(self) -> bool:
+        """The site told something about the video itself, so it does answer us."""
+        return self.outcome not in (SESSION, TRANSIENT) or self.reason in ABOUT_THE_VIDEO
+
 
 # Looked for in lower case, with plain apostrophes.
 TEXTS: tuple[tuple[str, OutcomeClass, str], ...] = (
+    # The site refuses this address or this session, whatever the video.
     ("confirm you're not a bot", SESSION, "bot-check"),
     ("confirm you are not a bot", SESSION, "bot-check"),
     ("captcha", SESSION, "bot-check"),
     ("unusual traffic", SESSION, "bot-check"),
+    ("all player responses are invalid", SESSION, "address-blocked"),
+    ("failed to extract any player response", SESSION, "address-blocked"),
+    ("page needs to be reloaded", SESSION, "address-blocked"),
+    ("access to this webpage has been blocked", SESSION, "network-filter"),
+    ("google workspace administrator", SESSION, "network-filter"),
+    ("network administrator restrictions", SESSION, "network-filter"),
     ("rate-limited by youtube", SESSION, "rate-limit"),
-    ("isn't available, try again later", SESSION, "rate-limit"),
+    ("content isn't available, try again later", SESSION, "rate-limit"),
     ("too many requests", SESSION, "rate-limit"),
+    # An option that is wrong is wrong for every video.
+    ("unsupported language code", SESSION, "bad-option"),
+    ("no player clients have been requested", SESSION, "bad-option"),
+    ("login with oauth", SESSION, "bad-option"),
+    ("failed to load cookies", SESSION, "bad-cookies"),
+    ("does not look like a netscape format", SESSION, "bad-cookies"),
     # The network or the whole site is away, which says nothing about the video.
     ("name resolution", SESSION, "unreachable"),
     ("name or service not known", SESSION, "unreachable"),
@@ -51,10 +73,12 @@ TEXTS: tuple[tuple[str, OutcomeClass, str], ...] = (
     ("no route to host", SESSION, "unreachable"),
     ("unable to connect to proxy", SESSION, "unreachable"),
     ("timed out", TRANSIENT, "timeout"),
+    # The video itself.
     ("private video", PERMANENT, "private"),
     ("video is private", PERMANENT, "private"),
     ("members-only", PERMANENT, "members-only"),
     ("join this channel", PERMANENT, "members-only"),
+    ("music premium members", PERMANENT, "members-only"),
     ("confirm your age", PERMANENT, "age-restricted"),
     ("age-restricted", PERMANENT, "age-restricted"),
     ("inappropriate for some users", PERMANENT, "age-restricted"),
@@ -64,43 +88,95 @@ TEXTS: tuple[tuple[str, OutcomeClass, str], ...] = (
     ("copyright", PERMANENT, "copyright"),
     ("terms of service", PERMANENT, "policy"),
     ("community guidelines", PERMANENT, "policy"),
+    ("youtube's policy", PERMANENT, "policy"),
     ("removed by the u", PERMANENT, "removed"),
     ("has been removed", PERMANENT, "removed"),
     ("requires payment", PERMANENT, "paid"),
     ("drm protected", PERMANENT, "drm"),
+    ("playback on other websites has been disabled", PERMANENT, "embedding-disabled"),
+    ("live stream recording is not available", PERMANENT, "unavailable"),
     ("incomplete youtube id", PERMANENT, "bad-id"),
-    ("this live event will begin", TRANSIENT, "not-yet"),
-    ("premieres in", TRANSIENT, "not-yet"),
-    ("requested format is not available", TRANSIENT, "no-format"),
-    ("does not exist", PERMANENT, "unavailable"),
+    ("live event will begin", TRANSIENT, "upcoming"),
+    ("premieres in", TRANSIENT, "upcoming"),
+    ("premiere will begin", TRANSIENT, "upcoming"),
+    ("live event has ended", TRANSIENT, "processing"),
+    ("we're processing this video", TRANSIENT, "processing"),
+    # After what is private or for adults, which also speak of signing in.
+    ("sign in", SESSION, "sign-in"),
+    ("login details are needed", SESSION, "sign-in"),
+    ("only available for registered users", SESSION, "sign-in"),
+    ("video does not exist", PERMANENT, "unavailable"),
     ("isn't available anymore", PERMANENT, "unavailable"),
     ("no longer available", PERMANENT, "unavailable"),
     ("video unavailable", PERMANENT, "unavailable"),
     ("video is unavailable", PERMANENT, "unavailable"),
     ("video is not available", PERMANENT, "unavailable"),
+    # Neither a refusal nor a word about the video.
+    ("try again later", TRANSIENT, "try-later"),
+    ("requested format is not available", TRANSIENT, "no-format"),
+    ("no video formats found", TRANSIENT, "no-format"),
+    ("only images are available", TRANSIENT, "no-format"),
+    ("po token required", TRANSIENT, "no-format"),
+    ("cannot identify player", TRANSIENT, "extractor"),
+    ("unable to extract", TRANSIENT, "extractor"),
+    ("an extractor error has occurred", TRANSIENT, "extractor"),
+    ("please report this issue", TRANSIENT, "extractor"),
     ("more expected", TRANSIENT, "truncated"),
     ("incompleteread", TRANSIENT, "truncated"),
     ("did not get any data", TRANSIENT, "truncated"),
     ("connection reset", TRANSIENT, "network"),
     ("connection aborted", TRANSIENT, "network"),
     ("closed connection", TRANSIENT, "network"),
+    ("a network error has occurred", TRANSIENT, "network"),
     ("ssl", TRANSIENT, "network"),
 )
 
+_ADVICE = (
+    (
+        ("bot-check", "address-blocked", "rate-limit", "sign-in", "try-later", "http-402", "http-429"),
+        "The site limits this address: wait some hours and run the same command with a lower --rate; "
+        "--cookies-from-browser with a spare account, a PO token provider for yt-dlp, --proxy, or "
+        "--source mirror may help.",
+    ),
+    (
+        ("http-403", "no-format", "extractor", "unknown", "http-400", "http-404", "http-410"),
+        "Update yt-dlp (pip install -U yt-dlp), then try a PO token provider or cookies; "
+        "--source mirror needs neither.",
+    ),
+    (("bad-option", "bad-cookies"), "Correct the options for yt-dlp and run the same command again."),
+    (
+        ("unreachable", "timeout", "network", "truncated", "network-filter"),
+        "Check the network, the proxy and the site, then run the same command again: it resumes.",
+    ),
+)
 
-def from_text(text: str) -> Failure:
-    """Judge by a text; one that nobody knows is transient, never a tombstone."""
+
+def advice_for(reason: str) -> str:
+    """Tell what to do about a site that does not answer, by the reason of its last failure."""
+    advice = (text for reasons, text in _ADVICE if reason in reasons)
+    return next(advice, "Wait, and run the same command again: it resumes.")
+
+
+def from_text(text: str, *, tombstones: bool = True) -> Failure:
+    """Classify by a text; an unknown one is transient, never a tombstone.
+
+    Args:
+        text: what was said.
+        tombstones: an HTTP status in the text is that of the video itself, see `from_status`.
+    """
     plain = text.lower().replace("\u2019", "'")
     for words, outcome, reason in TEXTS:
         if words in plain:
             return Failure(outcome, reason, shortened(text))
     # yt-dlp's words once its retries are used up; the exception is lost by then.
     status = re.search(r"http error (\d{3})", plain)
-    return from_status(int(status[1]), text) if status else Failure(TRANSIENT, "unknown", shortened(text))
+    if status:
+        return from_status(int(status[1]), text, tombstones=tombstones)
+    return Failure(TRANSIENT, "unknown", shortened(text))
 
 
 def from_page(page: str) -> Failure:
-    """Judge by a page that came, with a good status, in place of a video.
+    """Classify a page that came, with a good status, in place of a video.
 
     It may be a bot check, or the log-in of a network, so it is no tombstone.
     """
@@ -110,18 +186,25 @@ def from_page(page: str) -> Failure:
     return Failure(TRANSIENT, "not-a-video", failure.text)
 
 
-def from_status(status: int, text: str, retry_after_s: float = 0.0) -> Failure:
-    """Judge by an HTTP status.
+def from_status(status: int, text: str, retry_after_s: float = 0.0, *, tombstones: bool = True) -> Failure:
+    """Classify by an HTTP status.
 
     Few are taken for a dead video. A 403 is not: sites also say so to those they have had enough
     of, and to an address that has run out.
+
+    Args:
+        status: of the answer.
+        text: what to keep.
+        retry_after_s: for how long the site asked to be left alone.
+        tombstones: the address that was asked for is that of the video. The status of an API says
+            nothing about a video.
     """
     if status in (402, 420, 429) or (status == 503 and retry_after_s):
         return Failure(SESSION, f"http-{status}", shortened(text), retry_after_s)
-    outcome = PERMANENT if status in (404, 410, 451) else TRANSIENT
+    outcome = PERMANENT if tombstones and status in (404, 410, 451) else TRANSIENT
     return Failure(outcome, f"http-{status}", shortened(text))
 
 
 def shortened(text: str) -> str:
-    """Keep the beginning of a text, as one line."""
-    return " ".join(text.split())[:_KEPT_OF_TEXT]
+    """Keep the beginning of a text, as one line without secrets."""
+    return redact(" ".join(text.split()))[:_KEPT_OF_TEXT]

@@ -1,31 +1,42 @@
 """The ledger: one row per clip and attempt, in SQLite, so that no outcome is ever lost.
 
-Each fetch writes to one file (`ledger.db`, of a shard `ledger-2of4.db`) and has it for itself;
-all files of a workspace are read as one. A row is there once it is recorded, whatever happens
-to the process: the manifest of clips is rebuilt from here.
+Each fetch writes to one file of its own (`ledger.db`, a shard to `ledger-2of4.db`); all files of a
+workspace are read as one. Their rows have one order: by time, then file name, then row number. The
+last row of a clip in that order is its state. A recorded row survives a killed process: the
+manifest of clips is rebuilt from here.
 
-Format: table `attempts` with the columns of `schema.Outcome` and `clip`, the JSON of the
-`schema.Clip` that a done attempt made, else empty; `PRAGMA user_version` is the version.
+Readers never write. A ledger that other machines may read while it grows, that of a shard, has a
+rollback journal, since a write-ahead log needs shared memory and so works on one host only.
+
+Format: table `attempts` with the columns of `records.Outcome` and `clip`, the JSON of the
+`records.Clip` that a done attempt made, else empty; `PRAGMA user_version` is the version.
 """
 
 from __future__ import annotations
 
 import errno
+import heapq
 import json
 import os
+import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, astuple, dataclass, fields
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.records import Clip, Outcome, OutcomeClass
 
 LEDGER_VERSION = 1
 _COLUMNS = ", ".join(field.name for field in fields(Outcome))
-_SAID = {
+# A reader of a ledger with a rollback journal and its writer wait for each other.
+_WAIT_FOR_LOCK_S = 120.0
+_ERRNO_BY_TEXT = {
     "full": errno.ENOSPC,
     "disk I/O": errno.ENOSPC,
     "readonly": errno.EROFS,
@@ -44,7 +55,7 @@ CREATE INDEX IF NOT EXISTS attempts_of_clip ON attempts (clip_id, row);
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """Where a clip stands: its last outcome, and how often it was tried."""
+    """The state of a clip: its last outcome, and the number of rows about it in all ledgers."""
 
     outcome: OutcomeClass
     reason: str
@@ -55,24 +66,31 @@ class Latest:
 class LedgerWriter:
     """The one writer of a ledger file; its owner holds the workspace's lock.
 
+    Args:
+        path: the file; folders are made.
+        shared: other machines may read it meanwhile, over a shared disk.
+
     Raises:
-        WorkspaceError: the file is from a newer version, or is no ledger.
+        WorkspaceError: the file is from a newer version, or is not a ledger.
+        OSError: it may not be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, shared: bool = False) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._db = _open(path)
         with _disk_errors(path):
-            # With WAL, NORMAL survives a killed process; a power cut may cost the last rows, and
-            # their clips are then adopted from disk.
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
+            if not os.access(path.parent, os.W_OK):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+            self._db = _connect(path, "?mode=rwc")
+            self._db.execute(f"PRAGMA journal_mode = {'DELETE' if shared else 'WAL'}")
+            # With a write-ahead log NORMAL survives a killed process; a power cut may cost the last
+            # rows, and their clips are then registered from disk. A rollback journal needs FULL.
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if shared else 'NORMAL'}")
             self._db.executescript(_TABLE)
             self._db.execute(f"PRAGMA user_version = {LEDGER_VERSION}")
 
     def record(self, rows: Iterable[tuple[Outcome, Clip | None]]) -> None:
-        """Keep outcomes, in one transaction; a done one comes with the clip that it made.
+        """Store outcomes in one transaction; a done one comes with the clip that it made.
 
         Raises:
             OSError: the disk is full.
@@ -97,6 +115,19 @@ class LedgerWriter:
         self.close()
 
 
+def utc_now(after: str = "") -> str:
+    """Give the time for a new row: UTC, ISO 8601 with microseconds.
+
+    Args:
+        after: the time of the clip's row before; the new one is later, even if this machine's clock
+            is behind that of the machine that wrote it.
+    """
+    now = datetime.now(UTC)
+    if after and now <= (before := datetime.fromisoformat(after)):
+        now = before + timedelta(microseconds=1)
+    return now.isoformat(timespec="microseconds")
+
+
 def ledger_files(root: Path) -> list[Path]:
     """The ledger files of a workspace, in a fixed order."""
     return sorted(path for path in root.glob("ledger*.db") if path.is_file())
@@ -108,15 +139,10 @@ def latest(root: Path) -> dict[str, Latest]:
     Args:
         root: the workspace's folder.
     """
-    found: dict[str, Latest] = {}
-    query = "SELECT clip_id, outcome, reason, attempt, time_utc, max(row) FROM attempts GROUP BY clip_id"
-    for clip_id, outcome, reason, attempt, time_utc, _ in _rows(root, query):
-        before = found.get(clip_id)
-        # A done clip stays done: shards may overlap when their number was changed.
-        if before and (before.outcome is OutcomeClass.DONE or before.time_utc > time_utc):
-            continue
-        found[clip_id] = Latest(OutcomeClass(outcome), reason, attempt, time_utc)
-    return found
+    return {
+        row.clip_id: Latest(OutcomeClass(row.outcome), row.extra[0], row.attempts, row.time_utc)
+        for row in _last_rows(root, ("reason",))
+    }
 
 
 def latest_of_source(root: Path, source: str) -> dict[str, OutcomeClass]:
@@ -126,35 +152,153 @@ def latest_of_source(root: Path, source: str) -> dict[str, OutcomeClass]:
         root: the workspace's folder.
         source: as in `Outcome.source`.
     """
-    query = "SELECT clip_id, outcome, max(row) FROM attempts WHERE source = ? GROUP BY clip_id"
-    return {clip_id: OutcomeClass(outcome) for clip_id, outcome, _ in _rows(root, query, source)}
+    return {row.clip_id: OutcomeClass(row.outcome) for row in _last_rows(root, (), source)}
 
 
 def history(root: Path, clip_id: str) -> list[Outcome]:
-    """Give all attempts at one clip, the first one first."""
-    query = f"SELECT {_COLUMNS} FROM attempts WHERE clip_id = ? ORDER BY row"  # noqa: S608
-    return sorted((_outcome(row) for row in _rows(root, query, clip_id)), key=lambda o: o.time_utc)
+    """Give all attempts at one clip, in the order of outcomes."""
+    found: list[tuple[str, int, int, Outcome]] = []
+    query = f"SELECT row, {_COLUMNS} FROM attempts WHERE clip_id = ?"  # noqa: S608
+    for place, path in enumerate(ledger_files(root)):
+        with _reading(path) as db:
+            if db is not None:
+                outcomes = ((row[0], _outcome(row[1:])) for row in db.execute(query, (clip_id,)))
+                found += ((outcome.time_utc, place, row, outcome) for row, outcome in outcomes)
+    return [outcome for *_, outcome in sorted(found, key=lambda known: known[:3])]
 
 
 def done_clips(root: Path) -> list[Clip]:
-    """Rebuild the records of all clips whose last outcome is done, in the order of their ids."""
-    found: dict[str, Clip] = {}
+    """Give the records of all clips whose last outcome is done, in the order of their ids."""
+    return [clip for _, clip in last_clips(root) if clip is not None]
+
+
+def last_clips(root: Path) -> Iterator[tuple[str, Clip | None]]:
+    """Go through all clips with an outcome, in the order of their ids, in constant memory.
+
+    Yields:
+        A clip's id, and its record if its last outcome is done.
+    """
+    for row in _last_rows(root, ("clip",)):
+        done = row.outcome == OutcomeClass.DONE
+        yield row.clip_id, Clip(**json.loads(row.extra[0])) if done else None
+
+
+def done_files(root: Path) -> Iterator[tuple[str, str, int]]:
+    """Go through the clips whose last outcome is done: id, path and number of bytes."""
+    columns = ("json_extract(nullif(clip, ''), '$.path')", "json_extract(nullif(clip, ''), '$.num_bytes')")
+    for row in _last_rows(root, columns):
+        if row.outcome == OutcomeClass.DONE:
+            yield row.clip_id, row.extra[0], row.extra[1]
+
+
+class _Row(NamedTuple):
+    """The last row of a clip in one file, or in all; `order` decides between files."""
+
+    clip_id: str
+    order: tuple[str, int]
+    outcome: str
+    attempts: int
+    extra: tuple[Any, ...]
+
+    @property
+    def time_utc(self) -> str:
+        return self.order[0]
+
+
+def _last_rows(root: Path, columns: Sequence[str], source: str | None = None) -> Iterator[_Row]:
+    """Give the last row of each clip over all files, in the order of the clip ids.
+
+    This is the one order of outcomes: by time, then file, then row; the last one wins, whatever it
+    says. Within a file SQLite picks the row, between files this does; nothing is held but one row
+    of each file.
+
+    Args:
+        root: the workspace's folder.
+        columns: what `_Row.extra` is to hold.
+        source: rows of this source only; None for all.
+    """
+    with ExitStack() as opened:
+        rows = [
+            _last_rows_of(db, place, columns, source)
+            for place, path in enumerate(ledger_files(root))
+            if (db := opened.enter_context(_reading(path))) is not None
+        ]
+        merged = heapq.merge(*rows, key=lambda row: row.clip_id)
+        for _, of_clip in groupby(merged, key=lambda row: row.clip_id):
+            candidates = list(of_clip)
+            last = max(candidates, key=lambda row: row.order)
+            yield last._replace(attempts=sum(row.attempts for row in candidates))
+
+
+def _last_rows_of(
+    db: sqlite3.Connection, place: int, columns: Sequence[str], source: str | None
+) -> Iterator[_Row]:
+    # With one max(), SQLite takes the other columns from the row that holds it.
     query = (
-        "SELECT clip FROM attempts AS a WHERE outcome = 'done' AND row = "
-        "(SELECT max(row) FROM attempts AS b WHERE b.clip_id = a.clip_id)"
+        f"SELECT clip_id, time_utc, outcome, count(*), max(time_utc || printf('%020d', row))"  # noqa: S608
+        f"{''.join(', ' + column for column in columns)} FROM attempts"
+        f"{' WHERE source = ?' if source is not None else ''} GROUP BY clip_id ORDER BY clip_id"
     )
-    for (text,) in _rows(root, query):
-        clip = Clip(**json.loads(text))
-        found[clip.clip_id] = clip
-    return [found[clip_id] for clip_id in sorted(found)]
+    for clip_id, time, outcome, count, _, *extra in db.execute(query, () if source is None else (source,)):
+        yield _Row(clip_id, (time, place), outcome, count, tuple(extra))
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    # Where nothing can be written, SQLite must be told, or it fails to open what it could read.
-    fixed = "" if os.access(path.parent, os.W_OK) else "?immutable=1"
-    with _disk_errors(path):
-        db = sqlite3.connect(path.absolute().as_uri() + fixed, uri=True)
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection | None]:
+    """Open a ledger for reading, never for writing; None if it has no table yet.
+
+    What a killed process, a snapshot or a copy of a running workspace left beside the database (a
+    write-ahead log, a rollback journal) holds rows. Where SQLite cannot take it up without writing,
+    a private copy of both is read.
+    """
+    with ExitStack() as opened, _disk_errors(path):
+        db = opened.enter_context(closing(_open_for_reading(path, opened)))
+        has_table = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'attempts'").fetchone()
+        yield db if has_table else None
+
+
+def _open_for_reading(path: Path, opened: ExitStack) -> sqlite3.Connection:
+    beside = [side for side in (_beside(path, "-wal"), _beside(path, "-journal")) if _holds_bytes(side)]
+    if not os.access(path.parent, os.W_OK):
+        if not beside:
+            return _connect(path, "?mode=ro&immutable=1")
+        return _open_copy(path, beside, opened)
+    try:
+        return _connect(path, "?mode=ro")
+    except sqlite3.OperationalError as error:
+        # A journal that a killed writer left has to be rolled back, which a reader may not do.
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+            raise
+    return _open_copy(path, beside, opened)
+
+
+def _open_copy(path: Path, beside: Sequence[Path], opened: ExitStack) -> sqlite3.Connection:
+    folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="dance-ledger-")))
+    for source in (path, *beside):
+        shutil.copyfile(source, folder / source.name)
+    return _connect(folder / path.name, "?mode=rw")
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _holds_bytes(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
+def _connect(path: Path, how: str) -> sqlite3.Connection:
+    """Open a database and check its version.
+
+    Raises:
+        WorkspaceError: it is from a newer version.
+    """
+    db = sqlite3.connect(path.absolute().as_uri() + how, uri=True, timeout=_WAIT_FOR_LOCK_S)
+    try:
         version = db.execute("PRAGMA user_version").fetchone()[0]
+    except BaseException:
+        db.close()
+        raise
     if version > LEDGER_VERSION:
         db.close()
         raise WorkspaceError(
@@ -166,31 +310,24 @@ def _open(path: Path) -> sqlite3.Connection:
 
 @contextmanager
 def _disk_errors(path: Path) -> Iterator[None]:
-    """Turn SQLite's words for a full disk, and for one that may not be written, into the system's.
+    """Turn SQLite's messages about the disk into `OSError`, others into `WorkspaceError`.
 
     Raises:
+        OSError: the disk is full, or may not be written to.
         WorkspaceError: another program holds the file, or it is broken.
     """
     try:
         yield
     except sqlite3.DatabaseError as error:
-        code = next((code for words, code in _SAID.items() if words in str(error)), None)
+        code = next((code for words, code in _ERRNO_BY_TEXT.items() if words in str(error)), None)
         if code is not None:
             raise OSError(code, os.strerror(code), str(path)) from error
         if "locked" in str(error):
             what, hint = "another program has it open for writing", "close that program and run again"
         else:
-            what, hint = f"is not a ledger ({error})", "move it away; clips on disk are adopted again"
+            what = f"is not a ledger ({error})"
+            hint = "move it away and run the same command again: clips on disk are registered again"
         raise WorkspaceError(f"{path}: {what}", hint) from None
-
-
-def _rows(root: Path, query: str, *values: str) -> Iterator[tuple[Any, ...]]:
-    """Ask all ledger files of a workspace, one after the other."""
-    for path in ledger_files(root):
-        with closing(_open(path)) as db, _disk_errors(path):
-            # A file that a killed process had only just made has no table yet.
-            if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'attempts'").fetchone():
-                yield from db.execute(query, values)
 
 
 def _outcome(row: tuple[str, str, str, str, str, int, str, int, str]) -> Outcome:

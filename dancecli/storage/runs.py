@@ -1,16 +1,24 @@
-"""The folder of a run: `run.json`, the record of its settings and results, and its other files."""
+"""The records of runs and studies, and the other files of a run's folder.
+
+`run.json` and `study.json` are read and written here only. A record is a JSON object with a
+`schema`; a record that is truncated, empty, not JSON or of a newer version is one `DanceError`
+with file and hint for every command that meets it. A record that says `running` is only believed
+while a process holds the lock of the run or of a trial of the study.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import platform
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.errors import DanceError, InputError, WorkspaceError
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
@@ -75,34 +83,134 @@ def free_run_name(workspace: Workspace, pretrain: str, split: str) -> str:
 
 
 def read_record(workspace: Workspace, name: str) -> dict[str, Any]:
-    """Read a run's `run.json`.
+    """Read the `run.json` of a run; the status of a run whose process died is `interrupted`.
 
     Raises:
-        WorkspaceError: there is no such run.
-        InputError: the file is broken.
+        WorkspaceError: there is no such run, or a newer version wrote it.
+        InputError: the file is damaged.
     """
     path = RunFolder(workspace.run(name)).record
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        known = ", ".join(workspace.runs()) or "none"
-        raise WorkspaceError(
-            f"there is no run {name!r} in {workspace.root}", f"known runs: {known}"
-        ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise InputError.at(path, None, "is not a readable record of a run") from None
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        raise InputError.at(
-            path, None, f"is not a record of schema {SCHEMA}", "upgrade: pip install -U dancecli"
-        )
+    if not path.exists():
+        raise _missing(workspace, "run", name, workspace.runs(), "dance finetune")
+    record = _read(path, "run")
+    if record["status"] == RUNNING and not _is_locked(workspace, f"run-{re.escape(name)}"):
+        record["status"] = INTERRUPTED
     return record
 
 
+def read_records(workspace: Workspace) -> tuple[dict[str, dict[str, Any]], dict[str, DanceError]]:
+    """Read the records of all runs, the latest last; runs that cannot be read are returned apart.
+
+    Returns:
+        The records by name, and the errors of the unreadable runs by name.
+    """
+    return _read_all(workspace, workspace.runs(), read_record)
+
+
 def write_record(folder: RunFolder, record: Mapping[str, Any]) -> None:
-    """Write `run.json` whole, or leave the one before."""
-    with atomic_file(folder.record) as file:
+    """Write `run.json` atomically."""
+    _write(folder.record, record)
+
+
+def study_path(workspace: Workspace, name: str) -> Path:
+    """Return the path of a study's `study.json`."""
+    return workspace.study_folder(name) / "study.json"
+
+
+def read_study(workspace: Workspace, name: str) -> dict[str, Any]:
+    """Read the `study.json` of a study; the status of one whose processes died is `interrupted`.
+
+    Raises:
+        WorkspaceError: there is no such study, or a newer version wrote it.
+        InputError: the file is damaged.
+    """
+    path = study_path(workspace, name)
+    if not path.exists():
+        raise _missing(workspace, "study", name, workspace.studies(), "dance tune")
+    record = _read(path, "study")
+    # Each process at work on a study holds a lock with a random name of its own.
+    if record["status"] == RUNNING and not _is_locked(workspace, rf"study-{re.escape(name)}-[0-9a-f]{{12}}"):
+        record["status"] = INTERRUPTED
+    return record
+
+
+def read_studies(workspace: Workspace) -> tuple[dict[str, dict[str, Any]], dict[str, DanceError]]:
+    """Read the records of all studies, the latest last; unreadable ones are returned apart."""
+    return _read_all(workspace, workspace.studies(), read_study)
+
+
+def write_study(path: Path, record: Mapping[str, Any]) -> None:
+    """Write `study.json` atomically."""
+    _write(path, record)
+
+
+def process_record() -> dict[str, Any]:
+    """Return the host and the process that write a record."""
+    return {"host": platform.node(), "pid": os.getpid()}
+
+
+def _read(path: Path, what: str) -> dict[str, Any]:
+    hint = f"restore the file from a copy, or move {path.parent} away"
+    try:
+        text = path.read_text(encoding="utf-8")
+        record = json.loads(text)
+    except UnicodeDecodeError:
+        raise InputError.at(path, None, f"the {what} record is not UTF-8 text", hint) from None
+    except json.JSONDecodeError as error:
+        problem = f"not valid JSON ({error})" if text.strip() else "empty"
+        raise InputError.at(path, None, f"the {what} record is {problem}", hint) from None
+    if not isinstance(record, dict) or not isinstance(record.get("schema"), int):
+        raise InputError.at(path, None, f"is not a {what} record", hint)
+    if record["schema"] > SCHEMA:
+        raise WorkspaceError(
+            f"{path}: written by a newer dance (schema {record['schema']}, this one reads {SCHEMA})",
+            "upgrade: pip install -U dancecli",
+        )
+    if not isinstance(record.get("status"), str):
+        raise InputError.at(path, None, f"the {what} record has no status", hint)
+    return record
+
+
+def _read_all(
+    workspace: Workspace, names: Iterable[str], read: Callable[[Workspace, str], dict[str, Any]]
+) -> tuple[dict[str, dict[str, Any]], dict[str, DanceError]]:
+    records: dict[str, dict[str, Any]] = {}
+    unreadable: dict[str, DanceError] = {}
+    for name in names:
+        try:
+            records[name] = read(workspace, name)
+        except DanceError as error:
+            unreadable[name] = error
+    return records, unreadable
+
+
+def _missing(workspace: Workspace, what: str, name: str, known: list[str], command: str) -> WorkspaceError:
+    # The latest ones: a workspace may hold hundreds.
+    hint = f"known: {', '.join(known[-8:])}" if known else f"make one: {command}"
+    return WorkspaceError(f"there is no {what} {name!r} in {workspace.root}", hint)
+
+
+def _write(path: Path, record: Mapping[str, Any]) -> None:
+    with atomic_file(path) as file:
         json.dump(record, file, indent=2, ensure_ascii=False)
         file.write("\n")
+
+
+def _is_locked(workspace: Workspace, pattern: str) -> bool:
+    """Return whether a process holds a lock whose name matches the pattern."""
+    import filelock
+
+    for path in (workspace.root / ".locks").glob("*.lock"):
+        if re.fullmatch(pattern, path.stem):
+            lock = filelock.FileLock(path)
+            try:
+                lock.acquire(blocking=False)
+            except filelock.Timeout:
+                return True
+            except OSError:  # a read-only workspace: nothing can be known
+                return True
+            lock.release()
+    return False
 
 
 def now_utc() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -220,6 +220,62 @@ class Workspace:
         finally:
             owner.unlink(missing_ok=True)
             held.release()
+
+
+@contextmanager
+def clips_lock(workspace: Workspace, what: str, shard: tuple[int, int] | None = None) -> Iterator[None]:
+    """Hold the workspace for a command that writes clips, or refuse at once.
+
+    Shards of one number share the workspace with each other; any other two commands that write
+    clips do not. The locks are the system's: they are gone with the process, however that ends.
+
+    Args:
+        workspace: where clips are written.
+        what: the command, for the message that another one gets.
+        shard: (i, n), if this is the i-th of n shards.
+
+    Raises:
+        WorkspaceError: another command writes clips here; the message says which.
+    """
+    import filelock
+
+    folder = workspace.root / ".locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        if shard:
+            held.enter_context(workspace.lock(f"{what}-{shard[0]}of{shard[1]}"))
+        handle = os.open(folder / "clips.lock", os.O_RDWR | os.O_CREAT, 0o666)
+        held.callback(os.close, handle)
+        # One process at a time is let in, so that nobody slips in while a lock changes its kind.
+        with filelock.FileLock(folder / "clips-entry.lock"):
+            _enter(workspace, handle, folder / "clips.owner", what, shard[1] if shard else 0)
+        yield
+
+
+def _enter(workspace: Workspace, handle: int, owner: Path, what: str, num_shards: int) -> None:
+    import fcntl
+
+    def locks(kind: int) -> bool:
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    if locks(fcntl.LOCK_EX):
+        owner.write_text(f"{num_shards} {os.getpid()} {what}\n", encoding="utf-8")
+        if num_shards:
+            locks(fcntl.LOCK_SH)
+        return
+    known = owner.read_text(encoding="utf-8").split() if owner.exists() else []
+    shards, pid, other = (*known, "0", "?", "command")[:3] if len(known) < 3 else known[:3]
+    if num_shards and shards == str(num_shards) and locks(fcntl.LOCK_SH):
+        return
+    at_work = f"a shard of {shards} of {other!r}" if shards != "0" else f"{other!r}"
+    raise WorkspaceError(
+        f"another command writes clips in {workspace.root}: {at_work} (process {pid})",
+        "wait for it, or stop it; shards run together only if all are of the same number",
+    )
 
 
 def checked_name(name: str, what: str) -> str:

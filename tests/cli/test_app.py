@@ -1,4 +1,4 @@
-"""The contract of the command line: codes, streams, settings."""
+"""The contract of the command line: exit codes, streams, settings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def filled(workspace: Workspace) -> Workspace:
 
 
 @pytest.mark.parametrize("name", registry.COMMANDS)
-def test_the_overview_says_what_the_command_says(name: str) -> None:
+def test_the_overview_shows_each_command_s_summary(name: str) -> None:
     command = loader.load(name)
     assert (command.help or "").splitlines()[0] == registry.COMMANDS[name].summary
     assert "Example: `dance " in (command.help or "")
@@ -37,7 +37,7 @@ def test_the_overview_says_what_the_command_says(name: str) -> None:
     assert not undocumented
 
 
-def test_data_goes_to_stdout_and_talk_to_stderr(filled: Workspace, dance: Dance) -> None:
+def test_results_go_to_stdout_and_messages_to_stderr(filled: Workspace, dance: Dance) -> None:
     ran = dance("split", "--json")
     assert ran.code == 0
     assert ran.json["counts"] == {"train": 90, "val": 5, "test": 5}
@@ -46,14 +46,14 @@ def test_data_goes_to_stdout_and_talk_to_stderr(filled: Workspace, dance: Dance)
     assert again.json == {**ran.json, "changed": False}
 
 
-def test_the_table_for_a_person(filled: Workspace, dance: Dance) -> None:
+def test_the_human_readable_table(filled: Workspace, dance: Dance) -> None:
     ran = dance("split", "--seed", "4")
     assert ran.code == 0
     assert "split full-seed4 (90/5/5, seed 4)" in ran.out
     assert "groups in more than one" in ran.out
 
 
-def test_an_error_is_one_line_with_a_hint_and_code_1(workspace: Workspace, dance: Dance) -> None:
+def test_an_error_is_one_line_with_a_hint_and_exit_code_1(workspace: Workspace, dance: Dance) -> None:
     ran = dance("split")
     assert ran.code == 1
     assert ran.out == ""
@@ -67,18 +67,24 @@ def test_an_error_is_one_line_with_a_hint_and_code_1(workspace: Workspace, dance
     ("args", "what"),
     [
         (("splt",), "No such command 'splt'. Did you mean 'split'?"),
+        (("version",), "No such command 'version'. Did you mean 'dance --version'?"),
+        (("help", "split"), "No such command 'help'. Did you mean 'dance --help'?"),
+        (("finetune", "--set", "epochs"), "--set epochs: is not KEY=VALUE"),
+        (("finetune", "--freeze", "5"), "freeze"),
         (("split", "--sed", "1"), "No such option"),
         (("split", "--seed", "x"), "Invalid value for '--seed'"),
         (("split", "--ratios", "50/60"), "ratios '50/60' must be"),
     ],
 )
-def test_wrong_usage_is_code_2(filled: Workspace, dance: Dance, args: tuple[str, ...], what: str) -> None:
+def test_wrong_usage_is_exit_code_2(
+    filled: Workspace, dance: Dance, args: tuple[str, ...], what: str
+) -> None:
     ran = dance(*args)
     assert ran.code == 2
     assert what in re.sub(r"\s+", " ", ran.err.replace("│", ""))
 
 
-def test_something_missing_is_code_3(filled: Workspace, dance: Dance) -> None:
+def test_something_missing_is_exit_code_3(filled: Workspace, dance: Dance) -> None:
     assert dance("split").code == 0
     next((filled.root / "clips").iterdir()).unlink()
     ran = dance("annotate", "--json")
@@ -86,7 +92,7 @@ def test_something_missing_is_code_3(filled: Workspace, dance: Dance) -> None:
     assert len(ran.json["missing"]) == 1
 
 
-def test_settings_give_the_defaults_and_flags_win(filled: Workspace, dance: Dance) -> None:
+def test_settings_are_defaults_and_options_override_them(filled: Workspace, dance: Dance) -> None:
     filled.settings.write_text('[split]\nseed = 7\nratios = "80/20"\n')
     assert dance("split", "--json").json["split"] == "full-80-20-seed7"
     assert dance("split", "--json", "--seed", "2").json["split"] == "full-80-20-seed2"
@@ -138,7 +144,7 @@ def test_the_settings_of_a_new_workspace_name_every_flag_and_are_valid(
             assert f"# {option.opts[0].removeprefix('--')} =" in text
     filled.settings.write_text(text)
     assert dance("split").code == 0
-    # With the comments taken away the values are what is there without them, where one is given.
+    # Uncommented, the values are the built-in defaults, where there is one.
     given = re.sub(r"^# (?=\S+ = (?!\[\]$))", "", text, flags=re.MULTILINE)
     filled.settings.write_text(given)
     ran = dance("split", "--json")
@@ -146,7 +152,7 @@ def test_the_settings_of_a_new_workspace_name_every_flag_and_are_valid(
     assert ran.json["changed"] is False
 
 
-def test_a_disk_that_refuses_is_one_line(filled: Workspace, dance: Dance, tmp_path: Path) -> None:
+def test_an_error_of_the_file_system_is_one_line(filled: Workspace, dance: Dance, tmp_path: Path) -> None:
     (filled.root / "manifests" / "splits").write_text("in the way")
     ran = dance("split")
     assert ran.code == 1
@@ -167,6 +173,16 @@ def test_new_files_follow_the_umask(filled: Workspace, dance: Dance) -> None:
     finally:
         os.umask(old)
     assert stat.S_IMODE(filled.split("full").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("args", [(), ("split",)])
+def test_help_has_a_short_option(dance: Dance, args: tuple[str, ...]) -> None:
+    assert dance(*args, "-h").out == dance(*args, "--help").out != ""
+
+
+def test_a_workspace_that_does_not_exist_has_no_status(dance: Dance) -> None:
+    ran = dance("status", "--workspace", "/nosuch")
+    assert (ran.code, ran.err.splitlines()[0]) == (1, "error: /nosuch: folder not found")
 
 
 def test_the_version_is_printed(dance: Dance) -> None:

@@ -1,4 +1,4 @@
-"""What a shell is told when somebody presses the tab key."""
+"""Shell completion."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dancecli.cli import loader, registry
 from dancecli.storage.workspace import Workspace
 
 Dance = Callable[..., Ran]
-# Lets a shell be named; else it is the one that the tests were started from.
+# Lets a shell be named; otherwise it is the shell that runs the tests.
 NAMED = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
 
 
-def asked(dance: Dance, line: str) -> set[str]:
-    """What bash is answered for a line whose last word is being typed."""
+def completions(dance: Dance, line: str) -> set[str]:
+    """Return bash's completions for a line whose last word is being typed."""
     words = line.split(" ")
     ran = dance(_DANCE_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD=str(len(words) - 1))
     assert ran.err == ""
@@ -28,15 +28,15 @@ def asked(dance: Dance, line: str) -> set[str]:
 
 
 def test_commands_and_flags_are_completed(dance: Dance) -> None:
-    assert asked(dance, "dance ") == set(registry.COMMANDS)
-    assert asked(dance, "dance fi") == {"finetune"}
+    assert completions(dance, "dance ") == set(registry.COMMANDS)
+    assert completions(dance, "dance fi") == {"finetune"}
     known = {flag for p in loader.load("split").params for flag in (*p.opts, *p.secondary_opts)}
-    assert asked(dance, "dance split --") == {"--help"} | {f for f in known if f.startswith("--")}
+    assert completions(dance, "dance split --") == {"--help"} | {f for f in known if f.startswith("--")}
 
 
-def test_a_wrong_setting_does_not_speak_into_the_line(workspace: Workspace, dance: Dance) -> None:
+def test_a_wrong_setting_prints_nothing_during_completion(workspace: Workspace, dance: Dance) -> None:
     workspace.settings.write_text("[split]\nsed = 3\n")
-    assert asked(dance, "dance split --se") == {"--seed"}
+    assert completions(dance, "dance split --se") == {"--seed"}
 
 
 ZSH = {"_TYPER_COMPLETE_ARGS": "dance fi"}
@@ -47,7 +47,7 @@ FISH = {**ZSH, "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
     ("shell", "variables", "line"),
     [("zsh", ZSH, '"finetune":"Fine-tune a pre'), ("fish", FISH, "finetune\tFine-tune a pre")],
 )
-def test_other_shells_are_answered_in_their_own_form(
+def test_other_shells_get_their_own_format(
     dance: Dance, shell: str, variables: dict[str, str], line: str
 ) -> None:
     assert line in dance(_DANCE_COMPLETE=f"complete_{shell}", **variables).out
@@ -58,7 +58,7 @@ def test_bash_itself_completes_with_the_script(dance: Dance, tmp_path: Path) -> 
     bash = shutil.which("bash")
     if not bash:
         pytest.skip("no bash here")
-    # What a user has on the path; the script calls it by its name.
+    # The program on the user's path; the script calls it by name.
     (tmp_path / "dance").write_text(f'#!/bin/sh\nexec {sys.executable} -m dancecli "$@"\n')
     (tmp_path / "dance").chmod(0o755)
     script = dance("--show-completion", "bash", **NAMED).out

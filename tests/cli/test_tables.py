@@ -1,4 +1,4 @@
-"""The tables for a person of commands whose rooms are tested by their documents."""
+"""Human-readable tables of commands whose functions are tested by their JSON documents."""
 
 from __future__ import annotations
 
@@ -30,9 +30,28 @@ def trained(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return workspace
 
 
+def test_a_table_that_does_not_fit_continues_below(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heads = tuple(f"column {i}" for i in range(12))
+    row = ("inception-full-1", *(f"{i}{i}.{i} %" for i in range(1, 12)))
+    for columns in (60, 80, 200):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        console.print_result(console.table(heads, [row]))
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= columns
+        printed = " ".join(lines)
+        assert all(cell in printed for cell in row)
+        assert printed.count("inception-full-1") == {60: 3, 80: 2, 200: 1}[columns]
+    # A file has no width.
+    monkeypatch.delenv("COLUMNS")
+    console.print_result(console.table(heads, [row]))
+    assert capsys.readouterr().out.count("inception-full-1") == 1
+
+
 @pytest.mark.parametrize("name", ["dancing ballet and more", "a" * 30, "salsa " * 9])
 @pytest.mark.parametrize("columns", [200, 80, 72])
-def test_a_narrow_terminal_loses_no_figure(
+def test_a_narrow_terminal_loses_no_value(
     name: str, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
@@ -46,7 +65,7 @@ def test_a_narrow_terminal_loses_no_figure(
     assert said.count(name[0]) >= name.count(name[0])
 
 
-def test_streams_stand_below_one_another_and_the_fusion_leads_on(
+def test_both_streams_and_their_fusion_are_listed(
     trained: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train.command(trained.root, stream="both")
@@ -61,7 +80,7 @@ def test_streams_stand_below_one_another_and_the_fusion_leads_on(
     assert "run two is already complete" in said.err
 
 
-def test_merge_says_what_comes_in_and_what_does_not(
+def test_merge_prints_what_is_mapped_and_what_is_not(
     workspace: Workspace, dance: Dance, tmp_path: Path
 ) -> None:
     listed = tmp_path / "list.csv"
@@ -79,7 +98,7 @@ def test_merge_says_what_comes_in_and_what_does_not(
     assert not workspace.segments.exists()
 
 
-def test_annotate_and_split_say_it_for_a_person(workspace: Workspace, dance: Dance) -> None:
+def test_annotate_prints_missing_files(workspace: Workspace, dance: Dance) -> None:
     fill(workspace, [make_clip(i) for i in range(60)], ["tap dancing"])
     assert dance("split").code == 0
     next((workspace.root / "clips").iterdir()).unlink()

@@ -1,4 +1,4 @@
-"""What `dance tune` says; the search itself is tested in its own room."""
+"""The output of `dance tune`; the search itself is tested in tests/model/tuning."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from helpers.builders import Ran
 from helpers.fake_study import make_study
 
 from dancecli.cli.models import tune
-from dancecli.model.tuning import tune as room
+from dancecli.model.tuning import tune as search
 from dancecli.model.tuning.results import StudyFolder
 from dancecli.storage.workspace import Workspace
 
@@ -23,11 +23,11 @@ def studied(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     make_study(workspace.root)
     folder = StudyFolder(workspace.study_folder("fake"))
     record = json.loads(folder.record.read_text())
-    monkeypatch.setattr(room, "tune", lambda *_: room.TuneResult("fake", folder, record, 20, 1))
+    monkeypatch.setattr(search, "tune", lambda *_: search.TuneResult("fake", folder, record, 20, 1))
     return workspace
 
 
-def test_the_choice_is_told_with_its_worth_and_what_comes_next(
+def test_the_choice_is_printed_with_its_accuracy_and_the_next_command(
     studied: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tune.command(studied.root, trials=20)
@@ -36,7 +36,7 @@ def test_the_choice_is_told_with_its_worth_and_what_comes_next(
     assert "trial 6 is chosen: 53/60 (88.3 %, 95 % interval 77.8\u201394.2) of the validation clips" in lines
     assert "next: dance finetune --pretrain inception --split full --recipe studies/fake/best.toml" in lines
     assert (studied.report("fake") / "index.html").exists()
-    assert "1 trial is being trained elsewhere" in said.err
+    assert "1 trial is still training in other processes" in said.err
 
 
 def test_one_document_holds_trials_and_choice(studied: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

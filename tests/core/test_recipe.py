@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import pytest
 
-from dancecli.core.errors import InputError
+from dancecli.core.errors import InputError, UsageError
 from dancecli.core.recipe import RECIPES, Recipe, read_recipe, recipe_names
 
 
@@ -84,7 +84,7 @@ def test_any_key_can_be_set_by_text():
     ],
 )
 def test_an_invalid_set_option_is_rejected(text, sentence):
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(UsageError) as caught:
         Recipe().with_set((text,))
     assert sentence in caught.value.message
 

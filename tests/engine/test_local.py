@@ -109,12 +109,23 @@ def test_when_the_gate_gives_up_the_run_ends() -> None:
     assert len(finished) == 3, "two that opened the breaker, and one probe"
 
 
-def test_a_bug_in_a_job_is_raised() -> None:
-    with (
-        pytest.raises(RuntimeError, match="ValueError: a bug"),
-        LocalPool[int, None](jobs.fails, 1, 60) as pool,
-    ):
-        list(pool.run([1]))
+def test_a_bug_in_a_job_costs_that_job_alone() -> None:
+    with LocalPool[int, int](jobs.fails_at_three, 2, 60) as pool:
+        finished = {f.job: f for f in pool.run(range(20)) if f}
+    assert {job: f.result for job, f in finished.items() if job != 3} == {i: i for i in range(20) if i != 3}
+    assert (finished[3].result, finished[3].lost) == (None, "crash")
+    first, *tail = finished[3].detail.splitlines()
+    assert first.startswith("ValueError: a bug (in fails_at_three, engine_jobs.py:")
+    assert tail[-1] == "ValueError: a bug"
+    assert pool.num_crashes == 1
+
+
+def test_a_crash_after_a_part_of_the_result_is_told_and_hides_secrets() -> None:
+    with LocalPool[int, object](jobs.crashes_after_a_part, 1, 60) as pool:
+        finished = [(f.result, f.more, f.lost, f.detail) for f in pool.run([1]) if f]
+    assert [f[:3] for f in finished] == [("part", True, ""), (None, False, "crash")]
+    assert "pa55" not in finished[1][3]
+    assert "https://***@host/a?***" in finished[1][3]
 
 
 def test_what_the_system_refuses_a_job_is_said_as_the_system_says_it(tmp_path: Path) -> None:

@@ -96,6 +96,12 @@ def test_a_result_comes_in_parts(cluster: Any, tmp_path: Path) -> None:
     assert finished == [(i, True, "") for i in range(3)] + [("all", False, "")]
 
 
+def test_a_bug_in_a_job_costs_that_job_alone(cluster: Any, tmp_path: Path) -> None:
+    with pool_of(jobs.fails_at_three, tmp_path) as pool:
+        lost = {f.job: f.lost for f in pool.run(range(6)) if f}
+    assert lost == {0: "", 1: "", 2: "", 3: "crash", 4: "", 5: ""}
+
+
 def test_a_node_without_the_workspace_is_refused(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

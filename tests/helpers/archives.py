@@ -39,8 +39,13 @@ class TarSite:
         files: by path, with a slash at the front.
         breaks: how often each answer is broken off in its middle.
         ranges: whether ranges are honoured.
-        etag: sent with each answer.
+        etag: sent with each answer; a range of another one is not honoured.
+        lie: `range`: a range begins one byte late; `total`: it is of a larger file; `unasked`: it
+            is sent without a request for one; `missing`: without its header; `size`: a resumed
+            answer without ranges is of another size; all under the same tag.
+        length: `known`; `none`, the connection's end is that of the file; `chunked`.
         log: paths with their Range headers.
+        if_range: their If-Range headers.
     """
 
     def __init__(self) -> None:
@@ -48,7 +53,10 @@ class TarSite:
         self.breaks = 0
         self.ranges = True
         self.etag = '"1"'
+        self.lie = ""
+        self.length = "known"
         self.log: list[tuple[str, str]] = []
+        self.if_range: list[str] = []
         self.url = ""
 
     @property
@@ -61,6 +69,8 @@ def tar_site() -> Iterator[TarSite]:
     site = TarSite()
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_GET(self) -> None:
             asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
             site.log.append((self.path, self.headers.get("Range", "")))
@@ -68,18 +78,31 @@ def tar_site() -> Iterator[TarSite]:
             if body is None:
                 self.send_error(404)
                 return
-            first = int(asked[1]) if asked and site.ranges else 0
+            site.if_range.append(self.headers.get("If-Range", ""))
+            same = self.headers.get("If-Range", site.etag) == site.etag
+            first = int(asked[1]) if asked and site.ranges and same else 0
             part = body[first:]
-            self.send_response(206 if first else 200)
-            self.send_header("Content-Length", str(len(part)))
+            self.send_response(206 if first or site.lie == "unasked" else 200)
+            size = len(part) + (asked is not None and not first and site.lie == "size")
+            if site.length == "known":
+                self.send_header("Content-Length", str(size))
+            elif site.length == "chunked":
+                self.send_header("Transfer-Encoding", "chunked")
             self.send_header("ETag", site.etag)
-            if first:
-                self.send_header("Content-Range", f"bytes {first}-{len(body) - 1}/{len(body)}")
+            self.send_header("Connection", "close")
+            if first and site.lie != "missing":
+                begin, total = first + (site.lie == "range"), len(body) + (site.lie == "total")
+                self.send_header("Content-Range", f"bytes {begin}-{total - 1}/{total}")
             self.end_headers()
-            if site.breaks:
-                site.breaks -= 1
-                part = part[: len(part) // 2]
-            self.wfile.write(part)
+            broken = site.breaks > 0
+            site.breaks -= broken
+            sent = part[: len(part) // 2] if broken else part
+            if site.length == "chunked":
+                # Broken, the chunk that was announced does not come whole.
+                self.wfile.write(b"%x\r\n" % len(part) + sent + (b"" if broken else b"\r\n0\r\n\r\n"))
+            else:
+                self.wfile.write(sent)
+            self.close_connection = True
 
         def log_message(self, *args: object) -> None:
             pass

@@ -34,8 +34,15 @@ def hangs_with_a_child(job: Path, acquire: Acquire) -> None:
     child.wait()
 
 
-def fails(job: int, acquire: Acquire) -> None:
-    raise ValueError("a bug")
+def fails_at_three(job: int, acquire: Acquire) -> int:
+    if job == 3:
+        raise ValueError("a bug")
+    return job
+
+
+def crashes_after_a_part(job: int, acquire: Acquire) -> Generator[str, None, str]:
+    yield "part"
+    raise KeyError("https://user:pa55@host/a?sig=pa55")
 
 
 def counts(job: int, acquire: Acquire) -> Generator[int, None, str]:

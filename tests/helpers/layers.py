@@ -86,7 +86,7 @@ ONLY_IN = {
     "starlette": "app/server.py",
     "uvicorn": "app/server.py",
     "rich": "cli",
-    "yt_dlp": "sources/youtube.py",
+    "yt_dlp": "sources/youtube",
     "mmaction": "model/networks/mmaction.py",
     "mmengine": "model/networks/mmaction.py",
     "ray": "engine/ray.py",

@@ -67,7 +67,7 @@ def test_a_run_made_twice_is_no_second_seed(many: Workspace) -> None:
     assert {"good-1", "good-2"} <= set(places(board(many, BoardSettings())))
 
 
-def test_a_narrow_terminal_breaks_no_figure(many: Workspace, dance: Callable[..., Ran]) -> None:
+def test_a_narrow_terminal_loses_no_column(many: Workspace, dance: Callable[..., Ran]) -> None:
     model = json.loads((many.run("good-1") / "run.json").read_text())["model"]
     change(many, "good-1", model=model | {"gflops_view": 27.9}, speed={"clips_per_s": 123.4})
     told = dance("board", COLUMNS="72").out

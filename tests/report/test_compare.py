@@ -150,4 +150,4 @@ def test_the_command(two: Workspace, dance: Callable[..., Ran]) -> None:
     assert Path(told["page"]).is_file()
     gone = dance("compare", A, "gone")
     assert gone.code == 1
-    assert gone.err.startswith(f"error: there is no run 'gone' in {two.root}\n  hint: there are: ")
+    assert gone.err.startswith(f"error: there is no run 'gone' in {two.root}\n  hint: known: ")

@@ -184,8 +184,8 @@ def damage(workspace: Workspace, text: str, *subsets: str) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda s: damage(s, "{", "runs", RUN, "run.json"), "run.json: is not JSON"),
-        (lambda s: damage(s, "[]", "runs", RUN, "run.json"), "run.json: is not the record of a run"),
+        (lambda s: damage(s, "{", "runs", RUN, "run.json"), "run.json: the run record is not valid JSON"),
+        (lambda s: damage(s, "[]", "runs", RUN, "run.json"), "run.json: is not a run record"),
         (lambda s: damage(s, "PAR1", "runs", RUN, "predictions.parquet"), "is not a readable Parquet file"),
         (lambda s: damage(s, "{}\n{\n{}\n", "runs", RUN, "metrics.jsonl"), "metrics.jsonl:2: is not JSON"),
         (lambda s: change_card(s, schema=2), "written by a newer dance (schema 2, this one reads 1)"),

@@ -16,6 +16,7 @@ from dancecli.report import tensorboard
 from dancecli.storage.workspace import Workspace
 
 STUDY = {
+    "schema": 1,
     "status": "running",
     "updated_utc": "2026-11-22T07:00:00+00:00",
     "wanted": 4,
@@ -32,7 +33,8 @@ STUDY = {
 def busy(workspace: Workspace) -> Workspace:
     folder = workspace.run("a")
     folder.mkdir(parents=True)
-    card = {"status": "running", "created_utc": "2026-11-22T07:00:00+00:00", "optim": {"epochs": 9}}
+    created = "2026-11-22T07:00:00+00:00"
+    card = {"schema": 1, "status": "running", "created_utc": created, "optim": {"epochs": 9}}
     (folder / "run.json").write_text(json.dumps(card))
     add(workspace, *(step(i) for i in (1, 2, 3)))
     place = workspace.root / "studies" / "s"

@@ -95,5 +95,5 @@ def test_what_is_no_study_is_refused(tmp_path):
         tuning(space, "other")
     assert "fake" in caught.value.hint
     (space.study_folder("fake") / "study.json").write_text("{")
-    with pytest.raises(InputError, match="is not a readable record of a study"):
+    with pytest.raises(InputError, match="the study record is not valid JSON"):
         tuning(space, "fake")

@@ -1,7 +1,8 @@
 """The mirror's tars: only what is wanted is unpacked, broken connections are taken up again."""
 
 import tarfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,12 @@ def unpack(site: TarSite, folder: Path) -> dict[str, bytes]:
     return found
 
 
+def fails(site: TarSite, folder: Path, acquire: Callable[[], None] = lambda: None) -> Failure:
+    with pytest.raises(Failure) as caught:
+        list(members(f"{site.url}/a.tar.gz", WANTED, folder, acquire))
+    return caught.value
+
+
 EXPECTED = {"-wanted1": b"first" + NOISE, "wanted2": b"second"}
 
 
@@ -73,9 +80,98 @@ def test_another_file_under_the_same_name_is_not_glued_on(site: TarSite, tmp_pat
         site.etag = f'"{len(site.log)}"'
 
     site.breaks = 1
+    failure = fails(site, tmp_path, acquire)
+    assert (failure.outcome, failure.reason) == (OutcomeClass.TRANSIENT, "changed")
+    assert site.if_range == ["", '"0"'], "a server sends another file whole only if it is asked to"
+
+
+@pytest.mark.parametrize(
+    ("lie", "ranges", "reason"),
+    [
+        ("range", True, "bad-range"),
+        ("missing", True, "bad-range"),
+        ("unasked", True, "bad-range"),
+        ("total", True, "changed"),
+        ("size", False, "changed"),
+    ],
+)
+def test_a_server_that_lies_about_ranges_is_not_believed(
+    site: TarSite, tmp_path: Path, lie: str, ranges: bool, reason: str
+) -> None:
+    site.breaks, site.lie, site.ranges = 1, lie, ranges
+    failure = fails(site, tmp_path)
+    assert (failure.outcome, failure.reason) == (OutcomeClass.TRANSIENT, reason)
+
+
+@pytest.mark.parametrize("length", ["none", "chunked"])
+def test_a_tar_of_unknown_size_is_known_whole_by_its_end_mark(
+    site: TarSite, tmp_path: Path, length: str
+) -> None:
+    site.length = length
+    assert unpack(site, tmp_path) == EXPECTED
+
+
+def test_a_broken_chunked_transfer_is_resumed(site: TarSite, tmp_path: Path) -> None:
+    site.length, site.breaks = "chunked", 2
+    assert unpack(site, tmp_path) == EXPECTED
+    assert len(site.log) == 3
+
+
+def boundary(*names: str) -> int:
+    """Where in the plain tar of these members the end mark begins."""
+    return sum(512 + -(-len(TAR[name]) // 512) * 512 for name in names)
+
+
+@pytest.mark.parametrize("length", ["known", "none", "chunked"])
+@pytest.mark.parametrize("cut", ["between members", "in a header", "in a member", "before the end mark"])
+@pytest.mark.parametrize("compressed", [True, False])
+def test_a_tar_that_ends_early_is_transient(
+    site: TarSite, tmp_path: Path, length: str, cut: str, compressed: bool
+) -> None:
+    """The mirror's own file is cut, so that all bytes came that were promised: no tombstones for that."""
+    names = list(TAR)
+    at = {
+        "between members": boundary(*names[:2]),
+        "in a header": boundary(*names[:2]) + 100,
+        "in a member": boundary(*names[:1]) + 512 + 70_000,
+        "before the end mark": boundary(*names),
+    }[cut]
+    plain = pack(TAR, compressed=False)[:at]
+    packed = zlib.compressobj(wbits=31)
+    whole = packed.compress(plain) + packed.flush(zlib.Z_FULL_FLUSH)
+    site.files["/a.tar.gz"] = whole if compressed else plain
+    site.length = length
+    failure = fails(site, tmp_path)
+    assert (failure.outcome, failure.reason) == (OutcomeClass.TRANSIENT, "truncated")
+
+
+def test_a_member_that_is_no_clip_by_its_size_is_not_unpacked(
+    site: TarSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header = tarfile.TarInfo("wanted2_000005_000015.mp4")
+    header.size = 2 << 30
+    site.files["/a.tar.gz"] = header.tobuf() + NOISE
+    found = members(f"{site.url}/a.tar.gz", WANTED, tmp_path, lambda: None)
+    assert next(found).key is None
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(Failure, match="truncated"):
+        list(found)
+
+
+def test_secrets_in_the_address_are_not_told(site: TarSite, tmp_path: Path) -> None:
+    secret = site.url.replace("http://", "http://user:pa55@") + "/a.tar.gz?X-Amz-Signature=S3CRET"
+    for body in (None, b"x", pack(TAR)[:1000]):
+        site.files.pop("/a.tar.gz?X-Amz-Signature=S3CRET", None)
+        if body is not None:
+            site.files["/a.tar.gz?X-Amz-Signature=S3CRET"] = body
+        with pytest.raises(Failure) as caught:
+            list(members(secret, WANTED, tmp_path, lambda: None))
+        assert "S3CRET" not in caught.value.text
+        assert "pa55" not in caught.value.text
     with pytest.raises(Failure) as caught:
-        list(members(f"{site.url}/a.tar.gz", WANTED, tmp_path, acquire))
-    assert (caught.value.outcome, caught.value.reason) == (OutcomeClass.TRANSIENT, "changed")
+        list(members("http://u:captcha1@127.0.0.1:9/?k=captcha", WANTED, tmp_path, lambda: None))
+    assert caught.value.reason == "unreachable", "the address itself is not classified"
+    assert "captcha" not in caught.value.text
 
 
 def test_breaking_off_for_ever_is_transient(site: TarSite) -> None:
@@ -87,12 +183,11 @@ def test_breaking_off_for_ever_is_transient(site: TarSite) -> None:
     assert len(site.log) == 4
 
 
-@pytest.mark.parametrize("content", [b"", b"no tar at all" * 99, pack(TAR)[:2000]])
+@pytest.mark.parametrize("content", [b"", b"no tar at all" * 99, pack(TAR)[:20] + b"\xff" * 3000])
 def test_a_broken_tar(site: TarSite, tmp_path: Path, content: bytes) -> None:
     site.files["/a.tar.gz"] = content
-    with pytest.raises(Failure) as caught:
-        unpack(site, tmp_path)
-    assert (caught.value.outcome, caught.value.reason) == (OutcomeClass.CORRUPT, "broken-tar")
+    failure = fails(site, tmp_path)
+    assert (failure.outcome, failure.reason) == (OutcomeClass.CORRUPT, "broken-tar")
 
 
 def test_not_there(site: TarSite, tmp_path: Path) -> None:

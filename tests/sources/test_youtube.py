@@ -1,8 +1,10 @@
 """Downloads through yt-dlp from the loopback site: what comes, and what each fault is taken for."""
 
+import io
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,7 @@ from dancecli.demo.video_site import Fault, VideoSite
 from dancecli.engine.worker import Halted
 from dancecli.sources import youtube
 from dancecli.sources.failures import Failure
-from dancecli.sources.youtube import Download, check_address, download, read_extractor_args
+from dancecli.sources.youtube import Download, SourceInfo, check_address, download
 
 BODY = bytes(range(256)) * 2000
 ID = "-abc_DEF123"
@@ -53,7 +55,7 @@ def fails(site: VideoSite, folder: Path) -> Failure:
 
 def test_one_request_a_video(site: VideoSite, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     asked: list[int] = []
-    path = download(ID, folder, settings(site), lambda: asked.append(1))
+    path = download(ID, folder, settings(site), lambda: asked.append(1)).path
     assert path.parent == folder
     assert path.read_bytes() == BODY
     assert len(site.log) == len(asked) == 1
@@ -88,17 +90,31 @@ def test_retry_after_is_read(site: VideoSite, folder: Path, faults: dict[str, Fa
     assert youtube._retry_after_s("soon") == 0
 
 
-def test_a_passing_fault_is_overcome(site: VideoSite, folder: Path, faults: dict[str, Fault]) -> None:
-    faults[ID] = Fault(status=500, times=2)
-    asked: list[int] = []
-    assert download(ID, folder, settings(site), lambda: asked.append(1)).read_bytes() == BODY
-    assert [r.status for r in site.log] == [500, 500, 200]
-    assert len(asked) == 3, "each request takes a permit"
+@pytest.mark.parametrize(
+    "fault", [Fault(status=500), Fault(status=503), Fault(status=403), Fault(status=429)]
+)
+def test_a_request_that_is_refused_is_not_repeated(
+    site: VideoSite, folder: Path, faults: dict[str, Fault], fault: Fault
+) -> None:
+    faults[ID] = fault
+    fails(site, folder)
+    assert [r.status for r in site.log] == [fault.status], "the dispatcher decides when to ask again"
+
+
+@pytest.mark.parametrize("retry_after", ["30", "Wed, 21 Oct 2215 07:28:00 GMT"])
+def test_a_503_that_names_a_time_is_a_refusal(
+    site: VideoSite, folder: Path, faults: dict[str, Fault], retry_after: str
+) -> None:
+    faults[ID] = Fault(status=503, retry_after=retry_after)
+    failure = fails(site, folder)
+    assert (failure.outcome, failure.reason) == (OutcomeClass.SESSION, "http-503")
+    assert failure.retry_after_s >= 30
+    assert len(site.log) == 1
 
 
 def test_a_cut_download_goes_on_where_it_was(site: VideoSite, folder: Path, faults: dict[str, Fault]) -> None:
     faults[ID] = Fault(cut_at=0.5, times=1)
-    assert download(ID, folder, settings(site), lambda: None).read_bytes() == BODY
+    assert download(ID, folder, settings(site), lambda: None).path.read_bytes() == BODY
     assert site.log[0].range == ""
     # What had come of the last block when the line broke is asked for again.
     begin = int(site.log[1].range.removeprefix("bytes=").removesuffix("-"))
@@ -117,7 +133,7 @@ def test_a_cut_download_without_ranges_starts_again(
             faults[ID] = Fault(ranges=False)
         asked.append(1)
 
-    assert download(ID, folder, settings(site), acquire).read_bytes() == BODY
+    assert download(ID, folder, settings(site), acquire).path.read_bytes() == BODY
 
 
 def test_nobody_listens(folder: Path) -> None:
@@ -210,42 +226,131 @@ def test_a_fault_of_yt_dlp_is_no_end_of_the_run(folder: Path, monkeypatch: pytes
 
 
 def test_what_is_asked_of_youtube(folder: Path) -> None:
-    cookies = folder / "cookies.txt"
-    given = Download(cookies=cookies, extractor_args=("youtube:player_client=web,tv;po-token=x",))
-    options = youtube._options(folder, given)
-    assert options["cookiefile"] == str(cookies)
-    assert options["extractor_args"] == {"youtube": {"player_client": ["web", "tv"], "po_token": ["x"]}}
+    options = youtube._options(folder, Download())
     assert options["retries"] > 0
     assert options["socket_timeout"] == 20
+    assert options["skip_unavailable_fragments"] is False, "a hole in a video that nobody notices"
     assert "download_archive" not in options
     assert youtube._options(folder, Download(with_audio=False))["format"].startswith("bv*")
 
 
-def test_low_resolution_is_chosen(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("sizes", "chosen"),
+    [
+        ([(176, 144), (640, 360), (1280, 720), (1920, 1080)], "640x360"),
+        ([(854, 480), (1280, 720)], "854x480"),
+        # Never a smaller one where there is one that is large enough: clips would be upscaled.
+        ([(426, 240), (854, 480)], "854x480"),
+        ([(176, 144), (854, 480)], "854x480"),
+        # Held upright, the width is the short side.
+        ([(240, 426), (360, 640), (480, 854)], "360x640"),
+        ([(256, 455), (360, 640)], "256x455"),
+        ([(176, 144), (320, 240)], "320x240"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["together", "apart", "silent"])
+def test_the_smallest_that_is_large_enough_is_chosen(
+    folder: Path, sizes: list[tuple[int, int]], chosen: str, kind: str
+) -> None:
+    formats = [_format(w, h, kind == "together") for w, h in sizes]
+    if kind == "apart":
+        formats.append(
+            {"format_id": "sound", "url": "http://x/a", "ext": "m4a", "vcodec": "none", "acodec": "mp4a"}
+        )
+    found = _choose(folder, formats, Download(with_audio=kind != "silent"))
+    assert found == (f"{chosen}+sound" if kind == "apart" else chosen)
+
+
+def test_of_one_size_the_one_with_sound_and_h264_is_chosen(folder: Path) -> None:
+    formats = [
+        {**_format(640, 360, True), "format_id": "av1", "vcodec": "av01"},
+        {**_format(640, 360, True), "format_id": "h264"},
+        {**_format(640, 360, False), "format_id": "silent"},
+        {"format_id": "sound", "url": "http://x/a", "ext": "m4a", "vcodec": "none", "acodec": "mp4a"},
+    ]
+    assert _choose(folder, formats, Download()) == "h264"
+
+
+def test_the_short_side_asked_for_decides(folder: Path) -> None:
+    formats = [_format(w, h, True) for w, h in ((426, 240), (640, 360), (854, 480), (1280, 720))]
+    assert [_choose(folder, formats, Download(short_side=side)) for side in (224, 320, 400, 2000)] == [
+        "426x240",
+        "640x360",
+        "854x480",
+        "1280x720",
+    ]
+
+
+def _format(width: int, height: int, sound: bool) -> dict[str, Any]:
+    name = f"{width}x{height}"
+    known = {"format_id": name, "url": "http://x/", "ext": "mp4", "height": height, "width": width}
+    return {**known, "vcodec": "avc1", "acodec": "mp4a" if sound else "none"}
+
+
+def _choose(folder: Path, formats: list[dict[str, Any]], settings: Download) -> str:
     from yt_dlp import YoutubeDL
 
-    def choice(*heights: int) -> int:
-        formats = [
-            {
-                "format_id": str(h),
-                "url": "http://x/",
-                "ext": "mp4",
-                "height": h,
-                "width": h * 2,
-                "vcodec": "avc1",
-                "acodec": "mp4a",
-            }
-            for h in heights
-        ]
-        with YoutubeDL({**youtube._options(folder, Download()), "simulate": True}) as ydl:
-            info = ydl.process_ie_result(
-                {"id": "x", "title": "x", "extractor": "x", "extractor_key": "X", "formats": formats},
-                download=False,
-            )
-        return int(info["height"])
+    result = {"id": "x", "title": "x", "extractor": "x", "extractor_key": "X", "formats": formats}
+    with YoutubeDL({**youtube._options(folder, settings), "simulate": True, "quiet": True}) as ydl:
+        return str(ydl.process_ie_result(result, download=False)["format_id"])
 
-    assert choice(144, 360, 720, 1080) == 360
-    assert choice(480, 720) == 480
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [("is_live", "live"), ("is_upcoming", "upcoming"), ("post_live", "processing")]
+)
+def test_what_is_no_whole_video_yet_is_not_downloaded(folder: Path, status: str, reason: str) -> None:
+    from yt_dlp import YoutubeDL
+
+    live = {**_format(640, 360, True), "url": "http://127.0.0.1:9/"}
+    result = {"id": "x", "title": "x", "extractor": "x", "extractor_key": "X", "formats": [live]}
+    with YoutubeDL(youtube._options(folder, Download())) as ydl, pytest.raises(Failure) as caught:
+        ydl.process_ie_result({**result, "live_status": status}, download=True)
+    assert (caught.value.outcome, caught.value.reason) == (OutcomeClass.TRANSIENT, reason)
+    assert caught.value.is_answer, "it is no sign that the site refuses us"
+
+
+@pytest.mark.parametrize("status", [404, 410, 451])
+def test_the_status_of_an_api_is_no_tombstone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    import yt_dlp
+    from yt_dlp.networking import Response
+    from yt_dlp.networking.exceptions import HTTPError
+    from yt_dlp.utils import DownloadError, ExtractorError
+
+    def refuse(self: object, url: str, download: bool) -> None:
+        answer = Response(io.BytesIO(), "https://www.youtube.com/youtubei/v1/player", {}, status=status)
+        inner = ExtractorError("Unable to download API page", cause=HTTPError(answer))
+        raise DownloadError("ERROR: Unable to download API page", (ExtractorError, inner, None))
+
+    monkeypatch.setattr(yt_dlp.YoutubeDL, "extract_info", refuse)
+    with pytest.raises(Failure) as caught:
+        download(ID, folder, Download(), lambda: None)
+    assert (caught.value.outcome, caught.value.reason) == (OutcomeClass.TRANSIENT, f"http-{status}")
+    assert not caught.value.is_answer
+
+
+def test_what_the_site_says_of_a_video_is_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import yt_dlp
+
+    def extract(self: object, url: str, download: bool) -> dict[str, Any]:
+        (folder / "source.mp4").write_bytes(BODY)
+        facts = {"title": " Salsa\nnight ", "channel": "Ana", "upload_date": "20140203", "license": None}
+        return {
+            **facts,
+            "width": 640,
+            "height": 360,
+            "fps": 29.97,
+            "vcodec": "avc1.42001E",
+            "format_id": "18",
+        }
+
+    monkeypatch.setattr(yt_dlp.YoutubeDL, "extract_info", extract)
+    found = download(ID, folder, Download(), lambda: None)
+    assert found.path == folder / "source.mp4"
+    assert found.info == SourceInfo(
+        "Salsa night", "Ana", "20140203", "", 640, 360, 29.97, "avc1.42001E", "18"
+    )
 
 
 @pytest.mark.parametrize(
@@ -254,13 +359,13 @@ def test_low_resolution_is_chosen(folder: Path) -> None:
         ("ftp://x/{video_id}", "not an http"),
         ("file:///etc/{video_id}", "not an http"),
         ("{video_id}.mp4", "not an http"),
-        ("http://x/video.mp4", "to hold {video_id} once"),
-        ("http://x/{video_id}/{video_id}", "to hold {video_id} once"),
-        ("http://x/{video_id}/{label}", "to hold {video_id} once"),
-        ("http://x/{video_id}/{0.__class__}", "to hold {video_id} once"),
-        ("http://x/{video_id", "to hold {video_id} once"),
-        ("http://x/{video_id:d}", "to hold {video_id} once"),
-        ("http://x/{video_id:99999999}", "to hold {video_id} once"),
+        ("http://x/video.mp4", "must contain {video_id} once"),
+        ("http://x/{video_id}/{video_id}", "must contain {video_id} once"),
+        ("http://x/{video_id}/{label}", "must contain {video_id} once"),
+        ("http://x/{video_id}/{0.__class__}", "must contain {video_id} once"),
+        ("http://x/{video_id", "must contain {video_id} once"),
+        ("http://x/{video_id:d}", "must contain {video_id} once"),
+        ("http://x/{video_id:99999999}", "must contain {video_id} once"),
         ("http://[x/{video_id}", "not an http"),
     ],
 )
@@ -273,12 +378,6 @@ def test_templates_that_cannot_work(template: str, said: str) -> None:
 def test_templates_that_work() -> None:
     check_address("http://x/{video_id}?a={{b}}", "--url-template", ("video_id",))
     check_address("https://x/{split}/k_{number:03d}.tar", "--mirror-template", ("split", "number"))
-
-
-@pytest.mark.parametrize("text", ["youtube", "youtube:player_client", "player_client=web"])
-def test_extractor_args_in_another_form(text: str) -> None:
-    with pytest.raises(UsageError, match="is not EXTRACTOR:KEY=VALUE"):
-        read_extractor_args((text,))
 
 
 def test_the_file_found_is_not_a_part(folder: Path) -> None:

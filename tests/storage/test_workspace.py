@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dancecli.core.errors import InputError, WorkspaceError
-from dancecli.storage.workspace import Workspace, checked_name
+from dancecli.storage.workspace import Workspace, checked_name, clips_lock
 
 
 def test_the_given_folder_wins_then_the_variable_then_the_folder_above_then_here(
@@ -72,6 +72,38 @@ def test_a_second_holder_of_a_lock_is_refused_and_the_first_is_named(workspace: 
         second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert f"another 'fetch' is at work in {workspace.root} (process {os.getpid()})" in second.stderr
     with workspace.lock("fetch"), workspace.lock("run-a"):
+        pass
+
+
+def test_shards_of_one_number_write_clips_together_and_nothing_beside_them(workspace: Workspace) -> None:
+    with clips_lock(workspace, "fetch", (1, 2)), clips_lock(workspace, "fetch", (2, 2)):
+        for what, shard in (("fetch", None), ("fetch", (1, 4)), ("import", None), ("remove", None)):
+            with pytest.raises(WorkspaceError) as caught, clips_lock(workspace, what, shard):
+                pass
+            assert "another command writes clips in" in caught.value.message
+            assert f"a shard of 2 of 'fetch' (process {os.getpid()})" in caught.value.message
+        with pytest.raises(WorkspaceError, match="another 'fetch-1of2' is at work"):
+            clips_lock(workspace, "fetch", (1, 2)).__enter__()
+    with clips_lock(workspace, "import"):
+        for what, shard in (("fetch", None), ("fetch", (1, 2)), ("remove", None)):
+            with (
+                pytest.raises(WorkspaceError, match=r"'import' \(process"),
+                clips_lock(workspace, what, shard),
+            ):
+                pass
+    with clips_lock(workspace, "fetch", (3, 4)), clips_lock(workspace, "fetch", (4, 4)):
+        pass
+
+
+def test_the_last_of_the_shards_opens_the_workspace_for_others(workspace: Workspace) -> None:
+    first, second = clips_lock(workspace, "fetch", (1, 2)), clips_lock(workspace, "fetch", (2, 2))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    with pytest.raises(WorkspaceError), clips_lock(workspace, "import"):
+        pass
+    second.__exit__(None, None, None)
+    with clips_lock(workspace, "import"):
         pass
 
 

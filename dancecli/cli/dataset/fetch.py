@@ -71,15 +71,53 @@ def command(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Cookie file in Netscape's format, sent to the site. Risky: an account that downloads "
-            "much may be suspended; use a spare one.",
+            help="Cookie file in Netscape's format to send to the site; it is only read. An account that "
+            "downloads much may be suspended: use a spare one.",
         ),
     ] = None,
+    cookies_from_browser: Annotated[
+        str,
+        typer.Option(
+            metavar="BROWSER",
+            help="Load the cookies of a browser, for example firefox; passed to yt-dlp.",
+            show_default=False,
+        ),
+    ] = "",
+    proxy: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="Use a proxy, for example socks5://127.0.0.1:1080; passed to yt-dlp.",
+            show_default=False,
+        ),
+    ] = "",
+    source_address: Annotated[
+        str,
+        typer.Option(metavar="IP", help="Bind to a local IP address; passed to yt-dlp.", show_default=False),
+    ] = "",
+    impersonate: Annotated[
+        str,
+        typer.Option(
+            metavar="CLIENT",
+            help="Impersonate a browser in requests, for example chrome; passed to yt-dlp.",
+            show_default=False,
+        ),
+    ] = "",
     extractor_args: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="ARGS",
-            help="Passed on to yt-dlp, for example youtube:player_client=web.",
+            metavar="IE_KEY:ARGS",
+            help="Pass arguments to an extractor of yt-dlp, for example youtube:player_client=web; may be "
+            "given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    ytdlp: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OPTION=VALUE",
+            help="Pass an option to yt-dlp as yt-dlp spells it, for example sleep-requests=1; may be given "
+            "several times.",
             show_default=False,
         ),
     ] = None,
@@ -88,9 +126,9 @@ def command(
 ) -> None:
     """Download the videos of the annotation lists and cut their clips.
 
-    Each source video is had once, all its clips are cut and proven by a full decode, and every
-    row of the lists gets an outcome. Stop it at any time: the same command goes on from there,
-    and asks for nothing twice. Exit code 3 if a clip is missing.
+    Each source video is downloaded once, all its clips are cut and validated by a full decode, and
+    every row of the lists gets an outcome. Stop it at any time: the same command resumes, and
+    downloads nothing twice. Exit code 3 if a clip is missing.
 
     Example: `dance fetch --annotations kinetics700_val.csv --limit 20`
     """
@@ -122,7 +160,16 @@ def command(
         timeout_s=timeout,
         min_free_gb=min_free,
         cookies=cookies,
-        extractor_args=tuple(extractor_args or ()),
+        ytdlp=_ytdlp_options(
+            ytdlp,
+            extractor_args,
+            {
+                "cookies-from-browser": cookies_from_browser,
+                "proxy": proxy,
+                "source-address": source_address,
+                "impersonate": impersonate,
+            },
+        ),
         dry_run=dry_run,
     )
     workspace = open_workspace(workspace_dir, create=not dry_run)
@@ -133,10 +180,24 @@ def command(
     else:
         _show(result, dry_run=dry_run)
     tell_rows(result.rows)
+    if result.num_crashes:
+        info(
+            f"{result.num_crashes} jobs ended with an unexpected error, a bug in dance; the other clips are "
+            "not affected. `dance history CLIP` shows the traceback: please report it"
+        )
     if result.stopped:
         info(f"stopped: {result.stopped}")
     if result.rows.refused or not (result.complete or dry_run):
         raise typer.Exit(3)
+
+
+def _ytdlp_options(
+    options: list[str] | None, extractor_args: list[str] | None, flags: dict[str, str]
+) -> tuple[str, ...]:
+    """Put together what is passed to yt-dlp, in its own spelling."""
+    given = [f"{name}={value}" for name, value in flags.items() if value]
+    given += [f"extractor-args={value}" for value in extractor_args or ()]
+    return (*given, *(options or ()))
 
 
 def _document(result: FetchResult) -> dict[str, object]:
@@ -148,6 +209,7 @@ def _document(result: FetchResult) -> dict[str, object]:
         "new": result.num_new,
         "conflicts": list(result.rows.conflicts),
         "rows": asdict(result.rows),
+        "crashes": result.num_crashes,
         "stopped": result.stopped,
         "seconds": round(result.seconds, 2),
     }

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import RenderableType
-    from rich.table import Table
 
     from dancecli.report.results.leaderboard import Leaderboard
     from dancecli.report.results.progress import State
@@ -73,7 +72,7 @@ def command(
         info(f"left out: {run}: {why}")
 
 
-def _rows_of(board: Leaderboard) -> Table:
+def _rows_of(board: Leaderboard) -> RenderableType:
     """Lay out a leaderboard; what the terminal has no room for is left to the page."""
     from rich.console import Console
 
@@ -95,7 +94,8 @@ def _watch(workspace: Workspace, tensorboard: Path | None, *, shown: bool) -> No
     from rich.console import Console
     from rich.live import Live
 
-    from dancecli.report.results.progress import RUNNING, states, study_states
+    from dancecli.report.results.progress import states, study_states
+    from dancecli.storage.runs import RUNNING
 
     def at_work() -> bool:
         statuses = [s.status for s in states(workspace)] + [s.status for s in study_states(workspace)]
@@ -141,7 +141,7 @@ def _state_of(workspace: Workspace) -> RenderableType:
     return Group(*tables)
 
 
-def _runs_table(found: Sequence[State]) -> Table:
+def _runs_table(found: Sequence[State]) -> RenderableType:
     rows = [
         (s.run, s.status, f"{s.epoch}/{s.epochs}" if s.epochs else s.epoch, _figure(s.loss, 1, 3),
          _figure(s.train_top1), _figure(s.val_top1), _figure(s.best_val_top1))

@@ -11,7 +11,7 @@ from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 from dancecli.core.records import Subset
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from dancecli.report.compare import CompareResult
 
@@ -62,7 +62,7 @@ def command(
     print_result(f"{result.page}{' (not written)' if dry_run else ''}")
 
 
-def _accuracies(result: CompareResult, subset: Subset) -> Table:
+def _accuracies(result: CompareResult, subset: Subset) -> RenderableType:
     paired, rows = result.comparison.paired, []
     for name, top1, alone in (
         (result.first, result.comparison.first, paired.first),

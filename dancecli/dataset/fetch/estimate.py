@@ -12,6 +12,7 @@ from dancecli.dataset.clips import clips_there
 from dancecli.dataset.fetch.jobs import plan_source, source_name
 from dancecli.dataset.fetch.settings import YOUTUBE, FetchSettings, load_requested, of_shard, pending
 from dancecli.dataset.fetch.totals import RowTotals, count_rows
+from dancecli.engine.rate_limit import hours_of
 from dancecli.storage import ledger
 from dancecli.storage.workspace import Workspace
 
@@ -64,22 +65,22 @@ def plan(workspace: Workspace, settings: FetchSettings) -> FetchPlan:
     requested, listing, label_set = load_requested(settings)
     segments = of_shard(requested, settings.shard)
     there = clips_there(workspace)
-    wanted: set[Segment] = set()
+    to_try: set[Segment] = set()
     for kind in settings.source_order:
-        wanted.update(pending(workspace, segments, settings.retry, source_name(kind, settings), there))
-    missing = [segment for segment in segments if segment in wanted]
-    phase = plan_source(YOUTUBE, workspace.root, workspace.temp, settings, missing)
+        to_try.update(pending(workspace, segments, settings.retry, source_name(kind, settings), there))
+    missing = [segment for segment in segments if segment in to_try]
+    source = plan_source(YOUTUBE, workspace.root, workspace.temp, settings, missing)
     seconds = sum(segment.end_ms - segment.start_ms for segment in missing) / 1000
     asked, done = Counter(s.label for s in segments), Counter(s.label for s in segments if s.clip_id in there)
     survival, evidence = _survival(workspace)
     work_h = len(missing) * CPU_S_PER_CLIP / (settings.workers or os.cpu_count() or 1) / 3600
-    limit_h = len(phase.jobs) / phase.rate_per_hour if phase.rate_per_hour else 0.0
+    limit_h = hours_of(len(source.jobs), source.rate_per_hour)
     root = next(path for path in (workspace.root, *workspace.root.parents) if path.exists())
     return FetchPlan(
         labels={label: (done[label], asked[label]) for label in sorted(asked)},
-        num_videos=len(phase.jobs),
+        num_videos=len(source.jobs),
         num_clips=len(missing),
-        rate_per_hour=phase.rate_per_hour,
+        rate_per_hour=source.rate_per_hour,
         hours=max(work_h, limit_h),
         gigabytes=seconds * CLIP_KB_PER_S / 1e6,
         free_gigabytes=shutil.disk_usage(root).free / 1e9,

@@ -1,9 +1,9 @@
-"""Fetch: annotation lists to clips that are proven whole, with an outcome for every row.
+"""Fetch: annotation lists to clips that are validated whole, with an outcome for every row.
 
-The parent process reads the lists, hands out one job a source video (`dataset.dispatch`), and is
-the only one that writes to the ledger; the workers (`dataset.job`) download, cut, prove and
-publish. A run may be stopped in any way at any moment: what is recorded is not done again, and
-what is published but not recorded is proven again and adopted.
+The parent process reads the lists, hands out one job per source video (`dispatcher`), and is the
+only one that writes to its ledger; the workers (`video_worker`, `mirror_worker`) download, cut,
+validate and commit. A run may be stopped in any way at any moment: what is recorded is not done
+again, and what is committed but not recorded is validated again and registered.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dancecli.dataset.fetch.settings import (
 from dancecli.dataset.fetch.totals import RowTotals, count_rows
 from dancecli.storage import ledger
 from dancecli.storage.files import remove_stale_temp
-from dancecli.storage.workspace import Workspace
+from dancecli.storage.workspace import Workspace, clips_lock
 from dancecli.video.ffmpeg import find_ffmpeg
 
 PENDING = "pending"
@@ -38,15 +38,17 @@ PENDING = "pending"
 
 @dataclass(frozen=True)
 class FetchResult:
-    """How the segments that were asked for stand.
+    """The state of the requested segments.
 
     Attributes:
         outcomes: number by outcome class, `pending` for those without an answer; they sum to
-            the number asked for.
+            the number requested.
         reasons: number by reason, of those that are not done.
         labels: the same by label, without the zeros.
         num_new: clips that this run added.
         num_attempted: sources that this run worked on.
+        num_crashes: jobs that ended with an exception that nothing handled, a bug; their clips are
+            pending, the traceback is in their history.
         rows: what became of every row of the lists.
         stopped: why the run ended before its work did; empty if it did not.
         seconds: what it took.
@@ -57,18 +59,19 @@ class FetchResult:
     labels: dict[str, dict[str, int]]
     num_new: int = 0
     num_attempted: int = 0
+    num_crashes: int = 0
     rows: RowTotals = field(default_factory=RowTotals)
     stopped: str = ""
     seconds: float = 0.0
 
     @property
     def num_asked(self) -> int:
-        """Segments that were asked for."""
+        """Segments that were requested."""
         return sum(self.outcomes.values())
 
     @property
     def num_done(self) -> int:
-        """Of these, those whose clip is there."""
+        """Of these, those whose clip is on disk."""
         return self.outcomes.get(OutcomeClass.DONE, 0)
 
     @property
@@ -78,7 +81,7 @@ class FetchResult:
 
 
 def fetch(workspace: Workspace, settings: FetchSettings, reporter: Reporter = SILENT) -> FetchResult:
-    """Fetch the clips of the lists that are not there yet.
+    """Fetch the clips of the lists that are not on disk yet.
 
     Args:
         workspace: gets `clips/`, the ledger, and the manifests of segments and clips.
@@ -87,24 +90,25 @@ def fetch(workspace: Workspace, settings: FetchSettings, reporter: Reporter = SI
 
     Raises:
         InputError: a list, a label file or a setting is wrong.
-        WorkspaceError: another fetch is at work here, or the disk is full; what was done is kept.
-        MissingDependencyError: there is no ffmpeg.
+        WorkspaceError: another command writes clips here, or the disk is full; what was done is kept.
+        MissingDependencyError: ffmpeg is not installed.
     """
     started_s = time.monotonic()
-    wanted, listing, labels = load_requested(settings)
-    chosen = of_shard(wanted, settings.shard)
-    rows = count_rows(listing, labels, wanted, chosen)
+    requested, listing, labels = load_requested(settings)
+    chosen = of_shard(requested, settings.shard)
+    rows = count_rows(listing, labels, requested, chosen)
     if settings.dry_run:
         return _result(workspace, chosen, rows, started_s)
     find_ffmpeg()
-    with workspace.lock(settings.work_name):
+    with clips_lock(workspace, "fetch", settings.shard):
         # Of all shards, so that each of them writes the same.
-        remember_segments(workspace, wanted, labels, fetch_options=selection_options(settings))
+        remember_segments(workspace, requested, labels, fetch_options=selection_options(settings))
         runs = _run(workspace, settings, chosen, reporter)
     return replace(
         _result(workspace, chosen, rows, started_s),
         num_new=sum(run.num_new for run in runs),
         num_attempted=sum(run.num_attempted for run in runs),
+        num_crashes=sum(run.num_crashes for run in runs),
         stopped=runs[-1].stopped,
     )
 
@@ -112,7 +116,7 @@ def fetch(workspace: Workspace, settings: FetchSettings, reporter: Reporter = SI
 def _run(
     workspace: Workspace, settings: FetchSettings, chosen: Sequence[Segment], reporter: Reporter
 ) -> list[Dispatcher]:
-    """Ask one source after the other for what is not there yet."""
+    """Try one source after the other for what is not on disk yet."""
     temp = workspace.temp / settings.work_name
     path = workspace.ledger
     if settings.shard:
@@ -123,13 +127,13 @@ def _run(
     for folder in (workspace.root, workspace.segments.parent):
         remove_stale_temp(folder)
     try:
-        with ledger.LedgerWriter(path) as writer:
+        with ledger.LedgerWriter(path, shared=settings.shard is not None) as writer:
             for kind in settings.source_order:
                 there = clips_there(workspace)
                 segments = pending(workspace, chosen, settings.retry, source_name(kind, settings), there)
                 plan = JobPlan(
-                    phase=plan_source(kind, workspace.root, temp, settings, segments),
-                    num_asked=len(chosen),
+                    source=plan_source(kind, workspace.root, temp, settings, segments),
+                    num_requested=len(chosen),
                     num_done=sum(segment.clip_id in there for segment in chosen),
                     engine=settings.engine,
                     workers=settings.workers,

@@ -15,16 +15,20 @@ from dancecli.dataset.fetch import mirror_worker, video_worker
 from dancecli.dataset.fetch.mirror_worker import MirrorJob
 from dancecli.dataset.fetch.settings import LOCAL, MIRROR, YOUTUBE, FetchSettings
 from dancecli.dataset.fetch.video_worker import OnDisk, SourceJob
-from dancecli.engine.rate_limit import BreakerSettings
+from dancecli.engine.rate_limit import BreakerSettings, EvenSpacing, SharedSpacing
 from dancecli.engine.worker import Work
 from dancecli.sources.kinetics_archive import SOURCES
 from dancecli.sources.local import FolderIndex
 from dancecli.sources.youtube import Download
 
-# A guest's honest rate at YouTube; a mirror or a server of one's own has none.
+# What YouTube tolerates from a guest, as users report; a mirror or a server of one's own has no limit.
 YOUTUBE_RATE_PER_HOUR = 300.0
 # There is another source to turn to, so a mirror that is away is not waited for.
 _MIRROR_BREAKER = BreakerSettings(streak=3, first_wait_s=5.0, trips=2)
+
+
+# With another address of its own, a fetch does not share the rate of this machine.
+_ADDRESS_OPTIONS = ("proxy", "source-address", "force-ipv4", "force-ipv6")
 
 
 @dataclass(frozen=True)
@@ -32,20 +36,31 @@ class SourcePlan:
     """One source's share of the work.
 
     Attributes:
-        source: what the ledger and the clips name as their source.
+        name: what the ledger and the clips name as their source.
         jobs: in the order in which they are done.
         work: what a worker does with one.
-        rate_per_hour: over all workers; None for no limit.
+        rate_per_hour: over all workers of this machine; None for no limit.
         breaker: when to stop asking.
-        online: a site is asked.
+        online: a site is contacted.
+        site: what shares the rate: the site, and the address from which it is contacted.
     """
 
-    source: str
+    name: str
     jobs: Sequence[SourceJob | MirrorJob]
     work: Work
     rate_per_hour: float | None
     breaker: BreakerSettings
     online: bool = True
+    site: str = ""
+
+    def spacing(self) -> EvenSpacing:
+        """Give the spacing of permits: one for all fetches of this machine, where there is a limit."""
+        if not self.rate_per_hour:
+            return EvenSpacing(None)
+        import platformdirs
+
+        folder = platformdirs.user_cache_path("dancecli") / "rate"
+        return SharedSpacing(self.rate_per_hour, self.site, folder)
 
 
 def source_name(kind: str, settings: FetchSettings) -> str:
@@ -65,7 +80,7 @@ def plan_source(
         root: the workspace's folder.
         temp: where half-made files may lie.
         settings: of the fetch.
-        segments: that are wanted; a source leaves out those that it cannot have.
+        segments: the requested ones; a source leaves out those that it does not have.
 
     Raises:
         InputError: there is no such folder.
@@ -78,14 +93,25 @@ def plan_source(
     if kind == LOCAL:
         jobs = _local(cutter, settings, segments)
         return SourcePlan(cutter.source, jobs, video_worker.work, None, settings.breaker, online=False)
+    address = " ".join(sorted(text for text in settings.ytdlp if text.startswith(_ADDRESS_OPTIONS)))
     if kind == MIRROR:
         return SourcePlan(
-            cutter.source, _mirror(cutter, settings, segments), mirror_worker.work, rate, _MIRROR_BREAKER
+            cutter.source,
+            _mirror(cutter, settings, segments),
+            mirror_worker.work,
+            rate,
+            _MIRROR_BREAKER,
+            site=settings.mirror_template or MIRROR,
         )
     if settings.rate_per_hour is None and not settings.url_template:
         rate = YOUTUBE_RATE_PER_HOUR
     return SourcePlan(
-        cutter.source, _online(cutter, settings, segments), video_worker.work, rate, settings.breaker
+        cutter.source,
+        _online(cutter, settings, segments),
+        video_worker.work,
+        rate,
+        settings.breaker,
+        site=f"{settings.url_template or YOUTUBE} {address}",
     )
 
 
@@ -93,8 +119,9 @@ def _online(cutter: Cutter, settings: FetchSettings, segments: Sequence[Segment]
     origin = Download(
         url_template=settings.url_template,
         with_audio=settings.keep_audio,
+        short_side=cutter.rules.form.short_side,
         cookies=settings.cookies.absolute() if settings.cookies else None,
-        extractor_args=settings.extractor_args,
+        options=settings.ytdlp,
         socket_timeout_s=settings.socket_timeout_s,
     )
     return [

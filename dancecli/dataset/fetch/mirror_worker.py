@@ -1,4 +1,4 @@
-"""One tar of the mirror: its wanted members cut to our form, proven and published as they go by."""
+"""One tar of the mirror: its requested members cut, validated and committed as they stream by."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 
 from dancecli.core.records import OutcomeClass, Segment
+from dancecli.core.redaction import redact
 from dancecli.dataset.cutting import DISK_FULL, ClipResult, Cutter, probe_source
 from dancecli.dataset.fetch.video_worker import JobResult
 from dancecli.engine.worker import Acquire, Halted
 from dancecli.sources.failures import Failure
 from dancecli.sources.mirror import ClipKey, Member, members
 
-# A sign of life while unwanted members go by, so that the deadline is one of silence.
+# A sign of life while other members stream by, so that the deadline is one of silence.
 _SIGN_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class MirrorJob:
-    """A tar and the segments that are wanted of it.
+    """A tar and the segments that are requested of it.
 
     Attributes:
         cutter: makes the clips; its temporary folder is for this tar alone.
@@ -36,7 +37,7 @@ class MirrorJob:
 
 
 def work(job: MirrorJob, acquire: Acquire) -> Generator[JobResult, None, JobResult]:
-    """Do one job; each clip is a part of the result, and what is left at the end is not there."""
+    """Do one job; each clip is a part of the result, and what is missing at the end is not in the tar."""
     missing = {(s.video_id, s.start_ms, s.end_ms): s for s in job.segments}
     asked = False
 
@@ -49,7 +50,7 @@ def work(job: MirrorJob, acquire: Acquire) -> Generator[JobResult, None, JobResu
         clips = (
             ClipResult(segment, failure.outcome, failure.reason, failure.text) for segment in missing.values()
         )
-        return JobResult(tuple(clips), asked, failure.retry_after_s)
+        return JobResult(tuple(clips), asked, asked and failure.is_answer, failure.retry_after_s)
 
     shutil.rmtree(job.cutter.temp, ignore_errors=True)
     job.cutter.temp.mkdir(parents=True)
@@ -70,7 +71,8 @@ def work(job: MirrorJob, acquire: Acquire) -> Generator[JobResult, None, JobResu
         return JobResult((), asked, disk_full=True)
     finally:
         shutil.rmtree(job.cutter.temp, ignore_errors=True)
-    return rest(Failure(OutcomeClass.PERMANENT, "not-in-mirror", f"{job.url} does not hold it"))
+    # The tar was read up to its end mark, or up to the last clip that was missing.
+    return rest(Failure(OutcomeClass.PERMANENT, "not-in-mirror", f"{redact(job.url)} does not contain it"))
 
 
 def _stream(
@@ -79,7 +81,7 @@ def _stream(
     sign_s = time.monotonic()
     for member in members(job.url, missing.keys(), job.cutter.temp, acquire):
         if member.key is not None:
-            yield JobResult((_cut(job, member, missing.pop(member.key)),))
+            yield JobResult((_cut(job, member, missing.pop(member.key)),), asked=True, answered=True)
         elif time.monotonic() - sign_s > _SIGN_EVERY_S:
             yield JobResult(())
         else:

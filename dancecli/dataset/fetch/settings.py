@@ -1,4 +1,4 @@
-"""What a fetch is to get: its settings, checked; its lists, read; what of them is to be done now."""
+"""What a fetch is to download: settings, checked; lists, read; what of them is pending."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from dancecli.engine.factory import check_engine
 from dancecli.engine.rate_limit import BreakerSettings
 from dancecli.sources.kinetics import Listing, read_lists
 from dancecli.sources.kinetics_archive import read_archive
-from dancecli.sources.youtube import check_address, read_extractor_args
+from dancecli.sources.youtube import check_address
+from dancecli.sources.youtube_options import check_cookies, check_options
 from dancecli.storage import ledger
 from dancecli.storage.workspace import Workspace
 
@@ -32,19 +33,20 @@ class FetchSettings:
     Attributes:
         annotations: lists in any common form; none: the official archive of `edition`.
         edition: of Kinetics: `400`, `600`, `700` or `700-2020`.
-        labels: a label file; rows with other labels are left out.
+        labels: a label file; rows with other labels are skipped.
         limit: clips per class, a larger number containing a smaller one's; None for all.
-        sources: of `local`, `mirror` and `youtube`, in the order in which they are asked; none:
+        sources: of `local`, `mirror` and `youtube`, in the order in which they are tried; none:
             `local` if there is a folder, `mirror` for the official archive, then `youtube`.
         folder: for `local`: clips or whole videos that are on disk, in any known form.
         mirror_template: for `mirror`: an http address with `{split}` and `{number}`.
         url_template: an http address with `{video_id}`, in place of YouTube.
-        shard: do the i-th of n parts of the work, given as (i, n), i from 1.
-        engine: `local` or `ray`, see `engine.choice`.
+        shard: process the i-th of n shards, given as (i, n), i from 1.
+        engine: `local` or `ray`, see `engine.factory`.
         workers: processes; 0 for one a core, of this machine or of the cluster.
-        rate_per_hour: requests to the site; None for the source's default, 0 for no limit.
-        retry: what of an earlier run to try again: `transient`, `permanent`, `all` or `none`.
-            What was never tried, and what a site put off, is always tried.
+        rate_per_hour: requests to the site, of all fetches of this machine; None for the source's
+            default, 0 for no limit.
+        retry: which failures of an earlier run to retry: `transient`, `permanent`, `all` or `none`.
+            What was never tried, or refused for this session, is always tried.
         keep_audio: keep the sound.
         rules: which clips are accepted, and how they are stored.
         tries: attempts at a source in one run.
@@ -53,8 +55,8 @@ class FetchSettings:
         socket_timeout_s: a transfer on which nothing comes for so long is cut.
         min_free_gb: stop when the workspace's disk has less.
         cookies: a cookie file in Netscape's format.
-        extractor_args: passed on to yt-dlp.
-        breaker: when to stop asking a site that refuses.
+        ytdlp: options that are passed on to yt-dlp, as `name=value`; see `sources.youtube_options`.
+        breaker: when to pause and to stop at a site that does not answer.
         dry_run: change nothing.
     """
 
@@ -79,7 +81,7 @@ class FetchSettings:
     socket_timeout_s: float = 20.0
     min_free_gb: float = 1.0
     cookies: Path | None = None
-    extractor_args: tuple[str, ...] = ()
+    ytdlp: tuple[str, ...] = ()
     breaker: BreakerSettings = field(default_factory=BreakerSettings)
     dry_run: bool = False
 
@@ -99,7 +101,7 @@ class FetchSettings:
 
 
 def load_requested(settings: FetchSettings) -> tuple[list[Segment], Listing, LabelSet]:
-    """Read the lists that the settings name, and give the segments that they ask for.
+    """Read the lists that the settings name, and give the requested segments.
 
     Raises:
         InputError: a list, a label file or a setting is wrong.
@@ -167,14 +169,14 @@ def of_shard(segments: Sequence[Segment], shard: tuple[int, int] | None) -> list
 def pending(
     workspace: Workspace, segments: Sequence[Segment], retry: str, source: str, there: Set[str]
 ) -> list[Segment]:
-    """Give the segments for which a source is to be asked now.
+    """Give the segments that a source is to be tried for now.
 
     Args:
         workspace: its ledgers say what the source answered before.
-        segments: all that are wanted.
+        segments: all requested ones.
         retry: as in `FetchSettings`.
         source: as the ledger names it.
-        there: ids of the clips that are there.
+        there: ids of the clips that are on disk.
     """
     again = {OutcomeClass.SESSION, OutcomeClass.DONE}
     if retry == "all":
@@ -200,11 +202,12 @@ def _check(settings: FetchSettings) -> None:
         raise UsageError(f"--limit {settings.limit} is not at least 1")
     if settings.shard is not None and not 1 <= settings.shard[0] <= settings.shard[1]:
         raise UsageError(f"--shard {settings.shard[0]}/{settings.shard[1]} is not I/N with 1 <= I <= N")
-    if settings.cookies is not None and not settings.cookies.is_file():
-        raise InputError.at(settings.cookies, None, "there is no such cookie file")
+    if settings.cookies is not None:
+        check_cookies(settings.cookies)
     if settings.folder is not None and not settings.folder.is_dir():
         raise InputError.at(settings.folder, None, "there is no such folder")
-    read_extractor_args(settings.extractor_args)
+    if settings.ytdlp:
+        check_options(settings.ytdlp)
     _check_sources(settings)
 
 

@@ -1,25 +1,25 @@
-"""One source video: had once, all its segments cut, each clip proven and published.
+"""One source video: downloaded once, all its segments cut, each clip validated and committed.
 
-This is what a worker process does. It writes nothing but files under their final names, proven
-first, so that at any moment it may be killed: what it published is adopted the next time.
+This is what a worker process does. It writes nothing but files under their final names, validated
+first, so that it may be killed at any moment: what it committed is registered the next time.
 """
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.cutting import DISK_FULL, ClipResult, Cutter, probe_source
 from dancecli.engine.worker import Acquire, Halted
 from dancecli.sources.failures import Failure
-from dancecli.sources.youtube import Download, download
+from dancecli.sources.youtube import Download, Downloaded, SourceInfo, download
 
 
 @dataclass(frozen=True, slots=True)
 class OnDisk:
-    """A file that holds a source video, or a part of it.
+    """A file that holds a source video, or a section of it.
 
     Attributes:
         path: the file, which is only read.
@@ -32,7 +32,7 @@ class OnDisk:
 
 @dataclass(frozen=True, slots=True)
 class SourceJob:
-    """A source video and the segments that are wanted of it.
+    """A source video and the segments that are requested of it.
 
     Attributes:
         cutter: makes the clips; its temporary folder is for this video alone.
@@ -52,14 +52,16 @@ class JobResult:
     """What became of a job.
 
     Attributes:
-        clips: one result a segment; none of those that were left because the job was halted.
-        asked: the site was asked for the video.
+        clips: one result per segment; none of those that were left because the job was halted.
+        asked: the site was contacted.
+        answered: it told something about the video, good or bad, or sent it.
         retry_after_s: for how long the site asked to be left alone.
         disk_full: the job stopped because there is no space.
     """
 
     clips: tuple[ClipResult, ...]
     asked: bool = False
+    answered: bool = False
     retry_after_s: float = 0.0
     disk_full: bool = False
 
@@ -67,8 +69,8 @@ class JobResult:
 def work(job: SourceJob, acquire: Acquire) -> JobResult:
     """Do one job.
 
-    Clips that are already published are proven again and adopted; the video is asked for only
-    if one is left. The temporary folder stays after a failure that is worth another try.
+    Clips that are committed already are validated again and registered; the video is downloaded
+    only if one is missing. The temporary folder stays after a failure that is worth another try.
     """
     cutter = job.cutter
     results = [adopted for segment in job.segments if (adopted := cutter.adopt(segment)) is not None]
@@ -88,24 +90,25 @@ def work(job: SourceJob, acquire: Acquire) -> JobResult:
     try:
         cutter.temp.mkdir(parents=True, exist_ok=True)
         if isinstance(job.origin, OnDisk):
-            source, is_clip = job.origin.path, job.origin.is_clip
+            source, is_clip = Downloaded(job.origin.path), job.origin.is_clip
         else:
             source = download(missing[0].video_id, cutter.temp, job.origin, acquire_and_note)
-            is_clip, num_bytes = False, source.stat().st_size
-        facts = probe_source(source)
+            is_clip, num_bytes = False, source.path.stat().st_size
+        facts = probe_source(source.path)
         for segment in missing:
-            result = cutter.cut(source, facts, segment, whole=is_clip)
+            result = cutter.cut(source.path, facts, segment, whole=is_clip)
             # The download is counted once, with the first of its clips.
-            results.append(replace(result, num_bytes=0 if segment is not missing[0] else num_bytes))
+            counted = 0 if segment is not missing[0] else num_bytes
+            results.append(replace(with_info(result, source.info), num_bytes=counted))
         if not isinstance(job.origin, OnDisk):
-            cutter.keep_source(source, missing[0].video_id)
+            cutter.keep_source(source.path, missing[0].video_id)
     except Failure as failure:
         keep_temp = failure.outcome is OutcomeClass.TRANSIENT
         results += (
             ClipResult(segment, failure.outcome, failure.reason, failure.text, num_bytes)
             for segment in missing
         )
-        return JobResult(tuple(results), asked, failure.retry_after_s)
+        return JobResult(tuple(results), asked, asked and failure.is_answer, failure.retry_after_s)
     except Halted:
         return JobResult(tuple(results), asked)
     except OSError as error:
@@ -115,4 +118,10 @@ def work(job: SourceJob, acquire: Acquire) -> JobResult:
     finally:
         if not keep_temp:
             shutil.rmtree(cutter.temp, ignore_errors=True)
-    return JobResult(tuple(results), asked)
+    return JobResult(tuple(results), asked, asked)
+
+
+def with_info(result: ClipResult, info: SourceInfo) -> ClipResult:
+    """Add what the site says of the video to the record of a clip; what it does not say stays."""
+    known = {name: value for name, value in asdict(info).items() if value}
+    return replace(result, clip=replace(result.clip, **known)) if result.clip and known else result

@@ -11,7 +11,6 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from dancecli.core.errors import WorkspaceError
@@ -26,7 +25,7 @@ from dancecli.engine.local import LocalPool
 from dancecli.engine.pool import Finished
 from dancecli.sources.letsdance import FrameRun
 from dancecli.storage import ledger
-from dancecli.storage.workspace import Workspace
+from dancecli.storage.workspace import Workspace, clips_lock
 from dancecli.video.ffmpeg import find_ffmpeg
 
 
@@ -123,7 +122,7 @@ def import_clips(
         MissingDependencyError: there is no ffmpeg.
     """
     find_ffmpeg()
-    with workspace.lock("fetch"):
+    with clips_lock(workspace, "import"):
         # Its own folder alone: a shard of a fetch may be at work beside it.
         temp = temp_of(workspace)
         shutil.rmtree(temp, ignore_errors=True)
@@ -171,7 +170,7 @@ class _Run:
                             OutcomeClass.CORRUPT,
                             one.reason,
                             one.text,
-                            self._attempt(one.name),
+                            known,
                         ),
                         None,
                     )
@@ -205,7 +204,7 @@ class _Run:
             result.outcome,
             result.reason,
             result.text,
-            self._attempt(segment.clip_id),
+            self._latest.get(segment.clip_id),
         )
         clip = result.clip
         if clip is not None and not clip.original_path:
@@ -218,10 +217,6 @@ class _Run:
         else:
             self._reasons[result.reason] += 1
             self._failed[segment.clip_id] = FailedClip(result.reason, result.text)
-
-    def _attempt(self, clip_id: str) -> int:
-        known = self._latest.get(clip_id)
-        return known.attempts + 1 if known else 1
 
     def _report(self) -> None:
         missing = sum(self._reasons.values())
@@ -243,7 +238,8 @@ def _original_path(media: Path | FrameRun) -> str:
 
 
 def _outcome(
-    clip_id: str, video_id: str, outcome: OutcomeClass, reason: str, text: str, attempt: int
+    clip_id: str, video_id: str, outcome: OutcomeClass, reason: str, text: str, known: ledger.Latest | None
 ) -> Outcome:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+    attempt, time_utc = (known.attempts + 1, known.time_utc) if known else (1, "")
+    now = ledger.utc_now(time_utc)
     return Outcome(clip_id, video_id, outcome, reason, text, attempt, now, 0, SOURCE)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from dancecli.core.records import Outcome, OutcomeClass
 from dancecli.dataset.clips import forget_segments, rebuild_clips
 from dancecli.dataset.ingest.worker import SOURCE
 from dancecli.storage import ledger
-from dancecli.storage.workspace import Workspace
+from dancecli.storage.workspace import Workspace, clips_lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +28,22 @@ def remove_clips(workspace: Workspace, removals: Mapping[str, Removal]) -> None:
     """
     if not removals:
         return
-    standing = ledger.latest(workspace.root)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    rows = [
-        Outcome(
-            clip_id=clip_id,
-            video_id=clip_id.rsplit("_", 2)[0],
-            outcome=OutcomeClass.PERMANENT,
-            reason=why.reason,
-            text=why.text,
-            attempt=standing[clip_id].attempts if clip_id in standing else 0,
-            time_utc=now,
-            num_bytes=0,
-            source=SOURCE,
-        )
-        for clip_id, why in sorted(removals.items())
-    ]
-    with workspace.lock("fetch"):
+    with clips_lock(workspace, "remove"):
+        standing = ledger.latest(workspace.root)
+        rows = [
+            Outcome(
+                clip_id=clip_id,
+                video_id=clip_id.rsplit("_", 2)[0],
+                outcome=OutcomeClass.PERMANENT,
+                reason=why.reason,
+                text=why.text,
+                attempt=standing[clip_id].attempts if clip_id in standing else 0,
+                time_utc=ledger.utc_now(standing[clip_id].time_utc if clip_id in standing else ""),
+                num_bytes=0,
+                source=SOURCE,
+            )
+            for clip_id, why in sorted(removals.items())
+        ]
         with ledger.LedgerWriter(workspace.ledger) as writer:
             writer.record((row, None) for row in rows)
         forget_segments(workspace, removals)

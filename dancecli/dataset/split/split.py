@@ -49,7 +49,7 @@ from dancecli.storage.corrections import (
     current,
     read_corrections,
 )
-from dancecli.storage.runs import read_record
+from dancecli.storage.runs import read_records
 from dancecli.storage.workspace import Workspace, checked_name
 
 # The kind of the groups that people gave clips in `dance app`.
@@ -388,14 +388,13 @@ def _refuse_overwrite(workspace: Workspace, settings: SplitSettings) -> list[str
     if not workspace.split(name).exists():
         return []
     hint = "give the new split another name with --name"
-    notes = []
-    for run in workspace.runs():
-        try:
-            used = read_record(workspace, run).get("split", {}).get("name") == name
-        except (InputError, WorkspaceError) as error:
-            notes.append(f"run {run!r} was not checked for using split {name!r}: {error.message}")
-            continue
-        if used:
+    records, unreadable = read_records(workspace)
+    notes = [
+        f"run {run!r} was not checked for using split {name!r}: {error.message}"
+        for run, error in unreadable.items()
+    ]
+    for run, record in records.items():
+        if (record.get("split") or {}).get("name") == name:
             raise WorkspaceError(
                 f"split {name!r} would change, and run {run!r} was made with it as it is", hint
             )

@@ -138,11 +138,10 @@ def find_existing(workspace: Workspace, name: str | None, key: str, value: Any) 
         key: of its record; what it holds says all that the scores depend on.
         value: what is to stand there.
     """
-    for found in reversed(workspace.runs()):
-        if name is None or found == name:
-            record = rec.read_record(workspace, found)
-            if record.get(key) == value and record.get("status") == rec.DONE:
-                return EvaluateResult(found, record, (), fresh=False)
+    for found, record in reversed(rec.read_records(workspace)[0].items()):
+        same = record.get(key) == value and record["status"] == rec.DONE
+        if same and name in (None, found):
+            return EvaluateResult(found, record, (), fresh=False)
     return None
 
 

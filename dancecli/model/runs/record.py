@@ -28,6 +28,7 @@ def begun_record(plan: Plan, job: Job) -> dict[str, Any]:
         "name": plan.name,
         **({"group": plan.settings.group} if plan.settings.group else {}),
         "status": rec.RUNNING,
+        "process": rec.process_record(),
         "created_utc": rec.now_utc(),
         "finished_utc": None,
         "command": list(sys.argv),

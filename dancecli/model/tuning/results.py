@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from dancecli.model.tuning.study import TrialRow
     from dancecli.model.tuning.trial import Trainer
 
-SCHEMA = 1
-RUNNING, DONE, INTERRUPTED, FAILED = "running", "done", "interrupted", "failed"
-
 
 @dataclass(frozen=True)
 class StudyFolder:
@@ -61,9 +58,9 @@ def study_record(workspace: Workspace, plan: TunePlan, trainer: Trainer) -> dict
     group = {part.clip_id: part.group for part in tables.read(workspace.split(data.name), SplitClip)}
     secret, shown = plan.settings.storage, shown_address(plan.settings.storage)
     return {
-        "schema": SCHEMA,
+        "schema": rec.SCHEMA,
         "name": plan.name,
-        "status": RUNNING,
+        "status": rec.RUNNING,
         "updated_utc": "",
         "command": [word.replace(secret, shown) if secret else word for word in sys.argv],
         "storage": shown or f"studies/{workspace.study(plan.name).name}",
@@ -142,9 +139,7 @@ def write_study(folder: StudyFolder, record: Mapping[str, Any], best: Recipe | N
             evaluated = [val.get("top1"), val.get("n"), None if top1 is None else round(top1, 6)]
             rest = [trial[key] for key in ("loss", "epoch", "epochs", "seconds", "note")]
             writer.writerow([*start, *values, *evaluated, *rest])
-    with atomic_file(folder.record) as file:
-        json.dump(record, file, indent=2, ensure_ascii=False)
-        file.write("\n")
+    rec.write_study(folder.record, record)
 
 
 def recipe_text(recipe: Recipe, always: Collection[str] = ()) -> str:

@@ -71,14 +71,14 @@ def tune(
         with study.at_work():
             trained = work.run()
     except BaseException as error:
-        status = files.INTERRUPTED if isinstance(error, KeyboardInterrupt) else files.FAILED
+        status = rec.INTERRUPTED if isinstance(error, KeyboardInterrupt) else rec.FAILED
         # On a full disk it is the first error that counts.
         with suppress(Exception):
             work.write(status)
         raise
     rows = study.rows()
     elsewhere = sum(row.state == "running" for row in rows)
-    return TuneResult(plan.name, folder, work.write(files.DONE), trained, elsewhere)
+    return TuneResult(plan.name, folder, work.write(rec.DONE), trained, elsewhere)
 
 
 def _trainer(workspace: Workspace, plan: TunePlan, folder: files.StudyFolder, reporter: Reporter) -> Trainer:
@@ -133,7 +133,7 @@ class _Work:
         """Train the trials that the study still needs; return their number."""
         trained, epochs = 0, self._plan.base.recipe.epochs
         while requests := self._study.ask(self._trainer.batched, self._plan.settings.trials):
-            record = self.write(files.RUNNING)
+            record = self.write(rec.RUNNING)
             ended = sum(t["state"] not in ("running", "waiting") for t in record["trials"])
             wanted = self._plan.settings.trials + any(t["baseline"] for t in record["trials"])
             total = max(wanted, ended + len(requests)) * epochs
@@ -156,13 +156,13 @@ class _Work:
     def _end(self, request: TrialRequest, result: TrialResult) -> None:
         self._study.end(request, result)
         if self._trainer.batched == 1:
-            self.write(files.RUNNING)
+            self.write(rec.RUNNING)
 
     def write(self, status: str) -> dict[str, Any]:
         """Write the files of the study in its present state; other processes may still work on it."""
         trials = files.trial_records(self._study.rows(), self._static["val"]["n"])
-        if status == files.DONE and any(trial["state"] == "running" for trial in trials):
-            status = files.RUNNING
+        if status == rec.DONE and any(trial["state"] == "running" for trial in trials):
+            status = rec.RUNNING
         best = files.best_trial(trials)
         record = {**self._static, "status": status, "updated_utc": rec.now_utc()}
         record |= {"best": best["number"] if best else None, "trials": trials}

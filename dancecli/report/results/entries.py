@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from dancecli.report.statistics.clusters import join_groups
 from dancecli.report.statistics.intervals import Estimate, proportion
 from dancecli.report.statistics.metrics import true_ranks
 from dancecli.report.statistics.significance import method_interval
+from dancecli.storage.runs import read_records
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -89,12 +89,9 @@ def accuracy(flags: Flags, groups: Sequence[str]) -> Accuracy | None:
 def members(workspace: Workspace, group: str) -> list[str]:
     """Name the runs of a group in the order of their seeds; empty if there is none."""
     found = []
-    for name in workspace.runs():
-        try:
-            record = json.loads((workspace.run(name) / "run.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue  # reported when the run itself is asked for
-        if isinstance(record, dict) and record.get("group") == group:
+    # An unreadable run is reported when the run itself is named.
+    for name, record in read_records(workspace)[0].items():
+        if record.get("group") == group:
             found.append((record.get("seed") or 0, name))
     return [name for _, name in sorted(found)]
 

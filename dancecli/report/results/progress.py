@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dancecli.storage.runs import read_records, read_studies
 from dancecli.storage.workspace import Workspace
 
-RUNNING = "running"
+UNREADABLE = "unreadable"
 # A loss is shown as the mean of the last so many steps: a single one says little.
 _STEPS = 20
 
@@ -60,14 +61,10 @@ class StudyState:
 
 def study_states(workspace: Workspace) -> list[StudyState]:
     """Read the state of every study, by name; one that is being written is passed over."""
-    found = []
-    for path in sorted((workspace.root / "studies").glob("*/study.json")):
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            found.append(_study(path.parent.name, record))
-        except (OSError, ValueError, AttributeError, TypeError, KeyError):
-            continue
-    return found
+    records, unreadable = read_studies(workspace)
+    found = [_study(name, record) for name, record in records.items()]
+    found += [StudyState(name, UNREADABLE, 0, 0, 0, 0, None, None) for name in unreadable]
+    return sorted(found, key=lambda state: state.study)
 
 
 def _study(name: str, record: Mapping[str, Any]) -> StudyState:
@@ -81,7 +78,7 @@ def _study(name: str, record: Mapping[str, Any]) -> StudyState:
     best = max(evaluated, default=None)
     return StudyState(
         study=name,
-        status=str(record.get("status", "unreadable")),
+        status=record["status"],
         done=states.count("done"),
         pruned=states.count("pruned"),
         failed=states.count("failed"),
@@ -93,23 +90,24 @@ def _study(name: str, record: Mapping[str, Any]) -> StudyState:
 
 def states(workspace: Workspace) -> list[State]:
     """Read the state of every run, the one begun last at the end; a half-written line is passed over."""
-    return [_state(workspace.run(name), name) for name in workspace.runs()]
+    records, unreadable = read_records(workspace)
+    return [
+        State(name, UNREADABLE, 0, 0, None, None, None, None)
+        if name in unreadable
+        else _state(workspace.run(name), name, records[name])
+        for name in workspace.runs()
+        if name in unreadable or name in records
+    ]
 
 
-def _state(folder: Path, name: str) -> State:
-    try:
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        status = str(record.get("status", "unreadable"))
-        optim = record.get("optim") or {}
-        epochs = optim.get("epochs") or 0
-    except (OSError, ValueError, AttributeError):
-        return State(name, "unreadable", 0, 0, None, None, None, None)
+def _state(folder: Path, name: str, record: Mapping[str, Any]) -> State:
+    epochs = (record.get("optim") or {}).get("epochs") or 0
     rows = read_rows(folder / "metrics.jsonl")
     train = [row for row in rows if row.get("kind") == "train"]
     val = [v for row in rows if row.get("kind") == "val" and (v := _number(row, "top1")) is not None]
     return State(
         run=name,
-        status=status,
+        status=record["status"],
         epoch=max((int(_number(row, "epoch") or 0) for row in rows), default=0),
         epochs=epochs if isinstance(epochs, int) else 0,
         loss=_mean(train, "loss"),

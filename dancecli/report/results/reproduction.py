@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from dancecli.report.statistics.grim import check_reported, possible_sizes
 from dancecli.report.statistics.intervals import Proportion, proportion
 from dancecli.report.statistics.metrics import TOP
 from dancecli.report.statistics.significance import Paired, compare_models, mcnemar
+from dancecli.storage.runs import read_record
 from dancecli.storage.workspace import Workspace
 
 SCHEMA = 1
@@ -103,7 +103,7 @@ def read_ran(workspace: Workspace, run: str, subset: str = Subset.TEST) -> Ran:
         )
     evaluated, val = results.subsets[subset], results.subsets.get(Subset.VAL)
     names = (results.run.get("model") or {}).get("members") or []
-    members = [json.loads((workspace.run(name) / "run.json").read_text(encoding="utf-8")) for name in names]
+    members: list[Mapping[str, Any]] = [read_record(workspace, name) for name in names]
     way = "the best on val" if val else "the last"
     if subset == Subset.VAL:
         way += ", which is this subset"
@@ -113,7 +113,7 @@ def read_ran(workspace: Workspace, run: str, subset: str = Subset.TEST) -> Ran:
         top1=proportion(hits(evaluated), evaluated.groups),
         top5=proportion(hits(evaluated, TOP), evaluated.groups) if len(results.labels) > TOP else None,
         val=proportion(hits(val), val.groups) if val else None,
-        chosen=f"{' and '.join(_epoch(one) for one in members or [results.run])}, {way}",
+        chosen=f"{' and '.join(_epoch(one) for one in (members or [results.run]))}, {way}",
         members=tuple(members),
     )
 

@@ -13,14 +13,13 @@ from urllib.parse import quote
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.records import Clip, Prediction, SplitClip, Subset
 from dancecli.storage import tables
+from dancecli.storage.runs import RunFolder, read_record
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from dancecli.report.statistics.metrics import Floats, Ints
-
-RUN_SCHEMA = 1
 # Scores are stored as float32 by some evaluators, so their sum is 1 only nearly.
 SUM_TOLERANCE = 1e-3
 
@@ -119,32 +118,16 @@ def _shared(record: Mapping[str, Any], name: str, train_groups: set[str], subset
 
 
 def _read_record(workspace: Workspace, run: str) -> dict[str, Any]:
-    path = workspace.run(run) / "run.json"
-    if not path.exists():
-        known = workspace.runs()
-        raise WorkspaceError(
-            f"there is no run {run!r} in {workspace.root}",
-            f"there are: {', '.join(known[-8:])}" if known else "make one: dance finetune",
-        )
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError.at(path, None, f"is not JSON ({error})", "make the run again") from None
-    if not isinstance(record, dict) or not isinstance(record.get("schema"), int):
-        raise InputError.at(path, None, "is not the record of a run", "make the run again")
-    if record["schema"] > RUN_SCHEMA:
-        raise WorkspaceError(
-            f"{path}: written by a newer dance (schema {record['schema']}, this one reads {RUN_SCHEMA})",
-            "upgrade: pip install -U dancecli",
-        )
+    record = read_record(workspace, run)
+    path, hint = RunFolder(workspace.run(run)).record, "make the run again"
     labels, split = record.get("labels"), record.get("split")
     if record.get("name") != run:
-        raise InputError.at(path, None, f"is the record of run {record.get('name')!r}, not of {run!r}")
+        raise InputError.at(path, None, f"is the record of run {record.get('name')!r}, not of {run!r}", hint)
     if not (isinstance(labels, list) and labels and all(isinstance(name, str) for name in labels)):
-        raise InputError.at(path, None, "lists no labels", "make the run again")
+        raise InputError.at(path, None, "the run record has no labels", hint)
     if not (isinstance(split, dict) and isinstance(split.get("name"), str) and split.get("hash")):
-        raise InputError.at(path, None, "does not say which split it was made on", "make the run again")
-    return {"status": "unknown", **record}
+        raise InputError.at(path, None, "the run record does not name its split", hint)
+    return record
 
 
 def _check_meta(path: Path, meta: Mapping[str, str], record: Mapping[str, Any]) -> None:

@@ -31,7 +31,7 @@ from dancecli.demo.video_site import Fault
 from dancecli.engine.rate_limit import BreakerSettings
 from dancecli.sources.youtube import Download
 from dancecli.storage import ledger, tables
-from dancecli.storage.workspace import Workspace
+from dancecli.storage.workspace import Workspace, clips_lock
 
 film, town = towns.film, towns.town
 
@@ -257,8 +257,11 @@ def test_a_refusing_site_is_left_alone_and_nothing_is_marked_dead(town: Town, wo
     breaker = BreakerSettings(streak=3, first_wait_s=0.2, trips=2)
     seen: list[Progress] = []
     result = fetch(workspace, town.settings(breaker=breaker), Reporter(seen.append))
-    assert result.stopped == "the site keeps refusing (http-429); the rest is pending"
-    assert any("the site refuses (http-429), next try in" in progress.text for progress in seen)
+    assert result.stopped.startswith(
+        "source url-template stopped answering (http-429); the rest is pending. "
+    )
+    assert "lower --rate" in result.stopped
+    assert any("paused, no answers (http-429), next try in" in progress.text for progress in seen)
     assert set(result.reasons) <= {"http-429", "not-tried"}
     # Three opened the breaker while another was at work; then two probes.
     assert len(town.asked) <= 3 + 1 + 2
@@ -303,8 +306,13 @@ def test_full_disk_in_a_job_keeps_what_was_made(
 
 def test_two_at_once_are_refused(town: Town, workspace: Workspace) -> None:
     town.want("zumba,a,0,1")
-    with workspace.lock("fetch"), pytest.raises(WorkspaceError, match="another 'fetch' is at work"):
-        fetch(workspace, town.settings())
+    for shard in (None, (1, 2)):
+        with (
+            clips_lock(workspace, "import"),
+            pytest.raises(WorkspaceError, match=r"another command writes clips in .*: 'import'"),
+        ):
+            fetch(workspace, town.settings(shard=shard))
+    assert fetch(workspace, town.settings()).complete
 
 
 def test_limit_is_per_class_stable_and_nested() -> None:
@@ -373,11 +381,15 @@ class TestCommand:
         [
             (("--annotations", "absent.csv"), 1, "absent.csv: there is no such annotation file"),
             (("--rate", "fast"), 2, "is not a number of requests an hour"),
-            (("--url-template", "http://x/"), 2, "is to hold {video_id} once"),
+            (("--url-template", "http://x/"), 2, "must contain {video_id} once"),
             (("--labels", "twice.txt"), 1, "twice.txt:2: label 'zumba' repeats line 1"),
             (("--retry", "some"), 2, "--retry 'some' is none of"),
             (("--cookies", "absent.txt"), 1, "absent.txt: there is no such cookie file"),
-            (("--extractor-args", "web"), 2, "is not EXTRACTOR:KEY=VALUE"),
+            (
+                ("--extractor-args", "web"),
+                2,
+                "--ytdlp extractor-args is not an option of yt-dlp with such a value",
+            ),
             (("--shard", "3"), 2, "is not I/N"),
             (("--shard", f"1/{'9' * 5000}"), 2, "is not I/N"),
             (("--source", "local", "--folder", "absent"), 1, "absent: there is no such folder"),

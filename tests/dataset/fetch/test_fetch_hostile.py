@@ -116,7 +116,7 @@ ROUTES = {
     "http-429-once": Route(OK, [Fault(status=429, times=1)], attempts=2),
     "http-429-retry-after": Route(OK, [Fault(status=429, times=1, retry_after="1")], attempts=2),
     "http-503-retry-after": Route(OK, [Fault(status=503, times=1, retry_after="1")], attempts=2),
-    "http-500-then-200": Route(OK, [Fault(status=500, times=2)]),
+    "http-500-then-200": Route(OK, [Fault(status=500, times=2)], attempts=3),
     "http-500": Route(("transient http-500",), [Fault(status=500)], attempts=3),
     "html": Route(("transient not-a-video",), [Fault(html=True)], attempts=3),
     "html-bot-check": Route(OK, [Fault(html=True, times=1, text="unusual traffic")], attempts=2),

@@ -87,7 +87,7 @@ def test_a_split_that_a_run_was_made_with_is_kept(filled: Workspace) -> None:
     split(filled, SplitSettings(name="s"))
     run = filled.run("r") / "run.json"
     run.parent.mkdir(parents=True)
-    run.write_text(json.dumps({"schema": 1, "split": {"name": "s"}}))
+    run.write_text(json.dumps({"schema": 1, "status": "done", "split": {"name": "s"}}))
     assert not split(filled, SplitSettings(name="s")).changed
     with pytest.raises(WorkspaceError, match="run 'r' was made with it") as caught:
         split(filled, SplitSettings(name="s", seed=1))

@@ -81,5 +81,5 @@ def test_a_run_that_goes_on_takes_no_other_settings(corpus, settings, dance):
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_a_seed_that_no_generator_takes_is_refused(corpus, settings, seed):
-    with pytest.raises(UsageError, match=f"seed {seed} is not a whole number from 0 to 4294967295"):
+    with pytest.raises(UsageError, match=f"seed {seed} is not an integer from 0 to 4294967295"):
         finetune(corpus(), replace(settings, seed=seed))

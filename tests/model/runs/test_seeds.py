@@ -59,7 +59,7 @@ def test_the_same_call_goes_on_with_a_group_and_makes_what_is_missing(corpus, se
     other = replace(settings, lr=0.5)
     assert plan_group(workspace, other).name == "tiny_i3d-small-2"
     assert plan_group(workspace, settings).name == "tiny_i3d-small-1"
-    with pytest.raises(WorkspaceError, match="run 'tiny_i3d-small-1-seed0' was made with other settings"):
+    with pytest.raises(WorkspaceError, match="run 'tiny_i3d-small-1-seed0' has other settings"):
         finetune_seeds(workspace, replace(other, name="tiny_i3d-small-1"), 2)
 
 

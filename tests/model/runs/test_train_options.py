@@ -155,13 +155,13 @@ def test_class_weights_and_smoothing_reach_the_loss(corpus, settings):
     assert torch.isfinite(torch.tensor([plain, weighed, smooth])).all()
 
 
-def test_stored_views_are_as_many_as_there_are_ways_to_look_at_a_clip(corpus, settings, tiny_recipe):
+def test_there_is_one_cached_view_per_augmentation_chain(corpus, settings, tiny_recipe):
     workspace = corpus()
     tiny_recipe.write_text(tiny_recipe.read_text().replace("views = 2\n", ""))
     assert make_plan(workspace, settings).recipe.views == 2
     plan = make_plan(workspace, replace(settings, augment="hflip, jitter,hflip+noise"))
     assert plan.recipe.views == 4
-    assert any("the clip as it is or hflip or jitter or hflip+noise" in line for line in plan.notes)
+    assert any("the original clip or hflip or jitter or hflip+noise" in line for line in plan.notes)
     record = finetune(workspace, replace(settings, augment="hflip,jitter", epochs=1)).record
     assert record["views"]["augment"] == "hflip,jitter"
     assert record["recipe"]["augment"] == "hflip,jitter"
@@ -169,7 +169,7 @@ def test_stored_views_are_as_many_as_there_are_ways_to_look_at_a_clip(corpus, se
     assert "hflip" not in record["views"]["test"]
 
 
-def test_copies_that_are_files_already_are_told(corpus, settings):
+def test_training_clips_augmented_twice_are_reported(corpus, settings):
     workspace = corpus()
     clips = tables.read(workspace.clips, Clip)
     copy = replace(clips[0], clip_id=f"{clips[0].clip_id}.hflip", parent_id=clips[0].clip_id, op="hflip")
@@ -179,7 +179,7 @@ def test_copies_that_are_files_already_are_told(corpus, settings):
     (workspace.root / clips[-1].path).write_bytes(b"x")
     with (workspace.annotations("small") / "train.txt").open("a") as file:
         file.write(f"{clips[-1].path} 0\n")
-    told = "1 of the training clips are copies of dance augment already"
+    told = "1 of the training clips were augmented by dance augment already"
     assert any(told in line for line in make_plan(workspace, replace(settings, augment="jitter")).notes)
     assert not any(told in line for line in make_plan(workspace, settings).notes)
 
@@ -190,7 +190,7 @@ def test_copies_that_are_files_already_are_told(corpus, settings):
      ({"freeze": "3", "lr": 1e-4}, False), ({"changes": ("freeze=3", "lr=1e-4")}, False),
      ({"freeze": "3", "weights": "none"}, False)],
 )  # fmt: skip
-def test_a_learning_rate_of_a_frozen_backbone_is_pointed_out(corpus, changes, told):
+def test_a_learning_rate_chosen_for_more_frozen_stages_is_reported(corpus, changes, told):
     plan = make_plan(corpus(), FinetuneSettings(pretrain="inception", recipe="demo", **changes))
-    notes = [note for note in plan.notes if "frozen up to 4; with one frozen up to 3" in note]
+    notes = [note for note in plan.notes if "chosen for --freeze 4; with --freeze 3" in note]
     assert len(notes) == told

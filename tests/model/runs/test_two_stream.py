@@ -270,17 +270,17 @@ def test_each_file_starts_the_stream_that_it_is_for(danced, tiny, files):
         (
             {"init": "imagenet", "weights": (rgb,)},
             ModelError,
-            "of a 3-D network, --init imagenet takes one in 2-D",
+            "holds a 3-D network, --init imagenet needs a 2-D one",
         ),
         (
             {"init": "kinetics", "weights": (flat,)},
             ModelError,
-            "of a 2-D network, --init kinetics takes one in 3-D",
+            "holds a 2-D network, --init kinetics needs a 3-D one",
         ),
         (
             {"init": "kinetics", "weights": (flow,), "stream": "rgb"},
             UsageError,
-            "is for 2 channels, and no stream",
+            "has 2 input channels, which fits no stream",
         ),
         ({"init": "kinetics", "weights": (rgb, rgb + "2")}, ModelError, "there is no such weights file"),
         ({"stream": "sound"}, UsageError, "stream 'sound' is not one of rgb, flow, both"),
@@ -327,7 +327,7 @@ def test_weights_that_do_not_fit_are_refused_for_both_streams_before_the_first_h
     with pytest.raises(ModelError, match=r"Mixed_5c\.b1b\.conv3d\.weight is missing"):
         train(workspace, replace(tiny, init="kinetics", weights=(files["rgb"], bad)))
     other = save(tmp_path / "other.pt", {"conv1.weight": torch.zeros(3)})
-    with pytest.raises(ModelError, match="is not of an Inception-v1 network"):
+    with pytest.raises(ModelError, match="does not hold an Inception-v1 network"):
         train(workspace, replace(tiny, init="kinetics", weights=(other,)))
     assert not (workspace.root / "runs").exists()
 
@@ -343,9 +343,9 @@ def test_names_that_are_taken_and_runs_of_others_are_refused(danced, tiny):
     with pytest.raises(WorkspaceError, match="there is no run to resume"):
         train(workspace, TrainSettings(resume=True))
     (workspace.run("two") / "run.json").write_text(json.dumps({"schema": 1, "status": "done"}))
-    with pytest.raises(WorkspaceError, match="run 'two' is not one of dance train"):
+    with pytest.raises(WorkspaceError, match="run 'two' is not a run of dance train"):
         train(workspace, TrainSettings(resume=True))
-    with pytest.raises(WorkspaceError, match="run 'two' trained nothing that could be gone on with"):
+    with pytest.raises(WorkspaceError, match="run 'two' is an evaluation without training"):
         finetune(workspace, FinetuneSettings(resume=True))
     begun = {"schema": 1, "status": "interrupted", "settings": {"pretrain": "inception", "weights": "none"}}
     (workspace.run("two") / "run.json").write_text(json.dumps(begun))

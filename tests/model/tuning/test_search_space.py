@@ -39,28 +39,31 @@ def test_any_key_of_a_recipe_can_be_searched(tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("[lrr]\nlow = 1\nhigh = 2", r"\[lrr\] is no key of a recipe"),
-        ("[lr]\nlow = 'x'\nhigh = 1", r"\[lr\] 'lr' is 'x', not of type float"),
+        ("[lrr]\nlow = 1\nhigh = 2", r"\[lrr\] is not a recipe key"),
+        ("[lr]\nlow = 'x'\nhigh = 1", r"\[lr\] 'lr' must be of type float, not 'x'"),
         ("[lr]\nlow = 1e-5", r"\[lr\] needs either low and high, or choices"),
         ("[lr]\nlow = 1\nhigh = 0.1", r"\[lr\] low 1.0 is not below high 0.1"),
-        ("[lr]\nlow = 0\nhigh = 1\nlog = true", r"\[lr\] low is 0.0, and a logarithm"),
-        ("[lr]\nlow = 0\nhigh = inf", r"\[lr\] lr inf is no finite number"),
+        ("[lr]\nlow = 0\nhigh = 1\nlog = true", r"\[lr\] low is 0.0; with log it must be"),
+        ("[lr]\nlow = 0\nhigh = inf", r"\[lr\] lr must be finite"),
         ("[lr]\nlow = 1\nhigh = 2\nlogg = true", r"\[lr\] has no entry 'logg'"),
-        ("[dropout]\nlow = 0.2\nhigh = 1.2", r"\[dropout\] dropout 1.2 is not below 1"),
+        ("[dropout]\nlow = 0.2\nhigh = 1.2", r"\[dropout\] dropout must be below 1"),
         ("[optimizer]\nchoices = ['adam', 'foo']", r"\[optimizer\] optimizer 'foo' is not one of"),
-        ("[optimizer]\nchoices = ['adam']", r"\[optimizer\] choices is to be a list of two"),
-        ("[optimizer]\nlow = 'adam'\nhigh = 'sgd'", r"\[optimizer\] is no number"),
+        ("[optimizer]\nchoices = ['adam']", r"\[optimizer\] choices must be a list of at least two"),
+        ("[optimizer]\nlow = 'adam'\nhigh = 'sgd'", r"\[optimizer\] is not a number"),
         ("[milestones]\nchoices = [[1], [2]]", r"\[milestones\] is a list"),
         ("[epochs]\nlow = 1\nhigh = 5", r"\[epochs\] cannot be searched: it is the budget"),
-        ("[num_crops]\nchoices = [1, 3]", r"\[num_crops\] cannot be searched: it is how a trial is judged"),
-        ("[batch]\nlow = 4\nhigh = 8\nstep = 0.5", r"\[batch\] step is 0.5, not a whole number"),
+        (
+            "[num_crops]\nchoices = [1, 3]",
+            r"\[num_crops\] cannot be searched: it is part of the eval",
+        ),
+        ("[batch]\nlow = 4\nhigh = 8\nstep = 0.5", r"\[batch\] step is 0.5, not an integer"),
         ("[lr]\nlow = 0\nhigh = 1\nstep = inf", r"\[lr\] step is inf, not a number above 0"),
-        ("lr = 1", "'lr' is to be a table"),
-        ("", "names nothing to search"),
+        ("lr = 1", "'lr' must be a table"),
+        ("", "has no dimension to search"),
         ("[lr", "is not valid TOML"),
     ],
 )
-def test_a_wrong_space_is_refused_with_file_and_key(tmp_path, text, sentence):
+def test_an_invalid_space_is_reported_with_file_and_key(tmp_path, text, sentence):
     file = tmp_path / "wrong.toml"
     file.write_text(text)
     with pytest.raises(InputError, match=sentence) as caught:

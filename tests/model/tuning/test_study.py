@@ -159,9 +159,9 @@ def test_a_trial_below_the_median_is_pruned_and_one_that_failed_is_not_tried_aga
 
 def test_a_study_that_was_begun_otherwise_is_refused(tmp_path):
     opened(tmp_path, recipe={"epochs": 4})
-    with pytest.raises(WorkspaceError, match="study 's' was begun with epochs 4, and not 5"):
+    with pytest.raises(WorkspaceError, match="study 's' was created with epochs 4, not 5"):
         opened(tmp_path, recipe={"epochs": 5})
-    with pytest.raises(WorkspaceError, match="begun with split a, and not b"):
+    with pytest.raises(WorkspaceError, match="created with split a, not b"):
         opened(tmp_path, **{"split": "b"})
     # What only a newer version knows does not matter.
     opened(tmp_path, recipe={"epochs": 4, "new": 1})
@@ -170,13 +170,13 @@ def test_a_study_that_was_begun_otherwise_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("url", "error", "sentence"),
     [
-        ("no address", InputError, "'no address' is no address of a storage"),
+        ("no address", InputError, "'no address' is not a storage URL"),
         ("mysql://u:secret@localhost/x", WorkspaceError, "No module named 'MySQLdb'"),
         ("sqlite:////proc/nowhere/s.db", WorkspaceError, "unable to open database file"),
         ("sqlite:///{folder}/broken.db", WorkspaceError, "file is not a database"),
     ],
 )
-def test_a_storage_that_cannot_be_used_is_said_in_a_sentence(tmp_path, url, error, sentence):
+def test_an_unusable_storage_is_one_error(tmp_path, url, error, sentence):
     (tmp_path / "broken.db").write_bytes(b"no database at all, just some text" * 40)
     space = read_space("paper", RECIPE)
     with pytest.raises(error, match=sentence):

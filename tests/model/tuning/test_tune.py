@@ -116,7 +116,7 @@ def test_where_more_than_the_head_is_trained_each_trial_is_a_run_that_sees_no_te
     workspace, said = corpus(), []
     settings = replace(settings, freeze="3", trials=1)
     result = tune(workspace, settings, Reporter(on_message=said.append))
-    assert "each trial is a run of its own: more than the head is trained" in said
+    assert "trials run one after the other: more than the head is trained" in said
     assert [t["state"] for t in result.record["trials"]] == ["done", "done"]
     folder = workspace.study_folder("s") / "trials" / "trial-0001"
     rows = tables.read(folder / "predictions.parquet", Prediction)
@@ -142,7 +142,7 @@ def test_which_trials_can_be_trained_together(corpus, settings, tmp_path):
 
 
 def test_a_split_without_a_validation_part_is_refused_with_what_to_do(corpus, settings):
-    with pytest.raises(WorkspaceError, match="split 'small' has no validation part") as caught:
+    with pytest.raises(WorkspaceError, match="split 'small' has no validation subset") as caught:
         tune(corpus(val=0), settings)
     assert "dance split --ratios 80/10/10" in caught.value.hint
 

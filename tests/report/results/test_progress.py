@@ -15,7 +15,7 @@ from dancecli.storage.workspace import Workspace
 def begin(workspace: Workspace, name: str, status: str, lines: str = "") -> None:
     folder = workspace.run(name)
     folder.mkdir(parents=True)
-    (folder / "run.json").write_text(json.dumps({"status": status, "optim": {"epochs": 9}}))
+    (folder / "run.json").write_text(json.dumps({"schema": 1, "status": status, "optim": {"epochs": 9}}))
     (folder / "metrics.jsonl").write_text(lines)
 
 
@@ -26,14 +26,17 @@ def test_the_state_is_that_of_the_last_whole_lines(workspace: Workspace) -> None
     ]
     rows += [{"kind": "val", "epoch": 1, "top1": 0.75}, {"kind": "val", "epoch": 2, "top1": 0.7}]
     begin(workspace, "a", "running", "\n".join(map(json.dumps, rows)) + '\n{"kind": "tra')
-    assert states(workspace) == [State("a", "running", 2, 9, 1.0, 0.5, 0.7, 0.75)]
+    with workspace.lock("run-a"):
+        assert states(workspace) == [State("a", "running", 2, 9, 1.0, 0.5, 0.7, 0.75)]
+    assert [state.status for state in states(workspace)] == ["interrupted"]
 
 
 def test_a_run_without_a_step_and_one_that_cannot_be_read(workspace: Workspace) -> None:
     begin(workspace, "a", "running")
     begin(workspace, "b", "done")
     (workspace.run("b") / "run.json").write_text("{")
-    found = {state.run: state for state in states(workspace)}
+    with workspace.lock("run-a"):
+        found = {state.run: state for state in states(workspace)}
     assert found["a"] == State("a", "running", 0, 9, None, None, None, None)
     assert found["b"].status == "unreadable"
 
@@ -43,11 +46,13 @@ def test_watching_ends_when_no_run_is_at_work(workspace: Workspace, dance: Calla
 
     def end() -> None:
         time.sleep(4)
-        (workspace.run("a") / "run.json").write_text(json.dumps({"status": "done", "optim": {"epochs": 9}}))
+        done = {"schema": 1, "status": "done", "optim": {"epochs": 9}}
+        (workspace.run("a") / "run.json").write_text(json.dumps(done))
 
     other = threading.Thread(target=end)
-    other.start()
-    ran = dance("board", "--watch", timeout_s=90)
-    other.join()
+    with workspace.lock("run-a"):
+        other.start()
+        ran = dance("board", "--watch", timeout_s=90)
+        other.join()
     assert ran.code == 0
     assert ["a", "done", "4/9", "50.0", "50.0"] in [line.split() for line in ran.out.splitlines()]

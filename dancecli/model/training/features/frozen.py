@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import Reporter
+from dancecli.core.text import rate
 from dancecli.model.networks.fusion import fuse_conv_bn
 from dancecli.model.networks.mmaction import (
     DATASETS,
@@ -216,7 +217,7 @@ def extract_features(
         store.append([names[i] for i in pending[done : done + len(found)]], found.cpu().numpy())
         done += len(found)
         pace = done / (time.monotonic() - began)
-        reporter.progress(done, len(pending), f"features · {pace:.1f} clips/s")
+        reporter.progress(done, len(pending), f"features · {rate(pace, 'clip')}")
 
 
 def _one_thread(_: int) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import DanceError, EngineError, ModelError
 from dancecli.core.progress import Reporter
+from dancecli.core.text import rate
 from dancecli.engine.factory import open_pool
 from dancecli.engine.worker import Acquire
 from dancecli.model.training.features.store import FeatureStore
@@ -115,7 +116,7 @@ def extract_features_distributed(
                 store.append([names[i] for i in finished.job.indices], result.features)
                 done += len(result.features)
                 pace = done / (time.monotonic() - began)
-                reporter.progress(done, len(pending), f"features · {engine} · {pace:.1f} clips/s")
+                reporter.progress(done, len(pending), f"features · {engine} · {rate(pace, 'clip')}")
 
 
 def compute_batch(batch: Batch, _: Acquire) -> Features:

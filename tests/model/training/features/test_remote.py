@@ -73,7 +73,7 @@ def complain(batch: Any, _: Any) -> Any:
 
 def test_an_engine_without_stored_features_is_refused(corpus, tiny_recipe, tiny_model):
     settings = FinetuneSettings(str(tiny_model), weights="none", recipe=str(tiny_recipe), engine="ray")
-    with pytest.raises(UsageError, match="this run stores none"):
+    with pytest.raises(UsageError, match="this run caches none"):
         make_plan(corpus(), settings)
     with pytest.raises(UsageError, match="none of local, ray"):
         make_plan(corpus(), FinetuneSettings(str(tiny_model), freeze="4", engine="slurm"))

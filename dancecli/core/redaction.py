@@ -1,0 +1,36 @@
+"""Take secrets out of texts before they are stored or shown.
+
+Addresses keep their scheme, host, port and path; what may authorize somebody (user and password,
+the values of a query, a fragment) is replaced. Header and `key=value` forms of tokens, cookies and
+passwords are replaced wherever they stand.
+"""
+
+from __future__ import annotations
+
+import re
+
+_MASK = "***"
+_USER_INFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/?#@]*(?::[^\s/?#]*)?@")
+# Up to what ends an address in running text: a blank, a quote, a bracket.
+_QUERY = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s\"'<>?#]+)[?#][^\s\"'<>]*")
+_HEADER = re.compile(
+    r"(?i)\b((?:proxy-)?authorization|cookie|set-cookie|x-goog-[a-z-]+|x-amz-[a-z-]+|x-api-key)"
+    r"(\s*[:=]\s*|['\"]\s*:\s*['\"]?)[^\r\n'\"]+"
+)
+_PAIR = re.compile(
+    r"(?i)\b([a-z_-]*(?:password|passwd|secret|signature|token|credential|api_?key|access_?key|visitor_data|sid))"
+    r"(\s*=\s*|['\"]\s*:\s*['\"]?)[^\s&;,'\"]+"
+)
+_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[a-z0-9._~+/=-]{6,}")
+
+
+def redact(text: str) -> str:
+    """Give a text without passwords, tokens, cookies and the queries of addresses.
+
+    Example: `http://user:pa55@host/a.tar?X-Amz-Signature=1` becomes `http://***@host/a.tar?***`.
+    """
+    text = _USER_INFO.sub(rf"\1{_MASK}@", text)
+    text = _QUERY.sub(rf"\1?{_MASK}", text)
+    text = _HEADER.sub(rf"\1\2{_MASK}", text)
+    text = _PAIR.sub(rf"\1\2{_MASK}", text)
+    return _BEARER.sub(rf"\1 {_MASK}", text)

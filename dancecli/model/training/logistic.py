@@ -1,0 +1,280 @@
+"""Multinomial logistic regression on stored features: the best head of a frozen backbone.
+
+With a frozen backbone, training the head is a convex problem. It is solved to convergence with
+L-BFGS (Liu & Nocedal 1989), for a path of regularization strengths and all folds at once. The
+strength is chosen by the log loss of a cross-validation that keeps each group (source video) in one
+fold, and the scores are calibrated by temperature scaling (Guo et al. 2017) on the held-out clips.
+There is no random number in it: the same features give the same head.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# Inverse strengths as in scikit-learn's LogisticRegressionCV, for features of unit scale.
+STRENGTHS = tuple(10.0 ** (i / 2) for i in range(-8, 9))
+DEFAULT_STRENGTH = 1.0
+_FOLDS = 5
+_MEMORY, _STEPS = 10, 300
+_GRADIENT_TOLERANCE = 1e-5
+Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
+_TEMPERATURES = tuple(10.0 ** (i / 20) for i in range(-20, 21))
+
+
+@dataclass(frozen=True)
+class SolvedHead:
+    """A linear classifier.
+
+    Attributes:
+        weight: [classes, features], float64.
+        bias: [classes], float64.
+        strength: the chosen inverse regularization strength C.
+        temperature: the logits were divided by it.
+        folds: number of folds it was chosen by; 0 if the default strength was taken.
+        held_out: clips that were scored by a model that had not seen their group.
+        held_out_correct: those of them that were classified correctly.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    strength: float
+    temperature: float
+    folds: int
+    held_out: int
+    held_out_correct: int
+
+
+def solve_head(
+    features: Tensor,
+    labels: Tensor,
+    groups: Sequence[str],
+    classes: int,
+    *,
+    balanced: bool = False,
+    strengths: Sequence[float] = STRENGTHS,
+) -> SolvedHead:
+    """Fit a head to the features of training clips.
+
+    Args:
+        features: [clips, views, features]; each view counts as a part of its clip.
+        labels: [clips], class indices.
+        groups: group of each clip; clips of a group are never on both sides of a fold.
+        classes: number of classes, also those without a clip.
+        balanced: weight classes by the inverse of their frequency.
+        strengths: inverse regularization strengths to choose from.
+    """
+    clips, views, width = features.shape
+    x = features.double().reshape(clips * views, width)
+    center = x.mean(0)
+    x = x - center
+    scale = x.square().mean().sqrt().clamp(min=1e-12)
+    # The solution lies in the span of the clips: a rotation to it changes nothing but the size.
+    _, _, basis = torch.linalg.svd(x / scale, full_matrices=False)
+    x = (x / scale) @ basis.T
+    y = labels.repeat_interleave(views)
+    sample = _class_weights(labels, classes, balanced).repeat_interleave(views) / views
+    fold_of = assign_folds(labels.tolist(), groups)
+    folds = max(fold_of) + 1 if fold_of else 0
+    strength, temperature, correct, held_out = DEFAULT_STRENGTH, 1.0, 0, 0
+    if folds > 1:
+        of_rows = torch.tensor(fold_of).repeat_interleave(views)
+        strength, temperature, held_out, correct = _choose(
+            x, y, sample, of_rows, folds, classes, views, strengths
+        )
+    start = x.new_zeros(1, x.shape[1] + 1, classes)
+    for step in [c for c in strengths if c < strength] + [strength]:
+        start = _solve(x, y, sample[None], step, start)
+    weight, bias = start[0, :-1] / temperature, start[0, -1] / temperature
+    weight = (basis.T @ weight).T / scale
+    return SolvedHead(
+        weight=weight,
+        bias=bias - weight @ center,
+        strength=strength,
+        temperature=temperature,
+        folds=folds if folds > 1 else 0,
+        held_out=held_out,
+        held_out_correct=correct,
+    )
+
+
+def assign_folds(labels: Sequence[int], groups: Sequence[str], folds: int = _FOLDS) -> list[int]:
+    """Assign clips to folds: whole groups, with the classes spread evenly.
+
+    The largest groups come first, and each goes where its classes are rarest; ties are broken by the
+    hash of the group's name. There are at most as many folds as groups.
+
+    Returns:
+        The fold of each clip, from 0; all 0 if there is one group only.
+    """
+    members: dict[str, list[int]] = {}
+    for clip, group in enumerate(groups):
+        members.setdefault(group, []).append(labels[clip])
+    folds = min(folds, len(members))
+    if folds < 2:
+        return [0] * len(labels)
+    order = sorted(members, key=lambda group: (-len(members[group]), hashlib.sha256(group.encode()).digest()))
+    counts = [dict.fromkeys(set(labels), 0) for _ in range(folds)]
+    sizes = [0] * folds
+    chosen: dict[str, int] = {}
+    for group in order:
+        alike = [sum(count[label] for label in members[group]) for count in counts]
+        fold = min(range(folds), key=lambda f: (alike[f], sizes[f], f))
+        chosen[group] = fold
+        sizes[fold] += len(members[group])
+        for label in members[group]:
+            counts[fold][label] += 1
+    return [chosen[group] for group in groups]
+
+
+def _class_weights(labels: Tensor, classes: int, balanced: bool) -> Tensor:
+    if not balanced:
+        return torch.ones(len(labels), dtype=torch.float64)
+    counts = torch.bincount(labels, minlength=classes).double()
+    weights = len(labels) / (counts.clamp(min=1) * (counts > 0).sum())
+    return weights[labels]
+
+
+def _choose(
+    x: Tensor,
+    y: Tensor,
+    sample: Tensor,
+    fold_of: Tensor,
+    folds: int,
+    classes: int,
+    views: int,
+    strengths: Sequence[float],
+) -> tuple[float, float, int, int]:
+    """Return the strength and temperature with the lowest held-out log loss, and clips held out and correct.
+
+    Clips of a class that their fold's training clips do not have say nothing of the strength and are
+    left out.
+    """
+    trained = torch.stack([sample * (fold_of != fold) for fold in range(folds)])
+    known = torch.stack([torch.bincount(y[w > 0], minlength=classes) > 0 for w in trained])
+    scored = known[fold_of, y]
+    clip_scored = scored.view(-1, views)[:, 0]
+    if not bool(clip_scored.any()):
+        return DEFAULT_STRENGTH, 1.0, 0, 0
+    truth = y.view(-1, views)[:, 0]
+    params = x.new_zeros(folds, x.shape[1] + 1, classes)
+    best: tuple[float, float, float, int] | None = None
+    for strength in sorted(strengths):
+        params = _solve(x, y, trained, strength, params)
+        logits = _held_out_logits(x, params, fold_of)
+        losses = [_log_loss(logits / t, truth, views, clip_scored) for t in _TEMPERATURES]
+        loss = min(losses)
+        # Ties go to the stronger regularization, which comes first.
+        if best is None or loss < best[0] - 1e-9:
+            scores = logits.softmax(-1).view(-1, views, classes).mean(1)
+            correct = int((scores.argmax(-1) == truth)[clip_scored].sum())
+            best = (loss, strength, _TEMPERATURES[losses.index(loss)], correct)
+    assert best is not None  # noqa: S101 - strengths is not empty
+    return best[1], best[2], int(clip_scored.sum()), best[3]
+
+
+def _held_out_logits(x: Tensor, params: Tensor, fold_of: Tensor) -> Tensor:
+    logits = x.new_empty(len(x), params.shape[2])
+    for fold in range(len(params)):
+        rows = fold_of == fold
+        logits[rows] = x[rows] @ params[fold, :-1] + params[fold, -1]
+    return logits
+
+
+def _log_loss(logits: Tensor, truth: Tensor, views: int, scored: Tensor) -> float:
+    """Mean log loss of clips whose probabilities are averaged over their views."""
+    scores = logits.softmax(-1).view(len(truth), views, -1).mean(1)
+    of_truth = scores.gather(1, truth[:, None])[:, 0][scored]
+    return float(of_truth.clamp(min=1e-12).log().neg().mean())
+
+
+def _solve(x: Tensor, y: Tensor, sample: Tensor, strength: float, start: Tensor) -> Tensor:
+    """Minimize the regularized log loss of several problems that differ by their sample weights.
+
+    Args:
+        x: [rows, features].
+        y: [rows].
+        sample: [problems, rows], weights of the rows; 0 leaves a row out.
+        strength: inverse regularization strength: the sum of losses times this, plus half the squared
+            norm of the weights without the bias, as in scikit-learn.
+        start: [problems, features + 1, classes]; the last row is the bias.
+
+    Returns:
+        The minima in the form of `start`.
+    """
+    problems, _, classes = start.shape
+    hot = torch.nn.functional.one_hot(y, classes).to(x)
+    total = sample.sum(1).clamp(min=1)
+
+    def evaluate(flat: Tensor) -> tuple[Tensor, Tensor]:
+        params = flat.view(start.shape)
+        weight, bias = params[:, :-1], params[:, -1:]
+        log_p = (x @ weight + bias).log_softmax(-1)
+        loss = -((hot * log_p).sum(-1) * sample).sum(1) / total
+        slope = (log_p.exp() - hot) * (sample / total[:, None])[..., None]
+        decay = 1 / (strength * total)
+        loss = loss + 0.5 * decay * weight.square().sum((1, 2))
+        grad = torch.cat([x.T @ slope + decay[:, None, None] * weight, slope.sum(1, keepdim=True)], 1)
+        return loss, grad.reshape(problems, -1)
+
+    return _lbfgs(evaluate, start.reshape(problems, -1)).view(start.shape)
+
+
+class _Memory:
+    """The last steps and changes of the gradient of several problems, for L-BFGS directions."""
+
+    def __init__(self) -> None:
+        self._pairs: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def add(self, step: Tensor, change: Tensor) -> None:
+        """Remember a step [problems, size]; a problem without curvature in it skips the pair."""
+        curvature = (step * change).sum(1)
+        useful = curvature > 1e-12 * change.square().sum(1)
+        inverse = torch.where(useful, 1 / torch.where(useful, curvature, 1), 0)
+        self._pairs = [*self._pairs[-(_MEMORY - 1) :], (step, change, inverse)]
+
+    def direction(self, grad: Tensor) -> Tensor:
+        """Apply the two-loop recursion to gradients [problems, size]."""
+        found, factors = grad.clone(), []
+        for step, change, inverse in reversed(self._pairs):
+            factor = inverse * (step * found).sum(1)
+            found -= factor[:, None] * change
+            factors.append(factor)
+        if self._pairs:
+            _, change, inverse = self._pairs[-1]
+            square = change.square().sum(1)
+            gamma = torch.where(inverse > 0, 1 / (inverse * square).clamp(min=1e-300), 1)
+            found *= torch.where(gamma.isfinite(), gamma, 1)[:, None]
+        for (step, change, inverse), factor in zip(self._pairs, reversed(factors), strict=True):
+            found += (factor - inverse * (change * found).sum(1))[:, None] * step
+        return -found
+
+
+def _lbfgs(evaluate: Evaluate, start: Tensor) -> Tensor:
+    """Minimize several smooth convex problems at once; a problem that has converged stands still."""
+    point, memory = start, _Memory()
+    loss, grad = evaluate(point)
+    for _ in range(_STEPS):
+        active = grad.abs().amax(1) > _GRADIENT_TOLERANCE
+        if not bool(active.any()):
+            break
+        direction = memory.direction(grad)
+        slope = (direction * grad).sum(1)
+        # A direction that does not descend is replaced by that of the steepest descent.
+        direction = torch.where((slope < 0)[:, None], direction, -grad)
+        slope = (direction * grad).sum(1)
+        size = active.double()
+        for _ in range(30):
+            trial = point + size[:, None] * direction
+            new_loss, new_grad = evaluate(trial)
+            short = (new_loss > loss + 1e-4 * size * slope + 1e-15) & (size > 0)
+            if not bool(short.any()):
+                break
+            size = torch.where(short, size / 2, size)
+        memory.add(trial - point, new_grad - grad)
+        point, loss, grad = trial, new_loss, new_grad
+    return point

@@ -1,0 +1,71 @@
+"""A site that blocks this address: how many requests it gets before the pause, and before the stop."""
+
+from __future__ import annotations
+
+import pytest
+from helpers import video_site as towns
+from helpers.video_site import Town
+
+from dancecli.core.progress import Progress, Reporter
+from dancecli.core.records import OutcomeClass
+from dancecli.dataset.fetch.fetch import fetch
+from dancecli.demo.video_site import Fault
+from dancecli.engine.rate_limit import BreakerSettings
+from dancecli.sources.failures import TEXTS
+from dancecli.storage.workspace import Workspace
+
+film, town = towns.film, towns.town
+BREAKER = BreakerSettings(first_wait_s=0.02)
+BLOCKS = {
+    "403": Fault(status=403),
+    "429": Fault(status=429),
+    "500": Fault(status=500),
+    "503, come back": Fault(status=503, retry_after="0"),
+    "a page": Fault(html=True),
+    # The connection is closed before the first byte.
+    "nothing": Fault(cut_at=0.0),
+} | {
+    words: Fault(html=True, text=words)
+    for words, outcome, reason in TEXTS
+    if outcome is OutcomeClass.SESSION and reason in ("bot-check", "address-blocked", "rate-limit", "sign-in")
+}
+MOST_BEFORE_THE_PAUSE, MOST_BEFORE_THE_STOP = 12, 40
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_site_that_blocks_is_soon_left_alone(town: Town, workspace: Workspace, block: str) -> None:
+    town.want(*(f"zumba,video{i},0,1" for i in range(200)))
+    town.site.everywhere = BLOCKS[block]
+    before_pause: list[int] = []
+
+    def watch(now: Progress) -> None:
+        if "paused" in now.text:
+            before_pause.append(len(town.asked))
+
+    settings = town.settings(workers=8, breaker=BREAKER, rate_per_hour=0.0)
+    result = fetch(workspace, settings, Reporter(watch))
+    assert before_pause[0] <= MOST_BEFORE_THE_PAUSE
+    assert len(town.asked) <= MOST_BEFORE_THE_STOP
+    assert "stopped answering" in result.stopped
+    assert result.outcomes["permanent"] == 0, "no tombstones"
+
+
+def test_a_site_that_dies_in_the_middle_of_a_run(town: Town, workspace: Workspace) -> None:
+    town.want(*(f"zumba,video{i:03d},0,1" for i in range(80)))
+    before: list[int] = []
+    before_pause: list[int] = []
+
+    def watch(now: Progress) -> None:
+        if now.done >= 20 and not before:
+            town.site.everywhere = Fault(status=403)
+            before.append(len(town.asked))
+        if "paused" in now.text:
+            before_pause.append(len(town.asked))
+
+    settings = town.settings(workers=8, breaker=BREAKER, rate_per_hour=0.0)
+    result = fetch(workspace, settings, Reporter(watch))
+    assert before_pause[0] - before[0] <= MOST_BEFORE_THE_PAUSE
+    assert len(town.asked) - before[0] <= MOST_BEFORE_THE_STOP
+    assert result.num_done >= 20
+    town.site.everywhere = None
+    assert fetch(workspace, settings).complete, "what was refused is pending"
