@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from dancecli.report.results.leaderboard import Leaderboard
     from dancecli.report.results.progress import State
     from dancecli.storage.workspace import Workspace
 
@@ -54,6 +53,7 @@ def command(
     Example: `dance board`
     """
     from dancecli.report.board import BoardSettings, board
+    from dancecli.report.results.leaderboard import COLUMNS
 
     workspace = open_workspace(workspace_dir, create=False)
     if watch or tensorboard:
@@ -64,27 +64,13 @@ def command(
     if json_output:
         print_json({"page": str(result.page), **result.document})
     else:
+        shown = [column for column in COLUMNS if column.title and column.terminal]
         for one in result.leaderboards:
             print_result(f"{one.headline}: {one.clips} clips, test set {one.test[:12]}, {one.protocol}")
-            print_result(_rows_of(one))
+            print_result(table([c.title for c in shown], [[c.text(r) for c in shown] for r in one.rows]))
         print_result(f"{result.page}{' (not written)' if dry_run else ''}")
     for run, why in result.left_out:
         info(f"left out: {run}: {why}")
-
-
-def _rows_of(board: Leaderboard) -> RenderableType:
-    """Lay out a leaderboard; what the terminal has no room for is left to the page."""
-    from rich.console import Console
-
-    from dancecli.report.results.leaderboard import COLUMNS
-
-    kept = [column for column in COLUMNS if column.title and column.spare >= 0]
-    texts = {c.key: [c.title, *(c.text(row) for row in board.rows)] for c in kept}
-    for spare in sorted((c for c in kept if c.spare), key=lambda c: -c.spare):
-        if sum(max(map(len, texts[c.key])) + 2 for c in kept) <= Console().width:
-            break
-        kept.remove(spare)
-    return table([c.title for c in kept], list(zip(*(texts[c.key][1:] for c in kept), strict=True)))
 
 
 def _watch(workspace: Workspace, tensorboard: Path | None, *, shown: bool) -> None:

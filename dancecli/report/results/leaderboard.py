@@ -85,8 +85,7 @@ class Column:
         title: its heading on the page and the terminal; empty if it is in the files alone.
         value: what the files hold.
         text: what people read.
-        spare: on a narrow terminal the column with the largest number is left out first; 0 for never,
-            -1 for a column that the page alone has.
+        terminal: whether it is shown on the terminal too.
         look: on the page: `text`, `number`, `rank`, `run`, `accuracy` (with its interval drawn), `leak`.
         note: what is shown when pointing at it.
     """
@@ -95,7 +94,7 @@ class Column:
     title: str
     value: Callable[[Row], Any]
     text: Callable[[Row], str]
-    spare: int = 0
+    terminal: bool = True
     look: str = "text"
     note: Callable[[Row], str] = lambda _: ""
 
@@ -114,38 +113,78 @@ def _file(key: str, value: Callable[[Row], Any]) -> Column:
 
 
 COLUMNS = (
+    Column("run", "run", lambda r: r.name, lambda r: r.name, look="run"),
     Column("rank", "rank", lambda r: r.first_rank, lambda r: r.rank, look="rank"),
     _file("rank_last", lambda r: r.last_rank),
-    Column("run", "run", lambda r: r.name, lambda r: r.name, look="run"),
     _file("runs", lambda r: " ".join(r.runs)),
     _file("seeds", lambda r: r.seeds),
-    Column("model", "model", lambda r: r.model, lambda r: r.kind or r.model, spare=-1),
+    Column("model", "model", lambda r: r.model, lambda r: r.kind or r.model, terminal=False),
     _file("kind", lambda r: r.kind),
-    Column("right", "right", lambda r: r.top1.k, lambda r: r.top1.text, spare=1),
+    Column("right", "right", lambda r: r.top1.k, lambda r: r.top1.text),
     _file("n", lambda r: r.top1.n),
-    Column("top1", "top-1", lambda r: _round(r.top1.estimate.rate),
-           lambda r: f"{percent(r.top1.estimate.rate)} %", look="accuracy"),
+    Column(
+        "top1",
+        "top-1",
+        lambda r: _round(r.top1.estimate.rate),
+        lambda r: f"{percent(r.top1.estimate.rate)} %",
+        look="accuracy",
+    ),
     Column("low", "95 %", lambda r: _round(r.top1.estimate.low), _interval),
     _file("high", lambda r: _round(r.top1.estimate.high)),
-    Column("top5", "top-5", lambda r: _round(r.top5.estimate.rate) if r.top5 else None,
-           lambda r: f"{percent(r.top5.estimate.rate)} %" if r.top5 else "", spare=2, look="number",
-           note=lambda r: f"{r.top5.text}, 95 % interval {percent(r.top5.estimate.low)}"
-                          f"\u2013{percent(r.top5.estimate.high)}" if r.top5 else ""),
-    Column("params", "params", lambda r: r.params, lambda r: size(r.params) if r.params else "",
-           spare=4, look="number"),
-    Column("trainable", "trained", lambda r: r.trainable,
-           lambda r: "" if r.trainable is None else size(r.trainable), spare=-1, look="number"),
-    Column("gflops_view", "GFLOPs", lambda r: r.gflops, lambda r: f"{r.gflops:.1f}" if r.gflops else "",
-           spare=5, look="number", note=lambda r: r.gflops_from),
+    Column(
+        "top5",
+        "top-5",
+        lambda r: _round(r.top5.estimate.rate) if r.top5 else None,
+        lambda r: f"{percent(r.top5.estimate.rate)} %" if r.top5 else "",
+        look="number",
+        note=lambda r: (
+            f"{r.top5.text}, 95 % interval {percent(r.top5.estimate.low)}"
+            f"\u2013{percent(r.top5.estimate.high)}"
+            if r.top5
+            else ""
+        ),
+    ),
+    Column(
+        "params", "params", lambda r: r.params, lambda r: size(r.params) if r.params else "", look="number"
+    ),
+    Column(
+        "trainable",
+        "trained",
+        lambda r: r.trainable,
+        lambda r: "" if r.trainable is None else size(r.trainable),
+        terminal=False,
+        look="number",
+    ),
+    Column(
+        "gflops_view",
+        "GFLOPs",
+        lambda r: r.gflops,
+        lambda r: f"{r.gflops:.1f}" if r.gflops else "",
+        look="number",
+        note=lambda r: r.gflops_from,
+    ),
     _file("gflops_from", lambda r: r.gflops_from),
-    Column("clips_per_s", "clips/s", lambda r: r.speed, lambda r: f"{r.speed:.1f}" if r.speed else "",
-           spare=3, look="number", note=lambda r: r.speed_of),
+    Column(
+        "clips_per_s",
+        "clips/s",
+        lambda r: r.speed,
+        lambda r: f"{r.speed:.1f}" if r.speed else "",
+        look="number",
+        note=lambda r: r.speed_of,
+    ),
     _file("clips_per_s_of", lambda r: r.speed_of),
-    Column("seconds", "time", lambda r: r.seconds, lambda r: duration(r.seconds), spare=-1, look="number"),
-    Column("leaked_videos", "leak", lambda r: r.leaked,
-           lambda r: pluralize(r.leaked, "video") if r.leaked else "none", look="leak"),
-    Column("finished", "finished", lambda r: r.finished, lambda r: r.finished[:10], spare=-1),
-)  # fmt: skip
+    Column(
+        "seconds", "time", lambda r: r.seconds, lambda r: duration(r.seconds), terminal=False, look="number"
+    ),
+    Column(
+        "leaked_videos",
+        "leak",
+        lambda r: r.leaked,
+        lambda r: pluralize(r.leaked, "video") if r.leaked else "none",
+        look="leak",
+    ),
+    Column("finished", "finished", lambda r: r.finished, lambda r: r.finished[:10], terminal=False),
+)
 
 
 @dataclass(frozen=True)
