@@ -129,6 +129,8 @@ class Cutter:
             if whole:
                 facts = probe(video, measure=True)
                 start_ms, end_ms = stretch_of_file(facts, end_ms - start_ms)
+            elif facts.begins_after_priming:
+                start_ms, end_ms = start_ms + facts.begins_ms, end_ms + facts.begins_ms
             made = make_clip(video, facts, start_ms, end_ms, target, self.rules, keep_audio=self.keep_audio)
         except PastEndError as error:
             return ClipResult(segment, OutcomeClass.SOURCE_SHORT, "too-short", error.message)

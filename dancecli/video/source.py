@@ -43,6 +43,8 @@ _COMBED_RATIO = 1.6
 # Containers with a table of all samples, which says how many there are to be.
 _WITH_SAMPLE_TABLE = "mov,mp4,m4a,3gp,3g2,mj2"
 _SAME_TIME_S = 0.002
+# Up to 2,048 samples at 22 kHz or more.
+_LONGEST_PRIMING_MS = 95
 
 
 class NoPictureError(MediaError):
@@ -107,6 +109,14 @@ class SourceFacts:
     gamut: Gamut = Gamut.BT709
     full_range: bool = False
     notes: tuple[str, ...] = ()
+
+    @property
+    def begins_after_priming(self) -> bool:
+        """Only samples of the sound that no player plays precede the picture, for over half a frame.
+
+        A time in a list then is meant as one of the picture.
+        """
+        return 500 / self.fps < self.begins_ms <= _LONGEST_PRIMING_MS
 
     @property
     def ends_ms(self) -> int:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 from dancecli.core.errors import MediaError
@@ -30,8 +31,6 @@ from dancecli.video.tone_mapping import write_table
 
 # Of a clip's frames; `--max-damaged`.
 MAX_DAMAGED = 0.05
-# A frame that stays longer than this is told, though it may be meant.
-_STANDSTILL_S = 1.0
 _KEPT_OF_TEXT = 160
 _ADDRESS = re.compile(r" ?@ ?0x[0-9a-f]+")
 
@@ -264,6 +263,14 @@ def _held(trimmer: _Trimmer, run: _Run) -> list[int]:
     return [i for i, f in enumerate(run.frames) if start_s + i * frame_s - f.time_s > longest_s]
 
 
+def _repeats(trimmer: _Trimmer, run: _Run) -> int:
+    """Count the frames that a filter put in where a video of constant rate has none."""
+    if not trimmer.facts.steady:
+        return 0
+    late = trimmer.late_frames(run)
+    return sum(one.number == two.number for one, two in pairwise(run.frames[late:]))
+
+
 def _notes(trimmer: _Trimmer, run: _Run) -> tuple[str, ...]:
     facts = trimmer.facts
     notes = []
@@ -276,9 +283,9 @@ def _notes(trimmer: _Trimmer, run: _Run) -> tuple[str, ...]:
         notes.append("deinterlaced")
     if facts.gamut is not Gamut.BT709:
         notes.append(f"colors mapped from {facts.gamut.value.upper()} to BT.709")
-    held = _held(trimmer, run)
-    if len(held) / float(facts.fps) >= _STANDSTILL_S:
-        notes.append(f"the source shows no new frame for {len(held) / float(facts.fps):.1f} s")
+    repeats = _repeats(trimmer, run)
+    if repeats:
+        notes.append(f"{repeats} frames repeat the one before: the source has none for their time")
     if trimmer.settings.keep_audio:
         notes += facts.notes
         notes += _sound_notes(trimmer)
