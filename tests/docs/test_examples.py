@@ -17,6 +17,7 @@ from helpers.fake_run import make_run
 from dancecli.cli import loader, registry
 from dancecli.core.labels import LabelMap, LabelSet
 from dancecli.core.recipe import Recipe, read_recipe
+from dancecli.dataset.ingest.folder_list import read_list
 from dancecli.model.tuning.search_space import read_space
 from dancecli.sources.kinetics import read_lists
 from dancecli.storage.workspace import Workspace
@@ -60,12 +61,21 @@ def read_annotations(path: Path) -> None:
         raise AssertionError(refused)
 
 
+def read_files(path: Path) -> None:
+    """Read the list of a folder, in which nothing may be unclear."""
+    listed = read_list(path)
+    assert listed is not None
+    for note in listed.notes:
+        raise AssertionError(note)
+
+
 # How an example of a title is read; each raises what a user would be told.
 READERS: dict[str, Callable[[Path], object]] = {
     "labels.txt": lambda path: LabelSet.read(path) == LABELS or pytest.fail("other labels"),
     "cooking.txt": LabelSet.read,
     "annotations.csv": read_annotations,
     "annotations.json": read_annotations,
+    "files.csv": read_files,
     "label-map.csv": lambda path: LabelMap.read(path, LABELS),
     "recipe.toml": lambda path: read_recipe(str(path)),
     "space.toml": lambda path: read_space(str(path), Recipe()),

@@ -138,6 +138,8 @@ def read_list(path: Path) -> FolderList | None:
         key = unicodedata.normalize("NFC", padded[file].replace("\\", "/"))
         key = key.removeprefix(f"{path.parent.absolute()}/").removeprefix("./")
         groups = tuple((kind, padded[column]) for column, kind in kinds.items() if padded[column])
+        if not padded[label]:
+            notes.append(f"{path}:{first + rows.line_num}: names no label for {padded[file]!r}")
         entry = ListedFile(first + rows.line_num, (padded[label],), groups, said or "")
         entries[key] = _joined(entries[key], entry) if key in entries else entry
     return FolderList(path, entries, tuple(notes))

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 from dancecli.core.errors import MediaError
@@ -39,6 +40,7 @@ class FoundFile:
         folders: names of the folders that may be its label, the outermost first.
         official_split: as a folder above says; else empty.
         length_ms: of the file, by its header; 0 if that cannot be told.
+        fps: of the file, by its header; 0 if that cannot be told, or for pictures.
         digest: of its bytes, where its name does not tell which video it is.
         problem: a short stable word for why it is left out; else empty.
         text: what is wrong, in words.
@@ -50,6 +52,7 @@ class FoundFile:
     folders: tuple[str, ...] = ()
     official_split: str = ""
     length_ms: int = 0
+    fps: Fraction = Fraction(0)
     digest: str = ""
     problem: str = ""
     text: str = ""
@@ -149,7 +152,7 @@ def _looked_at(file: FoundFile, layout: Layout | None) -> FoundFile:
     media = file.media
     if file.problem or not isinstance(media, Path):
         return file
-    length_ms, problem, text = _length_of(media)
+    length_ms, fps, problem, text = _length_of(media)
     stem = media.stem
     if layout is None:
         named = detect_name(stem, file.folders, length_ms)
@@ -157,7 +160,7 @@ def _looked_at(file: FoundFile, layout: Layout | None) -> FoundFile:
         named = read_name(stem, layout, file.folders) or NamedFile(Layout.PLAIN)
     if named.video_id and not named.end_ms:
         named = replace(named, end_ms=named.start_ms + length_ms)
-    file = replace(file, named=named, length_ms=length_ms, problem=problem, text=text)
+    file = replace(file, named=named, length_ms=length_ms, fps=fps, problem=problem, text=text)
     if named.video_id:
         return file
     try:
@@ -166,13 +169,15 @@ def _looked_at(file: FoundFile, layout: Layout | None) -> FoundFile:
         return replace(file, problem="unreadable", text=error.strerror or str(error))
 
 
-def _length_of(path: Path) -> tuple[int, str, str]:
-    """Length in milliseconds; and why the file is left out, as a word and in words."""
+def _length_of(path: Path) -> tuple[int, Fraction, str, str]:
+    """Length in milliseconds and frame rate; and why the file is left out, as a word and in words."""
     try:
-        length_ms = probe(path, measure=True).duration_ms
+        facts = probe(path, measure=True)
     except MediaError as error:
-        return 0, "unreadable", error.message
-    return (length_ms, "", "") if length_ms > 0 else (0, "unreadable", "does not say how long it is")
+        return 0, Fraction(0), "unreadable", error.message
+    if facts.duration_ms <= 0:
+        return 0, Fraction(0), "unreadable", "does not tell its length"
+    return facts.duration_ms, facts.fps, "", ""
 
 
 def _label_folders(root: Path, folder: Path) -> tuple[str, ...]:

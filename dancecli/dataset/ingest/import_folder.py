@@ -154,7 +154,8 @@ def import_folder(
     if settings.groups is not None:
         planned, more = _with_groups(settings.groups, settings.folder, planned)
         notes += more
-    rows, outcomes = tuple(one.row for one in planned), None
+    rules, outcomes = settings.options.rules, None
+    rows = tuple(one.predicted(rules.min_length_s, exact=rules.exact) for one in planned)
     if not settings.dry_run:
         outcomes = _carry_out(workspace, settings, planned, labels, reporter)
         rows = tuple(_after(one.row, outcomes) for one in planned)

@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from dancecli.sources.layouts import Layout
 from dancecli.sources.letsdance import DATASET as LETS_DANCE
 from dancecli.sources.letsdance import FrameRun
 from dancecli.sources.list_format import fold_label, spellings_of
+from dancecli.video.ffmpeg import frames_in
 
 # Reasons for which a file is left out although nothing is missing without it.
 HARMLESS = frozenset({"not-a-video", "repeated"})
@@ -37,7 +39,7 @@ class ImportRow:
         label: of its clip.
         groups: kinds and names of what it must stay together with.
         start_ms: where it begins in its source video.
-        length_ms: as its name, else its header, tells.
+        length_ms: of the file, by its header; of pictures, by their number.
         official_split: the subset that its folder or its list names.
         layout: the form of its name that was believed.
         text: why it is left out, in words.
@@ -185,12 +187,32 @@ class Planned:
         segment: what the file becomes; None if it is left out.
         media: what it is made of.
         name: the clip's id, or what comes closest to one.
+        fps: frame rate of the file, by its header; 0 if that cannot be told.
     """
 
     row: ImportRow
     segment: Segment | None
     media: Path | FrameRun
     name: str
+    fps: Fraction = Fraction(0)
+
+    def predicted(self, min_length_s: float, *, exact: bool) -> ImportRow:
+        """Give the row as the length rules of a run will leave it.
+
+        Args:
+            min_length_s: shorter clips are refused.
+            exact: refuse a clip whose length differs from its name's by more than a frame.
+        """
+        if self.row.status != NEW or self.segment is None or not self.fps:
+            return self.row
+        length_ms, named_ms = self.row.length_ms, self.segment.end_ms - self.segment.start_ms
+        text = f"it holds {length_ms} ms, {named_ms} ms were asked for"
+        diff = frames_in(length_ms, self.fps) - frames_in(named_ms, self.fps)
+        if exact and abs(diff) > 1:
+            return replace(self.row, status="too-long" if diff > 0 else "too-short", text=text)
+        if length_ms < 1000 * min_length_s:
+            return replace(self.row, status="too-short", text=text)
+        return self.row
 
 
 def plan_rows(
@@ -248,7 +270,7 @@ class _Planner:
             label = self._known[stretch.clip_id].label
         row = replace(row, label=label or "")
         if stretch is not None:
-            length_ms = stretch.end_ms - stretch.start_ms
+            length_ms = file.length_ms or stretch.end_ms - stretch.start_ms
             row = replace(row, clip_id=stretch.clip_id, start_ms=stretch.start_ms, length_ms=length_ms)
         name = row.clip_id or file.video_id
         if row.status or stretch is None:
@@ -259,7 +281,7 @@ class _Planner:
             return Planned(replace(row, status="no-label", text=said), None, file.media, name)
         origin = self._dataset or _DATASETS.get(row.layout, row.layout)
         segment = Segment(*stretch, label, labelled.official_split, origin)
-        return self._settle(row, segment, file.media)
+        return replace(self._settle(row, segment, file.media), fps=file.fps)
 
     def _settle(self, row: ImportRow, segment: Segment, media: Path | FrameRun) -> Planned:
         """Compare a clip with the same clip before it, in this folder or in the workspace."""
