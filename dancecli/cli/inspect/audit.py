@@ -11,6 +11,7 @@ import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting, table
 from dancecli.cli.options import JsonOption, SplitOption, WorkspaceOption
+from dancecli.core.errors import InputError
 
 if TYPE_CHECKING:
     from dancecli.dataset.quality.audit import AuditResult
@@ -35,9 +36,9 @@ def command(
     reported: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="PERCENT",
-            help="Instead, check whether this published accuracy is possible with --n clips (GRIM test). "
-            "May be repeated.",
+            metavar="PERCENT|FILE",
+            help="Instead, check whether this published accuracy is possible with --n clips (GRIM test), or "
+            "a published table (CSV) by its numbers alone. May be repeated.",
         ),
     ] = None,
     n: Annotated[int | None, typer.Option("--n", metavar="CLIPS", help="Clips of --reported.")] = None,
@@ -50,6 +51,9 @@ def command(
 
     Example: `dance audit --against kinetics400_train.csv`, or `dance audit --reported 86.31 --n 58`
     """
+    if reported and all(figure.lower().endswith(".csv") for figure in reported):
+        _check_tables(reported, json_output)
+        return
     if reported:
         _check_reported(reported, n, json_output)
         return
@@ -94,6 +98,31 @@ def _show(result: AuditResult) -> None:
     print_result(table(("what", "finding", "detail"), rows, align="left"))
     if len(result.findings) > len(rows):
         print_result(f"and {len(result.findings) - len(rows)} more: dance audit --json")
+
+
+def _check_tables(files: list[str], json_output: bool) -> None:
+    import csv
+
+    from dancecli.report.statistics.grim import TableFinding, check_table
+
+    found: list[tuple[str, TableFinding]] = []
+    for file in files:
+        try:
+            with Path(file).open(encoding="utf-8-sig", newline="") as lines:
+                rows = list(csv.DictReader(lines))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{file} cannot be read: {error}", "give a CSV file with a header") from None
+        columns = {str(name): [row[name] or "" for row in rows] for name in (rows[0] if rows else {})}
+        found += [(file, finding) for finding in check_table(columns)]
+    if json_output:
+        print_json([{"file": file, **asdict(finding)} for file, finding in found])
+    elif found:
+        shown = [(" and ".join(f.columns), f.kind, f.text) for _, f in found]
+        print_result(table(("column", "check", "finding"), shown, align="left"))
+    else:
+        print_result("no findings: the numbers can be what they say")
+    if found:
+        raise typer.Exit(3)
 
 
 def _check_reported(figures: list[str], n: int | None, json_output: bool) -> None:

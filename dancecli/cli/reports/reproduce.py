@@ -85,4 +85,6 @@ def _share(ran: dict[str, Any]) -> str:
 
 
 def _count(top1: dict[str, Any]) -> str:
-    return "impossible" if top1["k"] is None else f"{top1['k']}/{top1['n']}"
+    if top1["n"] is None:
+        return "n not given"
+    return "no count of {}".format(top1["n"]) if top1["k"] is None else f"{top1['k']}/{top1['n']}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.records import Subset
+from dancecli.core.text import pluralize
 from dancecli.report.pages.templating import render
 from dancecli.report.results.reproduction import (
     Ran,
@@ -65,6 +66,7 @@ def render_reproduction(found: Sequence[Reproduced], commands: Sequence[Sequence
         "reproduction.html",
         ("common.js",),
         {"labels": []},
+        headline=headline(found),
         found=[(one, lines(one), arithmetic(one.experiment)) for one in found],
         choices=choices(found),
         views=list(dict.fromkeys(ran.results.predictions["view.protocol"] for ran in runs.values())),
@@ -79,12 +81,36 @@ def render_reproduction(found: Sequence[Reproduced], commands: Sequence[Sequence
     )
 
 
+def headline(found: Sequence[Reproduced]) -> str:
+    """State how many of the paper's claims hold here, and how many of its figures are no counts."""
+    held = choices(found)
+    tested = [c for c in held if c.ours]
+    shown = sum(c.ours is not None and c.ours.shown and c.ours.difference > 0 for c in tested)
+    figures = [
+        figure
+        for one in found
+        for figure in (one.experiment.top1, one.experiment.top5)
+        if figure and one.experiment.clips and not printed(figure, one.experiment.clips)
+    ]
+    claims = (
+        f"{shown} of {pluralize(len(held), 'claim')} of the paper {'holds' if shown == 1 else 'hold'} here"
+    )
+    if not tested:
+        claims = "No claim of the paper is tested yet"
+    elif len(tested) < len(held):
+        claims += f", {len(held) - len(tested)} not tested yet"
+    odd = f"{pluralize(len(figures), 'figure')} {'is' if len(figures) == 1 else 'are'} no count of clips"
+    return f"{claims}; {odd}" if figures else claims
+
+
 def lines(one: Reproduced) -> list[Line]:
     """Lay out an experiment's lines: the paper's, as published, ours."""
     experiment = one.experiment
     paper = Line(
         "The paper",
-        f"{experiment.clips:,} clips, {experiment.subset} subset",
+        f"{experiment.clips:,} clips (inferred), {experiment.subset} set"
+        if experiment.clips
+        else f"{experiment.subset} set, its n is not given",
         printed(experiment.top1, experiment.clips),
         printed(experiment.top5, experiment.clips) if experiment.top5 else None,
         (experiment.top1, experiment.top5),
@@ -98,7 +124,7 @@ def lines(one: Reproduced) -> list[Line]:
 
 def _note(ran: Ran) -> str:
     """Say what was evaluated, and of a fused run what each stream reaches alone."""
-    found = [f"{ran.subset} subset", ran.chosen]
+    found = [f"{ran.subset} set", ran.chosen]
     for one in ran.members:
         result = (one.get("results") or {}).get(ran.subset)
         if result:

@@ -22,7 +22,7 @@ class Experiment:
         pretrain, recipe: of `dance finetune`; `two-stream` is what `dance train --stream both` makes.
         ratios, size: `--ratios` and `--subset` of `dance split`; 0 for all clips.
         top1, top5: per cent as printed; empty if there is none.
-        clips: how many clips these were of.
+        clips: how many clips these can be of, inferred; 0 where nothing tells.
         subset: the subset that they were of.
         changes: of the recipe's keys, each as `key=value`.
         also: further figures of the same subset, as printed.
@@ -36,7 +36,7 @@ class Experiment:
     recipe: str
     ratios: str
     top1: str
-    clips: int
+    clips: int = 0
     size: int = 0
     top5: str = ""
     subset: str = "test"

@@ -14,7 +14,7 @@ from dancecli.report.results.entries import hits, refuse_unlike
 from dancecli.report.results.paper import Experiment
 from dancecli.report.results.run_results import RunResults, read_run_results
 from dancecli.report.statistics.clusters import join_groups
-from dancecli.report.statistics.grim import check_reported, possible_sizes
+from dancecli.report.statistics.grim import BatchMean, batch_means, check_reported, possible_sizes
 from dancecli.report.statistics.intervals import Proportion, proportion
 from dancecli.report.statistics.metrics import TOP
 from dancecli.report.statistics.significance import Paired, compare_models, mcnemar
@@ -124,35 +124,59 @@ def _epoch(record: Mapping[str, Any]) -> str:
 
 
 def printed(figure: str, clips: int) -> Proportion | None:
-    """Give the count that a printed figure stands for; None if there is none."""
+    """Give the count that a printed figure stands for; None if there is none, or the n is not known."""
+    if not clips:
+        return None
     counts = check_reported(figure, clips).counts
     return Proportion(counts[0], clips) if counts else None
 
 
 def arithmetic(one: Experiment) -> list[str]:
-    """Say what in an experiment's figures does not work out, a sentence each."""
+    """State what in an experiment's figures is not consistent, a sentence each."""
     figures = [figure for figure in (one.top1, one.top5, *one.also) if figure]
-    found = []
-    for figure in figures:
-        if not check_reported(figure, one.clips).counts:
-            near = check_reported(figure, one.clips).nearest
-            found.append(
-                f"{figure} % is no count of {one.clips:,} clips: the nearest, {near.k} of {near.n}, "
-                f"is {100 * near.k / near.n:.2f} %."
-            )
+    found = [_no_count(figure, one.clips) for figure in figures if one.clips]
     if len(figures) > 1:
         sizes = possible_sizes(figures, MOST_CLIPS)
         both = f"{', '.join(figures[:-1])} and {figures[-1]} %"
         if not sizes:
-            found.append(f"No subset of up to {MOST_CLIPS:,} clips gives {both} together.")
-        elif one.clips not in sizes:
-            found.append(f"No subset of fewer than {sizes[0]:,} clips gives {both} together.")
-    return found + _stated(one, figures)
+            found.append(f"No set of up to {MOST_CLIPS:,} clips gives {both} together.")
+        elif one.clips and one.clips not in sizes:
+            found.append(f"No set of fewer than {sizes[0]:,} clips gives {both} together.")
+        elif not one.clips and sizes[0] > 1:
+            found.append(f"{both} exist together for no set of fewer than {sizes[0]:,} clips.")
+    return [sentence for sentence in found if sentence] + _stated(one, figures)
+
+
+def _unevenness(of: BatchMean) -> tuple[int, float]:
+    return of.full, abs(of.right_in_full / (of.full * of.batch) - of.right_in_last / of.last)
+
+
+def _no_count(figure: str, clips: int) -> str:
+    """State that a figure is no count of clips, and what else it could be; empty if it is one."""
+    checked = check_reported(figure, clips)
+    if checked.counts:
+        return ""
+    near = checked.nearest
+    text = (
+        f"{figure} % is no count of {clips:,} clips: the nearest, {near.k} of {near.n}, "
+        f"is {100 * near.k / near.n:.2f} %."
+    )
+    found = batch_means(figure, clips)
+    if not found:
+        return f"{text} Nor is it a mean over batches of up to 64."
+    # The fewest batches, and of those the most even ones: the plainest example.
+    best = min(found, key=_unevenness)
+    sizes = ", ".join(str(one.batch) for one in found)
+    full = f"{best.full} batches of {best.batch}" if best.full > 1 else f"a batch of {best.batch}"
+    return (
+        f"{text} A mean over batches of unequal size could be, with batches of {sizes}: for example "
+        f"{best.right_in_full} right in {full} and {best.right_in_last} in a last one of {best.last}."
+    )
 
 
 def _stated(one: Experiment, figures: Sequence[str]) -> list[str]:
     """Hold the figures against the subset that the text describes: a share of the subset."""
-    if not one.size:
+    if not one.size or not one.clips:
         return []
     share = int(one.ratios.split("/")[-1])
     exact = one.size * share / 100
@@ -160,7 +184,7 @@ def _stated(one: Experiment, figures: Sequence[str]) -> list[str]:
     if one.clips in sizes:
         return []
     fitting = [figure for figure in figures if any(check_reported(figure, n).counts for n in sizes)]
-    none = "none of its figures is possible" if not fitting else f"{', '.join(fitting)} alone is possible"
+    none = "none of its figures is a count" if not fitting else f"{', '.join(fitting)} alone is a count"
     said = " or ".join(map(str, sizes))
     return [f"{share} % of {one.size:,} clips is {said}, of which {none}; {one.clips} clips fit better."]
 
@@ -219,10 +243,10 @@ def document(found: Sequence[Reproduced], quick: bool) -> dict[str, Any]:
                 "name": one.experiment.name,
                 "paper": {
                     **{key: getattr(one.experiment, key) for key in ("title", "subset", "size", "ratios")},
-                    "clips": one.experiment.clips,
+                    "clips": one.experiment.clips or None,
                     "top1": _printed(one.experiment.top1, one.experiment.clips),
                     "top5": _printed(one.experiment.top5, one.experiment.clips),
-                    "does_not_work_out": arithmetic(one.experiment),
+                    "inconsistent": arithmetic(one.experiment),
                     "remarks": list(one.experiment.remarks),
                 },
                 "as_published": _ran(one.published),
@@ -252,7 +276,7 @@ def _printed(figure: str, clips: int) -> dict[str, Any] | None:
     if not figure:
         return None
     found = printed(figure, clips)
-    return {"printed": figure, **(_share(found) if found else {"k": None, "n": clips})}
+    return {"printed": figure, **(_share(found) if found else {"k": None, "n": clips or None})}
 
 
 def _share(of: Proportion) -> dict[str, Any]:

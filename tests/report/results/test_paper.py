@@ -24,14 +24,24 @@ def test_the_counts_behind_the_figures() -> None:
 
 def test_what_does_not_work_out_is_said() -> None:
     tuned = arithmetic(PAPER["tuned"])
-    assert tuned[0] == "86.31 % is no count of 58 clips: the nearest, 50 of 58, is 86.21 %."
-    assert "10 % of 525 clips is 52 or 53, of which none of its figures is possible" in tuned[-1]
-    assert arithmetic(PAPER["resnet50"]) == [
-        "7 % of 1,500 clips is 105, of which none of its figures is possible; 93 clips fit better."
-    ]
-    assert "No subset of fewer than 1,145 clips gives 15.45, 7.42, 9.61 and 11.87 % together." in arithmetic(
-        PAPER["two-stream"]
+    assert tuned[0] == (
+        "86.31 % is no count of 58 clips: the nearest, 50 of 58, is 86.21 %. A mean over batches of unequal "
+        "size could be, with batches of 21, 30, 42: for example 25 right in a batch of 30 and 25 in a last "
+        "one of 28."
     )
+    assert "10 % of 525 clips is 52 or 53, of which none of its figures is a count" in tuned[-1]
+    assert arithmetic(PAPER["resnet50"]) == [
+        "7 % of 1,500 clips is 105, of which none of its figures is a count; 93 clips fit better."
+    ]
+    streams = arithmetic(PAPER["two-stream"])
+    assert streams == ["15.45, 7.42, 9.61 and 11.87 % exist together for no set of fewer than 1,145 clips."]
+
+
+def test_where_the_paper_prints_no_n_no_count_is_given() -> None:
+    for name in ("two-stream", "two-stream-baseline"):
+        assert PAPER[name].clips == 0
+        assert printed(PAPER[name].top1, 0) is None
+        assert "no count of" not in " ".join(arithmetic(PAPER[name]))
 
 
 def test_the_sizes_that_two_figures_allow() -> None:
@@ -41,7 +51,7 @@ def test_the_sizes_that_two_figures_allow() -> None:
 
 def test_the_gain_of_the_paper_is_not_shown_even_in_the_best_case() -> None:
     choice, of_streams = choices([Reproduced(one) for one in PAPER.values()])
-    assert of_streams.counts is None  # 7.42 % is no count of 880 clips
+    assert of_streams.counts is None  # the paper prints no n for them
     assert choice.counts == (28, 33, 58)
     assert choice.best_case == pytest.approx(0.0625)
     assert choice.published is None
