@@ -25,6 +25,14 @@ def sha256_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def sha256_lines(lines: Iterable[str]) -> str:
+    """Return the SHA-256 of lines joined by newlines, as `sha256_text`, without holding them all."""
+    digest = hashlib.sha256()
+    for i, line in enumerate(lines):
+        digest.update(f"\n{line}".encode() if i else line.encode())
+    return digest.hexdigest()
+
+
 def keyed_digest(key: str, name: str) -> bytes:
     """Return the 32 bytes from which all draws are derived."""
     return hashlib.sha256(f"{key}/{name}".encode()).digest()

@@ -8,7 +8,7 @@ video and equal bytes are not in the file, since the manifest of clips tells the
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,7 +97,8 @@ def join_groups(clips: Iterable[GroupedClip], groups: Iterable[Group]) -> dict[s
         video_of[clip.clip_id] = clip.video_id
         links.add(clip.video_id)
         if clip.sha256:
-            links.share(("", clip.sha256), clip.video_id)
+            # A group's mark is a pair, so that no text is one.
+            links.share(clip.sha256, clip.video_id)
     for row in groups:
         if row.clip_id in video_of:
             links.share((row.kind, row.group), video_of[row.clip_id])
@@ -207,16 +208,18 @@ class SourcedClip(GroupedClip, Protocol):
 
 def known_groups(workspace: Workspace, clips: Sequence[SourcedClip], groups: Iterable[Group]) -> KnownGroups:
     """Tell which kinds of groups are known of clips."""
-    ids = {clip.clip_id for clip in clips}
-    of_kind = {(row.kind, row.clip_id) for row in groups if row.clip_id in ids}
+    checksum_of = {clip.clip_id: clip.sha256 for clip in clips}
+    of_kind: dict[str, set[str]] = defaultdict(set)
+    for row in groups:
+        if row.clip_id in checksum_of:
+            of_kind[row.kind].add(row.clip_id)
     clips_of_video = Counter(clip.video_id for clip in clips)
-    compared = {clip_id for kind, clip_id in of_kind if kind == NEAR_DUPLICATE}
     return KnownGroups(
         num_clips=len(clips),
-        kinds=dict(Counter(kind for kind, _ in sorted(of_kind))),
+        kinds={kind: len(found) for kind, found in sorted(of_kind.items())},
         num_videos=len(clips_of_video),
         file_names_only=sum(_named_by_file(clip, clips_of_video) for clip in clips),
-        not_compared=_count_not_compared(workspace, {c.clip_id: c.sha256 for c in clips}, compared),
+        not_compared=_count_not_compared(workspace, checksum_of, of_kind[NEAR_DUPLICATE]),
     )
 
 

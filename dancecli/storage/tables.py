@@ -120,12 +120,12 @@ def _with_defaults(path: Path, record: type, table: pa.Table, wanted: Sequence[s
 
 
 def _values(column: pa.Array) -> list[Any]:
-    """Give a column's cells as Python has them, one text for equal texts, lists as tuples."""
+    """Return a column's cells as Python objects, one object for equal cells, lists as tuples."""
     cells: list[Any] = column.to_pylist()
-    if str(column.type) == "string":
-        # Labels and lists' names stand in hundreds of thousands of rows.
-        known: dict[str, str] = {}
-        return [known.setdefault(text, text) for text in cells]
+    if str(column.type) in ("string", "double"):
+        # Labels, and measures that are zero, are in hundreds of thousands of rows.
+        known: dict[Any, Any] = {}
+        return [known.setdefault(cell, cell) for cell in cells]
     return [tuple(cell) for cell in cells] if str(column.type).startswith("list") else cells
 
 

@@ -15,11 +15,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import UsageError
-from dancecli.core.hashing import sha256_text
+from dancecli.core.hashing import sha256_lines, sha256_text
 from dancecli.core.labels import LabelSet
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip, SplitClip, Subset
@@ -224,11 +225,9 @@ def _stamp(
     settings: ExportSettings, split: str, split_hash: str, labels: LabelSet, rows: Sequence[Row]
 ) -> dict[str, Any]:
     """Describe what an export is made from; two with the same stamp have the same content."""
-    source = [
-        [_VERSION, settings.form, settings.link, settings.shard_bytes, labels.names],
-        *([row.subset, row.clip.path, facts_of(row)] for row in rows),
-    ]
-    content = sha256_text(json.dumps(source))
+    head = [_VERSION, settings.form, settings.link, settings.shard_bytes, labels.names]
+    source = ([row.subset, row.clip.path, facts_of(row)] for row in rows)
+    content = sha256_lines(map(json.dumps, chain([head], source)))
     return {
         "form": settings.form.value,
         "split": split,

@@ -14,7 +14,7 @@ import json
 import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -94,14 +94,17 @@ class Facts:
     license: str
 
 
+_FACTS = tuple(field.name for field in fields(Facts))
+
+
 def facts_of(row: Row) -> dict[str, Any]:
     """Return the columns of a clip."""
-    clip = asdict(row.clip) | {
+    own = {
         "label": row.label,
         "label_index": row.label_index,
         "fps": row.clip.fps_num / row.clip.fps_den,
     }
-    return {field.name: clip[field.name] for field in fields(Facts)}
+    return {name: own[name] if name in own else getattr(row.clip, name) for name in _FACTS}
 
 
 def pack_videofolder(rows: Sequence[Row], root: Path, *, link: bool) -> Iterator[Item]:
@@ -141,10 +144,9 @@ def pack_lists(rows: Sequence[Row], labels: Sequence[str]) -> Iterator[Item]:
     """
     for subset in Subset:
         members = [row for row in rows if row.subset is subset]
-        pairs = [(row.clip.path, str(row.label_index)) for row in members]
-        yield Item(f"{subset}.txt", partial(write_text, "".join(f"{' '.join(p)}\n" for p in pairs)))
-        yield Item(f"{subset}.tsv", partial(write_text, "".join("\t".join(p) + "\n" for p in pairs)))
-        yield Item(f"{subset}.csv", partial(write_text, _csv(members)))
+        yield Item(f"{subset}.txt", partial(_write_pairs, members, " "))
+        yield Item(f"{subset}.tsv", partial(_write_pairs, members, "\t"))
+        yield Item(f"{subset}.csv", partial(_write_csv, members))
     yield Item("label_map.txt", partial(write_text, "".join(f"{label}\n" for label in labels)))
 
 
@@ -262,9 +264,14 @@ def _hub_schema(labels: Sequence[str]) -> pa.Schema:
     return pa.schema(columns, metadata={"huggingface": json.dumps({"info": {"features": features}})})
 
 
-def _csv(rows: Iterable[Row]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ["path", *(field.name for field in fields(Facts))], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({"path": row.clip.path, **facts_of(row)} for row in rows)
-    return text.getvalue()
+def _write_pairs(rows: Iterable[Row], separator: str, path: Path) -> None:
+    with atomic_file(path) as file:
+        file.writelines(f"{row.clip.path}{separator}{row.label_index}\n" for row in rows)
+
+
+def _write_csv(rows: Iterable[Row], path: Path) -> None:
+    names = ["path", *_FACTS]
+    with atomic_file(path) as file:
+        writer = csv.DictWriter(file, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({"path": row.clip.path, **facts_of(row)} for row in rows)

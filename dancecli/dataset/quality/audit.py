@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -128,8 +129,8 @@ def audit(workspace: Workspace, settings: AuditSettings, reporter: Reporter = SI
         InputError: a list cannot be read.
     """
     name = workspace.find_split(settings.split)
-    split_clips = tables.read(workspace.split(name), SplitClip)
     clips = _clips(workspace)
+    split_clips = list(_split_clips(workspace, name, clips))
     groups = read_groups(workspace)
     findings = [
         *straddling("video in two subsets", ((_video(c, clips), c.subset) for c in split_clips)),
@@ -166,14 +167,7 @@ def audit(workspace: Workspace, settings: AuditSettings, reporter: Reporter = SI
 
 def straddling(kind: str, places: Iterable[tuple[str, str]]) -> Iterator[Finding]:
     """Find what is in more than one subset, from pairs of a thing and its subset."""
-    pairs = list(places)
-    first: dict[str, str] = {}
-    torn = {what for what, subset in pairs if first.setdefault(what, subset) != subset}
-    counts: dict[str, Counter[str]] = defaultdict(Counter)
-    for what, subset in pairs:
-        if what in torn:
-            counts[what][subset] += 1
-    for what, found in counts.items():
+    for what, found in _clashes(places).items():
         yield Finding(kind, what, ", ".join(f"{found[subset]} in {subset}" for subset in sorted(found)))
 
 
@@ -208,24 +202,24 @@ def label_conflicts(
     split_clips: Sequence[SplitClip], clips: Mapping[str, AuditedClip], groups: Sequence[Group]
 ) -> Iterator[Finding]:
     """Find clips that show the same and have different labels: overlapping, equal, or near-duplicates."""
-    by_video: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
     label_of = {clip.clip_id: clip.label for clip in split_clips}
-    labels: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for clip_id, label in label_of.items():
-        clip = clips.get(clip_id)
-        if clip:
-            by_video[clip.video_id].append((clip.start_ms, clip.end_ms, clip.label))
-            labels["equal bytes with two labels", clip.sha256].add(label)
-    for video, segments in by_video.items():
-        for one, two in combinations(sorted(segments), 2):
-            if two[0] < one[1] and one[2] != two[2]:
-                yield Finding("two labels for one segment", video, f"{one[2]} and {two[2]}")
-    for row in groups:
-        if row.kind == NEAR_DUPLICATE and row.clip_id in label_of:
-            labels["near-duplicates with two labels", row.group].add(label_of[row.clip_id])
-    for (kind, what), names in labels.items():
-        if len(names) > 1:
-            yield Finding(kind, what, " and ".join(sorted(names)))
+    own = [clips[clip_id] for clip_id in label_of if clip_id in clips]
+    by_video: dict[str, list[AuditedClip]] = defaultdict(list)
+    for clip in own:
+        by_video[clip.video_id].append(clip)
+    for video, members in by_video.items():
+        members.sort(key=lambda clip: (clip.start_ms, clip.end_ms, clip.label))
+        for one, two in combinations(members, 2):
+            if two.start_ms < one.end_ms and one.label != two.label:
+                yield Finding("two labels for one segment", video, f"{one.label} and {two.label}")
+    del by_video
+    near = ((row.group, row.clip_id) for row in groups if row.kind == NEAR_DUPLICATE)
+    for kind, pairs in (
+        ("equal bytes with two labels", ((clip.sha256, label_of[clip.clip_id]) for clip in own)),
+        ("near-duplicates with two labels", ((g, label_of[i]) for g, i in near if i in label_of)),
+    ):
+        for what, labels in _clashes(pairs).items():
+            yield Finding(kind, what, " and ".join(sorted(labels)))
 
 
 def misplaced_augmented(
@@ -301,6 +295,18 @@ def video_of(clip_id: str) -> str:
     return video if own and not _LETS_DANCE_ID.fullmatch(clip_id) else clip_id[:_YOUTUBE_ID]
 
 
+def _clashes(pairs: Iterable[tuple[str, str]]) -> dict[str, Counter[str]]:
+    """Count the second members of the first ones that occur with more than one of them."""
+    known = list(pairs)
+    first: dict[str, str] = {}
+    torn = {what for what, value in known if first.setdefault(what, value) != value}
+    counts: dict[str, Counter[str]] = {what: Counter() for what in sorted(torn)}
+    for what, value in known:
+        if what in torn:
+            counts[what][value] += 1
+    return counts
+
+
 def _json_ids(path: Path, text: str) -> Iterator[Listed]:
     try:
         videos = json.loads(text)
@@ -313,6 +319,18 @@ def _json_ids(path: Path, text: str) -> Iterator[Listed]:
 def _clips(workspace: Workspace) -> dict[str, AuditedClip]:
     names = [column.name for column in fields(AuditedClip)]
     return {row[0]: AuditedClip(*row) for row in tables.read_columns(workspace.clips, Clip, names)}
+
+
+def _split_clips(workspace: Workspace, name: str, clips: Mapping[str, AuditedClip]) -> Iterator[SplitClip]:
+    """Read the split; texts that the clips have too are held once."""
+    for row in tables.read_columns(workspace.split(name), SplitClip):
+        own = SplitClip(*row)
+        clip = clips.get(own.clip_id)
+        if clip and clip.sha256 == own.sha256:
+            group = clip.video_id if clip.video_id == own.group else own.group
+            label = clip.label if clip.label == own.label else own.label
+            own = SplitClip(clip.clip_id, sys.intern(own.subset), group, label, clip.sha256)
+        yield own
 
 
 def _video(clip: SplitClip, clips: Mapping[str, AuditedClip]) -> str:

@@ -13,10 +13,12 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
-from dancecli.core.hashing import sha256_text
+from dancecli.core.hashing import sha256_lines
 from dancecli.core.records import Group, SplitClip, Subset
 from dancecli.dataset.clip_lookup import ClipLookup
 from dancecli.dataset.content import conditions_of
@@ -264,8 +266,9 @@ def label_names(workspace: Workspace) -> tuple[str, ...]:
 
 def split_digest(clips: Iterable[SplitClip], labels: Sequence[str]) -> str:
     """Hash a split: the labels' order, then every clip with subset, label and checksum."""
-    lines = [f"{c.clip_id}\t{c.subset}\t{c.label}\t{c.sha256}" for c in clips]
-    return sha256_text("\n".join([*labels, *sorted(lines)]))
+    ordered = sorted(clips, key=attrgetter("clip_id"))
+    lines = (f"{c.clip_id}\t{c.subset}\t{c.label}\t{c.sha256}" for c in ordered)
+    return sha256_lines(chain(labels, lines))
 
 
 def _check(settings: SplitSettings) -> None:
