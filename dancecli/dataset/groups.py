@@ -20,9 +20,12 @@ from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.records import ClipHashes, Group
 from dancecli.dataset.clip_lookup import KEY_COLUMNS, ClipLookup
 from dancecli.storage import tables
+from dancecli.storage.corrections import Field, current, read_corrections
 from dancecli.storage.workspace import Workspace
 
 NEAR_DUPLICATE = "near-duplicate"
+# The kind of the groups that people gave clips in `dance app`.
+CORRECTED = "corrected"
 _YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 
 
@@ -49,6 +52,23 @@ def read_groups(workspace: Workspace) -> list[Group]:
         InputError: the file is not Parquet, or not this table.
     """
     return tables.read(workspace.groups, Group) if workspace.groups.exists() else []
+
+
+def read_all_groups(
+    workspace: Workspace, changes: Mapping[str, Mapping[str, str]] | None = None
+) -> list[Group]:
+    """Read all groups with those that people gave clips in `dance app`, as the kind `corrected`.
+
+    Args:
+        workspace: whose groups.
+        changes: the corrections in force, if they were read already.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    mine = current(read_corrections(workspace)) if changes is None else changes
+    rows = (Group(i, fields[Field.GROUP], CORRECTED) for i, fields in mine.items() if Field.GROUP in fields)
+    return merge_groups(read_groups(workspace), rows)
 
 
 def add_groups(workspace: Workspace, rows: Iterable[Group]) -> bool:

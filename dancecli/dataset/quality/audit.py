@@ -22,7 +22,7 @@ from dancecli.core.errors import InputError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip, Group, OutcomeClass, SplitClip, Subset
 from dancecli.dataset.content import conditions_of
-from dancecli.dataset.groups import NEAR_DUPLICATE, KnownGroups, known_groups, read_groups
+from dancecli.dataset.groups import NEAR_DUPLICATE, KnownGroups, known_groups, read_all_groups
 from dancecli.dataset.quality.verify import StoredFile, check_files
 from dancecli.dataset.split.lockfile import read_lock
 from dancecli.dataset.split.official import SUBSET_COLUMNS
@@ -131,7 +131,7 @@ def audit(workspace: Workspace, settings: AuditSettings, reporter: Reporter = SI
     name = workspace.find_split(settings.split)
     clips = _clips(workspace)
     split_clips = list(_split_clips(workspace, name, clips))
-    groups = read_groups(workspace)
+    groups = read_all_groups(workspace)
     findings = [
         *straddling("video in two subsets", ((_video(c, clips), c.subset) for c in split_clips)),
         *straddling("equal bytes in two subsets", _checksums(split_clips, clips)),

@@ -23,14 +23,15 @@ from dancecli.core.records import Group, SplitClip, Subset
 from dancecli.dataset.clip_lookup import ClipLookup
 from dancecli.dataset.content import conditions_of
 from dancecli.dataset.groups import (
+    CORRECTED,
     NEAR_DUPLICATE,
     KnownGroups,
     add_groups,
     join_groups,
     known_groups,
     merge_groups,
+    read_all_groups,
     read_group_file,
-    read_groups,
 )
 from dancecli.dataset.split.assign import (
     assign_official,
@@ -45,7 +46,6 @@ from dancecli.dataset.split.lockfile import Drift, clips_from_lock, write_lock
 from dancecli.dataset.split.official import official_subsets
 from dancecli.storage import tables
 from dancecli.storage.corrections import (
-    Field,
     apply_corrections,
     corrections_file,
     current,
@@ -54,8 +54,6 @@ from dancecli.storage.corrections import (
 from dancecli.storage.runs import read_records
 from dancecli.storage.workspace import Workspace, checked_name
 
-# The kind of the groups that people gave clips in `dance app`.
-CORRECTED = "corrected"
 DEFAULT_RATIOS = "90/5/5"
 # The paper's own: 93/7 of 1500 and 90/10 of 525.
 SUBSET_RATIOS = {1500: "93/7", 525: "90/10"}
@@ -293,8 +291,7 @@ def _pool(workspace: Workspace, settings: SplitSettings) -> _Pool:
     clips = corrected.clips
     _refuse_unknown_labels(workspace, clips, corrected.relabeled)
     lookup = ClipLookup(clips) if settings.groups or settings.official_lists else ClipLookup(())
-    joined = [Group(i, mine[Field.GROUP], CORRECTED) for i, mine in changes.items() if Field.GROUP in mine]
-    groups, unknown = merge_groups(read_groups(workspace), joined), list[str]()
+    groups, unknown = read_all_groups(workspace, changes), list[str]()
     for path in settings.groups:
         found = read_group_file(path, lookup)
         groups = merge_groups(groups, found.rows)

@@ -17,6 +17,7 @@ from dancecli.dataset.split.annotations import annotate
 from dancecli.dataset.split.lockfile import write_lock
 from dancecli.dataset.split.split import SplitSettings, split
 from dancecli.storage import tables
+from dancecli.storage.corrections import Correction, Field, append_corrections
 from dancecli.storage.ledger import LedgerWriter
 from dancecli.storage.workspace import Workspace
 
@@ -280,8 +281,10 @@ def test_every_kind_of_group_is_checked(
     add_groups(workspace, [Group(c.clip_id, "ann", "dancer") for c in (one, two)])
     # The same name under another kind is another group.
     add_groups(workspace, [Group(one.clip_id, "a", "venue"), Group(two.clip_id, "a", "piece")])
+    changes = [Correction(c.clip_id, Field.GROUP, "", "the same room", "ann") for c in (one, two)]
+    append_corrections(workspace, changes)
     ran = dance("audit", "--no-files")
-    assert (ran.code, kinds(workspace)) == (3, {"dancer in two subsets": 1})
+    assert (ran.code, kinds(workspace)) == (3, {"corrected in two subsets": 1, "dancer in two subsets": 1})
     assert "dancer (2 clips)" in ran.out
     assert "1 in train, 1 in val" in " ".join(ran.out.split())
 
