@@ -73,6 +73,8 @@ def main() -> None:
         code = _usage(error)
     except typer.Abort:
         code = 130
+    except ImportError as error:
+        code = _fail(*_import_text(error), 1)
     except OSError as error:
         # The user can fix what the file system refuses; every OSError is printed with its file.
         code = _fail(_os_text(error), _os_hint(error), 1)
@@ -120,6 +122,20 @@ def _document(message: str, hint: str) -> None:
     """Print the JSON document for a program that reads stdout, unless the command has printed one."""
     if "--json" in sys.argv[1:] and not console.json_printed:
         console.print_json({"error": message, "hint": hint})
+
+
+def _import_text(error: ImportError) -> tuple[str, str]:
+    """Describe a package that is missing or only half installed, and how to install it.
+
+    Raises:
+        ImportError: it is this package's own.
+    """
+    package = (error.name or "").partition(".")[0]
+    if package == "dancecli":
+        raise error
+    missing = isinstance(error, ModuleNotFoundError) and package
+    text = f"the package {package} is not installed" if missing else f"a package cannot be imported ({error})"
+    return text, "install the training extra: pip install 'dancecli[train]'"
 
 
 def _os_text(error: OSError) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dancecli.core.augmentation import chains_text
-from dancecli.core.errors import ModelError
+from dancecli.core.errors import ModelError, UsageError
 from dancecli.core.recipe import Recipe
 from dancecli.model.dataloading.flow_data import on_flow
 from dancecli.model.networks.base import ModelBase
@@ -63,6 +63,25 @@ def frame_sampler(base: ModelBase, recipe: Recipe) -> dict[str, Any]:
         if recipe.fps:
             sampler["target_fps"] = recipe.fps
     return sampler
+
+
+def refuse_unused_keys(base: ModelBase, recipe: Recipe) -> None:
+    """Let no key of a recipe be given that the model's way to choose frames does not take.
+
+    Raises:
+        UsageError: one is.
+    """
+    taken = ["clip_len"] if base.is_3d else []
+    if base.is_3d and base.sampler["type"] == "SampleFrames":
+        taken += ["frame_interval", "fps"]
+    for key in ("clip_len", "frame_interval", "fps"):
+        value = getattr(recipe, key)
+        if value is not None and key not in taken:
+            how = "frames over the whole clip" if base.is_3d else "single frames of the whole clip"
+            raise UsageError(
+                f"this model samples {how}: it does not take the recipe's {key} = {value}",
+                f"use a recipe without {key}, or another model",
+            )
 
 
 def forward_batch(base: ModelBase, recipe: Recipe, views: int = 1) -> int:

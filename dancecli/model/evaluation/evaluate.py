@@ -1,4 +1,4 @@
-"""`evaluate --run`: a run's weights under another view protocol, or on another split's clips."""
+"""`evaluate --run`: a run's weights with other views, or on another split's clips."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from dancecli.storage.workspace import Workspace
 
 @dataclass(frozen=True)
 class EvaluateSettings:
-    """Which weights to judge, on what, and how; None leaves it as the run has it.
+    """Which weights to evaluate, on what, and how; None takes the run's own value.
 
     Attributes:
-        run: whose weights; None for the run made last that has any.
-        split: whose val and test clips.
+        run: whose weights; None for the latest run that has any.
+        split: whose val and test clips to evaluate.
         num_clips, num_crops: views of a clip that are averaged.
         name: of the new run; None gives `<run>-eval-<n>`.
     """
@@ -62,9 +62,9 @@ def evaluate(
 
     Args:
         workspace: where the run and the split are.
-        settings: what to judge, and how.
+        settings: what to evaluate, and how.
         reporter: in clips.
-        dry_run: stop there; the result's record says what the scores would be of.
+        dry_run: only plan; the result's record describes what would be evaluated.
 
     Raises:
         WorkspaceError: there is no such run or split, or the run has no weights.
@@ -127,40 +127,45 @@ def evaluate(
 def find_overlap(
     workspace: Workspace, trained: Mapping[str, Any], data: SplitData
 ) -> dict[str, dict[str, int]] | None:
-    """Count the clips to be judged that share a source video, or looks, with a run's training part.
+    """Count the clips to be evaluated that share a source video, or a group, with clips that a run used.
+
+    For test these are its training and validation clips: the latter chose the epoch. For val they
+    are its training clips.
 
     Returns:
-        For each part `clips` of `n`, from so many `videos`; None if the split that the run was
-        trained on is not there any more as it was.
+        For each subset `clips` of `n`, from so many `videos`; None if the split that the run was
+        trained on has changed or is gone.
     """
     path = workspace.split(trained["split"]["name"])
     if not path.exists() or tables.read_meta(path)["split.hash"] != trained["split"]["hash"]:
         return None
-    train = [part for part in tables.read(path, SplitClip) if part.subset == Subset.TRAIN]
+    before = tables.read(path, SplitClip)
     video_of = {clip.clip_id: clip.video_id for clip in tables.read(workspace.clips, Clip)}
-    group_of = {part.clip_id: part.group for part in tables.read(workspace.split(data.name), SplitClip)}
-    groups = {part.group for part in train}
-    videos = {video_of.get(part.clip_id, part.clip_id) for part in train}
+    group_of = {clip.clip_id: clip.group for clip in tables.read(workspace.split(data.name), SplitClip)}
     found = {}
-    for part in (Subset.VAL, Subset.TEST):
-        ids = [example.clip_id for example in data.examples[part]]
+    for subset, used in ((Subset.VAL, (Subset.TRAIN,)), (Subset.TEST, (Subset.TRAIN, Subset.VAL))):
+        seen = [clip for clip in before if clip.subset in used]
+        groups = {clip.group for clip in seen}
+        videos = {video_of.get(clip.clip_id, clip.clip_id) for clip in seen}
+        ids = [example.clip_id for example in data.examples[subset]]
         shared = [clip for clip in ids if group_of[clip] in groups or video_of[clip] in videos]
         sources = {group_of[clip] for clip in shared}
-        found[part.value] = {"clips": len(shared), "n": len(ids), "videos": len(sources)}
+        found[subset.value] = {"clips": len(shared), "n": len(ids), "videos": len(sources)}
     return found
 
 
 def overlap_notes(run: str, overlap: Mapping[str, Mapping[str, int]] | None) -> list[str]:
-    """Say how far the figures will be too high."""
+    """Warn of clips that the run has used, on which its accuracy is too high."""
     if overlap is None:
         return [
             f"warning: the split that run {run} was trained on has changed or is gone, "
-            "so it is not known whether it has seen these clips"
+            "so it is unknown whether it was trained on these clips"
         ]
     return [
-        f"warning: {count['clips']} of {count['n']} {part} clips are from videos that run {run} "
-        "was trained on: its figures there are too high"
-        for part, count in overlap.items()
+        f"warning: {count['clips']} of {count['n']} {subset} clips are from videos that run {run} "
+        f"was trained on{' or chose its epoch by' if subset == Subset.TEST else ''}: "
+        "its accuracy there is too high"
+        for subset, count in overlap.items()
         if count["clips"]
     ]
 
@@ -169,8 +174,8 @@ def _refuse_other_labels(run: str, labels: list[str], data: SplitData) -> None:
     if list(data.labels) == labels:
         return
     if len(labels) != len(data.labels):
-        what = f"run {run!r} knows {len(labels)} labels, split {data.name!r} has {len(data.labels)}"
+        what = f"run {run!r} has {len(labels)} labels, split {data.name!r} has {len(data.labels)}"
     else:
         i = next(i for i, pair in enumerate(zip(labels, data.labels, strict=True)) if pair[0] != pair[1])
         what = f"class {i} of run {run!r} is {labels[i]!r}, that of split {data.name!r} is {data.labels[i]!r}"
-    raise ModelError(what, "a run can be judged on splits of the labels that it was trained on")
+    raise ModelError(what, "evaluate a run on splits with the labels that it was trained on")

@@ -1,7 +1,7 @@
-"""Runs that train nothing: scores of clips that came some other way, kept as every run's are.
+"""Evaluation runs: scores of clips without training, kept as those of every run.
 
 An ensemble, a baseline and a second evaluation leave `run.json` and `predictions.parquet`, so
-that what reads runs (report, compare, board) reads them too. What they do not have is null.
+that what reads runs (report, compare, board) reads them too. What does not apply to them is null.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dancecli.core import hashing
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import Reporter
 from dancecli.core.records import Prediction, Subset
+from dancecli.model.dataloading.shared_memory import check_shared_memory, loader_errors
 from dancecli.model.dataloading.split_data import SplitData
 from dancecli.model.training.scoring import accuracy, predict_subset
 from dancecli.storage import runs as rec
@@ -30,8 +31,8 @@ class EvaluateResult:
     Attributes:
         name: the run.
         record: its `run.json`.
-        notes: what the user should know, a line each.
-        fresh: False if it was there already and nothing ran.
+        notes: what the user should know, one line each.
+        fresh: False if the run was already there and nothing was computed.
     """
 
     name: str
@@ -56,7 +57,7 @@ class EvaluationRun:
     sha256: str
 
     def rows(self, part: Subset) -> dict[str, Prediction]:
-        """The predictions of one part, by clip id."""
+        """The predictions of one subset, by clip id."""
         return {row.clip_id: row for row in self.predictions if row.subset == part}
 
 
@@ -87,7 +88,7 @@ def write_evaluation_run(
         workspace: where the run goes.
         name: of the run; it must be free.
         facts: `created_utc`, `model`, `weights`, `split`, `labels`, `views` and `seconds` of the
-            record, and what else this kind of run has to say.
+            record, and what else this kind of run records.
         predictions: of val, if it has any, and test.
     """
     folder = rec.RunFolder(workspace.run(name))
@@ -109,10 +110,10 @@ def write_evaluation_run(
         "created_utc": facts["created_utc"],
         "finished_utc": rec.now_utc(),
         "command": list(sys.argv),
-        **facts,
         "optim": None,
         "seed": None,
         "cache": None,
+        **facts,
         "versions": rec.versions(),
         "results": {
             part.value: accuracy([row for row in predictions if row.subset == part])
@@ -159,7 +160,7 @@ def new_name(workspace: Workspace, given: str | None, stem: str) -> str:
 def score_subsets(
     model: Any, config: Mapping[str, Any], data: SplitData, reporter: Reporter
 ) -> list[Prediction]:
-    """Run a network over the val and test parts of a split.
+    """Score the val and test subsets of a split.
 
     Args:
         model: ready for evaluation, on its device.
@@ -171,8 +172,11 @@ def score_subsets(
     from dancecli.model.networks.mmaction import Runner
 
     found: list[Prediction] = []
-    for part in (Subset.VAL, Subset.TEST):
-        if examples := data.examples[part]:
-            loader = Runner.build_dataloader(config[f"{part}_dataloader"])
-            found += predict_subset(model, loader, part.value, examples, reporter)
+    for subset in (Subset.VAL, Subset.TEST):
+        if examples := data.examples[subset]:
+            settings = config[f"{subset}_dataloader"]
+            check_shared_memory([settings])
+            with loader_errors():
+                loader = Runner.build_dataloader(settings)
+                found += predict_subset(model, loader, subset.value, examples, reporter)
     return found

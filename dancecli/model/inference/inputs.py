@@ -1,20 +1,26 @@
-"""Which files of what a user named are videos, and what their results are called."""
+"""Which of the named files are videos, and what their results are called."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dancecli.core.hashing import sha256_text
 from dancecli.core.video_files import is_video_name
 
+IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_MOST_LETTERS = 60
+
 
 def find_videos(paths: Sequence[Path]) -> tuple[tuple[tuple[str, Path], ...], int]:
-    """List the videos with their names in the result, folders searched through.
+    """List the videos with their names in the result; folders are searched recursively.
+
+    A folder that holds several images and no video is a video itself: its frames, in the order of the
+    numbers in their names.
 
     Returns:
-        The videos; and how many files of the folders have another ending.
+        The videos, and how many other files the folders hold.
     """
     found: list[tuple[str, Path]] = []
     left_out = 0
@@ -22,14 +28,50 @@ def find_videos(paths: Sequence[Path]) -> tuple[tuple[tuple[str, Path], ...], in
         if not given.is_dir():
             found.append((given.name if len(paths) == 1 else str(given), given))
             continue
-        files = sorted(p for p in given.rglob("*") if p.is_file() and not p.name.startswith("."))
-        videos = [p for p in files if is_video_name(p.name)]
-        found += [(str(p.relative_to(given)), p) for p in videos]
-        left_out += len(files) - len(videos)
+        inside: list[Path] = []
+        for folder in sorted([given, *(p for p in given.rglob("*") if p.is_dir())]):
+            files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+            videos = [p for p in files if is_video_name(p.name)]
+            images = frames_of(folder)
+            if not videos and len(images) > 1:
+                videos = [folder]
+                left_out += len(files) - len(images)
+            else:
+                left_out += len(files) - len(videos)
+            inside += videos
+        found += [(_name(path, given), path) for path in sorted(inside)]
     return tuple(found), left_out
 
 
+def _name(path: Path, given: Path) -> str:
+    return path.name if path == given else str(path.relative_to(given))
+
+
+def frames_of(folder: Path) -> list[Path]:
+    """List the images of a folder, frame 2 before frame 10."""
+    files = (p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    return sorted((p for p in files if p.suffix.lower() in IMAGE_SUFFIXES), key=lambda p: _natural(p.name))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
 def slug(name: str) -> str:
-    """Make a name that may stand in a path, of any."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:60]
-    return plain or sha256_text(name)[:8]
+    """Turn any name into one that may stand in a path: letters, digits, `.`, `_` and `-` of ASCII."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:_MOST_LETTERS]
+    # Of a name in another script nothing is left, or its ending.
+    nothing = plain in ("", Path(name).suffix[1:])
+    return sha256_text(name)[:8] if nothing else plain
+
+
+def unique_slugs(names: Sequence[str]) -> Iterator[str]:
+    """Give each name a slug of its own, in order; on no file system are two of them the same."""
+    taken: set[str] = set()
+    for name in names:
+        stem, found, n = slug(name), slug(name), 1
+        while found.casefold() in taken:
+            n += 1
+            found = f"{stem}-{n}"
+        taken.add(found.casefold())
+        yield found

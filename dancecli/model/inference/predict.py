@@ -1,4 +1,4 @@
-"""`predict`: what is danced in a video, and when."""
+"""`predict`: the styles in a video, and when each is danced."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dancecli.core import hashing
 from dancecli.core.errors import InputError, MediaError, UsageError
 from dancecli.core.progress import SILENT, Progress, Reporter
 from dancecli.core.video_files import VIDEO_SUFFIXES
-from dancecli.model.inference.inputs import find_videos, slug
+from dancecli.model.inference.inputs import find_videos, frames_of, slug, unique_slugs
 from dancecli.model.networks.checkpoint import Checkpoint, open_checkpoint, run_checkpoint
 from dancecli.storage import runs as rec
 from dancecli.storage.files import atomic_file
@@ -28,20 +28,20 @@ SCHEMA = 1
 # All frames of a window are held at once.
 _WINDOW_S = (0.5, 600.0)
 _SAVE_EVERY_S = 5.0
-# Of a probability: a millionth is more than a network knows.
+# Decimals of a probability.
 _DIGITS = 6
 
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """What to look at, and with what.
+    """Which videos to classify, and with which weights.
 
     Attributes:
-        videos: files, or folders of them.
-        run: whose weights; None for the run made last.
+        videos: files, folders of them, or folders of frames.
+        run: whose weights; None for the latest run.
         checkpoint: a file to use instead of a run's.
         window_s: length of a window, in seconds; None for that of the clips it was trained on.
-        picture: where to draw the one video's picture; None draws those of long videos in the
+        picture: where to draw the one video's timeline; None draws those of long videos in the
             result's folder.
     """
 
@@ -54,16 +54,18 @@ class PredictSettings:
 
 @dataclass(frozen=True)
 class PredictPlan:
-    """What will be looked at.
+    """What will be classified.
 
     Attributes:
         files: the videos, each with the name that it has in the result.
+        inputs: what was named, as absolute paths.
         single: one file was named, so its failure is the command's.
         folder: where the result goes.
-        left_out: files of the folders whose ending is not a video's.
+        left_out: files of the folders that are not videos.
     """
 
     files: tuple[tuple[str, Path], ...]
+    inputs: tuple[str, ...]
     single: bool
     folder: Path
     left_out: int
@@ -74,14 +76,14 @@ class PredictPlan:
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What was seen.
+    """What was predicted.
 
     Attributes:
         document: labels, what was used, and for each video its scores, windows and segments.
         file: where the document is kept.
-        pictures: those that were drawn.
-        left_out: files of the folders whose ending is not a video's.
-        fresh: videos that were looked at now; the others' results were there.
+        pictures: timelines that were drawn.
+        left_out: files of the folders that are not videos.
+        fresh: videos that were processed now; the results of the others were there.
     """
 
     document: dict[str, Any]
@@ -92,7 +94,7 @@ class PredictResult:
 
     @property
     def complete(self) -> bool:
-        """Whether every video was seen to its end."""
+        """Whether every video was decoded to its end."""
         return not any(video["error"] or video["fault"] for video in self.document["videos"])
 
 
@@ -104,9 +106,9 @@ def make_plan(workspace: Workspace, settings: PredictSettings) -> PredictPlan:
     first = settings.videos[0]
     single = len(settings.videos) == 1 and not first.is_dir()
     if settings.picture is not None and not single:
-        raise UsageError("--out is for the picture of one video", "leave it out: pictures go to reports/")
+        raise UsageError("--out is for the timeline of one video", "omit it: timelines go to reports/")
     if not files:
-        raise InputError(f"{first}: holds no video", f"known suffixes: {' '.join(sorted(VIDEO_SUFFIXES))}")
+        raise InputError(f"{first}: contains no video", f"known suffixes: {' '.join(sorted(VIDEO_SUFFIXES))}")
     run, path = None, settings.checkpoint
     if path is None:
         run, _, path = run_checkpoint(workspace, settings.run)
@@ -114,28 +116,50 @@ def make_plan(workspace: Workspace, settings: PredictSettings) -> PredictPlan:
     window_s = found.clip_s if settings.window_s is None else settings.window_s
     if not _WINDOW_S[0] <= window_s <= _WINDOW_S[1]:
         raise UsageError(
-            f"a window of {window_s:g} s cannot be looked at", f"give {_WINDOW_S[0]} to {_WINDOW_S[1]:g} s"
+            f"a window of {window_s:g} s cannot be used", f"give {_WINDOW_S[0]} to {_WINDOW_S[1]:g} s"
         )
+    inputs = tuple(str(path.absolute()) for path in settings.videos)
     name = slug(first.stem if single else first.resolve().name)
     if len(settings.videos) > 1:
         name += f"-and-{len(settings.videos) - 1}-more"
-    return PredictPlan(files, single, workspace.report(f"predict-{name}"), left_out, found, run, window_s)
+    folder = _result_folder(workspace, name, inputs)
+    return PredictPlan(files, inputs, single, folder, left_out, found, run, window_s)
+
+
+def _result_folder(workspace: Workspace, name: str, inputs: Sequence[str]) -> Path:
+    """Find the folder of these videos' results, or one that is free: videos may have equal names."""
+    n = 1
+    while True:
+        folder = workspace.report(f"predict-{name}" + (f"-{n}" if n > 1 else ""))
+        file = folder / "prediction.json"
+        if not file.exists() or _read_json(file).get("inputs") == list(inputs):
+            return folder
+        n += 1
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    """Read a document; empty if it is not one, so that it is written anew."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def predict(workspace: Workspace, settings: PredictSettings, reporter: Reporter = SILENT) -> PredictResult:
-    """Say what is danced in videos: the likeliest styles, and of long ones the course of styles.
+    """Predict the styles in videos: the likeliest of each, and of long ones a timeline.
 
-    Every video is decoded once, in order. All is kept in `reports/predict-<name>/prediction.json`,
-    from which videos that were seen before with the same weights and windows are taken.
+    Every video is decoded once, in order. Results are stored in `reports/predict-<name>/prediction.json`,
+    from which those of the same videos, weights and windows are reused.
 
     Args:
         workspace: where the run is, and the result goes.
-        settings: what, and with what.
+        settings: which videos and weights.
         reporter: in seconds of the video at hand.
 
     Raises:
         MediaError: the one video that was named cannot be read; of several, that is a row.
-        InputError: a folder holds no video.
+        InputError: a folder contains no video.
         UsageError: settings that exclude each other.
         ModelError: the checkpoint cannot be used.
         WorkspaceError: there is no run with weights.
@@ -147,16 +171,17 @@ def predict(workspace: Workspace, settings: PredictSettings, reporter: Reporter 
     videos: list[dict[str, Any]] = []
     pictures: list[Path] = []
     saved = time.monotonic()
-    for name, path in plan.files:
+    slugs = unique_slugs([name for name, _ in plan.files])
+    for (name, path), short in zip(plan.files, slugs, strict=True):
         videos.append(row := _row(session, before, name, path))
         if row["error"]:
             continue
         before[row["sha256"]] = row
         if settings.picture or len(row["windows"]) > 1:
-            pictures.append(settings.picture or plan.folder / f"{slug(name)}.png")
+            pictures.append(settings.picture or plan.folder / f"{short}.png")
             _draw(pictures[-1], row, plan.checkpoint.labels)
         if time.monotonic() - saved > _SAVE_EVERY_S:
-            # Not to lose what an earlier call saw, should this one be stopped.
+            # Keep the results of an earlier call, should this one be stopped.
             reached = {video.get("sha256") for video in videos}
             later = [video for sha256, video in before.items() if sha256 not in reached]
             _save(file, _document(plan, [*videos, *later]))
@@ -167,13 +192,13 @@ def predict(workspace: Workspace, settings: PredictSettings, reporter: Reporter 
 
 
 class _Session:
-    """The network, loaded when the first video needs it, and where it is."""
+    """The network, loaded when the first video needs it."""
 
     def __init__(self, plan: PredictPlan, reporter: Reporter) -> None:
         self.plan, self.fresh, self._reporter = plan, 0, reporter
         self._predictor: Predictor | None = None
 
-    def look(self, path: Path) -> tuple[list[Scored], FrameStream]:
+    def score(self, path: Path) -> tuple[list[Scored], FrameStream]:
         from dancecli.model.inference.predictor import Predictor, predict_windows
 
         if self._predictor is None:
@@ -190,7 +215,7 @@ class _Session:
 
 
 def _row(session: _Session, before: Mapping[str, dict[str, Any]], name: str, path: Path) -> dict[str, Any]:
-    """Look at one video, or take what was seen before; of several videos a bad one is a row too."""
+    """Classify one video, or reuse its result; of several videos a failure is a row too."""
     try:
         sha256 = _hash(path)
         if sha256 in before:
@@ -203,6 +228,9 @@ def _row(session: _Session, before: Mapping[str, dict[str, Any]], name: str, pat
 
 
 def _hash(path: Path) -> str:
+    if path.is_dir():
+        text = "\n".join(f"{file.name} {_hash(file)}" for file in frames_of(path))
+        return hashing.sha256_text(text)
     if path.exists() and not path.is_file():
         raise MediaError(f"{path}: is not a file")
     try:
@@ -214,13 +242,13 @@ def _hash(path: Path) -> str:
 def _facts(session: _Session, path: Path) -> dict[str, Any]:
     from dancecli.model.inference.timeline import mean_scores, segments
 
-    windows, seen = session.look(path)
+    windows, stream = session.score(path)
     labels, scores = session.plan.checkpoint.labels, mean_scores(windows)
     best = sorted(range(len(labels)), key=lambda i: (-scores[i], i))[:5]
     return {
-        "fault": seen.fault,
-        "seconds": round(seen.seconds, 3),
-        "frames": seen.frames,
+        "fault": stream.fault,
+        "seconds": round(stream.seconds, 3),
+        "frames": stream.frames,
         "top5": [{"label": labels[i], "probability": round(scores[i], _DIGITS)} for i in best],
         "scores": [round(score, _DIGITS) for score in scores],
         "segments": [
@@ -251,6 +279,7 @@ def _document(plan: PredictPlan, videos: Sequence[Mapping[str, Any]]) -> dict[st
         "view_protocol": plan.checkpoint.protocol,
         "window_s": plan.window_s,
         "step_s": plan.window_s / 2,
+        "inputs": list(plan.inputs),
         "videos": list(videos),
         "left_out": plan.left_out,
         "versions": rec.versions(),
@@ -258,14 +287,14 @@ def _document(plan: PredictPlan, videos: Sequence[Mapping[str, Any]]) -> dict[st
 
 
 def _read_before(file: Path, plan: PredictPlan) -> dict[str, dict[str, Any]]:
-    """What an earlier call saw with the same weights and windows, by the videos' checksums."""
+    """Results of an earlier call with the same weights and windows, by the videos' checksums."""
     try:
-        old = json.loads(file.read_text(encoding="utf-8"))
+        old = _read_json(file)
         same = old["schema"] == SCHEMA and old["window_s"] == plan.window_s
         if not same or old["checkpoint"]["sha256"] != plan.checkpoint.sha256:
             return {}
         return {video["sha256"]: video for video in old["videos"] if not video["error"]}
-    except (OSError, ValueError, LookupError, TypeError):
+    except (LookupError, TypeError):
         return {}
 
 

@@ -1,4 +1,4 @@
-"""A trained network that looks at frames from anywhere, as it looked at the clips of its test part."""
+"""A trained network applied to frames of any video, as it was applied to the clips of its test subset."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dancecli.core.errors import MediaError, ModelError
+from dancecli.core.errors import ModelError
 from dancecli.core.progress import Reporter
 from dancecli.model.inference.timeline import Scored
 from dancecli.model.inference.windows import FrameStream, read_windows
@@ -15,7 +15,7 @@ from dancecli.model.networks.checkpoint import Checkpoint, build_network
 if TYPE_CHECKING:
     from dancecli.model.inference.windows import Frame
 
-# Steps whose work is done while the video is read.
+# Steps that are done while the video is read.
 _READING = ("ClipInit", "ClipDecode", "DecordInit", "DecordDecode", "Resize")
 
 
@@ -41,12 +41,12 @@ class Predictor:
             steps = [TRANSFORMS.build(step) for step in found.pipeline]
             self._resize = steps[kinds.index("Resize")]
         except Exception as error:  # a step with wrong settings raises nearly anything
-            raise ModelError(f"{found.path}: its views cannot be made ({error})") from None
+            raise ModelError(f"{found.path}: its views cannot be built ({error})") from None
         self._steps = [step for kind, step in zip(kinds, steps, strict=True) if kind not in _READING]
 
-    def shrink(self, picture: Frame) -> Frame:
-        """Make a frame as small as the network wants it before it is cropped."""
-        results = self._resize({"imgs": [picture], "img_shape": picture.shape[:2], "modality": "RGB"})
+    def shrink(self, frame: Frame) -> Frame:
+        """Resize a frame as the network wants it before cropping."""
+        results = self._resize({"imgs": [frame], "img_shape": frame.shape[:2], "modality": "RGB"})
         small: Frame = results["imgs"][0]
         return small
 
@@ -59,7 +59,7 @@ class Predictor:
             name: of the video, for messages.
 
         Raises:
-            ModelError: the network gives no numbers for it.
+            ModelError: its scores are not finite.
         """
         import torch
 
@@ -76,17 +76,19 @@ class Predictor:
         scores: list[float] = sample.pred_score.double().tolist()
         total = sum(scores)
         if not total > 0:
-            raise ModelError(f"{name}: the network gave no probabilities for it", "is the checkpoint whole?")
+            raise ModelError(
+                f"{name}: the network gave no finite probabilities", "check that the checkpoint is complete"
+            )
         return tuple(value / total for value in scores)
 
 
-def _of_shape(picture: Frame, shape: tuple[int, ...]) -> Frame:
+def _of_shape(frame: Frame, shape: tuple[int, ...]) -> Frame:
     """A frame as it is, or, where a stream changes its size on the way, in that of the first."""
-    if picture.shape[:2] == shape:
-        return picture
+    if frame.shape[:2] == shape:
+        return frame
     import cv2
 
-    return cv2.resize(picture, shape[::-1]).astype(picture.dtype)
+    return cv2.resize(frame, shape[::-1]).astype(frame.dtype)
 
 
 def predict_windows(
@@ -103,12 +105,10 @@ def predict_windows(
     Raises:
         MediaError: it cannot be read.
     """
-    seen, found = FrameStream(), []
-    for window in read_windows(path, window_s, predictor.shrink, seen):
-        scores = predictor.score(window.frames, seen.rate, path.name)
+    stream, found = FrameStream(), []
+    for window in read_windows(path, window_s, predictor.shrink, stream):
+        scores = predictor.score(window.frames, stream.rate, path.name)
         found.append(Scored(window.start_s, window.end_s, scores))
         done = round(window.end_s)
-        reporter.progress(done, max(done, round(seen.length_s)), f"predicting · {path.name}")
-    if not found:
-        raise MediaError(f"{path}: not one frame could be decoded")
-    return found, seen
+        reporter.progress(done, max(done, round(stream.length_s)), f"predicting · {path.name}")
+    return found, stream

@@ -1,8 +1,8 @@
 """A video as windows of frames: decoded once, in order, and never held as a whole.
 
 The windows are as long as the clips that a network was trained on, and each begins half a
-window after the one before. What is kept of a frame is what the network's own first step, the
-resize, leaves of it: an hour needs no more memory than half a minute.
+window after the one before. Frames are kept as
+the network's own first step, the resize, leaves them: an hour needs no more memory than half a minute.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import MediaError
+from dancecli.model.inference.inputs import frames_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
     # Height x width x 3, RGB.
     Frame = NDArray[np.uint8]
 
-# A video of less than so many windows is looked at as one, as a clip of a data set is.
+# A video shorter than so many windows is one window, as a clip of a dataset is.
 WHOLE_BELOW = 1.5
 # A longer gap between two frames is a fault of the file's clock (a joined or resumed recording).
 _LONGEST_GAP_S = 60.0
-# Less than this share of a window at the end is not worth another look.
+# A shorter share of a window than this at the end gets no window of its own.
 _LEAST_REST = 0.1
+# Of a folder of frames.
+FOLDER_FPS = 25
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class Window:
     """A stretch of a video.
 
     Attributes:
-        start_s, end_s: where it lies, in seconds from the first frame.
+        start_s, end_s: its position, in seconds from the first frame.
         frames: all its frames in order.
     """
 
@@ -50,8 +53,8 @@ class FrameStream:
 
     Attributes:
         seconds, frames: how much.
-        length_s: how long the video says it is; 0 if it does not.
-        rate: frames a second, on average, as the video says.
+        length_s: duration by the video's header; 0 if unknown.
+        rate: average frames per second, by the header.
         fault: why decoding ended before the file did; empty if it did not.
     """
 
@@ -89,7 +92,7 @@ class Clock:
 
 
 def read_windows(
-    path: Path, window_s: float, shrink: Callable[[Frame], Frame], seen: FrameStream
+    path: Path, window_s: float, shrink: Callable[[Frame], Frame], stream: FrameStream
 ) -> Iterator[Window]:
     """Decode a video of any format that ffmpeg reads, and cut it into overlapping windows.
 
@@ -97,13 +100,13 @@ def read_windows(
         path: the video.
         window_s: length of a window, in seconds; they begin half of that apart.
         shrink: makes a frame as small as it may be kept.
-        seen: is kept up to date, so that the caller knows how far this is.
+        stream: updated while decoding, so that the caller knows how far this is.
 
     Raises:
-        MediaError: it is no video, holds no picture, or not one frame could be decoded. A file
-            that breaks off later gives what there is, and `seen.fault` says why.
+        MediaError: it is not a video, or has fewer than two frames that can be decoded. A file that
+            breaks off later gives what there is, and `stream.fault` says why.
     """
-    return cut_windows(_decoded(path, shrink, seen), window_s)
+    return cut_windows(_decoded(path, shrink, stream), window_s)
 
 
 def cut_windows(frames: Iterable[tuple[float, float, Frame]], window_s: float) -> Iterator[Window]:
@@ -111,52 +114,81 @@ def cut_windows(frames: Iterable[tuple[float, float, Frame]], window_s: float) -
     step_s = window_s / 2
     kept: deque[tuple[float, Frame]] = deque()
     start = end = covered = 0.0
-    for time, until, picture in frames:
-        kept.append((time, picture))
+    for time, until, frame in frames:
+        kept.append((time, frame))
         end = until
         while end - start >= window_s and (covered or end >= WHOLE_BELOW * window_s):
             covered = start + window_s
-            inside = [picture for time, picture in kept if time < covered]
+            inside = [frame for time, frame in kept if time < covered]
             if inside:
                 yield Window(start, covered, inside)
             start += step_s
             while kept and kept[0][0] < start:
                 kept.popleft()
     if kept and (not covered or end - covered >= _LEAST_REST * window_s):
-        yield Window(start, end, [picture for _, picture in kept])
+        yield Window(start, end, [frame for _, frame in kept])
 
 
 def _decoded(
-    path: Path, shrink: Callable[[Frame], Frame], seen: FrameStream
+    path: Path, shrink: Callable[[Frame], Frame], stream: FrameStream
 ) -> Iterator[tuple[float, float, Frame]]:
     """Decode in order: the start and end of each frame, and what is kept of it."""
+    if not path.exists():
+        raise MediaError(f"{path}: no such file")
+    yield from (_images if path.is_dir() else _frames)(path, shrink, stream)
+    if not stream.frames:
+        raise MediaError(f"{path}: not one frame could be decoded")
+    if stream.frames == 1 and not stream.fault:
+        raise MediaError(
+            f"{path}: is a single picture, not a video", "give a video, or a folder of its frames"
+        )
+
+
+def _frames(
+    path: Path, shrink: Callable[[Frame], Frame], stream: FrameStream
+) -> Iterator[tuple[float, float, Frame]]:
     import av
 
-    if not path.exists():
-        raise MediaError(f"{path}: there is no such file")
     try:
         with av.open(str(path), metadata_errors="ignore") as container:
-            stream = _picture_stream(container, path)
-            rate = float(stream.average_rate or stream.guessed_rate or 25)
-            seen.rate, seen.length_s = rate, (container.duration or 0) / 1e6
-            stream.thread_type = "AUTO"
+            video = _video_stream(container, path)
+            rate = float(video.average_rate or video.guessed_rate or FOLDER_FPS)
+            stream.rate, stream.length_s = rate, (container.duration or 0) / 1e6
+            video.thread_type = "AUTO"
             clock = Clock(1 / rate)
-            for frame in container.decode(stream):
+            for frame in container.decode(video):
                 start = clock.read(frame.time)
-                seen.frames, seen.seconds = seen.frames + 1, start + clock.tick_s
-                yield start, seen.seconds, shrink(_upright(frame))
+                stream.frames, stream.seconds = stream.frames + 1, start + clock.tick_s
+                yield start, stream.seconds, shrink(_upright(frame))
     except av.error.FFmpegError as error:
-        if not seen.frames:
+        if not stream.frames:
             raise MediaError(
                 f"{path}: is not a video that can be read ({error.strerror})", "see: ffmpeg -i FILE"
             ) from None
-        seen.fault = f"decoding broke off at {seen.seconds:.1f} s ({error.strerror})"
-    if not seen.frames:
-        raise MediaError(f"{path}: not one frame could be decoded")
+        stream.fault = f"decoding stopped at {stream.seconds:.1f} s ({error.strerror})"
 
 
-def _picture_stream(container: Any, path: Path) -> Any:
-    """The first stream of moving pictures; a cover of a sound file is none."""
+def _images(
+    folder: Path, shrink: Callable[[Frame], Frame], stream: FrameStream
+) -> Iterator[tuple[float, float, Frame]]:
+    """Read a folder of frames, which has no times: 25 per second are assumed."""
+    import numpy as np
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    files = frames_of(folder)
+    stream.rate, stream.length_s = float(FOLDER_FPS), len(files) / FOLDER_FPS
+    for i, file in enumerate(files):
+        try:
+            with Image.open(file) as image:
+                frame = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        except (UnidentifiedImageError, OSError) as error:
+            raise MediaError(f"{file}: is not an image that can be read ({error})") from None
+        stream.frames, stream.seconds = i + 1, (i + 1) / FOLDER_FPS
+        yield i / FOLDER_FPS, stream.seconds, shrink(frame)
+
+
+def _video_stream(container: Any, path: Path) -> Any:
+    """The first stream of moving pictures; the cover of an audio file is not one."""
     import av
 
     for stream in container.streams.video:
@@ -171,9 +203,9 @@ def _kinds(container: Any) -> str:
 
 
 def _upright(frame: Any) -> Frame:
-    """A frame as a player shows it: phones store how they were held beside the pictures."""
+    """Rotate a frame as a player does: phones store their orientation beside the frames."""
     import numpy as np
 
-    picture: Frame = frame.to_ndarray(format="rgb24")
+    pixels: Frame = frame.to_ndarray(format="rgb24")
     turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels

@@ -1,13 +1,13 @@
-"""The one door to MMAction2 and mmengine: nothing else in the package imports them.
+"""MMAction2 compatibility layer: the only module that imports MMAction2 and mmengine.
 
 Importing this module makes MMAction2 1.2.0 work on today's Python and torch. Our own classes
 register themselves where they are defined; a generated config lists their modules under
 `custom_imports`, so that it runs under MMAction2's own `tools/train.py` and `tools/test.py`. The
 import takes seconds: import it inside the function that uses it.
 
-Opened here: `mmaction.models` without its parts that cannot be imported (mmaction2#2714);
-configs and tools by path, since `mmaction::` names need the vanished `pkg_resources`;
-checkpoints read without running a pickle's code (mmengine#1655).
+It provides `mmaction.models` without the subpackages that cannot be imported (mmaction2#2714),
+configs and tools by path, since `mmaction::` names need the removed `pkg_resources`, and checkpoints
+read without running a pickle's code (mmengine#1655).
 """
 
 from __future__ import annotations
@@ -22,10 +22,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from dancecli.core.errors import MissingDependencyError, ModelError
+
+_INSTALL = "pip install 'dancecli[train]'"
+try:
+    import numpy as np
+    import torch
+except ImportError as error:
+    raise MissingDependencyError(f"torch is not installed ({error})", _INSTALL) from error
 
 # Without `localizers` (a module is missing from the wheel) and `multimodal` (wants transformers).
 _MODEL_PARTS = (
@@ -44,10 +48,10 @@ def _open_mmaction() -> Path:
     """Import what can be imported of MMAction2, and return the package's folder."""
     spec = importlib.util.find_spec("mmaction")
     if spec is None or not spec.submodule_search_locations:
-        raise MissingDependencyError("MMAction2 is not installed", "pip install 'dancecli[train]'")
+        raise MissingDependencyError("MMAction2 is not installed", _INSTALL)
     package = Path(next(iter(spec.submodule_search_locations)))
     with warnings.catch_warnings():
-        # mmcv-lite announces that it is not mmcv; nothing used here needs the difference.
+        # mmcv-lite warns that it is not mmcv; nothing used here needs the difference.
         warnings.simplefilter("ignore")
         if "mmaction.models" not in sys.modules:
             importlib.import_module("mmaction")
@@ -63,11 +67,14 @@ def _open_mmaction() -> Path:
     return package
 
 
-MMACTION = _open_mmaction()
+try:
+    MMACTION = _open_mmaction()
+except ImportError as error:
+    raise MissingDependencyError(f"MMAction2 cannot be imported ({error})", _INSTALL) from error
 CONFIGS = MMACTION / ".mim" / "configs"
 TOOLS = MMACTION / ".mim" / "tools"
 
-from mmaction.datasets import VideoDataset  # noqa: E402 - only after the door is open
+from mmaction.datasets import VideoDataset  # noqa: E402 - only after the shim
 from mmaction.models.recognizers import Recognizer3D  # noqa: E402
 from mmaction.registry import (  # noqa: E402
     DATA_SAMPLERS,
@@ -127,7 +134,7 @@ __all__ = [
 
 
 def _statistics_method(owner: Any, name: Any) -> Any:
-    """Stand in for the `getattr` that a pickled `HistoryBuffer` asks for; give nothing else away."""
+    """Replace the `getattr` that a pickled `HistoryBuffer` calls; allow nothing else."""
     if owner is not HistoryBuffer or name not in ("min", "max", "mean", "current"):
         raise pickle.UnpicklingError(f"asks for getattr({owner!r}, {name!r})")
     return getattr(HistoryBuffer, name)
@@ -161,7 +168,7 @@ def read_config(path: Path) -> dict[str, Any]:
         ModelError: there is no such file, or it is not a config.
     """
     if not path.is_file():
-        raise ModelError(f"{path}: there is no such MMAction2 config", "name one by its path")
+        raise ModelError(f"{path}: no such MMAction2 config", "name one by its path")
     try:
         config = Config.fromfile(str(path))
     except Exception as error:
@@ -179,14 +186,14 @@ def read_checkpoint(path: Path | str, map_location: Any = "cpu") -> dict[str, An
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise ModelError(f"{path}: there is no such weights file", "give the path of a .pth or .pt file")
+        raise ModelError(f"{path}: no such weights file", "give the path of a .pth or .pt file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"{path}: holds more than weights and was not opened ({_blocked(error)})",
+            f"{path}: contains more than weights and was not loaded ({_blocked(error)})",
             "save its state dict alone: torch.save(model.state_dict(), FILE)",
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, LookupError, AttributeError, TypeError):
@@ -206,7 +213,7 @@ CheckpointLoader.register_scheme("", _load_local, force=True)
 
 
 def silence(logger: logging.Logger) -> None:
-    """Take the console from a logger of mmengine's; its file stays."""
+    """Remove the console handler of a logger of mmengine's; its file stays."""
     for handler in list(logger.handlers):
         if isinstance(handler, logging.StreamHandler) and not isinstance(handler, logging.FileHandler):
             logger.removeHandler(handler)

@@ -1,4 +1,4 @@
-"""The zoo: pre-trained models by name, and their checkpoints from MMAction2's download site."""
+"""The model zoo: pre-trained models by name, and their checkpoints from MMAction2's download site."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class ZooEntry:
         checkpoint: file name on the download site; empty if the weights come otherwise.
         site_folder: the checkpoint's folder on the site; empty for `v1.0` and the config's name.
         sha256_prefix: the first eight hex digits of the checkpoint's SHA-256.
-        dataset: what it was last trained on, and judged by.
+        dataset: what it was last trained and evaluated on.
         top1, top5: accuracy on that in per cent; 0 if unknown.
         views: the evaluation protocol of these.
-        crop: side of the only picture that it takes, in pixels; 0 if any will do.
-        modality: what it looks at, `rgb` or `flow`.
-        params_m, gflops: size in millions and cost a view.
+        crop: side of the only frame size that it takes, in pixels; 0 if it takes any.
+        modality: its input, `rgb` or `flow`.
+        params_m, gflops: parameters in millions, and cost per view.
     """
 
     name: str
@@ -62,7 +62,7 @@ class ZooEntry:
 
     @property
     def url(self) -> str:
-        """Where the checkpoint lies; empty if it has none."""
+        """Address of the checkpoint; empty if it has none."""
         if not self.checkpoint:
             return ""
         folder = self.site_folder or f"v1.0/{Path(self.config).with_suffix('').as_posix()}"
@@ -91,13 +91,13 @@ def find_entry(name: str) -> ZooEntry:
     if name.endswith(".py"):
         path = Path(name).expanduser().absolute()
         if not path.is_file():
-            raise InputError(f"{name}: there is no such MMAction2 config")
+            raise InputError(f"{name}: no such MMAction2 config")
         short = re.sub(r"[^A-Za-z0-9_-]", "-", path.stem)[:60]
         on_flow = re.search(r"modality\W{1,4}Flow\b", path.read_text(encoding="utf-8", errors="replace"))
         return ZooEntry(name=short, title=name, config=str(path), modality="flow" if on_flow else "rgb")
     zoo = read_zoo()
     if name not in zoo:
-        raise InputError(f"there is no pre-trained model {name!r}", f"known: {', '.join(zoo)}")
+        raise InputError(f"unknown pre-trained model {name!r}", f"known: {', '.join(zoo)}")
     return zoo[name]
 
 
@@ -111,7 +111,7 @@ def weights_folder() -> Path:
 def fetch_checkpoint(
     entry: ZooEntry, folder: Path | None = None, reporter: Reporter = SILENT, url: str = ""
 ) -> Path:
-    """Give an entry's checkpoint: from the folder if it is there, else downloaded into it.
+    """Return an entry's checkpoint, downloaded into the folder if it is not there.
 
     The file gets its name only when its SHA-256 begins as the zoo says.
 
@@ -122,13 +122,23 @@ def fetch_checkpoint(
         url: another place that has the file, for a mirror.
 
     Raises:
-        ModelError: it could not be had, or is another file.
+        ModelError: it could not be downloaded, or is another file.
     """
     path = (folder or weights_folder()) / entry.checkpoint
-    if path.is_file():
-        check_name(path, entry)
-        return path
-    url = url or entry.url
+    if not path.is_file():
+        from filelock import FileLock
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Of several processes that need the file, one downloads it.
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            if not path.is_file():
+                _download(entry, path, url or entry.url, reporter)
+                return path
+    check_name(path, entry)
+    return path
+
+
+def _download(entry: ZooEntry, path: Path, url: str, reporter: Reporter) -> None:
     hint = (
         f"with internet elsewhere: fetch {url}, then --weights FILE, or put it at {path}; "
         "--weights none trains from scratch"
@@ -147,11 +157,10 @@ def fetch_checkpoint(
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", error)
         raise ModelError(f"the weights of {entry.name} could not be downloaded ({reason})", hint) from None
-    return path
 
 
 def check_name(path: Path, entry: ZooEntry) -> None:
-    """Let no other file pass under the name of an entry's checkpoint.
+    """Refuse another file under the name of an entry's checkpoint.
 
     Raises:
         ModelError: it has that name, and not that checksum.

@@ -12,6 +12,7 @@ from dancecli.core.recipe import Recipe, read_recipe
 from dancecli.core.records import Subset
 from dancecli.engine.factory import LOCAL, check_engine
 from dancecli.model.dataloading.flow_data import with_flow
+from dancecli.model.dataloading.pipelines import refuse_unused_keys
 from dancecli.model.dataloading.split_data import SplitData, load_split
 from dancecli.model.networks import stages
 from dancecli.model.networks.base import FLOW, ModelBase, at_its_size, has_dropout, model_base
@@ -169,6 +170,7 @@ def plan_with(
         base = replace(base, flow=settings.flow_method)
         data = with_flow(workspace, data, settings.flow_method)
     per_rank_batch_size(recipe.batch, settings.processes)
+    refuse_unused_keys(base, recipe)
     # A backbone with unknown stages is rejected before its weights are downloaded.
     stages.prefixes(base.model["backbone"], recipe.frozen_stages)
     cached = _use_cache(settings.cache, base, recipe, settings.processes)

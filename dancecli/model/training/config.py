@@ -10,6 +10,7 @@ from typing import Any
 
 from dancecli.core.recipe import Recipe
 from dancecli.model.dataloading.pipelines import forward_batch, test_pipeline, train_pipeline
+from dancecli.model.dataloading.shared_memory import LOADER_TIMEOUT_S
 from dancecli.model.networks import stages
 from dancecli.model.networks.base import ModelBase, build_model_config
 from dancecli.model.networks.weights import StartWeights
@@ -75,6 +76,7 @@ def build_config(
             "batch_size": batch,
             "num_workers": workers,
             "persistent_workers": workers > 0,
+            "timeout": LOADER_TIMEOUT_S if workers else 0,
             "sampler": sampler if training else {"type": "DefaultSampler", "shuffle": False},
             "dataset": {
                 **kind,

@@ -14,6 +14,7 @@ import dancecli.model.networks.inception
 import dancecli.model.training.components  # noqa: F401 - these register what configs name
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Prediction, Subset
+from dancecli.model.dataloading.shared_memory import check_shared_memory, loader_errors
 from dancecli.model.networks.mmaction import init_default_scope, read_checkpoint
 from dancecli.model.training.distributed import (
     init_process_group,
@@ -70,7 +71,8 @@ def run_job(job: Job, reporter: Reporter) -> Outcome:
         ModelError: one batch cannot be learnt, or the loss or the features are not finite.
         WorkspaceError: there is no room for the features.
     """
-    with silence(job.folder):
+    check_shared_memory([job.config[f"{name}_dataloader"] for name in ("train", "val")])
+    with silence(job.folder), loader_errors():
         init_default_scope("mmaction")
         clock = _Clock()
         first = None
@@ -119,7 +121,7 @@ def run_job(job: Job, reporter: Reporter) -> Outcome:
 
 def run_worker_rank(job: Job) -> None:
     """Take this process's share of the steps of a run that the first process writes and evaluates."""
-    with silence(job.folder), process_group(job.rank_info):
+    with silence(job.folder), loader_errors(), process_group(job.rank_info):
         init_default_scope("mmaction")
         runner, _ = _build_runner(job, {}, SILENT)
         runner.train()

@@ -1,4 +1,4 @@
-"""A model's scores for the clips of a part, and what they come to."""
+"""A model's scores for the clips of a subset, and its accuracy."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from dancecli.model.dataloading.split_data import Example
 def predict_subset(
     model: Any, loader: Any, part: str, examples: Sequence[Example], reporter: Reporter
 ) -> list[Prediction]:
-    """Run a recognizer over a part.
+    """Score the clips of a subset.
 
     Args:
         model: an MMAction2 recognizer whose head averages probabilities over the views.
-        loader: gives the part's clips in the order of `examples`.
+        loader: gives the clips in the order of `examples`.
         part: `val` or `test`.
         examples: the clips.
         reporter: in clips.
 
     Raises:
-        ModelError: a score is no number.
+        ModelError: a score is not finite.
     """
     import torch
 
@@ -41,9 +41,7 @@ def predict_subset(
     for example, row in zip(examples, scores, strict=True):
         total = sum(row)
         if not total > 0:
-            raise ModelError(
-                f"the scores of clip {example.clip_id} are not finite", "lower --lr and train again"
-            )
+            raise ModelError(f"the scores of clip {example.clip_id} are not finite", "use a lower --lr")
         # Single precision leaves the sum of the probabilities a hair off one.
         probabilities = tuple(value / total for value in row)
         found.append(Prediction(example.clip_id, part, example.label_index, probabilities))
@@ -62,12 +60,14 @@ def accuracy(predictions: Sequence[Prediction]) -> dict[str, int] | None:
 
 
 def views_record(recipe: Recipe, sampler: dict[str, Any], cached: bool) -> dict[str, Any]:
-    """Say how the clips are looked at, for `run.json`.
+    """Describe the views of training and evaluation, for `run.json`.
+
+    `test` is the view protocol: all that decides which part of a clip, and at which size, is seen.
 
     Args:
         recipe: crops, clips and sizes.
-        sampler: the frame sampler as configured, with the model's own numbers.
-        cached: whether training views were made once and stored.
+        sampler: the frame sampler as configured, with the model's own values.
+        cached: whether the features of training views are cached.
     """
     clip_len, interval = int(sampler["clip_len"]), int(sampler.get("frame_interval", 1))
     frames = f"{clip_len}x{interval} frames"
@@ -78,17 +78,20 @@ def views_record(recipe: Recipe, sampler: dict[str, Any], cached: bool) -> dict[
     elif sampler["type"] == "UniformSample":
         frames = f"{clip_len} frames over the whole clip"
     if fps := sampler.get("target_fps"):
-        frames += f" at {fps} a second"
+        frames += f" at {fps} fps"
     crop = recipe.crop if recipe.num_crops == 1 else recipe.short_side
     place = "center crop" if recipe.num_crops == 1 else "crops"
     train = f"{frames}, {recipe.train_crop} crop {recipe.crop}" + (", flip" if recipe.flip else "")
     if recipe.chains:
-        train += ", as it is or " + " or ".join("+".join(chain) for chain in recipe.chains)
+        train += ", original or " + " or ".join("+".join(chain) for chain in recipe.chains)
     if recipe.views:
-        train += f", {recipe.views} {'stored ' if cached else ''}views"
+        train += f", {recipe.views} {'cached ' if cached else ''}views"
     return {
         "train": train,
-        "test": f"{frames}, {_count(recipe.num_clips, 'clip')} x {recipe.num_crops} {place} {crop}",
+        "test": (
+            f"{frames}, {_count(recipe.num_clips, 'clip')} x {recipe.num_crops} {place} {crop}, "
+            f"short side {recipe.short_side}"
+        ),
         "clip_len": clip_len,
         "frame_interval": interval,
         "num_clips": recipe.num_clips,

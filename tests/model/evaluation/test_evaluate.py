@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from dancecli.core.errors import ModelError, WorkspaceError
 from dancecli.core.progress import Reporter
-from dancecli.core.records import Prediction
+from dancecli.core.records import Clip, Prediction, SplitClip
+from dancecli.model.dataloading.split_data import load_split
 from dancecli.model.evaluation.ensemble import EnsembleSettings, ensemble
-from dancecli.model.evaluation.evaluate import EvaluateSettings, evaluate
+from dancecli.model.evaluation.evaluate import EvaluateSettings, evaluate, find_overlap
 from dancecli.model.runs.finetune import FinetuneSettings, finetune
 from dancecli.report.results.run_results import read_run_results
 from dancecli.storage import tables
@@ -33,12 +35,15 @@ def test_a_run_is_judged_again_as_a_run_of_its_own(workspace, corpus):
     same = evaluate(workspace, EvaluateSettings())
     assert same.name == "run-eval-1"
     assert same.record["model"]["of_run"] == "run"
+    trained = json.loads((workspace.run("run") / "run.json").read_text())
+    assert (same.record["seed"], same.record["optim"]) == (trained["seed"], trained["optim"])
+    assert same.record["optim"]["epochs"] > 0
     for part in ("val", "test"):
         before, now = scores(workspace, "run", part), scores(workspace, same.name, part)
         assert before.keys() == now.keys()
         assert all(now[clip] == pytest.approx(before[clip], abs=1e-4) for clip in before)
     wide = evaluate(workspace, EvaluateSettings(run="run", num_clips=2, num_crops=3))
-    assert wide.record["views"]["test"] == "8x1 frames, 2 clips x 3 crops 64"
+    assert wide.record["views"]["test"] == "8x1 frames, 2 clips x 3 crops 64, short side 64"
     assert scores(workspace, wide.name) != scores(workspace, same.name)
     # Said already: nothing runs, and the last run made is not the one that trained.
     assert not evaluate(workspace, EvaluateSettings(num_clips=2, num_crops=3)).fresh
@@ -54,11 +59,28 @@ def test_clips_of_another_split_that_the_run_was_trained_on_are_counted(workspac
     ).record
     assert record["evaluated"]["overlap"] == {
         "val": {"clips": 0, "n": 0, "videos": 0},
-        "test": {"clips": 3, "n": 8, "videos": 3},
+        "test": {"clips": 5, "n": 8, "videos": 5},
     }
-    assert any("3 of 8 test clips are from videos that run run was trained on" in line for line in said)
-    assert read_run_results(workspace, record["name"]).shared_groups == {"test": 3}
+    assert any(
+        "5 of 8 test clips are from videos that run run was trained on or chose its epoch by" in line
+        for line in said
+    )
+    assert read_run_results(workspace, record["name"]).shared_groups == {"test": 5}
     assert record["split"]["name"] == "other"
+    # Under other groups it is the source videos that tell.
+    trained = json.loads((workspace.run("run") / "run.json").read_text())
+    path = workspace.split("other")
+    meta, rows = tables.read_meta(path), tables.read(path, SplitClip)
+    tables.write(path, SplitClip, [replace(row, group=f"group of {row.clip_id}") for row in rows], meta)
+    overlap = find_overlap(workspace, trained, load_split(workspace, "other"))
+    assert overlap["test"] == {"clips": 5, "n": 8, "videos": 5}
+    # And under other source videos, the groups.
+    tables.write(path, SplitClip, rows, meta)
+    clips = tables.read(workspace.clips, Clip)
+    tables.write(workspace.clips, Clip, [replace(clip, video_id=f"of {clip.clip_id}") for clip in clips])
+    overlap = find_overlap(workspace, trained, load_split(workspace, "other"))
+    assert overlap["test"] == {"clips": 5, "n": 8, "videos": 5}
+    tables.write(workspace.clips, Clip, clips)
     assert (record["results"]["val"], record["results"]["test"]["n"]) == (None, 8)
     corpus(val=1, test=1)  # the split of the run is another now
     said.clear()
@@ -67,7 +89,7 @@ def test_clips_of_another_split_that_the_run_was_trained_on_are_counted(workspac
         EvaluateSettings(run="run", split="other", name="blind"),
         reporter=Reporter(on_message=said.append),
     )
-    assert any("it is not known" in line for line in said)
+    assert any("it is unknown" in line for line in said)
 
 
 def test_what_cannot_be_judged_is_refused(workspace, corpus):
@@ -78,7 +100,7 @@ def test_what_cannot_be_judged_is_refused(workspace, corpus):
     with pytest.raises(ModelError, match="class 1 of run 'run' is 'turning', that of split 'strange'"):
         evaluate(workspace, EvaluateSettings(split="strange"))
     path.write_text(json.dumps({**record, "labels": ["bouncing"]}))
-    with pytest.raises(ModelError, match="knows 1 labels, split 'strange' has 3"):
+    with pytest.raises(ModelError, match="has 1 labels, split 'strange' has 3"):
         evaluate(workspace, EvaluateSettings(split="strange"))
     with pytest.raises(WorkspaceError, match="no run 'other'"):
         evaluate(workspace, EvaluateSettings(run="other"))

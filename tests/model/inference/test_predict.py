@@ -9,6 +9,7 @@ import pytest
 
 from dancecli.core.errors import InputError, MediaError, ModelError, UsageError, WorkspaceError
 from dancecli.core.records import Prediction
+from dancecli.model.inference.inputs import frames_of
 from dancecli.model.inference.predict import PredictSettings, predict
 from dancecli.model.inference.predictor import Predictor
 from dancecli.model.networks.checkpoint import open_checkpoint, run_checkpoint
@@ -105,7 +106,42 @@ def test_a_folder_is_a_table_and_a_bad_file_a_row(workspace, tmp_path, clip_file
     assert predict(workspace, PredictSettings((folder,), window_s=1.0)).fresh == 2
 
 
-def test_what_cannot_be_is_said(workspace, tmp_path, clip_files):
+def test_videos_of_equal_names_keep_their_results_apart(workspace, tmp_path, clip_files):
+    names = ("a/clip.mp4", "a-clip.mp4", "танец.mp4", "舞蹈.mp4", "A-clip.MP4")
+    for name, clip in zip(names, clip_files, strict=False):
+        target = tmp_path / "uni" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(clip, target)
+    result = predict(workspace, PredictSettings((tmp_path / "uni",), run="run", window_s=0.5))
+    assert len({path.name.casefold() for path in result.pictures}) == len(result.pictures) == 5
+    one, other = tmp_path / "x" / "clip.mp4", tmp_path / "y" / "clip.mp4"
+    files = []
+    for path, clip in ((one, clip_files[0]), (other, clip_files[1]), (one, clip_files[0])):
+        path.parent.mkdir(exist_ok=True)
+        shutil.copy(clip, path)
+        files.append(predict(workspace, PredictSettings((path,), run="run")).file)
+    assert files[0] == files[2] != files[1]
+    assert json.loads(files[0].read_text())["inputs"] == [str(one)]
+
+
+def test_a_folder_of_frames_is_a_video_and_one_picture_is_not(workspace, tmp_path):
+    from PIL import Image
+
+    frames = tmp_path / "shots" / "waltz"
+    frames.mkdir(parents=True)
+    for i in range(30):
+        Image.new("RGB", (88, 72), (8 * i, 0, 0)).save(frames / f"frame-{i}.png")
+    result = predict(workspace, PredictSettings((tmp_path / "shots",), run="run"))
+    (video,) = result.document["videos"]
+    assert (video["file"], video["frames"], video["seconds"]) == ("waltz", 30, 1.2)
+    alone = predict(workspace, PredictSettings((frames,), run="run")).document["videos"]
+    assert alone[0]["scores"] == video["scores"]
+    assert [path.name for path in frames_of(frames)[:3]] == ["frame-0.png", "frame-1.png", "frame-2.png"]
+    with pytest.raises(MediaError, match="is a single picture, not a video"):
+        predict(workspace, PredictSettings((frames / "frame-3.png",), run="run"))
+
+
+def test_errors_name_the_file_and_the_reason(workspace, tmp_path, clip_files):
     text = tmp_path / "notes.txt"
     text.write_text("no video")
     empty = tmp_path / "empty"
@@ -115,12 +151,12 @@ def test_what_cannot_be_is_said(workspace, tmp_path, clip_files):
     cases = [
         (PredictSettings((text,)), MediaError, "is not a video that can be read"),
         (PredictSettings((tmp_path / "none.mp4",)), MediaError, "cannot be read"),
-        (PredictSettings((empty,)), InputError, "holds no video"),
+        (PredictSettings((empty,)), InputError, "contains no video"),
         (PredictSettings((clip,), run="other"), WorkspaceError, "no run 'other'"),
         (PredictSettings((clip,), checkpoint=text), ModelError, "notes.txt: "),
         (PredictSettings((clip,), run="run", checkpoint=text), UsageError, "both name weights"),
         (PredictSettings((clip, clip), picture=text), UsageError, "of one video"),
-        (PredictSettings((clip,), window_s=0.1), UsageError, "a window of 0.1 s cannot be looked at"),
+        (PredictSettings((clip,), window_s=0.1), UsageError, "a window of 0.1 s cannot be used"),
         (PredictSettings((clip,), window_s=float("nan")), UsageError, "a window of nan s"),
         (PredictSettings((clip,), window_s=float("inf")), UsageError, "a window of inf s"),
         (PredictSettings((pipe,)), MediaError, "is not a file"),

@@ -46,6 +46,20 @@ def test_a_doubtful_blip_is_smoothed_away_and_a_sure_one_is_not():
     assert blip(0.99, 4) == [0, 1, 0]
 
 
+def test_a_stretch_between_two_of_another_style_must_be_55_times_likelier():
+    # Two changes cost 2 nats each: e^4 is 54.6.
+    def styles(ratio: float) -> list[int]:
+        p = ratio / (1 + ratio)
+        return [s.label_index for s in segments(shaped([0.999, p, 0.999]))]
+
+    def shaped(shares: list[float]) -> list[Scored]:
+        rows = [(shares[0], 1 - shares[0]), (1 - shares[1], shares[1]), (shares[2], 1 - shares[2])]
+        return [Scored(float(i), i + 1.0, row) for i, row in enumerate(rows)]
+
+    assert styles(52.0) == [0]
+    assert styles(57.0) == [0, 1, 0]
+
+
 def test_a_gap_in_the_video_parts_two_segments():
     parts = [Scored(0, 10, (0.9, 0.1)), Scored(50, 60, (0.9, 0.1))]
     assert [(s.start_s, s.end_s) for s in segments(parts)] == [(0, 10), (50, 60)]

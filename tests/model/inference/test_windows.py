@@ -122,7 +122,7 @@ def test_what_is_no_video_is_said_in_a_sentence(tmp_path):
     assert "notes.mp4: is not a video that can be read" in said(text)
     assert "empty.mp4: is not a video that can be read" in said(empty)
     assert "song.m4a: has no pictures, only sound" in said(sound)
-    assert "there is no such file" in said(tmp_path / "none.mp4")
+    assert "no such file" in said(tmp_path / "none.mp4")
 
 
 def test_a_clock_that_jumps_turns_back_or_stops_is_set_right():

@@ -120,7 +120,7 @@ def test_what_is_no_weights_file_is_named(tmp_path, content):
     with pytest.raises(ModelError) as caught:
         weights_from_file(path, "x", MODEL)
     assert caught.value.message.startswith(f"{path}: ")
-    with pytest.raises(ModelError, match="there is no such weights file"):
+    with pytest.raises(ModelError, match="no such weights file"):
         weights_from_file(tmp_path / "none.pth", "x", MODEL)
 
 

@@ -78,7 +78,7 @@ def test_a_checkpoint_is_downloaded_once_and_only_whole(site, tmp_path):
 def test_another_file_is_refused_and_leaves_nothing(site, tmp_path):
     with pytest.raises(ModelError, match="SHA-256 is"):
         fetch_checkpoint(entry_of(b"other"), tmp_path / "cache", url=f"{site}/model.pth")
-    assert not list((tmp_path / "cache").iterdir())
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.suffix != ".lock"]
 
 
 def test_a_file_that_was_damaged_later_is_refused(tmp_path):
@@ -102,7 +102,7 @@ def test_an_unknown_model_names_those_that_are_known():
     with pytest.raises(InputError) as caught:
         find_entry("resnet51")
     assert "resnet50" in caught.value.hint
-    with pytest.raises(InputError, match="there is no such MMAction2 config"):
+    with pytest.raises(InputError, match="no such MMAction2 config"):
         find_entry("missing.py")
 
 

@@ -45,7 +45,7 @@ def test_a_run_leaves_record_metrics_checkpoints_and_predictions(corpus, tiny_re
     assert record["split"]["counts"] == {"train": 7, "val": 2, "test": 3}
     assert record["model"]["params_trainable"] == 64 * 3 + 3
     assert record["cache"] == {"used": True, "stage": 4, "dtype": "float32"}
-    assert record["views"]["test"] == "8x1 frames, 1 clip x 1 center crop 64"
+    assert record["views"]["test"] == "8x1 frames, 1 clip x 1 center crop 64, short side 64"
     assert len(rows_of(workspace, result.name, "train")) == 4
     assert [row["epoch"] for row in rows_of(workspace, result.name, "val")] == [1, 2]
     rows = tables.read(folder / "predictions.parquet", Prediction)

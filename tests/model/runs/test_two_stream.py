@@ -119,7 +119,7 @@ def test_both_streams_become_three_runs_whether_they_were_stopped_or_not(danced,
     assert [r["model"]["flow"] for r in (rgb, flow)] == [None, "dis"]
     assert rgb["model"]["params_total"] - flow["model"]["params_total"] == 64 * 7**3
     assert rgb["model"]["params_trainable"] == rgb["model"]["params_total"]
-    views = "8x1 frames at 25 a second, 2 clips x 1 center crop 32"
+    views = "8x1 frames at 25 fps, 2 clips x 1 center crop 32, short side 32"
     assert [r["views"]["test"] for r in (rgb, flow, both)] == [views] * 3
     a, b, mean = (scores_of(workspace, f"two{end}") for end in ("-rgb", "-flow", ""))
     assert len(mean) == 5
@@ -282,7 +282,7 @@ def test_each_file_starts_the_stream_that_it_is_for(danced, tiny, files):
             UsageError,
             "has 2 input channels, which fits no stream",
         ),
-        ({"init": "kinetics", "weights": (rgb, rgb + "2")}, ModelError, "there is no such weights file"),
+        ({"init": "kinetics", "weights": (rgb, rgb + "2")}, ModelError, "no such weights file"),
         ({"stream": "sound"}, UsageError, "stream 'sound' is not one of rgb, flow, both"),
         ({"init": "moments"}, UsageError, "init 'moments' is not one of"),
         ({"flow_method": "raft"}, UsageError, "flow method 'raft' is not one of"),

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from dancecli.core.errors import ModelError
+from dancecli.core.errors import ModelError, UsageError
 from dancecli.core.recipe import Recipe
-from dancecli.model.dataloading.pipelines import forward_batch
+from dancecli.model.dataloading.pipelines import forward_batch, refuse_unused_keys
 from dancecli.model.dataloading.pipelines import test_pipeline as evaluation_pipeline
 from dancecli.model.networks.base import INCEPTION, ModelBase, model_base
 from dancecli.model.networks.weights import StartWeights
@@ -96,6 +96,92 @@ def test_clips_are_found_by_list_and_workspace(resnet50):
 )
 def test_schedules(recipe, kinds):
     assert [step["type"] for step in build(INCEPTION, recipe)["param_scheduler"]] == kinds
+
+
+@pytest.mark.parametrize(
+    ("recipe", "rates"),
+    [
+        # After epochs 4 and 8, a tenth of the rate: the paper's schedule.
+        (Recipe(schedule="step", milestones=(4, 8), epochs=10), [1.0] * 4 + [0.1] * 4 + [0.01] * 2),
+        (Recipe(schedule="step", milestones=(1,), gamma=0.5, epochs=3), [1.0, 0.5, 0.5]),
+        (Recipe(schedule="constant", epochs=3), [1.0] * 3),
+    ],
+)
+def test_the_learning_rate_of_each_epoch(recipe, rates):
+    from dancecli.model.networks.build import lr_factors
+    from dancecli.model.training.config import schedulers
+
+    steps = 5
+    factors = lr_factors(schedulers(recipe), recipe.epochs, steps)
+    assert [factors[epoch * steps] for epoch in range(recipe.epochs)] == pytest.approx(rates)
+
+
+def test_the_warm_up_begins_with_a_tenth_and_a_cosine_ends_at_zero():
+    from dancecli.model.networks.build import lr_factors
+    from dancecli.model.training.config import schedulers
+
+    recipe = Recipe(schedule="cosine", warmup_epochs=2, epochs=6)
+    factors = lr_factors(schedulers(recipe), 6, 10)
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[20] == pytest.approx(1.0, abs=0.05)
+    assert factors[40] == pytest.approx(0.5, abs=0.05)
+    assert factors[-1] < 0.01
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_weight_decay_and_momentum_reach_the_optimizer(optimizer):
+    recipe = Recipe(optimizer=optimizer, weight_decay=0.03, momentum=0.8)
+    settings = build(INCEPTION, recipe)["optim_wrapper"]["optimizer"]
+    assert settings["weight_decay"] == 0.03
+    assert settings.get("momentum") == (0.8 if optimizer == "sgd" else None)
+
+
+def test_class_weights_are_in_the_order_of_the_classes_and_smoothing_is_as_given(resnet50):
+    data = DataPlan(DATA.root, "s", 3, has_val=True, train_counts=(6, 2, 1))
+    head = build(resnet50, Recipe(class_weights="balanced", label_smoothing=0.2), data)["model"]["cls_head"]
+    assert head["loss_cls"]["class_weight"] == pytest.approx([0.5, 1.5, 3.0])
+    assert head["label_smooth_eps"] == 0.2
+
+
+def test_training_crops_and_flips(resnet50):
+    def steps(recipe):
+        pipeline = build(resnet50, recipe)["train_dataloader"]["dataset"]["pipeline"]
+        return {step["type"]: step for step in pipeline}
+
+    resized = steps(Recipe(train_crop="resized"))
+    assert resized["RandomResizedCrop"]["area_range"] == (0.4, 1.0)
+    assert resized["Flip"]["flip_ratio"] == 0.5
+    assert steps(Recipe())["RandomCrop"]["size"] == 224
+    assert steps(Recipe(train_crop="center"))["CenterCrop"]["crop_size"] == 224
+    assert "Flip" not in steps(Recipe(flip=False))
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "key"),
+    [
+        ("uniformerv2-base", Recipe(fps=25), "fps"),
+        ("uniformerv2-base", Recipe(frame_interval=4), "frame_interval"),
+        ("tsn", Recipe(clip_len=16), "clip_len"),
+        ("tsm", Recipe(fps=25), "fps"),
+    ],
+)
+def test_keys_that_a_sampler_does_not_take_are_refused(name, recipe, key):
+    with pytest.raises(UsageError, match=f"does not take the recipe's {key} = "):
+        refuse_unused_keys(model_base(find_entry(name)), recipe)
+    refuse_unused_keys(model_base(find_entry("resnet50")), recipe)
+
+
+@pytest.mark.parametrize(("name", "hooked"), [("slowfast", True), ("uniformer-small", True), ("tsm", False)])
+def test_batch_norm_is_fixed_by_rule(name, hooked):
+    base = model_base(find_entry(name))
+    hooks = [hook["type"] for hook in build(base, Recipe(freeze="none"))["custom_hooks"]]
+    assert ("NormEvalHook" in hooks) is hooked
+    assert build(base, Recipe(freeze="none"))["model"]["backbone"].get("norm_eval") is (
+        None if hooked else True
+    )
+    assert "NormEvalHook" not in [
+        hook["type"] for hook in build(base, Recipe(freeze="none", norm_eval=False))["custom_hooks"]
+    ]
 
 
 @pytest.mark.parametrize(

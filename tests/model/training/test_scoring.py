@@ -57,9 +57,9 @@ def test_scores_stay_with_their_clips_and_sum_to_one():
 def test_the_protocol_says_clips_and_crops():
     recipe = Recipe(clip_len=16, frame_interval=2, short_side=128, crop=112, views=3)
     record = views_record(recipe, frame_sampler(INCEPTION, recipe), cached=True)
-    assert record["test"] == "16x2 frames, 1 clip x 1 center crop 112"
-    assert record["train"] == "16x2 frames, random crop 112, flip, 3 stored views"
+    assert record["test"] == "16x2 frames, 1 clip x 1 center crop 112, short side 128"
+    assert record["train"] == "16x2 frames, random crop 112, flip, 3 cached views"
     recipe = Recipe(num_clips=10, num_crops=3)
     record = views_record(recipe, frame_sampler(INCEPTION, recipe), cached=False)
-    assert record["test"] == "64x1 frames, 10 clips x 3 crops 256"
+    assert record["test"] == "64x1 frames, 10 clips x 3 crops 256, short side 256"
     assert (record["clip_len"], record["crop"], record["num_crops"]) == (64, 256, 3)

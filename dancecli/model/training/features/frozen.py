@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import Reporter
 from dancecli.core.text import rate
+from dancecli.model.dataloading.shared_memory import LOADER_TIMEOUT_S
 from dancecli.model.networks.fusion import fuse_conv_bn
 from dancecli.model.networks.mmaction import (
     DATASETS,
@@ -208,6 +209,7 @@ def extract_features(
         Subset(dataset, pending),
         batch_size=batch,
         num_workers=workers,
+        timeout=LOADER_TIMEOUT_S if workers else 0,
         collate_fn=pseudo_collate,
         worker_init_fn=_one_thread if workers else None,
     )
