@@ -21,14 +21,24 @@ from dancecli.core.labels import MANIFESTS
 from dancecli.core.toml_files import names_in, read_named
 
 RECIPES = MANIFESTS / "recipes"
+TRAINED, SOLVED = "trained", "solved"
+# These keys only apply to training by epochs.
+EPOCH_KEYS = frozenset(
+    (
+        *("epochs", "patience", "batch", "accumulate", "lr", "lr_batch", "optimizer", "momentum"),
+        *("weight_decay", "dropout", "label_smoothing", "ema", "amp", "clip_grad", "schedule"),
+        *("warmup_epochs", "milestones", "gamma"),
+    )
+)
 
 FREEZE_STAGES = {"none": -1, "stem": 0, "1": 1, "2": 2, "3": 3, "4": 4}
 _CHOICES: dict[str, tuple[str, ...]] = {
     "freeze": tuple(FREEZE_STAGES),
-    "train_crop": ("random", "resized", "center"),
+    "train_crop": ("random", "resized", "multi-scale", "center"),
     "optimizer": ("sgd", "adam", "adamw"),
     "schedule": ("constant", "step", "cosine"),
     "class_weights": ("none", "balanced"),
+    "head": (TRAINED, SOLVED),
 }
 # At least 0 and below 1.
 _SHARES = ("dropout", "label_smoothing", "ema", "momentum")
@@ -62,12 +72,14 @@ class Recipe:
             every epoch (with cached features: one for the original and each chain, at least two).
         view_seed: random seed for frames, crops, flips and augmentation; None takes the run's seed.
         freeze: last frozen stage of the backbone: `none`, `stem`, `1` to `4`.
+        head: `solved` finds the head of a wholly frozen backbone by regularized logistic regression
+            on cached features; the keys of training by epochs do not apply then. `trained` trains
+            it by epochs, as is always done where more than the head is trained.
         epochs: number of epochs.
         patience: early-stopping patience in epochs; 0 disables early stopping.
         batch: clips per step.
         accumulate: gradient accumulation steps.
-        lr, lr_batch: learning rate, and the clips per update it was chosen for; it is scaled in
-            proportion for other batches.
+        lr, lr_batch: learning rate, and the clips per update it was chosen for; see `scaled_lr`.
         optimizer: `sgd`, `adam` or `adamw`.
         momentum: momentum of `sgd`.
         weight_decay: weight decay.
@@ -97,6 +109,7 @@ class Recipe:
     views: int | None = None
     view_seed: int | None = None
     freeze: str = "4"
+    head: str = TRAINED
     epochs: int = 20
     patience: int = 0
     batch: int = 16
@@ -162,8 +175,13 @@ class Recipe:
         return self.batch * self.accumulate
 
     def scaled_lr(self) -> float:
-        """Return the learning rate scaled by the clips per update (linear rule of Goyal et al. 2017)."""
-        return self.lr * self.update_batch / self.lr_batch
+        """Return the learning rate scaled to the clips per update.
+
+        In proportion for SGD (Goyal et al. 2017), by the square root for Adam and AdamW (Malladi et
+        al. 2022).
+        """
+        ratio = self.update_batch / self.lr_batch
+        return self.lr * (ratio if self.optimizer == "sgd" else math.sqrt(ratio))
 
     def with_changes(self, **changes: Any) -> Recipe:
         """Replace the keys that are given and not None: flags override the recipe.
@@ -183,6 +201,8 @@ class Recipe:
     def with_set(self, texts: Sequence[str]) -> Recipe:
         """Replace keys by texts such as `ema=0.99`, with the value as in a recipe file.
 
+        A learning rate given here is meant for the batch as it is, as in `with_changes`.
+
         Raises:
             UsageError: a text is not KEY=VALUE, the key is unknown or the value invalid.
         """
@@ -193,9 +213,11 @@ class Recipe:
                 raise UsageError(f"--set {text}: is not KEY=VALUE", "for example --set ema=0.99")
             table[key] = _toml_value(value)
         try:
-            return replace(self, **_checked(table))
+            changed = replace(self, **_checked(table))
         except InputError as error:
             raise UsageError(f"--set: {error.message}", error.hint) from None
+        typed = "lr" in table and "lr_batch" not in table
+        return replace(changed, lr_batch=changed.update_batch) if typed else changed
 
 
 def recipe_names() -> list[str]:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
@@ -51,12 +51,17 @@ def test_an_unknown_recipe_lists_the_known_ones():
 
 
 def test_the_rate_of_a_recipe_is_scaled_to_the_batch_and_one_that_is_typed_is_not():
-    recipe = Recipe(lr=0.01, lr_batch=64, batch=64)
+    recipe = Recipe(lr=0.01, lr_batch=64, batch=64, optimizer="sgd")
     assert recipe.with_changes(batch=16, accumulate=2).scaled_lr() == pytest.approx(0.005)
     assert recipe.with_changes(batch=16, accumulate=2, lr=0.02).scaled_lr() == pytest.approx(0.02)
     assert recipe.with_changes(batch=16).scaled_lr() == pytest.approx(0.0025)
     assert recipe.with_changes(batch=16, lr=0.02).scaled_lr() == pytest.approx(0.02)
     assert recipe.with_changes(epochs=None) == recipe
+    # --set lr means the same as --lr.
+    assert recipe.with_set(("lr=0.02", "batch=16")).scaled_lr() == pytest.approx(0.02)
+    assert recipe.with_set(("batch=16",)).with_set(("lr=0.02",)).scaled_lr() == pytest.approx(0.02)
+    assert recipe.with_set(("lr=0.02", "lr_batch=64", "batch=16")).scaled_lr() == pytest.approx(0.005)
+    assert replace(recipe, optimizer="adam").with_changes(batch=16).scaled_lr() == pytest.approx(0.005)
 
 
 def test_integers_are_accepted_for_floats(tmp_path):
@@ -94,7 +99,8 @@ def test_the_default_recipe_documents_every_key():
     named = [line.lstrip("# ").partition("=")[0].strip() for line in text.splitlines() if "=" in line]
     assert {field.name for field in fields(Recipe)} <= set(named)
     shown = "\n".join(line.removeprefix("# ") for line in text.splitlines() if "= " in line)
-    plain = {key: value for key, value in tomllib.loads(shown).items() if key != "description"}
+    plain = {key: value for key, value in tomllib.loads(shown).items() if key not in ("description", "head")}
+    assert 'head = "solved"' in shown
     for key, value in plain.items():
         default = getattr(Recipe(), key)
         assert (tuple(value) if isinstance(value, list) else value) == default or default is None, key

@@ -235,10 +235,21 @@ def _show(result: FinetuneResult) -> None:
     record = result.record
     print_scores(record)
     chosen = record["checkpoint"]
+    if (record.get("head") or {}).get("solver"):
+        head = record["head"]
+        print_result(
+            f"head: solved, C = {head['C']:.3g}; in cross-validation {_of(head['held_out'])} of train"
+        )
+        print_result(f"next: dance report --run {result.name}")
+        return
     of = record["optim"]["epochs"]
     early = "" if chosen["epochs_run"] == of else f" (stopped early after {chosen['epochs_run']})"
     print_result(f"checkpoint: {chosen['name']}.pth, epoch {chosen['epoch']} of {of}{early}")
     print_result(f"next: dance report --run {result.name}")
+
+
+def _of(found: dict[str, int]) -> str:
+    return f"{found['top1']}/{found['n']} ({100 * found['top1'] / max(1, found['n']):.1f} %)"
 
 
 def _show_group(group: GroupResult) -> None:

@@ -7,8 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
-from dancecli.core.records import Prediction, Subset
+from dancecli.core.recipe import SOLVED
+from dancecli.core.records import Prediction, SplitClip, Subset
 from dancecli.model.dataloading.pipelines import forward_batch, frame_sampler
 from dancecli.model.networks.base import build_model_config
 from dancecli.model.networks.head import PRETRAINED, RANDOM, start_head, with_hook
@@ -95,6 +97,9 @@ def run_plan(workspace: Workspace, plan: Plan, reporter: Reporter) -> FinetuneRe
     from dancecli.model.training.runner import run_job
 
     job, head = _begin(workspace, plan, reporter)
+    before = rec.read_record(workspace, plan.name) if plan.settings.resume else {}
+    if before:
+        _check_weights(plan, job, before)
     folder = job.folder
     header = (
         f"Run {plan.name}: {plan.entry.title}, split {plan.data.name}.",
@@ -105,13 +110,18 @@ def run_plan(workspace: Workspace, plan: Plan, reporter: Reporter) -> FinetuneRe
     with atomic_file(folder.config) as file:
         file.write(render_config(job.config, header))
     record = begun_record(plan, job) | {"head": head}
-    if plan.settings.resume:
-        before = rec.read_record(workspace, plan.name)
+    if before:
         record["resumed_utc"] = [*before.get("resumed_utc", []), record["created_utc"]]
         record["created_utc"] = before["created_utc"]
     rec.write_record(folder, record)
     try:
-        outcome = run_job(job, reporter)
+        if plan.recipe.head == SOLVED:
+            from dancecli.model.training.solved_head import solve_job
+
+            outcome, solved = solve_job(job, _train_groups(workspace, plan), reporter)
+            record["head"] = solved
+        else:
+            outcome = run_job(job, reporter)
         record = _finish(job, plan, record, outcome)
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt)
@@ -122,6 +132,25 @@ def run_plan(workspace: Workspace, plan: Plan, reporter: Reporter) -> FinetuneRe
             rec.write_record(folder, record)
         raise
     return FinetuneResult(plan.name, record, plan.notes, fresh=True)
+
+
+def _check_weights(plan: Plan, job: Job, before: Mapping[str, Any]) -> None:
+    """Refuse to continue a run on other initial weights than it was started with."""
+    was = (before.get("weights") or {}).get("sha256")
+    now = job.start.sha256 if job.start else None
+    if was != now:
+        raise WorkspaceError(
+            f"the initial weights have changed since run {plan.name!r} was started "
+            f"(SHA-256 {str(was)[:12]}, now {str(now)[:12]})",
+            "restore the weights file, or start a new run without --resume under another --name",
+        )
+
+
+def _train_groups(workspace: Workspace, plan: Plan) -> list[str]:
+    """Return the group of each training clip; an augmented clip has that of its original."""
+    group = {row.clip_id: row.group for row in tables.read(workspace.split(plan.data.name), SplitClip)}
+    ids = [example.clip_id for example in plan.data.examples[Subset.TRAIN]]
+    return [group.get(clip_id) or group.get(clip_id.partition(".")[0]) or clip_id for clip_id in ids]
 
 
 def run_worker_rank(workspace: Workspace, plan: Plan) -> None:
@@ -162,6 +191,10 @@ def make_job(workspace: Workspace, plan: Plan, reporter: Reporter = SILENT) -> J
     )
     gpu = torch.cuda.is_available()
     config = build_config(plan.base, recipe, data_plan, start, settings.seed, deterministic=not gpu, gpu=gpu)
+    if recipe.head == SOLVED and recipe.views is None:
+        from dancecli.model.training.solved_head import use_evaluation_views
+
+        config = use_evaluation_views(config)
     meta = {
         "run": plan.name,
         "labels": list(data.labels),

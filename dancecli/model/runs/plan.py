@@ -8,7 +8,7 @@ from typing import Any
 
 from dancecli.core.errors import ModelError, UsageError, WorkspaceError
 from dancecli.core.flow_format import FlowMethod, method_mismatch
-from dancecli.core.recipe import Recipe, read_recipe
+from dancecli.core.recipe import EPOCH_KEYS, SOLVED, TRAINED, Recipe, read_recipe
 from dancecli.core.records import Subset
 from dancecli.engine.factory import LOCAL, check_engine
 from dancecli.model.dataloading.flow_data import with_flow
@@ -29,6 +29,7 @@ _CACHE_FROM_STAGE = 3
 _DEFAULT_CACHED_VIEWS = 2
 # The range of numpy's generator.
 SEEDS = range(2**32)
+_RECIPE_FLAGS = ("freeze", "epochs", "lr", "batch", "views", "num_clips", "augment", "amp")
 
 
 @dataclass(frozen=True)
@@ -99,23 +100,33 @@ class Plan:
 
 def make_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
     """Resolve the settings and check everything that needs no model; see `finetune`."""
-    recipe = read_recipe(settings.recipe).with_set(settings.changes)
-    frozen_by_user = settings.freeze is not None or any(
-        text.partition("=")[0].strip() == "freeze" for text in settings.changes
+    given = _given_keys(settings)
+    recipe = (
+        read_recipe(settings.recipe)
+        .with_set(settings.changes)
+        .with_changes(
+            freeze=settings.freeze,
+            epochs=settings.epochs,
+            lr=settings.lr,
+            batch=settings.batch,
+            views=settings.views,
+            num_clips=settings.num_clips,
+            augment=settings.augment,
+            amp=settings.amp,
+        )
     )
-    recipe = recipe.with_changes(
-        freeze=settings.freeze,
-        epochs=settings.epochs,
-        lr=settings.lr,
-        batch=settings.batch,
-        views=settings.views,
-        num_clips=settings.num_clips,
-        augment=settings.augment,
-        amp=settings.amp,
-    )
-    if settings.weights == NO_WEIGHTS and not frozen_by_user:
+    if settings.weights == NO_WEIGHTS:
         # A network that is frozen at random, or with untrained batch norm statistics, learns nothing.
-        recipe = replace(recipe, freeze="none", norm_eval=False)
+        recipe = replace(
+            recipe,
+            freeze=recipe.freeze if "freeze" in given else "none",
+            norm_eval=recipe.norm_eval if "norm_eval" in given else False,
+        )
+    epoch_keys = sorted(given & EPOCH_KEYS)
+    by_epochs = ""
+    if recipe.head == SOLVED and epoch_keys and "head" not in given:
+        recipe = replace(recipe, head=TRAINED)
+        by_epochs = f"{', '.join(epoch_keys)} given: the head is trained by epochs instead of solved"
     if settings.seed not in SEEDS:
         raise UsageError(f"seed {settings.seed} is not an integer from 0 to {SEEDS[-1]}")
     if settings.head_init not in (RANDOM, PRETRAINED):
@@ -135,15 +146,20 @@ def make_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
     else:
         name = rec.free_run_name(workspace, entry.name, data.name)
     plan = plan_with(workspace, name, settings, entry, recipe, data)
-    return replace(plan, notes=(*plan.notes, *_rate_notes(settings, recipe)))
+    notes = [by_epochs] if by_epochs else []
+    return replace(plan, notes=(*plan.notes, *notes, *_rate_notes(settings, recipe)))
+
+
+def _given_keys(settings: FinetuneSettings) -> set[str]:
+    """Return the recipe keys that the user gave, as a flag or by --set."""
+    named = {key for key in _RECIPE_FLAGS if getattr(settings, key) is not None}
+    return named | {text.partition("=")[0].strip() for text in settings.changes}
 
 
 def _rate_notes(settings: FinetuneSettings, recipe: Recipe) -> Iterator[str]:
     """Warn if the learning rate belongs to a recipe that freezes more stages."""
     before = read_recipe(settings.recipe)
-    given = settings.lr is not None or any(
-        text.partition("=")[0].strip() == "lr" for text in settings.changes
-    )
+    given = "lr" in _given_keys(settings)
     if settings.weights != NO_WEIGHTS and not given and recipe.frozen_stages < before.frozen_stages:
         yield (
             f"learning rate {recipe.lr:g} was chosen for --freeze {before.freeze}; with "
@@ -180,7 +196,8 @@ def plan_with(
             f"--engine {settings.engine} computes cached features, and this run caches none",
             "freeze more stages (--freeze 4), or omit --engine",
         )
-    if cached and recipe.views is None:
+    recipe, unsolved = _with_head(recipe, cached)
+    if cached and recipe.views is None and recipe.head == TRAINED:
         recipe = replace(recipe, views=max(_DEFAULT_CACHED_VIEWS, 1 + len(recipe.chains)))
     if cached and settings.group and settings.weights != NO_WEIGHTS and recipe.view_seed is None:
         # Otherwise the features would be computed for each seed.
@@ -196,19 +213,42 @@ def plan_with(
         )
     if recipe.dropout and not has_dropout(base.model["cls_head"]):
         notes.append(f"the head of {entry.name} has no dropout: the recipe's {recipe.dropout:g} is ignored")
-    notes += _recipe_notes(recipe, data, cached)
+    notes += [*unsolved, *_recipe_notes(recipe, data, cached)]
     if recipe.frozen_stages >= _CACHE_FROM_STAGE and not cached and settings.cache is None:
         notes += _uncached_notes(base, recipe)
-    if settings.group and recipe.view_seed is not None:
-        notes.append(
-            "all seeds train on the same views: they differ in head initialization, shuffling and dropout"
-        )
+    if settings.group:
+        notes += _group_notes(recipe)
     return Plan(name, settings, entry, base, recipe, data, cached, tuple(notes))
+
+
+def _group_notes(recipe: Recipe) -> Iterator[str]:
+    """Say how the runs of several seeds differ."""
+    if recipe.head == SOLVED:
+        yield "a solved head does not depend on the seed: all seeds give the same result"
+    elif recipe.view_seed is not None:
+        yield "all seeds train on the same views: they differ in head initialization, shuffling and dropout"
+
+
+def _with_head(recipe: Recipe, cached: bool) -> tuple[Recipe, list[str]]:
+    """Train the head by epochs if it cannot be solved; return the reason too."""
+    if recipe.head == TRAINED or (cached and recipe.frozen_stages == stages.LAST_STAGE):
+        return recipe, []
+    more = recipe.frozen_stages < stages.LAST_STAGE
+    why = "more than the head is trained" if more else "features are not cached"
+    return replace(recipe, head=TRAINED), [f"the head is trained by epochs instead of solved: {why}"]
 
 
 def _recipe_notes(recipe: Recipe, data: SplitData, cached: bool) -> Iterator[str]:
     """Yield the notes of a recipe."""
-    if recipe.update_batch != recipe.lr_batch:
+    if recipe.head == SOLVED:
+        yield (
+            "the head is solved on cached features (logistic regression, regularization chosen by grouped "
+            "cross-validation in train)"
+        )
+        if recipe.views is None:
+            yield "the frozen backbone runs once, on the evaluation view of each training clip"
+            return
+    elif recipe.update_batch != recipe.lr_batch:
         clips = f"{recipe.accumulate} x {recipe.batch}" if recipe.accumulate > 1 else f"{recipe.batch}"
         yield (
             f"learning rate {recipe.lr:g} is for batches of {recipe.lr_batch}: "

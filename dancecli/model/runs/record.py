@@ -6,6 +6,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from dancecli.core.recipe import SOLVED
 from dancecli.model.dataloading.pipelines import frame_sampler
 from dancecli.model.dataloading.split_data import split_record
 from dancecli.model.networks.base import has_dropout
@@ -18,6 +19,10 @@ from dancecli.storage import runs as rec
 
 if TYPE_CHECKING:
     from dancecli.model.training.job import Job
+
+
+# A solved head has no epochs, rates or batches.
+_SOLVED_OPTIM = {"epochs": 1, "optimizer": "L-BFGS, to convergence", "lr": None}
 
 
 def begun_record(plan: Plan, job: Job) -> dict[str, Any]:
@@ -45,8 +50,10 @@ def begun_record(plan: Plan, job: Job) -> dict[str, Any]:
         "weights": weights_record(job.start),
         "split": split_record(data),
         "labels": list(data.labels),
-        "views": views_record(recipe, frame_sampler(plan.base, recipe), plan.cached),
-        "optim": {
+        "views": _views(plan),
+        "optim": _SOLVED_OPTIM
+        if recipe.head == SOLVED
+        else {
             "epochs": recipe.epochs,
             "lr": recipe.scaled_lr(),
             "optimizer": recipe.optimizer,
@@ -75,3 +82,10 @@ def begun_record(plan: Plan, job: Job) -> dict[str, Any]:
         "seconds": {},
         "results": {"val": None, "test": None},
     }
+
+
+def _views(plan: Plan) -> dict[str, Any]:
+    views = views_record(plan.recipe, frame_sampler(plan.base, plan.recipe), plan.cached)
+    if plan.recipe.head == SOLVED and plan.recipe.views is None:
+        return {**views, "train": f"as in evaluation: {views['test']}"}
+    return views

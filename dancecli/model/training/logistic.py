@@ -2,9 +2,9 @@
 
 With a frozen backbone, training the head is a convex problem. It is solved to convergence with
 L-BFGS (Liu & Nocedal 1989), for a path of regularization strengths and all folds at once. The
-strength is chosen by the log loss of a cross-validation that keeps each group (source video) in one
-fold, and the scores are calibrated by temperature scaling (Guo et al. 2017) on the held-out clips.
-There is no random number in it: the same features give the same head.
+strength is chosen by the accuracy of a cross-validation that keeps each group (source video) in one
+fold, the strongest of equals; the scores are calibrated by temperature scaling (Guo et al. 2017) on
+the held-out clips. There is no random number in it: the same features give the same head.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ import torch
 from torch import Tensor
 
 # Inverse strengths as in scikit-learn's LogisticRegressionCV, for features of unit scale.
-STRENGTHS = tuple(10.0 ** (i / 2) for i in range(-8, 9))
-DEFAULT_STRENGTH = 1.0
+STRENGTHS = tuple(10.0 ** (i / 2) for i in range(-8, 5))
+# Where the clips are too few to choose: the strongest regularization, close to the nearest class mean.
+DEFAULT_STRENGTH = STRENGTHS[0]
 _FOLDS = 5
 _MEMORY, _STEPS = 10, 300
-_GRADIENT_TOLERANCE = 1e-5
+# Largest component of the gradient of the mean loss: while choosing, and for the head itself.
+_COARSE, _FINE = 1e-4, 1e-7
 Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
 _TEMPERATURES = tuple(10.0 ** (i / 20) for i in range(-20, 21))
 
@@ -88,7 +90,7 @@ def solve_head(
         )
     start = x.new_zeros(1, x.shape[1] + 1, classes)
     for step in [c for c in strengths if c < strength] + [strength]:
-        start = _solve(x, y, sample[None], step, start)
+        start = _solve(x, y, sample[None], step, start, _FINE if step == strength else _COARSE)
     weight, bias = start[0, :-1] / temperature, start[0, -1] / temperature
     weight = (basis.T @ weight).T / scale
     return SolvedHead(
@@ -149,32 +151,31 @@ def _choose(
     views: int,
     strengths: Sequence[float],
 ) -> tuple[float, float, int, int]:
-    """Return the strength and temperature with the lowest held-out log loss, and clips held out and correct.
+    """Return the best strength, its temperature, and the numbers of held-out clips and of correct ones.
 
-    Clips of a class that their fold's training clips do not have say nothing of the strength and are
-    left out.
+    Clips of a class that the training clips of their fold lack are not scored; if these are more than
+    half of all, nothing is chosen.
     """
     trained = torch.stack([sample * (fold_of != fold) for fold in range(folds)])
     known = torch.stack([torch.bincount(y[w > 0], minlength=classes) > 0 for w in trained])
     scored = known[fold_of, y]
     clip_scored = scored.view(-1, views)[:, 0]
-    if not bool(clip_scored.any()):
+    if 2 * int(clip_scored.sum()) < len(clip_scored):
         return DEFAULT_STRENGTH, 1.0, 0, 0
     truth = y.view(-1, views)[:, 0]
     params = x.new_zeros(folds, x.shape[1] + 1, classes)
-    best: tuple[float, float, float, int] | None = None
+    best: tuple[float, float, int] | None = None
     for strength in sorted(strengths):
-        params = _solve(x, y, trained, strength, params)
+        params = _solve(x, y, trained, strength, params, _COARSE)
         logits = _held_out_logits(x, params, fold_of)
         losses = [_log_loss(logits / t, truth, views, clip_scored) for t in _TEMPERATURES]
-        loss = min(losses)
-        # Ties go to the stronger regularization, which comes first.
-        if best is None or loss < best[0] - 1e-9:
-            scores = logits.softmax(-1).view(-1, views, classes).mean(1)
-            correct = int((scores.argmax(-1) == truth)[clip_scored].sum())
-            best = (loss, strength, _TEMPERATURES[losses.index(loss)], correct)
+        scores = logits.softmax(-1).view(-1, views, classes).mean(1)
+        correct = int((scores.argmax(-1) == truth)[clip_scored].sum())
+        # Ties go to the stronger regularization, which comes first, as in scikit-learn.
+        if best is None or correct > best[2]:
+            best = (strength, _TEMPERATURES[losses.index(min(losses))], correct)
     assert best is not None  # noqa: S101 - strengths is not empty
-    return best[1], best[2], int(clip_scored.sum()), best[3]
+    return best[0], best[1], int(clip_scored.sum()), best[2]
 
 
 def _held_out_logits(x: Tensor, params: Tensor, fold_of: Tensor) -> Tensor:
@@ -192,7 +193,7 @@ def _log_loss(logits: Tensor, truth: Tensor, views: int, scored: Tensor) -> floa
     return float(of_truth.clamp(min=1e-12).log().neg().mean())
 
 
-def _solve(x: Tensor, y: Tensor, sample: Tensor, strength: float, start: Tensor) -> Tensor:
+def _solve(x: Tensor, y: Tensor, sample: Tensor, strength: float, start: Tensor, tolerance: float) -> Tensor:
     """Minimize the regularized log loss of several problems that differ by their sample weights.
 
     Args:
@@ -202,6 +203,7 @@ def _solve(x: Tensor, y: Tensor, sample: Tensor, strength: float, start: Tensor)
         strength: inverse regularization strength: the sum of losses times this, plus half the squared
             norm of the weights without the bias, as in scikit-learn.
         start: [problems, features + 1, classes]; the last row is the bias.
+        tolerance: largest component of the gradient at the minimum.
 
     Returns:
         The minima in the form of `start`.
@@ -221,7 +223,7 @@ def _solve(x: Tensor, y: Tensor, sample: Tensor, strength: float, start: Tensor)
         grad = torch.cat([x.T @ slope + decay[:, None, None] * weight, slope.sum(1, keepdim=True)], 1)
         return loss, grad.reshape(problems, -1)
 
-    return _lbfgs(evaluate, start.reshape(problems, -1)).view(start.shape)
+    return _lbfgs(evaluate, start.reshape(problems, -1), tolerance).view(start.shape)
 
 
 class _Memory:
@@ -254,12 +256,12 @@ class _Memory:
         return -found
 
 
-def _lbfgs(evaluate: Evaluate, start: Tensor) -> Tensor:
+def _lbfgs(evaluate: Evaluate, start: Tensor, tolerance: float) -> Tensor:
     """Minimize several smooth convex problems at once; a problem that has converged stands still."""
     point, memory = start, _Memory()
     loss, grad = evaluate(point)
     for _ in range(_STEPS):
-        active = grad.abs().amax(1) > _GRADIENT_TOLERANCE
+        active = grad.abs().amax(1) > tolerance
         if not bool(active.any()):
             break
         direction = memory.direction(grad)
