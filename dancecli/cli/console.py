@@ -9,9 +9,10 @@ import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -27,17 +28,48 @@ _GAP = 2
 _UNLIMITED = 10_000
 # A terminal that is narrower has no space for a long bar beside count, times and text.
 _WIDE = 110
+# Where output goes while a command runs for the Python API.
+_capture: ContextVar[Capture | None] = ContextVar("capture", default=None)
 # Whether a JSON document was printed: there must be exactly one, even if a command fails.
 json_printed = False
 
 
+@dataclass
+class Capture:
+    """Output of a command that is called from Python: nothing is printed.
+
+    Attributes:
+        reporter: receives messages and progress.
+        document: the JSON document of the command; None until it has given one.
+    """
+
+    reporter: Reporter
+    document: Any = None
+
+
+@contextmanager
+def capture(reporter: Reporter) -> Iterator[Capture]:
+    """Send messages and progress to a reporter, and keep the JSON document, while in the block."""
+    token = _capture.set(Capture(reporter))
+    try:
+        yield cast(Capture, _capture.get())
+    finally:
+        _capture.reset(token)
+
+
 def info(text: str) -> None:
     """Print a line for the user on stderr; rich markup is not interpreted."""
+    if to := _capture.get():
+        to.reporter.message(text)
+        return
     _stderr().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
+    if to := _capture.get():
+        to.document = document
+        return
     global json_printed  # noqa: PLW0603 - state of the process, as stdout is
     json_printed = True
     is_unicode = sys.stdout.encoding.lower().replace("-", "") == "utf8"
@@ -46,6 +78,8 @@ def print_json(document: Any) -> None:
 
 def print_result(what: RenderableType) -> None:
     """Print a human-readable result on stdout."""
+    if _capture.get():
+        return
     from rich.console import Console
 
     if isinstance(what, str):
@@ -150,6 +184,9 @@ def open_workspace(given: Path | None, *, create: bool = True) -> Workspace:
 @contextmanager
 def progress(title: str) -> Iterator[OnProgress]:
     """Show a progress bar with count, time left and text on a terminal, else a line every 15 s."""
+    if to := _capture.get():
+        yield to.reporter.named(title).on_progress
+        return
     console = _stderr()
     if not console.is_terminal:
         yield _log_lines(title)

@@ -15,6 +15,8 @@ from dancecli.cli.dashed_ids import ids_last
 from dancecli.cli.registry import COMMANDS, PANELS
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from typer import Context
 
     from dancecli.storage.workspace import Workspace
@@ -44,7 +46,7 @@ class SettingsCommand(TyperCommand):
             from dancecli.storage.workspace import Workspace
 
             workspace = Workspace.locate(workspace_flag(args))
-            extra["default_map"] = self._defaults(workspace)
+            extra["default_map"] = self.defaults(workspace)
         args = with_optional_values(args, self.optional_values)
         args = ids_last(args, (p for p in self.params if isinstance(p, TyperOption)))
         return super().make_context(info_name, args, parent=parent, **extra)
@@ -62,7 +64,8 @@ class SettingsCommand(TyperCommand):
         options = (p for p in self.params if isinstance(p, TyperOption))
         return [p for p in options if p.name not in _NOT_SETTINGS]
 
-    def _defaults(self, workspace: Workspace) -> dict[str, Any]:
+    def defaults(self, workspace: Workspace) -> dict[str, Any]:
+        """Read the command's table of `dance.toml`, by the name of the parameter."""
         name = str(self.name)
         owner = COMMANDS[name].settings_of or name
         known = self.settings() if owner == name else load(owner).settings()
@@ -87,11 +90,16 @@ class LazyGroup(TyperGroup):
         return name, load(name) if name else None, rest
 
 
-def load(name: str) -> SettingsCommand:
-    """Import a command's module and build the command from its `command` function."""
+def module_of(name: str) -> ModuleType:
+    """Import the module of a command."""
     # A module cannot be named `import`.
     stem = f"{name}_" if keyword.iskeyword(name) else name
-    module = importlib.import_module(f"dancecli.cli.{COMMANDS[name].panel}.{stem}")
+    return importlib.import_module(f"dancecli.cli.{COMMANDS[name].panel}.{stem}")
+
+
+def load(name: str) -> SettingsCommand:
+    """Import a command's module and build the command from its `command` function."""
+    module = module_of(name)
     single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
     single.command(name, cls=SettingsCommand, context_settings=HELP_OPTIONS)(module.command)
     loaded = typer.main.get_command(single)

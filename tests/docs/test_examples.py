@@ -52,7 +52,7 @@ ALL = list(examples())
 
 def read_settings(path: Path) -> object:
     """Read a `dance.toml` as every command does."""
-    return [loader.load(name)._defaults(Workspace(path.parent)) for name in registry.COMMANDS]
+    return [loader.load(name).defaults(Workspace(path.parent)) for name in registry.COMMANDS]
 
 
 def read_annotations(path: Path) -> None:

@@ -1,0 +1,162 @@
+"""The Python API: the same names and defaults as the commands, typed frames, lazy imports."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+from helpers.builders import fill, make_clip
+from helpers.fake_run import make_run
+
+import dancecli
+from dancecli.api import method_name
+from dancecli.cli import calling, console, loader, registry
+from dancecli.core.records import Clip, Outcome, OutcomeClass
+from dancecli.storage import tables
+from dancecli.storage.ledger import LedgerWriter
+from dancecli.storage.workspace import Workspace
+
+LABELS = ("tap dancing", "zumba")
+TEXT = "string[pyarrow]"
+
+
+@pytest.fixture
+def ws(workspace: Workspace) -> dancecli.Workspace:
+    fill(workspace, [make_clip(i, LABELS[i % 2]) for i in range(100)], LABELS)
+    return dancecli.open(workspace.root)
+
+
+@pytest.mark.parametrize("name", registry.COMMANDS)
+def test_every_command_has_a_function_with_its_names_and_defaults(ws: dancecli.Workspace, name: str) -> None:
+    signature = inspect.signature(getattr(ws, method_name(name)))
+    found = {key: one.default for key, one in signature.parameters.items()}
+    assert {"on_progress", "on_message"} <= set(found)
+    options = {option.name: option for option in loader.load(name).params}
+    expected = {key for key in options if key not in calling.TERMINAL_ONLY and key != "help"}
+    # `run` and `split` may stand first; which is all that may differ.
+    assert set(found) - {"on_progress", "on_message"} == expected
+    for key in expected:
+        default = None if found[key] is inspect.Parameter.empty else found[key]
+        assert default == options[key].default, key
+    assert getattr(ws, method_name(name)).__doc__
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; import dancecli; print(*(name for name in sys.modules if name.startswith('dancecli')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["dancecli"]
+    code = "import sys, dancecli; dancecli.open('.'); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "pandas", "pyarrow", "numpy", "mmaction", "matplotlib"} & set(done.stdout.split())
+
+
+def test_a_command_reads_dance_toml_and_options_override_it(ws: dancecli.Workspace) -> None:
+    (ws.root / "dance.toml").write_text('[split]\nseed = 7\nratios = "80/20"\n')
+    assert ws.split(stratify=True).name == "full-80-20-stratified-seed7"
+    assert ws.split(seed=2).name == "full-80-20-seed2"
+
+
+def test_errors_and_wrong_options_are_dance_errors(ws: dancecli.Workspace) -> None:
+    with pytest.raises(dancecli.DanceError, match="split has no option 'sed'"):
+        ws.split(sed=1)
+    with pytest.raises(dancecli.DanceError, match="ratios '50/60'"):
+        ws.split(ratios="50/60")
+    with pytest.raises(dancecli.DanceError, match="there is no run 'nosuch'"):
+        ws.run("nosuch")
+    with pytest.raises(dancecli.DanceError, match="folder not found"):
+        dancecli.open(ws.root / "nosuch")
+
+
+def test_nothing_is_printed_and_what_is_missing_is_told(
+    ws: dancecli.Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split = ws.split()
+    next((ws.root / "clips").iterdir()).unlink()
+    messages: list[str] = []
+    result = ws.annotate(split.name, on_message=messages.append)
+    assert not result.complete
+    assert len(result["missing"]) == 1
+    assert "1 clips have lost their file" in messages[0]
+    assert ws.history(dry_run=True).document[-1]["label"] == "all"
+    assert capsys.readouterr() == ("", "")
+    assert console._capture.get() is None
+
+
+def test_a_split_shows_its_clips_and_its_proof(ws: dancecli.Workspace) -> None:
+    split = ws.split("half", subset=50, ratios="80/20")
+    assert ws.split("half").name == "half", "an existing split is opened, not made again"
+    frame = split.frame
+    assert (frame.index.name, len(frame)) == ("clip_id", 50)
+    assert split.proof["clips"] == {"train": 40, "test": 10}
+    assert split.proof["groups_in_several_subsets"] == 0
+    assert split.lock.is_file()
+    assert "<td>40</td>" in split._repr_html_()
+
+
+def test_clips_are_typed_and_a_hundred_thousand_take_less_than_a_second(ws: dancecli.Workspace) -> None:
+    clips = [make_clip(i, LABELS[i % 2]) for i in range(100_000)]
+    tables.write(ws.root / "manifests" / "clips.parquet", Clip, clips)
+    ws.clips()
+    before = time.process_time()
+    frame = ws.clips()
+    assert time.process_time() - before < 1.0
+    assert (frame.index.name, len(frame)) == ("clip_id", 100_000)
+    kinds = {name: str(kind) for name, kind in frame.dtypes.items()}
+    assert (kinds["label"], kinds["num_frames"], kinds["has_audio"], kinds["black_share"]) == (
+        "string", "int64", "bool", "float64",
+    )  # fmt: skip
+
+
+def test_frames_of_an_empty_workspace_have_their_columns(workspace: Workspace) -> None:
+    ws = dancecli.create(workspace.root / "new")
+    assert (ws.root / "dance.toml").is_file()
+    assert list(ws.clips().columns) == [name for name in Clip.__slots__ if name != "clip_id"]
+    assert len(ws.outcomes()) == len(ws.corrections()) == 0
+    assert list(ws.corrections().columns) == ["field", "old", "new", "who", "when", "why"]
+    for frame in (ws.clips(), ws.outcomes(), ws.corrections()):
+        assert frame.index.name == "clip_id"
+    assert "demo" in ws._repr_html_()
+
+
+def test_outcomes_and_corrections_are_read(ws: dancecli.Workspace) -> None:
+    row = Outcome("a_0_1000", "a", OutcomeClass.PERMANENT, "private", "text", 2, "2026-01-01", 5, "youtube")
+    with LedgerWriter(ws.root / "ledger.db") as writer:
+        writer.record([(row, None)])
+    assert ws.outcomes().loc["a_0_1000", ["outcome", "reason", "attempts"]].tolist() == [
+        "permanent",
+        "private",
+        2,
+    ]
+    (ws.root / "labels.csv").write_text(
+        "clip,field,old,new,who,when,why\na_0_1000,label,zumba,,me,2026,none\n"
+    )
+    assert ws.corrections().loc["a_0_1000", "old"] == "zumba"
+
+
+def test_a_run_gives_predictions_metrics_and_a_report(workspace: Workspace) -> None:
+    make_run(
+        workspace.root, ("wave", "spin", "bounce", "robot", "waltz", "tango"), test=48, val=18, name="good-1"
+    )
+    ws = dancecli.open(workspace.root)
+    run = ws.run("good-1")
+    scores = run.predictions()
+    assert isinstance(scores, pd.DataFrame)
+    assert scores[run.record["labels"]].sum(axis=1).round(6).eq(1).all()
+    found = run.metrics().loc[("test", "top-1")]
+    document = ws.report("good-1", dry_run=True)
+    assert (found["k"], found["n"]) == (
+        document["subsets"]["test"]["top1"]["k"],
+        document["subsets"]["test"]["n"],
+    )
+    assert found["low"] < found["rate"] < found["high"]
+    shown = run._repr_html_()
+    assert f"{found['k']:.0f}/{found['n']:.0f}" in shown
+    assert shown.count("<tr>") > 2
+    assert run.report().is_file()
+    assert ws.board(dry_run=True)["leaderboards"]
