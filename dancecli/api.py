@@ -262,6 +262,9 @@ class Workspace:
         """Fine-tune a pre-trained model, as `dance finetune` does.
 
         With `seeds`, the run of the first seed is returned; the others have its name with their seed.
+
+        Raises:
+            DanceError: several GPUs are asked for, or whatever the command reports as an error.
         """
         if options.get("gpus", 1) > 1:
             raise DanceError("several processes are started by the command line", "dance finetune --gpus N")

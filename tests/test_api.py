@@ -17,6 +17,7 @@ from dancecli.api import method_name
 from dancecli.cli import calling, console, loader, registry
 from dancecli.core.records import Clip, Outcome, OutcomeClass
 from dancecli.storage import tables
+from dancecli.storage.corrections import Correction, append_corrections
 from dancecli.storage.ledger import LedgerWriter
 from dancecli.storage.workspace import Workspace
 
@@ -118,7 +119,7 @@ def test_frames_of_an_empty_workspace_have_their_columns(workspace: Workspace) -
     assert (ws.root / "dance.toml").is_file()
     assert list(ws.clips().columns) == [name for name in Clip.__slots__ if name != "clip_id"]
     assert len(ws.outcomes()) == len(ws.corrections()) == 0
-    assert list(ws.corrections().columns) == ["field", "old", "new", "who", "when", "why"]
+    assert list(ws.corrections().columns) == ["field", "old", "new", "who", "when_utc", "why"]
     for frame in (ws.clips(), ws.outcomes(), ws.corrections()):
         assert frame.index.name == "clip_id"
     assert "demo" in ws._repr_html_()
@@ -131,12 +132,10 @@ def test_outcomes_and_corrections_are_read(ws: dancecli.Workspace) -> None:
     assert ws.outcomes().loc["a_0_1000", ["outcome", "reason", "attempts"]].tolist() == [
         "permanent",
         "private",
-        2,
+        1,
     ]
-    (ws.root / "labels.csv").write_text(
-        "clip,field,old,new,who,when,why\na_0_1000,label,zumba,,me,2026,none\n"
-    )
-    assert ws.corrections().loc["a_0_1000", "old"] == "zumba"
+    append_corrections(Workspace(ws.root), [Correction("a_0_1000", "label", "zumba", "tap dancing", "me")])
+    assert ws.corrections().loc["a_0_1000", "new"] == "tap dancing"
 
 
 def test_a_run_gives_predictions_metrics_and_a_report(workspace: Workspace) -> None:

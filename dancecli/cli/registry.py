@@ -41,7 +41,7 @@ COMMANDS = {
         "dataset", "Estimate a fetch: clips, hours, gigabytes and expected available clips.", "fetch"
     ),
     "fetch": Entry("dataset", "Download the videos of the annotation lists and cut their clips."),
-    "import": Entry("dataset", "Import clips that are already on disk."),
+    "import": Entry("dataset", "Import videos that are already on disk."),
     "merge": Entry("dataset", "Add the Let's Dance dataset, its classes mapped to our labels."),
     "dedup": Entry("dataset", "Group near-duplicate clips, so that a split keeps them in one subset."),
     "split": Entry("dataset", "Divide the clips into train, val and test, grouped by source video."),
@@ -62,7 +62,9 @@ COMMANDS = {
     "predict": Entry("models", "Predict the dance styles in videos, with a timeline for long ones."),
     "tune": Entry("models", "Search for the recipe with the best validation accuracy."),
     "report": Entry("reports", "Write a run's report: accuracy, confusion matrix and how it was trained."),
-    "compare": Entry("reports", "Test whether one of two runs is significantly better, and show where."),
+    "compare": Entry(
+        "reports", "Test whether one of two runs or methods is significantly better, and show where."
+    ),
     "board": Entry("reports", "Show a leaderboard of all runs, with statistical ties."),
     "reproduce": Entry(
         "reports", "Reproduce the paper's experiments, as published and with a validation set."

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core.records import Clip, Prediction, SplitClip, arrow_schema
 from dancecli.storage import ledger, tables
+from dancecli.storage.corrections import Correction, read_corrections
 from dancecli.storage.runs import RunFolder
 from dancecli.storage.workspace import Workspace
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 INDEX = "clip_id"
-# Columns of `labels.csv`, the append-only file of corrections.
-CORRECTIONS = ("clip", "field", "old", "new", "who", "when", "why")
 
 
 def clips_frame(workspace: Workspace) -> pd.DataFrame:
@@ -51,15 +50,12 @@ def outcomes_frame(workspace: Workspace) -> pd.DataFrame:
 
 
 def corrections_frame(workspace: Workspace) -> pd.DataFrame:
-    """Read the corrections of labels and segments; empty if there are none."""
-    import pandas as pd
+    """Read all corrections, oldest first; empty if there are none.
 
-    path = workspace.root / "labels.csv"
-    if path.exists():
-        frame = pd.read_csv(path, dtype="string[pyarrow]", keep_default_na=False)
-    else:
-        frame = pd.DataFrame({name: pd.array([], dtype="string[pyarrow]") for name in CORRECTIONS})
-    return frame.rename(columns={frame.columns[0]: INDEX}).set_index(INDEX)
+    Raises:
+        InputError: `labels.csv` is damaged.
+    """
+    return _frame(tables.to_table(Correction, read_corrections(workspace)))
 
 
 def split_frame(workspace: Workspace, name: str) -> pd.DataFrame:
