@@ -1,4 +1,4 @@
-"""Which engine does the work: the one place that a step asks for a pool."""
+"""Choose the engine: the only place where a step opens a pool."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOCAL, RAY = "local", "ray"
 
 
 def check_engine(engine: str) -> None:
-    """Refuse an engine that cannot be had, before any work.
+    """Refuse an engine that is unknown or not installed, before any work.
 
     Raises:
         UsageError: there is no such engine.
@@ -44,11 +44,11 @@ def open_pool(
     Args:
         engine: `local`, processes of this machine; `ray`, processes of a cluster's nodes.
         work: see `Pool`.
-        workers: their number; 0 for one a core, of this machine or of the cluster.
+        workers: their number; 0 for one per core, of this machine or of the cluster.
         deadline_s: see `Pool`.
         limiter: see `Pool`.
         root: the folder that all workers read and write.
-        egress: the work asks a site, so only nodes that may do that are to do it.
+        egress: the work contacts a site, so only nodes that offer `egress` do it.
 
     Raises:
         UsageError: there is no such engine.

@@ -40,13 +40,13 @@ class LocalPool(Pool[Job, Result]):
 
 
 class WorkerProcess:
-    """A process that does jobs as `engine.worker` says, and dies with this one.
+    """A process that runs `engine.worker` and exits with this one.
 
     Attributes:
-        pipe: what goes in and out.
+        pipe: the connection to it.
 
     Args:
-        reparent: it is to be no child of this process, see `engine.worker`.
+        reparent: it must not be a direct child of this process, see `engine.worker`.
     """
 
     def __init__(self, *, reparent: bool = False) -> None:
@@ -71,7 +71,7 @@ class WorkerProcess:
         self.pipe = Connection(ours.detach())
 
     def kill(self, grace_s: float = 0.0) -> int:
-        """End it and all that it started, after `grace_s` if it does not go by itself.
+        """End it and all that it started, after `grace_s` if it does not exit by itself.
 
         Returns:
             Its exit status; below 0 the signal that ended it.
@@ -81,7 +81,7 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             status = None
         if status is None:
-            # Also when the worker itself is gone: its ffmpeg may not be.
+            # Also after the worker itself has exited: its ffmpeg may still run.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             status = self._process.wait()
@@ -109,7 +109,7 @@ class _LocalWorker(Worker[Job]):
             heard: tuple[MessageKind, Any] = self.pipe.recv()
         except (EOFError, OSError):
             status = self._process.kill()
-            # Killed from outside it is one attempt; ended by itself it would only do so again.
+            # Killed from outside, it costs one attempt; exited by itself, it would only do so again.
             if not self.started and status >= 0:
                 raise RuntimeError(
                     f"a worker process ended with status {status} before its first job"

@@ -1,4 +1,4 @@
-"""Many jobs over a few workers: what is the same wherever these are.
+"""Many jobs over a few workers: what all engines share.
 
 A job has a deadline on the wall clock, after which its worker is killed with all that it started;
 a worker that dies costs its job one attempt and is replaced. Jobs are drawn one by one, so a list
@@ -93,7 +93,7 @@ class Worker(ABC, Generic[Job]):
         """Let it continue after a part of its result."""
 
     def shut_down(self) -> None:
-        """Tell it that there is no more work."""
+        """Let it exit: there is no more work."""
 
     @abstractmethod
     def send(self, what: object) -> None:
@@ -190,7 +190,7 @@ class Pool(ABC, Generic[Job, Result]):
 
     @abstractmethod
     def _idle_worker(self) -> Worker[Job] | None:
-        """Give a worker that can be handed a job now, a new one if there may be more; else None."""
+        """Return a worker that can take a job now, a new one if more may be started; else None."""
 
     @abstractmethod
     def _wait_ready(self, timeout_s: float) -> Sequence[Worker[Job]]:
@@ -241,7 +241,7 @@ class Pool(ABC, Generic[Job, Result]):
             return self._worker_lost(worker, exited)
         worker.started = True
         if what is MessageKind.READY:
-            # The first job may have been handed over before; starting a worker is no part of it.
+            # The first job may be handed over before; starting does not count toward its deadline.
             worker.deadline_s = time.monotonic() + self._deadline_s
         elif what is MessageKind.ACQUIRE:
             worker.waiting_since_s = time.monotonic()
@@ -279,7 +279,7 @@ class Pool(ABC, Generic[Job, Result]):
         return None if job is None else Finished(job, None, "worker-died", str(exited))
 
     def _remove(self, worker: Worker[Job]) -> Job | None:
-        """Remove a worker, and give the job that it had."""
+        """Remove a worker, and return its job."""
         worker.kill()
         self._workers.remove(worker)
         with contextlib.suppress(ValueError):

@@ -206,10 +206,10 @@ class RateLimiter:
         Args:
             owner: as given to `acquire`.
             now_s: the clock.
-            answered: the site told something about the video itself, good or bad.
+            answered: the site responded about the video itself, good or bad.
             session: the site refused us, not the video.
-            retry_after_s: for how long it asked to be left alone.
-            subject: what was asked for; failures of one subject count once, unless the site refused
+            retry_after_s: the Retry-After of the site.
+            subject: what was requested; failures of one subject count once, unless the site refused
                 us. None for the owner.
         """
         if self._opened_until_s is not None and self._probe != owner:

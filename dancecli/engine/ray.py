@@ -1,8 +1,8 @@
 """Many jobs over the nodes of a Ray cluster.
 
-A actor is an actor on a node that holds a worker process, the same as the local engine's: whatever
+An actor on a node that holds a worker process, the same as the local engine's: whatever
 ends the actor ends the process and what it started. The dispatcher stays in the command: it hands
-out the jobs, grants permission to ask a site for the whole cluster, and takes the results, so the
+out the jobs, grants permits to contact a site for the whole cluster, and takes the results, so the
 ledger has one writer. Ray itself repeats nothing. What crosses the network is paths and records;
 the files lie where all nodes see them under the same path.
 """
@@ -31,22 +31,22 @@ from dancecli.engine.pool import STARTING_S, Finished, Job, Pool, Result, Worker
 from dancecli.engine.rate_limit import RateLimiter
 from dancecli.engine.worker import MessageKind, Work
 
-# What a node offers that may ask sites: so many actors at once.
+# The resource of a node that may contact sites: so many actors at once.
 EGRESS = "egress"
 # Nodes that a job may lose before it is lost itself.
 _MAX_NODES_PER_JOB = 3
-# A shared file system may be slow to show a new file.
+# A shared file system may show a new file late.
 _FILE_VISIBLE_S = 3.0
 _CONNECT_S = 5.0
 _KILL_WAIT_S = 10.0
-# The least that Ray takes: nothing but paths and records goes through it.
+# The minimum of Ray: only paths and records pass through it.
 _STORE_BYTES = 80 << 20
 
 
 class RayPool(Pool[Job, Result]):
-    """A pool of actors in a cluster: in the one that there is, else in one of this machine alone.
+    """A pool of actors in a cluster: in the running one, else in a new one of this machine alone.
 
-    A job whose node is lost before it has told anything is done on another one, up to three times.
+    A job whose node is lost before it delivered anything is run on another one, up to three times.
 
     Args:
         work: see `Pool`.
@@ -79,7 +79,7 @@ class RayPool(Pool[Job, Result]):
         self._open.close()
 
     def run(self, jobs: Iterable[Job]) -> Iterator[Finished[Job, Result] | None]:
-        """Do the jobs; see `Pool.run`. Where there are none, no cluster is asked for.
+        """Do the jobs; see `Pool.run`. Without jobs, no cluster is contacted.
 
         Raises:
             RuntimeError: a job raised what it should have handled.
@@ -99,7 +99,7 @@ class RayPool(Pool[Job, Result]):
     def _idle_worker(self) -> Worker[Job] | None:
         while len(self._workers) < self._num_workers:
             self._workers.append(_RayWorker(self._work, self._proof, self._resources))
-        # One that waits for a place gets no job: the place may be that of a node that is gone.
+        # An actor that is not placed yet gets no job: its node may be lost.
         return next((w for w in self._workers if w.started and not w.busy), None)
 
     def _wait_ready(self, timeout_s: float) -> Sequence[Worker[Job]]:
@@ -114,8 +114,8 @@ class RayPool(Pool[Job, Result]):
             self._alive_s = time.monotonic()
         elif time.monotonic() - self._alive_s > STARTING_S:
             raise EngineError(
-                f"no node of the cluster had a place for {STARTING_S:.0f} s",
-                "see what it is at with ray status; what was done is kept",
+                f"no node of the cluster had a free CPU for {STARTING_S:.0f} s",
+                "check it with ray status; what was done is kept",
             )
         return [waiting[call] for call in ready]
 
@@ -132,11 +132,11 @@ class RayPool(Pool[Job, Result]):
 
 
 class _ActorLostError(WorkerExitedError):
-    """Not the worker process has ended but its actor, which is as a rule its node."""
+    """The actor was lost, not only its worker process: usually its node."""
 
 
 class _WorkerActor:
-    """The actor: passes messages on, as they are, between the dispatcher and a worker process."""
+    """The actor: forwards messages between the dispatcher and a worker process."""
 
     def __init__(self, work: bytes) -> None:
         self._worker = WorkerProcess(reparent=True)
@@ -144,7 +144,7 @@ class _WorkerActor:
         self._worker.pipe.send_bytes(work)
 
     def start(self, proof: Path, token: str, ours: str) -> bytes:
-        """Wait for the process to start, and hold this node against what is expected of it.
+        """Wait for the process to start, and check that this node fits.
 
         Args:
             proof: a file that all nodes are to see.
@@ -167,13 +167,13 @@ class _WorkerActor:
         return pickle.dumps((MessageKind.UNFIT, unfit))
 
     def send(self, message: bytes) -> bytes:
-        """Pass a message on, and give the answer to it."""
+        """Forward a message, and return the response."""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._worker.pipe.send_bytes(message)
         return self.receive()
 
     def receive(self) -> bytes:
-        """Give what the process says next; that it has ended, if it has."""
+        """Return the next message of the process; `EXITED` if it has ended."""
         try:
             return self._worker.pipe.recv_bytes()
         except (EOFError, OSError):
@@ -181,15 +181,15 @@ class _WorkerActor:
 
 
 class _RayWorker(Worker[Job]):
-    """The dispatcher's view of a actor: one call is open at a time, its answer what the worker says.
+    """The dispatcher's view of an actor: one call is open at a time, which returns the worker's message.
 
     Attributes:
-        call: the open call; None if the worker waits to be told something.
+        call: the open call; None while the worker waits for a message.
     """
 
     def __init__(self, work: Work, proof: tuple[Path, str], resources: dict[str, float]) -> None:
         super().__init__()
-        # Ray does nothing again by itself: the dispatcher knows what may be.
+        # Ray itself must retry nothing: the dispatcher knows what may be repeated.
         actor: Any = ray.remote(_WorkerActor).options(
             num_cpus=1, resources=resources, scheduling_strategy="SPREAD", max_restarts=0, max_task_retries=0
         )
@@ -197,7 +197,7 @@ class _RayWorker(Worker[Job]):
         self.call: Any = self._actor.start.remote(*proof, version("dancecli"))
 
     def send(self, what: object) -> None:
-        self.call = self._actor.tell.remote(pickle.dumps(what))
+        self.call = self._actor.send.remote(pickle.dumps(what))
 
     def resume(self) -> None:
         self.call = self._actor.receive.remote()
@@ -205,7 +205,7 @@ class _RayWorker(Worker[Job]):
     def receive(self) -> tuple[MessageKind, Any]:
         call, self.call = self.call, None
         try:
-            heard: tuple[MessageKind, Any] = pickle.loads(ray.get(call))  # noqa: S301 - from our own worker
+            message: tuple[MessageKind, Any] = pickle.loads(ray.get(call))  # noqa: S301 - from our own worker
         except ray.exceptions.RayActorError as error:
             if error.actor_init_failed:
                 raise EngineError(
@@ -215,25 +215,25 @@ class _RayWorker(Worker[Job]):
             raise _ActorLostError("its node was lost") from None
         except (ray.exceptions.ObjectLostError, ray.exceptions.NodeDiedError):
             raise _ActorLostError("its node was lost") from None
-        what, told = heard
+        what, payload = message
         if what is MessageKind.UNFIT:
-            raise EngineError(*told)
+            raise EngineError(*payload)
         if what is MessageKind.EXITED:
-            raise WorkerExitedError(told)
-        return heard
+            raise WorkerExitedError(payload)
+        return message
 
     def shut_down(self) -> None:
         ray.kill(self._actor)
 
     def kill(self, _: float = 0.0, /) -> None:
         ray.kill(self._actor)
-        # It is gone when a call to it fails; before that, nobody else is to be given its job.
+        # It has ended once a call to it fails; until then its job must not be handed to another one.
         ray.wait([self.call or self._actor.receive.remote()], timeout=_KILL_WAIT_S)
 
 
 @contextlib.contextmanager
 def _connected() -> Iterator[None]:
-    """Be connected to a cluster; one that was started for it ends with it."""
+    """Connect to a cluster; one that is started for this is stopped with it."""
     if ray.is_initialized():
         yield
         return
@@ -241,7 +241,7 @@ def _connected() -> Iterator[None]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     hint = (
         "set RAY_ADDRESS to that of ray start --head, or unset it for this machine alone; "
-        "a cluster with a token wants RAY_AUTH_MODE=token here too"
+        "a cluster with a token needs RAY_AUTH_MODE=token here, too"
     )
     _check_reachable(address, hint)
     try:
@@ -250,7 +250,7 @@ def _connected() -> Iterator[None]:
         except ConnectionError:
             if address:
                 raise
-            # Ray reports to its makers what it is used for, unless it is told not to.
+            # Ray reports usage statistics to its makers by default.
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             ray.init(address="local", include_dashboard=False, object_store_memory=_STORE_BYTES, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -263,7 +263,7 @@ def _connected() -> Iterator[None]:
 
 
 def _check_reachable(address: str, hint: str) -> None:
-    """Find out at once whether anybody is there: Ray itself asks for minutes."""
+    """Fail at once if nothing listens there: Ray itself retries for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not (host and port.isdecimal()):
         return
@@ -275,7 +275,7 @@ def _check_reachable(address: str, hint: str) -> None:
 
 @contextlib.contextmanager
 def _probe_file(root: Path) -> Iterator[tuple[Path, str]]:
-    """Put a file into a folder by which others know it as the same one; the file, and what it holds."""
+    """Write a file by which nodes recognize the shared folder; yield its path and content."""
     token = secrets.token_hex(8)
     path = root / ".locks" / f"engine-{token}"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -287,7 +287,7 @@ def _probe_file(root: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _file_holds(path: Path, token: str) -> bool:
-    """Say whether a file is there and holds a text."""
+    """Return whether a file exists and holds a text."""
     end_s = time.monotonic() + _FILE_VISIBLE_S
     while True:
         with contextlib.suppress(OSError):
@@ -299,12 +299,12 @@ def _file_holds(path: Path, token: str) -> bool:
 
 
 def _resources_offered(*, egress: bool) -> tuple[dict[str, float], int]:
-    """Say what an actor requires, and for how many of them the cluster has room."""
-    told: Callable[[], list[dict[str, Any]]] = ray.nodes
-    nodes = [node["Resources"] for node in told() if node["Alive"]]
-    wanted = {EGRESS: 1.0} if egress and any(EGRESS in node for node in nodes) else {}
-    each = {"CPU": 1.0, **wanted}
-    return wanted, sum(int(min(node.get(name, 0.0) for name in each)) for node in nodes)
+    """Return what an actor requires, and how many of them fit into the cluster."""
+    list_nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
+    nodes = [node["Resources"] for node in list_nodes() if node["Alive"]]
+    required = {EGRESS: 1.0} if egress and any(EGRESS in node for node in nodes) else {}
+    each = {"CPU": 1.0, **required}
+    return required, sum(int(min(node.get(name, 0.0) for name in each)) for node in nodes)
 
 
 def _last_line(error: BaseException) -> str:

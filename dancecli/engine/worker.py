@@ -1,4 +1,4 @@
-"""A worker process: takes jobs from a pipe, one at a time, and dies with its parent.
+"""A worker process: takes jobs from a pipe, one at a time, and exits with its parent.
 
 It is the leader of its own process group, so that it and what it started (ffmpeg) can be ended
 together.

@@ -1,7 +1,7 @@
-"""Why a source could not be downloaded, as a class and a stable word: statuses and texts, as data.
+"""Classify why a source could not be downloaded, as a class and a stable word: statuses and texts, as data.
 
-What an exception says by its type or HTTP status goes first; texts come second and are looked
-at in the order of the table, since some contain others: YouTube's rate limit also says "Video
+The type of an exception or its HTTP status is evaluated first; texts come second and are searched
+in the order of the table, since some contain others: YouTube's rate limit also says "Video
 unavailable", its private text also says "Sign in". A test reads the refusals out of the installed
 yt-dlp's own sources and fails if one of them is not in the table.
 """
@@ -16,7 +16,7 @@ from dancecli.core.redaction import redact
 
 SESSION, TRANSIENT, PERMANENT = OutcomeClass.SESSION, OutcomeClass.TRANSIENT, OutcomeClass.PERMANENT
 _KEPT_OF_TEXT = 500
-# Temporary, yet said by the site about the video itself: no sign that the site refuses us.
+# Temporary, yet about the video itself: no sign that the site refuses us.
 ABOUT_THE_VIDEO = ("live", "upcoming", "processing")
 
 
@@ -28,7 +28,7 @@ class Failure(Exception):  # noqa: N818 - the name of a thing that is recorded, 
         outcome: how that is to be taken.
         reason: a short stable word, for counting.
         text: the raw text behind it.
-        retry_after_s: for how long the site asked to be left alone; 0 if it did not.
+        retry_after_s: the Retry-After of the site; 0 without one.
     """
 
     outcome: OutcomeClass
@@ -161,7 +161,7 @@ def from_text(text: str, *, tombstones: bool = True) -> Failure:
     """Classify by a text; an unknown one is transient, never a tombstone.
 
     Args:
-        text: what was said.
+        text: the message.
         tombstones: an HTTP status in the text is that of the video itself, see `from_status`.
     """
     plain = text.lower().replace("\u2019", "'")
@@ -189,14 +189,14 @@ def from_page(page: str) -> Failure:
 def from_status(status: int, text: str, retry_after_s: float = 0.0, *, tombstones: bool = True) -> Failure:
     """Classify by an HTTP status.
 
-    Few are taken for a dead video. A 403 is not: sites also say so to those they have had enough
-    of, and to an address that has run out.
+    Few mean a dead video. A 403 does not: sites also send it to blocked clients, and for addresses that
+    have expired.
 
     Args:
         status: of the answer.
         text: what to keep.
-        retry_after_s: for how long the site asked to be left alone.
-        tombstones: the address that was asked for is that of the video. The status of an API says
+        retry_after_s: the Retry-After of the site.
+        tombstones: the requested address is that of the video. The status of an API says
             nothing about a video.
     """
     if status in (402, 420, 429) or (status == 503 and retry_after_s):

@@ -61,12 +61,12 @@ class _MarkedTarInfo(tarfile.TarInfo):
             raise
 
 
-def members(url: str, wanted: Collection[ClipKey], folder: Path, acquire: Acquire) -> Iterator[Member]:
+def members(url: str, requested: Collection[ClipKey], folder: Path, acquire: Acquire) -> Iterator[Member]:
     """Stream a tar and unpack one requested member after the other.
 
     Args:
         url: of the tar, compressed or not.
-        wanted: video id, start and end in milliseconds; it may shrink meanwhile.
+        requested: video id, start and end in milliseconds; it may shrink meanwhile.
         folder: where a member lies until the next one is taken.
         acquire: called before every request.
 
@@ -81,7 +81,7 @@ def members(url: str, wanted: Collection[ClipKey], folder: Path, acquire: Acquir
         with stream, tarfile.open(fileobj=reader, mode="r|*", tarinfo=_MarkedTarInfo) as tar:
             for member in tar:
                 key = parse_clip_name(PurePosixPath(member.name).name)
-                file = tar.extractfile(member) if member.isreg() and key in wanted else None
+                file = tar.extractfile(member) if member.isreg() and key in requested else None
                 if file is None or member.size > _LARGEST_MEMBER:
                     yield Member(None)
                     continue

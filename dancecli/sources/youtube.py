@@ -38,7 +38,7 @@ class Download:
 
     Attributes:
         url_template: an address with `{video_id}` that gives the file itself; empty for YouTube.
-        with_audio: the sound is wanted, too.
+        with_audio: download the sound, too.
         short_side: the smallest version is taken whose short side has at least so many pixels.
         cookies: a cookie file in Netscape's format, which is only read; None for none.
         options: passed on to yt-dlp, as `proxy=socks5://127.0.0.1:1080`; see `read_options`.
@@ -84,7 +84,7 @@ def check_address(template: str, flag: str, names: tuple[str, ...]) -> None:
     Args:
         template: such as `http://127.0.0.1:8000/v/{video_id}.mp4`.
         flag: its name in messages.
-        names: what is to stand in braces, each once; nothing else may.
+        names: the placeholders, each once; no others are allowed.
 
     Raises:
         UsageError: it is not an http address with these names in it.
@@ -99,9 +99,9 @@ def check_address(template: str, flag: str, names: tuple[str, ...]) -> None:
             "for example 'http://127.0.0.1:8000/v/{video_id}.mp4'",
         )
     if not _is_filled_by(template, names):
-        wanted = " and ".join(f"{{{name}}}" for name in names)
+        needed = " and ".join(f"{{{name}}}" for name in names)
         raise UsageError(
-            f"{flag} {template[:80]!r} must contain {wanted} once", "write other braces as {{ and }}"
+            f"{flag} {template[:80]!r} must contain {needed} once", "write other braces as {{ and }}"
         )
 
 
@@ -166,7 +166,7 @@ def _youtube_dl() -> Any:
     from yt_dlp.networking.exceptions import HTTPError, RequestError
 
     class PoliteYoutubeDL(YoutubeDL):  # type: ignore[misc]  # yt_dlp has no types
-        """Gives up at once where the site refuses, so that yt-dlp's retries do not ask it again.
+        """Gives up at once where the site refuses, so that yt-dlp's own retries do not repeat the request.
 
         Of a direct address it also waits for a permit before each request, and takes a page for no
         video.
@@ -180,12 +180,12 @@ def _youtube_dl() -> Any:
         def urlopen(self, req: Any) -> Any:
             if not self._direct:
                 return self._open(req)
-            wanted = str(getattr(req, "headers", {}).get("Range") or "")
-            if wanted in self._ranges:
+            requested = str(getattr(req, "headers", {}).get("Range") or "")
+            if requested in self._ranges:
                 raise Failure(
                     OutcomeClass.TRANSIENT, "truncated", "the connection was closed before any byte came"
                 )
-            self._ranges.add(wanted)
+            self._ranges.add(requested)
             self._acquire()
             answer = self._open(req)
             kind = answer.headers.get("Content-Type", "")
@@ -203,7 +203,7 @@ def _youtube_dl() -> Any:
                 refused = isinstance(verdict, Failure) and verdict.outcome is OutcomeClass.SESSION
                 if refused and isinstance(verdict, Failure):
                     raise verdict from error
-                # yt-dlp itself starts anew where the rest of a file cannot be had.
+                # yt-dlp itself starts anew where the rest of a file is unavailable.
                 again = isinstance(error, HTTPError) and error.status == _RANGE_NOT_SATISFIABLE
                 if self._direct and not again:
                     raise _classify(error, direct=True) from error
@@ -330,18 +330,18 @@ def _classify(error: Exception, *, direct: bool) -> Exception:
     from yt_dlp.utils import YoutubeDLError
 
     chain = list(_causes(error))
-    said = next((text for text in (_plain(link) for link in chain) if text), type(error).__name__)
+    text = next((text for text in (_plain(link) for link in chain) if text), type(error).__name__)
     for link in chain:
-        if (verdict := _verdict(link, said, direct=direct)) is not None:
+        if (verdict := _verdict(link, text, direct=direct)) is not None:
             return verdict
-    if "No space left on device" in said:
+    if "No space left on device" in text:
         return OSError(errno.ENOSPC, "No space left on device")
     # yt-dlp reads pages that change under it: a fault of its own is no reason to end the run.
     expected = isinstance(error, YoutubeDLError | OSError)
-    return from_text(said if expected else f"{type(error).__name__}: {said}", tombstones=direct)
+    return from_text(text if expected else f"{type(error).__name__}: {text}", tombstones=direct)
 
 
-def _verdict(link: BaseException, said: str, *, direct: bool) -> Exception | None:
+def _verdict(link: BaseException, text: str, *, direct: bool) -> Exception | None:
     from yt_dlp.networking.exceptions import HTTPError
     from yt_dlp.utils import GeoRestrictedError
 
@@ -351,9 +351,9 @@ def _verdict(link: BaseException, said: str, *, direct: bool) -> Exception | Non
         return OSError(link.errno, link.strerror)
     if isinstance(link, HTTPError):
         retry_after_s = _retry_after_s(link.response.headers.get("Retry-After", ""))
-        return from_status(link.status, said, retry_after_s, tombstones=direct)
+        return from_status(link.status, text, retry_after_s, tombstones=direct)
     if isinstance(link, GeoRestrictedError):
-        return Failure(OutcomeClass.PERMANENT, "geo-blocked", shortened(said))
+        return Failure(OutcomeClass.PERMANENT, "geo-blocked", shortened(text))
     return None
 
 

@@ -1,4 +1,4 @@
-"""Files that appear whole: written beside, checked, synced, renamed."""
+"""Atomic files: written to a temporary name, synced, renamed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def json_lines(path: Path) -> Iterator[Any]:
-    """Read a log of JSON, a document a line; nothing if there is none.
+    """Read JSON Lines, one document per line; nothing if there is no file.
 
-    A line that is no JSON is passed over: a killed process, or a full disk, leaves such a one.
+    A line that is not JSON is skipped: a killed process or a full disk leaves an incomplete one.
     """
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     for line in text.splitlines():
@@ -33,10 +33,10 @@ def json_lines(path: Path) -> Iterator[Any]:
 
 @contextmanager
 def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Write beside, fsync, rename: a reader sees the whole file or the one before.
+    """Write to a temporary file, fsync, rename: a reader sees the whole file or the previous one.
 
     Args:
-        path: the file's real name, given to it only if the block ends without an exception.
+        path: the final name, given to the file only if the block ends without an exception.
         mode: `w` (UTF-8, Unix line ends) or `wb`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def atomic_file(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Let a disk that refuses bytes say of which file: the system names it when opening alone."""
+    """Add the file name to errors of a full or failing disk: the system names it only on opening."""
     try:
         yield
     except OSError as error:
@@ -65,9 +65,9 @@ def naming(path: Path) -> Iterator[None]:
 
 
 def commit_file(temp: Path, path: Path) -> None:
-    """Give a finished file its real name, durably: its bytes are on the disk before the name is.
+    """Rename a finished file into place, durably: its bytes reach the disk before its name does.
 
-    Both must be on one file system; the folder is made.
+    Both must be on one file system; the folder is created.
     """
     # mkstemp makes files private; a dataset is shared by a group, so the umask decides.
     umask = os.umask(0)
@@ -80,7 +80,7 @@ def commit_file(temp: Path, path: Path) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Put a file's bytes, or a folder's names, on the disk."""
+    """Flush a file's bytes, or a folder's names, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -89,7 +89,7 @@ def _sync(path: Path) -> None:
 
 
 def remove_stale_temp(folder: Path) -> None:
-    """Remove what killed processes of this machine were writing in a folder."""
+    """Remove temporary files that killed processes of this machine left in a folder."""
     for path in folder.glob(".*.tmp"):
         words = path.name.split(".")
         if len(words) > 4 and words[-4] == _host() and words[-3].isdecimal() and not _alive(int(words[-3])):
@@ -97,7 +97,7 @@ def remove_stale_temp(folder: Path) -> None:
 
 
 def _host() -> str:
-    # Several machines may share the folder, and a process number means nothing on another one.
+    # Several machines may share the folder; a process id is valid on one of them only.
     return sha256_text(platform.node())[:8]
 
 
@@ -112,10 +112,10 @@ def _alive(pid: int) -> bool:
 
 
 def save_torch(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a file of tensors whole, or leave the one before.
+    """Write a file of tensors atomically.
 
     Raises:
-        OSError: the disk has no room, or may not be written to.
+        OSError: the disk is full, or may not be written to.
     """
     import torch
 
@@ -123,7 +123,7 @@ def save_torch(path: Path, content: Mapping[str, Any]) -> None:
         try:
             torch.save(content, file)
         except RuntimeError as error:
-            # torch's writer tells of its own trouble with a disk that is full.
+            # torch's writer raises its own error when the disk is full.
             refused = error.__context__
             if not isinstance(refused, OSError):
                 raise

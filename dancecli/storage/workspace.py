@@ -14,13 +14,13 @@ from dancecli.core.errors import InputError, WorkspaceError
 
 SETTINGS_FILE = "dance.toml"
 WORKSPACE_VERSION = 1
-# So often one that waits for a lock is told so.
+# How often a waiting process reports that it waits for a lock.
 _WAITING_S = 2.0
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder of one dataset and its runs; a value, it touches the disk only where it says so."""
+    """The folder of one dataset and its runs; only methods that say so touch the disk."""
 
     root: Path
 
@@ -50,22 +50,22 @@ class Workspace:
 
     @property
     def segments(self) -> Path:
-        """The manifest of all segments that were asked for."""
+        """The manifest of all requested segments."""
         return self.root / "manifests" / "segments.parquet"
 
     @property
     def clips(self) -> Path:
-        """The manifest of the clips that exist, copies included."""
+        """The manifest of the clips that exist, augmented ones included."""
         return self.root / "manifests" / "clips.parquet"
 
     @property
     def groups(self) -> Path:
-        """The manifest of clips that look the same, if `dance dedup` was run."""
+        """The manifest of groups of clips: near-duplicates, and the user's own groups."""
         return self.root / "manifests" / "groups.parquet"
 
     @property
     def hashes(self) -> Path:
-        """The perceptual hashes of the clips, kept so that each is decoded for them once."""
+        """The perceptual hashes of the clips, stored so that each clip is decoded for them once."""
         return self.root / "manifests" / "hashes.parquet"
 
     @property
@@ -75,7 +75,7 @@ class Workspace:
 
     @property
     def group_sheet(self) -> Path:
-        """The contact sheet of the groups."""
+        """The contact sheet of the near-duplicate groups."""
         return self.root / "manifests" / "groups.png"
 
     @property
@@ -85,7 +85,7 @@ class Workspace:
 
     @property
     def temp(self) -> Path:
-        """Where half-made media lives; swept at the start of a fetch."""
+        """Where unfinished media files live; emptied at the start of a fetch."""
         return self.root / "tmp"
 
     def clip(self, clip_id: str) -> Path:
@@ -93,7 +93,7 @@ class Workspace:
         return self.root / "clips" / f"{clip_id}.mp4"
 
     def augmented(self, clip_id: str, op: str) -> Path:
-        """The file of an augmented copy."""
+        """The file of an augmented clip."""
         return self.root / "augmented" / f"{clip_id}.{op}.mp4"
 
     def split(self, name: str) -> Path:
@@ -101,15 +101,15 @@ class Workspace:
         return self.root / "manifests" / "splits" / f"{checked_name(name, 'split')}.parquet"
 
     def split_lock(self, name: str) -> Path:
-        """The lock of a split: every clip with part and checksum, as text to publish."""
+        """The lock file of a split: every clip with subset and checksum, as text to publish."""
         return self.root / "manifests" / "splits" / f"{checked_name(name, 'split')}.lock.csv"
 
     def splits(self) -> list[str]:
-        """Names of the splits, the one made last at the end."""
+        """Names of the splits, the latest last."""
         return _by_age(self.root / "manifests" / "splits", "*.parquet")
 
     def find_split(self, name: str | None = None) -> str:
-        """Name a split that is there: the given one, or the one made last.
+        """Return the name of a split that exists: the given one, or the latest one.
 
         Raises:
             WorkspaceError: there is none, or none of that name.
@@ -131,7 +131,7 @@ class Workspace:
         return self.root / "runs" / checked_name(name, "run")
 
     def runs(self) -> list[str]:
-        """Names of the runs that hold a `run.json`, the one made last at the end."""
+        """Names of the runs that hold a `run.json`, the latest last."""
         return _by_age(self.root / "runs", "*/run.json")
 
     def report(self, name: str) -> Path:
@@ -147,11 +147,11 @@ class Workspace:
         return self.root / "studies" / checked_name(name, "study")
 
     def studies(self) -> list[str]:
-        """Names of the studies that hold a `study.json`, the one at work last at the end."""
+        """Names of the studies that hold a `study.json`, the running one last."""
         return _by_age(self.root / "studies", "*/study.json")
 
     def create(self, settings_text: str) -> bool:
-        """Make the folder a workspace if it is none; True if a `dance.toml` was written."""
+        """Make the folder a workspace if it is not one; True if a `dance.toml` was written."""
         if self.settings.exists():
             return False
         from dancecli.storage.files import atomic_file
@@ -161,7 +161,7 @@ class Workspace:
         return True
 
     def read_settings(self) -> dict[str, Any]:
-        """Read `dance.toml`: a table a command, a key a flag; empty if there is no file.
+        """Read `dance.toml`: one table per command, one key per option; empty if there is no file.
 
         Raises:
             InputError: it is not TOML.
@@ -190,7 +190,7 @@ class Workspace:
     def lock(self, what: str, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
         """Hold the workspace for one kind of work (`fetch`, `run-NAME`), or refuse at once.
 
-        The lock is the system's: it is gone with the process, however that ends.
+        The lock is the system's: it is released when the process ends, however that happens.
 
         Args:
             what: the work.
@@ -211,8 +211,8 @@ class Workspace:
             except filelock.Timeout:
                 if on_wait is None:
                     pid = owner.read_text(encoding="utf-8").strip() if owner.exists() else "?"
-                    said = f"another {what!r} is at work in {self.root} (process {pid})"
-                    raise WorkspaceError(said, "wait for it, or stop it") from None
+                    text = f"another {what!r} is at work in {self.root} (process {pid})"
+                    raise WorkspaceError(text, "wait for it, or stop it") from None
                 on_wait()
         try:
             owner.write_text(f"{os.getpid()}\n", encoding="utf-8")
@@ -279,7 +279,7 @@ def _enter(workspace: Workspace, handle: int, owner: Path, what: str, num_shards
 
 
 def checked_name(name: str, what: str) -> str:
-    """Let a name through that may stand in a path.
+    """Return a name that is safe in a path.
 
     Raises:
         InputError: it is empty, too long, or holds more than letters, digits, `.`, `_`, `-`.

@@ -42,4 +42,4 @@ def test_a_folder_behind_w_stays_a_folder(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_history_of_such_a_clip(dance) -> None:  # type: ignore[no-untyped-def]
     ran = dance("history", "-aaaaaaaaa1_2000_12000")
-    assert (ran.code, "no clip '-aaaaaaaaa1_2000_12000' was ever asked for" in ran.err) == (1, True)
+    assert (ran.code, "no clip '-aaaaaaaaa1_2000_12000' was ever requested" in ran.err) == (1, True)

@@ -55,7 +55,7 @@ def test_a_narrow_terminal_loses_no_value(
     name: str, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    heads = ("class", "asked", "done", "transient", "permanent", "source-short", "survival, 95 %")
+    heads = ("class", "requested", "done", "transient", "permanent", "source-short", "available, 95 %")
     console.print_result(
         console.table(heads, [(name, 317, 311, 3, 2, 1, "97-100 %"), ("waltz", 1, 0, 0, 1, 0, "")])
     )

@@ -29,7 +29,7 @@ def command(
 ) -> None:
     """Show the download history of a clip, and why clips are missing.
 
-    Without a clip: how much of each class is still to be had, as a table and a picture
+    Without a clip: how many clips of each class are available, as a table and a picture
     (reports/survival).
 
     Example: `dance history -0L4z8D2eGs_43000_53000`
@@ -61,17 +61,19 @@ def command(
 
 def _show(history: ClipHistory) -> None:
     segment = history.segment
-    asked = (
+    requested = (
         f"{segment.label}, {segment.dataset} {segment.official_split}".rstrip() if segment else "in no list"
     )
-    there = "there" if history.there else "not there"
-    print_result(f"{history.clip_id}: {there} ({asked})")
+    there = "on disk" if history.there else "not on disk"
+    print_result(f"{history.clip_id}: {there} ({requested})")
     if history.original_path:
         print_result(f"  made from {history.original_path}")
     for row in history.attempts:
         when = row.time_utc[:19].replace("T", " ")
-        had = f", {row.num_bytes:,} bytes" if row.num_bytes else ""
-        print_result(f"  {when} UTC, attempt {row.attempt} at {row.source}: {row.outcome}, {row.reason}{had}")
+        size = f", {row.num_bytes:,} bytes" if row.num_bytes else ""
+        print_result(
+            f"  {when} UTC, attempt {row.attempt} at {row.source}: {row.outcome}, {row.reason}{size}"
+        )
         if row.text:
             print_result(f"    {row.text}")
     if not history.attempts:
@@ -86,7 +88,7 @@ def _by_class(workspace: Workspace, *, dry_run: bool, json_output: bool) -> None
         print_json([{"label": row.label or "all", "asked": row.num_asked, **row.counts} for row in rows])
     else:
         shown = [name for name in OUTCOMES if rows[-1].counts[name]]
-        columns = ("class", "asked", *shown, "survival, 95 %")
+        columns = ("class", "requested", *shown, "available, 95 %")
         lines = [
             (
                 row.label or "all",

@@ -1,4 +1,4 @@
-"""Before a fetch: what it will be, how long it will take, what it will need, and what will survive."""
+"""Estimate a fetch: clips, hours, disk space, and how many clips to expect."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from dancecli.storage.workspace import Workspace
 
 # Measured: a clip of 10 s at short side 256, as it is encoded here.
 CLIP_KB_PER_S = 74.0
-# Measured: seek, cut, encode and prove one clip of 10 s, on one core.
+# Measured: seek, cut, encode and validate one clip of 10 s, on one core.
 CPU_S_PER_CLIP = 0.75
 # Of the Kinetics-400 training list, three counts between 2018 and 2020 lacked 8.0 to 10.8 %.
 PUBLISHED_SURVIVAL = (0.892, 0.92)
-# Fewer answers than this say less than what was published.
+# Fewer settled clips than this are a worse estimate than the published counts.
 ENOUGH = 50
 _SETTLED = (OutcomeClass.DONE, OutcomeClass.PERMANENT, OutcomeClass.SOURCE_SHORT, OutcomeClass.CORRUPT)
 
 
 @dataclass(frozen=True)
 class FetchPlan:
-    """What a fetch with these settings would be.
+    """What a fetch with these settings would do.
 
     Attributes:
-        labels: clips there and asked for, by label.
-        num_videos: source videos that would be asked for.
-        num_clips: clips that would be made of them.
+        labels: clips on disk and requested, by label.
+        num_videos: source videos that would be downloaded.
+        num_clips: clips that would be cut from them.
         rate_per_hour: None for no limit.
         hours: the longer of the site's limit and this machine's work.
-        gigabytes: on disk, of the clips to come.
+        gigabytes: on disk, of the missing clips.
         free_gigabytes: on the disk of the workspace.
         survival: the share of clips to expect, from and to.
         evidence: where that share comes from.
@@ -57,7 +57,7 @@ class FetchPlan:
 
 
 def plan(workspace: Workspace, settings: FetchSettings) -> FetchPlan:
-    """Say what a fetch would be; nothing is asked of any site, but for the list archive.
+    """Estimate a fetch; no site is contacted, except for the list archive.
 
     Raises:
         InputError: a list, a label file or a setting is wrong.
@@ -71,13 +71,16 @@ def plan(workspace: Workspace, settings: FetchSettings) -> FetchPlan:
     missing = [segment for segment in segments if segment in to_try]
     source = plan_source(YOUTUBE, workspace.root, workspace.temp, settings, missing)
     seconds = sum(segment.end_ms - segment.start_ms for segment in missing) / 1000
-    asked, done = Counter(s.label for s in segments), Counter(s.label for s in segments if s.clip_id in there)
+    requested_by_label, done = (
+        Counter(s.label for s in segments),
+        Counter(s.label for s in segments if s.clip_id in there),
+    )
     survival, evidence = _survival(workspace)
     work_h = len(missing) * CPU_S_PER_CLIP / (settings.workers or os.cpu_count() or 1) / 3600
     limit_h = hours_of(len(source.jobs), source.rate_per_hour)
     root = next(path for path in (workspace.root, *workspace.root.parents) if path.exists())
     return FetchPlan(
-        labels={label: (done[label], asked[label]) for label in sorted(asked)},
+        labels={label: (done[label], requested_by_label[label]) for label in sorted(requested_by_label)},
         num_videos=len(source.jobs),
         num_clips=len(missing),
         rate_per_hour=source.rate_per_hour,

@@ -1,4 +1,4 @@
-"""One clip's whole history: what asked for it, every attempt, and whether it is there."""
+"""The download history of a clip: the row that requested it, every attempt, and whether it is on disk."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class ClipHistory:
-    """All that is known of one clip.
+    """The history of one clip.
 
     Attributes:
-        segment: the row that asked for it; None if no list of this workspace does.
-        there: its file is there, as recorded.
+        segment: the row that requested it; None if no list of this workspace does.
+        there: its file is on disk, as recorded.
         original_path: the user's own file that it was made from; empty for a download.
         attempts: the first one first.
     """
@@ -33,14 +33,14 @@ class ClipHistory:
 
 
 def clip_history(workspace: Workspace, name: str) -> list[ClipHistory]:
-    """Tell the history of a clip, or of all clips of a video.
+    """Return the history of a clip, or of all clips of a video.
 
     Args:
         workspace: where to look.
         name: a clip id, a video id, or the path or name of an imported file.
 
     Raises:
-        InputError: nobody asked for such a clip.
+        InputError: no such clip was ever requested.
     """
     segments = read_segments(workspace)
     known = segments.keys() | ledger.latest(workspace.root).keys()
@@ -51,7 +51,7 @@ def clip_history(workspace: Workspace, name: str) -> list[ClipHistory]:
     if not found:
         near = sorted(i for i in known if name.lower() in i.lower())[:_SHOWN]
         raise InputError(
-            f"no clip {name[:80]!r} was ever asked for in {workspace.root}",
+            f"no clip {name[:80]!r} was ever requested in {workspace.root}",
             f"did you mean {', '.join(near)}?"
             if near
             else "`dance history` without a clip shows all by class",

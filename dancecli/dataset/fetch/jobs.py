@@ -1,4 +1,4 @@
-"""Where clips come from, in order: what each source can be asked for, as jobs."""
+"""The sources of clips, in order: what each one is tried for, as jobs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dancecli.sources.youtube import Download
 
 # What YouTube tolerates from a guest, as users report; a mirror or a server of one's own has no limit.
 YOUTUBE_RATE_PER_HOUR = 300.0
-# There is another source to turn to, so a mirror that is away is not waited for.
+# Other sources follow, so an unreachable mirror is not waited for.
 _MIRROR_BREAKER = BreakerSettings(streak=3, first_wait_s=5.0, trips=2)
 
 
@@ -64,7 +64,7 @@ class SourcePlan:
 
 
 def source_name(kind: str, settings: FetchSettings) -> str:
-    """Give the name under which a source of `--source` stands in the ledger."""
+    """Return the name of a source of `--source` in the ledger."""
     if kind == LOCAL:
         return "folder"
     return "url-template" if kind == YOUTUBE and settings.url_template else kind
@@ -73,12 +73,12 @@ def source_name(kind: str, settings: FetchSettings) -> str:
 def plan_source(
     kind: str, root: Path, temp: Path, settings: FetchSettings, segments: Sequence[Segment]
 ) -> SourcePlan:
-    """Lay out what one source is to be asked for.
+    """Plan what one source is tried for.
 
     Args:
         kind: `local`, `mirror` or `youtube`.
         root: the workspace's folder.
-        temp: where half-made files may lie.
+        temp: where unfinished files may lie.
         settings: of the fetch.
         segments: the requested ones; a source leaves out those that it does not have.
 
@@ -87,7 +87,7 @@ def plan_source(
         UsageError: the mirror knows none of the labels.
     """
     cutter = Cutter(root, temp, source_name(kind, settings), settings.keep_audio, settings.rules)
-    # Shuffled, so that a run that is stopped early has something of every class.
+    # Shuffled, so that a run that is stopped early has clips of every class.
     segments = keyed_order(segments, lambda s: f"{s.video_id} {s.start_ms}", seed=0, purpose="fetch")
     rate = settings.rate_per_hour or None
     if kind == LOCAL:
@@ -152,16 +152,16 @@ def _local(cutter: Cutter, settings: FetchSettings, segments: Sequence[Segment])
 def _mirror(cutter: Cutter, settings: FetchSettings, segments: Sequence[Segment]) -> list[MirrorJob]:
     table = tomllib.loads(SOURCES.read_text(encoding="utf-8"))["mirror"]
     numbers: dict[str, int] = table["numbers"]
-    # Where the mirror is only the default, a label set of one's own passes it by.
+    # As a mere default, the mirror is skipped for a label set of one's own.
     if settings.sources and segments and not any(segment.label in numbers for segment in segments):
         raise UsageError(
             f"the mirror has no tar for the labels, such as {segments[0].label!r}",
             f"add their numbers to {SOURCES.name}, or leave --source mirror out",
         )
-    wanted: dict[tuple[str, str], list[Segment]] = {}
+    by_tar: dict[tuple[str, str], list[Segment]] = {}
     for segment in segments:
         if segment.label in numbers and segment.official_split in ("train", "val"):
-            wanted.setdefault((segment.official_split, segment.label), []).append(segment)
+            by_tar.setdefault((segment.official_split, segment.label), []).append(segment)
     template = settings.mirror_template or table["url"]
     return [
         MirrorJob(
@@ -169,7 +169,7 @@ def _mirror(cutter: Cutter, settings: FetchSettings, segments: Sequence[Segment]
             tuple(sorted(of_tar)),
             template.format(split=split, number=numbers[label]),
         )
-        for (split, label), of_tar in wanted.items()
+        for (split, label), of_tar in by_tar.items()
     ]
 
 

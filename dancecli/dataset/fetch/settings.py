@@ -172,7 +172,7 @@ def pending(
     """Give the segments that a source is to be tried for now.
 
     Args:
-        workspace: its ledgers say what the source answered before.
+        workspace: its ledgers hold the earlier outcomes of the source.
         segments: all requested ones.
         retry: as in `FetchSettings`.
         source: as the ledger names it.

@@ -54,8 +54,8 @@ class JobResult:
     Attributes:
         clips: one result per segment; none of those that were left because the job was halted.
         asked: the site was contacted.
-        answered: it told something about the video, good or bad, or sent it.
-        retry_after_s: for how long the site asked to be left alone.
+        answered: it responded about the video, good or bad, or sent it.
+        retry_after_s: the Retry-After of the site.
         disk_full: the job stopped because there is no space.
     """
 

@@ -96,7 +96,7 @@ def test_all_clips_of_a_video(fetched: Workspace) -> None:
 
 
 def test_a_clip_nobody_asked_for(fetched: Workspace) -> None:
-    with pytest.raises(InputError, match="no clip 'LATE' was ever asked for") as caught:
+    with pytest.raises(InputError, match="no clip 'LATE' was ever requested") as caught:
         clip_history(fetched, "LATE")
     assert caught.value.hint == "did you mean -late_0_2000?"
 
@@ -115,10 +115,10 @@ def test_survival_by_class(fetched: Workspace) -> None:
     assert lines[-1].startswith("all,4,3,0,0,1,0,0,0")
 
 
-def test_why_as_a_command(fetched: Workspace, dance: Dance) -> None:
+def test_history_as_a_command(fetched: Workspace, dance: Dance) -> None:
     ran = dance("history", "--", "-late_0_2000")
     assert ran.code == 0
-    assert "-late_0_2000: there (tap dancing, list train)" in ran.out
+    assert "-late_0_2000: on disk (tap dancing, list train)" in ran.out
     assert "http-403" in ran.out
     ran = dance("history", "dead", "--json")
     assert json.loads(ran.out)[0]["attempts"][0]["reason"] == "http-404"
@@ -130,7 +130,7 @@ def test_why_as_a_command(fetched: Workspace, dance: Dance) -> None:
     assert (fetched.root / "reports" / "survival" / "survival.png").exists()
 
 
-def test_why_before_a_fetch(workspace: Workspace, dance: Dance) -> None:
+def test_history_before_a_fetch(workspace: Workspace, dance: Dance) -> None:
     ran = dance("history")
     assert ran.code == 1
     assert "nothing was asked for yet" in ran.err
