@@ -16,6 +16,12 @@ from dancecli.engine.worker import Work
 LOCAL, RAY = "local", "ray"
 
 
+def num_cores() -> int:
+    """Return how many cores this process may use: fewer than the machine has in a job of a cluster."""
+    # Where a system has no such call (macOS), there is no such limit.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def check_engine(engine: str) -> None:
     """Refuse an engine that is unknown or not installed, before any work.
 
@@ -56,7 +62,7 @@ def open_pool(
     """
     check_engine(engine)
     if engine == LOCAL:
-        return LocalPool(work, workers or os.cpu_count() or 1, deadline_s, limiter)
+        return LocalPool(work, workers or num_cores(), deadline_s, limiter)
     from dancecli.engine.ray import RayPool
 
     return RayPool(work, workers, deadline_s, limiter, root=root, egress=egress)

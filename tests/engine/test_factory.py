@@ -6,6 +6,7 @@ from helpers.video_site import Town
 
 from dancecli.core.errors import MissingDependencyError, UsageError
 from dancecli.dataset.fetch.fetch import fetch
+from dancecli.engine.factory import num_cores
 from dancecli.storage.workspace import Workspace
 
 film, town = towns.film, towns.town
@@ -21,3 +22,11 @@ def test_an_engine_that_cannot_be_had_is_refused_in_a_sentence(
     with pytest.raises(MissingDependencyError, match="needs Ray") as caught:
         fetch(workspace, town.settings(engine="ray"))
     assert caught.value.hint == "pip install 'dancecli[ray]'"
+
+
+def test_no_more_workers_than_cores_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {3, 5, 7}, raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 128)
+    assert num_cores() == 3
+    monkeypatch.delattr("os.sched_getaffinity")
+    assert num_cores() == 128

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections import Counter
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.clips import clips_there
-from dancecli.dataset.fetch.jobs import plan_source, source_name
-from dancecli.dataset.fetch.settings import YOUTUBE, FetchSettings, load_requested, of_shard, pending
+from dancecli.dataset.fetch.jobs import SourcePlan, plan_source, source_name
+from dancecli.dataset.fetch.settings import LOCAL, YOUTUBE, FetchSettings, load_requested, of_shard, pending
 from dancecli.dataset.fetch.totals import RowTotals, count_rows
+from dancecli.engine.factory import num_cores
 from dancecli.engine.rate_limit import hours_of
 from dancecli.storage import ledger
 from dancecli.storage.workspace import Workspace
@@ -65,25 +66,19 @@ def plan(workspace: Workspace, settings: FetchSettings) -> FetchPlan:
     requested, listing, label_set = load_requested(settings)
     segments = of_shard(requested, settings.shard)
     there = clips_there(workspace)
-    to_try: set[Segment] = set()
-    for kind in settings.source_order:
-        to_try.update(pending(workspace, segments, settings.retry, source_name(kind, settings), there))
-    missing = [segment for segment in segments if segment in to_try]
-    source = plan_source(YOUTUBE, workspace.root, workspace.temp, settings, missing)
+    missing, source = _missing(workspace, settings, segments, there)
     seconds = sum(segment.end_ms - segment.start_ms for segment in missing) / 1000
-    requested_by_label, done = (
-        Counter(s.label for s in segments),
-        Counter(s.label for s in segments if s.clip_id in there),
-    )
+    requested_by_label = Counter(s.label for s in segments)
+    done = Counter(s.label for s in segments if s.clip_id in there)
     survival, evidence = _survival(workspace)
-    work_h = len(missing) * CPU_S_PER_CLIP / (settings.workers or os.cpu_count() or 1) / 3600
-    limit_h = hours_of(len(source.jobs), source.rate_per_hour)
+    work_h = len(missing) * CPU_S_PER_CLIP / (settings.workers or num_cores()) / 3600
+    limit_h = hours_of(len(source.jobs), source.rate_per_hour) if source else 0.0
     root = next(path for path in (workspace.root, *workspace.root.parents) if path.exists())
     return FetchPlan(
         labels={label: (done[label], requested_by_label[label]) for label in sorted(requested_by_label)},
-        num_videos=len(source.jobs),
+        num_videos=len({segment.video_id for segment in missing}),
         num_clips=len(missing),
-        rate_per_hour=source.rate_per_hour,
+        rate_per_hour=source.rate_per_hour if source else None,
         hours=max(work_h, limit_h),
         gigabytes=seconds * CLIP_KB_PER_S / 1e6,
         free_gigabytes=shutil.disk_usage(root).free / 1e9,
@@ -91,6 +86,31 @@ def plan(workspace: Workspace, settings: FetchSettings) -> FetchPlan:
         evidence=evidence,
         rows=count_rows(listing, label_set, requested, segments),
     )
+
+
+def _missing(
+    workspace: Workspace, settings: FetchSettings, segments: Sequence[Segment], there: Set[str]
+) -> tuple[list[Segment], SourcePlan | None]:
+    """Return what the sources are tried for, and the plan of the last one that has a rate limit.
+
+    A folder is looked into: what it does not have is left to the next source. What a mirror lacks
+    shows only when it is read, so all of it counts for the site after it: the hours are an upper
+    bound.
+    """
+    found: set[Segment] = set()
+    limited: SourcePlan | None = None
+    rest = list(segments)
+    for kind in settings.source_order:
+        name = source_name(kind, settings)
+        wanted = pending(workspace, rest, settings.retry, name, there)
+        source = plan_source(kind, workspace.root, workspace.temp, settings, wanted)
+        available = {segment for job in source.jobs for segment in job.segments}
+        found |= available
+        if kind == LOCAL:
+            rest = [segment for segment in rest if segment not in available]
+        elif kind == YOUTUBE:
+            limited = source
+    return [segment for segment in segments if segment in found], limited
 
 
 def _survival(workspace: Workspace) -> tuple[tuple[float, float], str]:

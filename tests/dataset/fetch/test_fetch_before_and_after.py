@@ -47,6 +47,22 @@ def test_plan_of_what_has_a_tombstone(town: Town, fetched: Workspace) -> None:
     assert plan(fetched, town.settings(retry="permanent")).num_clips == 1
 
 
+def test_plan_looks_into_the_folder_and_counts_what_is_left_for_the_site(
+    town: Town, workspace: Workspace, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "a.mp4").touch()
+    town.want("zumba,a,0,10", "zumba,b,0,10", "zumba,c,0,10")
+    only = town.settings(sources=("local",), folder=folder, rate_per_hour=1.0)
+    found = plan(workspace, only)
+    assert (found.num_videos, found.num_clips, found.rate_per_hour) == (1, 1, None)
+    assert found.hours < 0.1, "no site is asked"
+    both = plan(workspace, town.settings(sources=("local", "youtube"), folder=folder, rate_per_hour=1.0))
+    assert (both.num_videos, both.num_clips) == (3, 3)
+    assert both.hours == hours_of(2, 1.0)
+
+
 def test_plan_learns_from_enough_answers(
     town: Town, fetched: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
