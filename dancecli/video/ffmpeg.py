@@ -1,6 +1,6 @@
 """ffmpeg: argument lists from pure functions, and the runners.
 
-Every path is made absolute, so that no name can be taken for an option.
+Every path is made absolute, so that no name is read as an option.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ STANDARD_FORMAT = ClipFormat()
 
 @dataclass(frozen=True, slots=True)
 class FfmpegRun:
-    """What a run came to: its exit status, and the end of what it printed."""
+    """What a run came to: its exit status, and the beginning of what it printed."""
 
     status: int
     text: str
@@ -134,7 +134,7 @@ def run_ffmpeg(args: list[str], timeout_s: float | None = None) -> None:
         timeout_s: it is killed after that.
 
     Raises:
-        MediaError: it failed; the message holds the end of what it printed.
+        MediaError: it failed; the message holds the beginning of what it printed.
         OSError: the disk is full.
     """
     run = run_foreign(args, timeout_s=timeout_s)
@@ -163,10 +163,11 @@ def run_foreign(args: list[str], *, strict: bool = True, timeout_s: float | None
         )
     except subprocess.TimeoutExpired:
         raise MediaError(f"ffmpeg did not end within {timeout_s:.0f} s") from None
-    text = done.stderr.decode(errors="replace")[-_KEPT_OF_STDERR:].strip()
+    text = done.stderr.decode(errors="replace").strip()
     if "No space left on device" in text:
         raise OSError(errno.ENOSPC, "No space left on device")
-    return FfmpegRun(done.returncode, text)
+    # The first lines: what follows from them comes last.
+    return FfmpegRun(done.returncode, text[:_KEPT_OF_STDERR])
 
 
 def frames_in(duration_ms: int, fps: Fraction) -> int:
@@ -293,7 +294,7 @@ class LoggedFrame:
 
 
 def read_frame_log(path: Path) -> list[LoggedFrame]:
-    """Read what `trim_args` had ffmpeg note of every frame that it encoded."""
+    """Read what ffmpeg recorded of every frame that it encoded, see `trim_args`."""
     frames = []
     for line in path.read_text(encoding="ascii", errors="replace").splitlines() if path.exists() else ():
         number, _, time = line.partition(" ")

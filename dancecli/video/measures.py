@@ -136,7 +136,7 @@ def _bars(brightest: Luma) -> float:
     for axis in (1, 0):
         lit = np.flatnonzero(np.percentile(brightest, 95, axis=axis) > _BAR)
         length = brightest.shape[1 - axis]
-        # A bar has its like on the other side; a dark floor or curtain seldom has.
+        # Bars come in pairs of one size; what is dark in a scene seldom does.
         bar = min(int(lit[0]), length - 1 - int(lit[-1])) if len(lit) else length
         kept.append(1 - 2 * bar / length if 1 - 2 * bar / length >= _LEAST_LIT else 1.0)
     return 1 - kept[0] * kept[1]

@@ -1,10 +1,10 @@
-"""What a clip looks like, as perceptual hashes that a disguise leaves close to what they were.
+"""Perceptual hashes of a clip, which cropping, mirroring and re-encoding hardly change.
 
 The hash is imagehash's pHash (sign of the low frequencies of a cosine transform). Four views of a
 clip are hashed: its mean picture, its motion picture (deviation over time), and every quarter of a
 second the frame itself and its difference from the mean. The first two do not care about a shift in
 time, the frames are compared with one, and mirroring a picture turns the bits of the odd columns
-of its hash around, so that a mirrored copy needs no hash of its own.
+of its hash around, so that a mirrored clip needs no hash of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Picture: TypeAlias = NDArray[np.float32]
 
-# Pictures are looked at in this size: aspect and resolution do not tell copies apart.
+# Frames are hashed at this size: aspect and resolution do not tell near-duplicates apart.
 SIDE = 64
 LARGE, SMALL = 16, 8
 STEP_S = 0.25
@@ -32,7 +32,7 @@ _LEAST_LIT = 0.4
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
+class PerceptualHashes:
     """The hashes of one clip.
 
     Attributes:
@@ -46,7 +46,7 @@ class Looks:
     changes: bytes
 
 
-def looks_of(path: Path) -> Looks:
+def hash_clip(path: Path) -> PerceptualHashes:
     """Decode a clip and hash it.
 
     Raises:
@@ -56,7 +56,7 @@ def looks_of(path: Path) -> Looks:
     return hashes(pictures)
 
 
-def hashes(pictures: Picture) -> Looks:
+def hashes(pictures: Picture) -> PerceptualHashes:
     """Hash a clip's pictures.
 
     Args:
@@ -64,7 +64,7 @@ def hashes(pictures: Picture) -> Looks:
     """
     mean, deviation = pictures.mean(axis=0), pictures.std(axis=0)
     motion = 255 * (deviation - deviation.min()) / max(float(deviation.max() - deviation.min()), 1e-6)
-    return Looks(
+    return PerceptualHashes(
         mean=_hash(mean, LARGE),
         motion=_hash(motion, LARGE),
         frames=b"".join(_hash(picture, SMALL) for picture in pictures),
@@ -108,8 +108,8 @@ def _hash(picture: Picture, size: int) -> bytes:
     import numpy as np
     from PIL import Image
 
-    grey = Image.fromarray(np.clip(np.rint(picture), 0, 255).astype(np.uint8))
-    return np.packbits(imagehash.phash(grey, size, SIDE // size).hash).tobytes()
+    gray = Image.fromarray(np.clip(np.rint(picture), 0, 255).astype(np.uint8))
+    return np.packbits(imagehash.phash(gray, size, SIDE // size).hash).tobytes()
 
 
 def _sample(path: Path) -> NDArray[np.uint8]:

@@ -80,7 +80,7 @@ class SourceFacts:
         fps: its frame rate; of a variable one, the rate that its times are multiples of.
         duration_ms: of the picture; 0 if the header does not say.
         has_audio: there is a sound track, and a decoder for it.
-        longest_frame_s: how long one frame may stay on the screen, as far as can be told.
+        longest_frame_s: how long one frame may stay on the screen, as far as is known.
         begins_ms: when the picture starts, on the container's timeline.
         sound_begins_ms, sound_ends_ms: the same of the sound; 0 if the header does not say.
         picture, sound: the numbers of the chosen streams among those of their kind.
@@ -248,7 +248,7 @@ def _facts(
 
 
 def square_pixels(stream: VideoStream) -> Fraction:
-    """Give the width of a pixel over its height; 1 where that is not said, or cannot be."""
+    """Give the width of a pixel over its height; 1 where that is unknown or absurd."""
     ratio = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
     return Fraction(ratio) if ratio and Fraction(1, 4) <= ratio <= 4 else Fraction(1)
 

@@ -23,7 +23,7 @@ from helpers.odd_media import (
 from dancecli.core.records import OutcomeClass
 from dancecli.dataset.cutting import ClipRules
 from dancecli.video.ffmpeg import ClipFormat
-from dancecli.video.phash import looks_of
+from dancecli.video.phash import hash_clip
 from dancecli.video.source import Deinterlace, probe
 from dancecli.video.tone_mapping import Gamut, to_bt709
 
@@ -276,7 +276,7 @@ def test_tags_decide_nothing(tmp_path: Path, suffix: str, codec: tuple[str, ...]
     result, clip = cut(tmp_path, replace_bytes(film, placeholder, title), 0, 1)
     assert result.outcome is OutcomeClass.DONE, result.text
     assert numbers(clip) == list(range(25))
-    looks_of(film)
+    hash_clip(film)
 
 
 @pytest.mark.parametrize("start_s", [0, 1, 3.2])
@@ -406,7 +406,7 @@ def test_a_size_that_changes_doubles_no_frame(
     result, clip = cut(tmp_path, tmp_path / f"s{suffix}", 1, 5)
     assert result.outcome is OutcomeClass.DONE, result.text
     assert numbers(clip) == list(range(25, 125))
-    looks_of(tmp_path / f"s{suffix}")
+    hash_clip(tmp_path / f"s{suffix}")
 
 
 def test_lengths_have_one_tolerance(tmp_path: Path) -> None:

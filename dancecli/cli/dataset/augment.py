@@ -72,9 +72,8 @@ def command(
     else:
         _show(result, dry_run=dry_run)
         if lists:
-            print_result(
-                f"lists: {lists.folder}, train {lists.counts['train']} with {lists.num_augmented} copies"
-            )
+            train = lists.counts["train"]
+            print_result(f"lists: {lists.folder}, train {train}, {lists.num_augmented} of them augmented")
     for clip_id, reason in result.failed[:_FAILURES_SHOWN]:
         info(f"  {clip_id}: {reason}")
     if result.failed:

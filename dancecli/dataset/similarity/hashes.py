@@ -26,7 +26,7 @@ from dancecli.engine.worker import Acquire
 from dancecli.storage import tables
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
-from dancecli.video.phash import Looks, looks_of
+from dancecli.video.phash import PerceptualHashes, hash_clip
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -154,16 +154,16 @@ def _step(workspace: Workspace) -> ResumableJob[_Job, ClipHashes]:
     return ResumableJob(workspace, "dedup", log, _work, _DEADLINE_S, _outcome)
 
 
-def _work(job: _Job, _: Acquire) -> Looks | str:
+def _work(job: _Job, _: Acquire) -> PerceptualHashes | str:
     try:
-        return looks_of(job.path)
+        return hash_clip(job.path)
     except MediaError as error:
         return error.message
 
 
-def _outcome(finished: Finished[_Job, Looks | str]) -> JobOutcome[ClipHashes]:
+def _outcome(finished: Finished[_Job, PerceptualHashes | str]) -> JobOutcome[ClipHashes]:
     job, result = finished.job, finished.result
-    if isinstance(result, Looks):
+    if isinstance(result, PerceptualHashes):
         return JobOutcome(made=(ClipHashes(job.clip_id, job.sha256, **asdict(result)),))
     return JobOutcome(failed=((job.clip_id, result or finished.detail or finished.lost),))
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from dancecli.core.hashing import keyed_order
-from dancecli.video.phash import LARGE, MOST_FRAMES, SMALL, Looks
+from dancecli.video.phash import LARGE, MOST_FRAMES, SMALL, PerceptualHashes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,7 +68,7 @@ class HashArrays:
         return cls(mean, motion, frames, changes, np.zeros(n, np.int64))
 
     @classmethod
-    def of(cls, hashes: Sequence[Looks]) -> HashArrays:
+    def of(cls, hashes: Sequence[PerceptualHashes]) -> HashArrays:
         """Pack hashes."""
         import numpy as np
 

@@ -247,7 +247,7 @@ def test_the_lists_hold_copies_of_training_clips_alone(
 ) -> None:
     ran = dance("augment", "--ops", "hflip")
     assert ran.code == 0
-    assert "train 6 with 3 copies" in ran.out
+    assert "train 6, 3 of them augmented" in ran.out
     folder = furnished.annotations("full")
     train = (folder / "train.txt").read_text().splitlines()
     labels = dict(line.split(" ") for line in train)

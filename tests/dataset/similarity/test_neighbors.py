@@ -13,24 +13,24 @@ from dancecli.dataset.similarity.neighbors import (
     connected,
     near_pairs,
 )
-from dancecli.video.phash import MOST_FRAMES, SIDE, Looks, hashes, without_bars
+from dancecli.video.phash import MOST_FRAMES, SIDE, PerceptualHashes, hashes, without_bars
 
 
-def random_looks(n: int, seed: int = 0) -> list[Looks]:
+def random_looks(n: int, seed: int = 0) -> list[PerceptualHashes]:
     dice = np.random.default_rng(seed)
 
     long = 8 * MOST_FRAMES
-    return [Looks(*(dice.bytes(count) for count in (32, 32, long, long))) for _ in range(n)]
+    return [PerceptualHashes(*(dice.bytes(count) for count in (32, 32, long, long))) for _ in range(n)]
 
 
-def noisy(looks: Looks, share: float, seed: int) -> Looks:
+def noisy(looks: PerceptualHashes, share: float, seed: int) -> PerceptualHashes:
     dice = np.random.default_rng(seed)
 
     def flip(hashed: bytes) -> bytes:
         bits = np.unpackbits(np.frombuffer(hashed, np.uint8))
         return np.packbits(bits ^ (dice.random(len(bits)) < share)).tobytes()
 
-    return Looks(flip(looks.mean), flip(looks.motion), flip(looks.frames), flip(looks.changes))
+    return PerceptualHashes(flip(looks.mean), flip(looks.motion), flip(looks.frames), flip(looks.changes))
 
 
 def scene(seed: int, n: int = 20) -> np.ndarray:
@@ -53,11 +53,11 @@ def scene(seed: int, n: int = 20) -> np.ndarray:
     return np.stack(pictures).astype(np.uint8)
 
 
-def looks(pictures: np.ndarray) -> Looks:
+def looks(pictures: np.ndarray) -> PerceptualHashes:
     return hashes(without_bars(pictures))
 
 
-def distance(one: Looks, other: Looks) -> float:
+def distance(one: PerceptualHashes, other: PerceptualHashes) -> float:
     arrays = HashArrays.of([one, other])
     return float(compare(arrays, np.array([0]), np.array([1]))[0][0])
 
