@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dancecli.cli.console import info, open_workspace, print_json, print_result, progress, table
+from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting, table
 from dancecli.cli.options import (
     DryRunOption,
     EngineOption,
@@ -64,8 +64,8 @@ def command(
     if preview and not dry_run:
         _preview(workspace, settings, json_output=json_output)
         return
-    with progress("augment") as on_progress:
-        result = augment(workspace, settings, on_progress)
+    with reporting("augment") as reporter:
+        result = augment(workspace, settings, reporter)
     lists = None if dry_run else annotate(workspace, result.split)
     if json_output:
         print_json(asdict(result) | {"annotations": str(lists.folder) if lists else None})
@@ -84,8 +84,8 @@ def command(
 def _preview(workspace: Workspace, settings: AugmentSettings, *, json_output: bool) -> None:
     from dancecli.dataset.derived.augment_preview import preview
 
-    with progress("preview") as on_progress:
-        sheet = preview(workspace, settings, on_progress)
+    with reporting("preview") as reporter:
+        sheet = preview(workspace, settings, reporter)
     if json_output:
         print_json({"sheet": str(sheet)})
     else:

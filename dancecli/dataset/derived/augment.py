@@ -7,26 +7,26 @@ on the seed, the clip's id and the operation, never on the order of the work.
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dancecli.core.augmentation import DEFAULT_OPS, Chain, describe, draw, parse_chains, slug
 from dancecli.core.errors import UsageError
 from dancecli.core.hashing import keyed_uniform
-from dancecli.core.progress import OnProgress, Progress, no_progress
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.dataset.clips import remember_copies
-from dancecli.dataset.derived.augment_log import Logged, compact, lines_of, log_of, read_log
+from dancecli.dataset.derived.augment_log import Logged, log_of
 from dancecli.dataset.derived.augment_worker import AugmentJob, AugmentJobResult, AugmentTarget, work
-from dancecli.engine.factory import LOCAL, check_engine, open_pool
+from dancecli.dataset.job_log import JobLog, JobOutcome, ResumableJob
+from dancecli.engine.factory import LOCAL, check_engine
+from dancecli.engine.pool import Finished
 from dancecli.storage import tables
-from dancecli.storage.files import naming
 from dancecli.storage.workspace import Workspace
 from dancecli.video.augment import ENCODING
 from dancecli.video.ffmpeg import find_ffmpeg
@@ -81,23 +81,13 @@ class AugmentResult:
     seconds: float = 0.0
 
 
-@dataclass
-class _Tally:
-    """What this run has made so far."""
-
-    made: list[Logged] = field(default_factory=list)
-    failed: list[tuple[str, str]] = field(default_factory=list)
-
-
-def augment(
-    workspace: Workspace, settings: AugmentSettings, on_progress: OnProgress = no_progress
-) -> AugmentResult:
+def augment(workspace: Workspace, settings: AugmentSettings, reporter: Reporter = SILENT) -> AugmentResult:
     """Make the augmented clips that do not exist yet; those of other operations stay.
 
     Args:
         workspace: gets `augmented/`, and rows in its manifest of clips.
         settings: which ones.
-        on_progress: told after every clip.
+        reporter: told after every clip.
 
     Raises:
         UsageError: an operation is unknown, or the subset is not train.
@@ -115,30 +105,34 @@ def augment(
     wanted = {p.clip_id: targets_of(workspace, p, chains, settings.seed) for p in parents}
     num_parents = len(parents) + len(lost)
     asked = {slug(chain): num_parents for chain in chains}
+    step = _step(workspace)
     if settings.dry_run:
-        jobs = list(_jobs(workspace, parents, wanted, read_log(log_of(workspace))))
+        jobs = list(_jobs(workspace, parents, wanted, step.log.read()))
         would = Counter(w.clip_id.rpartition(".")[2] for job in jobs for w in job.wanted)
         return AugmentResult(name, num_parents, asked, {op: would[op] for op in asked}, tuple(lost_clips))
     find_ffmpeg()
-    with workspace.lock("augment"):
-        # What a killed run left half-made; everything whole has its real name.
-        shutil.rmtree(_temp(workspace), ignore_errors=True)
-        logged = read_log(log_of(workspace))
+    made: list[Logged] = []
+    failed = dict(lost_clips)
+    with step.exclusively():
+        logged = step.log.read()
         jobs = list(_jobs(workspace, parents, wanted, logged))
-        tally = _Tally(failed=lost_clips)
+        run = step.run(jobs, engine=settings.engine, workers=settings.workers, reporter=reporter)
         try:
-            _run(workspace, jobs, settings, tally, on_progress)
+            with closing(run) as outcomes:
+                for outcome in outcomes:
+                    made += outcome.made
+                    failed |= dict(outcome.failed)
         finally:
-            logged |= {row.clip.clip_id: row for row in tally.made}
-            _settle(workspace, logged, tally)
+            logged |= {row.clip.clip_id: row for row in made}
+            _settle(workspace, step.log, logged, failed, changed=bool(made or failed))
     ids = {w.clip_id for targets in wanted.values() for w in targets}
-    new = Counter(row.clip.clip_id.rpartition(".")[2] for row in tally.made)
+    new = Counter(row.clip.clip_id.rpartition(".")[2] for row in made)
     return AugmentResult(
         split=name,
         num_parents=num_parents,
         asked=asked,
         made={op: new[op] for op in asked},
-        failed=tuple(sorted(tally.failed)),
+        failed=tuple(sorted(failed.items())),
         num_bytes=sum(row.clip.num_bytes for clip_id, row in logged.items() if clip_id in ids),
         parent_bytes=sum(clip.num_bytes for clip in parents),
         seconds=time.monotonic() - started_s,
@@ -210,41 +204,32 @@ def _jobs(
             yield AugmentJob(workspace.root, _temp(workspace) / parent.clip_id, parent, missing)
 
 
-def _run(
+def _step(workspace: Workspace) -> ResumableJob[AugmentJob, Logged]:
+    return ResumableJob(
+        workspace, "augment", log_of(workspace), work, _DEADLINE_S, _outcome, temp=_temp(workspace)
+    )
+
+
+def _outcome(finished: Finished[AugmentJob, AugmentJobResult]) -> JobOutcome[Logged]:
+    job, result = finished.job, finished.result
+    if result is None:
+        why = finished.detail or finished.lost
+        return JobOutcome(failed=tuple((target.clip_id, why) for target in job.wanted))
+    made = tuple(Logged(clip, job.parent.sha256, ENCODING) for clip in result.made)
+    return JobOutcome(made, result.failed, result.disk_full)
+
+
+def _settle(
     workspace: Workspace,
-    jobs: list[AugmentJob],
-    settings: AugmentSettings,
-    tally: _Tally,
-    on_progress: OnProgress,
+    log: JobLog[Logged],
+    logged: Mapping[str, Logged],
+    failed: Mapping[str, str],
+    *,
+    changed: bool,
 ) -> None:
-    if not jobs:
-        return
-    with (
-        naming(log_of(workspace)),
-        log_of(workspace).open("a", encoding="utf-8", newline="\n") as file,
-        open_pool(settings.engine, work, settings.workers, _DEADLINE_S, root=workspace.root) as pool,
-    ):
-        file.write("\n")  # ends what a killed process left half-written
-        for done, finished in enumerate((f for f in pool.run(jobs) if f is not None), start=1):
-            job = finished.job
-            why = finished.detail or finished.lost
-            result = finished.result or AugmentJobResult(failed=tuple((w.clip_id, why) for w in job.wanted))
-            made = [Logged(clip, job.parent.sha256, ENCODING) for clip in result.made]
-            file.write(lines_of(made, result.failed))
-            file.flush()
-            tally.made += made
-            tally.failed += result.failed
-            if result.disk_full:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(workspace.root))
-            text = f"{len(tally.failed)} augmented clips failed" if tally.failed else ""
-            on_progress(Progress(done, len(jobs), text))
-
-
-def _settle(workspace: Workspace, logged: Mapping[str, Logged], tally: _Tally) -> None:
     """Update the manifest of clips and the log to the files that exist now."""
     parents = {clip.clip_id: clip for clip in tables.read(workspace.clips, Clip) if not clip.parent_id}
     sizes = _sizes(workspace)
-    failed = {clip_id for clip_id, _ in tally.failed}
     current = [
         row
         for clip_id, row in sorted(logged.items())
@@ -254,9 +239,8 @@ def _settle(workspace: Workspace, logged: Mapping[str, Logged], tally: _Tally) -
         and parent.sha256 == row.parent_sha256
     ]
     remember_copies(workspace, (_as_labelled(row.clip, parents[row.clip.parent_id]) for row in current))
-    if tally.made or tally.failed or len(current) < len(logged):
-        compact(log_of(workspace), current, sorted(tally.failed))
-    shutil.rmtree(_temp(workspace), ignore_errors=True)
+    if changed or len(current) < len(logged):
+        log.rewrite(current, sorted(failed.items()))
 
 
 def _as_labelled(clip: Clip, parent: Clip) -> Clip:

@@ -1,20 +1,15 @@
-"""The log of augmented clips: one line for each that was made or failed, as soon as it was.
+"""The log of augmented clips, `manifests/augmented.jsonl`.
 
-`manifests/copies.jsonl`; the last line about a clip counts. It holds what the manifest of clips
-has no column for: the parent's checksum and the encoding, which tell whether a file is current.
-A line that cannot be read, such as one that a killed process left half-written, is skipped: its
-clip is made again.
+It holds what the manifest of clips has no column for: the parent's checksum and the encoding, which
+tell whether a file is current.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from dancecli.core.records import Clip
-from dancecli.storage.files import atomic_file, json_lines
+from dancecli.dataset.job_log import JobLog
 from dancecli.storage.workspace import Workspace
 
 
@@ -33,34 +28,11 @@ class Logged:
     encoding: str
 
 
-def log_of(workspace: Workspace) -> Path:
-    """The log's file."""
-    return workspace.root / "manifests" / "copies.jsonl"
-
-
-def read_log(path: Path) -> dict[str, Logged]:
-    """Read the augmented clips that were made, by clip id, without those that failed last."""
-    found: dict[str, Logged] = {}
-    for row in json_lines(path):
-        try:
-            if "failed" in row:
-                found.pop(row["failed"], None)
-            else:
-                clip = Clip(**row["clip"])
-                found[clip.clip_id] = Logged(clip, row["parent_sha256"], row["encoding"])
-        except (KeyError, TypeError):
-            continue
-    return found
-
-
-def lines_of(made: Iterable[Logged], failed: Iterable[tuple[str, str]] = ()) -> str:
-    """Write lines of the log, each ended: clips that were made, and ids with reasons."""
-    rows: list[Mapping[str, object]] = [asdict(logged) for logged in made]
-    rows += ({"failed": clip_id, "reason": reason} for clip_id, reason in failed)
-    return "".join(json.dumps(row) + "\n" for row in rows)
-
-
-def compact(path: Path, made: Iterable[Logged], failed: Iterable[tuple[str, str]]) -> None:
-    """Write the log anew, one line per clip."""
-    with atomic_file(path) as file:
-        file.write(lines_of(made, failed))
+def log_of(workspace: Workspace) -> JobLog[Logged]:
+    """The log of the augmented clips of a workspace."""
+    return JobLog(
+        path=workspace.root / "manifests" / "augmented.jsonl",
+        key_of=lambda row: row.clip.clip_id,
+        to_json=asdict,
+        from_json=lambda row: Logged(Clip(**row["clip"]), row["parent_sha256"], row["encoding"]),
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 from dancecli.core.augmentation import describe, parse_chains
 from dancecli.core.errors import MediaError, WorkspaceError
 from dancecli.core.hashing import keyed_order
-from dancecli.core.progress import OnProgress, Progress, no_progress
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip
 from dancecli.dataset.derived.augment import AugmentSettings, targets_of, training_clips
 from dancecli.dataset.derived.augment_worker import AugmentJob, make_augmented
@@ -18,7 +18,7 @@ from dancecli.video.contact_sheet import Cell, write_sheet
 _NUM_CLIPS = 6
 
 
-def preview(workspace: Workspace, settings: AugmentSettings, on_progress: OnProgress = no_progress) -> Path:
+def preview(workspace: Workspace, settings: AugmentSettings, reporter: Reporter = SILENT) -> Path:
     """Draw `augmented/preview.png`: clips of different labels, and what augment would make of them.
 
     They are made as augment makes them, encoder included, and removed again.
@@ -49,7 +49,7 @@ def preview(workspace: Workspace, settings: AugmentSettings, on_progress: OnProg
                         raise MediaError(outcome)
                     row.append(Cell(temp / f"{wanted.clip_id}.mp4", describe(wanted.ops)))
                 rows.append(row)
-                on_progress(Progress(done, len(chosen)))
+                reporter.progress(done, len(chosen))
             write_sheet(sheet, rows)
         finally:
             shutil.rmtree(temp, ignore_errors=True)

@@ -17,7 +17,7 @@ from helpers.clip_workspace import furnish
 
 from dancecli.core.errors import UsageError
 from dancecli.core.hashing import sha256_file
-from dancecli.core.progress import Progress
+from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import Clip, SplitClip
 from dancecli.dataset.clips import rebuild_clips
 from dancecli.dataset.derived.augment import AugmentSettings, augment
@@ -83,7 +83,7 @@ def test_running_again_is_free(furnished: Workspace) -> None:
 
 def test_lines_of_the_log_that_cannot_be_read_cost_their_copy_alone(furnished: Workspace) -> None:
     augment(furnished, TWO)
-    log = log_of(furnished)
+    log = log_of(furnished).path
     lines = log.read_bytes().splitlines(keepends=True)
     other_form = b'{"clip": {"clip_id": "a"}}\n[]\n3\n'
     log.write_bytes(b"".join(lines[1:]) + other_form + b'{"clip": {"clip_id": "a", "label": "w\xc3')
@@ -170,25 +170,25 @@ def test_a_copy_that_is_shorter_than_its_parent_is_refused(furnished: Workspace)
     assert not copies(furnished)
 
 
-def test_an_interrupted_run_goes_on(furnished: Workspace) -> None:
+def test_an_interrupted_run_resumes(furnished: Workspace) -> None:
     def stop(now: Progress) -> None:
         if now.done == 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        augment(furnished, TWO, stop)
+        augment(furnished, TWO, Reporter(stop))
     assert len(copies(furnished)) == 2
     assert augment(furnished, TWO).made == {"hflip": 2, "jitter": 2}
 
 
-def test_a_killed_run_leaves_nothing_half_made_and_goes_on(
+def test_a_killed_run_leaves_nothing_half_made_and_resumes(
     furnished: Workspace, shots: list[Path], tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "dancecli", "augment", "--workers", "1"]
     process = subprocess.Popen(
         command, cwd=furnished.root, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )
-    log = furnished.root / "manifests" / "copies.jsonl"
+    log = furnished.root / "manifests" / "augmented.jsonl"
     deadline_s = time.monotonic() + 60
     while not (log.exists() and log.stat().st_size > 1) and time.monotonic() < deadline_s:
         time.sleep(0.01)
