@@ -67,8 +67,8 @@ def read_all_groups(
         InputError: a file cannot be read.
     """
     mine = current(read_corrections(workspace)) if changes is None else changes
-    rows = (Group(i, fields[Field.GROUP], CORRECTED) for i, fields in mine.items() if Field.GROUP in fields)
-    return merge_groups(read_groups(workspace), rows)
+    rows = [Group(i, fields[Field.GROUP], CORRECTED) for i, fields in mine.items() if Field.GROUP in fields]
+    return merge_groups(read_groups(workspace), rows) if rows else read_groups(workspace)
 
 
 def add_groups(workspace: Workspace, rows: Iterable[Group]) -> bool:

@@ -24,7 +24,7 @@ from dancecli.core.records import Clip, Group, OutcomeClass, SplitClip, Subset
 from dancecli.dataset.content import conditions_of
 from dancecli.dataset.groups import NEAR_DUPLICATE, KnownGroups, known_groups, read_all_groups
 from dancecli.dataset.quality.verify import StoredFile, check_files
-from dancecli.dataset.split.lockfile import read_lock
+from dancecli.dataset.split.lockfile import lock_rows
 from dancecli.dataset.split.official import SUBSET_COLUMNS
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
@@ -131,7 +131,9 @@ def audit(workspace: Workspace, settings: AuditSettings, reporter: Reporter = SI
     name = workspace.find_split(settings.split)
     clips = _clips(workspace)
     split_clips = list(_split_clips(workspace, name, clips))
-    groups = read_all_groups(workspace)
+    ids = {clip.clip_id for clip in split_clips}
+    groups = [row for row in read_all_groups(workspace) if row.clip_id in ids]
+    del ids
     findings = [
         *straddling("video in two subsets", ((_video(c, clips), c.subset) for c in split_clips)),
         *straddling("equal bytes in two subsets", _checksums(split_clips, clips)),
@@ -139,7 +141,7 @@ def audit(workspace: Workspace, settings: AuditSettings, reporter: Reporter = SI
         *label_conflicts(split_clips, clips, groups),
         *misplaced_augmented(workspace, name, split_clips, clips),
         *outdated(split_clips, clips),
-        *_lock_differences(workspace, name, split_clips),
+        *_lock_differences(workspace, name, split_clips, clips),
         *strays(workspace, clips),
     ]
     num_listed, own_leaks = {}, {}
@@ -358,19 +360,31 @@ def _straddling_groups(split_clips: Iterable[SplitClip], groups: Iterable[Group]
         yield from straddling(f"{name} in two subsets", pairs)
 
 
-def _lock_differences(workspace: Workspace, name: str, split_clips: Sequence[SplitClip]) -> Iterator[Finding]:
-    """Find a lock beside the split that is not the split's, or that is wrong."""
+def _lock_differences(
+    workspace: Workspace, name: str, split_clips: Sequence[SplitClip], clips: Mapping[str, AuditedClip]
+) -> Iterator[Finding]:
+    """Find a lock beside the split that is not the split's, or that leaks."""
     path = workspace.split_lock(name)
     if not path.exists():
         return
+    own = {clip.clip_id: clip for clip in split_clips}
+    videos, groups, num_same, num_locked = [], [], 0, 0
     try:
-        locked = read_lock(path)
+        for _, row in lock_rows(path):
+            num_locked += 1
+            num_same += own.get(row.clip_id) == row
+            # Texts that the split has too are held once.
+            known = own.get(row.clip_id, row)
+            group = known.group if known.group == row.group else row.group
+            subset = sys.intern(row.subset)
+            videos.append((_video(known, clips), subset))
+            groups.append((group, subset))
     except InputError as error:
         yield Finding("lock cannot be used", path.name, error.message)
         return
-    places = ((video_of(clip.clip_id), clip.subset) for clip in locked.values())
-    yield from straddling("lock: video in two subsets", places)
-    if locked != {clip.clip_id: clip for clip in split_clips}:
+    yield from straddling("lock: video in two subsets", videos)
+    yield from straddling("lock: group in two subsets", groups)
+    if not num_same == num_locked == len(own):
         yield Finding("lock is not the split's", path.name, "run dance split again, or restore the lock")
 
 

@@ -6,7 +6,7 @@ From it the same split is built again elsewhere, however many of its videos are 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
@@ -90,31 +90,41 @@ def read_lock(path: Path, labels: frozenset[str] | None = None) -> dict[str, Spl
     """
     clips: dict[str, SplitClip] = {}
     subset_of: dict[str, str] = {}
+    for line, clip in lock_rows(path):
+        if clip.clip_id in clips:
+            raise InputError.at(path, line, f"names clip {clip.clip_id} a second time")
+        if labels is not None and clip.label not in labels:
+            what = f"label {clip.label!r} is not in this workspace's label set"
+            raise InputError.at(path, line, what, "fetch with the lock's labels")
+        if subset_of.setdefault(clip.group, clip.subset) != clip.subset:
+            what = f"group {clip.group} is in {subset_of[clip.group]} too: the split would leak"
+            raise InputError.at(path, line, what, _FIX)
+        clips[clip.clip_id] = clip
+    return clips
+
+
+def lock_rows(path: Path) -> Iterator[tuple[int, SplitClip]]:
+    """Yield the rows of a lock with their lines, one at a time.
+
+    Raises:
+        InputError: the file is not a lock.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file)
             if tuple(next(rows, ())) != _COLUMNS:
                 raise InputError.at(path, 1, f"is not a split lock: its columns must be {','.join(_COLUMNS)}")
             for row in rows:
-                if len(row) != len(_COLUMNS) or row[1] not in set(Subset):
+                if len(row) != len(_COLUMNS) or row[1] not in _SUBSETS:
                     raise InputError.at(path, rows.line_num, "is not clip, subset, group, label, checksum")
-                clip = SplitClip(*row)
-                if clip.clip_id in clips:
-                    raise InputError.at(path, rows.line_num, f"names clip {clip.clip_id} a second time")
-                if labels is not None and clip.label not in labels:
-                    what = f"label {clip.label!r} is not in this workspace's label set"
-                    raise InputError.at(path, rows.line_num, what, "fetch with the lock's labels")
-                if subset_of.setdefault(clip.group, clip.subset) != clip.subset:
-                    what = f"group {clip.group} is in {subset_of[clip.group]} too: the split would leak"
-                    raise InputError.at(path, rows.line_num, what, _FIX)
-                clips[clip.clip_id] = clip
+                yield rows.line_num, SplitClip(*row)
     except FileNotFoundError:
         raise InputError.at(path, None, "there is no such lock file") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError.at(path, None, f"is not a split lock ({error})") from None
-    return clips
 
 
+_SUBSETS = frozenset(subset.value for subset in Subset)
 _FIX = "fix the lock file: each group must be in one subset"
 
 

@@ -50,7 +50,11 @@ def test_a_video_in_two_subsets_is_found(cut: tuple[Workspace, tuple[SplitClip, 
     pair = next(p for p in split_clips if sum(q.group == p.group for q in split_clips) == 2)
     other = "test" if pair.subset == "train" else "train"
     rewrite(workspace, [replace(p, subset=other) if p == pair else p for p in split_clips])
-    assert Counter(f.kind for f in look(workspace)) == {"video in two subsets": 1, "lock cannot be used": 1}
+    assert Counter(f.kind for f in look(workspace)) == {
+        "video in two subsets": 1,
+        "lock: video in two subsets": 1,
+        "lock: group in two subsets": 1,
+    }
 
 
 def test_near_duplicates_in_two_subsets_and_with_two_labels_are_found(
@@ -298,3 +302,9 @@ def test_a_lock_that_is_not_the_splits_is_found(cut: tuple[Workspace, tuple[Spli
     leaky = [*split_clips, replace(train, clip_id=f"{train.clip_id}1", subset="test", group="other")]
     write_lock(workspace.split_lock("s"), leaky)
     assert kinds(workspace) == {"lock is not the split's": 1, "lock: video in two subsets": 1}
+
+
+def test_a_lock_that_cannot_be_read_is_a_finding(cut: tuple[Workspace, tuple[SplitClip, ...]]) -> None:
+    workspace, _ = cut
+    workspace.split_lock("s").write_text("clip_id\n")
+    assert kinds(workspace) == {"lock cannot be used": 1}
