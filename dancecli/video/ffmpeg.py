@@ -5,10 +5,11 @@ Every path is made absolute, so that no name is read as an option.
 
 from __future__ import annotations
 
-import errno
+import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -57,6 +58,8 @@ CODECS: dict[str, dict[str, Any]] = {
     },
 }
 _KEPT_OF_STDERR = 2000
+# More than the buffers of ffmpeg, which fail to be written.
+_ROOM_BYTES = 4_000_000
 # The log of frames, `-stats_enc_pre`, came with it.
 _OLDEST_FFMPEG = 6
 
@@ -126,23 +129,26 @@ def _is_recent(ffmpeg: str) -> bool:
     return bool(shown) and (number is None or int(number[1]) >= _OLDEST_FFMPEG)
 
 
-def run_ffmpeg(args: list[str], timeout_s: float | None = None) -> None:
+def run_ffmpeg(args: list[str], timeout_s: float | None = None, folder: Path | None = None) -> None:
     """Run ffmpeg on files of our own: whatever it prints at error level is a failure.
 
     Args:
         args: what follows the program's name, as one of the builders gives it.
         timeout_s: it is killed after that.
+        folder: where it writes; None: the working folder.
 
     Raises:
         MediaError: it failed; the message holds the beginning of what it printed.
         OSError: the disk is full.
     """
-    run = run_foreign(args, timeout_s=timeout_s)
+    run = run_foreign(args, timeout_s=timeout_s, folder=folder)
     if run.status or run.text:
         raise MediaError(f"ffmpeg failed with status {run.status}: {run.text}")
 
 
-def run_foreign(args: list[str], *, strict: bool = True, timeout_s: float | None = None) -> FfmpegRun:
+def run_foreign(
+    args: list[str], *, strict: bool = True, timeout_s: float | None = None, folder: Path | None = None
+) -> FfmpegRun:
     """Run ffmpeg on a file of any origin; the caller evaluates what was made.
 
     Args:
@@ -150,6 +156,7 @@ def run_foreign(args: list[str], *, strict: bool = True, timeout_s: float | None
         strict: end with an error at the first frame that the decoder refuses or flags; otherwise go
             on, whatever comes.
         timeout_s: it is killed after that.
+        folder: where it writes; None: the working folder.
 
     Raises:
         MediaError: it did not end in time.
@@ -165,9 +172,22 @@ def run_foreign(args: list[str], *, strict: bool = True, timeout_s: float | None
         raise MediaError(f"ffmpeg did not end within {timeout_s:.0f} s") from None
     text = done.stderr.decode(errors="replace").strip()
     if "No space left on device" in text:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        # Decoders of damaged files use the same words.
+        _check_space(folder or Path.cwd())
     # The first lines: what follows from them comes last.
     return FfmpegRun(done.returncode, text[:_KEPT_OF_STDERR])
+
+
+def _check_space(folder: Path) -> None:
+    """Write a little into a folder, and remove it.
+
+    Raises:
+        OSError: the disk is full, or a quota is used up.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(bytes(_ROOM_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def frames_in(duration_ms: int, fps: Fraction) -> int:

@@ -124,7 +124,7 @@ class _Trimmer:
             frame_log=log,
             color_table=table,
         )
-        result = run_foreign(args, strict=strict)
+        result = run_foreign(args, strict=strict, folder=self.target.parent)
         lead_s = min(self.facts.longest_frame_s, self.start_s)
         seek_s = 0.0 if from_the_start else float(self.start_s - lead_s)
         frames = tuple(replace(f, time_s=f.time_s + seek_s) for f in read_frame_log(log))

@@ -10,7 +10,7 @@ from helpers.numbered_video import X264, make_film, numbers
 from dancecli.core.errors import MediaError, MissingDependencyError
 from dancecli.video import ffmpeg
 from dancecli.video.decode import validate
-from dancecli.video.ffmpeg import find_ffmpeg, frames_in, run_ffmpeg, trim_args
+from dancecli.video.ffmpeg import find_ffmpeg, frames_in, run_ffmpeg, run_foreign, trim_args
 from dancecli.video.source import SourceFacts, probe
 
 FACTS = SourceFacts(
@@ -146,3 +146,21 @@ def test_ffmpeg_on_path_goes_first_if_it_is_recent(
     (tmp_path / "ffmpeg").chmod(0o755)
     assert (find_ffmpeg() == tmp_path / "ffmpeg") == chosen
     find_ffmpeg.cache_clear()
+
+
+def test_words_about_the_disk_are_checked_at_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A decoder of a damaged file prints them, too."""
+    fake = tmp_path / "ffmpeg"
+    fake.write_text("#!/bin/sh\necho '[dec] No space left on device' >&2\nexit 1\n")
+    fake.chmod(0o755)
+    monkeypatch.setattr(ffmpeg, "find_ffmpeg", lambda: fake)
+    assert run_foreign([], folder=tmp_path).status == 1
+
+    def full(_: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ffmpeg, "_check_space", full)
+    with pytest.raises(OSError, match="No space left"):
+        run_foreign([], folder=tmp_path)

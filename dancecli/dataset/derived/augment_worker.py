@@ -96,7 +96,7 @@ def make_augmented(job: AugmentJob) -> Iterator[tuple[AugmentTarget, Clip | str]
     if not parent.is_file() or sha256_file(parent) != job.parent.sha256:
         raise MediaError(f"{job.parent.path} is missing or was changed since it was committed")
     targets = [(wanted.ops, job.temp / f"{wanted.clip_id}.mp4") for wanted in job.wanted]
-    run_ffmpeg(augment_args(parent, targets))
+    run_ffmpeg(augment_args(parent, targets), folder=job.temp)
     for wanted, (_, target) in zip(job.wanted, targets, strict=True):
         try:
             yield wanted, _validated(job.parent, wanted, target)

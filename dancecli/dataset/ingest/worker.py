@@ -109,7 +109,7 @@ def _import_pictures(job: Intake, media: FrameRun, temp: Path, target: Path) -> 
     pattern = link_pictures(media.pictures(), temp)
     fps = Fraction(timing(media.num_frames).fps)
     duration_ms = segment.end_ms - segment.start_ms
-    run = run_foreign(encode_args(pattern, fps, duration_ms, target, job.rules.form))
+    run = run_foreign(encode_args(pattern, fps, duration_ms, target, job.rules.form), folder=temp)
     if run.status:
         raise MediaError(f"the pictures cannot be decoded: {run.text}")
     facts = decode(target, measure=True)
