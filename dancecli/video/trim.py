@@ -223,7 +223,9 @@ def _trim_damaged(trimmer: _Trimmer) -> Trimmed:
             raise _past_end(trimmer, round(1000 * (sure[-1] + 1 / float(facts.fps))))
         raise MediaError(f"no frame of it can be decoded{_printed(run.result)}")
     damaged = [i for i, frame in enumerate(run.frames) if evidence.is_damaged(frame.time_s)]
-    damaged += [i for i in _held(trimmer, run) if i not in set(damaged)]
+    # What the decoder refused is a hole, over which a filter repeats the frame before.
+    holes = {*_held(trimmer, run), *(_repeats(trimmer, run) if evidence.errors else ())}
+    damaged += sorted(holes.difference(damaged))
     expected = frames_in(trimmer.end_ms - trimmer.start_ms, facts.fps)
     cut_off = expected - len(run.frames) if broken_off else 0
     count = len(damaged) + cut_off
@@ -236,7 +238,8 @@ def _trim_damaged(trimmer: _Trimmer) -> Trimmed:
         )
     notes = _notes(trimmer, run)
     if count:
-        notes = (f"{count} damaged frames{', ' + _places(damaged, facts) if damaged else ''}", *notes)
+        frames = "1 damaged frame" if count == 1 else f"{count} damaged frames"
+        notes = (f"{frames}{', ' + _places(damaged, facts) if damaged else ''}", *notes)
     if trimmer.has_sound:
         notes += _restore_sound(trimmer, run, from_the_start=True)
     return Trimmed(len(run.frames), trimmer.late_frames(run), count, notes)
@@ -263,12 +266,13 @@ def _held(trimmer: _Trimmer, run: _Run) -> list[int]:
     return [i for i, f in enumerate(run.frames) if start_s + i * frame_s - f.time_s > longest_s]
 
 
-def _repeats(trimmer: _Trimmer, run: _Run) -> int:
-    """Count the frames that a filter put in where a video of constant rate has none."""
+def _repeats(trimmer: _Trimmer, run: _Run) -> list[int]:
+    """Give the frames that a filter put in where a video of constant rate has none."""
     if not trimmer.facts.steady:
-        return 0
+        return []
     late = trimmer.late_frames(run)
-    return sum(one.number == two.number for one, two in pairwise(run.frames[late:]))
+    numbers = [frame.number for frame in run.frames]
+    return [i for i, (one, two) in enumerate(pairwise(numbers), start=1) if one == two and i > late]
 
 
 def _notes(trimmer: _Trimmer, run: _Run) -> tuple[str, ...]:
@@ -285,7 +289,8 @@ def _notes(trimmer: _Trimmer, run: _Run) -> tuple[str, ...]:
         notes.append(f"colors mapped from {facts.gamut.value.upper()} to BT.709")
     repeats = _repeats(trimmer, run)
     if repeats:
-        notes.append(f"{repeats} frames repeat the one before: the source has none for their time")
+        frames = "1 frame repeats" if len(repeats) == 1 else f"{len(repeats)} frames repeat"
+        notes.append(f"{frames} the one before: the source has none for that time")
     if trimmer.settings.keep_audio:
         notes += facts.notes
         notes += _sound_notes(trimmer)

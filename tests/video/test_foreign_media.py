@@ -312,7 +312,7 @@ def test_missing_references_that_still_decode_are_counted(tmp_path: Path) -> Non
     assert 100 in wrong
     assert set(wrong) <= set(range(100, 120))
     assert result.clip is not None
-    assert result.clip.note == "1 frames repeat the one before: the source has none for their time"
+    assert result.clip.note == "1 frame repeats the one before: the source has none for that time"
 
 
 def test_a_few_damaged_frames_are_told_and_more_are_refused(tmp_path: Path) -> None:
@@ -321,7 +321,8 @@ def test_a_few_damaged_frames_are_told_and_more_are_refused(tmp_path: Path) -> N
     assert result.outcome is OutcomeClass.DONE, result.text
     assert result.clip is not None
     assert 1 <= result.clip.damaged_frames <= 5
-    assert f"{result.clip.damaged_frames} damaged frames, at 2.00" in result.clip.note
+    assert "damaged frame" in result.clip.note
+    assert ", at 2.00" in result.clip.note
     assert len(numbers(clip)) == 125
     for number in range(60, 150, 2):
         damage_packet(film, number)
@@ -470,3 +471,42 @@ def test_other_forms_of_clips(tmp_path: Path, codec: str) -> None:
     with av.open(str(clip)) as container:
         assert container.streams.video[0].codec_context.codec.canonical_name == codec
         assert container.streams.video[0].average_rate == Fraction(25)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("s.mkv", VP8),
+        ("s.avi", ("-c:v", "mjpeg", "-q:v", "3")),
+        ("s.mov", ("-c:v", "prores_ks")),
+        ("s.mp4", ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:keyint=3")),
+    ],
+)
+def test_a_frame_that_the_decoder_refuses_is_a_damaged_one(
+    tmp_path: Path, name: str, codec: tuple[str, ...]
+) -> None:
+    film = damage_packet(make_film(tmp_path / name, 8, codec=codec, audio=False), 100, 8)
+    result, clip = cut(tmp_path, film, 2, 7)
+    assert result.clip is not None, result.text
+    shown = numbers(clip)
+    assert len(shown) == 125
+    assert 1 <= result.clip.damaged_frames <= 6
+    assert "ffmpeg: " in result.clip.note
+    wrong = [i for i, number in enumerate(shown) if number != i + 50]
+    # Frames of a group that are shown before or after it build on it.
+    assert set(wrong) <= set(range(44, 58))
+
+
+def test_a_linked_file_has_the_size_that_is_shown(tmp_path: Path) -> None:
+    from dancecli.core.records import Segment
+    from dancecli.dataset.ingest.worker import Intake, work
+
+    film = make_film(tmp_path / "f.mp4", 2, size=(160, 90))
+    ffmpeg("-display_rotation", 90, "-i", film, "-c", "copy", tmp_path / "turned.mp4")
+    wide = make_film(tmp_path / "wide.mp4", 2, size=(160, 90), filters=("-vf", "setsar=2/1"))
+    for path, shape in ((tmp_path / "turned.mp4", (90, 160)), (wide, (320, 90))):
+        job = Intake(tmp_path, Segment(path.stem, 0, 2000, "zumba"), path, link=True)
+        (result,) = work(job, lambda: None).clips
+        assert result.clip is not None, result.text
+        assert (result.clip.width, result.clip.height) == shape
+        assert (tmp_path / result.clip.path).samefile(path)
