@@ -34,6 +34,7 @@ SLOW = (
     "demo/test_pipeline.py",
     "demo/test_renderer.py",
     "docs/test_examples.py",
+    "docs/test_python_api.py",
     "docs/test_tutorial.py",
     "model/evaluation",
     "model/inference/test_predict.py",

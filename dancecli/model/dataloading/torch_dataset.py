@@ -14,6 +14,7 @@ from dancecli.model.dataloading.datasets import ViewDataset
 from dancecli.model.dataloading.pipelines import test_pipeline, train_pipeline
 from dancecli.model.dataloading.split_data import load_split
 from dancecli.model.networks.base import INCEPTION
+from dancecli.model.networks.mmaction import init_default_scope
 from dancecli.storage.workspace import Workspace
 
 
@@ -43,6 +44,7 @@ class ClipDataset(Dataset[tuple[Tensor, int]]):
     def __init__(
         self, workspace: Workspace, split: str | None, subset: str, recipe: str = "default", seed: int = 0
     ) -> None:
+        init_default_scope("mmaction")
         data = load_split(workspace, split)
         settings = replace(read_recipe(recipe), num_clips=1, num_crops=1)
         training = Subset(subset) is Subset.TRAIN
