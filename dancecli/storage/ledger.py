@@ -33,6 +33,8 @@ from dancecli.core.errors import WorkspaceError
 from dancecli.core.records import Clip, Outcome, OutcomeClass
 
 LEDGER_VERSION = 1
+# The source of a row that says that a clip was removed by request: it is not downloaded again.
+REMOVED_BY_REQUEST = "remove"
 _COLUMNS = ", ".join(field.name for field in fields(Outcome))
 # A reader of a ledger with a rollback journal and its writer wait for each other.
 _WAIT_FOR_LOCK_S = 120.0
@@ -153,6 +155,11 @@ def latest_of_source(root: Path, source: str) -> dict[str, OutcomeClass]:
         source: as in `Outcome.source`.
     """
     return {row.clip_id: OutcomeClass(row.outcome) for row in _last_rows(root, (), source)}
+
+
+def removed_clips(root: Path) -> set[str]:
+    """Give the ids of the clips that were removed by request and are not to come back."""
+    return {row.clip_id for row in _last_rows(root, ("source",)) if row.extra[0] == REMOVED_BY_REQUEST}
 
 
 def history(root: Path, clip_id: str) -> list[Outcome]:

@@ -169,7 +169,7 @@ def of_shard(segments: Sequence[Segment], shard: tuple[int, int] | None) -> list
 def pending(
     workspace: Workspace, segments: Sequence[Segment], retry: str, source: str, there: Set[str]
 ) -> list[Segment]:
-    """Give the segments that a source is to be tried for now.
+    """Give the segments that a source is to be tried for now; none of clips that were removed by request.
 
     Args:
         workspace: its ledgers hold the earlier outcomes of the source.
@@ -184,6 +184,7 @@ def pending(
     elif retry != "none":
         again.add(OutcomeClass(retry))
     before = ledger.latest_of_source(workspace.root, source)
+    there = there | ledger.removed_clips(workspace.root)
     return [
         segment
         for segment in segments
