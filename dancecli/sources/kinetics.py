@@ -12,13 +12,14 @@ Every row is accounted for: a clip, a repetition, another label, or refused with
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import difflib
 import io
 import itertools
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ NO_LABEL = "(no label)"
 _PLAIN_SUBSETS = {"": "", "train": "train", "val": "val", "validate": "val", "test": "test"}
 _KNOWN_COLUMNS = (*LABEL_COLUMNS, *ID_COLUMNS, *START_COLUMNS, *END_COLUMNS, *SUBSET_COLUMNS)
 _SHOWN = 3
+_BLOCK_LINES = 4096
 # A label that differs by more is another label.
 _NEAR = 0.8
 
@@ -122,22 +124,26 @@ class ListReader:
     def __init__(self, labels: LabelSet) -> None:
         self.listing = Listing([])
         self._seen: dict[str, Segment] = {}
-        # One text per label, not one per row: a list may have hundreds of thousands.
+        # The labels of the set as they are, one text per label and not one per row; None for another label.
         self._names: dict[str, str | None] = {name: name for name in labels}
         self._spellings: Mapping[str, str] = spellings_of(labels)
-        self._exact = frozenset(labels)
 
     def label_of(self, text: str) -> str | None:
         """Give the label of the set that a text names; None for another label, which is counted."""
-        try:
+        if text in self._names:
             name = self._names[text]
-        except KeyError:
-            name = self._names[text] = self._spellings.get(fold_label(text))
-        if name is None:
-            self.listing.other_labels[text.strip() or NO_LABEL] += 1
-        elif text not in self._exact:
+            if name is None:
+                self.listing.other_labels[text] += 1
+            return name
+        name = self._spellings.get(fold_label(text))
+        if name is not None:
             self.listing.spelled[text, name] += 1
-        return name
+            return name
+        label = text.strip() or NO_LABEL
+        self.listing.other_labels[label] += 1
+        if label == text:
+            self._names[text] = None
+        return None
 
     def refuse(self, path: Path, place: int | str, reason: str, hint: str = "") -> None:
         """Keep a row that cannot be used, with its reason."""
@@ -270,24 +276,20 @@ def _csv_rows(
     columns = _Columns.find(
         next(csv.reader([first], delimiter=delimiter, skipinitialspace=True)), path, reader
     )
+    widest, label, others = columns.widest, columns.label, reader.listing.other_labels
     for number, values in _records(lines, delimiter, num_before + 1, path, reader):
-        if len(values) <= columns.widest:
+        if len(values) <= widest:
             if any(map(str.strip, values)):
                 what = f"has {len(values)} columns where {columns.count} are named"
                 reader.refuse(path, number, what, "correct the row, or remove it")
             continue
-        name = reader.label_of(values[columns.label])
-        if name is not None:
-            yield _Row(
-                number,
-                name,
-                values[columns.video_id],
-                values[columns.start],
-                values[columns.end],
-                values[columns.subset] if columns.subset is not None else "",
-                columns.units,
-            )
-        elif not any(map(str.strip, values)):
+        text = values[label]
+        # Most rows are of labels that were met before: a look-up here costs less than a call.
+        if text in others:
+            others[text] += 1
+        elif (name := reader.label_of(text)) is not None:
+            yield columns.row(number, name, values)
+        elif not text and not any(map(str.strip, values)):
             # A line of separators alone is an empty line.
             _uncount(reader.listing.other_labels, NO_LABEL)
 
@@ -301,31 +303,59 @@ def _uncount(counts: Counter[str], key: str) -> None:
 def _records(
     lines: Iterator[str], delimiter: str, num_before: int, path: Path, reader: ListReader
 ) -> Iterator[tuple[int, list[str]]]:
-    """Give the records with their line numbers; a line that is no CSV is refused, and the next ones go on."""
-    taken: list[str] = []
+    """Give the records with their line numbers; a line that is no CSV is refused, and the next are read."""
+    number = num_before
+    while block := list(itertools.islice(lines, _BLOCK_LINES)):
+        done = 0
+        # Without quotation marks each line is a record, which is read at the speed of the csv module.
+        if '"' not in "".join(block):
+            with contextlib.suppress(csv.Error):
+                for values in csv.reader(block, delimiter=delimiter):
+                    done += 1
+                    if values:
+                        yield number + done, values
+        if done < len(block):
+            rest = block[done:]
+            number = yield from _quoted_records(rest, lines, delimiter, number + done, path, reader)
+        else:
+            number += done
 
-    def feed() -> Iterator[str]:
-        for line in lines:
-            taken.append(line)
-            yield line
 
-    start = num_before
-    while True:
+def _quoted_records(
+    block: list[str], lines: Iterator[str], delimiter: str, number: int, path: Path, reader: ListReader
+) -> Generator[tuple[int, list[str]], None, int]:
+    """Give the records of some lines, which may be quoted and run on; see `_records`.
+
+    Returns:
+        The number of the last line that was read.
+    """
+    pending = deque(block)
+    while pending:
+        taken: list[str] = []
+
+        def feed(taken: list[str] = taken) -> Iterator[str]:
+            while True:
+                line = pending.popleft() if pending else next(lines, None)
+                if line is None:
+                    return
+                taken.append(line)
+                yield line
+
         records = csv.reader(feed(), delimiter=delimiter, strict=True, skipinitialspace=delimiter != "\t")
         try:
             for values in records:
-                start += len(taken)
+                number += len(taken)
                 taken.clear()
                 if values:
-                    yield start, values
+                    yield number, values
+                if not pending:
+                    break
         except csv.Error as error:
             # An open quotation mark swallows the lines after it: they are read again without it.
-            reader.refuse(path, start + 1, f"is not CSV: {error}", "correct that line")
-            start += 1
-            lines = itertools.chain(taken[1:], lines)
-            taken = []
-            continue
-        return
+            number += 1
+            reader.refuse(path, number, f"is not CSV: {error}", "correct that line")
+            pending.extendleft(reversed(taken[1:]))
+    return number
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +371,12 @@ class _Columns:
     @property
     def widest(self) -> int:
         return max(self.label, self.video_id, self.start, self.end, self.subset or 0)
+
+    def row(self, number: int, label: str, values: list[str]) -> _Row:
+        """Pick a row's values."""
+        subset = values[self.subset] if self.subset is not None else ""
+        picked = (values[self.video_id], values[self.start], values[self.end])
+        return _Row(number, label, *picked, subset, self.units)
 
     @classmethod
     def find(cls, cells: list[str], path: Path, reader: ListReader) -> _Columns:
