@@ -241,7 +241,7 @@ def add_list(file: io.TextIOBase | Any, path: Path, reader: ListReader, dataset:
 
 
 def check_not_empty(listing: Listing, name: str, labels: LabelSet) -> None:
-    """Refuse a listing without a segment, and tell what the lists held instead.
+    """Refuse a listing without a segment, and list what there is instead.
 
     Raises:
         InputError: nothing is left.

@@ -36,7 +36,7 @@ from dancecli.dataset.ingest.import_plan import (
     plan_rows,
 )
 from dancecli.dataset.ingest.importer import ClipOutcomes, ImportOptions, Refused, import_clips
-from dancecli.dataset.ingest.worker import Intake
+from dancecli.dataset.ingest.worker import ImportJob
 from dancecli.dataset.left_out import LeftOut, replace_left_out
 from dancecli.sources.layouts import Layout
 from dancecli.sources.letsdance import FrameRun
@@ -335,8 +335,8 @@ def _carry_out(
     reporter: Reporter,
 ) -> ClipOutcomes:
     options = settings.options
-    intakes = [
-        Intake(
+    jobs = [
+        ImportJob(
             workspace.root,
             one.segment,
             _absolute(one.media),
@@ -352,7 +352,7 @@ def _carry_out(
         for one in planned
         if one.row.status == "unreadable"
     ]
-    return import_clips(workspace, intakes, refused, labels, options, reporter)
+    return import_clips(workspace, jobs, refused, labels, options, reporter)
 
 
 def _absolute(media: Path | FrameRun) -> Path | FrameRun:

@@ -20,7 +20,7 @@ from dancecli.core.records import Outcome, OutcomeClass
 from dancecli.dataset.clips import clips_there, rebuild_clips, remember_segments
 from dancecli.dataset.cutting import STANDARD_RULES, ClipResult, ClipRules
 from dancecli.dataset.fetch.video_worker import JobResult
-from dancecli.dataset.ingest.worker import SOURCE, Intake, temp_of, work
+from dancecli.dataset.ingest.worker import SOURCE, ImportJob, temp_of, work
 from dancecli.engine.local import LocalPool
 from dancecli.engine.pool import Finished
 from dancecli.sources.letsdance import FrameRun
@@ -101,7 +101,7 @@ class ClipOutcomes:
 
 def import_clips(
     workspace: Workspace,
-    intakes: Sequence[Intake],
+    jobs: Sequence[ImportJob],
     refused: Sequence[Refused],
     labels: LabelSet,
     settings: ImportOptions,
@@ -111,11 +111,11 @@ def import_clips(
 
     Args:
         workspace: gets the clips, the ledger's rows, and the manifests of segments and clips.
-        intakes: the clips.
+        jobs: the clips.
         refused: what could not be tried; recorded as corrupt.
         labels: the label set that the segments' labels are of.
         settings: how.
-        reporter: told after every clip.
+        reporter: gets the progress after every clip.
 
     Raises:
         WorkspaceError: a fetch is at work here, or the disk is full; what was done is kept.
@@ -126,14 +126,14 @@ def import_clips(
         # Its own folder alone: a shard of a fetch may be at work beside it.
         temp = temp_of(workspace)
         shutil.rmtree(temp, ignore_errors=True)
-        remember_segments(workspace, [intake.segment for intake in intakes], labels)
+        remember_segments(workspace, [job.segment for job in jobs], labels)
         there = clips_there(workspace)
-        jobs = [intake for intake in intakes if intake.segment.clip_id not in there]
-        run = _Run(workspace, len(intakes) - len(jobs), len(intakes), reporter)
+        pending = [job for job in jobs if job.segment.clip_id not in there]
+        run = _Run(workspace, len(jobs) - len(pending), len(jobs), reporter)
         try:
             with ledger.LedgerWriter(workspace.ledger) as writer:
                 run.refuse(writer, refused)
-                run.do(writer, jobs, settings.workers or os.cpu_count() or 1, settings.timeout_s)
+                run.do(writer, pending, settings.workers or os.cpu_count() or 1, settings.timeout_s)
         finally:
             rebuild_clips(workspace)
             shutil.rmtree(temp, ignore_errors=True)
@@ -177,15 +177,17 @@ class _Run:
                 )
         writer.record(rows)
 
-    def do(self, writer: ledger.LedgerWriter, jobs: Sequence[Intake], workers: int, timeout_s: float) -> None:
+    def do(
+        self, writer: ledger.LedgerWriter, jobs: Sequence[ImportJob], workers: int, timeout_s: float
+    ) -> None:
         self._report()
-        with LocalPool[Intake, JobResult](work, workers, timeout_s) as pool:
+        with LocalPool[ImportJob, JobResult](work, workers, timeout_s) as pool:
             for finished in pool.run(jobs):
                 if finished is not None:
                     self._take(writer, finished)
                     self._report()
 
-    def _take(self, writer: ledger.LedgerWriter, finished: Finished[Intake, JobResult]) -> None:
+    def _take(self, writer: ledger.LedgerWriter, finished: Finished[ImportJob, JobResult]) -> None:
         segment = finished.job.segment
         if finished.result is not None and finished.result.disk_full:
             raise WorkspaceError(

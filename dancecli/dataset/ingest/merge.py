@@ -21,7 +21,7 @@ from dancecli.dataset.clips import clips_there, read_segments, remember_segments
 from dancecli.dataset.ingest.importer import ClipOutcomes, ImportOptions, import_clips
 from dancecli.dataset.ingest.merge_rules import Conflict, Decision, TwoLabels, Verdict, decide, widened
 from dancecli.dataset.ingest.remove import Removal, remove_clips
-from dancecli.dataset.ingest.worker import Intake
+from dancecli.dataset.ingest.worker import ImportJob
 from dancecli.dataset.similarity.hashes import compute_hashes, find_duplicates, load_hashes, read_originals
 from dancecli.sources.kinetics import NEEDED
 from dancecli.sources.letsdance import (
@@ -123,8 +123,8 @@ def merge(workspace: Workspace, settings: MergeSettings, reporter: Reporter = SI
     target = LabelMap.read(settings.label_map, base).target
     base = _unwidened(base, known.values(), target)
     labels = widened(base, target, {clip.label for clip in clips}) if settings.keep_unmapped else base
-    held = _held(workspace, known.values())
-    decisions, conflicts = decide(clips, held, target, labels, settings.two_labels)
+    existing = _existing(workspace, known.values())
+    decisions, conflicts = decide(clips, existing, target, labels, settings.two_labels)
     decisions = _without_known_duplicates(workspace, decisions)
     listed = label_file = outcomes = None
     if not settings.dry_run:
@@ -136,7 +136,7 @@ def merge(workspace: Workspace, settings: MergeSettings, reporter: Reporter = SI
             decisions = _drop_duplicates(workspace, decisions, settings.options.workers, reporter)
         without_file = [segment for name, segment in coming if name not in media]
         listed, label_file = _write_list(workspace, without_file, labels)
-    mine = {segment.video_id for segment in held}
+    mine = {segment.video_id for segment in existing}
     return MergeResult(
         labels=labels.names,
         added=labels.names[len(base) :],
@@ -195,7 +195,7 @@ def _unwidened(labels: LabelSet, segments: Iterable[Segment], target: Mapping[st
     return LabelSet(tuple(names))
 
 
-def _held(workspace: Workspace, segments: Iterable[Segment]) -> list[Segment]:
+def _existing(workspace: Workspace, segments: Iterable[Segment]) -> list[Segment]:
     """The segments of other datasets that are there, or are still retrievable."""
     standing = ledger.latest(workspace.root)
     gone = {clip_id for clip_id, known in standing.items() if known.outcome in _GONE}
@@ -241,13 +241,13 @@ def _import(
     labels: LabelSet,
     reporter: Reporter,
 ) -> ClipOutcomes:
-    intakes, how = [], settings.options
+    jobs, how = [], settings.options
     for name, segment in segments:
         if name in media:
             found = media[name]
             whole = found.absolute() if isinstance(found, Path) else found
-            intakes.append(Intake(workspace.root, segment, whole, how.link, how.keep_audio, how.rules))
-    return import_clips(workspace, intakes, (), labels, how, reporter)
+            jobs.append(ImportJob(workspace.root, segment, whole, how.link, how.keep_audio, how.rules))
+    return import_clips(workspace, jobs, (), labels, how, reporter)
 
 
 def _drop_duplicates(
@@ -261,11 +261,13 @@ def _drop_duplicates(
         return list(decisions)
     compute_hashes(workspace, clips, workers, reporter)
     rows, arrays = load_hashes(workspace, clips)
-    twins = find_duplicates([ids[row] for row in rows], arrays, mine)
-    remove_clips(workspace, {i: Removal(Verdict.SAME_PICTURE.value, twin) for i, twin in twins.items()})
+    duplicates = find_duplicates([ids[row] for row in rows], arrays, mine)
+    remove_clips(
+        workspace, {i: Removal(Verdict.SAME_PICTURE.value, duplicate) for i, duplicate in duplicates.items()}
+    )
     return [
-        replace(d, verdict=Verdict.SAME_PICTURE, text=twins[d.clip_id])
-        if d.verdict is Verdict.IN and d.clip_id in twins
+        replace(d, verdict=Verdict.SAME_PICTURE, text=duplicates[d.clip_id])
+        if d.verdict is Verdict.IN and d.clip_id in duplicates
         else d
         for d in decisions
     ]

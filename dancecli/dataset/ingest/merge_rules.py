@@ -44,7 +44,7 @@ class Decision:
         clip: as the other dataset lists it.
         segment: what it is or would be here; None if its class has no name here.
         verdict: what was decided.
-        text: why, in words, where the verdict does not say it all.
+        text: why, in words, where the verdict does not tell it all.
     """
 
     clip: ListedClip
@@ -75,7 +75,7 @@ def widened(labels: LabelSet, target: Mapping[str, str], classes: Iterable[str])
 
 def decide(
     clips: Sequence[ListedClip],
-    held: Iterable[Segment],
+    existing: Iterable[Segment],
     target: Mapping[str, str],
     labels: LabelSet,
     two_labels: TwoLabels,
@@ -84,7 +84,7 @@ def decide(
 
     Args:
         clips: what it lists, in the order of the lists.
-        held: the workspace's segments from elsewhere.
+        existing: the segments of other datasets in the workspace.
         target: our label by class; empty or missing for none.
         labels: the label set, widened if classes without a counterpart are to be added.
         two_labels: what to do with videos that bear two labels.
@@ -92,7 +92,7 @@ def decide(
     Returns:
         One decision per clip, in the same order, and the videos with several labels.
     """
-    mine = _by_video(held)
+    mine = _by_video(existing)
     segments = [_segment(clip, target, labels) for clip in clips]
     bearers = _bearers(clips, segments, mine)
     conflicts = [
@@ -100,7 +100,7 @@ def decide(
         for video, by_label in sorted(bearers.items())
         if len(by_label) > 1
     ]
-    torn = {conflict.video_id: conflict for conflict in conflicts}
+    conflict_of = {conflict.video_id: conflict for conflict in conflicts}
     coming = _by_video(segment for segment in segments if segment)
     decisions: list[Decision] = []
     seen: set[tuple[str, str]] = set()
@@ -110,7 +110,7 @@ def decide(
             continue
         seen.add((clip.name, clip.label))
         others = [*mine.get(clip.video_id, ()), *coming.get(clip.video_id, ())]
-        decisions.append(_decide_one(clip, segment, others, torn.get(clip.video_id), two_labels))
+        decisions.append(_decide_one(clip, segment, others, conflict_of.get(clip.video_id), two_labels))
     return decisions, conflicts
 
 
@@ -124,20 +124,23 @@ def _decide_one(
     clip: ListedClip,
     segment: Segment | None,
     others: Sequence[Segment],
-    torn: Conflict | None,
+    conflict: Conflict | None,
     two_labels: TwoLabels,
 ) -> Decision:
     if segment is None:
         return Decision(clip, None, Verdict.UNMAPPED, f"class {clip.label!r} has no counterpart")
     meeting = [other for other in others if overlap(segment, other)]
     rival = next((other for other in meeting if other.label != segment.label), None)
-    if torn is not None and (rival is not None or two_labels is TwoLabels.DROP):
-        said = f"its video is {' and '.join(repr(label) for label in torn.labels)}"
-        return Decision(clip, segment, Verdict.TWO_LABELS, said)
-    twin = next((other for other in meeting if other.dataset != DATASET), None)
-    if twin is not None:
+    if conflict is not None and (rival is not None or two_labels is TwoLabels.DROP):
+        text = f"its video is {' and '.join(repr(label) for label in conflict.labels)}"
+        return Decision(clip, segment, Verdict.TWO_LABELS, text)
+    duplicate = next((other for other in meeting if other.dataset != DATASET), None)
+    if duplicate is not None:
         return Decision(
-            clip, segment, Verdict.SAME_VIDEO, f"{twin.clip_id} of {twin.dataset or 'the workspace'}"
+            clip,
+            segment,
+            Verdict.SAME_VIDEO,
+            f"{duplicate.clip_id} of {duplicate.dataset or 'the workspace'}",
         )
     return Decision(clip, segment, Verdict.IN)
 

@@ -1,4 +1,4 @@
-"""Take clips out of the workspace again: a row in the ledger that says why, then everything else."""
+"""Remove clips from the workspace: a row in the ledger with the reason, then everything else."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dancecli.storage.workspace import Workspace, clips_lock
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """Why a clip is taken out: a short stable word, and the raw text behind it."""
+    """Why a clip is removed: a short stable word, and the raw text behind it."""
 
     reason: str
     text: str
 
 
 def remove_clips(workspace: Workspace, removals: Mapping[str, Removal]) -> None:
-    """Take clips out, by clip id: they keep their history, and lose manifests and file.
+    """Remove clips, by clip id: they keep their history, and lose their manifest rows and file.
 
     Raises:
         WorkspaceError: a fetch is at work here.
@@ -29,7 +29,7 @@ def remove_clips(workspace: Workspace, removals: Mapping[str, Removal]) -> None:
     if not removals:
         return
     with clips_lock(workspace, "remove"):
-        standing = ledger.latest(workspace.root)
+        latest = ledger.latest(workspace.root)
         rows = [
             Outcome(
                 clip_id=clip_id,
@@ -37,8 +37,8 @@ def remove_clips(workspace: Workspace, removals: Mapping[str, Removal]) -> None:
                 outcome=OutcomeClass.PERMANENT,
                 reason=why.reason,
                 text=why.text,
-                attempt=standing[clip_id].attempts if clip_id in standing else 0,
-                time_utc=ledger.utc_now(standing[clip_id].time_utc if clip_id in standing else ""),
+                attempt=latest[clip_id].attempts if clip_id in latest else 0,
+                time_utc=ledger.utc_now(latest[clip_id].time_utc if clip_id in latest else ""),
                 num_bytes=0,
                 source=SOURCE,
             )

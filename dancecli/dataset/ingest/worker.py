@@ -38,7 +38,7 @@ _MOST_MISSING = Fraction(1, 20)
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
+class ImportJob:
     """A clip to import.
 
     Attributes:
@@ -58,7 +58,7 @@ class Intake:
     rules: ClipRules = field(default=STANDARD_RULES)
 
 
-def work(job: Intake, _: Acquire) -> JobResult:
+def work(job: ImportJob, _: Acquire) -> JobResult:
     """Do one job; nothing but a validated file gets its name, and every other end is a row."""
     temp = temp_of(Workspace(job.root)) / job.segment.clip_id
     shutil.rmtree(temp, ignore_errors=True)
@@ -77,10 +77,10 @@ def work(job: Intake, _: Acquire) -> JobResult:
 
 def temp_of(workspace: Workspace) -> Path:
     """Where half-made clips lie, each in a folder of its own."""
-    return workspace.temp / "intake"
+    return workspace.temp / "import"
 
 
-def _import(job: Intake, temp: Path) -> ClipResult:
+def _import(job: ImportJob, temp: Path) -> ClipResult:
     segment, media = job.segment, job.media
     target = temp / f"{segment.clip_id}.mp4"
     asked_ms = segment.end_ms - segment.start_ms
@@ -101,7 +101,7 @@ def _import(job: Intake, temp: Path) -> ClipResult:
     return _commit(job, target, made.facts, source)
 
 
-def _import_pictures(job: Intake, media: FrameRun, temp: Path, target: Path) -> ClipResult:
+def _import_pictures(job: ImportJob, media: FrameRun, temp: Path, target: Path) -> ClipResult:
     segment = job.segment
     if len(media.missing) > _MOST_MISSING * media.num_frames:
         text = f"{len(media.missing)} of {media.num_frames} pictures are missing"
@@ -129,7 +129,7 @@ def _link_notes(source: SourceFacts, facts: MediaFacts) -> tuple[str, ...]:
     return (*notes, *facts.measures.notes)
 
 
-def _commit(job: Intake, target: Path, facts: MediaFacts, source: SourceFacts | None) -> ClipResult:
+def _commit(job: ImportJob, target: Path, facts: MediaFacts, source: SourceFacts | None) -> ClipResult:
     """Give a validated file its name if its length is accepted."""
     segment = job.segment
     if not facts.fps:

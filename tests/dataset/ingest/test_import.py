@@ -48,7 +48,7 @@ def kinetics(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_a_shard_beside_it_does_stays(dance, workspace: Workspace, tmp_path: Path) -> None:
     video(tmp_path / "in" / "zumba" / "aaaaaaaaaaa_0_1.mp4")
     beside = workspace.temp / "fetch-1of2" / "bbbbbbbbbbb" / "bbbbbbbbbbb_0_1000.mp4"
-    killed = workspace.temp / "intake" / "ccccccccccc_0_1000" / "ccccccccccc_0_1000.mp4"
+    killed = workspace.temp / "import" / "ccccccccccc_0_1000" / "ccccccccccc_0_1000.mp4"
     for path in (beside, killed):
         path.parent.mkdir(parents=True)
         path.write_bytes(b"half")
@@ -190,3 +190,52 @@ def test_a_folder_without_clips_is_said(dance, tmp_path: Path, made: str, says: 
     ran = dance("import", str(tmp_path / "in"))
     assert ran.code == 1
     assert says in ran.err
+
+
+def test_what_is_left_out_is_found_by_its_path(dance, workspace: Workspace, tmp_path: Path) -> None:
+    source = video(tmp_path / "in" / "waltz" / "tape.MPG", more="-c:v mpeg2video", rate=25)
+    (source.parent / "notes.txt").write_text("no video")
+    (source.parent / "broken.mov").write_bytes(b"no video")
+    (source.parent / "link.mp4").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(source.parent / "pipe.mp4")
+    ran = dance("import", str(tmp_path / "in"))
+    assert ran.code == 3
+    assert "files given: 5 = 1 clips + 3 unreadable + 1 not-a-video" in ran.out
+    assert "waltz/link.mp4: unreadable, is a link to nothing" in ran.err
+    text = (workspace.root / "left-out.csv").read_text()
+    assert [line.split(",")[:2] for line in text.splitlines()[1:]] == [
+        [str(source.parent / name), reason]
+        for name, reason in (
+            ("broken.mov", "unreadable"),
+            ("link.mp4", "unreadable"),
+            ("notes.txt", "not-a-video"),
+            ("pipe.mp4", "unreadable"),
+        )
+    ]
+    shown = dance("history", "broken.mov")
+    assert (shown.code, f"{source.parent}/broken.mov: left out" in shown.out) == (0, True)
+    assert f"made from {source}" in dance("history", "tape").out
+    assert dance("history", "waltz/tape.MPG", "--json").json[0]["original_path"] == str(source)
+    # What comes in later is in that file no more.
+    video(source.parent / "broken.mov", 2)
+    dance("import", str(tmp_path / "in"))
+    assert "broken.mov" not in (workspace.root / "left-out.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("flags", "says", "code"),
+    [
+        (("--label-pattern", "("), "--label-pattern '(' is not a regular expression", 2),
+        (("--group-pattern", "(?P<"), "--group-pattern '(?P<' is not a regular expression", 2),
+        (("--layout", "ucf"), "'ucf' is none of kinetics, ucf101", 2),
+        (("--groups", "nowhere.csv"), "nowhere.csv: there is no such group file", 1),
+        (("--labels", "nowhere.txt"), "nowhere.txt: label file not found", 1),
+    ],
+)
+def test_a_wrong_flag_is_one_line(
+    dance, tmp_path: Path, flags: tuple[str, ...], says: str, code: int
+) -> None:
+    video(tmp_path / "in" / "waltz" / "a.mp4")
+    ran = dance("import", str(tmp_path / "in"), "--dry-run", *flags)
+    assert ran.code == code
+    assert says in " ".join(ran.err.replace("│", " ").split())

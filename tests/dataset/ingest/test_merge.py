@@ -155,7 +155,23 @@ def test_a_clip_that_looks_like_ours_is_kept_once(dance, workspace: Workspace, t
     assert tables.read(workspace.clips, Clip) == clips
 
 
-def test_wrong_sources_are_said(dance, tmp_path: Path) -> None:
+def test_a_wrong_line_is_refused_and_the_totals_add_up(dance, tmp_path: Path) -> None:
+    lines = ["tango\tabcdefghijk_052\t301", "tango\tshort_052\t301", "latin\tbbcdefghijk_052\t301"]
+    (tmp_path / "list.csv").write_text("\n".join([*lines, lines[0]]))
+    ran = dance("merge", str(tmp_path / "list.csv"), "--dry-run", "--json")
+    assert ran.code == 3
+    (refused,) = ran.json["refused"]
+    assert (refused["row"], "clip 'short_052' is not an id of 11 characters" in refused["reason"]) == (
+        2,
+        True,
+    )
+    assert ran.json["given"] == 4
+    shown = dance("merge", str(tmp_path / "list.csv"), "--dry-run")
+    assert "clips given: 4 = 1 added + 1 unmapped + 1 repeated + 1 refused" in shown.out
+    assert "list.csv:2: clip 'short_052'" in shown.err
+
+
+def test_wrong_sources_are_reported(dance, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     ran = dance("merge", str(tmp_path / "empty"))
     assert (ran.code, "holds no clip of Let's Dance" in ran.err) == (1, True)
