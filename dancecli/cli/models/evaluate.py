@@ -22,39 +22,52 @@ from dancecli.core.errors import UsageError
 def command(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="RUN", help="A run; or, with --ensemble, two or more.", show_default=False),
+        typer.Argument(
+            metavar="RUN", help="Run to evaluate; with --ensemble, two or more runs.", show_default=False
+        ),
     ] = None,
     workspace_dir: WorkspaceOption = None,
     run: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Whose weights. [default: the run made last]", show_default=False),
+        typer.Option(
+            metavar="NAME",
+            help="Run whose weights are evaluated. [default: the latest run]",
+            show_default=False,
+        ),
     ] = None,
     split: SplitOption = None,
     num_clips: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Clips in time that are averaged.")
+        int | None, typer.Option(min=1, metavar="N", help="Number of temporal clips per video to average.")
     ] = None,
     num_crops: Annotated[
-        int | None, typer.Option(min=1, metavar="K", help="Crops of each that are averaged: 1 or 3.")
+        int | None,
+        typer.Option(min=1, metavar="K", help="Number of spatial crops per clip to average: 1 or 3."),
     ] = None,
     ensemble: Annotated[
-        bool, typer.Option("--ensemble", help="Average the scores of the runs: --ensemble A B C.")
+        bool, typer.Option("--ensemble", help="Average the scores of several runs: --ensemble A B C.")
     ] = False,
     baseline: Annotated[
         str | None,
-        typer.Option(metavar="kinetics400", help="Judge a pre-trained head as it is, without any training."),
+        typer.Option(metavar="kinetics400", help="Evaluate a pre-trained classifier without training."),
     ] = None,
     pretrain: Annotated[
-        str, typer.Option(metavar="NAME|CONFIG", help="The baseline's model, of the zoo or by its config.")
+        str,
+        typer.Option(
+            metavar="NAME|CONFIG", help="Model of the baseline: a name of the zoo or a config file."
+        ),
     ] = "inception",
     weights: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="The baseline's weights. [default: the model's own]", show_default=False
+            metavar="FILE", help="Weights of the baseline. [default: the model's own]", show_default=False
         ),
     ] = None,
     recipe: Annotated[
         str,
-        typer.Option(metavar="NAME|FILE", help="The baseline's view of a clip: that of the runs beside it."),
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Recipe whose views the baseline uses; take that of the runs it is compared with.",
+        ),
     ] = "default",
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the new run.")] = None,
     dry_run: DryRunOption = False,
@@ -62,9 +75,9 @@ def command(
 ) -> None:
     """Evaluate a run (multi-view, other split), an ensemble or a zero-shot baseline.
 
-    What comes out is a run like any other, for report, compare and board. Clips that a run was
-    trained on are counted and said. A baseline gives each label that is a class of Kinetics-400 its
-    row of the pre-trained head; it can never say the others, and says so.
+    The result is a run like any other, for report, compare and board. Clips that a run was trained on
+    are counted and reported. A baseline uses the pre-trained classifier weights of each label that is
+    a class of Kinetics-400; the other labels are listed and never predicted.
 
     Example: `dance evaluate --run inception-full-1 --num-clips 10 --num-crops 3`
 
@@ -73,7 +86,7 @@ def command(
     Example: `dance evaluate --baseline kinetics400 --pretrain inception`
     """
     from dancecli.model.evaluation.baseline import BaselineSettings
-    from dancecli.model.evaluation.baseline import baseline as judge_baseline
+    from dancecli.model.evaluation.baseline import baseline as evaluate_baseline
     from dancecli.model.evaluation.ensemble import EnsembleSettings
     from dancecli.model.evaluation.ensemble import ensemble as fuse
     from dancecli.model.evaluation.evaluate import EvaluateSettings, evaluate
@@ -87,7 +100,7 @@ def command(
         given = str(weights) if weights else None
         wanted = BaselineSettings(pretrain, given, split, recipe, num_clips, num_crops, name)
         with reporting_phases() as reporter:
-            result = judge_baseline(workspace, wanted, reporter, dry_run=dry_run)
+            result = evaluate_baseline(workspace, wanted, reporter, dry_run=dry_run)
     else:
         again = EvaluateSettings(named[0] if named else None, split, num_clips, num_crops, name)
         with reporting_phases() as reporter:
@@ -100,17 +113,19 @@ def command(
     for note in result.notes:
         info(note)
     if dry_run:
-        info(f"would make run {result.name}")
+        info(f"would create run {result.name}")
     elif not result.fresh:
-        info(f"run {result.name} says this already; nothing ran")
+        info(f"run {result.name} is this evaluation already; nothing was computed")
 
 
 def _refuse_mixture(named: list[str], *, ensemble: bool, baseline: str | None) -> None:
     if baseline not in (None, "kinetics400"):
-        raise UsageError(f"there is no baseline {baseline!r}", "known: kinetics400")
+        raise UsageError(f"unknown baseline {baseline!r}", "known: kinetics400")
     if ensemble and baseline:
-        raise UsageError("--ensemble and --baseline are two kinds of evaluation", "give one of them")
+        raise UsageError("--ensemble and --baseline cannot be combined", "give one of them")
     if baseline and named:
-        raise UsageError(f"a baseline is of a model, not of run {named[0]!r}", "name the model by --pretrain")
+        raise UsageError(
+            f"a baseline evaluates a model, not run {named[0]!r}", "name the model with --pretrain"
+        )
     if not ensemble and len(named) > 1:
-        raise UsageError(f"{len(named)} runs are named", "name one, or fuse them with --ensemble")
+        raise UsageError(f"{len(named)} runs are named", "name one, or average them with --ensemble")

@@ -12,34 +12,39 @@ from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 
 
 def command(
-    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO", help="Videos, or folders of them.")],
+    videos: Annotated[
+        list[Path], typer.Argument(metavar="VIDEO", help="Videos, folders of videos, or folders of frames.")
+    ],
     workspace_dir: WorkspaceOption = None,
     run: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Whose weights. [default: the run made last]", show_default=False),
+        typer.Option(
+            metavar="NAME", help="Run whose weights are used. [default: the latest run]", show_default=False
+        ),
     ] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A checkpoint of dance finetune, instead of a run.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Checkpoint of dance finetune to use instead of a run."),
     ] = None,
     window: Annotated[
         float | None,
         typer.Option(
             metavar="SECONDS",
-            help="A long video is looked at in windows of this length. [default: that of the training clips]",
+            help="Length of the windows into which long videos are cut. [default: as the training clips]",
             show_default=False,
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw the video's picture here.")
+        Path | None, typer.Option(metavar="FILE.png", help="Draw the timeline of the video into this file.")
     ] = None,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Predict the dance styles in videos, with a timeline for long ones.
 
-    Prints the five likeliest styles of each video, and of long ones the course of styles. All
-    probabilities, and a picture of each long video, are kept in reports/predict-NAME. Reads whatever
-    ffmpeg reads; of several videos, one that cannot be read is a row, and the exit code is 3.
+    Prints the five likeliest styles of each video, and a timeline of long ones. All probabilities, and
+    a picture of each timeline, are stored in reports/predict-NAME. Reads every format that ffmpeg
+    reads; of several videos, one that cannot be read is listed, and the exit code is 3.
 
     Example: `dance predict evening.mp4 --run inception-full-1`
     """
@@ -58,21 +63,21 @@ def command(
         if json_output:
             print_json(document)
         else:
-            info(f"would look at {len(plan.files)} videos with {plan.checkpoint.path}, into {plan.folder}")
+            info(f"would classify {len(plan.files)} videos with {plan.checkpoint.path}, into {plan.folder}")
         return
     with reporting_phases() as reporter:
         result = predict(workspace, settings, reporter)
     used = result.document["checkpoint"]
     info(f"weights: {'run ' + used['run'] if used['run'] else used['file']}")
     if result.left_out:
-        info(f"{result.left_out} files whose ending is not a video's were left out")
+        info(f"{result.left_out} files that are not videos were left out")
     if json_output:
         print_json(result.document)
     elif len(result.document["videos"]) == 1:
         _show_one(result.document["videos"][0])
     else:
         _show_all(result.document["videos"])
-    info(f"kept in {result.file}")
+    info(f"stored in {result.file}")
     for picture in result.pictures[:3]:
         info(f"picture: {picture}")
     if not result.complete:

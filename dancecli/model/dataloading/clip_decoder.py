@@ -1,8 +1,8 @@
-"""Read the frames of a view from a clip: quickly from clips as `dance fetch` cuts them, else with decord.
+"""Read the frames of a view: with a fast reader from clips as `dance fetch` cuts them, else with decord.
 
 Such a clip has no B-frames and a frame every 1/fps from 0 on, so a frame's number follows from its
 time: no index of the file is needed, decoding begins at the key frame before the view, and frames
-between those that are wanted are decoded but not turned into RGB. All other files are read by decord.
+between those that are requested are decoded but not converted to RGB. All other files are read by decord.
 Both give the same bytes.
 """
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 
 class UnsupportedLayoutError(Exception):
-    """The file is not laid out as our clips are."""
+    """The file is not laid out as `dance` writes clips."""
 
 
 class FastClipReader:
-    """A clip of which the time of every frame is known.
+    """Reads frames of a clip whose frame times are known without an index.
 
     Args:
         path: of the file.
 
     Raises:
-        UnsupportedLayoutError: it is laid out otherwise, or cannot be read.
+        UnsupportedLayoutError: it has another layout, or cannot be read.
 
     Attributes:
         total_frames: how many there are.
-        fps: frames a second.
+        fps: frames per second.
     """
 
     def __init__(self, path: str) -> None:
@@ -59,7 +59,7 @@ class FastClipReader:
         """Read frames [height, width, 3] of RGB bytes, in the order of their numbers; then close the file.
 
         Raises:
-            UnsupportedLayoutError: a frame's time is not that of its number, or a frame cannot be had.
+            UnsupportedLayoutError: a frame's time is not that of its number, or a frame is missing.
         """
         import av
 
@@ -88,7 +88,7 @@ class FastClipReader:
 
 @TRANSFORMS.register_module(force=True)
 class ClipInit:
-    """Open a clip, in the place of MMAction2's `DecordInit`."""
+    """Open a clip; replaces MMAction2's `DecordInit`."""
 
     def __init__(self) -> None:
         self._decord = TRANSFORMS.build({"type": "DecordInit", "num_threads": 1})
@@ -108,7 +108,7 @@ class ClipInit:
 
 @TRANSFORMS.register_module(force=True)
 class ClipDecode:
-    """Read the frames of `frame_inds`, in the place of MMAction2's `DecordDecode`."""
+    """Read the frames of `frame_inds`; replaces MMAction2's `DecordDecode`."""
 
     def __init__(self) -> None:
         self._init = TRANSFORMS.build({"type": "DecordInit", "num_threads": 1})

@@ -22,7 +22,7 @@ class ViewDataset(VideoDataset):  # type: ignore[misc]
     Item `i` of a set of `n` clips is view `i // n` of clip `i % n`; see `ViewSampler`.
 
     Args:
-        view_seed: another seed gives other views.
+        view_seed: seed of the views.
     """
 
     def __init__(self, *args: Any, view_seed: int = 0, **kwargs: Any) -> None:
@@ -41,7 +41,7 @@ class ViewDataset(VideoDataset):  # type: ignore[misc]
 
 @DATA_SAMPLERS.register_module(force=True)
 class ViewSampler(DefaultSampler):  # type: ignore[misc]
-    """Shuffle the clips each epoch and say which view of each is wanted.
+    """Shuffle the clips each epoch and choose which view of each is used.
 
     Args:
         views: how many views of a clip there are in turn; 0 for a new one every epoch.

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @TRANSFORMS.register_module(force=True)
 class FlowInit:
-    """Find a clip's flow and count its fields.
+    """Find a clip's flow file and count its fields.
 
     Takes `filename`, the clip's; gives `flow_file`, `total_frames`, `avg_fps`, `modality`.
 
@@ -44,7 +44,7 @@ class FlowInit:
         self.method = method
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Look at the header of the file.
+        """Read the header of the file.
 
         Raises:
             ModelError: the clip has no flow by this method, or the file is none.
@@ -181,16 +181,18 @@ def _opened(path: Path, method: str = "") -> av.container.InputContainer:
 
     if not path.is_file():
         given = f" --method {method}" if method else ""
-        raise ModelError(f"{path}: there is no such flow", f"run dance flow{given} first")
+        raise ModelError(f"{path}: no such flow file", f"run dance flow{given} first")
     try:
         container = av.open(str(path), metadata_errors="ignore")
     except av.FFmpegError as error:
         raise ModelError(
-            f"{path}: is no readable video ({error})", "remove it and run dance flow again"
+            f"{path}: cannot be read as video ({error})", "remove it and run dance flow again"
         ) from None
     video = container.streams.video
     if not video or not container.metadata.get("comment", "").startswith(MARK):
         container.close()
-        raise ModelError(f"{path}: is a video, but no flow of dance's", "remove it and run dance flow again")
+        raise ModelError(
+            f"{path}: is a video, but not flow of dance flow", "remove it and run dance flow again"
+        )
     video[0].codec_context.thread_count = 1
     return container

@@ -1,4 +1,4 @@
-"""What a run on optical flow changes: the steps from a clip to its views, and what must be there."""
+"""What a run on optical flow changes: the steps from a clip to its views, and the required files."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dancecli.storage.workspace import Workspace
 
 
 def on_flow(steps: Sequence[Mapping[str, Any]], method: str) -> list[dict[str, Any]]:
-    """Turn a pipeline on frames into one on the stored flow of the same clips.
+    """Convert a pipeline on frames into one on the stored flow of the same clips.
 
     Raises:
-        ModelError: it changes colours, of which flow has none.
+        ModelError: it augments frames, which flow does not support.
     """
     instead: dict[str, dict[str, Any]] = {
         "ClipInit": {"type": "FlowInit", "method": method},
@@ -26,7 +26,7 @@ def on_flow(steps: Sequence[Mapping[str, Any]], method: str) -> list[dict[str, A
     found: list[dict[str, Any]] = []
     for step in steps:
         if step["type"] == "AugmentedView":
-            raise ModelError("flow cannot be augmented as frames are", "leave --augment away")
+            raise ModelError("optical flow does not support augmentation", "omit --augment")
         if step["type"] == "Flip":
             found.append({**step, "type": "FlowFlip"})
         else:
@@ -35,10 +35,10 @@ def on_flow(steps: Sequence[Mapping[str, Any]], method: str) -> list[dict[str, A
 
 
 def with_flow(workspace: Workspace, data: SplitData, method: str) -> SplitData:
-    """Make sure that every clip of a split has its flow, and take the flow's checksums for the clips'.
+    """Check that every clip of a split has its flow, and use the checksums of the flow files.
 
     What is made of the clips from here on (stored features) then depends on their flow; the test
-    set's hash, which says what was judged, stays that of the clips.
+    set's hash, which identifies what was evaluated, stays that of the clips.
 
     Raises:
         ModelError: some clips have no flow of this method; the hint makes it.
@@ -55,7 +55,7 @@ def with_flow(workspace: Workspace, data: SplitData, method: str) -> SplitData:
 
 
 def require_flow(workspace: Workspace, clips: Mapping[str, str], method: str) -> None:
-    """Make sure that clips have their flow, before hours of training begin.
+    """Check that clips have their flow, before training starts.
 
     Args:
         workspace: holds `manifests/flow.parquet`.

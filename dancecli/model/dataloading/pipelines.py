@@ -1,7 +1,7 @@
 """From a clip's file to what the network sees: MMAction2 pipelines, as plain data.
 
-Frames stay whole numbers until they are in a batch; normalisation is the data preprocessor's
-(the NumPy transform costs more than decoding). One decoder thread a worker, see `clipreading`.
+Frames stay integers until they are in a batch; normalization is done by the data preprocessor (the
+NumPy transform costs more than decoding). One decoder thread per worker, see `clip_decoder`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dancecli.core.recipe import Recipe
 from dancecli.model.dataloading.flow_data import on_flow
 from dancecli.model.networks.base import ModelBase
 
-# Four views of 32 frames at 224: about a gigabyte of activations in the first layers.
+# Four views of 32 frames at 224 pixels: about a gigabyte of activations in the first layers.
 _FORWARD_PIXELS = 4 * 32 * 224**2
 
 
@@ -39,7 +39,7 @@ def test_pipeline(base: ModelBase, recipe: Recipe) -> list[dict[str, Any]]:
     """From a file to the views of evaluation, the same every time.
 
     Raises:
-        ModelError: several clips are asked of a model that looks at single frames.
+        ModelError: several clips are requested of a model of single frames.
     """
     sampler = {**frame_sampler(base, recipe), "test_mode": True}
     if recipe.num_clips > 1:
@@ -54,7 +54,7 @@ def test_pipeline(base: ModelBase, recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def frame_sampler(base: ModelBase, recipe: Recipe) -> dict[str, Any]:
-    """The model's own way to choose frames, with the recipe's number and distance."""
+    """The model's own frame sampler, with the recipe's number and distance of frames."""
     sampler = dict(base.sampler)
     if base.is_3d:
         sampler["clip_len"] = recipe.clip_len or sampler["clip_len"]
@@ -85,7 +85,7 @@ def refuse_unused_keys(base: ModelBase, recipe: Recipe) -> None:
 
 
 def forward_batch(base: ModelBase, recipe: Recipe, views: int = 1) -> int:
-    """How many clips go through the network at once where no gradient is needed, to spare memory."""
+    """Number of clips per forward pass where no gradient is needed, to limit memory."""
     sampler = frame_sampler(base, recipe)
     frames = int(sampler["clip_len"]) * int(sampler.get("num_clips", 1)) * views
     return max(1, min(32, _FORWARD_PIXELS // (frames * recipe.crop**2)))

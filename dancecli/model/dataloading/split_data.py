@@ -1,4 +1,4 @@
-"""A split as it is trained on: read, with its lists, clips and labels held against each other."""
+"""A split for training: its lists, clips and labels are read and checked against each other."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Example:
     """One line of a list: a clip and its class.
 
     Attributes:
-        clip_id: of an augmented copy, the copy's own.
+        clip_id: of an augmented clip, its own.
         path: relative to the workspace.
         sha256: of the file, as the manifest has it.
     """
@@ -36,14 +36,14 @@ class Example:
 
 @dataclass(frozen=True)
 class SplitData:
-    """A split as it is trained on.
+    """A split for training.
 
     Attributes:
         meta: the split manifest's metadata.
-        examples: of each part, in the order of its list; val may be empty.
-        test_hash: SHA-256 over the sorted lines `clip_id sha256 label` of the test part.
+        examples: of each subset, in the order of its list; val may be empty.
+        test_hash: SHA-256 over the sorted lines `clip_id sha256 label` of the test subset.
         clip_s: median length of the clips, in seconds.
-        notes: what the user should know, a line each.
+        notes: what the user should know, one line each.
     """
 
     name: str
@@ -56,22 +56,22 @@ class SplitData:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Clips a part, as listed."""
+        """Clips per subset, as listed."""
         return {part.value: len(self.examples[part]) for part in Subset}
 
     @property
     def train_counts(self) -> tuple[int, ...]:
-        """Training clips a class, as listed."""
+        """Training clips per class, as listed."""
         found = Counter(example.label_index for example in self.examples[Subset.TRAIN])
         return tuple(found[i] for i in range(len(self.labels)))
 
     @property
     def num_copies(self) -> int:
-        """Augmented copies among the training clips, as files."""
+        """Augmented clips among the training clips, as files."""
         return sum("." in example.clip_id for example in self.examples[Subset.TRAIN])
 
     def without_test(self) -> SplitData:
-        """Give the split to someone who is to choose, and may not see the test part."""
+        """Return the split without its test subset, for model selection."""
         return replace(self, examples={**self.examples, Subset.TEST: ()})
 
 
@@ -80,7 +80,7 @@ def load_split(workspace: Workspace, name: str | None) -> SplitData:
 
     Args:
         workspace: where they are.
-        name: the split; None for the one made last.
+        name: the split; None for the latest.
 
     Raises:
         WorkspaceError: no split, no lists, no clip file, or nothing to train or test on.
@@ -101,7 +101,7 @@ def load_split(workspace: Workspace, name: str | None) -> SplitData:
     for part in (Subset.TRAIN, Subset.TEST):
         if not examples[part]:
             raise WorkspaceError(
-                f"split {name!r} has no clip in its {part} part", "make a split with more clips"
+                f"split {name!r} has no clips in its {part} subset", "make a split with more clips"
             )
     return SplitData(
         name=name,
@@ -115,7 +115,7 @@ def load_split(workspace: Workspace, name: str | None) -> SplitData:
 
 
 def subset_hash(examples: Iterable[Example], labels: Sequence[str]) -> str:
-    """Hash what a model is tested on: files, ids and labels, whatever their order."""
+    """Hash a subset: files, ids and labels, independent of their order."""
     lines = sorted(f"{e.clip_id} {e.sha256} {labels[e.label_index]}" for e in examples)
     return sha256_text("\n".join(lines))
 
@@ -127,7 +127,7 @@ def _median_s(clips: dict[str, Clip], examples: dict[Subset, tuple[Example, ...]
 
 def _check_label_map(path: Path, labels: Sequence[str], split: str) -> None:
     if not path.exists():
-        raise WorkspaceError(f"{path}: there is no such label map", f"run dance annotate --split {split}")
+        raise WorkspaceError(f"{path}: no such label map", f"run dance annotate --split {split}")
     found = LabelSet.read(path).names
     if found != tuple(labels):
         wrong = next(
@@ -135,7 +135,7 @@ def _check_label_map(path: Path, labels: Sequence[str], split: str) -> None:
         )
         what = f"has {len(found)} labels, the split has {len(labels)}"
         if wrong is not None:
-            what = f"says {found[wrong]!r} where the split has {labels[wrong]!r}"
+            what = f"has {found[wrong]!r} where the split has {labels[wrong]!r}"
         row = None if wrong is None else wrong + 1
         raise InputError.at(path, row, what, f"run dance annotate --split {split}")
 
@@ -149,27 +149,27 @@ def _read_list(
     part: Subset,
     split: str,
 ) -> list[Example]:
-    """Read one list; every line must be a clip of this part, with its own label, and on the disk."""
+    """Read one list; every line must be a clip of this subset with its own label, and the file must exist."""
     hint = f"run dance annotate --split {split}"
     if not path.exists():
-        raise WorkspaceError(f"{path}: there is no such list", hint)
+        raise WorkspaceError(f"{path}: no such list", hint)
     found = []
     for row, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         file, _, index = line.partition(" ")
         if file not in clips or not index.isdigit():
             raise InputError.at(
-                path, row, f"{line[:80]!r} is no clip of the workspace with a class index", hint
+                path, row, f"{line[:80]!r} is not a clip of the workspace with a class index", hint
             )
         clip, label_index = clips[file], int(index)
         if label_index >= len(labels) or labels[label_index] != clip.label:
             raise InputError.at(path, row, f"class {index} is not {clip.label!r}, the label of {file}", hint)
         place = parts.get(clip.parent_id or clip.clip_id)
         if place is None or place.subset != part:
-            raise InputError.at(path, row, f"{file} is not in the {part} part of split {split!r}", hint)
+            raise InputError.at(path, row, f"{file} is not in the {part} subset of split {split!r}", hint)
         if clip.parent_id and part is not Subset.TRAIN:
-            raise InputError.at(path, row, f"{file} is an augmented copy, and may not be tested on", hint)
+            raise InputError.at(path, row, f"{file} is an augmented clip, and may only be trained on", hint)
         if not (workspace.root / file).is_file():
-            raise WorkspaceError(f"{workspace.root / file}: the clip's file is gone", hint)
+            raise WorkspaceError(f"{workspace.root / file}: the clip's file is missing", hint)
         found.append(Example(clip.clip_id, file, label_index, clip.sha256))
     return found
 
@@ -181,13 +181,13 @@ def _notes(
         listed = {example.clip_id for example in examples[part]}
         lost = sum(p.subset == part and p.clip_id not in listed for p in parts)
         if lost:
-            yield f"{lost} clips of the {part} part of split {name} have no file and are left out"
+            yield f"{lost} clips of the {part} subset of split {name} have no file and are left out"
     if not examples[Subset.VAL]:
-        yield f"split {name} has no validation part: the weights of the last epoch are the result"
+        yield f"split {name} has no validation subset: the weights of the last epoch are the result"
 
 
 def split_record(data: SplitData) -> dict[str, Any]:
-    """Say in `run.json` what a run is judged on."""
+    """Record in `run.json` what a run is evaluated on."""
     return {
         "name": data.name,
         "hash": data.meta["split.hash"],

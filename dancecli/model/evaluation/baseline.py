@@ -1,7 +1,7 @@
-"""The Kinetics-400 head as a dance classifier: what a network knew before it saw one of our clips.
+"""The zero-shot baseline: the Kinetics-400 classifier of a pre-trained network, without training.
 
-Every label of ours that is a class of Kinetics-400 has its row of the pre-trained head; the
-others can never be said. Nothing is trained, so the accuracy is what any training has to beat.
+Every label that is a class of Kinetics-400 has its weights in the pre-trained classifier; the others
+are never predicted. Nothing is trained, so the accuracy is what any training has to beat.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ PRETRAIN = "kinetics400-baseline"
 
 @dataclass(frozen=True)
 class BaselineSettings:
-    """What to look at with which network.
+    """Which split to evaluate with which network.
 
     Attributes:
         pretrain: a name of the zoo, or the path of an MMAction2 config.
         weights: None for the model's own, or a file with its head.
-        split: its name; None for the one made last.
-        recipe: whose view of a clip it gets, by name or file: that of the runs it is set beside.
+        split: its name; None for the latest.
+        recipe: whose views it uses, by name or file: that of the runs it is compared with.
         num_clips, num_crops: views of a clip that are averaged.
         name: of the new run; None gives `kinetics400-baseline-<split>-<n>`.
     """
@@ -65,13 +65,13 @@ class BaselineSettings:
 
 @dataclass(frozen=True)
 class Known:
-    """Which of our labels the network knows.
+    """Which labels of the split the network knows.
 
     Attributes:
         rows: our index to its class.
-        classes: our name to its name.
-        unknown: our names that it does not know.
-        ceiling: clips of each part that have a known label, of all: no more can be right.
+        classes: label of the split to name of the class.
+        unknown: labels that it does not know.
+        ceiling: for each subset, clips with a known label, of all clips: no more can be right.
     """
 
     rows: dict[int, int]
@@ -91,22 +91,22 @@ def baseline(
 
     Args:
         workspace: where the split is and the run goes.
-        settings: what to judge.
+        settings: what to evaluate.
         reporter: in clips.
-        dry_run: stop there; the result's record says what the scores would be of.
+        dry_run: only plan; the result's record describes what would be evaluated.
 
     Raises:
-        ModelError: it knows none of the labels; or its weights cannot be had, read, or trusted to
-            be in the order of Kinetics-400.
+        ModelError: it knows none of the labels; or its weights are unavailable, unreadable, or not
+            known to be in the order of Kinetics-400.
         UsageError: random weights, which know nothing.
         WorkspaceError: there is no such split, or the name is taken.
     """
     began, created = time.monotonic(), rec.now_utc()
     if settings.weights == NO_WEIGHTS:
-        raise UsageError("a baseline needs pre-trained weights", "leave --weights none out")
+        raise UsageError("a baseline needs pre-trained weights", "omit --weights none")
     entry = find_entry(settings.pretrain)
     if entry.modality != "rgb":
-        raise UsageError(f"{entry.name} has no head for Kinetics-400", "name a model of frames")
+        raise UsageError(f"{entry.name} has no classifier for Kinetics-400", "use a model of RGB frames")
     data = load_split(workspace, settings.split)
     known = find_known(data)
     recipe = read_recipe(settings.recipe).with_changes(
@@ -124,8 +124,8 @@ def baseline(
     head = pretrained_head(entry, start)
     if head.labels != kinetics_labels():
         raise ModelError(
-            f"{start.source}: its head has {len(head.labels)} classes, which are not those of Kinetics-400",
-            "take weights as they were trained on Kinetics-400",
+            f"{start.source}: its {len(head.labels)} classes are not those of Kinetics-400",
+            "use weights trained on Kinetics-400",
         )
     evidence = _evidence(known, weights_record(start), data, views)
     if there := find_existing(workspace, settings.name, "baseline", evidence):
@@ -175,7 +175,7 @@ def find_known(data: SplitData) -> Known:
     if not rows:
         raise ModelError(
             f"none of the {len(data.labels)} labels of split {data.name!r} is a class of Kinetics-400: "
-            "the baseline cannot say one of them",
+            "the baseline cannot predict any of them",
             f"the labels are {', '.join(data.labels[:4])}, ...",
         )
     ceiling = {
@@ -191,13 +191,13 @@ def find_known(data: SplitData) -> Known:
 
 
 def notes(known: Known) -> list[str]:
-    """Say what the network cannot know, and how far it can get at most."""
+    """Report which labels the network does not know, and the accuracy that it can reach at most."""
     if not known.unknown:
         return ["all labels are classes of Kinetics-400"]
     k, n = known.ceiling[Subset.TEST.value]
     names = ", ".join(known.unknown)
     return [
-        f"not classes of Kinetics-400, so never said: {names}",
+        f"not classes of Kinetics-400, so never predicted: {names}",
         f"with these, at most {k}/{n} ({100 * k / n:.1f} %) of the test clips can be right",
     ]
 

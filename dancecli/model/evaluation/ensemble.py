@@ -1,7 +1,7 @@
 """Late fusion: the scores of several runs on the same clips, averaged, as a run of its own.
 
 The plain mean of the softmax scores, as the two streams of I3D are fused (Carreira &
-Zisserman 2017, section 3.4). It has no weights to tune, so nothing leaks from the test part.
+Zisserman 2017, section 3.4). It has no weights to tune, so nothing leaks from the test subset.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ class EnsembleSettings:
 def ensemble(workspace: Workspace, settings: EnsembleSettings, *, dry_run: bool = False) -> EvaluateResult:
     """Average the scores of runs and keep the result as a run.
 
-    The same members with the same scores are not fused twice: the run that is there is returned.
+    The same members with the same scores are not averaged twice: the existing run is returned.
 
     Raises:
         UsageError: fewer than two runs, or one named twice.
         WorkspaceError: a run is not there or not done, or the name is taken by another run.
-        ModelError: the runs were not judged on the same clips with the same labels.
+        ModelError: the runs were not evaluated on the same clips with the same labels.
     """
     began, created = time.monotonic(), rec.now_utc()
     names = settings.runs
     if len(names) < 2:
-        raise UsageError(f"an ensemble is of two runs or more, not of {len(names)}", "name them: A B")
+        raise UsageError(f"an ensemble needs at least two runs, not {len(names)}", "name them: A B")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UsageError(f"run {twice[0]!r} is named twice", "name each run of the ensemble once")
+        raise UsageError(f"run {twice[0]!r} is named twice", "name each run once")
     members = [read_evaluation_run(workspace, name) for name in names]
     for member in members[1:]:
         _refuse_difference(members[0], member)
@@ -92,16 +92,16 @@ def ensemble(workspace: Workspace, settings: EnsembleSettings, *, dry_run: bool 
 
 
 def _refuse_difference(one: EvaluationRun, other: EvaluationRun) -> None:
-    """Refuse two runs that were not judged alike, saying what differs."""
+    """Refuse two runs that were evaluated on different clips or labels, naming the difference."""
     ours, theirs = one.record, other.record
     both = f"runs {one.name!r} and {other.name!r}"
-    hint = "an ensemble is of runs on the same split: dance evaluate --run RUN --split SPLIT gives one"
+    hint = "evaluate both on the same split: dance evaluate --run RUN --split SPLIT"
     if ours["labels"] != theirs["labels"]:
         raise ModelError(f"{both} have different labels{_first_label(ours, theirs)}", hint)
     a, b = ours["split"], theirs["split"]
     if a["test_hash"] != b["test_hash"]:
         raise ModelError(
-            f"{both} were judged on different test clips (split {a['name']!r}, test hash "
+            f"{both} were evaluated on different test clips (split {a['name']!r}, test hash "
             f"{a['test_hash'][:12]}; split {b['name']!r}, {b['test_hash'][:12]})",
             hint,
         )
@@ -122,7 +122,7 @@ def _first_label(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
 
 
 def _evidence(members: Sequence[EvaluationRun]) -> list[dict[str, Any]]:
-    """Say of each member which scores went in."""
+    """Record which scores of each member were averaged."""
     return [
         {
             "run": member.name,
@@ -137,7 +137,7 @@ def _evidence(members: Sequence[EvaluationRun]) -> list[dict[str, Any]]:
 
 
 def _fused(members: Sequence[EvaluationRun]) -> tuple[list[Prediction], list[str]]:
-    """Average clip by clip; a part counts only if every member has all of it."""
+    """Average clip by clip; a subset counts only if every member has all of it."""
     found, notes = [], []
     for part in (Subset.VAL, Subset.TEST):
         tables = [member.rows(part) for member in members]
@@ -147,7 +147,7 @@ def _fused(members: Sequence[EvaluationRun]) -> tuple[list[Prediction], list[str
             }:
                 continue
             if part is Subset.VAL and not (table and tables[0]):
-                notes.append("not every run has scores for the val part: the ensemble has none")
+                notes.append("not every run has scores for the val subset: the ensemble has none")
                 tables = []
                 break
             raise ModelError(

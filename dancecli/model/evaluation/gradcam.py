@@ -1,9 +1,9 @@
-"""Where a trained network looked: Grad-CAM over time and place, drawn on the frames it saw.
+"""Grad-CAM over time and space, drawn on the frames of the view.
 
 R. R. Selvaraju et al., "Grad-CAM: visual explanations from deep networks via gradient-based
 localization", ICCV 2017, with time as a third axis of the map. Slopes are multiplied with the map
 place by place and not averaged first (R. L. Draelos, L. Carin, "Use HiResCAM instead of Grad-CAM",
-2020): before the last stage an average would spread heat over places that had no say. On the last
+2020): before the last stage an average would spread heat over places without influence. On the last
 map of a network that averages it, the two are the same.
 """
 
@@ -42,11 +42,11 @@ _DEEPEST = 0.7
 
 @dataclass(frozen=True)
 class GradcamSettings:
-    """What to look into.
+    """Which clips to explain.
 
     Attributes:
         run: a run with weights of its own.
-        clips: clip ids, each with the class whose evidence is wanted.
+        clips: clip ids, each with the class to explain.
     """
 
     run: str
@@ -58,7 +58,7 @@ class Drawn:
     """One clip's picture: frames side by side, with heat.
 
     Attributes:
-        class_index: whose evidence it shows.
+        class_index: the class that it explains.
         frames: which frames of the view they are.
         cells: of the map: time, height, width.
     """
@@ -71,7 +71,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class GradcamResult:
-    """The folder with a JPEG a clip and `index.json`, and how many were drawn now."""
+    """The folder with one JPEG per clip and `index.json`, and how many were drawn now."""
 
     folder: Path
     drawn: int
@@ -82,7 +82,7 @@ def gradcam(workspace: Workspace, settings: GradcamSettings, reporter: Reporter 
 
     Raises:
         WorkspaceError: there is no such run, it is not done, has no weights, or a clip is not there.
-        ModelError: its network has no map over time and place.
+        ModelError: its network has no feature map over time and space.
     """
     import torch
 
@@ -95,7 +95,7 @@ def gradcam(workspace: Workspace, settings: GradcamSettings, reporter: Reporter 
     for clip, _ in todo:
         if clip not in files:
             raise WorkspaceError(
-                f"there is no clip {clip!r} in {workspace.root}", "dance verify says what is"
+                f"there is no clip {clip!r} in {workspace.root}", "dance verify lists the clips"
             )
     if todo:
         torch.manual_seed(0)
@@ -119,18 +119,18 @@ def gradcam(workspace: Workspace, settings: GradcamSettings, reporter: Reporter 
 
 
 def heat_of(model: Any, batch: Mapping[str, Any], class_index: int) -> Heat:
-    """Give the evidence for a class over time and place, scaled so that its highest value is 1.
+    """Compute the evidence for a class over time and space, scaled to a maximum of 1.
 
     Args:
         model: a recognizer in evaluation mode.
-        batch: one clip, as `pseudo_collate` gives it; its first view is looked at.
+        batch: one clip, as `pseudo_collate` gives it; its first view is used.
         class_index: whose evidence.
 
     Returns:
-        t x h x w, from 0 to 1; all 0 where nothing speaks for the class.
+        t x h x w, from 0 to 1; all 0 where there is no evidence for the class.
 
     Raises:
-        ModelError: the backbone gives no map over time and place.
+        ModelError: the backbone has no feature map over time and space.
     """
     import torch
 
@@ -138,13 +138,13 @@ def heat_of(model: Any, batch: Mapping[str, Any], class_index: int) -> Heat:
 
     inputs = model.data_preprocessor(batch, training=False)["inputs"].flatten(0, 1)[:1].float()
     if type(model).__name__ != "Recognizer3D" or inputs.shape[1] != 3:
-        raise ModelError("Grad-CAM is for 3-D networks that look at frames", "leave --grad-cam out")
+        raise ModelError("Grad-CAM needs a 3-D network on RGB frames", "omit --grad-cam")
     splits = BACKBONES.get(type(model.backbone).__name__, Backbone()).steps is not None
     with torch.no_grad():
         maps = run_lower(model.backbone, inputs, MAP_STAGE) if splits else model.backbone(inputs)
     if not isinstance(maps, torch.Tensor) or maps.ndim != 5:
         name = type(model.backbone).__name__
-        raise ModelError(f"{name} gives no map over time and place to draw", "leave --grad-cam out")
+        raise ModelError(f"{name} has no feature map over time and space", "omit --grad-cam")
     maps = maps.detach().requires_grad_()
     with torch.enable_grad():
         upper = run_upper(model.backbone, maps, MAP_STAGE) if splits else maps

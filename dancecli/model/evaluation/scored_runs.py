@@ -71,8 +71,8 @@ def read_evaluation_run(workspace: Workspace, name: str) -> EvaluationRun:
     record = rec.read_record(workspace, name)
     if record.get("status") != rec.DONE:
         raise WorkspaceError(
-            f"run {name!r} is not done (it is {record.get('status')!r})",
-            f"end it first: dance finetune --resume --name {name}",
+            f"run {name!r} is not complete (its status is {record.get('status')!r})",
+            f"complete it: dance finetune --resume --name {name}",
         )
     path = rec.RunFolder(workspace.run(name)).predictions
     predictions = tables.read(path, Prediction)

@@ -1,4 +1,4 @@
-"""What is danced when: the scores of overlapping windows, smoothed into segments. Pure."""
+"""The timeline of a video: the scores of overlapping windows, smoothed into segments."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# What a change of style must be worth, in nats: a single stretch between two of another style
-# stands if it is 55 times likelier to be its own.
+# Cost of a change of style, in nats: a single stretch between two of another style is kept if it is
+# 55 times likelier to be its own.
 _SWITCH_COST = 2.0
 _LEAST_PROBABILITY = 1e-6
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A window with its probabilities, one a class."""
+    """A window with its probabilities, one per class."""
 
     start_s: float
     end_s: float
@@ -32,7 +32,7 @@ class Segment:
     """A stretch of one style.
 
     Attributes:
-        start_s, end_s: where it lies, in seconds.
+        start_s, end_s: its position, in seconds.
         label_index: the style.
         probability: its mean over the stretch.
     """
@@ -46,7 +46,7 @@ class Segment:
 def slots(windows: Sequence[Scored]) -> list[Scored]:
     """Cut the time at every window's ends; a slot's scores are the mean of the windows over it.
 
-    Windows begin half a window apart, so that all but the ends are seen twice.
+    Windows begin half a window apart, so that all but the ends are covered twice.
     """
     ends = sorted({time for window in windows for time in (window.start_s, window.end_s)})
     waiting, open_ = deque(sorted(windows, key=lambda window: window.start_s)), deque[Scored]()
@@ -65,7 +65,7 @@ def slots(windows: Sequence[Scored]) -> list[Scored]:
 
 
 def segments(windows: Sequence[Scored]) -> list[Segment]:
-    """Find the likeliest course of styles, where every change costs (Viterbi on equal changes)."""
+    """Find the likeliest sequence of styles, where every change costs the same (Viterbi)."""
     parts = slots(windows)
     path = _likeliest(parts)
     found: list[Segment] = []
@@ -82,7 +82,7 @@ def segments(windows: Sequence[Scored]) -> list[Segment]:
 
 
 def mean_scores(windows: Sequence[Scored]) -> tuple[float, ...]:
-    """Average over the time, so that what was seen twice does not count twice."""
+    """Average over time, so that what two windows cover does not count twice."""
     parts = slots(windows)
     total = sum(part.end_s - part.start_s for part in parts)
     return tuple(

@@ -1,4 +1,4 @@
-"""The course of styles in a video, as a picture."""
+"""The timeline of a video, as a picture."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dancecli.storage.files import atomic_file
 
 # More rows than these cannot be read, and the rest are the least likely.
 _MOST_ROWS = 10
-# Colours that differ for most kinds of colour vision (Okabe & Ito 2008), grey last.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#666666")
+# Distinct colors for most kinds of color vision (Okabe & Ito 2008), gray last.
+_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#666666")
 _DARK = {"#0072B2", "#009E73", "#D55E00", "#666666", "#CC79A7"}
 
 
@@ -26,24 +26,24 @@ def draw_timeline(
         title: the video's name.
         labels: class names.
         slots: the smoothed scores; see `dancecli.model.inference.timeline.slots`.
-        segments: the course of styles.
+        segments: the sequence of styles.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows = _rows(slots, segments)
-    # The styles of the band have the colours in turn, there and before their rows.
+    # The styles of the band get the colors in order, there and before their rows.
     danced = [label for label in rows if label in {segment.label_index for segment in segments}]
-    colours = {label: _COLOURS[min(i, len(_COLOURS) - 1)] for i, label in enumerate(danced)}
+    colors = {label: _COLORS[min(i, len(_COLORS) - 1)] for i, label in enumerate(danced)}
     with mpl.rc_context({"font.family": "DejaVu Sans", "font.size": 9, "text.usetex": False}):
         figure = Figure(figsize=(10, 1.9 + 0.28 * len(rows)), dpi=150, layout="constrained")
         FigureCanvasAgg(figure)
         band, table = figure.subplots(
             2, 1, sharex=True, gridspec_kw={"height_ratios": [1.6, max(2, len(rows))]}
         )
-        _draw_band(band, labels, segments, colours)
-        _draw_table(figure, table, labels, slots, rows, colours)
+        _draw_band(band, labels, segments, colors)
+        _draw_table(figure, table, labels, slots, rows, colors)
         band.set_title(_plain(title), loc="left", fontsize=11)
         with atomic_file(path, "wb") as file:
             figure.savefig(file, format="png", metadata={"Software": None})
@@ -61,20 +61,18 @@ def _rows(slots: Sequence[Scored], segments: Sequence[Segment]) -> list[int]:
     return order[: max(_MOST_ROWS, min(len(danced), 2 * _MOST_ROWS))]
 
 
-def _draw_band(
-    axes: Any, labels: Sequence[str], segments: Sequence[Segment], colours: dict[int, str]
-) -> None:
+def _draw_band(axes: Any, labels: Sequence[str], segments: Sequence[Segment], colors: dict[int, str]) -> None:
     end = segments[-1].end_s
     for segment in segments:
         span = segment.end_s - segment.start_s
-        colour = colours.get(segment.label_index, _COLOURS[-1])
-        axes.broken_barh([(segment.start_s, span)], (0, 1), color=colour, edgecolor="white", linewidth=1)
+        color = colors.get(segment.label_index, _COLORS[-1])
+        axes.broken_barh([(segment.start_s, span)], (0, 1), color=color, edgecolor="white", linewidth=1)
         words = f"{labels[segment.label_index]}\n{segment.probability:.0%}"
-        # A letter is about a 130th of the width; what does not fit is named by its colour below.
+        # A letter is about 1/130 of the width; what does not fit is named by its color below.
         if span / end * 130 > max(map(len, words.split("\n"))):
             axes.text(
                 segment.start_s + span / 2, 0.5, _plain(words), ha="center", va="center", fontsize=8,
-                color="white" if colour in _DARK else "black",
+                color="white" if color in _DARK else "black",
             )  # fmt: skip
     axes.set_ylim(0, 1)
     axes.set_yticks([])
@@ -89,11 +87,11 @@ def _draw_table(
     labels: Sequence[str],
     slots: Sequence[Scored],
     rows: Sequence[int],
-    colours: dict[int, str],
+    colors: dict[int, str],
 ) -> None:
     import numpy as np
 
-    # A column a slot, an empty one where the video has a gap.
+    # One column per slot, an empty one where the video has a gap.
     edges, columns = [slots[0].start_s], []
     for slot in slots:
         if slot.start_s > edges[-1]:
@@ -112,8 +110,8 @@ def _draw_table(
     axes.set_xlabel("time")
     axes.tick_params(axis="y", length=0, pad=14)
     for i, row in enumerate(rows):
-        if row in colours:
-            axes.plot(-0.008, i + 0.5, "s", color=colours[row], markersize=7, clip_on=False,
+        if row in colors:
+            axes.plot(-0.008, i + 0.5, "s", color=colors[row], markersize=7, clip_on=False,
                       transform=axes.get_yaxis_transform())  # fmt: skip
     figure.colorbar(mesh, ax=axes, label="probability", pad=0.01, aspect=12)
 

@@ -20,13 +20,13 @@ FLOW = "flow"
 
 @dataclass(frozen=True)
 class ModelBase:
-    """What is taken over from a model's own config.
+    """What is taken from a model's own config.
 
     Attributes:
         model: the recognizer with its head and data preprocessor, as MMAction2 builds it.
         sampler: the transform that chooses frames, as in training.
         input_format: axes of the input, `NCTHW` or another that `FormatShape` knows.
-        flow: how the optical flow that it sees was computed; empty for a model of frames.
+        flow: how its optical flow was computed; empty for a model of frames.
     """
 
     model: dict[str, Any]
@@ -89,7 +89,7 @@ def model_base(entry: ZooEntry) -> ModelBase:
     """Read a model's own config.
 
     Raises:
-        ModelError: it is no config of a video classifier.
+        ModelError: it is not the config of a video classifier.
     """
     if not entry.config:
         return INCEPTION_FLOW if entry.modality == FLOW else INCEPTION
@@ -162,18 +162,18 @@ def _train_pipeline(config: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def at_its_size(entry: ZooEntry, recipe: Recipe) -> Recipe:
-    """Crop to the size that a model needs, of as much of the frame as the recipe would take.
+    """Crop to the size that a model needs, with the recipe's share of the frame.
 
     Raises:
-        UsageError: three crops are asked for, which would be larger than the model takes.
+        UsageError: three crops are requested, which would be larger than the model accepts.
     """
     if entry.crop and recipe.crop != entry.crop:
         side = round(recipe.short_side * entry.crop / recipe.crop)
         recipe = replace(recipe, crop=entry.crop, short_side=side)
     if entry.crop and recipe.num_crops > 1 and recipe.short_side != entry.crop:
         raise UsageError(
-            f"{entry.name} takes pictures of {entry.crop} pixels, and {recipe.num_crops} crops would be as "
+            f"{entry.name} takes frames of {entry.crop} pixels, and {recipe.num_crops} crops would be as "
             f"wide as the short side, {recipe.short_side}",
-            "take 1 crop, or more clips (--num-clips)",
+            "use 1 crop, or more clips (--num-clips)",
         )
     return recipe

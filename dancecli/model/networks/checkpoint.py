@@ -1,8 +1,7 @@
-"""A checkpoint as a thing that can be used alone: labels, network and views come from inside it.
+"""Self-contained checkpoints: labels, network and views are stored inside.
 
-What a checkpoint says of its network is data from outside, and MMAction2's registries would
-import and call whatever dotted name stands under `type`. So only plain names are let through,
-and nothing that names a further file.
+A checkpoint's description of its network is untrusted, and MMAction2's registries would import and
+call any dotted name under `type`. So only plain names are accepted, and nothing that names a file.
 """
 
 from __future__ import annotations
@@ -22,27 +21,27 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DEFAULT_CLIP_S = 10.0
-# What may stand between a file and a network in evaluation.
+# Steps that may be between a file and a network in evaluation.
 _STEPS = {
     *("ClipInit", "ClipDecode", "DecordInit", "DecordDecode"),
     *("SampleFrames", "UniformSample", "Resize"),
     *("CenterCrop", "ThreeCrop", "FormatShape", "PackActionInputs"),
 }
-# These name files or addresses, which would be read while the network is built.
+# Keys that name files or addresses, which would be read while the network is built.
 _FILES = ("init_cfg", "pretrained", "checkpoint", "load_from")
-_OURS = "give a checkpoint that dance finetune wrote: runs/RUN/checkpoints/best.pth"
+_OURS = "use a checkpoint of dance finetune: runs/RUN/checkpoints/best.pth"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained network with all that is needed to use it.
+    """A trained network with all that is needed for inference.
 
     Attributes:
         path, sha256: the file.
         labels: class names in the order of the scores.
         model: MMAction2's config of the network.
         pipeline: from a file to the views of evaluation.
-        protocol: these views in words.
+        protocol: description of these views.
         clip_s: median length of the clips that it was trained on, in seconds.
         state: its weights.
     """
@@ -58,11 +57,11 @@ class Checkpoint:
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint without running any code that it asks for, and check what it says.
+    """Read a checkpoint without running any code in it, and validate its contents.
 
     Raises:
-        ModelError: it is none, or does not say its labels, its network or its views, or they
-            are not such as `dance finetune` writes.
+        ModelError: it is not a checkpoint, or lacks labels, network or views, or they are not such as
+            `dance finetune` writes.
     """
     from dancecli.model.networks.mmaction import read_checkpoint
     from dancecli.model.networks.weights import state_of
@@ -73,9 +72,9 @@ def open_checkpoint(path: Path) -> Checkpoint:
     labels, model, pipeline = (meta.get(key) for key in ("labels", "model", "test_pipeline"))
     for what, value in (("labels", labels), ("network", model), ("views", pipeline)):
         if not value:
-            raise ModelError(f"{path}: does not say its {what}", _OURS)
+            raise ModelError(f"{path}: does not contain its {what}", _OURS)
     if not (isinstance(labels, list) and all(isinstance(name, str) for name in labels)):
-        raise ModelError(f"{path}: its labels are no list of names", _OURS)
+        raise ModelError(f"{path}: its labels are not a list of names", _OURS)
     protocol, clip_s = meta.get("view_protocol", ""), meta.get("clip_s", DEFAULT_CLIP_S)
     return Checkpoint(
         path=path,
@@ -90,14 +89,14 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
 
 def run_checkpoint(workspace: Workspace, run: str | None) -> tuple[str, dict[str, Any], Path]:
-    """Find the checkpoint of a run that is done: the run's name, its record, the file.
+    """Find the checkpoint of a completed run: the run's name, its record, the file.
 
     Args:
         workspace: where the run is.
-        run: its name; None for the one made last that has weights of its own and looks at frames.
+        run: its name; None for the latest with weights of its own and RGB input.
 
     Raises:
-        WorkspaceError: there is no such run, it is not done, or has no weights.
+        WorkspaceError: no such run, it is not complete, or has no weights.
         InputError: its record is broken.
     """
     names = [run] if run is not None else list(reversed(workspace.runs()))
@@ -110,21 +109,21 @@ def run_checkpoint(workspace: Workspace, run: str | None) -> tuple[str, dict[str
             status = record.get("status")
             if status != rec.DONE:
                 raise WorkspaceError(
-                    f"run {name!r} is not done (it is {status!r})",
-                    f"end it first: dance finetune --resume --name {name}",
+                    f"run {name!r} is not complete (its status is {status!r})",
+                    f"complete it: dance finetune --resume --name {name}",
                 )
             raise WorkspaceError(
                 f"run {name!r} has no weights of its own (it is of kind {record['model']['pretrain']!r})",
-                "name a run that dance finetune made",
+                "name a run of dance finetune",
             )
     raise WorkspaceError(
-        f"{workspace.root}: there is no run with weights",
-        "make one: dance finetune; dance predict takes --checkpoint FILE too",
+        f"{workspace.root}: no run with weights",
+        "train one: dance finetune; dance predict also takes --checkpoint FILE",
     )
 
 
 def build_network(config: dict[str, Any], state: Mapping[str, Tensor], path: Path) -> Any:
-    """Build a network with its weights, for evaluation, on the best device there is.
+    """Build a network with its weights, for evaluation, on the best available device.
 
     Args:
         config: MMAction2's, of the network.
@@ -146,13 +145,13 @@ def build_network(config: dict[str, Any], state: Mapping[str, Tensor], path: Pat
     wanted = {key: value for key, value in model.state_dict().items() if _learnt(key)}
     fits = [key for key, value in wanted.items() if _shape(state.get(key)) == value.shape]
     if len(fits) < len(wanted):
-        raise ModelError(f"{path}: only {len(fits)} of {len(wanted)} weights of its network are in it", _OURS)
+        raise ModelError(f"{path}: contains only {len(fits)} of {len(wanted)} weights of its network", _OURS)
     model.load_state_dict(state, strict=False)
     return for_evaluation(model)
 
 
 def for_evaluation(model: Any) -> Any:
-    """Make a network ready for inference only, on the best device there is."""
+    """Prepare a network for inference, on the best available device."""
     from dancecli.model.networks.fusion import fuse_conv_bn
     from dancecli.model.networks.mmaction import get_device
 
@@ -162,7 +161,7 @@ def for_evaluation(model: Any) -> Any:
 
 
 def _file_of(workspace: Workspace, name: str, record: Mapping[str, Any]) -> Path | None:
-    """The file that a run's figures are of; None if it is not there."""
+    """The checkpoint that was evaluated; None if the file is gone."""
     chosen = (record.get("checkpoint") or {}).get("name")
     if record.get("status") != rec.DONE or not isinstance(chosen, str):
         return None
@@ -173,20 +172,20 @@ def _file_of(workspace: Workspace, name: str, record: Mapping[str, Any]) -> Path
 def _checked_model(model: Any, path: Path) -> dict[str, Any]:
     plain = copy.deepcopy(model)
     if not isinstance(plain, dict) or not isinstance(plain.get("cls_head"), dict):
-        raise ModelError(f"{path}: its network is not that of a video classifier", _OURS)
+        raise ModelError(f"{path}: its network is not a video classifier", _OURS)
     _refuse_foreign(plain, path)
     return plain
 
 
 def _refuse_foreign(value: Any, path: Path) -> None:
-    """Refuse types that are more than names, and take away what names files."""
+    """Refuse types that are more than names, and remove keys that name files."""
     if isinstance(value, dict):
         for key in _FILES:
             if key in value:
                 value[key] = None
         kind = value.get("type", "x")
         if not (isinstance(kind, str) and kind.isidentifier()) or "_scope_" in value:
-            raise ModelError(f"{path}: its network asks for {str(kind)[:60]!r}, and was not built", _OURS)
+            raise ModelError(f"{path}: its network uses {str(kind)[:60]!r}, which is not allowed", _OURS)
     items = value.values() if isinstance(value, dict) else value
     if isinstance(value, dict | list | tuple):
         for item in items:
@@ -195,13 +194,13 @@ def _refuse_foreign(value: Any, path: Path) -> None:
 
 def _checked_pipeline(pipeline: Any, path: Path) -> list[dict[str, Any]]:
     if not isinstance(pipeline, list) or not all(isinstance(step, dict) for step in pipeline):
-        raise ModelError(f"{path}: its views are no list of steps", _OURS)
+        raise ModelError(f"{path}: its views are not a list of steps", _OURS)
     for step in pipeline:
         kind = str(step.get("type"))
         if kind not in _STEPS:
             raise ModelError(
-                f"{path}: its views need the step {kind[:60]!r}, for which a video is not enough",
-                "dance predict is for networks that look at RGB frames",
+                f"{path}: its views need the step {kind[:60]!r}, which a video alone cannot give",
+                "dance predict supports networks on RGB frames",
             )
     return copy.deepcopy(pipeline)
 

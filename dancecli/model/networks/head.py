@@ -1,9 +1,9 @@
-"""The last layer that a network brings along: which classes its rows stand for, and their use.
+"""The classifier weights of a pre-trained network: which classes they are of, and how they are used.
 
-A row of the pre-trained head is a class that somebody has learnt already. Where a label of ours
-has the same name, its row serves as a baseline that trained on none of our clips, or as a
-start. Which row is which class is nowhere in the numbers, so it must be proven: by the names
-that a checkpoint carries, or by the checksum of a file whose order is known.
+Each row of the classifier is a class that was learned already. For a label of the same name it serves
+as a zero-shot baseline, or as an initialization. The weights alone do not tell which row is which
+class, so this must be known: by the class names in a checkpoint, or by the checksum of a file whose
+order is known.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 KINETICS400_LABELS = MANIFESTS / "label-sets" / "kinetics400.txt"
 RANDOM, PRETRAINED = "random", "pretrained"
 _LAYER = "cls_head.fc_cls"
-# Of a class that the network does not know: its probability is 0 in single and half precision.
+# Bias of a class that the network does not know: its probability is 0 in single and half precision.
 _IMPOSSIBLE = -1e4
 
 
 @dataclass(frozen=True)
 class PretrainedHead:
-    """The last layer of pre-trained weights.
+    """The classifier of pre-trained weights.
 
     Attributes:
         labels: the class of each row.
@@ -45,22 +45,22 @@ class PretrainedHead:
 
 
 def kinetics_labels() -> tuple[str, ...]:
-    """The 400 classes in the order of the networks that were trained on them."""
+    """The 400 classes in the order in which networks were trained on them."""
     return LabelSet.read(KINETICS400_LABELS).names
 
 
 def match_labels(labels: Sequence[str], known: Sequence[str]) -> dict[int, int]:
-    """Find our labels among a head's classes: our index to its; case and underscores do not count."""
+    """Find labels among a classifier's classes: our index to its; case and underscores are ignored."""
     places = {_plain(name): i for i, name in enumerate(known)}
     return {i: places[_plain(name)] for i, name in enumerate(labels) if _plain(name) in places}
 
 
 def pretrained_head(entry: ZooEntry, start: StartWeights) -> PretrainedHead:
-    """Read the head of the weights that a network starts from, and prove its classes.
+    """Read the classifier of the weights that a network starts from, and its class names.
 
     Raises:
-        ModelError: they have none, do not say what its rows are, or have 400 classes in another
-            order than Kinetics-400's.
+        ModelError: they have none, do not name its classes, or have 400 classes in another order than
+            Kinetics-400.
     """
     if not Path(start.source).is_file():
         from dancecli.model.networks.inception_weights import kinetics_weights
@@ -75,29 +75,29 @@ def pretrained_head(entry: ZooEntry, start: StartWeights) -> PretrainedHead:
     state = state_of(content)
     found = state.get(f"{_LAYER}.weight"), state.get(f"{_LAYER}.bias")
     if found[0] is None or found[1] is None:
-        raise ModelError(f"{path}: holds no last layer ({_LAYER})", "take weights that have their head")
+        raise ModelError(f"{path}: contains no classifier ({_LAYER})", "use weights with their classifier")
     known = bool(entry.sha256_prefix) and start.sha256.startswith(entry.sha256_prefix)
     return PretrainedHead(_classes(path, content, len(found[0]), known), found[0], found[1])
 
 
 def set_classifier_weights(model: Any, rows: Mapping[int, int], head: PretrainedHead, *, mask: bool) -> None:
-    """Give the model's last layer the rows of the classes that the pre-trained head knows.
+    """Copy the classifier weights of matching classes into the model's last layer.
 
     Args:
-        model: a recognizer with a head for our labels.
+        model: a recognizer with a head for the labels.
         rows: our index to the head's; see `match_labels`.
-        head: where they come from.
-        mask: make the other classes impossible; else they stay as they are.
+        head: the pre-trained classifier.
+        mask: make the other classes impossible; otherwise they stay as they are.
 
     Raises:
-        ModelError: the head is of another kind of network.
+        ModelError: the classifier is of another kind of network.
     """
     import torch
 
     layer = getattr(model.cls_head, "fc_cls", None)
     if layer is None or layer.weight.shape[1:] != head.weight.shape[1:]:
         raise ModelError(
-            f"the head of this model cannot take rows of {tuple(head.weight.shape)[1:]} weights",
+            f"the head of this model cannot use classifier weights of shape {tuple(head.weight.shape)}",
             "use --head-init random",
         )
     with torch.no_grad():
@@ -111,10 +111,10 @@ def set_classifier_weights(model: Any, rows: Mapping[int, int], head: Pretrained
 
 @dataclass(frozen=True)
 class HeadStart:
-    """What a head starts from.
+    """How a head is initialized.
 
     Attributes:
-        hook: of a config, puts the rows in; empty if no class is known.
+        hook: of a config, loads the weights; empty if no class matches.
         record: for `run.json`.
         note: for the user.
     """
@@ -125,16 +125,16 @@ class HeadStart:
 
 
 def start_head(entry: ZooEntry, start: StartWeights, labels: Sequence[str], file: Path) -> HeadStart:
-    """Write down the rows of the classes that the weights' head knows, for a run to start from.
+    """Save the classifier weights of matching classes, for a run to start from.
 
     Args:
         entry: the model.
         start: the weights.
-        labels: ours.
-        file: gets the rows.
+        labels: of the split.
+        file: where they are saved.
 
     Raises:
-        ModelError: the weights have no head whose classes are known; see `pretrained_head`.
+        ModelError: the weights have no classifier with known classes; see `pretrained_head`.
     """
     head = pretrained_head(entry, start)
     rows = match_labels(labels, head.labels)
@@ -145,45 +145,45 @@ def start_head(entry: ZooEntry, start: StartWeights, labels: Sequence[str], file
         "fresh": fresh,
     }
     if not rows:
-        note = f"none of the {len(labels)} labels is a class of these weights: the head starts at random"
+        note = f"none of the {len(labels)} labels is a class of these weights: random initialization"
         return HeadStart({}, record, note)
     theirs = list(rows.values())
     save_torch(file, {"weight": head.weight[theirs].clone(), "bias": head.bias[theirs].clone()})
     hook = {"type": "ClassifierWeightsHook", "file": str(file), "classes": list(rows)}
-    note = f"{len(rows)} of {len(labels)} classes start from their rows in the pre-trained head"
-    return HeadStart(hook, record, note + (f", at random: {', '.join(fresh)}" if fresh else ""))
+    note = f"{len(rows)} of {len(labels)} classes are initialized from the pre-trained classifier"
+    return HeadStart(hook, record, note + (f", randomly: {', '.join(fresh)}" if fresh else ""))
 
 
 def with_hook(config: Mapping[str, Any], head: HeadStart) -> dict[str, Any]:
-    """Add what starts the head to a run's config."""
+    """Add the initialization of the head to a run's config."""
     hooks = [*config["custom_hooks"], *([head.hook] if head.hook else [])]
     return {**config, "custom_hooks": hooks}
 
 
 def _classes(path: Path, content: Mapping[str, Any], rows: int, known: bool) -> tuple[str, ...]:
-    """Say what the rows of a file's head are, or refuse."""
+    """Give the class names of a file's classifier."""
     names, kinetics = _named_classes(content), kinetics_labels()
     if names and len(names) != rows:
-        raise ModelError(f"{path}: names {len(names)} classes, and its head has {rows}")
+        raise ModelError(f"{path}: names {len(names)} classes, and its classifier has {rows}")
     if names and rows == len(kinetics) and names != kinetics:
         i = next(i for i, pair in enumerate(zip(names, kinetics, strict=True)) if pair[0] != pair[1])
         raise ModelError(
             f"{path}: its 400 classes are in another order than those of Kinetics-400 "
             f"(class {i} is {names[i]!r}, not {kinetics[i]!r})",
-            "its rows cannot be taken for the classes of Kinetics-400",
+            "its classifier weights cannot be used for Kinetics-400",
         )
     if names:
         return names
     if rows == len(kinetics) and known:
         return kinetics
     raise ModelError(
-        f"{path}: does not say which classes the {rows} rows of its head are, nor is it a file of the zoo",
+        f"{path}: does not name the {rows} classes of its classifier, and is not a file of the zoo",
         "save it with the names: torch.save({'meta': {'labels': [...]}, 'state_dict': ...}, FILE)",
     )
 
 
 def _named_classes(content: Mapping[str, Any]) -> tuple[str, ...]:
-    """The class names that a checkpoint carries: ours, mmengine's, or MMAction2's of old."""
+    """The class names in a checkpoint: as dance, mmengine or older MMAction2 store them."""
     meta = content.get("meta")
     if not isinstance(meta, Mapping):
         return ()

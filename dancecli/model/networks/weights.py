@@ -1,7 +1,7 @@
 """Weights to start from: found, read without running their code, and counted against the model.
 
-MMAction2 loads whatever happens to fit and says nothing (`strict=False`), so a wrong file
-trains from random numbers. Here the keys that fit are counted, and too few are refused.
+MMAction2 loads with `strict=False`, so a wrong file silently trains from random weights. Here the
+matching keys are counted, and too few are refused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-# A checkpoint of the right architecture fits whole; what is below this is another network.
+# A checkpoint of the right architecture matches completely; below this share it is another network.
 LEAST_SHARE = 0.9
 NO_WEIGHTS = "none"
 _FIRST_LAYER = "backbone.stem.conv_1a.conv.weight"
@@ -53,7 +53,7 @@ class StartWeights:
 def resolve_weights(
     entry: ZooEntry, given: str | None, model: Mapping[str, Tensor], reporter: Reporter = SILENT
 ) -> StartWeights | None:
-    """Find the weights for a model and prove that they are its own.
+    """Find the weights for a model and check that they match it.
 
     Args:
         entry: the model's place in the zoo.
@@ -62,7 +62,7 @@ def resolve_weights(
         reporter: of a download.
 
     Raises:
-        ModelError: they cannot be had or read, or fit less than `LEAST_SHARE` of the backbone.
+        ModelError: they are unavailable or unreadable, or match less than `LEAST_SHARE` of the backbone.
     """
     if given == NO_WEIGHTS:
         return None
@@ -70,7 +70,7 @@ def resolve_weights(
         return _built_in(entry, model)
     if given is None and not entry.checkpoint:
         raise ModelError(
-            f"{entry.name}: no weights are known for this config", "give --weights FILE, or --weights none"
+            f"{entry.name}: no weights are known for this config", "use --weights FILE, or --weights none"
         )
     if given:
         path = Path(given).expanduser().absolute()
@@ -95,8 +95,8 @@ def weights_from_file(path: Path, name: str, model: Mapping[str, Tensor]) -> Sta
     total = len(_backbone(model))
     if not total or len(fitted) / total < LEAST_SHARE:
         raise ModelError(
-            f"{path}: only {len(fitted)} of {total} weights of the {name} backbone are in it",
-            f"these are another model's weights; {LEAST_SHARE:.0%} at least must fit",
+            f"{path}: contains only {len(fitted)} of {total} weights of the {name} backbone",
+            f"these are the weights of another model; at least {LEAST_SHARE:.0%} must match",
         )
     head_fits = any(
         key.startswith("cls_head.") and _fits(value, model.get(key)) for key, value in found.items()
@@ -106,7 +106,7 @@ def weights_from_file(path: Path, name: str, model: Mapping[str, Tensor]) -> Sta
 
 
 def state_of(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Take the tensors out of a checkpoint, whichever way they are wrapped."""
+    """Extract the tensors of a checkpoint, however they are wrapped."""
     import torch
 
     inner = checkpoint.get("state_dict") or checkpoint.get("model") or checkpoint
@@ -193,7 +193,7 @@ def _built_in(entry: ZooEntry, model: Mapping[str, Tensor]) -> StartWeights:
 
 
 def _convert(fitted: dict[str, Tensor], sha256: str) -> Path:
-    """Keep the backbone alone, under MMAction2's names, where a config can load it from."""
+    """Save the backbone alone, under MMAction2's names, for a config to load."""
     path = weights_folder() / f"backbone-{sha256[:16]}.pth"
     if not path.is_file():
         save_torch(path, {"state_dict": dict(fitted)})
@@ -201,7 +201,7 @@ def _convert(fitted: dict[str, Tensor], sha256: str) -> Path:
 
 
 def weights_record(start: StartWeights | None) -> dict[str, Any] | None:
-    """Say in `run.json` which weights a run starts from."""
+    """Record in `run.json` which weights a run starts from."""
     if start is None:
         return None
     return {

@@ -1,9 +1,9 @@
 """One run in several processes: on this machine by `--gpus`, on several by torchrun or Slurm.
 
-Each process sees its share of every batch and the gradients are averaged, so the steps are those
-of one process with the whole batch. The first process alone writes, reports and evaluates. The
-processes know of each other from the environment, as torchrun (RANK, WORLD_SIZE) and Slurm's
-srun (SLURM_PROCID, SLURM_STEP_NUM_TASKS) set it.
+Each process trains on its share of every batch and gradients are averaged; batch norm and dropout act
+on the whole batch (`sync_layers`), so the steps are those of one process. Rank 0 alone writes, reports
+and evaluates. The processes find each other by the environment variables of torchrun (RANK,
+WORLD_SIZE) or of Slurm's srun (SLURM_PROCID, SLURM_STEP_NUM_TASKS).
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from dancecli.core.errors import ModelError, UsageError
 if TYPE_CHECKING:
     from torch import Tensor
 
-# A process that has failed takes the others with it; what they say about that is not the cause.
+# A process that failed ends the others; their own errors are not the cause.
 _PATIENCE_S = 20.0
-# Apart from one another in the seeds of a run's steps, whatever their number.
+# Distance of the ranks' seeds, larger than any number of steps.
 _RANK_STRIDE = 500_000_003
 
 
@@ -36,7 +36,7 @@ class RankInfo:
     Attributes:
         rank: counted from 0; 0 writes.
         size: how many there are.
-        launcher: who started them, as mmengine names it: `none`, `pytorch` or `slurm`.
+        launcher: what started them, as mmengine names it: `none`, `pytorch` or `slurm`.
     """
 
     rank: int = 0
@@ -56,7 +56,7 @@ def get_rank_info() -> RankInfo:
     """Read from the environment which process of how many this is."""
     for rank, size, launcher in (
         ("RANK", "WORLD_SIZE", "pytorch"),
-        # Not SLURM_NTASKS: a job's script has it too, and is alone until it calls srun.
+        # Not SLURM_NTASKS: a job's script has it too, and is a single process until it calls srun.
         ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "slurm"),
     ):
         if int(os.environ.get(size) or 1) > 1 and rank in os.environ:
@@ -65,7 +65,7 @@ def get_rank_info() -> RankInfo:
 
 
 def refuse_too_many(processes: int) -> None:
-    """Let no two processes share a GPU; where there is none, they share the processor.
+    """Refuse more processes than GPUs; without GPUs they share the processor.
 
     Raises:
         UsageError: there are fewer GPUs.
@@ -80,12 +80,12 @@ def refuse_too_many(processes: int) -> None:
 def launch(processes: int, arguments: Sequence[str]) -> int:
     """Run `dance ARGUMENTS` in several processes on this machine, and give the exit code.
 
-    Torchrun would do it too, and tells of a failure in forty lines of its own. Ctrl-C reaches all
-    of them from the terminal.
+    Torchrun would do it too, with forty lines of its own on a failure. Ctrl-C reaches all of them from
+    the terminal.
 
     Args:
         processes: how many.
-        arguments: without the program's name; they name the run, since all must mean the same one.
+        arguments: without the program's name; they name the run, so that all processes use the same.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -95,10 +95,10 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
         "WORLD_SIZE": str(processes),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        # Threads of one process only hinder those of the others.
+        # More threads than cores only slow each other down.
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS")
         or str(max(1, (os.cpu_count() or 1) // processes)),
-        # What torch warns of is for who writes the model; errors still come through.
+        # Warnings of torch are for developers; errors are still printed.
         "TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR"),
     }
     command = [sys.executable, "-m", "dancecli", *arguments]
@@ -132,7 +132,7 @@ def _wait(children: list[subprocess.Popen[bytes]]) -> int:
         except subprocess.TimeoutExpired:
             continue
         except KeyboardInterrupt:
-            # The terminal has told them too: the first one writes down where it was.
+            # The terminal has sent it to them too: rank 0 saves its state.
             failed = failed or 128 + signal.SIGINT
             for child in left:
                 child.send_signal(signal.SIGINT)
@@ -140,7 +140,7 @@ def _wait(children: list[subprocess.Popen[bytes]]) -> int:
 
 
 def _end(children: list[subprocess.Popen[bytes]]) -> None:
-    """Let the others notice by themselves that one is gone, which the first writes down; then end them."""
+    """Give the others time to notice that one has ended, which rank 0 records; then end them."""
     for child in children:
         try:
             child.wait(_PATIENCE_S)
@@ -149,10 +149,10 @@ def _end(children: list[subprocess.Popen[bytes]]) -> None:
 
 
 def init_process_group(here: RankInfo, *, gpu: bool) -> None:
-    """Meet the other processes, once; nothing for a run of one.
+    """Join the process group, once; no effect in a single process.
 
     Raises:
-        ModelError: Slurm does not say where they meet.
+        ModelError: Slurm does not name the first node.
     """
     if here.size == 1:
         return
@@ -173,7 +173,7 @@ def init_process_group(here: RankInfo, *, gpu: bool) -> None:
 
 
 def _torchrun_variables(here: RankInfo, gpus: int) -> dict[str, str]:
-    """Say in torchrun's words what srun has told; an address or a port that the user has set is kept."""
+    """Set torchrun's variables from those of srun; an address or port that the user set is kept."""
     nodes = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_JOB_NODELIST") or ""
     address = os.environ.get("MASTER_ADDR")
     if not address:
@@ -184,7 +184,7 @@ def _torchrun_variables(here: RankInfo, gpus: int) -> dict[str, str]:
             listed = []
         if not listed:
             raise ModelError(
-                f"it cannot be told which of the nodes {nodes} is the first",
+                f"the first of the nodes {nodes} is unknown",
                 "set MASTER_ADDR to the name of the first node",
             )
         address = listed[0]
@@ -203,10 +203,10 @@ def _torchrun_variables(here: RankInfo, gpus: int) -> dict[str, str]:
 
 @contextmanager
 def process_group(here: RankInfo) -> Iterator[None]:
-    """Train with the others, and part from them: what follows is for the first process alone.
+    """Train within the process group, and leave it: what follows is for rank 0 alone.
 
     Raises:
-        ModelError: one of them has gone; what it said itself is the cause.
+        ModelError: another process has ended; its own error is the cause.
     """
     import torch.distributed as dist
 
@@ -217,30 +217,30 @@ def process_group(here: RankInfo) -> Iterator[None]:
     except RuntimeError as error:
         if here.size == 1 or not any(word in str(error).lower() for word in ("gloo", "nccl", "peer")):
             raise
-        raise ModelError("another process of this run has ended", "what it said stands above") from error
+        raise ModelError("another process of this run has ended", "see its error above") from error
 
 
 def per_rank_batch_size(batch: int, processes: int) -> int:
-    """Give a process's share of a batch.
+    """Return the batch size of each process.
 
     Raises:
         UsageError: it cannot be divided evenly.
     """
     if batch % processes:
         raise UsageError(
-            f"a batch of {batch} clips cannot be shared by {processes} processes",
-            f"give a --batch that {processes} divides",
+            f"a batch of {batch} clips cannot be divided among {processes} processes",
+            f"use a --batch that is a multiple of {processes}",
         )
     return batch // processes
 
 
 def rank_seed(seed: int, rank: int) -> int:
-    """Set a process's seed apart, so that no two drop the same units; the first one keeps it."""
+    """Return the seed of a process: no two draw the same numbers; rank 0 keeps the seed."""
     return seed + rank * _RANK_STRIDE
 
 
 def mean_over_processes(values: Sequence[float]) -> list[float]:
-    """Average numbers over all processes; the same ones in a run of one."""
+    """Average numbers over all processes; unchanged in a single process."""
     import torch
     import torch.distributed as dist
 
@@ -253,7 +253,7 @@ def mean_over_processes(values: Sequence[float]) -> list[float]:
 
 
 def mean_tensors(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Average tensors of the same names over all processes, as copies; a run of one has them back."""
+    """Average tensors of the same names over all processes, as copies; unchanged in a single process."""
     import torch.distributed as dist
 
     if not (dist.is_available() and dist.is_initialized()):
@@ -266,7 +266,7 @@ def mean_tensors(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def wrapper(*, gpu: bool) -> dict[str, Any]:
-    """Configure what shares the gradients of a model."""
+    """Configure the wrapper that averages the gradients of a model."""
     # What is frozen has no gradient, and a backbone may freeze only once it is wrapped.
     shared = {"type": "MMDistributedDataParallel", "find_unused_parameters": True}
     # mmengine would name a GPU on a machine that has none.
@@ -274,5 +274,5 @@ def wrapper(*, gpu: bool) -> dict[str, Any]:
 
 
 def unwrapped(model: Any) -> Any:
-    """Take a model out of what shares its gradients."""
+    """Return the model inside the wrapper that averages its gradients."""
     return getattr(model, "module", model)

@@ -14,7 +14,7 @@ def test_a_sound_split_gives_its_examples_in_the_order_of_its_lists(corpus):
     assert (data.name, data.counts) == ("small", {"train": 9, "val": 0, "test": 3})
     lines = (workspace.annotations("small") / "test.txt").read_text().splitlines()
     assert [f"{e.path} {e.label_index}" for e in data.examples[Subset.TEST]] == lines
-    assert any("no validation part" in note for note in data.notes)
+    assert any("no validation subset" in note for note in data.notes)
     assert (
         data.test_hash
         == load_split(workspace, "small").test_hash
@@ -30,16 +30,16 @@ def change(text, old, new):
 @pytest.mark.parametrize(
     ("file", "edit", "sentence"),
     [
-        ("label_map.txt", lambda t: change(t, "sliding", "gliding"), "label_map.txt:2: says 'gliding'"),
+        ("label_map.txt", lambda t: change(t, "sliding", "gliding"), "label_map.txt:2: has 'gliding'"),
         ("label_map.txt", lambda t: change(t, "turning\n", ""), "has 2 labels, the split has 3"),
-        ("label_map.txt", lambda t: None, "there is no such label map"),
-        ("train.txt", lambda t: None, "there is no such list"),
+        ("label_map.txt", lambda t: None, "no such label map"),
+        ("train.txt", lambda t: None, "no such list"),
         ("train.txt", lambda t: change(t, ".mp4 0", ".mp4 1"), "train.txt:1: class 1 is not 'bouncing'"),
         ("train.txt", lambda t: change(t, ".mp4 0", ".mp4 9"), "train.txt:1: class 9 is not 'bouncing'"),
-        ("train.txt", lambda t: change(t, "vid00", "vid99"), "is no clip of the workspace"),
-        ("train.txt", lambda t: change(t, ".mp4 0", ".mp4"), "is no clip of the workspace"),
-        ("test.txt", lambda t: change(t, "vid09", "vid00"), "is not in the test part of split 'small'"),
-        ("test.txt", lambda t: "", "has no clip in its test part"),
+        ("train.txt", lambda t: change(t, "vid00", "vid99"), "is not a clip of the workspace"),
+        ("train.txt", lambda t: change(t, ".mp4 0", ".mp4"), "is not a clip of the workspace"),
+        ("test.txt", lambda t: change(t, "vid09", "vid00"), "is not in the test subset of split 'small'"),
+        ("test.txt", lambda t: "", "has no clips in its test subset"),
     ],
 )
 def test_lists_that_do_not_agree_with_the_split_are_named_with_their_line(corpus, file, edit, sentence):
@@ -56,7 +56,7 @@ def test_lists_that_do_not_agree_with_the_split_are_named_with_their_line(corpus
 def test_a_clip_that_is_gone_and_a_split_that_never_was(corpus):
     workspace = corpus()
     (workspace.root / "clips" / "vid03_0_2000.mp4").unlink()
-    with pytest.raises(DanceError, match="the clip's file is gone"):
+    with pytest.raises(DanceError, match="the clip's file is missing"):
         load_split(workspace, "small")
     with pytest.raises(DanceError, match="there is no split 'large'") as caught:
         load_split(workspace, "large")
@@ -80,5 +80,5 @@ def test_an_augmented_copy_trains_with_its_parent_and_is_never_tested_on(corpus)
     assert load_split(workspace, "small").counts["train"] == 8
     with (folder / "test.txt").open("a") as file:
         file.write(f"{clips[-1].path} 2\n")
-    with pytest.raises(DanceError, match="is an augmented copy"):
+    with pytest.raises(DanceError, match="is an augmented clip"):
         load_split(workspace, "small")

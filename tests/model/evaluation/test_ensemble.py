@@ -80,14 +80,14 @@ def test_runs_that_were_not_judged_alike_are_refused(two_runs, changes, said):
 
 
 def test_an_ensemble_needs_two_runs_that_are_done(two_runs):
-    with pytest.raises(UsageError, match="not of 1"):
+    with pytest.raises(UsageError, match="at least two runs, not 1"):
         ensemble(two_runs, EnsembleSettings(("rgb",)))
     with pytest.raises(UsageError, match="'rgb' is named twice"):
         ensemble(two_runs, EnsembleSettings(("rgb", "flow", "rgb")))
     with pytest.raises(WorkspaceError, match="no run 'rbg'"):
         ensemble(two_runs, EnsembleSettings(("rgb", "rbg")))
     change(two_runs, "flow", status="failed")
-    with pytest.raises(WorkspaceError, match="'flow' is not done"):
+    with pytest.raises(WorkspaceError, match="'flow' is not complete"):
         ensemble(two_runs, EnsembleSettings(("rgb", "flow")))
 
 
@@ -99,7 +99,7 @@ def test_what_one_run_has_no_scores_for_is_left_out_and_said(two_runs):
     change(two_runs, "flow", views={"test": "64x1 frames, 1 clip x 1 center crop 224"})
     result = ensemble(two_runs, EnsembleSettings(("rgb", "flow")))
     assert result.record["results"]["val"] is None
-    assert "val part" in result.notes[0]
+    assert "val subset" in result.notes[0]
     assert result.record["views"]["test"].count(" + ") == 1
     tables.write(path, Prediction, [row for row in rows if row.subset == "test"][1:], kept)
     with pytest.raises(ModelError, match="scores of different clips"):

@@ -116,9 +116,9 @@ def test_the_command_takes_runs_as_they_are_named(workspace, dance, tmp_path):
     assert "ensemble-small-1" in fused.out
     for args, said in (
         (("run", "wide"), "2 runs are named"),
-        (("--baseline", "kinetics600"), "no baseline 'kinetics600'"),
-        (("--baseline", "kinetics400", "--run", "run"), "not of run 'run'"),
-        (("--ensemble", "run"), "not of 1"),
+        (("--baseline", "kinetics600"), "unknown baseline 'kinetics600'"),
+        (("--baseline", "kinetics400", "--run", "run"), "not run 'run'"),
+        (("--ensemble", "run"), "at least two runs, not 1"),
     ):
         refused = dance("evaluate", *where, *args)
         assert refused.code == 2

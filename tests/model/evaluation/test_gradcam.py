@@ -106,7 +106,7 @@ def test_a_network_without_a_map_is_refused() -> None:
             return x.flatten(1)
 
     model.backbone = Tokens()
-    with pytest.raises(ModelError, match="Tokens gives no map over time and place"):
+    with pytest.raises(ModelError, match="Tokens has no feature map over time and space"):
         heat_of(model, clip(1, 0), 1)
 
 

@@ -83,7 +83,7 @@ def test_four_hundred_classes_in_another_order_are_refused(whole, tiny_model, th
     with pytest.raises(ModelError, match="another order") as caught:
         read_head(whole(labels=swapped), tiny_model)
     assert "class 2 is 'turning', not 'class 2'" in caught.value.message
-    with pytest.raises(ModelError, match="names 399 classes, and its head has 400"):
+    with pytest.raises(ModelError, match="names 399 classes, and its classifier has 400"):
         read_head(whole(labels=swapped[1:]), tiny_model)
 
 
@@ -91,11 +91,11 @@ def test_a_head_without_names_is_known_by_the_zoo_s_checksum_alone(whole, tiny_m
     import hashlib
 
     path = whole(labels=None)
-    with pytest.raises(ModelError, match="does not say which classes"):
+    with pytest.raises(ModelError, match="does not name the"):
         read_head(path, tiny_model)
     prefix = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
     assert read_head(path, tiny_model, sha256_prefix=prefix).labels == theirs
-    with pytest.raises(ModelError, match="does not say which classes"):
+    with pytest.raises(ModelError, match="does not name the"):
         read_head(path, tiny_model, sha256_prefix="00000000")
 
 
@@ -220,5 +220,5 @@ def test_a_head_of_which_no_class_is_known_starts_at_random_and_says_so(
     record = finetune(workspace, settings, Reporter(on_message=said.append)).record
     assert record["head"]["rows"] == {}
     assert any("none of the 3 labels" in line for line in said)
-    with pytest.raises(UsageError, match="random weights have no head"):
+    with pytest.raises(UsageError, match="random weights have no pre-trained classifier"):
         finetune(workspace, replace(settings, weights="none", name="none"))

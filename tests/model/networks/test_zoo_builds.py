@@ -105,7 +105,7 @@ def test_a_model_of_one_size_is_given_that(corpus):
     assert (plan.recipe.crop, plan.recipe.short_side) == (224, 256)
     assert plan.base.model["cls_head"]["type"] == "TimeSformerHead"
     assert has_dropout(plan.base.model["cls_head"])
-    with pytest.raises(UsageError, match="takes pictures of 112 pixels, and 3 crops would be as wide"):
+    with pytest.raises(UsageError, match="takes frames of 112 pixels, and 3 crops would be as wide"):
         make_plan(workspace, FinetuneSettings(pretrain="c3d", weights="none", changes=("num_crops=3",)))
 
 

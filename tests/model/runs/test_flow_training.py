@@ -125,7 +125,7 @@ def test_a_mirrored_field_moves_the_other_way(clip: Path) -> None:
 
 
 def test_what_is_missing_or_no_flow_is_said(clip: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"abc_0_2000.tvl1.mp4: there is no such flow"):
+    with pytest.raises(ModelError, match=r"abc_0_2000.tvl1.mp4: no such flow file"):
         pipeline({"type": "FlowInit", "method": "tvl1"})({"filename": str(clip)})
     with pytest.raises(ModelError, match="has no field 40"):
         read_fields(flow_of(clip, "dis"), [3, FIELDS])

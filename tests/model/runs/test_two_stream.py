@@ -361,6 +361,6 @@ def test_no_step_of_the_flow_stream_looks_at_frames(danced, tiny):
         *("FormatShape", "PackActionInputs"),
     ]
     assert (steps[0]["method"], steps[1]["target_fps"]) == ("dis", 25)
-    with pytest.raises(ModelError, match="flow cannot be augmented as frames are"):
+    with pytest.raises(ModelError, match="optical flow does not support augmentation"):
         train_pipeline(plan.base, replace(plan.recipe, augment="jitter"))
     assert not any("trained on" in note for note in plan.notes)

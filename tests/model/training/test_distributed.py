@@ -58,7 +58,7 @@ def test_two_processes_that_train_batch_norm_do_the_steps_of_one(corpus, tiny_re
 def test_a_batch_that_cannot_be_shared_and_a_cache_are_refused(corpus, tiny_recipe, tiny_model):
     workspace = corpus()
     common = {"pretrain": str(tiny_model), "weights": "none", "recipe": str(tiny_recipe)}
-    with pytest.raises(UsageError, match="a batch of 4 clips cannot be shared by 3 processes"):
+    with pytest.raises(UsageError, match="a batch of 4 clips cannot be divided among 3 processes"):
         make_plan(workspace, FinetuneSettings(**common, processes=3))
     with pytest.raises(UsageError, match="trains in one process"):
         make_plan(workspace, FinetuneSettings(**common, processes=2, freeze="4", cache=True))
@@ -130,6 +130,6 @@ def test_where_slurm_cannot_be_asked_the_address_is_to_be_given(monkeypatch, tmp
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     monkeypatch.setenv("SLURM_STEP_NODELIST", "n[1-2]")
-    with pytest.raises(ModelError, match=r"which of the nodes n\[1-2\] is the first") as caught:
+    with pytest.raises(ModelError, match=r"the first of the nodes n\[1-2\] is unknown") as caught:
         distributed.init_process_group(distributed.RankInfo(0, 2, "slurm"), gpu=False)
     assert "MASTER_ADDR" in caught.value.hint
