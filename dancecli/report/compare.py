@@ -80,7 +80,8 @@ def compare(
         with atomic_file(folder / "compare.json") as file:
             file.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
         with atomic_file(folder / "index.html") as file:
-            file.write(render_comparison(name, first, second, comparison, verdict, settings.subset))
+            page = render_comparison(workspace, name, first, second, comparison, verdict, settings.subset)
+            file.write(page)
     reporter.progress(3, 3)
     return CompareResult(
         name, settings.first, settings.second, folder / "index.html", comparison, verdict, document

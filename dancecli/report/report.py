@@ -92,7 +92,7 @@ def report(
     found = document(name, results, summaries, settings.subset)
     heat = read_gradcam(workspace, results)
     if not dry_run:
-        _write(folder, name, results, summaries, settings.subset, found, heat, reporter)
+        _write(workspace, name, results, summaries, settings.subset, found, heat, reporter)
     reporter.progress(3, 3)
     return ReportResult(name, run, folder / "index.html", headline(summaries[settings.subset]), found)
 
@@ -124,14 +124,14 @@ def _report_group(
         with atomic_file(folder / "metrics.json") as file:
             file.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
         with atomic_file(folder / "index.html") as file:
-            file.write(render_group(group, runs, subsets, left_out))
+            file.write(render_group(group, runs, subsets, left_out, workspace))
     reporter.progress(len(runs), len(runs))
     line = headline_of(len(runs), subsets[settings.subset])
     return ReportResult(name, group, folder / "index.html", line, found)
 
 
 def _write(
-    folder: Path,
+    workspace: Workspace,
     name: str,
     results: RunResults,
     summaries: Mapping[str, metrics.Summary],
@@ -140,7 +140,7 @@ def _write(
     heat: Mapping[str, Sequence[GradcamPicture]],
     reporter: Reporter,
 ) -> None:
-    chosen = summaries[subset]
+    chosen, folder = summaries[subset], workspace.report(name)
     reporter.progress(1, 3, "drawing")
     with atomic_file(folder / "metrics.json") as file:
         file.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
@@ -155,7 +155,7 @@ def _write(
     reporter.progress(2, 3, "writing the page")
     # The page comes last: where it is, all that belongs to it is there too.
     with atomic_file(folder / "index.html") as file:
-        file.write(render_run(name, results, summaries, subset, heat))
+        file.write(render_run(name, results, summaries, subset, heat, workspace))
 
 
 def summarize(results: RunResults) -> dict[str, metrics.Summary]:

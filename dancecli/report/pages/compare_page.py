@@ -5,22 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dancecli.report.pages.run_page import short_link, shown_scores
+from dancecli.report.pages.stills import stills_of
 from dancecli.report.pages.templating import render
 from dancecli.report.plots.layout import zoomed
 from dancecli.report.results.comparison import Comparison
 from dancecli.report.results.entries import Entry
 from dancecli.report.statistics.metrics import predicted
+from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from dancecli.report.statistics.metrics import Floats
 
 
 def render_comparison(
-    name: str, first: Entry, second: Entry, comparison: Comparison, verdict: str, subset: str
+    workspace: Workspace,
+    name: str,
+    first: Entry,
+    second: Entry,
+    comparison: Comparison,
+    verdict: str,
+    subset: str,
 ) -> str:
     """Draw the page.
 
     Args:
+        workspace: where the clips are.
         name: the comparison's name.
         first: the first run or method.
         second: the second, evaluated on the same clips.
@@ -28,12 +37,14 @@ def render_comparison(
         verdict: that in a sentence.
         subset: the subset that both are evaluated on.
     """
-    paired = comparison.paired
+    paired, data = comparison.paired, clip_data(first, second, subset)
+    shown = [row[0] for rows in data["clips"].values() for row in rows[:24]]
+    data["stills"] = stills_of(workspace, shown, first.first.links)
     reach = max(0.05, abs(paired.low), abs(paired.high), abs(paired.difference))
     return render(
         "compare.html",
         ("common.js", "compare.js"),
-        clip_data(first, second, subset),
+        data,
         name=name,
         names=(first.name, second.name),
         subset=subset,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from dancecli.core.hashing import keyed_order
 from dancecli.core.records import Clip
+from dancecli.report.pages.stills import still
 from dancecli.report.pages.templating import render
 from dancecli.storage import tables
 from dancecli.storage.files import atomic_file
@@ -18,7 +17,6 @@ from dancecli.storage.workspace import Workspace
 # Pictures a class, and in all: a page of 700 classes is to stay small enough to open.
 _PICTURES_A_CLASS = 6
 _PICTURES = 280
-_PICTURE_HEIGHT = 96
 
 
 def write_dataset_page(workspace: Workspace, stats: Mapping[str, Any]) -> Path:
@@ -60,23 +58,6 @@ def pictures(workspace: Workspace, labels: Sequence[str]) -> dict[str, list[str]
     found = {}
     for label, members in clips.items():
         drawn = keyed_order(members, lambda c: c.clip_id, seed=0, purpose="dataset page")[:share]
-        taken = (_picture(workspace.root / clip.path, clip.duration_s / 2) for clip in drawn)
+        taken = (still(workspace.root / clip.path, clip.duration_s / 2) for clip in drawn)
         found[label] = [picture for picture in taken if picture]
     return found
-
-
-def _picture(path: Path, at_s: float) -> str:
-    import av
-
-    try:
-        with av.open(str(path), metadata_errors="ignore") as container:
-            stream = container.streams.video[0]
-            container.seek(int(at_s * 1_000_000))
-            frame = next(container.decode(stream))
-    except (av.FFmpegError, OSError, IndexError, StopIteration):
-        return ""
-    image = frame.to_image()  # type: ignore[no-untyped-call]
-    width = max(1, round(image.width * _PICTURE_HEIGHT / image.height))
-    file = io.BytesIO()
-    image.resize((width, _PICTURE_HEIGHT)).save(file, "JPEG", quality=72, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

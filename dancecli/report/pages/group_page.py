@@ -6,14 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dancecli.report.pages import run_page
+from dancecli.report.pages.stills import stills_of
 from dancecli.report.pages.templating import render
 from dancecli.report.results.run_results import RunResults
 from dancecli.report.results.seed_group import GroupSubset
 from dancecli.report.statistics.metrics import predicted
+from dancecli.storage.workspace import Workspace
 
 
 def render_group(
-    group: str, runs: Sequence[RunResults], subsets: Mapping[str, GroupSubset], left_out: Sequence[str]
+    group: str,
+    runs: Sequence[RunResults],
+    subsets: Mapping[str, GroupSubset],
+    left_out: Sequence[str],
+    workspace: Workspace,
 ) -> str:
     """Draw the page.
 
@@ -22,8 +28,12 @@ def render_group(
         runs: its runs.
         subsets: the figures, the subset shown first first.
         left_out: runs that could not be read, with the reason.
+        workspace: where the clips are.
     """
     first = runs[0]
+    data = clip_data(runs, subsets)
+    shown = [row[0] for of in data["subsets"].values() for row in (*of["flips"][:24], *of["never"][:12])]
+    data["stills"] = stills_of(workspace, shown, first.links)
     per_seed = {"Time", "Training"}
     facts = [(title, rows) for title, rows in run_page.facts(first) if title not in per_seed]
     training = [row for title, rows in run_page.facts(first) if title == "Training" for row in rows]
@@ -31,7 +41,7 @@ def render_group(
     return render(
         "group.html",
         ("common.js", "group.js"),
-        clip_data(runs, subsets),
+        data,
         group=group,
         runs=[(e.run["name"], e.run.get("seed")) for e in runs],
         labels=first.labels,

@@ -8,11 +8,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.text import duration, percent, pluralize
+from dancecli.report.pages.stills import stills_of
 from dancecli.report.pages.templating import environment, render
 from dancecli.report.plots import layout
 from dancecli.report.plots.gradcam import GradcamPicture
 from dancecli.report.results.run_results import RunResults, SubsetScores
 from dancecli.report.statistics.metrics import Summary, order_by_confusion, predicted, true_ranks
+from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from dancecli.report.statistics.metrics import Floats, Ints
@@ -29,6 +31,7 @@ def render_run(
     summaries: Mapping[str, Summary],
     subset: str,
     heat: Mapping[str, Sequence[GradcamPicture]] = MappingProxyType({}),
+    workspace: Workspace | None = None,
 ) -> str:
     """Draw the page.
 
@@ -38,12 +41,16 @@ def render_run(
         summaries: the figures of each subset of `results.subsets`.
         subset: the subset shown first.
         heat: for each subset where the network looked, as far as that was drawn.
+        workspace: where the clips are; None for a page without stills of them.
     """
     order = [subset, *(other for other in summaries if other != subset)]
+    data = clip_data(results, summaries)
+    if workspace:
+        data["stills"] = stills_of(workspace, _first_clips(data, order), results.links)
     return render(
         "report.html",
         ("common.js", "report.js"),
-        clip_data(results, summaries),
+        data,
         name=name,
         run=results.run,
         labels=results.labels,
@@ -90,6 +97,15 @@ def clip_data(results: RunResults, summaries: Mapping[str, Summary]) -> dict[str
             for key, scores in results.subsets.items()
         },
     }
+
+
+def _first_clips(data: Mapping[str, Any], order: Sequence[str]) -> list[str]:
+    """List the clips that a reader sees first: the worst mistakes and the least certain ones."""
+    found = []
+    for key in order:
+        shown = data["subsets"][key]
+        found += [shown["clips"][i][0] for i in (*shown["worst"][:32], *shown["unsure"][:12])]
+    return found
 
 
 def _subset_data(subset: SubsetScores, summary: Summary, links: Mapping[str, str]) -> dict[str, Any]:

@@ -14,15 +14,35 @@ function make(tag, css, text) {
 }
 const plural = (n, noun) => `${n} ${noun}${n === 1 ? '' : 's'}`;
 
+// ---- what is chosen stands in the address, so that it can be sent and outlives a reload
+const start = location.hash.slice(1);
+const state = new URLSearchParams(start.includes('=') ? start : start && {at: start});
+function keep(key, value) {
+  if (value) state.set(key, value);
+  else state.delete(key);
+  history.replaceState(null, '', `#${state}`);
+}
+all('nav a, .brand[href]').forEach((link) => link.addEventListener('click', (event) => {
+  event.preventDefault();
+  const id = link.hash.slice(1);
+  keep('at', id);
+  if (id) document.getElementById(id).scrollIntoView();
+  else scrollTo(0, 0);
+}));
+
 // ---- light and dark
 let redraw = () => {}; // a page that draws with the colours says how
 const dark = () => root.dataset.theme
   ? root.dataset.theme === 'dark'
   : matchMedia('(prefers-color-scheme: dark)').matches;
-const asked = /theme=(dark|light)/.exec(location.hash);
-if (asked) root.dataset.theme = asked[1];
+if (['dark', 'light'].includes(state.get('theme'))) root.dataset.theme = state.get('theme');
 document.getElementById('theme').addEventListener('click', () => {
-  root.dataset.theme = dark() ? 'light' : 'dark';
+  const next = dark() ? 'light' : 'dark';
+  const system = matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light';
+  // Back at what the system has, it is followed again.
+  if (next === system) delete root.dataset.theme;
+  else root.dataset.theme = next;
+  keep('theme', next === system ? '' : next);
   redraw();
 });
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => redraw());
@@ -34,15 +54,26 @@ const seen = new IntersectionObserver((entries) => entries.forEach((entry) => {
   entry.target.preload = 'metadata';
 }), {rootMargin: '200px'});
 
+// A still that is in the page itself is seen wherever the page is sent.
+const stills = data.stills || {};
+
 function picture(link, name) {
   const box = make('div', 'pic');
+  const still = () => {
+    const image = make('img');
+    Object.assign(image, {src: stills[name], alt: `A frame of ${name}`});
+    return image;
+  };
   if (!link) {
-    box.textContent = 'no file known';
+    box.replaceChildren(stills[name] ? still() : 'no file known');
     return box;
   }
   const video = make('video');
   Object.assign(video, {preload: 'none', muted: true, loop: true, playsInline: true, src: link + '#t=0.5'});
-  video.addEventListener('error', () => { box.replaceChildren('the file is not beside this page'); });
+  if (stills[name]) video.poster = stills[name];
+  video.addEventListener('error', () => {
+    box.replaceChildren(stills[name] ? still() : 'the file is not beside this page');
+  });
   const play = make('button', 'play');
   play.type = 'button';
   play.setAttribute('aria-label', `Play ${name}`);
@@ -50,8 +81,13 @@ function picture(link, name) {
   play.addEventListener('click', toggle);
   video.addEventListener('play', () => box.classList.add('playing'));
   video.addEventListener('pause', () => box.classList.remove('playing'));
-  box.append(video, play);
-  seen.observe(video);
+  const enlarge = make('button', 'enlarge', '⤢');
+  enlarge.type = 'button';
+  enlarge.title = 'Open large';
+  enlarge.setAttribute('aria-label', `Open ${name} large`);
+  box.append(video, play, enlarge);
+  // With a still to show, nothing is read before it is played.
+  if (!stills[name]) seen.observe(video);
   return box;
 }
 
@@ -74,7 +110,7 @@ function scoreList(scores, truth, called) {
 
 // A link of 1 is the usual place, 0 an unknown one.
 function frameCard(name, place, ...content) {
-  const link = place === 1 ? `../../clips/${name}.mp4` : place || '';
+  const link = linkOf(name, place);
   const text = make('div');
   const id = make('p', 'id');
   if (link) {
@@ -88,13 +124,130 @@ function frameCard(name, place, ...content) {
   return node;
 }
 
+const linkOf = (name, place) => (place === 1 ? `../../clips/${name}.mp4` : place || '');
+
+// ---- one clip at a size to judge by
+const viewer = {
+  // A page may name an example of the class that a clip was taken for: [name, place, class].
+  example: () => null,
+
+  build() {
+    const box = make('dialog', 'viewer');
+    this.videos = make('div', 'stage');
+    this.side = make('div', 'beside');
+    const bar = make('div', 'tools');
+    const button = (text, title, act) => {
+      const node = make('button', '', text);
+      node.type = 'button';
+      node.title = title;
+      node.addEventListener('click', act);
+      bar.append(node);
+      return node;
+    };
+    button('‹', 'Previous clip (←)', () => this.step(-1));
+    this.count = make('span', 'fine');
+    bar.append(this.count);
+    button('›', 'Next clip (→)', () => this.step(1));
+    button('−1', 'One frame back (,)', () => this.frame(-1));
+    button('+1', 'One frame on (.)', () => this.frame(1));
+    this.speed = button('1×', 'Speed (s)', () => this.slow());
+    this.loop = button('Loop', 'Repeat (l)', () => this.repeat());
+    this.compare = button('Compare', 'Show a clip of the class it was taken for (c)', () => this.beside());
+    button('Close', 'Close (Esc)', () => box.close());
+    box.append(bar, this.videos, this.side);
+    box.addEventListener('close', () => { this.videos.replaceChildren(); keep('clip', ''); });
+    box.addEventListener('keydown', (event) => {
+      const act = {
+        ArrowLeft: () => this.step(-1), ArrowRight: () => this.step(1), ',': () => this.frame(-1),
+        '.': () => this.frame(1), s: () => this.slow(), l: () => this.repeat(), c: () => this.beside(),
+      }[event.key];
+      // The arrows seek in a video that has the focus.
+      if (!act || event.ctrlKey || event.metaKey || event.altKey) return;
+      event.preventDefault();
+      act();
+    });
+    document.body.append(box);
+    this.box = box;
+    this.rate = 1;
+    this.looping = true;
+  },
+
+  open(clips, at, card) {
+    if (!this.box) this.build();
+    Object.assign(this, {clips, at, card});
+    this.box.showModal();
+    this.show();
+  },
+
+  video(name, place, caption) {
+    const figure = make('figure');
+    const video = make('video');
+    Object.assign(video, {controls: true, loop: this.looping, autoplay: true, muted: true, playsInline: true,
+      src: linkOf(name, place)});
+    if (stills[name]) video.poster = stills[name];
+    video.addEventListener('loadedmetadata', () => { video.playbackRate = this.rate; });
+    video.addEventListener('error', () => {
+      video.replaceWith(make('p', 'fine', 'The file is not beside this page.'));
+    });
+    figure.append(video, make('figcaption', 'fine', caption));
+    return figure;
+  },
+
+  show() {
+    const clip = this.clips[this.at];
+    this.pair = false;
+    this.videos.replaceChildren(this.video(clip[0], clip[1], `${labels[clip[2]]} · ${clip[0]}`));
+    this.side.replaceChildren(this.card(clip).lastElementChild);
+    this.count.textContent = `${this.at + 1} of ${this.clips.length}`;
+    this.compare.hidden = !this.example(clip);
+    keep('clip', clip[0]);
+  },
+
+  step(by) {
+    this.at = (this.at + by + this.clips.length) % this.clips.length;
+    this.show();
+  },
+
+  frame(by) {
+    all('video', this.videos).forEach((video) => {
+      video.pause();
+      video.currentTime = Math.max(0, video.currentTime + by / 25);
+    });
+  },
+
+  slow() {
+    this.rate = {1: 0.5, 0.5: 0.25, 0.25: 1}[this.rate];
+    this.speed.textContent = `${this.rate}×`;
+    all('video', this.videos).forEach((video) => { video.playbackRate = this.rate; });
+  },
+
+  repeat() {
+    this.looping = !this.looping;
+    this.loop.textContent = this.looping ? 'Loop' : 'Once';
+    all('video', this.videos).forEach((video) => { video.loop = this.looping; });
+  },
+
+  beside() {
+    const other = this.example(this.clips[this.at]);
+    if (!other) return;
+    this.pair = !this.pair;
+    if (this.pair) this.videos.append(this.video(other[0], other[1], `${labels[other[2]]} · ${other[0]}`));
+    else this.videos.lastElementChild.remove();
+  },
+};
+
 function fill(into, clips, card) {
   const cards = make('div', 'cards');
   const more = make('button', 'more');
   more.type = 'button';
   let shown = 0;
   const add = () => {
-    clips.slice(shown, shown + PAGE).forEach((clip) => cards.append(card(clip)));
+    clips.slice(shown, shown + PAGE).forEach((clip, i) => {
+      const node = card(clip);
+      const at = shown + i;
+      node.querySelector('.enlarge')?.addEventListener('click', () => viewer.open(clips, at, card));
+      cards.append(node);
+    });
     shown = Math.min(clips.length, shown + PAGE);
     more.hidden = shown >= clips.length;
     more.textContent = `Show more (${clips.length - shown} left)`;
@@ -107,7 +260,11 @@ function fill(into, clips, card) {
 // One of several lists of clips at a time, cut down by a text that their id or a class must hold.
 function browse(frame, host, lists, card, classesOf) {
   const filter = frame.querySelector('.filter');
-  let list = Object.keys(lists)[0];
+  const key = frame.dataset.subset || '';
+  const kept = state.get(`list${key}`);
+  let list = kept in lists ? kept : Object.keys(lists)[0];
+  filter.value = state.get(`filter${key}`) || '';
+  all('[data-list]', frame).forEach((b) => b.setAttribute('aria-pressed', String(b.dataset.list === list)));
   const draw = () => {
     const text = filter.value.trim().toLowerCase();
     const [order, listed] = lists[list];
@@ -122,32 +279,59 @@ function browse(frame, host, lists, card, classesOf) {
   all('[data-list]', frame).forEach((button) => button.addEventListener('click', () => {
     all('[data-list]', frame).forEach((b) => b.setAttribute('aria-pressed', String(b === button)));
     list = button.dataset.list;
+    keep(`list${key}`, list);
     draw();
   }));
-  filter.addEventListener('input', draw);
+  filter.addEventListener('input', () => { keep(`filter${key}`, filter.value.trim()); draw(); });
   draw();
+  const named = state.get('clip');
+  const at = named ? lists[list][1].findIndex((clip) => clip[0] === named) : -1;
+  if (at >= 0 && !frame.hidden) viewer.open(lists[list][1], at, card);
 }
 
 // ---- tables that sort by the heading that is chosen
-all('table.classes').forEach((table) => all('thead button', table).forEach((button) => {
-  button.addEventListener('click', () => {
+all('table.classes').forEach((table, number) => all('thead button', table).forEach((button) => {
+  const sort = (up) => {
     const head = button.closest('th');
     const column = head.cellIndex;
-    const up = head.getAttribute('aria-sort') === (column ? 'descending' : 'none');
     all('th[aria-sort]', table).forEach((th) => th.setAttribute('aria-sort', 'none'));
     head.setAttribute('aria-sort', up ? 'ascending' : 'descending');
-    const value = (row) => Number(row.cells[column].dataset.value);
-    const rows = [...table.tBodies[0].rows].sort((a, b) => (up ? value(a) - value(b) : value(b) - value(a)));
+    const texts = table.tBodies[0].rows[0]?.cells[column].dataset.text !== undefined;
+    const value = (row) => (texts ? row.cells[column].dataset.text : Number(row.cells[column].dataset.value));
+    const order = texts ? (a, b) => value(a).localeCompare(value(b)) : (a, b) => value(a) - value(b);
+    const rows = [...table.tBodies[0].rows].sort((a, b) => (up ? order(a, b) : order(b, a)));
     table.tBodies[0].append(...rows);
+    return column;
+  };
+  button.addEventListener('click', () => {
+    const head = button.closest('th');
+    const up = head.getAttribute('aria-sort') === (head.cellIndex ? 'descending' : 'none');
+    keep(`sort${number}`, `${sort(up)}${up ? 'up' : 'down'}`);
+  });
+  const kept = /^(\d+)(up|down)$/.exec(state.get(`sort${number}`) || '');
+  if (kept && Number(kept[1]) === button.closest('th').cellIndex) sort(kept[2] === 'up');
+}));
+
+// ---- tables cut down by a text that a row's head must hold
+all('[data-rows]').forEach((input) => input.addEventListener('input', () => {
+  const text = input.value.trim().toLowerCase();
+  all('tbody tr', input.closest('section')).forEach((row) => {
+    row.hidden = !row.cells[0].textContent.toLowerCase().includes(text);
   });
 }));
 
 // ---- subsets of the split
+function choose(subset) {
+  all('[data-show]').forEach((b) => b.setAttribute('aria-pressed', String(b.dataset.show === subset)));
+  all('.subset').forEach((node) => { node.hidden = node.dataset.subset !== subset; });
+}
 all('[data-show]').forEach((button) => button.addEventListener('click', () => {
-  all('[data-show]').forEach((b) => b.setAttribute('aria-pressed', String(b === button)));
-  all('.subset').forEach((node) => { node.hidden = node.dataset.subset !== button.dataset.show; });
+  choose(button.dataset.show);
+  keep('subset', button.dataset.show);
   redraw();
 }));
+if (all('[data-show]').some((b) => b.dataset.show === state.get('subset'))) choose(state.get('subset'));
+addEventListener('load', () => document.getElementById(state.get('at') || '')?.scrollIntoView());
 
 // ---- what can be copied
 all('.copy').forEach((box) => {

@@ -38,6 +38,9 @@
       this.deepest = Math.max(this.deepest, 0.5);
       this.frame.querySelector('.miss-top').textContent = `${Math.round(100 * this.deepest)}\u202f%`;
       this.chosen = worst || [0, 0];
+      this.name = key;
+      const [subset, ...cell] = (state.get('cell') || '').split(',');
+      if (subset === key && cell.every((c) => Number(c) >= 0 && Number(c) < size)) this.chosen = cell.map(Number);
       all('.numbers', this.frame).forEach((node) => { node.hidden = size > MOST_CELLS; });
       this.wire();
       this.draw();
@@ -82,6 +85,7 @@
 
     choose(i, j) {
       this.chosen = [i, j];
+      keep('cell', `${this.name},${i},${j}`);
       this.mark();
       this.show(i, j);
     }
@@ -236,6 +240,16 @@
       this.host.replaceChildren(canvas, readout);
     }
   }
+
+  // Beside a mistake: the clip of the class it was taken for that the model is surest of.
+  const examples = {};
+  Object.values(data.subsets).forEach(({clips}) => clips.forEach(([name, place, truth, called, , scores]) => {
+    const best = examples[truth];
+    if (place && truth === called && (!best || scores[1] > best[3])) examples[truth] = [name, place, truth, scores[1]];
+  }));
+  viewer.example = ([name, , truth, called]) => (
+    truth !== called && examples[called] && examples[called][0] !== name ? examples[called] : null
+  );
 
   const views = Object.keys(data.subsets).map((key) => new Matrix(key));
   redraw = () => views.forEach((view) => view.draw());

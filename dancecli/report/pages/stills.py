@@ -1,0 +1,54 @@
+"""Frames of clips that a page holds itself, so that they are seen wherever it is sent."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from urllib.parse import unquote
+
+from dancecli.storage.workspace import Workspace
+
+# Of one page: about 3 kB and 15 ms each.
+MOST = 48
+HEIGHT = 96
+_UP = "../../"
+
+
+def stills_of(workspace: Workspace, clips: Iterable[str], links: Mapping[str, str]) -> dict[str, str]:
+    """Take a frame of the first clips whose files are there, as data URIs by clip id.
+
+    Args:
+        workspace: where the files are.
+        clips: the clips, those that matter most first; repeated ones count once.
+        links: for each clip its link from a report's folder.
+    """
+    found: dict[str, str] = {}
+    for clip in dict.fromkeys(clips):
+        if len(found) == MOST:
+            break
+        link = links.get(clip, "")
+        if link.startswith(_UP) and (taken := still(workspace.root / unquote(link.removeprefix(_UP)), 0.5)):
+            found[clip] = taken
+    return found
+
+
+def still(path: Path, at_s: float, height: int = HEIGHT) -> str:
+    """Give a frame as a data URI: of the key frame at or before a time; empty if it cannot be read."""
+    if not path.is_file():
+        return ""
+    import av
+
+    try:
+        with av.open(str(path), metadata_errors="ignore") as container:
+            stream = container.streams.video[0]
+            container.seek(int(at_s * 1_000_000))
+            frame = next(container.decode(stream))
+    except (av.FFmpegError, OSError, IndexError, StopIteration):
+        return ""
+    image = frame.to_image()  # type: ignore[no-untyped-call]
+    width = max(1, round(image.width * height / image.height))
+    file = io.BytesIO()
+    image.resize((width, height)).save(file, "JPEG", quality=72, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
