@@ -20,6 +20,7 @@ from dancecli.core.video_files import VIDEO_SUFFIXES, is_video_name
 from dancecli.sources.list_format import read_subset
 
 _CLIP_NAME = re.compile(r"(?P<video_id>[A-Za-z0-9_-]{1,64})_(?P<start>\d{1,9})_(?P<end>\d{1,9})")
+_ACTIVITYNET_NAME = re.compile(r"v_([A-Za-z0-9_-]{11})")
 SPLIT_FOLDER = re.compile(
     r"(?:videos_)?(train|training|val|valid|validate|validation|test|testing)(?:_\d+)?", re.IGNORECASE
 )
@@ -138,7 +139,9 @@ class FolderIndex:
             if name is not None:
                 kept = index.clips.setdefault(name, found)
             elif VIDEO_ID.fullmatch(found.path.stem):
-                kept = index.videos.setdefault(found.path.stem, found)
+                # ActivityNet's videos are named `v_<id>`.
+                activitynet = _ACTIVITYNET_NAME.fullmatch(found.path.stem)
+                kept = index.videos.setdefault(activitynet[1] if activitynet else found.path.stem, found)
             else:
                 continue
             if kept is not found:

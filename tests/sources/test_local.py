@@ -74,11 +74,18 @@ def test_linked_folders_are_followed_and_a_loop_ends(tmp_path: Path) -> None:
 
 
 def test_the_index_is_asked_by_clip_and_by_video(tmp_path: Path) -> None:
-    for name in ("one/a_000010_000020.mp4", "two/a_10_20.mkv", "two/-whole_vid.webm", "two/not an id.mp4"):
+    for name in (
+        "one/a_000010_000020.mp4",
+        "two/a_10_20.mkv",
+        "two/-whole_vid.webm",
+        "two/not an id.mp4",
+        "v_dQw4w9WgXcQ.mp4",
+    ):
         touch(tmp_path / name)
     index = FolderIndex.read(tmp_path)
     assert index.clip("a", 10_000, 20_000) == tmp_path / "one/a_000010_000020.mp4"
     assert index.clip("a", 10_000, 21_000) is None
+    assert index.video("dQw4w9WgXcQ") == tmp_path / "v_dQw4w9WgXcQ.mp4"
     assert index.video("-whole_vid") == tmp_path / "two/-whole_vid.webm"
     assert [f.path.name for f in index.repeated] == ["a_10_20.mkv"]
 

@@ -55,14 +55,15 @@ def command(
         str,
         typer.Option(
             metavar="REGEX",
-            help="Take the label from a file's path below DIR: the group (?P<label>...), or the only group.",
+            help="Take the label from a file's path below DIR: the group `(?P<label>...)`, or the only "
+            "group.",
         ),
     ] = "",
     group_pattern: Annotated[
         list[str] | None,
         typer.Option(
             metavar="REGEX",
-            help="Take groups that a split keeps whole from a file's path: (?P<dancer>...), (?P<venue>...). "
+            help="Take groups that a split keeps whole from a file's path: `(?P<dancer>...)`. "
             "May be given several times.",
             show_default=False,
         ),

@@ -217,6 +217,7 @@ def test_what_is_left_out_is_found_by_its_path(dance, workspace: Workspace, tmp_
     assert f"made from {source}" in dance("history", "tape").out
     assert dance("history", "waltz/tape.MPG", "--json").json[0]["original_path"] == str(source)
     # What comes in later is in that file no more.
+    (source.parent / "broken.mov").unlink()
     video(source.parent / "broken.mov", 2)
     dance("import", str(tmp_path / "in"))
     assert "broken.mov" not in (workspace.root / "left-out.csv").read_text()
