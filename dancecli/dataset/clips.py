@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import groupby
 
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Clip, Segment
@@ -23,7 +25,7 @@ def remember_segments(
     exactly: bool = False,
     fetch_options: Sequence[str] = (),
 ) -> None:
-    """Add segments to those that were asked for before; a later list corrects an earlier one.
+    """Add segments to those that were requested before; a later list corrects an earlier one.
 
     The names of the label set, in their order, go into the metadata as `labels` (JSON). A set that
     the workspace's own begins with does not replace it, since a merge may have added classes;
@@ -45,7 +47,7 @@ def remember_segments(
 
 
 def forget_segments(workspace: Workspace, clip_ids: Iterable[str]) -> None:
-    """Take segments out again; the label set stays."""
+    """Remove segments; the label set stays."""
     with _alone(workspace):
         before = read_segments(workspace)
         after = {clip_id: before[clip_id] for clip_id in before.keys() - set(clip_ids)}
@@ -69,54 +71,97 @@ def workspace_labels(workspace: Workspace) -> LabelSet | None:
 
 
 def read_segments(workspace: Workspace) -> dict[str, Segment]:
-    """Give all segments that were ever asked for, by clip id."""
+    """Give all segments that were ever requested, by clip id."""
     if not workspace.segments.exists():
         return {}
     return {segment.clip_id: segment for segment in tables.read(workspace.segments, Segment)}
 
 
 def clips_there(workspace: Workspace) -> set[str]:
-    """Ids of the clips that are recorded as done and whose file is there, whole by its size."""
-    there = set()
-    for clip in ledger.done_clips(workspace.root):
-        # A link to a file that is gone counts as gone.
+    """Ids of the clips that are recorded as done and whose file is on disk, whole by its size."""
+    found = set()
+    for clip_id, path, num_bytes in ledger.done_files(workspace.root):
+        # A link to a file that does not exist counts as missing.
         with suppress(FileNotFoundError):
-            if (workspace.root / clip.path).stat().st_size == clip.num_bytes:
-                there.add(clip.clip_id)
-    return there
+            if (workspace.root / path).stat().st_size == num_bytes:
+                found.add(clip_id)
+    return found
 
 
 def rebuild_clips(workspace: Workspace) -> None:
     """Write the manifest of clips again: what the ledger says is done, and what others added.
 
     Labels are those of the segments, so that a corrected list needs no new download. Rows that
-    the ledger does not know (augmented copies, adopted folders) stay as they are.
+    the ledger does not know (augmented clips) stay as they are. The manifest before and the ledgers
+    are merged in the order of the clip ids, a row at a time.
     """
     with _alone(workspace):
-        segments = read_segments(workspace)
-        before = tables.read(workspace.clips, Clip) if workspace.clips.exists() else []
-        known = ledger.latest(workspace.root)
-        after = [clip for clip in before if clip.clip_id not in known]
-        after += (_relabelled(clip, segments) for clip in ledger.done_clips(workspace.root))
-        after.sort()
-        if after != before or not workspace.clips.exists():
-            tables.write(workspace.clips, Clip, after)
+        _write_clips(workspace, _merge_ledger(workspace))
 
 
 def remember_copies(workspace: Workspace, copies: Iterable[Clip]) -> None:
-    """Put these augmented copies into the manifest of clips, in place of those that are in it."""
+    """Put these augmented clips into the manifest of clips, in place of those that are in it."""
     with _alone(workspace):
-        before = tables.read(workspace.clips, Clip)
-        after = sorted([*(clip for clip in before if not clip.parent_id), *copies])
-        if after != before:
-            tables.write(workspace.clips, Clip, after)
+        originals = (clip for clip in _stored_clips(workspace) if not clip.parent_id)
+        _write_clips(workspace, heapq.merge(originals, sorted(copies)))
 
 
-def _relabelled(clip: Clip, segments: dict[str, Segment]) -> Clip:
-    told = segments.get(clip.clip_id)
-    if told is None:
+class _UnchangedError(Exception):
+    """The manifest would be written as it is."""
+
+
+def _write_clips(workspace: Workspace, clips: Iterable[Clip]) -> None:
+    """Write the manifest of clips, unless it holds just these."""
+    before = _stored_clips(workspace)
+    changed = not workspace.clips.exists()
+
+    def compared() -> Iterator[Clip]:
+        nonlocal changed
+        for clip in clips:
+            changed = changed or next(before, None) != clip
+            yield clip
+        if not changed and next(before, None) is None:
+            raise _UnchangedError
+
+    with suppress(_UnchangedError):
+        tables.write(workspace.clips, Clip, compared())
+
+
+def _merge_ledger(workspace: Workspace) -> Iterator[Clip]:
+    labels = _labels_by_clip(workspace)
+    stored = ((clip.clip_id, 0, clip) for clip in _stored_clips(workspace))
+    recorded = ((clip_id, 1, clip) for clip_id, clip in ledger.last_clips(workspace.root))
+    merged = heapq.merge(stored, recorded, key=lambda row: row[:2])
+    for _, rows in groupby(merged, key=lambda row: row[0]):
+        # The ledger's row comes last; it is None for a clip that is no longer done.
+        *_, (_, from_ledger, clip) = rows
+        if clip is not None:
+            yield _relabeled(clip, labels) if from_ledger else clip
+
+
+def _stored_clips(workspace: Workspace) -> Iterator[Clip]:
+    """Go through the manifest of clips, in the order of their ids; nothing if there is none."""
+    if workspace.clips.exists():
+        for values in tables.read_columns(workspace.clips, Clip):
+            yield Clip(*values)
+
+
+def _labels_by_clip(workspace: Workspace) -> dict[str, tuple[str, str, str]]:
+    """Label, official split and dataset of each segment, by clip id."""
+    if not workspace.segments.exists():
+        return {}
+    names = ("video_id", "start_ms", "end_ms", "label", "official_split", "dataset")
+    rows = tables.read_columns(workspace.segments, Segment, names)
+    return {
+        f"{video}_{start}_{end}": (label, split, dataset) for video, start, end, label, split, dataset in rows
+    }
+
+
+def _relabeled(clip: Clip, labels: dict[str, tuple[str, str, str]]) -> Clip:
+    known = labels.get(clip.clip_id)
+    if known is None or known == (clip.label, clip.official_split, clip.dataset):
         return clip
-    return replace(clip, label=told.label, official_split=told.official_split, dataset=told.dataset)
+    return replace(clip, label=known[0], official_split=known[1], dataset=known[2])
 
 
 @contextmanager

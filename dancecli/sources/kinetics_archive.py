@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import io
 import shutil
 import tarfile
@@ -83,7 +84,7 @@ def _download(url: str, path: Path, edition: str) -> None:
                 raise InputError(
                     f"{url}: came cut short, {file.tell()} of {expected} bytes", f"try again, or {_INSTEAD}"
                 )
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
         why = getattr(error, "reason", error)
         raise InputError(
             f"the list archive of Kinetics {edition} cannot be downloaded from {url} ({why})", _INSTEAD

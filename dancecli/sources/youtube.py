@@ -28,6 +28,7 @@ _LONGEST_TEMPLATE = 2000
 _LONGEST_FORM = 5
 _READ_OF_A_PAGE = 8192
 _RANGE_NOT_SATISFIABLE = 416
+_NOTHING_CAME = "IncompleteRead: the connection was closed before any byte came"
 # What a live video is, by yt-dlp's `live_status`; the others are whole videos.
 _LIVE = {"is_live": "live", "is_upcoming": "upcoming", "post_live": "processing"}
 
@@ -182,9 +183,8 @@ def _youtube_dl() -> Any:
                 return self._open(req)
             requested = str(getattr(req, "headers", {}).get("Range") or "")
             if requested in self._ranges:
-                raise Failure(
-                    OutcomeClass.TRANSIENT, "truncated", "the connection was closed before any byte came"
-                )
+                # No byte came of the request before: asking a third time would not help.
+                raise from_text(self.params["logger"].last_retry or _NOTHING_CAME)
             self._ranges.add(requested)
             self._acquire()
             answer = self._open(req)
@@ -205,6 +205,8 @@ def _youtube_dl() -> Any:
                     raise verdict from error
                 # yt-dlp itself starts anew where the rest of a file is unavailable.
                 again = isinstance(error, HTTPError) and error.status == _RANGE_NOT_SATISFIABLE
+                if again:
+                    self._ranges.clear()
                 if self._direct and not again:
                     raise _classify(error, direct=True) from error
                 raise
@@ -305,13 +307,15 @@ def _downloaded(folder: Path) -> Path:
 
 
 class _Logger:
-    """Keeps yt-dlp's errors and prints nothing."""
+    """Keeps yt-dlp's errors and the cause of its last retry, and prints nothing."""
 
     def __init__(self) -> None:
         self.errors: list[str] = []
+        self.last_retry = ""
 
-    def debug(self, _: str) -> None:
-        pass
+    def debug(self, text: str) -> None:
+        if "Got error" in text:
+            self.last_retry = text
 
     def warning(self, _: str) -> None:
         pass

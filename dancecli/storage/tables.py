@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import MISSING, fields
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 from dancecli.storage.files import atomic_file
 
 SCHEMA_VERSION = 1
-_PIECE = 1 << 16
+_PIECE = 1 << 13
 Record = TypeVar("Record", bound="DataclassInstance")
 
 
@@ -29,6 +30,8 @@ def write(
     path: Path, record: type[Record], rows: Iterable[Record], meta: Mapping[str, str] | None = None
 ) -> None:
     """Write records as one Parquet file; the name appears only when the file is whole.
+
+    No more than a piece of the rows is held.
 
     Args:
         path: where; folders are made.
@@ -38,9 +41,11 @@ def write(
     """
     import pyarrow.parquet as pq
 
-    table = to_table(record, rows, meta)
-    with atomic_file(path, "wb") as file:
-        pq.write_table(table, file)
+    remaining = iter(rows)
+    schema = to_table(record, (), meta).schema
+    with atomic_file(path, "wb") as file, pq.ParquetWriter(file, schema) as writer:
+        while piece := list(islice(remaining, _PIECE)):
+            writer.write_table(to_table(record, piece, meta))
 
 
 def to_table(record: type[Record], rows: Iterable[Record], meta: Mapping[str, str] | None = None) -> pa.Table:
@@ -69,10 +74,17 @@ def read_columns(path: Path, record: type[Record], names: Sequence[str] = ()) ->
 
     No more than a piece of the table is held as Python objects.
     """
-    table = read_table(path, record, names)
-    for piece in table.to_batches(max_chunksize=_PIECE):
-        columns = [_values(column) for column in piece.columns]
-        yield from zip(*columns, strict=True)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    wanted = list(names) or [field.name for field in fields(record)]
+    with _parquet_errors(path), pq.ParquetFile(path) as file:
+        _check_stamp(path, record, file.schema_arrow)
+        stored = [name for name in wanted if name in file.schema_arrow.names]
+        for batch in file.iter_batches(batch_size=_PIECE, columns=stored):
+            piece = _with_defaults(path, record, pa.Table.from_batches([batch]), wanted)
+            columns = [_values(column) for column in piece.columns]
+            yield from zip(*columns, strict=True)
 
 
 def read_table(path: Path, record: type[Record], names: Sequence[str] = ()) -> pa.Table:
@@ -80,12 +92,30 @@ def read_table(path: Path, record: type[Record], names: Sequence[str] = ()) -> p
     import pyarrow.parquet as pq
 
     with _parquet_errors(path):
-        table = pq.read_table(path, columns=list(names) or None)
-    _check_stamp(path, record, table.schema)
-    wanted = list(names) or [field.name for field in fields(record)]
-    missing = [name for name in wanted if name not in table.column_names]
-    if missing:
-        raise InputError.at(path, None, f"lacks the column {missing[0]!r}", "remove it and run again")
+        schema = pq.read_schema(path)
+        stored = [name for name in names if name in schema.names]
+        table = pq.read_table(path, columns=stored if names else None)
+    _check_stamp(path, record, schema)
+    return _with_defaults(path, record, table, list(names) or [field.name for field in fields(record)])
+
+
+def _with_defaults(path: Path, record: type, table: pa.Table, wanted: Sequence[str]) -> pa.Table:
+    """Give the columns in their order; one that an older version did not write has the default.
+
+    Raises:
+        InputError: a column is missing that has no default.
+    """
+    import pyarrow as pa
+
+    defaults = {field.name: field.default for field in fields(record) if field.default is not MISSING}
+    schema = arrow_schema(record)
+    for name in wanted:
+        if name in table.column_names:
+            continue
+        if name not in defaults:
+            raise InputError.at(path, None, f"lacks the column {name!r}", "remove it and run again")
+        column = pa.repeat(pa.scalar(defaults[name], schema.field(name).type), len(table))
+        table = table.append_column(schema.field(name), column)
     return table.select(wanted)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from helpers.archives import tar_site
 
 from dancecli.core.errors import InputError
 from dancecli.core.labels import LabelSet
@@ -99,3 +100,16 @@ def test_addresses_of_all_editions_ship() -> None:
     known = tomllib.loads(SOURCES.read_text())["kinetics"]
     assert list(known) == ["400", "600", "700", "700-2020"]
     assert all(entry["annotations"].startswith("https://") for entry in known.values())
+
+
+@pytest.mark.parametrize("length", ["known", "chunked"])
+def test_an_archive_that_came_cut_short_is_not_kept(published: Path, length: str) -> None:
+    with tar_site() as site:
+        site.files["/k.tar.gz"] = (published / "k.tar.gz").read_bytes()
+        site.length, site.breaks = length, 1
+        text = f'[kinetics."700-2020"]\nannotations = "{site.url}/k.tar.gz"\n'
+        (published / "sources.toml").write_text(text)
+        with pytest.raises(InputError, match=r"cut short|cannot be downloaded"):
+            read(published)
+        assert not list((published.parent / "cache").iterdir())
+        assert read(published) == ["a train", "b val"], "the next time it is downloaded again"

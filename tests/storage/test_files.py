@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -45,3 +46,28 @@ def test_a_full_disk_is_told_as_one_and_leaves_the_file_before(tmp_path, monkeyp
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
     assert torch.load(path, weights_only=True)["a"].sum() == 0
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_and_its_name_are_on_the_disk_before_the_next_step(tmp_path, monkeypatch):
+    """A power cut leaves the whole file under its name, or no file: bytes first, then the name."""
+    path, events = tmp_path / "new" / "clip.mp4", []
+    temp = tmp_path / "temp"
+    temp.write_bytes(b"clip")
+    fsync, replace = os.fsync, Path.replace
+
+    def noting_fsync(handle):
+        events.append(("fsync", str(Path(f"/proc/self/fd/{handle}").readlink())))
+        fsync(handle)
+
+    def noting_replace(self, target):
+        events.append(("rename", str(self), str(target)))
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", noting_fsync)
+    monkeypatch.setattr(Path, "replace", noting_replace)
+    files.commit_file(temp, path)
+    assert events == [
+        ("fsync", str(temp)),
+        ("rename", str(temp), str(path)),
+        ("fsync", str(path.parent)),
+    ]

@@ -11,6 +11,7 @@ from dancecli.core.errors import InputError, UsageError
 from dancecli.core.hashing import keyed_digest, keyed_order
 from dancecli.core.labels import DEFAULT_LABELS, LabelSet
 from dancecli.core.records import OutcomeClass, Segment
+from dancecli.core.redaction import redact
 from dancecli.dataset.cutting import STANDARD_RULES, ClipRules
 from dancecli.engine.factory import LOCAL as LOCAL_ENGINE
 from dancecli.engine.factory import check_engine
@@ -119,7 +120,8 @@ def load_requested(settings: FetchSettings) -> tuple[list[Segment], Listing, Lab
 def selection_options(settings: FetchSettings) -> list[str]:
     """Return the command-line options that select what is fetched and from where.
 
-    Paths are absolute, so that the options mean the same in every folder.
+    Paths are absolute, so that the options mean the same in every folder. They are stored, so
+    passwords and the queries of addresses are left out.
     """
     default = FetchSettings()
     options = [word for path in settings.annotations for word in ("--annotations", str(path.absolute()))]
@@ -132,7 +134,7 @@ def selection_options(settings: FetchSettings) -> list[str]:
     )
     paths = (("--labels", settings.labels, default.labels), ("--folder", settings.folder, None))
     for name, value, unset in texts:
-        options += [name, str(value)] if value != unset else []
+        options += [name, redact(str(value))] if value != unset else []
     for name, path, default_path in paths:
         options += [name, str(path.absolute())] if path is not None and path != default_path else []
     return options

@@ -20,7 +20,7 @@ from helpers.video_site import Town
 from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.hashing import sha256_file
 from dancecli.core.progress import Progress, Reporter
-from dancecli.core.records import Clip, Segment
+from dancecli.core.records import Clip, OutcomeClass, Segment
 from dancecli.dataset import cutting
 from dancecli.dataset.cutting import Cutter
 from dancecli.dataset.fetch.fetch import fetch
@@ -267,6 +267,49 @@ def test_a_refusing_site_is_left_alone_and_nothing_is_marked_dead(town: Town, wo
     assert len(town.asked) <= 3 + 1 + 2
     town.site.everywhere = None
     assert fetch(workspace, town.settings()).complete
+
+
+def test_a_bug_in_a_job_is_a_row_and_not_the_end(
+    town: Town,
+    workspace: Workspace,
+    dance: Callable[..., Ran],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """A module that fails on one video, as a file of a kind that nobody thought of would make it fail."""
+    town.want(*(f"zumba,{name},0,1" for name in ("good", "odd", "fine")))
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "from dancecli.dataset import cutting\n"
+        "cut = cutting.Cutter.cut\n"
+        "def failing(self, video, facts, segment, *args, **more):\n"
+        "    if segment.video_id == 'odd':\n"
+        "        raise AttributeError('no attribute of http://u:pa55@host/?k=pa55')\n"
+        "    return cut(self, video, facts, segment, *args, **more)\n"
+        "cutting.Cutter.cut = failing\n"
+    )
+    ran = dance(
+        *(
+            "fetch",
+            "--annotations",
+            str(town.list),
+            "--url-template",
+            town.site.url_template,
+            "--min-free",
+            "0",
+        ),
+        PYTHONPATH=f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}",
+    )
+    assert ran.code == 3
+    assert "1 jobs ended with an unexpected error, a bug in dance" in ran.err
+    assert {clip.video_id for clip in clips(workspace)} == {"good", "fine"}
+    (row,) = ledger.history(workspace.root, "odd_0_1000")
+    assert (row.outcome, row.reason, row.attempt) == (OutcomeClass.TRANSIENT, "crash", 1)
+    assert row.text.startswith(
+        "AttributeError: no attribute of http://***@host/?*** (in failing, sitecustomize.py"
+    )
+    assert "Traceback" in row.text
+    assert dance("fetch", "--annotations", str(town.list), "--url-template", town.site.url_template).code == 0
 
 
 def test_full_disk_is_a_clean_stop(town: Town, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

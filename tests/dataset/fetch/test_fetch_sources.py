@@ -2,6 +2,7 @@
 
 import shutil
 import tarfile
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +14,15 @@ from helpers.video_site import Town
 
 from dancecli.core.errors import UsageError
 from dancecli.core.records import Clip, Segment
+from dancecli.dataset.fetch import mirror_worker
 from dancecli.dataset.fetch.fetch import fetch
 from dancecli.dataset.fetch.jobs import plan_source
+from dancecli.dataset.fetch.mirror_worker import MirrorJob
 from dancecli.dataset.fetch.settings import FetchSettings
+from dancecli.dataset.fetch.video_worker import JobResult
 from dancecli.demo.video_site import Fault
+from dancecli.engine.rate_limit import BreakerSettings, RateLimiter
+from dancecli.sources.kinetics_archive import SOURCES
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
 
@@ -190,3 +196,50 @@ def test_a_mirror_without_the_label(town: Town, workspace: Workspace, tmp_path: 
     town.want("cooking egg,a,0,1")
     with pytest.raises(UsageError, match="the mirror has no tar for the labels, such as 'cooking egg'"):
         fetch(workspace, town.settings(sources=("mirror",), labels=tmp_path / "labels.txt"))
+
+
+def test_whole_tars_are_answers_to_the_breaker(
+    town: Town, workspace: Workspace, mirror: TarSite, member: bytes
+) -> None:
+    """Refused tars between whole ones are not refusals in a row; a whole one after a pause ends it."""
+    numbers_of = tomllib.loads(SOURCES.read_text(encoding="utf-8"))["mirror"]["numbers"]
+    labels = sorted(numbers_of)[:8]
+    for i, label in enumerate(labels):
+        number = numbers_of[label]
+        mirror.files[f"/train/{number:03d}.tar.gz"] = pack({f"x/v{i}_000010_000012.mp4": member})
+    rows = (Segment(f"v{i}", 10_000, 12_000, label, "train") for i, label in enumerate(labels))
+    settings = town.settings(sources=("mirror",), mirror_template=mirror.template, labels=None, workers=1)
+    plan = plan_source("mirror", workspace.root, workspace.temp, settings, list(rows))
+    limiter = RateLimiter(breaker=BreakerSettings(streak=2, first_wait_s=60))
+    for i, job in enumerate(plan.jobs):
+        whole = list(mirror_parts(job))
+        assert whole[-1].answered, "the last part is empty, and an answer all the same"
+        if i % 2:
+            limiter.report(job, i, answered=whole[-1].answered, session=False)
+        else:
+            limiter.report(job, i, answered=False, session=True)
+    assert limiter.paused_until_s() is None
+
+
+def mirror_parts(job: MirrorJob) -> Iterator[JobResult]:
+    """The parts of a job's result, the last one included, as the pool gives them."""
+    doing = mirror_worker.work(job, lambda: None)
+    while True:
+        try:
+            yield next(doing)
+        except StopIteration as end:
+            yield end.value
+            return
+
+
+def test_a_tar_that_ends_early_leaves_no_tombstone(
+    town: Town, workspace: Workspace, mirror: TarSite, member: bytes
+) -> None:
+    town.want("zumba,a,10,12", "zumba,b,10,12")
+    whole = pack({"x/a_000010_000012.mp4": member, "x/b_000010_000012.mp4": member}, compressed=False)
+    mirror.files[TRAIN_ZUMBA] = whole[: 512 + -(-len(member) // 512) * 512]
+    settings = town.settings(sources=("mirror",), mirror_template=mirror.template, tries=1)
+    result = fetch(workspace, settings)
+    assert (result.num_done, result.reasons) == (1, {"truncated": 1})
+    mirror.files[TRAIN_ZUMBA] = whole
+    assert fetch(workspace, settings).complete, "it is tried again, and found"
