@@ -235,7 +235,9 @@ def train_command(workspace: Workspace, trial: Trial) -> tuple[str, ...]:
     command = "train" if trial.two_stream else "finetune"
     if trial.status:
         return (command, *at(workspace), "--resume", "--name", trial.run)
-    what = ("--stream", "both") if trial.two_stream else ("--pretrain", trial.pretrain)
+    # The paper inflates ImageNet weights; the quick form is offline.
+    start = ("--init", "none" if trial.quick else "imagenet")
+    what = ("--stream", "both", *start) if trial.two_stream else ("--pretrain", trial.pretrain)
     changes = [word for change in trial.experiment.changes for word in ("--set", change)]
     # What is over in a minute needs no estimate of its hours.
     short = ("--no-preflight",) if trial.quick and not trial.two_stream else ()

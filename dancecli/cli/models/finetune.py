@@ -15,6 +15,15 @@ from dancecli.cli.console import (
     reporting_phases,
     table,
 )
+from dancecli.cli.models.finetune_options import (
+    AmpOption,
+    AugmentOption,
+    CacheOption,
+    HeadInitOption,
+    NumClipsOption,
+    SetOption,
+    ViewsOption,
+)
 from dancecli.cli.options import (
     BatchOption,
     DryRunOption,
@@ -52,57 +61,14 @@ def command(
         typer.Option(min=0, help="Random seed for head initialization, shuffling, augmentation and dropout."),
     ] = 0,
     weights: WeightsOption = None,
-    head_init: Annotated[
-        str,
-        typer.Option(
-            metavar="random|pretrained",
-            help="Initialize matching classes from the pre-trained classifier.",
-        ),
-    ] = "random",
-    cache: Annotated[
-        bool | None,
-        typer.Option(
-            "--cache/--no-cache",
-            help="Cache frozen-backbone features and train on them. [default: from --freeze 3 on]",
-            show_default=False,
-        ),
-    ] = None,
-    augment: Annotated[
-        str | None,
-        typer.Option(
-            metavar="OPS",
-            help="Augment clips while decoding: chains as in dance augment, such as "
-            "hflip,jitter,hflip+noise. A training view is the original clip or one of them, equally likely.",
-            show_default=False,
-        ),
-    ] = None,
-    views: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="K", help="Number of different training views per clip, used in turn."),
-    ] = None,
+    head_init: HeadInitOption = "random",
+    cache: CacheOption = None,
+    augment: AugmentOption = None,
+    views: ViewsOption = None,
     flow_method: FlowMethodOption = "dis",
-    num_clips: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Clips in time whose scores are averaged in evaluation."),
-    ] = None,
-    amp: Annotated[
-        bool | None,
-        typer.Option(
-            "--amp/--no-amp",
-            help="Use automatic mixed precision: bfloat16 on a CPU, float16 on a GPU. [default: no]",
-            show_default=False,
-        ),
-    ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Set any recipe key, such as ema=0.99; may be repeated. The file of the default recipe "
-            "lists all keys.",
-            show_default=False,
-        ),
-    ] = None,
+    num_clips: NumClipsOption = None,
+    amp: AmpOption = None,
+    changes: SetOption = None,
     seeds: Annotated[
         int | None,
         typer.Option(

@@ -7,10 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting_phases, table
+from dancecli.cli.models.finetune_options import (
+    AmpOption,
+    AugmentOption,
+    CacheOption,
+    HeadInitOption,
+    NumClipsOption,
+    SetOption,
+    ViewsOption,
+)
 from dancecli.cli.options import (
+    BatchOption,
     DryRunOption,
+    FeatureEngineOption,
+    FlowMethodOption,
     FreezeOption,
     JsonOption,
+    LearningRateOption,
     PretrainOption,
     SplitOption,
     WeightsOption,
@@ -44,7 +57,18 @@ def command(
         str, typer.Option(metavar="NAME|FILE", help="Recipe for all keys that are not searched.")
     ] = "default",
     freeze: FreezeOption = None,
+    lr: LearningRateOption = None,
+    batch: BatchOption = None,
     weights: WeightsOption = None,
+    head_init: HeadInitOption = "random",
+    cache: CacheOption = None,
+    augment: AugmentOption = None,
+    views: ViewsOption = None,
+    flow_method: FlowMethodOption = "dis",
+    num_clips: NumClipsOption = None,
+    amp: AmpOption = None,
+    changes: SetOption = None,
+    engine: FeatureEngineOption = "local",
     seed: Annotated[
         int, typer.Option(min=0, help="Random seed of the sampler and of every trial's training.")
     ] = 0,
@@ -84,7 +108,18 @@ def command(
         split=split,
         recipe=recipe,
         freeze=freeze,
+        lr=lr,
+        batch=batch,
         weights=weights,
+        head_init=head_init,
+        cache=cache,
+        augment=augment,
+        views=views,
+        flow_method=flow_method,
+        num_clips=num_clips,
+        amp=amp,
+        changes=tuple(changes or ()),
+        engine=engine,
         seed=seed,
         name=name,
         storage=storage,

@@ -28,6 +28,11 @@ def train_pipeline(base: ModelBase, recipe: Recipe) -> list[dict[str, Any]]:
             {"type": "RandomResizedCrop", "area_range": (0.4, 1.0)},
             {"type": "Resize", "scale": (side, side), "keep_ratio": False},
         ],
+        # As in MMAction2's configs of I3D.
+        "multi-scale": [
+            {"type": "MultiScaleCrop", "input_size": side, "scales": (1, 0.8), "max_wh_scale_gap": 0},
+            {"type": "Resize", "scale": (side, side), "keep_ratio": False},
+        ],
         "center": [{"type": "CenterCrop", "crop_size": side}],
     }
     flip = [{"type": "Flip", "flip_ratio": 0.5}] if recipe.flip else []

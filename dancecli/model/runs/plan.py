@@ -122,6 +122,9 @@ def make_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
             freeze=recipe.freeze if "freeze" in given else "none",
             norm_eval=recipe.norm_eval if "norm_eval" in given else False,
         )
+    entry = find_entry(settings.pretrain)
+    if _averaged_from_rgb(entry, settings) and "freeze" not in given:
+        recipe = replace(recipe, freeze="none")
     epoch_keys = sorted(given & EPOCH_KEYS)
     by_epochs = ""
     if recipe.head == SOLVED and epoch_keys and "head" not in given:
@@ -133,7 +136,6 @@ def make_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
         raise UsageError(f"head init {settings.head_init!r} is not {RANDOM} or {PRETRAINED}")
     if settings.head_init == PRETRAINED and settings.weights == NO_WEIGHTS:
         raise UsageError("random weights have no pre-trained classifier", f"use --head-init {RANDOM}")
-    entry = find_entry(settings.pretrain)
     data = load_split(workspace, settings.split)
     if settings.name is not None:
         name = checked_name(settings.name, "run")
@@ -202,7 +204,12 @@ def plan_with(
     if cached and settings.group and settings.weights != NO_WEIGHTS and recipe.view_seed is None:
         # Otherwise the features would be computed for each seed.
         recipe = replace(recipe, view_seed=0)
-    notes = list(data.notes)
+    notes = [*data.notes, *_class_notes(data)]
+    if _averaged_from_rgb(entry, settings):
+        notes.append(
+            f"{entry.name} starts from the RGB Kinetics network, its first layer averaged over the colors: "
+            "it has not seen flow, and the published accuracy is not its own; --weights takes a trained file"
+        )
     if entry.modality == FLOW and entry.checkpoint and not settings.weights:
         notes += filter(None, [method_mismatch(settings.flow_method)])
     if settings.weights == NO_WEIGHTS:
@@ -219,6 +226,27 @@ def plan_with(
     if settings.group:
         notes += _group_notes(recipe)
     return Plan(name, settings, entry, base, recipe, data, cached, tuple(notes))
+
+
+def _averaged_from_rgb(entry: ZooEntry, settings: FinetuneSettings) -> bool:
+    """Whether a flow network starts from RGB weights, as none that saw flow are available."""
+    return entry.modality == FLOW and not entry.checkpoint and not settings.weights
+
+
+def _class_notes(data: SplitData) -> Iterator[str]:
+    """Name the classes without clips in train, or in another subset that has clips."""
+    for subset, why in (
+        (Subset.TRAIN, "they cannot be predicted"),
+        (Subset.VAL, "the choice of the epoch ignores them"),
+        (Subset.TEST, "the accuracy does not cover them"),
+    ):
+        examples = data.examples[subset]
+        present = {example.label_index for example in examples}
+        absent = [label for i, label in enumerate(data.labels) if i not in present]
+        if examples and absent:
+            shown = ", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else "")
+            share = f"{len(absent)} of {len(data.labels)} classes"
+            yield f"{share} have no clip in {subset.value} ({shown}): {why}"
 
 
 def _group_notes(recipe: Recipe) -> Iterator[str]:

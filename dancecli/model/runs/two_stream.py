@@ -20,6 +20,7 @@ from dancecli.model.runs.finetune import finetune
 from dancecli.model.runs.plan import Plan
 from dancecli.model.runs.two_stream_plan import (
     BOTH,
+    DEFAULT_RECIPE,
     FLOW,
     IMAGENET_URL,
     IMAGENET_WEIGHTS,
@@ -95,7 +96,9 @@ def _start(stream: str, plan: Plan, on_progress: OnProgress) -> str:
 
     wanted = plan.settings.weights
     if wanted == NO_WEIGHTS:
-        return f"{stream} starts from random weights"
+        paper = plan.settings.recipe == DEFAULT_RECIPE
+        other = "; the paper's start is inflated ImageNet weights: --init imagenet" if paper else ""
+        return f"{stream} starts from random weights{other}"
     if wanted == str(weights_folder() / IMAGENET_WEIGHTS.checkpoint):
         _fetch_imagenet(on_progress)
     shapes = shapes_of(build_model_config(plan.base, plan.recipe, len(plan.data.labels), None))

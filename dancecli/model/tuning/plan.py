@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.records import Subset
-from dancecli.model.networks.zoo import DEFAULT_PRETRAIN
 from dancecli.model.runs.plan import FinetuneSettings, Plan, make_plan
 from dancecli.model.tuning.search_space import Space, read_space
 from dancecli.storage.workspace import Workspace, checked_name
@@ -15,31 +14,28 @@ from dancecli.storage.workspace import Workspace, checked_name
 TRIALS, EPOCHS, SPACE = 4, 10, "paper"
 
 
-@dataclass(frozen=True)
-class TuneSettings:
-    """Settings of a study.
+@dataclass(frozen=True, kw_only=True)
+class TuneSettings(FinetuneSettings):
+    """Settings of a study: those of `finetune`, which every trial has, and what to search.
 
     Attributes:
         trials: points to try in the whole study; the default configuration comes on top.
         epochs: epochs per trial.
         space: name of a search space, or the path of a TOML file.
-        pretrain, split, recipe, freeze, weights: as for `finetune`.
         seed: random seed of the sampler and of every trial's training.
         name: name of the study; None gives `<pretrain>-<split>`.
         storage: SQLAlchemy URL of a database; None for a file in the workspace.
     """
 
     trials: int = TRIALS
-    epochs: int = EPOCHS
+    epochs: int | None = EPOCHS
     space: str = SPACE
-    pretrain: str = DEFAULT_PRETRAIN
-    split: str | None = None
-    recipe: str = "default"
-    freeze: str | None = None
-    weights: str | None = None
-    seed: int = 0
-    name: str | None = None
     storage: str | None = None
+
+    def common(self) -> FinetuneSettings:
+        """Return the settings that every trial has."""
+        shared = {field.name: getattr(self, field.name) for field in fields(FinetuneSettings)}
+        return FinetuneSettings(**{**shared, "name": None})
 
 
 @dataclass(frozen=True)
@@ -61,16 +57,7 @@ class TunePlan:
 
 def plan_study(workspace: Workspace, settings: TuneSettings) -> TunePlan:
     """Resolve the settings and check everything that needs no model; see `tune`."""
-    common = FinetuneSettings(
-        pretrain=settings.pretrain,
-        split=settings.split,
-        recipe=settings.recipe,
-        weights=settings.weights,
-        seed=settings.seed,
-        freeze=settings.freeze,
-        epochs=settings.epochs,
-    )
-    base = make_plan(workspace, common)
+    base = make_plan(workspace, settings.common())
     split = base.data.name
     if not base.data.examples[Subset.VAL]:
         raise WorkspaceError(

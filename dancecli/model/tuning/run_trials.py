@@ -16,7 +16,7 @@ from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import Prediction
 from dancecli.core.topk import top_k_correct
 from dancecli.model.runs.finetune import make_job, run_plan
-from dancecli.model.runs.plan import FinetuneSettings, Plan, make_plan
+from dancecli.model.runs.plan import Plan, make_plan
 from dancecli.model.tuning.results import recipe_text
 from dancecli.model.tuning.trial import LEAST_SCORE, End, Report, TrialRequest, TrialResult
 from dancecli.storage import tables
@@ -92,16 +92,22 @@ class RunTrials:
         file = folder.root.with_suffix(".toml")
         with atomic_file(file) as text:
             text.write(recipe_text(trial.recipe))
-        common = self._plan.settings
-        settings = FinetuneSettings(
-            pretrain=common.pretrain,
+        # The trial's recipe holds what flags changed; the other settings are the study's.
+        settings = replace(
+            self._plan.settings,
             split=self._plan.data.name,
             recipe=str(file),
             name=folder.root.name,
-            weights=common.weights,
-            seed=common.seed,
             freeze=trial.recipe.freeze,
             preflight=False,
+            changes=(f"norm_eval={str(trial.recipe.norm_eval).lower()}",),
+            epochs=None,
+            lr=None,
+            batch=None,
+            views=None,
+            num_clips=None,
+            augment=None,
+            amp=None,
         )
         plan = make_plan(self._workspace, settings)
         result = run_plan(self._workspace, replace(plan, data=plan.data.without_test()), reporter)

@@ -54,7 +54,7 @@ def test_the_same_command_goes_on_with_what_it_began(corpus, settings):
     said = []
     result = finetune(workspace, settings, Reporter(on_message=said.append))
     assert (result.name, result.record["status"]) == (name, "done")
-    assert said[0] == f"resuming run {name} of the same command; use another --name for a new run"
+    assert said[0] == f"resuming run {name}, started by the same command; use another --name for a new run"
     assert result.record["created_utc"] == record["created_utc"]
     assert len(result.record["resumed_utc"]) == 1
     # The training time continues too.
@@ -83,3 +83,30 @@ def test_a_run_that_goes_on_takes_no_other_settings(corpus, settings, dance):
 def test_a_seed_that_no_generator_takes_is_refused(corpus, settings, seed):
     with pytest.raises(UsageError, match=f"seed {seed} is not an integer from 0 to 4294967295"):
         finetune(corpus(), replace(settings, seed=seed))
+
+
+def test_a_run_does_not_resume_on_other_initial_weights(corpus, settings, tmp_path):
+    import torch
+
+    from dancecli.core.errors import WorkspaceError
+    from dancecli.model.networks.base import build_model_config, model_base
+    from dancecli.model.networks.build import build_model
+    from dancecli.model.networks.zoo import find_entry
+    from dancecli.model.runs.plan import make_plan
+
+    workspace, file = corpus(), tmp_path / "weights.pth"
+
+    def write_weights(seed):
+        plan = make_plan(workspace, replace(settings, name=None))
+        config = build_model_config(model_base(find_entry(settings.pretrain)), plan.recipe, 3, None)
+        torch.save({"state_dict": build_model(config, seed, None).state_dict()}, file)
+
+    write_weights(1)
+    begun = replace(settings, weights=str(file), name="w")
+    with pytest.raises(KeyboardInterrupt):
+        finetune(workspace, begun, stop_in(2))
+    write_weights(2)
+    with pytest.raises(WorkspaceError, match="the initial weights have changed since run 'w' was started"):
+        finetune(workspace, FinetuneSettings(resume=True, name="w"))
+    write_weights(1)
+    assert finetune(workspace, FinetuneSettings(resume=True, name="w")).record["status"] == "done"

@@ -1,0 +1,58 @@
+"""Options of training that `dance finetune` and `dance tune` share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+HeadInitOption = Annotated[
+    str,
+    typer.Option(
+        metavar="random|pretrained",
+        help="Initialize matching classes from the pre-trained classifier.",
+    ),
+]
+CacheOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--cache/--no-cache",
+        help="Cache frozen-backbone features and train on them. [default: from --freeze 3 on]",
+        show_default=False,
+    ),
+]
+AugmentOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="OPS",
+        help="Augment clips while decoding: chains as in dance augment, such as "
+        "hflip,jitter,hflip+noise. A training view is the original clip or one of them, equally likely.",
+        show_default=False,
+    ),
+]
+ViewsOption = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="K", help="Number of different training views per clip, used in turn."),
+]
+NumClipsOption = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Clips in time whose scores are averaged in evaluation."),
+]
+AmpOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--amp/--no-amp",
+        help="Use automatic mixed precision: bfloat16 on a CPU, float16 on a GPU. [default: no]",
+        show_default=False,
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Set any recipe key, such as ema=0.99; may be repeated. The file of the default recipe "
+        "lists all keys.",
+        show_default=False,
+    ),
+]
