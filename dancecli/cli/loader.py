@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 _NOT_SETTINGS = {"workspace_dir", "help", "dry_run", "json_output", "resume", "diff"}
 
 
+def without_metavars(params: Any) -> Any:
+    """Remove the metavar of every flag, which takes no value."""
+    for option in params:
+        if isinstance(option, TyperOption) and option.is_flag:
+            option.metavar = ""
+    return params
+
+
 HELP_OPTIONS = {"help_option_names": ["-h", "--help"]}
 
 
@@ -53,11 +61,7 @@ class SettingsCommand(TyperCommand):
 
     def get_params(self, ctx: Context) -> Any:  # type: ignore[override]  # as in make_context
         """Return the parameters; flags without a value show none in the help."""
-        params = super().get_params(ctx)
-        for option in params:
-            if isinstance(option, TyperOption) and option.is_flag:
-                option.metavar = ""
-        return params
+        return without_metavars(super().get_params(ctx))
 
     def settings(self) -> list[TyperOption]:
         """Return the options that `dance.toml` may set."""
@@ -81,6 +85,10 @@ class LazyGroup(TyperGroup):
         super().__init__(**attrs)  # type: ignore[arg-type]
         for name, entry in COMMANDS.items():
             self.add_command(TyperCommand(name, help=entry.summary, rich_help_panel=PANELS[entry.panel]))
+
+    def get_params(self, ctx: Context) -> Any:  # type: ignore[override]  # as in SettingsCommand
+        """Return the parameters; flags without a value show none in the help."""
+        return without_metavars(super().get_params(ctx))
 
     def resolve_command(self, ctx, args):  # type: ignore[no-untyped-def]  # noqa: D102
         # What people type first is an option here.

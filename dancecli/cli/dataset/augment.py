@@ -44,7 +44,7 @@ def command(
     engine: EngineOption = "local",
     preview: Annotated[
         bool,
-        typer.Option("--preview", help="Draw a contact sheet of a few augmented clips; make no files."),
+        typer.Option("--preview", help="Draw a contact sheet of a few augmented clips; write no clips."),
     ] = False,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,

@@ -21,7 +21,7 @@ def command(
 ) -> None:
     """Group near-duplicate clips, so that a split keeps them in one subset.
 
-    Finds re-encoded, rescaled, mirrored, letterboxed and slightly shifted clips, and clips of one stage
+    Finds re-encoded, rescaled, mirrored, letterboxed and slightly shifted clips, and the same footage
     under several ids. Nothing is removed. Draws a contact sheet of the groups for you to check before
     splitting. Exits with 3 if a clip cannot be decoded.
 

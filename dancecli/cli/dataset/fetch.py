@@ -62,10 +62,10 @@ def command(
     codec: CodecOption = "h264",
     keep_source: KeepSourceOption = False,
     timeout: Annotated[
-        float, typer.Option(min=1, metavar="SECONDS", help="Limit on the clock for one source video.")
+        float, typer.Option(min=1, metavar="SECONDS", help="Time limit for one source video.")
     ] = 900.0,
     min_free: Annotated[
-        float, typer.Option(min=0, metavar="GB", help="Stop when the disk has less free space.")
+        float, typer.Option(min=0, metavar="GB", help="Stop when less disk space is free.")
     ] = 1.0,
     cookies: Annotated[
         Path | None,

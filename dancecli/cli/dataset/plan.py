@@ -47,7 +47,7 @@ def command(
 ) -> None:
     """Estimate a fetch: clips, hours, gigabytes and expected available clips.
 
-    Takes the flags of `dance fetch`, and asks no site for a video.
+    Takes the options of `dance fetch`; no video is requested from any site.
 
     Example: `dance plan --annotations kinetics700_val.csv --limit 20`
     """

@@ -71,12 +71,17 @@ def command(
     ] = None,
     lock: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Build the split of a lock file, and report the drift."),
+        typer.Option(
+            metavar="FILE",
+            help="Rebuild the split of a lock file, and report clips that are missing or changed.",
+        ),
     ] = None,
     diff: Annotated[
         tuple[str, str] | None,
         typer.Option(
-            "--diff", metavar="A B", help="Instead, compare two splits, given as names or lock files."
+            "--diff",
+            metavar="A B",
+            help="Compare two splits, given as names or lock files, instead of creating one.",
         ),
     ] = None,
     name: Annotated[

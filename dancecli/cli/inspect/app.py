@@ -19,13 +19,13 @@ def command(
         typer.Option("--run", metavar="NAME", help="Run whose predictions are shown. [default: none]"),
     ] = None,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="PORT", help="Port to listen on. [0: any free one]")
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Port to listen on; 0 uses any free one.")
     ] = 0,
     host: Annotated[
         str,
         typer.Option(
             metavar="ADDRESS",
-            help="Address to listen on. Any other than this machine's own asks for a password "
+            help="Address to listen on. Any address other than this machine's own requires a password "
             "($DANCE_APP_PASSWORD, else it is prompted for).",
         ),
     ] = "127.0.0.1",

@@ -37,11 +37,14 @@ def command(
         list[str] | None,
         typer.Option(
             metavar="PERCENT|FILE",
-            help="Instead, check whether this published accuracy is possible with --n clips (GRIM test), or "
+            help="Check instead whether this published accuracy is possible with --n clips (GRIM test), or "
             "a published table (CSV) by its numbers alone. May be repeated.",
         ),
     ] = None,
-    n: Annotated[int | None, typer.Option("--n", metavar="CLIPS", help="Clips of --reported.")] = None,
+    n: Annotated[
+        int | None,
+        typer.Option("--n", metavar="CLIPS", help="Number of test clips that --reported is based on."),
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Check for leaks between subsets, label conflicts and changed files.

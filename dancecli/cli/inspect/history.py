@@ -29,7 +29,7 @@ def command(
 ) -> None:
     """Show the download history of a clip, and why clips are missing.
 
-    Without a clip: how many clips of each class are available, as a table and a picture
+    Without a clip, shows how many clips of each class are available, as a table and a plot
     (reports/survival).
 
     Example: `dance history -0L4z8D2eGs_43000_53000`

@@ -18,8 +18,8 @@ def command(
 ) -> None:
     """Show dataset statistics and write the dataset card and page.
 
-    The card is Markdown as Hugging Face reads it: reports/dataset/README.md. The page beside it
-    shows the same with pictures of each class.
+    The card is Markdown in the format of Hugging Face: reports/dataset/README.md. The page beside it
+    adds pictures of each class.
 
     Example: `dance stats`
     """

@@ -32,13 +32,13 @@ def command(
     subset: Annotated[Subset, typer.Option(help="Subset on which the runs are compared.")] = Subset.TEST,
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="Instead, follow the progress of all runs and studies."),
+        typer.Option("--watch", help="Follow the progress of all runs and studies instead."),
     ] = False,
     tensorboard: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Instead, write TensorBoard event files of all runs and studies there.",
+            help="Write TensorBoard event files of all runs and studies there instead.",
             show_default=False,
         ),
     ] = None,

@@ -30,13 +30,14 @@ def command(
             metavar="NAME", help="Name of the report. [default: the run's name]", show_default=False
         ),
     ] = None,
-    subset: Annotated[Subset, typer.Option(help="Subset that the headline is of.")] = Subset.TEST,
+    subset: Annotated[Subset, typer.Option(help="Subset of the headline metrics.")] = Subset.TEST,
     grad_cam: Annotated[
         int | None,
         typer.Option(
             min=1,
             metavar="N",
-            help="Look into N clips, the worst mistakes and some right ones: draw what spoke for the answer.",
+            help="Add Grad-CAM heat maps of N clips: the most confident mistakes and some correct "
+            "predictions.",
             show_default=False,
         ),
     ] = None,
@@ -45,8 +46,8 @@ def command(
 ) -> None:
     """Write a run's report: accuracy, confusion matrix and how it was trained.
 
-    Writes one HTML file that needs nothing else, metrics.json, confusion.csv and confusion.png.
-    Of a group, the runs of `dance finetune --seeds`, it shows mean and spread, and draws each
+    Writes one self-contained HTML file, metrics.json, confusion.csv and confusion.png. For a group,
+    the runs of `dance finetune --seeds`, it shows mean and standard deviation, and writes each
     run's page too.
 
     Example: `dance report --run inception-demo-1 --grad-cam 8`

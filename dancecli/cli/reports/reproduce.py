@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 def command(
     workspace_dir: WorkspaceOption = None,
     quick: bool = typer.Option(
-        False, "--quick", help="Offline, in minutes: procedural dancers, small frames, one backbone."
+        False,
+        "--quick",
+        help="Run offline in minutes, on synthetic videos with small frames and one backbone.",
     ),
     only: Annotated[
         str,
         typer.Option(
             metavar="NAME,…",
-            help="Only these experiments of the paper, by their names in manifests/paper/experiments.toml; "
-            "the two-stream ones train two whole networks each. [default: all]",
+            help="Run only these experiments of the paper, by their names in "
+            "manifests/paper/experiments.toml; "
+            "the two-stream ones train two full networks each. [default: all]",
             show_default=False,
         ),
     ] = "",
@@ -37,9 +40,9 @@ def command(
 
     The fine-tuned experiments are run twice on the same clips and the same test set: as published,
     and with a validation set that chooses epoch and winner. The two-stream ones were published by
-    their validation set, so one run gives both. One page sets both beside the paper's own figures,
-    their intervals, and what of them does not work out. Finished steps are skipped. The quick
-    form goes into a new folder, demo-reproduce if none is given.
+    their validation set, so one run gives both. One page compares both with the paper's own figures
+    and their intervals, and lists figures that are impossible. Finished steps are skipped. The quick
+    form uses a folder of its own, demo-reproduce unless --workspace is given.
 
     Example: `dance reproduce --quick`
     """
