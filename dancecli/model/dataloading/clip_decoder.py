@@ -65,7 +65,7 @@ class FastClipReader:
 
         wanted = set(numbers.tolist())
         first, last = min(wanted), max(wanted)
-        # One for all frames: it remembers how sizes and colours are turned into each other.
+        # One for all frames: it remembers how sizes and colors are turned into each other.
         to_rgb = av.video.reformatter.VideoReformatter()
         found: dict[int, Any] = {}
         with self._container as container:

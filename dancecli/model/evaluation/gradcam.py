@@ -173,8 +173,8 @@ def strip(frames: Pictures, heat: Heat, chosen: Sequence[int]) -> Pictures:
     shares = smooth[0, 0].numpy()[list(chosen)][..., None]
     # From red to yellow: on skin, floor and dark alike it is seen.
     tint = np.concatenate([np.full_like(shares, 255), 40 + 190 * shares, np.full_like(shares, 30)], axis=-1)
-    grey = frames[list(chosen)].mean(axis=-1, keepdims=True)
-    plain = 0.55 * frames[list(chosen)] + 0.45 * grey
+    gray = frames[list(chosen)].mean(axis=-1, keepdims=True)
+    plain = 0.55 * frames[list(chosen)] + 0.45 * gray
     mixed = plain + _DEEPEST * shares**1.2 * (tint - plain)
     gap = np.full((mixed.shape[1], 3, 3), 255.0)
     row = [part for picture in mixed for part in (picture, gap)][:-1]

@@ -25,7 +25,7 @@ __all__ = ["MODELS", "build_model", "load_into", "lr_factors", "shapes_of"]
 def build_model(model: dict[str, Any], seed: int, load_from: str | None = None) -> Any:
     """Build a recognizer with the weights with which a run of this seed begins.
 
-    Seeds first, then builds, initialises and loads: the order in which mmengine's Runner does it.
+    Seeds first, then builds, initializes and loads: the order in which mmengine's Runner does it.
     """
     init_default_scope("mmaction")
     silence(MMLogger.get_current_instance())

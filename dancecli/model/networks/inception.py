@@ -97,7 +97,7 @@ class ShiftBatchNorm3d(nn.BatchNorm3d):
         self.register_parameter("weight", None)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise [N, C, T, H, W]; by the running averages where a batch has one value a channel."""
+        """Normalize [N, C, T, H, W]; by the running averages where a batch has one value a channel."""
         if self.training and x.numel() == x.shape[1]:
             # A last batch of one small view: a single value has no spread.
             return F.batch_norm(x, self.running_mean, self.running_var, bias=self.bias, eps=self.eps)

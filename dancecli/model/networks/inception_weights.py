@@ -66,7 +66,7 @@ class PretrainedWeights:
         name: what a run's record calls them.
         source: the package and file they were read from.
         sha256: of that file, as pinned.
-        state_dict: for `InceptionI3D`, every key that holds a learnt value.
+        state_dict: for `InceptionI3D`, every key that holds a learned value.
         logits: for `InceptionLogits` with 400 classes, in the order of
             `manifests/label-sets/kinetics400.txt`.
     """

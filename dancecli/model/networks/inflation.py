@@ -2,7 +2,7 @@
 
 A 2-D kernel is inflated as in Carreira & Zisserman 2017, section 2.4: repeated over time and
 divided by the number of repeats, so that a video of one repeated frame gives what the frame gave.
-The first kernel of an RGB network is averaged over the colours for optical flow, as TSN starts its
+The first kernel of an RGB network is averaged over the colors for optical flow, as TSN starts its
 temporal stream (Wang et al. 2016, section 3.3, "cross modality pre-training").
 
 Two differences that no file tells of. Our batch norm has no scale: one that is found goes into the
@@ -148,7 +148,7 @@ class Inception:
     """The weights of an Inception-v1 as `InceptionI3D` takes them.
 
     Attributes:
-        state: by the names of `InceptionI3D`, every key that holds a learnt value.
+        state: by the names of `InceptionI3D`, every key that holds a learned value.
         how: what was done to them, for the record; empty if nothing.
         flow_method: the optical flow they were trained on; empty for RGB, or if it is not known.
     """
@@ -214,7 +214,7 @@ def as_inception(found: Mapping[str, Tensor], in_channels: int, where: str) -> I
     if channels != in_channels:
         first_kernel = f"{FIRST_UNIT}.conv.weight"
         state[first_kernel] = over_channels(state[first_kernel], in_channels)
-        how.append("the first layer averaged over the colours")
+        how.append("the first layer averaged over the colors")
     method = "tvl1" if naming.kinetics and channels == FLOW_CHANNELS else ""
     return Inception(state, ", ".join(how), method)
 

@@ -1,4 +1,4 @@
-"""One flat MMAction2 config a run: readable, complete, and good for MMAction2's own tools."""
+"""The config of a run: flat, readable, complete, and usable by MMAction2's own tools."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _REGISTERING = (
 
 @dataclass(frozen=True)
 class DataPlan:
-    """Where the clips are: the workspace, and which parts of the split have any.
+    """Where the clips are: the workspace, and which subsets of the split have any.
 
     Attributes:
-        train_counts: training clips of each class, for balanced weights.
+        train_counts: training clips per class, for balanced weights.
     """
 
     root: Path
@@ -179,7 +179,7 @@ def _optim_wrapper(recipe: Recipe, gpu: bool) -> dict[str, Any]:
 
 
 def schedulers(recipe: Recipe) -> list[dict[str, Any]]:
-    """Write the course of the learning rate for mmengine."""
+    """Write the learning-rate schedule for mmengine."""
     begin, end = min(recipe.warmup_epochs, recipe.epochs), recipe.epochs
     plan: list[dict[str, Any]] = []
     if begin:

@@ -1,4 +1,4 @@
-"""A running average of the trained weights, which is what is then evaluated and kept."""
+"""EMA weights: an exponential moving average of the trained weights, which is evaluated and saved."""
 
 from __future__ import annotations
 

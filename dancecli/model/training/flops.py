@@ -1,4 +1,4 @@
-"""What one view of a clip costs a network, and how many clips a second it gave."""
+"""The cost of one view in GFLOPs, and the measured throughput of a run."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ _LEAST_S = 0.5
 def cost_of_view(entry: ZooEntry, model: dict[str, Any], base: ModelBase, recipe: Recipe) -> dict[str, Any]:
     """Give a view's cost for `run.json`: counted, or the zoo's figure, and which of the two it is."""
     counted = gflops_of_view(model, base, recipe)
-    told = "counted for this view" if counted else "of the zoo, for the model's own view"
+    source = "counted for this view" if counted else "of the zoo, for the model's own view"
     found = counted or entry.gflops or None
-    return {"gflops_view": found, "gflops_from": told if found else None}
+    return {"gflops_view": found, "gflops_from": source if found else None}
 
 
 def speed_record(
     seconds: Mapping[str, float], computed: int, evaluated: int, cached: bool
 ) -> dict[str, Any] | None:
-    """Say for `run.json` how many clips a second were decoded and looked at; None if too few were.
+    """Give the throughput in clips per second for `run.json`; None if too few were processed.
 
     Args:
         seconds: of the run's phases.
-        computed: views that the frozen part looked at; the rest of the network takes little beside it.
-        evaluated: clips that the whole network looked at, where nothing is stored.
-        cached: whether the frozen part's output is stored.
+        computed: views whose features were computed; the rest of the network takes little beside it.
+        evaluated: clips that the whole network evaluated, where nothing is cached.
+        cached: whether features are cached.
     """
     spent = seconds.get("features" if cached else "evaluate", 0.0)
     count = computed if cached else evaluated
     if spent < _LEAST_S or not count:
         return None
-    of = "decoding and the frozen part" if cached else "decoding and the whole network"
+    of = "decoding and the frozen backbone" if cached else "decoding and the whole network"
     return {"clips_per_s": round(count / spent, 3), "clips": count, "of": of}
 
 

@@ -1,4 +1,4 @@
-"""All that one run needs: what `training` trains, `firstbatch` tries and `stored` computes once."""
+"""All that one run needs, for training, the pre-flight check and feature extraction."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class Job:
 
     Attributes:
         config: the run's MMAction2 config, as in its `config.py`.
-        cached: train from stored features of the frozen part.
+        cached: train from cached features of the frozen backbone.
         cache_dtype: of these; empty for the default of the stage.
-        forward_batch: clips at once where no gradient is needed.
+        forward_batch: clips per forward pass where no gradient is needed.
         meta: goes into the checkpoints, so that they can be used without the run's folder.
-        resume: go on from `checkpoints/resume.pth` if it is there.
+        resume: resume from `checkpoints/resume.pth` if it exists.
         gpu: it computes on one.
-        preflight: learn one batch by heart before the run begins.
+        preflight: overfit one batch before training starts.
         engine: where features are computed, see `engine.choice`.
-        place: which of the run's processes this is.
+        rank_info: which of the run's processes this is.
     """
 
     workspace: Workspace

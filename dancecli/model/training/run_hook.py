@@ -1,4 +1,4 @@
-"""What is hung into mmengine's Runner: a record of every step, checkpoints that survive a kill, silence."""
+"""Runner hooks: a record of every step, checkpoints that survive a kill, a quiet terminal."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from dancecli.model.training.sync_layers import share_layers
 from dancecli.storage.files import save_torch
 from dancecli.storage.runs import RunFolder, append_metrics, trim_metrics
 
-# The time left is judged by the last minutes: a machine that others share changes its pace.
+# The time left is estimated from the last minutes: a shared machine changes its pace.
 _PACE_WINDOW_S = 300.0
 
 
 class QuietRunner(Runner):  # type: ignore[misc]
-    """A Runner that logs to its file and not to the terminal, and leaves the run's config alone."""
+    """A Runner that logs to its file only, and does not write the run's config."""
 
     def build_logger(self, *args: Any, **kwargs: Any) -> Any:
         """Build the usual logger without its console."""
@@ -43,7 +43,7 @@ class QuietRunner(Runner):  # type: ignore[misc]
         return super().wrap_model(model_wrapper_cfg, model)
 
     def dump_config(self) -> None:
-        """Write nothing: the run's folder has its config already."""
+        """Write nothing: the config is in the run's folder already."""
 
 
 class RunHook(Hook):  # type: ignore[misc]
@@ -51,12 +51,12 @@ class RunHook(Hook):  # type: ignore[misc]
 
     Args:
         folder: the run's.
-        epochs: of the whole run.
-        patience: epochs without a better validation after which no more follow; 0 for no such end.
-        train_clips, val_clips: of one epoch.
+        epochs: number of epochs of the whole run.
+        patience: early-stopping patience in epochs; 0 for none.
+        train_clips, val_clips: number of clips per epoch.
         base: the weights that were loaded before training, which a resumed run needs again.
         reporter: in clips that went through the network, validation included.
-        place: which of the run's processes this is; the first one alone writes.
+        rank_info: which of the run's processes this is; rank 0 alone writes.
     """
 
     # After the schedulers have stepped: what is saved is the state in which the next epoch begins.
@@ -91,7 +91,7 @@ class RunHook(Hook):  # type: ignore[misc]
         self._step_began = self._data_s = 0.0
 
     def before_train(self, runner: Any) -> None:
-        """Begin, or go on: lines of epochs that are run again go."""
+        """Begin or resume: metrics of epochs that are run again are removed."""
         if self.rank_info.first:
             self.before_s = trim_metrics(self.folder.metrics, runner.epoch)
         self.done = runner.epoch * (self.train_clips + self.val_clips)
@@ -99,12 +99,12 @@ class RunHook(Hook):  # type: ignore[misc]
         self._stop_if_enough(runner)
 
     def before_train_epoch(self, runner: Any) -> None:  # noqa: ARG002
-        """Start the epoch's averages."""
+        """Reset the epoch's averages."""
         self._sums = (0, 0.0, 0.0)
         self._step_began = time.monotonic()
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:  # noqa: ARG002
-        """Note the wait for this step's clips, and its learning rate, before the scheduler moves it."""
+        """Record the wait for this step's clips, and its learning rate, before the scheduler changes it."""
         self._data_s = time.monotonic() - self._step_began
         self._lr = float(runner.optim_wrapper.param_groups[0]["lr"])
 
@@ -115,7 +115,7 @@ class RunHook(Hook):  # type: ignore[misc]
         data_batch: Any = None,
         outputs: Any = None,
     ) -> None:
-        """Write the step down; stop if the loss is no number.
+        """Record the step; stop if the loss is not finite.
 
         Raises:
             ModelError: it is not finite; the message names the clips.
@@ -126,7 +126,7 @@ class RunHook(Hook):  # type: ignore[misc]
             names = ", ".join(Path(sample.filename).stem for sample in data_batch["data_samples"])
             raise ModelError(
                 f"the loss became {loss} in epoch {runner.epoch + 1}, step {runner.iter + 1}; clips: {names}",
-                "lower --lr; if it is the first step, look at these clips",
+                "use a lower --lr; if it is the first step, check these clips",
             )
         loss, top1 = mean_over_processes((loss, top1))
         clips *= self.rank_info.size
@@ -164,7 +164,7 @@ class RunHook(Hook):  # type: ignore[misc]
             self._save(runner, runner.epoch + 1)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
-        """Write the accuracy down and save the state; of equals the later epoch is the better one."""
+        """Record the accuracy and save the state; of equally good epochs the later one is kept."""
         found = metrics or {}
         row = {
             "kind": "val",
@@ -179,7 +179,7 @@ class RunHook(Hook):  # type: ignore[misc]
         self._val_text = f" · val {row['top1']:.0%} ({hits}/{self.val_clips})"
         before = self.best.get("top1", -1.0)
         if row["top1"] >= before:
-            # An epoch as good as the best is taken, and is no progress.
+            # An epoch as good as the best is kept, and is no progress.
             risen = runner.epoch if row["top1"] > before else self.best.get("risen", runner.epoch)
             self.best = {"epoch": runner.epoch, "top1": row["top1"], "risen": risen}
             best = {"state_dict": trained_state(unwrapped(runner.model))}
@@ -191,7 +191,7 @@ class RunHook(Hook):  # type: ignore[misc]
         self._stop_if_enough(runner)
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
-        """Put the frozen weights, which a resume file leaves out, back in."""
+        """Restore the frozen weights, which a resume file omits."""
         if "dance" not in checkpoint:
             return
         self.best = checkpoint["dance"]["best"]
@@ -215,7 +215,7 @@ class RunHook(Hook):  # type: ignore[misc]
             "param_schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers or []],
             # The histories are in metrics.jsonl, and would grow with every epoch.
             "message_hub": {"log_scalars": {}, "runtime_info": {}, "resumed_keys": {}},
-            # Each process has its own; what all go on with adds up to the same step only as their mean.
+            # Each process has its own; resumed, they give the same step only as their mean.
             "dance": {"best": self.best, "gradients": gradients},
         }
         if average := average_of(runner):
@@ -223,7 +223,7 @@ class RunHook(Hook):  # type: ignore[misc]
         save_torch(self.folder.resume_file, content)
 
     def _stop_if_enough(self, runner: Any) -> None:
-        """Let no epoch follow if the last ones brought nothing."""
+        """Stop early if the last epochs brought no progress."""
         if (
             self.patience
             and self.best
@@ -251,7 +251,7 @@ class RunHook(Hook):  # type: ignore[misc]
 
 
 def time_words(seconds: float) -> str:
-    """Say a time as a person would: `40 s`, `12 min`, `3 h 05 min`."""
+    """Format a duration: `40 s`, `12 min`, `3 h 05 min`."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
@@ -264,7 +264,7 @@ def average_of(runner: Any) -> WeightAverageHook | None:
 
 
 def _pending_gradients(runner: Any) -> dict[str, Any]:
-    """Take the gradients that are summed up and not yet applied: an epoch may end between two updates."""
+    """Collect accumulated gradients that are not applied yet: an epoch may end between two updates."""
     if runner.optim_wrapper.should_update():
         return {}
     named = unwrapped(runner.model).named_parameters()

@@ -1,4 +1,4 @@
-"""One run of mmengine's Runner, from clips or from stored features, to predictions and checkpoints."""
+"""One run of mmengine's Runner: from clips or cached features to predictions and checkpoints."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ from dancecli.storage.runs import RunFolder
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run gave.
+    """The result of a run.
 
     Attributes:
-        predictions: of val, if there is one, and test.
+        predictions: on val, if there is one, and test.
         chosen: `best` or `last`, the checkpoint that was evaluated.
         chosen_epoch: its epoch, counted from 1.
-        epochs_run: fewer than were wanted if there was nothing more to gain.
+        epochs_run: fewer than requested after early stopping.
         seconds: of `preflight`, `features`, `train` and `evaluate`.
-        data_wait: seconds of all training steps, and of them without clips to compute with.
+        data_wait: seconds of all training steps, and of those spent waiting for clips.
         preflight: what the pre-flight has found; None without one.
-        computed: views that the frozen part looked at in this run; others were stored already.
+        computed: views whose features were computed in this run; others were cached already.
     """
 
     predictions: list[Prediction]
@@ -68,8 +68,8 @@ def run_job(job: Job, reporter: Reporter) -> Outcome:
         reporter: gets `phase · words`, in clips of the phase.
 
     Raises:
-        ModelError: one batch cannot be learnt, or the loss or the features are not finite.
-        WorkspaceError: there is no room for the features.
+        ModelError: the pre-flight check fails, or the loss or the features are not finite.
+        WorkspaceError: the disk has no room for the features.
     """
     check_shared_memory([job.config[f"{name}_dataloader"] for name in ("train", "val")])
     with silence(job.folder), loader_errors():
@@ -120,7 +120,7 @@ def run_job(job: Job, reporter: Reporter) -> Outcome:
 
 
 def run_worker_rank(job: Job) -> None:
-    """Take this process's share of the steps of a run that the first process writes and evaluates."""
+    """Train this process's share of the steps of a run that rank 0 writes and evaluates."""
     with silence(job.folder), loader_errors(), process_group(job.rank_info):
         init_default_scope("mmaction")
         runner, _ = _build_runner(job, {}, SILENT)
@@ -168,7 +168,7 @@ def _build_runner(job: Job, loaders: dict[Subset, Any], reporter: Reporter) -> t
 
 @contextlib.contextmanager
 def silence(folder: RunFolder) -> Iterator[None]:
-    """Send what MMAction2 prints and warns into the run's log: the terminal is the user's."""
+    """Redirect what MMAction2 prints and warns to the run's log."""
     folder.log.mkdir(parents=True, exist_ok=True)
     with (
         (folder.log / "console.txt").open("a", encoding="utf-8") as file,

@@ -45,7 +45,7 @@ def films(tmp_path_factory):
     """The frames of a clip, and of the copy of each case."""
     folder = tmp_path_factory.mktemp("copies")
     clip = folder / "clip.mp4"
-    # Soft colours: where a picture saturates, its copies depend on where they are rounded.
+    # Soft colors: where a picture saturates, its copies depend on where they are rounded.
     picture = (
         "gradients=size=192x144:rate=12:duration=1:seed=3:c0=0x305080:c1=0xa07040:c2=0x50a060:nb_colors=3"
     )

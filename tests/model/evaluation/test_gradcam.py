@@ -98,6 +98,28 @@ def test_heat_is_where_the_only_evidence_is_and_goes_with_the_weights() -> None:
     assert not likeness or np.mean(likeness) < 0.5
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        "x3d/x3d_m_16x5x1_facebook-kinetics400-rgb.py",
+        "c2d/c2d_r50-in1k-pre_8xb32-8x8x1-100e_kinetics400-rgb.py",
+    ],
+)
+def test_backbones_of_other_layouts_have_a_map(config: str) -> None:
+    from dancecli.core.recipe import Recipe
+    from dancecli.model.networks.base import build_model_config, model_base
+    from dancecli.model.networks.build import build_model
+    from dancecli.model.networks.mmaction import CONFIGS
+    from dancecli.model.networks.zoo import find_entry
+
+    base = model_base(find_entry(str(CONFIGS / "recognition" / config)))
+    model = build_model(build_model_config(base, Recipe(), 2, None), seed=0).eval()
+    heat = heat_of(model, clip(1, 900), 1)
+    assert heat.ndim == 3
+    assert heat.shape[1] == heat.shape[2] > 1
+    assert 0 <= heat.min() <= heat.max() <= 1
+
+
 def test_a_network_without_a_map_is_refused() -> None:
     model = Recognizer3D(0)
 

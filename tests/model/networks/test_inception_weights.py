@@ -61,9 +61,9 @@ def same(a: PretrainedWeights, b: PretrainedWeights) -> bool:
 
 def test_every_array_has_its_place(cache: Path) -> None:
     weights = kinetics_weights(cache)
-    learnt = {key for key in InceptionI3D().state_dict() if not key.endswith("num_batches_tracked")}
-    assert weights.state_dict.keys() == learnt
-    assert len(learnt) == 228
+    learned = {key for key in InceptionI3D().state_dict() if not key.endswith("num_batches_tracked")}
+    assert weights.state_dict.keys() == learned
+    assert len(learned) == 228
     assert weights.logits["conv.weight"].shape == (400, 1024, 1, 1, 1)
     assert weights.logits["conv.bias"].shape == (400,)
     assert weights.sha256 == CHECKPOINT_SHA256

@@ -162,7 +162,7 @@ def test_a_video_of_one_frame_gives_in_every_layer_what_the_frame_gives(channels
     flat = dict(state)
     if channels == 2:
         frame = frame[:, :2]
-        # The temporal stream of TSN: the mean over the colours, for each of the new channels.
+        # The temporal stream of TSN: the mean over the colors, for each of the new channels.
         flat["conv1.conv.weight"] = torch.stack([state["conv1.conv.weight"].mean(1)] * 2, 1)
     with torch.inference_mode():
         expected = run("torchvision", flat, frame)
@@ -266,7 +266,7 @@ def test_one_file_starts_both_streams_and_says_how(tmp_path: Path) -> None:
     state = random_state("torchvision", 2) | {"fc.weight": torch.ones(1000, 1024)}
     found = [start_from(state, tmp_path / "googlenet.pth", channels) for channels in (3, 2)]
     assert found[0].name == "googlenet (named as torchvision's googlenet, inflated from 2-D)"
-    assert found[1].name.endswith("inflated from 2-D, the first layer averaged over the colours)")
+    assert found[1].name.endswith("inflated from 2-D, the first layer averaged over the colors)")
     assert [(w.matched, w.total, w.flow_method) for w in found] == [(228, 228, "")] * 2
     first = [torch.load(w.load_from, weights_only=True)["state_dict"] for w in found]
     assert [s["backbone.stem.conv_1a.conv.weight"].shape[1] for s in first] == [3, 2]

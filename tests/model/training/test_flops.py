@@ -43,11 +43,11 @@ def test_what_cannot_be_counted_is_the_zoo_s_and_said_so() -> None:
     assert found == {"gflops_view": 43.5, "gflops_from": "of the zoo, for the model's own view"}
 
 
-def test_speed_is_of_what_was_looked_at_in_this_run() -> None:
+def test_speed_is_that_of_the_clips_of_this_run() -> None:
     assert speed_record({"features": 10.0, "evaluate": 0.1}, 40, 12, cached=True) == {
         "clips_per_s": 4.0,
         "clips": 40,
-        "of": "decoding and the frozen part",
+        "of": "decoding and the frozen backbone",
     }
     uncached = speed_record({"features": 0.0, "evaluate": 6.0}, 0, 12, cached=False)
     assert uncached is not None

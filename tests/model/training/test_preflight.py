@@ -1,4 +1,4 @@
-"""A batch is learnt by heart before the hours begin, and leaves no trace."""
+"""One batch is overfitted before training starts, and leaves no trace."""
 
 from __future__ import annotations
 

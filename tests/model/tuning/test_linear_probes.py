@@ -37,7 +37,7 @@ def batches(x, y, batch):
 
 
 def alone(head, data, batch):
-    """Train one head the plain way: torch's own layers and optimisers."""
+    """Train one head the plain way: torch's own layers and optimizers."""
     x, y, weight, bias = data
     layer = nn.Linear(FEATURES, CLASSES)
     layer.load_state_dict({"weight": weight, "bias": bias})
