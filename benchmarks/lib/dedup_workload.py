@@ -20,7 +20,7 @@ from dancecli.demo.renderer import VideoSpec
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 from dancecli.video.ffmpeg import find_ffmpeg, run_ffmpeg
-from dancecli.video.phash import LARGE, MOST_FRAMES, SMALL, Looks, looks_of
+from dancecli.video.phash import LARGE, MOST_FRAMES, SMALL, PerceptualHashes, hash_clip
 
 # The last one is harder than what is asked for, and counted by itself.
 DISGUISES = ("re-encoded", "rescaled", "mirrored", "letterboxed", "shifted", "all at once")
@@ -45,18 +45,18 @@ class Dice:
         return low + (high - low) * self.share(what)
 
 
-def looks_of_film(seed: str, number: int) -> list[Looks]:
+def looks_of_film(seed: str, number: int) -> list[PerceptualHashes]:
     """Draw a film, disguise it in every way, and hash all of them, the film first."""
     key = f"{seed}-{number}"
     style = list(STYLES)[number % len(STYLES)]
     with tempfile.TemporaryDirectory() as folder:
         film = Path(folder) / "film.mp4"
         write_video(VideoSpec(key, style, _SECONDS, 25, *_SIZE), film)
-        found = [looks_of(film)]
+        found = [hash_clip(film)]
         for name in DISGUISES:
             copy = Path(folder) / "copy.mp4"
             disguise(film, copy, name, Dice(f"{key} {name}"))
-            found.append(looks_of(copy))
+            found.append(hash_clip(copy))
         return found
 
 
@@ -103,7 +103,7 @@ class Flips:
     mirrored: np.ndarray
 
     @classmethod
-    def of(cls, looks: Sequence[Looks], disguises: Sequence[str]) -> Flips:
+    def of(cls, looks: Sequence[PerceptualHashes], disguises: Sequence[str]) -> Flips:
         """Take them from films and copies, which come film by film."""
         arrays = HashArrays.of(looks)
         ways = len(disguises) + 1

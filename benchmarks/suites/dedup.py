@@ -29,29 +29,29 @@ from benchmarks.lib.compare import Bar, Cost, Plot, figures, run_again, run_chil
 from benchmarks.lib.dedup_workload import DISGUISES, Crowd, Flips, ffmpeg_version, looks_of_film
 from dancecli.dataset.similarity.neighbors import SAME_PICTURE, HashArrays, connected, near_pairs
 from dancecli.storage.workspace import Workspace
-from dancecli.video.phash import Looks
+from dancecli.video.phash import PerceptualHashes
 
 _WAYS = len(DISGUISES) + 1
 
 
-def looks_of_films(seed: str, num_films: int) -> list[Looks]:
+def looks_of_films(seed: str, num_films: int) -> list[PerceptualHashes]:
     """Make the films and their copies, and hash them, film by film."""
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         return [one for film in pool.map(partial(looks_of_film, seed), range(num_films)) for one in film]
 
 
-def films_found(looks: Sequence[Looks]) -> dict[str, Any]:
+def films_found(looks: Sequence[PerceptualHashes]) -> dict[str, Any]:
     """Group films and copies, and say what was found: of what is asked for, and of the harder ones too."""
     found = judged(easier(looks), DISGUISES[:-1])
     return found | {"threshold": SAME_PICTURE, "with the harder ones": judged(looks, DISGUISES)}
 
 
-def easier(looks: Sequence[Looks]) -> list[Looks]:
+def easier(looks: Sequence[PerceptualHashes]) -> list[PerceptualHashes]:
     """Leave out the last copy of each film, which is harder than what is asked for."""
     return [one for i, one in enumerate(looks) if (i + 1) % _WAYS]
 
 
-def judged(looks: Sequence[Looks], disguises: Sequence[str]) -> dict[str, Any]:
+def judged(looks: Sequence[PerceptualHashes], disguises: Sequence[str]) -> dict[str, Any]:
     """Group the films and copies, which come film by film, and hold the groups against the truth."""
     n, ways = len(looks), len(disguises) + 1
     groups = np.array(connected(n, *near_pairs(HashArrays.of(looks))))

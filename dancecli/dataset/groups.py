@@ -290,16 +290,16 @@ class _Links:
         self._first: dict[Hashable, str] = {}
 
     def add(self, video: str) -> None:
-        """Put a video in, in a set of its own if it is new."""
+        """Add a video, in a set of its own if it is new."""
         self._parent.setdefault(video, video)
 
     def share(self, mark: Hashable, video: str) -> None:
-        """Join a video with those that bear the same mark."""
+        """Join a video with those that have the same mark."""
         one, other = self.root(self._first.setdefault(mark, video)), self.root(video)
         self._parent[max(one, other)] = min(one, other)
 
     def root(self, video: str) -> str:
-        """Give the smallest id of a video's set."""
+        """Return the smallest id of a video's set."""
         parent = self._parent
         while parent[video] != video:
             parent[video] = video = parent[parent[video]]

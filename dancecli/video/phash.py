@@ -37,7 +37,7 @@ class PerceptualHashes:
 
     Attributes:
         mean, motion: 256 bits each, row by row of 16 x 16.
-        frames, changes: one hash of 64 bits every quarter of a second, at most 40, run together.
+        frames, changes: one hash of 64 bits every quarter of a second, at most 40, concatenated.
     """
 
     mean: bytes
@@ -50,7 +50,7 @@ def hash_clip(path: Path) -> PerceptualHashes:
     """Decode a clip and hash it.
 
     Raises:
-        MediaError: it does not decode, or has no picture.
+        MediaError: it does not decode, or has no video.
     """
     pictures = without_bars(_sample(path))
     return hashes(pictures)
@@ -73,7 +73,7 @@ def hashes(pictures: Picture) -> PerceptualHashes:
 
 
 def without_bars(pictures: NDArray[np.uint8]) -> Picture:
-    """Cut black bars off, found over all pictures together, and bring what is left to one size.
+    """Crop black bars, which are found over all frames, and scale the rest to one size.
 
     Args:
         pictures: shape (n, height, width).
@@ -94,7 +94,7 @@ def without_bars(pictures: NDArray[np.uint8]) -> Picture:
 
 
 def _lit(brightness: NDArray[np.float64]) -> tuple[int, int]:
-    """Where the picture lies between its bars; all of it if too little would be left."""
+    """Return the range between the bars; all of it if too little would be left."""
     import numpy as np
 
     lit = np.flatnonzero(brightness > _DARK)

@@ -201,8 +201,8 @@ def _inform(result: SplitResult) -> None:
         info(note)
     if result.torn:
         info(
-            f"the official subsets tear {len(result.torn)} groups; each is kept whole in its held-out "
-            f"subset, which moves {result.moved} clips out of their official subset"
+            f"{len(result.torn)} groups are in several official subsets; each is kept in its held-out one, "
+            f"which moves {result.moved} clips out of their official subset"
         )
     left_out = result.left_out
     if left_out.gone:

@@ -1,1 +1,1 @@
-"""Clips that look the same: `dance dedup`."""
+"""Near-duplicate clips: `dance dedup`."""

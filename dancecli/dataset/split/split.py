@@ -126,9 +126,9 @@ class SplitSettings:
     @property
     def recipe(self) -> str:
         """All settings but the name, as text: two splits with another one are different splits."""
-        told = replace(self, name="", ratios=self.ratio_text, groups=(), lock=None, official_lists=())
+        settings = replace(self, name="", ratios=self.ratio_text, groups=(), lock=None, official_lists=())
         lists = [path.name for path in self.official_lists]
-        return json.dumps([repr(told), self.lock.name if self.lock else "", lists])
+        return json.dumps([repr(settings), self.lock.name if self.lock else "", lists])
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class SplitResult:
         known: which kinds of groups are known of its clips.
         left_out: clips that are in no subset.
         relabeled: ids of clips whose label is a correction's.
-        torn: groups that the official subsets tear, with those subsets; kept whole here.
+        torn: groups in several official subsets, with those subsets; each is in one subset here.
         moved: clips that are in another subset than the official one for it.
         notes: what else the user should know, one sentence each.
         drift: for a split built from a lock.
