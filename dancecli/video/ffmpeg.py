@@ -5,6 +5,7 @@ Every path is made absolute, so that no name is read as an option.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -58,6 +59,8 @@ CODECS: dict[str, dict[str, Any]] = {
     },
 }
 _KEPT_OF_STDERR = 2000
+# What it writes in place of an unknown time is far below this.
+_NO_TIME_S = -1e6
 # More than the buffers of ffmpeg, which fail to be written.
 _ROOM_BYTES = 4_000_000
 # The log of frames, `-stats_enc_pre`, came with it.
@@ -307,7 +310,10 @@ def _sound(stream: FilterableStream, skip_s: Fraction, length_s: Fraction) -> Fi
 
 @dataclass(frozen=True, slots=True)
 class LoggedFrame:
-    """A frame of a clip: the number and the time of the source's frame that it shows."""
+    """A frame of a clip: the number and the time of the source's frame that it shows.
+
+    The time is not a number where the source gives that frame none.
+    """
 
     number: int
     time_s: float
@@ -319,9 +325,10 @@ def read_frame_log(path: Path) -> list[LoggedFrame]:
     for line in path.read_text(encoding="ascii", errors="replace").splitlines() if path.exists() else ():
         number, _, time = line.partition(" ")
         try:
-            frames.append(LoggedFrame(int(number), float(time)))
+            time_s = float(time)
+            frames.append(LoggedFrame(int(number), time_s if time_s > _NO_TIME_S else math.nan))
         except ValueError:
-            frames.append(LoggedFrame(-1, 0.0))
+            frames.append(LoggedFrame(-1, math.nan))
     return frames
 
 

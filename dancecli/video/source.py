@@ -12,6 +12,7 @@ Times are in seconds on the timeline of the container, which starts at 0 with it
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -345,8 +346,10 @@ class Evidence:
     missing: int
     errors: tuple[str, ...]
 
-    def is_damaged(self, time_s: float) -> bool:
-        """Tell whether the frame of this time is flagged."""
+    def is_damaged(self, number: int, time_s: float) -> bool:
+        """Tell whether the frame of this time, or without one of this number, is flagged."""
+        if math.isnan(time_s):
+            return 0 <= number < len(self.damaged) and self.damaged[number]
         i = bisect_left(self.times, time_s - _SAME_TIME_S)
         return i < len(self.times) and self.times[i] <= time_s + _SAME_TIME_S and self.damaged[i]
 

@@ -8,6 +8,7 @@ that the clip shows are compared with what a tolerant decode of the video found.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -83,8 +84,8 @@ class _Run:
         return self.result.status == 0 and bool(self.frames)
 
     @property
-    def shown(self) -> list[float]:
-        return [round(frame.time_s, 3) for frame in self.frames]
+    def shown(self) -> list[int]:
+        return [frame.number for frame in self.frames]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,12 @@ class _Trimmer:
         frame_s = 1 / float(self.facts.fps)
         late = 0
         for i, frame in enumerate(run.frames):
-            if frame.time_s <= float(self.start_s) + (i + 1) * frame_s:
+            if math.isnan(frame.time_s):
+                # Of a frame without a time it is only known whether a filter repeated it.
+                in_time = [f.number for f in run.frames[i : i + 2]] != [frame.number] * 2
+            else:
+                in_time = frame.time_s <= float(self.start_s) + (i + 1) * frame_s
+            if in_time:
                 break
             late += 1
         return late
@@ -222,7 +228,7 @@ def _trim_damaged(trimmer: _Trimmer) -> Trimmed:
         if sure and sure[-1] < trimmer.start_ms / 1000 and not broken_off:
             raise _past_end(trimmer, round(1000 * (sure[-1] + 1 / float(facts.fps))))
         raise MediaError(f"no frame of it can be decoded{_printed(run.result)}")
-    damaged = [i for i, frame in enumerate(run.frames) if evidence.is_damaged(frame.time_s)]
+    damaged = [i for i, frame in enumerate(run.frames) if evidence.is_damaged(frame.number, frame.time_s)]
     # What the decoder refused is a hole, over which a filter repeats the frame before.
     holes = {*_held(trimmer, run), *(_repeats(trimmer, run) if evidence.errors else ())}
     damaged += sorted(holes.difference(damaged))

@@ -510,3 +510,24 @@ def test_a_linked_file_has_the_size_that_is_shown(tmp_path: Path) -> None:
         assert result.clip is not None, result.text
         assert (result.clip.width, result.clip.height) == shape
         assert (tmp_path / result.clip.path).samefile(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [
+        ("s.mpg", ("-c:v", "mpeg2video", "-q:v", "2", "-g", "100", "-bf", "2")),
+        ("s.ts", (*X264, "-g", "150", "-bf", "2")),
+        ("s.flv", ("-c:v", "flv1", "-q:v", "2", "-g", "100")),
+        ("s.mkv", ("-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "2M", "-g", "150")),
+        ("s.wmv", ("-c:v", "wmv2", "-q:v", "2", "-g", "100")),
+    ],
+)
+@pytest.mark.parametrize("start_s", [0.04, 2.6, 4.44])
+def test_a_seek_that_lands_late_is_repeated_from_the_start(
+    tmp_path: Path, name: str, codec: tuple[str, ...], start_s: float
+) -> None:
+    film = make_film(tmp_path / name, 6, codec=codec, audio=False)
+    result, clip = cut(tmp_path, film, start_s, start_s + 1)
+    assert result.outcome is OutcomeClass.DONE, result.text
+    first = round(25 * start_s)
+    assert numbers(clip) == list(range(first, first + 25))
