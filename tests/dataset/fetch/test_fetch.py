@@ -423,7 +423,7 @@ class TestCommand:
         ("flags", "code", "said"),
         [
             (("--annotations", "absent.csv"), 1, "absent.csv: there is no such annotation file"),
-            (("--rate", "fast"), 2, "is not a number of requests an hour"),
+            (("--rate", "fast"), 2, "is not a number of requests per hour"),
             (("--url-template", "http://x/"), 2, "must contain {video_id} once"),
             (("--labels", "twice.txt"), 1, "twice.txt:2: label 'zumba' repeats line 1"),
             (("--retry", "some"), 2, "--retry 'some' is none of"),
