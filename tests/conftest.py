@@ -26,10 +26,14 @@ settings.load_profile("dance")
 # speed does not decide what is run.
 SLOW = (
     "dataset/derived",
+    "dataset/export/test_export.py",
     "dataset/fetch/test_fetch.py",
+    "dataset/fetch/test_fetch_before_and_after.py",
     "dataset/fetch/test_fetch_hostile.py",
     "dataset/fetch/test_fetch_killed.py",
     "dataset/fetch/test_fetch_sources.py",
+    "dataset/ingest",
+    "dataset/similarity/test_dedup.py",
     "demo/test_corpus.py",
     "demo/test_pipeline.py",
     "demo/test_renderer.py",
@@ -38,15 +42,20 @@ SLOW = (
     "docs/test_tutorial.py",
     "model/evaluation",
     "model/inference/test_predict.py",
+    "model/networks/test_checkpoint.py",
+    "model/networks/test_head.py",
+    "model/networks/test_mmaction.py",
     "model/networks/test_zoo_builds.py",
     "model/runs",
     "model/training",
-    "model/tuning/test_tune.py",
+    "model/tuning",
+    "report/plots/test_gradcam.py",
     "report/statistics/test_coverage.py",
     "reproduction",
+    "test_doctor.py",
     "test_wheel.py",
 )
-BROWSER = ("report/pages/test_page_browser.py",)
+BROWSER = ("app/test_app_browser.py", "report/pages/test_page_browser.py")
 CLUSTER = ("engine/test_ray.py", "model/training/features/test_remote.py")
 TESTS = Path(__file__).parent
 

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parent.parent / "dancecli"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # A folder with more modules than this needs a subpackage.
 MOST_MODULES = 14
-# Slow to import: a command may load them when it works, never when it is only looked up.
+# Slow to import: a command may import them when it runs, never when it is only looked up.
 HEAVY = {
     "torch", "numpy", "pandas", "pyarrow", "av", "cv2", "decord", "yt_dlp", "matplotlib", "jinja2",
     "mmaction", "mmengine", "mmcv", "ffmpeg", "imageio_ffmpeg", "filelock", "optuna",
@@ -26,17 +26,17 @@ HEAVY = {
 }  # fmt: skip
 
 
-# What a line may ask of the linters without a reason of its own; any other exception says why beside it.
+# Linter exceptions that need no reason on their line; any other exception states its reason there.
 EXCEPTIONS = {
     "ARG002": "a hook of mmengine's has mmengine's signature",
-    "B023": "called within the turn of the loop that made it",
+    "B023": "called within the loop iteration that created it",
     "D102": "its base class documents it",
-    "E402": "MMAction2 is imported after what lets it start without its compiled half",
-    "S101": "for the type checker: it holds by what was done above",
+    "E402": "MMAction2 is imported after the shim that replaces its compiled extension",
+    "S101": "for the type checker: guaranteed by the code above",
     "S310": "the address is of our manifests, or was checked to be http",
-    "S608": "our own column names are all that is put into the SQL",
-    "arg-type": "another package's types are narrower than what it takes",
-    "call-overload": "another package's types leave this call out",
+    "S608": "only our own column names are put into the SQL",
+    "arg-type": "another package's type hints are too narrow",
+    "call-overload": "another package's type hints lack this call",
     "misc": "a base class, or a function, of a package without types",
     "no-untyped-call": "a function of a package without types",
     "no-untyped-def": "overrides one of a package without types",
@@ -138,7 +138,7 @@ def test_looking_a_command_up_imports_nothing_heavy() -> None:
         "for name in registry.COMMANDS: loader.load(name)\n"
         "print(*sys.modules)"
     )
-    # Where the tests are measured, the measurer is imported too.
+    # Under coverage, the subprocess would import it too.
     env = {key: value for key, value in os.environ.items() if not key.startswith("COVERAGE_")}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
     assert not HEAVY & set(done.stdout.split())

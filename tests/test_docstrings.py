@@ -1,4 +1,4 @@
-"""What a public docstring says beyond the signature: errors that a user can cause, shapes of arrays."""
+"""What a public docstring must state beyond the signature: errors that a user can cause, shapes of arrays."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ PACKAGE = Path(__file__).parent.parent / "dancecli"
 FAMILY = {name for name, kind in vars(errors).items() if inspect.isclass(kind)} | {"OSError"}
 # How a shape is written: N x C, [B, 3, T, H, W], the word itself, or of a vector what it has an entry for.
 SHAPE = re.compile(r"\bshape|\b\w+ x \w+|\[\w+(?:(?: or)? ?,? ?\w+)*\]|\bfor each|: n\b")
-# A function that does a part of another one's work may leave its contract to that one.
+# A function that does part of another one's work may refer to that one's contract.
 ELSEWHERE = re.compile(r"\b[Ss]ee `\w+`")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def public(tree: ast.Module) -> Iterator[Function]:
-    """Functions of a module and methods of its classes that others call."""
+    """Public functions of a module and public methods of its classes."""
     for node in tree.body:
         inside = node.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_") else [node]
         for one in inside:
@@ -31,7 +31,7 @@ def public(tree: ast.Module) -> Iterator[Function]:
 
 
 def raised(function: Function) -> set[str]:
-    """Errors of the family that the function's own lines raise."""
+    """Error classes that the function itself raises."""
     found = set()
     for node in ast.walk(function):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
@@ -41,15 +41,15 @@ def raised(function: Function) -> set[str]:
     return found
 
 
-def silent_about(source: str) -> list[str]:
-    """Each thing that a public docstring of the source should say and does not."""
+def undocumented(source: str) -> list[str]:
+    """List what the public docstrings of a source should state and do not."""
     missing = []
     for function in public(ast.parse(source)):
         text = ast.get_docstring(function) or ""
         if ELSEWHERE.search(text):
             continue
-        told = FAMILY if "DanceError" in text else set(re.findall(r"\w+Error", text))
-        missing += [f"{function.name} raises {name}" for name in sorted(raised(function) - told)]
+        documented = FAMILY if "DanceError" in text else set(re.findall(r"\w+Error", text))
+        missing += [f"{function.name} raises {name}" for name in sorted(raised(function) - documented)]
         hints = [a.annotation for a in (*function.args.args, *function.args.kwonlyargs)] + [function.returns]
         # A network's weights are a dict of tensors, each with a shape of its own.
         shown = " ".join(ast.unparse(hint) for hint in hints if hint).replace("[str, Tensor]", "")
@@ -58,18 +58,18 @@ def silent_about(source: str) -> list[str]:
     return missing
 
 
-# A command's docstring is its help text: its errors are told when they come.
+# A command's docstring is its help text, without errors.
 CHECKED = sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] != "cli")
 
 
 @pytest.mark.parametrize("path", CHECKED, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_public_docstrings_name_errors_and_shapes(path: Path) -> None:
-    assert silent_about(path.read_text(encoding="utf-8")) == []
+    assert undocumented(path.read_text(encoding="utf-8")) == []
 
 
-def test_what_is_left_unsaid_is_found() -> None:
+def test_missing_documentation_is_found() -> None:
     source = '''
-def told(x: Tensor) -> None:
+def halve(x: Tensor) -> None:
     """Halve [N, C].
 
     Raises:
@@ -77,6 +77,6 @@ def told(x: Tensor) -> None:
     """
     raise InputError.at(1, 2, "odd")
 '''
-    assert silent_about(source) == []
-    assert silent_about(source.replace("InputError:", "x:")) == ["told raises InputError"]
-    assert silent_about(source.replace("[N, C]", "it")) == ["told: shape of Tensor None"]
+    assert undocumented(source) == []
+    assert undocumented(source.replace("InputError:", "x:")) == ["halve raises InputError"]
+    assert undocumented(source.replace("[N, C]", "it")) == ["halve: shape of Tensor None"]

@@ -1,7 +1,7 @@
-"""What a user installs: the wheel, built from the sdist, in an environment of its own.
+"""The wheel that a user installs, built from the sdist, in its own environment.
 
-The environment borrows what others wrote from this one, so that nothing is fetched; `make dist` tries the
-wheel in a really empty one.
+The environment borrows the dependencies of this one, so that nothing is downloaded; `make dist` tests the
+wheel in an empty one.
 """
 
 from __future__ import annotations
@@ -87,14 +87,14 @@ def test_the_installed_wheel_runs_and_finds_its_manifests(wheel: Path, tmp_path:
     dance = str(home / "bin" / "dance")
     assert typed(dance, "--version") == f"dance {PROJECT['version']}\n"
     assert "dance demo" in typed(dance)
-    looks = (
-        "from dancecli import labels; from dancecli.model import recipe, zoo\n"
+    code = (
+        "from dancecli.core import labels, recipe; from dancecli.model.networks import zoo\n"
         "print(labels.MANIFESTS, len(labels.LabelSet.read(labels.DEFAULT_LABELS)), len(zoo.read_zoo()))\n"
         "print(*recipe.recipe_names())"
     )
     # The same as here, from files of its own.
     here = subprocess.run(
-        [sys.executable, "-c", looks], cwd=tmp_path, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     manifests = site / "dancecli" / "manifests"
-    assert typed(str(python), "-c", looks) == here.stdout.replace(str(ROOT / "manifests"), str(manifests))
+    assert typed(str(python), "-c", code) == here.stdout.replace(str(ROOT / "manifests"), str(manifests))

@@ -145,6 +145,6 @@ def test_an_os_error_comes_with_a_hint(code: int, capsys: pytest.CaptureFixture[
         patch.setattr(app, "app", lambda *_, **__: (_ for _ in ()).throw(error))
         app.main()
     assert caught.value.code == 1
-    said = capsys.readouterr().err.splitlines()
-    assert said[0] == f"error: clips/a.mp4: {os.strerror(code)}"
-    assert said[1].startswith("  hint: ")
+    printed = capsys.readouterr().err.splitlines()
+    assert printed[0] == f"error: clips/a.mp4: {os.strerror(code)}"
+    assert printed[1].startswith("  hint: ")

@@ -59,25 +59,25 @@ def test_a_narrow_terminal_loses_no_value(
     console.print_result(
         console.table(heads, [(name, 317, 311, 3, 2, 1, "97-100 %"), ("waltz", 1, 0, 0, 1, 0, "")])
     )
-    said = capsys.readouterr().out
-    assert max(map(len, said.splitlines())) <= columns
-    assert "97-100" in said
-    assert said.count(name[0]) >= name.count(name[0])
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= columns
+    assert "97-100" in printed
+    assert printed.count(name[0]) >= name.count(name[0])
 
 
 def test_both_streams_and_their_fusion_are_listed(
     trained: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train.command(trained.root, stream="both")
-    said = capsys.readouterr()
-    lines = [" ".join(line.split()) for line in said.out.splitlines()]
+    printed = capsys.readouterr()
+    lines = [" ".join(line.split()) for line in printed.out.splitlines()]
     assert "rgb two-rgb 50 30/50 (60.0 %) 50/50 (100.0 %)" in lines
     assert "both two 50 40/50 (80.0 %) 50/50 (100.0 %)" in lines
     assert not any(line.startswith("val") for line in lines)
     assert "test views: 64 frames, 1 clip" in lines
     assert "next: dance report --run two" in lines
     assert "dance compare two-rgb two # does the fusion help?" in lines
-    assert "run two is already complete" in said.err
+    assert "run two is already complete" in printed.err
 
 
 def test_merge_prints_what_is_mapped_and_what_is_not(

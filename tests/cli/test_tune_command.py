@@ -31,12 +31,12 @@ def test_the_choice_is_printed_with_its_accuracy_and_the_next_command(
     studied: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tune.command(studied.root, trials=20)
-    said = capsys.readouterr()
-    lines = said.out.splitlines()
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
     assert "trial 6 is chosen: 53/60 (88.3 %, 95 % interval 77.8\u201394.2) of the validation clips" in lines
     assert "next: dance finetune --pretrain inception --split full --recipe studies/fake/best.toml" in lines
     assert (studied.report("fake") / "index.html").exists()
-    assert "1 trial is still training in other processes" in said.err
+    assert "1 trial is still training in other processes" in printed.err
 
 
 def test_one_document_holds_trials_and_choice(studied: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

@@ -99,7 +99,7 @@ def command(
 
     Reads downloads of Kinetics, UCF-101, HMDB51, AIST, Let's Dance and ActivityNet, any videos in a
     folder per label, and a folder with a list (a CSV with the columns file, label, and optionally groups
-    and subset). A name is believed only where the file's length fits it. Each clip is encoded as
+    and subset). Times in a file's name are used only if they fit its length. Each clip is encoded as
     `dance fetch` does, validated by a full decode, and recorded. Run it again to resume.
 
     `--dry-run` prints one row per file: the clip that it becomes, or why it is left out. Exit code 3 if
