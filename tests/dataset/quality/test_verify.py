@@ -12,7 +12,7 @@ from helpers.builders import Ran, fill, make_clip
 from dancecli.core.errors import EngineError, WorkspaceError
 from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import Clip, Flow
-from dancecli.dataset.quality.verify import verify
+from dancecli.dataset.quality.verify import StoredFile, check_files, verify
 from dancecli.engine.pool import Finished
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
@@ -155,3 +155,21 @@ def test_another_engine_checks_the_same_clips_and_loses_none(
 def test_without_clips_the_next_step_is_reported(workspace: Workspace) -> None:
     with pytest.raises(WorkspaceError, match="no clips to verify"):
         verify(workspace)
+
+
+def test_files_are_drawn_as_they_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    drawn = 0
+
+    def endless() -> Iterator[StoredFile]:
+        nonlocal drawn
+        for i in range(100_000):
+            drawn += 1
+            yield StoredFile(str(i), f"{i}.mp4", 1, "0")
+
+    checked = check_files(tmp_path, endless())
+    found = [next(checked) for _ in range(10)]
+    assert [stored.name for stored, _ in found] == [str(i) for i in range(10)]
+    # Sixteen files wait for each of the two threads.
+    assert drawn <= 2 * 16 + 10
+    checked.close()  # type: ignore[attr-defined]
