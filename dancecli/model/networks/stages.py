@@ -57,6 +57,7 @@ class Head:
         restore: from the head and that to what the head takes in the place of the output.
         frames_averaged: it averages the frames of a clip before dropout.
         linear: it is dropout and one linear layer, `fc_cls`, over what it pools.
+        one_layer: its scores are those of one linear layer, `fc_cls`, averaged over frames if there are any.
         dropout: it has the setting `dropout_ratio`.
     """
 
@@ -64,6 +65,7 @@ class Head:
     restore: Callable[[Any, Tensor], Any] = lambda _, pooled: pooled
     frames_averaged: bool = False
     linear: bool = True
+    one_layer: bool = True
     dropout: bool = True
 
 
@@ -321,7 +323,7 @@ HEADS: dict[str, Head] = {
     "TimeSformerHead": Head(lambda _, x: x),
     "UniFormerHead": Head(lambda _, x: x),
     "MViTHead": Head(lambda head, x: head.pre_logits(x), _restore_mvit),
-    "X3DHead": Head(lambda head, x: head.pool(x), linear=False),
+    "X3DHead": Head(lambda head, x: head.pool(x), linear=False, one_layer=False),
 }
 
 
@@ -394,6 +396,12 @@ def is_linear_probe(model: Mapping[str, Any], stage: int) -> bool:
     """Tell whether what is trained is dropout and one linear layer over stored features."""
     head = HEADS.get(model["cls_head"]["type"])
     return stage == LAST_STAGE and not why_not_cut(model, stage) and head is not None and head.linear
+
+
+def has_one_layer(model: Mapping[str, Any]) -> bool:
+    """Tell whether the head's scores are those of one linear layer over what it pools."""
+    head = HEADS.get(model["cls_head"]["type"])
+    return head is not None and head.one_layer
 
 
 def run_lower(backbone: nn.Module, x: Tensor, stage: int) -> Any:

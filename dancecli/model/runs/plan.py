@@ -198,7 +198,7 @@ def plan_with(
             f"--engine {settings.engine} computes cached features, and this run caches none",
             "freeze more stages (--freeze 4), or omit --engine",
         )
-    recipe, unsolved = _with_head(recipe, cached)
+    recipe, unsolved = _with_head(recipe, cached, base.model)
     if cached and recipe.views is None and recipe.head == TRAINED:
         recipe = replace(recipe, views=max(_DEFAULT_CACHED_VIEWS, 1 + len(recipe.chains)))
     if cached and settings.group and settings.weights != NO_WEIGHTS and recipe.view_seed is None:
@@ -257,12 +257,15 @@ def _group_notes(recipe: Recipe) -> Iterator[str]:
         yield "all seeds train on the same views: they differ in head initialization, shuffling and dropout"
 
 
-def _with_head(recipe: Recipe, cached: bool) -> tuple[Recipe, list[str]]:
+def _with_head(recipe: Recipe, cached: bool, model: dict[str, Any]) -> tuple[Recipe, list[str]]:
     """Train the head by epochs if it cannot be solved; return the reason too."""
-    if recipe.head == TRAINED or (cached and recipe.frozen_stages == stages.LAST_STAGE):
+    whole = cached and recipe.frozen_stages == stages.LAST_STAGE
+    if recipe.head == TRAINED or (whole and stages.has_one_layer(model)):
         return recipe, []
     more = recipe.frozen_stages < stages.LAST_STAGE
     why = "more than the head is trained" if more else "features are not cached"
+    if whole:
+        why = f"a {model['cls_head']['type']} is more than one linear layer"
     return replace(recipe, head=TRAINED), [f"the head is trained by epochs instead of solved: {why}"]
 
 

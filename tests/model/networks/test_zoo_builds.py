@@ -109,6 +109,15 @@ def test_a_model_of_one_size_is_given_that(corpus):
         make_plan(workspace, FinetuneSettings(pretrain="c3d", weights="none", changes=("num_crops=3",)))
 
 
+def test_a_head_of_several_layers_is_trained_by_epochs(corpus):
+    from dancecli.model.runs.plan import FinetuneSettings, make_plan
+
+    plan = make_plan(corpus(), FinetuneSettings(pretrain="x3d-m", weights="none", freeze="4"))
+    assert plan.cached
+    assert plan.recipe.head == "trained"
+    assert any("a X3DHead is more than one linear layer" in note for note in plan.notes)
+
+
 def test_the_layers_of_a_transformer_are_divided_among_the_stages():
     large = {"type": "VisionTransformer", "depth": 24}
     assert stages.prefixes(large, 1)[1:] == [f"backbone.blocks.{i}" for i in range(6)]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dancecli.core.errors import InputError, ModelError, WorkspaceError
+from dancecli.core.errors import InputError, ModelError, UsageError, WorkspaceError
 from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import Prediction
 from dancecli.model.runs.finetune import FinetuneSettings, finetune, make_plan
@@ -170,8 +170,8 @@ def test_what_cannot_be_is_refused_before_anything_is_written(corpus, tiny_recip
     record.unlink()
     for changes, error, sentence in [
         ({"name": "a/b"}, InputError, "run name 'a/b' cannot be used"),
-        ({"freeze": "5"}, InputError, "freeze '5' is not one of"),
-        ({"freeze": "none", "cache": True}, ModelError, "no stage is frozen"),
+        ({"freeze": "5"}, UsageError, "freeze '5' is not one of"),
+        ({"freeze": "none", "cache": True}, ModelError, "nothing is frozen"),
         ({"weights": None}, ModelError, "no weights are known"),
         ({"resume": True}, WorkspaceError, "there is no run to resume"),
         ({"split": "other"}, WorkspaceError, "there is no split 'other'"),
