@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,10 +81,14 @@ def scan(root: Path) -> Iterator[FoundVideo]:
                 yield FoundVideo(parent / name, folder, split)
 
 
-def walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
+def walk(root: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[tuple[Path, list[str]]]:
     """Give each folder below one, itself included, with the names of its files, in order.
 
     Links are followed, a folder that is reached twice is read once; hidden ones are left out.
+
+    Args:
+        root: the folder.
+        on_error: called with what a folder that cannot be read raises; it is left out.
 
     Raises:
         InputError: there is no such folder.
@@ -93,7 +97,7 @@ def walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
         what = "is a file, not a folder" if root.exists() else "there is no such folder"
         raise InputError.at(root, None, what)
     seen: set[tuple[int, int]] = set()
-    for place, folders, files in os.walk(root, followlinks=True):
+    for place, folders, files in os.walk(root, followlinks=True, onerror=on_error):
         here = os.stat(place)  # noqa: PTH116 - one call for a folder of 100,000 files
         if (here.st_dev, here.st_ino) in seen:
             folders.clear()

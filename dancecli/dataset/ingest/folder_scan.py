@@ -64,7 +64,9 @@ class FoundFile:
             return self.named.video_id
         # Letters keep their base: `Šokačko` becomes `Sokacko`.
         stem = unicodedata.normalize("NFKD", Path(self.relative).stem).encode("ascii", "ignore").decode()
-        return f"{_UNSAFE.sub('-', stem).strip('-')[:40] or 'video'}-{self.digest}"
+        # What cannot be read is named by its place.
+        digest = self.digest or hashlib.blake2b(self.relative.encode(), digest_size=4).hexdigest()
+        return f"{_UNSAFE.sub('-', stem).strip('-')[:40] or 'video'}-{digest}"
 
 
 def scan_folder(root: Path, layout: Layout | None, reporter: Reporter) -> list[FoundFile]:
@@ -114,7 +116,8 @@ def shown(path: Path | str) -> str:
 
 
 def _candidates(root: Path) -> Iterator[FoundFile]:
-    for folder, files in walk(root):
+    errors: list[OSError] = []
+    for folder, files in walk(root, errors.append):
         relative = folder.relative_to(root)
         folders, subset = _label_folders(root, folder), subset_of(root, folder)
         clips = list(letsdance.frame_clips(root, folder, files))
@@ -131,6 +134,10 @@ def _candidates(root: Path) -> Iterator[FoundFile]:
             file = FoundFile(shown(relative / name), path, folders=folders, official_split=subset)
             problem, text = _problem_of(path, str(relative / name))
             yield replace(file, problem=problem, text=text)
+    for error in errors:
+        path = Path(error.filename)
+        text = f"the folder cannot be read: {error.strerror}"
+        yield FoundFile(shown(path.relative_to(root)), path, problem="unreadable", text=text)
 
 
 def _problem_of(path: Path, relative: str) -> tuple[str, str]:

@@ -7,9 +7,10 @@ has one row: the clip that it becomes, or why it is left out; a dry run gives th
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,6 +46,8 @@ from dancecli.storage.workspace import Workspace
 
 FOLDERS = "the folders' names"
 _COMMONEST = 3
+# A label that differs by more is another label.
+_NEAR = 0.8
 # Forms that come with a label set of their own: all other classes of it are other labels.
 _PUBLISHED = (Layout.KINETICS, Layout.LETSDANCE, Layout.ACTIVITYNET)
 
@@ -290,6 +293,8 @@ def _notes(
                 f"not all labels are among the {len(default)} default ones, so they are those of the files; "
                 f"to import only those ({', '.join(known[:_COMMONEST])}): --labels {DEFAULT_LABELS}"
             )
+    if settings.labels is not None:
+        notes += _labels_without_clips(LabelSet.read(settings.labels), found, files)
     unmatched = sum(not file.groups for _, file in clips) if settings.group_patterns else 0
     if unmatched:
         notes.append(f"{unmatched} of {len(clips)} clips match no --group-pattern")
@@ -325,6 +330,23 @@ def _with_groups(
 
 def _with_more_groups(row: ImportRow, groups: Iterable[tuple[str, str]]) -> ImportRow:
     return replace(row, groups=tuple(dict.fromkeys((*row.groups, *groups)))) if row.is_clip else row
+
+
+def _labels_without_clips(
+    labels: LabelSet, found: Set[str], files: Sequence[LabelledFile]
+) -> tuple[str, ...]:
+    """Tell which labels of a label file no clip has, each with the nearest name that a file has."""
+    names = {name.casefold(): name for file in files for name in file.labels}
+    missing = []
+    for label in labels:
+        if label not in found:
+            near = difflib.get_close_matches(label.casefold(), names, n=1, cutoff=_NEAR)
+            missing.append(f"{label!r} (did you mean {names[near[0]]!r}?)" if near else repr(label))
+    if not missing:
+        return ()
+    missing.sort(key=lambda text: "did you mean" not in text)
+    more = f" and {len(missing) - _COMMONEST} more" if len(missing) > _COMMONEST else ""
+    return (f"labels that no clip has: {', '.join(missing[:_COMMONEST])}{more}",)
 
 
 def _carry_out(

@@ -169,6 +169,35 @@ def test_own_folders_are_not_thrown_out_for_one_known_name(
     assert "not all labels are among the 19 default ones" in result.notes[0]
 
 
+def test_a_misspelt_label_is_told_with_the_nearest_name(
+    workspace: Workspace, tmp_path: Path, clips: list[bytes]
+) -> None:
+    folder = tree(tmp_path / "in", ["waltz/a.mp4", "kizomba/b.mp4"], clips)
+    (tmp_path / "labels.txt").write_text("waltz\nkizzomba\n")
+    result = imported(workspace, folder, labels=tmp_path / "labels.txt", dry_run=True)
+    assert result.left_out == {"no-label": 1}
+    assert result.notes == ("labels that no clip has: 'kizzomba' (did you mean 'kizomba'?)",)
+
+
+def test_a_folder_that_cannot_be_read_is_a_row(
+    workspace: Workspace, tmp_path: Path, clips: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    folder = tree(tmp_path / "in", ["waltz/a.mp4", "tango/b.mp4"], clips)
+    scandir = os.scandir
+
+    def refusing(path: str) -> object:
+        if str(path).endswith("tango"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    result = imported(workspace, folder, dry_run=True)
+    assert (result.clips, result.left_out) == ({"waltz": 1}, {"unreadable": 1})
+    assert result.files[-1].text == "the folder cannot be read: Permission denied"
+
+
 def test_names_that_differ_by_their_unicode_form_are_one_label(
     workspace: Workspace, tmp_path: Path, clips: list[bytes]
 ) -> None:
