@@ -7,6 +7,19 @@ from typing import Annotated
 
 import typer
 
+
+def table_format(*, latex: bool, markdown: bool, csv: bool) -> str:
+    """Give the format of a table for a paper that was asked for; empty for none.
+
+    Raises:
+        BadParameter: more than one was.
+    """
+    asked = [name for name, wanted in (("latex", latex), ("markdown", markdown), ("csv", csv)) if wanted]
+    if len(asked) > 1:
+        raise typer.BadParameter(f"--{asked[0]} and --{asked[1]} exclude each other: choose one")
+    return asked[0] if asked else ""
+
+
 WorkspaceOption = Annotated[
     Path | None,
     typer.Option(
@@ -24,6 +37,11 @@ JsonOption = Annotated[
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Show what would be done without writing anything.")
 ]
+LatexOption = Annotated[
+    bool, typer.Option("--latex", help="Print the table as LaTeX (booktabs), for a paper.")
+]
+MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")]
+CsvOption = Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")]
 EngineOption = Annotated[
     str,
     typer.Option(

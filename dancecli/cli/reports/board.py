@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting, table
-from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
+from dancecli.cli.options import (
+    CsvOption,
+    DryRunOption,
+    JsonOption,
+    LatexOption,
+    MarkdownOption,
+    WorkspaceOption,
+    table_format,
+)
 from dancecli.core.records import Subset
 
 if TYPE_CHECKING:
@@ -42,6 +50,9 @@ def command(
             show_default=False,
         ),
     ] = None,
+    latex: LatexOption = False,
+    markdown: MarkdownOption = False,
+    as_csv: CsvOption = False,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -55,13 +66,19 @@ def command(
     from dancecli.report.board import BoardSettings, board
     from dancecli.report.results.leaderboard import COLUMNS
 
+    form = table_format(latex=latex, markdown=markdown, csv=as_csv)
     workspace = open_workspace(workspace_dir, create=False)
     if watch or tensorboard:
         _watch(workspace, tensorboard, shown=watch)
         return
     with reporting("board") as reporter:
         result = board(workspace, BoardSettings(split, subset.value), reporter, dry_run=dry_run)
-    if json_output:
+    if form:
+        from dancecli.report.results.paper_tables import TableFormat, board_table, write_table
+
+        for one in result.leaderboards:
+            print_result(write_table(board_table(one), TableFormat(form)).rstrip())
+    elif json_output:
         print_json({"page": str(result.page), **result.document})
     else:
         shown = [column for column in COLUMNS if column.title and column.terminal]

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dancecli.cli.console import open_workspace, print_json, print_result, reporting, table
-from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
+from dancecli.cli.options import (
+    CsvOption,
+    DryRunOption,
+    JsonOption,
+    LatexOption,
+    MarkdownOption,
+    WorkspaceOption,
+    table_format,
+)
 from dancecli.core.records import Subset
 
 if TYPE_CHECKING:
@@ -27,6 +35,9 @@ def command(
         ),
     ] = None,
     subset: Annotated[Subset, typer.Option(help="Subset on which both are compared.")] = Subset.TEST,
+    latex: LatexOption = False,
+    markdown: MarkdownOption = False,
+    as_csv: CsvOption = False,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -39,10 +50,17 @@ def command(
     """
     from dancecli.report.compare import CompareSettings, compare
 
+    form = table_format(latex=latex, markdown=markdown, csv=as_csv)
     workspace = open_workspace(workspace_dir, create=False)
     with reporting("compare") as reporter:
         settings = CompareSettings(first, second, name, subset.value)
         result = compare(workspace, settings, reporter, dry_run=dry_run)
+    if form:
+        from dancecli.report.results.paper_tables import TableFormat, compare_table, write_table
+
+        laid = compare_table((first, second), result.comparison, subset.value)
+        print_result(write_table(laid, TableFormat(form)).rstrip())
+        return
     if json_output:
         print_json({"page": str(result.page), **result.document})
         return

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting
-from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
+from dancecli.cli.options import (
+    CsvOption,
+    DryRunOption,
+    JsonOption,
+    LatexOption,
+    MarkdownOption,
+    WorkspaceOption,
+    table_format,
+)
 from dancecli.core.records import Subset
 
 if TYPE_CHECKING:
@@ -30,7 +38,7 @@ def command(
             metavar="NAME", help="Name of the report. [default: the run's name]", show_default=False
         ),
     ] = None,
-    subset: Annotated[Subset, typer.Option(help="Subset of the headline metrics.")] = Subset.TEST,
+    subset: Annotated[Subset, typer.Option(help="Subset of the headline and the table.")] = Subset.TEST,
     grad_cam: Annotated[
         int | None,
         typer.Option(
@@ -41,19 +49,24 @@ def command(
             show_default=False,
         ),
     ] = None,
+    latex: LatexOption = False,
+    markdown: MarkdownOption = False,
+    as_csv: CsvOption = False,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
     """Write a run's report: accuracy, confusion matrix and how it was trained.
 
-    Writes one self-contained HTML file, metrics.json, confusion.csv and confusion.png. For a group,
-    the runs of `dance finetune --seeds`, it shows mean and standard deviation, and writes each
+    Writes reports/NAME with index.html (it holds everything but the clips' files), metrics.json,
+    model-card.md, and confusion.csv, .png and .pdf. For a group, the runs of
+    `dance finetune --seeds`, it shows mean and standard deviation, and writes each
     run's page too.
 
     Example: `dance report --run inception-demo-1 --grad-cam 8`
     """
     from dancecli.report.report import ReportSettings, report
 
+    form = table_format(latex=latex, markdown=markdown, csv=as_csv)
     workspace = open_workspace(workspace_dir, create=False)
     if grad_cam and not dry_run:
         _look_into(workspace, run or _last(workspace), subset, grad_cam)
@@ -61,7 +74,11 @@ def command(
         result = report(workspace, ReportSettings(run, name, subset.value), reporter, dry_run=dry_run)
     if run is None:
         info(f"run {result.run} (the latest)")
-    if json_output:
+    if form:
+        from dancecli.report.results.paper_tables import TableFormat, report_table, write_table
+
+        print_result(write_table(report_table(result.document, subset.value), TableFormat(form)).rstrip())
+    elif json_output:
         print_json({"page": str(result.page), "headline": result.headline, **result.document})
     else:
         print_result(result.headline)
