@@ -48,8 +48,8 @@ def with_flow(workspace: Workspace, data: SplitData, method: str) -> SplitData:
     rows = tables.read(workspace.flows, Flow)
     sha256 = {row.clip_id: row.sha256 for row in rows if row.method == method}
     examples = {
-        part: tuple(replace(example, sha256=sha256[example.clip_id]) for example in listed)
-        for part, listed in data.examples.items()
+        subset: tuple(replace(example, sha256=sha256[example.clip_id]) for example in listed)
+        for subset, listed in data.examples.items()
     }
     return replace(data, examples=examples)
 

@@ -57,7 +57,7 @@ class SplitData:
     @property
     def counts(self) -> dict[str, int]:
         """Clips per subset, as listed."""
-        return {part.value: len(self.examples[part]) for part in Subset}
+        return {subset.value: len(self.examples[subset]) for subset in Subset}
 
     @property
     def train_counts(self) -> tuple[int, ...]:
@@ -88,20 +88,20 @@ def load_split(workspace: Workspace, name: str | None) -> SplitData:
     """
     name = workspace.find_split(name)
     path = workspace.split(name)
-    meta, parts = tables.read_meta(path), tables.read(path, SplitClip)
+    meta, split_clips = tables.read_meta(path), tables.read(path, SplitClip)
     labels = tuple(json.loads(meta["split.labels"]))
     folder = workspace.annotations(name)
     _check_label_map(folder / "label_map.txt", labels, name)
     clips = {clip.path: clip for clip in tables.read(workspace.clips, Clip)}
-    part_of = {part.clip_id: part for part in parts}
+    clip_of = {clip.clip_id: clip for clip in split_clips}
     examples = {
-        part: tuple(_read_list(workspace, folder / f"{part}.txt", clips, part_of, labels, part, name))
-        for part in Subset
+        subset: tuple(_read_list(workspace, folder / f"{subset}.txt", clips, clip_of, labels, subset, name))
+        for subset in Subset
     }
-    for part in (Subset.TRAIN, Subset.TEST):
-        if not examples[part]:
+    for subset in (Subset.TRAIN, Subset.TEST):
+        if not examples[subset]:
             raise WorkspaceError(
-                f"split {name!r} has no clips in its {part} subset", "make a split with more clips"
+                f"split {name!r} has no clips in its {subset} subset", "make a split with more clips"
             )
     return SplitData(
         name=name,
@@ -110,7 +110,7 @@ def load_split(workspace: Workspace, name: str | None) -> SplitData:
         examples=examples,
         test_hash=subset_hash(examples[Subset.TEST], labels),
         clip_s=_median_s(clips, examples),
-        notes=tuple(_notes(name, examples, parts)),
+        notes=tuple(_notes(name, examples, split_clips)),
     )
 
 
@@ -121,7 +121,7 @@ def subset_hash(examples: Iterable[Example], labels: Sequence[str]) -> str:
 
 
 def _median_s(clips: dict[str, Clip], examples: dict[Subset, tuple[Example, ...]]) -> float:
-    listed = (example for part in examples.values() for example in part)
+    listed = (example for subset in examples.values() for example in subset)
     return round(statistics.median(clips[example.path].duration_s for example in listed), 3)
 
 
@@ -144,9 +144,9 @@ def _read_list(
     workspace: Workspace,
     path: Path,
     clips: dict[str, Clip],
-    parts: dict[str, SplitClip],
+    split_clips: dict[str, SplitClip],
     labels: Sequence[str],
-    part: Subset,
+    subset: Subset,
     split: str,
 ) -> list[Example]:
     """Read one list; every line must be a clip of this subset with its own label, and the file must exist."""
@@ -163,10 +163,10 @@ def _read_list(
         clip, label_index = clips[file], int(index)
         if label_index >= len(labels) or labels[label_index] != clip.label:
             raise InputError.at(path, row, f"class {index} is not {clip.label!r}, the label of {file}", hint)
-        place = parts.get(clip.parent_id or clip.clip_id)
-        if place is None or place.subset != part:
-            raise InputError.at(path, row, f"{file} is not in the {part} subset of split {split!r}", hint)
-        if clip.parent_id and part is not Subset.TRAIN:
+        listed_in = split_clips.get(clip.parent_id or clip.clip_id)
+        if listed_in is None or listed_in.subset != subset:
+            raise InputError.at(path, row, f"{file} is not in the {subset} subset of split {split!r}", hint)
+        if clip.parent_id and subset is not Subset.TRAIN:
             raise InputError.at(path, row, f"{file} is an augmented clip, and may only be trained on", hint)
         if not (workspace.root / file).is_file():
             raise WorkspaceError(f"{workspace.root / file}: the clip's file is missing", hint)
@@ -175,13 +175,13 @@ def _read_list(
 
 
 def _notes(
-    name: str, examples: dict[Subset, tuple[Example, ...]], parts: Sequence[SplitClip]
+    name: str, examples: dict[Subset, tuple[Example, ...]], split_clips: Sequence[SplitClip]
 ) -> Iterable[str]:
-    for part in Subset:
-        listed = {example.clip_id for example in examples[part]}
-        lost = sum(p.subset == part and p.clip_id not in listed for p in parts)
+    for subset in Subset:
+        listed = {example.clip_id for example in examples[subset]}
+        lost = sum(p.subset == subset and p.clip_id not in listed for p in split_clips)
         if lost:
-            yield f"{lost} clips of the {part} subset of split {name} have no file and are left out"
+            yield f"{lost} clips of the {subset} subset of split {name} have no file and are left out"
     if not examples[Subset.VAL]:
         yield f"split {name} has no validation subset: the weights of the last epoch are the result"
 

@@ -179,8 +179,8 @@ def find_known(data: SplitData) -> Known:
             f"the labels are {', '.join(data.labels[:4])}, ...",
         )
     ceiling = {
-        part.value: (sum(e.label_index in rows for e in data.examples[part]), len(data.examples[part]))
-        for part in (Subset.VAL, Subset.TEST)
+        subset.value: (sum(e.label_index in rows for e in data.examples[subset]), len(data.examples[subset]))
+        for subset in (Subset.VAL, Subset.TEST)
     }
     return Known(
         rows=rows,
@@ -214,5 +214,5 @@ def _evidence(
         "view_protocol": views["test"],
         "classes": known.classes,
         "unknown": list(known.unknown),
-        "ceiling": {part: {"n": n, "top1": k} for part, (k, n) in known.ceiling.items()},
+        "ceiling": {subset: {"n": n, "top1": k} for subset, (k, n) in known.ceiling.items()},
     }

@@ -139,19 +139,19 @@ def _evidence(members: Sequence[EvaluationRun]) -> list[dict[str, Any]]:
 def _fused(members: Sequence[EvaluationRun]) -> tuple[list[Prediction], list[str]]:
     """Average clip by clip; a subset counts only if every member has all of it."""
     found, notes = [], []
-    for part in (Subset.VAL, Subset.TEST):
-        tables = [member.rows(part) for member in members]
+    for subset in (Subset.VAL, Subset.TEST):
+        tables = [member.rows(subset) for member in members]
         for member, table in zip(members[1:], tables[1:], strict=True):
             if {c: row.label_index for c, row in table.items()} == {
                 c: row.label_index for c, row in tables[0].items()
             }:
                 continue
-            if part is Subset.VAL and not (table and tables[0]):
+            if subset is Subset.VAL and not (table and tables[0]):
                 notes.append("not every run has scores for the val subset: the ensemble has none")
                 tables = []
                 break
             raise ModelError(
-                f"{part}: runs {members[0].name!r} and {member.name!r} have scores of different clips",
+                f"{subset}: runs {members[0].name!r} and {member.name!r} have scores of different clips",
                 "evaluate both again: dance evaluate --run RUN",
             )
         if tables:

@@ -56,9 +56,9 @@ class EvaluationRun:
     predictions: list[Prediction]
     sha256: str
 
-    def rows(self, part: Subset) -> dict[str, Prediction]:
+    def rows(self, subset: Subset) -> dict[str, Prediction]:
         """The predictions of one subset, by clip id."""
-        return {row.clip_id: row for row in self.predictions if row.subset == part}
+        return {row.clip_id: row for row in self.predictions if row.subset == subset}
 
 
 def read_evaluation_run(workspace: Workspace, name: str) -> EvaluationRun:
@@ -116,8 +116,8 @@ def write_evaluation_run(
         **facts,
         "versions": rec.versions(),
         "results": {
-            part.value: accuracy([row for row in predictions if row.subset == part])
-            for part in (Subset.VAL, Subset.TEST)
+            subset.value: accuracy([row for row in predictions if row.subset == subset])
+            for subset in (Subset.VAL, Subset.TEST)
         },
     }
     rec.write_record(folder, record)

@@ -68,8 +68,8 @@ def build_config(
     workers = recipe.workers if recipe.workers is not None else default_workers()
     view_seed = seed if recipe.view_seed is None else recipe.view_seed
 
-    def loader(part: str, pipeline: list[dict[str, Any]], batch: int, **dataset: Any) -> dict[str, Any]:
-        training = part == "train"
+    def loader(subset: str, pipeline: list[dict[str, Any]], batch: int, **dataset: Any) -> dict[str, Any]:
+        training = subset == "train"
         kind = {"type": "ViewDataset", "view_seed": view_seed} if training else {"type": "VideoDataset"}
         sampler = {"type": "ViewSampler", "views": recipe.views or 0, "shuffle": True, "seed": seed}
         return {
@@ -80,7 +80,7 @@ def build_config(
             "sampler": sampler if training else {"type": "DefaultSampler", "shuffle": False},
             "dataset": {
                 **kind,
-                "ann_file": str(data.root / "annotations" / data.split / f"{part}.txt"),
+                "ann_file": str(data.root / "annotations" / data.split / f"{subset}.txt"),
                 "data_prefix": {"video": str(data.root)},
                 "pipeline": pipeline,
                 **dataset,

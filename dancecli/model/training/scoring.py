@@ -15,14 +15,14 @@ from dancecli.model.dataloading.split_data import Example
 
 
 def predict_subset(
-    model: Any, loader: Any, part: str, examples: Sequence[Example], reporter: Reporter
+    model: Any, loader: Any, subset: str, examples: Sequence[Example], reporter: Reporter
 ) -> list[Prediction]:
     """Score the clips of a subset.
 
     Args:
         model: an MMAction2 recognizer whose head averages probabilities over the views.
         loader: gives the clips in the order of `examples`.
-        part: `val` or `test`.
+        subset: `val` or `test`.
         examples: the clips.
         reporter: in clips.
 
@@ -36,7 +36,7 @@ def predict_subset(
     with torch.inference_mode():
         for batch in loader:
             scores += [sample.pred_score.double().tolist() for sample in model.test_step(batch)]
-            reporter.progress(len(scores), len(examples), f"evaluating · {part}")
+            reporter.progress(len(scores), len(examples), f"evaluating · {subset}")
     found = []
     for example, row in zip(examples, scores, strict=True):
         total = sum(row)
@@ -44,7 +44,7 @@ def predict_subset(
             raise ModelError(f"the scores of clip {example.clip_id} are not finite", "use a lower --lr")
         # Single precision leaves the sum of the probabilities a hair off one.
         probabilities = tuple(value / total for value in row)
-        found.append(Prediction(example.clip_id, part, example.label_index, probabilities))
+        found.append(Prediction(example.clip_id, subset, example.label_index, probabilities))
     return found
 
 
@@ -62,7 +62,7 @@ def accuracy(predictions: Sequence[Prediction]) -> dict[str, int] | None:
 def views_record(recipe: Recipe, sampler: dict[str, Any], cached: bool) -> dict[str, Any]:
     """Describe the views of training and evaluation, for `run.json`.
 
-    `test` is the view protocol: all that decides which part of a clip, and at which size, is seen.
+    `test` is the view protocol: all that decides which subset of a clip, and at which size, is seen.
 
     Args:
         recipe: crops, clips and sizes.

@@ -55,3 +55,35 @@ def test_features_of_weights_that_lack_some_are_those_of_one_seed(corpus, tiny_r
         jobs = [make_job(workspace, make_plan(workspace, replace(given, seed=seed))) for seed in (0, 1)]
         keys = [loaders._store_parts(job, {"pipeline": []}) for job in jobs]
         assert (keys[0] == keys[1]) is same
+
+
+def test_features_depend_on_everything_that_is_seen_and_on_nothing_that_is_trained(
+    corpus, tiny_recipe, tiny_model
+):
+    from dancecli.model.training.features import loaders
+    from dancecli.model.training.features.store import store_key
+
+    workspace = corpus()
+    settings = FinetuneSettings(str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe))
+
+    def key(**changes: object) -> str:
+        changed = tuple(f"{name}={value}" for name, value in changes.items())
+        plan = make_plan(workspace, replace(settings, changes=changed))
+        job = make_job(workspace, plan)
+        return store_key(**loaders._store_parts(job, job.config["train_dataloader"]["dataset"]))
+
+    seen = [
+        key(),
+        key(crop=32),
+        key(flip="false"),
+        key(train_crop="resized"),
+        key(augment="hflip"),
+        key(clip_len=4),
+        key(view_seed=5),
+        key(short_side=72),
+    ]
+    assert len(set(seen)) == len(seen)
+    assert key(lr=0.5) == key(dropout=0.1) == key(epochs=9) == seen[0]
+    before = tiny_model.read_text()
+    tiny_model.write_text(before.replace("std=[64.]", "std=[63.]"))
+    assert key() not in seen
