@@ -13,7 +13,7 @@ import os
 import platform
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,25 @@ class RunFolder:
     def log(self) -> Path:
         """The log of mmengine."""
         return self.root / "log"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The run that a command made or found: of `finetune`, `train`, `evaluate` and their kin.
+
+    Attributes:
+        name: the run.
+        record: its `run.json`.
+        notes: remarks for the user, one line each.
+        fresh: False if the run was complete already and nothing ran.
+        members: records of the runs that it was made of, such as the streams of `train`, by name.
+    """
+
+    name: str
+    record: dict[str, Any]
+    notes: tuple[str, ...] = ()
+    fresh: bool = True
+    members: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def free_run_name(workspace: Workspace, pretrain: str, split: str) -> str:

@@ -11,6 +11,7 @@ from helpers.builders import Ran, fill, make_clip
 from dancecli.cli import console
 from dancecli.cli.models import train
 from dancecli.model.runs import two_stream
+from dancecli.storage.runs import RunResult
 from dancecli.storage.workspace import Workspace
 
 Dance = Callable[..., Ran]
@@ -25,7 +26,7 @@ def record(run: str, right: int) -> dict[str, object]:
 def trained(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """A workspace in which both streams were trained before."""
     records = {"rgb": record("two-rgb", 30), "flow": record("two-flow", 25), "both": record("two", 40)}
-    found = two_stream.TrainResult("two", records, (), False)
+    found = RunResult("two", records["both"], (), False, records)
     monkeypatch.setattr(two_stream, "train", lambda *_: found)
     return workspace
 

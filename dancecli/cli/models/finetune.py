@@ -42,8 +42,9 @@ from dancecli.cli.options import (
 from dancecli.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from dancecli.model.runs.finetune import FinetuneResult, FinetuneSettings, Plan
+    from dancecli.model.runs.finetune import FinetuneSettings, Plan
     from dancecli.model.runs.seeds import GroupResult
+    from dancecli.storage.runs import RunResult
     from dancecli.storage.workspace import Workspace
 
 
@@ -117,9 +118,9 @@ def command(
 
     Example: `dance finetune --pretrain nonlocal --split full --freeze 4`
     """
-    from dancecli.model.runs.finetune import FinetuneSettings, finetune
+    from dancecli.model.runs.finetune import FinetuneSettings
     from dancecli.model.runs.resume import planned
-    from dancecli.model.runs.seeds import finetune_seeds, plan_group
+    from dancecli.model.runs.seeds import plan_group
     from dancecli.model.training.distributed import get_rank_info
 
     if seeds and (resume or seed):
@@ -157,23 +158,23 @@ def command(
         engine=engine,
     )
     if dry_run:
-        _show_plan(
-            plan_group(workspace, settings) if seeds else planned(workspace, settings), json_output, seeds
-        )
-        return
-    if seeds:
-        with reporting_phases() as reporter:
-            group = finetune_seeds(workspace, settings, seeds, reporter)
-        if json_output:
-            print_json(group.document)
-        else:
-            _show_group(group)
-        return
-    if here.size > 1 and not here.first:
+        plan = plan_group(workspace, settings) if seeds else planned(workspace, settings)
+        _show_plan(plan, json_output, seeds)
+    elif seeds:
+        _run_seeds(workspace, settings, seeds, json_output)
+    elif gpus > 1 and here.size == 1:
+        raise typer.Exit(_launch(workspace, settings))
+    else:
+        _run(workspace, settings, json_output, reported=here.first)
+
+
+def _run(workspace: Workspace, settings: FinetuneSettings, json_output: bool, *, reported: bool) -> None:
+    """Train one run in this process; only the first of several processes reports."""
+    from dancecli.model.runs.finetune import finetune
+
+    if not reported:
         finetune(workspace, settings)
         return
-    if gpus > 1 and here.size == 1:
-        raise typer.Exit(_launch(workspace, settings))
     with reporting_phases() as reporter:
         result = finetune(workspace, settings, reporter)
     if json_output:
@@ -182,6 +183,18 @@ def command(
         _show(result)
     if not result.fresh:
         info(f"run {result.name} is already complete")
+
+
+def _run_seeds(workspace: Workspace, settings: FinetuneSettings, seeds: int, json_output: bool) -> None:
+    """Train one run per seed, and summarize them."""
+    from dancecli.model.runs.seeds import finetune_seeds
+
+    with reporting_phases() as reporter:
+        group = finetune_seeds(workspace, settings, seeds, reporter)
+    if json_output:
+        print_json(group.document)
+    else:
+        _show_group(group)
 
 
 def _launch(workspace: Workspace, settings: FinetuneSettings) -> int:
@@ -197,7 +210,7 @@ def _launch(workspace: Workspace, settings: FinetuneSettings) -> int:
     return launch(settings.processes, [*sys.argv[1:], *resume, "--name", plan.name])
 
 
-def _show(result: FinetuneResult) -> None:
+def _show(result: RunResult) -> None:
     record = result.record
     print_scores(record)
     chosen = record["checkpoint"]

@@ -28,7 +28,7 @@ from dancecli.cli.options import (
 
 if TYPE_CHECKING:
     from dancecli.model.runs.finetune import Plan
-    from dancecli.model.runs.two_stream import TrainResult
+    from dancecli.storage.runs import RunResult
 
 
 def command(
@@ -114,20 +114,20 @@ def command(
     with reporting_phases() as reporter:
         result = train(workspace, settings, reporter)
     if json_output:
-        print_json(result.records)
+        print_json(result.members)
     else:
         _show(result)
     if not result.fresh:
         info(f"run {result.name} is already complete")
 
 
-def _show(result: TrainResult) -> None:
+def _show(result: RunResult) -> None:
     for subset in ("val", "test"):
-        found = {name: record["results"][subset] for name, record in result.records.items()}
+        found = {name: record["results"][subset] for name, record in result.members.items()}
         rows = [
             (
                 name,
-                result.records[name]["name"],
+                result.members[name]["name"],
                 scores["n"],
                 *(_share(scores, key) for key in ("top1", "top5")),
             )
@@ -136,10 +136,10 @@ def _show(result: TrainResult) -> None:
         ]
         if rows:
             print_result(table((subset, "run", "clips", "top-1", "top-5"), rows))
-    print_result(f"test views: {next(iter(result.records.values()))['views']['test']}")
+    print_result(f"test views: {next(iter(result.members.values()))['views']['test']}")
     print_result(f"next: dance report --run {result.name}")
-    if "both" in result.records:
-        rgb = result.records["rgb"]["name"]
+    if "both" in result.members:
+        rgb = result.members["rgb"]["name"]
         print_result(f"      dance compare {rgb} {result.name}   # does the fusion help?")
 
 

@@ -17,7 +17,6 @@ from dancecli.core.records import Subset
 from dancecli.model.dataloading.pipelines import frame_sampler
 from dancecli.model.dataloading.split_data import SplitData, load_split, split_record
 from dancecli.model.evaluation.scored_runs import (
-    EvaluateResult,
     find_existing,
     new_name,
     score_subsets,
@@ -35,6 +34,7 @@ from dancecli.model.networks.zoo import DEFAULT_PRETRAIN, find_entry
 from dancecli.model.training.config import DataPlan, build_config
 from dancecli.model.training.scoring import views_record
 from dancecli.storage import runs as rec
+from dancecli.storage.runs import RunResult
 from dancecli.storage.workspace import Workspace
 
 KINETICS400 = "kinetics400"
@@ -86,7 +86,7 @@ def baseline(
     reporter: Reporter = SILENT,
     *,
     dry_run: bool = False,
-) -> EvaluateResult:
+) -> RunResult:
     """Evaluate the pre-trained head, masked to the labels that it knows, on a split's val and test.
 
     Args:
@@ -134,7 +134,7 @@ def baseline(
     for note in (f"run {name}: {entry.title}, split {data.name}", *notes(known)):
         reporter.message(note)
     if dry_run:
-        return EvaluateResult(name, evidence, (), fresh=True)
+        return RunResult(name, evidence, (), fresh=True)
     has_val = bool(data.examples[Subset.VAL])
     plan = DataPlan(workspace.root, data.name, len(data.labels), has_val)
     config = build_config(base, recipe, plan, start, 0, deterministic=False)
@@ -161,7 +161,7 @@ def baseline(
     }
     with workspace.lock(f"run-{name}"):
         record = write_evaluation_run(workspace, name, facts, predictions)
-    return EvaluateResult(name, record, (), fresh=True)
+    return RunResult(name, record, (), fresh=True)
 
 
 def find_known(data: SplitData) -> Known:

@@ -14,7 +14,6 @@ from typing import Any
 from dancecli.core.errors import ModelError, UsageError
 from dancecli.core.records import Prediction, Subset
 from dancecli.model.evaluation.scored_runs import (
-    EvaluateResult,
     EvaluationRun,
     find_existing,
     new_name,
@@ -22,6 +21,7 @@ from dancecli.model.evaluation.scored_runs import (
     write_evaluation_run,
 )
 from dancecli.storage import runs as rec
+from dancecli.storage.runs import RunResult
 from dancecli.storage.workspace import Workspace
 
 PRETRAIN = "ensemble"
@@ -40,7 +40,7 @@ class EnsembleSettings:
     name: str | None = None
 
 
-def ensemble(workspace: Workspace, settings: EnsembleSettings, *, dry_run: bool = False) -> EvaluateResult:
+def ensemble(workspace: Workspace, settings: EnsembleSettings, *, dry_run: bool = False) -> RunResult:
     """Average the scores of runs and keep the result as a run.
 
     The same members with the same scores are not averaged twice: the existing run is returned.
@@ -85,10 +85,10 @@ def ensemble(workspace: Workspace, settings: EnsembleSettings, *, dry_run: bool 
         "seconds": {"evaluate": round(time.monotonic() - began, 2)},
     }
     if dry_run:
-        return EvaluateResult(name, facts, tuple(notes), fresh=True)
+        return RunResult(name, facts, tuple(notes), fresh=True)
     with workspace.lock(f"run-{name}"):
         record = write_evaluation_run(workspace, name, facts, predictions)
-    return EvaluateResult(name, record, tuple(notes), fresh=True)
+    return RunResult(name, record, tuple(notes), fresh=True)
 
 
 def _refuse_difference(one: EvaluationRun, other: EvaluationRun) -> None:

@@ -16,7 +16,6 @@ from dancecli.model.dataloading.flow_data import with_flow
 from dancecli.model.dataloading.pipelines import frame_sampler
 from dancecli.model.dataloading.split_data import SplitData, load_split, split_record
 from dancecli.model.evaluation.scored_runs import (
-    EvaluateResult,
     find_existing,
     new_name,
     score_subsets,
@@ -30,6 +29,7 @@ from dancecli.model.training.config import DataPlan, build_config
 from dancecli.model.training.scoring import views_record
 from dancecli.storage import runs as rec
 from dancecli.storage import tables
+from dancecli.storage.runs import RunResult
 from dancecli.storage.workspace import Workspace
 
 
@@ -57,7 +57,7 @@ def evaluate(
     reporter: Reporter = SILENT,
     *,
     dry_run: bool = False,
-) -> EvaluateResult:
+) -> RunResult:
     """Evaluate a run's weights again, as a run of its own with `model.of_run`.
 
     Args:
@@ -101,7 +101,7 @@ def evaluate(
         return there
     new = new_name(workspace, settings.name, f"{name}-eval")
     if dry_run:
-        return EvaluateResult(new, evidence, (), fresh=True)
+        return RunResult(new, evidence, (), fresh=True)
     reporter.progress(0, 1, "loading the model · a few seconds")
     plan = DataPlan(workspace.root, data.name, len(data.labels), bool(data.examples[Subset.VAL]))
     config = build_config(base, recipe, plan, None, 0, deterministic=False)
@@ -121,7 +121,7 @@ def evaluate(
     }
     with workspace.lock(f"run-{new}"):
         record = write_evaluation_run(workspace, new, facts, predictions)
-    return EvaluateResult(new, record, (), fresh=True)
+    return RunResult(new, record, (), fresh=True)
 
 
 def find_overlap(

@@ -25,23 +25,6 @@ from dancecli.storage.workspace import Workspace, checked_name
 
 
 @dataclass(frozen=True)
-class EvaluateResult:
-    """A run of scores.
-
-    Attributes:
-        name: the run.
-        record: its `run.json`.
-        notes: what the user should know, one line each.
-        fresh: False if the run was already there and nothing was computed.
-    """
-
-    name: str
-    record: dict[str, Any]
-    notes: tuple[str, ...]
-    fresh: bool
-
-
-@dataclass(frozen=True)
 class EvaluationRun:
     """A finished run with its scores, as read back.
 
@@ -130,7 +113,7 @@ def raise_if_exists(workspace: Workspace, name: str) -> None:
         raise WorkspaceError(f"run {name!r} exists already", "take another --name")
 
 
-def find_existing(workspace: Workspace, name: str | None, key: str, value: Any) -> EvaluateResult | None:
+def find_existing(workspace: Workspace, name: str | None, key: str, value: Any) -> rec.RunResult | None:
     """Find a run that is done and whose record says the same, so that nothing is done twice.
 
     Args:
@@ -142,7 +125,7 @@ def find_existing(workspace: Workspace, name: str | None, key: str, value: Any) 
     for found, record in reversed(rec.read_records(workspace)[0].items()):
         same = record.get(key) == value and record["status"] == rec.DONE
         if same and name in (None, found):
-            return EvaluateResult(found, record, (), fresh=False)
+            return rec.RunResult(found, record, (), fresh=False)
     return None
 
 

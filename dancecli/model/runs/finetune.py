@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import WorkspaceError
@@ -27,35 +27,18 @@ from dancecli.storage import tables
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
-__all__ = ["FinetuneResult", "FinetuneSettings", "Plan", "finetune", "make_plan"]
+__all__ = ["FinetuneSettings", "Plan", "finetune", "make_plan"]
 
 if TYPE_CHECKING:
     from dancecli.model.training.job import Job
     from dancecli.model.training.runner import Outcome
 
 
-@dataclass(frozen=True)
-class FinetuneResult:
-    """A completed run.
-
-    Attributes:
-        name: the run.
-        record: its `run.json`.
-        notes: remarks for the user, one line each.
-        fresh: False if the run was complete already and nothing ran.
-    """
-
-    name: str
-    record: dict[str, Any]
-    notes: tuple[str, ...]
-    fresh: bool
-
-
 def finetune(
     workspace: Workspace,
     settings: FinetuneSettings,
     reporter: Reporter = SILENT,
-) -> FinetuneResult:
+) -> rec.RunResult:
     """Fine-tune a model on a split, evaluate it on val and test, and store everything in `runs/<run>`.
 
     An interrupted run with the same settings resumes after its last complete epoch.
@@ -75,12 +58,12 @@ def finetune(
     if settings.resume:
         plan, before = plan_of_stopped_run(workspace, settings)
         if before["status"] == rec.DONE:
-            return FinetuneResult(plan.name, before, ("the run is already complete",), fresh=False)
+            return rec.RunResult(plan.name, before, ("the run is already complete",), fresh=False)
     else:
         plan = make_plan(workspace, settings)
     if not get_rank_info().first:
         run_worker_rank(workspace, plan)
-        return FinetuneResult(plan.name, {}, (), fresh=True)
+        return rec.RunResult(plan.name, {}, (), fresh=True)
     if settings is not given:
         reporter.message(
             f"resuming run {plan.name}, started by the same command; use another --name for a new run"
@@ -91,7 +74,7 @@ def finetune(
         return run_plan(workspace, plan, reporter)
 
 
-def run_plan(workspace: Workspace, plan: Plan, reporter: Reporter) -> FinetuneResult:
+def run_plan(workspace: Workspace, plan: Plan, reporter: Reporter) -> rec.RunResult:
     """Run a plan whose lock is held; see `finetune`."""
     reporter.progress(0, 1, "loading the model · a few seconds")
     from dancecli.model.training.runner import run_job
@@ -131,7 +114,7 @@ def run_plan(workspace: Workspace, plan: Plan, reporter: Reporter) -> FinetuneRe
         with suppress(OSError):
             rec.write_record(folder, record)
         raise
-    return FinetuneResult(plan.name, record, plan.notes, fresh=True)
+    return rec.RunResult(plan.name, record, plan.notes, fresh=True)
 
 
 def _check_weights(plan: Plan, job: Job, before: Mapping[str, Any]) -> None:

@@ -6,8 +6,7 @@ mean of their scores (Carreira & Zisserman 2017).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 from dancecli.core.errors import ModelError
 from dancecli.core.flow_format import method_mismatch
@@ -28,31 +27,15 @@ from dancecli.model.runs.two_stream_plan import (
     TrainSettings,
     plan_streams,
 )
+from dancecli.storage.runs import RunResult
 from dancecli.storage.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """Completed streams.
-
-    Attributes:
-        name: name of the run: of the fused one if there are two streams.
-        records: each run's `run.json`, by `rgb`, `flow` and `both`.
-        notes: remarks for the user, one line each.
-        fresh: False if all runs were complete already and nothing ran.
-    """
-
-    name: str
-    records: dict[str, dict[str, Any]]
-    notes: tuple[str, ...]
-    fresh: bool
 
 
 def train(
     workspace: Workspace,
     settings: TrainSettings,
     reporter: Reporter = SILENT,
-) -> TrainResult:
+) -> RunResult:
     """Train one stream or both, evaluate them, and fuse the scores of two.
 
     Missing flow, weights that do not fit and a name that exists are errors before training
@@ -80,13 +63,12 @@ def train(
     notes = [note for result in results.values() for note in result.notes]
     fresh = any(result.fresh for result in results.values())
     if len(plans) == 1:
-        return TrainResult(names[0], records, tuple(notes), fresh)
+        return RunResult(names[0], next(iter(records.values())), tuple(notes), fresh, records)
     fused = ensemble(workspace, EnsembleSettings(names, names[0].removesuffix(f"-{RGB}")))
-    records[BOTH] = fused.record
     # Both streams have the notes of the split.
-    return TrainResult(
-        fused.name, records, tuple(dict.fromkeys([*notes, *fused.notes])), fresh or fused.fresh
-    )
+    all_notes = tuple(dict.fromkeys([*notes, *fused.notes]))
+    members = {**records, BOTH: fused.record}
+    return RunResult(fused.name, fused.record, all_notes, fresh or fused.fresh, members)
 
 
 def _start(stream: str, plan: Plan, on_progress: OnProgress) -> str:
