@@ -17,7 +17,7 @@ from dancecli.model.networks.head import PRETRAINED, RANDOM, start_head, with_ho
 from dancecli.model.networks.weights import resolve_weights
 from dancecli.model.runs.plan import FinetuneSettings, Plan, make_plan
 from dancecli.model.runs.record import begun_record
-from dancecli.model.runs.resume import begun_before, plan_of_stopped_run
+from dancecli.model.runs.resume import planned
 from dancecli.model.training.config import DataPlan, build_config, render_config
 from dancecli.model.training.distributed import get_rank_info
 from dancecli.model.training.flops import speed_record
@@ -54,24 +54,30 @@ def finetune(
         ModelError: the weights do not fit or are unavailable, or training diverged.
         MissingDependencyError: MMAction2 or a package with weights is not installed.
     """
-    given, settings = settings, begun_before(workspace, settings)
-    if settings.resume:
-        plan, before = plan_of_stopped_run(workspace, settings)
-        if before["status"] == rec.DONE:
-            return rec.RunResult(plan.name, before, ("the run is already complete",), fresh=False)
-    else:
-        plan = make_plan(workspace, settings)
-    if not get_rank_info().first:
-        run_worker_rank(workspace, plan)
-        return rec.RunResult(plan.name, {}, (), fresh=True)
-    if settings is not given:
+    plan = planned(workspace, settings)
+    if plan.settings.resume and not settings.resume and not _is_done(workspace, plan):
         reporter.message(
             f"resuming run {plan.name}, started by the same command; use another --name for a new run"
         )
+    return finetune_plan(workspace, plan, reporter)
+
+
+def finetune_plan(workspace: Workspace, plan: Plan, reporter: Reporter = SILENT) -> rec.RunResult:
+    """Train the run of a plan, unless it is complete already; see `finetune`."""
+    if _is_done(workspace, plan):
+        record = rec.read_record(workspace, plan.name)
+        return rec.RunResult(plan.name, record, ("the run is already complete",), fresh=False)
+    if not get_rank_info().first:
+        run_worker_rank(workspace, plan)
+        return rec.RunResult(plan.name, {}, (), fresh=True)
     for note in (f"run {plan.name}: {plan.entry.title}, split {plan.data.name}", *plan.notes):
         reporter.message(note)
     with workspace.lock(f"run-{plan.name}"):
         return run_plan(workspace, plan, reporter)
+
+
+def _is_done(workspace: Workspace, plan: Plan) -> bool:
+    return plan.settings.resume and rec.read_record(workspace, plan.name)["status"] == rec.DONE
 
 
 def run_plan(workspace: Workspace, plan: Plan, reporter: Reporter) -> rec.RunResult:

@@ -100,6 +100,13 @@ class Plan:
 
 def make_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
     """Resolve the settings and check everything that needs no model; see `finetune`."""
+    if settings.name is not None:
+        checked_name(settings.name, "run")
+    return name_run(workspace, resolve_plan(workspace, settings), settings)
+
+
+def resolve_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
+    """Make a plan without regard to the name of its run; see `make_plan`."""
     given = _given_keys(settings)
     recipe = (
         read_recipe(settings.recipe)
@@ -137,19 +144,28 @@ def make_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
     if settings.head_init == PRETRAINED and settings.weights == NO_WEIGHTS:
         raise UsageError("random weights have no pre-trained classifier", f"use --head-init {RANDOM}")
     data = load_split(workspace, settings.split)
-    if settings.name is not None:
-        name = checked_name(settings.name, "run")
-        # The first process may have created its folder already; a kill at the start also leaves one.
-        if get_rank_info().first and rec.RunFolder(workspace.run(name)).record.exists():
-            raise WorkspaceError(
-                f"run {name!r} exists already",
-                f"choose another --name, or resume it: --resume --name {name}",
-            )
-    else:
-        name = rec.free_run_name(workspace, entry.name, data.name)
-    plan = plan_with(workspace, name, settings, entry, recipe, data)
+    plan = plan_with(workspace, settings.name or "", settings, entry, recipe, data)
     notes = [by_epochs] if by_epochs else []
     return replace(plan, notes=(*plan.notes, *notes, *_rate_notes(settings, recipe)))
+
+
+def name_run(workspace: Workspace, plan: Plan, settings: FinetuneSettings) -> Plan:
+    """Give the plan of a new run the name that the settings say, or a free one.
+
+    Raises:
+        WorkspaceError: there is a run of this name.
+    """
+    if settings.name is None:
+        name = rec.free_run_name(workspace, plan.entry.name, plan.data.name)
+        return replace(plan, name=name, settings=settings)
+    name = checked_name(settings.name, "run")
+    # The first process may have created its folder already; a kill at the start also leaves one.
+    if get_rank_info().first and rec.RunFolder(workspace.run(name)).record.exists():
+        raise WorkspaceError(
+            f"run {name!r} exists already",
+            f"choose another --name, or resume it: --resume --name {name}",
+        )
+    return replace(plan, name=name, settings=settings)
 
 
 def _given_keys(settings: FinetuneSettings) -> set[str]:

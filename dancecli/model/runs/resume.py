@@ -12,7 +12,7 @@ from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.recipe import parse_recipe
 from dancecli.model.dataloading.split_data import load_split
 from dancecli.model.networks.zoo import find_entry
-from dancecli.model.runs.plan import FinetuneSettings, Plan, make_plan, plan_with
+from dancecli.model.runs.plan import FinetuneSettings, Plan, make_plan, name_run, plan_with, resolve_plan
 from dancecli.model.training.distributed import get_rank_info
 from dancecli.storage import runs as rec
 from dancecli.storage import tables
@@ -67,39 +67,42 @@ def plan_of_stopped_run(workspace: Workspace, settings: FinetuneSettings) -> tup
 
 def planned(workspace: Workspace, settings: FinetuneSettings) -> Plan:
     """Plan a new run, or the rest of an interrupted one."""
-    settings = begun_before(workspace, settings)
-    return plan_of_stopped_run(workspace, settings)[0] if settings.resume else make_plan(workspace, settings)
+    settings, plan = begun_before(workspace, settings)
+    if settings.resume:
+        return plan_of_stopped_run(workspace, settings)[0]
+    return name_run(workspace, plan, settings) if plan else make_plan(workspace, settings)
 
 
-def begun_before(workspace: Workspace, settings: FinetuneSettings) -> FinetuneSettings:
+def begun_before(workspace: Workspace, settings: FinetuneSettings) -> tuple[FinetuneSettings, Plan | None]:
     """Find the interrupted run that has the same settings, if there is one.
 
     A run that is named may also be complete.
 
     Returns:
-        The settings; with `resume` and the run's name if there is such a run.
+        The settings, with `resume` and the run's name if there is such a run; and the plan that was
+        compared with the runs, if one was made.
 
     Raises:
         WorkspaceError: another process trains the named run.
     """
     # Each of several processes would have to find the same run.
     if settings.resume or get_rank_info().size > 1:
-        return settings
+        return settings, None
     plan: Plan | None = None
     for name in [settings.name] if settings.name else list(reversed(workspace.runs())):
         record = record_of(workspace, name)
         ended = record.get("status") == rec.DONE
         if "recipe" not in record or (ended and not settings.name) or record["seed"] != settings.seed:
             continue
-        plan = plan or make_plan(workspace, replace(settings, name=None))
+        plan = plan or resolve_plan(workspace, replace(settings, name=None))
         if is_same_run(record, plan) and record.get("group") == settings.group:
             # A run that another process trains is only meant if it is named.
             with (
                 contextlib.suppress(*([] if settings.name else [WorkspaceError])),
                 workspace.lock(f"run-{name}"),
             ):
-                return replace(settings, resume=True, name=name)
-    return settings
+                return replace(settings, resume=True, name=name), plan
+    return settings, plan
 
 
 def record_of(workspace: Workspace, name: str) -> dict[str, Any]:

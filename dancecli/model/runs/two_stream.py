@@ -15,7 +15,7 @@ from dancecli.model.evaluation.ensemble import EnsembleSettings, ensemble
 from dancecli.model.networks.base import build_model_config
 from dancecli.model.networks.weights import NO_WEIGHTS, resolve_weights
 from dancecli.model.networks.zoo import fetch_checkpoint, weights_folder
-from dancecli.model.runs.finetune import finetune
+from dancecli.model.runs.finetune import finetune_plan
 from dancecli.model.runs.plan import Plan
 from dancecli.model.runs.two_stream_plan import (
     BOTH,
@@ -55,8 +55,7 @@ def train(
         if not plan.settings.resume:
             reporter.message(_start(stream, plan, reporter.on_progress))
     results = {
-        stream: finetune(workspace, plan.settings, _of_stream(stream, reporter))
-        for stream, plan in plans.items()
+        stream: finetune_plan(workspace, plan, _of_stream(stream, reporter)) for stream, plan in plans.items()
     }
     records = {stream: result.record for stream, result in results.items()}
     names = tuple(plan.name for plan in plans.values())

@@ -46,9 +46,9 @@ def test_the_same_command_goes_on_with_what_it_began(corpus, settings):
     metrics.write_text(metrics.read_text().replace('"time_s": ', '"time_s": 1000'))
     # With other settings, or while the first one is still at it, it is another run.
     for other in (replace(settings, seed=1), replace(settings, epochs=3), replace(settings, name="new")):
-        assert begun_before(workspace, other) is other
+        assert begun_before(workspace, other)[0] is other
     with workspace.lock(f"run-{name}"):
-        assert begun_before(workspace, settings) is settings
+        assert begun_before(workspace, settings)[0] is settings
         with pytest.raises(WorkspaceError, match=f"another 'run-{name}' is at work"):
             finetune(workspace, replace(settings, name=name))
     said = []
@@ -62,7 +62,7 @@ def test_the_same_command_goes_on_with_what_it_began(corpus, settings):
     assert result.record["seconds"]["train"] >= 1000
     # What is done is done again only if nobody has named it.
     assert not finetune(workspace, replace(settings, name=name)).fresh
-    assert begun_before(workspace, settings) is settings
+    assert begun_before(workspace, settings)[0] is settings
 
 
 def test_a_run_that_goes_on_takes_no_other_settings(corpus, settings, dance):
