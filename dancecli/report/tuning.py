@@ -26,13 +26,13 @@ from dancecli.storage.runs import read_study
 from dancecli.storage.workspace import Workspace
 
 SCHEMA = 1
-# The space of the paper, whose rows then stand beside ours (its Tables 2 and 3).
+# The space of the paper, whose rows are then shown beside ours (its Tables 2 and 3).
 PAPER_KEYS = ("lr", "dropout", "optimizer")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial as it stands beside the others.
+    """A trial, compared with the others.
 
     Attributes:
         kind: `chosen`, `tied`, `worse`, `baseline`, `pruned`, or empty where there is no result.
@@ -196,8 +196,8 @@ def _sentences(
         found.append("no trial did better than the default configuration")
     elif baseline is not None and baseline.top1 is not None:
         gain = best.top1.k - baseline.top1.k
-        luck = "not significant" if baseline.tied else "significant"
-        shown = f"{100 * gain / best.top1.n:+.1f} points are {luck}" if gain else "just as many"
+        verdict = "not significant" if baseline.tied else "significant"
+        shown = f"{100 * gain / best.top1.n:+.1f} points are {verdict}" if gain else "just as many"
         found.append(f"the default configuration has {_words(baseline.top1)}: {shown}")
     return found
 

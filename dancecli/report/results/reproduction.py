@@ -70,7 +70,7 @@ class Choice:
         first, second: the older and the one that is said to be better.
         counts: right clips of each in the paper, and of how many; None if no counts give its figures.
         best_case: p of McNemar's exact test if every clip that can speak for the second does.
-        published, ours: how the two runs stand to each other on the subset that evaluates them.
+        published, ours: the comparison of the two runs on the subset that they are evaluated on.
         by_evaluation: the run that the paper's way chooses, the better one on the subset that evaluates.
         by_val: the run that the validation set chooses.
     """

@@ -47,11 +47,11 @@ def intervals_of_class_means(
     """Give balanced accuracy and macro F1 with their 95 % intervals.
 
     Neither is a proportion. Their standard error is that of 1,000 resamples of source videos, made
-    larger as m / (m - 1) under the root for m videos a class, and the interval is symmetric in the
-    log-odds, so that it stays between 0 and 1. Percentiles of the resamples covered the truth as rarely
-    as 81 times in 100 where classes have few clips. On 2,000 simulated test sets each, with five
-    videos a class or more, these hold it 93 to 97 times; up to 98.5 where all sets have equally
-    many clips of each class, 89 where a class has three videos. Where all clips are right, or all
+    larger as m / (m - 1) under the root for m videos per class, and the interval is symmetric in the
+    log-odds, so that it stays between 0 and 1. Percentile intervals had a coverage as low
+    as 81 % where classes have few clips. On 2,000 simulated test sets each, with five videos per class
+    or more, that of these is 93 to 97 %; up to 98.5 % where all sets have equally many clips of each
+    class, 89 % where a class has three videos. Where all clips are right, or all
     wrong, no resample differs, and Wilson's interval by source video stands in.
 
     Args:

@@ -90,7 +90,7 @@ class Summary:
         videos: how many source videos the clips are from.
         top1, top5: with their design effects; top5 is None with five classes or fewer.
         chance1, chance5: of guessing among the classes with equal chance.
-        majority: the class that a model without eyes would always answer, and what that scores.
+        majority: the most frequent class in training, and the accuracy of always predicting it.
         balanced_accuracy: mean recall over the classes that occur; None without clips.
         macro_f1: mean F1 over the classes that occur or were called; None without clips.
         confusion: counts, one row per true class, a column a predicted one.

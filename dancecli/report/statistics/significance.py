@@ -228,7 +228,7 @@ def compare_models(first: Flags, second: Flags, groups: Sequence[str]) -> Paired
 
 @dataclass(frozen=True, slots=True)
 class SeedVariance:
-    """How much the accuracy of a method's runs varies, in all and by the luck of its clips.
+    """How much the accuracy of a method's runs varies, in total and by run-by-video interaction.
 
     Attributes:
         runs: between the runs.
