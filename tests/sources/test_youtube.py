@@ -112,6 +112,32 @@ def test_a_503_that_names_a_time_is_a_refusal(
     assert len(site.log) == 1
 
 
+@pytest.mark.parametrize(
+    ("fault", "refused"),
+    [
+        (Fault(status=429), True),
+        (Fault(status=503, retry_after="30"), True),
+        (Fault(status=503), False),
+        (Fault(status=403), False),
+    ],
+)
+def test_the_extractor_of_youtube_does_not_repeat_a_refused_request(
+    site: VideoSite, folder: Path, faults: dict[str, Fault], fault: Fault, refused: bool
+) -> None:
+    """Its own retries would ask a site again that has just asked to be left alone."""
+    from yt_dlp.networking.exceptions import HTTPError
+
+    faults[ID] = fault
+    url = site.url_template.format(video_id=ID)
+    options = youtube._options(folder, Download())
+    with (
+        youtube._youtube_dl()(options, lambda: None, direct=False) as ydl,
+        pytest.raises(Failure if refused else HTTPError) as caught,
+    ):
+        ydl.urlopen(url)
+    assert not refused or caught.value.outcome is OutcomeClass.SESSION
+
+
 def test_a_cut_download_goes_on_where_it_was(site: VideoSite, folder: Path, faults: dict[str, Fault]) -> None:
     faults[ID] = Fault(cut_at=0.5, times=1)
     assert download(ID, folder, settings(site), lambda: None).path.read_bytes() == BODY
