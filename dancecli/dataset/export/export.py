@@ -178,16 +178,20 @@ def rows_of(
         elif augmented:
             augmented_of.setdefault(clip.parent_id, []).append(clip)
     rows, missing = list[Row](), []
-    for placed in tables.read(workspace.split(split), SplitClip):
+    index = {label: i for i, label in enumerate(labels)}
+    # Row by row: the records of the split would be held beside those of the clips.
+    for placed in (SplitClip(*row) for row in tables.read_columns(workspace.split(split), SplitClip)):
         own = [clips[placed.clip_id]] if placed.clip_id in clips else []
         if not (own and _is_there(workspace.root, own[0])):
             missing.append(placed.clip_id)
             continue
         if placed.subset == Subset.TRAIN:
             own += (a for a in augmented_of.get(placed.clip_id, ()) if _is_there(workspace.root, a))
-        subset, index = Subset(placed.subset), labels.index(placed.label)
-        rows += (Row(subset, placed.label, index, clip) for clip in own)
-    return sorted(rows, key=lambda row: (list(Subset).index(row.subset), row.clip.clip_id)), missing
+        subset, label_index = Subset(placed.subset), index[placed.label]
+        rows += (Row(subset, placed.label, label_index, clip) for clip in own)
+    order = {subset: i for i, subset in enumerate(Subset)}
+    rows.sort(key=lambda row: (order[row.subset], row.clip.clip_id))
+    return rows, missing
 
 
 def _is_there(root: Path, clip: Clip) -> bool:
