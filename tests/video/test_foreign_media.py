@@ -499,13 +499,13 @@ def test_a_frame_that_the_decoder_refuses_is_a_damaged_one(
 
 def test_a_linked_file_has_the_size_that_is_shown(tmp_path: Path) -> None:
     from dancecli.core.records import Segment
-    from dancecli.dataset.ingest.worker import Intake, work
+    from dancecli.dataset.ingest.worker import ImportJob, work
 
     film = make_film(tmp_path / "f.mp4", 2, size=(160, 90))
     ffmpeg("-display_rotation", 90, "-i", film, "-c", "copy", tmp_path / "turned.mp4")
     wide = make_film(tmp_path / "wide.mp4", 2, size=(160, 90), filters=("-vf", "setsar=2/1"))
     for path, shape in ((tmp_path / "turned.mp4", (90, 160)), (wide, (320, 90))):
-        job = Intake(tmp_path, Segment(path.stem, 0, 2000, "zumba"), path, link=True)
+        job = ImportJob(tmp_path, Segment(path.stem, 0, 2000, "zumba"), path, link=True)
         (result,) = work(job, lambda: None).clips
         assert result.clip is not None, result.text
         assert (result.clip.width, result.clip.height) == shape
