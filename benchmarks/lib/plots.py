@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 # Of middle lightness, and told apart by markers too.
-_COLOURS = ("#d1495b", "#2a8fbd", "#8a8a8a", "#b8860b", "#4f9d69")
+_COLORS = ("#d1495b", "#2a8fbd", "#8a8a8a", "#b8860b", "#4f9d69")
 _MARKERS = "osD^v"
 _INK = "#808080"
 
@@ -26,12 +26,12 @@ def draw(plot: dict[str, Any], folder: Path) -> Path:
     inked = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
     with plt.rc_context(style | dict.fromkeys(inked, _INK)):
         figure, axes = plt.subplots(figsize=(6.4, 3.4), layout="constrained")
-        # What is ours comes first, so that it has the same colour everywhere.
+        # What is ours comes first, so that it has the same color everywhere.
         lines = sorted(plot["lines"].items(), key=lambda line: not line[0].startswith(("ours", "dance")))
         for i, (name, points) in enumerate(lines):
             few = len(points) < 20
             looks = {
-                "color": _COLOURS[i % len(_COLOURS)],
+                "color": _COLORS[i % len(_COLORS)],
                 "marker": _MARKERS[i % len(_MARKERS)] if few else "",
             }
             axes.plot(*zip(*points, strict=True), label=name, linewidth=1.8, markersize=5, **looks)

@@ -112,7 +112,7 @@ def breaker(videos: int) -> list[Bar]:
 def breaker_bars(
     first: FetchResult, second: FetchResult, refused_s: Sequence[float], asked_later: int
 ) -> list[Bar]:
-    """Judge the two runs and the times of the refusals."""
+    """Evaluate the two runs and the times of the refusals."""
     probes = [time_s for time_s in refused_s if time_s - refused_s[0] >= BREAKER.first_wait_s]
     pending = first.outcomes["pending"] + first.outcomes["session"]
     dead = first.num_asked - first.num_done - pending
@@ -201,7 +201,7 @@ def parser() -> argparse.ArgumentParser:
     one = add("lists", lambda asked: lists(asked.list, asked.film, asked.limit, asked.workers))
     one.add_argument("list", type=Path, metavar="LIST.csv")
     one.add_argument("--film", type=Path, required=True)
-    one.add_argument("--limit", type=int, help="clips a class")
+    one.add_argument("--limit", type=int, help="clips per class")
     one.add_argument("--workers", type=int, default=2)
     return top
 

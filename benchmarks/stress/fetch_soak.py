@@ -109,7 +109,7 @@ def soak_bars(
     curve: list[tuple[int, float]],
     out: Path,
 ) -> list[Bar]:
-    """Judge a soak, and leave the curve of its memory as points and as a picture."""
+    """Evaluate a soak, and leave the curve of its memory as points and as a picture."""
     import matplotlib as mpl
 
     mpl.use("Agg")

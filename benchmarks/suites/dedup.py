@@ -42,8 +42,8 @@ def looks_of_films(seed: str, num_films: int) -> list[PerceptualHashes]:
 
 def films_found(looks: Sequence[PerceptualHashes]) -> dict[str, Any]:
     """Group films and copies, and say what was found: of what is asked for, and of the harder ones too."""
-    found = judged(easier(looks), DISGUISES[:-1])
-    return found | {"threshold": SAME_PICTURE, "with the harder ones": judged(looks, DISGUISES)}
+    found = evaluated(easier(looks), DISGUISES[:-1])
+    return found | {"threshold": SAME_PICTURE, "with the harder ones": evaluated(looks, DISGUISES)}
 
 
 def easier(looks: Sequence[PerceptualHashes]) -> list[PerceptualHashes]:
@@ -51,7 +51,7 @@ def easier(looks: Sequence[PerceptualHashes]) -> list[PerceptualHashes]:
     return [one for i, one in enumerate(looks) if (i + 1) % _WAYS]
 
 
-def judged(looks: Sequence[PerceptualHashes], disguises: Sequence[str]) -> dict[str, Any]:
+def evaluated(looks: Sequence[PerceptualHashes], disguises: Sequence[str]) -> dict[str, Any]:
     """Group the films and copies, which come film by film, and hold the groups against the truth."""
     n, ways = len(looks), len(disguises) + 1
     groups = np.array(connected(n, *near_pairs(HashArrays.of(looks))))

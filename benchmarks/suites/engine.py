@@ -106,7 +106,7 @@ def main() -> int:
 
 
 def faster_bar(slow: list[Cost], fast: list[Cost], what: str, least: float) -> Bar:
-    """Judge the median over the rounds of slow over fast, by the clock."""
+    """Evaluate the median over the rounds of slow over fast, by the clock."""
     ratios = sorted(one.clock_s / other.clock_s for one, other in zip(slow, fast, strict=True))
     median = statistics.median(ratios)
     return Bar(what, f"{median:.2f} (rounds {', '.join(f'{r:.2f}' for r in ratios)})", median >= least)

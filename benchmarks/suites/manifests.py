@@ -140,7 +140,7 @@ def child(way: str, path: Path) -> None:
         as_dance(path, way)
 
 
-def judge(found: Sequence[dict[str, Any]]) -> list[Bar]:
+def bars_of(found: Sequence[dict[str, Any]]) -> list[Bar]:
     """Hold the longest list against the bars."""
     most = found[-1]
     rows = f"{most['rows']:,} rows"
@@ -200,7 +200,7 @@ def main() -> int:
         "every figure"
     )
     columns = ("rows", "way", "CPU, s", "spread", "peak, MB")
-    return tell("manifests", found, judge(found), columns, rows, floor=floor, plots=plots)
+    return tell("manifests", found, bars_of(found), columns, rows, floor=floor, plots=plots)
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def alone(x: Tensor, y: Tensor, start: nn.Linear, head: ProbeSettings, batch: in
 
 
 def floor(x: Tensor, size: Size) -> float:
-    """Time the products alone, forward and for the gradient, with no mask and no optimiser."""
+    """Time the products alone, forward and for the gradient, with no mask and no optimizer."""
     weight, slope = torch.randn(CLASSES, x.shape[1]), torch.randn(len(x), CLASSES)
     calls = 20
 

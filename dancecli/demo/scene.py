@@ -187,7 +187,7 @@ def light_of(rng: KeyedRandom) -> Color:
 
 def _floor(rng: KeyedRandom, x: Any, z: Any) -> Any:
     """Render a floor of planks, tiles, checks or plain; `x` and `z` in meters."""
-    base = np.asarray(_color(rng, "floor colour", 0.30, 0.75, 0.35))
+    base = np.asarray(_color(rng, "floor color", 0.30, 0.75, 0.35))
     kind = rng.choice("floor kind", ("planks", "tiles", "checks", "plain"))
     step = rng.uniform("floor step", 0.25, 0.7)
     u, v = x / step, z / step
@@ -205,8 +205,8 @@ def _floor(rng: KeyedRandom, x: Any, z: Any) -> Any:
 
 def _wall(rng: KeyedRandom, x: Any, y: Any) -> Any:
     """Render a wall: bare, bricks, panels, stripes or curtain, perhaps with pictures; in meters."""
-    base = np.asarray(_color(rng, "wall colour", 0.35, 0.9, 0.3))
-    other = np.asarray(_color(rng, "second wall colour", 0.35, 0.9, 0.3))
+    base = np.asarray(_color(rng, "wall color", 0.35, 0.9, 0.3))
+    other = np.asarray(_color(rng, "second wall color", 0.35, 0.9, 0.3))
     kind = rng.choice("wall kind", ("bare", "bricks", "panels", "stripes", "curtain"))
     step = rng.uniform("wall step", 0.3, 1.0)
     shade, mix = np.ones_like(x), np.zeros_like(x)

@@ -231,7 +231,7 @@ def flow_command(workspace: Workspace, trial: Trial) -> tuple[str, ...]:
 
 
 def train_command(workspace: Workspace, trial: Trial) -> tuple[str, ...]:
-    """The command that makes the trial's run, or goes on with it."""
+    """The command that makes the trial's run, or resumes it."""
     command = "train" if trial.two_stream else "finetune"
     if trial.status:
         return (command, *at(workspace), "--resume", "--name", trial.run)

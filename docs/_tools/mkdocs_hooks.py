@@ -81,10 +81,9 @@ def settings() -> str:
         (
             "# Settings",
             "",
-            "Any flag's default can stand in the `dance.toml` of the workspace: a table a command, a key a",
-            "flag without its dashes. What is typed wins over the file, the file over the built-in default.",
-            "An unknown table or key is an error with the nearest known one, so a slip of the pen is never",
-            "silent.",
+            "`dance.toml` in the workspace sets the default of any flag: one table per command, one key per",
+            "flag without its dashes. The command line overrides the file, the file the built-in default.",
+            "An unknown table or key is an error that names the nearest known one.",
             "",
             "This is the file that a new workspace begins with; take a `#` away to set a key.",
             "",

@@ -31,7 +31,7 @@ VARYING = (
     (r"\b[0-9a-f]{8,}\b", "HASH"),
     (r"\d{4}-\d\d-\d\d[ T][\d:]+", "TIME"),
     (r"loss [\d.]+", "loss N"),
-    # The clips a second of a board's row, which carry no unit there.
+    # The clips per second of a board's row, which carry no unit there.
     (r"(\d\s+\d+\.\d\s+)\d+\.\d(\s+none)", r"\1N\2"),
 )
 

@@ -12,7 +12,7 @@ from dancecli.storage.workspace import Workspace
 film, town = towns.film, towns.town
 
 
-def test_an_engine_that_cannot_be_had_is_refused_in_a_sentence(
+def test_an_unavailable_engine_is_refused_in_one_line(
     town: Town, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     town.want("zumba,-v,1,3")

@@ -38,8 +38,8 @@ class TarSite:
     Attributes:
         files: by path, with a slash at the front.
         breaks: how often each answer is broken off in its middle.
-        ranges: whether ranges are honoured.
-        etag: sent with each answer; a range of another one is not honoured.
+        ranges: whether ranges are answered.
+        etag: sent with each answer; a range of another one is answered in full.
         lie: `range`: a range begins one byte late; `total`: it is of a larger file; `unasked`: it
             is sent without a request for one; `missing`: without its header; `size`: a resumed
             answer without ranges is of another size; all under the same tag.

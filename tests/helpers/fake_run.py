@@ -26,7 +26,7 @@ def softmax(logits: list[float]) -> tuple[float, ...]:
 
 
 def logits(clip: str, truth: int, classes: int, skill: float) -> list[float]:
-    """Scores that favour the true class, and its neighbours a little (0 and 1, 2 and 3, ...)."""
+    """Scores that favor the true class, and its neighbors a little (0 and 1, 2 and 3, ...)."""
     values = [2.0 * uniform(clip, j) for j in range(classes)]
     values[truth] += skill * (0.3 + 1.4 * uniform(clip, "skill"))
     friend = truth ^ 1

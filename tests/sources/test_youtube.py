@@ -138,7 +138,7 @@ def test_the_extractor_of_youtube_does_not_repeat_a_refused_request(
     assert not refused or caught.value.outcome is OutcomeClass.SESSION
 
 
-def test_a_cut_download_goes_on_where_it_was(site: VideoSite, folder: Path, faults: dict[str, Fault]) -> None:
+def test_a_cut_download_resumes(site: VideoSite, folder: Path, faults: dict[str, Fault]) -> None:
     faults[ID] = Fault(cut_at=0.5, times=1)
     assert download(ID, folder, settings(site), lambda: None).path.read_bytes() == BODY
     assert site.log[0].range == ""

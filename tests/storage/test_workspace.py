@@ -116,7 +116,7 @@ def test_splits_and_runs_come_in_the_order_in_which_they_were_made(workspace: Wo
     assert workspace.splits() == workspace.runs() == ["zeta", "alpha", "mid"]
 
 
-def test_the_split_that_is_not_named_is_the_one_made_last(workspace: Workspace) -> None:
+def test_the_split_that_is_not_named_is_the_latest(workspace: Workspace) -> None:
     with pytest.raises(WorkspaceError, match="there is no split") as caught:
         workspace.find_split()
     assert caught.value.hint == "run dance split first"

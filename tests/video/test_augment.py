@@ -46,8 +46,8 @@ def make(parent: Path, folder: Path, *chains: tuple[Op, ...]) -> list[Path]:
     return [path for _, path in wanted]
 
 
-def one_colour(path: Path, colour: str) -> Path:
-    picture = f"color=c={colour}:size=128x128:rate=25"
+def one_color(path: Path, color: str) -> Path:
+    picture = f"color=c={color}:size=128x128:rate=25"
     run_ffmpeg(["-f", "lavfi", "-i", picture, "-frames:v", "10", "-pix_fmt", "yuv420p", str(path)])
     return path
 
@@ -89,10 +89,10 @@ def test_a_flip_of_a_flip_is_its_parent(shots: list[Path], tmp_path: Path, flip:
         assert ssim(twice, shot) >= 0.97
 
 
-def test_jitter_moves_brightness_and_colour_by_what_it_says(tmp_path: Path) -> None:
+def test_jitter_moves_brightness_and_color_by_what_it_says(tmp_path: Path) -> None:
     import av
 
-    parent = one_colour(tmp_path / "one.mp4", "0x806040")
+    parent = one_color(tmp_path / "one.mp4", "0x806040")
     (copy,) = make(parent, tmp_path, (Op("jitter", (("brightness", 0.1), ("saturation", 0.5))),))
 
     def planes(path: Path) -> tuple[float, float, float]:
@@ -106,7 +106,7 @@ def test_jitter_moves_brightness_and_colour_by_what_it_says(tmp_path: Path) -> N
 
 
 def test_noise_is_as_strong_as_it_says_and_stays_where_it_is(tmp_path: Path) -> None:
-    parent = one_colour(tmp_path / "one.mp4", "0x808080")
+    parent = one_color(tmp_path / "one.mp4", "0x808080")
     noise = (Op("noise", (("sigma", 8), ("seed", 4))),)
     other = (Op("noise", (("sigma", 8), ("seed", 5))),)
     one, again, two = (luma(path) - luma(parent) for path in make(parent, tmp_path, noise, noise, other))

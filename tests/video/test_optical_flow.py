@@ -26,7 +26,7 @@ MOVED = (2.0, -1.5)
 
 @pytest.fixture(scope="module")
 def street() -> np.ndarray:
-    """A photograph, grey, 192x128: a building, with texture nearly everywhere."""
+    """A photograph, gray, 192x128: a building, with texture nearly everywhere."""
     photograph = cv2.cvtColor(load_sample_image("china.jpg"), cv2.COLOR_RGB2GRAY)
     return cv2.resize(photograph[150:406, 60:444], (192, 128), interpolation=cv2.INTER_AREA)
 

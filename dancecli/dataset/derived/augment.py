@@ -238,12 +238,12 @@ def _settle(
         and (parent := parents.get(row.clip.parent_id)) is not None
         and parent.sha256 == row.parent_sha256
     ]
-    remember_copies(workspace, (_as_labelled(row.clip, parents[row.clip.parent_id]) for row in current))
+    remember_copies(workspace, (_as_labeled(row.clip, parents[row.clip.parent_id]) for row in current))
     if changed or len(current) < len(logged):
         log.rewrite(current, sorted(failed.items()))
 
 
-def _as_labelled(clip: Clip, parent: Clip) -> Clip:
+def _as_labeled(clip: Clip, parent: Clip) -> Clip:
     """Give an augmented clip its parent's present label: a corrected list needs no new files."""
     return replace(clip, label=parent.label, official_split=parent.official_split, dataset=parent.dataset)
 

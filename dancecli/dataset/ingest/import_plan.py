@@ -106,10 +106,10 @@ def label_files(
     """Put together what names each file's label and groups."""
     files = list(files)
     names = Counter(Path(file.relative).stem for file in files if not file.problem)
-    return [_labelled(file, listed, patterns, alone=names[Path(file.relative).stem] <= 1) for file in files]
+    return [_labeled(file, listed, patterns, alone=names[Path(file.relative).stem] <= 1) for file in files]
 
 
-def _labelled(
+def _labeled(
     file: FoundFile, listed: FolderList | None, patterns: NamePatterns, *, alone: bool
 ) -> LabelledFile:
     named = file.named

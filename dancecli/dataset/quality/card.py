@@ -16,7 +16,7 @@ _SIZES = [(10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "
 
 TERMS = """\
 Annotations of Kinetics are CC BY 4.0 (Google). Let's Dance is offered for the research community to use,
-without a licence text. The videos stay their uploaders', and YouTube's terms of service bar downloading
+without a license text. The videos stay their uploaders', and YouTube's terms of service bar downloading
 except as they permit: publish ids, times and labels freely, and the clips only where you may."""
 
 

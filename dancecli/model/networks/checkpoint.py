@@ -142,7 +142,7 @@ def build_network(config: dict[str, Any], state: Mapping[str, Tensor], path: Pat
         model = MODELS.build(config)
     except Exception as error:  # a config that fits no class raises nearly anything
         raise ModelError(f"{path}: its network cannot be built ({error})", _OURS) from None
-    wanted = {key: value for key, value in model.state_dict().items() if _learnt(key)}
+    wanted = {key: value for key, value in model.state_dict().items() if _is_trained(key)}
     fits = [key for key, value in wanted.items() if _shape(state.get(key)) == value.shape]
     if len(fits) < len(wanted):
         raise ModelError(f"{path}: contains only {len(fits)} of {len(wanted)} weights of its network", _OURS)
@@ -205,7 +205,7 @@ def _checked_pipeline(pipeline: Any, path: Path) -> list[dict[str, Any]]:
     return copy.deepcopy(pipeline)
 
 
-def _learnt(key: str) -> bool:
+def _is_trained(key: str) -> bool:
     return not key.endswith("num_batches_tracked")
 
 

@@ -212,7 +212,7 @@ class InceptionI3D(nn.Module):
         """Give the weights that `pretrained` names, or fresh ones.
 
         Raises:
-            ModelError, MissingDependencyError: the Kinetics-400 weights cannot be had.
+            ModelError, MissingDependencyError: the Kinetics-400 weights are not installed.
         """
         if self.pretrained is None:
             self._fresh_weights()

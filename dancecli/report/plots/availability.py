@@ -16,8 +16,8 @@ from dancecli.storage.workspace import Workspace
 
 PENDING = "pending"
 OUTCOMES = (*(outcome.value for outcome in OutcomeClass), PENDING)
-# Colours that the colour-blind tell apart; what may still come is pale.
-_COLOURS = {
+# Colors that the color-blind can tell apart; what may still come is pale.
+_COLORS = {
     "done": "#2a7f62",
     "source-short": "#e0a030",
     "corrupt": "#8c4a9e",
@@ -57,7 +57,7 @@ class ClassSurvival:
 
 
 def survival(workspace: Workspace) -> list[ClassSurvival]:
-    """Count the segments that were ever asked for: a row a class, by name, and one for all.
+    """Count the segments that were ever requested: one row per class, by name, and one for all.
 
     Raises:
         WorkspaceError: nothing was asked for yet.
@@ -103,11 +103,11 @@ def _draw(path: Path, rows: list[ClassSurvival]) -> None:
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         left = [0.0] * len(rows)
-        for outcome, colour in _COLOURS.items():
+        for outcome, color in _COLORS.items():
             if not any(row.counts[outcome] for row in rows):
                 continue
             widths = [100 * row.counts[outcome] / row.num_asked for row in rows]
-            axes.barh(names, widths, left=left, color=colour, height=0.78, label=outcome)
+            axes.barh(names, widths, left=left, color=color, height=0.78, label=outcome)
             left = [a + b for a, b in zip(left, widths, strict=True)]
         for place, row in enumerate(rows):
             text = f"{row.counts['done']}/{row.num_asked}"

@@ -11,14 +11,14 @@ from dancecli.storage.files import atomic_file
 # Numbers stand in the cells up to here; a larger matrix is a picture.
 MOST_NUMBERED = 40
 FONT = "DejaVu Sans"
-# The share of a row at which a mistake has its full colour, if none is larger.
+# The share of a row at which a mistake has its full color, if none is larger.
 DEEPEST_MISTAKE = 0.5
 # What a format would note of itself: neither the day nor matplotlib's version may change the bytes.
 _MUTE = {"png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer")}
 
 
 def draw_confusion(folder: Path, counts: Sequence[Sequence[int]], labels: Sequence[str]) -> None:
-    """Draw the confusion matrix for a paper: counts in the cells, shares of a row as colour.
+    """Draw the confusion matrix for a paper: counts in the cells, shares of a row as color.
 
     Args:
         folder: gets `confusion.png` (300 dots an inch) and `confusion.pdf`; the same counts give
@@ -47,14 +47,14 @@ def draw_confusion(folder: Path, counts: Sequence[Sequence[int]], labels: Sequen
         FigureCanvasAgg(figure)
         box = (margin / inches[0], margin / inches[1], cell * size / inches[0], cell * size / inches[1])
         axes = figure.add_axes(box)
-        colours = _colours(shades, right)
+        colors = _colors(shades, right)
         if size <= MOST_NUMBERED:
             # A few hundred squares are sooner drawn than a picture is enlarged to as many dots.
             edges = np.arange(size + 1) - 0.5
-            axes.pcolormesh(edges, edges, colours)
+            axes.pcolormesh(edges, edges, colors)
             axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), aspect="equal")
         else:
-            axes.imshow(colours, interpolation="nearest", aspect="equal")
+            axes.imshow(colors, interpolation="nearest", aspect="equal")
         if size <= MOST_NUMBERED:
             _write_counts(axes, table, shades, cell)
             axes.set_xticks(range(size), names, rotation=90)
@@ -100,8 +100,8 @@ def _names(labels: Sequence[str]) -> list[str]:
     return found
 
 
-def _colours(shades: Any, right: Any) -> Any:
-    """Colour right answers from pale to deep blue and mistakes from pale to deep orange, in OKLab."""
+def _colors(shades: Any, right: Any) -> Any:
+    """Color right answers from pale to deep blue and mistakes from pale to deep orange, in OKLab."""
     import numpy as np
 
     pale, blue, orange = (_oklab(c) for c in ("#f4f3f0", "#0b4f8a", "#b8400a"))
@@ -116,10 +116,10 @@ _LAB = ((0.2104542553, 0.7936177850, -0.0040720468), (1.9779984951, -2.428592205
         (0.0259040371, 0.7827717662, -0.8086757660))  # fmt: skip
 
 
-def _oklab(colour: str) -> Any:
+def _oklab(color: str) -> Any:
     import numpy as np
 
-    rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    rgb = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) / 255
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     return np.array(_LAB) @ np.cbrt(np.array(_LMS) @ linear)
 

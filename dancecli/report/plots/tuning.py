@@ -10,7 +10,7 @@ from dancecli.report.plots.layout import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH
 from dancecli.report.plots.tuning_layout import Panel
 from dancecli.storage.files import atomic_file
 
-_COLOURS = {
+_COLORS = {
     "chosen": "#b8400a",
     "tied": "#0b5fa5",
     "worse": "#8fb4d3",
@@ -52,14 +52,14 @@ def draw_study(path: Path, panels: Sequence[Panel]) -> None:
             if panel.best:
                 axes.plot(*_corners(panel.best), color="#b8400a", linewidth=1.0, alpha=0.7)
             for point in panel.points:
-                colour = _COLOURS[point.kind]
-                axes.plot([point.x] * 2, [point.top, point.bottom], color=colour, linewidth=0.7, alpha=0.35)
+                color = _COLORS[point.kind]
+                axes.plot([point.x] * 2, [point.top, point.bottom], color=color, linewidth=0.7, alpha=0.35)
                 size = 4.6 if point.kind in ("chosen", "baseline") else 3.2
-                axes.plot(point.x, point.y, "o", color=colour, markersize=size, markeredgewidth=0)
+                axes.plot(point.x, point.y, "o", color=color, markersize=size, markeredgewidth=0)
         kinds = {point.kind for panel in panels for point in panel.points}
         marks = [
-            Line2D([], [], color=colour, marker="o", linestyle="", markersize=4, label=kind)
-            for kind, colour in _COLOURS.items()
+            Line2D([], [], color=color, marker="o", linestyle="", markersize=4, label=kind)
+            for kind, color in _COLORS.items()
             if kind in kinds
         ]
         figure.legend(handles=marks, loc="lower center", ncols=len(marks), frameon=False)

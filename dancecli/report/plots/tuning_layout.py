@@ -69,7 +69,7 @@ def study_panels(dots: Sequence[Dot], space: dict[str, dict[str, Any]]) -> tuple
 
     Args:
         dots: the trials with a result, in the order in which they were tried.
-        space: of the study, a table a key.
+        space: of the study, one table per key.
     """
     if not dots:
         return ()

@@ -181,7 +181,7 @@ def _difference_and_variance(gains: Floats, sizes: Floats) -> tuple[float, float
 
 
 def interval_of_difference(gains: Ints, sizes: Ints) -> tuple[float, float]:
-    """Give the 95 % interval of how much more of the clips a second model gets right than a first.
+    """Give the 95 % interval of how much larger a share of the clips another model gets right than a first.
 
     A cluster-robust normal interval, see `_difference_and_variance`. Coverage 94 to 97 % from 58
     videos on where a tenth of the clips or more is discordant, up to 100 % where fewer are.

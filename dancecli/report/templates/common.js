@@ -31,7 +31,7 @@ all('nav a, .brand[href]').forEach((link) => link.addEventListener('click', (eve
 }));
 
 // ---- light and dark
-let redraw = () => {}; // a page that draws with the colours says how
+let redraw = () => {}; // a page that draws with the colors says how
 const dark = () => root.dataset.theme
   ? root.dataset.theme === 'dark'
   : matchMedia('(prefers-color-scheme: dark)').matches;
@@ -126,7 +126,7 @@ function frameCard(name, place, ...content) {
 
 const linkOf = (name, place) => (place === 1 ? `../../clips/${name}.mp4` : place || '');
 
-// ---- one clip at a size to judge by
+// ---- one clip at full size
 const viewer = {
   // A page may name an example of the class that a clip was taken for: [name, place, class].
   example: () => null,

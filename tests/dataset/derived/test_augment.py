@@ -211,7 +211,7 @@ def test_a_killed_run_leaves_nothing_half_made_and_resumes(
 
 
 @pytest.mark.parametrize("subset", ["val", "test", "all"])
-def test_what_a_model_is_judged_by_is_not_touched(
+def test_held_out_clips_are_not_augmented(
     furnished: Workspace, dance: Callable[..., Ran], subset: str
 ) -> None:
     with pytest.raises(UsageError, match=f"the {subset} subset is not augmented"):

@@ -116,7 +116,7 @@ def test_clips_that_a_killed_run_hashed_are_not_hashed_again(
     workspace.group_sheet.unlink()
     ran = dance("dedup", "--json")
     assert (ran.json["num_clips"], ran.json["unreadable"], ran.json["changed"]) == (6, {}, False)
-    assert workspace.group_sheet.exists(), "a clip that is broken by now is grey on it"
+    assert workspace.group_sheet.exists(), "a clip that is broken by now is gray on it"
     assert tables.read(workspace.hashes, ClipHashes) == rows
 
 

@@ -71,7 +71,7 @@ def test_a_view_shows_what_the_file_would(films, name):
     assert not CASES[name] or moved > 2 * apart
 
 
-def test_noise_is_one_pattern_of_the_same_strength_on_all_colours(films):
+def test_noise_is_one_pattern_of_the_same_strength_on_all_colors(films):
     clip, files = films
     made = np.stack(augmented(clip, (NOISE,))).astype(float) - clip
     assert (made[0] == made[-1]).all()

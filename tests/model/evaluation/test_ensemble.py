@@ -71,7 +71,7 @@ def test_the_same_ensemble_is_made_once(two_runs):
         ({"split": {"hash": "cd" * 32}}, "not their split"),
     ],
 )
-def test_runs_that_were_not_judged_alike_are_refused(two_runs, changes, said):
+def test_runs_that_were_not_evaluated_alike_are_refused(two_runs, changes, said):
     change(two_runs, "flow", **changes)
     with pytest.raises(ModelError, match=said) as caught:
         ensemble(two_runs, EnsembleSettings(("rgb", "flow")))

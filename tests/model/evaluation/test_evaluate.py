@@ -31,7 +31,7 @@ def scores(workspace, run, part="test"):
     return {row.clip_id: row.scores for row in rows if row.subset == part}
 
 
-def test_a_run_is_judged_again_as_a_run_of_its_own(workspace, corpus):
+def test_a_run_is_evaluated_again_as_a_run_of_its_own(workspace, corpus):
     same = evaluate(workspace, EvaluateSettings())
     assert same.name == "run-eval-1"
     assert same.record["model"]["of_run"] == "run"
@@ -92,7 +92,7 @@ def test_clips_of_another_split_that_the_run_was_trained_on_are_counted(workspac
     assert any("it is unknown" in line for line in said)
 
 
-def test_what_cannot_be_judged_is_refused(workspace, corpus):
+def test_what_cannot_be_evaluated_is_refused(workspace, corpus):
     corpus(name="strange")
     path = workspace.run("run") / "run.json"
     record = json.loads(path.read_text())

@@ -184,7 +184,7 @@ def test_known_classes_start_from_their_old_rows(corpus, tiny_recipe, tiny_model
         assert torch.allclose(weight[1], head_of(workspace, "cold")[0][1], atol=1e-6)
 
 
-def test_a_resumed_run_keeps_what_its_head_has_learnt(corpus, tiny_recipe, tiny_model, whole):
+def test_a_resumed_run_keeps_what_its_head_has_is_trained(corpus, tiny_recipe, tiny_model, whole):
     workspace = corpus()
     settings = FinetuneSettings(
         pretrain=str(tiny_model), weights=str(whole()), recipe=str(tiny_recipe), freeze="4",

@@ -91,7 +91,7 @@ def test_a_run_that_is_not_ended_is_left_out_and_one_alone_is_no_group(seeds: Wo
         report(seeds, ReportSettings(GROUP))
 
 
-def test_runs_that_were_not_judged_alike_are_no_group(seeds: Workspace) -> None:
+def test_runs_that_were_not_evaluated_alike_are_no_group(seeds: Workspace) -> None:
     make_run(seeds.root, LABELS[:5], test=25, name=f"{GROUP}-seed3", split="other")
     change(seeds, f"{GROUP}-seed3", group=GROUP, seed=3)
     with pytest.raises(InputError, match="cannot be compared: their labels differ"):

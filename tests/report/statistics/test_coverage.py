@@ -50,7 +50,7 @@ def test_wilson_at_every_rate(n: int, least: float, most: float) -> None:
 @pytest.mark.parametrize("clips", [950, 190, 57])
 @pytest.mark.parametrize("counts_fixed", [False, True])
 def test_recall_precision_and_f1_over_19_classes(clips: int, counts_fixed: bool) -> None:
-    """Classes of 40 to 95 % recall, each losing clips to its two neighbours; the truth is the mean matrix.
+    """Classes of 40 to 95 % recall, each losing clips to its two neighbors; the truth is the mean matrix.
 
     Where every test set has as many clips of each class, the called ones vary less than the interval
     of precision, and so of F1, has to allow for: these cover the truth more often then.
@@ -136,7 +136,7 @@ def test_two_runs_that_are_hardly_told_apart_are_held_more_often_but_never_for_c
 def test_balanced_accuracy_and_macro_f1(
     classes: int, per_class: int, per_video: int, counts_fixed: bool
 ) -> None:
-    """Each class loses to its neighbour what it wins from the other one: all true figures are 0.8."""
+    """Each class loses to its neighbor what it wins from the other one: all true figures are 0.8."""
     rng, n = np.random.default_rng(7), classes * per_class
     groups = [str(i // per_video) for i in range(n)]
     held = np.zeros(2)
