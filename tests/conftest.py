@@ -37,13 +37,13 @@ SLOW = (
     "demo/test_corpus.py",
     "demo/test_pipeline.py",
     "demo/test_renderer.py",
-    "docs/test_examples.py",
-    "docs/test_python_api.py",
-    "docs/test_tutorial.py",
+    "docs",
     "model/evaluation",
     "model/inference/test_predict.py",
     "model/networks/test_checkpoint.py",
     "model/networks/test_head.py",
+    "model/networks/test_inception.py",
+    "model/networks/test_inflation.py",
     "model/networks/test_mmaction.py",
     "model/networks/test_zoo_builds.py",
     "model/runs",
@@ -54,6 +54,8 @@ SLOW = (
     "reproduction",
     "test_doctor.py",
     "test_wheel.py",
+    "video/test_augment.py",
+    "video/test_optical_flow.py",
 )
 BROWSER = ("app/test_app_browser.py", "report/pages/test_page_browser.py")
 CLUSTER = ("engine/test_ray.py", "model/training/features/test_remote.py")
