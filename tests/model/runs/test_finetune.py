@@ -156,7 +156,7 @@ def test_without_a_validation_part_the_last_epoch_counts(corpus, tiny_recipe, ti
     assert record["results"]["val"] is None
     assert record["results"]["test"]["n"] == 3
     assert record["checkpoint"] == {"name": "last", "epoch": 2, "epochs_run": 2, "averaged": False}
-    assert any("no validation part" in line for line in said)
+    assert any("no validation subset" in line for line in said)
 
 
 def test_what_cannot_be_is_refused_before_anything_is_written(corpus, tiny_recipe, tiny_model):

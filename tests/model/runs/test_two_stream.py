@@ -266,7 +266,7 @@ def test_each_file_starts_the_stream_that_it_is_for(danced, tiny, files):
     assert fetched["rgb"] == fetched["flow"]
     assert str(fetched["rgb"]).endswith("googlenet-1378be20.pth")
     for changes, error, words in [
-        ({"weights": (rgb,)}, UsageError, "no place in a start from scratch"),
+        ({"weights": (rgb,)}, UsageError, "does not apply to training from scratch"),
         (
             {"init": "imagenet", "weights": (rgb,)},
             ModelError,
