@@ -165,7 +165,7 @@ def test_there_is_one_cached_view_per_augmentation_chain(corpus, settings, tiny_
     record = finetune(workspace, replace(settings, augment="hflip,jitter", epochs=1)).record
     assert record["views"]["augment"] == "hflip,jitter"
     assert record["recipe"]["augment"] == "hflip,jitter"
-    assert "as it is or hflip or jitter" in record["views"]["train"]
+    assert "original or hflip or jitter" in record["views"]["train"]
     assert "hflip" not in record["views"]["test"]
 
 
