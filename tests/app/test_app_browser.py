@@ -29,7 +29,7 @@ FLAGS = [
 ]
 HOSTILE = '<img src=x onerror=alert(1)> "quoted" & <script>alert(2)</script>'
 
-shots, furnished = clip_workspace.shots, clip_workspace.furnished
+clip_files, populated = clip_workspace.clip_files, clip_workspace.populated
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +59,13 @@ def opened(browser: Any, address: str, path: str = "/", **options: Any) -> Itera
 
 
 @pytest.fixture
-def address(furnished: Workspace) -> Iterator[str]:
-    clips = tables.read(furnished.clips, Clip)
+def address(populated: Workspace) -> Iterator[str]:
+    clips = tables.read(populated.clips, Clip)
     from dataclasses import replace
 
     clips[0] = replace(clips[0], title=HOSTILE, note=HOSTILE, uploader=HOSTILE)
-    tables.write(furnished.clips, Clip, clips)
-    with served(furnished) as found:
+    tables.write(populated.clips, Clip, clips)
+    with served(populated) as found:
         yield found
 
 
@@ -111,7 +111,7 @@ def test_a_clip_plays_and_steps_by_frames(browser: Any, address: str) -> None:
 
 
 def test_by_keyboard_alone_a_clip_is_relabeled_excluded_and_undone(
-    browser: Any, address: str, furnished: Workspace
+    browser: Any, address: str, populated: Workspace
 ) -> None:
     with opened(browser, address) as tab:
         tab.keyboard.press("ArrowRight")
@@ -130,17 +130,17 @@ def test_by_keyboard_alone_a_clip_is_relabeled_excluded_and_undone(
         tab.keyboard.press("u")
         tab.wait_for_selector(f"#title:has-text('{label}')")
         tab.keyboard.press("Escape")
-    rows = [(row.field, row.new) for row in read_corrections(furnished)]
+    rows = [(row.field, row.new) for row in read_corrections(populated)]
     assert rows == [("label", other), ("exclude", "yes"), ("exclude", ""), ("label", "")]
 
 
-def test_an_unknown_label_is_refused(browser: Any, address: str, furnished: Workspace) -> None:
+def test_an_unknown_label_is_refused(browser: Any, address: str, populated: Workspace) -> None:
     with opened(browser, address) as tab:
         tab.locator(".cell").first.click()
         tab.locator("#relabel").fill("walz")
         tab.locator("#save-label").click()
         tab.wait_for_selector("#toast:has-text('not a label')")
-    assert read_corrections(furnished) == []
+    assert read_corrections(populated) == []
 
 
 def test_markup_in_titles_and_notes_is_text(browser: Any, address: str) -> None:
@@ -164,9 +164,9 @@ def test_two_people_see_each_other_s_corrections(browser: Any, address: str) -> 
         assert other.locator(".cell.excluded").count() == 1
 
 
-def test_the_file_of_a_clip_is_gone(browser: Any, address: str, furnished: Workspace) -> None:
-    clip = tables.read(furnished.clips, Clip)[0]
-    Path(furnished.root / clip.path).unlink()
+def test_the_file_of_a_clip_is_gone(browser: Any, address: str, populated: Workspace) -> None:
+    clip = tables.read(populated.clips, Clip)[0]
+    Path(populated.root / clip.path).unlink()
     with opened(browser, address, f"/?clip={clip.clip_id}") as tab:
         tab.wait_for_selector("#gone:not([hidden])")
 

@@ -20,7 +20,7 @@ from dancecli.storage import tables
 from dancecli.storage.corrections import read_corrections
 from dancecli.storage.workspace import Workspace
 
-shots, furnished = clip_workspace.shots, clip_workspace.furnished
+clip_files, populated = clip_workspace.clip_files, clip_workspace.populated
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,9 @@ class Site:
 
 
 @pytest.fixture
-def site(furnished: Workspace) -> Iterator[Site]:
-    with served(furnished) as address:
-        yield Site(address, furnished)
+def site(populated: Workspace) -> Iterator[Site]:
+    with served(populated) as address:
+        yield Site(address, populated)
 
 
 def first(workspace: Workspace) -> Clip:
@@ -221,9 +221,9 @@ def test_what_is_no_correction_is_refused_and_not_written(site: Site, body: byte
     assert read_corrections(site.workspace) == []
 
 
-def test_with_a_password_nothing_is_shown_without_it(furnished: Workspace) -> None:
-    with served(furnished, password="sésame") as address:
-        site = Site(address, furnished)
+def test_with_a_password_nothing_is_shown_without_it(populated: Workspace) -> None:
+    with served(populated, password="sésame") as address:
+        site = Site(address, populated)
         refused = site.ask("/")
         assert (refused.status, refused.headers["www-authenticate"]) == (401, 'Basic realm="dance app"')
         for secret, status in (("x:sésame", 200), ("x:sesame", 401), ("sésame", 401)):

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from helpers import video_site as towns
+from helpers import video_site
 from helpers.builders import Ran
-from helpers.video_site import Town
+from helpers.video_site import ServedVideos
 
 from dancecli.core.errors import InputError
 from dancecli.core.records import Clip, OutcomeClass
@@ -18,13 +18,13 @@ from dancecli.dataset.removal import remove
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
 
-film, town = towns.film, towns.town
+source_video, served = video_site.source_video, video_site.served
 
 
 @pytest.fixture
-def fetched(town: Town, workspace: Workspace) -> Workspace:
-    town.want("zumba,a,0,1", "zumba,a,2,3", "zumba,b,0,1")
-    fetch(workspace, town.settings())
+def fetched(served: ServedVideos, workspace: Workspace) -> Workspace:
+    served.want("zumba,a,0,1", "zumba,a,2,3", "zumba,b,0,1")
+    fetch(workspace, served.settings())
     clips = tables.read(workspace.clips, Clip)
     copies = []
     for clip in clips:
@@ -53,7 +53,7 @@ def named_in(workspace: Workspace, text: str) -> set[str]:
     return {path.name for path in files if text in path.name or text.encode() in path.read_bytes()}
 
 
-def test_the_tombstone_alone_is_left(town: Town, fetched: Workspace) -> None:
+def test_the_tombstone_alone_is_left(served: ServedVideos, fetched: Workspace) -> None:
     removed = remove(fetched, ["a_0_1000"], "take-down request")
     assert removed.clip_ids == ("a_0_1000",)
     assert removed.files == ("augmented/a_0_1000.hflip.mp4", "clips/a_0_1000.mp4")
@@ -70,12 +70,12 @@ def test_the_tombstone_alone_is_left(town: Town, fetched: Workspace) -> None:
 
 
 @pytest.mark.parametrize("retry", ["transient", "permanent", "all"])
-def test_it_does_not_come_back(town: Town, fetched: Workspace, retry: str) -> None:
+def test_it_does_not_come_back(served: ServedVideos, fetched: Workspace, retry: str) -> None:
     remove(fetched, ["a"], "take-down request")
-    asked = len(town.asked)
-    result = fetch(fetched, town.settings(retry=retry))
+    asked = len(served.asked)
+    result = fetch(fetched, served.settings(retry=retry))
     assert result.reasons == {"removed-here": 2}
-    assert len(town.asked) == asked
+    assert len(served.asked) == asked
     assert {clip.video_id for clip in tables.read(fetched.clips, Clip)} == {"b"}
 
 

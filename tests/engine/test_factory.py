@@ -1,26 +1,26 @@
 from __future__ import annotations
 
 import pytest
-from helpers import video_site as towns
-from helpers.video_site import Town
+from helpers import video_site
+from helpers.video_site import ServedVideos
 
 from dancecli.core.errors import MissingDependencyError, UsageError
 from dancecli.dataset.fetch.fetch import fetch
 from dancecli.engine.factory import num_cores
 from dancecli.storage.workspace import Workspace
 
-film, town = towns.film, towns.town
+source_video, served = video_site.source_video, video_site.served
 
 
 def test_an_unavailable_engine_is_refused_in_one_line(
-    town: Town, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    served: ServedVideos, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    town.want("zumba,-v,1,3")
+    served.want("zumba,-v,1,3")
     with pytest.raises(UsageError, match=r"^--engine 'slurm' is none of local, ray$"):
-        fetch(workspace, town.settings(engine="slurm"))
+        fetch(workspace, served.settings(engine="slurm"))
     monkeypatch.setattr("dancecli.engine.factory.find_spec", lambda _: None)
     with pytest.raises(MissingDependencyError, match="needs Ray") as caught:
-        fetch(workspace, town.settings(engine="ray"))
+        fetch(workspace, served.settings(engine="ray"))
     assert caught.value.hint == "pip install 'dancecli[ray]'"
 
 

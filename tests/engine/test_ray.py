@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from helpers import engine_jobs as jobs
-from helpers import video_site as towns
+from helpers import video_site
 from helpers.processes import alive, wait_for
-from helpers.video_site import Town
+from helpers.video_site import ServedVideos
 
 from dancecli.core.errors import EngineError
 from dancecli.core.hashing import sha256_file
@@ -28,7 +28,7 @@ from dancecli.engine.worker import Work
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
 
-film, town = towns.film, towns.town
+source_video, served = video_site.source_video, video_site.served
 _STORE = {"object_store_memory": 80 << 20}
 
 
@@ -116,23 +116,25 @@ def test_a_node_without_the_workspace_is_refused(
         list(pool.run([1]))
 
 
-def test_a_node_dies_in_the_middle_of_a_fetch(cluster: Any, town: Town, workspace: Workspace) -> None:
+def test_a_node_dies_in_the_middle_of_a_fetch(
+    cluster: Any, served: ServedVideos, workspace: Workspace
+) -> None:
     ids = [f"-v{i:02d}" for i in range(20)]
-    town.want(*(f"zumba,{video_id},1,3" for video_id in ids))
+    served.want(*(f"zumba,{video_id},1,3" for video_id in ids))
     doomed = cluster.add_node(num_cpus=1, resources={"egress": 1}, **_STORE)
     in_flight: set[str] = set()
 
     def kill() -> None:
-        while len(set(town.asked)) < 8:
+        while len(set(served.asked)) < 8:
             time.sleep(0.01)
         # Before, since the node takes its time to go, in which others do again what it was at.
         published = {path.stem.rsplit("_", 2)[0] for path in (workspace.root / "clips").glob("*.mp4")}
         cluster.remove_node(doomed, allow_graceful=False)
-        in_flight.update(set(town.asked) - published)
+        in_flight.update(set(served.asked) - published)
 
     killer = threading.Thread(target=kill)
     killer.start()
-    result = fetch(workspace, town.settings(engine="ray", workers=0))
+    result = fetch(workspace, served.settings(engine="ray", workers=0))
     killer.join()
     assert result.outcomes[OutcomeClass.DONE] == 20
     clips = tables.read(workspace.clips, Clip)
@@ -140,7 +142,7 @@ def test_a_node_dies_in_the_middle_of_a_fetch(cluster: Any, town: Town, workspac
     for clip in clips:
         assert sha256_file(workspace.root / clip.path) == clip.sha256
         assert [o.outcome for o in ledger.history(workspace.root, clip.clip_id)] == [OutcomeClass.DONE]
-    often = Counter(town.asked)
+    often = Counter(served.asked)
     twice = {video_id for video_id in ids if often[video_id] > min(often.values())}
     assert in_flight
     assert twice <= in_flight

@@ -23,7 +23,7 @@ FPS = 25
 
 
 @pytest.fixture(scope="session")
-def shots(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def clip_files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """One clip a part of `PARTS`, 20 to 24 frames, 128x96, with sound."""
     folder = tmp_path_factory.mktemp("shots")
     made = []
@@ -39,11 +39,11 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return made
 
 
-def furnish(workspace: Workspace, shots: list[Path]) -> list[Clip]:
+def populate(workspace: Workspace, clip_files: list[Path]) -> list[Clip]:
     """Fill a workspace with the shots as clips, and a split `full` of them."""
     clips = []
-    for i, shot in enumerate(shots):
-        facts = decode(shot)
+    for i, clip_file in enumerate(clip_files):
+        facts = decode(clip_file)
         clips.append(
             make_clip(
                 3 * i,
@@ -51,13 +51,13 @@ def furnish(workspace: Workspace, shots: list[Path]) -> list[Clip]:
                 num_frames=facts.num_frames,
                 width=facts.width,
                 height=facts.height,
-                num_bytes=shot.stat().st_size,
-                sha256=sha256_file(shot),
+                num_bytes=clip_file.stat().st_size,
+                sha256=sha256_file(clip_file),
             )
         )
     fill(workspace, clips, LABELS)
-    for clip, shot in zip(clips, shots, strict=True):
-        shutil.copyfile(shot, workspace.root / clip.path)
+    for clip, clip_file in zip(clips, clip_files, strict=True):
+        shutil.copyfile(clip_file, workspace.root / clip.path)
     parts = [
         SplitClip(c.clip_id, part, c.video_id, c.label, c.sha256)
         for c, part in zip(clips, PARTS, strict=True)
@@ -76,7 +76,7 @@ def furnish(workspace: Workspace, shots: list[Path]) -> list[Clip]:
 
 
 @pytest.fixture
-def furnished(workspace: Workspace, shots: list[Path]) -> Workspace:
+def populated(workspace: Workspace, clip_files: list[Path]) -> Workspace:
     """A workspace with three training clips, one of validation and one of test."""
-    furnish(workspace, shots)
+    populate(workspace, clip_files)
     return workspace

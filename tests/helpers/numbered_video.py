@@ -20,7 +20,7 @@ from dancecli.video.ffmpeg import find_ffmpeg
 X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-g", "30", "-pix_fmt", "yuv420p")
 
 
-def make_film(
+def make_video(
     path: Path,
     seconds: float = 6,
     *,

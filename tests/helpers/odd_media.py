@@ -9,7 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from helpers.numbered_video import make_film
+from helpers.numbered_video import make_video
 
 from dancecli.core.records import Segment
 from dancecli.dataset.cutting import STANDARD_RULES, ClipResult, ClipRules, Cutter
@@ -45,7 +45,7 @@ def with_tone(
     path: Path, seconds: float, tone: tuple[float, float], *, codec: Sequence[str], sound: Sequence[str]
 ) -> Path:
     """Make a film with a tone from one time to another, and no sound before or after it."""
-    silent = make_film(path.with_name(f"silent-{path.stem}.mkv"), seconds, audio=False)
+    silent = make_video(path.with_name(f"silent-{path.stem}.mkv"), seconds, audio=False)
     begins, ends = tone
     ffmpeg(
         *("-i", silent, "-itsoffset", begins, "-f", "lavfi", "-t", ends - begins, "-i", "sine=f=440"),

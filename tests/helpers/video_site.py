@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from helpers.numbered_video import make_film
+from helpers.numbered_video import make_video
 
 from dancecli.dataset.fetch.settings import FetchSettings
 from dancecli.demo.video_site import Fault, VideoSite
@@ -16,11 +16,11 @@ HEADER = "label,youtube_id,time_start,time_end,split\n"
 
 
 @dataclass
-class Town:
+class ServedVideos:
     """A site, its films and a list of what is wanted of it."""
 
     site: VideoSite
-    films: Path
+    source_videos: Path
     list: Path
     faults: dict[str, Fault | Sequence[Fault]] = field(default_factory=dict)
 
@@ -44,20 +44,20 @@ class Town:
 
 
 @pytest.fixture(scope="session")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def source_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six seconds at 25 frames a second, with sound."""
-    return make_film(tmp_path_factory.mktemp("films") / "film.mp4", 6)
+    return make_video(tmp_path_factory.mktemp("films") / "film.mp4", 6)
 
 
 @pytest.fixture
-def town(tmp_path: Path, film: Path) -> Iterator[Town]:
+def served(tmp_path: Path, source_video: Path) -> Iterator[ServedVideos]:
     folder = tmp_path / "films"
     folder.mkdir()
     faults: dict[str, Fault | Sequence[Fault]] = {}
 
     def resolve(video_id: str) -> Path | None:
         path = folder / f"{video_id}.mp4"
-        return path if path.exists() else film
+        return path if path.exists() else source_video
 
     with VideoSite(resolve, faults) as site:
-        yield Town(site, folder, tmp_path / "list.csv", faults)
+        yield ServedVideos(site, folder, tmp_path / "list.csv", faults)

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import clip_workspace as footage
+from helpers import clip_workspace
 
 from dancecli.core.augmentation import Op
 from dancecli.video.augment import augment_args
 from dancecli.video.decode import decode
 from dancecli.video.ffmpeg import find_ffmpeg, run_ffmpeg
 
-shots = footage.shots
+clip_files = clip_workspace.clip_files
 
 HFLIP, VFLIP = (Op("hflip"),), (Op("vflip"),)
 
@@ -66,9 +66,9 @@ def test_a_single_copy_needs_no_split() -> None:
     assert "split" not in args[args.index("-filter_complex") + 1]
 
 
-def test_flips_turn_the_picture_and_keep_every_frame(shots: list[Path], tmp_path: Path) -> None:
-    mirrored, upended, both = make(shots[1], tmp_path, HFLIP, VFLIP, (*HFLIP, *VFLIP))
-    parent = luma(shots[1])
+def test_flips_turn_the_picture_and_keep_every_frame(clip_files: list[Path], tmp_path: Path) -> None:
+    mirrored, upended, both = make(clip_files[1], tmp_path, HFLIP, VFLIP, (*HFLIP, *VFLIP))
+    parent = luma(clip_files[1])
     for copy, turned in (
         (mirrored, parent[:, :, ::-1]),
         (upended, parent[:, ::-1]),
@@ -81,12 +81,12 @@ def test_flips_turn_the_picture_and_keep_every_frame(shots: list[Path], tmp_path
 
 
 @pytest.mark.parametrize("flip", [HFLIP, VFLIP], ids=["hflip", "vflip"])
-def test_a_flip_of_a_flip_is_its_parent(shots: list[Path], tmp_path: Path, flip: tuple[Op, ...]) -> None:
-    for shot in shots[:3]:
-        (once,) = make(shot, tmp_path, flip)
+def test_a_flip_of_a_flip_is_its_parent(clip_files: list[Path], tmp_path: Path, flip: tuple[Op, ...]) -> None:
+    for clip_file in clip_files[:3]:
+        (once,) = make(clip_file, tmp_path, flip)
         (twice,) = make(once, tmp_path, flip)
-        assert ssim(once, shot) < 0.9
-        assert ssim(twice, shot) >= 0.97
+        assert ssim(once, clip_file) < 0.9
+        assert ssim(twice, clip_file) >= 0.97
 
 
 def test_jitter_moves_brightness_and_color_by_what_it_says(tmp_path: Path) -> None:

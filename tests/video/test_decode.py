@@ -4,7 +4,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from helpers.numbered_video import X264, make_film
+from helpers.numbered_video import X264, make_video
 
 from dancecli.core.errors import MediaError
 from dancecli.core.hashing import sha256_file
@@ -16,7 +16,7 @@ FASTSTART = (*X264, "-movflags", "+faststart")
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    return make_film(tmp_path / "c.mp4", 3, codec=FASTSTART)
+    return make_video(tmp_path / "c.mp4", 3, codec=FASTSTART)
 
 
 def test_good_clip(clip: Path) -> None:
@@ -47,7 +47,7 @@ def test_zeroed_tail(clip: Path) -> None:
 
 
 def test_audio_only(tmp_path: Path) -> None:
-    sound = make_film(tmp_path / "c.mp4", 2, filters=("-map", "1:a"), codec=("-c:a", "aac"))
+    sound = make_video(tmp_path / "c.mp4", 2, filters=("-map", "1:a"), codec=("-c:a", "aac"))
     for look in (decode, probe):
         with pytest.raises(NoPictureError, match="has no picture"):
             look(sound)
@@ -67,7 +67,7 @@ def test_one_frame_more_or_less_is_rounding_and_two_are_not(clip: Path) -> None:
 
 
 def test_one_frame_is_a_clip(tmp_path: Path) -> None:
-    assert validate(make_film(tmp_path / "c.mp4", Fraction(1, 25), audio=False), 40).num_frames == 1
+    assert validate(make_video(tmp_path / "c.mp4", Fraction(1, 25), audio=False), 40).num_frames == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"<html></html>", bytes(5000)])
@@ -107,15 +107,15 @@ def test_a_time_base_is_not_taken_for_a_rate(average: Fraction, guessed: Fractio
 
 
 def test_probe_tells_a_variable_rate(tmp_path: Path) -> None:
-    steady = probe(make_film(tmp_path / "a.mp4", 3))
+    steady = probe(make_video(tmp_path / "a.mp4", 3))
     assert (steady.fps, steady.duration_ms, steady.longest_frame_s) == (25, 3000, Fraction(2, 25))
     thinned = ("-vf", "select='lt(mod(n,20),5)'", "-fps_mode", "passthrough")
-    variable = probe(make_film(tmp_path / "b.mp4", 6, filters=thinned, audio=False))
+    variable = probe(make_video(tmp_path / "b.mp4", 6, filters=thinned, audio=False))
     assert variable.longest_frame_s == 2
 
 
 def test_a_container_that_times_no_stream_says_its_own_length(tmp_path: Path) -> None:
-    assert probe(make_film(tmp_path / "c.mkv", 3, audio=False)).duration_ms == 3000
+    assert probe(make_video(tmp_path / "c.mkv", 3, audio=False)).duration_ms == 3000
 
 
 def test_checksum(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from helpers.numbered_video import X264, make_film, numbers
+from helpers.numbered_video import X264, make_video, numbers
 
 from dancecli.core.errors import MediaError, MissingDependencyError
 from dancecli.video import ffmpeg
@@ -71,7 +71,7 @@ def test_frames_in(duration_ms: int, fps: Fraction, expected: int) -> None:
 @pytest.mark.parametrize(("start_ms", "end_ms"), [(0, 1000), (2000, 4000), (2520, 3000), (5000, 6000)])
 @pytest.mark.parametrize("fps", [Fraction(25), Fraction(30000, 1001), Fraction(12)])
 def test_the_right_frames(tmp_path: Path, fps: Fraction, start_ms: int, end_ms: int) -> None:
-    source = make_film(tmp_path / "s.mp4", fps=fps)
+    source = make_video(tmp_path / "s.mp4", fps=fps)
     target = tmp_path / "-t.mp4"
     run_ffmpeg(trim_args(source, probe(source), start_ms, end_ms, target))
     facts = validate(target, end_ms - start_ms)
@@ -85,7 +85,7 @@ def test_the_right_frames(tmp_path: Path, fps: Fraction, start_ms: int, end_ms: 
 )
 def test_short_side_256_and_even(tmp_path: Path, size: tuple[int, int], shape: tuple[int, int]) -> None:
     codec = ("-c:v", "libx264", "-pix_fmt", "yuv444p")
-    source = make_film(tmp_path / "s.mp4", 1, size=size, codec=codec, audio=False)
+    source = make_video(tmp_path / "s.mp4", 1, size=size, codec=codec, audio=False)
     run_ffmpeg(trim_args(source, probe(source), 0, 1000, tmp_path / "t.mp4"))
     facts = validate(tmp_path / "t.mp4", 1000)
     assert (facts.width, facts.height) == shape
@@ -96,7 +96,7 @@ def test_open_groups_of_pictures_need_the_decode_from_the_start(tmp_path: Path) 
         *("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p"),
         *("-x264-params", "open-gop=1:keyint=60:bframes=3:b-adapt=0:ref=4:scenecut=0"),
     )
-    source = make_film(tmp_path / "s.mp4", codec=codec)
+    source = make_video(tmp_path / "s.mp4", codec=codec)
     with pytest.raises(MediaError):
         run_ffmpeg(trim_args(source, probe(source), 3000, 4000, tmp_path / "t.mp4"))
     run_ffmpeg(trim_args(source, probe(source), 3000, 4000, tmp_path / "t.mp4", from_the_start=True))
@@ -104,14 +104,14 @@ def test_open_groups_of_pictures_need_the_decode_from_the_start(tmp_path: Path) 
 
 
 def test_same_source_same_bytes(tmp_path: Path) -> None:
-    source = make_film(tmp_path / "s.mp4")
+    source = make_video(tmp_path / "s.mp4")
     for name in ("a.mp4", "b.mp4"):
         run_ffmpeg(trim_args(source, probe(source), 1000, 3000, tmp_path / name))
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
 
 
 def test_broken_source_is_an_error_that_says_why(tmp_path: Path) -> None:
-    source = make_film(tmp_path / "s.mp4", codec=(*X264, "-movflags", "+faststart"))
+    source = make_video(tmp_path / "s.mp4", codec=(*X264, "-movflags", "+faststart"))
     facts = probe(source)
     whole = source.read_bytes()
     source.write_bytes(whole[: len(whole) * 2 // 3])

@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from helpers.numbered_video import X264, make_film, numbers
+from helpers.numbered_video import X264, make_video, numbers
 from helpers.odd_media import (
     cut,
     damage_packet,
@@ -57,8 +57,10 @@ def lumas(path: Path) -> np.ndarray:
 def test_pixels_become_square(
     tmp_path: Path, size: tuple[int, int], ratio: str, shape: tuple[int, int]
 ) -> None:
-    film = make_film(tmp_path / "s.mp4", 3, size=size, filters=("-vf", f"setsar={ratio}"), audio=False)
-    result, clip = cut(tmp_path, film, 1, 2)
+    source_video = make_video(
+        tmp_path / "s.mp4", 3, size=size, filters=("-vf", f"setsar={ratio}"), audio=False
+    )
+    result, clip = cut(tmp_path, source_video, 1, 2)
     assert result.outcome is OutcomeClass.DONE
     assert shape_of(clip) == shape
     assert numbers(clip) == list(range(25, 50))
@@ -156,8 +158,8 @@ def test_a_progressive_film_of_the_same_raster_is_left_alone(tmp_path: Path) -> 
 def test_sound_keeps_its_place_and_never_costs_the_picture(
     tmp_path: Path, suffix: str, codec: tuple[str, ...], sound: tuple[str, ...], tone: tuple[float, float]
 ) -> None:
-    film = with_tone(tmp_path / f"s{suffix}", 6, tone, codec=codec, sound=sound)
-    result, clip = cut(tmp_path, film, 2, 4)
+    source_video = with_tone(tmp_path / f"s{suffix}", 6, tone, codec=codec, sound=sound)
+    result, clip = cut(tmp_path, source_video, 2, 4)
     assert result.outcome is OutcomeClass.DONE, result.text
     assert numbers(clip) == list(range(50, 100))
     begins, ends = max(0.0, tone[0] - 2), min(2.0, tone[1] - 2)
@@ -171,9 +173,9 @@ def test_sound_keeps_its_place_and_never_costs_the_picture(
 
 
 def test_sound_in_avi(tmp_path: Path) -> None:
-    film = make_film(tmp_path / "s.avi", 6, codec=(*MPEG4, *MP3))
-    result, clip = cut(tmp_path, film, 2, 4)
-    with av.open(str(film)) as container:
+    source_video = make_video(tmp_path / "s.avi", 6, codec=(*MPEG4, *MP3))
+    result, clip = cut(tmp_path, source_video, 2, 4)
+    with av.open(str(source_video)) as container:
         times = [frame.time for frame in container.decode(video=0)]
     # ffmpeg writes such a file with empty packets after the first frame, for the sound's delay.
     first = sum(time < 1.99 for time in times)
@@ -186,8 +188,8 @@ def test_sound_in_avi(tmp_path: Path) -> None:
 
 
 def test_broken_sound_is_kept_as_far_as_it_decodes(tmp_path: Path) -> None:
-    film = make_film(tmp_path / "s.mp4", 4)
-    ffmpeg("-i", film, "-c", "copy", "-bsf:a", "noise=amount=20", tmp_path / "b.mp4")
+    source_video = make_video(tmp_path / "s.mp4", 4)
+    ffmpeg("-i", source_video, "-c", "copy", "-bsf:a", "noise=amount=20", tmp_path / "b.mp4")
     result, clip = cut(tmp_path, tmp_path / "b.mp4", 1, 3)
     assert result.clip is not None
     assert "sound" in result.clip.note
@@ -200,9 +202,9 @@ def test_broken_sound_is_kept_as_far_as_it_decodes(tmp_path: Path) -> None:
 
 def test_sound_without_a_decoder_is_left_out_with_a_note(tmp_path: Path) -> None:
     # The name of the codec, and the type of its stream.
-    film = replace_bytes(make_film(tmp_path / "s.mp4", 3), b"mp4a", b"zzzz")
-    replace_bytes(film, b"\x04\x80\x80\x80\x17\x40", b"\x04\x80\x80\x80\x17\xe9")
-    result, clip = cut(tmp_path, film, 1, 2)
+    source_video = replace_bytes(make_video(tmp_path / "s.mp4", 3), b"mp4a", b"zzzz")
+    replace_bytes(source_video, b"\x04\x80\x80\x80\x17\x40", b"\x04\x80\x80\x80\x17\xe9")
+    result, clip = cut(tmp_path, source_video, 1, 2)
     assert result.clip is not None
     assert (result.clip.has_audio, result.clip.note) == (False, "sound left out: there is no decoder for it")
     assert numbers(clip) == list(range(25, 50))
@@ -212,19 +214,19 @@ def test_a_picture_without_a_decoder_is_a_row(tmp_path: Path) -> None:
     from dancecli.dataset.cutting import probe_source
     from dancecli.sources.failures import Failure
 
-    film = replace_bytes(make_film(tmp_path / "s.mp4", 1), b"avc1", b"zzzz")
+    source_video = replace_bytes(make_video(tmp_path / "s.mp4", 1), b"avc1", b"zzzz")
     with pytest.raises(Failure, match="no-decoder") as caught:
-        probe_source(film)
+        probe_source(source_video)
     assert caught.value.outcome is OutcomeClass.CORRUPT
 
 
 def test_the_stream_that_is_marked_default_is_the_picture(tmp_path: Path) -> None:
-    film = make_film(tmp_path / "f.mp4", 4, audio=False)
-    small = make_film(tmp_path / "p.mp4", 4, size=(64, 64), fps=5, audio=False)
+    source_video = make_video(tmp_path / "f.mp4", 4, audio=False)
+    small = make_video(tmp_path / "p.mp4", 4, size=(64, 64), fps=5, audio=False)
     large = tmp_path / "l.mp4"
     ffmpeg("-f", "lavfi", "-i", "color=c=red:s=640x480:r=25:d=4", *X264, large)
     ffmpeg("-f", "lavfi", "-i", "color=c=blue:s=96x96", "-frames:v", 1, tmp_path / "cover.png")
-    inputs = [arg for path in (small, large, film, tmp_path / "cover.png") for arg in ("-i", path)]
+    inputs = [arg for path in (small, large, source_video, tmp_path / "cover.png") for arg in ("-i", path)]
     maps = [arg for i in range(4) for arg in ("-map", i)]
     kinds = [
         arg
@@ -249,9 +251,9 @@ def test_only_a_cover_is_no_picture(tmp_path: Path) -> None:
 
 
 def test_an_edit_list_with_sound_starts_where_it_says(tmp_path: Path) -> None:
-    film = make_film(tmp_path / "f.mp4", 6)
+    source_video = make_video(tmp_path / "f.mp4", 6)
     # Copied from within a group of pictures: the file begins at a key frame, its edit list at 1.5 s.
-    ffmpeg("-ss", 1.5, "-i", film, "-c", "copy", tmp_path / "s.mp4")
+    ffmpeg("-ss", 1.5, "-i", source_video, "-c", "copy", tmp_path / "s.mp4")
     whole, clip = cut(tmp_path, tmp_path / "s.mp4", 0, 4, whole=True)
     assert whole.outcome is OutcomeClass.DONE
     shown = numbers(clip)
@@ -272,17 +274,17 @@ def test_an_edit_list_with_sound_starts_where_it_says(tmp_path: Path) -> None:
 def test_tags_decide_nothing(tmp_path: Path, suffix: str, codec: tuple[str, ...], title: bytes) -> None:
     placeholder = b"T" * len(title)
     filters = ("-metadata", f"title={placeholder.decode()}", "-metadata", f"comment={placeholder.decode()}")
-    film = make_film(tmp_path / f"s{suffix}", 2, codec=codec, filters=filters, audio=False)
-    result, clip = cut(tmp_path, replace_bytes(film, placeholder, title), 0, 1)
+    source_video = make_video(tmp_path / f"s{suffix}", 2, codec=codec, filters=filters, audio=False)
+    result, clip = cut(tmp_path, replace_bytes(source_video, placeholder, title), 0, 1)
     assert result.outcome is OutcomeClass.DONE, result.text
     assert numbers(clip) == list(range(25))
-    hash_clip(film)
+    hash_clip(source_video)
 
 
 @pytest.mark.parametrize("start_s", [0, 1, 3.2])
 def test_an_index_that_lies_about_key_frames(tmp_path: Path, start_s: float) -> None:
-    film = mark_all_as_key_frames(make_film(tmp_path / "s.avi", 6, codec=MPEG4, audio=False))
-    result, clip = cut(tmp_path, film, start_s, start_s + 2)
+    source_video = mark_all_as_key_frames(make_video(tmp_path / "s.avi", 6, codec=MPEG4, audio=False))
+    result, clip = cut(tmp_path, source_video, start_s, start_s + 2)
     assert result.outcome is OutcomeClass.DONE, result.text
     first = round(25 * start_s)
     assert numbers(clip) == list(range(first, first + 50))
@@ -290,8 +292,8 @@ def test_an_index_that_lies_about_key_frames(tmp_path: Path, start_s: float) -> 
 
 @pytest.mark.parametrize("suffix", [".ts", ".mkv"])
 def test_a_stream_that_begins_in_a_group_starts_at_its_first_picture(tmp_path: Path, suffix: str) -> None:
-    film = make_film(tmp_path / "f.mkv", 4, audio=False)
-    begun = without_packets(film, tmp_path / f"s{suffix}", lambda number: number < 12)
+    source_video = make_video(tmp_path / "f.mkv", 4, audio=False)
+    begun = without_packets(source_video, tmp_path / f"s{suffix}", lambda number: number < 12)
     result, clip = cut(tmp_path, begun, 0, 4, whole=True)
     assert result.outcome is OutcomeClass.DONE, result.text
     shown = [number for number in numbers(clip) if number >= 30]
@@ -301,8 +303,8 @@ def test_a_stream_that_begins_in_a_group_starts_at_its_first_picture(tmp_path: P
 
 
 def test_missing_references_that_still_decode_are_counted(tmp_path: Path) -> None:
-    film = make_film(tmp_path / "f.mkv", 8, audio=False)
-    holed = without_packets(film, tmp_path / "s.mkv", lambda number: number == 100)
+    source_video = make_video(tmp_path / "f.mkv", 8, audio=False)
+    holed = without_packets(source_video, tmp_path / "s.mkv", lambda number: number == 100)
     result, clip = cut(tmp_path, holed, 0, 8, whole=True)
     assert result.outcome is OutcomeClass.DONE, result.text
     shown = numbers(clip)
@@ -316,8 +318,8 @@ def test_missing_references_that_still_decode_are_counted(tmp_path: Path) -> Non
 
 
 def test_a_few_damaged_frames_are_told_and_more_are_refused(tmp_path: Path) -> None:
-    film = damage_packet(make_film(tmp_path / "s.mp4", 8, audio=False), 100)
-    result, clip = cut(tmp_path, film, 2, 7)
+    source_video = damage_packet(make_video(tmp_path / "s.mp4", 8, audio=False), 100)
+    result, clip = cut(tmp_path, source_video, 2, 7)
     assert result.outcome is OutcomeClass.DONE, result.text
     assert result.clip is not None
     assert 1 <= result.clip.damaged_frames <= 5
@@ -325,12 +327,12 @@ def test_a_few_damaged_frames_are_told_and_more_are_refused(tmp_path: Path) -> N
     assert ", at 2.00" in result.clip.note
     assert len(numbers(clip)) == 125
     for number in range(60, 150, 2):
-        damage_packet(film, number)
+        damage_packet(source_video, number)
     clip.unlink()
-    refused, _ = cut(tmp_path, film, 2, 7)
+    refused, _ = cut(tmp_path, source_video, 2, 7)
     assert (refused.outcome, clip.exists()) == (OutcomeClass.CORRUPT, False)
     assert "frames are damaged" in refused.text
-    accepted, _ = cut(tmp_path, film, 2, 7, ClipRules(max_damaged=1))
+    accepted, _ = cut(tmp_path, source_video, 2, 7, ClipRules(max_damaged=1))
     assert accepted.clip is not None
     assert accepted.clip.damaged_frames > 20
 
@@ -341,9 +343,9 @@ def test_a_few_damaged_frames_are_told_and_more_are_refused(tmp_path: Path) -> N
 def test_a_file_that_is_cut_off_is_taken_as_far_as_it_goes(
     tmp_path: Path, suffix: str, codec: tuple[str, ...]
 ) -> None:
-    film = make_film(tmp_path / f"s{suffix}", 6, codec=codec, audio=False)
-    film.write_bytes(film.read_bytes()[: film.stat().st_size * 2 // 3])
-    result, clip = cut(tmp_path, film, 0, 6, whole=True)
+    source_video = make_video(tmp_path / f"s{suffix}", 6, codec=codec, audio=False)
+    source_video.write_bytes(source_video.read_bytes()[: source_video.stat().st_size * 2 // 3])
+    result, clip = cut(tmp_path, source_video, 0, 6, whole=True)
     assert result.clip is not None, result.text
     shown = numbers(clip)
     assert shown[:80] == list(range(80))
@@ -351,12 +353,12 @@ def test_a_file_that_is_cut_off_is_taken_as_far_as_it_goes(
 
 
 def test_an_mp4_whose_table_promises_more_is_corrupt(tmp_path: Path) -> None:
-    film = make_film(tmp_path / "s.mp4", 6, codec=(*X264, "-movflags", "+faststart"), audio=False)
-    film.write_bytes(film.read_bytes()[: film.stat().st_size * 2 // 3])
-    result, _ = cut(tmp_path, film, 0, 6, whole=True)
+    source_video = make_video(tmp_path / "s.mp4", 6, codec=(*X264, "-movflags", "+faststart"), audio=False)
+    source_video.write_bytes(source_video.read_bytes()[: source_video.stat().st_size * 2 // 3])
+    result, _ = cut(tmp_path, source_video, 0, 6, whole=True)
     assert result.outcome is OutcomeClass.CORRUPT
     assert "breaks off" in result.text
-    before, clip = cut(tmp_path, film, 0, 2)
+    before, clip = cut(tmp_path, source_video, 0, 2)
     assert before.outcome is OutcomeClass.DONE
     assert numbers(clip) == list(range(50))
 
@@ -364,7 +366,7 @@ def test_an_mp4_whose_table_promises_more_is_corrupt(tmp_path: Path) -> None:
 @pytest.mark.parametrize("late_s", [0.4, 2])
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".ts"])
 def test_a_picture_that_starts_after_the_sound(tmp_path: Path, suffix: str, late_s: float) -> None:
-    silent = make_film(tmp_path / "f.mp4", 6, audio=False)
+    silent = make_video(tmp_path / "f.mp4", 6, audio=False)
     sine = ("-f", "lavfi", "-i", "sine=f=440:d=8")
     ffmpeg(
         "-itsoffset",
@@ -396,7 +398,7 @@ def test_a_picture_that_starts_after_the_sound(tmp_path: Path, suffix: str, late
 def test_a_size_that_changes_doubles_no_frame(
     tmp_path: Path, suffix: str, sizes: tuple[tuple[int, int], ...]
 ) -> None:
-    whole = make_film(tmp_path / "w.mkv", 6, size=sizes[0], audio=False)
+    whole = make_video(tmp_path / "w.mkv", 6, size=sizes[0], audio=False)
     for i, (width, height) in enumerate(sizes):
         part = (
             f"select='between(n,{75 * i},{75 * i + 74})',setpts=N/25/TB,scale={width}:{height}:flags=neighbor"
@@ -411,21 +413,23 @@ def test_a_size_that_changes_doubles_no_frame(
 
 
 def test_lengths_have_one_tolerance(tmp_path: Path) -> None:
-    film = make_film(tmp_path / "s.mkv", 3, audio=False)
+    source_video = make_video(tmp_path / "s.mkv", 3, audio=False)
     for name, asked_s in (("shorter", 10), ("longer", 1)):
-        result, _ = cut(tmp_path / name, film, 0, asked_s, whole=True)
+        result, _ = cut(tmp_path / name, source_video, 0, asked_s, whole=True)
         assert result.clip is not None
         assert result.clip.length_diff_ms == 1000 * (3 - asked_s)
         assert f"{abs(3 - asked_s) * 1000} ms {name} than asked for" in result.clip.note
-        exact, _ = cut(tmp_path, film, 0, asked_s, ClipRules(exact=True), whole=True)
+        exact, _ = cut(tmp_path, source_video, 0, asked_s, ClipRules(exact=True), whole=True)
         assert exact.reason == ("too-short" if name == "shorter" else "too-long")
-    assert cut(tmp_path, film, 0, 10, ClipRules(min_length_s=3.5), whole=True)[0].reason == "too-short"
+    assert (
+        cut(tmp_path, source_video, 0, 10, ClipRules(min_length_s=3.5), whole=True)[0].reason == "too-short"
+    )
     # A cut that its video nearly holds is that much shorter; one that it holds half of is not there.
-    nearly, clip = cut(tmp_path, film, 1, 3.1)
+    nearly, clip = cut(tmp_path, source_video, 1, 3.1)
     assert nearly.clip is not None
     assert (nearly.clip.length_diff_ms, len(numbers(clip))) == (-100, 50)
-    assert cut(tmp_path, film, 1, 5)[0].outcome is OutcomeClass.SOURCE_SHORT
-    past, _ = cut(tmp_path, film, 8, 9)
+    assert cut(tmp_path, source_video, 1, 5)[0].outcome is OutcomeClass.SOURCE_SHORT
+    past, _ = cut(tmp_path, source_video, 8, 9)
     assert (past.outcome, past.text) == (
         OutcomeClass.SOURCE_SHORT,
         "the picture ends at 3000 ms, the segment starts at 8000 ms",
@@ -463,8 +467,8 @@ def test_loudness_is_that_of_ebu_r128(tmp_path: Path, level: float, lufs: float)
 
 @pytest.mark.parametrize("codec", ["hevc", "av1"])
 def test_other_forms_of_clips(tmp_path: Path, codec: str) -> None:
-    film = make_film(tmp_path / "s.mp4", 3, size=(320, 240))
-    result, clip = cut(tmp_path, film, 1, 2, ClipRules(form=ClipFormat(128, codec)))
+    source_video = make_video(tmp_path / "s.mp4", 3, size=(320, 240))
+    result, clip = cut(tmp_path, source_video, 1, 2, ClipRules(form=ClipFormat(128, codec)))
     assert result.outcome is OutcomeClass.DONE, result.text
     assert shape_of(clip) == (170, 128)
     assert numbers(clip) == list(range(25, 50))
@@ -485,8 +489,8 @@ def test_other_forms_of_clips(tmp_path: Path, codec: str) -> None:
 def test_a_frame_that_the_decoder_refuses_is_a_damaged_one(
     tmp_path: Path, name: str, codec: tuple[str, ...]
 ) -> None:
-    film = damage_packet(make_film(tmp_path / name, 8, codec=codec, audio=False), 100, 8)
-    result, clip = cut(tmp_path, film, 2, 7)
+    source_video = damage_packet(make_video(tmp_path / name, 8, codec=codec, audio=False), 100, 8)
+    result, clip = cut(tmp_path, source_video, 2, 7)
     assert result.clip is not None, result.text
     shown = numbers(clip)
     assert len(shown) == 125
@@ -501,9 +505,9 @@ def test_a_linked_file_has_the_size_that_is_shown(tmp_path: Path) -> None:
     from dancecli.core.records import Segment
     from dancecli.dataset.ingest.worker import ImportJob, work
 
-    film = make_film(tmp_path / "f.mp4", 2, size=(160, 90))
-    ffmpeg("-display_rotation", 90, "-i", film, "-c", "copy", tmp_path / "turned.mp4")
-    wide = make_film(tmp_path / "wide.mp4", 2, size=(160, 90), filters=("-vf", "setsar=2/1"))
+    source_video = make_video(tmp_path / "f.mp4", 2, size=(160, 90))
+    ffmpeg("-display_rotation", 90, "-i", source_video, "-c", "copy", tmp_path / "turned.mp4")
+    wide = make_video(tmp_path / "wide.mp4", 2, size=(160, 90), filters=("-vf", "setsar=2/1"))
     for path, shape in ((tmp_path / "turned.mp4", (90, 160)), (wide, (320, 90))):
         job = ImportJob(tmp_path, Segment(path.stem, 0, 2000, "zumba"), path, link=True)
         (result,) = work(job, lambda: None).clips
@@ -526,8 +530,8 @@ def test_a_linked_file_has_the_size_that_is_shown(tmp_path: Path) -> None:
 def test_a_seek_that_lands_late_is_repeated_from_the_start(
     tmp_path: Path, name: str, codec: tuple[str, ...], start_s: float
 ) -> None:
-    film = make_film(tmp_path / name, 6, codec=codec, audio=False)
-    result, clip = cut(tmp_path, film, start_s, start_s + 1)
+    source_video = make_video(tmp_path / name, 6, codec=codec, audio=False)
+    result, clip = cut(tmp_path, source_video, start_s, start_s + 1)
     assert result.outcome is OutcomeClass.DONE, result.text
     first = round(25 * start_s)
     assert numbers(clip) == list(range(first, first + 25))

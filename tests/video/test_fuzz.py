@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from helpers.builders import Ran
-from helpers.numbered_video import make_film, numbers
+from helpers.numbered_video import make_video, numbers
 
 from dancecli.core.errors import MediaError
 from dancecli.core.records import Clip
@@ -83,27 +83,27 @@ def _atoms(content: bytes) -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def source_videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("films")
     return {
-        name: make_film(folder / name, 1, size=(96, 64), codec=codec).read_bytes()
+        name: make_video(folder / name, 1, size=(96, 64), codec=codec).read_bytes()
         for name, codec in FORMATS.items()
     }
 
 
 @pytest.fixture(scope="module")
-def folder(films: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(source_videos: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("fuzz") / "in"
     for label in ("tango", "waltz"):
         (root / label).mkdir(parents=True)
     for seed in range(COUNT):
-        name = list(films)[seed % len(films)]
+        name = list(source_videos)[seed % len(source_videos)]
         stem, suffix = name.split(".")
-        content = damaged(films[name], seed)
+        content = damaged(source_videos[name], seed)
         # Equal bytes are one clip, and the first of its two labels counts.
-        content += b"" if content != films[name] else b"\0"
+        content += b"" if content != source_videos[name] else b"\0"
         (root / "tango" / f"damaged-{seed:04d}-{stem}.{suffix}").write_bytes(content)
-    for name, content in films.items():
+    for name, content in source_videos.items():
         (root / "waltz" / f"whole-{name}").write_bytes(content)
     return root
 
@@ -142,7 +142,7 @@ def test_every_damaged_file_is_a_row_and_whole_ones_are_clips(
     )
 
 
-def test_damage_depends_on_the_seed_alone(films: dict[str, bytes]) -> None:
-    content = films["h264.mp4"]
+def test_damage_depends_on_the_seed_alone(source_videos: dict[str, bytes]) -> None:
+    content = source_videos["h264.mp4"]
     assert damaged(content, 7) == damaged(content, 7)
     assert len({damaged(content, seed) for seed in range(40)}) > 35

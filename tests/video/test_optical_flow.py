@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from helpers.numbered_video import make_film
+from helpers.numbered_video import make_video
 from sklearn.datasets import load_sample_image
 
 from dancecli.core.errors import MediaError, MissingDependencyError
@@ -113,46 +113,46 @@ def test_other_rates_are_sampled_at_25(fps: Fraction, expected: list[int]) -> No
 
 
 def test_frames_are_those_nearest_in_time_and_no_larger_than_needed(tmp_path: Path) -> None:
-    film = make_film(tmp_path / "film.mp4", 0.4, fps=50, size=(320, 640), audio=False)
-    frames = list(gray_frames(film, 20, Fraction(50)))
+    source_video = make_video(tmp_path / "film.mp4", 0.4, fps=50, size=(320, 640), audio=False)
+    frames = list(gray_frames(source_video, 20, Fraction(50)))
     assert [frame.shape for frame in frames] == [(512, 256)] * 10
     # Each says its number in blocks, the lowest bit first: 0, 2, 4...
     found = [(frame[30, 30] > 127, frame[30, 90] > 127) for frame in frames]
     assert found == [(False, i % 2 == 1) for i in range(10)]
     with pytest.raises(MediaError, match="ends before its frame 21 of 30"):
-        list(gray_frames(film, 30, Fraction(50)))
+        list(gray_frames(source_video, 30, Fraction(50)))
 
 
 def test_a_film_goes_from_clip_to_fields(tmp_path: Path) -> None:
     odd = ("-c:v", "libx264", "-pix_fmt", "yuv444p")
-    film = make_film(tmp_path / "film.mp4", 1, fps=30, size=(99, 67), codec=odd, audio=False)
-    stored = written(film, tmp_path / "film.dis.mp4")
+    source_video = make_video(tmp_path / "film.mp4", 1, fps=30, size=(99, 67), codec=odd, audio=False)
+    stored = written(source_video, tmp_path / "film.dis.mp4")
     assert (stored.frames, stored.width, stored.height) == (24, 99, 67)
     assert stored.error_px <= 0.05
-    again = written(film, tmp_path / "again.dis.mp4")
+    again = written(source_video, tmp_path / "again.dis.mp4")
     assert again == stored
     assert (tmp_path / "again.dis.mp4").read_bytes() == (tmp_path / "film.dis.mp4").read_bytes()
 
 
 def test_a_clip_that_cannot_have_flow_is_told(tmp_path: Path) -> None:
-    film = make_film(tmp_path / "film.mp4", 0.04, size=(64, 48), audio=False)
+    source_video = make_video(tmp_path / "film.mp4", 0.04, size=(64, 48), audio=False)
     with pytest.raises(MediaError, match="one frame"):
-        written(film, tmp_path / "f.mp4")
-    tiny = make_film(tmp_path / "tiny.mp4", 1, size=(8, 8), audio=False)
+        written(source_video, tmp_path / "f.mp4")
+    tiny = make_video(tmp_path / "tiny.mp4", 1, size=(8, 8), audio=False)
     with pytest.raises(MediaError, match=r"dis flow of tiny.mp4 failed"):
         written(tiny, tmp_path / "f.mp4")
-    long = make_film(tmp_path / "long.mp4", 1, size=(64, 48), audio=False)
+    long = make_video(tmp_path / "long.mp4", 1, size=(64, 48), audio=False)
     long.write_bytes(long.read_bytes()[:2000])
     with pytest.raises(MediaError, match=r"long.mp4"):
         result_of(write_flow(long, 25, Fraction(25), FlowMethod.DIS, tmp_path / "f.mp4"))
 
 
 def test_a_full_disk_is_no_fault_of_the_clip(tmp_path: Path) -> None:
-    film = make_film(tmp_path / "film.mp4", 1, size=(64, 48), audio=False)
+    source_video = make_video(tmp_path / "film.mp4", 1, size=(64, 48), audio=False)
     full = tmp_path / "full.mp4"
     full.symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
-        written(film, full)
+        written(source_video, full)
 
 
 def test_no_opencv_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers import clip_workspace as footage
+from helpers import clip_workspace
 from helpers.builders import Ran
-from helpers.clip_workspace import furnish
+from helpers.clip_workspace import populate
 
 from dancecli.core.errors import UsageError
 from dancecli.core.hashing import sha256_file
@@ -27,7 +27,7 @@ from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 from dancecli.video.decode import decode
 
-shots, furnished = footage.shots, footage.furnished
+clip_files, populated = clip_workspace.clip_files, clip_workspace.populated
 
 TWO = AugmentSettings(ops="hflip,jitter", workers=1)
 
@@ -44,14 +44,14 @@ def stamps(workspace: Workspace) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (workspace.root / "augmented").glob("*.mp4")}
 
 
-def test_copies_are_recorded_as_what_they_are(furnished: Workspace) -> None:
-    result = augment(furnished, AugmentSettings(ops="hflip,hflip+jitter", workers=2))
+def test_copies_are_recorded_as_what_they_are(populated: Workspace) -> None:
+    result = augment(populated, AugmentSettings(ops="hflip,hflip+jitter", workers=2))
     assert (result.num_parents, result.made, result.failed) == (3, {"hflip": 3, "hflip-jitter": 3}, ())
-    parents = {c.clip_id: c for c in tables.read(furnished.clips, Clip) if not c.parent_id}
-    assert len(copies(furnished)) == 6
-    for copy in copies(furnished).values():
+    parents = {c.clip_id: c for c in tables.read(populated.clips, Clip) if not c.parent_id}
+    assert len(copies(populated)) == 6
+    for copy in copies(populated).values():
         parent = parents[copy.parent_id]
-        path = furnished.root / copy.path
+        path = populated.root / copy.path
         assert copy.clip_id == f"{parent.clip_id}.{copy.op.partition('(')[0].replace('+', '-')}"
         assert copy.path == f"augmented/{copy.clip_id}.mp4"
         assert decode(path).num_frames == copy.num_frames == parent.num_frames
@@ -61,90 +61,94 @@ def test_copies_are_recorded_as_what_they_are(furnished: Workspace) -> None:
 
 
 def test_the_same_seed_gives_the_same_bytes_whatever_is_made_with_them(
-    furnished: Workspace, shots: list[Path], tmp_path: Path
+    populated: Workspace, clip_files: list[Path], tmp_path: Path
 ) -> None:
-    augment(furnished, replace(TWO, workers=2))
+    augment(populated, replace(TWO, workers=2))
     other = Workspace(tmp_path / "other")
-    furnish(other, shots)
+    populate(other, clip_files)
     augment(other, AugmentSettings(ops="noise", workers=1))
     augment(other, AugmentSettings(ops="jitter,vflip,hflip", workers=1))
-    assert files(furnished).items() <= files(other).items()
+    assert files(populated).items() <= files(other).items()
 
 
-def test_running_again_is_free(furnished: Workspace) -> None:
-    augment(furnished, TWO)
-    before, manifest_before = stamps(furnished), furnished.clips.stat().st_mtime_ns
-    again = augment(furnished, TWO)
+def test_running_again_is_free(populated: Workspace) -> None:
+    augment(populated, TWO)
+    before, manifest_before = stamps(populated), populated.clips.stat().st_mtime_ns
+    again = augment(populated, TWO)
     assert again.made == {"hflip": 0, "jitter": 0}
-    assert again.num_bytes == sum(c.num_bytes for c in copies(furnished).values())
-    assert stamps(furnished) == before
-    assert furnished.clips.stat().st_mtime_ns == manifest_before
+    assert again.num_bytes == sum(c.num_bytes for c in copies(populated).values())
+    assert stamps(populated) == before
+    assert populated.clips.stat().st_mtime_ns == manifest_before
 
 
-def test_lines_of_the_log_that_cannot_be_read_cost_their_copy_alone(furnished: Workspace) -> None:
-    augment(furnished, TWO)
-    log = log_of(furnished).path
+def test_lines_of_the_log_that_cannot_be_read_cost_their_copy_alone(populated: Workspace) -> None:
+    augment(populated, TWO)
+    log = log_of(populated).path
     lines = log.read_bytes().splitlines(keepends=True)
     other_form = b'{"clip": {"clip_id": "a"}}\n[]\n3\n'
     log.write_bytes(b"".join(lines[1:]) + other_form + b'{"clip": {"clip_id": "a", "label": "w\xc3')
-    assert sum(augment(furnished, TWO).made.values()) == 1
-    assert sum(augment(furnished, TWO).made.values()) == 0
+    assert sum(augment(populated, TWO).made.values()) == 1
+    assert sum(augment(populated, TWO).made.values()) == 0
 
 
-def test_another_seed_redoes_only_what_is_drawn(furnished: Workspace) -> None:
-    augment(furnished, TWO)
-    before, ops = files(furnished), {i: c.op for i, c in copies(furnished).items()}
-    result = augment(furnished, replace(TWO, seed=1))
+def test_another_seed_redoes_only_what_is_drawn(populated: Workspace) -> None:
+    augment(populated, TWO)
+    before, ops = files(populated), {i: c.op for i, c in copies(populated).items()}
+    result = augment(populated, replace(TWO, seed=1))
     assert result.made == {"hflip": 0, "jitter": 3}
-    changed = {name for name, digest in files(furnished).items() if digest != before[name]}
+    changed = {name for name, digest in files(populated).items() if digest != before[name]}
     assert changed == {name for name in before if name.endswith(".jitter.mp4")}
-    assert {i for i, c in copies(furnished).items() if c.op != ops[i]} == {
+    assert {i for i, c in copies(populated).items() if c.op != ops[i]} == {
         n.removesuffix(".mp4") for n in changed
     }
 
 
-def test_another_operation_adds_to_those_that_are_there(furnished: Workspace) -> None:
-    augment(furnished, replace(TWO, ops="hflip"))
-    assert augment(furnished, replace(TWO, ops="vflip")).made == {"vflip": 3}
-    assert len(copies(furnished)) == 6
+def test_another_operation_adds_to_those_that_are_there(populated: Workspace) -> None:
+    augment(populated, replace(TWO, ops="hflip"))
+    assert augment(populated, replace(TWO, ops="vflip")).made == {"vflip": 3}
+    assert len(copies(populated)) == 6
 
 
 def test_a_lost_copy_and_one_of_a_changed_parent_are_made_again(
-    furnished: Workspace, shots: list[Path]
+    populated: Workspace, clip_files: list[Path]
 ) -> None:
-    augment(furnished, TWO)
-    clips = tables.read(furnished.clips, Clip)
+    augment(populated, TWO)
+    clips = tables.read(populated.clips, Clip)
     first, second = sorted(c.clip_id for c in clips if not c.parent_id)[:2]
-    furnished.augmented(first, "hflip").unlink()
+    populated.augmented(first, "hflip").unlink()
     # The second clip is fetched anew, and is now another film.
-    shutil.copyfile(shots[4], furnished.clip(second))
-    facts = {"num_frames": 24, "num_bytes": shots[4].stat().st_size, "sha256": sha256_file(shots[4])}
+    shutil.copyfile(clip_files[4], populated.clip(second))
+    facts = {
+        "num_frames": 24,
+        "num_bytes": clip_files[4].stat().st_size,
+        "sha256": sha256_file(clip_files[4]),
+    }
     renewed = [replace(c, **facts) if c.clip_id == second else c for c in clips]
-    tables.write(furnished.clips, Clip, renewed)
-    assert augment(furnished, TWO).made == {"hflip": 2, "jitter": 1}
-    assert copies(furnished)[f"{second}.jitter"].num_frames == 24
+    tables.write(populated.clips, Clip, renewed)
+    assert augment(populated, TWO).made == {"hflip": 2, "jitter": 1}
+    assert copies(populated)[f"{second}.jitter"].num_frames == 24
 
 
-def test_a_corrected_label_reaches_the_copies_without_work(furnished: Workspace) -> None:
-    augment(furnished, TWO)
-    renamed = [c if c.parent_id else replace(c, label="tango") for c in tables.read(furnished.clips, Clip)]
-    tables.write(furnished.clips, Clip, renamed)
-    assert augment(furnished, TWO).made == {"hflip": 0, "jitter": 0}
-    assert {c.label for c in copies(furnished).values()} == {"tango"}
+def test_a_corrected_label_reaches_the_copies_without_work(populated: Workspace) -> None:
+    augment(populated, TWO)
+    renamed = [c if c.parent_id else replace(c, label="tango") for c in tables.read(populated.clips, Clip)]
+    tables.write(populated.clips, Clip, renamed)
+    assert augment(populated, TWO).made == {"hflip": 0, "jitter": 0}
+    assert {c.label for c in copies(populated).values()} == {"tango"}
 
 
-def test_a_fetch_leaves_the_copies_in_the_manifest(furnished: Workspace) -> None:
-    augment(furnished, TWO)
-    before = copies(furnished)
-    rebuild_clips(furnished)
-    assert copies(furnished) == before
+def test_a_fetch_leaves_the_copies_in_the_manifest(populated: Workspace) -> None:
+    augment(populated, TWO)
+    before = copies(populated)
+    rebuild_clips(populated)
+    assert copies(populated) == before
 
 
 def test_a_clip_that_cannot_be_copied_is_a_row_and_the_others_are_made(
-    furnished: Workspace, dance: Callable[..., Ran]
+    populated: Workspace, dance: Callable[..., Ran]
 ) -> None:
-    clips = sorted(c.clip_id for c in tables.read(furnished.clips, Clip))
-    broken, lost = furnished.clip(clips[0]), furnished.clip(clips[1])
+    clips = sorted(c.clip_id for c in tables.read(populated.clips, Clip))
+    broken, lost = populated.clip(clips[0]), populated.clip(clips[1])
     whole = broken.read_bytes()
     broken.write_bytes(whole[:-100])
     lost.unlink()
@@ -160,76 +164,76 @@ def test_a_clip_that_cannot_be_copied_is_a_row_and_the_others_are_made(
     assert dance("augment", "--ops", "hflip,noise", "--json").json["made"] == {"hflip": 1, "noise": 1}
 
 
-def test_a_copy_that_is_shorter_than_its_parent_is_refused(furnished: Workspace) -> None:
-    clips = tables.read(furnished.clips, Clip)
-    tables.write(furnished.clips, Clip, [replace(c, num_frames=c.num_frames + 1) for c in clips])
-    result = augment(furnished, replace(TWO, ops="hflip"))
+def test_a_copy_that_is_shorter_than_its_parent_is_refused(populated: Workspace) -> None:
+    clips = tables.read(populated.clips, Clip)
+    tables.write(populated.clips, Clip, [replace(c, num_frames=c.num_frames + 1) for c in clips])
+    result = augment(populated, replace(TWO, ops="hflip"))
     assert len(result.failed) == 3
     assert "20 frames of 128x96, not 21" in result.failed[0][1]
-    assert not files(furnished)
-    assert not copies(furnished)
+    assert not files(populated)
+    assert not copies(populated)
 
 
-def test_an_interrupted_run_resumes(furnished: Workspace) -> None:
+def test_an_interrupted_run_resumes(populated: Workspace) -> None:
     def stop(now: Progress) -> None:
         if now.done == 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        augment(furnished, TWO, Reporter(stop))
-    assert len(copies(furnished)) == 2
-    assert augment(furnished, TWO).made == {"hflip": 2, "jitter": 2}
+        augment(populated, TWO, Reporter(stop))
+    assert len(copies(populated)) == 2
+    assert augment(populated, TWO).made == {"hflip": 2, "jitter": 2}
 
 
 def test_a_killed_run_leaves_nothing_half_made_and_resumes(
-    furnished: Workspace, shots: list[Path], tmp_path: Path
+    populated: Workspace, clip_files: list[Path], tmp_path: Path
 ) -> None:
     command = [sys.executable, "-m", "dancecli", "augment", "--workers", "1"]
     process = subprocess.Popen(
-        command, cwd=furnished.root, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        command, cwd=populated.root, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
     )
-    log = furnished.root / "manifests" / "augmented.jsonl"
+    log = populated.root / "manifests" / "augmented.jsonl"
     deadline_s = time.monotonic() + 60
     while not (log.exists() and log.stat().st_size > 1) and time.monotonic() < deadline_s:
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    for path in (furnished.root / "augmented").glob("*.mp4"):
+    for path in (populated.root / "augmented").glob("*.mp4"):
         decode(path)
     with log.open("a") as file:
         file.write('{"parent_sha256": "half a li')
-    result = augment(furnished, AugmentSettings(workers=2))
+    result = augment(populated, AugmentSettings(workers=2))
     assert 0 < sum(result.made.values()) < 12
     assert not result.failed
-    assert not (furnished.root / "augmented" / ".tmp").exists()
+    assert not (populated.root / "augmented" / ".tmp").exists()
     untouched = Workspace(tmp_path / "untouched")
-    furnish(untouched, shots)
+    populate(untouched, clip_files)
     augment(untouched, AugmentSettings(workers=2))
-    assert files(furnished) == files(untouched)
-    assert copies(furnished) == copies(untouched)
-    assert augment(furnished, AugmentSettings()).made == dict.fromkeys(result.made, 0)
+    assert files(populated) == files(untouched)
+    assert copies(populated) == copies(untouched)
+    assert augment(populated, AugmentSettings()).made == dict.fromkeys(result.made, 0)
 
 
 @pytest.mark.parametrize("subset", ["val", "test", "all"])
 def test_held_out_clips_are_not_augmented(
-    furnished: Workspace, dance: Callable[..., Ran], subset: str
+    populated: Workspace, dance: Callable[..., Ran], subset: str
 ) -> None:
     with pytest.raises(UsageError, match=f"the {subset} subset is not augmented"):
-        augment(furnished, AugmentSettings(subset=subset))
+        augment(populated, AugmentSettings(subset=subset))
     ran = dance("augment", "--subset", subset)
     assert (ran.code, ran.out) == (2, "")
-    assert not (furnished.root / "augmented").exists()
+    assert not (populated.root / "augmented").exists()
 
 
-def test_a_dry_run_counts_and_writes_nothing(furnished: Workspace, dance: Callable[..., Ran]) -> None:
-    augment(furnished, replace(TWO, ops="hflip"))
-    before = sorted(furnished.root.rglob("*"))
+def test_a_dry_run_counts_and_writes_nothing(populated: Workspace, dance: Callable[..., Ran]) -> None:
+    augment(populated, replace(TWO, ops="hflip"))
+    before = sorted(populated.root.rglob("*"))
     ran = dance("augment", "--ops", "hflip,noise", "--dry-run", "--json")
     assert (ran.code, ran.json["made"]) == (0, {"hflip": 0, "noise": 3})
-    assert sorted(furnished.root.rglob("*")) == before
+    assert sorted(populated.root.rglob("*")) == before
 
 
-def test_the_preview_is_a_picture_and_no_copy_stays(furnished: Workspace, dance: Callable[..., Ran]) -> None:
+def test_the_preview_is_a_picture_and_no_copy_stays(populated: Workspace, dance: Callable[..., Ran]) -> None:
     from PIL import Image
 
     ran = dance("augment", "--ops", "vflip,noise", "--preview", "--json")
@@ -238,17 +242,17 @@ def test_the_preview_is_a_picture_and_no_copy_stays(furnished: Workspace, dance:
         # Three clips of 128x96 and two copies of each, with room for their captions.
         assert sheet.width > 3 * 128
         assert sheet.height > 3 * 96
-    assert not files(furnished)
-    assert not copies(furnished)
+    assert not files(populated)
+    assert not copies(populated)
 
 
 def test_the_lists_hold_copies_of_training_clips_alone(
-    furnished: Workspace, dance: Callable[..., Ran]
+    populated: Workspace, dance: Callable[..., Ran]
 ) -> None:
     ran = dance("augment", "--ops", "hflip")
     assert ran.code == 0
     assert "train 6, 3 of them augmented" in ran.out
-    folder = furnished.annotations("full")
+    folder = populated.annotations("full")
     train = (folder / "train.txt").read_text().splitlines()
     labels = dict(line.split(" ") for line in train)
     for path, index in labels.items():
@@ -257,20 +261,20 @@ def test_the_lists_hold_copies_of_training_clips_alone(
     held_out = (folder / "val.txt").read_text() + (folder / "test.txt").read_text()
     assert "augmented" not in held_out
     # Another split holds out a clip that was augmented: its copy is not listed there.
-    parts = tables.read(furnished.split("full"), SplitClip)
+    parts = tables.read(populated.split("full"), SplitClip)
     moved = [replace(p, subset="test" if i == 0 else p.subset) for i, p in enumerate(parts)]
-    tables.write(furnished.split("other"), SplitClip, moved, tables.read_meta(furnished.split("full")))
-    assert (annotate(furnished, "other").counts["train"], annotate(furnished, "other").num_augmented) == (
+    tables.write(populated.split("other"), SplitClip, moved, tables.read_meta(populated.split("full")))
+    assert (annotate(populated, "other").counts["train"], annotate(populated, "other").num_augmented) == (
         4,
         2,
     )
-    assert parts[0].clip_id not in (furnished.annotations("other") / "train.txt").read_text()
+    assert parts[0].clip_id not in (populated.annotations("other") / "train.txt").read_text()
     assert dance("audit", "--split", "other").code == 0
 
 
-def test_the_copies_can_be_left_out_of_the_lists(furnished: Workspace, dance: Callable[..., Ran]) -> None:
-    augment(furnished, replace(TWO, ops="hflip"))
+def test_the_copies_can_be_left_out_of_the_lists(populated: Workspace, dance: Callable[..., Ran]) -> None:
+    augment(populated, replace(TWO, ops="hflip"))
     assert dance("annotate", "--no-augmented", "--json").json["counts"]["train"] == 3
     assert dance("annotate", "--json").json["augmented"] == 3
-    next((furnished.root / "augmented").glob("*.mp4")).unlink()
-    assert annotate(furnished).counts["train"] == 5
+    next((populated.root / "augmented").glob("*.mp4")).unlink()
+    assert annotate(populated).counts["train"] == 5

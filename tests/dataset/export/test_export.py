@@ -15,9 +15,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from helpers import clip_workspace as footage
+from helpers import clip_workspace
 from helpers.builders import Ran
-from helpers.clip_workspace import LABELS, furnish
+from helpers.clip_workspace import LABELS, populate
 
 from dancecli.core.errors import MediaError, UsageError, WorkspaceError
 from dancecli.core.progress import Progress, Reporter
@@ -27,7 +27,7 @@ from dancecli.dataset.export.export import ExportSettings, Form, export
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
-shots, furnished = footage.shots, footage.furnished
+clip_files, populated = clip_workspace.clip_files, clip_workspace.populated
 
 # What a reader must find: of every clip its part, label and number of frames.
 Found = dict[str, tuple[str, str, int]]
@@ -78,20 +78,20 @@ def read_hub(folder: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Foun
 
 @pytest.mark.parametrize("form", [Form.VIDEOFOLDER, Form.PARQUET])
 def test_hugging_face_reads_what_was_exported(
-    furnished: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, form: Form
+    populated: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, form: Form
 ) -> None:
-    augment(furnished, AugmentSettings(ops="hflip", workers=1))
+    augment(populated, AugmentSettings(ops="hflip", workers=1))
     # Small shards, so that there are several.
-    result = export(furnished, ExportSettings(form, augmented=True, shard_bytes=60_000))
-    assert read_hub(result.folder, monkeypatch, tmp_path) == expected(furnished, augmented=True)
+    result = export(populated, ExportSettings(form, augmented=True, shard_bytes=60_000))
+    assert read_hub(result.folder, monkeypatch, tmp_path) == expected(populated, augmented=True)
     assert result.counts == {"train": 6, "val": 1, "test": 1}
 
 
-def test_webdataset_reads_what_was_exported(furnished: Workspace) -> None:
+def test_webdataset_reads_what_was_exported(populated: Workspace) -> None:
     import webdataset
 
-    augment(furnished, AugmentSettings(ops="vflip", workers=1))
-    result = export(furnished, ExportSettings(Form.WEBDATASET, augmented=True, shard_bytes=60_000))
+    augment(populated, AugmentSettings(ops="vflip", workers=1))
+    result = export(populated, ExportSettings(Form.WEBDATASET, augmented=True, shard_bytes=60_000))
     shards = sorted(result.folder.rglob("*.tar"))
     assert len(shards) > 3
     found = {}
@@ -99,22 +99,22 @@ def test_webdataset_reads_what_was_exported(furnished: Workspace) -> None:
         facts = sample["json"]
         part = Path(sample["__url__"]).parent.name
         found[facts["clip_id"]] = (part, LABELS[sample["cls"]], frames(sample["mp4"]))
-    assert found == expected(furnished, augmented=True)
+    assert found == expected(populated, augmented=True)
 
 
-def test_mmaction2_and_pandas_read_the_lists(furnished: Workspace) -> None:
+def test_mmaction2_and_pandas_read_the_lists(populated: Workspace) -> None:
     import pandas as pd
 
-    result = export(furnished, ExportSettings(Form.LISTS))
+    result = export(populated, ExportSettings(Form.LISTS))
     names = (result.folder / "label_map.txt").read_text().splitlines()
     rows = {
         part: pd.read_csv(result.folder / f"{part}.csv", keep_default_na=False).to_dict("records")
         for part in ("train", "val", "test")
     }
     found = {r["clip_id"]: (part, r["label"], r["num_frames"]) for part in rows for r in rows[part]}
-    assert found == expected(furnished)
+    assert found == expected(populated)
     pairs = {part: [(r["path"], names.index(r["label"])) for r in rows[part]] for part in rows}
-    assert read_by_mmaction(furnished.root, result.folder) == {"txt": pairs, "tsv": pairs}
+    assert read_by_mmaction(populated.root, result.folder) == {"txt": pairs, "tsv": pairs}
 
 
 def read_by_mmaction(root: Path, folder: Path) -> Mapping[str, Any]:
@@ -144,33 +144,33 @@ print(json.dumps(found))
 
 @pytest.mark.parametrize("form", list(Form))
 def test_the_same_split_gives_the_same_bytes(
-    furnished: Workspace, shots: list[Path], tmp_path: Path, form: Form
+    populated: Workspace, clip_files: list[Path], tmp_path: Path, form: Form
 ) -> None:
     other = Workspace(tmp_path / "elsewhere")
-    furnish(other, list(shots))
+    populate(other, list(clip_files))
     for path in other.root.rglob("*.mp4"):
         path.chmod(0o600)
         path.touch()
     settings = ExportSettings(form, shard_bytes=60_000)
-    one, two = export(furnished, settings), export(other, replace(settings, to=tmp_path / "out"))
+    one, two = export(populated, settings), export(other, replace(settings, to=tmp_path / "out"))
     assert tree(one.folder) == tree(two.folder)
 
 
 @pytest.mark.parametrize("form", list(Form))
-def test_running_again_is_free_and_a_lost_file_comes_back(furnished: Workspace, form: Form) -> None:
-    first = export(furnished, ExportSettings(form))
+def test_running_again_is_free_and_a_lost_file_comes_back(populated: Workspace, form: Form) -> None:
+    first = export(populated, ExportSettings(form))
     before = tree(first.folder)
-    again = export(furnished, ExportSettings(form))
+    again = export(populated, ExportSettings(form))
     assert (first.num_new, again.num_new) == (first.num_files, 0)
     sorted(path for path in first.folder.rglob("*.*") if not path.name.startswith("."))[0].unlink()
-    assert export(furnished, ExportSettings(form)).num_new == 1
+    assert export(populated, ExportSettings(form)).num_new == 1
     assert tree(first.folder) == before
 
 
 @pytest.mark.parametrize("form", [Form.VIDEOFOLDER, Form.PARQUET, Form.WEBDATASET])
-def test_an_interrupted_export_has_no_name_yet_and_resumes(furnished: Workspace, form: Form) -> None:
+def test_an_interrupted_export_has_no_name_yet_and_resumes(populated: Workspace, form: Form) -> None:
     settings = ExportSettings(form, shard_bytes=1)
-    folder = furnished.root / "exports" / f"full-{form}"
+    folder = populated.root / "exports" / f"full-{form}"
 
     def stop(now: Progress) -> None:
         if now.done == 2:
@@ -180,96 +180,96 @@ def test_an_interrupted_export_has_no_name_yet_and_resumes(furnished: Workspace,
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export(furnished, settings, Reporter(stop))
+        export(populated, settings, Reporter(stop))
     assert not folder.exists()
-    result = export(furnished, settings)
+    result = export(populated, settings)
     assert result.num_new == result.num_files - 2
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     assert not list(folder.rglob("*.tmp"))
 
 
-def test_an_interrupted_export_of_another_split_starts_over(furnished: Workspace) -> None:
+def test_an_interrupted_export_of_another_split_starts_over(populated: Workspace) -> None:
     def stop(now: Progress) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export(furnished, ExportSettings(Form.VIDEOFOLDER), Reporter(stop))
-    clips = tables.read(furnished.split("full"), SplitClip)
-    tables.write(furnished.split("full"), SplitClip, clips[1:], tables.read_meta(furnished.split("full")))
-    result = export(furnished, ExportSettings(Form.VIDEOFOLDER))
+        export(populated, ExportSettings(Form.VIDEOFOLDER), Reporter(stop))
+    clips = tables.read(populated.split("full"), SplitClip)
+    tables.write(populated.split("full"), SplitClip, clips[1:], tables.read_meta(populated.split("full")))
+    result = export(populated, ExportSettings(Form.VIDEOFOLDER))
     assert len(list(result.folder.rglob("*.mp4"))) == 4
 
 
-def test_nothing_is_overwritten(furnished: Workspace, tmp_path: Path) -> None:
+def test_nothing_is_overwritten(populated: Workspace, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
-    export(furnished, ExportSettings(Form.LISTS, to=mine))
+    export(populated, ExportSettings(Form.LISTS, to=mine))
     with pytest.raises(UsageError, match="contains another export"):
-        export(furnished, ExportSettings(Form.VIDEOFOLDER, to=mine))
+        export(populated, ExportSettings(Form.VIDEOFOLDER, to=mine))
     shutil.rmtree(mine)
     mine.mkdir()
     (mine / "thesis.txt").write_text("do not lose")
     with pytest.raises(UsageError, match="contains something else"):
-        export(furnished, ExportSettings(Form.LISTS, to=mine))
+        export(populated, ExportSettings(Form.LISTS, to=mine))
     assert [path.name for path in mine.iterdir()] == ["thesis.txt"]
 
 
-def test_links_take_no_space_and_are_for_single_files(furnished: Workspace) -> None:
-    result = export(furnished, ExportSettings(Form.VIDEOFOLDER, link=True))
+def test_links_take_no_space_and_are_for_single_files(populated: Workspace) -> None:
+    result = export(populated, ExportSettings(Form.VIDEOFOLDER, link=True))
     for path in result.folder.rglob("*.mp4"):
-        assert path.samefile(furnished.clip(path.stem))
+        assert path.samefile(populated.clip(path.stem))
     with pytest.raises(UsageError, match="--link is for videofolder"):
-        export(furnished, ExportSettings(Form.PARQUET, link=True))
+        export(populated, ExportSettings(Form.PARQUET, link=True))
 
 
 def test_a_clip_without_its_file_is_left_out_and_said(
-    furnished: Workspace, dance: Callable[..., Ran]
+    populated: Workspace, dance: Callable[..., Ran]
 ) -> None:
-    gone = tables.read(furnished.split("full"), SplitClip)[0].clip_id
-    furnished.clip(gone).unlink()
+    gone = tables.read(populated.split("full"), SplitClip)[0].clip_id
+    populated.clip(gone).unlink()
     ran = dance("export", "--format", "lists", "--json")
     assert (ran.code, ran.json["missing"]) == (3, [gone])
     assert ran.json["counts"] == {"train": 2, "val": 1, "test": 1}
 
 
-def test_a_changed_file_stops_the_export_by_name(furnished: Workspace) -> None:
-    path = furnished.clip(tables.read(furnished.split("full"), SplitClip)[1].clip_id)
+def test_a_changed_file_stops_the_export_by_name(populated: Workspace) -> None:
+    path = populated.clip(tables.read(populated.split("full"), SplitClip)[1].clip_id)
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     for form in (Form.VIDEOFOLDER, Form.PARQUET, Form.WEBDATASET):
         with pytest.raises(MediaError, match=rf"{path.name} was changed"):
-            export(furnished, ExportSettings(form))
-        assert not (furnished.root / "exports" / f"full-{form}").exists()
+            export(populated, ExportSettings(form))
+        assert not (populated.root / "exports" / f"full-{form}").exists()
 
 
 def test_augmented_clips_are_exported_on_request_only(
-    furnished: Workspace, dance: Callable[..., Ran]
+    populated: Workspace, dance: Callable[..., Ran]
 ) -> None:
-    augment(furnished, AugmentSettings(ops="hflip", workers=1))
+    augment(populated, AugmentSettings(ops="hflip", workers=1))
     assert dance("export", "--json").json["counts"]["train"] == 3
     ran = dance("export", "--augmented", "--to", "with augmented", "--json")
     assert ran.json["counts"] == {"train": 6, "val": 1, "test": 1}
     assert (
-        "3 of them augmented training clips" in (furnished.root / "with augmented" / "README.md").read_text()
+        "3 of them augmented training clips" in (populated.root / "with augmented" / "README.md").read_text()
     )
 
 
-def test_a_dry_run_writes_nothing(furnished: Workspace, dance: Callable[..., Ran]) -> None:
+def test_a_dry_run_writes_nothing(populated: Workspace, dance: Callable[..., Ran]) -> None:
     ran = dance("export", "--format", "parquet", "--dry-run", "--json")
     assert (ran.code, ran.json["new"]) == (0, ran.json["files"])
-    assert not (furnished.root / "exports").exists()
+    assert not (populated.root / "exports").exists()
 
 
-def test_what_cannot_be_exported_is_said_in_one_line(furnished: Workspace, dance: Callable[..., Ran]) -> None:
+def test_what_cannot_be_exported_is_said_in_one_line(populated: Workspace, dance: Callable[..., Ran]) -> None:
     assert dance("export", "--format", "zip").code == 2
     with pytest.raises(WorkspaceError, match="no split 'none'"):
-        export(furnished, ExportSettings(Form.LISTS, split="none"))
+        export(populated, ExportSettings(Form.LISTS, split="none"))
 
 
 @pytest.mark.parametrize("form", list(Form))
-def test_the_label_is_the_splits_and_the_attribution_comes_along(furnished: Workspace, form: Form) -> None:
-    split_clips = {clip.clip_id: clip for clip in tables.read(furnished.split("full"), SplitClip)}
+def test_the_label_is_the_splits_and_the_attribution_comes_along(populated: Workspace, form: Form) -> None:
+    split_clips = {clip.clip_id: clip for clip in tables.read(populated.split("full"), SplitClip)}
     corrected = [
         replace(
             clip,
@@ -280,13 +280,13 @@ def test_the_label_is_the_splits_and_the_attribution_comes_along(furnished: Work
             license="CC BY 4.0",
             original_path=f"tapes/{clip.video_id}.avi",
         )
-        for clip in tables.read(furnished.clips, Clip)
+        for clip in tables.read(populated.clips, Clip)
     ]
-    tables.write(furnished.clips, Clip, corrected)
-    folder = Path(export(furnished, ExportSettings(form)).folder)
+    tables.write(populated.clips, Clip, corrected)
+    folder = Path(export(populated, ExportSettings(form)).folder)
     rows = metadata(folder, form)
     assert rows.keys() == split_clips.keys()
-    labels = json.loads(tables.read_meta(furnished.split("full"))["split.labels"])
+    labels = json.loads(tables.read_meta(populated.split("full"))["split.labels"])
     for clip_id, facts in rows.items():
         label = split_clips[clip_id].label
         if form is Form.PARQUET:

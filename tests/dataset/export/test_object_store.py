@@ -10,14 +10,14 @@ from typing import Any
 
 import fsspec
 import pytest
-from helpers import clip_workspace as footage
+from helpers import clip_workspace
 from helpers.builders import Ran
 
 from dancecli.core.errors import MissingDependencyError, UsageError, WorkspaceError
 from dancecli.dataset.export.export import ExportSettings, Form, export
 from dancecli.storage.workspace import Workspace
 
-shots, furnished = footage.shots, footage.furnished
+clip_files, populated = clip_workspace.clip_files, clip_workspace.populated
 URL = "memory://bucket/dance"
 
 
@@ -47,17 +47,17 @@ def tree(folder: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("form", [Form.VIDEOFOLDER, Form.WEBDATASET])
 def test_the_store_contains_what_a_folder_would(
-    furnished: Workspace, store: Any, tmp_path: Path, form: Form
+    populated: Workspace, store: Any, tmp_path: Path, form: Form
 ) -> None:
-    here = export(furnished, ExportSettings(form, to=tmp_path / "here"))
-    there = export(furnished, ExportSettings(form, to=URL))
+    here = export(populated, ExportSettings(form, to=tmp_path / "here"))
+    there = export(populated, ExportSettings(form, to=URL))
     assert objects(store) == tree(tmp_path / "here")
     assert (there.folder, there.counts, there.num_new) == (URL, here.counts, here.num_files)
-    assert export(furnished, ExportSettings(form, to=URL)).num_new == 0
-    assert not list((furnished.root / "exports").glob(".put-*"))
+    assert export(populated, ExportSettings(form, to=URL)).num_new == 0
+    assert not list((populated.root / "exports").glob(".put-*"))
 
 
-def test_a_stopped_export_goes_on(furnished: Workspace, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_export_goes_on(populated: Workspace, store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = ExportSettings(Form.VIDEOFOLDER, to=URL)
     put, names = type(store).put_file, []
 
@@ -71,40 +71,40 @@ def test_a_stopped_export_goes_on(furnished: Workspace, store: Any, monkeypatch:
     with pytest.raises(
         WorkspaceError, match=r"^memory://bucket/dance: the store refuses \(the line is dead\)$"
     ):
-        export(furnished, settings)
+        export(populated, settings)
     assert ".dance-export.json" not in objects(store), "an unfinished export is not called complete"
     monkeypatch.setattr(type(store), "put_file", put)
-    would = export(furnished, ExportSettings(Form.VIDEOFOLDER, to=URL, dry_run=True))
-    result = export(furnished, settings)
+    would = export(populated, ExportSettings(Form.VIDEOFOLDER, to=URL, dry_run=True))
+    result = export(populated, settings)
     assert result.num_new == would.num_new == result.num_files - 3
     assert ".dance-export.json" in objects(store)
     assert ".dance-export.unfinished.json" not in objects(store)
 
 
-def test_nothing_else_is_written_over(furnished: Workspace, store: Any) -> None:
+def test_nothing_else_is_written_over(populated: Workspace, store: Any) -> None:
     store.pipe_file("/bucket/dance/thesis.pdf", b"years of work")
     with pytest.raises(UsageError, match="contains something else"):
-        export(furnished, ExportSettings(Form.LISTS, to=URL))
+        export(populated, ExportSettings(Form.LISTS, to=URL))
     assert list(objects(store)) == ["thesis.pdf"]
     store.rm("/bucket/dance", recursive=True)
-    export(furnished, ExportSettings(Form.LISTS, to=URL))
+    export(populated, ExportSettings(Form.LISTS, to=URL))
     with pytest.raises(UsageError, match="contains another export"):
-        export(furnished, ExportSettings(Form.VIDEOFOLDER, to=URL))
+        export(populated, ExportSettings(Form.VIDEOFOLDER, to=URL))
 
 
 def test_a_scheme_is_known_or_its_package_named(
-    furnished: Workspace, dance: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+    populated: Workspace, dance: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran = dance("export", "--to", "sftp://host/dance")
     assert ran.code == 2
     assert "--to sftp:// is not a supported object store" in ran.err
     monkeypatch.setitem(sys.modules, "s3fs", None)
     with pytest.raises(MissingDependencyError, match="needs the package s3fs") as caught:
-        export(furnished, ExportSettings(Form.LISTS, to="s3://bucket/dance"))
+        export(populated, ExportSettings(Form.LISTS, to="s3://bucket/dance"))
     assert caught.value.hint == "pip install fsspec s3fs"
 
 
-def test_an_address_of_a_file_is_a_folder(furnished: Workspace, tmp_path: Path) -> None:
-    result = export(furnished, ExportSettings(Form.LISTS, to=(tmp_path / "a b").as_uri()))
+def test_an_address_of_a_file_is_a_folder(populated: Workspace, tmp_path: Path) -> None:
+    result = export(populated, ExportSettings(Form.LISTS, to=(tmp_path / "a b").as_uri()))
     assert result.folder == tmp_path / "a b"
     assert (tmp_path / "a b" / "train.txt").exists()

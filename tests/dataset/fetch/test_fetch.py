@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import video_site as towns
+from helpers import video_site
 from helpers.builders import Ran
 from helpers.numbered_video import numbers
-from helpers.video_site import Town
+from helpers.video_site import ServedVideos
 
 from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.hashing import sha256_file
@@ -33,7 +33,7 @@ from dancecli.sources.youtube import Download
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace, clips_lock
 
-film, town = towns.film, towns.town
+source_video, served = video_site.source_video, video_site.served
 
 
 def clips(workspace: Workspace) -> list[Clip]:
@@ -53,14 +53,14 @@ def reason(workspace: Workspace, clip_id: str) -> str:
     return f"{standing.outcome} {standing.reason} {standing.attempts}"
 
 
-def test_good_bad_and_short_all_have_their_row(town: Town, workspace: Workspace) -> None:
-    town.want(
+def test_good_bad_and_short_all_have_their_row(served: ServedVideos, workspace: Workspace) -> None:
+    served.want(
         "zumba,-good,1,3", "tap dancing,-good,3,6", "zumba,dead,0,2", "zumba,short,3,9", "zumba,broken,4,6"
     )
-    town.faults["dead"] = Fault(status=404)
-    town.faults["broken"] = Fault(length_factor=0.6)
+    served.faults["dead"] = Fault(status=404)
+    served.faults["broken"] = Fault(length_factor=0.6)
     seen: list[Progress] = []
-    result = fetch(workspace, town.settings(), Reporter(seen.append))
+    result = fetch(workspace, served.settings(), Reporter(seen.append))
     assert {k: v for k, v in result.outcomes.items() if v} == {
         "done": 2,
         "permanent": 1,
@@ -74,14 +74,14 @@ def test_good_bad_and_short_all_have_their_row(town: Town, workspace: Workspace)
     }
     assert (result.complete, result.num_new, result.stopped) == (False, 2, "")
     assert files(workspace) == {"clips/-good_1000_3000.mp4", "clips/-good_3000_6000.mp4"}
-    assert town.asked.count("-good") == 1, "one download, two clips"
+    assert served.asked.count("-good") == 1, "one download, two clips"
     assert (seen[-1].done, seen[-1].total, seen[-1].text) == (5, 5, "2 done · 3 missing")
     assert not workspace.temp.exists()
 
 
-def test_a_clip_is_what_was_asked_for(town: Town, workspace: Workspace) -> None:
-    town.want("zumba,good,2,5")
-    fetch(workspace, town.settings())
+def test_a_clip_is_what_was_asked_for(served: ServedVideos, workspace: Workspace) -> None:
+    served.want("zumba,good,2,5")
+    fetch(workspace, served.settings())
     (clip,) = clips(workspace)
     path = workspace.root / clip.path
     assert numbers(path) == list(range(50, 125))
@@ -115,43 +115,43 @@ def test_a_clip_is_what_was_asked_for(town: Town, workspace: Workspace) -> None:
     assert tables.read(workspace.segments, Segment) == [Segment("good", 2000, 5000, "zumba", "train", "list")]
 
 
-def test_without_sound(town: Town, workspace: Workspace) -> None:
-    town.want("zumba,good,0,1")
-    fetch(workspace, town.settings(keep_audio=False))
+def test_without_sound(served: ServedVideos, workspace: Workspace) -> None:
+    served.want("zumba,good,0,1")
+    fetch(workspace, served.settings(keep_audio=False))
     assert [clip.has_audio for clip in clips(workspace)] == [False]
 
 
-def test_a_second_run_asks_for_nothing(town: Town, workspace: Workspace) -> None:
-    town.want("zumba,a,0,1", "zumba,b,0,1", "zumba,dead,0,1")
-    town.faults["dead"] = Fault(status=404)
-    first = fetch(workspace, town.settings())
-    asked, changed = len(town.asked), workspace.clips.stat().st_mtime_ns
-    second = fetch(workspace, town.settings())
-    assert len(town.asked) == asked
+def test_a_second_run_asks_for_nothing(served: ServedVideos, workspace: Workspace) -> None:
+    served.want("zumba,a,0,1", "zumba,b,0,1", "zumba,dead,0,1")
+    served.faults["dead"] = Fault(status=404)
+    first = fetch(workspace, served.settings())
+    asked, changed = len(served.asked), workspace.clips.stat().st_mtime_ns
+    second = fetch(workspace, served.settings())
+    assert len(served.asked) == asked
     assert second.outcomes == first.outcomes
     assert (second.num_new, second.num_attempted) == (0, 0)
     assert workspace.clips.stat().st_mtime_ns == changed
 
 
-def test_a_longer_list_adds_to_the_manifests(town: Town, workspace: Workspace) -> None:
-    town.want("zumba,a,0,1")
-    fetch(workspace, town.settings())
-    town.want("zumba,b,0,1", "tap dancing,a,0,1")
-    result = fetch(workspace, town.settings())
+def test_a_longer_list_adds_to_the_manifests(served: ServedVideos, workspace: Workspace) -> None:
+    served.want("zumba,a,0,1")
+    fetch(workspace, served.settings())
+    served.want("zumba,b,0,1", "tap dancing,a,0,1")
+    result = fetch(workspace, served.settings())
     assert (result.num_asked, result.num_new) == (2, 1)
     assert [(c.video_id, c.label) for c in clips(workspace)] == [("a", "tap dancing"), ("b", "zumba")]
     assert len(tables.read(workspace.segments, Segment)) == 2
 
 
-def test_rows_of_other_steps_stay(town: Town, workspace: Workspace) -> None:
+def test_rows_of_other_steps_stay(served: ServedVideos, workspace: Workspace) -> None:
     from helpers.builders import make_clip
 
-    town.want("zumba,a,0,1")
-    fetch(workspace, town.settings())
+    served.want("zumba,a,0,1")
+    fetch(workspace, served.settings())
     others = [make_clip(7), make_clip(8, parent_id="a_0_1000", op="hflip")]
     tables.write(workspace.clips, Clip, [*clips(workspace), *others])
-    town.want("zumba,b,0,1")
-    fetch(workspace, town.settings())
+    served.want("zumba,b,0,1")
+    fetch(workspace, served.settings())
     assert {clip.clip_id for clip in clips(workspace)} == {
         "a_0_1000",
         "b_0_1000",
@@ -159,16 +159,16 @@ def test_rows_of_other_steps_stay(town: Town, workspace: Workspace) -> None:
     }
 
 
-def test_published_but_not_recorded_is_adopted(town: Town, workspace: Workspace) -> None:
-    town.want("zumba,a,0,1", "zumba,a,2,3", "zumba,b,0,1")
-    fetch(workspace, town.settings())
-    before, asked = clips(workspace), len(town.asked)
+def test_published_but_not_recorded_is_adopted(served: ServedVideos, workspace: Workspace) -> None:
+    served.want("zumba,a,0,1", "zumba,a,2,3", "zumba,b,0,1")
+    fetch(workspace, served.settings())
+    before, asked = clips(workspace), len(served.asked)
     workspace.ledger.unlink()
     workspace.clips.unlink()
     # One that a crash of the machine left without its end.
     whole = workspace.clip("b_0_1000").read_bytes()
     workspace.clip("b_0_1000").write_bytes(whole[: len(whole) // 2])
-    assert fetch(workspace, town.settings()).complete
+    assert fetch(workspace, served.settings()).complete
     # An adopted file says nothing of its source.
     unknown = {
         "source_width": 0,
@@ -179,50 +179,52 @@ def test_published_but_not_recorded_is_adopted(town: Town, workspace: Workspace)
     }
     known = [replace(clip, **unknown) if clip.video_id == "a" else clip for clip in before]
     assert clips(workspace) == known
-    assert town.asked[asked:] == ["b"]
+    assert served.asked[asked:] == ["b"]
     assert reason(workspace, "a_0_1000") == "done adopted 1"
 
 
-def test_a_broken_file_does_not_keep_its_name(town: Town, workspace: Workspace) -> None:
-    town.want("zumba,a,0,1")
-    town.faults["a"] = Fault(status=404)
+def test_a_broken_file_does_not_keep_its_name(served: ServedVideos, workspace: Workspace) -> None:
+    served.want("zumba,a,0,1")
+    served.faults["a"] = Fault(status=404)
     workspace.clip("a_0_1000").parent.mkdir()
     workspace.clip("a_0_1000").write_bytes(b"half a clip")
-    fetch(workspace, town.settings())
+    fetch(workspace, served.settings())
     assert files(workspace) == set()
 
 
-def test_a_file_that_was_lost_is_fetched_again(town: Town, workspace: Workspace) -> None:
-    town.want("zumba,a,0,1", "zumba,b,0,1")
-    fetch(workspace, town.settings())
+def test_a_file_that_was_lost_is_fetched_again(served: ServedVideos, workspace: Workspace) -> None:
+    served.want("zumba,a,0,1", "zumba,b,0,1")
+    fetch(workspace, served.settings())
     workspace.clip("a_0_1000").unlink()
     # As an adopted clip may be: a link to what is gone.
     workspace.clip("a_0_1000").symlink_to("nowhere")
-    result = fetch(workspace, town.settings(dry_run=True))
+    result = fetch(workspace, served.settings(dry_run=True))
     assert (result.num_done, result.reasons) == (1, {"file-lost": 1})
-    assert fetch(workspace, town.settings()).complete
-    assert town.asked.count("a") == 2
+    assert fetch(workspace, served.settings()).complete
+    assert served.asked.count("a") == 2
     assert reason(workspace, "a_0_1000") == "done ok 2"
 
 
-def test_dry_run_writes_nothing(town: Town, workspace: Workspace) -> None:
-    town.want("zumba,a,0,1")
-    result = fetch(workspace, town.settings(dry_run=True))
+def test_dry_run_writes_nothing(served: ServedVideos, workspace: Workspace) -> None:
+    served.want("zumba,a,0,1")
+    result = fetch(workspace, served.settings(dry_run=True))
     assert (result.num_asked, result.reasons) == (1, {"not-tried": 1})
     assert not list(workspace.root.iterdir())
-    assert town.asked == []
+    assert served.asked == []
 
 
-def test_transient_faults_are_tried_three_times_and_again_next_time(town: Town, workspace: Workspace) -> None:
-    town.want("zumba,a,0,1", "zumba,b,0,1")
-    town.faults["a"] = Fault(status=403)
-    town.faults["b"] = Fault(status=403, times=2)
-    fetch(workspace, town.settings())
+def test_transient_faults_are_tried_three_times_and_again_next_time(
+    served: ServedVideos, workspace: Workspace
+) -> None:
+    served.want("zumba,a,0,1", "zumba,b,0,1")
+    served.faults["a"] = Fault(status=403)
+    served.faults["b"] = Fault(status=403, times=2)
+    fetch(workspace, served.settings())
     assert reason(workspace, "a_0_1000") == "transient http-403 3"
     assert reason(workspace, "b_0_1000") == "done ok 3"
-    del town.faults["a"]
-    assert fetch(workspace, town.settings(retry="none")).num_new == 0
-    assert fetch(workspace, town.settings()).complete
+    del served.faults["a"]
+    assert fetch(workspace, served.settings(retry="none")).num_new == 0
+    assert fetch(workspace, served.settings()).complete
     assert [o.reason for o in ledger.history(workspace.root, "a_0_1000")] == ["http-403"] * 3 + ["ok"]
 
 
@@ -230,33 +232,35 @@ def test_transient_faults_are_tried_three_times_and_again_next_time(town: Town, 
     ("retry", "again"),
     [("none", ""), ("transient", "flaky"), ("permanent", "dead"), ("all", "dead flaky short")],
 )
-def test_what_is_tried_again(town: Town, workspace: Workspace, retry: str, again: str) -> None:
-    town.want("zumba,dead,0,1", "zumba,flaky,0,1", "zumba,short,4,9", "zumba,good,0,1")
-    town.faults["dead"] = Fault(status=410)
-    town.faults["flaky"] = Fault(status=403)
-    fetch(workspace, town.settings(tries=1))
-    asked = len(town.asked)
-    fetch(workspace, town.settings(tries=1, retry=retry))
-    assert sorted(town.asked[asked:]) == again.split()
+def test_what_is_tried_again(served: ServedVideos, workspace: Workspace, retry: str, again: str) -> None:
+    served.want("zumba,dead,0,1", "zumba,flaky,0,1", "zumba,short,4,9", "zumba,good,0,1")
+    served.faults["dead"] = Fault(status=410)
+    served.faults["flaky"] = Fault(status=403)
+    fetch(workspace, served.settings(tries=1))
+    asked = len(served.asked)
+    fetch(workspace, served.settings(tries=1, retry=retry))
+    assert sorted(served.asked[asked:]) == again.split()
 
 
-def test_a_stalled_source_ends_at_the_limit(town: Town, workspace: Workspace) -> None:
-    town.want("zumba,slow,0,1", "zumba,good,0,1")
-    town.faults["slow"] = Fault(stall_at=0.3)
+def test_a_stalled_source_ends_at_the_limit(served: ServedVideos, workspace: Workspace) -> None:
+    served.want("zumba,slow,0,1", "zumba,good,0,1")
+    served.faults["slow"] = Fault(stall_at=0.3)
     started = time.monotonic()
-    result = fetch(workspace, town.settings(timeout_s=4.0, tries=1))
+    result = fetch(workspace, served.settings(timeout_s=4.0, tries=1))
     assert time.monotonic() - started < 15
     assert result.reasons == {"timeout": 1}
     assert result.num_done == 1
     assert not workspace.temp.exists()
 
 
-def test_a_refusing_site_is_left_alone_and_nothing_is_marked_dead(town: Town, workspace: Workspace) -> None:
-    town.want(*(f"zumba,video{i},0,1" for i in range(30)))
-    town.site.everywhere = Fault(status=429)
+def test_a_refusing_site_is_left_alone_and_nothing_is_marked_dead(
+    served: ServedVideos, workspace: Workspace
+) -> None:
+    served.want(*(f"zumba,video{i},0,1" for i in range(30)))
+    served.site.everywhere = Fault(status=429)
     breaker = BreakerSettings(streak=3, first_wait_s=0.2, trips=2)
     seen: list[Progress] = []
-    result = fetch(workspace, town.settings(breaker=breaker), Reporter(seen.append))
+    result = fetch(workspace, served.settings(breaker=breaker), Reporter(seen.append))
     assert result.stopped.startswith(
         "source url-template stopped answering (http-429); the rest is pending. "
     )
@@ -264,20 +268,20 @@ def test_a_refusing_site_is_left_alone_and_nothing_is_marked_dead(town: Town, wo
     assert any("paused, no answers (http-429), next try in" in progress.text for progress in seen)
     assert set(result.reasons) <= {"http-429", "not-tried"}
     # Three opened the breaker while another was at work; then two probes.
-    assert len(town.asked) <= 3 + 1 + 2
-    town.site.everywhere = None
-    assert fetch(workspace, town.settings()).complete
+    assert len(served.asked) <= 3 + 1 + 2
+    served.site.everywhere = None
+    assert fetch(workspace, served.settings()).complete
 
 
 def test_a_bug_in_a_job_is_a_row_and_not_the_end(
-    town: Town,
+    served: ServedVideos,
     workspace: Workspace,
     dance: Callable[..., Ran],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
     """A module that fails on one video, as a file of a kind that nobody thought of would make it fail."""
-    town.want(*(f"zumba,{name},0,1" for name in ("good", "odd", "fine")))
+    served.want(*(f"zumba,{name},0,1" for name in ("good", "odd", "fine")))
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
         "from dancecli.dataset import cutting\n"
@@ -292,9 +296,9 @@ def test_a_bug_in_a_job_is_a_row_and_not_the_end(
         *(
             "fetch",
             "--annotations",
-            str(town.list),
+            str(served.list),
             "--url-template",
-            town.site.url_template,
+            served.site.url_template,
             "--min-free",
             "0",
         ),
@@ -309,27 +313,32 @@ def test_a_bug_in_a_job_is_a_row_and_not_the_end(
         "AttributeError: no attribute of http://***@host/?*** (in failing, sitecustomize.py"
     )
     assert "Traceback" in row.text
-    assert dance("fetch", "--annotations", str(town.list), "--url-template", town.site.url_template).code == 0
+    assert (
+        dance("fetch", "--annotations", str(served.list), "--url-template", served.site.url_template).code
+        == 0
+    )
 
 
-def test_full_disk_is_a_clean_stop(town: Town, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    town.want("zumba,a,0,1")
+def test_full_disk_is_a_clean_stop(
+    served: ServedVideos, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served.want("zumba,a,0,1")
     with pytest.raises(WorkspaceError, match="less than the 1000000 GB of --min-free") as caught:
-        fetch(workspace, town.settings(min_free_gb=1e6))
+        fetch(workspace, served.settings(min_free_gb=1e6))
     assert "free some space" in caught.value.hint
-    assert town.asked == []
+    assert served.asked == []
     assert clips(workspace) == []
 
 
 def test_full_disk_in_a_job_keeps_what_was_made(
-    town: Town, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    served: ServedVideos, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    town.want("zumba,a,0,1", "zumba,a,2,3")
+    served.want("zumba,a,0,1", "zumba,a,2,3")
     workspace.root.joinpath("tmp").mkdir()
     job = SourceJob(
         cutter=Cutter(workspace.root, workspace.temp / "a", "url-template", keep_audio=True),
         segments=(Segment("a", 0, 1000, "zumba"), Segment("a", 2000, 3000, "zumba")),
-        origin=Download(url_template=town.site.url_template),
+        origin=Download(url_template=served.site.url_template),
     )
     trim = cutting.trim
     calls: list[int] = []
@@ -347,15 +356,15 @@ def test_full_disk_in_a_job_keeps_what_was_made(
     assert files(workspace) == {"clips/a_0_1000.mp4"}
 
 
-def test_two_at_once_are_refused(town: Town, workspace: Workspace) -> None:
-    town.want("zumba,a,0,1")
+def test_two_at_once_are_refused(served: ServedVideos, workspace: Workspace) -> None:
+    served.want("zumba,a,0,1")
     for shard in (None, (1, 2)):
         with (
             clips_lock(workspace, "import"),
             pytest.raises(WorkspaceError, match=r"another command writes clips in .*: 'import'"),
         ):
-            fetch(workspace, town.settings(shard=shard))
-    assert fetch(workspace, town.settings()).complete
+            fetch(workspace, served.settings(shard=shard))
+    assert fetch(workspace, served.settings()).complete
 
 
 def test_limit_is_per_class_stable_and_nested() -> None:
@@ -369,9 +378,11 @@ def test_limit_is_per_class_stable_and_nested() -> None:
 
 
 @pytest.mark.parametrize(("wrong", "said"), [({"retry": "some"}, "--retry"), ({"limit": 0}, "--limit")])
-def test_wrong_settings(town: Town, workspace: Workspace, wrong: dict[str, object], said: str) -> None:
+def test_wrong_settings(
+    served: ServedVideos, workspace: Workspace, wrong: dict[str, object], said: str
+) -> None:
     with pytest.raises(UsageError, match=said):
-        fetch(workspace, town.settings(**wrong))
+        fetch(workspace, served.settings(**wrong))
 
 
 def test_the_default_rate_is_a_guests(workspace: Workspace) -> None:
@@ -390,11 +401,11 @@ class TestCommand:
     """`dance fetch` as a user types it."""
 
     def test_table_json_and_exit_code(
-        self, town: Town, workspace: Workspace, dance: Callable[..., Ran]
+        self, served: ServedVideos, workspace: Workspace, dance: Callable[..., Ran]
     ) -> None:
-        town.want("zumba,a,0,1", "zumba,private,0,1")
-        town.faults["private"] = Fault(status=404)
-        flags = ("fetch", "--annotations", str(town.list), "--url-template", town.site.url_template)
+        served.want("zumba,a,0,1", "zumba,private,0,1")
+        served.faults["private"] = Fault(status=404)
+        flags = ("fetch", "--annotations", str(served.list), "--url-template", served.site.url_template)
         ran = dance(*flags, "--min-free", "0")
         assert ran.code == 3
         assert "1 done · 1 missing · 1 new" in ran.out
@@ -412,12 +423,14 @@ class TestCommand:
         }
         assert again.json["labels"] == {"zumba": {"asked": 2, "done": 1, "permanent": 1}}
 
-    def test_all_there_is_0(self, town: Town, workspace: Workspace, dance: Callable[..., Ran]) -> None:
-        town.want("zumba,a,0,1")
+    def test_all_there_is_0(
+        self, served: ServedVideos, workspace: Workspace, dance: Callable[..., Ran]
+    ) -> None:
+        served.want("zumba,a,0,1")
         (workspace.root / "dance.toml").write_text(
-            f'version = 1\n[fetch]\nurl-template = "{town.site.url_template}"\nrate = 36000\nmin-free = 0\n'
+            f'version = 1\n[fetch]\nurl-template = "{served.site.url_template}"\nrate = 36000\nmin-free = 0\n'
         )
-        assert dance("fetch", "--annotations", str(town.list)).code == 0
+        assert dance("fetch", "--annotations", str(served.list)).code == 0
 
     @pytest.mark.parametrize(
         ("flags", "code", "said"),
@@ -447,20 +460,31 @@ class TestCommand:
         assert ran.code == code
         assert said in " ".join(ran.err.split())
 
-    def test_from_a_newer_version(self, town: Town, workspace: Workspace, dance: Callable[..., Ran]) -> None:
-        town.want("zumba,a,0,1")
+    def test_from_a_newer_version(
+        self, served: ServedVideos, workspace: Workspace, dance: Callable[..., Ran]
+    ) -> None:
+        served.want("zumba,a,0,1")
         with sqlite3.connect(workspace.ledger) as db:
             db.execute("PRAGMA user_version = 99")
-        ran = dance("fetch", "--annotations", str(town.list), "--url-template", town.site.url_template)
+        ran = dance("fetch", "--annotations", str(served.list), "--url-template", served.site.url_template)
         assert ran.code == 1
         assert "written by a newer dance" in ran.err
 
-    def test_ctrl_c_stops_at_once_and_the_next_run_goes_on(self, town: Town, workspace: Workspace) -> None:
+    def test_ctrl_c_stops_at_once_and_the_next_run_goes_on(
+        self, served: ServedVideos, workspace: Workspace
+    ) -> None:
         ids = [f"video{i}" for i in range(8)]
-        town.want(*(f"zumba,{video_id},0,1" for video_id in ids))
+        served.want(*(f"zumba,{video_id},0,1" for video_id in ids))
         for video_id in ids[4:]:
-            town.faults[video_id] = Fault(stall_at=0.5)
-        flags = ("--annotations", str(town.list), "--url-template", town.site.url_template, "--workers", "2")
+            served.faults[video_id] = Fault(stall_at=0.5)
+        flags = (
+            "--annotations",
+            str(served.list),
+            "--url-template",
+            served.site.url_template,
+            "--workers",
+            "2",
+        )
         # A shell that runs the tests in the background has them ignore Ctrl-C, which is inherited.
         inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
         running = subprocess.Popen(
@@ -474,7 +498,7 @@ class TestCommand:
         stalled = set(ids[4:])
         end = time.monotonic() + 30
         # Both workers hang on stalled videos; some clips may be done before.
-        while len(stalled & set(town.asked)) < 2 and time.monotonic() < end:
+        while len(stalled & set(served.asked)) < 2 and time.monotonic() < end:
             time.sleep(0.05)
         time.sleep(0.3)
         started = time.monotonic()
@@ -486,10 +510,10 @@ class TestCommand:
         assert not workspace.temp.exists()
         assert not _children_of(workspace.root)
         done = {clip.video_id for clip in clips(workspace)}
-        town.faults.clear()
-        asked = len(town.asked)
-        assert fetch(workspace, town.settings()).complete
-        assert set(town.asked[asked:]) == set(ids) - done
+        served.faults.clear()
+        asked = len(served.asked)
+        assert fetch(workspace, served.settings()).complete
+        assert set(served.asked[asked:]) == set(ids) - done
 
 
 def _children_of(root: Path) -> list[str]:

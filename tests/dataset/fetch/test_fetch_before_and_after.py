@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from helpers import video_site as towns
+from helpers import video_site
 from helpers.builders import Ran
-from helpers.video_site import Town
+from helpers.video_site import ServedVideos
 
 from dancecli.core.errors import InputError
 from dancecli.dataset.fetch.estimate import plan
@@ -18,22 +18,22 @@ from dancecli.engine.rate_limit import hours_of
 from dancecli.report.plots.availability import survival, write_survival
 from dancecli.storage.workspace import Workspace
 
-film, town = towns.film, towns.town
+source_video, served = video_site.source_video, video_site.served
 Dance = Callable[..., Ran]
 
 
 @pytest.fixture
-def fetched(town: Town, workspace: Workspace) -> Iterator[Workspace]:
-    town.want("zumba,good,0,2", "zumba,good,2,4", "tap dancing,dead,0,2", "tap dancing,-late,0,2")
-    town.faults["dead"] = Fault(status=404)
-    town.faults["-late"] = Fault(status=403, times=1)
-    fetch(workspace, town.settings())
-    town.want("zumba,good,0,2", "zumba,new,0,2")
+def fetched(served: ServedVideos, workspace: Workspace) -> Iterator[Workspace]:
+    served.want("zumba,good,0,2", "zumba,good,2,4", "tap dancing,dead,0,2", "tap dancing,-late,0,2")
+    served.faults["dead"] = Fault(status=404)
+    served.faults["-late"] = Fault(status=403, times=1)
+    fetch(workspace, served.settings())
+    served.want("zumba,good,0,2", "zumba,new,0,2")
     yield workspace
 
 
-def test_plan_counts_what_is_missing(town: Town, fetched: Workspace) -> None:
-    found = plan(fetched, town.settings(rate_per_hour=0.5))
+def test_plan_counts_what_is_missing(served: ServedVideos, fetched: Workspace) -> None:
+    found = plan(fetched, served.settings(rate_per_hour=0.5))
     assert found.labels == {"zumba": (1, 2)}
     assert (found.num_videos, found.num_clips, found.rate_per_hour) == (1, 1, 0.5)
     assert found.hours == hours_of(1, 0.5)
@@ -41,54 +41,54 @@ def test_plan_counts_what_is_missing(town: Town, fetched: Workspace) -> None:
     assert found.survival == (0.892, 0.92)
 
 
-def test_plan_of_what_has_a_tombstone(town: Town, fetched: Workspace) -> None:
-    town.want("tap dancing,dead,0,2")
-    assert plan(fetched, town.settings()).num_clips == 0
-    assert plan(fetched, town.settings(retry="permanent")).num_clips == 1
+def test_plan_of_what_has_a_tombstone(served: ServedVideos, fetched: Workspace) -> None:
+    served.want("tap dancing,dead,0,2")
+    assert plan(fetched, served.settings()).num_clips == 0
+    assert plan(fetched, served.settings(retry="permanent")).num_clips == 1
 
 
 def test_plan_looks_into_the_folder_and_counts_what_is_left_for_the_site(
-    town: Town, workspace: Workspace, tmp_path: Path
+    served: ServedVideos, workspace: Workspace, tmp_path: Path
 ) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "a.mp4").touch()
-    town.want("zumba,a,0,10", "zumba,b,0,10", "zumba,c,0,10")
-    only = town.settings(sources=("local",), folder=folder, rate_per_hour=1.0)
+    served.want("zumba,a,0,10", "zumba,b,0,10", "zumba,c,0,10")
+    only = served.settings(sources=("local",), folder=folder, rate_per_hour=1.0)
     found = plan(workspace, only)
     assert (found.num_videos, found.num_clips, found.rate_per_hour) == (1, 1, None)
     assert found.hours < 0.1, "no site is asked"
-    both = plan(workspace, town.settings(sources=("local", "youtube"), folder=folder, rate_per_hour=1.0))
+    both = plan(workspace, served.settings(sources=("local", "youtube"), folder=folder, rate_per_hour=1.0))
     assert (both.num_videos, both.num_clips) == (3, 3)
     assert both.hours == hours_of(2, 1.0)
 
 
 def test_plan_learns_from_enough_answers(
-    town: Town, fetched: Workspace, monkeypatch: pytest.MonkeyPatch
+    served: ServedVideos, fetched: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dancecli.dataset.fetch.estimate.ENOUGH", 4)
-    found = plan(fetched, town.settings())
+    found = plan(fetched, served.settings())
     assert found.survival == (0.75, 0.75)
     assert found.evidence == "3 of 4 clips tried in this workspace"
 
 
-def test_plan_as_a_command(town: Town, workspace: Workspace, dance: Dance) -> None:
-    town.want(*(f"zumba,v{i},0,10" for i in range(600)))
-    ran = dance("plan", "--annotations", str(town.list), "--source", "youtube")
+def test_plan_as_a_command(served: ServedVideos, workspace: Workspace, dance: Dance) -> None:
+    served.want(*(f"zumba,v{i},0,10" for i in range(600)))
+    ran = dance("plan", "--annotations", str(served.list), "--source", "youtube")
     assert ran.code == 0
     assert "600 clips of 600 videos would be fetched" in ran.out
     assert "hours      2.2  (at 300 an hour)" in ran.out
     assert "gigabytes  0.44" in ran.out
     assert "available  535 to 552" in ran.out
     assert not list(workspace.root.iterdir())
-    ran = dance("plan", "--annotations", str(town.list), "--limit", "7", "--json")
+    ran = dance("plan", "--annotations", str(served.list), "--limit", "7", "--json")
     assert ran.json["num_clips"] == 7
 
 
-def test_plan_has_the_defaults_of_fetch(town: Town, workspace: Workspace, dance: Dance) -> None:
-    town.want(*(f"zumba,v{i},0,10" for i in range(600)))
+def test_plan_has_the_defaults_of_fetch(served: ServedVideos, workspace: Workspace, dance: Dance) -> None:
+    served.want(*(f"zumba,v{i},0,10" for i in range(600)))
     (workspace.root / "dance.toml").write_text(
-        f'[fetch]\nannotations = ["{town.list}"]\nrate = 100\nmin-free = 2.0\nsource = "youtube"\n'
+        f'[fetch]\nannotations = ["{served.list}"]\nrate = 100\nmin-free = 2.0\nsource = "youtube"\n'
     )
     assert "hours      6.6  (at 100 an hour)" in dance("plan").out
     assert "(at 300 an hour)" in dance("plan", "--rate", "300").out
@@ -166,12 +166,12 @@ def test_the_picture_of_nineteen_classes(workspace: Workspace, tmp_path: Path) -
     assert write_survival(workspace, rows).stat().st_size > 5000
 
 
-def test_every_row_is_accounted_for(town: Town, workspace: Workspace, dance: Dance) -> None:
+def test_every_row_is_accounted_for(served: ServedVideos, workspace: Workspace, dance: Dance) -> None:
     rows = ["zumba,a,0,10", "Zumba ,b,0,10", "zumba,c,0,10", "zumba,a,0,10", "zumba,d,x,10", "zumbaa,e,0,10"]
-    town.want(*rows, "zumba,f,0,10", "tap dancing,a,0,10")
+    served.want(*rows, "zumba,f,0,10", "tap dancing,a,0,10")
     labels = workspace.root / "labels.txt"
     labels.write_text("zumba\ntap dancin\n")
-    args = ("--annotations", str(town.list), "--labels", str(labels), "--limit", "3", "--source", "youtube")
+    args = ("--annotations", str(served.list), "--labels", str(labels), "--limit", "3", "--source", "youtube")
     for command in (("plan",), ("fetch", "--dry-run")):
         ran = dance(*command, *args, "--json")
         assert ran.code == 3

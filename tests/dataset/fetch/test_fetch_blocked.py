@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from helpers import video_site as towns
-from helpers.video_site import Town
+from helpers import video_site
+from helpers.video_site import ServedVideos
 
 from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import OutcomeClass
@@ -14,7 +14,7 @@ from dancecli.engine.rate_limit import BreakerSettings
 from dancecli.sources.failures import TEXTS
 from dancecli.storage.workspace import Workspace
 
-film, town = towns.film, towns.town
+source_video, served = video_site.source_video, video_site.served
 BREAKER = BreakerSettings(first_wait_s=0.02)
 BLOCKS = {
     "403": Fault(status=403),
@@ -33,39 +33,41 @@ MOST_BEFORE_THE_PAUSE, MOST_BEFORE_THE_STOP = 12, 40
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_a_site_that_blocks_is_soon_left_alone(town: Town, workspace: Workspace, block: str) -> None:
-    town.want(*(f"zumba,video{i},0,1" for i in range(200)))
-    town.site.everywhere = BLOCKS[block]
+def test_a_site_that_blocks_is_soon_left_alone(
+    served: ServedVideos, workspace: Workspace, block: str
+) -> None:
+    served.want(*(f"zumba,video{i},0,1" for i in range(200)))
+    served.site.everywhere = BLOCKS[block]
     before_pause: list[int] = []
 
     def watch(now: Progress) -> None:
         if "paused" in now.text:
-            before_pause.append(len(town.asked))
+            before_pause.append(len(served.asked))
 
-    settings = town.settings(workers=8, breaker=BREAKER, rate_per_hour=0.0)
+    settings = served.settings(workers=8, breaker=BREAKER, rate_per_hour=0.0)
     result = fetch(workspace, settings, Reporter(watch))
     assert before_pause[0] <= MOST_BEFORE_THE_PAUSE
-    assert len(town.asked) <= MOST_BEFORE_THE_STOP
+    assert len(served.asked) <= MOST_BEFORE_THE_STOP
     assert "stopped answering" in result.stopped
     assert result.outcomes["permanent"] == 0, "no tombstones"
 
 
-def test_a_site_that_dies_in_the_middle_of_a_run(town: Town, workspace: Workspace) -> None:
-    town.want(*(f"zumba,video{i:03d},0,1" for i in range(80)))
+def test_a_site_that_dies_in_the_middle_of_a_run(served: ServedVideos, workspace: Workspace) -> None:
+    served.want(*(f"zumba,video{i:03d},0,1" for i in range(80)))
     before: list[int] = []
     before_pause: list[int] = []
 
     def watch(now: Progress) -> None:
         if now.done >= 20 and not before:
-            town.site.everywhere = Fault(status=403)
-            before.append(len(town.asked))
+            served.site.everywhere = Fault(status=403)
+            before.append(len(served.asked))
         if "paused" in now.text:
-            before_pause.append(len(town.asked))
+            before_pause.append(len(served.asked))
 
-    settings = town.settings(workers=8, breaker=BREAKER, rate_per_hour=0.0)
+    settings = served.settings(workers=8, breaker=BREAKER, rate_per_hour=0.0)
     result = fetch(workspace, settings, Reporter(watch))
     assert before_pause[0] - before[0] <= MOST_BEFORE_THE_PAUSE
-    assert len(town.asked) - before[0] <= MOST_BEFORE_THE_STOP
+    assert len(served.asked) - before[0] <= MOST_BEFORE_THE_STOP
     assert result.num_done >= 20
-    town.site.everywhere = None
+    served.site.everywhere = None
     assert fetch(workspace, settings).complete, "what was refused is pending"

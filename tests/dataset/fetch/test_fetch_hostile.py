@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from helpers.numbered_video import X264, make_film, numbers
+from helpers.numbered_video import X264, make_video, numbers
 
 from dancecli.core.hashing import sha256_file
 from dancecli.core.progress import Progress, Reporter
@@ -40,9 +40,9 @@ THINNED = ("-vf", "select='lt(mod(n,20),5)'", "-fps_mode", "passthrough")
 Maker = Callable[[Path], Path]
 
 
-def film(**wanted: object) -> Maker:
+def source_video(**wanted: object) -> Maker:
     """Make a film with these properties; see `make_film`."""
-    return lambda path: make_film(path, SECONDS, **wanted)  # type: ignore[arg-type]
+    return lambda path: make_video(path, SECONDS, **wanted)  # type: ignore[arg-type]
 
 
 def content(text: bytes) -> Maker:
@@ -54,7 +54,7 @@ def content(text: bytes) -> Maker:
 
 
 def zeroed_tail(path: Path) -> Path:
-    make_film(path, SECONDS, codec=FASTSTART)
+    make_video(path, SECONDS, codec=FASTSTART)
     whole = path.read_bytes()
     keep = len(whole) // 2
     path.write_bytes(whole[:keep] + bytes(len(whole) - keep))
@@ -62,7 +62,7 @@ def zeroed_tail(path: Path) -> Path:
 
 
 def zeroed_tail_webm(path: Path) -> Path:
-    make_film(path, SECONDS, codec=VP9)
+    make_video(path, SECONDS, codec=VP9)
     whole = path.read_bytes()
     keep = len(whole) // 2
     path.write_bytes(whole[:keep] + bytes(len(whole) - keep))
@@ -74,13 +74,13 @@ def rotated(path: Path) -> Path:
 
     from dancecli.video.ffmpeg import find_ffmpeg
 
-    upright = make_film(path.with_name(f"upright-{path.name}"), SECONDS)
+    upright = make_video(path.with_name(f"upright-{path.name}"), SECONDS)
     turn = [str(find_ffmpeg()), "-v", "error", "-y", "-display_rotation", "90", "-i", str(upright)]
     subprocess.run([*turn, "-c", "copy", str(path)], check=True)
     return path
 
 
-plain = film(codec=FASTSTART)
+plain = source_video(codec=FASTSTART)
 
 
 @dataclass(frozen=True)
@@ -135,14 +135,15 @@ ROUTES = {
         ("done ok", "corrupt broken"), [Fault(length_factor=0.7)], segments=((0, 1), (4, 6))
     ),
     "length-too-small-index-at-end": Route(
-        ("corrupt unreadable",), [Fault(length_factor=0.7)], make=film(codec=X264)
+        ("corrupt unreadable",), [Fault(length_factor=0.7)], make=source_video(codec=X264)
     ),
     "http-403-in-the-middle": Route(
         ("transient http-403",), [Fault(cut_at=0.5, times=1), Fault(status=403, after=1)], attempts=3
     ),
     # What the file is.
     "audio-only": Route(
-        ("corrupt no-picture",), make=film(filters=("-map", "1:a"), codec=("-c:a", "aac", "-b:a", "64k"))
+        ("corrupt no-picture",),
+        make=source_video(filters=("-map", "1:a"), codec=("-c:a", "aac", "-b:a", "64k")),
     ),
     "empty": Route(("transient http-416",), make=content(b""), attempts=3),
     "noise": Route(("corrupt unreadable",), make=content(b"\1\2\3" * 9999)),
@@ -153,23 +154,25 @@ ROUTES = {
     ),
     "variable-rate": Route(
         OK,
-        make=film(filters=THINNED, audio=False),
+        make=source_video(filters=THINNED, audio=False),
         segments=((1.52, 4),),
         shown=lambda number: number - max(0, number % 20 - 4),
     ),
-    "open-gop": Route(OK, make=film(codec=OPEN_GOP), segments=((3, 5),)),
-    "silent": Route(OK, make=film(audio=False)),
-    "portrait": Route(OK, make=film(size=(120, 160)), shape=(256, 342)),
+    "open-gop": Route(OK, make=source_video(codec=OPEN_GOP), segments=((3, 5),)),
+    "silent": Route(OK, make=source_video(audio=False)),
+    "portrait": Route(OK, make=source_video(size=(120, 160)), shape=(256, 342)),
     "rotation-flag": Route(OK, make=rotated, shape=(256, 342), turns=-1),
-    "1-fps": Route(OK, make=film(fps=1), fps=Fraction(1)),
-    "120-fps": Route(OK, make=film(fps=120), fps=Fraction(120)),
-    "29.97-fps": Route(OK, make=film(fps=Fraction(30000, 1001)), fps=Fraction(30000, 1001)),
+    "1-fps": Route(OK, make=source_video(fps=1), fps=Fraction(1)),
+    "120-fps": Route(OK, make=source_video(fps=120), fps=Fraction(120)),
+    "29.97-fps": Route(OK, make=source_video(fps=Fraction(30000, 1001)), fps=Fraction(30000, 1001)),
     "odd-size": Route(
-        OK, make=film(size=(161, 121), codec=("-c:v", "libx264", "-pix_fmt", "yuv444p")), shape=(340, 256)
+        OK,
+        make=source_video(size=(161, 121), codec=("-c:v", "libx264", "-pix_fmt", "yuv444p")),
+        shape=(340, 256),
     ),
-    "ten-bit": Route(OK, make=film(codec=("-c:v", "libx264", "-pix_fmt", "yuv420p10le"))),
-    "vp9-webm": Route(OK, make=film(codec=VP9), suffix=".webm"),
-    "av1-webm": Route(OK, make=film(codec=AV1), suffix=".webm"),
+    "ten-bit": Route(OK, make=source_video(codec=("-c:v", "libx264", "-pix_fmt", "yuv420p10le"))),
+    "vp9-webm": Route(OK, make=source_video(codec=VP9), suffix=".webm"),
+    "av1-webm": Route(OK, make=source_video(codec=AV1), suffix=".webm"),
     # What is asked for.
     "two-segments": Route(("done ok",) * 2, segments=((0, 2), (4, 6))),
     "overlapping": Route(("done ok",) * 2, segments=((1, 4), (2, 5))),

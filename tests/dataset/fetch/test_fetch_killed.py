@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from helpers import video_site as towns
-from helpers.video_site import Town
+from helpers import video_site
+from helpers.video_site import ServedVideos
 
 from dancecli.core.hashing import sha256_file
 from dancecli.core.records import Clip, OutcomeClass
@@ -16,12 +16,12 @@ from dancecli.demo.video_site import Fault
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
 
-film, town = towns.film, towns.town
+source_video, served = video_site.source_video, video_site.served
 IDS = [f"-v{i:02d}" for i in range(12)]
 
 
-def start(town: Town, workspace: Workspace) -> subprocess.Popen[bytes]:
-    flags = ("--annotations", str(town.list), "--url-template", town.site.url_template, "--workers", "2")
+def start(served: ServedVideos, workspace: Workspace) -> subprocess.Popen[bytes]:
+    flags = ("--annotations", str(served.list), "--url-template", served.site.url_template, "--workers", "2")
     return subprocess.Popen(
         [sys.executable, "-m", "dancecli", "fetch", *flags, "--min-free", "0"],
         cwd=workspace.root,
@@ -41,25 +41,25 @@ def settled(workspace: Workspace) -> set[str]:
     return {clip_id.rsplit("_", 2)[0] for clip_id in final | published}
 
 
-def test_killed_at_three_places_and_continued(town: Town, workspace: Workspace) -> None:
-    town.want(*(f"zumba,{video_id},1,3" for video_id in IDS))
-    town.faults["-v05"] = Fault(status=410)
+def test_killed_at_three_places_and_continued(served: ServedVideos, workspace: Workspace) -> None:
+    served.want(*(f"zumba,{video_id},1,3" for video_id in IDS))
+    served.faults["-v05"] = Fault(status=410)
     before: set[str] = set()
     for requests in (3, 6, 9):
-        running = start(town, workspace)
-        seen = len(town.asked)
-        while len(town.asked) < requests and running.poll() is None:
+        running = start(served, workspace)
+        seen = len(served.asked)
+        while len(served.asked) < requests and running.poll() is None:
             time.sleep(0.005)
         os.kill(running.pid, signal.SIGKILL)
         running.communicate()
         time.sleep(0.1)
-        assert not before & set(town.asked[seen:])
+        assert not before & set(served.asked[seen:])
         before = settled(workspace)
-    seen = len(town.asked)
-    running = start(town, workspace)
+    seen = len(served.asked)
+    running = start(served, workspace)
     _, said = running.communicate()
     assert running.returncode == 3, said
-    assert not before & set(town.asked[seen:])
+    assert not before & set(served.asked[seen:])
     standing = ledger.latest(workspace.root)
     assert len(standing) == 12
     clips = tables.read(workspace.clips, Clip)

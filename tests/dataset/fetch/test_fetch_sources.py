@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from helpers import video_site as towns
+from helpers import video_site
 from helpers.archives import TarSite, pack, special, tar_site
-from helpers.numbered_video import make_film, numbers
-from helpers.video_site import Town
+from helpers.numbered_video import make_video, numbers
+from helpers.video_site import ServedVideos
 
 from dancecli.core.errors import UsageError
 from dancecli.core.records import Clip, Segment
@@ -26,7 +26,7 @@ from dancecli.sources.kinetics_archive import SOURCES
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
 
-film, town = towns.film, towns.town
+source_video, served = video_site.source_video, video_site.served
 TRAIN_ZUMBA = "/train/700.tar.gz"
 
 
@@ -47,14 +47,14 @@ def told(workspace: Workspace, clip_id: str) -> list[str]:
 @pytest.fixture
 def member(tmp_path: Path) -> bytes:
     """Two seconds, as a mirror holds them."""
-    return make_film(tmp_path / "member.mp4", 2, size=(320, 240)).read_bytes()
+    return make_video(tmp_path / "member.mp4", 2, size=(320, 240)).read_bytes()
 
 
 def test_a_mirror_gives_only_wanted_and_verified_clips(
-    town: Town, workspace: Workspace, mirror: TarSite, member: bytes, film: Path
+    served: ServedVideos, workspace: Workspace, mirror: TarSite, member: bytes, source_video: Path
 ) -> None:
     wanted = ["good", "cutoff", "linked", "device", "absent", "short", "long"]
-    town.want(*(f"zumba,{video_id},{10 if video_id != 'short' else 0},12" for video_id in wanted))
+    served.want(*(f"zumba,{video_id},{10 if video_id != 'short' else 0},12" for video_id in wanted))
 
     def name(video_id: str, start: int = 10, end: int = 12) -> str:
         return f"k700_train_700/{video_id}_{start:06d}_{end:06d}.mp4"
@@ -68,11 +68,11 @@ def test_a_mirror_gives_only_wanted_and_verified_clips(
             name("device"): special(name("device"), tarfile.CHRTYPE),
             "../../../../outside_000010_000012.mp4": member,
             name("short", 0, 12): member,
-            name("long"): film.read_bytes(),
+            name("long"): source_video.read_bytes(),
             f"../../{name('good')}": member,
         }
     )
-    result = fetch(workspace, town.settings(sources=("mirror",), mirror_template=mirror.template))
+    result = fetch(workspace, served.settings(sources=("mirror",), mirror_template=mirror.template))
     assert {i: c.length_diff_ms for i, c in clips(workspace).items()} == {
         "good_10000_12000": 0,
         # Clips of another length than their names say are clips.
@@ -88,11 +88,11 @@ def test_a_mirror_gives_only_wanted_and_verified_clips(
 
 
 def test_what_the_mirror_lacks_the_next_source_gives(
-    town: Town, workspace: Workspace, mirror: TarSite, member: bytes
+    served: ServedVideos, workspace: Workspace, mirror: TarSite, member: bytes
 ) -> None:
-    town.want("zumba,a,1,3", "zumba,b,1,3", "tap dancing,c,1,3")
+    served.want("zumba,a,1,3", "zumba,b,1,3", "tap dancing,c,1,3")
     mirror.files[TRAIN_ZUMBA] = pack({"a_000001_000003.mp4": member})
-    settings = town.settings(sources=("mirror", "youtube"), mirror_template=mirror.template)
+    settings = served.settings(sources=("mirror", "youtube"), mirror_template=mirror.template)
     assert fetch(workspace, settings).complete
     assert {clip.video_id: clip.source for clip in clips(workspace).values()} == {
         "a": "mirror",
@@ -101,70 +101,76 @@ def test_what_the_mirror_lacks_the_next_source_gives(
     }
     assert told(workspace, "b_1000_3000") == ["mirror permanent not-in-mirror", "url-template done ok"]
     assert told(workspace, "c_1000_3000") == ["mirror permanent http-404", "url-template done ok"]
-    asked = len(town.asked), len(mirror.log)
+    asked = len(served.asked), len(mirror.log)
     assert fetch(workspace, settings).num_attempted == 0
-    assert (len(town.asked), len(mirror.log)) == asked
+    assert (len(served.asked), len(mirror.log)) == asked
 
 
 def test_a_dead_video_is_still_looked_for_in_a_source_that_is_added(
-    town: Town, workspace: Workspace, mirror: TarSite, member: bytes
+    served: ServedVideos, workspace: Workspace, mirror: TarSite, member: bytes
 ) -> None:
-    town.want("zumba,a,1,3")
-    town.faults["a"] = Fault(status=404)
-    fetch(workspace, town.settings())
+    served.want("zumba,a,1,3")
+    served.faults["a"] = Fault(status=404)
+    fetch(workspace, served.settings())
     mirror.files[TRAIN_ZUMBA] = pack({"a_000001_000003.mp4": member})
-    settings = town.settings(sources=("mirror", "youtube"), mirror_template=mirror.template)
+    settings = served.settings(sources=("mirror", "youtube"), mirror_template=mirror.template)
     assert fetch(workspace, settings).complete
-    assert town.asked == ["a"]
+    assert served.asked == ["a"]
 
 
-def test_a_mirror_that_is_away_is_passed_over(town: Town, workspace: Workspace, mirror: TarSite) -> None:
-    town.want("zumba,a,1,3")
+def test_a_mirror_that_is_away_is_passed_over(
+    served: ServedVideos, workspace: Workspace, mirror: TarSite
+) -> None:
+    served.want("zumba,a,1,3")
     gone = mirror.template.replace(mirror.url, "http://127.0.0.1:9")
-    result = fetch(workspace, town.settings(sources=("mirror", "youtube"), mirror_template=gone, tries=1))
+    result = fetch(workspace, served.settings(sources=("mirror", "youtube"), mirror_template=gone, tries=1))
     assert result.complete
     assert told(workspace, "a_1000_3000") == ["mirror session unreachable", "url-template done ok"]
 
 
-def test_a_folder_in_any_form(town: Town, workspace: Workspace, tmp_path: Path, member: bytes) -> None:
-    town.want("tap dancing,a,1,3", "tap dancing,b,1,3", "tap dancing,c,1,3", "tap dancing,d,4,6")
+def test_a_folder_in_any_form(
+    served: ServedVideos, workspace: Workspace, tmp_path: Path, member: bytes
+) -> None:
+    served.want("tap dancing,a,1,3", "tap dancing,b,1,3", "tap dancing,c,1,3", "tap dancing,d,4,6")
     folder = tmp_path / "old"
     for path in ("tap dancing/a_000001_000003.mp4", "tap_dancing/b_1_3.mp4", "whole/c.mp4", "whole/d.mp4"):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(tmp_path / "member.mp4", folder / path)
-    shutil.copyfile(town.site.resolve("x") or "", folder / "whole" / "c.mp4")
+    shutil.copyfile(served.site.resolve("x") or "", folder / "whole" / "c.mp4")
     before = sorted(p.stat().st_mtime_ns for p in folder.rglob("*.mp4"))
-    assert fetch(workspace, town.settings(sources=("local", "youtube"), folder=folder)).complete
+    assert fetch(workspace, served.settings(sources=("local", "youtube"), folder=folder)).complete
     found = {clip.video_id: clip.source for clip in clips(workspace).values()}
     assert found == {"a": "folder", "b": "folder", "c": "folder", "d": "url-template"}
     assert numbers(workspace.clip("a_1000_3000")) == list(range(50)), "the clip itself"
     assert numbers(workspace.clip("c_1000_3000")) == list(range(25, 75)), "cut out of the whole video"
     assert told(workspace, "d_4000_6000")[0] == "folder source-short too-short"
     assert sorted(p.stat().st_mtime_ns for p in folder.rglob("*.mp4")) == before
-    assert town.asked == ["d"]
+    assert served.asked == ["d"]
 
 
-def test_shards_together_make_what_one_run_makes(town: Town, workspace: Workspace, tmp_path: Path) -> None:
+def test_shards_together_make_what_one_run_makes(
+    served: ServedVideos, workspace: Workspace, tmp_path: Path
+) -> None:
     ids = [f"video{i}" for i in range(9)]
-    town.want(*(f"zumba,{video_id},0,1" for video_id in ids), "zumba,video3,1,2")
+    served.want(*(f"zumba,{video_id},0,1" for video_id in ids), "zumba,video3,1,2")
     whole = Workspace(tmp_path / "whole")
-    fetch(whole, town.settings())
-    asked = len(town.asked)
-    sizes = [fetch(workspace, town.settings(shard=(i, 3))).num_asked for i in (1, 2, 3)]
+    fetch(whole, served.settings())
+    asked = len(served.asked)
+    sizes = [fetch(workspace, served.settings(shard=(i, 3))).num_asked for i in (1, 2, 3)]
     assert sum(sizes) == 10
     assert min(sizes) > 0
-    assert sorted(town.asked[asked:]) == ids
+    assert sorted(served.asked[asked:]) == ids
     assert clips(workspace) == clips(whole)
     for clip in clips(whole).values():
         assert (workspace.root / clip.path).read_bytes() == (whole.root / clip.path).read_bytes()
     assert [p.name for p in ledger.ledger_files(workspace.root)] == [f"ledger-{i}of3.db" for i in (1, 2, 3)]
-    assert fetch(workspace, town.settings()).num_attempted == 0, "all ledgers are read as one"
+    assert fetch(workspace, served.settings()).num_attempted == 0, "all ledgers are read as one"
 
 
-def test_the_same_shard_twice_is_refused(town: Town, workspace: Workspace) -> None:
-    town.want("zumba,a,0,1")
+def test_the_same_shard_twice_is_refused(served: ServedVideos, workspace: Workspace) -> None:
+    served.want("zumba,a,0,1")
     with workspace.lock("fetch-1of2"), pytest.raises(Exception, match="another 'fetch-1of2' is at work"):
-        fetch(workspace, town.settings(shard=(1, 2)))
+        fetch(workspace, served.settings(shard=(1, 2)))
 
 
 @pytest.mark.parametrize(
@@ -177,10 +183,12 @@ def test_the_same_shard_twice_is_refused(town: Town, workspace: Workspace) -> No
         ({"shard": (0, 2)}, "--shard 0/2 is not"),
     ],
 )
-def test_wrong_settings(town: Town, workspace: Workspace, wrong: dict[str, object], said: str) -> None:
-    town.want("zumba,a,0,1")
+def test_wrong_settings(
+    served: ServedVideos, workspace: Workspace, wrong: dict[str, object], said: str
+) -> None:
+    served.want("zumba,a,0,1")
     with pytest.raises(UsageError) as caught:
-        fetch(workspace, town.settings(**wrong))
+        fetch(workspace, served.settings(**wrong))
     assert said in caught.value.message
 
 
@@ -191,15 +199,15 @@ def test_where_the_mirror_is_only_the_default_it_is_passed_by(workspace: Workspa
     assert plan_source("mirror", workspace.root, workspace.temp, settings, [egg]).jobs == []
 
 
-def test_a_mirror_without_the_label(town: Town, workspace: Workspace, tmp_path: Path) -> None:
+def test_a_mirror_without_the_label(served: ServedVideos, workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "labels.txt").write_text("cooking egg\n")
-    town.want("cooking egg,a,0,1")
+    served.want("cooking egg,a,0,1")
     with pytest.raises(UsageError, match="the mirror has no tar for the labels, such as 'cooking egg'"):
-        fetch(workspace, town.settings(sources=("mirror",), labels=tmp_path / "labels.txt"))
+        fetch(workspace, served.settings(sources=("mirror",), labels=tmp_path / "labels.txt"))
 
 
 def test_whole_tars_are_answers_to_the_breaker(
-    town: Town, workspace: Workspace, mirror: TarSite, member: bytes
+    served: ServedVideos, workspace: Workspace, mirror: TarSite, member: bytes
 ) -> None:
     """Refused tars between whole ones are not refusals in a row; a whole one after a pause ends it."""
     numbers_of = tomllib.loads(SOURCES.read_text(encoding="utf-8"))["mirror"]["numbers"]
@@ -208,7 +216,7 @@ def test_whole_tars_are_answers_to_the_breaker(
         number = numbers_of[label]
         mirror.files[f"/train/{number:03d}.tar.gz"] = pack({f"x/v{i}_000010_000012.mp4": member})
     rows = (Segment(f"v{i}", 10_000, 12_000, label, "train") for i, label in enumerate(labels))
-    settings = town.settings(sources=("mirror",), mirror_template=mirror.template, labels=None, workers=1)
+    settings = served.settings(sources=("mirror",), mirror_template=mirror.template, labels=None, workers=1)
     plan = plan_source("mirror", workspace.root, workspace.temp, settings, list(rows))
     limiter = RateLimiter(breaker=BreakerSettings(streak=2, first_wait_s=60))
     for i, job in enumerate(plan.jobs):
@@ -233,12 +241,12 @@ def mirror_parts(job: MirrorJob) -> Iterator[JobResult]:
 
 
 def test_a_tar_that_ends_early_leaves_no_tombstone(
-    town: Town, workspace: Workspace, mirror: TarSite, member: bytes
+    served: ServedVideos, workspace: Workspace, mirror: TarSite, member: bytes
 ) -> None:
-    town.want("zumba,a,10,12", "zumba,b,10,12")
+    served.want("zumba,a,10,12", "zumba,b,10,12")
     whole = pack({"x/a_000010_000012.mp4": member, "x/b_000010_000012.mp4": member}, compressed=False)
     mirror.files[TRAIN_ZUMBA] = whole[: 512 + -(-len(member) // 512) * 512]
-    settings = town.settings(sources=("mirror",), mirror_template=mirror.template, tries=1)
+    settings = served.settings(sources=("mirror",), mirror_template=mirror.template, tries=1)
     result = fetch(workspace, settings)
     assert (result.num_done, result.reasons) == (1, {"truncated": 1})
     mirror.files[TRAIN_ZUMBA] = whole

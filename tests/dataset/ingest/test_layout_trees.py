@@ -62,12 +62,12 @@ UCF = [
     for number in (1, 2, 3)
 ]
 HMDB = [
-    f"{label}/{film}_{label}_{part}_cm_np1_fr_med_{number}.mp4"
-    for label, films in (
+    f"{label}/{source_video}_{label}_{part}_cm_np1_fr_med_{number}.mp4"
+    for label, source_videos in (
         ("dance", ("April_09", "Film_X_02", "#7_x")),
         ("hip_hop", ("May_10", "Show_1", "#8_y")),
     )
-    for film, part in zip(films, "ufh", strict=True)
+    for source_video, part in zip(source_videos, "ufh", strict=True)
     for number in (0, 1, 12)
 ]
 AIST = [

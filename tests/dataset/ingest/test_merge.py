@@ -90,7 +90,7 @@ def test_a_clip_under_a_class_that_stays_out_as_well_is_left_alone(
         assert not ledger.latest(workspace.root)
 
 
-def film(path: Path, source: str, more: str = "") -> Path:
+def source_video(path: Path, source: str, more: str = "") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     run_ffmpeg(["-f", "lavfi", "-i", source, *more.split(), str(path)])
     return path
@@ -132,14 +132,14 @@ def test_lists_become_segments_and_a_list_for_fetch(dance, workspace: Workspace,
 
 
 def test_a_clip_that_looks_like_ours_is_kept_once(dance, workspace: Workspace, tmp_path: Path) -> None:
-    ours = film(tmp_path / "ours" / "tango dancing" / "ourclip0000_0_2.mp4", life(1))
+    ours = source_video(tmp_path / "ours" / "tango dancing" / "ourclip0000_0_2.mp4", life(1))
     assert dance("import", str(tmp_path / "ours")).code == 0
     theirs = tmp_path / "theirs" / "tango"
     theirs.mkdir(parents=True)
     disguise = ["-vf", "hflip,scale=160:-2,pad=iw:ih+40:0:20", "-crf", "30"]
     copy = str(theirs / "theirclip00_005.mp4")
     subprocess.run([str(find_ffmpeg()), "-v", "error", "-i", str(ours), *disguise, copy], check=True)
-    film(theirs / "otherclip00_010.mp4", life(2))
+    source_video(theirs / "otherclip00_010.mp4", life(2))
     ran = dance("merge", str(tmp_path / "theirs"), "--json")
     assert ran.code == 0
     assert ran.json["counts"] == {"tango": {"same-picture": 1, "in": 1}}

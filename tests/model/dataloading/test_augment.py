@@ -41,7 +41,7 @@ FILMS = []
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory):
+def source_videos(tmp_path_factory):
     """The frames of a clip, and of the copy of each case."""
     folder = tmp_path_factory.mktemp("copies")
     clip = folder / "clip.mp4"
@@ -59,8 +59,8 @@ def films(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "noise"])
-def test_a_view_shows_what_the_file_would(films, name):
-    clip, files = films
+def test_a_view_shows_what_the_file_would(source_videos, name):
+    clip, files = source_videos
     made = np.stack(augmented(clip, CASES[name]))
     assert made.dtype == np.uint8
     codec = abs(files["as it is"].astype(float) - clip).mean()
@@ -71,8 +71,8 @@ def test_a_view_shows_what_the_file_would(films, name):
     assert not CASES[name] or moved > 2 * apart
 
 
-def test_noise_is_one_pattern_of_the_same_strength_on_all_colors(films):
-    clip, files = films
+def test_noise_is_one_pattern_of_the_same_strength_on_all_colors(source_videos):
+    clip, files = source_videos
     made = np.stack(augmented(clip, (NOISE,))).astype(float) - clip
     assert (made[0] == made[-1]).all()
     assert (made[..., 0] == made[..., 2]).all()
@@ -107,8 +107,8 @@ def test_what_is_drawn_depends_on_seed_clip_and_view():
     assert all(0 <= value < 1 for value in drawn)
 
 
-def test_a_rotated_view_shows_what_the_file_would(films, tmp_path):
-    clip, _ = films
+def test_a_rotated_view_shows_what_the_file_would(source_videos, tmp_path):
+    clip, _ = source_videos
     for degrees in (-10.0, 6.5):
         ops = (Op("rotate", (("degrees", degrees),)),)
         run_ffmpeg(augment_args(FILMS[-1], [(ops, tmp_path / "r.mp4")]))
@@ -119,8 +119,8 @@ def test_a_rotated_view_shows_what_the_file_would(films, tmp_path):
         assert abs(turned_back - frames_of(tmp_path / "r.mp4")).mean() > 2 * apart
 
 
-def test_every_operation_works_in_a_file_and_on_the_fly(films, tmp_path):
-    clip, _ = films
+def test_every_operation_works_in_a_file_and_on_the_fly(source_videos, tmp_path):
+    clip, _ = source_videos
     for name, known in OPERATIONS.items():
         for at in (0.0, 0.999):
             (op,) = ops = draw((name,), lambda _, at=at: at)

@@ -17,7 +17,7 @@ from dancecli.video.source import probe
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def source_video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A film with B-frames, as a site has it."""
     path = tmp_path_factory.mktemp("films") / "film.mp4"
     picture = ["-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25,noise=alls=9:allf=t", "-t", "5"]
@@ -26,9 +26,9 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def clip(film: Path) -> Path:
-    path = film.with_name("clip.mp4")
-    run_ffmpeg(trim_args(film, probe(film), 500, 4500, path))
+def clip(source_video: Path) -> Path:
+    path = source_video.with_name("clip.mp4")
+    run_ffmpeg(trim_args(source_video, probe(source_video), 500, 4500, path))
     return path
 
 
@@ -56,14 +56,14 @@ def test_a_frame_may_be_wanted_twice_and_out_of_order(clip: Path) -> None:
     assert all((a == b).all() for a, b in zip(found, by_decord(clip, numbers), strict=True))
 
 
-def test_a_film_with_b_frames_is_left_to_decord(film: Path) -> None:
+def test_a_film_with_b_frames_is_left_to_decord(source_video: Path) -> None:
     with pytest.raises(UnsupportedLayoutError):
-        FastClipReader(str(film))
+        FastClipReader(str(source_video))
     numbers = np.arange(3, 120, 3)
-    opened = ClipInit()({"filename": str(film)})
+    opened = ClipInit()({"filename": str(source_video)})
     assert opened["total_frames"] == 125
     found = ClipDecode()(opened | {"frame_inds": numbers})
-    assert all((a == b).all() for a, b in zip(found["imgs"], by_decord(film, numbers), strict=True))
+    assert all((a == b).all() for a, b in zip(found["imgs"], by_decord(source_video, numbers), strict=True))
     assert found["img_shape"] == (120, 160)
 
 

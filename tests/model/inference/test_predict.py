@@ -59,9 +59,9 @@ def test_of_the_last_runs_the_one_that_looks_at_frames_is_taken(workspace, tmp_p
 
 
 def test_a_long_video_has_a_course_and_a_picture(workspace, tmp_path, write_film):
-    film = tmp_path / "an evening, long.mkv"
-    write_film(film, 1, 5, frames=12 * 9)
-    result = predict(workspace, PredictSettings((film,), run="run"))
+    source_video = tmp_path / "an evening, long.mkv"
+    write_film(source_video, 1, 5, frames=12 * 9)
+    result = predict(workspace, PredictSettings((source_video,), run="run"))
     assert result.file == workspace.report("predict-an-evening-long") / "prediction.json"
     document = json.loads(result.file.read_text())
     assert document == json.loads(json.dumps(result.document))
@@ -73,7 +73,7 @@ def test_a_long_video_has_a_course_and_a_picture(workspace, tmp_path, write_film
     assert sum(best["probability"] for best in video["top5"]) == pytest.approx(1, abs=1e-5)
     (picture,) = result.pictures
     assert picture.read_bytes().startswith(b"\x89PNG")
-    wider = predict(workspace, PredictSettings((film,), window_s=6.0, picture=tmp_path / "here.png"))
+    wider = predict(workspace, PredictSettings((source_video,), window_s=6.0, picture=tmp_path / "here.png"))
     assert [(w["start_s"], w["end_s"]) for w in wider.document["videos"][0]["windows"]] == [(0, 6), (3, 9)]
     assert wider.pictures == (tmp_path / "here.png",)
 

@@ -20,12 +20,20 @@ def filmed(workspace: Workspace) -> Workspace:
     """40 clips, of which 10 can be read."""
     clips = [make_clip(i, LABELS[i % 2], num_frames=25) for i in range(40)]
     fill(workspace, clips, LABELS)
-    film = workspace.root / "film.mp4"
+    source_video = workspace.root / "film.mp4"
     run_ffmpeg(
-        ["-f", "lavfi", "-i", "testsrc2=size=128x96:rate=25:duration=1", "-pix_fmt", "yuv420p", str(film)]
+        [
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=128x96:rate=25:duration=1",
+            "-pix_fmt",
+            "yuv420p",
+            str(source_video),
+        ]
     )
     for clip in clips[:10]:
-        (workspace.root / clip.path).write_bytes(film.read_bytes())
+        (workspace.root / clip.path).write_bytes(source_video.read_bytes())
     return workspace
 
 

@@ -54,7 +54,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_run(workspace.root, LABELS, test=84, val=21, name="second-1", skill=1.5, salt="b")
     worst = min((p for p in tables.read(workspace.run("first-1") / "predictions.parquet", Prediction)
                  if p.subset == "test"), key=lambda p: p.scores[p.label_index] - max(p.scores))  # fmt: skip
-    film(workspace.clip(worst.clip_id))
+    source_video(workspace.clip(worst.clip_id))
     look_into(workspace, "first-1", worst)
     report(workspace, ReportSettings("first-1", name="page"))
     for seed, run in enumerate(("first-1", "second-1")):
@@ -85,7 +85,7 @@ def look_into(workspace: Workspace, run: str, clip: Prediction) -> None:
     (folder / "index.json").write_text(json.dumps({"schema": 1, "clips": rows}))
 
 
-def film(path: Path) -> None:
+def source_video(path: Path) -> None:
     """Make a film of two seconds, in the form that clips have."""
     import imageio_ffmpeg
 
