@@ -119,6 +119,7 @@ def command(
     Example: `dance finetune --pretrain nonlocal --split full --freeze 4`
     """
     from dancecli.model.runs.finetune import FinetuneSettings
+    from dancecli.model.runs.plan import Execution
     from dancecli.model.runs.resume import planned
     from dancecli.model.runs.seeds import plan_group
     from dancecli.model.training.distributed import get_rank_info
@@ -150,12 +151,9 @@ def command(
         augment=augment,
         amp=amp,
         changes=tuple(changes or ()),
-        cache=cache,
         head_init=head_init,
-        processes=max(gpus, here.size),
         resume=resume,
-        preflight=preflight,
-        engine=engine,
+        execution=Execution(preflight=preflight, cache=cache, processes=max(gpus, here.size), engine=engine),
     )
     if dry_run:
         plan = plan_group(workspace, settings) if seeds else planned(workspace, settings)
@@ -205,9 +203,9 @@ def _launch(workspace: Workspace, settings: FinetuneSettings) -> int:
     from dancecli.model.training.distributed import launch, refuse_too_many
 
     plan = planned(workspace, settings)
-    refuse_too_many(settings.processes)
+    refuse_too_many(settings.execution.processes)
     resume = ["--resume"] if plan.settings.resume and not settings.resume else []
-    return launch(settings.processes, [*sys.argv[1:], *resume, "--name", plan.name])
+    return launch(settings.execution.processes, [*sys.argv[1:], *resume, "--name", plan.name])
 
 
 def _show(result: RunResult) -> None:

@@ -95,6 +95,7 @@ def command(
 
     Example: `dance tune --split full --trials 20`
     """
+    from dancecli.model.runs.plan import Execution
     from dancecli.model.tuning.plan import TuneSettings, plan_study
     from dancecli.model.tuning.tune import tune
     from dancecli.report.tuning import tuning
@@ -112,14 +113,13 @@ def command(
         batch=batch,
         weights=weights,
         head_init=head_init,
-        cache=cache,
         augment=augment,
         views=views,
         flow_method=flow_method,
         num_clips=num_clips,
         amp=amp,
         changes=tuple(changes or ()),
-        engine=engine,
+        execution=Execution(cache=cache, engine=engine),
         seed=seed,
         name=name,
         storage=storage,

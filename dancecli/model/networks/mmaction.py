@@ -75,11 +75,13 @@ CONFIGS = MMACTION / ".mim" / "configs"
 TOOLS = MMACTION / ".mim" / "tools"
 
 from mmaction.datasets import VideoDataset  # noqa: E402 - only after the shim
+from mmaction.evaluation import AccMetric  # noqa: E402
 from mmaction.models.recognizers import Recognizer3D  # noqa: E402
 from mmaction.registry import (  # noqa: E402
     DATA_SAMPLERS,
     DATASETS,
     HOOKS,
+    METRICS,
     MODELS,
     OPTIM_WRAPPERS,
     TRANSFORMS,
@@ -105,11 +107,13 @@ __all__ = [
     "DATASETS",
     "DATA_SAMPLERS",
     "HOOKS",
+    "METRICS",
     "MODELS",
     "OPTIM_WRAPPERS",
     "PARAM_SCHEDULERS",
     "TOOLS",
     "TRANSFORMS",
+    "AccMetric",
     "ActionDataSample",
     "BaseDataPreprocessor",
     "Config",

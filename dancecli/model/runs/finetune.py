@@ -210,8 +210,8 @@ def make_job(workspace: Workspace, plan: Plan, reporter: Reporter = SILENT) -> J
         meta=meta,
         resume=settings.resume,
         gpu=gpu,
-        preflight=settings.preflight,
-        engine=settings.engine,
+        preflight=settings.execution.preflight,
+        engine=settings.execution.engine,
         rank_info=get_rank_info(),
     )
 

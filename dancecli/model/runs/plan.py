@@ -32,7 +32,24 @@ SEEDS = range(2**32)
 _RECIPE_FLAGS = ("freeze", "epochs", "lr", "batch", "views", "num_clips", "augment", "amp")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How a run is executed: nothing here changes what is trained.
+
+    Attributes:
+        preflight: overfit one batch and estimate the duration before training starts.
+        cache: train on cached features of the frozen backbone; None does so where it saves time.
+        processes: number of processes that share each batch; one per GPU, or on the CPU.
+        engine: where features are extracted, `local` or `ray`, see `engine.factory`.
+    """
+
+    preflight: bool = True
+    cache: bool | None = None
+    processes: int = 1
+    engine: str = LOCAL
+
+
+@dataclass(frozen=True, kw_only=True)
 class FinetuneSettings:
     """What to train; None takes the recipe's value.
 
@@ -46,14 +63,11 @@ class FinetuneSettings:
         amp: automatic mixed precision.
         changes: other recipe keys, each as `key=value`; the attributes above take precedence.
         group: name of a group of runs with several seeds.
-        preflight: overfit one batch and estimate the duration before training starts.
-        cache: train on cached features of the frozen backbone; None does so where it saves time.
         cache_dtype: `float16` or `float32`; empty for the default of the stage.
         flow_method: how the input of an optical-flow model was computed.
         head_init: `random`, or `pretrained` to copy matching classes from the pre-trained classifier.
         two_stream: settings of `dance train --stream both`, for one of its streams.
-        processes: number of processes that share each batch; one per GPU, or on the CPU.
-        engine: where features are extracted, `local` or `ray`, see `engine.factory`.
+        execution: how the run is executed, which does not change what it trains.
         resume: resume the run `name` (None: the latest); all other settings are that run's.
     """
 
@@ -73,14 +87,11 @@ class FinetuneSettings:
     amp: bool | None = None
     changes: tuple[str, ...] = ()
     group: str | None = None
-    preflight: bool = True
-    cache: bool | None = None
     cache_dtype: str = ""
     flow_method: str = DEFAULT_FLOW
     head_init: str = RANDOM
     two_stream: dict[str, Any] | None = None
-    processes: int = 1
-    engine: str = LOCAL
+    execution: Execution = Execution()
     resume: bool = False
 
 
@@ -203,15 +214,15 @@ def plan_with(
     if entry.modality == FLOW:
         base = replace(base, flow=settings.flow_method)
         data = with_flow(workspace, data, settings.flow_method)
-    per_rank_batch_size(recipe.batch, settings.processes)
+    per_rank_batch_size(recipe.batch, settings.execution.processes)
     refuse_unused_keys(base, recipe)
     # A backbone with unknown stages is rejected before its weights are downloaded.
     stages.prefixes(base.model["backbone"], recipe.frozen_stages)
-    cached = _use_cache(settings.cache, base, recipe, settings.processes)
-    check_engine(settings.engine)
-    if settings.engine != LOCAL and not cached:
+    cached = _use_cache(settings.execution.cache, base, recipe, settings.execution.processes)
+    check_engine(settings.execution.engine)
+    if settings.execution.engine != LOCAL and not cached:
         raise UsageError(
-            f"--engine {settings.engine} computes cached features, and this run caches none",
+            f"--engine {settings.execution.engine} computes cached features, and this run caches none",
             "freeze more stages (--freeze 4), or omit --engine",
         )
     recipe, unsolved = _with_head(recipe, cached, base.model)
@@ -230,14 +241,13 @@ def plan_with(
         notes += filter(None, [method_mismatch(settings.flow_method)])
     if settings.weights == NO_WEIGHTS:
         notes.append(f"random weights; freeze: {recipe.freeze}")
-    if settings.processes > 1:
-        notes.append(
-            f"{settings.processes} processes share each batch of {recipe.batch}; features are not cached"
-        )
+    if settings.execution.processes > 1:
+        count = settings.execution.processes
+        notes.append(f"{count} processes share each batch of {recipe.batch}; features are not cached")
     if recipe.dropout and not has_dropout(base.model["cls_head"]):
         notes.append(f"the head of {entry.name} has no dropout: the recipe's {recipe.dropout:g} is ignored")
     notes += [*unsolved, *_recipe_notes(recipe, data, cached)]
-    if recipe.frozen_stages >= _CACHE_FROM_STAGE and not cached and settings.cache is None:
+    if recipe.frozen_stages >= _CACHE_FROM_STAGE and not cached and settings.execution.cache is None:
         notes += _uncached_notes(base, recipe)
     if settings.group:
         notes += _group_notes(recipe)

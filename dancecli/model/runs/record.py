@@ -68,7 +68,7 @@ def begun_record(plan: Plan, job: Job) -> dict[str, Any]:
             "ema": recipe.ema or None,
             "amp": amp_dtype(recipe, job.gpu),
             "patience": recipe.patience or None,
-            "processes": plan.settings.processes,
+            "processes": plan.settings.execution.processes,
         },
         "seed": plan.settings.seed,
         "cache": {

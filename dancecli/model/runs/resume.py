@@ -19,9 +19,9 @@ from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
 # These may differ between the runs of a group, or between two calls for the same run.
-_OWN = ("seed", "name", "resume", "group", "preflight")
+_OWN = ("seed", "name", "resume", "group", "execution")
 # These may change when a run resumes.
-_NOT_OF_THE_RUN = ("name", "resume", "preflight", "processes", "engine", "group", "two_stream")
+_NOT_OF_THE_RUN = ("name", "resume", "execution", "group", "two_stream")
 _FLAGS = {"changes": "--set"}
 
 
@@ -44,6 +44,10 @@ def plan_of_stopped_run(workspace: Workspace, settings: FinetuneSettings) -> tup
         )
     folder = rec.RunFolder(workspace.run(name))
     known = {field.name for field in fields(FinetuneSettings)}
+    # A run that began with cached features resumes with them.
+    cache = settings.execution.cache
+    if cache is None:
+        cache = before["settings"]["execution"]["cache"]
     saved = FinetuneSettings(**{k: v for k, v in before["settings"].items() if k in known})
     saved = replace(saved, split=before["split"]["name"], changes=tuple(saved.changes))
     reject_other_settings(name, settings, saved)
@@ -52,9 +56,7 @@ def plan_of_stopped_run(workspace: Workspace, settings: FinetuneSettings) -> tup
         saved,
         name=name,
         resume=True,
-        preflight=settings.preflight,
-        processes=settings.processes,
-        engine=settings.engine,
+        execution=replace(settings.execution, cache=cache),
     )
     recipe = parse_recipe(_without_none(before["recipe"]), folder.record)
     data = load_split(workspace, saved.split)

@@ -11,9 +11,12 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dancecli.core.errors import ModelError
+from dancecli.core.topk import true_rank
 from dancecli.model.networks.mmaction import (
     HOOKS,
+    METRICS,
     OPTIM_WRAPPERS,
+    AccMetric,
     Hook,
     OptimWrapper,
     read_checkpoint,
@@ -154,3 +157,21 @@ class ClassifierWeightsHook(Hook):  # type: ignore[misc]
         with torch.no_grad():
             layer.weight[self.classes] = known["weight"].to(layer.weight)
             layer.bias[self.classes] = known["bias"].to(layer.bias)
+
+
+@METRICS.register_module(force=True)
+class TopKAccuracy(AccMetric):  # type: ignore[misc]
+    """MMAction2's accuracy, with the one rule for ties of `dancecli.core.topk`."""
+
+    def calculate(self, preds: Sequence[Any], labels: Sequence[int]) -> dict[str, float]:
+        """Compute top-1, top-5 and mean class accuracy.
+
+        Args:
+            preds: for each clip its scores [classes].
+            labels: for each clip the index of its class.
+        """
+        found: dict[str, float] = super().calculate(preds, labels)
+        ranks = [true_rank(scores.tolist(), label) for scores, label in zip(preds, labels, strict=True)]
+        for k in (1, 5):
+            found[f"top{k}"] = sum(rank <= k for rank in ranks) / len(ranks)
+        return found

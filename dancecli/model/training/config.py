@@ -96,7 +96,7 @@ def build_config(
     weights = balanced_weights(data.train_counts) if recipe.class_weights == "balanced" else None
     test_batch = forward_batch(base, recipe, views)
     held_out = test_pipeline(base, recipe)
-    accuracy = {"type": "AccMetric"}
+    accuracy = {"type": "TopKAccuracy"}
     return {
         "custom_imports": {"imports": list(_REGISTERING), "allow_failed_imports": False},
         "default_scope": "mmaction",

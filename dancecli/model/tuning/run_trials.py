@@ -99,7 +99,7 @@ class RunTrials:
             recipe=str(file),
             name=folder.root.name,
             freeze=trial.recipe.freeze,
-            preflight=False,
+            execution=replace(self._plan.settings.execution, preflight=False),
             changes=(f"norm_eval={str(trial.recipe.norm_eval).lower()}",),
             epochs=None,
             lr=None,

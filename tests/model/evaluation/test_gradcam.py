@@ -148,7 +148,9 @@ def test_pictures_of_a_run_are_drawn_once(
     workspace = corpus()
     finetune(
         workspace,
-        FinetuneSettings(str(tiny_model), recipe=str(tiny_recipe), weights="none", epochs=1, name="a"),
+        FinetuneSettings(
+            pretrain=str(tiny_model), recipe=str(tiny_recipe), weights="none", epochs=1, name="a"
+        ),
     )
     clips = tuple((p.stem, 1) for p in sorted((workspace.root / "clips").glob("*.mp4"))[:2])
     result = gradcam(workspace, GradcamSettings("a", clips))

@@ -14,6 +14,7 @@ from dancecli.model.inference.predict import PredictSettings, predict
 from dancecli.model.inference.predictor import Predictor
 from dancecli.model.networks.checkpoint import open_checkpoint, run_checkpoint
 from dancecli.model.runs.finetune import FinetuneSettings, finetune
+from dancecli.model.runs.plan import Execution
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
@@ -27,7 +28,7 @@ def workspace(corpus, tiny_recipe, tiny_model) -> Workspace:
         workspace = corpus()
         settings = FinetuneSettings(
             pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe), epochs=1,
-            name="run", cache=False,
+            name="run", execution=Execution(cache=False),
         )  # fmt: skip
         finetune(workspace, settings)
         _TRAINED.append(workspace)

@@ -17,6 +17,7 @@ from dancecli.model.networks.base import build_model_config, model_base
 from dancecli.model.networks.weights import weights_from_file
 from dancecli.model.networks.zoo import find_entry
 from dancecli.model.runs.finetune import FinetuneSettings, finetune
+from dancecli.model.runs.plan import Execution
 from dancecli.storage import tables
 
 
@@ -166,7 +167,8 @@ def test_known_classes_start_from_their_old_rows(corpus, tiny_recipe, tiny_model
     workspace, path = corpus(), whole()
     # A learning rate of next to nothing leaves the start to be seen.
     settings = FinetuneSettings(
-        pretrain=str(tiny_model), weights=str(path), recipe=str(tiny_recipe), freeze="4", cache=cache,
+        pretrain=str(tiny_model), weights=str(path), recipe=str(tiny_recipe), freeze="4",
+        execution=Execution(cache=cache),
         lr=1e-12, epochs=1, name="warm", head_init="pretrained",
     )  # fmt: skip
     assert finetune(workspace, settings).record["head"] == {

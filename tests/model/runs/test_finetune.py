@@ -11,6 +11,7 @@ from dancecli.core.errors import InputError, ModelError, UsageError, WorkspaceEr
 from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import Prediction
 from dancecli.model.runs.finetune import FinetuneSettings, finetune, make_plan
+from dancecli.model.runs.plan import Execution
 from dancecli.storage import tables
 
 # All that a recipe can have beside the plain things; three steps an update end an epoch between two.
@@ -83,7 +84,7 @@ def test_training_from_stored_features_gives_the_losses_of_training_from_clips(
             freeze=freeze,
             changes=changes,
             lr=1e-3,
-            cache=cache,
+            execution=Execution(cache=cache),
             cache_dtype="float32",
             name=f"cache-{cache}",
         )
@@ -108,7 +109,7 @@ def test_a_run_that_was_stopped_and_resumed_ends_like_one_that_was_not(
         freeze="3",
         epochs=3,
         changes=changes,
-        cache=cache,
+        execution=Execution(cache=cache),
         name="whole",
     )
     finetune(workspace, settings)
@@ -184,7 +185,9 @@ def test_what_cannot_be_is_refused_before_anything_is_written(corpus, tiny_recip
 def test_a_folder_that_a_kill_has_left_without_a_record_is_used(corpus, tiny_recipe, tiny_model):
     workspace = corpus()
     (workspace.run("left") / "checkpoints").mkdir(parents=True)
-    settings = FinetuneSettings(str(tiny_model), weights="none", recipe=str(tiny_recipe), name="left")
+    settings = FinetuneSettings(
+        pretrain=str(tiny_model), weights="none", recipe=str(tiny_recipe), name="left"
+    )
     assert make_plan(workspace, settings).name == "left"
 
 

@@ -10,14 +10,18 @@ import pytest
 from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.progress import Reporter
 from dancecli.model.runs.finetune import finetune
-from dancecli.model.runs.plan import FinetuneSettings
+from dancecli.model.runs.plan import Execution, FinetuneSettings
 from dancecli.model.runs.resume import begun_before
 
 
 @pytest.fixture
 def settings(tiny_recipe, tiny_model) -> FinetuneSettings:
     return FinetuneSettings(
-        pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe), preflight=False
+        pretrain=str(tiny_model),
+        weights="none",
+        freeze="4",
+        recipe=str(tiny_recipe),
+        execution=Execution(preflight=False),
     )
 
 

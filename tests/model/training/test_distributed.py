@@ -12,7 +12,7 @@ import pytest
 
 from dancecli.core.errors import ModelError, UsageError
 from dancecli.model.networks.mmaction import read_checkpoint
-from dancecli.model.runs.plan import FinetuneSettings, make_plan
+from dancecli.model.runs.plan import Execution, FinetuneSettings, make_plan
 from dancecli.model.training import distributed
 from dancecli.storage import runs as rec
 
@@ -59,10 +59,19 @@ def test_a_batch_that_cannot_be_shared_and_a_cache_are_refused(corpus, tiny_reci
     workspace = corpus()
     common = {"pretrain": str(tiny_model), "weights": "none", "recipe": str(tiny_recipe)}
     with pytest.raises(UsageError, match="a batch of 4 clips cannot be divided among 3 processes"):
-        make_plan(workspace, FinetuneSettings(**common, processes=3))
+        make_plan(workspace, FinetuneSettings(**common, execution=Execution(processes=3)))
     with pytest.raises(UsageError, match="trains in one process"):
-        make_plan(workspace, FinetuneSettings(**common, processes=2, freeze="4", cache=True))
-    assert not make_plan(workspace, FinetuneSettings(**common, processes=2, freeze="4")).cached
+        make_plan(
+            workspace,
+            FinetuneSettings(
+                **common,
+                execution=Execution(processes=2, cache=True),
+                freeze="4",
+            ),
+        )
+    assert not make_plan(
+        workspace, FinetuneSettings(**common, execution=Execution(processes=2), freeze="4")
+    ).cached
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from dancecli.core.errors import ModelError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.recipe import Recipe
 from dancecli.model.runs.finetune import FinetuneSettings, finetune, make_job, make_plan
+from dancecli.model.runs.plan import Execution
 
 
 @pytest.mark.parametrize("cache", [True, False])
@@ -22,14 +23,21 @@ def test_a_run_is_bit_for_bit_what_it_is_without(corpus, tiny_recipe, tiny_model
 
     workspace = corpus()
     settings = FinetuneSettings(
-        pretrain=str(tiny_model), weights="none", recipe=str(tiny_recipe), freeze="3", cache=cache, epochs=1
+        pretrain=str(tiny_model),
+        weights="none",
+        recipe=str(tiny_recipe),
+        freeze="3",
+        execution=Execution(cache=cache),
+        epochs=1,
     )
     found = []
     said: list[str] = []
     for preflight in (True, False):
         name = f"with-{preflight}"
         record = finetune(
-            workspace, replace(settings, name=name, preflight=preflight), Reporter(on_message=said.append)
+            workspace,
+            replace(settings, name=name, execution=replace(settings.execution, preflight=preflight)),
+            Reporter(on_message=said.append),
         ).record
         folder = workspace.run(name)
         rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]

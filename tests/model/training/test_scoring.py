@@ -63,3 +63,15 @@ def test_the_protocol_says_clips_and_crops():
     record = views_record(recipe, frame_sampler(INCEPTION, recipe), cached=False)
     assert record["test"] == "64x1 frames, 10 clips x 3 crops 256, short side 256"
     assert (record["clip_len"], record["crop"], record["num_crops"]) == (64, 256, 3)
+
+
+def test_validation_while_training_counts_ties_as_evaluation_does() -> None:
+    import numpy as np
+
+    from dancecli.model.training.components import TopKAccuracy
+
+    tied = np.full(6, 1 / 6)
+    clear = np.array([0.5, 0.2, 0.1, 0.1, 0.05, 0.05])
+    found = TopKAccuracy().calculate([tied, clear, clear], [0, 0, 4])
+    # A tie of all counts against the model; the last two classes of `clear` tie for the fifth rank.
+    assert (found["top1"], found["top5"]) == (1 / 3, 1 / 3)

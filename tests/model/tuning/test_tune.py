@@ -64,7 +64,7 @@ def test_a_study_leaves_its_trials_and_a_recipe_whose_run_agrees(corpus, setting
     third = record["trials"][3]
     other.write_text(recipe_text(recipe.with_changes(**third["params"])))
     for trial, file in ((best, folder / "best.toml"), (third, other)):
-        common = FinetuneSettings(settings.pretrain, weights="none", freeze="4")
+        common = FinetuneSettings(pretrain=settings.pretrain, weights="none", freeze="4")
         run = finetune(workspace, replace(common, recipe=str(file)))
         rows = [
             row

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from dancecli.core.progress import Reporter
 from dancecli.model.runs.finetune import make_job
-from dancecli.model.runs.plan import FinetuneSettings, make_plan
+from dancecli.model.runs.plan import Execution, FinetuneSettings, make_plan
 
 
 def test_a_run_waits_for_another_that_computes_its_features(corpus, tiny_recipe, tiny_model, monkeypatch):
@@ -16,7 +16,11 @@ def test_a_run_waits_for_another_that_computes_its_features(corpus, tiny_recipe,
 
     workspace = corpus()
     settings = FinetuneSettings(
-        pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe), cache=True
+        pretrain=str(tiny_model),
+        weights="none",
+        freeze="4",
+        recipe=str(tiny_recipe),
+        execution=Execution(cache=True),
     )
     job = make_job(workspace, make_plan(workspace, settings))
     views = loaders.views_to_compute(job)
@@ -42,7 +46,7 @@ def test_features_of_weights_that_lack_some_are_those_of_one_seed(corpus, tiny_r
     from dancecli.storage.files import save_torch
 
     workspace = corpus()
-    settings = FinetuneSettings(str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe))
+    settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe))
     job = make_job(workspace, make_plan(workspace, settings))
     state = build_model(job.config["model"], 0).state_dict()
     whole, cut = tmp_path / "whole.pth", tmp_path / "cut.pth"
@@ -64,7 +68,7 @@ def test_features_depend_on_everything_that_is_seen_and_on_nothing_that_is_train
     from dancecli.model.training.features.store import store_key
 
     workspace = corpus()
-    settings = FinetuneSettings(str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe))
+    settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe))
 
     def key(**changes: object) -> str:
         changed = tuple(f"{name}={value}" for name, value in changes.items())

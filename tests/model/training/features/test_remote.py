@@ -10,6 +10,7 @@ import pytest
 from dancecli.core.errors import ModelError, UsageError
 from dancecli.core.progress import SILENT, Progress, Reporter
 from dancecli.model.runs.finetune import FinetuneSettings, make_job, make_plan
+from dancecli.model.runs.plan import Execution
 
 Filled = tuple[dict[str, Any], Any, list[Progress]]
 
@@ -26,7 +27,9 @@ def fill(corpus, tiny_recipe, tiny_model) -> Callable[[], Filled]:
         from dancecli.model.training.features.store import open_store
 
         workspace = corpus()
-        settings = FinetuneSettings(str(tiny_model), weights="none", freeze="3", recipe=str(tiny_recipe))
+        settings = FinetuneSettings(
+            pretrain=str(tiny_model), weights="none", freeze="3", recipe=str(tiny_recipe)
+        )
         job = make_job(workspace, make_plan(workspace, settings))
         model, dataset = whole_model(job), job.config["train_dataloader"]["dataset"]
         names = [f"view-{i}" for i in range(2 * len(job.data.examples["train"]))]
@@ -72,8 +75,13 @@ def complain(batch: Any, _: Any) -> Any:
 
 
 def test_an_engine_without_stored_features_is_refused(corpus, tiny_recipe, tiny_model):
-    settings = FinetuneSettings(str(tiny_model), weights="none", recipe=str(tiny_recipe), engine="ray")
+    settings = FinetuneSettings(
+        pretrain=str(tiny_model), weights="none", recipe=str(tiny_recipe), execution=Execution(engine="ray")
+    )
     with pytest.raises(UsageError, match="this run caches none"):
         make_plan(corpus(), settings)
     with pytest.raises(UsageError, match="none of local, ray"):
-        make_plan(corpus(), FinetuneSettings(str(tiny_model), freeze="4", engine="slurm"))
+        make_plan(
+            corpus(),
+            FinetuneSettings(pretrain=str(tiny_model), freeze="4", execution=Execution(engine="slurm")),
+        )
