@@ -290,4 +290,4 @@ def serve(app: Starlette, sock: socket.socket) -> None:
     """Answer requests on a bound socket until Ctrl-C."""
     import uvicorn
 
-    uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[sock])
+    uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False)).run(sockets=[sock])

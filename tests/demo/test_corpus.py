@@ -95,7 +95,8 @@ def test_an_ffmpeg_error_is_one_sentence_and_leaves_no_file(
 def test_an_error_in_a_worker_is_one_sentence_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ffmpeg = tmp_path / "bin" / "ffmpeg"
     ffmpeg.parent.mkdir()
-    ffmpeg.write_text("#!/bin/sh\necho out of ink >&2\nexit 3\n")
+    version = "[ \"$1\" = -version ] && { echo 'ffmpeg version 7.1'; exit; }"
+    ffmpeg.write_text(f"#!/bin/sh\n{version}\necho out of ink >&2\nexit 3\n")
     ffmpeg.chmod(0o755)
     monkeypatch.setenv("PATH", f"{ffmpeg.parent}:/usr/bin:/bin")
     with pytest.raises(MediaError, match=r"\.mp4: ffmpeg ended with status 3: out of ink") as caught:

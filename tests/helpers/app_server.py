@@ -22,7 +22,7 @@ def served(
     """Serve a workspace; give the address without the token."""
     app = make_app(workspace, Catalog(workspace, split, run), TOKEN, password)
     with listen("127.0.0.1", 0) as sock:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{sock.getsockname()[1]}"

@@ -125,7 +125,7 @@ def test_notes_licenses_and_uploaders_are_counted(filled: Workspace, dance: Call
     ]
     tables.write(filled.clips, Clip, marked)
     found = stats(filled)
-    assert (found.notes, found.licenses) == ({"cut": 3}, {"": 33, "CC BY": 7})
+    assert (found.notes, found.licenses) == ({"deinterlaced": 3}, {"": 33, "CC BY": 7})
     assert (found.num_uploaders, len(found.uploaders), found.uploaders["u0"]) == (30, 20, 2)
     assert "licenses: 33 not stated, 7 CC BY" in dance("stats").out
     card = card_text(found)

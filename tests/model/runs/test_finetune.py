@@ -172,7 +172,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(corpus, tiny_recip
     for changes, error, sentence in [
         ({"name": "a/b"}, InputError, "run name 'a/b' cannot be used"),
         ({"freeze": "5"}, UsageError, "freeze '5' is not one of"),
-        ({"freeze": "none", "cache": True}, ModelError, "nothing is frozen"),
+        ({"freeze": "none", "execution": Execution(cache=True)}, ModelError, "nothing is frozen"),
         ({"weights": None}, ModelError, "no weights are known"),
         ({"resume": True}, WorkspaceError, "there is no run to resume"),
         ({"split": "other"}, WorkspaceError, "there is no split 'other'"),

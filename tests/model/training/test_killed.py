@@ -46,7 +46,9 @@ def test_a_killed_run_goes_on_to_the_same_weights(corpus, tiny_recipe, tiny_mode
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert epochs_of(folder.metrics).count(3) == 0
-    assert rec.read_record(workspace, "killed")["status"] == rec.RUNNING
+    # Its record says that it is running, and no process holds its lock.
+    assert json.loads(folder.record.read_text())["status"] == rec.RUNNING
+    assert rec.read_record(workspace, "killed")["status"] == rec.INTERRUPTED
     args = [sys.executable, "-m", "dancecli", "finetune", "--workspace", str(workspace.root)]
     done = subprocess.run(
         [*args, "--resume", "--name", "killed"], capture_output=True, text=True, check=False
@@ -76,7 +78,7 @@ def test_a_run_that_a_scheduler_ends_says_so_and_goes_on(corpus, tiny_recipe, ti
     process.terminate()
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "interrupted; what was done is kept" in said
+    assert "interrupted; finished work is kept" in said
     assert rec.read_record(workspace, "ended")["status"] == rec.INTERRUPTED
     done = subprocess.run(args, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -10,6 +10,7 @@ import torch
 from dancecli.core.records import Prediction, SplitClip
 from dancecli.model.networks.checkpoint import run_checkpoint
 from dancecli.model.runs.finetune import FinetuneSettings, finetune, make_plan
+from dancecli.model.runs.plan import Execution
 from dancecli.storage import tables
 
 
@@ -79,7 +80,10 @@ def test_keys_of_training_by_epochs_train_the_head_by_epochs(corpus, settings):
 
 @pytest.mark.parametrize(
     ("changes", "why"),
-    [({"freeze": "3"}, "more than the head is trained"), ({"cache": False}, "features are not cached")],
+    [
+        ({"freeze": "3"}, "more than the head is trained"),
+        ({"execution": Execution(cache=False)}, "features are not cached"),
+    ],
 )
 def test_where_the_head_cannot_be_solved_it_is_trained_and_the_plan_says_why(corpus, settings, changes, why):
     plan = make_plan(corpus(), replace(settings, **changes))

@@ -16,7 +16,7 @@ def test_the_papers_space_holds_the_default_recipe():
         "optimizer": {"choices": ["adam", "sgd"]},
     }
     assert space.point_of(Recipe()) == {"lr": 1e-3, "dropout": 0.5, "optimizer": "adam"}
-    assert space.point_of(Recipe(batch=32)) == {"lr": 2e-3, "dropout": 0.5, "optimizer": "adam"}
+    assert space.point_of(Recipe(batch=32)) == {"lr": 1e-3 * 2**0.5, "dropout": 0.5, "optimizer": "adam"}
     assert space.point_of(Recipe(optimizer="adamw")) is None
     assert space.point_of(Recipe(dropout=0.1)) is None
 

@@ -284,7 +284,7 @@ def test_a_clip_opens_large_with_frame_steps_and_keys(browser: Any, reports: Pat
         box = page.locator("dialog.viewer")
         assert box.locator("video").get_attribute("controls") is not None
         assert box.locator("video").bounding_box()["width"] > 400
-        page.wait_for_function("document.querySelector('dialog video').readyState > 1")
+        page.wait_for_function("() => document.querySelector('dialog video').readyState > 1")
         page.keyboard.press(",")
         page.evaluate("document.querySelector('dialog video').currentTime = 0.4")
         page.keyboard.press(".")
