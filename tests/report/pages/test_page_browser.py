@@ -321,7 +321,7 @@ def test_what_is_chosen_is_in_the_address(browser: Any, reports: Path) -> None:
         assert head.get_attribute("aria-sort") == "descending"
         cell = page.locator("#confusion .subset:not([hidden]) td[data-cell='1,1']")
         assert cell.get_attribute("aria-selected") == "true"
-        page.wait_for_function("scrollY > 100")  # it scrolls smoothly
+        page.wait_for_function("() => scrollY > 100")  # it scrolls smoothly
 
 
 def test_a_page_that_was_sent_alone_still_shows_the_clips(
