@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dancecli.core.errors import WorkspaceError
+from dancecli.core.errors import DanceError, ModelError, WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip
 from dancecli.demo.corpus import make_corpus
 from dancecli.demo.pipeline import SITE_FOLDER, fetch_command, refuse_other_dataset, require_packages, run
 from dancecli.demo.video_site import VideoSite
+from dancecli.model.runs.two_stream import fetch_imagenet
+from dancecli.model.runs.two_stream_plan import IMAGENET, NONE
 from dancecli.report.pages.reproduction_page import write_reproduction
 from dancecli.report.pages.run_page import without_workspace
 from dancecli.report.results.paper import Experiment, read_experiments
@@ -61,12 +63,14 @@ class ReproduceResult:
     Attributes:
         commands: what was run now, without the program's name.
         document: what `reproduction.json` holds.
+        failed: the experiments whose commands failed, each with the reason.
     """
 
     page: Path
     commands: tuple[Command, ...]
     seconds: float
     document: dict[str, Any]
+    failed: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,9 @@ def reproduce(
     """Run the paper's experiments as published and under our protocol, and write `reports/reproduction/`.
 
     What an earlier call finished is not done again. The page is drawn after every run, so that one
-    that is stopped leaves a page of what it had.
+    that is stopped leaves a page of what it had. An experiment whose commands fail does not stop the
+    others. Two streams that cannot have the paper's ImageNet weights start from random ones, under
+    other names.
 
     Args:
         workspace: one with clips; for the quick form a new folder, or that of an earlier demo.
@@ -96,10 +102,11 @@ def reproduce(
     Raises:
         UsageError: one of `only` is no experiment.
         WorkspaceError: there are no clips, or runs of these names are of something else.
-        DanceError: a command failed; it has said why.
+        DanceError: the quick form's clips could not be made.
     """
     began = time.monotonic()
     done: list[Command] = []
+    failed: dict[str, str] = {}
 
     def do(command: Command) -> None:
         run(command, reporter, quiet=settings.quiet_stdout)
@@ -108,7 +115,8 @@ def reproduce(
     with workspace.lock("reproduce"):
         if settings.quick:
             _have_dancers(workspace, reporter, do)
-        trials, left_out = _trials(workspace, settings)
+        init = _available_init(workspace, settings, reporter)
+        trials, left_out = _trials(workspace, settings, init)
         for name, why in left_out.items():
             reporter.message(f"not reproduced: {name}: {why}")
         if still := [trial for trial in trials if trial.status != "done"]:
@@ -118,11 +126,35 @@ def reproduce(
             for recipe in {trial.experiment.recipe: None for trial in trials}:
                 write_quick_recipe(workspace, recipe)
         for trial, command in _commands(workspace, trials, write=True):
-            do(command)
+            name = trial.experiment.name
+            # Splits and flow serve other experiments too.
+            if name in failed and command[0] not in ("split", "flow"):
+                continue
+            try:
+                do(command)
+            except DanceError as error:
+                failed[name] = error.message
+                reporter.message(f"not reproduced: {name}: {error.message}; going on with the others")
             if command == report_command(workspace, trial):
-                _draw(workspace, settings)
-        page, document = _draw(workspace, settings)
-    return ReproduceResult(page, tuple(done), time.monotonic() - began, document)
+                _draw(workspace, settings, init, failed)
+        page, document = _draw(workspace, settings, init, failed)
+    return ReproduceResult(page, tuple(done), time.monotonic() - began, document, failed)
+
+
+def _available_init(workspace: Workspace, settings: ReproduceSettings, reporter: Reporter) -> str:
+    """Fetch the paper's initial weights of two streams where they are needed; `none` if that fails."""
+    trials, _ = _trials(workspace, settings)
+    if not any(trial.two_stream and trial.init == IMAGENET and trial.status == "" for trial in trials):
+        return IMAGENET
+    try:
+        fetch_imagenet(reporter)
+    except ModelError as error:
+        reporter.message(
+            f"{error.message}: the two streams start from random weights instead, and are not the paper's; "
+            f"{error.hint}"
+        )
+        return NONE
+    return IMAGENET
 
 
 def preview(workspace: Workspace, settings: ReproduceSettings) -> Preview:
@@ -141,10 +173,14 @@ def preview(workspace: Workspace, settings: ReproduceSettings) -> Preview:
     return Preview(tuple(commands), cost, left_out)
 
 
-def _trials(workspace: Workspace, settings: ReproduceSettings) -> tuple[list[Trial], dict[str, str]]:
+def _trials(
+    workspace: Workspace, settings: ReproduceSettings, init: str = IMAGENET
+) -> tuple[list[Trial], dict[str, str]]:
     clips = _num_clips(workspace, settings)
     experiments = read_experiments()
-    return plan_trials(workspace, experiments, quick=settings.quick, clips=clips, only=settings.only)
+    return plan_trials(
+        workspace, experiments, quick=settings.quick, clips=clips, only=settings.only, init=init
+    )
 
 
 def _num_clips(workspace: Workspace, settings: ReproduceSettings) -> int:
@@ -214,9 +250,11 @@ def _is_newer(path: Path, than: Path) -> bool:
     return path.exists() and path.stat().st_mtime_ns >= than.stat().st_mtime_ns
 
 
-def _draw(workspace: Workspace, settings: ReproduceSettings) -> tuple[Path, dict[str, Any]]:
-    trials, left_out = _trials(workspace, settings)
-    found = [_reproduced(workspace, one, trials, left_out) for one in read_experiments()]
+def _draw(
+    workspace: Workspace, settings: ReproduceSettings, init: str, failed: Mapping[str, str]
+) -> tuple[Path, dict[str, Any]]:
+    trials, left_out = _trials(workspace, settings, init)
+    found = [_reproduced(workspace, one, trials, left_out, failed) for one in read_experiments()]
     # The page says what makes the runs, whatever was there already when it was drawn.
     fresh = [replace(trial, status="") for trial in trials]
     commands = [_inside(workspace, command) for _, command in _commands(workspace, fresh, write=False)]
@@ -224,7 +262,11 @@ def _draw(workspace: Workspace, settings: ReproduceSettings) -> tuple[Path, dict
 
 
 def _reproduced(
-    workspace: Workspace, one: Experiment, trials: Sequence[Trial], left_out: dict[str, str]
+    workspace: Workspace,
+    one: Experiment,
+    trials: Sequence[Trial],
+    left_out: Mapping[str, str],
+    failed: Mapping[str, str],
 ) -> Reproduced:
     """Read what came of an experiment so far."""
     if one.name in left_out:
@@ -234,7 +276,8 @@ def _reproduced(
         run = done[ONE_RUN]
         return Reproduced(one, read_ran(workspace, run, one.subset), read_ran(workspace, run))
     published, ours = (read_ran(workspace, done[way]) if way in done else None for way in (PUBLISHED, OURS))
-    return Reproduced(one, published, ours, "" if published and ours else "its turn has not come yet")
+    why = failed.get(one.name, "its turn has not come yet")
+    return Reproduced(one, published, ours, "" if published and ours else why)
 
 
 def _inside(workspace: Workspace, command: Command) -> list[str]:

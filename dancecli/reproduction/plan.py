@@ -15,6 +15,7 @@ from dancecli.core.hashing import keyed_order
 from dancecli.core.recipe import RECIPES, Recipe, read_recipe, recipe_names
 from dancecli.core.records import SplitClip, Subset
 from dancecli.dataset.split.lockfile import write_lock
+from dancecli.model.runs.two_stream_plan import IMAGENET, NONE
 from dancecli.report.results.paper import Experiment
 from dancecli.reproduction.quick import QUICK_PRETRAIN, WHOLE_CLIPS, quick_changes, quick_recipe
 from dancecli.storage import tables
@@ -42,6 +43,7 @@ class Trial:
         pretrain, recipe: as they are given to `dance finetune`; see `TWO_STREAM`.
         split, base_split: the split, and the one without a validation set that it was made from.
         size: clips of the split; 0 for all.
+        init: of two streams, as `dance train --init` takes it.
         status: of the run: empty if there is none, else as its record says.
     """
 
@@ -53,6 +55,7 @@ class Trial:
     base_split: str
     size: int
     run: str
+    init: str = IMAGENET
     status: str = ""
 
     @property
@@ -78,6 +81,7 @@ def plan_trials(
     quick: bool,
     clips: int,
     only: Sequence[str] = (),
+    init: str = IMAGENET,
 ) -> tuple[list[Trial], dict[str, str]]:
     """List what will be run, and for each experiment that will not be, why.
 
@@ -87,6 +91,7 @@ def plan_trials(
         quick: small, on the demo's dancers.
         clips: how many there are.
         only: names of experiments; the others stay out, unless they are done. None: all.
+        init: of two streams; with another than the paper's the runs have other names.
 
     Raises:
         UsageError: a name is no experiment's.
@@ -106,7 +111,7 @@ def plan_trials(
         else:
             # A split with a validation set gives the figures of both from one run.
             protocols = (PUBLISHED, OURS) if one.subset == Subset.TEST else (ONE_RUN,)
-            found = [_trial(workspace, one, protocol, quick, clips) for protocol in protocols]
+            found = [_trial(workspace, one, protocol, quick, clips, init) for protocol in protocols]
             if only and one.name not in only and any(trial.status != "done" for trial in found):
                 left_out[one.name] = "it was left out this time"
             else:
@@ -114,10 +119,12 @@ def plan_trials(
     return trials, left_out
 
 
-def _trial(workspace: Workspace, one: Experiment, protocol: str, quick: bool, clips: int) -> Trial:
+def _trial(workspace: Workspace, one: Experiment, protocol: str, quick: bool, clips: int, init: str) -> Trial:
     kind = "quick" if quick else "paper"
     base = f"{kind}-{one.size or 'all'}"
     two_stream = one.pretrain == TWO_STREAM
+    # The quick form is offline, and says so of all its runs.
+    other = "-random-init" if two_stream and init == NONE and not quick else ""
     trial = Trial(
         experiment=one,
         protocol=protocol,
@@ -126,7 +133,8 @@ def _trial(workspace: Workspace, one: Experiment, protocol: str, quick: bool, cl
         split=f"{base}-val" if protocol == OURS else base,
         base_split=base,
         size=_small(one, clips) if quick else one.size,
-        run=f"{kind}-{one.name}" + (f"-{protocol}" if protocol != ONE_RUN else ""),
+        run=f"{kind}-{one.name}" + (f"-{protocol}" if protocol != ONE_RUN else "") + other,
+        init=NONE if quick else init,
     )
     return replace(trial, status=_status(workspace, trial))
 
@@ -235,9 +243,7 @@ def train_command(workspace: Workspace, trial: Trial) -> tuple[str, ...]:
     command = "train" if trial.two_stream else "finetune"
     if trial.status:
         return (command, *at(workspace), "--resume", "--name", trial.run)
-    # The paper inflates ImageNet weights; the quick form is offline.
-    start = ("--init", "none" if trial.quick else "imagenet")
-    what = ("--stream", "both", *start) if trial.two_stream else ("--pretrain", trial.pretrain)
+    what = ("--stream", "both", "--init", trial.init) if trial.two_stream else ("--pretrain", trial.pretrain)
     changes = [word for change in trial.experiment.changes for word in ("--set", change)]
     # What is over in a minute needs no estimate of its hours.
     short = ("--no-preflight",) if trial.quick and not trial.two_stream else ()

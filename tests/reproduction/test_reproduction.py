@@ -15,7 +15,7 @@ import pytest
 from helpers.builders import Ran, fill, make_clip
 from helpers.fake_run import logits, run_card, softmax
 
-from dancecli.core.errors import UsageError, WorkspaceError
+from dancecli.core.errors import DanceError, ModelError, UsageError, WorkspaceError
 from dancecli.core.progress import Reporter
 from dancecli.core.recipe import read_recipe
 from dancecli.core.records import Prediction, SplitClip
@@ -87,6 +87,10 @@ def train(workspace: Workspace, name: str, on: str, recipe: str, changes: Sequen
     made = read_recipe(recipe).with_set(changes)
     if "two-stream" in name:
         made = replace(made, norm_eval=False)  # as for all that starts from random weights
+    if "two-stream" in name:
+        start = "random-init" in name or name.startswith("quick")
+        card["weights"] = None if start else {"name": "googlenet (inflated from 2-D)", "sha256": "1f" * 32}
+    card["model"]["pretrain"] = "inception"
     card |= {"recipe": {**vars(made)}, "checkpoint": {"name": "last", "epoch": made.epochs}}
     skill = 3.0 if "tuned" in name else 1.5
     predictions = [
@@ -274,6 +278,78 @@ def test_the_page_is_there_after_each_run_and_says_what_is_not(
     assert (first["as_published"]["run"], first["ours"]) == ("quick-resnet50-published", None)
     assert second["as_published"] is None
     assert second["not_run"] == "its turn has not come yet"
+
+
+def test_a_command_that_fails_does_not_stop_the_other_experiments(
+    dancers: Workspace, stand_ins: Callable[[Workspace], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = stand_ins(dancers)
+    doing = commands.run
+
+    def fail(command: tuple[str, ...], say: object, *, quiet: bool = False) -> None:
+        if "quick-scheduled-published" in command and command[0] == "finetune":
+            raise DanceError("`dance finetune` failed with exit code 1; see its output above")
+        doing(command, say, quiet=quiet)
+
+    monkeypatch.setattr(commands, "run", fail)
+    result = reproduce(dancers, ReproduceSettings(quick=True))
+    assert list(result.failed) == ["scheduled"]
+    assert not any("quick-scheduled-ours" in line for line in said)
+    found = {one["name"]: one for one in result.document["experiments"]}
+    assert "failed with exit code 1" in found["scheduled"]["not_run"]
+    assert found["tuned"]["ours"]
+    assert "not run: `dance finetune` failed with exit code 1" in result.page.read_text()
+
+
+def test_without_the_imagenet_weights_the_two_stream_rows_are_not_called_the_paper_s(
+    dancers: Workspace, stand_ins: Callable[[Workspace], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, talked = stand_ins(dancers), []
+
+    def fetch(_: Reporter) -> None:
+        raise ModelError("the weights of imagenet could not be downloaded (offline)", "fetch URL")
+
+    monkeypatch.setattr(commands, "fetch_imagenet", fetch)
+    result = reproduce(dancers, ReproduceSettings(), Reporter(on_message=talked.append))
+    assert any("are not the paper's; fetch URL" in line for line in talked)
+    assert {line.split()[-1] for line in said if line.startswith("train")} == {
+        "paper-two-stream-random-init", "paper-two-stream-baseline-random-init",
+    }  # fmt: skip
+    assert all("--init none" in line for line in said if line.startswith("train"))
+    page = result.page.read_text()
+    assert "Here, as published but for random initial weights" in page
+    assert "Here, as published<" not in page
+    found = {one["name"]: one for one in result.document["experiments"]}
+    start = "random initial weights instead of inflated ImageNet weights"
+    assert start in found["two-stream"]["deviations"]
+    assert "6 classes instead of 19" in found["two-stream"]["deviations"]
+    # With the file the rows are the paper's, and run under their own names.
+    monkeypatch.setattr(commands, "fetch_imagenet", lambda _: None)
+    said.clear()
+    result = reproduce(dancers, ReproduceSettings())
+    assert any(line.endswith("--init imagenet --split paper-all --recipe paper-two-stream --name "
+                             "paper-two-stream") for line in said)  # fmt: skip
+    assert "Here, as published<" in result.page.read_text()
+
+
+def test_the_page_says_who_states_each_value_and_what_was_different(
+    whole: tuple[Workspace, ReproduceResult, list[str], list[str]],
+) -> None:
+    _, result, _, _ = whole
+    found = {one["name"]: one for one in result.document["experiments"]}
+    values = {value["key"]: value for value in found["tuned"]["recipe"]}
+    assert (values["lr"]["text"], values["lr"]["source"]) == ("0.000787", "paper")
+    assert values["train_crop"]["source"] == "MMAction2"
+    assert values["freeze"]["source"] == "ours"
+    different = found["tuned"]["deviations"]
+    assert "model inception instead of nonlocal" in different
+    assert "clip_len 8 instead of the model's own" in different
+    assert "num_clips 1 instead of 10" in different
+    assert "1 view of each training clip, drawn once, instead of a new one in every epoch" in different
+    page = result.page.read_text()
+    for sentence in different:
+        assert sentence.replace("'", "&#39;") in page
+    assert "the paper freezes" in page
 
 
 def test_only_some_of_the_experiments(

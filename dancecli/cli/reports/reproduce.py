@@ -12,7 +12,7 @@ from dancecli.cli.console import info, open_workspace, print_json, print_result,
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
-    from dancecli.reproduction.commands import ReproduceSettings
+    from dancecli.reproduction.commands import ReproduceResult, ReproduceSettings
     from dancecli.storage.workspace import Workspace
 
 
@@ -57,14 +57,23 @@ def command(
     with reporting("draw videos") as reporter:
         result = reproduce(workspace, settings, reporter)
     if json_output:
-        print_json({"page": str(result.page), "commands": result.commands, **result.document})
-        return
+        document = {"page": str(result.page), "commands": result.commands, "failed": result.failed}
+        print_json({**document, **result.document})
+    else:
+        _show(result)
+    if result.failed:
+        raise typer.Exit(3)
+
+
+def _show(result: ReproduceResult) -> None:
     rows = []
     for one in result.document["experiments"]:
         paper = one["paper"]["top1"]
         cells = [_share(ran) if ran else "" for ran in (one["as_published"], one["ours"])]
         rows.append((one["name"], f"{paper['printed']} ({_count(paper)})", *cells))
     print_result(table(("experiment", "paper, %", "as published", "our protocol"), rows))
+    for name, why in result.failed.items():
+        print_result(f"not reproduced: {name}: {why}; the same command tries it again")
     print_result(f"in {result.seconds / 60:.1f} minutes; the page: {result.page}")
 
 

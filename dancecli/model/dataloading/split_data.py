@@ -43,6 +43,7 @@ class SplitData:
         examples: of each subset, in the order of its list; val may be empty.
         test_hash: SHA-256 over the sorted lines `clip_id sha256 label` of the test subset.
         clip_s: median length of the clips, in seconds.
+        lengths: number of frames and frame rate of each listed clip.
         notes: what the user should know, one line each.
     """
 
@@ -52,6 +53,7 @@ class SplitData:
     examples: dict[Subset, tuple[Example, ...]]
     test_hash: str
     clip_s: float
+    lengths: tuple[tuple[int, float], ...]
     notes: tuple[str, ...]
 
     @property
@@ -110,6 +112,11 @@ def load_split(workspace: Workspace, name: str | None) -> SplitData:
         examples=examples,
         test_hash=subset_hash(examples[Subset.TEST], labels),
         clip_s=_median_s(clips, examples),
+        lengths=tuple(
+            (clips[example.path].num_frames, clips[example.path].fps_num / clips[example.path].fps_den)
+            for subset in Subset
+            for example in examples[subset]
+        ),
         notes=tuple(_notes(name, examples, split_clips)),
     )
 

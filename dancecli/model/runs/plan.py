@@ -12,8 +12,9 @@ from dancecli.core.recipe import EPOCH_KEYS, SOLVED, TRAINED, Recipe, read_recip
 from dancecli.core.records import Subset
 from dancecli.engine.factory import LOCAL, check_engine
 from dancecli.model.dataloading.flow_data import with_flow
-from dancecli.model.dataloading.pipelines import refuse_unused_keys
+from dancecli.model.dataloading.pipelines import frame_sampler, refuse_unused_keys
 from dancecli.model.dataloading.split_data import SplitData, load_split
+from dancecli.model.dataloading.timing import timing_notes
 from dancecli.model.networks import stages
 from dancecli.model.networks.base import FLOW, ModelBase, at_its_size, has_dropout, model_base
 from dancecli.model.networks.head import PRETRAINED, RANDOM
@@ -231,7 +232,7 @@ def plan_with(
     if cached and settings.group and settings.weights != NO_WEIGHTS and recipe.view_seed is None:
         # Otherwise the features would be computed for each seed.
         recipe = replace(recipe, view_seed=0)
-    notes = [*data.notes, *_class_notes(data)]
+    notes = [*data.notes, *_class_notes(data), *timing_notes(data.lengths, frame_sampler(base, recipe))]
     if _averaged_from_rgb(entry, settings):
         notes.append(
             f"{entry.name} starts from the RGB Kinetics network, its first layer averaged over the colors: "

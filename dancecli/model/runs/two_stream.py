@@ -81,7 +81,7 @@ def _start(stream: str, plan: Plan, on_progress: OnProgress) -> str:
         other = "; the paper's start is inflated ImageNet weights: --init imagenet" if paper else ""
         return f"{stream} starts from random weights{other}"
     if wanted == str(weights_folder() / IMAGENET_WEIGHTS.checkpoint):
-        _fetch_imagenet(on_progress)
+        fetch_imagenet(Reporter(on_progress))
     shapes = shapes_of(build_model_config(plan.base, plan.recipe, len(plan.data.labels), None))
     start = resolve_weights(plan.entry, wanted, shapes, Reporter(on_progress))
     assert start is not None  # noqa: S101 - for the type checker: `none` has returned
@@ -94,9 +94,14 @@ def _start(stream: str, plan: Plan, on_progress: OnProgress) -> str:
     return text
 
 
-def _fetch_imagenet(on_progress: OnProgress) -> None:
+def fetch_imagenet(reporter: Reporter = SILENT) -> None:
+    """Download the ImageNet weights that both streams are inflated from, unless they are there.
+
+    Raises:
+        ModelError: they could not be downloaded, or the file is another.
+    """
     try:
-        fetch_checkpoint(IMAGENET_WEIGHTS, reporter=Reporter(on_progress), url=IMAGENET_URL)
+        fetch_checkpoint(IMAGENET_WEIGHTS, reporter=reporter, url=IMAGENET_URL)
     except ModelError as error:
         raise ModelError(error.message, error.hint.replace("--weights none", "--init none")) from None
 

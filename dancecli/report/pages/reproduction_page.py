@@ -12,19 +12,21 @@ from typing import Any
 from dancecli.core.records import Subset
 from dancecli.core.text import pluralize
 from dancecli.report.pages.templating import render
+from dancecli.report.results.paper import read_sources
 from dancecli.report.results.reproduction import (
+    PAPER_CLASSES,
     Ran,
     Reproduced,
     arithmetic,
     choices,
+    deviations,
     document,
     page_of,
     printed,
+    start_differs,
 )
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
-
-PAPER_CLASSES = 19
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ def render_reproduction(found: Sequence[Reproduced], commands: Sequence[Sequence
         {"labels": []},
         headline=headline(found),
         found=[(one, lines(one), arithmetic(one.experiment)) for one in found],
+        recipes={one.experiment.recipe: read_sources(one.experiment.recipe) for one in found},
+        deviations={one.experiment.name: deviations(one) for one in found},
         choices=choices(found),
         views=list(dict.fromkeys(ran.results.predictions["view.protocol"] for ran in runs.values())),
         runs=[(ran, _subsets(ran), _seconds(ran)) for ran in runs.values()],
@@ -84,7 +88,7 @@ def render_reproduction(found: Sequence[Reproduced], commands: Sequence[Sequence
 def headline(found: Sequence[Reproduced]) -> str:
     """State how many of the paper's claims hold here, and how many of its figures are no counts."""
     held = choices(found)
-    tested = [c for c in held if c.ours]
+    tested = [c for c in held if c.ours and not c.start]
     shown = sum(c.ours is not None and c.ours.shown and c.ours.difference > 0 for c in tested)
     figures = [
         figure
@@ -118,8 +122,18 @@ def lines(one: Reproduced) -> list[Line]:
     named = (("Here, as published", one.published), ("Here, our protocol", one.ours))
     return [
         paper,
-        *(Line(whose, _note(ran), ran.top1, ran.top5, run=ran.name) for whose, ran in named if ran),
+        *(
+            Line(_whose(whose, one, ran), _note(ran), ran.top1, ran.top5, run=ran.name)
+            for whose, ran in named
+            if ran
+        ),
     ]
+
+
+def _whose(whose: str, one: Reproduced, ran: Ran) -> str:
+    """Call no run the paper's that starts from other weights."""
+    start = start_differs(one.experiment, ran)
+    return f"{whose} but for {start}" if start else whose
 
 
 def _note(ran: Ran) -> str:

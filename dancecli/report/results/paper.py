@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -9,7 +10,10 @@ from typing import Any, get_type_hints
 
 from dancecli.core.errors import InputError
 from dancecli.core.labels import MANIFESTS
+from dancecli.core.recipe import RECIPES
 
+SOURCES = ("paper", "MMAction2", "ours")
+_MARKED = re.compile(rf"(\w+) = (.+?)\s*# ({'|'.join(SOURCES)})(?:: (.+))?")
 PAPER = MANIFESTS / "paper" / "experiments.toml"
 
 
@@ -44,6 +48,41 @@ class Experiment:
     also: tuple[str, ...] = ()
     against: str = ""
     remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RecipeValue:
+    """One value of a recipe of the paper, and who states it.
+
+    Attributes:
+        text: the value as in the file.
+        source: `paper`, `MMAction2` or `ours`.
+        why: of what the paper does not state; may be empty.
+    """
+
+    key: str
+    text: str
+    source: str
+    why: str = ""
+
+
+def read_sources(recipe: str, folder: Path = RECIPES) -> tuple[RecipeValue, ...]:
+    """Read who states each value of a recipe of the paper, from the comments of its file.
+
+    Raises:
+        InputError: a line has no such mark.
+    """
+    path = folder / f"{recipe}.toml"
+    found = []
+    for row, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line or line.startswith(("#", "description")):
+            continue
+        marked = _MARKED.fullmatch(line)
+        if marked is None:
+            raise InputError.at(path, row, "does not say who states this value", f"mark it: # {SOURCES[0]}")
+        key, text, source, why = marked.groups()
+        found.append(RecipeValue(key, text, source, why or ""))
+    return tuple(found)
 
 
 def read_experiments(path: Path = PAPER) -> tuple[Experiment, ...]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import InputError
+from dancecli.core.recipe import read_recipe
 from dancecli.core.records import Subset
 from dancecli.report.results.entries import hits, refuse_unlike
-from dancecli.report.results.paper import Experiment
+from dancecli.report.results.paper import Experiment, read_sources
 from dancecli.report.results.run_results import RunResults, read_run_results
 from dancecli.report.statistics.clusters import join_groups
 from dancecli.report.statistics.grim import BatchMean, batch_means, check_reported, possible_sizes
@@ -22,6 +23,12 @@ from dancecli.storage.runs import read_record
 from dancecli.storage.workspace import Workspace
 
 SCHEMA = 1
+# Keys of a recipe that change nothing of what the paper describes.
+_NOT_STATED = ("description", "workers", "view_seed")
+PAPER_CLASSES = 19
+# What `dance train` calls the inflated weights, and `pretrain` of its runs.
+_INFLATED = "inflated from 2-D"
+_TWO_STREAM = "two-stream"
 # A figure of two decimals says little about its n beyond this: nearly any n can give it.
 MOST_CLIPS = 2000
 
@@ -51,6 +58,11 @@ class Ran:
         """The run's."""
         return str(self.results.run["name"])
 
+    @property
+    def records(self) -> list[Mapping[str, Any]]:
+        """The records of what was trained."""
+        return list(self.members) or [self.results.run]
+
 
 @dataclass(frozen=True)
 class Reproduced:
@@ -73,6 +85,7 @@ class Choice:
         published, ours: the comparison of the two runs on the subset that they are evaluated on.
         by_evaluation: the run that the paper's way chooses, the better one on the subset that evaluates.
         by_val: the run that the validation set chooses.
+        start: initial weights here that are not the paper's; empty if they are.
     """
 
     first: str
@@ -83,6 +96,7 @@ class Choice:
     ours: Paired | None
     by_evaluation: Ran | None
     by_val: Ran | None
+    start: str = ""
 
 
 def read_ran(workspace: Workspace, run: str, subset: str = Subset.TEST) -> Ran:
@@ -189,6 +203,55 @@ def _stated(one: Experiment, figures: Sequence[str]) -> list[str]:
     return [f"{share} % of {one.size:,} clips is {said}, of which {none}; {one.clips} clips fit better."]
 
 
+def start_differs(experiment: Experiment, ran: Ran) -> str:
+    """Name the initial weights of a run where they are not those of the paper; empty if they are.
+
+    The paper fine-tunes Kinetics networks, and inflates ImageNet weights for two streams.
+    """
+    names = [(record.get("weights") or {}).get("name") for record in ran.records]
+    if not all(names):
+        return "random initial weights"
+    if experiment.pretrain == _TWO_STREAM and not all(_INFLATED in str(name) for name in names):
+        return f"initial weights {' and '.join(dict.fromkeys(map(str, names)))}"
+    return ""
+
+
+def deviations(one: Reproduced) -> list[str]:
+    """List in what the runs of an experiment differ from the paper's, a phrase each."""
+    ran = one.published or one.ours
+    return list(dict.fromkeys(_deviations(one.experiment, ran))) if ran else []
+
+
+def _deviations(experiment: Experiment, ran: Ran) -> Iterator[str]:
+    if start := start_differs(experiment, ran):
+        whose = "inflated ImageNet" if experiment.pretrain == _TWO_STREAM else "pre-trained"
+        yield f"{start} instead of {whose} weights"
+    asked = asdict(read_recipe(experiment.recipe).with_set(experiment.changes))
+    for record in ran.records:
+        model = (record.get("model") or {}).get("pretrain")
+        if experiment.pretrain not in (_TWO_STREAM, model):
+            yield f"model {model} instead of {experiment.pretrain}"
+        found = record.get("recipe")
+        made = found if isinstance(found, dict) else {}
+        for key, value in asked.items():
+            was = tuple(made[key]) if isinstance(made.get(key), list) else made.get(key)
+            if key in made and key not in _NOT_STATED and was != value:
+                yield _difference(key, was, value)
+    if len(ran.results.labels) != PAPER_CLASSES:
+        yield f"{len(ran.results.labels)} classes instead of {PAPER_CLASSES}"
+    clips = sum(ran.results.train_counts) + sum(len(part.clips) for part in ran.results.subsets.values())
+    if experiment.size and clips != experiment.size:
+        yield f"{clips:,} clips instead of {experiment.size:,}"
+
+
+def _difference(key: str, was: Any, asked: Any) -> str:
+    if key == "views":
+        views = "1 view" if was == 1 else f"{was} views"
+        return f"{views} of each training clip, drawn once, instead of a new one in every epoch"
+    theirs = "the model's own" if asked is None else asked
+    return f"{key} {was} instead of {theirs}"
+
+
 def choices(found: Sequence[Reproduced]) -> list[Choice]:
     """Evaluate each pair of which the paper says that the second is better."""
     by_name = {one.experiment.name: one for one in found}
@@ -211,7 +274,13 @@ def _choice(first: Reproduced, second: Reproduced) -> Choice:
         ours=_paired(first.ours, second.ours),
         by_evaluation=_better(first.published, second.published, by_val=False),
         by_val=_better(first.ours, second.ours, by_val=True),
+        start=next((start for one in (first, second) if (start := _start(one))), ""),
     )
+
+
+def _start(one: Reproduced) -> str:
+    ran = one.published or one.ours
+    return start_differs(one.experiment, ran) if ran else ""
 
 
 def _paired(first: Ran | None, second: Ran | None) -> Paired | None:
@@ -252,6 +321,8 @@ def document(found: Sequence[Reproduced], quick: bool) -> dict[str, Any]:
                 "as_published": _ran(one.published),
                 "ours": _ran(one.ours),
                 "not_run": one.why or None,
+                "recipe": [asdict(value) for value in read_sources(one.experiment.recipe)],
+                "deviations": deviations(one),
             }
             for one in found
         ],

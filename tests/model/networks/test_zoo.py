@@ -44,8 +44,10 @@ def test_every_entry_names_a_config_that_is_there_and_a_checkpoint_with_its_chec
 
     zoo = read_zoo()
     assert {"inception", "resnet50", "nonlocal"} <= set(zoo)
+    # Its weights are those of RGB, averaged: no accuracy of them on flow is known.
+    assert (zoo["inception-flow"].top1, zoo["inception-flow"].top5, zoo["inception-flow"].views) == (0, 0, "")
     for entry in zoo.values():
-        assert 55 < entry.top1 < (entry.top5 or 100) <= 100
+        assert entry.name == "inception-flow" or 55 < entry.top1 < (entry.top5 or 100) <= 100
         assert entry.dataset in ("kinetics400", "ucf101")
         if entry.config:
             assert (CONFIGS / entry.config).is_file()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from dancecli.core.errors import InputError
-from dancecli.report.results.paper import read_experiments
+from dancecli.core.recipe import RECIPES, recipe_names
+from dancecli.report.results.paper import read_experiments, read_sources
 from dancecli.report.results.reproduction import Reproduced, arithmetic, choices, printed
 from dancecli.report.statistics.grim import possible_sizes
 
@@ -72,3 +74,19 @@ def test_a_wrong_file_is_refused(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(InputError) as caught:
         read_experiments(path)
     assert says in caught.value.message
+
+
+@pytest.mark.parametrize("recipe", [name for name in recipe_names() if name.startswith("paper-")])
+def test_each_value_of_a_paper_recipe_says_who_states_it(recipe: str) -> None:
+    marked = read_sources(recipe)
+    table = tomllib.loads((RECIPES / f"{recipe}.toml").read_text())
+    assert {one.key for one in marked} | {"description"} == set(table)
+    for one in marked:
+        assert tomllib.loads(f"value = {one.text}")["value"] == table[one.key]
+    assert {one.source for one in marked} >= {"paper", "ours"}
+
+
+def test_a_value_without_a_mark_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("epochs = 3  # paper\nlr = 0.1\n")
+    with pytest.raises(InputError, match=r"mine\.toml:2: does not say who states this value"):
+        read_sources("mine", tmp_path)
