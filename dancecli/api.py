@@ -200,8 +200,8 @@ class Run:
         return "<br>".join((title, *lines)) + _html_table(heads, rows)
 
     def _summaries(self) -> dict[str, Summary]:
-        from dancecli.report.report import summarize
         from dancecli.report.results.run_results import read_run_results
+        from dancecli.report.results.summaries import summarize
 
         return summarize(read_run_results(self._workspace, self.name))
 

@@ -67,6 +67,7 @@ COMMANDS = {
         "reports", "Test whether one of two runs or methods is significantly better, and show where."
     ),
     "board": Entry("reports", "Show a leaderboard of all runs, with statistical ties."),
+    "submit": Entry("reports", "Write a run's results as one file for somebody else's leaderboard."),
     "reproduce": Entry(
         "reports", "Reproduce the paper's experiments, as published and with a validation set."
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from dancecli.core.records import Subset
 from dancecli.report.plots import layout
 from dancecli.report.results.leaderboard import COLUMNS, Leaderboard, Row, rank
 from dancecli.report.results.run_results import RunResults, read_run_results
+from dancecli.report.results.summaries import summarize
 from dancecli.report.statistics.significance import ALPHA
+from dancecli.report.submissions import NOTHING_ADDED, Added, add_submissions, read_submissions
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
@@ -30,20 +32,29 @@ class BoardSettings:
     Attributes:
         split: those of this split; None for all.
         subset: the subset that they are evaluated on.
+        add: submissions to check and add first: files of `dance submit`, or folders of them.
+        site: a folder for a leaderboard that can be published: with a page per run, and the submissions.
     """
 
     split: str | None = None
     subset: str = "test"
+    add: tuple[Path, ...] = ()
+    site: Path | None = None
 
 
 @dataclass(frozen=True)
 class BoardResult:
-    """What was written, and the runs left out with the reason."""
+    """What was written, and the runs left out with the reason.
+
+    Attributes:
+        added: what became of the submissions that were given.
+    """
 
     page: Path
     leaderboards: tuple[Leaderboard, ...]
     left_out: tuple[tuple[str, str], ...]
     document: Mapping[str, Any]
+    added: Added = NOTHING_ADDED
 
 
 def board(
@@ -53,51 +64,92 @@ def board(
     *,
     dry_run: bool = False,
 ) -> BoardResult:
-    """Rank all runs and write `reports/board/` with `index.html`, `board.csv`, `board.json`.
+    """Rank all runs and submissions, and write `index.html`, `board.csv` and `board.json`.
 
-    Runs that differ by their seed alone are one entry. A run that is not finished, or whose files
-    contradict each other, is left out and reported.
+    They are written to `reports/board/`, or to the folder of the site. Runs that differ by their seed
+    alone are one entry. A run that is not finished, or whose files contradict each other, is left out
+    and reported. The same runs and submissions give the same bytes.
 
     Raises:
-        WorkspaceError: there is no run that can be shown.
+        WorkspaceError: there is no run that can be shown, or no split to hold submissions against.
+        InputError: a submission's path does not exist.
     """
-    from dancecli.report.pages.templating import render
-
+    added = NOTHING_ADDED
+    if settings.add:
+        added = add_submissions(workspace, settings.add, reporter, dry_run=dry_run)
     found, left_out = _read_all(workspace, settings, reporter)
     if not found:
-        why = f"; the first of {len(left_out)} left out: {left_out[0][1]}" if left_out else ""
+        reasons = [why for _, why in (*added.refused, *left_out)]
+        why = f"; the first of {len(reasons)} left out: {reasons[0]}" if reasons else ""
         raise WorkspaceError(f"there is no run in {workspace.root} to show{why}", "make one: dance finetune")
     boards = rank(found, settings.subset)
     document = _document(boards, left_out, settings)
-    folder = workspace.report(NAME)
+    folder = settings.site or workspace.report(NAME)
     if not dry_run:
-        with atomic_file(folder / "board.json") as file:
-            file.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-        with atomic_file(folder / "board.csv") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["test", "protocol", *(c.key for c in COLUMNS if c.key)])
-            writer.writerows(
-                [one.test, one.protocol, *values(row).values()] for one in boards for row in one.rows
-            )
-        text = render(
-            "board.html",
-            ("common.js", "board.js"),
-            {"labels": []},
-            boards=boards,
-            columns=[c for c in COLUMNS if c.title and c.key not in {"low", "right", "model"}],
-            left_out=left_out,
-            subset=settings.subset,
-            pasts=[
-                layout.history([(r.name, r.finished, r.top1.estimate, r.top1.text) for r in one.rows])
-                for one in boards
-            ],
-            scales=[layout.zoomed([r.top1.estimate for r in one.rows]) for one in boards],
-            chart=layout,
-            drawn=_drawn(workspace, boards),
+        if settings.site:
+            _write_pages(workspace, settings.site, found, settings.subset, reporter)
+        drawn = _drawn(folder if settings.site else folder.parent, boards)
+        _write(folder, boards, left_out, settings, document, drawn)
+    return BoardResult(folder / "index.html", boards, tuple(left_out), document, added)
+
+
+def _write(
+    folder: Path,
+    boards: Sequence[Leaderboard],
+    left_out: Sequence[tuple[str, str]],
+    settings: BoardSettings,
+    document: Mapping[str, Any],
+    drawn: set[str],
+) -> None:
+    from dancecli.report.pages.templating import render
+
+    with atomic_file(folder / "board.json") as file:
+        file.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    with atomic_file(folder / "board.csv") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["test", "protocol", *(c.key for c in COLUMNS if c.key)])
+        writer.writerows(
+            [one.test, one.protocol, *values(row).values()] for one in boards for row in one.rows
         )
-        with atomic_file(folder / "index.html") as file:
+    text = render(
+        "board.html",
+        ("common.js", "board.js"),
+        {"labels": []},
+        boards=boards,
+        columns=[c for c in COLUMNS if c.title and c.key not in {"low", "right", "model"}],
+        left_out=left_out,
+        subset=settings.subset,
+        pasts=[
+            layout.history([(r.name, r.finished, r.top1.estimate, r.top1.text) for r in one.rows])
+            for one in boards
+        ],
+        scales=[layout.zoomed([r.top1.estimate for r in one.rows]) for one in boards],
+        chart=layout,
+        drawn=drawn,
+        # Pages of runs lie beside the board's folder, those of a site in it.
+        beside="" if settings.site else "../",
+        site=bool(settings.site),
+    )
+    with atomic_file(folder / "index.html") as file:
+        file.write(text)
+
+
+def _write_pages(
+    workspace: Workspace, site: Path, found: Sequence[RunResults], subset: str, reporter: Reporter
+) -> None:
+    """Write the page of every run, and copies of the submissions, so that a reader can check them again."""
+    from dancecli.report.pages.run_page import render_run
+
+    for done, results in enumerate(found, start=1):
+        name = str(results.run["name"])
+        # The clips are not part of the site.
+        text = render_run(name, replace(results, links={}), summarize(results), subset)
+        with atomic_file(site / name / "index.html") as file:
             file.write(text)
-    return BoardResult(folder / "index.html", boards, tuple(left_out), document)
+        if results.run.get("submitted"):
+            with atomic_file(site / name / "submission.zip", "wb") as file:
+                file.write(workspace.submission(name).read_bytes())
+        reporter.progress(done, len(found), name)
 
 
 def values(row: Row) -> dict[str, Any]:
@@ -105,30 +157,33 @@ def values(row: Row) -> dict[str, Any]:
     return {column.key: column.value(row) for column in COLUMNS if column.key}
 
 
-def _drawn(workspace: Workspace, boards: Sequence[Leaderboard]) -> set[str]:
+def _drawn(pages: Path, boards: Sequence[Leaderboard]) -> set[str]:
     """Name the runs and groups that have a page."""
     names = {name for one in boards for row in one.rows for name in (row.name, *row.runs)}
     # A row of seeds without a group has a name that is no file's.
-    return {n for n in names if " " not in n and (workspace.report(n) / "index.html").exists()}
+    return {n for n in names if " " not in n and (pages / n / "index.html").exists()}
 
 
 def _read_all(
     workspace: Workspace, settings: BoardSettings, reporter: Reporter
 ) -> tuple[list[RunResults], list[tuple[str, str]]]:
     names = sorted(workspace.runs())
-    found: list[RunResults] = []
+    read: list[RunResults] = []
     left_out: list[tuple[str, str]] = []
     for done, name in enumerate(names, start=1):
         try:
-            results = read_run_results(workspace, name)
+            read.append(read_run_results(workspace, name))
         except DanceError as error:
             left_out.append((name, error.message))
-        else:
-            if settings.subset not in results.subsets:
-                left_out.append((name, f"has no predictions for subset {settings.subset!r}"))
-            elif settings.split in (None, results.run["split"]["name"]):
-                found.append(results)
         reporter.progress(done, len(names), name)
+    submitted, refused = read_submissions(workspace)
+    left_out += refused
+    found = []
+    for results in (*read, *submitted):
+        if settings.subset not in results.subsets:
+            left_out.append((results.run["name"], f"has no predictions for subset {settings.subset!r}"))
+        elif settings.split in (None, results.run["split"]["name"]):
+            found.append(results)
     return found, left_out
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ from dancecli.report.results.seed_group import (
     headline_of,
     summarize_group,
 )
+from dancecli.report.results.summaries import summarize
 from dancecli.report.statistics import metrics
-from dancecli.report.statistics.bootstrap import intervals_of_class_means
 from dancecli.report.statistics.intervals import Proportion
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
@@ -156,20 +156,6 @@ def _write(
     # The page comes last: where it is, all that belongs to it is there too.
     with atomic_file(folder / "index.html") as file:
         file.write(render_run(name, results, summaries, subset, heat, workspace))
-
-
-def summarize(results: RunResults) -> dict[str, metrics.Summary]:
-    """Work out the figures of every subset that has clips."""
-    trained = results.train_counts
-    found = {}
-    for name, subset in results.subsets.items():
-        counts = trained if any(trained) else [int((subset.truth == i).sum()) for i in range(len(trained))]
-        majority = max(range(len(counts)), key=lambda i: counts[i])
-        summary = metrics.summarize(subset.scores, subset.truth, majority, subset.groups)
-        calls = metrics.predicted(subset.scores, subset.truth)
-        balanced, f1 = intervals_of_class_means(subset.truth, calls, summary.classes, subset.groups)
-        found[name] = replace(summary, balanced_by_video=balanced, macro_f1_by_video=f1)
-    return found
 
 
 def headline(summary: metrics.Summary) -> str:

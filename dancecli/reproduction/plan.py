@@ -14,11 +14,11 @@ from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.hashing import keyed_order
 from dancecli.core.recipe import RECIPES, Recipe, read_recipe, recipe_names
 from dancecli.core.records import SplitClip, Subset
-from dancecli.dataset.split.lockfile import write_lock
 from dancecli.model.runs.two_stream_plan import IMAGENET, NONE
 from dancecli.report.results.paper import Experiment
 from dancecli.reproduction.quick import QUICK_PRETRAIN, WHOLE_CLIPS, quick_changes, quick_recipe
 from dancecli.storage import tables
+from dancecli.storage.lockfile import write_lock
 from dancecli.storage.runs import RunFolder, read_record
 from dancecli.storage.workspace import Workspace
 

@@ -138,6 +138,14 @@ class Workspace:
         """The folder of a report."""
         return self.root / "reports" / checked_name(name, "report")
 
+    def submission(self, name: str) -> Path:
+        """The file of a result that others submitted to this workspace's leaderboard."""
+        return self.root / "submissions" / f"{checked_name(name, 'submission')}.zip"
+
+    def submissions(self) -> list[Path]:
+        """The files of all submitted results, by name."""
+        return sorted((self.root / "submissions").glob("*.zip"))
+
     def study(self, name: str) -> Path:
         """The database of a tuning study."""
         return self.root / "studies" / f"{checked_name(name, 'study')}.db"

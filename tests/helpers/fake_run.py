@@ -11,6 +11,7 @@ from typing import Any
 
 from dancecli.core.records import Clip, Prediction, SplitClip
 from dancecli.storage import tables
+from dancecli.storage.lockfile import split_digest, subset_digest, write_lock
 from dancecli.storage.workspace import Workspace
 
 
@@ -67,10 +68,14 @@ def make_run(
                         clip_id, part, i % count, softmax(logits(salt + clip_id, i % count, count, skill))
                     )
                 )
-    digest = hashlib.sha256(f"{split}|{'|'.join(labels)}".encode()).hexdigest()
+    digest = split_digest(parts, labels)
     card = run_card(name, split, labels, digest, {"train": train, "val": val, "test": test})
+    card["split"]["test_hash"] = subset_digest(
+        (row.clip_id, row.sha256, row.label) for row in parts if row.subset == "test"
+    )
     tables.write(workspace.clips, Clip, clips)
     tables.write(workspace.split(split), SplitClip, parts, {"split.name": split, "split.hash": digest})
+    write_lock(workspace.split_lock(split), parts)
     folder = workspace.run(name)
     folder.mkdir(parents=True)
     meta = {

@@ -38,6 +38,22 @@ def command(
         typer.Option(metavar="NAME", help="Show runs on this split only. [default: all]", show_default=False),
     ] = None,
     subset: Annotated[Subset, typer.Option(help="Subset on which the runs are compared.")] = Subset.TEST,
+    add: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE|DIR",
+            help="Check a submission of dance submit, or all in a folder, and add it; can be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    site: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write the leaderboard there as a static site: with a page per run, and the submissions.",
+            show_default=False,
+        ),
+    ] = None,
     watch: Annotated[
         bool,
         typer.Option("--watch", help="Follow the progress of all runs and studies instead."),
@@ -60,6 +76,9 @@ def command(
 
     Runs are ranked in one table where they were evaluated on the same clips under the same protocol;
     runs that differ by their seed alone are one entry. Writes a page, board.csv and board.json.
+    Submissions are added after a check: their figures are computed again, and their clips, labels,
+    groups and files must be those of a split of this workspace, for which its lock file suffices. Exits
+    with 3 if one is refused.
 
     Example: `dance board`
     """
@@ -72,14 +91,17 @@ def command(
         _watch(workspace, tensorboard, shown=watch)
         return
     with reporting("board") as reporter:
-        result = board(workspace, BoardSettings(split, subset.value), reporter, dry_run=dry_run)
+        settings = BoardSettings(split, subset.value, tuple(add or ()), site)
+        result = board(workspace, settings, reporter, dry_run=dry_run)
     if form:
         from dancecli.report.results.paper_tables import TableFormat, board_table, write_table
 
         for one in result.leaderboards:
             print_result(write_table(board_table(one), TableFormat(form)).rstrip())
     elif json_output:
-        print_json({"page": str(result.page), **result.document})
+        refused = [{"file": file, "why": why} for file, why in result.added.refused]
+        added = {"added": list(result.added.accepted), "refused": refused}
+        print_json({"page": str(result.page), **result.document, **(added if add else {})})
     else:
         shown = [column for column in COLUMNS if column.title and column.terminal]
         for one in result.leaderboards:
@@ -88,6 +110,12 @@ def command(
         print_result(f"{result.page}{' (not written)' if dry_run else ''}")
     for run, why in result.left_out:
         info(f"left out: {run}: {why}")
+    for name in result.added.accepted:
+        info(f"added: {name}{' (not written)' if dry_run else ''}")
+    for file, why in result.added.refused:
+        info(f"refused: {file}: {why}")
+    if result.added.refused:
+        raise typer.Exit(3)
 
 
 def _watch(workspace: Workspace, tensorboard: Path | None, *, shown: bool) -> None:

@@ -24,9 +24,9 @@ from dancecli.core.records import Clip, Group, OutcomeClass, SplitClip, Subset
 from dancecli.dataset.content import conditions_of
 from dancecli.dataset.groups import NEAR_DUPLICATE, KnownGroups, known_groups, read_all_groups
 from dancecli.dataset.quality.verify import StoredFile, check_files
-from dancecli.dataset.split.lockfile import lock_rows
 from dancecli.dataset.split.official import SUBSET_COLUMNS
 from dancecli.storage import ledger, tables
+from dancecli.storage.lockfile import lock_rows
 from dancecli.storage.workspace import Workspace
 
 _ID_COLUMNS = ("youtube_id", "video_id", "clip_id")

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dancecli.core.records import SplitClip
-from dancecli.dataset.split.lockfile import read_lock
 from dancecli.storage import tables
+from dancecli.storage.lockfile import read_lock
 from dancecli.storage.workspace import Workspace
 
 

@@ -1,21 +1,15 @@
-"""The lock of a split: a text file that names every clip with its subset and checksum.
-
-From it the same split is built again elsewhere, however many of its videos are gone by then.
-"""
+"""A split built again from its lock file, however many of its videos are gone by then."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from dancecli.core.errors import InputError
-from dancecli.core.records import SplitClip, Subset
+from dancecli.core.records import SplitClip
 from dancecli.dataset.split.assign import AssignedClip
-from dancecli.storage.files import atomic_file
-
-_COLUMNS = tuple(field.name for field in fields(SplitClip))
+from dancecli.storage.lockfile import FIX, read_lock
 
 
 @dataclass(frozen=True)
@@ -32,14 +26,6 @@ class Drift:
     missing: tuple[str, ...]
     changed: tuple[str, ...]
     unlisted: tuple[str, ...]
-
-
-def write_lock(path: Path, clips: Iterable[SplitClip]) -> None:
-    """Write a lock, one row per clip."""
-    with atomic_file(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        writer.writerows(astuple(clip) for clip in clips)
 
 
 def clips_from_lock(
@@ -78,56 +64,6 @@ def clips_from_lock(
     return found, drift
 
 
-def read_lock(path: Path, labels: frozenset[str] | None = None) -> dict[str, SplitClip]:
-    """Read a lock's rows by clip, each checked against the rows before it.
-
-    Args:
-        path: the lock.
-        labels: the only labels that its rows may have; None for any.
-
-    Raises:
-        InputError: the file is not a lock, a group is in two subsets, or a label is unknown.
-    """
-    clips: dict[str, SplitClip] = {}
-    subset_of: dict[str, str] = {}
-    for line, clip in lock_rows(path):
-        if clip.clip_id in clips:
-            raise InputError.at(path, line, f"names clip {clip.clip_id} a second time")
-        if labels is not None and clip.label not in labels:
-            what = f"label {clip.label!r} is not in this workspace's label set"
-            raise InputError.at(path, line, what, "fetch with the lock's labels")
-        if subset_of.setdefault(clip.group, clip.subset) != clip.subset:
-            what = f"group {clip.group} is in {subset_of[clip.group]} too: the split would leak"
-            raise InputError.at(path, line, what, _FIX)
-        clips[clip.clip_id] = clip
-    return clips
-
-
-def lock_rows(path: Path) -> Iterator[tuple[int, SplitClip]]:
-    """Yield the rows of a lock with their lines, one at a time.
-
-    Raises:
-        InputError: the file is not a lock.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file)
-            if tuple(next(rows, ())) != _COLUMNS:
-                raise InputError.at(path, 1, f"is not a split lock: its columns must be {','.join(_COLUMNS)}")
-            for row in rows:
-                if len(row) != len(_COLUMNS) or row[1] not in _SUBSETS:
-                    raise InputError.at(path, rows.line_num, "is not clip, subset, group, label, checksum")
-                yield rows.line_num, SplitClip(*row)
-    except FileNotFoundError:
-        raise InputError.at(path, None, "there is no such lock file") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError.at(path, None, f"is not a split lock ({error})") from None
-
-
-_SUBSETS = frozenset(subset.value for subset in Subset)
-_FIX = "fix the lock file: each group must be in one subset"
-
-
 def _refuse_leaks(
     path: Path,
     locked: Mapping[str, SplitClip],
@@ -161,5 +97,5 @@ def _refuse_leaks(
                     None,
                     f"{what} {mark} is in {other.subset} ({other.clip_id}) and in {clip.subset} "
                     f"({clip.clip_id}): the split would leak",
-                    _FIX,
+                    FIX,
                 )

@@ -13,12 +13,9 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
-from operator import attrgetter
 from pathlib import Path
 
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
-from dancecli.core.hashing import sha256_lines
 from dancecli.core.records import Group, SplitClip, Subset
 from dancecli.dataset.clip_lookup import ClipLookup
 from dancecli.dataset.content import conditions_of
@@ -42,7 +39,7 @@ from dancecli.dataset.split.assign import (
     torn_groups,
 )
 from dancecli.dataset.split.candidates import Candidate, read_candidates
-from dancecli.dataset.split.lockfile import Drift, clips_from_lock, write_lock
+from dancecli.dataset.split.lockfile import Drift, clips_from_lock
 from dancecli.dataset.split.official import official_subsets
 from dancecli.storage import tables
 from dancecli.storage.corrections import (
@@ -51,6 +48,7 @@ from dancecli.storage.corrections import (
     current,
     read_corrections,
 )
+from dancecli.storage.lockfile import split_digest, write_lock
 from dancecli.storage.runs import read_records
 from dancecli.storage.workspace import Workspace, checked_name
 
@@ -260,13 +258,6 @@ def split(workspace: Workspace, settings: SplitSettings, *, dry_run: bool = Fals
 def label_names(workspace: Workspace) -> tuple[str, ...]:
     """Return the label set that the clips were fetched under, in its order."""
     return tuple(json.loads(tables.read_meta(workspace.segments)["labels"]))
-
-
-def split_digest(clips: Iterable[SplitClip], labels: Sequence[str]) -> str:
-    """Hash a split: the labels' order, then every clip with subset, label and checksum."""
-    ordered = sorted(clips, key=attrgetter("clip_id"))
-    lines = (f"{c.clip_id}\t{c.subset}\t{c.label}\t{c.sha256}" for c in ordered)
-    return sha256_lines(chain(labels, lines))
 
 
 def _check(settings: SplitSettings) -> None:

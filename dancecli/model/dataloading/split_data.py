@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import InputError, WorkspaceError
-from dancecli.core.hashing import sha256_text
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.storage import tables
+from dancecli.storage.lockfile import subset_digest
 from dancecli.storage.workspace import Workspace
 
 
@@ -123,8 +123,7 @@ def load_split(workspace: Workspace, name: str | None) -> SplitData:
 
 def subset_hash(examples: Iterable[Example], labels: Sequence[str]) -> str:
     """Hash a subset: files, ids and labels, independent of their order."""
-    lines = sorted(f"{e.clip_id} {e.sha256} {labels[e.label_index]}" for e in examples)
-    return sha256_text("\n".join(lines))
+    return subset_digest((e.clip_id, e.sha256, labels[e.label_index]) for e in examples)
 
 
 def _median_s(clips: dict[str, Clip], examples: dict[Subset, tuple[Example, ...]]) -> float:

@@ -48,6 +48,7 @@ class Row:
         seeds: their seeds, as text.
         kind: empty for a trained run; `ensemble of N runs`, or that nothing was trained.
         leaked: source videos of the subset that it was trained on too.
+        submitted: whether others submitted it, see `submission`: what it cost is what they say.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Row:
     kind: str
     leaked: int
     finished: str
+    submitted: bool
 
     @property
     def rank(self) -> str:
@@ -184,6 +186,7 @@ COLUMNS = (
         look="leak",
     ),
     Column("finished", "finished", lambda r: r.finished, lambda r: r.finished[:10], terminal=False),
+    _file("submitted", lambda r: r.submitted),
 )
 
 
@@ -325,6 +328,7 @@ def _row(entry: Entry, subset: str, top1: Accuracy, top5: Accuracy | None, ranks
         kind=_kind(model),
         leaked=max(results.shared_groups[subset] for results in entry.runs),
         finished=max(str(run.get("finished_utc") or "") for run in runs),
+        submitted=any(run.get("submitted") is True for run in runs),
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -81,18 +81,41 @@ def read_run_results(workspace: Workspace, run: str) -> RunResults:
     """
     folder = workspace.run(run)
     record = _read_record(workspace, run)
-    labels = tuple(record["labels"])
     path = folder / "predictions.parquet"
     if not path.exists():
         raise WorkspaceError(
             f"run {run!r} has no predictions yet (it is {record['status']!r})",
             f"resume it: dance finetune --name {run} --resume; or choose another: dance report --run NAME",
         )
-    table = tables.read_table(path, Prediction)
-    meta = tables.read_meta(path)
-    _check_meta(path, meta, record)
-    rows = _read_split(workspace, record, path)
-    subsets = _subsets(path, table, labels, rows)
+    results = results_of(record, path, lambda: _read_split(workspace, record, path))
+    return replace(
+        results,
+        history=_read_history(folder / "metrics.jsonl"),
+        config=_read_text(folder / "config.py"),
+        links=_read_links(workspace),
+    )
+
+
+def results_of(
+    record: Mapping[str, Any], predictions: Path, read_split: Callable[[], Sequence[SplitClip]]
+) -> RunResults:
+    """Read predictions and check them against the run's record and the split, without any other file.
+
+    Args:
+        record: the run's record.
+        predictions: the table of its scores.
+        read_split: reads the rows of the split.
+
+    Raises:
+        WorkspaceError: a table is from a newer version.
+        InputError: a file is damaged, or contradicts another.
+    """
+    labels = tuple(record["labels"])
+    table = tables.read_table(predictions, Prediction)
+    meta = tables.read_meta(predictions)
+    _check_meta(predictions, meta, record)
+    rows = read_split()
+    subsets = _subsets(predictions, table, labels, rows)
     trained = [row for row in rows if row.subset == Subset.TRAIN]
     train_groups, train_labels = {row.group for row in trained}, Counter(row.label for row in trained)
     sums = {row.clip_id: row.sha256 for row in rows}
@@ -103,9 +126,9 @@ def read_run_results(workspace: Workspace, run: str) -> RunResults:
         train_counts=tuple(train_labels[label] for label in labels),
         shared_groups={name: _shared(record, name, train_groups, subset) for name, subset in subsets.items()},
         files={name: tuple(sums[clip] for clip in subset.clips) for name, subset in subsets.items()},
-        history=_read_history(folder / "metrics.jsonl"),
-        config=_read_text(folder / "config.py"),
-        links=_read_links(workspace),
+        history=(),
+        config="",
+        links={},
         predictions=meta,
     )
 
@@ -119,15 +142,26 @@ def _shared(record: Mapping[str, Any], name: str, train_groups: set[str], subset
 
 def _read_record(workspace: Workspace, run: str) -> dict[str, Any]:
     record = read_record(workspace, run)
-    path, hint = RunFolder(workspace.run(run)).record, "make the run again"
-    labels, split = record.get("labels"), record.get("split")
+    path = RunFolder(workspace.run(run)).record
     if record.get("name") != run:
-        raise InputError.at(path, None, f"is the record of run {record.get('name')!r}, not of {run!r}", hint)
+        raise InputError.at(
+            path, None, f"is the record of run {record.get('name')!r}, not of {run!r}", "make the run again"
+        )
+    check_record(path, record)
+    return record
+
+
+def check_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Refuse a run's record that lacks what every result needs.
+
+    Raises:
+        InputError: it has no labels, or does not name its split.
+    """
+    labels, split, hint = record.get("labels"), record.get("split"), "make the run again"
     if not (isinstance(labels, list) and labels and all(isinstance(name, str) for name in labels)):
         raise InputError.at(path, None, "the run record has no labels", hint)
     if not (isinstance(split, dict) and isinstance(split.get("name"), str) and split.get("hash")):
         raise InputError.at(path, None, "the run record does not name its split", hint)
-    return record
 
 
 def _check_meta(path: Path, meta: Mapping[str, str], record: Mapping[str, Any]) -> None:
@@ -164,7 +198,7 @@ def _read_split(workspace: Workspace, record: Mapping[str, Any], predictions: Pa
 
 
 def _subsets(
-    path: Path, table: pa.Table, labels: tuple[str, ...], rows: list[SplitClip]
+    path: Path, table: pa.Table, labels: tuple[str, ...], rows: Sequence[SplitClip]
 ) -> dict[str, SubsetScores]:
     """Cut the table into subsets, and hold each against the split: the same clips, the same labels."""
     import numpy as np

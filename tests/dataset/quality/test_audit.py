@@ -14,11 +14,11 @@ from dancecli.core.records import Clip, Group, Outcome, OutcomeClass, SplitClip
 from dancecli.dataset.groups import NEAR_DUPLICATE, add_groups
 from dancecli.dataset.quality.audit import AuditSettings, Finding, Listed, audit, read_ids, video_of
 from dancecli.dataset.split.annotations import annotate
-from dancecli.dataset.split.lockfile import write_lock
 from dancecli.dataset.split.split import SplitSettings, split
 from dancecli.storage import tables
 from dancecli.storage.corrections import Correction, Field, append_corrections
 from dancecli.storage.ledger import LedgerWriter
+from dancecli.storage.lockfile import write_lock
 from dancecli.storage.workspace import Workspace
 
 LABELS = ("tap dancing", "zumba")

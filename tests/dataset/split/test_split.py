@@ -15,9 +15,10 @@ from helpers.builders import Ran, fill, make_clip
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.records import Clip, Group, SplitClip
 from dancecli.dataset.groups import NEAR_DUPLICATE
-from dancecli.dataset.split.split import SplitSettings, split, split_digest
+from dancecli.dataset.split.split import SplitSettings, split
 from dancecli.storage import tables
 from dancecli.storage.corrections import Correction, append_corrections
+from dancecli.storage.lockfile import split_digest
 from dancecli.storage.workspace import Workspace
 
 
@@ -126,7 +127,7 @@ def test_the_same_split_under_another_hash_seed(filled: Workspace) -> None:
 
 ELSEWHERE = """
 from dancecli.dataset.split.assign import assign_subsets, draw_subset, parse_ratios
-from dancecli.dataset.split.split import split_digest
+from dancecli.storage.lockfile import split_digest
 from dancecli.core.records import Clip
 
 def clip(i):

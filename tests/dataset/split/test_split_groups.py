@@ -14,9 +14,9 @@ from dancecli.core.records import Clip, ClipHashes, Group, SplitClip
 from dancecli.dataset.content import parse_conditions
 from dancecli.dataset.groups import NEAR_DUPLICATE, add_groups, read_groups
 from dancecli.dataset.split.diff import diff_splits
-from dancecli.dataset.split.lockfile import write_lock
 from dancecli.dataset.split.split import SplitSettings, split
 from dancecli.storage import tables
+from dancecli.storage.lockfile import write_lock
 from dancecli.storage.workspace import Workspace
 
 LABELS = ("tap dancing", "zumba")

@@ -1,0 +1,57 @@
+"""`dance submit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting
+from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
+
+
+def command(
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="RUN", help="Run, or group of seeds. [default: the latest run]"),
+    ] = None,
+    workspace_dir: WorkspaceOption = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Name on the leaderboard. [default: the run's name]", show_default=False
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="File to write; of a group, a folder. [default: reports/RUN/submission.zip]",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: DryRunOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Write a run's results as one file for somebody else's leaderboard.
+
+    The file has the predictions, the split's lock file, the run's record without paths and command
+    line, every figure of its report, and checksums. Whoever receives it runs `dance board --add FILE`.
+
+    Example: `dance submit inception-demo-1 --name our-inception`
+    """
+    from dancecli.report.submit import SubmitSettings, submit
+
+    workspace = open_workspace(workspace_dir, create=False)
+    with reporting("submit") as reporter:
+        found = submit(workspace, SubmitSettings(run, name, out), reporter, dry_run=dry_run)
+    if run is None:
+        info(f"run {found[0].run} (the latest)")
+    if json_output:
+        rows = [{"run": f.run, "name": f.name, "file": str(f.file), "headline": f.headline} for f in found]
+        print_json({"submissions": rows})
+        return
+    for one in found:
+        print_result(f"{one.name}: {one.headline}")
+        print_result(f"{one.file}{' (not written)' if dry_run else ''}")

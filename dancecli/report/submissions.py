@@ -1,0 +1,156 @@
+"""Results that others submitted to this workspace's leaderboard: added after a check, read for the board."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dancecli.core.errors import DanceError, InputError, WorkspaceError
+from dancecli.core.progress import SILENT, Reporter
+from dancecli.core.records import SplitClip, Subset
+from dancecli.report.results.run_results import RunResults, read_run_results
+from dancecli.report.results.submission import (
+    Submission,
+    check_duplicates,
+    check_figures,
+    check_submission,
+    read_submission,
+    references,
+    scores_digest,
+)
+from dancecli.storage.files import atomic_file
+from dancecli.storage.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of the files that were given.
+
+    Attributes:
+        accepted: names of the submissions that were added, or were there already.
+        refused: files with the reason.
+    """
+
+    accepted: tuple[str, ...]
+    refused: tuple[tuple[str, str], ...]
+
+
+NOTHING_ADDED = Added((), ())
+
+
+def add_submissions(
+    workspace: Workspace, paths: Sequence[Path], reporter: Reporter = SILENT, *, dry_run: bool = False
+) -> Added:
+    """Check submissions and copy those that hold into `submissions/`.
+
+    Every figure is computed again from the predictions, and clips, labels, groups and files of the
+    test subset are compared with the lock of the workspace's split.
+
+    Args:
+        workspace: whose leaderboard they are for.
+        paths: files, or folders of them.
+        reporter: of each file.
+        dry_run: check only.
+
+    Raises:
+        WorkspaceError: there is no split to compare with.
+        InputError: a path does not exist, or a folder has no zip file.
+    """
+    files = list(_files(paths))
+    known = references(workspace)
+    here = _digests(workspace)
+    accepted, refused = [], []
+    for done, path in enumerate(files, start=1):
+        try:
+            found = read_submission(path)
+            _check(workspace, path, found, known, here)
+        except DanceError as error:
+            refused.append((str(path), error.message.removeprefix(f"{path}: ")))
+        else:
+            here[scores_digest(found.results)] = found.name
+            accepted.append(found.name)
+            if not dry_run and path.resolve() != workspace.submission(found.name).resolve():
+                with atomic_file(workspace.submission(found.name), "wb") as file:
+                    file.write(path.read_bytes())
+        reporter.progress(done, len(files), path.name)
+    return Added(tuple(accepted), tuple(refused))
+
+
+def _files(paths: Iterable[Path]) -> Iterable[Path]:
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(path.glob("*.zip"))
+            if not inside:
+                raise InputError(f"{path}: holds no submission", "give the zip files of dance submit")
+            yield from inside
+        elif path.exists():
+            yield path
+        else:
+            raise InputError(f"{path}: there is no such file", "give a zip file of dance submit")
+
+
+def _check(
+    workspace: Workspace,
+    path: Path,
+    found: Submission,
+    known: Mapping[str, Mapping[str, SplitClip]],
+    here: Mapping[str, str],
+) -> None:
+    check_submission(found, known)
+    check_figures(found)
+    check_duplicates(found, here)
+    place = workspace.submission(found.name)
+    if (workspace.run(found.name) / "run.json").exists():
+        raise InputError(f"this workspace has a run named {found.name}: submit it under another with --name")
+    if place.exists() and place.resolve() != path.resolve() and place.read_bytes() != path.read_bytes():
+        raise InputError(
+            f"another submission named {found.name} is there: submit it under another with --name, "
+            f"or remove {place}"
+        )
+
+
+def _digests(workspace: Workspace) -> dict[str, str]:
+    """Hash the scores of all that the leaderboard has already."""
+    found = {}
+    for name in workspace.runs():
+        try:
+            results = read_run_results(workspace, name)
+        except DanceError:  # the board reports it
+            continue
+        if Subset.TEST in results.subsets:
+            found[scores_digest(results)] = f"run {name} of this workspace"
+    for path in workspace.submissions():
+        try:
+            one = read_submission(path)
+        except DanceError:
+            continue
+        found[scores_digest(one.results)] = one.name
+    return found
+
+
+def read_submissions(workspace: Workspace) -> tuple[list[RunResults], list[tuple[str, str]]]:
+    """Read all submissions for the board, each held against the lock; return the others with the reason.
+
+    Figures that they claim are not looked at: the board computes its own.
+    """
+    paths = workspace.submissions()
+    if not paths:
+        return [], []
+    found: list[RunResults] = []
+    left_out: list[tuple[str, str]] = []
+    try:
+        known = references(workspace)
+    except WorkspaceError as error:
+        return [], [(path.stem, error.message) for path in paths]
+    for path in paths:
+        try:
+            one = read_submission(path)
+            check_submission(one, known)
+            if one.name != path.stem:
+                raise InputError(f"is the submission {one.name}, not {path.stem}")
+        except DanceError as error:
+            left_out.append((path.stem, error.message.removeprefix(f"{path}: ")))
+        else:
+            found.append(one.results)
+    return found, left_out

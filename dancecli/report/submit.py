@@ -1,0 +1,114 @@
+"""The step behind `dance submit`: a run's results as one file for somebody else's leaderboard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dancecli.core.errors import InputError, UsageError, WorkspaceError
+from dancecli.core.progress import SILENT, Reporter
+from dancecli.core.records import SplitClip, Subset
+from dancecli.report.report import headline
+from dancecli.report.results.entries import members
+from dancecli.report.results.run_results import read_run_results
+from dancecli.report.results.submission import write_submission
+from dancecli.report.results.summaries import summarize
+from dancecli.storage import tables
+from dancecli.storage.lockfile import read_lock, split_digest, write_lock
+from dancecli.storage.runs import DONE, RunFolder
+from dancecli.storage.workspace import Workspace, checked_name
+
+
+@dataclass(frozen=True)
+class SubmitSettings:
+    """What to submit.
+
+    Attributes:
+        run: the run, or a group of runs that differ by their seed; None for the latest run.
+        name: its name on the leaderboard; None for the run's.
+        out: the file to write, of a group the folder; None for `reports/RUN/submission.zip`.
+    """
+
+    run: str | None = None
+    name: str | None = None
+    out: Path | None = None
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """One file that was written, or would be.
+
+    Attributes:
+        headline: the figures of the test subset, in one line.
+    """
+
+    run: str
+    name: str
+    file: Path
+    headline: str
+
+
+def submit(
+    workspace: Workspace, settings: SubmitSettings, reporter: Reporter = SILENT, *, dry_run: bool = False
+) -> tuple[Submitted, ...]:
+    """Write a submission for a run, or for each run of a group.
+
+    Raises:
+        UsageError: a name is given for several runs.
+        WorkspaceError: there is no such run, or it is not complete.
+        InputError: the run's files contradict each other, or it was not evaluated on test.
+    """
+    known = workspace.runs()
+    if settings.run is None and not known:
+        raise WorkspaceError(f"there is no run in {workspace.root} to submit", "make one: dance finetune")
+    run = settings.run or known[-1]
+    group = [] if (workspace.run(run) / "run.json").exists() else members(workspace, run)
+    if group and settings.name:
+        raise UsageError(f"{run} is a group of {len(group)} runs, which keep their names", "omit --name")
+    found = []
+    for done, name in enumerate(group or [run], start=1):
+        out = settings.out or workspace.report(name) / "submission.zip"
+        if group and settings.out:
+            out = settings.out / f"{name}.zip"
+        found.append(_submit(workspace, name, settings.name or name, out, dry_run=dry_run))
+        reporter.progress(done, max(1, len(group)), name)
+    return tuple(found)
+
+
+def _submit(workspace: Workspace, run: str, name: str, out: Path, *, dry_run: bool) -> Submitted:
+    checked_name(name, "submission")
+    results = read_run_results(workspace, run)
+    if results.run["status"] != DONE:
+        raise WorkspaceError(
+            f"run {run!r} is not complete: its status is {results.run['status']!r}",
+            f"resume it: dance finetune --name {run} --resume",
+        )
+    if Subset.TEST not in results.subsets:
+        raise InputError(
+            f"run {run!r} has no predictions for the test subset", f"evaluate it: dance evaluate {run}"
+        )
+    split = str(results.run["split"]["name"])
+    lock = workspace.split_lock(split)
+    if not lock.exists() and not dry_run:
+        write_lock(lock, tables.read(workspace.split(split), SplitClip))
+    if lock.exists():
+        _check_lock(lock, results.run)
+    if not dry_run:
+        write_submission(out, name, results, RunFolder(workspace.run(run)).predictions, lock)
+    return Submitted(run, name, out, headline(summarize(results)[Subset.TEST]))
+
+
+def _check_lock(lock: Path, run: Mapping[str, Any]) -> None:
+    """Refuse a lock file that is not its split's: the submission would be refused elsewhere."""
+    split = str(run["split"]["name"])
+    digest = split_digest(read_lock(lock).values(), run["labels"])
+    if digest != run["split"]["hash"]:
+        raise InputError.at(
+            lock,
+            None,
+            f"is not the lock of split {split!r} as the run used it (hash {digest[:12]}, the run's is "
+            f"{run['split']['hash'][:12]})",
+            f"restore it: dance split --lock FILE --name {split}",
+        )
