@@ -133,6 +133,9 @@ def read_submissions(workspace: Workspace) -> tuple[list[RunResults], list[tuple
     """Read all submissions for the board, each held against the lock; return the others with the reason.
 
     Figures that they claim are not looked at: the board computes its own.
+
+    Raises:
+        InputError: a lock file of the workspace is damaged.
     """
     paths = workspace.submissions()
     if not paths:
