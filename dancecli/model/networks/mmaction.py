@@ -76,6 +76,7 @@ TOOLS = MMACTION / ".mim" / "tools"
 
 from mmaction.datasets import VideoDataset  # noqa: E402 - only after the shim
 from mmaction.evaluation import AccMetric  # noqa: E402
+from mmaction.models.backbones.mvit import resize_pos_embed  # noqa: E402
 from mmaction.models.recognizers import Recognizer3D  # noqa: E402
 from mmaction.registry import (  # noqa: E402
     DATA_SAMPLERS,
@@ -132,6 +133,7 @@ __all__ = [
     "pseudo_collate",
     "read_checkpoint",
     "read_config",
+    "resize_pos_embed",
     "set_random_seed",
     "silence",
 ]

@@ -14,13 +14,49 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import ModelError
+from dancecli.model.networks.steps import (
+    C3D_STAGES,
+    LAST_STAGE,
+    MVIT_STAGES,
+    STEM,
+    Step,
+    c2d_steps,
+    c3d_steps,
+    cat,
+    inception_steps,
+    mvit_steps,
+    quarters,
+    r2plus1d_steps,
+    resnet_steps,
+    slowfast_steps,
+    swin_steps,
+    timesformer_steps,
+    uniformer_steps,
+    uniformerv2_steps,
+    vit_steps,
+    x3d_steps,
+)
+
+__all__ = [
+    "BACKBONES",
+    "HEADS",
+    "LAST_STAGE",
+    "STEM",
+    "Backbone",
+    "Head",
+    "has_norm_eval",
+    "has_one_layer",
+    "is_linear_probe",
+    "prefixes",
+    "run_lower",
+    "run_upper",
+    "settings",
+    "why_not_cut",
+]
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-STEM, LAST_STAGE = 0, 4
-# The stage that a step of the forward pass belongs to, and the step.
-Step = tuple[int, Callable[[Any], Any]]
 # Names below `backbone.`: of the stem, then of each stage.
 Parts = tuple[tuple[str, ...], ...]
 
@@ -35,7 +71,7 @@ class Backbone:
         freezes_all: with `frozen_stages=4` nothing of it is trained.
         norm_eval: it has the setting `norm_eval`.
         steps: its forward pass; None where it cannot be cut between stages.
-        why_whole: the reason for that.
+        several: between its stages there is a tuple of tensors.
         inflates: it reads 2-D weights unless `pretrained2d` is switched off.
     """
 
@@ -44,7 +80,7 @@ class Backbone:
     freezes_all: bool = False
     norm_eval: bool = False
     steps: Callable[[Any], Iterator[Step]] | None = None
-    why_whole: str = ""
+    several: bool = False
     inflates: bool = False
 
 
@@ -69,102 +105,9 @@ class Head:
     dropout: bool = True
 
 
-def _resnet_steps(net: Any) -> Iterator[Step]:
-    """2-D and 3-D; MMAction2's `ResNet.forward` and `ResNet3d.forward`."""
-    yield STEM, net.conv1
-    if getattr(net, "with_pool1", True):
-        yield STEM, net.maxpool
-    for i, name in enumerate(net.res_layers, 1):
-        yield i, getattr(net, name)
-        if i == 1 and getattr(net, "with_pool2", False):
-            yield i, net.pool2
-
-
-def _r2plus1d_steps(net: Any) -> Iterator[Step]:
-    # It has the settings of the pools and does not read them.
-    yield STEM, net.conv1
-    yield STEM, net.maxpool
-    yield from ((i, getattr(net, name)) for i, name in enumerate(net.res_layers, 1))
-
-
-def _c2d_steps(net: Any) -> Iterator[Step]:
-    yield STEM, _frame_by_frame(net.conv1)
-    yield STEM, net.maxpool3d_1
-    for i, name in enumerate(net.res_layers, 1):
-        yield i, _frame_by_frame(getattr(net, name))
-        if i == 1:
-            yield i, net.maxpool3d_2
-
-
-def _frame_by_frame(layer: nn.Module) -> Callable[[Tensor], Tensor]:
-    def run(x: Tensor) -> Tensor:
-        """From and to [N, C, T, H, W]."""
-        frames = x.transpose(1, 2)
-        maps: Tensor = layer(frames.flatten(0, 1))
-        return maps.reshape(*frames.shape[:2], *maps.shape[1:]).transpose(1, 2)
-
-    return run
-
-
-def _inception_steps(net: Any) -> Iterator[Step]:
-    yield from enumerate(net.stages)
-
-
-def _x3d_steps(net: Any) -> Iterator[Step]:
-    yield STEM, net.conv1_s
-    yield STEM, net.conv1_t
-    yield from ((i, getattr(net, name)) for i, name in enumerate(net.res_layers, 1))
-    yield LAST_STAGE, net.conv5
-
-
-_C3D_STAGES = (
-    ("conv1a", "pool1"),
-    ("conv2a", "pool2"),
-    ("conv3a", "conv3b", "pool3"),
-    ("conv4a", "conv4b", "pool4"),
-    ("conv5a", "conv5b", "pool5"),
-)
-
-
-def _c3d_steps(net: Any) -> Iterator[Step]:
-    for stage, names in enumerate(_C3D_STAGES):
-        yield from ((stage, getattr(net, name)) for name in names)
-    yield LAST_STAGE, lambda x: net.relu(net.fc6(x.flatten(1)))
-    yield LAST_STAGE, lambda x: net.relu(net.fc7(net.dropout(x)))
-
-
 def _c3d_parts(_: Mapping[str, Any]) -> Parts:
-    learned = [tuple(name for name in names if name.startswith("conv")) for names in _C3D_STAGES]
+    learned = [tuple(name for name in names if name.startswith("conv")) for names in C3D_STAGES]
     return (*learned[:-1], (*learned[-1], "fc6", "fc7"))
-
-
-def _swin_steps(net: Any) -> Iterator[Step]:
-    yield STEM, net.patch_embed
-    yield STEM, net.pos_drop
-
-    def run(i: int, layer: Any) -> Callable[[Tensor], Tensor]:
-        def step(x: Tensor) -> Tensor:
-            """From and to [N, C, T, H, W]; between, channels are last."""
-            x = layer(x.contiguous(), do_downsample=net.out_after_downsample)
-            if i == net.num_layers:
-                x = getattr(net, f"norm{i - 1}")(x)
-            elif layer.downsample is not None and not net.out_after_downsample:
-                x = layer.downsample(x)
-            return x.permute(0, 4, 1, 2, 3).contiguous()
-
-        return step
-
-    yield from ((i, run(i, layer)) for i, layer in enumerate(net.layers, 1))
-
-
-def _uniformer_steps(net: Any) -> Iterator[Step]:
-    yield STEM, net.patch_embed1
-    yield STEM, net.pos_drop
-    for stage in range(1, 5):
-        if stage > 1:
-            yield stage, getattr(net, f"patch_embed{stage}")
-        yield from ((stage, block) for block in getattr(net, f"blocks{stage}"))
-    yield LAST_STAGE, net.norm
 
 
 def _uniformer_parts(_: Mapping[str, Any]) -> Parts:
@@ -180,11 +123,6 @@ def _slowfast_parts(_: Mapping[str, Any]) -> Parts:
     return tuple(found)
 
 
-def _quarters(count: int) -> tuple[int, ...]:
-    """Where stages begin in a transformer whose layers are all alike, and the end."""
-    return tuple(round(i * count / LAST_STAGE) for i in range(LAST_STAGE + 1))
-
-
 def _layers(name: str, stem: tuple[str, ...], count: str) -> Callable[[Mapping[str, Any]], Parts]:
     """Give the parts of a transformer: its stem, and a quarter of its layers a stage.
 
@@ -195,7 +133,7 @@ def _layers(name: str, stem: tuple[str, ...], count: str) -> Callable[[Mapping[s
     """
 
     def parts(backbone: Mapping[str, Any]) -> Parts:
-        return (stem, *_named(name, _quarters(int(backbone.get(count, 12)))))
+        return (stem, *_named(name, quarters(int(backbone.get(count, 12)))))
 
     return parts
 
@@ -205,77 +143,36 @@ def _named(name: str, begins: tuple[int, ...]) -> Iterator[tuple[str, ...]]:
         yield tuple(f"{name}.{i}" for i in range(first, end))
 
 
-# The layers with which the stages of an MViT begin, where the maps become smaller; and the end.
-_MVIT_STAGES = {
-    "tiny": (0, 1, 3, 8, 10),
-    "small": (0, 1, 3, 14, 16),
-    "base": (0, 2, 5, 21, 24),
-    "large": (0, 2, 8, 44, 48),
-}
-
-
 def _mvit_parts(backbone: Mapping[str, Any]) -> Parts | None:
-    begins = _MVIT_STAGES.get(str(backbone.get("arch", "base")).lower())
+    begins = MVIT_STAGES.get(str(backbone.get("arch", "base")).lower())
     return (("patch_embed", "cls_token"), *_named("blocks", begins)) if begins else None
 
 
-def _by_quarters(layers: Any) -> Iterator[Step]:
-    begins = _quarters(len(layers))
-    for stage, (first, end) in enumerate(itertools.pairwise(begins), 1):
-        yield from ((stage, layers[i]) for i in range(first, end))
-
-
-def _vit_steps(net: Any) -> Iterator[Step]:
-    def embed(x: Tensor) -> Tensor:
-        """To tokens, [N, tokens, C]; a map of another size takes interpolated positions."""
-        from torch.nn.functional import interpolate
-
-        grid = (x.shape[-2] // net.patch_size, x.shape[-1] // net.patch_size)
-        positions = net.pos_embed
-        if grid != tuple(net.grid_size):
-            maps = positions.reshape(-1, *net.grid_size, net.embed_dims).permute(0, 3, 1, 2)
-            maps = interpolate(maps, size=grid, mode="bicubic", align_corners=False)
-            positions = maps.permute(0, 2, 3, 1).reshape(1, -1, net.embed_dims)
-        embedded: Tensor = net.pos_drop(net.patch_embed(x)[0] + positions)
-        return embedded
-
-    def end(x: Tensor) -> Tensor:
-        x = net.norm(x)
-        pooled: Tensor = net.fc_norm(x.mean(1)) if net.fc_norm is not None else x[:, 0]
-        return pooled
-
-    yield STEM, embed
-    yield from _by_quarters(net.blocks)
-    yield LAST_STAGE, end
-
-
-_RESNET = Backbone(freezes=True, freezes_all=True, norm_eval=True, steps=_resnet_steps)
+_RESNET = Backbone(freezes=True, freezes_all=True, norm_eval=True, steps=resnet_steps)
 
 BACKBONES: dict[str, Backbone] = {
-    "InceptionI3D": Backbone(freezes=True, freezes_all=True, norm_eval=True, steps=_inception_steps),
+    "InceptionI3D": Backbone(freezes=True, freezes_all=True, norm_eval=True, steps=inception_steps),
     "ResNet3d": _RESNET,
     "ResNet3dSlowOnly": _RESNET,
     "ResNet3dCSN": _RESNET,
     "ResNet": _RESNET,
-    "ResNetTSM": Backbone(freezes=True, freezes_all=True, norm_eval=True, steps=_resnet_steps, inflates=True),
-    "ResNet2Plus1d": Backbone(freezes=True, freezes_all=True, norm_eval=True, steps=_r2plus1d_steps),
-    "C2D": Backbone(freezes=True, freezes_all=True, norm_eval=True, steps=_c2d_steps),
+    "ResNetTSM": Backbone(freezes=True, freezes_all=True, norm_eval=True, steps=resnet_steps, inflates=True),
+    "ResNet2Plus1d": Backbone(freezes=True, freezes_all=True, norm_eval=True, steps=r2plus1d_steps),
+    "C2D": Backbone(freezes=True, freezes_all=True, norm_eval=True, steps=c2d_steps),
     # Its last convolution is in none of its own stages.
-    "X3D": Backbone(freezes=True, norm_eval=True, steps=_x3d_steps),
-    "C3D": Backbone(_c3d_parts, steps=_c3d_steps),
-    "ResNet3dSlowFast": Backbone(
-        _slowfast_parts, why_whole="its two pathways exchange features between the stages"
-    ),
-    "SwinTransformer3D": Backbone(freezes=True, steps=_swin_steps, inflates=True),
-    "UniFormer": Backbone(_uniformer_parts, steps=_uniformer_steps, inflates=True),
-    "VisionTransformer": Backbone(_layers("blocks", ("patch_embed",), "depth"), steps=_vit_steps),
+    "X3D": Backbone(freezes=True, norm_eval=True, steps=x3d_steps),
+    "C3D": Backbone(_c3d_parts, steps=c3d_steps),
+    "ResNet3dSlowFast": Backbone(_slowfast_parts, steps=slowfast_steps, several=True),
+    "SwinTransformer3D": Backbone(freezes=True, steps=swin_steps, inflates=True),
+    "UniFormer": Backbone(_uniformer_parts, steps=uniformer_steps, inflates=True),
+    "VisionTransformer": Backbone(_layers("blocks", ("patch_embed",), "depth"), steps=vit_steps),
     "TimeSformer": Backbone(
         _layers(
             "transformer_layers.layers",
             ("patch_embed", "cls_token", "pos_embed", "time_embed"),
             "num_transformer_layers",
         ),
-        why_whole="its layers need the number of clips beside the tokens",
+        steps=timesformer_steps,
     ),
     "UniFormerV2": Backbone(
         _layers(
@@ -283,9 +180,10 @@ BACKBONES: dict[str, Backbone] = {
             ("class_embedding", "positional_embedding", "conv1", "ln_pre"),
             "layers",
         ),
-        why_whole="its last stage reads the output of several layers at once",
+        steps=uniformerv2_steps,
+        several=True,
     ),
-    "MViT": Backbone(_mvit_parts, why_whole="its layers need the size of the maps beside the tokens"),
+    "MViT": Backbone(_mvit_parts, steps=mvit_steps, several=True),
 }
 
 
@@ -314,7 +212,7 @@ HEADS: dict[str, Head] = {
     "I3DHead": Head(_as_configured),
     "SlowFastHead": Head(
         # Slow, fast: each is averaged, then they are joined.
-        lambda head, x: _cat([_mean_of_maps(head, x[1]), _mean_of_maps(head, x[0])]),
+        lambda head, x: cat([_mean_of_maps(head, x[1]), _mean_of_maps(head, x[0])]),
         _restore_slowfast,
     ),
     "TSNHead": Head(_as_configured, frames_averaged=True),
@@ -325,12 +223,6 @@ HEADS: dict[str, Head] = {
     "MViTHead": Head(lambda head, x: head.pre_logits(x), _restore_mvit),
     "X3DHead": Head(lambda head, x: head.pool(x), linear=False, one_layer=False),
 }
-
-
-def _cat(tensors: list[Tensor]) -> Tensor:
-    import torch
-
-    return torch.cat(tensors, dim=1)
 
 
 def settings(backbone: str, stage: int, norm_eval: bool) -> dict[str, Any]:
@@ -388,7 +280,7 @@ def why_not_cut(model: Mapping[str, Any], stage: int) -> str:
         return "" if known else f"it is not known what a {head} uses of its backbone"
     row = BACKBONES.get(kind, Backbone())
     if row.steps is None:
-        return f"a {kind} cannot be cut after stage {stage}: " + (row.why_whole or "its layers are not known")
+        return f"a {kind} cannot be cut after stage {stage}: its layers are not known"
     return ""
 
 
@@ -404,20 +296,29 @@ def has_one_layer(model: Mapping[str, Any]) -> bool:
     return head is not None and head.one_layer
 
 
-def run_lower(backbone: nn.Module, x: Tensor, stage: int) -> Any:
+def run_lower(backbone: nn.Module, x: Tensor, stage: int) -> Tensor:
     """Run a backbone up to and including a stage (0 the stem, 1 to 4).
 
     Args:
         backbone: of a type whose row has steps.
         x: clips, [B, 3, T, H, W]; of a 2-D network frames, [B, 3, H, W].
-        stage: the last one to run.
+        stage: the last one to run, not the last of all.
+
+    Returns:
+        What `run_upper` takes, [B, ...].
     """
-    return _run(backbone, x, range(stage + 1))
+    from dancecli.model.networks.packing import pack
+
+    state = _run(backbone, x, range(stage + 1))
+    return pack(state) if isinstance(state, tuple) else state
 
 
 def run_upper(backbone: nn.Module, z: Tensor, stage: int) -> Any:
     """Continue to the backbone's output after `z = run_lower(backbone, x, stage)`; see `run_lower`."""
-    return _run(backbone, z, range(stage + 1, LAST_STAGE + 1))
+    from dancecli.model.networks.packing import unpack
+
+    several = BACKBONES[type(backbone).__name__].several
+    return _run(backbone, unpack(z) if several else z, range(stage + 1, LAST_STAGE + 1))
 
 
 def _run(backbone: Any, x: Any, stages: range) -> Any:

@@ -44,9 +44,9 @@ SMALL: dict[str, tuple[dict, tuple[int, ...], int]] = {
     "uniformer-small": ({"depth": [1, 1, 1, 1]}, (1, 3, 4, 64, 64), 512),
     "uniformerv2-base": (
         {
-            "layers": 2,
-            "n_layers": 1,
-            "return_list": [1],
+            "layers": 4,
+            "n_layers": 2,
+            "return_list": [1, 3],
             "t_size": 4,
             "input_resolution": 32,
             "clip_pretrained": False,
@@ -58,8 +58,10 @@ SMALL: dict[str, tuple[dict, tuple[int, ...], int]] = {
     "videomae-base": ({"depth": 4, "img_size": 32, "num_frames": 4}, (1, 3, 4, 32, 32), 768),
     "videomae-large": ({"depth": 4, "img_size": 32, "num_frames": 4}, (1, 3, 4, 32, 32), 1024),
 }
+# One of each type of backbone.
 AT_STAGES = ("inception", "resnet50", "slowonly", "csn", "tsn", "tsm", "x3d-m", "swin-tiny")
-AT_STAGES += ("uniformer-small", "videomae-base")
+AT_STAGES += ("uniformer-small", "videomae-base", "slowfast", "timesformer", "mvit-small")
+AT_STAGES += ("uniformerv2-base", "c3d")
 
 
 def small_base(name: str) -> ModelBase:
@@ -184,8 +186,11 @@ def test_a_network_cut_before_its_head_gives_what_the_whole_one_gives(name):
     assert_same(name, "4")
 
 
-@pytest.mark.parametrize("name", AT_STAGES)
-@pytest.mark.parametrize("freeze", ["stem", "3"])
+@pytest.mark.parametrize(
+    # C3D takes no smaller frames.
+    ("name", "freeze"),
+    [(name, freeze) for name in AT_STAGES for freeze in ("stem", "3") if (name, freeze) != ("c3d", "stem")],
+)
 def test_a_network_cut_at_a_stage_gives_what_the_whole_one_gives(name, freeze):
     assert_same(name, freeze)
 
@@ -198,20 +203,49 @@ def test_the_steps_of_a_backbone_are_its_forward_pass(name):
     make_lively(model)
     x = torch.randn(2 if model.__class__.__name__ == "Recognizer3D" else 4, *SMALL[name][1][1:])
     with torch.inference_mode():
-        for stage in range(5):
+        for stage in range(stages.LAST_STAGE):
             z = stages.run_lower(model.backbone, x, stage)
+            assert len(z) == len(x)
             torch.testing.assert_close(stages.run_upper(model.backbone, z, stage), model.backbone(x))
 
 
+def test_every_type_of_the_zoo_is_cut_at_its_stages():
+    kinds = {small_base(name).model["backbone"]["type"] for name in SMALL}
+    assert {small_base(name).model["backbone"]["type"] for name in AT_STAGES} == kinds
+
+
+def test_a_timesformer_of_attention_in_space_alone_is_cut_too():
+    from dancecli.model.networks.build import build_model
+
+    base = small_base("timesformer")
+    base.model["backbone"]["attention_type"] = "space_only"
+    model = build_model(build_model_config(base, Recipe(), CLASSES, None), seed=0).eval()
+    x = torch.randn(3, 3, 2, 32, 32)
+    with torch.inference_mode():
+        z = stages.run_lower(model.backbone, x, 2)
+        assert tuple(z.shape) == (3, 2, 5, 768)
+        torch.testing.assert_close(stages.run_upper(model.backbone, z, 2), model.backbone(x))
+
+
+def test_several_tensors_in_one_row_are_exact_in_half_precision():
+    from dancecli.model.networks.packing import pack, unpack
+
+    tensors = (torch.randn(2, 25_089, 3).half(), torch.randn(2, 0, 7).half(), torch.randn(2, 4, 1, 5).half())
+    packed = pack([tensor.float() for tensor in tensors])
+    for found, tensor in zip(unpack(packed.half()), tensors, strict=True):
+        assert torch.equal(found, tensor)
+
+
 @pytest.mark.parametrize(
-    ("name", "freeze", "reason"),
+    ("name", "changes", "freeze", "reason"),
     [
-        ("slowfast", 3, "its two pathways exchange features"),
-        ("mvit-small", 3, "the size of the maps"),
-        ("uniformerv2-base", 3, "several layers at once"),
-        ("timesformer", 3, "the number of clips"),
-        ("resnet50", -1, "nothing is frozen"),
+        ("resnet50", {}, -1, "nothing is frozen"),
+        ("resnet50", {"backbone": {"type": "TANet"}}, 3, "a TANet cannot be cut after stage 3: its layers"),
+        ("resnet50", {"neck": {"type": "TPN"}}, 4, "a Recognizer3D with a neck has more than"),
+        ("resnet50", {"cls_head": {"type": "TRNHead"}}, 4, "what a TRNHead uses of its backbone"),
+        ("resnet50", {"test_cfg": {"fcn_test": True}}, 4, "its evaluation is fully convolutional"),
     ],
 )
-def test_where_a_network_cannot_be_cut_there_is_a_reason(name, freeze, reason):
-    assert reason in stages.why_not_cut(model_base(find_entry(name)).model, freeze)
+def test_where_a_network_cannot_be_cut_there_is_a_reason(name, changes, freeze, reason):
+    model = {**model_base(find_entry(name)).model, **changes}
+    assert reason in stages.why_not_cut(model, freeze)

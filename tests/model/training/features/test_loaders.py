@@ -91,3 +91,35 @@ def test_features_depend_on_everything_that_is_seen_and_on_nothing_that_is_train
     before = tiny_model.read_text()
     tiny_model.write_text(before.replace("std=[64.]", "std=[63.]"))
     assert key() not in seen
+
+
+def test_the_size_is_told_and_refused_before_the_first_clip(corpus, tiny_recipe, tiny_model, monkeypatch):
+    import shutil
+
+    import pytest
+
+    from dancecli.core.errors import WorkspaceError
+    from dancecli.model.training.features import loaders, store
+
+    workspace = corpus()
+    settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", freeze="3", recipe=str(tiny_recipe))
+    job = make_job(
+        workspace, make_plan(workspace, replace(settings, execution=Execution(cache=True, preflight=False)))
+    )
+    said = []
+    real = shutil.disk_usage
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda path: real(path)._replace(free=1 << 30))
+    with pytest.raises(WorkspaceError, match=r"the features of \d+ views need .* GB, and 1\.1 GB are free"):
+        loaders.feature_loaders(job, None, Reporter(on_message=said.append))
+    monkeypatch.undo()
+    assert not list((workspace.root / "cache" / "features").glob("*/features.bin"))
+    pending = loaders.views_to_compute(job)
+    found = loaders.feature_loaders(job, None, Reporter(on_message=said.append))
+    written = sum(
+        path.stat().st_size for path in (workspace.root / "cache" / "features").glob("*/features.bin")
+    )
+    shown = f"{max(written, 1e5) / 1e6:.1f} MB"
+    assert [line.split(" in /")[0] for line in said] == [
+        f"features of {pending.views} views take {shown}"
+    ] * 2
+    assert len(found) == 3
