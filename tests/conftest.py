@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -29,8 +30,10 @@ SLOW = (
     "dataset/export/test_export.py",
     "dataset/fetch/test_fetch.py",
     "dataset/fetch/test_fetch_before_and_after.py",
+    "dataset/fetch/test_fetch_blocked.py",
     "dataset/fetch/test_fetch_hostile.py",
     "dataset/fetch/test_fetch_killed.py",
+    "dataset/fetch/test_fetch_secrets.py",
     "dataset/fetch/test_fetch_sources.py",
     "dataset/ingest",
     "dataset/similarity/test_dedup.py",
@@ -44,6 +47,7 @@ SLOW = (
     "model/networks/test_head.py",
     "model/networks/test_inception.py",
     "model/networks/test_inflation.py",
+    "model/networks/test_missing_packages.py",
     "model/networks/test_mmaction.py",
     "model/networks/test_zoo_builds.py",
     "model/runs",
@@ -55,6 +59,8 @@ SLOW = (
     "test_doctor.py",
     "test_wheel.py",
     "video/test_augment.py",
+    "video/test_foreign_media.py",
+    "video/test_fuzz.py",
     "video/test_optical_flow.py",
 )
 BROWSER = ("app/test_app_browser.py", "report/pages/test_page_browser.py")
@@ -72,6 +78,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if any(item.path == path or path in item.path.parents for path in paths):
                 item.add_marker(name)
+
+
+def pytest_collection_finish() -> None:
+    """Leave what the imports made out of garbage collection: statsmodels collects on each call."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from dancecli.core.errors import ModelError
 from dancecli.core.flow_format import method_mismatch
-from dancecli.core.progress import SILENT, OnProgress, Progress, Reporter
+from dancecli.core.progress import SILENT, Reporter, no_message
 from dancecli.model.evaluation.ensemble import EnsembleSettings, ensemble
 from dancecli.model.networks.base import build_model_config
 from dancecli.model.networks.weights import NO_WEIGHTS, resolve_weights
@@ -53,7 +53,7 @@ def train(
     plans = plan_streams(workspace, settings)
     for stream, plan in plans.items():
         if not plan.settings.resume:
-            reporter.message(_start(stream, plan, reporter.on_progress))
+            reporter.message(_start(stream, plan, reporter))
     results = {
         stream: finetune_plan(workspace, plan, _of_stream(stream, reporter)) for stream, plan in plans.items()
     }
@@ -70,20 +70,22 @@ def train(
     return RunResult(fused.name, fused.record, all_notes, fresh or fused.fresh, members)
 
 
-def _start(stream: str, plan: Plan, on_progress: OnProgress) -> str:
+def _start(stream: str, plan: Plan, reporter: Reporter) -> str:
     """Check that the weights of a stream are available and fit, and describe them."""
-    on_progress(Progress(0, 1, f"{stream} weights · a few seconds"))
+    reporter.progress(0, 1, f"{stream} weights · a few seconds")
     from dancecli.model.networks.build import shapes_of
 
+    # The caller prints one line on the start; what is found on the way to it is part of that line.
+    silent = replace(reporter, on_message=no_message)
     wanted = plan.settings.weights
     if wanted == NO_WEIGHTS:
         paper = plan.settings.recipe == DEFAULT_RECIPE
         other = "; the paper's start is inflated ImageNet weights: --init imagenet" if paper else ""
         return f"{stream} starts from random weights{other}"
     if wanted == str(weights_folder() / IMAGENET_WEIGHTS.checkpoint):
-        fetch_imagenet(Reporter(on_progress))
+        fetch_imagenet(silent)
     shapes = shapes_of(build_model_config(plan.base, plan.recipe, len(plan.data.labels), None))
-    start = resolve_weights(plan.entry, wanted, shapes, Reporter(on_progress))
+    start = resolve_weights(plan.entry, wanted, shapes, silent)
     assert start is not None  # noqa: S101 - for the type checker: `none` has returned
     text = f"{stream} starts from {start.name}"
     if stream == FLOW and start.flow_method:
