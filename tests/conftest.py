@@ -61,6 +61,7 @@ SLOW = (
     "video/test_augment.py",
     "video/test_foreign_media.py",
     "video/test_fuzz.py",
+    "video/pose/test_landmarks.py",
     "video/test_optical_flow.py",
 )
 BROWSER = ("app/test_app_browser.py", "report/pages/test_page_browser.py")

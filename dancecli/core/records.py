@@ -234,6 +234,40 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class ClipPose:
+    """The stored poses of a clip, or the reason why it has none; see `pose_files`.
+
+    Attributes:
+        clip_id: id of the clip.
+        path: path relative to the workspace, with forward slashes; empty if there are none.
+        sha256, num_bytes: checksum and size of the file.
+        of_sha256: checksum of the clip's file that they were computed from or imported for.
+        method: network, start of the tracks, most people and version, or `imported` with the format.
+        engine: program that computed the network, with its version; for an import the file's name.
+        people: number of people.
+        frames: number of frames with a pose or without; see `found_frames`.
+        found_frames: of them, those in which the main dancer was found.
+        mean_score: mean score of the main dancer's joints in those frames.
+        agreement: share of the joints on which a second start agreed; 1 for an import.
+        reason: why there are no poses, such as that nobody was found; empty if there are.
+    """
+
+    clip_id: str
+    path: str
+    sha256: str
+    num_bytes: int
+    of_sha256: str
+    method: str
+    engine: str
+    people: int
+    frames: int
+    found_frames: int
+    mean_score: float
+    agreement: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class ClipHashes:
     """The perceptual hashes of a clip; see `dancecli.video.phash`.
 

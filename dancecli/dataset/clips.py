@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import groupby
 
+from dancecli.core.hashing import keyed_order
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Clip, Segment
 from dancecli.storage import ledger, tables
@@ -173,3 +174,13 @@ def _alone(workspace: Workspace) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder / "manifests.lock"):
         yield
+
+
+def varied(clips: Sequence[Clip], count: int, seed: int = 0) -> list[Clip]:
+    """Draw a few clips for a preview, no label twice while there are others."""
+    order = keyed_order(clips, lambda c: c.clip_id, seed=seed, purpose="preview")
+    seen: dict[str, int] = {}
+    rank = {}
+    for clip in order:
+        rank[clip.clip_id] = seen[clip.label] = seen.get(clip.label, 0) + 1
+    return sorted(order, key=lambda clip: rank[clip.clip_id])[:count]

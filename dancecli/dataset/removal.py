@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dancecli.core.errors import InputError
-from dancecli.core.records import Clip, Flow, Outcome, OutcomeClass, SplitClip
+from dancecli.core.records import Clip, ClipPose, Flow, Outcome, OutcomeClass, SplitClip
 from dancecli.dataset.clips import forget_segments, read_segments, rebuild_clips, remember_copies
 from dancecli.dataset.groups import read_groups
 from dancecli.storage import ledger, tables
@@ -29,7 +29,7 @@ class RemovalResult:
 
     Attributes:
         clip_ids: the clips.
-        files: their files, the augmented clips and the flow; relative to the workspace.
+        files: their files, the augmented clips, the flow and the poses; relative to the workspace.
         splits: names of the splits that still contain some of the clips.
     """
 
@@ -122,9 +122,12 @@ def _files_of(workspace: Workspace, clip_ids: Collection[str]) -> list[str]:
             if clip_id in clip_ids or parent_id in clip_ids:
                 found.append(path)
                 derived.add(clip_id)
-    if workspace.flows.exists():
-        rows = tables.read_columns(workspace.flows, Flow, ("clip_id", "path"))
-        found += (path for clip_id, path in rows if clip_id in derived)
+    records: tuple[tuple[Path, type[Flow] | type[ClipPose]], ...]
+    records = ((workspace.flows, Flow), (workspace.poses, ClipPose))
+    for manifest, record in records:
+        if manifest.exists():
+            rows = tables.read_columns(manifest, record, ("clip_id", "path"))
+            found += (path for clip_id, path in rows if clip_id in derived and path)
     return [path for path in found if (workspace.root / path).exists()]
 
 

@@ -74,6 +74,11 @@ class Workspace:
         return self.root / "manifests" / "flow.parquet"
 
     @property
+    def poses(self) -> Path:
+        """The manifest of the clips' poses."""
+        return self.root / "manifests" / "pose.parquet"
+
+    @property
     def group_sheet(self) -> Path:
         """The contact sheet of the near-duplicate groups."""
         return self.root / "manifests" / "groups.png"

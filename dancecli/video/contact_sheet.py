@@ -21,17 +21,17 @@ _LETTERS_PER_LINE = 40
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A clip's file and the text below its picture."""
+    """A picture, or a clip's file whose middle frame is shown, and the text below."""
 
-    clip: Path
+    shown: Path | Image
     text: str
 
 
 def write_sheet(path: Path, rows: Sequence[Sequence[Cell]]) -> None:
-    """Draw the middle frame of every clip, its longer side 256 pixels; a clip without one is gray."""
+    """Draw every picture, its longer side 256 pixels; a clip that does not decode is gray."""
     from PIL import Image, ImageDraw, ImageFont
 
-    pictures = [[_shown(cell.clip) for cell in row] for row in rows]
+    pictures = [[_shown(cell.shown) for cell in row] for row in rows]
     heights = [max(picture.height for picture in row) for row in pictures]
     size = (
         max(map(len, rows)) * (_SIDE + _GAP) + _GAP,
@@ -70,11 +70,11 @@ def middle_frame(path: Path) -> Image:
         return image
 
 
-def _shown(clip: Path) -> Image:
+def _shown(shown: Path | Image) -> Image:
     from PIL import Image
 
     try:
-        picture = middle_frame(clip)
+        picture = middle_frame(shown) if isinstance(shown, Path) else shown.copy()
     except MediaError:
         return Image.new("RGB", (_SIDE, _SIDE * 3 // 4), _MISSING)
     picture.thumbnail((_SIDE, _SIDE))

@@ -34,6 +34,7 @@ TABLES = {
     "Group": "manifests/groups.parquet",
     "SplitClip": "manifests/splits/SPLIT.parquet",
     "Flow": "manifests/flow.parquet",
+    "ClipPose": "manifests/pose.parquet",
     "Outcome": "ledger.db, table attempts",
     "Prediction": "runs/RUN/predictions.parquet",
 }

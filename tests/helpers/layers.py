@@ -29,7 +29,7 @@ MODEL = (
 REPORT = ("report", "report.statistics", "report.results", "report.plots", "report.pages")
 CLI = ("cli", "cli.start", "cli.dataset", "cli.inspect", "cli.models", "cli.reports")
 
-_MEDIA = (*BASE, "video", "engine")
+_MEDIA = (*BASE, "video", "video.pose", "engine")
 _TRAINING = (
     *BASE,
     "engine",
@@ -44,12 +44,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "core": (),
     "storage": ("core",),
     "video": BASE,
+    "video.pose": (*BASE, "video"),
     "engine": ("core",),
     "sources": _MEDIA,
     "dataset": (*_MEDIA, "sources"),
     "dataset.similarity": (*_MEDIA, "dataset"),
     "dataset.split": (*BASE, "sources", "dataset"),
-    "dataset.derived": (*_MEDIA, "dataset"),
+    "dataset.derived": (*_MEDIA, "sources", "dataset"),
     "dataset.fetch": (*_MEDIA, "sources", "dataset"),
     "dataset.ingest": (*_MEDIA, "sources", "dataset", "dataset.fetch", "dataset.similarity", "dataset.split"),
     "dataset.quality": (*_MEDIA, "dataset", "dataset.split"),
@@ -90,4 +91,5 @@ ONLY_IN = {
     "mmaction": "model/networks/mmaction.py",
     "mmengine": "model/networks/mmaction.py",
     "ray": "engine/ray.py",
+    "ai_edge_litert": "video/pose/runtimes.py",
 }

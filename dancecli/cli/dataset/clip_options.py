@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from dancecli.dataset.ingest.importer import ClipOutcomes
+
+if TYPE_CHECKING:
     from dancecli.dataset.cutting import ClipRules
 
 MaxDamagedOption = Annotated[
@@ -54,3 +57,18 @@ def rules_of(
     rules = ClipRules(max_damaged, min_length, exact, ClipFormat(short_side, codec), keep_source)
     rules.check()
     return rules
+
+
+LinkOption = Annotated[
+    bool,
+    typer.Option("--link", help="Link the videos instead of encoding them; they are only validated."),
+]
+AudioOption = Annotated[bool, typer.Option(help="Keep the sound of the videos.")]
+
+
+def outcome_lines(outcomes: ClipOutcomes) -> list[str]:
+    """Tell what became of the clips, in lines."""
+    lines = [f"{outcomes.outcomes['done']} clips are there, {outcomes.num_new} of them new"]
+    if outcomes.reasons:
+        lines.append("missing: " + ", ".join(f"{count} {why}" for why, count in outcomes.reasons.items()))
+    return lines

@@ -10,14 +10,16 @@ import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting, table
 from dancecli.cli.dataset.clip_options import (
+    AudioOption,
     CodecOption,
     ExactOption,
+    LinkOption,
     MaxDamagedOption,
     MinLengthOption,
     ShortSideOption,
+    outcome_lines,
     rules_of,
 )
-from dancecli.cli.dataset.import_options import AudioOption, LinkOption, outcome_lines
 from dancecli.cli.options import DryRunOption, JsonOption, WorkersOption, WorkspaceOption
 from dancecli.core.text import pluralize
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting, table
-from dancecli.cli.dataset.import_options import AudioOption, LinkOption, outcome_lines
+from dancecli.cli.dataset.clip_options import AudioOption, LinkOption, outcome_lines
 from dancecli.cli.options import DryRunOption, JsonOption, WorkersOption, WorkspaceOption
 from dancecli.core.text import pluralize
 from dancecli.dataset.ingest.merge_rules import TwoLabels, Verdict

@@ -23,7 +23,7 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Remove clips, their augmented versions and their optical flow, for good.
+    """Remove clips with all that was derived from them, for good.
 
     Each clip keeps its history, with the reason, and `dance fetch` does not download it again.
     Splits and lock files stay as they are: run `dance split` again to leave the clips out. Runs,

@@ -13,7 +13,7 @@ from dancecli.cli.options import EngineOption, JsonOption, WorkspaceOption
 def command(
     workspace_dir: WorkspaceOption = None, engine: EngineOption = "local", json_output: JsonOption = False
 ) -> None:
-    """Verify the checksums of all clips and of their optical flow.
+    """Verify the checksums of all clips, their optical flow and their poses.
 
     An interrupted pass resumes with the same command. Exits with 3 if a file is missing or changed.
 
@@ -28,15 +28,16 @@ def command(
         print_json(asdict(result))
     else:
         faulty = len(result.missing) + len(result.changed)
-        num_files = result.num_clips + result.num_flow
-        things = f"files of {result.num_clips} clips and their flow" if result.num_flow else "clips"
+        num_files = result.num_clips + result.num_flow + result.num_poses
+        kinds = [kind for kind, count in (("flow", result.num_flow), ("poses", result.num_poses)) if count]
+        things = f"files of {result.num_clips} clips and their {' and '.join(kinds)}" if kinds else "clips"
         print_result(f"{num_files - faulty} of {num_files} {things} are intact")
         for what, names in (("missing", result.missing), ("changed", result.changed)):
             for name in names:
                 print_result(f"{what}: {name}")
     if result.missing or result.changed:
         info(
-            "delete the changed files and run the command that made them again: dance fetch, import, augment "
-            "or flow"
+            "delete the changed files and run the command that made them again: dance fetch, import, "
+            "augment, flow or pose"
         )
         raise typer.Exit(3)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from dancecli.core.augmentation import describe, parse_chains
 from dancecli.core.errors import MediaError, WorkspaceError
-from dancecli.core.hashing import keyed_order
 from dancecli.core.progress import SILENT, Reporter
-from dancecli.core.records import Clip
+from dancecli.dataset.clips import varied
 from dancecli.dataset.derived.augment import AugmentSettings, targets_of, training_clips
 from dancecli.dataset.derived.augment_worker import AugmentJob, make_augmented
 from dancecli.storage.workspace import Workspace
@@ -32,7 +31,7 @@ def preview(workspace: Workspace, settings: AugmentSettings, reporter: Reporter 
     clips, _ = training_clips(workspace, settings)
     if not clips:
         raise WorkspaceError(f"{workspace.root}: the split has no training clips", "run dance split first")
-    chosen = _varied(clips, settings.seed)
+    chosen = varied(clips, _NUM_CLIPS, settings.seed)
     temp = workspace.root / "augmented" / ".preview"
     sheet = workspace.root / "augmented" / "preview.png"
     rows = []
@@ -54,13 +53,3 @@ def preview(workspace: Workspace, settings: AugmentSettings, reporter: Reporter 
         finally:
             shutil.rmtree(temp, ignore_errors=True)
     return sheet
-
-
-def _varied(clips: list[Clip], seed: int) -> list[Clip]:
-    """Draw a few clips, no label twice while there are others."""
-    order = keyed_order(clips, lambda c: c.clip_id, seed=seed, purpose="preview")
-    seen: dict[str, int] = {}
-    rank = {}
-    for clip in order:
-        rank[clip.clip_id] = seen[clip.label] = seen.get(clip.label, 0) + 1
-    return sorted(order, key=lambda clip: rank[clip.clip_id])[:_NUM_CLIPS]

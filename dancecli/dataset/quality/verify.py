@@ -1,4 +1,4 @@
-"""Check the file of every clip, and of its optical flow, against the checksum it was committed with.
+"""Check the files of clips, optical flow and poses against the checksums they were committed with.
 
 A pass that was interrupted resumes: the files that were intact are noted, and the note is removed
 when a pass is complete.
@@ -17,7 +17,7 @@ from pathlib import Path
 from dancecli.core.errors import EngineError, WorkspaceError
 from dancecli.core.hashing import sha256_file
 from dancecli.core.progress import SILENT, Reporter
-from dancecli.core.records import Clip, Flow
+from dancecli.core.records import Clip, ClipPose, Flow
 from dancecli.engine.factory import LOCAL, check_engine, open_pool
 from dancecli.engine.worker import Acquire
 from dancecli.storage import tables
@@ -37,7 +37,7 @@ class StoredFile:
     """A file with the checksum that its record has.
 
     Attributes:
-        name: of the clip; `CLIP.METHOD` of optical flow.
+        name: of the clip; `CLIP.METHOD` of optical flow; `CLIP.pose` of poses.
         path: relative to the workspace, with forward slashes.
         num_bytes, sha256: of the file as committed.
     """
@@ -55,20 +55,22 @@ class VerifyResult:
     Attributes:
         num_clips: clips of the manifest.
         num_flow: files of optical flow.
-        num_skipped: of both, those that the interrupted pass before had found intact.
-        missing: ids of clips without a file; `CLIP.METHOD` of flow without one.
+        num_poses: files of poses.
+        num_skipped: of all, those that the interrupted pass before had found intact.
+        missing: ids of clips without a file; `CLIP.METHOD` of flow and `CLIP.pose` of poses without one.
         changed: those whose file is not the committed one.
     """
 
     num_clips: int
     num_flow: int
+    num_poses: int
     num_skipped: int
     missing: tuple[str, ...]
     changed: tuple[str, ...]
 
 
 def verify(workspace: Workspace, reporter: Reporter = SILENT, *, engine: str = LOCAL) -> VerifyResult:
-    """Check every clip of the workspace, augmented ones included, and all optical flow.
+    """Check every clip of the workspace, augmented ones included, all optical flow and all poses.
 
     Args:
         workspace: whose clips.
@@ -85,7 +87,8 @@ def verify(workspace: Workspace, reporter: Reporter = SILENT, *, engine: str = L
         what = f"{workspace.root}: there are no clips to verify"
         raise WorkspaceError(what, "run dance fetch or dance import")
     flows = list(_files(workspace.flows, Flow)) if workspace.flows.exists() else []
-    files = [*clips, *flows]
+    poses = list(_files(workspace.poses, ClipPose)) if workspace.poses.exists() else []
+    files = [*clips, *flows, *poses]
     note = workspace.root / "manifests" / "verified.txt"
     missing, changed = [], []
     with workspace.lock("verify"):
@@ -107,7 +110,9 @@ def verify(workspace: Workspace, reporter: Reporter = SILENT, *, engine: str = L
                 reporter.progress(done, len(left), f"{faults} faulty" if faults else "")
         note.unlink()
     num_skipped = len(files) - len(left)
-    return VerifyResult(len(clips), len(flows), num_skipped, tuple(sorted(missing)), tuple(sorted(changed)))
+    return VerifyResult(
+        *(len(clips), len(flows), len(poses), num_skipped), tuple(sorted(missing)), tuple(sorted(changed))
+    )
 
 
 def check_files(root: Path, files: Iterable[StoredFile]) -> Iterator[tuple[StoredFile, str]]:
@@ -161,10 +166,13 @@ def _check(root: Path, stored: StoredFile) -> tuple[StoredFile, str]:
     return stored, "" if same else "changed"
 
 
-def _files(manifest: Path, record: type[Clip] | type[Flow]) -> Iterator[StoredFile]:
+def _files(manifest: Path, record: type[Clip] | type[Flow] | type[ClipPose]) -> Iterator[StoredFile]:
     names = ("clip_id", "path", "num_bytes", "sha256")
     if record is Clip:
         return (StoredFile(*row) for row in tables.read_columns(manifest, record, names))
+    if record is ClipPose:
+        found = tables.read_columns(manifest, record, names)
+        return (StoredFile(f"{clip_id}.pose", *facts) for clip_id, *facts in found if facts[0])
     rows = tables.read_columns(manifest, record, (*names, "method"))
     return (StoredFile(f"{clip_id}.{method}", *facts) for clip_id, *facts, method in rows)
 

@@ -1,0 +1,1 @@
+"""Poses of the people in a video: weights, landmark network, person detector, tracking, drawing."""
