@@ -24,7 +24,7 @@ def thumbnail(workspace: Workspace, path: Path, sha256: str) -> Path:
         MediaError: the clip is gone or does not decode.
         OSError: the disk is full or read-only.
     """
-    kept = workspace.root / "cache" / "thumbnails" / sha256[:2] / f"{sha256}.jpg"
+    kept = workspace.thumbnail(sha256)
     if not kept.exists():
         if not path.is_file():
             raise MediaError(f"{path}: is gone")

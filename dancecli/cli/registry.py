@@ -45,7 +45,7 @@ COMMANDS = {
     "merge": Entry("dataset", "Add the Let's Dance dataset, its classes mapped to our labels."),
     "dedup": Entry("dataset", "Group near-duplicate clips, so that a split keeps them in one subset."),
     "split": Entry("dataset", "Divide the clips into train, val and test, grouped by source video."),
-    "remove": Entry("dataset", "Remove clips with all that was derived from them, for good."),
+    "remove": Entry("dataset", "Remove clips on request, with everything that came from them, for good."),
     "augment": Entry("dataset", "Create augmented clips of a split's training set."),
     "annotate": Entry("dataset", "Rewrite the MMAction2 annotation lists of a split."),
     "flow": Entry("dataset", "Compute the optical flow of the clips, for models that use motion."),

@@ -34,6 +34,15 @@ def size(count: int) -> str:
     return f"{count / 1e6:.1f} M" if count >= 1_000_000 else f"{count:,}"
 
 
+def file_size(num_bytes: int) -> str:
+    """Write the size of files: `1.2 GB`, `340 MB`, `12 kB`."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if num_bytes >= size:
+            shown = num_bytes / size
+            return f"{shown:.1f} {unit}" if shown < 10 else f"{shown:.0f} {unit}"
+    return f"{num_bytes} bytes"
+
+
 def rate(per_second: float, noun: str) -> str:
     """Write a rate: `2.5 clips/s`, or `25 s per clip` where the former would round to 0.0."""
     if 0 < per_second < 0.05:

@@ -13,6 +13,7 @@ from dancecli.core.hashing import keyed_order
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Clip, Segment
 from dancecli.storage import ledger, tables
+from dancecli.storage.removals import read_removals
 from dancecli.storage.workspace import Workspace
 
 _FETCH_OPTIONS = "fetch.options"
@@ -28,6 +29,8 @@ def remember_segments(
 ) -> None:
     """Add segments to those that were requested before; a later list corrects an earlier one.
 
+    Segments of removed clips are not added: their tombstone alone names them.
+
     The names of the label set, in their order, go into the metadata as `labels` (JSON). A set that
     the workspace's own begins with does not replace it, since a merge may have added classes;
     `exactly` is for the merge that takes them back. The command-line options of a fetch are kept
@@ -35,7 +38,9 @@ def remember_segments(
     """
     with _alone(workspace):
         before = read_segments(workspace)
-        after = before | {segment.clip_id: segment for segment in segments}
+        removed = read_removals(workspace)
+        asked = (s for s in segments if not removed.find(s.video_id, s.start_ms, s.end_ms))
+        after = before | {segment.clip_id: segment for segment in asked}
         own = workspace_labels(workspace)
         wider = own is not None and own.names[: len(labels)] == labels.names
         kept = own if own is not None and wider and not exactly else labels
@@ -93,8 +98,9 @@ def rebuild_clips(workspace: Workspace) -> None:
     """Write the manifest of clips again: what the ledger says is done, and what others added.
 
     Labels are those of the segments, so that a corrected list needs no new download. Rows that
-    the ledger does not know (augmented clips) stay as they are. The manifest before and the ledgers
-    are merged in the order of the clip ids, a row at a time.
+    the ledger does not know (augmented clips) stay as they are. Removed clips are left out, also if
+    a ledger that came from another machine says that they are done. The manifest before and the
+    ledgers are merged in the order of the clip ids, a row at a time.
     """
     with _alone(workspace):
         _write_clips(workspace, _merge_ledger(workspace))
@@ -129,14 +135,14 @@ def _write_clips(workspace: Workspace, clips: Iterable[Clip]) -> None:
 
 
 def _merge_ledger(workspace: Workspace) -> Iterator[Clip]:
-    labels = _labels_by_clip(workspace)
+    labels, removed = _labels_by_clip(workspace), read_removals(workspace)
     stored = ((clip.clip_id, 0, clip) for clip in _stored_clips(workspace))
     recorded = ((clip_id, 1, clip) for clip_id, clip in ledger.last_clips(workspace.root))
     merged = heapq.merge(stored, recorded, key=lambda row: row[:2])
     for _, rows in groupby(merged, key=lambda row: row[0]):
         # The ledger's row comes last; it is None for a clip that is no longer done.
         *_, (_, from_ledger, clip) = rows
-        if clip is not None:
+        if clip is not None and clip.clip_id not in removed and clip.parent_id not in removed:
             yield _relabeled(clip, labels) if from_ledger else clip
 
 

@@ -69,6 +69,8 @@ def compare(
     )
     for why in (*missing, *others):
         reporter.message(f"left out: {why}")
+    if note := first.first.removal_note(settings.subset):
+        reporter.message(f"{settings.subset}: {note}")
     reporter.progress(1, 3, "comparing")
     comparison = compare_entries(first, second, settings.subset)
     name = settings.name or f"{settings.first}-vs-{settings.second}"
@@ -98,6 +100,7 @@ def _document(settings: CompareSettings, entry: Entry, found: Comparison, verdic
         "schema": SCHEMA,
         "subset": settings.subset,
         "test_hash": results.run["split"].get("test_hash"),
+        **({"removed": removed} if (removed := results.removed.get(settings.subset, 0)) else {}),
         "protocol": results.predictions.get("view.protocol"),
         "verdict": verdict,
         "note": paired.disputed,

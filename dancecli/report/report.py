@@ -94,7 +94,9 @@ def report(
     if not dry_run:
         _write(workspace, name, results, summaries, settings.subset, found, heat, reporter)
     reporter.progress(3, 3)
-    return ReportResult(name, run, folder / "index.html", headline(summaries[settings.subset]), found)
+    note = results.removal_note(settings.subset)
+    line = headline(summaries[settings.subset]) + (f"  ({note})" if note else "")
+    return ReportResult(name, run, folder / "index.html", line, found)
 
 
 def _report_group(

@@ -10,7 +10,8 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -105,16 +106,11 @@ def append_corrections(workspace: Workspace, rows: Iterable[Correction]) -> None
     Raises:
         OSError: the disk is full or read-only; nothing was added.
     """
-    import filelock
-
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     text = io.StringIO(newline="")
     lines = csv.writer(text, lineterminator="\n")
     lines.writerows(astuple(row if row.when_utc else replace(row, when_utc=now)) for row in rows)
-    path = corrections_file(workspace)
-    folder = workspace.root / ".locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(folder / "labels.lock"), path.open("ab+") as file:
+    with corrections_lock(workspace), corrections_file(workspace).open("ab+") as file:
         size = file.seek(0, os.SEEK_END)
         whole = _whole_lines(file.read() if file.seek(0) == 0 and size else b"")
         # What a killed program left half-written was never acknowledged.
@@ -127,6 +123,17 @@ def append_corrections(workspace: Workspace, rows: Iterable[Correction]) -> None
         except OSError:
             file.truncate(whole)
             raise
+
+
+@contextmanager
+def corrections_lock(workspace: Workspace) -> Iterator[None]:
+    """Hold the file of corrections for writing."""
+    import filelock
+
+    folder = workspace.root / ".locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(folder / "labels.lock"):
+        yield
 
 
 def _whole_lines(content: bytes) -> int:

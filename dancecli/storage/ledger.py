@@ -21,7 +21,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, astuple, dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -33,8 +33,6 @@ from dancecli.core.errors import WorkspaceError
 from dancecli.core.records import Clip, Outcome, OutcomeClass
 
 LEDGER_VERSION = 1
-# The source of a row that says that a clip was removed by request: it is not downloaded again.
-REMOVED_BY_REQUEST = "remove"
 _COLUMNS = ", ".join(field.name for field in fields(Outcome))
 # A reader of a ledger with a rollback journal and its writer wait for each other.
 _WAIT_FOR_LOCK_S = 120.0
@@ -157,9 +155,33 @@ def latest_of_source(root: Path, source: str) -> dict[str, OutcomeClass]:
     return {row.clip_id: OutcomeClass(row.outcome) for row in _last_rows(root, (), source)}
 
 
-def removed_clips(root: Path) -> set[str]:
-    """Give the ids of the clips that were removed by request and are not to come back."""
-    return {row.clip_id for row in _last_rows(root, ("source",)) if row.extra[0] == REMOVED_BY_REQUEST}
+def forget(root: Path, clip_ids: Collection[str]) -> None:
+    """Delete every row about clips from all ledgers, and overwrite what they held.
+
+    Raises:
+        OSError: a ledger may not be written.
+        WorkspaceError: another program holds one.
+    """
+    for path in ledger_files(root):
+        with _disk_errors(path), closing(_connect(path, "?mode=rw")) as db:
+            if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'attempts'").fetchone():
+                continue
+            db.execute("PRAGMA secure_delete = ON")
+            with db:
+                db.executemany("DELETE FROM attempts WHERE clip_id = ?", ((name,) for name in clip_ids))
+            # The log still holds the rows as they were.
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def last_clip(root: Path, clip_id: str) -> Clip | None:
+    """Give the last record of a clip, whatever became of it since; None if it was never done."""
+    found: list[tuple[str, int, int, str]] = []
+    query = "SELECT time_utc, row, clip FROM attempts WHERE clip_id = ? AND clip != ''"
+    for place, path in enumerate(ledger_files(root)):
+        with _reading(path) as db:
+            if db is not None:
+                found += ((time, place, row, clip) for time, row, clip in db.execute(query, (clip_id,)))
+    return Clip(**json.loads(max(found)[3])) if found else None
 
 
 def history(root: Path, clip_id: str) -> list[Outcome]:

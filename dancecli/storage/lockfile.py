@@ -16,6 +16,7 @@ from dancecli.core.errors import InputError
 from dancecli.core.hashing import sha256_lines, sha256_text
 from dancecli.core.records import SplitClip, Subset
 from dancecli.storage.files import atomic_file
+from dancecli.storage.removals import is_reference
 
 FIX = "fix the lock file: each group must be in one subset"
 _COLUMNS = tuple(field.name for field in fields(SplitClip))
@@ -31,7 +32,7 @@ def write_lock(path: Path, clips: Iterable[SplitClip]) -> None:
 
 
 def read_lock(path: Path, labels: frozenset[str] | None = None) -> dict[str, SplitClip]:
-    """Read a lock's rows by clip, each checked against the rows before it.
+    """Read a lock's rows by clip, each checked against the rows before it; without removed clips.
 
     Args:
         path: the lock.
@@ -43,6 +44,8 @@ def read_lock(path: Path, labels: frozenset[str] | None = None) -> dict[str, Spl
     clips: dict[str, SplitClip] = {}
     subset_of: dict[str, str] = {}
     for line, clip in lock_rows(path):
+        if is_reference(clip.clip_id):
+            continue
         if clip.clip_id in clips:
             raise InputError.at(path, line, f"names clip {clip.clip_id} a second time")
         if labels is not None and clip.label not in labels:
@@ -56,7 +59,7 @@ def read_lock(path: Path, labels: frozenset[str] | None = None) -> dict[str, Spl
 
 
 def lock_rows(path: Path) -> Iterator[tuple[int, SplitClip]]:
-    """Yield the rows of a lock with their lines, one at a time.
+    """Yield the rows of a lock with their lines, one at a time; those of removed clips are references.
 
     Raises:
         InputError: the file is not a lock.

@@ -101,6 +101,10 @@ class Workspace:
         """The file of an augmented clip."""
         return self.root / "augmented" / f"{clip_id}.{op}.mp4"
 
+    def thumbnail(self, sha256: str) -> Path:
+        """The small picture of a clip, by the checksum of its file."""
+        return self.root / "cache" / "thumbnails" / sha256[:2] / f"{sha256}.jpg"
+
     def split(self, name: str) -> Path:
         """The manifest of a split."""
         return self.root / "manifests" / "splits" / f"{checked_name(name, 'split')}.parquet"

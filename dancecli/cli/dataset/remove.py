@@ -9,6 +9,7 @@ import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
+from dancecli.core.text import file_size, pluralize
 
 
 def command(
@@ -23,15 +24,16 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Remove clips with all that was derived from them, for good.
+    """Remove clips on request, with everything that came from them, for good.
 
-    Each clip keeps its history, with the reason, and `dance fetch` does not download it again.
-    Splits and lock files stay as they are: run `dance split` again to leave the clips out. Runs,
-    reports and exports that exist already are not changed.
+    Deleted are their files, augmented versions, optical flow, poses, features, thumbnails, table rows,
+    predictions and corrections, and reports and exports that contain them. A line of removed.csv stays:
+    it keeps them from being downloaded, imported or split again. A video id blocks the whole video;
+    a clip goes with clips that overlap it. Splits say how many of their clips were removed.
 
     Example: `dance remove -0L4z8D2eGs --reason "take-down request"`
     """
-    from dancecli.dataset.removal import remove
+    from dancecli.dataset.upkeep.remove import remove
 
     workspace = open_workspace(workspace_dir, create=False)
     result = remove(workspace, names, reason, dry_run=dry_run)
@@ -39,6 +41,18 @@ def command(
         print_json(asdict(result))
     else:
         verb = "would be removed" if dry_run else "removed"
-        print_result(f"{len(result.clip_ids)} clips and {len(result.files)} files {verb}")
+        print_result(
+            f"{pluralize(len(result.clip_ids), 'clip')} {verb}: "
+            f"{pluralize(len(result.files), 'file')}, {file_size(result.num_bytes)}"
+        )
+        for name in result.files:
+            if name.endswith("/"):
+                print_result(f"  {name}")
     if result.splits:
-        info(f"splits that still contain some of them: {', '.join(result.splits)}; run dance split again")
+        info(f"splits that contained them: {', '.join(result.splits)}; each says how many were removed")
+    if result.runs:
+        info(f"runs without predictions of them now: {', '.join(result.runs)}")
+    if any(name.startswith(("reports/", "exports/")) for name in result.files):
+        info("run dance report and dance export again; exports outside the workspace are not changed")
+    if result.still_named_in:
+        info(f"your own files that still name them: {', '.join(result.still_named_in)}")

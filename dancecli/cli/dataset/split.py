@@ -10,6 +10,7 @@ import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result, table
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
+from dancecli.storage.removals import removal_note
 
 if TYPE_CHECKING:
     from dancecli.dataset.split.diff import SplitDiff
@@ -197,6 +198,8 @@ def _inform(result: SplitResult) -> None:
     """Report what the split leaves out, cannot know, or changed."""
     if not result.changed:
         info("the same split exists already; nothing changed")
+    for subset, count in (result.drift.removed if result.drift else {}).items():
+        info(f"{subset}: {removal_note(result.counts[subset], count)}")
     for note in (*result.notes, *result.known.warnings):
         info(note)
     if result.torn:
@@ -228,6 +231,7 @@ def _drift_counts(drift: Drift) -> dict[str, int]:
         "missing": len(drift.missing),
         "changed": len(drift.changed),
         "unlisted": len(drift.unlisted),
+        "removed": sum(drift.removed.values()),
     }
 
 

@@ -30,6 +30,7 @@ from dancecli.dataset.fetch.settings import (
 from dancecli.dataset.fetch.totals import RowTotals, count_rows
 from dancecli.storage import ledger
 from dancecli.storage.files import remove_stale_temp
+from dancecli.storage.removals import REMOVED, read_removals
 from dancecli.storage.workspace import Workspace, clips_lock
 from dancecli.video.ffmpeg import find_ffmpeg
 
@@ -156,12 +157,15 @@ def _result(
     workspace: Workspace, segments: Sequence[Segment], rows: RowTotals, started_s: float
 ) -> FetchResult:
     standing = ledger.latest(workspace.root)
-    there = clips_there(workspace)
+    there, removed = clips_there(workspace), read_removals(workspace)
     by_label: dict[str, Counter[str]] = {}
     reasons: Counter[str] = Counter()
     for segment in segments:
         known = standing.get(segment.clip_id)
-        if segment.clip_id in there:
+        if removed.find(segment.video_id, segment.start_ms, segment.end_ms):
+            outcome = OutcomeClass.PERMANENT.value
+            reasons[REMOVED] += 1
+        elif segment.clip_id in there:
             outcome = OutcomeClass.DONE.value
         elif known is None or known.outcome is OutcomeClass.DONE:
             outcome = PENDING

@@ -9,6 +9,7 @@ from dancecli.core.errors import InputError
 from dancecli.core.records import Outcome, Segment
 from dancecli.dataset.clips import clips_there, read_segments
 from dancecli.storage import ledger
+from dancecli.storage.removals import read_removals
 from dancecli.storage.workspace import Workspace
 
 _SHOWN = 3
@@ -42,8 +43,8 @@ def clip_history(workspace: Workspace, name: str) -> list[ClipHistory]:
     Raises:
         InputError: no such clip was ever requested.
     """
-    segments = read_segments(workspace)
-    known = segments.keys() | ledger.latest(workspace.root).keys()
+    segments, removed = read_segments(workspace), read_removals(workspace)
+    known = segments.keys() | ledger.latest(workspace.root).keys() | removed.rows.keys()
     found = (
         [name] if name in known else sorted(i for i in known if i.rpartition("_")[0].startswith(f"{name}_"))
     )
@@ -59,7 +60,14 @@ def clip_history(workspace: Workspace, name: str) -> list[ClipHistory]:
     there = clips_there(workspace)
     paths = {clip.clip_id: clip.original_path for clip in ledger.done_clips(workspace.root)}
     return [
-        ClipHistory(i, segments.get(i), i in there, paths.get(i, ""), ledger.history(workspace.root, i))
+        ClipHistory(
+            clip_id=i,
+            segment=segments.get(i),
+            there=i in there,
+            original_path=paths.get(i, ""),
+            # A removed clip has its tombstone alone.
+            attempts=[removed.rows[i].outcome] if i in removed else ledger.history(workspace.root, i),
+        )
         for i in found
     ]
 

@@ -21,6 +21,7 @@ from dancecli.sources.kinetics_archive import read_archive
 from dancecli.sources.youtube import check_address
 from dancecli.sources.youtube_options import check_cookies, check_options
 from dancecli.storage import ledger
+from dancecli.storage.removals import read_removals
 from dancecli.storage.workspace import Workspace
 
 LOCAL, MIRROR, YOUTUBE = "local", "mirror", "youtube"
@@ -186,11 +187,13 @@ def pending(
     elif retry != "none":
         again.add(OutcomeClass(retry))
     before = ledger.latest_of_source(workspace.root, source)
-    there = there | ledger.removed_clips(workspace.root)
+    removed = read_removals(workspace)
     return [
         segment
         for segment in segments
-        if segment.clip_id not in there and before.get(segment.clip_id, OutcomeClass.SESSION) in again
+        if segment.clip_id not in there
+        and before.get(segment.clip_id, OutcomeClass.SESSION) in again
+        and not removed.find(segment.video_id, segment.start_ms, segment.end_ms)
     ]
 
 

@@ -42,6 +42,7 @@ from dancecli.dataset.left_out import LeftOut, replace_left_out
 from dancecli.sources.layouts import Layout
 from dancecli.sources.letsdance import FrameRun
 from dancecli.sources.list_format import fold_label
+from dancecli.storage.removals import REMOVED, read_removals
 from dancecli.storage.workspace import Workspace
 
 FOLDERS = "the folders' names"
@@ -149,9 +150,10 @@ def import_folder(
         found = [_without_list(file, listed) for file in found]
     files = label_files(found, listed, patterns)
     labels, labels_from = _choose_labels(workspace, settings, files)
-    planned = plan_rows(files, labels, read_segments(workspace), clips_there(workspace), settings.dataset)
+    known, removed = read_segments(workspace), read_removals(workspace)
+    planned = plan_rows(files, labels, known, clips_there(workspace), settings.dataset, removed)
     planned += _rows_of_absent_files(listed, found)
-    if not any(one.segment or one.row.status == "unreadable" for one in planned):
+    if not any(one.segment or one.row.status in ("unreadable", REMOVED) for one in planned):
         raise _nothing(settings.folder, files, labels)
     notes = _notes(settings, listed, planned, files, labels_from)
     if settings.groups is not None:

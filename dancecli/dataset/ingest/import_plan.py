@@ -19,10 +19,11 @@ from dancecli.sources.layouts import Layout
 from dancecli.sources.letsdance import DATASET as LETS_DANCE
 from dancecli.sources.letsdance import FrameRun
 from dancecli.sources.list_format import fold_label, spellings_of
+from dancecli.storage.removals import REMOVED, Removals
 from dancecli.video.ffmpeg import frames_in
 
 # Reasons for which a file is left out although nothing is missing without it.
-HARMLESS = frozenset({"not-a-video", "repeated"})
+HARMLESS = frozenset({"not-a-video", "repeated", REMOVED})
 NEW, THERE = "new", "there"
 # Problems of files that bear no label either.
 _NO_CLIPS = ("not-a-video", "name-not-text", "not-in-list")
@@ -221,6 +222,7 @@ def plan_rows(
     known: Mapping[str, Segment],
     there: Set[str],
     dataset: str | None,
+    removed: Removals,
 ) -> list[Planned]:
     """Decide on every file, in their order.
 
@@ -230,20 +232,27 @@ def plan_rows(
         known: the workspace's segments by clip id.
         there: ids of the clips that are there.
         dataset: what the clips will name as their origin; None: as their layout.
+        removed: the tombstones of clips that must not come back.
     """
-    planner = _Planner(labels, known, there, dataset)
+    planner = _Planner(labels, known, there, dataset, removed)
     return [planner.plan(file) for file in files]
 
 
 class _Planner:
     def __init__(
-        self, labels: LabelSet, known: Mapping[str, Segment], there: Set[str], dataset: str | None
+        self,
+        labels: LabelSet,
+        known: Mapping[str, Segment],
+        there: Set[str],
+        dataset: str | None,
+        removed: Removals,
     ) -> None:
         self._spellings = spellings_of(labels)
         self._exact = frozenset(labels)
         self._known = known
         self._there = there
         self._dataset = dataset
+        self._removed = removed
         self._taken: dict[str, tuple[str, Segment]] = {}
         # A plain file keeps its clip, whatever its name and its folder are called now.
         self._by_digest: dict[str, Stretch] = {
@@ -273,6 +282,10 @@ class _Planner:
             length_ms = file.length_ms or stretch.end_ms - stretch.start_ms
             row = replace(row, clip_id=stretch.clip_id, start_ms=stretch.start_ms, length_ms=length_ms)
         name = row.clip_id or file.video_id
+        tombstone = self._removed.find(*stretch) if stretch is not None else None
+        if tombstone is not None:
+            said = f"removed on {tombstone.removed_utc[:10]}: {tombstone.reason}"
+            return Planned(replace(row, status=REMOVED, clip_id="", text=said), None, file.media, name)
         if row.status or stretch is None:
             return Planned(replace(row, status=row.status or "unreadable"), None, file.media, name)
         if label is None:

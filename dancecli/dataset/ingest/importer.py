@@ -25,6 +25,7 @@ from dancecli.engine.local import LocalPool
 from dancecli.engine.pool import Finished
 from dancecli.sources.letsdance import FrameRun
 from dancecli.storage import ledger
+from dancecli.storage.removals import REMOVED, read_removals
 from dancecli.storage.workspace import Workspace, clips_lock
 from dancecli.video.ffmpeg import find_ffmpeg
 
@@ -153,6 +154,7 @@ class _Run:
         self._new_ids: list[str] = []
         self._failed: dict[str, FailedClip] = {}
         self._latest = ledger.latest(workspace.root)
+        self._removed = read_removals(workspace)
 
     def refuse(self, writer: ledger.LedgerWriter, refused: Sequence[Refused]) -> None:
         rows = []
@@ -209,16 +211,24 @@ class _Run:
             self._latest.get(segment.clip_id),
         )
         clip = result.clip
+        if clip is not None and (tombstone := self._removed.of_bytes(clip.sha256)):
+            # The same bytes under another name. A clip of the user's own is a link: only that goes.
+            (self._workspace.root / clip.path).unlink(missing_ok=True)
+            self._count(segment.clip_id, OutcomeClass.PERMANENT, REMOVED, tombstone.reason)
+            return
         if clip is not None and not clip.original_path:
             clip = replace(clip, original_path=_original_path(finished.job.media))
         writer.record([(row, clip)])
+        self._count(segment.clip_id, result.outcome, result.reason, result.text)
+
+    def _count(self, clip_id: str, outcome: OutcomeClass, reason: str, text: str) -> None:
         self._settled += 1
-        self._outcomes[result.outcome] += 1
-        if result.outcome is OutcomeClass.DONE:
-            self._new_ids.append(segment.clip_id)
+        self._outcomes[outcome] += 1
+        if outcome is OutcomeClass.DONE:
+            self._new_ids.append(clip_id)
         else:
-            self._reasons[result.reason] += 1
-            self._failed[segment.clip_id] = FailedClip(result.reason, result.text)
+            self._reasons[reason] += 1
+            self._failed[clip_id] = FailedClip(reason, text)
 
     def _report(self) -> None:
         missing = sum(self._reasons.values())

@@ -37,6 +37,7 @@ from dancecli.sources.letsdance import (
 from dancecli.sources.list_format import RefusedRow
 from dancecli.storage import ledger
 from dancecli.storage.files import atomic_file
+from dancecli.storage.removals import read_removals
 from dancecli.storage.workspace import Workspace
 from dancecli.video.source import probe
 
@@ -125,7 +126,7 @@ def merge(workspace: Workspace, settings: MergeSettings, reporter: Reporter = SI
     labels = widened(base, target, {clip.label for clip in clips}) if settings.keep_unmapped else base
     existing = _existing(workspace, known.values())
     decisions, conflicts = decide(clips, existing, target, labels, settings.two_labels)
-    decisions = _without_known_duplicates(workspace, decisions)
+    decisions = _without_removed(workspace, _without_known_duplicates(workspace, decisions))
     listed = label_file = outcomes = None
     if not settings.dry_run:
         coming = [(d.clip.name, d.segment) for d in decisions if d.verdict is Verdict.IN and d.segment]
@@ -216,6 +217,18 @@ def _without_known_duplicates(workspace: Workspace, decisions: Sequence[Decision
                 continue
         decided.append(decision)
     return decided
+
+
+def _without_removed(workspace: Workspace, decisions: Sequence[Decision]) -> list[Decision]:
+    """Leave out what was removed by request."""
+    removed = read_removals(workspace)
+
+    def decided(one: Decision) -> Decision:
+        clip = one.clip
+        tombstone = removed.find(clip.video_id, clip.start_ms, clip.end_ms)
+        return replace(one, verdict=Verdict.REMOVED, text=tombstone.reason) if tombstone else one
+
+    return [decided(decision) for decision in decisions]
 
 
 def _stale(decisions: Sequence[Decision], known: Mapping[str, Segment]) -> dict[str, Removal]:

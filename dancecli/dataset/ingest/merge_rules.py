@@ -24,6 +24,7 @@ class Verdict(StrEnum):
     TWO_LABELS = "two-labels"  # its video bears another label too
     SAME_VIDEO = "same-video"  # the workspace contains this stretch of the video
     SAME_PICTURE = "same-picture"  # the workspace contains a near-duplicate
+    REMOVED = "removed-here"  # it was removed by request
 
 
 class TwoLabels(StrEnum):

@@ -27,6 +27,7 @@ from dancecli.dataset.quality.verify import StoredFile, check_files
 from dancecli.dataset.split.official import SUBSET_COLUMNS
 from dancecli.storage import ledger, tables
 from dancecli.storage.lockfile import lock_rows
+from dancecli.storage.removals import is_reference
 from dancecli.storage.workspace import Workspace
 
 _ID_COLUMNS = ("youtube_id", "video_id", "clip_id")
@@ -371,6 +372,8 @@ def _lock_differences(
     videos, groups, num_same, num_locked = [], [], 0, 0
     try:
         for _, row in lock_rows(path):
+            if is_reference(row.clip_id):
+                continue
             num_locked += 1
             num_same += own.get(row.clip_id) == row
             # Texts that the split has too are held once.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dancecli.core.errors import InputError
-from dancecli.core.records import SplitClip
+from dancecli.core.records import SplitClip, Subset
 from dancecli.dataset.split.assign import AssignedClip
-from dancecli.storage.lockfile import FIX, read_lock
+from dancecli.storage.lockfile import FIX, lock_rows, read_lock
+from dancecli.storage.removals import Removals, is_reference, times_of, video_of
 
 
 @dataclass(frozen=True)
@@ -21,15 +23,22 @@ class Drift:
         changed: clips whose file has another checksum, for example from another encoder, or that have
             another label here; the split keeps the lock's label.
         unlisted: clips that are here and not in the lock; they are in no subset.
+        removed: clips of the lock that were removed by request, here or where the lock is from, by
+            subset; they are not in `missing`.
     """
 
     missing: tuple[str, ...]
     changed: tuple[str, ...]
     unlisted: tuple[str, ...]
+    removed: dict[str, int]
 
 
 def clips_from_lock(
-    path: Path, clips: Sequence[AssignedClip], labels: Sequence[str], group_of: Mapping[str, str]
+    path: Path,
+    clips: Sequence[AssignedClip],
+    labels: Sequence[str],
+    group_of: Mapping[str, str],
+    removals: Removals,
 ) -> tuple[list[SplitClip], Drift]:
     """Assign the clips that are here to the subsets that a lock gives them.
 
@@ -38,6 +47,7 @@ def clips_from_lock(
         clips: the clips that are here.
         labels: the workspace's label set.
         group_of: the group of each clip that is here, by all that is known of them.
+        removals: the tombstones of this workspace.
 
     Raises:
         InputError: the file is not a lock, it leaks or names another label set, or none of its clips is here.
@@ -52,16 +62,24 @@ def clips_from_lock(
     if not found:
         raise InputError.at(path, None, "none of its clips is in this workspace", "fetch them first")
     _refuse_leaks(path, locked, here, group_of)
+    gone = [locked[clip_id] for clip_id in locked.keys() - here.keys()]
+    removed = Counter(clip.subset for clip in gone if _is_removed(clip, removals))
+    removed.update(row.subset for _, row in lock_rows(path) if is_reference(row.clip_id))
     drift = Drift(
-        missing=tuple(sorted(locked.keys() - here.keys())),
+        missing=tuple(sorted(clip.clip_id for clip in gone if not _is_removed(clip, removals))),
         changed=tuple(
             clip.clip_id
             for clip in found
             if (clip.sha256, here[clip.clip_id].label) != (locked[clip.clip_id].sha256, clip.label)
         ),
         unlisted=tuple(sorted(here.keys() - locked.keys())),
+        removed={subset.value: removed[subset.value] for subset in Subset if removed[subset.value]},
     )
     return found, drift
+
+
+def _is_removed(clip: SplitClip, removals: Removals) -> bool:
+    return removals.find(video_of(clip.clip_id), *times_of(clip.clip_id)) is not None
 
 
 def _refuse_leaks(
@@ -78,8 +96,7 @@ def _refuse_leaks(
 
     def video(clip: SplitClip) -> str:
         own = here.get(clip.clip_id)
-        # `<video id>_<start ms>_<end ms>`
-        return own.video_id if own else clip.clip_id.rsplit("_", 2)[0]
+        return own.video_id if own else video_of(clip.clip_id)
 
     marks: tuple[tuple[str, Callable[[SplitClip], str]], ...] = (
         ("source video", video),

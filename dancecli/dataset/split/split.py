@@ -49,6 +49,7 @@ from dancecli.storage.corrections import (
     read_corrections,
 )
 from dancecli.storage.lockfile import split_digest, write_lock
+from dancecli.storage.removals import read_removals
 from dancecli.storage.runs import read_records
 from dancecli.storage.workspace import Workspace, checked_name
 
@@ -217,7 +218,7 @@ def split(workspace: Workspace, settings: SplitSettings, *, dry_run: bool = Fals
     group_of = join_groups(pool.clips, pool.groups)
     drift, torn = None, dict[str, tuple[str, ...]]()
     if settings.lock is not None:
-        clips, drift = clips_from_lock(settings.lock, pool.clips, labels, group_of)
+        clips, drift = clips_from_lock(settings.lock, pool.clips, labels, group_of, read_removals(workspace))
     else:
         clips = _divide(pool.clips, settings, group_of)
         torn = torn_groups(pool.clips, group_of) if settings.keep_official else {}
@@ -412,6 +413,8 @@ def _write(workspace: Workspace, result: SplitResult, settings: SplitSettings) -
         "split.labels": json.dumps(result.labels, ensure_ascii=False),
         "split.counts": json.dumps(result.counts),
     }
+    if result.drift and result.drift.removed:
+        meta["split.removed"] = json.dumps(result.drift.removed)
     path, lock = workspace.split(result.name), workspace.split_lock(result.name)
     if path.exists() and lock.exists():
         # Somebody may have published the lock before.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from dancecli.core.labels import LabelSet
 from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.storage import tables
 from dancecli.storage.lockfile import subset_digest
+from dancecli.storage.removals import removal_note, removed_of
 from dancecli.storage.workspace import Workspace
 
 
@@ -117,7 +118,7 @@ def load_split(workspace: Workspace, name: str | None) -> SplitData:
             for subset in Subset
             for example in examples[subset]
         ),
-        notes=tuple(_notes(name, examples, split_clips)),
+        notes=tuple(_notes(name, examples, split_clips, removed_of(meta))),
     )
 
 
@@ -181,9 +182,15 @@ def _read_list(
 
 
 def _notes(
-    name: str, examples: dict[Subset, tuple[Example, ...]], split_clips: Sequence[SplitClip]
+    name: str,
+    examples: dict[Subset, tuple[Example, ...]],
+    split_clips: Sequence[SplitClip],
+    removed: Mapping[str, int],
 ) -> Iterable[str]:
     for subset in Subset:
+        if removed.get(subset):
+            own = sum(clip.subset == subset for clip in split_clips)
+            yield f"{subset} subset of split {name}: {removal_note(own, removed[subset])}"
         listed = {example.clip_id for example in examples[subset]}
         lost = sum(p.subset == subset and p.clip_id not in listed for p in split_clips)
         if lost:
@@ -202,4 +209,5 @@ def split_record(data: SplitData) -> dict[str, Any]:
         "flags": data.meta.get("split.flags", ""),
         "counts": data.counts,
         "test_hash": data.test_hash,
+        **({"removed": removed} if (removed := removed_of(data.meta)) else {}),
     }

@@ -243,6 +243,7 @@ def facts(results: RunResults) -> list[tuple[str, list[tuple[str, str]]]]:
                 ("clips", ", ".join(f"{subset} {n}" for subset, n in counts.items())),
                 ("split hash", split.get("hash")),
                 ("test hash", split.get("test_hash")),
+                *((subset, note) for subset in results.subsets if (note := results.removal_note(subset))),
             ],
         ),
         ("Views", [("training", views.get("train")), ("testing", views.get("test"))]),

@@ -37,6 +37,7 @@ def document(name: str, results: RunResults, summaries: Mapping[str, Summary], s
         "subsets": {
             str(key): (
                 {
+                    **({"removed": results.removed[key]} if results.removed.get(key) else {}),
                     "videos": len(set(results.subsets[key].groups)),
                     "videos_also_in_training": results.shared_groups[key],
                     **as_json(summaries[key], results.labels),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -13,6 +13,7 @@ from urllib.parse import quote
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.records import Clip, Prediction, SplitClip, Subset
 from dancecli.storage import tables
+from dancecli.storage.removals import removal_note, removed_of
 from dancecli.storage.runs import RunFolder, read_record
 from dancecli.storage.workspace import Workspace
 
@@ -57,6 +58,8 @@ class RunResults:
         config: the text of its configuration; empty if it kept none.
         links: for each clip whose path is known, where its file lies from a report's folder.
         predictions: the metadata of `predictions.parquet`.
+        removed: for each of `subsets` how many of its clips were removed by request since the split was
+            made; no figure counts them.
     """
 
     run: Mapping[str, Any]
@@ -69,6 +72,12 @@ class RunResults:
     config: str
     links: Mapping[str, str]
     predictions: Mapping[str, str]
+    removed: Mapping[str, int] = field(default_factory=dict)
+
+    def removal_note(self, subset: str) -> str:
+        """Say how much of a subset is left (`17 of 20 clips, 3 removed by request`); empty for all of it."""
+        removed = self.removed.get(subset, 0)
+        return removal_note(len(self.subsets[subset].clips), removed) if removed else ""
 
 
 def read_run_results(workspace: Workspace, run: str) -> RunResults:
@@ -88,8 +97,10 @@ def read_run_results(workspace: Workspace, run: str) -> RunResults:
             f"resume it: dance finetune --name {run} --resume; or choose another: dance report --run NAME",
         )
     results = results_of(record, path, lambda: _read_split(workspace, record, path))
+    removed = removed_of(tables.read_meta(workspace.split(record["split"]["name"])))
     return replace(
         results,
+        removed={name: count for name, count in removed.items() if name in results.subsets},
         history=_read_history(folder / "metrics.jsonl"),
         config=_read_text(folder / "config.py"),
         links=_read_links(workspace),

@@ -32,7 +32,7 @@ def test_a_lock_rebuilds_the_split_and_reports_the_drift(filled: Workspace) -> N
     assert same.clips == first.clips
     assert same.digest == first.digest
     assert same.drift is not None
-    assert same.drift == type(same.drift)((), (), ())
+    assert same.drift == type(same.drift)((), (), (), {})
     clips = tables.read(filled.clips, Clip)
     gone, other = clips[0].clip_id, clips[1].clip_id
     later = [c if c.clip_id != other else replace(c, sha256="f" * 64) for c in clips[1:]]

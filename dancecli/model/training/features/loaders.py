@@ -22,11 +22,11 @@ from dancecli.model.training.features.remote import Source, extract_features_dis
 from dancecli.model.training.features.store import (
     FeatureStore,
     check_disk_space,
-    entry_bytes,
     entry_name,
     open_store,
     store_key,
 )
+from dancecli.storage.features import entry_bytes
 
 if TYPE_CHECKING:
     from dancecli.model.training.job import Job

@@ -10,7 +10,6 @@ reuses the clips that it shares.
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import ModelError, WorkspaceError
 from dancecli.core.hashing import sha256_text
+from dancecli.storage.features import DATA, KEY, NAMES, SHAPE, entry_bytes, read_shape
 from dancecli.storage.files import atomic_file
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 # A full disk would break more than this run: leave some room.
 _SPARE_BYTES = 1 << 30
-_ITEM_BYTES = {"float16": 2, "float32": 4}
 
 
 def entry_name(clip_id: str, sha256: str, view: int) -> str:
@@ -40,11 +39,6 @@ def store_key(**parts: Any) -> str:
     """Hash what the features depend on: the same settings name the same folder, on any machine."""
     text = json.dumps(parts, sort_keys=True, default=list)
     return sha256_text(text)[:16]
-
-
-def entry_bytes(shape: Sequence[int], dtype: str) -> int:
-    """Size of an entry of this shape on the disk."""
-    return _ITEM_BYTES[dtype] * math.prod(shape)
 
 
 def check_disk_space(folder: Path, views: int, size: int) -> None:
@@ -87,12 +81,12 @@ class FeatureStore:
     @property
     def data(self) -> Path:
         """The features."""
-        return self.folder / "features.bin"
+        return self.folder / DATA
 
     @property
     def names(self) -> Path:
         """The names of the entries."""
-        return self.folder / "rows.txt"
+        return self.folder / NAMES
 
     def missing(self, names: Sequence[str]) -> list[int]:
         """Give the indices into `names` that have no entry yet."""
@@ -120,7 +114,7 @@ class FeatureStore:
             )
         if not self.shape:
             self.shape = tuple(batch.shape[1:])
-            with atomic_file(self.folder / "shape.json") as file:
+            with atomic_file(self.folder / SHAPE) as file:
                 json.dump({"shape": self.shape, "dtype": self.dtype}, file)
         if tuple(batch.shape[1:]) != self.shape:
             raise ModelError(
@@ -153,10 +147,9 @@ def open_store(root: Path, dtype: str, parts: Mapping[str, Any]) -> FeatureStore
     folder = root / store_key(dtype=dtype, **parts)
     if not folder.is_dir():
         folder.mkdir(parents=True)
-        with atomic_file(folder / "key.json") as file:
+        with atomic_file(folder / KEY) as file:
             json.dump({"dtype": dtype, **parts}, file, indent=2, default=list)
-    shape_file = folder / "shape.json"
-    shape = tuple(json.loads(shape_file.read_text(encoding="utf-8"))["shape"]) if shape_file.exists() else ()
+    shape = read_shape(folder)
     store = FeatureStore(folder, dtype, shape, {})
     names = _whole_lines(store.names)
     if shape and store.data.exists():

@@ -6,12 +6,12 @@ import pytest
 from dancecli.core.errors import ModelError, WorkspaceError
 from dancecli.model.training.features.store import (
     check_disk_space,
-    entry_bytes,
     entry_name,
     open_store,
     shutil,
     store_key,
 )
+from dancecli.storage.features import entry_bytes
 
 PARTS = {"weights": "abc", "transform": [{"type": "Flip", "scale": (1, 2)}], "stage": 3}
 

@@ -1,0 +1,1 @@
+"""Take clips out of a workspace on request, and free what nothing names any more."""

@@ -1,0 +1,166 @@
+"""Remove clips on request (take-downs): the files, and everything that came from them.
+
+What stays is a line of `removed.csv`, the tombstone: it names the clip, its checksum, when it was
+removed and why. It is the block list as well: what it names is neither downloaded, imported nor
+listed again.
+
+A split keeps its name and says how many of its clips were removed; its hash is that of the clips
+that remain, and so are the hashes in the records of its runs. In its lock file a removed clip is a
+reference that names it to nobody. Predictions of removed clips are deleted, so runs from before and
+after are compared on the same, remaining clips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.records import Clip
+from dancecli.dataset.clips import read_segments
+from dancecli.dataset.groups import read_groups
+from dancecli.dataset.upkeep.erase import erase, still_named
+from dancecli.dataset.upkeep.traces import Traces, find_traces
+from dancecli.storage import ledger, tables
+from dancecli.storage.removals import (
+    CLIP,
+    VIDEO,
+    Removal,
+    Removals,
+    add_removals,
+    read_removals,
+    times_of,
+    video_of,
+)
+from dancecli.storage.runs import RUNNING, read_records, read_studies
+from dancecli.storage.workspace import Workspace, clips_lock
+
+
+@dataclass(frozen=True)
+class RemovalResult:
+    """What was removed.
+
+    Attributes:
+        clip_ids: the clips.
+        files: deleted files and folders, folders with a slash at their end; relative to the workspace.
+        num_bytes: their size.
+        splits: names of the splits that the clips were in.
+        runs: names of the runs whose predictions of the clips were deleted.
+        still_named_in: texts of the user's own in the workspace that name a clip; they are not changed.
+            Empty for a dry run.
+    """
+
+    clip_ids: tuple[str, ...]
+    files: tuple[str, ...]
+    num_bytes: int
+    splits: tuple[str, ...]
+    runs: tuple[str, ...]
+    still_named_in: tuple[str, ...]
+
+
+def remove(
+    workspace: Workspace, names: Sequence[str], reason: str, *, dry_run: bool = False
+) -> RemovalResult:
+    """Remove clips with everything that came from them; the same call completes one that was killed.
+
+    Args:
+        workspace: where they are.
+        names: ids of clips or of videos, or names of groups.
+        reason: why, for the tombstone.
+        dry_run: only return what would be removed.
+
+    Raises:
+        InputError: a name is unknown, or the reason is empty.
+        WorkspaceError: another command writes clips here, or a run is at work.
+    """
+    if not reason.strip():
+        raise InputError("a removal needs a reason", "for example --reason 'take-down request of 2026-11-28'")
+    scopes = _resolve(workspace, names)
+    if dry_run:
+        return _result(find_traces(workspace, scopes))
+    _refuse_running(workspace)
+    with clips_lock(workspace, "remove"):
+        traces = find_traces(workspace, scopes)
+        # First of all, so that whatever happens next, nothing brings the clips back.
+        add_removals(workspace, _tombstones(scopes, traces.checksum_of, reason))
+        erase(workspace, traces)
+    return _result(traces, still_named(workspace, traces))
+
+
+def _result(traces: Traces, still: Sequence[str] = ()) -> RemovalResult:
+    files = tuple(sorted((*traces.files, *(f"{folder}/" for folder in traces.folders))))
+    return RemovalResult(
+        clip_ids=tuple(sorted(traces.clip_ids)),
+        files=files,
+        num_bytes=traces.num_bytes,
+        splits=traces.splits,
+        runs=traces.runs,
+        still_named_in=tuple(still),
+    )
+
+
+def _resolve(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
+    """Return the clips that names mean, each with the scope of its tombstone.
+
+    Clips that overlap a removed one show the same seconds of video, so they go with it.
+    """
+    removed = read_removals(workspace)
+    known = set(ledger.latest(workspace.root)) | set(read_segments(workspace)) | set(removed.rows)
+    if workspace.clips.exists():
+        rows = tables.read_columns(workspace.clips, Clip, ("clip_id", "parent_id"))
+        known |= {clip_id for clip_id, parent_id in rows if not parent_id}
+    groups: dict[str, set[str]] = {}
+    for group in read_groups(workspace):
+        groups.setdefault(group.group, set()).add(group.clip_id)
+    of_video: dict[str, set[str]] = {}
+    for clip_id in known:
+        of_video.setdefault(video_of(clip_id), set()).add(clip_id)
+    found: dict[str, str] = {}
+    for name in names:
+        if name in known:
+            found |= dict.fromkeys(_overlapping(name, of_video[video_of(name)]), CLIP)
+        elif name in of_video:
+            found |= dict.fromkeys(of_video[name], VIDEO)
+        elif name in groups:
+            found |= dict.fromkeys(groups[name], CLIP)
+        else:
+            raise InputError(
+                f"{name[:80]!r} is neither a clip, a video nor a group of {workspace.root}",
+                "see `dance history` for clips and `dance stats` for groups",
+            )
+    whole = {video_of(clip_id) for clip_id, scope in found.items() if scope == VIDEO}
+    return {clip_id: _scope(clip_id, whole, removed) for clip_id in sorted(found)}
+
+
+def _scope(clip_id: str, whole: Collection[str], removed: Removals) -> str:
+    before = removed.rows.get(clip_id)
+    return VIDEO if video_of(clip_id) in whole or (before and before.scope == VIDEO) else CLIP
+
+
+def _overlapping(clip_id: str, of_video: Iterable[str]) -> set[str]:
+    start, end = times_of(clip_id)
+    others = ((other, *times_of(other)) for other in of_video)
+    return {clip_id, *(other for other, begins, ends in others if begins < end and start < ends)}
+
+
+def _tombstones(scopes: dict[str, str], checksum_of: dict[str, str], reason: str) -> list[Removal]:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return [
+        Removal(clip_id, checksum_of.get(clip_id, ""), scope, " ".join(reason.split()), now)
+        for clip_id, scope in scopes.items()
+    ]
+
+
+def _refuse_running(workspace: Workspace) -> None:
+    """Refuse while a run or a study reads the clips and writes their features.
+
+    Raises:
+        WorkspaceError: one does.
+    """
+    for what, records in (("run", read_records(workspace)[0]), ("study", read_studies(workspace)[0])):
+        for name, record in records.items():
+            if record["status"] == RUNNING:
+                raise WorkspaceError(
+                    f"{what} {name!r} is at work on clips of {workspace.root}", "wait for it, or stop it"
+                )

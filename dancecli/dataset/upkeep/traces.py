@@ -1,0 +1,201 @@
+"""Where a workspace holds traces of clips: the files, folders, splits and runs that come from them."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dancecli.core.records import Clip, ClipPose, Flow, Prediction, SplitClip
+from dancecli.dataset.clips import read_segments
+from dancecli.storage import ledger, tables
+from dancecli.storage.removals import video_of
+from dancecli.storage.runs import RunFolder
+from dancecli.storage.workspace import Workspace
+
+# Files of a report or a run that may name clips; the others are pictures, weights and numbers.
+TEXTS = frozenset((".json", ".jsonl", ".csv", ".txt", ".log", ".toml", ".md", ".html", ".py", ".svg", ".tex"))
+_STAMP = ".dance-export.json"
+
+
+@dataclass(frozen=True)
+class Traces:
+    """Everything that comes from some clips.
+
+    Attributes:
+        clip_ids: the clips.
+        checksum_of: checksum of each clip's file, as far as it is known.
+        checksums: those of the clips, of their augmented clips, of their flow and poses.
+        gone_videos: source videos of which no other clip is known.
+        files: files to delete, relative to the workspace.
+        folders: folders to delete: reports and exports that contain the clips.
+        splits: names of the splits that contain them.
+        runs: names of the runs with predictions of them.
+        num_bytes: size of the files and folders.
+    """
+
+    clip_ids: frozenset[str]
+    checksum_of: dict[str, str]
+    checksums: frozenset[str]
+    gone_videos: frozenset[str]
+    files: tuple[str, ...]
+    folders: tuple[str, ...]
+    splits: tuple[str, ...]
+    runs: tuple[str, ...]
+    num_bytes: int
+
+    def about(self, name: str) -> bool:
+        """Return whether an id is that of one of the clips, or of what was made of it (`CLIP.hflip`)."""
+        return name.partition(".")[0] in self.clip_ids
+
+    def named(self) -> re.Pattern[bytes]:
+        """Return a pattern that finds the clips' ids and checksums in any file."""
+        names = (re.escape(name.encode()) for name in sorted((*self.clip_ids, *self.checksums)))
+        return re.compile(rb"(?<![\w-])(?:" + b"|".join(names) + rb")(?![\w-])")
+
+
+def find_traces(workspace: Workspace, clip_ids: Collection[str]) -> Traces:
+    """Find everything that comes from some clips of a workspace."""
+    ids = frozenset(clip_ids)
+    rows = list(_clip_rows(workspace, ids))
+    checksum_of = {clip_id: sha256 for clip_id, sha256, _ in rows if clip_id in ids}
+    streams = list(_streams(workspace, ids))
+    checksums = frozenset(sha256 for _, sha256, _ in (*rows, *streams) if sha256)
+    videos = {video_of(clip_id) for clip_id in ids}
+    splits = tuple(name for name in workspace.splits() if _split_has(workspace, name, ids))
+    root = workspace.root
+    named = Traces(ids, checksum_of, checksums, frozenset(), (), (), splits, (), 0).named()
+    files = {path for _, _, path in (*rows, *streams)}
+    files |= {_relative(root, path) for path in _pictures_and_sources(workspace, ids, videos, checksums)}
+    folders = {_relative(root, path) for path in (*_reports(root, named), *_exports(root, splits))}
+    there = sorted(path for path in files if _exists(root / path))
+    return Traces(
+        clip_ids=ids,
+        checksum_of=checksum_of,
+        checksums=checksums,
+        gone_videos=frozenset(videos - _other_videos(workspace, ids)),
+        files=tuple(there),
+        folders=tuple(sorted(folders)),
+        splits=splits,
+        runs=tuple(name for name in workspace.runs() if _run_has(workspace, name, ids)),
+        num_bytes=sum(size_of(root / path) for path in (*there, *folders)),
+    )
+
+
+def size_of(path: Path) -> int:
+    """Return the size of a file, or of all files of a folder; a link counts as itself."""
+    if path.is_dir() and not path.is_symlink():
+        return sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
+    return path.lstat().st_size if _exists(path) else 0
+
+
+def texts_of(folder: Path) -> Iterator[Path]:
+    """Yield the text files below a folder."""
+    return (path for path in sorted(folder.rglob("*")) if path.suffix in TEXTS and path.is_file())
+
+
+def _relative(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _exists(path: Path) -> bool:
+    # A link whose file is gone is one too.
+    return path.is_symlink() or path.exists()
+
+
+def _clip_rows(workspace: Workspace, ids: Collection[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield id, checksum and path of the clips and of their augmented clips."""
+    seen = set()
+    if workspace.clips.exists():
+        for clip_id, parent_id, sha256, path in tables.read_columns(
+            workspace.clips, Clip, ("clip_id", "parent_id", "sha256", "path")
+        ):
+            if clip_id in ids or parent_id in ids:
+                seen.add(clip_id)
+                yield clip_id, sha256, path
+    # A killed command may have committed clips that the table does not list yet.
+    for clip_id in ids:
+        if clip_id not in seen:
+            clip = ledger.last_clip(workspace.root, clip_id)
+            path = clip.path if clip else _relative(workspace.root, workspace.clip(clip_id))
+            yield clip_id, clip.sha256 if clip else "", path
+
+
+def _streams(workspace: Workspace, ids: Collection[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield id, checksum and path of the flow and the poses of the clips and of their augmented clips."""
+    stored: tuple[tuple[Path, type[Flow] | type[ClipPose]], ...]
+    stored = ((workspace.flows, Flow), (workspace.poses, ClipPose))
+    for table, record in stored:
+        if table.exists():
+            for clip_id, sha256, path in tables.read_columns(table, record, ("clip_id", "sha256", "path")):
+                if clip_id.partition(".")[0] in ids and path:
+                    yield clip_id, sha256, path
+
+
+def _pictures_and_sources(
+    workspace: Workspace, ids: Collection[str], videos: Collection[str], checksums: Iterable[str]
+) -> Iterator[Path]:
+    """Yield what shows a clip beside its own files: thumbnails, contact sheets, kept downloads."""
+    root = workspace.root
+    # They show many clips, and are drawn again by the command that drew them.
+    yield workspace.group_sheet
+    yield from (
+        root / "augmented" / "preview.png",
+        root / "pose" / "preview.png",
+        root / "pose" / "preview.mp4",
+    )
+    # What a killed verify had noted.
+    yield workspace.segments.parent / "verified.txt"
+    yield from (workspace.thumbnail(sha256) for sha256 in checksums)
+    yield from (path for path in root.glob("sources/*") if path.stem in videos)
+    yield from (path for path in root.glob("refused/*") if path.stem in ids)
+    yield from (path for path in root.glob("runs/*/gradcam/*.jpg") if path.stem in ids)
+    # The leaderboard would refuse them: their lock has clips that the split has no more.
+    yield from (path for path in workspace.submissions() if _submission_has(path, ids))
+
+
+def _submission_has(path: Path, ids: Collection[str]) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            lock = archive.read("lock.csv").decode()
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return False
+    return any(line.partition(",")[0] in ids for line in lock.splitlines())
+
+
+def _reports(root: Path, named: re.Pattern[bytes]) -> Iterator[Path]:
+    """Yield the reports that name a clip: their pages contain frames of it."""
+    for folder in sorted(path for path in root.glob("reports/*") if path.is_dir()):
+        if any(named.search(path.read_bytes()) for path in texts_of(folder)):
+            yield folder
+
+
+def _exports(root: Path, splits: Collection[str]) -> Iterator[Path]:
+    """Yield the exports, finished or not, of splits that a clip is in."""
+    for stamp in sorted(root.glob(f"exports/*/{_STAMP}")):
+        try:
+            split = json.loads(stamp.read_text(encoding="utf-8")).get("split")
+        except (ValueError, AttributeError):
+            continue
+        if split in splits:
+            yield stamp.parent
+
+
+def _split_has(workspace: Workspace, split: str, ids: Collection[str]) -> bool:
+    rows = tables.read_columns(workspace.split(split), SplitClip, ("clip_id",))
+    return any(clip_id in ids for (clip_id,) in rows)
+
+
+def _run_has(workspace: Workspace, run: str, ids: Collection[str]) -> bool:
+    path = RunFolder(workspace.run(run)).predictions
+    if not path.exists():
+        return False
+    return any(clip_id in ids for (clip_id,) in tables.read_columns(path, Prediction, ("clip_id",)))
+
+
+def _other_videos(workspace: Workspace, ids: Collection[str]) -> set[str]:
+    known = ledger.latest(workspace.root).keys() | read_segments(workspace).keys()
+    return {video_of(clip_id) for clip_id in known if clip_id not in ids}

@@ -1,0 +1,78 @@
+"""The files of the feature cache, `cache/features/KEY/`: what `dance clean` and `dance remove` need of them.
+
+`dancecli.model.training.features.store` writes and reads the features themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from dancecli.storage.files import atomic_file
+from dancecli.storage.workspace import Workspace
+
+# The features, their names, the shape of one of them, and all that they depend on.
+DATA, NAMES, SHAPE, KEY = "features.bin", "rows.txt", "shape.json", "key.json"
+_ITEM_BYTES = {"float16": 2, "float32": 4}
+# In place of the name of a removed clip's features.
+_ERASED = "removed"
+
+
+def feature_folders(workspace: Workspace) -> list[Path]:
+    """Return the folders of the stores of a workspace."""
+    return sorted(path.parent for path in workspace.root.glob(f"cache/features/*/{KEY}"))
+
+
+def entry_bytes(shape: Sequence[int], dtype: str) -> int:
+    """Size of an entry of this shape on the disk."""
+    return _ITEM_BYTES[dtype] * math.prod(shape)
+
+
+def read_shape(folder: Path) -> tuple[int, ...]:
+    """Return the shape of a store's entries, [views, ...]; empty while there is none."""
+    path = folder / SHAPE
+    return tuple(json.loads(path.read_text(encoding="utf-8"))["shape"]) if path.exists() else ()
+
+
+def forget_entries(folder: Path, clip_ids: Collection[str]) -> int:
+    """Overwrite the features of clips, and of what was made of them, with zeros; their places stay.
+
+    No run may be computing features meanwhile.
+
+    Args:
+        folder: of the store.
+        clip_ids: the clips.
+
+    Returns:
+        Number of erased entries.
+    """
+    names, shape = folder / NAMES, read_shape(folder)
+    if not shape or not names.exists():
+        return 0
+    lines = names.read_text(encoding="utf-8").splitlines()
+    size = entry_bytes(shape, json.loads((folder / KEY).read_text(encoding="utf-8"))["dtype"])
+    data = folder / DATA
+    whole = data.stat().st_size // size if data.exists() else 0
+    erased = [i for i, name in enumerate(lines) if _clip_of(name) in clip_ids]
+    if erased and whole:
+        with data.open("r+b") as file:
+            for i in erased:
+                if i < whole:
+                    file.seek(i * size)
+                    file.write(bytes(size))
+            os.fsync(file.fileno())
+    for i in erased:
+        lines[i] = f"{_ERASED}.{i}"
+    if erased:
+        # After the features, so that a killed call is completed by the next one.
+        with atomic_file(names) as file:
+            file.writelines(f"{name}\n" for name in lines)
+    return len(erased)
+
+
+def _clip_of(name: str) -> str:
+    """Return the clip of an entry's name, `CLIP.VIEW.CHECKSUM` or `CLIP.OP.VIEW.CHECKSUM`."""
+    return name.partition(".")[0]

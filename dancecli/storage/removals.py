@@ -1,0 +1,190 @@
+"""The clips that were removed on request: `removed.csv`, the tombstones and the block list.
+
+This file alone names a removed clip. It is plain text, so that it can be published with a dataset; a
+person who deletes a line allows its clip again. Where a clip must stay countable without being
+named (the lock of a split, the record of a study), its reference stands in its place.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+
+from dancecli.core.errors import InputError
+from dancecli.core.hashing import sha256_text
+from dancecli.core.records import Outcome, OutcomeClass
+from dancecli.storage.files import atomic_file
+from dancecli.storage.workspace import Workspace
+
+_REFERENCE = re.compile(r"removed-[0-9a-f]{12}_\d+_\d+")
+# What an own video's id ends in: the beginning of its file's checksum.
+_DIGEST = re.compile(r".+-([0-9a-f]{12})")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Removal:
+    """The tombstone of a clip.
+
+    Attributes:
+        clip_id: the clip; it blocks every segment of its video that overlaps it.
+        sha256: checksum of its file; empty if it had none.
+        scope: `clip`, or `video`, which blocks the whole source video.
+        reason: why it was removed, in words.
+        removed_utc: when, ISO 8601.
+    """
+
+    clip_id: str
+    sha256: str
+    scope: str
+    reason: str
+    removed_utc: str
+
+    @property
+    def video_id(self) -> str:
+        """The clip's source video."""
+        return video_of(self.clip_id)
+
+    @property
+    def outcome(self) -> Outcome:
+        """The removal as the last row of the clip's history."""
+        return Outcome(
+            clip_id=self.clip_id,
+            video_id=self.video_id,
+            outcome=OutcomeClass.PERMANENT,
+            reason=REMOVED,
+            text=self.reason,
+            attempt=1,
+            time_utc=self.removed_utc,
+            num_bytes=0,
+            source="remove",
+        )
+
+
+@dataclass(frozen=True)
+class Removals:
+    """All tombstones of a workspace, by clip id."""
+
+    rows: Mapping[str, Removal] = field(default_factory=dict)
+
+    def __contains__(self, clip_id: str) -> bool:
+        return clip_id in self.rows
+
+    def find(self, video_id: str, start_ms: int, end_ms: int) -> Removal | None:
+        """Return the tombstone that blocks a stretch of a video: it was removed, or overlaps what was."""
+        for start, end, row in self._by_video.get(video_id, ()):
+            if row.scope == VIDEO or (start < end_ms and start_ms < end):
+                return row
+        match = _DIGEST.fullmatch(video_id)
+        return self._by_digest.get(match[1]) if match else None
+
+    def of_bytes(self, sha256: str) -> Removal | None:
+        """Return the tombstone of a file with this checksum."""
+        return self._by_checksum.get(sha256)
+
+    @cached_property
+    def _by_video(self) -> dict[str, list[tuple[int, int, Removal]]]:
+        found: dict[str, list[tuple[int, int, Removal]]] = {}
+        for row in self.rows.values():
+            found.setdefault(row.video_id, []).append((*times_of(row.clip_id), row))
+        return found
+
+    @cached_property
+    def _by_digest(self) -> dict[str, Removal]:
+        matches = ((_DIGEST.fullmatch(row.video_id), row) for row in self.rows.values())
+        return {match[1]: row for match, row in matches if match}
+
+    @cached_property
+    def _by_checksum(self) -> dict[str, Removal]:
+        return {row.sha256: row for row in self.rows.values() if row.sha256}
+
+
+CLIP, VIDEO = "clip", "video"
+# Why a blocked clip is missing, as tables count it.
+REMOVED = "removed-here"
+_COLUMNS = tuple(column.name for column in fields(Removal))
+
+
+def removals_file(workspace: Workspace) -> Path:
+    """`removed.csv` of a workspace."""
+    return workspace.root / "removed.csv"
+
+
+def read_removals(workspace: Workspace) -> Removals:
+    """Read the tombstones; none if there is no file.
+
+    Raises:
+        InputError: the file has other columns, or a row that is no tombstone.
+    """
+    path = removals_file(workspace)
+    if not path.exists():
+        return Removals()
+    found: dict[str, Removal] = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file)
+            if tuple(next(rows, _COLUMNS)) != _COLUMNS:
+                raise InputError.at(path, 1, f"is no list of removed clips: its columns are {_COLUMNS}")
+            for row in rows:
+                if len(row) != len(_COLUMNS) or row[2] not in (CLIP, VIDEO) or times_of(row[0]) == (0, 0):
+                    raise InputError.at(path, rows.line_num, f"is not {', '.join(_COLUMNS)}", "correct it")
+                found[row[0]] = Removal(*row)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError.at(path, None, f"is no list of removed clips ({error})") from None
+    return Removals(found)
+
+
+def add_removals(workspace: Workspace, rows: Iterable[Removal]) -> None:
+    """Add tombstones durably; a clip's new one replaces its earlier one, but keeps its checksum."""
+    before = read_removals(workspace).rows
+    after = dict(before)
+    for row in rows:
+        old = before.get(row.clip_id)
+        kept = row.sha256 or (old.sha256 if old else "")
+        after[row.clip_id] = Removal(row.clip_id, kept, row.scope, row.reason, row.removed_utc)
+    with atomic_file(removals_file(workspace)) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        writer.writerows(astuple(row) for row in sorted(after.values()))
+
+
+def removed_of(meta: Mapping[str, str]) -> dict[str, int]:
+    """Return how many clips of each subset of a split were removed, from its metadata."""
+    found: dict[str, int] = json.loads(meta.get("split.removed", "{}"))
+    return found
+
+
+def removal_note(remaining: int, removed: int) -> str:
+    """Say how much of a subset is left: `17 of 20 clips, 3 removed by request`."""
+    return f"{remaining:,} of {remaining + removed:,} clips, {removed:,} removed by request"
+
+
+def video_of(clip_id: str) -> str:
+    """Return the source video that a clip id (`<video id>_<start ms>_<end ms>`) names."""
+    return clip_id.rsplit("_", 2)[0]
+
+
+def times_of(clip_id: str) -> tuple[int, int]:
+    """Return start and end of a clip in its source video, in milliseconds; zeros if the id has none."""
+    parts = clip_id.rsplit("_", 2)
+    return (int(parts[1]), int(parts[2])) if len(parts) == 3 and "".join(parts[1:]).isdecimal() else (0, 0)
+
+
+def video_reference(video_id: str) -> str:
+    """Return what stands for a removed video: the hash of its id, which names it to nobody."""
+    return f"removed-{sha256_text(video_id)[:12]}"
+
+
+def clip_reference(clip_id: str) -> str:
+    """Return what stands for a removed clip; clips of one video are still known as such."""
+    start, end = times_of(clip_id)
+    return f"{video_reference(video_of(clip_id))}_{start}_{end}"
+
+
+def is_reference(clip_id: str) -> bool:
+    """Return whether an id is the reference of a removed clip."""
+    return bool(_REFERENCE.fullmatch(clip_id))

@@ -1,0 +1,398 @@
+"""A removed clip leaves its tombstone alone, does not come back, and its splits stay comparable."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from helpers import clip_workspace, video_site
+from helpers.builders import Ran
+from helpers.video_site import ServedVideos
+
+from dancecli.app.thumbnails import thumbnail
+from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.hashing import sha256_file
+from dancecli.core.records import Clip, ClipHashes, ClipPose, Flow, Group, Prediction, SplitClip
+from dancecli.dataset.clips import read_segments, rebuild_clips, remember_copies
+from dancecli.dataset.export.export import ExportSettings, Form, export
+from dancecli.dataset.fetch.fetch import fetch
+from dancecli.dataset.fetch.history import clip_history
+from dancecli.dataset.groups import add_groups
+from dancecli.dataset.ingest.import_folder import ImportSettings, import_folder
+from dancecli.dataset.quality.audit import AuditSettings, audit
+from dancecli.dataset.split.annotations import annotate
+from dancecli.dataset.split.split import SplitSettings, split
+from dancecli.dataset.upkeep.remove import remove
+from dancecli.model.dataloading.split_data import load_split, split_record
+from dancecli.model.training.features.store import entry_name, open_store
+from dancecli.report.results.entries import refuse_unlike
+from dancecli.report.results.run_results import read_run_results
+from dancecli.report.results.submission import LOCK
+from dancecli.storage import ledger, tables
+from dancecli.storage.corrections import Correction, append_corrections
+from dancecli.storage.removals import clip_reference, read_removals, removals_file
+from dancecli.storage.runs import RunFolder, write_record
+from dancecli.storage.workspace import Workspace
+
+source_video, served = video_site.source_video, video_site.served
+clip_files, populated = clip_workspace.clip_files, clip_workspace.populated
+REASON = "take-down request"
+
+
+@pytest.fixture
+def fetched(served: ServedVideos, workspace: Workspace) -> Workspace:
+    served.want(*(f"zumba,{video},{start},{start + 1}" for video in "abc" for start in (0, 2)))
+    fetch(workspace, served.settings())
+    return workspace
+
+
+@pytest.fixture
+def imported(clip_files: list[Path], workspace: Workspace, tmp_path: Path) -> Workspace:
+    """A workspace of eight videos with two clips each, no two of equal bytes: `A_0_1000`, `A_2000_3000`..."""
+    folder = tmp_path / "tapes" / "zumba"
+    folder.mkdir(parents=True)
+    for i, (letter, start) in enumerate((x, s) for x in "ABCDEFGH" for s in (0, 2)):
+        target = folder / f"{letter * 11}_{start:06d}_{start + 1:06d}.mp4"
+        # Players ignore what follows the last box of a file.
+        target.write_bytes(clip_files[i % 5].read_bytes() + b"\0\0\0\x0cfree" + f"{i:04d}".encode())
+    settings = ImportSettings(folder.parent)
+    import_folder(workspace, replace(settings, options=replace(settings.options, link=True)))
+    return workspace
+
+
+def named(letter: str, start_ms: int) -> str:
+    return f"{letter * 11}_{start_ms}_{start_ms + 1000}"
+
+
+def make_everything(workspace: Workspace, clip_id: str) -> str:
+    """Make all that can come from a clip; return the split that it is in the test subset of."""
+    clips = tables.read(workspace.clips, Clip)
+    split(workspace, SplitSettings(ratios="50/25/25", name="demo"))
+    rows = tables.read(workspace.split("demo"), SplitClip)
+    copies = []
+    for clip in clips:
+        path = workspace.augmented(clip.clip_id, "hflip")
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.write_bytes(clip.clip_id.encode())
+        relative = path.relative_to(workspace.root).as_posix()
+        copies.append(
+            replace(
+                clip,
+                clip_id=f"{clip.clip_id}.hflip",
+                parent_id=clip.clip_id,
+                op="hflip",
+                path=relative,
+                sha256=sha256_file(path),
+            )
+        )
+    remember_copies(workspace, copies)
+    logged = "".join(f'{{"clip_id": "{copy.clip_id}", "sha256": "{copy.sha256}"}}\n' for copy in copies)
+    (workspace.segments.parent / "augmented.jsonl").write_text(logged)
+    flows = []
+    for clip in [*clips, *copies]:
+        path = workspace.root / "flow" / f"{clip.clip_id}.dis.mp4"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"flow of " + clip.clip_id.encode())
+        row = (clip.clip_id, "dis", f"flow/{path.name}", sha256_file(path), 1, clip.sha256)
+        flows.append(Flow(*row, 1, 1, 1, 1.0, 25, 20, 0.1, "1"))
+    tables.write(workspace.flows, Flow, flows)
+    poses = []
+    for clip in clips:
+        path = workspace.root / "pose" / f"{clip.clip_id}.npz"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"pose of " + clip.clip_id.encode())
+        row = (clip.clip_id, f"pose/{path.name}", sha256_file(path), 1, clip.sha256)
+        poses.append(ClipPose(*row, "m", "e", 1, 1, 1, 1.0, 1.0))
+    tables.write(workspace.poses, ClipPose, poses)
+    hashes = [ClipHashes(clip.clip_id, clip.sha256, b"m", b"o", b"f", b"c") for clip in clips]
+    tables.write(workspace.hashes, ClipHashes, hashes)
+    add_groups(workspace, [Group(c.clip_id, c.video_id, "near-duplicate") for c in clips])
+    workspace.group_sheet.write_bytes(b"pictures of clips")
+    append_corrections(workspace, [Correction(clip.clip_id, "note", "", "seen") for clip in clips])
+    (workspace.root / "left-out.csv").write_text(
+        f"path,reason,text,clip_id,label,time_utc\n/tapes/x.mp4,repeated,,{clip_id},zumba,2026\n"
+    )
+    annotate(workspace, "demo")
+    store = open_store(workspace.root / "cache" / "features", "float32", {"weights": "w"})
+    names = [entry_name(clip.clip_id, clip.sha256, 0) for clip in [*clips, *copies]]
+    store.append(names, np.ones((len(names), 1, 4), np.float32))
+    for clip in clips:
+        thumbnail(workspace, workspace.root / clip.path, clip.sha256)
+    make_run(workspace, "old", rows)
+    report = workspace.report("old")
+    report.mkdir(parents=True)
+    (report / "index.html").write_text(f"<video src='../../clips/{clip_id}.mp4'>")
+    export(workspace, ExportSettings(Form.VIDEOFOLDER))
+    workspace.submission("old").parent.mkdir()
+    with zipfile.ZipFile(workspace.submission("old"), "w") as archive:
+        archive.write(workspace.split_lock("demo"), LOCK)
+    (workspace.root / "sources").mkdir()
+    (workspace.root / "sources" / f"{clip_id.rsplit('_', 2)[0]}.mp4").write_bytes(b"the whole video")
+    return "demo"
+
+
+def make_run(workspace: Workspace, name: str, rows: list[SplitClip]) -> None:
+    """Leave a finished run with predictions, a log that names its clips, and Grad-CAM pictures."""
+    folder = RunFolder(workspace.run(name))
+    data = load_split(workspace, "demo")
+    record = {"schema": 1, "name": name, "status": "done", "labels": list(data.labels)}
+    write_record(folder, record | {"split": split_record(data), "worst": [row.clip_id for row in rows]})
+    scores = (1.0, *(0.0 for _ in data.labels[1:]))
+    found = [
+        Prediction(row.clip_id, row.subset, data.labels.index(row.label), scores)
+        for row in rows
+        if row.subset != "train"
+    ]
+    split_meta = {"split.hash": data.meta["split.hash"], "test.hash": data.test_hash}
+    meta = {"run.name": name, **split_meta, "labels": json.dumps(list(data.labels)), "view.protocol": "1"}
+    tables.write(folder.predictions, Prediction, found, meta)
+    (folder.root / "gradcam").mkdir()
+    for row in rows:
+        (folder.root / "gradcam" / f"{row.clip_id}.jpg").write_bytes(b"heat")
+
+
+def named_in(workspace: Workspace, *texts: str) -> set[str]:
+    """Files that hold one of the texts or have it in their name; tables are unpacked for that."""
+    found = set()
+    for path in (p for p in workspace.root.rglob("*") if p.is_file()):
+        content = path.read_bytes() + path.name.encode()
+        if path.suffix == ".parquet":
+            table = pq.read_table(path)
+            content += (
+                json.dumps(table.to_pylist(), default=str).encode() + str(table.schema.metadata).encode()
+            )
+        if path.suffix == ".zip":
+            content += b"".join(map(zipfile.ZipFile(path).read, zipfile.ZipFile(path).namelist()))
+        if any(text.encode() in content for text in texts):
+            found.add(path.relative_to(workspace.root).as_posix())
+    return found
+
+
+def test_the_tombstone_alone_is_left(imported: Workspace) -> None:
+    clips = {clip.clip_id: clip for clip in tables.read(imported.clips, Clip)}
+    (imported.root / "refused").mkdir()
+    for clip_id in (named("C", 0), named("C", 2000)):
+        (imported.root / "refused" / f"{clip_id}.mp4").write_bytes(b"refused")
+    make_everything(imported, named("C", 0))
+    copy = next(c for c in tables.read(imported.clips, Clip) if c.clip_id == f"{named('C', 0)}.hflip")
+    sums = (clips[named("C", 0)].sha256, clips[named("C", 2000)].sha256, copy.sha256)
+    before = len(named_in(imported, named("C", 0), named("C", 2000), *sums))
+    assert before > 20
+    removed = remove(imported, ["C" * 11], REASON)
+    assert removed.clip_ids == (named("C", 0), named("C", 2000))
+    assert {"reports/old/", "exports/demo-videofolder/", f"sources/{'C' * 11}.mp4"} <= set(removed.files)
+    assert (removed.splits, removed.runs, removed.still_named_in) == (("demo",), ("old",), ())
+    assert removed.num_bytes > 1000
+    assert named_in(imported, named("C", 0), named("C", 2000), *sums) == {"removed.csv"}
+    assert (
+        imported.root.joinpath("removed.csv")
+        .read_text()
+        .splitlines()[1]
+        .startswith(f"{named('C', 0)},{sums[0]},video,{REASON},20")
+    )
+    # All others have what they had.
+    kept = {clip.clip_id for clip in tables.read(imported.clips, Clip)}
+    assert kept == {f"{i}{end}" for i in clips if not i.startswith("C") for end in ("", ".hflip")}
+    assert named_in(imported, named("B", 0)) >= {"runs/old/run.json", "labels.csv", "ledger.db"}
+    assert not audit(imported, AuditSettings()).findings
+
+
+def test_features_of_others_stay_where_they_are(imported: Workspace) -> None:
+    make_everything(imported, named("C", 0))
+    folder = imported.root / "cache" / "features"
+    before = open_store(folder, "float32", {"weights": "w"})
+    remove(imported, [named("C", 0)], REASON)
+    store = open_store(folder, "float32", {"weights": "w"})
+    same = {name: place for name, place in before.entries.items() if not name.startswith(named("C", 0))}
+    assert {name: place for name, place in store.entries.items() if not name.startswith("removed.")} == same
+    assert len(store.entries) == len(before.entries) == len(same) + 2
+    emptied = [place for name, place in store.entries.items() if name.startswith("removed.")]
+    assert not store.array()[emptied].any()
+    assert store.array()[list(same.values())].all()
+
+
+def test_a_split_stays_comparable(imported: Workspace, dance: Callable[..., Ran], tmp_path: Path) -> None:
+    make_everything(imported, named("A", 0))
+    published = tmp_path / "published.lock.csv"
+    shutil.copyfile(imported.split_lock("demo"), published)
+    meta, rows = tables.read_meta(imported.split("demo")), tables.read(imported.split("demo"), SplitClip)
+    video = next(row.group for row in rows if row.subset == "test")
+    remove(imported, [video], REASON)
+    after = tables.read_meta(imported.split("demo"))
+    assert after["split.original_hash"] == meta["split.hash"] != after["split.hash"]
+    assert json.loads(after["split.removed"]) == {"test": 2}
+    # The run from before and one from after are evaluated on the same clips.
+    remaining = tables.read(imported.split("demo"), SplitClip)
+    make_run(imported, "new", remaining)
+    old, new = read_run_results(imported, "old"), read_run_results(imported, "new")
+    refuse_unlike(old, new, "test")
+    assert old.run["split"]["test_hash"] == new.run["split"]["test_hash"]
+    assert old.removal_note("test") == new.removal_note("test") == "2 of 4 clips, 2 removed by request"
+    assert new.run["split"]["removed"] == {"test": 2}
+    ran = dance("compare", "old", "new", "--json")
+    assert (ran.code, ran.json["removed"]) == (0, 2)
+    assert "test: 2 of 4 clips, 2 removed by request" in ran.err
+    assert "2 of 4 clips, 2 removed by request" in dance("report", "--run", "new").out
+    # Both locks, the published one and that of now, give the split again and say what is missing.
+    for lock in (published, imported.split_lock("demo")):
+        again = split(imported, SplitSettings(lock=lock, name="again"), dry_run=True)
+        assert again.drift is not None
+        assert (again.drift.removed, again.drift.missing) == ({"test": 2}, ())
+        assert set(again.clips) == set(remaining)
+        assert again.digest == after["split.hash"]
+    assert clip_reference(f"{video}_0_1000") in imported.split_lock("demo").read_text()
+    assert "test: 2 of 4 clips, 2 removed" in dance("split", "--lock", str(published), "--name", "x").err
+
+
+def test_a_group_is_not_named_after_a_removed_video(imported: Workspace) -> None:
+    ids = (named("A", 0), named("A", 2000), named("B", 0), named("B", 2000))
+    add_groups(imported, [Group(clip_id, "A" * 11, "near-duplicate") for clip_id in ids])
+    split(imported, SplitSettings(ratios="50/25/25", name="demo"))
+    remove(imported, ["A" * 11], REASON)
+    groups = {row.clip_id: row.group for row in tables.read(imported.groups, Group)}
+    own = {row.clip_id: row.group for row in tables.read(imported.split("demo"), SplitClip)}
+    assert groups[named("B", 0)] == own[named("B", 0)] == clip_reference(named("A", 0)).rsplit("_", 2)[0]
+    assert not audit(imported, AuditSettings()).findings
+
+
+@pytest.mark.parametrize("retry", ["transient", "permanent", "all"])
+def test_it_does_not_come_back(served: ServedVideos, fetched: Workspace, retry: str) -> None:
+    remove(fetched, ["a", "b_0_1000"], REASON)
+    # Another stretch of a removed video, and one that overlaps a removed clip, are blocked too.
+    served.want("zumba,a,0,1", "zumba,a,4,5", "zumba,b,0,1", "zumba,b,0.5,1.5", "zumba,b,1,2", "zumba,c,0,1")
+    asked = len(served.asked)
+    result = fetch(fetched, served.settings(retry=retry))
+    assert (result.reasons, result.num_done) == ({"removed-here": 4}, 2)
+    assert len(served.asked) == asked + 1
+    assert not {i for i in read_segments(fetched) if i.startswith("a_")} | set(
+        read_removals(fetched).rows
+    ) & {*read_segments(fetched)}
+    assert {clip.clip_id for clip in tables.read(fetched.clips, Clip) if clip.video_id in "ab"} == {
+        "b_1000_2000",
+        "b_2000_3000",
+    }
+
+
+def test_a_ledger_from_another_machine_does_not_bring_it_back(fetched: Workspace) -> None:
+    shutil.copyfile(fetched.ledger, fetched.root / "ledger-1of2.db")
+    kept = (fetched.root / "ledger-1of2.db").read_bytes()
+    remove(fetched, ["a"], REASON)
+    (fetched.root / "ledger-1of2.db").write_bytes(kept)
+    rebuild_clips(fetched)
+    assert "a" not in {clip.video_id for clip in tables.read(fetched.clips, Clip)}
+
+
+def test_an_import_does_not_bring_it_back(
+    clip_files: list[Path], workspace: Workspace, tmp_path: Path
+) -> None:
+    folder = tmp_path / "tapes" / "tango"
+    folder.mkdir(parents=True)
+    shutil.copyfile(clip_files[0], folder / "one.mp4")
+    shutil.copyfile(clip_files[1], folder / "two.mp4")
+    settings = ImportSettings(folder.parent)
+    settings = replace(settings, options=replace(settings.options, link=True))
+    import_folder(workspace, settings)
+    first = next(i for i in read_segments(workspace) if i.startswith("one"))
+    remove(workspace, [first], REASON)
+    # Under its name, under another one, and under a name of Kinetics' form.
+    shutil.copyfile(clip_files[0], folder / "renamed.mp4")
+    shutil.copyfile(clip_files[0], folder / "abcdefghijk_000000_000001.mp4")
+    result = import_folder(workspace, settings)
+    assert {row.path.partition("/")[2]: row.status for row in result.files} == {
+        "one.mp4": "removed-here",
+        "renamed.mp4": "removed-here",
+        "abcdefghijk_000000_000001.mp4": "removed-here",
+        "two.mp4": "there",
+    }
+    assert result.complete
+    assert (folder / "one.mp4").exists()
+    assert len(tables.read(workspace.clips, Clip)) == 1
+
+
+def test_a_clip_goes_with_those_that_overlap_it(served: ServedVideos, workspace: Workspace) -> None:
+    served.want("zumba,a,0,2", "zumba,a,1,3", "zumba,a,2,3")
+    fetch(workspace, served.settings())
+    assert remove(workspace, ["a_0_2000"], REASON).clip_ids == ("a_0_2000", "a_1000_3000")
+
+
+def test_a_removal_that_was_killed_is_completed(imported: Workspace) -> None:
+    make_everything(imported, named("C", 0))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("dancecli.dataset.upkeep.erase.rebuild_clips", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            remove(imported, [named("C", 0)], REASON)
+    assert named("C", 0) in read_removals(imported)
+    checksum = read_removals(imported).rows[named("C", 0)].sha256
+    assert checksum
+    remove(imported, [named("C", 0)], REASON)
+    assert named_in(imported, named("C", 0), checksum) == {"removed.csv"}
+
+
+def test_a_dry_run_removes_nothing(fetched: Workspace) -> None:
+    before = {path: path.read_bytes() for path in fetched.root.rglob("*") if path.is_file()}
+    assert remove(fetched, ["a"], "why", dry_run=True).clip_ids == ("a_0_1000", "a_2000_3000")
+    assert {path: path.read_bytes() for path in fetched.root.rglob("*") if path.is_file()} == before
+
+
+def test_what_is_the_users_own_stays_and_is_named(fetched: Workspace) -> None:
+    notes = fetched.root / "notes.txt"
+    notes.write_text("a_0_1000 is my favorite; aa_0_1000 and a_0_10000 are others\n")
+    before = notes.read_text()
+    assert remove(fetched, ["a"], REASON).still_named_in == ("notes.txt",)
+    assert notes.read_text() == before
+
+
+def test_the_history_is_the_tombstone(fetched: Workspace) -> None:
+    remove(fetched, ["a_0_1000"], REASON)
+    assert ledger.history(fetched.root, "a_0_1000") == []
+    (found,) = clip_history(fetched, "a_0_1000")
+    assert [(row.outcome, row.reason, row.text) for row in found.attempts] == [
+        ("permanent", "removed-here", REASON)
+    ]
+
+
+def test_a_line_that_a_person_deletes_allows_the_clip_again(served: ServedVideos, fetched: Workspace) -> None:
+    remove(fetched, ["a_0_1000"], REASON)
+    lines = removals_file(fetched).read_text().splitlines(keepends=True)
+    removals_file(fetched).write_text(lines[0])
+    assert fetch(fetched, served.settings()).num_new == 1
+
+
+def test_what_is_unknown_or_has_no_reason_is_refused(fetched: Workspace) -> None:
+    with pytest.raises(InputError, match="'z' is neither a clip, a video nor a group"):
+        remove(fetched, ["a", "z"], "why")
+    with pytest.raises(InputError, match="needs a reason"):
+        remove(fetched, ["a"], " ")
+    assert Path(fetched.clip("a_0_1000")).exists()
+
+
+def test_a_broken_list_of_removals_is_refused(fetched: Workspace) -> None:
+    removals_file(fetched).write_text("clip_id,sha256,scope,reason,removed_utc\na_0_1000,,all,why,2026\n")
+    with pytest.raises(InputError, match=r"removed.csv:2: is not clip_id"):
+        read_removals(fetched)
+    removals_file(fetched).write_text("clip\na\n")
+    with pytest.raises(InputError, match="is no list of removed clips"):
+        read_removals(fetched)
+
+
+def test_no_removal_beside_a_run(fetched: Workspace) -> None:
+    record = {"schema": 1, "name": "x", "status": "running"}
+    write_record(RunFolder(fetched.run("x")), record)
+    with fetched.lock("run-x"), pytest.raises(WorkspaceError, match="run 'x' is at work"):
+        remove(fetched, ["a"], REASON)
+    remove(fetched, ["a"], REASON)
+
+
+def test_the_command(fetched: Workspace, dance: Callable[..., Ran]) -> None:
+    ran = dance("remove", "b", "--reason", "take-down")
+    assert ran.code == 0
+    assert ran.out.startswith("2 clips removed: 2 files, ")
+    assert dance("remove", "nobody", "--reason", "x").code == 1
+    assert dance("remove", "a").code == 2
