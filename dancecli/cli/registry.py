@@ -49,7 +49,7 @@ COMMANDS = {
     "augment": Entry("dataset", "Create augmented clips of a split's training set."),
     "annotate": Entry("dataset", "Rewrite the MMAction2 annotation lists of a split."),
     "flow": Entry("dataset", "Compute the optical flow of the clips, for models that use motion."),
-    "pose": Entry("dataset", "Find the poses of the people in the clips."),
+    "pose": Entry("dataset", "Find the poses of the people in the clips, or import poses."),
     "app": Entry("inspect", "Browse the clips in a local web app, and correct labels."),
     "stats": Entry("inspect", "Show dataset statistics and write the dataset card and page."),
     "history": Entry("inspect", "Show the download history of a clip, and why clips are missing."),

@@ -38,6 +38,15 @@ def command(
             "pose_landmark_full.tflite itself. Needed once: they are kept in the user's cache folder.",
         ),
     ] = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="PATH",
+            help="Import poses instead: a file or folder of COCO-17 keypoints (JSON), AIST++ keypoints2d or "
+            "MMAction2 skeleton pickles, named after the clips.",
+        ),
+    ] = None,
     workers: WorkersOption = 0,
     engine: EngineOption = "local",
     preview: Annotated[
@@ -50,7 +59,7 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Find the poses of the people in the clips.
+    """Find the poses of the people in the clips, or import poses.
 
     BlazePose finds 33 joints per person, at most 15 times a second; one file per clip. Two starts are
     compared: where they disagree, or nobody is found, the clip has no poses and the reason is listed.
@@ -61,6 +70,9 @@ def command(
     from dancecli.dataset.derived.pose import PoseSettings, pose
 
     workspace = open_workspace(workspace_dir, create=False)
+    if from_ is not None:
+        _import(workspace, from_, dry_run=dry_run, json_output=json_output)
+        return
     settings = PoseSettings(split, people, weights, workers, dry_run, engine)
     if preview and not dry_run:
         _preview(workspace, settings, json_output=json_output)
@@ -75,6 +87,26 @@ def command(
         info(f"  {clip_id}: {reason}")
     if result.failed:
         info(f"clips without poses: {len(result.failed)} (add --json for all of them)")
+        raise typer.Exit(3)
+
+
+def _import(workspace: Workspace, source: Path, *, dry_run: bool, json_output: bool) -> None:
+    from dancecli.dataset.derived.pose_import import import_poses
+
+    with reporting("pose") as reporter:
+        result = import_poses(workspace, source, dry_run=dry_run, reporter=reporter)
+    if json_output:
+        print_json(asdict(result))
+    else:
+        state = "would get poses" if dry_run else "got poses"
+        kinds = ", ".join(f"{count} from {kind}" for kind, count in result.imported) or "0"
+        print_result(f"clips that {state}: {kinds} · clips without poses: {result.without}")
+        if result.resampled:
+            print_result(f"poses with another number of frames, spread over the clip: {result.resampled}")
+    for name, reason in result.refused[:_FAILURES_SHOWN]:
+        info(f"  {name}: {reason}")
+    if result.refused:
+        info(f"left out: {len(result.refused)} (add --json for all of them)")
         raise typer.Exit(3)
 
 

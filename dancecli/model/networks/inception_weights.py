@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import pickle
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dancecli.core.errors import MissingDependencyError, ModelError
 from dancecli.core.hashing import sha256_file
+from dancecli.storage.array_pickles import ArrayUnpickler
 from dancecli.storage.files import save_torch
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def read_arrays(path: Path) -> Arrays:
     """
     try:
         with path.open("rb") as file:
-            arrays: Arrays = _ArrayUnpickler(file).load()
+            arrays: Arrays = ArrayUnpickler(file).load()
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
     except Exception as error:  # a broken pickle raises nearly anything
@@ -181,23 +181,6 @@ def digest(state: Mapping[str, Tensor]) -> str:
         total.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         total.update(array.data)
     return total.hexdigest()
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Builds NumPy arrays and Python's plain containers; any other name is refused."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Give one of the three things a pickled array is made of."""
-        import numpy as np
-
-        if (module, name) == ("numpy", "ndarray"):
-            return np.ndarray
-        if (module, name) == ("numpy", "dtype"):
-            return np.dtype
-        if module in {"numpy.core.multiarray", "numpy._core.multiarray"} and name == "_reconstruct":
-            # NumPy's own way back: the function that a pickled array names as its maker.
-            return np.ndarray(0).__reduce__()[0]
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 
 
 def _leaves(
