@@ -8,18 +8,25 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from importlib import import_module, metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dancecli.core.errors import DanceError
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    from dancecli.dataset.fetch.settings import FetchSettings
+    from dancecli.dataset.fetch.site_check import Attempt, SiteReport
 
 # YouTube changes; yt-dlp follows within weeks and asks users of older releases to update.
 _YTDLP_OLD_DAYS = 90
 # A thousand clips of ten seconds take about 0.75 GB; with less space a fetch soon stops.
 _LOW_DISK_GB = 2.0
+_FETCH = "dance fetch"
 
 
 Check = Callable[[], str]
@@ -33,7 +40,7 @@ class Finding:
         what: what was checked.
         ok: whether it works.
         found: version and location, or what is wrong.
-        fix: how to fix it; empty if it works.
+        fix: how to fix it; empty if it works, or if another finding names the fix.
         needed_for: the commands that require it.
     """
 
@@ -46,12 +53,57 @@ class Finding:
 
 def run_checks(workspace: Workspace) -> list[Finding]:
     """Exercise everything the commands depend on. Nothing is raised: a failure is a finding."""
-    checks: list[tuple[str, str, Check, str]] = [
+    return [_run_check(what, needed_for, check, fix) for what, needed_for, check, fix in _checks(workspace)]
+
+
+def run_site_checks(
+    workspace: Workspace, settings: FetchSettings, video_id: str, reporter: Reporter = SILENT
+) -> list[Finding]:
+    """Check what a fetch depends on, then download one known video from the site as a fetch would.
+
+    Nothing is raised: a failure is a finding.
+
+    Args:
+        workspace: its disk is checked.
+        settings: how to reach the site, as for a fetch.
+        video_id: a video that the site has.
+        reporter: gets the attempts.
+    """
+    findings = [
+        _run_check(what, needed_for, check, fix)
+        for what, needed_for, check, fix in _checks(workspace)
+        if needed_for == _FETCH
+    ]
+    reports: list[SiteReport] = []
+
+    def check() -> str:
+        from dancecli.dataset.fetch.site_check import check_site
+
+        reports.append(check_site(settings, video_id, _ytdlp_age_days(), reporter))
+        report = reports[0]
+        if report.remedies:
+            raise _CheckError(report.attempts[0].found, "; ".join(report.remedies))
+        return report.attempts[0].found
+
+    findings.append(_run_check("site", _FETCH, check, ""))
+    for report in reports:
+        findings[-1] = replace(findings[-1], what=report.site)
+        findings += [_other_attempt(report.site, attempt) for attempt in report.attempts[1:]]
+    return findings
+
+
+def _other_attempt(site: str, attempt: Attempt) -> Finding:
+    return Finding(f"{site}: {attempt.how}", attempt.failure is None, attempt.found, "", _FETCH)
+
+
+def _checks(workspace: Workspace) -> list[tuple[str, str, Check, str]]:
+    """List the checks: what, which commands need it, how, and the fix of an unexpected error."""
+    return [
         ("Python", "all commands", _python, ""),
-        ("ffmpeg", "dance fetch", _ffmpeg, "pip install --force-reinstall imageio-ffmpeg"),
-        ("yt-dlp", "dance fetch", _ytdlp, "pip install -U yt-dlp"),
-        ("JavaScript for YouTube", "dance fetch", _javascript, "pip install --force-reinstall deno"),
-        ("PyAV", "dance fetch", _pyav, "pip install --force-reinstall av"),
+        ("ffmpeg", _FETCH, _ffmpeg, "pip install --force-reinstall imageio-ffmpeg"),
+        ("yt-dlp", _FETCH, _ytdlp, "pip install -U yt-dlp"),
+        ("JavaScript for YouTube", _FETCH, _javascript, "pip install --force-reinstall deno"),
+        ("PyAV", _FETCH, _pyav, "pip install --force-reinstall av"),
         ("OpenCV", "dance flow", _opencv, "pip install --force-reinstall opencv-contrib-python"),
         ("pose networks", "dance pose", _pose, ""),
         ("torch", "dance finetune", _torch, "reinstall torch: see https://pytorch.org/get-started"),
@@ -62,10 +114,9 @@ def run_checks(workspace: Workspace) -> list[Finding]:
             "pip install --force-reinstall --no-deps mmaction2==1.2.0",
         ),
         ("inception weights", "dance finetune --pretrain inception", _weights, "delete the file and rerun"),
-        ("disk", "dance fetch", lambda: _disk(workspace), "choose another workspace folder"),
+        ("disk", _FETCH, lambda: _disk(workspace), "choose another workspace folder"),
         ("workspace", "all commands", lambda: _workspace(workspace), "choose another workspace folder"),
     ]
-    return [_run_check(what, needed_for, check, fix) for what, needed_for, check, fix in checks]
 
 
 class _CheckError(Exception):
@@ -108,12 +159,15 @@ def _ffmpeg() -> str:
 
 
 def _ytdlp() -> str:
-    version = _version("yt-dlp", "pip install -U yt-dlp")
-    year, month, day = (int(n) for n in version.split(".")[:3])
-    age = (datetime.now(UTC).date() - date(year, month, day)).days
+    version, age = _version("yt-dlp", "pip install -U yt-dlp"), _ytdlp_age_days()
     if age > _YTDLP_OLD_DAYS:
         raise _CheckError(f"{version} is {age} days old; YouTube may reject it", "pip install -U yt-dlp")
     return f"{version}, {age} days old"
+
+
+def _ytdlp_age_days() -> int:
+    year, month, day = (int(n) for n in metadata.version("yt-dlp").split(".")[:3])
+    return (datetime.now(UTC).date() - date(year, month, day)).days
 
 
 def _javascript() -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dancecli.storage.workspace import Workspace
 
 # These control a single call; a default from a file would be surprising.
-_NOT_SETTINGS = {"workspace_dir", "help", "dry_run", "json_output", "resume", "diff"}
+_NOT_SETTINGS = {"workspace_dir", "help", "dry_run", "json_output", "resume", "diff", "site"}
 
 
 def without_metavars(params: Any) -> Any:

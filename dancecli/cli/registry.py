@@ -36,7 +36,7 @@ PANELS = {
 COMMANDS = {
     "demo": Entry("start", "Run the whole pipeline offline on a synthetic corpus, up to a report."),
     "status": Entry("start", "Show what this workspace contains and which command comes next."),
-    "doctor": Entry("start", "Check the environment and show how to fix problems."),
+    "doctor": Entry("start", "Check the environment and show how to fix problems.", "fetch"),
     "plan": Entry(
         "dataset", "Estimate a fetch: clips, hours, gigabytes and expected available clips.", "fetch"
     ),

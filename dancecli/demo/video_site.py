@@ -10,7 +10,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,7 +18,8 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 CONTENT_TYPES = {".mp4": "video/mp4", ".webm": "video/webm"}
-_ROUTE = re.compile(r"/v/([^/?]+)\.mp4")
+# An address with its host is what a client sends to a proxy; the site then is one for itself.
+_ROUTE = re.compile(r"(?:http://[^/]+)?/v/([^/?]+)\.mp4(?:\?.*)?")
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 _BLOCK = 64 * 1024
 
@@ -41,6 +42,7 @@ class Fault:
         length_factor: `Content-Length` as a multiple of the true length.
         html: return an HTML page with status 200 in place of the video.
         text: the body that is sent with `status` or `html`.
+        unless: name of a request header whose presence lifts the fault, for example `Cookie`.
     """
 
     status: int = 0
@@ -53,10 +55,12 @@ class Fault:
     length_factor: float = 1.0
     html: bool = False
     text: str = ""
+    unless: str = ""
 
-    def applies_to(self, nth: int) -> bool:
+    def applies_to(self, nth: int, headers: Container[str] = ()) -> bool:
         """Return whether the `nth` request for the video, counted from 1, fails."""
-        return self.after < nth and (self.times is None or nth <= self.after + self.times)
+        lifted = bool(self.unless) and self.unless in headers
+        return not lifted and self.after < nth and (self.times is None or nth <= self.after + self.times)
 
 
 NO_FAULT = Fault()
@@ -141,14 +145,14 @@ class VideoSite:
         path = self._videos / f"{video_id}.mp4"
         return path if path.is_file() else None
 
-    def fault_now(self, video_id: str) -> Fault:
+    def fault_now(self, video_id: str, headers: Container[str] = ()) -> Fault:
         """Count a request and return the fault that applies to it, or `NO_FAULT`."""
         with self._guard:
             self._requests[video_id] += 1
             nth = self._requests[video_id]
         faults = self.everywhere or self._faults.get(video_id, NO_FAULT)
         listed = (faults,) if isinstance(faults, Fault) else faults
-        return next((fault for fault in listed if fault.applies_to(nth)), NO_FAULT)
+        return next((fault for fault in listed if fault.applies_to(nth, headers)), NO_FAULT)
 
     def wait_until_closed(self) -> None:
         """Block until the site is closed, to keep a stalled connection open."""
@@ -186,7 +190,7 @@ class _Handler(BaseHTTPRequestHandler):
         site = self.server.site
         route = _ROUTE.fullmatch(self.path)
         video_id = route[1] if route else ""
-        fault = site.fault_now(video_id) if route else NO_FAULT
+        fault = site.fault_now(video_id, self.headers.keys()) if route else NO_FAULT
         path = site.resolve(video_id) if route else None
         if fault.status:
             self._send_text(video_id, fault.status, fault, with_body)

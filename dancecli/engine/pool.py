@@ -182,9 +182,11 @@ class Pool(ABC, Generic[Job, Result]):
                 if (finished := self._receive(worker)) is not None:
                     yielded = True
                     yield finished
+                    self._release(finished)
             for late in self._overdue():
                 yielded = True
                 yield late
+                self._release(late)
             if not yielded:
                 yield None
 
@@ -272,6 +274,10 @@ class Pool(ABC, Generic[Job, Result]):
                 job = self._remove(worker)
                 if job is not None:
                     yield Finished(job, None, "timeout", f"took longer than {self._deadline_s:.0f} s")
+
+    def _release(self, finished: Finished[Job, Result]) -> None:
+        if not finished.more:
+            self._limiter.release(finished.job)
 
     def _worker_lost(self, worker: Worker[Job], exited: WorkerExitedError) -> Finished[Job, Result] | None:
         """Drop a worker that has exited; its job, if it had one, is lost."""

@@ -127,12 +127,14 @@ class BreakerSettings:
 
     Attributes:
         streak: jobs in a row without an answer that open it.
+        refusals: jobs in a row by which the site refuses us (a bot check, a rate limit) that open it.
         first_wait_s: how long it then stays open; doubled each time a probe fails.
         trips: openings in a row after which it gives up, where the site refuses us; where it does
             not answer otherwise (403, timeouts, errors), half as many.
     """
 
     streak: int = 5
+    refusals: int = 3
     first_wait_s: float = 60.0
     trips: int = 6
 
@@ -143,6 +145,9 @@ class RateLimiter:
     The breaker is closed while the site answers. After `streak` different jobs in a row without an
     answer it opens: no permits, until the wait is over and one job, the probe, gets one. An answer
     to it closes the breaker; without one it opens again for twice as long, and in the end gives up.
+
+    Before the first answer, and while answers are missing, only as many jobs are under way as may
+    fail before the breaker opens: a site that refuses everything is not asked by all workers.
 
     Args:
         rate_per_hour: None for no limit.
@@ -159,6 +164,10 @@ class RateLimiter:
         self._spacing = spacing or EvenSpacing(rate_per_hour)
         self._breaker = breaker or BreakerSettings()
         self._unanswered: list[object] = []
+        self._num_refusals = 0
+        # Jobs that had a permit and have not ended.
+        self._under_way: list[object] = []
+        self._answers = False
         self._trips = 0
         self._opened_until_s: float | None = None
         self._probe: object | None = None
@@ -173,6 +182,8 @@ class RateLimiter:
             return math.inf
         if self._probe is not None:
             return self._spacing.ready_s if self._probe == owner else math.inf
+        if self._opened_until_s is None and not self._may_start(owner):
+            return math.inf
         return max(self._spacing.ready_s, self._opened_until_s or -math.inf)
 
     def acquire(self, owner: object, now_s: float) -> bool:
@@ -185,6 +196,8 @@ class RateLimiter:
             return False
         if self._opened_until_s is not None:
             self._probe = owner
+        if owner not in self._under_way:
+            self._under_way.append(owner)
         return True
 
     def paused_until_s(self) -> float | None:
@@ -212,22 +225,38 @@ class RateLimiter:
             subject: what was requested; failures of one subject count once, unless the site refused
                 us. None for the owner.
         """
+        self.release(owner)
         if self._opened_until_s is not None and self._probe != owner:
             return  # it was sent before the breaker opened, so it tells nothing about now
         probing, self._probe = self._probe is not None, None
         if answered and not session:
             self._spacing.speed_up()
-            self._unanswered, self._trips, self._opened_until_s = [], 0, None
+            self._unanswered, self._num_refusals, self._trips, self._opened_until_s = [], 0, 0, None
+            self._answers = True
             return
         if session:
+            self._num_refusals += 1
             self._spacing.slow_down()
             self._spacing.hold(now_s + min(retry_after_s, _LONGEST_RETRY_AFTER_S))
         # A few videos that fail again and again are no sign that the site is away; a refusal is.
         subject = owner if subject is None else subject
         if session or subject not in self._unanswered:
             self._unanswered.append(subject)
-        if probing or len(self._unanswered) >= self._breaker.streak:
+        breaker = self._breaker
+        if probing or len(self._unanswered) >= breaker.streak or self._num_refusals >= breaker.refusals:
             self._open(now_s, session=session)
+
+    def release(self, owner: object) -> None:
+        """Take in that an owner's work has ended; a report says so, too."""
+        if owner in self._under_way:
+            self._under_way.remove(owner)
+
+    def _may_start(self, owner: object) -> bool:
+        if owner in self._under_way or (self._answers and not self._unanswered):
+            return True
+        breaker = self._breaker
+        left = min(breaker.streak, breaker.refusals) - len(self._unanswered)
+        return len(self._under_way) < max(1, left)
 
     def _open(self, now_s: float, *, session: bool) -> None:
         self._trips += 1

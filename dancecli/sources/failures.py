@@ -131,31 +131,6 @@ TEXTS: tuple[tuple[str, OutcomeClass, str], ...] = (
     ("ssl", TRANSIENT, "network"),
 )
 
-_ADVICE = (
-    (
-        ("bot-check", "address-blocked", "rate-limit", "sign-in", "try-later", "http-402", "http-429"),
-        "The site limits this address: wait some hours and run the same command with a lower --rate; "
-        "--cookies-from-browser with a spare account, a PO token provider for yt-dlp, --proxy, or "
-        "--source mirror may help.",
-    ),
-    (
-        ("http-403", "no-format", "extractor", "unknown", "http-400", "http-404", "http-410"),
-        "Update yt-dlp (pip install -U yt-dlp), then try a PO token provider or cookies; "
-        "--source mirror needs neither.",
-    ),
-    (("bad-option", "bad-cookies"), "Correct the options for yt-dlp and run the same command again."),
-    (
-        ("unreachable", "timeout", "network", "truncated", "network-filter"),
-        "Check the network, the proxy and the site, then run the same command again: it resumes.",
-    ),
-)
-
-
-def advice_for(reason: str) -> str:
-    """Tell what to do about a site that does not answer, by the reason of its last failure."""
-    advice = (text for reasons, text in _ADVICE if reason in reasons)
-    return next(advice, "Wait, and run the same command again: it resumes.")
-
 
 def from_text(text: str, *, tombstones: bool = True) -> Failure:
     """Classify by a text; an unknown one is transient, never a tombstone.

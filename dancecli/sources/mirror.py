@@ -8,6 +8,7 @@ its name, and only if it is a plain file; what is in it is checked like any othe
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import io
@@ -21,6 +22,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Self
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from dancecli.core.records import OutcomeClass
 from dancecli.core.redaction import redact
@@ -114,7 +116,7 @@ class ResumingStream(io.RawIOBase):
     def __init__(self, url: str, acquire: Acquire) -> None:
         super().__init__()
         self.failure: Failure | None = None
-        self._url = url
+        self._url, self._authorization = _without_password(url)
         self._shown = redact(url)
         self._acquire = acquire
         self._answer: http.client.HTTPResponse | None = None
@@ -175,6 +177,9 @@ class ResumingStream(io.RawIOBase):
     def _connect(self) -> http.client.HTTPResponse:
         self._acquire()
         request = urllib.request.Request(self._url)  # noqa: S310 - checked to be http
+        if self._authorization:
+            # Where the site sends us on to another one, that one does not get it.
+            request.add_unredirected_header("Authorization", self._authorization)
         if self._position:
             request.add_header("Range", f"bytes={self._position}-")
             if self._validator:
@@ -220,6 +225,16 @@ class ResumingStream(io.RawIOBase):
         left = self._position - self._begin
         while left and (piece := answer.read(min(left, 1 << 20))):
             left -= len(piece)
+
+
+def _without_password(url: str) -> tuple[str, str]:
+    """Split an address into one without user and password, which urllib cannot read, and their header."""
+    parts = urlsplit(url)
+    user_info, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url, ""
+    token = base64.b64encode(unquote(user_info).encode()).decode()
+    return urlunsplit(parts._replace(netloc=host)), f"Basic {token}"
 
 
 def _validator_of(answer: http.client.HTTPResponse) -> str:

@@ -200,8 +200,7 @@ def _youtube_dl() -> Any:
                 return super().urlopen(req)
             except RequestError as error:
                 verdict = _verdict(error, str(error), direct=self._direct)
-                refused = isinstance(verdict, Failure) and verdict.outcome is OutcomeClass.SESSION
-                if refused and isinstance(verdict, Failure):
+                if isinstance(verdict, Failure) and _ends_the_attempt(verdict, req):
                     raise verdict from error
                 # yt-dlp itself starts anew where the rest of a file is unavailable.
                 again = isinstance(error, HTTPError) and error.status == _RANGE_NOT_SATISFIABLE
@@ -212,6 +211,12 @@ def _youtube_dl() -> Any:
                 raise
 
     return PoliteYoutubeDL
+
+
+def _ends_the_attempt(failure: Failure, request: Any) -> bool:
+    """Whether nothing more is to be requested; yt-dlp would go on to other clients and interfaces."""
+    path = urlsplit(request if isinstance(request, str) else request.url).path
+    return failure.outcome is OutcomeClass.SESSION or (failure.reason == "http-403" and path == "/watch")
 
 
 def _download_direct(ydl: Any, video_id: str, folder: Path, settings: Download) -> Path:

@@ -111,6 +111,34 @@ def test_two_videos_that_fail_again_and_again_do_not_open_it() -> None:
     assert limiter.paused_until_s() == 80
 
 
+def test_refusals_open_it_sooner_than_other_failures() -> None:
+    limiter = RateLimiter(breaker=BreakerSettings(streak=5, refusals=2))
+    fail(limiter, "a", 0)
+    refuse(limiter, "b", 0)
+    assert limiter.paused_until_s() is None
+    refuse(limiter, "c", 0)
+    assert limiter.paused_until_s() == 60
+
+
+def test_a_site_that_never_answered_is_asked_by_few_workers_at_once() -> None:
+    limiter = RateLimiter(breaker=BreakerSettings(streak=5, refusals=3))
+    started = [i for i in range(8) if limiter.ready_s(i) <= 0 and limiter.acquire(i, 0)]
+    assert started == [0, 1, 2]
+    assert limiter.ready_s(0) <= 0, "those that are under way may ask again"
+    limiter.report(0, 1, answered=False, session=False)
+    assert limiter.ready_s(3) == math.inf
+    limiter.release(1)
+    limiter.release(2)
+    assert limiter.ready_s(3) <= 1
+    limiter.acquire(3, 1)
+    limiter.report(3, 2, answered=True, session=False)
+    assert [i for i in range(4, 12) if limiter.ready_s(i) <= 2 and limiter.acquire(i, 2)] == list(
+        range(4, 12)
+    )
+    limiter.report(4, 3, answered=False, session=False)
+    assert limiter.ready_s(12) == math.inf, "seven are under way, and may all fail"
+
+
 def test_openings_that_an_answer_ended_are_not_counted() -> None:
     limiter = RateLimiter(breaker=SETTINGS)
     now = 0.0
@@ -124,7 +152,7 @@ def test_openings_that_an_answer_ended_are_not_counted() -> None:
 
 
 def test_it_slows_down_at_refusals_and_is_never_faster_than_the_rate() -> None:
-    limiter, now = RateLimiter(3600, BreakerSettings(streak=99)), 0.0
+    limiter, now = RateLimiter(3600, BreakerSettings(streak=99, refusals=99)), 0.0
 
     def gap(*, answered: bool) -> float:
         nonlocal now

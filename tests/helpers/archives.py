@@ -6,6 +6,7 @@ import io
 import re
 import tarfile
 import threading
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -46,6 +47,9 @@ class TarSite:
         length: `known`; `none`, the connection's end is that of the file; `chunked`.
         log: paths with their Range headers.
         if_range: their If-Range headers.
+        user: `name:password` that is required; empty for none.
+        moved_to: where all requests are sent on to; empty for nowhere.
+        authorizations: the Authorization headers that came.
     """
 
     def __init__(self) -> None:
@@ -57,6 +61,9 @@ class TarSite:
         self.length = "known"
         self.log: list[tuple[str, str]] = []
         self.if_range: list[str] = []
+        self.user = ""
+        self.moved_to = ""
+        self.authorizations: list[str] = []
         self.url = ""
 
     @property
@@ -74,7 +81,18 @@ def tar_site() -> Iterator[TarSite]:
         def do_GET(self) -> None:
             asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
             site.log.append((self.path, self.headers.get("Range", "")))
-            body = site.files.get(self.path)
+            sent_user = self.headers.get("Authorization", "")
+            site.authorizations.append(sent_user)
+            if site.user and sent_user != f"Basic {b64encode(site.user.encode()).decode()}":
+                self.send_error(401)
+                return
+            if site.moved_to:
+                self.send_response(302)
+                self.send_header("Location", site.moved_to + self.path)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            body = site.files.get(self.path.partition("?")[0])
             if body is None:
                 self.send_error(404)
                 return

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dancecli.core.records import OutcomeClass
-from dancecli.sources.failures import TEXTS, advice_for, from_page, from_status, from_text
+from dancecli.sources.failures import TEXTS, from_page, from_status, from_text
 
 SAID = {
     "Sign in to confirm you\u2019re not a bot. Use --cookies-from-browser": "session bot-check",
@@ -202,14 +202,6 @@ def test_an_answer_about_the_video_is_no_sign_of_a_block() -> None:
     assert from_text("Premieres in 2 days").is_answer
     for text in ("Sign in to confirm you're not a bot", "HTTP Error 403: Forbidden", "Read timed out"):
         assert not from_text(text).is_answer
-
-
-def test_there_is_something_to_do_about_every_failure() -> None:
-    assert "PO token" in advice_for("bot-check")
-    assert "pip install -U yt-dlp" in advice_for("http-403")
-    assert "network" in advice_for("unreachable")
-    for _, outcome, reason in TEXTS:
-        assert advice_for(reason) or outcome is OutcomeClass.PERMANENT
 
 
 def test_a_page_is_no_tombstone() -> None:

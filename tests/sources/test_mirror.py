@@ -161,9 +161,9 @@ def test_a_member_that_is_no_clip_by_its_size_is_not_unpacked(
 def test_secrets_in_the_address_are_not_told(site: TarSite, tmp_path: Path) -> None:
     secret = site.url.replace("http://", "http://user:pa55@") + "/a.tar.gz?X-Amz-Signature=S3CRET"
     for body in (None, b"x", pack(TAR)[:1000]):
-        site.files.pop("/a.tar.gz?X-Amz-Signature=S3CRET", None)
+        site.files.pop("/a.tar.gz", None)
         if body is not None:
-            site.files["/a.tar.gz?X-Amz-Signature=S3CRET"] = body
+            site.files["/a.tar.gz"] = body
         with pytest.raises(Failure) as caught:
             list(members(secret, WANTED, tmp_path, lambda: None))
         assert "S3CRET" not in caught.value.text
@@ -204,3 +204,17 @@ def test_told_to_leave(site: TarSite, tmp_path: Path) -> None:
     with pytest.raises(Halted):
         list(members(f"{site.url}/a.tar.gz", WANTED, tmp_path, halt))
     assert site.log == []
+
+
+def test_user_and_password_of_the_address_are_sent_to_that_site_alone(site: TarSite) -> None:
+    site.user, site.files["/x.tar"] = "me:p@ss/word", b"content"
+    address = f"http://me:p%40ss%2Fword@{site.url.removeprefix('http://')}/x.tar?X-Signature=1"
+    assert ResumingStream(address, lambda: None).read(100) == b"content"
+    with pytest.raises(Failure) as caught:
+        ResumingStream(site.url + "/x.tar", lambda: None).read(100)
+    assert caught.value.reason == "http-401"
+    with tar_site() as other:
+        other.files["/x.tar"] = b"elsewhere"
+        site.moved_to = other.url
+        assert ResumingStream(address, lambda: None).read(100) == b"elsewhere"
+        assert other.authorizations == [""]

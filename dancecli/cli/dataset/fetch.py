@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,17 +19,25 @@ from dancecli.cli.dataset.clip_options import (
 )
 from dancecli.cli.dataset.fetch_options import (
     AnnotationsOption,
+    CookiesFromBrowserOption,
+    CookiesOption,
     EditionOption,
+    ExtractorArgsOption,
     FolderOption,
+    ImpersonateOption,
     LabelsOption,
     LimitOption,
     MirrorTemplateOption,
+    ProxyOption,
     RateOption,
     RetryOption,
     ShardOption,
+    SourceAddressOption,
     SourceOption,
     UrlTemplateOption,
+    YtdlpOption,
     settings_of,
+    ytdlp_options,
 )
 from dancecli.cli.dataset.list_totals import show_rows, tell_rows
 from dancecli.cli.options import DryRunOption, EngineOption, JsonOption, WorkersOption, WorkspaceOption
@@ -67,60 +74,13 @@ def command(
     min_free: Annotated[
         float, typer.Option(min=0, metavar="GB", help="Stop when less disk space is free.")
     ] = 1.0,
-    cookies: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Cookie file in Netscape's format to send to the site; it is only read. An account that "
-            "downloads much may be suspended: use a spare one.",
-        ),
-    ] = None,
-    cookies_from_browser: Annotated[
-        str,
-        typer.Option(
-            metavar="BROWSER",
-            help="Load the cookies of a browser, for example firefox; passed to yt-dlp.",
-            show_default=False,
-        ),
-    ] = "",
-    proxy: Annotated[
-        str,
-        typer.Option(
-            metavar="URL",
-            help="Use a proxy, for example socks5://127.0.0.1:1080; passed to yt-dlp.",
-            show_default=False,
-        ),
-    ] = "",
-    source_address: Annotated[
-        str,
-        typer.Option(metavar="IP", help="Bind to a local IP address; passed to yt-dlp.", show_default=False),
-    ] = "",
-    impersonate: Annotated[
-        str,
-        typer.Option(
-            metavar="CLIENT",
-            help="Impersonate a browser in requests, for example chrome; passed to yt-dlp.",
-            show_default=False,
-        ),
-    ] = "",
-    extractor_args: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="IE_KEY:ARGS",
-            help="Pass arguments to an extractor of yt-dlp, for example youtube:player_client=web; may be "
-            "given several times.",
-            show_default=False,
-        ),
-    ] = None,
-    ytdlp: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="OPTION=VALUE",
-            help="Pass an option to yt-dlp as yt-dlp spells it, for example sleep-requests=1; may be given "
-            "several times.",
-            show_default=False,
-        ),
-    ] = None,
+    cookies: CookiesOption = None,
+    cookies_from_browser: CookiesFromBrowserOption = "",
+    proxy: ProxyOption = "",
+    source_address: SourceAddressOption = "",
+    impersonate: ImpersonateOption = "",
+    extractor_args: ExtractorArgsOption = None,
+    ytdlp: YtdlpOption = None,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -160,16 +120,7 @@ def command(
         timeout_s=timeout,
         min_free_gb=min_free,
         cookies=cookies,
-        ytdlp=_ytdlp_options(
-            ytdlp,
-            extractor_args,
-            {
-                "cookies-from-browser": cookies_from_browser,
-                "proxy": proxy,
-                "source-address": source_address,
-                "impersonate": impersonate,
-            },
-        ),
+        ytdlp=ytdlp_options(ytdlp, extractor_args, cookies_from_browser, proxy, source_address, impersonate),
         dry_run=dry_run,
     )
     workspace = open_workspace(workspace_dir, create=not dry_run)
@@ -189,15 +140,6 @@ def command(
         info(f"stopped: {result.stopped}")
     if result.rows.refused or not (result.complete or dry_run):
         raise typer.Exit(3)
-
-
-def _ytdlp_options(
-    options: list[str] | None, extractor_args: list[str] | None, flags: dict[str, str]
-) -> tuple[str, ...]:
-    """Put together what is passed to yt-dlp, in its own spelling."""
-    given = [f"{name}={value}" for name, value in flags.items() if value]
-    given += [f"extractor-args={value}" for value in extractor_args or ()]
-    return (*given, *(options or ()))
 
 
 def _document(result: FetchResult) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What `fetch` and `plan` share: the options that select clips and sources, and how they are read."""
+"""Options that `fetch` shares with `plan` and `doctor --site`, and how they are read."""
 
 from __future__ import annotations
 
@@ -81,6 +81,81 @@ RetryOption = Annotated[
         metavar="WHAT", help="Which earlier failures to try again: transient, permanent, all or none."
     ),
 ]
+
+CookiesOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Cookie file in Netscape's format to send to the site; it is only read. An account that "
+        "downloads much may be suspended: use a spare one.",
+    ),
+]
+CookiesFromBrowserOption = Annotated[
+    str,
+    typer.Option(
+        metavar="BROWSER",
+        help="Load the cookies of a browser, for example firefox; passed to yt-dlp.",
+        show_default=False,
+    ),
+]
+ProxyOption = Annotated[
+    str,
+    typer.Option(
+        metavar="URL",
+        help="Use a proxy, for example socks5://127.0.0.1:1080; passed to yt-dlp.",
+        show_default=False,
+    ),
+]
+SourceAddressOption = Annotated[
+    str,
+    typer.Option(metavar="IP", help="Bind to a local IP address; passed to yt-dlp.", show_default=False),
+]
+ImpersonateOption = Annotated[
+    str,
+    typer.Option(
+        metavar="CLIENT",
+        help="Impersonate a browser in requests, for example chrome; passed to yt-dlp.",
+        show_default=False,
+    ),
+]
+ExtractorArgsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="IE_KEY:ARGS",
+        help="Pass arguments to an extractor of yt-dlp, for example youtube:player_client=web; may be "
+        "given several times.",
+        show_default=False,
+    ),
+]
+YtdlpOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="OPTION=VALUE",
+        help="Pass an option to yt-dlp as yt-dlp spells it, for example sleep-requests=1; may be given "
+        "several times.",
+        show_default=False,
+    ),
+]
+
+
+def ytdlp_options(
+    options: list[str] | None,
+    extractor_args: list[str] | None,
+    cookies_from_browser: str,
+    proxy: str,
+    source_address: str,
+    impersonate: str,
+) -> tuple[str, ...]:
+    """Put together what is passed to yt-dlp, in its own spelling."""
+    named = {
+        "cookies-from-browser": cookies_from_browser,
+        "proxy": proxy,
+        "source-address": source_address,
+        "impersonate": impersonate,
+    }
+    given = [f"{name}={value}" for name, value in named.items() if value]
+    given += [f"extractor-args={value}" for value in extractor_args or ()]
+    return (*given, *(options or ()))
 
 
 def settings_of(

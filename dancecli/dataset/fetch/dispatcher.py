@@ -17,7 +17,7 @@ from dancecli.dataset.fetch.video_worker import JobResult, SourceJob
 from dancecli.engine.factory import open_pool
 from dancecli.engine.pool import CRASH, Finished, Pool
 from dancecli.engine.rate_limit import RateLimiter
-from dancecli.sources.failures import advice_for
+from dancecli.sources.remedies import advice_for
 from dancecli.storage import ledger
 from dancecli.storage.workspace import Workspace
 

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from dancecli.core.errors import UsageError
 from dancecli.core.hashing import keyed_order
@@ -70,6 +71,33 @@ def source_name(kind: str, settings: FetchSettings) -> str:
     return "url-template" if kind == YOUTUBE and settings.url_template else kind
 
 
+def download_settings(settings: FetchSettings) -> Download:
+    """Give how a fetch downloads from the site."""
+    return Download(
+        url_template=settings.url_template,
+        with_audio=settings.keep_audio,
+        short_side=settings.rules.form.short_side,
+        cookies=settings.cookies.absolute() if settings.cookies else None,
+        options=settings.ytdlp,
+        socket_timeout_s=settings.socket_timeout_s,
+    )
+
+
+def mirror_template(settings: FetchSettings) -> str:
+    """Give the address of the mirror's tars, with `{split}` and `{number}` in it."""
+    return settings.mirror_template or str(_mirror_table()["url"])
+
+
+def mirror_numbers() -> dict[str, int]:
+    """Give the number of each label's tar at the mirror."""
+    return dict(_mirror_table()["numbers"])
+
+
+def _mirror_table() -> dict[str, Any]:
+    table: dict[str, Any] = tomllib.loads(SOURCES.read_text(encoding="utf-8"))["mirror"]
+    return table
+
+
 def plan_source(
     kind: str, root: Path, temp: Path, settings: FetchSettings, segments: Sequence[Segment]
 ) -> SourcePlan:
@@ -116,14 +144,7 @@ def plan_source(
 
 
 def _online(cutter: Cutter, settings: FetchSettings, segments: Sequence[Segment]) -> list[SourceJob]:
-    origin = Download(
-        url_template=settings.url_template,
-        with_audio=settings.keep_audio,
-        short_side=cutter.rules.form.short_side,
-        cookies=settings.cookies.absolute() if settings.cookies else None,
-        options=settings.ytdlp,
-        socket_timeout_s=settings.socket_timeout_s,
-    )
+    origin = download_settings(settings)
     return [
         SourceJob(_below(cutter, video_id), tuple(sorted(of_video)), origin)
         for video_id, of_video in _by_video(segments).items()
@@ -150,8 +171,7 @@ def _local(cutter: Cutter, settings: FetchSettings, segments: Sequence[Segment])
 
 
 def _mirror(cutter: Cutter, settings: FetchSettings, segments: Sequence[Segment]) -> list[MirrorJob]:
-    table = tomllib.loads(SOURCES.read_text(encoding="utf-8"))["mirror"]
-    numbers: dict[str, int] = table["numbers"]
+    numbers, template = mirror_numbers(), mirror_template(settings)
     # As a mere default, the mirror is skipped for a label set of one's own.
     if settings.sources and segments and not any(segment.label in numbers for segment in segments):
         raise UsageError(
@@ -162,7 +182,6 @@ def _mirror(cutter: Cutter, settings: FetchSettings, segments: Sequence[Segment]
     for segment in segments:
         if segment.label in numbers and segment.official_split in ("train", "val"):
             by_tar.setdefault((segment.official_split, segment.label), []).append(segment)
-    template = settings.mirror_template or table["url"]
     return [
         MirrorJob(
             _below(cutter, f"mirror-{split}-{numbers[label]}"),

@@ -109,7 +109,7 @@ def load_requested(settings: FetchSettings) -> tuple[list[Segment], Listing, Lab
         InputError: a list, a label file or a setting is wrong.
         UsageError: a flag's value is.
     """
-    _check(settings)
+    check_settings(settings)
     labels = LabelSet.read(settings.labels)
     if settings.annotations:
         listing = read_lists(settings.annotations, labels)
@@ -197,7 +197,13 @@ def pending(
     ]
 
 
-def _check(settings: FetchSettings) -> None:
+def check_settings(settings: FetchSettings) -> None:
+    """Refuse settings that cannot work, before any work and any request.
+
+    Raises:
+        InputError: a file or folder that they name is missing or wrong.
+        UsageError: a value is.
+    """
     check_engine(settings.engine)
     settings.rules.check()
     if settings.url_template:

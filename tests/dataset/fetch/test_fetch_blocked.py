@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
-from helpers import video_site
+from helpers import fake_youtube, video_site
+from helpers.fake_youtube import Answers
 from helpers.video_site import ServedVideos
 
 from dancecli.core.progress import Progress, Reporter
@@ -53,12 +57,12 @@ def test_a_site_that_blocks_is_soon_left_alone(
 
 
 def test_a_site_that_dies_in_the_middle_of_a_run(served: ServedVideos, workspace: Workspace) -> None:
-    served.want(*(f"zumba,video{i:03d},0,1" for i in range(80)))
+    served.want(*(f"zumba,video{i:03d},0,1" for i in range(64)))
     before: list[int] = []
     before_pause: list[int] = []
 
     def watch(now: Progress) -> None:
-        if now.done >= 20 and not before:
+        if now.done >= 50 and not before:
             served.site.everywhere = Fault(status=403)
             before.append(len(served.asked))
         if "paused" in now.text:
@@ -68,6 +72,47 @@ def test_a_site_that_dies_in_the_middle_of_a_run(served: ServedVideos, workspace
     result = fetch(workspace, settings, Reporter(watch))
     assert before_pause[0] - before[0] <= MOST_BEFORE_THE_PAUSE
     assert len(served.asked) - before[0] <= MOST_BEFORE_THE_STOP
-    assert result.num_done >= 20
+    assert result.num_done >= 50
     served.site.everywhere = None
     assert fetch(workspace, settings).complete, "what was refused is pending"
+
+
+YOUTUBE = {
+    "403 to all": Answers(pages=403),
+    "403 to media": Answers(media=403),
+    "429": Answers(pages=429),
+    "bot check": Answers(reason="Sign in to confirm you\u2019re not a bot", playability="LOGIN_REQUIRED"),
+    "rate limit": Answers(reason="This content isn't available, try again later."),
+    "address": Answers(reason="The page needs to be reloaded."),
+    "no formats": Answers(formats=False),
+}
+
+
+@pytest.mark.parametrize("block", YOUTUBE)
+def test_youtube_that_blocks_is_soon_left_alone(
+    served: ServedVideos, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: str
+) -> None:
+    """With yt-dlp's own extractor, all of whose requests are counted: up to five for one video."""
+    log = tmp_path / "log"
+    answers = replace(YOUTUBE[block], log=str(log))
+    for name, value in fake_youtube.for_workers(answers, tmp_path).items():
+        monkeypatch.setenv(name, value)
+    served.want(*(f"zumba,video{i:06d},0,1" for i in range(60)))
+    before_pause: list[int] = []
+
+    def watch(now: Progress) -> None:
+        if "paused" in now.text:
+            before_pause.append(len(log.read_text().splitlines()))
+
+    settings = served.settings(
+        url_template="", sources=("youtube",), workers=8, breaker=BREAKER, rate_per_hour=0.0
+    )
+    result = fetch(workspace, settings, Reporter(watch))
+    requests = log.read_text().splitlines()
+    assert requests, "the site is the one of this test"
+    # Where YouTube answers all but the last request for a video, that one alone is refused.
+    answers_most = block in ("403 to media", "no formats")
+    assert before_pause[0] <= (25 if answers_most else MOST_BEFORE_THE_PAUSE)
+    assert len(requests) <= MOST_BEFORE_THE_STOP
+    assert "stopped answering" in result.stopped
+    assert result.outcomes["permanent"] == 0, "no tombstones"

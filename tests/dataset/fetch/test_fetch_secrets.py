@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from helpers import video_site
-from helpers.archives import TarSite, tar_site
+from helpers.archives import TarSite, pack, tar_site
 from helpers.builders import Ran
 from helpers.video_site import ServedVideos
 
@@ -27,42 +28,65 @@ SECRETS = {
     "password of an account": "acc0unt-password",
     "header": "h3ader-value",
 }
-
-
-FAULTS = [None, Fault(status=403), Fault(status=404), Fault(html=True, text="all of them")]
+EVERYTHING = "; ".join(f"token={value}" for value in SECRETS.values())
+FAULTS = {
+    "none": None,
+    "403": Fault(status=403),
+    "404": Fault(status=404),
+    # A page that repeats all that it was sent.
+    "page": Fault(html=True, text=EVERYTHING),
+}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_ten_planted_secrets_are_found_nowhere(
-    served: ServedVideos, workspace: Workspace, tmp_path: Path, dance: Callable[..., Ran], fault: Fault | None
+    served: ServedVideos,
+    workspace: Workspace,
+    tmp_path: Path,
+    source_video: Path,
+    dance: Callable[..., Ran],
+    fault: str,
 ) -> None:
     assert len(SECRETS) == 10
-    if fault is not None and fault.text:
-        # A page that repeats all that it was sent.
-        fault = Fault(html=True, text="; ".join(f"token={value}" for value in SECRETS.values()))
-    served.site.everywhere = fault
-    served.want("zumba,a,0,1", "tango,b,0,1")
+    served.site.everywhere = FAULTS[fault]
+    served.want("zumba,a,0,6", "zumba,b,0,1")
     cookies = tmp_path / "cookies.txt"
     cookies.write_text(
         f"# Netscape HTTP Cookie File\n.127.0.0.1\tTRUE\t/\tFALSE\t2000000000\tSID\t{SECRETS['cookie']}\n"
     )
     with tar_site() as mirror:
+        mirror.user = f"me:{SECRETS['password of the mirror']}"
+        mirror.files["/train/700.tar.gz"] = pack({"a_000000_000006.mp4": source_video.read_bytes()})
+        site = _site(served, mirror, cookies)
         ran = [
-            dance(*_command(served, mirror, cookies)),
-            dance("history", "a_0_1000"),
+            dance("fetch", "--source", "mirror,youtube", *_lists(served), "--workers", "2", *site),
+            dance("doctor", "--site", "b", *site),
+            dance("history", "a_0_6000"),
+            dance("history", "b_0_1000"),
             dance("status"),
-            dance("stats", "--json"),
+            dance("stats"),
+            dance("split", "--subset", "1"),
+            dance("export", "--format", "csv", "--to", str(workspace.root / "exported")),
         ]
+    got = sorted(path.stem for path in (workspace.root / "clips").rglob("*.mp4"))
+    assert got == ["a_0_6000", *(["b_0_1000"] if fault == "none" else [])], "the secrets were of use"
     texts = {f"stdout and stderr of {i}": one.out + one.err for i, one in enumerate(ran)}
     for path in workspace.root.rglob("*"):
         if path.is_file():
             texts[str(path)] = path.read_bytes().decode("latin-1")
+        if path.suffix == ".parquet":
+            table = pq.read_table(path)
+            texts[f"rows of {path}"] = f"{table.schema.metadata} {table.to_pylist()}"
     assert any("ledger.db" in name for name in texts)
     for what, secret in SECRETS.items():
         assert [where for where, text in texts.items() if secret in text] == [], what
 
 
-def _command(served: ServedVideos, mirror: TarSite, cookies: Path) -> list[str]:
+def _lists(served: ServedVideos) -> tuple[str, ...]:
+    return ("--annotations", str(served.list), "--min-free", "0")
+
+
+def _site(served: ServedVideos, mirror: TarSite, cookies: Path) -> tuple[str, ...]:
     def signed(template: str, password: str, query: str) -> str:
         return template.replace("http://", f"http://me:{password}@") + f"?{query}"
 
@@ -77,20 +101,9 @@ def _command(served: ServedVideos, mirror: TarSite, cookies: Path) -> list[str]:
         f"X-Amz-Signature={SECRETS['signature of the mirror']}",
     )
     tokens = f"youtube:po_token=web.gvs+{SECRETS['PO token']};visitor_data={SECRETS['visitor data']}"
-    return [
-        "fetch",
-        *(
-            "--annotations",
-            str(served.list),
-            "--source",
-            "mirror,youtube",
-            "--min-free",
-            "0",
-            "--workers",
-            "2",
-        ),
+    return (
         *("--url-template", address, "--mirror-template", mirror_address),
         *("--cookies", str(cookies), "--extractor-args", tokens),
         *("--ytdlp", "username=me", "--ytdlp", f"password={SECRETS['password of an account']}"),
         *("--ytdlp", f"add-headers=X-Secret:{SECRETS['header']}"),
-    ]
+    )
