@@ -88,12 +88,20 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def remove_stale_temp(folder: Path) -> None:
-    """Remove temporary files that killed processes of this machine left in a folder."""
-    for path in folder.glob(".*.tmp"):
+def stale_temp(folder: Path) -> list[Path]:
+    """Find temporary files that killed processes of this machine left in a folder."""
+    found = []
+    for path in sorted(folder.glob(".*.tmp")):
         words = path.name.split(".")
         if len(words) > 4 and words[-4] == _host() and words[-3].isdecimal() and not _alive(int(words[-3])):
-            path.unlink(missing_ok=True)
+            found.append(path)
+    return found
+
+
+def remove_stale_temp(folder: Path) -> None:
+    """Remove temporary files that killed processes of this machine left in a folder."""
+    for path in stale_temp(folder):
+        path.unlink(missing_ok=True)
 
 
 def _host() -> str:

@@ -122,7 +122,7 @@ def export(workspace: Workspace, settings: ExportSettings, reporter: Reporter = 
         known = _read_stamp(there) == stamp
         num_new = sum(not (known and (there / item.path).exists()) for item in items)
     else:
-        with workspace.lock(_lock_of(place)):
+        with workspace.lock(lock_of(place)):
             num_new = _build(place, stamp, items, reporter)
     counts = Counter(row.subset.value for row in rows)
     return ExportResult(
@@ -158,11 +158,12 @@ def _put(
     store = ObjectStore(url, _STAMP)
     if dry_run:
         return len(store.missing(stamp, items))
-    with workspace.lock(_lock_of(url)):
+    with workspace.lock(lock_of(url)):
         return store.build(stamp, items, workspace.root / "exports", reporter)
 
 
-def _lock_of(place: Path | str) -> str:
+def lock_of(place: Path | str) -> str:
+    """Return the name of the lock that an export to a place holds."""
     return f"export-{sha256_text(str(place))[:12]}"
 
 

@@ -16,11 +16,12 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.errors import InputError
 from dancecli.core.records import Clip
 from dancecli.dataset.clips import read_segments
 from dancecli.dataset.groups import read_groups
 from dancecli.dataset.upkeep.erase import erase, still_named
+from dancecli.dataset.upkeep.running import refuse_running
 from dancecli.dataset.upkeep.traces import Traces, find_traces
 from dancecli.storage import ledger, tables
 from dancecli.storage.removals import (
@@ -33,7 +34,6 @@ from dancecli.storage.removals import (
     times_of,
     video_of,
 )
-from dancecli.storage.runs import RUNNING, read_records, read_studies
 from dancecli.storage.workspace import Workspace, clips_lock
 
 
@@ -79,7 +79,7 @@ def remove(
     scopes = _resolve(workspace, names)
     if dry_run:
         return _result(find_traces(workspace, scopes))
-    _refuse_running(workspace)
+    refuse_running(workspace)
     with clips_lock(workspace, "remove"):
         traces = find_traces(workspace, scopes)
         # First of all, so that whatever happens next, nothing brings the clips back.
@@ -150,17 +150,3 @@ def _tombstones(scopes: dict[str, str], checksum_of: dict[str, str], reason: str
         Removal(clip_id, checksum_of.get(clip_id, ""), scope, " ".join(reason.split()), now)
         for clip_id, scope in scopes.items()
     ]
-
-
-def _refuse_running(workspace: Workspace) -> None:
-    """Refuse while a run or a study reads the clips and writes their features.
-
-    Raises:
-        WorkspaceError: one does.
-    """
-    for what, records in (("run", read_records(workspace)[0]), ("study", read_studies(workspace)[0])):
-        for name, record in records.items():
-            if record["status"] == RUNNING:
-                raise WorkspaceError(
-                    f"{what} {name!r} is at work on clips of {workspace.root}", "wait for it, or stop it"
-                )
