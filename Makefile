@@ -56,6 +56,7 @@ nightly: $(READY) ## every model of the zoo builds, trains a step and evaluates 
 
 # Mutation tests: which changes of the code does no test detect?
 mutants: $(READY) ## mutation-test the modules where a mistake would go unnoticed (an hour)
+	$(BIN)/python tests/mutation/run.py --listed tests/mutation/training.toml
 	$(BIN)/python tests/mutation/run.py dancecli/core/labels.py tests/core/test_labels.py
 	$(BIN)/python tests/mutation/run.py dancecli/storage/ledger.py tests/storage/test_ledger.py
 	$(BIN)/python tests/mutation/run.py dancecli/dataset/split/assign.py tests/dataset/split/test_assign.py tests/dataset/split/test_split.py
@@ -65,6 +66,11 @@ mutants: $(READY) ## mutation-test the modules where a mistake would go unnotice
 	$(BIN)/python tests/mutation/run.py dancecli/dataset/quality/verify.py tests/dataset/quality/test_verify.py
 	$(BIN)/python tests/mutation/run.py dancecli/video/decode.py tests/video/test_decode.py
 	$(BIN)/python tests/mutation/run.py dancecli/report/statistics/metrics.py tests/report/statistics/test_metrics.py
+	$(BIN)/python tests/mutation/run.py dancecli/core/topk.py tests/core/test_topk.py
+	$(BIN)/python tests/mutation/run.py dancecli/model/dataloading/timing.py tests/model/dataloading/test_timing.py
+	$(BIN)/python tests/mutation/run.py dancecli/model/inference/timeline.py tests/model/inference/test_timeline.py
+	$(BIN)/python tests/mutation/run.py dancecli/model/training/features/store.py tests/model/training/features/test_store.py
+	$(BIN)/python tests/mutation/run.py dancecli/model/training/components.py tests/model/training/test_components.py
 
 lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff check .

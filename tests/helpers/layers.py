@@ -18,6 +18,7 @@ DATASET = (
     "dataset.upkeep",
 )
 MODEL = (
+    "model.hardware",
     "model.networks",
     "model.dataloading",
     "model.training",
@@ -34,6 +35,7 @@ _MEDIA = (*BASE, "video", "video.pose", "engine")
 _TRAINING = (
     *BASE,
     "engine",
+    "model.hardware",
     "model.networks",
     "model.dataloading",
     "model.training",
@@ -58,13 +60,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "dataset.upkeep": (*BASE, "dataset", "dataset.export"),
     "dataset.export": (*_MEDIA, "dataset", "dataset.quality", "dataset.split"),
     # `model` and `report` never import `dataset` or each other: they meet through files.
-    "model.networks": BASE,
-    "model.dataloading": (*BASE, "model.networks"),
+    "model.hardware": BASE,
+    "model.networks": (*BASE, "model.hardware"),
+    "model.dataloading": (*BASE, "model.hardware", "model.networks"),
     # Features may be computed on a cluster.
-    "model.training.features": (*BASE, "engine", "model.networks", "model.dataloading", "model.training"),
+    "model.training.features": _TRAINING,
     "model.training": _TRAINING,
     "model.evaluation": _TRAINING,
-    "model.inference": (*BASE, "model.networks", "model.dataloading"),
+    "model.inference": (*BASE, "model.hardware", "model.networks", "model.dataloading"),
     "model.runs": (*_TRAINING, "model.evaluation"),
     "model.tuning": (*_TRAINING, "model.evaluation", "model.runs"),
     "report.statistics": ("core",),

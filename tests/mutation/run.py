@@ -1,11 +1,13 @@
 """Break the code in one place at a time, and see whether a test notices: `make mutants`.
 
     python tests/mutation/run.py dancecli/core/labels.py tests/core/test_labels.py [--every N] [--lines N...]
+    python tests/mutation/run.py --listed tests/mutation/training.toml
 
 Works on a copy of the project, so that nothing here is ever broken. A place is a comparison, an
 arithmetic or boolean operator, a number, a truth value, a negation or a returned value. Prints the
 places whose change no test noticed. Those that were looked at and change nothing that a test could
-see stand in `mutants.toml` with the reason; the status is 1 if there is another one.
+see stand in `equivalent.toml` with the reason; the status is 1 if there is another one. A list has
+changes that were written by hand, each with the tests that must notice it.
 """
 
 from __future__ import annotations
@@ -121,7 +123,14 @@ def load_what_is_slow(copied: Path, tests: list[str]) -> None:
     )
     command = [sys.executable, "-c", shown, *tests]
     done = subprocess.run(command, cwd=copied, capture_output=True, text=True, check=True)
-    ours = {"dancecli", "tests", "conftest", *(path.stem for path in copied.rglob("tests/**/*.py"))}
+    # MMAction2 can only be imported as dancecli does it.
+    ours = {
+        "dancecli",
+        "mmaction",
+        "tests",
+        "conftest",
+        *(path.stem for path in copied.rglob("tests/**/*.py")),
+    }
     for name in done.stdout.rpartition("MODULES ")[2].split():
         if name.partition(".")[0] not in ours and not name.startswith("_"):
             with contextlib.suppress(Exception):
@@ -130,26 +139,31 @@ def load_what_is_slow(copied: Path, tests: list[str]) -> None:
 
 def looked_at(file: str) -> dict[str, str]:
     """The changes of a file that nothing can notice, each with the reason."""
-    with (ROOT / "tests" / "mutants.toml").open("rb") as listed:
+    with (ROOT / "tests" / "mutation" / "equivalent.toml").open("rb") as listed:
         return {row["change"]: row["reason"] for row in tomllib.load(listed).get(file, [])}
 
 
-def main() -> int:
-    """Mutate one file and say which mutants live."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("file")
-    parser.add_argument("tests", nargs="+")
-    parser.add_argument("--every", type=int, default=1, help="take each N-th place only")
-    parser.add_argument("--lines", type=int, nargs="*", help="take the places on these lines only")
-    parser.add_argument("--seconds", type=float, default=120, help="a test run that takes longer has noticed")
-    asked = parser.parse_args()
+@contextlib.contextmanager
+def copy_of_the_project() -> Iterator[Path]:
+    """Copy what the tests need, and let all that is imported from now on come from there."""
     with tempfile.TemporaryDirectory() as folder:
         copied = Path(folder) / "project"
-        kept = shutil.ignore_patterns(".venv", ".git", "build", "demo", "dist", "__pycache__", ".*_cache")
-        shutil.copytree(ROOT, copied, ignore=kept)
+        everywhere = shutil.ignore_patterns("__pycache__", ".*_cache")
+
+        def left_out(folder: str, names: list[str]) -> set[str]:
+            made = {".venv", ".git", "build", "demo", "dist"} if Path(folder) == ROOT else set()
+            return made | set(everywhere(folder, names))
+
+        shutil.copytree(ROOT, copied, ignore=left_out)
+        os.environ |= {"PYTHONPATH": str(copied), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+        yield copied
+
+
+def try_places(asked: argparse.Namespace) -> int:
+    """Change every place of one file, and say which changes live."""
+    with copy_of_the_project() as copied:
         path = copied / asked.file
         source = path.read_text(encoding="utf-8")
-        os.environ |= {"PYTHONPATH": str(copied), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
         load_what_is_slow(copied, asked.tests)
         if not survives(copied, asked.tests, asked.seconds * 5):
             raise SystemExit("the tests fail without any change")
@@ -168,6 +182,45 @@ def main() -> int:
         f"{asked.file}: {noticed} of {len(found)} changes were noticed, {same} change nothing, {lived} live"
     )
     return 1 if lived else 0
+
+
+def try_listed(listed: Path, seconds: float) -> int:
+    """Apply the changes of a list one at a time, and say which live."""
+    rows = tomllib.loads(listed.read_text(encoding="utf-8"))["mutant"]
+    with copy_of_the_project() as copied:
+        tests = list(dict.fromkeys(test for row in rows for test in row["tests"]))
+        load_what_is_slow(copied, tests)
+        for test in tests:
+            if not survives(copied, [test], seconds * 5):
+                raise SystemExit(f"{test} fails without any change")
+        lived = 0
+        for row in rows:
+            path = copied / row["file"]
+            source = path.read_text(encoding="utf-8")
+            path.write_text(source.replace(row["old"], row["new"]), encoding="utf-8")
+            lives = survives(copied, row["tests"], seconds)
+            path.write_text(source, encoding="utf-8")
+            lived += lives
+            print(f"{row['name']}: {'NOT NOTICED' if lives else 'noticed'}", flush=True)
+    print(f"{listed.name}: {len(rows) - lived} of {len(rows)} changes were noticed")
+    return 1 if lived else 0
+
+
+def main() -> int:
+    """Mutate one file, or apply a list, and say which mutants live."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("file", nargs="?")
+    parser.add_argument("tests", nargs="*")
+    parser.add_argument("--every", type=int, default=1, help="take each N-th place only")
+    parser.add_argument("--lines", type=int, nargs="*", help="take the places on these lines only")
+    parser.add_argument("--seconds", type=float, default=120, help="a test run that takes longer has noticed")
+    parser.add_argument("--listed", type=Path, help="changes written by hand")
+    asked = parser.parse_args()
+    if asked.listed:
+        return try_listed(asked.listed, asked.seconds)
+    if not asked.file or not asked.tests:
+        parser.error("a file and its tests are needed, or --listed")
+    return try_places(asked)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,11 @@ def fuse_conv_bn(backbone: nn.Module) -> nn.Module:
 
 def _fuse(unit: Any, norm: str) -> None:
     """Put a unit's batch norm into the convolution before it."""
-    convolution = isinstance(unit.conv, nn.Conv2d | nn.Conv3d)
-    if convolution and isinstance(getattr(unit, norm), nn.BatchNorm2d | nn.BatchNorm3d):
-        unit.conv = fuse_conv_bn_eval(unit.conv, getattr(unit, norm))
+    # A TSM shifts channels before its convolution, and holds it inside.
+    owner, key = (unit.conv, "net") if hasattr(unit.conv, "net") else (unit, "conv")
+    convolution = getattr(owner, key)
+    if isinstance(convolution, nn.Conv2d | nn.Conv3d) and isinstance(
+        getattr(unit, norm), nn.BatchNorm2d | nn.BatchNorm3d
+    ):
+        setattr(owner, key, fuse_conv_bn_eval(convolution, getattr(unit, norm)))
         setattr(unit, norm, nn.Identity())

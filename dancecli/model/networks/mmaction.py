@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import MissingDependencyError, ModelError
+from dancecli.model.hardware.allocator import keep_freed_memory
 
 _INSTALL = "pip install 'dancecli[train]'"
 try:
@@ -67,6 +68,7 @@ def _open_mmaction() -> Path:
     return package
 
 
+keep_freed_memory()
 try:
     MMACTION = _open_mmaction()
 except ImportError as error:

@@ -249,3 +249,9 @@ def test_several_tensors_in_one_row_are_exact_in_half_precision():
 def test_where_a_network_cannot_be_cut_there_is_a_reason(name, changes, freeze, reason):
     model = {**model_base(find_entry(name)).model, **changes}
     assert reason in stages.why_not_cut(model, freeze)
+
+
+@pytest.mark.parametrize("name", ["inception", "nonlocal", "csn", "tsn", "tsm", "slowfast", "x3d-m"])
+def test_no_batch_norm_that_follows_a_convolution_is_left_in_a_frozen_backbone(name):
+    _, _, frozen, _ = both_networks(name, "4")
+    assert not [key for key, module in frozen.backbone.named_modules() if isinstance(module, _BatchNorm)]

@@ -54,11 +54,18 @@ def test_features_of_weights_that_lack_some_are_those_of_one_seed(corpus, tiny_r
     save_torch(
         cut, {"state_dict": {key: value for key, value in state.items() if ".layer1.0.conv1.bn" not in key}}
     )
+    parts = []
     for path, same in ((whole, True), (cut, False)):
         given = replace(settings, weights=str(path))
         jobs = [make_job(workspace, make_plan(workspace, replace(given, seed=seed))) for seed in (0, 1)]
         keys = [loaders._store_parts(job, {"pipeline": []}) for job in jobs]
         assert (keys[0] == keys[1]) is same
+        parts.append(keys[0])
+    # Other weights, which a file of the same name may hold later, give other features.
+    state["backbone.conv1.conv.weight"] += 1
+    save_torch(whole, {"state_dict": state})
+    job = make_job(workspace, make_plan(workspace, replace(settings, weights=str(whole))))
+    assert loaders._store_parts(job, {"pipeline": []}) != parts[0]
 
 
 def test_features_depend_on_everything_that_is_seen_and_on_nothing_that_is_trained(

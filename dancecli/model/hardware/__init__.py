@@ -1,0 +1,1 @@
+"""What the machine offers to networks: memory, cores, GPUs."""
