@@ -122,6 +122,16 @@ def _document(settings: CompareSettings, entry: Entry, found: Comparison, verdic
             }
             for c in found.classes
         ],
+        "confusion_changes": [
+            {
+                "true": results.labels[c.true],
+                "predicted": results.labels[c.called],
+                "first": round(c.first, 6),
+                "second": round(c.second, 6),
+                "n": c.n,
+            }
+            for c in found.cells
+        ],
         "differences": [
             {"what": what, "first": first, "second": second} for what, first, second in found.made
         ],

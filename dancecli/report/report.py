@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from dancecli.core.progress import SILENT, Reporter
 from dancecli.report.pages.run_page import model_card, render_run
 from dancecli.report.plots.confusion_matrix import draw_confusion
 from dancecli.report.plots.gradcam import GradcamPicture, read_gradcam
+from dancecli.report.results.attributes import read_attributes
 from dancecli.report.results.entries import members, read_group
 from dancecli.report.results.metrics_json import document
 from dancecli.report.results.run_results import RunResults, read_run_results
@@ -23,9 +24,11 @@ from dancecli.report.results.seed_group import (
     headline_of,
     summarize_group,
 )
+from dancecli.report.results.slices import Sliced, read_hierarchy, slice_run
 from dancecli.report.results.summaries import summarize
 from dancecli.report.statistics import metrics
 from dancecli.report.statistics.intervals import Proportion
+from dancecli.report.statistics.slices import Slice, worst_slices
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
@@ -38,11 +41,15 @@ class ReportSettings:
         run: the run, or a group of runs that differ by their seed; None for the latest run.
         name: the report's name; None for the run's.
         subset: the subset that the headline, the table and the picture are of.
+        attributes: CSV files with further attributes of clips or videos, to slice by.
+        hierarchy: a CSV file that says what each class belongs to.
     """
 
     run: str | None = None
     name: str | None = None
     subset: str = "test"
+    attributes: tuple[Path, ...] = ()
+    hierarchy: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ class ReportResult:
         page: the page's path.
         headline: the figures of the subset in one line.
         document: what `metrics.json` holds.
+        worst: the slices of the subset that are significantly worse than the rest, a phrase each.
     """
 
     name: str
@@ -60,6 +68,7 @@ class ReportResult:
     page: Path
     headline: str
     document: Mapping[str, Any]
+    worst: tuple[str, ...] = ()
 
 
 def report(
@@ -89,14 +98,29 @@ def report(
             f"run {run!r} has no predictions for subset {settings.subset!r}", f"it has them for: {there}"
         )
     summaries = summarize(results)
-    found = document(name, results, summaries, settings.subset)
+    levels = read_hierarchy(settings.hierarchy, results.labels) if settings.hierarchy else ()
+    sliced = slice_run(results, read_attributes(workspace, settings.attributes), levels)
+    found = document(name, results, summaries, settings.subset, sliced)
+    for note in sliced.notes:
+        reporter.message(note)
     heat = read_gradcam(workspace, results)
     if not dry_run:
-        _write(workspace, name, results, summaries, settings.subset, found, heat, reporter)
+        _write(workspace, name, results, summaries, settings.subset, found, heat, sliced, reporter)
     reporter.progress(3, 3)
+    worst = tuple(_phrase(s) for s in worst_slices(sliced.slices[settings.subset]))
     note = results.removal_note(settings.subset)
     line = headline(summaries[settings.subset]) + (f"  ({note})" if note else "")
-    return ReportResult(name, run, folder / "index.html", line, found)
+    return ReportResult(name, run, folder / "index.html", line, found, worst)
+
+
+def _phrase(of: Slice) -> str:
+    own, rest = of.top1.estimate, of.rest.estimate
+    assert own and rest  # noqa: S101 - for the type checker; a slice that was tested has clips
+    return (
+        f"{of.attribute} {of.value}: {of.top1.k}/{of.top1.n} = {100 * own.rate:.1f} % "
+        f"({100 * own.low:.1f}-{100 * own.high:.1f}), the rest {100 * rest.rate:.1f} % (adjusted "
+        f"p {of.p:.2g})"
+    )
 
 
 def _report_group(
@@ -121,7 +145,7 @@ def _report_group(
     found = group_document(group, runs, subsets, left_out)
     for done, results in enumerate(runs if not dry_run else ()):
         reporter.progress(done, len(runs), str(results.run["name"]))
-        report(workspace, ReportSettings(str(results.run["name"]), subset=settings.subset))
+        report(workspace, replace(settings, run=str(results.run["name"]), name=None))
     if not dry_run:
         with atomic_file(folder / "metrics.json") as file:
             file.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
@@ -140,6 +164,7 @@ def _write(
     subset: str,
     found: Mapping[str, Any],
     heat: Mapping[str, Sequence[GradcamPicture]],
+    sliced: Sliced,
     reporter: Reporter,
 ) -> None:
     chosen, folder = summaries[subset], workspace.report(name)
@@ -157,7 +182,7 @@ def _write(
     reporter.progress(2, 3, "writing the page")
     # The page comes last: where it is, all that belongs to it is there too.
     with atomic_file(folder / "index.html") as file:
-        file.write(render_run(name, results, summaries, subset, heat, workspace))
+        file.write(render_run(name, results, summaries, subset, heat, workspace, sliced))
 
 
 def headline(summary: metrics.Summary) -> str:

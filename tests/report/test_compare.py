@@ -151,3 +151,16 @@ def test_the_command(two: Workspace, dance: Callable[..., Ran]) -> None:
     gone = dance("compare", A, "gone")
     assert gone.code == 1
     assert gone.err.startswith(f"error: there is no run 'gone' in {two.root}\n  hint: known: ")
+
+
+def test_the_changes_of_the_confusion_matrix_add_up(two: Workspace) -> None:
+    result = compare(two, CompareSettings(A, B))
+    found = result.comparison.cells
+    # Whatever is correct more often is a mistake less: every row sums to zero.
+    for label in {cell.true for cell in found}:
+        assert sum(cell.second - cell.first for cell in found if cell.true == label) == pytest.approx(0)
+    gained = sum(cell.second - cell.first for cell in found if cell.true == cell.called)
+    assert gained == result.comparison.second.k - result.comparison.first.k  # type: ignore[operator]
+    assert [abs(c.change) for c in found] == sorted((abs(c.change) for c in found), reverse=True)
+    page = result.page.read_text()
+    assert page.count('<td class="hit') + page.count('<td class="miss') == len(found)

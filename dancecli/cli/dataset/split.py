@@ -99,8 +99,8 @@ def command(
 
     Example: `dance split --subset 525`, or `dance split --groups dancers.csv`
     """
-    from dancecli.dataset.content import parse_conditions
     from dancecli.dataset.split.split import SplitSettings
+    from dancecli.storage.content import parse_conditions
 
     workspace = open_workspace(workspace_dir, create=False)
     if diff:

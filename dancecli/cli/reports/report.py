@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +21,10 @@ from dancecli.core.records import Subset
 
 if TYPE_CHECKING:
     from dancecli.storage.workspace import Workspace
+
+
+# Slices that are named on the terminal; the page has all.
+_MOST_SLICES = 3
 
 
 def command(
@@ -49,6 +54,24 @@ def command(
             show_default=False,
         ),
     ] = None,
+    attributes: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="CSV file with further attributes of clips or videos (a column clip_id or video_id, and any "
+            "others) to slice the accuracy by; can be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    hierarchy: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="CSV file that says what each class belongs to (a column label, and one per level): adds "
+            "the accuracy at each level.",
+            show_default=False,
+        ),
+    ] = None,
     latex: LatexOption = False,
     markdown: MarkdownOption = False,
     as_csv: CsvOption = False,
@@ -60,7 +83,8 @@ def command(
     Writes reports/NAME with index.html (it holds everything but the clips' files), metrics.json,
     model-card.md, and confusion.csv, .png and .pdf. For a group, the runs of
     `dance finetune --seeds`, it shows mean and standard deviation, and writes each
-    run's page too.
+    run's page too. Accuracy is sliced by what is known of the clips (dataset, resolution, length, year,
+    sound, groups, content), and slices that are significantly worse than the rest are named.
 
     Example: `dance report --run inception-demo-1 --grad-cam 8`
     """
@@ -71,7 +95,8 @@ def command(
     if grad_cam and not dry_run:
         _look_into(workspace, run or _last(workspace), subset, grad_cam)
     with reporting("report") as reporter:
-        result = report(workspace, ReportSettings(run, name, subset.value), reporter, dry_run=dry_run)
+        settings = ReportSettings(run, name, subset.value, tuple(attributes or ()), hierarchy)
+        result = report(workspace, settings, reporter, dry_run=dry_run)
     if run is None:
         info(f"run {result.run} (the latest)")
     if form:
@@ -82,6 +107,8 @@ def command(
         print_json({"page": str(result.page), "headline": result.headline, **result.document})
     else:
         print_result(result.headline)
+        for phrase in result.worst[:_MOST_SLICES]:
+            print_result(f"worse than the rest: {phrase}")
         print_result(f"{result.page}{' (not written)' if dry_run else ''}")
 
 

@@ -21,11 +21,11 @@ from dancecli.core.csv_files import parse_csv, read_text
 from dancecli.core.errors import InputError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip, Group, OutcomeClass, SplitClip, Subset
-from dancecli.dataset.content import conditions_of
 from dancecli.dataset.groups import NEAR_DUPLICATE, KnownGroups, known_groups, read_all_groups
 from dancecli.dataset.quality.verify import StoredFile, check_files
 from dancecli.dataset.split.official import SUBSET_COLUMNS
 from dancecli.storage import ledger, tables
+from dancecli.storage.content import conditions_of
 from dancecli.storage.lockfile import lock_rows
 from dancecli.storage.removals import is_reference
 from dancecli.storage.workspace import Workspace

@@ -10,9 +10,9 @@ from statistics import median
 
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.records import Clip, OutcomeClass, Segment, SplitClip, Subset, clip_id_of
-from dancecli.dataset.content import conditions_of
 from dancecli.dataset.split.split import label_names
 from dancecli.storage import ledger, tables
+from dancecli.storage.content import conditions_of
 from dancecli.storage.workspace import Workspace
 
 PENDING = "pending"
@@ -70,7 +70,7 @@ class DatasetStats:
         num_videos: source videos.
         num_augmented: augmented clips, not counted elsewhere.
         num_not_listed: clips that a fetch at work has recorded and not yet put into the manifest.
-        content: clips that are black, static, letterboxed or damaged; see `dataset.content`.
+        content: clips that are black, static, letterboxed or damaged; see `storage.content`.
         notes: clips by the note of their import or download.
         licenses: clips by license, as the site names it; empty for none.
         uploaders: clips of the uploaders with the most.

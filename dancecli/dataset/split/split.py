@@ -18,7 +18,6 @@ from pathlib import Path
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.records import Group, SplitClip, Subset
 from dancecli.dataset.clip_lookup import ClipLookup
-from dancecli.dataset.content import conditions_of
 from dancecli.dataset.groups import (
     CORRECTED,
     NEAR_DUPLICATE,
@@ -42,6 +41,7 @@ from dancecli.dataset.split.candidates import Candidate, read_candidates
 from dancecli.dataset.split.lockfile import Drift, clips_from_lock
 from dancecli.dataset.split.official import official_subsets
 from dancecli.storage import tables
+from dancecli.storage.content import conditions_of
 from dancecli.storage.corrections import (
     apply_corrections,
     corrections_file,
@@ -72,7 +72,7 @@ class SplitSettings:
         lock: build the split that this lock file names, and report the drift; combines with `name` only.
         official_lists: files or folders with an official split; see `dataset.split.official`.
         groups: CSV files of further groups to keep whole; see `dataset.groups.read_group_file`.
-        drop: conditions of clips to leave out; see `dataset.content.CONDITIONS`.
+        drop: conditions of clips to leave out; see `storage.content.CONDITIONS`.
     """
 
     ratios: str | None = None

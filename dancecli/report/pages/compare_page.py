@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING, Any
 from dancecli.report.pages.run_page import short_link, shown_scores
 from dancecli.report.pages.stills import stills_of
 from dancecli.report.pages.templating import render
+from dancecli.report.plots import curves, layout
 from dancecli.report.plots.layout import zoomed
-from dancecli.report.results.comparison import Comparison
+from dancecli.report.results.comparison import CellChange, Comparison
 from dancecli.report.results.entries import Entry
 from dancecli.report.statistics.metrics import predicted
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from dancecli.report.statistics.metrics import Floats
+
+
+# A larger matrix is listed alone.
+MOST_CLASSES = 40
+SHOWN_CELLS = 20
 
 
 def render_comparison(
@@ -50,6 +56,10 @@ def render_comparison(
         subset=subset,
         labels=first.first.labels,
         c=comparison,
+        matrix=_matrix(comparison, len(first.first.labels)),
+        shown_cells=SHOWN_CELLS,
+        charts=curves.run_charts([(run.run["name"], run.history) for e in (first, second) for run in e.runs]),
+        chart=layout,
         paired=paired,
         methods=max(paired.seeds) > 1,
         discordant=paired.first + paired.second,
@@ -60,6 +70,16 @@ def render_comparison(
         test_hash=str(first.first.run["split"].get("test_hash") or ""),
         chance=1 / len(first.first.labels),
     )
+
+
+def _matrix(comparison: Comparison, classes: int) -> list[list[CellChange | None]]:
+    """Lay the changed cells out as a matrix; empty where there are too many classes for a table."""
+    if classes > MOST_CLASSES:
+        return []
+    rows: list[list[CellChange | None]] = [[None] * classes for _ in range(classes)]
+    for cell in comparison.cells:
+        rows[cell.true][cell.called] = cell
+    return rows
 
 
 def clip_data(first: Entry, second: Entry, subset: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from dancecli.report.pages import run_page
 from dancecli.report.pages.stills import stills_of
 from dancecli.report.pages.templating import render
+from dancecli.report.plots import curves, layout
 from dancecli.report.results.run_results import RunResults
 from dancecli.report.results.seed_group import GroupSubset
 from dancecli.report.statistics.metrics import predicted
@@ -51,6 +52,8 @@ def render_group(
         left_out=left_out,
         chance=1 / len(first.labels),
         facts=facts,
+        charts=curves.run_charts([(str(e.run["name"]), e.history) for e in runs]),
+        chart=layout,
         commands=[*run_page.commands(first, group)[:-1], f"dance report --run {group}"],
     )
 

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from dancecli.core.text import duration, percent, pluralize
 from dancecli.report.pages.stills import stills_of
 from dancecli.report.pages.templating import environment, render
-from dancecli.report.plots import layout
+from dancecli.report.plots import curves, layout
 from dancecli.report.plots.gradcam import GradcamPicture
 from dancecli.report.results.run_results import RunResults, SubsetScores
+from dancecli.report.results.slices import NOT_SLICED, Sliced
 from dancecli.report.statistics.metrics import Summary, order_by_confusion, predicted, true_ranks
+from dancecli.report.statistics.slices import worst_slices
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ def render_run(
     subset: str,
     heat: Mapping[str, Sequence[GradcamPicture]] = MappingProxyType({}),
     workspace: Workspace | None = None,
+    sliced: Sliced = NOT_SLICED,
 ) -> str:
     """Draw the page.
 
@@ -42,6 +45,7 @@ def render_run(
         subset: the subset shown first.
         heat: for each subset where the network looked, as far as that was drawn.
         workspace: where the clips are; None for a page without stills of them.
+        sliced: accuracy by slice, and at the levels of a hierarchy.
     """
     order = [subset, *(other for other in summaries if other != subset)]
     data = clip_data(results, summaries)
@@ -59,6 +63,18 @@ def render_run(
         whiskers={key: _whiskers(summaries[key]) for key in order},
         shared=results.shared_groups,
         shown_pairs=SHOWN_PAIRS,
+        curves_of={key: {c.index: c for c in summaries[key].curves} for key in order},
+        score_charts={key: curves.score_charts(summaries[key]) for key in order},
+        class_charts={key: curves.class_charts(summaries[key], results.labels) for key in order},
+        slices={key: sliced.slices.get(key, ()) for key in order},
+        worst={key: worst_slices(sliced.slices.get(key, ())) for key in order},
+        slice_scale={
+            key: layout.zoomed([s.top1.estimate for s in rows if s.top1.estimate])
+            for key in order
+            if (rows := sliced.slices.get(key))
+        },
+        levels={key: sliced.levels.get(key, ()) for key in order},
+        attribute_notes=sliced.notes,
         heat={key: heat.get(key, ()) for key in order},
         lead=lead(results),
         notices={key: notices(results, key, summaries[key]) for key in order},

@@ -68,6 +68,8 @@ def environment(*, autoescape: bool = True) -> jinja2.Environment:
         duration=duration,
         cell=cell,
         count=count,
+        count_of=lambda clips: f"{clips:.1f}".removesuffix(".0"),
+        change=lambda clips: f"{clips:+.1f}".removesuffix(".0").replace("-", "\u2212"),
     )
     return found
 

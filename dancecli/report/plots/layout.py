@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,29 +15,65 @@ WIDTH, HEIGHT = 380.0, 236.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 10.0, 10.0, 34.0
 # A longer line is drawn as means of equal stretches: no screen shows more.
 MOST_POINTS = 300
+# Of a line whose points are marked.
+MOST_DOTS = 60
 
 Points: TypeAlias = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart, in the chart's own units; `css` names its look."""
+    """One line of a chart, in the chart's own units; `css` names its look, `key` what it can be chosen by."""
 
     name: str
     css: str
     path: str
     dots: tuple[tuple[float, float], ...]
+    key: str = ""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A line chart, laid out: positions in the units of its view box."""
+    """A line chart, laid out: positions in the units of its view box.
+
+    Attributes:
+        hover: how the script reads values off the lines, as JSON: of x and y each the values at the ends
+            of the axis, where these are drawn, whether the scale is logarithmic, the factor and the unit
+            of the values shown, and how many digits they have.
+    """
 
     title: str
     note: str
     lines: tuple[Line, ...]
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
+    x_label: str
+    hover: str
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a chart.
+
+    Attributes:
+        label: what stands below it.
+        ticks: values, the ends of the axis first and last.
+        share: the values are shares, shown as per cent.
+        digits: of values that are read off.
+    """
+
+    label: str
+    ticks: tuple[float, ...]
+    share: bool = False
+    log: bool = False
+    digits: int = 3
+
+    def text(self, value: float) -> str:
+        """Write a tick."""
+        return f"{100 * value:.0f} %" if self.share else f"{value:g}"
+
+
+SHARE = Axis("", (0.0, 0.25, 0.5, 0.75, 1.0), share=True, digits=1)
 
 
 @dataclass(frozen=True)
@@ -86,6 +123,17 @@ def training_charts(history: Iterable[Mapping[str, Any]], top5: bool) -> tuple[C
     return tuple(chart for title, group in lines.items() if (chart := _chart(title, group)) is not None)
 
 
+def training_points(history: Iterable[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+    """Give what one line per run is drawn of: `train loss` as means of epochs, `val loss` and `val top1`."""
+    rows = [row for row in history if isinstance(row.get("epoch"), int)]
+    val = [row for row in rows if row.get("kind") == "val"]
+    at = [float(row["epoch"]) for row in val]
+    return {
+        "train loss": _epoch_means([row for row in rows if row.get("kind") == "train"], "loss"),
+        **{f"val {key}": _pick(at, val, key) for key in ("loss", "top1")},
+    }
+
+
 def _places(train: Sequence[Mapping[str, Any]]) -> list[float]:
     """Spread the steps of an epoch evenly over it: epoch 1 reaches from 0 to 1."""
     total: dict[int, int] = {}
@@ -124,35 +172,73 @@ def _chart(title: str, lines: Sequence[tuple[str, str, Points, bool]]) -> Chart 
         return None
     xs = [x for _, _, points, _ in lines for x, _ in points]
     ys = [y for _, _, points, _ in lines for _, y in points]
-    share = title == "Accuracy"
     log = title == "Learning rate" and min(ys) > 0 and max(ys) > 20 * min(ys)
-    last = math.ceil(max(xs))
-    x_steps = [x for x in nice_ticks(0, last, 6) if x == int(x) and x <= last]
-    if share:
-        y_steps = [0.0, 0.25, 0.5, 0.75, 1.0]
+    if title == "Accuracy":
+        up = SHARE
     elif log:
-        y_steps = [
-            10.0**e for e in range(math.floor(math.log10(min(ys))), math.ceil(math.log10(max(ys))) + 1)
-        ]
+        ends = math.floor(math.log10(min(ys))), math.ceil(math.log10(max(ys)))
+        up = Axis("", tuple(10.0**e for e in range(ends[0], ends[1] + 1)), log=True)
     else:
-        y_steps = nice_ticks(0, max(ys), 4)
-    across = _Scale(0, last, LEFT, WIDTH - RIGHT, False)
-    up = _Scale(y_steps[0], y_steps[-1], HEIGHT - BOTTOM, TOP, log)
+        up = Axis("", tuple(nice_ticks(0, max(ys), 4)))
+    shown = [(name, css, points, dots and len(points) <= MOST_DOTS, "") for name, css, points, dots in lines]
+    return line_chart(title, shown, epochs(max(xs)), up, "log scale" if log else "")
+
+
+def epochs(last: float) -> Axis:
+    """Give an axis of epochs that ends with the last one; ticks are whole."""
+    end = math.ceil(last)
+    inner = [x for x in nice_ticks(0, end, 6) if x == int(x) and x < end]
+    return Axis("epoch", (*inner, float(end)), digits=1)
+
+
+def line_chart(
+    title: str,
+    lines: Sequence[tuple[str, str, Points, bool, str]],
+    across: Axis,
+    up: Axis,
+    note: str = "",
+) -> Chart:
+    """Lay out a chart of lines.
+
+    Args:
+        title: what it shows.
+        lines: name, look, points, whether the points are marked, and the key.
+        across: the horizontal axis.
+        up: the vertical axis.
+        note: a few words beside the title.
+    """
+    x = _Scale(across.ticks[0], across.ticks[-1], LEFT, WIDTH - RIGHT, across.log)
+    y = _Scale(up.ticks[0], up.ticks[-1], HEIGHT - BOTTOM, TOP, up.log)
+    hover = {
+        name: [s.low, s.high, s.start, s.end, int(s.log), 100 if axis.share else 1,
+               "\u202f%" if axis.share else "", axis.digits]
+        for name, s, axis in (("x", x, across), ("y", y, up))
+    }  # fmt: skip
     return Chart(
         title=title,
-        note="log scale" if log else "",
+        note=note,
         lines=tuple(
             Line(
                 name,
                 css,
-                "M" + "L".join(f"{across(x)} {up(y)}" for x, y in points),
-                tuple((across(x), up(y)) for x, y in points) if dots and len(points) <= 60 else (),
+                "M" + "L".join(f"{x(a)} {y(b)}" for a, b in points),
+                tuple((x(a), y(b)) for a, b in points) if dots else (),
+                key,
             )
-            for name, css, points, dots in lines
+            for name, css, points, dots, key in lines
         ),
-        x_ticks=tuple((across(x), f"{x:g}") for x in x_steps),
-        y_ticks=tuple((up(y), f"{100 * y:.0f} %" if share else f"{y:g}") for y in y_steps),
+        x_ticks=tuple((x(v), across.text(v)) for v in _apart(across.ticks)),
+        y_ticks=tuple((y(v), up.text(v)) for v in up.ticks),
+        x_label=across.label,
+        hover=json.dumps({**hover, "label": across.label}),
     )
+
+
+def _apart(ticks: Sequence[float]) -> list[float]:
+    """Leave out the last tick but one where it would touch the last."""
+    if len(ticks) > 2 and ticks[-1] - ticks[-2] < 0.6 * (ticks[1] - ticks[0]):
+        return [*ticks[:-2], ticks[-1]]
+    return list(ticks)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 from dancecli.core.errors import InputError
 from dancecli.report.results.entries import Accuracy, Entry, accuracy, refuse_unlike
 from dancecli.report.statistics.clusters import join_groups
+from dancecli.report.statistics.metrics import confusion, predicted
 from dancecli.report.statistics.significance import Paired, compare, holm, wins_needed
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from dancecli.report.statistics.metrics import Ints
     from dancecli.report.statistics.significance import Flags
 
@@ -37,6 +41,32 @@ class ClassPair:
 
 
 @dataclass(frozen=True)
+class CellChange:
+    """One cell of the confusion matrix under both: clips of class `true` that were predicted `called`.
+
+    Attributes:
+        first, second: how many; the mean over the runs of a method.
+        n: clips of class `true`.
+    """
+
+    true: int
+    called: int
+    first: float
+    second: float
+    n: int
+
+    @property
+    def change(self) -> float:
+        """How many more the second has, as a share of the class."""
+        return (self.second - self.first) / self.n
+
+    @property
+    def better(self) -> bool:
+        """Whether the second is better in this cell: more correct, or fewer mistakes."""
+        return (self.change > 0) == (self.true == self.called)
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Two entries on the same clips.
 
@@ -46,6 +76,7 @@ class Comparison:
         needed: of the discordant clips, how many one run would have to win; None if there are too few
             of them for any verdict, or where several seeds are compared.
         classes: the classes that occur.
+        cells: of the two confusion matrices those that differ, the largest change of a class's share first.
         made: how the runs differ: a name, and its value in each.
     """
 
@@ -54,6 +85,7 @@ class Comparison:
     second: Accuracy
     needed: int | None
     classes: tuple[ClassPair, ...]
+    cells: tuple[CellChange, ...]
     made: tuple[tuple[str, str, str], ...]
 
 
@@ -80,6 +112,7 @@ def compare_entries(first: Entry, second: Entry, subset: str) -> Comparison:
         second=other,
         needed=wins_needed(round(paired.first + paired.second)) if single else None,
         classes=_classes(first.first.subsets[subset].truth, a, b, groups),
+        cells=_cells(first, second, subset),
         made=tuple(_differences(first.first.run, second.first.run)),
     )
 
@@ -106,6 +139,28 @@ def _classes(truth: Ints, a: Flags, b: Flags, groups: Sequence[str]) -> tuple[Cl
         ClassPair(index, one, other, paired.first, paired.second, p)
         for (index, one, other, paired), p in zip(found, ps, strict=True)
     )
+
+
+def _cells(first: Entry, second: Entry, subset: str) -> tuple[CellChange, ...]:
+    import numpy as np
+
+    classes = len(first.first.labels)
+
+    def mean_counts(entry: Entry) -> npt.NDArray[np.float64]:
+        found = []
+        for run in entry.runs:
+            of = run.subsets[subset]
+            found.append(confusion(of.truth, predicted(of.scores, of.truth), classes))
+        mean: npt.NDArray[np.float64] = np.mean(found, axis=0)
+        return mean
+
+    a, b = mean_counts(first), mean_counts(second)
+    sums = a.sum(axis=1)
+    cells = [
+        CellChange(int(i), int(j), float(a[i, j]), float(b[i, j]), round(sums[i]))
+        for i, j in np.argwhere(np.abs(a - b) > 1e-9)
+    ]
+    return tuple(sorted(cells, key=lambda c: (-abs(c.change), -c.n, c.true, c.called)))
 
 
 def _differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, str, str]]:

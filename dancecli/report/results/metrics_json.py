@@ -7,6 +7,7 @@ from typing import Any
 
 from dancecli.core.records import Subset
 from dancecli.report.results.run_results import RunResults
+from dancecli.report.results.slices import NOT_SLICED, Sliced
 from dancecli.report.statistics.intervals import Estimate, Proportion
 from dancecli.report.statistics.metrics import Summary
 
@@ -15,7 +16,13 @@ SCHEMA = 1
 PROVENANCE = ("model", "weights", "split", "views", "optim", "seed", "cache", "versions", "seconds")
 
 
-def document(name: str, results: RunResults, summaries: Mapping[str, Summary], subset: str) -> dict[str, Any]:
+def document(
+    name: str,
+    results: RunResults,
+    summaries: Mapping[str, Summary],
+    subset: str,
+    sliced: Sliced = NOT_SLICED,
+) -> dict[str, Any]:
     """Lay out what `metrics.json` holds.
 
     Args:
@@ -23,6 +30,7 @@ def document(name: str, results: RunResults, summaries: Mapping[str, Summary], s
         results: the run.
         summaries: the figures of each subset of `results.subsets`; a subset without is null.
         subset: the subset that the headline is of.
+        sliced: accuracy by slice and level; what was not asked for is left out.
     """
     run = results.run
     return {
@@ -41,6 +49,7 @@ def document(name: str, results: RunResults, summaries: Mapping[str, Summary], s
                     "videos": len(set(results.subsets[key].groups)),
                     "videos_also_in_training": results.shared_groups[key],
                     **as_json(summaries[key], results.labels),
+                    **_sliced(sliced, key),
                 }
                 if key in summaries
                 else None
@@ -50,9 +59,36 @@ def document(name: str, results: RunResults, summaries: Mapping[str, Summary], s
     }
 
 
+def _sliced(sliced: Sliced, subset: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if slices := sliced.slices.get(subset):
+        found["slices"] = [
+            {
+                "attribute": s.attribute,
+                "value": s.value,
+                "top1": _proportion(s.top1),
+                "rest": _proportion(s.rest),
+                "expected_from_classes": _round(s.expected),
+                "p_adjusted": _round(s.p),
+            }
+            for s in slices
+        ]
+    if levels := sliced.levels.get(subset):
+        found["levels"] = [
+            {
+                "level": level.name,
+                "top1": _proportion(level.top1),
+                "chance": _round(level.chance),
+                "members": [{"name": name, "recall": _proportion(of)} for name, of in level.members],
+            }
+            for level in levels
+        ]
+    return found
+
+
 def as_json(summary: Summary, labels: tuple[str, ...]) -> dict[str, Any]:
     """Lay a summary out for `metrics.json`, classes by name."""
-    curve = summary.calibration
+    curve, curves = summary.calibration, {c.index: c for c in summary.curves}
     return {
         "n": summary.n,
         "top1": _proportion(summary.top1),
@@ -82,9 +118,14 @@ def as_json(summary: Summary, labels: tuple[str, ...]) -> dict[str, Any]:
                 "recall": _proportion(c.recall),
                 "precision": _proportion(c.precision),
                 "f1": _estimate(c.f1),
+                "average_precision": _round(curves[c.index].ap) if c.index in curves else None,
+                "roc_auc": _round(curves[c.index].auc) if c.index in curves else None,
             }
             for c in summary.per_class
         ],
+        "mean_average_precision": _round(summary.mean_average_precision),
+        "topk": [[int(k), _round(share)] for k, share in summary.topk],
+        "coverage": [[_round(coverage), _round(rate)] for coverage, rate in summary.coverage],
         "confused": [
             {"true": labels[p.true], "predicted": labels[p.called], "k": p.k, "n": p.n, "back": p.back}
             for p in summary.pairs

@@ -17,6 +17,13 @@ from typing import TYPE_CHECKING
 
 from dancecli.core import topk
 from dancecli.report.statistics.calibration import Calibration, calibration
+from dancecli.report.statistics.curves import (
+    ClassCurves,
+    Points,
+    class_curves,
+    coverage_curve,
+    topk_curve,
+)
 from dancecli.report.statistics.intervals import Estimate, Proportion, proportion
 
 if TYPE_CHECKING:
@@ -94,6 +101,9 @@ class Summary:
         balanced_accuracy: mean recall over the classes that occur; None without clips.
         macro_f1: mean F1 over the classes that occur or were called; None without clips.
         confusion: counts, one row per true class, a column a predicted one.
+        curves: precision-recall and ROC of each class that occurs; empty without clips.
+        topk: k, and the share of clips whose true class ranks among the first k.
+        coverage: share of clips that are answered, and the accuracy on them.
         balanced_by_video, macro_f1_by_video: the two with intervals from resampling source videos;
             None where that was not done.
     """
@@ -113,8 +123,16 @@ class Summary:
     confusion: tuple[tuple[int, ...], ...]
     pairs: tuple[Pair, ...]
     calibration: Calibration | None
+    curves: tuple[ClassCurves, ...] = ()
+    topk: Points = ()
+    coverage: Points = ()
     balanced_by_video: Estimate | None = None
     macro_f1_by_video: Estimate | None = None
+
+    @property
+    def mean_average_precision(self) -> float | None:
+        """Mean average precision over the classes that occur; None without clips."""
+        return sum(c.ap for c in self.curves) / len(self.curves) if self.curves else None
 
 
 def true_ranks(scores: Floats, truth: Ints) -> Ints:
@@ -226,7 +244,15 @@ def summarize(
         confusion=tuple(tuple(row) for row in counts.tolist()),
         pairs=confused_pairs(counts),
         calibration=calibration(scores.max(axis=1), ranks == 1, groups) if n else None,
+        curves=class_curves(scores, truth, _points(classes)) if n else (),
+        topk=topk_curve(ranks, classes) if n else (),
+        coverage=coverage_curve(scores.max(axis=1), ranks == 1) if n else (),
     )
+
+
+def _points(classes: int) -> int:
+    """Say how many points of a class's curve are kept: fewer where there are hundreds of classes."""
+    return max(12, min(40, 2000 // classes))
 
 
 def order_by_confusion(counts: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:

@@ -320,6 +320,69 @@ all('[data-rows]').forEach((input) => input.addEventListener('input', () => {
   });
 }));
 
+// ---- charts: what the lines are worth where one points
+all('svg[data-hover]').forEach((svg) => {
+  const {x, y, label} = JSON.parse(svg.dataset.hover);
+  const value = ([low, high, from, to, log, factor, unit, digits], at) => {
+    const share = (at - from) / (to - from);
+    const found = log ? low * (high / low) ** share : low + share * (high - low);
+    const shown = log ? found.toPrecision(3) : (factor * found).toFixed(digits);
+    return `${Number(shown)}${unit}`;
+  };
+  const out = svg.parentElement.querySelector('.readout');
+  const lines = all('path.line', svg).map((path) => ({
+    path, points: path.getAttribute('d').slice(1).split('L').map((pair) => pair.split(' ').map(Number)),
+  }));
+  const space = 'http://www.w3.org/2000/svg';
+  const guide = document.createElementNS(space, 'line');
+  guide.setAttribute('class', 'guide');
+  const marks = document.createElementNS(space, 'g');
+  let at = null; // where the values are read, of the points of the first line shown
+  const read = (to) => {
+    const shown = lines.filter(({path}) => !path.dataset.key || path.classList.contains('on'));
+    const near = shown.map(({path, points}) => [path, points.reduce((a, b) => (
+      Math.abs(b[0] - to) < Math.abs(a[0] - to) ? b : a))]);
+    if (!near.length) return;
+    const first = near.map(([, p]) => p[0]).reduce((a, b) => (Math.abs(b - to) < Math.abs(a - to) ? b : a));
+    at = first;
+    ['x1', 'x2'].forEach((key) => guide.setAttribute(key, first));
+    guide.setAttribute('y1', y[3]);
+    guide.setAttribute('y2', y[2]);
+    marks.replaceChildren(...near.map(([, p]) => {
+      const dot = document.createElementNS(space, 'circle');
+      Object.entries({cx: p[0], cy: p[1], r: 4, class: 'mark'}).forEach((pair) => dot.setAttribute(...pair));
+      return dot;
+    }));
+    svg.append(guide, marks);
+    out.textContent = `${label.split(':')[0]} ${value(x, first)}: `
+      + near.map(([path, p]) => `${path.dataset.name} ${value(y, p[1])}`).join(', ');
+  };
+  const leave = () => { guide.remove(); marks.remove(); out.textContent = ''; at = null; };
+  svg.addEventListener('pointermove', (event) => {
+    const box = svg.getBoundingClientRect();
+    read((event.clientX - box.left) / box.width * svg.viewBox.baseVal.width);
+  });
+  svg.addEventListener('pointerleave', leave);
+  svg.addEventListener('blur', leave);
+  svg.addEventListener('keydown', (event) => {
+    const step = {ArrowLeft: -1, ArrowRight: 1}[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const {points} = lines.find(({path}) => !path.dataset.key || path.classList.contains('on')) || lines[0];
+    const from = at === null ? (step > 0 ? -1 : points.length) : points.findIndex(([px]) => px >= at - 1e-6);
+    const by = step * Math.max(1, Math.round(points.length / 60));
+    read(points[Math.min(points.length - 1, Math.max(0, from + (at === null ? step : by)))][0]);
+  });
+});
+all('[data-pick]').forEach((select, number) => {
+  const paths = all('path[data-key]', select.closest('.subset'));
+  const pick = () => paths.forEach((path) => path.classList.toggle('on', path.dataset.key === select.value));
+  const kept = state.get(`class${number}`);
+  if ([...select.options].some((option) => option.value === kept)) select.value = kept;
+  select.addEventListener('change', () => { keep(`class${number}`, select.value); pick(); });
+  pick();
+});
+
 // ---- subsets of the split
 function choose(subset) {
   all('[data-show]').forEach((b) => b.setAttribute('aria-pressed', String(b.dataset.show === subset)));

@@ -11,11 +11,11 @@ from helpers.builders import Ran, fill, make_clip
 
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.records import Clip, ClipHashes, Group, SplitClip
-from dancecli.dataset.content import parse_conditions
 from dancecli.dataset.groups import NEAR_DUPLICATE, add_groups, read_groups
 from dancecli.dataset.split.diff import diff_splits
 from dancecli.dataset.split.split import SplitSettings, split
 from dancecli.storage import tables
+from dancecli.storage.content import parse_conditions
 from dancecli.storage.lockfile import write_lock
 from dancecli.storage.workspace import Workspace
 

@@ -381,3 +381,30 @@ def test_the_board_filters_and_sorts(browser: Any, reports: Path) -> None:
         assert rows.first.inner_text().split()[0] == "second-1"
         page.set_viewport_size({"width": 390, "height": 900})
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_chart_says_its_values_where_one_points_and_by_key(page: Any) -> None:
+    chart = shown(page, "svg[data-hover]").first
+    readout = shown(page, ".chart .readout").first
+    chart.scroll_into_view_if_needed()
+    chart.hover()
+    assert "top-k accuracy" in readout.inner_text()
+    page.mouse.move(0, 0)
+    assert readout.inner_text() == ""
+    chart.focus()
+    page.keyboard.press("ArrowRight")
+    assert readout.inner_text().startswith("k 1: ")
+    for _ in range(40):
+        page.keyboard.press("ArrowRight")
+    assert readout.inner_text().startswith("k 6: ")
+
+
+def test_a_class_can_be_picked_and_is_kept_in_the_address(page: Any) -> None:
+    select = shown(page, "select[data-pick]").first
+    assert shown(page, "path.class.on").count() == 2
+    select.select_option("robot")
+    names = shown(page, "path.class.on").evaluate_all("nodes => nodes.map((n) => n.dataset.name)")
+    assert names == ["robot", "robot"]
+    assert "class0=4" in page.url
+    page.reload()
+    assert shown(page, "select[data-pick]").first.input_value() == "4"
