@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
@@ -222,8 +223,12 @@ def _torch() -> str:
 
 
 def _mmaction() -> str:
-    required = ("mmaction2", "mmengine", "mmcv-lite", "decord")
-    versions = {name: _version(name, "pip install 'dancecli[train]'") for name in required}
+    required = ("mmaction2", "mmengine", "mmcv-lite")
+    fix = "pip install 'dancecli[train]'; on ARM also pip install --no-deps mmaction2==1.2.0"
+    versions = {name: _version(name, fix) for name in required}
+    # Files that are no clips of ours are read by PyAV, more slowly, where decord has no wheel.
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        versions["decord"] = metadata.version("decord")
     # The import fails on an unsupported Python or torch, and registers every model otherwise.
     import_module("dancecli.model.networks.mmaction")
     return ", ".join(f"{name} {version}" for name, version in versions.items())

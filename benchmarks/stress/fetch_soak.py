@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.lib.fetch_workload import Bar, counts, make_film, none_of, write_list
-from dancecli.core.progress import Progress
+from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import OutcomeClass, clip_id_of
 from dancecli.dataset.fetch.fetch import fetch
 from dancecli.dataset.fetch.settings import FetchSettings
@@ -82,7 +82,7 @@ def soak(clips: int, out: Path) -> list[Bar]:
             socket_timeout_s=3,
         )
         cpu_before_s = time.process_time()
-        result = fetch(Workspace(base / "workspace"), settings, watch)
+        result = fetch(Workspace(base / "workspace"), settings, Reporter(watch))
         cpu_s = time.process_time() - cpu_before_s
         standing = {name: known.outcome for name, known in ledger.latest(base / "workspace").items()}
         ours.send("close")

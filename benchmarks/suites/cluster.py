@@ -96,8 +96,8 @@ def main() -> int:
 
 
 @contextmanager
-def cluster() -> Iterator[float]:
-    """Start a head and two nodes with a core each; give the seconds that it took."""
+def cluster(nodes: int = 2) -> Iterator[float]:
+    """Start a head and nodes with a core each; give the seconds that it took."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - so Ray calls it
     # Nodes import the jobs by name, as workers of this machine do.
@@ -107,7 +107,7 @@ def cluster() -> Iterator[float]:
     started_s = time.perf_counter()
     store = {"object_store_memory": 80 << 20}
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **store})
-    for _ in range(2):
+    for _ in range(nodes):
         made.add_node(num_cpus=1, **store)
     os.environ["RAY_ADDRESS"] = made.address
     try:

@@ -2,13 +2,14 @@
 
 Such a clip has no B-frames and a frame every 1/fps from 0 on, so a frame's number follows from its
 time: no index of the file is needed, decoding begins at the key frame before the view, and frames
-between those that are requested are decoded but not converted to RGB. All other files are read by decord.
-Both give the same bytes.
+between those that are requested are decoded but not converted to RGB. All other files are read by
+decord, or, where it has no wheel (macOS on ARM), by PyAV from their start. All give the same bytes.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 class UnsupportedLayoutError(Exception):
     """The file is not laid out as `dance` writes clips."""
+
+
+class _FrameReader(Protocol):
+    def frames(self, numbers: NDArray[np.int64]) -> list[NDArray[np.uint8]]: ...
 
 
 class FastClipReader:
@@ -86,6 +91,72 @@ class FastClipReader:
         return [found[number] for number in numbers.tolist()]
 
 
+class SequentialReader:
+    """Reads frames of any video by decoding it from its start; frames are numbered as they are shown.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        RuntimeError: it cannot be read; the same as decord raises.
+
+    Attributes:
+        total_frames: how many there are.
+        fps: frames per second.
+    """
+
+    def __init__(self, path: str) -> None:
+        import av
+
+        self._path = path
+        try:
+            with av.open(path, metadata_errors="ignore") as container:
+                stream = container.streams.video[0]
+                self.fps = float(stream.average_rate or 0)
+                # Headers may lie or say nothing; a frame is what the decoder gives.
+                self.total_frames = sum(1 for _ in container.decode(stream))
+        except (av.FFmpegError, IndexError) as error:
+            raise RuntimeError(f"{path} cannot be read: {error}") from error
+
+    def frames(self, numbers: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        """Read frames [height, width, 3] of RGB bytes, in the order of their numbers.
+
+        Raises:
+            RuntimeError: the file cannot be read.
+        """
+        import av
+
+        wanted = set(numbers.tolist())
+        to_rgb = av.video.reformatter.VideoReformatter()
+        found: dict[int, Any] = {}
+        try:
+            with av.open(self._path, metadata_errors="ignore") as container:
+                for number, frame in enumerate(container.decode(container.streams.video[0])):
+                    if number in wanted:
+                        image = to_rgb.reformat(frame, format="rgb24").to_ndarray()
+                        # A phone's video is stored on its side, with the turn in its header.
+                        found[number] = np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
+                    if len(found) == len(wanted):
+                        break
+        except av.FFmpegError as error:
+            raise RuntimeError(f"{self._path} cannot be read: {error}") from error
+        return [found[number] for number in numbers.tolist()]
+
+
+def _opened(results: dict[str, Any], reader: FastClipReader | SequentialReader) -> dict[str, Any]:
+    return results | {"video_reader": reader, "total_frames": reader.total_frames, "avg_fps": reader.fps}
+
+
+def _decoded(results: dict[str, Any], reader: _FrameReader, numbers: NDArray[np.int64]) -> dict[str, Any]:
+    imgs = reader.frames(numbers)
+    shape = imgs[0].shape[:2]
+    return results | {"video_reader": None, "imgs": imgs, "original_shape": shape, "img_shape": shape}
+
+
+def _has_decord() -> bool:
+    return find_spec("decord") is not None
+
+
 @TRANSFORMS.register_module(force=True)
 class ClipInit:
     """Open a clip; replaces MMAction2's `DecordInit`."""
@@ -96,11 +167,12 @@ class ClipInit:
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Give `video_reader`, `total_frames` and `avg_fps`."""
         try:
-            clip = FastClipReader(results["filename"])
+            return _opened(results, FastClipReader(results["filename"]))
         except UnsupportedLayoutError:
+            if not _has_decord():
+                return _opened(results, SequentialReader(results["filename"]))
             opened: dict[str, Any] = self._decord(results)
             return opened
-        return results | {"video_reader": clip, "total_frames": clip.total_frames, "avg_fps": clip.fps}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -117,16 +189,16 @@ class ClipDecode:
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Give `imgs`, frames [height, width, 3] of RGB bytes."""
         reader = results["video_reader"]
+        numbers = np.squeeze(results["frame_inds"]).reshape(-1)
         if isinstance(reader, FastClipReader):
             try:
-                imgs = reader.frames(np.squeeze(results["frame_inds"]).reshape(-1))
+                return _decoded(results, reader, numbers)
             except UnsupportedLayoutError:
-                results = results | {"video_reader": self._init(dict(results))["video_reader"]}
-            else:
-                shape = imgs[0].shape[:2]
-                return results | {
-                    "video_reader": None, "imgs": imgs, "original_shape": shape, "img_shape": shape,
-                }  # fmt: skip
+                reader = None
+        if not _has_decord():
+            return _decoded(results, reader or SequentialReader(results["filename"]), numbers)
+        if reader is None:
+            results = results | {"video_reader": self._init(dict(results))["video_reader"]}
         decoded: dict[str, Any] = self._decode(results)
         return decoded
 

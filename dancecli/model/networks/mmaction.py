@@ -25,7 +25,7 @@ from typing import Any
 from dancecli.core.errors import MissingDependencyError, ModelError
 from dancecli.model.hardware.allocator import keep_freed_memory
 
-_INSTALL = "pip install 'dancecli[train]'"
+_INSTALL = "pip install 'dancecli[train]'; on ARM also pip install --no-deps mmaction2==1.2.0"
 try:
     import numpy as np
     import torch

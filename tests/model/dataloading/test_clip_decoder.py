@@ -9,6 +9,7 @@ from dancecli.model.dataloading.clip_decoder import (
     ClipDecode,
     ClipInit,
     FastClipReader,
+    SequentialReader,
     UnsupportedLayoutError,
 )
 from dancecli.model.networks.mmaction import TRANSFORMS
@@ -85,3 +86,48 @@ def test_a_broken_clip_is_told_as_by_decord(clip: Path, tmp_path: Path) -> None:
     cut.write_bytes(clip.read_bytes()[:2000])
     with pytest.raises(RuntimeError):
         ClipInit()({"filename": str(cut)})
+
+
+@pytest.mark.parametrize("kind", ["b-frames", "late", "turned", "webm"])
+def test_without_decord_all_files_are_read_with_the_same_bytes(
+    source_video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    path, copied = tmp_path / "video.mp4", ["-i", str(source_video), "-c", "copy"]
+    if kind == "webm":
+        path = tmp_path / "video.webm"
+        run_ffmpeg(["-i", str(source_video), "-c:v", "libvpx", "-b:v", "1M", str(path)])
+    elif kind == "turned":
+        run_ffmpeg(["-display_rotation", "90", *copied, str(path)])
+    else:
+        run_ffmpeg([*(["-itsoffset", "0.3"] if kind == "late" else []), *copied, str(path)])
+    numbers = np.array([3, 40, 7, 124])
+    theirs = by_decord(path, numbers)
+    monkeypatch.setattr("dancecli.model.dataloading.clip_decoder._has_decord", lambda: False)
+    opened = ClipInit()({"filename": str(path)})
+    assert isinstance(opened["video_reader"], SequentialReader)
+    assert (opened["total_frames"], opened["avg_fps"]) == (125, 25)
+    found = ClipDecode()(opened | {"frame_inds": numbers})
+    assert all((a == b).all() for a, b in zip(found["imgs"], theirs, strict=True))
+    assert found["img_shape"] == theirs[0].shape[:2]
+
+
+def test_without_decord_a_clip_whose_times_do_not_fit_is_read_from_its_start(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jumping, numbers = tmp_path / "jumping.mp4", np.arange(40, 60)
+    run_ffmpeg(
+        ["-i", str(clip), "-vf", "select='not(eq(n,50))'", "-fps_mode", "vfr", "-bf", "0", str(jumping)]
+    )
+    theirs = by_decord(jumping, numbers)
+    monkeypatch.setattr("dancecli.model.dataloading.clip_decoder._has_decord", lambda: False)
+    found = ClipDecode()(ClipInit()({"filename": str(jumping)}) | {"frame_inds": numbers})
+    assert all((a == b).all() for a, b in zip(found["imgs"], theirs, strict=True))
+
+
+def test_without_decord_a_broken_clip_is_told_the_same(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dancecli.model.dataloading.clip_decoder._has_decord", lambda: False)
+    (tmp_path / "cut.mp4").write_bytes(clip.read_bytes()[:2000])
+    with pytest.raises(RuntimeError):
+        ClipInit()({"filename": str(tmp_path / "cut.mp4")})
