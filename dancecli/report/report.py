@@ -6,11 +6,13 @@ import csv
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
+from dancecli.report.bundle import write_bundle
 from dancecli.report.pages.run_page import model_card, render_run
 from dancecli.report.plots.confusion_matrix import draw_confusion
 from dancecli.report.plots.gradcam import GradcamPicture, read_gradcam
@@ -43,6 +45,7 @@ class ReportSettings:
         subset: the subset that the headline, the table and the picture are of.
         attributes: CSV files with further attributes of clips or videos, to slice by.
         hierarchy: a CSV file that says what each class belongs to.
+        bundle: a folder or a zip file for the report with its clips, see `bundle`.
     """
 
     run: str | None = None
@@ -50,6 +53,7 @@ class ReportSettings:
     subset: str = "test"
     attributes: tuple[Path, ...] = ()
     hierarchy: Path | None = None
+    bundle: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ def report(
     The same run gives the same bytes. With `dry_run` everything is read and checked, nothing written.
 
     Raises:
+        UsageError: a bundle of a group is asked for.
         WorkspaceError: there is no such run, or it is not finished.
         InputError: the subset has no predictions, or the run's files contradict each other.
     """
@@ -107,6 +112,11 @@ def report(
     if not dry_run:
         _write(workspace, name, results, summaries, settings.subset, found, heat, sliced, reporter)
     reporter.progress(3, 3)
+    if settings.bundle:
+        draw = partial(
+            render_run, name, summaries=summaries, subset=settings.subset, heat=heat, sliced=sliced
+        )
+        write_bundle(workspace, settings.bundle, results, folder, draw, reporter, dry_run=dry_run)
     worst = tuple(_phrase(s) for s in worst_slices(sliced.slices[settings.subset]))
     note = results.removal_note(settings.subset)
     line = headline(summaries[settings.subset]) + (f"  ({note})" if note else "")
@@ -135,6 +145,8 @@ def _report_group(
     """Report on runs that differ by their seed, and on each of them."""
     from dancecli.report.pages.group_page import render_group
 
+    if settings.bundle:
+        raise UsageError(f"{group} is a group of runs, and a bundle holds one", "name a run with --run")
     name = settings.name or group
     folder = workspace.report(name)
     runs, left_out = read_group(workspace, group, names, settings.subset)

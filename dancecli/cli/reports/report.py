@@ -72,6 +72,14 @@ def command(
             show_default=False,
         ),
     ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR|FILE.zip",
+            help="Write the report with the clips of val and test there too, to be sent and opened offline.",
+            show_default=False,
+        ),
+    ] = None,
     latex: LatexOption = False,
     markdown: MarkdownOption = False,
     as_csv: CsvOption = False,
@@ -95,7 +103,7 @@ def command(
     if grad_cam and not dry_run:
         _look_into(workspace, run or _last(workspace), subset, grad_cam)
     with reporting("report") as reporter:
-        settings = ReportSettings(run, name, subset.value, tuple(attributes or ()), hierarchy)
+        settings = ReportSettings(run, name, subset.value, tuple(attributes or ()), hierarchy, bundle)
         result = report(workspace, settings, reporter, dry_run=dry_run)
     if run is None:
         info(f"run {result.run} (the latest)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dancecli.report.pages.run_page import short_link, shown_scores
+from dancecli.report.pages.run_page import short_link, shown_scores, watch_data
 from dancecli.report.pages.stills import stills_of
 from dancecli.report.pages.templating import render
 from dancecli.report.plots import curves, layout
@@ -111,4 +111,5 @@ def clip_data(first: Entry, second: Entry, subset: str) -> dict[str, Any]:
             key: [row for _, row in sorted(found, key=lambda r: (-r[0], r[1][0]))]
             for key, found in rows.items()
         },
+        **watch_data(first.first),
     }

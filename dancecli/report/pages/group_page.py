@@ -64,6 +64,7 @@ def clip_data(runs: Sequence[RunResults], subsets: Mapping[str, GroupSubset]) ->
         "labels": runs[0].labels,
         "runs": [f"seed {e.run['seed']}" if e.run.get("seed") is not None else e.run["name"] for e in runs],
         "subsets": {key: _subset(runs, key, subset) for key, subset in subsets.items()},
+        **run_page.watch_data(runs[0]),
     }
 
 

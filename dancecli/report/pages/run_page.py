@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ def render_run(
     heat: Mapping[str, Sequence[GradcamPicture]] = MappingProxyType({}),
     workspace: Workspace | None = None,
     sliced: Sliced = NOT_SLICED,
+    bundled: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Draw the page.
 
@@ -46,9 +48,11 @@ def render_run(
         heat: for each subset where the network looked, as far as that was drawn.
         workspace: where the clips are; None for a page without stills of them.
         sliced: accuracy by slice, and at the levels of a hierarchy.
+        bundled: for each clip that lies in `clips/` beside the page its link; of a bundle, see `short_link`.
     """
     order = [subset, *(other for other in summaries if other != subset)]
-    data = clip_data(results, summaries)
+    data = clip_data(replace(results, links=bundled) if bundled else results, summaries)
+    data |= {"clips": "clips/"} if bundled else {}
     if workspace:
         data["stills"] = stills_of(workspace, _first_clips(data, order), results.links)
     return render(
@@ -112,7 +116,19 @@ def clip_data(results: RunResults, summaries: Mapping[str, Summary]) -> dict[str
             key: _subset_data(scores, summaries[key], results.links)
             for key, scores in results.subsets.items()
         },
+        **watch_data(results),
     }
+
+
+def watch_data(results: RunResults) -> dict[str, Any]:
+    """Say which clips can be watched at their source, for the script; nothing where none can."""
+    known = results.youtube
+    if not known:
+        return {}
+    shown = {clip for scores in results.subsets.values() for clip in scores.clips}
+    # Mostly it is all of them: then a 1 says it.
+    of = 1 if shown <= known else sorted(shown & known)
+    return {"watch": {"url": "https://www.youtube.com/watch?v=", "clips": of}} if of else {}
 
 
 def _first_clips(data: Mapping[str, Any], order: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dancecli.core.csv_files import CsvTable, read_csv
 from dancecli.core.errors import InputError
-from dancecli.core.records import Clip, Group
+from dancecli.core.records import Clip, ClipPose, Group
 from dancecli.storage import tables
 from dancecli.storage.content import CONDITIONS
 from dancecli.storage.workspace import Workspace
@@ -63,6 +63,14 @@ def read_attributes(workspace: Workspace, files: Sequence[Path] = ()) -> Attribu
     if workspace.groups.exists():
         for row in tables.read(workspace.groups, Group):
             values.setdefault(f"group: {row.kind}", {})[row.clip_id] = row.group
+    if workspace.poses.exists():
+        values["people followed"] = {
+            clip: str(people)
+            for clip, people, reason in tables.read_columns(
+                workspace.poses, ClipPose, ("clip_id", "people", "reason")
+            )
+            if not reason
+        }
     videos: dict[str, list[str]] = {}
     for clip in clips:
         videos.setdefault(clip.video_id, []).append(clip.clip_id)

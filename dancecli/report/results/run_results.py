@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from dancecli.report.statistics.metrics import Floats, Ints
 # Scores are stored as float32 by some evaluators, so their sum is 1 only nearly.
 SUM_TOLERANCE = 1e-3
+# Where a clip came from if its video's id is YouTube's, which has eleven characters.
+YOUTUBE_ID, YOUTUBE_SOURCES = 11, frozenset({"youtube", "mirror"})
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class RunResults:
         predictions: the metadata of `predictions.parquet`.
         removed: for each of `subsets` how many of its clips were removed by request since the split was
             made; no figure counts them.
+        youtube: the clips whose source is a video of YouTube.
     """
 
     run: Mapping[str, Any]
@@ -73,6 +76,7 @@ class RunResults:
     links: Mapping[str, str]
     predictions: Mapping[str, str]
     removed: Mapping[str, int] = field(default_factory=dict)
+    youtube: frozenset[str] = frozenset()
 
     def removal_note(self, subset: str) -> str:
         """Say how much of a subset is left (`17 of 20 clips, 3 removed by request`); empty for all of it."""
@@ -98,12 +102,14 @@ def read_run_results(workspace: Workspace, run: str) -> RunResults:
         )
     results = results_of(record, path, lambda: _read_split(workspace, record, path))
     removed = removed_of(tables.read_meta(workspace.split(record["split"]["name"])))
+    links, youtube = _read_links(workspace)
     return replace(
         results,
         removed={name: count for name, count in removed.items() if name in results.subsets},
         history=_read_history(folder / "metrics.jsonl"),
         config=_read_text(folder / "config.py"),
-        links=_read_links(workspace),
+        links=links,
+        youtube=youtube,
     )
 
 
@@ -300,10 +306,16 @@ def _read_text(path: Path) -> str:
         raise InputError.at(path, None, "is not UTF-8 text", "make the run again") from None
 
 
-def _read_links(workspace: Workspace) -> dict[str, str]:
-    table = tables.read_table(workspace.clips, Clip)
-    ids, paths = (table.column(name).to_pylist() for name in ("clip_id", "path"))
-    return {clip: link for clip, path in zip(ids, paths, strict=True) if (link := link_to(path))}
+def _read_links(workspace: Workspace) -> tuple[dict[str, str], frozenset[str]]:
+    """Read where the clips' files lie from a report's folder, and which clips are of YouTube."""
+    columns = ("clip_id", "path", "video_id", "source", "dataset")
+    links, youtube = {}, []
+    for clip, path, video, source, dataset in tables.read_columns(workspace.clips, Clip, columns):
+        if link := link_to(path):
+            links[clip] = link
+        if len(video) == YOUTUBE_ID and (source in YOUTUBE_SOURCES or dataset.startswith("kinetics")):
+            youtube.append(clip)
+    return links, frozenset(youtube)
 
 
 def link_to(path: str) -> str:

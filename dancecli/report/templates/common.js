@@ -118,13 +118,29 @@ function frameCard(name, place, ...content) {
     a.href = link;
     id.append(a);
   } else id.textContent = name;
+  const source = sourceLink(name);
+  if (source) id.append(' ', source);
   text.append(id, ...content);
   const node = make('article', 'card');
   node.append(picture(link, name), text);
   return node;
 }
 
-const linkOf = (name, place) => (place === 1 ? `../../clips/${name}.mp4` : place || '');
+const linkOf = (name, place) => (place === 1 ? `${data.clips || '../../clips/'}${name}.mp4` : place || '');
+
+// A clip's name is its video's id, start and end in milliseconds: its source can be opened at its second.
+const watchable = new Set(data.watch && data.watch.clips !== 1 ? data.watch.clips : []);
+function sourceLink(name) {
+  if (!data.watch || (data.watch.clips !== 1 && !watchable.has(name))) return null;
+  const [, video, from] = /^(.+)_(\d+)_\d+$/.exec(name) || [];
+  if (!video) return null;
+  const link = make('a', 'source', 'source');
+  link.href = `${data.watch.url}${video}&t=${Math.floor(from / 1000)}s`;
+  link.rel = 'noreferrer noopener';
+  link.target = '_blank';
+  link.title = 'Open the video at its site, where the clip begins';
+  return link;
+}
 
 // ---- one clip at full size
 const viewer = {

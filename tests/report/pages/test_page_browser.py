@@ -56,7 +56,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
                  if p.subset == "test"), key=lambda p: p.scores[p.label_index] - max(p.scores))  # fmt: skip
     source_video(workspace.clip(worst.clip_id))
     look_into(workspace, "first-1", worst)
-    report(workspace, ReportSettings("first-1", name="page"))
+    report(workspace, ReportSettings("first-1", name="page", bundle=workspace.root / "reports" / "bundle"))
     for seed, run in enumerate(("first-1", "second-1")):
         path = workspace.run(run) / "run.json"
         path.write_text(
@@ -397,6 +397,17 @@ def test_a_chart_says_its_values_where_one_points_and_by_key(page: Any) -> None:
     for _ in range(40):
         page.keyboard.press("ArrowRight")
     assert readout.inner_text().startswith("k 6: ")
+
+
+def test_a_bundle_plays_its_own_clips(browser: Any, reports: Path, tmp_path: Path) -> None:
+    shutil.copytree(reports / "bundle", tmp_path / "sent")
+    with opened(browser, tmp_path / "sent" / "index.html") as page:
+        video = page.locator('[data-clips="test"] video').first
+        assert "/sent/clips/" in video.evaluate("video => video.src")
+        video.evaluate("video => { video.preload = 'auto'; }")
+        loaded = "video => video.readyState > 0 || new Promise((done) => { video.onloadedmetadata = done; })"
+        video.evaluate(loaded)
+        assert video.evaluate("video => video.duration") == pytest.approx(2, abs=0.2)
 
 
 def test_a_class_can_be_picked_and_is_kept_in_the_address(page: Any) -> None:
