@@ -8,9 +8,11 @@ from typing import Any
 
 import dancecli.model.dataloading.augment
 import dancecli.model.dataloading.clip_decoder
-import dancecli.model.dataloading.flow  # noqa: F401 - registers itself
+import dancecli.model.dataloading.flow
+import dancecli.model.dataloading.pose  # noqa: F401 - registers itself
 from dancecli.model.dataloading.views import view_key, view_random_state
 from dancecli.model.networks.mmaction import DATA_SAMPLERS, DATASETS, TRANSFORMS, DefaultSampler, VideoDataset
+from dancecli.storage.pose_files import pose_of
 
 __all__ = ["DATASETS", "DATA_SAMPLERS", "TRANSFORMS", "ViewDataset", "ViewSampler"]
 
@@ -23,11 +25,18 @@ class ViewDataset(VideoDataset):  # type: ignore[misc]
 
     Args:
         view_seed: seed of the views.
+        poses_only: leave out the clips without poses, and augmented clips, whose poses are their parents'.
     """
 
-    def __init__(self, *args: Any, view_seed: int = 0, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, view_seed: int = 0, poses_only: bool = False, **kwargs: Any) -> None:
+        self.poses_only = poses_only
         super().__init__(*args, **kwargs)
         self.view_seed = view_seed
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """Read the list."""
+        listed: list[dict[str, Any]] = super().load_data_list()
+        return [row for row in listed if not self.poses_only or pose_of(Path(row["filename"])).exists()]
 
     def prepare_data(self, idx: int) -> Any:
         """Run the pipeline for one view of one clip."""

@@ -13,14 +13,26 @@ from dancecli.core.augmentation import chains_text
 from dancecli.core.errors import ModelError, UsageError
 from dancecli.core.recipe import Recipe
 from dancecli.model.dataloading.flow_data import on_flow
+from dancecli.model.dataloading.pose_data import skeleton_steps
 from dancecli.model.networks.base import ModelBase
 
 # Four views of 32 frames at 224 pixels: about a gigabyte of activations in the first layers.
 _FORWARD_PIXELS = 4 * 32 * 224**2
+# Skeletons are small: 17 maps of 64 x 64 cells, or 17 points, per frame.
+_FORWARD_SKELETONS = 16
 
 
 def train_pipeline(base: ModelBase, recipe: Recipe) -> list[dict[str, Any]]:
-    """From a file to a training view."""
+    """From a file to a training view.
+
+    Raises:
+        ModelError: a skeleton network is to see augmented frames.
+    """
+    if base.skeleton is not None:
+        if recipe.chains:
+            raise ModelError("poses do not support augmentation of frames", "omit --augment")
+        sampler = frame_sampler(base, recipe)
+        return skeleton_steps(base.skeleton, sampler, training=True, flip=recipe.flip)
     side = recipe.crop
     crops: dict[str, list[dict[str, Any]]] = {
         "random": [{"type": "RandomCrop", "size": side}],
@@ -45,12 +57,17 @@ def test_pipeline(base: ModelBase, recipe: Recipe) -> list[dict[str, Any]]:
 
     Raises:
         ModelError: several clips are requested of a model of single frames.
+        UsageError: several crops are requested of a skeleton network.
     """
     sampler = {**frame_sampler(base, recipe), "test_mode": True}
     if recipe.num_clips > 1:
         if not base.is_3d:
             raise ModelError("this model samples single frames of the whole clip", "use --num-clips 1")
         sampler["num_clips"] = recipe.num_clips
+    if base.skeleton is not None:
+        if recipe.num_crops > 1:
+            raise UsageError("a skeleton has no crops", "use --num-crops 1, or more clips (--num-clips)")
+        return skeleton_steps(base.skeleton, sampler, training=False, flip=False)
     crop = {"type": "CenterCrop", "crop_size": recipe.crop}
     if recipe.num_crops == 3:
         # Three squares that together cover the frame: as wide as the short side.
@@ -91,6 +108,8 @@ def refuse_unused_keys(base: ModelBase, recipe: Recipe) -> None:
 
 def forward_batch(base: ModelBase, recipe: Recipe, views: int = 1) -> int:
     """Number of clips per forward pass where no gradient is needed, to limit memory."""
+    if base.skeleton is not None:
+        return _FORWARD_SKELETONS
     sampler = frame_sampler(base, recipe)
     frames = int(sampler["clip_len"]) * int(sampler.get("num_clips", 1)) * views
     return max(1, min(32, _FORWARD_PIXELS // (frames * recipe.crop**2)))

@@ -22,6 +22,9 @@ LOADER_TIMEOUT_S = 900
 _HINT = "use --set workers=0, or give the container more shared memory: docker run --shm-size=2g"
 _SIGNS = ("shared memory", "bus error", "unable to mmap", "/torch_", "dataloader timed out")
 
+# A skeleton's joints; each is a map of floats, or of two people three numbers.
+_JOINTS = 17
+
 
 def check_shared_memory(loaders: Sequence[Mapping[str, Any] | None]) -> None:
     """Refuse before the work if the workers' batches would fill the shared memory.
@@ -50,10 +53,14 @@ def check_shared_memory(loaders: Sequence[Mapping[str, Any] | None]) -> None:
 
 
 def clip_bytes(loader: Mapping[str, Any]) -> int:
-    """Estimate the size of what a loader gives for one clip: frames of bytes, or fields of floats."""
+    """Estimate the size of what a loader gives for one clip: frames, fields or heatmaps."""
     steps = {step["type"]: step for step in loader["dataset"]["pipeline"]}
-    sampler = steps.get("SampleFrames") or steps.get("UniformSample") or {"clip_len": 1}
+    samplers = ("SampleFrames", "UniformSample", "UniformSampleFrames")
+    sampler = next((steps[kind] for kind in samplers if kind in steps), {"clip_len": 1})
     frames = int(sampler["clip_len"]) * int(sampler.get("num_clips", 1))
+    if "PoseInit" in steps:
+        maps = "GeneratePoseTarget" in steps
+        return frames * _JOINTS * (max(steps["Resize"]["scale"]) ** 2 * 4 if maps else 2 * 3 * 4)
     side, views = _crop(steps)
     pixel = 2 * 4 if "FlowDecode" in steps else 3
     return frames * views * side**2 * pixel

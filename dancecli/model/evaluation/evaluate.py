@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from dancecli.core import hashing
@@ -12,8 +12,8 @@ from dancecli.core.errors import ModelError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.recipe import parse_recipe
 from dancecli.core.records import Clip, SplitClip, Subset
-from dancecli.model.dataloading.flow_data import with_flow
 from dancecli.model.dataloading.pipelines import frame_sampler
+from dancecli.model.dataloading.pose_data import with_input
 from dancecli.model.dataloading.split_data import SplitData, load_split, split_record
 from dancecli.model.evaluation.scored_runs import (
     find_existing,
@@ -21,7 +21,7 @@ from dancecli.model.evaluation.scored_runs import (
     score_subsets,
     write_evaluation_run,
 )
-from dancecli.model.networks.base import FLOW, at_its_size, model_base
+from dancecli.model.networks.base import at_its_size, model_base
 from dancecli.model.networks.checkpoint import build_network, run_checkpoint
 from dancecli.model.networks.weights import state_of
 from dancecli.model.networks.zoo import find_entry
@@ -84,9 +84,8 @@ def evaluate(
     recipe = recipe.with_changes(num_clips=settings.num_clips, num_crops=settings.num_crops)
     entry = find_entry(trained["settings"]["pretrain"])
     base, recipe = model_base(entry), at_its_size(entry, recipe)
-    if entry.modality == FLOW:
-        method = trained["settings"]["flow_method"]
-        base, data = replace(base, flow=method), with_flow(workspace, data, method)
+    method = trained["settings"]["flow_method"]
+    base, data = with_input(workspace, base, data, entry.modality, method)
     views = {**views_record(recipe, frame_sampler(base, recipe), cached=False), "train": None}
     evidence = {
         "run": name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import ModelError, UsageError
@@ -15,7 +16,22 @@ from dancecli.model.networks.inflation import FLOW_CHANNELS
 from dancecli.model.networks.weights import StartWeights
 from dancecli.model.networks.zoo import ZooEntry
 
-FLOW = "flow"
+FLOW, POSE = "flow", "pose"
+# The input of a graph network: joints as vertices, [person, 17, channels] per frame.
+GRAPH = "graph"
+
+
+@dataclass(frozen=True)
+class SkeletonSteps:
+    """What is between a clip's poses and a skeleton network, as in its own config.
+
+    Attributes:
+        train: the steps in training.
+        test: those of evaluation.
+    """
+
+    train: tuple[dict[str, Any], ...]
+    test: tuple[dict[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -26,13 +42,15 @@ class ModelBase:
         model: the recognizer with its head and data preprocessor, as MMAction2 builds it.
         sampler: the transform that chooses frames, as in training.
         input_format: axes of the input, `NCTHW` or another that `FormatShape` knows.
-        flow: how its optical flow was computed; empty for a model of frames.
+        flow: how its optical flow was computed; empty for other models.
+        skeleton: its steps from the poses of a clip; None for a model of frames or flow.
     """
 
     model: dict[str, Any]
     sampler: dict[str, Any]
     input_format: str
     flow: str = ""
+    skeleton: SkeletonSteps | None = None
 
     @property
     def is_3d(self) -> bool:
@@ -98,6 +116,8 @@ def model_base(entry: ZooEntry) -> ModelBase:
     # Joining an absolute path gives that path: a config the user named.
     path = CONFIGS / entry.config
     config = read_config(path)
+    if entry.modality == POSE:
+        return _skeleton_base(config, path)
     pipeline = _train_pipeline(config)
     samplers = [step for step in pipeline if "Sample" in step["type"]]
     shapes = [step["input_format"] for step in pipeline if step["type"] == "FormatShape"]
@@ -114,6 +134,20 @@ def model_base(entry: ZooEntry) -> ModelBase:
     return base
 
 
+def _skeleton_base(config: dict[str, Any], path: Path) -> ModelBase:
+    """Read the config of a skeleton network: MMAction2's own steps stay, but for sampling and mirroring."""
+    train = _pipeline_of(config, "train")
+    test = _pipeline_of(config, "val")
+    samplers = [step for step in train if "Sample" in step["type"]]
+    if "cls_head" not in config.get("model", {}) or not samplers or not test:
+        raise ModelError(f"{path}: is not the config of a skeleton network")
+    model = config["model"]
+    model.setdefault("data_preprocessor", {"type": "ActionDataPreprocessor"})
+    shapes = [step["input_format"] for step in train if step["type"] == "FormatShape"]
+    steps = SkeletonSteps(tuple(train), tuple(test))
+    return ModelBase(model, {**samplers[0], "num_clips": 1}, shapes[0] if shapes else GRAPH, skeleton=steps)
+
+
 def build_model_config(
     base: ModelBase,
     recipe: Recipe,
@@ -124,7 +158,7 @@ def build_model_config(
     """Give the model a fresh head for these classes, and freeze what it can freeze by itself."""
     model = copy.deepcopy(base.model)
     backbone, head = model["backbone"], model["cls_head"]
-    backbone.update(stages.settings(backbone["type"], recipe.frozen_stages, recipe.norm_eval))
+    backbone.update(stages.settings(backbone, recipe.frozen_stages, recipe.norm_eval))
     # Mixed labels (Mixup, CutMix) are for hundreds of thousands of clips, and hide the accuracy.
     model["data_preprocessor"].pop("blending", None)
     # MMAction2's configs name ImageNet weights that are fetched even if others are loaded after.
@@ -154,11 +188,13 @@ def has_dropout(head: Mapping[str, Any]) -> bool:
 
 
 def _train_pipeline(config: dict[str, Any]) -> list[dict[str, Any]]:
-    dataset = config.get("train_dataloader", {}).get("dataset", {})
-    found = (
-        dataset.get("pipeline") or dataset.get("dataset", {}).get("pipeline") or config.get("train_pipeline")
-    )
-    return list(found or config.get("test_pipeline") or [])
+    return _pipeline_of(config, "train") or list(config.get("test_pipeline") or [])
+
+
+def _pipeline_of(config: dict[str, Any], subset: str) -> list[dict[str, Any]]:
+    dataset = config.get(f"{subset}_dataloader", {}).get("dataset", {})
+    found = dataset.get("pipeline") or dataset.get("dataset", {}).get("pipeline")
+    return list(found or config.get(f"{subset}_pipeline") or [])
 
 
 def at_its_size(entry: ZooEntry, recipe: Recipe) -> Recipe:

@@ -103,7 +103,8 @@ def run_checkpoint(workspace: Workspace, run: str | None) -> tuple[str, dict[str
     for name in names:
         record = rec.read_record(workspace, name)
         path = _file_of(workspace, name, record)
-        if path is not None and (run is not None or not record["model"].get("flow")):
+        reads_clips = not (record["model"].get("flow") or record["model"].get("pose"))
+        if path is not None and (run is not None or reads_clips):
             return name, record, path
         if run is not None:
             status = record.get("status")

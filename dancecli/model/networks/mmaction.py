@@ -5,7 +5,8 @@ register themselves where they are defined; a generated config lists their modul
 `custom_imports`, so that it runs under MMAction2's own `tools/train.py` and `tools/test.py`. The
 import takes seconds: import it inside the function that uses it.
 
-It provides `mmaction.models` without the subpackages that cannot be imported (mmaction2#2714),
+It provides `mmaction.models` without the subpackages that cannot be imported (mmaction2#2714), the
+name `np.Inf`, which NumPy 2 dropped, to the skeleton transforms,
 configs and tools by path, since `mmaction::` names need the removed `pkg_resources`, and checkpoints
 read without running a pickle's code (mmengine#1655).
 """
@@ -45,6 +46,15 @@ _MODEL_PARTS = (
 )
 
 
+class _OldNumpy(types.ModuleType):
+    """NumPy with the name for infinity that version 2 dropped."""
+
+    Inf = float("inf")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+
 def _open_mmaction() -> Path:
     """Import what can be imported of MMAction2, and return the package's folder."""
     spec = importlib.util.find_spec("mmaction")
@@ -65,6 +75,8 @@ def _open_mmaction() -> Path:
                 importlib.import_module(f"mmaction.models.{part}")
         for part in ("datasets", "engine", "evaluation", "structures", "visualization"):
             importlib.import_module(f"mmaction.{part}")
+        skeletons: Any = importlib.import_module("mmaction.datasets.transforms.pose_transforms")
+        skeletons.np = _OldNumpy("numpy")
     return package
 
 

@@ -225,9 +225,15 @@ HEADS: dict[str, Head] = {
 }
 
 
-def settings(backbone: str, stage: int, norm_eval: bool) -> dict[str, Any]:
+def _row_of(backbone: Mapping[str, Any]) -> Backbone:
+    """Return what is known of a backbone; of one with fewer stages than four, only its normalization."""
+    row = BACKBONES.get(backbone["type"], Backbone())
+    return row if backbone.get("num_stages", LAST_STAGE) == LAST_STAGE else Backbone(norm_eval=row.norm_eval)
+
+
+def settings(backbone: Mapping[str, Any], stage: int, norm_eval: bool) -> dict[str, Any]:
     """Give the backbone's own settings for freezing up to a stage; empty if it has none."""
-    row = BACKBONES.get(backbone, Backbone())
+    row = _row_of(backbone)
     found: dict[str, Any] = {"frozen_stages": stage} if row.freezes else {}
     return found | ({"norm_eval": norm_eval} if row.norm_eval else {})
 
@@ -247,7 +253,7 @@ def prefixes(backbone: Mapping[str, Any], stage: int) -> list[str]:
     Raises:
         ModelError: the stages of this backbone are not known.
     """
-    row = BACKBONES.get(backbone["type"], Backbone())
+    row = _row_of(backbone)
     if stage < 0 or (row.freezes and (stage < LAST_STAGE or row.freezes_all)):
         return []
     if stage == LAST_STAGE:
@@ -278,7 +284,7 @@ def why_not_cut(model: Mapping[str, Any], stage: int) -> str:
     if stage == LAST_STAGE:
         known = head in HEADS and (model["cls_head"].get("consensus") or _AVERAGE)["type"] == _AVERAGE["type"]
         return "" if known else f"it is not known what a {head} uses of its backbone"
-    row = BACKBONES.get(kind, Backbone())
+    row = _row_of(model["backbone"])
     if row.steps is None:
         return f"a {kind} cannot be cut after stage {stage}: its layers are not known"
     return ""

@@ -41,7 +41,7 @@ class ZooEntry:
         top1, top5: accuracy on that in per cent; 0 if unknown.
         views: the evaluation protocol of these.
         crop: side of the only frame size that it takes, in pixels; 0 if it takes any.
-        modality: its input, `rgb` or `flow`.
+        modality: its input, `rgb`, `flow` or `pose`.
         params_m, gflops: parameters in millions, and cost per view.
     """
 
@@ -93,12 +93,19 @@ def find_entry(name: str) -> ZooEntry:
         if not path.is_file():
             raise InputError(f"{name}: no such MMAction2 config")
         short = re.sub(r"[^A-Za-z0-9_-]", "-", path.stem)[:60]
-        on_flow = re.search(r"modality\W{1,4}Flow\b", path.read_text(encoding="utf-8", errors="replace"))
-        return ZooEntry(name=short, title=name, config=str(path), modality="flow" if on_flow else "rgb")
+        text = path.read_text(encoding="utf-8", errors="replace")
+        return ZooEntry(name=short, title=name, config=str(path), modality=_modality_of(text))
     zoo = read_zoo()
     if name not in zoo:
         raise InputError(f"unknown pre-trained model {name!r}", f"known: {', '.join(zoo)}")
     return zoo[name]
+
+
+def _modality_of(config: str) -> str:
+    """Tell what the network of a config reads, by the text of the config."""
+    if re.search(r"modality\W{1,4}Flow\b", config):
+        return "flow"
+    return "pose" if re.search(r"\bPoseDataset\b", config) else "rgb"
 
 
 def weights_folder() -> Path:

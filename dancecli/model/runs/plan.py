@@ -11,8 +11,8 @@ from dancecli.core.flow_format import FlowMethod, method_mismatch
 from dancecli.core.recipe import EPOCH_KEYS, SOLVED, TRAINED, Recipe, read_recipe
 from dancecli.core.records import Subset
 from dancecli.engine.factory import LOCAL, check_engine
-from dancecli.model.dataloading.flow_data import with_flow
 from dancecli.model.dataloading.pipelines import frame_sampler, refuse_unused_keys
+from dancecli.model.dataloading.pose_data import with_input
 from dancecli.model.dataloading.split_data import SplitData, load_split
 from dancecli.model.dataloading.timing import timing_notes
 from dancecli.model.networks import stages
@@ -212,9 +212,7 @@ def plan_with(
         ModelError: the model does not support the settings, or clips have no flow.
     """
     base, recipe = model_base(entry), at_its_size(entry, recipe)
-    if entry.modality == FLOW:
-        base = replace(base, flow=settings.flow_method)
-        data = with_flow(workspace, data, settings.flow_method)
+    base, data = with_input(workspace, base, data, entry.modality, settings.flow_method)
     per_rank_batch_size(recipe.batch, settings.execution.processes)
     refuse_unused_keys(base, recipe)
     # A backbone with unknown stages is rejected before its weights are downloaded.

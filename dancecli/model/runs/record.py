@@ -43,6 +43,7 @@ def begun_record(plan: Plan, job: Job) -> dict[str, Any]:
             "backbone": plan.base.model["backbone"]["type"],
             "frozen_stages": recipe.frozen_stages,
             "flow": plan.base.flow or None,
+            "pose": plan.base.skeleton is not None,
             "params_total": None,
             "params_trainable": None,
             **cost_of_view(plan.entry, job.config["model"], plan.base, recipe),

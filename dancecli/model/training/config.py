@@ -70,7 +70,11 @@ def build_config(
 
     def loader(subset: str, pipeline: list[dict[str, Any]], batch: int, **dataset: Any) -> dict[str, Any]:
         training = subset == "train"
-        kind = {"type": "ViewDataset", "view_seed": view_seed} if training else {"type": "VideoDataset"}
+        kind: dict[str, Any] = {"type": "VideoDataset"}
+        if training:
+            kind = {"type": "ViewDataset", "view_seed": view_seed}
+        if training and base.skeleton is not None:
+            kind["poses_only"] = True
         sampler = {"type": "ViewSampler", "views": recipe.views or 0, "shuffle": True, "seed": seed}
         return {
             "batch_size": batch,

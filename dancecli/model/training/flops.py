@@ -51,8 +51,10 @@ def gflops_of_view(model: dict[str, Any], base: ModelBase, recipe: Recipe) -> fl
         recipe: frames and crop.
 
     Returns:
-        None where the network cannot be run on shapes alone.
+        None where the network cannot be run on shapes alone, and for a skeleton network.
     """
+    if base.skeleton is not None:
+        return None
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 

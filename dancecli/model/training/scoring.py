@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dancecli.core.augmentation import chains_text
@@ -69,6 +69,8 @@ def views_record(recipe: Recipe, sampler: dict[str, Any], cached: bool) -> dict[
         sampler: the frame sampler as configured, with the model's own values.
         cached: whether the features of training views are cached.
     """
+    if sampler["type"] == "UniformSampleFrames":
+        return _skeleton_views(recipe, sampler)
     clip_len, interval = int(sampler["clip_len"]), int(sampler.get("frame_interval", 1))
     frames = f"{clip_len}x{interval} frames"
     if clip_len == 1:
@@ -100,6 +102,23 @@ def views_record(recipe: Recipe, sampler: dict[str, Any], cached: bool) -> dict[
         "crop": crop,
         "train_views": recipe.views,
         "augment": chains_text(recipe.chains) or None,
+    }
+
+
+def _skeleton_views(recipe: Recipe, sampler: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe the views of a skeleton network, which has neither crops nor sizes of a picture."""
+    poses = f"{sampler['clip_len']} poses over the whole clip"
+    return {
+        "train": poses + (", flip" if recipe.flip else ""),
+        "test": f"{poses}, {_count(recipe.num_clips, 'clip')}",
+        "clip_len": int(sampler["clip_len"]),
+        "frame_interval": None,
+        "num_clips": recipe.num_clips,
+        "num_crops": 1,
+        "short_side": None,
+        "crop": None,
+        "train_views": recipe.views,
+        "augment": None,
     }
 
 

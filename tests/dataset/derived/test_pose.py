@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from dancecli.dataset.removal import remove
 from helpers import clip_workspace, pose_networks
 from helpers.builders import Ran
 
@@ -19,6 +18,7 @@ from dancecli.core.records import Clip, ClipPose
 from dancecli.dataset.derived.pose import PoseSettings, pose
 from dancecli.dataset.derived.pose_preview import preview
 from dancecli.dataset.quality.verify import verify
+from dancecli.dataset.upkeep.remove import remove
 from dancecli.storage import tables
 from dancecli.storage.pose_files import BLAZEPOSE, read_pose
 from dancecli.storage.workspace import Workspace

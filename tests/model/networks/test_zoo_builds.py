@@ -12,10 +12,11 @@ import pytest
 from dancecli.core.errors import ModelError, UsageError
 from dancecli.core.recipe import Recipe
 from dancecli.model.networks import stages
-from dancecli.model.networks.base import build_model_config, has_dropout, model_base
+from dancecli.model.networks.base import GRAPH, build_model_config, has_dropout, model_base
 from dancecli.model.networks.zoo import find_entry, read_zoo
 
 EVERY_DAY = {"inception", "nonlocal", "swin-tiny", "tsm", "tsn-flow", "slowfast", "uniformerv2-base", "x3d-m"}
+EVERY_DAY |= {"posec3d", "stgcnpp"}
 # Of the transformers two layers are like twelve; their picture must have the size they were made for.
 REDUCED = {
     "TimeSformer": {"num_transformer_layers": 2},
@@ -35,6 +36,9 @@ SIDE = {"TimeSformer": 224, "VisionTransformer": 224, "UniFormerV2": 224, "MViT"
 def small_input(base):
     import torch
 
+    if base.skeleton is not None:
+        graph = base.input_format == GRAPH
+        return torch.rand((1, 2, 16, 17, 3) if graph else (1, 17, 8, 56, 56))
     kind = base.model["backbone"]["type"]
     side = SIDE.get(kind, 64)
     channels = base.model["backbone"].get("in_channels", 3)

@@ -1,0 +1,165 @@
+"""Skeleton networks read the poses that were stored, and train and evaluate as other models do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dancecli.core.errors import ModelError, UsageError
+from dancecli.core.recipe import read_recipe
+from dancecli.core.records import Clip, ClipPose, Prediction, Subset
+from dancecli.model.dataloading.pipelines import test_pipeline as evaluation_pipeline
+from dancecli.model.dataloading.pipelines import train_pipeline
+from dancecli.model.dataloading.pose import held
+from dancecli.model.dataloading.pose_data import with_poses
+from dancecli.model.dataloading.split_data import load_split
+from dancecli.model.evaluation.evaluate import EvaluateSettings, evaluate
+from dancecli.model.networks.base import build_model_config, model_base
+from dancecli.model.networks.zoo import find_entry
+from dancecli.model.runs.finetune import FinetuneSettings, finetune
+from dancecli.model.runs.plan import Execution
+from dancecli.storage import tables
+from dancecli.storage.pose_files import COCO, Pose, pose_of, write_pose
+from dancecli.storage.workspace import Workspace
+
+Corpus = Callable[..., Workspace]
+RECIPE = replace(read_recipe("skeleton"), clip_len=8)
+
+
+def store(workspace: Workspace, clip: Clip, *, reason: str = "") -> ClipPose:
+    """Store a body that moves as the clip's class does, or a reason why there is none."""
+    if reason:
+        return ClipPose(clip.clip_id, "", "", 0, clip.sha256, "m", "e", 0, 0, 0, 0.0, 0.0, reason)
+    rng = np.random.default_rng(sum(clip.clip_id.encode()))
+    body = rng.uniform(20, 60, (17, 2))
+    phase = np.linspace(0, 4 * np.pi, 24)[:, None]
+    way = {"bouncing": (0, 10), "sliding": (10, 0), "turning": (10, 10)}[clip.label]
+    points = (body[None] + np.sin(phase)[:, None] * np.array(way))[None].astype(np.float32)
+    pose = Pose(COCO, points, np.ones((1, 24, 17), np.float32), np.arange(24, dtype=np.int32), 72, 88, 24)
+    path = pose_of(workspace.root / clip.path)
+    path.parent.mkdir(exist_ok=True)
+    with path.open("wb") as file:
+        write_pose(file, pose)
+    return ClipPose(
+        clip.clip_id, f"pose/{path.name}", "f" * 64, 9, clip.sha256, "m", "e", 1, 24, 24, 1.0, 1.0
+    )
+
+
+@pytest.fixture
+def posed(corpus: Corpus) -> Workspace:
+    """A workspace of which one training and one test clip has no poses."""
+    workspace = corpus()
+    data = load_split(workspace, None)
+    without = {data.examples[Subset.TRAIN][0].clip_id, data.examples[Subset.TEST][0].clip_id}
+    rows = [
+        store(workspace, clip, reason="nobody was found in it" if clip.clip_id in without else "")
+        for clip in tables.read(workspace.clips, Clip)
+    ]
+    tables.write(workspace.poses, ClipPose, rows)
+    return workspace
+
+
+def run_pipeline(steps: list[dict[str, Any]], clip: Path) -> Any:
+    import dancecli.model.dataloading.datasets  # noqa: F401 - registers the steps
+    from dancecli.model.networks.mmaction import TRANSFORMS, init_default_scope
+
+    init_default_scope("mmaction")
+    results: Any = {"filename": str(clip), "label": 0}
+    for step in steps:
+        results = TRANSFORMS.build(step)(results)
+    return results["inputs"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("posec3d", (1, 17, 8, 56, 56)), ("stgcnpp", (1, 2, 8, 17, 3))],
+)
+def test_views_are_those_of_the_networks_own_config(posed: Workspace, name: str, shape: Any) -> None:
+    base = model_base(find_entry(name))
+    rows = tables.read(posed.poses, ClipPose)
+    clips = {row.clip_id: posed.root / "clips" / f"{row.clip_id}.mp4" for row in rows}
+    seen = next(row for row in rows if not row.reason)
+    empty = next(row for row in rows if row.reason)
+    view = run_pipeline(train_pipeline(base, RECIPE), clips[seen.clip_id])
+    assert tuple(view.shape) == shape
+    assert float(view.std()) > 0
+    tests = evaluation_pipeline(base, replace(RECIPE, num_clips=2))
+    assert run_pipeline(tests, clips[seen.clip_id]).shape[0] == 2
+    assert bool(np.isfinite(run_pipeline(tests, clips[empty.clip_id]).numpy()).all())
+
+
+def test_mirroring_follows_the_recipe() -> None:
+    base = model_base(find_entry("posec3d"))
+    kinds = [step["type"] for step in train_pipeline(base, RECIPE)]
+    assert kinds[:2] == ["PoseInit", "UniformSampleFrames"]
+    assert "Flip" in kinds
+    still = train_pipeline(base, replace(RECIPE, flip=False))
+    assert "Flip" not in [step["type"] for step in still]
+    assert {"type": "UniformSampleFrames", "clip_len": 8, "num_clips": 1} in still
+
+
+def test_what_a_skeleton_does_not_have_is_refused() -> None:
+    base = model_base(find_entry("posec3d"))
+    with pytest.raises(UsageError, match="a skeleton has no crops"):
+        evaluation_pipeline(base, replace(RECIPE, num_crops=3))
+    with pytest.raises(ModelError, match="poses do not support augmentation of frames"):
+        train_pipeline(base, replace(RECIPE, augment="jitter"))
+
+
+def test_a_network_of_three_stages_is_frozen_as_a_whole_only() -> None:
+    base = model_base(find_entry("posec3d"))
+    frozen = build_model_config(base, replace(RECIPE, freeze="4"), 3, None)
+    assert "frozen_stages" not in frozen["backbone"]
+    assert frozen["cls_head"]["num_classes"] == 3
+
+
+def test_lost_people_stand_as_in_the_nearest_frame() -> None:
+    points = np.arange(5, dtype=np.float32).reshape(1, 5, 1, 1)
+    found = np.array([[False, True, False, False, True]])
+    assert held(points, found).ravel().tolist() == [1, 1, 1, 4, 4]
+    assert held(points, np.zeros((1, 5), bool)).ravel().tolist() == [0, 1, 2, 3, 4]
+
+
+def test_clips_without_poses_are_left_out_of_train_and_evaluated(posed: Workspace) -> None:
+    before = load_split(posed, None)
+    data = with_poses(posed, before)
+    assert data.counts == {**before.counts, "train": before.counts["train"] - 1}
+    assert data.test_hash == before.test_hash
+    assert [note for note in data.notes if "no poses" in note] == [
+        "1 of 7 training clips have no poses and are left out",
+        "1 of 3 test clips have no poses: an empty skeleton is evaluated",
+    ]
+
+
+def test_clips_that_were_not_looked_at_are_an_error(corpus: Corpus) -> None:
+    workspace = corpus()
+    with pytest.raises(ModelError, match="12 of 12 clips have no poses") as caught:
+        finetune(workspace, FinetuneSettings(pretrain="stgcnpp", weights="none"))
+    assert caught.value.hint == "run dance pose"
+
+
+def test_a_skeleton_network_trains_and_is_evaluated_again(posed: Workspace) -> None:
+    settings = FinetuneSettings(
+        pretrain="stgcnpp",
+        weights="none",
+        recipe="skeleton",
+        name="graph",
+        epochs=1,
+        batch=3,
+        changes=("clip_len=8", "workers=0"),
+        execution=Execution(preflight=False),
+    )
+    record = finetune(posed, settings).record
+    assert (record["model"]["pose"], record["model"]["backbone"]) == (True, "STGCN")
+    assert record["views"]["test"] == "8 poses over the whole clip, 1 clip"
+    assert record["results"]["test"]["n"] == 3
+    again = evaluate(posed, EvaluateSettings("graph", None, None, None, "again")).record
+    assert again["results"] == record["results"]
+    files = [posed.run(name) / "predictions.parquet" for name in ("graph", "again")]
+    one, two = (tables.read(file, Prediction) for file in files)
+    assert np.allclose([p.scores for p in one], [p.scores for p in two], atol=1e-5)
