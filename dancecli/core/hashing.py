@@ -1,13 +1,14 @@
 """Checksums, and keyed random draws: the same on every machine, in any order, for any Python version.
 
 A draw depends on a key and a name alone: SHA-256 of `key/name`. Splits, views, augmentation, the
-demo, bootstrap intervals and seeds of trials all draw by this one construction.
+demo, bootstrap intervals, folds and seeds of trials all draw by this one construction.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -61,3 +62,39 @@ def keyed_order(items: Iterable[Item], key: Callable[[Item], str], *, seed: int,
         purpose: draws for different purposes (`subset`, `fetch`) are independent.
     """
     return sorted(items, key=lambda item: keyed_digest(f"{purpose}/{seed}", key(item)))
+
+
+def assign_folds(labels: Sequence[Hashable], groups: Sequence[str], folds: int, seed: int = 0) -> list[int]:
+    """Assign clips to the folds of a cross-validation: whole groups, with the classes spread evenly.
+
+    The largest groups come first, those of one size in an order that the seed gives. Each goes to the
+    fold where its classes are rarest, and of these to the smallest.
+
+    Args:
+        labels: class of each clip.
+        groups: group of each clip; clips of a group are in one fold.
+        folds: how many; there are never more than groups.
+        seed: another seed gives other folds.
+
+    Returns:
+        The fold of each clip, from 0; all 0 if there is one group only.
+    """
+    members: dict[str, list[Hashable]] = {}
+    for label, group in zip(labels, groups, strict=True):
+        members.setdefault(group, []).append(label)
+    folds = min(folds, len(members))
+    if folds < 2:
+        return [0] * len(labels)
+    order = sorted(
+        keyed_order(members, str, seed=seed, purpose="folds"), key=lambda group: -len(members[group])
+    )
+    counts: list[Counter[Hashable]] = [Counter() for _ in range(folds)]
+    sizes = [0] * folds
+    chosen: dict[str, int] = {}
+    for group in order:
+        alike = [sum(count[label] for label in members[group]) for count in counts]
+        fold = min(range(folds), key=lambda f: (alike[f], sizes[f], f))
+        chosen[group] = fold
+        sizes[fold] += len(members[group])
+        counts[fold].update(members[group])
+    return [chosen[group] for group in groups]

@@ -190,6 +190,8 @@ class SplitClip:
         group: group that must stay in one subset; the source video's id unless groups were joined.
         label: the clip's label.
         sha256: checksum of the clip's file, to rebuild the split and to detect changes.
+        folds: of a cross-validation, the fold that tests the clip, from 1, one for each repeat, as
+            `3` or `3/7/1`; its subset is `test` then. Empty for an ordinary split.
     """
 
     clip_id: str
@@ -197,6 +199,12 @@ class SplitClip:
     group: str
     label: str
     sha256: str
+    folds: str = ""
+
+    @property
+    def part(self) -> str:
+        """What a group may not be in two of: the subset, or the folds as `fold 3/7/1`."""
+        return f"fold {self.folds}" if self.folds else self.subset
 
 
 @dataclass(frozen=True, slots=True, order=True)

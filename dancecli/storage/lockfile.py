@@ -6,6 +6,7 @@ From a lock the same split is built again elsewhere, and a submitted result is h
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, fields
 from itertools import chain
@@ -19,16 +20,20 @@ from dancecli.storage.files import atomic_file
 from dancecli.storage.removals import is_reference
 
 FIX = "fix the lock file: each group must be in one subset"
-_COLUMNS = tuple(field.name for field in fields(SplitClip))
+_WITH_FOLDS = tuple(field.name for field in fields(SplitClip))
+_COLUMNS = _WITH_FOLDS[:-1]
+_FOLDS = re.compile(r"[1-9][0-9]*(/[1-9][0-9]*)*")
 _SUBSETS = frozenset(subset.value for subset in Subset)
 
 
 def write_lock(path: Path, clips: Iterable[SplitClip]) -> None:
-    """Write a lock, one row per clip."""
+    """Write a lock, one row per clip; the column `folds` is that of a cross-validation."""
+    rows = [astuple(clip) for clip in clips]
+    columns = _WITH_FOLDS if any(row[-1] for row in rows) else _COLUMNS
     with atomic_file(path) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        writer.writerows(astuple(clip) for clip in clips)
+        writer.writerow(columns)
+        writer.writerows(row[: len(columns)] for row in rows)
 
 
 def read_lock(path: Path, labels: frozenset[str] | None = None) -> dict[str, SplitClip]:
@@ -51,7 +56,7 @@ def read_lock(path: Path, labels: frozenset[str] | None = None) -> dict[str, Spl
         if labels is not None and clip.label not in labels:
             what = f"label {clip.label!r} is not in this workspace's label set"
             raise InputError.at(path, line, what, "fetch with the lock's labels")
-        if subset_of.setdefault(clip.group, clip.subset) != clip.subset:
+        if subset_of.setdefault(clip.group, clip.part) != clip.part:
             what = f"group {clip.group} is in {subset_of[clip.group]} too: the split would leak"
             raise InputError.at(path, line, what, FIX)
         clips[clip.clip_id] = clip
@@ -67,11 +72,14 @@ def lock_rows(path: Path) -> Iterator[tuple[int, SplitClip]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file)
-            if tuple(next(rows, ())) != _COLUMNS:
+            columns = tuple(next(rows, ()))
+            if columns not in (_COLUMNS, _WITH_FOLDS):
                 raise InputError.at(path, 1, f"is not a split lock: its columns must be {','.join(_COLUMNS)}")
             for row in rows:
-                if len(row) != len(_COLUMNS) or row[1] not in _SUBSETS:
-                    raise InputError.at(path, rows.line_num, "is not clip, subset, group, label, checksum")
+                if len(row) != len(columns) or row[1] not in _SUBSETS:
+                    raise InputError.at(path, rows.line_num, f"is not {', '.join(columns)}")
+                if columns == _WITH_FOLDS and not (row[1] == Subset.TEST and _FOLDS.fullmatch(row[-1])):
+                    raise InputError.at(path, rows.line_num, "does not name the folds of a test clip, as 3/7")
                 yield rows.line_num, SplitClip(*row)
     except FileNotFoundError:
         raise InputError.at(path, None, "there is no such lock file") from None
@@ -82,7 +90,7 @@ def lock_rows(path: Path) -> Iterator[tuple[int, SplitClip]]:
 def split_digest(clips: Iterable[SplitClip], labels: Sequence[str]) -> str:
     """Hash a split: the labels' order, then every clip with subset, label and checksum."""
     ordered = sorted(clips, key=attrgetter("clip_id"))
-    lines = (f"{c.clip_id}\t{c.subset}\t{c.label}\t{c.sha256}" for c in ordered)
+    lines = (f"{c.clip_id}\t{c.part}\t{c.label}\t{c.sha256}" for c in ordered)
     return sha256_lines(chain(labels, lines))
 
 

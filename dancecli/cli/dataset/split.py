@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,6 +36,19 @@ def command(
             show_default=False,
         ),
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            metavar="K",
+            help="Divide into K folds of a cross-validation, stratified by label, so that every clip is "
+            "tested once; train with dance finetune --folds.",
+            show_default=False,
+        ),
+    ] = None,
+    repeats: Annotated[
+        int, typer.Option(min=1, metavar="R", help="Repeat the division into folds with R seeds.")
+    ] = 1,
     subset: Annotated[
         int | None, typer.Option(min=2, metavar="N", help="Draw N clips instead of using all.")
     ] = None,
@@ -97,7 +112,7 @@ def command(
     in one subset, and the same seed gives the same split on any machine. Writes the MMAction2 lists
     and a lock file too. Exits with 3 if clips have lost their file.
 
-    Example: `dance split --subset 525`, or `dance split --groups dancers.csv`
+    Example: `dance split --subset 525`, or `dance split --folds 10 --groups dancers.csv`
     """
     from dancecli.dataset.split.split import SplitSettings
     from dancecli.storage.content import parse_conditions
@@ -109,6 +124,8 @@ def command(
     official = keep_official or []
     settings = SplitSettings(
         ratios=ratios,
+        folds=folds,
+        repeats=repeats,
         subset=subset,
         seed=seed,
         name=name,
@@ -148,7 +165,16 @@ def _split(workspace: Workspace, settings: SplitSettings, *, dry_run: bool, json
         raise typer.Exit(3)
 
 
+def _fold_sizes(result: SplitResult) -> list[dict[str, int]]:
+    """Count the clips of each fold, of each repeat; empty for an ordinary split."""
+    numbers = [clip.folds.split("/") for clip in result.clips if clip.folds]
+    counts = [Counter(of_repeat) for of_repeat in zip(*numbers, strict=True)]
+    return [{fold: count[fold] for fold in sorted(count, key=int)} for count in counts]
+
+
 def _document(result: SplitResult) -> dict[str, Any]:
+    from dancecli.dataset.split.split import absent_classes
+
     left_out = result.left_out
     document = {
         "split": result.name,
@@ -158,6 +184,8 @@ def _document(result: SplitResult) -> dict[str, Any]:
         "groups": result.groups,
         "overlaps": result.overlaps,
         "missing_labels": result.missing_labels,
+        "absent_classes": absent_classes(result.clips, result.labels),
+        **({"folds": _fold_sizes(result)} if _fold_sizes(result) else {}),
         "hash": result.digest,
         "changed": result.changed,
         "known_groups": asdict(result.known) | {"warnings": result.known.warnings},
@@ -175,11 +203,17 @@ def _document(result: SplitResult) -> dict[str, Any]:
 
 
 def _show(result: SplitResult, gap: float | None) -> None:
+    rows: list[tuple[object, ...]]
     rows = [(subset, result.counts[subset], result.groups[subset]) for subset in result.counts]
+    for repeat, sizes in enumerate(_fold_sizes(result), start=1):
+        values = sizes.values()
+        name = f"{len(sizes)} folds" if repeat == 1 else f"repeat {repeat}"
+        rows.append((name, f"{min(values)}-{max(values)} each" if values else 0, ""))
     seed = "" if result.seed is None else f", seed {result.seed}"
     print_result(f"split {result.name} ({result.ratios}{seed})")
     print_result(table(("subset", "clips", "groups"), rows))
-    print_result(f"groups in more than one subset: {result.overlaps}; hash {result.digest[:12]}")
+    part = "fold" if _fold_sizes(result) else "subset"
+    print_result(f"groups in more than one {part}: {result.overlaps}; hash {result.digest[:12]}")
     print_result(f"kept in one subset: {result.known.checked}")
     num_test = result.counts["test"]
     if gap is None:
@@ -222,8 +256,24 @@ def _inform(result: SplitResult) -> None:
     if left_out.unknown_names:
         first = left_out.unknown_names[0]
         info(f"{len(left_out.unknown_names)} names in the group files match no clip, first {first!r}")
+    for note in _absent(result):
+        info(note)
     if result.missing_labels:
         info(f"labels without a clip: {', '.join(result.missing_labels)}")
+
+
+def _absent(result: SplitResult) -> Iterator[str]:
+    """Name the classes that have clips, but none to train on, to choose by, or to test on."""
+    from dancecli.core.text import pluralize
+    from dancecli.dataset.split.split import absent_classes
+
+    for subset, labels in absent_classes(result.clips, result.labels).items():
+        shown = ", ".join(labels[:_SHOWN]) + (f" and {len(labels) - _SHOWN} more" if labels[_SHOWN:] else "")
+        count = pluralize(len(labels), "class")
+        if _fold_sizes(result):
+            yield f"{count} with all clips in one fold, so never one to train on: {shown}"
+        else:
+            yield f"{count} without a clip in {subset}: {shown}"
 
 
 def _drift_counts(drift: Drift) -> dict[str, int]:

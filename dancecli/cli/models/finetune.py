@@ -80,6 +80,14 @@ def command(
             show_default=False,
         ),
     ] = None,
+    folds: Annotated[
+        bool,
+        typer.Option(
+            "--folds",
+            help="Cross-validate on a split of dance split --folds: one model per fold on shared features, "
+            "with the predictions of all clips pooled.",
+        ),
+    ] = False,
     gpus: Annotated[
         int,
         typer.Option(
@@ -116,8 +124,10 @@ def command(
     predictions in runs/NAME. Ctrl-C interrupts it; the same command, or --resume, resumes after the
     last complete epoch.
 
-    Example: `dance finetune --pretrain nonlocal --split full --freeze 4`
+    Example: `dance finetune --pretrain nonlocal --split full --freeze 4`, or
+    `dance split --folds 10` and `dance finetune --folds`
     """
+    from dancecli.model.dataloading.split_data import count_repeats
     from dancecli.model.runs.finetune import FinetuneSettings
     from dancecli.model.runs.plan import Execution
     from dancecli.model.runs.resume import planned
@@ -133,7 +143,11 @@ def command(
     here = get_rank_info()
     if seeds and max(gpus, here.size) > 1:
         raise UsageError("--seeds trains in one process", "omit --gpus, or train each seed with --seed")
+    if folds and max(gpus, here.size) > 1:
+        raise UsageError("--folds trains in one process", "omit --gpus")
     workspace = open_workspace(workspace_dir, create=False)
+    if folds and not (seeds or seed or resume) and (repeats := count_repeats(workspace, split)) > 1:
+        seeds = repeats
     settings = FinetuneSettings(
         pretrain=pretrain,
         split=split,
@@ -152,6 +166,7 @@ def command(
         amp=amp,
         changes=tuple(changes or ()),
         head_init=head_init,
+        folds=folds,
         resume=resume,
         execution=Execution(preflight=preflight, cache=cache, processes=max(gpus, here.size), engine=engine),
     )
@@ -178,7 +193,7 @@ def _run(workspace: Workspace, settings: FinetuneSettings, json_output: bool, *,
     if json_output:
         print_json(result.record)
     else:
-        _show(result)
+        _show(workspace, result)
     if not result.fresh:
         info(f"run {result.name} is already complete")
 
@@ -208,10 +223,13 @@ def _launch(workspace: Workspace, settings: FinetuneSettings) -> int:
     return launch(settings.execution.processes, [*sys.argv[1:], *resume, "--name", plan.name])
 
 
-def _show(result: RunResult) -> None:
+def _show(workspace: Workspace, result: RunResult) -> None:
     record = result.record
     print_scores(record)
     chosen = record["checkpoint"]
+    if record.get("cross_validation"):
+        _show_folds(workspace, record)
+        return
     if (record.get("head") or {}).get("solver"):
         head = record["head"]
         print_result(
@@ -223,6 +241,21 @@ def _show(result: RunResult) -> None:
     early = "" if chosen["epochs_run"] == of else f" (stopped early after {chosen['epochs_run']})"
     print_result(f"checkpoint: {chosen['name']}.pth, epoch {chosen['epoch']} of {of}{early}")
     print_result(f"next: dance report --run {result.name}")
+
+
+def _show_folds(workspace: Workspace, record: dict[str, Any]) -> None:
+    from dancecli.report.report import headline
+    from dancecli.report.results.run_results import read_run_results
+    from dancecli.report.results.summaries import summarize
+
+    rows = record["cross_validation"]["of_fold"]
+    results = read_run_results(workspace, record["name"])
+    groups = len(set(results.subsets["test"].groups))
+    print_result(f"pooled over {len(rows)} folds: {headline(summarize(results)['test'])}, {groups} groups")
+    print_result("correct in each fold: " + ", ".join(f"{row['top1']}/{row['n']}" for row in rows))
+    if record["checkpoint"]["name"]:
+        print_result(f"checkpoint: {record['checkpoint']['name']}.pth, trained on all clips")
+    print_result(f"next: dance report --run {record['name']}")
 
 
 def _of(found: dict[str, int]) -> str:

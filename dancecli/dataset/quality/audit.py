@@ -136,7 +136,7 @@ def audit(workspace: Workspace, settings: AuditSettings, reporter: Reporter = SI
     groups = [row for row in read_all_groups(workspace) if row.clip_id in ids]
     del ids
     findings = [
-        *straddling("video in two subsets", ((_video(c, clips), c.subset) for c in split_clips)),
+        *straddling("video in two subsets", ((_video(c, clips), c.part) for c in split_clips)),
         *straddling("equal bytes in two subsets", _checksums(split_clips, clips)),
         *_straddling_groups(split_clips, groups),
         *label_conflicts(split_clips, clips, groups),
@@ -332,7 +332,8 @@ def _split_clips(workspace: Workspace, name: str, clips: Mapping[str, AuditedCli
         if clip and clip.sha256 == own.sha256:
             group = clip.video_id if clip.video_id == own.group else own.group
             label = clip.label if clip.label == own.label else own.label
-            own = SplitClip(clip.clip_id, sys.intern(own.subset), group, label, clip.sha256)
+            subset, folds = sys.intern(own.subset), sys.intern(own.folds)
+            own = SplitClip(clip.clip_id, subset, group, label, clip.sha256, folds)
         yield own
 
 
@@ -347,11 +348,11 @@ def _checksums(
     """Yield the checksum of each clip with its subset: of the file as it is, or as it was."""
     for clip in split_clips:
         own = clips.get(clip.clip_id)
-        yield own.sha256 if own else clip.sha256, clip.subset
+        yield own.sha256 if own else clip.sha256, clip.part
 
 
 def _straddling_groups(split_clips: Iterable[SplitClip], groups: Iterable[Group]) -> Iterator[Finding]:
-    subset_of = {clip.clip_id: clip.subset for clip in split_clips}
+    subset_of = {clip.clip_id: clip.part for clip in split_clips}
     places: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for row in groups:
         if row.clip_id in subset_of:
@@ -379,7 +380,7 @@ def _lock_differences(
             # Texts that the split has too are held once.
             known = own.get(row.clip_id, row)
             group = known.group if known.group == row.group else row.group
-            subset = sys.intern(row.subset)
+            subset = sys.intern(row.part)
             videos.append((_video(known, clips), subset))
             groups.append((group, subset))
     except InputError as error:

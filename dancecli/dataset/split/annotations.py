@@ -8,6 +8,7 @@ path contains no space, since `VideoDataset` splits the line at spaces and expec
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,8 @@ class AnnotateResult:
     """What was written.
 
     Attributes:
-        folder: holds `train.txt`, `val.txt`, `test.txt` and `label_map.txt`.
+        folder: holds `train.txt`, `val.txt`, `test.txt` and `label_map.txt`; of a cross-validation
+            also `fold1/train.txt`, `fold1/test.txt` and so on.
         counts: lines per list.
         num_augmented: augmented clips among the lines of `train.txt`.
         missing: clips of the split whose file is gone; they are left out of the lists.
@@ -78,8 +80,24 @@ def annotate(
     if not dry_run:
         for file, lines in lists.items():
             _write_lines(folder / file, lines)
+        _write_folds(folder, [c for c in split_clips if c.folds and c.clip_id in files], files, index)
     missing = tuple(c.clip_id for c in split_clips if c.clip_id not in files)
     return AnnotateResult(name, folder, counts, num_augmented, missing)
+
+
+def _write_folds(
+    folder: Path, clips: Sequence[SplitClip], files: Mapping[str, str], index: Mapping[str, int]
+) -> None:
+    """Write the two lists of each fold of a cross-validation, for MMAction2's own tools."""
+    repeats = clips[0].folds.count("/") + 1 if clips else 0
+    for repeat in range(repeats):
+        fold_of = {clip.clip_id: clip.folds.split("/")[repeat] for clip in clips}
+        for fold in sorted(set(fold_of.values()), key=int):
+            name = f"fold{fold}" if repeats == 1 else f"repeat{repeat + 1}-fold{fold}"
+            for subset, tested in ((Subset.TRAIN, False), (Subset.TEST, True)):
+                rows = [c for c in clips if (fold_of[c.clip_id] == fold) == tested]
+                lines = [f"{files[c.clip_id]} {index[c.label]}" for c in rows]
+                _write_lines(folder / name / f"{subset}.txt", lines)
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:

@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Protocol, TypeVar
 
 from dancecli.core.errors import InputError, UsageError
-from dancecli.core.hashing import keyed_order
+from dancecli.core.hashing import assign_folds, keyed_order
 from dancecli.core.records import SplitClip, Subset
 from dancecli.sources import letsdance
 
@@ -184,6 +184,43 @@ def assign_official(
     return _as_split_clips(groups, chosen, ratios)
 
 
+def assign_to_folds(
+    clips: Sequence[AssignedClip], folds: int, repeats: int, seed: int, group_of: Mapping[str, str]
+) -> list[SplitClip]:
+    """Divide clips into the folds of a cross-validation, stratified by label. Sorted by clip id.
+
+    Args:
+        clips: what to divide.
+        folds: number of folds; each clip is tested in one.
+        repeats: number of divisions, with the seeds `seed`, `seed + 1` and so on.
+        seed: see `repeats`.
+        group_of: a clip's group by clip id; a clip that is not in it has its video as group.
+
+    Raises:
+        InputError: there are fewer groups than folds.
+    """
+    ordered = sorted(clips, key=attrgetter("clip_id"))
+    groups = [group_of.get(clip.clip_id, clip.video_id) for clip in ordered]
+    if len(set(groups)) < folds:
+        raise InputError(
+            f"{len(set(groups))} groups of clips are too few for {folds} folds",
+            "give --folds a smaller number, or fetch more videos",
+        )
+    labels = [clip.label for clip in ordered]
+    drawn = [assign_folds(labels, groups, folds, seed + repeat) for repeat in range(repeats)]
+    return [
+        SplitClip(
+            clip.clip_id,
+            Subset.TEST.value,
+            group,
+            clip.label,
+            clip.sha256,
+            "/".join(str(fold[i] + 1) for fold in drawn),
+        )
+        for i, (clip, group) in enumerate(zip(ordered, groups, strict=True))
+    ]
+
+
 def torn_groups(clips: Iterable[AssignedClip], group_of: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     """Find the groups that the official subsets tear: by group, the subsets that it has clips in."""
     found: dict[str, set[str]] = defaultdict(set)
@@ -194,9 +231,9 @@ def torn_groups(clips: Iterable[AssignedClip], group_of: Mapping[str, str]) -> d
 
 
 def count_overlaps(clips: Iterable[SplitClip]) -> int:
-    """Count the groups that are in more than one subset: the leak that a split must not have."""
+    """Count the groups that are in more than one subset or fold: the leak that a split must not have."""
     first: dict[str, str] = {}
-    return len({clip.group for clip in clips if first.setdefault(clip.group, clip.subset) != clip.subset})
+    return len({clip.group for clip in clips if first.setdefault(clip.group, clip.part) != clip.part})
 
 
 def _held_out_rank(official_split: str) -> int:

@@ -20,7 +20,7 @@ class SplitDiff:
         first, second: the splits, as they were given.
         num_same: clips that are in both with the same subset, label and checksum.
         only_first, only_second: clips of one of them, by subset.
-        moved: clips in another subset: clip, subset in the first, subset in the second.
+        moved: clips in another subset or fold: clip, that of the first, that of the second.
         relabeled: clips with another label: clip, label in the first, label in the second.
         changed: clips with another checksum.
     """
@@ -53,12 +53,12 @@ def diff_splits(workspace: Workspace, first: str, second: str) -> SplitDiff:
         first=first,
         second=second,
         num_same=sum(
-            (one[i].subset, one[i].label, one[i].sha256) == (other[i].subset, other[i].label, other[i].sha256)
+            (one[i].part, one[i].label, one[i].sha256) == (other[i].part, other[i].label, other[i].sha256)
             for i in both
         ),
         only_first=_by_subset(one, other),
         only_second=_by_subset(other, one),
-        moved=tuple((i, one[i].subset, other[i].subset) for i in both if one[i].subset != other[i].subset),
+        moved=tuple((i, one[i].part, other[i].part) for i in both if one[i].part != other[i].part),
         relabeled=tuple((i, one[i].label, other[i].label) for i in both if one[i].label != other[i].label),
         changed=tuple(i for i in both if one[i].sha256 != other[i].sha256),
     )
@@ -74,5 +74,5 @@ def _read(workspace: Workspace, name: str) -> dict[str, SplitClip]:
 def _by_subset(clips: Mapping[str, SplitClip], others: Mapping[str, SplitClip]) -> dict[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {}
     for clip_id in sorted(clips.keys() - others.keys()):
-        found.setdefault(clips[clip_id].subset, []).append(clip_id)
+        found.setdefault(clips[clip_id].part, []).append(clip_id)
     return {subset: tuple(ids) for subset, ids in sorted(found.items())}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dancecli.core.errors import InputError
@@ -55,7 +55,7 @@ def clips_from_lock(
     locked = read_lock(path, frozenset(labels))
     here = {clip.clip_id: clip for clip in clips}
     found = [
-        SplitClip(clip_id, lock.subset, lock.group, lock.label, here[clip_id].sha256)
+        replace(lock, sha256=here[clip_id].sha256)
         for clip_id, lock in sorted(locked.items())
         if clip_id in here
     ]
@@ -108,11 +108,11 @@ def _refuse_leaks(
         for clip in locked.values():
             mark = mark_of(clip)
             other = first.setdefault(mark, clip)
-            if mark and other.subset != clip.subset:
+            if mark and other.part != clip.part:
                 raise InputError.at(
                     path,
                     None,
-                    f"{what} {mark} is in {other.subset} ({other.clip_id}) and in {clip.subset} "
+                    f"{what} {mark} is in {other.part} ({other.clip_id}) and in {clip.part} "
                     f"({clip.clip_id}): the split would leak",
                     FIX,
                 )

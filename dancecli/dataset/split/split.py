@@ -32,6 +32,7 @@ from dancecli.dataset.groups import (
 from dancecli.dataset.split.assign import (
     assign_official,
     assign_subsets,
+    assign_to_folds,
     count_overlaps,
     draw_subset,
     parse_ratios,
@@ -64,6 +65,8 @@ class SplitSettings:
 
     Attributes:
         ratios: `train/val/test` or `train/test` in percent; None for the default of the subset.
+        folds: divide into so many folds of a cross-validation, stratified, instead of subsets.
+        repeats: number of such divisions, with the seeds `seed`, `seed + 1` and so on.
         subset: draw this many clips (not of Let's Dance, where there are others) instead of all.
         seed: another seed gives another split.
         name: of the split; None names it after the other settings.
@@ -76,6 +79,8 @@ class SplitSettings:
     """
 
     ratios: str | None = None
+    folds: int | None = None
+    repeats: int = 1
     subset: int | None = None
     seed: int = 0
     name: str | None = None
@@ -88,7 +93,9 @@ class SplitSettings:
 
     @property
     def ratio_text(self) -> str:
-        """The ratios as given, or as the subset implies."""
+        """The ratios as given, or as the subset implies; of a cross-validation its folds."""
+        if self.folds:
+            return f"{self.folds} folds" + (f" x {self.repeats} repeats" if self.repeats > 1 else "")
         return self.ratios or SUBSET_RATIOS.get(self.subset or 0, DEFAULT_RATIOS)
 
     @property
@@ -98,7 +105,9 @@ class SplitSettings:
             return checked_name(self.name, "split")
         if self.lock is not None:
             return checked_name(self.lock.name.partition(".")[0], "split")
-        words = [f"subset{self.subset}" if self.subset else "full"]
+        words = [f"subset{self.subset}"] if self.subset else [] if self.folds else ["full"]
+        if self.folds:
+            words.append(f"folds{self.folds}" + (f"x{self.repeats}" if self.repeats > 1 else ""))
         if self.ratios and self.ratios != SplitSettings(subset=self.subset).ratio_text:
             words.append(self.ratios.replace("/", "-"))
         words += ["stratified"] if self.stratify else []
@@ -115,7 +124,9 @@ class SplitSettings:
         """
         if self.lock is not None or self.official_lists or own_groups:
             return ("--lock", f"{self.split_name}.lock.csv", "--name", self.split_name)
-        words = ["--name", self.split_name, "--ratios", self.ratio_text, "--seed", str(self.seed)]
+        words = ["--name", self.split_name, "--seed", str(self.seed)]
+        words += ["--folds", str(self.folds)] if self.folds else ["--ratios", self.ratio_text]
+        words += ["--repeats", str(self.repeats)] if self.repeats > 1 else []
         words += ["--subset", str(self.subset)] if self.subset else []
         words += ["--stratify"] if self.stratify else []
         words += ["--keep-official"] if self.keep_official else []
@@ -159,7 +170,7 @@ class SplitResult:
         flags: what makes it again.
         counts: clips per subset, in the order train, val, test.
         groups: groups per subset.
-        overlaps: groups in more than one subset; a split that is written has 0.
+        overlaps: groups in more than one subset or fold; a split that is written has 0.
         missing_labels: labels of the set that have no clip in it.
         digest: SHA-256 over every clip, subset, label and checksum, and the labels' order.
         changed: False if the very same split existed already.
@@ -261,6 +272,29 @@ def label_names(workspace: Workspace) -> tuple[str, ...]:
     return tuple(json.loads(tables.read_meta(workspace.segments)["labels"]))
 
 
+def absent_classes(clips: Sequence[SplitClip], labels: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Find classes that have clips, but none in a subset that has some.
+
+    Returns:
+        The labels by subset. In a cross-validation, under `train` those with clips in one fold only:
+        the model that is tested on them was not trained on any.
+    """
+    there = {clip.label for clip in clips}
+    if any(clip.folds for clip in clips):
+        parts = {(clip.label, clip.part) for clip in clips}
+        once = Counter(label for label, _ in parts)
+        present = {"train": {label for label in there if once[label] > 1}}
+    else:
+        subsets = {clip.subset for clip in clips}
+        present = {
+            name.value: {clip.label for clip in clips if clip.subset == name}
+            for name in Subset
+            if name.value in subsets
+        }
+    found = {name: tuple(label for label in labels if label in there - has) for name, has in present.items()}
+    return {name: absent for name, absent in found.items() if absent}
+
+
 def _check(settings: SplitSettings) -> None:
     if settings.lock and settings != SplitSettings(
         lock=settings.lock, name=settings.name, groups=settings.groups
@@ -273,6 +307,13 @@ def _check(settings: SplitSettings) -> None:
         raise UsageError(
             "--keep-official fixes the held-out subsets, so it combines with neither --stratify nor --subset"
         )
+    if settings.folds and (settings.ratios or settings.keep_official):
+        other = "--ratios" if settings.ratios else "--keep-official"
+        raise UsageError(
+            f"--folds and {other} exclude each other", f"omit {other}: every clip is tested once"
+        )
+    if settings.repeats > 1 and not settings.folds:
+        raise UsageError("--repeats repeats a division into folds", "add --folds, such as --folds 10")
 
 
 def _pool(workspace: Workspace, settings: SplitSettings) -> _Pool:
@@ -334,9 +375,11 @@ def _refuse_unknown_labels(
 
 
 def _divide(clips: list[Candidate], settings: SplitSettings, group_of: Mapping[str, str]) -> list[SplitClip]:
-    ratios = parse_ratios(settings.ratio_text)
     if settings.subset is not None:
         clips = draw_subset(clips, settings.subset, settings.seed)
+    if settings.folds:
+        return assign_to_folds(clips, settings.folds, settings.repeats, settings.seed, group_of)
+    ratios = parse_ratios(settings.ratio_text)
     if settings.keep_official:
         return assign_official(clips, ratios, settings.seed, group_of)
     return assign_subsets(clips, ratios, settings.seed, group_of, stratify=settings.stratify)

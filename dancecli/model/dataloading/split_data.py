@@ -6,7 +6,7 @@ import json
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,9 @@ class SplitData:
         clip_s: median length of the clips, in seconds.
         lengths: number of frames and frame rate of each listed clip.
         notes: what the user should know, one line each.
+        folds: of a cross-validation, for each repeat the fold of each clip, from 1, by clip id. Then
+            all clips are examples of train and of test, and `fold` gives those of one fold.
+        lists: the file of each subset's list below the split's folder, without `.txt`.
     """
 
     name: str
@@ -56,6 +59,8 @@ class SplitData:
     clip_s: float
     lengths: tuple[tuple[int, float], ...]
     notes: tuple[str, ...]
+    folds: tuple[Mapping[str, int], ...] = ()
+    lists: Mapping[Subset, str] = field(default_factory=lambda: {s: s.value for s in Subset})
 
     @property
     def counts(self) -> dict[str, int]:
@@ -73,20 +78,34 @@ class SplitData:
         """Augmented clips among the training clips, as files."""
         return sum("." in example.clip_id for example in self.examples[Subset.TRAIN])
 
+    def fold(self, repeat: int, number: int) -> SplitData:
+        """Return the split that a fold of a cross-validation makes: it is tested, the others train."""
+        fold_of, every = self.folds[repeat], self.examples[Subset.TEST]
+        tested = tuple(example for example in every if fold_of[example.clip_id] == number)
+        trained = tuple(example for example in every if fold_of[example.clip_id] != number)
+        folder = f"fold{number}" if len(self.folds) == 1 else f"repeat{repeat + 1}-fold{number}"
+        return replace(
+            self,
+            examples={Subset.TRAIN: trained, Subset.VAL: (), Subset.TEST: tested},
+            lists={subset: f"{folder}/{subset}" for subset in Subset},
+        )
+
     def without_test(self) -> SplitData:
         """Return the split without its test subset, for model selection."""
         return replace(self, examples={**self.examples, Subset.TEST: ()})
 
 
-def load_split(workspace: Workspace, name: str | None) -> SplitData:
+def load_split(workspace: Workspace, name: str | None, *, folds: bool = False) -> SplitData:
     """Read a split and its lists and check one against the other.
 
     Args:
         workspace: where they are.
         name: the split; None for the latest.
+        folds: for cross-validation, as only a split with folds can be read.
 
     Raises:
-        WorkspaceError: no split, no lists, no clip file, or nothing to train or test on.
+        WorkspaceError: no split, no lists, no clip file, nothing to train or test on, no folds where
+            they are asked for, or folds where they are not.
         InputError: a list does not agree with the split.
     """
     name = workspace.find_split(name)
@@ -101,6 +120,10 @@ def load_split(workspace: Workspace, name: str | None) -> SplitData:
         subset: tuple(_read_list(workspace, folder / f"{subset}.txt", clips, clip_of, labels, subset, name))
         for subset in Subset
     }
+    lists = {subset: subset.value for subset in Subset}
+    fold_of = _folds(split_clips, name, wanted=folds)
+    if fold_of:
+        examples[Subset.TRAIN], lists[Subset.TRAIN] = examples[Subset.TEST], lists[Subset.TEST]
     for subset in (Subset.TRAIN, Subset.TEST):
         if not examples[subset]:
             raise WorkspaceError(
@@ -119,7 +142,38 @@ def load_split(workspace: Workspace, name: str | None) -> SplitData:
             for example in examples[subset]
         ),
         notes=tuple(_notes(name, examples, split_clips, removed_of(meta))),
+        folds=fold_of,
+        lists=lists,
     )
+
+
+def _folds(split_clips: Sequence[SplitClip], name: str, *, wanted: bool) -> tuple[dict[str, int], ...]:
+    """Return for each repeat the fold of each clip; empty for an ordinary split.
+
+    Raises:
+        WorkspaceError: the split has folds and they are not wanted, or the other way round.
+    """
+    numbers = {clip.clip_id: clip.folds.split("/") for clip in split_clips if clip.folds}
+    if wanted and not numbers:
+        raise WorkspaceError(f"split {name!r} has no folds", "make one with folds: dance split --folds 10")
+    if numbers and not wanted:
+        raise WorkspaceError(
+            f"split {name!r} is one of cross-validation, without a train subset",
+            f"cross-validate: dance finetune --folds --split {name}; or make another split",
+        )
+    repeats = len(next(iter(numbers.values()), ()))
+    return tuple({clip: int(own[repeat]) for clip, own in numbers.items()} for repeat in range(repeats))
+
+
+def count_repeats(workspace: Workspace, name: str | None) -> int:
+    """Count the divisions into folds of a split; 0 for an ordinary split.
+
+    Raises:
+        WorkspaceError: there is no such split.
+    """
+    path = workspace.split(workspace.find_split(name))
+    (folds,) = next(tables.read_columns(path, SplitClip, ("folds",)), ("",))
+    return len(folds.split("/")) if folds else 0
 
 
 def subset_hash(examples: Iterable[Example], labels: Sequence[str]) -> str:
@@ -187,7 +241,8 @@ def _notes(
     split_clips: Sequence[SplitClip],
     removed: Mapping[str, int],
 ) -> Iterable[str]:
-    for subset in Subset:
+    folds = any(clip.folds for clip in split_clips)
+    for subset in (Subset.TEST,) if folds else Subset:
         if removed.get(subset):
             own = sum(clip.subset == subset for clip in split_clips)
             yield f"{subset} subset of split {name}: {removal_note(own, removed[subset])}"
@@ -195,7 +250,7 @@ def _notes(
         lost = sum(p.subset == subset and p.clip_id not in listed for p in split_clips)
         if lost:
             yield f"{lost} clips of the {subset} subset of split {name} have no file and are left out"
-    if not examples[Subset.VAL]:
+    if not examples[Subset.VAL] and not folds:
         yield f"split {name} has no validation subset: the weights of the last epoch are the result"
 
 
@@ -210,4 +265,5 @@ def split_record(data: SplitData) -> dict[str, Any]:
         "counts": data.counts,
         "test_hash": data.test_hash,
         **({"removed": removed} if (removed := removed_of(data.meta)) else {}),
+        **({"folds": max(data.folds[0].values()), "repeats": len(data.folds)} if data.folds else {}),
     }

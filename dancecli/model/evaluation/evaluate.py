@@ -143,7 +143,8 @@ def find_overlap(
     group_of = {clip.clip_id: clip.group for clip in tables.read(workspace.split(data.name), SplitClip)}
     found = {}
     for subset, used in ((Subset.VAL, (Subset.TRAIN,)), (Subset.TEST, (Subset.TRAIN, Subset.VAL))):
-        seen = [clip for clip in before if clip.subset in used]
+        # The checkpoint of a cross-validation is trained on all its clips.
+        seen = [clip for clip in before if clip.subset in used or clip.folds]
         groups = {clip.group for clip in seen}
         videos = {video_of.get(clip.clip_id, clip.clip_id) for clip in seen}
         ids = [example.clip_id for example in data.examples[subset]]

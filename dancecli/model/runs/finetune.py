@@ -30,6 +30,7 @@ from dancecli.storage.workspace import Workspace
 __all__ = ["FinetuneSettings", "Plan", "finetune", "make_plan"]
 
 if TYPE_CHECKING:
+    from dancecli.model.dataloading.split_data import SplitData
     from dancecli.model.training.job import Job
     from dancecli.model.training.runner import Outcome
 
@@ -83,8 +84,6 @@ def _is_done(workspace: Workspace, plan: Plan) -> bool:
 def run_plan(workspace: Workspace, plan: Plan, reporter: Reporter) -> rec.RunResult:
     """Run a plan whose lock is held; see `finetune`."""
     reporter.progress(0, 1, "loading the model · a few seconds")
-    from dancecli.model.training.runner import run_job
-
     job, head = _begin(workspace, plan, reporter)
     before = rec.read_record(workspace, plan.name) if plan.settings.resume else {}
     if before:
@@ -104,14 +103,8 @@ def run_plan(workspace: Workspace, plan: Plan, reporter: Reporter) -> rec.RunRes
         record["created_utc"] = before["created_utc"]
     rec.write_record(folder, record)
     try:
-        if plan.recipe.head == SOLVED:
-            from dancecli.model.training.solved_head import solve_job
-
-            outcome, solved = solve_job(job, _train_groups(workspace, plan), reporter)
-            record["head"] = solved
-        else:
-            outcome = run_job(job, reporter)
-        record = _finish(job, plan, record, outcome)
+        outcome, extra = _train(workspace, plan, job, reporter)
+        record = _finish(job, plan, record | extra, outcome)
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt)
         record |= {"status": rec.INTERRUPTED if stopped else rec.FAILED, "finished_utc": rec.now_utc()}
@@ -121,6 +114,29 @@ def run_plan(workspace: Workspace, plan: Plan, reporter: Reporter) -> rec.RunRes
             rec.write_record(folder, record)
         raise
     return rec.RunResult(plan.name, record, plan.notes, fresh=True)
+
+
+def _train(workspace: Workspace, plan: Plan, job: Job, reporter: Reporter) -> tuple[Outcome, dict[str, Any]]:
+    """Train what a plan asks for; return the outcome, and what else is recorded of it."""
+    from dancecli.model.runs.folds import solve_folds, train_folds
+    from dancecli.model.training.runner import run_job
+    from dancecli.model.training.solved_head import solve_job
+
+    if plan.recipe.head == SOLVED:
+        groups = train_groups(workspace, plan.data)
+        if plan.settings.folds:
+            outcome, head, folds = solve_folds(job, groups, reporter)
+            return outcome, {"head": head, "cross_validation": folds}
+        outcome, head = solve_job(job, groups, reporter)
+        return outcome, {"head": head}
+    if plan.settings.folds:
+
+        def job_of(data: SplitData) -> Job:
+            return make_job(workspace, replace(plan, data=data))
+
+        outcome, folds = train_folds(job, job_of, reporter)
+        return outcome, {"cross_validation": folds}
+    return run_job(job, reporter), {}
 
 
 def _check_weights(plan: Plan, job: Job, before: Mapping[str, Any]) -> None:
@@ -135,10 +151,10 @@ def _check_weights(plan: Plan, job: Job, before: Mapping[str, Any]) -> None:
         )
 
 
-def _train_groups(workspace: Workspace, plan: Plan) -> list[str]:
+def train_groups(workspace: Workspace, data: SplitData) -> list[str]:
     """Return the group of each training clip; an augmented clip has that of its original."""
-    group = {row.clip_id: row.group for row in tables.read(workspace.split(plan.data.name), SplitClip)}
-    ids = [example.clip_id for example in plan.data.examples[Subset.TRAIN]]
+    group = {row.clip_id: row.group for row in tables.read(workspace.split(data.name), SplitClip)}
+    ids = [example.clip_id for example in data.examples[Subset.TRAIN]]
     return [group.get(clip_id) or group.get(clip_id.partition(".")[0]) or clip_id for clip_id in ids]
 
 
@@ -176,7 +192,12 @@ def make_job(workspace: Workspace, plan: Plan, reporter: Reporter = SILENT) -> J
     shapes = shapes_of(build_model_config(plan.base, recipe, len(data.labels), None))
     start = resolve_weights(plan.entry, settings.weights, shapes, reporter)
     data_plan = DataPlan(
-        workspace.root, data.name, len(data.labels), bool(data.examples[Subset.VAL]), data.train_counts
+        workspace.root,
+        data.name,
+        len(data.labels),
+        bool(data.examples[Subset.VAL]),
+        data.train_counts,
+        data.lists,
     )
     gpu = torch.cuda.is_available()
     config = build_config(plan.base, recipe, data_plan, start, settings.seed, deterministic=not gpu, gpu=gpu)
@@ -250,7 +271,7 @@ def _finish(job: Job, plan: Plan, record: Mapping[str, Any], outcome: Outcome) -
         "preflight": outcome.preflight,
         "results": results,
         "checkpoint": {
-            "name": outcome.chosen,
+            "name": outcome.chosen or None,
             "epoch": outcome.chosen_epoch,
             "epochs_run": outcome.epochs_run,
             "averaged": bool(plan.recipe.ema),

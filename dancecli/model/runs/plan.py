@@ -69,6 +69,8 @@ class FinetuneSettings:
         head_init: `random`, or `pretrained` to copy matching classes from the pre-trained classifier.
         two_stream: settings of `dance train --stream both`, for one of its streams.
         execution: how the run is executed, which does not change what it trains.
+        folds: cross-validate on the folds of the split; of a split with several repeats, on those of
+            the repeat `seed`.
         resume: resume the run `name` (None: the latest); all other settings are that run's.
     """
 
@@ -92,6 +94,7 @@ class FinetuneSettings:
     flow_method: str = DEFAULT_FLOW
     head_init: str = RANDOM
     two_stream: dict[str, Any] | None = None
+    folds: bool = False
     execution: Execution = Execution()
     resume: bool = False
 
@@ -155,7 +158,7 @@ def resolve_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
         raise UsageError(f"head init {settings.head_init!r} is not {RANDOM} or {PRETRAINED}")
     if settings.head_init == PRETRAINED and settings.weights == NO_WEIGHTS:
         raise UsageError("random weights have no pre-trained classifier", f"use --head-init {RANDOM}")
-    data = load_split(workspace, settings.split)
+    data = load_split(workspace, settings.split, folds=settings.folds)
     plan = plan_with(workspace, settings.name or "", settings, entry, recipe, data)
     notes = [by_epochs] if by_epochs else []
     return replace(plan, notes=(*plan.notes, *notes, *_rate_notes(settings, recipe)))
@@ -248,8 +251,7 @@ def plan_with(
     notes += [*unsolved, *_recipe_notes(recipe, data, cached)]
     if recipe.frozen_stages >= _CACHE_FROM_STAGE and not cached and settings.execution.cache is None:
         notes += _uncached_notes(base, recipe)
-    if settings.group:
-        notes += _group_notes(recipe)
+    notes += _group_notes(settings, data, recipe)
     return Plan(name, settings, entry, base, recipe, data, cached, tuple(notes))
 
 
@@ -274,12 +276,27 @@ def _class_notes(data: SplitData) -> Iterator[str]:
             yield f"{share} have no clip in {subset.value} ({shown}): {why}"
 
 
-def _group_notes(recipe: Recipe) -> Iterator[str]:
-    """Say how the runs of several seeds differ."""
-    if recipe.head == SOLVED:
+def _group_notes(settings: FinetuneSettings, data: SplitData, recipe: Recipe) -> Iterator[str]:
+    """Say what the folds train, or how the runs of several seeds differ."""
+    if settings.folds:
+        yield from _fold_notes(data, recipe)
+    elif not settings.group:
+        return
+    elif recipe.head == SOLVED:
         yield "a solved head does not depend on the seed: all seeds give the same result"
     elif recipe.view_seed is not None:
         yield "all seeds train on the same views: they differ in head initialization, shuffling and dropout"
+
+
+def _fold_notes(data: SplitData, recipe: Recipe) -> Iterator[str]:
+    """Say what a cross-validation trains."""
+    folds = max(data.folds[0].values())
+    yield (
+        f"cross-validation: {folds} models, each trained on {folds - 1} folds and tested on the other; their "
+        f"predictions of all {len(data.examples[Subset.TEST])} clips are pooled"
+    )
+    if recipe.head == SOLVED:
+        yield "the checkpoint is a further model, trained on all clips, whose accuracy the folds estimate"
 
 
 def _with_head(recipe: Recipe, cached: bool, model: dict[str, Any]) -> tuple[Recipe, list[str]]:

@@ -59,7 +59,7 @@ def plan_of_stopped_run(workspace: Workspace, settings: FinetuneSettings) -> tup
         execution=replace(settings.execution, cache=cache),
     )
     recipe = parse_recipe(_without_none(before["recipe"]), folder.record)
-    data = load_split(workspace, saved.split)
+    data = load_split(workspace, saved.split, folds=saved.folds)
     if data.meta["split.hash"] != before["split"]["hash"] or data.test_hash != before["split"]["test_hash"]:
         raise WorkspaceError(
             f"split {data.name!r} has changed since run {name!r} began", "start a new run on the new split"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dancecli.core.recipe import Recipe
+from dancecli.core.records import Subset
 from dancecli.model.dataloading.pipelines import forward_batch, test_pipeline, train_pipeline
 from dancecli.model.dataloading.shared_memory import LOADER_TIMEOUT_S
 from dancecli.model.networks import stages
@@ -33,6 +34,8 @@ class DataPlan:
 
     Attributes:
         train_counts: training clips per class, for balanced weights.
+        lists: the file of a subset's list in the split's folder, without `.txt`, where it is not the
+            subset's name.
     """
 
     root: Path
@@ -40,6 +43,7 @@ class DataPlan:
     num_classes: int
     has_val: bool
     train_counts: tuple[int, ...] = ()
+    lists: Mapping[Subset, str] = field(default_factory=dict)
 
 
 def build_config(
@@ -75,6 +79,7 @@ def build_config(
             kind = {"type": "ViewDataset", "view_seed": view_seed}
         if training and base.skeleton is not None:
             kind["poses_only"] = True
+        listed = data.lists.get(Subset(subset), subset)
         sampler = {"type": "ViewSampler", "views": recipe.views or 0, "shuffle": True, "seed": seed}
         return {
             "batch_size": batch,
@@ -84,7 +89,7 @@ def build_config(
             "sampler": sampler if training else {"type": "DefaultSampler", "shuffle": False},
             "dataset": {
                 **kind,
-                "ann_file": str(data.root / "annotations" / data.split / f"{subset}.txt"),
+                "ann_file": str(data.root / "annotations" / data.split / f"{listed}.txt"),
                 "data_prefix": {"video": str(data.root)},
                 "pipeline": pipeline,
                 **dataset,

@@ -9,12 +9,14 @@ the held-out clips. There is no random number in it: the same features give the 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from dancecli.core.hashing import assign_folds
 
 # Inverse strengths as in scikit-learn's LogisticRegressionCV, for features of unit scale.
 STRENGTHS = tuple(10.0 ** (i / 2) for i in range(-8, 5))
@@ -25,6 +27,8 @@ _MEMORY, _STEPS = 10, 300
 # Largest component of the gradient of the mean loss: while choosing, and for the head itself.
 _COARSE, _FINE = 1e-4, 1e-7
 Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
+# Products per evaluation of the loss, above which several threads pay.
+_LARGE = 10**8
 _TEMPERATURES = tuple(10.0 ** (i / 20) for i in range(-20, 21))
 
 
@@ -71,6 +75,30 @@ def solve_head(
         strengths: inverse regularization strengths to choose from.
     """
     clips, views, width = features.shape
+    with _few_threads(clips * views * width * classes):
+        return _solve_head(features, labels, groups, classes, balanced, strengths)
+
+
+@contextmanager
+def _few_threads(size: int) -> Iterator[None]:
+    """Use one thread for a small problem: waiting for the others took 20 times as long as computing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if size < _LARGE else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _solve_head(
+    features: Tensor,
+    labels: Tensor,
+    groups: Sequence[str],
+    classes: int,
+    balanced: bool,
+    strengths: Sequence[float],
+) -> SolvedHead:
+    clips, views, width = features.shape
     x = features.double().reshape(clips * views, width)
     center = x.mean(0)
     x = x - center
@@ -80,7 +108,7 @@ def solve_head(
     x = (x / scale) @ basis.T
     y = labels.repeat_interleave(views)
     sample = _class_weights(labels, classes, balanced).repeat_interleave(views) / views
-    fold_of = assign_folds(labels.tolist(), groups)
+    fold_of = assign_folds(labels.tolist(), groups, _FOLDS)
     folds = max(fold_of) + 1 if fold_of else 0
     strength, temperature, correct, held_out = DEFAULT_STRENGTH, 1.0, 0, 0
     if folds > 1:
@@ -102,35 +130,6 @@ def solve_head(
         held_out=held_out,
         held_out_correct=correct,
     )
-
-
-def assign_folds(labels: Sequence[int], groups: Sequence[str], folds: int = _FOLDS) -> list[int]:
-    """Assign clips to folds: whole groups, with the classes spread evenly.
-
-    The largest groups come first, and each goes where its classes are rarest; ties are broken by the
-    hash of the group's name. There are at most as many folds as groups.
-
-    Returns:
-        The fold of each clip, from 0; all 0 if there is one group only.
-    """
-    members: dict[str, list[int]] = {}
-    for clip, group in enumerate(groups):
-        members.setdefault(group, []).append(labels[clip])
-    folds = min(folds, len(members))
-    if folds < 2:
-        return [0] * len(labels)
-    order = sorted(members, key=lambda group: (-len(members[group]), hashlib.sha256(group.encode()).digest()))
-    counts = [dict.fromkeys(set(labels), 0) for _ in range(folds)]
-    sizes = [0] * folds
-    chosen: dict[str, int] = {}
-    for group in order:
-        alike = [sum(count[label] for label in members[group]) for count in counts]
-        fold = min(range(folds), key=lambda f: (alike[f], sizes[f], f))
-        chosen[group] = fold
-        sizes[fold] += len(members[group])
-        for label in members[group]:
-            counts[fold][label] += 1
-    return [chosen[group] for group in groups]
 
 
 def _class_weights(labels: Tensor, classes: int, balanced: bool) -> Tensor:

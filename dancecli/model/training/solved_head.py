@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Subset as Some
 
 from dancecli.core.errors import ModelError
-from dancecli.core.progress import Reporter
+from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Prediction, Subset
 from dancecli.model.networks.build import build_model
 from dancecli.model.networks.mmaction import get_device, init_default_scope
@@ -31,6 +35,74 @@ def use_evaluation_views(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, "train_dataloader": {**train, "dataset": dataset}}
 
 
+class HeadSolver:
+    """Heads for the frozen backbone of a run: solved on the cached features of its clips, and applied.
+
+    Features are computed where they are missing, once for all heads.
+
+    Args:
+        job: the run.
+        reporter: receives the progress as `phase · words` in clips of the phase.
+
+    Raises:
+        WorkspaceError: there is no room for the features.
+    """
+
+    def __init__(self, job: Job, reporter: Reporter) -> None:
+        self.job, self.reporter = job, reporter
+        self.computed = views_to_compute(job, reporter).views
+        began = time.monotonic()
+        self._loaders = feature_loaders(job, None, reporter)
+        self.features_s = round(time.monotonic() - began, 2)
+        self._features = _features(self._loaders[Subset.TRAIN].dataset)
+        self._labels = torch.tensor([e.label_index for e in job.data.examples[Subset.TRAIN]])
+        stages = job.recipe.frozen_stages
+        network = head_network_config(job.config["model"], stages)
+        self.model = build_model(network, job.seed, job.config["load_from"]).to(get_device())
+
+    def solve(self, groups: Sequence[str], clips: Sequence[int] | None = None) -> SolvedHead:
+        """Solve the head of training clips, and set it as the model's classifier.
+
+        Args:
+            groups: group of each training clip of the run.
+            clips: indices of those to train on; None for all.
+
+        Raises:
+            ModelError: the classifier of the model is not one linear layer on the features.
+        """
+        chosen = list(range(len(self._labels)) if clips is None else clips)
+        head = solve_head(
+            self._features[chosen],
+            self._labels[chosen],
+            [groups[i] for i in chosen],
+            len(self.job.data.labels),
+            balanced=self.job.recipe.class_weights == "balanced",
+        )
+        _set_classifier(self.model, head)
+        return head
+
+    def predict(self, subset: Subset, clips: Sequence[int] | None = None) -> list[Prediction]:
+        """Score clips of a subset, given by index or all, with the head that was solved last."""
+        examples, loader = self.job.data.examples[subset], self._loaders[subset]
+        if clips is None:
+            return predict_subset(self.model, loader, subset.value, examples, self.reporter)
+        some = DataLoader(
+            Some(loader.dataset, list(clips)), batch_size=loader.batch_size, collate_fn=loader.collate_fn
+        )
+        chosen = [examples[i] for i in clips]
+        return predict_subset(self.model, some, subset.value, chosen, SILENT)
+
+    def save(self, path: Path) -> None:
+        """Write the model with the head that was solved last."""
+        save_torch(path, {"meta": self.job.meta, "state_dict": self.model.state_dict()})
+
+    @property
+    def params(self) -> tuple[int, int]:
+        """Number of parameters: in all, and of the classifier."""
+        layer = self.model.cls_head.fc_cls
+        return _count(self.model), _count(layer)
+
+
 def solve_job(job: Job, groups: Sequence[str], reporter: Reporter) -> tuple[Outcome, dict[str, Any]]:
     """Compute the features, solve the head, and evaluate it on val and test.
 
@@ -48,48 +120,46 @@ def solve_job(job: Job, groups: Sequence[str], reporter: Reporter) -> tuple[Outc
     """
     with silence(job.folder):
         init_default_scope("mmaction")
-        seconds, last = {}, time.monotonic()
-        computed = views_to_compute(job, reporter).views
-        loaders = feature_loaders(job, None, reporter)
-        seconds["features"], last = round(time.monotonic() - last, 2), time.monotonic()
+        solver = HeadSolver(job, reporter)
+        last = time.monotonic()
         reporter.progress(0, 1, "training · solving the head")
-        head = _solve(job, loaders[Subset.TRAIN].dataset, groups)
-        model = build_model(
-            head_network_config(job.config["model"], job.recipe.frozen_stages),
-            job.seed,
-            job.config["load_from"],
-        ).to(get_device())
-        _set_classifier(model, head)
-        seconds["train"], last = round(time.monotonic() - last, 2), time.monotonic()
-        save_torch(job.folder.checkpoints / "last.pth", {"meta": job.meta, "state_dict": model.state_dict()})
+        head = solver.solve(groups)
+        seconds = {"features": solver.features_s, "train": round(time.monotonic() - last, 2)}
+        last = time.monotonic()
+        solver.save(job.folder.checkpoints / "last.pth")
         predictions: list[Prediction] = []
         for subset in (Subset.VAL, Subset.TEST):
-            if examples := job.data.examples[subset]:
-                predictions += predict_subset(model, loaders[subset], subset.value, examples, reporter)
+            if job.data.examples[subset]:
+                predictions += solver.predict(subset)
         seconds["evaluate"] = round(time.monotonic() - last, 2)
     _write_metrics(job, predictions, seconds["train"])
-    layer = model.cls_head.fc_cls
-    outcome = Outcome(
+    return solved_outcome(solver, predictions, seconds), head_record(head)
+
+
+def solved_outcome(solver: HeadSolver, predictions: list[Prediction], seconds: dict[str, float]) -> Outcome:
+    """Return the outcome of a run whose checkpoint is the head that was solved last."""
+    total, trainable = solver.params
+    return Outcome(
         predictions=predictions,
         chosen="last",
         chosen_epoch=1,
         epochs_run=1,
         seconds=seconds,
-        params_total=sum(p.numel() for p in model.parameters()),
-        params_trainable=sum(p.numel() for p in layer.parameters()),
+        params_total=total,
+        params_trainable=trainable,
         data_wait={"waited_s": 0.0, "of_s": 0.0},
-        computed=computed,
+        computed=solver.computed,
     )
-    return outcome, _record(head)
 
 
-def _solve(job: Job, dataset: Any, groups: Sequence[str]) -> SolvedHead:
-    # [clips, views x rows, features]: a training view may itself be stored as several rows.
+def _features(dataset: Any) -> Tensor:
+    """Read stored features: [clips, views x rows, features]; a view may be stored as several rows."""
     views = [torch.from_numpy(dataset.array[places]).float() for places in dataset.places]
-    features = torch.cat([rows.reshape(len(rows), rows.shape[1], -1) for rows in views], 1)
-    labels = torch.tensor([example.label_index for example in job.data.examples[Subset.TRAIN]])
-    balanced = job.recipe.class_weights == "balanced"
-    return solve_head(features, labels, groups, len(job.data.labels), balanced=balanced)
+    return torch.cat([rows.reshape(len(rows), rows.shape[1], -1) for rows in views], 1)
+
+
+def _count(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _set_classifier(model: Any, head: SolvedHead) -> None:
@@ -120,7 +190,8 @@ def _write_metrics(job: Job, predictions: Sequence[Prediction], seconds: float) 
     )
 
 
-def _record(head: SolvedHead) -> dict[str, Any]:
+def head_record(head: SolvedHead) -> dict[str, Any]:
+    """Return the record of a head for `run.json`."""
     return {
         "init": "solved",
         "solver": "L-BFGS",

@@ -49,6 +49,7 @@ def render_group(
         subsets=subsets,
         lead=run_page.lead(first),
         shared={subset: first.shared_groups[subset] for subset in subsets},
+        folds="cross_validation" in first.run,
         left_out=left_out,
         chance=1 / len(first.labels),
         facts=facts,

@@ -66,6 +66,7 @@ def render_run(
         videos={key: len(set(results.subsets[key].groups)) for key in order},
         whiskers={key: _whiskers(summaries[key]) for key in order},
         shared=results.shared_groups,
+        folds="cross_validation" in results.run,
         shown_pairs=SHOWN_PAIRS,
         curves_of={key: {c.index: c for c in summaries[key].curves} for key in order},
         score_charts={key: curves.score_charts(summaries[key]) for key in order},
@@ -212,7 +213,11 @@ def lead(results: RunResults) -> str:
     )
     if model.get("frozen_stages"):
         phrases.append(f"with {pluralize(model['frozen_stages'], 'frozen stage')}")
-    trained = f"trained on {pluralize(sum(results.train_counts), 'clip')} of split “{split['name']}”"
+    clips = pluralize(sum(results.train_counts), "clip")
+    if folds := _table(results.run, "cross_validation").get("folds"):
+        trained = f"cross-validated in {folds} folds on {clips} of split “{split['name']}”"
+        return f"{', '.join([*phrases, trained])}."
+    trained = f"trained on {clips} of split “{split['name']}”"
     if optim.get("epochs"):
         trained += f" for {pluralize(optim['epochs'], 'epoch')}"
     return f"{', '.join([*phrases, trained])}."
@@ -226,8 +231,16 @@ def notices(results: RunResults, subset: str, summary: Summary) -> list[str]:
         found.append(f"The run is not complete: its status is “{status}”.")
     if shared:
         found.append(
-            f"{pluralize(shared, 'source video')} of this subset are also in the training set: "
+            f"{pluralize(shared, 'source video')} of this subset are also in "
+            f"{'another fold' if 'cross_validation' in results.run else 'the training set'}: "
             "the accuracy is biased upwards."
+        )
+    found += _cross_validation(results.run)
+    found += _untrained(results, summary)
+    if unseen := [results.labels[c.index] for c in summary.per_class if not c.recall.n]:
+        found.append(
+            f"{pluralize(len(unseen), 'class')} of {len(results.labels)} without a clip in this subset, "
+            f"which the accuracy does not cover: {', '.join(unseen[:10])}{', ...' if unseen[10:] else ''}."
         )
     if summary.classes == 1:
         found.append("There is a single class: every clip is of it, and the accuracy says nothing.")
@@ -238,6 +251,38 @@ def notices(results: RunResults, subset: str, summary: Summary) -> list[str]:
             f"{percent(span.high)} %: too wide to conclude much."
         )
     return found
+
+
+def _cross_validation(run: Mapping[str, Any]) -> list[str]:
+    """Say what the figures of a cross-validation are of."""
+    found = _table(run, "cross_validation")
+    folds = found.get("folds")
+    if not folds:
+        return []
+    shares = [row["top1"] / row["n"] for row in found["of_fold"] if row["n"]]
+    note = (
+        f"Cross-validation: each clip was scored by the one of {folds} models that was not trained on its "
+        f"fold, and these scores are pooled. The figures are the mean of models trained on "
+        f"{percent((folds - 1) / folds)} % of the clips, and the intervals, by source video, cover that mean "
+        f"on new videos. Any two models share most of their training clips, so the folds "
+        f"({percent(min(shares))} to {percent(max(shares))} % correct) are not independent: their "
+        "standard deviation is no standard error."
+    )
+    return [note]
+
+
+def _untrained(results: RunResults, summary: Summary) -> list[str]:
+    """Name the classes with clips in this subset that the run was not trained on."""
+    if _table(results.run, "model").get("params_trainable") == 0:
+        return []
+    known = zip(results.labels, results.train_counts, summary.per_class, strict=True)
+    absent = [label for label, trained, c in known if not trained and c.recall.n]
+    if not absent or not sum(results.train_counts):
+        return []
+    return [
+        f"{pluralize(len(absent), 'class')} of this subset without a training clip, which cannot "
+        f"be predicted: {', '.join(absent[:10])}{', ...' if absent[10:] else ''}."
+    ]
 
 
 def facts(results: RunResults) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -278,6 +323,7 @@ def facts(results: RunResults) -> list[tuple[str, list[tuple[str, str]]]]:
                 *((subset, note) for subset in results.subsets if (note := results.removal_note(subset))),
             ],
         ),
+        ("Cross-validation", _fold_facts(run)),
         ("Views", [("training", views.get("train")), ("testing", views.get("test"))]),
         ("Training", [*_table(run, "optim").items(), ("seed", run.get("seed"))]),
         (
@@ -291,6 +337,16 @@ def facts(results: RunResults) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Versions", list(_table(run, "versions").items())),
     ]
     return [(title, named) for title, rows in groups if (named := _named(rows))]
+
+
+def _fold_facts(run: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """List the folds of a cross-validation; empty for another run."""
+    found = _table(run, "cross_validation")
+    rows = found.get("of_fold", ())
+    return [
+        ("folds", found.get("folds")),
+        ("correct in each", ", ".join(f"{row['top1']}/{row['n']}" for row in rows)),
+    ]
 
 
 def waiting(run: Mapping[str, Any]) -> str:

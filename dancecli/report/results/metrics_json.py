@@ -42,6 +42,7 @@ def document(
         "interval": "Wilson, 95 %, by source video",
         "labels": list(results.labels),
         **{key: run.get(key) for key in PROVENANCE},
+        **({"cross_validation": run["cross_validation"]} if run.get("cross_validation") else {}),
         "subsets": {
             str(key): (
                 {

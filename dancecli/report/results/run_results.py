@@ -52,9 +52,10 @@ class RunResults:
         run: its `run.json`.
         labels: class names in order.
         subsets: scores of the subsets that were evaluated and are not empty, `val` before `test`.
-        train_counts: clips of each class that it was trained on.
+        train_counts: clips of each class that it was trained on; of a cross-validation all clips, of
+            which each model was trained on those of the other folds.
         shared_groups: for each of `subsets`, how many of its source videos are in the training set
-            too; anything but 0 is a leak.
+            too, or in several folds; anything but 0 is a leak.
         files: for each of `subsets` the checksum of each clip's file, as the split knows it.
         history: the rows of `metrics.jsonl`.
         config: the text of its configuration; empty if it kept none.
@@ -133,8 +134,10 @@ def results_of(
     _check_meta(predictions, meta, record)
     rows = read_split()
     subsets = _subsets(predictions, table, labels, rows)
-    trained = [row for row in rows if row.subset == Subset.TRAIN]
-    train_groups, train_labels = {row.group for row in trained}, Counter(row.label for row in trained)
+    folds = any(row.folds for row in rows)
+    trained = [row for row in rows if folds or row.subset == Subset.TRAIN]
+    train_groups = _torn(rows) if folds else {row.group for row in trained}
+    train_labels = Counter(row.label for row in trained)
     sums = {row.clip_id: row.sha256 for row in rows}
     return RunResults(
         run=record,
@@ -148,6 +151,12 @@ def results_of(
         links={},
         predictions=meta,
     )
+
+
+def _torn(rows: Sequence[SplitClip]) -> set[str]:
+    """Find the groups that have clips in several folds."""
+    first: dict[str, str] = {}
+    return {row.group for row in rows if first.setdefault(row.group, row.folds) != row.folds}
 
 
 def _shared(record: Mapping[str, Any], name: str, train_groups: set[str], subset: SubsetScores) -> int:

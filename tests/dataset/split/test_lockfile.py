@@ -50,8 +50,8 @@ def test_a_lock_rebuilds_the_split_and_reports_the_drift(filled: Workspace) -> N
     [
         ("", 1, "is not a split lock"),
         ("clip_id,part\n", 1, "is not a split lock"),
-        (f"{HEAD}a,train\n", 2, "is not clip, subset"),
-        (f"{HEAD}a,middle,g,l,s\n", 2, "is not clip, subset"),
+        (f"{HEAD}a,train\n", 2, "is not clip_id, subset"),
+        (f"{HEAD}a,middle,g,l,s\n", 2, "is not clip_id, subset"),
         (HEAD, None, "none of its clips is in this workspace"),
         (f"{HEAD}a,train,g,zumba,s\na,train,g,zumba,s\n", 3, "names clip a a second time"),
         (f"{HEAD}a,train,g,zumba,s\nb,test,g,zumba,s\n", 3, "group g is in train too: the split would leak"),

@@ -236,3 +236,57 @@ def test_corrections_are_applied_and_counted(dance: Callable[..., Ran], workspac
     ran = dance("split", "--name", "c")
     assert ran.code == 1
     assert "the label 'walz', which is not of this workspace's label set" in ran.err
+
+
+def test_folds_hold_every_clip_once_in_whole_groups_and_follow_the_seed(filled: Workspace) -> None:
+    assert SplitSettings(folds=10).split_name == "folds10"
+    assert SplitSettings(folds=5, repeats=3, subset=100, seed=2).split_name == "subset100-folds5x3-seed2"
+    result = split(filled, SplitSettings(folds=5, repeats=2))
+    assert (result.overlaps, result.counts) == (0, {"train": 0, "val": 0, "test": 200})
+    rows = tables.read(filled.split("folds5x2"), SplitClip)
+    first, second = zip(*(row.folds.split("/") for row in rows), strict=True)
+    assert set(first) == set(second) == set("12345")
+    assert first != second
+    for fold in "12345":
+        labels = [row.label for row, own in zip(rows, first, strict=True) if own == fold]
+        assert abs(labels.count("tap dancing") - labels.count("zumba")) <= 2
+    assert not split(filled, SplitSettings(folds=5, repeats=2)).changed
+    # The first repeat is the division that the seed alone gives, the second that of the next seed.
+    single = split(filled, SplitSettings(folds=5, seed=1)).clips
+    assert [row.folds for row in single] == list(second)
+
+
+def test_folds_are_rebuilt_from_their_lock(filled: Workspace) -> None:
+    before = split(filled, SplitSettings(folds=4))
+    lock = filled.split_lock("folds4")
+    assert lock.read_text().startswith("clip_id,subset,group,label,sha256,folds\n")
+    again = split(filled, SplitSettings(lock=lock, name="again"))
+    assert (again.digest, again.clips) == (before.digest, before.clips)
+    torn = lock.read_text().splitlines()
+    row = torn[1].split(",")
+    torn.append(",".join(["other", *row[1:5], str(int(row[5]) % 4 + 1)]))
+    lock.with_name("torn.lock.csv").write_text("\n".join(torn))
+    with pytest.raises(InputError, match="the split would leak"):
+        split(filled, SplitSettings(lock=lock.with_name("torn.lock.csv")))
+
+
+def test_folds_that_cannot_be_are_refused(filled: Workspace) -> None:
+    with pytest.raises(InputError, match="groups of clips are too few for 500 folds"):
+        split(filled, SplitSettings(folds=500))
+    with pytest.raises(UsageError, match="--folds and --ratios exclude each other"):
+        split(filled, SplitSettings(folds=5, ratios="80/20"))
+    with pytest.raises(UsageError, match="--repeats repeats a division"):
+        split(filled, SplitSettings(repeats=2))
+
+
+def test_classes_without_clips_in_a_subset_are_named(dance: Callable[..., Ran], workspace: Workspace) -> None:
+    clips = [make_clip(i, LABELS[0] if i else LABELS[1]) for i in range(40)]
+    fill(workspace, clips, LABELS)
+    ran = dance("split", "--ratios", "80/10/10", "--json")
+    absent = ran.json["absent_classes"]
+    rows = tables.read(workspace.split("full-80-10-10"), SplitClip)
+    home = next(row.subset for row in rows if row.label == LABELS[1])
+    assert absent == {subset: [LABELS[1]] for subset in ("train", "val", "test") if subset != home}
+    assert f"1 class without a clip in {'test' if home != 'test' else 'train'}: zumba" in ran.err
+    ran = dance("split", "--folds", "4")
+    assert "1 class with all clips in one fold, so never one to train on: zumba" in ran.err

@@ -115,11 +115,16 @@ class PendingFeatures:
 def views_to_compute(job: Job, reporter: Reporter = SILENT) -> PendingFeatures:
     """Count the views that the frozen backbone still has to process."""
     entries, total = {}, 0
+    # In cross-validation, training and test clips are the same.
+    counted: set[tuple[str, str]] = set()
     for subset in Subset:
         if not job.data.examples[subset]:
             continue
         with _opened(job, subset, reporter) as store:
-            entries[subset] = sum(len(store.missing(view)) for view in _entry_names(job, subset))
+            names = [name for view in _entry_names(job, subset) for name in view]
+            found = {(store.folder.name, names[i]) for i in store.missing(names)} - counted
+        counted |= found
+        entries[subset] = len(found)
         views = 1 if subset is Subset.TRAIN else job.recipe.num_clips * job.recipe.num_crops
         total += views * entries[subset]
     return PendingFeatures(total, entries)

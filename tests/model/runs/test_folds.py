@@ -1,0 +1,187 @@
+"""Cross-validation: shared features, pooled predictions, and what reads such runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from dancecli.core.errors import UsageError, WorkspaceError
+from dancecli.core.hashing import assign_folds
+from dancecli.core.progress import Reporter
+from dancecli.core.records import Clip, Prediction, SplitClip
+from dancecli.model.dataloading.split_data import count_repeats, load_split
+from dancecli.model.runs.finetune import FinetuneSettings, finetune
+from dancecli.model.runs.folds import folds_of
+from dancecli.model.runs.plan import Execution
+from dancecli.model.runs.seeds import finetune_seeds
+from dancecli.report.compare import CompareSettings, compare
+from dancecli.report.report import ReportSettings, report
+from dancecli.storage import tables
+
+LABELS = ("bouncing", "sliding", "turning")
+FOLDS = 3
+
+
+def write_folds(workspace, name="folds", repeats=1):
+    """Divide the corpus as `dance split --folds` does, with its lists."""
+    clips = sorted(tables.read(workspace.clips, Clip))
+    labels, groups = [c.label for c in clips], [c.video_id for c in clips]
+    drawn = [assign_folds(labels, groups, FOLDS, seed) for seed in range(repeats)]
+    rows = [
+        SplitClip(c.clip_id, "test", c.video_id, c.label, c.sha256, "/".join(str(d[i] + 1) for d in drawn))
+        for i, c in enumerate(clips)
+    ]
+    meta = {
+        "split.name": name,
+        "split.hash": "0" * 64,
+        "split.seed": "0",
+        "split.ratios": "3 folds",
+        "split.labels": json.dumps(LABELS),
+    }
+    tables.write(workspace.split(name), SplitClip, rows, meta)
+    folder = workspace.annotations(name)
+    lists = {"train": [], "val": [], "test": rows}
+    for fold in range(1, FOLDS + 1):
+        lists[f"fold{fold}/train"] = [r for r in rows if r.folds != str(fold)]
+        lists[f"fold{fold}/test"] = [r for r in rows if r.folds == str(fold)]
+    for file, listed in lists.items():
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        lines = [f"clips/{r.clip_id}.mp4 {LABELS.index(r.label)}\n" for r in listed]
+        (folder / f"{file}.txt").write_text("".join(lines))
+    (folder / "label_map.txt").write_text("".join(f"{label}\n" for label in LABELS))
+    return rows
+
+
+@pytest.fixture
+def settings(tiny_model, tiny_recipe):
+    text = tiny_recipe.read_text()
+    tiny_recipe.write_text("".join(line for line in text.splitlines(True) if not line.startswith("views")))
+    return FinetuneSettings(
+        pretrain=str(tiny_model),
+        weights="none",
+        freeze="4",
+        recipe=str(tiny_recipe),
+        name="cv",
+        split="folds",
+        folds=True,
+        changes=("head=solved",),
+        execution=Execution(preflight=False),
+    )
+
+
+def test_every_clip_is_scored_once_by_a_model_that_was_not_trained_on_its_fold(corpus, settings, monkeypatch):
+    from dancecli.model.training import solved_head
+
+    workspace, trained = corpus(), []
+    rows = write_folds(workspace)
+    solve = solved_head.solve_head
+    monkeypatch.setattr(
+        solved_head,
+        "solve_head",
+        lambda x, y, groups, *a, **k: (trained.append(set(groups)), solve(x, y, groups, *a, **k))[1],
+    )
+    said: list[str] = []
+    record = finetune(workspace, settings, Reporter(on_message=said.append)).record
+    found = tables.read(workspace.run("cv") / "predictions.parquet", Prediction)
+    assert sorted(row.clip_id for row in found) == sorted(row.clip_id for row in rows)
+    assert {row.subset for row in found} == {"test"}
+    for fold in range(1, FOLDS + 1):
+        assert trained[fold - 1] == {row.group for row in rows if row.folds != str(fold)}
+    # The checkpoint's model has seen all of them.
+    assert trained[FOLDS] == {row.group for row in rows}
+    of_fold = record["cross_validation"]["of_fold"]
+    assert sum(row["n"] for row in of_fold) == record["results"]["test"]["n"] == len(rows)
+    assert sum(row["top1"] for row in of_fold) == record["results"]["test"]["top1"]
+    assert (record["split"]["folds"], record["checkpoint"]["name"]) == (FOLDS, "last")
+    # Training and test clips are the same views: each is computed once.
+    assert any(f"features of {len(rows)} views" in line for line in said)
+    assert not finetune(workspace, settings).fresh
+
+
+def test_a_fold_is_scored_as_by_a_run_on_that_division(corpus, settings):
+    workspace = corpus()
+    rows = write_folds(workspace)
+    finetune(workspace, settings)
+    found = tables.read(workspace.run("cv") / "predictions.parquet", Prediction)
+    scores = {row.clip_id: row.scores for row in found}
+    ordinary = [replace(row, subset="test" if row.folds == "1" else "train", folds="") for row in rows]
+    meta = tables.read_meta(workspace.split("folds"))
+    tables.write(workspace.split("one"), SplitClip, ordinary, {k: v for k, v in meta.items() if "split" in k})
+    for subset in ("train", "val", "test"):
+        source = workspace.annotations("folds") / "fold1" / f"{subset}.txt"
+        (workspace.annotations("one")).mkdir(parents=True, exist_ok=True)
+        text = source.read_text() if source.exists() else ""
+        (workspace.annotations("one") / f"{subset}.txt").write_text(text)
+    label_map = (workspace.annotations("folds") / "label_map.txt").read_text()
+    (workspace.annotations("one") / "label_map.txt").write_text(label_map)
+    finetune(workspace, replace(settings, split="one", name="one", folds=False))
+    own = tables.read(workspace.run("one") / "predictions.parquet", Prediction)
+    assert len(own) == sum(row.folds == "1" for row in rows)
+    for row in own:
+        assert row.scores == pytest.approx(scores[row.clip_id], abs=1e-5)
+
+
+def test_training_by_epochs_keeps_complete_folds_when_interrupted(corpus, settings):
+    workspace = corpus()
+    write_folds(workspace)
+    by_epochs = replace(settings, changes=("head=trained",), name="epochs")
+
+    def stop(now):
+        if (workspace.run("epochs") / "folds" / "2" / "metrics.jsonl").exists():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(workspace, by_epochs, Reporter(stop))
+    first = (workspace.run("epochs") / "folds" / "1" / "predictions.parquet").stat().st_mtime_ns
+    record = finetune(workspace, by_epochs).record
+    assert (workspace.run("epochs") / "folds" / "1" / "predictions.parquet").stat().st_mtime_ns == first
+    assert record["results"]["test"]["n"] == 12
+    assert record["checkpoint"]["name"] is None
+    assert len(record["cross_validation"]["of_fold"]) == FOLDS
+
+
+def test_repeats_are_a_group_of_runs_that_report_and_compare_take(corpus, settings):
+    workspace = corpus()
+    write_folds(workspace, repeats=2)
+    assert count_repeats(workspace, "folds") == 2
+    data = load_split(workspace, "folds", folds=True)
+    assert folds_of(data, 0).of_clip != folds_of(data, 1).of_clip
+    group = finetune_seeds(workspace, replace(settings, seed=0), 2)
+    assert [r["cross_validation"]["repeat"] for r in group.records] == [1, 2]
+    found = report(workspace, ReportSettings(run="cv"))
+    assert "top-1 over 2 seeds" in found.headline
+    single = report(workspace, ReportSettings(run="cv-seed0"))
+    page = single.page.read_text()
+    assert "cross-validated in 3 folds on 12 clips" in page
+    assert "are not independent: their standard deviation is no standard error" in page
+    assert "none of which is in two folds" in page
+    assert single.document["subsets"]["test"]["videos_also_in_training"] == 0
+    compared = compare(workspace, CompareSettings(first="cv-seed0", second="cv-seed1"))
+    assert compared.comparison.paired.n == 12
+
+
+def test_a_group_in_two_folds_is_reported_as_a_leak(corpus, settings):
+    workspace = corpus()
+    rows = write_folds(workspace)
+    finetune(workspace, settings)
+    torn = [replace(row, group="same") if row.clip_id[:5] in ("vid00", "vid01") else row for row in rows]
+    assert len({row.folds for row in torn if row.group == "same"}) == 2
+    meta = tables.read_meta(workspace.split("folds"))
+    tables.write(workspace.split("folds"), SplitClip, torn, {k: v for k, v in meta.items() if "split" in k})
+    found = report(workspace, ReportSettings(run="cv"))
+    assert found.document["subsets"]["test"]["videos_also_in_training"] == 1
+
+
+def test_folds_and_ordinary_splits_are_not_mixed_up(corpus, settings):
+    workspace = corpus()
+    write_folds(workspace)
+    with pytest.raises(WorkspaceError, match="split 'small' has no folds"):
+        finetune(workspace, replace(settings, split="small"))
+    with pytest.raises(WorkspaceError, match="is one of cross-validation") as error:
+        finetune(workspace, replace(settings, folds=False))
+    assert "dance finetune --folds --split folds" in error.value.hint
+    finetune(workspace, settings)
+    with pytest.raises(UsageError, match="cannot resume with another --split"):
+        finetune(workspace, replace(settings, resume=True, split="small"))
