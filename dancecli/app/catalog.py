@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import InputError, WorkspaceError
-from dancecli.core.records import Clip, Prediction, SplitClip
+from dancecli.core.records import Clip, Prediction, SplitClip, Suspect
 from dancecli.storage import tables
+from dancecli.storage.content import BARS_SHARE, BLACK_SHARE, FROZEN_SHARE
 from dancecli.storage.corrections import Field, current, read_corrections
 from dancecli.storage.workspace import Workspace
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-# Shares from which a clip counts as black, static or letterboxed.
-_BLACK, _STATIC, _BARS = 0.5, 0.9, 0.05
 _SHORT_S = 2.0
 FLAGS = ("black", "static", "bars", "short", "noted")
 SORTS = {
@@ -30,9 +29,15 @@ SORTS = {
     "surest": ("score", False),
     "least-sure": ("score", True),
     "worst": ("true_score", True),
+    "suspects": ("suspicion", False),
 }
+# With one of these a suspect has been looked at.
+_REVIEWED = frozenset({Field.LABEL, Field.CONFIRMED, Field.EXCLUDE})
 # What the app shows of a clip in the grid.
-_SHOWN = ("clip_id", "label", "subset", "group", "seconds", "predicted", "score", "right", "flags", "changed")
+_SHOWN = (
+    "clip_id", "label", "subset", "group", "seconds", "predicted", "score", "right", "flags", "changed",
+    "suspect",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Query:
         predicted: only clips that the run took for this label.
         outcome: `right` or `wrong` by the run's prediction; empty for all.
         changed: `yes` for corrected clips, `excluded` for those left out; empty for all.
+        suspect: only the suspects found this way, such as `label`, that nobody has looked at since.
         text: parts of the id, label, title, note or path, all of which must occur.
         sort: a key of `SORTS`.
     """
@@ -57,6 +63,7 @@ class Query:
     predicted: str = ""
     outcome: str = ""
     changed: str = ""
+    suspect: str = ""
     text: str = ""
     sort: str = "id"
 
@@ -81,6 +88,7 @@ class Catalog:
         self.frame = self._read_clips()
         self._add_subsets()
         self._add_predictions()
+        self._add_suspects()
         self.refresh()
 
     def refresh(self) -> None:
@@ -95,6 +103,8 @@ class Catalog:
         frame["label"] = label.where(label.notna(), frame["listed_label"])
         frame["excluded"] = frame.index.isin([i for i, values in changes.items() if Field.EXCLUDE in values])
         frame["changed"] = frame.index.isin(list(changes))
+        reviewed = [i for i, values in changes.items() if values.keys() & _REVIEWED]
+        frame["suspect"] = frame["found_by"].where(~frame.index.isin(reviewed), "")
 
     def find(self, query: Query) -> pd.DataFrame:
         """Give the clips of a query, in its order, indexed by clip id."""
@@ -127,6 +137,8 @@ class Catalog:
             name: {str(key): int(n) for key, n in frame[name].value_counts().items() if key != ""}
             for name in ("label", "subset", "dataset", "source", "predicted")
         }
+        found = frame.loc[frame["suspect"] != "", "suspect"].str.split(", ").explode()
+        counts["suspect"] = {str(key): int(n) for key, n in found.value_counts().items()}
         counts["flag"] = {flag: int(frame[flag].sum()) for flag in FLAGS if frame[flag].any()}
         counts["changed"] = {"yes": int(frame["changed"].sum()), "excluded": int(frame["excluded"].sum())}
         if self.run:
@@ -143,6 +155,8 @@ class Catalog:
         for name in ("label", "subset", "dataset", "source", "predicted"):
             if wanted := getattr(query, name):
                 mask &= (frame[name] == wanted).to_numpy()
+        if query.suspect:
+            mask &= frame["suspect"].str.contains(query.suspect, regex=False).to_numpy()
         if query.flag in FLAGS:
             mask &= frame[query.flag].to_numpy()
         if query.outcome:
@@ -166,9 +180,9 @@ class Catalog:
         frame = frame[frame["parent_id"] == ""].set_index("clip_id").sort_index()
         frame["listed_label"] = frame.pop("label")
         frame["seconds"] = frame["num_frames"] * frame["fps_den"] / frame["fps_num"]
-        frame["black"] = frame["black_share"] >= _BLACK
-        frame["static"] = frame["frozen_share"] >= _STATIC
-        frame["bars"] = frame["bars_share"] >= _BARS
+        frame["black"] = frame["black_share"] > BLACK_SHARE
+        frame["static"] = frame["frozen_share"] > FROZEN_SHARE
+        frame["bars"] = frame["bars_share"] > BARS_SHARE
         frame["short"] = frame["seconds"] < _SHORT_S
         frame["noted"] = frame["note"] != ""
         flags = frame[list(FLAGS)].to_numpy()
@@ -217,6 +231,30 @@ class Catalog:
         frame["predicted"] = known["predicted"].fillna("")
         frame["right"] = known["right"].eq(True)
         frame["score"], frame["true_score"] = known["score"], known["true_score"]
+
+    def _add_suspects(self) -> None:
+        """Add how each clip was found by `dance suspects`, what it suggests, and why."""
+        import pandas as pd
+
+        frame = self.frame
+        path = self.workspace.suspects
+        rows = tables.read(path, Suspect) if path.exists() else []
+        found: dict[str, list[Suspect]] = {}
+        for row in rows:
+            found.setdefault(row.clip_id, []).append(row)
+        columns: dict[str, dict[str, Any]] = {
+            "suspicion": {i: max(row.probability for row in mine) for i, mine in found.items()},
+            "found_by": {i: ", ".join(row.kind for row in mine if row.queued) for i, mine in found.items()},
+            "suggested": {
+                i: next((row.suggested for row in mine if row.queued and row.suggested), "")
+                for i, mine in found.items()
+            },
+            "reason": {i: "; ".join(row.detail for row in mine if row.queued) for i, mine in found.items()},
+        }
+        for name, values in columns.items():
+            kind = float if name == "suspicion" else object
+            column = pd.Series(values, dtype=kind).reindex(frame.index)
+            frame[name] = column if kind is float else column.fillna("")
 
 
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:

@@ -51,6 +51,13 @@ COMMANDS = {
     "flow": Entry("dataset", "Compute the optical flow of the clips, for models that use motion."),
     "pose": Entry("dataset", "Find the poses of the people in the clips, or import poses."),
     "app": Entry("inspect", "Browse the clips in a local web app, and correct labels."),
+    "corrections": Entry(
+        "inspect", "List the corrections of labels, import them from other tools, or take them back."
+    ),
+    "suspects": Entry(
+        "inspect",
+        "List clips to look at again: probably wrong labels, disagreeing near-duplicates, empty pictures.",
+    ),
     "stats": Entry("inspect", "Show dataset statistics and write the dataset card and page."),
     "history": Entry("inspect", "Show the download history of a clip, and why clips are missing."),
     "audit": Entry("inspect", "Check for leaks between subsets, label conflicts and changed files."),

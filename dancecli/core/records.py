@@ -338,6 +338,32 @@ class Prediction:
     scores: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A reason to look at a clip again.
+
+    Attributes:
+        clip_id: the clip.
+        kind: `label` (a model that was not trained on it takes it for another class), `near-duplicate`
+            (another clip of the same content has another label), or a condition of its content such as
+            `black` or `static`.
+        label: its label when it was found.
+        suggested: a label that fits better; empty if none is known.
+        probability: of kind `label`, that the label is wrong; else 1.
+        queued: True if somebody should look at it. Of kind `label` every scored clip has a row, and
+            those are queued that hold the false-discovery rate.
+        detail: the reason in words.
+    """
+
+    clip_id: str
+    kind: str
+    label: str
+    suggested: str
+    probability: float
+    queued: bool
+    detail: str
+
+
 def arrow_schema(record: type) -> pa.Schema:
     """Derive the Arrow schema of a record class from its fields: one column each, no nulls."""
     import pyarrow as pa

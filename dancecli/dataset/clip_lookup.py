@@ -53,6 +53,8 @@ class ClipLookup:
         self._by_name: dict[str, set[str]] = defaultdict(set)
         for clip in clips:
             self._by_id[clip.clip_id] = (clip.clip_id,)
+            # Its own file is called so too, wherever it lies.
+            self._by_name[clip.clip_id].add(clip.clip_id)
             self._by_name[clip.video_id].add(clip.clip_id)
             if clip.original_path:
                 for name in _names(clip.original_path):

@@ -26,13 +26,15 @@ class Field(StrEnum):
     """What a correction changes.
 
     `LABEL` is another label. `EXCLUDE` leaves the clip out of splits (`yes`, or empty). `SECOND_LABEL` is a
-    dance that is seen as well. `START_MS` and `END_MS` move the ends of the clip within its source video.
+    dance that is seen as well. `CONFIRMED` says that somebody looked and the label is right (`yes`, or
+    empty). `START_MS` and `END_MS` move the ends of the clip within its source video.
     `GROUP` is a name that it shares with clips that must stay in one subset. `NOTE` changes nothing.
     """
 
     LABEL = "label"
     EXCLUDE = "exclude"
     SECOND_LABEL = "second_label"
+    CONFIRMED = "confirmed"
     START_MS = "start_ms"
     END_MS = "end_ms"
     GROUP = "group"
@@ -140,16 +142,18 @@ def _whole_lines(content: bytes) -> int:
     return content.rfind(b"\n") + 1
 
 
+def latest(rows: Sequence[Correction]) -> list[Correction]:
+    """Give the rows in force, oldest first: of each clip and field the last one, unless it is empty."""
+    last = {(row.clip_id, row.field): i for i, row in enumerate(rows)}
+    return [rows[i] for i in sorted(last.values()) if rows[i].new]
+
+
 def current(rows: Sequence[Correction]) -> dict[str, dict[str, str]]:
-    """Give the corrections in force: for each clip the last value of each field, without empty ones."""
+    """Give the values in force: for each clip the last value of each field, without empty ones."""
     found: dict[str, dict[str, str]] = {}
-    for row in rows:
-        mine = found.setdefault(row.clip_id, {})
-        if row.new:
-            mine[row.field] = row.new
-        else:
-            mine.pop(row.field, None)
-    return {clip_id: values for clip_id, values in found.items() if values}
+    for row in latest(rows):
+        found.setdefault(row.clip_id, {})[row.field] = row.new
+    return found
 
 
 class Labeled(Protocol):

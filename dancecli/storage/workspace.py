@@ -79,6 +79,11 @@ class Workspace:
         return self.root / "manifests" / "pose.parquet"
 
     @property
+    def suspects(self) -> Path:
+        """The clips that somebody should look at again."""
+        return self.root / "manifests" / "suspects.parquet"
+
+    @property
     def group_sheet(self) -> Path:
         """The contact sheet of the near-duplicate groups."""
         return self.root / "manifests" / "groups.png"

@@ -2,11 +2,12 @@
 // The grid holds only the cells that can be seen; rows of clips are asked of the server a page at a time.
 const $ = (id) => document.getElementById(id);
 const FILTERS = [["subset", "Subset"], ["outcome", "Prediction"], ["label", "Label"], ["predicted", "Predicted as"],
-  ["flag", "Flags"], ["changed", "Corrections"], ["dataset", "Dataset"], ["source", "Source"]];
+  ["suspect", "Suspects"], ["flag", "Flags"], ["changed", "Corrections"], ["dataset", "Dataset"], ["source", "Source"]];
 const NAMES = {black: "black", static: "static", bars: "letterboxed", short: "short", noted: "with a note",
   right: "right", wrong: "wrong", yes: "corrected", excluded: "excluded",
   id: "by id", label: "by label", longest: "longest first", shortest: "shortest first",
-  surest: "most confident", "least-sure": "least confident", worst: "most suspicious"};
+  surest: "most confident", "least-sure": "least confident", worst: "lowest score of its label",
+  suspects: "most suspicious", "near-duplicate": "near-duplicates"};
 const CELL = {width: 220, height: 196};
 const SMALL = {width: 168, height: 172};
 const cellSize = () => (innerWidth <= 820 ? SMALL : CELL);
@@ -140,7 +141,7 @@ function draw() {
   for (let i = first * state.columns; i < Math.min(last * state.columns, state.total); i += 1) {
     const row = state.pages.get(i);
     if (!row) { load(Math.floor(i / 300)); continue; }
-    const key = `${row.clip_id}|${row.label}|${row.excluded}|${row.changed}`;
+    const key = `${row.clip_id}|${row.label}|${row.excluded}|${row.changed}|${row.suspect}`;
     const made = kept.get(key) ?? cellOf(row, key);
     made.style.left = `${12 + (i % state.columns) * cell}px`;
     made.style.top = `${Math.floor(i / state.columns) * size.height}px`;
@@ -167,7 +168,7 @@ function cellOf(row, key) {
   image.src = `/thumb/${encodeURIComponent(row.clip_id)}`;
   image.addEventListener("error", () => { image.remove(); });
   box.append(image, element("span", `${row.seconds.toFixed(1)} s`, "len"));
-  const marks = [...row.flags.map(named), ...(row.excluded ? ["excluded"] : row.changed ? ["corrected"] : [])];
+  const marks = [...(row.suspect ? ["suspect"] : []), ...row.flags.map(named), ...(row.excluded ? ["excluded"] : row.changed ? ["corrected"] : [])];
   if (marks.length) {
     const mark = element("div", undefined, "mark");
     mark.append(...marks.map((text) => element("span", text)));
@@ -227,6 +228,10 @@ function drawClip() {
   } else if (clip.label !== clip.listed_label) {
     verdict.append(`listed as ${clip.listed_label}`);
   }
+  $("suspect").hidden = !clip.suspect;
+  $("reason").textContent = clip.suspect ? `Suspect: ${clip.reason}.` : "";
+  $("accept").hidden = !clip.suggested;
+  $("accept").textContent = `Relabel as ${clip.suggested}`;
   $("relabel").value = clip.label;
   $("second").value = clip.corrections.second_label ?? "";
   $("note").value = clip.corrections.note ?? "";
@@ -245,10 +250,10 @@ function drawClip() {
     .flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
 }
 
-async function correct(field, value, text) {
+async function correct(field, value, text, why = "") {
   const clip = state.shown;
   const before = field === "label" ? clip.label : clip.corrections[field] ?? "";
-  const change = {clip_id: clip.clip_id, field, new: value};
+  const change = {clip_id: clip.clip_id, field, new: value, why};
   if (value === before) return;
   await send(change, text, {clip_id: clip.clip_id, field, new: before});
 }
@@ -279,6 +284,15 @@ async function step(by) {
   if (row) openClip(row.clip_id, true);
 }
 
+// A clip that was looked at leaves the queue, so the next one stands in its place.
+async function next() {
+  if (!state.query.suspect) { await step(1); return; }
+  if (!state.total) { $("viewer").close(); toast("no suspects are left"); return; }
+  select(state.at);
+  const row = state.pages.get(state.at);
+  if (row) await openClip(row.clip_id, true);
+}
+
 function frame(by) {
   const clip = state.shown;
   const video = $("video");
@@ -301,6 +315,17 @@ const KEYS = {
   x: () => {
     const excluded = Boolean(state.shown.corrections.exclude);
     return correct("exclude", excluded ? "" : "yes", excluded ? "included again" : "excluded");
+  },
+  a: async () => {
+    const {suspect, suggested} = state.shown;
+    if (!suspect || !suggested) { toast("there is no suggestion for this clip"); return; }
+    await correct("label", suggested, `relabeled: ${suggested}`, `suspect: ${state.shown.reason}`);
+    await next();
+  },
+  c: async () => {
+    const {label} = state.shown;
+    await correct("confirmed", "yes", `confirmed: ${label}`);
+    await next();
   },
   u: async () => {
     const last = undo.pop();
@@ -352,7 +377,9 @@ async function start() {
   const about = state.about;
   $("workspace").textContent = [about.name, about.split && `split ${about.split}`, about.run && `run ${about.run}`].filter(Boolean).join(" · ");
   document.title = `${about.name} · dance app`;
-  const sorts = about.run ? about.sorts : about.sorts.filter((sort) => !["surest", "least-sure", "worst"].includes(sort));
+  const missing = [...(about.run ? [] : ["surest", "least-sure", "worst"]),
+    ...(Object.keys(about.facets.suspect).length ? [] : ["suspects"])];
+  const sorts = about.sorts.filter((sort) => !missing.includes(sort));
   $("sort").append(...sorts.map((sort) => { const option = element("option", named(sort)); option.value = sort; return option; }));
   $("labels").append(...about.labels.map((label) => { const option = element("option"); option.value = label; return option; }));
   const clip = readAddress();
@@ -376,7 +403,7 @@ $("grid").addEventListener("click", (event) => {
 });
 new ResizeObserver(() => { if (state.about) draw(); }).observe($("grid"));
 document.addEventListener("keydown", keys);
-document.querySelectorAll(".transport [data-key], #exclude, #undo").forEach((button) => {
+document.querySelectorAll(".transport [data-key], .panel [data-key]").forEach((button) => {
   button.addEventListener("click", () => Promise.resolve(KEYS[button.dataset.key]()).catch(() => {}));
 });
 for (const [button, input, act] of [

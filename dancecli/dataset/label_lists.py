@@ -1,0 +1,225 @@
+"""Corrections that people made elsewhere: a CSV, or an export of Label Studio or CVAT."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from dancecli.core.csv_files import parse_csv, read_text
+from dancecli.core.errors import InputError
+from dancecli.core.labels import LabelSet
+from dancecli.core.records import Clip
+from dancecli.dataset.clip_lookup import KEY_COLUMNS, ClipLookup
+from dancecli.storage.corrections import Correction, Field, current
+
+# Fields that a foreign list may set; cutting needs the app, which shows what it does.
+_FIELDS = (Field.LABEL, Field.EXCLUDE, Field.SECOND_LABEL, Field.CONFIRMED, Field.GROUP, Field.NOTE)
+# Label Studio puts this before the name of an uploaded file.
+_UPLOADED = re.compile(r"^(.*/)?[0-9a-f]{8}-")
+_YES = frozenset({"yes", "true", "1", "x"})
+_NO = frozenset({"", "no", "false", "0"})
+
+
+@dataclass(frozen=True)
+class Change:
+    """One value of a foreign list.
+
+    Attributes:
+        where: where it stands in the file, such as `line 4` or `task 17`.
+        name: what the list calls the clip.
+        field: what is corrected.
+        new: the value.
+        who, when_utc, why: who set it, when (ISO 8601) and why; empty if the list does not say.
+    """
+
+    where: str
+    name: str
+    field: Field
+    new: str
+    who: str = ""
+    when_utc: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class LabelList:
+    """The corrections that a list brings.
+
+    Attributes:
+        rows: corrections that change something.
+        unchanged: values that are in force already.
+        refused: values that cannot be taken: where, name and reason.
+    """
+
+    rows: tuple[Correction, ...]
+    unchanged: int
+    refused: tuple[tuple[str, str, str], ...]
+
+
+def read_changes(path: Path) -> list[Change]:
+    """Read a list: `.json` is an export of Label Studio, `.xml` of CVAT, all else a CSV.
+
+    Raises:
+        InputError: the file cannot be read, or is none of these.
+    """
+    text = read_text(path, "list of corrections")
+    start = text.lstrip()[:1]
+    if start in ("[", "{"):
+        return list(_label_studio(path, text))
+    if start == "<":
+        return list(_cvat(path, text))
+    return list(_csv(path, text))
+
+
+def match_changes(
+    changes: Iterable[Change], clips: Sequence[Clip], labels: LabelSet, before: Sequence[Correction]
+) -> LabelList:
+    """Find the clips of a list, and the corrections that bring them to what it says.
+
+    Args:
+        changes: the list.
+        clips: the workspace's original clips.
+        labels: the labels that a clip may have.
+        before: the corrections so far.
+    """
+    lookup, listed = ClipLookup(clips), {clip.clip_id: clip.label for clip in clips}
+    now: dict[str, dict[str, str]] = {clip_id: dict(fields) for clip_id, fields in current(before).items()}
+    rows, refused, unchanged = [], [], 0
+    for change in changes:
+        new, reason = _checked(change, labels)
+        ids = lookup.find(change.name) or lookup.find(_UPLOADED.sub("", change.name))
+        if not ids:
+            reason = reason or "no clip of this workspace has this name"
+        if reason:
+            refused.append((change.where, change.name, reason))
+            continue
+        for clip_id in ids:
+            mine = now.setdefault(clip_id, {})
+            is_label = change.field is Field.LABEL
+            old = mine.get(change.field, listed[clip_id] if is_label else "")
+            if old == new:
+                unchanged += 1
+                continue
+            # A label that equals the listed one takes an earlier correction back.
+            written = "" if is_label and new == listed[clip_id] else new
+            rows.append(
+                Correction(
+                    clip_id, change.field, old, written, change.who, change.when_utc, change.why
+                )
+            )  # fmt: skip
+            mine[change.field] = new
+    return LabelList(tuple(rows), unchanged, tuple(refused))
+
+
+def _checked(change: Change, labels: LabelSet) -> tuple[str, str]:
+    """Return the value as it is stored, and why it cannot be taken; empty if it can."""
+    text = " ".join(change.new.split())
+    if not text.isprintable():
+        return "", "the value holds control characters"
+    if change.field in (Field.EXCLUDE, Field.CONFIRMED):
+        if text.casefold() in _YES:
+            return "yes", ""
+        return "", "" if text.casefold() in _NO else f"{change.field} must be yes or no, not {text!r}"
+    if change.field in (Field.LABEL, Field.SECOND_LABEL) and text:
+        found = {label.casefold(): label for label in labels}.get(text.casefold(), "")
+        return found, "" if found else f"{text!r} is not a label of this dataset"
+    return text, "" if text or change.field is not Field.LABEL else "the label is empty"
+
+
+def _csv(path: Path, text: str) -> Iterator[Change]:
+    table = parse_csv(path, text)
+    key = table.first_of(KEY_COLUMNS)
+    # The columns of labels.csv: one row per value.
+    tall = {"field", "new"} <= set(table.columns)
+    fields = [field for field in _FIELDS if field in table.columns]
+    if not key or not (tall or fields):
+        known = ", ".join(_FIELDS)
+        raise InputError.at(
+            path, 1, "needs a column that names clips and one to correct", f"clip_id and one of: {known}"
+        )
+    for row in table.rows:
+        cells, where = row.cells, f"line {row.line}"
+        whose = (cells.get("who", ""), cells.get("when_utc", ""), cells.get("why", ""))
+        if tall:
+            if cells["field"] not in _FIELDS:
+                raise InputError.at(
+                    path, row.line, f"{cells['field']!r} is no field", f"known: {', '.join(_FIELDS)}"
+                )
+            yield Change(where, cells[key], Field(cells["field"]), cells["new"], *whose)
+            continue
+        for field in fields:
+            # An empty cell of a wide table says nothing about this clip.
+            if cells[field]:
+                yield Change(where, cells[key], field, cells[field], *whose)
+
+
+def _label_studio(path: Path, text: str) -> Iterator[Change]:
+    """Read tasks with choices: the first choice is the label, a second one the second label."""
+    try:
+        tasks = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InputError.at(path, None, "is not JSON") from None
+    if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+        raise InputError.at(path, None, "is no export of Label Studio", "export as JSON or JSON-MIN")
+    for number, task in enumerate(tasks, 1):
+        where = f"task {task.get('id', number)}"
+        data = task["data"] if isinstance(task.get("data"), dict) else task
+        name = next((str(data[key]) for key in KEY_COLUMNS if data.get(key)), "")
+        for choices, who, when in _choices(task):
+            for field, choice in zip((Field.LABEL, Field.SECOND_LABEL), choices, strict=False):
+                yield Change(where, _file_name(name), field, choice, who, when)
+
+
+def _choices(task: Mapping[str, Any]) -> Iterator[tuple[list[str], str, str]]:
+    """Give the choices of a task's latest annotation that was not skipped, with who and when."""
+    if "annotations" not in task:
+        # JSON-MIN: the choice stands beside the data, under the name of the control.
+        value = task.get("choice", task.get("label", ""))
+        chosen = value.get("choices", []) if isinstance(value, dict) else [value] if value else []
+        yield [str(one) for one in chosen], str(task.get("annotator", "")), str(task.get("updated_at", ""))
+        return
+    done = [one for one in task["annotations"] if isinstance(one, dict) and not one.get("was_cancelled")]
+    if not done:
+        return
+    latest = max(done, key=lambda one: str(one.get("updated_at", "")))
+    person = latest.get("completed_by", "")
+    who = str(person.get("email", "")) if isinstance(person, dict) else str(person)
+    for result in latest.get("result", []):
+        chosen = result.get("value", {}).get("choices", []) if isinstance(result, dict) else []
+        if chosen:
+            yield [str(one) for one in chosen], who, str(latest.get("updated_at", ""))
+
+
+def _cvat(path: Path, text: str) -> Iterator[Change]:
+    """Read the tags of `CVAT for images`, and those of a task over one video."""
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise InputError.at(path, None, "declares entities, which no export of CVAT does")
+    try:
+        root = ElementTree.fromstring(text)  # noqa: S314 - without entities nothing can expand
+    except ElementTree.ParseError as error:
+        raise InputError.at(path, error.position[0], "is not XML") from None
+    if root.tag != "annotations":
+        raise InputError.at(path, None, "is no export of CVAT", "export as CVAT for images, or for video")
+    when = root.findtext("meta/dumped") or ""
+    for image in root.iter("image"):
+        name = image.get("name", "")
+        for field, tag in zip((Field.LABEL, Field.SECOND_LABEL), image.iter("tag"), strict=False):
+            yield Change(
+                f"image {image.get('id', '')}", _file_name(name), field, tag.get("label", ""), "", when
+            )
+    source = root.findtext("meta/task/source") or root.findtext("meta/source") or ""
+    tags = list(dict.fromkeys(tag.get("label", "") for tag in root.findall("tag")))
+    for field, label in zip((Field.LABEL, Field.SECOND_LABEL), tags, strict=False):
+        yield Change(
+            f"task {root.findtext('meta/task/id') or ''}".strip(), _file_name(source), field, label, "", when
+        )
+
+
+def _file_name(address: str) -> str:
+    """Give the path in an address such as `/data/upload/3/ab12-ID.mp4?d=x` or `s3://bucket/ID.mp4`."""
+    return address.partition("?d=")[2] or address.partition("?")[0]

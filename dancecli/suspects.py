@@ -1,0 +1,275 @@
+"""Clips that somebody should look at again: wrong labels, near-duplicates that disagree, empty pictures."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from dancecli.core.errors import InputError, UsageError, WorkspaceError
+from dancecli.core.records import Clip, Prediction, Suspect
+from dancecli.core.text import pluralize
+from dancecli.dataset.groups import NEAR_DUPLICATE, read_groups
+from dancecli.report.statistics.label_noise import LabelNoise, choose_suspects, fit_label_noise
+from dancecli.storage import tables
+from dancecli.storage.content import CONDITIONS, conditions_of
+from dancecli.storage.corrections import (
+    Correction,
+    Field,
+    append_corrections,
+    apply_corrections,
+    current,
+    read_corrections,
+)
+from dancecli.storage.runs import RunFolder
+from dancecli.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+LABEL = "label"
+# Conditions in which nobody can see which dance it is.
+_UNSEEN = ("black", "static")
+# Below this many clips two parameters cannot be fitted.
+_FEWEST = 30
+
+
+@dataclass(frozen=True)
+class SuspectSettings:
+    """How to look for suspects.
+
+    Attributes:
+        run: whose predictions tell wrong labels; None for the run that scored the most clips.
+        max_false: largest share of the label suspects whose labels may be right, at 90 % confidence.
+    """
+
+    run: str | None = None
+    max_false: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_false < 1:
+            raise UsageError("the share of false alarms must be between 0 and 1", "such as --max-false 0.2")
+
+
+@dataclass(frozen=True)
+class SuspectsResult:
+    """The suspects of a workspace.
+
+    Attributes:
+        suspects: that should be looked at, the most probable first; those that somebody confirmed, and
+            excluded clips, are left out.
+        run: whose predictions were used; None if no run has any.
+        num_scored: clips that the run scored without having been trained on them.
+        num_clips: original clips that no correction excludes.
+        noise_rate: estimated share of wrong labels among the scored clips; None without a run.
+        expected_false: expected number of label suspects whose labels are right.
+        num_reviewed: suspects left out because somebody confirmed the label.
+    """
+
+    suspects: tuple[Suspect, ...]
+    run: str | None
+    num_scored: int
+    num_clips: int
+    noise_rate: float | None
+    expected_false: float
+    num_reviewed: int
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Clips with the scores of a model that was not trained on them, in the order of `labels`."""
+
+    run: str
+    labels: tuple[str, ...]
+    scores: Mapping[str, npt.NDArray[np.float64]]
+
+
+def find_suspects(workspace: Workspace, settings: SuspectSettings) -> SuspectsResult:
+    """Look for suspects, and write them to `manifests/suspects.parquet` for `dance app`.
+
+    Raises:
+        WorkspaceError: there are no clips, no such run, or too few clips were scored.
+        InputError: a table is damaged.
+    """
+    changes = current(read_corrections(workspace))
+    stored = tables.read(workspace.clips, Clip) if workspace.clips.exists() else []
+    clips = apply_corrections([clip for clip in stored if not clip.parent_id], changes).clips
+    if not clips:
+        raise WorkspaceError(f"{workspace.root}: there are no clips yet", "run dance fetch or dance import")
+    scored = _read_scores(workspace, settings.run, {clip.clip_id for clip in clips})
+    rows: list[Suspect] = []
+    noise = None
+    if scored:
+        rows, noise = _by_scores(clips, scored, settings.max_false)
+    rows += [*_by_near_duplicates(workspace, clips), *_by_content(clips)]
+    confirmed = {clip_id for clip_id, fields in changes.items() if Field.CONFIRMED in fields}
+    reviewed = sum(row.queued and row.clip_id in confirmed for row in rows)
+    rows = [replace(row, queued=row.queued and row.clip_id not in confirmed) for row in rows]
+    rows.sort(key=lambda row: (-row.queued, -row.probability, row.kind, row.clip_id))
+    meta = {"suspects.run": scored.run if scored else "", "suspects.max_false": str(settings.max_false)}
+    tables.write(workspace.suspects, Suspect, rows, meta)
+    return SuspectsResult(
+        suspects=tuple(row for row in rows if row.queued),
+        run=scored.run if scored else None,
+        num_scored=len(scored.scores) if scored else 0,
+        num_clips=len(clips),
+        noise_rate=noise.rate if noise else None,
+        expected_false=sum(1 - row.probability for row in rows if row.queued and row.kind == LABEL),
+        num_reviewed=reviewed,
+    )
+
+
+def accept_suspects(workspace: Workspace, result: SuspectsResult, who: str) -> int:
+    """Relabel every label suspect as suggested, as corrections that can be taken back.
+
+    Args:
+        workspace: whose corrections are written.
+        result: the suspects.
+        who: whose corrections they are.
+
+    Returns:
+        How many clips were relabeled.
+    """
+    rows = [
+        Correction(
+            one.clip_id,
+            Field.LABEL,
+            one.label,
+            one.suggested,
+            who,
+            why=f"suspect accepted unseen: {one.detail}",
+        )
+        for one in result.suspects
+        if one.kind == LABEL and one.suggested
+    ]
+    if rows:
+        append_corrections(workspace, rows)
+    return len(rows)
+
+
+def _read_scores(workspace: Workspace, run: str | None, known: set[str]) -> _Scored | None:
+    """Read a run's scores, of the run with most scores for these clips unless one is named."""
+    if run:
+        if run not in workspace.runs():
+            raise WorkspaceError(
+                f"there is no run {run!r}", f"known runs: {', '.join(workspace.runs()) or 'none'}"
+            )
+        if not RunFolder(workspace.run(run)).predictions.exists():
+            raise WorkspaceError(f"run {run!r} has no predictions", "finish it: dance finetune")
+        return _scores_of(workspace, run, known)
+    have = [name for name in workspace.runs() if RunFolder(workspace.run(name)).predictions.exists()]
+    if not have:
+        return None
+    # Of runs that scored as many, the latest.
+    best = max(have, key=lambda name: (_num_scored(workspace, name, known), have.index(name)))
+    return _scores_of(workspace, best, known)
+
+
+def _num_scored(workspace: Workspace, run: str, known: set[str]) -> int:
+    path = RunFolder(workspace.run(run)).predictions
+    return len(known & set(tables.read_table(path, Prediction, ("clip_id",)).column(0).to_pylist()))
+
+
+def _scores_of(workspace: Workspace, run: str, known: set[str]) -> _Scored:
+    """Read a run's scores of clips, averaged where a clip was scored several times."""
+    import numpy as np
+
+    path = RunFolder(workspace.run(run)).predictions
+    table = tables.read_table(path, Prediction, ("clip_id", "scores"))
+    labels = tuple(json.loads(tables.read_meta(path)["labels"]))
+    found: defaultdict[str, list[npt.NDArray[np.float64]]] = defaultdict(list)
+    for clip_id, scores in zip(table.column(0).to_pylist(), table.column(1).to_numpy(), strict=True):
+        if len(scores) != len(labels):
+            raise InputError.at(path, None, "has scores of another number of classes than labels")
+        if clip_id in known:
+            found[clip_id].append(scores)
+    return _Scored(run, labels, {clip_id: np.mean(rows, axis=0) for clip_id, rows in found.items()})
+
+
+def _by_scores(
+    clips: Sequence[Clip], scored: _Scored, max_false: float
+) -> tuple[list[Suspect], LabelNoise | None]:
+    """Rank the labels of the clips that were scored; none if they are too few."""
+    import numpy as np
+
+    index = {label: i for i, label in enumerate(scored.labels)}
+    mine = [clip for clip in clips if clip.clip_id in scored.scores and clip.label in index]
+    if len(mine) < _FEWEST or len(index) < 2:
+        return [], None
+    labels = np.array([index[clip.label] for clip in mine])
+    noise = fit_label_noise(np.stack([scored.scores[clip.clip_id] for clip in mine]), labels)
+    queued = set(choose_suspects(noise, max_false).tolist())
+    rows = []
+    for i, clip in enumerate(mine):
+        suggested = scored.labels[int(noise.suggested[i])]
+        score = scored.scores[clip.clip_id]
+        detail = (
+            f"{scored.run} gives {suggested} {100 * score[index[suggested]]:.0f} % and "
+            f"{clip.label} {100 * score[index[clip.label]]:.0f} %"
+        )
+        rows.append(
+            Suspect(clip.clip_id, LABEL, clip.label, suggested, float(noise.wrong[i]), i in queued, detail)
+        )
+    return rows, noise
+
+
+def _by_near_duplicates(workspace: Workspace, clips: Sequence[Clip]) -> Iterator[Suspect]:
+    """Name the clips whose label is not that of most of their near-duplicates."""
+    label_of = {clip.clip_id: clip.label for clip in clips}
+    members: defaultdict[str, list[str]] = defaultdict(list)
+    for row in read_groups(workspace):
+        if row.kind == NEAR_DUPLICATE and row.clip_id in label_of:
+            members[row.group].append(row.clip_id)
+    for ids in members.values():
+        counts = Counter(label_of[clip_id] for clip_id in ids).most_common()
+        if len(counts) < 2:
+            continue
+        majority = counts[0][0] if counts[0][1] > counts[1][1] else ""
+        words = ", ".join(f"{n} as {label}" for label, n in counts)
+        for clip_id in ids:
+            if label_of[clip_id] != majority:
+                detail = f"its near-duplicates have other labels: {words}"
+                yield Suspect(clip_id, NEAR_DUPLICATE, label_of[clip_id], majority, 1.0, True, detail)
+
+
+def _by_content(clips: Sequence[Clip]) -> Iterator[Suspect]:
+    """Name the clips in which nothing can be seen."""
+    assert set(_UNSEEN) <= set(CONDITIONS)  # noqa: S101 - names of another module
+    for clip in clips:
+        for condition in conditions_of(clip):
+            if condition in _UNSEEN:
+                yield Suspect(
+                    clip.clip_id, condition, clip.label, "", 1.0, True, f"most of it is {condition}"
+                )
+
+
+def describe(result: SuspectsResult, max_false: float) -> list[str]:
+    """Say in lines what was found, and on what it rests."""
+    counts = Counter(one.kind for one in result.suspects)
+    kinds = ", ".join(f"{n} by {kind}" for kind, n in counts.most_common())
+    found = pluralize(len(result.suspects), "suspect")
+    lines = [f"{found} among {result.num_clips} clips" + (f": {kinds}" if kinds else "")]
+    if result.noise_rate is not None:
+        lines.append(
+            f"labels: about {100 * result.noise_rate:.1f} % wrong of {result.num_scored} clips scored by "
+            f"{result.run}; of the {counts[LABEL]} listed about {result.expected_false:.1f} are right, and "
+            f"at most {100 * max_false:.0f} % at 90 % confidence"
+        )
+    elif result.run:
+        lines.append(
+            f"labels: {result.run} scored {result.num_scored} of these clips without having been trained "
+            f"on them; {_FEWEST} are needed"
+        )
+    else:
+        lines.append("labels: no run has predictions yet")
+    if result.num_scored < result.num_clips:
+        lines.append(
+            f"{result.num_clips - result.num_scored} clips have no score by a model that was not trained on "
+            "them: a cross-validation scores all (dance split --folds 5, then dance finetune)"
+        )
+    if result.num_reviewed:
+        lines.append(f"{result.num_reviewed} left out: somebody confirmed their labels")
+    return lines

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from helpers.builders import Ran
+from helpers.fake_run import make_run
+
+from dancecli.core.errors import UsageError, WorkspaceError
+from dancecli.core.records import Clip, Group, Segment, Suspect
+from dancecli.dataset.groups import NEAR_DUPLICATE, replace_groups
+from dancecli.storage import tables
+from dancecli.storage.corrections import Correction, append_corrections, current, read_corrections
+from dancecli.storage.workspace import Workspace
+from dancecli.suspects import SuspectSettings, SuspectsResult, accept_suspects, find_suspects
+
+LABELS = ("wave", "spin", "bounce", "kick")
+RUN = "inception-demo-1"
+
+
+@pytest.fixture
+def made(workspace: Workspace) -> Workspace:
+    """Of 200 scored clips, ten have a label that the run is sure is another."""
+    make_run(workspace.root, LABELS, test=200, train=4, skill=9.0)
+    tables.write(workspace.segments, Segment, [], {"labels": json.dumps(LABELS)})
+    clips = tables.read(workspace.clips, Clip)
+    other = dict(zip(LABELS, LABELS[1:] + LABELS[:1], strict=True))
+    tables.write(
+        workspace.clips,
+        Clip,
+        [replace(c, label=other[c.label]) if c.clip_id in planted(clips) else c for c in clips],
+    )
+    return workspace
+
+
+def planted(clips: list[Clip]) -> set[str]:
+    return {clip.clip_id for clip in clips if clip.video_id.startswith("test")} & {
+        clip.clip_id for i, clip in enumerate(clips) if i % 20 == 5
+    }
+
+
+def wrong_labels(result: SuspectsResult) -> dict[str, str]:
+    return {one.clip_id: one.suggested for one in result.suspects if one.kind == "label"}
+
+
+def test_planted_labels_are_found_with_the_true_one(made: Workspace) -> None:
+    wanted = planted(tables.read(made.clips, Clip))
+    result = find_suspects(made, SuspectSettings())
+    # One of the two others that may be listed is a clip that the run itself has wrong.
+    assert wanted <= set(wrong_labels(result))
+    assert len(result.suspects) <= len(wanted) + 2
+    back = dict(zip(LABELS[1:] + LABELS[:1], LABELS, strict=True))
+    listed = {clip.clip_id: clip.label for clip in tables.read(made.clips, Clip)}
+    assert {i: wrong_labels(result)[i] for i in wanted} == {i: back[listed[i]] for i in wanted}
+    assert (result.run, result.num_scored, result.num_clips) == (RUN, 200, 204)
+    assert result.noise_rate == pytest.approx(0.05, abs=0.02)
+    rows = tables.read(made.suspects, Suspect)
+    assert sum(row.kind == "label" for row in rows) == 200
+    assert {row.clip_id for row in rows if row.queued} == set(wrong_labels(result))
+
+
+def test_what_somebody_looked_at_does_not_come_back(made: Workspace) -> None:
+    first, second, third, *rest = wrong_labels(find_suspects(made, SuspectSettings()))
+    append_corrections(
+        made,
+        [
+            Correction(first, "confirmed", "", "yes"),
+            Correction(second, "exclude", "", "yes"),
+            Correction(third, "label", "", "wave"),
+        ],
+    )
+    result = find_suspects(made, SuspectSettings())
+    assert not {first, second} & set(wrong_labels(result))
+    assert set(rest) <= set(wrong_labels(result))
+    assert result.num_reviewed == 1
+    assert result.num_clips == 203
+
+
+def test_accepting_writes_corrections_that_can_be_taken_back(made: Workspace) -> None:
+    result = find_suspects(made, SuspectSettings())
+    assert accept_suspects(made, result, "me") == len(result.suspects) > 5
+    rows = read_corrections(made)
+    assert current(rows) == {clip: {"label": label} for clip, label in wrong_labels(result).items()}
+    assert {row.who for row in rows} == {"me"}
+    assert "gives" in rows[0].why
+    assert find_suspects(made, SuspectSettings()).suspects == ()
+
+
+def test_near_duplicates_of_the_other_label_and_empty_pictures(made: Workspace) -> None:
+    clips = [clip for clip in tables.read(made.clips, Clip) if clip.video_id.startswith("train")]
+    waves = [clip.clip_id for clip in clips]
+    clips = [replace(clips[0], black_share=0.99), *(replace(clip, label="wave") for clip in clips[1:])]
+    clips[1] = replace(clips[1], label="spin")
+    tables.write(made.clips, Clip, clips)
+    replace_groups(made, NEAR_DUPLICATE, [Group(clip_id, "g1", NEAR_DUPLICATE) for clip_id in waves])
+    result = find_suspects(made, SuspectSettings())
+    found = {(one.clip_id, one.kind): one.suggested for one in result.suspects}
+    assert found == {(waves[1], "near-duplicate"): "wave", (waves[0], "black"): ""}
+    assert result.num_scored == 0
+    assert result.noise_rate is None
+
+
+def test_a_run_that_does_not_exist_and_no_run_at_all(made: Workspace, tmp_path: Path) -> None:
+    with pytest.raises(WorkspaceError, match="there is no run 'other'"):
+        find_suspects(made, SuspectSettings("other"))
+    with pytest.raises(WorkspaceError, match="there are no clips yet"):
+        find_suspects(Workspace(tmp_path), SuspectSettings())
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        SuspectSettings(max_false=1.0)
+
+
+def test_the_command(made: Workspace, dance: Callable[..., Ran]) -> None:
+    ran = dance("suspects")
+    assert ran.code == 3
+    number = len(find_suspects(made, SuspectSettings()).suspects)
+    assert f"{number} suspects among 204 clips: {number} by label" in ran.err
+    assert "at most 20 % at 90 % confidence" in ran.err
+    assert "4 clips have no score" in ran.err
+    assert "suggested" in ran.out
+    found = json.loads(dance("suspects", "--json", "--max-false", "0.1").out)
+    assert found["run"] == RUN
+    assert found["accepted"] == 0
+    assert dance("suspects", "--accept").code == 0
+    assert len(read_corrections(made)) == number
+    assert "0 suspects among 204 clips\n" in dance("suspects").err
