@@ -102,7 +102,7 @@ function scoreList(scores, truth, called) {
     track.append(bar);
     const label = make('span', 'name', labels[scores[i]]);
     label.title = labels[scores[i]];
-    row.append(label, track, make('span', 'val', scores[i + 1].toFixed(2)));
+    row.append(label, track, make('span', 'val', scores[i + 1] > 0 && scores[i + 1] < 0.005 ? '<.01' : scores[i + 1].toFixed(2)));
     list.append(row);
   }
   return list;

@@ -1,7 +1,8 @@
 'use strict';
 (() => {
   const size = labels.length;
-  const MOST_CELLS = 40; // a larger matrix is drawn as a picture
+  const MOST_CELLS = 40; // a larger matrix is drawn as a picture, and beside it the classes most confused
+  const FEW = 22;
   const PAPER = 680; // pixels across a printed page
   const AXIS = ['true ↓', 'predicted →'];
 
@@ -20,6 +21,7 @@
       this.numbers = 'counts';
       this.orders = {label: labels.map((_, i) => i), confusion: this.subset.confusion, recall: this.subset.recall};
       this.order = this.orders.label;
+      this.shown = null; // the classes in the matrix; null for all
       this.counts = new Int32Array(size * size);
       this.sums = new Int32Array(size);
       this.subset.clips.forEach(([, , truth, called]) => {
@@ -41,11 +43,30 @@
       this.name = key;
       const [subset, ...cell] = (state.get('cell') || '').split(',');
       if (subset === key && cell.every((c) => Number(c) >= 0 && Number(c) < size)) this.chosen = cell.map(Number);
-      all('.numbers', this.frame).forEach((node) => { node.hidden = size > MOST_CELLS; });
+      if (size > MOST_CELLS) this.shown = this.confused();
       this.wire();
       this.draw();
       this.show(...this.chosen);
     }
+
+    get large() { return !this.shown && size > MOST_CELLS; }
+
+    // The classes in the pairs that are confused most often, up to so many; around one class if it is given.
+    confused(around = -1) {
+      const pairs = [];
+      this.counts.forEach((n, at) => {
+        const pair = [Math.floor(at / size), at % size];
+        if (n && pair[0] !== pair[1] && (around < 0 || pair.includes(around))) pairs.push([n, ...pair]);
+      });
+      pairs.sort((a, b) => b[0] - a[0] || a[1] - b[1] || a[2] - b[2]);
+      const found = new Set(around < 0 ? [] : [around]);
+      pairs.forEach(([, ...pair]) => {
+        if (new Set([...found, ...pair]).size <= FEW) pair.forEach((i) => found.add(i));
+      });
+      return found.size ? found : new Set([0]);
+    }
+
+    get rows() { return this.shown ? this.order.filter((i) => this.shown.has(i)) : this.order; }
 
     share(i, j) {
       const rate = this.sums[i] ? this.counts[i * size + j] / this.sums[i] : 0;
@@ -77,6 +98,27 @@
       });
       press('data-numbers', (value) => { this.numbers = value; });
       press('data-order', (value) => { this.order = this.orders[value]; });
+      press('data-extent', (value) => {
+        this.shown = value === 'all' ? null : this.confused();
+        all('[data-around]', this.frame).forEach((input) => { input.value = ''; });
+        keep(`around${this.name}`, '');
+      });
+      all('[data-around]', this.frame).forEach((input) => {
+        const look = () => {
+          const text = input.value.trim().toLowerCase();
+          const exact = labels.findIndex((label) => label.toLowerCase() === text);
+          const near = exact >= 0 ? exact : labels.findIndex((label) => label.toLowerCase().includes(text));
+          keep(`around${this.name}`, input.value.trim());
+          if (text && near < 0) return;
+          this.shown = this.confused(text ? near : -1);
+          all('[data-extent]', this.frame).forEach((b) => (
+            b.setAttribute('aria-pressed', String(!text && b.dataset.extent === 'few'))));
+          this.draw();
+        };
+        input.value = state.get(`around${this.name}`) || '';
+        input.addEventListener('input', look);
+        if (input.value) look();
+      });
       all('[data-pair]', this.frame).forEach((button) => button.addEventListener('click', () => {
         this.choose(...button.dataset.pair.split(',').map(Number));
         this.panel.scrollIntoView({block: 'nearest'});
@@ -102,7 +144,8 @@
     }
 
     draw(room) {
-      if (size > MOST_CELLS) this.paint();
+      all('.numbers', this.frame).forEach((node) => { node.hidden = this.large; });
+      if (this.large) this.paint();
       else this.lay(room);
       this.mark();
     }
@@ -115,13 +158,15 @@
       const pen = make('canvas').getContext('2d');
       pen.font = `13.5px ${getComputedStyle(document.body).fontFamily}`;
       const widest = (texts) => Math.max(...texts.map((text) => pen.measureText(text).width));
-      const longest = widest([...labels, AXIS[1]]);
+      const names = this.rows.map((i) => labels[i]);
+      const longest = widest([...names, AXIS[1]]);
       const side = Math.ceil(Math.min(longest + 18, Math.max(92, room * 0.3)));
-      const cell = Math.max(26, Math.min(78, Math.floor((room - side - 8) / size) - 2));
-      return [side, cell, widest(labels.flatMap((label) => label.split(/\s+/)))];
+      const cell = Math.max(26, Math.min(78, Math.floor((room - side - 8) / names.length) - 2));
+      return [side, cell, widest(names.flatMap((label) => label.split(/\s+/)))];
     }
 
     lay(room) {
+      const rows = this.rows;
       const [side, cell, word] = this.measure(room);
       // Where white on the ramp begins to read better than black, or the other way round at night.
       const deepAt = dark() ? [0.6, 0.61] : [0.9, 0.75];
@@ -133,19 +178,19 @@
       table.style.setProperty('--side', `${side}px`);
       const head = make('tr');
       head.append(make('th', 'axis', AXIS.join('\n')));
-      this.order.forEach((j) => {
+      rows.forEach((j) => {
         const th = make('th');
         th.scope = 'col';
         th.append(make('span', '', labels[j]));
         head.append(th);
       });
       const body = make('tbody');
-      this.order.forEach((i) => {
+      rows.forEach((i) => {
         const row = make('tr');
         const th = make('th', '', labels[i]);
         th.scope = 'row';
         row.append(th);
-        this.order.forEach((j) => {
+        rows.forEach((j) => {
           const td = make('td', i === j ? 'hit' : '', this.text(i, j));
           const share = this.share(i, j);
           td.style.setProperty('--share', `${(100 * share).toFixed(1)}%`);
@@ -167,8 +212,8 @@
       const light = (event, on) => {
         const c = at(event);
         if (!c) return;
-        table.tHead.rows[0].cells[this.order.indexOf(c[1]) + 1].classList.toggle('on', on);
-        table.tBodies[0].rows[this.order.indexOf(c[0])].cells[0].classList.toggle('on', on);
+        table.tHead.rows[0].cells[this.rows.indexOf(c[1]) + 1].classList.toggle('on', on);
+        table.tBodies[0].rows[this.rows.indexOf(c[0])].cells[0].classList.toggle('on', on);
       };
       table.addEventListener('mouseover', (event) => light(event, true));
       table.addEventListener('mouseout', (event) => light(event, false));
@@ -182,7 +227,7 @@
         this.choose(...cell);
         event.preventDefault();
       } else if (step) {
-        const [row, column] = cell.map((c, k) => this.order.indexOf(c) + step[k]);
+        const [row, column] = cell.map((c, k) => this.rows.indexOf(c) + step[k]);
         const next = table.tBodies[0].rows[row]?.cells[column + 1];
         if (next && column >= 0) {
           all('td[tabindex="0"]', table).forEach((td) => { td.tabIndex = -1; });
@@ -194,7 +239,7 @@
     }
 
     mark() {
-      if (size > MOST_CELLS) return;
+      if (this.large) return;
       all('td', this.host).forEach((td) => {
         const on = td.dataset.cell === this.chosen.join(',');
         td.setAttribute('aria-selected', String(on));

@@ -419,3 +419,28 @@ def test_a_class_can_be_picked_and_is_kept_in_the_address(page: Any) -> None:
     assert "class0=4" in page.url
     page.reload()
     assert shown(page, "select[data-pick]").first.input_value() == "4"
+
+
+def test_of_many_classes_the_most_confused_are_a_matrix(browser: Any, tmp_path: Path) -> None:
+    labels = tuple(f"dance {i}" for i in range(120))
+    workspace = make_run(tmp_path / "space", labels, test=360, name="many-1", skill=2.5)
+    path = report(workspace, ReportSettings("many-1")).page
+    with opened(browser, path) as page:
+        matrix = page.locator('[data-matrix="test"]')
+        heads = matrix.locator("tbody th")
+        assert 2 < heads.count() <= 22
+        # By keyboard, as in a small one.
+        matrix.locator('td[tabindex="0"]').focus()
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("Enter")
+        assert matrix.locator('td[aria-selected="true"]').count() == 1
+        page.get_by_label("Show the matrix of a class").fill("dance 77")
+        assert "dance 77" in heads.all_inner_texts()
+        assert "aroundtest=dance+77" in page.url
+        page.reload()
+        assert "dance 77" in matrix.locator("tbody th").all_inner_texts()
+        page.locator('[data-extent="all"]').click()
+        assert matrix.locator("canvas").count() == 1
+        assert not page.locator(".numbers").first.is_visible()
+        page.locator('[data-extent="few"]').click()
+        assert matrix.locator("table").count() == 1
