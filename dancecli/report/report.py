@@ -106,7 +106,7 @@ def report(
     levels = read_hierarchy(settings.hierarchy, results.labels) if settings.hierarchy else ()
     sliced = slice_run(results, read_attributes(workspace, settings.attributes), levels)
     found = document(name, results, summaries, settings.subset, sliced)
-    for note in sliced.notes:
+    for note in filter(None, [*sliced.notes, results.corrections]):
         reporter.message(note)
     heat = read_gradcam(workspace, results)
     if not dry_run:

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from dancecli.core.errors import InputError
+from dancecli.core.records import SplitClip
+from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
 
@@ -154,6 +156,32 @@ def current(rows: Sequence[Correction]) -> dict[str, dict[str, str]]:
     for row in latest(rows):
         found.setdefault(row.clip_id, {})[row.field] = row.new
     return found
+
+
+def newer_corrections(workspace: Workspace, split: str) -> str:
+    """Say how many clips of a split were corrected since it was made; empty if none.
+
+    Raises:
+        InputError: `labels.csv` or the split is damaged.
+    """
+    rows = read_corrections(workspace)
+    if not rows:
+        return ""
+    changes = current(rows)
+    # The first correction of a label says what was listed, which is in force again if it was taken back.
+    listed = {row.clip_id: row.old for row in reversed(rows) if row.field == Field.LABEL}
+    excluded = relabeled = 0
+    for clip_id, label in tables.read_columns(workspace.split(split), SplitClip, ("clip_id", "label")):
+        mine = changes.get(clip_id, {})
+        wanted = mine.get(Field.LABEL) or listed.get(clip_id) or label
+        excluded += Field.EXCLUDE in mine
+        relabeled += Field.EXCLUDE not in mine and wanted != label
+    if not excluded + relabeled:
+        return ""
+    return (
+        f"since split {split} was made, corrections excluded {excluded} of its clips and relabeled "
+        f"{relabeled}: run dance split again to use them"
+    )
 
 
 class Labeled(Protocol):

@@ -4,14 +4,18 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from helpers.builders import make_clip
+from helpers.fake_run import make_run
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dancecli.core.errors import InputError
+from dancecli.core.records import SplitClip
+from dancecli.storage import tables
 from dancecli.storage.corrections import (
     COLUMNS,
     Correction,
@@ -20,6 +24,7 @@ from dancecli.storage.corrections import (
     apply_corrections,
     corrections_file,
     current,
+    newer_corrections,
     read_corrections,
 )
 from dancecli.storage.workspace import Workspace
@@ -55,6 +60,7 @@ def test_a_line_without_its_end_is_not_there_and_gives_way(workspace: Workspace)
 NAMES = ("one", "two", "three")
 KILLED = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 from dancecli.storage.corrections import Correction, append_corrections
 from dancecli.storage.workspace import Workspace
@@ -132,3 +138,25 @@ def test_a_text_that_is_not_utf8_is_named(workspace: Workspace) -> None:
     Path(corrections_file(workspace)).write_bytes(b"\xff\xfe\n")
     with pytest.raises(InputError, match="UTF-8"):
         read_corrections(workspace)
+
+
+def test_a_split_says_what_was_corrected_since(tmp_path: Path) -> None:
+    workspace = make_run(tmp_path / "space", ("wave", "spin"), test=4, train=2)
+    rows = tables.read(workspace.split("demo"), SplitClip)
+    one, two, three = [row.clip_id for row in rows if row.label == "wave"]
+    assert newer_corrections(workspace, "demo") == ""
+    append_corrections(
+        workspace,
+        [
+            Correction(one, "label", "wave", "spin"),
+            Correction(two, "exclude", "", "yes"),
+            Correction(three, "note", "", "look"),
+        ],
+    )
+    assert "excluded 1 of its clips and relabeled 1" in newer_corrections(workspace, "demo")
+    relabeled = [replace(row, label="spin") if row.clip_id == one else row for row in rows]
+    kept = [row for row in relabeled if row.clip_id != two]
+    tables.write(workspace.split("demo"), SplitClip, kept, tables.read_meta(workspace.split("demo")))
+    assert newer_corrections(workspace, "demo") == ""
+    append_corrections(workspace, [Correction(one, "label", "spin", "")])
+    assert "excluded 0 of its clips and relabeled 1" in newer_corrections(workspace, "demo")

@@ -27,6 +27,7 @@ def command(
     Example: `dance annotate --no-augmented`
     """
     from dancecli.dataset.split.annotations import annotate
+    from dancecli.storage.corrections import newer_corrections
 
     workspace = open_workspace(workspace_dir, create=False)
     result = annotate(workspace, split, augmented=augmented, dry_run=dry_run)
@@ -47,6 +48,8 @@ def command(
             print_result(f"train contains {result.num_augmented} augmented clips")
         if dry_run:
             print_result("nothing was written (--dry-run)")
+    if note := newer_corrections(workspace, result.split):
+        info(note)
     if result.missing:
         info(f"{len(result.missing)} clips have lost their file and are not in the lists")
         raise typer.Exit(3)

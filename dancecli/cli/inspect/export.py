@@ -51,6 +51,7 @@ def command(
     Example: `dance export --format webdataset --to shards`
     """
     from dancecli.dataset.export.export import ExportSettings, Form, export
+    from dancecli.storage.corrections import newer_corrections
 
     if form not in list(Form):
         raise typer.BadParameter(f"{form!r} is not one of {', '.join(Form)}", param_hint="--format")
@@ -76,6 +77,8 @@ def command(
             print_result(f"{result.num_new} of {result.num_files} files would be written")
     if not result.num_new:
         info("the same export exists already; nothing changed")
+    if note := newer_corrections(workspace, result.split):
+        info(note)
     if result.missing:
         info(f"{len(result.missing)} clips have lost their file and are not exported")
         raise typer.Exit(3)

@@ -14,6 +14,7 @@ from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.storage import tables
+from dancecli.storage.corrections import newer_corrections
 from dancecli.storage.lockfile import subset_digest
 from dancecli.storage.removals import removal_note, removed_of
 from dancecli.storage.workspace import Workspace
@@ -141,7 +142,10 @@ def load_split(workspace: Workspace, name: str | None, *, folds: bool = False) -
             for subset in Subset
             for example in examples[subset]
         ),
-        notes=tuple(_notes(name, examples, split_clips, removed_of(meta))),
+        notes=(
+            *_notes(name, examples, split_clips, removed_of(meta)),
+            *filter(None, [newer_corrections(workspace, name)]),
+        ),
         folds=fold_of,
         lists=lists,
     )

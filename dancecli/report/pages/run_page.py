@@ -321,6 +321,7 @@ def facts(results: RunResults) -> list[tuple[str, list[tuple[str, str]]]]:
                 ("split hash", split.get("hash")),
                 ("test hash", split.get("test_hash")),
                 *((subset, note) for subset in results.subsets if (note := results.removal_note(subset))),
+                ("corrections", results.corrections),
             ],
         ),
         ("Cross-validation", _fold_facts(run)),

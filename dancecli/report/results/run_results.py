@@ -13,6 +13,7 @@ from urllib.parse import quote
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.records import Clip, Prediction, SplitClip, Subset
 from dancecli.storage import tables
+from dancecli.storage.corrections import newer_corrections
 from dancecli.storage.removals import removal_note, removed_of
 from dancecli.storage.runs import RunFolder, read_record
 from dancecli.storage.workspace import Workspace
@@ -64,6 +65,7 @@ class RunResults:
         removed: for each of `subsets` how many of its clips were removed by request since the split was
             made; no figure counts them.
         youtube: the clips whose source is a video of YouTube.
+        corrections: what was corrected since the split was made, in words; empty if nothing was.
     """
 
     run: Mapping[str, Any]
@@ -78,6 +80,7 @@ class RunResults:
     predictions: Mapping[str, str]
     removed: Mapping[str, int] = field(default_factory=dict)
     youtube: frozenset[str] = frozenset()
+    corrections: str = ""
 
     def removal_note(self, subset: str) -> str:
         """Say how much of a subset is left (`17 of 20 clips, 3 removed by request`); empty for all of it."""
@@ -111,6 +114,7 @@ def read_run_results(workspace: Workspace, run: str) -> RunResults:
         config=_read_text(folder / "config.py"),
         links=links,
         youtube=youtube,
+        corrections=newer_corrections(workspace, record["split"]["name"]),
     )
 
 
