@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo test test-fast coverage nightly mutants bench bench-quick lint format docs dist clean
+.PHONY: help setup browser demo check test test-fast test-slow coverage nightly mutants bench bench-quick lint format docs dist clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -37,12 +37,22 @@ browser:
 demo: $(READY) ## run the whole pipeline offline on a synthetic corpus, up to a report
 	$(BIN)/dance demo --workspace demo
 
+# Rules of the code, the language and the links, and the layers that all others stand on.
+CHECKED := tests/test_architecture.py tests/test_docstrings.py tests/docs/test_links.py tests/docs/test_language.py \
+  tests/core tests/storage tests/sources tests/engine/test_rate_limit.py tests/engine/test_local.py
+
+check: lint ## before a commit: linters, types, spelling, links and the tests of the lower layers (under two minutes)
+	$(BIN)/python -m pytest -q $(CHECKED)
+
 # Not one process per core on a large machine: each loads torch.
 test: $(READY) browser ## all tests, on up to four cores
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 test-fast: $(READY) ## the tests that need no training, browser or cluster (two minutes on two cores)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m "not slow and not browser and not cluster"
+
+test-slow: $(READY) browser ## the tests that test-fast leaves out
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m "slow or browser or cluster"
 
 coverage: $(READY) browser ## branch coverage of the package, on up to four cores (a quarter of an hour)
 	rm -rf build/coverage && mkdir -p build/coverage
@@ -72,10 +82,11 @@ mutants: $(READY) ## mutation-test the modules where a mistake would go unnotice
 	$(BIN)/python tests/mutation/run.py dancecli/model/training/features/store.py tests/model/training/features/test_store.py
 	$(BIN)/python tests/mutation/run.py dancecli/model/training/components.py tests/model/training/test_components.py
 
-lint: $(READY) ## ruff and mypy
+lint: $(READY) ## ruff, mypy and codespell
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell
 
 format: $(READY) ## fix and format the code
 	$(BIN)/ruff check --fix .

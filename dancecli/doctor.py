@@ -235,6 +235,7 @@ def _mmaction() -> str:
 
 
 def _weights() -> str:
+    _version("torch", "pip install 'dancecli[train]'")
     from dancecli.model.networks.inception_weights import kinetics_weights
 
     weights = kinetics_weights()
