@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import MediaError
+from dancecli.core.video_files import open_video
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -142,7 +143,7 @@ def open_media(
     import av
 
     try:
-        with av.open(str(path.absolute()), metadata_errors="ignore", options=options) as container:
+        with open_video(path.absolute(), **options) as container:
             yield container
     except (av.FFmpegError, ValueError, ArithmeticError, LookupError) as error:
         if isinstance(error, av.error.FileNotFoundError):

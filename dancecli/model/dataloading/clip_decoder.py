@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from dancecli.core.video_files import open_video
 from dancecli.model.networks.mmaction import TRANSFORMS
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class FastClipReader:
         import av
 
         try:
-            self._container = av.open(path, metadata_errors="ignore")
+            self._container = open_video(path)
             self._stream = stream = self._container.streams.video[0]
         except (av.FFmpegError, IndexError) as error:
             raise UnsupportedLayoutError from error
@@ -110,7 +111,7 @@ class SequentialReader:
 
         self._path = path
         try:
-            with av.open(path, metadata_errors="ignore") as container:
+            with open_video(path) as container:
                 stream = container.streams.video[0]
                 self.fps = float(stream.average_rate or 0)
                 # Headers may lie or say nothing; a frame is what the decoder gives.
@@ -130,7 +131,7 @@ class SequentialReader:
         to_rgb = av.video.reformatter.VideoReformatter()
         found: dict[int, Any] = {}
         try:
-            with av.open(self._path, metadata_errors="ignore") as container:
+            with open_video(self._path) as container:
                 for number, frame in enumerate(container.decode(container.streams.video[0])):
                     if number in wanted:
                         image = to_rgb.reformat(frame, format="rgb24").to_ndarray()

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import ModelError
 from dancecli.core.flow_format import BOUND_PX, FPS, MARK, SHORT_SIDE, FlowMethod, flow_of, plane_of, to_field
+from dancecli.core.video_files import open_video
 from dancecli.model.networks.mmaction import TRANSFORMS
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def _opened(path: Path, method: str = "") -> av.container.InputContainer:
         given = f" --method {method}" if method else ""
         raise ModelError(f"{path}: no such flow file", f"run dance flow{given} first")
     try:
-        container = av.open(str(path), metadata_errors="ignore")
+        container = open_video(path)
     except av.FFmpegError as error:
         raise ModelError(
             f"{path}: cannot be read as video ({error})", "remove it and run dance flow again"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import MediaError
+from dancecli.core.video_files import open_video
 from dancecli.model.inference.inputs import frames_of
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def _frames(
     import av
 
     try:
-        with av.open(str(path), metadata_errors="ignore") as container:
+        with open_video(path) as container:
             video = _video_stream(container, path)
             rate = float(video.average_rate or video.guessed_rate or FOLDER_FPS)
             stream.rate, stream.length_s = rate, (container.duration or 0) / 1e6

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
+from dancecli.core.video_files import open_video
 from dancecli.storage.workspace import Workspace
 
 # Of one page: about 3 kB and 15 ms each.
@@ -41,7 +42,7 @@ def still(path: Path, at_s: float, height: int = HEIGHT) -> str:
     import av
 
     try:
-        with av.open(str(path), metadata_errors="ignore") as container:
+        with open_video(path) as container:
             stream = container.streams.video[0]
             container.seek(int(at_s * 1_000_000))
             frame = next(container.decode(stream))
