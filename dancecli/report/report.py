@@ -17,6 +17,7 @@ from dancecli.report.pages.run_page import model_card, render_run
 from dancecli.report.plots.confusion_matrix import draw_confusion
 from dancecli.report.plots.gradcam import GradcamPicture, read_gradcam
 from dancecli.report.results.attributes import read_attributes
+from dancecli.report.results.comparison import MemberWorth, worth_of_members
 from dancecli.report.results.entries import members, read_group
 from dancecli.report.results.metrics_json import document
 from dancecli.report.results.run_results import RunResults, read_run_results
@@ -105,16 +106,23 @@ def report(
     summaries = summarize(results)
     levels = read_hierarchy(settings.hierarchy, results.labels) if settings.hierarchy else ()
     sliced = slice_run(results, read_attributes(workspace, settings.attributes), levels)
-    found = document(name, results, summaries, settings.subset, sliced)
+    worth = {key: worth_of_members(workspace, results, key) for key in results.subsets}
+    found = document(name, results, summaries, settings.subset, sliced, worth)
     for note in filter(None, [*sliced.notes, results.corrections]):
         reporter.message(note)
     heat = read_gradcam(workspace, results)
     if not dry_run:
-        _write(workspace, name, results, summaries, settings.subset, found, heat, sliced, reporter)
+        _write(workspace, name, results, summaries, settings.subset, found, heat, sliced, worth, reporter)
     reporter.progress(3, 3)
     if settings.bundle:
         draw = partial(
-            render_run, name, summaries=summaries, subset=settings.subset, heat=heat, sliced=sliced
+            render_run,
+            name,
+            summaries=summaries,
+            subset=settings.subset,
+            heat=heat,
+            sliced=sliced,
+            worth=worth,
         )
         write_bundle(workspace, settings.bundle, results, folder, draw, reporter, dry_run=dry_run)
     worst = tuple(_phrase(s) for s in worst_slices(sliced.slices[settings.subset]))
@@ -177,6 +185,7 @@ def _write(
     found: Mapping[str, Any],
     heat: Mapping[str, Sequence[GradcamPicture]],
     sliced: Sliced,
+    worth: Mapping[str, Sequence[MemberWorth]],
     reporter: Reporter,
 ) -> None:
     chosen, folder = summaries[subset], workspace.report(name)
@@ -194,7 +203,7 @@ def _write(
     reporter.progress(2, 3, "writing the page")
     # The page comes last: where it is, all that belongs to it is there too.
     with atomic_file(folder / "index.html") as file:
-        file.write(render_run(name, results, summaries, subset, heat, workspace, sliced))
+        file.write(render_run(name, results, summaries, subset, heat, workspace, sliced, worth=worth))
 
 
 def headline(summary: metrics.Summary) -> str:

@@ -46,6 +46,10 @@ def command(
     ensemble: Annotated[
         bool, typer.Option("--ensemble", help="Average the scores of several runs: --ensemble A B C.")
     ] = False,
+    weigh: Annotated[
+        bool,
+        typer.Option("--weigh", help="Weigh the runs of an ensemble by their scores on val, not equally."),
+    ] = False,
     baseline: Annotated[
         str | None,
         typer.Option(metavar="kinetics400", help="Evaluate a pre-trained classifier without training."),
@@ -81,7 +85,7 @@ def command(
 
     Example: `dance evaluate --run inception-full-1 --num-clips 10 --num-crops 3`
 
-    Example: `dance evaluate --ensemble rgb flow`
+    Example: `dance evaluate --ensemble rgb flow pose --weigh`
 
     Example: `dance evaluate --baseline kinetics400 --pretrain inception`
     """
@@ -92,10 +96,12 @@ def command(
     from dancecli.model.evaluation.evaluate import EvaluateSettings, evaluate
 
     named = [*(runs or []), *([run] if run else [])]
+    if weigh and not ensemble:
+        raise UsageError("--weigh is for the runs of an ensemble", "add --ensemble")
     _refuse_mixture(named, ensemble=ensemble, baseline=baseline)
     workspace = open_workspace(workspace_dir, create=False)
     if ensemble:
-        result = fuse(workspace, EnsembleSettings(tuple(named), name), dry_run=dry_run)
+        result = fuse(workspace, EnsembleSettings(tuple(named), name, weigh), dry_run=dry_run)
     elif baseline:
         given = str(weights) if weights else None
         wanted = BaselineSettings(pretrain, given, split, recipe, num_clips, num_crops, name)

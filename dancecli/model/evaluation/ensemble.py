@@ -1,7 +1,8 @@
 """Late fusion: the scores of several runs on the same clips, averaged, as a run of its own.
 
 The plain mean of the softmax scores, as the two streams of I3D are fused (Carreira &
-Zisserman 2017, section 3.4). It has no weights to tune, so nothing leaks from the test subset.
+Zisserman 2017, section 3.4), has no weights to tune. A weighted mean has those under which the true
+classes of the val subset are most likely; nothing of the test subset is used for either.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from dancecli.storage.runs import RunResult
 from dancecli.storage.workspace import Workspace
 
 PRETRAIN = "ensemble"
+_MOST_STEPS = 1000
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,12 @@ class EnsembleSettings:
     Attributes:
         runs: names of the runs, two or more.
         name: of the new run; None gives `ensemble-<split>-<n>`.
+        weighted: weigh the runs by what val says, instead of equally.
     """
 
     runs: tuple[str, ...]
     name: str | None = None
+    weighted: bool = False
 
 
 def ensemble(workspace: Workspace, settings: EnsembleSettings, *, dry_run: bool = False) -> RunResult:
@@ -48,7 +52,8 @@ def ensemble(workspace: Workspace, settings: EnsembleSettings, *, dry_run: bool 
     Raises:
         UsageError: fewer than two runs, or one named twice.
         WorkspaceError: a run is not there or not done, or the name is taken by another run.
-        ModelError: the runs were not evaluated on the same clips with the same labels.
+        ModelError: the runs were not evaluated on the same clips with the same labels, or have no
+            scores for val by which to weigh them.
     """
     began, created = time.monotonic(), rec.now_utc()
     names = settings.runs
@@ -60,22 +65,24 @@ def ensemble(workspace: Workspace, settings: EnsembleSettings, *, dry_run: bool 
     members = [read_evaluation_run(workspace, name) for name in names]
     for member in members[1:]:
         _refuse_difference(members[0], member)
-    evidence = _evidence(members)
+    weights = _val_weights(members) if settings.weighted else None
+    evidence = _evidence(members, weights)
     if there := find_existing(workspace, settings.name, "members", evidence):
         return there
     first = members[0].record
     name = new_name(workspace, settings.name, f"{PRETRAIN}-{first['split']['name']}")
-    predictions, notes = _fused(members)
+    predictions, notes = _fused(members, weights or [1 / len(members)] * len(members))
     facts = {
         "created_utc": created,
         "model": {
             "pretrain": PRETRAIN,
-            "title": f"mean of the scores of {', '.join(names)}",
+            "title": _title(names, weights),
             "backbone": None,
             "frozen_stages": None,
             "params_total": _sum(members, "params_total"),
             "params_trainable": _sum(members, "params_trainable"),
             "members": list(names),
+            **({"member_weights": weights} if weights else {}),
         },
         "weights": None,
         "split": first["split"],
@@ -121,10 +128,58 @@ def _first_label(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
     return f": class {i} is {a[i]!r} in one and {b[i]!r} in the other"
 
 
-def _evidence(members: Sequence[EvaluationRun]) -> list[dict[str, Any]]:
-    """Record which scores of each member were averaged."""
+def weights_of_val(likelihoods: Sequence[Sequence[float]]) -> list[float]:
+    """Find the weights of a mixture under which val is most likely, with one clip of prior for each member.
+
+    The likelihood of a mixture has one maximum, which expectation maximization (Dempster, Laird & Rubin
+    1977) finds from equal weights. The prior keeps a few clips from taking all weight from a member.
+
+    Args:
+        likelihoods: for each clip, the score that each member gives to its true class.
+
+    Returns:
+        One weight for each member; they sum to 1.
+    """
+    count = len(likelihoods[0])
+    weights = [1 / count] * count
+    for _ in range(_MOST_STEPS):
+        shares = [1.0] * count
+        for row in likelihoods:
+            parts = [weight * value for weight, value in zip(weights, row, strict=True)]
+            total = sum(parts)
+            for j, part in enumerate(parts):
+                shares[j] += part / total if total > 0 else 1 / count
+        before, weights = weights, [share / (len(likelihoods) + count) for share in shares]
+        if max(abs(a - b) for a, b in zip(before, weights, strict=True)) < 1e-9:
+            break
+    return [round(weight, 4) for weight in weights]
+
+
+def _val_weights(members: Sequence[EvaluationRun]) -> list[float]:
+    tables = [member.rows(Subset.VAL) for member in members]
+    common = [clip for clip in tables[0] if all(clip in table for table in tables)]
+    if not common or any(len(table) != len(common) for table in tables):
+        raise ModelError(
+            "the runs cannot be weighed: not all of them have scores for the same val clips",
+            "omit --weigh for the plain mean",
+        )
+    return weights_of_val(
+        [[table[clip].scores[table[clip].label_index] for table in tables] for clip in common]
+    )
+
+
+def _title(names: Sequence[str], weights: Sequence[float] | None) -> str:
+    if weights is None:
+        return f"mean of the scores of {', '.join(names)}"
+    weighed = ", ".join(f"{name} ({weight:.2f})" for name, weight in zip(names, weights, strict=True))
+    return f"weighted mean of the scores of {weighed}"
+
+
+def _evidence(members: Sequence[EvaluationRun], weights: Sequence[float] | None) -> list[dict[str, Any]]:
+    """Record which scores of each member were averaged, and with which weight."""
     return [
         {
+            **({"weight": weights[i]} if weights else {}),
             "run": member.name,
             "pretrain": member.record["model"]["pretrain"],
             "weights_sha256": (member.record.get("weights") or {}).get("sha256"),
@@ -132,11 +187,11 @@ def _evidence(members: Sequence[EvaluationRun]) -> list[dict[str, Any]]:
             "view_protocol": member.record["views"]["test"],
             "results": member.record["results"],
         }
-        for member in members
+        for i, member in enumerate(members)
     ]
 
 
-def _fused(members: Sequence[EvaluationRun]) -> tuple[list[Prediction], list[str]]:
+def _fused(members: Sequence[EvaluationRun], weights: Sequence[float]) -> tuple[list[Prediction], list[str]]:
     """Average clip by clip; a subset counts only if every member has all of it."""
     found, notes = [], []
     for subset in (Subset.VAL, Subset.TEST):
@@ -155,12 +210,16 @@ def _fused(members: Sequence[EvaluationRun]) -> tuple[list[Prediction], list[str
                 "evaluate both again: dance evaluate --run RUN",
             )
         if tables:
-            found += [_mean([table[clip] for table in tables]) for clip in tables[0]]
+            found += [_mean([table[clip] for table in tables], weights) for clip in tables[0]]
     return found, notes
 
 
-def _mean(rows: Sequence[Prediction]) -> Prediction:
-    scores = tuple(sum(values) / len(rows) for values in zip(*(row.scores for row in rows), strict=True))
+def _mean(rows: Sequence[Prediction], weights: Sequence[float]) -> Prediction:
+    total = sum(weights)
+    scores = tuple(
+        sum(weight * value for weight, value in zip(weights, values, strict=True)) / total
+        for values in zip(*(row.scores for row in rows), strict=True)
+    )
     first = rows[0]
     return Prediction(first.clip_id, first.subset, first.label_index, scores)
 

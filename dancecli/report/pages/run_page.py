@@ -13,6 +13,7 @@ from dancecli.report.pages.stills import stills_of
 from dancecli.report.pages.templating import environment, render
 from dancecli.report.plots import curves, layout
 from dancecli.report.plots.gradcam import GradcamPicture
+from dancecli.report.results.comparison import MemberWorth
 from dancecli.report.results.run_results import RunResults, SubsetScores
 from dancecli.report.results.slices import NOT_SLICED, Sliced
 from dancecli.report.statistics.metrics import Summary, order_by_confusion, predicted, true_ranks
@@ -37,6 +38,7 @@ def render_run(
     workspace: Workspace | None = None,
     sliced: Sliced = NOT_SLICED,
     bundled: Mapping[str, str] = MappingProxyType({}),
+    worth: Mapping[str, Sequence[MemberWorth]] = MappingProxyType({}),
 ) -> str:
     """Draw the page.
 
@@ -49,6 +51,7 @@ def render_run(
         workspace: where the clips are; None for a page without stills of them.
         sliced: accuracy by slice, and at the levels of a hierarchy.
         bundled: for each clip that lies in `clips/` beside the page its link; of a bundle, see `short_link`.
+        worth: for each subset, what each member of an ensemble adds.
     """
     order = [subset, *(other for other in summaries if other != subset)]
     data = clip_data(replace(results, links=bundled) if bundled else results, summaries)
@@ -80,6 +83,7 @@ def render_run(
         },
         levels={key: sliced.levels.get(key, ()) for key in order},
         attribute_notes=sliced.notes,
+        worth={key: worth.get(key, ()) for key in order},
         heat={key: heat.get(key, ()) for key in order},
         lead=lead(results),
         notices={key: notices(results, key, summaries[key]) for key in order},

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dancecli.core.errors import InputError
-from dancecli.report.results.entries import Accuracy, Entry, accuracy, refuse_unlike
+from dancecli.core.errors import DanceError, InputError
+from dancecli.report.results.entries import Accuracy, Entry, accuracy, hits, refuse_unlike
+from dancecli.report.results.run_results import RunResults, read_run_results
 from dancecli.report.statistics.clusters import join_groups
 from dancecli.report.statistics.metrics import confusion, predicted
 from dancecli.report.statistics.significance import Paired, compare, holm, wins_needed
+from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,6 +66,25 @@ class CellChange:
     def better(self) -> bool:
         """Whether the second is better in this cell: more correct, or fewer mistakes."""
         return (self.change > 0) == (self.true == self.called)
+
+
+@dataclass(frozen=True)
+class MemberWorth:
+    """What a member adds to an ensemble.
+
+    Attributes:
+        name: the run.
+        weight: its share of the mean.
+        alone: its own top-1 accuracy.
+        paired: the ensemble without it (first) against the ensemble (second), on the same clips.
+        p: of that test, adjusted for the number of members.
+    """
+
+    name: str
+    weight: float
+    alone: Accuracy
+    paired: Paired
+    p: float
 
 
 @dataclass(frozen=True)
@@ -184,3 +205,34 @@ def _flat(run: Mapping[str, Any]) -> dict[str, str]:
             name = f"{group} {key}".strip().replace("_", " ")
             found[name] = f"{held:g}" if isinstance(held, float) else str(held)
     return found
+
+
+def worth_of_members(workspace: Workspace, ensemble: RunResults, subset: str) -> tuple[MemberWorth, ...]:
+    """Test what each member of an ensemble adds: the ensemble against itself without that member.
+
+    Nothing for other runs, and where a member's run is gone or was evaluated again since.
+    """
+    model = ensemble.run.get("model") or {}
+    names, evidence = model.get("members") or [], ensemble.run.get("members") or []
+    if len(names) < 2 or len(names) != len(evidence):
+        return ()
+    try:
+        runs = [read_run_results(workspace, name) for name in names]
+    except DanceError:
+        return ()
+    whole = ensemble.subsets[subset]
+    scores = [run.subsets[subset] for run in runs if subset in run.subsets]
+    if len(scores) != len(runs) or any(one.clips != whole.clips for one in scores):
+        return ()
+    weights = model.get("member_weights") or [1 / len(names)] * len(names)
+    found = []
+    for i, name in enumerate(names):
+        rest = sum(w * one.scores for j, (w, one) in enumerate(zip(weights, scores, strict=True)) if j != i)
+        without = replace(whole, scores=rest / sum(w for j, w in enumerate(weights) if j != i))
+        alone = accuracy(hits(scores[i])[None], whole.groups)
+        if alone is None:
+            return ()
+        paired = compare(hits(without)[None], hits(whole)[None], whole.groups)
+        found.append((name, weights[i], alone, paired))
+    adjusted = holm([paired.p for _, _, _, paired in found])
+    return tuple(MemberWorth(*one, p) for one, p in zip(found, adjusted, strict=True))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from dancecli.core.records import Subset
+from dancecli.report.results.comparison import MemberWorth
 from dancecli.report.results.run_results import RunResults
 from dancecli.report.results.slices import NOT_SLICED, Sliced
 from dancecli.report.statistics.intervals import Estimate, Proportion
@@ -22,6 +24,7 @@ def document(
     summaries: Mapping[str, Summary],
     subset: str,
     sliced: Sliced = NOT_SLICED,
+    worth: Mapping[str, Sequence[MemberWorth]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Lay out what `metrics.json` holds.
 
@@ -31,6 +34,7 @@ def document(
         summaries: the figures of each subset of `results.subsets`; a subset without is null.
         subset: the subset that the headline is of.
         sliced: accuracy by slice and level; what was not asked for is left out.
+        worth: for each subset, what each member of an ensemble adds.
     """
     run = results.run
     return {
@@ -51,12 +55,25 @@ def document(
                     "videos_also_in_training": results.shared_groups[key],
                     **as_json(summaries[key], results.labels),
                     **_sliced(sliced, key),
+                    **({"members": [_worth(one) for one in worth[key]]} if worth.get(key) else {}),
                 }
                 if key in summaries
                 else None
             )
             for key in (Subset.VAL, Subset.TEST)
         },
+    }
+
+
+def _worth(member: MemberWorth) -> dict[str, Any]:
+    return {
+        "run": member.name,
+        "weight": _round(member.weight),
+        "alone": {"k": member.alone.k, "n": member.alone.n},
+        "adds": _round(member.paired.difference),
+        "low": _round(member.paired.low),
+        "high": _round(member.paired.high),
+        "p_adjusted": _round(member.p),
     }
 
 

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 from helpers.fake_run import make_run
 
 from dancecli.core.errors import ModelError, UsageError, WorkspaceError
 from dancecli.core.records import Prediction
-from dancecli.model.evaluation.ensemble import EnsembleSettings, ensemble
+from dancecli.model.evaluation.ensemble import EnsembleSettings, ensemble, weights_of_val
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
@@ -104,3 +105,40 @@ def test_what_one_run_has_no_scores_for_is_left_out_and_said(two_runs):
     tables.write(path, Prediction, [row for row in rows if row.subset == "test"][1:], kept)
     with pytest.raises(ModelError, match="scores of different clips"):
         ensemble(two_runs, EnsembleSettings(("rgb", "flow")))
+
+
+def test_weights_are_those_under_which_val_is_most_likely(two_runs):
+    result = ensemble(two_runs, EnsembleSettings(("rgb", "flow"), weighted=True))
+    weights = result.record["model"]["member_weights"]
+    assert sum(weights) == pytest.approx(1, abs=1e-3)
+    # The second run is the more skilled one.
+    assert weights[1] > weights[0] > 0
+    assert [member["weight"] for member in result.record["members"]] == weights
+    assert result.record["model"]["title"].startswith("weighted mean of the scores of rgb (0.")
+    rgb, flow, fused = (scores(two_runs, run) for run in ("rgb", "flow", result.name))
+    for clip, found in fused.items():
+        pairs = zip(rgb[clip], flow[clip], strict=True)
+        assert found == pytest.approx([weights[0] * a + weights[1] * b for a, b in pairs], abs=1e-3)
+    # The plain mean is another ensemble.
+    assert ensemble(two_runs, EnsembleSettings(("rgb", "flow"))).name != result.name
+
+
+def test_the_weights_of_a_mixture_are_at_the_maximum():
+    rows = [[0.9, 0.2], [0.8, 0.1], [0.1, 0.7], [0.9, 0.3], [0.6, 0.5]] * 40
+    found = weights_of_val(rows)
+
+    def loss(first: float) -> float:
+        # One clip of prior for each member.
+        return -sum(math.log(first * a + (1 - first) * b) for a, b in rows) - math.log(first * (1 - first))
+
+    best = min((i / 1000 for i in range(1, 1000)), key=loss)
+    assert found[0] == pytest.approx(best, abs=2e-3)
+    assert weights_of_val([[0.5, 0.5, 0.5]]) == [0.3333] * 3
+    assert min(weights_of_val([[1.0, 0.0]] * 3)) > 0.1
+
+
+def test_runs_without_val_cannot_be_weighed(workspace):
+    for name in ("a", "b"):
+        make_run(workspace.root, LABELS, test=12, name=name, salt=name)
+    with pytest.raises(ModelError, match="the runs cannot be weighed"):
+        ensemble(workspace, EnsembleSettings(("a", "b"), weighted=True))
