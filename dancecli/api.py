@@ -13,7 +13,7 @@ import keyword
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from dancecli.cli import calling
 from dancecli.cli.registry import COMMANDS
@@ -258,17 +258,28 @@ class Workspace:
             return Split(self._storage, name)
         return Split(self._storage, self._call("split", {"name": name, **options})["split"])
 
-    def finetune(self, split: Split | str | None = None, **options: Any) -> Run:
+    @overload
+    def finetune(self, split: Split | str | None = None, *, curve: str, **options: Any) -> Result: ...
+
+    @overload
+    def finetune(self, split: Split | str | None = None, *, curve: None = None, **options: Any) -> Run: ...
+
+    def finetune(
+        self, split: Split | str | None = None, *, curve: str | None = None, **options: Any
+    ) -> Run | Result:
         """Fine-tune a pre-trained model, as `dance finetune` does.
 
         With `seeds`, the run of the first seed is returned; the others have its name with their seed.
+        With `curve`, which is `--learning-curve`, its points and forecast are.
 
         Raises:
             DanceError: several GPUs are asked for, or whatever the command reports as an error.
         """
         if options.get("gpus", 1) > 1:
             raise DanceError("several processes are started by the command line", "dance finetune --gpus N")
-        found = self._call("finetune", {"split": _name(split), **options})
+        found = self._call("finetune", {"split": _name(split), "curve": curve, **options})
+        if curve:
+            return found
         return Run(self._storage, found["name"] if "name" in found else found["runs"][0])
 
     def evaluate(self, run: Run | str | None = None, **options: Any) -> Run:

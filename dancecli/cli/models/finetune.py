@@ -41,9 +41,13 @@ from dancecli.cli.options import (
 )
 from dancecli.core.errors import UsageError
 
+# Draws of each size of a learning curve.
+_DRAWS = 5
+
 if TYPE_CHECKING:
     from dancecli.model.runs.finetune import FinetuneSettings, Plan
     from dancecli.model.runs.seeds import GroupResult
+    from dancecli.report.statistics.intervals import Estimate
     from dancecli.storage.runs import RunResult
     from dancecli.storage.workspace import Workspace
 
@@ -88,6 +92,17 @@ def command(
             "with the predictions of all clips pooled.",
         ),
     ] = False,
+    curve: Annotated[
+        str | None,
+        typer.Option(
+            "--learning-curve",
+            metavar="SIZES",
+            help="Train on growing numbers of clips per class, such as 5,10,20,50,all, instead of one run: "
+            "accuracy by size with intervals, and what the next hundred clips would bring. --seeds sets "
+            "the number of draws. [default of --seeds: 5]",
+            show_default=False,
+        ),
+    ] = None,
     gpus: Annotated[
         int,
         typer.Option(
@@ -146,8 +161,8 @@ def command(
     if folds and max(gpus, here.size) > 1:
         raise UsageError("--folds trains in one process", "omit --gpus")
     workspace = open_workspace(workspace_dir, create=False)
-    if folds and not (seeds or seed or resume) and (repeats := count_repeats(workspace, split)) > 1:
-        seeds = repeats
+    if folds and not (curve or seeds or seed or resume):
+        seeds = repeats if (repeats := count_repeats(workspace, split)) > 1 else None
     settings = FinetuneSettings(
         pretrain=pretrain,
         split=split,
@@ -170,7 +185,9 @@ def command(
         resume=resume,
         execution=Execution(preflight=preflight, cache=cache, processes=max(gpus, here.size), engine=engine),
     )
-    if dry_run:
+    if curve:
+        _run_curve(workspace, settings, curve, seeds or _DRAWS, dry_run=dry_run, json_output=json_output)
+    elif dry_run:
         plan = plan_group(workspace, settings) if seeds else planned(workspace, settings)
         _show_plan(plan, json_output, seeds)
     elif seeds:
@@ -208,6 +225,45 @@ def _run_seeds(workspace: Workspace, settings: FinetuneSettings, seeds: int, jso
         print_json(group.document)
     else:
         _show_group(group)
+
+
+def _run_curve(
+    workspace: Workspace,
+    settings: FinetuneSettings,
+    sizes: str,
+    draws: int,
+    *,
+    dry_run: bool,
+    json_output: bool,
+) -> None:
+    """Train on growing subsets, and write the page of the learning curve."""
+    from dancecli.model.runs.learning_curve import learning_curve, parse_sizes
+    from dancecli.model.runs.plan import resolve_plan
+    from dancecli.report.learning import write_learning_curve
+
+    parsed = parse_sizes(sizes)
+    if dry_run:
+        _show_plan(resolve_plan(workspace, settings), json_output, None)
+        return
+    with reporting_phases() as reporter:
+        found = learning_curve(workspace, settings, parsed, draws, reporter)
+    name = settings.name or f"learning-curve-{found.facts['split']['name']}"
+    points = [(point.per_class, point.clips, point.hits) for point in found.points]
+    result = write_learning_curve(workspace, name, points, found.groups, found.facts)
+    if json_output:
+        print_json(result.document)
+        return
+    rows = [
+        (row.size, round(row.clips), row.draws, f"{100 * row.estimate.rate:.1f} %", _span(row.estimate))
+        for row in result.rows
+    ]
+    print_result(table(("clips per class", "training clips", "draws", "top-1", "95 %"), rows))
+    print_result(result.advice)
+    print_result(str(result.page))
+
+
+def _span(found: Estimate) -> str:
+    return f"{100 * found.low:.1f}-{100 * found.high:.1f}"
 
 
 def _launch(workspace: Workspace, settings: FinetuneSettings) -> int:

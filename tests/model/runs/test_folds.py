@@ -185,3 +185,56 @@ def test_folds_and_ordinary_splits_are_not_mixed_up(corpus, settings):
     finetune(workspace, settings)
     with pytest.raises(UsageError, match="cannot resume with another --split"):
         finetune(workspace, replace(settings, resume=True, split="small"))
+
+
+@pytest.mark.parametrize("folds", [False, True])
+def test_a_learning_curve_has_nested_draws_and_tests_the_same_clips(corpus, settings, folds):
+    from dancecli.model.runs.learning_curve import ALL, learning_curve
+    from dancecli.report.learning import write_learning_curve
+
+    workspace = corpus()
+    write_folds(workspace)
+    own = replace(settings, name=None, folds=folds, split="folds" if folds else "small")
+    said: list[str] = []
+    curve = learning_curve(workspace, own, (1, 2, 50, ALL), 2, Reporter(on_message=said.append))
+    tested = 12 if folds else 3
+    assert [(p.per_class, len(p.hits)) for p in curve.points] == [(1, 2), (2, 2), (ALL, 1)]
+    assert {len(hits) for point in curve.points for hits in point.hits} == {tested}
+    assert [p.clips for p in curve.points] == ([3, 6, 8] if folds else [3, 6, 7])
+    assert any("50 per class is all of them" in line for line in said)
+    assert workspace.runs() == []
+    points = [(p.per_class, p.clips, p.hits) for p in curve.points]
+    found = write_learning_curve(workspace, "curve", points, curve.groups, curve.facts)
+    assert "more training clips" in found.advice
+    assert [p["per_class"] for p in found.document["points"]] == [1, 2, "all"]
+    assert found.document["tested"]["clips"] == tested
+    assert "forecast" in found.page.read_text()
+
+
+def test_smaller_draws_lie_within_larger_ones():
+    from dancecli.model.runs.learning_curve import ALL, draw_clips
+
+    labels, groups = [i % 3 for i in range(60)], [f"g{i // 2}" for i in range(60)]
+    five, ten = (draw_clips(range(60), labels, groups, size, seed=4) for size in (5, 10))
+    assert set(five) < set(ten)
+    assert [sum(labels[i] == c for i in five) for c in range(3)] == [5, 5, 5]
+    assert draw_clips(range(60), labels, groups, 5, seed=5) != five
+    assert draw_clips(range(60), labels, groups, ALL, seed=5) == list(range(60))
+
+
+def test_sizes_are_read_and_refused_with_an_example():
+    from dancecli.model.runs.learning_curve import ALL, parse_sizes
+
+    assert parse_sizes("20,5,all") == (5, 20, ALL)
+    for text in ("5,x", "0,5", "5", ""):
+        with pytest.raises(UsageError):
+            parse_sizes(text)
+
+
+def test_a_learning_curve_needs_a_solved_head(corpus, settings):
+    from dancecli.model.runs.learning_curve import learning_curve
+
+    with pytest.raises(UsageError, match="more than the head is trained"):
+        learning_curve(
+            corpus(), replace(settings, folds=False, split="small", freeze="3"), (1, 2), 2, Reporter()
+        )
