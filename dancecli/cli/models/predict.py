@@ -43,8 +43,9 @@ def command(
     """Predict the dance styles in videos, with a timeline for long ones.
 
     Prints the five likeliest styles of each video, and a timeline of long ones. All probabilities, and
-    a picture of each timeline, are stored in reports/predict-NAME. Reads every format that ffmpeg
-    reads; of several videos, one that cannot be read is listed, and the exit code is 3.
+    each timeline as a picture and as files for ELAN, players (WebVTT) and tables (CSV), are stored in
+    reports/predict-NAME. Reads every format that ffmpeg reads; of several videos, one that cannot be
+    read is listed, and the exit code is 3.
 
     Example: `dance predict evening.mp4 --run inception-full-1`
     """
@@ -80,6 +81,10 @@ def command(
     info(f"stored in {result.file}")
     for picture in result.pictures[:3]:
         info(f"picture: {picture}")
+    if result.timelines:
+        first = result.timelines[0].with_suffix("")
+        more = f", and of {len(result.timelines) // 3 - 1} more" if len(result.timelines) > 3 else ""
+        info(f"timeline for ELAN, players and tables: {first}.eaf, .vtt and .csv{more}")
     if not result.complete:
         raise typer.Exit(3)
 

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from dancecli.core.errors import InputError, MediaError, UsageError
 from dancecli.core.progress import SILENT, Progress, Reporter
 from dancecli.core.video_files import VIDEO_SUFFIXES
 from dancecli.model.inference.inputs import find_videos, frames_of, slug, unique_slugs
+from dancecli.model.inference.timeline_files import write_timeline
 from dancecli.model.networks.checkpoint import Checkpoint, open_checkpoint, run_checkpoint
 from dancecli.storage import runs as rec
 from dancecli.storage.files import atomic_file
@@ -82,6 +84,7 @@ class PredictResult:
         document: labels, what was used, and for each video its scores, windows and segments.
         file: where the document is kept.
         pictures: timelines that were drawn.
+        timelines: the same as files for ELAN, players and tables, of each video with several windows.
         left_out: files of the folders that are not videos.
         fresh: videos that were processed now; the results of the others were there.
     """
@@ -89,6 +92,7 @@ class PredictResult:
     document: dict[str, Any]
     file: Path
     pictures: tuple[Path, ...]
+    timelines: tuple[Path, ...]
     left_out: int
     fresh: int
 
@@ -170,6 +174,7 @@ def predict(workspace: Workspace, settings: PredictSettings, reporter: Reporter 
     session = _Session(plan, reporter)
     videos: list[dict[str, Any]] = []
     pictures: list[Path] = []
+    timelines: list[Path] = []
     saved = time.monotonic()
     slugs = unique_slugs([name for name, _ in plan.files])
     for (name, path), short in zip(plan.files, slugs, strict=True):
@@ -180,6 +185,8 @@ def predict(workspace: Workspace, settings: PredictSettings, reporter: Reporter 
         if settings.picture or len(row["windows"]) > 1:
             pictures.append(settings.picture or plan.folder / f"{short}.png")
             _draw(pictures[-1], row, plan.checkpoint.labels)
+        if len(row["windows"]) > 1:
+            timelines += write_timeline(plan.folder / short, path, row["segments"], datetime.now(UTC))
         if time.monotonic() - saved > _SAVE_EVERY_S:
             # Keep the results of an earlier call, should this one be stopped.
             reached = {video.get("sha256") for video in videos}
@@ -188,7 +195,7 @@ def predict(workspace: Workspace, settings: PredictSettings, reporter: Reporter 
             saved = time.monotonic()
     document = _document(plan, videos)
     _save(file, document)
-    return PredictResult(document, file, tuple(pictures), plan.left_out, session.fresh)
+    return PredictResult(document, file, tuple(pictures), tuple(timelines), plan.left_out, session.fresh)
 
 
 class _Session:

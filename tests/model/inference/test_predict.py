@@ -74,6 +74,10 @@ def test_a_long_video_has_a_course_and_a_picture(workspace, tmp_path, write_film
     assert sum(best["probability"] for best in video["top5"]) == pytest.approx(1, abs=1e-5)
     (picture,) = result.pictures
     assert picture.read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in result.timelines] == [
+        "an-evening-long.mkv.eaf", "an-evening-long.mkv.vtt", "an-evening-long.mkv.csv"
+    ]  # fmt: skip
+    assert result.timelines[2].read_text().count("\n") == 1 + len(video["segments"])
     wider = predict(workspace, PredictSettings((source_video,), window_s=6.0, picture=tmp_path / "here.png"))
     assert [(w["start_s"], w["end_s"]) for w in wider.document["videos"][0]["windows"]] == [(0, 6), (3, 9)]
     assert wider.pictures == (tmp_path / "here.png",)

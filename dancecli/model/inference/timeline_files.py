@@ -1,0 +1,108 @@
+"""The timeline of a video as files that annotation tools and players open: ELAN, WebVTT and CSV."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import mimetypes
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from dancecli.storage.files import atomic_file
+
+# The tier of an ELAN file that holds the styles.
+TIER = "dance"
+_ELAN_SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
+_XSI = "http://www.w3.org/2001/XMLSchema-instance"
+
+
+def write_timeline(
+    path: Path, video: Path, segments: Sequence[Mapping[str, Any]], made: datetime
+) -> tuple[Path, ...]:
+    """Write `<path>.eaf`, `<path>.vtt` and `<path>.csv`.
+
+    Args:
+        path: where, without a suffix.
+        video: the video, which ELAN opens beside the annotations.
+        segments: what is seen when: `start_s`, `end_s`, `label` and `probability`, in order.
+        made: the time that ELAN shows as the date of the file.
+    """
+    texts = {
+        ".eaf": elan(video, segments, made),
+        ".vtt": webvtt(segments),
+        ".csv": table(segments),
+    }
+    written = []
+    for suffix, text in texts.items():
+        written.append(path.with_name(path.name + suffix))
+        with atomic_file(written[-1]) as out:
+            out.write(text)
+    return tuple(written)
+
+
+def elan(video: Path, segments: Sequence[Mapping[str, Any]], made: datetime) -> str:
+    """Format an ELAN annotation file (EAF 3.0) with one tier, `dance`."""
+    ElementTree.register_namespace("xsi", _XSI)
+    root = ElementTree.Element(
+        "ANNOTATION_DOCUMENT",
+        {
+            "AUTHOR": "dance",
+            "DATE": made.isoformat(timespec="seconds"),
+            "FORMAT": "3.0",
+            "VERSION": "3.0",
+            f"{{{_XSI}}}noNamespaceSchemaLocation": _ELAN_SCHEMA,
+        },
+    )
+    header = ElementTree.SubElement(root, "HEADER", {"MEDIA_FILE": "", "TIME_UNITS": "milliseconds"})
+    kind = mimetypes.guess_type(video.name)[0] or "video/mp4"
+    ElementTree.SubElement(
+        header, "MEDIA_DESCRIPTOR", {"MEDIA_URL": video.absolute().as_uri(), "MIME_TYPE": kind}
+    )
+    last = ElementTree.SubElement(header, "PROPERTY", {"NAME": "lastUsedAnnotationId"})
+    last.text = str(len(segments))
+    order = ElementTree.SubElement(root, "TIME_ORDER")
+    tier = ElementTree.SubElement(root, "TIER", {"LINGUISTIC_TYPE_REF": "style", "TIER_ID": TIER})
+    for number, segment in enumerate(segments, 1):
+        times = [f"ts{2 * number - 1}", f"ts{2 * number}"]
+        for name, key in zip(times, ("start_s", "end_s"), strict=True):
+            milliseconds = str(round(1000 * segment[key]))
+            ElementTree.SubElement(order, "TIME_SLOT", {"TIME_SLOT_ID": name, "TIME_VALUE": milliseconds})
+        place = {"ANNOTATION_ID": f"a{number}", "TIME_SLOT_REF1": times[0], "TIME_SLOT_REF2": times[1]}
+        holder = ElementTree.SubElement(tier, "ANNOTATION")
+        annotation = ElementTree.SubElement(holder, "ALIGNABLE_ANNOTATION", place)
+        ElementTree.SubElement(annotation, "ANNOTATION_VALUE").text = segment["label"]
+    ElementTree.SubElement(
+        root,
+        "LINGUISTIC_TYPE",
+        {"GRAPHIC_REFERENCES": "false", "LINGUISTIC_TYPE_ID": "style", "TIME_ALIGNABLE": "true"},
+    )
+    ElementTree.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, "unicode")}\n'
+
+
+def webvtt(segments: Sequence[Mapping[str, Any]]) -> str:
+    """Format WebVTT: a cue per segment, which players show as a subtitle."""
+    cues = [
+        f"{_time(s['start_s'])} --> {_time(s['end_s'])}\n"
+        f"{html.escape(' '.join(s['label'].split()), quote=False)} {100 * s['probability']:.0f} %\n"
+        for s in segments
+    ]
+    return "\n".join(["WEBVTT\n", *cues])
+
+
+def table(segments: Sequence[Mapping[str, Any]]) -> str:
+    """Format CSV with the columns start_s, end_s, label and probability."""
+    text = io.StringIO(newline="")
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("start_s", "end_s", "label", "probability"))
+    rows.writerows((s["start_s"], s["end_s"], s["label"], s["probability"]) for s in segments)
+    return text.getvalue()
+
+
+def _time(seconds: float) -> str:
+    minutes, milliseconds = divmod(round(1000 * seconds), 60_000)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{milliseconds // 1000:02d}.{milliseconds % 1000:03d}"

@@ -1,0 +1,66 @@
+"""Timelines are read back by the libraries of the tools that they are for."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from dancecli.model.inference.timeline_files import TIER, write_timeline
+
+SEGMENTS = [
+    {"start_s": 0.0, "end_s": 61.5, "label": "salsa dancing", "probability": 0.914},
+    {"start_s": 61.5, "end_s": 3723.004, "label": 'rock & roll <"fast"> --> 1', "probability": 0.5},
+    {"start_s": 3723.004, "end_s": 3730.25, "label": "盆踊り", "probability": 1.0},
+]
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> dict[str, Path]:
+    video = tmp_path / "an evening #2.mp4"
+    files = write_timeline(tmp_path / "evening.v2", video, SEGMENTS, datetime(2026, 1, 2, tzinfo=UTC))
+    return {path.suffix: path for path in files}
+
+
+def test_elan(written: dict[str, Path]) -> None:
+    from pympi.Elan import Eaf
+
+    with warnings.catch_warnings():
+        # pympi warns of every version of the format but the one it was written for.
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", message=".*EAF.*")
+        read = Eaf(str(written[".eaf"]))
+    found = sorted(read.get_annotation_data_for_tier(TIER))
+    assert found == [(round(1000 * s["start_s"]), round(1000 * s["end_s"]), s["label"]) for s in SEGMENTS]
+    (media,) = read.get_linked_files()
+    assert media["MEDIA_URL"].endswith("/an%20evening%20%232.mp4")
+    assert media["MIME_TYPE"] == "video/mp4"
+
+
+def test_webvtt(written: dict[str, Path]) -> None:
+    import webvtt
+
+    cues = list(webvtt.read(str(written[".vtt"])))
+    assert [(cue.start_in_seconds, cue.end_in_seconds) for cue in cues] == [(0, 61), (61, 3723), (3723, 3730)]
+    assert (cues[1].start, cues[1].end) == ("00:01:01.500", "01:02:03.004")
+    assert [cue.raw_text for cue in cues] == [
+        "salsa dancing 91 %",
+        'rock &amp; roll &lt;"fast"&gt; --&gt; 1 50 %',
+        "盆踊り 100 %",
+    ]
+
+
+def test_csv(written: dict[str, Path]) -> None:
+    with written[".csv"].open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [{**row, "label": row["label"]} for row in rows] == [
+        {key: str(value) for key, value in segment.items()} for segment in SEGMENTS
+    ]
+
+
+def test_a_timeline_without_segments_is_a_file_too(tmp_path: Path) -> None:
+    for path in write_timeline(tmp_path / "none", tmp_path / "v.mp4", [], datetime(2026, 1, 2, tzinfo=UTC)):
+        assert path.stat().st_size > 5
