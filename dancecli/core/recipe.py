@@ -87,7 +87,7 @@ class Recipe:
         label_smoothing: label smoothing.
         class_weights: `balanced` weights classes by their inverse frequency in the training subset.
         ema: EMA decay; EMA weights are evaluated and saved; 0 disables EMA.
-        amp: automatic mixed precision: bfloat16 on a CPU, float16 on a GPU.
+        amp: automatic mixed precision in all passes: bfloat16, or float16 on GPUs without it.
         clip_grad: max gradient norm; 0 disables clipping.
         schedule: learning-rate schedule: `constant`, `step` or `cosine`.
         warmup_epochs: epochs of linear warm-up from a tenth of the learning rate.

@@ -44,6 +44,7 @@ def open_pool(
     *,
     root: Path,
     egress: bool = False,
+    gpu: bool = False,
 ) -> Pool[Any, Any]:
     """Open a pool of workers.
 
@@ -55,6 +56,7 @@ def open_pool(
         limiter: see `Pool`.
         root: the folder that all workers read and write.
         egress: the work contacts a site, so only nodes that offer `egress` do it.
+        gpu: each worker of a cluster gets a GPU of its own, where it has any.
 
     Raises:
         UsageError: there is no such engine.
@@ -65,4 +67,4 @@ def open_pool(
         return LocalPool(work, workers or num_cores(), deadline_s, limiter)
     from dancecli.engine.ray import RayPool
 
-    return RayPool(work, workers, deadline_s, limiter, root=root, egress=egress)
+    return RayPool(work, workers, deadline_s, limiter, root=root, egress=egress, gpu=gpu)

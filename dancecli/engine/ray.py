@@ -66,10 +66,12 @@ class RayPool(Pool[Job, Result]):
         *,
         root: Path,
         egress: bool,
+        gpu: bool = False,
     ) -> None:
         super().__init__(work, workers, deadline_s, limiter)
         self._root = root
-        self._egress = egress
+        self._egress, self._gpu = egress, gpu
+        self._num_gpus = 0.0
         self._lost_nodes: dict[int, tuple[Job, int]] = {}
         self._alive_s = 0.0
         self._open = contextlib.ExitStack()
@@ -89,7 +91,9 @@ class RayPool(Pool[Job, Result]):
             return
         self._open.enter_context(_connected())
         self._proof = self._open.enter_context(_probe_file(self._root))
-        self._resources, places = _resources_offered(egress=self._egress)
+        self._resources, places = _resources_offered(egress=self._egress, gpu=self._gpu)
+        # Ray shows a worker the GPUs that it asks for, and no others.
+        self._num_gpus = self._resources.pop("GPU", 0.0)
         self._num_workers = self._num_workers or places
         if not self._num_workers:
             raise EngineError("the Ray cluster offers no CPU", "add a node: ray start --address HEAD:6379")
@@ -98,7 +102,7 @@ class RayPool(Pool[Job, Result]):
 
     def _idle_worker(self) -> Worker[Job] | None:
         while len(self._workers) < self._num_workers:
-            self._workers.append(_RayWorker(self._work, self._proof, self._resources))
+            self._workers.append(_RayWorker(self._work, self._proof, self._resources, self._num_gpus))
         # An actor that is not placed yet gets no job: its node may be lost.
         return next((w for w in self._workers if w.started and not w.busy), None)
 
@@ -187,11 +191,18 @@ class _RayWorker(Worker[Job]):
         call: the open call; None while the worker waits for a message.
     """
 
-    def __init__(self, work: Work, proof: tuple[Path, str], resources: dict[str, float]) -> None:
+    def __init__(
+        self, work: Work, proof: tuple[Path, str], resources: dict[str, float], num_gpus: float
+    ) -> None:
         super().__init__()
         # Ray itself must retry nothing: the dispatcher knows what may be repeated.
         actor: Any = ray.remote(_WorkerActor).options(
-            num_cpus=1, resources=resources, scheduling_strategy="SPREAD", max_restarts=0, max_task_retries=0
+            num_cpus=1,
+            num_gpus=num_gpus,
+            resources=resources,
+            scheduling_strategy="SPREAD",
+            max_restarts=0,
+            max_task_retries=0,
         )
         self._actor = actor.remote(pickle.dumps(work))
         self.call: Any = self._actor.start.remote(*proof, version("dancecli"))
@@ -298,11 +309,13 @@ def _file_holds(path: Path, token: str) -> bool:
         time.sleep(0.1)
 
 
-def _resources_offered(*, egress: bool) -> tuple[dict[str, float], int]:
+def _resources_offered(*, egress: bool, gpu: bool = False) -> tuple[dict[str, float], int]:
     """Return what an actor requires, and how many of them fit into the cluster."""
     list_nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
     nodes = [node["Resources"] for node in list_nodes() if node["Alive"]]
     required = {EGRESS: 1.0} if egress and any(EGRESS in node for node in nodes) else {}
+    if gpu and any("GPU" in node for node in nodes):
+        required["GPU"] = 1.0
     each = {"CPU": 1.0, **required}
     return required, sum(int(min(node.get(name, 0.0) for name in each)) for node in nodes)
 

@@ -60,7 +60,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "dataset.upkeep": (*BASE, "dataset", "dataset.export"),
     "dataset.export": (*_MEDIA, "dataset", "dataset.quality", "dataset.split"),
     # `model` and `report` never import `dataset` or each other: they meet through files.
-    "model.hardware": BASE,
+    "model.hardware": (*BASE, "engine"),
     "model.networks": (*BASE, "model.hardware"),
     "model.dataloading": (*BASE, "model.hardware", "model.networks"),
     # Features may be computed on a cluster.

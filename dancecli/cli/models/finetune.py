@@ -19,6 +19,7 @@ from dancecli.cli.models.finetune_options import (
     AmpOption,
     AugmentOption,
     CacheOption,
+    GpusOption,
     HeadInitOption,
     NumClipsOption,
     SetOption,
@@ -103,14 +104,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    gpus: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Share each batch among N processes, one per GPU, or on the CPU if there is none.",
-        ),
-    ] = 1,
+    gpus: GpusOption = 1,
     preflight: Annotated[
         bool,
         typer.Option(
@@ -130,6 +124,10 @@ def command(
         bool, typer.Option("--resume", help="Resume an interrupted run: --name, or the latest.")
     ] = False,
     engine: FeatureEngineOption = "local",
+    compiled: Annotated[
+        bool,
+        typer.Option("--compile", help="Compile the backbone with torch: minutes at first, then faster."),
+    ] = False,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -183,7 +181,13 @@ def command(
         head_init=head_init,
         folds=folds,
         resume=resume,
-        execution=Execution(preflight=preflight, cache=cache, processes=max(gpus, here.size), engine=engine),
+        execution=Execution(
+            preflight=preflight,
+            cache=cache,
+            processes=max(gpus, here.size),
+            engine=engine,
+            compiled=compiled,
+        ),
     )
     if curve:
         _run_curve(workspace, settings, curve, seeds or _DRAWS, dry_run=dry_run, json_output=json_output)
@@ -192,8 +196,8 @@ def command(
         _show_plan(plan, json_output, seeds)
     elif seeds:
         _run_seeds(workspace, settings, seeds, json_output)
-    elif gpus > 1 and here.size == 1:
-        raise typer.Exit(_launch(workspace, settings))
+    elif gpus > 1 and here.size == 1 and (code := _launch(workspace, settings)) is not None:
+        raise typer.Exit(code)
     else:
         _run(workspace, settings, json_output, reported=here.first)
 
@@ -266,8 +270,12 @@ def _span(found: Estimate) -> str:
     return f"{100 * found.low:.1f}-{100 * found.high:.1f}"
 
 
-def _launch(workspace: Workspace, settings: FinetuneSettings) -> int:
-    """Check the plan once, and start the processes under one name."""
+def _launch(workspace: Workspace, settings: FinetuneSettings) -> int | None:
+    """Check the plan once, and start the processes under one name.
+
+    Returns:
+        The exit code; None if this process is to train, since only features are computed by several.
+    """
     import sys
 
     from dancecli.model.runs.resume import planned
@@ -275,6 +283,8 @@ def _launch(workspace: Workspace, settings: FinetuneSettings) -> int:
 
     plan = planned(workspace, settings)
     refuse_too_many(settings.execution.processes)
+    if plan.cached:
+        return None
     resume = ["--resume"] if plan.settings.resume and not settings.resume else []
     return launch(settings.execution.processes, [*sys.argv[1:], *resume, "--name", plan.name])
 

@@ -42,7 +42,7 @@ AmpOption = Annotated[
     bool | None,
     typer.Option(
         "--amp/--no-amp",
-        help="Use automatic mixed precision: bfloat16 on a CPU, float16 on a GPU. [default: no]",
+        help="Use automatic mixed precision: bfloat16, or float16 on GPUs without it. [default: no]",
         show_default=False,
     ),
 ]
@@ -54,5 +54,13 @@ SetOption = Annotated[
         help="Set any recipe key, such as ema=0.99; may be repeated. The file of the default recipe "
         "lists all keys.",
         show_default=False,
+    ),
+]
+GpusOption = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Compute features, or share each batch, in N processes: one per GPU, or on the CPU.",
     ),
 ]

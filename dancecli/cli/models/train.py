@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from dancecli.cli.console import (
     reporting_phases,
     table,
 )
+from dancecli.cli.models.finetune_options import GpusOption
 from dancecli.cli.options import (
     BatchOption,
     DryRunOption,
@@ -28,7 +30,9 @@ from dancecli.cli.options import (
 
 if TYPE_CHECKING:
     from dancecli.model.runs.finetune import Plan
+    from dancecli.model.runs.two_stream_plan import TrainSettings
     from dancecli.storage.runs import RunResult
+    from dancecli.storage.workspace import Workspace
 
 
 def command(
@@ -64,6 +68,7 @@ def command(
         ),
     ] = None,
     flow_method: FlowMethodOption = "dis",
+    gpus: GpusOption = 1,
     seed: Annotated[
         int, typer.Option(min=0, help="Random seed for initialization, shuffling, augmentation and dropout.")
     ] = 0,
@@ -91,7 +96,9 @@ def command(
     """
     from dancecli.model.runs.two_stream import train
     from dancecli.model.runs.two_stream_plan import TrainSettings, plan_streams
+    from dancecli.model.training.distributed import get_rank_info
 
+    here = get_rank_info()
     workspace = open_workspace(workspace_dir, create=False)
     settings = TrainSettings(
         stream=stream,
@@ -106,10 +113,16 @@ def command(
         batch=batch,
         changes=tuple(changes or ()),
         flow_method=flow_method,
+        processes=max(gpus, here.size),
         resume=resume,
     )
     if dry_run:
         _show_plans(plan_streams(workspace, settings), json_output)
+        return
+    if gpus > 1 and here.size == 1:
+        raise typer.Exit(_launch(workspace, settings))
+    if not here.first:
+        train(workspace, settings)
         return
     with reporting_phases() as reporter:
         result = train(workspace, settings, reporter)
@@ -119,6 +132,20 @@ def command(
         _show(result)
     if not result.fresh:
         info(f"run {result.name} is already complete")
+
+
+def _launch(workspace: Workspace, settings: TrainSettings) -> int:
+    """Check the plans once, and start the processes under one name."""
+    from dancecli.model.runs.two_stream_plan import plan_streams
+    from dancecli.model.training.distributed import launch, refuse_too_many
+
+    plans = plan_streams(workspace, settings)
+    refuse_too_many(settings.processes)
+    first = next(iter(plans.values()))
+    whole = first.settings.two_stream
+    name = whole["name"] if whole else first.name
+    resumes = any(plan.settings.resume for plan in plans.values()) and not settings.resume
+    return launch(settings.processes, [*sys.argv[1:], *(["--resume"] if resumes else []), "--name", name])
 
 
 def _show(result: RunResult) -> None:

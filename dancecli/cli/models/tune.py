@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -69,6 +71,9 @@ def command(
     amp: AmpOption = None,
     changes: SetOption = None,
     engine: FeatureEngineOption = "local",
+    gpus: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Run trials in N processes at once, one per GPU.")
+    ] = 1,
     seed: Annotated[
         int, typer.Option(min=0, help="Random seed of the sampler and of every trial's training.")
     ] = 0,
@@ -127,8 +132,13 @@ def command(
     if dry_run:
         _show_plan(plan_study(workspace, settings), json_output)
         return
-    with reporting_phases() as reporter:
-        result = tune(workspace, settings, reporter)
+    others = _launch_others(gpus)
+    try:
+        with reporting_phases() as reporter:
+            result = tune(workspace, settings, reporter)
+    finally:
+        for process in others:
+            process.wait()
     found = tuning(workspace, result.name)
     if json_output:
         print_json({**result.record, "choice": found.document, "page": str(found.page)})
@@ -139,6 +149,16 @@ def command(
     if result.elsewhere:
         are = "trial is" if result.elsewhere == 1 else "trials are"
         info(f"{result.elsewhere} {are} still training in other processes")
+
+
+def _launch_others(gpus: int) -> list[subprocess.Popen[bytes]]:
+    """Run this command in further processes, which share the study."""
+    if gpus == 1:
+        return []
+    from dancecli.model.training.distributed import launch_beside, refuse_too_many
+
+    refuse_too_many(gpus)
+    return launch_beside(gpus, [*sys.argv[1:], "--gpus", "1"])
 
 
 def _show(found: Tuning) -> None:

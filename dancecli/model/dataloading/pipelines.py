@@ -14,10 +14,9 @@ from dancecli.core.errors import ModelError, UsageError
 from dancecli.core.recipe import Recipe
 from dancecli.model.dataloading.flow_data import on_flow
 from dancecli.model.dataloading.pose_data import skeleton_steps
+from dancecli.model.hardware.device import CPU, Device, clips_per_pass
 from dancecli.model.networks.base import ModelBase
 
-# Four views of 32 frames at 224 pixels: about a gigabyte of activations in the first layers.
-_FORWARD_PIXELS = 4 * 32 * 224**2
 # Skeletons are small: 17 maps of 64 x 64 cells, or 17 points, per frame.
 _FORWARD_SKELETONS = 16
 
@@ -106,13 +105,13 @@ def refuse_unused_keys(base: ModelBase, recipe: Recipe) -> None:
             )
 
 
-def forward_batch(base: ModelBase, recipe: Recipe, views: int = 1) -> int:
+def forward_batch(base: ModelBase, recipe: Recipe, views: int = 1, device: Device = CPU) -> int:
     """Number of clips per forward pass where no gradient is needed, to limit memory."""
     if base.skeleton is not None:
         return _FORWARD_SKELETONS
     sampler = frame_sampler(base, recipe)
     frames = int(sampler["clip_len"]) * int(sampler.get("num_clips", 1)) * views
-    return max(1, min(32, _FORWARD_PIXELS // (frames * recipe.crop**2)))
+    return clips_per_pass(frames * recipe.crop**2, device)
 
 
 def _pipeline(

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import Reporter
+from dancecli.model.hardware.device import (
+    clips_per_pass,
+    current_device,
+    half_precision,
+    half_precision_pass,
+    halve_if_too_large,
+)
 from dancecli.model.inference.timeline import Scored
-from dancecli.model.inference.windows import FrameStream, read_windows
+from dancecli.model.inference.windows import FrameStream, Window, read_windows
 from dancecli.model.networks.checkpoint import Checkpoint, build_network
 
 if TYPE_CHECKING:
@@ -36,6 +43,8 @@ class Predictor:
         self.labels = found.labels
         self._model = build_network(found.model, found.state, found.path)
         self._collate = pseudo_collate
+        self._device = current_device()
+        self._precision = half_precision(self._device) if found.amp else None
         kinds = [step["type"] for step in found.pipeline]
         try:
             steps = [TRANSFORMS.build(step) for step in found.pipeline]
@@ -50,19 +59,14 @@ class Predictor:
         small: Frame = results["imgs"][0]
         return small
 
-    def score(self, frames: Sequence[Frame], rate: float, name: str) -> tuple[float, ...]:
-        """Give the probabilities of the classes for a stretch of video.
+    def prepare(self, frames: Sequence[Frame], rate: float, name: str) -> Any:
+        """Give the views of a stretch of video, as the network takes them.
 
         Args:
             frames: all of it, shrunk.
             rate: of these, frames a second.
             name: of the video, for messages.
-
-        Raises:
-            ModelError: its scores are not finite.
         """
-        import torch
-
         sampler, *rest = self._steps
         shape = frames[0].shape[:2]
         facts = {"total_frames": len(frames), "start_index": 0, "avg_fps": rate}
@@ -71,15 +75,42 @@ class Predictor:
         results |= {"img_shape": shape, "original_shape": shape}
         for step in rest:
             results = step(results)
-        with torch.inference_mode():
-            (sample,) = self._model.test_step(self._collate([results]))
-        scores: list[float] = sample.pred_score.double().tolist()
-        total = sum(scores)
-        if not total > 0:
-            raise ModelError(
-                f"{name}: the network gave no finite probabilities", "check that the checkpoint is complete"
-            )
-        return tuple(value / total for value in scores)
+        return results
+
+    def per_pass(self, views: Any) -> int:
+        """Choose how many stretches go through the network at once, by the size of one and the memory."""
+        inputs = views["inputs"]
+        # All axes but the channels, of which there are three.
+        return clips_per_pass(inputs.numel() // 3, self._device)
+
+    def score(self, views: Sequence[Any], name: str) -> list[tuple[float, ...]]:
+        """Give the probabilities of the classes for stretches of a video, in one pass if they fit.
+
+        Args:
+            views: of each stretch, from `prepare`; all have one size.
+            name: of the video, for messages.
+
+        Raises:
+            ModelError: its scores are not finite.
+        """
+        import torch
+
+        def compute(some: list[Any]) -> list[Any]:
+            return list(self._model.test_step(self._collate(some)))
+
+        device = next(self._model.parameters()).device
+        with torch.inference_mode(), half_precision_pass(self._precision, device):
+            samples = halve_if_too_large(compute, list(views), lambda parts: [*parts[0], *parts[1]])
+        return [_normalized(sample.pred_score.double().tolist(), name) for sample in samples]
+
+
+def _normalized(scores: Sequence[float], name: str) -> tuple[float, ...]:
+    total = sum(scores)
+    if not total > 0:
+        raise ModelError(
+            f"{name}: the network gave no finite probabilities", "check that the checkpoint is complete"
+        )
+    return tuple(value / total for value in scores)
 
 
 def _of_shape(frame: Frame, shape: tuple[int, ...]) -> Frame:
@@ -105,10 +136,28 @@ def predict_windows(
     Raises:
         MediaError: it cannot be read.
     """
-    stream, found = FrameStream(), []
-    for window in read_windows(path, window_s, predictor.shrink, stream):
-        scores = predictor.score(window.frames, stream.rate, path.name)
-        found.append(Scored(window.start_s, window.end_s, scores))
-        done = round(window.end_s)
+    stream = FrameStream()
+    found: list[Scored] = []
+    waiting: list[tuple[Window, Any]] = []
+
+    def score() -> None:
+        scored = predictor.score([views for _, views in waiting], path.name)
+        found.extend(
+            Scored(window.start_s, window.end_s, scores)
+            for (window, _), scores in zip(waiting, scored, strict=True)
+        )
+        done = round(found[-1].end_s)
+        waiting.clear()
         reporter.progress(done, max(done, round(stream.length_s)), f"predicting · {path.name}")
+
+    for window in read_windows(path, window_s, predictor.shrink, stream):
+        views = predictor.prepare(window.frames, stream.rate, path.name)
+        # Where the picture changes its size on the way, the next pass begins.
+        if waiting and views["inputs"].shape != waiting[0][1]["inputs"].shape:
+            score()
+        waiting.append((Window(window.start_s, window.end_s, []), views))
+        if len(waiting) >= predictor.per_pass(views):
+            score()
+    if waiting:
+        score()
     return found, stream

@@ -44,6 +44,7 @@ class Checkpoint:
         protocol: description of these views.
         clip_s: median length of the clips that it was trained on, in seconds.
         state: its weights.
+        amp: it was trained and evaluated in half precision.
     """
 
     path: Path
@@ -54,6 +55,7 @@ class Checkpoint:
     protocol: str
     clip_s: float
     state: Mapping[str, Tensor]
+    amp: bool = False
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
@@ -85,6 +87,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
         protocol=str(protocol),
         clip_s=float(clip_s) if isinstance(clip_s, int | float) and clip_s > 0 else DEFAULT_CLIP_S,
         state=state_of(content),
+        amp=meta.get("amp") is True,
     )
 
 
@@ -153,9 +156,11 @@ def build_network(config: dict[str, Any], state: Mapping[str, Tensor], path: Pat
 
 def for_evaluation(model: Any) -> Any:
     """Prepare a network for inference, on the best available device."""
+    from dancecli.model.hardware.device import current_device, use_fast_math
     from dancecli.model.networks.fusion import fuse_conv_bn
     from dancecli.model.networks.mmaction import get_device
 
+    use_fast_math(current_device())
     # As features are computed for training: the same values within 1e-4.
     model.backbone = fuse_conv_bn(model.backbone)
     return model.to(get_device()).eval()

@@ -5,15 +5,12 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from dancecli.model.hardware.device import use_channels_last
 from dancecli.model.networks.inception import Unit3D
 from dancecli.model.networks.mmaction import ConvModule
-
-# How weights of so many dimensions lie in memory: convolutions on a CPU run faster with channels last.
-_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def fuse_conv_bn(backbone: nn.Module) -> nn.Module:
@@ -31,9 +28,8 @@ def fuse_conv_bn(backbone: nn.Module) -> nn.Module:
         elif isinstance(module, ConvModule) and module.with_norm:
             _fuse(module, module.norm_name)
     copy.requires_grad_(requires_grad=False)
-    for parameter in copy.parameters():
-        if parameter.ndim in _CHANNELS_LAST:
-            parameter.data = parameter.data.contiguous(memory_format=_CHANNELS_LAST[parameter.ndim])
+    # On a CPU too convolutions run faster so.
+    use_channels_last(copy)
     return copy
 
 

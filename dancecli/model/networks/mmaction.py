@@ -96,6 +96,7 @@ from mmaction.registry import (  # noqa: E402
     DATA_SAMPLERS,
     DATASETS,
     HOOKS,
+    LOOPS,
     METRICS,
     MODELS,
     OPTIM_WRAPPERS,
@@ -112,7 +113,7 @@ from mmengine.logging import HistoryBuffer, MMLogger  # noqa: E402
 from mmengine.model import BaseDataPreprocessor  # noqa: E402
 from mmengine.optim import OptimWrapper  # noqa: E402
 from mmengine.registry import PARAM_SCHEDULERS, init_default_scope  # noqa: E402
-from mmengine.runner import CheckpointLoader, Runner, set_random_seed  # noqa: E402
+from mmengine.runner import CheckpointLoader, Runner, ValLoop, set_random_seed  # noqa: E402
 from mmengine.runner.checkpoint import (  # noqa: E402
     _load_checkpoint_to_model as load_checkpoint_to_model,
 )
@@ -122,6 +123,7 @@ __all__ = [
     "DATASETS",
     "DATA_SAMPLERS",
     "HOOKS",
+    "LOOPS",
     "METRICS",
     "MODELS",
     "OPTIM_WRAPPERS",
@@ -139,6 +141,7 @@ __all__ = [
     "OptimWrapper",
     "Recognizer3D",
     "Runner",
+    "ValLoop",
     "VideoDataset",
     "get_device",
     "init_default_scope",

@@ -12,6 +12,7 @@ from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.recipe import SOLVED
 from dancecli.core.records import Prediction, SplitClip, Subset
 from dancecli.model.dataloading.pipelines import forward_batch, frame_sampler
+from dancecli.model.hardware.device import current_device
 from dancecli.model.networks.base import build_model_config
 from dancecli.model.networks.head import PRETRAINED, RANDOM, start_head, with_hook
 from dancecli.model.networks.weights import resolve_weights
@@ -183,8 +184,6 @@ def _begin(workspace: Workspace, plan: Plan, reporter: Reporter) -> tuple[Job, d
 
 def make_job(workspace: Workspace, plan: Plan, reporter: Reporter = SILENT) -> Job:
     """Find and check the weights, and build the config of the run."""
-    import torch
-
     from dancecli.model.networks.build import shapes_of
     from dancecli.model.training.job import Job
 
@@ -199,8 +198,11 @@ def make_job(workspace: Workspace, plan: Plan, reporter: Reporter = SILENT) -> J
         data.train_counts,
         data.lists,
     )
-    gpu = torch.cuda.is_available()
-    config = build_config(plan.base, recipe, data_plan, start, settings.seed, deterministic=not gpu, gpu=gpu)
+    device, count = current_device(), settings.execution.processes
+    deterministic = not device.gpu
+    config = build_config(
+        plan.base, recipe, data_plan, start, settings.seed, deterministic, device, 1 if plan.cached else count
+    )
     if recipe.head == SOLVED and recipe.views is None:
         from dancecli.model.training.solved_head import use_evaluation_views
 
@@ -216,6 +218,7 @@ def make_job(workspace: Workspace, plan: Plan, reporter: Reporter = SILENT) -> J
         "test_pipeline": config["test_dataloader"]["dataset"]["pipeline"],
         "view_protocol": views_record(recipe, frame_sampler(plan.base, recipe), plan.cached)["test"],
         "clip_s": data.clip_s,
+        "amp": recipe.amp,
     }
     return Job(
         workspace=workspace,
@@ -227,12 +230,14 @@ def make_job(workspace: Workspace, plan: Plan, reporter: Reporter = SILENT) -> J
         seed=settings.seed,
         cached=plan.cached,
         cache_dtype=settings.cache_dtype,
-        forward_batch=forward_batch(plan.base, recipe),
+        forward_batch=forward_batch(plan.base, recipe, device=device),
         meta=meta,
         resume=settings.resume,
-        gpu=gpu,
+        device=device,
         preflight=settings.execution.preflight,
         engine=settings.execution.engine,
+        compiled=settings.execution.compiled,
+        extractors=count if plan.cached else 1,
         rank_info=get_rank_info(),
     )
 

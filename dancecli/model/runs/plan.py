@@ -40,14 +40,17 @@ class Execution:
     Attributes:
         preflight: overfit one batch and estimate the duration before training starts.
         cache: train on cached features of the frozen backbone; None does so where it saves time.
-        processes: number of processes that share each batch; one per GPU, or on the CPU.
+        processes: number of processes, one per GPU or on the CPU: they compute the features where these
+            are cached, and share each batch where they are not.
         engine: where features are extracted, `local` or `ray`, see `engine.factory`.
+        compiled: torch compiles the backbone: minutes at first, faster steps after.
     """
 
     preflight: bool = True
     cache: bool | None = None
     processes: int = 1
     engine: str = LOCAL
+    compiled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,11 +219,11 @@ def plan_with(
     """
     base, recipe = model_base(entry), at_its_size(entry, recipe)
     base, data = with_input(workspace, base, data, entry.modality, settings.flow_method)
-    per_rank_batch_size(recipe.batch, settings.execution.processes)
     refuse_unused_keys(base, recipe)
     # A backbone with unknown stages is rejected before its weights are downloaded.
     stages.prefixes(base.model["backbone"], recipe.frozen_stages)
-    cached = _use_cache(settings.execution.cache, base, recipe, settings.execution.processes)
+    cached = _use_cache(settings.execution.cache, base, recipe)
+    per_rank_batch_size(recipe.batch, 1 if cached else settings.execution.processes)
     check_engine(settings.execution.engine)
     if settings.execution.engine != LOCAL and not cached:
         raise UsageError(
@@ -243,9 +246,7 @@ def plan_with(
         notes += filter(None, [method_mismatch(settings.flow_method)])
     if settings.weights == NO_WEIGHTS:
         notes.append(f"random weights; freeze: {recipe.freeze}")
-    if settings.execution.processes > 1:
-        count = settings.execution.processes
-        notes.append(f"{count} processes share each batch of {recipe.batch}; features are not cached")
+    notes += _process_notes(settings.execution.processes, recipe, cached)
     if recipe.dropout and not has_dropout(base.model["cls_head"]):
         notes.append(f"the head of {entry.name} has no dropout: the recipe's {recipe.dropout:g} is ignored")
     notes += [*unsolved, *_recipe_notes(recipe, data, cached)]
@@ -253,6 +254,14 @@ def plan_with(
         notes += _uncached_notes(base, recipe)
     notes += _group_notes(settings, data, recipe)
     return Plan(name, settings, entry, base, recipe, data, cached, tuple(notes))
+
+
+def _process_notes(count: int, recipe: Recipe, cached: bool) -> Iterator[str]:
+    """Say what several processes do."""
+    if count > 1 and cached:
+        yield f"{count} processes compute the features"
+    elif count > 1:
+        yield f"{count} processes share each batch of {recipe.batch}; features are not cached"
 
 
 def _averaged_from_rgb(entry: ZooEntry, settings: FinetuneSettings) -> bool:
@@ -353,10 +362,11 @@ def _uncached_notes(base: ModelBase, recipe: Recipe) -> Iterator[str]:
         )
 
 
-def _use_cache(wanted: bool | None, base: ModelBase, recipe: Recipe, processes: int) -> bool:
-    if processes > 1:
+def _use_cache(wanted: bool | None, base: ModelBase, recipe: Recipe) -> bool:
+    if get_rank_info().size > 1:
+        # Processes that torchrun or Slurm has started are to share the batches.
         if wanted:
-            raise UsageError("--cache trains in one process", "omit --gpus, or --cache")
+            raise UsageError("--cache trains in one process", "omit --cache, or start one process")
         return False
     obstacle = stages.why_not_cut(base.model, recipe.frozen_stages)
     if wanted and obstacle:

@@ -67,9 +67,9 @@ def begun_record(plan: Plan, job: Job) -> dict[str, Any]:
             "label_smoothing": recipe.label_smoothing,
             "class_weights": recipe.class_weights,
             "ema": recipe.ema or None,
-            "amp": amp_dtype(recipe, job.gpu),
+            "amp": amp_dtype(recipe, job.device),
             "patience": recipe.patience or None,
-            "processes": plan.settings.execution.processes,
+            "processes": 1 if plan.cached else plan.settings.execution.processes,
         },
         "seed": plan.settings.seed,
         "cache": {

@@ -27,6 +27,7 @@ from dancecli.model.runs.two_stream_plan import (
     TrainSettings,
     plan_streams,
 )
+from dancecli.model.training.distributed import get_rank_info
 from dancecli.storage.runs import RunResult
 from dancecli.storage.workspace import Workspace
 
@@ -61,7 +62,7 @@ def train(
     names = tuple(plan.name for plan in plans.values())
     notes = [note for result in results.values() for note in result.notes]
     fresh = any(result.fresh for result in results.values())
-    if len(plans) == 1:
+    if len(plans) == 1 or not get_rank_info().first:
         return RunResult(names[0], next(iter(records.values())), tuple(notes), fresh, records)
     fused = ensemble(workspace, EnsembleSettings(names, names[0].removesuffix(f"-{RGB}")))
     # Both streams have the notes of the split.

@@ -11,7 +11,7 @@ from dancecli.model.evaluation.scored_runs import raise_if_exists
 from dancecli.model.networks.inflation import FIRST_UNIT, FLOW_CHANNELS, NAMINGS, RGB_CHANNELS, find_naming
 from dancecli.model.networks.weights import NO_WEIGHTS, state_of
 from dancecli.model.networks.zoo import DEFAULT_PRETRAIN, ZooEntry, weights_folder
-from dancecli.model.runs.plan import DEFAULT_FLOW, FinetuneSettings, Plan, make_plan
+from dancecli.model.runs.plan import DEFAULT_FLOW, Execution, FinetuneSettings, Plan, make_plan
 from dancecli.model.runs.resume import (
     as_json,
     plan_of_stopped_run,
@@ -19,6 +19,7 @@ from dancecli.model.runs.resume import (
     reject_other_settings,
     same_split,
 )
+from dancecli.model.training.distributed import get_rank_info
 from dancecli.storage import runs as rec
 from dancecli.storage.workspace import Workspace
 
@@ -56,6 +57,7 @@ class TrainSettings:
         name: name of the run; None gives `two-stream-<split>-<n>`, or the model's name for one stream.
         changes: other recipe keys, each as `key=value`.
         flow_method: how the flow was computed.
+        processes: that share each batch; see `Execution`.
         resume: resume the run `name` (None: the latest); all other settings are that run's.
     """
 
@@ -71,6 +73,7 @@ class TrainSettings:
     batch: int | None = None
     changes: tuple[str, ...] = ()
     flow_method: str = DEFAULT_FLOW
+    processes: int = 1
     resume: bool = False
 
 
@@ -105,7 +108,10 @@ def plan_streams(workspace: Workspace, settings: TrainSettings) -> dict[str, Pla
     for stream in STREAMS[BOTH]:
         name = f"{base}-{stream}"
         if settings.resume and rec.RunFolder(workspace.run(name)).record.exists():
-            plans[stream], _ = plan_of_stopped_run(workspace, FinetuneSettings(resume=True, name=name))
+            stopped = FinetuneSettings(
+                resume=True, name=name, execution=Execution(processes=settings.processes)
+            )
+            plans[stream], _ = plan_of_stopped_run(workspace, stopped)
         else:
             wanted = _stream_settings(settings, stream, weights, split)
             plans[stream] = make_plan(workspace, replace(wanted, name=name, two_stream=whole))
@@ -116,13 +122,16 @@ def _begun_before(workspace: Workspace, settings: TrainSettings) -> TrainSetting
     """Find the latest interrupted streams with the same settings; see `finetune`."""
     split = settings.split or next(reversed(workspace.splits()), None)
     wanted = as_json({**asdict(settings), "split": split})
-    for run in () if settings.resume else reversed(workspace.runs()):
+    # Each of several processes would have to find the same run.
+    given = settings.resume or get_rank_info().size > 1
+    for run in () if given else reversed(workspace.runs()):
         record = record_of(workspace, run)
         whole = (record.get("settings") or {}).get("two_stream")
         if not whole or settings.name not in (None, whole["name"]):
             continue
         fused = rec.RunFolder(workspace.run(whole["name"])).record.exists()
-        same = {**whole, "name": settings.name} == wanted and same_split(workspace, record)
+        own = {"name": settings.name, "processes": settings.processes}
+        same = {**whole, **own} == wanted and same_split(workspace, record)
         if same and (settings.name or not fused):
             return replace(settings, resume=True, name=whole["name"])
     return settings
@@ -154,6 +163,7 @@ def _stream_settings(
         batch=settings.batch,
         changes=settings.changes,
         flow_method=settings.flow_method,
+        execution=Execution(processes=settings.processes),
     )
 
 
@@ -177,7 +187,8 @@ def _stopped(workspace: Workspace, settings: TrainSettings) -> tuple[TrainSettin
                 known = {field.name for field in fields(TrainSettings)}
                 saved = {key: value for key, value in before["two_stream"].items() if key in known}
                 lists = {key: tuple(saved[key]) for key in ("weights", "changes")}
-                begun = TrainSettings(**{**saved, **lists, "resume": True})
+                now = {"resume": True, "processes": settings.processes}
+                begun = TrainSettings(**{**saved, **lists, **now})
                 reject_other_settings(begun.name or name, settings, begun)
                 return begun, ""
     before = rec.read_record(workspace, name).get("settings") or {}

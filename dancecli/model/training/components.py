@@ -12,13 +12,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from dancecli.core.errors import ModelError
 from dancecli.core.topk import true_rank
+from dancecli.model.hardware.device import half_precision_pass
 from dancecli.model.networks.mmaction import (
     HOOKS,
+    LOOPS,
     METRICS,
     OPTIM_WRAPPERS,
     AccMetric,
     Hook,
     OptimWrapper,
+    ValLoop,
     read_checkpoint,
 )
 from dancecli.model.training.distributed import rank_seed, unwrapped
@@ -49,6 +52,21 @@ class StepSeedHook(Hook):  # type: ignore[misc]
             begin_step(unwrapped(runner.model), seed, len(data_batch["data_samples"]))
 
 
+def freeze_parameters(model: Any, prefixes: Sequence[str]) -> None:
+    """Switch off the gradients of all that lies below the prefixes.
+
+    Raises:
+        ModelError: a prefix names nothing.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    for prefix in prefixes:
+        if not any(_below(name, prefix) for name in names):
+            raise ModelError(f"the model has no part {prefix!r} that could be frozen")
+    for name, parameter in model.named_parameters():
+        if any(_below(name, prefix) for prefix in prefixes):
+            parameter.requires_grad_(requires_grad=False)
+
+
 @HOOKS.register_module(force=True)
 class FreezeHook(Hook):  # type: ignore[misc]
     """Freeze parts of models that have no such setting of their own: no gradients, evaluation mode.
@@ -68,13 +86,7 @@ class FreezeHook(Hook):  # type: ignore[misc]
             ModelError: a prefix names nothing.
         """
         model = unwrapped(runner.model)
-        names = [name for name, _ in model.named_parameters()]
-        for prefix in self.prefixes:
-            if not any(_below(name, prefix) for name in names):
-                raise ModelError(f"the model has no part {prefix!r} that could be frozen")
-        for name, parameter in model.named_parameters():
-            if any(_below(name, prefix) for prefix in self.prefixes):
-                parameter.requires_grad_(requires_grad=False)
+        freeze_parameters(model, self.prefixes)
         self._modules = [
             module
             for name, module in model.named_modules()
@@ -106,22 +118,42 @@ class NormEvalHook(Hook):  # type: ignore[misc]
 
 
 @OPTIM_WRAPPERS.register_module(force=True)
-class CpuAmpOptimWrapper(OptimWrapper):  # type: ignore[misc]
-    """What mmengine's `AmpOptimWrapper` is on a GPU: training steps in half precision, here bfloat16.
+class Bfloat16OptimWrapper(OptimWrapper):  # type: ignore[misc]
+    """Training steps in bfloat16, on a CPU or a GPU.
 
-    Its range is that of float32, so the loss needs no scaling.
+    Its range is that of float32, so the loss needs no scaling, as mmengine's `AmpOptimWrapper` does it.
     """
 
     @contextmanager
     def optim_context(self, model: Any) -> Iterator[None]:
         """Run a step's forward pass under autocast; the scores come out in float32, for the loss."""
-        head = getattr(model, "module", model).cls_head
+        head = unwrapped(model).cls_head
         handle = head.register_forward_hook(lambda _, __, scores: scores.float())
+        device = next(model.parameters()).device
         try:
-            with super().optim_context(model), torch.autocast("cpu", torch.bfloat16):
+            with super().optim_context(model), half_precision_pass("bfloat16", device):
                 yield
         finally:
             handle.remove()
+
+
+@LOOPS.register_module(force=True)
+class HalfPrecisionValLoop(ValLoop):  # type: ignore[misc]
+    """Validation in half precision.
+
+    Args:
+        dtype: `bfloat16` or `float16`.
+    """
+
+    def __init__(self, *args: Any, dtype: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.dtype = dtype
+
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        """Run one batch under autocast."""
+        device = next(unwrapped(self.runner.model).parameters()).device
+        with half_precision_pass(self.dtype, device):
+            super().run_iter(idx, data_batch)
 
 
 def _below(name: str, prefix: str) -> bool:

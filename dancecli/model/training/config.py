@@ -12,6 +12,7 @@ from dancecli.core.recipe import Recipe
 from dancecli.core.records import Subset
 from dancecli.model.dataloading.pipelines import forward_batch, test_pipeline, train_pipeline
 from dancecli.model.dataloading.shared_memory import LOADER_TIMEOUT_S
+from dancecli.model.hardware.device import CPU, Device, decoding_workers, half_precision
 from dancecli.model.networks import stages
 from dancecli.model.networks.base import ModelBase, build_model_config
 from dancecli.model.networks.weights import StartWeights
@@ -53,7 +54,8 @@ def build_config(
     start: StartWeights | None,
     seed: int,
     deterministic: bool,
-    gpu: bool = False,
+    device: Device = CPU,
+    processes: int = 1,
 ) -> dict[str, Any]:
     """Put a run's whole config together.
 
@@ -64,12 +66,15 @@ def build_config(
         start: the weights to start from, None for random ones.
         seed: of the fresh weights, the order, the views and dropout.
         deterministic: refuse algorithms whose result varies; not every GPU layer has another.
-        gpu: the run will compute on one.
+        device: that the run will compute on.
+        processes: of this machine that share the run.
 
     Raises:
         ModelError: the backbone has no such stage that could be frozen.
     """
-    workers = recipe.workers if recipe.workers is not None else default_workers()
+    workers = recipe.workers
+    if workers is None:
+        workers = decoding_workers(device, processes)
     view_seed = seed if recipe.view_seed is None else recipe.view_seed
 
     def loader(subset: str, pipeline: list[dict[str, Any]], batch: int, **dataset: Any) -> dict[str, Any]:
@@ -86,6 +91,8 @@ def build_config(
             "num_workers": workers,
             "persistent_workers": workers > 0,
             "timeout": LOADER_TIMEOUT_S if workers else 0,
+            # A GPU fetches from pinned memory while it computes.
+            **({"pin_memory": True} if device.gpu else {}),
             "sampler": sampler if training else {"type": "DefaultSampler", "shuffle": False},
             "dataset": {
                 **kind,
@@ -103,7 +110,7 @@ def build_config(
         frozen.append({"type": "NormEvalHook"})
     averaged = [{"type": "WeightAverageHook", "decay": recipe.ema}] if recipe.ema else []
     weights = balanced_weights(data.train_counts) if recipe.class_weights == "balanced" else None
-    test_batch = forward_batch(base, recipe, views)
+    test_batch = forward_batch(base, recipe, views, device)
     held_out = test_pipeline(base, recipe)
     accuracy = {"type": "TopKAccuracy"}
     return {
@@ -116,9 +123,9 @@ def build_config(
         "val_evaluator": accuracy if data.has_val else None,
         "test_evaluator": accuracy,
         "train_cfg": {"type": "EpochBasedTrainLoop", "max_epochs": recipe.epochs, "val_interval": 1},
-        "val_cfg": {"type": "ValLoop"} if data.has_val else None,
+        "val_cfg": _val_loop(recipe, device) if data.has_val else None,
         "test_cfg": {"type": "TestLoop"},
-        "optim_wrapper": _optim_wrapper(recipe, gpu),
+        "optim_wrapper": _optim_wrapper(recipe, device),
         "param_scheduler": schedulers(recipe),
         "default_hooks": {
             "runtime_info": {"type": "RuntimeInfoHook"},
@@ -135,7 +142,7 @@ def build_config(
         },
         "custom_hooks": [{"type": "StepSeedHook", "seed": seed}, *frozen, *averaged],
         "env_cfg": {
-            "cudnn_benchmark": False,
+            "cudnn_benchmark": device.gpu and not deterministic,
             "mp_cfg": {"mp_start_method": "fork", "opencv_num_threads": 0},
             "dist_cfg": {"backend": "nccl"},
         },
@@ -154,21 +161,17 @@ def balanced_weights(counts: Sequence[int]) -> list[float]:
     return [sum(counts) / (present * n) if n else 1.0 for n in counts]
 
 
-def default_workers() -> int:
-    """Decoding processes beside the one that computes: one fewer than the cores, at most four."""
-    import os
-
-    return max(1, min(4, (os.cpu_count() or 2) - 1))
+def amp_dtype(recipe: Recipe, device: Device) -> str | None:
+    """Name the half precision of a run that uses it; None for float32."""
+    return half_precision(device) if recipe.amp else None
 
 
-def amp_dtype(recipe: Recipe, gpu: bool) -> str | None:
-    """Name the half precision of the training steps; None for float32."""
-    if not recipe.amp:
-        return None
-    return "float16" if gpu else "bfloat16"
+def _val_loop(recipe: Recipe, device: Device) -> dict[str, Any]:
+    dtype = amp_dtype(recipe, device)
+    return {"type": "HalfPrecisionValLoop", "dtype": dtype} if dtype else {"type": "ValLoop"}
 
 
-def _optim_wrapper(recipe: Recipe, gpu: bool) -> dict[str, Any]:
+def _optim_wrapper(recipe: Recipe, device: Device) -> dict[str, Any]:
     names = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
     optimizer: dict[str, Any] = {
         "type": names[recipe.optimizer],
@@ -178,8 +181,11 @@ def _optim_wrapper(recipe: Recipe, gpu: bool) -> dict[str, Any]:
     if recipe.optimizer == "sgd":
         optimizer["momentum"] = recipe.momentum
     wrapper: dict[str, Any] = {"type": "OptimWrapper", "optimizer": optimizer}
-    if dtype := amp_dtype(recipe, gpu):
-        wrapper |= {"type": "AmpOptimWrapper", "dtype": dtype} if gpu else {"type": "CpuAmpOptimWrapper"}
+    dtype = amp_dtype(recipe, device)
+    if dtype == "bfloat16":
+        wrapper["type"] = "Bfloat16OptimWrapper"
+    elif dtype:
+        wrapper |= {"type": "AmpOptimWrapper", "dtype": dtype}
     if recipe.accumulate > 1:
         wrapper["accumulative_counts"] = recipe.accumulate
     if recipe.clip_grad:

@@ -113,6 +113,32 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     return _wait(children)
 
 
+def launch_beside(processes: int, arguments: Sequence[str]) -> list[subprocess.Popen[bytes]]:
+    """Run `dance ARGUMENTS` in further processes beside this one, each with a GPU of its own.
+
+    This process keeps the first GPU. Without GPUs all share the processor.
+
+    Args:
+        processes: how many there are, this one included.
+        arguments: without the program's name.
+    """
+    import torch
+
+    count = torch.cuda.device_count()
+    shown = (os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))).split(",")
+
+    def visible(rank: int) -> dict[str, str]:
+        return {"CUDA_VISIBLE_DEVICES": shown[rank]} if count else {}
+
+    command = [sys.executable, "-m", "dancecli", *arguments]
+    children = [
+        subprocess.Popen(command, env={**os.environ, **visible(rank)}, stdout=subprocess.DEVNULL)
+        for rank in range(1, processes)
+    ]
+    os.environ.update(visible(0))
+    return children
+
+
 def _wait(children: list[subprocess.Popen[bytes]]) -> int:
     """Wait until all have ended; the first that fails gives the code, and ends the others."""
     failed = 0

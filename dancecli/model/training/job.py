@@ -8,6 +8,7 @@ from typing import Any
 from dancecli.core.recipe import Recipe
 from dancecli.engine.factory import LOCAL
 from dancecli.model.dataloading.split_data import SplitData
+from dancecli.model.hardware.device import CPU, Device, half_precision
 from dancecli.model.networks.stages import LAST_STAGE
 from dancecli.model.networks.weights import StartWeights
 from dancecli.model.training.distributed import SINGLE_PROCESS, RankInfo
@@ -26,9 +27,11 @@ class Job:
         forward_batch: clips per forward pass where no gradient is needed.
         meta: goes into the checkpoints, so that they can be used without the run's folder.
         resume: resume from `checkpoints/resume.pth` if it exists.
-        gpu: it computes on one.
+        device: that it computes on.
         preflight: overfit one batch before training starts.
         engine: where features are computed, see `engine.choice`.
+        compiled: torch compiles the backbone.
+        extractors: processes that compute features, one per GPU.
         rank_info: which of the run's processes this is.
     """
 
@@ -44,10 +47,17 @@ class Job:
     forward_batch: int
     meta: dict[str, Any]
     resume: bool
-    gpu: bool = False
+    device: Device = CPU
     preflight: bool = False
     engine: str = LOCAL
+    compiled: bool = False
+    extractors: int = 1
     rank_info: RankInfo = SINGLE_PROCESS
+
+    @property
+    def precision(self) -> str | None:
+        """The half precision of forward passes; None for float32."""
+        return half_precision(self.device) if self.recipe.amp else None
 
     @property
     def dtype(self) -> str:

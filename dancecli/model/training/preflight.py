@@ -18,6 +18,7 @@ import torch
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.model.dataloading.datasets import DATASETS
+from dancecli.model.hardware.device import workers_needed
 from dancecli.model.networks.build import build_model
 from dancecli.model.networks.mmaction import HOOKS, get_device, pseudo_collate
 from dancecli.model.training.features.frozen import FrozenBackbone, head_network_config
@@ -47,6 +48,7 @@ class PreflightCheck:
         epoch_s: expected seconds per epoch, validation included.
         total_s: of both, all epochs, and the evaluation at the end.
         frozen: the frozen backbone, where features are cached.
+        workers: decoding processes that keep a GPU busy; None where the recipe or the cores decide.
     """
 
     overfit: OverfitCheck
@@ -54,6 +56,7 @@ class PreflightCheck:
     epoch_s: float
     total_s: float
     frozen: FrozenBackbone | None = None
+    workers: int | None = None
 
     def __str__(self) -> str:
         what = f"{time_words(self.epoch_s)} per epoch"
@@ -96,6 +99,7 @@ def run_preflight(job: Job, pending: PendingFeatures | None, reporter: Reporter 
         began = time.monotonic()
         indices, batch = _some_clips(job)
         decode_s = (time.monotonic() - began) / len(indices)
+        read_s = decode_s
         # While the workers decode, the network computes on the same cores.
         decode_s /= 1 + int(job.config["train_dataloader"]["num_workers"])
         shape = tuple(batch["inputs"][0].shape)
@@ -107,7 +111,16 @@ def run_preflight(job: Job, pending: PendingFeatures | None, reporter: Reporter 
         except RuntimeError as error:
             raise _refused_view(shape, len(indices), error) from error
     views = pending.views if pending else 0
-    return replace(expect(job, overfit, view_s, decode_s, views), frozen=frozen)
+    busy_s = view_s if job.cached else overfit.step_s / overfit.clips
+    found = expect(job, overfit, view_s, decode_s, views)
+    return replace(found, frozen=frozen, workers=_workers(job, read_s, busy_s))
+
+
+def _workers(job: Job, read_s: float, busy_s: float) -> int | None:
+    """Choose the decoding processes by the seconds that a clip takes to be read and to be computed."""
+    if not job.device.gpu or job.recipe.workers is not None:
+        return None
+    return workers_needed(read_s, busy_s, int(job.config["train_dataloader"]["num_workers"]))
 
 
 def expect(job: Job, overfit: OverfitCheck, view_s: float, decode_s: float, pending: int) -> PreflightCheck:

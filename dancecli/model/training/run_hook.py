@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import Reporter
+from dancecli.model.hardware.device import CPU, Device, prepare_for_training
 from dancecli.model.networks.mmaction import Hook, Runner, read_checkpoint, silence
+from dancecli.model.training.components import freeze_parameters
 from dancecli.model.training.distributed import (
     SINGLE_PROCESS,
     RankInfo,
@@ -28,7 +31,24 @@ _PACE_WINDOW_S = 300.0
 
 
 class QuietRunner(Runner):  # type: ignore[misc]
-    """A Runner that logs to its file only, and does not write the run's config."""
+    """A Runner that logs to its file only, and does not write the run's config.
+
+    Args:
+        frozen: prefixes of what hooks will freeze; see `FreezeHook`.
+        device: that it computes on.
+        compiled: torch compiles the backbone.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        frozen: Sequence[str] = (),
+        device: Device = CPU,
+        compiled: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        self._frozen, self._device, self._compiled = frozen, device, compiled
+        super().__init__(*args, **kwargs)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> Any:
         """Build the usual logger without its console."""
@@ -37,9 +57,19 @@ class QuietRunner(Runner):  # type: ignore[misc]
         return logger
 
     def wrap_model(self, model_wrapper_cfg: Any, model: Any) -> Any:
-        """Let layers that act on a whole batch do so where several processes share it."""
+        """Let layers that act on a whole batch do so where several processes share it.
+
+        What is frozen is so before that: gradients that never come would be sent around.
+        """
+        prepare_for_training(model, self._device)
+        if self._compiled:
+            # In place: its weights keep their names.
+            model.backbone.compile()
         if self.world_size > 1:
             model = share_layers(model, RankInfo(self.rank, self.world_size))
+            freeze_parameters(model, self._frozen)
+            # Backbones with a setting of their own freeze what it says here.
+            model.train()
         return super().wrap_model(model_wrapper_cfg, model)
 
     def dump_config(self) -> None:

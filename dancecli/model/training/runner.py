@@ -6,7 +6,7 @@ import contextlib
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dancecli.model.dataloading.datasets
@@ -15,6 +15,7 @@ import dancecli.model.training.components  # noqa: F401 - these register what co
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Prediction, Subset
 from dancecli.model.dataloading.shared_memory import check_shared_memory, loader_errors
+from dancecli.model.hardware.device import use_fast_math
 from dancecli.model.networks.mmaction import init_default_scope, read_checkpoint
 from dancecli.model.training.distributed import (
     init_process_group,
@@ -71,6 +72,7 @@ def run_job(job: Job, reporter: Reporter) -> Outcome:
         ModelError: the pre-flight check fails, or the loss or the features are not finite.
         WorkspaceError: the disk has no room for the features.
     """
+    use_fast_math(job.device)
     check_shared_memory([job.config[f"{name}_dataloader"] for name in ("train", "val")])
     with silence(job.folder), loader_errors():
         init_default_scope("mmaction")
@@ -80,6 +82,8 @@ def run_job(job: Job, reporter: Reporter) -> Outcome:
             reporter.progress(0, 1, "pre-flight · overfitting one batch")
             first = run_preflight(job, views_to_compute(job, reporter) if job.cached else None, reporter)
             reporter.message(str(first))
+            if first.workers:
+                job = with_workers(job, first.workers)
         clock.lap("preflight")
         computed = views_to_compute(job, reporter).views if job.cached else 0
         loaders = feature_loaders(job, first.frozen if first else None, reporter) if job.cached else {}
@@ -102,7 +106,7 @@ def run_job(job: Job, reporter: Reporter) -> Outcome:
         for part in (Subset.VAL, Subset.TEST):
             if examples := job.data.examples[part]:
                 loader = loaders.get(part) or runner.build_dataloader(job.config[f"{part}_dataloader"])
-                predictions += predict_subset(model, loader, part.value, examples, reporter)
+                predictions += predict_subset(model, loader, part.value, examples, reporter, job.precision)
         clock.lap("evaluate")
     parameters = list(model.parameters())
     return Outcome(
@@ -119,8 +123,19 @@ def run_job(job: Job, reporter: Reporter) -> Outcome:
     )
 
 
+def with_workers(job: Job, workers: int) -> Job:
+    """Let so many processes decode in all loaders of a run."""
+    loaders = {
+        key: {**value, "num_workers": workers}
+        for key, value in job.config.items()
+        if key.endswith("_dataloader") and value and value["num_workers"]
+    }
+    return replace(job, config={**job.config, **loaders})
+
+
 def run_worker_rank(job: Job) -> None:
     """Train this process's share of the steps of a run that rank 0 writes and evaluates."""
+    use_fast_math(job.device)
     with silence(job.folder), loader_errors(), process_group(job.rank_info):
         init_default_scope("mmaction")
         runner, _ = _build_runner(job, {}, SILENT)
@@ -129,7 +144,7 @@ def run_worker_rank(job: Job) -> None:
 
 def _build_runner(job: Job, loaders: dict[Subset, Any], reporter: Reporter) -> tuple[QuietRunner, RunHook]:
     config, counts, recipe, here = job.config, job.data.counts, job.recipe, job.rank_info
-    init_process_group(here, gpu=job.gpu)
+    init_process_group(here, gpu=job.device.gpu)
     model = config["model"]
     if job.cached:
         model = head_network_config(model, recipe.frozen_stages)
@@ -139,7 +154,11 @@ def _build_runner(job: Job, loaders: dict[Subset, Any], reporter: Reporter) -> t
     )
     clips = {**config["train_dataloader"], "batch_size": per_rank_batch_size(recipe.batch, here.size)}
     resume = job.resume and job.folder.resume_file.exists()
+    frozen = [hook["prefixes"] for hook in config["custom_hooks"] if hook["type"] == "FreezeHook"]
     runner = QuietRunner(
+        frozen=[prefix for prefixes in frozen for prefix in prefixes],
+        device=job.device,
+        compiled=job.compiled,
         model=model,
         work_dir=str(job.folder.log),
         train_dataloader=loaders.get(Subset.TRAIN) or clips,
@@ -161,7 +180,7 @@ def _build_runner(job: Job, loaders: dict[Subset, Any], reporter: Reporter) -> t
         randomness=config["randomness"],
         experiment_name=job.folder.root.name,
         launcher=here.launcher,
-        cfg={"model_wrapper_cfg": wrapper(gpu=job.gpu)} if here.size > 1 else None,
+        cfg={"model_wrapper_cfg": wrapper(gpu=job.device.gpu)} if here.size > 1 else None,
     )
     return runner, hook
 

@@ -12,10 +12,16 @@ from dancecli.core.recipe import Recipe
 from dancecli.core.records import Prediction
 from dancecli.core.topk import top_k_correct
 from dancecli.model.dataloading.split_data import Example
+from dancecli.model.hardware.device import copy_without_waiting, half_precision_pass
 
 
 def predict_subset(
-    model: Any, loader: Any, subset: str, examples: Sequence[Example], reporter: Reporter
+    model: Any,
+    loader: Any,
+    subset: str,
+    examples: Sequence[Example],
+    reporter: Reporter,
+    precision: str | None = None,
 ) -> list[Prediction]:
     """Score the clips of a subset.
 
@@ -25,6 +31,7 @@ def predict_subset(
         subset: `val` or `test`.
         examples: the clips.
         reporter: in clips.
+        precision: half precision of the network; None for that of its weights.
 
     Raises:
         ModelError: a score is not finite.
@@ -33,7 +40,10 @@ def predict_subset(
 
     model.eval()
     scores: list[list[float]] = []
-    with torch.inference_mode():
+    device = next(model.parameters()).device
+    if device.type == "cuda":
+        copy_without_waiting(model)
+    with torch.inference_mode(), half_precision_pass(precision, device):
         for batch in loader:
             scores += [sample.pred_score.double().tolist() for sample in model.test_step(batch)]
             reporter.progress(len(scores), len(examples), f"evaluating · {subset}")

@@ -16,6 +16,7 @@ from torch.utils.data import Subset as Some
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Prediction, Subset
+from dancecli.model.hardware.device import use_fast_math
 from dancecli.model.networks.build import build_model
 from dancecli.model.networks.mmaction import get_device, init_default_scope
 from dancecli.model.training.features.frozen import head_network_config
@@ -118,6 +119,7 @@ def solve_job(job: Job, groups: Sequence[str], reporter: Reporter) -> tuple[Outc
         ModelError: the classifier of the model is not one linear layer on the features.
         WorkspaceError: there is no room for the features.
     """
+    use_fast_math(job.device)
     with silence(job.folder):
         init_default_scope("mmaction")
         solver = HeadSolver(job, reporter)

@@ -59,6 +59,32 @@ def test_of_the_last_runs_the_one_that_looks_at_frames_is_taken(workspace, tmp_p
     assert run_checkpoint(copy, "a-run-of-flow")[0] == "a-run-of-flow"
 
 
+def test_several_windows_a_pass_have_the_scores_of_one(workspace, tmp_path, write_film, monkeypatch):
+    from dancecli.core.progress import SILENT
+    from dancecli.model.inference.predictor import predict_windows
+
+    film = tmp_path / "long.mkv"
+    write_film(film, 1, 5, frames=12 * 9)
+    predictor = Predictor(open_checkpoint(run_checkpoint(workspace, "run")[2]))
+    found, passes = {}, []
+    score = predictor.score
+
+    def counted(views, name):
+        passes.append(len(views))
+        return score(views, name)
+
+    monkeypatch.setattr(predictor, "score", counted)
+    for size in (1, 3, 32):
+        monkeypatch.setattr(predictor, "per_pass", lambda _, size=size: size)
+        found[size], stream = predict_windows(predictor, film, 2.0, SILENT)
+        assert stream.frames == 108
+    assert passes == [1] * 8 + [3, 3, 2] + [8]
+    for size in (3, 32):
+        assert [(w.start_s, w.end_s) for w in found[size]] == [(w.start_s, w.end_s) for w in found[1]]
+        for window, alone in zip(found[size], found[1], strict=True):
+            assert window.scores == pytest.approx(alone.scores, abs=1e-5)
+
+
 def test_a_long_video_has_a_course_and_a_picture(workspace, tmp_path, write_film):
     source_video = tmp_path / "an evening, long.mkv"
     write_film(source_video, 1, 5, frames=12 * 9)
@@ -86,7 +112,8 @@ def test_a_long_video_has_a_course_and_a_picture(workspace, tmp_path, write_film
 def test_a_stream_may_change_its_size_on_the_way(workspace):
     predictor = Predictor(open_checkpoint(run_checkpoint(workspace, "run")[2]))
     frames = [np.full((64, 64 + 30 * (i < 10), 3), 9 * i, np.uint8) for i in range(20)]
-    assert sum(predictor.score(frames, 10.0, "call.webm")) == pytest.approx(1)
+    (scores,) = predictor.score([predictor.prepare(frames, 10.0, "call.webm")], "call.webm")
+    assert sum(scores) == pytest.approx(1)
 
 
 def test_a_folder_is_a_table_and_a_bad_file_a_row(workspace, tmp_path, clip_files):

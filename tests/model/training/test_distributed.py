@@ -55,23 +55,39 @@ def test_two_processes_that_train_batch_norm_do_the_steps_of_one(corpus, tiny_re
     assert results[0] == results[1]
 
 
-def test_a_batch_that_cannot_be_shared_and_a_cache_are_refused(corpus, tiny_recipe, tiny_model):
+def test_a_batch_that_cannot_be_shared_and_a_cache_are_refused(corpus, tiny_recipe, tiny_model, monkeypatch):
     workspace = corpus()
     common = {"pretrain": str(tiny_model), "weights": "none", "recipe": str(tiny_recipe)}
     with pytest.raises(UsageError, match="a batch of 4 clips cannot be divided among 3 processes"):
         make_plan(workspace, FinetuneSettings(**common, execution=Execution(processes=3)))
+    # Where features are cached, the processes compute these, and one trains.
+    cached = FinetuneSettings(**common, execution=Execution(processes=3), freeze="4")
+    plan = make_plan(workspace, cached)
+    assert plan.cached
+    assert "3 processes compute the features" in plan.notes
+    # Those of torchrun share the batches.
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    shared = FinetuneSettings(**common, execution=Execution(processes=2), freeze="4")
+    assert not make_plan(workspace, shared).cached
     with pytest.raises(UsageError, match="trains in one process"):
         make_plan(
-            workspace,
-            FinetuneSettings(
-                **common,
-                execution=Execution(processes=2, cache=True),
-                freeze="4",
-            ),
+            workspace, FinetuneSettings(**common, execution=Execution(processes=2, cache=True), freeze="4")
         )
-    assert not make_plan(
-        workspace, FinetuneSettings(**common, execution=Execution(processes=2), freeze="4")
-    ).cached
+
+
+def test_features_computed_by_two_processes_are_those_of_one(corpus, tiny_recipe, tiny_model):
+    workspace = corpus(val=2, test=2)
+    flags = ("--pretrain", str(tiny_model), "--weights", "none", "--freeze", "3")
+    flags = (*flags, "--recipe", str(tiny_recipe))
+    found = []
+    for name, gpus in (("one", "1"), ("two", "2")):
+        done = dance(workspace.root, "finetune", *flags, "--no-preflight", "--name", name, "--gpus", gpus)
+        assert done.returncode == 0, done.stderr
+        (workspace.root / "cache").rename(workspace.root / f"cache-{name}")
+        found.append(losses(workspace, name))
+    assert found[0] == pytest.approx(found[1], abs=1e-4)
+    assert "2 processes compute the features" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -168,3 +168,45 @@ def test_what_a_run_will_take_is_added_up_from_what_a_clip_takes(cached):
     assert (found.features_s, found.epoch_s, found.total_s) == pytest.approx(
         (30.0, 15.5, 30 + 2 * 15.5 + 14 * 0.3) if cached else (0.0, 22.5 + 13, 2 * 35.5 + 14 * 1.3)
     )
+
+
+def test_a_gpu_gets_the_workers_that_it_needs_unless_the_recipe_says_how_many():
+    from dataclasses import replace
+    from types import SimpleNamespace
+
+    from dancecli.core.recipe import Recipe
+    from dancecli.model.hardware.device import CPU, Device
+    from dancecli.model.training.preflight import _workers
+
+    loader = {"train_dataloader": {"num_workers": 12}}
+    job = SimpleNamespace(device=Device(gpu=True), recipe=Recipe(), config=loader)
+    assert _workers(job, 0.03, 0.01) == 4
+    assert _workers(job, 0.03, 0.001) == 12
+    job.recipe = replace(job.recipe, workers=2)
+    assert _workers(job, 0.03, 0.01) is None
+    job.recipe, job.device = Recipe(), CPU
+    assert _workers(job, 0.03, 0.01) is None
+
+
+def test_the_workers_of_all_loaders_are_changed_and_those_without_any_stay():
+    from types import SimpleNamespace
+
+    from dancecli.model.training import runner
+
+    config = {
+        "train_dataloader": {"num_workers": 12},
+        "val_dataloader": None,
+        "test_dataloader": {"num_workers": 0},
+    }
+    changed = {}
+
+    def replace(job, **values):
+        changed.update(values["config"])
+        return job
+
+    original, runner.replace = runner.replace, replace
+    try:
+        runner.with_workers(SimpleNamespace(config=config), 5)
+    finally:
+        runner.replace = original
+    assert changed == {**config, "train_dataloader": {"num_workers": 5}}

@@ -9,7 +9,9 @@ head, and what the head pools is stored; `networks.stages` knows both cuts of ev
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -21,6 +23,7 @@ from dancecli.core.errors import ModelError
 from dancecli.core.progress import Reporter
 from dancecli.core.text import rate
 from dancecli.model.dataloading.shared_memory import LOADER_TIMEOUT_S
+from dancecli.model.hardware.device import copy_without_waiting, half_precision_pass, halve_if_too_large
 from dancecli.model.networks.fusion import fuse_conv_bn
 from dancecli.model.networks.mmaction import (
     DATASETS,
@@ -32,6 +35,9 @@ from dancecli.model.networks.mmaction import (
 )
 from dancecli.model.networks.stages import HEADS, LAST_STAGE, run_lower, run_upper
 from dancecli.model.training.features.store import FeatureStore
+
+# Batches that may wait to be written: their features stay in the memory of the device.
+_BATCHES_BEHIND = 2
 
 
 def head_network_config(model: dict[str, Any], stage: int) -> dict[str, Any]:
@@ -47,13 +53,29 @@ class FrozenBackbone:
         model: the recognizer; its backbone is copied, so that training can use the original.
         preprocessor: MMAction2's, for views as a data loader collates them.
         stage: the last frozen stage.
+        precision: half precision to compute in; None for that of the weights.
+        compiled: torch compiles it, where it is cut before the head.
     """
 
-    def __init__(self, model: Any, preprocessor: Any, stage: int) -> None:
+    def __init__(
+        self,
+        model: Any,
+        preprocessor: Any,
+        stage: int,
+        precision: str | None = None,
+        *,
+        compiled: bool = False,
+    ) -> None:
         self.backbone = fuse_conv_bn(model.backbone)
         self.head = model.cls_head
         self.preprocessor = preprocessor
         self.stage = stage
+        self.precision = precision
+        if compiled:
+            self.backbone.compile()
+        self.device = next(self.backbone.parameters()).device
+        if self.device.type == "cuda":
+            copy_without_waiting(preprocessor)
 
     def features(self, batch: dict[str, Any]) -> Tensor:
         """Compute the features of views.
@@ -67,13 +89,28 @@ class FrozenBackbone:
         Raises:
             ModelError: they are not finite.
         """
-        with torch.inference_mode():
-            inputs = self.preprocessor(batch, training=False)["inputs"]
-            found = self._features(inputs)
-        if not torch.isfinite(found).all():
-            bad = ", ".join(sample.filename for sample in batch["data_samples"])
-            raise ModelError(f"the frozen layers gave values that are not finite for {bad}")
+        found = self.compute(batch)
+        check_finite(found, batch["data_samples"])
         return found
+
+    def compute(self, batch: dict[str, Any]) -> Tensor:
+        """Compute as `features` does and do not wait for a GPU: the values are not checked.
+
+        A batch that is too large for its memory is computed in halves.
+
+        Args:
+            batch: as of `features`, N clips.
+
+        Returns:
+            Of shape [N, V, ...].
+        """
+        pairs = list(zip(batch["inputs"], batch["data_samples"], strict=True))
+        return halve_if_too_large(self._compute, pairs, torch.cat)
+
+    def _compute(self, pairs: list[Any]) -> Tensor:
+        batch = {"inputs": [one for one, _ in pairs], "data_samples": [sample for _, sample in pairs]}
+        with torch.inference_mode(), half_precision_pass(self.precision, self.device):
+            return self._features(self.preprocessor(batch, training=False)["inputs"]).float()
 
     @property
     def frames_averaged(self) -> bool:
@@ -86,7 +123,7 @@ class FrozenBackbone:
         Args:
             view: shape of a view as a dataset gives it: clips or frames, channels, ...
         """
-        device = next(self.backbone.parameters()).device
+        device = self.device
         with torch.inference_mode():
             try:
                 with FakeTensorMode(allow_non_fake_inputs=True):
@@ -104,6 +141,17 @@ class FrozenBackbone:
         found = found.reshape(len(inputs), -1, *found.shape[1:])
         whole: Tensor = found.mean(dim=1, keepdim=True) if self.frames_averaged else found
         return whole.contiguous()
+
+
+def check_finite(found: Tensor, samples: Sequence[Any]) -> None:
+    """Refuse features of shape [N, ...] that are not finite.
+
+    Raises:
+        ModelError: they are not; the message names the clips.
+    """
+    if not torch.isfinite(found).all():
+        bad = ", ".join(sample.filename for sample in samples)
+        raise ModelError(f"the frozen layers gave values that are not finite for {bad}")
 
 
 @MODELS.register_module(force=True)
@@ -212,14 +260,33 @@ def extract_features(
         timeout=LOADER_TIMEOUT_S if workers else 0,
         collate_fn=pseudo_collate,
         worker_init_fn=_one_thread if workers else None,
+        pin_memory=frozen.device.type == "cuda",
     )
-    began, done = time.monotonic(), 0
-    for data in loader:
-        found = frozen.features(data)
-        store.append([names[i] for i in pending[done : done + len(found)]], found.cpu().numpy())
-        done += len(found)
+    began, taken, done = time.monotonic(), 0, 0
+    waiting: deque[Future[int]] = deque()
+
+    def write(found: Tensor, entries: list[str], samples: Sequence[Any]) -> int:
+        check_finite(found, samples)
+        store.append(entries, found.cpu().numpy())
+        return len(entries)
+
+    def finish_one() -> None:
+        nonlocal done
+        done += waiting.popleft().result()
         pace = done / (time.monotonic() - began)
         reporter.progress(done, len(pending), f"features · {rate(pace, 'clip')}")
+
+    # While a batch is checked and written, the next one is computed.
+    with ThreadPoolExecutor(1) as writer:
+        for data in loader:
+            found = frozen.compute(data)
+            entries = [names[i] for i in pending[taken : taken + len(found)]]
+            taken += len(found)
+            waiting.append(writer.submit(write, found, entries, data["data_samples"]))
+            while len(waiting) > _BATCHES_BEHIND:
+                finish_one()
+        while waiting:
+            finish_one()
 
 
 def _one_thread(_: int) -> None:

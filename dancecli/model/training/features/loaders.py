@@ -80,11 +80,13 @@ def _fill(
     reporter: Reporter,
 ) -> None:
     """Compute the entries that a store misses."""
-    if job.engine != LOCAL:
-        source = Source(job.config["model"], job.recipe.frozen_stages, loader["dataset"])
+    if job.engine != LOCAL or job.extractors > 1:
+        source = Source(job.config["model"], job.recipe.frozen_stages, loader["dataset"], job.precision)
         root, batch = job.workspace.root, job.forward_batch
+        # All of a cluster, or as many of this machine as were asked for.
+        workers = 0 if job.engine != LOCAL else job.extractors
         extract_features_distributed(
-            job.engine, root, whole_model(job), source, store, names, batch, reporter
+            job.engine, root, whole_model(job), source, store, names, batch, reporter, workers
         )
         return
     # On one machine the network uses all cores already, and other processes would only share them.
@@ -163,7 +165,8 @@ def store_entries(job: Job, indices: Sequence[int], features: Tensor, reporter: 
 def frozen_backbone(job: Job, model: Any) -> FrozenBackbone:
     """Take the frozen part from a model of this run, with the weights with which it begins."""
     preprocessor = MODELS.build(job.config["model"]["data_preprocessor"]).to(get_device())
-    return FrozenBackbone(model, preprocessor, job.recipe.frozen_stages)
+    stage = job.recipe.frozen_stages
+    return FrozenBackbone(model, preprocessor, stage, job.precision, compiled=job.compiled)
 
 
 @contextmanager
@@ -206,6 +209,7 @@ def _store_parts(job: Job, dataset: dict[str, Any]) -> dict[str, Any]:
         "transform": dataset["pipeline"],
         "view_seed": dataset.get("view_seed"),
         "stage": stage,
+        **({"precision": job.precision} if job.precision else {}),
     }
 
 

@@ -7,6 +7,8 @@ the command.
 
 from __future__ import annotations
 
+import os
+import platform
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,11 +42,13 @@ class Source:
         model: MMAction2's config of the recognizer.
         stage: the last frozen stage.
         dataset: config of the views.
+        precision: half precision to compute in; None for that of the weights.
     """
 
     model: Mapping[str, Any]
     stage: int
     dataset: Mapping[str, Any]
+    precision: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,8 @@ class Features:
     fault: tuple[str, str] = ("", "")
 
 
+# The lock of this process's GPU: released when it ends, however that happens.
+_CLAIMED: list[Any] = []
 # The one frozen backbone that this process has built, with the dataset of its views.
 _BUILT: dict[Path, tuple[FrozenBackbone, Any]] = {}
 
@@ -82,8 +88,9 @@ def extract_features_distributed(
     names: Sequence[str],
     batch: int,
     reporter: Reporter,
+    workers: int = 0,
 ) -> None:
-    """Do as `extract_features` with an engine's workers, one for each core.
+    """Do as `extract_features` with an engine's workers: one per GPU, or per core where there is none.
 
     Args:
         engine: see `engine.factory`.
@@ -94,6 +101,7 @@ def extract_features_distributed(
         names: of the entries; `names[i]` is of item `i` of the dataset.
         batch: views per forward pass.
         reporter: of progress in views.
+        workers: their number; 0 for all that the engine has.
 
     Raises:
         ModelError: the features of a view are not finite.
@@ -103,7 +111,7 @@ def extract_features_distributed(
     began, done = time.monotonic(), 0
     with _shared(root, model) as weights:
         jobs = [Batch(source, weights, tuple(pending[i : i + batch])) for i in range(0, len(pending), batch)]
-        with open_pool(engine, compute_batch, 0, _DEADLINE_S, root=root) as pool:
+        with open_pool(engine, compute_batch, workers, _DEADLINE_S, root=root, gpu=True) as pool:
             for finished in filter(None, pool.run(jobs)):
                 result = finished.result
                 if result is None:
@@ -142,15 +150,45 @@ def _built(source: Source, weights: Path) -> tuple[FrozenBackbone, Any]:
     from dancecli.model.training.features.frozen import FrozenBackbone
 
     if weights not in _BUILT:
-        # A worker has one core.
+        # A worker has one core, or one GPU.
         torch.set_num_threads(1)
+        claim_gpu(weights.parent)
         cv2.setNumThreads(0)
         _BUILT.clear()
         model = build_model(dict(source.model), 0, str(weights)).to(get_device())
         preprocessor = MODELS.build(source.model["data_preprocessor"]).to(get_device())
-        frozen = FrozenBackbone(model, preprocessor, source.stage)
+        frozen = FrozenBackbone(model, preprocessor, source.stage, source.precision)
         _BUILT[weights] = frozen, DATASETS.build(dict(source.dataset))
     return _BUILT[weights]
+
+
+def claim_gpu(folder: Path) -> int | None:
+    """Take a GPU that no other worker of this machine computes on, until this process ends.
+
+    Args:
+        folder: all workers see it; the locks of the GPUs are in it.
+
+    Returns:
+        The number of the GPU; None where there is none, or each process is shown one of its own.
+    """
+    import torch
+    from filelock import FileLock, Timeout
+
+    count = torch.cuda.device_count()
+    if count < 2:
+        return None
+    for number in range(count):
+        lock = FileLock(folder / f".gpu-{platform.node()}-{number}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        _CLAIMED.append(lock)
+        torch.cuda.set_device(number)
+        return number
+    # More workers than GPUs: they share.
+    torch.cuda.set_device(os.getpid() % count)
+    return os.getpid() % count
 
 
 @contextmanager

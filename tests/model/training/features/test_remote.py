@@ -85,3 +85,24 @@ def test_an_engine_without_stored_features_is_refused(corpus, tiny_recipe, tiny_
             corpus(),
             FinetuneSettings(pretrain=str(tiny_model), freeze="4", execution=Execution(engine="slurm")),
         )
+
+
+def test_each_worker_claims_a_gpu_of_its_own(monkeypatch, tmp_path):
+    import filelock
+    import torch
+
+    from dancecli.model.training.features import remote
+
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    # Where one GPU is shown to each process, as Ray does it, there is nothing to choose.
+    assert remote.claim_gpu(tmp_path) is None
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(remote, "_CLAIMED", [])
+    other = filelock.FileLock(tmp_path / f".gpu-{remote.platform.node()}-0.lock")
+    with other:
+        assert remote.claim_gpu(tmp_path) == 1
+    for lock in remote._CLAIMED:
+        lock.release()
+    assert chosen == [1]
