@@ -78,7 +78,7 @@ def test_nothing_is_printed_and_what_is_missing_is_told(
     ws: dancecli.Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     split = ws.split()
-    next((ws.root / "clips").iterdir()).unlink()
+    next((ws.root / "clips").rglob("*.mp4")).unlink()
     messages: list[str] = []
     result = ws.annotate(split.name, on_message=messages.append)
     assert not result.complete

@@ -139,7 +139,7 @@ def cut_all(
 
     with only_cores(cores):
         cost = timed(work)
-    made = len(list((root / "clips").glob("*.mp4")))
+    made = len(list((root / "clips").rglob("*.mp4")))
     if made != count:
         raise SystemExit(f"{engine} with {workers}: {made} of {count} clips")
     return Cost(cost.cpu_s, cost.clock_s - max(marks)), max(marks)

@@ -132,7 +132,7 @@ def settled_clips(workspace: Workspace) -> set[str]:
     final = {
         clip_id for clip_id, known in ledger.latest(workspace.root).items() if known.outcome in FATES.values()
     }
-    return final | {path.stem for path in (workspace.root / "clips").glob("*.mp4")}
+    return final | {path.stem for path in (workspace.root / "clips").rglob("*.mp4")}
 
 
 def inspect(workspace: Workspace, tally: Tally) -> None:
@@ -204,4 +204,4 @@ def shards(videos: int) -> list[Bar]:
 
 def contents(folder: Path) -> dict[str, str]:
     """Hash all files of a folder, by name."""
-    return {path.name: sha256_file(path) for path in folder.iterdir()}
+    return {path.name: sha256_file(path) for path in folder.rglob("*") if path.is_file()}

@@ -59,7 +59,7 @@ def whole(folder: Path, clips: int) -> Cost:
         cost = run_child(
             [sys.executable, "-m", "dancecli", "fetch", *asked, *more], stderr=subprocess.DEVNULL
         )
-        made = len(list((Path(root) / "clips").glob("*.mp4")))
+        made = len(list((Path(root) / "clips").rglob("*.mp4")))
     if made != clips:
         raise SystemExit(f"{made} of {clips} clips")
     return cost

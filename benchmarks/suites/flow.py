@@ -81,7 +81,7 @@ def measure(method: FlowMethod, root: Path, clips: list[Path], rounds: int) -> d
     costs = take_turns(ways, rounds)
     sizes = {
         BY_HAND: sum(path.stat().st_size for path in (root / "jpg").rglob("*.jpg")),
-        OURS: sum(path.stat().st_size for path in (root / "flow").glob("*.mp4")),
+        OURS: sum(path.stat().st_size for path in (root / "flow").rglob("*.mp4")),
     }
     errors = {BY_HAND: error_by_hand(method, root), OURS: error_of_ours(root)}
     found: dict[str, object] = {"method": method.value, "clips": len(clips), "rounds": rounds}
@@ -94,7 +94,7 @@ def measure(method: FlowMethod, root: Path, clips: list[Path], rounds: int) -> d
         ratio = f"{by_clock:.2f}" if name == OURS else ""
         rows.append((method, name, f"{len(clips) / cost.clock_s:.2f}", f"{cost.cpu_s:.1f}",
                      spread(costs[name]), f"{kib:.0f}", f"{errors[name]:.3f}", ratio))  # fmt: skip
-    alone = timed(lambda: list(fields_of(next(iter(sorted((root / "clips").iterdir()))), method)))
+    alone = timed(lambda: list(fields_of(next(iter(sorted((root / "clips").rglob("*.mp4")))), method)))
     return {
         **found,
         "alone_s": round(alone.cpu_s, 2),

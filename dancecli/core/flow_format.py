@@ -4,7 +4,7 @@ A clip of n frames at 25 fps has n-1 flow fields; field i moves frame i to frame
 an array [height, width, 2] of 32-bit floats: to the right (u) and down (v), in pixels of the
 frame it was computed on, whose short side is 256 pixels, or the clip's own if that is shorter.
 
-All fields of a clip are stored in one file, `flow/<clip_id>.<method>.mp4`: H.264, one plane of 10
+All fields of a clip are stored in one file, `<clip_id>.<method>.mp4` below `flow/`: H.264, one plane of 10
 bits, full range, u above v, so a frame is [2 x height, width]; every field is a key frame and can
 be read by itself. A displacement d is clipped at 20 pixels and stored as `512 + 511/20 * d`,
 rounded: zero is exact and the step is 0.039 pixels. Frames must be read as their raw first plane
@@ -20,6 +20,8 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from dancecli.core.video_files import beside
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,8 +63,8 @@ def flow_name(clip_id: str, method: str) -> str:
 
 
 def flow_of(clip: Path, method: str) -> Path:
-    """Return the path of a clip's flow file, given the clip's path: `<root>/<folder>/<clip_id>.mp4`."""
-    return clip.parent.parent / "flow" / flow_name(clip.stem, method)
+    """Return the path of a clip's flow file, given the path of the clip's file."""
+    return beside(clip, "flow", flow_name(clip.stem, method))
 
 
 def to_plane(field: NDArray[np.float32]) -> NDArray[np.uint16]:

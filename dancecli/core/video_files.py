@@ -1,12 +1,19 @@
-"""Which files are taken for videos by their ending, and how a file of any origin is opened by PyAV."""
+"""Video files: which are taken for videos, how they are opened, and where those of a workspace lie.
+
+A clip's file is `clips/4f/CLIP.mp4`: the folder is a hash of the clip's id. Of 650,000 clips each of
+the 256 folders has about 2,500. What comes from a clip (augmented clips, optical flow, poses) lies in
+folders of the same names.
+"""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from dancecli.core.hashing import sha256_text
 
+if TYPE_CHECKING:
     from av.container import InputContainer
 
 # From this release on PyAV decodes tags leniently by itself, and no longer takes the option for it.
@@ -45,3 +52,33 @@ def open_video(path: Path | str, **options: str) -> InputContainer:
     lenient: dict[str, Any] = {} if major >= _LENIENT_PYAV else {"metadata_errors": "ignore"}
     container: InputContainer = av.open(str(path), options=options, **lenient)
     return container
+
+
+def clip_path(kind: str, name: str) -> str:
+    """Return the path of a clip's file, relative to the workspace.
+
+    Args:
+        kind: the folder: `clips`, `augmented`, `flow` or `pose`.
+        name: of the file, which begins with the clip's id and a dot.
+    """
+    return f"{kind}/{sha256_text(name.partition('.')[0])[:2]}/{name}"
+
+
+def beside(clip: Path, kind: str, name: str) -> Path:
+    """Return the path of a file that came from a clip.
+
+    Args:
+        clip: path of the clip's, or of the augmented clip's, file.
+        kind: see `clip_path`.
+        name: see `clip_path`.
+    """
+    return clip.parents[2] / clip_path(kind, name)
+
+
+def sizes_in(folder: Path) -> dict[str, int]:
+    """Return the sizes of all files below a folder of clips, by name; hidden folders are left out."""
+    found: dict[str, int] = {}
+    for where, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found |= {name: Path(where, name).lstat().st_size for name in names}
+    return found

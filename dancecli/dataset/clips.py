@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import heapq
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
-from itertools import groupby
 
 from dancecli.core.hashing import keyed_order
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Clip, Segment
+from dancecli.dataset.clips_table import replace_augmented, update_clips
 from dancecli.storage import ledger, tables
 from dancecli.storage.removals import read_removals
 from dancecli.storage.workspace import Workspace
@@ -95,80 +93,20 @@ def clips_there(workspace: Workspace) -> set[str]:
 
 
 def rebuild_clips(workspace: Workspace) -> None:
-    """Write the manifest of clips again: what the ledger says is done, and what others added.
+    """Bring the manifest of clips up to date: what the ledger says is done, and what others added.
 
     Labels are those of the segments, so that a corrected list needs no new download. Rows that
-    the ledger does not know (augmented clips) stay as they are. Removed clips are left out, also if
-    a ledger that came from another machine says that they are done. The manifest before and the
-    ledgers are merged in the order of the clip ids, a row at a time.
+    the ledger does not know (augmented clips) stay. Removed clips are left out, also if
+    a ledger that came from another machine says that they are done.
     """
     with _alone(workspace):
-        _write_clips(workspace, _merge_ledger(workspace))
+        update_clips(workspace)
 
 
 def remember_copies(workspace: Workspace, copies: Iterable[Clip]) -> None:
     """Put these augmented clips into the manifest of clips, in place of those that are in it."""
     with _alone(workspace):
-        originals = (clip for clip in _stored_clips(workspace) if not clip.parent_id)
-        _write_clips(workspace, heapq.merge(originals, sorted(copies)))
-
-
-class _UnchangedError(Exception):
-    """The manifest would be written as it is."""
-
-
-def _write_clips(workspace: Workspace, clips: Iterable[Clip]) -> None:
-    """Write the manifest of clips, unless it holds just these."""
-    before = _stored_clips(workspace)
-    changed = not workspace.clips.exists()
-
-    def compared() -> Iterator[Clip]:
-        nonlocal changed
-        for clip in clips:
-            changed = changed or next(before, None) != clip
-            yield clip
-        if not changed and next(before, None) is None:
-            raise _UnchangedError
-
-    with suppress(_UnchangedError):
-        tables.write(workspace.clips, Clip, compared())
-
-
-def _merge_ledger(workspace: Workspace) -> Iterator[Clip]:
-    labels, removed = _labels_by_clip(workspace), read_removals(workspace)
-    stored = ((clip.clip_id, 0, clip) for clip in _stored_clips(workspace))
-    recorded = ((clip_id, 1, clip) for clip_id, clip in ledger.last_clips(workspace.root))
-    merged = heapq.merge(stored, recorded, key=lambda row: row[:2])
-    for _, rows in groupby(merged, key=lambda row: row[0]):
-        # The ledger's row comes last; it is None for a clip that is no longer done.
-        *_, (_, from_ledger, clip) = rows
-        if clip is not None and clip.clip_id not in removed and clip.parent_id not in removed:
-            yield _relabeled(clip, labels) if from_ledger else clip
-
-
-def _stored_clips(workspace: Workspace) -> Iterator[Clip]:
-    """Go through the manifest of clips, in the order of their ids; nothing if there is none."""
-    if workspace.clips.exists():
-        for values in tables.read_columns(workspace.clips, Clip):
-            yield Clip(*values)
-
-
-def _labels_by_clip(workspace: Workspace) -> dict[str, tuple[str, str, str]]:
-    """Label, official split and dataset of each segment, by clip id."""
-    if not workspace.segments.exists():
-        return {}
-    names = ("video_id", "start_ms", "end_ms", "label", "official_split", "dataset")
-    rows = tables.read_columns(workspace.segments, Segment, names)
-    return {
-        f"{video}_{start}_{end}": (label, split, dataset) for video, start, end, label, split, dataset in rows
-    }
-
-
-def _relabeled(clip: Clip, labels: dict[str, tuple[str, str, str]]) -> Clip:
-    known = labels.get(clip.clip_id)
-    if known is None or known == (clip.label, clip.official_split, clip.dataset):
-        return clip
-    return replace(clip, label=known[0], official_split=known[1], dataset=known[2])
+        replace_augmented(workspace, sorted(copies))
 
 
 @contextmanager

@@ -21,7 +21,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, astuple, dataclass, fields
 from datetime import UTC, datetime, timedelta
@@ -33,6 +33,8 @@ from dancecli.core.errors import WorkspaceError
 from dancecli.core.records import Clip, Outcome, OutcomeClass
 
 LEDGER_VERSION = 1
+# SQLite allows at least 999 parameters.
+_AT_ONCE = 900
 _COLUMNS = ", ".join(field.name for field in fields(Outcome))
 # A reader of a ledger with a rollback journal and its writer wait for each other.
 _WAIT_FOR_LOCK_S = 120.0
@@ -201,13 +203,17 @@ def done_clips(root: Path) -> list[Clip]:
     return [clip for _, clip in last_clips(root) if clip is not None]
 
 
-def last_clips(root: Path) -> Iterator[tuple[str, Clip | None]]:
+def last_clips(root: Path, clip_ids: Collection[str] | None = None) -> Iterator[tuple[str, Clip | None]]:
     """Go through all clips with an outcome, in the order of their ids, in constant memory.
+
+    Args:
+        root: the workspace's folder.
+        clip_ids: only these clips; None for all.
 
     Yields:
         A clip's id, and its record if its last outcome is done.
     """
-    for row in _last_rows(root, ("clip",)):
+    for row in _last_rows(root, ("clip",), clip_ids=clip_ids):
         done = row.outcome == OutcomeClass.DONE
         yield row.clip_id, Clip(**json.loads(row.extra[0])) if done else None
 
@@ -218,6 +224,47 @@ def done_files(root: Path) -> Iterator[tuple[str, str, int]]:
     for row in _last_rows(root, columns):
         if row.outcome == OutcomeClass.DONE:
             yield row.clip_id, row.extra[0], row.extra[1]
+
+
+class Mark(NamedTuple):
+    """How far a ledger was read: its last row, with what tells it from that of another file."""
+
+    row: int
+    clip_id: str
+    time_utc: str
+
+
+def marks(root: Path) -> dict[str, Mark]:
+    """Give the last row of each ledger, by file name."""
+    found = {}
+    query = "SELECT row, clip_id, time_utc FROM attempts ORDER BY row DESC LIMIT 1"
+    for path in ledger_files(root):
+        with _reading(path) as db:
+            last = db.execute(query).fetchone() if db is not None else None
+            if last:
+                found[path.name] = Mark(*last)
+    return found
+
+
+def changed_since(root: Path, since: Mapping[str, Mark]) -> set[str] | None:
+    """Give the ids of the clips with rows after these marks; None if a ledger is not the marked one."""
+    found: set[str] = set()
+    files = {path.name: path for path in ledger_files(root)}
+    if since.keys() - files.keys():
+        return None
+    for name, path in files.items():
+        mark = since.get(name)
+        with _reading(path) as db:
+            if db is None:
+                if mark:
+                    return None
+                continue
+            same = "SELECT 1 FROM attempts WHERE row = ? AND clip_id = ? AND time_utc = ?"
+            if mark and not db.execute(same, mark).fetchone():
+                return None
+            query = "SELECT DISTINCT clip_id FROM attempts WHERE row > ?"
+            found.update(clip_id for (clip_id,) in db.execute(query, (mark.row if mark else 0,)))
+    return found
 
 
 class _Row(NamedTuple):
@@ -234,7 +281,12 @@ class _Row(NamedTuple):
         return self.order[0]
 
 
-def _last_rows(root: Path, columns: Sequence[str], source: str | None = None) -> Iterator[_Row]:
+def _last_rows(
+    root: Path,
+    columns: Sequence[str],
+    source: str | None = None,
+    clip_ids: Collection[str] | None = None,
+) -> Iterator[_Row]:
     """Give the last row of each clip over all files, in the order of the clip ids.
 
     This is the one order of outcomes: by time, then file, then row; the last one wins, whatever it
@@ -245,10 +297,11 @@ def _last_rows(root: Path, columns: Sequence[str], source: str | None = None) ->
         root: the workspace's folder.
         columns: what `_Row.extra` is to hold.
         source: rows of this source only; None for all.
+        clip_ids: rows of these clips only; None for all.
     """
     with ExitStack() as opened:
         rows = [
-            _last_rows_of(db, place, columns, source)
+            _last_rows_of(db, place, columns, source, clip_ids)
             for place, path in enumerate(ledger_files(root))
             if (db := opened.enter_context(_reading(path))) is not None
         ]
@@ -260,16 +313,28 @@ def _last_rows(root: Path, columns: Sequence[str], source: str | None = None) ->
 
 
 def _last_rows_of(
-    db: sqlite3.Connection, place: int, columns: Sequence[str], source: str | None
+    db: sqlite3.Connection,
+    place: int,
+    columns: Sequence[str],
+    source: str | None,
+    clip_ids: Collection[str] | None,
 ) -> Iterator[_Row]:
     # With one max(), SQLite takes the other columns from the row that holds it.
-    query = (
-        f"SELECT clip_id, time_utc, outcome, count(*), max(time_utc || printf('%020d', row))"  # noqa: S608
+    select = (
+        "SELECT clip_id, time_utc, outcome, count(*), max(time_utc || printf('%020d', row))"  # noqa: S608
         f"{''.join(', ' + column for column in columns)} FROM attempts"
-        f"{' WHERE source = ?' if source is not None else ''} GROUP BY clip_id ORDER BY clip_id"
     )
-    for clip_id, time, outcome, count, _, *extra in db.execute(query, () if source is None else (source,)):
-        yield _Row(clip_id, (time, place), outcome, count, tuple(extra))
+    group = "GROUP BY clip_id ORDER BY clip_id"
+    pieces: Iterable[tuple[str, Sequence[str]]]
+    pieces = [("", ())] if source is None else [("source = ?", (source,))]
+    if clip_ids is not None:
+        wanted = sorted(clip_ids)
+        some = [wanted[i : i + _AT_ONCE] for i in range(0, len(wanted), _AT_ONCE)]
+        pieces = ((f"clip_id IN ({', '.join('?' * len(ids))})", ids) for ids in some)
+    for condition, values in pieces:
+        where = f"WHERE {condition}" if condition else ""
+        for clip_id, time, outcome, count, _, *extra in db.execute(f"{select} {where} {group}", values):
+            yield _Row(clip_id, (time, place), outcome, count, tuple(extra))
 
 
 @contextmanager

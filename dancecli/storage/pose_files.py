@@ -1,6 +1,6 @@
 """Storage format of poses, shared by `dance pose`, imports and the data loaders.
 
-The poses of a clip are one file, `pose/<clip_id>.npz`: NumPy arrays, compressed, without pickles.
+The poses of a clip are one file, `<clip_id>.npz` below `pose/`: NumPy arrays, compressed, without pickles.
 The names are those of MMAction2's skeleton annotations:
 
     keypoint        float16 [person, frame, joint, 2]  x and y in pixels of the clip's picture
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dancecli.core.errors import InputError
+from dancecli.core.video_files import beside
 
 if TYPE_CHECKING:
     from typing import IO
@@ -97,8 +98,8 @@ def pose_name(clip_id: str) -> str:
 
 
 def pose_of(clip: Path) -> Path:
-    """Return the path of a clip's poses, given the clip's path: `<root>/<folder>/<clip_id>.mp4`."""
-    return clip.parent.parent / "pose" / pose_name(clip.stem)
+    """Return the path of a clip's poses, given the path of the clip's file."""
+    return beside(clip, "pose", pose_name(clip.stem))
 
 
 def write_pose(file: IO[bytes], pose: Pose) -> None:

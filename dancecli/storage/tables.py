@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 from dancecli.storage.files import atomic_file
 
 SCHEMA_VERSION = 1
-_PIECE = 1 << 13
+# Rows that are held and written at once.
+PIECE = 1 << 13
 Record = TypeVar("Record", bound="DataclassInstance")
 
 
@@ -39,13 +40,52 @@ def write(
         rows: the records.
         meta: further text to keep in the file's metadata, read back by `read_meta`.
     """
+    remaining = iter(rows)
+    # Until there is none left.
+    pieces = iter(lambda: list(islice(remaining, PIECE)), [])
+    write_pieces(path, record, (to_table(record, piece) for piece in pieces), meta)
+
+
+def write_pieces(
+    path: Path,
+    record: type[DataclassInstance],
+    pieces: Iterable[pa.Table],
+    meta: Mapping[str, str] | None = None,
+) -> None:
+    """Write Arrow tables of records as one Parquet file; the same rows in other pieces give the same bytes.
+
+    Args:
+        path: where; folders are made.
+        record: the record class, which gives the columns.
+        pieces: tables with its columns, of any length.
+        meta: see `write`.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    remaining = iter(rows)
     schema = to_table(record, (), meta).schema
     with atomic_file(path, "wb") as file, pq.ParquetWriter(file, schema) as writer:
-        while piece := list(islice(remaining, _PIECE)):
-            writer.write_table(to_table(record, piece, meta))
+        left = schema.empty_table()
+        for piece in pieces:
+            left = pa.concat_tables([left, piece.replace_schema_metadata(schema.metadata)])
+            while len(left) >= PIECE:
+                writer.write_table(left.slice(0, PIECE).combine_chunks())
+                left = left.slice(PIECE)
+        if len(left):
+            writer.write_table(left.combine_chunks())
+
+
+def read_pieces(path: Path, record: type[DataclassInstance]) -> Iterator[pa.Table]:
+    """Yield a manifest's rows as Arrow tables, in order; no more than a few thousand rows are held."""
+    import pyarrow.parquet as pq
+
+    names = [field.name for field in fields(record)]
+    with _parquet_errors(path), pq.ParquetFile(path) as file:
+        _check_stamp(path, record, file.schema_arrow)
+        # Not iter_batches, which keeps all that it has read.
+        for group in range(file.num_row_groups):
+            piece = _with_defaults(path, record, file.read_row_group(group), names)
+            yield piece.cast(arrow_schema(record))
 
 
 def to_table(record: type[Record], rows: Iterable[Record], meta: Mapping[str, str] | None = None) -> pa.Table:
@@ -81,7 +121,7 @@ def read_columns(path: Path, record: type[Record], names: Sequence[str] = ()) ->
     with _parquet_errors(path), pq.ParquetFile(path) as file:
         _check_stamp(path, record, file.schema_arrow)
         stored = [name for name in wanted if name in file.schema_arrow.names]
-        for batch in file.iter_batches(batch_size=_PIECE, columns=stored):
+        for batch in file.iter_batches(batch_size=PIECE, columns=stored):
             piece = _with_defaults(path, record, pa.Table.from_batches([batch]), wanted)
             columns = [_values(column) for column in piece.columns]
             yield from zip(*columns, strict=True)

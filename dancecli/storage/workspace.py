@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.video_files import clip_path
 
 SETTINGS_FILE = "dance.toml"
 WORKSPACE_VERSION = 1
@@ -100,11 +101,11 @@ class Workspace:
 
     def clip(self, clip_id: str) -> Path:
         """The file of an original clip."""
-        return self.root / "clips" / f"{clip_id}.mp4"
+        return self.root / clip_path("clips", f"{clip_id}.mp4")
 
     def augmented(self, clip_id: str, op: str) -> Path:
         """The file of an augmented clip."""
-        return self.root / "augmented" / f"{clip_id}.{op}.mp4"
+        return self.root / clip_path("augmented", f"{clip_id}.{op}.mp4")
 
     def thumbnail(self, sha256: str) -> Path:
         """The small picture of a clip, by the checksum of its file."""

@@ -86,7 +86,7 @@ def test_wrong_usage_is_exit_code_2(
 
 def test_something_missing_is_exit_code_3(filled: Workspace, dance: Dance) -> None:
     assert dance("split").code == 0
-    next((filled.root / "clips").iterdir()).unlink()
+    next((filled.root / "clips").rglob("*.mp4")).unlink()
     ran = dance("annotate", "--json")
     assert ran.code == 3
     assert len(ran.json["missing"]) == 1

@@ -102,7 +102,7 @@ def test_merge_prints_what_is_mapped_and_what_is_not(
 def test_annotate_prints_missing_files(workspace: Workspace, dance: Dance) -> None:
     fill(workspace, [make_clip(i) for i in range(60)], ["tap dancing"])
     assert dance("split").code == 0
-    next((workspace.root / "clips").iterdir()).unlink()
+    next((workspace.root / "clips").rglob("*.mp4")).unlink()
     ran = dance("annotate")
     assert ran.code == 3
     assert "1 clips have lost their file" in ran.err

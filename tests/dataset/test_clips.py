@@ -67,6 +67,65 @@ def test_random_ledgers_and_manifests_agree_with_the_plain_rule(workspace: Works
         assert tables.read(workspace.clips, Clip) == sorted([*known.values(), *copies])
 
 
+def state_of(workspace: Workspace) -> Path:
+    return workspace.root / ".locks" / "clips.json"
+
+
+@pytest.mark.parametrize("piece", [4, 1000])
+def test_an_update_gives_the_bytes_of_a_table_made_anew(workspace: Workspace, piece: int) -> None:
+    chance = random.Random(piece)
+    names = ["ledger.db", "ledger-1of2.db", "ledger-2of2.db"]
+    kinds = [OutcomeClass.DONE, OutcomeClass.DONE, OutcomeClass.PERMANENT]
+    monkey = pytest.MonkeyPatch()
+    with monkey.context() as patch:
+        patch.setattr(tables, "PIECE", piece)
+        for round_ in range(10):
+            some = [replace(make_clip(i), num_bytes=round_) for i in chance.sample(range(40), 6)]
+            record(workspace, *((chance.choice(kinds), clip) for clip in some), name=chance.choice(names))
+            clip = make_clip(chance.randrange(40))
+            segment = Segment(clip.video_id, clip.start_ms, clip.end_ms, chance.choice(LABELS.names), "", "x")
+            remember_segments(workspace, [segment], LABELS)
+            rebuild_clips(workspace)
+            updated = workspace.clips.read_bytes()
+            rows = tables.read(workspace.clips, Clip)
+            tables.write(workspace.clips, Clip, rows)
+            assert workspace.clips.read_bytes() == updated, (
+                "the order and the pieces are those of a plain write"
+            )
+            workspace.clips.unlink()
+            rebuild_clips(workspace)
+            assert workspace.clips.read_bytes() == updated
+
+
+def test_only_clips_with_later_rows_are_looked_up(workspace: Workspace) -> None:
+    record(workspace, *((OutcomeClass.DONE, make_clip(i)) for i in range(50)))
+    rebuild_clips(workspace)
+    asked: list[object] = []
+    with pytest.MonkeyPatch.context() as patch:
+        real = ledger.last_clips
+
+        def spy(root: Path, clip_ids: set[str] | None = None) -> object:
+            asked.append(clip_ids)
+            return real(root, clip_ids)
+
+        patch.setattr("dancecli.dataset.clips_table.ledger.last_clips", spy)
+        rebuild_clips(workspace)
+        assert asked == []
+        record(workspace, (OutcomeClass.PERMANENT, make_clip(7)), name="ledger-1of2.db")
+        rebuild_clips(workspace)
+        assert asked == [{make_clip(7).clip_id}]
+        remember_copies(workspace, [copy_of(make_clip(8))])
+        record(workspace, (OutcomeClass.DONE, make_clip(60)))
+        rebuild_clips(workspace)
+        assert asked[1:] == [{make_clip(60).clip_id}]
+        # Another ledger under the name: everything is looked up.
+        workspace.ledger.unlink()
+        record(workspace, (OutcomeClass.DONE, make_clip(1)))
+        rebuild_clips(workspace)
+        assert asked[2:] == [None]
+    assert len(tables.read(workspace.clips, Clip)) == 51
+
+
 def test_labels_are_those_of_the_latest_list(workspace: Workspace) -> None:
     clip = make_clip(1)
     segment = Segment(clip.video_id, clip.start_ms, clip.end_ms, "tango", "test", "list")
@@ -110,7 +169,7 @@ def test_a_file_that_is_gone_or_cut_short_is_missing(workspace: Workspace) -> No
     record(workspace, *((OutcomeClass.DONE, clip) for clip in clips))
     for clip, content in zip(clips, (b"abc", b"ab"), strict=False):
         path = workspace.root / clip.path
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True, parents=True)
         path.write_bytes(content)
     assert clips_there(workspace) == {clips[0].clip_id}
 
@@ -119,6 +178,7 @@ def test_memory_does_not_grow_with_the_manifest(workspace: Workspace) -> None:
     def peak(num_clips: int) -> int:
         record(workspace, *((OutcomeClass.DONE, make_clip(i)) for i in range(num_clips)))
         rebuild_clips(workspace)
+        state_of(workspace).unlink()
         pa.default_memory_pool().release_unused()
         tracemalloc.start()
         rebuild_clips(workspace)
@@ -128,6 +188,6 @@ def test_memory_does_not_grow_with_the_manifest(workspace: Workspace) -> None:
 
     monkey = pytest.MonkeyPatch()
     with monkey.context() as patch:
-        patch.setattr(tables, "_PIECE", 200)
+        patch.setattr(tables, "PIECE", 200)
         few = peak(1000)
         assert peak(6000) < 1.5 * few

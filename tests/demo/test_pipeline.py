@@ -48,20 +48,20 @@ def test_demo_runs_the_users_commands_from_nothing_to_a_report(
     settings = DemoSettings(quick=True).corpus
     corpus = pipeline.make_corpus(folder / pipeline.SITE_FOLDER, settings)
     assert corpus.rendered == 0
-    assert len(list((folder / "clips").glob("*.mp4"))) == corpus.rows - corpus.missing
+    assert len(list((folder / "clips").rglob("*.mp4"))) == corpus.rows - corpus.missing
 
 
 def test_a_second_demo_fetches_and_trains_nothing(
     quick: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
     folder, first = quick
-    before = {path: path.stat().st_mtime_ns for path in (folder / "clips").iterdir()}
+    before = {path: path.stat().st_mtime_ns for path in (folder / "clips").rglob("*.mp4")}
     again = dance("demo", "--quick", "--json", "--workspace", str(folder))
     assert again.returncode == 0, again.stderr
     document = json.loads(again.stdout)
     assert [command[0] for command in document["commands"]] == ["fetch", "split", "augment", "report"]
     assert document["headline"] == json.loads(first.stdout)["headline"]
-    assert {path: path.stat().st_mtime_ns for path in (folder / "clips").iterdir()} == before
+    assert {path: path.stat().st_mtime_ns for path in (folder / "clips").rglob("*.mp4")} == before
     assert len(list((folder / "runs").iterdir())) == 1
 
 

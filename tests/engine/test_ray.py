@@ -128,7 +128,7 @@ def test_a_node_dies_in_the_middle_of_a_fetch(
         while len(set(served.asked)) < 8:
             time.sleep(0.01)
         # Before, since the node takes its time to go, in which others do again what it was at.
-        published = {path.stem.rsplit("_", 2)[0] for path in (workspace.root / "clips").glob("*.mp4")}
+        published = {path.stem.rsplit("_", 2)[0] for path in (workspace.root / "clips").rglob("*.mp4")}
         cluster.remove_node(doomed, allow_graceful=False)
         in_flight.update(set(served.asked) - published)
 

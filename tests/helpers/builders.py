@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dancecli.core.records import Clip, Segment
+from dancecli.core.video_files import clip_path
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
@@ -39,7 +40,7 @@ def make_clip(i: int, label: str = "tap dancing", **changed: Any) -> Clip:
         "label": label,
         "official_split": "train",
         "dataset": "kinetics700",
-        "path": f"clips/{clip_id}.mp4",
+        "path": clip_path("clips", f"{clip_id}.mp4"),
         "num_frames": 250,
         "fps_num": 25,
         "fps_den": 1,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.records import Clip, Prediction, SplitClip
+from dancecli.core.video_files import clip_path
 from dancecli.storage import tables
 from dancecli.storage.lockfile import split_digest, subset_digest, write_lock
 from dancecli.storage.workspace import Workspace
@@ -46,7 +47,7 @@ def make_run(
     skill: float = 3.0,
     split: str = "demo",
     salt: str = "",
-    path_of: Callable[[str], str] = lambda clip: f"clips/{clip}.mp4",
+    path_of: Callable[[str], str] = lambda clip: clip_path("clips", f"{clip}.mp4"),
 ) -> Workspace:
     """Write the clips, the split and the run's files of a workspace."""
     workspace, count = Workspace(root), len(labels)

@@ -13,6 +13,7 @@ from helpers.numbered_video import make_video
 
 from dancecli.core.records import Segment
 from dancecli.dataset.cutting import STANDARD_RULES, ClipResult, ClipRules, Cutter
+from dancecli.storage.workspace import Workspace
 from dancecli.video.ffmpeg import find_ffmpeg
 from dancecli.video.source import probe
 
@@ -38,7 +39,7 @@ def cut(
     cutter.temp.mkdir(parents=True, exist_ok=True)
     segment = Segment("video", round(1000 * start_s), round(1000 * end_s), "zumba")
     result = cutter.cut(source, probe(source), segment, whole=whole)
-    return result, root / "clips" / f"{segment.clip_id}.mp4"
+    return result, Workspace(root).clip(segment.clip_id)
 
 
 def with_tone(

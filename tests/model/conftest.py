@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dancecli.core.records import Clip, SplitClip
+from dancecli.core.video_files import clip_path
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
@@ -65,13 +66,14 @@ def corpus(tmp_path: Path, clip_files: list[Path]) -> Corpus:
         workspace = Workspace(tmp_path / "workspace")
         clips = []
         for number, file in enumerate(clip_files):
-            target = workspace.root / "clips" / file.name
+            target = workspace.clip(file.stem)
             target.parent.mkdir(parents=True, exist_ok=True)
             if not target.exists():
                 target.hardlink_to(file)
             label = LABELS[number % len(LABELS)]
             sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-            row = (file.stem, file.stem[:5], 0, 2000, label, "", "test", f"clips/{file.name}", 24, 12, 1)
+            path = clip_path("clips", file.name)
+            row = (file.stem, file.stem[:5], 0, 2000, label, "", "test", path, 24, 12, 1)
             clips.append(Clip(*row, 88, 72, False, file.stat().st_size, sha256, "folder"))
         tables.write(workspace.clips, Clip, clips)
         write_split(workspace, name, clips, val, test)
@@ -101,7 +103,9 @@ def write_split(workspace: Workspace, name: str, clips: list[Clip], val: int, te
     (folder / "label_map.txt").write_text("".join(f"{label}\n" for label in LABELS))
     for part in counts:
         lines = [
-            f"clips/{p.clip_id}.mp4 {LABELS.index(p.label)}\n" for p in sorted(parts) if p.subset == part
+            f"{clip_path('clips', f'{p.clip_id}.mp4')} {LABELS.index(p.label)}\n"
+            for p in sorted(parts)
+            if p.subset == part
         ]
         (folder / f"{part}.txt").write_text("".join(lines))
 

@@ -34,7 +34,7 @@ def made(workspace: Workspace) -> Workspace:
     tables.write(workspace.clips, Clip, [other if c.clip_id == other.clip_id else c for c in clips])
     for clip in (*held_out[LOST:-1], other):
         path = workspace.root / clip.path
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True, parents=True)
         path.write_bytes(clip.clip_id.encode())
     return workspace
 

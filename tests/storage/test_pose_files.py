@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dancecli.core.errors import InputError
+from dancecli.core.video_files import clip_path
 from dancecli.storage.pose_files import (
     BLAZEPOSE,
     COCO,
@@ -57,7 +58,7 @@ def test_the_same_poses_give_the_same_bytes() -> None:
 
 
 def test_a_pose_file_lies_beside_the_folder_of_the_clip() -> None:
-    assert pose_of(Path("w/clips/a_0_1.mp4")) == Path("w/pose/a_0_1.npz")
+    assert pose_of(Path("w") / clip_path("clips", "a_0_1.mp4")) == Path("w") / clip_path("pose", "a_0_1.npz")
 
 
 def test_coco_joints_are_found_by_name() -> None:

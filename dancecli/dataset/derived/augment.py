@@ -7,7 +7,6 @@ on the seed, the clip's id and the operation, never on the order of the work.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +19,7 @@ from dancecli.core.errors import UsageError
 from dancecli.core.hashing import keyed_uniform
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip, SplitClip, Subset
+from dancecli.core.video_files import sizes_in
 from dancecli.dataset.clips import remember_copies
 from dancecli.dataset.derived.augment_log import Logged, log_of
 from dancecli.dataset.derived.augment_worker import AugmentJob, AugmentJobResult, AugmentTarget, work
@@ -188,7 +188,7 @@ def _jobs(
     logged: Mapping[str, Logged],
 ) -> Iterator[AugmentJob]:
     """Give a job for every clip that lacks an augmented clip, or has one that was made otherwise."""
-    sizes = _sizes(workspace)
+    sizes = sizes_in(workspace.root / "augmented")
     for parent in parents:
         missing = tuple(
             w
@@ -229,7 +229,7 @@ def _settle(
 ) -> None:
     """Update the manifest of clips and the log to the files that exist now."""
     parents = {clip.clip_id: clip for clip in tables.read(workspace.clips, Clip) if not clip.parent_id}
-    sizes = _sizes(workspace)
+    sizes = sizes_in(workspace.root / "augmented")
     current = [
         row
         for clip_id, row in sorted(logged.items())
@@ -246,11 +246,6 @@ def _settle(
 def _as_labeled(clip: Clip, parent: Clip) -> Clip:
     """Give an augmented clip its parent's present label: a corrected list needs no new files."""
     return replace(clip, label=parent.label, official_split=parent.official_split, dataset=parent.dataset)
-
-
-def _sizes(workspace: Workspace) -> dict[str, int]:
-    folder = workspace.root / "augmented"
-    return {e.name: e.stat().st_size for e in os.scandir(folder)} if folder.is_dir() else {}
 
 
 def _temp(workspace: Workspace) -> Path:

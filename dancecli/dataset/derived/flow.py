@@ -6,7 +6,6 @@ in `manifests/flow.parquet` when a run ends, however it ends.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -18,6 +17,7 @@ from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.flow_format import FlowMethod
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip, Flow, SplitClip
+from dancecli.core.video_files import sizes_in
 from dancecli.dataset.derived.flow_worker import FlowJob, FlowOutcome, work
 from dancecli.dataset.job_log import JobLog, JobOutcome, ResumableJob
 from dancecli.engine.factory import LOCAL, check_engine
@@ -167,7 +167,7 @@ def _pending(
     workspace: Workspace, clips: Iterable[Clip], method: FlowMethod, logged: Mapping[str, Flow]
 ) -> list[Clip]:
     """Return the clips that lack flow, or whose flow is of another file or in another form."""
-    sizes = _sizes(workspace)
+    sizes = sizes_in(workspace.root / "flow")
     return [
         clip
         for clip in clips
@@ -189,7 +189,7 @@ def _settle(
 ) -> None:
     """Bring the manifest and the log to what exists now, of all methods."""
     clips = dict(tables.read_columns(workspace.clips, Clip, ("clip_id", "sha256")))
-    sizes = _sizes(workspace)
+    sizes = sizes_in(workspace.root / "flow")
     current = [
         row
         for key, row in sorted(logged.items())
@@ -239,11 +239,6 @@ def _key(clip_id: str, method: str) -> str:
 
 def _fields_of(clip: Clip) -> int:
     return len(frames_at_25(clip.num_frames, Fraction(clip.fps_num, clip.fps_den))) - 1
-
-
-def _sizes(workspace: Workspace) -> dict[str, int]:
-    folder = workspace.root / "flow"
-    return {e.name: e.stat().st_size for e in os.scandir(folder)} if folder.is_dir() else {}
 
 
 def _temp(workspace: Workspace) -> Path:

@@ -15,6 +15,7 @@ from dancecli.core.errors import MediaError
 from dancecli.core.flow_format import BOUND_PX, FPS, FlowMethod, flow_name
 from dancecli.core.hashing import sha256_file
 from dancecli.core.records import Clip, Flow
+from dancecli.core.video_files import clip_path
 from dancecli.engine.worker import Acquire
 from dancecli.storage.files import commit_file
 from dancecli.video.optical_flow import CODING, DISK_FULL, write_flow
@@ -80,7 +81,7 @@ def _make(job: FlowJob) -> Generator[int, None, Flow]:
     row = Flow(
         clip_id=clip.clip_id,
         method=job.method.value,
-        path=f"flow/{name}",
+        path=clip_path("flow", name),
         sha256=sha256_file(target),
         num_bytes=target.stat().st_size,
         of_sha256=clip.sha256,

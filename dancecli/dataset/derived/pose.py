@@ -7,7 +7,6 @@ augments the poses themselves.
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections import Counter
@@ -20,6 +19,7 @@ from pathlib import Path
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip, ClipPose, SplitClip
+from dancecli.core.video_files import sizes_in
 from dancecli.dataset.derived.pose_worker import PoseJob, PoseOutcome, work
 from dancecli.dataset.job_log import JobLog, JobOutcome, ResumableJob
 from dancecli.engine.factory import LOCAL, check_engine
@@ -204,8 +204,7 @@ def settle(
 
 def sizes_of(workspace: Workspace) -> dict[str, int]:
     """Return the sizes of the files in `pose/` by name."""
-    folder = workspace.root / "pose"
-    return {e.name: e.stat().st_size for e in os.scandir(folder)} if folder.is_dir() else {}
+    return sizes_in(workspace.root / "pose")
 
 
 def _pending(

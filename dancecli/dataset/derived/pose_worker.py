@@ -14,6 +14,7 @@ from pathlib import Path
 from dancecli.core.errors import MediaError
 from dancecli.core.hashing import sha256_file
 from dancecli.core.records import Clip, ClipPose
+from dancecli.core.video_files import clip_path
 from dancecli.engine.worker import Acquire
 from dancecli.storage.files import atomic_file
 from dancecli.storage.pose_files import Pose, pose_name, read_pose, write_pose
@@ -107,7 +108,7 @@ def commit_pose(
         InputError: what was stored is not what a reader accepts.
         OSError: the disk is full.
     """
-    path = f"pose/{pose_name(clip.clip_id)}"
+    path = clip_path("pose", pose_name(clip.clip_id))
     with atomic_file(root / path, "wb") as file:
         write_pose(file, pose)
     stored = read_pose(root / path)

@@ -51,7 +51,7 @@ def erase(workspace: Workspace, traces: Traces) -> None:
     with corrections_lock(workspace):
         _rewrite_csv(corrections_file(workspace), "clip_id", traces)
     _rewrite_csv(root / "left-out.csv", "clip_id", traces)
-    for path in sorted(root.glob("annotations/*/*.txt")):
+    for path in sorted(root.glob("annotations/**/*.txt")):
         _erase_listed(path, traces)
     for folder in feature_folders(workspace):
         forget_entries(folder, traces.clip_ids)

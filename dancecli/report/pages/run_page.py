@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.text import duration, percent, pluralize
+from dancecli.core.video_files import clip_path
 from dancecli.report.pages.stills import stills_of
 from dancecli.report.pages.templating import environment, render
 from dancecli.report.plots import curves, layout
@@ -172,9 +173,11 @@ def _subset_data(subset: SubsetScores, summary: Summary, links: Mapping[str, str
 
 
 def short_link(clip: str, links: Mapping[str, str]) -> str | int:
-    """Give a clip's link; 1 where it is in its usual place, 0 where it is not known."""
-    link = links.get(clip, "")
-    return 1 if link == f"../../clips/{clip}.mp4" else link or 0
+    """Give a clip's link: its folder alone where it is in its usual place, 1 in a bundle, 0 if not known."""
+    link, usual = links.get(clip, ""), clip_path("clips", f"{clip}.mp4")
+    if link == f"../../clips/{clip}.mp4":
+        return 1
+    return usual.split("/")[1] if link == f"../../{usual}" else link or 0
 
 
 def shown_scores(scores: Floats, truth: Ints) -> list[list[float]]:

@@ -108,7 +108,7 @@ function scoreList(scores, truth, called) {
   return list;
 }
 
-// A link of 1 is the usual place, 0 an unknown one.
+// A link of two letters is the folder of the usual place, 1 a bundle's only folder, 0 an unknown place.
 function frameCard(name, place, ...content) {
   const link = linkOf(name, place);
   const text = make('div');
@@ -126,7 +126,9 @@ function frameCard(name, place, ...content) {
   return node;
 }
 
-const linkOf = (name, place) => (place === 1 ? `${data.clips || '../../clips/'}${name}.mp4` : place || '');
+const flat = typeof data.clips === 'string' ? data.clips : '../../clips/';
+const linkOf = (name, place) => (place === 1 ? `${flat}${name}.mp4`
+  : String(place).length === 2 ? `../../clips/${place}/${name}.mp4` : place || '');
 
 // A clip's name is its video's id, start and end in milliseconds: its source can be opened at its second.
 const watchable = new Set(data.watch && data.watch.clips !== 1 ? data.watch.clips : []);

@@ -19,6 +19,7 @@ from dancecli.core.errors import UsageError
 from dancecli.core.hashing import sha256_file
 from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import Clip, SplitClip
+from dancecli.core.video_files import clip_path
 from dancecli.dataset.clips import rebuild_clips
 from dancecli.dataset.derived.augment import AugmentSettings, augment
 from dancecli.dataset.derived.augment_log import log_of
@@ -37,11 +38,11 @@ def copies(workspace: Workspace) -> dict[str, Clip]:
 
 
 def files(workspace: Workspace) -> dict[str, str]:
-    return {path.name: sha256_file(path) for path in (workspace.root / "augmented").glob("*.mp4")}
+    return {path.name: sha256_file(path) for path in (workspace.root / "augmented").rglob("*.mp4")}
 
 
 def stamps(workspace: Workspace) -> dict[str, int]:
-    return {path.name: path.stat().st_mtime_ns for path in (workspace.root / "augmented").glob("*.mp4")}
+    return {path.name: path.stat().st_mtime_ns for path in (workspace.root / "augmented").rglob("*.mp4")}
 
 
 def test_copies_are_recorded_as_what_they_are(populated: Workspace) -> None:
@@ -53,7 +54,7 @@ def test_copies_are_recorded_as_what_they_are(populated: Workspace) -> None:
         parent = parents[copy.parent_id]
         path = populated.root / copy.path
         assert copy.clip_id == f"{parent.clip_id}.{copy.op.partition('(')[0].replace('+', '-')}"
-        assert copy.path == f"augmented/{copy.clip_id}.mp4"
+        assert copy.path == clip_path("augmented", f"{copy.clip_id}.mp4")
         assert decode(path).num_frames == copy.num_frames == parent.num_frames
         assert (copy.sha256, copy.num_bytes) == (sha256_file(path), path.stat().st_size)
         assert (copy.label, copy.video_id) == (parent.label, parent.video_id)
@@ -198,7 +199,7 @@ def test_a_killed_run_leaves_nothing_half_made_and_resumes(
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    for path in (populated.root / "augmented").glob("*.mp4"):
+    for path in (populated.root / "augmented").rglob("*.mp4"):
         decode(path)
     with log.open("a") as file:
         file.write('{"parent_sha256": "half a li')
@@ -276,5 +277,5 @@ def test_the_copies_can_be_left_out_of_the_lists(populated: Workspace, dance: Ca
     augment(populated, replace(TWO, ops="hflip"))
     assert dance("annotate", "--no-augmented", "--json").json["counts"]["train"] == 3
     assert dance("annotate", "--json").json["augmented"] == 3
-    next((populated.root / "augmented").glob("*.mp4")).unlink()
+    next((populated.root / "augmented").rglob("*.mp4")).unlink()
     assert annotate(populated).counts["train"] == 5

@@ -20,6 +20,7 @@ from dancecli.core.flow_format import FlowMethod
 from dancecli.core.hashing import sha256_file
 from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import Clip, Flow
+from dancecli.core.video_files import clip_path
 from dancecli.dataset.derived.flow import FlowSettings, flow
 from dancecli.dataset.derived.flow_worker import FlowJob, FlowOutcome, work
 from dancecli.model.dataloading.flow import count_fields
@@ -42,7 +43,7 @@ def rows(workspace: Workspace) -> dict[tuple[str, str], Flow]:
 
 
 def stamps(workspace: Workspace) -> dict[str, int]:
-    return {path.name: path.stat().st_mtime_ns for path in (workspace.root / "flow").glob("*.mp4")}
+    return {path.name: path.stat().st_mtime_ns for path in (workspace.root / "flow").rglob("*.mp4")}
 
 
 def test_flow_is_recorded_with_its_facts(populated: Workspace) -> None:
@@ -55,7 +56,7 @@ def test_flow_is_recorded_with_its_facts(populated: Workspace) -> None:
     for clip in clips(populated):
         row = found[clip.clip_id, "dis"]
         path = populated.root / row.path
-        assert row.path == f"flow/{clip.clip_id}.dis.mp4"
+        assert row.path == clip_path("flow", f"{clip.clip_id}.dis.mp4")
         assert (row.sha256, row.num_bytes) == (sha256_file(path), path.stat().st_size)
         assert (row.of_sha256, row.frames) == (clip.sha256, clip.num_frames - 1)
         assert (row.width, row.height, row.scale) == (clip.width, clip.height, 1.0)
@@ -97,9 +98,8 @@ def test_a_changed_clip_a_lost_file_and_a_cut_one_are_done_again(
     }
     renewed = [replace(c, **facts) if c == changed else c for c in clips(populated)]
     tables.write(populated.clips, Clip, renewed)
-    folder = populated.root / "flow"
-    (folder / f"{lost.clip_id}.dis.mp4").unlink()
-    os.truncate(folder / f"{cut.clip_id}.dis.mp4", 500)
+    (populated.root / clip_path("flow", f"{lost.clip_id}.dis.mp4")).unlink()
+    os.truncate(populated.root / clip_path("flow", f"{cut.clip_id}.dis.mp4"), 500)
     assert flow(populated, replace(DIS, dry_run=True)).made == 3
     before = stamps(populated)
     assert flow(populated, DIS).made == 3

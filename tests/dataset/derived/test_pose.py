@@ -15,6 +15,7 @@ from dancecli.core.errors import ModelError, WorkspaceError
 from dancecli.core.hashing import sha256_file
 from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import Clip, ClipPose
+from dancecli.core.video_files import clip_path
 from dancecli.dataset.derived.pose import PoseSettings, pose
 from dancecli.dataset.derived.pose_preview import preview
 from dancecli.dataset.quality.verify import verify
@@ -81,7 +82,7 @@ def test_poses_are_recorded_with_their_facts(stage: Workspace) -> None:
     assert (first.people, first.frames, second.people) == (1, 15, 2)
     for clip, row in ((one, first), (two, second)):
         path = stage.root / row.path
-        assert row.path == f"pose/{clip.clip_id}.npz"
+        assert row.path == clip_path("pose", f"{clip.clip_id}.npz")
         assert (row.sha256, row.num_bytes, row.of_sha256) == (
             *(sha256_file(path), path.stat().st_size),
             clip.sha256,
@@ -98,10 +99,10 @@ def test_poses_are_recorded_with_their_facts(stage: Workspace) -> None:
 
 def test_running_again_is_free_and_another_number_of_people_is_not(stage: Workspace) -> None:
     pose(stage, SETTINGS)
-    stamps = {path.name: path.stat().st_mtime_ns for path in (stage.root / "pose").iterdir()}
+    stamps = {path.name: path.stat().st_mtime_ns for path in (stage.root / "pose").rglob("*.npz")}
     again = pose(stage, SETTINGS)
     assert (again.made, len(again.failed), again.num_frames) == (0, 1, 30)
-    assert stamps == {path.name: path.stat().st_mtime_ns for path in (stage.root / "pose").iterdir()}
+    assert stamps == {path.name: path.stat().st_mtime_ns for path in (stage.root / "pose").rglob("*.npz")}
     assert pose(stage, replace(SETTINGS, people=1, dry_run=True)).made == 3
     alone = pose(stage, replace(SETTINGS, people=1))
     assert (alone.made, alone.people) == (2, ((1, 2),))
@@ -112,8 +113,8 @@ def test_a_changed_clip_a_lost_file_and_a_cut_one_are_done_again(
 ) -> None:
     pose(stage, SETTINGS)
     _, lost, cut = clips(stage)
-    (stage.root / "pose" / f"{lost.clip_id}.npz").unlink()
-    os.truncate(stage.root / "pose" / f"{cut.clip_id}.npz", 100)
+    (stage.root / clip_path("pose", f"{lost.clip_id}.npz")).unlink()
+    os.truncate(stage.root / clip_path("pose", f"{cut.clip_id}.npz"), 100)
     assert pose(stage, SETTINGS).made == 2
     shutil.copyfile(person_files[2], stage.root / lost.path)
     facts = {"num_bytes": person_files[2].stat().st_size, "sha256": sha256_file(person_files[2])}
@@ -154,11 +155,12 @@ def test_verify_and_remove_cover_poses(stage: Workspace) -> None:
     pose(stage, SETTINGS)
     _, one, two = clips(stage)
     assert verify(stage).num_poses == 2
-    (stage.root / "pose" / f"{two.clip_id}.npz").write_bytes(b"changed")
+    (stage.root / clip_path("pose", f"{two.clip_id}.npz")).write_bytes(b"changed")
     assert verify(stage).changed == (f"{two.clip_id}.pose",)
     removed = remove(stage, [one.clip_id], "a request")
-    assert f"pose/{one.clip_id}.npz" in removed.files
-    assert not (stage.root / "pose" / f"{one.clip_id}.npz").exists()
+    path = clip_path("pose", f"{one.clip_id}.npz")
+    assert path in removed.files
+    assert not (stage.root / path).exists()
     assert one.clip_id not in {row.clip_id for row in rows(stage)}
     assert one.clip_id not in (stage.root / "manifests" / "pose.jsonl").read_text()
 

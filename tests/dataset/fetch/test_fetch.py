@@ -21,6 +21,7 @@ from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.hashing import sha256_file
 from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import Clip, OutcomeClass, Segment
+from dancecli.core.video_files import clip_path
 from dancecli.dataset import cutting
 from dancecli.dataset.cutting import Cutter
 from dancecli.dataset.fetch.fetch import fetch
@@ -73,7 +74,9 @@ def test_good_bad_and_short_all_have_their_row(served: ServedVideos, workspace: 
         "zumba": {"done": 1, "permanent": 1, "source-short": 1, "corrupt": 1},
     }
     assert (result.complete, result.num_new, result.stopped) == (False, 2, "")
-    assert files(workspace) == {"clips/-good_1000_3000.mp4", "clips/-good_3000_6000.mp4"}
+    assert files(workspace) == {
+        clip_path("clips", f"-good_{times}.mp4") for times in ("1000_3000", "3000_6000")
+    }
     assert served.asked.count("-good") == 1, "one download, two clips"
     assert (seen[-1].done, seen[-1].total, seen[-1].text) == (5, 5, "2 done · 3 missing")
     assert not workspace.temp.exists()
@@ -93,7 +96,7 @@ def test_a_clip_is_what_was_asked_for(served: ServedVideos, workspace: Workspace
         label="zumba",
         official_split="train",
         dataset="list",
-        path="clips/good_2000_5000.mp4",
+        path=clip_path("clips", "good_2000_5000.mp4"),
         num_frames=75,
         fps_num=25,
         fps_den=1,
@@ -186,7 +189,7 @@ def test_published_but_not_recorded_is_adopted(served: ServedVideos, workspace: 
 def test_a_broken_file_does_not_keep_its_name(served: ServedVideos, workspace: Workspace) -> None:
     served.want("zumba,a,0,1")
     served.faults["a"] = Fault(status=404)
-    workspace.clip("a_0_1000").parent.mkdir()
+    workspace.clip("a_0_1000").parent.mkdir(parents=True)
     workspace.clip("a_0_1000").write_bytes(b"half a clip")
     fetch(workspace, served.settings())
     assert files(workspace) == set()
@@ -353,7 +356,7 @@ def test_full_disk_in_a_job_keeps_what_was_made(
     result = work(job, lambda: None)
     assert result.disk_full
     assert [clip.reason for clip in result.clips] == ["ok"]
-    assert files(workspace) == {"clips/a_0_1000.mp4"}
+    assert files(workspace) == {clip_path("clips", "a_0_1000.mp4")}
 
 
 def test_two_at_once_are_refused(served: ServedVideos, workspace: Workspace) -> None:

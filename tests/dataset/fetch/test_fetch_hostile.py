@@ -266,7 +266,7 @@ def test_nothing_else_is_published(met: Met) -> None:
         for clip_id, expected in zip(ids(name), route.expected, strict=True)
         if expected == "done ok"
     }
-    assert {path.stem for path in (met.workspace.root / "clips").iterdir()} == done == set(met.clips)
+    assert {path.stem for path in (met.workspace.root / "clips").rglob("*.mp4")} == done == set(met.clips)
     assert not met.workspace.temp.exists()
 
 

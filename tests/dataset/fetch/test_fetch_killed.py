@@ -37,7 +37,7 @@ def settled(workspace: Workspace) -> set[str]:
         for clip_id, known in ledger.latest(workspace.root).items()
         if known.outcome in (OutcomeClass.DONE, OutcomeClass.PERMANENT)
     }
-    published = {path.stem for path in (workspace.root / "clips").glob("*.mp4")}
+    published = {path.stem for path in (workspace.root / "clips").rglob("*.mp4")}
     return {clip_id.rsplit("_", 2)[0] for clip_id in final | published}
 
 

@@ -149,7 +149,7 @@ def test_missing_and_changed_files_are_found(
     cut: tuple[Workspace, tuple[SplitClip, ...]], dance: Callable[..., Ran]
 ) -> None:
     workspace, split_clips = cut
-    (workspace.root / "clips" / f"{split_clips[0].clip_id}.mp4").unlink()
+    workspace.clip(split_clips[0].clip_id).unlink()
     ran = dance("audit", "--json")
     assert ran.code == 3
     found = Counter(f["kind"] for f in ran.json["findings"])
@@ -159,7 +159,7 @@ def test_missing_and_changed_files_are_found(
     assert "file changed" in table.out
     quick = dance("audit", "--no-files", "--json")
     assert [f["kind"] for f in quick.json["findings"]] == ["file missing"]
-    (workspace.root / "clips" / f"{split_clips[0].clip_id}.mp4").touch()
+    workspace.clip(split_clips[0].clip_id).touch()
     clean = dance("audit", "--no-files")
     assert clean.code == 0
     assert "no findings" in clean.out

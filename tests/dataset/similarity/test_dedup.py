@@ -65,7 +65,7 @@ def test_transformed_clips_are_grouped_once(dance, workspace: Workspace, videos_
     assert Path(ran.json["sheet"]).read_bytes().startswith(b"\x89PNG")
 
     before = workspace.groups.read_bytes(), workspace.hashes.stat().st_mtime_ns
-    for clip in (workspace.root / "clips").iterdir():
+    for clip in (workspace.root / "clips").rglob("*.mp4"):
         clip.write_bytes(b"it is not decoded again")
     again = dance("dedup")
     assert "nothing changed" in again.err
@@ -111,7 +111,7 @@ def test_clips_that_a_killed_run_hashed_are_not_hashed_again(
     ]
     cut_short = b'\n{"clip_id": "w\xc3'
     workspace.hashes.with_suffix(".jsonl").write_bytes("\n".join(lines).encode() + cut_short)
-    for clip in (workspace.root / "clips").iterdir():
+    for clip in (workspace.root / "clips").rglob("*.mp4"):
         clip.write_bytes(b"it is not decoded again")
     workspace.group_sheet.unlink()
     ran = dance("dedup", "--json")

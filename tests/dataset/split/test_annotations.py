@@ -7,6 +7,7 @@ from helpers.builders import fill, make_clip
 
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.records import Clip, SplitClip
+from dancecli.core.video_files import clip_path
 from dancecli.dataset.split.annotations import annotate
 from dancecli.dataset.split.split import SplitSettings, split
 from dancecli.storage import tables
@@ -32,7 +33,7 @@ def test_lists_hold_a_path_without_spaces_and_the_class_index(
         for line in (result.folder / f"{name}.txt").read_text().splitlines()
     ]
     assert sorted(lines) == sorted(
-        (p.subset, f"clips/{p.clip_id}.mp4", str(LABELS.index(p.label))) for p in found
+        (p.subset, clip_path("clips", f"{p.clip_id}.mp4"), str(LABELS.index(p.label))) for p in found
     )
     assert (result.folder / "label_map.txt").read_text().splitlines() == list(LABELS)
     assert result.counts == {"train": 54, "val": 3, "test": 3}
@@ -43,7 +44,7 @@ def test_a_clip_without_its_file_is_reported(
 ) -> None:
     workspace, found = cut
     gone = next(p for p in found if p.subset == "test")
-    (workspace.root / "clips" / f"{gone.clip_id}.mp4").unlink()
+    workspace.clip(gone.clip_id).unlink()
     result = annotate(workspace, "full")
     assert result.missing == (gone.clip_id,)
     assert result.counts["test"] == 2

@@ -4,6 +4,7 @@ import pytest
 
 from dancecli.core.errors import DanceError
 from dancecli.core.records import Clip, Subset
+from dancecli.core.video_files import clip_path
 from dancecli.model.dataloading.split_data import load_split
 from dancecli.storage import tables
 
@@ -27,6 +28,10 @@ def change(text, old, new):
     return text.replace(old, new, 1)
 
 
+def path_of(video: str) -> str:
+    return clip_path("clips", f"{video}_0_2000.mp4")
+
+
 @pytest.mark.parametrize(
     ("file", "edit", "sentence"),
     [
@@ -38,7 +43,11 @@ def change(text, old, new):
         ("train.txt", lambda t: change(t, ".mp4 0", ".mp4 9"), "train.txt:1: class 9 is not 'bouncing'"),
         ("train.txt", lambda t: change(t, "vid00", "vid99"), "is not a clip of the workspace"),
         ("train.txt", lambda t: change(t, ".mp4 0", ".mp4"), "is not a clip of the workspace"),
-        ("test.txt", lambda t: change(t, "vid09", "vid00"), "is not in the test subset of split 'small'"),
+        (
+            "test.txt",
+            lambda t: change(t, path_of("vid09"), path_of("vid00")),
+            "is not in the test subset of split 'small'",
+        ),
         ("test.txt", lambda t: "", "has no clips in its test subset"),
     ],
 )
@@ -55,7 +64,7 @@ def test_lists_that_do_not_agree_with_the_split_are_named_with_their_line(corpus
 
 def test_a_clip_that_is_gone_and_a_split_that_never_was(corpus):
     workspace = corpus()
-    (workspace.root / "clips" / "vid03_0_2000.mp4").unlink()
+    workspace.clip("vid03_0_2000").unlink()
     with pytest.raises(DanceError, match="the clip's file is missing"):
         load_split(workspace, "small")
     with pytest.raises(DanceError, match="there is no split 'large'") as caught:

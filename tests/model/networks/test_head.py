@@ -11,6 +11,7 @@ from dancecli.core.labels import LabelSet
 from dancecli.core.progress import Reporter
 from dancecli.core.recipe import Recipe, read_recipe
 from dancecli.core.records import Prediction
+from dancecli.core.video_files import clip_path
 from dancecli.model.evaluation.baseline import BaselineSettings, baseline
 from dancecli.model.networks import head
 from dancecli.model.networks.base import build_model_config, model_base
@@ -133,7 +134,7 @@ def scores_of_400(workspace, weights, tiny_model, tiny_recipe, clips):
     base, recipe = model_base(find_entry(str(tiny_model))), read_recipe(str(tiny_recipe))
     model = build_model(build_model_config(base, recipe, 400, None), 0, str(weights)).eval()
     lines = workspace.root / "all.txt"
-    lines.write_text("".join(f"clips/{clip}.mp4 0\n" for clip in clips))
+    lines.write_text("".join(f"{clip_path('clips', f'{clip}.mp4')} 0\n" for clip in clips))
     data = DATASETS.build(
         {"type": "VideoDataset", "ann_file": str(lines), "data_prefix": {"video": str(workspace.root)},
          "pipeline": pipeline_of(base, recipe), "test_mode": True}

@@ -13,6 +13,7 @@ import pytest
 from dancecli.core.errors import ModelError
 from dancecli.core.flow_format import FlowMethod, flow_of, method_mismatch
 from dancecli.core.records import Flow
+from dancecli.core.video_files import clip_path
 from dancecli.model.dataloading.flow import read_fields
 from dancecli.model.dataloading.flow_data import require_flow
 from dancecli.model.networks.base import flow_preprocessor
@@ -34,7 +35,7 @@ def field(number: int, height: int = 48, width: int = 64) -> np.ndarray:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clip's path, whose flow is there and whose film is not needed."""
-    path = tmp_path_factory.mktemp("space") / "clips" / "abc_0_2000.mp4"
+    path = tmp_path_factory.mktemp("space") / clip_path("clips", "abc_0_2000.mp4")
     store(flow_of(path, "dis"), [field(i) for i in range(FIELDS)])
     return path
 

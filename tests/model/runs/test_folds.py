@@ -11,6 +11,7 @@ from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.hashing import assign_folds
 from dancecli.core.progress import Reporter
 from dancecli.core.records import Clip, Prediction, SplitClip
+from dancecli.core.video_files import clip_path
 from dancecli.model.dataloading.split_data import count_repeats, load_split
 from dancecli.model.runs.finetune import FinetuneSettings, finetune
 from dancecli.model.runs.folds import folds_of
@@ -48,7 +49,7 @@ def write_folds(workspace, name="folds", repeats=1):
         lists[f"fold{fold}/test"] = [r for r in rows if r.folds == str(fold)]
     for file, listed in lists.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        lines = [f"clips/{r.clip_id}.mp4 {LABELS.index(r.label)}\n" for r in listed]
+        lines = [f"{clip_path('clips', f'{r.clip_id}.mp4')} {LABELS.index(r.label)}\n" for r in listed]
         (folder / f"{file}.txt").write_text("".join(lines))
     (folder / "label_map.txt").write_text("".join(f"{label}\n" for label in LABELS))
     return rows

@@ -42,7 +42,7 @@ def store(workspace: Workspace, clip: Clip, *, reason: str = "") -> ClipPose:
     points = (body[None] + np.sin(phase)[:, None] * np.array(way))[None].astype(np.float32)
     pose = Pose(COCO, points, np.ones((1, 24, 17), np.float32), np.arange(24, dtype=np.int32), 72, 88, 24)
     path = pose_of(workspace.root / clip.path)
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True, parents=True)
     with path.open("wb") as file:
         write_pose(file, pose)
     return ClipPose(
@@ -82,7 +82,7 @@ def run_pipeline(steps: list[dict[str, Any]], clip: Path) -> Any:
 def test_views_are_those_of_the_networks_own_config(posed: Workspace, name: str, shape: Any) -> None:
     base = model_base(find_entry(name))
     rows = tables.read(posed.poses, ClipPose)
-    clips = {row.clip_id: posed.root / "clips" / f"{row.clip_id}.mp4" for row in rows}
+    clips = {row.clip_id: posed.clip(row.clip_id) for row in rows}
     seen = next(row for row in rows if not row.reason)
     empty = next(row for row in rows if row.reason)
     view = run_pipeline(train_pipeline(base, RECIPE), clips[seen.clip_id])

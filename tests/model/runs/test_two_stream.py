@@ -15,6 +15,7 @@ from dancecli.core.errors import ModelError, UsageError, WorkspaceError
 from dancecli.core.flow_format import BOUND_PX, FPS, FlowMethod
 from dancecli.core.progress import Progress, Reporter, no_message
 from dancecli.core.records import Flow, Prediction
+from dancecli.core.video_files import clip_path
 from dancecli.model.dataloading.pipelines import train_pipeline
 from dancecli.model.runs.finetune import FinetuneSettings, finetune
 from dancecli.model.runs.two_stream import train
@@ -54,7 +55,8 @@ def flow_rows(tmp_path_factory, clip_files):
         stored = stored_flow(clip, file)
         of, made = (hashlib.sha256(f.read_bytes()).hexdigest() for f in (clip, file))
         size = file.stat().st_size
-        row = Flow(clip.stem, "dis", f"flow/{file.name}", made, size, of, stored.frames, stored.width,
+        path = clip_path("flow", file.name)
+        row = Flow(clip.stem, "dis", path, made, size, of, stored.frames, stored.width,
                    stored.height, 1.0, FPS, BOUND_PX, stored.error_px, CODING)  # fmt: skip
         found[clip.stem] = (row, file)
     return found
@@ -66,9 +68,9 @@ def danced(corpus, flow_rows):
 
     def make(lost: int = 0, stale: bool = False, **parts) -> Workspace:
         workspace = corpus(**parts)
-        (workspace.root / "flow").mkdir()
         rows = []
         for row, file in list(flow_rows.values())[lost:]:
+            (workspace.root / row.path).parent.mkdir(parents=True, exist_ok=True)
             (workspace.root / row.path).hardlink_to(file)
             rows.append(replace(row, of_sha256="0" * 64) if stale and not rows else row)
         tables.write(workspace.flows, Flow, rows)

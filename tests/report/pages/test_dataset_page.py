@@ -64,6 +64,6 @@ def test_markup_in_a_label_is_shown_not_run(filmed: Workspace, dance: Callable[.
 
 
 def test_a_clip_that_cannot_be_read_has_no_picture(filmed: Workspace) -> None:
-    for path in (filmed.root / "clips").iterdir():
+    for path in (filmed.root / "clips").rglob("*.mp4"):
         path.write_bytes(b"no video")
     assert pictures(filmed, LABELS) == {label: [] for label in LABELS}

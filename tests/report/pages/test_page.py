@@ -13,6 +13,7 @@ import pytest
 from helpers.fake_run import make_run
 
 from dancecli.core.text import points
+from dancecli.core.video_files import clip_path
 from dancecli.report.pages import templating
 from dancecli.report.plots import layout
 from dancecli.report.report import ReportSettings, report
@@ -110,9 +111,9 @@ def test_a_link_is_quoted_and_stays_in_the_workspace() -> None:
 def test_every_clip_is_there_with_its_scores(plain: str) -> None:
     clips = data_of(plain)["subsets"]["test"]["clips"]
     assert len(clips) == 36
-    for _, link, truth, called, rank, scores in clips:
+    for name, link, truth, called, rank, scores in clips:
         shown = dict(zip(scores[::2], scores[1::2], strict=True))
-        assert link == 1
+        assert f"clips/{link}/{name}.mp4" == clip_path("clips", f"{name}.mp4")
         assert truth in shown
         assert shown[called] == max(shown.values())
         assert (rank == 1) == (truth == called)

@@ -89,7 +89,7 @@ def source_video(path: Path) -> None:
     """Make a film of two seconds, in the form that clips have."""
     import imageio_ffmpeg
 
-    path.parent.mkdir()
+    path.parent.mkdir(parents=True)
     source = ["-f", "lavfi", "-i", "testsrc=size=64x48:rate=10:duration=2"]
     form = ["-pix_fmt", "yuv420p", "-c:v", "libx264", str(path)]
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", *source, *form], check=True)
