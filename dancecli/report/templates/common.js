@@ -86,6 +86,12 @@ function picture(link, name) {
   enlarge.title = 'Open large';
   enlarge.setAttribute('aria-label', `Open ${name} large`);
   box.append(video, play, enlarge);
+  // Paper plays nothing: there the still stands for the clip.
+  if (stills[name]) {
+    const image = still();
+    image.className = 'paper';
+    box.append(image);
+  }
   // With a still to show, nothing is read before it is played.
   if (!stills[name]) seen.observe(video);
   return box;

@@ -3,7 +3,7 @@
   const size = labels.length;
   const MOST_CELLS = 40; // a larger matrix is drawn as a picture, and beside it the classes most confused
   const FEW = 22;
-  const PAPER = 680; // pixels across a printed page
+  const PAPER = 640; // pixels across a printed page
   const AXIS = ['true ↓', 'predicted →'];
 
   function card([name, place, truth, called, rank, scores]) {
