@@ -42,6 +42,12 @@ LatexOption = Annotated[
 ]
 MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")]
 CsvOption = Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")]
+FiguresOption = Annotated[
+    bool,
+    typer.Option(
+        "--figures", help="Draw every chart as PDF and SVG at the width of a column too, into figures/."
+    ),
+]
 EngineOption = Annotated[
     str,
     typer.Option(

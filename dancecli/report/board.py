@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from dancecli.core.errors import DanceError, WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Subset
+from dancecli.report.figures import write_board_figures
 from dancecli.report.plots import layout
 from dancecli.report.results.leaderboard import COLUMNS, Leaderboard, Row, rank
 from dancecli.report.results.run_results import RunResults, read_run_results
@@ -33,6 +34,7 @@ class BoardSettings:
         split: those of this split; None for all.
         subset: the subset that they are evaluated on.
         add: submissions to check and add first: files of `dance submit`, or folders of them.
+        figures: whether to draw the charts for a paper too, into `figures/`.
         site: a folder for a leaderboard that can be published: with a page per run, and the submissions.
     """
 
@@ -40,6 +42,7 @@ class BoardSettings:
     subset: str = "test"
     add: tuple[Path, ...] = ()
     site: Path | None = None
+    figures: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ def board(
         if settings.site:
             _write_pages(workspace, settings.site, found, settings.subset, reporter)
         drawn = _drawn(folder if settings.site else folder.parent, boards)
+        if settings.figures:
+            write_board_figures(folder / "figures", boards, [cost_charts(one) for one in boards])
         _write(folder, boards, left_out, settings, document, drawn)
     return BoardResult(folder / "index.html", boards, tuple(left_out), document, added)
 
@@ -123,6 +128,7 @@ def _write(
             layout.history([(r.name, r.finished, r.top1.estimate, r.top1.text) for r in one.rows])
             for one in boards
         ],
+        costs=[cost_charts(one) for one in boards],
         scales=[layout.zoomed([r.top1.estimate for r in one.rows]) for one in boards],
         chart=layout,
         drawn=drawn,
@@ -150,6 +156,20 @@ def _write_pages(
             with atomic_file(site / name / "submission.zip", "wb") as file:
                 file.write(workspace.submission(name).read_bytes())
         reporter.progress(done, len(found), name)
+
+
+def cost_charts(board: Leaderboard) -> list[layout.CostChart]:
+    """Lay out accuracy against GFLOPs, parameters and speed, as far as two entries have them."""
+    kinds: tuple[tuple[str, str, Callable[[Row], float | None], bool], ...] = (
+        ("Accuracy against GFLOPs", "GFLOPs per view", lambda r: r.gflops, True),
+        ("Accuracy against parameters", "million parameters", lambda r: (r.params or 0) / 1e6, True),
+        ("Accuracy against speed", "clips per second", lambda r: r.speed, False),
+    )
+    found = [
+        layout.cost_chart(title, label, [(r.name, cost(r), r.top1.estimate) for r in board.rows], less=less)
+        for title, label, cost, less in kinds
+    ]
+    return [chart for chart in found if chart]
 
 
 def values(row: Row) -> dict[str, Any]:

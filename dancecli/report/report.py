@@ -13,9 +13,11 @@ from typing import Any
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.report.bundle import write_bundle
+from dancecli.report.figures import write_report_figures
 from dancecli.report.pages.run_page import model_card, render_run
 from dancecli.report.plots.confusion_matrix import draw_confusion
 from dancecli.report.plots.gradcam import GradcamPicture, read_gradcam
+from dancecli.report.references import references
 from dancecli.report.results.attributes import read_attributes
 from dancecli.report.results.comparison import MemberWorth, worth_of_members
 from dancecli.report.results.entries import members, read_group
@@ -46,6 +48,7 @@ class ReportSettings:
         subset: the subset that the headline, the table and the picture are of.
         attributes: CSV files with further attributes of clips or videos, to slice by.
         hierarchy: a CSV file that says what each class belongs to.
+        figures: whether to draw every chart for a paper too, into `figures/`.
         bundle: a folder or a zip file for the report with its clips, see `bundle`.
     """
 
@@ -55,6 +58,7 @@ class ReportSettings:
     attributes: tuple[Path, ...] = ()
     hierarchy: Path | None = None
     bundle: Path | None = None
+    figures: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ def report(
     *,
     dry_run: bool = False,
 ) -> ReportResult:
-    """Write `reports/<name>/`: the page, `metrics.json`, `model-card.md`, `confusion.csv`, `.png`, `.pdf`.
+    """Write `reports/<name>/`: the page, `metrics.json`, `model-card.md`, `references.bib`, `confusion.csv`,
+    `.png` and `.pdf`.
 
     The same run gives the same bytes. With `dry_run` everything is read and checked, nothing written.
 
@@ -105,7 +110,8 @@ def report(
         )
     summaries = summarize(results)
     levels = read_hierarchy(settings.hierarchy, results.labels) if settings.hierarchy else ()
-    sliced = slice_run(results, read_attributes(workspace, settings.attributes), levels)
+    attributes = read_attributes(workspace, settings.attributes)
+    sliced = slice_run(results, attributes, levels)
     worth = {key: worth_of_members(workspace, results, key) for key in results.subsets}
     found = document(name, results, summaries, settings.subset, sliced, worth)
     for note in filter(None, [*sliced.notes, results.corrections]):
@@ -113,6 +119,11 @@ def report(
     heat = read_gradcam(workspace, results)
     if not dry_run:
         _write(workspace, name, results, summaries, settings.subset, found, heat, sliced, worth, reporter)
+        with atomic_file(folder / "references.bib") as file:
+            file.write(references(results.run, attributes.values.get("dataset", {}).values()))
+        if settings.figures:
+            chosen = summaries[settings.subset]
+            write_report_figures(folder / "figures", results, chosen, sliced, settings.subset)
     reporter.progress(3, 3)
     if settings.bundle:
         draw = partial(

@@ -25,7 +25,10 @@ from dancecli.storage.workspace import Workspace
 
 SIX = ("wave", "spin", "bounce", "step touch", "robot", "kick ball change")
 GOLD = Path(__file__).parents[1] / "golden" / "report_metrics.json"
-FILES = ("index.html", "metrics.json", "model-card.md", "confusion.csv", "confusion.pdf", "confusion.png")
+FILES = (
+    "index.html", "metrics.json", "model-card.md", "references.bib", "confusion.csv", "confusion.pdf",
+    "confusion.png",
+)  # fmt: skip
 RUN = "inception-demo-1"
 
 

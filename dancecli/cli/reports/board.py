@@ -12,6 +12,7 @@ from dancecli.cli.console import info, open_workspace, print_json, print_result,
 from dancecli.cli.options import (
     CsvOption,
     DryRunOption,
+    FiguresOption,
     JsonOption,
     LatexOption,
     MarkdownOption,
@@ -54,6 +55,7 @@ def command(
             show_default=False,
         ),
     ] = None,
+    figures: FiguresOption = False,
     watch: Annotated[
         bool,
         typer.Option("--watch", help="Follow the progress of all runs and studies instead."),
@@ -91,7 +93,7 @@ def command(
         _watch(workspace, tensorboard, shown=watch)
         return
     with reporting("board") as reporter:
-        settings = BoardSettings(split, subset.value, tuple(add or ()), site)
+        settings = BoardSettings(split, subset.value, tuple(add or ()), site, figures)
         result = board(workspace, settings, reporter, dry_run=dry_run)
     if form:
         from dancecli.report.results.paper_tables import TableFormat, board_table, write_table

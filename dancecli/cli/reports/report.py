@@ -11,6 +11,7 @@ from dancecli.cli.console import info, open_workspace, print_json, print_result,
 from dancecli.cli.options import (
     CsvOption,
     DryRunOption,
+    FiguresOption,
     JsonOption,
     LatexOption,
     MarkdownOption,
@@ -72,6 +73,7 @@ def command(
             show_default=False,
         ),
     ] = None,
+    figures: FiguresOption = False,
     bundle: Annotated[
         Path | None,
         typer.Option(
@@ -89,7 +91,7 @@ def command(
     """Write a run's report: accuracy, confusion matrix and how it was trained.
 
     Writes reports/NAME with index.html (it holds everything but the clips' files), metrics.json,
-    model-card.md, and confusion.csv, .png and .pdf. For a group, the runs of
+    model-card.md, references.bib (BibTeX), and confusion.csv, .png and .pdf. For a group, the runs of
     `dance finetune --seeds`, it shows mean and standard deviation, and writes each
     run's page too. Accuracy is sliced by what is known of the clips (dataset, resolution, length, year,
     sound, groups, content), and slices that are significantly worse than the rest are named.
@@ -103,7 +105,9 @@ def command(
     if grad_cam and not dry_run:
         _look_into(workspace, run or _last(workspace), subset, grad_cam)
     with reporting("report") as reporter:
-        settings = ReportSettings(run, name, subset.value, tuple(attributes or ()), hierarchy, bundle)
+        settings = ReportSettings(
+            run, name, subset.value, tuple(attributes or ()), hierarchy, bundle, figures
+        )
         result = report(workspace, settings, reporter, dry_run=dry_run)
     if run is None:
         info(f"run {result.run} (the latest)")

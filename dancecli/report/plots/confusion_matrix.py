@@ -14,18 +14,23 @@ FONT = "DejaVu Sans"
 # The share of a row at which a mistake has its full color, if none is larger.
 DEEPEST_MISTAKE = 0.5
 # What a format would note of itself: neither the day nor matplotlib's version may change the bytes.
-_MUTE = {"png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer")}
+_MUTE = {"png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer"), "svg": ("Date", "Creator")}
 
 
-def draw_confusion(folder: Path, counts: Sequence[Sequence[int]], labels: Sequence[str]) -> None:
+def draw_confusion(
+    folder: Path,
+    counts: Sequence[Sequence[int]],
+    labels: Sequence[str],
+    forms: Sequence[str] = ("png", "pdf"),
+) -> None:
     """Draw the confusion matrix for a paper: counts in the cells, shares of a row as color.
 
     Args:
-        folder: gets `confusion.png` (300 dots an inch) and `confusion.pdf`; the same counts give
-            the same bytes.
+        folder: gets `confusion.<form>`; the same counts give the same bytes.
         counts: one row per true class, a column a predicted one.
         labels: class names, cut to 32 characters; one that the font has no letters for is given by
             its number, from 0, in the order of `confusion.csv`.
+        forms: of png (300 dots per inch), pdf and svg.
     """
     import matplotlib as mpl
     import numpy as np
@@ -42,7 +47,15 @@ def draw_confusion(folder: Path, counts: Sequence[Sequence[int]], labels: Sequen
     cell = min(0.62, max(0.3, 6.0 / size)) if size <= MOST_NUMBERED else 8.0 / size
     margin = 0.55 + 0.072 * max(map(len, names)) if size <= MOST_NUMBERED else 0.9
     inches = (margin + cell * size + 0.1, margin + cell * size + 0.1)
-    with mpl.rc_context({"font.family": FONT, "font.size": 8, "text.usetex": False, "pdf.fonttype": 42}):
+    with mpl.rc_context(
+        {
+            "font.family": FONT,
+            "font.size": 8,
+            "text.usetex": False,
+            "pdf.fonttype": 42,
+            "svg.hashsalt": "dance",
+        }
+    ):
         figure = Figure(figsize=inches, dpi=300)
         FigureCanvasAgg(figure)
         box = (margin / inches[0], margin / inches[1], cell * size / inches[0], cell * size / inches[1])
@@ -68,9 +81,9 @@ def draw_confusion(folder: Path, counts: Sequence[Sequence[int]], labels: Sequen
         numbered = "" if size <= MOST_NUMBERED else ", by number from 0"
         axes.set_xlabel(f"predicted{numbered}", fontsize=9, labelpad=8)
         axes.set_ylabel(f"true{numbered}", fontsize=9, labelpad=8)
-        for form, mute in _MUTE.items():
+        for form in forms:
             with atomic_file(folder / f"confusion.{form}", "wb") as file:
-                metadata = dict.fromkeys(mute)
+                metadata = dict.fromkeys(_MUTE[form])
                 figure.savefig(file, format=form, metadata=metadata, bbox_inches="tight", pad_inches=0.05)
 
 

@@ -45,17 +45,22 @@ def class_charts(summary: Summary, labels: Sequence[str]) -> tuple[Chart, ...]:
     """Lay out precision-recall and ROC of each class, the class of lowest average precision first."""
     shown = sorted(summary.curves, key=lambda c: (c.ap, c.index))[:MOST_CLASSES]
     kinds = (
-        ("Precision-recall", "recall", [(c, c.pr) for c in shown]),
-        ("ROC", "false positive rate", [(c, c.roc) for c in shown if c.auc is not None]),
+        ("Precision-recall", "recall", "precision", [(c, c.pr) for c in shown]),
+        (
+            "ROC",
+            "false positive rate",
+            "true positive rate",
+            [(c, c.roc) for c in shown if c.auc is not None],
+        ),
     )
     return tuple(
         line_chart(
             title,
             [(labels[c.index], "class", points, False, str(c.index)) for c, points in lines],
             replace(SHARE, label=label),
-            SHARE,
+            replace(SHARE, label=beside),
         )
-        for title, label, lines in kinds
+        for title, label, beside, lines in kinds
         if lines
     )
 

@@ -23,13 +23,30 @@ Points: TypeAlias = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart, in the chart's own units; `css` names its look, `key` what it can be chosen by."""
+    """One line of a chart.
+
+    Attributes:
+        css: names its look.
+        points: in the units of the chart's view box.
+        marked: whether its points are.
+        key: what it can be chosen by.
+    """
 
     name: str
     css: str
-    path: str
-    dots: tuple[tuple[float, float], ...]
+    points: tuple[tuple[float, float], ...]
+    marked: bool = False
     key: str = ""
+
+    @property
+    def path(self) -> str:
+        """The line as SVG draws it."""
+        return "M" + "L".join(f"{x} {y}" for x, y in self.points)
+
+    @property
+    def dots(self) -> tuple[tuple[float, float], ...]:
+        """The points that are marked."""
+        return self.points if self.marked else ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +65,7 @@ class Chart:
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
     x_label: str
+    y_label: str
     hover: str
 
 
@@ -56,7 +74,7 @@ class Axis:
     """One axis of a chart.
 
     Attributes:
-        label: what stands below it.
+        label: what stands below or beside it; of a vertical one that has none, it is the chart's title.
         ticks: values, the ends of the axis first and last.
         share: the values are shares, shown as per cent.
         digits: of values that are read off.
@@ -218,18 +236,13 @@ def line_chart(
         title=title,
         note=note,
         lines=tuple(
-            Line(
-                name,
-                css,
-                "M" + "L".join(f"{x(a)} {y(b)}" for a, b in points),
-                tuple((x(a), y(b)) for a, b in points) if dots else (),
-                key,
-            )
+            Line(name, css, tuple((x(a), y(b)) for a, b in points), dots, key)
             for name, css, points, dots, key in lines
         ),
         x_ticks=tuple((x(v), across.text(v)) for v in _apart(across.ticks)),
         y_ticks=tuple((y(v), up.text(v)) for v in up.ticks),
         x_label=across.label,
+        y_label=up.label or title,
         hover=json.dumps({**hover, "label": across.label}),
     )
 
@@ -340,3 +353,92 @@ def zoomed(estimates: Sequence[Estimate]) -> tuple[float, float]:
     low = math.floor(20 * min(e.low for e in estimates)) / 20
     high = math.ceil(20 * max(e.high for e in estimates)) / 20
     return max(0.0, low), min(1.0, max(high, low + 0.05))
+
+
+@dataclass(frozen=True)
+class Spot:
+    """One entry in the chart of accuracy against cost.
+
+    Attributes:
+        front: no other entry is both cheaper and more accurate.
+        anchor: the side on which its name is written, `start` or `end`.
+    """
+
+    x: float
+    y: float
+    top: float
+    bottom: float
+    name: str
+    front: bool
+    anchor: str
+    text: str
+
+
+@dataclass(frozen=True)
+class CostChart:
+    """Accuracy against one kind of cost, on a logarithmic scale; `steps` is the Pareto front as a path."""
+
+    title: str
+    label: str
+    spots: tuple[Spot, ...]
+    steps: tuple[tuple[float, float], ...]
+    x_ticks: tuple[tuple[float, str], ...]
+    y_ticks: tuple[tuple[float, str], ...]
+
+    @property
+    def path(self) -> str:
+        """The Pareto front as SVG draws it."""
+        return "M" + "L".join(f"{x} {y}" for x, y in self.steps) if self.steps else ""
+
+
+def cost_chart(
+    title: str, label: str, entries: Sequence[tuple[str, float | None, Estimate]], *, less: bool = True
+) -> CostChart | None:
+    """Lay out accuracy against a cost; None where fewer than two entries have one, or all the same.
+
+    Args:
+        title: what it shows.
+        label: of the cost.
+        entries: name, cost and accuracy; those without a cost are left out.
+        less: whether less of it is better, as of GFLOPs, or more, as of clips per second.
+    """
+    known = [(name, cost, e) for name, cost, e in entries if cost is not None and cost > 0]
+    if len({cost for _, cost, _ in known}) < 2:
+        return None
+    low, high = (f(cost for _, cost, _ in known) for f in (min, max))
+    x = _Scale(low / 1.3, high * 1.3, LEFT, WIDTH - RIGHT, True)
+    ends = zoomed([e for _, _, e in known])
+    ticks = nice_ticks(*ends, 4)
+    y = _Scale(ends[0], ticks[-1], HEIGHT - BOTTOM, TOP, False)
+
+    def beaten(cost: float, rate: float) -> bool:
+        def as_cheap(other: float) -> bool:
+            return other <= cost if less else other >= cost
+
+        return any(as_cheap(c) and e.rate >= rate and (c != cost or e.rate > rate) for _, c, e in known)
+
+    spots = []
+    for name, cost, e in sorted(known, key=lambda k: (k[1], k[0])):
+        at = x(cost)
+        text = f"{name}: {100 * e.rate:.1f} % ({100 * e.low:.1f}-{100 * e.high:.1f}), {cost:g} {label}"
+        anchor = "start" if at < (LEFT + WIDTH) / 2 else "end"
+        spots.append(Spot(at, y(e.rate), y(e.high), y(e.low), name, not beaten(cost, e.rate), anchor, text))
+    front = sorted(((s.x, s.y) for s in spots if s.front), reverse=not less)
+    steps: list[tuple[float, float]] = []
+    for at, rate in front:
+        steps += [(at, steps[-1][1])] if steps else []
+        steps.append((at, rate))
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    # Fewer than three marks do not show a scale.
+    for steps_of in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
+        marks = [m * 10.0**p for p in powers for m in steps_of if x.low <= m * 10.0**p <= x.high]
+        if len(marks) > 2:
+            break
+    return CostChart(
+        title,
+        label,
+        tuple(spots),
+        tuple(steps),
+        tuple((x(v), f"{v:g}") for v in marks),
+        tuple((y(v), f"{100 * v:.0f} %") for v in ticks),
+    )

@@ -255,7 +255,7 @@ def test_clips_that_flip_between_seeds(browser: Any, reports: Path) -> None:
 
 
 def test_where_it_looked_stands_on_the_page(page: Any) -> None:
-    picture = shown(page, "img")
+    picture = shown(page, "figure img")
     assert picture.count() == 1
     assert picture.evaluate("image => image.naturalWidth") == 687
 

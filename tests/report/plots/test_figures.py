@@ -1,0 +1,80 @@
+"""Figures for papers: every chart of a page, in both forms, the same bytes each time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from helpers.builders import Ran
+from helpers.fake_run import make_run
+
+from dancecli.report.board import BoardSettings, board
+from dancecli.report.plots.layout import cost_chart
+from dancecli.report.report import ReportSettings, report
+from dancecli.report.statistics.intervals import Estimate
+from dancecli.storage.workspace import Workspace
+
+LABELS = ("wave", "spin", "bounce", "step & touch", "robot", "$kick_ball$")
+COLUMN_POINTS = 3.25 * 72
+
+
+def sizes(folder: Path) -> dict[str, float]:
+    """The width in points of each SVG figure; each has its PDF."""
+    found = {}
+    for path in folder.glob("*.svg"):
+        assert path.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+        width = ElementTree.parse(path).getroot().get("width") or ""
+        found[path.stem] = float(width.removesuffix("pt"))
+    return found
+
+
+def test_every_chart_of_a_report_is_a_figure_of_a_column(workspace: Workspace) -> None:
+    make_run(workspace.root, LABELS, test=60, val=12, name="run-1")
+    folder = report(workspace, ReportSettings("run-1", figures=True)).page.parent / "figures"
+    found = sizes(folder)
+    assert set(found) == {
+        "confusion", "loss", "accuracy", "learning-rate", "top-k-accuracy", "accuracy-at-coverage",
+        "precision-recall", "roc", "calibration", "recall",
+    }  # fmt: skip
+    assert {name for name, width in found.items() if width != pytest.approx(COLUMN_POINTS)} == {"confusion"}
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    report(workspace, ReportSettings("run-1", figures=True))
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_leaderboard_has_its_forest_and_its_costs(workspace: Workspace, dance: Callable[..., Ran]) -> None:
+    for name, gflops, skill in (("cheap-1", 5.0, 1.5), ("dear-1", 50.0, 4.0), ("bad-1", 60.0, 1.0)):
+        make_run(workspace.root, LABELS, test=60, name=name, salt=name, skill=skill)
+        path = workspace.run(name) / "run.json"
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps(record | {"model": record["model"] | {"gflops_view": gflops}}))
+    assert dance("board", "--figures").code == 0
+    assert set(sizes(workspace.report("board") / "figures")) == {"leaderboard", "accuracy-against-gflops"}
+    page = board(workspace, BoardSettings()).page.read_text()
+    assert page.count('<figure class="chart cost">') == 1
+
+
+def test_the_front_is_of_those_that_no_other_beats_in_both() -> None:
+    def entry(name: str, cost: float | None, rate: float) -> tuple[str, float | None, Estimate]:
+        return name, cost, Estimate(rate, rate - 0.05, rate + 0.05)
+
+    entries = [
+        entry("a", 1, 0.5),
+        entry("b", 2, 0.4),
+        entry("c", 4, 0.8),
+        entry("d", 4, 0.7),
+        entry("e", None, 0.9),
+    ]
+    found = cost_chart("t", "GFLOPs", entries)
+    assert found
+    assert {spot.name: spot.front for spot in found.spots} == {"a": True, "b": False, "c": True, "d": False}
+    assert len(found.steps) == 3
+    # Of speed more is better.
+    fast = cost_chart("t", "clips/s", entries, less=False)
+    assert fast
+    assert {spot.name for spot in fast.spots if spot.front} == {"c"}
+    assert cost_chart("t", "GFLOPs", [entry("a", 1, 0.5), entry("b", 1, 0.4)]) is None
+    assert cost_chart("t", "GFLOPs", [entry("a", 1, 0.5)]) is None
