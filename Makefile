@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo check test test-fast test-slow coverage nightly mutants bench bench-quick lint format docs dist clean
+.PHONY: help setup browser demo check test test-fast test-slow bounds coverage nightly mutants bench bench-quick lint format docs dist clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -53,6 +53,17 @@ test-fast: $(READY) ## the tests that need no training, browser or cluster (two 
 
 test-slow: $(READY) browser ## the tests that test-fast leaves out
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m "slow or browser or cluster"
+
+# The newest releases are what everybody's pip brings; these are the oldest that it may leave in place.
+BOUNDED := tests/core tests/storage/test_tables.py tests/storage/test_ledger.py tests/sources tests/video/test_decode.py \
+  tests/video/test_foreign_media.py tests/engine/test_local.py tests/dataset/fetch/test_site_check.py tests/dataset/split
+
+bounds: $(READY) ## the tests of the dataset half with the oldest dependencies that are allowed
+	rm -rf build/bounds && mkdir -p build
+	$(PYTHON) -m venv build/bounds
+	$(BIN)/python tests/helpers/lower_bounds.py > build/bounds.txt
+	build/bounds/bin/python -m pip install --quiet -c build/bounds.txt . pytest pytest-timeout hypothesis scikit-learn
+	PYTHONPATH=. build/bounds/bin/python -m pytest -q -p no:cacheprovider $(BOUNDED)
 
 coverage: $(READY) browser ## branch coverage of the package, on up to four cores (a quarter of an hour)
 	rm -rf build/coverage && mkdir -p build/coverage

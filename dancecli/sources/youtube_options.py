@@ -125,7 +125,8 @@ def check_options(given: tuple[str, ...]) -> None:
         YoutubeDL({**read_options(given), "quiet": True, "no_warnings": True}, auto_init=False).close()
     except YoutubeDLError as error:
         raise UsageError(
-            f"yt-dlp cannot use these options: {error}", "see yt-dlp --list-impersonate-targets"
+            f"yt-dlp cannot use these options: {error}",
+            "to impersonate a browser it needs pip install 'yt-dlp[curl-cffi]'",
         ) from None
 
 
