@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -17,4 +18,4 @@ def lower_bounds(path: Path = PYPROJECT) -> list[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join(lower_bounds()))
+    sys.stdout.write("\n".join(lower_bounds()) + "\n")
