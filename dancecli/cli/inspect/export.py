@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting
 from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
+from dancecli.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from dancecli.storage.workspace import Workspace
 
 
 def command(
@@ -18,9 +23,20 @@ def command(
             "--format",
             metavar="FORM",
             help="Format of the export: videofolder or parquet (Hugging Face), webdataset (tar files), or "
-            "lists (path and label as text, tab-separated and CSV).",
+            "lists (path and label as text, tab-separated and CSV); with --run pth, safetensors, torchscript "
+            "or onnx. [default: videofolder; pth with --run]",
+            show_default=False,
         ),
-    ] = "videofolder",
+    ] = "",
+    run: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Export the model of a run, with a model card, instead of a split; the file's predictions "
+            "are compared with the run's.",
+            show_default=False,
+        ),
+    ] = None,
     to: Annotated[
         str | None,
         typer.Option(
@@ -43,19 +59,66 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Export a split in the format of another tool.
+    """Export a split, or the model of a run, in the format of another tool.
 
     An interrupted export resumes with the same command, and a finished one is not written again. Exits
     with 3 if clips of the split have lost their file.
 
-    Example: `dance export --format webdataset --to shards`
+    Example: `dance export --format webdataset --to shards`, or `dance export --run NAME --format onnx`
     """
+    workspace = open_workspace(workspace_dir, create=False)
+    if run is not None:
+        if split or augmented or link or dry_run:
+            raise UsageError("--run exports a model, so it combines with --format and --to only")
+        _export_model(workspace, run, form or "pth", to, json_output=json_output)
+        return
+    settings = (form or "videofolder", split, to, augmented, link, dry_run)
+    _export_split(workspace, *settings, json_output=json_output)
+
+
+def _export_model(workspace: Workspace, run: str, form: str, to: str | None, *, json_output: bool) -> None:
+    """Export the model of a run, with its model card."""
+    from dancecli.model.inference.export import ModelForm, document_of, export_run
+    from dancecli.report.pages.run_page import model_card
+    from dancecli.report.results.run_results import read_run_results
+    from dancecli.report.results.summaries import summarize
+    from dancecli.storage.files import atomic_file
+
+    if form not in list(ModelForm):
+        raise typer.BadParameter(f"{form!r} is not one of {', '.join(ModelForm)}", param_hint="--format")
+    with reporting("export") as reporter:
+        found = export_run(workspace, run, ModelForm(form), Path(to) if to else None, reporter)
+    results = read_run_results(workspace, run)
+    subset = "test" if "test" in results.subsets else next(iter(results.subsets))
+    with atomic_file(found.folder / "README.md") as file:
+        file.write(model_card(run, results, summarize(results), subset))
+    if json_output:
+        print_json(document_of(found))
+        return
+    print_result(f"run {run} as {form}: {found.file}")
+    print_result(
+        f"compared with the run's own predictions of {found.checked} clips: at most "
+        f"{found.difference:.1e} apart"
+    )
+
+
+def _export_split(
+    workspace: Workspace,
+    form: str,
+    split: str | None,
+    to: str | None,
+    augmented: bool,
+    link: bool,
+    dry_run: bool,
+    *,
+    json_output: bool,
+) -> None:
+    """Export the clips of a split."""
     from dancecli.dataset.export.export import ExportSettings, Form, export
     from dancecli.storage.corrections import newer_corrections
 
     if form not in list(Form):
         raise typer.BadParameter(f"{form!r} is not one of {', '.join(Form)}", param_hint="--format")
-    workspace = open_workspace(workspace_dir, create=False)
     settings = ExportSettings(Form(form), split, to, augmented, link, dry_run=dry_run)
     with reporting("export") as reporter:
         result = export(workspace, settings, reporter)

@@ -49,7 +49,8 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 def _pad_same(x: Tensor, kernel: Size3, stride: Size3) -> tuple[Tensor, Size3]:
     """Pad with zeros what is lopsided, and return what the operator itself can pad evenly."""
-    pads = [same_padding(n, k, s) for n, k, s in zip(x.shape[2:], kernel, stride, strict=True)]
+    # Whole numbers also while the network is traced for export, where a size is a tensor.
+    pads = [same_padding(int(n), k, s) for n, k, s in zip(x.shape[2:], kernel, stride, strict=True)]
     if all(before == after for before, after in pads):
         return x, (pads[0][0], pads[1][0], pads[2][0])
     # F.pad counts from the last axis.
