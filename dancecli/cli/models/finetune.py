@@ -72,6 +72,14 @@ def command(
     augment: AugmentOption = None,
     views: ViewsOption = None,
     flow_method: FlowMethodOption = "dis",
+    input_: Annotated[
+        str,
+        typer.Option(
+            "--input",
+            metavar="frames|skeletons",
+            help="What a model of RGB frames sees: frames, or the skeletons of dance pose drawn on black.",
+        ),
+    ] = "frames",
     num_clips: NumClipsOption = None,
     amp: AmpOption = None,
     changes: SetOption = None,
@@ -174,6 +182,7 @@ def command(
         batch=batch,
         views=views,
         flow_method=flow_method,
+        input=input_,
         num_clips=num_clips,
         augment=augment,
         amp=amp,

@@ -13,7 +13,7 @@ from dancecli.core.augmentation import chains_text
 from dancecli.core.errors import ModelError, UsageError
 from dancecli.core.recipe import Recipe
 from dancecli.model.dataloading.flow_data import on_flow
-from dancecli.model.dataloading.pose_data import skeleton_steps
+from dancecli.model.dataloading.pose_data import on_skeletons, skeleton_steps
 from dancecli.model.hardware.device import CPU, Device, clips_per_pass
 from dancecli.model.networks.base import ModelBase
 
@@ -131,4 +131,6 @@ def _pipeline(
         {"type": "FormatShape", "input_format": base.input_format},
         {"type": "PackActionInputs", "meta_keys": ("filename",)},
     ]
+    if base.drawn:
+        return on_skeletons(steps)
     return on_flow(steps, base.flow) if base.flow else steps

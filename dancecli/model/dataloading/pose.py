@@ -10,18 +10,28 @@ A pipeline on poses is that of MMAction2's skeleton configs, with this step befo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import InputError, ModelError
 from dancecli.model.networks.mmaction import TRANSFORMS
-from dancecli.storage.pose_files import COCO, pose_of, read_pose, to_coco
+from dancecli.storage.pose_files import BONES, COCO, pose_of, read_pose, to_coco
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     Numbers = NDArray[np.float32]
+
+_DRAWN_SIDE, _STROKE = 256, 5
+# Shoulders and hips, trunk, upper arms, forearms, thighs, shanks, neck.
+_PALETTE = (
+    *((255, 255, 255), (230, 60, 60), (60, 200, 60), (60, 120, 255)),
+    *((240, 200, 40), (220, 80, 220), (70, 220, 220)),
+)
+# Of each bone of `BONES`.
+_COLORS = tuple(_PALETTE[i] for i in (0, 0, 1, 1, 2, 3, 2, 3, 4, 5, 4, 5, 6, 6))
 
 
 @TRANSFORMS.register_module(force=True)
@@ -64,6 +74,63 @@ class PoseInit:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+@TRANSFORMS.register_module(force=True)
+class DrawPoses:
+    """Draw the skeletons of the sampled frames, in the place of decoding them.
+
+    Takes `filename`, the clip's, and `frame_inds`; gives `imgs`, one RGB picture [height, width, 3] of
+    bytes an index, as wide and high as the clip or with a short side of 256. A frame without a pose
+    shows that of the nearest frame with one. Limbs have a color each, the same left and right, so that a
+    mirrored picture is one of a mirrored dance. A clip without poses is black.
+    """
+
+    def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Draw them.
+
+        Raises:
+            ModelError: the poses are broken.
+        """
+        import numpy as np
+
+        path = pose_of(Path(results["filename"]))
+        indices = [int(i) for i in results["frame_inds"].reshape(-1)]
+        if path.exists():
+            try:
+                pose = to_coco(read_pose(path))
+            except InputError as error:
+                raise ModelError(error.message, error.hint) from None
+            scale = _DRAWN_SIDE / min(pose.height, pose.width)
+            size = (round(pose.height * scale), round(pose.width * scale))
+            points = held(pose.keypoints, pose.found) * scale
+            known = [bool(there.any()) for there in pose.found]
+            places = [int(np.abs(pose.frame_index - i).argmin()) for i in indices]
+            imgs = [_drawn(points[:, place], known, size) for place in places]
+        else:
+            size = (_DRAWN_SIDE, _DRAWN_SIDE)
+            imgs = [np.zeros((*size, 3), np.uint8) for _ in indices]
+        results.pop("video_reader", None)
+        results |= {"imgs": imgs, "original_shape": size, "img_shape": size, "modality": "RGB"}
+        return results
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+def _drawn(people: Numbers, known: Sequence[bool], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Draw people, [person, 17, 2] in pixels; the main dancer last, on top."""
+    import cv2
+    import numpy as np
+
+    picture = np.zeros((*size, 3), np.uint8)
+    for person in reversed(range(len(people))):
+        if not known[person]:
+            continue
+        for (one, two), color in zip(BONES, _COLORS, strict=True):
+            ends = [tuple(int(v) for v in np.rint(people[person, COCO.index(name)])) for name in (one, two)]
+            cv2.line(picture, ends[0], ends[1], color, _STROKE, cv2.LINE_AA)
+    return picture
 
 
 def held(keypoints: Numbers, found: NDArray[np.bool_]) -> Numbers:

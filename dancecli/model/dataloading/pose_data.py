@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from dancecli.core.errors import ModelError
+from dancecli.core.errors import ModelError, UsageError
 from dancecli.core.records import ClipPose, Subset
 from dancecli.model.dataloading.flow_data import with_flow
 from dancecli.model.dataloading.split_data import Example, SplitData
-from dancecli.model.networks.base import FLOW, POSE, ModelBase, SkeletonSteps
+from dancecli.model.networks.base import FLOW, FRAMES, POSE, SKELETONS, ModelBase, SkeletonSteps
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
@@ -42,8 +42,24 @@ def skeleton_steps(
     return steps
 
 
+def on_skeletons(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Convert a pipeline on frames into one on the skeletons of the same frames, drawn.
+
+    Raises:
+        ModelError: it augments frames, which skeletons do not support.
+    """
+    if any(step["type"] == "AugmentedView" for step in steps):
+        raise ModelError("drawn skeletons do not support augmentation", "omit --augment")
+    return [{"type": "DrawPoses"} if step["type"] == "ClipDecode" else dict(step) for step in steps]
+
+
 def with_input(
-    workspace: Workspace, base: ModelBase, data: SplitData, modality: str, flow_method: str
+    workspace: Workspace,
+    base: ModelBase,
+    data: SplitData,
+    modality: str,
+    flow_method: str,
+    shown: str = FRAMES,
 ) -> tuple[ModelBase, SplitData]:
     """Check that a split has what a model reads beside the clips: flow, or poses.
 
@@ -53,10 +69,18 @@ def with_input(
         data: the split.
         modality: the model's input, `rgb`, `flow` or `pose`.
         flow_method: how the flow should have been computed.
+        shown: what a model of frames sees, `frames` or `skeletons`.
 
     Raises:
         ModelError: some clips lack it; the hint makes it.
+        UsageError: a model of flow or poses is to see something else.
     """
+    if shown not in (FRAMES, SKELETONS):
+        raise UsageError(f"input {shown!r} is not {FRAMES} or {SKELETONS}")
+    if shown == SKELETONS and modality in (FLOW, POSE):
+        raise UsageError(f"this model sees {modality}, and no drawn skeletons", "omit --input")
+    if shown == SKELETONS:
+        return replace(base, drawn=True), with_poses(workspace, data)
     if modality == FLOW:
         return replace(base, flow=flow_method), with_flow(workspace, data, flow_method)
     if modality == POSE:

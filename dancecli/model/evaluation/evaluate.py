@@ -21,7 +21,7 @@ from dancecli.model.evaluation.scored_runs import (
     score_subsets,
     write_evaluation_run,
 )
-from dancecli.model.networks.base import at_its_size, model_base
+from dancecli.model.networks.base import FRAMES, at_its_size, model_base
 from dancecli.model.networks.checkpoint import build_network, run_checkpoint
 from dancecli.model.networks.weights import state_of
 from dancecli.model.networks.zoo import find_entry
@@ -84,8 +84,8 @@ def evaluate(
     recipe = recipe.with_changes(num_clips=settings.num_clips, num_crops=settings.num_crops)
     entry = find_entry(trained["settings"]["pretrain"])
     base, recipe = model_base(entry), at_its_size(entry, recipe)
-    method = trained["settings"]["flow_method"]
-    base, data = with_input(workspace, base, data, entry.modality, method)
+    method, shown = trained["settings"]["flow_method"], trained["settings"].get("input", FRAMES)
+    base, data = with_input(workspace, base, data, entry.modality, method, shown)
     views = {**views_record(recipe, frame_sampler(base, recipe), cached=False), "train": None}
     evidence = {
         "run": name,

@@ -17,6 +17,8 @@ from dancecli.model.networks.weights import StartWeights
 from dancecli.model.networks.zoo import ZooEntry
 
 FLOW, POSE = "flow", "pose"
+# What a model of frames may see.
+FRAMES, SKELETONS = "frames", "skeletons"
 # The input of a graph network: joints as vertices, [person, 17, channels] per frame.
 GRAPH = "graph"
 
@@ -44,6 +46,7 @@ class ModelBase:
         input_format: axes of the input, `NCTHW` or another that `FormatShape` knows.
         flow: how its optical flow was computed; empty for other models.
         skeleton: its steps from the poses of a clip; None for a model of frames or flow.
+        drawn: it sees skeletons, drawn in the places of frames.
     """
 
     model: dict[str, Any]
@@ -51,6 +54,12 @@ class ModelBase:
     input_format: str
     flow: str = ""
     skeleton: SkeletonSteps | None = None
+    drawn: bool = False
+
+    @property
+    def reads_poses(self) -> bool:
+        """Whether its input is the poses of a clip."""
+        return self.drawn or self.skeleton is not None
 
     @property
     def is_3d(self) -> bool:

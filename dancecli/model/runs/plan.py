@@ -16,7 +16,7 @@ from dancecli.model.dataloading.pose_data import with_input
 from dancecli.model.dataloading.split_data import SplitData, load_split
 from dancecli.model.dataloading.timing import timing_notes
 from dancecli.model.networks import stages
-from dancecli.model.networks.base import FLOW, ModelBase, at_its_size, has_dropout, model_base
+from dancecli.model.networks.base import FLOW, FRAMES, ModelBase, at_its_size, has_dropout, model_base
 from dancecli.model.networks.head import PRETRAINED, RANDOM
 from dancecli.model.networks.weights import NO_WEIGHTS
 from dancecli.model.networks.zoo import DEFAULT_PRETRAIN, ZooEntry, find_entry
@@ -69,6 +69,7 @@ class FinetuneSettings:
         group: name of a group of runs with several seeds.
         cache_dtype: `float16` or `float32`; empty for the default of the stage.
         flow_method: how the input of an optical-flow model was computed.
+        input: what a model of frames sees: `frames`, or `skeletons` drawn from the poses.
         head_init: `random`, or `pretrained` to copy matching classes from the pre-trained classifier.
         two_stream: settings of `dance train --stream both`, for one of its streams.
         execution: how the run is executed, which does not change what it trains.
@@ -95,6 +96,7 @@ class FinetuneSettings:
     group: str | None = None
     cache_dtype: str = ""
     flow_method: str = DEFAULT_FLOW
+    input: str = FRAMES
     head_init: str = RANDOM
     two_stream: dict[str, Any] | None = None
     folds: bool = False
@@ -218,7 +220,7 @@ def plan_with(
         ModelError: the model does not support the settings, or clips have no flow.
     """
     base, recipe = model_base(entry), at_its_size(entry, recipe)
-    base, data = with_input(workspace, base, data, entry.modality, settings.flow_method)
+    base, data = with_input(workspace, base, data, entry.modality, settings.flow_method, settings.input)
     refuse_unused_keys(base, recipe)
     # A backbone with unknown stages is rejected before its weights are downloaded.
     stages.prefixes(base.model["backbone"], recipe.frozen_stages)

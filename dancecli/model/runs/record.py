@@ -39,11 +39,11 @@ def begun_record(plan: Plan, job: Job) -> dict[str, Any]:
         "command": list(sys.argv),
         "model": {
             "pretrain": plan.entry.name,
-            "title": plan.entry.title,
+            "title": plan.entry.title + (", on drawn skeletons" if plan.base.drawn else ""),
             "backbone": plan.base.model["backbone"]["type"],
             "frozen_stages": recipe.frozen_stages,
             "flow": plan.base.flow or None,
-            "pose": plan.base.skeleton is not None,
+            "pose": plan.base.reads_poses,
             "params_total": None,
             "params_trainable": None,
             **cost_of_view(plan.entry, job.config["model"], plan.base, recipe),

@@ -82,7 +82,7 @@ def build_config(
         kind: dict[str, Any] = {"type": "VideoDataset"}
         if training:
             kind = {"type": "ViewDataset", "view_seed": view_seed}
-        if training and base.skeleton is not None:
+        if training and base.reads_poses:
             kind["poses_only"] = True
         listed = data.lists.get(Subset(subset), subset)
         sampler = {"type": "ViewSampler", "views": recipe.views or 0, "shuffle": True, "seed": seed}

@@ -22,7 +22,11 @@ from dancecli.core.hashing import sha256_file
 from dancecli.storage.files import atomic_file
 
 _WHEEL = "mediapipe-0.10.21-*.whl"
-DOWNLOAD = "pip download --no-deps --only-binary=:all: --python-version 3.11 mediapipe==0.10.21"
+# The networks are the same for every platform; this wheel is found from any.
+DOWNLOAD = (
+    "pip download --no-deps --only-binary=:all: --python-version 3.11 --platform manylinux_2_28_x86_64 "
+    "mediapipe==0.10.21"
+)
 INSTALL = f"{DOWNLOAD}, then dance pose --weights {_WHEEL}"
 _LARGEST_MEMBER = 16 << 20
 

@@ -22,9 +22,9 @@ from dancecli.model.evaluation.evaluate import EvaluateSettings, evaluate
 from dancecli.model.networks.base import build_model_config, model_base
 from dancecli.model.networks.zoo import find_entry
 from dancecli.model.runs.finetune import FinetuneSettings, finetune
-from dancecli.model.runs.plan import Execution
+from dancecli.model.runs.plan import Execution, make_plan
 from dancecli.storage import tables
-from dancecli.storage.pose_files import COCO, Pose, pose_of, write_pose
+from dancecli.storage.pose_files import COCO, Pose, pose_of, read_pose, write_pose
 from dancecli.storage.workspace import Workspace
 
 Corpus = Callable[..., Workspace]
@@ -73,6 +73,71 @@ def run_pipeline(steps: list[dict[str, Any]], clip: Path) -> Any:
     for step in steps:
         results = TRANSFORMS.build(step)(results)
     return results["inputs"]
+
+
+def test_skeletons_are_drawn_where_the_body_is(posed: Workspace) -> None:
+    import dancecli.model.dataloading.datasets  # noqa: F401 - registers the steps
+    from dancecli.model.networks.mmaction import TRANSFORMS, init_default_scope
+
+    init_default_scope("mmaction")
+    rows = tables.read(posed.poses, ClipPose)
+    draw = TRANSFORMS.build({"type": "DrawPoses"})
+    seen, empty = (
+        next(row.clip_id for row in rows if bool(row.reason) is reason) for reason in (False, True)
+    )
+
+    def drawn(clip: str, *frames: int) -> Any:
+        clip_file = str(posed.root / "clips" / f"{clip}.mp4")
+        return draw({"filename": clip_file, "frame_inds": np.array(frames)})["imgs"]
+
+    first, again, later = drawn(seen, 0, 0, 3)
+    assert first.shape == (256, round(88 * 256 / 72), 3)
+    assert (first == again).all()
+    assert (first != later).any()
+    points = read_pose(pose_of(posed.root / "clips" / f"{seen}.mp4")).keypoints[0, 0] * 256 / 72
+    for x, y in points[[5, 11, 15]]:
+        assert first[round(float(y)), round(float(x))].any()
+    # Outside the body there is nothing.
+    assert not first[:, int(points[:, 0].max()) + 8 :].any()
+    assert not drawn(empty, 0)[0].any()
+
+
+def test_only_a_model_of_frames_sees_drawn_skeletons(posed: Workspace) -> None:
+    def settings(pretrain: str, shown: str, **more: Any) -> FinetuneSettings:
+        return FinetuneSettings(pretrain=pretrain, weights="none", input=shown, **more)
+
+    plan = make_plan(posed, settings("resnet50", "skeletons"))
+    kinds = [step["type"] for step in train_pipeline(plan.base, plan.recipe)]
+    assert "DrawPoses" in kinds
+    assert "ClipDecode" not in kinds
+    assert plan.data.counts["train"] == 6
+    with pytest.raises(UsageError, match="this model sees pose, and no drawn skeletons"):
+        make_plan(posed, settings("posec3d", "skeletons"))
+    with pytest.raises(UsageError, match="input 'bones' is not frames or skeletons"):
+        make_plan(posed, settings("resnet50", "bones"))
+    with pytest.raises(ModelError, match="drawn skeletons do not support augmentation"):
+        augmented = make_plan(posed, settings("resnet50", "skeletons", augment="jitter"))
+        train_pipeline(augmented.base, augmented.recipe)
+
+
+def test_a_network_on_drawn_skeletons_trains_and_is_evaluated_again(
+    posed: Workspace, tiny_model: Path
+) -> None:
+    settings = FinetuneSettings(
+        pretrain=str(tiny_model),
+        weights="none",
+        input="skeletons",
+        name="drawn",
+        epochs=1,
+        batch=3,
+        changes=("workers=0",),
+        execution=Execution(preflight=False),
+    )
+    record = finetune(posed, settings).record
+    assert record["model"]["pose"] is True
+    assert record["model"]["title"].endswith(", on drawn skeletons")
+    again = evaluate(posed, EvaluateSettings("drawn", None, None, None, "again")).record
+    assert again["results"] == record["results"]
 
 
 @pytest.mark.parametrize(
@@ -163,3 +228,28 @@ def test_a_skeleton_network_trains_and_is_evaluated_again(posed: Workspace) -> N
     files = [posed.run(name) / "predictions.parquet" for name in ("graph", "again")]
     one, two = (tables.read(file, Prediction) for file in files)
     assert np.allclose([p.scores for p in one], [p.scores for p in two], atol=1e-5)
+
+
+def test_the_head_of_a_frozen_skeleton_network_is_solved_on_cached_features(
+    posed: Workspace, tmp_path: Path
+) -> None:
+    import torch
+
+    from dancecli.model.networks.build import build_model
+
+    base = model_base(find_entry("posec3d"))
+    network = build_model(build_model_config(base, RECIPE, 3, None), seed=0)
+    torch.save({"state_dict": network.state_dict()}, tmp_path / "weights.pth")
+    settings = FinetuneSettings(
+        pretrain="posec3d",
+        weights=str(tmp_path / "weights.pth"),
+        name="frozen",
+        freeze="4",
+        changes=("clip_len=8", "workers=0"),
+        execution=Execution(preflight=False),
+    )
+    record = finetune(posed, settings).record
+    assert (record["cache"]["used"], record["recipe"]["head"]) == (True, "solved")
+    assert record["results"]["test"]["n"] == 3
+    again = evaluate(posed, EvaluateSettings("frozen", None, None, None, "again")).record
+    assert again["results"] == record["results"]
