@@ -81,7 +81,7 @@ def _make(job: PoseJob) -> Generator[int, None, ClipPose]:
         found = yield from estimator.estimate(source, clip.num_frames, fps, job.people)
     except (NobodyFoundError, StartsDisagreeError) as error:
         # Another look would find the same, so that this too is a result.
-        (job.root / "pose" / pose_name(clip.clip_id)).unlink(missing_ok=True)
+        (job.root / clip_path("pose", pose_name(clip.clip_id))).unlink(missing_ok=True)
         return ClipPose(
             *(clip.clip_id, "", "", 0, clip.sha256, method, estimator.engine, 0, 0, 0, 0.0, 0.0),
             reason=error.message,

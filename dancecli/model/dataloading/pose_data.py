@@ -12,6 +12,7 @@ from dancecli.model.dataloading.flow_data import with_flow
 from dancecli.model.dataloading.split_data import Example, SplitData
 from dancecli.model.networks.base import FLOW, FRAMES, POSE, SKELETONS, ModelBase, SkeletonSteps
 from dancecli.storage import tables
+from dancecli.storage.pose_files import pose_of
 from dancecli.storage.workspace import Workspace
 
 # What `PoseInit` does instead.
@@ -101,7 +102,7 @@ def with_poses(workspace: Workspace, data: SplitData) -> SplitData:
     rows = {row.clip_id: row for row in stored}
     originals = {subset: [e for e in data.examples[subset] if "." not in e.clip_id] for subset in Subset}
     every = [example for listed in originals.values() for example in listed]
-    unknown = sorted(e.clip_id for e in every if not _is_of(rows.get(e.clip_id), e))
+    unknown = sorted(e.clip_id for e in every if not _is_known(workspace, rows.get(e.clip_id), e))
     if unknown:
         raise ModelError(
             f"{len(unknown)} of {len(every)} clips have no poses, {unknown[0]} is the first", "run dance pose"
@@ -120,8 +121,12 @@ def with_poses(workspace: Workspace, data: SplitData) -> SplitData:
     return replace(data, examples=examples, notes=(*data.notes, *_notes(data, originals, without)))
 
 
-def _is_of(row: ClipPose | None, example: Example) -> bool:
-    return row is not None and row.of_sha256 == example.sha256
+def _is_known(workspace: Workspace, row: ClipPose | None, example: Example) -> bool:
+    """Whether a clip's present file was looked at, and its poses are where they are read."""
+    if row is None or row.of_sha256 != example.sha256:
+        return False
+    # A file that is gone would be taken for a clip without poses.
+    return bool(row.reason) or pose_of(workspace.root / example.path).is_file()
 
 
 def _notes(data: SplitData, originals: Mapping[Subset, list[Example]], without: set[str]) -> list[str]:

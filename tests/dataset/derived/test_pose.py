@@ -122,6 +122,23 @@ def test_a_changed_clip_a_lost_file_and_a_cut_one_are_done_again(
     assert pose(stage, SETTINGS).people == ((2, 2),)
 
 
+def test_poses_of_before_are_deleted_when_nobody_is_found(stage: Workspace, person_files: list[Path]) -> None:
+    pose(stage, SETTINGS)
+    _, emptied, _ = clips(stage)
+    path = stage.root / clip_path("pose", f"{emptied.clip_id}.npz")
+    assert path.exists()
+    shutil.copyfile(person_files[0], stage.root / emptied.path)
+    facts = {
+        "num_frames": decode(person_files[0]).num_frames,
+        "num_bytes": person_files[0].stat().st_size,
+        "sha256": sha256_file(person_files[0]),
+    }
+    changed = [replace(clip, **facts) if clip == emptied else clip for clip in clips(stage)]
+    tables.write(stage.clips, Clip, changed)
+    assert len(pose(stage, SETTINGS).failed) == 2
+    assert not path.exists()
+
+
 def test_a_clip_that_is_gone_is_a_row_and_is_tried_again(stage: Workspace) -> None:
     _, gone, _ = clips(stage)
     content = (stage.root / gone.path).read_bytes()

@@ -13,6 +13,7 @@ import pytest
 from dancecli.core.errors import ModelError, UsageError
 from dancecli.core.recipe import read_recipe
 from dancecli.core.records import Clip, ClipPose, Prediction, Subset
+from dancecli.core.video_files import clip_path
 from dancecli.model.dataloading.pipelines import test_pipeline as evaluation_pipeline
 from dancecli.model.dataloading.pipelines import train_pipeline
 from dancecli.model.dataloading.pose import held
@@ -87,14 +88,15 @@ def test_skeletons_are_drawn_where_the_body_is(posed: Workspace) -> None:
     )
 
     def drawn(clip: str, *frames: int) -> Any:
-        clip_file = str(posed.root / "clips" / f"{clip}.mp4")
+        clip_file = str(posed.root / clip_path("clips", f"{clip}.mp4"))
         return draw({"filename": clip_file, "frame_inds": np.array(frames)})["imgs"]
 
     first, again, later = drawn(seen, 0, 0, 3)
     assert first.shape == (256, round(88 * 256 / 72), 3)
     assert (first == again).all()
     assert (first != later).any()
-    points = read_pose(pose_of(posed.root / "clips" / f"{seen}.mp4")).keypoints[0, 0] * 256 / 72
+    stored = read_pose(posed.root / clip_path("pose", f"{seen}.npz"))
+    points = stored.keypoints[0, 0] * 256 / 72
     for x, y in points[[5, 11, 15]]:
         assert first[round(float(y)), round(float(x))].any()
     # Outside the body there is nothing.
@@ -206,6 +208,13 @@ def test_clips_that_were_not_looked_at_are_an_error(corpus: Corpus) -> None:
     with pytest.raises(ModelError, match="12 of 12 clips have no poses") as caught:
         finetune(workspace, FinetuneSettings(pretrain="stgcnpp", weights="none"))
     assert caught.value.hint == "run dance pose"
+
+
+def test_poses_whose_file_is_gone_are_an_error(posed: Workspace) -> None:
+    data = load_split(posed, None)
+    pose_of(posed.root / data.examples[Subset.VAL][0].path).unlink()
+    with pytest.raises(ModelError, match="1 of 12 clips have no poses"):
+        with_poses(posed, data)
 
 
 def test_a_skeleton_network_trains_and_is_evaluated_again(posed: Workspace) -> None:
