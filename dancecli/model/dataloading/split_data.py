@@ -226,11 +226,13 @@ def _read_list(
                 path, row, f"{line[:80]!r} is not a clip of the workspace with a class index", hint
             )
         clip, label_index = clips[file], int(index)
-        if label_index >= len(labels) or labels[label_index] != clip.label:
-            raise InputError.at(path, row, f"class {index} is not {clip.label!r}, the label of {file}", hint)
         listed_in = split_clips.get(clip.parent_id or clip.clip_id)
         if listed_in is None or listed_in.subset != subset:
             raise InputError.at(path, row, f"{file} is not in the {subset} subset of split {split!r}", hint)
+        # The split has the corrected label, the table of clips the listed one.
+        if label_index >= len(labels) or labels[label_index] != listed_in.label:
+            wanted = listed_in.label
+            raise InputError.at(path, row, f"class {index} is not {wanted!r}, the label of {file}", hint)
         if clip.parent_id and subset is not Subset.TRAIN:
             raise InputError.at(path, row, f"{file} is an augmented clip, and may only be trained on", hint)
         if not (workspace.root / file).is_file():

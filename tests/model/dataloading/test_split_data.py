@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import json
+
 import pytest
+from model.conftest import LABELS
 
 from dancecli.core.errors import DanceError
-from dancecli.core.records import Clip, Subset
+from dancecli.core.records import Clip, Segment, Subset
 from dancecli.core.video_files import clip_path
+from dancecli.dataset.split.annotations import annotate
+from dancecli.dataset.split.split import SplitSettings, split
 from dancecli.model.dataloading.split_data import load_split
 from dancecli.storage import tables
+from dancecli.storage.corrections import Correction, append_corrections
 
 
 def test_a_sound_split_gives_its_examples_in_the_order_of_its_lists(corpus):
@@ -91,3 +97,17 @@ def test_an_augmented_copy_trains_with_its_parent_and_is_never_tested_on(corpus)
         file.write(f"{clips[-1].path} 2\n")
     with pytest.raises(DanceError, match="is an augmented clip"):
         load_split(workspace, "small")
+
+
+def test_a_corrected_label_is_the_one_that_is_trained_on(corpus):
+    workspace = corpus()
+    clip = tables.read(workspace.clips, Clip)[0]
+    tables.write(workspace.segments, Segment, [], {"labels": json.dumps(LABELS)})
+    other = next(label for label in LABELS if label != clip.label)
+    append_corrections(workspace, [Correction(clip.clip_id, "label", clip.label, other)])
+    split(workspace, SplitSettings(ratios="60/20/20", name="corrected"))
+    annotate(workspace, "corrected")
+    data = load_split(workspace, "corrected")
+    trained = {e.clip_id: data.labels[e.label_index] for own in data.examples.values() for e in own}
+    assert trained[clip.clip_id] == other
+    assert not any("corrections" in note for note in data.notes)
