@@ -18,7 +18,7 @@ from dancecli.core.progress import Reporter
 from dancecli.storage.workspace import Workspace
 
 # What only makes sense on a terminal; the workspace is the object that a function belongs to.
-TERMINAL_ONLY = frozenset({"workspace_dir", "json_output", "watch", "tensorboard"})
+TERMINAL_ONLY = frozenset({"workspace_dir", "json_output", "watch", "tensorboard", "wandb", "mlflow"})
 
 
 def parameters(name: str) -> list[inspect.Parameter]:

@@ -68,6 +68,22 @@ def command(
             show_default=False,
         ),
     ] = None,
+    wandb: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROJECT",
+            help="Write finished runs to a Weights & Biases project instead, as WANDB_MODE says.",
+            show_default=False,
+        ),
+    ] = None,
+    mlflow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI",
+            help="Write finished runs to an MLflow server or store instead.",
+            show_default=False,
+        ),
+    ] = None,
     latex: LatexOption = False,
     markdown: MarkdownOption = False,
     as_csv: CsvOption = False,
@@ -91,6 +107,9 @@ def command(
     workspace = open_workspace(workspace_dir, create=False)
     if watch or tensorboard:
         _watch(workspace, tensorboard, shown=watch)
+        return
+    if wandb or mlflow:
+        _track(workspace, wandb, mlflow)
         return
     with reporting("board") as reporter:
         settings = BoardSettings(split, subset.value, tuple(add or ()), site, figures)
@@ -118,6 +137,16 @@ def command(
         info(f"refused: {file}: {why}")
     if result.added.refused:
         raise typer.Exit(3)
+
+
+def _track(workspace: Workspace, project: str | None, uri: str | None) -> None:
+    """Write finished runs to experiment trackers."""
+    from dancecli.report.trackers import log_mlflow, log_wandb
+
+    with reporting("board") as reporter:
+        for name, place, log in (("wandb", project, log_wandb), ("mlflow", uri, log_mlflow)):
+            if place:
+                print_result(f"{name}: {len(log(workspace, place, reporter))} new runs in {place}")
 
 
 def _watch(workspace: Workspace, tensorboard: Path | None, *, shown: bool) -> None:
