@@ -144,6 +144,7 @@ NO_REFUSALS = (
     "Invalid URL: ",  # ids are checked before
     "Incomplete data received",  # of comments and playlists, which are not downloaded
     "YouTube said: ",  # the text itself follows
+    "breaking out of outer loop",  # a word of older releases to themselves
     "This helps protect our community. Learn more",  # taken off the end of a reason
 )
 _RAISE = {"ExtractorError", "raise_no_formats", "raise_login_required", "raise_geo_restricted"}

@@ -135,7 +135,7 @@ def test_without_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("version", "chosen"),
-    [("6.1.1-3", True), ("n9.0.2-17-g2a571b", True), ("N-112233-gabc", True), ("5.1.6-0+deb12u1", False)],
+    [("9.1.1-3", True), ("n9.0.2-17-g2a571b", True), ("N-112233-gabc", True), ("7.0.2-static", False)],
 )
 def test_ffmpeg_on_path_goes_first_if_it_is_recent(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str, chosen: bool
