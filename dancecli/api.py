@@ -282,6 +282,16 @@ class Workspace:
             return found
         return Run(self._storage, found["name"] if "name" in found else found["runs"][0])
 
+    def features(self, split: Split | str | None = None, **options: Any) -> pd.DataFrame:
+        """Compute the features of clips, as `dance features` does: subset, label and values by clip_id.
+
+        `np.stack(frame["features"])` is an array of clips x values.
+        """
+        import pandas as pd
+
+        found = self._call("features", {"split": _name(split), **options, "form": "parquet"})
+        return pd.read_parquet(found["file"]).set_index("clip_id")
+
     def evaluate(self, run: Run | str | None = None, **options: Any) -> Run:
         """Evaluate a run (multi-view, other split), an ensemble or a baseline, as `dance evaluate` does."""
         return Run(self._storage, self._call("evaluate", {"run": _name(run), **options})["name"])

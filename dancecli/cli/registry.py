@@ -70,6 +70,7 @@ COMMANDS = {
         "models", "Evaluate a run (multi-view, other split), an ensemble or a zero-shot baseline."
     ),
     "predict": Entry("models", "Predict the dance styles in videos, with a timeline for long ones."),
+    "features": Entry("models", "Export the features that a frozen backbone gives for the clips of a split."),
     "tune": Entry("models", "Search for the recipe with the best validation accuracy."),
     "report": Entry("reports", "Write a run's report: accuracy, confusion matrix and how it was trained."),
     "compare": Entry(
