@@ -91,11 +91,13 @@ class JobOutcome(Generic[Row]):
         made: what it made.
         failed: what it could not make, by key, with the reason.
         disk_full: it stopped because the disk is full.
+        empty: how many of the rows only say why there is nothing.
     """
 
     made: tuple[Row, ...] = ()
     failed: tuple[tuple[str, str], ...] = ()
     disk_full: bool = False
+    empty: int = 0
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ class ResumableJob(Generic[Job, Row]):
         """
         if not jobs:
             return
-        total, done, num_failed, num_made = sum(map(self.units_of, jobs)), 0, 0, 0
+        total, done, num_failed, num_made, num_empty = sum(map(self.units_of, jobs)), 0, 0, 0, 0
         partial: dict[int, int] = {}
         with (
             naming(self.log.path),
@@ -172,13 +174,15 @@ class ResumableJob(Generic[Job, Row]):
                     outcome = self.outcome_of(finished)
                     file.write(self.log.lines(outcome.made, outcome.failed))
                     file.flush()
-                    num_made += len(outcome.made)
+                    num_made += len(outcome.made) - outcome.empty
+                    num_empty += outcome.empty
                     num_failed += len(outcome.failed)
                     yield outcome
                     if outcome.disk_full:
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.workspace.root))
                 done += step
-                words = f"{num_made:,} made" + (f", {num_failed:,} failed" if num_failed else "")
+                counts = ((num_empty, "without result"), (num_failed, "failed"))
+                words = f"{num_made:,} made" + "".join(f", {n:,} {what}" for n, what in counts if n)
                 reporter.progress(done, total, words)
 
     @contextmanager

@@ -243,7 +243,7 @@ def _outcome(finished: Finished[PoseJob, PoseOutcome]) -> JobOutcome[ClipPose]:
     if result is None:
         return JobOutcome(failed=((job.clip.clip_id, finished.detail or finished.lost),))
     if result.made:
-        return JobOutcome(made=(result.made,))
+        return JobOutcome(made=(result.made,), empty=bool(result.made.reason))
     if result.disk_full:
         return JobOutcome(disk_full=True)
     return JobOutcome(failed=((job.clip.clip_id, result.reason),))

@@ -76,7 +76,7 @@ def test_poses_are_recorded_with_their_facts(stage: Workspace) -> None:
     assert (result.num_clips, result.made, result.has_detector) == (3, 2, True)
     assert result.failed == ((nobody.clip_id, "nobody was found in it"),)
     assert (result.people, result.num_frames) == (((1, 1), (2, 1)), 30)
-    assert (seen[-1].done, seen[-1].total) == (40, 40)
+    assert seen[-1] == Progress(40, 40, "2 made, 1 without result")
     without, first, second = rows(stage)
     assert (without.path, without.reason) == ("", "nobody was found in it")
     assert (first.people, first.frames, second.people) == (1, 15, 2)
