@@ -27,6 +27,7 @@ def test_a_slot_is_the_mean_of_the_windows_over_it():
 
 def test_one_window_gives_one_segment():
     assert segments(windows((2, 0.8))) == [Segment(0, 10, 2, pytest.approx(0.8))]
+    assert mean_scores(windows((2, 0.8))) == pytest.approx((0.1, 0.1, 0.8))
 
 
 def test_a_change_of_style_is_found_where_it_is():
