@@ -74,6 +74,10 @@ def command(
         ),
     ] = "default",
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the new run.")] = None,
+    gpus: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="Share the clips of a run among N processes, one per GPU."),
+    ] = 1,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -99,6 +103,8 @@ def command(
     if weigh and not ensemble:
         raise UsageError("--weigh is for the runs of an ensemble", "add --ensemble")
     _refuse_mixture(named, ensemble=ensemble, baseline=baseline)
+    if gpus > 1 and (ensemble or baseline):
+        raise UsageError("--gpus is for the evaluation of a run", "omit it")
     workspace = open_workspace(workspace_dir, create=False)
     if ensemble:
         result = fuse(workspace, EnsembleSettings(tuple(named), name, weigh), dry_run=dry_run)
@@ -108,7 +114,11 @@ def command(
         with reporting_phases() as reporter:
             result = evaluate_baseline(workspace, wanted, reporter, dry_run=dry_run)
     else:
-        again = EvaluateSettings(named[0] if named else None, split, num_clips, num_crops, name)
+        if gpus > 1:
+            from dancecli.model.training.distributed import refuse_too_many
+
+            refuse_too_many(gpus)
+        again = EvaluateSettings(named[0] if named else None, split, num_clips, num_crops, name, gpus)
         with reporting_phases() as reporter:
             result = evaluate(workspace, again, reporter, dry_run=dry_run)
     if json_output:

@@ -15,17 +15,19 @@ from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.model.dataloading.pipelines import frame_sampler
 from dancecli.model.dataloading.pose_data import with_input
 from dancecli.model.dataloading.split_data import SplitData, load_split, split_record
+from dancecli.model.evaluation.parallel import EvaluatedNetwork, score_subsets_in_processes
 from dancecli.model.evaluation.scored_runs import (
     find_existing,
     new_name,
     score_subsets,
     write_evaluation_run,
 )
+from dancecli.model.hardware.device import current_device
 from dancecli.model.networks.base import FRAMES, at_its_size, model_base
 from dancecli.model.networks.checkpoint import build_network, run_checkpoint
 from dancecli.model.networks.weights import state_of
 from dancecli.model.networks.zoo import find_entry
-from dancecli.model.training.config import DataPlan, build_config
+from dancecli.model.training.config import DataPlan, amp_dtype, build_config
 from dancecli.model.training.scoring import views_record
 from dancecli.storage import runs as rec
 from dancecli.storage import tables
@@ -42,6 +44,7 @@ class EvaluateSettings:
         split: whose val and test clips to evaluate.
         num_clips, num_crops: views of a clip that are averaged.
         name: of the new run; None gives `<run>-eval-<n>`.
+        processes: that share the clips; one per GPU, or on the CPU.
     """
 
     run: str | None = None
@@ -49,6 +52,7 @@ class EvaluateSettings:
     num_clips: int | None = None
     num_crops: int | None = None
     name: str | None = None
+    processes: int = 1
 
 
 def evaluate(
@@ -103,9 +107,17 @@ def evaluate(
         return RunResult(new, evidence, (), fresh=True)
     reporter.progress(0, 1, "loading the model · a few seconds")
     plan = DataPlan(workspace.root, data.name, len(data.labels), bool(data.examples[Subset.VAL]))
-    config = build_config(base, recipe, plan, None, 0, deterministic=False)
-    model = build_network(config["model"], state_of(read_checkpoint(path)), path)
-    predictions = score_subsets(model, config, data, reporter)
+    device = current_device()
+    config = build_config(base, recipe, plan, None, 0, deterministic=False, device=device)
+    precision = amp_dtype(recipe, device)
+    if settings.processes > 1:
+        network = EvaluatedNetwork(config["model"], path, workspace.root / ".locks", precision)
+        predictions = score_subsets_in_processes(
+            workspace.root, network, config, data, settings.processes, reporter
+        )
+    else:
+        model = build_network(config["model"], state_of(read_checkpoint(path)), path)
+        predictions = score_subsets(model, config, data, reporter, precision)
     facts = {
         "created_utc": created,
         "model": {**trained["model"], "of_run": name},

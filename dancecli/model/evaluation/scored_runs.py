@@ -141,7 +141,11 @@ def new_name(workspace: Workspace, given: str | None, stem: str) -> str:
 
 
 def score_subsets(
-    model: Any, config: Mapping[str, Any], data: SplitData, reporter: Reporter
+    model: Any,
+    config: Mapping[str, Any],
+    data: SplitData,
+    reporter: Reporter,
+    precision: str | None = None,
 ) -> list[Prediction]:
     """Score the val and test subsets of a split.
 
@@ -150,6 +154,7 @@ def score_subsets(
         config: of a run, for its loaders; see `build_config`.
         data: the split.
         reporter: in clips.
+        precision: half precision of the network; None for that of its weights.
     """
     import dancecli.model.dataloading.datasets  # noqa: F401 - registers what the config names
     from dancecli.model.networks.mmaction import Runner
@@ -161,5 +166,5 @@ def score_subsets(
             check_shared_memory([settings])
             with loader_errors():
                 loader = Runner.build_dataloader(settings)
-                found += predict_subset(model, loader, subset.value, examples, reporter)
+                found += predict_subset(model, loader, subset.value, examples, reporter, precision)
     return found

@@ -47,6 +47,22 @@ def predict_subset(
         for batch in loader:
             scores += [sample.pred_score.double().tolist() for sample in model.test_step(batch)]
             reporter.progress(len(scores), len(examples), f"evaluating · {subset}")
+    return as_predictions(scores, subset, examples)
+
+
+def as_predictions(
+    scores: Sequence[Sequence[float]], subset: str, examples: Sequence[Example]
+) -> list[Prediction]:
+    """Make predictions of the scores of a subset's clips.
+
+    Args:
+        scores: for each example its probabilities, [classes].
+        subset: `val` or `test`.
+        examples: the clips.
+
+    Raises:
+        ModelError: a score is not finite.
+    """
     found = []
     for example, row in zip(examples, scores, strict=True):
         total = sum(row)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -49,6 +50,23 @@ def test_a_run_is_evaluated_again_as_a_run_of_its_own(workspace, corpus):
     assert not evaluate(workspace, EvaluateSettings(num_clips=2, num_crops=3)).fresh
     fused = ensemble(workspace, EnsembleSettings(("run", wide.name)))
     assert " + " in fused.record["views"]["test"]
+
+
+def test_several_processes_give_the_scores_of_one(workspace):
+    progress = []
+    wide = EvaluateSettings(run="run", num_clips=2, processes=2)
+    evaluate(
+        workspace, replace(wide, name="two"), Reporter(lambda now: progress.append((now.done, now.text)))
+    )
+    shared = {part: scores(workspace, "two", part) for part in ("val", "test")}
+    # An evaluation that is there already would be given again.
+    shutil.rmtree(workspace.run("two"))
+    assert evaluate(workspace, replace(wide, name="one", processes=1)).fresh
+    for part, found in shared.items():
+        alone = scores(workspace, "one", part)
+        assert alone.keys() == found.keys()
+        assert all(found[clip] == pytest.approx(alone[clip], abs=1e-5) for clip in alone)
+    assert {(2, "evaluating · val"), (3, "evaluating · test")} <= set(progress)
 
 
 def test_clips_of_another_split_that_the_run_was_trained_on_are_counted(workspace, corpus):
