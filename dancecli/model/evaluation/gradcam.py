@@ -86,7 +86,12 @@ def gradcam(workspace: Workspace, settings: GradcamSettings, reporter: Reporter 
     """
     import torch
 
-    _, _, path = run_checkpoint(workspace, settings.run)
+    name, record, path = run_checkpoint(workspace, settings.run)
+    if record.get("cross_validation"):
+        raise ModelError(
+            f"run {name!r} is a cross-validation, and the models that scored its clips are not kept",
+            "report without --grad-cam, or train a run on an ordinary split",
+        )
     folder = workspace.run(settings.run) / "gradcam"
     found = open_checkpoint(path)
     known = _read_index(folder / "index.json", found.sha256)

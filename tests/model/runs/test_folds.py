@@ -239,3 +239,14 @@ def test_a_learning_curve_needs_a_solved_head(corpus, settings):
         learning_curve(
             corpus(), replace(settings, folds=False, split="small", freeze="3"), (1, 2), 2, Reporter()
         )
+
+
+def test_a_heat_map_of_another_model_than_scored_the_clips_is_refused(corpus, settings):
+    from dancecli.core.errors import ModelError
+    from dancecli.model.evaluation.gradcam import GradcamSettings, gradcam
+
+    workspace = corpus()
+    write_folds(workspace)
+    finetune(workspace, settings)
+    with pytest.raises(ModelError, match="the models that scored its clips are not kept"):
+        gradcam(workspace, GradcamSettings("cv", ()))
