@@ -53,10 +53,11 @@ SCRIPTS: dict[str, tuple[str, list[str]]] = {
         ["--clips", "33", "--freeze", "3", "--epochs", "10"],
     ),
     "tune": ("Hyperparameter search of heads", ["--rounds", "1", "--steps", "10", "--trials", "40"]),
+    "scale": ("The commands at scale", ["--clips", "10000,100000"]),
     "report": ("The report", ["--sizes", "1000x19", "35000x700", "--rounds", "1"]),
 }
 # Half an hour together: only when named.
-LONG = ("training-full", "training-part")
+LONG = ("training-full", "training-part", "scale")
 PACKAGES = (
     "dancecli",
     "torch",

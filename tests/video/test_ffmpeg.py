@@ -27,6 +27,8 @@ def test_seeks_before_the_input_and_encodes_for_fast_reading() -> None:
     source = args.index("-i")
     assert args.index("-ss") < source
     assert value(args, "-ss") == "19.933333"
+    # From there to the end, and a second more: the frame rate filter sees what follows the last frame.
+    assert value(args, "-t") == "11.066667"
     after = args[source:]
     assert {
         "-vcodec": "libx264",

@@ -21,7 +21,7 @@ from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import Clip, SplitClip
 from dancecli.core.video_files import clip_path
 from dancecli.dataset.clips import rebuild_clips
-from dancecli.dataset.derived.augment import AugmentSettings, augment
+from dancecli.dataset.derived.augment import AugmentSettings, augment, targets_of
 from dancecli.dataset.derived.augment_log import log_of
 from dancecli.dataset.split.annotations import annotate
 from dancecli.storage import tables
@@ -279,3 +279,10 @@ def test_the_copies_can_be_left_out_of_the_lists(populated: Workspace, dance: Ca
     assert dance("annotate", "--json").json["augmented"] == 3
     next((populated.root / "augmented").rglob("*.mp4")).unlink()
     assert annotate(populated).counts["train"] == 5
+
+
+def test_one_operation_is_drawn_apart_in_each_chain(populated: Workspace) -> None:
+    parent = tables.read(populated.clips, Clip)[0]
+    alone, chained = targets_of(populated, parent, (("jitter",), ("hflip", "jitter")), 0)
+    assert alone.ops[-1].name == chained.ops[-1].name == "jitter"
+    assert alone.ops[-1] != chained.ops[-1]
