@@ -210,7 +210,7 @@ class ResumingStream(io.RawIOBase):
         begin, size = 0, int(length) if length.isdigit() else None
         if answer.status == _PARTIAL_CONTENT:
             found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
-            if not found or int(found[1]) != self._position or not self._position:
+            if not found or int(found[1]) != self._position:
                 text = f"{self._shown}: answers with another range than bytes {self._position}-"
                 raise Failure(OutcomeClass.TRANSIENT, "bad-range", shortened(text))
             begin, size = self._position, int(found[2]) if found[2] != "*" else self._size
