@@ -222,6 +222,7 @@ def test_whole_tars_are_answers_to_the_breaker(
     for i, job in enumerate(plan.jobs):
         whole = list(mirror_parts(job))
         assert whole[-1].answered, "the last part is empty, and an answer all the same"
+        assert all(part.answered for part in whole if part.clips), "each clip is an answer"
         if i % 2:
             limiter.report(job, i, answered=whole[-1].answered, session=False)
         else:
