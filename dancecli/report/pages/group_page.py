@@ -14,6 +14,9 @@ from dancecli.report.results.seed_group import GroupSubset
 from dancecli.report.statistics.metrics import predicted
 from dancecli.storage.workspace import Workspace
 
+# A larger matrix is on the pages of the runs.
+MOST_CLASSES = 40
+
 
 def render_group(
     group: str,
@@ -53,6 +56,9 @@ def render_group(
         left_out=left_out,
         chance=1 / len(first.labels),
         facts=facts,
+        matrices={
+            key: of.confusion if len(first.labels) <= MOST_CLASSES else () for key, of in subsets.items()
+        },
         charts=curves.run_charts([(str(e.run["name"]), e.history) for e in runs]),
         chart=layout,
         commands=[*run_page.commands(first, group)[:-1], f"dance report --run {group}"],

@@ -82,11 +82,11 @@ def draw_confusion(
         axes.set_xlabel(f"predicted{numbered}", fontsize=9, labelpad=8)
         axes.set_ylabel(f"true{numbered}", fontsize=9, labelpad=8)
         # Measured once: by itself each form would draw all of it a second time for this.
-        box = figure.get_tightbbox().padded(0.05)
+        outline = figure.get_tightbbox().padded(0.05)
         for form in forms:
             with atomic_file(folder / f"confusion.{form}", "wb") as file:
                 metadata = dict.fromkeys(_MUTE[form])
-                figure.savefig(file, format=form, metadata=metadata, bbox_inches=box)
+                figure.savefig(file, format=form, metadata=metadata, bbox_inches=outline)
 
 
 def _write_counts(axes: Any, table: Any, shades: Any, cell: float) -> None:

@@ -70,6 +70,15 @@ class GroupSubset:
     classes: tuple[ClassSpread, ...]
     hits: Ints
 
+    @property
+    def confusion(self) -> tuple[tuple[float, ...], ...]:
+        """The mean of the runs' confusion matrices: one row per true class, a column a predicted one."""
+        tables = [summary.confusion for summary in self.summaries]
+        return tuple(
+            tuple(sum(cells) / len(tables) for cells in zip(*rows, strict=True))
+            for rows in zip(*tables, strict=True)
+        )
+
     def clips_hit(self, times: Callable[[int], bool]) -> list[int]:
         """List the clips that so many runs correct, the most disputed first."""
         half = len(self.summaries) / 2

@@ -117,3 +117,21 @@ def test_the_command(seeds: Workspace, dance: Callable[..., Ran]) -> None:
 
 def test_one_value_has_no_deviation() -> None:
     assert spread([0.5]).sd is None
+
+
+def test_the_mean_confusion_matrix_sums_to_the_clips(workspace: Workspace) -> None:
+    labels = ("wave", "spin", "bounce")
+    for seed in (0, 1):
+        name = f"many-seed{seed}"
+        make_run(workspace.root, labels, test=30, name=name, salt=name, skill=1.0)
+        path = workspace.run(name) / "run.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"seed": seed, "group": "many"}))
+    result = report(workspace, ReportSettings("many"))
+    told = result.document["subsets"]["test"]["runs"]
+    both = [told[f"many-seed{seed}"]["confusion"] for seed in (0, 1)]
+    page = result.page.read_text()
+    for i, label in enumerate(labels):
+        for j, other in enumerate(labels):
+            clips = sum(matrix[i][j] for matrix in both) / 2
+            if clips:
+                assert f'title="{label} called {other}: {clips:g} of 10"' in page
