@@ -35,7 +35,7 @@ _SLACK = 2.0
 
 
 def clip(i: int) -> Clip:
-    """Make the record of the i-th clip; two clips a video."""
+    """Make the record of the i-th clip; two clips per video."""
     from dancecli.core.records import Clip
     from dancecli.core.video_files import clip_path
 
