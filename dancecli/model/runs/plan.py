@@ -28,6 +28,8 @@ DEFAULT_FLOW = FlowMethod.DIS.value
 # From this stage on the frozen backbone is most of the work, and its features are small enough.
 _CACHE_FROM_STAGE = 3
 _DEFAULT_CACHED_VIEWS = 2
+# Fewer validation clips than these cannot tell epochs that differ by a few points apart.
+_FEW_VAL = 50
 # The range of numpy's generator.
 SEEDS = range(2**32)
 _RECIPE_FLAGS = ("freeze", "epochs", "lr", "batch", "views", "num_clips", "augment", "amp")
@@ -348,7 +350,13 @@ def _recipe_notes(recipe: Recipe, data: SplitData, cached: bool) -> Iterator[str
             )
     if recipe.ema:
         yield f"EMA weights (decay {recipe.ema:g}) are evaluated and saved"
-    if recipe.patience and not data.examples[Subset.VAL]:
+    num_val = len(data.examples[Subset.VAL])
+    if recipe.head == TRAINED and 0 < num_val < _FEW_VAL:
+        yield (
+            f"the epoch is chosen by {num_val} validation clips, each worth {100 / num_val:.1f} points: too "
+            "few to tell epochs apart (a solved head, the default with --freeze 4, chooses nothing by them)"
+        )
+    if recipe.patience and not num_val:
         yield "no early stopping without a validation subset: all epochs are trained"
     if cached:
         views = "1 cached view" if recipe.views == 1 else f"{recipe.views} cached views"

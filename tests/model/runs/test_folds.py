@@ -250,3 +250,14 @@ def test_a_heat_map_of_another_model_than_scored_the_clips_is_refused(corpus, se
     finetune(workspace, settings)
     with pytest.raises(ModelError, match="the models that scored its clips are not kept"):
         gradcam(workspace, GradcamSettings("cv", ()))
+
+
+def test_a_validation_subset_too_small_to_choose_by_is_named(corpus, settings):
+    from dancecli.model.runs.plan import make_plan
+
+    workspace = corpus()
+    ordinary = replace(settings, name=None, folds=False, split="small")
+    chosen = "the epoch is chosen by 2 validation clips, each worth 50.0 points"
+    assert not any(chosen in note for note in make_plan(workspace, ordinary).notes)
+    trained = make_plan(workspace, replace(ordinary, changes=("head=trained",)))
+    assert any(chosen in note for note in trained.notes)
