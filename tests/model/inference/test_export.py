@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dancecli.core.errors import ModelError
-from dancecli.core.records import Prediction
+from dancecli.core.records import Clip, Prediction
 from dancecli.model.inference import export as module
 from dancecli.model.inference.export import ModelForm, export_run
 from dancecli.model.runs.finetune import FinetuneSettings, finetune
@@ -48,7 +48,7 @@ def test_every_format_gives_the_runs_own_probabilities(trained):
 
     clip_id, row = next(iter(rows.items()))
     pixels = module._Views(module.open_checkpoint(_checkpoint(trained))).of(
-        trained.root / "clips" / f"{clip_id}.mp4"
+        trained.root / next(c.path for c in tables.read(trained.clips, Clip) if c.clip_id == clip_id)
     )
     session = onnxruntime.InferenceSession(str(trained.root / "exports" / "run-onnx" / "model.onnx"))
     (scores,) = session.run(None, {"clips": pixels.numpy()})
