@@ -219,7 +219,8 @@ def _commands(
         split, flow = split_command(workspace, trial), flow_command(workspace, trial)
         waits = trial.status != "done"
         if split not in given and not _is_settled(workspace, trial, trials):
-            if trial.protocol == OURS and write:
+            # Without the published split the command fails for want of the lock, and the others go on.
+            if trial.protocol == OURS and write and workspace.split(trial.base_split).exists():
                 write_lock_with_val(workspace, trial.base_split)
             yield trial, split
             given.add(split)

@@ -19,6 +19,8 @@ from dancecli.core.labels import LabelMap, LabelSet
 from dancecli.core.recipe import Recipe, read_recipe
 from dancecli.dataset.ingest.folder_list import read_list
 from dancecli.model.tuning.search_space import read_space
+from dancecli.report.results.attributes import read_attributes
+from dancecli.report.results.slices import read_hierarchy
 from dancecli.sources.kinetics import read_lists
 from dancecli.storage.workspace import Workspace
 
@@ -26,6 +28,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w*)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 LABELS = LabelSet(("baking cookies", "frying eggs"))
+VIDEOS = ("0aX9bcDEfgh", "1bY8cdEFghi")
+FAMILIES = ("salsa dancing", "tango dancing", "breakdancing")
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,14 @@ def read_files(path: Path) -> None:
         raise AssertionError(note)
 
 
+def read_attribute_table(path: Path) -> None:
+    """Read a table of attributes, every row of which names a video of the workspace."""
+    workspace = Workspace(path.parent)
+    fill(workspace, [make_clip(3 * i, video_id=name) for i, name in enumerate(VIDEOS)], ["tap dancing"])
+    (note,) = read_attributes(workspace, [path]).notes
+    assert note == f"{path.name}: camera, costume of 2 rows", note
+
+
 # How an example of a title is read; each raises what a user would be told.
 READERS: dict[str, Callable[[Path], object]] = {
     "labels.txt": lambda path: LabelSet.read(path) == LABELS or pytest.fail("other labels"),
@@ -80,6 +92,8 @@ READERS: dict[str, Callable[[Path], object]] = {
     "recipe.toml": lambda path: read_recipe(str(path)),
     "space.toml": lambda path: read_space(str(path), Recipe()),
     "dance.toml": read_settings,
+    "attributes.csv": read_attribute_table,
+    "families.csv": lambda path: read_hierarchy(path, FAMILIES),
 }
 
 

@@ -52,7 +52,10 @@ def pretend(workspace: Workspace, said: list[str]) -> Callable[..., None]:
         if command[0] == "split":
             lock = Path(given["--lock"]) if "--lock" in given else None
             subset = int(given["--subset"]) if "--subset" in given else None
-            split(workspace, SplitSettings(given.get("--ratios"), subset, name=given["--name"], lock=lock))
+            settings = SplitSettings(
+                ratios=given.get("--ratios"), subset=subset, name=given["--name"], lock=lock
+            )
+            split(workspace, settings)
         elif command[0] == "finetune":
             train(workspace, given["--name"], given["--split"], given["--recipe"])
         elif command[0] == "train":
@@ -299,6 +302,26 @@ def test_a_command_that_fails_does_not_stop_the_other_experiments(
     assert "failed with exit code 1" in found["scheduled"]["not_run"]
     assert found["tuned"]["ours"]
     assert "not run: `dance finetune` failed with exit code 1" in result.page.read_text()
+
+
+def test_a_split_that_fails_does_not_stop_the_experiments_on_others(
+    dancers: Workspace, stand_ins: Callable[[Workspace], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_ins(dancers)
+    doing = commands.run
+
+    def fail(command: tuple[str, ...], say: object, *, quiet: bool = False) -> None:
+        if command[0] == "split" and "quick-1500" in command:
+            raise DanceError("`dance split` failed with exit code 1; see its output above")
+        doing(command, say, quiet=quiet)
+
+    monkeypatch.setattr(commands, "run", fail)
+    result = reproduce(dancers, ReproduceSettings(quick=True))
+    found = {one["name"]: one for one in result.document["experiments"]}
+    on_others = [name for name, one in found.items() if one.get("ours")]
+    assert result.failed
+    assert on_others
+    assert not set(on_others) & set(result.failed)
 
 
 def test_without_the_imagenet_weights_the_two_stream_rows_are_not_called_the_paper_s(
