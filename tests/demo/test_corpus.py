@@ -95,7 +95,7 @@ def test_an_ffmpeg_error_is_one_sentence_and_leaves_no_file(
 def test_an_error_in_a_worker_is_one_sentence_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ffmpeg = tmp_path / "bin" / "ffmpeg"
     ffmpeg.parent.mkdir()
-    version = "[ \"$1\" = -version ] && { echo 'ffmpeg version 7.1'; exit; }"
+    version = "[ \"$1\" = -version ] && { echo 'ffmpeg version 9.0'; exit; }"
     ffmpeg.write_text(f"#!/bin/sh\n{version}\necho out of ink >&2\nexit 3\n")
     ffmpeg.chmod(0o755)
     monkeypatch.setenv("PATH", f"{ffmpeg.parent}:/usr/bin:/bin")

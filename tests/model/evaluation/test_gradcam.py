@@ -152,7 +152,7 @@ def test_pictures_of_a_run_are_drawn_once(
             pretrain=str(tiny_model), recipe=str(tiny_recipe), weights="none", epochs=1, name="a"
         ),
     )
-    clips = tuple((p.stem, 1) for p in sorted((workspace.root / "clips").rglob("*.mp4"))[:2])
+    clips = tuple((i, 1) for i in sorted(p.stem for p in (workspace.root / "clips").rglob("*.mp4"))[:2])
     result = gradcam(workspace, GradcamSettings("a", clips))
     assert result.drawn == 2
     told = json.loads((result.folder / "index.json").read_text())
