@@ -23,9 +23,10 @@ settings.register_profile("dance", deadline=None)
 settings.load_profile("dance")
 
 # What `make test-fast` leaves out: training, fetches from a faulty site, the documentation's
-# examples, repeated sampling. Folders and files below tests/; a fixed list, so that a machine's
-# speed does not decide what is run.
+# examples, repeated sampling, worker processes and servers. Folders and files below tests/; a fixed
+# list, so that a machine's speed does not decide what is run.
 SLOW = (
+    "app/test_server.py",
     "dataset/derived",
     "dataset/export/test_export.py",
     "dataset/fetch/test_fetch.py",
@@ -35,13 +36,20 @@ SLOW = (
     "dataset/fetch/test_fetch_killed.py",
     "dataset/fetch/test_fetch_secrets.py",
     "dataset/fetch/test_fetch_sources.py",
+    "dataset/fetch/test_site_check.py",
     "dataset/ingest",
     "dataset/similarity/test_dedup.py",
+    "dataset/split/test_split_groups.py",
+    "dataset/upkeep/test_killed.py",
+    "dataset/upkeep/test_remove.py",
     "demo/test_corpus.py",
     "demo/test_pipeline.py",
     "demo/test_renderer.py",
     "docs",
+    "engine/test_local.py",
     "model/evaluation",
+    "model/hardware",
+    "model/inference/test_export.py",
     "model/inference/test_predict.py",
     "model/networks/test_checkpoint.py",
     "model/networks/test_head.py",
@@ -53,15 +61,20 @@ SLOW = (
     "model/runs",
     "model/training",
     "model/tuning",
+    "report/plots/test_figures.py",
     "report/plots/test_gradcam.py",
+    "report/results/test_paper_tables.py",
+    "report/results/test_seed_group.py",
     "report/statistics/test_coverage.py",
+    "report/statistics/test_label_noise.py",
+    "report/test_bundle.py",
     "reproduction",
     "test_doctor.py",
     "test_wheel.py",
+    "video/pose/test_landmarks.py",
     "video/test_augment.py",
     "video/test_foreign_media.py",
     "video/test_fuzz.py",
-    "video/pose/test_landmarks.py",
     "video/test_optical_flow.py",
 )
 BROWSER = ("app/test_app_browser.py", "report/pages/test_page_browser.py")

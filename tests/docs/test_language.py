@@ -55,12 +55,7 @@ def prose_of(path: Path) -> Iterator[tuple[int, str]]:
     """Lines of a page; of a source its comments, its strings and the names of its functions."""
     text = path.read_text(encoding="utf-8")
     if path.suffix != ".py":
-        shown = False
-        for number, line in enumerate(text.splitlines(), start=1):
-            # What a command printed is checked where the command has it from.
-            shown = line.startswith("```console") or (shown and line != "```")
-            if not shown:
-                yield number, line
+        yield from enumerate(text.splitlines(), start=1)
         return
     kept = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
     defined = False

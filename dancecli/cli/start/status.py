@@ -8,6 +8,7 @@ from dancecli.cli.console import open_workspace, print_json, print_result
 from dancecli.cli.options import JsonOption, WorkspaceOption
 
 _WIDTH = len("segments")
+_WIDE = 60
 
 
 def command(workspace_dir: WorkspaceOption = None, json_output: JsonOption = False) -> None:
@@ -31,7 +32,8 @@ def command(workspace_dir: WorkspaceOption = None, json_output: JsonOption = Fal
     else:
         print_result(f"{workspace.root} contains no dataset yet")
     if found.advice:
-        width = max(len(advice.command) for advice in found.advice)
+        # A fetch with many options does not push the reasons of the others off the screen.
+        width = max((n for advice in found.advice if (n := len(advice.command)) <= _WIDE), default=0)
         print_result("next:" if found.stages else "start with:")
         for advice in found.advice:
             print_result(f"  {advice.command:<{width}}   {advice.why}")
