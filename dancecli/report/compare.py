@@ -10,9 +10,10 @@ from typing import Any
 
 from dancecli.core.errors import InputError
 from dancecli.core.progress import SILENT, Reporter
+from dancecli.core.text import pluralize
 from dancecli.report.pages.compare_page import render_comparison
 from dancecli.report.results.comparison import Comparison, compare_entries, verdict_of
-from dancecli.report.results.entries import Accuracy, Entry, read_entry
+from dancecli.report.results.entries import Accuracy, Entry, by_labels_in_force, read_entry
 from dancecli.report.statistics.significance import ALPHA
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
@@ -71,12 +72,16 @@ def compare(
         reporter.message(f"left out: {why}")
     if note := first.first.removal_note(settings.subset):
         reporter.message(f"{settings.subset}: {note}")
+    first, second, relabeled = by_labels_in_force(workspace, first, second, settings.subset)
+    if relabeled:
+        number = pluralize(relabeled, "clip")
+        reporter.message(f"{number} had other labels in the two: both are scored by the labels in force")
     reporter.progress(1, 3, "comparing")
     comparison = compare_entries(first, second, settings.subset)
     name = settings.name or f"{settings.first}-vs-{settings.second}"
     folder = workspace.report(name)
     verdict = verdict_of(settings.first, settings.second, comparison.paired)
-    document = _document(settings, first, comparison, verdict)
+    document = _document(settings, first, comparison, verdict) | {"relabeled": relabeled}
     if not dry_run:
         reporter.progress(2, 3, "writing the page")
         with atomic_file(folder / "compare.json") as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,12 @@ from helpers.builders import Ran
 from helpers.fake_run import make_run
 
 from dancecli.core.errors import InputError
+from dancecli.core.progress import Reporter
 from dancecli.core.records import Clip, Prediction, SplitClip
 from dancecli.report.compare import CompareSettings, compare
 from dancecli.storage import tables
+from dancecli.storage.corrections import Correction, append_corrections
+from dancecli.storage.lockfile import split_digest
 from dancecli.storage.workspace import Workspace
 
 SIX = ("wave", "spin", "bounce", "<script>alert(1)</script>", "robot", "kick ball change")
@@ -50,6 +54,55 @@ def test_a_clear_difference_is_said(two: Workspace) -> None:
     turned = compare(two, CompareSettings(B, A))
     assert turned.verdict == result.verdict
     assert turned.comparison.paired.p == found.paired.p
+
+
+def test_after_corrections_both_are_scored_by_the_labels_in_force(two: Workspace) -> None:
+    """The second run was made on a split in which one label was corrected; the first knows the old one."""
+    said: list[str] = []
+    before = compare(two, CompareSettings(A, B))
+    path = two.run(B) / "predictions.parquet"
+    rows = tables.read(path, Prediction)
+    clip, old = rows[0].clip_id, SIX[rows[0].label_index]
+    right = before.comparison.first.k
+    called = rows_of(two, A)[clip].index(max(rows_of(two, A)[clip]))
+    new = SIX[called] if SIX[called] != old else SIX[(called + 1) % len(SIX)]
+    relabel(two, B, clip, new)
+    append_corrections(two, [Correction(clip, "label", old, new)])
+    after = compare(two, CompareSettings(A, B), Reporter(on_message=said.append))
+    assert "1 clip had other labels in the two: both are scored by the labels in force" in said
+    assert after.document["relabeled"] == 1
+    # The first run's figure moves by this one clip: it is right now if it was wrong before, and the reverse.
+    assert after.comparison.first.k == right + (1 if SIX[called] == new else -1)
+    turned = compare(two, CompareSettings(B, A))
+    assert turned.comparison.paired.p == after.comparison.paired.p
+
+
+def rows_of(workspace: Workspace, run: str) -> dict[str, tuple[float, ...]]:
+    return {r.clip_id: r.scores for r in tables.read(workspace.run(run) / "predictions.parquet", Prediction)}
+
+
+def relabel(workspace: Workspace, run: str, clip: str, label: str) -> None:
+    """Make a run's split, record and predictions those of a split with another label of one clip."""
+    record = json.loads((workspace.run(run) / "run.json").read_text())
+    name, path = record["split"]["name"], workspace.run(run) / "predictions.parquet"
+    split = [
+        replace(row, label=label) if row.clip_id == clip else row
+        for row in tables.read(workspace.split(name), SplitClip)
+    ]
+    digest = split_digest(split, SIX)
+    meta = {**tables.read_meta(workspace.split(name)), "split.name": "corrected", "split.hash": digest}
+    tables.write(workspace.split("corrected"), SplitClip, split, bare(meta))
+    record["split"] |= {"name": "corrected", "hash": digest}
+    (workspace.run(run) / "run.json").write_text(json.dumps(record))
+    rows = [
+        replace(row, label_index=SIX.index(label)) if row.clip_id == clip else row
+        for row in tables.read(path, Prediction)
+    ]
+    tables.write(path, Prediction, rows, {**bare(tables.read_meta(path)), "split.hash": digest})
+
+
+def bare(meta: dict[str, str]) -> dict[str, str]:
+    return {key: value for key, value in meta.items() if not key.startswith("dance.")}
 
 
 def test_what_neither_run_records_is_no_difference(two: Workspace) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dancecli.core.errors import DanceError, InputError, WorkspaceError
+from dancecli.core.records import Clip
+from dancecli.core.text import pluralize
 from dancecli.report.results.run_results import RunResults, SubsetScores, read_run_results
 from dancecli.report.statistics.clusters import join_groups
 from dancecli.report.statistics.intervals import Estimate, proportion
 from dancecli.report.statistics.metrics import true_ranks
 from dancecli.report.statistics.significance import method_interval
+from dancecli.storage import tables
+from dancecli.storage.corrections import Field, current, read_corrections
 from dancecli.storage.runs import read_records
 from dancecli.storage.workspace import Workspace
 
@@ -138,6 +142,53 @@ def read_group(
     return found, left_out
 
 
+def by_labels_in_force(
+    workspace: Workspace, first: Entry, second: Entry, subset: str
+) -> tuple[Entry, Entry, int]:
+    """Score two entries by the labels in force, where corrections came between them.
+
+    Returns:
+        The two, and of how many clips the labels differed; 0 leaves them as they are.
+
+    Raises:
+        InputError: a clip's label in force is none of the entries' labels, or the clip is gone.
+    """
+    import numpy as np
+
+    runs = (*first.runs, *second.runs)
+    if any(subset not in run.subsets or run.labels != first.first.labels for run in runs):
+        return first, second, 0
+    clips = first.first.subsets[subset].clips
+    if any(run.subsets[subset].clips != clips for run in runs):
+        return first, second, 0
+    truths = np.stack([run.subsets[subset].truth for run in runs])
+    differing = int((truths != truths[0]).any(axis=0).sum())
+    if not differing:
+        return first, second, 0
+    listed = dict(tables.read_columns(workspace.clips, Clip, ("clip_id", "label")))
+    changes = current(read_corrections(workspace))
+    now = [changes.get(clip, {}).get(Field.LABEL) or listed.get(clip, "") for clip in clips]
+    index = {label: i for i, label in enumerate(first.first.labels)}
+    if lost := [clip for clip, label in zip(clips, now, strict=True) if label not in index]:
+        raise InputError(
+            f"{first.name} and {second.name} have other labels of {pluralize(differing, 'clip')}, and "
+            f"{lost[0]} has no label of theirs now",
+            "train or evaluate both on one split",
+        )
+    truth = np.array([index[label] for label in now])
+
+    def scored(entry: Entry) -> Entry:
+        return Entry(
+            entry.name,
+            tuple(
+                replace(run, subsets={**run.subsets, subset: replace(run.subsets[subset], truth=truth)})
+                for run in entry.runs
+            ),
+        )
+
+    return scored(first), scored(second), differing
+
+
 def refuse_unlike(first: RunResults, second: RunResults, subset: str) -> None:
     """Refuse two runs that were not evaluated alike.
 
@@ -159,6 +210,8 @@ def refuse_unlike(first: RunResults, second: RunResults, subset: str) -> None:
             f"{shared} in both, {_changed(first, second, subset)} of those with another file)",
             hint,
         )
+    if relabeled := int((ours.truth != theirs.truth).sum()):
+        raise InputError(f"{names}: the labels of {pluralize(relabeled, 'clip')} differ", hint)
     protocols = [results.predictions.get("view.protocol", "") for results in (first, second)]
     if protocols[0] != protocols[1]:
         raise InputError(f"{names}: one saw {protocols[0]!r}, the other {protocols[1]!r}", hint)
