@@ -200,7 +200,8 @@ def test_a_killed_run_leaves_nothing_half_made_and_resumes(
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     for path in (populated.root / "augmented").rglob("*.mp4"):
-        decode(path)
+        if ".tmp" not in path.parts:
+            decode(path)
     with log.open("a") as file:
         file.write('{"parent_sha256": "half a li')
     result = augment(populated, AugmentSettings(workers=2))
