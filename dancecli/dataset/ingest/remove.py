@@ -44,9 +44,11 @@ def remove_clips(workspace: Workspace, removals: Mapping[str, Removal]) -> None:
             )
             for clip_id, why in sorted(removals.items())
         ]
+        # The files first: killed after them, the same command decides the same again and goes on. A file
+        # that outlives its rows would never be looked at again.
+        for clip_id in removals:
+            workspace.clip(clip_id).unlink(missing_ok=True)
         with ledger.LedgerWriter(workspace.ledger) as writer:
             writer.record((row, None) for row in rows)
         forget_segments(workspace, removals)
         rebuild_clips(workspace)
-        for clip_id in removals:
-            workspace.clip(clip_id).unlink(missing_ok=True)
