@@ -6,8 +6,6 @@ from types import SimpleNamespace
 
 import pytest
 
-ray = pytest.importorskip("ray")
-
 NODES = [
     {"Alive": True, "Resources": {"CPU": 16.0, "GPU": 4.0}},
     {"Alive": True, "Resources": {"CPU": 2.0, "GPU": 8.0}},

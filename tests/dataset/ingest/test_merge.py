@@ -6,10 +6,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from helpers.builders import fill, make_clip
 
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Clip, Segment
 from dancecli.dataset.ingest.merge_rules import TwoLabels, Verdict, decide, widened
+from dancecli.dataset.ingest.remove import Removal, remove_clips
 from dancecli.sources.letsdance import ListedClip
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
@@ -181,3 +183,21 @@ def test_wrong_sources_are_reported(dance, tmp_path: Path) -> None:
     (tmp_path / "map.csv").write_text("from,to,reason\ntango,tango dancing,\n")
     ran = dance("merge", str(tmp_path / "list.csv"), "--map", str(tmp_path / "map.csv"))
     assert (ran.code, "map.csv:2" in ran.err and "no reason" in ran.err) == (1, True)
+
+
+def test_a_removal_that_is_killed_leaves_no_file_without_rows(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = make_clip(0)
+    fill(workspace, [clip], [clip.label])
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ledger.LedgerWriter, "record", killed)
+    with pytest.raises(KeyboardInterrupt):
+        remove_clips(workspace, {clip.clip_id: Removal("same-picture", "other")})
+    assert not workspace.clip(clip.clip_id).exists()
+    monkeypatch.undo()
+    remove_clips(workspace, {clip.clip_id: Removal("same-picture", "other")})
+    assert ledger.latest(workspace.root)[clip.clip_id].reason == "same-picture"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn import metrics
 
 from dancecli.report.statistics.curves import class_curves, coverage_curve, topk_curve
 
 
 @pytest.mark.parametrize("digits", [1, 12])
 def test_average_precision_and_roc_area_are_those_of_scikit_learn(digits: int) -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
     rng = np.random.default_rng(1)
     for n in (12, 57, 300):
         scores = rng.dirichlet(np.ones(5), n).round(digits)
