@@ -16,6 +16,7 @@ from pathlib import Path
 from dancecli.core.errors import DanceError, InputError, MediaError
 from dancecli.core.hashing import keyed_digest
 from dancecli.core.progress import SILENT, Reporter
+from dancecli.core.records import Subset
 from dancecli.demo.choreography import STYLES
 from dancecli.demo.encoder import SUFFIX, write_video
 from dancecli.demo.keyed_random import KeyedRandom
@@ -30,6 +31,10 @@ EDITION = 1
 CLIP_S = 3
 # For one video, which takes seconds.
 _DEADLINE_S = 600.0
+# A style's own place in training and validation, another style's in test.
+INDEPENDENT, PLANTED, MISLEADING = "independent", "planted", "misleading"
+# Share of a style's videos in train, and in train and val, of a list that says so itself.
+_TRAIN, _TRAIN_AND_VAL = 0.7, 0.8
 HEADER = ("label", "youtube_id", "time_start", "time_end", "split")
 
 DEAD = Fault(status=404)
@@ -38,7 +43,7 @@ CUT_SHORT = Fault(cut_at=0.6)  # the site hangs up at 60 % of every download
 
 @dataclass(frozen=True)
 class CorpusSettings:
-    """Size of the corpus.
+    """Size and kind of the corpus.
 
     Attributes:
         videos_per_style: source videos per style; each has two or three clips.
@@ -46,6 +51,10 @@ class CorpusSettings:
         width, height: of the videos, in pixels, even.
         fps: frames per second.
         faulty: add three faulty videos: unavailable, cut off during transfer, too short.
+        backgrounds: `independent` of the style; `planted`: each style has one floor and wall;
+            `misleading`: so in train and val, and in test always those of another style. The subsets
+            stand in the list, for `dance split --keep-official`.
+        boards: put boards before the dancer that hide half of every limb.
     """
 
     videos_per_style: int = 20
@@ -54,8 +63,14 @@ class CorpusSettings:
     height: int = 240
     fps: int = 25
     faulty: bool = True
+    backgrounds: str = INDEPENDENT
+    boards: bool = False
 
     def __post_init__(self) -> None:
+        if self.backgrounds not in (INDEPENDENT, PLANTED, MISLEADING):
+            raise InputError(
+                f"unknown backgrounds {self.backgrounds!r}", "independent, planted or misleading"
+            )
         if self.videos_per_style < 1:
             raise InputError(f"videos per style is {self.videos_per_style}; it must be at least 1")
         if self.width < 64 or self.height < 64 or self.width % 2 or self.height % 2:
@@ -71,12 +86,14 @@ class SourceVideo:
         spec: what is rendered in it.
         starts_s: start times of its clips of `CLIP_S` seconds.
         fault: the fault of the site when it is requested, or None.
+        subset: its subset in the list.
     """
 
     video_id: str
     spec: VideoSpec
     starts_s: tuple[int, ...]
     fault: Fault | None = None
+    subset: Subset = Subset.TRAIN
 
 
 @dataclass(frozen=True)
@@ -182,7 +199,7 @@ def _draw(spec_and_path: tuple[VideoSpec, Path], _: Acquire) -> tuple[str, str] 
 
 def _write_list(path: Path, videos: tuple[SourceVideo, ...]) -> int:
     rows = [
-        (video.spec.style, video.video_id, start, start + CLIP_S, "train")
+        (video.spec.style, video.video_id, start, start + CLIP_S, video.subset.value)
         for video in videos
         for start in video.starts_s
     ]
@@ -195,6 +212,8 @@ def _write_list(path: Path, videos: tuple[SourceVideo, ...]) -> int:
 
 def _source(settings: CorpusSettings, style: str, number: int) -> SourceVideo:
     key = f"{EDITION}/{settings.seed}/{settings.width}x{settings.height}@{settings.fps}/{style}"
+    if settings.backgrounds != INDEPENDENT or settings.boards:
+        key += f"/{settings.backgrounds}/{settings.boards}"
     video_id = base64.urlsafe_b64encode(keyed_digest(key, str(number))).decode()[:11]
     if number % 8 == 1:
         # YouTube has such ids, and a command line takes them for a flag.
@@ -205,5 +224,25 @@ def _source(settings: CorpusSettings, style: str, number: int) -> SourceVideo:
     spare = seconds - count * CLIP_S
     gaps = sorted(int((spare + 1) * rng.random(f"gap {k}")) for k in range(count))
     starts = tuple(gap + k * CLIP_S for k, gap in enumerate(gaps))
-    spec = VideoSpec(video_id, style, seconds, settings.fps, settings.width, settings.height)
-    return SourceVideo(video_id, spec, starts)
+    subset = _subset(settings, number)
+    place, boards = _place(settings, style, number, subset), settings.boards
+    spec = VideoSpec(video_id, style, seconds, settings.fps, settings.width, settings.height, place, boards)
+    return SourceVideo(video_id, spec, starts, subset=subset)
+
+
+def _subset(settings: CorpusSettings, number: int) -> Subset:
+    """Divide a style's videos where test differs from train; else all are listed as train, as in Kinetics."""
+    share = number / settings.videos_per_style
+    if settings.backgrounds != MISLEADING or share < _TRAIN:
+        return Subset.TRAIN
+    return Subset.VAL if share < _TRAIN_AND_VAL else Subset.TEST
+
+
+def _place(settings: CorpusSettings, style: str, number: int, subset: Subset) -> str:
+    if settings.backgrounds == INDEPENDENT:
+        return ""
+    styles = list(STYLES)
+    owner = styles.index(style)
+    if settings.backgrounds == MISLEADING and subset == Subset.TEST:
+        owner += 1 + number % (len(styles) - 1)
+    return f"{settings.seed}/place of {styles[owner % len(styles)]}"

@@ -34,6 +34,8 @@ class VideoSpec:
         style: a name in `choreography.STYLES`.
         seconds, fps: duration and frame rate.
         width, height: in pixels, even.
+        place: seed of the floor and the wall; empty for that of the video.
+        boards: put boards before the dancer that hide half of every limb.
     """
 
     key: str
@@ -42,6 +44,8 @@ class VideoSpec:
     fps: int = 25
     width: int = 320
     height: int = 240
+    place: str = ""
+    boards: bool = False
 
     @property
     def num_frames(self) -> int:
@@ -82,13 +86,14 @@ def render(spec: VideoSpec) -> Iterator[Image]:
     camera = scene.camera_of(rng, spec.width, spec.height)
     light = scene.light_of(rng)
     motion = camera.motion(seconds)
-    static = scene.background(rng, camera, light)
+    static = scene.background(KeyedRandom(spec.place) if spec.place else rng, camera, light)
     offset = np.array([round(scene.MARGIN * spec.width), round(scene.MARGIN * spec.height)])
     beats = seconds * beats_per_minute(spec.key) / 60 + 16 * rng.random("first beat")
     stage = _stage(spec, rng, beats)
     sun = np.array([rng.uniform("sun x", -0.5, 0.5), -1.0, rng.uniform("sun z", -0.5, -0.1)])
     drawn = [_drawing(body, clothes, camera, motion, light, sun) for body, clothes in stage]
     shadows = [_shadow(body, camera, motion, sun) for body, _ in stage]
+    boards = _boards(rng, camera, motion, light) if spec.boards else []
     grain = np.clip(
         np.abs(rng.noise("noise", spec.height + 64, spec.width + 64)) * rng.uniform("noisy", 0.5, 3.5),
         0,
@@ -106,6 +111,8 @@ def render(spec: VideoSpec) -> Iterator[Image]:
         for person in drawn:
             for strokes in person[t]:
                 _stroke(frame, *strokes)
+        for corners, color in boards:
+            cv2.fillConvexPoly(frame, corners[t], color, cv2.LINE_AA, SHIFT)
         frame = cv2.GaussianBlur(frame, (3, 3), 0.6)
         a, b, c, e = ((t * p) % 61 for p in (17, 29, 41, 53))
         frame = cv2.add(frame, grain3[a : a + spec.height, b : b + spec.width])
@@ -126,6 +133,20 @@ def _stage(spec: VideoSpec, rng: KeyedRandom, beats: Array) -> list[tuple[Array,
     pose = STYLES[spec.style](beats, rng)
     body = joints(pose, rng.uniform("height", 0.94, 1.06))
     return [*people, (body, scene.clothes_of(rng))]
+
+
+def _boards(rng: KeyedRandom, camera: Camera, motion: Array, light: Color) -> list[tuple[Any, Color]]:
+    """Put up boards between camera and stage: for each its corners, (frames, 4, 2), and its color."""
+    edges, height = scene.boards_of(rng)
+    found = []
+    for number, (left, right) in enumerate(edges):
+        corners = np.array(
+            [[x, y, scene.BOARDS_M] for x, y in ((left, 0), (left, height), (right, height), (right, 0))]
+        )
+        places = _apply_motion(np.broadcast_to(camera.project(corners)[0], (len(motion), 4, 2)), motion)
+        toned = [gain * value for gain, value in zip(light, scene.board_color(rng, number), strict=True)]
+        found.append((np.rint(places * 2**SHIFT).astype(np.int32), (toned[2], toned[1], toned[0])))
+    return found
 
 
 def _body_parts(body: Array, clothes: Clothes, camera: Camera) -> list[tuple[list[Limb], Array]]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 MARGIN = 0.22  # how far the background extends beyond the frame on each side, for pans
 WALL_M = 2.6  # distance of the wall behind the center of the stage
+BOARDS_M = 1.1  # distance of the boards in front of it
 
 SKINS: tuple[Color, ...] = ((198, 168, 142), (224, 188, 162), (164, 118, 86), (120, 82, 58), (86, 58, 42))
 HAIRS: tuple[Color, ...] = ((40, 32, 28), (74, 52, 36), (120, 88, 52), (168, 136, 88), (60, 60, 64))
@@ -173,6 +174,24 @@ def background(rng: KeyedRandom, camera: Camera, light: Color) -> Image:
     image: Image = np.clip(picture[..., ::-1], 0, 255).astype(np.uint8)
     softness = rng.choice("softness", (3, 5, 5))
     return cv2.GaussianBlur(image, (softness, softness), 0) if softness else image
+
+
+def boards_of(rng: KeyedRandom) -> tuple[list[tuple[float, float]], float]:
+    """Draw a row of upright boards, half of it gaps.
+
+    Returns:
+        the left and right edge of each, and the height of all, in meters.
+    """
+    step, start = rng.uniform("board step", 0.36, 0.5), rng.random("first board")
+    edges = [(step * (k + start), step * (k + start + 0.5)) for k in range(-9, 9)]
+    return edges, rng.uniform("board height", 1.7, 2.1)
+
+
+def board_color(rng: KeyedRandom, number: int) -> Color:
+    """Draw the color of a board; those of a row differ a little."""
+    red, green, blue = _color(rng, "boards", 0.3, 0.8, 0.4)
+    shade = rng.uniform(f"board {number}", 0.85, 1.1)
+    return min(255.0, red * shade), min(255.0, green * shade), min(255.0, blue * shade)
 
 
 def light_of(rng: KeyedRandom) -> Color:

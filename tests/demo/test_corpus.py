@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import pytest
 
 from dancecli.core.errors import DanceError, InputError, MediaError
 from dancecli.core.progress import Progress, Reporter
+from dancecli.core.records import Subset
+from dancecli.demo import corpus as corpus_module
 from dancecli.demo import encoder
 from dancecli.demo.choreography import STYLES
 from dancecli.demo.corpus import CLIP_S, CUT_SHORT, DEAD, CorpusSettings, make_corpus, plan
@@ -105,8 +109,39 @@ def test_an_error_in_a_worker_is_one_sentence_too(tmp_path: Path, monkeypatch: p
     assert all(path.name.endswith(encoder.SUFFIX) for path in (tmp_path / "site" / "videos").iterdir())
 
 
-@pytest.mark.parametrize("bad", [{"videos_per_style": 0}, {"width": 63}, {"height": 0}])
-def test_invalid_settings_are_refused(bad: dict[str, int]) -> None:
+def test_misleading_places_are_a_styles_own_in_train_and_never_in_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = CorpusSettings(videos_per_style=10, faulty=False, backgrounds="misleading")
+    videos = plan(settings)
+    subsets = Counter(video.subset for video in videos)
+    assert subsets == {Subset.TRAIN: 42, Subset.VAL: 6, Subset.TEST: 12}
+    own = {video.spec.style: video.spec.place for video in videos if video.subset == Subset.TRAIN}
+    assert len(set(own.values())) == len(STYLES)
+    for video in videos:
+        assert (video.spec.place == own[video.spec.style]) == (video.subset != Subset.TEST)
+        assert video.spec.place in own.values()
+    planted = plan(replace(settings, backgrounds="planted"))
+    assert {(video.spec.style, video.spec.place) for video in planted} == set(own.items())
+    assert {video.subset for video in planted} == {Subset.TRAIN}
+    ids = [{v.video_id for v in plan(replace(settings, backgrounds=b))} for b in ("misleading", "planted")]
+    assert not set.intersection(*ids)
+    monkeypatch.setattr(corpus_module, "_render", lambda *_: None)
+    listed = rows_of(make_corpus(tmp_path, settings).annotations)
+    assert {row["youtube_id"]: row["split"] for row in listed} == {v.video_id: v.subset for v in videos}
+
+
+def test_boards_stand_before_the_dancers_of_another_corpus() -> None:
+    plain, hidden = plan(TINY), plan(replace(TINY, boards=True))
+    assert not any(video.spec.boards for video in plain)
+    assert all(video.spec.boards for video in hidden)
+    assert not {video.video_id for video in plain} & {video.video_id for video in hidden}
+
+
+@pytest.mark.parametrize(
+    "bad", [{"videos_per_style": 0}, {"width": 63}, {"height": 0}, {"backgrounds": "none"}]
+)
+def test_invalid_settings_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(InputError) as caught:
         CorpusSettings(**bad)
     assert isinstance(caught.value, DanceError)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,6 +68,14 @@ def test_a_style_changes_the_dancer_and_nothing_else() -> None:
         assert 0.01 < changed.mean() < 0.35
 
 
+def test_boards_hide_half_of_what_they_stand_before() -> None:
+    plain = VideoSpec("a", "jumpstyle dancing", seconds=0.2, fps=5)
+    free, hidden = drawn(plain)[0], drawn(replace(plain, boards=True))[0]
+    changed = np.abs(free.astype(int) - hidden).max(axis=-1) > 8
+    assert 0.4 < changed[80:200].mean() < 0.6
+    assert 0.3 < changed[80:200, 120:200].mean() < 0.7  # where the dancer is
+
+
 def appearance(clip: np.ndarray) -> np.ndarray:
     """Features of static appearance: color histograms, means and deviations, and the mean image in 6x8."""
     pixels = clip.reshape(-1, 3)
@@ -75,7 +84,7 @@ def appearance(clip: np.ndarray) -> np.ndarray:
     return np.concatenate([*bars, pixels.mean(axis=0) / 255, pixels.std(axis=0) / 255, mean.ravel()])
 
 
-def accuracy_from_appearance(videos_per_style: int, tint: float) -> float:
+def accuracy_from_appearance(videos_per_style: int, tint: float, planted: bool = False) -> float:
     """Accuracy, cross-validated, of classifying the style by the appearance of clips of one second.
 
     With a tint each style gets its own shade, to check that the test can fail.
@@ -83,7 +92,8 @@ def accuracy_from_appearance(videos_per_style: int, tint: float) -> float:
     found, names = [], []
     for index, style in enumerate(STYLES):
         for number in range(videos_per_style):
-            clip = drawn(small(f"{style}/{number}", style, 0.8)).astype(float)
+            video = replace(small(f"{style}/{number}", style, 0.8), place=style if planted else "")
+            clip = drawn(video).astype(float)
             clip[..., index % 3] += tint * (1 if index < 3 else -1)
             found.append(appearance(np.clip(clip, 0, 255)))
             names.append(style)
@@ -95,3 +105,7 @@ def test_no_style_can_be_told_by_color_or_scene() -> None:
     # Chance is 1 in 6; 150 clips give a deviation of 3 points.
     assert accuracy_from_appearance(25, tint=0) < 0.30
     assert accuracy_from_appearance(25, tint=60) > 0.80
+
+
+def test_a_planted_place_tells_the_style() -> None:
+    assert accuracy_from_appearance(10, tint=0, planted=True) > 0.70
