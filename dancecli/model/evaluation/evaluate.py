@@ -25,7 +25,7 @@ from dancecli.model.evaluation.scored_runs import (
 from dancecli.model.hardware.device import current_device
 from dancecli.model.networks.base import FRAMES, at_its_size, model_base
 from dancecli.model.networks.checkpoint import build_network, run_checkpoint
-from dancecli.model.networks.weights import state_of
+from dancecli.model.networks.weights import read_whole, state_of
 from dancecli.model.networks.zoo import find_entry
 from dancecli.model.training.config import DataPlan, amp_dtype, build_config
 from dancecli.model.training.scoring import views_record
@@ -74,8 +74,6 @@ def evaluate(
         WorkspaceError: there is no such run or split, or the run has no weights.
         ModelError: the run's labels are not the split's, or its weights do not fit.
     """
-    from dancecli.model.networks.mmaction import read_checkpoint
-
     began, created = time.monotonic(), rec.now_utc()
     name, trained, path = run_checkpoint(workspace, settings.run)
     data = load_split(workspace, settings.split or trained["split"]["name"])
@@ -116,7 +114,7 @@ def evaluate(
             workspace.root, network, config, data, settings.processes, reporter
         )
     else:
-        model = build_network(config["model"], state_of(read_checkpoint(path)), path)
+        model = build_network(config["model"], state_of(read_whole(path)), path)
         predictions = score_subsets(model, config, data, reporter, precision)
     facts = {
         "created_utc": created,

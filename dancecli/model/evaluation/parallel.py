@@ -140,8 +140,8 @@ def _built(network: EvaluatedNetwork) -> Any:
     import torch
 
     from dancecli.model.networks.checkpoint import build_network
-    from dancecli.model.networks.mmaction import init_default_scope, read_checkpoint
-    from dancecli.model.networks.weights import state_of
+    from dancecli.model.networks.mmaction import init_default_scope
+    from dancecli.model.networks.weights import read_whole, state_of
     from dancecli.model.training.features.remote import claim_gpu
 
     if network.checkpoint not in _BUILT:
@@ -150,7 +150,7 @@ def _built(network: EvaluatedNetwork) -> Any:
         cv2.setNumThreads(0)
         init_default_scope("mmaction")
         claim_gpu(network.locks)
-        state = state_of(read_checkpoint(network.checkpoint))
+        state = state_of(read_whole(network.checkpoint))
         _BUILT.clear()
         _BUILT[network.checkpoint] = build_network(dict(network.model), state, network.checkpoint)
     return _BUILT[network.checkpoint]

@@ -197,7 +197,8 @@ def _write_pth(found: Checkpoint, example: Tensor, file: Path) -> Score:  # noqa
     from dancecli.model.networks.weights import state_of
     from dancecli.storage.files import save_torch
 
-    save_torch(file, {"meta": read_checkpoint(found.path)["meta"], "state_dict": dict(found.state)})
+    meta = {key: value for key, value in read_checkpoint(found.path)["meta"].items() if key != "base"}
+    save_torch(file, {"meta": meta, "state_dict": dict(found.state)})
     return _whole(found, state_of(read_checkpoint(file)), file)
 
 

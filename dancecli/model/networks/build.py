@@ -14,10 +14,10 @@ from dancecli.model.networks.mmaction import (
     MMLogger,
     init_default_scope,
     load_checkpoint_to_model,
-    read_checkpoint,
     set_random_seed,
     silence,
 )
+from dancecli.model.networks.weights import read_whole
 
 __all__ = ["MODELS", "build_model", "load_into", "lr_factors", "shapes_of"]
 
@@ -33,7 +33,7 @@ def build_model(model: dict[str, Any], seed: int, load_from: str | None = None) 
     built = MODELS.build(model)
     built.init_weights()
     if load_from is not None:
-        load_into(built, read_checkpoint(load_from))
+        load_into(built, read_whole(load_from))
     return built
 
 

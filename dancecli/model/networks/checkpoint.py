@@ -63,12 +63,11 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         ModelError: it is not a checkpoint, or lacks labels, network or views, or they are not such as
-            `dance finetune` writes.
+            `dance finetune` writes; or its base is missing, see `weights.read_whole`.
     """
-    from dancecli.model.networks.mmaction import read_checkpoint
-    from dancecli.model.networks.weights import state_of
+    from dancecli.model.networks.weights import read_whole, state_of
 
-    content = read_checkpoint(path)
+    content = read_whole(path)
     meta = content.get("meta")
     meta = meta if isinstance(meta, dict) else {}
     labels, model, pipeline = (meta.get(key) for key in ("labels", "model", "test_pipeline"))

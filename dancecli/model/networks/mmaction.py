@@ -133,6 +133,7 @@ __all__ = [
     "AccMetric",
     "ActionDataSample",
     "BaseDataPreprocessor",
+    "CheckpointLoader",
     "Config",
     "ConvModule",
     "DefaultSampler",
@@ -200,7 +201,7 @@ def read_config(path: Path) -> dict[str, Any]:
     return plain
 
 
-def read_checkpoint(path: Path | str, map_location: Any = "cpu") -> dict[str, Any]:
+def read_checkpoint(path: Path | str) -> dict[str, Any]:
     """Read a checkpoint or state dict without running any code that its pickle asks for.
 
     Raises:
@@ -213,7 +214,7 @@ def read_checkpoint(path: Path | str, map_location: Any = "cpu") -> dict[str, An
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            content = torch.load(path, map_location=map_location, weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{path}: contains more than weights and was not loaded ({_blocked(error)})",
@@ -225,14 +226,6 @@ def read_checkpoint(path: Path | str, map_location: Any = "cpu") -> dict[str, An
     if not isinstance(content, dict):
         raise ModelError(f"{path}: holds a {type(content).__name__}, not a state dict")
     return content
-
-
-def _load_local(filename: str, map_location: Any) -> dict[str, Any]:
-    return read_checkpoint(filename, map_location)
-
-
-# mmengine asks the longest fitting prefix, so this takes the place of its loader for plain paths.
-CheckpointLoader.register_scheme("", _load_local, force=True)
 
 
 def silence(logger: logging.Logger) -> None:

@@ -2,11 +2,17 @@
 
 MMAction2 loads with `strict=False`, so a wrong file silently trains from random weights. Here the
 matching keys are counted, and too few are refused.
+
+A checkpoint of a partly frozen network omits the layers that are still those it started from, its
+base, and names that by its hash; `read_whole` puts both together again.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +21,7 @@ from dancecli.core.errors import ModelError
 from dancecli.core.hashing import sha256_file
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.model.networks.inflation import as_inception
-from dancecli.model.networks.zoo import ZooEntry, check_name, fetch_checkpoint, weights_folder
+from dancecli.model.networks.zoo import ZooEntry, check_name, fetch_checkpoint, read_zoo, weights_folder
 from dancecli.storage.files import save_torch
 
 if TYPE_CHECKING:
@@ -85,9 +91,7 @@ def weights_from_file(path: Path, name: str, model: Mapping[str, Tensor]) -> Sta
 
     Inception-v1 comes under many names, in 2-D and 3-D: see `dancecli.model.networks.inflation`.
     """
-    from dancecli.model.networks.mmaction import read_checkpoint
-
-    found = state_of(read_checkpoint(path))
+    found = state_of(read_whole(path))
     sha256 = sha256_file(path)
     if adapted := _adapted(found, model, str(path)):
         return replace(adapted, name=_with(path.stem, adapted.name), sha256=sha256)
@@ -198,6 +202,149 @@ def _convert(fitted: dict[str, Tensor], sha256: str) -> Path:
     if not path.is_file():
         save_torch(path, {"state_dict": dict(fitted)})
     return path
+
+
+def without_base(
+    state: Mapping[str, Tensor], start: StartWeights | None, model: str
+) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
+    """Leave out what a state dict has in common with the weights that training started from.
+
+    These are kept in the user's weights folder: a file from elsewhere is linked or copied there.
+
+    Args:
+        state: of the whole network.
+        start: the initial weights; None for random ones.
+        model: name of the zoo model.
+
+    Returns:
+        The rest, and what the checkpoint's `meta` says of its base for `read_whole`; the whole state
+        and None if they have nothing in common, or the base cannot be kept.
+    """
+    import torch
+
+    from dancecli.model.networks.inception_weights import digest
+
+    if start is None:
+        return dict(state), None
+    base, values = _base_of(start, model)
+    common = {
+        key: value.cpu()
+        for key, value in state.items()
+        if key in values and value.dtype == values[key].dtype and torch.equal(value.cpu(), values[key])
+    }
+    if not common or not (base["file"] or _is_built_in(base) or _keep(start, base)):
+        return dict(state), None
+    kept = {key: value for key, value in state.items() if key not in common}
+    return kept, {**base, "keys": sorted(common), "tensors_sha256": digest(common)}
+
+
+def read_whole(path: Path | str) -> dict[str, Any]:
+    """Read a checkpoint, and complete it with the frozen layers of its base if it omits them.
+
+    Raises:
+        ModelError: it cannot be read, or its base is missing or another file.
+    """
+    from dancecli.model.networks.inception_weights import digest
+    from dancecli.model.networks.mmaction import read_checkpoint
+
+    content = read_checkpoint(path)
+    base = _base_record(content)
+    if base is None:
+        return content
+    values = _base_state(base, path)
+    common = {key: values[key] for key in base["keys"] if key in values}
+    if digest(common) != base["tensors_sha256"]:
+        raise ModelError(
+            f"{path}: its frozen layers are those of {_named(base)}, and {_place(base)} holds others",
+            "put the original file there, or use the whole checkpoint that dance export --run writes",
+        )
+    return {**content, "state_dict": {**common, **content["state_dict"]}}
+
+
+def _base_record(content: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The base of a checkpoint; None if it is whole, or says something else there."""
+    meta = content.get("meta")
+    base = meta.get("base") if isinstance(meta, dict) else None
+    if not isinstance(base, dict) or not isinstance(content.get("state_dict"), dict):
+        return None
+    texts = ("model", "weights", "sha256", "file", "tensors_sha256")
+    keys = base.get("keys")
+    plain = all(isinstance(base.get(key), str) for key in texts) and isinstance(keys, list)
+    return base if plain else None
+
+
+def _base_of(start: StartWeights, model: str) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
+    """The record of the base of a run, and its values under the model's names."""
+    from dancecli.model.networks.mmaction import read_checkpoint
+
+    base = {"model": model, "weights": start.name, "sha256": start.sha256, "file": ""}
+    if not start.load_from:
+        return base, _base_state(base, start.name)
+    path = Path(start.load_from)
+    content = read_checkpoint(path)
+    # Of a file that has a base itself, that is the base here too.
+    if own := _base_record(content):
+        return own, _base_state(own, path)
+    inside = path.parent == weights_folder()
+    return {**base, "file": path.name if inside else ""}, state_of(content)
+
+
+def _is_built_in(base: Mapping[str, Any]) -> bool:
+    from dancecli.model.networks.inception_weights import CHECKPOINT_SHA256
+
+    return base["sha256"] == CHECKPOINT_SHA256 and not base["file"]
+
+
+def _keep(start: StartWeights, base: dict[str, Any]) -> bool:
+    """Keep a weights file from elsewhere in the weights folder, under its hash."""
+    base["file"] = f"base-{start.sha256[:16]}.pth"
+    target = weights_folder() / base["file"]
+    if target.exists():
+        return True
+    # Without a folder that can be written to, the checkpoint is whole.
+    with suppress(OSError):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            part.hardlink_to(start.load_from)
+        except OSError:  # on another disk
+            shutil.copyfile(start.load_from, part)
+        part.replace(target)
+        return True
+    return False
+
+
+def _base_state(base: Mapping[str, Any], path: Path | str) -> Mapping[str, Tensor]:
+    """Read the values of a base, by the names of the model.
+
+    Raises:
+        ModelError: it is missing, and cannot be downloaded.
+    """
+    from dancecli.model.networks.inception_weights import kinetics_weights
+    from dancecli.model.networks.mmaction import read_checkpoint
+
+    if _is_built_in(base):
+        return {f"backbone.{key}": value for key, value in kinetics_weights().state_dict.items()}
+    entry = read_zoo().get(base["model"])
+    if entry and entry.checkpoint and entry.checkpoint == base["file"]:
+        return state_of(read_checkpoint(fetch_checkpoint(entry)))
+    file = _place(base)
+    if not file.is_file():
+        raise ModelError(
+            f"{path}: holds only what was trained; its frozen layers are those of {_named(base)}, and "
+            f"{file} is missing",
+            "put that file there, or use the whole checkpoint that dance export --run writes",
+        )
+    return state_of(read_checkpoint(file))
+
+
+def _place(base: Mapping[str, Any]) -> Path:
+    # A name from a foreign checkpoint must not lead elsewhere.
+    return weights_folder() / Path(base["file"]).name
+
+
+def _named(base: Mapping[str, Any]) -> str:
+    return f"{base['model']} ({base['weights']}, SHA-256 {base['sha256'][:16]})"
 
 
 def weights_record(start: StartWeights | None) -> dict[str, Any] | None:

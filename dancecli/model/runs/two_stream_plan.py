@@ -9,7 +9,7 @@ from dancecli.core.errors import ModelError, UsageError, WorkspaceError
 from dancecli.core.flow_format import FlowMethod
 from dancecli.model.evaluation.scored_runs import raise_if_exists
 from dancecli.model.networks.inflation import FIRST_UNIT, FLOW_CHANNELS, NAMINGS, RGB_CHANNELS, find_naming
-from dancecli.model.networks.weights import NO_WEIGHTS, state_of
+from dancecli.model.networks.weights import NO_WEIGHTS, read_whole, state_of
 from dancecli.model.networks.zoo import DEFAULT_PRETRAIN, ZooEntry, weights_folder
 from dancecli.model.runs.plan import DEFAULT_FLOW, Execution, FinetuneSettings, Plan, make_plan
 from dancecli.model.runs.resume import (
@@ -235,9 +235,7 @@ def _weights(settings: TrainSettings) -> dict[str, str | None]:
 
 def _channels(path: str, init: str) -> int:
     """Return the input channels of a weights file, and check that it fits `init`."""
-    from dancecli.model.networks.mmaction import read_checkpoint
-
-    found = state_of(read_checkpoint(path))
+    found = state_of(read_whole(path))
     named = find_naming(found)
     if named is None:
         known = ", ".join(naming.title for naming in NAMINGS)

@@ -19,13 +19,24 @@ from dancecli.model.networks.mmaction import (
     METRICS,
     OPTIM_WRAPPERS,
     AccMetric,
+    CheckpointLoader,
     Hook,
     OptimWrapper,
     ValLoop,
     read_checkpoint,
 )
+from dancecli.model.networks.weights import read_whole
 from dancecli.model.training.distributed import rank_seed, unwrapped
 from dancecli.model.training.sync_layers import begin_step
+
+
+def _load_whole(filename: str, map_location: Any) -> dict[str, Any]:  # noqa: ARG001 - as mmengine calls it
+    return read_whole(filename)
+
+
+# mmengine asks the longest fitting prefix, so this takes the place of its loader for plain paths: in
+# our runs, and where its own tools read a run's config.
+CheckpointLoader.register_scheme("", _load_whole, force=True)
 
 
 def step_seed(seed: int, step: int) -> int:

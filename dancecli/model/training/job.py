@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from dancecli.core.recipe import Recipe
+from dancecli.core.recipe import FREEZE_STAGES, Recipe
 from dancecli.engine.factory import LOCAL
 from dancecli.model.dataloading.split_data import SplitData
 from dancecli.model.hardware.device import CPU, Device, half_precision
 from dancecli.model.networks.stages import LAST_STAGE
-from dancecli.model.networks.weights import StartWeights
+from dancecli.model.networks.weights import StartWeights, without_base
 from dancecli.model.training.distributed import SINGLE_PROCESS, RankInfo
+from dancecli.storage.files import save_torch
 from dancecli.storage.runs import RunFolder
 from dancecli.storage.workspace import Workspace
 
@@ -63,3 +65,13 @@ class Job:
     def dtype(self) -> str:
         """Of the stored features: whole maps take half the room, averages are small anyway."""
         return self.cache_dtype or ("float32" if self.recipe.frozen_stages == LAST_STAGE else "float16")
+
+    def save(self, path: Path, model: Any) -> None:
+        """Write the checkpoint of a trained network: what was trained, with the base that completes it.
+
+        Of a network without a frozen stage it is whole.
+        """
+        state, base = model.state_dict(), None
+        if self.recipe.frozen_stages > FREEZE_STAGES["none"]:
+            state, base = without_base(state, self.start, self.meta["pretrain"])
+        save_torch(path, {"meta": self.meta | ({"base": base} if base else {}), "state_dict": state})

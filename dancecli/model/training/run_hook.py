@@ -12,7 +12,8 @@ from typing import Any
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import Reporter
 from dancecli.model.hardware.device import CPU, Device, prepare_for_training
-from dancecli.model.networks.mmaction import Hook, Runner, read_checkpoint, silence
+from dancecli.model.networks.mmaction import Hook, Runner, silence
+from dancecli.model.networks.weights import read_whole, state_of
 from dancecli.model.training.components import freeze_parameters
 from dancecli.model.training.distributed import (
     SINGLE_PROCESS,
@@ -229,7 +230,7 @@ class RunHook(Hook):  # type: ignore[misc]
         for name, gradient in checkpoint["dance"].get("gradients", {}).items():
             parameters[name].grad = gradient.to(parameters[name].device)
         if self.base:
-            for key, value in read_checkpoint(self.base)["state_dict"].items():
+            for key, value in state_of(read_whole(self.base)).items():
                 if key.startswith("backbone."):
                     checkpoint["state_dict"].setdefault(key, value)
 

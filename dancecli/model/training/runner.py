@@ -30,7 +30,6 @@ from dancecli.model.training.job import Job
 from dancecli.model.training.preflight import run_preflight
 from dancecli.model.training.run_hook import QuietRunner, RunHook, average_of
 from dancecli.model.training.scoring import predict_subset
-from dancecli.storage.files import save_torch
 from dancecli.storage.runs import RunFolder
 
 
@@ -97,11 +96,11 @@ def run_job(job: Job, reporter: Reporter) -> Outcome:
         if average := average_of(runner):
             average.swap(model)
         folder, chosen, epoch = job.folder, "last", runner.epoch
-        save_torch(folder.checkpoints / "last.pth", {"meta": job.meta, "state_dict": model.state_dict()})
+        job.save(folder.checkpoints / "last.pth", model)
         if hook.best:
             model.load_state_dict(read_checkpoint(folder.best_so_far)["state_dict"], strict=False)
             chosen, epoch = "best", hook.best["epoch"]
-            save_torch(folder.checkpoints / "best.pth", {"meta": job.meta, "state_dict": model.state_dict()})
+            job.save(folder.checkpoints / "best.pth", model)
         predictions: list[Prediction] = []
         for part in (Subset.VAL, Subset.TEST):
             if examples := job.data.examples[part]:

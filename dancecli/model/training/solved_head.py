@@ -25,7 +25,6 @@ from dancecli.model.training.job import Job
 from dancecli.model.training.logistic import SolvedHead, solve_head
 from dancecli.model.training.runner import Outcome, silence
 from dancecli.model.training.scoring import accuracy, predict_subset
-from dancecli.storage.files import save_torch
 from dancecli.storage.runs import append_metrics, trim_metrics
 
 
@@ -95,7 +94,7 @@ class HeadSolver:
 
     def save(self, path: Path) -> None:
         """Write the model with the head that was solved last."""
-        save_torch(path, {"meta": self.job.meta, "state_dict": self.model.state_dict()})
+        self.job.save(path, self.model)
 
     @property
     def params(self) -> tuple[int, int]:

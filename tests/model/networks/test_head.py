@@ -21,6 +21,8 @@ from dancecli.model.runs.finetune import FinetuneSettings, finetune
 from dancecli.model.runs.plan import Execution
 from dancecli.storage import tables
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 
 @pytest.fixture
 def theirs(tmp_path, monkeypatch) -> tuple[str, ...]:

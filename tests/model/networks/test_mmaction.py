@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from dancecli.model.runs.finetune import FinetuneSettings, finetune
+from dancecli.model.runs.plan import Execution
 
 
 def run_python(*args: str | Path, cwd: Path) -> str:
@@ -63,9 +64,60 @@ def test_the_tools_of_mmaction2_train_and_test_a_run_as_dance_does(corpus, tiny_
         assert np.allclose(value, theirs[key], rtol=1e-5, atol=1e-6), key
     # What mmengine saved holds a pickled HistoryBuffer (mmengine#1655), what dance saved does not.
     for checkpoint in (stock / "epoch_1.pth", folder / "checkpoints" / "best.pth"):
-        run_python(
-            TOOLS / "test.py", folder / "config.py", checkpoint, "--work-dir", stock / "test", cwd=tmp_path
-        )
-        record = max((stock / "test").glob("*/*.json"), key=lambda path: path.stat().st_mtime)
-        test = result.record["results"]["test"]
-        assert json.loads(record.read_text())["acc/top1"] == pytest.approx(test["top1"] / test["n"])
+        assert stock_accuracy(folder / "config.py", checkpoint, stock) == accuracy_of(result)
+
+
+def accuracy_of(result):
+    test = result.record["results"]["test"]
+    return pytest.approx({"acc/top1": test["top1"] / test["n"], "acc/top5": test["top5"] / test["n"]})
+
+
+def stock_accuracy(config, checkpoint, folder):
+    """What MMAction2's own `tools/test.py` says of a checkpoint."""
+    from dancecli.model.networks.mmaction import TOOLS
+
+    scores = folder / "scores.pkl"
+    tool = (TOOLS / "test.py", config, checkpoint, "--work-dir", folder / "test", "--dump", scores)
+    run_python(*tool, cwd=folder.parent)
+    record = max((folder / "test").glob("*/*.json"), key=lambda path: path.stat().st_mtime)
+    found = json.loads(record.read_text())
+    return {key: found[key] for key in ("acc/top1", "acc/top5")}
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_the_exported_checkpoint_of_a_partly_frozen_run_is_whole_for_the_tools_of_mmaction2(
+    corpus, tiny_recipe, tiny_model, tmp_path
+):
+    import torch
+
+    from dancecli.model.inference.export import ModelForm, export_run
+    from dancecli.model.networks.base import model_base
+    from dancecli.model.networks.build import build_model
+    from dancecli.model.networks.zoo import find_entry
+
+    base = model_base(find_entry(str(tiny_model))).model
+    base["backbone"]["pretrained"] = None
+    torch.save({"state_dict": build_model(base, 7).state_dict()}, tmp_path / "given.pth")
+    workspace = corpus()
+    settings = FinetuneSettings(
+        pretrain=str(tiny_model),
+        weights=str(tmp_path / "given.pth"),
+        recipe=str(tiny_recipe),
+        epochs=3,
+        lr=0.1,
+        freeze="3",
+        name="ours",
+        execution=Execution(preflight=False),
+    )
+    result = finetune(workspace, settings)
+    cut = workspace.run("ours") / "checkpoints" / "best.pth"
+    exported = export_run(workspace, "ours", ModelForm.PTH)
+    (tmp_path / "stock").mkdir()
+    sizes = [path.stat().st_size for path in (cut, exported.file)]
+    assert sizes[0] < sizes[1]
+    # Ours also read what a run keeps, where they are given the run's config.
+    for config, checkpoint in (
+        (exported.folder / "config.py", exported.file),
+        (workspace.run("ours") / "config.py", cut),
+    ):
+        assert stock_accuracy(config, checkpoint, tmp_path / "stock") == accuracy_of(result)

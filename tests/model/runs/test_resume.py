@@ -13,6 +13,8 @@ from dancecli.model.runs.finetune import finetune
 from dancecli.model.runs.plan import Execution, FinetuneSettings
 from dancecli.model.runs.resume import begun_before
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 
 @pytest.fixture
 def settings(tiny_recipe, tiny_model) -> FinetuneSettings:

@@ -14,6 +14,8 @@ from dancecli.model.networks.zoo import find_entry
 from dancecli.model.runs.finetune import FinetuneSettings
 from dancecli.model.runs.seeds import finetune_seeds, plan_group, spread
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 
 @pytest.fixture
 def settings(tmp_path, tiny_recipe, tiny_model) -> FinetuneSettings:

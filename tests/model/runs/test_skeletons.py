@@ -28,6 +28,8 @@ from dancecli.storage import tables
 from dancecli.storage.pose_files import COCO, Pose, pose_of, read_pose, write_pose
 from dancecli.storage.workspace import Workspace
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 Corpus = Callable[..., Workspace]
 RECIPE = replace(read_recipe("skeleton"), clip_len=8)
 
