@@ -2,7 +2,8 @@
 
     python -m benchmarks.suites.report [--sizes 1000x19 10000x400 35000x700] [--rounds 3] [--quick]
 
-Runs are synthetic: scores that favor the true class, ten thousand training clips. By hand is a
+Runs are synthetic: scores that favor the true class, ten thousand training clips, one drawn dance as the file
+of every evaluated clip, so that the page has stills. By hand is a
 script: the same Parquet file read with pandas, `accuracy_score`, `top_k_accuracy_score`,
 `classification_report`, and the matrix drawn by `ConfusionMatrixDisplay` without its numbers. dance
 checks the run against its split, computes intervals by clip and by source video, calibration and
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -33,6 +35,7 @@ from benchmarks.lib.compare import (
     tell,
     times_as_fast,
 )
+from benchmarks.lib.sample_videos import draw_film
 
 OURS, BY_HAND, FLOOR = "dance report", "by hand", "read and rank"
 RUN, SPLIT = "made-up", "all"
@@ -59,6 +62,7 @@ def make_run(root: Path, clips: int, classes: int) -> None:
         for part, i in rows
     )
     tables.write(workspace.split(SPLIT), SplitClip, parts, {"split.name": SPLIT, "split.hash": "0" * 64})
+    draw_clips(root, clips)
     folder = workspace.run(RUN)
     folder.mkdir(parents=True)
     card = _card(labels, {"train": _TRAIN, "val": 0, "test": clips})
@@ -81,6 +85,14 @@ def make_run(root: Path, clips: int, classes: int) -> None:
                 pa.ListArray.from_arrays(places, pa.array(scores.ravel())),
             ]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+
+
+def draw_clips(root: Path, clips: int) -> None:
+    """Give each evaluated clip its file: one drawn dance under many names."""
+    film = draw_film(root, size=(340, 256))
+    (root / "clips").mkdir()
+    for i in range(clips):
+        os.link(film, root / "clips" / f"{_name('test', i)}.mp4")
 
 
 def _name(part: str, i: int) -> str:
@@ -239,12 +251,16 @@ def main() -> int:
     first, last = found[0], found[-1]
     bars = [
         Bar(
-            f"{one['clips']:,} clips of {one['classes']} classes: a page under 20 MB",
+            f"{one['clips']:,} clips of {one['classes']} classes: a page under {most} MB",
             f"{one['page_mb']} MB",
-            one["page_mb"] < 20,
+            one["page_mb"] < most,
         )
-        for one in (first, last)[: len(found)]
+        for one, most in ((first, 1), (last, 20))[: len(found)]
     ]
+    took = first[OURS]["cpu_s"]
+    bars.append(
+        Bar(f"{first['clips']:,} clips: at most 1.3 s of processor time", f"{took:.2f} s", took <= 1.3)
+    )
     lines = {
         way: [(one["clips"] * one["classes"], one[way]["cpu_s"]) for one in found]
         for way in (OURS, BY_HAND, FLOOR)

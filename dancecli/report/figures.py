@@ -8,7 +8,6 @@ from pathlib import Path
 from dancecli.report.plots import curves, layout
 from dancecli.report.plots.confusion_matrix import draw_confusion
 from dancecli.report.plots.figures import (
-    FORMS,
     draw_calibration,
     draw_chart,
     draw_cost,
@@ -38,7 +37,7 @@ def write_report_figures(
         subset: that subset.
     """
     labels = results.labels
-    draw_confusion(folder, summary.confusion, labels, FORMS)
+    draw_confusion(folder, summary.confusion, labels)
     charts = (
         *layout.training_charts(results.history, top5=len(labels) > 5),
         *curves.score_charts(summary),

@@ -15,7 +15,6 @@ from dancecli.core.progress import SILENT, Reporter
 from dancecli.report.bundle import write_bundle
 from dancecli.report.figures import write_report_figures
 from dancecli.report.pages.run_page import model_card, render_run
-from dancecli.report.plots.confusion_matrix import draw_confusion
 from dancecli.report.plots.gradcam import GradcamPicture, read_gradcam
 from dancecli.report.references import references
 from dancecli.report.results.attributes import read_attributes
@@ -87,8 +86,7 @@ def report(
     *,
     dry_run: bool = False,
 ) -> ReportResult:
-    """Write `reports/<name>/`: the page, `metrics.json`, `model-card.md`, `references.bib`, `confusion.csv`,
-    `.png` and `.pdf`.
+    """Write `reports/<name>/`: the page, `metrics.json`, `model-card.md`, `references.bib`, `confusion.csv`.
 
     The same run gives the same bytes. With `dry_run` everything is read and checked, nothing written.
 
@@ -200,7 +198,7 @@ def _write(
     reporter: Reporter,
 ) -> None:
     chosen, folder = summaries[subset], workspace.report(name)
-    reporter.progress(1, 3, "drawing")
+    reporter.progress(1, 3, "writing the figures")
     with atomic_file(folder / "metrics.json") as file:
         file.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
     with atomic_file(folder / "confusion.csv") as file:
@@ -208,7 +206,6 @@ def _write(
         csv.writer(file, lineterminator="\n").writerows(
             [["true \\ predicted", *results.labels], *([label, *row] for label, row in rows)]
         )
-    draw_confusion(folder, chosen.confusion, results.labels)
     with atomic_file(folder / "model-card.md") as file:
         file.write(model_card(name, results, summaries, subset))
     reporter.progress(2, 3, "writing the page")

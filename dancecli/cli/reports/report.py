@@ -91,7 +91,7 @@ def command(
     """Write a run's report: accuracy, confusion matrix and how it was trained.
 
     Writes reports/NAME with index.html (it holds everything but the clips' files), metrics.json,
-    model-card.md, references.bib (BibTeX), and confusion.csv, .png and .pdf. For a group, the runs of
+    model-card.md, references.bib (BibTeX) and confusion.csv. For a group, the runs of
     `dance finetune --seeds`, it shows mean and standard deviation, and writes each
     run's page too. Accuracy is sliced by what is known of the clips (dataset, resolution, length, year,
     sound, groups, content), and slices that are significantly worse than the rest are named.

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from dancecli.core.video_files import open_video
 from dancecli.storage.workspace import Workspace
 
-# Of one page: about 3 kB and 15 ms each.
+# Of one page: about 4 kB and 7 ms each.
 MOST = 48
 HEIGHT = 96
 _UP = "../../"
@@ -44,12 +44,13 @@ def still(path: Path, at_s: float, height: int = HEIGHT) -> str:
     try:
         with open_video(path) as container:
             stream = container.streams.video[0]
+            stream.thread_count = 1  # of one frame the others would wait
             container.seek(int(at_s * 1_000_000))
             frame = next(container.decode(stream))
     except (av.FFmpegError, OSError, IndexError, StopIteration):
         return ""
-    image = frame.to_image()  # type: ignore[no-untyped-call]
-    width = max(1, round(image.width * height / image.height))
+    width = max(1, round(frame.width * height / frame.height))
+    image = frame.to_image(width=width, height=height, interpolation="AREA")  # type: ignore[no-untyped-call]
     file = io.BytesIO()
-    image.resize((width, height)).save(file, "JPEG", quality=72, optimize=True)
+    image.save(file, "JPEG", quality=72, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""Figures for a paper: the confusion matrix as a picture."""
+"""The confusion matrix as a figure for a paper."""
 
 from __future__ import annotations
 
@@ -6,31 +6,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dancecli.storage.files import atomic_file
+from dancecli.report.plots.papers import COLUMN, FONT, TEXT, save, style
 
 # Numbers stand in the cells up to here; a larger matrix is a picture.
 MOST_NUMBERED = 40
-FONT = "DejaVu Sans"
+# Of numbers that can be read at the width of one column; up to `MOST_NUMBERED` it takes both.
+MOST_IN_A_COLUMN = 8
 # The share of a row at which a mistake has its full color, if none is larger.
 DEEPEST_MISTAKE = 0.5
-# What a format would note of itself: neither the day nor matplotlib's version may change the bytes.
-_MUTE = {"png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer"), "svg": ("Date", "Creator")}
+_POINTS = 72
 
 
-def draw_confusion(
-    folder: Path,
-    counts: Sequence[Sequence[int]],
-    labels: Sequence[str],
-    forms: Sequence[str] = ("png", "pdf"),
-) -> None:
-    """Draw the confusion matrix for a paper: counts in the cells, shares of a row as color.
+def draw_confusion(folder: Path, counts: Sequence[Sequence[int]], labels: Sequence[str]) -> None:
+    """Draw the confusion matrix: counts in the cells, shares of a row as color.
 
     Args:
-        folder: gets `confusion.<form>`; the same counts give the same bytes.
+        folder: gets `confusion.pdf` and `confusion.svg`; the same counts give the same bytes.
         counts: one row per true class, a column a predicted one.
         labels: class names, cut to 32 characters; one that the font has no letters for is given by
             its number, from 0, in the order of `confusion.csv`.
-        forms: of png (300 dots per inch), pdf and svg.
     """
     import matplotlib as mpl
     import numpy as np
@@ -43,54 +37,48 @@ def draw_confusion(
     right = np.eye(size, dtype=bool)
     # Mistakes deepen twice as fast: a tenth of a class gone wrong is to be seen.
     shades = np.where(right, rates, rates / max(DEEPEST_MISTAKE, float(rates[~right].max(initial=0))))
-    names = _names(labels)
-    cell = min(0.62, max(0.3, 6.0 / size)) if size <= MOST_NUMBERED else 8.0 / size
-    margin = 0.55 + 0.072 * max(map(len, names)) if size <= MOST_NUMBERED else 0.9
-    inches = (margin + cell * size + 0.1, margin + cell * size + 0.1)
-    with mpl.rc_context(
-        {
-            "font.family": FONT,
-            "font.size": 8,
-            "text.usetex": False,
-            "pdf.fonttype": 42,
-            "svg.hashsalt": "dance",
-        }
-    ):
-        figure = Figure(figsize=inches, dpi=300)
+    numbered = size <= MOST_NUMBERED
+    side = TEXT if MOST_IN_A_COLUMN < size <= MOST_NUMBERED else COLUMN
+    with mpl.rc_context(style()):
+        figure = Figure(figsize=(side, side), layout="constrained")
         FigureCanvasAgg(figure)
-        box = (margin / inches[0], margin / inches[1], cell * size / inches[0], cell * size / inches[1])
-        axes = figure.add_axes(box)
-        colors = _colors(shades, right)
-        if size <= MOST_NUMBERED:
-            # A few hundred squares are sooner drawn than a picture is enlarged to as many dots.
-            edges = np.arange(size + 1) - 0.5
+        axes = figure.add_subplot()
+        # Squares, which stay sharp in print, as long as they are few.
+        colors, edges = _colors(shades, right), np.arange(size + 1) - 0.5
+        if numbered:
             axes.pcolormesh(edges, edges, colors)
             axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), aspect="equal")
+            _write_names(axes, _names(labels))
         else:
             axes.imshow(colors, interpolation="nearest", aspect="equal")
-        if size <= MOST_NUMBERED:
-            _write_counts(axes, table, shades, cell)
-            axes.set_xticks(range(size), names, rotation=90)
-            axes.set_yticks(range(size), names)
-            axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
-            axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
-            axes.grid(which="minor", color="white", linewidth=1.0)
         axes.tick_params(which="both", length=0)
         for edge in axes.spines.values():
             edge.set_visible(False)
-        numbered = "" if size <= MOST_NUMBERED else ", by number from 0"
-        axes.set_xlabel(f"predicted{numbered}", fontsize=9, labelpad=8)
-        axes.set_ylabel(f"true{numbered}", fontsize=9, labelpad=8)
-        # Measured once: by itself each form would draw all of it a second time for this.
-        outline = figure.get_tightbbox().padded(0.05)
-        for form in forms:
-            with atomic_file(folder / f"confusion.{form}", "wb") as file:
-                metadata = dict.fromkeys(_MUTE[form])
-                figure.savefig(file, format=form, metadata=metadata, bbox_inches=outline)
+        by_number = "" if numbered else ", by number from 0"
+        axes.set_xlabel(f"predicted{by_number}")
+        axes.set_ylabel(f"true{by_number}")
+        if numbered:
+            # What the names left of the width is known once they are laid out.
+            figure.draw_without_rendering()
+            _write_counts(axes, table, shades, axes.get_window_extent().width / figure.dpi * _POINTS / size)
+        save(figure, folder, "confusion")
+
+
+def _write_names(axes: Any, names: Sequence[str]) -> None:
+    import numpy as np
+
+    size = len(names)
+    axes.set_xticks(range(size), names, rotation=90)
+    axes.set_yticks(range(size), names)
+    axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=0.6)
 
 
 def _write_counts(axes: Any, table: Any, shades: Any, cell: float) -> None:
-    font = 7.5 if cell >= 0.3 else 5
+    """Write the counts as large as the widest fits into a cell of so many points."""
+    digits = len(f"{table.max():.0f}")
+    font = min(7.0, 0.9 * cell / (0.65 * max(2, digits)))
     for i, row in enumerate(table):
         for j, value in enumerate(row):
             if value:

@@ -5,19 +5,15 @@ They are drawn from the same layout as on the page, so that a figure and a page 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dancecli.report.plots.confusion_matrix import FONT
 from dancecli.report.plots.layout import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Chart, CostChart, Whisker
+from dancecli.report.plots.papers import COLUMN, save, style
 from dancecli.report.statistics.intervals import Estimate
-from dancecli.storage.files import atomic_file
 
-# Of one column of a two-column paper (IEEE, CVF, ACM), in inches.
-COLUMN = 3.25
-FORMS = ("pdf", "svg")
 # Told apart without color too: each look has a line style of its own.
 _LOOKS = {
     "raw": ("#0b5fa5", "-", 0.5), "train": ("#0b5fa5", "-", 1.2), "val": ("#b8400a", "--", 1.2),
@@ -25,10 +21,6 @@ _LOOKS = {
     "run1": ("#b8400a", "--", 1.1), "run2": ("#3d7f63", ":", 1.1), "run3": ("#5b626c", "-.", 1.1),
     "run4": ("#1b1e23", "-", 0.7), "run5": ("#0b5fa5", "--", 0.7),
 }  # fmt: skip
-_MUTE: Mapping[str, Mapping[str, None]] = {
-    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-    "svg": {"Date": None, "Creator": None},
-}
 
 
 @contextmanager
@@ -38,17 +30,11 @@ def _figure(folder: Path, name: str, height: float) -> Iterator[Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    settings: Any = {
-        "font.family": FONT, "font.size": 7, "text.usetex": False, "pdf.fonttype": 42, "svg.fonttype": "path",
-        "svg.hashsalt": "dance", "axes.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False,
-    }  # fmt: skip
-    with mpl.rc_context(settings):
+    with mpl.rc_context(style()):
         figure = Figure(figsize=(COLUMN, height), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure.add_subplot()
-        for form in FORMS:
-            with atomic_file(folder / f"{name}.{form}", "wb") as file:
-                figure.savefig(file, format=form, metadata=dict(_MUTE[form]))
+        save(figure, folder, name)
 
 
 def _frame(axes: Any, chart: Chart | CostChart) -> None:

@@ -27,12 +27,12 @@ _MOST_WORK = 6_000_000_000
 def compare_with_best(flags: Flags, best: int, groups: Sequence[str]) -> list[float]:
     """Test every trial against the one that was selected for being the best.
 
-    The statistic of a pair is that of McNemar's test by source video, the square of
-    the net gain over the sum of squared gains. It is compared with the largest of all pairs when the trials are permuted within
-    each video (P. H. Westfall, S. S. Young, Resampling-Based Multiple Testing, 1993), so whichever trial
-    is selected, the chance that equally good trials are called worse is at most 5 %. A p from a finite number
-    of permutations is itself uncertain: what is returned is its upper limit (Clopper and Pearson, 97.5 %
-    one-sided), so that no trial is called worse by an accident of the permutations.
+    The statistic of a pair is that of McNemar's test by source video, the square of the net gain over
+    the sum of squared gains. It is compared with the largest of all pairs when the trials are permuted
+    within each video (P. H. Westfall, S. S. Young, Resampling-Based Multiple Testing, 1993), so whichever
+    trial is selected, the chance that equally good trials are called worse is at most 5 %. A p from a
+    finite number of permutations is itself uncertain: what is returned is its upper limit (Clopper and
+    Pearson, 97.5 % one-sided), so that no trial is called worse by an accident of the permutations.
     `python -m benchmarks.simulations tune` measures how often some of equally good trials is.
 
     Args:
@@ -64,7 +64,7 @@ def compare_with_best(flags: Flags, best: int, groups: Sequence[str]) -> list[fl
 
 
 def _statistics(counts: Floats) -> Floats:
-    """Give (net gain)^2 / sum of squared gains of every pair: rounds x trials x trials; 0 where no video differs."""
+    """Give (net gain)^2 / sum of squared gains of each pair, or 0: rounds x trials x trials."""
     import numpy as np
 
     products = counts.transpose(0, 2, 1) @ counts

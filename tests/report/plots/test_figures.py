@@ -12,6 +12,7 @@ from helpers.builders import Ran
 from helpers.fake_run import make_run
 
 from dancecli.report.board import BoardSettings, board
+from dancecli.report.plots.confusion_matrix import draw_confusion
 from dancecli.report.plots.layout import cost_chart
 from dancecli.report.report import ReportSettings, report
 from dancecli.report.statistics.intervals import Estimate
@@ -39,10 +40,17 @@ def test_every_chart_of_a_report_is_a_figure_of_a_column(workspace: Workspace) -
         "confusion", "loss", "accuracy", "learning-rate", "top-k-accuracy", "accuracy-at-coverage",
         "precision-recall", "roc", "calibration", "recall",
     }  # fmt: skip
-    assert {name for name, width in found.items() if width != pytest.approx(COLUMN_POINTS)} == {"confusion"}
+    assert list(found.values()) == pytest.approx([COLUMN_POINTS] * len(found))
     before = {path: path.read_bytes() for path in folder.iterdir()}
     report(workspace, ReportSettings("run-1", figures=True))
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_matrix_of_more_classes_is_as_wide_as_a_page_or_a_picture(tmp_path: Path) -> None:
+    for size, inches in ((8, 3.25), (19, 6.875), (60, 3.25)):
+        counts = [[100 if i == j else (i + j) % 3 for j in range(size)] for i in range(size)]
+        draw_confusion(tmp_path, counts, [f"class {i}" for i in range(size)])
+        assert sizes(tmp_path) == {"confusion": pytest.approx(inches * 72)}
 
 
 def test_a_leaderboard_has_its_forest_and_its_costs(workspace: Workspace, dance: Callable[..., Ran]) -> None:
