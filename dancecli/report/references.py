@@ -28,10 +28,10 @@ def references(run: Mapping[str, Any], datasets: Iterable[str]) -> str:
     missing, keys = [], list(known["models"].get(name, ()))
     if not keys:
         missing.append(f"model {name or model.get('backbone') or 'unknown'}")
-    # Weights of MMAction2's zoo, and DeepMind's, were trained on Kinetics-400; inflated 2-D ones were not.
+    # Most weights of MMAction2's zoo, and DeepMind's, have seen Kinetics-400; inflated 2-D ones have not.
     weights = run.get("weights") or {}
     if weights and "imagenet" not in str(weights.get("name", "")).lower():
-        keys += known["datasets"]["kinetics400"]
+        keys += known["weights"].get(name, known["datasets"]["kinetics400"])
     for dataset in sorted({dataset for dataset in datasets if dataset}):
         fitting = [prefix for prefix in known["datasets"] if dataset.startswith(prefix)]
         if fitting:

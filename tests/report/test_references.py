@@ -8,7 +8,7 @@ import tomllib
 from helpers.fake_run import make_run
 
 from dancecli.core.labels import MANIFESTS
-from dancecli.report.references import REFERENCES, references
+from dancecli.report.references import REFERENCES, SOFTWARE, references
 from dancecli.report.report import ReportSettings, report
 from dancecli.storage.workspace import Workspace
 
@@ -21,8 +21,12 @@ def test_every_model_of_the_zoo_and_every_key_has_an_entry() -> None:
     known = tomllib.loads(REFERENCES.read_text())
     zoo = tomllib.loads((MANIFESTS / "zoo.toml").read_text())
     assert set(known["models"]) >= set(zoo)
-    named = {key for keys in (*known["models"].values(), *known["datasets"].values()) for key in keys}
-    assert named <= set(known["entries"])
+    tables = ("models", "weights", "datasets")
+    named = {key for table in tables for keys in known[table].values() for key in keys}
+    assert named | set(SOFTWARE) == set(known["entries"])
+    assert set(known["weights"]) <= set(zoo)
+    # The zoo says of which weights it is another dataset.
+    assert {name for name, entry in zoo.items() if "dataset" in entry} <= set(known["weights"])
     for key, entry in known["entries"].items():
         assert keys(entry.strip()) == [key]
         assert entry.count("{") == entry.count("}")
@@ -35,6 +39,11 @@ def test_a_run_names_its_model_its_data_and_the_software() -> None:
         "mmaction2", "dance",
     ]  # fmt: skip
     assert "kay2017kinetics" not in references({"model": {"pretrain": "tsn"}, "weights": None}, [])
+    c3d = {"model": {"pretrain": "c3d"}, "weights": {"name": "zoo"}}
+    assert keys(references(c3d, ["kinetics600"])) == [
+        "tran2015c3d", "karpathy2014sports1m", "soomro2012ucf101", "carreira2018kinetics600", "mmaction2",
+        "dance",
+    ]  # fmt: skip
 
 
 def test_what_is_not_known_is_named() -> None:
