@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo check test test-fast test-slow bounds coverage nightly mutants bench bench-quick lint format docs dist clean
+.PHONY: help setup browser demo check test test-fast test-slow bounds trackers coverage nightly mutants bench bench-quick lint format docs dist clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -65,6 +65,14 @@ bounds: $(READY) ## the tests of the dataset half with the oldest dependencies t
 	$(BIN)/python tests/helpers/lower_bounds.py > build/bounds.txt
 	build/bounds/bin/python -m pip install --quiet -c build/bounds.txt . pytest pytest-timeout hypothesis scikit-learn
 	PYTHONPATH=. build/bounds/bin/python -m pytest -q -p no:cacheprovider $(BOUNDED)
+
+# Weights & Biases and MLflow want other versions of what our own packages share with them, and 130 MB.
+trackers: ## the exports to Weights & Biases and MLflow, read back by these, in an environment of their own
+	rm -rf build/trackers && mkdir -p build
+	$(PYTHON) -m venv build/trackers
+	build/trackers/bin/python -m pip install --quiet '.[wandb,mlflow]' pytest pytest-timeout hypothesis
+	build/trackers/bin/python -c 'import wandb, mlflow'
+	PYTHONPATH=. build/trackers/bin/python -m pytest -q -p no:cacheprovider tests/report/test_trackers.py
 
 coverage: $(READY) browser ## branch coverage of the package, on up to four cores (a quarter of an hour)
 	rm -rf build/coverage && mkdir -p build/coverage
