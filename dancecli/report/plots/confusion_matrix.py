@@ -26,7 +26,6 @@ def draw_confusion(folder: Path, counts: Sequence[Sequence[int]], labels: Sequen
         labels: class names, cut to 32 characters; one that the font has no letters for is given by
             its number, from 0, in the order of `confusion.csv`.
     """
-    import matplotlib as mpl
     import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -39,7 +38,7 @@ def draw_confusion(folder: Path, counts: Sequence[Sequence[int]], labels: Sequen
     shades = np.where(right, rates, rates / max(DEEPEST_MISTAKE, float(rates[~right].max(initial=0))))
     numbered = size <= MOST_NUMBERED
     side = TEXT if MOST_IN_A_COLUMN < size <= MOST_NUMBERED else COLUMN
-    with mpl.rc_context(style()):
+    with style():
         figure = Figure(figsize=(side, side), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()

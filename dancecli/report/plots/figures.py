@@ -26,11 +26,10 @@ _LOOKS = {
 @contextmanager
 def _figure(folder: Path, name: str, height: float) -> Iterator[Any]:
     """Give the axes of a figure of a column's width; it is written in both forms when the block ends."""
-    import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(style()):
+    with style():
         figure = Figure(figsize=(COLUMN, height), layout="constrained")
         FigureCanvasAgg(figure)
         yield figure.add_subplot()

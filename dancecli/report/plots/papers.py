@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,15 @@ _MUTE: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def style() -> dict[str, Any]:
-    """Give matplotlib's settings: 7 points; in PDF as fonts (journals refuse Type 3), in SVG as paths."""
-    return {
+def style() -> AbstractContextManager[None]:
+    """Set matplotlib for a figure: 7 points; in PDF as fonts (journals refuse Type 3), in SVG as paths."""
+    import matplotlib as mpl
+
+    settings: Any = {
         "font.family": FONT, "font.size": 7, "text.usetex": False, "pdf.fonttype": 42, "svg.fonttype": "path",
         "svg.hashsalt": "dance", "axes.linewidth": 0.6, "axes.spines.top": False, "axes.spines.right": False,
     }  # fmt: skip
+    return mpl.rc_context(settings)
 
 
 def save(figure: Any, folder: Path, name: str) -> None:
