@@ -51,6 +51,7 @@ SLOW = (
     "model/hardware",
     "model/inference/test_export.py",
     "model/inference/test_predict.py",
+    "model/networks/heads",
     "model/networks/test_checkpoint.py",
     "model/networks/test_head.py",
     "model/networks/test_inception.py",

@@ -22,6 +22,13 @@ from dancecli.core.toml_files import names_in, read_named
 
 RECIPES = MANIFESTS / "recipes"
 TRAINED, SOLVED = "trained", "solved"
+ATTENTIVE, KNN, PROTOTYPE = "attentive", "knn", "prototype"
+# Heads that are fitted to the stored features of a wholly frozen backbone.
+PROBES = (SOLVED, ATTENTIVE, KNN, PROTOTYPE)
+# How a probe is fitted: on all training clips, or as a benchmark publishes it.
+FULL, MTEB, VJEPA2 = "full", "mteb", "vjepa2"
+# The one head of a published protocol.
+PROTOCOL_HEADS = {MTEB: SOLVED, VJEPA2: ATTENTIVE}
 # These keys only apply to training by epochs.
 EPOCH_KEYS = frozenset(
     (
@@ -38,7 +45,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("sgd", "adam", "adamw"),
     "schedule": ("constant", "step", "cosine"),
     "class_weights": ("none", "balanced"),
-    "head": (TRAINED, SOLVED),
+    "head": (TRAINED, *PROBES),
+    "protocol": (FULL, *PROTOCOL_HEADS),
 }
 # At least 0 and below 1.
 _SHARES = ("dropout", "label_smoothing", "ema", "momentum")
@@ -73,8 +81,11 @@ class Recipe:
         view_seed: random seed for frames, crops, flips and augmentation; None takes the run's seed.
         freeze: last frozen stage of the backbone: `none`, `stem`, `1` to `4`.
         head: `solved` finds the head of a wholly frozen backbone by regularized logistic regression
-            on cached features; the keys of training by epochs do not apply then. `trained` trains
-            it by epochs, as is always done where more than the head is trained.
+            on cached features; `attentive`, `knn` and `prototype` are other probes of them. The keys
+            of training by epochs do not apply then. `trained` trains it by epochs, as is always done
+            where more than the head is trained.
+        protocol: how a probe is fitted: `full` on all training clips, with what is chosen by grouped
+            cross-validation; `mteb` or `vjepa2` as published.
         epochs: number of epochs.
         patience: early-stopping patience in epochs; 0 disables early stopping.
         batch: clips per step.
@@ -110,6 +121,7 @@ class Recipe:
     view_seed: int | None = None
     freeze: str = "4"
     head: str = TRAINED
+    protocol: str = FULL
     epochs: int = 20
     patience: int = 0
     batch: int = 16
@@ -151,6 +163,10 @@ class Recipe:
             )
         if self.crop > self.short_side:
             raise InputError(f"crop {self.crop} is larger than short_side {self.short_side}")
+        if self.head != PROTOCOL_HEADS.get(self.protocol, self.head):
+            raise InputError(
+                f"protocol {self.protocol} has the head {PROTOCOL_HEADS[self.protocol]}, not {self.head}"
+            )
         for name in _SHARES:
             if not getattr(self, name) < 1:
                 raise InputError(f"{name} must be below 1, not {getattr(self, name)}")

@@ -20,9 +20,11 @@ DATASET = (
 MODEL = (
     "model.hardware",
     "model.networks",
+    "model.networks.heads",
     "model.dataloading",
     "model.training",
     "model.training.features",
+    "model.training.probes",
     "model.evaluation",
     "model.inference",
     "model.runs",
@@ -37,9 +39,11 @@ _TRAINING = (
     "engine",
     "model.hardware",
     "model.networks",
+    "model.networks.heads",
     "model.dataloading",
     "model.training",
     "model.training.features",
+    "model.training.probes",
 )
 
 # A subpackage may import those in its row, and itself.
@@ -61,10 +65,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "dataset.export": (*_MEDIA, "dataset", "dataset.quality", "dataset.split"),
     # `model` and `report` never import `dataset` or each other: they meet through files.
     "model.hardware": (*BASE, "engine"),
-    "model.networks": (*BASE, "model.hardware"),
+    # A model may have a probe in the place of its head.
+    "model.networks": (*BASE, "model.hardware", "model.networks.heads"),
+    "model.networks.heads": (*BASE, "model.networks"),
     "model.dataloading": (*BASE, "model.hardware", "model.networks"),
     # Features may be computed on a cluster.
     "model.training.features": _TRAINING,
+    "model.training.probes": _TRAINING,
     "model.training": _TRAINING,
     "model.evaluation": _TRAINING,
     "model.inference": (*BASE, "model.hardware", "model.networks", "model.dataloading"),

@@ -21,7 +21,9 @@ from dancecli.cli.models.finetune_options import (
     CacheOption,
     GpusOption,
     HeadInitOption,
+    HeadOption,
     NumClipsOption,
+    ProtocolOption,
     SetOption,
     ViewsOption,
 )
@@ -41,9 +43,12 @@ from dancecli.cli.options import (
     WorkspaceOption,
 )
 from dancecli.core.errors import UsageError
+from dancecli.core.recipe import ATTENTIVE, KNN, MTEB, PROTOTYPE, SOLVED
 
 # Draws of each size of a learning curve.
 _DRAWS = 5
+# Draws of protocol mteb, each a seed; as published, see `model.training.probes.mteb`.
+_MTEB_DRAWS = 10
 
 if TYPE_CHECKING:
     from dancecli.model.runs.finetune import FinetuneSettings, Plan
@@ -67,6 +72,8 @@ def command(
         typer.Option(min=0, help="Random seed for head initialization, shuffling, augmentation and dropout."),
     ] = 0,
     weights: WeightsOption = None,
+    head: HeadOption = None,
+    protocol: ProtocolOption = None,
     head_init: HeadInitOption = "random",
     cache: CacheOption = None,
     augment: AugmentOption = None,
@@ -145,8 +152,8 @@ def command(
     predictions in runs/NAME. Ctrl-C interrupts it; the same command, or --resume, resumes after the
     last complete epoch.
 
-    Example: `dance finetune --pretrain nonlocal --split full --freeze 4`, or
-    `dance split --folds 10` and `dance finetune --folds`
+    Example: `dance finetune --pretrain nonlocal --split full --freeze 4`,
+    `dance finetune --protocol mteb`, or `dance split --folds 10` and `dance finetune --folds`
     """
     from dancecli.model.dataloading.split_data import count_repeats
     from dancecli.model.runs.finetune import FinetuneSettings
@@ -169,6 +176,8 @@ def command(
     workspace = open_workspace(workspace_dir, create=False)
     if folds and not (curve or seeds or seed or resume):
         seeds = repeats if (repeats := count_repeats(workspace, split)) > 1 else None
+    if protocol == MTEB and not (folds or curve or resume or seeds or seed):
+        seeds = _MTEB_DRAWS
     settings = FinetuneSettings(
         pretrain=pretrain,
         split=split,
@@ -177,6 +186,8 @@ def command(
         weights=weights,
         seed=seed,
         freeze=freeze,
+        head=_head(head),
+        protocol=protocol,
         epochs=epochs,
         lr=lr,
         batch=batch,
@@ -209,6 +220,16 @@ def command(
         raise typer.Exit(code)
     else:
         _run(workspace, settings, json_output, reported=here.first)
+
+
+def _head(name: str | None) -> str | None:
+    """Return the recipe's name of a head."""
+    known = {"linear": SOLVED, ATTENTIVE: ATTENTIVE, KNN: KNN, PROTOTYPE: PROTOTYPE}
+    if name is None:
+        return None
+    if name not in known:
+        raise UsageError(f"--head {name}: unknown", f"use {', '.join(known)}")
+    return known[name]
 
 
 def _run(workspace: Workspace, settings: FinetuneSettings, json_output: bool, *, reported: bool) -> None:
@@ -305,17 +326,28 @@ def _show(workspace: Workspace, result: RunResult) -> None:
     if record.get("cross_validation"):
         _show_folds(workspace, record)
         return
-    if (record.get("head") or {}).get("solver"):
-        head = record["head"]
-        print_result(
-            f"head: solved, C = {head['C']:.3g}; in cross-validation {_of(head['held_out'])} of train"
-        )
+    if record.get("probe"):
+        print_result(_head_line(record["head"]))
         print_result(f"next: dance report --run {result.name}")
         return
     of = record["optim"]["epochs"]
     early = "" if chosen["epochs_run"] == of else f" (stopped early after {chosen['epochs_run']})"
     print_result(f"checkpoint: {chosen['name']}.pth, epoch {chosen['epoch']} of {of}{early}")
     print_result(f"next: dance report --run {result.name}")
+
+
+def _head_line(head: dict[str, Any]) -> str:
+    """Say what a probe is, and what it got right of training clips that it had not seen."""
+    if "C" in head:
+        words = f"solved, C = {head['C']:.3g}"
+    elif "neighbors" in head:
+        words = f"{head['probe']}, {head['neighbors']} neighbors"
+    elif "lr" in head:
+        words = f"{head['probe']}, learning rate {head['lr']:g}, weight decay {head['weight_decay']:g}"
+    else:
+        words = head["probe"]
+    held_out = head["held_out"]
+    return f"head: {words}" + (f"; in cross-validation {_of(held_out)} of train" if held_out["n"] else "")
 
 
 def _show_folds(workspace: Workspace, record: dict[str, Any]) -> None:

@@ -13,6 +13,26 @@ HeadInitOption = Annotated[
         help="Initialize matching classes from the pre-trained classifier.",
     ),
 ]
+HeadOption = Annotated[
+    str | None,
+    typer.Option(
+        "--head",
+        metavar="linear|attentive|knn|prototype",
+        help="Probe of a wholly frozen backbone: logistic regression, attention to all tokens of a clip, the "
+        "nearest training clips, or the mean of each class. [default: as the recipe says]",
+        show_default=False,
+    ),
+]
+ProtocolOption = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol",
+        metavar="full|mteb|vjepa2",
+        help="How the probe is fitted: full, on all training clips; mteb, logistic regression on 8 clips per "
+        "class, 10 draws; vjepa2, an attentive probe of 4 blocks. [default: full]",
+        show_default=False,
+    ),
+]
 CacheOption = Annotated[
     bool | None,
     typer.Option(

@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
-import dancecli.model.networks.inception  # noqa: F401 - registers itself
+import dancecli.model.networks.heads.attentive
+import dancecli.model.networks.heads.pooled
+import dancecli.model.networks.inception  # noqa: F401 - these register themselves
 from dancecli.model.networks.mmaction import (
     MODELS,
     PARAM_SCHEDULERS,

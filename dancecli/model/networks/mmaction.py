@@ -91,6 +91,7 @@ TOOLS = MMACTION / ".mim" / "tools"
 from mmaction.datasets import VideoDataset  # noqa: E402 - only after the shim
 from mmaction.evaluation import AccMetric  # noqa: E402
 from mmaction.models.backbones.mvit import resize_pos_embed  # noqa: E402
+from mmaction.models.heads import BaseHead  # noqa: E402
 from mmaction.models.recognizers import Recognizer3D  # noqa: E402
 from mmaction.registry import (  # noqa: E402
     DATA_SAMPLERS,
@@ -133,6 +134,7 @@ __all__ = [
     "AccMetric",
     "ActionDataSample",
     "BaseDataPreprocessor",
+    "BaseHead",
     "CheckpointLoader",
     "Config",
     "ConvModule",

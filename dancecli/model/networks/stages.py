@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import ModelError
@@ -46,11 +46,15 @@ __all__ = [
     "Head",
     "has_norm_eval",
     "has_one_layer",
+    "head_row",
     "is_linear_probe",
+    "pooling_type",
     "prefixes",
     "run_lower",
     "run_upper",
     "settings",
+    "tokens_of",
+    "why_no_tokens",
     "why_not_cut",
 ]
 
@@ -73,6 +77,8 @@ class Backbone:
         steps: its forward pass; None where it cannot be cut between stages.
         several: between its stages there is a tuple of tensors.
         inflates: it reads 2-D weights unless `pretrained2d` is switched off.
+        tokens: from its output to its tokens, [N, tokens, channels]; None where it pools them itself.
+        token_settings: settings without which it would pool them.
     """
 
     parts: Callable[[Mapping[str, Any]], Parts | None] = lambda _: None
@@ -82,6 +88,8 @@ class Backbone:
     steps: Callable[[Any], Iterator[Step]] | None = None
     several: bool = False
     inflates: bool = False
+    tokens: Callable[[Any], Tensor] | None = None
+    token_settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -148,24 +156,49 @@ def _mvit_parts(backbone: Mapping[str, Any]) -> Parts | None:
     return (("patch_embed", "cls_token"), *_named("blocks", begins)) if begins else None
 
 
-_RESNET = Backbone(freezes=True, freezes_all=True, norm_eval=True, steps=resnet_steps)
+def _tokens_of_map(x: Tensor) -> Tensor:
+    """Take each place of a map as a token: [N, C, ...] to [N, tokens, C]."""
+    return x.flatten(2).transpose(1, 2)
+
+
+def _tokens_of_slowfast(x: tuple[Tensor, Tensor]) -> Tensor:
+    """Join the fast channels, averaged to the slow frame rate, to the slow ones at each place."""
+    slow, fast = x
+    steps = fast.reshape(*fast.shape[:2], slow.shape[2], -1, *fast.shape[3:]).mean(3)
+    return _tokens_of_map(cat([steps, slow]))
+
+
+def _tokens_of_mvit(x: Any) -> Tensor:
+    """Take the places of the last stage, without its class token."""
+    last = x[-1]
+    return _tokens_of_map(last[0] if isinstance(last, list | tuple) else last)
+
+
+_RESNET = Backbone(freezes=True, freezes_all=True, norm_eval=True, steps=resnet_steps, tokens=_tokens_of_map)
 
 BACKBONES: dict[str, Backbone] = {
-    "InceptionI3D": Backbone(freezes=True, freezes_all=True, norm_eval=True, steps=inception_steps),
+    "InceptionI3D": replace(_RESNET, steps=inception_steps),
     "ResNet3d": _RESNET,
     "ResNet3dSlowOnly": _RESNET,
     "ResNet3dCSN": _RESNET,
     "ResNet": _RESNET,
-    "ResNetTSM": Backbone(freezes=True, freezes_all=True, norm_eval=True, steps=resnet_steps, inflates=True),
-    "ResNet2Plus1d": Backbone(freezes=True, freezes_all=True, norm_eval=True, steps=r2plus1d_steps),
-    "C2D": Backbone(freezes=True, freezes_all=True, norm_eval=True, steps=c2d_steps),
+    "ResNetTSM": replace(_RESNET, inflates=True),
+    "ResNet2Plus1d": replace(_RESNET, steps=r2plus1d_steps),
+    "C2D": replace(_RESNET, steps=c2d_steps),
     # Its last convolution is in none of its own stages.
-    "X3D": Backbone(freezes=True, norm_eval=True, steps=x3d_steps),
+    "X3D": Backbone(freezes=True, norm_eval=True, steps=x3d_steps, tokens=_tokens_of_map),
     "C3D": Backbone(_c3d_parts, steps=c3d_steps),
-    "ResNet3dSlowFast": Backbone(_slowfast_parts, steps=slowfast_steps, several=True),
-    "SwinTransformer3D": Backbone(freezes=True, steps=swin_steps, inflates=True),
+    "ResNet3dSlowFast": Backbone(
+        _slowfast_parts, steps=slowfast_steps, several=True, tokens=_tokens_of_slowfast
+    ),
+    "SwinTransformer3D": Backbone(freezes=True, steps=swin_steps, inflates=True, tokens=_tokens_of_map),
     "UniFormer": Backbone(_uniformer_parts, steps=uniformer_steps, inflates=True),
-    "VisionTransformer": Backbone(_layers("blocks", ("patch_embed",), "depth"), steps=vit_steps),
+    "VisionTransformer": Backbone(
+        _layers("blocks", ("patch_embed",), "depth"),
+        steps=vit_steps,
+        tokens=_tokens_of_map,
+        token_settings={"return_feat_map": True},
+    ),
     "TimeSformer": Backbone(
         _layers(
             "transformer_layers.layers",
@@ -183,7 +216,7 @@ BACKBONES: dict[str, Backbone] = {
         steps=uniformerv2_steps,
         several=True,
     ),
-    "MViT": Backbone(_mvit_parts, steps=mvit_steps, several=True),
+    "MViT": Backbone(_mvit_parts, steps=mvit_steps, several=True, tokens=_tokens_of_mvit),
 }
 
 
@@ -222,7 +255,52 @@ HEADS: dict[str, Head] = {
     "UniFormerHead": Head(lambda _, x: x),
     "MViTHead": Head(lambda head, x: head.pre_logits(x), _restore_mvit),
     "X3DHead": Head(lambda head, x: head.pool(x), linear=False, one_layer=False),
+    # Ours, over the tokens of the backbone.
+    "AttentiveHead": Head(
+        lambda head, x: tokens_of(head.of, x), linear=False, one_layer=False, dropout=False
+    ),
 }
+
+
+def head_row(head: Any) -> Head:
+    """Return what is known of a built head; of a probe of pooled features, of the head that pools for it."""
+    return HEADS[type(getattr(head, "base", head)).__name__]
+
+
+def pooling_type(head: Mapping[str, Any]) -> str:
+    """Name the type that pools for a head, by its config: that of its `base`, or its own."""
+    return str(head.get("base", head)["type"])
+
+
+def tokens_of(kind: str, output: Any) -> Tensor:
+    """Give the tokens of a backbone's output.
+
+    Args:
+        kind: its type.
+        output: its output, or tokens already.
+
+    Returns:
+        [N, tokens, channels].
+
+    Raises:
+        ModelError: the backbone pools its tokens.
+    """
+    if not isinstance(output, tuple | list) and output.ndim == 3:
+        found: Tensor = output
+        return found
+    tokens = BACKBONES[kind].tokens
+    if tokens is None:
+        raise ModelError(f"a {kind} gives no tokens")
+    return tokens(output)
+
+
+def why_no_tokens(model: Mapping[str, Any]) -> str:
+    """Say why a model gives no tokens for an attentive probe; empty if it does."""
+    kind = model["backbone"]["type"]
+    row = BACKBONES.get(kind)
+    if row is None:
+        return f"it is not known how to read the tokens of a {kind}"
+    return "" if row.tokens else f"a {kind} gives one vector per view, already pooled"
 
 
 def _row_of(backbone: Mapping[str, Any]) -> Backbone:

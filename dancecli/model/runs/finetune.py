@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
-from dancecli.core.recipe import SOLVED
+from dancecli.core.recipe import PROBES, SOLVED, VJEPA2, Recipe
 from dancecli.core.records import Prediction, SplitClip, Subset
 from dancecli.model.dataloading.pipelines import forward_batch, frame_sampler
 from dancecli.model.hardware.device import current_device
@@ -123,7 +123,7 @@ def _train(workspace: Workspace, plan: Plan, job: Job, reporter: Reporter) -> tu
     from dancecli.model.training.runner import run_job
     from dancecli.model.training.solved_head import solve_job
 
-    if plan.recipe.head == SOLVED:
+    if plan.recipe.head in PROBES:
         groups = train_groups(workspace, plan.data)
         if plan.settings.folds:
             outcome, head, folds = solve_folds(job, groups, reporter)
@@ -203,10 +203,8 @@ def make_job(workspace: Workspace, plan: Plan, reporter: Reporter = SILENT) -> J
     config = build_config(
         plan.base, recipe, data_plan, start, settings.seed, deterministic, device, 1 if plan.cached else count
     )
-    if recipe.head == SOLVED and recipe.views is None:
-        from dancecli.model.training.solved_head import use_evaluation_views
-
-        config = use_evaluation_views(config)
+    if recipe.head in PROBES:
+        config = _with_probe(config, recipe, len(data.examples[Subset.TRAIN]))
     meta = {
         "run": plan.name,
         "labels": list(data.labels),
@@ -240,6 +238,21 @@ def make_job(workspace: Workspace, plan: Plan, reporter: Reporter = SILENT) -> J
         extractors=count if plan.cached else 1,
         rank_info=get_rank_info(),
     )
+
+
+def _with_probe(config: dict[str, Any], recipe: Recipe, clips: int) -> dict[str, Any]:
+    """Give the config of a run its probe, and the views that it is fitted to."""
+    from dancecli.model.networks.heads.configs import with_probe
+    from dancecli.model.training.probes.attentive import BLOCKS, VJEPA2_BLOCKS
+    from dancecli.model.training.solved_head import use_evaluation_views
+
+    if recipe.views is None:
+        config = use_evaluation_views(config)
+    if recipe.head == SOLVED:
+        return config
+    blocks = VJEPA2_BLOCKS if recipe.protocol == VJEPA2 else BLOCKS
+    entries = clips * (recipe.views or recipe.num_clips * recipe.num_crops)
+    return {**config, "model": with_probe(config["model"], recipe.head, entries=entries, blocks=blocks)}
 
 
 def _finish(job: Job, plan: Plan, record: Mapping[str, Any], outcome: Outcome) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from dancecli.model.networks.mmaction import init_default_scope
 from dancecli.model.training.job import Job
 from dancecli.model.training.runner import Outcome, run_job, silence
 from dancecli.model.training.scoring import accuracy
-from dancecli.model.training.solved_head import HeadSolver, head_record, solved_outcome
+from dancecli.model.training.solved_head import HeadSolver, solved_outcome
 from dancecli.storage import tables
 from dancecli.storage.runs import RunFolder
 
@@ -75,13 +75,13 @@ def solve_folds(
             head = solver.solve(groups, folds.trained(number))
             found = solver.predict(Subset.TEST, folds.tested(number))
             predictions += found
-            rows.append(_row(number, found) | {"C": head.strength})
+            rows.append(_row(number, found) | _chosen(head.record))
         head = solver.solve(groups)
         solver.save(job.folder.checkpoints / "last.pth")
         reporter.progress(1, 1, "training · all folds")
     seconds = {"features": solver.features_s, "train": round(time.monotonic() - began, 2)}
     outcome = solved_outcome(solver, _in_order(predictions, job), seconds)
-    return outcome, head_record(head), _record(folds, rows)
+    return outcome, head.record, _record(folds, rows)
 
 
 def train_folds(
@@ -135,6 +135,11 @@ def _in_order(predictions: Sequence[Prediction], job: Job) -> list[Prediction]:
 def _row(number: int, predictions: Sequence[Prediction]) -> dict[str, Any]:
     found: Mapping[str, int] = accuracy(predictions) or {"n": 0, "top1": 0}
     return {"fold": number, "n": found["n"], "top1": found["top1"]}
+
+
+def _chosen(head: Mapping[str, Any]) -> dict[str, Any]:
+    """Take from the record of a head what was chosen for it."""
+    return {key: head[key] for key in ("C", "neighbors", "lr", "weight_decay") if key in head}
 
 
 def _record(folds: Folds, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from dancecli.core.errors import UsageError
 from dancecli.core.hashing import keyed_order
 from dancecli.core.progress import Reporter
-from dancecli.core.recipe import SOLVED
+from dancecli.core.recipe import FULL, SOLVED
 from dancecli.core.records import SplitClip, Subset
 from dancecli.core.topk import top_k_correct
 from dancecli.model.dataloading.pipelines import frame_sampler
@@ -101,6 +101,10 @@ def learning_curve(
         UsageError: the head of such a run is trained by epochs.
     """
     plan = resolve_plan(workspace, settings)
+    if plan.recipe.protocol != FULL:
+        raise UsageError(
+            f"protocol {plan.recipe.protocol} says itself what it is fitted to", "omit --protocol"
+        )
     if plan.recipe.head != SOLVED:
         why = next((note for note in plan.notes if "instead of solved" in note), "the recipe says epochs")
         raise UsageError(

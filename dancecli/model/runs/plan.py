@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from dancecli.core.errors import ModelError, UsageError, WorkspaceError
 from dancecli.core.flow_format import FlowMethod, method_mismatch
-from dancecli.core.recipe import EPOCH_KEYS, SOLVED, TRAINED, Recipe, read_recipe
+from dancecli.core.recipe import (
+    ATTENTIVE,
+    EPOCH_KEYS,
+    FULL,
+    MTEB,
+    PROBES,
+    PROTOCOL_HEADS,
+    SOLVED,
+    TRAINED,
+    Recipe,
+    read_recipe,
+)
 from dancecli.core.records import Subset
 from dancecli.engine.factory import LOCAL, check_engine
 from dancecli.model.dataloading.pipelines import frame_sampler, refuse_unused_keys
@@ -32,7 +43,18 @@ _DEFAULT_CACHED_VIEWS = 2
 _FEW_VAL = 50
 # The range of numpy's generator.
 SEEDS = range(2**32)
-_RECIPE_FLAGS = ("freeze", "epochs", "lr", "batch", "views", "num_clips", "augment", "amp")
+_RECIPE_FLAGS = (
+    "freeze",
+    "head",
+    "protocol",
+    "epochs",
+    "lr",
+    "batch",
+    "views",
+    "num_clips",
+    "augment",
+    "amp",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +87,8 @@ class FinetuneSettings:
         recipe: name of a recipe, or the path of a TOML file.
         name: name of the run; None gives `<pretrain>-<split>-<n>`.
         weights: None for the model's own weights, `none` for random ones, or a file.
+        head: `solved`, or another probe of a wholly frozen backbone.
+        protocol: how the probe is fitted: `full`, or a published one.
         augment: augmentation chains for training views, as in `dance augment`.
         amp: automatic mixed precision.
         changes: other recipe keys, each as `key=value`; the attributes above take precedence.
@@ -92,6 +116,8 @@ class FinetuneSettings:
     batch: int | None = None
     views: int | None = None
     num_clips: int | None = None
+    head: str | None = None
+    protocol: str | None = None
     augment: str | None = None
     amp: bool | None = None
     changes: tuple[str, ...] = ()
@@ -135,6 +161,8 @@ def resolve_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
         .with_set(settings.changes)
         .with_changes(
             freeze=settings.freeze,
+            head=settings.head or PROTOCOL_HEADS.get(settings.protocol or ""),
+            protocol=settings.protocol,
             epochs=settings.epochs,
             lr=settings.lr,
             batch=settings.batch,
@@ -156,7 +184,9 @@ def resolve_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
         recipe = replace(recipe, freeze="none")
     epoch_keys = sorted(given & EPOCH_KEYS)
     by_epochs = ""
-    if recipe.head == SOLVED and epoch_keys and "head" not in given:
+    if named := settings.protocol or settings.head:
+        _refuse_epoch_keys(named, recipe, epoch_keys)
+    elif recipe.head == SOLVED and epoch_keys and "head" not in given:
         recipe = replace(recipe, head=TRAINED)
         by_epochs = f"{', '.join(epoch_keys)} given: the head is trained by epochs instead of solved"
     if settings.seed not in SEEDS:
@@ -169,6 +199,17 @@ def resolve_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
     plan = plan_with(workspace, settings.name or "", settings, entry, recipe, data)
     notes = [by_epochs] if by_epochs else []
     return replace(plan, notes=(*plan.notes, *notes, *_rate_notes(settings, recipe)))
+
+
+def _refuse_epoch_keys(named: str, recipe: Recipe, keys: Sequence[str]) -> None:
+    """Refuse what a probe that was named does not take.
+
+    Raises:
+        UsageError: a key of training by epochs is given; an attentive probe takes the batch.
+    """
+    taken = {"batch"} if recipe.head == ATTENTIVE else set[str]()
+    if recipe.head in PROBES and (surplus := [key for key in keys if key not in taken]):
+        raise UsageError(f"{named} does not take {', '.join(surplus)}", "omit one of them")
 
 
 def name_run(workspace: Workspace, plan: Plan, settings: FinetuneSettings) -> Plan:
@@ -235,6 +276,7 @@ def plan_with(
             "freeze more stages (--freeze 4), or omit --engine",
         )
     recipe, unsolved = _with_head(recipe, cached, base.model)
+    _check_probe(recipe, base.model, data)
     if cached and recipe.views is None and recipe.head == TRAINED:
         recipe = replace(recipe, views=max(_DEFAULT_CACHED_VIEWS, 1 + len(recipe.chains)))
     if cached and settings.group and settings.weights != NO_WEIGHTS and recipe.view_seed is None:
@@ -295,8 +337,10 @@ def _group_notes(settings: FinetuneSettings, data: SplitData, recipe: Recipe) ->
         yield from _fold_notes(data, recipe)
     elif not settings.group:
         return
-    elif recipe.head == SOLVED:
-        yield "a solved head does not depend on the seed: all seeds give the same result"
+    elif recipe.protocol == MTEB:
+        yield "each seed is a draw of 8 clips per class"
+    elif recipe.head in PROBES and recipe.head != ATTENTIVE:
+        yield f"a {recipe.head} head does not depend on the seed: all seeds give the same result"
     elif recipe.view_seed is not None:
         yield "all seeds train on the same views: they differ in head initialization, shuffling and dropout"
 
@@ -308,15 +352,20 @@ def _fold_notes(data: SplitData, recipe: Recipe) -> Iterator[str]:
         f"cross-validation: {folds} models, each trained on {folds - 1} folds and tested on the other; their "
         f"predictions of all {len(data.examples[Subset.TEST])} clips are pooled"
     )
-    if recipe.head == SOLVED:
+    if recipe.head in PROBES:
         yield "the checkpoint is a further model, trained on all clips, whose accuracy the folds estimate"
 
 
 def _with_head(recipe: Recipe, cached: bool, model: dict[str, Any]) -> tuple[Recipe, list[str]]:
     """Train the head by epochs if it cannot be solved; return the reason too."""
     whole = cached and recipe.frozen_stages == stages.LAST_STAGE
-    if recipe.head == TRAINED or (whole and stages.has_one_layer(model)):
+    if recipe.head == TRAINED or (whole and (recipe.head != SOLVED or stages.has_one_layer(model))):
         return recipe, []
+    if recipe.head != SOLVED or recipe.protocol != FULL:
+        obstacle = stages.why_not_cut(model, stages.LAST_STAGE) or "use --freeze 4, and omit --no-cache"
+        raise UsageError(
+            f"a {recipe.head} head is a probe of a wholly frozen backbone on cached features", obstacle
+        )
     more = recipe.frozen_stages < stages.LAST_STAGE
     why = "more than the head is trained" if more else "features are not cached"
     if whole:
@@ -324,13 +373,55 @@ def _with_head(recipe: Recipe, cached: bool, model: dict[str, Any]) -> tuple[Rec
     return replace(recipe, head=TRAINED), [f"the head is trained by epochs instead of solved: {why}"]
 
 
-def _recipe_notes(recipe: Recipe, data: SplitData, cached: bool) -> Iterator[str]:
-    """Yield the notes of a recipe."""
-    if recipe.head == SOLVED:
+def _check_probe(recipe: Recipe, model: dict[str, Any], data: SplitData) -> None:
+    """Refuse a probe that the model or the views do not allow.
+
+    Raises:
+        ModelError: an attentive probe of a model without tokens.
+        UsageError: MTEB's protocol with several views, or with a training clip of fewer than two classes.
+    """
+    if recipe.head == ATTENTIVE and (why := stages.why_no_tokens(model)):
+        raise ModelError(f"an attentive probe needs tokens, and {why}", "use --head linear, knn or prototype")
+    if recipe.protocol != MTEB:
+        return
+    if recipe.views is not None or recipe.num_clips * recipe.num_crops > 1:
+        raise UsageError("protocol mteb sees one view of each clip", "omit --views and --num-clips")
+    if len({example.label_index for example in data.examples[Subset.TRAIN]}) < 2:
+        raise UsageError("protocol mteb needs training clips of two classes or more")
+
+
+def _probe_notes(recipe: Recipe, data: SplitData) -> Iterator[str]:
+    """Say how a probe is fitted."""
+    clips = len(data.examples[Subset.TRAIN])
+    if recipe.protocol == MTEB:
+        yield (
+            "protocol mteb: scikit-learn's logistic regression on 8 clips of each class, drawn by the seed; "
+            "its result is the mean of 10 draws"
+        )
+    elif recipe.head == SOLVED:
         yield (
             "the head is solved on cached features (logistic regression, regularization chosen by grouped "
             "cross-validation in train)"
         )
+    elif recipe.head == ATTENTIVE:
+        from dancecli.model.training.probes.attentive import DECAYS, EPOCHS, RATES
+
+        yield (
+            f"attentive probes with {len(RATES)} learning rates x {len(DECAYS)} weight decays are trained "
+            f"side by side on stored tokens ({EPOCHS} epochs); one is chosen by a grouped fifth of the "
+            f"{clips} training clips, and trained again on all"
+        )
+    else:
+        yield (
+            f"the {recipe.head} probe is fitted to cached features, and calibrated by grouped "
+            "cross-validation in train"
+        )
+
+
+def _recipe_notes(recipe: Recipe, data: SplitData, cached: bool) -> Iterator[str]:
+    """Yield the notes of a recipe."""
+    if recipe.head in PROBES:
+        yield from _probe_notes(recipe, data)
         if recipe.views is None:
             yield "the frozen backbone runs once, on the evaluation view of each training clip"
             return

@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from dancecli.core.recipe import SOLVED
+from dancecli.core.recipe import ATTENTIVE, KNN, PROBES, PROTOTYPE, SOLVED, Recipe
 from dancecli.model.dataloading.pipelines import frame_sampler
 from dancecli.model.dataloading.split_data import split_record
 from dancecli.model.networks.base import has_dropout
@@ -21,8 +21,15 @@ if TYPE_CHECKING:
     from dancecli.model.training.job import Job
 
 
-# A solved head has no epochs, rates or batches.
-_SOLVED_OPTIM = {"epochs": 1, "optimizer": "L-BFGS, to convergence", "lr": None}
+# What a solved head is called among other probes.
+LINEAR = "linear"
+# Fitted heads have no epochs, rates or batches of their own.
+_FITTED_OPTIM: dict[str, dict[str, Any]] = {
+    SOLVED: {"epochs": 1, "optimizer": "L-BFGS, to convergence", "lr": None},
+    ATTENTIVE: {"epochs": 1, "optimizer": "AdamW, a grid side by side", "lr": None},
+    KNN: {"epochs": 1, "optimizer": "none: nearest neighbors", "lr": None},
+    PROTOTYPE: {"epochs": 1, "optimizer": "none: class means", "lr": None},
+}
 
 
 def begun_record(plan: Plan, job: Job) -> dict[str, Any]:
@@ -52,9 +59,9 @@ def begun_record(plan: Plan, job: Job) -> dict[str, Any]:
         "split": split_record(data),
         "labels": list(data.labels),
         "views": _views(plan),
-        "optim": _SOLVED_OPTIM
-        if recipe.head == SOLVED
-        else {
+        **({"probe": probe_record(recipe)} if recipe.head in PROBES else {}),
+        "optim": _FITTED_OPTIM.get(recipe.head)
+        or {
             "epochs": recipe.epochs,
             "lr": recipe.scaled_lr(),
             "optimizer": recipe.optimizer,
@@ -85,8 +92,13 @@ def begun_record(plan: Plan, job: Job) -> dict[str, Any]:
     }
 
 
+def probe_record(recipe: Recipe) -> dict[str, str]:
+    """Name the probe of a run: how it is fitted, and its head."""
+    return {"protocol": recipe.protocol, "head": LINEAR if recipe.head == SOLVED else recipe.head}
+
+
 def _views(plan: Plan) -> dict[str, Any]:
     views = views_record(plan.recipe, frame_sampler(plan.base, plan.recipe), plan.cached)
-    if plan.recipe.head == SOLVED and plan.recipe.views is None:
+    if plan.recipe.head in PROBES and plan.recipe.views is None:
         return {**views, "train": f"as in evaluation: {views['test']}"}
     return views

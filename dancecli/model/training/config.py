@@ -23,6 +23,8 @@ _WIDTH = 100
 # The modules that define what a config names beside MMAction2's own.
 _REGISTERING = (
     "dancecli.model.networks.inception",
+    "dancecli.model.networks.heads.attentive",
+    "dancecli.model.networks.heads.pooled",
     "dancecli.model.dataloading.datasets",
     "dancecli.model.training.components",
     "dancecli.model.training.features.frozen",

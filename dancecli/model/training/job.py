@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dancecli.core.recipe import FREEZE_STAGES, Recipe
+from dancecli.core.recipe import ATTENTIVE, FREEZE_STAGES, Recipe
 from dancecli.engine.factory import LOCAL
 from dancecli.model.dataloading.split_data import SplitData
 from dancecli.model.hardware.device import CPU, Device, half_precision
@@ -63,8 +63,9 @@ class Job:
 
     @property
     def dtype(self) -> str:
-        """Of the stored features: whole maps take half the room, averages are small anyway."""
-        return self.cache_dtype or ("float32" if self.recipe.frozen_stages == LAST_STAGE else "float16")
+        """Of the stored features: whole maps and tokens take half the room, averages are small anyway."""
+        pooled = self.recipe.frozen_stages == LAST_STAGE and self.recipe.head != ATTENTIVE
+        return self.cache_dtype or ("float32" if pooled else "float16")
 
     def save(self, path: Path, model: Any) -> None:
         """Write the checkpoint of a trained network: what was trained, with the base that completes it.

@@ -1,12 +1,14 @@
-"""Runs whose head is solved on cached features instead of being trained by epochs; see `logistic`."""
+"""Runs whose head is fitted to cached features, not trained by epochs; see `logistic` and `probes`."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +17,7 @@ from torch.utils.data import Subset as Some
 
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import SILENT, Reporter
+from dancecli.core.recipe import ATTENTIVE, KNN, MTEB, PROTOTYPE
 from dancecli.core.records import Prediction, Subset
 from dancecli.model.hardware.device import use_fast_math
 from dancecli.model.networks.build import build_model
@@ -23,6 +26,9 @@ from dancecli.model.training.features.frozen import head_network_config
 from dancecli.model.training.features.loaders import feature_loaders, views_to_compute
 from dancecli.model.training.job import Job
 from dancecli.model.training.logistic import SolvedHead, solve_head
+from dancecli.model.training.probes.attentive import Tokens, fit_attentive
+from dancecli.model.training.probes.mteb import draw, solve_as_mteb
+from dancecli.model.training.probes.neighbors import fit_neighbors, fit_prototypes
 from dancecli.model.training.runner import Outcome, silence
 from dancecli.model.training.scoring import accuracy, predict_subset
 from dancecli.storage.runs import append_metrics, trim_metrics
@@ -33,6 +39,53 @@ def use_evaluation_views(config: Mapping[str, Any]) -> dict[str, Any]:
     train = config["train_dataloader"]
     dataset = {**config["test_dataloader"]["dataset"], "ann_file": train["dataset"]["ann_file"]}
     return {**config, "train_dataloader": {**train, "dataset": dataset}}
+
+
+class Fitted(Protocol):
+    """A head that was fitted."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What `run.json` says of it."""
+
+    def place(self, head: Any) -> None:
+        """Put its numbers into the head of a model."""
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A linear classifier, in the place of the last layer of a model's own head."""
+
+    head: SolvedHead
+
+    def place(self, head: Any) -> None:
+        """Set the last layer.
+
+        Raises:
+            ModelError: the head is not one linear layer on the features.
+        """
+        layer = getattr(head, "fc_cls", None)
+        if not isinstance(layer, torch.nn.Linear) or layer.weight.shape != self.head.weight.shape:
+            raise ModelError(
+                "the head of this model is not one linear layer on the pooled features",
+                "train it by epochs: --set head=trained",
+            )
+        with torch.no_grad():
+            layer.weight.copy_(self.head.weight)
+            layer.bias.copy_(self.head.bias)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What `run.json` says of it."""
+        head = self.head
+        return {
+            "init": "solved",
+            "solver": "L-BFGS",
+            "C": head.strength,
+            "temperature": round(head.temperature, 4),
+            "folds": head.folds,
+            "held_out": {"n": head.held_out, "top1": head.held_out_correct},
+        }
 
 
 class HeadSolver:
@@ -54,14 +107,17 @@ class HeadSolver:
         began = time.monotonic()
         self._loaders = feature_loaders(job, None, reporter)
         self.features_s = round(time.monotonic() - began, 2)
-        self._features = _features(self._loaders[Subset.TRAIN].dataset)
         self._labels = torch.tensor([e.label_index for e in job.data.examples[Subset.TRAIN]])
         stages = job.recipe.frozen_stages
         network = head_network_config(job.config["model"], stages)
         self.model = build_model(network, job.seed, job.config["load_from"]).to(get_device())
 
-    def solve(self, groups: Sequence[str], clips: Sequence[int] | None = None) -> SolvedHead:
-        """Solve the head of training clips, and set it as the model's classifier.
+    @cached_property
+    def _features(self) -> Tensor:
+        return _features(self._loaders[Subset.TRAIN].dataset)
+
+    def solve(self, groups: Sequence[str], clips: Sequence[int] | None = None) -> Fitted:
+        """Fit the head to training clips, and set it as the model's classifier.
 
         Args:
             groups: group of each training clip of the run.
@@ -71,15 +127,31 @@ class HeadSolver:
             ModelError: the classifier of the model is not one linear layer on the features.
         """
         chosen = list(range(len(self._labels)) if clips is None else clips)
-        head = solve_head(
-            self._features[chosen],
-            self._labels[chosen],
-            [groups[i] for i in chosen],
-            len(self.job.data.labels),
-            balanced=self.job.recipe.class_weights == "balanced",
-        )
-        _set_classifier(self.model, head)
+        head = self._fit(chosen, [groups[i] for i in chosen])
+        head.place(self.model.cls_head)
         return head
+
+    def _fit(self, chosen: list[int], groups: Sequence[str]) -> Fitted:
+        """Fit the head to the training clips with these indices, which have these groups."""
+        recipe, labels, classes = self.job.recipe, self._labels[chosen], len(self.job.data.labels)
+        if recipe.head == ATTENTIVE:
+            stored = self._loaders[Subset.TRAIN].dataset
+            rows = [view[i] for view in stored.places for i in chosen]
+            views = len(stored.places)
+            tokens = Tokens(stored, rows, labels.repeat(views), [*groups] * views)
+            blocks = self.job.config["model"]["cls_head"]["blocks"]
+            head, seed = self.model.cls_head, self.job.seed
+            return fit_attentive(tokens, head, blocks, batch=recipe.batch, seed=seed, reporter=self.reporter)
+        features = self._features[chosen]
+        if recipe.head == KNN:
+            return fit_neighbors(features, labels, groups, classes)
+        if recipe.head == PROTOTYPE:
+            return fit_prototypes(features, labels, groups, classes)
+        if recipe.protocol == MTEB:
+            drawn = draw(labels.tolist(), self.job.seed)
+            return Linear(solve_as_mteb(features[drawn, 0], labels[drawn], classes))
+        balanced = recipe.class_weights == "balanced"
+        return Linear(solve_head(features, labels, groups, classes, balanced=balanced))
 
     def predict(self, subset: Subset, clips: Sequence[int] | None = None) -> list[Prediction]:
         """Score clips of a subset, given by index or all, with the head that was solved last."""
@@ -99,8 +171,7 @@ class HeadSolver:
     @property
     def params(self) -> tuple[int, int]:
         """Number of parameters: in all, and of the classifier."""
-        layer = self.model.cls_head.fc_cls
-        return _count(self.model), _count(layer)
+        return _count(self.model), _count(self.model.cls_head)
 
 
 def solve_job(job: Job, groups: Sequence[str], reporter: Reporter) -> tuple[Outcome, dict[str, Any]]:
@@ -134,7 +205,7 @@ def solve_job(job: Job, groups: Sequence[str], reporter: Reporter) -> tuple[Outc
                 predictions += solver.predict(subset)
         seconds["evaluate"] = round(time.monotonic() - last, 2)
     _write_metrics(job, predictions, seconds["train"])
-    return solved_outcome(solver, predictions, seconds), head_record(head)
+    return solved_outcome(solver, predictions, seconds), head.record
 
 
 def solved_outcome(solver: HeadSolver, predictions: list[Prediction], seconds: dict[str, float]) -> Outcome:
@@ -163,18 +234,6 @@ def _count(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _set_classifier(model: Any, head: SolvedHead) -> None:
-    layer = getattr(model.cls_head, "fc_cls", None)
-    if not isinstance(layer, torch.nn.Linear) or layer.weight.shape != head.weight.shape:
-        raise ModelError(
-            "the head of this model is not one linear layer on the pooled features",
-            "train it by epochs: --set head=trained",
-        )
-    with torch.no_grad():
-        layer.weight.copy_(head.weight)
-        layer.bias.copy_(head.bias)
-
-
 def _write_metrics(job: Job, predictions: Sequence[Prediction], seconds: float) -> None:
     """Write the validation as the one epoch of this run."""
     trim_metrics(job.folder.metrics, 0)
@@ -189,15 +248,3 @@ def _write_metrics(job: Job, predictions: Sequence[Prediction], seconds: float) 
         job.folder.metrics,
         [{"kind": "val", "epoch": 1, "loss": loss, **shares, "n": found["n"], "time_s": seconds}],
     )
-
-
-def head_record(head: SolvedHead) -> dict[str, Any]:
-    """Return the record of a head for `run.json`."""
-    return {
-        "init": "solved",
-        "solver": "L-BFGS",
-        "C": head.strength,
-        "temperature": round(head.temperature, 4),
-        "folds": head.folds,
-        "held_out": {"n": head.held_out, "top1": head.held_out_correct},
-    }

@@ -33,7 +33,7 @@ from dancecli.model.networks.mmaction import (
     Recognizer3D,
     pseudo_collate,
 )
-from dancecli.model.networks.stages import HEADS, LAST_STAGE, run_lower, run_upper
+from dancecli.model.networks.stages import LAST_STAGE, head_row, run_lower, run_upper
 from dancecli.model.training.features.store import FeatureStore
 
 # Batches that may wait to be written: their features stay in the memory of the device.
@@ -115,7 +115,7 @@ class FrozenBackbone:
     @property
     def frames_averaged(self) -> bool:
         """Whether all frames of all crops of a clip give one vector."""
-        return self.stage == LAST_STAGE and HEADS[type(self.head).__name__].frames_averaged
+        return self.stage == LAST_STAGE and head_row(self.head).frames_averaged
 
     def shape_of(self, view: Sequence[int]) -> tuple[int, ...]:
         """Give the shape of the features of one view, [V, ...], without computing them where torch can.
@@ -136,7 +136,8 @@ class FrozenBackbone:
         if self.stage < LAST_STAGE:
             found = run_lower(self.backbone, x, self.stage)
         else:
-            found = HEADS[type(self.head).__name__].pool(self.head, self.backbone(x))
+            head = getattr(self.head, "base", self.head)
+            found = head_row(head).pool(head, self.backbone(x))
         # Temporal pooling inside a network leaves fewer frames than went in.
         found = found.reshape(len(inputs), -1, *found.shape[1:])
         whole: Tensor = found.mean(dim=1, keepdim=True) if self.frames_averaged else found
@@ -175,7 +176,7 @@ class HeadNetwork(Recognizer3D):  # type: ignore[misc]
         if self.stage < LAST_STAGE:
             found = run_upper(self.backbone, x, self.stage)
         else:
-            found = HEADS[type(self.cls_head).__name__].restore(self.cls_head, x)
+            found = head_row(self.cls_head).restore(getattr(self.cls_head, "base", self.cls_head), x)
         return found, {"num_segs": inputs.shape[1]}
 
 

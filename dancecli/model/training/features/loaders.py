@@ -17,6 +17,7 @@ from dancecli.engine.factory import LOCAL
 from dancecli.model.dataloading.datasets import DATASETS, ViewSampler
 from dancecli.model.networks.build import MODELS, build_model
 from dancecli.model.networks.mmaction import get_device, pseudo_collate
+from dancecli.model.networks.stages import pooling_type
 from dancecli.model.training.features.frozen import FeatureDataset, FrozenBackbone, extract_features
 from dancecli.model.training.features.remote import Source, extract_features_distributed
 from dancecli.model.training.features.store import (
@@ -204,7 +205,7 @@ def _store_parts(job: Job, dataset: dict[str, Any]) -> dict[str, Any]:
         "form": _FORM,
         "weights": weights,
         "backbone": {key: value for key, value in model["backbone"].items() if key not in trained},
-        "head": model["cls_head"]["type"],
+        "head": pooling_type(model["cls_head"]),
         "preprocessor": model["data_preprocessor"],
         "transform": dataset["pipeline"],
         "view_seed": dataset.get("view_seed"),

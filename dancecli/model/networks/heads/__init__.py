@@ -1,0 +1,1 @@
+"""Heads that are fitted to the features of a frozen backbone: probes."""
