@@ -33,7 +33,7 @@ MODEL = (
 REPORT = ("report", "report.statistics", "report.results", "report.plots", "report.pages")
 CLI = ("cli", "cli.start", "cli.dataset", "cli.inspect", "cli.models", "cli.reports")
 
-_MEDIA = (*BASE, "video", "video.pose", "engine")
+_MEDIA = (*BASE, "video", "video.pose", "video.trajectories", "engine")
 _TRAINING = (
     *BASE,
     "engine",
@@ -52,6 +52,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "storage": ("core",),
     "video": BASE,
     "video.pose": (*BASE, "video"),
+    "video.trajectories": (*BASE, "video"),
     "engine": ("core",),
     "sources": _MEDIA,
     "dataset": (*_MEDIA, "sources"),
