@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.text import pluralize
 from dancecli.report.pages.compare_page import render_comparison
 from dancecli.report.results.comparison import Comparison, compare_entries, verdict_of
-from dancecli.report.results.entries import Accuracy, Entry, by_labels_in_force, read_entry
+from dancecli.report.results.entries import Accuracy, Entry, by_labels_in_force, protocols_of, read_entry
 from dancecli.report.statistics.significance import ALPHA
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
@@ -61,7 +61,7 @@ def compare(
 
     Raises:
         WorkspaceError: there is no such run, or it is not finished.
-        InputError: the runs were not evaluated on the same clips under the same protocol.
+        InputError: the runs were not evaluated on the same clips under comparable protocols.
     """
     if settings.first == settings.second:
         raise InputError(f"run {settings.first!r} is given twice", "name two runs or groups")
@@ -81,7 +81,8 @@ def compare(
     name = settings.name or f"{settings.first}-vs-{settings.second}"
     folder = workspace.report(name)
     verdict = verdict_of(settings.first, settings.second, comparison.paired)
-    document = _document(settings, first, comparison, verdict) | {"relabeled": relabeled}
+    protocols = protocols_of(first, second)
+    document = _document(settings, first, comparison, verdict, protocols) | {"relabeled": relabeled}
     if not dry_run:
         reporter.progress(2, 3, "writing the page")
         with atomic_file(folder / "compare.json") as file:
@@ -95,7 +96,9 @@ def compare(
     )
 
 
-def _document(settings: CompareSettings, entry: Entry, found: Comparison, verdict: str) -> dict[str, Any]:
+def _document(
+    settings: CompareSettings, entry: Entry, found: Comparison, verdict: str, protocols: Sequence[str]
+) -> dict[str, Any]:
     paired, results = found.paired, entry.first
 
     def accuracy(of: Accuracy) -> dict[str, Any]:
@@ -106,7 +109,7 @@ def _document(settings: CompareSettings, entry: Entry, found: Comparison, verdic
         "subset": settings.subset,
         "test_hash": results.run["split"].get("test_hash"),
         **({"removed": removed} if (removed := results.removed.get(settings.subset, 0)) else {}),
-        "protocol": results.predictions.get("view.protocol"),
+        "protocol": "; ".join(protocols),
         "verdict": verdict,
         "note": paired.disputed,
         "significant": paired.shown,

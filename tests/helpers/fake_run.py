@@ -144,3 +144,11 @@ def run_card(
         "seconds": {"features": 141.2, "train": 63.9, "evaluate": 18.4},
         "results": {"val": None, "test": None},
     }  # fmt: skip
+
+
+def change_meta(workspace: Workspace, run: str, **changed: str) -> None:
+    """Change the metadata of a run's predictions."""
+    path = workspace.run(run) / "predictions.parquet"
+    meta = tables.read_meta(path)
+    kept = {k: v for k, v in meta.items() if not k.startswith("dance.")}
+    tables.write(path, Prediction, tables.read(path, Prediction), {**kept, **changed})

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 from helpers.builders import Ran
-from helpers.fake_run import make_run
+from helpers.fake_run import change_meta, make_run
 
 from dancecli.core.errors import WorkspaceError
 from dancecli.report.board import BoardResult, BoardSettings, board
@@ -49,6 +49,20 @@ def test_a_tie_is_a_tie_and_a_difference_a_difference(many: Workspace) -> None:
     }
     assert [s.clips for s in result.leaderboards] == [90, 25]
     assert [run for run, _ in result.left_out] == ["stopped-1"]
+
+
+def test_a_run_on_another_input_stands_beside_each_protocol_of_frames(many: Workspace) -> None:
+    change_meta(many, "good-2", **{"view.protocol": "32x2 frames, 10 clips x 3 crops 256"})
+    change_meta(many, "poor-1", **{"view.protocol": "dense trajectories of the whole clip"})
+    found = [one for one in board(many, BoardSettings()).leaderboards if one.clips == 90]
+    assert sorted(sorted(row.name for row in one.rows) for one in found) == [
+        ["good-1", "poor-1"],
+        ["good-2", "poor-1"],
+    ]
+    assert {one.protocol for one in found} == {
+        "32x2 frames, 1 clip x 1 center crop 224; dense trajectories of the whole clip",
+        "32x2 frames, 10 clips x 3 crops 256; dense trajectories of the whole clip",
+    }
 
 
 def test_runs_that_differ_by_their_seed_are_summed_up(many: Workspace) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from helpers.builders import Ran
-from helpers.fake_run import make_run
+from helpers.fake_run import change_meta, make_run
 
 from dancecli.core.errors import InputError
 from dancecli.core.progress import Reporter
@@ -30,13 +30,6 @@ def two(workspace: Workspace) -> Workspace:
     """A run and a clearly better one."""
     make_run(workspace.root, SIX, test=90, name=A, skill=1.2)
     return make_run(workspace.root, SIX, test=90, name=B, skill=4.0, salt="b")
-
-
-def change_meta(workspace: Workspace, run: str, **changed: str) -> None:
-    path = workspace.run(run) / "predictions.parquet"
-    meta = tables.read_meta(path)
-    kept = {k: v for k, v in meta.items() if not k.startswith("dance.")}
-    tables.write(path, Prediction, tables.read(path, Prediction), {**kept, **changed})
 
 
 def test_the_figures_are_those_of_the_gold_file(two: Workspace) -> None:
@@ -177,6 +170,18 @@ def test_another_protocol_is_refused(two: Workspace) -> None:
     ):
         compare(two, CompareSettings(A, B))
     assert not (two.root / "reports").exists()
+
+
+def test_another_input_is_compared_and_the_page_names_both(two: Workspace) -> None:
+    change_meta(two, B, **{"view.protocol": "48 poses over the whole clip, 1 clip"})
+    result = compare(two, CompareSettings(A, B))
+    assert result.document["protocol"] == (
+        "32x2 frames, 1 clip x 1 center crop 224; 48 poses over the whole clip, 1 clip"
+    )
+    page = result.page.read_text()
+    assert (
+        f"{A} saw 32x2 frames, 1 clip x 1 center crop 224, {B} 48 poses over the whole clip, 1 clip" in page
+    )
 
 
 def test_other_labels_are_refused(workspace: Workspace) -> None:

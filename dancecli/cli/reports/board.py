@@ -92,7 +92,7 @@ def command(
 ) -> None:
     """Show a leaderboard of all runs, with statistical ties.
 
-    Runs are ranked in one table where they were evaluated on the same clips under the same protocol;
+    Runs are ranked in one table where they were evaluated on the same clips under one view protocol;
     runs that differ by their seed alone are one entry. Writes a page, board.csv and board.json.
     Submissions are added after a check: their figures are computed again, and their clips, labels,
     groups and files must be those of a split of this workspace, for which its lock file suffices. Exits

@@ -10,7 +10,7 @@ from dancecli.report.pages.templating import render
 from dancecli.report.plots import curves, layout
 from dancecli.report.plots.layout import zoomed
 from dancecli.report.results.comparison import CellChange, Comparison
-from dancecli.report.results.entries import Entry
+from dancecli.report.results.entries import Entry, protocols_of
 from dancecli.report.statistics.metrics import predicted
 from dancecli.storage.workspace import Workspace
 
@@ -66,7 +66,7 @@ def render_comparison(
         reach=min(1.0, 1.15 * reach),
         scale=zoomed([comparison.first.estimate, comparison.second.estimate]),
         verdict=verdict,
-        protocol=first.first.predictions.get("view.protocol", ""),
+        protocols=protocols_of(first, second),
         test_hash=str(first.first.run["split"].get("test_hash") or ""),
         chance=1 / len(first.first.labels),
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dancecli.core.errors import DanceError, InputError, WorkspaceError
 from dancecli.core.records import Clip
 from dancecli.core.text import pluralize
+from dancecli.core.views import comparable
 from dancecli.report.results.run_results import RunResults, SubsetScores, read_run_results
 from dancecli.report.statistics.clusters import join_groups
 from dancecli.report.statistics.intervals import Estimate, proportion
@@ -189,11 +190,16 @@ def by_labels_in_force(
     return scored(first), scored(second), differing
 
 
+def protocols_of(first: Entry, second: Entry) -> tuple[str, ...]:
+    """Return the view protocol of two entries, or both if they differ."""
+    return tuple(dict.fromkeys(e.first.predictions.get("view.protocol", "") for e in (first, second)))
+
+
 def refuse_unlike(first: RunResults, second: RunResults, subset: str) -> None:
     """Refuse two runs that were not evaluated alike.
 
     Raises:
-        InputError: the labels, the clips of the subset or the view protocol differ.
+        InputError: the labels or the clips of the subset differ, or the view protocols of what both saw.
     """
     names = f"{first.run['name']} and {second.run['name']} cannot be compared"
     hint = "train or evaluate both on one split under one protocol"
@@ -213,7 +219,7 @@ def refuse_unlike(first: RunResults, second: RunResults, subset: str) -> None:
     if relabeled := int((ours.truth != theirs.truth).sum()):
         raise InputError(f"{names}: the labels of {pluralize(relabeled, 'clip')} differ", hint)
     protocols = [results.predictions.get("view.protocol", "") for results in (first, second)]
-    if protocols[0] != protocols[1]:
+    if not comparable(*protocols):
         raise InputError(f"{names}: one saw {protocols[0]!r}, the other {protocols[1]!r}", hint)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.text import duration, percent, pluralize, size
+from dancecli.core.views import comparable_sets
 from dancecli.report.results.entries import Accuracy, Entry, accuracy
 from dancecli.report.results.run_results import RunResults
 from dancecli.report.statistics.clusters import join_groups
@@ -192,7 +193,11 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Entries that were evaluated on the same clips under the same protocol, the most accurate first."""
+    """Entries that were evaluated on the same clips under comparable protocols, the most accurate first.
+
+    Attributes:
+        protocol: all of them, joined by `; `.
+    """
 
     test: str
     protocol: str
@@ -238,17 +243,27 @@ def _entry(runs: Sequence[RunResults]) -> Entry:
 
 
 def rank(found: Sequence[RunResults], subset: str) -> tuple[Leaderboard, ...]:
-    """Put entries that were evaluated alike into one leaderboard each, the largest first."""
-    alike: dict[tuple[object, ...], list[RunResults]] = {}
+    """Put entries that were evaluated alike into one leaderboard each, the largest first.
+
+    An entry that is alike with several that are not alike with each other is in several.
+    """
+    same: dict[tuple[object, ...], list[RunResults]] = {}
     for results in found:
-        protocol = results.predictions.get("view.protocol", "")
-        key = (results.labels, results.subsets[subset].clips, results.files[subset], protocol)
-        alike.setdefault(key, []).append(results)
-    boards = [_leaderboard(entries_of(runs), subset) for runs in alike.values()]
+        key = (results.labels, results.subsets[subset].clips, results.files[subset])
+        same.setdefault(key, []).append(results)
+    boards = [
+        _leaderboard(entries_of([run for run in runs if _protocol(run) in protocols]), protocols, subset)
+        for runs in same.values()
+        for protocols in comparable_sets(map(_protocol, runs))
+    ]
     return tuple(sorted(boards, key=lambda s: (-len(s.rows), s.test, s.protocol)))
 
 
-def _leaderboard(entries: Sequence[Entry], subset: str) -> Leaderboard:
+def _protocol(results: RunResults) -> str:
+    return results.predictions.get("view.protocol", "")
+
+
+def _leaderboard(entries: Sequence[Entry], protocols: Sequence[str], subset: str) -> Leaderboard:
     one = entries[0].first
     groups = join_groups(*(entry.groups(subset) for entry in entries))
     flags = [entry.flags(subset) for entry in entries]
@@ -262,7 +277,7 @@ def _leaderboard(entries: Sequence[Entry], subset: str) -> Leaderboard:
         rows.append(_row(entry, subset, top1, top5, (1 + above, len(entries) - below)))
     return Leaderboard(
         test=str(one.run["split"].get("test_hash") or one.run["split"]["hash"]),
-        protocol=one.predictions.get("view.protocol", ""),
+        protocol="; ".join(protocols),
         clips=len(one.subsets[subset].clips),
         videos=len(set(groups)),
         classes=len(one.labels),
