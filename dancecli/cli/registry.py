@@ -61,7 +61,10 @@ COMMANDS = {
     "stats": Entry("inspect", "Show dataset statistics and write the dataset card and page."),
     "history": Entry("inspect", "Show the download history of a clip, and why clips are missing."),
     "audit": Entry("inspect", "Check for leaks between subsets, label conflicts and changed files."),
-    "verify": Entry("inspect", "Verify the checksums of all clips, their optical flow and their poses."),
+    "verify": Entry(
+        "inspect",
+        "Verify the checksums of all clips and of what was computed from them: flow, poses, trajectories.",
+    ),
     "export": Entry("inspect", "Export a split, or the model of a run, in the format of another tool."),
     "clean": Entry("inspect", "List what the workspace does not need, with sizes, and free it with --yes."),
     "finetune": Entry("models", "Fine-tune a pre-trained model on a split."),

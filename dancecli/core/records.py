@@ -276,6 +276,33 @@ class ClipPose:
 
 
 @dataclass(frozen=True, slots=True, order=True)
+class Trajectories:
+    """The stored trajectories of a clip, or the reason why it has none; see `trajectory_files`.
+
+    Attributes:
+        clip_id: id of the clip.
+        path: path relative to the workspace, with forward slashes; empty if there are none.
+        sha256, num_bytes: checksum and size of the file.
+        of_sha256: checksum of the clip's file that they were computed from.
+        of_poses: checksum of the poses by which people were left out; empty if there were none.
+        method: version, method of the flow, and how many are stored at most.
+        found, stored: number of trajectories in the clip, and in the file.
+        reason: why there are none, such as that nothing moves; empty if there are.
+    """
+
+    clip_id: str
+    path: str
+    sha256: str
+    num_bytes: int
+    of_sha256: str
+    of_poses: str
+    method: str
+    found: int
+    stored: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, order=True)
 class ClipHashes:
     """The perceptual hashes of a clip; see `dancecli.video.phash`.
 

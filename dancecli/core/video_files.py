@@ -1,8 +1,8 @@
 """Video files: which are taken for videos, how they are opened, and where those of a workspace lie.
 
 A clip's file is `clips/4f/CLIP.mp4`: the folder is a hash of the clip's id. Of 650,000 clips each of
-the 256 folders has about 2,500. What comes from a clip (augmented clips, optical flow, poses) lies in
-folders of the same names.
+the 256 folders has about 2,500. What comes from a clip (augmented clips, optical flow, poses,
+trajectories) lies in folders of the same names.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def clip_path(kind: str, name: str) -> str:
     """Return the path of a clip's file, relative to the workspace.
 
     Args:
-        kind: the folder: `clips`, `augmented`, `flow` or `pose`.
+        kind: the folder: `clips`, `augmented`, `flow`, `pose` or `trajectories`.
         name: of the file, which begins with the clip's id and a dot.
     """
     return f"{kind}/{sha256_text(name.partition('.')[0])[:2]}/{name}"

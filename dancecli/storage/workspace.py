@@ -80,6 +80,11 @@ class Workspace:
         return self.root / "manifests" / "pose.parquet"
 
     @property
+    def trajectories(self) -> Path:
+        """The manifest of the clips' trajectories."""
+        return self.root / "manifests" / "trajectories.parquet"
+
+    @property
     def suspects(self) -> Path:
         """The clips that somebody should look at again."""
         return self.root / "manifests" / "suspects.parquet"

@@ -13,7 +13,7 @@ from dancecli.cli.options import EngineOption, JsonOption, WorkspaceOption
 def command(
     workspace_dir: WorkspaceOption = None, engine: EngineOption = "local", json_output: JsonOption = False
 ) -> None:
-    """Verify the checksums of all clips, their optical flow and their poses.
+    """Verify the checksums of all clips and of what was computed from them: flow, poses, trajectories.
 
     An interrupted pass resumes with the same command. Exits with 3 if a file is missing or changed.
 
@@ -28,9 +28,14 @@ def command(
         print_json(asdict(result))
     else:
         faulty = len(result.missing) + len(result.changed)
-        num_files = result.num_clips + result.num_flow + result.num_poses
-        kinds = [kind for kind, count in (("flow", result.num_flow), ("poses", result.num_poses)) if count]
-        things = f"files of {result.num_clips} clips and their {' and '.join(kinds)}" if kinds else "clips"
+        derived = {
+            "flow": result.num_flow,
+            "poses": result.num_poses,
+            "trajectories": result.num_trajectories,
+        }
+        num_files = result.num_clips + sum(derived.values())
+        kinds = " and ".join(kind for kind, count in derived.items() if count)
+        things = f"files of {result.num_clips} clips and their {kinds}" if kinds else "clips"
         print_result(f"{num_files - faulty} of {num_files} {things} are intact")
         for what, names in (("missing", result.missing), ("changed", result.changed)):
             for name in names:
@@ -38,6 +43,6 @@ def command(
     if result.missing or result.changed:
         info(
             "delete the changed files and run the command that made them again: dance fetch, import, "
-            "augment, flow or pose"
+            "augment, flow, pose or train"
         )
         raise typer.Exit(3)

@@ -16,19 +16,19 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
-from dancecli.core.records import Clip, ClipPose, SplitClip
+from dancecli.core.records import Clip, ClipPose
 from dancecli.core.video_files import sizes_in
+from dancecli.dataset.derived.per_clip import is_current, original_clips, settle
 from dancecli.dataset.derived.pose_worker import PoseJob, PoseOutcome, work
 from dancecli.dataset.job_log import JobLog, JobOutcome, ResumableJob
 from dancecli.engine.factory import LOCAL, check_engine
 from dancecli.engine.pool import Finished
-from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 from dancecli.video.pose.estimate import Estimator, estimator_of, frames_of_poses
 from dancecli.video.pose.weights import PoseWeights, find_weights
 
+FOLDER = "pose"
 IMPORTED = "imported"
 DEFAULT_PEOPLE = 2
 # For a few dozen frames, after which a worker reports them.
@@ -128,7 +128,7 @@ def pose(workspace: Workspace, settings: PoseSettings, reporter: Reporter = SILE
                     failed |= dict(outcome.failed)
         finally:
             logged |= {row.clip_id: row for row in made}
-            settle(workspace, step.log, logged, failed, changed=bool(made or failed))
+            settle_poses(workspace, step.log, logged, failed, changed=bool(made or failed))
     num_made = sum(not row.reason for row in made)
     seconds = time.monotonic() - started_s
     return _result(estimator, method, clips, logged, failed, num_made, seconds)
@@ -140,16 +140,7 @@ def requested_clips(workspace: Workspace, split: str | None) -> list[Clip]:
     Raises:
         WorkspaceError: there are no clips, or there is no such split.
     """
-    clips = tables.read(workspace.clips, Clip) if workspace.clips.exists() else []
-    originals = [clip for clip in clips if not clip.parent_id]
-    if not originals:
-        raise WorkspaceError(
-            f"{workspace.root}: there are no clips to find poses in", "run dance fetch or dance import"
-        )
-    if split is None:
-        return originals
-    ids = {clip.clip_id for clip in tables.read(workspace.split(workspace.find_split(split)), SplitClip)}
-    return [clip for clip in originals if clip.clip_id in ids]
+    return original_clips(workspace, split, "find poses in")
 
 
 def job_of(workspace: Workspace) -> ResumableJob[PoseJob, ClipPose]:
@@ -162,7 +153,7 @@ def job_of(workspace: Workspace) -> ResumableJob[PoseJob, ClipPose]:
     )
     return ResumableJob(
         workspace,
-        "pose",
+        FOLDER,
         log,
         work,
         _DEADLINE_S,
@@ -173,14 +164,7 @@ def job_of(workspace: Workspace) -> ResumableJob[PoseJob, ClipPose]:
     )
 
 
-def is_current(row: ClipPose | None, clip: Clip, sizes: Mapping[str, int]) -> bool:
-    """Whether a clip has poses of its present file, whatever made them, or a reason for none."""
-    if row is None or row.of_sha256 != clip.sha256:
-        return False
-    return bool(row.reason) or sizes.get(Path(row.path).name) == row.num_bytes
-
-
-def settle(
+def settle_poses(
     workspace: Workspace,
     log: JobLog[ClipPose],
     logged: Mapping[str, ClipPose],
@@ -189,29 +173,14 @@ def settle(
     changed: bool,
 ) -> None:
     """Bring the manifest and the log to what exists now."""
-    clips = {clip.clip_id: clip for clip in tables.read(workspace.clips, Clip)}
-    sizes = sizes_of(workspace)
-    current = [
-        row
-        for key, row in sorted(logged.items())
-        if key not in failed and key in clips and is_current(row, clips[key], sizes)
-    ]
-    if not workspace.poses.exists() or tables.read(workspace.poses, ClipPose) != current:
-        tables.write(workspace.poses, ClipPose, current)
-    if changed or len(current) < len(logged):
-        log.rewrite(current, sorted(failed.items()))
-
-
-def sizes_of(workspace: Workspace) -> dict[str, int]:
-    """Return the sizes of the files in `pose/` by name."""
-    return sizes_in(workspace.root / "pose")
+    settle(workspace, ClipPose, FOLDER, log, logged, failed, changed=changed)
 
 
 def _pending(
     workspace: Workspace, clips: Iterable[Clip], method: str, logged: Mapping[str, ClipPose]
 ) -> list[Clip]:
     """Return the clips that lack poses, or whose poses are of another file or made in another way."""
-    sizes = sizes_of(workspace)
+    sizes = sizes_in(workspace.root / FOLDER)
     pending = []
     for clip in clips:
         row = logged.get(clip.clip_id)

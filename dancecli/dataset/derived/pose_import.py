@@ -13,7 +13,7 @@ from dancecli.core.errors import InputError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip, ClipPose
 from dancecli.dataset.clip_lookup import ClipLookup
-from dancecli.dataset.derived.pose import IMPORTED, job_of, requested_clips, settle
+from dancecli.dataset.derived.pose import IMPORTED, job_of, requested_clips, settle_poses
 from dancecli.dataset.derived.pose_worker import commit_pose
 from dancecli.sources.pose_formats import ForeignPose, RefusedPose, files_of, read_poses
 from dancecli.storage.pose_files import COCO, Pose, fault_of
@@ -90,7 +90,7 @@ def import_poses(
                 reporter.progress(done, len(files), f"{sum(imported.values())} imported")
         finally:
             if not dry_run:
-                settle(workspace, step.log, logged | made, {}, changed=bool(made))
+                settle_poses(workspace, step.log, logged | made, {}, changed=bool(made))
     known = {key for key, row in (logged | made).items() if not row.reason}
     return PoseImport(
         tuple(sorted(imported.items())), len(clips.keys() - known), len(resampled), tuple(refused)

@@ -1,4 +1,4 @@
-"""Check the files of clips, optical flow and poses against the checksums they were committed with.
+"""Check the files of clips, flow, poses and trajectories against the checksums they were committed with.
 
 A pass that was interrupted resumes: the files that were intact are noted, and the note is removed
 when a pass is complete.
@@ -17,11 +17,12 @@ from pathlib import Path
 from dancecli.core.errors import EngineError, WorkspaceError
 from dancecli.core.hashing import sha256_file
 from dancecli.core.progress import SILENT, Reporter
-from dancecli.core.records import Clip, ClipPose, Flow
+from dancecli.core.records import Clip, ClipPose, Flow, Trajectories
 from dancecli.engine.factory import LOCAL, check_engine, open_pool
 from dancecli.engine.worker import Acquire
 from dancecli.storage import tables
 from dancecli.storage.files import naming
+from dancecli.storage.trajectory_files import FOLDER
 from dancecli.storage.workspace import Workspace
 
 _NOTED_EVERY = 200
@@ -37,7 +38,7 @@ class StoredFile:
     """A file with the checksum that its record has.
 
     Attributes:
-        name: of the clip; `CLIP.METHOD` of optical flow; `CLIP.pose` of poses.
+        name: of the clip; `CLIP.METHOD` of optical flow; `CLIP.pose` of poses; `CLIP.trajectories`.
         path: relative to the workspace, with forward slashes.
         num_bytes, sha256: of the file as committed.
     """
@@ -56,21 +57,23 @@ class VerifyResult:
         num_clips: clips of the manifest.
         num_flow: files of optical flow.
         num_poses: files of poses.
+        num_trajectories: files of trajectories.
         num_skipped: of all, those that the interrupted pass before had found intact.
-        missing: ids of clips without a file; `CLIP.METHOD` of flow and `CLIP.pose` of poses without one.
+        missing: what has no file: ids of clips, and names as in `StoredFile`.
         changed: those whose file is not the committed one.
     """
 
     num_clips: int
     num_flow: int
     num_poses: int
+    num_trajectories: int
     num_skipped: int
     missing: tuple[str, ...]
     changed: tuple[str, ...]
 
 
 def verify(workspace: Workspace, reporter: Reporter = SILENT, *, engine: str = LOCAL) -> VerifyResult:
-    """Check every clip of the workspace, augmented ones included, all optical flow and all poses.
+    """Check every clip of the workspace, augmented ones included, and all that was computed from them.
 
     Args:
         workspace: whose clips.
@@ -88,7 +91,8 @@ def verify(workspace: Workspace, reporter: Reporter = SILENT, *, engine: str = L
         raise WorkspaceError(what, "run dance fetch or dance import")
     flows = list(_files(workspace.flows, Flow)) if workspace.flows.exists() else []
     poses = list(_files(workspace.poses, ClipPose)) if workspace.poses.exists() else []
-    files = [*clips, *flows, *poses]
+    tracked = list(_files(workspace.trajectories, Trajectories)) if workspace.trajectories.exists() else []
+    files = [*clips, *flows, *poses, *tracked]
     note = workspace.root / "manifests" / "verified.txt"
     missing, changed = [], []
     with workspace.lock("verify"):
@@ -111,7 +115,9 @@ def verify(workspace: Workspace, reporter: Reporter = SILENT, *, engine: str = L
         note.unlink()
     num_skipped = len(files) - len(left)
     return VerifyResult(
-        *(len(clips), len(flows), len(poses), num_skipped), tuple(sorted(missing)), tuple(sorted(changed))
+        *(len(clips), len(flows), len(poses), len(tracked), num_skipped),
+        tuple(sorted(missing)),
+        tuple(sorted(changed)),
     )
 
 
@@ -166,13 +172,16 @@ def _check(root: Path, stored: StoredFile) -> tuple[StoredFile, str]:
     return stored, "" if same else "changed"
 
 
-def _files(manifest: Path, record: type[Clip] | type[Flow] | type[ClipPose]) -> Iterator[StoredFile]:
+def _files(
+    manifest: Path, record: type[Clip] | type[Flow] | type[ClipPose] | type[Trajectories]
+) -> Iterator[StoredFile]:
     names = ("clip_id", "path", "num_bytes", "sha256")
     if record is Clip:
         return (StoredFile(*row) for row in tables.read_columns(manifest, record, names))
-    if record is ClipPose:
+    if record is not Flow:
         found = tables.read_columns(manifest, record, names)
-        return (StoredFile(f"{clip_id}.pose", *facts) for clip_id, *facts in found if facts[0])
+        kind = "pose" if record is ClipPose else FOLDER
+        return (StoredFile(f"{clip_id}.{kind}", *facts) for clip_id, *facts in found if facts[0])
     rows = tables.read_columns(manifest, record, (*names, "method"))
     return (StoredFile(f"{clip_id}.{method}", *facts) for clip_id, *facts, method in rows)
 

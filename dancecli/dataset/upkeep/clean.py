@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import UsageError
-from dancecli.core.records import Clip, ClipPose, Flow
+from dancecli.core.records import Clip, ClipPose, Flow, Trajectories
 from dancecli.dataset.clips import read_segments
 from dancecli.dataset.export.export import lock_of
 from dancecli.dataset.upkeep.running import refuse_running
@@ -32,11 +32,11 @@ from dancecli.storage.workspace import Workspace, clips_lock
 
 _DAY_S = 86_400
 # Folders of files that a table names, one per clip.
-_MEDIA = ("clips", "augmented", "flow", "pose")
+_MEDIA = ("clips", "augmented", "flow", "pose", "trajectories")
 _PREVIEWS = ("preview.png", "preview.mp4")
 _OWN_NAME = re.compile(r"[\w-]+_\d+_\d+(\..+)?\.[a-z0-9]+")
 # Commands that keep half-made files in the workspace.
-_STEPS = ("augment", "flow", "pose", "dedup", "verify")
+_STEPS = ("augment", "flow", "pose", "trajectories", "dedup", "verify")
 
 
 class Kind(StrEnum):
@@ -216,8 +216,11 @@ def _orphans(workspace: Workspace, foreign: list[str]) -> Iterator[Path]:
 
 
 def _named_paths(workspace: Workspace) -> set[str]:
-    stored: tuple[tuple[Path, type[Clip] | type[Flow] | type[ClipPose]], ...]
-    stored = ((workspace.clips, Clip), (workspace.flows, Flow), (workspace.poses, ClipPose))
+    stored: tuple[tuple[Path, type[Clip] | type[Flow] | type[ClipPose] | type[Trajectories]], ...]
+    stored = (
+        *((workspace.clips, Clip), (workspace.flows, Flow)),
+        *((workspace.poses, ClipPose), (workspace.trajectories, Trajectories)),
+    )
     found = {path for _, path, _ in ledger.done_files(workspace.root)}
     for table, record in stored:
         if table.exists():

@@ -27,7 +27,7 @@ from dancecli.storage.runs import RunFolder, read_record, write_record
 from dancecli.storage.workspace import Workspace
 
 # What is not looked into for names: media, and what is stored by name elsewhere.
-_NOT_SEARCHED = ("clips", "augmented", "flow", "pose", "sources", "cache", "tmp", ".locks")
+_NOT_SEARCHED = ("clips", "augmented", "flow", "pose", "trajectories", "sources", "cache", "tmp", ".locks")
 
 
 def erase(workspace: Workspace, traces: Traces) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dancecli.core.records import Clip, ClipPose, Flow, Prediction, SplitClip
+from dancecli.core.records import Clip, ClipPose, Flow, Prediction, SplitClip, Trajectories
 from dancecli.dataset.clips import read_segments
 from dancecli.storage import ledger, tables
 from dancecli.storage.removals import video_of
@@ -28,7 +28,7 @@ class Traces:
     Attributes:
         clip_ids: the clips.
         checksum_of: checksum of each clip's file, as far as it is known.
-        checksums: those of the clips, of their augmented clips, of their flow and poses.
+        checksums: those of the clips, of their augmented clips, flow, poses and trajectories.
         gone_videos: source videos of which no other clip is known.
         files: files to delete, relative to the workspace.
         folders: folders to delete: reports and exports that contain the clips.
@@ -125,9 +125,12 @@ def _clip_rows(workspace: Workspace, ids: Collection[str]) -> Iterator[tuple[str
 
 
 def _streams(workspace: Workspace, ids: Collection[str]) -> Iterator[tuple[str, str, str]]:
-    """Yield id, checksum and path of the flow and the poses of the clips and of their augmented clips."""
-    stored: tuple[tuple[Path, type[Flow] | type[ClipPose]], ...]
-    stored = ((workspace.flows, Flow), (workspace.poses, ClipPose))
+    """Yield id, checksum and path of the clips' flow, poses and trajectories, augmented clips included."""
+    stored: tuple[tuple[Path, type[Flow] | type[ClipPose] | type[Trajectories]], ...]
+    stored = (
+        *((workspace.flows, Flow), (workspace.poses, ClipPose)),
+        (workspace.trajectories, Trajectories),
+    )
     for table, record in stored:
         if table.exists():
             for clip_id, sha256, path in tables.read_columns(table, record, ("clip_id", "sha256", "path")):
