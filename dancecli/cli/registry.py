@@ -68,7 +68,7 @@ COMMANDS = {
     "export": Entry("inspect", "Export a split, or the model of a run, in the format of another tool."),
     "clean": Entry("inspect", "List what the workspace does not need, with sizes, and free it with --yes."),
     "finetune": Entry("models", "Fine-tune a pre-trained model on a split."),
-    "train": Entry("models", "Train the two-stream Inception I3D from scratch or from pre-trained weights."),
+    "train": Entry("models", "Train the two-stream Inception I3D, or a model of dense trajectories."),
     "evaluate": Entry(
         "models", "Evaluate a run (multi-view, other split), an ensemble or a zero-shot baseline."
     ),

@@ -45,7 +45,12 @@ def trajectories_of(clip: Path) -> Path:
 
 
 def write_trajectories(file: IO[bytes], descriptors: Mapping[str, NDArray[np.float32]]) -> None:
-    """Write descriptors in the stored form; the same ones give the same bytes."""
+    """Write descriptors in the stored form; the same ones give the same bytes.
+
+    Args:
+        file: to write to.
+        descriptors: for each kind of `WIDTHS` an array [n, width].
+    """
     import numpy as np
 
     kept: dict[str, Any] = {name: descriptors[name].astype(np.float16) for name in WIDTHS}
@@ -53,7 +58,7 @@ def write_trajectories(file: IO[bytes], descriptors: Mapping[str, NDArray[np.flo
 
 
 def read_trajectories(path: Path) -> Descriptors:
-    """Read the stored descriptors of a clip.
+    """Read the stored descriptors of a clip, for each kind of `WIDTHS` an array [n, width].
 
     Raises:
         InputError: the file is missing, or does not hold descriptors in the stored form.

@@ -35,6 +35,7 @@ TABLES = {
     "SplitClip": "manifests/splits/SPLIT.parquet",
     "Flow": "manifests/flow.parquet",
     "ClipPose": "manifests/pose.parquet",
+    "Trajectories": "manifests/trajectories.parquet",
     "Outcome": "ledger.db, table attempts",
     "Prediction": "runs/RUN/predictions.parquet",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +13,7 @@ from dancecli.cli.console import (
     open_workspace,
     print_json,
     print_result,
+    print_scores,
     reporting_phases,
     table,
 )
@@ -19,24 +21,53 @@ from dancecli.cli.models.finetune_options import GpusOption
 from dancecli.cli.options import (
     BatchOption,
     DryRunOption,
+    EngineOption,
     EpochsOption,
     FlowMethodOption,
     JsonOption,
     LearningRateOption,
     RecipeOption,
     SplitOption,
+    WorkersOption,
     WorkspaceOption,
 )
+from dancecli.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from dancecli.dataset.derived.trajectories import TrajectoriesSettings
     from dancecli.model.runs.finetune import Plan
+    from dancecli.model.runs.trajectories import TrajectoryModel
     from dancecli.model.runs.two_stream_plan import TrainSettings
     from dancecli.storage.runs import RunResult
     from dancecli.storage.workspace import Workspace
 
 
+# Options of the one kind of model, with their defaults; the other refuses them.
+_OF_NETWORKS = {
+    "stream": "both",
+    "init": "none",
+    "weights": None,
+    "recipe": "paper-two-stream",
+    "epochs": None,
+    "lr": None,
+    "batch": None,
+    "gpus": 1,
+    "resume": False,
+}
+_OF_TRAJECTORIES = {"workers": 0, "engine": "local"}
+I3D, TRACKED = "i3d", ("idt", "bag")
+
+
 def command(
     workspace_dir: WorkspaceOption = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="i3d|idt|bag",
+            help="Model to train: the two-stream Inception I3D; improved dense trajectories with Fisher "
+            "vectors and a linear SVM; or a dense bag of features, with a chi-square kernel.",
+        ),
+    ] = "i3d",
     stream: Annotated[
         str, typer.Option(metavar="rgb|flow|both", help="Streams to train; both also fuses their scores.")
     ] = "both",
@@ -64,10 +95,16 @@ def command(
     changes: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Set any recipe key; may be repeated.", show_default=False
+            "--set",
+            metavar="KEY=VALUE",
+            help="Set any recipe key; may be repeated. Of idt: gaussians=N, of bag: words=N. [default: what "
+            "the number of training clips allows, up to the published 256 and 4000]",
+            show_default=False,
         ),
     ] = None,
     flow_method: FlowMethodOption = "dis",
+    workers: WorkersOption = 0,
+    engine: EngineOption = "local",
     gpus: GpusOption = 1,
     seed: Annotated[
         int, typer.Option(min=0, help="Random seed for initialization, shuffling, augmentation and dropout.")
@@ -76,7 +113,8 @@ def command(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Name of the run; both creates NAME-rgb, NAME-flow and NAME. [default: two-stream-SPLIT-N]",
+            help="Name of the run; both creates NAME-rgb, NAME-flow and NAME. [default: two-stream-SPLIT-N, "
+            "or MODEL-SPLIT-N]",
             show_default=False,
         ),
     ] = None,
@@ -86,20 +124,33 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Train the two-stream Inception I3D from scratch or from pre-trained weights.
+    """Train the two-stream Inception I3D, or a model of dense trajectories.
 
-    One network sees frames, one the optical flow computed by dance flow; both are evaluated, and
-    their scores are averaged. Each stream is a run like that of dance finetune, and so is their
-    fusion. The same command, or --resume, resumes after an interruption.
+    Of the I3D, one network sees frames, one the optical flow computed by dance flow; both are
+    evaluated, and their scores are averaged. Each stream is a run like that of dance finetune, and so
+    is their fusion. For idt and bag, points are tracked through the clips first, and stored; where
+    clips have poses, people are left out of the camera's motion. The same command resumes after an
+    interruption.
 
     Example: `dance train --stream both --init imagenet`
+
+    Example: `dance train --model idt`
     """
+    _refuse_foreign_options(model, dict(locals()))
+    workspace = open_workspace(workspace_dir, create=False)
+    if model in TRACKED:
+        from dancecli.dataset.derived.trajectories import TrajectoriesSettings
+        from dancecli.model.runs.trajectories import TrajectoryModel, size_of
+
+        wanted = TrajectoryModel(model, split, name, size_of(model, changes or ()), seed)
+        tracking = TrajectoriesSettings(split, flow_method, workers, dry_run, engine)
+        _train_on_trajectories(workspace, tracking, wanted, json_output=json_output)
+        return
     from dancecli.model.runs.two_stream import train
     from dancecli.model.runs.two_stream_plan import TrainSettings, plan_streams
     from dancecli.model.training.distributed import get_rank_info
 
     here = get_rank_info()
-    workspace = open_workspace(workspace_dir, create=False)
     settings = TrainSettings(
         stream=stream,
         init=init,
@@ -130,6 +181,51 @@ def command(
         print_json(result.members)
     else:
         _show(result)
+    if not result.fresh:
+        info(f"run {result.name} is already complete")
+
+
+def _refuse_foreign_options(model: str, given: Mapping[str, Any]) -> None:
+    """Refuse an option of the other kind of model."""
+    if model not in (I3D, *TRACKED):
+        raise UsageError(f"--model {model!r} is not a model", f"known: {', '.join((I3D, *TRACKED))}")
+    foreign, of = (_OF_TRAJECTORIES, "idt and bag") if model == I3D else (_OF_NETWORKS, I3D)
+    for option, default in foreign.items():
+        if given[option] != default:
+            raise UsageError(f"--{option} is for --model {of}", f"omit it, also in dance.toml, for {model}")
+
+
+def _train_on_trajectories(
+    workspace: Workspace, tracking: TrajectoriesSettings, wanted: TrajectoryModel, *, json_output: bool
+) -> None:
+    """Track what is not tracked yet, train, and print what came of it."""
+    from dancecli.dataset.derived.trajectories import trajectories
+    from dancecli.model.runs.trajectories import train_on_trajectories
+
+    with reporting_phases() as reporter:
+        tracked = trajectories(workspace, tracking, reporter.named("trajectories"))
+        if tracking.dry_run and tracked.made:
+            plan = {"model": wanted.kind, "clips": tracked.num_clips, "to_track": tracked.made}
+            if json_output:
+                print_json(plan)
+            else:
+                counts = f"{tracked.made} of {tracked.num_clips} clips"
+                print_result(f"{counts} would be tracked, then {wanted.kind} trained")
+            return
+        result = train_on_trajectories(workspace, wanted, reporter, dry_run=tracking.dry_run)
+    for note in result.notes:
+        info(note)
+    if json_output:
+        print_json(result.record)
+    elif tracking.dry_run:
+        print_result(f"would train run {result.name}: {result.record}")
+    else:
+        print_result(
+            f"{tracked.num_clips} clips: {tracked.made} tracked now, {tracked.with_poses} with people left "
+            f"out of the camera's motion · {tracked.stored:,} trajectories, {tracked.num_bytes / 1e6:.1f} MB"
+        )
+        print_scores(result.record)
+        print_result(f"next: dance report --run {result.name}, or dance board")
     if not result.fresh:
         info(f"run {result.name} is already complete")
 

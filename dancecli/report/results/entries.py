@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from dancecli.core.errors import DanceError, InputError, WorkspaceError
 from dancecli.core.records import Clip
 from dancecli.core.text import pluralize
-from dancecli.core.views import comparable
 from dancecli.report.results.run_results import RunResults, SubsetScores, read_run_results
 from dancecli.report.statistics.clusters import join_groups
 from dancecli.report.statistics.intervals import Estimate, proportion
 from dancecli.report.statistics.metrics import true_ranks
+from dancecli.report.statistics.protocols import comparable
 from dancecli.report.statistics.significance import method_interval
 from dancecli.storage import tables
 from dancecli.storage.corrections import Field, current, read_corrections

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.text import duration, percent, pluralize, size
-from dancecli.core.views import comparable_sets
 from dancecli.report.results.entries import Accuracy, Entry, accuracy
 from dancecli.report.results.run_results import RunResults
 from dancecli.report.statistics.clusters import join_groups
 from dancecli.report.statistics.metrics import TOP
+from dancecli.report.statistics.protocols import comparable_sets
 from dancecli.report.statistics.significance import (
     ALPHA,
     Paired,

@@ -80,7 +80,16 @@ def find_trajectories(
 
 
 def draw(name: str, count: int, most: int) -> NDArray[np.int64]:
-    """Draw up to `most` of `count` numbers, the same for the same name; in ascending order."""
+    """Draw up to `most` of `count` numbers, the same for the same name.
+
+    Args:
+        name: of the clip.
+        count: numbers from 0 to draw from.
+        most: how many at most.
+
+    Returns:
+        [drawn], in ascending order.
+    """
     import numpy as np
 
     if count <= most:

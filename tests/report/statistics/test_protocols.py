@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from dancecli.core.views import comparable, comparable_sets
+from dancecli.report.statistics.protocols import comparable, comparable_sets
 
 ONE = "64x1 frames, 1 clip x 1 center crop 224, short side 256"
 MANY = "64x1 frames, 10 clips x 3 crops 256, short side 256"

@@ -1,0 +1,122 @@
+"""A linear SVM on encoded clips, one class against the rest, whose values are made probabilities.
+
+The vectors are longer than there are clips, so that all is computed from their products. The SVM's values
+for clips of held-out source videos give the one number, a temperature, that turns values into probabilities
+(softmax); it changes no decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dancecli.core.hashing import assign_folds
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Numbers = NDArray[np.float32]
+
+# As Wang & Schmid.
+STRENGTH = 100.0
+_FOLDS = 5
+_TEMPERATURES = tuple(10.0 ** (i / 20) for i in range(-60, 21))
+# Of a class that no training clip has: surer than any clip is not of it.
+_NEVER = -10.0
+
+
+@dataclass(frozen=True)
+class SvmScores:
+    """What the SVM says of clips.
+
+    Attributes:
+        probabilities: [clips, classes].
+        temperature: the values were divided by it; 1 if there were too few videos to find it.
+        held_out: training clips whose video the SVM that scored them had not seen.
+        held_out_correct: of them, those that were classified correctly.
+    """
+
+    probabilities: Numbers
+    temperature: float
+    held_out: int
+    held_out_correct: int
+
+
+def classify(
+    train: Numbers, labels: Sequence[int], groups: Sequence[str], others: Numbers, classes: int
+) -> SvmScores:
+    """Train on clips, and score others.
+
+    Args:
+        train: [clips, width].
+        labels: class of each.
+        groups: group of each, which is not divided between folds.
+        others: [other clips, width].
+        classes: number of classes.
+    """
+    import numpy as np
+    from scipy.special import softmax
+
+    y = np.asarray(labels)
+    products = train @ train.T
+    fold_of = np.array(assign_folds(list(labels), groups, _FOLDS))
+    held_out = np.full((len(y), classes), np.nan)
+    if fold_of.max(initial=0):
+        for fold in range(int(fold_of.max()) + 1):
+            own, rest = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
+            held_out[own] = _values(
+                products[np.ix_(rest, rest)], y[rest], products[np.ix_(own, rest)], classes
+            )
+    # A class that occurs in one group only cannot be known when that group is held out.
+    scored = np.array(
+        [not np.isnan(row).any() and row[own] > _NEVER for row, own in zip(held_out, y, strict=True)]
+    )
+    temperature = _temperature(held_out[scored], y[scored])
+    values = _values(products, y, others @ train.T, classes)
+    return SvmScores(
+        probabilities=softmax(values / temperature, axis=1),
+        temperature=temperature,
+        held_out=int(scored.sum()),
+        held_out_correct=int((held_out[scored].argmax(axis=1) == y[scored]).sum()),
+    )
+
+
+def _values(products: Numbers, y: NDArray[np.int64], others: Numbers, classes: int) -> Numbers:
+    """Give the values of other clips, [other clips, classes].
+
+    Args:
+        products: of the training clips with each other.
+        y: their classes.
+        others: products of other clips with them, [other clips, training clips].
+        classes: number of classes.
+    """
+    import numpy as np
+    from sklearn.svm import SVC
+
+    values = np.full((len(others), classes), _NEVER)
+    for label in np.unique(y):
+        if len(np.unique(y)) > 1:
+            machine: Any = SVC(C=STRENGTH, kernel="precomputed").fit(products, y == label)
+            values[:, label] = machine.decision_function(others)
+        else:
+            values[:, label] = 0
+    return values
+
+
+def _temperature(values: Numbers, y: NDArray[np.int64]) -> float:
+    """Find the temperature under which the true classes are most likely; 1 without clips.
+
+    One clip of each class is added to the n clips (Laplace), as Platt (1999) does: where all held-out clips
+    are right, the next one is not sure to be.
+    """
+    import numpy as np
+    from scipy.special import log_softmax
+
+    count, classes = values.shape
+    if not count:
+        return 1.0
+    wanted = (np.eye(classes)[y] * count + 1) / (count + classes)
+    losses = [-float((wanted * log_softmax(values / t, axis=1)).sum()) for t in _TEMPERATURES]
+    return float(_TEMPERATURES[int(np.argmin(losses))])

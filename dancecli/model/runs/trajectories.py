@@ -1,0 +1,221 @@
+"""`train --model idt` and `--model bag`: a linear SVM on what the trajectories of a clip are encoded as.
+
+`idt` is Wang & Schmid (2013): improved dense trajectories as Fisher vectors. `bag` is the dense bag of
+features of Wang et al. (2011): histograms of visual words under a chi-square kernel. Both are runs like
+those of `finetune`, without epochs or a checkpoint.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from dancecli.core.errors import MissingDependencyError, UsageError
+from dancecli.core.progress import SILENT, Reporter
+from dancecli.core.records import Prediction, Subset
+from dancecli.model.dataloading.split_data import Example, load_split, split_record
+from dancecli.model.encoding import fisher, words
+from dancecli.model.encoding.classifier import STRENGTH, SvmScores, classify
+from dancecli.model.encoding.clips import TrackedSplit, tracked_split
+from dancecli.model.evaluation.scored_runs import find_existing, new_name, write_evaluation_run
+from dancecli.model.training.scoring import as_predictions
+from dancecli.storage import runs as rec
+from dancecli.storage.runs import RunResult
+from dancecli.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+IDT, BAG = "idt", "bag"
+GAUSSIANS, WORDS = "gaussians", "words"
+_TITLES = {
+    IDT: "Improved dense trajectories, Fisher vectors of {size} Gaussians, linear SVM",
+    BAG: "Dense bag of features, {size} words of each kind, chi-square kernel, SVM",
+}
+_SIZES = {IDT: GAUSSIANS, BAG: WORDS}
+# What decides the number of descriptors that are fitted to.
+_PER_UNIT = {IDT: fisher.PER_GAUSSIAN, BAG: words.PER_WORD}
+# All of a clip is seen: it has no views to choose.
+PROTOCOL = "dense trajectories of the whole clip at 25 fps"
+
+
+@dataclass(frozen=True)
+class TrajectoryModel:
+    """Which model of trajectories to train.
+
+    Attributes:
+        kind: `idt` or `bag`.
+        split: name of the split; None for the latest.
+        name: of the run; None gives `<kind>-<split>-<n>`.
+        size: Gaussians of `idt`, words of `bag`; None for as many as the training clips allow.
+        seed: of the descriptors that are drawn, and of the start of mixtures and vocabularies.
+    """
+
+    kind: str = IDT
+    split: str | None = None
+    name: str | None = None
+    size: int | None = None
+    seed: int = 0
+
+
+def size_of(kind: str, changes: Sequence[str]) -> int | None:
+    """Read the number of Gaussians or words from `--set`; None if it is not given.
+
+    Raises:
+        UsageError: another key is set, or not to a number above 1.
+    """
+    wanted, found = _SIZES[kind], None
+    for change in changes:
+        key, _, value = change.partition("=")
+        if key.strip() != wanted:
+            raise UsageError(f"--model {kind} has no setting {key.strip()!r}", f"known: {wanted}=N")
+        if not value.strip().isdigit() or int(value) < 2:
+            raise UsageError(
+                f"--set {change}: {value.strip()!r} is not a whole number from 2", f"{wanted}=64"
+            )
+        found = int(value)
+    return found
+
+
+def default_size(kind: str, clips: int) -> int:
+    """Choose as many Gaussians or words as so many training clips allow, at most as many as published."""
+    if kind == BAG:
+        return min(words.PUBLISHED, max(2, 4 * clips))
+    # The largest power of two that leaves four clips to each.
+    return min(fisher.PUBLISHED, max(2, 1 << max(0, (clips // 4).bit_length() - 1)))
+
+
+def train_on_trajectories(
+    workspace: Workspace, settings: TrajectoryModel, reporter: Reporter = SILENT, *, dry_run: bool = False
+) -> RunResult:
+    """Train a model of trajectories, score val and test, and keep the result as a run.
+
+    The same model of the same trajectories is not trained twice: the existing run is returned.
+
+    Args:
+        workspace: holds the split and the trajectories, and receives the run.
+        settings: what to train.
+        reporter: receives the progress as `phase · words`.
+        dry_run: only plan; the result's record describes what would be trained.
+
+    Raises:
+        WorkspaceError: there is no such split, or the name is taken.
+        ModelError: clips of the split were not tracked, or nothing moves in any.
+        MissingDependencyError: scikit-learn is not installed.
+    """
+    began, created = time.monotonic(), rec.now_utc()
+    _require_sklearn()
+    tracked = tracked_split(workspace, load_split(workspace, settings.split))
+    data = tracked.data
+    size = settings.size or default_size(settings.kind, len(data.examples[Subset.TRAIN]))
+    evidence = {
+        "kind": settings.kind,
+        _SIZES[settings.kind]: size,
+        "method": next(iter(tracked.rows.values())).method,
+        "trajectories_sha256": tracked.digest,
+        "split_hash": data.meta["split.hash"],
+        "seed": settings.seed,
+    }
+    if there := find_existing(workspace, settings.name, "trajectories", evidence):
+        return there
+    name = new_name(workspace, settings.name, f"{settings.kind}-{data.name}")
+    if dry_run:
+        return RunResult(name, {**evidence, "counts": data.counts}, data.notes)
+    with workspace.lock(f"run-{name}"):
+        encoder = _fit(workspace, tracked, settings, size, reporter)
+        fitted = time.monotonic()
+        scores, predictions = _score(workspace, tracked, encoder, reporter)
+        facts = {
+            "created_utc": created,
+            "model": _model_record(settings.kind, size),
+            "weights": None,
+            "split": split_record(data),
+            "labels": list(data.labels),
+            "views": {"train": PROTOCOL, "test": PROTOCOL},
+            "optim": {"optimizer": f"SVM, one class against the rest, C = {STRENGTH:g}"},
+            "seed": settings.seed,
+            "trajectories": evidence,
+            "svm": {
+                "temperature": round(scores.temperature, 4),
+                "held_out": {"n": scores.held_out, "top1": scores.held_out_correct},
+            },
+            "settings": asdict(settings),
+            "seconds": {"fit": round(fitted - began, 2), "evaluate": round(time.monotonic() - fitted, 2)},
+        }
+        record = write_evaluation_run(workspace, name, facts, predictions)
+    return RunResult(name, record, data.notes)
+
+
+def _require_sklearn() -> None:
+    try:
+        import sklearn.svm  # noqa: F401 - only whether it is there
+    except ImportError:
+        raise MissingDependencyError(
+            "models of trajectories need scikit-learn, which is not installed", "pip install 'dancecli[idt]'"
+        ) from None
+
+
+def _fit(
+    workspace: Workspace, tracked: TrackedSplit, settings: TrajectoryModel, size: int, reporter: Reporter
+) -> fisher.FisherEncoder | words.WordEncoder:
+    """Fit the encoder to descriptors of the training clips; to fewer units if these are too few."""
+    drawn = tracked.draw(workspace, size * _PER_UNIT[settings.kind], settings.seed)
+    if len(drawn["shape"]) < size:
+        raise UsageError(
+            f"{len(drawn['shape'])} trajectories are too few for {_SIZES[settings.kind]}={size}",
+            f"--set {_SIZES[settings.kind]}=N with a smaller N",
+        )
+    fit = fisher.fit_fisher if settings.kind == IDT else words.fit_words
+    return fit(drawn, size, settings.seed, reporter)
+
+
+def _score(
+    workspace: Workspace,
+    tracked: TrackedSplit,
+    encoder: fisher.FisherEncoder | words.WordEncoder,
+    reporter: Reporter,
+) -> tuple[SvmScores, list[Prediction]]:
+    """Encode all clips, train the SVM on those of train, and score the others."""
+    import numpy as np
+
+    examples = tracked.data.examples
+    total, done = sum(map(len, examples.values())), 0
+
+    def encoded(listed: Sequence[Example]) -> NDArray[np.float32]:
+        nonlocal done
+        found = []
+        for example in listed:
+            found.append(encoder.encode(tracked.descriptors(workspace, example)))
+            done += 1
+            reporter.progress(done, total, "encoding")
+        return np.stack(found)
+
+    train = examples[Subset.TRAIN]
+    others = [*examples[Subset.VAL], *examples[Subset.TEST]]
+    scores = classify(
+        encoded(train),
+        [example.label_index for example in train],
+        [tracked.groups[example.clip_id] for example in train],
+        encoded(others),
+        len(tracked.data.labels),
+    )
+    rows = scores.probabilities.tolist()
+    num_val = len(examples[Subset.VAL])
+    return scores, [
+        *as_predictions(rows[:num_val], Subset.VAL.value, examples[Subset.VAL]),
+        *as_predictions(rows[num_val:], Subset.TEST.value, examples[Subset.TEST]),
+    ]
+
+
+def _model_record(kind: str, size: int) -> Mapping[str, Any]:
+    return {
+        "pretrain": kind,
+        "title": _TITLES[kind].format(size=size),
+        "backbone": None,
+        "frozen_stages": None,
+        "params_total": None,
+        "params_trainable": None,
+    }
