@@ -14,7 +14,7 @@ from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Subset
 from dancecli.report.figures import write_board_figures
 from dancecli.report.plots import layout
-from dancecli.report.results.leaderboard import COLUMNS, Leaderboard, Row, rank
+from dancecli.report.results.leaderboard import COLUMNS, Leaderboard, Row, probe_tables, rank
 from dancecli.report.results.run_results import RunResults, read_run_results
 from dancecli.report.results.summaries import summarize
 from dancecli.report.statistics.significance import ALPHA
@@ -121,6 +121,7 @@ def _write(
         ("common.js", "board.js"),
         {"labels": []},
         boards=boards,
+        probes=probe_tables(boards),
         columns=[c for c in COLUMNS if c.title and c.key not in {"low", "right", "model"}],
         left_out=left_out,
         subset=settings.subset,
@@ -225,6 +226,24 @@ def _document(
                 "runs": [values(row) for row in one.rows],
             }
             for one in boards
+        ],
+        "probes": [
+            {
+                "test": one.test,
+                "views": one.views,
+                "backbones": [
+                    {
+                        "model": model,
+                        "probes": {
+                            probe: {"run": row.name, "top1": row.top1.estimate.rate, "n": row.top1.n}
+                            for probe, row in zip(one.probes, rows, strict=True)
+                            if row
+                        },
+                    }
+                    for model, rows in one.rows
+                ],
+            }
+            for one in probe_tables(boards)
         ],
         "left_out": [{"run": run, "why": why} for run, why in left_out],
     }

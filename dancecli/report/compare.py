@@ -14,6 +14,7 @@ from dancecli.core.text import pluralize
 from dancecli.report.pages.compare_page import render_comparison
 from dancecli.report.results.comparison import Comparison, compare_entries, verdict_of
 from dancecli.report.results.entries import Accuracy, Entry, by_labels_in_force, protocols_of, read_entry
+from dancecli.report.results.leaderboard import probe_protocol
 from dancecli.report.statistics.significance import ALPHA
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
@@ -81,6 +82,9 @@ def compare(
     name = settings.name or f"{settings.first}-vs-{settings.second}"
     folder = workspace.report(name)
     verdict = verdict_of(settings.first, settings.second, comparison.paired)
+    probes = [probe_protocol(entry.first.run) for entry in (first, second)]
+    if probes[0] != probes[1]:
+        verdict += f" (their probes follow different protocols: {probes[0]} and {probes[1]})"
     protocols = protocols_of(first, second)
     document = _document(settings, first, comparison, verdict, protocols) | {"relabeled": relabeled}
     if not dry_run:

@@ -13,6 +13,7 @@ from helpers.fake_run import change_meta, make_run
 
 from dancecli.core.errors import WorkspaceError
 from dancecli.report.board import BoardResult, BoardSettings, board
+from dancecli.report.compare import CompareSettings, compare
 from dancecli.storage.workspace import Workspace
 
 SIX = ("wave", "spin", "bounce", "<script>alert(1)</script>", "robot", "kick ball change")
@@ -158,3 +159,36 @@ def test_the_command(many: Workspace, dance: Callable[..., Ran]) -> None:
     assert any("good-1" in line and " 1-2 " in line for line in lines)
     assert "left out: stopped-1: run 'stopped-1' has no predictions yet" in ran.err
     assert dance("board", "--json").json["leaderboards"][0]["clips"] == 90
+
+
+def test_protocols_of_the_probe_are_ranked_apart_and_each_backbone_is_shown_under_each(
+    workspace: Workspace,
+) -> None:
+    probes = {
+        "lin": {"protocol": "full", "head": "linear"},
+        "near": {"protocol": "full", "head": "knn"},
+        "eight": {"protocol": "mteb", "head": "linear"},
+        "tuned": None,
+    }
+    for name, probe in probes.items():
+        make_run(workspace.root, SIX, test=60, name=name, skill=2.0, salt=name)
+        change(workspace, name, recipe={"of": name}, **({"probe": probe} if probe else {}))
+    result = board(workspace, BoardSettings())
+    assert [sorted(row.name for row in one.rows) for one in result.leaderboards] == [
+        ["lin", "near", "tuned"],
+        ["eight"],
+    ]
+    assert result.leaderboards[1].protocol.endswith(", probe protocol mteb")
+    assert {row.name: row.probe for one in result.leaderboards for row in one.rows} == {
+        "lin": "linear", "near": "knn", "eight": "mteb", "tuned": "trained",
+    }  # fmt: skip
+    (table,) = result.document["probes"]
+    (backbone,) = table["backbones"]
+    assert {probe: cell["run"] for probe, cell in backbone["probes"].items()} == {
+        "linear": "lin", "knn": "near", "mteb": "eight", "trained": "tuned",
+    }  # fmt: skip
+    assert "Each backbone under each probe" in result.page.read_text(encoding="utf-8")
+    compared = compare(workspace, CompareSettings("lin", "eight"))
+    assert compared.verdict.endswith("(their probes follow different protocols: full and mteb)")
+    assert ("probe protocol", "full", "mteb") in compared.comparison.made
+    assert "different protocols" not in compare(workspace, CompareSettings("lin", "near")).verdict

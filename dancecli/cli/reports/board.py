@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from dancecli.report.results.leaderboard import Row
     from dancecli.report.results.progress import State
     from dancecli.storage.workspace import Workspace
 
@@ -101,7 +102,7 @@ def command(
     Example: `dance board`
     """
     from dancecli.report.board import BoardSettings, board
-    from dancecli.report.results.leaderboard import COLUMNS
+    from dancecli.report.results.leaderboard import COLUMNS, probe_tables
 
     form = table_format(latex=latex, markdown=markdown, csv=as_csv)
     workspace = open_workspace(workspace_dir, create=False)
@@ -128,6 +129,10 @@ def command(
         for one in result.leaderboards:
             print_result(f"{one.headline}: {one.clips} clips, test set {one.test[:12]}, {one.protocol}")
             print_result(table([c.title for c in shown], [[c.text(r) for c in shown] for r in one.rows]))
+        for found in probe_tables(result.leaderboards):
+            print_result(f"each backbone under each probe: test set {found.test[:12]}, {found.views}")
+            rows = [(model, *(_under(row) for row in rows)) for model, rows in found.rows]
+            print_result(table(("backbone", *found.probes), rows))
         print_result(f"{result.page}{' (not written)' if dry_run else ''}")
     for run, why in result.left_out:
         info(f"left out: {run}: {why}")
@@ -137,6 +142,11 @@ def command(
         info(f"refused: {file}: {why}")
     if result.added.refused:
         raise typer.Exit(3)
+
+
+def _under(row: Row | None) -> str:
+    """Give the accuracy of a backbone under one probe."""
+    return "" if row is None else f"{row.top1.text}  {100 * row.top1.estimate.rate:.1f} %"
 
 
 def _track(workspace: Workspace, project: str | None, uri: str | None) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from dancecli.core import hashing
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import SILENT, Reporter
-from dancecli.core.recipe import parse_recipe
+from dancecli.core.recipe import PROBES, parse_recipe
 from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.model.dataloading.pipelines import frame_sampler
 from dancecli.model.dataloading.pose_data import with_input
@@ -24,7 +24,7 @@ from dancecli.model.evaluation.scored_runs import (
 )
 from dancecli.model.hardware.device import current_device
 from dancecli.model.networks.base import FRAMES, at_its_size, model_base
-from dancecli.model.networks.checkpoint import build_network, run_checkpoint
+from dancecli.model.networks.checkpoint import build_network, open_checkpoint, run_checkpoint
 from dancecli.model.networks.weights import read_whole, state_of
 from dancecli.model.networks.zoo import find_entry
 from dancecli.model.training.config import DataPlan, amp_dtype, build_config
@@ -107,6 +107,9 @@ def evaluate(
     plan = DataPlan(workspace.root, data.name, len(data.labels), bool(data.examples[Subset.VAL]))
     device = current_device()
     config = build_config(base, recipe, plan, None, 0, deterministic=False, device=device)
+    if recipe.head in PROBES:
+        # The probe's head is in the checkpoint alone.
+        config = {**config, "model": open_checkpoint(path).model}
     precision = amp_dtype(recipe, device)
     if settings.processes > 1:
         network = EvaluatedNetwork(config["model"], path, workspace.root / ".locks", precision)
@@ -123,6 +126,7 @@ def evaluate(
         "split": split_record(data),
         "labels": trained["labels"],
         "views": views,
+        **({"probe": trained["probe"]} if trained.get("probe") else {}),
         "optim": trained.get("optim"),
         "seed": trained.get("seed"),
         "evaluated": evidence,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dancecli.report.statistics.significance import Flags
 
 # What a run records of itself, and may be another's difference.
-MADE_BY = ("model", "weights", "split", "views", "optim", "seed", "cache", "versions")
+MADE_BY = ("model", "weights", "split", "views", "probe", "optim", "seed", "cache", "versions")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from dancecli.core.recipe import FULL, TRAINED
 from dancecli.core.text import duration, percent, pluralize, size
 from dancecli.report.results.entries import Accuracy, Entry, accuracy
 from dancecli.report.results.run_results import RunResults
@@ -47,6 +48,8 @@ class Row:
         speed_of: what that covers.
         seconds: of everything that the runs did, of an ensemble its members too; None if not recorded.
         seeds: their seeds, as text.
+        probe: what was fitted to the frozen backbone: the protocol if it is a published one, else the head;
+            `trained` for a run that was trained by epochs, empty for one that was not trained.
         kind: empty for a trained run; `ensemble of N runs`, or that nothing was trained.
         leaked: source videos of the subset that it was trained on too.
         submitted: whether others submitted it, see `submission`: what it cost is what they say.
@@ -67,6 +70,7 @@ class Row:
     speed_of: str
     seconds: float | None
     seeds: str
+    probe: str
     kind: str
     leaked: int
     finished: str
@@ -123,6 +127,7 @@ COLUMNS = (
     _file("seeds", lambda r: r.seeds),
     Column("model", "model", lambda r: r.model, lambda r: r.kind or r.model, terminal=False),
     _file("kind", lambda r: r.kind),
+    Column("probe", "probe", lambda r: r.probe, lambda r: r.probe),
     Column("right", "right", lambda r: r.top1.k, lambda r: r.top1.text),
     _file("n", lambda r: r.top1.n),
     Column(
@@ -196,7 +201,8 @@ class Leaderboard:
     """Entries that were evaluated on the same clips under comparable protocols, the most accurate first.
 
     Attributes:
-        protocol: all of them, joined by `; `.
+        protocol: of the views all of them, joined by `; `, and that of the probe if it is a published one.
+        views: the protocols of the views alone.
     """
 
     test: str
@@ -205,6 +211,7 @@ class Leaderboard:
     videos: int
     classes: int
     rows: tuple[Row, ...]
+    views: str
 
     @property
     def headline(self) -> str:
@@ -249,7 +256,12 @@ def rank(found: Sequence[RunResults], subset: str) -> tuple[Leaderboard, ...]:
     """
     same: dict[tuple[object, ...], list[RunResults]] = {}
     for results in found:
-        key = (results.labels, results.subsets[subset].clips, results.files[subset])
+        key = (
+            results.labels,
+            results.subsets[subset].clips,
+            results.files[subset],
+            probe_protocol(results.run),
+        )
         same.setdefault(key, []).append(results)
     boards = [
         _leaderboard(entries_of([run for run in runs if _protocol(run) in protocols]), protocols, subset)
@@ -265,6 +277,7 @@ def _protocol(results: RunResults) -> str:
 
 def _leaderboard(entries: Sequence[Entry], protocols: Sequence[str], subset: str) -> Leaderboard:
     one = entries[0].first
+    views, fitted = "; ".join(protocols), probe_protocol(one.run)
     groups = join_groups(*(entry.groups(subset) for entry in entries))
     flags = [entry.flags(subset) for entry in entries]
     better = significantly_better(flags, groups)
@@ -277,13 +290,14 @@ def _leaderboard(entries: Sequence[Entry], protocols: Sequence[str], subset: str
         rows.append(_row(entry, subset, top1, top5, (1 + above, len(entries) - below)))
     return Leaderboard(
         test=str(one.run["split"].get("test_hash") or one.run["split"]["hash"]),
-        protocol="; ".join(protocols),
+        protocol=views if fitted == FULL else f"{views}, probe protocol {fitted}",
         clips=len(one.subsets[subset].clips),
         videos=len(set(groups)),
         classes=len(one.labels),
         rows=tuple(
             sorted(_with_members(rows, entries), key=lambda r: (-r.top1.estimate.rate, r.first_rank, r.name))
         ),
+        views=views,
     )
 
 
@@ -340,11 +354,63 @@ def _row(entry: Entry, subset: str, top1: Accuracy, top5: Accuracy | None, ranks
         speed_of=str(speed.get("of") or ""),
         seconds=sum(spent) if spent else None,
         seeds=", ".join(map(str, seeds)),
+        probe="" if _kind(model) else probe_of(runs[0]),
         kind=_kind(model),
         leaked=max(results.shared_groups[subset] for results in entry.runs),
         finished=max(str(run.get("finished_utc") or "") for run in runs),
         submitted=any(run.get("submitted") is True for run in runs),
     )
+
+
+def probe_protocol(run: Mapping[str, Any]) -> str:
+    """Name the protocol by which the head of a run was fitted: `full` for one that was trained by epochs."""
+    probe = run.get("probe")
+    return str(probe.get("protocol", FULL)) if isinstance(probe, Mapping) else FULL
+
+
+def probe_of(run: Mapping[str, Any]) -> str:
+    """Name what was fitted to the backbone of a run; see `Row.probe`."""
+    probe, protocol = run.get("probe"), probe_protocol(run)
+    if not isinstance(probe, Mapping):
+        # Heads were solved before their probes had a name.
+        return "linear" if (run.get("head") or {}).get("init") == "solved" else TRAINED
+    return protocol if protocol != FULL else str(probe.get("head", ""))
+
+
+@dataclass(frozen=True)
+class ProbeTable:
+    """The same backbones under several probes, on the same clips and views.
+
+    Attributes:
+        test, views: what they were evaluated on.
+        probes: names of the probes.
+        rows: for each backbone the best entry of each probe; None where there is none.
+    """
+
+    test: str
+    views: str
+    probes: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[Row | None, ...]], ...]
+
+
+def probe_tables(boards: Sequence[Leaderboard]) -> tuple[ProbeTable, ...]:
+    """Put each backbone that has two probes or more into one row, over the boards of the same clips."""
+    alike: dict[tuple[str, str], list[Row]] = {}
+    for board in boards:
+        alike.setdefault((board.test, board.views), []).extend(row for row in board.rows if row.probe)
+    tables = []
+    for (test, views), rows in alike.items():
+        best: dict[str, dict[str, Row]] = {}
+        for row in sorted(rows, key=lambda r: -r.top1.estimate.rate):
+            best.setdefault(row.model, {}).setdefault(row.probe, row)
+        several = {model: found for model, found in best.items() if len(found) > 1}
+        probes = tuple(sorted({probe for found in several.values() for probe in found}))
+        if several:
+            lines = [
+                (model, tuple(several[model].get(probe) for probe in probes)) for model in sorted(several)
+            ]
+            tables.append(ProbeTable(test, views, probes, tuple(lines)))
+    return tuple(tables)
 
 
 def _kind(model: Mapping[str, Any]) -> str:

@@ -39,8 +39,8 @@ CARD, PREDICTIONS, LOCK = "submission.json", "predictions.parquet", "lock.csv"
 # What of a run's record is sent: neither the command line nor paths nor the machine's name.
 KEPT = (
     "schema", "name", "group", "status", "created_utc", "finished_utc", "model", "weights", "split", "labels",
-    "views", "optim", "seed", "cache", "recipe", "speed", "seconds", "evaluated", "of_run", "baseline",
-    "versions",
+    "views", "probe", "optim", "seed", "cache", "recipe", "speed", "seconds", "evaluated", "of_run",
+    "baseline", "versions",
 )  # fmt: skip
 # 90,000 clips of 700 classes fit in without compression.
 LARGEST_MEMBER = 1 << 29
@@ -58,6 +58,7 @@ _TYPES: dict[tuple[str, ...], type | tuple[type, ...]] = {
     ("model", "members"): list,
     ("weights",): dict,
     ("optim",): dict,
+    ("probe",): dict,
     ("optim", "epochs"): int,
     ("views",): dict,
     ("cache",): dict,

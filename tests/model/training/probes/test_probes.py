@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from dancecli.core.errors import ModelError, UsageError
 from dancecli.core.progress import SILENT
 from dancecli.core.records import Prediction
+from dancecli.model.evaluation.evaluate import EvaluateSettings, evaluate
 from dancecli.model.networks.build import MODELS
 from dancecli.model.networks.checkpoint import build_network, open_checkpoint
 from dancecli.model.runs.features import FeatureForm, FeatureSettings, export_features
@@ -206,3 +207,16 @@ def test_an_attentive_probe_finds_the_one_token_that_the_mean_hides(monkeypatch)
     once = fit_attentive(stored, head, 1, batch=8, seed=0, reporter=SILENT)
     again = fit_attentive(stored, head, 1, batch=8, seed=0, reporter=SILENT)
     assert all(torch.equal(again.state[key], value) for key, value in once.state.items())
+
+
+def test_a_probe_is_evaluated_again_with_its_own_head(corpus, settings):
+    workspace = corpus()
+    finetune(workspace, replace(settings, head="knn"))
+    record = evaluate(workspace, EvaluateSettings(run="probed", num_clips=1)).record
+    assert record["probe"] == {"protocol": "full", "head": "knn"}
+    again, first = (
+        tables.read(workspace.run(name) / "predictions.parquet", Prediction)
+        for name in (record["name"], "probed")
+    )
+    for one, other in zip(again, first, strict=True):
+        assert one.scores == pytest.approx(other.scores, abs=1e-3)
