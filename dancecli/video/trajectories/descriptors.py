@@ -53,7 +53,7 @@ def cell_sums(picture: Gray, field: Field) -> Values:
         else:
             of: Any = {"hog": picture, "mbhx": u, "mbhy": v}[name]
             x, y = (cv2.Sobel(of, cv2.CV_32F, dx, 1 - dx, ksize=1)[::_STEP, ::_STEP] for dx in (1, 0))
-        _fill(maps[..., start : start + cells], np.ascontiguousarray(x), np.ascontiguousarray(y))
+        _fill(maps, start, cells, np.ascontiguousarray(x), np.ascontiguousarray(y))
         start += cells
     side = PATCH_PX // 2 // _STEP
     # The stubs know of no kind of number.
@@ -62,11 +62,13 @@ def cell_sums(picture: Gray, field: Field) -> Values:
     return sums
 
 
-def _fill(maps: Values, x: Values, y: Values) -> None:
+def _fill(maps: Values, start: int, cells: int, x: Values, y: Values) -> None:
     """Divide each vector's length between the two orientations next to it.
 
     Args:
-        maps: zeros, [height, width, bins]; a ninth bin counts the vectors that are no motion.
+        maps: zeros where it is to go, [height, width, 33].
+        start: the first of the bins.
+        cells: how many; a ninth one counts the vectors that are no motion.
         x: of each vector, [height, width].
         y: of the same.
     """
@@ -74,16 +76,18 @@ def _fill(maps: Values, x: Values, y: Values) -> None:
     import numpy as np
 
     length, angle = cv2.cartToPolar(x, y)
-    place = angle * np.float32(_BINS / (2 * np.pi))
-    low = place.astype(np.int64)
-    share = length * (place - low)
-    low %= _BINS
-    if maps.shape[-1] > _BINS:
+    if cells > _BINS:
         still = length < _STILL_PX
-        maps[..., _BINS] = still
-        length, share = np.where(still, 0, length), np.where(still, 0, share)
-    np.put_along_axis(maps, low[..., None], (length - share)[..., None], axis=-1)
-    np.put_along_axis(maps, ((low + 1) % _BINS)[..., None], share[..., None], axis=-1)
+        maps[..., start + _BINS] = still
+        length[still] = 0
+    place = angle * np.float32(_BINS / (2 * np.pi))
+    low = place.astype(np.intp)
+    share = length * (place - low)
+    # Places in the array as it lies in memory: less than half the time of three indices.
+    first = np.arange(start, maps.size, maps.shape[-1]).reshape(x.shape)
+    flat = maps.reshape(-1)
+    flat[first + low % _BINS] = length - share
+    flat[first + (low + 1) % _BINS] = share
 
 
 def values_at(sums: Values, points: Points) -> Values:

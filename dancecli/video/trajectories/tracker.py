@@ -104,12 +104,12 @@ def track(
 
 
 def _scales(shape: tuple[int, ...]) -> Iterator[_Scale]:
-    """Yield the scales of a frame: each smaller one while a neighborhood fits into it."""
+    """Yield the scales of a frame: each smaller one in which two neighborhoods stand above each other."""
     height, width = shape
     for i in range(_SCALES):
         factor = _SCALE_STEP**i
         size = (round(width / factor), round(height / factor))
-        if i and min(size) < PATCH_PX:
+        if i and min(size) < 2 * PATCH_PX:
             return
         yield _Scale(size, factor)
 
@@ -158,7 +158,7 @@ class _Scale:
         import numpy as np
 
         picture = self._resized(picture)
-        moves, rest = (self._resized(one / self.factor) for one in (moves, rest))
+        moves, rest = (self._resized(one) / np.float32(self.factor) for one in (moves, rest))
         self._start(self._new_points(picture))
         slots, age = self.slots, self.age[self.slots]
         points = self.places[slots, age]
