@@ -72,6 +72,7 @@ SLOW = (
     "reproduction",
     "test_doctor.py",
     "test_wheel.py",
+    "video/pose/test_estimate.py",
     "video/pose/test_landmarks.py",
     "video/test_augment.py",
     "video/test_foreign_media.py",

@@ -182,6 +182,18 @@ def to_coco(pose: Pose) -> Pose:
     )
 
 
+def stretch(pose: Pose, first: int, count: int) -> Pose:
+    """Give the poses of some frames in a row, counted anew; the nearest ones if none of these has any."""
+    import numpy as np
+
+    inside = (pose.frame_index >= first) & (pose.frame_index < first + count)
+    if not inside.any():
+        inside[np.abs(pose.frame_index - first).argmin()] = True
+    index = (pose.frame_index[inside] - first).clip(0, count - 1)
+    keypoints, scores = pose.keypoints[:, inside], pose.scores[:, inside]
+    return Pose(pose.joints, keypoints, scores, index, pose.height, pose.width, count)
+
+
 def torso_px(keypoints: NDArray[np.float32], joints: tuple[str, ...]) -> NDArray[np.float32]:
     """Measure the torso, from the middle of the shoulders to the middle of the hips, in pixels.
 

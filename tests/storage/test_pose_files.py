@@ -16,6 +16,7 @@ from dancecli.storage.pose_files import (
     fault_of,
     pose_of,
     read_pose,
+    stretch,
     to_coco,
     torso_px,
     write_pose,
@@ -103,3 +104,17 @@ def test_what_is_wrong_with_poses_is_told() -> None:
     assert fault_of(replace(pose, joints=("x", *BLAZEPOSE[1:]))) == "there is no joint nose"
     assert "not a number" in fault_of(replace(pose, keypoints=nan))
     assert fault_of(replace(pose, scores=np.zeros_like(pose.scores))) == "there is nobody in it"
+
+
+def test_a_stretch_has_the_poses_of_its_frames_or_the_nearest() -> None:
+    index = np.array([0, 2, 4, 6, 20], np.int32)
+    points = np.broadcast_to(index[None, :, None, None], (1, 5, 17, 2)).astype(np.float32)
+    whole = Pose(COCO, points, np.ones((1, 5, 17), np.float32), index, 96, 128, 30)
+    part = stretch(whole, 2, 4)
+    assert (part.frame_index.tolist(), part.total_frames) == ([0, 2], 4)
+    assert part.keypoints[0, :, 0, 0].tolist() == [2, 4]
+    assert part.scores.shape == (1, 2, 17)
+    gap = stretch(whole, 8, 3)
+    assert (gap.frame_index.tolist(), gap.keypoints[0, :, 0, 0].tolist()) == ([0], [6])
+    late = stretch(whole, 25, 5)
+    assert (late.frame_index.tolist(), late.keypoints[0, :, 0, 0].tolist()) == ([0], [20])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting_phases, table
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
+
+if TYPE_CHECKING:
+    from dancecli.storage.pose_files import Pose
 
 
 def command(
@@ -45,14 +48,14 @@ def command(
     Prints the five likeliest styles of each video, and a timeline of long ones. All probabilities, and
     each timeline as a picture and as files for ELAN, players (WebVTT) and tables (CSV), are stored in
     reports/predict-NAME. Reads every format that ffmpeg reads; of several videos, one that cannot be
-    read is listed, and the exit code is 3.
+    read is listed, and the exit code is 3. For a run on poses, these are found first, as by dance pose.
 
     Example: `dance predict evening.mp4 --run inception-full-1`
     """
     from dancecli.model.inference.predict import PredictSettings, make_plan, predict
 
     workspace = open_workspace(workspace_dir, create=False)
-    settings = PredictSettings(tuple(videos), run, checkpoint, window, out)
+    settings = PredictSettings(tuple(videos), run, checkpoint, window, out, _poses_of)
     if dry_run:
         plan = make_plan(workspace, settings)
         document = {
@@ -87,6 +90,15 @@ def command(
         info(f"timeline for ELAN, players and tables: {first}.eaf, .vtt and .csv{more}")
     if not result.complete:
         raise typer.Exit(3)
+
+
+def _poses_of(video: Path) -> tuple[Pose, float]:
+    """Find the poses of a video as `dance pose` finds those of clips."""
+    from dancecli.dataset.derived.pose import DEFAULT_PEOPLE
+    from dancecli.video.pose.estimate import poses_of_video
+    from dancecli.video.pose.weights import find_weights
+
+    return poses_of_video(video, find_weights(None), DEFAULT_PEOPLE)
 
 
 def _show_one(video: dict[str, Any]) -> None:

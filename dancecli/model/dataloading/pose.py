@@ -10,13 +10,13 @@ A pipeline on poses is that of MMAction2's skeleton configs, with this step befo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import InputError, ModelError
 from dancecli.model.networks.mmaction import TRANSFORMS
-from dancecli.storage.pose_files import BONES, COCO, pose_of, read_pose, to_coco
+from dancecli.storage.pose_files import BONES, COCO, Pose, pose_of, read_pose, to_coco
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,28 +49,7 @@ class PoseInit:
         Raises:
             ModelError: it is broken.
         """
-        import numpy as np
-
-        path = pose_of(Path(results["filename"]))
-        if not path.exists():
-            keypoints = np.zeros((1, 1, len(COCO), 2), np.float32)
-            scores, shape = np.zeros(keypoints.shape[:3], np.float32), (256, 256)
-        else:
-            try:
-                pose = to_coco(read_pose(path))
-            except InputError as error:
-                raise ModelError(error.message, error.hint) from None
-            keypoints, scores = held(pose.keypoints, pose.found), pose.scores
-            shape = (pose.height, pose.width)
-        results |= {
-            "keypoint": keypoints,
-            "keypoint_score": scores,
-            "total_frames": keypoints.shape[1],
-            "img_shape": shape,
-            "original_shape": shape,
-            "modality": "Pose",
-        }
-        return results
+        return results | skeletons(_stored(results))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -92,30 +71,63 @@ class DrawPoses:
         Raises:
             ModelError: the poses are broken.
         """
-        import numpy as np
-
-        path = pose_of(Path(results["filename"]))
-        indices = [int(i) for i in results["frame_inds"].reshape(-1)]
-        if path.exists():
-            try:
-                pose = to_coco(read_pose(path))
-            except InputError as error:
-                raise ModelError(error.message, error.hint) from None
-            scale = _DRAWN_SIDE / min(pose.height, pose.width)
-            size = (round(pose.height * scale), round(pose.width * scale))
-            points = held(pose.keypoints, pose.found) * scale
-            known = [bool(there.any()) for there in pose.found]
-            places = [int(np.abs(pose.frame_index - i).argmin()) for i in indices]
-            imgs = [_drawn(points[:, place], known, size) for place in places]
-        else:
-            size = (_DRAWN_SIDE, _DRAWN_SIDE)
-            imgs = [np.zeros((*size, 3), np.uint8) for _ in indices]
         results.pop("video_reader", None)
-        results |= {"imgs": imgs, "original_shape": size, "img_shape": size, "modality": "RGB"}
-        return results
+        return results | drawn_skeletons(
+            _stored(results), [int(i) for i in results["frame_inds"].reshape(-1)]
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+def _stored(results: Mapping[str, Any]) -> Pose | None:
+    """Read the poses of the clip at hand; None if it has none."""
+    path = pose_of(Path(results["filename"]))
+    if not path.exists():
+        return None
+    try:
+        return read_pose(path)
+    except InputError as error:
+        raise ModelError(error.message, error.hint) from None
+
+
+def skeletons(pose: Pose | None) -> dict[str, Any]:
+    """Give poses as MMAction2's skeleton transforms take them; see `PoseInit`."""
+    import numpy as np
+
+    if pose is None:
+        keypoints = np.zeros((1, 1, len(COCO), 2), np.float32)
+        scores, shape = np.zeros(keypoints.shape[:3], np.float32), (256, 256)
+    else:
+        pose = to_coco(pose)
+        keypoints, scores = held(pose.keypoints, pose.found), pose.scores
+        shape = (pose.height, pose.width)
+    return {
+        "keypoint": keypoints,
+        "keypoint_score": scores,
+        "total_frames": keypoints.shape[1],
+        "img_shape": shape,
+        "original_shape": shape,
+        "modality": "Pose",
+    }
+
+
+def drawn_skeletons(pose: Pose | None, indices: Sequence[int]) -> dict[str, Any]:
+    """Draw the skeletons of frames; see `DrawPoses`."""
+    import numpy as np
+
+    if pose is None:
+        size = (_DRAWN_SIDE, _DRAWN_SIDE)
+        imgs = [np.zeros((*size, 3), np.uint8) for _ in indices]
+    else:
+        pose = to_coco(pose)
+        scale = _DRAWN_SIDE / min(pose.height, pose.width)
+        size = (round(pose.height * scale), round(pose.width * scale))
+        points = held(pose.keypoints, pose.found) * scale
+        known = [bool(there.any()) for there in pose.found]
+        places = [int(np.abs(pose.frame_index - i).argmin()) for i in indices]
+        imgs = [_drawn(points[:, place], known, size) for place in places]
+    return {"imgs": imgs, "original_shape": size, "img_shape": size, "modality": "RGB"}
 
 
 def _drawn(people: Numbers, known: Sequence[bool], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -22,7 +22,7 @@ from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
-    from dancecli.model.inference.predictor import Predictor
+    from dancecli.model.inference.predictor import PosesOf, Predictor
     from dancecli.model.inference.timeline import Scored
     from dancecli.model.inference.windows import FrameStream
 
@@ -45,6 +45,7 @@ class PredictSettings:
         window_s: length of a window, in seconds; None for that of the clips it was trained on.
         picture: where to draw the one video's timeline; None draws those of long videos in the
             result's folder.
+        poses_of: finds the poses of a video, for a network on poses.
     """
 
     videos: tuple[Path, ...]
@@ -52,6 +53,7 @@ class PredictSettings:
     checkpoint: Path | None = None
     window_s: float | None = None
     picture: Path | None = None
+    poses_of: PosesOf | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class PredictPlan:
         single: one file was named, so its failure is the command's.
         folder: where the result goes.
         left_out: files of the folders that are not videos.
+        poses_of: see `PredictSettings`.
     """
 
     files: tuple[tuple[str, Path], ...]
@@ -74,6 +77,7 @@ class PredictPlan:
     checkpoint: Checkpoint
     run: str | None
     window_s: float
+    poses_of: PosesOf | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,8 @@ def make_plan(workspace: Workspace, settings: PredictSettings) -> PredictPlan:
     if path is None:
         run, _, path = run_checkpoint(workspace, settings.run)
     found = open_checkpoint(path)
+    if found.reads_poses and settings.poses_of is None:
+        raise UsageError(f"{path}: its network reads poses", "say how they are found: poses_of")
     window_s = found.clip_s if settings.window_s is None else settings.window_s
     if not _WINDOW_S[0] <= window_s <= _WINDOW_S[1]:
         raise UsageError(
@@ -127,7 +133,7 @@ def make_plan(workspace: Workspace, settings: PredictSettings) -> PredictPlan:
     if len(settings.videos) > 1:
         name += f"-and-{len(settings.videos) - 1}-more"
     folder = _result_folder(workspace, name, inputs)
-    return PredictPlan(files, inputs, single, folder, left_out, found, run, window_s)
+    return PredictPlan(files, inputs, single, folder, left_out, found, run, window_s, settings.poses_of)
 
 
 def _result_folder(workspace: Workspace, name: str, inputs: Sequence[str]) -> Path:
@@ -206,7 +212,7 @@ class _Session:
         self._predictor: Predictor | None = None
 
     def score(self, path: Path) -> tuple[list[Scored], FrameStream]:
-        from dancecli.model.inference.predictor import Predictor, predict_windows
+        from dancecli.model.inference.predictor import Predictor, predict_pose_windows, predict_windows
 
         if self._predictor is None:
             self._reporter.progress(0, 1, "loading the model · a few seconds")
@@ -218,7 +224,10 @@ class _Session:
         def on_progress(now: Progress) -> None:
             self._reporter.progress(now.done, now.total, now.text + of)
 
-        return predict_windows(self._predictor, path, self.plan.window_s, Reporter(on_progress))
+        window_s, poses_of, reporter = self.plan.window_s, self.plan.poses_of, Reporter(on_progress)
+        if self.plan.checkpoint.reads_poses and poses_of is not None:
+            return predict_pose_windows(self._predictor, path, window_s, poses_of, reporter)
+        return predict_windows(self._predictor, path, window_s, reporter)
 
 
 def _row(session: _Session, before: Mapping[str, dict[str, Any]], name: str, path: Path) -> dict[str, Any]:

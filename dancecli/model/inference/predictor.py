@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import Reporter
+from dancecli.model.dataloading.pose import drawn_skeletons, skeletons
 from dancecli.model.hardware.device import (
     clips_per_pass,
     current_device,
@@ -16,14 +17,20 @@ from dancecli.model.hardware.device import (
     halve_if_too_large,
 )
 from dancecli.model.inference.timeline import Scored
-from dancecli.model.inference.windows import FrameStream, Window, read_windows
+from dancecli.model.inference.windows import FrameStream, Window, cut_windows, read_windows
 from dancecli.model.networks.checkpoint import Checkpoint, build_network
+from dancecli.storage.pose_files import Pose, stretch
 
 if TYPE_CHECKING:
     from dancecli.model.inference.windows import Frame
 
+# Finds the poses of a video; also gives its frames a second. It raises a `MediaError` where it finds nobody.
+PosesOf = Callable[[Path], tuple[Pose, float]]
+
 # Steps that are done while the video is read.
 _READING = ("ClipInit", "ClipDecode", "DecordInit", "DecordDecode", "Resize")
+# Of a network on poses, those that are done by whoever finds the poses.
+_POSE_READING = ("ClipInit", "DecordInit", "PoseInit", "DrawPoses")
 
 
 class Predictor:
@@ -46,15 +53,18 @@ class Predictor:
         self._device = current_device()
         self._precision = half_precision(self._device) if found.amp else None
         kinds = [step["type"] for step in found.pipeline]
+        done = _POSE_READING if found.reads_poses else _READING
+        self._drawn = "DrawPoses" in kinds
         try:
             steps = [TRANSFORMS.build(step) for step in found.pipeline]
-            self._resize = steps[kinds.index("Resize")]
+            self._resize = None if found.reads_poses else steps[kinds.index("Resize")]
         except Exception as error:  # a step with wrong settings raises nearly anything
             raise ModelError(f"{found.path}: its views cannot be built ({error})") from None
-        self._steps = [step for kind, step in zip(kinds, steps, strict=True) if kind not in _READING]
+        self._steps = [step for kind, step in zip(kinds, steps, strict=True) if kind not in done]
 
     def shrink(self, frame: Frame) -> Frame:
         """Resize a frame as the network wants it before cropping."""
+        assert self._resize is not None  # noqa: S101 - for the type checker; only poses are not resized
         results = self._resize({"imgs": [frame], "img_shape": frame.shape[:2], "modality": "RGB"})
         small: Frame = results["imgs"][0]
         return small
@@ -74,6 +84,24 @@ class Predictor:
         results["imgs"] = [_of_shape(frames[i], shape) for i in results["frame_inds"].ravel()]
         results |= {"img_shape": shape, "original_shape": shape}
         for step in rest:
+            results = step(results)
+        return results
+
+    def prepare_poses(self, pose: Pose, rate: float, name: str) -> Any:
+        """Give the views of a stretch of video whose poses are known.
+
+        Args:
+            pose: of all of it.
+            rate: frames a second.
+            name: of the video, for messages.
+        """
+        facts = {"total_frames": pose.total_frames, "start_index": 0, "avg_fps": rate, "filename": name}
+        results: Any = facts | ({"modality": "RGB"} if self._drawn else skeletons(pose))
+        steps = list(self._steps)
+        if self._drawn:
+            results = steps.pop(0)(results)
+            results |= drawn_skeletons(pose, results["frame_inds"].ravel().tolist())
+        for step in steps:
             results = step(results)
         return results
 
@@ -137,21 +165,64 @@ def predict_windows(
         MediaError: it cannot be read.
     """
     stream = FrameStream()
+    windows = (
+        (window, predictor.prepare(window.frames, stream.rate, path.name))
+        for window in read_windows(path, window_s, predictor.shrink, stream)
+    )
+    return _scored(predictor, windows, path.name, stream, reporter), stream
+
+
+def predict_pose_windows(
+    predictor: Predictor, path: Path, window_s: float, poses_of: PosesOf, reporter: Reporter
+) -> tuple[list[Scored], FrameStream]:
+    """Score a video window by window by the poses of its people; see `predict_windows`.
+
+    Args:
+        predictor: of a network on poses.
+        path: the video.
+        window_s: length of a window.
+        poses_of: finds the poses of a video.
+        reporter: in seconds of video.
+
+    Raises:
+        MediaError: it cannot be read, or nobody is found in it.
+    """
+    reporter.progress(0, 1, f"finding poses · {path.name}")
+    pose, rate = poses_of(path)
+    stream = FrameStream(pose.total_frames / rate, pose.total_frames, pose.total_frames / rate, rate)
+    frames = ((i / rate, (i + 1) / rate, i) for i in range(pose.total_frames))
+    windows = (
+        (
+            window,
+            predictor.prepare_poses(stretch(pose, window.frames[0], len(window.frames)), rate, path.name),
+        )
+        for window in cut_windows(frames, window_s)
+    )
+    return _scored(predictor, windows, path.name, stream, reporter), stream
+
+
+def _scored(
+    predictor: Predictor,
+    windows: Iterable[tuple[Window[Any], Any]],
+    name: str,
+    stream: FrameStream,
+    reporter: Reporter,
+) -> list[Scored]:
+    """Score windows with their views, as many at once as fit."""
     found: list[Scored] = []
-    waiting: list[tuple[Window, Any]] = []
+    waiting: list[tuple[Window[Any], Any]] = []
 
     def score() -> None:
-        scored = predictor.score([views for _, views in waiting], path.name)
+        scored = predictor.score([views for _, views in waiting], name)
         found.extend(
             Scored(window.start_s, window.end_s, scores)
             for (window, _), scores in zip(waiting, scored, strict=True)
         )
         done = round(found[-1].end_s)
         waiting.clear()
-        reporter.progress(done, max(done, round(stream.length_s)), f"predicting · {path.name}")
+        reporter.progress(done, max(done, round(stream.length_s)), f"predicting · {name}")
 
-    for window in read_windows(path, window_s, predictor.shrink, stream):
-        views = predictor.prepare(window.frames, stream.rate, path.name)
+    for window, views in windows:
         # Where the picture changes its size on the way, the next pass begins.
         if waiting and views["inputs"].shape != waiting[0][1]["inputs"].shape:
             score()
@@ -160,4 +231,4 @@ def predict_windows(
             score()
     if waiting:
         score()
-    return found, stream
+    return found

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dancecli.core.errors import MediaError
 from dancecli.core.video_files import open_video
@@ -34,18 +34,21 @@ _LEAST_REST = 0.1
 FOLDER_FPS = 25
 
 
+Item = TypeVar("Item")
+
+
 @dataclass(frozen=True)
-class Window:
+class Window(Generic[Item]):
     """A stretch of a video.
 
     Attributes:
         start_s, end_s: its position, in seconds from the first frame.
-        frames: all its frames in order.
+        frames: all its frames in order, or what stands for them.
     """
 
     start_s: float
     end_s: float
-    frames: list[Frame]
+    frames: list[Item]
 
 
 @dataclass
@@ -94,7 +97,7 @@ class Clock:
 
 def read_windows(
     path: Path, window_s: float, shrink: Callable[[Frame], Frame], stream: FrameStream
-) -> Iterator[Window]:
+) -> Iterator[Window[Frame]]:
     """Decode a video of any format that ffmpeg reads, and cut it into overlapping windows.
 
     Args:
@@ -110,10 +113,10 @@ def read_windows(
     return cut_windows(_decoded(path, shrink, stream), window_s)
 
 
-def cut_windows(frames: Iterable[tuple[float, float, Frame]], window_s: float) -> Iterator[Window]:
+def cut_windows(frames: Iterable[tuple[float, float, Item]], window_s: float) -> Iterator[Window[Item]]:
     """Cut frames, each with its start and end in seconds, into windows; see `read_windows`."""
     step_s = window_s / 2
-    kept: deque[tuple[float, Frame]] = deque()
+    kept: deque[tuple[float, Item]] = deque()
     start = end = covered = 0.0
     for time, until, frame in frames:
         kept.append((time, frame))

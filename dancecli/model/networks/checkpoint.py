@@ -27,6 +27,11 @@ _STEPS = {
     *("SampleFrames", "UniformSample", "Resize"),
     *("CenterCrop", "ThreeCrop", "FormatShape", "PackActionInputs"),
 }
+# Those of a skeleton network, and of one on drawn skeletons, which begin with the poses of a video.
+_SKELETON_STEPS = {
+    *("PoseInit", "DrawPoses", "UniformSampleFrames", "PoseDecode", "PoseCompact", "GeneratePoseTarget"),
+    *("PreNormalize2D", "GenSkeFeat", "FormatGCNInput"),
+}
 # Keys that name files or addresses, which would be read while the network is built.
 _FILES = ("init_cfg", "pretrained", "checkpoint", "load_from")
 _OURS = "use a checkpoint of dance finetune: runs/RUN/checkpoints/best.pth"
@@ -56,6 +61,11 @@ class Checkpoint:
     clip_s: float
     state: Mapping[str, Tensor]
     amp: bool = False
+
+    @property
+    def reads_poses(self) -> bool:
+        """Whether its input is the poses of people, or drawings of them."""
+        return any(step["type"] in ("PoseInit", "DrawPoses") for step in self.pipeline)
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
@@ -202,10 +212,10 @@ def _checked_pipeline(pipeline: Any, path: Path) -> list[dict[str, Any]]:
         raise ModelError(f"{path}: its views are not a list of steps", _OURS)
     for step in pipeline:
         kind = str(step.get("type"))
-        if kind not in _STEPS:
+        if kind not in _STEPS | _SKELETON_STEPS:
             raise ModelError(
                 f"{path}: its views need the step {kind[:60]!r}, which a video alone cannot give",
-                "dance predict supports networks on RGB frames",
+                "dance predict supports networks on RGB frames and on poses",
             )
     return copy.deepcopy(pipeline)
 

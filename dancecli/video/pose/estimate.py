@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import MediaError
 from dancecli.storage.pose_files import BLAZEPOSE, Pose
+from dancecli.video.decode import decode
 from dancecli.video.pose.detector import PersonDetector
 from dancecli.video.pose.landmarks import LandmarkNetwork
 from dancecli.video.pose.runtimes import has_litert, open_runtime
@@ -102,6 +103,31 @@ class Estimator:
         return Estimate(pose, self.engine, tracks.agreement)
 
 
+def poses_of_video(path: Path, weights: PoseWeights, people: int) -> tuple[Pose, float]:
+    """Find the poses of a video of any origin, with its frames a second.
+
+    Args:
+        path: the video.
+        weights: the networks.
+        people: how many people to follow at most.
+
+    Raises:
+        MediaError: it is not a video that decodes whole, nobody is found in it, or two starts disagree.
+    """
+    if path.is_dir():
+        raise MediaError(f"{path}: poses are found in videos, not in folders of frames")
+    try:
+        facts = decode(path)
+        steps = estimator_of(weights).estimate(path, facts.num_frames, facts.fps, people)
+        while True:
+            next(steps)
+    except StopIteration as end:
+        found: Estimate = end.value
+        return found.pose, float(facts.fps)
+    except MediaError as error:
+        raise MediaError(f"{path}: no poses were found: {error.message}", error.hint) from None
+
+
 @cache
 def estimator_of(weights: PoseWeights) -> Estimator:
     """Return the networks of these files, loaded once in a process."""
@@ -121,6 +147,8 @@ class _Pictures:
         self.height = self.width = 0
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        import numpy as np
+
         wanted, given = set(self._wanted), 0
         with open_media(self._clip, "does not decode", err_detect="explode") as container:
             stream = picture_stream(container, self._clip.name)
@@ -129,8 +157,10 @@ class _Pictures:
             for number, frame in enumerate(container.decode(stream)):
                 if number in wanted:
                     given += 1
-                    self.height, self.width = frame.height, frame.width
-                    picture: Any = frame.to_ndarray(format="rgb24")
+                    # A phone stores its orientation beside the frames; clips of ours stand upright.
+                    turns = round(frame.rotation / 90) % 4
+                    picture: Any = np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns))
+                    self.height, self.width = picture.shape[:2]
                     yield picture
         if given < len(wanted):
             missing = self._wanted[given] + 1

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dancecli.core.errors import ModelError, UsageError
+from dancecli.core.errors import MediaError, ModelError, UsageError
 from dancecli.core.recipe import read_recipe
 from dancecli.core.records import Clip, ClipPose, Prediction, Subset
 from dancecli.core.video_files import clip_path
@@ -20,6 +20,7 @@ from dancecli.model.dataloading.pose import held
 from dancecli.model.dataloading.pose_data import with_poses
 from dancecli.model.dataloading.split_data import load_split
 from dancecli.model.evaluation.evaluate import EvaluateSettings, evaluate
+from dancecli.model.inference.predict import PredictSettings, predict
 from dancecli.model.networks.base import build_model_config, model_base
 from dancecli.model.networks.zoo import find_entry
 from dancecli.model.runs.finetune import FinetuneSettings, finetune
@@ -65,6 +66,31 @@ def posed(corpus: Corpus) -> Workspace:
     ]
     tables.write(workspace.poses, ClipPose, rows)
     return workspace
+
+
+def stored_poses(video: Path) -> tuple[Pose, float]:
+    """The poses of a clip, as `dance predict` would find them."""
+    if not pose_of(video).exists():
+        raise MediaError("nobody was found in it")
+    return read_pose(pose_of(video)), 12.0
+
+
+def lost_clip(workspace: Workspace) -> Path:
+    """A clip in which nobody was found."""
+    rows = tables.read(workspace.poses, ClipPose)
+    return workspace.clip(next(row.clip_id for row in rows if row.reason))
+
+
+def assert_predicted_as_evaluated(workspace: Workspace, run: str) -> None:
+    """A clip gets the scores in `predict` that it got in evaluation."""
+    rows = tables.read(workspace.run(run) / "predictions.parquet", Prediction)
+    seen = [row for row in rows if pose_of(workspace.clip(row.clip_id)).exists()]
+    clips = tuple(workspace.clip(row.clip_id) for row in seen)
+    videos = predict(workspace, PredictSettings(clips, run, poses_of=stored_poses)).document["videos"]
+    assert len(seen) >= 4
+    for row, video in zip(seen, videos, strict=True):
+        assert video["scores"] == pytest.approx(row.scores, abs=1e-4)
+        assert len(video["windows"]) == 1
 
 
 def run_pipeline(steps: list[dict[str, Any]], clip: Path) -> Any:
@@ -142,6 +168,7 @@ def test_a_network_on_drawn_skeletons_trains_and_is_evaluated_again(
     assert record["model"]["title"].endswith(", on drawn skeletons")
     again = evaluate(posed, EvaluateSettings("drawn", None, None, None, "again")).record
     assert again["results"] == record["results"]
+    assert_predicted_as_evaluated(posed, "drawn")
 
 
 @pytest.mark.parametrize(
@@ -239,6 +266,16 @@ def test_a_skeleton_network_trains_and_is_evaluated_again(posed: Workspace) -> N
     files = [posed.run(name) / "predictions.parquet" for name in ("graph", "again")]
     one, two = (tables.read(file, Prediction) for file in files)
     assert np.allclose([p.scores for p in one], [p.scores for p in two], atol=1e-5)
+    assert_predicted_as_evaluated(posed, "graph")
+    clip = next(posed.clip(p.clip_id) for p in one if pose_of(posed.clip(p.clip_id)).exists())
+    halves = PredictSettings((clip,), "graph", window_s=1.0, poses_of=stored_poses)
+    windows = predict(posed, halves).document["videos"][0]["windows"]
+    assert [(w["start_s"], w["end_s"]) for w in windows] == [(0.0, 1.0), (0.5, 1.5), (1.0, 2.0)]
+    assert windows[0]["scores"] != windows[1]["scores"]
+    both = predict(posed, replace(halves, videos=(clip, lost_clip(posed)))).document["videos"]
+    assert [video["error"] for video in both] == ["", "nobody was found in it"]
+    with pytest.raises(UsageError, match="its network reads poses"):
+        predict(posed, replace(halves, poses_of=None))
 
 
 def test_the_head_of_a_frozen_skeleton_network_is_solved_on_cached_features(
