@@ -129,14 +129,15 @@ class BreakerSettings:
         streak: jobs in a row without an answer that open it.
         refusals: jobs in a row by which the site refuses us (a bot check, a rate limit) that open it.
         first_wait_s: how long it then stays open; doubled each time a probe fails.
-        trips: openings in a row after which it gives up, where the site refuses us; where it does
-            not answer otherwise (403, timeouts, errors), half as many.
+        trips: openings in a row after which it gives up, where the site refuses us.
+        silent_trips: the same where it does not answer otherwise (403, timeouts, errors).
     """
 
     streak: int = 5
     refusals: int = 3
     first_wait_s: float = 60.0
     trips: int = 6
+    silent_trips: int = 3
 
 
 class RateLimiter:
@@ -261,7 +262,7 @@ class RateLimiter:
     def _open(self, now_s: float, *, session: bool) -> None:
         self._trips += 1
         self._opened_until_s = now_s + self._breaker.first_wait_s * 2 ** (self._trips - 1)
-        trips = self._breaker.trips if session else max(1, self._breaker.trips // 2)
+        trips = self._breaker.trips if session else self._breaker.silent_trips
         self.given_up = self._trips > trips
 
 

@@ -91,7 +91,7 @@ def fail(limiter: RateLimiter, owner: object, now: float) -> None:
 
 
 def test_attempts_without_an_answer_of_any_kind_open_it_and_stop_the_run_sooner() -> None:
-    limiter = RateLimiter(breaker=BreakerSettings(streak=3, first_wait_s=60, trips=4))
+    limiter = RateLimiter(breaker=BreakerSettings(streak=3, first_wait_s=60, silent_trips=2))
     for i in range(3):
         fail(limiter, f"job{i}", 0)
     assert limiter.paused_until_s() == 60

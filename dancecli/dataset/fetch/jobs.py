@@ -25,8 +25,11 @@ from dancecli.sources.youtube import Download
 # What YouTube tolerates from a guest, as users report; a mirror or a server of one's own has no limit.
 YOUTUBE_RATE_PER_HOUR = 300.0
 # Other sources follow, so an unreachable mirror is not waited for.
-_MIRROR_BREAKER = BreakerSettings(streak=3, first_wait_s=5.0, trips=2)
-
+_MIRROR_BREAKER = BreakerSettings(streak=3, first_wait_s=5.0, trips=2, silent_trips=1)
+# yt-dlp asks YouTube up to five times for one video, of which all but the last may be answered: two
+# videos without an answer are ten requests. A pause is short beside the rate; the stop comes as late as
+# elsewhere, after eight videos in a row.
+_YOUTUBE_STREAK, _YOUTUBE_SILENT_TRIPS = 2, 6
 
 # With another address of its own, a fetch does not share the rate of this machine.
 _ADDRESS_OPTIONS = ("proxy", "source-address", "force-ipv4", "force-ipv6")
@@ -131,14 +134,17 @@ def plan_source(
             _MIRROR_BREAKER,
             site=settings.mirror_template or MIRROR,
         )
-    if settings.rate_per_hour is None and not settings.url_template:
-        rate = YOUTUBE_RATE_PER_HOUR
+    breaker = settings.breaker
+    if not settings.url_template:
+        breaker = replace(breaker, streak=_YOUTUBE_STREAK, silent_trips=_YOUTUBE_SILENT_TRIPS)
+        if settings.rate_per_hour is None:
+            rate = YOUTUBE_RATE_PER_HOUR
     return SourcePlan(
         cutter.source,
         _online(cutter, settings, segments),
         video_worker.work,
         rate,
-        settings.breaker,
+        breaker,
         site=f"{settings.url_template or YOUTUBE} {address}",
     )
 
