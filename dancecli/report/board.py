@@ -220,6 +220,7 @@ def _document(
                 "test": one.test,
                 "protocol": one.protocol,
                 "clips": one.clips,
+                "removed": one.removed,
                 "videos": one.videos,
                 "classes": one.classes,
                 "headline": one.headline,

@@ -127,7 +127,7 @@ def command(
     else:
         shown = [column for column in COLUMNS if column.title and column.terminal]
         for one in result.leaderboards:
-            print_result(f"{one.headline}: {one.clips} clips, test set {one.test[:12]}, {one.protocol}")
+            print_result(f"{one.headline}: {one.extent}, test set {one.test[:12]}, {one.protocol}")
             print_result(table([c.title for c in shown], [[c.text(r) for c in shown] for r in one.rows]))
         for found in probe_tables(result.leaderboards):
             print_result(f"each backbone under each probe: test set {found.test[:12]}, {found.views}")

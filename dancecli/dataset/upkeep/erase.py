@@ -9,6 +9,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from dancecli.core.errors import DanceError
 from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.dataset.clips import forget_segments, rebuild_clips, remember_copies
 from dancecli.dataset.upkeep.traces import TEXTS, Traces, texts_of
+from dancecli.sources.kinetics import NEEDED
 from dancecli.storage import ledger, tables
 from dancecli.storage.corrections import corrections_file, corrections_lock
 from dancecli.storage.features import feature_folders, forget_entries
@@ -42,17 +44,9 @@ def erase(workspace: Workspace, traces: Traces) -> None:
     restated = {name: _erase_from_split(workspace, name, traces) for name in traces.splits}
     for name in workspace.runs():
         _restate_run(workspace, name, restated)
-    for path in sorted(root.glob("manifests/*.parquet")) + sorted(root.glob("runs/*/predictions.parquet")):
-        _erase_rows(path, traces)
-    for path in sorted(root.glob("manifests/*.jsonl")):
-        _erase_lines(path, traces)
-    for path in _locks(root):
-        _rewrite_csv(path, "clip_id", traces, _as_reference)
+    _erase_from_tables(root, traces)
     with corrections_lock(workspace):
         _rewrite_csv(corrections_file(workspace), "clip_id", traces)
-    _rewrite_csv(root / "left-out.csv", "clip_id", traces)
-    for path in sorted(root.glob("annotations/**/*.txt")):
-        _erase_listed(path, traces)
     for folder in feature_folders(workspace):
         forget_entries(folder, traces.clip_ids)
     for name in (*traces.files, *traces.folders):
@@ -60,6 +54,23 @@ def erase(workspace: Workspace, traces: Traces) -> None:
     for folder in (root / "runs", root / "studies"):
         for path in texts_of(folder):
             _replace_names(path, traces)
+    for path in sorted(root.glob("studies/*.db")):
+        _replace_names_in_database(path, traces)
+
+
+def _erase_from_tables(root: Path, traces: Traces) -> None:
+    """Erase the clips from tables, logs, locks and lists."""
+    for path in sorted(root.glob("manifests/*.parquet")) + sorted(root.glob("runs/*/predictions.parquet")):
+        _erase_rows(path, traces)
+    for path in sorted(root.glob("manifests/*.jsonl")):
+        _erase_lines(path, traces)
+    for path in _locks(root):
+        _rewrite_csv(path, "clip_id", traces, _as_reference)
+    _rewrite_csv(root / "left-out.csv", "clip_id", traces)
+    for path in sorted(root.glob("manifests/*.csv")):
+        _erase_requested(path, traces)
+    for path in sorted(root.glob("annotations/**/*.txt")):
+        _erase_listed(path, traces)
 
 
 def still_named(workspace: Workspace, traces: Traces) -> list[str]:
@@ -196,6 +207,23 @@ def _erase_listed(path: Path, traces: Traces) -> None:
             file.writelines(kept)
 
 
+def _erase_requested(path: Path, traces: Traces) -> None:
+    """Drop the clips from a list for `dance fetch` that `dance merge` wrote: video and times, in seconds."""
+    before = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    rows = csv.DictReader(before)
+    if set(NEEDED) <= set(rows.fieldnames or ()):
+        after = [line for line, row in zip(before[1:], rows, strict=True) if not _requests(row, traces)]
+        if len(after) < len(before) - 1:
+            with atomic_file(path) as file:
+                file.writelines((before[0], *after))
+
+
+def _requests(row: Mapping[str, str], traces: Traces) -> bool:
+    _, video, *times = (row[column] for column in NEEDED)
+    start_ms, end_ms = (round(1000 * float(seconds)) for seconds in times)
+    return f"{video}_{start_ms}_{end_ms}" in traces.clip_ids
+
+
 def _as_reference(row: dict[str, str], traces: Traces) -> dict[str, str]:
     """Return the row of a lock that stands for a removed clip."""
     group = video_reference(row["group"]) if row.get("group") in traces.gone_videos else row.get("group", "")
@@ -236,14 +264,40 @@ def _rewrite_csv(
 def _replace_names(path: Path, traces: Traces) -> None:
     """Put references in the place of ids in the texts of runs and studies, and empty the checksums."""
     content = path.read_bytes()
+    after = _with_references(content, traces)
+    if after != content:
+        with atomic_file(path, "wb") as file:
+            file.write(after)
+
+
+def _replace_names_in_database(path: Path, traces: Traces) -> None:
+    """Do the same in the database of a study: the error of a failed trial may name a clip."""
+    import sqlite3
+
+    with closing(sqlite3.connect(path)) as database:
+        changed = False
+        for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            for (column,) in database.execute("SELECT name FROM pragma_table_info(?)", (table,)).fetchall():
+                texts = f"""SELECT rowid, "{column}" FROM "{table}" WHERE typeof("{column}") = 'text'"""  # noqa: S608
+                for row, text in database.execute(texts).fetchall():
+                    after = _with_references(text.encode(), traces).decode()
+                    if after != text:
+                        update = f"""UPDATE "{table}" SET "{column}" = ? WHERE rowid = ?"""  # noqa: S608
+                        database.execute(update, (after, row))
+                        changed = True
+        database.commit()
+        if changed:
+            # Else the old text would stay in the file's free pages.
+            database.execute("VACUUM")
+
+
+def _with_references(content: bytes, traces: Traces) -> bytes:
     after = traces.named().sub(lambda match: _reference_for(match[0], traces), content)
     if traces.gone_videos:
         videos = b"|".join(re.escape(video.encode()) for video in sorted(traces.gone_videos))
         quoted = re.compile(rb'"(' + videos + rb')"')
         after = quoted.sub(lambda match: f'"{video_reference(match[1].decode())}"'.encode(), after)
-    if after != content:
-        with atomic_file(path, "wb") as file:
-            file.write(after)
+    return after
 
 
 def _reference_for(name: bytes, traces: Traces) -> bytes:

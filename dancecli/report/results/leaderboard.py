@@ -23,6 +23,7 @@ from dancecli.report.statistics.significance import (
     holm,
     seed_variance,
 )
+from dancecli.storage.removals import removal_note
 
 if TYPE_CHECKING:
     from dancecli.report.statistics.significance import Flags
@@ -201,6 +202,8 @@ class Leaderboard:
     """Entries that were evaluated on the same clips under comparable protocols, the most accurate first.
 
     Attributes:
+        test: hash of the subset.
+        removed: clips of the subset that were removed on request, and count for nobody.
         protocol: of the views all of them, joined by `; `, and that of the probe if it is a published one.
         views: the protocols of the views alone.
     """
@@ -208,10 +211,16 @@ class Leaderboard:
     test: str
     protocol: str
     clips: int
+    removed: int
     videos: int
     classes: int
     rows: tuple[Row, ...]
     views: str
+
+    @property
+    def extent(self) -> str:
+        """How many clips it is about: `20 clips`, or `17 of 20 clips, 3 removed by request`."""
+        return removal_note(self.clips, self.removed) if self.removed else pluralize(self.clips, "clip")
 
     @property
     def headline(self) -> str:
@@ -292,6 +301,7 @@ def _leaderboard(entries: Sequence[Entry], protocols: Sequence[str], subset: str
         test=str(one.run["split"].get("test_hash") or one.run["split"]["hash"]),
         protocol=views if fitted == FULL else f"{views}, probe protocol {fitted}",
         clips=len(one.subsets[subset].clips),
+        removed=max(run.removed.get(subset, 0) for entry in entries for run in entry.runs),
         videos=len(set(groups)),
         classes=len(one.labels),
         rows=tuple(

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -69,21 +69,19 @@ class Stage:
         end = b"\0\0\0\x14free" + mark.encode()[:12].ljust(12, b"_")
         path.write_bytes(self.clip_files[which % len(self.clip_files)].read_bytes() + end)
 
-    def commands(self) -> dict[str, tuple[Callable[..., object], tuple[object, ...]]]:
-        """Give the calls, each with its arguments."""
+    def commands(self) -> dict[str, Sequence[tuple[Callable[..., object], tuple[object, ...]]]]:
+        """Give the calls, each with its arguments; the two shards run beside each other."""
         settings, link = self.served.settings(), ImportSettings(self.tapes)
         link = replace(link, options=replace(link.options, link=True, workers=2))
         mixed = MergeSettings((self.lets_dance,))
         mixed = replace(mixed, options=replace(mixed.options, link=True, workers=2))
         out = sorted(self.removed)
         return {
-            "fetch": (fetch, (self.workspace, settings)),
-            "shard": (fetch, (self.workspace, replace(settings, shard=(1, 2)))),
-            "import": (import_folder, (self.workspace, link)),
-            "merge": (merge, (self.workspace, mixed)),
-            "remove": (remove, (self.workspace, out, "a request"))
-            if out
-            else (fetch, (self.workspace, settings)),
+            "fetch": [(fetch, (self.workspace, settings))],
+            "shards": [(fetch, (self.workspace, replace(settings, shard=(i, 2)))) for i in (1, 2)],
+            "import": [(import_folder, (self.workspace, link))],
+            "merge": [(merge, (self.workspace, mixed))],
+            "remove": [(remove, (self.workspace, out, "a request"))] if out else [],
         }
 
 
@@ -95,25 +93,27 @@ def test_commands_that_are_killed_lose_nothing(
     chance, killed, turn = random.Random(KILLS), 0, 0
     while killed < KILLS:
         stage.more(turn)
-        for name in ("fetch", "shard", "import", "merge", "remove"):
+        for name in stage.commands():
             if name == "remove":
                 known = sorted(stage.expected & ledger.latest(workspace.root).keys())
                 if not known:
                     continue
                 stage.removed.add(chance.choice(known))
                 stage.expected -= stage.removed
-            call, arguments = stage.commands()[name]
-            process = FORK.Process(target=call, args=arguments)
-            process.start()
-            process.join(chance.uniform(0.05, 2.5))
-            if process.is_alive():
-                process.kill()
-                killed += 1
-            process.join()
+            calls = stage.commands()[name]
+            processes = [FORK.Process(target=call, args=arguments) for call, arguments in calls]
+            for process in processes:
+                process.start()
+            for process in processes:
+                process.join(chance.uniform(0.05, 2.5))
+                if process.is_alive():
+                    process.kill()
+                    killed += 1
+            for process in processes:
+                process.join()
         turn += 1
-    for name in ("shard", "remove", "fetch", "import", "merge"):
-        call, arguments = stage.commands()[name]
-        if name != "remove" or stage.removed:
+    for name in ("shards", "remove", "fetch", "import", "merge"):
+        for call, arguments in stage.commands()[name]:
             call(*arguments)
     check(stage)
 

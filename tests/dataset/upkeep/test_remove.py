@@ -133,9 +133,24 @@ def make_everything(workspace: Workspace, clip_id: str) -> str:
     workspace.submission("old").parent.mkdir()
     with zipfile.ZipFile(workspace.submission("old"), "w") as archive:
         archive.write(workspace.split_lock("demo"), LOCK)
+    video_id, start, end = clip_id.rsplit("_", 2)
+    (workspace.segments.parent / "lets-dance.csv").write_text(
+        "label,youtube_id,time_start,time_end,split\n"
+        f"zumba,{video_id},{int(start) / 1000},{int(end) / 1000},train\nzumba,{'Z' * 11},0,1,train\n"
+    )
+    make_study(workspace, "search", f"FileNotFoundError: clips/{clip_id}.mp4 is gone")
     (workspace.root / "sources").mkdir()
     (workspace.root / "sources" / f"{clip_id.rsplit('_', 2)[0]}.mp4").write_bytes(b"the whole video")
     return "demo"
+
+
+def make_study(workspace: Workspace, name: str, error: str) -> None:
+    """Leave the database of a study with a failed trial, as Optuna writes it."""
+    optuna = pytest.importorskip("optuna")
+    workspace.study(name).parent.mkdir()
+    study = optuna.create_study(storage=f"sqlite:///{workspace.study(name)}", study_name=name)
+    study.ask().set_user_attr("failed", error)
+    study.ask().set_user_attr("failed", "out of memory")
 
 
 def make_run(workspace: Workspace, name: str, rows: list[SplitClip]) -> None:
@@ -198,6 +213,8 @@ def test_the_tombstone_alone_is_left(imported: Workspace) -> None:
         .startswith(f"{named('C', 0)},{sums[0]},video,{REASON},20")
     )
     # All others have what they had.
+    assert imported.segments.with_name("lets-dance.csv").read_text().count("\n") == 2
+    assert b"out of memory" in imported.study("search").read_bytes()
     kept = {clip.clip_id for clip in tables.read(imported.clips, Clip)}
     assert kept == {f"{i}{end}" for i in clips if not i.startswith("C") for end in ("", ".hflip")}
     assert named_in(imported, named("B", 0)) >= {"runs/old/run.json", "labels.csv", "ledger.db"}
@@ -240,6 +257,8 @@ def test_a_split_stays_comparable(imported: Workspace, dance: Callable[..., Ran]
     assert (ran.code, ran.json["removed"]) == (0, 2)
     assert "test: 2 of 4 clips, 2 removed by request" in ran.err
     assert "2 of 4 clips, 2 removed by request" in dance("report", "--run", "new").out
+    assert "2 of 4 clips, 2 removed by request" in dance("board").out
+    assert "2 of 4 clips, 2 removed by request" in (imported.report("board") / "index.html").read_text()
     # Both locks, the published one and that of now, give the split again and say what is missing.
     for lock in (published, imported.split_lock("demo")):
         again = split(imported, SplitSettings(lock=lock, name="again"), dry_run=True)
