@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
-from dancecli.core.records import Group
+from dancecli.core.records import Clip, Group
 from dancecli.dataset.groups import NEAR_DUPLICATE, read_groups, replace_groups
 from dancecli.dataset.similarity.hashes import compute_hashes, load_hashes, read_originals
 from dancecli.dataset.similarity.neighbors import connected, near_pairs
 from dancecli.engine.factory import LOCAL, check_engine
+from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 from dancecli.video.contact_sheet import Cell, write_sheet
 
@@ -84,6 +86,7 @@ def dedup(workspace: Workspace, settings: DedupSettings, reporter: Reporter = SI
     if not settings.dry_run:
         unreadable = compute_hashes(workspace, clips, settings.workers, reporter, settings.engine)
     rows, arrays = load_hashes(workspace, clips)
+    clips = clips.select(("clip_id", "video_id", "label"))
     first, second = near_pairs(arrays)
     del arrays  # the largest of all
     groups = grouped(clips["video_id"].to_pylist(), rows[first], rows[second])
@@ -100,9 +103,8 @@ def dedup(workspace: Workspace, settings: DedupSettings, reporter: Reporter = SI
             replace_groups(workspace, NEAR_DUPLICATE, rows_found)
         shown = min(len(near_duplicates), _SHEET_ROWS)
         if changed or not workspace.group_sheet.exists():
-            shown = _draw(
-                workspace, clips, [[row for row in found if row in seen] for found in members.values()]
-            )
+            hashed = ([ids[row] for row in found if row in seen] for found in members.values())
+            shown = _draw(workspace, list(islice(hashed, _SHEET_ROWS)))
     return DedupResult(
         num_clips=len(clips),
         num_pending=len(clips) - len(seen) - len(unreadable),
@@ -146,15 +148,23 @@ def _members(clips: pa.Table, groups: Sequence[str]) -> dict[str, list[int]]:
     return dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0])))
 
 
-def _draw(workspace: Workspace, clips: pa.Table, members: Sequence[Sequence[int]]) -> int:
-    """Draw the largest groups, one per row, a clip of each of their videos first."""
+def _draw(workspace: Workspace, groups: Sequence[Sequence[str]]) -> int:
+    """Draw groups of clips, one per row, a clip of each of their videos first."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wanted = pa.array([clip_id for found in groups for clip_id in found], pa.string())
+    names = ("clip_id", "video_id", "label", "path")
+    clips = tables.read_table(workspace.clips, Clip, names)
+    shown = clips.filter(pc.is_in(clips["clip_id"], wanted))
+    records = {record["clip_id"]: record for record in shown.to_pylist()}
     rows = []
-    for found in members[:_SHEET_ROWS]:
-        records = clips.take(found).to_pylist()
-        firsts = {record["video_id"]: record for record in reversed(records)}
-        others = [record for record in records if firsts[record["video_id"]] is not record]
-        shown = [*sorted(firsts.values(), key=_by_id), *others][:_SHEET_COLUMNS]
-        rows.append([_cell(workspace, record) for record in shown])
+    for found in groups:
+        known = [records[clip_id] for clip_id in found if clip_id in records]
+        firsts = {record["video_id"]: record for record in reversed(known)}
+        others = [record for record in known if firsts[record["video_id"]] is not record]
+        chosen = [*sorted(firsts.values(), key=_by_id), *others][:_SHEET_COLUMNS]
+        rows.append([_cell(workspace, record) for record in chosen])
     if rows:
         write_sheet(workspace.group_sheet, rows)
     else:

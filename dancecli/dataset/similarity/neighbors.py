@@ -144,8 +144,9 @@ def candidates(arrays: HashArrays) -> tuple[Indices, Indices]:
         order = _order(low, table)
         fresh += _close_neighbors(words[:, order], order)
         if sum(map(len, fresh)) > len(found) + _CHUNK or table == _TABLES - 1:
-            found = _distinct(np.concatenate([found, *fresh]))
+            found = np.concatenate([found, *fresh])
             fresh = []
+            found = _distinct(found)
     return found // max(n, 1), found % max(n, 1)
 
 
