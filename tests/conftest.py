@@ -38,6 +38,7 @@ SLOW = (
     "dataset/fetch/test_fetch_sources.py",
     "dataset/fetch/test_site_check.py",
     "dataset/ingest",
+    "dataset/test_one_length_rule.py",
     "dataset/similarity/test_dedup.py",
     "dataset/split/test_split_groups.py",
     "dataset/upkeep/test_killed.py",

@@ -63,7 +63,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "dataset.fetch": (*_MEDIA, "sources", "dataset"),
     "dataset.ingest": (*_MEDIA, "sources", "dataset", "dataset.fetch", "dataset.similarity", "dataset.split"),
     "dataset.quality": (*_MEDIA, "dataset", "dataset.split"),
-    "dataset.upkeep": (*BASE, "dataset", "dataset.export"),
+    "dataset.upkeep": (*BASE, "sources", "dataset", "dataset.export"),
     "dataset.export": (*_MEDIA, "dataset", "dataset.quality", "dataset.split"),
     # `model` and `report` never import `dataset` or each other: they meet through files.
     "model.hardware": (*BASE, "engine"),

@@ -325,6 +325,7 @@ def test_a_shards_ledger_is_read_from_another_host_while_it_grows(tmp_path: Path
         writer.record([(outcome(OutcomeClass.DONE), CLIP)])
         assert [path.name for path in tmp_path.iterdir()] == ["ledger-1of2.db"], "no log, no shared memory"
         assert done_clips(tmp_path) == [CLIP]
+        assert writer._db.execute("PRAGMA journal_mode").fetchone() == ("delete",)
         assert writer._db.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
