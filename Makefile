@@ -98,6 +98,7 @@ mutants: $(READY) ## mutation-test the modules where a mistake would go unnotice
 	$(BIN)/python tests/mutation/run.py dancecli/report/statistics/metrics.py tests/report/statistics/test_metrics.py
 	$(BIN)/python tests/mutation/run.py dancecli/core/topk.py tests/core/test_topk.py
 	$(BIN)/python tests/mutation/run.py dancecli/model/inference/timeline.py tests/model/inference/test_timeline.py
+	$(BIN)/python tests/mutation/run.py dancecli/model/training/features/store.py tests/model/training/features/test_store.py
 	$(BIN)/python tests/mutation/run.py dancecli/model/dataloading/timing.py tests/model/dataloading/test_timing.py
 
 lint: $(READY) ## ruff, mypy and codespell

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 import dancecli.model.networks.heads.attentive
 import dancecli.model.networks.heads.pooled
@@ -22,6 +23,9 @@ from dancecli.model.networks.mmaction import (
 from dancecli.model.networks.weights import read_whole
 
 __all__ = ["MODELS", "build_model", "load_into", "lr_factors", "shapes_of"]
+
+
+_FILLING = frozenset({torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.erfinv_})
 
 
 def build_model(model: dict[str, Any], seed: int, load_from: str | None = None) -> Any:
@@ -68,11 +72,27 @@ def lr_factors(schedulers: Sequence[dict[str, Any]], epochs: int, steps: int) ->
     return factors
 
 
+class _NoValues(TorchFunctionMode):
+    """Fill no tensors: those without memory need no values, and torch takes seconds to see that."""
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Call a function of torch, unless it draws values."""
+        if func in _FILLING and args[0].is_meta:
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
 def shapes_of(model: dict[str, Any]) -> dict[str, torch.Tensor]:
     """Give the state dict of a recognizer for its names and shapes, in most cases without memory."""
     init_default_scope("mmaction")
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _NoValues():
             shapes: dict[str, torch.Tensor] = MODELS.build(model).state_dict()
     except RuntimeError:
         # Some transformers compute with their settings in tensors, which must then have values.

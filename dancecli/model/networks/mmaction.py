@@ -13,6 +13,7 @@ read without running a pickle's code (mmengine#1655).
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import logging
@@ -20,6 +21,7 @@ import pickle
 import sys
 import types
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,15 @@ _MODEL_PARTS = (
 )
 
 
+# Modules that MMAction2 imports and nothing here uses, at the price of seconds: packages that it does without
+# where they are missing, and modules with the only name that is asked of them.
+_OPTIONAL = ("transformers", "torch.distributed.optim")
+_UNUSED = {
+    "mmengine.runner._flexible_runner": "FlexibleRunner",
+    "mmengine.model.wrappers.fully_sharded_distributed": "MMFullyShardedDataParallel",
+}
+
+
 class _OldNumpy(types.ModuleType):
     """NumPy with the name for infinity that version 2 dropped."""
 
@@ -55,13 +66,40 @@ class _OldNumpy(types.ModuleType):
         return getattr(np, name)
 
 
+def _mode(*args: Any, **kwargs: Any) -> Any:
+    from scipy.stats import mode
+
+    return mode(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def _unused_left_out() -> Iterator[None]:
+    """Import MMAction2 without what nothing here uses; what is imported already stays."""
+    stats: Any = types.ModuleType("scipy.stats")
+    stats.mode = _mode
+    hidden = dict.fromkeys(_OPTIONAL) | {"scipy.stats": stats}
+    hidden = {name: module for name, module in hidden.items() if name not in sys.modules}
+    # None says that there is no such module.
+    modules: dict[str, Any] = sys.modules
+    modules |= hidden
+    for name, asked in _UNUSED.items():
+        if name not in modules:
+            modules[name] = types.ModuleType(name)
+            setattr(modules[name], asked, None)
+    try:
+        yield
+    finally:
+        for name in hidden:
+            modules.pop(name, None)
+
+
 def _open_mmaction() -> Path:
     """Import what can be imported of MMAction2, and return the package's folder."""
     spec = importlib.util.find_spec("mmaction")
     if spec is None or not spec.submodule_search_locations:
         raise MissingDependencyError("MMAction2 is not installed", _INSTALL)
     package = Path(next(iter(spec.submodule_search_locations)))
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _unused_left_out():
         # mmcv-lite warns that it is not mmcv; nothing used here needs the difference.
         warnings.simplefilter("ignore")
         if "mmaction.models" not in sys.modules:
@@ -102,6 +140,7 @@ from mmaction.registry import (  # noqa: E402
     MODELS,
     OPTIM_WRAPPERS,
     TRANSFORMS,
+    VISUALIZERS,
 )
 from mmaction.structures import ActionDataSample  # noqa: E402
 from mmcv.cnn import ConvModule  # noqa: E402
@@ -118,6 +157,7 @@ from mmengine.runner import CheckpointLoader, Runner, ValLoop, set_random_seed  
 from mmengine.runner.checkpoint import (  # noqa: E402
     _load_checkpoint_to_model as load_checkpoint_to_model,
 )
+from mmengine.visualization import Visualizer  # noqa: E402
 
 __all__ = [
     "CONFIGS",
@@ -131,6 +171,7 @@ __all__ = [
     "PARAM_SCHEDULERS",
     "TOOLS",
     "TRANSFORMS",
+    "VISUALIZERS",
     "AccMetric",
     "ActionDataSample",
     "BaseDataPreprocessor",
@@ -146,6 +187,7 @@ __all__ = [
     "Runner",
     "ValLoop",
     "VideoDataset",
+    "Visualizer",
     "get_device",
     "init_default_scope",
     "init_dist",

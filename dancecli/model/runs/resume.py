@@ -71,8 +71,18 @@ def planned(workspace: Workspace, settings: FinetuneSettings) -> Plan:
     """Plan a new run, or the rest of an interrupted one."""
     settings, plan = begun_before(workspace, settings)
     if settings.resume:
-        return plan_of_stopped_run(workspace, settings)[0]
+        return _plan_again(workspace, settings, plan) or plan_of_stopped_run(workspace, settings)[0]
     return name_run(workspace, plan, settings) if plan else make_plan(workspace, settings)
+
+
+def _plan_again(workspace: Workspace, settings: FinetuneSettings, plan: Plan | None) -> Plan | None:
+    """Give the plan that found an interrupted run the run's name; None if the run caches otherwise."""
+    if plan is None or settings.name is None:
+        return None
+    before = rec.read_record(workspace, settings.name)
+    if before["settings"]["execution"]["cache"] not in (None, settings.execution.cache):
+        return None
+    return replace(plan, name=settings.name, settings=replace(settings, split=before["split"]["name"]))
 
 
 def begun_before(workspace: Workspace, settings: FinetuneSettings) -> tuple[FinetuneSettings, Plan | None]:

@@ -95,7 +95,7 @@ def run_preflight(job: Job, pending: PendingFeatures | None, reporter: Reporter 
         view_s, frozen = 0.0, None
         if job.cached:
             frozen = frozen_backbone(job, model)
-            check_room(job, pending or PendingFeatures(0, {}), frozen, SILENT)
+            check_room(job, pending or PendingFeatures(0, {}), frozen, reporter)
         began = time.monotonic()
         indices, batch = _some_clips(job)
         decode_s = (time.monotonic() - began) / len(indices)

@@ -12,7 +12,7 @@ from typing import Any
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import Reporter
 from dancecli.model.hardware.device import CPU, Device, prepare_for_training
-from dancecli.model.networks.mmaction import Hook, Runner, silence
+from dancecli.model.networks.mmaction import VISUALIZERS, Hook, Runner, Visualizer, silence
 from dancecli.model.networks.weights import read_whole, state_of
 from dancecli.model.training.components import freeze_parameters
 from dancecli.model.training.distributed import (
@@ -75,6 +75,17 @@ class QuietRunner(Runner):  # type: ignore[misc]
 
     def dump_config(self) -> None:
         """Write nothing: the config is in the run's folder already."""
+
+
+@VISUALIZERS.register_module(force=True)
+class NoVisualizer(Visualizer):  # type: ignore[misc]
+    """A visualizer that draws nothing, without the figures that load Matplotlib."""
+
+    def __init__(self, name: str, **_: Any) -> None:
+        # Past the constructor that makes figures.
+        super(Visualizer, self).__init__(name)
+        self._dataset_meta: Any = None
+        self._vis_backends: dict[str, Any] = {}
 
 
 class RunHook(Hook):  # type: ignore[misc]

@@ -174,7 +174,7 @@ def _build_runner(job: Job, loaders: dict[Subset, Any], reporter: Reporter) -> t
         resume=resume,
         env_cfg=config["env_cfg"],
         log_processor=config["log_processor"],
-        visualizer={"type": "ActionVisualizer", "vis_backends": []},
+        visualizer={"type": "NoVisualizer", "vis_backends": []},
         default_scope="mmaction",
         randomness=config["randomness"],
         experiment_name=job.folder.root.name,

@@ -41,6 +41,29 @@ def test_it_starts_in_a_fresh_process_and_our_classes_register_where_they_are_de
     assert run_python("-c", code, cwd=tmp_path) == ""
 
 
+def test_a_start_imports_nothing_that_is_not_used(tmp_path):
+    code = (
+        "import sys\n"
+        "from dancecli.core.recipe import Recipe\n"
+        "from dancecli.model.networks.base import build_model_config, model_base\n"
+        "from dancecli.model.networks.build import shapes_of\n"
+        "from dancecli.model.networks.zoo import find_entry\n"
+        "import dancecli.model.training.runner\n"
+        "unused = {'transformers', 'scipy.stats', 'torch.distributed.fsdp', 'torch._dynamo'}\n"
+        "assert not unused & set(sys.modules), unused & set(sys.modules)\n"
+        "for name in ('inception', 'resnet50'):\n"
+        "    shapes = shapes_of(build_model_config(model_base(find_entry(name)), Recipe(), 3, None))\n"
+        "    assert all(value.is_meta for value in shapes.values())\n"
+        "    assert shapes['cls_head.fc_cls.weight'].shape[0] == 3\n"
+        "from mmaction.datasets.transforms.pose_transforms import get_mode\n"
+        "import numpy as np\n"
+        "assert get_mode(np.array([1, 2, 2])).mode == [2]\n"
+        "from scipy.stats import norm\n"
+        "import torch.distributed.optim\n"
+    )
+    assert run_python("-c", code, cwd=tmp_path) == ""
+
+
 def test_the_tools_of_mmaction2_train_and_test_a_run_as_dance_does(corpus, tiny_recipe, tiny_model, tmp_path):
     from dancecli.model.networks.mmaction import TOOLS, read_checkpoint
 

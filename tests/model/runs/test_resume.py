@@ -9,9 +9,12 @@ import pytest
 
 from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.progress import Reporter
+from dancecli.model.dataloading.split_data import load_split
+from dancecli.model.runs import plan as planning
+from dancecli.model.runs import resume
 from dancecli.model.runs.finetune import finetune
 from dancecli.model.runs.plan import Execution, FinetuneSettings
-from dancecli.model.runs.resume import begun_before
+from dancecli.model.runs.resume import begun_before, plan_of_stopped_run, planned
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -40,11 +43,19 @@ def times_of(workspace, run):
     return [row["time_s"] for row in rows if row["kind"] == "train"]
 
 
-def test_the_same_command_goes_on_with_what_it_began(corpus, settings):
+def test_the_same_command_goes_on_with_what_it_began(corpus, settings, monkeypatch):
     workspace = corpus()
     with pytest.raises(KeyboardInterrupt):
         finetune(workspace, settings, stop_in(2))
     (name,) = workspace.runs()
+    # It is planned once, as its record says.
+    rest, _ = plan_of_stopped_run(workspace, replace(settings, name=name, resume=True))
+    splits = []
+    with monkeypatch.context() as counted:
+        for module in (planning, resume):
+            counted.setattr(module, "load_split", lambda *a, **k: splits.append(a) or load_split(*a, **k))
+        assert replace(planned(workspace, settings), notes=()) == replace(rest, notes=())
+    assert len(splits) == 1
     path = workspace.run(name) / "run.json"
     record = json.loads(path.read_text()) | {"created_utc": "2020-01-01T00:00:00+00:00"}
     path.write_text(json.dumps(record))

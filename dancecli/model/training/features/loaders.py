@@ -43,7 +43,7 @@ def feature_loaders(
 
     Args:
         job: the run.
-        frozen: its frozen backbone, if it is built already.
+        frozen: its frozen backbone, if the pre-flight has built it, and checked the room.
         reporter: of progress in clips.
 
     Raises:
@@ -52,8 +52,8 @@ def feature_loaders(
     """
     loaders: dict[Subset, Any] = {}
     pending = views_to_compute(job, reporter)
-    if pending.views:
-        frozen = frozen or frozen_backbone(job, whole_model(job))
+    if pending.views and frozen is None:
+        frozen = frozen_backbone(job, whole_model(job))
         check_room(job, pending, frozen, reporter)
     for subset in Subset:
         examples = job.data.examples[subset]

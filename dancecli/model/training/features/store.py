@@ -151,13 +151,13 @@ def open_store(root: Path, dtype: str, parts: Mapping[str, Any]) -> FeatureStore
             json.dump({"dtype": dtype, **parts}, file, indent=2, default=list)
     shape = read_shape(folder)
     store = FeatureStore(folder, dtype, shape, {})
-    names = _whole_lines(store.names)
-    if shape and store.data.exists():
-        size = entry_bytes(shape, dtype)
-        whole = min(len(names), store.data.stat().st_size // size)
-        _cut(store.data, whole * size)
-        _cut(store.names, sum(len(name.encode()) + 1 for name in names[:whole]))
-        store.entries = {name: i for i, name in enumerate(names[:whole])}
+    names, size = _whole_lines(store.names), entry_bytes(shape, dtype)
+    # Killed before its first name, a store has features only; they go as well, since entries are appended.
+    there = store.data.stat().st_size // size if shape and store.data.exists() else 0
+    whole = min(len(names), there)
+    _cut(store.data, whole * size)
+    _cut(store.names, sum(len(name.encode()) + 1 for name in names[:whole]))
+    store.entries = {name: i for i, name in enumerate(names[:whole])}
     return store
 
 
@@ -169,6 +169,6 @@ def _whole_lines(path: Path) -> list[str]:
 
 
 def _cut(path: Path, size: int) -> None:
-    if path.stat().st_size > size:
+    if path.exists() and path.stat().st_size > size:
         with path.open("r+b") as file:
             file.truncate(size)
