@@ -296,6 +296,10 @@ class Workspace:
         """Evaluate a run (multi-view, other split), an ensemble or a baseline, as `dance evaluate` does."""
         return Run(self._storage, self._call("evaluate", {"run": _name(run), **options})["name"])
 
+    def controls(self, run: Run | str | None = None, controls: Sequence[str] = (), **options: Any) -> Result:
+        """Evaluate a run with something taken away from its clips, as `dance evaluate --control` does."""
+        return self._call("evaluate", {"run": _name(run), "control": ",".join(controls), **options})
+
     def predict(
         self, videos: str | Path | list[str | Path], run: Run | str | None = None, **options: Any
     ) -> Result:

@@ -29,6 +29,17 @@ class Subset(StrEnum):
     TEST = "test"
 
 
+class Control(StrEnum):
+    """What is taken away from the test clips before a trained model sees them, to learn what it looks at."""
+
+    ONE_FRAME = "one-frame"
+    STILL = "still"
+    SHUFFLED = "shuffled"
+    REVERSED = "reversed"
+    BACKGROUND = "background"
+    PERSON = "person"
+
+
 class OutcomeClass(StrEnum):
     """Class of the outcome of one attempt at a clip.
 

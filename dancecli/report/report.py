@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,12 +13,13 @@ from typing import Any
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.report.bundle import write_bundle
+from dancecli.report.controls import read_controls
 from dancecli.report.figures import write_report_figures
 from dancecli.report.pages.run_page import model_card, render_run
-from dancecli.report.plots.gradcam import GradcamPicture, read_gradcam
+from dancecli.report.plots.gradcam import read_gradcam
 from dancecli.report.references import references
 from dancecli.report.results.attributes import read_attributes
-from dancecli.report.results.comparison import MemberWorth, worth_of_members
+from dancecli.report.results.comparison import worth_of_members
 from dancecli.report.results.entries import members, read_group
 from dancecli.report.results.metrics_json import document
 from dancecli.report.results.run_results import RunResults, read_run_results
@@ -28,7 +29,7 @@ from dancecli.report.results.seed_group import (
     headline_of,
     summarize_group,
 )
-from dancecli.report.results.slices import Sliced, read_hierarchy, slice_run
+from dancecli.report.results.slices import read_hierarchy, slice_run
 from dancecli.report.results.summaries import summarize
 from dancecli.report.statistics import metrics
 from dancecli.report.statistics.intervals import Proportion
@@ -111,12 +112,22 @@ def report(
     attributes = read_attributes(workspace, settings.attributes)
     sliced = slice_run(results, attributes, levels)
     worth = {key: worth_of_members(workspace, results, key) for key in results.subsets}
-    found = document(name, results, summaries, settings.subset, sliced, worth)
+    controls = read_controls(workspace, results)
+    found = document(name, results, summaries, settings.subset, sliced, worth, controls)
     for note in filter(None, [*sliced.notes, results.corrections]):
         reporter.message(note)
-    heat = read_gradcam(workspace, results)
+    draw = partial(
+        render_run,
+        name,
+        summaries=summaries,
+        subset=settings.subset,
+        heat=read_gradcam(workspace, results),
+        sliced=sliced,
+        worth=worth,
+        controls=controls,
+    )
     if not dry_run:
-        _write(workspace, name, results, summaries, settings.subset, found, heat, sliced, worth, reporter)
+        _write(workspace, name, results, summaries, settings.subset, found, draw, reporter)
         with atomic_file(folder / "references.bib") as file:
             file.write(references(results.run, attributes.values.get("dataset", {}).values()))
         if settings.figures:
@@ -124,15 +135,6 @@ def report(
             write_report_figures(folder / "figures", results, chosen, sliced, settings.subset)
     reporter.progress(3, 3)
     if settings.bundle:
-        draw = partial(
-            render_run,
-            name,
-            summaries=summaries,
-            subset=settings.subset,
-            heat=heat,
-            sliced=sliced,
-            worth=worth,
-        )
         write_bundle(workspace, settings.bundle, results, folder, draw, reporter, dry_run=dry_run)
     worst = tuple(_phrase(s) for s in worst_slices(sliced.slices[settings.subset]))
     note = results.removal_note(settings.subset)
@@ -192,9 +194,7 @@ def _write(
     summaries: Mapping[str, metrics.Summary],
     subset: str,
     found: Mapping[str, Any],
-    heat: Mapping[str, Sequence[GradcamPicture]],
-    sliced: Sliced,
-    worth: Mapping[str, Sequence[MemberWorth]],
+    draw: Callable[..., str],
     reporter: Reporter,
 ) -> None:
     chosen, folder = summaries[subset], workspace.report(name)
@@ -211,7 +211,7 @@ def _write(
     reporter.progress(2, 3, "writing the page")
     # The page comes last: where it is, all that belongs to it is there too.
     with atomic_file(folder / "index.html") as file:
-        file.write(render_run(name, results, summaries, subset, heat, workspace, sliced, worth=worth))
+        file.write(draw(results=results, workspace=workspace))
 
 
 def headline(summary: metrics.Summary) -> str:

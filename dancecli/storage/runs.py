@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import DanceError, InputError, WorkspaceError
+from dancecli.core.records import Control
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
@@ -66,6 +67,24 @@ class RunFolder:
     def predictions(self) -> Path:
         """The scores of every clip of val and test."""
         return self.root / "predictions.parquet"
+
+    def controlled(self, control: Control) -> Path:
+        """The scores of the test clips under a control, see `dance evaluate --control`."""
+        return self.controlled_folder / f"{control}.parquet"
+
+    @property
+    def controlled_folder(self) -> Path:
+        """The folder of the scores under controls."""
+        return self.root / "controls"
+
+    @property
+    def score_tables(self) -> list[Path]:
+        """The tables of scores that exist: the predictions, and those under controls."""
+        return [
+            path
+            for path in (self.predictions, *sorted(self.controlled_folder.glob("*.parquet")))
+            if path.exists()
+        ]
 
     @property
     def log(self) -> Path:

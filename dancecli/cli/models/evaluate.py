@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,9 +14,15 @@ from dancecli.cli.console import (
     print_result,
     print_scores,
     reporting_phases,
+    table,
 )
 from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
 from dancecli.core.errors import UsageError
+from dancecli.core.records import Control
+
+if TYPE_CHECKING:
+    from dancecli.report.results.comparison import Controlled
+    from dancecli.storage.workspace import Workspace
 
 
 def command(
@@ -54,6 +60,15 @@ def command(
         str | None,
         typer.Option(metavar="kinetics400", help="Evaluate a pre-trained classifier without training."),
     ] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Evaluate a run on its test clips without motion, order, dancer or background, to learn "
+            "what it looks at: one-frame, still, shuffled, reversed, background, person, comma-separated.",
+            show_default=False,
+        ),
+    ] = None,
     pretrain: Annotated[
         str,
         typer.Option(
@@ -81,13 +96,16 @@ def command(
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Evaluate a run (multi-view, other split), an ensemble or a zero-shot baseline.
+    """Evaluate a run (multi-view, other split, under controls), an ensemble or a zero-shot baseline.
 
     The result is a run like any other, for report, compare and board. Clips that a run was trained on
     are counted and reported. A baseline uses the pre-trained classifier weights of each label that is
-    a class of Kinetics-400; the other labels are listed and never predicted.
+    a class of Kinetics-400; the other labels are listed and never predicted. Controls evaluate the one
+    trained model on changed input; their results are shown in the run's report.
 
     Example: `dance evaluate --run inception-full-1 --num-clips 10 --num-crops 3`
+
+    Example: `dance evaluate --control still,shuffled,background`
 
     Example: `dance evaluate --ensemble rgb flow pose --weigh`
 
@@ -103,9 +121,16 @@ def command(
     if weigh and not ensemble:
         raise UsageError("--weigh is for the runs of an ensemble", "add --ensemble")
     _refuse_mixture(named, ensemble=ensemble, baseline=baseline)
+    if control is not None and any((ensemble, baseline, split, name, num_clips, num_crops, gpus > 1)):
+        raise UsageError(
+            "--control evaluates a run on its own test clips and views", "give it only the run: --run NAME"
+        )
     if gpus > 1 and (ensemble or baseline):
         raise UsageError("--gpus is for the evaluation of a run", "omit it")
     workspace = open_workspace(workspace_dir, create=False)
+    if control is not None:
+        _evaluate_controls(workspace, named[0] if named else None, control, dry_run, json_output)
+        return
     if ensemble:
         result = fuse(workspace, EnsembleSettings(tuple(named), name, weigh), dry_run=dry_run)
     elif baseline:
@@ -114,10 +139,7 @@ def command(
         with reporting_phases() as reporter:
             result = evaluate_baseline(workspace, wanted, reporter, dry_run=dry_run)
     else:
-        if gpus > 1:
-            from dancecli.model.training.distributed import refuse_too_many
-
-            refuse_too_many(gpus)
+        _check_gpus(gpus)
         again = EvaluateSettings(named[0] if named else None, split, num_clips, num_crops, name, gpus)
         with reporting_phases() as reporter:
             result = evaluate(workspace, again, reporter, dry_run=dry_run)
@@ -132,6 +154,67 @@ def command(
         info(f"would create run {result.name}")
     elif not result.fresh:
         info(f"run {result.name} is this evaluation already; nothing was computed")
+
+
+def _evaluate_controls(
+    workspace: Workspace, run: str | None, listed: str, dry_run: bool, json_output: bool
+) -> None:
+    """Evaluate a run under controls, and print what survives."""
+    from dancecli.model.evaluation.controls import ControlSettings, evaluate_controls
+    from dancecli.report.controls import read_controls
+    from dancecli.report.results.comparison import CAVEAT
+    from dancecli.report.results.metrics_json import controlled_json
+    from dancecli.report.results.run_results import read_run_results
+
+    wanted = _controls(listed)
+    with reporting_phases() as reporter:
+        result = evaluate_controls(workspace, ControlSettings(run, wanted), reporter, dry_run=dry_run)
+    if dry_run:
+        info(f"would evaluate run {result.run} under: {', '.join(result.computed) or 'nothing new'}")
+        return
+    found = [
+        c for c in read_controls(workspace, read_run_results(workspace, result.run)) if c.control in wanted
+    ]
+    if json_output:
+        print_json({"name": result.run, "note": CAVEAT, "controls": [controlled_json(c) for c in found]})
+        return
+    rows = [_control_row(one) for one in found]
+    print_result(f"run {result.run}, test clips as they are: {found[0].intact.k}/{found[0].intact.n}")
+    print_result(table(("control", "sees", "right", "top-1", "95 %", "survives", "p"), rows, align="left"))
+    print_result(CAVEAT)
+    print_result(f"next: dance report --run {result.run}")
+    if not result.computed:
+        info("these controls were evaluated already; nothing was computed")
+
+
+def _controls(listed: str) -> tuple[Control, ...]:
+    names = [name.strip() for name in listed.split(",")]
+    known = [control.value for control in Control]
+    if odd := [name for name in names if name not in known]:
+        raise UsageError(f"unknown control {odd[0]!r}", f"known: {', '.join(known)}")
+    return tuple(Control(name) for name in dict.fromkeys(names))
+
+
+def _control_row(of: Controlled) -> tuple[str, ...]:
+    span, kept = of.under.estimate, of.survival
+    assert span  # noqa: S101 - for the type checker; a control without clips is not read
+    share = f"{100 * kept.share:.0f} % ({100 * kept.low:.0f} to {100 * kept.high:.0f})" if kept else "-"
+    return (
+        of.control,
+        of.sees,
+        f"{of.under.k}/{of.under.n}",
+        f"{100 * span.rate:.1f} %",
+        f"{100 * span.low:.1f}-{100 * span.high:.1f}{' (chance)' if of.at_chance else ''}",
+        share,
+        f"{of.p:.2g}",
+    )
+
+
+def _check_gpus(gpus: int) -> None:
+    if gpus > 1:
+        from dancecli.model.training.distributed import refuse_too_many
+
+        refuse_too_many(gpus)
 
 
 def _refuse_mixture(named: list[str], *, ensemble: bool, baseline: str | None) -> None:

@@ -60,7 +60,8 @@ def erase(workspace: Workspace, traces: Traces) -> None:
 
 def _erase_from_tables(root: Path, traces: Traces) -> None:
     """Erase the clips from tables, logs, locks and lists."""
-    for path in sorted(root.glob("manifests/*.parquet")) + sorted(root.glob("runs/*/predictions.parquet")):
+    scores = (path for run in root.glob("runs/*") for path in RunFolder(run).score_tables)
+    for path in (*sorted(root.glob("manifests/*.parquet")), *sorted(scores)):
         _erase_rows(path, traces)
     for path in sorted(root.glob("manifests/*.jsonl")):
         _erase_lines(path, traces)
@@ -147,10 +148,9 @@ def _restate_run(workspace: Workspace, name: str, restated: Mapping[str, tuple[_
     new = {"hash": after.split}
     if split.get("test_hash") == before.test:
         new["test_hash"] = after.test
-    predictions = RunFolder(workspace.run(name)).predictions
-    if predictions.exists():
-        meta = {"hash": "split.hash", "test_hash": "test.hash"}
-        _set_meta(predictions, {meta[key]: value for key, value in new.items()})
+    meta = {"hash": "split.hash", "test_hash": "test.hash"}
+    for path in RunFolder(workspace.run(name)).score_tables:
+        _set_meta(path, {meta[key]: value for key, value in new.items()})
     write_record(RunFolder(workspace.run(name)), record | {"split": {**split, **new}})
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import dancecli.model.dataloading.augment
 import dancecli.model.dataloading.clip_decoder
+import dancecli.model.dataloading.controls
 import dancecli.model.dataloading.flow
 import dancecli.model.dataloading.pose  # noqa: F401 - registers itself
 from dancecli.model.dataloading.views import view_key, view_random_state

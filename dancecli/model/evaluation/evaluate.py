@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dancecli.core import hashing
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import SILENT, Reporter
-from dancecli.core.recipe import PROBES, parse_recipe
+from dancecli.core.recipe import PROBES, Recipe, parse_recipe
 from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.model.dataloading.pipelines import frame_sampler
 from dancecli.model.dataloading.pose_data import with_input
@@ -22,8 +23,8 @@ from dancecli.model.evaluation.scored_runs import (
     score_subsets,
     write_evaluation_run,
 )
-from dancecli.model.hardware.device import current_device
-from dancecli.model.networks.base import FRAMES, at_its_size, model_base
+from dancecli.model.hardware.device import Device, current_device
+from dancecli.model.networks.base import FRAMES, ModelBase, at_its_size, model_base
 from dancecli.model.networks.checkpoint import build_network, open_checkpoint, run_checkpoint
 from dancecli.model.networks.weights import read_whole, state_of
 from dancecli.model.networks.zoo import find_entry
@@ -55,6 +56,67 @@ class EvaluateSettings:
     processes: int = 1
 
 
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run's weights, and what they are to be evaluated on.
+
+    Attributes:
+        name: of the run.
+        record: its `run.json`.
+        checkpoint: the file with its weights.
+        base, recipe: the model, and its views.
+        data: the split.
+    """
+
+    name: str
+    record: Mapping[str, Any]
+    checkpoint: Path
+    base: ModelBase
+    recipe: Recipe
+    data: SplitData
+
+    @property
+    def views(self) -> dict[str, Any]:
+        """Its views, as in `run.json`."""
+        return views_record(self.recipe, frame_sampler(self.base, self.recipe), cached=False)
+
+    def config(self, workspace: Workspace, device: Device) -> dict[str, Any]:
+        """Build a run's config, for its model and loaders."""
+        data = self.data
+        plan = DataPlan(workspace.root, data.name, len(data.labels), bool(data.examples[Subset.VAL]))
+        config = build_config(self.base, self.recipe, plan, None, 0, deterministic=False, device=device)
+        if self.recipe.head in PROBES:
+            # The probe's head is in the checkpoint alone.
+            config = {**config, "model": open_checkpoint(self.checkpoint).model}
+        return config
+
+
+def read_trained(
+    workspace: Workspace,
+    run: str | None,
+    split: str | None = None,
+    num_clips: int | None = None,
+    num_crops: int | None = None,
+) -> TrainedRun:
+    """Read which weights a run left behind, for how they are evaluated; None takes the run's own value.
+
+    Raises:
+        WorkspaceError: there is no such run or split, or the run has no weights.
+        ModelError: the run's labels are not the split's, or the split lacks what the model reads.
+    """
+    name, trained, path = run_checkpoint(workspace, run)
+    data = load_split(workspace, split or trained["split"]["name"])
+    _refuse_other_labels(name, trained["labels"], data)
+    known = {key: value for key, value in trained["recipe"].items() if value is not None}
+    recipe = parse_recipe(known, rec.RunFolder(workspace.run(name)).record)
+    recipe = recipe.with_changes(num_clips=num_clips, num_crops=num_crops)
+    entry = find_entry(trained["settings"]["pretrain"])
+    base, recipe = model_base(entry), at_its_size(entry, recipe)
+    method, shown = trained["settings"]["flow_method"], trained["settings"].get("input", FRAMES)
+    base, data = with_input(workspace, base, data, entry.modality, method, shown)
+    return TrainedRun(name, trained, path, base, recipe, data)
+
+
 def evaluate(
     workspace: Workspace,
     settings: EvaluateSettings,
@@ -75,20 +137,12 @@ def evaluate(
         ModelError: the run's labels are not the split's, or its weights do not fit.
     """
     began, created = time.monotonic(), rec.now_utc()
-    name, trained, path = run_checkpoint(workspace, settings.run)
-    data = load_split(workspace, settings.split or trained["split"]["name"])
-    _refuse_other_labels(name, trained["labels"], data)
+    of = read_trained(workspace, settings.run, settings.split, settings.num_clips, settings.num_crops)
+    name, trained, path, data, recipe = of.name, of.record, of.checkpoint, of.data, of.recipe
     overlap = find_overlap(workspace, trained, data)
     for note in (f"run {name}, {path.name}, on split {data.name}", *overlap_notes(name, overlap)):
         reporter.message(note)
-    known = {key: value for key, value in trained["recipe"].items() if value is not None}
-    recipe = parse_recipe(known, rec.RunFolder(workspace.run(name)).record)
-    recipe = recipe.with_changes(num_clips=settings.num_clips, num_crops=settings.num_crops)
-    entry = find_entry(trained["settings"]["pretrain"])
-    base, recipe = model_base(entry), at_its_size(entry, recipe)
-    method, shown = trained["settings"]["flow_method"], trained["settings"].get("input", FRAMES)
-    base, data = with_input(workspace, base, data, entry.modality, method, shown)
-    views = {**views_record(recipe, frame_sampler(base, recipe), cached=False), "train": None}
+    views = {**of.views, "train": None}
     evidence = {
         "run": name,
         "checkpoint": path.name,
@@ -104,13 +158,8 @@ def evaluate(
     if dry_run:
         return RunResult(new, evidence, (), fresh=True)
     reporter.progress(0, 1, "loading the model · a few seconds")
-    plan = DataPlan(workspace.root, data.name, len(data.labels), bool(data.examples[Subset.VAL]))
     device = current_device()
-    config = build_config(base, recipe, plan, None, 0, deterministic=False, device=device)
-    if recipe.head in PROBES:
-        # The probe's head is in the checkpoint alone.
-        config = {**config, "model": open_checkpoint(path).model}
-    precision = amp_dtype(recipe, device)
+    config, precision = of.config(workspace, device), amp_dtype(recipe, device)
     if settings.processes > 1:
         network = EvaluatedNetwork(config["model"], path, workspace.root / ".locks", precision)
         predictions = score_subsets_in_processes(

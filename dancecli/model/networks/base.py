@@ -140,6 +140,8 @@ def model_base(entry: ZooEntry) -> ModelBase:
     base = ModelBase(model, sampler, shapes[0])
     if base.is_3d:
         sampler["num_clips"] = 1
+    elif entry.frames:
+        sampler["num_clips"] = entry.frames
     return base
 
 

@@ -42,6 +42,7 @@ class ZooEntry:
         views: the evaluation protocol of these.
         crop: side of the only frame size that it takes, in pixels; 0 if it takes any.
         modality: its input, `rgb`, `flow` or `pose`.
+        frames: how many single frames of a clip it sees; 0 for as many as its config says.
         params_m, gflops: parameters in millions, and cost per view.
     """
 
@@ -57,6 +58,7 @@ class ZooEntry:
     views: str = ""
     crop: int = 0
     modality: str = "rgb"
+    frames: int = 0
     params_m: float = 0.0
     gflops: float = 0.0
 

@@ -14,7 +14,7 @@ from dancecli.report.pages.stills import stills_of
 from dancecli.report.pages.templating import environment, render
 from dancecli.report.plots import curves, layout
 from dancecli.report.plots.gradcam import GradcamPicture
-from dancecli.report.results.comparison import MemberWorth
+from dancecli.report.results.comparison import CAVEAT, Controlled, MemberWorth
 from dancecli.report.results.run_results import RunResults, SubsetScores
 from dancecli.report.results.slices import NOT_SLICED, Sliced
 from dancecli.report.statistics.metrics import Summary, order_by_confusion, predicted, true_ranks
@@ -40,6 +40,7 @@ def render_run(
     sliced: Sliced = NOT_SLICED,
     bundled: Mapping[str, str] = MappingProxyType({}),
     worth: Mapping[str, Sequence[MemberWorth]] = MappingProxyType({}),
+    controls: Sequence[Controlled] = (),
 ) -> str:
     """Draw the page.
 
@@ -53,6 +54,7 @@ def render_run(
         sliced: accuracy by slice, and at the levels of a hierarchy.
         bundled: for each clip that lies in `clips/` beside the page its link; of a bundle, see `short_link`.
         worth: for each subset, what each member of an ensemble adds.
+        controls: accuracy of the test clips under controls.
     """
     order = [subset, *(other for other in summaries if other != subset)]
     data = clip_data(replace(results, links=bundled) if bundled else results, summaries)
@@ -85,6 +87,8 @@ def render_run(
         levels={key: sliced.levels.get(key, ()) for key in order},
         attribute_notes=sliced.notes,
         worth={key: worth.get(key, ()) for key in order},
+        controls=controls,
+        control_caveat=CAVEAT,
         heat={key: heat.get(key, ()) for key in order},
         lead=lead(results),
         notices={key: notices(results, key, summaries[key]) for key in order},

@@ -10,6 +10,7 @@ from dancecli.core.errors import DanceError, InputError
 from dancecli.report.results.entries import Accuracy, Entry, accuracy, hits, refuse_unlike
 from dancecli.report.results.run_results import RunResults, read_run_results
 from dancecli.report.statistics.clusters import join_groups
+from dancecli.report.statistics.intervals import Proportion
 from dancecli.report.statistics.metrics import confusion, predicted
 from dancecli.report.statistics.significance import Paired, compare, holm, wins_needed
 from dancecli.storage.workspace import Workspace
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 
 # What a run records of itself, and may be another's difference.
 MADE_BY = ("model", "weights", "split", "views", "probe", "optim", "seed", "cache", "versions")
+
+# What must be known of the controls of `dance evaluate --control`.
+CAVEAT = (
+    "Controls evaluate the one trained model on changed input, unlike all that it was trained on. What "
+    "survives can be told from what is left. What is lost was needed, or the change itself put the model off."
+)
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,51 @@ class MemberWorth:
     alone: Accuracy
     paired: Paired
     p: float
+
+
+@dataclass(frozen=True)
+class Survival:
+    """The share of what is above chance that survives: (under - chance) / (intact - chance).
+
+    Attributes:
+        low, high: its 95 % interval.
+    """
+
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Controlled:
+    """A model's accuracy under a control.
+
+    Attributes:
+        control: its name.
+        sees, lacks: what the model sees under it, and what it is without.
+        under: under the control.
+        intact: of the same clips as they are.
+        chance: what guessing gives.
+        paired: under the control (first) against as they are (second), clip by clip.
+        survival: None where the intact accuracy is not above chance by its own interval.
+        p: of the paired test, adjusted for the number of controls.
+    """
+
+    control: str
+    sees: str
+    lacks: str
+    under: Proportion
+    intact: Proportion
+    chance: float
+    paired: Paired
+    survival: Survival | None
+    p: float
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether chance is within the interval of the accuracy under the control."""
+        found = self.under.estimate
+        return found is not None and found.low <= self.chance <= found.high
 
 
 @dataclass(frozen=True)

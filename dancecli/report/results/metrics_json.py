@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dancecli.core.records import Subset
-from dancecli.report.results.comparison import MemberWorth
+from dancecli.report.results.comparison import Controlled, MemberWorth
 from dancecli.report.results.run_results import RunResults
 from dancecli.report.results.slices import NOT_SLICED, Sliced
 from dancecli.report.statistics.intervals import Estimate, Proportion
@@ -25,6 +25,7 @@ def document(
     subset: str,
     sliced: Sliced = NOT_SLICED,
     worth: Mapping[str, Sequence[MemberWorth]] = MappingProxyType({}),
+    controls: Sequence[Controlled] = (),
 ) -> dict[str, Any]:
     """Lay out what `metrics.json` holds.
 
@@ -35,6 +36,7 @@ def document(
         subset: the subset that the headline is of.
         sliced: accuracy by slice and level; what was not asked for is left out.
         worth: for each subset, what each member of an ensemble adds.
+        controls: accuracy of the test clips under controls.
     """
     run = results.run
     return {
@@ -47,6 +49,7 @@ def document(
         "labels": list(results.labels),
         **{key: run.get(key) for key in PROVENANCE},
         **({"cross_validation": run["cross_validation"]} if run.get("cross_validation") else {}),
+        **({"controls": [controlled_json(one) for one in controls]} if controls else {}),
         "subsets": {
             str(key): (
                 {
@@ -62,6 +65,21 @@ def document(
             )
             for key in (Subset.VAL, Subset.TEST)
         },
+    }
+
+
+def controlled_json(of: Controlled) -> dict[str, Any]:
+    """Lay out the accuracy under a control: of the same clips as they are, and the share that survives."""
+    kept = of.survival
+    return {
+        "control": of.control,
+        "under": _proportion(of.under),
+        "intact": _proportion(of.intact),
+        "chance": _round(of.chance),
+        "chance_in_interval": of.at_chance,
+        "survives": kept
+        and {"share": _round(kept.share), "low": _round(kept.low), "high": _round(kept.high)},
+        "p_adjusted": _round(of.p),
     }
 
 

@@ -19,7 +19,7 @@ from helpers.video_site import ServedVideos
 from dancecli.app.thumbnails import thumbnail
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.hashing import sha256_file
-from dancecli.core.records import Clip, ClipHashes, ClipPose, Flow, Group, Prediction, SplitClip
+from dancecli.core.records import Clip, ClipHashes, ClipPose, Control, Flow, Group, Prediction, SplitClip
 from dancecli.dataset.clips import read_segments, rebuild_clips, remember_copies
 from dancecli.dataset.export.export import ExportSettings, Form, export
 from dancecli.dataset.fetch.fetch import fetch
@@ -168,6 +168,9 @@ def make_run(workspace: Workspace, name: str, rows: list[SplitClip]) -> None:
     split_meta = {"split.hash": data.meta["split.hash"], "test.hash": data.test_hash}
     meta = {"run.name": name, **split_meta, "labels": json.dumps(list(data.labels)), "view.protocol": "1"}
     tables.write(folder.predictions, Prediction, found, meta)
+    path = folder.controlled(Control.STILL)
+    path.parent.mkdir()
+    tables.write(path, Prediction, found, {"test.hash": data.test_hash})
     (folder.root / "gradcam").mkdir()
     for row in rows:
         (folder.root / "gradcam" / f"{row.clip_id}.jpg").write_bytes(b"heat")
