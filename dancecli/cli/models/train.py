@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -140,10 +141,11 @@ def command(
     workspace = open_workspace(workspace_dir, create=False)
     if model in TRACKED:
         from dancecli.dataset.derived.trajectories import TrajectoriesSettings
-        from dancecli.model.runs.trajectories import TrajectoryModel, size_of
+        from dancecli.model.runs.trajectories import TrajectoryModel, check_training, size_of
 
         wanted = TrajectoryModel(model, split, name, size_of(model, changes or ()), seed)
-        tracking = TrajectoriesSettings(split, flow_method, workers, dry_run, engine)
+        wanted = replace(wanted, split=check_training(workspace, wanted))
+        tracking = TrajectoriesSettings(wanted.split, flow_method, workers, dry_run, engine)
         _train_on_trajectories(workspace, tracking, wanted, json_output=json_output)
         return
     from dancecli.model.runs.two_stream import train

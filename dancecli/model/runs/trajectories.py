@@ -88,6 +88,22 @@ def default_size(kind: str, clips: int) -> int:
     return min(fisher.PUBLISHED, max(2, 1 << max(0, (clips // 4).bit_length() - 1)))
 
 
+def check_training(workspace: Workspace, settings: TrajectoryModel) -> str:
+    """Check at once what would otherwise fail after all clips were tracked.
+
+    Returns:
+        The name of the split.
+
+    Raises:
+        WorkspaceError, InputError: there is no such split, it cannot be read, or the run's name is invalid.
+        MissingDependencyError: scikit-learn is not installed.
+    """
+    _require_sklearn()
+    if settings.name is not None:
+        workspace.run(settings.name)
+    return load_split(workspace, settings.split).name
+
+
 def train_on_trajectories(
     workspace: Workspace, settings: TrajectoryModel, reporter: Reporter = SILENT, *, dry_run: bool = False
 ) -> RunResult:

@@ -188,6 +188,18 @@ def test_the_command_tracks_trains_and_reports(stage: Workspace, dance: Callable
     assert json.loads(dance("board", *where, "--json").out)["leaderboards"][0]["runs"][0]["run"] == "tracks"
 
 
+def test_what_would_fail_in_the_end_fails_before_clips_are_tracked(
+    stage: Workspace, dance: Callable[..., Ran]
+) -> None:
+    stage.trajectories.unlink()
+    where = ("train", "--workspace", str(stage.root), "--model", "idt")
+    assert "run name '../x' cannot be used" in dance(*where, "--name", "../x").err
+    (stage.annotations("small") / "val.txt").unlink()
+    ran = dance(*where)
+    assert (ran.code, "val.txt: no such list" in ran.err) == (1, True)
+    assert not stage.trajectories.exists()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
