@@ -8,14 +8,18 @@ trajectories) lies in folders of the same names.
 from __future__ import annotations
 
 import os
+import re
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.hashing import sha256_text
+from dancecli.core.records import VIDEO_ID
 
 if TYPE_CHECKING:
     from av.container import InputContainer
 
+_NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_]+")
 # From this release on PyAV decodes tags leniently by itself, and no longer takes the option for it.
 _LENIENT_PYAV = 19
 
@@ -34,6 +38,22 @@ def is_video_name(name: str) -> bool:
     """Tell whether a file's name ends as a video's does, whatever its case."""
     _, dot, suffix = name.rpartition(".")
     return bool(dot) and f".{suffix.lower()}" in VIDEO_SUFFIXES
+
+
+def recording_id(stem: str) -> str:
+    """Return the video id of a recording that is named as people name them, such as `Gala 1994, 2`.
+
+    A name that is an id already stays as it is; else the name's hash keeps apart those that differ in
+    nothing but the characters that an id cannot have.
+
+    Args:
+        stem: the file's name without its suffix.
+    """
+    if VIDEO_ID.fullmatch(stem):
+        return stem
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    slug = _NOT_IN_IDS.sub("-", plain).strip("-")[:40] or "video"
+    return f"{slug}-{sha256_text(stem)[:8]}"
 
 
 def open_video(path: Path | str, **options: str) -> InputContainer:

@@ -3,7 +3,8 @@
 CSV with the columns `label, youtube_id, time_start, time_end` (`split` and more may follow), with
 any common separator, encoding and spelling of the columns; or JSON: Kinetics'
 `{id: {"annotations": {"label", "segment": [s, e]}, "subset"}}`, ActivityNet's
-`{"database": {id: {"annotations": [...]}}}` with several segments per video, or an array of rows.
+`{"database": {id: {"annotations": [...]}}}` with several segments per video, or an array of rows; or
+the timeline of one recording, as `dance predict` writes and ELAN corrects it.
 Rows are read one by one and only those with a requested label are looked at, so that a list of
 650,000 rows costs what the csv module costs.
 
@@ -27,6 +28,7 @@ from typing import Any
 from dancecli.core.errors import InputError
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Segment
+from dancecli.core.video_files import recording_id
 from dancecli.sources.list_format import (
     END_COLUMNS,
     ID_COLUMNS,
@@ -47,10 +49,12 @@ from dancecli.sources.list_format import (
     spellings_of,
 )
 from dancecli.sources.text_files import is_text, open_text
+from dancecli.sources.timelines import Stretch, is_elan, is_webvtt, read_elan, read_webvtt
 
 NEEDED = ("label", "youtube_id", "time_start", "time_end")
 NO_LABEL = "(no label)"
 _PLAIN_SUBSETS = {"": "", "train": "train", "val": "val", "validate": "val", "test": "test"}
+_TIMELINE_COLUMNS = ["end_s", "label", "probability", "start_s"]
 _KNOWN_COLUMNS = (*LABEL_COLUMNS, *ID_COLUMNS, *START_COLUMNS, *END_COLUMNS, *SUBSET_COLUMNS)
 _SHOWN = 3
 _BLOCK_LINES = 4096
@@ -234,10 +238,31 @@ def add_list(file: io.TextIOBase | Any, path: Path, reader: ListReader, dataset:
         num_before += 1
     if path.name.lower().removesuffix(".gz").endswith(".json") or first.lstrip().startswith(("{", "[")):
         rows = _json_rows("\n" * num_before + first + file.read(), path, reader)
+    elif is_elan(first, path):
+        rows = _timeline_rows(read_elan(first + file.read(), path), path, reader)
+    elif is_webvtt(first):
+        rows = _timeline_rows(read_webvtt(file, num_before + 1), path, reader)
     else:
         rows = _csv_rows(first, file, num_before, path, reader)
     for row in rows:
         reader.take(row, path, dataset)
+
+
+def _timeline_rows(stretches: Iterable[Stretch], path: Path, reader: ListReader) -> Iterator[_Row]:
+    """Give the rows of a timeline: of the recording that it names, else of the one named like itself."""
+    for stretch in stretches:
+        video = stretch.video or _named_like(path)
+        reader.note(path, f"is a timeline of the recording {short(video)}")
+        label = reader.label_of(stretch.label)
+        if label is not None:
+            unit = 0.001 if isinstance(stretch.start, (int, float)) else 1.0
+            yield _Row(
+                stretch.place, label, recording_id(video), stretch.start, stretch.end, "", (unit, unit)
+            )
+
+
+def _named_like(path: Path) -> str:
+    return path.name.removesuffix(".gz").rpartition(".")[0] or path.name
 
 
 def check_not_empty(listing: Listing, name: str, labels: LabelSet) -> None:
@@ -361,22 +386,23 @@ def _quoted_records(
 @dataclass(frozen=True, slots=True)
 class _Columns:
     label: int
-    video_id: int
+    video_id: int | None
     start: int
     end: int
     subset: int | None
     units: tuple[float, float]
     count: int
+    video: str = ""
 
     @property
     def widest(self) -> int:
-        return max(self.label, self.video_id, self.start, self.end, self.subset or 0)
+        return max(self.label, self.video_id or 0, self.start, self.end, self.subset or 0)
 
     def row(self, number: int, label: str, values: list[str]) -> _Row:
         """Pick a row's values."""
         subset = values[self.subset] if self.subset is not None else ""
-        picked = (values[self.video_id], values[self.start], values[self.end])
-        return _Row(number, label, *picked, subset, self.units)
+        video_id = self.video if self.video_id is None else values[self.video_id]
+        return _Row(number, label, video_id, values[self.start], values[self.end], subset, self.units)
 
     @classmethod
     def find(cls, cells: list[str], path: Path, reader: ListReader) -> _Columns:
@@ -385,6 +411,11 @@ class _Columns:
             find_column(header, names) for names in (LABEL_COLUMNS, ID_COLUMNS, START_COLUMNS, END_COLUMNS)
         ]
         missing = [name for name, column in zip(NEEDED, found, strict=True) if column is None]
+        video = ""
+        if sorted(header) == _TIMELINE_COLUMNS:
+            # As `dance predict` writes it, beside the recording's other files.
+            missing, video = [], recording_id(_named_like(path))
+            reader.note(path, f"is a timeline of the recording {short(_named_like(path))}")
         if missing == ["label"]:
             raise UnlabelledError.at(
                 path,
@@ -395,7 +426,7 @@ class _Columns:
         if missing:
             hint = f"a list starts with the line {','.join(NEEDED)}"
             raise InputError.at(path, 1, f"lacks the column {missing[0]!r}", hint)
-        label, video_id, start, end = (column for column in found if column is not None)
+        label, start, end = (column for column in (found[0], *found[2:]) if column is not None)
         others = [
             f"{cells[c].strip()} as {n}"
             for n, c in zip(NEEDED, found, strict=True)
@@ -404,7 +435,8 @@ class _Columns:
         if others:
             reader.note(path, f"columns read: {', '.join(others)}")
         units = START_COLUMNS[header[start]], END_COLUMNS[header[end]]
-        return cls(label, video_id, start, end, find_column(header, SUBSET_COLUMNS), units, len(header))
+        subset = find_column(header, SUBSET_COLUMNS)
+        return cls(label, found[1], start, end, subset, units, len(header), video)
 
 
 def _check_is_list(first: str, path: Path) -> None:

@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dancecli.core.errors import InputError
-from dancecli.core.records import VIDEO_ID
-from dancecli.core.video_files import VIDEO_SUFFIXES, is_video_name
+from dancecli.core.video_files import VIDEO_SUFFIXES, is_video_name, recording_id
 from dancecli.sources.list_format import read_subset
 
 _CLIP_NAME = re.compile(r"(?P<video_id>[A-Za-z0-9_-]{1,64})_(?P<start>\d{1,9})_(?P<end>\d{1,9})")
@@ -122,7 +121,7 @@ class FolderIndex:
 
     Attributes:
         clips: files that are named as clips, by (video id, start_ms, end_ms).
-        videos: files that are named by a video id alone, whole sources, by that id.
+        videos: all other files, whole sources, by the id that their name is or gives.
         repeated: files left out because another one, earlier in the order of paths, is the same.
     """
 
@@ -142,12 +141,11 @@ class FolderIndex:
             name = parse_clip_name(found.path.name)
             if name is not None:
                 kept = index.clips.setdefault(name, found)
-            elif VIDEO_ID.fullmatch(found.path.stem):
+            else:
                 # ActivityNet's videos are named `v_<id>`.
                 activitynet = _ACTIVITYNET_NAME.fullmatch(found.path.stem)
-                kept = index.videos.setdefault(activitynet[1] if activitynet else found.path.stem, found)
-            else:
-                continue
+                video_id = activitynet[1] if activitynet else recording_id(found.path.stem)
+                kept = index.videos.setdefault(video_id, found)
             if kept is not found:
                 index.repeated.append(found)
         return index

@@ -1,0 +1,109 @@
+"""Timelines of a recording, as people correct them: ELAN annotation files and WebVTT cues.
+
+They say what is danced when, of one recording, and name it by its file.
+
+Formats: ELAN Annotation Format 3.0 (Max Planck Institute for Psycholinguistics), WebVTT (W3C).
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from urllib.parse import unquote, urlsplit
+from xml.etree import ElementTree
+
+from dancecli.core.errors import InputError
+
+_CUE_TIMES = re.compile(r"\s*(?P<start>[\d:.]+)[ \t]+-->[ \t]+(?P<end>[\d:.]+)(?:[ \t].*)?")
+_TAG = re.compile(r"<[^>]*>")
+# `dance predict` writes the probability behind the label.
+_PROBABILITY = re.compile(r"\s+\d{1,3} %")
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """What is danced from one time to another.
+
+    Attributes:
+        place: its line, or what names it in the file.
+        label: as it is written there; empty if there is none.
+        start, end: milliseconds, or a time of day as text; empty if the file gives none.
+        video: file name of the recording without its suffix; empty if the file does not name it.
+    """
+
+    place: int | str
+    label: str
+    start: float | str
+    end: float | str
+    video: str
+
+
+def is_elan(first: str, path: Path) -> bool:
+    """Tell an ELAN file by its name or its first line."""
+    return path.name.lower().removesuffix(".gz").endswith(".eaf") or "<ANNOTATION_DOCUMENT" in first
+
+
+def is_webvtt(first: str) -> bool:
+    """Tell a WebVTT file by its first line."""
+    return first.split(None, 1)[:1] == ["WEBVTT"]
+
+
+def read_elan(text: str, path: Path) -> Iterator[Stretch]:
+    """Give the annotations of all tiers that have times of their own, in the order of the file.
+
+    Raises:
+        InputError: it is not an ELAN file.
+    """
+    try:
+        # Entities could make a small file fill the memory; ELAN writes none.
+        if "<!DOCTYPE" in text:
+            raise InputError.at(path, None, "has a document type, which no ELAN file has", "save it in ELAN")
+        root = ElementTree.fromstring(text)  # noqa: S314 - without a document type there are no entities
+    except (ElementTree.ParseError, ValueError) as error:
+        raise InputError.at(path, None, f"is not XML ({error})", "save it again in ELAN") from None
+    if root.tag != "ANNOTATION_DOCUMENT":
+        raise InputError.at(path, None, f"is XML, but not of ELAN: it begins with <{root.tag[:40]}>")
+    slots = {slot.get("TIME_SLOT_ID"): slot.get("TIME_VALUE", "") for slot in root.iter("TIME_SLOT")}
+    video = _recording(root)
+    for annotation in root.iter("ALIGNABLE_ANNOTATION"):
+        start, end = (slots.get(annotation.get(f"TIME_SLOT_REF{i}"), "") for i in (1, 2))
+        label = " ".join((annotation.findtext("ANNOTATION_VALUE") or "").split())
+        place = f"annotation {annotation.get('ANNOTATION_ID', '')}".strip()
+        yield Stretch(place, label, _milliseconds(start), _milliseconds(end), video)
+
+
+def read_webvtt(lines: Iterator[str], num_before: int) -> Iterator[Stretch]:
+    """Give the cues of a WebVTT file, behind its first line; notes and styles are none.
+
+    Args:
+        lines: behind the first one.
+        num_before: lines before them.
+    """
+    place, times, words = 0, None, list[str]()
+    for number, line in enumerate((*lines, ""), num_before + 1):
+        match = _CUE_TIMES.fullmatch(line.rstrip("\r\n"))
+        if match:
+            place, times, words = number, match, []
+        elif line.strip():
+            words.append(html.unescape(_TAG.sub("", line)).strip())
+        elif times:
+            yield Stretch(place, _PROBABILITY.sub("", " ".join(words)), times["start"], times["end"], "")
+            times = None
+
+
+def _milliseconds(text: str) -> float | str:
+    return int(text) if text.isdecimal() else text
+
+
+def _recording(root: ElementTree.Element) -> str:
+    """Return the name of the first medium that the file was made with."""
+    for medium in root.iter("MEDIA_DESCRIPTOR"):
+        address = medium.get("MEDIA_URL") or medium.get("RELATIVE_MEDIA_URL") or ""
+        name = unquote(urlsplit(address).path)
+        if name:
+            # ELAN on Windows writes file:///C:/folder/name.
+            return PurePosixPath(PureWindowsPath(name).as_posix()).stem
+    return ""

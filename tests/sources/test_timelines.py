@@ -1,0 +1,143 @@
+"""Timelines of recordings as lists: what `dance predict` writes is read back, as are those of others."""
+
+from __future__ import annotations
+
+import gzip
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import video_site
+from helpers.numbered_video import make_video, numbers
+from helpers.video_site import ServedVideos
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dancecli.core.errors import InputError
+from dancecli.core.labels import LabelSet
+from dancecli.core.records import VIDEO_ID
+from dancecli.core.video_files import recording_id
+from dancecli.dataset.fetch.fetch import fetch
+from dancecli.model.inference.timeline_files import elan, write_timeline
+from dancecli.sources.kinetics import Listing, read_lists
+from dancecli.storage.workspace import Workspace
+
+source_video, served = video_site.source_video, video_site.served
+LABELS = LabelSet(("tango dancing", "salsa & swing", "zumba"))
+MADE = datetime(2026, 1, 1, tzinfo=UTC)
+NAME = "Gala 1994, 2"
+
+
+def stretch(start_s: float, end_s: float, label: str) -> dict[str, Any]:
+    return {"start_s": start_s, "end_s": end_s, "label": label, "probability": 0.876}
+
+
+def read(path: Path) -> Listing:
+    return read_lists([path], LABELS)
+
+
+SEEN = [stretch(0, 1.5, "zumba"), stretch(1.5, 61.04, "salsa & swing"), stretch(3600, 3661.001, "zumba")]
+
+
+@pytest.mark.parametrize("suffix", [".eaf", ".vtt", ".csv"])
+def test_what_predict_writes_is_read_back(tmp_path: Path, suffix: str) -> None:
+    write_timeline(tmp_path / NAME, tmp_path / "films" / f"{NAME}.mp4", SEEN, MADE)
+    listing = read(tmp_path / f"{NAME}{suffix}")
+    found = [(one.start_ms, one.end_ms, one.label) for one in listing.segments]
+    assert found == [(round(1000 * s["start_s"]), round(1000 * s["end_s"]), s["label"]) for s in SEEN]
+    assert {one.video_id for one in listing.segments} == {recording_id(NAME)}
+    assert not listing.refused
+    assert any(f"timeline of the recording '{NAME}'" in note for note in listing.notes)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 80_000_000), st.integers(1, 600_000), st.sampled_from(LABELS.names)),
+        min_size=1,
+        unique_by=lambda row: row[:2],
+    )
+)
+def test_any_timeline_is_read_back(rows: list[tuple[int, int, str]]) -> None:
+    segments = [stretch(start / 1000, (start + length) / 1000, label) for start, length, label in rows]
+    with tempfile.TemporaryDirectory() as folder:
+        for path in write_timeline(Path(folder) / "film", Path("film.mp4"), segments, MADE):
+            found = [(one.start_ms, one.end_ms - one.start_ms, one.label) for one in read(path).segments]
+            assert found == rows
+
+
+def test_a_file_that_was_corrected_in_elan(tmp_path: Path) -> None:
+    text = elan(Path("/films/x.mp4"), SEEN, MADE)
+    text = text.replace(
+        'MEDIA_URL="file:///films/x.mp4"', 'MEDIA_URL="file:///C:/Films/Gala%201994,%202.MTS"'
+    )
+    text = text.replace("<ANNOTATION_VALUE>zumba</ANNOTATION_VALUE>", "<ANNOTATION_VALUE/>", 1)
+    text = text.replace('TIME_SLOT_ID="ts6" TIME_VALUE="3661001"', 'TIME_SLOT_ID="ts6"')
+    path = tmp_path / "corrected.eaf.gz"
+    path.write_bytes(gzip.compress(text.encode()))
+    listing = read(path)
+    assert [(one.video_id, one.label) for one in listing.segments] == [(recording_id(NAME), "salsa & swing")]
+    assert dict(listing.other_labels) == {"(no label)": 1}
+    assert str(listing.refused[0]).startswith(f"{path}: entry annotation a3: ")
+
+
+def test_cues_as_others_write_them(tmp_path: Path) -> None:
+    path = tmp_path / "film.vtt"
+    path.write_text(
+        "\ufeffWEBVTT - dances\n\nSTYLE\n::cue { color: red }\n\nNOTE 00:00:01.000 is the overture\n\n"
+        "1\n00:02.000 --> 00:04.500 align:start\n<v Ann><b>Tango</b> dancing\n\n"
+        "00:00:05.000 --> 00:00:06.000\nsalsa &amp; swing\n\n00:00:09.000 --> 00:00:08.000\nzumba",
+        encoding="utf-8",
+        newline="\r\n",
+    )
+    listing = read(path)
+    found = [(one.start_ms, one.end_ms, one.label, one.video_id) for one in listing.segments]
+    assert found == [(2000, 4500, "tango dancing", "film"), (5000, 6000, "salsa & swing", "film")]
+    assert [row.row for row in listing.refused] == [15]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('<!DOCTYPE x [<!ENTITY a "b">]><ANNOTATION_DOCUMENT/>', "document type"),
+        ("<ANNOTATION_DOCUMENT>", "is not XML"),
+        ("<html/>", "is XML, but not of ELAN"),
+        ("<ANNOTATION_DOCUMENT/>", "has no rows"),
+    ],
+)
+def test_what_is_no_elan_file(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "x.eaf"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read(path)
+
+
+@given(st.text(min_size=1))
+def test_any_name_gives_an_id(stem: str) -> None:
+    assert VIDEO_ID.fullmatch(recording_id(stem))
+    assert recording_id(recording_id(stem)) == recording_id(stem)
+
+
+def test_names_that_differ_give_ids_that_differ() -> None:
+    assert len({recording_id(name) for name in ("a b", "a-b", "a_b", "a  b", "ä b", "日本", "日 本")}) == 7
+
+
+def test_corrected_stretches_become_clips(served: ServedVideos, workspace: Workspace, tmp_path: Path) -> None:
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    make_video(folder / f"{NAME}.mp4", 4)
+    (tmp_path / "labels.txt").write_text("".join(f"{name}\n" for name in LABELS))
+    seen = [stretch(0.4, 1.4, "zumba"), stretch(2, 3, "salsa & swing")]
+    (tmp_path / "gala.eaf").write_text(elan(folder / f"{NAME}.mp4", seen, MADE))
+    settings = served.settings(
+        annotations=(tmp_path / "gala.eaf",),
+        labels=tmp_path / "labels.txt",
+        url_template="",
+        sources=("local",),
+        folder=folder,
+    )
+    result = fetch(workspace, settings)
+    assert (result.num_done, result.complete) == (2, True)
+    assert numbers(workspace.clip(f"{recording_id(NAME)}_400_1400")) == list(range(10, 35))
+    assert numbers(workspace.clip(f"{recording_id(NAME)}_2000_3000")) == list(range(50, 75))
