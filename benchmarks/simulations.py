@@ -3,7 +3,7 @@
     python -m benchmarks.simulations [NAME...] [--studies N]
 
 Each line is one setting: what it is, what is measured, and its share in per cent with the standard error
-of the simulation. Names: tune, method, power, video, calibration, slices.
+of the simulation. Names: tune, method, power, video, folds, calibration, slices.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from itertools import product
 import numpy as np
 from scipy import stats
 
+from dancecli.core.hashing import assign_folds
 from dancecli.report.statistics import calibration, intervals, selection, significance, slices
 
 Line = tuple[str, str, float, int]
@@ -81,6 +82,67 @@ def video(studies: int) -> Iterator[Line]:
         yield f"{videos} videos, accuracy {100 * truth:.0f} %", "coverage", held / studies, studies
 
 
+_CLASSES, _WIDTH = 6, 8
+
+
+def _clips_of_groups(
+    rng: np.random.Generator, means: np.ndarray, groups: int, offset: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw clips of groups of one to four: class mean, offset of the group, noise."""
+    sizes = rng.integers(1, 5, groups)
+    group = np.repeat(np.arange(groups), sizes)
+    label = np.repeat(np.arange(groups) % _CLASSES, sizes)
+    shift = np.repeat(rng.normal(size=(groups, _WIDTH)) * offset, sizes, axis=0)
+    return means[label] + shift + rng.normal(size=(len(label), _WIDTH)), label, group
+
+
+def _calls(x: np.ndarray, y: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Classify by ridge regression on the classes, as a stand-in for any stable classifier."""
+    wide, new_wide = (np.column_stack([of, np.ones(len(of))]) for of in (x, new))
+    model = np.linalg.solve(wide.T @ wide + np.eye(_WIDTH + 1), wide.T @ np.eye(_CLASSES)[y])
+    found: np.ndarray = (new_wide @ model).argmax(1)
+    return found
+
+
+def fold_coverage(groups: int, folds: int, distance: float, offset: float, studies: int) -> float:
+    """Give the share of data sets whose interval of the pooled folds holds the models' mean accuracy.
+
+    Args:
+        groups: of clips, in six classes in turn.
+        folds: of the cross-validation.
+        distance: deviation of the class means, in that of the clips.
+        offset: deviation of the groups.
+        studies: number of data sets.
+    """
+    held = 0
+    for number in range(studies):
+        rng = np.random.default_rng(number)
+        means = rng.normal(size=(_CLASSES, _WIDTH)) * distance
+        x, y, group = _clips_of_groups(rng, means, groups, offset)
+        new_x, new_y, _ = _clips_of_groups(rng, means, 1500, offset)
+        names = [str(g) for g in group]
+        fold = np.array(assign_folds(y.tolist(), names, folds, seed=number))
+        hits, truth = np.zeros(len(y), bool), 0.0
+        for k in range(folds):
+            calls = _calls(x[fold != k], y[fold != k], np.concatenate([x[fold == k], new_x]))
+            tested = int((fold == k).sum())
+            hits[fold == k] = calls[:tested] == y[fold == k]
+            truth += float((calls[tested:] == new_y).mean()) / folds
+        found = intervals.proportion(hits, names).estimate
+        assert found is not None
+        held += found.low <= truth <= found.high
+    return held / studies
+
+
+def cross_validated(studies: int) -> Iterator[Line]:
+    """Pooled folds: with each class in each fold, and with fewer groups a class than folds."""
+    for groups, folds in ((20, 3), (36, 6), (60, 10), (121, 10), (200, 10), (20, 10), (36, 10)):
+        for distance, offset in ((1.6, 0.5), (1.0, 0.5), (0.9, 0.9), (0.6, 0.5)):
+            share = fold_coverage(groups, folds, distance, offset, studies)
+            setting = f"{groups} groups, {folds} folds, classes {distance:g} apart, groups {offset:g}"
+            yield setting, "coverage", share, studies
+
+
 def calibrated(studies: int) -> Iterator[Line]:
     """Models that are calibrated, and, in a fifth of the studies, models that are 10 points too confident."""
     for (clips, per), excess in product(((58, 1), (190, 1), (190, 4)), (0.0, 0.1)):
@@ -122,6 +184,7 @@ ALL: dict[str, tuple[Callable[[int], Iterator[Line]], int]] = {
     "method": (method, 2000),
     "power": (power, 1000),
     "video": (video, 2000),
+    "folds": (cross_validated, 1500),
     "calibration": (calibrated, 5000),
     "slices": (sliced, 1000),
 }

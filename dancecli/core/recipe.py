@@ -29,12 +29,16 @@ PROBES = (SOLVED, ATTENTIVE, KNN, PROTOTYPE)
 FULL, MTEB, VJEPA2 = "full", "mteb", "vjepa2"
 # The one head of a published protocol.
 PROTOCOL_HEADS = {MTEB: SOLVED, VJEPA2: ATTENTIVE}
+# How the head of a network that is trained by epochs starts, besides `SOLVED`.
+RANDOM, PRETRAINED = "random", "pretrained"
+# What a validation subset is for.
+AUTO, HELD_OUT = "auto", "held-out"
 # These keys only apply to training by epochs.
 EPOCH_KEYS = frozenset(
     (
         *("epochs", "patience", "batch", "accumulate", "lr", "lr_batch", "optimizer", "momentum"),
         *("weight_decay", "dropout", "label_smoothing", "ema", "amp", "clip_grad", "schedule"),
-        *("warmup_epochs", "milestones", "gamma"),
+        *("warmup_epochs", "milestones", "gamma", "head_init"),
     )
 )
 
@@ -47,6 +51,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "class_weights": ("none", "balanced"),
     "head": (TRAINED, *PROBES),
     "protocol": (FULL, *PROTOCOL_HEADS),
+    "head_init": (SOLVED, RANDOM, PRETRAINED),
+    "validation": (AUTO, HELD_OUT),
 }
 # At least 0 and below 1.
 _SHARES = ("dropout", "label_smoothing", "ema", "momentum")
@@ -86,6 +92,11 @@ class Recipe:
             where more than the head is trained.
         protocol: how a probe is fitted: `full` on all training clips, with what is chosen by grouped
             cross-validation; `mteb` or `vjepa2` as published.
+        head_init: where training by epochs starts the head: `solved`, the head that is solved on
+            features of the network as it is at the start; `random`; or `pretrained`, matching classes
+            from the pre-trained classifier. None is `solved` for a partly frozen network, else `random`.
+        validation: `auto` trains on a validation subset that is too small to choose an epoch by;
+            `held-out` never does.
         epochs: number of epochs.
         patience: early-stopping patience in epochs; 0 disables early stopping.
         batch: clips per step.
@@ -122,6 +133,8 @@ class Recipe:
     freeze: str = "4"
     head: str = TRAINED
     protocol: str = FULL
+    head_init: str | None = None
+    validation: str = AUTO
     epochs: int = 20
     patience: int = 0
     batch: int = 16
@@ -148,8 +161,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise InputError(f"{name} {getattr(self, name)!r} is not one of {', '.join(allowed)}")
+            chosen = getattr(self, name)
+            if chosen is not None and chosen not in allowed:
+                raise InputError(f"{name} {chosen!r} is not one of {', '.join(allowed)}")
         for field in fields(self):
             value = getattr(self, field.name)
             least = _LEAST.get(field.name, 0)

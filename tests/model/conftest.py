@@ -117,6 +117,8 @@ def tiny_recipe(tmp_path: Path) -> Path:
     path.write_text(
         "clip_len = 8\nframe_interval = 1\nshort_side = 64\ncrop = 64\nviews = 2\nepochs = 2\nbatch = 4\n"
         "lr = 0.01\nlr_batch = 4\noptimizer = 'sgd'\nworkers = 1\n"
+        # Two validation clips are enough to see what is chosen by them.
+        "validation = 'held-out'\n"
     )
     return path
 

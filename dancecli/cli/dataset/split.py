@@ -230,6 +230,8 @@ def _show(result: SplitResult, gap: float | None) -> None:
 
 def _inform(result: SplitResult) -> None:
     """Report what the split leaves out, cannot know, or changed."""
+    from dancecli.dataset.split.split import uneven_folds
+
     if not result.changed:
         info("the same split exists already; nothing changed")
     for subset, count in (result.drift.removed if result.drift else {}).items():
@@ -256,7 +258,7 @@ def _inform(result: SplitResult) -> None:
     if left_out.unknown_names:
         first = left_out.unknown_names[0]
         info(f"{len(left_out.unknown_names)} names in the group files match no clip, first {first!r}")
-    for note in _absent(result):
+    for note in (*_absent(result), *filter(None, [uneven_folds(result.clips)])):
         info(note)
     if result.missing_labels:
         info(f"labels without a clip: {', '.join(result.missing_labels)}")

@@ -74,7 +74,7 @@ def command(
     weights: WeightsOption = None,
     head: HeadOption = None,
     protocol: ProtocolOption = None,
-    head_init: HeadInitOption = "random",
+    head_init: HeadInitOption = None,
     cache: CacheOption = None,
     augment: AugmentOption = None,
     views: ViewsOption = None,
@@ -330,6 +330,12 @@ def _show(workspace: Workspace, result: RunResult) -> None:
         print_result(_head_line(record["head"]))
         print_result(f"next: dance report --run {result.name}")
         return
+    if record["head"].get("solver"):
+        head = record["head"]
+        print_result(
+            f"head: started solved, C = {head['C']:.3g}; then in cross-validation {_of(head['held_out'])} "
+            "of train"
+        )
     of = record["optim"]["epochs"]
     early = "" if chosen["epochs_run"] == of else f" (stopped early after {chosen['epochs_run']})"
     print_result(f"checkpoint: {chosen['name']}.pth, epoch {chosen['epoch']} of {of}{early}")

@@ -7,10 +7,13 @@ from typing import Annotated
 import typer
 
 HeadInitOption = Annotated[
-    str,
+    str | None,
     typer.Option(
-        metavar="random|pretrained",
-        help="Initialize matching classes from the pre-trained classifier.",
+        metavar="solved|random|pretrained",
+        help="Where training by epochs starts the head: solved on features of the network as it is, at "
+        "random, or with matching classes of the pre-trained classifier. [default: solved for a partly "
+        "frozen network, else random]",
+        show_default=False,
     ),
 ]
 HeadOption = Annotated[

@@ -62,7 +62,7 @@ def command(
     lr: LearningRateOption = None,
     batch: BatchOption = None,
     weights: WeightsOption = None,
-    head_init: HeadInitOption = "random",
+    head_init: HeadInitOption = None,
     cache: CacheOption = None,
     augment: AugmentOption = None,
     views: ViewsOption = None,

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
+from dancecli.core.hashing import classes_in_few_folds, uneven_folds_note
 from dancecli.core.records import Group, SplitClip, Subset
 from dancecli.dataset.clip_lookup import ClipLookup
 from dancecli.dataset.groups import (
@@ -293,6 +294,13 @@ def absent_classes(clips: Sequence[SplitClip], labels: Sequence[str]) -> dict[st
         }
     found = {name: tuple(label for label in labels if label in there - has) for name, has in present.items()}
     return {name: absent for name, absent in found.items() if absent}
+
+
+def uneven_folds(clips: Sequence[SplitClip]) -> str:
+    """Say which classes some folds of a cross-validation lack; empty if none do, or there are no folds."""
+    fold_of = [clip.folds.partition("/")[0] for clip in clips]
+    few = classes_in_few_folds([clip.label for clip in clips], fold_of)
+    return uneven_folds_note(few, len(set(fold_of))) if few else ""
 
 
 def _check(settings: SplitSettings) -> None:

@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.hashing import classes_in_few_folds
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.storage import tables
 from dancecli.storage.corrections import newer_corrections
+from dancecli.storage.files import atomic_file
 from dancecli.storage.lockfile import subset_digest
 from dancecli.storage.removals import removal_note, removed_of
 from dancecli.storage.workspace import Workspace
+
+TRAIN_AND_VAL = "train-and-val"
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class SplitData:
         folds: of a cross-validation, for each repeat the fold of each clip, from 1, by clip id. Then
             all clips are examples of train and of test, and `fold` gives those of one fold.
         lists: the file of each subset's list below the split's folder, without `.txt`.
+        val_in_train: validation clips that are among the training clips; see `with_validation`.
     """
 
     name: str
@@ -62,6 +67,7 @@ class SplitData:
     notes: tuple[str, ...]
     folds: tuple[Mapping[str, int], ...] = ()
     lists: Mapping[Subset, str] = field(default_factory=lambda: {s: s.value for s in Subset})
+    val_in_train: int = 0
 
     @property
     def counts(self) -> dict[str, int]:
@@ -90,6 +96,20 @@ class SplitData:
             examples={Subset.TRAIN: trained, Subset.VAL: (), Subset.TEST: tested},
             lists={subset: f"{folder}/{subset}" for subset in Subset},
         )
+
+    def with_validation(self) -> SplitData:
+        """Return the split whose validation clips are trained on."""
+        train, val = self.examples[Subset.TRAIN], self.examples[Subset.VAL]
+        return replace(
+            self,
+            examples={**self.examples, Subset.TRAIN: (*train, *val), Subset.VAL: ()},
+            lists={**self.lists, Subset.TRAIN: TRAIN_AND_VAL},
+            val_in_train=len(val),
+        )
+
+    def only_train(self) -> SplitData:
+        """Return the split without its validation and test subsets."""
+        return replace(self, examples={**self.examples, Subset.VAL: (), Subset.TEST: ()})
 
     def without_test(self) -> SplitData:
         """Return the split without its test subset, for model selection."""
@@ -149,6 +169,21 @@ def load_split(workspace: Workspace, name: str | None, *, folds: bool = False) -
         folds=fold_of,
         lists=lists,
     )
+
+
+def write_train_list(workspace: Workspace, data: SplitData) -> None:
+    """Write the list of the training clips and the validation clips among them, if there are any."""
+    if data.val_in_train:
+        path = workspace.annotations(data.name) / f"{TRAIN_AND_VAL}.txt"
+        with atomic_file(path) as file:
+            file.writelines(f"{e.path} {e.label_index}\n" for e in data.examples[Subset.TRAIN])
+
+
+def few_folds(data: SplitData, repeat: int) -> dict[str, int]:
+    """Find the classes that some folds of a repeat lack; see `classes_in_few_folds`."""
+    tested = data.examples[Subset.TEST]
+    labels = [data.labels[example.label_index] for example in tested]
+    return classes_in_few_folds(labels, [data.folds[repeat][example.clip_id] for example in tested])
 
 
 def _folds(split_clips: Sequence[SplitClip], name: str, *, wanted: bool) -> tuple[dict[str, int], ...]:
@@ -269,6 +304,7 @@ def split_record(data: SplitData) -> dict[str, Any]:
         "ratios": data.meta["split.ratios"],
         "flags": data.meta.get("split.flags", ""),
         "counts": data.counts,
+        **({"val_in_train": data.val_in_train} if data.val_in_train else {}),
         "test_hash": data.test_hash,
         **({"removed": removed} if (removed := removed_of(data.meta)) else {}),
         **({"folds": max(data.folds[0].values()), "repeats": len(data.folds)} if data.folds else {}),

@@ -192,7 +192,7 @@ def find_overlap(
     """Count the clips to be evaluated that share a source video, or a group, with clips that a run used.
 
     For test these are its training and validation clips: the latter chose the epoch. For val they
-    are its training clips.
+    are its training clips, with those of the validation subset that it was trained on.
 
     Returns:
         For each subset `clips` of `n`, from so many `videos`; None if the split that the run was
@@ -205,7 +205,9 @@ def find_overlap(
     video_of = {clip.clip_id: clip.video_id for clip in tables.read(workspace.clips, Clip)}
     group_of = {clip.clip_id: clip.group for clip in tables.read(workspace.split(data.name), SplitClip)}
     found = {}
-    for subset, used in ((Subset.VAL, (Subset.TRAIN,)), (Subset.TEST, (Subset.TRAIN, Subset.VAL))):
+    both = (Subset.TRAIN, Subset.VAL)
+    of_val = both if trained["split"].get("val_in_train") else (Subset.TRAIN,)
+    for subset, used in ((Subset.VAL, of_val), (Subset.TEST, both)):
         # The checkpoint of a cross-validation is trained on all its clips.
         seen = [clip for clip in before if clip.subset in used or clip.folds]
         groups = {clip.group for clip in seen}

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import ModelError
 from dancecli.core.labels import MANIFESTS, LabelSet
+from dancecli.core.recipe import PRETRAINED
 from dancecli.model.networks.weights import StartWeights, state_of
 from dancecli.model.networks.zoo import ZooEntry
 from dancecli.storage.files import save_torch
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 KINETICS400_LABELS = MANIFESTS / "label-sets" / "kinetics400.txt"
-RANDOM, PRETRAINED = "random", "pretrained"
 _LAYER = "cls_head.fc_cls"
 # Bias of a class that the network does not know: its probability is 0 in single and half precision.
 _IMPOSSIBLE = -1e4

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import SILENT, Reporter
-from dancecli.core.recipe import SOLVED
+from dancecli.core.recipe import HELD_OUT, SOLVED
 from dancecli.core.records import Subset
 from dancecli.model.dataloading.split_data import Example, count_repeats
 from dancecli.model.networks.checkpoint import run_checkpoint
@@ -150,7 +150,7 @@ def _plan(workspace: Workspace, settings: FeatureSettings) -> Plan:
             wanted,
             freeze="4",
             num_clips=num_clips,
-            changes=(f"head={SOLVED}",),
+            changes=(f"head={SOLVED}", f"validation={HELD_OUT}"),
             folds=count_repeats(workspace, wanted.split) > 0,
         ),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -10,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
-from dancecli.core.recipe import PROBES, SOLVED, VJEPA2, Recipe
+from dancecli.core.recipe import PRETRAINED, PROBES, RANDOM, SOLVED, TRAINED, VJEPA2, Recipe
 from dancecli.core.records import Prediction, SplitClip, Subset
 from dancecli.model.dataloading.pipelines import forward_batch, frame_sampler
+from dancecli.model.dataloading.split_data import write_train_list
 from dancecli.model.hardware.device import current_device
 from dancecli.model.networks.base import build_model_config
-from dancecli.model.networks.head import PRETRAINED, RANDOM, start_head, with_hook
+from dancecli.model.networks.head import HeadStart, start_head, with_hook
+from dancecli.model.networks.stages import LAST_STAGE
 from dancecli.model.networks.weights import resolve_weights
 from dancecli.model.runs.plan import FinetuneSettings, Plan, make_plan
 from dancecli.model.runs.record import begun_record
@@ -28,6 +31,8 @@ from dancecli.storage import runs as rec
 from dancecli.storage import tables
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
+
+_POLL_S = 0.2
 
 __all__ = ["FinetuneSettings", "Plan", "finetune", "make_plan"]
 
@@ -103,6 +108,7 @@ def run_plan(workspace: Workspace, plan: Plan, reporter: Reporter) -> rec.RunRes
     if before:
         record["resumed_utc"] = [*before.get("resumed_utc", []), record["created_utc"]]
         record["created_utc"] = before["created_utc"]
+        record["head"] = before.get("head", head)
     rec.write_record(folder, record)
     # Every dataset of mmengine collects garbage: a quarter of a second among all that was imported.
     gc.freeze()
@@ -135,8 +141,10 @@ def _train(workspace: Workspace, plan: Plan, job: Job, reporter: Reporter) -> tu
         return outcome, {"head": head}
     if plan.settings.folds:
 
-        def job_of(data: SplitData) -> Job:
-            return make_job(workspace, replace(plan, data=data))
+        def job_of(data: SplitData, folder: rec.RunFolder) -> Job:
+            own = replace(plan, data=data)
+            own_job = replace(make_job(workspace, own), folder=folder, resume=True)
+            return _with_head_start(workspace, own, own_job, reporter)[0]
 
         outcome, folds = train_folds(job, job_of, reporter)
         return outcome, {"cross_validation": folds}
@@ -178,11 +186,56 @@ def _begin(workspace: Workspace, plan: Plan, reporter: Reporter) -> tuple[Job, d
             f"{job.start.matched} of {job.start.total} backbone weights are in {job.start.name}; "
             "the others are initialized randomly"
         )
-    if plan.settings.head_init != PRETRAINED or not job.start:
+    if plan.settings.folds:
+        # Each fold's head has a start of its own, without its test clips.
+        return job, {"init": plan.recipe.head_init or SOLVED}
+    return _with_head_start(workspace, plan, job, reporter)
+
+
+def _with_head_start(
+    workspace: Workspace, plan: Plan, job: Job, reporter: Reporter
+) -> tuple[Job, dict[str, Any]]:
+    """Let the head of a run that is trained by epochs start as its recipe says; return the record too."""
+    init = plan.recipe.head_init
+    if plan.recipe.head != TRAINED or init not in (SOLVED, PRETRAINED) or not job.start:
         return job, {"init": RANDOM}
-    found = start_head(plan.entry, job.start, plan.data.labels, job.folder.root / "head-rows.pth")
-    reporter.message(found.note)
+    if init == PRETRAINED:
+        found = start_head(plan.entry, job.start, plan.data.labels, job.folder.root / "head-rows.pth")
+    else:
+        found = _solved_start(workspace, plan, job, reporter)
+    if found.note:
+        reporter.message(found.note)
     return replace(job, config=with_hook(job.config, found)), found.record
+
+
+def _solved_start(workspace: Workspace, plan: Plan, job: Job, reporter: Reporter) -> HeadStart:
+    """Solve the head on features of the training clips, as a run of a wholly frozen network does."""
+    from dancecli.model.training.solved_head import save_start
+
+    file = job.folder.root / "head-start.pth"
+    hook = {"type": "ClassifierWeightsHook", "file": str(file), "classes": list(range(len(plan.data.labels)))}
+    if job.resume and file.exists():
+        return HeadStart(hook, {}, "")
+    if not job.rank_info.first:
+        # The process group would not wait for as long as the features may take.
+        while not file.exists():
+            time.sleep(_POLL_S)
+        return HeadStart(hook, {}, "")
+    whole = replace(
+        plan,
+        recipe=replace(plan.recipe, freeze=str(LAST_STAGE), head=SOLVED, views=None),
+        data=plan.data.only_train(),
+        cached=True,
+    )
+    solving = replace(make_job(workspace, whole, reporter), folder=job.folder)
+    record = save_start(solving, train_groups(workspace, plan.data), file, reporter)
+    held_out = record["held_out"]
+    return HeadStart(
+        hook,
+        record,
+        f"the head starts from the solution (C = {record['C']:.3g}; in cross-validation "
+        f"{held_out['top1']} of {held_out['n']} training clips correct)",
+    )
 
 
 def make_job(workspace: Workspace, plan: Plan, reporter: Reporter = SILENT) -> Job:
@@ -193,6 +246,7 @@ def make_job(workspace: Workspace, plan: Plan, reporter: Reporter = SILENT) -> J
     settings, recipe, data = plan.settings, plan.recipe, plan.data
     shapes = shapes_of(build_model_config(plan.base, recipe, len(data.labels), None))
     start = resolve_weights(plan.entry, settings.weights, shapes, reporter)
+    write_train_list(workspace, data)
     data_plan = DataPlan(
         workspace.root,
         data.name,

@@ -9,7 +9,7 @@ from typing import Any
 
 from dancecli.core.progress import Reporter
 from dancecli.core.records import Prediction, Subset
-from dancecli.model.dataloading.split_data import SplitData
+from dancecli.model.dataloading.split_data import SplitData, few_folds
 from dancecli.model.networks.mmaction import init_default_scope
 from dancecli.model.training.job import Job
 from dancecli.model.training.runner import Outcome, run_job, silence
@@ -81,17 +81,17 @@ def solve_folds(
         reporter.progress(1, 1, "training · all folds")
     seconds = {"features": solver.features_s, "train": round(time.monotonic() - began, 2)}
     outcome = solved_outcome(solver, _in_order(predictions, job), seconds)
-    return outcome, head.record, _record(folds, rows)
+    return outcome, head.record, _record(job, folds, rows)
 
 
 def train_folds(
-    job: Job, job_of: Callable[[SplitData], Job], reporter: Reporter
+    job: Job, job_of: Callable[[SplitData, RunFolder], Job], reporter: Reporter
 ) -> tuple[Outcome, dict[str, Any]]:
     """Train a model by epochs for each fold, in a folder of its own; complete folds are kept.
 
     Args:
         job: the run.
-        job_of: makes the job of the split of one fold.
+        job_of: makes the job of the split of one fold, in a folder of its own.
         reporter: receives the progress as `phase · words`.
 
     Returns:
@@ -102,29 +102,25 @@ def train_folds(
     outcome: Outcome | None = None
     seconds: dict[str, float] = {}
     for number in folds.numbers:
-        own = replace(
-            job_of(job.data.fold(folds.repeat, number)),
-            folder=RunFolder(job.folder.root / "folds" / str(number)),
-            preflight=job.preflight and number == 1,
-            resume=True,
-        )
-        own.folder.checkpoints.mkdir(parents=True, exist_ok=True)
-        if own.folder.predictions.exists():
-            found = tables.read(own.folder.predictions, Prediction)
+        folder = RunFolder(job.folder.root / "folds" / str(number))
+        folder.checkpoints.mkdir(parents=True, exist_ok=True)
+        if folder.predictions.exists():
+            found = tables.read(folder.predictions, Prediction)
         else:
             reporter.message(f"fold {number} of {len(folds.numbers)}")
-            outcome = run_job(own, reporter)
+            own = job_of(job.data.fold(folds.repeat, number), folder)
+            outcome = run_job(replace(own, preflight=job.preflight and number == 1), reporter)
             found = outcome.predictions
-            tables.write(own.folder.predictions, Prediction, found)
+            tables.write(folder.predictions, Prediction, found)
             for what, took in outcome.seconds.items():
                 seconds[what] = round(seconds.get(what, 0.0) + took, 2)
-            own.folder.resume_file.unlink(missing_ok=True)
+            folder.resume_file.unlink(missing_ok=True)
         predictions += found
         rows.append(_row(number, found))
     pooled = _in_order(predictions, job)
     outcome = outcome or Outcome(pooled, "last", job.recipe.epochs, job.recipe.epochs, {}, 0, 0, {})
     outcome = replace(outcome, predictions=pooled, chosen="", seconds=seconds)
-    return outcome, _record(folds, rows)
+    return outcome, _record(job, folds, rows)
 
 
 def _in_order(predictions: Sequence[Prediction], job: Job) -> list[Prediction]:
@@ -142,5 +138,11 @@ def _chosen(head: Mapping[str, Any]) -> dict[str, Any]:
     return {key: head[key] for key in ("C", "neighbors", "lr", "weight_decay") if key in head}
 
 
-def _record(folds: Folds, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {"folds": len(rows), "repeat": folds.repeat + 1, "of_fold": list(rows)}
+def _record(job: Job, folds: Folds, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    few = few_folds(job.data, folds.repeat)
+    return {
+        "folds": len(rows),
+        "repeat": folds.repeat + 1,
+        "of_fold": list(rows),
+        **({"classes_in_few_folds": few} if few else {}),
+    }

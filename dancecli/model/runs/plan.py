@@ -8,13 +8,17 @@ from typing import Any
 
 from dancecli.core.errors import ModelError, UsageError, WorkspaceError
 from dancecli.core.flow_format import FlowMethod, method_mismatch
+from dancecli.core.hashing import uneven_folds_note
 from dancecli.core.recipe import (
     ATTENTIVE,
+    AUTO,
     EPOCH_KEYS,
     FULL,
     MTEB,
+    PRETRAINED,
     PROBES,
     PROTOCOL_HEADS,
+    RANDOM,
     SOLVED,
     TRAINED,
     Recipe,
@@ -24,11 +28,10 @@ from dancecli.core.records import Subset
 from dancecli.engine.factory import LOCAL, check_engine
 from dancecli.model.dataloading.pipelines import frame_sampler, refuse_unused_keys
 from dancecli.model.dataloading.pose_data import with_input
-from dancecli.model.dataloading.split_data import SplitData, load_split
+from dancecli.model.dataloading.split_data import SplitData, few_folds, load_split
 from dancecli.model.dataloading.timing import timing_notes
 from dancecli.model.networks import stages
 from dancecli.model.networks.base import FLOW, FRAMES, ModelBase, at_its_size, has_dropout, model_base
-from dancecli.model.networks.head import PRETRAINED, RANDOM
 from dancecli.model.networks.weights import NO_WEIGHTS
 from dancecli.model.networks.zoo import DEFAULT_PRETRAIN, ZooEntry, find_entry
 from dancecli.model.training.distributed import get_rank_info, per_rank_batch_size
@@ -40,7 +43,7 @@ DEFAULT_FLOW = FlowMethod.DIS.value
 _CACHE_FROM_STAGE = 3
 _DEFAULT_CACHED_VIEWS = 2
 # Fewer validation clips than these cannot tell epochs that differ by a few points apart.
-_FEW_VAL = 50
+FEW_VALIDATION_CLIPS = 50
 # The range of numpy's generator.
 SEEDS = range(2**32)
 _RECIPE_FLAGS = (
@@ -54,6 +57,7 @@ _RECIPE_FLAGS = (
     "num_clips",
     "augment",
     "amp",
+    "head_init",
 )
 
 
@@ -96,7 +100,7 @@ class FinetuneSettings:
         cache_dtype: `float16` or `float32`; empty for the default of the stage.
         flow_method: how the input of an optical-flow model was computed.
         input: what a model of frames sees: `frames`, or `skeletons` drawn from the poses.
-        head_init: `random`, or `pretrained` to copy matching classes from the pre-trained classifier.
+        head_init: where training by epochs starts the head: `solved`, `random` or `pretrained`.
         two_stream: settings of `dance train --stream both`, for one of its streams.
         execution: how the run is executed, which does not change what it trains.
         folds: cross-validate on the folds of the split; of a split with several repeats, on those of
@@ -125,7 +129,7 @@ class FinetuneSettings:
     cache_dtype: str = ""
     flow_method: str = DEFAULT_FLOW
     input: str = FRAMES
-    head_init: str = RANDOM
+    head_init: str | None = None
     two_stream: dict[str, Any] | None = None
     folds: bool = False
     execution: Execution = Execution()
@@ -170,6 +174,7 @@ def resolve_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
             num_clips=settings.num_clips,
             augment=settings.augment,
             amp=settings.amp,
+            head_init=settings.head_init,
         )
     )
     if settings.weights == NO_WEIGHTS:
@@ -182,7 +187,7 @@ def resolve_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
     entry = find_entry(settings.pretrain)
     if _averaged_from_rgb(entry, settings) and "freeze" not in given:
         recipe = replace(recipe, freeze="none")
-    epoch_keys = sorted(given & EPOCH_KEYS)
+    epoch_keys = sorted(given & EPOCH_KEYS - ({"head_init"} if recipe.head_init == SOLVED else set()))
     by_epochs = ""
     if named := settings.protocol or settings.head:
         _refuse_epoch_keys(named, recipe, epoch_keys)
@@ -191,10 +196,9 @@ def resolve_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
         by_epochs = f"{', '.join(epoch_keys)} given: the head is trained by epochs instead of solved"
     if settings.seed not in SEEDS:
         raise UsageError(f"seed {settings.seed} is not an integer from 0 to {SEEDS[-1]}")
-    if settings.head_init not in (RANDOM, PRETRAINED):
-        raise UsageError(f"head init {settings.head_init!r} is not {RANDOM} or {PRETRAINED}")
-    if settings.head_init == PRETRAINED and settings.weights == NO_WEIGHTS:
-        raise UsageError("random weights have no pre-trained classifier", f"use --head-init {RANDOM}")
+    if settings.weights == NO_WEIGHTS and recipe.head_init in (PRETRAINED, SOLVED):
+        lacking = {PRETRAINED: "pre-trained classifier", SOLVED: "features to solve a head on"}
+        raise UsageError(f"random weights have no {lacking[recipe.head_init]}", f"use --head-init {RANDOM}")
     data = load_split(workspace, settings.split, folds=settings.folds)
     plan = plan_with(workspace, settings.name or "", settings, entry, recipe, data)
     notes = [by_epochs] if by_epochs else []
@@ -277,6 +281,8 @@ def plan_with(
         )
     recipe, unsolved = _with_head(recipe, cached, base.model)
     _check_probe(recipe, base.model, data)
+    recipe, started = _with_head_start(recipe, base.model, settings)
+    data, held_in = _with_validation(recipe, data)
     if cached and recipe.views is None and recipe.head == TRAINED:
         recipe = replace(recipe, views=max(_DEFAULT_CACHED_VIEWS, 1 + len(recipe.chains)))
     if cached and settings.group and settings.weights != NO_WEIGHTS and recipe.view_seed is None:
@@ -295,7 +301,7 @@ def plan_with(
     notes += _process_notes(settings.execution.processes, recipe, cached)
     if recipe.dropout and not has_dropout(base.model["cls_head"]):
         notes.append(f"the head of {entry.name} has no dropout: the recipe's {recipe.dropout:g} is ignored")
-    notes += [*unsolved, *_recipe_notes(recipe, data, cached)]
+    notes += [*unsolved, *started, *held_in, *_recipe_notes(recipe, data, cached)]
     if recipe.frozen_stages >= _CACHE_FROM_STAGE and not cached and settings.execution.cache is None:
         notes += _uncached_notes(base, recipe)
     notes += _group_notes(settings, data, recipe)
@@ -352,6 +358,8 @@ def _fold_notes(data: SplitData, recipe: Recipe) -> Iterator[str]:
         f"cross-validation: {folds} models, each trained on {folds - 1} folds and tested on the other; their "
         f"predictions of all {len(data.examples[Subset.TEST])} clips are pooled"
     )
+    if few := few_folds(data, 0):
+        yield uneven_folds_note(few, folds)
     if recipe.head in PROBES:
         yield "the checkpoint is a further model, trained on all clips, whose accuracy the folds estimate"
 
@@ -371,6 +379,52 @@ def _with_head(recipe: Recipe, cached: bool, model: dict[str, Any]) -> tuple[Rec
     if whole:
         why = f"a {model['cls_head']['type']} is more than one linear layer"
     return replace(recipe, head=TRAINED), [f"the head is trained by epochs instead of solved: {why}"]
+
+
+def _with_head_start(
+    recipe: Recipe, model: dict[str, Any], settings: FinetuneSettings
+) -> tuple[Recipe, list[str]]:
+    """Resolve where training by epochs starts the head; return what to say of it.
+
+    Raises:
+        ModelError: it is to start from a solved head, and none can be solved.
+    """
+    if recipe.head != TRAINED:
+        return recipe, []
+    partly = 0 <= recipe.frozen_stages < stages.LAST_STAGE
+    asked = recipe.head_init or (SOLVED if partly else RANDOM)
+    why = ""
+    if asked == SOLVED and settings.weights == NO_WEIGHTS:
+        why = "the weights are random"
+    elif asked == SOLVED:
+        why = stages.why_not_cut(model, stages.LAST_STAGE)
+        if not why and not stages.has_one_layer(model):
+            why = f"a {model['cls_head']['type']} is more than one linear layer"
+    if why and recipe.head_init == SOLVED:
+        raise ModelError(f"the head cannot start solved: {why}", f"use --head-init {RANDOM}")
+    if why:
+        return replace(recipe, head_init=RANDOM), [f"the head starts at random: {why}"]
+    if asked == SOLVED:
+        note = (
+            "the head starts from the solution on features of the network as it is at the start (logistic "
+            "regression, as --freeze 4 gives it): one pass on the evaluation view of each training clip"
+        )
+        return replace(recipe, head_init=SOLVED), [note]
+    notes = ["the head starts at random, as the recipe says"] if partly and asked == RANDOM else []
+    return replace(recipe, head_init=asked), notes
+
+
+def _with_validation(recipe: Recipe, data: SplitData) -> tuple[SplitData, list[str]]:
+    """Add a validation subset that is too small to choose by to the training clips; return what to say."""
+    num_val = len(data.examples[Subset.VAL])
+    if recipe.validation != AUTO or recipe.protocol != FULL or not 0 < num_val < FEW_VALIDATION_CLIPS:
+        return data, []
+    note = (
+        f"the validation subset has {num_val} clips, each worth {100 / num_val:.1f} points: too few to "
+        "choose by, so nothing is chosen by them and they are trained on (--set validation=held-out keeps "
+        "them apart)"
+    )
+    return data.with_validation(), [note]
 
 
 def _check_probe(recipe: Recipe, model: dict[str, Any], data: SplitData) -> None:
@@ -442,7 +496,7 @@ def _recipe_notes(recipe: Recipe, data: SplitData, cached: bool) -> Iterator[str
     if recipe.ema:
         yield f"EMA weights (decay {recipe.ema:g}) are evaluated and saved"
     num_val = len(data.examples[Subset.VAL])
-    if recipe.head == TRAINED and 0 < num_val < _FEW_VAL:
+    if recipe.head == TRAINED and 0 < num_val < FEW_VALIDATION_CLIPS:
         yield (
             f"the epoch is chosen by {num_val} validation clips, each worth {100 / num_val:.1f} points: too "
             "few to tell epochs apart (a solved head, the default with --freeze 4, chooses nothing by them)"

@@ -31,6 +31,7 @@ from dancecli.model.training.probes.mteb import draw, solve_as_mteb
 from dancecli.model.training.probes.neighbors import fit_neighbors, fit_prototypes
 from dancecli.model.training.runner import Outcome, silence
 from dancecli.model.training.scoring import accuracy, predict_subset
+from dancecli.storage.files import save_torch
 from dancecli.storage.runs import append_metrics, trim_metrics
 
 
@@ -206,6 +207,32 @@ def solve_job(job: Job, groups: Sequence[str], reporter: Reporter) -> tuple[Outc
         seconds["evaluate"] = round(time.monotonic() - last, 2)
     _write_metrics(job, predictions, seconds["train"])
     return solved_outcome(solver, predictions, seconds), head.record
+
+
+def save_start(job: Job, groups: Sequence[str], file: Path, reporter: Reporter) -> dict[str, Any]:
+    """Solve the head that training by epochs starts from, and save its weights.
+
+    Args:
+        job: of a wholly frozen network, with nothing but training clips.
+        groups: group of each of them.
+        file: receives `weight` [classes, features] and `bias` [classes].
+        reporter: receives the progress as `phase · words` in clips of the phase.
+
+    Returns:
+        The record of the head for `run.json`.
+
+    Raises:
+        ModelError: the classifier of the model is not one linear layer on the features.
+        WorkspaceError: there is no room for the features.
+    """
+    use_fast_math(job.device)
+    with silence(job.folder):
+        init_default_scope("mmaction")
+        solver = HeadSolver(job, reporter)
+        head = solver.solve(groups)
+        layer = solver.model.cls_head.fc_cls
+        save_torch(file, {"weight": layer.weight.detach(), "bias": layer.bias.detach()})
+    return head.record
 
 
 def solved_outcome(solver: HeadSolver, predictions: list[Prediction], seconds: dict[str, float]) -> Outcome:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from dancecli.core.progress import Reporter
-from dancecli.core.recipe import Recipe
+from dancecli.core.recipe import RANDOM, Recipe
 from dancecli.core.records import Subset
 from dancecli.core.topk import true_ranks
 from dancecli.model.networks.build import lr_factors
@@ -46,7 +46,7 @@ _HEAD_KEYS = {
 _SHARED_KEYS = {
     *("description", "clip_len", "frame_interval", "fps", "short_side", "crop", "train_crop", "flip"),
     *("views", "view_seed", "freeze", "epochs", "batch", "lr_batch", "norm_eval", "num_clips", "num_crops"),
-    *("augment", "workers"),
+    *("augment", "workers", "head_init", "validation"),
 }
 
 
@@ -64,6 +64,8 @@ def why_sequential(plan: Plan, space: Space) -> str:
     searched = [key for key in space.keys if key not in _HEAD_KEYS]
     if searched:
         return f"{searched[0]} is searched, and batched trials share it"
+    if recipe.head_init != RANDOM:
+        return f"the head starts {recipe.head_init}"
     usual = Recipe()
     for field in fields(Recipe):
         other = field.name not in _HEAD_KEYS | _SHARED_KEYS

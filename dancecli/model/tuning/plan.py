@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from dancecli.core.errors import WorkspaceError
+from dancecli.core.recipe import HELD_OUT
 from dancecli.core.records import Subset
 from dancecli.model.runs.plan import FinetuneSettings, Plan, make_plan
 from dancecli.model.tuning.search_space import Space, read_space
@@ -35,7 +36,9 @@ class TuneSettings(FinetuneSettings):
     def common(self) -> FinetuneSettings:
         """Return the settings that every trial has."""
         shared = {field.name: getattr(self, field.name) for field in fields(FinetuneSettings)}
-        return FinetuneSettings(**{**shared, "name": None})
+        # Trials are chosen by the validation subset, whatever its size.
+        changes = (*self.changes, f"validation={HELD_OUT}")
+        return FinetuneSettings(**{**shared, "name": None, "changes": changes})
 
 
 @dataclass(frozen=True)

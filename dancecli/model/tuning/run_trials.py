@@ -108,6 +108,7 @@ class RunTrials:
             num_clips=None,
             augment=None,
             amp=None,
+            head_init=None,
         )
         plan = make_plan(self._workspace, settings)
         result = run_plan(self._workspace, replace(plan, data=plan.data.without_test()), reporter)

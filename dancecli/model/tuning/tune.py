@@ -107,7 +107,6 @@ def _open(workspace: Workspace, plan: TunePlan, trainer: Trainer) -> Study:
         "weights": trainer.weights_sha256,
         "seed": settings.seed,
         "flow method": settings.flow_method,
-        "head init": settings.head_init,
         "space": plan.space.table(),
         "recipe": {key: value for key, value in asdict(plan.base.recipe).items() if key != "workers"},
     }

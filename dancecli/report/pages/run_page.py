@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from dancecli.core.hashing import uneven_folds_note
 from dancecli.core.text import duration, percent, pluralize
 from dancecli.core.video_files import clip_path
 from dancecli.report.pages.stills import stills_of
@@ -229,6 +230,8 @@ def lead(results: RunResults) -> str:
         trained = f"cross-validated in {folds} folds on {clips} of split “{split['name']}”"
         return f"{', '.join([*phrases, trained])}."
     trained = f"trained on {clips} of split “{split['name']}”"
+    if val := split.get("val_in_train"):
+        trained += f" (with the {val} of its validation subset, which are too few to choose by)"
     if optim.get("epochs"):
         trained += f" for {pluralize(optim['epochs'], 'epoch')}"
     return f"{', '.join([*phrases, trained])}."
@@ -279,7 +282,8 @@ def _cross_validation(run: Mapping[str, Any]) -> list[str]:
         f"({percent(min(shares))} to {percent(max(shares))} % correct) are not independent: their "
         "standard deviation is no standard error."
     )
-    return [note]
+    few = _table(found, "classes_in_few_folds")
+    return [note, f"{uneven_folds_note(few, folds)}."] if few else [note]
 
 
 def _untrained(results: RunResults, summary: Summary) -> list[str]:
@@ -337,7 +341,15 @@ def facts(results: RunResults) -> list[tuple[str, list[tuple[str, str]]]]:
         ),
         ("Cross-validation", _fold_facts(run)),
         ("Views", [("training", views.get("train")), ("testing", views.get("test"))]),
-        ("Training", [*_table(run, "optim").items(), ("seed", run.get("seed"))]),
+        (
+            "Training",
+            [
+                *_table(run, "optim").items(),
+                ("head", _head_start(_table(run, "head"))),
+                ("validation clips trained on", split.get("val_in_train")),
+                ("seed", run.get("seed")),
+            ],
+        ),
         (
             "Time",
             [
@@ -349,6 +361,13 @@ def facts(results: RunResults) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Versions", list(_table(run, "versions").items())),
     ]
     return [(title, named) for title, rows in groups if (named := _named(rows))]
+
+
+def _head_start(head: Mapping[str, Any]) -> str:
+    """Say where the head is from; empty for a run that does not know."""
+    if "C" in head and head.get("solver"):
+        return f"solved with {head['solver']}, C = {head['C']:.3g}"
+    return f"from {head['init']} weights" if head.get("init") else ""
 
 
 def _fold_facts(run: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -139,7 +139,8 @@ def results_of(
     rows = read_split()
     subsets = _subsets(predictions, table, labels, rows)
     folds = any(row.folds for row in rows)
-    trained = [row for row in rows if folds or row.subset == Subset.TRAIN]
+    own = {Subset.TRAIN, Subset.VAL} if record["split"].get("val_in_train") else {Subset.TRAIN}
+    trained = [row for row in rows if folds or row.subset in own]
     train_groups = _torn(rows) if folds else {row.group for row in trained}
     train_labels = Counter(row.label for row in trained)
     sums = {row.clip_id: row.sha256 for row in rows}
