@@ -1,4 +1,7 @@
-"""Clips that somebody should look at again: wrong labels, near-duplicates that disagree, empty pictures."""
+"""Clips that somebody should look at again.
+
+Probably wrong labels, near-duplicates that disagree, empty pictures, and clips in which no dancer was found.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
-from dancecli.core.records import Clip, Prediction, Suspect
+from dancecli.core.records import Clip, ClipPose, Prediction, Suspect
 from dancecli.core.text import pluralize
 from dancecli.dataset.groups import NEAR_DUPLICATE, read_groups
 from dancecli.report.statistics.label_noise import LabelNoise, choose_suspects, fit_label_noise
@@ -105,6 +108,7 @@ def find_suspects(workspace: Workspace, settings: SuspectSettings) -> SuspectsRe
     if scored:
         rows, noise = _by_scores(clips, scored, settings.max_false)
     rows += [*_by_near_duplicates(workspace, clips), *_by_content(clips)]
+    rows += _by_pose(workspace, clips)
     confirmed = {clip_id for clip_id, fields in changes.items() if Field.CONFIRMED in fields}
     reviewed = sum(row.queued and row.clip_id in confirmed for row in rows)
     rows = [replace(row, queued=row.queued and row.clip_id not in confirmed) for row in rows]
@@ -244,6 +248,18 @@ def _by_content(clips: Sequence[Clip]) -> Iterator[Suspect]:
                 yield Suspect(
                     clip.clip_id, condition, clip.label, "", 1.0, True, f"most of it is {condition}"
                 )
+
+
+def _by_pose(workspace: Workspace, clips: Sequence[Clip]) -> Iterator[Suspect]:
+    """Name the clips in which `dance pose` found no dancer that it could follow."""
+    if not workspace.poses.exists():
+        return
+    label_of = {(clip.clip_id, clip.sha256): clip.label for clip in clips}
+    columns = ("clip_id", "of_sha256", "reason")
+    for clip_id, sha256, reason in tables.read_columns(workspace.poses, ClipPose, columns):
+        label = label_of.get((clip_id, sha256))
+        if reason and label is not None:
+            yield Suspect(clip_id, "no-pose", label, "", 1.0, True, f"no poses: {reason}")
 
 
 def describe(result: SuspectsResult, max_false: float) -> list[str]:

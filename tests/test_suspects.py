@@ -10,7 +10,7 @@ from helpers.builders import Ran
 from helpers.fake_run import make_run
 
 from dancecli.core.errors import UsageError, WorkspaceError
-from dancecli.core.records import Clip, Group, Segment, Suspect
+from dancecli.core.records import Clip, ClipPose, Group, Segment, Suspect
 from dancecli.dataset.groups import NEAR_DUPLICATE, replace_groups
 from dancecli.storage import tables
 from dancecli.storage.corrections import Correction, append_corrections, current, read_corrections
@@ -101,6 +101,20 @@ def test_near_duplicates_of_the_other_label_and_empty_pictures(made: Workspace) 
     assert found == {(waves[1], "near-duplicate"): "wave", (waves[0], "black"): ""}
     assert result.num_scored == 0
     assert result.noise_rate is None
+
+
+def test_clips_without_a_dancer(made: Workspace) -> None:
+    clips = [clip for clip in tables.read(made.clips, Clip) if clip.video_id.startswith("train")]
+    tables.write(made.clips, Clip, clips)
+    reasons = ("nobody was found in it", "", "nobody was found in it")
+    sums = (clips[0].sha256, clips[1].sha256, "of another file")
+    rows = [
+        ClipPose(clip.clip_id, "", "", 0, sha256, "m", "e", 0, 0, 0, 0.0, 0.0, reason)
+        for clip, sha256, reason in zip(clips, sums, reasons, strict=False)
+    ]
+    tables.write(made.poses, ClipPose, rows)
+    found = [(one.clip_id, one.kind, one.detail) for one in find_suspects(made, SuspectSettings()).suspects]
+    assert found == [(clips[0].clip_id, "no-pose", "no poses: nobody was found in it")]
 
 
 def test_a_run_that_does_not_exist_and_no_run_at_all(made: Workspace, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ COMMANDS = {
     ),
     "suspects": Entry(
         "inspect",
-        "List clips to look at again: probably wrong labels, disagreeing near-duplicates, empty pictures.",
+        "List clips to look at again: wrong labels, disagreeing duplicates, no picture, no dancer.",
     ),
     "stats": Entry("inspect", "Show dataset statistics and write the dataset card and page."),
     "history": Entry("inspect", "Show the download history of a clip, and why clips are missing."),

@@ -383,8 +383,8 @@ class Suspect:
     Attributes:
         clip_id: the clip.
         kind: `label` (a model that was not trained on it takes it for another class), `near-duplicate`
-            (another clip of the same content has another label), or a condition of its content such as
-            `black` or `static`.
+            (another clip of the same content has another label), a condition of its content such as
+            `black` or `static`, or `no-pose` (no dancer was found in it).
         label: its label when it was found.
         suggested: a label that fits better; empty if none is known.
         probability: of kind `label`, that the label is wrong; else 1.
