@@ -114,6 +114,7 @@ def _checks(workspace: Workspace) -> list[tuple[str, str, Check, str]]:
             _mmaction,
             "pip install --force-reinstall --no-deps mmaction2==1.2.0",
         ),
+        ("models of the Hub", "dance finetune --pretrain hf:REPO@REVISION", _hub, ""),
         ("inception weights", "dance finetune --pretrain inception", _weights, "delete the file and rerun"),
         ("disk", _FETCH, lambda: _disk(workspace), "choose another workspace folder"),
         ("workspace", "all commands", lambda: _workspace(workspace), "choose another workspace folder"),
@@ -210,6 +211,16 @@ def _pose() -> str:
         raise _CheckError(error.message, error.hint) from None
     people = "several people" if estimator.has_detector else "the main dancer only"
     return f"{estimator.engine}, {people}"
+
+
+def _hub() -> str:
+    from dancecli.core.errors import MissingDependencyError
+    from dancecli.model.networks.hub.repository import hub_versions
+
+    try:
+        return hub_versions()
+    except MissingDependencyError as error:
+        return f"not set up, which only hf: needs: {error.hint}"
 
 
 def _torch() -> str:

@@ -53,6 +53,7 @@ SLOW = (
     "model/inference/test_export.py",
     "model/inference/test_predict.py",
     "model/networks/heads",
+    "model/networks/hub/test_hub_backbone.py",
     "model/networks/test_checkpoint.py",
     "model/networks/test_head.py",
     "model/networks/test_inception.py",

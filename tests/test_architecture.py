@@ -22,7 +22,8 @@ MOST_MODULES = 14
 HEAVY = {
     "torch", "numpy", "pandas", "pyarrow", "av", "cv2", "decord", "yt_dlp", "matplotlib", "jinja2",
     "mmaction", "mmengine", "mmcv", "ffmpeg", "imageio_ffmpeg", "filelock", "optuna",
-    "importlib_metadata", "platformdirs", "ray", "asyncio", "sqlite3", "http.server",
+    "importlib_metadata", "platformdirs", "ray", "asyncio", "sqlite3", "http.server", "transformers",
+    "huggingface_hub",
 }  # fmt: skip
 
 

@@ -83,8 +83,9 @@ WorkersOption = Annotated[
 PretrainOption = Annotated[
     str,
     typer.Option(
-        metavar="NAME|CONFIG",
-        help="Pre-trained model: a name in the model zoo, or the path of an MMAction2 config.",
+        metavar="NAME|CONFIG|hf:REPO@REVISION",
+        help="Pre-trained model: a name in the model zoo, the path of an MMAction2 config, or a model of the "
+        "Hugging Face Hub at a pinned revision (also a folder: hf:./FOLDER).",
     ),
 ]
 RecipeOption = Annotated[

@@ -256,11 +256,11 @@ def now_utc() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of the packages that a result depends on."""
+def versions(*more: str) -> dict[str, str]:
+    """Return the versions of the packages that a result depends on: those of every run, and more."""
     from importlib import metadata
 
-    names = ("dancecli", "torch", "mmaction2", "mmengine", "mmcv-lite")
+    names = ("dancecli", "torch", "mmaction2", "mmengine", "mmcv-lite", *more)
     found = {}
     for name in names:
         try:

@@ -21,6 +21,7 @@ MODEL = (
     "model.hardware",
     "model.networks",
     "model.networks.heads",
+    "model.networks.hub",
     "model.dataloading",
     "model.training",
     "model.training.features",
@@ -41,6 +42,7 @@ _TRAINING = (
     "model.hardware",
     "model.networks",
     "model.networks.heads",
+    "model.networks.hub",
     "model.dataloading",
     "model.training",
     "model.training.features",
@@ -67,9 +69,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "dataset.export": (*_MEDIA, "dataset", "dataset.quality", "dataset.split"),
     # `model` and `report` never import `dataset` or each other: they meet through files.
     "model.hardware": (*BASE, "engine"),
-    # A model may have a probe in the place of its head.
-    "model.networks": (*BASE, "model.hardware", "model.networks.heads"),
+    # A model may have a probe in the place of its head, and come from the Hub.
+    "model.networks": (*BASE, "model.hardware", "model.networks.heads", "model.networks.hub"),
     "model.networks.heads": (*BASE, "model.networks"),
+    "model.networks.hub": (*BASE, "model.networks"),
     "model.dataloading": (*BASE, "model.hardware", "model.networks"),
     # Features may be computed on a cluster.
     "model.training.features": _TRAINING,
@@ -106,5 +109,7 @@ ONLY_IN = {
     "mmaction": "model/networks/mmaction.py",
     "mmengine": "model/networks/mmaction.py",
     "ray": "engine/ray.py",
+    "transformers": "model/networks/hub",
+    "huggingface_hub": "model/networks/hub/repository.py",
     "ai_edge_litert": "video/pose/runtimes.py",
 }

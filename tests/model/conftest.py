@@ -8,11 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from helpers.fake_hub import fake_hub, on_fake_hub
+from helpers.hub_models import hub_folder, saved_models
 
 from dancecli.core.records import Clip, SplitClip
 from dancecli.core.video_files import clip_path
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
+
+__all__ = ["fake_hub", "hub_folder", "on_fake_hub", "saved_models"]
 
 LABELS = ("bouncing", "sliding", "turning")
 Corpus = Callable[..., Workspace]

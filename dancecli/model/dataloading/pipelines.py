@@ -126,7 +126,7 @@ def _pipeline(
         sampler,
         {"type": "ClipDecode"},
         *copied,
-        {"type": "Resize", "scale": (-1, recipe.short_side)},
+        *_resized(base, recipe),
         *crops,
         {"type": "FormatShape", "input_format": base.input_format},
         {"type": "PackActionInputs", "meta_keys": ("filename",)},
@@ -134,3 +134,11 @@ def _pipeline(
     if base.drawn:
         return on_skeletons(steps)
     return on_flow(steps, base.flow) if base.flow else steps
+
+
+def _resized(base: ModelBase, recipe: Recipe) -> list[dict[str, Any]]:
+    """Resize to the recipe's short side, or squash into the square that the model takes."""
+    how = {} if base.interpolation == "bilinear" else {"interpolation": base.interpolation}
+    if base.squashed:
+        return [{"type": "Resize", "scale": (recipe.crop, recipe.crop), "keep_ratio": False, **how}]
+    return [{"type": "Resize", "scale": (-1, recipe.short_side), **how}]

@@ -12,6 +12,7 @@ from dancecli.core.errors import ModelError, UsageError
 from dancecli.core.flow_format import BOUND_PX
 from dancecli.core.recipe import Recipe
 from dancecli.model.networks import stages
+from dancecli.model.networks.hub.model import HubModel, describe_views, recognizer, sampler
 from dancecli.model.networks.inflation import FLOW_CHANNELS
 from dancecli.model.networks.weights import StartWeights
 from dancecli.model.networks.zoo import ZooEntry
@@ -47,6 +48,9 @@ class ModelBase:
         flow: how its optical flow was computed; empty for other models.
         skeleton: its steps from the poses of a clip; None for a model of frames or flow.
         drawn: it sees skeletons, drawn in the places of frames.
+        squashed: whole frames are resized to the square that it takes, whatever their shape.
+        interpolation: of resized frames.
+        notes: what its own files say of its frames, for the plan of a run.
     """
 
     model: dict[str, Any]
@@ -55,6 +59,9 @@ class ModelBase:
     flow: str = ""
     skeleton: SkeletonSteps | None = None
     drawn: bool = False
+    squashed: bool = False
+    interpolation: str = "bilinear"
+    notes: tuple[str, ...] = ()
 
     @property
     def reads_poses(self) -> bool:
@@ -118,6 +125,8 @@ def model_base(entry: ZooEntry) -> ModelBase:
     Raises:
         ModelError: it is not the config of a video classifier.
     """
+    if entry.hub is not None:
+        return _hub_base(entry.hub)
     if not entry.config:
         return INCEPTION_FLOW if entry.modality == FLOW else INCEPTION
     from dancecli.model.networks.mmaction import CONFIGS, read_config
@@ -143,6 +152,17 @@ def model_base(entry: ZooEntry) -> ModelBase:
     elif entry.frames:
         sampler["num_clips"] = entry.frames
     return base
+
+
+def _hub_base(hub: HubModel) -> ModelBase:
+    return ModelBase(
+        model=recognizer(hub),
+        sampler=sampler(hub),
+        input_format="NCTHW",
+        squashed=hub.frames.squashed,
+        interpolation=hub.frames.interpolation,
+        notes=(describe_views(hub),),
+    )
 
 
 def _skeleton_base(config: dict[str, Any], path: Path) -> ModelBase:
@@ -209,7 +229,7 @@ def _pipeline_of(config: dict[str, Any], subset: str) -> list[dict[str, Any]]:
 
 
 def at_its_size(entry: ZooEntry, recipe: Recipe) -> Recipe:
-    """Crop to the size that a model needs, with the recipe's share of the frame.
+    """Crop to the size that a model needs, with the share of the frame that it or the recipe says.
 
     Raises:
         UsageError: three crops are requested, which would be larger than the model accepts.
@@ -217,6 +237,8 @@ def at_its_size(entry: ZooEntry, recipe: Recipe) -> Recipe:
     if entry.crop and recipe.crop != entry.crop:
         side = round(recipe.short_side * entry.crop / recipe.crop)
         recipe = replace(recipe, crop=entry.crop, short_side=side)
+    if entry.short_side:
+        recipe = replace(recipe, short_side=entry.short_side)
     if entry.crop and recipe.num_crops > 1 and recipe.short_side != entry.crop:
         raise UsageError(
             f"{entry.name} takes frames of {entry.crop} pixels, and {recipe.num_crops} crops would be as "

@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 import dancecli.model.networks.heads.attentive
 import dancecli.model.networks.heads.pooled
+import dancecli.model.networks.hub.backbone
 import dancecli.model.networks.inception  # noqa: F401 - these register themselves
 from dancecli.model.networks.mmaction import (
     MODELS,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import ModelError
 from dancecli.core.labels import MANIFESTS, LabelSet
-from dancecli.core.recipe import PRETRAINED
+from dancecli.core.recipe import PRETRAINED, RANDOM
 from dancecli.model.networks.weights import StartWeights, state_of
 from dancecli.model.networks.zoo import ZooEntry
 from dancecli.storage.files import save_torch
@@ -62,6 +62,11 @@ def pretrained_head(entry: ZooEntry, start: StartWeights) -> PretrainedHead:
         ModelError: they have none, do not name its classes, or have 400 classes in another order than
             Kinetics-400.
     """
+    if entry.hub is not None:
+        raise ModelError(
+            f"the classifier of {entry.hub.repository.reference} is not read",
+            f"use --head-init {RANDOM}",
+        )
     if not Path(start.source).is_file():
         from dancecli.model.networks.inception_weights import kinetics_weights
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import ModelError
+from dancecli.model.networks.hub.architectures import ARCHITECTURES
 from dancecli.model.networks.steps import (
     C3D_STAGES,
     LAST_STAGE,
@@ -174,6 +175,16 @@ def _tokens_of_mvit(x: Any) -> Tensor:
     return _tokens_of_map(last[0] if isinstance(last, list | tuple) else last)
 
 
+def _hub_parts(backbone: Mapping[str, Any]) -> Parts:
+    """Give a quarter of the layers a stage, as of MMAction2's transformers."""
+    stem, layers = ARCHITECTURES[backbone["architecture"]].parts_of(backbone["config"])
+    begins = quarters(len(layers))
+    return (
+        (f"net.{stem}",),
+        *(tuple(f"net.{name}" for name in layers[i:j]) for i, j in itertools.pairwise(begins)),
+    )
+
+
 _RESNET = Backbone(freezes=True, freezes_all=True, norm_eval=True, steps=resnet_steps, tokens=_tokens_of_map)
 
 BACKBONES: dict[str, Backbone] = {
@@ -217,6 +228,7 @@ BACKBONES: dict[str, Backbone] = {
         several=True,
     ),
     "MViT": Backbone(_mvit_parts, steps=mvit_steps, several=True, tokens=_tokens_of_mvit),
+    "HubBackbone": Backbone(_hub_parts, tokens=lambda x: x, token_settings={"tokens": True}),
 }
 
 

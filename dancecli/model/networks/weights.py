@@ -13,13 +13,15 @@ import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import ModelError
-from dancecli.core.hashing import sha256_file
+from dancecli.core.hashing import sha256_file, sha256_text
 from dancecli.core.progress import SILENT, Reporter
+from dancecli.model.networks.hub.model import HubModel, file_hashes, load_state
+from dancecli.model.networks.hub.repository import fetch_weights
 from dancecli.model.networks.inflation import as_inception
 from dancecli.model.networks.zoo import ZooEntry, check_name, fetch_checkpoint, read_zoo, weights_folder
 from dancecli.storage.files import save_torch
@@ -44,6 +46,7 @@ class StartWeights:
         pretrained: the backbone's `pretrained` setting; empty if there is a file.
         matched, total: keys of the backbone that the weights give, of those it has.
         flow_method: the optical flow they were trained on; empty for RGB, or if it is not known.
+        files: of a repository, each file that was read and its SHA-256.
     """
 
     name: str
@@ -54,6 +57,7 @@ class StartWeights:
     matched: int
     total: int
     flow_method: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def resolve_weights(
@@ -72,6 +76,8 @@ def resolve_weights(
     """
     if given == NO_WEIGHTS:
         return None
+    if given is None and entry.hub is not None:
+        return _from_hub(entry.hub, model, reporter)
     if given is None and not entry.config:
         return _built_in(entry, model)
     if given is None and not entry.checkpoint:
@@ -182,6 +188,35 @@ def _with(name: str, how: str) -> str:
     return f"{name} ({how})" if how else name
 
 
+def _from_hub(hub: HubModel, model: Mapping[str, Tensor], reporter: Reporter) -> StartWeights:
+    """Bring weights of the Hub here, and convert them once to the names of our recognizer."""
+    from dancecli.model.networks.mmaction import read_checkpoint
+
+    reference = hub.repository.reference
+    reporter.progress(0, 1, f"reading the weights of {reference}")
+    files = fetch_weights(hub.repository)
+    path = _converted(sha256_text(f"{files.sha256} {hub.architecture}"))
+    if not path.is_file():
+        save_torch(path, {"state_dict": load_state(hub)})
+    fitted, _ = fit_keys(state_of(read_checkpoint(path)), model)
+    total = len(_backbone(model))
+    if len(fitted) < LEAST_SHARE * total:
+        raise ModelError(
+            f"{reference}: contains only {len(fitted)} of {total} weights of the {hub.row.title}",
+            f"these are the weights of another model; at least {LEAST_SHARE:.0%} must match",
+        )
+    return StartWeights(
+        name=hub.name,
+        source=reference,
+        sha256=files.sha256,
+        load_from=str(path),
+        pretrained="",
+        matched=len(fitted),
+        total=total,
+        files={**file_hashes(hub), **files.files},
+    )
+
+
 def _built_in(entry: ZooEntry, model: Mapping[str, Tensor]) -> StartWeights:
     from dancecli.model.networks.inception import KINETICS400
     from dancecli.model.networks.inception_weights import kinetics_weights
@@ -198,10 +233,14 @@ def _built_in(entry: ZooEntry, model: Mapping[str, Tensor]) -> StartWeights:
 
 def _convert(fitted: dict[str, Tensor], sha256: str) -> Path:
     """Save the backbone alone, under MMAction2's names, for a config to load."""
-    path = weights_folder() / f"backbone-{sha256[:16]}.pth"
+    path = _converted(sha256)
     if not path.is_file():
         save_torch(path, {"state_dict": dict(fitted)})
     return path
+
+
+def _converted(sha256: str) -> Path:
+    return weights_folder() / f"backbone-{sha256[:16]}.pth"
 
 
 def without_base(
@@ -357,4 +396,5 @@ def weights_record(start: StartWeights | None) -> dict[str, Any] | None:
         "sha256": start.sha256,
         "matched_keys": start.matched,
         "total_keys": start.total,
+        **({"files": dict(start.files)} if start.files else {}),
     }

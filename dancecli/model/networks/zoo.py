@@ -16,6 +16,8 @@ from dancecli.core.errors import InputError, ModelError
 from dancecli.core.hashing import sha256_file
 from dancecli.core.labels import MANIFESTS
 from dancecli.core.progress import SILENT, Reporter
+from dancecli.model.networks.hub.model import HubModel, open_model
+from dancecli.model.networks.hub.repository import PREFIX
 from dancecli.storage.files import atomic_file
 
 DEFAULT_PRETRAIN = "inception"
@@ -41,9 +43,11 @@ class ZooEntry:
         top1, top5: accuracy on that in per cent; 0 if unknown.
         views: the evaluation protocol of these.
         crop: side of the only frame size that it takes, in pixels; 0 if it takes any.
+        short_side: of the frame that this is cropped from; 0 for the recipe's share.
         modality: its input, `rgb`, `flow` or `pose`.
         frames: how many single frames of a clip it sees; 0 for as many as its config says.
         params_m, gflops: parameters in millions, and cost per view.
+        hub: the model of the Hub that it is; None for one of the zoo.
     """
 
     name: str
@@ -61,6 +65,8 @@ class ZooEntry:
     frames: int = 0
     params_m: float = 0.0
     gflops: float = 0.0
+    short_side: int = 0
+    hub: HubModel | None = None
 
     @property
     def url(self) -> str:
@@ -85,11 +91,23 @@ def read_zoo(path: Path = ZOO) -> dict[str, ZooEntry]:
 
 
 def find_entry(name: str) -> ZooEntry:
-    """Find a model of the zoo by name, or any MMAction2 config by its path.
+    """Find a model of the zoo by name, any MMAction2 config by its path, or one of the Hub by `hf:`.
 
     Raises:
-        InputError: there is neither.
+        InputError: there is none.
+        ModelError: a model of the Hub is unavailable, or is not supported.
     """
+    if name.startswith(PREFIX):
+        hub = open_model(name)
+        frames = hub.frames
+        return ZooEntry(
+            name=hub.name,
+            title=hub.title,
+            dataset="",
+            crop=frames.crop,
+            short_side=frames.short_side,
+            hub=hub,
+        )
     if name.endswith(".py"):
         path = Path(name).expanduser().absolute()
         if not path.is_file():
@@ -99,7 +117,10 @@ def find_entry(name: str) -> ZooEntry:
         return ZooEntry(name=short, title=name, config=str(path), modality=_modality_of(text))
     zoo = read_zoo()
     if name not in zoo:
-        raise InputError(f"unknown pre-trained model {name!r}", f"known: {', '.join(zoo)}")
+        raise InputError(
+            f"unknown pre-trained model {name!r}",
+            f"known: {', '.join(zoo)}; and hf:REPO@REVISION for a model of the Hugging Face Hub",
+        )
     return zoo[name]
 
 
@@ -187,7 +208,7 @@ def _check(sha256: str, entry: ZooEntry, where: str) -> None:
 
 
 def _entry(name: str, table: Mapping[str, Any], path: Path) -> ZooEntry:
-    known = {field.name for field in fields(ZooEntry)} - {"name"}
+    known = {field.name for field in fields(ZooEntry)} - {"name", "hub"}
     for key in table:
         if key not in known:
             raise InputError.at(

@@ -86,7 +86,7 @@ class FinetuneSettings:
     """What to train; None takes the recipe's value.
 
     Attributes:
-        pretrain: name of a zoo model, or the path of an MMAction2 config.
+        pretrain: name of a zoo model, `hf:REPO@REVISION`, or the path of an MMAction2 config.
         split: name of the split; None for the latest.
         recipe: name of a recipe, or the path of a TOML file.
         name: name of the run; None gives `<pretrain>-<split>-<n>`.
@@ -185,6 +185,9 @@ def resolve_plan(workspace: Workspace, settings: FinetuneSettings) -> Plan:
             norm_eval=recipe.norm_eval if "norm_eval" in given else False,
         )
     entry = find_entry(settings.pretrain)
+    if entry.hub is not None:
+        # A branch moves; the run records the commit that it was.
+        settings = replace(settings, pretrain=entry.hub.repository.reference)
     if _averaged_from_rgb(entry, settings) and "freeze" not in given:
         recipe = replace(recipe, freeze="none")
     epoch_keys = sorted(given & EPOCH_KEYS - ({"head_init"} if recipe.head_init == SOLVED else set()))
@@ -222,6 +225,7 @@ def name_run(workspace: Workspace, plan: Plan, settings: FinetuneSettings) -> Pl
     Raises:
         WorkspaceError: there is a run of this name.
     """
+    settings = replace(settings, pretrain=plan.settings.pretrain)
     if settings.name is None:
         name = rec.free_run_name(workspace, plan.entry.name, plan.data.name)
         return replace(plan, name=name, settings=settings)
@@ -288,7 +292,12 @@ def plan_with(
     if cached and settings.group and settings.weights != NO_WEIGHTS and recipe.view_seed is None:
         # Otherwise the features would be computed for each seed.
         recipe = replace(recipe, view_seed=0)
-    notes = [*data.notes, *_class_notes(data), *timing_notes(data.lengths, frame_sampler(base, recipe))]
+    notes = [
+        *base.notes,
+        *data.notes,
+        *_class_notes(data),
+        *timing_notes(data.lengths, frame_sampler(base, recipe)),
+    ]
     if _averaged_from_rgb(entry, settings):
         notes.append(
             f"{entry.name} starts from the RGB Kinetics network, its first layer averaged over the colors: "

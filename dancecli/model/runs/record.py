@@ -86,7 +86,7 @@ def begun_record(plan: Plan, job: Job) -> dict[str, Any]:
         },
         "recipe": asdict(recipe),
         "settings": asdict(plan.settings),
-        "versions": rec.versions(),
+        "versions": rec.versions(*(("transformers",) if plan.entry.hub else ())),
         "seconds": {},
         "results": {"val": None, "test": None},
     }

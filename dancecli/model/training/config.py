@@ -25,6 +25,7 @@ _REGISTERING = (
     "dancecli.model.networks.inception",
     "dancecli.model.networks.heads.attentive",
     "dancecli.model.networks.heads.pooled",
+    "dancecli.model.networks.hub.backbone",
     "dancecli.model.dataloading.datasets",
     "dancecli.model.training.components",
     "dancecli.model.training.features.frozen",

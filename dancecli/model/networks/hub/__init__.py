@@ -1,0 +1,1 @@
+"""Backbones as the Hugging Face Hub publishes them: `--pretrain hf:REPO@REVISION`."""

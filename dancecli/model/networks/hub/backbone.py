@@ -1,0 +1,199 @@
+"""A network of the Hub as a backbone among MMAction2's: clips in, one vector per clip out."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+
+from dancecli.core.errors import MissingDependencyError, ModelError
+from dancecli.model.networks.hub.architectures import ARCHITECTURES, Architecture
+from dancecli.model.networks.mmaction import MODELS
+
+_INSTALL = "pip install 'dancecli[hub]'"
+# Settings that describe no layer: names and labels of the publisher, and what would fetch or run something.
+_IGNORED = (
+    *("_name_or_path", "architectures", "auto_map", "id2label", "label2id", "transformers_version"),
+    *("dtype", "torch_dtype", "attn_implementation", "_attn_implementation", "quantization_config"),
+    *("problem_type", "custom_pipelines"),
+)
+
+
+def plain_config(architecture: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete the configuration of a repository with its defaults, as plain data for our own config.
+
+    Raises:
+        ModelError: transformers does not accept it.
+        MissingDependencyError: transformers is not installed.
+    """
+    row = ARCHITECTURES[architecture]
+    full = _described(_class(row.network), row, _without(config, _IGNORED))
+    found: dict[str, Any] = _without(full.to_dict(), _IGNORED)
+    return found
+
+
+def read_weights(folder: Path, files: Iterable[str]) -> dict[str, Tensor]:
+    """Read safetensors files of a folder, joined.
+
+    Raises:
+        ModelError: one is damaged.
+        MissingDependencyError: safetensors is not installed.
+    """
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise MissingDependencyError(f"safetensors is not installed ({error})", _INSTALL) from None
+    state: dict[str, Tensor] = {}
+    for file in files:
+        try:
+            state |= load_file(folder / file)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise ModelError(
+                f"{folder / file}: is not a safetensors file ({error})", "remove it and try again"
+            ) from None
+    return state
+
+
+def load_network(
+    architecture: str, config: Mapping[str, Any], state: dict[str, Tensor], *, zero_shot: bool = False
+) -> tuple[nn.Module, set[str]]:
+    """Build a network with weights under the names with which they were published.
+
+    Args:
+        architecture: a key of `ARCHITECTURES`.
+        config: as of `plain_config`; for `zero_shot` that of the whole repository.
+        state: the weights.
+        zero_shot: build the network that scores clips by texts, with all its parts.
+
+    Returns:
+        The network, and the names of those of its weights that were not found, which are random.
+
+    Raises:
+        ModelError: the configuration is not accepted.
+    """
+    row = ARCHITECTURES[architecture]
+    network = _class(row.zero_shot if zero_shot else row.network)
+    described = _described(network, row, _without(config, _IGNORED))
+    net, told = network.from_pretrained(
+        None,
+        config=described,
+        state_dict=state,
+        dtype=torch.float32,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    if not zero_shot:
+        _drop_unused(net, row)
+    lost = {str(key) for key in told["missing_keys"]}
+    lost |= {str(entry[0] if isinstance(entry, tuple) else entry) for entry in told["mismatched_keys"]}
+    return net, lost
+
+
+@MODELS.register_module(force=True)
+class HubBackbone(nn.Module):
+    """A network of transformers, built from its configuration alone.
+
+    Args:
+        architecture: a key of `ARCHITECTURES`.
+        config: of the network, all settings.
+        source: repository and commit that it is of.
+        tokens: give the tokens of a clip instead of its pooled features.
+
+    Raises:
+        ModelError: no such architecture, or the configuration is not accepted.
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        config: Mapping[str, Any],
+        source: str = "",
+        tokens: bool = False,
+    ) -> None:
+        super().__init__()
+        if architecture not in ARCHITECTURES:
+            raise ModelError(
+                f"{source}: architecture {architecture!r} is not known", f"known: {', '.join(ARCHITECTURES)}"
+            )
+        self.row = ARCHITECTURES[architecture]
+        self.architecture, self.config, self.source = architecture, dict(config), source
+        self.tokens = tokens
+        network = _class(self.row.network)
+        self.net = network(_described(network, self.row, self.config))
+        _drop_unused(self.net, self.row)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Describe clips [N, 3, T, H, W]: pooled features [N, C], or tokens [N, K, C]."""
+        pooled, tokens = self.describe(x)
+        return tokens if self.tokens else pooled
+
+    def describe(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Give pooled features [N, C] and tokens [N, K, C] of clips [N, 3, T, H, W].
+
+        Raises:
+            ModelError: the network takes another number of frames.
+        """
+        if isinstance(x, FakeTensor):
+            # DINOv3 keeps coordinates for later passes: not those of a tensor without values.
+            raise ModelError(f"{self.row.title} is not computed on shapes alone")
+        frames, wanted = x.shape[2], self.row.frames_of(self.config)
+        if self.row.fixed_frames and frames != wanted:
+            raise ModelError(
+                f"{self.row.title} takes {wanted} frames, not {frames}", f"use clip_len = {wanted}"
+            )
+        return self.row.read(self.net, x.transpose(1, 2))
+
+
+def _drop_unused(net: nn.Module, row: Architecture) -> None:
+    for name in row.unused:
+        setattr(net, name, None)
+
+
+def _class(name: str) -> Any:
+    """Find a class of transformers.
+
+    Raises:
+        MissingDependencyError: transformers is not installed, or too old for it.
+    """
+    try:
+        import transformers
+
+        # Its bars and reports would break our lines; what is missing we count ourselves.
+        transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+        transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        return getattr(transformers, name)
+    except (ImportError, AttributeError) as error:
+        raise MissingDependencyError(f"transformers cannot provide {name} ({error})", _INSTALL) from None
+
+
+def _described(network: Any, row: Architecture, config: Mapping[str, Any]) -> Any:
+    """Give the configuration as transformers has it: of the tower alone, where the network is that.
+
+    Raises:
+        ModelError: it is not accepted.
+    """
+    kind = network.config_class
+    settings = copy.deepcopy(dict(config))
+    tower = settings.get(row.tower) if row.tower else None
+    if isinstance(tower, dict) and kind.base_config_key == row.tower:
+        settings = _without(tower, _IGNORED)
+    try:
+        return kind.from_dict(settings)
+    except Exception as error:  # a wrong value raises nearly anything
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelError(
+            f"{row.title}: transformers does not accept its configuration ({first[:160]})"
+        ) from None
+
+
+def _without(value: Any, keys: Iterable[str]) -> Any:
+    """Copy plain data without these keys, at any depth."""
+    if isinstance(value, Mapping):
+        return {str(key): _without(inner, keys) for key, inner in value.items() if key not in keys}
+    return [_without(inner, keys) for inner in value] if isinstance(value, list | tuple) else value
