@@ -98,4 +98,4 @@ def best_temperature(probabilities: Sequence[Sequence[float]], truth: Sequence[i
         highest = scaled.max(axis=1)
         total = np.log(np.exp(scaled - highest[:, None]).sum(axis=1)) + highest
         losses.append(float((total - of_truth / temperature).mean()))
-    return TEMPERATURES[losses.index(min(losses))]
+    return float(TEMPERATURES[losses.index(min(losses))])

@@ -87,6 +87,11 @@ class RunFolder:
         ]
 
     @property
+    def detector(self) -> Path:
+        """What tells clips of no known class, with the distances of the validation clips."""
+        return self.root / "unknown.pth"
+
+    @property
     def log(self) -> Path:
         """The log of mmengine."""
         return self.root / "log"

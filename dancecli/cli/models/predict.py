@@ -37,6 +37,26 @@ def command(
             show_default=False,
         ),
     ] = None,
+    sets: Annotated[
+        float | None,
+        typer.Option(
+            "--sets",
+            metavar="LEVEL",
+            help="Give each video the set of styles that holds its own with this probability, such as 0.9. "
+            "Calibrated on the validation clips of the run, by source video.",
+            show_default=False,
+        ),
+    ] = None,
+    unknown: Annotated[
+        float | None,
+        typer.Option(
+            "--unknown",
+            metavar="RATE",
+            help="Call videos unknown that are of none of the styles, at this rate of false alarms, such as "
+            "0.05. Calibrated on the validation clips of the run, by source video.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw the timeline of the video into this file.")
     ] = None,
@@ -55,7 +75,9 @@ def command(
     from dancecli.model.inference.predict import PredictSettings, make_plan, predict
 
     workspace = open_workspace(workspace_dir, create=False)
-    settings = PredictSettings(tuple(videos), run, checkpoint, window, out, _poses_of)
+    settings = PredictSettings(
+        tuple(videos), run, checkpoint, window, sets, unknown, picture=out, poses_of=_poses_of
+    )
     if dry_run:
         plan = make_plan(workspace, settings)
         document = {
@@ -73,6 +95,8 @@ def command(
         result = predict(workspace, settings, reporter)
     used = result.document["checkpoint"]
     info(f"weights: {'run ' + used['run'] if used['run'] else used['file']}")
+    if note := _calibrated(result.document["calibration"]):
+        info(note)
     if result.left_out:
         info(f"{result.left_out} files that are not videos were left out")
     if json_output:
@@ -104,12 +128,16 @@ def _poses_of(video: Path) -> tuple[Pose, float]:
 def _show_one(video: dict[str, Any]) -> None:
     rows = [(best["label"], _percent(best["probability"])) for best in video["top5"]]
     print_result(table((f"{video['file']}, {_clock(video['seconds'])}", "probability"), rows))
+    if read := _reading(video):
+        print_result(read)
     if len(video["windows"]) > 1:
         segments = [
             (f"{_clock(s['start_s'])} - {_clock(s['end_s'])}", s["label"], _percent(s["probability"]))
+            + ((_reading(s),) if _reading(video) else ())
             for s in video["segments"]
         ]
-        print_result(table(("when", "style", "probability"), segments, align="left"))
+        heads = ("when", "style", "probability", *(("",) if _reading(video) else ()))
+        print_result(table(heads, segments, align="left"))
     if video["fault"]:
         info(f"{video['file']}: {video['fault']}")
 
@@ -122,9 +150,32 @@ def _show_all(videos: list[dict[str, Any]]) -> None:
             continue
         best, styles = video["top5"][0], len({s["label"] for s in video["segments"]})
         note = video["fault"] or (f"{styles} styles in turn" if styles > 1 else "")
+        note = "; ".join(filter(None, (_reading(video), note)))
         words = f"{best['label']} {_percent(best['probability'])}"
         rows.append((video["file"], _clock(video["seconds"]), words, note))
     print_result(table(("video", "length", "likeliest style", "note"), rows, align="left"))
+
+
+def _calibrated(found: dict[str, Any]) -> str:
+    """Say what sets and unknown videos are, and by how many clips they were calibrated."""
+    parts = []
+    if sets := found["sets"]:
+        parts.append(f"a set holds the style of a new clip with a probability of {100 * sets['level']:g} %")
+    if unknown := found["unknown"]:
+        parts.append(f"{100 * unknown['rate']:g} % of the clips of a known style are called unknown")
+    val = found["val"]
+    return (
+        f"{', and '.join(parts)} (by {val['clips']} clips of {val['groups']} groups in val)" if parts else ""
+    )
+
+
+def _reading(found: dict[str, Any]) -> str:
+    """Give the set of a video or segment in words, or that it is of no known style."""
+    if found.get("unknown"):
+        return "unknown: none of these styles"
+    if "set" not in found:
+        return ""
+    return f"set: {', '.join(found['set'])}" if found["set"] else "set: none is likely enough"
 
 
 def _percent(share: float) -> str:

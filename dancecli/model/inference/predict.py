@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core import hashing
+from dancecli.core.calibration import prediction_set
 from dancecli.core.errors import InputError, MediaError, UsageError
 from dancecli.core.progress import SILENT, Progress, Reporter
 from dancecli.core.video_files import VIDEO_SUFFIXES
+from dancecli.model.inference.calibration import Calibration, calibrate
 from dancecli.model.inference.inputs import find_videos, frames_of, slug, unique_slugs
 from dancecli.model.inference.timeline_files import write_timeline
 from dancecli.model.networks.checkpoint import Checkpoint, open_checkpoint, run_checkpoint
@@ -43,6 +45,8 @@ class PredictSettings:
         run: whose weights; None for the latest run.
         checkpoint: a file to use instead of a run's.
         window_s: length of a window, in seconds; None for that of the clips it was trained on.
+        sets: level of the prediction sets, such as 0.9; None for none.
+        unknown: rate of false alarms at which clips are called unknown, such as 0.05; None for none.
         picture: where to draw the one video's timeline; None draws those of long videos in the
             result's folder.
         poses_of: finds the poses of a video, for a network on poses.
@@ -52,6 +56,8 @@ class PredictSettings:
     run: str | None = None
     checkpoint: Path | None = None
     window_s: float | None = None
+    sets: float | None = None
+    unknown: float | None = None
     picture: Path | None = None
     poses_of: PosesOf | None = None
 
@@ -77,6 +83,7 @@ class PredictPlan:
     checkpoint: Checkpoint
     run: str | None
     window_s: float
+    calibration: Calibration
     poses_of: PosesOf | None = None
 
 
@@ -118,8 +125,10 @@ def make_plan(workspace: Workspace, settings: PredictSettings) -> PredictPlan:
     if not files:
         raise InputError(f"{first}: contains no video", f"known suffixes: {' '.join(sorted(VIDEO_SUFFIXES))}")
     run, path = None, settings.checkpoint
+    record: dict[str, Any] = {}
     if path is None:
-        run, _, path = run_checkpoint(workspace, settings.run)
+        run, record, path = run_checkpoint(workspace, settings.run)
+    calibration = calibrate(workspace, run, record, settings.sets, settings.unknown)
     found = open_checkpoint(path)
     if found.reads_poses and settings.poses_of is None:
         raise UsageError(f"{path}: its network reads poses", "say how they are found: poses_of")
@@ -133,7 +142,9 @@ def make_plan(workspace: Workspace, settings: PredictSettings) -> PredictPlan:
     if len(settings.videos) > 1:
         name += f"-and-{len(settings.videos) - 1}-more"
     folder = _result_folder(workspace, name, inputs)
-    return PredictPlan(files, inputs, single, folder, left_out, found, run, window_s, settings.poses_of)
+    return PredictPlan(
+        files, inputs, single, folder, left_out, found, run, window_s, calibration, settings.poses_of
+    )
 
 
 def _result_folder(workspace: Workspace, name: str, inputs: Sequence[str]) -> Path:
@@ -216,7 +227,7 @@ class _Session:
 
         if self._predictor is None:
             self._reporter.progress(0, 1, "loading the model · a few seconds")
-            self._predictor = Predictor(self.plan.checkpoint)
+            self._predictor = Predictor(self.plan.checkpoint, self.plan.calibration)
         self.fresh += 1
         number, count = self.fresh, len(self.plan.files)
         of = f" · video {number} of {count}" if count > 1 else ""
@@ -256,9 +267,13 @@ def _hash(path: Path) -> str:
 
 
 def _facts(session: _Session, path: Path) -> dict[str, Any]:
-    from dancecli.model.inference.timeline import mean_scores, segments
+    from dancecli.model.inference.timeline import mean_distance, mean_scores, segments
 
     windows, stream = session.score(path)
+
+    def read(scores: Sequence[float], distance: float) -> dict[str, Any]:
+        return _reading(session.plan, scores, distance)
+
     labels, scores = session.plan.checkpoint.labels, mean_scores(windows)
     best = sorted(range(len(labels)), key=lambda i: (-scores[i], i))[:5]
     return {
@@ -267,12 +282,14 @@ def _facts(session: _Session, path: Path) -> dict[str, Any]:
         "frames": stream.frames,
         "top5": [{"label": labels[i], "probability": round(scores[i], _DIGITS)} for i in best],
         "scores": [round(score, _DIGITS) for score in scores],
+        **read(scores, mean_distance(windows)),
         "segments": [
             {
                 "start_s": round(s.start_s, 3),
                 "end_s": round(s.end_s, 3),
                 "label": labels[s.label_index],
                 "probability": round(s.probability, _DIGITS),
+                **read(mean_scores(windows, s.start_s, s.end_s), mean_distance(windows, s.start_s, s.end_s)),
             }
             for s in segments(windows)
         ],
@@ -281,10 +298,22 @@ def _facts(session: _Session, path: Path) -> dict[str, Any]:
                 "start_s": round(w.start_s, 3),
                 "end_s": round(w.end_s, 3),
                 "scores": [round(score, _DIGITS) for score in w.scores],
+                **read(w.scores, w.distance),
             }
             for w in windows
         ],
     }
+
+
+def _reading(plan: PredictPlan, scores: Sequence[float], distance: float) -> dict[str, Any]:
+    """Say which styles a stretch may be of, and whether it is of none; as far as it was asked for."""
+    found, labels = plan.calibration, plan.checkpoint.labels
+    reading: dict[str, Any] = {}
+    if found.level is not None:
+        reading["set"] = [labels[i] for i in prediction_set(scores, found.least)]
+    if found.rate is not None:
+        reading |= {"unknown": distance > found.farthest, "distance": round(distance, _DIGITS)}
+    return reading
 
 
 def _document(plan: PredictPlan, videos: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -293,6 +322,7 @@ def _document(plan: PredictPlan, videos: Sequence[Mapping[str, Any]]) -> dict[st
         "checkpoint": {"file": str(plan.checkpoint.path), "sha256": plan.checkpoint.sha256, "run": plan.run},
         "labels": list(plan.checkpoint.labels),
         "view_protocol": plan.checkpoint.protocol,
+        "calibration": plan.calibration.record,
         "window_s": plan.window_s,
         "step_s": plan.window_s / 2,
         "inputs": list(plan.inputs),
@@ -308,6 +338,8 @@ def _read_before(file: Path, plan: PredictPlan) -> dict[str, dict[str, Any]]:
         old = _read_json(file)
         same = old["schema"] == SCHEMA and old["window_s"] == plan.window_s
         if not same or old["checkpoint"]["sha256"] != plan.checkpoint.sha256:
+            return {}
+        if old.get("calibration") != plan.calibration.record:
             return {}
         return {video["sha256"]: video for video in old["videos"] if not video["error"]}
     except (LookupError, TypeError):

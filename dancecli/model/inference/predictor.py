@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dancecli.core.calibration import tempered
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import Reporter
 from dancecli.model.dataloading.pose import drawn_skeletons, skeletons
@@ -16,6 +17,7 @@ from dancecli.model.hardware.device import (
     half_precision_pass,
     halve_if_too_large,
 )
+from dancecli.model.inference.calibration import UNCALIBRATED, Calibration
 from dancecli.model.inference.timeline import Scored
 from dancecli.model.inference.windows import FrameStream, Window, cut_windows, read_windows
 from dancecli.model.networks.checkpoint import Checkpoint, build_network
@@ -38,17 +40,22 @@ class Predictor:
 
     Args:
         found: the checkpoint.
+        calibration: its temperature is applied, and its detector asked.
 
     Raises:
         ModelError: its network cannot be built.
     """
 
-    def __init__(self, found: Checkpoint) -> None:
+    def __init__(self, found: Checkpoint, calibration: Calibration = UNCALIBRATED) -> None:
         from dancecli.model.dataloading.datasets import TRANSFORMS
         from dancecli.model.networks.mmaction import pseudo_collate
 
         self.labels = found.labels
         self._model = build_network(found.model, found.state, found.path)
+        self._calibration = calibration
+        self._output: Any = None
+        if calibration.detector:
+            self._model.cls_head.register_forward_pre_hook(self._keep_output)
         self._collate = pseudo_collate
         self._device = current_device()
         self._precision = half_precision(self._device) if found.amp else None
@@ -111,12 +118,18 @@ class Predictor:
         # All axes but the channels, of which there are three.
         return clips_per_pass(inputs.numel() // 3, self._device)
 
-    def score(self, views: Sequence[Any], name: str) -> list[tuple[float, ...]]:
-        """Give the probabilities of the classes for stretches of a video, in one pass if they fit.
+    def _keep_output(self, _: Any, inputs: tuple[Any, ...]) -> None:
+        self._output = inputs[0]
+
+    def score(self, views: Sequence[Any], name: str) -> list[tuple[tuple[float, ...], float]]:
+        """Give the probabilities and the distance of stretches of a video, in one pass if they fit.
 
         Args:
             views: of each stretch, from `prepare`; all have one size.
             name: of the video, for messages.
+
+        Returns:
+            For each stretch its probabilities, and its distance from the classes; 0 without a detector.
 
         Raises:
             ModelError: its scores are not finite.
@@ -124,12 +137,28 @@ class Predictor:
         import torch
 
         def compute(some: list[Any]) -> list[Any]:
-            return list(self._model.test_step(self._collate(some)))
+            samples = self._model.test_step(self._collate(some))
+            return list(zip(samples, self._distances(len(some)), strict=True))
 
         device = next(self._model.parameters()).device
         with torch.inference_mode(), half_precision_pass(self._precision, device):
-            samples = halve_if_too_large(compute, list(views), lambda parts: [*parts[0], *parts[1]])
-        return [_normalized(sample.pred_score.double().tolist(), name) for sample in samples]
+            found = halve_if_too_large(compute, list(views), lambda parts: [*parts[0], *parts[1]])
+        temperature = self._calibration.temperature
+        return [
+            (tempered(_normalized(sample.pred_score.double().tolist(), name), temperature), distance)
+            for sample, distance in found
+        ]
+
+    def _distances(self, clips: int) -> list[float]:
+        """Compute the distances of the clips that went through the network last."""
+        detector = self._calibration.detector
+        if not detector:
+            return [0.0] * clips
+        from dancecli.model.networks.heads.unknown import clip_features
+
+        features = clip_features(self._model.cls_head, self._output, clips)
+        distances: list[float] = detector.distance(features.cpu()).tolist()
+        return distances
 
 
 def _normalized(scores: Sequence[float], name: str) -> tuple[float, ...]:
@@ -215,8 +244,8 @@ def _scored(
     def score() -> None:
         scored = predictor.score([views for _, views in waiting], name)
         found.extend(
-            Scored(window.start_s, window.end_s, scores)
-            for (window, _), scores in zip(waiting, scored, strict=True)
+            Scored(window.start_s, window.end_s, *one)
+            for (window, _), one in zip(waiting, scored, strict=True)
         )
         done = round(found[-1].end_s)
         waiting.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,11 +21,16 @@ _LEAST_PROBABILITY = 1e-6
 
 @dataclass(frozen=True)
 class Scored:
-    """A window with its probabilities, one per class."""
+    """A window with its probabilities, one per class.
+
+    Attributes:
+        distance: from the classes that were trained on; 0 where it is not asked for.
+    """
 
     start_s: float
     end_s: float
     scores: tuple[float, ...]
+    distance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,12 @@ def slots(windows: Sequence[Scored]) -> list[Scored]:
     return found
 
 
+def mean_distance(windows: Sequence[Scored], start_s: float = 0.0, end_s: float = math.inf) -> float:
+    """Average the distances of the windows that overlap a stretch, of which there is at least one."""
+    inside = [window.distance for window in windows if window.start_s < end_s and window.end_s > start_s]
+    return sum(inside) / len(inside)
+
+
 def segments(windows: Sequence[Scored]) -> list[Segment]:
     """Find the likeliest sequence of styles, where every change costs the same (Viterbi)."""
     parts = slots(windows)
@@ -81,9 +93,11 @@ def segments(windows: Sequence[Scored]) -> list[Segment]:
     return found
 
 
-def mean_scores(windows: Sequence[Scored]) -> tuple[float, ...]:
-    """Average over time, so that what two windows cover does not count twice."""
-    parts = slots(windows)
+def mean_scores(
+    windows: Sequence[Scored], start_s: float = 0.0, end_s: float = math.inf
+) -> tuple[float, ...]:
+    """Average over the time of a stretch, so that what two windows cover does not count twice."""
+    parts = [part for part in slots(windows) if part.start_s < end_s and part.end_s > start_s]
     total = sum(part.end_s - part.start_s for part in parts)
     return tuple(
         sum((part.end_s - part.start_s) * part.scores[i] for part in parts) / total

@@ -95,11 +95,15 @@ def webvtt(segments: Sequence[Mapping[str, Any]]) -> str:
 
 
 def table(segments: Sequence[Mapping[str, Any]]) -> str:
-    """Format CSV with the columns start_s, end_s, label and probability."""
+    """Format CSV with the columns start_s, end_s, label and probability, and set and unknown if asked for."""
     text = io.StringIO(newline="")
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("start_s", "end_s", "label", "probability"))
-    rows.writerows((s["start_s"], s["end_s"], s["label"], s["probability"]) for s in segments)
+    asked = [key for key in ("set", "unknown") if segments and key in segments[0]]
+    rows.writerow(("start_s", "end_s", "label", "probability", *asked))
+    for s in segments:
+        read = {"set": "; ".join(s.get("set", ())), "unknown": "yes" if s.get("unknown") else "no"}
+        values = (s["start_s"], s["end_s"], s["label"], s["probability"])
+        rows.writerow((*values, *(read[key] for key in asked)))
     return text.getvalue()
 
 

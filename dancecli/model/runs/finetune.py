@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from dancecli.core.calibration import best_temperature
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.recipe import PRETRAINED, PROBES, RANDOM, SOLVED, TRAINED, VJEPA2, Recipe
@@ -20,7 +21,7 @@ from dancecli.model.networks.base import build_model_config
 from dancecli.model.networks.head import HeadStart, start_head, with_hook
 from dancecli.model.networks.stages import LAST_STAGE
 from dancecli.model.networks.weights import resolve_weights
-from dancecli.model.runs.plan import FinetuneSettings, Plan, make_plan
+from dancecli.model.runs.plan import FEW_VALIDATION_CLIPS, FinetuneSettings, Plan, make_plan
 from dancecli.model.runs.record import begun_record
 from dancecli.model.runs.resume import planned
 from dancecli.model.training.config import DataPlan, build_config, render_config
@@ -297,6 +298,19 @@ def make_job(workspace: Workspace, plan: Plan, reporter: Reporter = SILENT) -> J
     )
 
 
+def _calibration(plan: Plan, predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """Find the temperature of a network that was trained by epochs, if val is large enough.
+
+    A fitted head has its own. `dance predict` applies it; the stored predictions are as the network gives
+    them, like those of any later evaluation.
+    """
+    val = [row for row in predictions if row.subset == Subset.VAL]
+    if plan.recipe.head != TRAINED or len(val) < FEW_VALIDATION_CLIPS:
+        return {}
+    temperature = best_temperature([row.scores for row in val], [row.label_index for row in val])
+    return {"calibration": {"temperature": round(temperature, 4), "of": "val", "clips": len(val)}}
+
+
 def _with_probe(config: dict[str, Any], recipe: Recipe, clips: int) -> dict[str, Any]:
     """Give the config of a run its probe, and the views that it is fitted to."""
     from dancecli.model.networks.heads.configs import with_probe
@@ -337,6 +351,7 @@ def _finish(job: Job, plan: Plan, record: Mapping[str, Any], outcome: Outcome) -
     }
     done = {
         **record,
+        **_calibration(plan, outcome.predictions),
         "status": rec.DONE,
         "finished_utc": rec.now_utc(),
         "model": model,

@@ -28,6 +28,7 @@ from dancecli.model.training.features.frozen import head_network_config
 from dancecli.model.training.features.loaders import feature_loaders, views_to_compute
 from dancecli.model.training.job import Job
 from dancecli.model.training.preflight import run_preflight
+from dancecli.model.training.probes.unknown import write_detector
 from dancecli.model.training.run_hook import QuietRunner, RunHook, average_of
 from dancecli.model.training.scoring import predict_subset
 from dancecli.storage.runs import RunFolder
@@ -106,6 +107,8 @@ def run_job(job: Job, reporter: Reporter) -> Outcome:
             if examples := job.data.examples[part]:
                 loader = loaders.get(part) or runner.build_dataloader(job.config[f"{part}_dataloader"])
                 predictions += predict_subset(model, loader, part.value, examples, reporter, job.precision)
+        if job.cached:
+            write_detector(job, loaders)
         clock.lap("evaluate")
     parameters = list(model.parameters())
     return Outcome(

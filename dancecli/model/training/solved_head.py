@@ -29,6 +29,7 @@ from dancecli.model.training.logistic import SolvedHead, solve_head
 from dancecli.model.training.probes.attentive import Tokens, fit_attentive
 from dancecli.model.training.probes.mteb import draw, solve_as_mteb
 from dancecli.model.training.probes.neighbors import fit_neighbors, fit_prototypes
+from dancecli.model.training.probes.unknown import write_detector
 from dancecli.model.training.runner import Outcome, silence
 from dancecli.model.training.scoring import accuracy, predict_subset
 from dancecli.storage.files import save_torch
@@ -165,6 +166,10 @@ class HeadSolver:
         chosen = [examples[i] for i in clips]
         return predict_subset(self.model, some, subset.value, chosen, SILENT)
 
+    def write_detector(self) -> None:
+        """Write what tells clips of no known class; see `probes.unknown`."""
+        write_detector(self.job, self._loaders)
+
     def save(self, path: Path) -> None:
         """Write the model with the head that was solved last."""
         self.job.save(path, self.model)
@@ -204,6 +209,7 @@ def solve_job(job: Job, groups: Sequence[str], reporter: Reporter) -> tuple[Outc
         for subset in (Subset.VAL, Subset.TEST):
             if job.data.examples[subset]:
                 predictions += solver.predict(subset)
+        solver.write_detector()
         seconds["evaluate"] = round(time.monotonic() - last, 2)
     _write_metrics(job, predictions, seconds["train"])
     return solved_outcome(solver, predictions, seconds), head.record

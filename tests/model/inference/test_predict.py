@@ -112,7 +112,7 @@ def test_a_long_video_has_a_course_and_a_picture(workspace, tmp_path, write_film
 def test_a_stream_may_change_its_size_on_the_way(workspace):
     predictor = Predictor(open_checkpoint(run_checkpoint(workspace, "run")[2]))
     frames = [np.full((64, 64 + 30 * (i < 10), 3), 9 * i, np.uint8) for i in range(20)]
-    (scores,) = predictor.score([predictor.prepare(frames, 10.0, "call.webm")], "call.webm")
+    ((scores, _),) = predictor.score([predictor.prepare(frames, 10.0, "call.webm")], "call.webm")
     assert sum(scores) == pytest.approx(1)
 
 

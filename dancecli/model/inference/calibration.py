@@ -1,0 +1,160 @@
+"""What the validation clips of a run say of a new clip: its set of styles, and whether it is of none.
+
+The guarantee is for clips like those of val, seen as in evaluation: a set of level 0.9 holds the style of a
+clip of a new group (source video, dancer) with a probability of at least 0.9, and a clip of a known
+style is called unknown with at most the stated rate, whatever the model is. Of other clips, and of windows of
+a long video that are not like the training clips, nothing is promised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dancecli.core.calibration import group_threshold, groups_needed, set_threshold, tempered
+from dancecli.core.errors import UsageError, WorkspaceError
+from dancecli.core.records import Prediction, SplitClip, Subset
+from dancecli.storage import tables
+from dancecli.storage.runs import RunFolder
+from dancecli.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    from dancecli.model.networks.heads.unknown import Detector
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How the scores of a clip are read.
+
+    Attributes:
+        temperature: applied to the probabilities; 1 where the head has its own already.
+        level: of the sets; None without sets.
+        least: the least probability of a style in a set.
+        rate: of false alarms of unknown clips; None where none is called unknown.
+        farthest: the largest distance of a clip of a known style.
+        detector: gives the distance.
+        clips, groups: of val, by which it was calibrated; 0 where nothing was.
+    """
+
+    temperature: float = 1.0
+    level: float | None = None
+    least: float = 0.0
+    rate: float | None = None
+    farthest: float = 0.0
+    detector: Detector | None = None
+    clips: int = 0
+    groups: int = 0
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the result says of it."""
+        return {
+            "temperature": self.temperature,
+            "sets": None if self.level is None else {"level": self.level, "least_probability": self.least},
+            "unknown": None if self.rate is None else {"rate": self.rate, "farthest": self.farthest},
+            "val": {"clips": self.clips, "groups": self.groups},
+        }
+
+
+# Scores as the network gives them.
+UNCALIBRATED = Calibration()
+
+
+def calibrate(
+    workspace: Workspace, run: str | None, record: Mapping[str, Any], level: float | None, rate: float | None
+) -> Calibration:
+    """Read the calibration of a run from its scores of val.
+
+    Args:
+        workspace: of the run, and of its split, which says the groups.
+        run: its name; None for a checkpoint without a run, which has no val.
+        record: its `run.json`; empty without a run.
+        level: of the sets; None for no sets.
+        rate: of false alarms; None to call no clip unknown.
+
+    Raises:
+        UsageError: a level or rate is not between 0 and 1.
+        WorkspaceError: val has too few groups, its split has changed, or the run has stored no distances.
+    """
+    temperature = float((record.get("calibration") or {}).get("temperature", 1.0))
+    if level is None and rate is None:
+        return Calibration(temperature)
+    for name, value in (("--sets", level), ("--unknown", rate)):
+        if value is not None and not 0 < value < 1:
+            raise UsageError(f"{name} {value:g} is not between 0 and 1", "such as --sets 0.9, --unknown 0.05")
+    if run is None:
+        raise WorkspaceError(
+            "a checkpoint alone has no validation clips to calibrate by", "name its run: --run NAME"
+        )
+    rows = [
+        row
+        for row in tables.read(RunFolder(workspace.run(run)).predictions, Prediction)
+        if row.subset == Subset.VAL
+    ]
+    group_of = _groups(workspace, run, record)
+    groups = [group_of.get(row.clip_id, row.clip_id) for row in rows]
+    count = len(set(groups))
+    if not rows:
+        raise WorkspaceError(
+            f"run {run!r} kept no validation clips apart, by which it could be calibrated",
+            "train on a split with a larger val (dance split --ratios 60/20/20); --set validation=held-out keeps "
+            "a small one apart",
+        )
+    least, farthest, detector = 0.0, 0.0, None
+    if level is not None:
+        _check_groups(run, count, level, "--sets")
+        scores = [tempered(row.scores, temperature) for row in rows]
+        found = set_threshold(scores, [row.label_index for row in rows], groups, level)
+        assert found is not None  # noqa: S101 - there are enough groups
+        least = found
+    if rate is not None:
+        _check_groups(run, count, 1 - rate, "--unknown")
+        detector, distances = _read_detector(workspace, run)
+        known = [
+            (distances[row.clip_id], group)
+            for row, group in zip(rows, groups, strict=True)
+            if row.clip_id in distances
+        ]
+        limit = group_threshold([d for d, _ in known], [group for _, group in known], 1 - rate)
+        assert limit is not None  # noqa: S101 - there are enough groups
+        farthest = limit
+    return Calibration(temperature, level, least, rate, farthest, detector, len(rows), count)
+
+
+def _check_groups(run: str, groups: int, level: float, option: str) -> None:
+    needed = groups_needed(level)
+    if groups < needed:
+        raise WorkspaceError(
+            f"val of run {run!r} has {groups} groups (source videos); {option} at this level needs {needed}",
+            "train on a split with more of them in val (dance split --ratios 60/20/20), or ask for less",
+        )
+
+
+def _groups(workspace: Workspace, run: str, record: Mapping[str, Any]) -> dict[str, str]:
+    """Read the group of each clip from the split of a run."""
+    name, digest = record["split"]["name"], record["split"]["hash"]
+    path = workspace.split(name)
+    if not path.exists() or tables.read_meta(path).get("split.hash") != digest:
+        raise WorkspaceError(
+            f"split {name!r} has changed since run {run!r}: the groups of its validation clips are not known",
+            "train again on the split as it is",
+        )
+    return {row.clip_id: row.group for row in tables.read(path, SplitClip)}
+
+
+def _read_detector(workspace: Workspace, run: str) -> tuple[Detector, dict[str, float]]:
+    """Read the detector of a run, and the distances of its validation clips."""
+    from dancecli.model.networks.heads.unknown import Detector
+    from dancecli.model.networks.mmaction import read_checkpoint
+
+    path = RunFolder(workspace.run(run)).detector
+    if not path.exists():
+        raise WorkspaceError(
+            f"run {run!r} has no distances by which unknown clips are told: only a run on cached features "
+            "of a wholly frozen backbone has them",
+            "train with --freeze 4",
+        )
+    content = read_checkpoint(path)
+    distances: Sequence[float] = content["distances"].tolist()
+    return Detector.of_state(content["detector"]), dict(zip(content["clips"], distances, strict=True))

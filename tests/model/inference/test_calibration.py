@@ -1,0 +1,146 @@
+"""Sets of styles and unknown clips in `dance predict`, by the validation clips of a run."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from dancecli.core.calibration import set_threshold, tempered
+from dancecli.core.errors import UsageError, WorkspaceError
+from dancecli.core.records import Prediction, SplitClip
+from dancecli.model.inference.calibration import calibrate
+from dancecli.model.inference.predict import PredictSettings, predict
+from dancecli.model.networks.heads.unknown import Detector, fit_detector
+from dancecli.model.runs.finetune import FinetuneSettings, finetune
+from dancecli.storage import tables
+
+
+@pytest.fixture
+def workspace(corpus, tiny_recipe, tiny_model):
+    text = tiny_recipe.read_text()
+    tiny_recipe.write_text("".join(line for line in text.splitlines(True) if not line.startswith("views")))
+    workspace = corpus(val=5, test=2)
+    finetune(
+        workspace,
+        FinetuneSettings(
+            pretrain=str(tiny_model),
+            weights="none",
+            freeze="4",
+            recipe=str(tiny_recipe),
+            name="run",
+            head="knn",
+        ),
+    )
+    return workspace
+
+
+def record_of(workspace, run="run"):
+    return json.loads((workspace.run(run) / "run.json").read_text())
+
+
+def test_a_clip_gets_its_set_its_distance_and_a_row(workspace, tmp_path):
+    val = [
+        r for r in tables.read(workspace.run("run") / "predictions.parquet", Prediction) if r.subset == "val"
+    ]
+    group = {row.clip_id: row.group for row in tables.read(workspace.split("small"), SplitClip)}
+    groups = [group[row.clip_id] for row in val]
+    assert len(set(groups)) == 5
+    least = set_threshold([row.scores for row in val], [row.label_index for row in val], groups, 0.8)
+    stored = torch.load(workspace.run("run") / "unknown.pth", weights_only=True)
+    assert stored["clips"] == [row.clip_id for row in val]
+    clips = tuple(workspace.clip(row.clip_id) for row in val)
+    document = predict(workspace, PredictSettings(clips, run="run", sets=0.8, unknown=0.2)).document
+    assert document["calibration"]["sets"] == {"level": 0.8, "least_probability": pytest.approx(least)}
+    assert document["calibration"]["val"] == {"clips": 5, "groups": 5}
+    farthest = sorted(stored["distances"].tolist())[-1]
+    assert document["calibration"]["unknown"]["farthest"] == pytest.approx(farthest)
+    covered = 0
+    for row, distance, video in zip(val, stored["distances"].tolist(), document["videos"], strict=True):
+        expected = [document["labels"][i] for i, p in enumerate(row.scores) if p >= least]
+        assert sorted(video["set"]) == sorted(expected)
+        covered += document["labels"][row.label_index] in video["set"]
+        # The clip goes through the whole network here, and was read from the cache there.
+        assert video["distance"] == pytest.approx(distance, abs=1e-4)
+        assert not video["unknown"] or distance >= farthest - 1e-4
+    assert covered >= 4
+    plain = predict(workspace, PredictSettings(clips, run="run")).document["videos"][0]
+    assert "set" not in plain
+    assert "unknown" not in plain
+
+
+def test_a_long_video_has_a_set_per_window_and_segment(workspace, tmp_path, write_film):
+    film = tmp_path / "long.mkv"
+    write_film(film, 1, 5, frames=12 * 7)
+    result = predict(workspace, PredictSettings((film,), run="run", sets=0.8, unknown=0.2))
+    video = result.document["videos"][0]
+    for part in (video, *video["windows"], *video["segments"]):
+        assert isinstance(part["set"], list)
+        assert isinstance(part["unknown"], bool)
+    table = next(file for file in result.timelines if file.suffix == ".csv")
+    rows = list(csv.DictReader(table.open()))
+    assert list(rows[0]) == ["start_s", "end_s", "label", "probability", "set", "unknown"]
+    assert rows[0]["set"] == "; ".join(video["segments"][0]["set"])
+
+
+def test_too_small_a_val_is_said_with_what_would_be_enough(workspace):
+    record = record_of(workspace)
+    for level, rate, needed in ((0.9, None, 9), (0.95, None, 19), (None, 0.05, 19)):
+        with pytest.raises(WorkspaceError, match=rf"has 5 groups \(source videos\); .* needs {needed}"):
+            calibrate(workspace, "run", record, level, rate)
+    with pytest.raises(UsageError, match="--sets 1 is not between 0 and 1"):
+        calibrate(workspace, "run", record, 1.0, None)
+    with pytest.raises(WorkspaceError, match="a checkpoint alone has no validation clips"):
+        calibrate(workspace, None, {}, 0.8, None)
+    with pytest.raises(WorkspaceError, match="split 'small' has changed since run 'run'"):
+        calibrate(workspace, "run", {**record, "split": {**record["split"], "hash": "other"}}, 0.8, None)
+    (workspace.run("run") / "unknown.pth").unlink()
+    with pytest.raises(WorkspaceError, match="has no distances by which unknown clips are told"):
+        calibrate(workspace, "run", record, None, 0.2)
+
+
+def test_the_temperature_of_a_run_is_applied(workspace):
+    clip = workspace.clip("vid00_0_2000")
+    plain = predict(workspace, PredictSettings((clip,), run="run")).document["videos"][0]["scores"]
+    path = workspace.run("run") / "run.json"
+    path.write_text(json.dumps({**record_of(workspace), "calibration": {"temperature": 2.0}}))
+    soft = predict(workspace, PredictSettings((clip,), run="run")).document
+    assert soft["calibration"]["temperature"] == 2.0
+    assert soft["videos"][0]["scores"] == pytest.approx(tempered(plain, 2.0), abs=1e-4)
+
+
+@pytest.mark.parametrize(("clips", "width"), [(60, 100), (200, 20)])
+def test_the_distance_tells_a_class_apart_that_was_not_trained_on(clips, width):
+    rng = np.random.default_rng(0)
+    means = rng.normal(0, 1, (6, width))
+    # What most differs between clips has nothing to do with their class.
+    nuisance = rng.normal(0, 1.5, (2, width))
+
+    def draw(label, n):
+        clutter = rng.normal(0, 1, (n, 2)) @ nuisance + rng.normal(0, 0.3, (n, width))
+        return torch.from_numpy(means[label] + clutter)
+
+    labels = torch.arange(clips) % 5
+    detector = fit_detector(torch.cat([draw(int(label), 1) for label in labels]), labels)
+    known = torch.cat([draw(label, 40) for label in range(5)])
+    unknown = draw(5, 200)
+    limit = detector.distance(known).quantile(0.95)
+    assert (detector.distance(unknown) > limit).double().mean() > 0.8
+    # Without whitening the clutter hides the classes.
+    plain = Detector(
+        detector.center,
+        torch.zeros(width, 1).double(),
+        torch.ones(1).double(),
+        1.0,
+        _means(known, detector.center),
+    )
+    assert (plain.distance(unknown) > plain.distance(known).quantile(0.95)).double().mean() < 0.5
+    again = Detector.of_state(detector.state)
+    assert torch.allclose(again.distance(unknown), detector.distance(unknown), atol=1e-5)
+
+
+def _means(known, center):
+    return torch.nn.functional.normalize((known - center).view(5, 40, -1).mean(1), dim=1)
