@@ -98,8 +98,8 @@ def calibrate(
     if not rows:
         raise WorkspaceError(
             f"run {run!r} kept no validation clips apart, by which it could be calibrated",
-            "train on a split with a larger val (dance split --ratios 60/20/20); --set validation=held-out keeps "
-            "a small one apart",
+            "train on a split with a larger val (dance split --ratios 60/20/20), or keep a small one apart: "
+            "--set validation=held-out",
         )
     least, farthest, detector = 0.0, 0.0, None
     if level is not None:
