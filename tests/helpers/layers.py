@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-BASE = ("core", "storage")
+BASE = ("core", "core.statistics", "storage")
 DATASET = (
     "dataset",
     "dataset.fetch",
@@ -52,6 +52,7 @@ _TRAINING = (
 # A subpackage may import those in its row, and itself.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "core": (),
+    "core.statistics": ("core",),
     "storage": ("core",),
     "video": BASE,
     "video.pose": (*BASE, "video"),

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dancecli.core.calibration import group_threshold, groups_needed, set_threshold, tempered
 from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.records import Prediction, SplitClip, Subset
+from dancecli.core.statistics.calibration import group_threshold, groups_needed, set_threshold, tempered
 from dancecli.storage import tables
 from dancecli.storage.runs import RunFolder
 from dancecli.storage.workspace import Workspace

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core import hashing
-from dancecli.core.calibration import prediction_set
 from dancecli.core.errors import InputError, MediaError, UsageError
 from dancecli.core.progress import SILENT, Progress, Reporter
+from dancecli.core.statistics.calibration import prediction_set
 from dancecli.core.video_files import VIDEO_SUFFIXES
 from dancecli.model.inference.calibration import Calibration, calibrate
 from dancecli.model.inference.inputs import find_videos, frames_of, slug, unique_slugs

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dancecli.core.calibration import tempered
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import Reporter
+from dancecli.core.statistics.calibration import tempered
 from dancecli.model.dataloading.pose import drawn_skeletons, skeletons
 from dancecli.model.hardware.device import (
     clips_per_pass,

@@ -9,11 +9,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dancecli.core.calibration import best_temperature
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.recipe import PRETRAINED, PROBES, RANDOM, SOLVED, TRAINED, VJEPA2, Recipe
 from dancecli.core.records import Prediction, SplitClip, Subset
+from dancecli.core.statistics.calibration import best_temperature
 from dancecli.model.dataloading.pipelines import forward_batch, frame_sampler
 from dancecli.model.dataloading.split_data import write_train_list
 from dancecli.model.hardware.device import current_device

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from dancecli.core.calibration import set_threshold, tempered
 from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.records import Prediction, SplitClip
+from dancecli.core.statistics.calibration import set_threshold, tempered
 from dancecli.model.inference.calibration import calibrate
 from dancecli.model.inference.predict import PredictSettings, predict
 from dancecli.model.networks.heads.unknown import Detector, fit_detector

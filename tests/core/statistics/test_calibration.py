@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from dancecli.core.calibration import (
+from dancecli.core.statistics.calibration import (
     best_temperature,
     group_threshold,
     groups_needed,
