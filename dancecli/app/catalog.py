@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dancecli.app.likeness import Likeness, load_likeness
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.records import Clip, Prediction, SplitClip, Suspect
 from dancecli.storage import tables
@@ -52,7 +53,8 @@ class Query:
         changed: `yes` for corrected clips, `excluded` for those left out; empty for all.
         suspect: only the suspects found this way, such as `label`, that nobody has looked at since.
         text: parts of the id, label, title, note or path, all of which must occur.
-        sort: a key of `SORTS`.
+        like: a clip id: only clips with features, those that look most like it first.
+        sort: a key of `SORTS`; without a say where `like` is given.
     """
 
     label: str = ""
@@ -65,6 +67,7 @@ class Query:
     changed: str = ""
     suspect: str = ""
     text: str = ""
+    like: str = ""
     sort: str = "id"
 
 
@@ -84,6 +87,7 @@ class Catalog:
         self.workspace = workspace
         self.split = split or (workspace.splits()[-1] if workspace.splits() else None)
         self.run = run
+        self._likeness: Likeness | None = None
         self.labels = self._read_labels()
         self.frame = self._read_clips()
         self._add_subsets()
@@ -107,8 +111,14 @@ class Catalog:
         frame["suspect"] = frame["found_by"].where(~frame.index.isin(reviewed), "")
 
     def find(self, query: Query) -> pd.DataFrame:
-        """Give the clips of a query, in its order, indexed by clip id."""
+        """Give the clips of a query, in its order, indexed by clip id.
+
+        Raises:
+            WorkspaceError: there are no features to compare clips by, or none of the clip of `like`.
+        """
         frame = self.frame[self._mask(query)]
+        if query.like:
+            return self._by_likeness(frame, query.like)
         column, ascending = SORTS.get(query.sort, SORTS["id"])
         if column == "clip_id":
             return frame.sort_index(kind="stable")
@@ -146,6 +156,15 @@ class Catalog:
             right = int(frame.loc[known, "right"].sum())
             counts["outcome"] = {"right": right, "wrong": int(known.sum()) - right}
         return counts
+
+    def _by_likeness(self, frame: pd.DataFrame, clip_id: str) -> pd.DataFrame:
+        if self._likeness is None:
+            sums = dict(zip(self.frame.index, self.frame["sha256"], strict=True))
+            self._likeness = load_likeness(self.workspace, sums)
+        known = self._likeness
+        if clip_id not in known.clips:
+            raise WorkspaceError(f"no features are stored of {clip_id[:80]}", "run dance features")
+        return frame.iloc[known.nearest(clip_id, frame.index)]
 
     def _mask(self, query: Query) -> np.ndarray[Any, Any]:
         import numpy as np

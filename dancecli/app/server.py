@@ -140,7 +140,10 @@ class _App:
                 rows = self.catalog.rows(found.iloc[offset : offset + _PAGE])
             return {"total": len(found), "offset": offset, "rows": rows}
 
-        return JSONResponse(await run_in_threadpool(answer))
+        try:
+            return JSONResponse(await run_in_threadpool(answer))
+        except DanceError as error:
+            return PlainTextResponse(f"{error.message}: {error.hint}", 409)
 
     async def clip(self, request: Request) -> Response:
         try:

@@ -10,9 +10,13 @@ import math
 import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # The features, their names, the shape of one of them, and all that they depend on.
 DATA, NAMES, SHAPE, KEY = "features.bin", "rows.txt", "shape.json", "key.json"
@@ -35,6 +39,26 @@ def read_shape(folder: Path) -> tuple[int, ...]:
     """Return the shape of a store's entries, [views, ...]; empty while there is none."""
     path = folder / SHAPE
     return tuple(json.loads(path.read_text(encoding="utf-8"))["shape"]) if path.exists() else ()
+
+
+def read_entries(folder: Path) -> tuple[list[str], np.ndarray[Any, Any]]:
+    """Open the features of a store, without loading them.
+
+    Returns:
+        The name of each entry, `CLIP.VIEW.CHECKSUM`, and the entries, of shape (n, views, ...).
+    """
+    import numpy as np
+
+    shape = read_shape(folder)
+    if not shape or not (folder / NAMES).exists() or not (folder / DATA).exists():
+        return [], np.zeros((0, 0), np.float32)
+    names = (folder / NAMES).read_text(encoding="utf-8").splitlines()
+    dtype = json.loads((folder / KEY).read_text(encoding="utf-8"))["dtype"]
+    # A killed run may have written one without the other.
+    n = min(len(names), (folder / DATA).stat().st_size // entry_bytes(shape, dtype))
+    if not n:
+        return [], np.zeros((0, *shape), dtype)
+    return names[:n], np.memmap(folder / DATA, dtype, "r", shape=(n, *shape))
 
 
 def forget_entries(folder: Path, clip_ids: Collection[str]) -> int:

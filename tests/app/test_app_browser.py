@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from helpers import clip_workspace
 from helpers.app_server import TOKEN, served
 from helpers.clip_workspace import LABELS
 
 from dancecli.core.records import Clip, Suspect
+from dancecli.model.training.features.store import entry_name, open_store
 from dancecli.storage import tables
 from dancecli.storage.corrections import read_corrections
 from dancecli.storage.workspace import Workspace
@@ -214,3 +216,24 @@ def test_the_queue_of_suspects_is_emptied_by_keys(browser: Any, populated: Works
         (clips[0].clip_id, "label", other[clips[0].clip_id], "suspect: reason 0"),
         (clips[1].clip_id, "confirmed", "yes", ""),
     ]
+
+
+def test_more_clips_like_one(browser: Any, address: str, populated: Workspace) -> None:
+    clips = tables.read(populated.clips, Clip)
+    with opened(browser, address) as tab:
+        tab.locator(".cell").first.click()
+        tab.wait_for_selector("#viewer[open]")
+        store = open_store(populated.root / "cache" / "features", "float32", {"model": "m"})
+        names = [entry_name(clip.clip_id, clip.sha256, 0) for clip in clips[:3]]
+        store.append(names, np.array([[[1, 0]], [[0, 1]], [[0.9, 0.1]]], np.float32))
+        tab.keyboard.press("k")
+        tab.wait_for_selector("#chips button:has-text('Like:')")
+        tab.wait_for_selector("#count:has-text('3 of 5')")
+        shown = tab.locator(".cell").evaluate_all(
+            "cells => cells.sort((a, b) => a.dataset.index - b.dataset.index)"
+            ".map(cell => cell.dataset.key.split('|')[0])"
+        )
+        assert shown == [clips[0].clip_id, clips[2].clip_id, clips[1].clip_id]
+        assert f"like={clips[0].clip_id}" in tab.url
+        tab.locator("#chips button").click()
+        tab.wait_for_selector("#count:has-text('5 of 5')")

@@ -40,7 +40,7 @@ function readAddress() {
   const words = new URLSearchParams(location.search);
   state.query = {};
   for (const [key] of FILTERS) if (words.get(key)) state.query[key] = words.get(key);
-  for (const key of ["text", "sort"]) if (words.get(key)) state.query[key] = words.get(key);
+  for (const key of ["text", "sort", "like"]) if (words.get(key)) state.query[key] = words.get(key);
   $("text").value = state.query.text ?? "";
   $("sort").value = state.query.sort ?? "id";
   return words.get("clip");
@@ -94,6 +94,13 @@ function drawFilters() {
     chip.addEventListener("click", () => choose(key, ""));
     return chip;
   }));
+  $("sort").disabled = Boolean(state.query.like);
+  if (state.query.like) {
+    const chip = element("button", `Like: ${state.query.like} ×`);
+    chip.setAttribute("aria-label", `No longer in order of likeness to ${state.query.like}`);
+    chip.addEventListener("click", () => choose("like", ""));
+    $("chips").append(chip);
+  }
 }
 
 async function reload(keep) {
@@ -326,6 +333,11 @@ const KEYS = {
     const {label} = state.shown;
     await correct("confirmed", "yes", `confirmed: ${label}`);
     await next();
+  },
+  k: () => {
+    const id = state.shown.clip_id;
+    $("viewer").close();
+    if (state.query.like !== id) choose("like", id);
   },
   u: async () => {
     const last = undo.pop();
