@@ -292,7 +292,7 @@ def _notes(
         if lost:
             yield f"{lost} clips of the {subset} subset of split {name} have no file and are left out"
     if not examples[Subset.VAL] and not folds:
-        yield f"split {name} has no validation subset: the weights of the last epoch are the result"
+        yield f"split {name} has no validation subset: a network's last epoch is the result"
 
 
 def split_record(data: SplitData) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import MissingDependencyError, UsageError
@@ -157,6 +158,7 @@ def train_on_trajectories(
             "svm": {
                 "temperature": round(scores.temperature, 4),
                 "held_out": {"n": scores.held_out, "top1": scores.held_out_correct},
+                "scikit_learn": version("scikit-learn"),
             },
             "settings": asdict(settings),
             "seconds": {"fit": round(fitted - began, 2), "evaluate": round(time.monotonic() - fitted, 2)},
@@ -202,12 +204,15 @@ def _score(
 
     def encoded(listed: Sequence[Example]) -> NDArray[np.float32]:
         nonlocal done
-        found = []
-        for example in listed:
-            found.append(encoder.encode(tracked.descriptors(workspace, example)))
+        found = np.zeros((len(listed), 0), np.float32)
+        for i, example in enumerate(listed):
+            vector = encoder.encode(tracked.descriptors(workspace, example))
+            # Once, and never a second copy: those of ten thousand clips are gigabytes.
+            found = found if i else np.empty((len(listed), len(vector)), np.float32)
+            found[i] = vector
             done += 1
             reporter.progress(done, total, "encoding")
-        return np.stack(found)
+        return found
 
     train = examples[Subset.TRAIN]
     others = [*examples[Subset.VAL], *examples[Subset.TEST]]

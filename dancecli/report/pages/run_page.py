@@ -220,9 +220,10 @@ def lead(results: RunResults) -> str:
         return (
             f"{phrases[0]}, with the weights {weights.get('name') or 'of its run'} as they are; {untrained}."
         )
-    phrases.append(
-        f"started from {weights['name']}" if weights.get("name") else "started from random weights"
-    )
+    if weights.get("name"):
+        phrases.append(f"started from {weights['name']}")
+    elif model.get("backbone"):
+        phrases.append("started from random weights")
     if model.get("frozen_stages"):
         phrases.append(f"with {pluralize(model['frozen_stages'], 'frozen stage')}")
     clips = pluralize(sum(results.train_counts), "clip")

@@ -185,6 +185,8 @@ def test_the_command_tracks_trains_and_reports(stage: Workspace, dance: Callable
     assert again.json["name"] == "tracks"
     assert "run tracks is already complete" in again.err
     assert dance("report", *where, "--run", "tracks").code == 0
+    page = (stage.report("tracks") / "index.html").read_text()
+    assert "linear SVM, trained on 7 clips of split" in page
     assert json.loads(dance("board", *where, "--json").out)["leaderboards"][0]["runs"][0]["run"] == "tracks"
 
 
