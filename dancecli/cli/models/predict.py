@@ -53,7 +53,7 @@ def command(
             "--unknown",
             metavar="RATE",
             help="Call videos unknown that are of none of the styles, at this rate of false alarms, such as "
-            "0.05. Calibrated on the validation clips of the run, by source video.",
+            "0.05. Calibrated on clips that the run was not fitted to, by source video.",
             show_default=False,
         ),
     ] = None,
@@ -160,13 +160,12 @@ def _calibrated(found: dict[str, Any]) -> str:
     """Say what sets and unknown videos are, and by how many clips they were calibrated."""
     parts = []
     if sets := found["sets"]:
-        parts.append(f"a set holds the style of a new clip with a probability of {100 * sets['level']:g} %")
+        by = f"{sets['clips']} clips of {sets['groups']} groups in val"
+        parts.append(f"a set holds the style of a new clip {100 * sets['level']:g} times in 100 (by {by})")
     if unknown := found["unknown"]:
-        parts.append(f"{100 * unknown['rate']:g} % of the clips of a known style are called unknown")
-    val = found["val"]
-    return (
-        f"{', and '.join(parts)} (by {val['clips']} clips of {val['groups']} groups in val)" if parts else ""
-    )
+        by = f"{unknown['clips']} clips of {unknown['groups']} groups"
+        parts.append(f"of clips of a known style {100 * unknown['rate']:g} % are called unknown (by {by})")
+    return "; ".join(parts)
 
 
 def _reading(found: dict[str, Any]) -> str:

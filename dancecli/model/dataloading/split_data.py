@@ -309,3 +309,10 @@ def split_record(data: SplitData) -> dict[str, Any]:
         **({"removed": removed} if (removed := removed_of(data.meta)) else {}),
         **({"folds": max(data.folds[0].values()), "repeats": len(data.folds)} if data.folds else {}),
     }
+
+
+def train_groups(workspace: Workspace, data: SplitData) -> list[str]:
+    """Return the group of each training clip; an augmented clip has that of its original."""
+    group = {row.clip_id: row.group for row in tables.read(workspace.split(data.name), SplitClip)}
+    ids = [example.clip_id for example in data.examples[Subset.TRAIN]]
+    return [group.get(clip_id) or group.get(clip_id.partition(".")[0]) or clip_id for clip_id in ids]

@@ -1,15 +1,15 @@
-"""What the validation clips of a run say of a new clip: its set of styles, and whether it is of none.
+"""What the clips of a run say of a new clip: its set of styles, and whether it is of none.
 
 The guarantee is for clips like those of val, seen as in evaluation: a set of level 0.9 holds the style of a
-clip of a new group (source video, dancer) with a probability of at least 0.9, and a clip of a known
-style is called unknown with at most the stated rate, whatever the model is. Of other clips, and of windows of
-a long video that are not like the training clips, nothing is promised.
+clip of a new group (source video, dancer) with a probability of at least 0.9, whatever the model is. The rate
+of false alarms of unknown clips is calibrated on val and, by cross-validation, on train. Of other clips, and
+of windows of a long video that are not like the training clips, nothing is promised.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import UsageError, WorkspaceError
@@ -34,7 +34,8 @@ class Calibration:
         rate: of false alarms of unknown clips; None where none is called unknown.
         farthest: the largest distance of a clip of a known style.
         detector: gives the distance.
-        clips, groups: of val, by which it was calibrated; 0 where nothing was.
+        sets_by: numbers of clips and groups of val by which sets were calibrated.
+        unknown_by: numbers of clips and groups of train and val by which unknown clips are told.
     """
 
     temperature: float = 1.0
@@ -43,17 +44,20 @@ class Calibration:
     rate: float | None = None
     farthest: float = 0.0
     detector: Detector | None = None
-    clips: int = 0
-    groups: int = 0
+    sets_by: Mapping[str, int] = field(default_factory=dict)
+    unknown_by: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def record(self) -> dict[str, Any]:
         """What the result says of it."""
         return {
             "temperature": self.temperature,
-            "sets": None if self.level is None else {"level": self.level, "least_probability": self.least},
-            "unknown": None if self.rate is None else {"rate": self.rate, "farthest": self.farthest},
-            "val": {"clips": self.clips, "groups": self.groups},
+            "sets": None
+            if self.level is None
+            else {"level": self.level, "least_probability": self.least, **self.sets_by},
+            "unknown": None
+            if self.rate is None
+            else {"rate": self.rate, "farthest": self.farthest, **self.unknown_by},
         }
 
 
@@ -87,47 +91,58 @@ def calibrate(
         raise WorkspaceError(
             "a checkpoint alone has no validation clips to calibrate by", "name its run: --run NAME"
         )
-    rows = [
-        row
-        for row in tables.read(RunFolder(workspace.run(run)).predictions, Prediction)
-        if row.subset == Subset.VAL
-    ]
     group_of = _groups(workspace, run, record)
-    groups = [group_of.get(row.clip_id, row.clip_id) for row in rows]
-    count = len(set(groups))
+
+    def groups_of(clips: Sequence[str]) -> list[str]:
+        # An augmented clip has the group of its original.
+        return [group_of.get(clip) or group_of.get(clip.partition(".")[0]) or clip for clip in clips]
+
+    found = Calibration(temperature)
+    if level is not None:
+        found = _with_sets(found, workspace, run, level, groups_of)
+    if rate is not None:
+        detector, distances = _read_detector(workspace, run)
+        groups = groups_of(list(distances))
+        _check_groups(f"run {run!r}", len(set(groups)), 1 - rate, "--unknown")
+        limit = group_threshold(list(distances.values()), groups, 1 - rate)
+        assert limit is not None  # noqa: S101 - there are enough groups
+        count = {"clips": len(distances), "groups": len(set(groups))}
+        found = replace(found, rate=rate, farthest=limit, detector=detector, unknown_by=count)
+    return found
+
+
+def _with_sets(
+    found: Calibration,
+    workspace: Workspace,
+    run: str,
+    level: float,
+    groups_of: Callable[[Sequence[str]], list[str]],
+) -> Calibration:
+    """Calibrate sets on the scores of val."""
+    predictions = tables.read(RunFolder(workspace.run(run)).predictions, Prediction)
+    rows = [row for row in predictions if row.subset == Subset.VAL]
     if not rows:
         raise WorkspaceError(
-            f"run {run!r} kept no validation clips apart, by which it could be calibrated",
+            f"run {run!r} kept no validation clips apart, by which sets could be calibrated",
             "train on a split with a larger val (dance split --ratios 60/20/20), or keep a small one apart: "
             "--set validation=held-out",
         )
-    least, farthest, detector = 0.0, 0.0, None
-    if level is not None:
-        _check_groups(run, count, level, "--sets")
-        scores = [tempered(row.scores, temperature) for row in rows]
-        found = set_threshold(scores, [row.label_index for row in rows], groups, level)
-        assert found is not None  # noqa: S101 - there are enough groups
-        least = found
-    if rate is not None:
-        _check_groups(run, count, 1 - rate, "--unknown")
-        detector, distances = _read_detector(workspace, run)
-        known = [
-            (distances[row.clip_id], group)
-            for row, group in zip(rows, groups, strict=True)
-            if row.clip_id in distances
-        ]
-        limit = group_threshold([d for d, _ in known], [group for _, group in known], 1 - rate)
-        assert limit is not None  # noqa: S101 - there are enough groups
-        farthest = limit
-    return Calibration(temperature, level, least, rate, farthest, detector, len(rows), count)
+    groups = groups_of([row.clip_id for row in rows])
+    _check_groups(f"val of run {run!r}", len(set(groups)), level, "--sets")
+    scores = [tempered(row.scores, found.temperature) for row in rows]
+    least = set_threshold(scores, [row.label_index for row in rows], groups, level)
+    assert least is not None  # noqa: S101 - there are enough groups
+    count = {"clips": len(rows), "groups": len(set(groups))}
+    return replace(found, level=level, least=least, sets_by=count)
 
 
-def _check_groups(run: str, groups: int, level: float, option: str) -> None:
+def _check_groups(what: str, groups: int, level: float, option: str) -> None:
     needed = groups_needed(level)
     if groups < needed:
         raise WorkspaceError(
-            f"val of run {run!r} has {groups} groups (source videos); {option} at this level needs {needed}",
-            "train on a split with more of them in val (dance split --ratios 60/20/20), or ask for less",
+            f"{what} has {groups} groups (source videos) to calibrate by; {option} at this level needs "
+            f"{needed}",
+            "train on a split with more of them (for sets in val: --ratios 60/20/20), or ask for less",
         )
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.recipe import PRETRAINED, PROBES, RANDOM, SOLVED, TRAINED, VJEPA2, Recipe
-from dancecli.core.records import Prediction, SplitClip, Subset
+from dancecli.core.records import Prediction, Subset
 from dancecli.core.statistics.calibration import best_temperature
 from dancecli.model.dataloading.pipelines import forward_batch, frame_sampler
-from dancecli.model.dataloading.split_data import write_train_list
+from dancecli.model.dataloading.split_data import train_groups, write_train_list
 from dancecli.model.hardware.device import current_device
 from dancecli.model.networks.base import build_model_config
 from dancecli.model.networks.head import HeadStart, start_head, with_hook
@@ -162,13 +162,6 @@ def _check_weights(plan: Plan, job: Job, before: Mapping[str, Any]) -> None:
             f"(SHA-256 {str(was)[:12]}, now {str(now)[:12]})",
             "restore the weights file, or start a new run without --resume under another --name",
         )
-
-
-def train_groups(workspace: Workspace, data: SplitData) -> list[str]:
-    """Return the group of each training clip; an augmented clip has that of its original."""
-    group = {row.clip_id: row.group for row in tables.read(workspace.split(data.name), SplitClip)}
-    ids = [example.clip_id for example in data.examples[Subset.TRAIN]]
-    return [group.get(clip_id) or group.get(clip_id.partition(".")[0]) or clip_id for clip_id in ids]
 
 
 def run_worker_rank(workspace: Workspace, plan: Plan) -> None:

@@ -13,9 +13,9 @@ from dancecli.core.recipe import FULL, SOLVED
 from dancecli.core.records import SplitClip, Subset
 from dancecli.core.topk import top_k_correct
 from dancecli.model.dataloading.pipelines import frame_sampler
-from dancecli.model.dataloading.split_data import split_record
+from dancecli.model.dataloading.split_data import split_record, train_groups
 from dancecli.model.networks.mmaction import init_default_scope
-from dancecli.model.runs.finetune import make_job, train_groups
+from dancecli.model.runs.finetune import make_job
 from dancecli.model.runs.folds import folds_of
 from dancecli.model.runs.plan import FinetuneSettings, Plan, resolve_plan
 from dancecli.model.training.runner import silence

@@ -51,21 +51,28 @@ def test_a_clip_gets_its_set_its_distance_and_a_row(workspace, tmp_path):
     assert len(set(groups)) == 5
     least = set_threshold([row.scores for row in val], [row.label_index for row in val], groups, 0.8)
     stored = torch.load(workspace.run("run") / "unknown.pth", weights_only=True)
-    assert stored["clips"] == [row.clip_id for row in val]
+    distance_of = dict(zip(stored["clips"], stored["distances"].tolist(), strict=True))
+    assert len(distance_of) == 9
     clips = tuple(workspace.clip(row.clip_id) for row in val)
     document = predict(workspace, PredictSettings(clips, run="run", sets=0.8, unknown=0.2)).document
-    assert document["calibration"]["sets"] == {"level": 0.8, "least_probability": pytest.approx(least)}
-    assert document["calibration"]["val"] == {"clips": 5, "groups": 5}
-    farthest = sorted(stored["distances"].tolist())[-1]
-    assert document["calibration"]["unknown"]["farthest"] == pytest.approx(farthest)
+    assert document["calibration"]["sets"] == {
+        "level": 0.8, "least_probability": pytest.approx(least), "clips": 5, "groups": 5,
+    }  # fmt: skip
+    # Of nine groups of one clip each, the eighth of ten places. One training clip has no other of its class.
+    farthest = sorted(distance_of.values())[7]
+    assert document["calibration"]["unknown"] == {
+        "rate": 0.2, "farthest": pytest.approx(farthest), "clips": 9, "groups": 9,
+    }  # fmt: skip
     covered = 0
-    for row, distance, video in zip(val, stored["distances"].tolist(), document["videos"], strict=True):
+    for row, video in zip(val, document["videos"], strict=True):
+        distance = distance_of[row.clip_id]
         expected = [document["labels"][i] for i, p in enumerate(row.scores) if p >= least]
         assert sorted(video["set"]) == sorted(expected)
         covered += document["labels"][row.label_index] in video["set"]
         # The clip goes through the whole network here, and was read from the cache there.
         assert video["distance"] == pytest.approx(distance, abs=1e-4)
-        assert not video["unknown"] or distance >= farthest - 1e-4
+        # Rounded to six digits in the file.
+        assert video["unknown"] == (video["distance"] > farthest + 1e-6)
     assert covered >= 4
     plain = predict(workspace, PredictSettings(clips, run="run")).document["videos"][0]
     assert "set" not in plain
@@ -88,8 +95,8 @@ def test_a_long_video_has_a_set_per_window_and_segment(workspace, tmp_path, writ
 
 def test_too_small_a_val_is_said_with_what_would_be_enough(workspace):
     record = record_of(workspace)
-    for level, rate, needed in ((0.9, None, 9), (0.95, None, 19), (None, 0.05, 19)):
-        with pytest.raises(WorkspaceError, match=rf"has 5 groups \(source videos\); .* needs {needed}"):
+    for level, rate, count, needed in ((0.9, None, 5, 9), (0.95, None, 5, 19), (None, 0.05, 9, 19)):
+        with pytest.raises(WorkspaceError, match=rf"has {count} groups \(source videos\) .* needs {needed}"):
             calibrate(workspace, "run", record, level, rate)
     with pytest.raises(UsageError, match="--sets 1 is not between 0 and 1"):
         calibrate(workspace, "run", record, 1.0, None)
