@@ -20,7 +20,8 @@ from dancecli.core.hashing import assign_folds
 
 # Inverse strengths as in scikit-learn's LogisticRegressionCV, for features of unit scale.
 STRENGTHS = tuple(10.0 ** (i / 2) for i in range(-8, 5))
-# Where the clips are too few to choose: the strongest regularization, close to the nearest class mean.
+# Where the clips are too few to choose: the strongest regularization with classes of equal weight, close to
+# the nearest class mean. With other weights the bias, which is not regularized, calls the largest class.
 DEFAULT_STRENGTH = STRENGTHS[0]
 _FOLDS = 5
 _MEMORY, _STEPS = 10, 300
@@ -71,7 +72,8 @@ def solve_head(
         labels: [clips], class indices.
         groups: group of each clip; clips of a group are never on both sides of a fold.
         classes: number of classes, also those without a clip.
-        balanced: weight classes by the inverse of their frequency.
+        balanced: weight classes by the inverse of their frequency; always done where the clips are too few
+            to choose a strength.
         strengths: inverse regularization strengths to choose from.
     """
     clips, views, width = features.shape
@@ -116,6 +118,8 @@ def _solve_head(
         strength, temperature, held_out, correct = _choose(
             x, y, sample, of_rows, folds, classes, views, strengths
         )
+    if not held_out:
+        sample = _class_weights(labels, classes, balanced=True).repeat_interleave(views) / views
     start = x.new_zeros(1, x.shape[1] + 1, classes)
     for step in [c for c in strengths if c < strength] + [strength]:
         start = _solve(x, y, sample[None], step, start, _FINE if step == strength else _COARSE)

@@ -10,7 +10,7 @@ import torch
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 
 from dancecli.core.hashing import assign_folds
-from dancecli.model.training.logistic import STRENGTHS, solve_head
+from dancecli.model.training.logistic import DEFAULT_STRENGTH, solve_head
 
 CLASSES, WIDTH, PER_GROUP = 4, 96, 3
 # Training clips per class of ten corpora.
@@ -109,10 +109,20 @@ def test_the_scores_are_calibrated_on_held_out_clips() -> None:
 def test_too_few_groups_choose_nothing() -> None:
     x, y, groups, test_x, test_y, _ = corpus(4, 3)
     head = solve(x, y, groups)
-    assert (head.strength, head.temperature, head.held_out) == (STRENGTHS[0], 1.0, 0)
+    assert (head.strength, head.temperature, head.held_out) == (DEFAULT_STRENGTH, 1.0, 0)
     assert (scores(head, test_x).argmax(1) == test_y).mean() > 1.5 / CLASSES
     alone = solve(x, y, ["one"] * len(y))
-    assert (alone.strength, alone.folds) == (STRENGTHS[0], 0)
+    assert (alone.strength, alone.folds) == (DEFAULT_STRENGTH, 0)
+
+
+def test_too_few_groups_of_unequal_size_do_not_give_the_largest_class() -> None:
+    x, y, groups, test_x, test_y, _ = corpus(4, 3)
+    kept = [i for i in range(len(y)) if y[i] == 0 or i % 3]
+    head = solve(x[kept], y[kept], [groups[i] for i in kept])
+    assert head.held_out == 0
+    calls = scores(head, test_x).argmax(1)
+    assert np.bincount(calls, minlength=CLASSES).max() < 0.6 * len(calls)
+    assert (calls == test_y).mean() > 1.5 / CLASSES
 
 
 def test_views_of_a_clip_count_as_one_clip() -> None:
