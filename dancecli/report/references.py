@@ -30,7 +30,10 @@ def references(run: Mapping[str, Any], datasets: Iterable[str]) -> str:
         missing.append(f"model {name or model.get('backbone') or 'unknown'}")
     # Most weights of MMAction2's zoo, and DeepMind's, have seen Kinetics-400; inflated 2-D ones have not.
     weights = run.get("weights") or {}
-    if weights and "imagenet" not in str(weights.get("name", "")).lower():
+    source = str(weights.get("source", ""))
+    if source.startswith("hf:"):
+        missing.append(f"data of the weights {source}: see the model card")
+    elif weights and "imagenet" not in str(weights.get("name", "")).lower():
         keys += known["weights"].get(name, known["datasets"]["kinetics400"])
     for dataset in sorted({dataset for dataset in datasets if dataset}):
         fitting = [prefix for prefix in known["datasets"] if dataset.startswith(prefix)]

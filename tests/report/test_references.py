@@ -52,6 +52,13 @@ def test_what_is_not_known_is_named() -> None:
     assert "% no reference is known here for the dataset my dances" in text
 
 
+def test_weights_of_the_hub_are_not_said_to_be_of_kinetics() -> None:
+    weights = {"name": "tiny", "source": "hf:someone/tiny@0123"}
+    text = references({"model": {"pretrain": "tiny"}, "weights": weights}, [])
+    assert keys(text) == ["mmaction2", "dance"]
+    assert "% no reference is known here for the data of the weights hf:someone/tiny@0123" in text
+
+
 def test_it_lies_beside_the_report(workspace: Workspace) -> None:
     make_run(workspace.root, ("a", "b"), test=8, name="run-1")
     text = (report(workspace, ReportSettings("run-1")).page.parent / "references.bib").read_text()

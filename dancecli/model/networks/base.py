@@ -195,9 +195,14 @@ def build_model_config(
     # MMAction2's configs name ImageNet weights that are fetched even if others are loaded after.
     if "pretrained" in backbone or (start and start.pretrained):
         backbone["pretrained"] = start.pretrained or None if start else None
-    if stages.BACKBONES.get(backbone["type"], stages.Backbone()).inflates:
-        backbone["pretrained2d"] = False
+    if fetches := stages.BACKBONES.get(backbone["type"], stages.Backbone()).fetches:
+        backbone[fetches] = False
     backbone.pop("pretrained_type", None)
+    # So do some of their parts, and by a map of classes in a file that is in no wheel.
+    head.pop("channel_map", None)
+    for part in (backbone, head):
+        if (part.get("init_cfg") or {}).get("type") == "Pretrained":
+            del part["init_cfg"]
     # It would refuse batches of more than one clip; ours are small enough already.
     (model.get("test_cfg") or {}).pop("max_testing_views", None)
     head.update(num_classes=num_classes, average_clips="prob")

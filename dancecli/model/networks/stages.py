@@ -77,7 +77,7 @@ class Backbone:
         norm_eval: it has the setting `norm_eval`.
         steps: its forward pass; None where it cannot be cut between stages.
         several: between its stages there is a tuple of tensors.
-        inflates: it reads 2-D weights unless `pretrained2d` is switched off.
+        fetches: setting by which it would read weights of its own; empty if it has none.
         tokens: from its output to its tokens, [N, tokens, channels]; None where it pools them itself.
         token_settings: settings without which it would pool them.
     """
@@ -88,7 +88,7 @@ class Backbone:
     norm_eval: bool = False
     steps: Callable[[Any], Iterator[Step]] | None = None
     several: bool = False
-    inflates: bool = False
+    fetches: str = ""
     tokens: Callable[[Any], Tensor] | None = None
     token_settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -193,7 +193,7 @@ BACKBONES: dict[str, Backbone] = {
     "ResNet3dSlowOnly": _RESNET,
     "ResNet3dCSN": _RESNET,
     "ResNet": _RESNET,
-    "ResNetTSM": replace(_RESNET, inflates=True),
+    "ResNetTSM": replace(_RESNET, fetches="pretrained2d"),
     "ResNet2Plus1d": replace(_RESNET, steps=r2plus1d_steps),
     "C2D": replace(_RESNET, steps=c2d_steps),
     # Its last convolution is in none of its own stages.
@@ -202,8 +202,10 @@ BACKBONES: dict[str, Backbone] = {
     "ResNet3dSlowFast": Backbone(
         _slowfast_parts, steps=slowfast_steps, several=True, tokens=_tokens_of_slowfast
     ),
-    "SwinTransformer3D": Backbone(freezes=True, steps=swin_steps, inflates=True, tokens=_tokens_of_map),
-    "UniFormer": Backbone(_uniformer_parts, steps=uniformer_steps, inflates=True),
+    "SwinTransformer3D": Backbone(
+        freezes=True, steps=swin_steps, fetches="pretrained2d", tokens=_tokens_of_map
+    ),
+    "UniFormer": Backbone(_uniformer_parts, steps=uniformer_steps, fetches="pretrained2d"),
     "VisionTransformer": Backbone(
         _layers("blocks", ("patch_embed",), "depth"),
         steps=vit_steps,
@@ -226,6 +228,7 @@ BACKBONES: dict[str, Backbone] = {
         ),
         steps=uniformerv2_steps,
         several=True,
+        fetches="clip_pretrained",
     ),
     "MViT": Backbone(_mvit_parts, steps=mvit_steps, several=True, tokens=_tokens_of_mvit),
     "HubBackbone": Backbone(_hub_parts, tokens=lambda x: x, token_settings={"tokens": True}),

@@ -48,7 +48,7 @@ def test_every_entry_names_a_config_that_is_there_and_a_checkpoint_with_its_chec
     assert (zoo["inception-flow"].top1, zoo["inception-flow"].top5, zoo["inception-flow"].views) == (0, 0, "")
     for entry in zoo.values():
         assert entry.name == "inception-flow" or 45 < entry.top1 < (entry.top5 or 100) <= 100
-        assert entry.dataset in ("kinetics400", "ucf101", "ntu60-xsub-2d")
+        assert entry.dataset in ("kinetics400", "kinetics700", "ucf101", "ntu60-xsub-2d")
         if entry.config:
             assert (CONFIGS / entry.config).is_file()
             assert entry.checkpoint.endswith(f"-{entry.sha256_prefix}.pth")

@@ -25,11 +25,10 @@ REDUCED = {
         "layers": 2,
         "n_layers": 1,
         "return_list": [1],
-        "clip_pretrained": False,
         "pretrained": None,
     },
 }
-FRAMES = {"TimeSformer": 8, "VisionTransformer": 16, "UniFormerV2": 8, "MViT": 16, "C3D": 16}
+FRAMES = {"TimeSformer": 8, "VisionTransformer": 16, "MViT": 16, "C3D": 16}
 SIDE = {"TimeSformer": 224, "VisionTransformer": 224, "UniFormerV2": 224, "MViT": 224, "C3D": 112}
 
 
@@ -43,7 +42,10 @@ def small_input(base):
     side = SIDE.get(kind, 64)
     channels = base.model["backbone"].get("in_channels", 3)
     if base.is_3d:
-        shape = (1, channels, FRAMES.get(kind, 32 if "SlowFast" in kind else 8), side, side)
+        frames = FRAMES.get(kind, 32 if "SlowFast" in kind else 8)
+        if kind == "UniFormerV2":
+            frames = base.sampler["clip_len"]
+        shape = (1, channels, frames, side, side)
     else:
         shape = (base.sampler["num_clips"], channels, side, side)
     return torch.randint(0, 256, shape, dtype=torch.uint8)

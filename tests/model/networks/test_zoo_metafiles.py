@@ -36,6 +36,8 @@ VIEWS: dict[str, tuple[tuple[list[float], list[float]], int, int]] = {
     "mvit-small": (QUARTER, 16, 4),
     "c3d": (([104.0, 117.0, 128.0], [1.0, 1.0, 1.0]), 16, 1),
     "uniformerv2-base": (QUARTER, 8, 1),
+    "uniformerv2-base-k700": (QUARTER, 8, 1),
+    "uniformerv2-large-k700": (QUARTER, 16, 1),
     "videomae-base": (IMAGENET, 16, 4),
     "videomae-large": (IMAGENET, 16, 4),
     "x3d-m": (([114.75] * 3, [57.38] * 3), 16, 5),

@@ -49,7 +49,6 @@ SMALL: dict[str, tuple[dict, tuple[int, ...], int]] = {
             "return_list": [1, 3],
             "t_size": 4,
             "input_resolution": 32,
-            "clip_pretrained": False,
             "pretrained": None,
         },
         (1, 3, 4, 32, 32),
