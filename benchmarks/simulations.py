@@ -168,7 +168,7 @@ def sliced(studies: int) -> Iterator[Line]:
         for _ in range(studies):
             right = rng.random(clips) < ((rng.random(videos) < 0.7) * 0.9 + 0.05)[of]
             names = {f"a{k}": rng.integers(0, k, videos)[of].astype(str).tolist() for k in (2, 5, 6, 12)}
-            found = slices.slice_accuracy(right, np.zeros(clips, int), of.astype(str).tolist(), names)
+            found = slices.slice_accuracy(right[None], np.zeros(clips, int), of.astype(str).tolist(), names)
             alarms += min(s.p for s in found) < significance.ALPHA
         yield (
             f"{clips} clips, {per} per video, 25 slices",

@@ -13,9 +13,9 @@ from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.text import pluralize
 from dancecli.report.pages.compare_page import render_comparison
 from dancecli.report.results.comparison import Comparison, compare_entries, verdict_of
-from dancecli.report.results.entries import Accuracy, Entry, by_labels_in_force, protocols_of, read_entry
+from dancecli.report.results.entries import Entry, by_labels_in_force, protocols_of, read_entry
 from dancecli.report.results.leaderboard import probe_protocol
-from dancecli.report.statistics.significance import ALPHA
+from dancecli.report.statistics.significance import ALPHA, Accuracy
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 

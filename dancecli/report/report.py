@@ -20,7 +20,7 @@ from dancecli.report.plots.gradcam import read_gradcam
 from dancecli.report.references import references
 from dancecli.report.results.attributes import read_attributes
 from dancecli.report.results.comparison import worth_of_members
-from dancecli.report.results.entries import members, read_group
+from dancecli.report.results.entries import Entry, members, read_group
 from dancecli.report.results.metrics_json import document
 from dancecli.report.results.run_results import RunResults, read_run_results
 from dancecli.report.results.seed_group import (
@@ -29,7 +29,7 @@ from dancecli.report.results.seed_group import (
     headline_of,
     summarize_group,
 )
-from dancecli.report.results.slices import read_hierarchy, slice_run
+from dancecli.report.results.slices import read_hierarchy, slice_entry
 from dancecli.report.results.summaries import summarize
 from dancecli.report.statistics import metrics
 from dancecli.report.statistics.intervals import Proportion
@@ -110,7 +110,7 @@ def report(
     summaries = summarize(results)
     levels = read_hierarchy(settings.hierarchy, results.labels) if settings.hierarchy else ()
     attributes = read_attributes(workspace, settings.attributes)
-    sliced = slice_run(results, attributes, levels)
+    sliced = slice_entry(Entry(run, (results,)), attributes, levels)
     worth = {key: worth_of_members(workspace, results, key) for key in results.subsets}
     controls = read_controls(workspace, results)
     found = document(name, results, summaries, settings.subset, sliced, worth, controls)
@@ -144,9 +144,8 @@ def report(
 
 def _phrase(of: Slice) -> str:
     own, rest = of.top1.estimate, of.rest.estimate
-    assert own and rest  # noqa: S101 - for the type checker; a slice that was tested has clips
     return (
-        f"{of.attribute} {of.value}: {of.top1.k}/{of.top1.n} = {100 * own.rate:.1f} % "
+        f"{of.attribute} {of.value}: {of.top1.text} = {100 * own.rate:.1f} % "
         f"({100 * own.low:.1f}-{100 * own.high:.1f}), the rest {100 * rest.rate:.1f} % (adjusted "
         f"p {of.p:.2g})"
     )
@@ -173,7 +172,10 @@ def _report_group(
     summaries = [summarize(results) for results in runs]
     order = [settings.subset, *(subset for subset in runs[0].subsets if subset != settings.subset)]
     subsets = {subset: summarize_group(runs, summaries, subset) for subset in order}
-    found = group_document(group, runs, subsets, left_out)
+    levels = read_hierarchy(settings.hierarchy, runs[0].labels) if settings.hierarchy else ()
+    attributes = read_attributes(workspace, settings.attributes)
+    sliced = slice_entry(Entry(group, tuple(runs)), attributes, levels)
+    found = group_document(group, runs, subsets, left_out, sliced)
     for done, results in enumerate(runs if not dry_run else ()):
         reporter.progress(done, len(runs), str(results.run["name"]))
         report(workspace, replace(settings, run=str(results.run["name"]), name=None))
@@ -181,10 +183,11 @@ def _report_group(
         with atomic_file(folder / "metrics.json") as file:
             file.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
         with atomic_file(folder / "index.html") as file:
-            file.write(render_group(group, runs, subsets, left_out, workspace))
+            file.write(render_group(group, runs, subsets, left_out, workspace, sliced))
     reporter.progress(len(runs), len(runs))
     line = headline_of(len(runs), subsets[settings.subset])
-    return ReportResult(name, group, folder / "index.html", line, found)
+    worst = tuple(_phrase(s) for s in worst_slices(sliced.slices[settings.subset]))
+    return ReportResult(name, group, folder / "index.html", line, found, worst)
 
 
 def _write(

@@ -11,6 +11,7 @@ from dancecli.report.pages.templating import render
 from dancecli.report.plots import curves, layout
 from dancecli.report.results.run_results import RunResults
 from dancecli.report.results.seed_group import GroupSubset
+from dancecli.report.results.slices import NOT_SLICED, Sliced
 from dancecli.report.statistics.metrics import predicted
 from dancecli.storage.workspace import Workspace
 
@@ -24,6 +25,7 @@ def render_group(
     subsets: Mapping[str, GroupSubset],
     left_out: Sequence[str],
     workspace: Workspace,
+    sliced: Sliced = NOT_SLICED,
 ) -> str:
     """Draw the page.
 
@@ -33,6 +35,7 @@ def render_group(
         subsets: the figures, the subset shown first first.
         left_out: runs that could not be read, with the reason.
         workspace: where the clips are.
+        sliced: mean accuracy by slice, and at the levels of a hierarchy.
     """
     first = runs[0]
     data = clip_data(runs, subsets)
@@ -42,6 +45,8 @@ def render_group(
     facts = [(title, rows) for title, rows in run_page.facts(first) if title not in per_seed]
     training = [row for title, rows in run_page.facts(first) if title == "Training" for row in rows]
     facts.append(("Training", [row for row in training if row[0] != "seed"]))
+    names = [str(e.run["name"]) for e in runs]
+    summaries = {key: list(zip(names, of.summaries, strict=True)) for key, of in subsets.items()}
     return render(
         "group.html",
         ("common.js", "group.js"),
@@ -59,14 +64,17 @@ def render_group(
         matrices={
             key: of.confusion if len(first.labels) <= MOST_CLASSES else () for key, of in subsets.items()
         },
-        charts=curves.run_charts([(str(e.run["name"]), e.history) for e in runs]),
+        **run_page.slice_shown(sliced, list(subsets)),
+        score_charts={key: curves.score_charts(own) for key, own in summaries.items()},
+        calibration_charts={key: curves.calibration_chart(own) for key, own in summaries.items()},
+        charts=curves.run_charts(list(zip(names, (e.history for e in runs), strict=True))),
         chart=layout,
         commands=[*run_page.commands(first, group)[:-1], f"dance report --run {group}"],
     )
 
 
 def clip_data(runs: Sequence[RunResults], subsets: Mapping[str, GroupSubset]) -> dict[str, Any]:
-    """Gather the clips that not every run correct, with each run's call and the mean scores."""
+    """Gather the clips that not every run got right, with each run's call and the mean scores."""
     return {
         "labels": runs[0].labels,
         "runs": [f"seed {e.run['seed']}" if e.run.get("seed") is not None else e.run["name"] for e in runs],

@@ -76,17 +76,9 @@ def render_run(
         folds="cross_validation" in results.run,
         shown_pairs=SHOWN_PAIRS,
         curves_of={key: {c.index: c for c in summaries[key].curves} for key in order},
-        score_charts={key: curves.score_charts(summaries[key]) for key in order},
+        score_charts={key: curves.score_charts([("accuracy", summaries[key])]) for key in order},
         class_charts={key: curves.class_charts(summaries[key], results.labels) for key in order},
-        slices={key: sliced.slices.get(key, ()) for key in order},
-        worst={key: worst_slices(sliced.slices.get(key, ())) for key in order},
-        slice_scale={
-            key: layout.zoomed([s.top1.estimate for s in rows if s.top1.estimate])
-            for key in order
-            if (rows := sliced.slices.get(key))
-        },
-        levels={key: sliced.levels.get(key, ()) for key in order},
-        attribute_notes=sliced.notes,
+        **slice_shown(sliced, order),
         worth={key: worth.get(key, ()) for key in order},
         controls=controls,
         control_caveat=CAVEAT,
@@ -100,6 +92,20 @@ def render_run(
         commands=commands(results, name),
         config=results.config,
     )
+
+
+def slice_shown(sliced: Sliced, subsets: Sequence[str]) -> dict[str, Any]:
+    """Gather what the templates show of slices and levels."""
+    slices = {key: sliced.slices.get(key, ()) for key in subsets}
+    return {
+        "slices": slices,
+        "worst": {key: worst_slices(rows) for key, rows in slices.items()},
+        "slice_scale": {
+            key: layout.zoomed([s.top1.estimate for s in rows]) for key, rows in slices.items() if rows
+        },
+        "levels": {key: sliced.levels.get(key, ()) for key in subsets},
+        "attribute_notes": sliced.notes,
+    }
 
 
 def model_card(name: str, results: RunResults, summaries: Mapping[str, Summary], subset: str) -> str:

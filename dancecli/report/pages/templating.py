@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dancecli.report.results.entries import Accuracy
 from dancecli.report.statistics.intervals import Estimate, Proportion
+from dancecli.report.statistics.significance import Accuracy
 
 if TYPE_CHECKING:
     import jinja2

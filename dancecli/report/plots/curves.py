@@ -25,20 +25,39 @@ MOST_CLASSES = 40
 LOOKS = 6
 
 
-def score_charts(summary: Summary) -> tuple[Chart, ...]:
-    """Lay out the top-k curve and the accuracy at coverage of one subset."""
-    found = []
-    if len(summary.topk) > 1:
-        ticks = tuple(float(k) for k in range(1, len(summary.topk) + 1))
-        across = Axis("k", ticks, digits=0)
-        line = [("top-k accuracy", "train", summary.topk, True, "")]
-        found.append(line_chart("Top-k accuracy", line, across, SHARE))
-    if len(summary.coverage) > 1:
+def score_charts(summaries: Sequence[tuple[str, Summary]]) -> tuple[Chart, ...]:
+    """Lay out the top-k curve and the accuracy at coverage of one subset, one line per run.
+
+    Args:
+        summaries: for each run its name and its figures.
+    """
+    found, looks, first = [], _looks(len(summaries)), summaries[0][1]
+    if len(first.topk) > 1:
+        ticks = tuple(float(k) for k in range(1, len(first.topk) + 1))
+        lines = [(n, look, s.topk, True, "") for (n, s), look in zip(summaries, looks, strict=True)]
+        found.append(line_chart("Top-k accuracy", lines, Axis("k", ticks, digits=0), SHARE))
+    if len(first.coverage) > 1:
         across = replace(SHARE, label="coverage: share of clips that are answered")
-        line = [("accuracy", "train", summary.coverage, False, "")]
+        lines = [(n, look, s.coverage, False, "") for (n, s), look in zip(summaries, looks, strict=True)]
         note = "most confident clips first"
-        found.append(line_chart("Accuracy at coverage", line, across, SHARE, note))
+        found.append(line_chart("Accuracy at coverage", lines, across, SHARE, note))
     return tuple(found)
+
+
+def calibration_chart(summaries: Sequence[tuple[str, Summary]]) -> Chart:
+    """Lay out accuracy against confidence in tenths of the scale, one line per run; arguments as above."""
+    lines = [
+        (name, look, [(b.confidence, b.hits / b.n) for b in s.calibration.bins if b.n], True, "")
+        for (name, s), look in zip(summaries, _looks(len(summaries)), strict=True)
+        if s.calibration
+    ]
+    ideal = [("calibrated", "ideal", [(0.0, 0.0), (1.0, 1.0)], False, "")]
+    across = replace(SHARE, label="confidence")
+    return line_chart("Accuracy by confidence", [*lines, *ideal], across, SHARE)
+
+
+def _looks(runs: int) -> list[str]:
+    return ["train"] if runs == 1 else [f"run{i % LOOKS}" for i in range(runs)]
 
 
 def class_charts(summary: Summary, labels: Sequence[str]) -> tuple[Chart, ...]:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import DanceError, InputError
-from dancecli.report.results.entries import Accuracy, Entry, accuracy, hits, refuse_unlike
+from dancecli.report.results.entries import Entry, hits, refuse_unlike
 from dancecli.report.results.run_results import RunResults, read_run_results
 from dancecli.report.statistics.clusters import join_groups
 from dancecli.report.statistics.intervals import Proportion
 from dancecli.report.statistics.metrics import confusion, predicted
-from dancecli.report.statistics.significance import Paired, compare, holm, wins_needed
+from dancecli.report.statistics.significance import Accuracy, Paired, accuracy, compare, holm, wins_needed
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -11,10 +11,8 @@ from dancecli.core.records import Clip
 from dancecli.core.text import pluralize
 from dancecli.report.results.run_results import RunResults, SubsetScores, read_run_results
 from dancecli.report.statistics.clusters import join_groups
-from dancecli.report.statistics.intervals import Estimate, proportion
 from dancecli.report.statistics.metrics import true_ranks
 from dancecli.report.statistics.protocols import comparable
-from dancecli.report.statistics.significance import method_interval
 from dancecli.storage import tables
 from dancecli.storage.corrections import Field, current, read_corrections
 from dancecli.storage.runs import read_records
@@ -22,27 +20,6 @@ from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from dancecli.report.statistics.significance import Flags
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """A share of clips with its 95 % interval: of one run, or the mean over several.
-
-    Attributes:
-        k: clips that were hit; None of several runs.
-        n: clips.
-        runs: how many it is the mean of.
-    """
-
-    estimate: Estimate
-    k: int | None
-    n: int
-    runs: int
-
-    @property
-    def text(self) -> str:
-        """What it is of, as `50/58` or `mean of 3`."""
-        return f"mean of {self.runs}" if self.k is None else f"{self.k}/{self.n}"
 
 
 @dataclass(frozen=True)
@@ -72,23 +49,6 @@ def hits(of: SubsetScores, k: int = 1) -> Flags:
     """Tell for each clip whether its true class ranks among the first k; see `core.topk`."""
     flags: Flags = true_ranks(of.scores, of.truth) <= k
     return flags
-
-
-def accuracy(flags: Flags, groups: Sequence[str]) -> Accuracy | None:
-    """Give the accuracy of a run, or the mean of several; None without clips.
-
-    Args:
-        flags: runs x clips.
-        groups: one source video per clip.
-    """
-    runs, n = flags.shape
-    if n == 0:
-        return None
-    if runs > 1:
-        return Accuracy(method_interval(flags, groups), None, n, runs)
-    found = proportion(flags[0], groups)
-    assert found.estimate is not None  # noqa: S101 - for the type checker; there are clips
-    return Accuracy(found.estimate, found.k, n, 1)
 
 
 def members(workspace: Workspace, group: str) -> list[str]:

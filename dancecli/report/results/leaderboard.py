@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core.recipe import FULL, TRAINED
 from dancecli.core.text import duration, percent, pluralize, size
-from dancecli.report.results.entries import Accuracy, Entry, accuracy
+from dancecli.report.results.entries import Entry
 from dancecli.report.results.run_results import RunResults
 from dancecli.report.statistics.clusters import join_groups
 from dancecli.report.statistics.metrics import TOP
 from dancecli.report.statistics.protocols import comparable_sets
 from dancecli.report.statistics.significance import (
     ALPHA,
+    Accuracy,
     Paired,
+    accuracy,
     compare_methods,
     compare_models,
     holm,

@@ -12,6 +12,7 @@ from dancecli.report.results.run_results import RunResults
 from dancecli.report.results.slices import NOT_SLICED, Sliced
 from dancecli.report.statistics.intervals import Estimate, Proportion
 from dancecli.report.statistics.metrics import Summary
+from dancecli.report.statistics.significance import Accuracy
 
 SCHEMA = 1
 # Copied from the run as they are, so that the figures never stand without their results.
@@ -57,7 +58,7 @@ def document(
                     "videos": len(set(results.subsets[key].groups)),
                     "videos_also_in_training": results.shared_groups[key],
                     **as_json(summaries[key], results.labels),
-                    **_sliced(sliced, key),
+                    **sliced_json(sliced, key),
                     **({"members": [_worth(one) for one in worth[key]]} if worth.get(key) else {}),
                 }
                 if key in summaries
@@ -95,15 +96,16 @@ def _worth(member: MemberWorth) -> dict[str, Any]:
     }
 
 
-def _sliced(sliced: Sliced, subset: str) -> dict[str, Any]:
+def sliced_json(sliced: Sliced, subset: str) -> dict[str, Any]:
+    """Lay out the slices and levels of a subset; what there is none of is left out."""
     found: dict[str, Any] = {}
     if slices := sliced.slices.get(subset):
         found["slices"] = [
             {
                 "attribute": s.attribute,
                 "value": s.value,
-                "top1": _proportion(s.top1),
-                "rest": _proportion(s.rest),
+                "top1": _accuracy(s.top1),
+                "rest": _accuracy(s.rest),
                 "expected_from_classes": _round(s.expected),
                 "p_adjusted": _round(s.p),
             }
@@ -113,9 +115,9 @@ def _sliced(sliced: Sliced, subset: str) -> dict[str, Any]:
         found["levels"] = [
             {
                 "level": level.name,
-                "top1": _proportion(level.top1),
+                "top1": _accuracy(level.top1),
                 "chance": _round(level.chance),
-                "members": [{"name": name, "recall": _proportion(of)} for name, of in level.members],
+                "members": [{"name": name, "recall": _accuracy(of)} for name, of in level.members],
             }
             for level in levels
         ]
@@ -183,3 +185,7 @@ def _estimate(found: Estimate | None) -> dict[str, float | None]:
 
 def _proportion(of: Proportion) -> dict[str, Any]:
     return {"k": of.k, "n": of.n, "design_effect": _round(of.effect), **_estimate(of.estimate)}
+
+
+def _accuracy(of: Accuracy) -> dict[str, Any]:
+    return {"k": of.k, "n": of.n, "runs": of.runs, **_estimate(of.estimate)}

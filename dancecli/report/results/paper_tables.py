@@ -11,8 +11,8 @@ from typing import Any
 
 from dancecli.core.text import cell, percent, pluralize, points, size
 from dancecli.report.results.comparison import Comparison
-from dancecli.report.results.entries import Accuracy
 from dancecli.report.results.leaderboard import Leaderboard
+from dancecli.report.statistics.significance import Accuracy
 
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#",

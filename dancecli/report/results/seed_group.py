@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import mean, stdev
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from dancecli.core.errors import InputError
 from dancecli.core.text import pluralize
 from dancecli.report.results.entries import Entry
-from dancecli.report.results.metrics_json import as_json
+from dancecli.report.results.metrics_json import as_json, sliced_json
 from dancecli.report.results.run_results import RunResults
+from dancecli.report.results.slices import NOT_SLICED, Sliced
 from dancecli.report.statistics.intervals import Estimate
 from dancecli.report.statistics.metrics import Summary
 from dancecli.report.statistics.significance import method_interval
@@ -40,12 +42,14 @@ class Spread:
 
 @dataclass(frozen=True)
 class ClassSpread:
-    """One class: its clips, and recall and F1 over the runs; F1 is None where it is none in some run."""
+    """One class: its clips, and its figures over the runs; None where there is none in some run."""
 
     index: int
     support: int
     recall: Spread
+    precision: Spread | None
     f1: Spread | None
+    ap: Spread | None
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,8 @@ class GroupSubset:
     Attributes:
         summaries: of each run.
         interval: of the mean accuracy of the method, over other seeds and other source videos.
-        hits: for each clip how many runs named it right.
+        gap: mean confidence less accuracy.
+        hits: for each clip how many runs got it right.
     """
 
     n: int
@@ -66,9 +71,17 @@ class GroupSubset:
     balanced_accuracy: Spread
     macro_f1: Spread
     ece: Spread
+    gap: Spread
     interval: Estimate
     classes: tuple[ClassSpread, ...]
     hits: Ints
+
+    @property
+    def calibration_verdict(self) -> str:
+        """What the tests of the runs say, and of how many."""
+        told = Counter(s.calibration.verdict for s in self.summaries if s.calibration)
+        runs = len(self.summaries)
+        return "; ".join(f"{verdict} in {count} of {runs} runs" for verdict, count in told.most_common())
 
     @property
     def confusion(self) -> tuple[tuple[float, ...], ...]:
@@ -80,19 +93,19 @@ class GroupSubset:
         )
 
     def clips_hit(self, times: Callable[[int], bool]) -> list[int]:
-        """List the clips that so many runs correct, the most disputed first."""
+        """List the clips that so many runs got right, the most disputed first."""
         half = len(self.summaries) / 2
         found = [i for i, hits in enumerate(self.hits.tolist()) if times(hits)]
         return sorted(found, key=lambda i: (abs(int(self.hits[i]) - half), i))
 
     @property
     def flips(self) -> list[int]:
-        """The clips that some runs correct and some did not."""
+        """The clips that some runs got right and some did not."""
         return self.clips_hit(lambda hits: 0 < hits < len(self.summaries))
 
     @property
     def never(self) -> list[int]:
-        """The clips that no run correct."""
+        """The clips that no run got right."""
         return self.clips_hit(lambda hits: hits == 0)
 
 
@@ -118,6 +131,7 @@ def summarize_group(
         balanced_accuracy=spread([s.balanced_accuracy or 0.0 for s in own]),
         macro_f1=spread([s.macro_f1 or 0.0 for s in own]),
         ece=spread([s.calibration.ece if s.calibration else math.nan for s in own]),
+        gap=spread([s.calibration.gap if s.calibration else math.nan for s in own]),
         interval=method_interval(flags, groups),
         classes=tuple(_class(i, own) for i, c in enumerate(own[0].per_class) if c.support),
         hits=flags.sum(axis=0),
@@ -126,9 +140,24 @@ def summarize_group(
 
 def _class(index: int, summaries: Sequence[Summary]) -> ClassSpread:
     own = [summary.per_class[index] for summary in summaries]
-    f1s = [c.f1.rate for c in own if c.f1]
-    recalls = [c.recall.k / c.recall.n for c in own]
-    return ClassSpread(index, own[0].support, spread(recalls), spread(f1s) if len(f1s) == len(own) else None)
+    curves = [{c.index: c.ap for c in summary.curves}.get(index) for summary in summaries]
+    return ClassSpread(
+        index,
+        own[0].support,
+        spread([c.recall.k / c.recall.n for c in own]),
+        _rates([c.precision.estimate for c in own]),
+        _rates([c.f1 for c in own]),
+        _known(curves),
+    )
+
+
+def _rates(found: Sequence[Estimate | None]) -> Spread | None:
+    return _known([e.rate if e else None for e in found])
+
+
+def _known(values: Sequence[float | None]) -> Spread | None:
+    known = [value for value in values if value is not None]
+    return spread(known) if len(known) == len(values) else None
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -138,9 +167,13 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def group_document(
-    group: str, runs: Sequence[RunResults], subsets: Mapping[str, GroupSubset], left_out: Sequence[str]
+    group: str,
+    runs: Sequence[RunResults],
+    subsets: Mapping[str, GroupSubset],
+    left_out: Sequence[str],
+    sliced: Sliced = NOT_SLICED,
 ) -> dict[str, Any]:
-    """Lay out what `metrics.json` of a group holds."""
+    """Lay out what `metrics.json` of a group holds; arguments as of `render_group`."""
     labels = runs[0].labels
     return {
         "schema": SCHEMA,
@@ -155,20 +188,20 @@ def group_document(
                 "videos": subset.videos,
                 **{
                     name: _rounded(getattr(subset, name))
-                    for name in ("top1", "top5", "balanced_accuracy", "macro_f1", "ece")
+                    for name in ("top1", "top5", "balanced_accuracy", "macro_f1", "ece", "gap")
                 },
                 "method_interval": [round(end, 12) for end in (subset.interval.low, subset.interval.high)],
                 "per_class": [
                     {
                         "label": labels[c.index],
                         "n": c.support,
-                        "recall": _rounded(c.recall),
-                        "f1": _rounded(c.f1),
+                        **{name: _rounded(getattr(c, name)) for name in ("recall", "precision", "f1", "ap")},
                     }
                     for c in subset.classes
                 ],
                 "clips_that_flip": len(subset.flips),
                 "clips_never_right": len(subset.never),
+                **sliced_json(sliced, key),
                 "runs": {
                     e.run["name"]: as_json(summary, labels)
                     for e, summary in zip(runs, subset.summaries, strict=True)

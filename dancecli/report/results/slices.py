@@ -1,4 +1,4 @@
-"""A run's accuracy by slice, and at the levels of a hierarchy of its classes, such as families of dances."""
+"""Accuracy by slice, and at the levels of a hierarchy of its classes, such as families of dances."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 from dancecli.core.csv_files import read_csv
 from dancecli.core.errors import InputError
 from dancecli.report.results.attributes import Attributes
-from dancecli.report.results.run_results import RunResults, SubsetScores
-from dancecli.report.statistics.intervals import Proportion, proportion
-from dancecli.report.statistics.metrics import predicted, true_ranks
+from dancecli.report.results.entries import Entry
+from dancecli.report.statistics.metrics import predicted
+from dancecli.report.statistics.significance import Accuracy, accuracy
 from dancecli.report.statistics.slices import Slice, slice_accuracy
 
 
@@ -34,9 +34,9 @@ class LevelAccuracy:
     """
 
     name: str
-    top1: Proportion
+    top1: Accuracy
     chance: float
-    members: tuple[tuple[str, Proportion], ...]
+    members: tuple[tuple[str, Accuracy], ...]
 
 
 def read_hierarchy(path: Path, labels: Sequence[str]) -> tuple[Level, ...]:
@@ -68,24 +68,25 @@ def read_hierarchy(path: Path, labels: Sequence[str]) -> tuple[Level, ...]:
     return tuple(Level(name, tuple(rows[label][name] for label in labels)) for name in names)
 
 
-def level_accuracy(scores: SubsetScores, levels: Sequence[Level]) -> tuple[LevelAccuracy, ...]:
+def level_accuracy(entry: Entry, subset: str, levels: Sequence[Level]) -> tuple[LevelAccuracy, ...]:
     """Give the accuracy at each level, by the parent of the predicted class."""
     import numpy as np
 
-    calls, names = predicted(scores.scores, scores.truth), np.array(scores.groups, dtype=object)
+    truth, names = entry.first.subsets[subset].truth, np.array(entry.groups(subset), dtype=object)
+    calls = np.stack([predicted(run.subsets[subset].scores, truth) for run in entry.runs])
     found = []
     for level in levels:
         parents = np.array(level.parents, dtype=object)
-        truth = parents[scores.truth]
-        hits = (parents[calls] == truth).astype(bool)
+        hits = (parents[calls] == parents[truth]).astype(bool)
         sizes = Counter(level.parents)
         members = []
         for parent in dict.fromkeys(level.parents):
-            inside = truth == parent
-            if inside.any():
-                members.append((parent, proportion(hits[inside], names[inside].tolist())))
-        chance = float(np.mean([sizes[parent] / len(parents) for parent in truth]))
-        found.append(LevelAccuracy(level.name, proportion(hits, scores.groups), chance, tuple(members)))
+            inside = parents[truth] == parent
+            if own := accuracy(hits[:, inside], names[inside].tolist()):
+                members.append((parent, own))
+        chance = float(np.mean([sizes[parent] / len(parents) for parent in parents[truth]]))
+        if whole := accuracy(hits, names.tolist()):
+            found.append(LevelAccuracy(level.name, whole, chance, tuple(members)))
     return tuple(found)
 
 
@@ -101,13 +102,11 @@ class Sliced:
 NOT_SLICED = Sliced()
 
 
-def slice_run(results: RunResults, attributes: Attributes, levels: Sequence[Level]) -> Sliced:
-    """Compute the accuracy of every slice and level of each subset."""
+def slice_entry(entry: Entry, attributes: Attributes, levels: Sequence[Level]) -> Sliced:
+    """Compute the accuracy of every slice and level of each subset, of one run or the mean of several."""
     slices = {
-        name: slice_accuracy(
-            true_ranks(of.scores, of.truth) == 1, of.truth, of.groups, attributes.of(of.clips)
-        )
-        for name, of in results.subsets.items()
+        name: slice_accuracy(entry.flags(name), of.truth, entry.groups(name), attributes.of(of.clips))
+        for name, of in entry.first.subsets.items()
     }
-    by_level = {name: level_accuracy(of, levels) for name, of in results.subsets.items()}
+    by_level = {name: level_accuracy(entry, name, levels) for name in slices}
     return Sliced(slices, by_level if levels else {}, attributes.notes)

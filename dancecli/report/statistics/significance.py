@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dancecli.report.statistics.clusters import index_of, sums
-from dancecli.report.statistics.intervals import NORMAL, Estimate, student, wilson
+from dancecli.report.statistics.intervals import NORMAL, Estimate, proportion, student, wilson
 
 if TYPE_CHECKING:
     import numpy as np
@@ -348,3 +348,41 @@ def method_interval(flags: Flags, groups: Sequence[str]) -> Estimate:
     effect = total / (rate * (1 - rate) / n) * (student(freedom) / NORMAL) ** 2
     effect = effect or 1.0
     return Estimate(rate, *wilson(rate * n / effect, n / effect))
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """A share of clips with its 95 % interval: of one run, or the mean over several.
+
+    Attributes:
+        k: clips that were hit; None of several runs.
+        n: clips.
+        runs: how many it is the mean of.
+    """
+
+    estimate: Estimate
+    k: int | None
+    n: int
+    runs: int
+
+    @property
+    def text(self) -> str:
+        """What it is of, as `50/58` or `mean of 3`."""
+        return f"mean of {self.runs}" if self.k is None else f"{self.k}/{self.n}"
+
+
+def accuracy(flags: Flags, groups: Sequence[str]) -> Accuracy | None:
+    """Give the accuracy of a run, or the mean of several; None without clips.
+
+    Args:
+        flags: runs x clips.
+        groups: one source video per clip.
+    """
+    runs, n = flags.shape
+    if n == 0:
+        return None
+    if runs > 1:
+        return Accuracy(method_interval(flags, groups), None, n, runs)
+    found = proportion(flags[0], groups)
+    assert found.estimate is not None  # noqa: S101 - for the type checker; there are clips
+    return Accuracy(found.estimate, found.k, n, 1)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dancecli.report.statistics.clusters import index_of
-from dancecli.report.statistics.intervals import Proportion, proportion
+from dancecli.report.statistics.significance import Accuracy, accuracy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,16 +42,15 @@ class Slice:
 
     attribute: str
     value: str
-    top1: Proportion
-    rest: Proportion
+    top1: Accuracy
+    rest: Accuracy
     expected: float
     p: float
 
     @property
     def gap(self) -> float:
         """Accuracy of the slice minus that of the rest."""
-        own, rest = self.top1.estimate, self.rest.estimate
-        return own.rate - rest.rate if own and rest else 0.0
+        return self.top1.estimate.rate - self.rest.estimate.rate
 
 
 def slice_accuracy(
@@ -66,7 +65,7 @@ def slice_accuracy(
     attributes, also with four like clips per video, it was 4.5 to 6.0 % (standard error 0.7).
 
     Args:
-        hits: one flag per clip.
+        hits: runs x clips, whether each run got it right; of several runs it is the mean that is tested.
         truth: one class index per clip.
         groups: one source video per clip.
         attributes: for each name one value per clip; empty where it is not known. An attribute with a
@@ -86,12 +85,15 @@ def slice_accuracy(
             members += [(name, value, of == value, known) for value in distinct]
     if not members:
         return ()
-    per_class = np.bincount(truth, weights=hits) / np.maximum(np.bincount(truth), 1)
-    ps = _adjusted(hits, index_of(groups), np.stack([m[2] for m in members]))
+    mean = hits.mean(axis=0, dtype=float)
+    per_class = np.bincount(truth, weights=mean) / np.maximum(np.bincount(truth), 1)
+    ps = _adjusted(mean, index_of(groups), np.stack([m[2] for m in members]))
     names = np.array(groups, dtype=object)
 
-    def share(inside: Flags) -> Proportion:
-        return proportion(hits[inside], names[inside].tolist())
+    def share(inside: Flags) -> Accuracy:
+        found = accuracy(hits[:, inside], names[inside].tolist())
+        assert found is not None  # noqa: S101 - for the type checker; an attribute has two values at least
+        return found
 
     return tuple(
         Slice(name, value, share(own), share(known & ~own), float(per_class[truth[own]].mean()), float(p))
@@ -106,11 +108,11 @@ def _natural(value: str) -> tuple[float, str]:
     return number - 0.5 * value.startswith("below "), value
 
 
-def _adjusted(hits: Flags, where: Ints, inside: Flags) -> Floats:
+def _adjusted(hits: Floats, where: Ints, inside: Flags) -> Floats:
     """Give the adjusted p of each slice.
 
     Args:
-        hits: one flag per clip.
+        hits: for each clip the share of the runs that got it right.
         where: one number of a video per clip.
         inside: slices x clips.
     """
@@ -118,7 +120,7 @@ def _adjusted(hits: Flags, where: Ints, inside: Flags) -> Floats:
 
     n = len(hits)
     table = inside.astype(np.float64).T
-    seen = hits.astype(np.float64) @ table
+    seen = hits @ table
     strata = _strata(where)
     rng = np.random.default_rng(0)
     # What was seen is one of the permutations, also where they are standardized: only then is it exact.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dancecli.report.statistics import slices
+from dancecli.report.statistics.significance import method_interval
 from dancecli.report.statistics.slices import slice_accuracy, worst_slices
 
 
@@ -13,7 +14,7 @@ def test_a_slice_has_its_clips_the_rest_and_what_its_classes_give() -> None:
     hits = np.array([True, True, False, False, True, False])
     truth = np.array([0, 0, 0, 1, 1, 1])
     found = slice_accuracy(
-        hits, truth, list("abcdef"), {"sound": ["yes", "yes", "no", "no", "no", ""], "one": ["x"] * 6}
+        hits[None], truth, list("abcdef"), {"sound": ["yes", "yes", "no", "no", "no", ""], "one": ["x"] * 6}
     )
     assert [(s.attribute, s.value, s.top1.k, s.top1.n, s.rest.k, s.rest.n) for s in found] == [
         ("sound", "no", 1, 3, 2, 2),
@@ -24,9 +25,19 @@ def test_a_slice_has_its_clips_the_rest_and_what_its_classes_give() -> None:
     assert worst_slices(found) == []
 
 
+def test_of_several_runs_a_slice_is_the_mean_and_its_interval_covers_seeds() -> None:
+    rng = np.random.default_rng(2)
+    hits = rng.random((3, 120)) < np.repeat([0.5, 0.9], 60)
+    values = ["dark"] * 60 + ["light"] * 60
+    found = slice_accuracy(hits, np.zeros(120, int), [str(i) for i in range(120)], {"light": values})
+    assert [s.top1.text for s in found] == ["mean of 3", "mean of 3"]
+    assert found[0].top1.estimate == method_interval(hits[:, :60], [str(i) for i in range(60)])
+    assert [s.value for s in worst_slices(found)] == ["dark"]
+
+
 def test_values_are_in_the_order_of_their_numbers() -> None:
     values = ["1080p and more", "below 240p", "240-359p", "unknown", "below 240p", "720-1079p"]
-    found = slice_accuracy(np.ones(6, bool), np.zeros(6, int), list("abcdef"), {"size": values})
+    found = slice_accuracy(np.ones((1, 6), bool), np.zeros(6, int), list("abcdef"), {"size": values})
     assert [s.value for s in found] == ["below 240p", "240-359p", "720-1079p", "1080p and more", "unknown"]
 
 
@@ -37,7 +48,7 @@ def test_a_slice_that_is_worse_is_named_among_many() -> None:
     hits = rng.random(n) < np.where(dark, 0.45, 0.85)
     attributes = {"dark": np.where(dark, "yes", "no").tolist()}
     attributes |= {f"a{i}": rng.integers(0, 5, n).astype(str).tolist() for i in range(6)}
-    found = slice_accuracy(hits, rng.integers(0, 19, n), [str(i) for i in range(n)], attributes)
+    found = slice_accuracy(hits[None], rng.integers(0, 19, n), [str(i) for i in range(n)], attributes)
     assert [(s.attribute, s.value) for s in worst_slices(found)] == [("dark", "yes")]
 
 
@@ -53,6 +64,6 @@ def test_slices_that_do_not_matter_are_seldom_called_worse(
         ease = (rng.random(n) < 0.7) * 0.9 + 0.05
         hits = rng.random(n) < ease[video]
         attributes = {f"a{k}": rng.integers(0, k, n)[video].astype(str).tolist() for k in (2, 6, 12)}
-        found = slice_accuracy(hits, np.zeros(n, int), video.astype(str).tolist(), attributes)
+        found = slice_accuracy(hits[None], np.zeros(n, int), video.astype(str).tolist(), attributes)
         alarms += min(s.p for s in found) < 0.05
     assert alarms / 200 <= 0.09  # 5 %, and two and a half standard errors
