@@ -11,7 +11,8 @@ from typing import Any
 from dancecli.core.errors import InputError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.text import pluralize
-from dancecli.report.pages.compare_page import render_comparison
+from dancecli.report.figures import write_comparison_figures
+from dancecli.report.pages.compare_page import render_comparison, training_charts
 from dancecli.report.results.comparison import Comparison, compare_entries, verdict_of
 from dancecli.report.results.entries import Entry, by_labels_in_force, protocols_of, read_entry
 from dancecli.report.results.leaderboard import probe_protocol
@@ -30,12 +31,14 @@ class CompareSettings:
         first, second: two runs, or groups of runs that differ by their seed.
         name: the comparison's name; None for `<first>-vs-<second>`.
         subset: the subset that both are evaluated on.
+        figures: whether to draw every chart for a paper too, into `figures/`.
     """
 
     first: str
     second: str
     name: str | None = None
     subset: str = "test"
+    figures: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,9 @@ def compare(
         reporter.progress(2, 3, "writing the page")
         with atomic_file(folder / "compare.json") as file:
             file.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        if settings.figures:
+            charts = training_charts(first, second)
+            write_comparison_figures(folder / "figures", first, second, comparison, charts)
         with atomic_file(folder / "index.html") as file:
             page = render_comparison(workspace, name, first, second, comparison, verdict, settings.subset)
             file.write(page)

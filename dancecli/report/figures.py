@@ -1,21 +1,26 @@
-"""The figures of a report and of a leaderboard for papers; see `plots.figures`."""
+"""The figures of a report, a comparison and a leaderboard for papers; see `plots.figures`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dancecli.report.plots import curves, layout
-from dancecli.report.plots.confusion_matrix import draw_confusion
+from dancecli.report.plots.confusion_matrix import draw_change, draw_confusion
 from dancecli.report.plots.figures import (
     draw_calibration,
     draw_chart,
     draw_cost,
     draw_forest,
+    draw_pairs,
     file_name,
 )
+from dancecli.report.results.comparison import Comparison
+from dancecli.report.results.entries import Entry
 from dancecli.report.results.leaderboard import Leaderboard
 from dancecli.report.results.run_results import RunResults
+from dancecli.report.results.seed_group import GroupSubset
 from dancecli.report.results.slices import Sliced
 from dancecli.report.statistics.metrics import Summary
 
@@ -50,9 +55,50 @@ def write_report_figures(
         draw_calibration(folder, "calibration", whiskers, _SIDE)
     recalls = [(labels[c.index], e) for c in summary.per_class if (e := c.recall.estimate)]
     draw_forest(folder, "recall", recalls[:_MOST_ROWS], "recall")
-    if rows := [
-        (f"{s.attribute}: {s.value}", e) for s in sliced.slices.get(subset, ()) if (e := s.top1.estimate)
-    ]:
+    _draw_slices(folder, sliced, subset)
+
+
+def write_group_figures(
+    folder: Path, runs: Sequence[RunResults], group: GroupSubset, sliced: Sliced, subset: str
+) -> None:
+    """Draw every chart of the page of a group into a folder, as PDF and SVG; arguments as above."""
+    names = [str(run.run["name"]) for run in runs]
+    summaries = list(zip(names, group.summaries, strict=True))
+    draw_confusion(folder, group.confusion, runs[0].labels)
+    charts = (
+        *curves.run_charts(list(zip(names, (run.history for run in runs), strict=True))),
+        *curves.score_charts(summaries),
+        replace(curves.calibration_chart(summaries), title="calibration"),
+    )
+    for chart in charts:
+        draw_chart(folder, file_name(chart.title), chart)
+    _draw_slices(folder, sliced, subset)
+
+
+def write_comparison_figures(
+    folder: Path, first: Entry, second: Entry, found: Comparison, charts: Sequence[layout.Chart]
+) -> None:
+    """Draw a comparison's accuracies, recalls, changes of the confusion matrix and training, as PDF and SVG.
+
+    Args:
+        folder: the folder; it is created.
+        first: the first run or method.
+        second: the second.
+        found: their comparison.
+        charts: of their training.
+    """
+    labels, names = first.first.labels, (first.name, second.name)
+    accuracies = [(names[0], found.first.estimate), (names[1], found.second.estimate)]
+    draw_forest(folder, "accuracy", accuracies, "top-1")
+    recalls = [(labels[c.index], c.first.estimate.rate, c.second.estimate.rate) for c in found.classes]
+    draw_pairs(folder, "recall", recalls[:_MOST_ROWS], names, "recall")
+    draw_change(folder, found.cells, labels)
+    for chart in charts:
+        draw_chart(folder, file_name(chart.title), chart)
+
+
+def _draw_slices(folder: Path, sliced: Sliced, subset: str) -> None:
+    if rows := [(f"{s.attribute}: {s.value}", s.top1.estimate) for s in sliced.slices.get(subset, ())]:
         draw_forest(folder, "slices", rows[:_MOST_ROWS], "top-1")
 
 

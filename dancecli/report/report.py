@@ -14,7 +14,7 @@ from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.report.bundle import write_bundle
 from dancecli.report.controls import read_controls
-from dancecli.report.figures import write_report_figures
+from dancecli.report.figures import write_group_figures, write_report_figures
 from dancecli.report.pages.run_page import model_card, render_run
 from dancecli.report.plots.gradcam import read_gradcam
 from dancecli.report.references import references
@@ -182,6 +182,9 @@ def _report_group(
     if not dry_run:
         with atomic_file(folder / "metrics.json") as file:
             file.write(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+        if settings.figures:
+            chosen = subsets[settings.subset]
+            write_group_figures(folder / "figures", runs, chosen, sliced, settings.subset)
         with atomic_file(folder / "index.html") as file:
             file.write(render_group(group, runs, subsets, left_out, workspace, sliced))
     reporter.progress(len(runs), len(runs))

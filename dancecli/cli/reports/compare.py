@@ -10,6 +10,7 @@ from dancecli.cli.console import open_workspace, print_json, print_result, repor
 from dancecli.cli.options import (
     CsvOption,
     DryRunOption,
+    FiguresOption,
     JsonOption,
     LatexOption,
     MarkdownOption,
@@ -35,6 +36,7 @@ def command(
         ),
     ] = None,
     subset: Annotated[Subset, typer.Option(help="Subset on which both are compared.")] = Subset.TEST,
+    figures: FiguresOption = False,
     latex: LatexOption = False,
     markdown: MarkdownOption = False,
     as_csv: CsvOption = False,
@@ -53,7 +55,7 @@ def command(
     form = table_format(latex=latex, markdown=markdown, csv=as_csv)
     workspace = open_workspace(workspace_dir, create=False)
     with reporting("compare") as reporter:
-        settings = CompareSettings(first, second, name, subset.value)
+        settings = CompareSettings(first, second, name, subset.value, figures)
         result = compare(workspace, settings, reporter, dry_run=dry_run)
     if form:
         from dancecli.report.results.paper_tables import TableFormat, compare_table, write_table

@@ -12,6 +12,7 @@ from dancecli.report.plots.layout import zoomed
 from dancecli.report.results.comparison import CellChange, Comparison
 from dancecli.report.results.entries import Entry, protocols_of
 from dancecli.report.statistics.metrics import predicted
+from dancecli.report.statistics.significance import ALPHA
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -58,18 +59,24 @@ def render_comparison(
         c=comparison,
         matrix=_matrix(comparison, len(first.first.labels)),
         shown_cells=SHOWN_CELLS,
-        charts=curves.run_charts([(run.run["name"], run.history) for e in (first, second) for run in e.runs]),
+        charts=training_charts(first, second),
         chart=layout,
         paired=paired,
         methods=max(paired.seeds) > 1,
         discordant=paired.first + paired.second,
         reach=min(1.0, 1.15 * reach),
+        differing=[first.first.labels[c.index] for c in comparison.classes if c.p < ALPHA],
         scale=zoomed([comparison.first.estimate, comparison.second.estimate]),
         verdict=verdict,
         protocols=protocols_of(first, second),
         test_hash=str(first.first.run["split"].get("test_hash") or ""),
         chance=1 / len(first.first.labels),
     )
+
+
+def training_charts(first: Entry, second: Entry) -> tuple[layout.Chart, ...]:
+    """Lay out the training of all runs of both."""
+    return curves.run_charts([(run.run["name"], run.history) for e in (first, second) for run in e.runs])
 
 
 def _matrix(comparison: Comparison, classes: int) -> list[list[CellChange | None]]:

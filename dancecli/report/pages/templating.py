@@ -14,9 +14,12 @@ from dancecli.report.statistics.significance import Accuracy
 
 if TYPE_CHECKING:
     import jinja2
+    from markupsafe import Markup
 from dancecli.core.text import cell, duration, percent, pluralize, points, size
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
+# Letters of a heading in one line of a phone.
+_KEPT = 18
 
 
 def render(
@@ -68,6 +71,7 @@ def environment(*, autoescape: bool = True) -> jinja2.Environment:
         duration=duration,
         cell=cell,
         count=count,
+        keep=keep,
         count_of=lambda clips: f"{clips:.1f}".removesuffix(".0"),
         change=lambda clips: f"{clips:+.1f}".removesuffix(".0").replace("-", "\u2212"),
     )
@@ -77,6 +81,17 @@ def environment(*, autoescape: bool = True) -> jinja2.Environment:
 def interval(estimate: Estimate | None) -> str:
     """Write an interval as per cent, without the sign."""
     return "" if estimate is None else f"{percent(estimate.low)}\u2013{percent(estimate.high)}"
+
+
+def keep(text: str) -> Markup:
+    """Keep a name in one line that a browser would break at its hyphens, as far as it fits on a phone."""
+    from markupsafe import Markup, escape
+
+    words = (
+        Markup('<span class="keep">{}</span>').format(w) if "-" in w and len(w) <= _KEPT else escape(w)
+        for w in text.split(" ")
+    )
+    return Markup(" ").join(words)
 
 
 def count(of: Proportion | Accuracy) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.report.plots.papers import COLUMN, FONT, TEXT, save, style
+from dancecli.report.results.comparison import CellChange
 
 # Numbers stand in the cells up to here; a larger matrix is a picture.
 MOST_NUMBERED = 40
@@ -17,25 +18,59 @@ DEEPEST_MISTAKE = 0.5
 _POINTS = 72
 
 
-def draw_confusion(folder: Path, counts: Sequence[Sequence[int]], labels: Sequence[str]) -> None:
+def draw_confusion(folder: Path, counts: Sequence[Sequence[float]], labels: Sequence[str]) -> None:
     """Draw the confusion matrix: counts in the cells, shares of a row as color.
 
     Args:
         folder: gets `confusion.pdf` and `confusion.svg`; the same counts give the same bytes.
-        counts: one row per true class, a column a predicted one.
+        counts: one row per true class, a column a predicted one; of several runs their mean.
         labels: class names, cut to 32 characters; one that the font has no letters for is given by
             its number, from 0, in the order of `confusion.csv`.
     """
     import numpy as np
+
+    table = np.array(counts, dtype=np.float64)
+    rates = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    right = np.eye(len(labels), dtype=bool)
+    # Mistakes deepen twice as fast: a tenth of a class gone wrong is to be seen.
+    shades = np.where(right, rates, rates / max(DEEPEST_MISTAKE, float(rates[~right].max(initial=0))))
+    texts = [[_number(value) for value in row] for row in table]
+    _draw(folder, "confusion", texts, shades, right, labels)
+
+
+def draw_change(folder: Path, cells: Sequence[CellChange], labels: Sequence[str]) -> None:
+    """Draw the difference of two confusion matrices: clips in the cells, blue is better, orange is worse.
+
+    Args:
+        folder: gets `confusion-change.pdf` and `confusion-change.svg`.
+        cells: the cells that differ.
+        labels: class names, see `draw_confusion`.
+    """
+    import numpy as np
+
+    size = len(labels)
+    shades, texts = np.zeros((size, size)), [[""] * size for _ in range(size)]
+    better = np.zeros((size, size), dtype=bool)
+    for cell in cells:
+        at = (cell.true, cell.called)
+        shades[at], better[at] = min(1.0, abs(cell.change) / DEEPEST_MISTAKE), cell.better
+        more = cell.second - cell.first
+        texts[cell.true][cell.called] = ("+" if more > 0 else "\u2212") + _number(abs(more))
+    _draw(folder, "confusion-change", texts, shades, better, labels)
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0") if value else ""
+
+
+def _draw(
+    folder: Path, name: str, texts: Sequence[Sequence[str]], shades: Any, blue: Any, labels: Sequence[str]
+) -> None:
+    import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    table = np.array(counts, dtype=np.float64)
     size = len(labels)
-    rates = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-    right = np.eye(size, dtype=bool)
-    # Mistakes deepen twice as fast: a tenth of a class gone wrong is to be seen.
-    shades = np.where(right, rates, rates / max(DEEPEST_MISTAKE, float(rates[~right].max(initial=0))))
     numbered = size <= MOST_NUMBERED
     side = TEXT if MOST_IN_A_COLUMN < size <= MOST_NUMBERED else COLUMN
     with style():
@@ -43,7 +78,7 @@ def draw_confusion(folder: Path, counts: Sequence[Sequence[int]], labels: Sequen
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         # Squares, which stay sharp in print, as long as they are few.
-        colors, edges = _colors(shades, right), np.arange(size + 1) - 0.5
+        colors, edges = _colors(shades, blue), np.arange(size + 1) - 0.5
         if numbered:
             axes.pcolormesh(edges, edges, colors)
             axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), aspect="equal")
@@ -59,8 +94,8 @@ def draw_confusion(folder: Path, counts: Sequence[Sequence[int]], labels: Sequen
         if numbered:
             # What the names left of the width is known once they are laid out.
             figure.draw_without_rendering()
-            _write_counts(axes, table, shades, axes.get_window_extent().width / figure.dpi * _POINTS / size)
-        save(figure, folder, "confusion")
+            _write_texts(axes, texts, shades, axes.get_window_extent().width / figure.dpi * _POINTS / size)
+        save(figure, folder, name)
 
 
 def _write_names(axes: Any, names: Sequence[str]) -> None:
@@ -74,16 +109,16 @@ def _write_names(axes: Any, names: Sequence[str]) -> None:
     axes.grid(which="minor", color="white", linewidth=0.6)
 
 
-def _write_counts(axes: Any, table: Any, shades: Any, cell: float) -> None:
-    """Write the counts as large as the widest fits into a cell of so many points."""
-    digits = len(f"{table.max():.0f}")
-    font = min(7.0, 0.9 * cell / (0.65 * max(2, digits)))
-    for i, row in enumerate(table):
-        for j, value in enumerate(row):
-            if value:
+def _write_texts(axes: Any, texts: Sequence[Sequence[str]], shades: Any, cell: float) -> None:
+    """Write the numbers as large as the widest fits into a cell of so many points."""
+    widest = max((len(text) for row in texts for text in row), default=0)
+    font = min(7.0, 0.9 * cell / (0.65 * max(2, widest)))
+    for i, row in enumerate(texts):
+        for j, text in enumerate(row):
+            if text:
                 light = shades[i, j] > (0.75 if i == j else 0.9)
                 axes.text(
-                    j, i, f"{value:.0f}", ha="center", va="center", fontsize=font,
+                    j, i, text, ha="center", va="center", fontsize=font,
                     color="white" if light else "black", fontweight="bold" if i == j else "normal",
                 )  # fmt: skip
 

@@ -115,6 +115,37 @@ def draw_forest(folder: Path, name: str, rows: Sequence[tuple[str, Estimate]], l
         axes.tick_params(length=2, width=0.5)
 
 
+def draw_pairs(
+    folder: Path, name: str, rows: Sequence[tuple[str, float, float]], names: tuple[str, str], label: str
+) -> None:
+    """Draw two rates per row, joined by a line, as `<name>.pdf` and `.svg`.
+
+    Args:
+        folder: where.
+        name: the figure's name.
+        rows: from the top, a name and its two rates.
+        names: what the two are of.
+        label: what the rates are.
+    """
+    with _figure(folder, name, 0.7 + 0.14 * len(rows)) as axes:
+        places = range(len(rows))
+        axes.hlines(
+            places, [100 * a for _, a, _ in rows], [100 * b for _, _, b in rows], color="#999999", lw=0.8
+        )
+        axes.plot(
+            [100 * a for _, a, _ in rows], places, "o", color="#0b5fa5", markersize=3, fillstyle="none",
+            markeredgewidth=0.7, label=names[0][:32],
+        )  # fmt: skip
+        axes.plot(
+            [100 * b for _, _, b in rows], places, "o", color="#0b5fa5", markersize=3, label=names[1][:32]
+        )
+        axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel=f"{label}, %")
+        axes.set_yticks(places, [text[:32] for text, _, _ in rows])
+        axes.grid(axis="x", linewidth=0.3, color="#cccccc")
+        axes.tick_params(length=2, width=0.5)
+        axes.get_figure().legend(loc="outside upper center", ncols=2, frameon=False, fontsize=6)
+
+
 def file_name(title: str) -> str:
     """Make a file's name of a chart's title: `Top-k accuracy` is `top-k-accuracy`."""
     return "-".join(title.lower().split())

@@ -130,6 +130,12 @@ class Summary:
     macro_f1_by_video: Estimate | None = None
 
     @property
+    def lowest_recall(self) -> ClassScore | None:
+        """The class with the lowest recall, of several the one with most clips; None without clips."""
+        known = [c for c in self.per_class if c.support]
+        return min(known, key=lambda c: (c.recall.k / c.recall.n, -c.support, c.index), default=None)
+
+    @property
     def mean_average_precision(self) -> float | None:
         """Mean average precision over the classes that occur; None without clips."""
         return sum(c.ap for c in self.curves) / len(self.curves) if self.curves else None

@@ -46,6 +46,23 @@ def test_every_chart_of_a_report_is_a_figure_of_a_column(workspace: Workspace) -
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
+def test_a_group_and_a_comparison_have_their_charts_too(
+    workspace: Workspace, dance: Callable[..., Ran]
+) -> None:
+    for seed, name in enumerate(("run-1", "run-2")):
+        make_run(workspace.root, LABELS, test=60, val=12, name=name, salt=name, skill=1.5)
+        path = workspace.run(name) / "run.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"group": "both", "seed": seed}))
+    training = {"validation-top-1", "training-loss", "validation-loss"}
+    folder = report(workspace, ReportSettings("both", figures=True)).page.parent / "figures"
+    found = sizes(folder)
+    assert set(found) == training | {"confusion", "top-k-accuracy", "accuracy-at-coverage", "calibration"}
+    assert dance("compare", "run-1", "run-2", "--figures").code == 0
+    found |= (other := sizes(workspace.report("run-1-vs-run-2") / "figures"))
+    assert set(other) == training | {"accuracy", "recall", "confusion-change"}
+    assert list(found.values()) == pytest.approx([COLUMN_POINTS] * len(found))
+
+
 def test_a_matrix_of_more_classes_is_as_wide_as_a_page_or_a_picture(tmp_path: Path) -> None:
     for size, inches in ((8, 3.25), (19, 6.875), (60, 3.25)):
         counts = [[100 if i == j else (i + j) % 3 for j in range(size)] for i in range(size)]
