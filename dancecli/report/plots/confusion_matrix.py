@@ -94,7 +94,9 @@ def _draw(
         if numbered:
             # What the names left of the width is known once they are laid out.
             figure.draw_without_rendering()
-            _write_texts(axes, texts, shades, axes.get_window_extent().width / figure.dpi * _POINTS / size)
+            cell = axes.get_window_extent().width / figure.dpi * _POINTS / size
+            # Where white is easier to read: on blue sooner than on orange.
+            _write_texts(axes, texts, shades > np.where(blue, 0.7, 0.9), cell)
         save(figure, folder, name)
 
 
@@ -109,17 +111,16 @@ def _write_names(axes: Any, names: Sequence[str]) -> None:
     axes.grid(which="minor", color="white", linewidth=0.6)
 
 
-def _write_texts(axes: Any, texts: Sequence[Sequence[str]], shades: Any, cell: float) -> None:
+def _write_texts(axes: Any, texts: Sequence[Sequence[str]], dark: Any, cell: float) -> None:
     """Write the numbers as large as the widest fits into a cell of so many points."""
     widest = max((len(text) for row in texts for text in row), default=0)
     font = min(7.0, 0.9 * cell / (0.65 * max(2, widest)))
     for i, row in enumerate(texts):
         for j, text in enumerate(row):
             if text:
-                light = shades[i, j] > (0.75 if i == j else 0.9)
                 axes.text(
                     j, i, text, ha="center", va="center", fontsize=font,
-                    color="white" if light else "black", fontweight="bold" if i == j else "normal",
+                    color="white" if dark[i, j] else "black", fontweight="bold" if i == j else "normal",
                 )  # fmt: skip
 
 
