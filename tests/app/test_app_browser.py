@@ -237,3 +237,20 @@ def test_more_clips_like_one(browser: Any, address: str, populated: Workspace) -
         assert f"like={clips[0].clip_id}" in tab.url
         tab.locator("#chips button").click()
         tab.wait_for_selector("#count:has-text('5 of 5')")
+
+
+def test_a_new_end_at_the_moment_that_is_shown(browser: Any, address: str, populated: Workspace) -> None:
+    clip = next(clip for clip in tables.read(populated.clips, Clip))
+    with opened(browser, address, f"/?clip={clip.clip_id}") as tab:
+        tab.wait_for_function("() => document.querySelector('#video').readyState >= 2")
+        tab.evaluate("() => { const v = document.querySelector('#video'); v.pause(); v.currentTime = 0.5; }")
+        tab.wait_for_function("() => !document.querySelector('#video').seeking")
+        tab.keyboard.press("o")
+        tab.wait_for_selector("#facts:has-text('To be cut')")
+        tab.keyboard.press("u")
+        tab.wait_for_function("() => !document.querySelector('#facts').textContent.includes('To be cut')")
+        tab.keyboard.press("o")
+        tab.wait_for_selector("#facts:has-text('To be cut')")
+    rows = [(row.field, row.new) for row in read_corrections(populated)]
+    moment = str(clip.start_ms + 500)
+    assert rows == [("end_ms", moment), ("end_ms", ""), ("end_ms", moment)]

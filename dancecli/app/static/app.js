@@ -250,11 +250,19 @@ function drawClip() {
     Clip: clip.clip_id, "Listed label": clip.listed_label, Subset: clip.subset || "none", Group: clip.group,
     Length: `${clip.seconds.toFixed(2)} s, ${clip.num_frames} frames`, Size: `${clip.width} × ${clip.height}`,
     "In the source": `${(clip.start_ms / 1000).toFixed(2)} to ${(clip.end_ms / 1000).toFixed(2)} s`,
+    "To be cut": newTimes(clip),
     Source: [clip.dataset, clip.source].filter(Boolean).join(", "), Title: clip.title, Uploader: clip.uploader,
     License: clip.license, File: clip.original_path, Note: clip.note, Flags: clip.flags.map(named).join(", "),
   };
   $("facts").replaceChildren(...Object.entries(facts).filter(([, value]) => value)
     .flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
+}
+
+function newTimes(clip) {
+  const {start_ms, end_ms, exclude} = clip.corrections;
+  if ((!start_ms && !end_ms) || exclude) return "";
+  const [start, end] = [start_ms ?? clip.start_ms, end_ms ?? clip.end_ms].map((ms) => (Number(ms) / 1000).toFixed(2));
+  return `${start} to ${end} s in the source, by dance corrections --recut`;
 }
 
 async function correct(field, value, text, why = "") {
@@ -334,6 +342,8 @@ const KEYS = {
     await correct("confirmed", "yes", `confirmed: ${label}`);
     await next();
   },
+  i: () => moveEnd("start_ms", "start"),
+  o: () => moveEnd("end_ms", "end"),
   k: () => {
     const id = state.shown.clip_id;
     $("viewer").close();
@@ -345,6 +355,16 @@ const KEYS = {
     await send({...last, why: "undo"}, "undone");
   },
 };
+
+// The clip itself is cut by `dance corrections --recut`.
+function moveEnd(field, name) {
+  const clip = state.shown;
+  const at = Math.round(clip.start_ms + 1000 * $("video").currentTime);
+  const start = field === "start_ms" ? at : Number(clip.corrections.start_ms ?? clip.start_ms);
+  const end = field === "end_ms" ? at : Number(clip.corrections.end_ms ?? clip.end_ms);
+  if (start >= end) { toast("the start must be before the end"); return Promise.resolve(); }
+  return correct(field, at === clip[field] ? "" : String(at), `new ${name}: ${(at / 1000).toFixed(2)} s`);
+}
 
 function saveLabel() {
   const value = $("relabel").value.trim();

@@ -23,9 +23,10 @@ from dancecli.dataset.cutting import (
     make_clip,
     stretch_of_file,
 )
-from dancecli.dataset.fetch.video_worker import JobResult
+from dancecli.dataset.fetch.video_worker import JobResult, with_info
 from dancecli.engine.worker import Acquire
 from dancecli.sources.letsdance import FrameRun, timing
+from dancecli.sources.youtube import SourceInfo
 from dancecli.storage.files import commit_file
 from dancecli.storage.workspace import Workspace
 from dancecli.video.decode import MediaFacts, decode, decode_foreign
@@ -48,6 +49,8 @@ class ImportJob:
         link: keep the file as it is, if its container allows.
         keep_audio: keep the sound.
         rules: which clips are accepted.
+        stretch_ms: start and end in the file, if the clip is not all of it.
+        info: what is known of the source video.
     """
 
     root: Path
@@ -56,6 +59,8 @@ class ImportJob:
     link: bool = False
     keep_audio: bool = True
     rules: ClipRules = field(default=STANDARD_RULES)
+    stretch_ms: tuple[int, int] | None = None
+    info: SourceInfo = field(default_factory=SourceInfo)
 
 
 def work(job: ImportJob, _: Acquire) -> JobResult:
@@ -97,6 +102,9 @@ def _import(job: ImportJob, temp: Path) -> ClipResult:
         _link(media, target)
         return _commit(job, target, replace(facts, notes=_link_notes(source, facts)), source)
     start_ms, end_ms = stretch_of_file(source, asked_ms)
+    if job.stretch_ms:
+        begins_ms = source.begins_ms if source.begins_after_priming else 0
+        start_ms, end_ms = (begins_ms + ms for ms in job.stretch_ms)
     made = make_clip(media, source, start_ms, end_ms, target, job.rules, keep_audio=job.keep_audio)
     return _commit(job, target, made.facts, source)
 
@@ -135,11 +143,11 @@ def _commit(job: ImportJob, target: Path, facts: MediaFacts, source: SourceFacts
     if not facts.fps:
         raise MediaError(f"{target.name} does not say its frame rate")
     # All of a file is taken, however long it is.
-    refused = check_length(segment, facts, job.rules, whole=True)
+    refused = check_length(segment, facts, job.rules, whole=job.stretch_ms is None)
     if refused is not None:
         return refused
     clip = clip_of(Workspace(job.root), segment, target, facts, SOURCE, source)
-    if isinstance(job.media, Path):
+    if isinstance(job.media, Path) and job.stretch_ms is None:
         clip = replace(clip, original_path=str(job.media))
     path = job.root / clip.path
     if target.is_symlink() or target.stat().st_nlink > 1:
@@ -148,7 +156,7 @@ def _commit(job: ImportJob, target: Path, facts: MediaFacts, source: SourceFacts
         target.replace(path)
     else:
         commit_file(target, path)
-    return ClipResult(segment, OutcomeClass.DONE, "ok", clip=clip)
+    return with_info(ClipResult(segment, OutcomeClass.DONE, "ok", clip=clip), job.info)
 
 
 def _link(source: Path, target: Path) -> None:
