@@ -2,8 +2,9 @@
 
     dance demo --workspace demo && python -m benchmarks.planted_labels demo --repeats 100
 
-In each repeat a share of the labels is replaced at random; a cross-validation by groups, whose heads are
-solved as `dance finetune` does, scores every clip; and the suspects are counted against what was planted.
+Some labels of the demo are wrong before any is planted; those count as right here. In each repeat a share
+of the labels is replaced at random; a cross-validation by groups, whose heads are solved as `dance
+finetune` does, scores every clip; and the suspects are counted against what was planted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """The demo's dance styles as movement only: the pose of a body at each beat.
 
 A style is a function of beats; colors, place and camera are drawn elsewhere, independently of the
-style. The names are a subset of the shipped label set (`manifests/label-sets/demo.txt`).
+style. Six styles have nothing in common. Three partner dances share their basic step, as salsa, swing
+and tango do, and differ by a character that some dancers hardly show. The names are a subset of the
+shipped label set (`manifests/label-sets/demo.txt`).
 """
 
 from __future__ import annotations
@@ -282,13 +284,83 @@ def robot_dancing(beats: Array, rng: KeyedRandom) -> Pose:
     return Pose(**pose)
 
 
-STYLES: dict[str, Choreography] = {
+def _basic_step(beats: Array, rng: KeyedRandom, travel: float) -> dict[str, Array]:
+    """Break forward, close, break back and close in eight beats, the arms as if around a partner.
+
+    Args:
+        beats: of shape (frames,).
+        rng: of the video.
+        travel: the fraction of a beat that a step takes.
+    """
+    n = len(beats)
+    reach = rng.uniform("reach", 0.2, 0.3)
+    keys = reach * np.array([[1, 0], [1, 0], [0, 0], [0, 0], [0, -1], [0, -1], [0, 0], [0, 0]])
+    along = sequence(beats, keys, travel)
+    lift = 0.5 * np.abs(np.gradient(along, axis=0)) * n / max(1e-6, float(np.ptp(beats))) / 4
+    pose = still(n, low=0.06)
+    pose["feet"] = both(
+        vec(0.11, ANKLE_M + np.minimum(0.08, lift[:, 0]), along[:, 0]),
+        vec(-0.11, ANKLE_M + np.minimum(0.08, lift[:, 1]), along[:, 1]),
+        n,
+    )
+    sway = 0.03 * wave(beats / 2)
+    pose["pelvis"] = pose["pelvis"] + vec(sway, 0, 0.5 * along.sum(axis=1))
+    pose["chest"] = vec(0.1 * wave(beats / 4), 0, 0)
+    hold = 0.04 * wave(beats / 4)
+    pose["hands"] = both(vec(0.56 + hold, 1.36, 0.26), vec(-0.3 + hold, 1.22, 0.36), n)
+    pose["hands"][..., 2] += 0.5 * along.sum(axis=1)
+    pose["elbows"] = both(vec(0.8, -0.6, -0.3), vec(-0.8, -0.5, -0.3), n)
+    pose["heading"] = rng.uniform("facing", -0.9, 0.9) + 0.3 * wave(beats / 16)
+    return pose
+
+
+# How much of what sets the partner dances apart a dancer shows, from least to most.
+_CHARACTER = (0.4, 1.2)
+
+
+def salsa(beats: Array, rng: KeyedRandom) -> Pose:
+    """Dance the basic step with hips that roll over each step."""
+    pose = _basic_step(beats, rng, travel=0.6)
+    own = rng.uniform("character", *_CHARACTER)
+    roll = own * wave(beats / 2 + 0.25)
+    pose["pelvis"] = pose["pelvis"] + vec(0.09 * roll, 0, 0.04 * own * wave(beats))
+    pose["hips"] = vec(0.3 * own * wave(beats / 2), 0, 0.3 * roll)
+    pose["chest"] = pose["chest"] + vec(-0.2 * own * wave(beats / 2), 0, -0.15 * roll)
+    return Pose(**pose)
+
+
+def swing(beats: Array, rng: KeyedRandom) -> Pose:
+    """Dance the basic step with a bounce on every beat."""
+    pose = _basic_step(beats, rng, travel=0.6)
+    bounce = rng.uniform("character", *_CHARACTER) * wave(beats, -1, 0)
+    pose["pelvis"] = pose["pelvis"] + vec(0, 0.11 * bounce, 0)
+    pose["hands"][..., 1] += 0.16 * bounce
+    pose["chest"] = pose["chest"] + vec(0, -0.2 * bounce, 0)
+    return Pose(**pose)
+
+
+def tango(beats: Array, rng: KeyedRandom) -> Pose:
+    """Dance the basic step in sharp moves and stops, with a head that snaps round."""
+    own = rng.uniform("character", *_CHARACTER)
+    pose = _basic_step(beats, rng, travel=0.6 - 0.42 * own)
+    pose["pelvis"] = pose["pelvis"] - vec(0, 0.04 * own, 0)
+    pose["head"] = vec(0.9 * own * sequence(beats / 2, np.array([1.0, 1.0, -1.0, -1.0]), 0.12), 0, 0)
+    return Pose(**pose)
+
+
+SEPARABLE: dict[str, Choreography] = {
     "belly dancing": belly_dancing,
     "breakdancing": breakdancing,
     "dancing ballet": ballet,
     "jumpstyle dancing": jumpstyle,
     "moon walking": moon_walking,
     "robot dancing": robot_dancing,
+}
+STYLES: dict[str, Choreography] = {
+    **SEPARABLE,
+    "salsa dancing": salsa,
+    "swing dancing": swing,
+    "tango dancing": tango,
 }
 # Range of beats per minute, as in real performances.
 TEMPO = (95.0, 135.0)

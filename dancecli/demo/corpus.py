@@ -51,6 +51,8 @@ class CorpusSettings:
         width, height: of the videos, in pixels, even.
         fps: frames per second.
         faulty: add three faulty videos: unavailable, cut off during transfer, too short.
+        styles: what is danced, names in `choreography.STYLES`.
+        wrong_labels: share of the videos that the list gives another style than theirs.
         backgrounds: `independent` of the style; `planted`: each style has one floor and wall;
             `misleading`: so in train and val, and in test always those of another style. The subsets
             stand in the list, for `dance split --keep-official`.
@@ -63,10 +65,14 @@ class CorpusSettings:
     height: int = 240
     fps: int = 25
     faulty: bool = True
+    styles: tuple[str, ...] = tuple(STYLES)
+    wrong_labels: float = 0.0
     backgrounds: str = INDEPENDENT
     boards: bool = False
 
     def __post_init__(self) -> None:
+        if not 0 <= self.wrong_labels < 1:
+            raise InputError(f"share of wrong labels is {self.wrong_labels}; it must be from 0 up to below 1")
         if self.backgrounds not in (INDEPENDENT, PLANTED, MISLEADING):
             raise InputError(
                 f"unknown backgrounds {self.backgrounds!r}", "independent, planted or misleading"
@@ -87,6 +93,7 @@ class SourceVideo:
         starts_s: start times of its clips of `CLIP_S` seconds.
         fault: the fault of the site when it is requested, or None.
         subset: its subset in the list.
+        label: its style in the list.
     """
 
     video_id: str
@@ -94,6 +101,12 @@ class SourceVideo:
     starts_s: tuple[int, ...]
     fault: Fault | None = None
     subset: Subset = Subset.TRAIN
+    label: str = ""
+
+    @property
+    def is_mislabeled(self) -> bool:
+        """Whether the list gives another style than that of the dance."""
+        return self.label != self.spec.style
 
 
 @dataclass(frozen=True)
@@ -107,6 +120,7 @@ class Corpus:
         rows: of the list.
         missing: rows whose clip is unavailable because of a fault.
         rendered: videos that were rendered now; the others existed.
+        mislabeled: videos whose label in the list is wrong.
     """
 
     videos: Path
@@ -114,16 +128,17 @@ class Corpus:
     rows: int
     missing: int
     rendered: int
+    mislabeled: int
     faults: Mapping[str, Fault] = field(default_factory=dict)
 
 
 def plan(settings: CorpusSettings) -> tuple[SourceVideo, ...]:
     """List the videos of a corpus, in the order of their ids."""
-    videos = [
-        _source(settings, style, number) for style in STYLES for number in range(settings.videos_per_style)
-    ]
+    styles = settings.styles
+    videos = [_source(settings, s, number) for s in styles for number in range(settings.videos_per_style)]
+    videos = _mislabel(videos, settings)
     if settings.faulty:
-        dead, cut, short = (_source(settings, style, settings.videos_per_style) for style in list(STYLES)[:3])
+        dead, cut, short = (_source(settings, style, settings.videos_per_style) for style in styles[:3])
         videos += [
             replace(dead, fault=DEAD),
             replace(cut, fault=CUT_SHORT),
@@ -160,6 +175,7 @@ def make_corpus(folder: Path, settings: CorpusSettings, reporter: Reporter = SIL
         rows=rows,
         missing=sum(_missing(video) for video in planned),
         rendered=len(wanted),
+        mislabeled=sum(video.is_mislabeled for video in planned),
         faults={video.video_id: video.fault for video in planned if video.fault},
     )
 
@@ -199,7 +215,7 @@ def _draw(spec_and_path: tuple[VideoSpec, Path], _: Acquire) -> tuple[str, str] 
 
 def _write_list(path: Path, videos: tuple[SourceVideo, ...]) -> int:
     rows = [
-        (video.spec.style, video.video_id, start, start + CLIP_S, video.subset.value)
+        (video.label, video.video_id, start, start + CLIP_S, video.subset.value)
         for video in videos
         for start in video.starts_s
     ]
@@ -214,6 +230,8 @@ def _source(settings: CorpusSettings, style: str, number: int) -> SourceVideo:
     key = f"{EDITION}/{settings.seed}/{settings.width}x{settings.height}@{settings.fps}/{style}"
     if settings.backgrounds != INDEPENDENT or settings.boards:
         key += f"/{settings.backgrounds}/{settings.boards}"
+    if settings.wrong_labels:
+        key += f"/wrong {settings.wrong_labels}"
     video_id = base64.urlsafe_b64encode(keyed_digest(key, str(number))).decode()[:11]
     if number % 8 == 1:
         # YouTube has such ids, and a command line takes them for a flag.
@@ -227,7 +245,20 @@ def _source(settings: CorpusSettings, style: str, number: int) -> SourceVideo:
     subset = _subset(settings, number)
     place, boards = _place(settings, style, number, subset), settings.boards
     spec = VideoSpec(video_id, style, seconds, settings.fps, settings.width, settings.height, place, boards)
-    return SourceVideo(video_id, spec, starts, subset=subset)
+    return SourceVideo(video_id, spec, starts, subset=subset, label=style)
+
+
+def _mislabel(videos: list[SourceVideo], settings: CorpusSettings) -> list[SourceVideo]:
+    """Give the share of wrong labels to the videos that draw the lowest numbers."""
+    drawn = {video.video_id: KeyedRandom(video.video_id).random("wrong label") for video in videos}
+    lowest = sorted(drawn, key=lambda video_id: drawn[video_id])
+    wrong = set(lowest[: round(settings.wrong_labels * len(videos))])
+
+    def other(video: SourceVideo) -> str:
+        others = [style for style in settings.styles if style != video.spec.style]
+        return KeyedRandom(video.video_id).choice("label", others)
+
+    return [replace(video, label=other(video)) if video.video_id in wrong else video for video in videos]
 
 
 def _subset(settings: CorpusSettings, number: int) -> Subset:
@@ -241,7 +272,7 @@ def _subset(settings: CorpusSettings, number: int) -> Subset:
 def _place(settings: CorpusSettings, style: str, number: int, subset: Subset) -> str:
     if settings.backgrounds == INDEPENDENT:
         return ""
-    styles = list(STYLES)
+    styles = settings.styles
     owner = styles.index(style)
     if settings.backgrounds == MISLEADING and subset == Subset.TEST:
         owner += 1 + number % (len(styles) - 1)

@@ -20,6 +20,7 @@ from typing import Any
 from dancecli.core.errors import DanceError, MissingDependencyError, WorkspaceError
 from dancecli.core.labels import MANIFESTS
 from dancecli.core.progress import SILENT, Reporter
+from dancecli.core.text import pluralize
 from dancecli.demo.corpus import Corpus, CorpusSettings, make_corpus
 from dancecli.demo.video_site import VideoSite
 from dancecli.storage.workspace import Workspace
@@ -28,6 +29,7 @@ LABELS = MANIFESTS / "label-sets" / "demo.txt"
 SITE_FOLDER = "demo-site"
 SPLIT = "demo"
 RATIOS = "70/10/20"
+WRONG_LABELS = 0.05
 MISSING = 3  # exit code of a command that finished with something missing
 
 
@@ -49,8 +51,10 @@ class DemoSettings:
     def corpus(self) -> CorpusSettings:
         """Settings of the corpus."""
         if self.quick:
-            return CorpusSettings(videos_per_style=3, seed=self.seed, width=160, height=120)
-        return CorpusSettings(seed=self.seed)
+            return CorpusSettings(
+                videos_per_style=2, seed=self.seed, width=160, height=120, wrong_labels=WRONG_LABELS
+            )
+        return CorpusSettings(videos_per_style=18, seed=self.seed, wrong_labels=WRONG_LABELS)
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,9 @@ def describe(corpus: Corpus, settings: DemoSettings) -> str:
         f"corpus: {corpus.rows} segments of {len(list(corpus.videos.glob('*.mp4')))} videos, "
         f"{made.width}x{made.height} at {made.fps} fps ({new}); "
         f"{corpus.missing} segments are unavailable, as one video is gone, one is cut off during "
-        "transfer and one is too short"
+        f"transfer and one is too short; {pluralize(corpus.mislabeled, 'video')} "
+        f"({WRONG_LABELS:.0%} of those that are whole) {'has' if corpus.mislabeled == 1 else 'have'} a wrong "
+        "label"
     )
 
 
@@ -169,12 +175,12 @@ def planned(workspace: Workspace, settings: DemoSettings) -> list[tuple[str, ...
     return [command for command in commands if command]
 
 
-def fetch_command(workspace: Workspace, url_template: str) -> tuple[str, ...]:
-    """Give the command that fetches the corpus."""
+def fetch_command(workspace: Workspace, url_template: str, labels: Path = LABELS) -> tuple[str, ...]:
+    """Give the command that fetches the corpus, in the classes of a label file."""
     annotations = workspace.root / SITE_FOLDER / "annotations.csv"
     return (
         *("fetch", *_at(workspace), "--annotations", _short(annotations)),
-        *("--labels", _short(LABELS), "--url-template", url_template),
+        *("--labels", _short(labels), "--url-template", url_template),
     )
 
 

@@ -34,7 +34,7 @@ from dancecli.reproduction.plan import (
     train_command,
     write_lock_with_val,
 )
-from dancecli.reproduction.quick import CLIPS, CORPUS, differences, has_clips, write_quick_recipe
+from dancecli.reproduction.quick import CLIPS, CORPUS, LABELS, differences, has_clips, write_quick_recipe
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
@@ -168,7 +168,7 @@ def preview(workspace: Workspace, settings: ReproduceSettings) -> Preview:
     still = [trial for trial in trials if trial.status != "done"]
     commands = [command for _, command in _commands(workspace, trials, write=False)]
     if settings.quick and not has_clips(workspace):
-        commands.insert(0, fetch_command(workspace, "http://127.0.0.1:PORT/v/{video_id}.mp4"))
+        commands.insert(0, fetch_command(workspace, "http://127.0.0.1:PORT/v/{video_id}.mp4", LABELS))
     cost = seconds(still, _num_clips(workspace, settings), measured_pace()) if still else 0.0
     return Preview(tuple(commands), cost, left_out)
 
@@ -207,7 +207,7 @@ def _have_dancers(
     corpus = make_corpus(workspace.root / SITE_FOLDER, CORPUS, reporter)
     reporter.message(f"corpus: {corpus.rows} segments of procedural dancers in {corpus.videos}")
     with VideoSite(corpus.videos, corpus.faults) as site:
-        do(fetch_command(workspace, site.url_template))
+        do(fetch_command(workspace, site.url_template, LABELS))
 
 
 def _commands(

@@ -6,17 +6,21 @@ import csv
 from pathlib import Path
 from typing import Any
 
+from dancecli.core.labels import MANIFESTS
 from dancecli.core.recipe import RECIPES
 from dancecli.core.records import Clip
+from dancecli.demo.choreography import SEPARABLE
 from dancecli.demo.corpus import CorpusSettings, plan
 from dancecli.demo.pipeline import SITE_FOLDER
 from dancecli.storage import tables
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
-CORPUS = CorpusSettings(videos_per_style=12, width=160, height=120, faulty=False)
+# Six styles that differ clearly: too few clips for more.
+LABELS = MANIFESTS / "label-sets" / "separable.txt"
+CORPUS = CorpusSettings(videos_per_style=12, width=160, height=120, faulty=False, styles=tuple(SEPARABLE))
 # Two or three of each video.
-CLIPS = round(2.5 * 6 * CORPUS.videos_per_style)
+CLIPS = round(2.5 * len(CORPUS.styles) * CORPUS.videos_per_style)
 # A backbone whose weights come as a package.
 QUICK_PRETRAIN = "inception"
 _VIEW: dict[str, Any] = {"clip_len": 8, "frame_interval": 4, "short_side": 72, "crop": 64, "views": 1}

@@ -15,7 +15,7 @@ from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import Subset
 from dancecli.demo import corpus as corpus_module
 from dancecli.demo import encoder
-from dancecli.demo.choreography import STYLES
+from dancecli.demo.choreography import SEPARABLE, STYLES
 from dancecli.demo.corpus import CLIP_S, CUT_SHORT, DEAD, CorpusSettings, make_corpus, plan
 from dancecli.demo.encoder import write_video
 from dancecli.demo.renderer import VideoSpec
@@ -31,7 +31,8 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def test_plan_is_the_same_every_time_and_another_for_another_seed() -> None:
     settings = CorpusSettings()
     assert plan(settings) == plan(settings)
-    assert [v.video_id for v in plan(CorpusSettings(videos_per_style=1, faulty=False))] == PINNED
+    easy = CorpusSettings(videos_per_style=1, faulty=False, styles=tuple(SEPARABLE))
+    assert [v.video_id for v in plan(easy)] == PINNED
     ids = {video.video_id for video in plan(settings)}
     assert not ids & {video.video_id for video in plan(replace(settings, seed=1))}
     assert not ids & {video.video_id for video in plan(replace(settings, width=256))}
@@ -115,7 +116,7 @@ def test_misleading_places_are_a_styles_own_in_train_and_never_in_test(
     settings = CorpusSettings(videos_per_style=10, faulty=False, backgrounds="misleading")
     videos = plan(settings)
     subsets = Counter(video.subset for video in videos)
-    assert subsets == {Subset.TRAIN: 42, Subset.VAL: 6, Subset.TEST: 12}
+    assert subsets == {Subset.TRAIN: 63, Subset.VAL: 9, Subset.TEST: 18}
     own = {video.spec.style: video.spec.place for video in videos if video.subset == Subset.TRAIN}
     assert len(set(own.values())) == len(STYLES)
     for video in videos:
@@ -131,6 +132,31 @@ def test_misleading_places_are_a_styles_own_in_train_and_never_in_test(
     assert {row["youtube_id"]: row["split"] for row in listed} == {v.video_id: v.subset for v in videos}
 
 
+def test_a_share_of_the_videos_has_a_wrong_label_and_the_list_says_so_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = CorpusSettings(videos_per_style=18, wrong_labels=0.05)
+    videos = plan(settings)
+    wrong = [video for video in videos if video.is_mislabeled]
+    assert len(wrong) == round(0.05 * 18 * len(STYLES)) == 8
+    assert all(video.label in STYLES and video.fault is None for video in wrong)
+    assert len({video.spec.style for video in wrong}) > 2
+    assert videos == plan(settings)
+    assert not any(video.is_mislabeled for video in plan(CorpusSettings()))
+    assert not {v.video_id for v in videos} & {v.video_id for v in plan(replace(settings, wrong_labels=0))}
+    monkeypatch.setattr(corpus_module, "_render", lambda *_: None)
+    corpus = make_corpus(tmp_path, settings)
+    assert corpus.mislabeled == 8
+    listed = {row["youtube_id"]: row["label"] for row in rows_of(corpus.annotations)}
+    assert listed == {video.video_id: video.label for video in videos}
+
+
+def test_a_corpus_can_be_of_some_styles_alone() -> None:
+    easy = plan(CorpusSettings(styles=tuple(SEPARABLE)))
+    assert {video.spec.style for video in easy} == set(SEPARABLE)
+    assert {video.video_id for video in easy} < {video.video_id for video in plan(CorpusSettings())}
+
+
 def test_boards_stand_before_the_dancers_of_another_corpus() -> None:
     plain, hidden = plan(TINY), plan(replace(TINY, boards=True))
     assert not any(video.spec.boards for video in plain)
@@ -139,7 +165,8 @@ def test_boards_stand_before_the_dancers_of_another_corpus() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"videos_per_style": 0}, {"width": 63}, {"height": 0}, {"backgrounds": "none"}]
+    "bad",
+    [{"videos_per_style": 0}, {"width": 63}, {"height": 0}, {"backgrounds": "none"}, {"wrong_labels": 1.0}],
 )
 def test_invalid_settings_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(InputError) as caught:

@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dancecli.core.labels import DEFAULT_LABELS, LabelSet
-from dancecli.demo.choreography import STYLES
+from dancecli.demo.choreography import SEPARABLE, STYLES
 from dancecli.demo.keyed_random import KeyedRandom
 from dancecli.demo.renderer import VideoSpec, render
 from dancecli.demo.skeleton import FOREARM_M, SHANK_M, THIGH_M, UPPER_ARM_M, Joint, joints
@@ -35,7 +35,7 @@ def small(key: str, style: str, seconds: float = 0.4) -> VideoSpec:
 def test_styles_are_those_of_the_demo_label_set_and_of_the_paper() -> None:
     demo = LabelSet.read(DEFAULT_LABELS.with_name("demo.txt"))
     assert tuple(STYLES) == demo.names
-    assert len(demo) >= 6
+    assert tuple(SEPARABLE) == LabelSet.read(DEFAULT_LABELS.with_name("separable.txt")).names
     assert all(name in LabelSet.read(DEFAULT_LABELS) for name in demo)
 
 
@@ -51,6 +51,21 @@ def test_a_body_keeps_its_bone_lengths_stays_above_the_floor_and_moves_smoothly(
     steps = np.linalg.norm(np.diff(body, axis=0), axis=-1)
     assert np.quantile(steps.max(axis=1), 0.98) < 0.7
     assert np.abs(body[:, Joint.PELVIS, 0]).max() < 1.6
+
+
+def test_partner_dances_share_their_basic_step() -> None:
+    beats = np.arange(300) / 25 * 110 / 60
+
+    def distance(one: str, other: str) -> float:
+        bodies = [joints(STYLES[style](beats, KeyedRandom("pair"))) for style in (one, other)]
+        return float(np.linalg.norm(bodies[0] - bodies[1], axis=-1).mean())
+
+    partner = [style for style in STYLES if style not in SEPARABLE]
+    assert len(partner) == 3
+    within = [distance(one, other) for one in partner for other in partner if one < other]
+    apart = [distance(one, other) for one in SEPARABLE for other in STYLES if one != other]
+    assert min(within) > 0
+    assert max(within) < 0.5 * min(apart)
 
 
 def test_the_same_key_draws_the_same_frames_and_another_key_others() -> None:
@@ -90,7 +105,7 @@ def accuracy_from_appearance(videos_per_style: int, tint: float, planted: bool =
     With a tint each style gets its own shade, to check that the test can fail.
     """
     found, names = [], []
-    for index, style in enumerate(STYLES):
+    for index, style in enumerate(SEPARABLE):
         for number in range(videos_per_style):
             video = replace(small(f"{style}/{number}", style, 0.8), place=style if planted else "")
             clip = drawn(video).astype(float)

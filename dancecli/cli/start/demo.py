@@ -35,9 +35,10 @@ def command(
 ) -> None:
     """Run the whole pipeline offline on a synthetic corpus, up to a report.
 
-    Renders dancers in six styles that differ by their movement alone, serves the videos from a local
-    video site with typical faults, and runs the commands that you would type: fetch, split, augment,
-    finetune and report. Finished steps are skipped when you rerun it.
+    Renders dancers in nine styles that differ by their movement alone, three of them by little, gives
+    some of the videos a wrong label, serves them from a local video site with typical faults, and runs
+    the commands that you would type: fetch, split, augment, finetune and report. Finished steps are
+    skipped when you rerun it.
 
     Example: `dance demo`
     """
