@@ -104,9 +104,9 @@ class ControlledPicture:
     """Take the people of a clip, or everything else, out of its pictures, by the boxes of its poses.
 
     Args:
-        control: `background`: the one box that holds the people in all frames of the clip is filled from
-            its left to its right edge; it does not move, as its movement would show the dance. `person`:
-            what is outside the people's box of the frame is gray.
+        control: `background`: the one box that holds the people in all frames of the clip is filled with
+            the mirror images of what is beside it; it does not move, as its movement would show the dance.
+            `person`: what is outside the people's box of the frame is gray.
     """
 
     def __init__(self, control: str) -> None:
@@ -167,22 +167,32 @@ def person_boxes(clip: Path, size: tuple[int, int]) -> tuple[Boxes, NDArray[np.i
 
 
 def without(frame: Frame, box: Boxes) -> Frame:
-    """Fill a box of a picture [height, width, 3] from the column left of it to the one right of it.
+    """Fill a box of a picture [height, width, 3] with what is left and right of it, mirrored at its edges.
 
-    Where the box reaches one edge of the picture, the other column fills it; where it reaches both, gray.
+    Where the box reaches one edge of the picture, the other side fills it; where it reaches both, gray.
     """
-    import numpy as np
-
     left, top, right, bottom = _pixels(box)
     filled = frame.copy()
-    width = frame.shape[1]
-    sides = [frame[top:bottom, x].astype(np.float64) for x in (left - 1, right) if 0 <= x < width]
-    if not sides:
-        filled[top:bottom, left:right] = _GRAY
+    rows, wide = frame[top:bottom], right - left
+    inside = filled[top:bottom, left:right]
+    if left == 0 and right == frame.shape[1]:
+        inside[:] = _GRAY
         return filled
-    share = np.linspace(0, 1, right - left)[None, :, None]
-    filled[top:bottom, left:right] = np.rint(sides[0][:, None] * (1 - share) + sides[-1][:, None] * share)
+    middle = 0 if left == 0 else wide if right == frame.shape[1] else wide // 2
+    if middle:
+        inside[:, :middle] = _mirrored(rows[:, :left], middle)
+    if middle < wide:
+        inside[:, middle:] = _mirrored(rows[:, : right - 1 : -1], wide - middle)[:, ::-1]
     return filled
+
+
+def _mirrored(side: Frame, wide: int) -> Frame:
+    """Continue a picture [height, width, 3] to the right by its mirror images, so many columns."""
+    import numpy as np
+
+    columns = np.arange(wide) % (2 * side.shape[1])
+    from_edge = np.where(columns < side.shape[1], columns, 2 * side.shape[1] - 1 - columns)
+    return side[:, side.shape[1] - 1 - from_edge]
 
 
 def only(frame: Frame, box: Boxes) -> Frame:

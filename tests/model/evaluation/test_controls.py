@@ -107,16 +107,18 @@ def test_boxes_hold_all_joints_with_a_margin_and_stay_in_the_picture(seen):
     assert boxes[-1].tolist() == pytest.approx([50.3, 14.8, 100.7, 129.2], abs=0.1)
 
 
-def test_a_filled_box_goes_from_edge_to_edge():
-    picture = np.zeros((4, 10, 3), np.uint8)
-    picture[:, 7:] = 100
+def test_a_filled_box_continues_what_is_beside_it():
+    picture = np.repeat(np.arange(10, dtype=np.uint8)[None, :, None], 4, axis=0).repeat(3, axis=2) * 10
     filled = without(picture, np.array([3.0, 1.0, 7.0, 3.0]))
-    assert filled[1, 3:7, 0].tolist() == [0, 33, 67, 100]
+    assert filled[1, :, 0].tolist() == [0, 10, 20, 20, 10, 80, 70, 70, 80, 90]
     assert (filled[0] == picture[0]).all()
-    assert (without(picture, np.array([0.0, 0.0, 7.0, 4.0])) == 100).all()
+    one_side = without(picture, np.array([0.0, 0.0, 7.0, 4.0]))
+    assert one_side[0, :, 0].tolist() == [70, 70, 80, 90, 90, 80, 70, 70, 80, 90]
+    other = without(picture, np.array([8.0, 0.0, 10.0, 4.0]))
+    assert other[0, :, 0].tolist() == [*range(0, 80, 10), 70, 60]
     assert (without(picture, np.array([0.0, 0.0, 10.0, 4.0])) == 128).all()
     kept = only(picture, np.array([6.0, 0.0, 8.0, 4.0]))
-    assert kept[0, :, 0].tolist() == [128] * 6 + [0, 100] + [128] * 2
+    assert kept[0, :, 0].tolist() == [128] * 6 + [60, 70] + [128] * 2
 
 
 @pytest.fixture
