@@ -18,6 +18,7 @@ from dancecli.cli import loader, registry
 from dancecli.core.labels import LabelMap, LabelSet
 from dancecli.core.recipe import Recipe, read_recipe
 from dancecli.dataset.ingest.folder_list import read_list
+from dancecli.model.networks.hub.zero_shot import read_prompts
 from dancecli.model.tuning.search_space import read_space
 from dancecli.report.results.attributes import read_attributes
 from dancecli.report.results.slices import read_hierarchy
@@ -92,6 +93,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "recipe.toml": lambda path: read_recipe(str(path)),
     "space.toml": lambda path: read_space(str(path), Recipe()),
     "dance.toml": read_settings,
+    "prompts.toml": lambda path: read_prompts(path, ("moon walking",)),
     "attributes.csv": read_attribute_table,
     "families.csv": lambda path: read_hierarchy(path, FAMILIES),
 }

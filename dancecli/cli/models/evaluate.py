@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from dancecli.report.results.comparison import Controlled
     from dancecli.storage.workspace import Workspace
 
+if TYPE_CHECKING:
+    from dancecli.core.progress import Reporter
+    from dancecli.model.evaluation.baseline import BaselineSettings
+    from dancecli.storage.runs import RunResult
+    from dancecli.storage.workspace import Workspace
+
 
 def command(
     runs: Annotated[
@@ -58,7 +64,10 @@ def command(
     ] = False,
     baseline: Annotated[
         str | None,
-        typer.Option(metavar="kinetics400", help="Evaluate a pre-trained classifier without training."),
+        typer.Option(
+            metavar="kinetics400|zero-shot",
+            help="Evaluate without training: a pre-trained classifier, or a model that knows labels by name.",
+        ),
     ] = None,
     control: Annotated[
         str | None,
@@ -72,7 +81,8 @@ def command(
     pretrain: Annotated[
         str,
         typer.Option(
-            metavar="NAME|CONFIG", help="Model of the baseline: a name of the zoo or a config file."
+            metavar="NAME|CONFIG|hf:REPO@REVISION",
+            help="Model of the baseline: a name of the zoo, a config file, or a model of the Hub.",
         ),
     ] = "inception",
     weights: Annotated[
@@ -88,6 +98,14 @@ def command(
             help="Recipe whose views the baseline uses; take that of the runs it is compared with.",
         ),
     ] = "default",
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="TOML file that puts the labels into words for zero-shot. [default: a built-in one]",
+            show_default=False,
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the new run.")] = None,
     gpus: Annotated[
         int,
@@ -110,9 +128,10 @@ def command(
     Example: `dance evaluate --ensemble rgb flow pose --weigh`
 
     Example: `dance evaluate --baseline kinetics400 --pretrain inception`
+
+    Example: `dance evaluate --baseline zero-shot --pretrain hf:microsoft/xclip-base-patch32@COMMIT`
     """
     from dancecli.model.evaluation.baseline import BaselineSettings
-    from dancecli.model.evaluation.baseline import baseline as evaluate_baseline
     from dancecli.model.evaluation.ensemble import EnsembleSettings
     from dancecli.model.evaluation.ensemble import ensemble as fuse
     from dancecli.model.evaluation.evaluate import EvaluateSettings, evaluate
@@ -137,7 +156,7 @@ def command(
         given = str(weights) if weights else None
         wanted = BaselineSettings(pretrain, given, split, recipe, num_clips, num_crops, name)
         with reporting_phases() as reporter:
-            result = evaluate_baseline(workspace, wanted, reporter, dry_run=dry_run)
+            result = _run_baseline(workspace, baseline, wanted, prompts, reporter, dry_run=dry_run)
     else:
         _check_gpus(gpus)
         again = EvaluateSettings(named[0] if named else None, split, num_clips, num_crops, name, gpus)
@@ -217,9 +236,35 @@ def _check_gpus(gpus: int) -> None:
         refuse_too_many(gpus)
 
 
+def _run_baseline(
+    workspace: Workspace,
+    kind: str,
+    wanted: BaselineSettings,
+    prompts: Path | None,
+    reporter: Reporter,
+    *,
+    dry_run: bool,
+) -> RunResult:
+    """Evaluate the classifier of a pre-trained model, or the labels' names."""
+    from dancecli.model.evaluation.baseline import baseline
+    from dancecli.model.evaluation.zero_shot import ZERO_SHOT, ZeroShotSettings, zero_shot
+
+    if kind != ZERO_SHOT:
+        if prompts:
+            raise UsageError("--prompts is for --baseline zero-shot", "omit it")
+        return baseline(workspace, wanted, reporter, dry_run=dry_run)
+    if wanted.weights or wanted.num_crops or wanted.recipe != "default":
+        raise UsageError(
+            "--weights, --recipe and --num-crops do not apply to --baseline zero-shot",
+            "the views are those of the model",
+        )
+    texts = ZeroShotSettings(wanted.pretrain, prompts, wanted.split, wanted.num_clips, wanted.name)
+    return zero_shot(workspace, texts, reporter, dry_run=dry_run)
+
+
 def _refuse_mixture(named: list[str], *, ensemble: bool, baseline: str | None) -> None:
-    if baseline not in (None, "kinetics400"):
-        raise UsageError(f"unknown baseline {baseline!r}", "known: kinetics400")
+    if baseline not in (None, "kinetics400", "zero-shot"):
+        raise UsageError(f"unknown baseline {baseline!r}", "known: kinetics400, zero-shot")
     if ensemble and baseline:
         raise UsageError("--ensemble and --baseline cannot be combined", "give one of them")
     if baseline and named:
