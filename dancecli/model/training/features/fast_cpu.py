@@ -1,0 +1,121 @@
+"""Frozen backbones on a CPU by OpenVINO, where it is installed: the same values in half the time.
+
+A network is compiled for one size of input, which takes seconds: that is done where it saves more.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from dancecli.core.progress import Reporter
+
+if TYPE_CHECKING:
+    from dancecli.model.training.features.frozen import FrozenBackbone
+
+# Of torch's largest value. Reviewed networks are 1e-6 to 1e-4 apart.
+TOLERANCE = 1e-3
+# Pixels of all views. Compiling takes 3 to 5 s of processor time, and 0.3 s less per million pixels follow.
+LEAST_PIXELS = 32_000_000
+Pass = Callable[[Tensor], Tensor]
+
+
+def use_openvino(frozen: FrozenBackbone, views: int, reporter: Reporter) -> None:
+    """Let OpenVINO compute the features, from the first batch on, where it can and is worth while.
+
+    It computes in float32. If it cannot take the network, or its values differ from torch's by more
+    than `TOLERANCE` on the first batch, torch goes on.
+
+    Args:
+        frozen: the frozen part of a network; changed.
+        views: how many are to be computed.
+        reporter: told which of both computes.
+    """
+    able = frozen.device.type == "cpu" and frozen.precision is None and not frozen.compiled
+    if able and importlib.util.find_spec("openvino") is not None:
+        frozen.forward_pass = _OpenVinoPass(frozen, views, reporter)
+
+
+class _OpenVinoPass:
+    """The forward pass of a frozen backbone, compiled at the first batch."""
+
+    def __init__(self, frozen: FrozenBackbone, views: int, reporter: Reporter) -> None:
+        self._frozen, self._views, self._reporter = frozen, views, reporter
+        self._by_torch: Pass = frozen.forward_pass
+        self._compiled: Any = None
+        self._shape: tuple[int, ...] = ()
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Compute the features of inputs [N, ...]: fewer than at first are padded."""
+        if not self._shape:
+            self._shape = tuple(inputs.shape)
+            found = self._by_torch(inputs)
+            pixels = self._views * inputs[0].numel() // 3
+            if pixels >= LEAST_PIXELS:
+                self._compiled = self._checked(inputs, found)
+            return found
+        if self._compiled is None or inputs.shape[1:] != self._shape[1:] or len(inputs) > self._shape[0]:
+            return self._by_torch(inputs)
+        missing = self._shape[0] - len(inputs)
+        padded = torch.cat([inputs, inputs[-1:].expand(missing, *inputs.shape[1:])]) if missing else inputs
+        return _run(self._compiled, padded)[: len(inputs)]
+
+    def _checked(self, inputs: Tensor, expected: Tensor) -> Any:
+        """Compile for these inputs; None if the values are not those expected."""
+        import openvino
+
+        try:
+            compiled = _compile(self._frozen, inputs)
+            apart = float((_run(compiled, inputs) - expected).abs().max() / expected.abs().max())
+        except Exception as error:  # a layer that it does not know raises nearly anything
+            words = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            self._reporter.message(f"OpenVINO does not take this network ({words[:120]}): torch computes it")
+            return None
+        if not apart <= TOLERANCE:
+            self._reporter.message(f"OpenVINO's values differ by {apart:.1g}: torch computes the features")
+            return None
+        version = openvino.__version__.partition("-")[0]
+        self._reporter.message(f"OpenVINO {version} computes the features, {apart:.0e} from torch's values")
+        return compiled
+
+
+class _Features(nn.Module):
+    """The frozen part of a network as a module, with its weights."""
+
+    def __init__(self, frozen: FrozenBackbone, forward_pass: Pass) -> None:
+        super().__init__()
+        self.backbone, self.head, self._pass = frozen.backbone, frozen.head, forward_pass
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Give the features of inputs [N, V, ...]."""
+        return self._pass(inputs)
+
+
+def _compile(frozen: FrozenBackbone, inputs: Tensor) -> Any:
+    import openvino
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    # It reads weights in the order of their axes only.
+    for parameter in frozen.backbone.parameters():
+        parameter.data = parameter.data.contiguous()
+    settings = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
+    with torch.inference_mode(mode=False), torch.no_grad(), warnings.catch_warnings():
+        # A trace holds for one size of input, and this one is used for one.
+        warnings.simplefilter("ignore")
+        module = _Features(frozen, frozen.features_of).eval()
+        # `openvino.convert_model` does the same and reports it to its makers.
+        decoder = TorchScriptPythonDecoder(module, example_input=inputs.clone())
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        model = frontend.convert(frontend.load(decoder))
+    model.reshape(list(inputs.shape))
+    return openvino.Core().compile_model(model, "CPU", settings)
+
+
+def _run(compiled: Any, inputs: Tensor) -> Tensor:
+    return torch.from_numpy(compiled([inputs.numpy()])[0].copy())
