@@ -28,6 +28,7 @@ settings.load_profile("dance")
 SLOW = (
     "app/test_server.py",
     "dataset/derived",
+    "dataset/export/test_documents.py",
     "dataset/export/test_export.py",
     "dataset/fetch/test_fetch.py",
     "dataset/fetch/test_fetch_before_and_after.py",
@@ -40,6 +41,7 @@ SLOW = (
     "dataset/ingest",
     "dataset/test_one_length_rule.py",
     "dataset/similarity/test_dedup.py",
+    "dataset/similarity/test_fingerprint.py",
     "dataset/split/test_split_groups.py",
     "dataset/upkeep/test_killed.py",
     "dataset/upkeep/test_remove.py",

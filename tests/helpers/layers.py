@@ -67,7 +67,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "dataset.ingest": (*_MEDIA, "sources", "dataset", "dataset.fetch", "dataset.similarity", "dataset.split"),
     "dataset.quality": (*_MEDIA, "dataset", "dataset.split"),
     "dataset.upkeep": (*BASE, "sources", "dataset", "dataset.export"),
-    "dataset.export": (*_MEDIA, "dataset", "dataset.quality", "dataset.split"),
+    "dataset.export": (*_MEDIA, "dataset", "dataset.quality", "dataset.similarity", "dataset.split"),
     # `model` and `report` never import `dataset` or each other: they meet through files.
     "model.hardware": (*BASE, "engine"),
     # A model may have a probe in the place of its head, and come from the Hub.

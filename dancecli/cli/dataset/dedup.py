@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting, table
 from dancecli.cli.options import DryRunOption, EngineOption, JsonOption, WorkersOption, WorkspaceOption
+from dancecli.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from dancecli.dataset.similarity.fingerprint import AgainstResult
 
 _SHOWN = 20
 
 
 def command(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DIR]",
+            help="With --against: a folder of videos to look through, instead of the workspace's clips.",
+            show_default=False,
+        ),
+    ] = None,
     workspace_dir: WorkspaceOption = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Find what shows a clip of this fingerprint file (written by dance export --format "
+            "fingerprint), instead of grouping.",
+            show_default=False,
+        ),
+    ] = None,
     workers: WorkersOption = 0,
     engine: EngineOption = "local",
     dry_run: DryRunOption = False,
@@ -23,10 +46,15 @@ def command(
 
     Finds re-encoded, rescaled, mirrored, letterboxed and slightly shifted clips, and the same footage
     under several ids. Nothing is removed. Draws a contact sheet of the groups for you to check before
-    splitting. Exits with 3 if a clip cannot be decoded.
+    splitting. Exits with 3 if a clip cannot be decoded, or with --against if a clip is found.
 
-    Example: `dance dedup`
+    Example: `dance dedup`, or `dance dedup DIR --against fingerprint.csv`
     """
+    if against is not None:
+        _find(folder, workspace_dir, against, workers, engine, dry_run=dry_run, json_output=json_output)
+        return
+    if folder is not None:
+        raise UsageError("a folder is looked through with --against FILE", "dance import takes its videos in")
     from dancecli.dataset.similarity.dedup import DedupSettings, dedup
 
     workspace = open_workspace(workspace_dir, create=False)
@@ -55,3 +83,53 @@ def command(
         clip_id, why = next(iter(result.unreadable.items()))
         info(f"{len(result.unreadable)} clips could not be decoded, first {clip_id}: {why}")
         raise typer.Exit(3)
+
+
+def _find(
+    folder: Path | None,
+    workspace_dir: Path | None,
+    against: Path,
+    workers: int,
+    engine: str,
+    *,
+    dry_run: bool,
+    json_output: bool,
+) -> None:
+    """Find what shows a clip of a fingerprint file."""
+    from dancecli.dataset.similarity.fingerprint import folder_against, read_fingerprint, workspace_against
+    from dancecli.sources.local import scan
+
+    listed = read_fingerprint(against)
+    with reporting("dedup") as reporter:
+        if folder is None:
+            workspace = open_workspace(workspace_dir, create=False)
+            result = workspace_against(listed, workspace, workers, reporter, engine=engine, dry_run=dry_run)
+        elif dry_run or engine != "local":
+            raise UsageError("--dry-run and --engine are for the clips of a workspace, not for a folder")
+        else:
+            videos = {found.path.relative_to(folder).as_posix(): found.path for found in scan(folder)}
+            result = folder_against(listed, videos, workers, reporter)
+    _show(result, against, json_output=json_output)
+    if result.matches or result.unreadable:
+        raise typer.Exit(3)
+
+
+def _show(result: AgainstResult, against: Path, *, json_output: bool) -> None:
+    if json_output:
+        print_json(asdict(result))
+    else:
+        if result.matches:
+            rows = [(match.found, match.clip_id, f"{match.distance:.3f}") for match in result.matches]
+            print_result(table(("found", "shows", "distance"), rows, align="left"))
+        shown, found = ({getattr(match, name) for match in result.matches} for name in ("clip_id", "found"))
+        print_result(
+            f"{len(found)} of {result.num_compared} videos show {len(shown)} of the {result.num_listed} "
+            f"clips of {against.name}"
+        )
+    if result.num_flat:
+        info(f"{result.num_flat} clips of {against.name} are of one tone: nothing can be compared with them")
+    if result.num_pending:
+        info(f"{result.num_pending} clips are not hashed yet (--dry-run)")
+    if result.unreadable:
+        name, why = next(iter(result.unreadable.items()))
+        info(f"{len(result.unreadable)} videos could not be decoded, first {name}: {why}")

@@ -22,9 +22,10 @@ def command(
         typer.Option(
             "--format",
             metavar="FORM",
-            help="Format of the export: videofolder or parquet (Hugging Face), webdataset (tar files), or "
-            "lists (path and label as text, tab-separated and CSV); with --run pth, safetensors, torchscript "
-            "or onnx. [default: videofolder; pth with --run]",
+            help="Format of the export: lists (path, label, checksum and credit as text; no videos), "
+            "videofolder or parquet (Hugging Face), webdataset (tar files), or fingerprint (hashes of the "
+            "test clips, by which others find them); with --run pth, safetensors, torchscript or onnx. "
+            "[default: lists; pth with --run]",
             show_default=False,
         ),
     ] = "",
@@ -61,8 +62,10 @@ def command(
 ) -> None:
     """Export a split, or the model of a run, in the format of another tool.
 
-    An interrupted export resumes with the same command, and a finished one is not written again. Exits
-    with 3 if clips of the split have lost their file.
+    Each export has a card (README.md), a datasheet (DATASHEET.md), Croissant metadata (croissant.json) and
+    the license and credit of each clip (clips.csv). Lists and fingerprints have no videos; of the other
+    formats a warning counts the videos that must not be published. An interrupted export resumes with the
+    same command, and a finished one is not written again. Exits with 3 if clips have lost their file.
 
     Example: `dance export --format webdataset --to shards`, or `dance export --run NAME --format onnx`
     """
@@ -72,7 +75,7 @@ def command(
             raise UsageError("--run exports a model, so it combines with --format and --to only")
         _export_model(workspace, run, form or "pth", to, json_output=json_output)
         return
-    settings = (form or "videofolder", split, to, augmented, link, dry_run)
+    settings = (form or "lists", split, to, augmented, link, dry_run)
     _export_split(workspace, *settings, json_output=json_output)
 
 
@@ -131,6 +134,7 @@ def _export_split(
                 "files": result.num_files,
                 "new": result.num_new,
                 "missing": result.missing,
+                "not_to_publish": result.num_closed,
             }
         )
     else:
@@ -142,6 +146,11 @@ def _export_split(
         info("the same export exists already; nothing changed")
     if note := newer_corrections(workspace, result.split):
         info(note)
+    if result.num_closed:
+        info(
+            f"do not publish this export: {result.num_closed} of its videos have no license that is known to "
+            "allow passing them on (--format lists has no videos)"
+        )
     if result.missing:
         info(f"{len(result.missing)} clips have lost their file and are not exported")
         raise typer.Exit(3)

@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting
 from dancecli.cli.options import EngineOption, JsonOption, WorkspaceOption
 
+if TYPE_CHECKING:
+    from dancecli.storage.workspace import Workspace
+
 
 def command(
-    workspace_dir: WorkspaceOption = None, engine: EngineOption = "local", json_output: JsonOption = False
+    workspace_dir: WorkspaceOption = None,
+    card: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Verify the facts of an export's README.md, DATASHEET.md or croissant.json instead: each is "
+            "derived again from the workspace.",
+            show_default=False,
+        ),
+    ] = None,
+    engine: EngineOption = "local",
+    json_output: JsonOption = False,
 ) -> None:
     """Verify the checksums of all clips and of what was computed from them: flow, poses, trajectories.
 
-    An interrupted pass resumes with the same command. Exits with 3 if a file is missing or changed.
+    An interrupted pass resumes with the same command. Exits with 3 if a file is missing or changed, or if
+    a fact of the card is not what the workspace gives.
 
-    Example: `dance verify`
+    Example: `dance verify`, or `dance verify --card exports/SPLIT-lists/croissant.json`
     """
     from dancecli.dataset.quality.verify import verify
 
     workspace = open_workspace(workspace_dir, create=False)
+    if card is not None:
+        _verify_card(workspace, card, json_output=json_output)
+        return
     with reporting("verify") as reporter:
         result = verify(workspace, reporter, engine=engine)
     if json_output:
@@ -45,4 +65,21 @@ def command(
             "delete the changed files and run the command that made them again: dance fetch, import, "
             "augment, flow, pose or train"
         )
+        raise typer.Exit(3)
+
+
+def _verify_card(workspace: Workspace, card: Path, *, json_output: bool) -> None:
+    """Derive the facts of an export's document again, and name those that differ."""
+    from dancecli.dataset.export.card_check import check_card
+
+    result = check_card(workspace, card)
+    if json_output:
+        print_json({**asdict(result), "file": str(result.file)})
+    else:
+        for found in result.differences:
+            print_result(f"{found.fact}: the card says {found.says}, the workspace gives {found.gives}")
+        print_result(f"{len(result.differences)} of the {result.num_facts} facts of {card} differ")
+    if result.differences:
+        info(f"if the workspace is right, delete {card.name} and run again: {result.command}")
+        info("if the export's clips themselves changed, remove the whole export first")
         raise typer.Exit(3)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 
 from dancecli.core.records import Subset
-from dancecli.dataset.export.formats import HUB_NAMES, Item, Row
-from dancecli.dataset.quality.card import TERMS, escaped, header, row_of
+from dancecli.dataset.export.datasheet import fact_lines
+from dancecli.dataset.export.facts import ExportFacts
+from dancecli.dataset.export.formats import HUB_NAMES, TABLE, Item, Row
+from dancecli.dataset.export.licenses import may_be_shared
+from dancecli.dataset.quality.card import TERMS, header
+
+_WITHOUT_VIDEOS = ("lists", "fingerprint")
 
 _HUB = """\
 ```python
@@ -33,67 +38,71 @@ clips = wds.WebDataset(shards, shardshuffle=100).shuffle(100).to_tuple("mp4", "c
 ```
 
 A sample is the video's bytes, its class index, and its metadata.""",
+    "lists": """\
+`train.txt`, `val.txt` and `test.txt` name a clip's file in the workspace and its class index; the `.csv`
+files have the facts of each clip with its checksum. There are no videos in this folder: `dance fetch` gets
+them from their sources.""",
+    "fingerprint": """\
+```bash
+dance dedup FOLDER --against fingerprint.csv
+```
+
+finds the videos of a folder that show a test clip of this split, re-encoded, scaled or mirrored. There are no
+pictures in this folder, and none can be made from it.""",
 }
-_FILES = {"videofolder": "{hub}/**", "parquet": "data/{hub}-*.parquet", "webdataset": "{subset}/*.tar"}
+_FILES = {
+    "videofolder": "{hub}/**",
+    "parquet": "data/{hub}-*.parquet",
+    "webdataset": "{subset}/*.tar",
+    "lists": "{subset}.csv",
+    "fingerprint": "fingerprint.csv",
+}
 
 
 def export_card(
     form: str,
-    split: str,
-    split_hash: str,
+    facts: ExportFacts,
     rows: Sequence[Row],
-    labels: Sequence[str],
     items: Sequence[Item],
 ) -> str:
     """Render the card of an export, with the header by which the hub finds the subsets."""
-    counts = Counter((row.subset, row.label_index) for row in rows)
-    totals = Counter(row.subset for row in rows)
-    subsets = [subset for subset in Subset if totals[subset]]
     config = ["configs:", "- config_name: default", "  data_files:"]
-    for subset in subsets:
-        pattern = _FILES[form].format(hub=HUB_NAMES[subset], subset=subset)
-        config += [f"  - split: {HUB_NAMES[subset]}", f"    path: {pattern}"]
-    num_augmented = sum(bool(row.clip.parent_id) for row in rows)
-    augmented = f", {num_augmented:,} of them augmented training clips" if num_augmented else ""
+    for subset in Subset:
+        if any(row.subset is subset for row in rows):
+            pattern = _FILES[form].format(hub=HUB_NAMES[subset], subset=subset)
+            config += [f"  - split: {HUB_NAMES[subset]}", f"    path: {pattern}"]
     num_shards = sum(item.path.startswith("train/") for item in items)
-    size = sum(row.clip.num_bytes for row in rows)
-    table = [row_of(["index", "class", *subsets]), row_of(["---:", "---", *["---:"] * len(subsets)])]
-    table += (
-        row_of([str(i), escaped(label), *(f"{counts[subset, i]:,}" for subset in subsets)])
-        for i, label in enumerate(labels)
-    )
-    table.append(row_of(["", "**all**", *(f"{totals[subset]:,}" for subset in subsets)]))
+    titles = ("Export", "Clips by class", "Hashes", "Clips by license")
     lines = [
-        *header(len(rows), config),
+        *header(len(rows), config if rows else ()),
         "# Dance clips",
         "",
-        f"{len(rows):,} clips of {len(labels)} classes{augmented}: {size / 1e9:.2f} GB. "
-        f"Split `{split}`, hash `{split_hash}`.",
-        "",
-        *table,
+        *chain.from_iterable(fact_lines(facts.tables[title]) for title in titles),
+        f"Credit each clip by its `title`, `uploader`, `upload_date` and `license` in `{TABLE}`. More is in "
+        "[the datasheet](DATASHEET.md). `dance verify --card README.md` checks every figure against the "
+        "workspace.",
         "",
         "## Reading",
         "",
         _READING[form].format(last=num_shards - 1),
         "",
-        *_attribution(rows),
         "## Terms",
         "",
+        *_not_to_share(form, rows),
         TERMS,
         "",
     ]
     return "\n".join(lines)
 
 
-def _attribution(rows: Sequence[Row]) -> list[str]:
-    """List the licenses of the source videos; the credit of each clip is in its metadata."""
-    licenses = Counter(row.clip.license for row in rows)
-    if not any(licenses):
+def closed_clips(form: str, rows: Sequence[Row]) -> int:
+    """Count the clips whose video an export has and whose license is not known to allow passing it on."""
+    return 0 if form in _WITHOUT_VIDEOS else sum(not may_be_shared(row.clip.license) for row in rows)
+
+
+def _not_to_share(form: str, rows: Sequence[Row]) -> list[str]:
+    num_closed = closed_clips(form, rows)
+    if not num_closed:
         return []
-    lines = ["## Attribution", "", row_of(["license", "clips"]), "|---|---:|"]
-    lines += (
-        row_of([escaped(name) or "(not stated)", f"{count:,}"])
-        for name, count in sorted(licenses.items(), key=lambda item: (-item[1], item[0]))
-    )
-    credit = "Credit each clip by its `title`, `uploader`, `upload_date` and `license` in the metadata."
-    return [*lines, "", credit, ""]
+    what = f"**Do not publish this folder**: {num_closed} of its {len(rows)} videos have no license that is"
+    return [f"{what} known to allow passing them on.", "Publish `dance export --format lists` instead.", ""]

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,25 +24,36 @@ from dancecli.core.hashing import sha256_lines, sha256_text
 from dancecli.core.labels import LabelSet
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip, SplitClip, Subset
-from dancecli.dataset.export.card import export_card
+from dancecli.dataset.export.card import closed_clips, export_card
+from dancecli.dataset.export.croissant import croissant
+from dancecli.dataset.export.datasheet import datasheet
+from dancecli.dataset.export.facts import ExportFacts, derive_facts
 from dancecli.dataset.export.formats import (
+    TABLE,
     Item,
     Row,
     facts_of,
+    pack_fingerprint,
     pack_lists,
     pack_parquet,
     pack_videofolder,
     pack_webdataset,
+    table_sha256,
+    write_table,
     write_text,
 )
 from dancecli.dataset.export.object_store import ObjectStore, is_url, local_path
+from dancecli.dataset.similarity.fingerprint import stored_fingerprint
 from dancecli.storage import tables
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
+CARD, DATASHEET, CROISSANT = "README.md", "DATASHEET.md", "croissant.json"
+# What an export says of itself.
+DOCUMENTS = (CARD, DATASHEET, CROISSANT)
 _STAMP = ".dance-export.json"
 # Raise it when the same rows would be written otherwise.
-_VERSION = 2
+_VERSION = 3
 
 
 class Form(StrEnum):
@@ -52,6 +63,7 @@ class Form(StrEnum):
     PARQUET = "parquet"
     WEBDATASET = "webdataset"
     LISTS = "lists"
+    FINGERPRINT = "fingerprint"
 
 
 @dataclass(frozen=True)
@@ -87,6 +99,7 @@ class ExportResult:
         counts: clips per subset.
         num_files: files of the export, of which `num_new` were, or would be, written by this run.
         missing: clips of the split that were left out, their files being gone or of another size.
+        num_closed: see `closed_clips`.
     """
 
     split: str
@@ -95,6 +108,7 @@ class ExportResult:
     num_files: int
     num_new: int
     missing: tuple[str, ...]
+    num_closed: int
 
 
 def export(workspace: Workspace, settings: ExportSettings, reporter: Reporter = SILENT) -> ExportResult:
@@ -102,19 +116,18 @@ def export(workspace: Workspace, settings: ExportSettings, reporter: Reporter = 
 
     Raises:
         WorkspaceError: there is no such split, or another export to this place is at work.
-        UsageError: the place holds something else, or cannot be linked to.
+        UsageError: the place holds something else, or cannot be linked to; or clips lack the hashes of a
+            fingerprint file.
         MissingDependencyError: the package for an object store is not installed.
         MediaError: a clip's file is not the committed one.
     """
     if settings.link and settings.form is not Form.VIDEOFOLDER:
         raise UsageError(f"--link is for videofolder: {settings.form} has no clip as a file of its own")
     name = workspace.find_split(settings.split)
-    meta = tables.read_meta(workspace.split(name))
-    labels = LabelSet(tuple(json.loads(meta["split.labels"])))
-    rows, missing = rows_of(workspace, name, labels, augmented=settings.augmented)
+    content = content_of(workspace, settings.form, name, augmented=settings.augmented)
     place = _place(workspace, settings, name)
-    stamp = _stamp(settings, name, meta["split.hash"], labels, rows)
-    items = list(_plan(workspace, settings, name, meta["split.hash"], labels, rows))
+    stamp = _stamp(settings, content)
+    items = list(_plan(workspace, settings, content))
     if isinstance(place, str):
         num_new = _put(workspace, place, stamp, items, reporter, dry_run=settings.dry_run)
     elif settings.dry_run:
@@ -124,15 +137,58 @@ def export(workspace: Workspace, settings: ExportSettings, reporter: Reporter = 
     else:
         with workspace.lock(lock_of(place)):
             num_new = _build(place, stamp, items, reporter)
-    counts = Counter(row.subset.value for row in rows)
+    counts = Counter(row.subset.value for row in content.rows)
     return ExportResult(
         split=name,
         folder=place,
         counts={subset.value: counts[subset.value] for subset in Subset},
         num_files=len(items),
         num_new=num_new,
-        missing=tuple(missing),
+        missing=content.missing,
+        num_closed=closed_clips(settings.form, content.rows),
     )
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is exported, whatever the format's files.
+
+    Attributes:
+        form: the format.
+        split, split_hash: the split, and the hash in its metadata.
+        labels: its classes.
+        augmented: with the augmented clips of training clips.
+        rows: the clips; of a fingerprint file those of test.
+        missing: ids of the split's clips that have lost their file.
+    """
+
+    form: Form
+    split: str
+    split_hash: str
+    labels: LabelSet
+    augmented: bool
+    rows: tuple[Row, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def command(self) -> str:
+        """The command line that exports this."""
+        more = " --augmented" if self.augmented else ""
+        return f"dance export --split {self.split} --format {self.form}{more}"
+
+
+def content_of(workspace: Workspace, form: Form, split: str, *, augmented: bool) -> Content:
+    """Find what an export of a split has.
+
+    Raises:
+        InputError: a table of the workspace is damaged.
+    """
+    meta = tables.read_meta(workspace.split(split))
+    labels = LabelSet(tuple(json.loads(meta["split.labels"])))
+    rows, missing = rows_of(workspace, split, labels, augmented=augmented)
+    if form is Form.FINGERPRINT:
+        rows = [row for row in rows if row.subset is Subset.TEST]
+    return Content(form, split, meta["split.hash"], labels, augmented, tuple(rows), tuple(missing))
 
 
 def _place(workspace: Workspace, settings: ExportSettings, split: str) -> Path | str:
@@ -202,43 +258,82 @@ def _is_there(root: Path, clip: Clip) -> bool:
         return False
 
 
-def _plan(
-    workspace: Workspace,
-    settings: ExportSettings,
-    split: str,
-    split_hash: str,
-    labels: LabelSet,
-    rows: Sequence[Row],
-) -> Iterator[Item]:
-    root, size = workspace.root, settings.shard_bytes
-    if settings.form is Form.LISTS:
-        yield from pack_lists(rows, labels.names)
-        return
-    if settings.form is Form.VIDEOFOLDER:
-        items = list(pack_videofolder(rows, root, link=settings.link))
-    elif settings.form is Form.PARQUET:
-        items = list(pack_parquet(rows, root, labels.names, size))
-    else:
-        items = list(pack_webdataset(rows, root, size))
+def _plan(workspace: Workspace, settings: ExportSettings, content: Content) -> Iterator[Item]:
+    rows, labels = content.rows, content.labels
+    items = list(_pack(workspace, settings, content))
     yield from items
-    card = export_card(settings.form, split, split_hash, rows, labels.names, items)
-    yield Item("labels.txt", partial(write_text, "".join(f"{label}\n" for label in labels)))
-    yield Item("README.md", partial(write_text, card))
+    if content.form is not Form.LISTS:
+        yield Item("labels.txt", partial(write_text, "".join(f"{label}\n" for label in labels)))
+    yield Item(TABLE, partial(write_table, rows))
+    documents = Documents(workspace, content, items)
+    for name in DOCUMENTS:
+        yield Item(name, partial(_write_document, documents, name))
 
 
-def _stamp(
-    settings: ExportSettings, split: str, split_hash: str, labels: LabelSet, rows: Sequence[Row]
-) -> dict[str, Any]:
+def _pack(workspace: Workspace, settings: ExportSettings, content: Content) -> Iterator[Item]:
+    root, size, rows, labels = workspace.root, settings.shard_bytes, content.rows, content.labels.names
+    if content.form is Form.LISTS:
+        yield from pack_lists(rows, labels)
+    elif content.form is Form.VIDEOFOLDER:
+        yield from pack_videofolder(rows, root, link=settings.link)
+    elif content.form is Form.PARQUET:
+        yield from pack_parquet(rows, root, labels, size)
+    elif content.form is Form.WEBDATASET:
+        yield from pack_webdataset(rows, root, size)
+    else:
+        checksum_of = {row.clip.clip_id: row.clip.sha256 for row in rows}
+        yield from pack_fingerprint(stored_fingerprint(workspace, checksum_of))
+
+
+@dataclass(frozen=True)
+class Documents:
+    """The documents of an export, which state facts that are derived when the first one is asked for."""
+
+    workspace: Workspace
+    content: Content
+    items: Sequence[Item]
+
+    @cached_property
+    def facts(self) -> ExportFacts:
+        """See `derive_facts`."""
+        own = self.content
+        labels = own.labels.names
+        return derive_facts(self.workspace, own.split, own.command, labels, own.rows, own.missing)
+
+    def text(self, name: str) -> str:
+        """Render one of `DOCUMENTS`."""
+        form, rows = self.content.form, self.content.rows
+        if name == CROISSANT:
+            return croissant(form, self.content.split, self.facts, table_sha256(rows))
+        return datasheet(self.facts) if name == DATASHEET else export_card(form, self.facts, rows, self.items)
+
+
+def documents_of(workspace: Workspace, form: Form, split: str, *, augmented: bool) -> Documents:
+    """Return the documents that an export would have now, without writing anything.
+
+    Raises:
+        WorkspaceError: there is no such split.
+        UsageError: clips lack the hashes of a fingerprint file.
+    """
+    content = content_of(workspace, form, workspace.find_split(split), augmented=augmented)
+    return Documents(workspace, content, list(_pack(workspace, ExportSettings(form), content)))
+
+
+def _write_document(documents: Documents, name: str, path: Path) -> None:
+    write_text(documents.text(name), path)
+
+
+def _stamp(settings: ExportSettings, content: Content) -> dict[str, Any]:
     """Describe what an export is made from; two with the same stamp have the same content."""
-    head = [_VERSION, settings.form, settings.link, settings.shard_bytes, labels.names]
-    source = ([row.subset, row.clip.path, facts_of(row)] for row in rows)
-    content = sha256_lines(map(json.dumps, chain([head], source)))
+    head = [_VERSION, settings.form, settings.link, settings.shard_bytes, content.labels.names]
+    source = ([row.subset, row.clip.path, facts_of(row)] for row in content.rows)
+    digest = sha256_lines(map(json.dumps, chain([head], source)))
     return {
         "form": settings.form.value,
-        "split": split,
-        "split_hash": split_hash,
-        "num_clips": len(rows),
-        "content": content,
+        "split": content.split,
+        "split_hash": content.split_hash,
+        "num_clips": len(content.rows),
+        "content": digest,
     }
 
 

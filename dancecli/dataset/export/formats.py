@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from dancecli.core.errors import MediaError, UsageError
-from dancecli.core.records import Clip, Subset
+from dancecli.core.records import Clip, ClipHashes, Subset
+from dancecli.dataset.similarity.fingerprint import write_fingerprint
 from dancecli.storage.files import atomic_file
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _CLIPS_A_FOLDER = 1000
 # Rows that a reader of Parquet holds in memory at once: about 25 MB.
 _ROWS_A_GROUP = 32
+# The table of all clips, in every export.
+TABLE = "clips.csv"
 # Hugging Face's names of the subsets.
 HUB_NAMES = {Subset.TRAIN: "train", Subset.VAL: "validation", Subset.TEST: "test"}
 
@@ -66,7 +69,8 @@ class Item:
 class Facts:
     """What every format has of a clip beside its video; names and order of the columns.
 
-    See `dancecli.core.records.Clip`; title, uploader, upload date and license are its attribution.
+    See `dancecli.core.records.Clip`; title, uploader, upload date and license are its attribution. Of the
+    original file only the name is given: its folders tell who worked where.
     """
 
     clip_id: str
@@ -103,6 +107,7 @@ def facts_of(row: Row) -> dict[str, Any]:
         "label": row.label,
         "label_index": row.label_index,
         "fps": row.clip.fps_num / row.clip.fps_den,
+        "original_path": row.clip.original_path.rpartition("/")[2],
     }
     return {name: own[name] if name in own else getattr(row.clip, name) for name in _FACTS}
 
@@ -148,6 +153,24 @@ def pack_lists(rows: Sequence[Row], labels: Sequence[str]) -> Iterator[Item]:
         yield Item(f"{subset}.tsv", partial(_write_pairs, members, "\t"))
         yield Item(f"{subset}.csv", partial(_write_csv, members))
     yield Item("label_map.txt", partial(write_text, "".join(f"{label}\n" for label in labels)))
+
+
+def pack_fingerprint(hashes: Sequence[ClipHashes]) -> Iterator[Item]:
+    """Plan a fingerprint file of clips whose hashes are these."""
+    yield Item("fingerprint.csv", partial(write_fingerprint, hashes))
+
+
+def write_table(rows: Iterable[Row], path: Path) -> None:
+    """Write the table of all clips: subset, and the facts of each with its attribution."""
+    with atomic_file(path) as file:
+        _write_rows(file, "subset", ((row.subset, row) for row in rows))
+
+
+def table_sha256(rows: Iterable[Row]) -> str:
+    """Return the checksum of the table of all clips, without writing it."""
+    text = _Hashed(hashlib.sha256())
+    _write_rows(text, "subset", ((row.subset, row) for row in rows))
+    return text.digest.hexdigest()
 
 
 def write_text(text: str, path: Path) -> None:
@@ -270,8 +293,23 @@ def _write_pairs(rows: Iterable[Row], separator: str, path: Path) -> None:
 
 
 def _write_csv(rows: Iterable[Row], path: Path) -> None:
-    names = ["path", *_FACTS]
     with atomic_file(path) as file:
-        writer = csv.DictWriter(file, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({"path": row.clip.path, **facts_of(row)} for row in rows)
+        _write_rows(file, "path", ((row.clip.path, row) for row in rows))
+
+
+@dataclass(frozen=True)
+class _Hashed:
+    """A text that is hashed and not kept."""
+
+    digest: hashlib._Hash
+
+    def write(self, text: str) -> int:
+        self.digest.update(text.encode())
+        return len(text)
+
+
+def _write_rows(file: Any, column: str, rows: Iterable[tuple[str, Row]]) -> None:
+    """Write facts as CSV, behind a column of their own."""
+    writer = csv.DictWriter(file, [column, *_FACTS], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({column: value, **facts_of(row)} for value, row in rows)

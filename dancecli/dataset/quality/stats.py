@@ -244,6 +244,17 @@ def _count_clips(workspace: Workspace, subset_of: Mapping[str, str]) -> _Tally:
     return tally
 
 
+def count_outcomes(workspace: Workspace, here: set[str]) -> tuple[dict[str, int], dict[str, int]]:
+    """Count requested clips by outcome, and those that are not available by reason, the most first.
+
+    Args:
+        workspace: whose clips.
+        here: ids of the clips of its manifest.
+    """
+    _, states, reasons, _ = _count_segments(workspace, here)
+    return _by_count(states), _by_count(reasons)
+
+
 def _count_segments(
     workspace: Workspace, here: set[str]
 ) -> tuple[Counter[str], Counter[str], Counter[str], int]:

@@ -20,7 +20,7 @@ from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip, ClipHashes
 from dancecli.dataset.job_log import JobLog, JobOutcome, ResumableJob
 from dancecli.dataset.similarity.neighbors import HashArrays, compare, near_pairs
-from dancecli.engine.factory import LOCAL
+from dancecli.engine.factory import LOCAL, open_pool
 from dancecli.engine.pool import Finished
 from dancecli.engine.worker import Acquire
 from dancecli.storage import tables
@@ -124,6 +124,36 @@ def load_hashes(workspace: Workspace, clips: pa.Table) -> tuple[Indices, HashArr
         arrays.put(place[row_of[row_of >= 0]], *hashes)
     _release_memory()
     return rows, arrays
+
+
+def hash_files(
+    videos: Mapping[str, Path], workers: int, reporter: Reporter = SILENT
+) -> tuple[dict[str, PerceptualHashes], dict[str, str]]:
+    """Hash videos that are in no workspace; nothing is stored.
+
+    Args:
+        videos: by name.
+        workers: processes; 0 for one per core.
+        reporter: told after every video.
+
+    Returns:
+        The hashes of each, and of those that do not decode the reason, in the order of the names.
+    """
+    jobs = [_Job(name, "", path) for name, path in videos.items()]
+    hashed: dict[str, PerceptualHashes] = {}
+    unreadable: dict[str, str] = {}
+    reporter.progress(0, len(jobs))
+    if not jobs:
+        return hashed, unreadable
+    with open_pool(LOCAL, _work, workers, _DEADLINE_S, root=jobs[0].path.parent) as pool:
+        for finished in (f for f in pool.run(jobs) if f is not None):
+            name, result = finished.job.clip_id, finished.result
+            if isinstance(result, PerceptualHashes):
+                hashed[name] = result
+            else:
+                unreadable[name] = result or finished.detail or finished.lost
+            reporter.progress(len(hashed) + len(unreadable), len(jobs))
+    return dict(sorted(hashed.items())), dict(sorted(unreadable.items()))
 
 
 def find_duplicates(ids: Sequence[str], arrays: HashArrays, new: Collection[str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ are then confirmed by the distance over all hashes of both.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, TypeAlias
 
 from dancecli.core.hashing import keyed_order
@@ -91,6 +91,13 @@ class HashArrays:
         self.frames[rows] = _words(frames, MOST_FRAMES)
         self.changes[rows] = _words(changes, MOST_FRAMES)
         self.lengths[rows] = [min(len(one) // 8, MOST_FRAMES) for one in frames]
+
+    def joined(self, other: HashArrays) -> HashArrays:
+        """Return the hashes of these clips, and behind them those of others."""
+        import numpy as np
+
+        pairs = ((getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
+        return HashArrays(*(np.concatenate(pair) for pair in pairs))
 
     def __len__(self) -> int:
         return len(self.lengths)

@@ -1,0 +1,149 @@
+"""Check the documents of an export against the workspace: `dance verify --card`.
+
+The document is derived again, and what differs is named: a cell of a table, a value of the JSON, or a
+line. What a publisher adds is not held against it: sections, answers in the datasheet, and further
+properties of the dataset in the JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from dancecli.core.csv_files import read_text
+from dancecli.core.errors import InputError
+from dancecli.dataset.export.datasheet import OPEN
+from dancecli.dataset.export.export import CARD, CROISSANT, DATASHEET, Form, documents_of
+from dancecli.storage.workspace import Workspace
+
+_COMMAND = re.compile(r"dance export --split ([\w.-]+) --format ([a-z]+)( --augmented)?")
+_CELLS = re.compile(r"(?<!\\)\|")
+ABSENT = "(nothing)"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A fact that the document and the workspace do not agree on.
+
+    Attributes:
+        fact: its name, such as `Clips by class: zumba: train`.
+        says: what the document says.
+        gives: what the workspace gives.
+    """
+
+    fact: str
+    says: str
+    gives: str
+
+
+@dataclass(frozen=True)
+class CardResult:
+    """What a check found.
+
+    Attributes:
+        file: the document.
+        command: the command line that makes it.
+        num_facts: facts that were derived again.
+        differences: those that are not as the document says.
+    """
+
+    file: Path
+    command: str
+    num_facts: int
+    differences: tuple[Difference, ...]
+
+
+def check_card(workspace: Workspace, path: Path) -> CardResult:
+    """Derive every fact of a document of an export again.
+
+    Raises:
+        InputError: the file is no such document.
+        WorkspaceError: there is no split of the name that it gives.
+    """
+    text = read_text(path, "card")
+    made = _COMMAND.search(text)
+    if not made or made[2] not in set(Form):
+        raise InputError.at(
+            path, None, "does not say which dance export made it", f"give an export's {CARD} or {CROISSANT}"
+        )
+    documents = documents_of(workspace, Form(made[2]), made[1], augmented=bool(made[3]))
+    if text.lstrip().startswith("{"):
+        own = json.loads(documents.text(CROISSANT))
+        says, gives = facts_in_json(_parsed(path, text), own), facts_in_json(own, own)
+    else:
+        own = documents.text(DATASHEET if text.lstrip().startswith("# Datasheet") else CARD)
+        says, gives = facts_in_markdown(text), facts_in_markdown(own)
+    return CardResult(path, made[0], len(gives), tuple(differences(says, gives)))
+
+
+def differences(says: Mapping[str, str], gives: Mapping[str, str]) -> Iterator[Difference]:
+    """Compare the facts of a document with those that the workspace gives, both by name."""
+    unknown = [name for name in says if name not in gives]
+    for name, value in gives.items():
+        if name in says:
+            if says[name] != value:
+                yield Difference(name, says[name], value)
+        else:
+            # A line of text has no name but itself.
+            near = get_close_matches(name, unknown, 1) if not value else []
+            yield Difference(name, near[0] if near else ABSENT, value or name)
+    for name in unknown:
+        if says[name]:
+            yield Difference(name, says[name], ABSENT)
+
+
+def facts_in_json(document: Mapping[str, Any], like: Mapping[str, Any]) -> dict[str, str]:
+    """Name every value of the metadata by its path.
+
+    Args:
+        document: the metadata.
+        like: metadata of the same kind; properties of the dataset that it has not are left out.
+    """
+    return dict(_leaves("", {name: value for name, value in document.items() if name in like}))
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping) and value:
+        for key, inner in value.items():
+            yield from _leaves(f"{path}: {key}" if path else str(key), inner)
+    elif isinstance(value, list) and value:
+        for i, inner in enumerate(value):
+            name = inner.get("@id", i) if isinstance(inner, Mapping) else i
+            yield from _leaves(f"{path}: {name}", inner)
+    else:
+        yield path, json.dumps(value, ensure_ascii=False)
+
+
+def facts_in_markdown(text: str) -> dict[str, str]:
+    """Name every cell of a table by its title, row and column; other lines by themselves, without value."""
+    found: dict[str, str] = {}
+    title, columns = "", list[str]()
+    for raw in text.splitlines():
+        line = raw.strip()
+        if not line.startswith("|"):
+            columns = []
+            title = line.lstrip("# ") if line.startswith("#") else title
+            if line and line != OPEN:
+                found[f"{title}: {line}"] = ""
+            continue
+        cells = [cell.strip() for cell in _CELLS.split(line)[1:-1]]
+        if not columns:
+            columns = cells
+            found[f"{title}: columns"] = ", ".join(cells)
+        elif set(line) - set("|-: "):
+            for column, cell in zip(columns[1:], cells[1:], strict=False):
+                found[f"{title}: {cells[0]}: {column}"] = cell
+    return found
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError.at(path, None, f"is not valid JSON: {error}") from None
+    return found
