@@ -45,7 +45,7 @@ def write_report_figures(
     draw_confusion(folder, summary.confusion, labels)
     charts = (
         *layout.training_charts(results.history, top5=len(labels) > 5),
-        *curves.score_charts([("accuracy", summary)]),
+        *curves.score_charts([(str(results.run["name"]), summary)]),
         *curves.class_charts(summary, labels),
     )
     for chart in charts:

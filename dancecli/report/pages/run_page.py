@@ -76,7 +76,7 @@ def render_run(
         folds="cross_validation" in results.run,
         shown_pairs=SHOWN_PAIRS,
         curves_of={key: {c.index: c for c in summaries[key].curves} for key in order},
-        score_charts={key: curves.score_charts([("accuracy", summaries[key])]) for key in order},
+        score_charts={key: curves.score_charts([(name, summaries[key])]) for key in order},
         class_charts={key: curves.class_charts(summaries[key], results.labels) for key in order},
         **slice_shown(sliced, order),
         worth={key: worth.get(key, ()) for key in order},

@@ -11,6 +11,7 @@ from dancecli.report.plots.layout import (
     SHARE,
     Axis,
     Chart,
+    Points,
     epochs,
     line_chart,
     nice_ticks,
@@ -31,16 +32,22 @@ def score_charts(summaries: Sequence[tuple[str, Summary]]) -> tuple[Chart, ...]:
     Args:
         summaries: for each run its name and its figures.
     """
-    found, looks, first = [], _looks(len(summaries)), summaries[0][1]
+    found, first = [], summaries[0][1]
+    looks = _looks(len(summaries))
+
+    def lines(alone: str, marked: bool, points: Sequence[Points]) -> list[Any]:
+        names = [alone] if len(summaries) == 1 else [name for name, _ in summaries]
+        return [(n, look, own, marked, "") for n, look, own in zip(names, looks, points, strict=True)]
+
     if len(first.topk) > 1:
-        ticks = tuple(float(k) for k in range(1, len(first.topk) + 1))
-        lines = [(n, look, s.topk, True, "") for (n, s), look in zip(summaries, looks, strict=True)]
-        found.append(line_chart("Top-k accuracy", lines, Axis("k", ticks, digits=0), SHARE))
+        across = Axis("k", tuple(float(k) for k in range(1, len(first.topk) + 1)), digits=0)
+        topk = lines("top-k accuracy", True, [s.topk for _, s in summaries])
+        found.append(line_chart("Top-k accuracy", topk, across, SHARE))
     if len(first.coverage) > 1:
         across = replace(SHARE, label="coverage: share of clips that are answered")
-        lines = [(n, look, s.coverage, False, "") for (n, s), look in zip(summaries, looks, strict=True)]
+        coverage = lines("accuracy", False, [s.coverage for _, s in summaries])
         note = "most confident clips first"
-        found.append(line_chart("Accuracy at coverage", lines, across, SHARE, note))
+        found.append(line_chart("Accuracy at coverage", coverage, across, SHARE, note))
     return tuple(found)
 
 
