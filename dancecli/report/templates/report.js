@@ -245,6 +245,9 @@
         td.setAttribute('aria-selected', String(on));
         td.tabIndex = on ? 0 : -1;
       });
+      // Where the chosen cell is not among those shown, the first can be reached by keyboard.
+      const first = this.host.querySelector('td');
+      if (first && !this.host.querySelector('td[tabindex="0"]')) first.tabIndex = 0;
     }
 
     // Too many cells for a table: one pixel block a cell, read by pointing at it.

@@ -437,6 +437,7 @@ def test_of_many_classes_the_most_confused_are_a_matrix(browser: Any, tmp_path: 
         page.get_by_label("Show the matrix of a class").fill("dance 77")
         assert "dance 77" in heads.all_inner_texts()
         assert "aroundtest=dance+77" in page.url
+        assert matrix.locator('td[tabindex="0"]').count() == 1
         page.reload()
         assert "dance 77" in matrix.locator("tbody th").all_inner_texts()
         page.locator('[data-extent="all"]').click()
