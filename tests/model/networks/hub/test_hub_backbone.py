@@ -18,6 +18,8 @@ from dancecli.model.networks.weights import resolve_weights
 from dancecli.model.networks.zoo import find_entry
 
 Saved = Callable[[str], Path]
+# Of a view of 8 frames of 2 x 2 patches; two frames share a patch, or a frame is one token.
+TOKENS = {"vjepa2": 16, "videomae": 16, "vivit": 16, "xclip": 8}
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
@@ -85,7 +87,7 @@ def test_features_are_those_of_the_published_network(saved_models: Saved, archit
     assert not torch.allclose(pooled[0], pooled[1], atol=1e-4)
     # Patches alone, of all frames: no class token, no register.
     assert tokens.ndim == 3
-    assert tokens.shape[2] == pooled.shape[1]
+    assert tokens.shape == (2, TOKENS.get(architecture, 8 * 4), pooled.shape[1])
 
 
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
