@@ -52,7 +52,8 @@ COMMANDS = {
     "pose": Entry("dataset", "Find the poses of the people in the clips, or import poses."),
     "app": Entry("inspect", "Browse the clips in a local web app, and correct labels."),
     "corrections": Entry(
-        "inspect", "List the corrections of labels, import them from other tools, or take them back."
+        "inspect",
+        "List the corrections of labels, import them from other tools, take them back, or cut clips again.",
     ),
     "suspects": Entry(
         "inspect",
@@ -70,7 +71,8 @@ COMMANDS = {
     "finetune": Entry("models", "Fine-tune a pre-trained model on a split."),
     "train": Entry("models", "Train the two-stream Inception I3D, or a model of dense trajectories."),
     "evaluate": Entry(
-        "models", "Evaluate a run (multi-view, other split), an ensemble or a zero-shot baseline."
+        "models",
+        "Evaluate a run (multi-view, other split, under controls), an ensemble or a zero-shot baseline.",
     ),
     "predict": Entry("models", "Predict the dance styles in videos, with a timeline for long ones."),
     "features": Entry("models", "Export the features that a frozen backbone gives for the clips of a split."),
