@@ -89,7 +89,7 @@ class RunFolder:
 
     @property
     def detector(self) -> Path:
-        """What tells clips of no known class, with the distances of the validation clips."""
+        """What tells clips of no known class, with the distances of held-out clips; it names none of them."""
         return self.root / "unknown.pth"
 
     @property

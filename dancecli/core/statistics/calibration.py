@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 TEMPERATURES = tuple(10.0 ** (i / 20) for i in range(-20, 21))
 # Beyond which a probability says no more.
@@ -24,7 +24,7 @@ def groups_needed(level: float) -> int:
     return math.ceil(level / (1 - level) - _EQUAL)
 
 
-def group_threshold(scores: Sequence[float], groups: Sequence[str], level: float) -> float | None:
+def group_threshold(scores: Sequence[float], groups: Sequence[Hashable], level: float) -> float | None:
     """Find the threshold that the score of a clip of a new group stays within, with this probability.
 
     Args:

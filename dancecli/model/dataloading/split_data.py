@@ -311,8 +311,8 @@ def split_record(data: SplitData) -> dict[str, Any]:
     }
 
 
-def train_groups(workspace: Workspace, data: SplitData) -> list[str]:
-    """Return the group of each training clip; an augmented clip has that of its original."""
+def subset_groups(workspace: Workspace, data: SplitData, subset: Subset = Subset.TRAIN) -> list[str]:
+    """Return the group of each clip of a subset; an augmented clip has that of its original."""
     group = {row.clip_id: row.group for row in tables.read(workspace.split(data.name), SplitClip)}
-    ids = [example.clip_id for example in data.examples[Subset.TRAIN]]
+    ids = [example.clip_id for example in data.examples[subset]]
     return [group.get(clip_id) or group.get(clip_id.partition(".")[0]) or clip_id for clip_id in ids]

@@ -8,7 +8,7 @@ of windows of a long video that are not like the training clips, nothing is prom
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -91,20 +91,13 @@ def calibrate(
         raise WorkspaceError(
             "a checkpoint alone has no validation clips to calibrate by", "name its run: --run NAME"
         )
-    group_of = _groups(workspace, run, record)
-
-    def groups_of(clips: Sequence[str]) -> list[str]:
-        # An augmented clip has the group of its original.
-        return [group_of.get(clip) or group_of.get(clip.partition(".")[0]) or clip for clip in clips]
-
     found = Calibration(temperature)
     if level is not None:
-        found = _with_sets(found, workspace, run, level, groups_of)
+        found = _with_sets(found, workspace, run, level, _groups(workspace, run, record))
     if rate is not None:
-        detector, distances = _read_detector(workspace, run)
-        groups = groups_of(list(distances))
+        detector, distances, groups = _read_detector(workspace, run)
         _check_groups(f"run {run!r}", len(set(groups)), 1 - rate, "--unknown")
-        limit = group_threshold(list(distances.values()), groups, 1 - rate)
+        limit = group_threshold(distances, groups, 1 - rate)
         assert limit is not None  # noqa: S101 - there are enough groups
         count = {"clips": len(distances), "groups": len(set(groups))}
         found = replace(found, rate=rate, farthest=limit, detector=detector, unknown_by=count)
@@ -116,7 +109,7 @@ def _with_sets(
     workspace: Workspace,
     run: str,
     level: float,
-    groups_of: Callable[[Sequence[str]], list[str]],
+    group_of: Mapping[str, str],
 ) -> Calibration:
     """Calibrate sets on the scores of val."""
     predictions = tables.read(RunFolder(workspace.run(run)).predictions, Prediction)
@@ -127,7 +120,7 @@ def _with_sets(
             "train on a split with a larger val (dance split --ratios 60/20/20), or keep a small one apart: "
             "--set validation=held-out",
         )
-    groups = groups_of([row.clip_id for row in rows])
+    groups = [group_of[row.clip_id] for row in rows]
     _check_groups(f"val of run {run!r}", len(set(groups)), level, "--sets")
     scores = [tempered(row.scores, found.temperature) for row in rows]
     least = set_threshold(scores, [row.label_index for row in rows], groups, level)
@@ -158,8 +151,8 @@ def _groups(workspace: Workspace, run: str, record: Mapping[str, Any]) -> dict[s
     return {row.clip_id: row.group for row in tables.read(path, SplitClip)}
 
 
-def _read_detector(workspace: Workspace, run: str) -> tuple[Detector, dict[str, float]]:
-    """Read the detector of a run, and the distances of its validation clips."""
+def _read_detector(workspace: Workspace, run: str) -> tuple[Detector, list[float], list[int]]:
+    """Read the detector of a run, with the distances of clips that it was not fitted to and their groups."""
     from dancecli.model.networks.heads.unknown import Detector
     from dancecli.model.networks.mmaction import read_checkpoint
 
@@ -171,5 +164,4 @@ def _read_detector(workspace: Workspace, run: str) -> tuple[Detector, dict[str, 
             "train with --freeze 4",
         )
     content = read_checkpoint(path)
-    distances: Sequence[float] = content["distances"].tolist()
-    return Detector.of_state(content["detector"]), dict(zip(content["clips"], distances, strict=True))
+    return Detector.of_state(content["detector"]), content["distances"].tolist(), content["groups"].tolist()

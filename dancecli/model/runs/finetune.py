@@ -15,7 +15,7 @@ from dancecli.core.recipe import PRETRAINED, PROBES, RANDOM, SOLVED, TRAINED, VJ
 from dancecli.core.records import Prediction, Subset
 from dancecli.core.statistics.calibration import best_temperature
 from dancecli.model.dataloading.pipelines import forward_batch, frame_sampler
-from dancecli.model.dataloading.split_data import train_groups, write_train_list
+from dancecli.model.dataloading.split_data import subset_groups, write_train_list
 from dancecli.model.hardware.device import current_device
 from dancecli.model.networks.base import build_model_config
 from dancecli.model.networks.head import HeadStart, start_head, with_hook
@@ -134,7 +134,7 @@ def _train(workspace: Workspace, plan: Plan, job: Job, reporter: Reporter) -> tu
     from dancecli.model.training.solved_head import solve_job
 
     if plan.recipe.head in PROBES:
-        groups = train_groups(workspace, plan.data)
+        groups = subset_groups(workspace, plan.data)
         if plan.settings.folds:
             outcome, head, folds = solve_folds(job, groups, reporter)
             return outcome, {"head": head, "cross_validation": folds}
@@ -222,7 +222,7 @@ def _solved_start(workspace: Workspace, plan: Plan, job: Job, reporter: Reporter
         cached=True,
     )
     solving = replace(make_job(workspace, whole, reporter), folder=job.folder)
-    record = save_start(solving, train_groups(workspace, plan.data), file, reporter)
+    record = save_start(solving, subset_groups(workspace, plan.data), file, reporter)
     held_out = record["held_out"]
     return HeadStart(
         hook,

@@ -13,7 +13,7 @@ from dancecli.core.recipe import FULL, SOLVED
 from dancecli.core.records import SplitClip, Subset
 from dancecli.core.topk import top_k_correct
 from dancecli.model.dataloading.pipelines import frame_sampler
-from dancecli.model.dataloading.split_data import split_record, train_groups
+from dancecli.model.dataloading.split_data import split_record, subset_groups
 from dancecli.model.networks.mmaction import init_default_scope
 from dancecli.model.runs.finetune import make_job
 from dancecli.model.runs.folds import folds_of
@@ -119,7 +119,7 @@ def learning_curve(
     folder = RunFolder(workspace.root / "cache" / "learning-curve")
     folder.root.mkdir(parents=True, exist_ok=True)
     job = replace(make_job(workspace, plan, reporter), folder=folder)
-    groups = train_groups(workspace, plan.data)
+    groups = subset_groups(workspace, plan.data)
     labels = [example.label_index for example in plan.data.examples[Subset.TRAIN]]
     kept = _useful(sizes, labels, reporter)
     with silence(folder):

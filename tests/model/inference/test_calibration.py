@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from dancecli.core.errors import UsageError, WorkspaceError
-from dancecli.core.records import Prediction, SplitClip
+from dancecli.core.records import Prediction, SplitClip, Subset
 from dancecli.core.statistics.calibration import set_threshold, tempered
+from dancecli.model.dataloading.split_data import load_split
 from dancecli.model.inference.calibration import calibrate
 from dancecli.model.inference.predict import PredictSettings, predict
 from dancecli.model.networks.heads.unknown import Detector, fit_detector
@@ -51,15 +52,18 @@ def test_a_clip_gets_its_set_its_distance_and_a_row(workspace, tmp_path):
     assert len(set(groups)) == 5
     least = set_threshold([row.scores for row in val], [row.label_index for row in val], groups, 0.8)
     stored = torch.load(workspace.run("run") / "unknown.pth", weights_only=True)
-    distance_of = dict(zip(stored["clips"], stored["distances"].tolist(), strict=True))
-    assert len(distance_of) == 9
+    assert len(stored["distances"]) == len(set(stored["groups"].tolist())) == 9
+    ids = [example.clip_id for example in load_split(workspace, "small").examples[Subset.VAL]]
+    distance_of = dict(zip(ids, stored["distances"].tolist()[-5:], strict=True))
+    content = (workspace.run("run") / "unknown.pth").read_bytes()
+    assert not any(clip_id.encode() in content for clip_id in group), "a removed clip is not named in it"
     clips = tuple(workspace.clip(row.clip_id) for row in val)
     document = predict(workspace, PredictSettings(clips, run="run", sets=0.8, unknown=0.2)).document
     assert document["calibration"]["sets"] == {
         "level": 0.8, "least_probability": pytest.approx(least), "clips": 5, "groups": 5,
     }  # fmt: skip
     # Of nine groups of one clip each, the eighth of ten places. One training clip has no other of its class.
-    farthest = sorted(distance_of.values())[7]
+    farthest = sorted(stored["distances"].tolist())[7]
     assert document["calibration"]["unknown"] == {
         "rate": 0.2, "farthest": pytest.approx(farthest), "clips": 9, "groups": 9,
     }  # fmt: skip

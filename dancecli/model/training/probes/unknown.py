@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dancecli.core.records import Subset
-from dancecli.model.dataloading.split_data import train_groups
+from dancecli.model.dataloading.split_data import subset_groups
 from dancecli.model.networks.heads.unknown import fit_detector, mean_vectors
 from dancecli.model.networks.stages import LAST_STAGE
 from dancecli.model.training.job import Job
@@ -40,18 +40,20 @@ def write_detector(job: Job, loaders: Mapping[Subset, Any]) -> None:
     views = len(stored.places)
     features = _vectors(stored.array, [place for view in stored.places for place in view])
     labels = torch.tensor([example.label_index for example in examples]).repeat(views)
-    groups = train_groups(job.workspace, job.data) * views
-    clips = [example.clip_id for example in examples]
-    distances = _held_out_distances(features, labels, groups).view(views, -1).mean(0)
+    groups = subset_groups(job.workspace, job.data)
+    distances = _held_out_distances(features, labels, groups * views).view(views, -1).mean(0)
     detector = fit_detector(features, labels)
     if Subset.VAL in loaders:
         held_out = loaders[Subset.VAL].dataset
-        clips += [example.clip_id for example in job.data.examples[Subset.VAL]]
+        groups += subset_groups(job.workspace, job.data, Subset.VAL)
         distances = torch.cat([distances, detector.distance(_vectors(held_out.array, held_out.places[0]))])
     known = (~distances.isnan()).nonzero()[:, 0].tolist()
+    # As numbers: the file names no clip, so that a removed one need not be looked for in it.
+    numbers = {group: i for i, group in enumerate(sorted(set(groups)))}
+    group_numbers = torch.tensor([numbers[groups[i]] for i in known])
     save_torch(
         job.folder.detector,
-        {"detector": detector.state, "clips": [clips[i] for i in known], "distances": distances[known]},
+        {"detector": detector.state, "groups": group_numbers, "distances": distances[known]},
     )
 
 
