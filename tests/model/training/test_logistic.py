@@ -10,6 +10,7 @@ import torch
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 
 from dancecli.core.hashing import assign_folds
+from dancecli.model.training import logistic
 from dancecli.model.training.logistic import DEFAULT_STRENGTH, solve_head
 
 CLASSES, WIDTH, PER_GROUP = 4, 96, 3
@@ -101,7 +102,8 @@ def test_the_scores_are_calibrated_on_held_out_clips() -> None:
     confidence, correct = found.max(1), found.argmax(1) == test_y
     raw = scores(head, test_x * 1.0)
     assert np.allclose(found, raw)
-    assert abs(confidence.mean() - correct.mean()) < 0.06
+    # The held-out labels are wrong in 5 % of the clips, and then another class in three of four.
+    assert abs(confidence.mean() - correct.mean() * (1 - 0.05 * (CLASSES - 1) / CLASSES)) < 0.06
     assert head.held_out == len(y)
     assert 0 < head.held_out_correct <= head.held_out
 
@@ -150,3 +152,18 @@ def test_a_class_without_a_clip_is_never_predicted(classes: int) -> None:
     head = solve_head(torch.tensor(x)[:, None], torch.tensor(y), groups, classes)
     assert head.weight.shape == (classes, WIDTH)
     assert set(scores(head, test_x).argmax(1)) <= set(range(CLASSES))
+
+
+def test_the_strongest_of_strengths_that_only_chance_tells_apart_is_chosen(monkeypatch) -> None:
+    # Of 100 held-out clips; half a standard error of 91 is 1.4 clips.
+    correct = iter((50, 88, 90, 91, 91))
+    truth = torch.arange(100) % 2
+
+    def logits(*_):
+        right = torch.arange(100) < next(correct)
+        return torch.nn.functional.one_hot(torch.where(right, truth, 1 - truth), 2).double()
+
+    monkeypatch.setattr(logistic, "_held_out_logits", logits)
+    groups = [str(i) for i in range(100)]
+    head = solve_head(torch.randn(100, 1, 3), truth, groups, 2, strengths=(0.001, 0.01, 0.1, 1.0, 10.0))
+    assert (head.strength, head.held_out, head.held_out_correct) == (0.1, 100, 90)
