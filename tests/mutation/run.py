@@ -126,6 +126,7 @@ def load_what_is_slow(copied: Path, tests: list[str]) -> None:
     # MMAction2 can only be imported as dancecli does it.
     ours = {
         "dancecli",
+        "benchmarks",
         "mmaction",
         "tests",
         "conftest",
