@@ -28,6 +28,7 @@ from dancecli.core.hashing import assign_folds
 from dancecli.core.labels import MANIFESTS
 from dancecli.core.progress import SILENT
 from dancecli.core.records import Subset
+from dancecli.demo.choreography import STYLES
 from dancecli.demo.corpus import CorpusSettings, make_corpus
 from dancecli.model.networks.mmaction import init_default_scope
 from dancecli.model.runs.finetune import FinetuneSettings, make_job, train_groups
@@ -39,6 +40,8 @@ from dancecli.report.statistics.significance import compare_models
 from dancecli.storage.workspace import Workspace
 
 SPLIT, RANDOM_VIEWS = "small", 4
+# The styles of a single dancer come first.
+SOLO = tuple(STYLES)[:6]
 SIZES = (3, 4, 5, 8, 10, 15, 20, 30, 45, 60)
 WRONG = 0.05
 # Eight frames over the demo's 32: half its cost.
@@ -86,7 +89,9 @@ def make_workspace(root: Path, seeds: int, videos: int) -> None:
     """Render demo corpora of several seeds, cut their clips, and compute the features of all."""
     for seed in range(1, seeds + 1):
         site = root / f"site-{seed}"
-        settings = CorpusSettings(videos_per_style=videos, seed=seed, width=160, height=120, faulty=False)
+        settings = CorpusSettings(
+            videos_per_style=videos, seed=seed, width=160, height=120, faulty=False, styles=SOLO
+        )
         corpus = make_corpus(site, settings)
         words = ["--annotations", str(corpus.annotations), "--labels", str(MANIFESTS / "label-sets/demo.txt")]
         dance(root, "fetch", *words, "--source", "local", "--folder", str(corpus.videos))
