@@ -69,12 +69,12 @@ TINY: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "dinov2": (
         "Dinov2Model",
         {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "image_size": 56},
-        {**CROPPED, "size": {"shortest_edge": 30}, "crop_size": {"height": 28, "width": 28}},
+        {**CROPPED, "size": {"shortest_edge": 48}, "crop_size": {"height": 42, "width": 42}},
     ),
     "dinov2_with_registers": (
         "Dinov2WithRegistersModel",
-        {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "image_size": 28},
-        {**CROPPED, "size": {"shortest_edge": 30}, "crop_size": {"height": 28, "width": 28}},
+        {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "image_size": 42},
+        {**CROPPED, "size": {"shortest_edge": 48}, "crop_size": {"height": 42, "width": 42}},
     ),
     "dinov3_vit": ("DINOv3ViTModel", {**_VISION, "num_register_tokens": 4}, {**SQUASHED, **_IMAGENET}),
     "siglip": ("SiglipModel", {"text_config": _TEXT, "vision_config": _VISION}, SQUASHED),
