@@ -46,7 +46,11 @@ def erase(workspace: Workspace, traces: Traces) -> None:
         _restate_run(workspace, name, restated)
     _erase_from_tables(root, traces)
     with corrections_lock(workspace):
-        _rewrite_csv(corrections_file(workspace), "clip_id", traces)
+        corrections = corrections_file(workspace)
+        _rewrite_csv(corrections, "clip_id", traces)
+        if corrections.exists():
+            # A clip that was cut from another one says so.
+            _replace_names(corrections, traces)
     for folder in feature_folders(workspace):
         forget_entries(folder, traces.clip_ids)
     for name in (*traces.files, *traces.folders):
@@ -262,7 +266,7 @@ def _rewrite_csv(
 
 
 def _replace_names(path: Path, traces: Traces) -> None:
-    """Put references in the place of ids in the texts of runs and studies, and empty the checksums."""
+    """Put references in the place of ids in a text, and empty the checksums."""
     content = path.read_bytes()
     after = _with_references(content, traces)
     if after != content:

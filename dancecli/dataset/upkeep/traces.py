@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import zipfile
@@ -158,6 +159,40 @@ def _pictures_and_sources(
     yield from (path for path in root.glob("runs/*/gradcam/*.jpg") if path.stem in ids)
     # The leaderboard would refuse them: their lock has clips that the split has no more.
     yield from (path for path in workspace.submissions() if _submission_has(path, ids))
+    yield from _exported_features(root, ids)
+
+
+def _exported_features(root: Path, ids: Collection[str]) -> Iterator[Path]:
+    """Yield the files of `dance features` that have a row of a clip."""
+    for path in root.glob("exports/*.parquet"):
+        if not _clips_of_table(path).isdisjoint(ids):
+            yield path
+    for path in root.glob("exports/*.csv"):
+        if not _clips_of_list(path).isdisjoint(ids):
+            # The values are beside the list of their rows.
+            yield from (path, path.with_suffix(".npy"))
+
+
+def _clips_of_table(path: Path) -> set[str]:
+    """Read the column `clip_id` of a Parquet file; empty if it has none, or is something else."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            return set(file.read(columns=["clip_id"])[0].to_pylist()) if "clip_id" in names else set()
+    except pa.ArrowInvalid:
+        return set()
+
+
+def _clips_of_list(path: Path) -> set[str]:
+    """Read the column `clip_id` of a CSV; empty if it has none, or is something else."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return {row.get("clip_id") or "" for row in csv.DictReader(file)}
+    except (UnicodeDecodeError, csv.Error):
+        return set()
 
 
 def _submission_has(path: Path, ids: Collection[str]) -> bool:

@@ -6,10 +6,11 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from helpers import clip_workspace, video_site
@@ -19,7 +20,18 @@ from helpers.video_site import ServedVideos
 from dancecli.app.thumbnails import thumbnail
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.hashing import sha256_file
-from dancecli.core.records import Clip, ClipHashes, ClipPose, Control, Flow, Group, Prediction, SplitClip
+from dancecli.core.records import (
+    Clip,
+    ClipHashes,
+    ClipPose,
+    Control,
+    Flow,
+    Group,
+    Prediction,
+    SplitClip,
+    Subset,
+    Trajectories,
+)
 from dancecli.dataset.clips import read_segments, rebuild_clips, remember_copies
 from dancecli.dataset.export.export import ExportSettings, Form, export
 from dancecli.dataset.fetch.fetch import fetch
@@ -30,7 +42,7 @@ from dancecli.dataset.quality.audit import AuditSettings, audit
 from dancecli.dataset.split.annotations import annotate
 from dancecli.dataset.split.split import SplitSettings, split
 from dancecli.dataset.upkeep.remove import remove
-from dancecli.model.dataloading.split_data import load_split, split_record
+from dancecli.model.dataloading.split_data import load_split, split_record, write_train_list
 from dancecli.model.training.features.store import entry_name, open_store
 from dancecli.report.results.entries import refuse_unlike
 from dancecli.report.results.run_results import read_run_results
@@ -39,6 +51,7 @@ from dancecli.storage import ledger, tables
 from dancecli.storage.corrections import Correction, append_corrections
 from dancecli.storage.removals import clip_reference, read_removals, removals_file
 from dancecli.storage.runs import RunFolder, write_record
+from dancecli.storage.trajectory_files import trajectories_name
 from dancecli.storage.workspace import Workspace
 
 source_video, served = video_site.source_video, video_site.served
@@ -111,15 +124,21 @@ def make_everything(workspace: Workspace, clip_id: str) -> str:
         row = (clip.clip_id, f"pose/{path.name}", sha256_file(path), 1, clip.sha256)
         poses.append(ClipPose(*row, "m", "e", 1, 1, 1, 1.0, 1.0))
     tables.write(workspace.poses, ClipPose, poses)
+    make_trajectories(workspace, clips)
     hashes = [ClipHashes(clip.clip_id, clip.sha256, b"m", b"o", b"f", b"c") for clip in clips]
     tables.write(workspace.hashes, ClipHashes, hashes)
     add_groups(workspace, [Group(c.clip_id, c.video_id, "near-duplicate") for c in clips])
     workspace.group_sheet.write_bytes(b"pictures of clips")
     append_corrections(workspace, [Correction(clip.clip_id, "note", "", "seen") for clip in clips])
+    other = next(clip.clip_id for clip in clips if clip.video_id != clip_id.rsplit("_", 2)[0])
+    append_corrections(workspace, [Correction(other, "note", "", "short", why=f"cut from {clip_id}")])
     (workspace.root / "left-out.csv").write_text(
         f"path,reason,text,clip_id,label,time_utc\n/tapes/x.mp4,repeated,,{clip_id},zumba,2026\n"
     )
     annotate(workspace, "demo")
+    data = load_split(workspace, "demo")
+    every = {Subset.TRAIN: tuple(example for subset in Subset for example in data.examples[subset])}
+    write_train_list(workspace, replace(data.with_validation(), examples=every))
     store = open_store(workspace.root / "cache" / "features", "float32", {"weights": "w"})
     names = [entry_name(clip.clip_id, clip.sha256, 0) for clip in [*clips, *copies]]
     store.append(names, np.ones((len(names), 1, 4), np.float32))
@@ -129,7 +148,9 @@ def make_everything(workspace: Workspace, clip_id: str) -> str:
     report = workspace.report("old")
     report.mkdir(parents=True)
     (report / "index.html").write_text(f"<video src='../../clips/{clip_id}.mp4'>")
-    export(workspace, ExportSettings(Form.VIDEOFOLDER))
+    for form in (Form.VIDEOFOLDER, Form.LISTS):
+        export(workspace, ExportSettings(form))
+    make_exported_features(workspace, clips, clip_id)
     workspace.submission("old").parent.mkdir()
     with zipfile.ZipFile(workspace.submission("old"), "w") as archive:
         archive.write(workspace.split_lock("demo"), LOCK)
@@ -142,6 +163,30 @@ def make_everything(workspace: Workspace, clip_id: str) -> str:
     (workspace.root / "sources").mkdir()
     (workspace.root / "sources" / f"{clip_id.rsplit('_', 2)[0]}.mp4").write_bytes(b"the whole video")
     return "demo"
+
+
+def make_trajectories(workspace: Workspace, clips: list[Clip]) -> None:
+    """Leave the trajectories of clips, in their table and log, as `dance train --model idt` does."""
+    rows = []
+    for clip in clips:
+        path = workspace.root / "trajectories" / trajectories_name(clip.clip_id)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"trajectories of " + clip.clip_id.encode())
+        where = (clip.clip_id, f"trajectories/{path.name}", sha256_file(path))
+        rows.append(Trajectories(*where, 1, clip.sha256, "", "m", 1, 1))
+    tables.write(workspace.trajectories, Trajectories, rows)
+    log = workspace.trajectories.with_suffix(".jsonl")
+    log.write_text("".join(f"{json.dumps(asdict(row))}\n" for row in rows))
+
+
+def make_exported_features(workspace: Workspace, clips: list[Clip], clip_id: str) -> None:
+    """Leave what `dance features` writes: of all clips in both forms, and of all clips but one."""
+    for name, ids in (("all", [c.clip_id for c in clips]), ("x", [c.clip_id for c in clips[-2:]])):
+        file = workspace.root / "exports" / f"features-{name}.parquet"
+        pq.write_table(pa.table({"clip_id": ids, "features": [[1.0]] * len(ids)}), file)
+        np.save(file.with_suffix(".npy"), np.ones((len(ids), 1, 1), np.float32))
+        file.with_suffix(".csv").write_text("clip_id,subset,label\n" + "".join(f"{i},,\n" for i in ids))
+    assert clip_id not in ids
 
 
 def make_study(workspace: Workspace, name: str, error: str) -> None:
@@ -174,6 +219,7 @@ def make_run(workspace: Workspace, name: str, rows: list[SplitClip]) -> None:
     (folder.root / "gradcam").mkdir()
     for row in rows:
         (folder.root / "gradcam" / f"{row.clip_id}.jpg").write_bytes(b"heat")
+    folder.detector.write_bytes(b"distances of no clip's name")
 
 
 def named_in(workspace: Workspace, *texts: str) -> set[str]:
@@ -201,11 +247,17 @@ def test_the_tombstone_alone_is_left(imported: Workspace) -> None:
     make_everything(imported, named("C", 0))
     copy = next(c for c in tables.read(imported.clips, Clip) if c.clip_id == f"{named('C', 0)}.hflip")
     sums = (clips[named("C", 0)].sha256, clips[named("C", 2000)].sha256, copy.sha256)
-    before = len(named_in(imported, named("C", 0), named("C", 2000), *sums))
-    assert before > 20
+    before = named_in(imported, named("C", 0), named("C", 2000), *sums)
+    assert {"annotations/demo/train-and-val.txt", "runs/old/controls/still.parquet", "labels.csv"} < before
+    assert len(before) > 20
     removed = remove(imported, ["C" * 11], REASON)
     assert removed.clip_ids == (named("C", 0), named("C", 2000))
-    assert {"reports/old/", "exports/demo-videofolder/", f"sources/{'C' * 11}.mp4"} <= set(removed.files)
+    exports = {"exports/demo-videofolder/", "exports/demo-lists/"}
+    exports |= {f"exports/features-all.{form}" for form in ("parquet", "npy", "csv")}
+    assert exports == {name for name in removed.files if name.startswith("exports/")}
+    assert {"reports/old/", f"sources/{'C' * 11}.mp4"} <= set(removed.files)
+    assert f"trajectories/{named('C', 0)}.npz" in removed.files
+    assert RunFolder(imported.run("old")).detector.exists()
     assert (removed.splits, removed.runs, removed.still_named_in) == (("demo",), ("old",), ())
     assert removed.num_bytes > 1000
     assert named_in(imported, named("C", 0), named("C", 2000), *sums) == {"removed.csv"}
