@@ -9,7 +9,6 @@ base, and names that by its hash; `read_whole` puts both together again.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,7 +23,7 @@ from dancecli.model.networks.hub.model import HubModel, file_hashes, load_state
 from dancecli.model.networks.hub.repository import fetch_weights
 from dancecli.model.networks.inflation import as_inception
 from dancecli.model.networks.zoo import ZooEntry, check_name, fetch_checkpoint, read_zoo, weights_folder
-from dancecli.storage.files import save_torch
+from dancecli.storage.files import atomic_file, save_torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -248,7 +247,7 @@ def without_base(
 ) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     """Leave out what a state dict has in common with the weights that training started from.
 
-    These are kept in the user's weights folder: a file from elsewhere is linked or copied there.
+    These are kept in the user's weights folder: a file from elsewhere is copied there.
 
     Args:
         state: of the whole network.
@@ -340,15 +339,11 @@ def _keep(start: StartWeights, base: dict[str, Any]) -> bool:
     target = weights_folder() / base["file"]
     if target.exists():
         return True
-    # Without a folder that can be written to, the checkpoint is whole.
-    with suppress(OSError):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            part.hardlink_to(start.load_from)
-        except OSError:  # on another disk
-            shutil.copyfile(start.load_from, part)
-        part.replace(target)
+    # Without a folder that can be written to, the checkpoint is whole. A link would be changed by whoever
+    # writes to the file again, and take the checkpoint with it.
+    with suppress(OSError), Path(start.load_from).open("rb") as file:
+        with atomic_file(target, "wb") as copy:
+            shutil.copyfileobj(file, copy)
         return True
     return False
 

@@ -160,6 +160,17 @@ def test_what_differs_in_type_or_value_is_kept(tmp_path):
     assert without_base({"backbone.c": state["backbone.c"]}, start, "own")[1] is None
 
 
+def test_a_file_that_is_written_to_again_does_not_take_the_checkpoint_with_it(tmp_path):
+    file, path = tmp_path / "w.pth", tmp_path / "cut.pth"
+    state = {"backbone.a": torch.ones(2), "cls_head.b": torch.ones(2)}
+    torch.save({"state_dict": {"backbone.a": torch.ones(2)}}, file)
+    kept, base = without_base(state, some_start(load_from=str(file)), "own")
+    torch.save({"meta": {"base": base}, "state_dict": kept}, path)
+    torch.save({"state_dict": {"backbone.a": torch.zeros(2)}}, file)
+    assert torch.equal(read_whole(path)["state_dict"]["backbone.a"], torch.ones(2))
+    assert [found.name for found in weights_folder().iterdir()] == [base["file"]]
+
+
 def test_without_a_folder_to_keep_the_base_in_the_checkpoint_is_whole(tmp_path, monkeypatch):
     file = tmp_path / "w.pth"
     torch.save({"state_dict": {"backbone.a": torch.ones(2)}}, file)
