@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
 
+# Those that are tried, of which the one with the least log loss is taken.
 TEMPERATURES = tuple(10.0 ** (i / 20) for i in range(-20, 21))
 # Beyond which a probability says no more.
 _LEAST = 1e-12

@@ -18,11 +18,13 @@ import torch
 from torch import Tensor
 
 from dancecli.core.hashing import assign_folds
+from dancecli.core.statistics.calibration import TEMPERATURES
 
 # Inverse strengths as in scikit-learn's LogisticRegressionCV, for features of unit scale.
 STRENGTHS = tuple(10.0 ** (i / 2) for i in range(-8, 5))
-# Where the clips are too few to choose: the strongest regularization with classes of equal weight, close to
-# the nearest class mean. With other weights the bias, which is not regularized, calls the largest class.
+# Where the clips do not tell which to choose: the strongest regularization with classes of equal weight,
+# close to the nearest class mean. With other weights the bias, which is not regularized, calls the largest
+# class.
 DEFAULT_STRENGTH = STRENGTHS[0]
 _FOLDS = 5
 # Strengths whose accuracies differ by less than so many standard errors are alike, and the strongest of
@@ -35,7 +37,6 @@ _COARSE, _FINE = 1e-4, 1e-7
 Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
 # Products per evaluation of the loss, above which several threads pay.
 _LARGE = 10**8
-_TEMPERATURES = tuple(10.0 ** (i / 20) for i in range(-20, 21))
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ def solve_head(
         labels: [clips], class indices.
         groups: group of each clip; clips of a group are never on both sides of a fold.
         classes: number of classes, also those without a clip.
-        balanced: weight classes by the inverse of their frequency; always done where the clips are too few
-            to choose a strength.
+        balanced: weight classes by the inverse of their frequency; always done where the clips do not tell
+            which strength to choose.
         strengths: inverse regularization strengths to choose from.
     """
     clips, views, width = features.shape
@@ -135,7 +136,7 @@ def _solve_head(
         bias=bias - weight @ center,
         strength=strength,
         temperature=temperature,
-        folds=folds if folds > 1 else 0,
+        folds=folds if held_out else 0,
         held_out=held_out,
         held_out_correct=correct,
     )
@@ -162,7 +163,8 @@ def _choose(
     """Return the best strength, its temperature, and the numbers of held-out clips and of correct ones.
 
     Clips of a class that the training clips of their fold lack are not scored; if these are more than
-    half of all, nothing is chosen.
+    half of all, nothing is chosen and no clip counts as held out. Nor is it if every strength gets as many
+    clips right, and no more than the largest class has: no strength learned what another one did not.
     """
     trained = torch.stack([sample * (fold_of != fold) for fold in range(folds)])
     known = torch.stack([torch.bincount(y[w > 0], minlength=classes) > 0 for w in trained])
@@ -176,11 +178,14 @@ def _choose(
     for strength in sorted(strengths):
         params = _solve(x, y, trained, strength, params, _COARSE)
         logits = _held_out_logits(x, params, fold_of)
-        losses = [_log_loss(logits / t, truth, views, clip_scored) for t in _TEMPERATURES]
+        losses = [_log_loss(logits / t, truth, views, clip_scored) for t in TEMPERATURES]
         scores = logits.softmax(-1).view(-1, views, classes).mean(1)
         correct = int((scores.argmax(-1) == truth)[clip_scored].sum())
-        tried.append((strength, _TEMPERATURES[losses.index(min(losses))], correct))
-    count, most = int(clip_scored.sum()), max(correct for *_, correct in tried)
+        tried.append((strength, TEMPERATURES[losses.index(min(losses))], correct))
+    count, found = int(clip_scored.sum()), {correct for *_, correct in tried}
+    most = max(found)
+    if len(tried) > len(found) == 1 and most <= int(torch.bincount(truth[clip_scored]).max()):
+        return DEFAULT_STRENGTH, 1.0, 0, 0
     least = most - _ALIKE * math.sqrt(most * (count - most) / count)
     strength, temperature, correct = next(row for row in tried if row[2] >= least)
     return strength, temperature, count, correct

@@ -113,6 +113,7 @@ def test_too_few_groups_choose_nothing() -> None:
     head = solve(x, y, groups)
     assert (head.strength, head.temperature, head.held_out) == (DEFAULT_STRENGTH, 1.0, 0)
     assert (scores(head, test_x).argmax(1) == test_y).mean() > 1.5 / CLASSES
+    assert head.folds == 0
     alone = solve(x, y, ["one"] * len(y))
     assert (alone.strength, alone.folds) == (DEFAULT_STRENGTH, 0)
 
@@ -167,3 +168,25 @@ def test_the_strongest_of_strengths_that_only_chance_tells_apart_is_chosen(monke
     groups = [str(i) for i in range(100)]
     head = solve_head(torch.randn(100, 1, 3), truth, groups, 2, strengths=(0.001, 0.01, 0.1, 1.0, 10.0))
     assert (head.strength, head.held_out, head.held_out_correct) == (0.1, 100, 90)
+
+
+def test_where_no_strength_learned_more_than_another_classes_have_equal_weight(monkeypatch) -> None:
+    # Clips without anything to tell them apart, the first class three times as large.
+    labels = torch.tensor([0, 0, 0, 1] * 12)
+    groups = [str(i) for i in range(len(labels))]
+    features = torch.randn(len(labels), 1, 3, generator=torch.Generator().manual_seed(0))
+    wrong = torch.nn.functional.one_hot(2 - labels, 3).double()
+    monkeypatch.setattr(logistic, "_held_out_logits", lambda *_: wrong)
+    head = solve_head(features, labels, groups, 3)
+    assert (head.strength, head.temperature, head.folds, head.held_out) == (DEFAULT_STRENGTH, 1.0, 0, 0)
+    equal = solve_head(features, labels, groups, 3, balanced=True)
+    assert torch.equal(head.weight, equal.weight)
+    calls = (features[:, 0].double() @ head.weight.T + head.bias).argmax(1)
+    assert (calls == 1).sum() > 0.2 * len(calls)
+
+
+def test_strengths_that_are_all_right_are_told_from_nothing_learned(monkeypatch) -> None:
+    labels = torch.tensor([0, 0, 0, 1] * 12)
+    monkeypatch.setattr(logistic, "_held_out_logits", lambda *_: torch.nn.functional.one_hot(labels).double())
+    head = solve_head(torch.randn(48, 1, 3), labels, [str(i) for i in range(48)], 2)
+    assert (head.strength, head.held_out, head.held_out_correct) == (DEFAULT_STRENGTH, 48, 48)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from dancecli.core.hashing import assign_folds
+from dancecli.core.statistics.calibration import TEMPERATURES
 
 FOLDS = 5
-_TEMPERATURES = tuple(10.0 ** (i / 20) for i in range(-20, 21))
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ def choose(log_scores: Tensor, truth: Tensor, folds: int) -> Choice:
         truth: [clips].
         folds: by which they were held out.
     """
-    losses = [float(torch.nn.functional.cross_entropy(log_scores / t, truth)) for t in _TEMPERATURES]
+    losses = [float(torch.nn.functional.cross_entropy(log_scores / t, truth)) for t in TEMPERATURES]
     return Choice(
         folds=folds,
         held_out=len(truth),
         correct=int((log_scores.argmax(1) == truth).sum()),
-        temperature=_TEMPERATURES[losses.index(min(losses))],
+        temperature=TEMPERATURES[losses.index(min(losses))],
     )
