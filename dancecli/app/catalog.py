@@ -88,8 +88,8 @@ class Catalog:
         self.split = split or (workspace.splits()[-1] if workspace.splits() else None)
         self.run = run
         self._likeness: Likeness | None = None
-        self.labels = self._read_labels()
         self.frame = self._read_clips()
+        self.labels = self._read_labels()
         self._add_subsets()
         self._add_predictions()
         self._add_suspects()

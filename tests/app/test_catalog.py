@@ -23,6 +23,11 @@ def made(tmp_path: Path) -> Workspace:
     return workspace
 
 
+def test_an_empty_workspace_has_no_clips_to_show(workspace: Workspace) -> None:
+    with pytest.raises(WorkspaceError, match="there are no clips yet"):
+        Catalog(workspace)
+
+
 def test_predictions_stand_beside_their_clips(made: Workspace) -> None:
     catalog = Catalog(made, run="inception-demo-1")
     facets = catalog.facets()
