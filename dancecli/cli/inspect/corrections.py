@@ -54,7 +54,8 @@ def command(
     """List the corrections of labels, import them from other tools, take them back, or cut clips again.
 
     Corrections are rows of labels.csv; clips and tables stay as they are. dance split applies the
-    corrections in force, so run it again after a change. Exits with 3 if a row of a list is refused.
+    corrections in force, so run it again after a change, under a new --name if a run was trained on the
+    split. Exits with 3 if a row of a list is refused.
 
     Example: `dance corrections labelstudio.json --dry-run`
     """

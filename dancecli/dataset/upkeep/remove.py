@@ -127,7 +127,7 @@ def _resolve(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
         else:
             raise InputError(
                 f"{name[:80]!r} is neither a clip, a video nor a group of {workspace.root}",
-                "see `dance history` for clips and `dance stats` for groups",
+                "groups are those of dance split --groups and dance dedup: manifests/groups.parquet",
             )
     whole = {video_of(clip_id) for clip_id, scope in found.items() if scope == VIDEO}
     return {clip_id: _scope(clip_id, whole, removed) for clip_id in sorted(found)}
