@@ -54,6 +54,14 @@ def test_every_command_line_in_the_docs_is_one(page: Path) -> None:
         assert set(flags) <= known | PLACEHOLDERS, f"{page.name}: dance {' '.join(words)}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_command_line_of_a_shell_block_is_parsed(page: Path) -> None:
+    blocks = re.findall(r"^```sh\n.*?^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    for words in invocations("\n".join(blocks)):
+        if words and words[0] not in PLACEHOLDERS:
+            loader.load(words[0]).make_context(words[0], words[1:])
+
+
 def test_the_readme_tells_of_every_command() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert [name for name in registry.COMMANDS if f"`dance {name}`" not in text] == []
