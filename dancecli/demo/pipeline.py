@@ -29,6 +29,9 @@ LABELS = MANIFESTS / "label-sets" / "demo.txt"
 SITE_FOLDER = "demo-site"
 SPLIT = "demo"
 RATIOS = "70/10/20"
+MODEL, RECIPE = "inception", "demo"
+# The settings of the demo's run: as its recipe says, no other stages frozen.
+_OWN = (MODEL, RECIPE, None)
 WRONG_LABELS = 0.05
 MISSING = 3  # exit code of a command that finished with something missing
 
@@ -203,9 +206,9 @@ def finetune_step(workspace: Workspace, settings: DemoSettings, _: str) -> tuple
         return ("finetune", *_at(workspace), "--resume", "--name", name)
     quick = ("--epochs", "3") if settings.quick else ()
     return (
-        *("finetune", *_at(workspace), "--pretrain", "inception"),
+        *("finetune", *_at(workspace), "--pretrain", MODEL),
         # One cached view per clip: an original and its augmented clip are two.
-        *("--split", SPLIT, "--recipe", "demo", "--views", "1", *quick),
+        *("--split", SPLIT, "--recipe", RECIPE, "--views", "1", *quick),
     )
 
 
@@ -224,7 +227,7 @@ STEPS = (fetch_step, split_step, augment_step, finetune_step, report_step)
 
 
 def trained_run(workspace: Workspace) -> tuple[str, str]:
-    """Find the latest run on the demo's current split: its name and status, or two empty strings."""
+    """Find the demo's own run on its current split: its name and status, or two empty strings."""
     from dancecli.storage import tables
     from dancecli.storage.runs import read_records
 
@@ -233,7 +236,10 @@ def trained_run(workspace: Workspace) -> tuple[str, str]:
         return "", ""
     digest = tables.read_meta(path)["split.hash"]
     for name, record in reversed(read_records(workspace)[0].items()):
-        if (record.get("split") or {}).get("hash") == digest:
+        settings = record.get("settings") or {}
+        # The user may have trained others in this folder since.
+        mine = (settings.get("pretrain"), settings.get("recipe"), settings.get("freeze")) == _OWN
+        if mine and (record.get("split") or {}).get("hash") == digest:
             return name, record["status"]
     return "", ""
 
