@@ -43,7 +43,7 @@ from dancecli.cli.options import (
     WorkspaceOption,
 )
 from dancecli.core.errors import UsageError
-from dancecli.core.recipe import ATTENTIVE, KNN, MTEB, PROTOTYPE, SOLVED
+from dancecli.core.recipe import ATTENTIVE, KNN, MTEB, PROTOTYPE, SOLVED, TRAINED, Recipe
 
 # Draws of each size of a learning curve.
 _DRAWS = 5
@@ -391,6 +391,11 @@ def _show_group(group: GroupResult) -> None:
     info(f"{group.num_fresh} of {len(group.records)} runs were trained by this command")
 
 
+def _schedule(recipe: Recipe) -> dict[str, Any]:
+    accumulated = {"accumulate": recipe.accumulate} if recipe.accumulate > 1 else {}
+    return {"epochs": recipe.epochs, "batch": recipe.batch, **accumulated, "lr": recipe.scaled_lr()}
+
+
 def _show_plan(plan: Plan, json_output: bool, seeds: int | None) -> None:
     recipe = plan.recipe
     document: dict[str, Any] = {
@@ -400,10 +405,8 @@ def _show_plan(plan: Plan, json_output: bool, seeds: int | None) -> None:
         "counts": plan.data.counts,
         "freeze": recipe.freeze,
         "cache": plan.cached,
-        "epochs": recipe.epochs,
-        "batch": recipe.batch,
-        **({"accumulate": recipe.accumulate} if recipe.accumulate > 1 else {}),
-        "lr": recipe.scaled_lr(),
+        "head": recipe.head,
+        **(_schedule(recipe) if recipe.head == TRAINED else {}),
         "notes": list(plan.notes),
     }
     if json_output:
