@@ -64,7 +64,8 @@ def erase(workspace: Workspace, traces: Traces) -> None:
 
 def _erase_from_tables(root: Path, traces: Traces) -> None:
     """Erase the clips from tables, logs, locks and lists."""
-    scores = (path for run in root.glob("runs/*") for path in RunFolder(run).score_tables)
+    # The folds of a run that was interrupted have tables of their own.
+    scores = (path for folder in ("runs", "studies") for path in root.glob(f"{folder}/**/*.parquet"))
     for path in (*sorted(root.glob("manifests/*.parquet")), *sorted(scores)):
         _erase_rows(path, traces)
     for path in sorted(root.glob("manifests/*.jsonl")):

@@ -216,6 +216,10 @@ def make_run(workspace: Workspace, name: str, rows: list[SplitClip]) -> None:
     path = folder.controlled(Control.STILL)
     path.parent.mkdir()
     tables.write(path, Prediction, found, {"test.hash": data.test_hash})
+    # A fold of a cross-validation that was interrupted.
+    fold = RunFolder(folder.root / "folds" / "1").predictions
+    fold.parent.mkdir(parents=True)
+    tables.write(fold, Prediction, found)
     (folder.root / "gradcam").mkdir()
     for row in rows:
         (folder.root / "gradcam" / f"{row.clip_id}.jpg").write_bytes(b"heat")
@@ -249,6 +253,7 @@ def test_the_tombstone_alone_is_left(imported: Workspace) -> None:
     sums = (clips[named("C", 0)].sha256, clips[named("C", 2000)].sha256, copy.sha256)
     before = named_in(imported, named("C", 0), named("C", 2000), *sums)
     assert {"annotations/demo/train-and-val.txt", "runs/old/controls/still.parquet", "labels.csv"} < before
+    assert "runs/old/folds/1/predictions.parquet" in before
     assert len(before) > 20
     removed = remove(imported, ["C" * 11], REASON)
     assert removed.clip_ids == (named("C", 0), named("C", 2000))
