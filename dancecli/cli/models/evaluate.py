@@ -21,12 +21,9 @@ from dancecli.core.errors import UsageError
 from dancecli.core.records import Control
 
 if TYPE_CHECKING:
-    from dancecli.report.results.comparison import Controlled
-    from dancecli.storage.workspace import Workspace
-
-if TYPE_CHECKING:
     from dancecli.core.progress import Reporter
     from dancecli.model.evaluation.baseline import BaselineSettings
+    from dancecli.report.results.comparison import Controlled
     from dancecli.storage.runs import RunResult
     from dancecli.storage.workspace import Workspace
 

@@ -332,10 +332,7 @@ def _show(workspace: Workspace, result: RunResult) -> None:
         return
     if record["head"].get("solver"):
         head = record["head"]
-        print_result(
-            f"head: started solved, C = {head['C']:.3g}; then in cross-validation {_of(head['held_out'])} "
-            "of train"
-        )
+        print_result(f"head: started solved, C = {head['C']:.3g}{_held_out(head)}")
     of = record["optim"]["epochs"]
     early = "" if chosen["epochs_run"] == of else f" (stopped early after {chosen['epochs_run']})"
     print_result(f"checkpoint: {chosen['name']}.pth, epoch {chosen['epoch']} of {of}{early}")
@@ -352,8 +349,13 @@ def _head_line(head: dict[str, Any]) -> str:
         words = f"{head['probe']}, learning rate {head['lr']:g}, weight decay {head['weight_decay']:g}"
     else:
         words = head["probe"]
-    held_out = head["held_out"]
-    return f"head: {words}" + (f"; in cross-validation {_of(held_out)} of train" if held_out["n"] else "")
+    return f"head: {words}{_held_out(head)}"
+
+
+def _held_out(head: dict[str, Any]) -> str:
+    """Say what a head got right in its cross-validation; nothing if its clips were too few for one."""
+    found = head["held_out"]
+    return f"; in cross-validation {_of(found)} of train" if found["n"] else ""
 
 
 def _show_folds(workspace: Workspace, record: dict[str, Any]) -> None:

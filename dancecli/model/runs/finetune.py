@@ -224,12 +224,9 @@ def _solved_start(workspace: Workspace, plan: Plan, job: Job, reporter: Reporter
     solving = replace(make_job(workspace, whole, reporter), folder=job.folder)
     record = save_start(solving, subset_groups(workspace, plan.data), file, reporter)
     held_out = record["held_out"]
-    return HeadStart(
-        hook,
-        record,
-        f"the head starts from the solution (C = {record['C']:.3g}; in cross-validation "
-        f"{held_out['top1']} of {held_out['n']} training clips correct)",
-    )
+    right = f"; in cross-validation {held_out['top1']} of {held_out['n']} training clips correct"
+    note = f"the head starts from the solution (C = {record['C']:.3g}{right if held_out['n'] else ''})"
+    return HeadStart(hook, record, note)
 
 
 def make_job(workspace: Workspace, plan: Plan, reporter: Reporter = SILENT) -> Job:

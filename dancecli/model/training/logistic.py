@@ -184,7 +184,7 @@ def _choose(
         tried.append((strength, TEMPERATURES[losses.index(min(losses))], correct))
     count, found = int(clip_scored.sum()), {correct for *_, correct in tried}
     most = max(found)
-    if len(tried) > len(found) == 1 and most <= int(torch.bincount(truth[clip_scored]).max()):
+    if len(tried) > 1 and len(found) == 1 and most <= int(torch.bincount(truth[clip_scored]).max()):
         return DEFAULT_STRENGTH, 1.0, 0, 0
     least = most - _ALIKE * math.sqrt(most * (count - most) / count)
     strength, temperature, correct = next(row for row in tried if row[2] >= least)
