@@ -99,7 +99,7 @@ def read_fingerprint(path: Path) -> list[ClipHashes]:
     """Read a fingerprint file.
 
     Raises:
-        InputError: it is none.
+        InputError: it is none, or lists no clips.
     """
     table = read_csv(path, "fingerprint file")
     if set(table.columns) != set(_COLUMNS):
@@ -114,6 +114,9 @@ def read_fingerprint(path: Path) -> list[ClipHashes]:
             raise InputError.at(path, row.line, "is not hashes in hexadecimal", "get the file again")
         hashes = (bytes.fromhex(cells[name]) for name in _HASHES)
         found.append(ClipHashes(cells["clip_id"], cells["sha256"], *hashes))
+    if not found:
+        # Nothing would be found of a file that was cut short, as if nothing were there.
+        raise InputError.at(path, 1, "lists no clips", "get the file again")
     return found
 
 

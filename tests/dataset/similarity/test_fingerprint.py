@@ -135,4 +135,7 @@ def test_other_files_and_a_folder_without_a_file_are_refused(
     path = tmp_path / "list.csv"
     path.write_text("youtube_id,label\nabc,zumba\n")
     assert "is no fingerprint file" in dance("dedup", str(tmp_path), "--against", str(path)).err
+    # One that was cut short would find nothing, as if nothing were there.
+    write_fingerprint([], path)
+    assert "list.csv:1: lists no clips" in dance("dedup", "--against", str(path)).err
     assert dance("dedup", str(tmp_path)).code == 2
