@@ -7,7 +7,6 @@ and `onnx` hold the network too: from the pixels of a clip's views to the probab
 from __future__ import annotations
 
 import json
-import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +20,7 @@ from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip, Prediction, Subset
 from dancecli.model.networks.checkpoint import Checkpoint, build_network, open_checkpoint, run_checkpoint
 from dancecli.storage import tables
-from dancecli.storage.files import atomic_file
+from dancecli.storage.files import atomic_file, commit_file, save_torch
 from dancecli.storage.runs import RunFolder
 from dancecli.storage.workspace import Workspace
 
@@ -116,11 +115,12 @@ def export_run(
             f"the exported model's probabilities differ from those of run {name!r} by {difference:.2g}",
             "report it, with the command; the run itself is unchanged",
         )
-    part.replace(file)
+    commit_file(part, file)
     _describe(folder, name, record, found, example)
     source = RunFolder(workspace.run(name)).config
     if source.exists():
-        shutil.copyfile(source, folder / "config.py")
+        with atomic_file(folder / "config.py") as copy:
+            copy.write(source.read_text(encoding="utf-8"))
     return ModelExport(name, folder, file, len(clips), difference)
 
 
@@ -195,7 +195,6 @@ def _row(module: Any, views: Tensor) -> list[float]:
 def _write_pth(found: Checkpoint, example: Tensor, file: Path) -> Score:  # noqa: ARG001 - as all writers
     from dancecli.model.networks.mmaction import read_checkpoint
     from dancecli.model.networks.weights import state_of
-    from dancecli.storage.files import save_torch
 
     meta = {key: value for key, value in read_checkpoint(found.path)["meta"].items() if key != "base"}
     save_torch(file, {"meta": meta, "state_dict": dict(found.state)})
