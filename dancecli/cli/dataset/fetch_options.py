@@ -27,7 +27,7 @@ LabelsOption = Annotated[
     typer.Option(
         metavar="FILE",
         help="Label file, one name per line; rows of other labels are left out. "
-        "[default: the 19 dance styles]",
+        "[default: the workspace's set, else the 19 dance styles]",
         show_default=False,
     ),
 ]
@@ -174,13 +174,12 @@ def settings_of(
     **more: Any,
 ) -> FetchSettings:
     """Read the shared flags, in the order in which both commands have them; `more` is passed on."""
-    from dancecli.core.labels import DEFAULT_LABELS
     from dancecli.dataset.fetch.settings import FetchSettings
 
     return FetchSettings(
         annotations=tuple(annotations or ()),
         edition=edition,
-        labels=labels or DEFAULT_LABELS,
+        labels=labels,
         limit=limit,
         url_template=url_template,
         sources=tuple(part.strip() for part in source.split(",")) if source else (),

@@ -63,7 +63,7 @@ def plan(workspace: Workspace, settings: FetchSettings) -> FetchPlan:
     Raises:
         InputError: a list, a label file or a setting is wrong.
     """
-    requested, listing, label_set = load_requested(settings)
+    requested, listing, label_set = load_requested(workspace, settings)
     segments = of_shard(requested, settings.shard)
     there = clips_there(workspace)
     missing, source = _missing(workspace, settings, segments, there)

@@ -95,7 +95,7 @@ def fetch(workspace: Workspace, settings: FetchSettings, reporter: Reporter = SI
         MissingDependencyError: ffmpeg is not installed.
     """
     started_s = time.monotonic()
-    requested, listing, labels = load_requested(settings)
+    requested, listing, labels = load_requested(workspace, settings)
     chosen = of_shard(requested, settings.shard)
     rows = count_rows(listing, labels, requested, chosen)
     if settings.dry_run:

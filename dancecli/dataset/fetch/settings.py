@@ -12,6 +12,7 @@ from dancecli.core.hashing import keyed_digest, keyed_order
 from dancecli.core.labels import DEFAULT_LABELS, LabelSet
 from dancecli.core.records import OutcomeClass, Segment
 from dancecli.core.redaction import redact
+from dancecli.dataset.clips import workspace_labels
 from dancecli.dataset.cutting import STANDARD_RULES, ClipRules
 from dancecli.engine.factory import LOCAL as LOCAL_ENGINE
 from dancecli.engine.factory import check_engine
@@ -35,7 +36,8 @@ class FetchSettings:
     Attributes:
         annotations: lists in any common form; none: the official archive of `edition`.
         edition: of Kinetics: `400`, `600`, `700` or `700-2020`.
-        labels: a label file; rows with other labels are skipped.
+        labels: a label file; rows with other labels are skipped. None: the workspace's own set, else
+            the 19 dance styles.
         limit: clips per class, a larger number containing a smaller one's; None for all.
         sources: of `local`, `mirror` and `youtube`, in the order in which they are tried; none:
             `local` if there is a folder, `mirror` for the official archive, then `youtube`.
@@ -64,7 +66,7 @@ class FetchSettings:
 
     annotations: tuple[Path, ...] = ()
     edition: str = "700-2020"
-    labels: Path = DEFAULT_LABELS
+    labels: Path | None = None
     limit: int | None = None
     sources: tuple[str, ...] = ()
     folder: Path | None = None
@@ -102,7 +104,7 @@ class FetchSettings:
         return f"fetch-{self.shard[0]}of{self.shard[1]}" if self.shard else "fetch"
 
 
-def load_requested(settings: FetchSettings) -> tuple[list[Segment], Listing, LabelSet]:
+def load_requested(workspace: Workspace, settings: FetchSettings) -> tuple[list[Segment], Listing, LabelSet]:
     """Read the lists that the settings name, and give the requested segments.
 
     Raises:
@@ -110,7 +112,8 @@ def load_requested(settings: FetchSettings) -> tuple[list[Segment], Listing, Lab
         UsageError: a flag's value is.
     """
     check_settings(settings)
-    labels = LabelSet.read(settings.labels)
+    own = None if settings.labels else workspace_labels(workspace)
+    labels = own or LabelSet.read(settings.labels or DEFAULT_LABELS)
     if settings.annotations:
         listing = read_lists(settings.annotations, labels)
     else:
@@ -133,11 +136,11 @@ def selection_options(settings: FetchSettings) -> list[str]:
         ("--url-template", settings.url_template, ""),
         ("--mirror-template", settings.mirror_template, ""),
     )
-    paths = (("--labels", settings.labels, default.labels), ("--folder", settings.folder, None))
+    paths = (("--labels", settings.labels), ("--folder", settings.folder))
     for name, value, unset in texts:
         options += [name, redact(str(value))] if value != unset else []
-    for name, path, default_path in paths:
-        options += [name, str(path.absolute())] if path is not None and path != default_path else []
+    for name, path in paths:
+        options += [name, str(path.absolute())] if path is not None else []
     return options
 
 

@@ -10,12 +10,15 @@ from helpers.builders import Ran
 from helpers.video_site import ServedVideos
 
 from dancecli.core.errors import InputError
+from dancecli.core.labels import DEFAULT_LABELS, LabelSet
+from dancecli.core.records import Segment
 from dancecli.dataset.fetch.estimate import plan
 from dancecli.dataset.fetch.fetch import fetch
 from dancecli.dataset.fetch.history import clip_history
 from dancecli.demo.video_site import Fault
 from dancecli.engine.rate_limit import hours_of
 from dancecli.report.plots.availability import survival, write_survival
+from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
 source_video, served = video_site.source_video, video_site.served
@@ -153,10 +156,6 @@ def test_history_before_a_fetch(workspace: Workspace, dance: Dance) -> None:
 
 
 def test_the_picture_of_nineteen_classes(workspace: Workspace, tmp_path: Path) -> None:
-    from dancecli.core.labels import DEFAULT_LABELS, LabelSet
-    from dancecli.core.records import Segment
-    from dancecli.storage import tables
-
     labels = LabelSet.read(DEFAULT_LABELS)
     tables.write(
         workspace.segments, Segment, [Segment("v", i, i + 1, label) for i, label in enumerate(labels)]
@@ -164,6 +163,15 @@ def test_the_picture_of_nineteen_classes(workspace: Workspace, tmp_path: Path) -
     rows = survival(workspace)
     assert len(rows) == 20
     assert write_survival(workspace, rows).stat().st_size > 5000
+
+
+def test_a_workspace_keeps_its_label_set(served: ServedVideos, workspace: Workspace, dance: Dance) -> None:
+    served.want("tap dancing,a,0,10", "rumba,b,0,10")
+    tables.write(workspace.segments, Segment, [], {"labels": '["rumba"]'})
+    for command in (("plan",), ("fetch", "--dry-run")):
+        told = dance(*command, "--annotations", str(served.list), "--source", "youtube", "--json").json
+        assert list(told["labels"]) == ["rumba"]
+        assert (told["rows"]["asked"], told["rows"]["other_labels"]) == (1, 1)
 
 
 def test_every_row_is_accounted_for(served: ServedVideos, workspace: Workspace, dance: Dance) -> None:
