@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, partial
@@ -27,7 +27,7 @@ from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.dataset.export.card import closed_clips, export_card
 from dancecli.dataset.export.croissant import croissant
 from dancecli.dataset.export.datasheet import datasheet
-from dancecli.dataset.export.facts import ExportFacts, derive_facts
+from dancecli.dataset.export.facts import ExportFacts, count_findings, derive_facts
 from dancecli.dataset.export.formats import (
     TABLE,
     Item,
@@ -124,10 +124,13 @@ def export(workspace: Workspace, settings: ExportSettings, reporter: Reporter = 
     if settings.link and settings.form is not Form.VIDEOFOLDER:
         raise UsageError(f"--link is for videofolder: {settings.form} has no clip as a file of its own")
     name = workspace.find_split(settings.split)
-    content = content_of(workspace, settings.form, name, augmented=settings.augmented)
     place = _place(workspace, settings, name)
+    # First, since an audit holds as much of 650,000 clips in memory as an export does.
+    wanted = not (settings.dry_run or _documented(place))
+    findings = count_findings(workspace, name) if wanted else None
+    content = content_of(workspace, settings.form, name, augmented=settings.augmented)
     stamp = _stamp(settings, content)
-    items = list(_plan(workspace, settings, content))
+    items = list(_plan(workspace, settings, content, findings))
     if isinstance(place, str):
         num_new = _put(workspace, place, stamp, items, reporter, dry_run=settings.dry_run)
     elif settings.dry_run:
@@ -258,14 +261,20 @@ def _is_there(root: Path, clip: Clip) -> bool:
         return False
 
 
-def _plan(workspace: Workspace, settings: ExportSettings, content: Content) -> Iterator[Item]:
+def _documented(place: Path | str) -> bool:
+    return isinstance(place, Path) and all((place / name).exists() for name in DOCUMENTS)
+
+
+def _plan(
+    workspace: Workspace, settings: ExportSettings, content: Content, findings: Mapping[str, int] | None
+) -> Iterator[Item]:
     rows, labels = content.rows, content.labels
     items = list(_pack(workspace, settings, content))
     yield from items
     if content.form is not Form.LISTS:
         yield Item("labels.txt", partial(write_text, "".join(f"{label}\n" for label in labels)))
     yield Item(TABLE, partial(write_table, rows))
-    documents = Documents(workspace, content, items)
+    documents = Documents(workspace, content, items, findings)
     for name in DOCUMENTS:
         yield Item(name, partial(_write_document, documents, name))
 
@@ -287,18 +296,26 @@ def _pack(workspace: Workspace, settings: ExportSettings, content: Content) -> I
 
 @dataclass(frozen=True)
 class Documents:
-    """The documents of an export, which state facts that are derived when the first one is asked for."""
+    """The documents of an export, which state facts that are derived when the first one is asked for.
+
+    Attributes:
+        findings: of the audit of its split, by kind; None if no document was expected to be asked for.
+    """
 
     workspace: Workspace
     content: Content
     items: Sequence[Item]
+    findings: Mapping[str, int] | None
 
     @cached_property
     def facts(self) -> ExportFacts:
         """See `derive_facts`."""
         own = self.content
         labels = own.labels.names
-        return derive_facts(self.workspace, own.split, own.command, labels, own.rows, own.missing)
+        findings = self.findings
+        if findings is None:
+            findings = count_findings(self.workspace, own.split)
+        return derive_facts(self.workspace, own.split, own.command, labels, own.rows, own.missing, findings)
 
     def text(self, name: str) -> str:
         """Render one of `DOCUMENTS`."""
@@ -315,8 +332,10 @@ def documents_of(workspace: Workspace, form: Form, split: str, *, augmented: boo
         WorkspaceError: there is no such split.
         UsageError: clips lack the hashes of a fingerprint file.
     """
-    content = content_of(workspace, form, workspace.find_split(split), augmented=augmented)
-    return Documents(workspace, content, list(_pack(workspace, ExportSettings(form), content)))
+    name = workspace.find_split(split)
+    findings = count_findings(workspace, name)
+    content = content_of(workspace, form, name, augmented=augmented)
+    return Documents(workspace, content, list(_pack(workspace, ExportSettings(form), content)), findings)
 
 
 def _write_document(documents: Documents, name: str, path: Path) -> None:

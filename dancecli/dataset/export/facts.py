@@ -66,6 +66,15 @@ class ExportFacts:
         return ", ".join(f"{values[0]} {name}" for name, values in rows.items()) or "none"
 
 
+def count_findings(workspace: Workspace, split: str) -> dict[str, int]:
+    """Count what `dance audit` finds in a split, without opening files, by kind.
+
+    Raises:
+        InputError: a table of the workspace is damaged.
+    """
+    return Counter(finding.kind for finding in audit(workspace, AuditSettings(split, files=False)).findings)
+
+
 def derive_facts(
     workspace: Workspace,
     split: str,
@@ -73,6 +82,7 @@ def derive_facts(
     labels: Sequence[str],
     rows: Sequence[Row],
     missing: Sequence[str],
+    findings: Mapping[str, int],
 ) -> ExportFacts:
     """Derive the facts of an export from the workspace.
 
@@ -83,15 +93,13 @@ def derive_facts(
         labels: the split's classes, in their order.
         rows: the exported clips.
         missing: ids of the clips of the split that are not exported, their file being gone.
+        findings: see `count_findings`.
 
     Raises:
         InputError: a table of the workspace is damaged.
     """
     own = [row.clip for row in rows if not row.clip.parent_id]
-    findings = Counter(
-        finding.kind for finding in audit(workspace, AuditSettings(split, files=False)).findings
-    )
-    leaks = {kind: findings[kind] for kind in _leak_kinds(findings)}
+    leaks = {kind: findings.get(kind, 0) for kind in _leak_kinds(findings)}
     other = {kind: count for kind, count in sorted(findings.items()) if kind not in leaks}
     found = [
         FactTable("Export", ("fact", "value"), _of_export(command, split, labels, rows, missing)),
