@@ -33,6 +33,8 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 Corpus = Callable[..., Workspace]
 RECIPE = replace(read_recipe("skeleton"), clip_len=8)
+# Of two validation clips, which would be trained on else.
+HELD_OUT = "validation=held-out"
 
 
 def store(workspace: Workspace, clip: Clip, *, reason: str = "") -> ClipPose:
@@ -134,7 +136,7 @@ def test_skeletons_are_drawn_where_the_body_is(posed: Workspace) -> None:
 
 def test_only_a_model_of_frames_sees_drawn_skeletons(posed: Workspace) -> None:
     def settings(pretrain: str, shown: str, **more: Any) -> FinetuneSettings:
-        return FinetuneSettings(pretrain=pretrain, weights="none", input=shown, **more)
+        return FinetuneSettings(pretrain=pretrain, weights="none", input=shown, changes=(HELD_OUT,), **more)
 
     plan = make_plan(posed, settings("resnet50", "skeletons"))
     kinds = [step["type"] for step in train_pipeline(plan.base, plan.recipe)]
@@ -160,7 +162,7 @@ def test_a_network_on_drawn_skeletons_trains_and_is_evaluated_again(
         name="drawn",
         epochs=1,
         batch=3,
-        changes=("workers=0",),
+        changes=("workers=0", HELD_OUT),
         execution=Execution(preflight=False),
     )
     record = finetune(posed, settings).record
@@ -254,7 +256,7 @@ def test_a_skeleton_network_trains_and_is_evaluated_again(posed: Workspace) -> N
         name="graph",
         epochs=1,
         batch=3,
-        changes=("clip_len=8", "workers=0"),
+        changes=("clip_len=8", "workers=0", HELD_OUT),
         execution=Execution(preflight=False),
     )
     record = finetune(posed, settings).record
@@ -293,7 +295,7 @@ def test_the_head_of_a_frozen_skeleton_network_is_solved_on_cached_features(
         weights=str(tmp_path / "weights.pth"),
         name="frozen",
         freeze="4",
-        changes=("clip_len=8", "workers=0"),
+        changes=("clip_len=8", "workers=0", HELD_OUT),
         execution=Execution(preflight=False),
     )
     record = finetune(posed, settings).record

@@ -85,7 +85,7 @@ def tiny(tmp_path) -> TrainSettings:
     recipe.write_text(
         "clip_len = 8\nframe_interval = 1\nfps = 25\nshort_side = 32\ncrop = 32\nfreeze = 'none'\n"
         "norm_eval = false\nepochs = 2\nbatch = 4\noptimizer = 'sgd'\nlr = 0.01\nlr_batch = 4\n"
-        "num_clips = 2\nworkers = 1\n"
+        "num_clips = 2\nworkers = 1\nvalidation = 'held-out'\n"
     )
     return TrainSettings(recipe=str(recipe), name="two")
 
