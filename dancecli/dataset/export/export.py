@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, partial
@@ -27,7 +27,7 @@ from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.dataset.export.card import closed_clips, export_card
 from dancecli.dataset.export.croissant import croissant
 from dancecli.dataset.export.datasheet import datasheet
-from dancecli.dataset.export.facts import ExportFacts, count_findings, derive_facts
+from dancecli.dataset.export.facts import ExportFacts, SplitFacts, derive_facts, derive_split_facts
 from dancecli.dataset.export.formats import (
     TABLE,
     Item,
@@ -127,10 +127,10 @@ def export(workspace: Workspace, settings: ExportSettings, reporter: Reporter = 
     place = _place(workspace, settings, name)
     # First, since an audit holds as much of 650,000 clips in memory as an export does.
     wanted = not (settings.dry_run or _documented(place))
-    findings = count_findings(workspace, name) if wanted else None
+    of_split = derive_split_facts(workspace, name, labels_of(workspace, name).names) if wanted else None
     content = content_of(workspace, settings.form, name, augmented=settings.augmented)
     stamp = _stamp(settings, content)
-    items = list(_plan(workspace, settings, content, findings))
+    items = list(_plan(workspace, settings, content, of_split))
     if isinstance(place, str):
         num_new = _put(workspace, place, stamp, items, reporter, dry_run=settings.dry_run)
     elif settings.dry_run:
@@ -186,12 +186,16 @@ def content_of(workspace: Workspace, form: Form, split: str, *, augmented: bool)
     Raises:
         InputError: a table of the workspace is damaged.
     """
-    meta = tables.read_meta(workspace.split(split))
-    labels = LabelSet(tuple(json.loads(meta["split.labels"])))
+    labels, meta = labels_of(workspace, split), tables.read_meta(workspace.split(split))
     rows, missing = rows_of(workspace, split, labels, augmented=augmented)
     if form is Form.FINGERPRINT:
         rows = [row for row in rows if row.subset is Subset.TEST]
     return Content(form, split, meta["split.hash"], labels, augmented, tuple(rows), tuple(missing))
+
+
+def labels_of(workspace: Workspace, split: str) -> LabelSet:
+    """Return the classes of a split."""
+    return LabelSet(tuple(json.loads(tables.read_meta(workspace.split(split))["split.labels"])))
 
 
 def _place(workspace: Workspace, settings: ExportSettings, split: str) -> Path | str:
@@ -266,7 +270,7 @@ def _documented(place: Path | str) -> bool:
 
 
 def _plan(
-    workspace: Workspace, settings: ExportSettings, content: Content, findings: Mapping[str, int] | None
+    workspace: Workspace, settings: ExportSettings, content: Content, of_split: SplitFacts | None
 ) -> Iterator[Item]:
     rows, labels = content.rows, content.labels
     items = list(_pack(workspace, settings, content))
@@ -274,7 +278,7 @@ def _plan(
     if content.form is not Form.LISTS:
         yield Item("labels.txt", partial(write_text, "".join(f"{label}\n" for label in labels)))
     yield Item(TABLE, partial(write_table, rows))
-    documents = Documents(workspace, content, items, findings)
+    documents = Documents(workspace, content, items, of_split)
     for name in DOCUMENTS:
         yield Item(name, partial(_write_document, documents, name))
 
@@ -299,23 +303,20 @@ class Documents:
     """The documents of an export, which state facts that are derived when the first one is asked for.
 
     Attributes:
-        findings: of the audit of its split, by kind; None if no document was expected to be asked for.
+        of_split: facts of its split; None if no document was expected to be asked for.
     """
 
     workspace: Workspace
     content: Content
     items: Sequence[Item]
-    findings: Mapping[str, int] | None
+    of_split: SplitFacts | None
 
     @cached_property
     def facts(self) -> ExportFacts:
         """See `derive_facts`."""
-        own = self.content
-        labels = own.labels.names
-        findings = self.findings
-        if findings is None:
-            findings = count_findings(self.workspace, own.split)
-        return derive_facts(self.workspace, own.split, own.command, labels, own.rows, own.missing, findings)
+        own, labels = self.content, self.content.labels.names
+        of_split = self.of_split or derive_split_facts(self.workspace, own.split, labels)
+        return derive_facts(own.split, own.command, labels, own.rows, own.missing, of_split)
 
     def text(self, name: str) -> str:
         """Render one of `DOCUMENTS`."""
@@ -333,9 +334,9 @@ def documents_of(workspace: Workspace, form: Form, split: str, *, augmented: boo
         UsageError: clips lack the hashes of a fingerprint file.
     """
     name = workspace.find_split(split)
-    findings = count_findings(workspace, name)
+    of_split = derive_split_facts(workspace, name, labels_of(workspace, name).names)
     content = content_of(workspace, form, name, augmented=augmented)
-    return Documents(workspace, content, list(_pack(workspace, ExportSettings(form), content)), findings)
+    return Documents(workspace, content, list(_pack(workspace, ExportSettings(form), content)), of_split)
 
 
 def _write_document(documents: Documents, name: str, path: Path) -> None:

@@ -66,44 +66,71 @@ class ExportFacts:
         return ", ".join(f"{values[0]} {name}" for name, values in rows.items()) or "none"
 
 
-def count_findings(workspace: Workspace, split: str) -> dict[str, int]:
-    """Count what `dance audit` finds in a split, without opening files, by kind.
+@dataclass(frozen=True)
+class SplitFacts:
+    """Facts of a split that can be derived without its clips in memory; see `derive_split_facts`.
+
+    Attributes:
+        split_hash: of the split.
+        tables: the facts, in the order in which they are stated.
+    """
+
+    split_hash: str
+    tables: tuple[FactTable, ...]
+
+
+def derive_split_facts(workspace: Workspace, split: str, labels: Sequence[str]) -> SplitFacts:
+    """Derive what needs tables of the workspace that are as large as that of the clips.
+
+    Args:
+        workspace: the workspace.
+        split: name of its split.
+        labels: the split's classes, in their order.
 
     Raises:
         InputError: a table of the workspace is damaged.
     """
-    return Counter(finding.kind for finding in audit(workspace, AuditSettings(split, files=False)).findings)
+    findings = Counter(
+        finding.kind for finding in audit(workspace, AuditSettings(split, files=False)).findings
+    )
+    leaks = {kind: findings[kind] for kind in _leak_kinds(findings)}
+    other = {kind: count for kind, count in sorted(findings.items()) if kind not in leaks}
+    whole = (SplitClip(*row) for row in tables.read_columns(workspace.split(split), SplitClip))
+    return SplitFacts(
+        split_digest(whole, labels),
+        (
+            FactTable("Groups", ("kind", "groups", "clips"), _groups(workspace, split)),
+            FactTable("Leaks", ("kind", "found"), {kind: (count,) for kind, count in leaks.items()}),
+            FactTable("Other findings of the audit", ("kind", "found"), {k: (n,) for k, n in other.items()}),
+            FactTable("Removed by request", ("of", "clips"), _removed(workspace, split)),
+            FactTable("Corrections in force", ("field", "clips"), _corrected(workspace, split)),
+            *_outcomes(workspace),
+        ),
+    )
 
 
 def derive_facts(
-    workspace: Workspace,
     split: str,
     command: str,
     labels: Sequence[str],
     rows: Sequence[Row],
     missing: Sequence[str],
-    findings: Mapping[str, int],
+    of_split: SplitFacts,
 ) -> ExportFacts:
-    """Derive the facts of an export from the workspace.
+    """Derive the facts of an export.
 
     Args:
-        workspace: the workspace.
         split: name of its split.
         command: the command line that makes the export.
         labels: the split's classes, in their order.
         rows: the exported clips.
         missing: ids of the clips of the split that are not exported, their file being gone.
-        findings: see `count_findings`.
-
-    Raises:
-        InputError: a table of the workspace is damaged.
+        of_split: see `derive_split_facts`.
     """
     own = [row.clip for row in rows if not row.clip.parent_id]
-    leaks = {kind: findings.get(kind, 0) for kind in _leak_kinds(findings)}
-    other = {kind: count for kind, count in sorted(findings.items()) if kind not in leaks}
     found = [
         FactTable("Export", ("fact", "value"), _of_export(command, split, labels, rows, missing)),
-        FactTable("Hashes", ("of", "SHA-256"), _hashes(workspace, split, labels, rows)),
+        FactTable("Hashes", ("of", "SHA-256"), _hashes(of_split.split_hash, rows)),
         FactTable("Clips by class", ("class", "index", *Subset, "seconds"), _by_class(labels, rows)),
         FactTable("Length, size and rate", ("quantity", "minimum", "median", "maximum"), _ranges(own)),
         _counted("Resolutions", "pixels", (f"{clip.width} x {clip.height}" for clip in own)),
@@ -112,12 +139,7 @@ def derive_facts(
         _counted("Clips by license", "license", (clip.license or NOT_STATED for clip in own)),
         _counted("Notes on clips", "note", (clip.note for clip in own if clip.note)),
         FactTable("Content", ("condition", "clips"), _content(own)),
-        FactTable("Groups", ("kind", "groups", "clips"), _groups(workspace, split)),
-        FactTable("Leaks", ("kind", "found"), {kind: (count,) for kind, count in leaks.items()}),
-        FactTable("Other findings of the audit", ("kind", "found"), {k: (n,) for k, n in other.items()}),
-        FactTable("Removed by request", ("of", "clips"), _removed(workspace, split)),
-        FactTable("Corrections in force", ("field", "clips"), _corrected(workspace, split)),
-        *_outcomes(workspace),
+        *of_split.tables,
     ]
     return ExportFacts({table.title: table for table in found})
 
@@ -145,11 +167,8 @@ def _of_export(
     return {name: (value,) for name, value in facts.items()}
 
 
-def _hashes(
-    workspace: Workspace, split: str, labels: Sequence[str], rows: Sequence[Row]
-) -> dict[str, tuple[Value, ...]]:
-    whole = (SplitClip(*row) for row in tables.read_columns(workspace.split(split), SplitClip))
-    found: dict[str, tuple[Value, ...]] = {"split": (split_digest(whole, labels),)}
+def _hashes(split_hash: str, rows: Sequence[Row]) -> dict[str, tuple[Value, ...]]:
+    found: dict[str, tuple[Value, ...]] = {"split": (split_hash,)}
     for subset in Subset:
         own = (row for row in rows if row.subset is subset and not row.clip.parent_id)
         found[subset] = (subset_digest((row.clip.clip_id, row.clip.sha256, row.label) for row in own),)
