@@ -10,11 +10,13 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from dancecli.core.errors import DanceError
+from dancecli.core.recipe import KNN
 from dancecli.core.records import Clip, ClipPose, Flow, Prediction, SplitClip, Trajectories
 from dancecli.dataset.clips import read_segments
 from dancecli.storage import ledger, tables
 from dancecli.storage.removals import video_of
-from dancecli.storage.runs import RunFolder
+from dancecli.storage.runs import RunFolder, read_record
 from dancecli.storage.workspace import Workspace
 
 # Files of a report or a run that may name clips; the others are pictures, weights and numbers.
@@ -71,6 +73,7 @@ def find_traces(workspace: Workspace, clip_ids: Collection[str]) -> Traces:
     named = Traces(ids, checksum_of, checksums, frozenset(), (), (), splits, (), 0).named()
     files = {path for _, _, path in (*rows, *streams)}
     files |= {_relative(root, path) for path in _pictures_and_sources(workspace, ids, videos, checksums)}
+    files |= {_relative(root, path) for path in _feature_banks(workspace, splits)}
     folders = {_relative(root, path) for path in (*_reports(root, named), *_exports(root, splits))}
     there = sorted(path for path in files if _exists(root / path))
     return Traces(
@@ -202,6 +205,19 @@ def _submission_has(path: Path, ids: Collection[str]) -> bool:
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
         return False
     return any(line.partition(",")[0] in ids for line in lock.splitlines())
+
+
+def _feature_banks(workspace: Workspace, splits: Collection[str]) -> Iterator[Path]:
+    """Yield the checkpoints that hold the features of the training clips themselves, not what was learned."""
+    for name in workspace.runs():
+        folder = RunFolder(workspace.run(name))
+        try:
+            record = read_record(workspace, name)
+        except DanceError:
+            continue
+        split, head = (record.get("split") or {}).get("name"), (record.get("recipe") or {}).get("head")
+        if split in splits and head == KNN:
+            yield from (path for path in folder.root.rglob("*.pth") if path != folder.detector)
 
 
 def _reports(root: Path, named: re.Pattern[bytes]) -> Iterator[Path]:
