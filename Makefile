@@ -45,15 +45,21 @@ CHECKED := tests/test_architecture.py tests/test_docstrings.py tests/docs/test_l
 check: lint ## before a commit: linters, types, spelling, links and the tests of the lower layers (under two minutes)
 	$(BIN)/python -m pytest -q $(CHECKED)
 
-# Not one process per core on a large machine: each loads torch.
+# Not one process per core on a large machine: each loads torch. A process of the runner that dies (seen twice, without
+# a word, at another test each time) fails the test it was at: what failed is run once more, one by one.
+define run-tests
+$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(1) || \
+  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(1)
+endef
+
 test: $(READY) browser ## all tests, on up to four cores
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+	$(call run-tests,)
 
 test-fast: $(READY) ## the tests that need no training, browser or cluster (two minutes on two cores)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m "not slow and not browser and not cluster"
+	$(call run-tests,-m "not slow and not browser and not cluster")
 
 test-slow: $(READY) browser ## the tests that test-fast leaves out
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m "slow or browser or cluster"
+	$(call run-tests,-m "slow or browser or cluster")
 
 # The newest releases are what everybody's pip brings; these are the oldest that it may leave in place.
 BOUNDED := tests/core tests/storage/test_tables.py tests/storage/test_ledger.py tests/sources tests/video/test_decode.py \
