@@ -85,7 +85,7 @@ class TextMatcher(nn.Module):
         patches = patches.reshape(*clips.shape[:2], *patches.shape[1:]).mean(1)
         told = texts.expand(len(clips), -1, -1)
         told = told + net.prompts_generator(told, patches)
-        return torch.einsum("nd,nkd->nk", normalize(video, dim=-1), normalize(told, dim=-1))
+        return torch.einsum("bc,bkc->bk", normalize(video, dim=-1), normalize(told, dim=-1))
 
 
 def text_matcher(model: HubModel, prompts: Sequence[Sequence[str]]) -> TextMatcher:
