@@ -191,7 +191,8 @@ def make_exported_features(workspace: Workspace, clips: list[Clip], clip_id: str
 
 def make_study(workspace: Workspace, name: str, error: str) -> None:
     """Leave the database of a study with a failed trial, as Optuna writes it."""
-    optuna = pytest.importorskip("optuna")
+    import optuna
+
     workspace.study(name).parent.mkdir()
     study = optuna.create_study(storage=f"sqlite:///{workspace.study(name)}", study_name=name)
     study.ask().set_user_attr("failed", error)
