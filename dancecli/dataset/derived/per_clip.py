@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
-from dancecli.core.errors import WorkspaceError
+from dancecli.core.errors import InputError, MediaError, WorkspaceError
 from dancecli.core.records import Clip, SplitClip
 from dancecli.core.video_files import sizes_in
-from dancecli.dataset.job_log import JobLog
+from dancecli.dataset.cutting import DISK_FULL
+from dancecli.dataset.job_log import JobLog, JobOutcome
+from dancecli.engine.pool import Finished
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
@@ -41,6 +44,68 @@ class StoredFile(Protocol):
 
 
 Row = TypeVar("Row", bound=StoredFile)
+AnyClipJob = TypeVar("AnyClipJob", bound="ClipJob")
+
+
+class ClipJob(Protocol):
+    """A job about one clip."""
+
+    @property
+    def clip(self) -> Clip:
+        """Its record."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileOutcome(Generic[Row]):
+    """The outcome of a job.
+
+    Attributes:
+        made: the record of the file, or of the reason why the clip has none; None if it failed.
+        reason: why it failed, so that it is tried again.
+        disk_full: it stopped because there is no space.
+    """
+
+    made: Row | None = None
+    reason: str = ""
+    disk_full: bool = False
+
+
+def work_on(making: Generator[int, None, Row]) -> Generator[int, None, FileOutcome[Row]]:
+    """Run what makes a clip's file, in a worker; yield as it does.
+
+    Args:
+        making: yields the units done since the last yield, and returns the record.
+    """
+    try:
+        return FileOutcome((yield from making))
+    except (MediaError, InputError) as error:
+        return FileOutcome(reason=error.message)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        return FileOutcome(disk_full=True)
+
+
+def outcome_of(finished: Finished[AnyClipJob, FileOutcome[Row]]) -> JobOutcome[Row]:
+    """Return what the log notes of a finished job."""
+    clip_id, result = finished.job.clip.clip_id, finished.result
+    if result is None:
+        return JobOutcome(failed=((clip_id, finished.detail or finished.lost),))
+    if result.made:
+        return JobOutcome(made=(result.made,), empty=bool(result.made.reason))
+    if result.disk_full:
+        return JobOutcome(disk_full=True)
+    return JobOutcome(failed=((clip_id, result.reason),))
+
+
+def log_of(workspace: Workspace, record: type[Row], folder: str) -> JobLog[Row]:
+    """Return the log of a step, `manifests/FOLDER.jsonl`."""
+    return JobLog(
+        path=workspace.root / "manifests" / f"{folder}.jsonl",
+        key_of=lambda row: row.clip_id,
+        to_json=asdict,
+        from_json=lambda row: record(**row),
+    )
 
 
 def original_clips(workspace: Workspace, split: str | None, purpose: str) -> list[Clip]:

@@ -12,18 +12,17 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip, ClipPose
 from dancecli.core.video_files import sizes_in
-from dancecli.dataset.derived.per_clip import is_current, original_clips, settle
-from dancecli.dataset.derived.pose_worker import PoseJob, PoseOutcome, work
-from dancecli.dataset.job_log import JobLog, JobOutcome, ResumableJob
+from dancecli.dataset.derived.per_clip import is_current, log_of, original_clips, outcome_of, settle
+from dancecli.dataset.derived.pose_worker import PoseJob, work
+from dancecli.dataset.job_log import JobLog, ResumableJob
 from dancecli.engine.factory import LOCAL, check_engine
-from dancecli.engine.pool import Finished
 from dancecli.storage.workspace import Workspace
 from dancecli.video.pose.estimate import Estimator, estimator_of, frames_of_poses
 from dancecli.video.pose.weights import PoseWeights, find_weights
@@ -145,19 +144,14 @@ def requested_clips(workspace: Workspace, split: str | None) -> list[Clip]:
 
 def job_of(workspace: Workspace) -> ResumableJob[PoseJob, ClipPose]:
     """Return the resumable job, with its log."""
-    log = JobLog(
-        path=workspace.root / "manifests" / "pose.jsonl",
-        key_of=lambda row: row.clip_id,
-        to_json=asdict,
-        from_json=lambda row: ClipPose(**row),
-    )
+    log = log_of(workspace, ClipPose, FOLDER)
     return ResumableJob(
         workspace,
         FOLDER,
         log,
         work,
         _DEADLINE_S,
-        _outcome,
+        outcome_of,
         units_of=lambda job: len(
             frames_of_poses(job.clip.num_frames, Fraction(job.clip.fps_num, job.clip.fps_den))
         ),
@@ -205,17 +199,6 @@ def _shared(workspace: Workspace, weights: PoseWeights) -> PoseWeights:
     return PoseWeights(
         copied(weights.landmarks), copied(weights.detector) if weights.detector is not None else None
     )
-
-
-def _outcome(finished: Finished[PoseJob, PoseOutcome]) -> JobOutcome[ClipPose]:
-    job, result = finished.job, finished.result
-    if result is None:
-        return JobOutcome(failed=((job.clip.clip_id, finished.detail or finished.lost),))
-    if result.made:
-        return JobOutcome(made=(result.made,), empty=bool(result.made.reason))
-    if result.disk_full:
-        return JobOutcome(disk_full=True)
-    return JobOutcome(failed=((job.clip.clip_id, result.reason),))
 
 
 def _result(

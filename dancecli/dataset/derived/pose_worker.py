@@ -5,7 +5,6 @@ It writes poses under their final name only, so it may be killed at any moment.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Generator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,14 +14,13 @@ from dancecli.core.errors import MediaError
 from dancecli.core.hashing import sha256_file
 from dancecli.core.records import Clip, ClipPose
 from dancecli.core.video_files import clip_path
+from dancecli.dataset.derived.per_clip import FileOutcome, work_on
 from dancecli.engine.worker import Acquire
 from dancecli.storage.files import atomic_file
 from dancecli.storage.pose_files import Pose, pose_name, read_pose, write_pose
 from dancecli.video.pose.estimate import estimator_of
 from dancecli.video.pose.tracker import NobodyFoundError, StartsDisagreeError
 from dancecli.video.pose.weights import PoseWeights
-
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,32 +40,9 @@ class PoseJob:
     people: int
 
 
-@dataclass(frozen=True, slots=True)
-class PoseOutcome:
-    """The outcome of a job.
-
-    Attributes:
-        made: the record of the poses, or of the reason why the clip has none; None if it failed.
-        reason: why it failed, so that it is tried again.
-        disk_full: it stopped because there is no space.
-    """
-
-    made: ClipPose | None = None
-    reason: str = ""
-    disk_full: bool = False
-
-
-def work(job: PoseJob, _: Acquire) -> Generator[int, None, PoseOutcome]:
+def work(job: PoseJob, _: Acquire) -> Generator[int, None, FileOutcome[ClipPose]]:
     """Find and commit a clip's poses; yield the number of frames done since the last yield."""
-    try:
-        made = yield from _make(job)
-    except MediaError as error:
-        return PoseOutcome(reason=error.message)
-    except OSError as error:
-        if error.errno not in _DISK_FULL:
-            raise
-        return PoseOutcome(disk_full=True)
-    return PoseOutcome(made)
+    return (yield from work_on(_make(job)))
 
 
 def _make(job: PoseJob) -> Generator[int, None, ClipPose]:

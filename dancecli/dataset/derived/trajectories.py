@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fractions import Fraction
 
 from dancecli.core.errors import UsageError
@@ -17,11 +17,10 @@ from dancecli.core.flow_format import FlowMethod
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip, ClipPose, Trajectories
 from dancecli.core.video_files import sizes_in
-from dancecli.dataset.derived.per_clip import is_current, original_clips, settle
-from dancecli.dataset.derived.trajectories_worker import TrajectoriesJob, TrajectoriesOutcome, work
-from dancecli.dataset.job_log import JobLog, JobOutcome, ResumableJob
+from dancecli.dataset.derived.per_clip import is_current, log_of, original_clips, outcome_of, settle
+from dancecli.dataset.derived.trajectories_worker import TrajectoriesJob, work
+from dancecli.dataset.job_log import ResumableJob
 from dancecli.engine.factory import LOCAL, check_engine
-from dancecli.engine.pool import Finished
 from dancecli.storage import tables
 from dancecli.storage.trajectory_files import FOLDER
 from dancecli.storage.workspace import Workspace
@@ -173,31 +172,15 @@ def _pending(
 
 
 def _step(workspace: Workspace) -> ResumableJob[TrajectoriesJob, Trajectories]:
-    log = JobLog(
-        path=workspace.root / "manifests" / f"{FOLDER}.jsonl",
-        key_of=lambda row: row.clip_id,
-        to_json=asdict,
-        from_json=lambda row: Trajectories(**row),
-    )
+    log = log_of(workspace, Trajectories, FOLDER)
     return ResumableJob(
         workspace,
         FOLDER,
         log,
         work,
         _DEADLINE_S,
-        _outcome,
+        outcome_of,
         units_of=lambda job: (
             len(frames_at_25(job.clip.num_frames, Fraction(job.clip.fps_num, job.clip.fps_den))) - 1
         ),
     )
-
-
-def _outcome(finished: Finished[TrajectoriesJob, TrajectoriesOutcome]) -> JobOutcome[Trajectories]:
-    job, result = finished.job, finished.result
-    if result is None:
-        return JobOutcome(failed=((job.clip.clip_id, finished.detail or finished.lost),))
-    if result.made:
-        return JobOutcome(made=(result.made,), empty=bool(result.made.reason))
-    if result.disk_full:
-        return JobOutcome(disk_full=True)
-    return JobOutcome(failed=((job.clip.clip_id, result.reason),))

@@ -5,25 +5,23 @@ It writes them under their final name only, so it may be killed at any moment.
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Generator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from dancecli.core.errors import InputError, MediaError
+from dancecli.core.errors import MediaError
 from dancecli.core.flow_format import FlowMethod
 from dancecli.core.hashing import sha256_file
 from dancecli.core.records import Clip, ClipPose, Trajectories
 from dancecli.core.video_files import clip_path
+from dancecli.dataset.derived.per_clip import FileOutcome, work_on
 from dancecli.engine.worker import Acquire
 from dancecli.storage.files import atomic_file
 from dancecli.storage.pose_files import read_pose
 from dancecli.storage.trajectory_files import FOLDER, read_trajectories, trajectories_name, write_trajectories
 from dancecli.video.trajectories.estimate import find_trajectories, method_name
 from dancecli.video.trajectories.tracker import LENGTH
-
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,32 +41,9 @@ class TrajectoriesJob:
     pose: ClipPose | None
 
 
-@dataclass(frozen=True, slots=True)
-class TrajectoriesOutcome:
-    """The outcome of a job.
-
-    Attributes:
-        made: the record of the trajectories, or of the reason why the clip has none; None if it failed.
-        reason: why it failed, so that it is tried again.
-        disk_full: it stopped because there is no space.
-    """
-
-    made: Trajectories | None = None
-    reason: str = ""
-    disk_full: bool = False
-
-
-def work(job: TrajectoriesJob, _: Acquire) -> Generator[int, None, TrajectoriesOutcome]:
+def work(job: TrajectoriesJob, _: Acquire) -> Generator[int, None, FileOutcome[Trajectories]]:
     """Find and commit a clip's trajectories; yield the number of fields done since the last yield."""
-    try:
-        made = yield from _make(job)
-    except (MediaError, InputError) as error:
-        return TrajectoriesOutcome(reason=error.message)
-    except OSError as error:
-        if error.errno not in _DISK_FULL:
-            raise
-        return TrajectoriesOutcome(disk_full=True)
-    return TrajectoriesOutcome(made)
+    return (yield from work_on(_make(job)))
 
 
 def _make(job: TrajectoriesJob) -> Generator[int, None, Trajectories]:
