@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dancecli.core.hashing import assign_folds
+from dancecli.core.hashing import INNER_FOLDS, assign_folds
 from dancecli.core.labels import MANIFESTS
 from dancecli.core.progress import SILENT
 from dancecli.core.records import Subset
@@ -170,7 +170,7 @@ def scikit_learn(pool: Pool, corpus: Corpus) -> np.ndarray:
     from sklearn.linear_model import LogisticRegressionCV
 
     x, y = pool.center.numpy(), corpus.labels.numpy()
-    fold_of = np.array(assign_folds(y.tolist(), [pool.groups[i] for i in corpus.train], 5))
+    fold_of = np.array(assign_folds(y.tolist(), [pool.groups[i] for i in corpus.train], INNER_FOLDS))
     folds = [(np.flatnonzero(fold_of != k), np.flatnonzero(fold_of == k)) for k in range(max(fold_of) + 1)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -14,6 +14,9 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 
+# Of the cross-validation inside a training subset, by which a head on stored features chooses its settings.
+INNER_FOLDS = 5
+
 
 def sha256_file(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal; the file is read in blocks."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dancecli.core.hashing import assign_folds
+from dancecli.core.hashing import INNER_FOLDS, assign_folds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 # As Wang & Schmid.
 STRENGTH = 100.0
-_FOLDS = 5
 _TEMPERATURES = tuple(10.0 ** (i / 20) for i in range(-60, 21))
 # Of a class that no training clip has: surer than any clip is not of it.
 _NEVER = -10.0
@@ -61,7 +60,7 @@ def classify(
 
     y = np.asarray(labels)
     products = train @ train.T
-    fold_of = np.array(assign_folds(list(labels), groups, _FOLDS))
+    fold_of = np.array(assign_folds(list(labels), groups, INNER_FOLDS))
     held_out = np.full((len(y), classes), np.nan)
     if fold_of.max(initial=0):
         for fold in range(int(fold_of.max()) + 1):

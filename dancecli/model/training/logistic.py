@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dancecli.core.hashing import assign_folds
+from dancecli.core.hashing import INNER_FOLDS, assign_folds
 from dancecli.core.statistics.calibration import TEMPERATURES
 
 # Inverse strengths as in scikit-learn's LogisticRegressionCV, for features of unit scale.
@@ -26,7 +26,6 @@ STRENGTHS = tuple(10.0 ** (i / 2) for i in range(-8, 5))
 # close to the nearest class mean. With other weights the bias, which is not regularized, calls the largest
 # class.
 DEFAULT_STRENGTH = STRENGTHS[0]
-_FOLDS = 5
 # Strengths whose accuracies differ by less than so many standard errors are alike, and the strongest of
 # them is taken. In 34 small corpora of the demo's clips, 5 % of the labels wrong, 70.6 % of the test clips
 # are right with 0.5, 70.2 with 0 and 69.2 with 1; with 45 clips per class 87.4, 83.2 and 86.2.
@@ -116,7 +115,7 @@ def _solve_head(
     x = (x / scale) @ basis.T
     y = labels.repeat_interleave(views)
     sample = _class_weights(labels, classes, balanced).repeat_interleave(views) / views
-    fold_of = assign_folds(labels.tolist(), groups, _FOLDS)
+    fold_of = assign_folds(labels.tolist(), groups, INNER_FOLDS)
     folds = max(fold_of) + 1 if fold_of else 0
     strength, temperature, correct, held_out = DEFAULT_STRENGTH, 1.0, 0, 0
     if folds > 1:

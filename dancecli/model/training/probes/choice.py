@@ -9,10 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dancecli.core.hashing import assign_folds
+from dancecli.core.hashing import INNER_FOLDS, assign_folds
 from dancecli.core.statistics.calibration import TEMPERATURES
-
-FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ def folds_of(labels: Tensor, groups: Sequence[str]) -> Tensor | None:
     Returns:
         The fold of each clip, from 0: [clips]; None if there are too few groups.
     """
-    found = assign_folds(labels.tolist(), groups, FOLDS)
+    found = assign_folds(labels.tolist(), groups, INNER_FOLDS)
     return torch.tensor(found) if found and max(found) > 0 else None
 
 
