@@ -33,8 +33,9 @@ CLIP_S = 3
 _DEADLINE_S = 600.0
 # A style's own place in training and validation, another style's in test.
 INDEPENDENT, PLANTED, MISLEADING = "independent", "planted", "misleading"
-# Share of a style's videos in train, and in train and val, of a list that says so itself.
-_TRAIN, _TRAIN_AND_VAL = 0.7, 0.8
+# Shares of a style's videos of a list that says so itself; one video at least.
+_VAL, _TEST = 0.1, 0.2
+LIST = "annotations.csv"
 HEADER = ("label", "youtube_id", "time_start", "time_end", "split")
 
 DEAD = Fault(status=404)
@@ -167,7 +168,7 @@ def make_corpus(folder: Path, settings: CorpusSettings, reporter: Reporter = SIL
     paths = {video.video_id: videos / f"{video.video_id}.mp4" for video in planned if video.fault != DEAD}
     wanted = [v for v in planned if v.video_id in paths and not paths[v.video_id].exists()]
     _render([(video.spec, paths[video.video_id]) for video in wanted], len(paths), reporter)
-    annotations = folder / "annotations.csv"
+    annotations = folder / LIST
     rows = _write_list(annotations, planned)
     return Corpus(
         videos=videos,
@@ -226,6 +227,12 @@ def _write_list(path: Path, videos: tuple[SourceVideo, ...]) -> int:
     return len(rows)
 
 
+def listed_ids(path: Path) -> set[str]:
+    """Read the ids of the videos in a list that `make_corpus` wrote."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return {row["youtube_id"] for row in csv.DictReader(file)}
+
+
 def _source(settings: CorpusSettings, style: str, number: int) -> SourceVideo:
     key = f"{EDITION}/{settings.seed}/{settings.width}x{settings.height}@{settings.fps}/{style}"
     if settings.backgrounds != INDEPENDENT or settings.boards:
@@ -263,10 +270,13 @@ def _mislabel(videos: list[SourceVideo], settings: CorpusSettings) -> list[Sourc
 
 def _subset(settings: CorpusSettings, number: int) -> Subset:
     """Divide a style's videos where test differs from train; else all are listed as train, as in Kinetics."""
-    share = number / settings.videos_per_style
-    if settings.backgrounds != MISLEADING or share < _TRAIN:
+    if settings.backgrounds != MISLEADING:
         return Subset.TRAIN
-    return Subset.VAL if share < _TRAIN_AND_VAL else Subset.TEST
+    test, val = (max(1, round(share * settings.videos_per_style)) for share in (_TEST, _VAL))
+    first_test = settings.videos_per_style - test
+    if number >= first_test:
+        return Subset.TEST
+    return Subset.VAL if number >= first_test - val else Subset.TRAIN
 
 
 def _place(settings: CorpusSettings, style: str, number: int, subset: Subset) -> str:

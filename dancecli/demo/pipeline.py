@@ -12,20 +12,32 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dancecli.core.errors import DanceError, MissingDependencyError, WorkspaceError
+from dancecli.core.errors import DanceError, InputError, MissingDependencyError, WorkspaceError
 from dancecli.core.labels import MANIFESTS
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.text import pluralize
-from dancecli.demo.corpus import Corpus, CorpusSettings, make_corpus
+from dancecli.demo.choreography import SEPARABLE
+from dancecli.demo.corpus import (
+    LIST,
+    MISLEADING,
+    PLANTED,
+    Corpus,
+    CorpusSettings,
+    listed_ids,
+    make_corpus,
+    plan,
+)
 from dancecli.demo.video_site import VideoSite
 from dancecli.storage.workspace import Workspace
 
 LABELS = MANIFESTS / "label-sets" / "demo.txt"
+# Of the variants: only the styles that differ clearly, so that what is lost is lost to the variant.
+VARIANT_LABELS = MANIFESTS / "label-sets" / "separable.txt"
 SITE_FOLDER = "demo-site"
 SPLIT = "demo"
 RATIOS = "70/10/20"
@@ -33,6 +45,13 @@ MODEL, RECIPE = "inception", "demo"
 # The settings of the demo's run: as its recipe says, no other stages frozen.
 _OWN = (MODEL, RECIPE, None)
 WRONG_LABELS = 0.05
+_HIDDEN_LIMBS = "hidden-limbs"
+# By name, what it does.
+VARIANTS = {
+    PLANTED: "each style has a floor and a wall of its own",
+    MISLEADING: "each style has a floor and a wall of its own in train and val, and another style's in test",
+    _HIDDEN_LIMBS: "boards hide half of every limb",
+}
 MISSING = 3  # exit code of a command that finished with something missing
 
 
@@ -44,15 +63,33 @@ class DemoSettings:
         quick: use a corpus too small to learn from; a minute's check that every step works.
         seed: random seed of the corpus.
         quiet_stdout: send the commands' output to stderr, as `--json` requires.
+        variant: which of `VARIANTS` to draw instead; empty for none.
     """
 
     quick: bool = False
     seed: int = 0
     quiet_stdout: bool = False
+    variant: str = ""
+
+    def __post_init__(self) -> None:
+        if self.variant and self.variant not in VARIANTS:
+            raise InputError(f"unknown variant {self.variant!r}", f"known: {', '.join(VARIANTS)}")
+
+    @property
+    def labels(self) -> Path:
+        """The label file of the styles that are drawn."""
+        return VARIANT_LABELS if self.variant else LABELS
 
     @property
     def corpus(self) -> CorpusSettings:
         """Settings of the corpus."""
+        if self.variant:
+            size = CorpusSettings(videos_per_style=10, seed=self.seed, styles=tuple(SEPARABLE))
+            if self.quick:
+                size = replace(size, videos_per_style=3, width=160, height=120)
+            if self.variant == _HIDDEN_LIMBS:
+                return replace(size, boards=True)
+            return replace(size, backgrounds=self.variant)
         if self.quick:
             return CorpusSettings(
                 videos_per_style=2, seed=self.seed, width=160, height=120, wrong_labels=WRONG_LABELS
@@ -96,13 +133,14 @@ def demo(
         reporter: receives each command before it runs, and the progress of rendering.
 
     Raises:
-        WorkspaceError: the workspace holds another dataset.
+        WorkspaceError: the workspace holds another dataset, or a demo of other videos.
         MissingDependencyError: a package that one of the steps needs is not installed.
         DanceError: a command failed; it has printed why.
     """
     from dancecli.report.report import ReportSettings, report
 
     refuse_other_dataset(workspace)
+    refuse_other_demo(workspace, settings)
     require_packages()
     started = time.monotonic()
     with workspace.lock("demo"):
@@ -110,7 +148,7 @@ def demo(
         reporter.message(describe(corpus, settings))
         commands = []
         with VideoSite(corpus.videos, corpus.faults) as site:
-            for step in STEPS:
+            for step in steps(settings):
                 command = step(workspace, settings, site.url_template)
                 if command:
                     run(command, reporter, quiet=settings.quiet_stdout)
@@ -157,38 +195,57 @@ def refuse_other_dataset(workspace: Workspace) -> None:
         )
 
 
+def refuse_other_demo(workspace: Workspace, settings: DemoSettings) -> None:
+    """Accept only a folder of the same videos: clips of two corpora would be one dataset.
+
+    Raises:
+        WorkspaceError: the folder holds the demo of other settings.
+    """
+    listed = workspace.root / SITE_FOLDER / LIST
+    if listed.exists() and listed_ids(listed) != {video.video_id for video in plan(settings.corpus)}:
+        raise WorkspaceError(
+            f"{workspace.root}: holds a demo of other videos (another --variant, --seed or --quick)",
+            "choose a new folder: dance demo --workspace DIR",
+        )
+
+
 def describe(corpus: Corpus, settings: DemoSettings) -> str:
     """Describe the corpus in one line."""
     made = settings.corpus
+    variant = f" ({settings.variant}: {VARIANTS[settings.variant]})" if settings.variant else ""
+    wrong = (
+        f"; {pluralize(corpus.mislabeled, 'video')} ({made.wrong_labels:.0%} of those that are whole) "
+        f"{'has' if corpus.mislabeled == 1 else 'have'} a wrong label"
+    )
     new = f"{corpus.rendered} rendered now" if corpus.rendered else "all already rendered"
     return (
-        f"corpus: {corpus.rows} segments of {len(list(corpus.videos.glob('*.mp4')))} videos, "
+        f"corpus{variant}: {corpus.rows} segments of {len(list(corpus.videos.glob('*.mp4')))} videos, "
         f"{made.width}x{made.height} at {made.fps} fps ({new}); "
         f"{corpus.missing} segments are unavailable, as one video is gone, one is cut off during "
-        f"transfer and one is too short; {pluralize(corpus.mislabeled, 'video')} "
-        f"({WRONG_LABELS:.0%} of those that are whole) {'has' if corpus.mislabeled == 1 else 'have'} a wrong "
-        "label"
+        f"transfer and one is too short{wrong if made.wrong_labels else ''}"
     )
 
 
 def planned(workspace: Workspace, settings: DemoSettings) -> list[tuple[str, ...]]:
     """List the commands that `demo` would run, with a placeholder for the port."""
     template = "http://127.0.0.1:PORT/v/{video_id}.mp4"
-    commands = (step(workspace, settings, template) for step in STEPS)
+    commands = (step(workspace, settings, template) for step in steps(settings))
     return [command for command in commands if command]
 
 
 def fetch_command(workspace: Workspace, url_template: str, labels: Path = LABELS) -> tuple[str, ...]:
     """Give the command that fetches the corpus, in the classes of a label file."""
-    annotations = workspace.root / SITE_FOLDER / "annotations.csv"
+    annotations = workspace.root / SITE_FOLDER / LIST
     return (
         *("fetch", *_at(workspace), "--annotations", _short(annotations)),
         *("--labels", _short(labels), "--url-template", url_template),
     )
 
 
-def split_step(workspace: Workspace, _: DemoSettings, __: str) -> tuple[str, ...]:
-    """Split the clips."""
+def split_step(workspace: Workspace, settings: DemoSettings, _: str) -> tuple[str, ...]:
+    """Split the clips, or keep the subsets of the list where test is made otherwise than train."""
+    if settings.variant == MISLEADING:
+        return ("split", *_at(workspace), "--keep-official", "--name", SPLIT)
     return ("split", *_at(workspace), "--ratios", RATIOS, "--stratify", "--name", SPLIT)
 
 
@@ -218,12 +275,17 @@ def report_step(workspace: Workspace, _: DemoSettings, __: str) -> tuple[str, ..
     return ("report", *_at(workspace), *(("--run", name) if name else ()))
 
 
-def fetch_step(workspace: Workspace, _: DemoSettings, url_template: str) -> tuple[str, ...]:
+def fetch_step(workspace: Workspace, settings: DemoSettings, url_template: str) -> tuple[str, ...]:
     """Fetch the clips."""
-    return fetch_command(workspace, url_template)
+    return fetch_command(workspace, url_template, settings.labels)
 
 
 STEPS = (fetch_step, split_step, augment_step, finetune_step, report_step)
+
+
+def steps(settings: DemoSettings) -> tuple[Callable[[Workspace, DemoSettings, str], tuple[str, ...]], ...]:
+    """List the steps; variants are not augmented, as color jitter would blur what they plant."""
+    return tuple(step for step in STEPS if not (settings.variant and step is augment_step))
 
 
 def trained_run(workspace: Workspace) -> tuple[str, str]:

@@ -3,14 +3,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dancecli.core.errors import DanceError, MissingDependencyError, WorkspaceError
+from dancecli.core.errors import DanceError, InputError, MissingDependencyError, WorkspaceError
 from dancecli.core.progress import Reporter
-from dancecli.demo import pipeline
-from dancecli.demo.pipeline import DemoSettings, planned, refuse_other_dataset
+from dancecli.demo import corpus, pipeline
+from dancecli.demo.corpus import plan
+from dancecli.demo.pipeline import DemoSettings, planned, refuse_other_dataset, refuse_other_demo
 from dancecli.storage.workspace import Workspace
 
 
@@ -46,9 +48,9 @@ def test_demo_runs_the_users_commands_from_nothing_to_a_report(
 
     # Only the rows of the faulty videos are missing.
     settings = DemoSettings(quick=True).corpus
-    corpus = pipeline.make_corpus(folder / pipeline.SITE_FOLDER, settings)
-    assert corpus.rendered == 0
-    assert len(list((folder / "clips").rglob("*.mp4"))) == corpus.rows - corpus.missing
+    drawn = pipeline.make_corpus(folder / pipeline.SITE_FOLDER, settings)
+    assert drawn.rendered == 0
+    assert len(list((folder / "clips").rglob("*.mp4"))) == drawn.rows - drawn.missing
 
 
 def test_a_second_demo_fetches_and_trains_nothing(
@@ -72,6 +74,36 @@ def test_dry_run_shows_the_commands_and_writes_nothing(tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert [line.split()[2] for line in lines] == ["fetch", "split", "augment", "finetune", "report"]
     assert not folder.exists()
+
+
+def test_variants_are_of_six_styles_and_a_list_that_misleads_keeps_its_subsets(tmp_path: Path) -> None:
+    drawn = {name: DemoSettings(variant=name) for name in pipeline.VARIANTS}
+    assert [(s.corpus.backgrounds, s.corpus.boards) for s in drawn.values()] == [
+        ("planted", False),
+        ("misleading", False),
+        ("independent", True),
+    ]
+    for name, settings in drawn.items():
+        commands = planned(Workspace(tmp_path), settings)
+        assert [command[0] for command in commands] == ["fetch", "split", "finetune", "report"]
+        assert ("--keep-official" in commands[1]) == (name == "misleading")
+        assert any(word.endswith("separable.txt") for word in commands[0])
+        assert len(settings.corpus.styles) == 6
+        small = DemoSettings(quick=True, variant=name).corpus
+        assert {video.subset for video in plan(small)} == {video.subset for video in plan(settings.corpus)}
+    with pytest.raises(InputError, match="unknown variant 'rain'"):
+        DemoSettings(variant="rain")
+
+
+def test_a_folder_holds_one_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace, settings = Workspace(tmp_path), DemoSettings(quick=True, variant="planted")
+    monkeypatch.setattr(corpus, "_render", lambda *_: None)
+    refuse_other_demo(workspace, settings)
+    corpus.make_corpus(tmp_path / pipeline.SITE_FOLDER, settings.corpus)
+    refuse_other_demo(workspace, settings)
+    for other in (DemoSettings(variant="planted"), DemoSettings(quick=True), replace(settings, seed=1)):
+        with pytest.raises(WorkspaceError, match="holds a demo of other videos"):
+            refuse_other_demo(workspace, other)
 
 
 def test_a_stopped_run_is_resumed_and_a_run_on_another_split_is_not(

@@ -29,6 +29,15 @@ def command(
             help="Use a corpus too small to learn from, to check in a minute that every step works.",
         ),
     ] = False,
+    variant: Annotated[
+        str | None,
+        typer.Option(
+            metavar="planted|misleading|hidden-limbs",
+            help="Draw six styles otherwise. planted: each has a floor and a wall of its own; misleading: "
+            "and in test those of another style; hidden-limbs: boards hide half of every limb.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the synthetic videos.")] = 0,
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
@@ -40,13 +49,17 @@ def command(
     the commands that you would type: fetch, split, augment, finetune and report. Finished steps are
     skipped when you rerun it.
 
+    The variants show what a model looks at: train another one there, on poses for example, and compare.
+
     Example: `dance demo`
+
+    Example: `dance demo --variant misleading --workspace misleading`
     """
     from dancecli.demo.pipeline import DemoSettings, demo, planned
     from dancecli.storage.workspace import Workspace
 
     workspace = Workspace.locate(workspace_dir)
-    settings = DemoSettings(quick, seed, quiet_stdout=json_output)
+    settings = DemoSettings(quick, seed, quiet_stdout=json_output, variant=variant or "")
     if dry_run:
         commands = planned(workspace, settings)
         if json_output:

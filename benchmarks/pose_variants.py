@@ -1,0 +1,186 @@
+"""What poses, flow and pictures are worth on the demo and on its variants, and what the controls find there.
+
+    python -m benchmarks.pose_variants build/poses [--only planted misleading hidden-limbs demo]
+
+Each corpus is a workspace in the folder, made by the commands that a user would type; what is done is
+skipped. Three tables of Markdown come out. `variants`: the run of `dance demo`, which sees pictures,
+against ST-GCN++ on the poses of `dance pose`, by `dance compare`. `controls`: what survives of the run of
+`dance demo` without the dancer, without the background and without motion. `streams`: pictures, flow and
+poses on the demo, and their ensemble, weighed on val.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dancecli.core.records import Control
+from dancecli.demo.pipeline import MISSING, SPLIT, VARIANTS, trained_run
+from dancecli.storage.runs import read_records
+from dancecli.storage.workspace import Workspace
+
+PLAIN = "demo"
+POSE, FLOW, ALL = "pose", "flow", "three-streams"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """One workspace, and the commands in it.
+
+    Attributes:
+        root: its folder.
+        name: `demo`, or a variant of it.
+        quick: as `dance demo --quick`, and two epochs.
+    """
+
+    root: Path
+    name: str
+    quick: bool = False
+
+    def dance(self, *words: str) -> str:
+        """Run a command of ours in the workspace, and give what it printed."""
+        words = (*words, "--workspace", str(self.root))
+        print(f"$ dance {' '.join(words)}", file=sys.stderr, flush=True)
+        ended = subprocess.run(
+            [sys.executable, "-m", "dancecli", *words], stdout=subprocess.PIPE, text=True, check=False
+        )
+        if ended.returncode not in (0, MISSING):
+            raise SystemExit(f"dance {words[0]} ended with status {ended.returncode}")
+        return ended.stdout
+
+    def asked(self, *words: str) -> dict[str, Any]:
+        """Run a command with --json, and read its document."""
+        document: dict[str, Any] = json.loads(self.dance(*words, "--json"))
+        return document
+
+    def make(self) -> None:
+        """Draw the corpus, and train on its pictures."""
+        variant = () if self.name == PLAIN else ("--variant", self.name)
+        self.dance("demo", *variant, *(("--quick",) if self.quick else ()))
+
+    @property
+    def pictures(self) -> str:
+        """The run of `dance demo`."""
+        return trained_run(Workspace(self.root))[0]
+
+    def find_poses(self) -> None:
+        """Find the main dancer in all clips; one is enough for ST-GCN++ and half the work."""
+        self.dance("pose", "--people", "1")
+
+    def train(self, name: str, *words: str) -> None:
+        """Train a run, resume it, or leave it as it is."""
+        status = read_records(Workspace(self.root))[0].get(name, {}).get("status")
+        if status:
+            words = ("--resume",) if status != "done" else ()
+        if status != "done":
+            self.dance("finetune", *words, "--name", name)
+
+    def train_poses(self) -> None:
+        """Train ST-GCN++ from scratch on the poses."""
+        short = ("--epochs", "2") if self.quick else ()
+        recipe = ("--recipe", "skeleton", "--split", SPLIT, *short)
+        self.train(POSE, "--pretrain", "stgcnpp", "--weights", "none", *recipe)
+
+    def take_away(self) -> None:
+        """Evaluate the run of `dance demo` under all controls."""
+        self.dance("evaluate", "--run", self.pictures, "--control", ",".join(Control))
+
+    def train_flow(self) -> None:
+        """Train on the optical flow as `dance demo` does on pictures."""
+        self.dance("flow", "--split", SPLIT)
+        recipe = ("--recipe", "demo", "--split", SPLIT, "--views", "1")
+        self.train(FLOW, "--pretrain", "inception-flow", *recipe)
+
+
+def percent(of: dict[str, Any]) -> str:
+    """Lay out an accuracy with its interval."""
+    return f"{of['k']}/{of['n']} ({100 * of['low']:.0f} to {100 * of['high']:.0f} %)"
+
+
+def points(of: dict[str, Any]) -> str:
+    """Lay out a difference with its interval, in points."""
+    return f"{100 * of['rate']:+.0f} ({100 * of['low']:+.0f} to {100 * of['high']:+.0f})"
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table of Markdown."""
+    print("| " + " | ".join(head) + " |\n|---" + "|--:" * (len(head) - 1) + "|")
+    print("".join(f"| {' | '.join(row)} |\n" for row in rows), flush=True)
+
+
+def against_poses(corpora: Sequence[Corpus]) -> None:
+    """Print pictures beside poses, one line per corpus."""
+    rows = []
+    for corpus in corpora:
+        found = corpus.asked("compare", corpus.pictures, POSE)
+        one, other = (percent(found[key]["top1"]) for key in ("first", "second"))
+        rows.append([corpus.name, one, other, points(found["difference"]), f"{found['paired']['p']:.2g}"])
+    print_table(["corpus", "pictures", "poses", "poses minus pictures, points (95 %)", "p"], rows)
+
+
+def under_controls(corpora: Sequence[Corpus]) -> None:
+    """Print what survives of pictures under each control, and say what chance is."""
+    rows = []
+    for corpus in corpora:
+        found = corpus.asked("report", "--run", corpus.pictures)
+        for one in found["controls"]:
+            kept = one["survives"]
+            share = (
+                f"{100 * kept['share']:.0f} % ({100 * kept['low']:.0f} to {100 * kept['high']:.0f})"
+                if kept
+                else "-"
+            )
+            chance = f"{100 * one['chance']:.0f} %{', within' if one['chance_in_interval'] else ''}"
+            what = (corpus.name, one["control"], percent(one["intact"]), percent(one["under"]))
+            rows.append([*what, chance, share, f"{one['p_adjusted']:.2g}"])
+    print_table(["corpus", "control", "as they are", "under it", "chance", "survives (95 %)", "p"], rows)
+
+
+def streams(corpus: Corpus) -> None:
+    """Print the ensemble of three streams: what each is alone, and what it adds."""
+    names = (corpus.pictures, FLOW, POSE)
+    corpus.dance("evaluate", "--ensemble", *names, "--weigh", "--name", ALL)
+    page = corpus.asked("report", "--run", ALL)
+    rows = []
+    for one in page["subsets"]["test"]["members"]:
+        against = corpus.asked("compare", one["run"], ALL)
+        adds = {"rate": one["adds"], "low": one["low"], "high": one["high"]}
+        alone = percent(against["first"]["top1"])
+        gain, p = points(against["difference"]), f"{against['paired']['p']:.2g}"
+        worth = (points(adds), f"{one['p_adjusted']:.2g}")
+        rows.append([one["run"], alone, f"{one['weight']:.2f}", *worth, gain, p])
+    rows.append([ALL, percent(against["second"]["top1"]), *[""] * 5])
+    head = ["stream", "alone", "weight", "adds to the other two (95 %)", "p", "three minus it (95 %)", "p"]
+    print_table(head, rows)
+
+
+def main() -> None:
+    """Make the corpora and runs where they are missing, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", nargs="+", choices=[*VARIANTS, PLAIN], default=[*VARIANTS, PLAIN])
+    parser.add_argument("--quick", action="store_true", help="show that the script works, on few small clips")
+    asked = parser.parse_args()
+    corpora = [Corpus(asked.folder / name, name, asked.quick) for name in asked.only]
+    for corpus in corpora:
+        corpus.make()
+        corpus.find_poses()
+        corpus.train_poses()
+        corpus.take_away()
+        if corpus.name == PLAIN:
+            corpus.train_flow()
+    against_poses(corpora)
+    under_controls(corpora)
+    for corpus in corpora:
+        if corpus.name == PLAIN:
+            streams(corpus)
+
+
+if __name__ == "__main__":
+    main()
