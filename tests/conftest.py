@@ -27,6 +27,7 @@ settings.load_profile("dance")
 # list, so that a machine's speed does not decide what is run.
 SLOW = (
     "app/test_server.py",
+    "app/test_timelines.py",
     "dataset/derived",
     "dataset/export/test_documents.py",
     "dataset/export/test_export.py",

@@ -11,7 +11,6 @@ import getpass
 import hmac
 import socket
 import threading
-from collections.abc import Awaitable, Callable
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -26,8 +25,10 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from dancecli.app.answers import Handler, checked_text
 from dancecli.app.catalog import FLAGS, SORTS, Catalog, Query
 from dancecli.app.thumbnails import thumbnail
+from dancecli.app.timeline_routes import timeline_routes
 from dancecli.core.errors import DanceError, MediaError, UsageError
 from dancecli.storage.corrections import Correction, Field, append_corrections, read_corrections
 from dancecli.storage.workspace import Workspace
@@ -39,8 +40,6 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_TEXT_LIMIT = 2000
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 class _Guard(BaseHTTPMiddleware):
@@ -211,11 +210,11 @@ def _user() -> str:
 
 def _corrections(document: Any, catalog: Catalog) -> list[Correction]:
     """Read what a page sends: `{"who": ..., "changes": [{"clip_id", "field", "new", "why"}, ...]}`."""
-    who = _text(document.get("who", ""))
+    who = checked_text(document.get("who", ""))
     found = []
     for change in document["changes"]:
         clip_id, field = str(change["clip_id"]), Field(change["field"])
-        new = _text(change["new"])
+        new = checked_text(change["new"])
         if clip_id not in catalog.frame.index:
             raise ValueError(f"there is no clip {clip_id!r}")
         if field in (Field.START_MS, Field.END_MS) and new and not new.isdecimal():
@@ -225,18 +224,10 @@ def _corrections(document: Any, catalog: Catalog) -> list[Correction]:
         old = before.get(field, str(row["listed_label"]) if field is Field.LABEL else "")
         if field is Field.LABEL and new == row["listed_label"]:
             new = ""
-        found.append(Correction(clip_id, field, old, new, who, why=_text(change.get("why", ""))))
+        found.append(Correction(clip_id, field, old, new, who, why=checked_text(change.get("why", ""))))
     if not found:
         raise ValueError("it changes nothing")
     return found
-
-
-def _text(value: Any) -> str:
-    """Let a text through that may stand in the table: one line, without control characters."""
-    text = " ".join(str(value).split())
-    if len(text) > _TEXT_LIMIT or not text.isprintable():
-        raise ValueError("a text is too long or holds control characters")
-    return text
 
 
 def _whole(text: str) -> int:
@@ -263,6 +254,7 @@ def make_app(workspace: Workspace, catalog: Catalog, token: str, password: str =
             Route("/api/corrections", handlers.history, methods=["GET"]),
             Route("/media/{clip_id}", handlers.media),
             Route("/thumb/{clip_id}", handlers.picture),
+            *timeline_routes(workspace),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[Middleware(_Guard, token=token, password=password)],

@@ -7,7 +7,9 @@ Formats: ELAN Annotation Format 3.0 (Max Planck Institute for Psycholinguistics)
 
 from __future__ import annotations
 
+import csv
 import html
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from dancecli.core.errors import InputError
 _CUE_TIMES = re.compile(r"\s*(?P<start>[\d:.]+)[ \t]+-->[ \t]+(?P<end>[\d:.]+)(?:[ \t].*)?")
 _TAG = re.compile(r"<[^>]*>")
 # `dance predict` writes the probability behind the label.
-_PROBABILITY = re.compile(r"\s+\d{1,3} %")
+_PROBABILITY = re.compile(r"\s+\d{1,3} %$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,38 @@ def is_elan(first: str, path: Path) -> bool:
 def is_webvtt(first: str) -> bool:
     """Tell a WebVTT file by its first line."""
     return first.split(None, 1)[:1] == ["WEBVTT"]
+
+
+def read_stretches(text: str, path: Path) -> Iterator[Stretch]:
+    """Read a timeline in any of the forms that `dance predict` writes: ELAN, WebVTT or CSV.
+
+    Raises:
+        InputError: it is none of them.
+    """
+    first = text.lstrip("\ufeff").partition("\n")[0]
+    if is_elan(first, path):
+        yield from read_elan(text.lstrip("\ufeff"), path)
+    elif is_webvtt(first):
+        yield from read_webvtt(iter(text.splitlines()[1:]), 1)
+    else:
+        yield from _read_table(text.lstrip("\ufeff"), path)
+
+
+def _read_table(text: str, path: Path) -> Iterator[Stretch]:
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    if not {"start_s", "end_s", "label"} <= set(rows.fieldnames or ()):
+        hint = "give an .eaf of ELAN, a .vtt, or a CSV file with the columns start_s, end_s and label"
+        raise InputError.at(path, 1, "is no timeline", hint)
+    for row in rows:
+        start, end = (_from_seconds(row[key] or "") for key in ("start_s", "end_s"))
+        yield Stretch(rows.line_num, (row["label"] or "").strip(), start, end, "")
+
+
+def _from_seconds(text: str) -> float | str:
+    try:
+        return 1000 * float(text)
+    except ValueError:
+        return text
 
 
 def read_elan(text: str, path: Path) -> Iterator[Stretch]:

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import base64
-import http.client
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 from helpers import clip_workspace
-from helpers.app_server import TOKEN, served
+from helpers.app_server import TOKEN, Site, served
 from helpers.clip_workspace import LABELS
 
 from dancecli.core.records import Clip
@@ -21,40 +16,6 @@ from dancecli.storage.corrections import read_corrections
 from dancecli.storage.workspace import Workspace
 
 clip_files, populated = clip_workspace.clip_files, clip_workspace.populated
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-@dataclass(frozen=True)
-class Site:
-    address: str
-    workspace: Workspace
-
-    def ask(self, path: str, method: str = "GET", body: object = None, **headers: str) -> Answer:
-        """Send one request as the app's page does, unless headers say otherwise; an empty one is left out."""
-        sent = {"Cookie": f"dance_app={TOKEN}"}
-        if body is not None:
-            sent |= {"Content-Type": "application/json", "Origin": self.address}
-        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-        connection = http.client.HTTPConnection(urlsplit(self.address).netloc, timeout=30)
-        content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-        connection.request(method, path, content, {name: value for name, value in sent.items() if value})
-        answer = connection.getresponse()
-        found = Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
-        connection.close()
-        return found
-
-    def correct(self, *changes: dict[str, str], **headers: str) -> Answer:
-        return self.ask("/api/corrections", "POST", {"who": "ana", "changes": changes}, **headers)
 
 
 @pytest.fixture

@@ -98,7 +98,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "demo": (*_MEDIA, "sources", *DATASET, *MODEL, *REPORT),
     # The demo's corpus and video site serve the quick form of the reproduction.
     "reproduction": (*BASE, *DATASET, *MODEL, *REPORT, "demo"),
-    "app": (*BASE, "video"),
+    # It shows runs as their reports do, and reads and writes timelines.
+    "app": (*BASE, "video", "sources", "model.inference", *REPORT),
     # Modules of the package itself: `status`, `doctor`.
     "": (*_MEDIA, "sources", *DATASET, *MODEL, *REPORT, "cli"),
     **dict.fromkeys(
@@ -109,7 +110,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 # The only place that may import each of these packages.
 ONLY_IN = {
     "typer": "cli",
-    "starlette": "app/server.py",
+    "starlette": "app/",
     "uvicorn": "app/server.py",
     "rich": "cli",
     "yt_dlp": "sources/youtube",

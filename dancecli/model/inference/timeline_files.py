@@ -6,6 +6,7 @@ import csv
 import html
 import io
 import mimetypes
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from dancecli.storage.files import atomic_file
 TIER = "dance"
 _ELAN_SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
+_PROBABILITY = re.compile(r"\s\d{1,3} %$")
 
 
 def write_timeline(
@@ -28,7 +30,8 @@ def write_timeline(
     Args:
         path: where, without a suffix.
         video: the video, which ELAN opens beside the annotations.
-        segments: what is seen when: `start_s`, `end_s`, `label` and `probability`, in order.
+        segments: what is seen when: `start_s`, `end_s`, `label` and `probability`, in order; a stretch that
+            a person labeled has the probability None.
         made: the time that ELAN shows as the date of the file.
     """
     texts = {
@@ -87,11 +90,18 @@ def elan(video: Path, segments: Sequence[Mapping[str, Any]], made: datetime) -> 
 def webvtt(segments: Sequence[Mapping[str, Any]]) -> str:
     """Format WebVTT: a cue per segment, which players show as a subtitle."""
     cues = [
-        f"{_time(s['start_s'])} --> {_time(s['end_s'])}\n"
-        f"{html.escape(' '.join(s['label'].split()), quote=False)} {100 * s['probability']:.0f} %\n"
+        f"{_time(s['start_s'])} --> {_time(s['end_s'])}\n{html.escape(_cue(s), quote=False)}\n"
         for s in segments
     ]
     return "\n".join(["WEBVTT\n", *cues])
+
+
+def _cue(segment: Mapping[str, Any]) -> str:
+    label, probability = " ".join(segment["label"].split()), segment["probability"]
+    if probability is not None:
+        return f"{label} {100 * probability:.0f} %"
+    # Readers take a last percentage for a probability, so a label that ends with one gets another.
+    return f"{label} 100 %" if _PROBABILITY.search(label) else label
 
 
 def table(segments: Sequence[Mapping[str, Any]]) -> str:

@@ -1,0 +1,378 @@
+"""Timelines of recordings as people edit them: what `dance predict` found, and each change since.
+
+The changes of one recording are rows of `timelines/NAME.jsonl` in the workspace, which is only ever added to:
+first the stretches as they were predicted, then what each edit replaced. Taking an edit back adds a row too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass, field
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from dancecli.core.errors import DanceError, InputError, WorkspaceError
+from dancecli.core.video_files import is_video_name
+from dancecli.model.inference.inputs import slug
+from dancecli.sources.list_format import RowError, read_times
+from dancecli.sources.timelines import read_stretches
+from dancecli.storage.workspace import Workspace
+
+_SCHEMA = 1
+_MOST_SPANS = 20_000
+_LONGEST_LABEL = 200
+# A container's length and the last frame's time differ by a little.
+_BEYOND_MS = 1000
+
+
+class StaleEditError(WorkspaceError):
+    """Somebody else changed the timeline since it was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What is danced from one moment of a recording to another.
+
+    Attributes:
+        start_ms, end_ms: milliseconds from its start.
+        label: the style, or any other word.
+        probability: of the prediction; None for what a person said.
+        checked: whether a person looked at it.
+    """
+
+    start_ms: int
+    end_ms: int
+    label: str
+    probability: float | None = None
+    checked: bool = False
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A recording that `dance predict` made a timeline of.
+
+    Attributes:
+        name: names it in addresses and files.
+        title: its file, as the prediction names it.
+        path: where it was; None if it is gone, or is a folder of frames.
+        sha256: of the file.
+        seconds, fps: its length and frame rate.
+        labels: of the model.
+        report: the folder of the prediction below `reports/`.
+        run: whose weights; empty for a checkpoint file.
+        spans: what was predicted.
+        windows: start and end in seconds, likeliest label and its probability, in order.
+    """
+
+    name: str
+    title: str
+    path: Path | None
+    sha256: str
+    seconds: float
+    fps: float
+    labels: tuple[str, ...]
+    report: str
+    run: str
+    spans: tuple[Span, ...]
+    windows: tuple[tuple[float, float, str, float], ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A timeline as it is now.
+
+    Attributes:
+        spans: in order, without overlaps.
+        revision: rows of the file; 0 before the first edit.
+        last: who made the last edit that is in force and why, to be taken back; empty if there is none.
+    """
+
+    spans: tuple[Span, ...]
+    revision: int = 0
+    last: tuple[str, str] | tuple[()] = ()
+
+
+class Recordings:
+    """The recordings of a workspace; predictions are read again when their files change."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._read: dict[Path, tuple[tuple[int, int], tuple[Recording, ...]]] = {}
+
+    def all(self) -> dict[str, Recording]:
+        """Find them, by name; of two predictions of one recording the latest counts."""
+        files = []
+        for path in (self._workspace.root / "reports").glob("predict-*/prediction.json"):
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                continue
+            files.append((stat.st_mtime_ns, stat.st_size, path))
+        found: dict[str, Recording] = {}
+        for *state, path in sorted(files):
+            known = self._read.get(path)
+            if known is None or known[0] != tuple(state):
+                known = self._read[path] = ((state[0], state[1]), tuple(_read_prediction(path)))
+            found |= {recording.name: recording for recording in known[1]}
+        return dict(sorted(found.items(), key=lambda pair: pair[1].title.casefold()))
+
+
+def _read_prediction(path: Path) -> Iterator[Recording]:
+    """Give the recordings of one result that have a timeline; none of one that is damaged."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        inputs = [Path(name) for name in document["inputs"]]
+        labels = tuple(str(label) for label in document["labels"])
+        for row in document["videos"]:
+            if row["error"] or len(row["windows"]) < 2:
+                continue
+            yield Recording(
+                f"{slug(Path(row['file']).name)}-{str(row['sha256'])[:8]}",
+                row["file"],
+                _file_of(row["file"], inputs),
+                row["sha256"],
+                float(row["seconds"]),
+                row["frames"] / row["seconds"],
+                labels,
+                path.parent.name,
+                document["checkpoint"]["run"] or "",
+                tuple(
+                    Span(round(1000 * s["start_s"]), round(1000 * s["end_s"]), s["label"], s["probability"])
+                    for s in row["segments"]
+                ),
+                tuple(_likeliest(window, labels) for window in row["windows"]),
+            )
+    except (OSError, ValueError, LookupError, TypeError, ZeroDivisionError):
+        return
+
+
+def _likeliest(window: Mapping[str, Any], labels: Sequence[str]) -> tuple[float, float, str, float]:
+    best = max(range(len(labels)), key=window["scores"].__getitem__)
+    return window["start_s"], window["end_s"], labels[best], window["scores"][best]
+
+
+def _file_of(name: str, inputs: Sequence[Path]) -> Path | None:
+    """Find the file of a video by its name in the result and what was named on the command line."""
+    for given in inputs:
+        path = given / name if given.is_dir() else given
+        if str(path).endswith(name) and is_video_name(path.name) and path.is_file():
+            return path
+    return None
+
+
+def timeline_file(workspace: Workspace, name: str) -> Path:
+    """Return the path of the edits of a recording."""
+    return workspace.root / "timelines" / f"{name}.jsonl"
+
+
+def read_timeline(workspace: Workspace, recording: Recording) -> Timeline:
+    """Read what is in force: the prediction and all edits.
+
+    A last line that a killed program left without its end is not there yet.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = timeline_file(workspace, recording.name)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return Timeline(recording.spans)
+    return _replay(content[: content.rfind(b"\n") + 1], path) or Timeline(recording.spans)
+
+
+def _replay(content: bytes, path: Path) -> Timeline | None:
+    states: list[tuple[tuple[Span, ...], tuple[str, str] | tuple[()]]] = []
+    number = 0
+    for number, line in enumerate(content.splitlines(), 1):
+        try:
+            row = json.loads(line)
+            if row.get("undo") and len(states) > 1:
+                states.pop()
+                continue
+            before = states[-1][0] if states else ()
+            added = tuple(Span(*values) for values in row["added"])
+            spans = (*before[: row["at"]], *added, *before[row["at"] + row["removed"] :])
+            states.append((spans, (str(row["who"]), str(row["why"])) if states else ()))
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise InputError.at(path, number, "is no edit of a timeline", "restore it from a copy") from None
+    if not states:
+        return None
+    spans, last = states[-1]
+    return Timeline(spans, number, last)
+
+
+def edit(
+    workspace: Workspace, recording: Recording, base: int, spans: Sequence[Span], who: str, why: str
+) -> Timeline:
+    """Replace the stretches of a timeline, durably.
+
+    Args:
+        workspace: where the file is.
+        recording: whose timeline.
+        base: the revision that was edited.
+        spans: all stretches, as they should be.
+        who: the name of the person.
+        why: what was done, in words.
+
+    Raises:
+        StaleEditError: the timeline has another revision by now; nothing was changed.
+        InputError: the stretches overlap, or one has no length or label, or the file is damaged.
+        OSError: the disk is full or read-only; nothing was changed.
+    """
+    check_spans(spans, recording.seconds)
+    with _open_edits(workspace, recording, base) as (now, rows):
+        before = now.spans
+        at = _common(before, spans)
+        tail = _common(before[at:][::-1], tuple(spans[at:])[::-1])
+        removed, added = len(before) - at - tail, spans[at : len(spans) - tail]
+        if removed or added:
+            rows.append({"at": at, "removed": removed, "added": [astuple(span) for span in added],
+                         **_signed(who, why)})  # fmt: skip
+    return read_timeline(workspace, recording)
+
+
+def undo(workspace: Workspace, recording: Recording, base: int, who: str) -> Timeline:
+    """Take back the last edit that is in force; see `edit`.
+
+    Raises:
+        WorkspaceError: there is none.
+    """
+    with _open_edits(workspace, recording, base) as (now, rows):
+        if not now.last:
+            raise WorkspaceError("there is nothing to undo")
+        rows.append({"undo": True, **_signed(who, f"undo: {now.last[1]}")})
+    return read_timeline(workspace, recording)
+
+
+def check_spans(spans: Sequence[Span], seconds: float) -> None:
+    """Refuse stretches that are no timeline.
+
+    Raises:
+        InputError: see `edit`.
+    """
+    if len(spans) > _MOST_SPANS:
+        raise InputError(f"a timeline has at most {_MOST_SPANS:,} stretches")
+    for span in spans:
+        at = f"the stretch at {span.start_ms / 1000:.2f} s"
+        if not 0 <= span.start_ms < span.end_ms <= 1000 * seconds + _BEYOND_MS:
+            raise InputError(f"{at} is not within the recording")
+        label = span.label
+        if not label or len(label) > _LONGEST_LABEL or not label.isprintable() or label != label.strip():
+            raise InputError(f"{at} has no label of one line, or one of more than {_LONGEST_LABEL} letters")
+        if span.probability is not None and not 0 <= span.probability <= 1:
+            raise InputError(f"{at} has a probability that is none")
+    for one, other in pairwise(spans):
+        if one.end_ms > other.start_ms:
+            raise InputError(
+                f"two stretches overlap at {other.start_ms / 1000:.2f} s", "a timeline has one track"
+            )
+
+
+@contextmanager
+def _open_edits(
+    workspace: Workspace, recording: Recording, base: int
+) -> Iterator[tuple[Timeline, list[dict[str, Any]]]]:
+    """Hold the file of a timeline; rows that the block adds to the list are written at its end."""
+    path, rows = timeline_file(workspace, recording.name), list[dict[str, Any]]()
+    import filelock
+
+    locks = workspace.root / ".locks"
+    for folder in (locks, path.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(locks / f"timeline-{recording.name}.lock"), path.open("ab+") as file:
+        file.seek(0)
+        content = file.read()
+        # What a killed program left half-written was never acknowledged.
+        whole = content.rfind(b"\n") + 1
+        now = _replay(content[:whole], path)
+        if (now.revision if now else 0) != base:
+            raise StaleEditError("somebody else changed this timeline meanwhile", "look at it again")
+        yield now or Timeline(recording.spans), rows
+        if not rows:
+            return
+        if now is None:
+            source = {"schema": _SCHEMA, "video": recording.title, "sha256": recording.sha256}
+            added = [astuple(span) for span in recording.spans]
+            first = {"at": 0, "removed": 0, "added": added, **_signed("", f"predicted by {recording.run}")}
+            rows.insert(0, source | first)
+        text = "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows)
+        try:
+            file.truncate(whole)
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(whole)
+            raise
+
+
+def _signed(who: str, why: str) -> dict[str, str]:
+    return {"who": who, "when_utc": datetime.now(UTC).isoformat(timespec="milliseconds"), "why": why}
+
+
+def _common(one: Sequence[Span], other: Sequence[Span]) -> int:
+    """Count the stretches that two lists begin with."""
+    count = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            break
+        count += 1
+    return count
+
+
+def parse_spans(rows: object) -> list[Span]:
+    """Read the stretches that a page sends: start, end, label, probability, checked.
+
+    Raises:
+        DanceError: they are none.
+    """
+    if not isinstance(rows, list):
+        raise DanceError("stretches must be a list")
+    found = []
+    for row in rows:
+        match row:
+            case [int(start), int(end), str(label), None | float() | int() as probability, bool(checked)]:
+                found.append(Span(start, end, label, probability, checked))
+            case _:
+                raise DanceError("a stretch must be start, end, label, probability and checked")
+    return found
+
+
+def import_spans(before: Sequence[Span], text: str, path: Path) -> list[Span]:
+    """Read a timeline that another program wrote; stretches that it left as they were stay what they are.
+
+    Raises:
+        InputError: the file is no timeline, or one of its rows has no label or no times.
+    """
+    known = {(span.start_ms, span.end_ms, span.label): span for span in before}
+    found = []
+    for stretch in read_stretches(text, path):
+        unit = 0.001 if isinstance(stretch.start, float | int) else 1.0
+        try:
+            start, end = read_times(stretch.start, stretch.end, (unit, unit))
+        except RowError as error:
+            raise InputError(f"{path}: {stretch.place}: {error}", error.hint) from None
+        key = (start, end, stretch.label)
+        found.append(known.get(key) or Span(*key, checked=True))
+    if not found:
+        raise InputError.at(path, None, "has no stretches")
+    return sorted(found, key=lambda span: span.start_ms)
+
+
+def as_segments(spans: Sequence[Span]) -> list[dict[str, Any]]:
+    """Give stretches as `timeline_files` writes them."""
+    return [
+        {
+            "start_s": span.start_ms / 1000,
+            "end_s": span.end_ms / 1000,
+            "label": span.label,
+            "probability": span.probability,
+        }
+        for span in spans
+    ]
