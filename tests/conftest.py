@@ -84,7 +84,11 @@ SLOW = (
     "video/test_fuzz.py",
     "video/test_optical_flow.py",
 )
-BROWSER = ("app/test_app_browser.py", "report/pages/test_page_browser.py")
+BROWSER = (
+    "app/explore/test_overlays_browser.py",
+    "app/test_app_browser.py",
+    "report/pages/test_page_browser.py",
+)
 CLUSTER = ("engine/test_ray.py", "model/training/features/test_remote.py")
 TESTS = Path(__file__).parent
 

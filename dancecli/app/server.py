@@ -27,6 +27,7 @@ from starlette.staticfiles import StaticFiles
 
 from dancecli.app.answers import Handler, checked_text
 from dancecli.app.catalog import FLAGS, SORTS, Catalog, Query
+from dancecli.app.explore.routes import explore_routes
 from dancecli.app.thumbnails import thumbnail
 from dancecli.app.timeline_routes import timeline_routes
 from dancecli.core.errors import DanceError, MediaError, UsageError
@@ -255,6 +256,7 @@ def make_app(workspace: Workspace, catalog: Catalog, token: str, password: str =
             Route("/media/{clip_id}", handlers.media),
             Route("/thumb/{clip_id}", handlers.picture),
             *timeline_routes(workspace),
+            *explore_routes(workspace, catalog),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[Middleware(_Guard, token=token, password=password)],

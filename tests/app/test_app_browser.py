@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from helpers import clip_workspace
+from helpers import app_browser, clip_workspace
+from helpers.app_browser import assert_accessible, needs_chromium, opened
 from helpers.app_server import TOKEN, served
 from helpers.clip_workspace import LABELS
 
@@ -20,44 +19,11 @@ from dancecli.storage import tables
 from dancecli.storage.corrections import read_corrections
 from dancecli.storage.workspace import Workspace
 
-sync_api = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")]
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--autoplay-policy=no-user-gesture-required",
-]
+pytestmark = [needs_chromium]
 HOSTILE = '<img src=x onerror=alert(1)> "quoted" & <script>alert(2)</script>'
 
+browser = app_browser.browser
 clip_files, populated = clip_workspace.clip_files, clip_workspace.populated
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as engine:
-        opened = engine.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield opened
-        opened.close()
-
-
-@contextmanager
-def opened(browser: Any, address: str, path: str = "/", **options: Any) -> Iterator[Any]:
-    """A page of the app; a request that leaves the machine, or an error, fails the test."""
-    options = {"viewport": {"width": 1440, "height": 900}, **options}
-    context = browser.new_context(**options)
-    tab = context.new_page()
-    odd: list[str] = []
-    tab.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:")) else odd.append(r.url))
-    tab.on("pageerror", lambda error: odd.append(str(error)))
-    tab.on("console", lambda m: odd.append(m.text) if m.type == "error" and "404" not in m.text else None)
-    tab.on("dialog", lambda dialog: odd.append(f"dialog {dialog.message}"))
-    tab.goto(f"{address}{path}{'&' if '?' in path else '?'}token={TOKEN}")
-    tab.wait_for_selector(".cell, #count:has-text('0 of')")
-    yield tab
-    context.close()
-    assert odd == []
 
 
 @pytest.fixture
@@ -176,8 +142,6 @@ def test_the_file_of_a_clip_is_gone(browser: Any, address: str, populated: Works
 @pytest.mark.parametrize("width", [390, 1440])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(browser: Any, address: str, width: int, scheme: str) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
     size = {"viewport": {"width": width, "height": 850}, "color_scheme": scheme, "bypass_csp": True}
     with opened(browser, address, **size) as tab:
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
@@ -185,9 +149,7 @@ def test_axe_finds_nothing_serious(browser: Any, address: str, width: int, schem
             if step == "viewer":
                 tab.locator(".cell").first.click()
                 tab.wait_for_selector("#viewer[open]")
-            found = Axe().run(tab).response["violations"]
-            serious = [v for v in found if v["impact"] in ("serious", "critical")]
-            assert [(v["id"], [n["html"] for n in v["nodes"]]) for v in serious] == []
+            assert_accessible(tab)
 
 
 def test_the_queue_of_suspects_is_emptied_by_keys(browser: Any, populated: Workspace) -> None:

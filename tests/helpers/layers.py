@@ -99,7 +99,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # The demo's corpus and video site serve the quick form of the reproduction.
     "reproduction": (*BASE, *DATASET, *MODEL, *REPORT, "demo"),
     # It shows runs as their reports do, and reads and writes timelines.
-    "app": (*BASE, "video", "sources", "model.inference", *REPORT),
+    "app": (*BASE, "video", "sources", "model.inference", *REPORT, "app.explore"),
+    "app.explore": (*BASE, "video", "video.pose", "app"),
     # Modules of the package itself: `status`, `doctor`.
     "": (*_MEDIA, "sources", *DATASET, *MODEL, *REPORT, "cli"),
     **dict.fromkeys(

@@ -222,6 +222,7 @@ async function openClip(id, replace) {
   }
   drawClip();
   if (!$("viewer").open) $("viewer").showModal();
+  if (changed) dispatchEvent(new CustomEvent("clip", {detail: clip}));
 }
 
 function drawClip() {
@@ -399,6 +400,7 @@ function closed() {
   $("video").load();
   state.open = null;
   state.shown = null;
+  dispatchEvent(new CustomEvent("clip", {detail: null}));
   writeAddress(false);
   $("grid").focus();
   draw();
@@ -435,7 +437,7 @@ $("grid").addEventListener("click", (event) => {
 });
 new ResizeObserver(() => { if (state.about) draw(); }).observe($("grid"));
 document.addEventListener("keydown", keys);
-document.querySelectorAll(".transport [data-key], .panel [data-key]").forEach((button) => {
+document.querySelectorAll("#viewer [data-key]").forEach((button) => {
   button.addEventListener("click", () => Promise.resolve(KEYS[button.dataset.key]()).catch(() => {}));
 });
 for (const [button, input, act] of [

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     Picture = NDArray[np.uint8]
 
 # Left, right and middle of the main dancer's body; others are drawn in one color.
-_LEFT, _RIGHT, _MIDDLE, _OTHER = (255, 149, 0), (0, 174, 255), (255, 255, 255), (214, 92, 255)
+_COLORS = {"left": (255, 149, 0), "right": (0, 174, 255), "middle": (255, 255, 255)}
+_OTHER = (214, 92, 255)
 # A joint with a lower score is a guess, and is not drawn.
-_DRAWN_SCORE = 0.3
+DRAWN_SCORE = 0.3
 
 
 def draw_skeletons(picture: Picture, pose: Pose, place: int) -> Picture:
@@ -41,16 +42,16 @@ def draw_skeletons(picture: Picture, pose: Pose, place: int) -> Picture:
         seen = {
             name: (round(float(x)), round(float(y)))
             for name, (x, y), score in zip(COCO, points, scores, strict=True)
-            if score >= _DRAWN_SCORE
+            if score >= DRAWN_SCORE
         }
         for one, two in BONES:
             if one in seen and two in seen:
-                color = _color(one, two) if person == 0 else _OTHER
+                color = _COLORS[side_of(one, two)] if person == 0 else _OTHER
                 cv2.line(drawn, seen[one], seen[two], (0, 0, 0), width + 2, cv2.LINE_AA)
                 cv2.line(drawn, seen[one], seen[two], color, width, cv2.LINE_AA)
         for point in seen.values():
             cv2.circle(drawn, point, width + 1, (0, 0, 0), -1, cv2.LINE_AA)
-            cv2.circle(drawn, point, width, _MIDDLE, -1, cv2.LINE_AA)
+            cv2.circle(drawn, point, width, _COLORS["middle"], -1, cv2.LINE_AA)
     return drawn
 
 
@@ -103,9 +104,9 @@ def write_drawn_clip(clip: Path, pose: Pose, fps: Fraction, target: Path) -> Non
         raise MediaError(f"{target.name} cannot be written ({error})") from None
 
 
-def _color(one: str, two: str) -> tuple[int, int, int]:
-    if one.startswith("left") and two.startswith("left"):
-        return _LEFT
-    if one.startswith("right") and two.startswith("right"):
-        return _RIGHT
-    return _MIDDLE
+def side_of(one: str, two: str) -> str:
+    """Return the side of the body that a bone between two joints is on: `left`, `right` or `middle`."""
+    for side in ("left", "right"):
+        if one.startswith(side) and two.startswith(side):
+            return side
+    return "middle"
