@@ -16,11 +16,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dancecli.core.errors import ModelError
+from dancecli.core.errors import DanceError, ModelError
 from dancecli.core.hashing import sha256_file, sha256_text
 from dancecli.core.progress import SILENT, Reporter
-from dancecli.model.networks.hub.model import HubModel, file_hashes, load_state
-from dancecli.model.networks.hub.repository import fetch_weights
+from dancecli.model.networks.hub.model import HubModel, file_hashes, load_state, open_model
+from dancecli.model.networks.hub.repository import PREFIX, WeightFiles, fetch_weights
 from dancecli.model.networks.inflation import as_inception
 from dancecli.model.networks.zoo import ZooEntry, check_name, fetch_checkpoint, read_zoo, weights_folder
 from dancecli.storage.files import atomic_file, save_torch
@@ -194,9 +194,7 @@ def _from_hub(hub: HubModel, model: Mapping[str, Tensor], reporter: Reporter) ->
     reference = hub.repository.reference
     reporter.progress(0, 1, f"reading the weights of {reference}")
     files = fetch_weights(hub.repository)
-    path = _converted(sha256_text(f"{files.sha256} {hub.architecture}"))
-    if not path.is_file():
-        save_torch(path, {"state_dict": load_state(hub)})
+    path = _convert_hub(hub, files)
     fitted, _ = fit_keys(state_of(read_checkpoint(path)), model)
     total = len(_backbone(model))
     if len(fitted) < LEAST_SHARE * total:
@@ -214,6 +212,14 @@ def _from_hub(hub: HubModel, model: Mapping[str, Tensor], reporter: Reporter) ->
         total=total,
         files={**file_hashes(hub), **files.files},
     )
+
+
+def _convert_hub(hub: HubModel, files: WeightFiles) -> Path:
+    """Save weights of the Hub under the names of our recognizer; once."""
+    path = _converted(sha256_text(f"{files.sha256} {hub.architecture}"))
+    if not path.is_file():
+        save_torch(path, {"state_dict": load_state(hub)})
+    return path
 
 
 def _built_in(entry: ZooEntry, model: Mapping[str, Tensor]) -> StartWeights:
@@ -305,7 +311,7 @@ def _base_record(content: Mapping[str, Any]) -> dict[str, Any] | None:
     base = meta.get("base") if isinstance(meta, dict) else None
     if not isinstance(base, dict) or not isinstance(content.get("state_dict"), dict):
         return None
-    texts = ("model", "weights", "sha256", "file", "tensors_sha256")
+    texts = ("model", "weights", "source", "sha256", "file", "tensors_sha256")
     keys = base.get("keys")
     plain = all(isinstance(base.get(key), str) for key in texts) and isinstance(keys, list)
     return base if plain else None
@@ -315,7 +321,9 @@ def _base_of(start: StartWeights, model: str) -> tuple[dict[str, Any], Mapping[s
     """The record of the base of a run, and its values under the model's names."""
     from dancecli.model.networks.mmaction import read_checkpoint
 
-    base = {"model": model, "weights": start.name, "sha256": start.sha256, "file": ""}
+    # The path of a file is nobody else's; a repository is found again by its reference.
+    source = start.source if start.source.startswith(PREFIX) else ""
+    base = {"model": model, "weights": start.name, "source": source, "sha256": start.sha256, "file": ""}
     if not start.load_from:
         return base, _base_state(base, start.name)
     path = Path(start.load_from)
@@ -363,6 +371,8 @@ def _base_state(base: Mapping[str, Any], path: Path | str) -> Mapping[str, Tenso
     if entry and entry.checkpoint and entry.checkpoint == base["file"]:
         return state_of(read_checkpoint(fetch_checkpoint(entry)))
     file = _place(base)
+    if not file.is_file() and base["source"].startswith(PREFIX):
+        _fetch_hub_base(base, path)
     if not file.is_file():
         raise ModelError(
             f"{path}: holds only what was trained; its frozen layers are those of {_named(base)}, and "
@@ -370,6 +380,25 @@ def _base_state(base: Mapping[str, Any], path: Path | str) -> Mapping[str, Tenso
             "put that file there, or use the whole checkpoint that dance export --run writes",
         )
     return state_of(read_checkpoint(file))
+
+
+def _fetch_hub_base(base: Mapping[str, Any], path: Path | str) -> None:
+    """Convert a base of the Hub again, from its repository; not where that holds other weights by now.
+
+    Raises:
+        ModelError: the repository is unavailable.
+    """
+    try:
+        hub = open_model(base["source"])
+        files = fetch_weights(hub.repository)
+    except DanceError as error:
+        raise ModelError(
+            f"{path}: holds only what was trained; its frozen layers are those of {_named(base)}, and "
+            f"{error.message}",
+            error.hint,
+        ) from None
+    if files.sha256 == base["sha256"]:
+        _convert_hub(hub, files)
 
 
 def _place(base: Mapping[str, Any]) -> Path:

@@ -93,7 +93,8 @@ def test_what_knows_no_texts_is_refused(corpus, hub_folder: Saved):
         ("templates = [", "is not valid TOML"),
         ('templates = ["a video"]', "needs templates with {}"),
         ('templates = ["{}"]\nmore = 1', "has other keys than templates"),
-        ('templates = ["{}"]\n[words]\nslidng = "x"', "words for 'slidng', which is no label"),
+        ('templates = ["{}"]\n[words]\nslidng = "x"', r"\[words\] has 'slidng', which is no label"),
+        ('templates = ["{}"]\n[words]\nturning = "x"\nslidng = "y"', r"\[words\] has 'slidng'"),
     ],
 )
 def test_a_wrong_file_of_prompts_is_named(tmp_path: Path, text: str, message: str):
@@ -103,5 +104,10 @@ def test_a_wrong_file_of_prompts_is_named(tmp_path: Path, text: str, message: st
     file.write_text(text)
     with pytest.raises(InputError, match=message):
         read_prompts(file, ("sliding", "turning"))
+    if "slidng" in text:
+        with pytest.raises(InputError) as raised:
+            read_prompts(file, ("sliding", "turning"))
+        assert raised.value.message.startswith(f"{file}: ")
+        assert raised.value.hint == "did you mean 'sliding'?"
     with pytest.raises(InputError, match="no such file of prompts"):
         read_prompts(tmp_path / "missing.toml", ("sliding",))

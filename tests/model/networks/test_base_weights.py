@@ -183,7 +183,7 @@ def test_without_a_folder_to_keep_the_base_in_the_checkpoint_is_whole(tmp_path, 
 def test_a_foreign_checkpoint_leads_to_no_file_elsewhere(tmp_path):
     secret = tmp_path / "secret.pth"
     torch.save({"state_dict": {"backbone.a": torch.ones(2)}}, secret)
-    base = dict.fromkeys(("model", "weights", "sha256", "tensors_sha256"), "x")
+    base = dict.fromkeys(("model", "weights", "source", "sha256", "tensors_sha256"), "x")
     path = tmp_path / "cut.pth"
     torch.save({"meta": {"base": {**base, "file": str(secret), "keys": []}}, "state_dict": {}}, path)
     with pytest.raises(ModelError, match=rf"{weights_folder() / 'secret.pth'} is missing"):

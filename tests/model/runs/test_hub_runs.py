@@ -146,3 +146,28 @@ def test_what_does_not_apply_is_refused(corpus, saved_models: Saved):
         finetune(workspace, pretrain=settings.pretrain, changes=("head_init=pretrained",))
     with pytest.raises(UsageError, match="does not take the recipe's frame_interval"):
         make_plan(workspace, replace(settings, changes=("frame_interval=2",)))
+
+
+def test_its_weights_are_converted_again_where_the_weights_folder_was_emptied(corpus, hub_folder: Saved):
+    from dancecli.model.evaluation.evaluate import EvaluateSettings, evaluate
+    from dancecli.model.networks.weights import read_whole
+    from dancecli.model.networks.zoo import weights_folder
+
+    workspace, folder = corpus(), hub_folder("vjepa2")
+    run = finetune(workspace, pretrain=f"hf:{folder}")
+    (converted,) = weights_folder().glob("backbone-*.pth")
+    converted.unlink()
+    again = evaluate(workspace, EvaluateSettings(run.name))
+    assert again.record["results"]["test"] == run.record["results"]["test"]
+    assert converted.is_file()
+    # Other weights under the same name are not those that it was trained on.
+    converted.unlink()
+    from safetensors.torch import load_file, save_file
+
+    file = folder / "model.safetensors"
+    save_file({key: value + 1 for key, value in load_file(file).items()}, file, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"its frozen layers are those of vjepa2-tiny .* is missing"):
+        evaluate(workspace, EvaluateSettings(run.name, name="other"))
+    file.unlink()
+    with pytest.raises(ModelError, match=r"holds only what was trained; .* has no model"):
+        read_whole(next((workspace.run(run.name) / "checkpoints").glob("*.pth")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ def read_prompts(path: Path, labels: Sequence[str]) -> list[list[str]]:
     """Put labels into words: the same number of texts for each.
 
     Raises:
-        InputError: the file is missing or not TOML, has other keys, or a template without `{}`.
+        InputError: the file is missing or not TOML, has other keys, a template without `{}`, or words for
+            what is no label.
     """
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -40,9 +42,15 @@ def read_prompts(path: Path, labels: Sequence[str]) -> list[list[str]]:
         raise InputError.at(path, None, "has other keys than templates and [words]")
     if not isinstance(templates, list) or not templates or not all("{}" in str(one) for one in templates):
         raise InputError.at(path, None, "needs templates with {} in the place of the label")
-    unknown = sorted(set(words) - set(labels))
-    if unknown and not set(words) & set(labels):
-        raise InputError.at(path, None, f"has words for {unknown[0]!r}, which is no label of the split")
+    for key in words:
+        if key not in labels:
+            near = get_close_matches(key, labels, n=1)
+            raise InputError.at(
+                path,
+                None,
+                f"[words] has {key!r}, which is no label of the split",
+                f"did you mean {near[0]!r}?" if near else f"its labels: {', '.join(labels)}",
+            )
     return [[str(one).replace("{}", str(words.get(label, label))) for one in templates] for label in labels]
 
 
