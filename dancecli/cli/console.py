@@ -171,14 +171,12 @@ def print_scores(record: dict[str, Any]) -> None:
 
 
 def open_workspace(given: Path | None, *, create: bool = True) -> Workspace:
-    """Find the workspace; if there is none and `create` is set, create it and print a message."""
+    """Find the workspace; if there is none and `create` is set, the command creates it by `begin`."""
     from dancecli.cli.loader import default_settings
     from dancecli.storage.workspace import Workspace
 
     workspace = Workspace.locate(given)
-    if create and not workspace.settings.exists() and workspace.create(default_settings()):
-        info(f"created workspace {workspace.root} (settings: {workspace.settings.name})")
-    return workspace
+    return replace(workspace, new_settings=default_settings()) if create else workspace
 
 
 @contextmanager

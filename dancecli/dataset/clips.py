@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
+from dancecli.core.errors import InputError
 from dancecli.core.hashing import keyed_order
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Clip, Segment
@@ -72,6 +74,23 @@ def workspace_labels(workspace: Workspace) -> LabelSet | None:
     if not workspace.segments.exists():
         return None
     return LabelSet(tuple(json.loads(tables.read_meta(workspace.segments)["labels"])))
+
+
+def refuse_lost_labels(path: Path, labels: LabelSet, segments: Iterable[Segment]) -> None:
+    """Refuse a label file under which clips would lose their class.
+
+    Args:
+        path: the file.
+        labels: its labels.
+        segments: of the workspace, as they will be.
+
+    Raises:
+        InputError: one of the segments has another label.
+    """
+    lost = {segment.label for segment in segments} - set(labels)
+    if lost:
+        what = f"lacks the label {min(lost)!r}, which clips of the workspace bear"
+        raise InputError.at(path, None, what, "add it, or use another workspace")
 
 
 def read_segments(workspace: Workspace) -> dict[str, Segment]:

@@ -84,7 +84,11 @@ def board(
     if not found:
         reasons = [why for _, why in (*added.refused, *left_out)]
         why = f"; the first of {len(reasons)} left out: {reasons[0]}" if reasons else ""
-        raise WorkspaceError(f"there is no run in {workspace.root} to show{why}", "make one: dance finetune")
+        # The host of a leaderboard has a lock file, and no clips to train on.
+        hint = "make one: dance finetune"
+        if not workspace.clips.exists():
+            hint = "add submissions: dance board --add FILE"
+        raise WorkspaceError(f"there is no run in {workspace.root} to show{why}", hint)
     boards = rank(found, settings.subset)
     document = _document(boards, left_out, settings)
     folder = settings.site or workspace.report(NAME)

@@ -6,11 +6,12 @@ import os
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.progress import Reporter
 from dancecli.core.video_files import clip_path
 
 SETTINGS_FILE = "dance.toml"
@@ -21,9 +22,15 @@ _WAITING_S = 2.0
 
 @dataclass(frozen=True)
 class Workspace:
-    """The folder of one dataset and its runs; only methods that say so touch the disk."""
+    """The folder of one dataset and its runs; only methods that say so touch the disk.
+
+    Attributes:
+        root: the folder.
+        new_settings: the text of its `dance.toml`, if a command is to make the folder a workspace.
+    """
 
     root: Path
+    new_settings: str | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def locate(cls, given: Path | None) -> Workspace:
@@ -187,6 +194,11 @@ class Workspace:
         with atomic_file(self.settings) as file:
             file.write(settings_text)
         return True
+
+    def begin(self, reporter: Reporter) -> None:
+        """Make the folder a workspace if a command is to; it has checked what it was given."""
+        if self.new_settings is not None and self.create(self.new_settings):
+            reporter.message(f"created workspace {self.root} (settings: {self.settings.name})")
 
     def read_settings(self) -> dict[str, Any]:
         """Read `dance.toml`: one table per command, one key per option; empty if there is no file.

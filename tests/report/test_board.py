@@ -147,8 +147,10 @@ def test_a_split_can_be_singled_out(many: Workspace) -> None:
 
 
 def test_no_run_is_an_error(workspace: Workspace) -> None:
-    with pytest.raises(WorkspaceError, match=r"there is no run in .* to show"):
+    with pytest.raises(WorkspaceError, match=r"there is no run in .* to show") as raised:
         board(workspace, BoardSettings())
+    # Who has no clips cannot train, and hosts the runs of others.
+    assert raised.value.hint == "add submissions: dance board --add FILE"
 
 
 def test_the_command(many: Workspace, dance: Callable[..., Ran]) -> None:

@@ -117,6 +117,7 @@ def _export_split(
     json_output: bool,
 ) -> None:
     """Export the clips of a split."""
+    from dancecli.dataset.export.card_check import outdated_documents
     from dancecli.dataset.export.export import ExportSettings, Form, export
     from dancecli.storage.corrections import newer_corrections
 
@@ -125,6 +126,8 @@ def _export_split(
     settings = ExportSettings(Form(form), split, to, augmented, link, dry_run=dry_run)
     with reporting("export") as reporter:
         result = export(workspace, settings, reporter)
+        kept = isinstance(result.folder, Path) and not (result.num_new or dry_run)
+        outdated = outdated_documents(workspace, settings, Path(result.folder)) if kept else ()
     if json_output:
         print_json(
             {
@@ -135,6 +138,7 @@ def _export_split(
                 "new": result.num_new,
                 "missing": result.missing,
                 "not_to_publish": result.num_closed,
+                "outdated": outdated,
             }
         )
     else:
@@ -144,6 +148,11 @@ def _export_split(
             print_result(f"{result.num_new} of {result.num_files} files would be written")
     if not result.num_new:
         info("the same export exists already; nothing changed")
+    if outdated:
+        info(
+            f"no longer true in all: {', '.join(outdated)} (dance verify --card names each fact); delete "
+            "them and run again to have them written anew"
+        )
     if note := newer_corrections(workspace, result.split):
         info(note)
     if result.num_closed:

@@ -18,7 +18,16 @@ from typing import Any
 from dancecli.core.csv_files import read_text
 from dancecli.core.errors import InputError
 from dancecli.dataset.export.datasheet import OPEN
-from dancecli.dataset.export.export import CARD, CROISSANT, DATASHEET, Form, documents_of
+from dancecli.dataset.export.export import (
+    CARD,
+    CROISSANT,
+    DATASHEET,
+    DOCUMENTS,
+    Documents,
+    ExportSettings,
+    Form,
+    documents_of,
+)
 from dancecli.storage.workspace import Workspace
 
 _COMMAND = re.compile(r"dance export --split ([\w.-]+) --format ([a-z]+)( --augmented)?")
@@ -72,13 +81,32 @@ def check_card(workspace: Workspace, path: Path) -> CardResult:
             path, None, "does not say which dance export made it", f"give an export's {CARD} or {CROISSANT}"
         )
     documents = documents_of(workspace, Form(made[2]), made[1], augmented=bool(made[3]))
-    if text.lstrip().startswith("{"):
-        own = json.loads(documents.text(CROISSANT))
-        says, gives = facts_in_json(_parsed(path, text), own), facts_in_json(own, own)
-    else:
-        own = documents.text(DATASHEET if text.lstrip().startswith("# Datasheet") else CARD)
-        says, gives = facts_in_markdown(text), facts_in_markdown(own)
+    says, gives = _facts(documents, path, text)
     return CardResult(path, made[0], len(gives), tuple(differences(says, gives)))
+
+
+def outdated_documents(workspace: Workspace, settings: ExportSettings, folder: Path) -> tuple[str, ...]:
+    """Name the documents of an export that state what the workspace no longer gives.
+
+    They are not written again by themselves, since a publisher may have added to them.
+    """
+    split = workspace.find_split(settings.split)
+    documents = documents_of(workspace, settings.form, split, augmented=settings.augmented)
+    found = []
+    for path in (folder / name for name in DOCUMENTS):
+        if path.exists():
+            says, gives = _facts(documents, path, read_text(path, "card"))
+            found += [path.name] if any(differences(says, gives)) else []
+    return tuple(found)
+
+
+def _facts(documents: Documents, path: Path, text: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The facts of a document, by name: as it says, and as they are."""
+    if text.lstrip().startswith("{"):
+        like = json.loads(documents.text(CROISSANT))
+        return facts_in_json(_parsed(path, text), like), facts_in_json(like, like)
+    own = documents.text(DATASHEET if text.lstrip().startswith("# Datasheet") else CARD)
+    return facts_in_markdown(text), facts_in_markdown(own)
 
 
 def differences(says: Mapping[str, str], gives: Mapping[str, str]) -> Iterator[Difference]:

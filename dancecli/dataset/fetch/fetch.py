@@ -101,6 +101,7 @@ def fetch(workspace: Workspace, settings: FetchSettings, reporter: Reporter = SI
     if settings.dry_run:
         return _result(workspace, chosen, rows, started_s)
     find_ffmpeg()
+    workspace.begin(reporter)
     with clips_lock(workspace, "fetch", settings.shard):
         # Of all shards, so that each of them writes the same.
         remember_segments(workspace, requested, labels, fetch_options=selection_options(settings))

@@ -12,7 +12,7 @@ from dancecli.core.hashing import keyed_digest, keyed_order
 from dancecli.core.labels import DEFAULT_LABELS, LabelSet
 from dancecli.core.records import OutcomeClass, Segment
 from dancecli.core.redaction import redact
-from dancecli.dataset.clips import workspace_labels
+from dancecli.dataset.clips import read_segments, refuse_lost_labels, workspace_labels
 from dancecli.dataset.cutting import STANDARD_RULES, ClipRules
 from dancecli.engine.factory import LOCAL as LOCAL_ENGINE
 from dancecli.engine.factory import check_engine
@@ -118,7 +118,12 @@ def load_requested(workspace: Workspace, settings: FetchSettings) -> tuple[list[
         listing = read_lists(settings.annotations, labels)
     else:
         listing = read_archive(settings.edition, labels)
-    return choose(listing.segments, settings.limit), listing, labels
+    requested = choose(listing.segments, settings.limit)
+    if settings.labels:
+        # A list may correct the labels of what was requested before.
+        after = read_segments(workspace) | {segment.clip_id: segment for segment in requested}
+        refuse_lost_labels(settings.labels, labels, after.values())
+    return requested, listing, labels
 
 
 def selection_options(settings: FetchSettings) -> list[str]:

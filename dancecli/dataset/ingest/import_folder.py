@@ -20,7 +20,7 @@ from dancecli.core.labels import DEFAULT_LABELS, LabelSet
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Group
 from dancecli.dataset.clip_lookup import ClipLookup
-from dancecli.dataset.clips import clips_there, read_segments, workspace_labels
+from dancecli.dataset.clips import clips_there, read_segments, refuse_lost_labels, workspace_labels
 from dancecli.dataset.groups import add_groups, read_group_file
 from dancecli.dataset.ingest.folder_list import FolderList, find_list
 from dancecli.dataset.ingest.folder_scan import FoundFile, scan_folder, shown
@@ -162,6 +162,7 @@ def import_folder(
     rules, outcomes = settings.options.rules, None
     rows = tuple(one.predicted(rules.min_length_s, exact=rules.exact) for one in planned)
     if not settings.dry_run:
+        workspace.begin(reporter)
         outcomes = _carry_out(workspace, settings, planned, labels, reporter)
         rows = tuple(_after(one.row, outcomes) for one in planned)
         _remember(workspace, settings, rows)
@@ -217,10 +218,7 @@ def _choose_labels(
     own = workspace_labels(workspace)
     if settings.labels is not None:
         given = LabelSet.read(settings.labels)
-        lost = {segment.label for segment in read_segments(workspace).values()} - set(given)
-        if lost:
-            what = f"lacks the label {min(lost)!r}, which clips of the workspace bear"
-            raise InputError.at(settings.labels, None, what, "add it, or use another workspace")
+        refuse_lost_labels(settings.labels, given, read_segments(workspace).values())
         return given, str(settings.labels)
     if own is not None:
         return own, "the workspace"

@@ -129,6 +129,7 @@ def merge(workspace: Workspace, settings: MergeSettings, reporter: Reporter = SI
     decisions = _without_removed(workspace, _without_known_duplicates(workspace, decisions))
     listed = label_file = outcomes = None
     if not settings.dry_run:
+        workspace.begin(reporter)
         coming = [(d.clip.name, d.segment) for d in decisions if d.verdict is Verdict.IN and d.segment]
         remove_clips(workspace, _stale(decisions, known))
         remember_segments(workspace, [segment for _, segment in coming], labels, exactly=True)

@@ -213,3 +213,26 @@ def test_videos_that_must_not_be_published_are_counted(
     assert (ran.code, "do not publish" in ran.err) == (0, False)
     assert dance("export", "--json").json["not_to_publish"] == 0
     assert check_card(populated, populated.root / "exports" / "full-lists" / "README.md").differences == ()
+
+
+def test_a_finished_export_says_which_of_its_documents_no_longer_hold(
+    populated: Workspace, dance: Callable[..., Ran]
+) -> None:
+    assert dance("export").code == 0
+    folder = populated.root / "exports" / "full-lists"
+    with (folder / "DATASHEET.md").open("a") as file:
+        file.write("\n## Our own words\n")
+    added = (folder / "DATASHEET.md").read_text()
+    ran = dance("export", "--json")
+    assert (ran.json["new"], ran.json["outdated"]) == (0, [])
+    clip = tables.read(populated.clips, Clip)[0].clip_id
+    append_corrections(populated, [Correction(clip, "note", "", "two dancers")])
+    ran = dance("export", "--json")
+    assert ran.json["outdated"] == ["DATASHEET.md", "croissant.json"]
+    assert "no longer true in all: DATASHEET.md, croissant.json (dance verify" in " ".join(ran.err.split())
+    # A publisher may have written into it, so it is left.
+    assert (folder / "DATASHEET.md").read_text() == added
+    for name in ran.json["outdated"]:
+        (folder / name).unlink()
+    assert dance("export", "--json").json["new"] == 2
+    assert dance("export", "--json").json["outdated"] == []

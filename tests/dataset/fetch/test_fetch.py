@@ -462,6 +462,23 @@ class TestCommand:
         ran = dance("fetch", *flags)
         assert ran.code == code
         assert said in " ".join(ran.err.split())
+        assert [path.name for path in workspace.root.iterdir()] == ["twice.txt"]
+
+    def test_a_label_file_without_labels_that_clips_bear_is_refused(
+        self, served: ServedVideos, workspace: Workspace, dance: Callable[..., Ran]
+    ) -> None:
+        served.want("zumba,a,0,1", "waltz,a,1,2")
+        (workspace.root / "both.txt").write_text("zumba\nwaltz\n")
+        (workspace.root / "one.txt").write_text("zumba\n")
+        flags = ("fetch", "--annotations", str(served.list), "--url-template", served.site.url_template)
+        assert "created workspace" in dance(*flags, "--labels", "both.txt").err
+        before = workspace.segments.read_bytes()
+        ran = dance(*flags, "--labels", "one.txt")
+        assert (ran.code, "one.txt: lacks the label 'waltz', which clips" in ran.err) == (1, True)
+        assert workspace.segments.read_bytes() == before
+        # A list that gives these clips another label takes the old one out of use.
+        served.want("zumba,a,0,1", "zumba,a,1,2")
+        assert dance(*flags, "--labels", "one.txt").code == 0
 
     def test_from_a_newer_version(
         self, served: ServedVideos, workspace: Workspace, dance: Callable[..., Ran]

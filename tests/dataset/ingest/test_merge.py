@@ -173,7 +173,7 @@ def test_a_wrong_line_is_refused_and_the_totals_add_up(dance, tmp_path: Path) ->
     assert "list.csv:2: clip 'short_052'" in shown.err
 
 
-def test_wrong_sources_are_reported(dance, tmp_path: Path) -> None:
+def test_wrong_sources_are_reported(dance, workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     ran = dance("merge", str(tmp_path / "empty"))
     assert (ran.code, "holds no clip of Let's Dance" in ran.err) == (1, True)
@@ -183,6 +183,8 @@ def test_wrong_sources_are_reported(dance, tmp_path: Path) -> None:
     (tmp_path / "map.csv").write_text("from,to,reason\ntango,tango dancing,\n")
     ran = dance("merge", str(tmp_path / "list.csv"), "--map", str(tmp_path / "map.csv"))
     assert (ran.code, "map.csv:2" in ran.err and "no reason" in ran.err) == (1, True)
+    assert "created workspace" not in ran.err
+    assert list(workspace.root.iterdir()) == []
 
 
 def test_a_removal_that_is_killed_leaves_no_file_without_rows(
