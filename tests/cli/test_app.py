@@ -100,7 +100,7 @@ def test_settings_are_defaults_and_options_override_them(filled: Workspace, danc
 
 def test_a_path_in_the_settings_starts_at_their_folder(filled: Workspace, dance: Dance) -> None:
     (filled.root / "sets").mkdir()
-    (filled.root / "sets" / "labels.txt").write_text("zumba\n")
+    (filled.root / "sets" / "labels.txt").write_text("\n".join(LABELS))
     (filled.root / "list.csv").write_text("label,youtube_id,time_start,time_end\nzumba,abc,0,1\n")
     filled.settings.write_text('[fetch]\nannotations = ["list.csv"]\nlabels = "sets/labels.txt"\n')
     ran = subprocess.run(
