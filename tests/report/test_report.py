@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -168,6 +170,18 @@ def test_a_dry_run_writes_nothing(made: Workspace) -> None:
     assert not report(made, ReportSettings(), dry_run=True).page.parent.exists()
 
 
+def test_a_page_loads_nothing_that_it_does_not_need(made: Workspace) -> None:
+    code = (
+        "import sys; from pathlib import Path; from dancecli.storage.workspace import Workspace;"
+        "from dancecli.report.report import ReportSettings, report;"
+        f"report(Workspace(Path({str(made.root)!r})), ReportSettings()); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "jinja2" in done.stdout.split()
+    # A third of the processor time of the page of a thousand clips.
+    assert not {"pandas", "pyarrow.compute", "matplotlib"} & set(done.stdout.split())
+
+
 def swap_two(rows: list[Prediction]) -> list[Prediction]:
     first = rows[0]
     return [Prediction(first.clip_id, first.subset, (first.label_index + 1) % 6, first.scores), *rows[1:]]
@@ -177,6 +191,11 @@ def stretch(rows: list[Prediction]) -> list[Prediction]:
     first = rows[0]
     scores = tuple(2 * s for s in first.scores)
     return [Prediction(first.clip_id, first.subset, first.label_index, scores), *rows[1:]]
+
+
+def shorten(rows: list[Prediction]) -> list[Prediction]:
+    second = rows[1]
+    return [rows[0], replace(second, scores=second.scores[:-1]), *rows[2:]]
 
 
 def damage(workspace: Workspace, text: str, *subsets: str) -> None:
@@ -205,6 +224,7 @@ def damage(workspace: Workspace, text: str, *subsets: str) -> None:
         (lambda s: change_predictions(s, lambda rows: [*rows, rows[-1]]), "is not a clip of that subset, or"),
         (lambda s: change_predictions(s, swap_two), "is 'spin' here and 'wave' in the split"),
         (lambda s: change_predictions(s, stretch), "predictions.parquet:1: the scores do not sum to 1"),
+        (lambda s: change_predictions(s, shorten), "predictions.parquet:2: has 5 scores for 6 classes"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
+import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +64,7 @@ def environment(*, autoescape: bool = True) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        bytecode_cache=_bytecode_cache(),
     )
     found.filters.update(
         pct=percent,
@@ -76,6 +80,18 @@ def environment(*, autoescape: bool = True) -> jinja2.Environment:
         change=lambda clips: f"{clips:+.1f}".removesuffix(".0").replace("-", "\u2212"),
     )
     return found
+
+
+def _bytecode_cache() -> jinja2.BytecodeCache | None:
+    """Keep compiled templates where Python keeps our modules; it takes a fifth of the time of a page."""
+    import jinja2
+
+    folder = TEMPLATES / "__pycache__"
+    if sys.dont_write_bytecode or not os.access(folder if folder.exists() else TEMPLATES, os.W_OK):
+        return None
+    folder.mkdir(exist_ok=True)
+    # Jinja tells other sources and Pythons apart, but not another Jinja.
+    return jinja2.FileSystemBytecodeCache(str(folder), f"%s.jinja-{version('jinja2')}.pyc")
 
 
 def interval(estimate: Estimate | None) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from dancecli.core.csv_files import CsvTable, read_csv
 from dancecli.core.errors import InputError
@@ -52,13 +54,36 @@ class Attributes:
         return found
 
 
+class _Row(NamedTuple):
+    """The columns that are read of the manifest of clips, see `Clip`."""
+
+    clip_id: str
+    parent_id: str
+    video_id: str
+    dataset: str
+    num_frames: int
+    fps_num: int
+    fps_den: int
+    width: int
+    height: int
+    source_width: int
+    source_height: int
+    upload_date: str
+    has_audio: bool
+    black_share: float
+    frozen_share: float
+    bars_share: float
+    damaged_frames: int
+
+
 def read_attributes(workspace: Workspace, files: Sequence[Path] = ()) -> Attributes:
     """Read what the workspace knows of its clips, and further attributes of CSV files.
 
     Raises:
         InputError: a file is no table of attributes.
     """
-    clips = tables.read(workspace.clips, Clip) if workspace.clips.exists() else []
+    there = workspace.clips.exists()
+    clips = [*map(_Row._make, tables.read_columns(workspace.clips, Clip, _Row._fields))] if there else []
     values = _of_manifest([clip for clip in clips if not clip.parent_id])
     if workspace.groups.exists():
         for row in tables.read(workspace.groups, Group):
@@ -82,35 +107,36 @@ def read_attributes(workspace: Workspace, files: Sequence[Path] = ()) -> Attribu
     return Attributes({name: of for name, of in values.items() if of}, tuple(notes))
 
 
-def _of_manifest(clips: Sequence[Clip]) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {
-        name: {} for name in ("dataset", "source resolution", "length", "year of upload", "sound")
+def _of_manifest(clips: Sequence[_Row]) -> dict[str, dict[str, str]]:
+    ids = [clip.clip_id for clip in clips]
+
+    def known(values: Iterable[str]) -> dict[str, str]:
+        return {clip: value for clip, value in zip(ids, values, strict=True) if value}
+
+    def yes_or_no(meets: Callable[[_Row], bool]) -> dict[str, str]:
+        return known("yes" if meets(clip) else "no" for clip in clips)
+
+    sides = (min(c.source_width or c.width, c.source_height or c.height) for c in clips)
+    return {
+        "dataset": known(clip.dataset for clip in clips),
+        "source resolution": known(map(_resolution, sides)),
+        "length": known(_length(clip.num_frames * clip.fps_den / clip.fps_num) for clip in clips),
+        "year of upload": known(clip.upload_date[:4] for clip in clips),
+        "sound": yes_or_no(lambda clip: clip.has_audio),
+        **{name: yes_or_no(meets) for name, meets in CONDITIONS.items()},
     }
-    found |= {name: {} for name in CONDITIONS}
-    for clip in clips:
-        known = {
-            "dataset": clip.dataset,
-            "source resolution": _resolution(clip),
-            "length": _length(clip.duration_s),
-            "year of upload": clip.upload_date[:4],
-            "sound": "yes" if clip.has_audio else "no",
-            **{name: "yes" if meets(clip) else "no" for name, meets in CONDITIONS.items()},
-        }
-        for name, value in known.items():
-            if value:
-                found[name][clip.clip_id] = value
-    return found
 
 
-def _resolution(clip: Clip) -> str:
+@cache
+def _resolution(side: int) -> str:
     """Name the class of the short side of the source, as far as it is known, else of the clip."""
-    side = min(clip.source_width or clip.width, clip.source_height or clip.height)
     place = sum(side >= edge for edge in _LINES)
     if place == 0:
         return f"below {_LINES[0]}p"
     return f"{_LINES[-1]}p and more" if place == len(_LINES) else f"{_LINES[place - 1]}-{_LINES[place] - 1}p"
 
 
+@cache
 def _length(seconds: float) -> str:
     place = sum(seconds >= edge for edge in _SECONDS)
     if place == 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,11 +60,11 @@ class RunResults:
         files: for each of `subsets` the checksum of each clip's file, as the split knows it.
         history: the rows of `metrics.jsonl`.
         config: the text of its configuration; empty if it kept none.
-        links: for each clip whose path is known, where its file lies from a report's folder.
+        links: for each clip of `subsets` whose path is known, where its file lies from a report's folder.
         predictions: the metadata of `predictions.parquet`.
         removed: for each of `subsets` how many of its clips were removed by request since the split was
             made; no figure counts them.
-        youtube: the clips whose source is a video of YouTube.
+        youtube: the clips of `subsets` whose source is a video of YouTube.
         corrections: what was corrected since the split was made, in words; empty if nothing was.
     """
 
@@ -106,7 +106,7 @@ def read_run_results(workspace: Workspace, run: str) -> RunResults:
         )
     results = results_of(record, path, lambda: _read_split(workspace, record, path))
     removed = removed_of(tables.read_meta(workspace.split(record["split"]["name"])))
-    links, youtube = _read_links(workspace)
+    links, youtube = _read_links(workspace, {clip for of in results.subsets.values() for clip in of.clips})
     return replace(
         results,
         removed={name: count for name, count in removed.items() if name in results.subsets},
@@ -234,10 +234,12 @@ def _subsets(
     """Cut the table into subsets, and hold each against the split: the same clips, the same labels."""
     import numpy as np
 
-    _check_widths(path, table, len(labels))
+    lists = table.column("scores").combine_chunks()
+    _check_widths(path, lists, len(labels))
     width = len(labels)
-    scores = table.column("scores").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    scores = scores.reshape(-1, width)
+    # Not `flatten`, which imports pyarrow's functions: a twentieth of a second.
+    values = lists.values.slice(lists.offsets[0].as_py(), len(lists) * width)
+    scores = tables.numbers(values).reshape(-1, width)
     if not np.isfinite(scores).all() or (scores < 0).any():
         raise InputError.at(path, None, "holds scores that are no probabilities", "evaluate the run again")
     off = np.abs(scores.sum(axis=1) - 1) > SUM_TOLERANCE
@@ -245,7 +247,7 @@ def _subsets(
         raise InputError.at(
             path, int(off.argmax()) + 1, "the scores do not sum to 1", "evaluate the run again"
         )
-    truth = table.column("label_index").to_numpy()
+    truth = tables.numbers(table.column("label_index").combine_chunks())
     ids, names = table.column("clip_id").to_pylist(), table.column("subset").to_pylist()
     found: dict[str, SubsetScores] = {}
     for subset in (Subset.VAL, Subset.TEST):
@@ -268,14 +270,15 @@ def _subsets(
     return found
 
 
-def _check_widths(path: Path, table: pa.Table, width: int) -> None:
-    import pyarrow.compute as pc
+def _check_widths(path: Path, lists: pa.ListArray, width: int) -> None:
+    import numpy as np
 
-    for row, found in enumerate(pc.list_value_length(table.column("scores")).to_pylist(), start=1):
-        if found != width:
-            raise InputError.at(
-                path, row, f"has {found} scores for {width} classes", "evaluate the run again"
-            )
+    widths = np.diff(tables.numbers(lists.offsets))
+    if (off := widths != width).any():
+        row = int(off.argmax())
+        raise InputError.at(
+            path, row + 1, f"has {widths[row]} scores for {width} classes", "evaluate the run again"
+        )
 
 
 def _check_clips(path: Path, subset: str, have: list[str], want: Mapping[str, SplitClip]) -> None:
@@ -320,11 +323,13 @@ def _read_text(path: Path) -> str:
         raise InputError.at(path, None, "is not UTF-8 text", "make the run again") from None
 
 
-def _read_links(workspace: Workspace) -> tuple[dict[str, str], frozenset[str]]:
-    """Read where the clips' files lie from a report's folder, and which clips are of YouTube."""
+def _read_links(workspace: Workspace, wanted: Set[str]) -> tuple[dict[str, str], frozenset[str]]:
+    """Read where these clips' files lie from a report's folder, and which of them are of YouTube."""
     columns = ("clip_id", "path", "video_id", "source", "dataset")
     links, youtube = {}, []
     for clip, path, video, source, dataset in tables.read_columns(workspace.clips, Clip, columns):
+        if clip not in wanted:
+            continue
         if link := link_to(path):
             links[clip] = link
         if len(video) == YOUTUBE_ID and (source in YOUTUBE_SOURCES or dataset.startswith("kinetics")):
