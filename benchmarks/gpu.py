@@ -27,8 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.lib.compare import run_child, tell
-from benchmarks.suites.training import STOCK, furnish
+from benchmarks.suites.training import furnish, stock_config
 
+NETWORK = "resnet50"
 FREEZES = ("none", "3", "4")
 # Steps at the beginning that are not counted: the first batches are decoded while nothing computes.
 _WARM_STEPS = 3
@@ -125,7 +126,7 @@ class Bench:
         shutil.rmtree(self.root / "cache", ignore_errors=True)
         flags = ("--freeze", freeze, "--epochs", self.epochs, "--recipe", self.recipe, "--name", name)
         more = ("--batch", self.batch, "--no-preflight", *(("--amp",) if self.gpu else ()))
-        weights = ("--pretrain", "resnet50", "--weights", self.root / "random.pth")
+        weights = ("--pretrain", NETWORK, "--weights", self.root / "random.pth")
         self.clock.run([sys.executable, "-m", "dancecli", "finetune", *weights, *flags, *more], self.root)
         folder = self.root / "runs" / name
         record = json.loads((folder / "run.json").read_text())
@@ -140,7 +141,7 @@ class Bench:
     def stock(self, freeze: str) -> dict[str, float]:
         """Train with MMAction2's own tool, whose frozen layers run in every epoch."""
         base = Path((self.root / "random.base").read_text())
-        config = self._stock_config(base, freeze)
+        config = self._stock_config(freeze)
         work = self.root / f"stock-{freeze}"
         tool = base.parents[3] / "tools" / "train.py"
         amp = ["--amp"] if self.gpu else []
@@ -166,7 +167,7 @@ class Bench:
         """Score the clips by MMAction2's own tool; give clips per second."""
         base = Path((self.root / "random.base").read_text())
         config = self.root / "stock-test.py"
-        config.write_text(self._stock_config(base, "4").read_text() + TEST.format(**self._facts()))
+        config.write_text(self._stock_config("4").read_text() + TEST.format(**self._facts()))
         tool = base.parents[3] / "tools" / "test.py"
         words = [sys.executable, tool, config, self.root / "random.pth", "--work-dir", self.root / "test"]
         seconds = self.clock.run(words, self.root)
@@ -177,11 +178,9 @@ class Bench:
         lists = self.root / "annotations" / "all"
         return {"lists": lists, "root": self.root, "crop": self.crop, "short_side": self.crop * 8 // 7}
 
-    def _stock_config(self, base: Path, freeze: str) -> Path:
+    def _stock_config(self, freeze: str) -> Path:
         path = self.root / f"stock-{freeze}.py"
-        frozen = -1 if freeze == "none" else int(freeze)
-        facts = {**self._facts(), "base": base, "freeze": frozen, "epochs": self.epochs}
-        text = STOCK.format(weights=self.root / "random.pth", **facts)
+        text = stock_config(self.root, NETWORK, freeze, self.epochs, self.crop)
         # Each step is logged; workers as MMAction2's config has them, eight.
         text += "default_hooks = dict(checkpoint=dict(interval=1000), logger=dict(interval=1))\n"
         workers = max(1, min(8, (os.cpu_count() or 2) - 1))
@@ -270,7 +269,7 @@ def main() -> int:
         return 1
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        recipe = furnish(root, asked.clips, asked.crop)
+        recipe = furnish(root, asked.clips, asked.crop, NETWORK)
         words = ["--weights-to", str(root / "random.pth"), "--crop", str(asked.crop)]
         run_child([sys.executable, "-m", "benchmarks.suites.training", *words])
         # As many workers as the machine suggests.

@@ -1,13 +1,14 @@
-"""The forward pass of frozen backbones on the CPU, in several ways: one thread, processor time.
+"""The features of frozen backbones on the CPU, computed in several ways: one thread, processor time.
 
     python -m benchmarks.suites.backbones [NAME ...] [--rounds 3] [--compile] [--quick]
 
-Every way computes the output of one network on the same four views (random weights and pixels, batch
-norms fitted to them), turn by turn. What torch computes features with is 1: batch norm fused into the
-convolutions, kernels with channels last. `plain` is the network as MMAction2 builds it. Told is how many
-times as fast a way is, by processor time per view, in brackets if its values are more than 0.001 of the
-largest from those of `plain`. ONNX Runtime and OpenVINO are tried where they are installed, torch.compile
-where it is asked for.
+Every way computes the features of one network, pooled as its head takes them, of the same views (random
+weights and pixels, batch norms fitted to them), turn by turn. What torch computes them with here is 1:
+batch norm fused into the convolutions, kernels with channels last. `plain` is the network as MMAction2
+builds it. Told is how many times as fast a way is, by processor time per view, in brackets if its values
+are more than 0.001 of the largest from those of `plain`. OpenVINO is what `dance` takes where it is
+installed, ONNX Runtime the network as an ONNX file, compiled is torch.compile, where it is asked for.
+`gain` is the last word: what `dance` takes over `plain`, OpenVINO where its values are the same.
 """
 
 from __future__ import annotations
@@ -26,21 +27,22 @@ from typing import Any
 from benchmarks.lib.compare import middle, take_turns, tell, timed
 
 NAMES = (
-    "inception", "resnet50", "slowfast", "tsn", "tsm", "csn", "c3d", "x3d-m",
+    "inception", "resnet50", "nonlocal", "slowonly", "slowfast", "tsn", "tsm", "csn", "c3d", "x3d-m",
     "swin-tiny", "timesformer", "uniformer-small", "mvit-small", "videomae-base", "uniformerv2-base",
 )  # fmt: skip
-# What convolutional networks see; the others have one size.
+# What networks see; some have one size.
 SIDE, FRAMES = 112, 16
+# So many at once, of those with a size of their own half as many: they are four times as large.
 VIEWS = 4
 # Values that are this far apart count as the same.
 SAME = 1e-3
 Way = Callable[[], Any]
-ALONE = "one at a time"
-WAYS = ("plain", "fused alone", "input too", ALONE, "bfloat16", "compiled", "ONNX Runtime", "OpenVINO")
+ALONE, TORCH, OPENVINO = "one at a time", "torch", "OpenVINO"
+WAYS = ("plain", "fused alone", ALONE, "bfloat16", "compiled", "ONNX Runtime", OPENVINO, "gain")
 
 
 def network(name: str) -> tuple[Any, Any]:
-    """Build the backbone of a zoo entry and a view of it."""
+    """Build the network of a zoo entry, and views for it: [N, V, ...]."""
     import torch
 
     from dancecli.core.recipe import Recipe
@@ -50,94 +52,93 @@ def network(name: str) -> tuple[Any, Any]:
 
     entry = find_entry(name)
     base = model_base(entry)
-    model = build_model(build_model_config(base, Recipe(), 10, None), seed=0).backbone
+    model = build_model(build_model_config(base, Recipe(), 10, None), seed=0)
     # Not every backbone of MMAction2 returns itself from eval().
     model.eval()
-    side = entry.crop or SIDE
+    side, count = entry.crop or SIDE, VIEWS // 2 if entry.crop == 224 else VIEWS
     if base.is_3d:
         frames = int(base.sampler.get("clip_len", FRAMES)) if entry.crop else FRAMES
         view = torch.rand(1, 3, frames, side, side) * 4 - 2
     else:
-        view = torch.rand(int(getattr(model, "num_segments", 8)), 3, side, side) * 4 - 2
+        view = torch.rand(int(getattr(model.backbone, "num_segments", 8)), 3, side, side) * 4 - 2
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm3d):
             module.momentum = None
             module.train()
     with torch.no_grad():
-        model(view)
+        model.backbone(view)
     model.eval()
-    return model, torch.cat([view] * VIEWS)
+    return model, torch.stack([view] * count)
 
 
-def ways(model: Any, view: Any, folder: Path, *, compiled: bool) -> dict[str, Way]:
-    """Give the ways to compute this network that work."""
+def ways(model: Any, views: Any, folder: Path, *, compiled: bool) -> dict[str, Way]:
+    """Give the ways to compute the features of these views that work."""
     import torch
 
-    from dancecli.model.networks.fusion import fuse_conv_bn
+    from dancecli.model.training.features.frozen import FrozenBackbone
 
-    ours = fuse_conv_bn(model)
-    contiguous = fuse_conv_bn(model)
-    for parameter in contiguous.parameters():
+    plain, ours, contiguous = (FrozenBackbone(model, model.data_preprocessor, 4) for _ in range(3))
+    plain.backbone = model.backbone
+    for parameter in contiguous.backbone.parameters():
         parameter.data = parameter.data.contiguous()
-    last = torch.channels_last_3d if view.ndim == 5 else torch.channels_last
-    laid = view.contiguous(memory_format=last)
-    one = view[: len(view) // VIEWS]
 
     def half() -> Any:
         with torch.autocast("cpu", torch.bfloat16):
-            return ours(view)
+            return ours.features_of(views)
 
     found: dict[str, Way] = {
-        "plain": lambda: model(view),
-        "torch": lambda: ours(view),
-        "fused alone": lambda: contiguous(view),
-        "input too": lambda: ours(laid),
+        "plain": lambda: plain.features_of(views),
+        TORCH: lambda: ours.features_of(views),
+        "fused alone": lambda: contiguous.features_of(views),
         "bfloat16": half,
-        ALONE: lambda: ours(one),
+        ALONE: lambda: ours.features_of(views[:1]),
     }
     if compiled:
-        fast = torch.compile(contiguous)
-        found["compiled"] = lambda: fast(view)
-    return found | _exported(contiguous, view, folder)
+        fast = FrozenBackbone(model, model.data_preprocessor, 4, compiled=True)
+        found["compiled"] = lambda: fast.features_of(views)
+    return found | _onnx_runtime(contiguous, views, folder) | _openvino(model, views)
 
 
-def _exported(model: Any, view: Any, folder: Path) -> dict[str, Way]:
-    """Give the engines that take the network as ONNX."""
+def _openvino(model: Any, views: Any) -> dict[str, Way]:
+    """Let OpenVINO compute as `dance` does; nothing where it leaves the network to torch."""
+    from dancecli.core.progress import Reporter
+    from dancecli.model.training.features.fast_cpu import use_openvino
+    from dancecli.model.training.features.frozen import FrozenBackbone
+
+    frozen, said = FrozenBackbone(model, model.data_preprocessor, 4), []
+    use_openvino(frozen, 10**6, Reporter(on_message=said.append))
+    # It is compiled at the first batch.
+    frozen.forward_pass(views)
+    print(*said, file=sys.stderr)
+    taken = any("computes the features" in text and text.startswith(OPENVINO) for text in said)
+    return {OPENVINO: lambda: frozen.forward_pass(views)} if taken else {}
+
+
+def _onnx_runtime(frozen: Any, views: Any, folder: Path) -> dict[str, Way]:
+    """Give ONNX Runtime, where it is installed and takes the network."""
     import torch
 
+    class Features(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone, self.head = frozen.backbone, frozen.head
+
+        def forward(self, inputs: Any) -> Any:
+            return frozen.features_of(inputs)
+
     file = folder / "network.onnx"
+    found: dict[str, Way] = {}
     # What MMAction2 and the exporter print of layers that they do not know is no result.
     with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()), torch.inference_mode():
-        torch.onnx.export(model, (view,), str(file), dynamo=False)
-    if not file.exists():
-        return {}
-    found: dict[str, Way] = {}
-    with contextlib.suppress(Exception):
+        torch.onnx.export(Features(), (views,), str(file), dynamo=False)
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        feed = {session.get_inputs()[0].name: view.numpy()}
-        found["ONNX Runtime"] = lambda: session.run(None, feed)
-    with contextlib.suppress(Exception):
-        import openvino
-
-        core = openvino.Core()
-        settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-        request = core.compile_model(core.read_model(file), "CPU", settings)
-        found["OpenVINO"] = lambda: list(request([view.numpy()]).values())
+        feed = {session.get_inputs()[0].name: views.numpy()}
+        found["ONNX Runtime"] = lambda: session.run(None, feed)[0]
     return found
-
-
-def _flat(output: Any) -> Any:
-    """Give what a backbone returns as one vector; the first of several views."""
-    import numpy as np
-
-    if isinstance(output, list | tuple):
-        return np.concatenate([_flat(one) for one in output])
-    array = output.float().numpy() if hasattr(output, "float") else np.asarray(output)
-    return array.ravel()
 
 
 def measure(name: str, rounds: int, *, compiled: bool) -> dict[str, dict[str, float]]:
@@ -146,24 +147,32 @@ def measure(name: str, rounds: int, *, compiled: bool) -> dict[str, dict[str, fl
     import torch
 
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        model, view = network(name)
+        model, views = network(name)
+        tried = ways(model, views, Path(folder), compiled=compiled)
+        truth = _array(tried["plain"]())
         able: dict[str, Way] = {}
         apart: dict[str, float] = {}
-        truth = _flat(model(view))
-        for way, compute in ways(model, view, Path(folder), compiled=compiled).items():
+        for way, compute in tried.items():
             with contextlib.suppress(Exception):
-                output = _flat(compute())
-                # One view's outputs are not the first of those of all where there are several maps.
-                apart[way] = (
-                    0.0 if way == ALONE else float(np.abs(output - truth).max() / np.abs(truth).max())
-                )
+                output = _array(compute())
+                apart[way] = float(np.abs(output - truth[: len(output)]).max() / np.abs(truth).max())
                 able[way] = compute
         costs = take_turns({way: lambda c=compute: timed(c) for way, compute in able.items()}, rounds)
-    seconds = {way: middle(cost).cpu_s / (1 if way == ALONE else VIEWS) for way, cost in costs.items()}
-    return {
-        way: {"seconds": round(took, 4), "ratio": round(seconds["torch"] / took, 2), "apart": apart[way]}
+    seconds = {way: middle(cost).cpu_s / (1 if way == ALONE else len(views)) for way, cost in costs.items()}
+    found = {
+        way: {"seconds": round(took, 4), "ratio": round(seconds[TORCH] / took, 2), "apart": apart[way]}
         for way, took in seconds.items()
     }
+    kept = OPENVINO if apart.get(OPENVINO, 1) <= SAME else TORCH
+    gain = seconds["plain"] / seconds[kept]
+    return found | {"gain": {"seconds": seconds[kept], "ratio": round(gain, 2), "apart": apart[kept]}}
+
+
+def _array(features: Any) -> Any:
+    """Give features as an array of float32."""
+    import numpy as np
+
+    return features.float().numpy() if hasattr(features, "float") else np.asarray(features)
 
 
 def _cell(found: dict[str, float] | None) -> str:
