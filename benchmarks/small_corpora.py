@@ -34,7 +34,7 @@ from dancecli.model.networks.mmaction import init_default_scope
 from dancecli.model.runs.finetune import FinetuneSettings, make_job, train_groups
 from dancecli.model.runs.learning_curve import draw_clips
 from dancecli.model.runs.plan import resolve_plan
-from dancecli.model.training.features.loaders import feature_loaders
+from dancecli.model.training.features.loaders import cached_features
 from dancecli.model.training.logistic import solve_head
 from dancecli.report.statistics.significance import compare_models
 from dancecli.storage.workspace import Workspace
@@ -113,7 +113,7 @@ def read_pool(root: Path) -> Pool:
     plan = resolve_plan(workspace, wanted)
     job = make_job(workspace, plan)
     init_default_scope("mmaction")
-    loaders = feature_loaders(job, None, SILENT)
+    loaders = cached_features(job, None, SILENT).loaders
     views = [_rows(loaders[Subset.TRAIN].dataset, view) for view in range(RANDOM_VIEWS)]
     return Pool(
         center=_rows(loaders[Subset.TEST].dataset, 0),

@@ -51,6 +51,7 @@ SLOW = (
     "demo/test_renderer.py",
     "docs",
     "engine/test_local.py",
+    "model/dataloading/test_decoding.py",
     "model/evaluation",
     "model/hardware",
     "model/inference/test_export.py",

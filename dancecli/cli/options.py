@@ -66,6 +66,25 @@ FeatureEngineOption = Annotated[
         "cluster, whose nodes must see the workspace under the same path.",
     ),
 ]
+
+
+def _known_decoder(value: str) -> str:
+    from dancecli.model.dataloading.decoding.choice import check_decoder
+
+    check_decoder(value)
+    return value
+
+
+DecoderOption = Annotated[
+    str,
+    typer.Option(
+        "--decoder",
+        callback=_known_decoder,
+        metavar="auto|ffmpeg|torchcodec",
+        help="Decoder: auto uses torchcodec on a GPU where it is installed and gives ffmpeg's frames within "
+        "2 of 255, else ffmpeg.",
+    ),
+]
 SplitOption = Annotated[
     str | None,
     typer.Option("--split", metavar="NAME", help="Name of the split. [default: the latest]"),

@@ -25,6 +25,13 @@ from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
 SCHEMA = 1
+# They all hold the same module.
+_OPENCV = (
+    "opencv-contrib-python",
+    "opencv-python",
+    "opencv-contrib-python-headless",
+    "opencv-python-headless",
+)
 RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
 
 
@@ -266,16 +273,16 @@ def versions(*more: str) -> dict[str, str]:
     """Return the versions of the packages that a result depends on: those of every run, and more."""
     from importlib import metadata
 
-    names = ("dancecli", "torch", "mmaction2", "mmengine", "mmcv-lite", *more)
     found = {}
-    for name in names:
+    for name in ("dancecli", "torch", "mmaction2", "mmengine", "mmcv-lite", "scikit-learn", *more):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             found[name] = ""
-    # It computes features where it is there.
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        found["openvino"] = metadata.version("openvino")
+    # Any of its packages may be installed, even several, of which one is imported.
+    for name in _OPENCV:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
     ours = found.pop("dancecli")
     return {"dancecli": ours, "python": platform.python_version(), **found, "platform": platform.platform()}
 

@@ -23,7 +23,7 @@ def studied(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     make_study(workspace.root)
     folder = StudyFolder(workspace.study_folder("fake"))
     record = json.loads(folder.record.read_text())
-    monkeypatch.setattr(search, "tune", lambda *_: search.TuneResult("fake", folder, record, 20, 1))
+    monkeypatch.setattr(search, "tune", lambda *_: search.TuneResult("fake", folder, record, 20))
     return workspace
 
 

@@ -82,6 +82,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "model.evaluation": _TRAINING,
     "model.inference": (
         *BASE,
+        "engine",
         "model.hardware",
         "model.networks",
         "model.networks.heads",
@@ -120,5 +121,6 @@ ONLY_IN = {
     "ray": "engine/ray.py",
     "transformers": "model/networks/hub",
     "huggingface_hub": "model/networks/hub/repository.py",
+    "torchcodec": "model/dataloading/decoding",
     "ai_edge_litert": "video/pose/runtimes.py",
 }

@@ -19,7 +19,7 @@ from dancecli.cli import app
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.records import Clip
 from dancecli.storage import tables
-from dancecli.storage.runs import read_record, read_records, read_studies, read_study
+from dancecli.storage.runs import read_record, read_records, read_studies, read_study, versions
 from dancecli.storage.workspace import Workspace
 
 LABELS = ("tap dancing", "zumba", "tango")
@@ -172,3 +172,14 @@ def test_a_study_whose_process_died_is_interrupted(tmp_path: Path) -> None:
         assert read_study(workspace, "s")["status"] == "interrupted"
     with filelock.FileLock(locks / "study-s-0123456789ab.lock"):
         assert read_study(workspace, "s")["status"] == "running"
+
+
+def test_the_versions_are_of_all_that_a_result_depends_on():
+    from importlib import metadata
+
+    found = versions("pyarrow")
+    for name in ("torch", "scikit-learn", "pyarrow"):
+        assert found[name] == metadata.version(name)
+    assert any(name.startswith("opencv-") for name in found)
+    # It is installed, and computes nothing here.
+    assert "openvino" not in found

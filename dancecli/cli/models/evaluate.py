@@ -16,7 +16,8 @@ from dancecli.cli.console import (
     reporting_phases,
     table,
 )
-from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
+from dancecli.cli.models.processes import check_gpus, refuse_in_one_process
+from dancecli.cli.options import DecoderOption, DryRunOption, JsonOption, SplitOption, WorkspaceOption
 from dancecli.core.errors import UsageError
 from dancecli.core.records import Control
 
@@ -108,6 +109,7 @@ def command(
         int,
         typer.Option(min=1, metavar="N", help="Share the clips of a run among N processes, one per GPU."),
     ] = 1,
+    decoder: DecoderOption = "auto",
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -128,6 +130,7 @@ def command(
 
     Example: `dance evaluate --baseline zero-shot --pretrain hf:microsoft/xclip-base-patch32@COMMIT`
     """
+    from dancecli.model.dataloading.decoding.choice import AUTO
     from dancecli.model.evaluation.baseline import BaselineSettings
     from dancecli.model.evaluation.ensemble import EnsembleSettings
     from dancecli.model.evaluation.ensemble import ensemble as fuse
@@ -137,12 +140,15 @@ def command(
     if weigh and not ensemble:
         raise UsageError("--weigh is for the runs of an ensemble", "add --ensemble")
     _refuse_mixture(named, ensemble=ensemble, baseline=baseline)
-    if control is not None and any((ensemble, baseline, split, name, num_clips, num_crops, gpus > 1)):
+    if control is not None and any((ensemble, baseline, split, name, num_clips, num_crops)):
         raise UsageError(
             "--control evaluates a run on its own test clips and views", "give it only the run: --run NAME"
         )
-    if gpus > 1 and (ensemble or baseline):
-        raise UsageError("--gpus is for the evaluation of a run", "omit it")
+    one = {"--control": control is not None, "--ensemble": ensemble, "--baseline": baseline}
+    refuse_in_one_process(gpus, one)
+    check_gpus(gpus)
+    if decoder != AUTO and (ensemble or baseline or control is not None):
+        raise UsageError("--decoder is for the evaluation of a run", "omit it")
     workspace = open_workspace(workspace_dir, create=False)
     if control is not None:
         _evaluate_controls(workspace, named[0] if named else None, control, dry_run, json_output)
@@ -155,8 +161,9 @@ def command(
         with reporting_phases() as reporter:
             result = _run_baseline(workspace, baseline, wanted, prompts, reporter, dry_run=dry_run)
     else:
-        _check_gpus(gpus)
-        again = EvaluateSettings(named[0] if named else None, split, num_clips, num_crops, name, gpus)
+        again = EvaluateSettings(
+            named[0] if named else None, split, num_clips, num_crops, name, gpus, decoder
+        )
         with reporting_phases() as reporter:
             result = evaluate(workspace, again, reporter, dry_run=dry_run)
     if json_output:
@@ -224,13 +231,6 @@ def _control_row(of: Controlled) -> tuple[str, ...]:
         share,
         f"{of.p:.2g}",
     )
-
-
-def _check_gpus(gpus: int) -> None:
-    if gpus > 1:
-        from dancecli.model.training.distributed import refuse_too_many
-
-        refuse_too_many(gpus)
 
 
 def _run_baseline(

@@ -9,7 +9,10 @@ from typing import Annotated
 import typer
 
 from dancecli.cli.console import open_workspace, print_json, print_result, reporting_phases
+from dancecli.cli.models.finetune_options import GpusOption
+from dancecli.cli.models.processes import check_gpus
 from dancecli.cli.options import (
+    DecoderOption,
     JsonOption,
     PretrainOption,
     RecipeOption,
@@ -45,6 +48,8 @@ def command(
             show_default=False,
         ),
     ] = None,
+    gpus: GpusOption = 1,
+    decoder: DecoderOption = "auto",
     json_output: JsonOption = False,
 ) -> None:
     """Export the features that a frozen backbone gives for the clips of a split.
@@ -68,7 +73,10 @@ def command(
         split=split,
         form=FeatureForm(form),
         to=to,
+        processes=gpus,
+        decoder=decoder,
     )
+    check_gpus(gpus)
     with reporting_phases() as reporter:
         found = export_features(workspace, settings, reporter)
     if json_output:

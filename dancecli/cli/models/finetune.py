@@ -27,8 +27,10 @@ from dancecli.cli.models.finetune_options import (
     SetOption,
     ViewsOption,
 )
+from dancecli.cli.models.processes import check_gpus, refuse_in_one_process
 from dancecli.cli.options import (
     BatchOption,
+    DecoderOption,
     DryRunOption,
     EpochsOption,
     FeatureEngineOption,
@@ -143,6 +145,7 @@ def command(
         bool,
         typer.Option("--compile", help="Compile the backbone with torch: minutes at first, then faster."),
     ] = False,
+    decoder: DecoderOption = "auto",
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -169,10 +172,7 @@ def command(
             "the same command resumes by itself" if resume else "--seeds trains with 0, 1, 2, ...",
         )
     here = get_rank_info()
-    if seeds and max(gpus, here.size) > 1:
-        raise UsageError("--seeds trains in one process", "omit --gpus, or train each seed with --seed")
-    if folds and max(gpus, here.size) > 1:
-        raise UsageError("--folds trains in one process", "omit --gpus")
+    refuse_in_one_process(max(gpus, here.size), {"--seeds": seeds, "--folds": folds})
     workspace = open_workspace(workspace_dir, create=False)
     if folds and not (curve or seeds or seed or resume):
         seeds = repeats if (repeats := count_repeats(workspace, split)) > 1 else None
@@ -207,6 +207,7 @@ def command(
             processes=max(gpus, here.size),
             engine=engine,
             compiled=compiled,
+            decoder=decoder,
         ),
     )
     if curve:
@@ -309,10 +310,10 @@ def _launch(workspace: Workspace, settings: FinetuneSettings) -> int | None:
     import sys
 
     from dancecli.model.runs.resume import planned
-    from dancecli.model.training.distributed import launch, refuse_too_many
+    from dancecli.model.training.distributed import launch
 
     plan = planned(workspace, settings)
-    refuse_too_many(settings.execution.processes)
+    check_gpus(settings.execution.processes)
     if plan.cached:
         return None
     resume = ["--resume"] if plan.settings.resume and not settings.resume else []

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting_phases, table
-from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
+from dancecli.cli.models.processes import check_gpus
+from dancecli.cli.options import DecoderOption, DryRunOption, JsonOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from dancecli.storage.pose_files import Pose
@@ -60,6 +61,10 @@ def command(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw the timeline of the video into this file.")
     ] = None,
+    gpus: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Share the videos among N processes, one per GPU.")
+    ] = 1,
+    decoder: DecoderOption = "auto",
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -76,14 +81,24 @@ def command(
 
     workspace = open_workspace(workspace_dir, create=False)
     settings = PredictSettings(
-        tuple(videos), run, checkpoint, window, sets, unknown, picture=out, poses_of=_poses_of
+        tuple(videos),
+        run,
+        checkpoint,
+        window,
+        sets,
+        unknown,
+        picture=out,
+        poses_of=_poses_of,
+        processes=gpus,
+        decoder=decoder,
     )
+    check_gpus(gpus)
     if dry_run:
         plan = make_plan(workspace, settings)
         document = {
             "videos": [name for name, _ in plan.files],
             "checkpoint": str(plan.checkpoint.path),
-            "window_s": plan.window_s,
+            "window_s": plan.reading.window_s,
             "folder": str(plan.folder),
         }
         if json_output:

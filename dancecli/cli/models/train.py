@@ -19,6 +19,7 @@ from dancecli.cli.console import (
     table,
 )
 from dancecli.cli.models.finetune_options import GpusOption
+from dancecli.cli.models.processes import check_gpus
 from dancecli.cli.options import (
     BatchOption,
     DryRunOption,
@@ -235,10 +236,10 @@ def _train_on_trajectories(
 def _launch(workspace: Workspace, settings: TrainSettings) -> int:
     """Check the plans once, and start the processes under one name."""
     from dancecli.model.runs.two_stream_plan import plan_streams
-    from dancecli.model.training.distributed import launch, refuse_too_many
+    from dancecli.model.training.distributed import launch
 
     plans = plan_streams(workspace, settings)
-    refuse_too_many(settings.processes)
+    check_gpus(settings.processes)
     first = next(iter(plans.values()))
     whole = first.settings.two_stream
     name = whole["name"] if whole else first.name

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ from dancecli.cli.models.finetune_options import (
     SetOption,
     ViewsOption,
 )
+from dancecli.cli.models.processes import check_gpus
 from dancecli.cli.options import (
     BatchOption,
     DryRunOption,
@@ -104,6 +106,7 @@ def command(
     from dancecli.model.tuning.plan import TuneSettings, plan_study
     from dancecli.model.tuning.tune import tune
     from dancecli.report.tuning import tuning
+    from dancecli.storage.runs import read_study
 
     workspace = open_workspace(workspace_dir, create=False)
     settings = TuneSettings(
@@ -132,33 +135,37 @@ def command(
     if dry_run:
         _show_plan(plan_study(workspace, settings), json_output)
         return
-    others = _launch_others(gpus)
-    try:
-        with reporting_phases() as reporter:
-            result = tune(workspace, settings, reporter)
-    finally:
-        for process in others:
-            process.wait()
-    found = tuning(workspace, result.name)
+    with _others(gpus), reporting_phases() as reporter:
+        result = tune(workspace, settings, reporter)
+    # What the other processes have added is in the files.
+    found, record = tuning(workspace, result.name), read_study(workspace, result.name)
     if json_output:
-        print_json({**result.record, "choice": found.document, "page": str(found.page)})
+        print_json({**record, "choice": found.document, "page": str(found.page)})
     else:
         _show(found)
     if not result.trained:
         info(f"study {result.name} already has {trials} trials; nothing was trained")
-    if result.elsewhere:
-        are = "trial is" if result.elsewhere == 1 else "trials are"
-        info(f"{result.elsewhere} {are} still training in other processes")
+    if elsewhere := sum(trial["state"] == "running" for trial in record["trials"]):
+        are = "trial is" if elsewhere == 1 else "trials are"
+        info(f"{elsewhere} {are} still training in other processes")
 
 
-def _launch_others(gpus: int) -> list[subprocess.Popen[bytes]]:
-    """Run this command in further processes, which share the study."""
+@contextmanager
+def _others(gpus: int) -> Iterator[None]:
+    """Run this command in further processes, which share the study; wait for them, and say what failed."""
     if gpus == 1:
-        return []
-    from dancecli.model.training.distributed import launch_beside, refuse_too_many
+        yield
+        return
+    from dancecli.model.training.distributed import launch_beside
 
-    refuse_too_many(gpus)
-    return launch_beside(gpus, [*sys.argv[1:], "--gpus", "1"])
+    check_gpus(gpus)
+    others = launch_beside(gpus, [*sys.argv[1:], "--gpus", "1"])
+    try:
+        yield
+    finally:
+        for number, other in enumerate(others, 2):
+            if lines := other.wait():
+                info(f"process {number} of {gpus} ended early, and left its trials to the others: {lines}")
 
 
 def _show(found: Tuning) -> None:

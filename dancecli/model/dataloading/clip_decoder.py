@@ -8,12 +8,21 @@ decord, or, where it has no wheel (macOS on ARM), by PyAV from their start. All 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from dancecli.core.video_files import open_video
+from dancecli.model.dataloading.decoding.torchcodec_reader import (
+    FFMPEG,
+    TORCHCODEC,
+    TorchcodecReader,
+    note_failure,
+    open_by_torchcodec,
+)
 from dancecli.model.networks.mmaction import TRANSFORMS
 
 if TYPE_CHECKING:
@@ -60,6 +69,10 @@ class FastClipReader:
         if not plain or not stream.frames or stream.duration != stream.frames * self._ticks:
             raise UnsupportedLayoutError
         self.total_frames, self.fps = int(stream.frames), float(rate)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()
 
     def frames(self, numbers: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
         """Read frames [height, width, 3] of RGB bytes, in the order of their numbers; then close the file.
@@ -144,7 +157,28 @@ class SequentialReader:
         return [found[number] for number in numbers.tolist()]
 
 
-def _opened(results: dict[str, Any], reader: FastClipReader | SequentialReader) -> dict[str, Any]:
+def own_frames(path: Path, numbers: Sequence[int] | None) -> tuple[int, float, list[NDArray[np.uint8]]]:
+    """Read frames of a file as a view without torchcodec has them.
+
+    Args:
+        path: the file.
+        numbers: of the frames; None for all.
+
+    Returns:
+        How many frames there are, how many a second, and those that were asked for.
+
+    Raises:
+        RuntimeError: it cannot be read.
+    """
+    opened = ClipInit()({"filename": str(path)})
+    total = int(opened["total_frames"])
+    wanted = np.arange(total) if numbers is None else np.asarray(numbers)
+    return total, float(opened["avg_fps"]), ClipDecode()(opened | {"frame_inds": wanted})["imgs"]
+
+
+def _opened(
+    results: dict[str, Any], reader: FastClipReader | SequentialReader | TorchcodecReader
+) -> dict[str, Any]:
     return results | {"video_reader": reader, "total_frames": reader.total_frames, "avg_fps": reader.fps}
 
 
@@ -160,13 +194,22 @@ def _has_decord() -> bool:
 
 @TRANSFORMS.register_module(force=True)
 class ClipInit:
-    """Open a clip; replaces MMAction2's `DecordInit`."""
+    """Open a clip; replaces MMAction2's `DecordInit`.
 
-    def __init__(self) -> None:
+    Args:
+        decoder, device, left: see `decoding.choice.with_decoder`.
+    """
+
+    def __init__(self, decoder: str = FFMPEG, device: str = "", left: Sequence[str] = ()) -> None:
+        self._by_torchcodec, self._device, self._left = decoder == TORCHCODEC, device, frozenset(left)
         self._decord = TRANSFORMS.build({"type": "DecordInit", "num_threads": 1})
 
     def __call__(self, results: dict[str, Any]) -> dict[str, Any]:
         """Give `video_reader`, `total_frames` and `avg_fps`."""
+        if self._by_torchcodec and (
+            reader := open_by_torchcodec(results["filename"], self._device, self._left)
+        ):
+            return _opened(results, reader)
         try:
             return _opened(results, FastClipReader(results["filename"]))
         except UnsupportedLayoutError:
@@ -181,9 +224,13 @@ class ClipInit:
 
 @TRANSFORMS.register_module(force=True)
 class ClipDecode:
-    """Read the frames of `frame_inds`; replaces MMAction2's `DecordDecode`."""
+    """Read the frames of `frame_inds`; replaces MMAction2's `DecordDecode`.
 
-    def __init__(self) -> None:
+    Args:
+        decoder, device, left: of `ClipInit`, which has opened the file.
+    """
+
+    def __init__(self, decoder: str = FFMPEG, device: str = "", left: Sequence[str] = ()) -> None:  # noqa: ARG002
         self._init = TRANSFORMS.build({"type": "DecordInit", "num_threads": 1})
         self._decode = TRANSFORMS.build({"type": "DecordDecode"})
 
@@ -191,6 +238,13 @@ class ClipDecode:
         """Give `imgs`, frames [height, width, 3] of RGB bytes."""
         reader = results["video_reader"]
         numbers = np.squeeze(results["frame_inds"]).reshape(-1)
+        if isinstance(reader, TorchcodecReader):
+            try:
+                return _decoded(results, reader, numbers)
+            except RuntimeError as error:
+                note_failure(results["filename"], error)
+                results = ClipInit()(results)
+                reader = results["video_reader"]
         if isinstance(reader, FastClipReader):
             try:
                 return _decoded(results, reader, numbers)

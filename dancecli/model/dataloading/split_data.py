@@ -111,6 +111,10 @@ class SplitData:
         """Return the split without its validation and test subsets."""
         return replace(self, examples={**self.examples, Subset.VAL: (), Subset.TEST: ()})
 
+    def only_evaluated(self) -> SplitData:
+        """Return the split without its training subset."""
+        return replace(self, examples={**self.examples, Subset.TRAIN: ()})
+
     def without_test(self) -> SplitData:
         """Return the split without its test subset, for model selection."""
         return replace(self, examples={**self.examples, Subset.TEST: ()})
@@ -309,6 +313,12 @@ def split_record(data: SplitData) -> dict[str, Any]:
         **({"removed": removed} if (removed := removed_of(data.meta)) else {}),
         **({"folds": max(data.folds[0].values()), "repeats": len(data.folds)} if data.folds else {}),
     }
+
+
+def clip_files(workspace: Workspace, data: SplitData) -> list[Path]:
+    """List the files of all clips of a split, each once."""
+    paths = {example.path: None for examples in data.examples.values() for example in examples}
+    return [workspace.root / path for path in paths]
 
 
 def subset_groups(workspace: Workspace, data: SplitData, subset: Subset = Subset.TRAIN) -> list[str]:

@@ -13,9 +13,10 @@ from dancecli.core.errors import ModelError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.recipe import PROBES, Recipe, parse_recipe
 from dancecli.core.records import Clip, SplitClip, Subset
+from dancecli.model.dataloading.decoding.choice import AUTO, check_decoder, decoder_of, with_decoder
 from dancecli.model.dataloading.pipelines import frame_sampler
 from dancecli.model.dataloading.pose_data import with_input
-from dancecli.model.dataloading.split_data import SplitData, load_split, split_record
+from dancecli.model.dataloading.split_data import SplitData, clip_files, load_split, split_record
 from dancecli.model.evaluation.parallel import EvaluatedNetwork, score_subsets_in_processes
 from dancecli.model.evaluation.scored_runs import (
     find_existing,
@@ -46,6 +47,7 @@ class EvaluateSettings:
         num_clips, num_crops: views of a clip that are averaged.
         name: of the new run; None gives `<run>-eval-<n>`.
         processes: that share the clips; one per GPU, or on the CPU.
+        decoder: of clips, see `decoding.choice`.
     """
 
     run: str | None = None
@@ -54,6 +56,7 @@ class EvaluateSettings:
     num_crops: int | None = None
     name: str | None = None
     processes: int = 1
+    decoder: str = AUTO
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,7 @@ def evaluate(
         ModelError: the run's labels are not the split's, or its weights do not fit.
     """
     began, created = time.monotonic(), rec.now_utc()
+    check_decoder(settings.decoder)
     of = read_trained(workspace, settings.run, settings.split, settings.num_clips, settings.num_crops)
     name, trained, path, data, recipe = of.name, of.record, of.checkpoint, of.data, of.recipe
     overlap = find_overlap(workspace, trained, data)
@@ -160,6 +164,12 @@ def evaluate(
     reporter.progress(0, 1, "loading the model · a few seconds")
     device = current_device()
     config, precision = of.config(workspace, device), amp_dtype(recipe, device)
+    decoder = decoder_of(
+        settings.decoder, device.gpu, config, lambda: clip_files(workspace, data.only_evaluated()), reporter
+    )
+    config = with_decoder(config, decoder)
+    if decoder.words:
+        reporter.message(decoder.words)
     if settings.processes > 1:
         network = EvaluatedNetwork(config["model"], path, workspace.root / ".locks", precision)
         predictions = score_subsets_in_processes(
@@ -178,6 +188,7 @@ def evaluate(
         **({"probe": trained["probe"]} if trained.get("probe") else {}),
         "optim": trained.get("optim"),
         "seed": trained.get("seed"),
+        "decoder": decoder.record,
         "evaluated": evidence,
         "seconds": {"evaluate": round(time.monotonic() - began, 2)},
     }

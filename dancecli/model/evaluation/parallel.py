@@ -139,10 +139,10 @@ def _built(network: EvaluatedNetwork) -> Any:
     import cv2
     import torch
 
+    from dancecli.model.hardware.claim import claim_gpu
     from dancecli.model.networks.checkpoint import build_network
     from dancecli.model.networks.mmaction import init_default_scope
     from dancecli.model.networks.weights import read_whole, state_of
-    from dancecli.model.training.features.remote import claim_gpu
 
     if network.checkpoint not in _BUILT:
         # A worker has one core, or one GPU.

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dancecli.core import hashing
 from dancecli.core.errors import InputError, MediaError, UsageError
 from dancecli.core.progress import SILENT, Progress, Reporter
-from dancecli.core.statistics.calibration import prediction_set
 from dancecli.core.video_files import VIDEO_SUFFIXES
-from dancecli.model.inference.calibration import Calibration, calibrate
+from dancecli.model.dataloading.decoding.choice import AUTO, check_decoder, choose_decoder
+from dancecli.model.dataloading.decoding.torchcodec_reader import FFMPEG
+from dancecli.model.hardware.device import current_device
+from dancecli.model.inference.calibration import calibrate
 from dancecli.model.inference.inputs import find_videos, frames_of, slug, unique_slugs
+from dancecli.model.inference.reading import Reading
 from dancecli.model.inference.timeline_files import write_timeline
 from dancecli.model.networks.checkpoint import Checkpoint, open_checkpoint, run_checkpoint
 from dancecli.storage import runs as rec
@@ -25,15 +28,12 @@ from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from dancecli.model.inference.predictor import PosesOf, Predictor
-    from dancecli.model.inference.timeline import Scored
-    from dancecli.model.inference.windows import FrameStream
 
+Item = TypeVar("Item")
 SCHEMA = 1
 # All frames of a window are held at once.
 _WINDOW_S = (0.5, 600.0)
 _SAVE_EVERY_S = 5.0
-# Decimals of a probability.
-_DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class PredictSettings:
         picture: where to draw the one video's timeline; None draws those of long videos in the
             result's folder.
         poses_of: finds the poses of a video, for a network on poses.
+        processes: that share the videos; one per GPU, or on the CPU.
+        decoder: of the videos, see `decoding.choice`.
     """
 
     videos: tuple[Path, ...]
@@ -60,6 +62,8 @@ class PredictSettings:
     unknown: float | None = None
     picture: Path | None = None
     poses_of: PosesOf | None = None
+    processes: int = 1
+    decoder: str = AUTO
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ class PredictPlan:
         single: one file was named, so its failure is the command's.
         folder: where the result goes.
         left_out: files of the folders that are not videos.
-        poses_of: see `PredictSettings`.
+        root: the workspace.
+        reading: how the videos are read.
     """
 
     files: tuple[tuple[str, Path], ...]
@@ -82,9 +87,8 @@ class PredictPlan:
     left_out: int
     checkpoint: Checkpoint
     run: str | None
-    window_s: float
-    calibration: Calibration
-    poses_of: PosesOf | None = None
+    root: Path
+    reading: Reading
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,7 @@ def make_plan(workspace: Workspace, settings: PredictSettings) -> PredictPlan:
     found = open_checkpoint(path)
     if found.reads_poses and settings.poses_of is None:
         raise UsageError(f"{path}: its network reads poses", "say how they are found: poses_of")
+    check_decoder(settings.decoder, decoded=not found.reads_poses)
     window_s = found.clip_s if settings.window_s is None else settings.window_s
     if not _WINDOW_S[0] <= window_s <= _WINDOW_S[1]:
         raise UsageError(
@@ -142,9 +147,8 @@ def make_plan(workspace: Workspace, settings: PredictSettings) -> PredictPlan:
     if len(settings.videos) > 1:
         name += f"-and-{len(settings.videos) - 1}-more"
     folder = _result_folder(workspace, name, inputs)
-    return PredictPlan(
-        files, inputs, single, folder, left_out, found, run, window_s, calibration, settings.poses_of
-    )
+    reading = Reading(path, window_s, calibration, settings.poses_of)
+    return PredictPlan(files, inputs, single, folder, left_out, found, run, workspace.root, reading)
 
 
 def _result_folder(workspace: Workspace, name: str, inputs: Sequence[str]) -> Path:
@@ -170,7 +174,7 @@ def _read_json(file: Path) -> dict[str, Any]:
 def predict(workspace: Workspace, settings: PredictSettings, reporter: Reporter = SILENT) -> PredictResult:
     """Predict the styles in videos: the likeliest of each, and of long ones a timeline.
 
-    Every video is decoded once, in order. Results are stored in `reports/predict-<name>/prediction.json`,
+    Every video is decoded once. Results are stored in `reports/predict-<name>/prediction.json`,
     from which those of the same videos, weights and windows are reused.
 
     Args:
@@ -185,73 +189,125 @@ def predict(workspace: Workspace, settings: PredictSettings, reporter: Reporter 
         ModelError: the checkpoint cannot be used.
         WorkspaceError: there is no run with weights.
     """
-    plan = make_plan(workspace, settings)
+    plan = _with_decoder(make_plan(workspace, settings), settings.decoder)
+    if words := plan.reading.decoder.words:
+        reporter.message(words)
     file = plan.folder / "prediction.json"
     before = _read_before(file, plan)
-    session = _Session(plan, reporter)
-    videos: list[dict[str, Any]] = []
-    pictures: list[Path] = []
-    timelines: list[Path] = []
-    saved = time.monotonic()
-    slugs = unique_slugs([name for name, _ in plan.files])
-    for (name, path), short in zip(plan.files, slugs, strict=True):
-        videos.append(row := _row(session, before, name, path))
-        if row["error"]:
-            continue
-        before[row["sha256"]] = row
-        if settings.picture or len(row["windows"]) > 1:
-            pictures.append(settings.picture or plan.folder / f"{short}.png")
-            _draw(pictures[-1], row, plan.checkpoint.labels)
-        if len(row["windows"]) > 1:
-            timelines += write_timeline(plan.folder / short, path, row["segments"], datetime.now(UTC))
-        if time.monotonic() - saved > _SAVE_EVERY_S:
-            # Keep the results of an earlier call, should this one be stopped.
-            reached = {video.get("sha256") for video in videos}
-            later = [video for sha256, video in before.items() if sha256 not in reached]
-            _save(file, _document(plan, [*videos, *later]))
-            saved = time.monotonic()
-    document = _document(plan, videos)
-    _save(file, document)
-    return PredictResult(document, file, tuple(pictures), tuple(timelines), plan.left_out, session.fresh)
+    videos: dict[int, dict[str, Any]] = {}
+    pictures: dict[int, Path] = {}
+    timelines: dict[int, tuple[Path, ...]] = {}
+    fresh, saved = 0, time.monotonic()
+    slugs = list(unique_slugs([name for name, _ in plan.files]))
 
+    def save() -> None:
+        # Keep the results of an earlier call too, should this one be stopped.
+        reached = {video.get("sha256") for video in videos.values()}
+        later = [video for sha256, video in before.items() if sha256 not in reached]
+        _save(file, _document(plan, [*_in_order(videos), *later]))
 
-class _Session:
-    """The network, loaded when the first video needs it."""
-
-    def __init__(self, plan: PredictPlan, reporter: Reporter) -> None:
-        self.plan, self.fresh, self._reporter = plan, 0, reporter
-        self._predictor: Predictor | None = None
-
-    def score(self, path: Path) -> tuple[list[Scored], FrameStream]:
-        from dancecli.model.inference.predictor import Predictor, predict_pose_windows, predict_windows
-
-        if self._predictor is None:
-            self._reporter.progress(0, 1, "loading the model · a few seconds")
-            self._predictor = Predictor(self.plan.checkpoint, self.plan.calibration)
-        self.fresh += 1
-        number, count = self.fresh, len(self.plan.files)
-        of = f" · video {number} of {count}" if count > 1 else ""
-
-        def on_progress(now: Progress) -> None:
-            self._reporter.progress(now.done, now.total, now.text + of)
-
-        window_s, poses_of, reporter = self.plan.window_s, self.plan.poses_of, Reporter(on_progress)
-        if self.plan.checkpoint.reads_poses and poses_of is not None:
-            return predict_pose_windows(self._predictor, path, window_s, poses_of, reporter)
-        return predict_windows(self._predictor, path, window_s, reporter)
-
-
-def _row(session: _Session, before: Mapping[str, dict[str, Any]], name: str, path: Path) -> dict[str, Any]:
-    """Classify one video, or reuse its result; of several videos a failure is a row too."""
     try:
-        sha256 = _hash(path)
+        for place, row, processed in _rows(plan, before, settings.processes, reporter):
+            videos[place] = row
+            fresh += processed
+            if row["error"]:
+                continue
+            if settings.picture or len(row["windows"]) > 1:
+                pictures[place] = settings.picture or plan.folder / f"{slugs[place]}.png"
+                _draw(pictures[place], row, plan.checkpoint.labels)
+            if len(row["windows"]) > 1:
+                of, stem = plan.files[place][1], plan.folder / slugs[place]
+                timelines[place] = tuple(write_timeline(stem, of, row["segments"], datetime.now(UTC)))
+            if time.monotonic() - saved > _SAVE_EVERY_S:
+                save()
+                saved = time.monotonic()
+    except BaseException:
+        if fresh:
+            save()
+        raise
+    document = _document(plan, _in_order(videos))
+    _save(file, document)
+    drawn = [path for paths in _in_order(timelines) for path in paths]
+    return PredictResult(document, file, tuple(_in_order(pictures)), tuple(drawn), plan.left_out, fresh)
+
+
+def _with_decoder(plan: PredictPlan, asked: str) -> PredictPlan:
+    if plan.checkpoint.reads_poses:
+        return plan
+    decoder = choose_decoder(asked, gpu=current_device().gpu)
+    return replace(plan, reading=replace(plan.reading, decoder=decoder))
+
+
+def _in_order(found: Mapping[int, Item]) -> list[Item]:
+    return [found[place] for place in sorted(found)]
+
+
+def _rows(
+    plan: PredictPlan, before: Mapping[str, dict[str, Any]], processes: int, reporter: Reporter
+) -> Iterator[tuple[int, dict[str, Any], bool]]:
+    """Classify the videos, in any order: the place of each, its row, and whether it was processed now.
+
+    Those with the bytes of another, or of an earlier call, have its result. Of several videos a failure is
+    a row too.
+    """
+    places: dict[str, list[int]] = {}
+    for place, (name, path) in enumerate(plan.files):
+        reporter.progress(place, len(plan.files), "reading the videos")
+        try:
+            places.setdefault(_hash(path), []).append(place)
+        except MediaError as error:
+            yield place, _failed(plan, name, path, error), False
+    pending = {of[0]: sha256 for sha256, of in places.items() if sha256 not in before}
+    for sha256, of in places.items():
         if sha256 in before:
-            return {**before[sha256], "file": name}
-        return {"file": name, "sha256": sha256, "error": "", **_facts(session, path)}
-    except MediaError as error:
-        if session.plan.single:
-            raise
-        return {"file": name, "error": error.message.removeprefix(f"{path}: "), "fault": ""}
+            yield from ((place, {**before[sha256], "file": plan.files[place][0]}, False) for place in of)
+    for first, facts in _scored(plan, list(pending), processes, reporter):
+        sha256 = pending[first]
+        for place in places[sha256]:
+            name, path = plan.files[place]
+            if isinstance(facts, MediaError):
+                yield place, _failed(plan, name, path, facts), place == first
+            else:
+                yield place, {"file": name, "sha256": sha256, "error": "", **facts}, place == first
+
+
+def _scored(
+    plan: PredictPlan, places: Sequence[int], processes: int, reporter: Reporter
+) -> Iterator[tuple[int, dict[str, Any] | MediaError]]:
+    """Score the videos at these places, in this process or, if there are several, in as many as asked."""
+    paths = [plan.files[place][1] for place in places]
+    if processes > 1 and len(paths) > 1:
+        from dancecli.model.inference.parallel import score_videos_in_processes
+
+        for i, found in score_videos_in_processes(plan.root, plan.reading, paths, processes, reporter):
+            yield places[i], found
+        return
+    if processes > 1 and paths:
+        reporter.message("one process reads one video: the others have none")
+    predictor: Predictor | None = None
+    for number, (place, path) in enumerate(zip(places, paths, strict=True), 1):
+        from dancecli.model.inference.predictor import Predictor
+        from dancecli.model.inference.video_facts import video_facts
+
+        if predictor is None:
+            reporter.progress(0, 1, "loading the model · a few seconds")
+            predictor = Predictor(plan.checkpoint, plan.reading.calibration)
+        of = f" · video {number} of {len(paths)}" if len(paths) > 1 else ""
+
+        def on_progress(now: Progress, of: str = of) -> None:
+            reporter.progress(now.done, now.total, now.text + of)
+
+        try:
+            yield place, video_facts(predictor, plan.reading, path, Reporter(on_progress))
+        except MediaError as error:
+            yield place, error
+
+
+def _failed(plan: PredictPlan, name: str, path: Path, error: MediaError) -> dict[str, Any]:
+    """Give the row of a video that cannot be read; the only one that was named ends the command."""
+    if plan.single:
+        raise error
+    return {"file": name, "error": error.message.removeprefix(f"{path}: "), "fault": ""}
 
 
 def _hash(path: Path) -> str:
@@ -266,65 +322,16 @@ def _hash(path: Path) -> str:
         raise MediaError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _facts(session: _Session, path: Path) -> dict[str, Any]:
-    from dancecli.model.inference.timeline import mean_distance, mean_scores, segments
-
-    windows, stream = session.score(path)
-
-    def read(scores: Sequence[float], distance: float) -> dict[str, Any]:
-        return _reading(session.plan, scores, distance)
-
-    labels, scores = session.plan.checkpoint.labels, mean_scores(windows)
-    best = sorted(range(len(labels)), key=lambda i: (-scores[i], i))[:5]
-    return {
-        "fault": stream.fault,
-        "seconds": round(stream.seconds, 3),
-        "frames": stream.frames,
-        "top5": [{"label": labels[i], "probability": round(scores[i], _DIGITS)} for i in best],
-        "scores": [round(score, _DIGITS) for score in scores],
-        **read(scores, mean_distance(windows)),
-        "segments": [
-            {
-                "start_s": round(s.start_s, 3),
-                "end_s": round(s.end_s, 3),
-                "label": labels[s.label_index],
-                "probability": round(s.probability, _DIGITS),
-                **read(mean_scores(windows, s.start_s, s.end_s), mean_distance(windows, s.start_s, s.end_s)),
-            }
-            for s in segments(windows)
-        ],
-        "windows": [
-            {
-                "start_s": round(w.start_s, 3),
-                "end_s": round(w.end_s, 3),
-                "scores": [round(score, _DIGITS) for score in w.scores],
-                **read(w.scores, w.distance),
-            }
-            for w in windows
-        ],
-    }
-
-
-def _reading(plan: PredictPlan, scores: Sequence[float], distance: float) -> dict[str, Any]:
-    """Say which styles a stretch may be of, and whether it is of none; as far as it was asked for."""
-    found, labels = plan.calibration, plan.checkpoint.labels
-    reading: dict[str, Any] = {}
-    if found.level is not None:
-        reading["set"] = [labels[i] for i in prediction_set(scores, found.least)]
-    if found.rate is not None:
-        reading |= {"unknown": distance > found.farthest, "distance": round(distance, _DIGITS)}
-    return reading
-
-
 def _document(plan: PredictPlan, videos: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "checkpoint": {"file": str(plan.checkpoint.path), "sha256": plan.checkpoint.sha256, "run": plan.run},
         "labels": list(plan.checkpoint.labels),
         "view_protocol": plan.checkpoint.protocol,
-        "calibration": plan.calibration.record,
-        "window_s": plan.window_s,
-        "step_s": plan.window_s / 2,
+        "calibration": plan.reading.calibration.record,
+        "window_s": plan.reading.window_s,
+        "step_s": plan.reading.window_s / 2,
+        "decoder": plan.reading.decoder.record | _left(plan, videos),
         "inputs": list(plan.inputs),
         "videos": list(videos),
         "left_out": plan.left_out,
@@ -332,14 +339,21 @@ def _document(plan: PredictPlan, videos: Sequence[Mapping[str, Any]]) -> dict[st
     }
 
 
+def _left(plan: PredictPlan, videos: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Count the videos that torchcodec did not read."""
+    if plan.reading.decoder.name == FFMPEG:
+        return {}
+    return {"left_to_ffmpeg": sum(video.get("decoder") == FFMPEG for video in videos)}
+
+
 def _read_before(file: Path, plan: PredictPlan) -> dict[str, dict[str, Any]]:
     """Results of an earlier call with the same weights and windows, by the videos' checksums."""
     try:
         old = _read_json(file)
-        same = old["schema"] == SCHEMA and old["window_s"] == plan.window_s
+        same = old["schema"] == SCHEMA and old["window_s"] == plan.reading.window_s
         if not same or old["checkpoint"]["sha256"] != plan.checkpoint.sha256:
             return {}
-        if old.get("calibration") != plan.calibration.record:
+        if old.get("calibration") != plan.reading.calibration.record:
             return {}
         return {video["sha256"]: video for video in old["videos"] if not video["error"]}
     except (LookupError, TypeError):

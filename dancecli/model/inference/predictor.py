@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import Reporter
 from dancecli.core.statistics.calibration import tempered
+from dancecli.model.dataloading.decoding.choice import OWN, Decoder
 from dancecli.model.dataloading.pose import drawn_skeletons, skeletons
 from dancecli.model.hardware.device import (
     clips_per_pass,
@@ -19,7 +20,13 @@ from dancecli.model.hardware.device import (
 )
 from dancecli.model.inference.calibration import UNCALIBRATED, Calibration
 from dancecli.model.inference.timeline import Scored
-from dancecli.model.inference.windows import FrameStream, Window, cut_windows, read_windows
+from dancecli.model.inference.windows import (
+    FrameStream,
+    TorchcodecFailedError,
+    Window,
+    cut_windows,
+    read_windows,
+)
 from dancecli.model.networks.checkpoint import Checkpoint, build_network
 from dancecli.storage.pose_files import Pose, stretch
 
@@ -50,7 +57,7 @@ class Predictor:
         from dancecli.model.dataloading.datasets import TRANSFORMS
         from dancecli.model.networks.mmaction import pseudo_collate
 
-        self.labels = found.labels
+        self.labels, self.reads_poses = found.labels, found.reads_poses
         self._model = build_network(found.model, found.state, found.path)
         self._calibration = calibration
         self._output: Any = None
@@ -180,15 +187,16 @@ def _of_shape(frame: Frame, shape: tuple[int, ...]) -> Frame:
 
 
 def predict_windows(
-    predictor: Predictor, path: Path, window_s: float, reporter: Reporter
+    predictor: Predictor, path: Path, window_s: float, reporter: Reporter, decoder: Decoder = OWN
 ) -> tuple[list[Scored], FrameStream]:
-    """Score a video window by window, decoding it once.
+    """Score a video window by window, decoding it once; again from its start where torchcodec gives up.
 
     Args:
         predictor: the network.
         path: the video.
         window_s: length of a window; they begin half of that apart.
         reporter: in seconds of video.
+        decoder: of the video.
 
     Raises:
         MediaError: it cannot be read.
@@ -196,9 +204,12 @@ def predict_windows(
     stream = FrameStream()
     windows = (
         (window, predictor.prepare(window.frames, stream.rate, path.name))
-        for window in read_windows(path, window_s, predictor.shrink, stream)
+        for window in read_windows(path, window_s, predictor.shrink, stream, decoder)
     )
-    return _scored(predictor, windows, path.name, stream, reporter), stream
+    try:
+        return _scored(predictor, windows, path.name, stream, reporter), stream
+    except TorchcodecFailedError:
+        return predict_windows(predictor, path, window_s, reporter)
 
 
 def predict_pose_windows(

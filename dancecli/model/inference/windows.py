@@ -8,13 +8,20 @@ the network's own first step, the resize, leaves them: an hour needs no more mem
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dancecli.core.errors import MediaError
 from dancecli.core.video_files import open_video
+from dancecli.model.dataloading.decoding.choice import OWN, TOLERANCE, Decoder
+from dancecli.model.dataloading.decoding.torchcodec_reader import (
+    FFMPEG,
+    TORCHCODEC,
+    TorchcodecReader,
+    open_by_torchcodec,
+)
 from dancecli.model.inference.inputs import frames_of
 
 if TYPE_CHECKING:
@@ -30,6 +37,10 @@ WHOLE_BELOW = 1.5
 _LONGEST_GAP_S = 60.0
 # A shorter share of a window than this at the end gets no window of its own.
 _LEAST_REST = 0.1
+# Frames at the start of a video that both readers decode before one is chosen.
+_COMPARED = 8
+# Torchcodec gives seconds as floating-point numbers.
+_SAME_TIME_S = 1e-4
 # Of a folder of frames.
 FOLDER_FPS = 25
 
@@ -60,6 +71,7 @@ class FrameStream:
         length_s: duration by the video's header; 0 if unknown.
         rate: average frames per second, by the header.
         fault: why decoding ended before the file did; empty if it did not.
+        decoder: what has decoded: `ffmpeg`, or `torchcodec`.
     """
 
     seconds: float = 0.0
@@ -67,6 +79,11 @@ class FrameStream:
     length_s: float = 0.0
     rate: float = 0.0
     fault: str = ""
+    decoder: str = FFMPEG
+
+
+class TorchcodecFailedError(Exception):
+    """Torchcodec cannot go on with a video that it has begun."""
 
 
 class Clock:
@@ -96,7 +113,11 @@ class Clock:
 
 
 def read_windows(
-    path: Path, window_s: float, shrink: Callable[[Frame], Frame], stream: FrameStream
+    path: Path,
+    window_s: float,
+    shrink: Callable[[Frame], Frame],
+    stream: FrameStream,
+    decoder: Decoder = OWN,
 ) -> Iterator[Window[Frame]]:
     """Decode a video of any format that ffmpeg reads, and cut it into overlapping windows.
 
@@ -105,12 +126,14 @@ def read_windows(
         window_s: length of a window, in seconds; they begin half of that apart.
         shrink: makes a frame as small as it may be kept.
         stream: updated while decoding, so that the caller knows how far this is.
+        decoder: torchcodec reads a file whose frames it numbers, and shows at the start, as ffmpeg does.
 
     Raises:
+        TorchcodecFailedError: it has begun, and cannot go on.
         MediaError: it is not a video, or has fewer than two frames that can be decoded. A file that
             breaks off later gives what there is, and `stream.fault` says why.
     """
-    return cut_windows(_decoded(path, shrink, stream), window_s)
+    return cut_windows(_decoded(path, shrink, stream, decoder), window_s)
 
 
 def cut_windows(frames: Iterable[tuple[float, float, Item]], window_s: float) -> Iterator[Window[Item]]:
@@ -134,12 +157,16 @@ def cut_windows(frames: Iterable[tuple[float, float, Item]], window_s: float) ->
 
 
 def _decoded(
-    path: Path, shrink: Callable[[Frame], Frame], stream: FrameStream
+    path: Path, shrink: Callable[[Frame], Frame], stream: FrameStream, decoder: Decoder
 ) -> Iterator[tuple[float, float, Frame]]:
     """Decode in order: the start and end of each frame, and what is kept of it."""
     if not path.exists():
         raise MediaError(f"{path}: no such file")
-    yield from (_images if path.is_dir() else _frames)(path, shrink, stream)
+    opened = None if path.is_dir() else _by_torchcodec(path, decoder)
+    if opened:
+        yield from _frames_by_torchcodec(*opened, shrink, stream)
+    else:
+        yield from (_images if path.is_dir() else _frames)(path, shrink, stream)
     if not stream.frames:
         raise MediaError(f"{path}: not one frame could be decoded")
     if stream.frames == 1 and not stream.fault:
@@ -170,6 +197,62 @@ def _frames(
                 f"{path}: is not a video that can be read ({error.strerror})", "see: ffmpeg -i FILE"
             ) from None
         stream.fault = f"decoding stopped at {stream.seconds:.1f} s ({error.strerror})"
+
+
+def _by_torchcodec(path: Path, decoder: Decoder) -> tuple[TorchcodecReader, list[float], float, float] | None:
+    """Open a video by torchcodec, with the times of its frames, its rate and its length; None if it may not.
+
+    The times are read without decoding. There must be as many frames, and the first ones must be the same.
+    """
+    import av
+    import numpy as np
+
+    if decoder.name == FFMPEG or (reader := open_by_torchcodec(str(path), decoder.device, ())) is None:
+        return None
+    try:
+        with open_video(path) as container:
+            video = _video_stream(container, path)
+            rate = float(video.average_rate or video.guessed_rate or FOLDER_FPS)
+            length_s = (container.duration or 0) / 1e6
+            first = []
+            for frame in container.decode(video):
+                first.append(_upright(frame))
+                if len(first) == _COMPARED:
+                    break
+            container.seek(0)
+            base = float(video.time_base)
+            times = sorted(
+                float(p.pts) * base for p in container.demux(video) if p.size and p.pts is not None
+            )
+        theirs = reader.frames(np.arange(len(first)))
+    except (av.error.FFmpegError, RuntimeError):
+        return None
+    same = len(times) == reader.total_frames and all(
+        ours.shape == other.shape and np.abs(ours.astype(np.int16) - other).max() <= TOLERANCE
+        for ours, other in zip(first, theirs, strict=True)
+    )
+    return (reader, times, rate, length_s) if same and first else None
+
+
+def _frames_by_torchcodec(
+    reader: TorchcodecReader,
+    times: Sequence[float],
+    rate: float,
+    length_s: float,
+    shrink: Callable[[Frame], Frame],
+    stream: FrameStream,
+) -> Iterator[tuple[float, float, Frame]]:
+    stream.rate, stream.length_s, stream.decoder = rate, length_s, TORCHCODEC
+    clock = Clock(1 / rate)
+    try:
+        for time, (shown, frame) in zip(times, reader.in_order(), strict=True):
+            if abs(shown - time) > _SAME_TIME_S:
+                raise TorchcodecFailedError
+            start = clock.read(time)
+            stream.frames, stream.seconds = stream.frames + 1, start + clock.tick_s
+            yield start, stream.seconds, shrink(frame)
+    except RuntimeError as error:
+        raise TorchcodecFailedError from error
 
 
 def _images(

@@ -13,11 +13,12 @@ from dancecli.core.errors import ModelError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.recipe import HELD_OUT, SOLVED
 from dancecli.core.records import Subset
+from dancecli.model.dataloading.decoding.choice import AUTO
 from dancecli.model.dataloading.split_data import Example, count_repeats
 from dancecli.model.networks.checkpoint import run_checkpoint
 from dancecli.model.networks.stages import LAST_STAGE
 from dancecli.model.runs.finetune import make_job
-from dancecli.model.runs.plan import FinetuneSettings, Plan, resolve_plan
+from dancecli.model.runs.plan import Execution, FinetuneSettings, Plan, resolve_plan
 from dancecli.storage.files import atomic_file
 from dancecli.storage.runs import RunFolder
 from dancecli.storage.workspace import Workspace
@@ -45,6 +46,8 @@ class FeatureSettings:
         pretrain, weights, recipe, split: see `FinetuneSettings`.
         form: of the file.
         to: the file; None for `exports/features-<model>-<split>.<form>` in the workspace.
+        processes: that compute features; one per GPU, or on the CPU.
+        decoder: of clips, see `decoding.choice`.
     """
 
     run: str | None = None
@@ -54,6 +57,8 @@ class FeatureSettings:
     split: str | None = None
     form: FeatureForm = FeatureForm.PARQUET
     to: Path | None = None
+    processes: int = 1
+    decoder: str = AUTO
 
 
 @dataclass(frozen=True)
@@ -92,16 +97,18 @@ def export_features(
     import numpy as np
 
     from dancecli.model.networks.mmaction import init_default_scope
-    from dancecli.model.training.features.loaders import feature_loaders
+    from dancecli.model.training.features.loaders import cached_features
     from dancecli.model.training.runner import silence
 
     plan = _plan(workspace, settings)
     folder = RunFolder(workspace.root / "cache" / "features-export")
     folder.root.mkdir(parents=True, exist_ok=True)
     job = replace(make_job(workspace, plan, reporter), folder=folder)
+    if job.decoder.words:
+        reporter.message(job.decoder.words)
     with silence(folder):
         init_default_scope("mmaction")
-        loaders = feature_loaders(job, None, reporter)
+        loaders = cached_features(job, None, reporter).loaders
     rows: Rows = []
     found = []
     # In a cross-validation, training and test clips are the same.
@@ -129,6 +136,7 @@ def _plan(workspace: Workspace, settings: FeatureSettings) -> Plan:
         weights=settings.weights,
         recipe=settings.recipe,
         split=settings.split,
+        execution=Execution(processes=settings.processes, decoder=settings.decoder),
     )
     num_clips = None
     if settings.run is not None:

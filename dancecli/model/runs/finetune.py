@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import gc
+import json
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import WorkspaceError
+from dancecli.core.hashing import sha256_text
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.recipe import PRETRAINED, PROBES, RANDOM, SOLVED, TRAINED, VJEPA2, Recipe
 from dancecli.core.records import Prediction, Subset
 from dancecli.core.statistics.calibration import best_temperature
+from dancecli.model.dataloading.decoding.choice import decoder_of, with_decoder
 from dancecli.model.dataloading.pipelines import forward_batch, frame_sampler
-from dancecli.model.dataloading.split_data import subset_groups, write_train_list
+from dancecli.model.dataloading.split_data import clip_files, subset_groups, write_train_list
 from dancecli.model.hardware.device import current_device
 from dancecli.model.networks.base import build_model_config
 from dancecli.model.networks.head import HeadStart, start_head, with_hook
@@ -175,6 +178,8 @@ def _begin(workspace: Workspace, plan: Plan, reporter: Reporter) -> tuple[Job, d
     """Build the job, and return how its head is initialized."""
     job = make_job(workspace, plan, reporter)
     job.folder.checkpoints.mkdir(parents=True, exist_ok=True)
+    if job.decoder.words:
+        reporter.message(job.decoder.words)
     if job.start and job.start.matched < job.start.total:
         reporter.message(
             f"{job.start.matched} of {job.start.total} backbone weights are in {job.start.name}; "
@@ -206,7 +211,7 @@ def _solved_start(workspace: Workspace, plan: Plan, job: Job, reporter: Reporter
     """Solve the head on features of the training clips, as a run of a wholly frozen network does."""
     from dancecli.model.training.solved_head import save_start
 
-    file = job.folder.root / "head-start.pth"
+    file = job.folder.root / f"head-start-{_start_digest(plan, job)}.pth"
     hook = {"type": "ClassifierWeightsHook", "file": str(file), "classes": list(range(len(plan.data.labels)))}
     if job.resume and file.exists():
         return HeadStart(hook, {}, "")
@@ -227,6 +232,20 @@ def _solved_start(workspace: Workspace, plan: Plan, job: Job, reporter: Reporter
     right = f"; in cross-validation {held_out['top1']} of {held_out['n']} training clips correct"
     note = f"the head starts from the solution (C = {record['C']:.3g}{right if held_out['n'] else ''})"
     return HeadStart(hook, record, note)
+
+
+def _start_digest(plan: Plan, job: Job) -> str:
+    """Name a solved start by what it depends on: a stopped run of the same name may have left another."""
+    assert job.start  # noqa: S101 - for the type checker: only weights give features
+    parts = {
+        "model": job.config["model"],
+        "weights": job.start.sha256,
+        "split": plan.data.meta["split.hash"],
+        "train": [asdict(example) for example in plan.data.examples[Subset.TRAIN]],
+        "recipe": asdict(plan.recipe),
+        "seed": job.seed,
+    }
+    return sha256_text(json.dumps(parts, sort_keys=True, default=list))[:12]
 
 
 def make_job(workspace: Workspace, plan: Plan, reporter: Reporter = SILENT) -> Job:
@@ -253,6 +272,9 @@ def make_job(workspace: Workspace, plan: Plan, reporter: Reporter = SILENT) -> J
     )
     if recipe.head in PROBES:
         config = _with_probe(config, recipe, len(data.examples[Subset.TRAIN]))
+    decoder = decoder_of(
+        settings.execution.decoder, device.gpu, config, lambda: clip_files(workspace, data), reporter
+    )
     meta = {
         "run": plan.name,
         "labels": list(data.labels),
@@ -269,7 +291,7 @@ def make_job(workspace: Workspace, plan: Plan, reporter: Reporter = SILENT) -> J
     return Job(
         workspace=workspace,
         folder=rec.RunFolder(workspace.run(plan.name)),
-        config=config,
+        config=with_decoder(config, decoder),
         data=data,
         recipe=recipe,
         start=start,
@@ -283,6 +305,7 @@ def make_job(workspace: Workspace, plan: Plan, reporter: Reporter = SILENT) -> J
         preflight=settings.execution.preflight,
         engine=settings.execution.engine,
         compiled=settings.execution.compiled,
+        decoder=decoder,
         extractors=count if plan.cached else 1,
         rank_info=get_rank_info(),
     )
@@ -318,8 +341,6 @@ def _with_probe(config: dict[str, Any], recipe: Recipe, clips: int) -> dict[str,
 
 def _finish(job: Job, plan: Plan, record: Mapping[str, Any], outcome: Outcome) -> dict[str, Any]:
     """Write the predictions, complete the record, and remove the files that only --resume needs."""
-    import json
-
     protocol = record["views"]["test"]
     meta = {
         "run.name": plan.name,
@@ -349,6 +370,7 @@ def _finish(job: Job, plan: Plan, record: Mapping[str, Any], outcome: Outcome) -
         "data_wait": outcome.data_wait,
         "speed": speed_record(outcome.seconds, outcome.computed, len(outcome.predictions), plan.cached),
         "preflight": outcome.preflight,
+        **({"features": {"computed_by": outcome.engines}} if outcome.engines else {}),
         "results": results,
         "checkpoint": {
             "name": outcome.chosen or None,

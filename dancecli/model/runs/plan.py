@@ -26,6 +26,8 @@ from dancecli.core.recipe import (
 )
 from dancecli.core.records import Subset
 from dancecli.engine.factory import LOCAL, check_engine
+from dancecli.model.dataloading.decoding.choice import AUTO as AUTO_DECODER
+from dancecli.model.dataloading.decoding.choice import check_decoder
 from dancecli.model.dataloading.pipelines import frame_sampler, refuse_unused_keys
 from dancecli.model.dataloading.pose_data import with_input
 from dancecli.model.dataloading.split_data import SplitData, few_folds, load_split
@@ -72,6 +74,7 @@ class Execution:
             are cached, and share each batch where they are not.
         engine: where features are extracted, `local` or `ray`, see `engine.factory`.
         compiled: torch compiles the backbone: minutes at first, faster steps after.
+        decoder: of clips, `auto`, `ffmpeg` or `torchcodec`; see `decoding.choice`.
     """
 
     preflight: bool = True
@@ -79,6 +82,7 @@ class Execution:
     processes: int = 1
     engine: str = LOCAL
     compiled: bool = False
+    decoder: str = AUTO_DECODER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,6 +282,7 @@ def plan_with(
     cached = _use_cache(settings.execution.cache, base, recipe)
     per_rank_batch_size(recipe.batch, 1 if cached else settings.execution.processes)
     check_engine(settings.execution.engine)
+    check_decoder(settings.execution.decoder, decoded=base.skeleton is None and not (base.flow or base.drawn))
     if settings.execution.engine != LOCAL and not cached:
         raise UsageError(
             f"--engine {settings.execution.engine} computes cached features, and this run caches none",

@@ -84,6 +84,7 @@ def begun_record(plan: Plan, job: Job) -> dict[str, Any]:
             "stage": recipe.frozen_stages if plan.cached else None,
             "dtype": job.dtype if plan.cached else None,
         },
+        "decoder": job.decoder.record,
         "recipe": asdict(recipe),
         "settings": asdict(plan.settings),
         "versions": rec.versions(*(("transformers",) if plan.entry.hub else ())),

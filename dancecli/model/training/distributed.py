@@ -8,15 +8,18 @@ WORLD_SIZE) or of Slurm's srun (SLURM_PROCID, SLURM_STEP_NUM_TASKS).
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import IO, TYPE_CHECKING, Any
 
 from dancecli.core.errors import ModelError, UsageError
 
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 
 # A process that failed ends the others; their own errors are not the cause.
 _PATIENCE_S = 20.0
+# The others wait while the first evaluates one stream before both train the next. Torch's ten minutes would
+# end that; a process that has died is noticed by whoever started it.
+_MEETING_S = 24 * 3600
 # Distance of the ranks' seeds, larger than any number of steps.
 _RANK_STRIDE = 500_000_003
 
@@ -113,10 +119,38 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     return _wait(children)
 
 
-def launch_beside(processes: int, arguments: Sequence[str]) -> list[subprocess.Popen[bytes]]:
+@dataclass(frozen=True)
+class Beside:
+    """A process beside this one.
+
+    Attributes:
+        process: it.
+        said: what it writes to its stderr.
+    """
+
+    process: subprocess.Popen[bytes]
+    said: IO[bytes]
+
+    def wait(self) -> str:
+        """Wait until it has ended, and give the last line that it said if it failed; else nothing."""
+        try:
+            code = self.process.wait()
+        except KeyboardInterrupt:
+            # The terminal has interrupted it too.
+            self.process.wait()
+            raise
+        with self.said:
+            self.said.seek(0)
+            lines = self.said.read().decode(errors="replace").strip().splitlines()
+        errors = [line for line in lines if line.startswith("error: ")]
+        return (errors or lines or [f"exit code {code}"])[-1].removeprefix("error: ") if code else ""
+
+
+def launch_beside(processes: int, arguments: Sequence[str]) -> list[Beside]:
     """Run `dance ARGUMENTS` in further processes beside this one, each with a GPU of its own.
 
-    This process keeps the first GPU. Without GPUs all share the processor.
+    This process keeps the first GPU. Without GPUs all share the processor. Two progress bars on one terminal
+    could not be read: what the others say is kept apart.
 
     Args:
         processes: how many there are, this one included.
@@ -131,12 +165,14 @@ def launch_beside(processes: int, arguments: Sequence[str]) -> list[subprocess.P
         return {"CUDA_VISIBLE_DEVICES": shown[rank]} if count else {}
 
     command = [sys.executable, "-m", "dancecli", *arguments]
-    children = [
-        subprocess.Popen(command, env={**os.environ, **visible(rank)}, stdout=subprocess.DEVNULL)
-        for rank in range(1, processes)
-    ]
+    others = []
+    for rank in range(1, processes):
+        said = tempfile.TemporaryFile()  # noqa: SIM115 - it is read when the process has ended
+        env = {**os.environ, **visible(rank)}
+        process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=said)
+        others.append(Beside(process, said))
     os.environ.update(visible(0))
-    return children
+    return others
 
 
 def _wait(children: list[subprocess.Popen[bytes]]) -> int:
@@ -192,10 +228,29 @@ def init_process_group(here: RankInfo, *, gpu: bool) -> None:
     if gpu:
         from dancecli.model.networks.mmaction import init_dist
 
-        init_dist("pytorch", "nccl")
+        init_dist("pytorch", "nccl", timeout=_MEETING_S, **_meeting())
     else:
         # mmengine's own would ask for a GPU's number.
-        dist.init_process_group("gloo")
+        dist.init_process_group("gloo", timeout=timedelta(seconds=_MEETING_S), **_meeting())
+
+
+# The store by which this process meets the others, and how often it has.
+_STORES: list[Any] = []
+_MEETINGS = itertools.count(1)
+
+
+def _meeting() -> dict[str, Any]:
+    """Give the place where the processes meet, another for each stream that they train.
+
+    In one place twice, a process would find the addresses that another had left there the first time.
+    """
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    if not _STORES:
+        _STORES.append(next(rendezvous("env://", timeout=timedelta(seconds=_MEETING_S))))
+    store, rank, size = _STORES[0]
+    return {"store": PrefixStore(f"meeting-{next(_MEETINGS)}", store), "rank": rank, "world_size": size}
 
 
 def _torchrun_variables(here: RankInfo, gpus: int) -> dict[str, str]:

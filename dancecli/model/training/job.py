@@ -8,6 +8,7 @@ from typing import Any
 
 from dancecli.core.recipe import ATTENTIVE, FREEZE_STAGES, Recipe
 from dancecli.engine.factory import LOCAL
+from dancecli.model.dataloading.decoding.choice import OWN, Decoder
 from dancecli.model.dataloading.split_data import SplitData
 from dancecli.model.hardware.device import CPU, Device, half_precision
 from dancecli.model.networks.stages import LAST_STAGE
@@ -33,6 +34,7 @@ class Job:
         preflight: overfit one batch before training starts.
         engine: where features are computed, see `engine.choice`.
         compiled: torch compiles the backbone.
+        decoder: what decodes the clips, as in the config.
         extractors: processes that compute features, one per GPU.
         rank_info: which of the run's processes this is.
     """
@@ -53,6 +55,7 @@ class Job:
     preflight: bool = False
     engine: str = LOCAL
     compiled: bool = False
+    decoder: Decoder = OWN
     extractors: int = 1
     rank_info: RankInfo = SINGLE_PROCESS
 

@@ -6,7 +6,7 @@ import contextlib
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dancecli.model.dataloading.datasets
@@ -25,7 +25,7 @@ from dancecli.model.training.distributed import (
     wrapper,
 )
 from dancecli.model.training.features.frozen import head_network_config
-from dancecli.model.training.features.loaders import feature_loaders, views_to_compute
+from dancecli.model.training.features.loaders import CachedFeatures, cached_features, views_to_compute
 from dancecli.model.training.job import Job
 from dancecli.model.training.preflight import run_preflight
 from dancecli.model.training.probes.unknown import write_detector
@@ -47,6 +47,7 @@ class Outcome:
         data_wait: seconds of all training steps, and of those spent waiting for clips.
         preflight: what the pre-flight has found; None without one.
         computed: views whose features were computed in this run; others were cached already.
+        engines: the same by what computed them; see `CachedFeatures`.
     """
 
     predictions: list[Prediction]
@@ -59,6 +60,7 @@ class Outcome:
     data_wait: dict[str, float]
     preflight: dict[str, Any] | None = None
     computed: int = 0
+    engines: dict[str, int] = field(default_factory=dict)
 
 
 def run_job(job: Job, reporter: Reporter) -> Outcome:
@@ -86,7 +88,10 @@ def run_job(job: Job, reporter: Reporter) -> Outcome:
                 job = with_workers(job, first.workers)
         clock.lap("preflight")
         computed = views_to_compute(job, reporter).views if job.cached else 0
-        loaders = feature_loaders(job, first.frozen if first else None, reporter) if job.cached else {}
+        features = CachedFeatures({}, {})
+        if job.cached:
+            features = cached_features(job, first.frozen if first else None, reporter)
+        loaders = features.loaders
         clock.lap("features")
         runner, hook = _build_runner(job, loaders, reporter)
         with process_group(job.rank_info):
@@ -122,6 +127,7 @@ def run_job(job: Job, reporter: Reporter) -> Outcome:
         data_wait={"waited_s": round(hook.waited_s, 2), "of_s": round(hook.steps_s, 2)},
         preflight=first.record if first else None,
         computed=computed,
+        engines=features.engines,
     )
 
 

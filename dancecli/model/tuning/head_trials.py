@@ -27,7 +27,7 @@ from dancecli.model.runs.finetune import make_job
 from dancecli.model.runs.plan import Plan
 from dancecli.model.training.components import step_seed
 from dancecli.model.training.config import schedulers
-from dancecli.model.training.features.loaders import feature_loaders, frozen_backbone, whole_model
+from dancecli.model.training.features.loaders import cached_features, frozen_backbone, whole_model
 from dancecli.model.training.job import Job
 from dancecli.model.training.runner import silence
 from dancecli.model.tuning.linear_probes import LinearProbes, ProbeSettings
@@ -95,7 +95,7 @@ class HeadTrials:
         with silence(folder):
             init_default_scope("mmaction")
             model = whole_model(job)
-            loaders = feature_loaders(seen, frozen_backbone(seen, model), reporter)
+            loaders = cached_features(seen, frozen_backbone(seen, model), reporter).loaders
             head = model.cls_head.fc_cls
         self._weight, self._bias = head.weight.detach(), head.bias.detach()
         train, val = loaders[Subset.TRAIN], loaders[Subset.VAL]

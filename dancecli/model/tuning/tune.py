@@ -28,14 +28,12 @@ class TuneResult:
     Attributes:
         record: its `study.json`.
         trained: number of trials that this call trained.
-        elsewhere: number of trials that other processes are training.
     """
 
     name: str
     folder: files.StudyFolder
     record: dict[str, Any]
     trained: int
-    elsewhere: int
 
 
 def tune(
@@ -76,9 +74,7 @@ def tune(
         with suppress(Exception):
             work.write(status)
         raise
-    rows = study.rows()
-    elsewhere = sum(row.state == "running" for row in rows)
-    return TuneResult(plan.name, folder, work.write(rec.DONE), trained, elsewhere)
+    return TuneResult(plan.name, folder, work.write(rec.DONE), trained)
 
 
 def _trainer(workspace: Workspace, plan: TunePlan, folder: files.StudyFolder, reporter: Reporter) -> Trainer:

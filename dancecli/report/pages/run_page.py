@@ -362,12 +362,18 @@ def facts(results: RunResults) -> list[tuple[str, list[tuple[str, str]]]]:
             [
                 *((key, duration(value)) for key, value in seconds.items()),
                 ("waiting for clips", waiting(run)),
+                ("features computed by", _engines(_table(run, "features"))),
                 ("finished", run.get("finished_utc")),
             ],
         ),
         ("Versions", list(_table(run, "versions").items())),
     ]
     return [(title, named) for title, rows in groups if (named := _named(rows))]
+
+
+def _engines(features: Mapping[str, Any]) -> str:
+    """Say what computed features in this run; empty where all were cached, or none are used."""
+    return ", ".join(f"{name} ({views} views)" for name, views in features.get("computed_by", {}).items())
 
 
 def _head_start(head: Mapping[str, Any]) -> str:

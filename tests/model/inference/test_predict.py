@@ -3,13 +3,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from dancecli.core.errors import InputError, MediaError, ModelError, UsageError, WorkspaceError
+from dancecli.core.errors import EngineError, InputError, MediaError, ModelError, UsageError, WorkspaceError
+from dancecli.core.progress import Reporter
 from dancecli.core.records import Prediction
+from dancecli.engine.pool import Finished
 from dancecli.model.inference.inputs import frames_of
+from dancecli.model.inference.parallel import VideoScores
 from dancecli.model.inference.predict import PredictSettings, predict
 from dancecli.model.inference.predictor import Predictor
 from dancecli.model.networks.checkpoint import open_checkpoint, run_checkpoint
@@ -196,6 +200,80 @@ def test_errors_name_the_file_and_the_reason(workspace, tmp_path, clip_files):
     for settings, error, said in cases:
         with pytest.raises(error, match=said):
             predict(workspace, settings)
+
+
+def test_several_processes_give_the_predictions_of_one(workspace, tmp_path, write_film, clip_files):
+    write_film(tmp_path / "film.mp4", 2, 30, frames=60)
+    (tmp_path / "bad.mp4").write_text("text")
+    shutil.copy(clip_files[1], tmp_path / "same.mp4")
+    videos = (tmp_path / "film.mp4", *clip_files[:3], tmp_path / "bad.mp4", tmp_path / "same.mp4")
+    found, seen = [], []
+    for processes in (2, 1):
+        result = predict(
+            workspace,
+            PredictSettings(videos, "run", processes=processes),
+            Reporter(lambda now: seen.append((now.done, now.total, now.text))),
+        )
+        # The bad file is looked at too; the one that is there twice is not scored again.
+        assert result.fresh == 5
+        assert len(result.pictures) == 1
+        shutil.rmtree(result.file.parent)
+        found.append(result.document["videos"])
+    assert (5, 5, "predicting · 2 processes") in seen
+    two, one = found
+    assert [row["file"] for row in two] == [str(path) for path in videos]
+    assert two[2]["scores"] == two[5]["scores"]
+    for shared, alone in zip(two, one, strict=True):
+        assert shared.keys() == alone.keys()
+        assert (shared["error"], shared["fault"]) == (alone["error"], alone["fault"])
+        if not alone["error"]:
+            assert shared["scores"] == pytest.approx(alone["scores"], abs=5e-6)
+            assert [w["start_s"] for w in shared["windows"]] == [w["start_s"] for w in alone["windows"]]
+            assert [s["label"] for s in shared["segments"]] == [s["label"] for s in alone["segments"]]
+
+
+def test_one_video_is_read_by_one_process(workspace, clip_files, monkeypatch):
+    from dancecli.model.inference import parallel
+
+    monkeypatch.setattr(parallel, "open_pool", None)
+    said = []
+    settings = PredictSettings((clip_files[7],), "run", processes=2)
+    assert predict(workspace, settings, Reporter(on_message=said.append)).fresh == 1
+    assert said == ["one process reads one video: the others have none"]
+    with pytest.raises(MediaError, match=r"no such file|cannot be read"):
+        predict(workspace, replace(settings, videos=(clip_files[7].with_name("none.mp4"),)))
+
+
+def test_a_process_that_ends_is_one_line_and_what_was_found_is_kept(workspace, tmp_path, clip_files):
+    from dancecli.model.inference import parallel
+
+    calls, videos = [], tuple(clip_files[4:6])
+
+    class Pool:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def run(self, jobs):
+            calls.append(jobs)
+            scores = VideoScores({"windows": [], "fault": "", "scores": [1.0]})
+            yield Finished(jobs[1], scores)
+            yield Finished(jobs[0], None, "worker-died", "its process ended with status -9\nmore")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(parallel, "open_pool", lambda *_, **__: Pool())
+        with pytest.raises(
+            EngineError, match=r"was lost with its process: its process ended with status -9$"
+        ):
+            predict(workspace, PredictSettings(videos, "run", processes=2))
+    (job, _) = calls[0]
+    assert job.reading.weights == workspace.run("run") / "checkpoints" / "best.pth"
+    kept = json.loads(
+        (workspace.report("predict-vid04_0_2000.mp4-and-1-more") / "prediction.json").read_text()
+    )
+    assert [row["file"] for row in kept["videos"]] == [str(clip_files[5])]
 
 
 def test_the_command_prints_json_or_a_table_and_ends_with_three_for_a_bad_file(

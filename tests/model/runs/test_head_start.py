@@ -143,7 +143,11 @@ def test_other_processes_wait_for_the_head_of_the_first(corpus, settings, monkey
     job = replace(make_job(workspace, plan), rank_info=RankInfo(1, 2, "pytorch"))
     job.folder.root.mkdir(parents=True)
     monkeypatch.setattr(finetune_module, "_POLL_S", 0.01)
-    file = job.folder.root / "head-start.pth"
+    file = job.folder.root / f"head-start-{finetune_module._start_digest(plan, job)}.pth"
+    # A run of this name that was killed before it had a record has left the start of another recipe.
+    other = make_plan(workspace, replace(settings, lr=0.5))
+    (job.folder.root / f"head-start-{finetune_module._start_digest(other, job)}.pth").touch()
+    (job.folder.root / "head-start.pth").touch()
     threading.Timer(0.2, file.touch).start()
     found, _ = finetune_module._with_head_start(workspace, plan, job, Reporter())
     assert file.exists()

@@ -148,6 +148,42 @@ def test_both_streams_become_three_runs_whether_they_were_stopped_or_not(danced,
     assert (again.name, again.fresh) == ("other", False)
 
 
+def test_both_streams_in_two_processes_are_those_of_one(danced, tiny, dance):
+    workspace = danced()
+    flags = (
+        "--recipe",
+        tiny.recipe,
+        "--set",
+        "dropout=0",
+        "--epochs",
+        "1",
+        "--workspace",
+        str(workspace.root),
+    )
+    for name, gpus in (("one", "1"), ("two", "2")):
+        done = dance(
+            "train",
+            *flags,
+            "--stream",
+            "both",
+            "--name",
+            name,
+            "--gpus",
+            gpus,
+            OMP_NUM_THREADS="1",
+            timeout_s=900,
+        )
+        assert done.code == 0, done.err
+    assert done.err.count("run two-rgb:") == 1
+    for end in ("-rgb", "-flow"):
+        assert record_of(workspace, f"two{end}")["optim"]["processes"] == 2
+    for end in ("-rgb", "-flow", ""):
+        one, two = (scores_of(workspace, f"{name}{end}") for name in ("one", "two"))
+        assert one.keys() == two.keys()
+        for key, scores in one.items():
+            assert two[key] == pytest.approx(scores, abs=1e-3), (end, key)
+
+
 def test_a_stream_that_never_began_is_begun_on_resume(danced, tiny):
     workspace = danced()
     with pytest.raises(KeyboardInterrupt):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +23,13 @@ def dance(root: Path, *words: str, **env: str) -> subprocess.CompletedProcess[st
         [sys.executable, "-m", "dancecli", *words, "--workspace", str(root)],
         env={**os.environ, **env}, capture_output=True, text=True, check=False,
     )  # fmt: skip
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def losses(workspace, run):
@@ -117,6 +125,25 @@ def test_a_process_that_fails_gives_its_code_and_ends_the_others(monkeypatch, tm
     assert distributed.launch(2, []) == 7
 
 
+@pytest.mark.parametrize("shown", ["", "4,6"])
+def test_each_process_beside_this_one_is_shown_a_gpu_of_its_own(monkeypatch, tmp_path, shown):
+    script = tmp_path / "dancecli.py"
+    script.write_text(
+        "import os, sys\nprint('error: no room on', os.environ['CUDA_VISIBLE_DEVICES'], file=sys.stderr)\n"
+        "print('  hint: free some', file=sys.stderr)\nsys.exit(1 if sys.argv[1] == 'fail' else 0)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+    first, second = shown.split(",") if shown else ("0", "1")
+    (failed,) = distributed.launch_beside(2, ["fail"])
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == first
+    assert failed.wait() == f"no room on {second}"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+    (done,) = distributed.launch_beside(2, ["work"])
+    assert done.wait() == ""
+
+
 MEETING = """
 import torch, torch.distributed as dist
 from dancecli.model.training.distributed import init_process_group, mean_tensors, get_rank_info
@@ -151,6 +178,54 @@ def test_processes_of_srun_meet_without_a_gpu_at_the_first_node(tmp_path):
     told = [child.communicate(timeout=60) for child in children]
     mean = "3.0 [1.5, 15.0]"
     assert [out for out, _ in told] == [f"{mean} [1.0, 10.0]\n", f"{mean} [2.0, 20.0]\n"], told
+
+
+MEETING_TWICE = """
+import sys, time, torch, torch.distributed as dist
+from dancecli.model.training.distributed import init_process_group, get_rank_info
+here = get_rank_info()
+for stream in range(2):
+    init_process_group(here, gpu=False)
+    found = torch.tensor([here.rank + 1.0])
+    dist.all_reduce(found)
+    dist.destroy_process_group()
+    # The first evaluates while the other waits for the next stream.
+    time.sleep(1.5 if here.first else 0)
+print(found.item())
+"""
+
+
+def test_processes_meet_again_for_the_next_stream(free_port):
+    common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port)}
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", MEETING_TWICE], env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    try:
+        told = [child.communicate(timeout=120) for child in children]
+    finally:
+        for child in children:
+            child.kill()
+    assert [out for out, _ in told] == ["3.0\n", "3.0\n"], told
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_the_others_wait_while_the_first_evaluates_a_stream(monkeypatch, gpu):
+    import torch.distributed as dist
+
+    waits = []
+    monkeypatch.setattr(dist, "init_process_group", lambda *_, **options: waits.append(options["timeout"]))
+    monkeypatch.setattr("torch.cuda.set_device", lambda _: None)
+    # One that is set already is left as it is; else mmengine would set it for all tests that follow.
+    monkeypatch.setattr("torch.multiprocessing.get_start_method", lambda **_: "fork")
+    monkeypatch.setattr(distributed, "_STORES", [(dist.HashStore(), 1, 2)])
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    distributed.init_process_group(distributed.RankInfo(1, 2, "pytorch"), gpu=gpu)
+    assert [wait.total_seconds() for wait in waits] == [86400]
 
 
 def test_where_slurm_cannot_be_asked_the_address_is_to_be_given(monkeypatch, tmp_path):

@@ -133,7 +133,7 @@ def test_a_view_that_the_network_does_not_take_is_reported_as_such(corpus, tiny_
 
 
 def test_features_of_the_first_batch_are_not_computed_again(corpus, tiny_recipe, tiny_model):
-    from dancecli.model.training.features.loaders import feature_loaders, views_to_compute
+    from dancecli.model.training.features.loaders import cached_features, views_to_compute
     from dancecli.model.training.preflight import run_preflight
 
     settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe))
@@ -143,13 +143,13 @@ def test_features_of_the_first_batch_are_not_computed_again(corpus, tiny_recipe,
     seen = []
     first = run_preflight(job, before)
     assert views_to_compute(job).views == before.views - 4
-    loaders = feature_loaders(job, first.frozen, Reporter(lambda p: seen.append((p.done, p.total))))
+    loaders = cached_features(job, first.frozen, Reporter(lambda p: seen.append((p.done, p.total)))).loaders
     assert {total for _, total in seen} == {before.views - 4 - 2 - 3, 2, 3}
     assert views_to_compute(job).views == 0
     # Each stored row is its own clip's, whoever has stored it.
     alone = [row["inputs"] for row in loaders["train"].dataset]
     (workspace.root / "cache" / "features").rename(workspace.root / "elsewhere")
-    again = [row["inputs"] for row in feature_loaders(job, None, SILENT)["train"].dataset]
+    again = [row["inputs"] for row in cached_features(job, None, SILENT).loaders["train"].dataset]
     assert all((a - b).abs().max() < 1e-5 for a, b in zip(alone, again, strict=True))
 
 

@@ -126,6 +126,38 @@ def test_where_more_than_the_head_is_trained_each_trial_is_a_run_that_sees_no_te
     assert workspace.runs() == []
 
 
+def test_two_processes_record_the_trials_of_one(corpus, settings, tiny_recipe, tiny_model, dance):
+    workspace = corpus()
+    flags = (
+        "--pretrain",
+        str(tiny_model),
+        "--weights",
+        "none",
+        "--freeze",
+        "3",
+        "--recipe",
+        str(tiny_recipe),
+    )
+    flags = (*flags, "--trials", "3", "--epochs", "1", "--workspace", str(workspace.root), "--json")
+    found = {}
+    for name, gpus in (("one", "1"), ("two", "2")):
+        done = dance("tune", *flags, "--name", name, "--gpus", gpus)
+        assert done.code == 0, done.err
+        assert "ended early" not in done.err
+        found[name] = done.json
+    one, two = found["one"], found["two"]
+    assert two["status"] == "done"
+    assert [t["state"] for t in two["trials"]] == ["done"] * 4
+    assert [t["baseline"] for t in two["trials"]] == [True, False, False, False]
+    # Drawn by number and seed, whoever draws.
+    assert [t["params"] for t in two["trials"]] == [t["params"] for t in one["trials"]]
+    assert [t["right"] for t in two["trials"]] == [t["right"] for t in one["trials"]]
+    for shared, alone in zip(two["trials"], one["trials"], strict=True):
+        assert shared["loss"] == pytest.approx(alone["loss"], abs=1e-4)
+    said = [line for line in done.err.splitlines() if "study two:" in line]
+    assert len(said) == 1
+
+
 def test_which_trials_can_be_trained_together(corpus, settings, tmp_path):
     workspace = corpus()
     assert plan_study(workspace, settings).sequential == ""

@@ -23,13 +23,15 @@ TOLERANCE = 1e-3
 # Pixels of all views. Compiling takes 3 to 5 s of processor time, and 0.3 s less per million pixels follow.
 LEAST_PIXELS = 32_000_000
 Pass = Callable[[Tensor], Tensor]
+# What computes features where nothing else does.
+TORCH = "torch"
 
 
 def use_openvino(frozen: FrozenBackbone, views: int, reporter: Reporter) -> None:
     """Let OpenVINO compute the features, from the first batch on, where it can and is worth while.
 
-    It computes in float32. If it cannot take the network, or its values differ from torch's by more
-    than `TOLERANCE` on the first batch, torch goes on.
+    It computes in float32. If it cannot take the network, its values differ from torch's by more than
+    `TOLERANCE` on the first batch, or it fails later, torch goes on.
 
     Args:
         frozen: the frozen part of a network; changed.
@@ -37,33 +39,50 @@ def use_openvino(frozen: FrozenBackbone, views: int, reporter: Reporter) -> None
         reporter: told which of both computes.
     """
     able = frozen.device.type == "cpu" and frozen.precision is None and not frozen.compiled
-    if able and importlib.util.find_spec("openvino") is not None:
-        frozen.forward_pass = _OpenVinoPass(frozen, views, reporter)
+    if not able or importlib.util.find_spec("openvino") is None:
+        return
+    if not isinstance(frozen.forward_pass, _OpenVinoPass):
+        frozen.forward_pass = _OpenVinoPass(frozen, reporter)
+    frozen.forward_pass.expect(views)
 
 
 class _OpenVinoPass:
-    """The forward pass of a frozen backbone, compiled at the first batch."""
+    """The forward pass of a frozen backbone, compiled at the first batch that is worth while."""
 
-    def __init__(self, frozen: FrozenBackbone, views: int, reporter: Reporter) -> None:
-        self._frozen, self._views, self._reporter = frozen, views, reporter
-        self._by_torch: Pass = frozen.forward_pass
+    def __init__(self, frozen: FrozenBackbone, reporter: Reporter) -> None:
+        self._frozen, self._reporter = frozen, reporter
+        self._by_torch: Pass = frozen.features_of
         self._compiled: Any = None
+        self._name = ""
         self._shape: tuple[int, ...] = ()
+        self._views, self._untried, self._given_up = 0, False, False
+
+    def expect(self, views: int) -> None:
+        """Make ready for so many views, of another size than those before or the same."""
+        self._views, self._untried = views, not self._given_up
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Compute the features of inputs [N, ...]: fewer than at first are padded."""
-        if not self._shape:
-            self._shape = tuple(inputs.shape)
-            found = self._by_torch(inputs)
-            pixels = self._views * inputs[0].numel() // 3
-            if pixels >= LEAST_PIXELS:
-                self._compiled = self._checked(inputs, found)
-            return found
+        self._frozen.engine = TORCH
         if self._compiled is None or inputs.shape[1:] != self._shape[1:] or len(inputs) > self._shape[0]:
-            return self._by_torch(inputs)
+            found = self._by_torch(inputs)
+            if self._untried and self._views * inputs[0].numel() // 3 >= LEAST_PIXELS:
+                self._compiled, self._shape = self._checked(inputs, found), tuple(inputs.shape)
+                self._given_up = self._compiled is None
+            self._untried = False
+            return found
         missing = self._shape[0] - len(inputs)
         padded = torch.cat([inputs, inputs[-1:].expand(missing, *inputs.shape[1:])]) if missing else inputs
-        return _run(self._compiled, padded)[: len(inputs)]
+        try:
+            found = _run(self._compiled, padded)[: len(inputs)]
+        except Exception as error:  # it has no family of errors of its own
+            self._compiled, self._given_up = None, True
+            self._reporter.message(
+                f"OpenVINO failed ({_first_line(error)}): torch computes the features from here on"
+            )
+            return self._by_torch(inputs)
+        self._frozen.engine = self._name
+        return found
 
     def _checked(self, inputs: Tensor, expected: Tensor) -> Any:
         """Compile for these inputs; None if the values are not those expected."""
@@ -73,15 +92,20 @@ class _OpenVinoPass:
             compiled = _compile(self._frozen, inputs)
             apart = float((_run(compiled, inputs) - expected).abs().max() / expected.abs().max())
         except Exception as error:  # a layer that it does not know raises nearly anything
-            words = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            self._reporter.message(f"OpenVINO does not take this network ({words[:120]}): torch computes it")
+            self._reporter.message(
+                f"OpenVINO does not take this network ({_first_line(error)}): torch computes it"
+            )
             return None
         if not apart <= TOLERANCE:
             self._reporter.message(f"OpenVINO's values differ by {apart:.1g}: torch computes the features")
             return None
-        version = openvino.__version__.partition("-")[0]
-        self._reporter.message(f"OpenVINO {version} computes the features, {apart:.0e} from torch's values")
+        self._name = f"OpenVINO {openvino.__version__.partition('-')[0]}"
+        self._reporter.message(f"{self._name} computes the features, {apart:.0e} from torch's values")
         return compiled
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
 
 
 class _Features(nn.Module):

@@ -9,7 +9,7 @@ head, and what the head pools is stored; `networks.stages` knows both cuts of ev
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -34,6 +34,7 @@ from dancecli.model.networks.mmaction import (
     pseudo_collate,
 )
 from dancecli.model.networks.stages import LAST_STAGE, head_row, run_lower, run_upper
+from dancecli.model.training.features.fast_cpu import TORCH
 from dancecli.model.training.features.store import FeatureStore
 
 # Batches that may wait to be written: their features stay in the memory of the device.
@@ -72,8 +73,11 @@ class FrozenBackbone:
         self.stage = stage
         self.precision = precision
         self.compiled = compiled
-        # From inputs [N, V, ...] to features; see `fast_cpu`.
+        # From inputs [N, V, ...] to features, and what computes them; see `fast_cpu`.
         self.forward_pass: Callable[[Tensor], Tensor] = self.features_of
+        self.engine = TORCH
+        # Views that each has computed.
+        self.computed: Counter[str] = Counter()
         if compiled:
             self.backbone.compile()
         self.device = next(self.backbone.parameters()).device
@@ -113,7 +117,9 @@ class FrozenBackbone:
     def _compute(self, pairs: list[Any]) -> Tensor:
         batch = {"inputs": [one for one, _ in pairs], "data_samples": [sample for _, sample in pairs]}
         with torch.inference_mode(), half_precision_pass(self.precision, self.device):
-            return self.forward_pass(self.preprocessor(batch, training=False)["inputs"]).float()
+            found = self.forward_pass(self.preprocessor(batch, training=False)["inputs"]).float()
+        self.computed[self.engine] += len(found)
+        return found
 
     @property
     def frames_averaged(self) -> bool:
@@ -247,6 +253,7 @@ def extract_features(
     *,
     batch: int,
     workers: int,
+    start_method: str | None = None,
     reporter: Reporter,
 ) -> None:
     """Compute and store the features of every item of a dataset that has no entry yet.
@@ -258,6 +265,7 @@ def extract_features(
         names: of the entries.
         batch: clips per forward pass.
         workers: decoding processes.
+        start_method: how these are started; None for torch's.
         reporter: of progress in clips.
 
     Raises:
@@ -273,6 +281,7 @@ def extract_features(
         collate_fn=pseudo_collate,
         worker_init_fn=_one_thread if workers else None,
         pin_memory=frozen.device.type == "cuda",
+        multiprocessing_context=start_method if workers else None,
     )
     began, taken, done = time.monotonic(), 0, 0
     waiting: deque[Future[int]] = deque()

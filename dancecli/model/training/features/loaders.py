@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from dancecli.model.dataloading.datasets import DATASETS, ViewSampler
 from dancecli.model.networks.build import MODELS, build_model
 from dancecli.model.networks.mmaction import get_device, pseudo_collate
 from dancecli.model.networks.stages import pooling_type
-from dancecli.model.training.features.fast_cpu import use_openvino
+from dancecli.model.training.features.fast_cpu import TORCH, use_openvino
 from dancecli.model.training.features.frozen import FeatureDataset, FrozenBackbone, extract_features
 from dancecli.model.training.features.remote import Source, extract_features_distributed
 from dancecli.model.training.features.store import (
@@ -37,9 +38,20 @@ if TYPE_CHECKING:
 _FORM = 2
 
 
-def feature_loaders(
-    job: Job, frozen: FrozenBackbone | None, reporter: Reporter = SILENT
-) -> dict[Subset, Any]:
+@dataclass(frozen=True)
+class CachedFeatures:
+    """The features of a run.
+
+    Attributes:
+        loaders: of each subset, in the place of its clips'.
+        engines: views that were computed now, by what computed them: `torch`, `OpenVINO 2026.4`.
+    """
+
+    loaders: dict[Subset, Any]
+    engines: dict[str, int]
+
+
+def cached_features(job: Job, frozen: FrozenBackbone | None, reporter: Reporter = SILENT) -> CachedFeatures:
     """Compute the features that are missing, and give loaders that take the place of the clips'.
 
     Args:
@@ -52,6 +64,7 @@ def feature_loaders(
         WorkspaceError: the disk has no room for them.
     """
     loaders: dict[Subset, Any] = {}
+    engines: Counter[str] = Counter()
     pending = views_to_compute(job, reporter)
     if pending.views and frozen is None:
         frozen = frozen_backbone(job, whole_model(job))
@@ -66,11 +79,11 @@ def feature_loaders(
         with _opened(job, subset, reporter) as store:
             if store.missing(flat):
                 frozen = frozen or frozen_backbone(job, whole_model(job))
-                _fill(job, loader_cfg, store, flat, frozen, reporter)
+                engines += _fill(job, loader_cfg, store, flat, frozen, reporter)
         files = [example.path for example in examples]
         dataset = FeatureDataset(store, names, files, [example.label_index for example in examples])
         loaders[subset] = _feature_loader(dataset, subset, job)
-    return loaders
+    return CachedFeatures(loaders, dict(engines + (frozen.computed if frozen else Counter())))
 
 
 def _fill(
@@ -80,17 +93,18 @@ def _fill(
     names: Sequence[str],
     frozen: FrozenBackbone,
     reporter: Reporter,
-) -> None:
-    """Compute the entries that a store misses."""
+) -> Counter[str]:
+    """Compute the entries that a store misses; count those that other processes computed."""
     if job.engine != LOCAL or job.extractors > 1:
         source = Source(job.config["model"], job.recipe.frozen_stages, loader["dataset"], job.precision)
         root, batch = job.workspace.root, job.forward_batch
         # All of a cluster, or as many of this machine as were asked for.
         workers = 0 if job.engine != LOCAL else job.extractors
+        missing = len(store.missing(names))
         extract_features_distributed(
             job.engine, root, whole_model(job), source, store, names, batch, reporter, workers
         )
-        return
+        return Counter({TORCH: missing})
     use_openvino(frozen, len(store.missing(names)), reporter)
     # On one machine the network uses all cores already, and other processes would only share them.
     extract_features(
@@ -100,8 +114,10 @@ def _fill(
         names,
         batch=job.forward_batch,
         workers=loader["num_workers"],
+        start_method=loader.get("multiprocessing_context"),
         reporter=reporter,
     )
+    return Counter()
 
 
 @dataclass(frozen=True)
@@ -209,7 +225,8 @@ def _store_parts(job: Job, dataset: dict[str, Any]) -> dict[str, Any]:
         "backbone": {key: value for key, value in model["backbone"].items() if key not in trained},
         "head": pooling_type(model["cls_head"]),
         "preprocessor": model["data_preprocessor"],
-        "transform": dataset["pipeline"],
+        # Which files torchcodec does not read follows from the files.
+        "transform": [{k: v for k, v in step.items() if k != "left"} for step in dataset["pipeline"]],
         "view_seed": dataset.get("view_seed"),
         "stage": stage,
         **({"precision": job.precision} if job.precision else {}),

@@ -7,8 +7,6 @@ the command.
 
 from __future__ import annotations
 
-import os
-import platform
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +20,7 @@ from dancecli.core.progress import Reporter
 from dancecli.core.text import rate
 from dancecli.engine.factory import open_pool
 from dancecli.engine.worker import Acquire
+from dancecli.model.hardware.claim import claim_gpu
 from dancecli.model.training.features.store import FeatureStore
 from dancecli.storage.files import save_torch
 
@@ -73,8 +72,6 @@ class Features:
     fault: tuple[str, str] = ("", "")
 
 
-# The lock of this process's GPU: released when it ends, however that happens.
-_CLAIMED: list[Any] = []
 # The one frozen backbone that this process has built, with the dataset of its views.
 _BUILT: dict[Path, tuple[FrozenBackbone, Any]] = {}
 
@@ -160,35 +157,6 @@ def _built(source: Source, weights: Path) -> tuple[FrozenBackbone, Any]:
         frozen = FrozenBackbone(model, preprocessor, source.stage, source.precision)
         _BUILT[weights] = frozen, DATASETS.build(dict(source.dataset))
     return _BUILT[weights]
-
-
-def claim_gpu(folder: Path) -> int | None:
-    """Take a GPU that no other worker of this machine computes on, until this process ends.
-
-    Args:
-        folder: all workers see it; the locks of the GPUs are in it.
-
-    Returns:
-        The number of the GPU; None where there is none, or each process is shown one of its own.
-    """
-    import torch
-    from filelock import FileLock, Timeout
-
-    count = torch.cuda.device_count()
-    if count < 2:
-        return None
-    for number in range(count):
-        lock = FileLock(folder / f".gpu-{platform.node()}-{number}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            continue
-        _CLAIMED.append(lock)
-        torch.cuda.set_device(number)
-        return number
-    # More workers than GPUs: they share.
-    torch.cuda.set_device(os.getpid() % count)
-    return os.getpid() % count
 
 
 @contextmanager

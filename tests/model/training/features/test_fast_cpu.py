@@ -93,6 +93,47 @@ def test_torch_computes_what_openvino_cannot(network, fault, monkeypatch):
     assert "torch computes" in said[0]
 
 
+def test_torch_goes_on_where_openvino_fails_later(network, monkeypatch):
+    def compile_for_two(frozen, inputs):
+        passes = iter([1, 1])
+
+        def compute(values):
+            if not next(passes, 0):
+                raise RuntimeError("out of threads\nmore")
+            return [frozen.features_of(torch.from_numpy(values[0])).numpy()]
+
+        return compute
+
+    monkeypatch.setattr(fast_cpu, "LEAST_PIXELS", 0)
+    monkeypatch.setattr(fast_cpu, "_compile", compile_for_two)
+    frozen, said = frozen_of(network, 4), []
+    use_openvino(frozen, 10, Reporter(on_message=said.append))
+    for n in (3, 2, 3, 2):
+        assert torch.allclose(frozen.features(batch_of(n)), frozen_of(network, 4).features(batch_of(n)))
+    assert said[1:] == ["OpenVINO failed (out of threads): torch computes the features from here on"]
+    # The first batch is torch's, and one was OpenVINO's.
+    (name,) = set(frozen.computed) - {"torch"}
+    assert name.startswith("OpenVINO 20")
+    assert frozen.computed == {"torch": 3 + 3 + 2, name: 2}
+    # It is not tried again for the clips of the next subset.
+    use_openvino(frozen, 10, Reporter(on_message=said.append))
+    frozen.features(batch_of(2))
+    assert len(said) == 2
+
+
+def test_the_next_subset_is_computed_by_what_was_compiled_for_the_first(network, monkeypatch):
+    compiled = []
+    real = fast_cpu._compile
+    monkeypatch.setattr(fast_cpu, "_compile", lambda *a: (compiled.append(1), real(*a))[1])
+    monkeypatch.setattr(fast_cpu, "LEAST_PIXELS", 0)
+    frozen = frozen_of(network, 4)
+    for n in (3, 3, 2):
+        use_openvino(frozen, 3, Reporter())
+        frozen.features(batch_of(n))
+    assert len(compiled) == 1
+    assert sum(frozen.computed.values()) - frozen.computed["torch"] == 5
+
+
 def test_little_work_and_other_devices_are_left_to_torch(network, monkeypatch):
     monkeypatch.setattr(fast_cpu, "_compile", None)
     frozen = frozen_of(network, 4)

@@ -117,11 +117,11 @@ def test_the_size_is_told_and_refused_before_the_first_clip(corpus, tiny_recipe,
     real = shutil.disk_usage
     monkeypatch.setattr(store.shutil, "disk_usage", lambda path: real(path)._replace(free=1 << 30))
     with pytest.raises(WorkspaceError, match=r"the features of \d+ views need .* GB, and 1\.1 GB are free"):
-        loaders.feature_loaders(job, None, Reporter(on_message=said.append))
+        loaders.cached_features(job, None, Reporter(on_message=said.append))
     monkeypatch.undo()
     assert not list((workspace.root / "cache" / "features").glob("*/features.bin"))
     pending = loaders.views_to_compute(job)
-    found = loaders.feature_loaders(job, None, Reporter(on_message=said.append))
+    found = loaders.cached_features(job, None, Reporter(on_message=said.append))
     written = sum(
         path.stat().st_size for path in (workspace.root / "cache" / "features").glob("*/features.bin")
     )
@@ -129,4 +129,5 @@ def test_the_size_is_told_and_refused_before_the_first_clip(corpus, tiny_recipe,
     assert [line.split(" in /")[0] for line in said] == [
         f"features of {pending.views} views take {shown}"
     ] * 2
-    assert len(found) == 3
+    assert len(found.loaders) == 3
+    assert found.engines == {"torch": pending.views}

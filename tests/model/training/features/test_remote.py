@@ -91,18 +91,18 @@ def test_each_worker_claims_a_gpu_of_its_own(monkeypatch, tmp_path):
     import filelock
     import torch
 
-    from dancecli.model.training.features import remote
+    from dancecli.model.hardware import claim
 
     chosen = []
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     # Where one GPU is shown to each process, as Ray does it, there is nothing to choose.
-    assert remote.claim_gpu(tmp_path) is None
+    assert claim.claim_gpu(tmp_path) is None
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    monkeypatch.setattr(remote, "_CLAIMED", [])
-    other = filelock.FileLock(tmp_path / f".gpu-{remote.platform.node()}-0.lock")
+    monkeypatch.setattr(claim, "_CLAIMED", [])
+    other = filelock.FileLock(tmp_path / f".gpu-{claim.platform.node()}-0.lock")
     with other:
-        assert remote.claim_gpu(tmp_path) == 1
-    for lock in remote._CLAIMED:
+        assert claim.claim_gpu(tmp_path) == 1
+    for lock in claim._CLAIMED:
         lock.release()
     assert chosen == [1]

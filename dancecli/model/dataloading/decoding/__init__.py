@@ -1,0 +1,1 @@
+"""What decodes clips: our own reader, or torchcodec."""

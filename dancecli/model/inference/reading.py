@@ -1,0 +1,32 @@
+"""How videos are read by a trained network: plain data, which processes can be sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dancecli.model.dataloading.decoding.choice import OWN, Decoder
+from dancecli.model.inference.calibration import Calibration
+
+if TYPE_CHECKING:
+    from dancecli.model.inference.predictor import PosesOf
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How videos are read.
+
+    Attributes:
+        weights: the checkpoint.
+        window_s: length of a window, in seconds.
+        calibration: how its scores are read.
+        poses_of: finds the poses of a video, for a network on poses; a function of a module.
+        decoder: of the videos.
+    """
+
+    weights: Path
+    window_s: float
+    calibration: Calibration
+    poses_of: PosesOf | None = None
+    decoder: Decoder = OWN

@@ -1,0 +1,81 @@
+"""What a result says of one video."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dancecli.core.progress import Reporter
+from dancecli.core.statistics.calibration import prediction_set
+from dancecli.model.inference.calibration import Calibration
+from dancecli.model.inference.predictor import Predictor, predict_pose_windows, predict_windows
+from dancecli.model.inference.reading import Reading
+from dancecli.model.inference.timeline import mean_distance, mean_scores, segments
+
+# Decimals of a probability.
+_DIGITS = 6
+
+
+def video_facts(predictor: Predictor, reading: Reading, path: Path, reporter: Reporter) -> dict[str, Any]:
+    """Score a video, and say what the result says of it: probabilities, windows and segments.
+
+    Args:
+        predictor: the network.
+        reading: how it reads videos.
+        path: the video.
+        reporter: in seconds of video.
+
+    Raises:
+        MediaError: it cannot be read.
+    """
+    if predictor.reads_poses and reading.poses_of is not None:
+        windows, stream = predict_pose_windows(predictor, path, reading.window_s, reading.poses_of, reporter)
+    else:
+        windows, stream = predict_windows(predictor, path, reading.window_s, reporter, reading.decoder)
+    labels, scores = predictor.labels, mean_scores(windows)
+
+    def read(scores: Sequence[float], distance: float) -> dict[str, Any]:
+        return _read(reading.calibration, labels, scores, distance)
+
+    best = sorted(range(len(labels)), key=lambda i: (-scores[i], i))[:5]
+    return {
+        "fault": stream.fault,
+        "decoder": stream.decoder,
+        "seconds": round(stream.seconds, 3),
+        "frames": stream.frames,
+        "top5": [{"label": labels[i], "probability": round(scores[i], _DIGITS)} for i in best],
+        "scores": [round(score, _DIGITS) for score in scores],
+        **read(scores, mean_distance(windows)),
+        "segments": [
+            {
+                "start_s": round(s.start_s, 3),
+                "end_s": round(s.end_s, 3),
+                "label": labels[s.label_index],
+                "probability": round(s.probability, _DIGITS),
+                **read(mean_scores(windows, s.start_s, s.end_s), mean_distance(windows, s.start_s, s.end_s)),
+            }
+            for s in segments(windows)
+        ],
+        "windows": [
+            {
+                "start_s": round(w.start_s, 3),
+                "end_s": round(w.end_s, 3),
+                "scores": [round(score, _DIGITS) for score in w.scores],
+                **read(w.scores, w.distance),
+            }
+            for w in windows
+        ],
+    }
+
+
+def _read(
+    found: Calibration, labels: Sequence[str], scores: Sequence[float], distance: float
+) -> dict[str, Any]:
+    """Say which styles a stretch may be of, and whether it is of none; as far as it was asked for."""
+    reading: dict[str, Any] = {}
+    if found.level is not None:
+        reading["set"] = [labels[i] for i in prediction_set(scores, found.least)]
+    if found.rate is not None:
+        reading |= {"unknown": distance > found.farthest, "distance": round(distance, _DIGITS)}
+    return reading
