@@ -69,6 +69,7 @@ class WorkerProcess:
         theirs.close()
         os.close(death_pipe)
         self.pipe = Connection(ours.detach())
+        self._status: int | None = None
 
     def kill(self, grace_s: float = 0.0) -> int:
         """End it and all that it started, after `grace_s` if it does not exit by itself.
@@ -76,6 +77,9 @@ class WorkerProcess:
         Returns:
             Its exit status; below 0 the signal that ended it.
         """
+        if self._status is not None:
+            # Its number may be that of somebody else's process group by now.
+            return self._status
         try:
             status = self._process.wait(grace_s) if grace_s else None
         except subprocess.TimeoutExpired:
@@ -86,9 +90,8 @@ class WorkerProcess:
                 os.killpg(self._process.pid, signal.SIGKILL)
             status = self._process.wait()
         self.pipe.close()
-        if self._death_pipe >= 0:
-            os.close(self._death_pipe)
-            self._death_pipe = -1
+        os.close(self._death_pipe)
+        self._status = status
         return status
 
 

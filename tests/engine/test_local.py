@@ -85,6 +85,15 @@ def test_workers_die_with_a_killed_parent(tmp_path: Path) -> None:
     assert wait_for(lambda: not any(alive(int(pid)) for pid in note.read_text().split()))
 
 
+def test_a_worker_is_killed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = local.WorkerProcess()
+    status = worker.kill()
+    killed: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda group, _: killed.append(group))
+    assert worker.kill() == status == -signal.SIGKILL
+    assert not killed, "the number of a process that is gone may be another's"
+
+
 def test_one_rate_for_all_workers() -> None:
     with LocalPool[int, float](jobs.asking, 4, 60, RateLimiter(3600 * 10)) as pool:
         times = sorted(f.result for f in pool.run(range(12)) if f and f.result)
