@@ -11,21 +11,21 @@ import pytest
 from helpers.fake_run import make_run
 
 from benchmarks import pose_variants
-from benchmarks.pose_variants import FLOW, POSE, Corpus
+from benchmarks.pose_variants import FLOW, PICTURES, POSE, Corpus
 from dancecli.core.records import Control, Prediction
 from dancecli.storage import tables
 from dancecli.storage.runs import RunFolder
 
 ROOT = Path(__file__).parents[1]
 LABELS = ("salsa", "swing", "tango", "zumba")
-PICTURES = "inception-demo-1"
+TRAINED = "inception-demo-1"
 
 
 def made_up(root: Path, name: str, skills: dict[str, float]) -> Corpus:
     """A workspace with runs of these skills, the first of which is that of `dance demo`."""
     for run, skill in skills.items():
         make_run(root, LABELS, test=40, val=20, name=run, skill=skill, salt=run)
-    path = root / "runs" / PICTURES / "run.json"
+    path = root / "runs" / next(iter(skills)) / "run.json"
     settings = {"pretrain": "inception", "recipe": "demo", "freeze": None}
     path.write_text(json.dumps(json.loads(path.read_text()) | {"settings": settings}))
     return Corpus(root, name)
@@ -44,11 +44,11 @@ def right(corpus: Corpus, run: str) -> int:
 
 
 def test_poses_are_compared_with_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    corpus = made_up(tmp_path, "misleading", {PICTURES: 0.5, POSE: 6.0})
+    corpus = made_up(tmp_path, "misleading", {TRAINED: 0.5, POSE: 6.0})
     pose_variants.against_poses([corpus])
     head, row = table(capsys)
     assert row[0] == "misleading"
-    one, other = right(corpus, PICTURES), right(corpus, POSE)
+    one, other = right(corpus, TRAINED), right(corpus, POSE)
     assert row[1].startswith(f"{one}/40 (")
     assert row[2].startswith(f"{other}/40 (")
     assert row[3].startswith(f"{100 * (other - one) / 40:+.0f} (+")
@@ -59,8 +59,8 @@ def test_poses_are_compared_with_pictures(tmp_path: Path, capsys: pytest.Capture
 def test_what_survives_a_control_is_that_of_the_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    corpus = made_up(tmp_path, "planted", {PICTURES: 6.0})
-    folder = RunFolder(tmp_path / "runs" / PICTURES)
+    corpus = made_up(tmp_path, "planted", {TRAINED: 6.0})
+    folder = RunFolder(tmp_path / "runs" / TRAINED)
     rows = [row for row in tables.read(folder.predictions, Prediction) if row.subset == "test"]
     path = folder.controlled(Control.BACKGROUND)
     path.parent.mkdir()
@@ -98,7 +98,7 @@ def test_a_run_is_trained_resumed_or_left(tmp_path: Path, monkeypatch: pytest.Mo
     path = tmp_path / "runs" / POSE / "run.json"
     path.write_text(path.read_text().replace('"done"', '"interrupted"'))
     corpus.train_poses()
-    corpus.train_flow()
+    corpus.train_streams()
     assert asked[0] == ("finetune", "--resume", "--name", POSE)
     assert [words[0] for words in asked[1:]] == ["flow", "finetune"]
     assert asked[2][-2:] == ("--name", FLOW)
