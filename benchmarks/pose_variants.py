@@ -1,12 +1,13 @@
 """What poses, flow and pictures are worth on the demo and on its variants, and what the controls find there.
 
-    python -m benchmarks.pose_variants build/poses [--only planted misleading hidden-limbs demo]
+    python -m benchmarks.pose_variants build/poses [--only misleading hidden-limbs demo]
 
 Each corpus is a workspace in the folder, made by the commands that a user would type; what is done is
-skipped. Three tables of Markdown come out. `variants`: the run of `dance demo`, which sees pictures,
-against ST-GCN++ on the poses of `dance pose`, by `dance compare`. `controls`: what survives of the run of
-`dance demo` without the dancer, without the background and without motion. `streams`: pictures, flow and
-poses on some clips of the demo, for poses take time, and their ensemble, weighed on val.
+skipped. Three tables of Markdown come out. `variants`: pictures, which `dance demo` trains on, against
+ST-GCN++ on the poses of `dance pose`, by `dance compare`. `controls`: what survives of pictures without the
+dancer, without the background and without motion: on the demo, and where a style has its own background in
+test as in train, for which a third of the training videos of `misleading` is the test set. `streams`:
+pictures, flow and poses on some clips of the demo, for poses take time, and their ensemble, weighed on val.
 """
 
 from __future__ import annotations
@@ -20,12 +21,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dancecli.core.records import Control
+from dancecli.core.records import Control, SplitClip, Subset
+from dancecli.demo.corpus import MISLEADING
 from dancecli.demo.pipeline import MISSING, SPLIT, VARIANTS, trained_run
+from dancecli.storage import tables
 from dancecli.storage.runs import read_records
 from dancecli.storage.workspace import Workspace
 
 PLAIN, STREAMS = "demo", "streams"
+WITH_CONTROLS = (MISLEADING, PLAIN)
+# The misleading corpus without its test clips: a third of each style's training videos is the test set.
+PLANTED = "planted"
 PICTURES, FLOW, POSE, ALL = "pictures", "flow", "pose", "three-streams"
 # The whole demo has 410 clips.
 CLIPS = 150
@@ -67,7 +73,6 @@ class Corpus:
         """Draw the corpus, and train on its pictures."""
         variant = () if self.name == PLAIN else ("--variant", self.name)
         self.dance("demo", *variant, *(("--quick",) if self.quick else ()))
-
         if self.name == PLAIN:
             size = ("--subset", "40" if self.quick else str(CLIPS), "--ratios", "60/15/25")
             self.dance("split", *size, "--stratify", "--name", STREAMS)
@@ -94,10 +99,8 @@ class Corpus:
     def train(self, name: str, *words: str) -> None:
         """Train a run, resume it, or leave it as it is."""
         status = read_records(Workspace(self.root))[0].get(name, {}).get("status")
-        if status:
-            words = ("--resume",) if status != "done" else ()
         if status != "done":
-            self.dance("finetune", *words, "--name", name)
+            self.dance("finetune", *(("--resume",) if status else words), "--name", name)
 
     def train_poses(self) -> None:
         """Train ST-GCN++ from scratch on the poses."""
@@ -105,10 +108,33 @@ class Corpus:
         recipe = ("--recipe", "skeleton", "--split", self.split, *short)
         self.train(POSE, "--pretrain", "stgcnpp", "--weights", "none", *recipe)
 
+    @property
+    def controlled(self) -> str:
+        """The run that is evaluated under controls."""
+        return PLANTED if self.name == MISLEADING else self.trained
+
+    def plant(self) -> None:
+        """Train on pictures of which train and test have the same planted backgrounds."""
+        listed = self.root / "planted.csv"
+        clips = [
+            c for c in tables.read(Workspace(self.root).split(SPLIT), SplitClip) if c.subset != Subset.TEST
+        ]
+        videos = {
+            c.label: sorted({o.group for o in clips if (o.label, o.subset) == (c.label, Subset.TRAIN)})
+            for c in clips
+        }
+        with listed.open("w", encoding="utf-8") as file:
+            file.write("file,split\n")
+            for c in clips:
+                held = c.group in videos[c.label][-max(1, len(videos[c.label]) // 3) :]
+                file.write(f"{c.clip_id},{Subset.TEST if held else c.subset}\n")
+        self.dance("split", "--keep-official", str(listed), "--name", PLANTED)
+        self.train(PLANTED, "--recipe", "demo", "--views", "1", "--split", PLANTED)
+
     def take_away(self) -> None:
-        """Evaluate the run of `dance demo` under the controls."""
+        """Evaluate a run on pictures under the controls."""
         controls = WITHOUT_POSES if self.name == PLAIN else tuple(Control)
-        self.dance("evaluate", "--run", self.trained, "--control", ",".join(controls))
+        self.dance("evaluate", "--run", self.controlled, "--control", ",".join(controls))
 
     def train_streams(self) -> None:
         """Train on the pictures and the optical flow of the same clips, as `dance demo` does on pictures."""
@@ -148,7 +174,7 @@ def under_controls(corpora: Sequence[Corpus]) -> None:
     """Print what survives of pictures under each control, and say what chance is."""
     rows = []
     for corpus in corpora:
-        found = corpus.asked("report", "--run", corpus.trained)
+        found = corpus.asked("report", "--run", corpus.controlled)
         for one in found["controls"]:
             kept = one["survives"]
             share = (
@@ -157,7 +183,8 @@ def under_controls(corpora: Sequence[Corpus]) -> None:
                 else "-"
             )
             chance = f"{100 * one['chance']:.0f} %{', within' if one['chance_in_interval'] else ''}"
-            what = (corpus.name, one["control"], percent(one["intact"]), percent(one["under"]))
+            name = PLANTED if corpus.name == MISLEADING else corpus.name
+            what = (name, one["control"], percent(one["intact"]), percent(one["under"]))
             rows.append([*what, chance, share, f"{one['p_adjusted']:.2g}"])
     print_table(["corpus", "control", "as they are", "under it", "chance", "survives (95 %)", "p"], rows)
 
@@ -191,11 +218,14 @@ def main() -> None:
         corpus.make()
         corpus.find_poses()
         corpus.train_poses()
-        corpus.take_away()
+        if corpus.name == MISLEADING:
+            corpus.plant()
+        if corpus.name in WITH_CONTROLS:
+            corpus.take_away()
         if corpus.name == PLAIN:
             corpus.train_streams()
     against_poses(corpora)
-    under_controls(corpora)
+    under_controls([corpus for corpus in corpora if corpus.name in WITH_CONTROLS])
     for corpus in corpora:
         if corpus.name == PLAIN:
             streams(corpus)

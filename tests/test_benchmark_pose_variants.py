@@ -11,7 +11,7 @@ import pytest
 from helpers.fake_run import make_run
 
 from benchmarks import pose_variants
-from benchmarks.pose_variants import FLOW, PICTURES, POSE, Corpus
+from benchmarks.pose_variants import FLOW, PICTURES, PLANTED, POSE, Corpus
 from dancecli.core.records import Control, Prediction
 from dancecli.storage import tables
 from dancecli.storage.runs import RunFolder
@@ -59,8 +59,8 @@ def test_poses_are_compared_with_pictures(tmp_path: Path, capsys: pytest.Capture
 def test_what_survives_a_control_is_that_of_the_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    corpus = made_up(tmp_path, "planted", {TRAINED: 6.0})
-    folder = RunFolder(tmp_path / "runs" / TRAINED)
+    corpus = made_up(tmp_path, "misleading", {PLANTED: 6.0})
+    folder = RunFolder(tmp_path / "runs" / PLANTED)
     rows = [row for row in tables.read(folder.predictions, Prediction) if row.subset == "test"]
     path = folder.controlled(Control.BACKGROUND)
     path.parent.mkdir()

@@ -25,7 +25,6 @@ from dancecli.demo.choreography import SEPARABLE
 from dancecli.demo.corpus import (
     LIST,
     MISLEADING,
-    PLANTED,
     Corpus,
     CorpusSettings,
     listed_ids,
@@ -48,7 +47,6 @@ WRONG_LABELS = 0.05
 _HIDDEN_LIMBS = "hidden-limbs"
 # By name, what it does.
 VARIANTS = {
-    PLANTED: "each style has a floor and a wall of its own",
     MISLEADING: "each style has a floor and a wall of its own in train and val, and another style's in test",
     _HIDDEN_LIMBS: "boards hide half of every limb",
 }
@@ -86,7 +84,7 @@ class DemoSettings:
         if self.variant:
             size = CorpusSettings(videos_per_style=10, seed=self.seed, styles=tuple(SEPARABLE))
             if self.quick:
-                size = replace(size, videos_per_style=3, width=160, height=120)
+                size = replace(size, videos_per_style=4, width=160, height=120)
             if self.variant == _HIDDEN_LIMBS:
                 return replace(size, boards=True)
             return replace(size, backgrounds=self.variant)

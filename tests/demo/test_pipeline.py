@@ -79,7 +79,6 @@ def test_dry_run_shows_the_commands_and_writes_nothing(tmp_path: Path) -> None:
 def test_variants_are_of_six_styles_and_a_list_that_misleads_keeps_its_subsets(tmp_path: Path) -> None:
     drawn = {name: DemoSettings(variant=name) for name in pipeline.VARIANTS}
     assert [(s.corpus.backgrounds, s.corpus.boards) for s in drawn.values()] == [
-        ("planted", False),
         ("misleading", False),
         ("independent", True),
     ]
@@ -96,12 +95,12 @@ def test_variants_are_of_six_styles_and_a_list_that_misleads_keeps_its_subsets(t
 
 
 def test_a_folder_holds_one_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    workspace, settings = Workspace(tmp_path), DemoSettings(quick=True, variant="planted")
+    workspace, settings = Workspace(tmp_path), DemoSettings(quick=True, variant="hidden-limbs")
     monkeypatch.setattr(corpus, "_render", lambda *_: None)
     refuse_other_demo(workspace, settings)
     corpus.make_corpus(tmp_path / pipeline.SITE_FOLDER, settings.corpus)
     refuse_other_demo(workspace, settings)
-    for other in (DemoSettings(variant="planted"), DemoSettings(quick=True), replace(settings, seed=1)):
+    for other in (DemoSettings(variant="hidden-limbs"), DemoSettings(quick=True), replace(settings, seed=1)):
         with pytest.raises(WorkspaceError, match="holds a demo of other videos"):
             refuse_other_demo(workspace, other)
 

@@ -32,9 +32,9 @@ def command(
     variant: Annotated[
         str | None,
         typer.Option(
-            metavar="planted|misleading|hidden-limbs",
-            help="Draw six styles otherwise. planted: each has a floor and a wall of its own; misleading: "
-            "and in test those of another style; hidden-limbs: boards hide half of every limb.",
+            metavar="misleading|hidden-limbs",
+            help="Draw six styles otherwise. misleading: each has a floor and a wall of its own, and in test "
+            "those of another style; hidden-limbs: boards hide half of every limb.",
             show_default=False,
         ),
     ] = None,
