@@ -162,7 +162,7 @@ def _with_defaults(path: Path, record: type, table: pa.Table, wanted: Sequence[s
 
 
 def numbers(values: pa.Array) -> NDArray[Any]:
-    """View numbers as an array; a missing one is NaN.
+    """View numbers as an array, [n]; a missing one is NaN.
 
     Not `to_numpy`, which imports pandas: a quarter of a second.
     """

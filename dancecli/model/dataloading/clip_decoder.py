@@ -165,7 +165,7 @@ def own_frames(path: Path, numbers: Sequence[int] | None) -> tuple[int, float, l
         numbers: of the frames; None for all.
 
     Returns:
-        How many frames there are, how many a second, and those that were asked for.
+        How many frames there are, how many a second, and those that were asked for: [height, width, 3], RGB.
 
     Raises:
         RuntimeError: it cannot be read.

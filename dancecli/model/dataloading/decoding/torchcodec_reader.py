@@ -55,7 +55,7 @@ class TorchcodecReader:
         return [found[number] for number in numbers.tolist()]
 
     def in_order(self) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-        """Read all frames, each with its time in seconds, a few at a time.
+        """Read all frames ([height, width, 3], RGB), each with its time in seconds, a few at a time.
 
         Raises:
             RuntimeError: the file cannot be read.

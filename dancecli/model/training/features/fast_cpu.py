@@ -8,23 +8,19 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dancecli.core.progress import Reporter
-
-if TYPE_CHECKING:
-    from dancecli.model.training.features.frozen import FrozenBackbone
+from dancecli.model.training.features.frozen import TORCH, FrozenBackbone
 
 # Of torch's largest value. Reviewed networks are 1e-6 to 1e-4 apart.
 TOLERANCE = 1e-3
 # Pixels of all views. Compiling takes 3 to 5 s of processor time, and 0.3 s less per million pixels follow.
 LEAST_PIXELS = 32_000_000
 Pass = Callable[[Tensor], Tensor]
-# What computes features where nothing else does.
-TORCH = "torch"
 
 
 def use_openvino(frozen: FrozenBackbone, views: int, reporter: Reporter) -> None:

@@ -34,9 +34,10 @@ from dancecli.model.networks.mmaction import (
     pseudo_collate,
 )
 from dancecli.model.networks.stages import LAST_STAGE, head_row, run_lower, run_upper
-from dancecli.model.training.features.fast_cpu import TORCH
 from dancecli.model.training.features.store import FeatureStore
 
+# What computes features where nothing faster does.
+TORCH = "torch"
 # Batches that may wait to be written: their features stay in the memory of the device.
 _BATCHES_BEHIND = 2
 

@@ -19,8 +19,8 @@ from dancecli.model.dataloading.datasets import DATASETS, ViewSampler
 from dancecli.model.networks.build import MODELS, build_model
 from dancecli.model.networks.mmaction import get_device, pseudo_collate
 from dancecli.model.networks.stages import pooling_type
-from dancecli.model.training.features.fast_cpu import TORCH, use_openvino
-from dancecli.model.training.features.frozen import FeatureDataset, FrozenBackbone, extract_features
+from dancecli.model.training.features.fast_cpu import use_openvino
+from dancecli.model.training.features.frozen import TORCH, FeatureDataset, FrozenBackbone, extract_features
 from dancecli.model.training.features.remote import Source, extract_features_distributed
 from dancecli.model.training.features.store import (
     FeatureStore,

@@ -93,7 +93,7 @@ def test_torch_computes_what_openvino_cannot(network, fault, monkeypatch):
     assert "torch computes" in said[0]
 
 
-def test_torch_goes_on_where_openvino_fails_later(network, monkeypatch):
+def test_torch_continues_where_openvino_fails_later(network, monkeypatch):
     def compile_for_two(frozen, inputs):
         passes = iter([1, 1])
 
