@@ -27,6 +27,7 @@ settings.load_profile("dance")
 # list, so that a machine's speed does not decide what is run.
 SLOW = (
     "app/test_server.py",
+    "app/test_runs.py",
     "app/test_timelines.py",
     "dataset/derived",
     "dataset/export/test_documents.py",
@@ -88,6 +89,7 @@ SLOW = (
 BROWSER = (
     "app/explore/test_overlays_browser.py",
     "app/test_app_browser.py",
+    "app/test_pages_browser.py",
     "report/pages/test_page_browser.py",
 )
 CLUSTER = ("engine/test_ray.py", "model/training/features/test_remote.py")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from dancecli.app.calls import calls_of
 from dancecli.app.likeness import Likeness, load_likeness
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.records import Clip, Prediction, SplitClip, Suspect
@@ -52,6 +53,8 @@ class Query:
         outcome: `right` or `wrong` by the run's prediction; empty for all.
         changed: `yes` for corrected clips, `excluded` for those left out; empty for all.
         suspect: only the suspects found this way, such as `label`, that nobody has looked at since.
+        a, b: two runs, to compare them on the test clips of both.
+        between: `a` or `b`, only clips that this one alone got right; `both` or `neither`; empty for all.
         text: parts of the id, label, title, note or path, all of which must occur.
         like: a clip id: only clips with features, those that look most like it first.
         sort: a key of `SORTS`; without a say where `like` is given.
@@ -66,6 +69,9 @@ class Query:
     outcome: str = ""
     changed: str = ""
     suspect: str = ""
+    a: str = ""
+    b: str = ""
+    between: str = ""
     text: str = ""
     like: str = ""
     sort: str = "id"
@@ -88,6 +94,7 @@ class Catalog:
         self.split = split or (workspace.splits()[-1] if workspace.splits() else None)
         self.run = run
         self._likeness: Likeness | None = None
+        self._compared: dict[str, tuple[int, pd.DataFrame]] = {}
         self.frame = self._read_clips()
         self.labels = self._read_labels()
         self._add_subsets()
@@ -124,10 +131,46 @@ class Catalog:
             return frame.sort_index(kind="stable")
         return frame.sort_values(column, ascending=ascending, kind="stable", na_position="last")
 
-    def rows(self, frame: pd.DataFrame) -> list[dict[str, Any]]:
-        """Give what the grid shows of clips, as JSON."""
+    def rows(self, frame: pd.DataFrame, query: Query = Query()) -> list[dict[str, Any]]:
+        """Give what the grid shows of clips, as JSON; of two compared runs, what each took them for."""
         shown = frame.reset_index()[[*_SHOWN, "excluded"]]
+        if query.a and query.b:
+            for side, run in (("a", query.a), ("b", query.b)):
+                calls = self._calls(run).reindex(frame.index)
+                shown[f"by_{side}"] = calls["predicted"].fillna("").to_numpy()
+                shown[f"right_{side}"] = calls["right"].eq(True).to_numpy()
         return [_plain(row) for row in shown.to_dict("records")]
+
+    def between(self, query: Query) -> dict[str, int]:
+        """Count the test clips that both, one or none of two runs got right; empty where none are compared.
+
+        Raises:
+            WorkspaceError: there is no such run.
+            InputError: one has no predictions.
+        """
+        if not (query.a and query.b):
+            return {}
+        return {key: int(mask.sum()) for key, mask in self._sides(query).items()}
+
+    def _sides(self, query: Query) -> dict[str, np.ndarray[Any, Any]]:
+        a, b = (self._calls(run)["right"].reindex(self.frame.index) for run in (query.a, query.b))
+        known = (a.notna() & b.notna()).to_numpy()
+        ours, theirs = a.eq(True).to_numpy(), b.eq(True).to_numpy()
+        return {
+            "a": known & ours & ~theirs,
+            "b": known & ~ours & theirs,
+            "both": known & ours & theirs,
+            "neither": known & ~ours & ~theirs,
+        }
+
+    def _calls(self, run: str) -> pd.DataFrame:
+        """Give what a run took its test clips for; read again when the run has changed."""
+        path = self.workspace.run(run) / "predictions.parquet"
+        state = path.stat().st_mtime_ns if path.exists() else 0
+        known = self._compared.get(run)
+        if known is None or known[0] != state:
+            known = self._compared[run] = (state, calls_of(self.workspace, run))
+        return known[1]
 
     def details(self, clip_id: str) -> dict[str, Any]:
         """Give all that is known of one clip, as JSON.
@@ -182,6 +225,10 @@ class Catalog:
             mask &= ((frame["predicted"] != "") & (frame["right"] == (query.outcome == "right"))).to_numpy()
         if query.changed:
             mask &= frame["excluded" if query.changed == "excluded" else "changed"].to_numpy()
+        if query.a and query.b:
+            sides = self._sides(query)
+            chosen = [sides[query.between]] if query.between in sides else list(sides.values())
+            mask &= np.any(chosen, axis=0)
         for word in query.text.casefold().split():
             mask &= self._searched.str.contains(word, regex=False).to_numpy()
         return mask

@@ -28,6 +28,7 @@ from starlette.staticfiles import StaticFiles
 from dancecli.app.answers import Handler, checked_text
 from dancecli.app.catalog import FLAGS, SORTS, Catalog, Query
 from dancecli.app.explore.routes import explore_routes
+from dancecli.app.run_routes import run_routes
 from dancecli.app.thumbnails import thumbnail
 from dancecli.app.timeline_routes import timeline_routes
 from dancecli.core.errors import DanceError, MediaError, UsageError
@@ -90,7 +91,7 @@ def _of_our_page(request: Request) -> bool:
 
 
 def _sealed(answer: Response) -> Response:
-    answer.headers["Content-Security-Policy"] = _POLICY
+    answer.headers.setdefault("Content-Security-Policy", _POLICY)
     answer.headers["X-Content-Type-Options"] = "nosniff"
     answer.headers["Referrer-Policy"] = "no-referrer"
     answer.headers["Cross-Origin-Resource-Policy"] = "same-origin"
@@ -132,13 +133,15 @@ class _App:
         wanted = {
             f.name: request.query_params[f.name] for f in fields(Query) if f.name in request.query_params
         }
+        query = Query(**wanted)
         offset = max(0, _whole(request.query_params.get("offset", "0")))
 
         def answer() -> dict[str, Any]:
             with self.lock:
-                found = self.catalog.find(Query(**wanted))
-                rows = self.catalog.rows(found.iloc[offset : offset + _PAGE])
-            return {"total": len(found), "offset": offset, "rows": rows}
+                found = self.catalog.find(query)
+                rows = self.catalog.rows(found.iloc[offset : offset + _PAGE], query)
+                between = self.catalog.between(query)
+            return {"total": len(found), "offset": offset, "rows": rows, "between": between}
 
         try:
             return JSONResponse(await run_in_threadpool(answer))
@@ -255,8 +258,10 @@ def make_app(workspace: Workspace, catalog: Catalog, token: str, password: str =
             Route("/api/corrections", handlers.history, methods=["GET"]),
             Route("/media/{clip_id}", handlers.media),
             Route("/thumb/{clip_id}", handlers.picture),
-            *timeline_routes(workspace),
             *explore_routes(workspace, catalog),
+            Route("/clips/{folder}/{clip_id}.mp4", handlers.media),
+            *run_routes(workspace),
+            *timeline_routes(workspace, handlers.who),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[Middleware(_Guard, token=token, password=password)],

@@ -34,15 +34,19 @@ from dancecli.model.inference import timeline_files
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
+STATIC = Path(__file__).parent / "static"
 _KINDS = {"eaf": "application/xml", "vtt": "text/vtt", "csv": "text/csv"}
 
 
 class _Timelines:
     """The handlers, over one workspace."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
+    def __init__(self, workspace: Workspace, who: str) -> None:
+        self.workspace, self.who = workspace, who
         self.recordings = Recordings(workspace)
+
+    async def page(self, _: Request) -> Response:
+        return FileResponse(STATIC / "timeline.html")
 
     @answering
     async def listed(self, _: Request) -> Response:
@@ -72,6 +76,7 @@ class _Timelines:
                 "name": recording.name,
                 "title": recording.title,
                 "workspace": self.workspace.root.name,
+                "who": self.who,
                 "seconds": recording.seconds,
                 "fps": recording.fps,
                 "run": recording.run,
@@ -171,10 +176,16 @@ def _format(recording: Recording, now: Timeline, kind: str, *, checked: bool) ->
     return timeline_files.webvtt(segments) if kind == "vtt" else timeline_files.table(segments)
 
 
-def timeline_routes(workspace: Workspace) -> list[Route]:
-    """Return the routes of the timelines."""
-    handlers = _Timelines(workspace)
+def timeline_routes(workspace: Workspace, who: str) -> list[Route]:
+    """Return the routes of the timelines.
+
+    Args:
+        workspace: whose recordings.
+        who: is suggested as the name of who edits.
+    """
+    handlers = _Timelines(workspace, who)
     return [
+        Route("/timelines", handlers.page),
         Route("/api/timelines", handlers.listed),
         Route("/api/timelines/{name}", handlers.one, methods=["GET"]),
         Route("/api/timelines/{name}", handlers.save, methods=["POST"]),

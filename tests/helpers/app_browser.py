@@ -18,6 +18,8 @@ FLAGS = [
     "--disable-background-networking",
     "--autoplay-policy=no-user-gesture-required",
 ]
+# What the page of the clips shows first.
+CLIPS = ".cell, #count:has-text('0 of')"
 
 
 @pytest.fixture(scope="module")
@@ -31,18 +33,29 @@ def browser() -> Iterator[Any]:
 
 
 @contextmanager
-def opened(browser: Any, address: str, path: str = "/", **options: Any) -> Iterator[Any]:
-    """A page of the app; a request that leaves the machine, or an error, fails the test."""
+def opened(
+    browser: Any, address: str, path: str = "/", shows: str = CLIPS, bears: str = "404", **options: Any
+) -> Iterator[Any]:
+    """A page of the app; a request that leaves the machine, or an error, fails the test.
+
+    Args:
+        browser: the fixture.
+        address: of the server.
+        path: of the page.
+        shows: a selector to wait for.
+        bears: a part of the messages that are no error of the page.
+        options: of the browser's context.
+    """
     options = {"viewport": {"width": 1440, "height": 900}, **options}
     context = browser.new_context(**options)
     tab = context.new_page()
     odd: list[str] = []
     tab.on("request", lambda r: None if r.url.startswith((address, "data:", "blob:")) else odd.append(r.url))
     tab.on("pageerror", lambda error: odd.append(str(error)))
-    tab.on("console", lambda m: odd.append(m.text) if m.type == "error" and "404" not in m.text else None)
+    tab.on("console", lambda m: odd.append(m.text) if m.type == "error" and bears not in m.text else None)
     tab.on("dialog", lambda dialog: odd.append(f"dialog {dialog.message}"))
     tab.goto(f"{address}{path}{'&' if '?' in path else '?'}token={TOKEN}")
-    tab.wait_for_selector(".cell, #count:has-text('0 of')")
+    tab.wait_for_selector(shows)
     yield tab
     context.close()
     assert odd == []

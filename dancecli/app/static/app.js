@@ -1,6 +1,5 @@
 "use strict";
 // The grid holds only the cells that can be seen; rows of clips are asked of the server a page at a time.
-const $ = (id) => document.getElementById(id);
 const FILTERS = [["subset", "Subset"], ["outcome", "Prediction"], ["label", "Label"], ["predicted", "Predicted as"],
   ["suspect", "Suspects"], ["flag", "Flags"], ["changed", "Corrections"], ["dataset", "Dataset"], ["source", "Source"]];
 const NAMES = {black: "black", static: "static", bars: "letterboxed", short: "short", noted: "with a note",
@@ -10,37 +9,21 @@ const NAMES = {black: "black", static: "static", bars: "letterboxed", short: "sh
   suspects: "most suspicious", "near-duplicate": "near-duplicates"};
 const CELL = {width: 220, height: 196};
 const SMALL = {width: 168, height: 172};
-const cellSize = () => (innerWidth <= 820 ? SMALL : CELL);
-const state = {query: {}, about: null, total: 0, pages: new Map(), asked: new Set(), columns: 1, at: 0, open: null, stale: 0};
-const element = (tag, text, className) => {
-  const made = document.createElement(tag);
-  if (text !== undefined) made.textContent = text;
-  if (className) made.className = className;
-  return made;
+// Of two compared runs each has a line.
+const cellSize = () => {
+  const {width, height} = innerWidth <= 820 ? SMALL : CELL;
+  return {width, height: height + (state.query.a && state.query.a !== state.query.b ? 20 : 0)};
 };
+const state = {query: {}, about: null, total: 0, pages: new Map(), asked: new Set(), columns: 1, at: 0, open: null, stale: 0, between: {}};
 const named = (key) => NAMES[key] ?? key;
 const media = (id) => `/media/${encodeURIComponent(id)}`;
-
-async function ask(path, options) {
-  const answer = await fetch(path, options);
-  if (!answer.ok) throw new Error(await answer.text());
-  return answer.json();
-}
-
-function toast(text) {
-  const box = $("toast");
-  box.textContent = text;
-  box.hidden = false;
-  clearTimeout(toast.timer);
-  toast.timer = setTimeout(() => { box.hidden = true; }, 4000);
-}
 
 // What is shown stands in the address, so that a view can be sent.
 function readAddress() {
   const words = new URLSearchParams(location.search);
   state.query = {};
   for (const [key] of FILTERS) if (words.get(key)) state.query[key] = words.get(key);
-  for (const key of ["text", "sort", "like"]) if (words.get(key)) state.query[key] = words.get(key);
+  for (const key of ["text", "sort", "like", "a", "b", "between"]) if (words.get(key)) state.query[key] = words.get(key);
   $("text").value = state.query.text ?? "";
   $("sort").value = state.query.sort ?? "id";
   return words.get("clip");
@@ -58,6 +41,38 @@ function choose(key, value) {
   else state.query[key] = value;
   writeAddress(false);
   reload();
+}
+
+// Of two runs, in words: which of them got a clip right.
+function sides() {
+  const {a, b} = state.query;
+  if (a === b) return [["both", `${a} right`], ["neither", `${a} wrong`]];
+  return [["a", `${a} right, ${b} wrong`], ["b", `${b} right, ${a} wrong`], ["both", "both right"], ["neither", "both wrong"]];
+}
+
+function drawComparison() {
+  const {a, b, between} = state.query;
+  if (!a || !b) return;
+  const heads = [element("h2", a === b ? a : `${a} and ${b}`)];
+  for (const [side, text] of sides()) {
+    const button = element("button");
+    const short = side === "a" || side === "b" ? `only ${state.query[side]} right` : text;
+    button.append(element("span", short), element("span", (state.between[side] ?? 0).toLocaleString("en"), "n"));
+    button.setAttribute("aria-pressed", String(between === side));
+    button.title = text;
+    button.addEventListener("click", () => choose("between", side));
+    heads.push(button);
+  }
+  $("filters").prepend(...heads);
+  const shown = sides().find(([side]) => side === between)?.[1] ?? (a === b ? a : `${a} and ${b}`);
+  const chip = element("button", `${shown} ×`);
+  chip.setAttribute("aria-label", `Remove filter ${shown}`);
+  chip.addEventListener("click", () => {
+    for (const key of ["a", "b", "between"]) delete state.query[key];
+    writeAddress(false);
+    reload();
+  });
+  $("chips").append(chip);
 }
 
 const whoAmI = () => localStorage.getItem("dance-who") ?? state.about.who;
@@ -101,6 +116,7 @@ function drawFilters() {
     chip.addEventListener("click", () => choose("like", ""));
     $("chips").append(chip);
   }
+  drawComparison();
 }
 
 async function reload(keep) {
@@ -126,6 +142,10 @@ async function load(page) {
   }
   if (turn !== state.stale) return;
   state.total = answer.total;
+  if (state.query.a && JSON.stringify(state.between) !== JSON.stringify(answer.between)) {
+    state.between = answer.between;
+    drawFilters();
+  }
   answer.rows.forEach((row, i) => state.pages.set(page * 300 + i, row));
   const clips = state.about.clips.toLocaleString("en");
   $("count").textContent = `${state.total.toLocaleString("en")} of ${clips} clips`;
@@ -148,7 +168,7 @@ function draw() {
   for (let i = first * state.columns; i < Math.min(last * state.columns, state.total); i += 1) {
     const row = state.pages.get(i);
     if (!row) { load(Math.floor(i / 300)); continue; }
-    const key = `${row.clip_id}|${row.label}|${row.excluded}|${row.changed}|${row.suspect}`;
+    const key = `${row.clip_id}|${row.label}|${row.excluded}|${row.changed}|${row.suspect}|${row.by_a ?? ""}|${row.by_b ?? ""}`;
     const made = kept.get(key) ?? cellOf(row, key);
     made.style.left = `${12 + (i % state.columns) * cell}px`;
     made.style.top = `${Math.floor(i / state.columns) * size.height}px`;
@@ -186,8 +206,16 @@ function cellOf(row, key) {
     ? element("div", `${row.right ? "✓" : "✗"} ${row.predicted} ${(100 * row.score).toFixed(0)} %`, `more ${row.right ? "right" : "wrong"}`)
     : element("div", [row.subset, row.clip_id].filter(Boolean).join(" · "), "more");
   more.title = row.clip_id;
-  cell.append(more);
+  if (row.by_a === undefined) cell.append(more);
+  else cell.append(callOf(row, "a"), ...(state.query.a === state.query.b ? [] : [callOf(row, "b")]));
   return cell;
+}
+
+function callOf(row, side) {
+  const right = row[`right_${side}`];
+  const made = element("div", `${right ? "✓" : "✗"} ${row[`by_${side}`]}`, `more ${right ? "right" : "wrong"}`);
+  made.title = `${state.query[side]}: ${row[`by_${side}`]}`;
+  return made;
 }
 
 function select(i) {

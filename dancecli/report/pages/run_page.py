@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 SHOWN_SCORES = 4
 UNSURE_CLIPS = 60
 SHOWN_PAIRS = 8
+# What the page's script is joined from.
+SCRIPTS = ("common.js", "report.js")
 
 
 def render_run(
@@ -64,7 +66,7 @@ def render_run(
         data["stills"] = stills_of(workspace, _first_clips(data, order), results.links)
     return render(
         "report.html",
-        ("common.js", "report.js"),
+        SCRIPTS,
         data,
         name=name,
         run=results.run,
