@@ -54,7 +54,7 @@ class CorpusSettings:
         faulty: add three faulty videos: unavailable, cut off during transfer, too short.
         styles: what is danced, names in `choreography.STYLES`.
         wrong_labels: share of the videos that the list gives another style than theirs.
-        backgrounds: `independent` of the style; `planted`: each style has one floor and wall;
+        backgrounds: `independent` of the style; `planted`: each style has one floor, wall and screen;
             `misleading`: so in train and val, and in test always those of another style. The subsets
             stand in the list, for `dance split --keep-official`.
         boards: put boards before the dancer that hide half of every limb.
@@ -237,6 +237,8 @@ def _source(settings: CorpusSettings, style: str, number: int) -> SourceVideo:
     key = f"{EDITION}/{settings.seed}/{settings.width}x{settings.height}@{settings.fps}/{style}"
     if settings.backgrounds != INDEPENDENT or settings.boards:
         key += f"/{settings.backgrounds}/{settings.boards}"
+    if settings.backgrounds != INDEPENDENT:
+        key += "/screens"
     if settings.wrong_labels:
         key += f"/wrong {settings.wrong_labels}"
     video_id = base64.urlsafe_b64encode(keyed_digest(key, str(number))).decode()[:11]

@@ -47,7 +47,7 @@ WRONG_LABELS = 0.05
 _HIDDEN_LIMBS = "hidden-limbs"
 # By name, what it does.
 VARIANTS = {
-    MISLEADING: "each style has a floor and a wall of its own in train and val, and another style's in test",
+    MISLEADING: "each style has a moving screen of its own in train and val, and another style's in test",
     _HIDDEN_LIMBS: "boards hide half of every limb",
 }
 MISSING = 3  # exit code of a command that finished with something missing

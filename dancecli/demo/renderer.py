@@ -34,7 +34,7 @@ class VideoSpec:
         style: a name in `choreography.STYLES`.
         seconds, fps: duration and frame rate.
         width, height: in pixels, even.
-        place: seed of the floor and the wall; empty for that of the video.
+        place: seed of the floor, the wall and a screen before it; empty: the video's own, and no screen.
         boards: put boards before the dancer that hide half of every limb.
     """
 
@@ -87,6 +87,7 @@ def render(spec: VideoSpec) -> Iterator[Image]:
     light = scene.light_of(rng)
     motion = camera.motion(seconds)
     static = scene.background(KeyedRandom(spec.place) if spec.place else rng, camera, light)
+    screen = scene.screen_of(KeyedRandom(spec.place), camera, spec.fps) if spec.place else None
     offset = np.array([round(scene.MARGIN * spec.width), round(scene.MARGIN * spec.height)])
     beats = seconds * beats_per_minute(spec.key) / 60 + 16 * rng.random("first beat")
     stage = _stage(spec, rng, beats)
@@ -105,7 +106,11 @@ def render(spec: VideoSpec) -> Iterator[Image]:
         matrix = motion[t].copy()
         matrix[:, 2] -= matrix[:, :2] @ offset
         frame = cv2.warpAffine(
-            static, matrix, (spec.width, spec.height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            screen(static, t) if screen else static,
+            matrix,
+            (spec.width, spec.height),
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
         )
         frame = _shade(frame, shadows, t)
         for person in drawn:

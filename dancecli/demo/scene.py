@@ -7,6 +7,7 @@ are part of the corpus: renaming one draws other videos.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 MARGIN = 0.22  # how far the background extends beyond the frame on each side, for pans
 WALL_M = 2.6  # distance of the wall behind the center of the stage
+_SCREEN = 0.8  # share of the picture of a screen in what is seen there
 BOARDS_M = 1.1  # distance of the boards in front of it
 
 SKINS: tuple[Color, ...] = ((198, 168, 142), (224, 188, 162), (164, 118, 86), (120, 82, 58), (86, 58, 42))
@@ -174,6 +176,35 @@ def background(rng: KeyedRandom, camera: Camera, light: Color) -> Image:
     image: Image = np.clip(picture[..., ::-1], 0, 255).astype(np.uint8)
     softness = rng.choice("softness", (3, 5, 5))
     return cv2.GaussianBlur(image, (softness, softness), 0) if softness else image
+
+
+def screen_of(rng: KeyedRandom, camera: Camera, fps: int) -> Callable[[Image, int], Image]:
+    """Draw a screen that covers what is behind the dancer: bands of two colors that move across it.
+
+    A floor and a wall that stand still do not mislead a network that learned from Kinetics: it sees the
+    movement all the same.
+
+    Returns:
+        what lays the screen's picture at a frame's number over a background of `background`'s size.
+    """
+    import cv2
+
+    left, top = round(MARGIN * camera.width), round(MARGIN * camera.height)
+    ys, xs = np.mgrid[-top : camera.height + top, -left : camera.width + left].astype(np.float32)
+    angle, wide = 2 * np.pi * rng.random("band angle"), rng.uniform("band", 0.15, 0.4) * camera.height
+    phase = (256 * (xs * np.cos(angle) + ys * np.sin(angle)) / wide).astype(np.int64).astype(np.uint8)
+    one, other = (np.asarray(_color(rng, f"band {k}", 0.2, 1.0, 1.0)) for k in range(2))
+    mix = (0.5 + 0.5 * np.sin(2 * np.pi * np.arange(256) / 256))[:, None]
+    colors = (one * mix + other * (1 - mix))[:, None, ::-1].astype(np.uint8)
+    step = 256 * rng.uniform("bands a second", 0.6, 2.0) / fps
+    phase3 = cv2.merge([phase] * 3)
+
+    def lay(picture: Image, t: int) -> Image:
+        moved = cv2.LUT(phase3 + np.uint8(round(t * step) % 256), colors)
+        laid: Image = cv2.addWeighted(picture, 1 - _SCREEN, moved, _SCREEN, 0)
+        return laid
+
+    return lay
 
 
 def boards_of(rng: KeyedRandom) -> tuple[list[tuple[float, float]], float]:

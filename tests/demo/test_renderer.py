@@ -91,6 +91,20 @@ def test_boards_hide_half_of_what_they_stand_before() -> None:
     assert 0.3 < changed[80:200, 120:200].mean() < 0.7  # where the dancer is
 
 
+def test_the_screen_of_a_place_moves_and_is_the_same_in_every_video() -> None:
+    def hues(video: VideoSpec) -> np.ndarray:
+        pixels = drawn(video)[0].reshape(-1, 3).astype(float)
+        return pixels.mean(axis=0) / pixels.mean()
+
+    plain = small("a", "robot dancing")
+    placed = replace(plain, place="here")
+    still, moving = (np.abs(np.diff(drawn(v).astype(int), axis=0)).max(axis=-1) for v in (plain, placed))
+    assert (moving > 30).mean() > 0.4 > 4 * (still > 30).mean()
+    same = np.abs(hues(placed) - hues(replace(placed, key="b"))).max()
+    other = np.abs(hues(placed) - hues(replace(placed, place="there"))).max()
+    assert same < 0.15 < other
+
+
 def appearance(clip: np.ndarray) -> np.ndarray:
     """Features of static appearance: color histograms, means and deviations, and the mean image in 6x8."""
     pixels = clip.reshape(-1, 3)

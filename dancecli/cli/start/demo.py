@@ -33,8 +33,8 @@ def command(
         str | None,
         typer.Option(
             metavar="misleading|hidden-limbs",
-            help="Draw six styles otherwise. misleading: each has a floor and a wall of its own, and in test "
-            "those of another style; hidden-limbs: boards hide half of every limb.",
+            help="Draw six styles otherwise. misleading: each has a moving screen behind it, and in test "
+            "that of another style; hidden-limbs: boards hide half of every limb.",
             show_default=False,
         ),
     ] = None,
