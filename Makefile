@@ -85,27 +85,35 @@ coverage: $(READY) browser ## branch coverage of the package, on up to four core
 	$(BIN)/coverage run -m pytest -n auto --maxprocesses 4 --dist worksteal
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage html --quiet --directory build/coverage/html
+	$(BIN)/coverage json --quiet -o build/coverage/coverage.json
+	$(BIN)/python docs/_tools/coverage_page.py build/coverage/coverage.json
 	$(BIN)/coverage report --fail-under=90
 
 nightly: $(READY) ## every model of the zoo builds, trains a step and evaluates (minutes, gigabytes)
 	DANCE_NIGHTLY=1 $(BIN)/python -m pytest tests/model/networks/test_zoo_builds.py
 
 # Mutation tests: which changes of the code does no test detect?
+mutants: SHELL := /bin/bash
+mutants: .SHELLFLAGS := -o pipefail -c
+mutate = $(BIN)/python tests/mutation/run.py $(1) | tee -a build/mutants.txt
+
 mutants: $(READY) ## mutation-test the modules where a mistake would go unnoticed (an hour)
-	$(BIN)/python tests/mutation/run.py --listed tests/mutation/training.toml
-	$(BIN)/python tests/mutation/run.py dancecli/core/labels.py tests/core/test_labels.py
-	$(BIN)/python tests/mutation/run.py dancecli/storage/ledger.py tests/storage/test_ledger.py
-	$(BIN)/python tests/mutation/run.py dancecli/dataset/split/assign.py tests/dataset/split/test_assign.py tests/dataset/split/test_split.py
-	$(BIN)/python tests/mutation/run.py dancecli/dataset/split/split.py tests/dataset/split/test_split.py tests/dataset/split/test_lockfile.py
-	$(BIN)/python tests/mutation/run.py dancecli/dataset/split/lockfile.py tests/dataset/split/test_lockfile.py
-	$(BIN)/python tests/mutation/run.py dancecli/dataset/split/annotations.py tests/dataset/split/test_annotations.py
-	$(BIN)/python tests/mutation/run.py dancecli/dataset/quality/verify.py tests/dataset/quality/test_verify.py
-	$(BIN)/python tests/mutation/run.py dancecli/video/decode.py tests/video/test_decode.py
-	$(BIN)/python tests/mutation/run.py dancecli/report/statistics/metrics.py tests/report/statistics/test_metrics.py
-	$(BIN)/python tests/mutation/run.py dancecli/core/topk.py tests/core/test_topk.py
-	$(BIN)/python tests/mutation/run.py dancecli/model/inference/timeline.py tests/model/inference/test_timeline.py
-	$(BIN)/python tests/mutation/run.py dancecli/model/training/features/store.py tests/model/training/features/test_store.py
-	$(BIN)/python tests/mutation/run.py dancecli/model/dataloading/timing.py tests/model/dataloading/test_timing.py
+	rm -f build/mutants.txt && mkdir -p build
+	$(call mutate,--listed tests/mutation/training.toml)
+	$(call mutate,dancecli/core/labels.py tests/core/test_labels.py)
+	$(call mutate,dancecli/storage/ledger.py tests/storage/test_ledger.py)
+	$(call mutate,dancecli/dataset/split/assign.py tests/dataset/split/test_assign.py tests/dataset/split/test_split.py)
+	$(call mutate,dancecli/dataset/split/split.py tests/dataset/split/test_split.py tests/dataset/split/test_lockfile.py)
+	$(call mutate,dancecli/dataset/split/lockfile.py tests/dataset/split/test_lockfile.py)
+	$(call mutate,dancecli/dataset/split/annotations.py tests/dataset/split/test_annotations.py)
+	$(call mutate,dancecli/dataset/quality/verify.py tests/dataset/quality/test_verify.py)
+	$(call mutate,dancecli/video/decode.py tests/video/test_decode.py)
+	$(call mutate,dancecli/report/statistics/metrics.py tests/report/statistics/test_metrics.py)
+	$(call mutate,dancecli/core/topk.py tests/core/test_topk.py)
+	$(call mutate,dancecli/model/inference/timeline.py tests/model/inference/test_timeline.py)
+	$(call mutate,dancecli/model/training/features/store.py tests/model/training/features/test_store.py)
+	$(call mutate,dancecli/model/dataloading/timing.py tests/model/dataloading/test_timing.py)
+	$(BIN)/python docs/_tools/coverage_page.py build/mutants.txt
 
 lint: $(READY) ## ruff, mypy and codespell
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -48,6 +49,8 @@ def on_files(files: Files, config: Any) -> Files:
         "reference/settings.md": settings(),
         "reference/models.md": models(),
     }
+    for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        pages[f"notebooks/{path.stem}.md"] = notebook(path)
     for path, text in pages.items():
         files.append(File.generated(config, path, content=text))
     return files
@@ -57,6 +60,27 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill in the tables of the page of files, and the drawing of the layers."""
     markdown = markdown.replace("<!-- picture: layers -->", layers(MAY_IMPORT))
     return re.sub(r"^<!-- table: (\w+) -->$", lambda m: table_of(m[1]), markdown, flags=re.MULTILINE)
+
+
+def notebook(path: Path) -> str:
+    """A notebook with its outputs."""
+    parts = []
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(text)
+            continue
+        parts.append(f"```python\n{text}\n```")
+        for output in cell["outputs"]:
+            data = {"text/plain": output["text"]} if "text" in output else output["data"]
+            if "text/html" in data:
+                # The theme draws tables that bring no style of their own.
+                html = re.sub(r"<style.*?</style>", "", "".join(data["text/html"]), flags=re.DOTALL)
+                parts.append(html.replace(' border="1" class="dataframe"', ""))
+            else:
+                parts.append(f"```text\n{''.join(data['text/plain']).rstrip()}\n```")
+    parts.append(f"[Download this page as a notebook]({path.name})")
+    return "\n\n".join(parts) + "\n"
 
 
 def commands() -> str:

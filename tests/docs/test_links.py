@@ -14,7 +14,7 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 GENERATED = {
     ROOT / "docs" / name
     for name in re.findall(r'"(reference/[\w-]+\.md)":', (ROOT / "docs/_tools/mkdocs_hooks.py").read_text())
-}
+} | {path.with_suffix(".md") for path in (ROOT / "docs" / "notebooks").glob("*.ipynb")}
 _LINK = re.compile(r"!?\[[^\]]*\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
 _REFERENCE = re.compile(r"^\[[^\]]+\]:\s*(\S+)", re.MULTILINE)
 _BARE = re.compile(r"<(https?://[^>\s]+)>")
