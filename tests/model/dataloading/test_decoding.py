@@ -66,6 +66,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> type[StandIn]:
     # Our own reader inside the stand-in must not come back to it.
     for name, value in (("off", 0), ("lost", 0), ("fails", ""), ("fallback", False), ("opened", 0)):
         monkeypatch.setattr(StandIn, name, value)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
     choose_decoder.cache_clear()
     yield StandIn

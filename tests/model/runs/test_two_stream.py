@@ -99,6 +99,11 @@ def scores_of(workspace, run):
     return {(row.subset, row.clip_id): row.scores for row in rows}
 
 
+def losses_of(workspace, run):
+    rows = (workspace.run(run) / "metrics.jsonl").read_text().splitlines()
+    return [row["loss"] for row in map(json.loads, rows) if row["kind"] == "train"]
+
+
 def stop_at(words: str, on_message=no_message):
     def stop(now: Progress) -> None:
         if now.text.startswith(words):
@@ -149,7 +154,8 @@ def test_both_streams_become_three_runs_whether_they_were_stopped_or_not(danced,
 
 
 def test_both_streams_in_two_processes_are_those_of_one(danced, tiny, dance):
-    workspace = danced()
+    # The last batch is whole: of a shorter one, several processes repeat a clip.
+    workspace = danced(val=2, test=2)
     flags = (
         "--recipe",
         tiny.recipe,
@@ -177,11 +183,14 @@ def test_both_streams_in_two_processes_are_those_of_one(danced, tiny, dance):
     assert done.err.count("run two-rgb:") == 1
     for end in ("-rgb", "-flow"):
         assert record_of(workspace, f"two{end}")["optim"]["processes"] == 2
+    for end in ("-rgb", "-flow"):
+        losses = [losses_of(workspace, f"{name}{end}") for name in ("one", "two")]
+        assert losses[0] == pytest.approx(losses[1], abs=1e-3)
     for end in ("-rgb", "-flow", ""):
         one, two = (scores_of(workspace, f"{name}{end}") for name in ("one", "two"))
         assert one.keys() == two.keys()
         for key, scores in one.items():
-            assert two[key] == pytest.approx(scores, abs=1e-3), (end, key)
+            assert two[key] == pytest.approx(scores, abs=5e-3), (end, key)
 
 
 def test_a_stream_that_never_began_is_begun_on_resume(danced, tiny):

@@ -77,6 +77,8 @@ def _numbered(device: str) -> str:
         return device
     import torch
 
+    if not torch.cuda.is_available():
+        raise RuntimeError("torch sees no GPU here")
     return f"cuda:{os.environ.get('LOCAL_RANK') or torch.cuda.current_device()}"
 
 
