@@ -100,6 +100,11 @@ class RunFolder:
         return self.root / "unknown.pth"
 
     @property
+    def trajectory_model(self) -> Path:
+        """The model of `dance train --model idt` and `--model bag`, which is no network."""
+        return self.root / "trajectories.npz"
+
+    @property
     def log(self) -> Path:
         """The log of mmengine."""
         return self.root / "log"

@@ -91,6 +91,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "model.networks.heads",
         "model.dataloading",
         "model.dataloading.decoding",
+        "model.encoding",
     ),
     "model.encoding": (*BASE, "model.dataloading"),
     "model.runs": (*_TRAINING, "model.encoding", "model.evaluation"),

@@ -24,6 +24,7 @@ from dancecli.core.records import Control
 if TYPE_CHECKING:
     from dancecli.core.progress import Reporter
     from dancecli.model.evaluation.baseline import BaselineSettings
+    from dancecli.model.evaluation.evaluate import EvaluateSettings
     from dancecli.report.results.comparison import Controlled
     from dancecli.storage.runs import RunResult
     from dancecli.storage.workspace import Workspace
@@ -134,7 +135,7 @@ def command(
     from dancecli.model.evaluation.baseline import BaselineSettings
     from dancecli.model.evaluation.ensemble import EnsembleSettings
     from dancecli.model.evaluation.ensemble import ensemble as fuse
-    from dancecli.model.evaluation.evaluate import EvaluateSettings, evaluate
+    from dancecli.model.evaluation.evaluate import EvaluateSettings
 
     named = [*(runs or []), *([run] if run else [])]
     if weigh and not ensemble:
@@ -164,8 +165,7 @@ def command(
         again = EvaluateSettings(
             named[0] if named else None, split, num_clips, num_crops, name, gpus, decoder
         )
-        with reporting_phases() as reporter:
-            result = evaluate(workspace, again, reporter, dry_run=dry_run)
+        result = _evaluate_run(workspace, again, dry_run=dry_run)
     if json_output:
         print_json(result.record)
     elif not dry_run:
@@ -177,6 +177,53 @@ def command(
         info(f"would create run {result.name}")
     elif not result.fresh:
         info(f"run {result.name} is this evaluation already; nothing was computed")
+
+
+def _evaluate_run(workspace: Workspace, again: EvaluateSettings, *, dry_run: bool) -> RunResult:
+    """Evaluate a network, or a model of trajectories."""
+    from dancecli.model.dataloading.decoding.choice import AUTO
+    from dancecli.model.evaluation.evaluate import evaluate
+
+    if again.run is None or not _is_of_trajectories(workspace, again.run):
+        with reporting_phases() as reporter:
+            return evaluate(workspace, again, reporter, dry_run=dry_run)
+    if again.num_clips or again.num_crops or again.processes > 1 or again.decoder != AUTO:
+        raise UsageError(
+            f"run {again.run!r} sees whole clips, and is no network",
+            "omit --num-clips, --num-crops, --gpus and --decoder",
+        )
+    with reporting_phases() as reporter:
+        return _evaluate_trajectories(
+            workspace, again.run, again.split, again.name, reporter, dry_run=dry_run
+        )
+
+
+def _is_of_trajectories(workspace: Workspace, run: str) -> bool:
+    from dancecli.model.runs.trajectories import is_trajectory_run
+    from dancecli.storage.runs import read_record
+
+    return is_trajectory_run(read_record(workspace, run))
+
+
+def _evaluate_trajectories(
+    workspace: Workspace, run: str, split: str | None, name: str | None, reporter: Reporter, *, dry_run: bool
+) -> RunResult:
+    """Track what is not tracked yet of a split, and evaluate a run on trajectories on it."""
+    from dancecli.dataset.derived.trajectories import TrajectoriesSettings, trajectories
+    from dancecli.model.runs.trajectories import evaluate_trajectories, read_model
+    from dancecli.storage.runs import read_record
+    from dancecli.video.trajectories.estimate import flow_of_method
+
+    flow = flow_of_method(read_model(workspace, run).model.method)
+    on = split or read_record(workspace, run)["split"]["name"]
+    tracking = TrajectoriesSettings(on, flow, dry_run=dry_run)
+    tracked = trajectories(workspace, tracking, reporter.named("trajectories"))
+    if dry_run and tracked.made:
+        raise UsageError(
+            f"{tracked.made} of {tracked.num_clips} clips of split {on} are not tracked yet",
+            "evaluate without --dry-run, which tracks them",
+        )
+    return evaluate_trajectories(workspace, run, on, name, reporter, dry_run=dry_run)
 
 
 def _evaluate_controls(

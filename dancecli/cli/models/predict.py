@@ -13,6 +13,7 @@ from dancecli.cli.options import DecoderOption, DryRunOption, JsonOption, Worksp
 
 if TYPE_CHECKING:
     from dancecli.storage.pose_files import Pose
+    from dancecli.video.trajectories.estimate import VideoTrajectories
 
 
 def command(
@@ -28,7 +29,10 @@ def command(
     ] = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Checkpoint of dance finetune to use instead of a run."),
+        typer.Option(
+            metavar="FILE",
+            help="Checkpoint of dance finetune, or trajectories.npz of dance train, to use instead of a run.",
+        ),
     ] = None,
     window: Annotated[
         float | None,
@@ -73,7 +77,8 @@ def command(
     Prints the five likeliest styles of each video, and a timeline of long ones. All probabilities, and
     each timeline as a picture and as files for ELAN, players (WebVTT) and tables (CSV), are stored in
     reports/predict-NAME. Reads every format that ffmpeg reads; of several videos, one that cannot be
-    read is listed, and the exit code is 3. For a run on poses, these are found first, as by dance pose.
+    read is listed, and the exit code is 3. For a run on poses, these are found first, as by dance pose;
+    for one on dense trajectories, points are tracked, as by dance train.
 
     Example: `dance predict evening.mp4 --run inception-full-1`
     """
@@ -89,6 +94,7 @@ def command(
         unknown,
         picture=out,
         poses_of=_poses_of,
+        tracks_of=_tracks_of,
         processes=gpus,
         decoder=decoder,
     )
@@ -138,6 +144,13 @@ def _poses_of(video: Path) -> tuple[Pose, float]:
     from dancecli.video.pose.weights import find_weights
 
     return poses_of_video(video, find_weights(None), DEFAULT_PEOPLE)
+
+
+def _tracks_of(video: Path, method: str) -> VideoTrajectories:
+    """Open a video for tracking as `dance train` tracks the points of clips."""
+    from dancecli.video.trajectories.estimate import VideoTrajectories
+
+    return VideoTrajectories(video, method)
 
 
 def _show_one(video: dict[str, Any]) -> None:

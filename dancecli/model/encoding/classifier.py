@@ -27,36 +27,42 @@ _NEVER = -10.0
 
 
 @dataclass(frozen=True)
-class SvmScores:
-    """What the SVM says of clips.
+class LinearSvm:
+    """A trained SVM: a weight per class and element of a vector.
 
     Attributes:
-        probabilities: [clips, classes].
-        temperature: the values were divided by it; 1 if there were too few videos to find it.
+        weights: [classes, width]; zero for a class that no training clip has.
+        intercepts: [classes].
+        temperature: the values are divided by it; 1 if there were too few videos to find it.
         held_out: training clips whose video the SVM that scored them had not seen.
         held_out_correct: of them, those that were classified correctly.
     """
 
-    probabilities: Numbers
+    weights: Numbers
+    intercepts: Numbers
     temperature: float
     held_out: int
     held_out_correct: int
 
+    def probabilities(self, vectors: Numbers) -> Numbers:
+        """Score encoded clips [clips, width]: [clips, classes]."""
+        from scipy.special import softmax
 
-def classify(
-    train: Numbers, labels: Sequence[int], groups: Sequence[str], others: Numbers, classes: int
-) -> SvmScores:
-    """Train on clips, and score others.
+        values = vectors @ self.weights.T + self.intercepts
+        found: Numbers = softmax(values / self.temperature, axis=1)
+        return found
+
+
+def train_svm(train: Numbers, labels: Sequence[int], groups: Sequence[str], classes: int) -> LinearSvm:
+    """Train on encoded clips.
 
     Args:
         train: [clips, width].
         labels: class of each.
-        groups: group of each, which is not divided between folds.
-        others: [other clips, width].
+        groups: group of each clip, which is not divided between folds.
         classes: number of classes.
     """
     import numpy as np
-    from scipy.special import softmax
 
     y = np.asarray(labels)
     products = train @ train.T
@@ -65,43 +71,46 @@ def classify(
     if fold_of.max(initial=0):
         for fold in range(int(fold_of.max()) + 1):
             own, rest = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
-            held_out[own] = _values(
-                products[np.ix_(rest, rest)], y[rest], products[np.ix_(own, rest)], classes
-            )
+            shares, intercepts = _solved(products[np.ix_(rest, rest)], y[rest], classes)
+            held_out[own] = products[np.ix_(own, rest)] @ shares.T + intercepts
     # A class that occurs in one group only cannot be known when that group is held out.
     scored = np.array(
         [not np.isnan(row).any() and row[own] > _NEVER for row, own in zip(held_out, y, strict=True)]
     )
-    temperature = _temperature(held_out[scored], y[scored])
-    values = _values(products, y, others @ train.T, classes)
-    return SvmScores(
-        probabilities=softmax(values / temperature, axis=1),
-        temperature=temperature,
+    shares, intercepts = _solved(products, y, classes)
+    return LinearSvm(
+        weights=(shares @ train).astype(np.float32),
+        intercepts=intercepts,
+        temperature=_temperature(held_out[scored], y[scored]),
         held_out=int(scored.sum()),
         held_out_correct=int((held_out[scored].argmax(axis=1) == y[scored]).sum()),
     )
 
 
-def _values(products: Numbers, y: NDArray[np.int64], others: Numbers, classes: int) -> Numbers:
-    """Give the values of other clips, [other clips, classes].
+def _solved(products: Numbers, y: NDArray[np.int64], classes: int) -> tuple[Numbers, Numbers]:
+    """Give the share of each training clip in the weights of each class, and the intercepts.
 
     Args:
         products: of the training clips with each other.
         y: their classes.
-        others: products of other clips with them, [other clips, training clips].
         classes: number of classes.
+
+    Returns:
+        [classes, training clips] and [classes].
     """
     import numpy as np
     from sklearn.svm import SVC
 
-    values = np.full((len(others), classes), _NEVER)
+    shares: Any = np.zeros((classes, len(y)))
+    intercepts: Any = np.full(classes, _NEVER)
     for label in np.unique(y):
         if len(np.unique(y)) > 1:
             machine: Any = SVC(C=STRENGTH, kernel="precomputed").fit(products, y == label)
-            values[:, label] = machine.decision_function(others)
+            shares[label, machine.support_] = machine.dual_coef_[0]
+            intercepts[label] = machine.intercept_[0]
         else:
-            values[:, label] = 0
-    return values
+            intercepts[label] = 0
+    return shares, intercepts
 
 
 def _temperature(values: Numbers, y: NDArray[np.int64]) -> float:

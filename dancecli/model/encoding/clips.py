@@ -40,6 +40,20 @@ class TrackedSplit:
         """SHA-256 of what the model reads: the clips with the checksums of their trajectories."""
         return sha256_lines(f"{name} {row.sha256}" for name, row in sorted(self.rows.items()))
 
+    def refuse_other_method(self, method: str) -> None:
+        """Refuse trajectories that were computed in another way than this.
+
+        Raises:
+            ModelError: those of a clip were.
+        """
+        for name, row in sorted(self.rows.items()):
+            if row.method != method:
+                raise ModelError(
+                    f"the trajectories of clip {name} are {row.method!r}, and the model was trained on "
+                    f"{method!r}",
+                    "evaluate again, which computes them as the model needs them",
+                )
+
     def descriptors(self, workspace: Workspace, example: Example) -> dict[str, Rows]:
         """Read a clip's descriptors, for each kind [n, width]; n is 0 where it has none.
 

@@ -8,7 +8,7 @@ deviations, [2 x Gaussians x width], with the power and the L2 norm taken of eac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,40 @@ class FisherEncoder:
 
     reductions: Mapping[str, Any]
     mixtures: Mapping[str, Any]
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All of it, for a file: of each kind the PCA, `mean` [width] and `components` [reduced, width], and
+        the mixture, `weights` [Gaussians], `means` and `covariances` [Gaussians, reduced].
+        """
+        found: dict[str, NDArray[Any]] = {}
+        for kind, reduction in self.reductions.items():
+            mixture = self.mixtures[kind]
+            found |= {
+                f"{kind}.mean": reduction.mean_,
+                f"{kind}.components": reduction.components_,
+                f"{kind}.weights": mixture.weights_,
+                f"{kind}.means": mixture.means_,
+                f"{kind}.covariances": mixture.covariances_,
+            }
+        return found
+
+    @classmethod
+    def of_arrays(cls, stored: Mapping[str, NDArray[Any]], kinds: Iterable[str]) -> FisherEncoder:
+        """Rebuild what `arrays` gave for these kinds of descriptors, such as means [Gaussians, reduced]."""
+        import numpy as np
+        from sklearn.decomposition import PCA
+        from sklearn.mixture import GaussianMixture
+
+        reductions, mixtures = {}, {}
+        for kind in kinds:
+            reduction = reductions[kind] = PCA(len(stored[f"{kind}.components"]))
+            reduction.mean_, reduction.components_ = stored[f"{kind}.mean"], stored[f"{kind}.components"]
+            mixture = mixtures[kind] = GaussianMixture(len(stored[f"{kind}.weights"]), covariance_type="diag")
+            mixture.weights_, mixture.means_ = stored[f"{kind}.weights"], stored[f"{kind}.means"]
+            mixture.covariances_ = stored[f"{kind}.covariances"]
+            mixture.precisions_cholesky_ = 1 / np.sqrt(mixture.covariances_)
+        return cls(reductions, mixtures)
 
     def encode(self, descriptors: Mapping[str, Rows]) -> Rows:
         """Make a clip's vector of its descriptors; zeros if it has none.

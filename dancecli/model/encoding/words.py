@@ -7,7 +7,7 @@ Zisserman 2012), and all kinds count alike.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +28,19 @@ _STEPS = 3
 
 @dataclass(frozen=True)
 class WordEncoder:
-    """The vocabularies: scikit-learn's k-means for each kind of descriptor."""
+    """The vocabularies: for each kind of descriptor the words, [words, width]."""
 
-    vocabularies: Mapping[str, Any]
+    vocabularies: Mapping[str, Rows]
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All of it, for a file: of each kind the words, [words, width]."""
+        return {f"{kind}.words": words for kind, words in self.vocabularies.items()}
+
+    @classmethod
+    def of_arrays(cls, stored: Mapping[str, NDArray[Any]], kinds: Iterable[str]) -> WordEncoder:
+        """Rebuild what `arrays` gave for these kinds of descriptors, of each [words, width]."""
+        return cls({kind: stored[f"{kind}.words"] for kind in kinds})
 
     def encode(self, descriptors: Mapping[str, Rows]) -> Rows:
         """Make a clip's vector of its descriptors; zeros if it has none.
@@ -43,11 +53,12 @@ class WordEncoder:
         """
         import numpy as np
         from sklearn.kernel_approximation import AdditiveChi2Sampler
+        from sklearn.metrics import pairwise_distances_argmin
 
         parts = []
         for kind, vocabulary in self.vocabularies.items():
-            size, rows = len(vocabulary.cluster_centers_), descriptors[kind]
-            words = vocabulary.predict(rows) if len(rows) else np.zeros(0, int)
+            size, rows = len(vocabulary), descriptors[kind]
+            words = pairwise_distances_argmin(rows, vocabulary) if len(rows) else np.zeros(0, int)
             shares = np.bincount(words, minlength=size) / max(len(rows), 1)
             parts.append(AdditiveChi2Sampler(sample_steps=_STEPS).fit_transform(shares[None])[0])
         vector: Rows = np.concatenate(parts).astype(np.float32) / np.float32(len(parts) ** 0.5)
@@ -68,6 +79,6 @@ def fit_words(descriptors: Mapping[str, Rows], words: int, seed: int, reporter: 
     found = {}
     for done, (kind, rows) in enumerate(descriptors.items()):
         reporter.progress(done, len(descriptors), f"vocabularies · {words} words of {kind}")
-        found[kind] = MiniBatchKMeans(words, random_state=seed, n_init=3).fit(rows)
+        found[kind] = MiniBatchKMeans(words, random_state=seed, n_init=3).fit(rows).cluster_centers_
     reporter.progress(len(descriptors), len(descriptors), "vocabularies")
     return WordEncoder(found)

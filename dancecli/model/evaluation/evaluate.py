@@ -109,7 +109,7 @@ def read_trained(
     """
     name, trained, path = run_checkpoint(workspace, run)
     data = load_split(workspace, split or trained["split"]["name"])
-    _refuse_other_labels(name, trained["labels"], data)
+    refuse_other_labels(name, trained["labels"], data)
     known = {key: value for key, value in trained["recipe"].items() if value is not None}
     recipe = parse_recipe(known, rec.RunFolder(workspace.run(name)).record)
     recipe = recipe.with_changes(num_clips=num_clips, num_crops=num_crops)
@@ -246,7 +246,12 @@ def overlap_notes(run: str, overlap: Mapping[str, Mapping[str, int]] | None) -> 
     ]
 
 
-def _refuse_other_labels(run: str, labels: list[str], data: SplitData) -> None:
+def refuse_other_labels(run: str, labels: list[str], data: SplitData) -> None:
+    """Refuse a split with other labels than a run has, or in another order.
+
+    Raises:
+        ModelError: it has.
+    """
     if list(data.labels) == labels:
         return
     if len(labels) != len(data.labels):

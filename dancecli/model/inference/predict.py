@@ -16,6 +16,12 @@ from dancecli.core.progress import SILENT, Progress, Reporter
 from dancecli.core.video_files import VIDEO_SUFFIXES
 from dancecli.model.dataloading.decoding.choice import AUTO, check_decoder, choose_decoder
 from dancecli.model.dataloading.decoding.torchcodec_reader import FFMPEG
+from dancecli.model.encoding.model_file import (
+    SUFFIX,
+    TrajectoryClassifier,
+    TrajectoryFile,
+    read_classifier,
+)
 from dancecli.model.hardware.device import current_device
 from dancecli.model.inference.calibration import calibrate
 from dancecli.model.inference.inputs import find_videos, frames_of, slug, unique_slugs
@@ -27,7 +33,7 @@ from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
-    from dancecli.model.inference.predictor import PosesOf, Predictor
+    from dancecli.model.inference.predictor import PosesOf, Predictor, TracksOf
 
 Item = TypeVar("Item")
 SCHEMA = 1
@@ -50,6 +56,7 @@ class PredictSettings:
         picture: where to draw the one video's timeline; None draws those of long videos in the
             result's folder.
         poses_of: finds the poses of a video, for a network on poses.
+        tracks_of: opens a video for tracking, for a model of trajectories.
         processes: that share the videos; one per GPU, or on the CPU.
         decoder: of the videos, see `decoding.choice`.
     """
@@ -62,6 +69,7 @@ class PredictSettings:
     unknown: float | None = None
     picture: Path | None = None
     poses_of: PosesOf | None = None
+    tracks_of: TracksOf | None = None
     processes: int = 1
     decoder: str = AUTO
 
@@ -76,6 +84,7 @@ class PredictPlan:
         single: one file was named, so its failure is the command's.
         folder: where the result goes.
         left_out: files of the folders that are not videos.
+        checkpoint: the network, or the model of trajectories.
         root: the workspace.
         reading: how the videos are read.
     """
@@ -85,7 +94,7 @@ class PredictPlan:
     single: bool
     folder: Path
     left_out: int
-    checkpoint: Checkpoint
+    checkpoint: Checkpoint | TrajectoryFile
     run: str | None
     root: Path
     reading: Reading
@@ -131,12 +140,9 @@ def make_plan(workspace: Workspace, settings: PredictSettings) -> PredictPlan:
     run, path = None, settings.checkpoint
     record: dict[str, Any] = {}
     if path is None:
-        run, record, path = run_checkpoint(workspace, settings.run)
+        run, record, path = _file_of_run(workspace, settings.run)
     calibration = calibrate(workspace, run, record, settings.sets, settings.unknown)
-    found = open_checkpoint(path)
-    if found.reads_poses and settings.poses_of is None:
-        raise UsageError(f"{path}: its network reads poses", "say how they are found: poses_of")
-    check_decoder(settings.decoder, decoded=not found.reads_poses)
+    found = _open(path, settings)
     window_s = found.clip_s if settings.window_s is None else settings.window_s
     if not _WINDOW_S[0] <= window_s <= _WINDOW_S[1]:
         raise UsageError(
@@ -147,8 +153,39 @@ def make_plan(workspace: Workspace, settings: PredictSettings) -> PredictPlan:
     if len(settings.videos) > 1:
         name += f"-and-{len(settings.videos) - 1}-more"
     folder = _result_folder(workspace, name, inputs)
-    reading = Reading(path, window_s, calibration, settings.poses_of)
+    reading = Reading(path, window_s, calibration, settings.poses_of, settings.tracks_of)
     return PredictPlan(files, inputs, single, folder, left_out, found, run, workspace.root, reading)
+
+
+def _file_of_run(workspace: Workspace, run: str | None) -> tuple[str, dict[str, Any], Path]:
+    """Find the model of a run: a model of trajectories if it is named, else a network."""
+    if run is not None:
+        record = rec.read_record(workspace, run)
+        path = rec.RunFolder(workspace.run(run)).trajectory_model
+        if record.get("status") == rec.DONE and path.is_file():
+            return run, record, path
+    return run_checkpoint(workspace, run)
+
+
+def _open(path: Path, settings: PredictSettings) -> Checkpoint | TrajectoryFile:
+    """Read a model, and check that what it reads can be found.
+
+    Raises:
+        ModelError: the file is not a model.
+        UsageError: nothing finds what it reads, or an option is for networks.
+    """
+    if path.suffix == SUFFIX:
+        if settings.tracks_of is None:
+            raise UsageError(f"{path}: is a model of trajectories", "say how points are tracked: tracks_of")
+        if settings.processes > 1:
+            raise UsageError(f"{path}: is a model of trajectories, which needs no GPU", "omit --gpus")
+        check_decoder(settings.decoder, decoded=False)
+        return read_classifier(path)
+    found = open_checkpoint(path)
+    if found.reads_poses and settings.poses_of is None:
+        raise UsageError(f"{path}: its network reads poses", "say how they are found: poses_of")
+    check_decoder(settings.decoder, decoded=not found.reads_poses)
+    return found
 
 
 def _result_folder(workspace: Workspace, name: str, inputs: Sequence[str]) -> Path:
@@ -232,7 +269,7 @@ def predict(workspace: Workspace, settings: PredictSettings, reporter: Reporter 
 
 
 def _with_decoder(plan: PredictPlan, asked: str) -> PredictPlan:
-    if plan.checkpoint.reads_poses:
+    if isinstance(plan.checkpoint, TrajectoryFile) or plan.checkpoint.reads_poses:
         return plan
     decoder = choose_decoder(asked, gpu=current_device().gpu)
     return replace(plan, reading=replace(plan.reading, decoder=decoder))
@@ -284,14 +321,18 @@ def _scored(
         return
     if processes > 1 and paths:
         reporter.message("one process reads one video: the others have none")
-    predictor: Predictor | None = None
+    predictor: Predictor | TrajectoryClassifier | None = None
     for number, (place, path) in enumerate(zip(places, paths, strict=True), 1):
         from dancecli.model.inference.predictor import Predictor
         from dancecli.model.inference.video_facts import video_facts
 
         if predictor is None:
             reporter.progress(0, 1, "loading the model · a few seconds")
-            predictor = Predictor(plan.checkpoint, plan.reading.calibration)
+            model = plan.checkpoint
+            if isinstance(model, TrajectoryFile):
+                predictor = model.model
+            else:
+                predictor = Predictor(model, plan.reading.calibration)
         of = f" · video {number} of {len(paths)}" if len(paths) > 1 else ""
 
         def on_progress(now: Progress, of: str = of) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import Reporter
 from dancecli.core.statistics.calibration import tempered
 from dancecli.model.dataloading.decoding.choice import OWN, Decoder
 from dancecli.model.dataloading.pose import drawn_skeletons, skeletons
+from dancecli.model.encoding.model_file import TrajectoryClassifier
 from dancecli.model.hardware.device import (
     clips_per_pass,
     current_device,
@@ -35,6 +36,28 @@ if TYPE_CHECKING:
 
 # Finds the poses of a video; also gives its frames a second. It raises a `MediaError` where it finds nobody.
 PosesOf = Callable[[Path], tuple[Pose, float]]
+
+
+class Tracked(Protocol):
+    """A video whose points can be tracked, stretch by stretch.
+
+    Attributes:
+        num_frames: of the video.
+        rate: of these, frames a second.
+    """
+
+    num_frames: int
+    rate: float
+
+    def frames(self) -> Iterator[tuple[float, float, Any]]:
+        """Decode the frames: the start and end of each in seconds, and its picture."""
+
+    def describe(self, frames: Sequence[Any]) -> Mapping[str, Any]:
+        """Give the descriptors of a stretch, for each kind [n, width]."""
+
+
+# Opens a video for tracking in the way that is named; raises a `MediaError` if it cannot be tracked.
+TracksOf = Callable[[Path, str], Tracked]
 
 # Steps that are done while the video is read.
 _READING = ("ClipInit", "ClipDecode", "DecordInit", "DecordDecode", "Resize")
@@ -239,6 +262,37 @@ def predict_pose_windows(
         for window in cut_windows(frames, window_s)
     )
     return _scored(predictor, windows, path.name, stream, reporter), stream
+
+
+def predict_tracked_windows(
+    model: TrajectoryClassifier,
+    path: Path,
+    window_s: float,
+    tracks_of: TracksOf,
+    temperature: float,
+    reporter: Reporter,
+) -> tuple[list[Scored], FrameStream]:
+    """Score a video window by window by its trajectories; see `predict_windows`.
+
+    Args:
+        model: of trajectories.
+        path: the video.
+        window_s: length of a window.
+        tracks_of: opens a video for tracking.
+        temperature: of the run's calibration.
+        reporter: in seconds of video.
+
+    Raises:
+        MediaError: it cannot be read.
+    """
+    video = tracks_of(path, model.method)
+    seconds = video.num_frames / video.rate
+    found = []
+    for window in cut_windows(video.frames(), window_s):
+        scores = tempered(model.score(video.describe(window.frames)), temperature)
+        found.append(Scored(window.start_s, window.end_s, scores))
+        reporter.progress(round(window.end_s), max(1, round(seconds)), f"predicting · {path.name}")
+    return found, FrameStream(seconds, video.num_frames, seconds, video.rate)
 
 
 def _scored(

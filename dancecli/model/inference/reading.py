@@ -10,7 +10,7 @@ from dancecli.model.dataloading.decoding.choice import OWN, Decoder
 from dancecli.model.inference.calibration import Calibration
 
 if TYPE_CHECKING:
-    from dancecli.model.inference.predictor import PosesOf
+    from dancecli.model.inference.predictor import PosesOf, TracksOf
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,11 @@ class Reading:
     """How videos are read.
 
     Attributes:
-        weights: the checkpoint.
+        weights: the file of the model.
         window_s: length of a window, in seconds.
         calibration: how its scores are read.
         poses_of: finds the poses of a video, for a network on poses; a function of a module.
+        tracks_of: opens a video for tracking, for a model of trajectories; a function of a module.
         decoder: of the videos.
     """
 
@@ -29,4 +30,5 @@ class Reading:
     window_s: float
     calibration: Calibration
     poses_of: PosesOf | None = None
+    tracks_of: TracksOf | None = None
     decoder: Decoder = OWN

@@ -8,8 +8,14 @@ from typing import Any
 
 from dancecli.core.progress import Reporter
 from dancecli.core.statistics.calibration import prediction_set
+from dancecli.model.encoding.model_file import TrajectoryClassifier
 from dancecli.model.inference.calibration import Calibration
-from dancecli.model.inference.predictor import Predictor, predict_pose_windows, predict_windows
+from dancecli.model.inference.predictor import (
+    Predictor,
+    predict_pose_windows,
+    predict_tracked_windows,
+    predict_windows,
+)
 from dancecli.model.inference.reading import Reading
 from dancecli.model.inference.timeline import mean_distance, mean_scores, segments
 
@@ -17,11 +23,13 @@ from dancecli.model.inference.timeline import mean_distance, mean_scores, segmen
 _DIGITS = 6
 
 
-def video_facts(predictor: Predictor, reading: Reading, path: Path, reporter: Reporter) -> dict[str, Any]:
+def video_facts(
+    predictor: Predictor | TrajectoryClassifier, reading: Reading, path: Path, reporter: Reporter
+) -> dict[str, Any]:
     """Score a video, and say what the result says of it: probabilities, windows and segments.
 
     Args:
-        predictor: the network.
+        predictor: the network, or the model of trajectories.
         reading: how it reads videos.
         path: the video.
         reporter: in seconds of video.
@@ -29,7 +37,13 @@ def video_facts(predictor: Predictor, reading: Reading, path: Path, reporter: Re
     Raises:
         MediaError: it cannot be read.
     """
-    if predictor.reads_poses and reading.poses_of is not None:
+    if isinstance(predictor, TrajectoryClassifier):
+        assert reading.tracks_of is not None  # noqa: S101 - the plan was refused without
+        temperature = reading.calibration.temperature
+        windows, stream = predict_tracked_windows(
+            predictor, path, reading.window_s, reading.tracks_of, temperature, reporter
+        )
+    elif predictor.reads_poses and reading.poses_of is not None:
         windows, stream = predict_pose_windows(predictor, path, reading.window_s, reading.poses_of, reporter)
     else:
         windows, stream = predict_windows(predictor, path, reading.window_s, reporter, reading.decoder)

@@ -2,7 +2,7 @@
 
 `idt` is Wang & Schmid (2013): improved dense trajectories as Fisher vectors. `bag` is the dense bag of
 features of Wang et al. (2011): histograms of visual words under a chi-square kernel. Both are runs like
-those of `finetune`, without epochs or a checkpoint.
+those of `finetune`, without epochs, whose model is one file of arrays in the place of a checkpoint.
 """
 
 from __future__ import annotations
@@ -18,8 +18,18 @@ from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Prediction, Subset
 from dancecli.model.dataloading.split_data import Example, load_split, split_record
 from dancecli.model.encoding import fisher, words
-from dancecli.model.encoding.classifier import STRENGTH, SvmScores, classify
+from dancecli.model.encoding.classifier import STRENGTH, train_svm
 from dancecli.model.encoding.clips import TrackedSplit, tracked_split
+from dancecli.model.encoding.model_file import (
+    BAG,
+    IDT,
+    PROTOCOL,
+    TrajectoryClassifier,
+    TrajectoryFile,
+    read_classifier,
+    write_classifier,
+)
+from dancecli.model.evaluation.evaluate import find_overlap, overlap_notes, refuse_other_labels
 from dancecli.model.evaluation.scored_runs import find_existing, new_name, write_evaluation_run
 from dancecli.model.training.scoring import as_predictions
 from dancecli.storage import runs as rec
@@ -30,7 +40,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-IDT, BAG = "idt", "bag"
 GAUSSIANS, WORDS = "gaussians", "words"
 _TITLES = {
     IDT: "Improved dense trajectories, Fisher vectors of {size} Gaussians, linear SVM",
@@ -39,8 +48,6 @@ _TITLES = {
 _SIZES = {IDT: GAUSSIANS, BAG: WORDS}
 # What decides the number of descriptors that are fitted to.
 _PER_UNIT = {IDT: fisher.PER_GAUSSIAN, BAG: words.PER_WORD}
-# All of a clip is seen: it has no views to choose.
-PROTOCOL = "dense trajectories of the whole clip at 25 fps"
 
 
 @dataclass(frozen=True)
@@ -142,9 +149,10 @@ def train_on_trajectories(
     if dry_run:
         return RunResult(name, {**evidence, "counts": data.counts}, data.notes)
     with workspace.lock(f"run-{name}"):
-        encoder = _fit(workspace, tracked, settings, size, reporter)
+        model = _train(workspace, tracked, settings, size, reporter)
         fitted = time.monotonic()
-        scores, predictions = _score(workspace, tracked, encoder, reporter)
+        predictions = _score(workspace, tracked, model, reporter)
+        svm = model.svm
         facts = {
             "created_utc": created,
             "model": _model_record(settings.kind, size),
@@ -156,15 +164,100 @@ def train_on_trajectories(
             "seed": settings.seed,
             "trajectories": evidence,
             "svm": {
-                "temperature": round(scores.temperature, 4),
-                "held_out": {"n": scores.held_out, "top1": scores.held_out_correct},
+                "temperature": round(svm.temperature, 4),
+                "held_out": {"n": svm.held_out, "top1": svm.held_out_correct},
                 "scikit_learn": version("scikit-learn"),
             },
             "settings": asdict(settings),
             "seconds": {"fit": round(fitted - began, 2), "evaluate": round(time.monotonic() - fitted, 2)},
         }
+        folder = rec.RunFolder(workspace.run(name))
+        folder.root.mkdir(parents=True, exist_ok=True)
+        write_classifier(folder.trajectory_model, model)
         record = write_evaluation_run(workspace, name, facts, predictions)
     return RunResult(name, record, data.notes)
+
+
+def is_trajectory_run(record: Mapping[str, Any]) -> bool:
+    """Tell whether a run was made by `train_on_trajectories`, and not from another run's model."""
+    return "trajectories" in record
+
+
+def read_model(workspace: Workspace, run: str) -> TrajectoryFile:
+    """Read the model of a run on trajectories.
+
+    Raises:
+        ModelError: it is missing or broken.
+        MissingDependencyError: scikit-learn is not installed.
+    """
+    _require_sklearn()
+    return read_classifier(rec.RunFolder(workspace.run(run)).trajectory_model)
+
+
+def evaluate_trajectories(
+    workspace: Workspace,
+    run: str,
+    split: str | None = None,
+    name: str | None = None,
+    reporter: Reporter = SILENT,
+    *,
+    dry_run: bool = False,
+) -> RunResult:
+    """Evaluate the model of a run on the tracked clips of a split, as a run of its own.
+
+    Args:
+        workspace: holds the run, the split and the trajectories.
+        run: whose model.
+        split: whose val and test clips to evaluate; None for the run's own split.
+        name: of the new run; None gives `<run>-eval-<n>`.
+        reporter: in clips.
+        dry_run: only plan; the result's record describes what would be evaluated.
+
+    Raises:
+        WorkspaceError: there is no such run or split.
+        ModelError: the run's labels are not the split's, its model is missing, or clips were not tracked, or
+            in another way than those that it was trained on.
+    """
+    began, created = time.monotonic(), rec.now_utc()
+    trained, found = rec.read_record(workspace, run), read_model(workspace, run)
+    tracked = tracked_split(workspace, load_split(workspace, split or trained["split"]["name"]))
+    data = tracked.data
+    refuse_other_labels(run, trained["labels"], data)
+    tracked.refuse_other_method(found.model.method)
+    overlap = find_overlap(workspace, trained, data)
+    for note in (f"run {run}, {found.path.name}, on split {data.name}", *overlap_notes(run, overlap)):
+        reporter.message(note)
+    evidence = {
+        "run": run,
+        "checkpoint": found.path.name,
+        "checkpoint_sha256": found.sha256,
+        "trajectories_sha256": tracked.digest,
+        "split_hash": data.meta["split.hash"],
+        "test_hash": data.test_hash,
+        "view_protocol": PROTOCOL,
+        "overlap": overlap,
+    }
+    if there := find_existing(workspace, name, "evaluated", evidence):
+        return there
+    new = new_name(workspace, name, f"{run}-eval")
+    if dry_run:
+        return RunResult(new, evidence, data.notes)
+    predictions = _score(workspace, tracked, found.model, reporter)
+    facts = {
+        "created_utc": created,
+        "model": {**trained["model"], "of_run": run},
+        "weights": None,
+        "split": split_record(data),
+        "labels": trained["labels"],
+        "views": {"train": None, "test": PROTOCOL},
+        "optim": trained["optim"],
+        "seed": trained["seed"],
+        "evaluated": evidence,
+        "seconds": {"evaluate": round(time.monotonic() - began, 2)},
+    }
+    with workspace.lock(f"run-{new}"):
+        record = write_evaluation_run(workspace, new, facts, predictions)
+    return RunResult(new, record, data.notes)
 
 
 def _require_sklearn() -> None:
@@ -176,10 +269,14 @@ def _require_sklearn() -> None:
         ) from None
 
 
-def _fit(
+def _train(
     workspace: Workspace, tracked: TrackedSplit, settings: TrajectoryModel, size: int, reporter: Reporter
-) -> fisher.FisherEncoder | words.WordEncoder:
-    """Fit the encoder to descriptors of the training clips; to fewer units if these are too few."""
+) -> TrajectoryClassifier:
+    """Fit the encoder to descriptors of the training clips, and the SVM to these clips.
+
+    Raises:
+        UsageError: there are fewer descriptors than Gaussians or words.
+    """
     drawn = tracked.draw(workspace, size * _PER_UNIT[settings.kind], settings.seed)
     if len(drawn["shape"]) < size:
         raise UsageError(
@@ -187,48 +284,52 @@ def _fit(
             f"--set {_SIZES[settings.kind]}=N with a smaller N",
         )
     fit = fisher.fit_fisher if settings.kind == IDT else words.fit_words
-    return fit(drawn, size, settings.seed, reporter)
+    encoder = fit(drawn, size, settings.seed, reporter)
+    data, train = tracked.data, tracked.data.examples[Subset.TRAIN]
+    svm = train_svm(
+        _encoded(workspace, tracked, encoder, train, reporter),
+        [example.label_index for example in train],
+        [tracked.groups[example.clip_id] for example in train],
+        len(data.labels),
+    )
+    method = next(iter(tracked.rows.values())).method
+    return TrajectoryClassifier(settings.kind, tuple(data.labels), method, data.clip_s, encoder, svm)
 
 
-def _score(
+def _encoded(
     workspace: Workspace,
     tracked: TrackedSplit,
     encoder: fisher.FisherEncoder | words.WordEncoder,
+    listed: Sequence[Example],
     reporter: Reporter,
-) -> tuple[SvmScores, list[Prediction]]:
-    """Encode all clips, train the SVM on those of train, and score the others."""
+) -> NDArray[np.float32]:
+    """Encode clips: [clips, width]."""
     import numpy as np
 
+    found = np.zeros((len(listed), 0), np.float32)
+    for i, example in enumerate(listed):
+        vector = encoder.encode(tracked.descriptors(workspace, example))
+        # Once, and never a second copy: those of ten thousand clips are gigabytes.
+        found = found if i else np.empty((len(listed), len(vector)), np.float32)
+        found[i] = vector
+        reporter.progress(i + 1, len(listed), "encoding")
+    return found
+
+
+def _score(
+    workspace: Workspace, tracked: TrackedSplit, model: TrajectoryClassifier, reporter: Reporter
+) -> list[Prediction]:
+    """Score the clips of val and test."""
     examples = tracked.data.examples
-    total, done = sum(map(len, examples.values())), 0
-
-    def encoded(listed: Sequence[Example]) -> NDArray[np.float32]:
-        nonlocal done
-        found = np.zeros((len(listed), 0), np.float32)
-        for i, example in enumerate(listed):
-            vector = encoder.encode(tracked.descriptors(workspace, example))
-            # Once, and never a second copy: those of ten thousand clips are gigabytes.
-            found = found if i else np.empty((len(listed), len(vector)), np.float32)
-            found[i] = vector
-            done += 1
-            reporter.progress(done, total, "encoding")
-        return found
-
-    train = examples[Subset.TRAIN]
-    others = [*examples[Subset.VAL], *examples[Subset.TEST]]
-    scores = classify(
-        encoded(train),
-        [example.label_index for example in train],
-        [tracked.groups[example.clip_id] for example in train],
-        encoded(others),
-        len(tracked.data.labels),
-    )
-    rows = scores.probabilities.tolist()
-    num_val = len(examples[Subset.VAL])
-    return scores, [
-        *as_predictions(rows[:num_val], Subset.VAL.value, examples[Subset.VAL]),
-        *as_predictions(rows[num_val:], Subset.TEST.value, examples[Subset.TEST]),
-    ]
+    total = len(examples[Subset.VAL]) + len(examples[Subset.TEST])
+    found: list[Prediction] = []
+    for subset in (Subset.VAL, Subset.TEST):
+        rows = []
+        for example in examples[subset]:
+            rows.append(model.score(tracked.descriptors(workspace, example)))
+            reporter.progress(len(found) + len(rows), total, "scoring")
+        found += as_predictions(rows, subset.value, examples[subset])
+    return found
 
 
 def _model_record(kind: str, size: int) -> Mapping[str, Any]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dancecli.core.errors import MediaError
-from dancecli.core.flow_format import FlowMethod
+from dancecli.core.errors import InputError, MediaError
+from dancecli.core.flow_format import FPS, FlowMethod
 from dancecli.core.hashing import keyed_bytes
 from dancecli.storage.pose_files import Pose
+from dancecli.video.decode import decode
 from dancecli.video.optical_flow import estimator, gray_frames
 from dancecli.video.trajectories.camera import PeopleMasks
-from dancecli.video.trajectories.tracker import track
+from dancecli.video.trajectories.tracker import Trajectories, track
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +45,73 @@ def method_name(flow: FlowMethod) -> str:
     return f"{CODING}, {flow} flow, up to {MOST_STORED:,}"
 
 
+def flow_of_method(method: str) -> FlowMethod:
+    """Return the flow that `method_name` made such a name of.
+
+    Raises:
+        InputError: it was computed by another version.
+    """
+    for flow in FlowMethod:
+        if method_name(flow) == method:
+            return flow
+    raise InputError(
+        f"trajectories {method!r} are computed by another version of dance", "train again: dance train"
+    )
+
+
+class VideoTrajectories:
+    """The trajectories of a video of any origin, stretch by stretch.
+
+    Args:
+        path: the video.
+        method: how they are computed, as of `method_name`.
+
+    Attributes:
+        num_frames: of the video.
+        rate: of these, frames a second.
+
+    Raises:
+        MediaError: it is not a video that decodes whole.
+        InputError: they are computed by another version.
+        MissingDependencyError: there is no OpenCV, or not the one that the flow needs.
+    """
+
+    def __init__(self, path: Path, method: str) -> None:
+        self._compute = estimator(flow_of_method(method))
+        if path.is_dir():
+            raise MediaError(f"{path}: points are tracked in videos, not in folders of frames")
+        try:
+            facts = decode(path)
+        except MediaError as error:
+            raise MediaError(f"{path}: points cannot be tracked: {error.message}", error.hint) from None
+        self._path, self.num_frames, self._fps = path, facts.num_frames, facts.fps
+        self.rate = float(facts.fps)
+
+    def frames(self) -> Iterator[tuple[float, float, NDArray[np.uint8]]]:
+        """Decode the frames at 25 a second: start and end in seconds, and the picture [height, width]."""
+        for i, picture in enumerate(gray_frames(self._path, self.num_frames, self._fps)):
+            yield i / FPS, (i + 1) / FPS, picture
+
+    def describe(self, frames: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.float32]]:
+        """Track the points of a stretch: for each kind of descriptor [n, width], as they are stored of clips.
+
+        Raises:
+            MediaError: it cannot be tracked.
+        """
+        import numpy as np
+
+        steps = _found(self._path, track(frames, self._compute))
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                found: ClipTrajectories = end.value
+                return {
+                    name: rows.astype(np.float16).astype(np.float32)
+                    for name, rows in found.descriptors.items()
+                }
+
+
 def find_trajectories(
     clip: Path, num_frames: int, fps: Fraction, flow: FlowMethod, pose: Pose | None
 ) -> Generator[int, None, ClipTrajectories]:
@@ -64,13 +132,17 @@ def find_trajectories(
         MissingDependencyError: there is no OpenCV, or not the one that the flow needs.
     """
     compute = estimator(flow)
+    masks = PeopleMasks(pose, num_frames, fps) if pose is not None else None
+    pictures = gray_frames(clip, num_frames, fps)
+    return (yield from _found(clip, track(pictures, compute, masks.mask if masks is not None else None)))
+
+
+def _found(clip: Path, steps: Generator[int, None, Trajectories]) -> Generator[int, None, ClipTrajectories]:
+    """Track, and draw what is stored of it by the name of the clip."""
     import cv2
 
-    masks = PeopleMasks(pose, num_frames, fps) if pose is not None else None
     try:
-        every = yield from track(
-            gray_frames(clip, num_frames, fps), compute, masks.mask if masks is not None else None
-        )
+        every = yield from steps
     except cv2.error as error:
         raise MediaError(f"trajectories of {clip.name} failed: {str(error).strip()[:200]}") from None
     count = len(every.shape)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 from sklearn.metrics.pairwise import additive_chi2_kernel
 from sklearn.mixture import GaussianMixture
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import SVC
 
 from dancecli.core.progress import SILENT, Progress, Reporter
-from dancecli.model.encoding.classifier import classify
+from dancecli.model.encoding.classifier import train_svm
 from dancecli.model.encoding.fisher import fit_fisher, gradient
 from dancecli.model.encoding.words import fit_words
 
@@ -102,7 +103,8 @@ def test_a_product_of_bags_is_the_chi_square_kernel_of_their_histograms() -> Non
         for j, two in enumerate(clips):
             wanted = []
             for kind, vocabulary in encoder.vocabularies.items():
-                a, b = (np.bincount(vocabulary.predict(c[kind]), minlength=12) / 60 for c in (one, two))
+                words = (cdist(c[kind], vocabulary).argmin(axis=1) for c in (one, two))
+                a, b = (np.bincount(found, minlength=12) / 60 for found in words)
                 both = a + b > 0
                 wanted.append((2 * a[both] * b[both] / (a + b)[both]).sum())
                 # The other form of the same kernel, as scikit-learn has it.
@@ -121,28 +123,31 @@ def clips_of(count: int, spread: float) -> tuple[np.ndarray, list[int], list[str
 def test_decisions_are_those_of_a_linear_svm() -> None:
     train, labels, groups = clips_of(90, 0.3)
     others, _, _ = clips_of(200, 0.3)
-    found = classify(train, labels, groups, others, 3)
+    svm = train_svm(train, labels, groups, 3)
+    found = svm.probabilities(others)
     wanted = OneVsRestClassifier(SVC(C=100, kernel="linear")).fit(train, labels).predict(others)
-    assert (found.probabilities.argmax(axis=1) == wanted).all()
-    assert np.allclose(found.probabilities.sum(axis=1), 1)
+    assert (found.argmax(axis=1) == wanted).all()
+    assert np.allclose(found.sum(axis=1), 1)
 
 
 def test_probabilities_are_as_sure_as_the_svm_is_right() -> None:
     train, labels, groups = clips_of(300, 0.3)
     others, truth, _ = clips_of(2000, 0.3)
-    found = classify(train, labels, groups, others, 3)
-    right = (found.probabilities.argmax(axis=1) == truth).mean()
+    svm = train_svm(train, labels, groups, 3)
+    found = svm.probabilities(others)
+    right = (found.argmax(axis=1) == truth).mean()
     assert 0.8 < right < 0.97
-    assert found.probabilities.max(axis=1).mean() == pytest.approx(right, abs=0.04)
-    assert found.held_out == 300
-    assert found.held_out_correct / 300 == pytest.approx(right, abs=0.04)
+    assert found.max(axis=1).mean() == pytest.approx(right, abs=0.04)
+    assert svm.held_out == 300
+    assert svm.held_out_correct / 300 == pytest.approx(right, abs=0.04)
 
 
 def test_where_all_held_out_clips_are_right_the_next_one_is_not_sure_to_be() -> None:
     train, labels, groups = clips_of(60, 0.1)
-    found = classify(train, labels, groups, train, 3)
-    assert found.held_out_correct == 60
-    assert 0.9 < found.probabilities.max(axis=1).mean() < 0.995
+    svm = train_svm(train, labels, groups, 3)
+    found = svm.probabilities(train)
+    assert svm.held_out_correct == 60
+    assert 0.9 < found.max(axis=1).mean() < 0.995
 
 
 def test_clips_of_a_video_are_not_on_both_sides() -> None:
@@ -150,19 +155,21 @@ def test_clips_of_a_video_are_not_on_both_sides() -> None:
     half = RNG.normal(size=(60, 200)).astype(np.float32)
     labels = RNG.integers(0, 2, 60)
     train, groups = np.repeat(half, 2, axis=0), [f"video{i}" for i in range(60) for _ in (0, 1)]
-    found = classify(train, np.repeat(labels, 2).tolist(), groups, train, 2)
-    assert found.held_out_correct < 0.7 * found.held_out
-    assert (found.probabilities.argmax(axis=1) == np.repeat(labels, 2)).all()
+    svm = train_svm(train, np.repeat(labels, 2).tolist(), groups, 2)
+    found = svm.probabilities(train)
+    assert svm.held_out_correct < 0.7 * svm.held_out
+    assert (found.argmax(axis=1) == np.repeat(labels, 2)).all()
 
 
 def test_classes_of_one_video_or_none_are_no_error() -> None:
     train, labels, groups = clips_of(30, 0.2)
     labels[0] = labels[1] = 3
-    found = classify(train, labels, groups, train, 5)
-    assert found.probabilities.shape == (30, 5)
+    svm = train_svm(train, labels, groups, 5)
+    found = svm.probabilities(train)
+    assert found.shape == (30, 5)
     # The fourth class is unknown to the fold that holds it out, the fifth to all.
-    assert found.held_out == 28
-    assert found.probabilities[:, 4].max() < 0.01
-    alone = classify(train[:2], [0, 0], ["a", "a"], train, 2)
+    assert svm.held_out == 28
+    assert found[:, 4].max() < 0.01
+    alone = train_svm(train[:2], [0, 0], ["a", "a"], 2)
     assert (alone.temperature, alone.held_out) == (1.0, 0)
-    assert (alone.probabilities.argmax(axis=1) == 0).all()
+    assert (alone.probabilities(train).argmax(axis=1) == 0).all()

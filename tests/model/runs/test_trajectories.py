@@ -16,16 +16,20 @@ from dancecli.core.hashing import sha256_file
 from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import Clip, Prediction, Trajectories
 from dancecli.dataset.derived.trajectories import TrajectoriesSettings, trajectories
+from dancecli.model.evaluation.ensemble import EnsembleSettings, ensemble
+from dancecli.model.inference.predict import PredictSettings, predict
 from dancecli.model.runs.trajectories import (
     PROTOCOL,
     TrajectoryModel,
     default_size,
+    evaluate_trajectories,
     size_of,
     train_on_trajectories,
 )
 from dancecli.storage import tables
 from dancecli.storage.runs import read_record
 from dancecli.storage.workspace import Workspace
+from dancecli.video.trajectories.estimate import VideoTrajectories
 
 SETTINGS = TrajectoryModel(size=4)
 
@@ -62,7 +66,88 @@ def test_a_model_of_trajectories_is_a_run_like_all_others(stage: Workspace, kind
     assert record["results"]["test"] == {"n": 3, "top1": 3, "top5": 3}
     rows = tables.read(stage.run(result.name) / "predictions.parquet", Prediction)
     assert all(sum(row.scores) == pytest.approx(1) for row in rows)
-    assert (seen[-1].done, seen[-1].total, seen[-1].text) == (12, 12, "encoding")
+    assert (seen[-1].done, seen[-1].total, seen[-1].text) == (5, 5, "scoring")
+
+
+@pytest.mark.parametrize("kind", ["idt", "bag"])
+def test_the_model_that_was_kept_gives_the_same_scores(stage: Workspace, kind: str) -> None:
+    run = train_on_trajectories(stage, replace(SETTINGS, kind=kind)).name
+    again = evaluate_trajectories(stage, run)
+    assert again.name == f"{run}-eval-1"
+    assert again.record["model"]["of_run"] == run
+    rows = [tables.read(stage.run(name) / "predictions.parquet", Prediction) for name in (run, again.name)]
+    assert [(row.clip_id, row.scores) for row in rows[0]] == [(row.clip_id, row.scores) for row in rows[1]]
+    assert not evaluate_trajectories(stage, run).fresh
+    # Both stand in an ensemble like any other run.
+    fused = ensemble(stage, EnsembleSettings((run, again.name)))
+    assert fused.record["results"] == again.record["results"]
+
+
+@pytest.mark.parametrize("kind", ["idt", "bag"])
+def test_a_clip_is_predicted_as_it_was_evaluated(stage: Workspace, kind: str) -> None:
+    run = train_on_trajectories(stage, replace(SETTINGS, kind=kind)).name
+    rows = tables.read(stage.run(run) / "predictions.parquet", Prediction)[:2]
+    clips = tuple(stage.clip(row.clip_id) for row in rows)
+    found = predict(stage, PredictSettings(clips, run=run, tracks_of=VideoTrajectories))
+    for row, video in zip(rows, found.document["videos"], strict=True):
+        assert video["scores"] == pytest.approx(row.scores, abs=1e-6)
+    by_file = stage.run(run) / "trajectories.npz"
+    other = predict(stage, PredictSettings(clips, checkpoint=by_file, tracks_of=VideoTrajectories))
+    assert other.document["videos"][0]["scores"] == found.document["videos"][0]["scores"]
+    with pytest.raises(UsageError, match="is a model of trajectories"):
+        predict(stage, PredictSettings(clips, run=run))
+
+
+def test_a_file_that_holds_no_model_is_named(stage: Workspace) -> None:
+    import numpy as np
+
+    run = train_on_trajectories(stage, SETTINGS).name
+    path = stage.run(run) / "trajectories.npz"
+    with np.load(path, allow_pickle=False) as stored:
+        whole = {name: stored[name] for name in stored.files}
+    content = path.read_bytes()
+    assert not any(row.clip_id.encode() in content for row in tables.read(stage.clips, Clip))
+
+    def refused() -> str:
+        with pytest.raises(ModelError) as raised:
+            evaluate_trajectories(stage, run)
+        assert raised.value.message.startswith(f"{path}: ")
+        return raised.value.message
+
+    np.savez(path, **{**whole, "svm.weights": whole["svm.weights"][:, 1:]})
+    assert "vectors of" in refused()
+    np.savez(path, **{**whole, "hog.means": np.full_like(whole["hog.means"], np.nan)})
+    assert "hog.means are not finite numbers" in refused()
+    np.savez(path, **{name: array for name, array in whole.items() if name != "hof.weights"})
+    assert "hof.weights" in refused()
+    np.savez(path, **{**whole, "facts": np.array({"kind": "idt"}, dtype=object)})
+    assert "allow_pickle" in refused()
+    path.write_bytes(content[:1000])
+    assert "holds no model of trajectories" in refused()
+    path.unlink()
+    assert "no such file" in refused()
+
+
+def test_trajectories_of_another_way_are_refused(stage: Workspace) -> None:
+    run = train_on_trajectories(stage, SETTINGS).name
+    name = change(stage, 3, method="idt-1, tvl1 flow, up to 1,000")
+    with pytest.raises(ModelError, match=f"the trajectories of clip {name} are 'idt-1, tvl1 flow"):
+        evaluate_trajectories(stage, run)
+
+
+def test_the_commands_take_a_run_on_trajectories(stage: Workspace, dance: Callable[..., Ran]) -> None:
+    where = ("--workspace", str(stage.root))
+    train_on_trajectories(stage, replace(SETTINGS, name="tracks"))
+    ran = dance("evaluate", *where, "--run", "tracks")
+    assert ran.code == 0, ran.err
+    assert "dance report --run tracks-eval-1" in ran.out
+    assert dance("report", *where, "--run", "tracks-eval-1").code == 0
+    refused = dance("evaluate", *where, "--run", "tracks", "--num-clips", "3")
+    assert (refused.code, "run 'tracks' sees whole clips" in refused.err) == (2, True)
+    clip = tables.read(stage.clips, Clip)[0]
+    labeled = dance("predict", str(stage.root / clip.path), *where, "--run", "tracks", "--json")
+    assert labeled.code == 0, labeled.err
+    assert labeled.json["checkpoint"]["run"] == "tracks"
 
 
 def test_training_again_is_free_and_another_seed_is_not(stage: Workspace) -> None:
