@@ -69,6 +69,7 @@ SLOW = (
     "model/runs",
     "model/training",
     "model/tuning",
+    "report/pages/test_large_page.py",
     "report/plots/test_figures.py",
     "report/plots/test_gradcam.py",
     "report/results/test_paper_tables.py",
@@ -90,6 +91,7 @@ BROWSER = (
     "app/explore/test_overlays_browser.py",
     "app/test_app_browser.py",
     "app/test_pages_browser.py",
+    "report/pages/test_large_page.py",
     "report/pages/test_page_browser.py",
 )
 CLUSTER = ("engine/test_ray.py", "model/training/features/test_remote.py")

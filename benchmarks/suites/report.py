@@ -62,7 +62,6 @@ def make_run(root: Path, clips: int, classes: int) -> None:
         for part, i in rows
     )
     tables.write(workspace.split(SPLIT), SplitClip, parts, {"split.name": SPLIT, "split.hash": "0" * 64})
-    draw_clips(root, clips)
     folder = workspace.run(RUN)
     folder.mkdir(parents=True)
     card = _card(labels, {"train": _TRAIN, "val": 0, "test": clips})
@@ -85,6 +84,12 @@ def make_run(root: Path, clips: int, classes: int) -> None:
                 pa.ListArray.from_arrays(places, pa.array(scores.ravel())),
             ]
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+
+
+def make_run_with_clips(root: Path, clips: int, classes: int) -> None:
+    """Write that workspace with a file for each evaluated clip."""
+    make_run(root, clips, classes)
+    draw_clips(root, clips)
 
 
 def draw_clips(root: Path, clips: int) -> None:
@@ -229,7 +234,7 @@ def main() -> int:
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.child:
-        parts = {"make": make_run, "hand": by_hand, "floor": read_and_rank}
+        parts = {"make": make_run_with_clips, "hand": by_hand, "floor": read_and_rank}
         parts[asked.child[0]](Path(asked.child[1]), *map(int, asked.child[2:]))
         return 0
     if asked.quick:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from dancecli.report.pages.run_page import short_link, shown_scores, watch_data
@@ -12,7 +13,7 @@ from dancecli.report.plots.layout import zoomed
 from dancecli.report.results.comparison import CellChange, Comparison
 from dancecli.report.results.entries import Entry, protocols_of
 from dancecli.report.statistics.metrics import predicted
-from dancecli.report.statistics.significance import ALPHA
+from dancecli.report.statistics.significance import ALPHA, Paired
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -71,7 +72,22 @@ def render_comparison(
         protocols=protocols_of(first, second),
         test_hash=str(first.first.run["split"].get("test_hash") or ""),
         chance=1 / len(first.first.labels),
+        steps=[next_step(first.name, second.name, paired)],
     )
+
+
+def next_step(first: str, second: str, paired: Paired) -> tuple[str, str]:
+    """Say what to do next after a comparison, with its command."""
+    if max(paired.seeds) > 1:
+        if not paired.shown:
+            return (
+                "more seeds of both show smaller differences:",
+                "dance finetune --seeds 5",
+            )
+        better = second if paired.difference > 0 else first
+        return f"see what {better} still gets wrong:", shlex.join(["dance", "report", "--run", better])
+    why = "another seed may give another result" if paired.shown else "several seeds show smaller differences"
+    return f"{why}, so train both with several:", "dance finetune --seeds 3"
 
 
 def training_charts(first: Entry, second: Entry) -> tuple[layout.Chart, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,11 @@ def write_dataset_page(workspace: Workspace, stats: Mapping[str, Any]) -> Path:
         styles=("report.css", "dataset.css"),
         stats=stats,
         pictures=pictures(workspace, labels),
+        steps=[
+            ("train a model on it:", shlex.join(["dance", "finetune", "--split", stats["split"]]))
+            if stats["split"]
+            else ("divide the clips into train, val and test:", "dance split")
+        ],
     )
     path = workspace.report("dataset") / "index.html"
     with atomic_file(path) as file:

@@ -69,6 +69,7 @@ def render_group(
         calibration_charts={key: curves.calibration_chart(own) for key, own in summaries.items()},
         charts=curves.run_charts(list(zip(names, (e.history for e in runs), strict=True))),
         chart=layout,
+        steps=run_page.next_steps(group),
         commands=[*run_page.commands(first, group)[:-1], f"dance report --run {group}"],
     )
 

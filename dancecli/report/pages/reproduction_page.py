@@ -78,11 +78,20 @@ def render_reproduction(found: Sequence[Reproduced], commands: Sequence[Sequence
         num_run=sum(one.published is not None for one in found),
         num_one_run=sum(one.experiment.subset == Subset.VAL for one in found),
         quick=quick,
+        steps=_steps(found, quick=bool(quick)),
         classes=classes,
         chance=1 / classes,
         paper_chance=1 / PAPER_CLASSES,
         commands=[shlex.join(["dance", *command]) for command in commands],
     )
+
+
+def _steps(found: Sequence[Reproduced], *, quick: bool) -> list[tuple[str, str]]:
+    """List what to do next: purposes with their commands."""
+    if quick:
+        return [("the same on the clips of Kinetics-700, once dance fetch has them:", "dance reproduce")]
+    left = sum(bool(one.why) for one in found)
+    return [(f"run the {pluralize(left, 'experiment')} still missing:", "dance reproduce")] if left else []
 
 
 def headline(found: Sequence[Reproduced]) -> str:

@@ -92,8 +92,17 @@ def render_run(
         chart=layout,
         facts=facts(results),
         commands=commands(results, name),
+        steps=next_steps(results.run["name"]),
         config=results.config,
     )
+
+
+def next_steps(name: str) -> list[tuple[str, str]]:
+    """List what to do next with a run or a group of runs: purposes with their commands."""
+    return [
+        ("how it ranks among all runs:", "dance board"),
+        ("whether it is better than another:", f"{shlex.join(['dance', 'compare', name])} OTHER"),
+    ]
 
 
 def slice_shown(sliced: Sliced, subsets: Sequence[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from dancecli.core.text import pluralize
 from dancecli.report.statistics.calibration import Bin
 from dancecli.report.statistics.intervals import Estimate, Proportion
 
@@ -310,7 +311,8 @@ def calibration_whiskers(bins: Sequence[Bin], side: float, bar_top: float, bar: 
                 bar_x=round(side * b.low, 2),
                 bar_y=round(bar_top + bar - height, 2),
                 bar_height=height,
-                text=f"{b.n} clips, mean confidence {b.confidence:.2f}, {b.hits} right ({span.rate:.2f})",
+                text=f"{pluralize(b.n, 'clip')}, mean confidence {b.confidence:.2f}, {b.hits} right "
+                f"({span.rate:.2f})",
             )
         )
     return tuple(found)
@@ -408,8 +410,8 @@ def cost_chart(
     low, high = (f(cost for _, cost, _ in known) for f in (min, max))
     x = _Scale(low / 1.3, high * 1.3, LEFT, WIDTH - RIGHT, True)
     ends = zoomed([e for _, _, e in known])
-    ticks = nice_ticks(*ends, 4)
-    y = _Scale(ends[0], ticks[-1], HEIGHT - BOTTOM, TOP, False)
+    ticks = [tick for tick in nice_ticks(*ends, 4) if tick <= 1]
+    y = _Scale(ends[0], max(ends[1], ticks[-1]), HEIGHT - BOTTOM, TOP, False)
 
     def beaten(cost: float, rate: float) -> bool:
         def as_cheap(other: float) -> bool:

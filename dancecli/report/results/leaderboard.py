@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -237,6 +238,31 @@ class Leaderboard:
             return f"{best.name} is first, and no difference is significant"
         named = ", ".join(tied) if len(tied) <= 3 else f"{len(tied)} others"
         return f"{best.name} leads, tied with {named}"
+
+    @property
+    def lead(self) -> str:
+        """How accurate the first is, and how far the second is behind it."""
+        best = self.rows[0]
+        e = best.top1.estimate
+        first = (
+            f"{best.name} classifies {percent(e.rate)} % correctly ({percent(e.low)}\u2013{percent(e.high)})"
+        )
+        if len(self.rows) == 1:
+            return f"{first}. There is nothing to compare it with yet."
+        second = self.rows[1]
+        gap = abs(100 * (e.rate - second.top1.estimate.rate))
+        worth = "not a significant difference" if second.first_rank == 1 else "a significant difference"
+        return f"{first}, {second.name} {percent(second.top1.estimate.rate)} %: {gap:.1f} points, {worth}."
+
+    @property
+    def steps(self) -> list[tuple[str, str]]:
+        """What to do next: purposes with their commands."""
+        if len(self.rows) == 1:
+            return [("train something to compare it with:", "dance finetune")]
+        if any(row.submitted for row in self.rows[:2]):
+            return []
+        names = [row.name for row in self.rows[:2]]
+        return [("see where the first two differ:", shlex.join(["dance", "compare", *names]))]
 
 
 def entries_of(found: Sequence[RunResults]) -> list[Entry]:

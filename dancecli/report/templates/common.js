@@ -12,7 +12,7 @@ function make(tag, css, text) {
   if (text !== undefined) node.textContent = text;
   return node;
 }
-const plural = (n, noun) => `${n} ${noun}${n === 1 ? '' : 's'}`;
+const plural = (n, noun) => `${n.toLocaleString('en-US')} ${noun}${n === 1 ? '' : 's'}`;
 
 // ---- what is chosen stands in the address, so that it can be sent and outlives a reload
 const start = location.hash.slice(1);

@@ -7,19 +7,26 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.builders import make_clip
 from helpers.fake_run import make_run
+from helpers.fake_study import make_study
 
-from dancecli.core.records import Prediction
+from dancecli.core.records import Clip, Prediction, Segment
+from dancecli.dataset.quality.stats import stats
 from dancecli.report.board import BoardSettings, board
 from dancecli.report.compare import CompareSettings, compare
+from dancecli.report.learning import write_learning_curve
+from dancecli.report.pages.dataset_page import write_dataset_page
 from dancecli.report.pages.reproduction_page import write_reproduction
 from dancecli.report.report import ReportSettings, report
 from dancecli.report.results.paper import read_experiments
 from dancecli.report.results.reproduction import Reproduced, read_ran
+from dancecli.report.tuning import tuning
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
@@ -71,7 +78,34 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_reproduction(workspace, paper, [("split", "--subset", "525")], quick="small frames")
     compare(workspace, CompareSettings("first-1", "second-1", name="compare"))
     board(workspace, BoardSettings())
+    board(workspace, BoardSettings(site=workspace.root / "reports" / "site"))
+    make_study(workspace.root, name="tune")
+    tuning(workspace, "tune")
+    dataset(workspace)
+    learning(workspace)
     return workspace.root / "reports"
+
+
+PAGES = ("page", "compare", "board", "group", "reproduction", "site", "tune", "dataset", "learning")
+
+
+def dataset(workspace: Workspace) -> None:
+    """Draw the page of a dataset that is not split yet."""
+    other, clips = Workspace(workspace.root / "other"), [make_clip(i) for i in range(20)]
+    tables.write(other.clips, Clip, clips)
+    rows = [Segment(c.video_id, c.start_ms, c.end_ms, c.label, "", c.dataset) for c in clips]
+    meta = {"labels": json.dumps(sorted({c.label for c in clips}))}
+    tables.write(other.segments, Segment, rows, meta)
+    page = write_dataset_page(other, asdict(stats(other)))
+    shutil.copytree(page.parent, workspace.report("dataset"))
+
+
+def learning(workspace: Workspace) -> None:
+    """Draw the page of a learning curve of two sizes."""
+    flags = [[i % 3 > 0 for i in range(84)], [i % 4 > 0 for i in range(84)]]
+    sizes = [(3, 21.0, flags), (0, 60.0, [[i % 5 > 0 for i in range(84)], [i % 6 > 0 for i in range(84)]])]
+    facts = {"model": {"title": "a"}, "split": {"name": "demo"}, "draws": 2, "views": "8x8 frames"}
+    write_learning_curve(workspace, "learning", sizes, [f"v{i // 2}" for i in range(84)], facts)
 
 
 def look_into(workspace: Workspace, run: str, clip: Prediction) -> None:
@@ -209,7 +243,7 @@ def test_nothing_is_wider_than_the_window(page: Any, width: int) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-@pytest.mark.parametrize("name", ["board", "group", "reproduction"])
+@pytest.mark.parametrize("name", PAGES[1:])
 def test_no_other_page_is_wider_than_a_phone(browser: Any, reports: Path, name: str) -> None:
     with opened(browser, reports / name / "index.html") as page:
         page.set_viewport_size({"width": 390, "height": 900})
@@ -268,7 +302,7 @@ def test_it_prints(page: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["page", "compare", "board", "group", "reproduction"])
+@pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_nothing_serious(browser: Any, reports: Path, name: str, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     with opened(browser, reports / name / "index.html") as page:
@@ -276,6 +310,22 @@ def test_axe_finds_nothing_serious(browser: Any, reports: Path, name: str, schem
         found = axe.Axe().run(page).response["violations"]
     grave = [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in {"serious", "critical"}]
     assert not grave
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name not in {"site", "learning"}])
+def test_the_first_screen_says_what_to_do_next(browser: Any, reports: Path, name: str) -> None:
+    with opened(browser, reports / name / "index.html") as page:
+        line = page.locator(".what-next:visible")
+        assert line.locator("code").first.inner_text().startswith("dance ")
+        assert line.bounding_box()["y"] < 1000
+
+
+def test_figures_leave_no_half_row_on_a_tablet(browser: Any, reports: Path) -> None:
+    with opened(browser, reports / "compare" / "index.html") as page:
+        page.set_viewport_size({"width": 768, "height": 1000})
+        row = page.locator(".hero .figures").bounding_box()
+        last = page.locator(".hero .figure").last.bounding_box()
+        assert last["width"] == pytest.approx(row["width"], abs=1)
 
 
 def test_a_clip_opens_large_with_frame_steps_and_keys(browser: Any, reports: Path) -> None:
@@ -335,7 +385,7 @@ def test_a_page_that_was_sent_alone_still_shows_the_clips(
 
 
 def test_a_phone_has_the_sections_and_nothing_sticks_out(browser: Any, reports: Path) -> None:
-    for name in ("page", "board", "compare", "group", "reproduction"):
+    for name in PAGES:
         with opened(browser, reports / name / "index.html") as page:
             page.set_viewport_size({"width": 390, "height": 844})
             assert page.locator("nav a").first.is_visible()
