@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from dancecli.core.errors import DanceError
 from dancecli.core.progress import SILENT, Reporter
+from dancecli.core.text import pluralize
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -271,7 +272,10 @@ def _workspace(workspace: Workspace) -> str:
     workspace.read_settings()
     if not os.access(workspace.root, os.W_OK):
         raise _CheckError(f"{workspace.root} is not writable", "check the permissions of this folder")
-    return f"{workspace.root}, {len(workspace.splits())} splits, {len(workspace.runs())} runs"
+    return (
+        f"{workspace.root}, {pluralize(len(workspace.splits()), 'split')}, "
+        f"{pluralize(len(workspace.runs()), 'run')}"
+    )
 
 
 def _version(package: str, fix: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.records import Clip, ClipPose, Prediction, Suspect
-from dancecli.core.text import pluralize
+from dancecli.core.text import agreeing, pluralize
 from dancecli.dataset.groups import NEAR_DUPLICATE, read_groups
 from dancecli.report.statistics.label_noise import LabelNoise, choose_suspects, fit_label_noise
 from dancecli.storage import tables
@@ -267,10 +267,11 @@ def describe(result: SuspectsResult, max_false: float) -> list[str]:
     counts = Counter(one.kind for one in result.suspects)
     kinds = ", ".join(f"{n} by {kind}" for kind, n in counts.most_common())
     found = pluralize(len(result.suspects), "suspect")
-    lines = [f"{found} among {result.num_clips} clips" + (f": {kinds}" if kinds else "")]
+    lines = [f"{found} among {pluralize(result.num_clips, 'clip')}" + (f": {kinds}" if kinds else "")]
     if result.noise_rate is not None:
         lines.append(
-            f"labels: about {100 * result.noise_rate:.1f} % wrong of {result.num_scored} clips scored by "
+            f"labels: about {100 * result.noise_rate:.1f} % wrong of "
+            f"{pluralize(result.num_scored, 'clip')} scored by "
             f"{result.run}; of the {counts[LABEL]} listed about {result.expected_false:.1f} are right, and "
             f"at most {100 * max_false:.0f} % at 90 % confidence"
         )
@@ -283,7 +284,8 @@ def describe(result: SuspectsResult, max_false: float) -> list[str]:
         lines.append("labels: no run has predictions yet")
     if result.num_scored < result.num_clips:
         lines.append(
-            f"{result.num_clips - result.num_scored} clips have no score by a model that was not trained on "
+            f"{agreeing(result.num_clips - result.num_scored, 'clip', 'has')} no score by a model "
+            f"that was not trained on "
             "them: a cross-validation scores all (dance split --folds 5, then dance finetune)"
         )
     if result.num_reviewed:

@@ -83,7 +83,7 @@ def test_nothing_is_printed_and_what_is_missing_is_told(
     result = ws.annotate(split.name, on_message=messages.append)
     assert not result.complete
     assert len(result["missing"]) == 1
-    assert "1 clips have lost their file" in messages[0]
+    assert "1 clip is not in the lists: the file is lost" in messages[0]
     assert ws.history(dry_run=True).document[-1]["label"] == "all"
     assert capsys.readouterr() == ("", "")
     assert console._capture.get() is None

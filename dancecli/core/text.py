@@ -29,6 +29,14 @@ def pluralize(count: int, noun: str) -> str:
     return f"{count:,} {noun if count == 1 else plural}"
 
 
+_PLURAL_VERBS = {"is": "are", "has": "have", "was": "were"}
+
+
+def agreeing(count: int, noun: str, verb: str) -> str:
+    """Write a count with its noun and its verb (`is`, `has` or `was`): `1 clip is`, `2 clips are`."""
+    return f"{pluralize(count, noun)} {verb if count == 1 else _PLURAL_VERBS[verb]}"
+
+
 def size(count: int) -> str:
     """Write a number of parameters: in millions from a million on."""
     return f"{count / 1e6:.1f} M" if count >= 1_000_000 else f"{count:,}"

@@ -18,6 +18,7 @@ from typing import Protocol
 from dancecli.core.csv_files import read_csv
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.records import ClipHashes, Group
+from dancecli.core.text import pluralize
 from dancecli.dataset.clip_lookup import KEY_COLUMNS, ClipLookup
 from dancecli.storage import tables
 from dancecli.storage.corrections import Field, current, read_corrections
@@ -192,7 +193,7 @@ class KnownGroups:
     @property
     def checked(self) -> str:
         """The kinds of groups that are kept whole, in words."""
-        kinds = [f"{kind} ({count:,} clips)" for kind, count in sorted(self.kinds.items())]
+        kinds = [f"{kind} ({pluralize(count, 'clip')})" for kind, count in sorted(self.kinds.items())]
         return ", ".join(["source video", "equal bytes", *kinds])
 
     @property

@@ -105,4 +105,4 @@ def test_annotate_prints_missing_files(workspace: Workspace, dance: Dance) -> No
     next((workspace.root / "clips").rglob("*.mp4")).unlink()
     ran = dance("annotate")
     assert ran.code == 3
-    assert "1 clips have lost their file" in ran.err
+    assert "1 clip is not in the lists: the file is lost" in ran.err

@@ -8,6 +8,7 @@ import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result
 from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
+from dancecli.core.text import agreeing
 
 
 def command(
@@ -51,5 +52,5 @@ def command(
     if note := newer_corrections(workspace, result.split):
         info(note)
     if result.missing:
-        info(f"{len(result.missing)} clips have lost their file and are not in the lists")
+        info(f"{agreeing(len(result.missing), 'clip', 'is')} not in the lists: the file is lost")
         raise typer.Exit(3)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dancecli.core.text import agreeing
+
 if TYPE_CHECKING:
     from dancecli.dataset.ingest.importer import ClipOutcomes
 
@@ -68,7 +70,7 @@ AudioOption = Annotated[bool, typer.Option(help="Keep the sound of the videos.")
 
 def outcome_lines(outcomes: ClipOutcomes) -> list[str]:
     """Tell what became of the clips, in lines."""
-    lines = [f"{outcomes.outcomes['done']} clips are there, {outcomes.num_new} of them new"]
+    lines = [f"{agreeing(outcomes.outcomes['done'], 'clip', 'is')} there, {outcomes.num_new} of them new"]
     if outcomes.reasons:
         lines.append("missing: " + ", ".join(f"{count} {why}" for why, count in outcomes.reasons.items()))
     return lines

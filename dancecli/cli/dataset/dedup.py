@@ -11,6 +11,7 @@ import typer
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting, table
 from dancecli.cli.options import DryRunOption, EngineOption, JsonOption, WorkersOption, WorkspaceOption
 from dancecli.core.errors import UsageError
+from dancecli.core.text import agreeing, pluralize
 
 if TYPE_CHECKING:
     from dancecli.dataset.similarity.fingerprint import AgainstResult
@@ -70,18 +71,19 @@ def command(
             ]
             print_result(table(("group", "clips", "labels, if several"), rows, align="left"))
         print_result(
-            f"{result.num_clips} clips in {result.num_groups} groups; {len(result.near_duplicates)} groups "
+            f"{pluralize(result.num_clips, 'clip')} in {pluralize(result.num_groups, 'group')}; "
+            f"{pluralize(len(result.near_duplicates), 'group')} "
             f"have near-duplicates from several videos, {len(result.conflicts)} of them with several labels"
         )
         if result.shown:
             print_result(f"contact sheet of the {result.shown} largest: {workspace.group_sheet}")
     if result.num_pending:
-        info(f"{result.num_pending} clips are not hashed yet (--dry-run)")
+        info(f"{agreeing(result.num_pending, 'clip', 'is')} not hashed yet (--dry-run)")
     if not result.changed:
         info("the same groups exist already; nothing changed")
     if result.unreadable:
         clip_id, why = next(iter(result.unreadable.items()))
-        info(f"{len(result.unreadable)} clips could not be decoded, first {clip_id}: {why}")
+        info(f"{pluralize(len(result.unreadable), 'clip')} could not be decoded, first {clip_id}: {why}")
         raise typer.Exit(3)
 
 
@@ -123,13 +125,16 @@ def _show(result: AgainstResult, against: Path, *, json_output: bool) -> None:
             print_result(table(("found", "shows", "distance"), rows, align="left"))
         shown, found = ({getattr(match, name) for match in result.matches} for name in ("clip_id", "found"))
         print_result(
-            f"{len(found)} of {result.num_compared} videos show {len(shown)} of the {result.num_listed} "
-            f"clips of {against.name}"
+            f"{len(found)} of {result.num_compared} videos show {len(shown)} of the "
+            f"{pluralize(result.num_listed, 'clip')} of {against.name}"
         )
     if result.num_flat:
-        info(f"{result.num_flat} clips of {against.name} are of one tone: nothing can be compared with them")
+        info(
+            f"{pluralize(result.num_flat, 'clip')} of {against.name} "
+            f"{'is' if result.num_flat == 1 else 'are'} of one tone: nothing can be compared with them"
+        )
     if result.num_pending:
-        info(f"{result.num_pending} clips are not hashed yet (--dry-run)")
+        info(f"{agreeing(result.num_pending, 'clip', 'is')} not hashed yet (--dry-run)")
     if result.unreadable:
         name, why = next(iter(result.unreadable.items()))
-        info(f"{len(result.unreadable)} videos could not be decoded, first {name}: {why}")
+        info(f"{pluralize(len(result.unreadable), 'video')} could not be decoded, first {name}: {why}")

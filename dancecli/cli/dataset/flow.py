@@ -9,6 +9,7 @@ import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting
 from dancecli.cli.options import DryRunOption, EngineOption, JsonOption, WorkersOption, WorkspaceOption
+from dancecli.core.text import pluralize
 
 if TYPE_CHECKING:
     from dancecli.dataset.derived.flow import FlowResult
@@ -65,7 +66,9 @@ def command(
 def _show(result: FlowResult, *, dry_run: bool) -> None:
     augmented = f", {result.num_augmented} of them augmented" if result.num_augmented else ""
     state = "would be computed" if dry_run else "computed now"
-    print_result(f"{result.method} flow of {result.num_clips} clips{augmented}: {result.made} {state}")
+    print_result(
+        f"{result.method} flow of {pluralize(result.num_clips, 'clip')}{augmented}: {result.made} {state}"
+    )
     if result.clip_bytes:
         print_result(
             f"{result.num_fields} fields, {result.num_bytes / 1e6:.1f} MB, "

@@ -181,7 +181,7 @@ def _show(result: ImportResult) -> None:
     rows.append(("all", sum(result.clips.values()), sum(result.there.values())))
     print_result(table(("label", "clips", "there already"), rows))
     left_out = "".join(f" + {count:,} {reason}" for reason, count in result.left_out.items())
-    print_result(f"files given: {result.given:,} = {sum(result.clips.values()):,} clips{left_out}")
+    print_result(f"files given: {result.given:,} = {pluralize(sum(result.clips.values()), 'clip')}{left_out}")
     if result.outcomes is None:
         print_result("nothing was written (--dry-run)")
         return

@@ -24,6 +24,7 @@ from dancecli.cli.dataset.fetch_options import (
 )
 from dancecli.cli.dataset.list_totals import show_rows, tell_rows
 from dancecli.cli.options import JsonOption, WorkersOption, WorkspaceOption
+from dancecli.core.text import pluralize
 
 if TYPE_CHECKING:
     from dancecli.dataset.fetch.estimate import FetchPlan
@@ -83,7 +84,9 @@ def _show(found: FetchPlan) -> None:
     show_rows(found.rows)
     limit = f"at {found.rate_per_hour:g} an hour" if found.rate_per_hour else "with no limit"
     low, high = (round(share * found.num_clips) for share in found.survival)
-    print_result(f"{found.num_clips} clips of {found.num_videos} videos would be fetched")
+    print_result(
+        f"{pluralize(found.num_clips, 'clip')} of {pluralize(found.num_videos, 'video')} would be fetched"
+    )
     print_result(f"hours      {found.hours:.1f}  ({limit})")
     print_result(f"gigabytes  {found.gigabytes:.2f}  ({found.free_gigabytes:.0f} are free)")
     print_result(f"available  {low} to {high}  ({found.evidence})")

@@ -10,6 +10,7 @@ import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting
 from dancecli.cli.options import DryRunOption, EngineOption, JsonOption, WorkersOption, WorkspaceOption
+from dancecli.core.text import pluralize
 
 if TYPE_CHECKING:
     from dancecli.dataset.derived.pose import PoseResult, PoseSettings
@@ -128,7 +129,9 @@ def _preview(workspace: Workspace, settings: PoseSettings, *, json_output: bool)
 def _show(result: PoseResult, *, dry_run: bool) -> None:
     state = "would be found" if dry_run else "found now"
     kept = f", {result.imported} imported" if result.imported else ""
-    print_result(f"poses of {result.num_clips} clips: {result.made} {state}{kept} · {result.engine}")
+    print_result(
+        f"poses of {pluralize(result.num_clips, 'clip')}: {result.made} {state}{kept} · {result.engine}"
+    )
     if not result.has_detector:
         print_result(
             "only the main dancer is followed: the person detector needs LiteRT and the wheel of mediapipe "

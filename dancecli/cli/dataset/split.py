@@ -12,6 +12,7 @@ import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result, table
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
+from dancecli.core.text import agreeing, pluralize
 from dancecli.storage.removals import removal_note
 
 if TYPE_CHECKING:
@@ -240,21 +241,25 @@ def _inform(result: SplitResult) -> None:
         info(note)
     if result.torn:
         info(
-            f"{len(result.torn)} groups are in several official subsets; each is kept in its held-out one, "
-            f"which moves {result.moved} clips out of their official subset"
+            f"{agreeing(len(result.torn), 'group', 'is')} in several official subsets; each is kept "
+            f"in its held-out one, "
+            f"which moves {pluralize(result.moved, 'clip')} out of their official subset"
         )
     left_out = result.left_out
     if left_out.gone:
-        info(f"{len(left_out.gone)} clips have lost their file and are in no subset")
+        info(f"{agreeing(len(left_out.gone), 'clip', 'is')} in no subset: the file is lost")
     if left_out.excluded or result.relabeled:
         info(
-            f"corrections: {len(left_out.excluded)} clips excluded, {len(result.relabeled)} relabeled "
+            f"corrections: {pluralize(len(left_out.excluded), 'clip')} excluded, "
+            f"{len(result.relabeled)} relabeled "
             "(labels.csv)"
         )
     for condition, ids in (left_out.dropped or {}).items():
-        info(f"dropped: {len(ids)} {condition} clips")
+        info(f"dropped: {pluralize(len(ids), f'{condition} clip')}")
     if left_out.not_official:
-        info(f"{len(left_out.not_official)} clips are not in the official lists and are in no subset")
+        info(
+            f"{agreeing(len(left_out.not_official), 'clip', 'is')} not in the official lists, so in no subset"
+        )
     if left_out.unknown_names:
         first = left_out.unknown_names[0]
         info(f"{len(left_out.unknown_names)} names in the group files match no clip, first {first!r}")

@@ -9,6 +9,7 @@ import typer
 
 from dancecli.cli.console import info, open_workspace
 from dancecli.cli.options import SplitOption, WorkspaceOption
+from dancecli.core.text import pluralize
 
 
 def command(
@@ -57,7 +58,7 @@ def command(
     with listen(host, port) as sock:
         shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{sock.getsockname()[1]}/" + ("" if password else f"?token={token}")
-        info(f"{len(catalog.frame):,} clips: {address}\nCtrl-C ends it")
+        info(f"{pluralize(len(catalog.frame), 'clip')}: {address}\nCtrl-C ends it")
         if browser and not password:
             webbrowser.open(address)
         serve(make_app(workspace, catalog, token, password), sock)

@@ -12,6 +12,7 @@ import typer
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting, table
 from dancecli.cli.options import JsonOption, SplitOption, WorkspaceOption
 from dancecli.core.errors import InputError
+from dancecli.core.text import pluralize
 
 if TYPE_CHECKING:
     from dancecli.dataset.quality.audit import AuditResult
@@ -76,8 +77,8 @@ def command(
 
 
 def _show(result: AuditResult) -> None:
-    listed = "".join(f", {count} rows of {name}" for name, count in result.num_listed.items())
-    print_result(f"split {result.split}: {result.num_clips} clips{listed}")
+    listed = "".join(f", {pluralize(count, 'row')} of {name}" for name, count in result.num_listed.items())
+    print_result(f"split {result.split}: {pluralize(result.num_clips, 'clip')}{listed}")
     print_result(f"checked to be in one subset: {result.known.checked}")
     for name, (leaked, held_out) in result.own_leaks.items():
         if leaked:
@@ -86,7 +87,7 @@ def _show(result: AuditResult) -> None:
             )
     for condition, ids in result.content.items():
         more = ", ..." if len(ids) > _NAMED else ""
-        print_result(f"{condition}: {len(ids)} clips ({', '.join(ids[:_NAMED])}{more})")
+        print_result(f"{condition}: {pluralize(len(ids), 'clip')} ({', '.join(ids[:_NAMED])}{more})")
     counts = Counter(finding.kind for finding in result.findings)
     if not counts:
         leak = "no leak in what is known" if result.known.warnings else "no leak"

@@ -10,6 +10,7 @@ import typer
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting
 from dancecli.cli.options import DryRunOption, JsonOption, SplitOption, WorkspaceOption
 from dancecli.core.errors import UsageError
+from dancecli.core.text import agreeing
 
 if TYPE_CHECKING:
     from dancecli.storage.workspace import Workspace
@@ -161,5 +162,5 @@ def _export_split(
             "allow passing them on (--format lists has no videos)"
         )
     if result.missing:
-        info(f"{len(result.missing)} clips have lost their file and are not exported")
+        info(f"{agreeing(len(result.missing), 'clip', 'is')} not exported: the file is lost")
         raise typer.Exit(3)

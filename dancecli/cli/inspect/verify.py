@@ -10,6 +10,7 @@ import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting
 from dancecli.cli.options import EngineOption, JsonOption, WorkspaceOption
+from dancecli.core.text import pluralize
 
 if TYPE_CHECKING:
     from dancecli.storage.workspace import Workspace
@@ -55,7 +56,7 @@ def command(
         }
         num_files = result.num_clips + sum(derived.values())
         kinds = " and ".join(kind for kind, count in derived.items() if count)
-        things = f"files of {result.num_clips} clips and their {kinds}" if kinds else "clips"
+        things = f"files of {pluralize(result.num_clips, 'clip')} and their {kinds}" if kinds else "clips"
         print_result(f"{num_files - faulty} of {num_files} {things} are intact")
         for what, names in (("missing", result.missing), ("changed", result.changed)):
             for name in names:

@@ -20,6 +20,7 @@ from dancecli.cli.options import (
     WeightsOption,
     WorkspaceOption,
 )
+from dancecli.core.text import pluralize
 
 
 def command(
@@ -84,6 +85,7 @@ def command(
         return
     views, values = found.shape
     print_result(
-        f"{found.clips} clips of split {found.split}: {values} values, {views} views ({found.views})"
+        f"{pluralize(found.clips, 'clip')} of split {found.split}: {values} values, {views} views "
+        f"({found.views})"
     )
     print_result(str(found.file))

@@ -46,6 +46,7 @@ from dancecli.cli.options import (
 )
 from dancecli.core.errors import UsageError
 from dancecli.core.recipe import ATTENTIVE, KNN, MTEB, PROTOTYPE, SOLVED, TRAINED, Recipe
+from dancecli.core.text import pluralize
 
 # Draws of each size of a learning curve.
 _DRAWS = 5
@@ -367,7 +368,9 @@ def _show_folds(workspace: Workspace, record: dict[str, Any]) -> None:
     rows = record["cross_validation"]["of_fold"]
     results = read_run_results(workspace, record["name"])
     groups = len(set(results.subsets["test"].groups))
-    print_result(f"pooled over {len(rows)} folds: {headline(summarize(results)['test'])}, {groups} groups")
+    print_result(
+        f"pooled over {len(rows)} folds: {headline(summarize(results)['test'])}, {pluralize(groups, 'group')}"
+    )
     print_result("correct in each fold: " + ", ".join(f"{row['top1']}/{row['n']}" for row in rows))
     if record["checkpoint"]["name"]:
         print_result(f"checkpoint: {record['checkpoint']['name']}.pth, trained on all clips")

@@ -10,6 +10,7 @@ import typer
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting_phases, table
 from dancecli.cli.models.processes import check_gpus
 from dancecli.cli.options import DecoderOption, DryRunOption, JsonOption, WorkspaceOption
+from dancecli.core.text import pluralize
 
 if TYPE_CHECKING:
     from dancecli.storage.pose_files import Pose
@@ -110,7 +111,10 @@ def command(
         if json_output:
             print_json(document)
         else:
-            info(f"would classify {len(plan.files)} videos with {plan.checkpoint.path}, into {plan.folder}")
+            info(
+                f"would classify {pluralize(len(plan.files), 'video')} with "
+                f"{plan.checkpoint.path}, into {plan.folder}"
+            )
         return
     with reporting_phases() as reporter:
         result = predict(workspace, settings, reporter)
@@ -188,10 +192,10 @@ def _calibrated(found: dict[str, Any]) -> str:
     """Say what sets and unknown videos are, and by how many clips they were calibrated."""
     parts = []
     if sets := found["sets"]:
-        by = f"{sets['clips']} clips of {sets['groups']} groups in val"
+        by = f"{pluralize(sets['clips'], 'clip')} of {pluralize(sets['groups'], 'group')} in val"
         parts.append(f"a set holds the style of a new clip {100 * sets['level']:g} times in 100 (by {by})")
     if unknown := found["unknown"]:
-        by = f"{unknown['clips']} clips of {unknown['groups']} groups"
+        by = f"{pluralize(unknown['clips'], 'clip')} of {pluralize(unknown['groups'], 'group')}"
         parts.append(f"of clips of a known style {100 * unknown['rate']:g} % are called unknown (by {by})")
     return "; ".join(parts)
 

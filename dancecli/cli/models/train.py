@@ -34,6 +34,7 @@ from dancecli.cli.options import (
     WorkspaceOption,
 )
 from dancecli.core.errors import UsageError
+from dancecli.core.text import pluralize
 
 if TYPE_CHECKING:
     from dancecli.dataset.derived.trajectories import TrajectoriesSettings
@@ -224,7 +225,8 @@ def _train_on_trajectories(
         print_result(f"would train run {result.name}: {result.record}")
     else:
         print_result(
-            f"{tracked.num_clips} clips: {tracked.made} tracked now, {tracked.with_poses} with people left "
+            f"{pluralize(tracked.num_clips, 'clip')}: {tracked.made} tracked now, "
+            f"{tracked.with_poses} with people left "
             f"out of the camera's motion · {tracked.stored:,} trajectories, {tracked.num_bytes / 1e6:.1f} MB"
         )
         print_scores(result.record)

@@ -33,6 +33,7 @@ from dancecli.cli.options import (
     WeightsOption,
     WorkspaceOption,
 )
+from dancecli.core.text import pluralize
 
 if TYPE_CHECKING:
     from dancecli.model.tuning.plan import TunePlan
@@ -144,7 +145,7 @@ def command(
     else:
         _show(found)
     if not result.trained:
-        info(f"study {result.name} already has {trials} trials; nothing was trained")
+        info(f"study {result.name} already has {pluralize(trials, 'trial')}; nothing was trained")
     if elsewhere := sum(trial["state"] == "running" for trial in record["trials"]):
         are = "trial is" if elsewhere == 1 else "trials are"
         info(f"{elsewhere} {are} still training in other processes")

@@ -18,6 +18,7 @@ from dancecli.core.errors import EngineError, WorkspaceError
 from dancecli.core.hashing import sha256_file
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip, ClipPose, Flow, Trajectories
+from dancecli.core.text import pluralize
 from dancecli.engine.factory import LOCAL, check_engine, open_pool
 from dancecli.engine.worker import Acquire
 from dancecli.storage import tables
@@ -151,7 +152,7 @@ def _over(engine: str, workspace: Workspace, files: Sequence[StoredFile]) -> Ite
         for finished in pool.run(jobs):
             if finished is not None and finished.lost:
                 raise EngineError(
-                    f"{len(finished.job.files)} files could not be checked: {finished.detail}",
+                    f"{pluralize(len(finished.job.files), 'file')} could not be checked: {finished.detail}",
                     "run it again: it resumes",
                 )
             if finished is not None and finished.result is not None:

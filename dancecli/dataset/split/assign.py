@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 from dancecli.core.errors import InputError, UsageError
 from dancecli.core.hashing import assign_folds, keyed_order
 from dancecli.core.records import SplitClip, Subset
+from dancecli.core.text import agreeing, pluralize
 from dancecli.sources import letsdance
 
 
@@ -82,7 +83,7 @@ def draw_subset(clips: Sequence[AnyClip], size: int, seed: int) -> list[AnyClip]
     pool = [clip for clip in clips if clip.dataset != letsdance.DATASET] or list(clips)
     if len(pool) < size:
         raise InputError(
-            f"a subset of {size} clips cannot be drawn from {len(pool)}",
+            f"a subset of {pluralize(size, 'clip')} cannot be drawn from {len(pool)}",
             f"fetch more clips, or use --subset {len(pool)} or less",
         )
     by_clip = keyed_order(pool, lambda c: c.clip_id, seed=seed, purpose="subset-clip")
@@ -106,7 +107,7 @@ def subset_sizes(total: int, ratios: Mapping[Subset, Fraction]) -> dict[Subset, 
     empty = [name for name, size in sizes.items() if size == 0]
     if empty:
         raise InputError(
-            f"{total} clips are too few: the {empty[0]} subset would be empty",
+            f"{agreeing(total, 'clip', 'is')} too few: the {empty[0]} subset would be empty",
             "fetch more clips, or give --ratios with a larger share",
         )
     return sizes
@@ -203,7 +204,8 @@ def assign_to_folds(
     groups = [group_of.get(clip.clip_id, clip.video_id) for clip in ordered]
     if len(set(groups)) < folds:
         raise InputError(
-            f"{len(set(groups))} groups of clips are too few for {folds} folds",
+            f"{pluralize(len(set(groups)), 'group')} of clips "
+            f"{'is' if len(set(groups)) == 1 else 'are'} too few for {folds} folds",
             "give --folds a smaller number, or fetch more videos",
         )
     labels = [clip.label for clip in ordered]
@@ -283,7 +285,8 @@ def _as_split_clips(
     empty = [name for name in needed if name not in filled]
     if empty:
         raise InputError(
-            f"{len(groups)} groups of clips are too few: the {empty[0]} subset would be empty",
+            f"{pluralize(len(groups), 'group')} of clips {'is' if len(groups) == 1 else 'are'} too "
+            f"few: the {empty[0]} subset would be empty",
             "fetch more videos, or give --ratios with a larger share",
         )
     words = {name: name.value for name in Subset}

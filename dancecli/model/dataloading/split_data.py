@@ -14,6 +14,7 @@ from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.hashing import classes_in_few_folds
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Clip, SplitClip, Subset
+from dancecli.core.text import agreeing
 from dancecli.storage import tables
 from dancecli.storage.corrections import newer_corrections
 from dancecli.storage.files import atomic_file
@@ -294,7 +295,7 @@ def _notes(
         listed = {example.clip_id for example in examples[subset]}
         lost = sum(p.subset == subset and p.clip_id not in listed for p in split_clips)
         if lost:
-            yield f"{lost} clips of the {subset} subset of split {name} have no file and are left out"
+            yield f"left out of the {subset} subset of split {name}: {agreeing(lost, 'clip', 'has')} no file"
     if not examples[Subset.VAL] and not folds:
         yield f"split {name} has no validation subset: a network's last epoch is the result"
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.records import Prediction, SplitClip, Subset
 from dancecli.core.statistics.calibration import group_threshold, groups_needed, set_threshold, tempered
+from dancecli.core.text import pluralize
 from dancecli.storage import tables
 from dancecli.storage.runs import RunFolder
 from dancecli.storage.workspace import Workspace
@@ -133,7 +134,8 @@ def _check_groups(what: str, groups: int, level: float, option: str) -> None:
     needed = groups_needed(level)
     if groups < needed:
         raise WorkspaceError(
-            f"{what} has {groups} groups (source videos) to calibrate by; {option} at this level needs "
+            f"{what} has {pluralize(groups, 'group')} (source videos) to calibrate by; {option} at "
+            f"this level needs "
             f"{needed}",
             "train on a split with more of them (for sets in val: --ratios 60/20/20), or ask for less",
         )

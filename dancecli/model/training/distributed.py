@@ -22,6 +22,7 @@ from datetime import timedelta
 from typing import IO, TYPE_CHECKING, Any
 
 from dancecli.core.errors import ModelError, UsageError
+from dancecli.core.text import pluralize
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -309,7 +310,7 @@ def per_rank_batch_size(batch: int, processes: int) -> int:
     """
     if batch % processes:
         raise UsageError(
-            f"a batch of {batch} clips cannot be divided among {processes} processes",
+            f"a batch of {pluralize(batch, 'clip')} cannot be divided among {processes} processes",
             f"use a --batch that is a multiple of {processes}",
         )
     return batch // processes

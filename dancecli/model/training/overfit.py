@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from dancecli.core.errors import ModelError
+from dancecli.core.text import pluralize
 
 _STEPS = 10
 # A loss that has halved has shown enough, and so has one that falls at all after this time.
@@ -100,7 +101,7 @@ def overfit_one_batch(
             return _checked_head(model, batch, num_classes, done)
     worst = tries[0]
     raise ModelError(
-        f"the loss on one batch of {worst.clips} clips did not fall in {worst.steps} steps "
+        f"the loss on one batch of {pluralize(worst.clips, 'clip')} did not fall in {worst.steps} steps "
         f"({worst.loss_before:.3f} to {worst.loss_after:.3f})",
         "the weights, frozen stages or labels do not fit this model; --no-preflight trains anyway",
     )

@@ -17,6 +17,7 @@ import torch
 
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import SILENT, Reporter
+from dancecli.core.text import pluralize
 from dancecli.model.dataloading.datasets import DATASETS
 from dancecli.model.hardware.device import workers_needed
 from dancecli.model.networks.build import build_model
@@ -63,7 +64,7 @@ class PreflightCheck:
         if self.features_s:
             what = f"{time_words(self.features_s)} for the features, then {what}"
         clips = self.overfit.clips
-        return f"about {time_words(self.total_s)} in all: {what} (estimated from {clips} clips)"
+        return f"about {time_words(self.total_s)} in all: {what} (estimated from {pluralize(clips, 'clip')})"
 
     @property
     def record(self) -> dict[str, Any]:
@@ -173,7 +174,9 @@ def _refused_view(shape: tuple[int, ...], clips: int, error: RuntimeError) -> Mo
     """Say that a network cannot take the views, which torch tells as sizes that do not match."""
     reason = (str(error).strip().splitlines() or [""])[0][:200]
     if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in reason:
-        return ModelError(f"there is no memory for {clips} clips at once ({reason})", "use a smaller --batch")
+        return ModelError(
+            f"there is no memory for {pluralize(clips, 'clip')} at once ({reason})", "use a smaller --batch"
+        )
     return ModelError(
         f"the network does not take views of {' x '.join(map(str, shape))} ({reason})",
         "use another --recipe, or the clip_len, crop and short_side that the model was made for",

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from dancecli.core.csv_files import CsvTable, read_csv
 from dancecli.core.errors import InputError
 from dancecli.core.records import Clip, ClipPose, Group
+from dancecli.core.text import pluralize
 from dancecli.storage import tables
 from dancecli.storage.content import CONDITIONS
 from dancecli.storage.workspace import Workspace
@@ -175,9 +176,9 @@ def _of_file(
         raise InputError.at(
             path, table.rows[0].line, f"no row names a {key.removesuffix('_id')} of this workspace"
         )
-    note = f"{path.name}: {', '.join(names)} of {len(table.rows) - unknown} rows"
+    note = f"{path.name}: {', '.join(names)} of {pluralize(len(table.rows) - unknown, 'row')}"
     if unknown:
-        note += f"; {unknown} name nothing of this workspace"
+        note += f"; {unknown} {'names' if unknown == 1 else 'name'} nothing of this workspace"
     return {name: _quarters(of) for name, of in cells.items()}, note
 
 

@@ -200,7 +200,7 @@ def test_what_is_left_out_is_found_by_its_path(dance, workspace: Workspace, tmp_
     os.mkfifo(source.parent / "pipe.mp4")
     ran = dance("import", str(tmp_path / "in"))
     assert ran.code == 3
-    assert "files given: 5 = 1 clips + 3 unreadable + 1 not-a-video" in ran.out
+    assert "files given: 5 = 1 clip + 3 unreadable + 1 not-a-video" in ran.out
     assert "waltz/link.mp4: unreadable, is a link to nothing" in ran.err
     text = (workspace.root / "left-out.csv").read_text()
     assert [line.split(",")[:2] for line in text.splitlines()[1:]] == [

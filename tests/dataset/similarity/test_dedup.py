@@ -77,7 +77,7 @@ def test_a_clip_that_cannot_be_decoded_is_reported(dance, workspace: Workspace, 
     workspace.clip("ccccccccccc_0_2000").write_bytes(b"gone")
     ran = dance("dedup")
     assert ran.code == 3
-    assert "1 clips could not be decoded, first ccccccccccc_0_2000" in ran.err
+    assert "1 clip could not be decoded, first ccccccccccc_0_2000" in ran.err
     assert len(tables.read(workspace.groups, Group)) == 6
 
 

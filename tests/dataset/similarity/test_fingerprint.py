@@ -86,7 +86,7 @@ def test_a_mirrored_test_clip_is_found_in_a_folder_and_a_training_clip_is_not(
     assert [(m["clip_id"], m["found"]) for m in ran.json["matches"]] == [(listed.clip_id, "a/stolen.mkv")]
     assert (ran.json["num_compared"], list(ran.json["unreadable"])) == (3, ["broken.mp4"])
     assert (
-        "1 of 3 videos show 1 of the 1 clips of fingerprint.csv"
+        "1 of 3 videos show 1 of the 1 clip of fingerprint.csv"
         in dance("dedup", str(foreign), "--against", str(file)).out
     )
     for name in ("a/stolen.mkv", "broken.mp4"):

@@ -226,7 +226,7 @@ def test_corrections_are_applied_and_counted(dance: Callable[..., Ran], workspac
     after = ran.json
     assert (after["excluded"], after["relabeled"]) == ([clips[1].clip_id], [clips[0].clip_id])
     assert after["hash"] != before["hash"]
-    assert "corrections: 1 clips excluded, 1 relabeled (labels.csv)" in ran.err
+    assert "corrections: 1 clip excluded, 1 relabeled (labels.csv)" in ran.err
     table = {row.clip_id: row for row in tables.read(workspace.split("b"), SplitClip)}
     assert clips[1].clip_id not in table
     assert table[clips[0].clip_id].label == LABELS[1]

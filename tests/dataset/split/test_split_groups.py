@@ -155,7 +155,7 @@ def test_clips_whose_file_is_gone_are_not_counted(archive: Workspace, dance: Cal
         (archive.root / clip.path).unlink()
     ran = dance("split", "--json")
     assert (ran.code, sum(ran.json["counts"].values()), len(ran.json["gone"])) == (3, 40, 20)
-    assert "20 clips have lost their file and are in no subset" in ran.err
+    assert "20 clips are in no subset: the file is lost" in ran.err
     lines = [
         len((archive.annotations("full") / f"{s}.txt").read_text().splitlines()) for s in ran.json["counts"]
     ]

@@ -91,7 +91,7 @@ def test_a_batch_whose_loss_does_not_fall_is_refused():
     assert (done.clips, done.loss_before) == (1, 2.0)
     assert done.loss_after < 2.0
     for model, sentence in [
-        (Stub(slope=0.0), "the loss on one batch of 1 clips did not fall in 10 steps"),
+        (Stub(slope=0.0), "the loss on one batch of 1 clip did not fall in 10 steps"),
         (Stub(start=float("nan")), "the loss is nan before the first step; clips: a_0_1"),
         (Stub(classes=400), "head has 400 classes, the split has 3"),
     ]:

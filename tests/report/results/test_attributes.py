@@ -51,8 +51,8 @@ def test_a_file_may_name_clips_or_videos(workspace: Workspace, clips: list[Clip]
     same_video = [clip.video_id == clips[1].video_id for clip in clips[:3]]
     assert of["place"] == ["stage" if same else "" for same in same_video]
     assert found.notes == (
-        "clip.csv: camera of 1 rows; 1 name nothing of this workspace",
-        "video.tsv: place of 1 rows",
+        "clip.csv: camera of 1 row; 1 names nothing of this workspace",
+        "video.tsv: place of 1 row",
     )
 
 
