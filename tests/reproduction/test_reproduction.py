@@ -93,7 +93,7 @@ def train(workspace: Workspace, name: str, on: str, recipe: str, changes: Sequen
     if "two-stream" in name:
         start = "random-init" in name or name.startswith("quick")
         card["weights"] = None if start else {"name": "googlenet (inflated from 2-D)", "sha256": "1f" * 32}
-    card["model"]["pretrain"] = "inception"
+    card["model"] |= {"pretrain": "inception", "flow": "dis" if name.endswith("-flow") else None}
     card |= {"recipe": {**vars(made)}, "checkpoint": {"name": "last", "epoch": made.epochs}}
     skill = 3.0 if "tuned" in name else 1.5
     predictions = [
@@ -346,6 +346,9 @@ def test_without_the_imagenet_weights_the_two_stream_rows_are_not_called_the_pap
     start = "random initial weights instead of inflated ImageNet weights"
     assert start in found["two-stream"]["deviations"]
     assert "6 classes instead of 19" in found["two-stream"]["deviations"]
+    flow = "optical flow by dis instead of tvl1, the method of I3D's authors"
+    assert flow in found["two-stream"]["deviations"]
+    assert flow not in found["tuned"]["deviations"]
     # With the file the rows are the paper's, and run under their own names.
     monkeypatch.setattr(commands, "fetch_imagenet", lambda _: None)
     said.clear()

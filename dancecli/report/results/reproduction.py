@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import InputError
+from dancecli.core.flow_format import PUBLISHED_METHOD
 from dancecli.core.recipe import read_recipe
 from dancecli.core.records import Subset
 from dancecli.report.results.entries import hits, refuse_unlike
@@ -231,6 +232,9 @@ def _deviations(experiment: Experiment, ran: Ran) -> Iterator[str]:
         model = (record.get("model") or {}).get("pretrain")
         if experiment.pretrain not in (_TWO_STREAM, model):
             yield f"model {model} instead of {experiment.pretrain}"
+        flow = (record.get("model") or {}).get("flow")
+        if flow and flow != PUBLISHED_METHOD:
+            yield f"optical flow by {flow} instead of {PUBLISHED_METHOD}, the method of I3D's authors"
         found = record.get("recipe")
         made = found if isinstance(found, dict) else {}
         for key, value in asked.items():
