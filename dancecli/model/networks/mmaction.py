@@ -150,7 +150,7 @@ from mmengine.device import get_device  # noqa: E402
 from mmengine.dist import init_dist  # noqa: E402
 from mmengine.hooks import Hook  # noqa: E402
 from mmengine.logging import HistoryBuffer, MMLogger  # noqa: E402
-from mmengine.model import BaseDataPreprocessor  # noqa: E402
+from mmengine.model import BaseDataPreprocessor, BaseModule, base_module, weight_init  # noqa: E402
 from mmengine.optim import OptimWrapper  # noqa: E402
 from mmengine.registry import PARAM_SCHEDULERS, init_default_scope  # noqa: E402
 from mmengine.runner import CheckpointLoader, Runner, ValLoop, set_random_seed  # noqa: E402
@@ -199,6 +199,11 @@ __all__ = [
     "set_random_seed",
     "silence",
 ]
+
+# mmengine reads all weights again after every layer that it fills, to log which have changed: of a
+# transformer that takes longer than to fill them.
+base_module.update_init_info = weight_init.update_init_info = lambda *_, **__: None
+BaseModule._dump_init_info = lambda _: None
 
 
 def _statistics_method(owner: Any, name: Any) -> Any:

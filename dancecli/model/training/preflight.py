@@ -1,7 +1,7 @@
 """The pre-flight check: does a run's first batch train, and how long will the run take?
 
-Nothing of it stays: the models are built for it and thrown away, and all random states are restored,
-so that the run is bit for bit what it is without.
+Nothing of it stays: what it trains is thrown away or set back, and all random states are restored, so that
+the run is bit for bit what it is without.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dancecli.model.dataloading.datasets import DATASETS
 from dancecli.model.hardware.device import workers_needed
 from dancecli.model.networks.build import build_model
 from dancecli.model.networks.mmaction import HOOKS, get_device, pseudo_collate
+from dancecli.model.networks.stages import LAST_STAGE
 from dancecli.model.training.features.frozen import FrozenBackbone, head_network_config
 from dancecli.model.training.features.loaders import (
     PendingFeatures,
@@ -49,6 +50,8 @@ class PreflightCheck:
         epoch_s: expected seconds per epoch, validation included.
         total_s: of both, all epochs, and the evaluation at the end.
         frozen: the frozen backbone, where features are cached.
+        model: the network as the run begins, where it is left: of a wholly frozen one only the head was
+            changed, which is as before again.
         workers: decoding processes that keep a GPU busy; None where the recipe or the cores decide.
     """
 
@@ -57,6 +60,7 @@ class PreflightCheck:
     epoch_s: float
     total_s: float
     frozen: FrozenBackbone | None = None
+    model: Any = None
     workers: int | None = None
 
     def __str__(self) -> str:
@@ -104,6 +108,7 @@ def run_preflight(job: Job, pending: PendingFeatures | None, reporter: Reporter 
         # While the workers decode, the network computes on the same cores.
         decode_s /= 1 + int(job.config["train_dataloader"]["num_workers"])
         shape = tuple(batch["inputs"][0].shape)
+        kept = _head_weights(model) if frozen and frozen.stage == LAST_STAGE else None
         try:
             if frozen:
                 batch, view_s = _compute_features(job, frozen, indices, batch, reporter)
@@ -111,10 +116,18 @@ def run_preflight(job: Job, pending: PendingFeatures | None, reporter: Reporter 
             overfit = overfit_one_batch(model, batch, len(job.data.labels), freeze)
         except RuntimeError as error:
             raise _refused_view(shape, len(indices), error) from error
+        if kept:
+            model.cls_head.load_state_dict(kept)
+            model.zero_grad()
     views = pending.views if pending else 0
     busy_s = view_s if job.cached else overfit.step_s / overfit.clips
     found = expect(job, overfit, view_s, decode_s, views)
-    return replace(found, frozen=frozen, workers=_workers(job, read_s, busy_s))
+    left = model if kept else None
+    return replace(found, frozen=frozen, model=left, workers=_workers(job, read_s, busy_s))
+
+
+def _head_weights(model: Any) -> dict[str, Any]:
+    return {name: value.clone() for name, value in model.cls_head.state_dict().items()}
 
 
 def _workers(job: Job, read_s: float, busy_s: float) -> int | None:

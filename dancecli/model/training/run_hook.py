@@ -38,6 +38,7 @@ class QuietRunner(Runner):  # type: ignore[misc]
         frozen: prefixes of what hooks will freeze; see `FreezeHook`.
         device: that it computes on.
         compiled: torch compiles the backbone.
+        built: the model has the weights with which the run begins.
     """
 
     def __init__(
@@ -46,9 +47,10 @@ class QuietRunner(Runner):  # type: ignore[misc]
         frozen: Sequence[str] = (),
         device: Device = CPU,
         compiled: bool = False,
+        built: bool = False,
         **kwargs: Any,
     ) -> None:
-        self._frozen, self._device, self._compiled = frozen, device, compiled
+        self._frozen, self._device, self._compiled, self._built = frozen, device, compiled, built
         super().__init__(*args, **kwargs)
 
     def build_logger(self, *args: Any, **kwargs: Any) -> Any:
@@ -72,6 +74,10 @@ class QuietRunner(Runner):  # type: ignore[misc]
             # Backbones with a setting of their own freeze what it says here.
             model.train()
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def _init_model_weights(self) -> None:
+        if not self._built:
+            super()._init_model_weights()
 
     def dump_config(self) -> None:
         """Write nothing: the config is in the run's folder already."""

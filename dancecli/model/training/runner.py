@@ -93,7 +93,7 @@ def run_job(job: Job, reporter: Reporter) -> Outcome:
             features = cached_features(job, first.frozen if first else None, reporter)
         loaders = features.loaders
         clock.lap("features")
-        runner, hook = _build_runner(job, loaders, reporter)
+        runner, hook = _build_runner(job, loaders, reporter, first.model if first else None)
         with process_group(job.rank_info):
             runner.train()
         clock.lap("train")
@@ -150,7 +150,10 @@ def run_worker_rank(job: Job) -> None:
         runner.train()
 
 
-def _build_runner(job: Job, loaders: dict[Subset, Any], reporter: Reporter) -> tuple[QuietRunner, RunHook]:
+def _build_runner(
+    job: Job, loaders: dict[Subset, Any], reporter: Reporter, built: Any = None
+) -> tuple[QuietRunner, RunHook]:
+    """Give the runner of a job, of a network that is `built` as the run begins or of a new one."""
     config, counts, recipe, here = job.config, job.data.counts, job.recipe, job.rank_info
     init_process_group(here, gpu=job.device.gpu)
     model = config["model"]
@@ -162,12 +165,14 @@ def _build_runner(job: Job, loaders: dict[Subset, Any], reporter: Reporter) -> t
     )
     clips = {**config["train_dataloader"], "batch_size": per_rank_batch_size(recipe.batch, here.size)}
     resume = job.resume and job.folder.resume_file.exists()
+    start = config["load_from"] if built is None else None
     frozen = [hook["prefixes"] for hook in config["custom_hooks"] if hook["type"] == "FreezeHook"]
     runner = QuietRunner(
         frozen=[prefix for prefixes in frozen for prefix in prefixes],
         device=job.device,
         compiled=job.compiled,
-        model=model,
+        built=built is not None,
+        model=model if built is None else built,
         work_dir=str(job.folder.log),
         train_dataloader=loaders.get(Subset.TRAIN) or clips,
         val_dataloader=loaders.get(Subset.VAL) or config["val_dataloader"],
@@ -179,7 +184,7 @@ def _build_runner(job: Job, loaders: dict[Subset, Any], reporter: Reporter) -> t
         # Ours saves whole files only, and what can change only.
         default_hooks={**config["default_hooks"], "checkpoint": None},
         custom_hooks=[*config["custom_hooks"], hook],
-        load_from=str(job.folder.resume_file) if resume else config["load_from"],
+        load_from=str(job.folder.resume_file) if resume else start,
         resume=resume,
         env_cfg=config["env_cfg"],
         log_processor=config["log_processor"],
