@@ -8,7 +8,6 @@ WORLD_SIZE) or of Slurm's srun (SLURM_PROCID, SLURM_STEP_NUM_TASKS).
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 import socket
@@ -229,29 +228,10 @@ def init_process_group(here: RankInfo, *, gpu: bool) -> None:
     if gpu:
         from dancecli.model.networks.mmaction import init_dist
 
-        init_dist("pytorch", "nccl", timeout=_MEETING_S, **_meeting())
+        init_dist("pytorch", "nccl", timeout=_MEETING_S)
     else:
         # mmengine's own would ask for a GPU's number.
-        dist.init_process_group("gloo", timeout=timedelta(seconds=_MEETING_S), **_meeting())
-
-
-# The store by which this process meets the others, and how often it has.
-_STORES: list[Any] = []
-_MEETINGS = itertools.count(1)
-
-
-def _meeting() -> dict[str, Any]:
-    """Give the place where the processes meet, another for each stream that they train.
-
-    In one place twice, a process would find the addresses that another had left there the first time.
-    """
-    from torch.distributed.distributed_c10d import PrefixStore
-    from torch.distributed.rendezvous import rendezvous
-
-    if not _STORES:
-        _STORES.append(next(rendezvous("env://", timeout=timedelta(seconds=_MEETING_S))))
-    store, rank, size = _STORES[0]
-    return {"store": PrefixStore(f"meeting-{next(_MEETINGS)}", store), "rank": rank, "world_size": size}
+        dist.init_process_group("gloo", timeout=timedelta(seconds=_MEETING_S))
 
 
 def _torchrun_variables(here: RankInfo, gpus: int) -> dict[str, str]:

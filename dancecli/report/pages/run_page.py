@@ -358,7 +358,14 @@ def facts(results: RunResults) -> list[tuple[str, list[tuple[str, str]]]]:
             ],
         ),
         ("Cross-validation", _fold_facts(run)),
-        ("Views", [("training", views.get("train")), ("testing", views.get("test"))]),
+        (
+            "Views",
+            [
+                ("training", views.get("train")),
+                ("testing", views.get("test")),
+                ("decoder", _decoder(_table(run, "decoder"))),
+            ],
+        ),
         (
             "Training",
             [
@@ -380,6 +387,14 @@ def facts(results: RunResults) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Versions", list(_table(run, "versions").items())),
     ]
     return [(title, named) for title, rows in groups if (named := _named(rows))]
+
+
+def _decoder(found: Mapping[str, Any]) -> str:
+    """Say what decoded the clips; empty for a run that does not know."""
+    by = " ".join(str(found[key]) for key in ("name", "version") if found.get(key))
+    on = f" on {found['device']}" if found.get("device") else ""
+    left = found.get("left_to_ffmpeg")
+    return f"{by}{on}{f', {left} files by ffmpeg' if left else ''}"
 
 
 def _engines(features: Mapping[str, Any]) -> str:

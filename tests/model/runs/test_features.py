@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from dancecli.core.progress import Reporter
 from dancecli.core.recipe import read_recipe
 from dancecli.model.networks.base import build_model_config, model_base
 from dancecli.model.networks.build import build_model
@@ -24,6 +25,21 @@ def weights(tmp_path, tiny_model, tiny_recipe):
     model = build_model(build_model_config(base, recipe, 3, None), seed=5)
     torch.save(model.state_dict(), tmp_path / "weights.pth")
     return str(tmp_path / "weights.pth")
+
+
+def test_two_processes_export_the_features_of_one(corpus, tiny_model, tiny_recipe, weights):
+    workspace = corpus()
+    of = {"pretrain": str(tiny_model), "recipe": str(tiny_recipe), "weights": weights}
+    found, said = [], []
+    for processes in (1, 2):
+        settings = FeatureSettings(**of, form=FeatureForm.NPY, processes=processes)
+        found.append(
+            np.load(export_features(workspace, settings, Reporter(lambda p: said.append(p.text))).file)
+        )
+        (workspace.root / "cache").rename(workspace.root / f"cache-{processes}")
+    assert found[0].shape == (12, 1, 64)
+    assert np.abs(found[0] - found[1]).max() < 1e-4 * np.abs(found[0]).max()
+    assert any(text.startswith("features · local") for text in said)
 
 
 def test_features_are_those_that_the_head_of_the_run_takes(corpus, tiny_model, tiny_recipe, weights):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -23,13 +22,6 @@ def dance(root: Path, *words: str, **env: str) -> subprocess.CompletedProcess[st
         [sys.executable, "-m", "dancecli", *words, "--workspace", str(root)],
         env={**os.environ, **env}, capture_output=True, text=True, check=False,
     )  # fmt: skip
-
-
-@pytest.fixture
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def losses(workspace, run):
@@ -180,38 +172,6 @@ def test_processes_of_srun_meet_without_a_gpu_at_the_first_node(tmp_path):
     assert [out for out, _ in told] == [f"{mean} [1.0, 10.0]\n", f"{mean} [2.0, 20.0]\n"], told
 
 
-MEETING_TWICE = """
-import sys, time, torch, torch.distributed as dist
-from dancecli.model.training.distributed import init_process_group, get_rank_info
-here = get_rank_info()
-for stream in range(2):
-    init_process_group(here, gpu=False)
-    found = torch.tensor([here.rank + 1.0])
-    dist.all_reduce(found)
-    dist.destroy_process_group()
-    # The first evaluates while the other waits for the next stream.
-    time.sleep(1.5 if here.first else 0)
-print(found.item())
-"""
-
-
-def test_processes_meet_again_for_the_next_stream(free_port):
-    common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port)}
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", MEETING_TWICE], env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for rank in range(2)
-    ]  # fmt: skip
-    try:
-        told = [child.communicate(timeout=120) for child in children]
-    finally:
-        for child in children:
-            child.kill()
-    assert [out for out, _ in told] == ["3.0\n", "3.0\n"], told
-
-
 @pytest.mark.parametrize("gpu", [False, True])
 def test_the_others_wait_while_the_first_evaluates_a_stream(monkeypatch, gpu):
     import torch.distributed as dist
@@ -221,7 +181,6 @@ def test_the_others_wait_while_the_first_evaluates_a_stream(monkeypatch, gpu):
     monkeypatch.setattr("torch.cuda.set_device", lambda _: None)
     # One that is set already is left as it is; else mmengine would set it for all tests that follow.
     monkeypatch.setattr("torch.multiprocessing.get_start_method", lambda **_: "fork")
-    monkeypatch.setattr(distributed, "_STORES", [(dist.HashStore(), 1, 2)])
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("LOCAL_RANK", "1")
     distributed.init_process_group(distributed.RankInfo(1, 2, "pytorch"), gpu=gpu)

@@ -157,6 +157,18 @@ def test_what_was_not_trained_is_not_said_to_be(
         assert "trained on" not in text
 
 
+def test_what_decoded_the_clips_and_computed_features_is_said(workspace: Workspace) -> None:
+    made = make_run(workspace.root, ("wave", "spin"), test=6)
+    path = made.run("inception-demo-1") / "run.json"
+    decoder = {"name": "torchcodec", "version": "0.13.0", "device": "cuda", "left_to_ffmpeg": 2}
+    engines = {"torch": 8, "OpenVINO 2026.4.1": 72}
+    facts = {"decoder": decoder, "features": {"computed_by": engines}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | facts))
+    page = report(made, ReportSettings()).page.read_text()
+    assert "torchcodec 0.13.0 on cuda, 2 files by ffmpeg" in page
+    assert "torch (8 views), OpenVINO 2026.4.1 (72 views)" in page
+
+
 def test_json_in_a_script_cannot_end_it() -> None:
     text = templating.for_script(["</script><!--", "\u2028&"])
     assert not set("<>&\u2028") & set(text)
