@@ -1,6 +1,7 @@
 """Clips that somebody should look at again.
 
-Probably wrong labels, near-duplicates that disagree, empty pictures, and clips in which no dancer was found.
+Probably wrong labels, near-duplicates that disagree, clips that look like no other, empty pictures, and clips
+in which no dancer was found.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING
 
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.records import Clip, ClipPose, Prediction, Suspect
+from dancecli.core.statistics.outliers import far_out
+from dancecli.core.statistics.vectors import neighbor_distances, normalize, shorten
 from dancecli.core.text import agreeing, pluralize
-from dancecli.dataset.groups import NEAR_DUPLICATE, read_groups
+from dancecli.dataset.groups import NEAR_DUPLICATE, join_groups, read_all_groups, read_groups
 from dancecli.report.statistics.label_noise import LabelNoise, choose_suspects, fit_label_noise
 from dancecli.storage import tables
 from dancecli.storage.content import CONDITIONS, conditions_of
@@ -26,6 +29,7 @@ from dancecli.storage.corrections import (
     current,
     read_corrections,
 )
+from dancecli.storage.features import clip_features
 from dancecli.storage.runs import RunFolder
 from dancecli.storage.workspace import Workspace
 
@@ -33,11 +37,13 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-LABEL = "label"
+LABEL, OUTLIER = "label", "outlier"
 # Conditions in which nobody can see which dance it is.
 _UNSEEN = ("black", "static")
 # Below this many clips two parameters cannot be fitted.
 _FEWEST = 30
+# An outlier is far from so many clips of other groups: a few that are alike do not hide each other.
+_NEIGHBOR = 5
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,7 @@ def find_suspects(workspace: Workspace, settings: SuspectSettings) -> SuspectsRe
     if scored:
         rows, noise = _by_scores(clips, scored, settings.max_false)
     rows += [*_by_near_duplicates(workspace, clips), *_by_content(clips)]
-    rows += _by_pose(workspace, clips)
+    rows += [*_by_pose(workspace, clips), *_by_features(workspace, clips, changes)]
     confirmed = {clip_id for clip_id, fields in changes.items() if Field.CONFIRMED in fields}
     reviewed = sum(row.queued and row.clip_id in confirmed for row in rows)
     rows = [replace(row, queued=row.queued and row.clip_id not in confirmed) for row in rows]
@@ -260,6 +266,40 @@ def _by_pose(workspace: Workspace, clips: Sequence[Clip]) -> Iterator[Suspect]:
         label = label_of.get((clip_id, sha256))
         if reason and label is not None:
             yield Suspect(clip_id, "no-pose", label, "", 1.0, True, f"no poses: {reason}")
+
+
+def _by_features(
+    workspace: Workspace, clips: Sequence[Clip], changes: Mapping[str, Mapping[str, str]]
+) -> list[Suspect]:
+    """Name the clips whose stored features are far from those of the clips of every class."""
+    import numpy as np
+
+    by_id = {clip.clip_id: clip for clip in clips}
+    try:
+        features = clip_features(workspace, {clip.clip_id: clip.sha256 for clip in clips})
+    except WorkspaceError:
+        return []
+    if len(features.clips) < _FEWEST:
+        return []
+    group_of = join_groups(clips, read_all_groups(workspace, changes))
+    mine = [by_id[clip_id] for clip_id in features.clips]
+    groups = np.unique([group_of[clip.clip_id] for clip in mine], return_inverse=True)[1]
+    distances = neighbor_distances(normalize(shorten(features.values)), groups, _NEIGHBOR)
+    rank = distances.argsort().argsort()
+    usual = float(np.median(distances))
+    return [
+        Suspect(
+            mine[i].clip_id,
+            OUTLIER,
+            mine[i].label,
+            "",
+            float(rank[i] / len(mine)),
+            True,
+            f"it looks like no other clip: by the features of {features.model} {distances[i] / usual:.1f} "
+            "times as far from the nearest as usual",
+        )
+        for i in far_out(distances).tolist()
+    ]
 
 
 def describe(result: SuspectsResult, max_false: float) -> list[str]:

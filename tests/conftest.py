@@ -26,6 +26,7 @@ settings.load_profile("dance")
 # examples, repeated sampling, worker processes and servers. Folders and files below tests/; a fixed
 # list, so that a machine's speed does not decide what is run.
 SLOW = (
+    "app/explore/test_bulk.py",
     "app/test_server.py",
     "app/test_runs.py",
     "app/test_timelines.py",
@@ -88,6 +89,7 @@ SLOW = (
     "video/test_optical_flow.py",
 )
 BROWSER = (
+    "app/explore/test_map_browser.py",
     "app/explore/test_overlays_browser.py",
     "app/test_app_browser.py",
     "app/test_pages_browser.py",

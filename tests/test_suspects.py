@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.builders import Ran
 from helpers.fake_run import make_run
@@ -12,6 +14,7 @@ from helpers.fake_run import make_run
 from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.records import Clip, ClipPose, Group, Segment, Suspect
 from dancecli.dataset.groups import NEAR_DUPLICATE, replace_groups
+from dancecli.model.training.features.store import entry_name, open_store
 from dancecli.storage import tables
 from dancecli.storage.corrections import Correction, append_corrections, current, read_corrections
 from dancecli.storage.workspace import Workspace
@@ -140,3 +143,51 @@ def test_the_command(made: Workspace, dance: Callable[..., Ran]) -> None:
     assert dance("suspects", "--accept").code == 0
     assert len(read_corrections(made)) == number
     assert "0 suspects among 204 clips\n" in dance("suspects").err
+
+
+def store_features(workspace: Workspace, far: int) -> list[Clip]:
+    """Features of all clips: of each label around one point, and of the first ones far from every other."""
+    dice = np.random.default_rng(0)
+    clips = tables.read(workspace.clips, Clip)
+    kinds = {label: 10 * dice.normal(size=24) for label in LABELS}
+    values = [kinds[clip.label] + dice.normal(size=24) for clip in clips]
+    for i in range(far):
+        values[i] = np.eye(24)[i] * 40 * (-1) ** i
+    store = open_store(workspace.root / "cache" / "features", "float32", {"model": "m"})
+    store.append(
+        [entry_name(clip.clip_id, clip.sha256, 0) for clip in clips], np.array(values, np.float32)[:, None]
+    )
+    return clips
+
+
+def outliers(result: SuspectsResult) -> list[str]:
+    return [one.clip_id for one in result.suspects if one.kind == "outlier"]
+
+
+def test_clips_that_look_like_no_other_are_listed(made: Workspace) -> None:
+    clips = store_features(made, far=3)
+    result = find_suspects(made, SuspectSettings())
+    assert set(outliers(result)) == {clip.clip_id for clip in clips[:3]}
+    first = next(one for one in result.suspects if one.kind == "outlier")
+    assert "it looks like no other clip: by the features of m " in first.detail
+    assert first.probability > 0.98
+    append_corrections(made, [Correction(first.clip_id, "confirmed", "", "yes")])
+    assert first.clip_id not in outliers(find_suspects(made, SuspectSettings()))
+
+
+def test_clips_of_one_group_do_not_hide_that_they_are_far_from_the_others(made: Workspace) -> None:
+    clips = store_features(made, far=0)
+    alike = [clip.clip_id for clip in clips[:8]]
+    # Eight clips of one dancer, near each other and far from all others.
+    store = open_store(made.root / "cache" / "features", "float32", {"model": "n"})
+    values = np.tile(np.eye(24)[0], (len(clips), 1))
+    values[8:] = np.random.default_rng(1).normal(size=(len(clips) - 8, 24)) * 0.1 - np.eye(24)[1] * 9
+    store.append(
+        [entry_name(clip.clip_id, clip.sha256, 0) for clip in clips], values.astype(np.float32)[:, None]
+    )
+    shutil.rmtree(
+        next(p.parent for p in made.root.glob("cache/features/*/key.json") if '"m"' in p.read_text())
+    )
+    assert not set(alike) & set(outliers(find_suspects(made, SuspectSettings())))
+    append_corrections(made, [Correction(clip_id, "group", "", "ana") for clip_id in alike])
+    assert set(alike) <= set(outliers(find_suspects(made, SuspectSettings())))

@@ -7,8 +7,9 @@ from functools import wraps
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from dancecli.app.explore.background import UnfinishedError
 from dancecli.core.errors import DanceError
 
 _TEXT_LIMIT = 2000
@@ -27,6 +28,13 @@ def checked_text(value: Any) -> str:
     return text
 
 
+def refusal(error: DanceError) -> Response:
+    """Answer what cannot be done (409), or not yet (202), with what to do about it."""
+    if isinstance(error, UnfinishedError):
+        return JSONResponse({"wait": error.message}, 202)
+    return PlainTextResponse(f"{error.message}: {error.hint}" if error.hint else error.message, 409)
+
+
 def answering(handler: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
     """Turn what a user or a disk can cause into an answer: 409 for what is refused, 507 for a full disk."""
 
@@ -35,7 +43,7 @@ def answering(handler: Callable[..., Awaitable[Response]]) -> Callable[..., Awai
         try:
             return await handler(*given)
         except DanceError as error:
-            return PlainTextResponse(f"{error.message}{f': {error.hint}' if error.hint else ''}", 409)
+            return refusal(error)
         except OSError as error:
             return PlainTextResponse(f"Nothing was saved: {error.strerror or error}", 507)
 

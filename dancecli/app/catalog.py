@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from dancecli.app.calls import calls_of
-from dancecli.app.likeness import Likeness, load_likeness
+from dancecli.app.explore.explorer import Explorer
+from dancecli.app.explore.next_labels import BATCH
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.records import Clip, Prediction, SplitClip, Suspect
 from dancecli.storage import tables
@@ -57,7 +58,10 @@ class Query:
         between: `a` or `b`, only clips that this one alone got right; `both` or `neither`; empty for all.
         text: parts of the id, label, title, note or path, all of which must occur.
         like: a clip id: only clips with features, those that look most like it first.
-        sort: a key of `SORTS`; without a say where `like` is given.
+        moves: a clip id: only clips with poses, those that move most like it first.
+        within: only clips within a lasso on the map; see `ClipMap.inside`.
+        next: `yes` for the clips to label next, in their order; empty for all.
+        sort: a key of `SORTS`; without a say where `like`, `moves` or `next` is given.
     """
 
     label: str = ""
@@ -74,7 +78,15 @@ class Query:
     between: str = ""
     text: str = ""
     like: str = ""
+    moves: str = ""
+    within: str = ""
+    next: str = ""
     sort: str = "id"
+
+    @classmethod
+    def of(cls, words: Mapping[str, str]) -> Query:
+        """Read a query from an address; other words in it are ignored."""
+        return cls(**{f.name: words[f.name] for f in fields(cls) if f.name in words})
 
 
 class Catalog:
@@ -93,13 +105,14 @@ class Catalog:
         self.workspace = workspace
         self.split = split or (workspace.splits()[-1] if workspace.splits() else None)
         self.run = run
-        self._likeness: Likeness | None = None
         self._compared: dict[str, tuple[int, pd.DataFrame]] = {}
+        self.scores: tuple[list[str], np.ndarray[Any, Any]] | None = None
         self.frame = self._read_clips()
         self.labels = self._read_labels()
         self._add_subsets()
         self._add_predictions()
         self._add_suspects()
+        self.explorer = Explorer(workspace, self.frame, run, self.scores)
         self.refresh()
 
     def refresh(self) -> None:
@@ -115,17 +128,26 @@ class Catalog:
         frame["excluded"] = frame.index.isin([i for i, values in changes.items() if Field.EXCLUDE in values])
         frame["changed"] = frame.index.isin(list(changes))
         reviewed = [i for i, values in changes.items() if values.keys() & _REVIEWED]
-        frame["suspect"] = frame["found_by"].where(~frame.index.isin(reviewed), "")
+        frame["reviewed"] = frame.index.isin(reviewed)
+        frame["suspect"] = frame["found_by"].where(~frame["reviewed"], "")
 
     def find(self, query: Query) -> pd.DataFrame:
         """Give the clips of a query, in its order, indexed by clip id.
 
         Raises:
-            WorkspaceError: there are no features to compare clips by, or none of the clip of `like`.
+            WorkspaceError: there are no features or poses to compare clips by, or none of the clip of `like`
+                or `moves`.
+            InputError: `within` is of another map.
+            UnfinishedError: what the query asks for is being computed.
         """
-        frame = self.frame[self._mask(query)]
+        frame = self.frame[self.mask(query)]
+        if query.next:
+            batch = self.explorer.next_to_label(self.frame)
+            return batch[batch.index.isin(frame.index)]
         if query.like:
-            return self._by_likeness(frame, query.like)
+            return self.explorer.by_look(frame, query.like)
+        if query.moves:
+            return self.explorer.by_movement(frame, query.moves)
         column, ascending = SORTS.get(query.sort, SORTS["id"])
         if column == "clip_id":
             return frame.sort_index(kind="stable")
@@ -194,22 +216,16 @@ class Catalog:
         counts["suspect"] = {str(key): int(n) for key, n in found.value_counts().items()}
         counts["flag"] = {flag: int(frame[flag].sum()) for flag in FLAGS if frame[flag].any()}
         counts["changed"] = {"yes": int(frame["changed"].sum()), "excluded": int(frame["excluded"].sum())}
+        if self.explorer.can_choose:
+            counts["next"] = {"yes": min(BATCH, int((~frame["reviewed"]).sum()))}
         if self.run:
             known = frame["predicted"] != ""
             right = int(frame.loc[known, "right"].sum())
             counts["outcome"] = {"right": right, "wrong": int(known.sum()) - right}
         return counts
 
-    def _by_likeness(self, frame: pd.DataFrame, clip_id: str) -> pd.DataFrame:
-        if self._likeness is None:
-            sums = dict(zip(self.frame.index, self.frame["sha256"], strict=True))
-            self._likeness = load_likeness(self.workspace, sums)
-        known = self._likeness
-        if clip_id not in known.clips:
-            raise WorkspaceError(f"no features are stored of {clip_id[:80]}", "run dance features")
-        return frame.iloc[known.nearest(clip_id, frame.index)]
-
-    def _mask(self, query: Query) -> np.ndarray[Any, Any]:
+    def mask(self, query: Query) -> np.ndarray[Any, Any]:
+        """Tell which clips the filters of a query leave; see `find`."""
         import numpy as np
 
         frame = self.frame
@@ -229,6 +245,8 @@ class Catalog:
             sides = self._sides(query)
             chosen = [sides[query.between]] if query.between in sides else list(sides.values())
             mask &= np.any(chosen, axis=0)
+        if query.within:
+            mask &= self.explorer.map.get().inside(query.within, frame.index)
         for word in query.text.casefold().split():
             mask &= self._searched.str.contains(word, regex=False).to_numpy()
         return mask
@@ -283,6 +301,7 @@ class Catalog:
         if scores.shape[1:] != (len(labels),):
             raise InputError.at(path, None, "has scores of another number of classes than labels")
         ids, truth = table.column("clip_id").to_pylist(), table.column("label_index").to_numpy()
+        self.scores = (ids, scores)
         called = scores.argmax(axis=1)
         found = pd.DataFrame(
             {

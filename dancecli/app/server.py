@@ -25,7 +25,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from dancecli.app.answers import Handler, checked_text
+from dancecli.app.answers import Handler, checked_text, refusal
 from dancecli.app.catalog import FLAGS, SORTS, Catalog, Query
 from dancecli.app.explore.routes import explore_routes
 from dancecli.app.run_routes import run_routes
@@ -130,10 +130,7 @@ class _App:
         )
 
     async def clips(self, request: Request) -> Response:
-        wanted = {
-            f.name: request.query_params[f.name] for f in fields(Query) if f.name in request.query_params
-        }
-        query = Query(**wanted)
+        query = Query.of(request.query_params)
         offset = max(0, _whole(request.query_params.get("offset", "0")))
 
         def answer() -> dict[str, Any]:
@@ -146,7 +143,7 @@ class _App:
         try:
             return JSONResponse(await run_in_threadpool(answer))
         except DanceError as error:
-            return PlainTextResponse(f"{error.message}: {error.hint}", 409)
+            return refusal(error)
 
     async def clip(self, request: Request) -> Response:
         try:
@@ -258,7 +255,7 @@ def make_app(workspace: Workspace, catalog: Catalog, token: str, password: str =
             Route("/api/corrections", handlers.history, methods=["GET"]),
             Route("/media/{clip_id}", handlers.media),
             Route("/thumb/{clip_id}", handlers.picture),
-            *explore_routes(workspace, catalog),
+            *explore_routes(workspace, catalog, handlers.lock),
             Route("/clips/{folder}/{clip_id}.mp4", handlers.media),
             *run_routes(workspace),
             *timeline_routes(workspace, handlers.who),

@@ -57,7 +57,7 @@ COMMANDS = {
     ),
     "suspects": Entry(
         "inspect",
-        "List clips to look at again: wrong labels, disagreeing duplicates, no picture, no dancer.",
+        "List clips to look at again: wrong labels, disagreeing duplicates, outliers, no picture, no dancer.",
     ),
     "stats": Entry("inspect", "Show dataset statistics and write the dataset card and page."),
     "history": Entry("inspect", "Show the download history of a clip, and why clips are missing."),

@@ -383,11 +383,13 @@ class Suspect:
     Attributes:
         clip_id: the clip.
         kind: `label` (a model that was not trained on it takes it for another class), `near-duplicate`
-            (another clip of the same content has another label), a condition of its content such as
-            `black` or `static`, or `no-pose` (no dancer was found in it).
+            (another clip of the same content has another label), `outlier` (its features are far from
+            those of every class), a condition of its content such as `black` or `static`, or `no-pose` (no
+            dancer was found in it).
         label: its label when it was found.
         suggested: a label that fits better; empty if none is known.
-        probability: of kind `label`, that the label is wrong; else 1.
+        probability: of kind `label`, that the label is wrong; of kind `outlier`, the share of clips that
+            are nearer to others; else 1.
         queued: True if somebody should look at it. Of kind `label` every scored clip has a row, and
             those are queued that hold the false-discovery rate.
         detail: the reason in words.

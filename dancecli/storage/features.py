@@ -1,4 +1,5 @@
-"""The files of the feature cache, `cache/features/KEY/`: what `dance clean` and `dance remove` need of them.
+"""The files of the feature cache, `cache/features/KEY/`: one vector per clip, and what
+`dance clean` and `dance remove` need of them.
 
 `dancecli.model.training.features.store` writes and reads the features themselves.
 """
@@ -8,21 +9,26 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dancecli.core.errors import WorkspaceError
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np
+    import numpy.typing as npt
 
 # The features, their names, the shape of one of them, and all that they depend on.
 DATA, NAMES, SHAPE, KEY = "features.bin", "rows.txt", "shape.json", "key.json"
 _ITEM_BYTES = {"float16": 2, "float32": 4}
 # In place of the name of a removed clip's features.
 _ERASED = "removed"
+# So many entries are read at a time.
+_PIECE = 8192
 
 
 def feature_folders(workspace: Workspace) -> list[Path]:
@@ -59,6 +65,80 @@ def read_entries(folder: Path) -> tuple[list[str], np.ndarray[Any, Any]]:
     if not n:
         return [], np.zeros((0, *shape), dtype)
     return names[:n], np.memmap(folder / DATA, dtype, "r", shape=(n, *shape))
+
+
+@dataclass(frozen=True)
+class ClipFeatures:
+    """One vector of features per clip: the mean of its views.
+
+    Attributes:
+        model: whose features they are.
+        store: name of their folder, which names all that they depend on.
+        clips: ids of the clips, sorted.
+        values: float32 (clips, features).
+    """
+
+    model: str
+    store: str
+    clips: tuple[str, ...]
+    values: npt.NDArray[np.float32]
+
+
+def clip_features(workspace: Workspace, checksums: Mapping[str, str]) -> ClipFeatures:
+    """Load the features of the backbone that most clips have features of.
+
+    Args:
+        workspace: whose feature cache.
+        checksums: of the clips' files, by id; features of an earlier file are no features of a clip.
+
+    Raises:
+        WorkspaceError: there are no features of two clips.
+    """
+    best: tuple[int, Path] | None = None
+    for folder in feature_folders(workspace):
+        # Maps of a network that is cut in the middle tell less than what its head is given.
+        if len(read_shape(folder)) == 2:
+            known = len({clip for clip in _current_clips(folder, checksums) if clip})
+            best = max(best or (1, folder), (known, folder))
+    if best is None or best[0] < 2:
+        raise WorkspaceError(
+            f"{workspace.root}: no features are stored, by which clips could be compared",
+            "run dance finetune or dance features",
+        )
+    folder = best[1]
+    ids, means = _mean_features(folder, _current_clips(folder, checksums))
+    key = json.loads((folder / KEY).read_text(encoding="utf-8"))
+    return ClipFeatures(str(key.get("model", "")), folder.name, tuple(ids), means)
+
+
+def _current_clips(folder: Path, checksums: Mapping[str, str]) -> list[str]:
+    """Return the clip of each entry; empty for augmented clips, and clips that are gone or changed."""
+    found = []
+    for name in read_entries(folder)[0]:
+        clip_id, _, rest = name.partition(".")
+        view, _, sha256 = rest.partition(".")
+        found.append(clip_id if view.isdecimal() and checksums.get(clip_id) == sha256 else "")
+    return found
+
+
+def _mean_features(folder: Path, clips: list[str]) -> tuple[list[str], npt.NDArray[np.float32]]:
+    """Average the views of each clip; the clips are sorted."""
+    import numpy as np
+
+    ids = sorted(set(clips) - {""})
+    place = {clip_id: i for i, clip_id in enumerate(ids)}
+    rows = np.array([place.get(clip_id, -1) for clip_id in clips])
+    entries = read_entries(folder)[1]
+    sums: npt.NDArray[np.float32]
+    sums, counts = np.zeros((len(place), entries.shape[-1]), np.float32), np.zeros(len(place), np.float32)
+    for at in range(0, len(rows), _PIECE):
+        mine = rows[at : at + _PIECE]
+        kept = mine >= 0
+        views = entries[at : at + _PIECE][kept].astype(np.float32).mean(axis=1)
+        np.add.at(sums, mine[kept], views)
+        np.add.at(counts, mine[kept], 1)
+    sums /= counts[:, None]
+    return ids, sums
 
 
 def forget_entries(folder: Path, clip_ids: Collection[str]) -> int:

@@ -123,6 +123,10 @@ class Workspace:
         """The small picture of a clip, by the checksum of its file."""
         return self.root / "cache" / "thumbnails" / sha256[:2] / f"{sha256}.jpg"
 
+    def app_cache(self, name: str) -> Path:
+        """A file of `dance app` with what it computed of all clips: made again when it is needed."""
+        return self.root / "cache" / "app" / name
+
     def split(self, name: str) -> Path:
         """The manifest of a split."""
         return self.root / "manifests" / "splits" / f"{checked_name(name, 'split')}.parquet"

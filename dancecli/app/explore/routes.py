@@ -1,19 +1,28 @@
-"""The addresses of the app that belong to looking: overlays of an open clip."""
+"""The addresses of the app that belong to exploring: overlays, the map, and corrections of many clips."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from dancecli.app.catalog import Catalog
+from dancecli.app.answers import checked_text, refusal
+from dancecli.app.catalog import Catalog, Query
+from dancecli.app.explore.bulk import BULK_FIELDS, bulk_rows, undo_rows
 from dancecli.app.explore.overlays import flow_overlay, pose_overlay
-from dancecli.core.errors import DanceError, MediaError
+from dancecli.core.errors import DanceError, InputError, MediaError
+from dancecli.storage.corrections import Correction, Field, append_corrections, read_corrections
 from dancecli.storage.workspace import Workspace
+
+if TYPE_CHECKING:
+    from dancecli.app.explore.clip_map import ClipMap
 
 # The address holds the checksum of the file, so what is shown of it never changes.
 _KEPT = {"Cache-Control": "private, max-age=86400"}
@@ -22,18 +31,14 @@ _KEPT = {"Cache-Control": "private, max-age=86400"}
 class _Explore:
     """The handlers, over one catalog."""
 
-    def __init__(self, workspace: Workspace, catalog: Catalog) -> None:
-        self.workspace, self.catalog = workspace, catalog
+    def __init__(self, workspace: Workspace, catalog: Catalog, lock: threading.Lock) -> None:
+        self.workspace, self.catalog, self.lock = workspace, catalog, lock
 
     async def pose(self, request: Request) -> Response:
         clip_id, sha256 = request.path_params["clip_id"], request.query_params.get("of", "")
         if self._file(clip_id) is None:
             return PlainTextResponse("There is no such clip.", 404)
-        try:
-            found = await run_in_threadpool(partial(pose_overlay, self.workspace, clip_id, sha256))
-        except DanceError as error:
-            return refusal(error)
-        return JSONResponse(found)
+        return await _json(partial(pose_overlay, self.workspace, clip_id, sha256))
 
     async def flow(self, request: Request) -> Response:
         clip_id, frame = request.path_params["clip_id"], request.path_params["frame"]
@@ -49,21 +54,148 @@ class _Explore:
         except DanceError as error:
             return refusal(error)
 
+    async def map(self, _: Request) -> Response:
+        def answer() -> dict[str, Any]:
+            found = self.catalog.explorer.map.get()
+            return {"key": found.key, "model": found.model, "clips": len(found.clips)}
+
+        return await _json(answer)
+
+    async def points(self, request: Request) -> Response:
+        query = Query.of(request.query_params)
+
+        def answer() -> bytes:
+            found = self.catalog.explorer.map.get()
+            with self.lock:
+                return _columns(self.catalog, found, query)
+
+        try:
+            return Response(await run_in_threadpool(answer), media_type="application/octet-stream")
+        except DanceError as error:
+            return refusal(error)
+
+    async def point(self, request: Request) -> Response:
+        def answer() -> dict[str, Any]:
+            clips = self.catalog.explorer.map.get().clips
+            place = request.path_params["place"]
+            if place >= len(clips):
+                raise InputError("there is no such clip on the map")
+            with self.lock:
+                return self.catalog.rows(self.catalog.frame.loc[[clips[place]]])[0]
+
+        return await _json(answer)
+
+    async def correct_many(self, request: Request) -> Response:
+        """Set one field of all clips of a query, if they are as many as the page shows."""
+        try:
+            document = await request.json()
+            who, why, new = (checked_text(document.get(name, "")) for name in ("who", "why", "new"))
+            field, expected = Field(document["field"]), int(document["expected"])
+            query = Query.of({str(name): str(value) for name, value in document["query"].items()})
+            self._check(field, new)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return PlainTextResponse(f"This is no correction: {error}", 400)
+
+        def write() -> dict[str, Any]:
+            with self.lock:
+                found = self.catalog.find(query)
+                if len(found) != expected:
+                    raise InputError(
+                        f"these were {expected} clips, and are {len(found)} now", "look at them again"
+                    )
+                clips = list(zip(found.index, found["listed_label"], strict=True))
+                rows = bulk_rows(clips, self.catalog.changes, field, new, who=who, why=why)
+                self._append(rows)
+            return {"saved": len(rows), "unchanged": expected - len(rows), "moment": _moment(rows)}
+
+        return await _json(write)
+
+    async def undo_many(self, request: Request) -> Response:
+        """Take a correction of many clips back, but for the clips that were corrected since."""
+        try:
+            document = await request.json()
+            who, moment = checked_text(document.get("who", "")), checked_text(document["moment"])
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return PlainTextResponse(f"This is no correction: {error}", 400)
+
+        def write() -> dict[str, Any]:
+            with self.lock:
+                rows, kept = undo_rows(read_corrections(self.workspace), moment, who)
+                self._append(rows)
+            return {"saved": len(rows), "kept": kept}
+
+        return await _json(write)
+
+    def _append(self, rows: list[Correction]) -> None:
+        if rows:
+            try:
+                append_corrections(self.workspace, rows)
+            except OSError as error:
+                raise DanceError(f"nothing was saved: {error.strerror}") from None
+            self.catalog.refresh()
+
+    def _check(self, field: Field, new: str) -> None:
+        if field not in BULK_FIELDS:
+            raise ValueError(f"{field} cannot be set for many clips at once")
+        if field is Field.LABEL and new and new not in self.catalog.labels:
+            raise ValueError(f"{new!r} is not a label of this dataset")
+        if field in (Field.EXCLUDE, Field.CONFIRMED) and new not in ("", "yes"):
+            raise ValueError(f"{field} must be yes, or empty")
+
     def _file(self, clip_id: str) -> Path | None:
         if clip_id not in self.catalog.frame.index:
             return None
         return self.workspace.root / str(self.catalog.frame.at[clip_id, "path"])
 
 
-def refusal(error: DanceError) -> Response:
-    """Answer what cannot be done for now, with what to do about it."""
-    return PlainTextResponse(f"{error.message}: {error.hint}" if error.hint else error.message, 409)
+def _columns(catalog: Catalog, found: ClipMap, query: Query) -> bytes:
+    """Give what the map draws, one column after the other, little-endian, a value per clip of the map.
+
+    uint16 x, y and label (its number; 65,535 for none of the label set), then uint8 subset (0 none, 1 train,
+    2 val, 3 test), outcome (0 not predicted, 1 right, 2 wrong) and whether the query shows it.
+    """
+    import numpy as np
+    import pandas as pd
+
+    rows = catalog.frame.index.get_indexer(found.clips)
+    frame = catalog.frame.iloc[rows]
+    labels = pd.Index(catalog.labels).get_indexer(pd.Index(frame["label"]))
+    subsets = pd.Index(["train", "val", "test"]).get_indexer(pd.Index(frame["subset"])) + 1
+    outcomes = np.where(frame["predicted"] == "", 0, np.where(frame["right"], 1, 2))
+    shown = catalog.mask(query)[rows]
+    columns = (found.places[:, 0], found.places[:, 1], labels, *(subsets, outcomes, shown))
+    kinds = ("<u2", "<u2", "<u2", "u1", "u1", "u1")
+    return b"".join(
+        np.asarray(column).astype(kind).tobytes() for column, kind in zip(columns, kinds, strict=True)
+    )
 
 
-def explore_routes(workspace: Workspace, catalog: Catalog) -> list[Route]:
-    """Give the routes of looking, over a catalog of a workspace."""
-    handlers = _Explore(workspace, catalog)
+async def _json(answer: Callable[[], Any]) -> Response:
+    try:
+        return JSONResponse(await run_in_threadpool(answer))
+    except DanceError as error:
+        return refusal(error)
+
+
+def _moment(rows: list[Correction]) -> str:
+    return rows[0].when_utc if rows else ""
+
+
+def explore_routes(workspace: Workspace, catalog: Catalog, lock: threading.Lock) -> list[Route]:
+    """Give the routes of exploring.
+
+    Args:
+        workspace: of the clips.
+        catalog: the clips.
+        lock: is held while the catalog is read or changed.
+    """
+    handlers = _Explore(workspace, catalog, lock)
     return [
         Route("/api/pose/{clip_id}", handlers.pose),
+        Route("/api/map", handlers.map),
+        Route("/api/map/points", handlers.points),
+        Route("/api/map/points/{place:int}", handlers.point),
+        Route("/api/bulk", handlers.correct_many, methods=["POST"]),
+        Route("/api/bulk/undo", handlers.undo_many, methods=["POST"]),
         Route("/flow/{clip_id}/{frame:int}", handlers.flow),
     ]

@@ -1,12 +1,14 @@
 "use strict";
 // The grid holds only the cells that can be seen; rows of clips are asked of the server a page at a time.
 const FILTERS = [["subset", "Subset"], ["outcome", "Prediction"], ["label", "Label"], ["predicted", "Predicted as"],
-  ["suspect", "Suspects"], ["flag", "Flags"], ["changed", "Corrections"], ["dataset", "Dataset"], ["source", "Source"]];
+  ["suspect", "Suspects"], ["next", "Active learning"], ["flag", "Flags"], ["changed", "Corrections"], ["dataset", "Dataset"], ["source", "Source"]];
 const NAMES = {black: "black", static: "static", bars: "letterboxed", short: "short", noted: "with a note",
   right: "right", wrong: "wrong", yes: "corrected", excluded: "excluded",
   id: "by id", label: "by label", longest: "longest first", shortest: "shortest first",
   surest: "most confident", "least-sure": "least confident", worst: "lowest score of its label",
-  suspects: "most suspicious", "near-duplicate": "near-duplicates"};
+  suspects: "most suspicious", "near-duplicate": "near-duplicates", outlier: "outliers"};
+// What an order or a selection by another clip, or on the map, is called on its chip.
+const ORDERS = {like: (id) => `Looks like: ${id}`, moves: (id) => `Moves like: ${id}`, within: () => "Selected on the map"};
 const CELL = {width: 220, height: 196};
 const SMALL = {width: 168, height: 172};
 // Of two compared runs each has a line.
@@ -23,7 +25,7 @@ function readAddress() {
   const words = new URLSearchParams(location.search);
   state.query = {};
   for (const [key] of FILTERS) if (words.get(key)) state.query[key] = words.get(key);
-  for (const key of ["text", "sort", "like", "a", "b", "between"]) if (words.get(key)) state.query[key] = words.get(key);
+  for (const key of ["text", "sort", "view", "a", "b", "between", ...Object.keys(ORDERS)]) if (words.get(key)) state.query[key] = words.get(key);
   $("text").value = state.query.text ?? "";
   $("sort").value = state.query.sort ?? "id";
   return words.get("clip");
@@ -89,7 +91,7 @@ function drawFilters() {
     box.append(element("h2", title));
     for (const [value, n] of counts) {
       const button = element("button");
-      button.append(element("span", named(value)), element("span", n.toLocaleString("en"), "n"));
+      button.append(element("span", key === "next" ? "to label next" : named(value)), element("span", n.toLocaleString("en"), "n"));
       button.setAttribute("aria-pressed", String(state.query[key] === value));
       button.title = named(value);
       button.addEventListener("click", () => choose(key, value));
@@ -104,16 +106,18 @@ function drawFilters() {
   box.append(name);
   box.scrollTop = top;
   $("chips").replaceChildren(...FILTERS.filter(([key]) => state.query[key]).map(([key, title]) => {
-    const chip = element("button", `${title}: ${named(state.query[key])} ×`);
-    chip.setAttribute("aria-label", `Remove filter ${title}: ${named(state.query[key])}`);
+    const value = key === "next" ? "to label next" : named(state.query[key]);
+    const chip = element("button", `${title}: ${value} ×`);
+    chip.setAttribute("aria-label", `Remove filter ${title}: ${value}`);
     chip.addEventListener("click", () => choose(key, ""));
     return chip;
   }));
-  $("sort").disabled = Boolean(state.query.like);
-  if (state.query.like) {
-    const chip = element("button", `Like: ${state.query.like} ×`);
-    chip.setAttribute("aria-label", `No longer in order of likeness to ${state.query.like}`);
-    chip.addEventListener("click", () => choose("like", ""));
+  $("sort").disabled = ["like", "moves", "next"].some((key) => state.query[key]);
+  for (const key of Object.keys(ORDERS).filter((order) => state.query[order])) {
+    const text = ORDERS[key](state.query[key]);
+    const chip = element("button", `${text} ×`);
+    chip.setAttribute("aria-label", `Remove: ${text}`);
+    chip.addEventListener("click", () => choose(key, ""));
     $("chips").append(chip);
   }
   drawComparison();
@@ -125,6 +129,7 @@ async function reload(keep) {
   state.asked.clear();
   if (!keep) { state.at = 0; $("grid").scrollTop = 0; }
   drawFilters();
+  dispatchEvent(new CustomEvent("view"));
   await load(keep ? Math.floor(state.at / 300) : 0);
 }
 
@@ -141,6 +146,11 @@ async function load(page) {
     return;
   }
   if (turn !== state.stale) return;
+  if (answer.wait) {
+    $("count").textContent = answer.wait;
+    setTimeout(() => { if (turn === state.stale) { state.asked.delete(page); load(page); } }, 1000);
+    return;
+  }
   state.total = answer.total;
   if (state.query.a && JSON.stringify(state.between) !== JSON.stringify(answer.between)) {
     state.between = answer.between;
@@ -149,6 +159,7 @@ async function load(page) {
   answer.rows.forEach((row, i) => state.pages.set(page * 300 + i, row));
   const clips = state.about.clips.toLocaleString("en");
   $("count").textContent = `${state.total.toLocaleString("en")} of ${clips} clips`;
+  dispatchEvent(new CustomEvent("count"));
   draw();
 }
 
@@ -320,7 +331,10 @@ async function send(change, text, back) {
 }
 
 async function step(by) {
-  const next = state.at + by;
+  const here = state.pages.get(state.at);
+  // In the place of a clip that has left the queue is the next one.
+  const left = here && here.clip_id !== state.open && by > 0 && (state.query.suspect || state.query.next);
+  const next = left ? state.at : state.at + by;
   if (next < 0 || next >= state.total) return;
   select(next);
   if (!state.pages.get(next)) await load(Math.floor(next / 300));
@@ -330,8 +344,8 @@ async function step(by) {
 
 // A clip that was looked at leaves the queue, so the next one stands in its place.
 async function next() {
-  if (!state.query.suspect) { await step(1); return; }
-  if (!state.total) { $("viewer").close(); toast("no suspects are left"); return; }
+  if (!state.query.suspect && !state.query.next) { await step(1); return; }
+  if (!state.total) { $("viewer").close(); toast(state.query.next ? "all of these are labeled" : "no suspects are left"); return; }
   select(state.at);
   const row = state.pages.get(state.at);
   if (row) await openClip(row.clip_id, true);
@@ -345,6 +359,9 @@ function frame(by) {
   const now = Math.floor(video.currentTime / one + 0.01);
   video.currentTime = Math.min(Math.max((now + by + 0.5) * one, 0), video.duration || 0);
 }
+
+// What keys do in the grid and on the map, where no clip is open.
+const VIEW_KEYS = {u: () => KEYS.u()};
 
 function toggle(key, on) {
   document.querySelector(`.transport [data-key="${key}"]`).setAttribute("aria-pressed", String(on));
@@ -373,17 +390,23 @@ const KEYS = {
   },
   i: () => moveEnd("start_ms", "start"),
   o: () => moveEnd("end_ms", "end"),
-  k: () => {
-    const id = state.shown.clip_id;
-    $("viewer").close();
-    if (state.query.like !== id) choose("like", id);
-  },
+  k: () => orderBy("like", "moves"),
+  j: () => orderBy("moves", "like"),
   u: async () => {
     const last = undo.pop();
     if (!last) { toast("there is nothing to undo"); return; }
+    if (last.moment) { await undoMany(last.moment); return; }
     await send({...last, why: "undo"}, "undone");
   },
 };
+
+function orderBy(key, other) {
+  const id = state.shown.clip_id;
+  $("viewer").close();
+  delete state.query[other];
+  delete state.query.view;
+  if (state.query[key] !== id) choose(key, id);
+}
 
 // The clip itself is cut by `dance corrections --recut`.
 function moveEnd(field, name) {
@@ -414,7 +437,10 @@ function keys(event) {
     if (act) { event.preventDefault(); Promise.resolve(act()).catch(() => {}); }
     return;
   }
+  if (document.querySelector("dialog[open]")) return;
   if (event.key === "/") { event.preventDefault(); $("text").focus(); }
+  const act = VIEW_KEYS[event.key];
+  if (act) { event.preventDefault(); Promise.resolve(act()).catch(() => {}); return; }
   if (event.target !== $("grid")) return;
   const moves = {ArrowRight: 1, ArrowLeft: -1, ArrowDown: state.columns, ArrowUp: -state.columns,
     PageDown: 3 * state.columns, PageUp: -3 * state.columns, Home: -state.at, End: state.total};
@@ -430,7 +456,7 @@ function closed() {
   state.shown = null;
   dispatchEvent(new CustomEvent("clip", {detail: null}));
   writeAddress(false);
-  $("grid").focus();
+  $(state.query.view === "map" ? "map-canvas" : "grid").focus();
   draw();
 }
 
@@ -447,7 +473,7 @@ async function start() {
   const clip = readAddress();
   await reload();
   if (clip) openClip(clip, true);
-  $("grid").focus();
+  $(state.query.view === "map" ? "map-canvas" : "grid").focus();
 }
 
 let typed;

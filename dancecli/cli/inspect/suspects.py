@@ -42,7 +42,7 @@ def command(
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """List clips to look at again: wrong labels, disagreeing duplicates, no picture, no dancer.
+    """List clips to look at again: wrong labels, disagreeing duplicates, outliers, no picture, no dancer.
 
     Wrong labels are found by the scores of a model that was not trained on the clip, best of a
     cross-validation, which scores every clip. The list is also a queue in dance app, where a key

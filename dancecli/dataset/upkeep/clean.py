@@ -43,7 +43,7 @@ class Kind(StrEnum):
     """What can be freed.
 
     `UNFINISHED` is what killed commands left half-made, `ORPHANS` files of clips that no table and no
-    ledger names. `FEATURES` are those of frozen backbones, `THUMBNAILS` those of `dance app`: both are
+    ledger names. `FEATURES` are those of frozen backbones, `THUMBNAILS` what `dance app` keeps: both are
     made again when they are needed.
     """
 
@@ -151,7 +151,7 @@ def _find(
         Kind.UNFINISHED: lambda: ((path, ()) for path in _unfinished(workspace)),
         Kind.ORPHANS: lambda: ((path, ()) for path in _orphans(workspace, foreign)),
         Kind.FEATURES: lambda: _features(workspace, settings.run),
-        Kind.THUMBNAILS: lambda: ((path, ()) for path in workspace.root.glob("cache/thumbnails/*/*.jpg")),
+        Kind.THUMBNAILS: lambda: ((path, ()) for path in _made_for_app(workspace)),
     }
     now, items = time.time(), []
     for kind in Kind:
@@ -226,6 +226,11 @@ def _named_paths(workspace: Workspace) -> set[str]:
         if table.exists():
             found |= {path for (path,) in tables.read_columns(table, record, ("path",))}
     return found
+
+
+def _made_for_app(workspace: Workspace) -> Iterator[Path]:
+    yield from workspace.root.glob("cache/thumbnails/*/*.jpg")
+    yield from workspace.root.glob("cache/app/*")
 
 
 def _features(workspace: Workspace, run: str | None) -> Iterator[tuple[Path, tuple[str, ...]]]:

@@ -154,6 +154,8 @@ def _pictures_and_sources(
         root / "pose" / "preview.png",
         root / "pose" / "preview.mp4",
     )
+    # Of all clips: the map, their movement, which to label next.
+    yield from root.glob("cache/app/*")
     # What a killed verify had noted.
     yield workspace.segments.parent / "verified.txt"
     yield from (workspace.thumbnail(sha256) for sha256 in checksums)
