@@ -1,10 +1,10 @@
-"""The benchmark of poses: its tables are of the runs' own figures, and its commands work at toy size."""
+"""The benchmark of poses: its tables are of the runs' own figures, and its corpora are made first."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,11 +12,11 @@ from helpers.fake_run import make_run
 
 from benchmarks import pose_variants
 from benchmarks.pose_variants import FLOW, PICTURES, PLANTED, POSE, Corpus
-from dancecli.core.records import Control, Prediction
+from dancecli.core.records import Control, Prediction, SplitClip
 from dancecli.storage import tables
 from dancecli.storage.runs import RunFolder
+from dancecli.storage.workspace import Workspace
 
-ROOT = Path(__file__).parents[1]
 LABELS = ("salsa", "swing", "tango", "zumba")
 TRAINED = "inception-demo-1"
 
@@ -104,13 +104,43 @@ def test_a_run_is_trained_resumed_or_left(tmp_path: Path, monkeypatch: pytest.Mo
     assert asked[2][-2:] == ("--name", FLOW)
 
 
-@pytest.mark.slow
-def test_the_whole_works_at_toy_size(tmp_path: Path) -> None:
-    words = [str(tmp_path), "--quick", "--only", "misleading"]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.pose_variants", *words],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    rows = [line for line in done.stdout.splitlines() if line.startswith("| misleading")]
-    assert len(rows) == 1 + len(Control)
+def test_planted_backgrounds_are_tested_on_videos_of_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = made_up(tmp_path, "misleading", {TRAINED: 2.0})
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(Corpus, "dance", lambda _, *words: asked.append(words) or "")
+    corpus.plant()
+    listed = tmp_path / "planted.csv"
+    assert asked[0] == ("split", "--keep-official", str(listed), "--name", PLANTED)
+    assert asked[1][-2:] == ("--name", PLANTED)
+    subsets = dict(line.split(",") for line in listed.read_text().splitlines()[1:])
+    old = {row.clip_id: row for row in tables.read(Workspace(tmp_path).split("demo"), SplitClip)}
+    assert set(subsets) == {clip for clip, row in old.items() if row.subset != "test"}
+    assert all(subset == "val" for clip, subset in subsets.items() if old[clip].subset == "val")
+    held = Counter(old[clip].label for clip, subset in subsets.items() if subset == "test")
+    kept = Counter(old[clip].label for clip, subset in subsets.items() if subset == "train")
+    assert held == dict.fromkeys(LABELS, 5)
+    assert kept == dict.fromkeys(LABELS, 10)
+
+
+def test_every_corpus_is_made_before_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[str, ...]] = []
+    for step in ("make", "find_poses", "train_poses", "plant", "take_away", "train_streams"):
+        monkeypatch.setattr(Corpus, step, lambda self, step=step: made.append((self.name, step)))
+    for shown in ("against_poses", "under_controls"):
+        monkeypatch.setattr(
+            pose_variants, shown, lambda of, shown=shown: made.append((shown, *[c.name for c in of]))
+        )
+    monkeypatch.setattr(pose_variants, "streams", lambda of: made.append(("streams", of.name)))
+    monkeypatch.setattr(sys, "argv", ["pose_variants", str(tmp_path)])
+    pose_variants.main()
+    poses = ("make", "find_poses", "train_poses")
+    assert made == [
+        *[("misleading", step) for step in (*poses, "plant", "take_away")],
+        *[("hidden-limbs", step) for step in poses],
+        *[("demo", step) for step in (*poses, "take_away", "train_streams")],
+        ("against_poses", "misleading", "hidden-limbs", "demo"),
+        ("under_controls", "misleading", "demo"),
+        ("streams", "demo"),
+    ]
