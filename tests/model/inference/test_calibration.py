@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -141,14 +142,24 @@ def test_the_distance_tells_a_class_apart_that_was_not_trained_on(clips, width):
     limit = detector.distance(known).quantile(0.95)
     assert (detector.distance(unknown) > limit).double().mean() > 0.8
     # Without whitening the clutter hides the classes.
-    plain = Detector(
-        detector.center,
-        torch.zeros(width, 1).double(),
-        torch.ones(1).double(),
-        1.0,
-        _means(known, detector.center),
+    plain = replace(
+        detector,
+        basis=torch.zeros(width, 1).double(),
+        variance=torch.ones(1).double(),
+        ridge=1.0,
+        means=_means(known, detector.center),
+        weight=0.0,
     )
     assert (plain.distance(unknown) > plain.distance(known).quantile(0.95)).double().mean() < 0.5
+    # What lies outside the directions of the training clips counts too, half as much as the cosine.
+    train = torch.cat([draw(int(label), 1) for label in labels])
+    fitted = fit_detector(train, labels)
+    centered = (train - train.mean(0)).numpy()
+    basis = np.linalg.svd(centered, full_matrices=False)[2][: min(64, clips // 2, width // 2)]
+    left = np.linalg.norm(centered - centered @ basis.T @ basis, axis=1)
+    cosines = 1 - fit_detector(train, labels, residual=0.0).distance(train).numpy()
+    expected = 1 - cosines + left * 0.5 * cosines.mean() / left.mean()
+    assert np.allclose(fitted.distance(train).numpy(), expected, atol=1e-6)
     again = Detector.of_state(detector.state)
     assert torch.allclose(again.distance(unknown), detector.distance(unknown), atol=1e-5)
 

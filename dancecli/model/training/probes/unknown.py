@@ -25,9 +25,7 @@ def write_detector(job: Job, loaders: Mapping[Subset, Any]) -> None:
 
     These are the training clips, each from a detector of the other folds of a grouped cross-validation,
     and the validation clips. Each group is a unit of the calibration, and val alone has few: of 24 groups the
-    95 % threshold is the largest distance. On the corpus of `dance demo` 29 % of a withheld style were beyond
-    it, and 52 % beyond the threshold of all groups, with 2 and 4 % false alarms. Nothing is written where the
-    backbone is not wholly frozen.
+    95 % threshold is the largest distance. Nothing is written where the backbone is not wholly frozen.
 
     Args:
         job: the run.

@@ -1,0 +1,198 @@
+"""Which score tells clips of a style that was not trained on: each style withheld in turn.
+
+    dance demo --workspace W
+    dance features --workspace W --run inception-demo-1 --to W/features.parquet
+    python -m benchmarks.unknown_styles W/features.parquet W/manifests/splits/demo.parquet [--styles FILE]
+
+Only training clips are used. For each withheld style and seed the other clips are divided into five grouped
+folds; a score is fitted to four of them and computed for the fifth and for the withheld style. The threshold
+for a fold is the one of 5 % false alarms on the other folds. Each line is one score: the withheld clips
+beyond the threshold in per cent (mean, then style by style), the false alarms, and the area under the curve.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+from scipy.special import logsumexp
+from sklearn.covariance import LedoitWolf
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
+from sklearn.preprocessing import normalize
+from sklearn.svm import OneClassSVM
+
+from dancecli.core.hashing import assign_folds
+from dancecli.core.labels import LabelSet
+from dancecli.core.statistics.calibration import group_threshold
+from dancecli.model.networks.heads.unknown import fit_detector
+
+FOLDS, RATE = 5, 0.05
+# Of clips [N, channels]; larger is farther.
+Score = Callable[[np.ndarray], np.ndarray]
+
+
+def detector(residual: float) -> Callable[[np.ndarray, np.ndarray], Score]:
+    """The score of `dance predict --unknown`: the cosine, and so much of the residual."""
+
+    def fit(x: np.ndarray, y: np.ndarray) -> Score:
+        found = fit_detector(torch.from_numpy(x), torch.from_numpy(y), residual)
+        return lambda z: found.distance(torch.from_numpy(z)).numpy()
+
+    return fit
+
+
+def whitened(x: np.ndarray, y: np.ndarray) -> Score:
+    """Features of unit length after `fit_detector`'s whitening."""
+    found = fit_detector(torch.from_numpy(x), torch.from_numpy(y))
+    return lambda z: found.white(torch.from_numpy(z)).numpy()
+
+
+def mahalanobis(relative: bool) -> Callable[[np.ndarray, np.ndarray], Score]:
+    """Mahalanobis distance to the nearest class, covariance by Ledoit and Wolf; less that to all clips."""
+
+    def fit(x: np.ndarray, y: np.ndarray) -> Score:
+        means = np.stack([x[y == label].mean(axis=0) for label in np.unique(y)])
+        inside = LedoitWolf(assume_centered=True).fit(x - means[y]).get_precision()
+        whole = LedoitWolf().fit(x) if relative else None
+
+        def score(z: np.ndarray) -> np.ndarray:
+            away = z[:, None] - means
+            nearest = np.einsum("nkc,cd,nkd->nk", away, inside, away, optimize=True).min(axis=1)
+            return nearest - whole.mahalanobis(z) if whole else nearest
+
+        return score
+
+    return fit
+
+
+def neighbors(k: int, white: bool) -> Callable[[np.ndarray, np.ndarray], Score]:
+    """Distance to the k-th neighbor of features of unit length (Sun et al. 2022)."""
+
+    def fit(x: np.ndarray, y: np.ndarray) -> Score:
+        unit = whitened(x, y) if white else normalize
+        found = NearestNeighbors(n_neighbors=k).fit(unit(x))
+        return lambda z: found.kneighbors(unit(z))[0][:, -1]
+
+    return fit
+
+
+def logits(kind: str) -> Callable[[np.ndarray, np.ndarray], Score]:
+    """Energy, largest probability or logit of logistic regression; ViM, its residual (Wang et al. 2022)."""
+
+    def fit(x: np.ndarray, y: np.ndarray) -> Score:
+        center, scale = x.mean(axis=0), x.std(axis=0) + 1e-6
+        head = LogisticRegression(C=0.01, max_iter=300).fit((x - center) / scale, y)
+        rest = np.linalg.svd(x - center, full_matrices=True)[2][64:]
+
+        def residual(z: np.ndarray) -> np.ndarray:
+            return np.linalg.norm((z - center) @ rest.T, axis=1)
+
+        def values(z: np.ndarray) -> np.ndarray:
+            return head.decision_function((z - center) / scale)
+
+        weight = values(x).max(axis=1).mean() / residual(x).mean()
+        return {
+            "energy": lambda z: -logsumexp(values(z), axis=1),
+            "probability": lambda z: -head.predict_proba((z - center) / scale).max(axis=1),
+            "logit": lambda z: -values(z).max(axis=1),
+            "residual": residual,
+            "vim": lambda z: weight * residual(z) - logsumexp(values(z), axis=1),
+        }[kind]
+
+    return fit
+
+
+def outliers(kind: str) -> Callable[[np.ndarray, np.ndarray], Score]:
+    """One-class SVM or local outlier factor of whitened features."""
+
+    def fit(x: np.ndarray, y: np.ndarray) -> Score:
+        unit = whitened(x, y)
+        made = OneClassSVM(nu=0.1, gamma=2) if kind == "svm" else LocalOutlierFactor(20, novelty=True)
+        found = made.fit(unit(x))
+        return lambda z: -found.score_samples(unit(z))
+
+    return fit
+
+
+SCORES: dict[str, Callable[[np.ndarray, np.ndarray], Score]] = {
+    "cosine with a class, whitened": detector(0.0),
+    **{f"cosine and {share:g} of the residual": detector(share) for share in (0.25, 0.5, 1.0, 2.0)},
+    "Mahalanobis, Ledoit-Wolf": mahalanobis(relative=False),
+    "relative Mahalanobis, Ledoit-Wolf": mahalanobis(relative=True),
+    **{f"neighbor {k}": neighbors(k, white=False) for k in (1, 10, 20)},
+    **{f"neighbor {k}, whitened": neighbors(k, white=True) for k in (1, 10, 20)},
+    "one-class SVM, whitened": outliers("svm"),
+    "local outlier factor, whitened": outliers("lof"),
+    "residual subspace": logits("residual"),
+    "ViM": logits("vim"),
+    "energy": logits("energy"),
+    "largest logit": logits("logit"),
+    "largest probability": logits("probability"),
+}
+
+
+def measure(
+    fit: Callable[[np.ndarray, np.ndarray], Score],
+    x: np.ndarray,
+    y: np.ndarray,
+    groups: np.ndarray,
+    withheld: int,
+    seed: int,
+) -> tuple[float, float, float]:
+    """Withhold a class: the share of its clips that is found, the false alarms, and the area."""
+    inside = y != withheld
+    known, of, other = x[inside], groups[inside], x[~inside]
+    label = np.unique(y[inside], return_inverse=True)[1]
+    fold = np.array(assign_folds(label.tolist(), of.tolist(), FOLDS, seed))
+    near, far = np.zeros(len(known)), []
+    for i in range(FOLDS):
+        score = fit(known[fold != i], label[fold != i])
+        near[fold == i] = score(known[fold == i])
+        far.append(score(other))
+    found, alarms, area = [], 0, []
+    for i in range(FOLDS):
+        own, rest = near[fold == i], fold != i
+        limit = group_threshold(near[rest].tolist(), of[rest].tolist(), 1 - RATE)
+        found.append((far[i] > limit).mean())
+        alarms += (own > limit).sum()
+        truth = np.repeat([0, 1], [len(own), len(other)])
+        area.append(roc_auc_score(truth, np.concatenate([own, far[i]])))
+    return float(np.mean(found)), alarms / len(known), float(np.mean(area))
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("features", type=Path)
+    parser.add_argument("split", type=Path)
+    parser.add_argument("--styles", type=Path, help="label file: only these styles")
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    rows = [row for row in pq.read_table(options.features).to_pylist() if row["subset"] == "train"]
+    if options.styles:
+        rows = [row for row in rows if row["label"] in LabelSet.read(options.styles)]
+    group_of = {row["clip_id"]: row["group"] for row in pq.read_table(options.split).to_pylist()}
+    x = np.array([row["features"] for row in rows], dtype=float)
+    groups = np.array([group_of[row["clip_id"]] for row in rows])
+    styles, y = np.unique([row["label"] for row in rows], return_inverse=True)
+    print(f"{len(rows)} clips, {len(set(groups))} videos; withheld: {', '.join(styles)}")
+    for name, fit in SCORES.items():
+        by = np.array(
+            [[measure(fit, x, y, groups, i, s) for s in range(options.seeds)] for i in range(len(styles))]
+        )
+        shares = " ".join(f"{100 * share:3.0f}" for share in by[:, :, 0].mean(axis=1))
+        found, alarms, area = by.mean(axis=(0, 1))
+        print(
+            f"{name:42s} {100 * found:3.0f} | {shares} | alarms {100 * alarms:.1f} | area {area:.3f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
