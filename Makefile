@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo check test test-fast test-slow bounds trackers coverage nightly mutants bench bench-quick lint format docs dist clean
+.PHONY: help setup browser demo check test test-fast test-slow bounds trackers timm coverage nightly mutants bench bench-quick lint format docs dist clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -80,6 +80,14 @@ trackers: ## the exports to Weights & Biases and MLflow, read back by these, in 
 	build/trackers/bin/python -c 'import wandb, mlflow'
 	PYTHONPATH=. build/trackers/bin/python -m pytest -q -p no:cacheprovider tests/report/test_trackers.py
 
+# timm brings torchvision, beside which transformers does not read all networks where torch is the one for CPUs.
+timm: ## networks of timm from the Hub, in an environment of their own
+	rm -rf build/timm && mkdir -p build
+	$(PYTHON) -m venv build/timm
+	build/timm/bin/python -m pip install --quiet -c constraints.txt torch==2.13.0
+	build/timm/bin/python -m pip install --quiet -c constraints.txt '.[train,timm]' pytest pytest-timeout hypothesis
+	PYTHONPATH=. build/timm/bin/python -m pytest -q -p no:cacheprovider tests/model/networks/hub/test_timm.py
+
 coverage: $(READY) browser ## branch coverage of the package, on up to four cores (a quarter of an hour)
 	rm -rf build/coverage && mkdir -p build/coverage
 	$(BIN)/coverage run -m pytest -n auto --maxprocesses 4 --dist worksteal
@@ -90,7 +98,7 @@ coverage: $(READY) browser ## branch coverage of the package, on up to four core
 	$(BIN)/coverage report --fail-under=90
 
 nightly: $(READY) ## every model of the zoo builds, trains a step and evaluates (minutes, gigabytes)
-	DANCE_NIGHTLY=1 $(BIN)/python -m pytest tests/model/networks/test_zoo_builds.py
+	DANCE_NIGHTLY=1 $(BIN)/python -m pytest tests/model/networks/test_zoo_builds.py tests/model/runs/test_hub_runs.py
 
 # Mutation tests: which changes of the code does no test detect?
 mutants: SHELL := /bin/bash

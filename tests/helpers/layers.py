@@ -125,6 +125,7 @@ ONLY_IN = {
     "mmengine": "model/networks/mmaction.py",
     "ray": "engine/ray.py",
     "transformers": "model/networks/hub",
+    "timm": "model/networks/hub/backbone.py",
     "huggingface_hub": "model/networks/hub/repository.py",
     "torchcodec": "model/dataloading/decoding",
     "ai_edge_litert": "video/pose/runtimes.py",

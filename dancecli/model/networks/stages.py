@@ -175,9 +175,11 @@ def _tokens_of_mvit(x: Any) -> Tensor:
     return _tokens_of_map(last[0] if isinstance(last, list | tuple) else last)
 
 
-def _hub_parts(backbone: Mapping[str, Any]) -> Parts:
-    """Give a quarter of the layers a stage, as of MMAction2's transformers."""
+def _hub_parts(backbone: Mapping[str, Any]) -> Parts | None:
+    """Give a quarter of the layers a stage, as of MMAction2's transformers; None if it has no layers."""
     stem, layers = ARCHITECTURES[backbone["architecture"]].parts_of(backbone["config"])
+    if not layers:
+        return None
     begins = quarters(len(layers))
     return (
         (f"net.{stem}",),

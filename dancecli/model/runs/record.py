@@ -87,7 +87,7 @@ def begun_record(plan: Plan, job: Job) -> dict[str, Any]:
         "decoder": job.decoder.record,
         "recipe": asdict(recipe),
         "settings": asdict(plan.settings),
-        "versions": rec.versions(*(("transformers",) if plan.entry.hub else ())),
+        "versions": rec.versions(*(plan.entry.hub.packages if plan.entry.hub else ())),
         "seconds": {},
         "results": {"val": None, "test": None},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 from collections.abc import Callable
@@ -15,11 +16,14 @@ from helpers.hub_models import TINY
 
 from dancecli.core.errors import ModelError, UsageError
 from dancecli.core.hashing import sha256_file
+from dancecli.core.records import Prediction
 from dancecli.model.runs.plan import FinetuneSettings, make_plan
 from dancecli.storage import runs as rec
+from dancecli.storage import tables
 
 Saved = Callable[[str], Path]
 pytestmark = pytest.mark.usefixtures("own_cache")
+PROBES = ("attentive", "knn", "prototype")
 EVERY_DAY = {"vjepa2", "dinov3_vit"}
 
 
@@ -31,11 +35,16 @@ def finetune(workspace, **settings):
 
 
 @pytest.mark.parametrize("architecture", sorted(TINY))
-def test_each_stores_features_fits_each_probe_and_evaluates(corpus, saved_models: Saved, architecture: str):
+def test_each_stores_features_fits_each_probe_and_evaluates(
+    corpus, saved_models: Saved, architecture: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
     if architecture not in EVERY_DAY and not os.environ.get("DANCE_NIGHTLY"):
         pytest.skip("runs where DANCE_NIGHTLY is set")
     from dancecli.model.evaluation.evaluate import EvaluateSettings, evaluate
+    from dancecli.model.inference.predict import PredictSettings, predict
+    from dancecli.model.training.probes import attentive
 
+    monkeypatch.setattr(attentive, "EPOCHS", 2)
     workspace, reference = corpus(), f"hf:{saved_models(architecture)}"
     run = finetune(workspace, pretrain=reference)
     record = rec.read_record(workspace, run.name)
@@ -47,13 +56,42 @@ def test_each_stores_features_fits_each_probe_and_evaluates(corpus, saved_models
     key = json.loads(store.read_text())
     assert key["backbone"]["source"] == reference.removeprefix("hf:")
     assert key["weights"] == record["weights"]["sha256"]
-    for head in ("attentive", "knn", "prototype"):
-        probe = finetune(workspace, pretrain=reference, changes=(f"head={head}",))
-        assert rec.read_record(workspace, probe.name)["results"]["test"]["n"] == 3
+    probes = {"linear": run}
+    probes |= {head: finetune(workspace, pretrain=reference, head=head) for head in PROBES}
+    probes |= {name: finetune(workspace, pretrain=reference, protocol=name) for name in ("mteb", "vjepa2")}
+    for name, probe in probes.items():
+        assert probe.record["results"]["test"]["n"] == 3
+        assert name in probe.record["probe"].values()
     again = evaluate(workspace, EvaluateSettings(run.name))
     assert again.record["results"]["test"]["top1"] == record["results"]["test"]["top1"]
-    # The stored features of one and the same network serve all probes that pool.
+    # The stored features of one and the same network serve all probes that pool; two need its tokens.
     assert len(list((workspace.root / "cache" / "features").glob("*/key.json"))) == 2
+    _check_mteb(workspace, reference, probes["mteb"], tmp_path / "features.npy")
+    # What was saved is loaded, and scores a clip as it was scored.
+    for probe in (run, probes["mteb"], probes["vjepa2"]):
+        row = tables.read(workspace.run(probe.name) / "predictions.parquet", Prediction)[0]
+        found = predict(workspace, PredictSettings((workspace.clip(row.clip_id),), run=probe.name))
+        assert found.document["videos"][0]["scores"] == pytest.approx(row.scores, abs=2e-3)
+
+
+def _check_mteb(workspace, reference: str, run, file: Path) -> None:
+    """A run of protocol mteb predicts each clip as scikit-learn's own logistic regression does."""
+    from sklearn.linear_model import LogisticRegression
+
+    from dancecli.model.runs.features import FeatureForm, FeatureSettings, export_features
+
+    export_features(workspace, FeatureSettings(pretrain=reference, form=FeatureForm.NPY, to=file))
+    with file.with_suffix(".csv").open() as rows:
+        clips = list(csv.DictReader(rows))
+    features = np.load(file)[:, 0]
+    train = [i for i, clip in enumerate(clips) if clip["subset"] == "train"]
+    y = [run.record["labels"].index(clips[i]["label"]) for i in train]
+    # Fewer than eight of each class: every draw is all of them, in an order.
+    model = LogisticRegression(max_iter=100).fit(features[train], y)
+    expected = dict(zip((clip["clip_id"] for clip in clips), model.predict(features).tolist(), strict=True))
+    found = tables.read(workspace.run(run.name) / "predictions.parquet", Prediction)
+    assert {row.clip_id: int(np.argmax(row.scores)) for row in found}.items() <= expected.items()
+    assert len(found) >= 3
 
 
 def test_the_run_names_its_commit_and_runs_again_without_the_hub(

@@ -38,6 +38,7 @@ class Architecture:
         count: setting that says how many layers there are.
         unused: parts of the network that the features do not depend on.
         zero_shot: class that scores clips by texts; empty if there is none.
+        settings: the only settings of the configuration that describe the network; empty for all.
     """
 
     title: str
@@ -54,6 +55,7 @@ class Architecture:
     count: str = "num_hidden_layers"
     unused: tuple[str, ...] = ()
     zero_shot: str = ""
+    settings: tuple[str, ...] = ()
 
     @property
     def sees_clips(self) -> bool:
@@ -108,6 +110,18 @@ def _mean_of_frames(net: Any, clips: Tensor) -> tuple[Tensor, Tensor]:
     return pooled.reshape(len(clips), -1, pooled.shape[-1]).mean(1), tokens
 
 
+def _mean_of_timm(net: Any, clips: Tensor) -> tuple[Tensor, Tensor]:
+    """Average what a network of timm gives for single frames; its tokens are rows or places of a map."""
+    found = net(pixel_values=clips.flatten(0, 1))
+    pooled, last = found.pooler_output, found.last_hidden_state
+    if last.ndim == 4:
+        # Swin and its kin have their channels last.
+        last = last.flatten(2).transpose(1, 2) if last.shape[1] == pooled.shape[1] else last.flatten(1, 2)
+    first = int(getattr(net.timm_model, "num_prefix_tokens", 0))
+    tokens = last[:, first:].reshape(len(clips), -1, last.shape[-1])
+    return pooled.reshape(len(clips), -1, pooled.shape[-1]).mean(1), tokens
+
+
 def _patches(net: Any, tokens: int) -> int:
     """Count the patches among the tokens of a frame."""
     config = net.config
@@ -123,6 +137,8 @@ def _xclip(net: Any, clips: Tensor) -> tuple[Tensor, Tensor]:
     return found.pooler_output, found.last_hidden_state
 
 
+# The name under which transformers wraps networks of timm.
+TIMM = "timm_wrapper"
 _CLIP_LAYERS = "encoder.layers"
 
 # By `model_type` of the configuration.
@@ -193,4 +209,25 @@ ARCHITECTURES: dict[str, Architecture] = {
         zero_shot="CLIPModel",
     ),
     "hiera": Architecture("Hiera", "HieraModel", _mean_of_frames, layers="encoder.stages", count="depths"),
+    TIMM: Architecture(
+        "timm",
+        "TimmWrapperModel",
+        _mean_of_timm,
+        width="num_features",
+        size="",
+        stem="timm_model.patch_embed",
+        layers="timm_model.blocks",
+        count="num_blocks",
+        settings=("architecture", "model_args", "num_features", "num_blocks", "num_classes"),
+    ),
 }
+
+
+def architecture_of(config: Mapping[str, Any]) -> str:
+    """Name the architecture of a repository's configuration; a key of `ARCHITECTURES` if it is known.
+
+    timm's own configurations have no `model_type`, and name an architecture of timm.
+    """
+    if not config.get("model_type") and "pretrained_cfg" in config and "architecture" in config:
+        return TIMM
+    return str(config.get("model_type") or "")

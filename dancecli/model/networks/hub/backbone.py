@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from dancecli.core.errors import MissingDependencyError, ModelError
-from dancecli.model.networks.hub.architectures import ARCHITECTURES, Architecture
+from dancecli.model.networks.hub.architectures import ARCHITECTURES, TIMM, Architecture
 from dancecli.model.networks.mmaction import MODELS
 
 _INSTALL = "pip install 'dancecli[hub]'"
@@ -32,9 +32,60 @@ def plain_config(architecture: str, config: Mapping[str, Any]) -> dict[str, Any]
         MissingDependencyError: transformers is not installed.
     """
     row = ARCHITECTURES[architecture]
+    if architecture == TIMM:
+        return _timm_config(config)
     full = _described(_class(row.network), row, _without(config, _IGNORED))
     found: dict[str, Any] = _without(full.to_dict(), _IGNORED)
     return found
+
+
+def _timm_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete the configuration of a network of timm with what the network itself says: width and depth.
+
+    Raises:
+        ModelError: timm does not know the architecture, or does not accept its arguments.
+    """
+    timm = _timm()
+    name, arguments = str(config["architecture"]), _timm_arguments(config)
+    try:
+        # Only its shape is asked for.
+        with torch.device("meta"):
+            net = timm.create_model(name, pretrained=False, num_classes=0, **arguments)
+        width, blocks = int(net.head_hidden_size), getattr(net, "blocks", ())
+    except Exception as error:  # a wrong argument raises nearly anything
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelError(f"timm does not accept the configuration of {name!r} ({first[:160]})") from None
+    return {
+        "architecture": name,
+        "model_args": arguments,
+        "num_features": width,
+        # Only whole blocks can be trained on their own.
+        "num_blocks": len(blocks) if isinstance(blocks, nn.Sequential | nn.ModuleList) else 0,
+        "num_classes": 0,
+    }
+
+
+def _timm_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the arguments of a network of timm, without its classifier."""
+    given = config.get("model_args") or {}
+    return {key: value for key, value in dict(given).items() if key != "num_classes"}
+
+
+def _timm() -> Any:
+    """Import timm.
+
+    Raises:
+        MissingDependencyError: it is not installed, or its torchvision is of another build than torch.
+    """
+    try:
+        import timm
+    except (ImportError, RuntimeError) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise MissingDependencyError(
+            f"timm cannot be imported ({first[:160]})",
+            "pip install 'dancecli[timm]'; torch and torchvision must come from one index",
+        ) from None
+    return timm
 
 
 def read_weights(folder: Path, files: Iterable[str]) -> dict[str, Tensor]:
@@ -124,6 +175,8 @@ class HubBackbone(nn.Module):
         self.row = ARCHITECTURES[architecture]
         self.architecture, self.config, self.source = architecture, dict(config), source
         self.tokens = tokens
+        if architecture == TIMM:
+            _timm()
         network = _class(self.row.network)
         self.net = network(_described(network, self.row, self.config))
         _drop_unused(self.net, self.row)
@@ -180,6 +233,9 @@ def _described(network: Any, row: Architecture, config: Mapping[str, Any]) -> An
     """
     kind = network.config_class
     settings = copy.deepcopy(dict(config))
+    if row.settings:
+        settings = {key: settings[key] for key in row.settings if key in settings}
+        settings |= {"num_classes": 0, "model_args": _timm_arguments(settings)}
     tower = settings.get(row.tower) if row.tower else None
     if isinstance(tower, dict) and kind.base_config_key == row.tower:
         settings = _without(tower, _IGNORED)

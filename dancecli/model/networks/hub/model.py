@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import ModelError
 from dancecli.core.hashing import sha256_file
-from dancecli.model.networks.hub.architectures import ARCHITECTURES, Architecture, setting
+from dancecli.model.networks.hub.architectures import (
+    ARCHITECTURES,
+    TIMM,
+    Architecture,
+    architecture_of,
+    setting,
+)
 from dancecli.model.networks.hub.preprocessing import FrameSettings, read_frame_settings
 from dancecli.model.networks.hub.repository import (
     CONFIG,
@@ -42,6 +48,11 @@ class HubModel:
         return ARCHITECTURES[self.architecture]
 
     @property
+    def packages(self) -> tuple[str, ...]:
+        """What its features depend on beside torch."""
+        return ("transformers", "timm") if self.architecture == TIMM else ("transformers",)
+
+    @property
     def name(self) -> str:
         """A short name, for runs and files."""
         last = re.split(r"[/\\]", self.repository.name)[-1]
@@ -63,7 +74,7 @@ def open_model(reference: str) -> HubModel:
     """
     repository = open_repository(reference.removeprefix(PREFIX))
     config = repository.read_json(CONFIG)
-    kind = str(config.get("model_type") or "")
+    kind = architecture_of(config)
     if config.get("auto_map"):
         raise ModelError(
             f"{repository.reference} needs code of its own ({kind or 'no model_type'}), which is not run",

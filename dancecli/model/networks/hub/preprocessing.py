@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dancecli.core.errors import ModelError
-from dancecli.model.networks.hub.repository import Repository
+from dancecli.model.networks.hub.architectures import TIMM, architecture_of
+from dancecli.model.networks.hub.repository import CONFIG, Repository
 
 # The names under which preprocessors have been saved, the most specific first; the last holds several.
 _FILES = ("video_preprocessor_config.json", "preprocessor_config.json", "processor_config.json")
@@ -19,6 +20,8 @@ _NESTED = ("video_processor", "image_processor")
 # Pillow's filters, by its numbers, as our Resize step calls them.
 _FILTERS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 _WHITE = 255.0
+# Of timm, where a model says nothing.
+_TIMM_CROP = 0.875
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,14 @@ def read_frame_settings(repository: Repository) -> FrameSettings:
     Raises:
         ModelError: it has none, or one that our steps cannot follow.
     """
+    published = repository.read_json(CONFIG)
+    if architecture_of(published) == TIMM:
+        try:
+            return _timm_settings(published["pretrained_cfg"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(
+                f"{repository.reference}: its {CONFIG} cannot be followed ({error})", "use another revision"
+            ) from None
     for file in _FILES:
         found = repository.read_json(file)
         inner = next((found[key] for key in _NESTED if isinstance(found.get(key), dict)), found)
@@ -74,6 +85,30 @@ def read_frame_settings(repository: Repository) -> FrameSettings:
     raise ModelError(
         f"{repository.reference} has no {_FILES[1]}: size and normalization of its frames are not known",
         "add the file that the model was published with",
+    )
+
+
+def _timm_settings(found: Mapping[str, Any]) -> FrameSettings:
+    """Read the `pretrained_cfg` of timm: its own transform of evaluation, `timm.data.create_transform`."""
+    colors, height, width = (int(side) for side in found["input_size"])
+    if colors != 3 or height != width:
+        raise ValueError(f"frames of {colors} x {height} x {width} are no squares of three colors")
+    share, mode = float(found.get("crop_pct") or _TIMM_CROP), found.get("crop_mode") or "center"
+    if mode not in ("center", "squash") or not 0 < share <= 1:
+        raise ValueError(f"crop_mode {mode!r} with crop_pct {share:g}")
+    mean, std = _normalization({"image_mean": found["mean"], "image_std": found["std"]})
+    resized = int(height / share)
+    if mode == "squash" and resized != height:
+        raise ValueError("a crop of a squashed frame")
+    named = str(found.get("interpolation"))
+    return FrameSettings(
+        file=CONFIG,
+        short_side=resized,
+        crop=height,
+        squashed=mode == "squash",
+        interpolation=named if named in _FILTERS.values() else "bicubic",
+        mean=mean,
+        std=std,
     )
 
 
