@@ -53,8 +53,8 @@ class Explorer:
         """Whether there are features, by which clips to label can be chosen."""
         return bool(feature_folders(self._workspace))
 
-    def by_look(self, frame: pd.DataFrame, clip_id: str) -> pd.DataFrame:
-        """Give the clips that have features, those that look most like one of them first.
+    def by_look(self, clips: pd.Index[Any], clip_id: str) -> list[int]:
+        """Give the places of the clips that have features, those that look most like one of them first.
 
         Raises:
             WorkspaceError: there are no features, or none of the clip.
@@ -63,10 +63,10 @@ class Explorer:
         known = self.look.get()
         if clip_id not in known.clips:
             raise WorkspaceError(f"no features are stored of {clip_id[:80]}", "run dance features")
-        return frame.iloc[known.nearest(clip_id, frame.index)]
+        return known.nearest(clip_id, clips)
 
-    def by_movement(self, frame: pd.DataFrame, clip_id: str) -> pd.DataFrame:
-        """Give the clips that have poses, those whose main dancer moves most like that of one of them first.
+    def by_movement(self, clips: pd.Index[Any], clip_id: str) -> list[int]:
+        """Give the places of the clips that have poses, those that move most like one of them first.
 
         Raises:
             WorkspaceError: there are no poses, or none of the clip.
@@ -75,7 +75,7 @@ class Explorer:
         known = self.movement.get()
         if clip_id not in known.clips:
             raise WorkspaceError(f"no poses are stored of {clip_id[:80]}", "run dance pose")
-        return frame.iloc[known.nearest(clip_id, frame.index)]
+        return known.nearest(clip_id, clips)
 
     def next_to_label(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Give the clips to label next, in their order.
