@@ -105,13 +105,12 @@ def _openvino(model: Any, views: Any) -> dict[str, Way]:
     from dancecli.model.training.features.fast_cpu import use_openvino
     from dancecli.model.training.features.frozen import FrozenBackbone
 
-    frozen, said = FrozenBackbone(model, model.data_preprocessor, 4), []
-    use_openvino(frozen, 10**6, Reporter(on_message=said.append))
-    # It is compiled at the first batch.
-    frozen.forward_pass(views)
-    print(*said, file=sys.stderr)
-    taken = any("computes the features" in text and text.startswith(OPENVINO) for text in said)
-    return {OPENVINO: lambda: frozen.forward_pass(views)} if taken else {}
+    frozen = FrozenBackbone(model, model.data_preprocessor, 4)
+    use_openvino(frozen, 10**6, Reporter(on_message=lambda text: print(text, file=sys.stderr)))
+    # It is compiled at the first batch, and computes from the second on.
+    for _ in range(2):
+        frozen.forward_pass(views)
+    return {OPENVINO: lambda: frozen.forward_pass(views)} if frozen.engine.startswith(OPENVINO) else {}
 
 
 def _onnx_runtime(frozen: Any, views: Any, folder: Path) -> dict[str, Way]:
