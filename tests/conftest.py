@@ -28,6 +28,7 @@ settings.load_profile("dance")
 SLOW = (
     "app/explore/test_bulk.py",
     "app/test_server.py",
+    "app/test_killed.py",
     "app/test_runs.py",
     "app/test_timelines.py",
     "dataset/derived",

@@ -20,7 +20,10 @@ from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     import numpy as np
+    import numpy.typing as npt
     import pandas as pd
+
+    Places = npt.NDArray[np.intp]
 
 _SHORT_S = 2.0
 FLAGS = ("black", "static", "bars", "short", "noted")
@@ -105,6 +108,7 @@ class Catalog:
         self.workspace = workspace
         self.split = split or (workspace.splits()[-1] if workspace.splits() else None)
         self.run = run
+        self._found: tuple[Query, Places] | None = None
         self._compared: dict[str, tuple[int, pd.DataFrame]] = {}
         self.scores: tuple[list[str], np.ndarray[Any, Any]] | None = None
         self.frame = self._read_clips()
@@ -121,6 +125,7 @@ class Catalog:
 
         changes = current(read_corrections(self.workspace))
         self.changes = changes
+        self._found = None
         frame = self.frame
         wanted = pd.Series({i: values.get(Field.LABEL) for i, values in changes.items()}, dtype=object)
         label = wanted.reindex(frame.index)
@@ -140,9 +145,13 @@ class Catalog:
             InputError: `within` is of another map.
             UnfinishedError: what the query asks for is being computed.
         """
-        mask = self.mask(query)
+        import numpy as np
+
+        # The next page of a query is likely asked for next; a map may be drawn anew.
+        if self._found is not None and self._found[0] == query and not query.within:
+            return self.frame.iloc[self._found[1]]
         # Of 100,000 clips one copy of the table is most of the time, so it is made in its order at once.
-        places = mask.nonzero()[0]
+        places: Places = np.flatnonzero(self.mask(query))
         if query.next:
             batch = self.explorer.next_to_label(self.frame)
             return batch[batch.index.isin(self.frame.index[places])]
@@ -152,11 +161,12 @@ class Catalog:
         if query.moves:
             order = self.explorer.by_movement(self.frame.index[places], query.moves)
             return self.frame.iloc[places[order]]
-        frame = self.frame[mask]
         column, ascending = SORTS.get(query.sort, SORTS["id"])
-        if column == "clip_id":
-            return frame.sort_index(kind="stable")
-        return frame.sort_values(column, ascending=ascending, kind="stable", na_position="last")
+        if column != "clip_id":  # the table is in the order of ids
+            values = self.frame[column].iloc[places].reset_index(drop=True)
+            places = places[values.sort_values(ascending=ascending, kind="stable", na_position="last").index]
+        self._found = (query, places)
+        return self.frame.iloc[places]
 
     def rows(self, frame: pd.DataFrame, query: Query = Query()) -> list[dict[str, Any]]:
         """Give what the grid shows of clips, as JSON; of two compared runs, what each took them for."""
@@ -261,6 +271,8 @@ class Catalog:
         return tuple(json.loads(meta["labels"]))
 
     def _read_clips(self) -> pd.DataFrame:
+        import numpy as np
+
         if not self.workspace.clips.exists():
             raise WorkspaceError(
                 f"{self.workspace.root}: there are no clips yet", "run dance fetch or dance import"
@@ -275,7 +287,11 @@ class Catalog:
         frame["short"] = frame["seconds"] < _SHORT_S
         frame["noted"] = frame["note"] != ""
         flags = frame[list(FLAGS)].to_numpy()
-        frame["flags"] = [[name for name, on in zip(FLAGS, row, strict=True) if on] for row in flags]
+        names: list[list[str]] = [[]] * len(frame)
+        # Few clips have any.
+        for i in np.flatnonzero(flags.any(axis=1)):
+            names[i] = [name for name, on in zip(FLAGS, flags[i], strict=True) if on]
+        frame["flags"] = names
         text = frame.index.to_series() + "\n" + frame["listed_label"] + "\n" + frame["title"]
         self._searched = (text + "\n" + frame["note"] + "\n" + frame["original_path"]).str.casefold()
         return frame

@@ -16,7 +16,7 @@ const cellSize = () => {
   const {width, height} = innerWidth <= 820 ? SMALL : CELL;
   return {width, height: height + (state.query.a && state.query.a !== state.query.b ? 20 : 0)};
 };
-const state = {query: {}, about: null, total: 0, pages: new Map(), asked: new Set(), columns: 1, at: 0, open: null, stale: 0, between: {}};
+const state = {query: {}, about: null, total: 0, pages: new Map(), asked: new Set(), columns: 1, at: 0, open: null, stale: 0, waiting: 0, between: {}};
 const named = (key) => NAMES[key] ?? key;
 const media = (id) => `/media/${encodeURIComponent(id)}`;
 
@@ -125,6 +125,7 @@ function drawFilters() {
 
 async function reload(keep) {
   state.stale += 1;
+  state.waiting = 0;
   state.pages.clear();
   state.asked.clear();
   if (!keep) { state.at = 0; $("grid").scrollTop = 0; }
@@ -133,9 +134,13 @@ async function reload(keep) {
   await load(keep ? Math.floor(state.at / 300) : 0);
 }
 
+// Who scrolls past a thousand clips waits for those at which they stop, not for all between.
+const MOST_ASKED = 2;
+
 async function load(page) {
-  if (state.asked.has(page)) return;
+  if (state.asked.has(page) || state.waiting >= MOST_ASKED) return;
   state.asked.add(page);
+  state.waiting += 1;
   const turn = state.stale;
   const words = new URLSearchParams({...state.query, offset: String(page * 300)});
   let answer;
@@ -144,6 +149,9 @@ async function load(page) {
   } catch (error) {
     toast(error.message);
     return;
+  } finally {
+    // Of what was shown before, nobody waits for the answers.
+    if (turn === state.stale) state.waiting -= 1;
   }
   if (turn !== state.stale) return;
   if (answer.wait) {

@@ -1,0 +1,161 @@
+"""`dance app` over 100,000 clips in a real browser: start, first grid, filter, search, scroll, memory.
+
+    python -m benchmarks.suites.app [--clips 100000] [--files 100]
+
+Made-up rows share a hundred real files. Every figure is of what a person waits for: from a key or a click
+until the page shows the result. The browser runs on the same machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.lib.app_workload import LABELS, fill_workspace
+
+_REPEATS = 5
+_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+# Scrolls through the whole grid in three seconds; gives the time of each frame.
+_SCROLL = """() => new Promise((done) => {
+  const grid = document.querySelector('#grid');
+  const [start, times] = [performance.now(), []];
+  let before = start;
+  const step = (now) => {
+    times.push(now - before);
+    before = now;
+    grid.scrollTop = (grid.scrollHeight - grid.clientHeight) * Math.min(1, (now - start) / 3000);
+    if (now - start < 3000) requestAnimationFrame(step); else done(times.slice(1));
+  };
+  requestAnimationFrame(step);
+})"""
+
+
+def start_app(root: Path) -> tuple[subprocess.Popen[str], str, float]:
+    """Start the command; return it, the address that it prints, and how long that took."""
+    begun = time.perf_counter()
+    words = [sys.executable, "-m", "dancecli", "app", "--no-browser", "-w", str(root)]
+    server = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    if server.stderr is None:
+        raise AssertionError
+    line = server.stderr.readline()
+    took = time.perf_counter() - begun
+    if "http" not in line:
+        raise RuntimeError(line + server.stderr.read())
+    return server, line.split()[-1], took
+
+
+def timed(act: Callable[[], object]) -> float:
+    """Return the seconds that something takes."""
+    begun = time.perf_counter()
+    act()
+    return time.perf_counter() - begun
+
+
+def measure(root: Path, num_clips: int) -> dict[str, str]:
+    """Open the app and use it; return the figures by what they are of."""
+    from playwright.sync_api import sync_playwright
+
+    begun = time.perf_counter()
+    server, address, started = start_app(root)
+    found: dict[str, str] = {"start, until the address is printed": _seconds([started])}
+    try:
+        with sync_playwright() as engine:
+            browser = engine.chromium.launch(executable_path=shutil.which("chromium"), args=_FLAGS)
+            tab = browser.new_page(viewport={"width": 1440, "height": 900})
+            opened = timed(lambda: (tab.goto(address), tab.wait_for_selector(".cell")))
+            found["first grid, from opening the address"] = _seconds([opened])
+            found["start and first grid"] = _seconds([started + opened])
+            _use(tab, num_clips, found)
+            frames = tab.evaluate(_SCROLL)
+            slow = sum(frame > 50 for frame in frames)
+            found["scroll through all in 3 s"] = (
+                f"{len(frames)} frames, {statistics.median(frames):.0f} ms each in the median, "
+                f"{slow} of more than 50 ms"
+            )
+            found["until the clips at the end are there"] = _seconds([_settle(tab)])
+            heap = tab.evaluate("performance.memory.usedJSHeapSize") / 2**20
+            cells = tab.evaluate("document.querySelectorAll('.cell').length")
+            found["memory of the page"] = f"{heap:.0f} MB, {cells} cells"
+            browser.close()
+        status = Path(f"/proc/{server.pid}/status").read_text(encoding="utf-8")
+        peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
+        found["memory of the server, at most"] = f"{peak:.0f} MB"
+    finally:
+        server.kill()
+        server.wait()
+    found["all of it"] = f"{time.perf_counter() - begun:.0f} s"
+    return found
+
+
+def _use(tab: Any, num_clips: int, found: dict[str, str]) -> None:
+    total = f"{num_clips:,} of {num_clips:,}"
+
+    def shows(text: str) -> None:
+        tab.wait_for_function(f"() => document.querySelector('#count').textContent.startsWith({text!r})")
+
+    def clear() -> None:
+        tab.locator("#text").fill("")
+        shows(total)
+
+    filters, searches, sorts = [], [], []
+    for i in range(_REPEATS):
+        button = tab.get_by_role("button", name=f"{LABELS[i]} ", exact=False).first
+        count = button.locator(".n").inner_text()
+        filters.append(timed(lambda b=button, c=count: (b.click(), shows(f"{c} of"))))
+        tab.get_by_role("button", name="Remove filter").click()
+        shows(total)
+    for i in range(_REPEATS):
+        # The page waits 0.2 s for the next letter.
+        searches.append(
+            timed(lambda n=i: (tab.locator("#text").fill(f"evening-{777 + n:06d}"), shows("3 of")))
+        )
+        clear()
+    for sort in ("label", "longest", "shortest", "id", "longest"):
+        with tab.expect_response(lambda r: "/api/clips" in r.url) as answer:
+            begun = time.perf_counter()
+            tab.locator("#sort").select_option(sort)
+        answer.value.finished()
+        sorts.append(time.perf_counter() - begun)
+    found["filter by a label"] = _seconds(filters)
+    found["search, of which 0.2 s wait for the next letter"] = _seconds(searches)
+    found["sort"] = _seconds(sorts)
+
+
+def _settle(tab: Any) -> float:
+    """Return how long the last clip is waited for."""
+    last = """() => {
+      const total = document.querySelector('#count').textContent.split(' ')[0].replaceAll(',', '');
+      return document.querySelector(`[data-index="${total - 1}"]`) !== null;
+    }"""
+    return timed(lambda: tab.wait_for_function(last))
+
+
+def _seconds(values: list[float]) -> str:
+    text = f"{statistics.median(values):.2f} s"
+    return text if len(values) == 1 else f"{text} (at most {max(values):.2f})"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--clips", type=int, default=100_000)
+    parser.add_argument("--files", type=int, default=100)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        fill_workspace(Path(folder), given.clips, given.files)
+        for what, figure in measure(Path(folder), given.clips).items():
+            print(f"{what}: {figure}")
+
+
+if __name__ == "__main__":
+    main()
