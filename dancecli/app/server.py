@@ -135,10 +135,11 @@ class _App:
 
         def answer() -> dict[str, Any]:
             with self.lock:
-                found = self.catalog.find(query)
-                rows = self.catalog.rows(found.iloc[offset : offset + _PAGE], query)
+                places = self.catalog.places(query)
+                page = self.catalog.frame.iloc[places[offset : offset + _PAGE]]
+                rows = self.catalog.rows(page, query)
                 between = self.catalog.between(query)
-            return {"total": len(found), "offset": offset, "rows": rows, "between": between}
+            return {"total": len(places), "offset": offset, "rows": rows, "between": between}
 
         try:
             return JSONResponse(await run_in_threadpool(answer))

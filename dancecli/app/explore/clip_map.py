@@ -174,7 +174,7 @@ def _by_tsne(vectors: Floats, path: Path, reporter: Reporter) -> Floats:
         stage, places = stored
         done = sum(iterations for iterations, _ in _STAGES[:stage])
     for number, (iterations, exaggeration) in enumerate(_STAGES[stage:], start=stage + 1):
-        reporter.progress(done, total, "map of the clips")
+        reporter.progress(done, total)
         tsne = TSNE(
             perplexity=min(_PERPLEXITY, (count - 1) / 3),
             early_exaggeration=exaggeration,
@@ -190,7 +190,7 @@ def _by_tsne(vectors: Floats, path: Path, reporter: Reporter) -> Floats:
         done += iterations
         with atomic_file(_stage_of(path), "wb") as file:
             np.savez(file, stage=number, places=places)
-    reporter.progress(total, total, "map of the clips")
+    reporter.progress(total, total)
     return places
 
 

@@ -10,7 +10,7 @@ from dancecli.app.likeness import Likeness
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import ClipPose
-from dancecli.core.statistics.vectors import normalize
+from dancecli.core.statistics.vectors import normalize, shorten
 from dancecli.storage import tables
 from dancecli.storage.files import atomic_file
 from dancecli.storage.pose_files import read_pose
@@ -60,7 +60,7 @@ def load_movement(
         known[clip_id] = (sha256, empty if vector is None else vector.astype(np.float32))
         if done % _SAVED_EVERY == 0 or done == len(missing):
             _write(workspace, known)
-        reporter.progress(done, len(missing), "movement of clips")
+        reporter.progress(done, len(missing))
     ids = sorted(clip_id for clip_id, (_, vector) in known.items() if len(vector))
     if len(ids) < 2:
         raise WorkspaceError(
@@ -82,12 +82,12 @@ def _poses_of(workspace: Workspace, clips: Mapping[str, tuple[str, float]]) -> d
 
 
 def _scaled(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Give each measure the same weight, by its spread over the clips, and each clip length 1."""
+    """Give each measure the same weight, by its spread over the clips, shorten, and give each length 1."""
     import numpy as np
 
     spread = vectors.std(axis=0)
     scaled: Any = (vectors - np.median(vectors, axis=0)) / np.where(spread > 1e-6, spread, 1)
-    return normalize(np.clip(scaled, -_FARTHEST, _FARTHEST).astype(np.float32))
+    return normalize(shorten(np.clip(scaled, -_FARTHEST, _FARTHEST).astype(np.float32)))
 
 
 def _read(workspace: Workspace) -> Known:
