@@ -175,7 +175,7 @@ def test_colors_and_filters_show_on_the_map(browser: Any, address: str) -> None:
         assert tab.locator("#map-legend button").count() == 2
         tab.locator("#map-legend button").first.click()
         tab.wait_for_selector("#count:has-text('20 of')")
-        assert tab.evaluate("map.shown.reduce((a, b) => a + b)") == 20
+        tab.wait_for_function("() => map.shown.reduce((a, b) => a + b) === 20")
         tab.locator("#map-color").select_option("subset")
         assert "train" in tab.locator("#map-legend").inner_text()
 
