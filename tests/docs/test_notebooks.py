@@ -14,7 +14,7 @@ import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("maintainer", "student")
+NAMES = ("archive", "maintainer", "student")
 
 
 @pytest.fixture(scope="module")
