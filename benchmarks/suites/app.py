@@ -1,9 +1,10 @@
-"""`dance app` over 100,000 clips in a real browser: start, first grid, filter, search, scroll, memory.
+"""`dance app` over 100,000 clips in a real browser: start, grid, filter, search, scroll, likeness, memory.
 
     python -m benchmarks.suites.app [--clips 100000] [--files 100]
 
 Made-up rows share a hundred real files. Every figure is of what a person waits for: from a key or a click
-until the page shows the result. The browser runs on the same machine.
+until the page shows the result. The browser runs on the same machine. Likeness is of made-up vectors, by look
+and by movement, and is what the server takes from the question to the rows of the first page.
 """
 
 from __future__ import annotations
@@ -20,8 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.lib.app_workload import LABELS, fill_workspace
+from dancecli.app.catalog import Catalog, Query
+from dancecli.app.explore.background import Background
+from dancecli.app.likeness import Likeness
+from dancecli.core.statistics.vectors import WIDTH, normalize
+from dancecli.storage.workspace import Workspace
 
 _REPEATS = 5
+_PAGE = 300
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 # Scrolls through the whole grid in three seconds; gives the time of each frame.
 _SCROLL = """() => new Promise((done) => {
@@ -129,6 +136,29 @@ def _use(tab: Any, num_clips: int, found: dict[str, str]) -> None:
     found["sort"] = _seconds(sorts)
 
 
+def liken(root: Path) -> dict[str, str]:
+    """Order all clips by likeness to one of them, as the server does; return the figures."""
+    import numpy as np
+
+    catalog = Catalog(Workspace(root))
+    ids, random = catalog.frame.index, np.random.default_rng(0)
+    found = {}
+    for what, key in (("look", "like"), ("movement", "moves")):
+        known = Likeness(what, ids, normalize(random.standard_normal((len(ids), WIDTH), dtype=np.float32)))
+        background: Background[Likeness] = Background(what, lambda _, known=known: known)
+        setattr(catalog.explorer, what, background)
+        background.get()
+        queries = [Query(**{key: clip_id}) for clip_id in random.choice(ids, 2 * _REPEATS, replace=False)]
+        times = [timed(lambda q=query: _first_page(catalog, q)) for query in queries]
+        median, worst = 1e3 * statistics.median(times), 1e3 * max(times)
+        found[f"more like this, by {what}"] = f"{median:.0f} ms (at most {worst:.0f})"
+    return found
+
+
+def _first_page(catalog: Catalog, query: Query) -> object:
+    return catalog.rows(catalog.frame.iloc[catalog.places(query)[:_PAGE]], query)
+
+
 def _settle(tab: Any) -> float:
     """Return how long the last clip is waited for."""
     last = """() => {
@@ -153,7 +183,8 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         fill_workspace(Path(folder), given.clips, given.files)
-        for what, figure in measure(Path(folder), given.clips).items():
+        figures = liken(Path(folder)) | measure(Path(folder), given.clips)
+        for what, figure in figures.items():
             print(f"{what}: {figure}")
 
 
