@@ -45,8 +45,9 @@ CHECKED := tests/test_architecture.py tests/test_docstrings.py tests/docs/test_l
 check: lint ## before a commit: linters, types, spelling, links and the tests of the lower layers (under two minutes)
 	$(BIN)/python -m pytest -q $(CHECKED)
 
-# Not one process per core on a large machine: each loads torch. A process of the runner that dies (seen twice, without
-# a word, at another test each time) fails the test it was at: what failed is run once more, one by one.
+# Not one process per core on a large machine: each loads torch. On a virtual machine with Linux 6.18 one process in some
+# thousand tests ended with SIGSEGV sent by the kernel on the way back from poll(), with memory and registers sound, at
+# another test each time; that test fails. So what failed is run once more, one by one.
 define run-tests
 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(1) || \
   $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(1)
