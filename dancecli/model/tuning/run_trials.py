@@ -53,7 +53,7 @@ class RunTrials:
     batched = 1
 
     def __init__(self, workspace: Workspace, plan: Plan, study: str, reporter: Reporter) -> None:
-        self._workspace = _StudyWorkspace(workspace.root, study)
+        self._workspace = _StudyWorkspace(workspace.root, study_name=study)
         self._plan = plan
         # Errors that concern every trial are raised before the first.
         job = make_job(workspace, plan, reporter)

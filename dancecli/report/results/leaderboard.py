@@ -234,9 +234,8 @@ class Leaderboard:
             return f"{best.name} is alone"
         if best.last_rank == 1:
             return f"{best.name} leads"
-        if len(tied) == len(others):
-            return f"{best.name} is first, and no difference is significant"
-        named = ", ".join(tied) if len(tied) <= 3 else f"{len(tied)} others"
+        every = "all " if len(tied) == len(others) else ""
+        named = ", ".join(tied) if len(tied) <= 3 else f"{every}{len(tied)} others"
         return f"{best.name} leads, tied with {named}"
 
     @property

@@ -132,8 +132,10 @@ def test_by_keyboard_alone_clips_are_selected_excluded_and_undone(
         said = int(tab.locator("#map-ring").inner_text().split()[1])
         tab.keyboard.press("Enter")
         tab.wait_for_selector("#chips button:has-text('Selected on the map')")
+        # The corners of the selection leave out a little of the ring.
+        shown = "n => Math.abs(parseInt(document.querySelector('#count').textContent) - n) <= 1"
+        tab.wait_for_function(shown, arg=said)
         tab.wait_for_function("() => document.querySelector('#bulk-open').textContent.startsWith('Correct')")
-        assert abs(count(tab) - said) <= 1
         chosen = count(tab)
         tab.keyboard.press("e")
         tab.wait_for_selector("#bulk[open]")
