@@ -2,7 +2,7 @@
 
     dance demo --workspace demo && python -m benchmarks.planted_labels demo --repeats 100 [--styles FILE]
 
-Some labels of the demo are wrong before any is planted; those count as right here. In each repeat a share
+The videos whose labels the demo itself draws wrong are left out. In each repeat a share
 of the labels is replaced at random; a cross-validation by groups, whose heads are solved as `dance
 finetune` does, scores every clip; and the suspects are counted against what was planted. Then every
 suggestion is taken, right or wrong, the same folds are trained again, and both cross-validations are held
@@ -23,6 +23,8 @@ import torch
 from dancecli.core.hashing import assign_folds
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Clip
+from dancecli.demo.corpus import CorpusSettings, plan
+from dancecli.demo.pipeline import WRONG_LABELS
 from dancecli.model.training.features.store import DATA, NAMES, SHAPE
 from dancecli.model.training.logistic import solve_head
 from dancecli.report.statistics.label_noise import choose_suspects, fit_label_noise
@@ -121,8 +123,12 @@ def main() -> None:
     asked = parser.parse_args()
     workspace = Workspace(asked.workspace)
     stored = read_features(workspace)
+    drawn = plan(CorpusSettings(videos_per_style=18, wrong_labels=WRONG_LABELS))
+    wrong = {video.video_id for video in drawn if video.is_mislabeled}
     clips = [
-        clip for clip in tables.read(workspace.clips, Clip) if clip.clip_id in stored and not clip.parent_id
+        clip
+        for clip in tables.read(workspace.clips, Clip)
+        if clip.clip_id in stored and not clip.parent_id and clip.video_id not in wrong
     ]
     if asked.styles:
         clips = [clip for clip in clips if clip.label in LabelSet.read(asked.styles)]
