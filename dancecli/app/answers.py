@@ -28,22 +28,20 @@ def checked_text(value: Any) -> str:
     return text
 
 
-def refusal(error: DanceError) -> Response:
-    """Answer what cannot be done (409), or not yet (202), with what to do about it."""
-    if isinstance(error, UnfinishedError):
-        return JSONResponse({"wait": error.message}, 202)
-    return PlainTextResponse(f"{error.message}: {error.hint}" if error.hint else error.message, 409)
-
-
 def answering(handler: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
-    """Turn what a user or a disk can cause into an answer: 409 for what is refused, 507 for a full disk."""
+    """Turn what a user or a disk can cause into an answer: what is wrong, and what to do about it.
+
+    202 for what is being computed, 409 for what cannot be done, 507 for a full disk.
+    """
 
     @wraps(handler)
     async def answer(*given: Any) -> Response:
         try:
             return await handler(*given)
+        except UnfinishedError as error:
+            return JSONResponse({"wait": error.message}, 202)
         except DanceError as error:
-            return refusal(error)
+            return PlainTextResponse(f"{error.message}: {error.hint}" if error.hint else error.message, 409)
         except OSError as error:
             return PlainTextResponse(f"Nothing was saved: {error.strerror or error}", 507)
 

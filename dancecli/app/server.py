@@ -25,7 +25,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from dancecli.app.answers import Handler, checked_text, refusal
+from dancecli.app.answers import Handler, answering, checked_text
 from dancecli.app.catalog import FLAGS, SORTS, Catalog, Query
 from dancecli.app.explore.routes import explore_routes
 from dancecli.app.run_routes import run_routes
@@ -129,6 +129,7 @@ class _App:
             }
         )
 
+    @answering
     async def clips(self, request: Request) -> Response:
         query = Query.of(request.query_params)
         offset = max(0, _whole(request.query_params.get("offset", "0")))
@@ -141,10 +142,7 @@ class _App:
                 between = self.catalog.between(query)
             return {"total": len(places), "offset": offset, "rows": rows, "between": between}
 
-        try:
-            return JSONResponse(await run_in_threadpool(answer))
-        except DanceError as error:
-            return refusal(error)
+        return JSONResponse(await run_in_threadpool(answer))
 
     async def clip(self, request: Request) -> Response:
         try:

@@ -13,11 +13,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from dancecli.app.answers import checked_text, refusal
+from dancecli.app.answers import answering, checked_text
 from dancecli.app.catalog import Catalog, Query
 from dancecli.app.explore.bulk import BULK_FIELDS, bulk_rows, undo_rows
 from dancecli.app.explore.overlays import flow_overlay, pose_overlay
-from dancecli.core.errors import DanceError, InputError, MediaError
+from dancecli.core.errors import InputError, MediaError
 from dancecli.storage.corrections import Correction, Field, append_corrections, read_corrections
 from dancecli.storage.workspace import Workspace
 
@@ -34,12 +34,14 @@ class _Explore:
     def __init__(self, workspace: Workspace, catalog: Catalog, lock: threading.Lock) -> None:
         self.workspace, self.catalog, self.lock = workspace, catalog, lock
 
+    @answering
     async def pose(self, request: Request) -> Response:
         clip_id, sha256 = request.path_params["clip_id"], request.query_params.get("of", "")
         if self._file(clip_id) is None:
             return PlainTextResponse("There is no such clip.", 404)
         return await _json(partial(pose_overlay, self.workspace, clip_id, sha256))
 
+    @answering
     async def flow(self, request: Request) -> Response:
         clip_id, frame = request.path_params["clip_id"], request.path_params["frame"]
         sha256 = request.query_params.get("of", "")
@@ -51,9 +53,8 @@ class _Explore:
             return Response(await run_in_threadpool(draw), media_type="image/png", headers=_KEPT)
         except MediaError as error:
             return PlainTextResponse(error.message, 404)
-        except DanceError as error:
-            return refusal(error)
 
+    @answering
     async def map(self, _: Request) -> Response:
         def answer() -> dict[str, Any]:
             found = self.catalog.explorer.map.get()
@@ -61,6 +62,7 @@ class _Explore:
 
         return await _json(answer)
 
+    @answering
     async def points(self, request: Request) -> Response:
         query = Query.of(request.query_params)
 
@@ -69,11 +71,9 @@ class _Explore:
             with self.lock:
                 return _columns(self.catalog, found, query)
 
-        try:
-            return Response(await run_in_threadpool(answer), media_type="application/octet-stream")
-        except DanceError as error:
-            return refusal(error)
+        return Response(await run_in_threadpool(answer), media_type="application/octet-stream")
 
+    @answering
     async def point(self, request: Request) -> Response:
         def answer() -> dict[str, Any]:
             clips = self.catalog.explorer.map.get().clips
@@ -85,6 +85,7 @@ class _Explore:
 
         return await _json(answer)
 
+    @answering
     async def correct_many(self, request: Request) -> Response:
         """Set one field of all clips of a query, if they are as many as the page shows."""
         try:
@@ -110,6 +111,7 @@ class _Explore:
 
         return await _json(write)
 
+    @answering
     async def undo_many(self, request: Request) -> Response:
         """Take a correction of many clips back, but for the clips that were corrected since."""
         try:
@@ -128,10 +130,7 @@ class _Explore:
 
     def _append(self, rows: list[Correction]) -> None:
         if rows:
-            try:
-                append_corrections(self.workspace, rows)
-            except OSError as error:
-                raise DanceError(f"nothing was saved: {error.strerror}") from None
+            append_corrections(self.workspace, rows)
             self.catalog.refresh()
 
     def _check(self, field: Field, new: str) -> None:
@@ -171,10 +170,7 @@ def _columns(catalog: Catalog, found: ClipMap, query: Query) -> bytes:
 
 
 async def _json(answer: Callable[[], Any]) -> Response:
-    try:
-        return JSONResponse(await run_in_threadpool(answer))
-    except DanceError as error:
-        return refusal(error)
+    return JSONResponse(await run_in_threadpool(answer))
 
 
 def _moment(rows: list[Correction]) -> str:
