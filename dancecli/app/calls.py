@@ -1,4 +1,4 @@
-"""What runs took the test clips for, to compare two of them clip by clip."""
+"""What runs took clips for: of one run for the table of clips, of two to compare them clip by clip."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from dancecli.storage.runs import RunFolder
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
 
 
@@ -25,22 +27,50 @@ def calls_of(workspace: Workspace, run: str) -> pd.DataFrame:
         WorkspaceError: there is no such run.
         InputError: it has no predictions, or they are damaged.
     """
+    if not RunFolder(workspace.run(run)).predictions.exists():
+        raise InputError(f"run {run!r} has no predictions", "wait until it is finished")
+    return read_calls(workspace, run, Subset.TEST)[0][["predicted", "right"]]
+
+
+def read_calls(
+    workspace: Workspace, run: str, subset: Subset | None = None
+) -> tuple[pd.DataFrame, npt.NDArray[np.floating]]:
+    """Read what a run took clips for, each clip once.
+
+    Args:
+        workspace: whose run.
+        run: its name.
+        subset: only the clips of this subset; None for all.
+
+    Returns:
+        By clip id: `predicted`, a label, `right`, `score`, and `true_score`, that of the right label. And the
+        scores, of shape (clips, classes).
+
+    Raises:
+        WorkspaceError: there is no such run.
+        InputError: its predictions are damaged.
+    """
     import numpy as np
     import pandas as pd
 
     path = RunFolder(workspace.run(run)).predictions
-    if not path.exists():
-        raise InputError(f"run {run!r} has no predictions", "wait until it is finished")
     table = tables.read_table(path, Prediction)
-    labels = np.array(json.loads(tables.read_meta(path)["labels"]), dtype=object)
-    frame = pd.DataFrame(
-        {"subset": table.column("subset").to_pylist(), "truth": table.column("label_index").to_numpy()},
-        index=table.column("clip_id").to_pylist(),
-    )
+    labels = json.loads(tables.read_meta(path)["labels"])
     scores = np.stack(table.column("scores").to_numpy()) if len(table) else np.zeros((0, len(labels)))
     if scores.shape[1:] != (len(labels),):
         raise InputError.at(path, None, "has scores of another number of classes than labels")
-    called = scores.argmax(axis=1)
-    frame["predicted"], frame["right"] = labels[called], called == frame["truth"].to_numpy()
-    frame = frame[frame["subset"] == Subset.TEST]
-    return frame.loc[~frame.index.duplicated(), ["predicted", "right"]]
+    truth, called = table.column("label_index").to_numpy(), scores.argmax(axis=1)
+    frame = pd.DataFrame(
+        {
+            "predicted": [labels[i] for i in called],
+            "right": called == truth,
+            "score": scores.max(axis=1, initial=0.0),
+            "true_score": scores[np.arange(len(truth)), truth],
+        },
+        index=table.column("clip_id").to_pylist(),
+    )
+    if subset is not None:
+        chosen = np.array(table.column("subset").to_pylist(), dtype=object) == subset
+        frame, scores = frame[chosen], scores[chosen]
+    first = ~frame.index.duplicated()
+    return frame[first], scores[first]

@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from dancecli.app.calls import calls_of
+from dancecli.app.calls import calls_of, read_calls
 from dancecli.app.explore.explorer import Explorer
 from dancecli.app.explore.next_labels import BATCH
-from dancecli.core.errors import InputError, WorkspaceError
-from dancecli.core.records import Clip, Prediction, SplitClip, Suspect
+from dancecli.core.errors import WorkspaceError
+from dancecli.core.records import Clip, SplitClip, Suspect
 from dancecli.storage import tables
 from dancecli.storage.content import BARS_SHARE, BLACK_SHARE, FROZEN_SHARE
 from dancecli.storage.corrections import Field, current, read_corrections
+from dancecli.storage.runs import RunFolder
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Catalog:
         self.run = run
         self._found: tuple[Query, Places] | None = None
         self._compared: dict[str, tuple[int, pd.DataFrame]] = {}
-        self.scores: tuple[list[str], np.ndarray[Any, Any]] | None = None
+        self.scores: tuple[pd.Index[Any], np.ndarray[Any, Any]] | None = None
         self.frame = self._read_clips()
         self.labels = self._read_labels()
         self._add_subsets()
@@ -212,7 +213,7 @@ class Catalog:
 
     def _calls(self, run: str) -> pd.DataFrame:
         """Give what a run took its test clips for; read again when the run has changed."""
-        path = self.workspace.run(run) / "predictions.parquet"
+        path = RunFolder(self.workspace.run(run)).predictions
         state = path.stat().st_mtime_ns if path.exists() else 0
         known = self._compared.get(run)
         if known is None or known[0] != state:
@@ -318,32 +319,15 @@ class Catalog:
 
     def _add_predictions(self) -> None:
         import numpy as np
-        import pandas as pd
 
         frame = self.frame
         frame["predicted"], frame["right"] = "", False
         frame["score"], frame["true_score"] = np.nan, np.nan
         if not self.run:
             return
-        path = self.workspace.run(self.run) / "predictions.parquet"
-        table = tables.read_table(path, Prediction)
-        labels = json.loads(tables.read_meta(path)["labels"])
-        scores = np.stack(table.column("scores").to_numpy()) if len(table) else np.zeros((0, len(labels)))
-        if scores.shape[1:] != (len(labels),):
-            raise InputError.at(path, None, "has scores of another number of classes than labels")
-        ids, truth = table.column("clip_id").to_pylist(), table.column("label_index").to_numpy()
-        self.scores = (ids, scores)
-        called = scores.argmax(axis=1)
-        found = pd.DataFrame(
-            {
-                "predicted": [labels[i] for i in called],
-                "right": called == truth,
-                "score": scores.max(axis=1, initial=0.0),
-                "true_score": scores[np.arange(len(truth)), truth],
-            },
-            index=ids,
-        )
-        known = found[~found.index.duplicated()].reindex(frame.index)
+        calls, scores = read_calls(self.workspace, self.run)
+        self.scores = (calls.index, scores)
+        known = calls.reindex(frame.index)
         frame["predicted"] = known["predicted"].fillna("")
         frame["right"] = known["right"].eq(True)
         frame["score"], frame["true_score"] = known["score"], known["true_score"]

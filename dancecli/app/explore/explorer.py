@@ -26,7 +26,7 @@ class Explorer:
         workspace: of the clips.
         frame: the catalog's clips, indexed by id, with `sha256`, `fps_num` and `fps_den`.
         run: whose scores tell which clips to label next; None for none.
-        scores: the clips that the run scored, and their probabilities, (clips, classes).
+        scores: the clips that the run scored, each once, and their probabilities, (clips, classes).
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Explorer:
         workspace: Workspace,
         frame: pd.DataFrame,
         run: str | None = None,
-        scores: tuple[list[str], np.ndarray[Any, Any]] | None = None,
+        scores: tuple[pd.Index[Any], np.ndarray[Any, Any]] | None = None,
     ) -> None:
         self._workspace, self._run, self._scores = workspace, run, scores
         sums = dict(zip(frame.index, frame["sha256"], strict=True))
@@ -105,16 +105,6 @@ class Explorer:
         scores = None
         if self._scores is not None:
             scored, values = self._scores
-            at = _first_places(scored, ids)
+            at = scored.get_indexer(ids)
             scores = np.where((at >= 0)[:, None], values[at], np.nan).astype(np.float32)
         return [str(ids[i]) for i in choose_batch(known.vectors[rows], scores)]
-
-
-def _first_places(scored: list[str], ids: pd.Index[Any]) -> np.ndarray[Any, Any]:
-    """Return where each clip was scored first; -1 for those that were not."""
-    import numpy as np
-
-    first: dict[str, int] = {}
-    for i, clip_id in enumerate(scored):
-        first.setdefault(clip_id, i)
-    return np.array([first.get(clip_id, -1) for clip_id in ids])
