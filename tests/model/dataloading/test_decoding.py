@@ -250,6 +250,15 @@ def test_the_config_of_frames_alone_is_changed_and_gpus_get_processes_of_their_o
     assert with_decoder(of_flow, Decoder("torchcodec", "cuda", "9.9")) == of_flow
 
 
+@pytest.mark.parametrize("steps", [("FlowInit", "FlowDecode"), ("PoseDecode",)])
+def test_what_reads_no_frames_refuses_torchcodec_and_looks_at_no_file(stand_in, steps):
+    config = {"test_dataloader": {"dataset": {"pipeline": [{"type": step} for step in steps]}}}
+    with pytest.raises(UsageError, match="--decoder torchcodec reads frames, and this model flow or poses"):
+        choice.decoder_of("torchcodec", True, config, pytest.fail)
+    for asked in ("auto", "ffmpeg"):
+        assert choice.decoder_of(asked, True, config, pytest.fail) == choice.OWN
+
+
 def test_each_process_of_several_uses_the_gpu_of_its_own(stand_in, files, monkeypatch):
     devices = []
     real = StandIn.__init__

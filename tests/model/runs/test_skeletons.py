@@ -265,6 +265,8 @@ def test_a_skeleton_network_trains_and_is_evaluated_again(posed: Workspace) -> N
     assert record["results"]["test"]["n"] == 3
     again = evaluate(posed, EvaluateSettings("graph", None, None, None, "again")).record
     assert again["results"] == record["results"]
+    with pytest.raises(UsageError, match="--decoder torchcodec reads frames"):
+        evaluate(posed, EvaluateSettings("graph", name="frames", num_clips=2, decoder="torchcodec"))
     files = [posed.run(name) / "predictions.parquet" for name in ("graph", "again")]
     one, two = (tables.read(file, Prediction) for file in files)
     assert np.allclose([p.scores for p in one], [p.scores for p in two], atol=1e-5)

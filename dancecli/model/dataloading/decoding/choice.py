@@ -272,9 +272,12 @@ def decoder_of(
         reporter: in files.
 
     Raises:
-        UsageError, MissingDependencyError, ModelError: see `choose_decoder`.
+        UsageError: torchcodec was asked for, and no frames are read; else see `choose_decoder`.
+        MissingDependencyError, ModelError: see `choose_decoder`.
     """
-    if not reads_frames(config["test_dataloader"]["dataset"]["pipeline"]):
+    reads = reads_frames(config["test_dataloader"]["dataset"]["pipeline"])
+    check_decoder(asked, decoded=reads)
+    if not reads:
         return OWN
     decoder = choose_decoder(asked, gpu=gpu)
     return decoder if decoder.name == FFMPEG else look_at_files(decoder, examples(), reporter)
