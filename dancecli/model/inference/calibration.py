@@ -166,4 +166,8 @@ def _read_detector(workspace: Workspace, run: str) -> tuple[Detector, list[float
             "train with --freeze 4",
         )
     content = read_checkpoint(path)
-    return Detector.of_state(content["detector"]), content["distances"].tolist(), content["groups"].tolist()
+    try:
+        detector = Detector.of_state(content["detector"])
+        return detector, content["distances"].tolist(), content["groups"].tolist()
+    except LookupError:
+        raise WorkspaceError(f"run {run!r} has distances of another version", "train again") from None

@@ -114,6 +114,20 @@ def test_too_small_a_val_is_said_with_what_would_be_enough(workspace):
         calibrate(workspace, "run", record, None, 0.2)
 
 
+def test_distances_of_an_earlier_version_are_said_to_be_so(workspace):
+    file = workspace.run("run") / "unknown.pth"
+    stored = torch.load(file, weights_only=True)
+    for key in ("detector", "distances", "groups"):
+        torch.save({name: value for name, value in stored.items() if name != key}, file)
+        with pytest.raises(WorkspaceError, match=r"^run 'run' has distances of another version$") as caught:
+            calibrate(workspace, "run", record_of(workspace), None, 0.2)
+        assert caught.value.hint == "train again"
+    del stored["detector"]["principal"]
+    torch.save(stored, file)
+    with pytest.raises(WorkspaceError, match="has distances of another version"):
+        calibrate(workspace, "run", record_of(workspace), None, 0.2)
+
+
 def test_the_temperature_of_a_run_is_applied(workspace):
     clip = workspace.clip("vid00_0_2000")
     plain = predict(workspace, PredictSettings((clip,), run="run")).document["videos"][0]["scores"]
