@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-# Tukey's outer fence (Exploratory Data Analysis, 1977): of normal distances one in 430,000 is beyond.
+# Tukey's outer fence (Exploratory Data Analysis, 1977): of normal values one in 850,000 is above.
 _FENCE = 3.0
 
 
