@@ -33,7 +33,7 @@ from dancecli.cli.options import (
     WeightsOption,
     WorkspaceOption,
 )
-from dancecli.core.text import pluralize
+from dancecli.core.text import agreeing, pluralize
 
 if TYPE_CHECKING:
     from dancecli.model.tuning.plan import TunePlan
@@ -147,8 +147,7 @@ def command(
     if not result.trained:
         info(f"study {result.name} already has {pluralize(trials, 'trial')}; nothing was trained")
     if elsewhere := sum(trial["state"] == "running" for trial in record["trials"]):
-        are = "trial is" if elsewhere == 1 else "trials are"
-        info(f"{elsewhere} {are} still training in other processes")
+        info(f"{agreeing(elsewhere, 'trial', 'is')} still training in other processes")
 
 
 @contextmanager
