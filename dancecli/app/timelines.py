@@ -7,7 +7,6 @@ first the stretches as they were predicted, then what each edit replaced. Taking
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
@@ -21,6 +20,7 @@ from dancecli.core.video_files import is_video_name
 from dancecli.model.inference.inputs import slug
 from dancecli.sources.list_format import RowError, read_times
 from dancecli.sources.timelines import read_stretches
+from dancecli.storage.files import append_durably, whole_lines
 from dancecli.storage.workspace import Workspace
 
 _SCHEMA = 1
@@ -183,7 +183,7 @@ def read_timeline(workspace: Workspace, recording: Recording) -> Timeline:
         content = path.read_bytes()
     except FileNotFoundError:
         return Timeline(recording.spans)
-    return _replay(content[: content.rfind(b"\n") + 1], path) or Timeline(recording.spans)
+    return _replay(whole_lines(content), path) or Timeline(recording.spans)
 
 
 def _replay(content: bytes, path: Path) -> Timeline | None:
@@ -280,17 +280,13 @@ def _open_edits(
 ) -> Iterator[tuple[Timeline, list[dict[str, Any]]]]:
     """Hold the file of a timeline; rows that the block adds to the list are written at its end."""
     path, rows = timeline_file(workspace, recording.name), list[dict[str, Any]]()
-    import filelock
-
-    locks = workspace.root / ".locks"
-    for folder in (locks, path.parent):
-        folder.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(locks / f"timeline-{recording.name}.lock"), path.open("ab+") as file:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Another edit takes a moment.
+    lock = workspace.lock(f"timeline-{recording.name}", on_wait=lambda: None)
+    with lock, path.open("ab+") as file:
         file.seek(0)
-        content = file.read()
-        # What a killed program left half-written was never acknowledged.
-        whole = content.rfind(b"\n") + 1
-        now = _replay(content[:whole], path)
+        whole = whole_lines(file.read())
+        now = _replay(whole, path)
         if (now.revision if now else 0) != base:
             raise StaleEditError("somebody else changed this timeline meanwhile", "look at it again")
         yield now or Timeline(recording.spans), rows
@@ -302,14 +298,7 @@ def _open_edits(
             first = {"at": 0, "removed": 0, "added": added, **_signed("", f"predicted by {recording.run}")}
             rows.insert(0, source | first)
         text = "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows)
-        try:
-            file.truncate(whole)
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        except OSError:
-            file.truncate(whole)
-            raise
+        append_durably(file, len(whole), text.encode())
 
 
 def _signed(who: str, why: str) -> dict[str, str]:

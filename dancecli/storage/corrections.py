@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields, replace
@@ -21,6 +20,7 @@ from typing import Generic, Protocol, TypeVar
 from dancecli.core.errors import InputError
 from dancecli.core.records import SplitClip
 from dancecli.storage import tables
+from dancecli.storage.files import append_durably, whole_lines
 from dancecli.storage.workspace import Workspace
 
 
@@ -87,7 +87,7 @@ def read_corrections(workspace: Workspace) -> list[Correction]:
     except FileNotFoundError:
         return []
     try:
-        text = content[: content.rfind(b"\n") + 1].decode()
+        text = whole_lines(content).decode()
     except UnicodeDecodeError:
         raise InputError.at(path, None, "is not UTF-8 text", "save it as UTF-8") from None
     rows = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
@@ -115,18 +115,10 @@ def append_corrections(workspace: Workspace, rows: Iterable[Correction]) -> None
     lines = csv.writer(text, lineterminator="\n")
     lines.writerows(astuple(row if row.when_utc else replace(row, when_utc=now)) for row in rows)
     with corrections_lock(workspace), corrections_file(workspace).open("ab+") as file:
-        size = file.seek(0, os.SEEK_END)
-        whole = _whole_lines(file.read() if file.seek(0) == 0 and size else b"")
-        # What a killed program left half-written was never acknowledged.
-        file.truncate(whole)
+        file.seek(0)
+        whole = len(whole_lines(file.read()))
         header = "" if whole else ",".join(COLUMNS) + "\n"
-        try:
-            file.write((header + text.getvalue()).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        except OSError:
-            file.truncate(whole)
-            raise
+        append_durably(file, whole, (header + text.getvalue()).encode())
 
 
 @contextmanager
@@ -138,10 +130,6 @@ def corrections_lock(workspace: Workspace) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(folder / "labels.lock"):
         yield
-
-
-def _whole_lines(content: bytes) -> int:
-    return content.rfind(b"\n") + 1
 
 
 def latest(rows: Sequence[Correction]) -> list[Correction]:

@@ -1,4 +1,4 @@
-"""Atomic files: written to a temporary name, synced, renamed."""
+"""Files that a kill leaves whole: written to a temporary name, synced, renamed; or lines added durably."""
 
 from __future__ import annotations
 
@@ -29,6 +29,32 @@ def json_lines(path: Path) -> Iterator[Any]:
         except ValueError:
             continue
         yield row
+
+
+def whole_lines(content: bytes) -> bytes:
+    """Leave out a last line that a killed program left without its end: it was never acknowledged."""
+    return content[: content.rfind(b"\n") + 1]
+
+
+def append_durably(file: IO[bytes], whole: int, data: bytes) -> None:
+    """Add lines to a file, all or none of them, in the place of what a killed program left half-written.
+
+    Args:
+        file: open for appending (`ab+`); the caller holds its lock.
+        whole: the bytes of its whole lines; see `whole_lines`.
+        data: the lines.
+
+    Raises:
+        OSError: the disk is full or read-only; nothing was added.
+    """
+    file.truncate(whole)
+    try:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    except OSError:
+        file.truncate(whole)
+        raise
 
 
 @contextmanager
