@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dancecli.app.explore.kept import read_arrays, write_arrays
 from dancecli.core.errors import InputError, MissingDependencyError, WorkspaceError
 from dancecli.core.hashing import keyed_bytes, keyed_order, sha256_lines
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.statistics.vectors import normalize, shorten
 from dancecli.storage.features import clip_features
-from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -125,7 +124,7 @@ def make_map(workspace: Workspace, checksums: Mapping[str, str], reporter: Repor
             if places is None:
                 vectors = normalize(shorten(features.values))
                 places = _whole(_arrange(features.clips, vectors, path, reporter))
-                _write(path, places)
+                write_arrays(path, places=places)
                 _stage_of(path).unlink(missing_ok=True)
                 _forget_earlier(path)
     return ClipMap(key, features.model, pd.Index(features.clips), places)
@@ -188,8 +187,7 @@ def _by_tsne(vectors: Floats, path: Path, reporter: Reporter) -> Floats:
         with threadpool_limits(max(1, (os.cpu_count() or 1) - 1), user_api="openmp"):
             places = tsne.fit_transform(vectors).astype(np.float32)
         done += iterations
-        with atomic_file(_stage_of(path), "wb") as file:
-            np.savez(file, stage=number, places=places)
+        write_arrays(_stage_of(path), stage=number, places=places)
     reporter.progress(total, total)
     return places
 
@@ -231,27 +229,14 @@ def _read(path: Path, count: int) -> Places | None:
     """Read a stored map; None if there is none of so many clips."""
     import numpy as np
 
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            places: Places = stored["places"]
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+    stored = read_arrays(path, "places")
+    if stored is None or stored[0].shape != (count, 2) or stored[0].dtype != np.uint16:
         return None
-    return places if places.shape == (count, 2) and places.dtype == np.uint16 else None
+    return stored[0]
 
 
 def _read_stage(path: Path, count: int) -> tuple[int, Floats] | None:
-    import numpy as np
-
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            stage, places = int(stored["stage"]), stored["places"]
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+    stored = read_arrays(path, "stage", "places")
+    if stored is None or stored[0].shape != () or stored[1].shape != (count, 2):
         return None
-    return (stage, places) if places.shape == (count, 2) else None
-
-
-def _write(path: Path, places: Places) -> None:
-    import numpy as np
-
-    with atomic_file(path, "wb") as file:
-        np.savez(file, places=places)
+    return int(stored[0]), stored[1]

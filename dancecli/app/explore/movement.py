@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from dancecli.app.explore.kept import read_arrays, write_arrays
 from dancecli.app.likeness import Likeness
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import ClipPose
 from dancecli.core.statistics.vectors import normalize, shorten
 from dancecli.storage import tables
-from dancecli.storage.files import atomic_file
 from dancecli.storage.pose_files import read_pose
 from dancecli.storage.workspace import Workspace
 from dancecli.video.pose.movement import VERSION, movement_vector
@@ -94,11 +93,10 @@ def _read(workspace: Workspace) -> Known:
     """Read what is stored; nothing if there is no file of this version, or it is damaged."""
     import numpy as np
 
-    try:
-        with np.load(workspace.app_cache(f"{VERSION}.npz"), allow_pickle=False) as stored:
-            ids, sums, lengths, values = (stored[name] for name in ("clips", "of", "lengths", "values"))
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+    stored = read_arrays(workspace.app_cache(f"{VERSION}.npz"), "clips", "of", "lengths", "values")
+    if stored is None:
         return {}
+    ids, sums, lengths, values = stored
     pieces = np.split(values, np.cumsum(lengths)[:-1]) if len(lengths) else []
     return {str(i): (str(of), piece) for i, of, piece in zip(ids, sums, pieces, strict=True)}
 
@@ -106,11 +104,10 @@ def _read(workspace: Workspace) -> Known:
 def _write(workspace: Workspace, known: Known) -> None:
     import numpy as np
 
-    with atomic_file(workspace.app_cache(f"{VERSION}.npz"), "wb") as file:
-        np.savez(
-            file,
-            clips=np.array(list(known)),
-            of=np.array([of for of, _ in known.values()]),
-            lengths=np.array([len(vector) for _, vector in known.values()]),
-            values=np.concatenate([vector for _, vector in known.values()]),
-        )
+    write_arrays(
+        workspace.app_cache(f"{VERSION}.npz"),
+        clips=np.array(list(known)),
+        of=np.array([of for of, _ in known.values()]),
+        lengths=np.array([len(vector) for _, vector in known.values()]),
+        values=np.concatenate([vector for _, vector in known.values()]),
+    )
