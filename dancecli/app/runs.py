@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import InputError
 from dancecli.core.records import Subset
-from dancecli.report.results.progress import read_rows, states
+from dancecli.report.results.progress import read_rows, states_of
 from dancecli.storage.runs import RunFolder, read_records
 from dancecli.storage.workspace import Workspace
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 def list_runs(workspace: Workspace) -> list[dict[str, Any]]:
     """Give what the list shows of every run, the latest first."""
-    records, _ = read_records(workspace)
+    records, unreadable = read_records(workspace)
     found = []
-    for state in reversed(states(workspace)):
+    for state in reversed(states_of(workspace, records, unreadable)):
         record: Mapping[str, Any] = records.get(state.run, {})
         test = (record.get("results") or {}).get(Subset.TEST) or {}
         found.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,13 @@ def _study(name: str, record: Mapping[str, Any]) -> StudyState:
 
 def states(workspace: Workspace) -> list[State]:
     """Read the state of every run, the one begun last at the end; a half-written line is passed over."""
-    records, unreadable = read_records(workspace)
+    return states_of(workspace, *read_records(workspace))
+
+
+def states_of(
+    workspace: Workspace, records: Mapping[str, Mapping[str, Any]], unreadable: Collection[str]
+) -> list[State]:
+    """Give the states of runs whose records were read; see `states` and `read_records`."""
     return [
         State(name, UNREADABLE, 0, 0, None, None, None, None)
         if name in unreadable
