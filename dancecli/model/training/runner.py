@@ -46,8 +46,8 @@ class Outcome:
         seconds: of `preflight`, `features`, `train` and `evaluate`.
         data_wait: seconds of all training steps, and of those spent waiting for clips.
         preflight: what the pre-flight has found; None without one.
-        computed: views whose features were computed in this run; others were cached already.
-        engines: the same by what computed them; see `CachedFeatures`.
+        computed: views whose features were computed after the pre-flight; others were cached already.
+        engines: by what these were computed; see `CachedFeatures`.
     """
 
     predictions: list[Prediction]
@@ -87,8 +87,7 @@ def run_job(job: Job, reporter: Reporter) -> Outcome:
             if first.workers:
                 job = with_workers(job, first.workers)
         clock.lap("preflight")
-        computed = views_to_compute(job, reporter).views if job.cached else 0
-        features = CachedFeatures({}, {})
+        features = CachedFeatures({}, 0, {})
         if job.cached:
             features = cached_features(job, first.frozen if first else None, reporter)
         loaders = features.loaders
@@ -126,7 +125,7 @@ def run_job(job: Job, reporter: Reporter) -> Outcome:
         params_trainable=sum(p.numel() for p in parameters if p.requires_grad),
         data_wait={"waited_s": round(hook.waited_s, 2), "of_s": round(hook.steps_s, 2)},
         preflight=first.record if first else None,
-        computed=computed,
+        computed=features.computed,
         engines=features.engines,
     )
 

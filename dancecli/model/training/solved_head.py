@@ -23,7 +23,7 @@ from dancecli.model.hardware.device import use_fast_math
 from dancecli.model.networks.build import build_model
 from dancecli.model.networks.mmaction import get_device, init_default_scope
 from dancecli.model.training.features.frozen import head_network_config
-from dancecli.model.training.features.loaders import cached_features, views_to_compute
+from dancecli.model.training.features.loaders import cached_features
 from dancecli.model.training.job import Job
 from dancecli.model.training.logistic import SolvedHead, solve_head
 from dancecli.model.training.probes.attentive import Tokens, fit_attentive
@@ -105,10 +105,9 @@ class HeadSolver:
 
     def __init__(self, job: Job, reporter: Reporter) -> None:
         self.job, self.reporter = job, reporter
-        self.computed = views_to_compute(job, reporter).views
         began = time.monotonic()
         features = cached_features(job, None, reporter)
-        self._loaders, self.engines = features.loaders, features.engines
+        self._loaders, self.computed, self.engines = features.loaders, features.computed, features.engines
         self.features_s = round(time.monotonic() - began, 2)
         self._labels = torch.tensor([e.label_index for e in job.data.examples[Subset.TRAIN]])
         stages = job.recipe.frozen_stages

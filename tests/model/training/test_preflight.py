@@ -145,7 +145,9 @@ def test_features_of_the_first_batch_are_not_computed_again(corpus, tiny_recipe,
     seen = []
     first = run_preflight(job, before)
     assert views_to_compute(job).views == before.views - 4
-    loaders = cached_features(job, first.frozen, Reporter(lambda p: seen.append((p.done, p.total)))).loaders
+    found = cached_features(job, first.frozen, Reporter(lambda p: seen.append((p.done, p.total))))
+    loaders = found.loaders
+    assert (found.computed, found.engines) == (before.views - 4, {"torch": before.views - 4})
     assert {total for _, total in seen} == {before.views - 4 - 2 - 3, 2, 3}
     assert views_to_compute(job).views == 0
     # Each stored row is its own clip's, whoever has stored it.

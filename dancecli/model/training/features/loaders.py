@@ -44,10 +44,13 @@ class CachedFeatures:
 
     Attributes:
         loaders: of each subset, in the place of its clips'.
-        engines: views that were computed now, by what computed them: `torch`, `OpenVINO 2026.4`.
+        computed: views that were missing, and that were computed now; those of the pre-flight were not.
+        engines: entries of the store that were computed now, one per training view or evaluated clip, by
+            what computed them: `torch`, `OpenVINO 2026.4`.
     """
 
     loaders: dict[Subset, Any]
+    computed: int
     engines: dict[str, int]
 
 
@@ -64,11 +67,13 @@ def cached_features(job: Job, frozen: FrozenBackbone | None, reporter: Reporter 
         WorkspaceError: the disk has no room for them.
     """
     loaders: dict[Subset, Any] = {}
-    engines: Counter[str] = Counter()
     pending = views_to_compute(job, reporter)
     if pending.views and frozen is None:
         frozen = frozen_backbone(job, whole_model(job))
         check_room(job, pending, frozen, reporter)
+    # The pre-flight has computed with the same backbone.
+    before = Counter(frozen.computed) if frozen else Counter()
+    engines: Counter[str] = Counter()
     for subset in Subset:
         examples = job.data.examples[subset]
         if not examples:
@@ -83,7 +88,9 @@ def cached_features(job: Job, frozen: FrozenBackbone | None, reporter: Reporter 
         files = [example.path for example in examples]
         dataset = FeatureDataset(store, names, files, [example.label_index for example in examples])
         loaders[subset] = _feature_loader(dataset, subset, job)
-    return CachedFeatures(loaders, dict(engines + (frozen.computed if frozen else Counter())))
+    return CachedFeatures(
+        loaders, pending.views, dict(engines + (frozen.computed - before if frozen else Counter()))
+    )
 
 
 def _fill(

@@ -130,4 +130,6 @@ def test_the_size_is_told_and_refused_before_the_first_clip(corpus, tiny_recipe,
         f"features of {pending.views} views take {shown}"
     ] * 2
     assert len(found.loaders) == 3
-    assert found.engines == {"torch": pending.views}
+    assert (found.computed, found.engines) == (pending.views, {"torch": pending.views})
+    again = loaders.cached_features(job, None)
+    assert (again.computed, again.engines) == (0, {})
