@@ -27,6 +27,7 @@ from starlette.staticfiles import StaticFiles
 
 from dancecli.app.answers import Handler, answering, checked_text
 from dancecli.app.catalog import FLAGS, SORTS, Catalog, Query
+from dancecli.app.explore.bulk import old_and_new
 from dancecli.app.explore.routes import explore_routes
 from dancecli.app.run_routes import run_routes
 from dancecli.app.thumbnails import thumbnail
@@ -219,11 +220,8 @@ def _corrections(document: Any, catalog: Catalog) -> list[Correction]:
             raise ValueError(f"there is no clip {clip_id!r}")
         if field in (Field.START_MS, Field.END_MS) and new and not new.isdecimal():
             raise ValueError(f"{field} must be whole milliseconds")
-        row = catalog.frame.loc[clip_id]
-        before = catalog.changes.get(clip_id, {})
-        old = before.get(field, str(row["listed_label"]) if field is Field.LABEL else "")
-        if field is Field.LABEL and new == row["listed_label"]:
-            new = ""
+        listed = str(catalog.frame.at[clip_id, "listed_label"])
+        old, new = old_and_new(catalog.changes.get(clip_id, {}), field, listed, new)
         found.append(Correction(clip_id, field, old, new, who, why=checked_text(change.get("why", ""))))
     if not found:
         raise ValueError("it changes nothing")

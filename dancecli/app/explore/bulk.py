@@ -11,6 +11,20 @@ from dancecli.storage.corrections import Correction, Field
 BULK_FIELDS = (Field.LABEL, Field.EXCLUDE, Field.CONFIRMED, Field.GROUP)
 
 
+def old_and_new(mine: Mapping[str, str], field: Field, listed: str, new: str) -> tuple[str, str]:
+    """Give what a correction says was, and is now; to go back to the listed label is to take one back.
+
+    Args:
+        mine: the clip's corrections in force.
+        field: what is set.
+        listed: the label that the clip came with.
+        new: the value; empty to take an earlier correction back.
+    """
+    if field is not Field.LABEL:
+        return mine.get(field, ""), new
+    return mine.get(field, listed), "" if new == listed else new
+
+
 def bulk_rows(
     clips: Iterable[tuple[str, str]],
     changes: Mapping[str, Mapping[str, str]],
@@ -35,9 +49,7 @@ def bulk_rows(
     rows = []
     for clip_id, listed in clips:
         mine = changes.get(clip_id, {})
-        old = mine.get(field, listed if field is Field.LABEL else "")
-        # The listed label is no correction.
-        value = "" if field is Field.LABEL and new == listed else new
+        old, value = old_and_new(mine, field, listed, new)
         if value != mine.get(field, ""):
             rows.append(Correction(clip_id, field, old, value, who, now, why))
     return rows

@@ -60,10 +60,7 @@ class Explorer:
             WorkspaceError: there are no features, or none of the clip.
             UnfinishedError: they are being read.
         """
-        known = self.look.get()
-        if clip_id not in known.clips:
-            raise WorkspaceError(f"no features are stored of {clip_id[:80]}", "run dance features")
-        return known.nearest(clip_id, clips)
+        return _nearest(self.look.get(), clips, clip_id, "features", "run dance features")
 
     def by_movement(self, clips: pd.Index[Any], clip_id: str) -> list[int]:
         """Give the places of the clips that have poses, those that move most like one of them first.
@@ -72,10 +69,7 @@ class Explorer:
             WorkspaceError: there are no poses, or none of the clip.
             UnfinishedError: their movement is being computed.
         """
-        known = self.movement.get()
-        if clip_id not in known.clips:
-            raise WorkspaceError(f"no poses are stored of {clip_id[:80]}", "run dance pose")
-        return known.nearest(clip_id, clips)
+        return _nearest(self.movement.get(), clips, clip_id, "poses", "run dance pose")
 
     def next_to_label(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Give the clips to label next, in their order.
@@ -108,3 +102,9 @@ class Explorer:
             at = scored.get_indexer(ids)
             scores = np.where((at >= 0)[:, None], values[at], np.nan).astype(np.float32)
         return [str(ids[i]) for i in choose_batch(known.vectors[rows], scores)]
+
+
+def _nearest(known: Likeness, clips: pd.Index[Any], clip_id: str, needed: str, hint: str) -> list[int]:
+    if clip_id not in known.clips:
+        raise WorkspaceError(f"no {needed} are stored of {clip_id[:80]}", hint)
+    return known.nearest(clip_id, clips)
