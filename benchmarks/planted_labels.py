@@ -23,28 +23,16 @@ import torch
 from dancecli.core.hashing import assign_folds
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Clip
-from dancecli.demo.corpus import CorpusSettings, plan
-from dancecli.demo.pipeline import WRONG_LABELS
-from dancecli.model.training.features.store import DATA, NAMES, SHAPE
+from dancecli.demo.corpus import plan
+from dancecli.demo.pipeline import DemoSettings
 from dancecli.model.training.logistic import solve_head
 from dancecli.report.statistics.label_noise import choose_suspects, fit_label_noise
 from dancecli.report.statistics.significance import compare_models
 from dancecli.storage import tables
-from dancecli.storage.features import feature_folders
+from dancecli.storage.features import clip_features
 from dancecli.storage.workspace import Workspace
 
 FOLDS = 5
-
-
-def read_features(workspace: Workspace) -> dict[str, np.ndarray]:
-    """One vector per clip, of the store that has the most clips: by id, [features]."""
-    found: list[dict[str, np.ndarray]] = [{}]
-    for folder in feature_folders(workspace):
-        names = (folder / NAMES).read_text().splitlines()
-        shape = json.loads((folder / SHAPE).read_text())
-        rows = np.fromfile(folder / DATA, shape["dtype"]).reshape(len(names), -1).astype(np.float32)
-        found.append({name.partition(".")[0]: row for name, row in zip(names, rows, strict=True)})
-    return max(found, key=len)
 
 
 @dataclass(frozen=True)
@@ -122,18 +110,15 @@ def main() -> None:
     parser.add_argument("--styles", type=Path, help="label file: only these styles")
     asked = parser.parse_args()
     workspace = Workspace(asked.workspace)
-    stored = read_features(workspace)
-    drawn = plan(CorpusSettings(videos_per_style=18, wrong_labels=WRONG_LABELS))
-    wrong = {video.video_id for video in drawn if video.is_mislabeled}
-    clips = [
-        clip
-        for clip in tables.read(workspace.clips, Clip)
-        if clip.clip_id in stored and not clip.parent_id and clip.video_id not in wrong
-    ]
+    clips = [clip for clip in tables.read(workspace.clips, Clip) if not clip.parent_id]
+    stored = clip_features(workspace, {clip.clip_id: clip.sha256 for clip in clips})
+    place = {clip_id: i for i, clip_id in enumerate(stored.clips)}
+    wrong = {video.video_id for video in plan(DemoSettings().corpus) if video.is_mislabeled}
+    clips = [clip for clip in clips if clip.clip_id in place and clip.video_id not in wrong]
     if asked.styles:
         clips = [clip for clip in clips if clip.label in LabelSet.read(asked.styles)]
     names = sorted({clip.label for clip in clips})
-    x = torch.tensor(np.stack([stored[clip.clip_id] for clip in clips]))
+    x = torch.tensor(stored.values[[place[clip.clip_id] for clip in clips]])
     truth, groups = np.array([names.index(clip.label) for clip in clips]), [clip.video_id for clip in clips]
     repeats = [repeat(seed, x, truth, groups, asked.noise, asked.max_false) for seed in range(asked.repeats)]
 

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -146,7 +146,7 @@ def demo(
         reporter.message(describe(corpus, settings))
         commands = []
         with VideoSite(corpus.videos, corpus.faults) as site:
-            for step in steps(settings):
+            for step in STEPS:
                 command = step(workspace, settings, site.url_template)
                 if command:
                     run(command, reporter, quiet=settings.quiet_stdout)
@@ -227,7 +227,7 @@ def describe(corpus: Corpus, settings: DemoSettings) -> str:
 def planned(workspace: Workspace, settings: DemoSettings) -> list[tuple[str, ...]]:
     """List the commands that `demo` would run, with a placeholder for the port."""
     template = "http://127.0.0.1:PORT/v/{video_id}.mp4"
-    commands = (step(workspace, settings, template) for step in steps(settings))
+    commands = (step(workspace, settings, template) for step in STEPS)
     return [command for command in commands if command]
 
 
@@ -247,8 +247,13 @@ def split_step(workspace: Workspace, settings: DemoSettings, _: str) -> tuple[st
     return ("split", *_at(workspace), "--ratios", RATIOS, "--stratify", "--name", SPLIT)
 
 
-def augment_step(workspace: Workspace, _: DemoSettings, __: str) -> tuple[str, ...]:
-    """Augment the training clips by color jitter; the recipe itself flips and crops."""
+def augment_step(workspace: Workspace, settings: DemoSettings, _: str) -> tuple[str, ...]:
+    """Augment the training clips by color jitter; the recipe itself flips and crops.
+
+    Not those of a variant: jitter would blur what it plants.
+    """
+    if settings.variant:
+        return ()
     return ("augment", *_at(workspace), "--split", SPLIT, "--ops", "jitter")
 
 
@@ -279,11 +284,6 @@ def fetch_step(workspace: Workspace, settings: DemoSettings, url_template: str) 
 
 
 STEPS = (fetch_step, split_step, augment_step, finetune_step, report_step)
-
-
-def steps(settings: DemoSettings) -> tuple[Callable[[Workspace, DemoSettings, str], tuple[str, ...]], ...]:
-    """List the steps; variants are not augmented, as color jitter would blur what they plant."""
-    return tuple(step for step in STEPS if not (settings.variant and step is augment_step))
 
 
 def trained_run(workspace: Workspace) -> tuple[str, str]:

@@ -94,19 +94,19 @@ def clip_features(workspace: Workspace, checksums: Mapping[str, str]) -> ClipFea
     Raises:
         WorkspaceError: there are no features of two clips.
     """
-    best: tuple[int, Path] | None = None
+    best: tuple[int, Path, list[str]] = (1, Path(), [])
     for folder in feature_folders(workspace):
         # Maps of a network that is cut in the middle tell less than what its head is given.
         if len(read_shape(folder)) == 2:
-            known = len({clip for clip in _current_clips(folder, checksums) if clip})
-            best = max(best or (1, folder), (known, folder))
-    if best is None or best[0] < 2:
+            clips = _current_clips(folder, checksums)
+            best = max(best, (len(set(clips) - {""}), folder, clips))
+    known, folder, clips = best
+    if known < 2:
         raise WorkspaceError(
             f"{workspace.root}: no features are stored, by which clips could be compared",
             "run dance finetune or dance features",
         )
-    folder = best[1]
-    ids, means = _mean_features(folder, _current_clips(folder, checksums))
+    ids, means = _mean_features(folder, clips)
     key = json.loads((folder / KEY).read_text(encoding="utf-8"))
     return ClipFeatures(str(key.get("model", "")), folder.name, tuple(ids), means)
 
@@ -128,7 +128,8 @@ def _mean_features(folder: Path, clips: list[str]) -> tuple[list[str], npt.NDArr
     ids = sorted(set(clips) - {""})
     place = {clip_id: i for i, clip_id in enumerate(ids)}
     rows = np.array([place.get(clip_id, -1) for clip_id in clips])
-    entries = read_entries(folder)[1]
+    # A run may have added some since the clips were read.
+    entries = read_entries(folder)[1][: len(clips)]
     sums: npt.NDArray[np.float32]
     sums, counts = np.zeros((len(place), entries.shape[-1]), np.float32), np.zeros(len(place), np.float32)
     for at in range(0, len(rows), _PIECE):
