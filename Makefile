@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help setup browser demo check test test-fast test-slow bounds trackers timm coverage nightly mutants bench bench-quick lint format docs dist clean
+.PHONY: help setup browser demo check test test-fast test-slow bounds trackers timm torchcodec coverage nightly mutants bench bench-quick lint format docs dist clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -88,6 +88,15 @@ timm: ## networks of timm from the Hub, in an environment of their own
 	build/timm/bin/python -m pip install --quiet -c constraints.txt torch==2.13.0
 	build/timm/bin/python -m pip install --quiet -c constraints.txt '.[train,timm]' pytest pytest-timeout hypothesis
 	PYTHONPATH=. build/timm/bin/python -m pytest -q -p no:cacheprovider tests/model/networks/hub/test_timm.py
+
+# torchcodec loads the shared libraries of ffmpeg, which no Python package brings; 0.11 to 0.13 load beside our torch.
+torchcodec: ## decoding by torchcodec, in an environment of its own
+	rm -rf build/torchcodec && mkdir -p build
+	$(PYTHON) -m venv build/torchcodec
+	build/torchcodec/bin/python -m pip install --quiet -c constraints.txt torch==2.13.0 torchcodec==0.13.0
+	build/torchcodec/bin/python -m pip install --quiet -c constraints.txt '.[train]' pytest pytest-timeout hypothesis
+	build/torchcodec/bin/python -c 'import torchcodec'
+	PYTHONPATH=. build/torchcodec/bin/python -m pytest -q -p no:cacheprovider tests/model/dataloading/test_decoding.py
 
 coverage: $(READY) browser ## branch coverage of the package, on up to four cores (a quarter of an hour)
 	rm -rf build/coverage && mkdir -p build/coverage

@@ -155,11 +155,8 @@ def page(documents: dict[str, dict[str, Any]], images: Path) -> str:
             lines.append(f"| {SCRIPTS[name][0]} | {bar['what']} | {bar['figure']} | {verdict} |")
     for name, document in documents.items():
         lines += ["", *section(name, document, images)]
-    lines += ["", "## Reliability", ""]
-    lines += [
-        "`benchmarks/stress/fetch_faults.py` holds a fetch under kills, faults, limits and shards against"
-    ]
-    lines += ["what it promises; it takes half an hour and is run by itself."]
+    by_hand = (HERE / "by_hand.md").read_text(encoding="utf-8")
+    lines += ["", by_hand.rstrip()]
     return "\n".join(lines) + "\n"
 
 

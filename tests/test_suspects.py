@@ -153,7 +153,7 @@ def store_features(workspace: Workspace, far: int) -> list[Clip]:
     values = [kinds[clip.label] + dice.normal(size=24) for clip in clips]
     for i in range(far):
         values[i] = np.eye(24)[i] * 40 * (-1) ** i
-    store = open_store(workspace.root / "cache" / "features", "float32", {"model": "m"})
+    store = open_store(workspace.root / "cache" / "features", "float32", {"backbone": {"type": "m"}})
     store.append(
         [entry_name(clip.clip_id, clip.sha256, 0) for clip in clips], np.array(values, np.float32)[:, None]
     )
@@ -179,7 +179,7 @@ def test_clips_of_one_group_do_not_hide_that_they_are_far_from_the_others(made: 
     clips = store_features(made, far=0)
     alike = [clip.clip_id for clip in clips[:8]]
     # Eight clips of one dancer, near each other and far from all others.
-    store = open_store(made.root / "cache" / "features", "float32", {"model": "n"})
+    store = open_store(made.root / "cache" / "features", "float32", {"backbone": {"type": "n"}})
     values = np.tile(np.eye(24)[0], (len(clips), 1))
     values[8:] = np.random.default_rng(1).normal(size=(len(clips) - 8, 24)) * 0.1 - np.eye(24)[1] * 9
     store.append(

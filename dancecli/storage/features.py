@@ -72,7 +72,7 @@ class ClipFeatures:
     """One vector of features per clip: the mean of its views.
 
     Attributes:
-        model: whose features they are.
+        model: type of the backbone whose features they are, such as `InceptionI3D`.
         store: name of their folder, which names all that they depend on.
         clips: ids of the clips, sorted.
         values: float32 (clips, features).
@@ -96,8 +96,9 @@ def clip_features(workspace: Workspace, checksums: Mapping[str, str]) -> ClipFea
     """
     best: tuple[int, Path, list[str]] = (1, Path(), [])
     for folder in feature_folders(workspace):
-        # Maps of a network that is cut in the middle tell less than what its head is given.
-        if len(read_shape(folder)) == 2:
+        # Maps of a network that is cut in the middle tell less than what its head is given; Inception's
+        # backbone ends with a map of one place.
+        if read_shape(folder) and all(side == 1 for side in read_shape(folder)[2:]):
             clips = _current_clips(folder, checksums)
             best = max(best, (len(set(clips) - {""}), folder, clips))
     known, folder, clips = best
@@ -108,7 +109,7 @@ def clip_features(workspace: Workspace, checksums: Mapping[str, str]) -> ClipFea
         )
     ids, means = _mean_features(folder, clips)
     key = json.loads((folder / KEY).read_text(encoding="utf-8"))
-    return ClipFeatures(str(key.get("model", "")), folder.name, tuple(ids), means)
+    return ClipFeatures(str(key["backbone"]["type"]), folder.name, tuple(ids), means)
 
 
 def _current_clips(folder: Path, checksums: Mapping[str, str]) -> list[str]:
@@ -130,6 +131,7 @@ def _mean_features(folder: Path, clips: list[str]) -> tuple[list[str], npt.NDArr
     rows = np.array([place.get(clip_id, -1) for clip_id in clips])
     # A run may have added some since the clips were read.
     entries = read_entries(folder)[1][: len(clips)]
+    entries = entries.reshape(*entries.shape[:3])
     sums: npt.NDArray[np.float32]
     sums, counts = np.zeros((len(place), entries.shape[-1]), np.float32), np.zeros(len(place), np.float32)
     for at in range(0, len(rows), _PIECE):

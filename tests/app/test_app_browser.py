@@ -234,7 +234,7 @@ def test_more_clips_like_one(browser: Any, address: str, populated: Workspace) -
     with opened(browser, address) as tab:
         tab.locator(".cell").first.click()
         tab.wait_for_selector("#viewer[open]")
-        store = open_store(populated.root / "cache" / "features", "float32", {"model": "m"})
+        store = open_store(populated.root / "cache" / "features", "float32", {"backbone": {"type": "m"}})
         names = [entry_name(clip.clip_id, clip.sha256, 0) for clip in clips[:3]]
         store.append(names, np.array([[[1, 0]], [[0, 1]], [[0.9, 0.1]]], np.float32))
         tab.keyboard.press("k")

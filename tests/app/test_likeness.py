@@ -20,13 +20,22 @@ IDS = [f"clip{i:03d}_0_1000" for i in range(60)]
 SUMS = {clip_id: f"sum{i}" for i, clip_id in enumerate(IDS)}
 
 
-def store(workspace: Workspace, clips: Sequence[str], model: str, width: int = 96, views: int = 2) -> None:
+def store(
+    workspace: Workspace,
+    clips: Sequence[str],
+    model: str,
+    width: int = 96,
+    views: int = 2,
+    places: tuple[int, ...] = (),
+) -> None:
     """Clips of three kinds: each differs from its kind by little, and the kinds from each other by much."""
     dice = np.random.default_rng(0)
     kinds = dice.normal(size=(3, width))
-    made = open_store(workspace.root / "cache" / "features", "float16", {"model": model})
+    made = open_store(workspace.root / "cache" / "features", "float16", {"backbone": {"type": model}})
     values = [kinds[int(i[4:7]) % 3] + 0.1 * dice.normal(size=(views, width)) for i in clips]
-    made.append([entry_name(i, SUMS.get(i, "old"), 0) for i in clips], np.array(values, np.float16))
+    entries = np.array(values, np.float16).reshape(len(clips), views, width, *(1 for _ in places))
+    entries = np.tile(entries, (1, 1, 1, *places))
+    made.append([entry_name(i, SUMS.get(i, "old"), 0) for i in clips], entries)
 
 
 def nearest(known: Likeness, clip_id: str, among: Sequence[str]) -> list[str]:
@@ -44,6 +53,14 @@ def test_the_nearest_are_of_its_kind_and_the_first_is_itself(workspace: Workspac
     assert {int(i[4:7]) % 3 for i in found[:20]} == {1}
     assert nearest(known, IDS[7], IDS[:9])[:3] == [i for i in found if i in IDS[:9]][:3]
     assert "gone_0_1" not in nearest(known, IDS[7], [*IDS, "gone_0_1"])
+
+
+def test_a_map_of_one_place_is_a_vector_and_a_larger_one_is_not_used(workspace: Workspace) -> None:
+    store(workspace, IDS[:40], "InceptionI3D", places=(1, 1, 1))
+    store(workspace, IDS, "ResNet3d", width=24, places=(1, 2, 2))
+    known = load_likeness(workspace, SUMS)
+    assert (known.model, known.vectors.shape) == ("InceptionI3D", (40, 64))
+    assert {int(i[4:7]) % 3 for i in nearest(known, IDS[7], IDS)[:13]} == {1}
 
 
 def test_the_order_is_that_of_the_whole_features(workspace: Workspace) -> None:
@@ -75,7 +92,7 @@ def test_without_features_it_says_what_to_do(workspace: Workspace, clips: Sequen
 def test_the_catalog_orders_what_is_left_by_the_filters(populated: Workspace) -> None:
     catalog = Catalog(populated)
     sums = dict(zip(catalog.frame.index, catalog.frame["sha256"], strict=True))
-    made = open_store(populated.root / "cache" / "features", "float32", {"model": "m"})
+    made = open_store(populated.root / "cache" / "features", "float32", {"backbone": {"type": "m"}})
     # On a line: the middle one is between the others.
     values = [[[np.cos(a), np.sin(a)]] for a in (0.0, 0.3, 0.5, 2.0)]
     ids = list(sums)[:4]

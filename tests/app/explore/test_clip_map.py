@@ -26,7 +26,7 @@ def made(workspace: Workspace) -> Workspace:
     """Clips of three kinds."""
     dice = np.random.default_rng(0)
     kinds = 5 * dice.normal(size=(3, 32))
-    store = open_store(workspace.root / "cache" / "features", "float32", {"model": "m"})
+    store = open_store(workspace.root / "cache" / "features", "float32", {"backbone": {"type": "m"}})
     values = [[kinds[i % 3] + dice.normal(size=32)] for i in range(len(IDS))]
     store.append([entry_name(i, SUMS[i], 0) for i in IDS], np.array(values, np.float32))
     return workspace

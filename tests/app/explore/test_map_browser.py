@@ -35,7 +35,7 @@ def workspace_of_two_kinds(populated: Workspace) -> Workspace:
     tables.write(populated.clips, Clip, clips)
     dice = np.random.default_rng(0)
     values = [dice.normal(size=16) + 9 * LABELS.index(clip.label) for clip in clips]
-    store = open_store(populated.root / "cache" / "features", "float32", {"model": "m"})
+    store = open_store(populated.root / "cache" / "features", "float32", {"backbone": {"type": "m"}})
     store.append([entry_name(c.clip_id, c.sha256, 0) for c in clips], np.array(values, np.float32)[:, None])
     styles = ("salsa dancing", "salsa dancing", "breakdancing")
     store_poses(

@@ -66,7 +66,7 @@ def test_the_queue_shrinks_is_kept_and_is_drawn_anew(
     catalog = Catalog(populated)
     assert "next" not in catalog.facets(), "there are no features yet"
     sums = dict(zip(catalog.frame.index, catalog.frame["sha256"], strict=True))
-    store = open_store(populated.root / "cache" / "features", "float32", {"model": "m"})
+    store = open_store(populated.root / "cache" / "features", "float32", {"backbone": {"type": "m"}})
     store.append([entry_name(i, sums[i], 0) for i in sums], np.eye(5, 8, dtype=np.float32)[:, None])
     assert catalog.facets()["next"] == {"yes": 5}
     one, two = catalog.find(Query(next="yes")).index
