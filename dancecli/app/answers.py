@@ -1,9 +1,10 @@
-"""What the handlers of the app's parts share: texts that pages send, and errors as answers."""
+"""What the handlers of the app's parts share: the pages, texts that these send, and errors as answers."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 from starlette.requests import Request
@@ -12,6 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from dancecli.app.explore.background import UnfinishedError
 from dancecli.core.errors import DanceError
 
+STATIC = Path(__file__).parent / "static"
 _TEXT_LIMIT = 2000
 Handler = Callable[[Request], Awaitable[Response]]
 

@@ -11,12 +11,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from dancecli.app.answers import answering
+from dancecli.app.answers import STATIC, answering
 from dancecli.app.runs import compare_runs, list_runs, report_page, training_curves
 from dancecli.app.stopping import stop_run
 from dancecli.storage.workspace import Workspace
 
-STATIC = Path(__file__).parent / "static"
 # A report is one file with its style and script inside; only this very script may run.
 _REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{}'; media-src 'self'; "

@@ -25,7 +25,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from dancecli.app.answers import Handler, answering, checked_text
+from dancecli.app.answers import STATIC, Handler, answering, checked_text
 from dancecli.app.catalog import FLAGS, SORTS, Catalog, Query
 from dancecli.app.explore.bulk import old_and_new
 from dancecli.app.explore.routes import explore_routes
@@ -36,7 +36,6 @@ from dancecli.core.errors import DanceError, MediaError, UsageError
 from dancecli.storage.corrections import Correction, Field, append_corrections, read_corrections
 from dancecli.storage.workspace import Workspace
 
-STATIC = Path(__file__).parent / "static"
 COOKIE = "dance_app"
 _PAGE = 300
 _POLICY = (

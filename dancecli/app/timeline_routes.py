@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from dancecli.app.answers import answering, checked_text
+from dancecli.app.answers import STATIC, answering, checked_text
 from dancecli.app.timelines import (
     Recording,
     Recordings,
@@ -34,7 +34,6 @@ from dancecli.model.inference import timeline_files
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
-STATIC = Path(__file__).parent / "static"
 _KINDS = {"eaf": "application/xml", "vtt": "text/vtt", "csv": "text/csv"}
 
 

@@ -63,7 +63,6 @@ class Recording:
         sha256: of the file.
         seconds, fps: its length and frame rate.
         labels: of the model.
-        report: the folder of the prediction below `reports/`.
         run: whose weights; empty for a checkpoint file.
         spans: what was predicted.
         windows: start and end in seconds, likeliest label and its probability, in order.
@@ -76,7 +75,6 @@ class Recording:
     seconds: float
     fps: float
     labels: tuple[str, ...]
-    report: str
     run: str
     spans: tuple[Span, ...]
     windows: tuple[tuple[float, float, str, float], ...] = field(repr=False)
@@ -139,7 +137,6 @@ def _read_prediction(path: Path) -> Iterator[Recording]:
                 float(row["seconds"]),
                 row["frames"] / row["seconds"],
                 labels,
-                path.parent.name,
                 document["checkpoint"]["run"] or "",
                 tuple(
                     Span(round(1000 * s["start_s"]), round(1000 * s["end_s"]), s["label"], s["probability"])

@@ -247,9 +247,7 @@ def test_checked_stretches_become_a_list_of_clips(site: Site, place: str, film: 
 
 
 def recording(spans: tuple[Span, ...]) -> Recording:
-    return Recording(
-        "film-00000000", "film.mp4", None, "0" * 64, 100.0, 25.0, LABELS, "predict-film", "", spans, ()
-    )
+    return Recording("film-00000000", "film.mp4", None, "0" * 64, 100.0, 25.0, LABELS, "", spans, ())
 
 
 def test_what_a_killed_program_left_is_not_there_yet(workspace: Workspace) -> None:

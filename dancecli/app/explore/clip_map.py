@@ -50,13 +50,11 @@ class ClipMap:
 
     Attributes:
         key: names the features and the clips that the map is of.
-        model: whose features they are.
         clips: ids of the clips.
         places: uint16 (clips, 2): to the right and down, each from 0 to 65,535.
     """
 
     key: str
-    model: str
     clips: pd.Index[Any]
     places: Places
 
@@ -127,7 +125,7 @@ def make_map(workspace: Workspace, checksums: Mapping[str, str], reporter: Repor
                 write_arrays(path, places=places)
                 _stage_of(path).unlink(missing_ok=True)
                 _forget_earlier(path)
-    return ClipMap(key, features.model, pd.Index(features.clips), places)
+    return ClipMap(key, pd.Index(features.clips), places)
 
 
 def _arrange(clips: tuple[str, ...], vectors: Floats, path: Path, reporter: Reporter) -> Floats:

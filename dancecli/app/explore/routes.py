@@ -58,7 +58,7 @@ class _Explore:
     async def map(self, _: Request) -> Response:
         def answer() -> dict[str, Any]:
             found = self.catalog.explorer.map.get()
-            return {"key": found.key, "model": found.model, "clips": len(found.clips)}
+            return {"key": found.key, "clips": len(found.clips)}
 
         return await _json(answer)
 

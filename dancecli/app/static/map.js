@@ -46,7 +46,7 @@ function discOf(radius, width) {
   for (let dy = -reach; dy <= reach; dy += 1) {
     for (let dx = -reach; dx <= reach; dx += 1) {
       const opacity = Math.min(Math.max(radius + 0.5 - Math.hypot(dx, dy), 0), 1);
-      if (opacity > 0) disc.push({dx, at: 4 * (dy * width + dx), opacity: Math.round(235 * opacity)});
+      if (opacity > 0) disc.push({at: 4 * (dy * width + dx), opacity: Math.round(235 * opacity)});
     }
   }
   return disc;

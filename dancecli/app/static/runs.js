@@ -131,7 +131,7 @@ function chart(key, title, share) {
     const near = points.reduce((a, b) => (Math.abs(b[0] - at) < Math.abs(a[0] - at) ? b : a));
     value.textContent = share ? percent(near[1]) : near[1].toFixed(3);
   });
-  show(Infinity === lastX ? 0 : lastX);
+  show(lastX);
   const guide = svg("line", {class: "guide", y1: top, y2: height - bottom});
   drawn.addEventListener("pointermove", (event) => {
     const box = drawn.getBoundingClientRect();

@@ -117,7 +117,7 @@ KEY = "0123456789ab"
 
 
 def on_map(lasso: str) -> list[bool]:
-    found = ClipMap(KEY, "m", pd.Index(["a", "b", "c", "d"]), SQUARE)
+    found = ClipMap(KEY, pd.Index(["a", "b", "c", "d"]), SQUARE)
     inside: list[bool] = found.inside(lasso, pd.Index(["d", "x", "c", "b", "a"])).tolist()
     return inside
 
