@@ -147,7 +147,6 @@ from mmcv.cnn import ConvModule  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.dataset import DefaultSampler, pseudo_collate  # noqa: E402
 from mmengine.device import get_device  # noqa: E402
-from mmengine.dist import init_dist  # noqa: E402
 from mmengine.hooks import Hook  # noqa: E402
 from mmengine.logging import HistoryBuffer, MMLogger  # noqa: E402
 from mmengine.model import BaseDataPreprocessor, BaseModule, base_module, weight_init  # noqa: E402
@@ -190,7 +189,6 @@ __all__ = [
     "Visualizer",
     "get_device",
     "init_default_scope",
-    "init_dist",
     "load_checkpoint_to_model",
     "pseudo_collate",
     "read_checkpoint",

@@ -8,6 +8,7 @@ WORLD_SIZE) or of Slurm's srun (SLURM_PROCID, SLURM_STEP_NUM_TASKS).
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import IO, TYPE_CHECKING, Any
 
 from dancecli.core.errors import ModelError, UsageError
@@ -25,6 +27,7 @@ from dancecli.core.text import pluralize
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch._C._distributed_c10d import Store
 
 # A process that failed ends the others; their own errors are not the cause.
 _PATIENCE_S = 20.0
@@ -33,6 +36,8 @@ _PATIENCE_S = 20.0
 _MEETING_S = 24 * 3600
 # Distance of the ranks' seeds, larger than any number of steps.
 _RANK_STRIDE = 500_000_003
+# All processes train the same runs in the same order.
+_groups = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -220,18 +225,29 @@ def init_process_group(here: RankInfo, *, gpu: bool) -> None:
         return
     import torch
     import torch.distributed as dist
+    from torch.distributed.distributed_c10d import PrefixStore
 
     if dist.is_initialized():
         return
     if here.launcher == "slurm":
         os.environ.update(_torchrun_variables(here, torch.cuda.device_count()))
     if gpu:
-        from dancecli.model.networks.mmaction import init_dist
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    wait = timedelta(seconds=_MEETING_S)
+    # Each group under keys of its own: by those of the run before, a process that is early would find
+    # connections that are closed, and all would wait forever.
+    store = PrefixStore(f"run-{next(_groups)}", _meeting_store())
+    backend = "nccl" if gpu else "gloo"
+    dist.init_process_group(backend, timeout=wait, store=store, rank=here.rank, world_size=here.size)
 
-        init_dist("pytorch", "nccl", timeout=_MEETING_S)
-    else:
-        # mmengine's own would ask for a GPU's number.
-        dist.init_process_group("gloo", timeout=timedelta(seconds=_MEETING_S))
+
+@cache
+def _meeting_store() -> Store:
+    """Connect, once for all runs of this process, to where the processes find each other."""
+    from torch.distributed.rendezvous import rendezvous
+
+    store: Store = next(rendezvous("env://", timeout=timedelta(seconds=_MEETING_S)))[0]
+    return store
 
 
 def _torchrun_variables(here: RankInfo, gpus: int) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -137,16 +138,48 @@ def test_each_process_beside_this_one_is_shown_a_gpu_of_its_own(monkeypatch, tmp
 
 
 MEETING = """
-import torch, torch.distributed as dist
+import time, torch, torch.distributed as dist
 from dancecli.model.training.distributed import init_process_group, mean_tensors, get_rank_info
-init_process_group(get_rank_info(), gpu=False)
-found = torch.tensor([dist.get_rank() + 1.0])
-dist.all_reduce(found)
-pending = {"weight": torch.tensor([1.0, 10.0]) * (dist.get_rank() + 1)}
-print(found.item(), mean_tensors(pending)["weight"].tolist(), pending["weight"].tolist())
-# As every run does at its end: without it gloo's threads may end the process before it has printed.
-dist.destroy_process_group()
+here = get_rank_info()
+# A network keeps hold of the group that it was trained in while it is evaluated.
+networks = []
+for run in range(2):
+    init_process_group(here, gpu=False)
+    networks = [torch.nn.parallel.DistributedDataParallel(torch.nn.Linear(1, 1))]
+    found = torch.tensor([here.rank + 1.0])
+    dist.all_reduce(found)
+    pending = {"weight": torch.tensor([1.0, 10.0]) * (here.rank + 1)}
+    print(found.item(), mean_tensors(pending)["weight"].tolist(), pending["weight"].tolist())
+    # As every run does at its end: without it gloo's threads may end the process before it has printed.
+    dist.destroy_process_group()
+    # The first evaluates a run while the others wait for it to begin the next.
+    time.sleep(2 * here.first)
 """
+
+
+def meet(environments, timeout_s=60):
+    """What each of some processes prints that train two runs one after the other."""
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", MEETING],
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for env in environments
+    ]
+    try:
+        told = [child.communicate(timeout=timeout_s) for child in children]
+    finally:
+        for child in children:
+            child.kill()
+    mean = "3.0 [1.5, 15.0]"
+    assert [out for out, _ in told] == [f"{mean} [1.0, 10.0]\n" * 2, f"{mean} [2.0, 20.0]\n" * 2], told
+
+
+def plain_environment():
+    return {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "MASTER_"))}
 
 
 def test_processes_of_srun_meet_without_a_gpu_at_the_first_node(tmp_path):
@@ -155,21 +188,20 @@ def test_processes_of_srun_meet_without_a_gpu_at_the_first_node(tmp_path):
         "#!/bin/sh\n[ $3 = 'localhost,node[7-8]' ] && printf 'localhost\\nnode7\\nnode8\\n'\n"
     )
     scontrol.chmod(0o755)
-    plain = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "MASTER_"))}
     common = {
-        **plain, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_STEP_NUM_TASKS": "2",
+        **plain_environment(), "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_STEP_NUM_TASKS": "2",
         "SLURM_STEP_NODELIST": "localhost,node[7-8]", "SLURM_JOB_ID": str(os.getpid()),
     }  # fmt: skip
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", MEETING], env={**common, "SLURM_PROCID": str(rank)},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for rank in range(2)
-    ]  # fmt: skip
-    told = [child.communicate(timeout=60) for child in children]
-    mean = "3.0 [1.5, 15.0]"
-    assert [out for out, _ in told] == [f"{mean} [1.0, 10.0]\n", f"{mean} [2.0, 20.0]\n"], told
+    meet([{**common, "SLURM_PROCID": str(rank)} for rank in range(2)])
+
+
+def test_processes_that_train_a_second_run_meet_again():
+    """A process that is early must not take the addresses of the run before: both would wait forever."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    common = {**plain_environment(), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    meet([{**common, "RANK": str(rank)} for rank in range(2)])
 
 
 @pytest.mark.parametrize("gpu", [False, True])
@@ -178,10 +210,8 @@ def test_the_others_wait_while_the_first_evaluates_a_stream(monkeypatch, gpu):
 
     waits = []
     monkeypatch.setattr(dist, "init_process_group", lambda *_, **options: waits.append(options["timeout"]))
+    monkeypatch.setattr(distributed, "_meeting_store", dist.HashStore)
     monkeypatch.setattr("torch.cuda.set_device", lambda _: None)
-    # One that is set already is left as it is; else mmengine would set it for all tests that follow.
-    monkeypatch.setattr("torch.multiprocessing.get_start_method", lambda **_: "fork")
-    monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("LOCAL_RANK", "1")
     distributed.init_process_group(distributed.RankInfo(1, 2, "pytorch"), gpu=gpu)
     assert [wait.total_seconds() for wait in waits] == [86400]
