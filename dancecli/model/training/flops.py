@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,17 +57,29 @@ def gflops_of_view(model: dict[str, Any], base: ModelBase, recipe: Recipe) -> fl
     if base.skeleton is not None:
         return None
     import torch
+    from torch.overrides import TorchFunctionMode
     from torch.utils.flop_counter import FlopCounterMode
 
     from dancecli.model.networks.build import MODELS
-    from dancecli.model.networks.mmaction import init_default_scope
+    from dancecli.model.networks.mmaction import MMLogger, init_default_scope, silence
+
+    class ReadableRates(TorchFunctionMode):
+        """Transformers read the drop rates of their layers from a `linspace`, which must have values."""
+
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            place = {"device": "cpu"} if func is torch.linspace else {}
+            return func(*args, **{**(kwargs or {}), **place})
 
     init_default_scope("mmaction")
+    silence(MMLogger.get_current_instance())
     shape = _input_shape(base, recipe)
     try:
-        with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        with torch.device("meta"), ReadableRates(), torch.no_grad(), warnings.catch_warnings():
+            # Torch's own, of how MMAction2's networks use it.
+            warnings.simplefilter("ignore")
             network = MODELS.build(model).eval()
-            network.backbone(torch.empty(shape))
+            with FlopCounterMode(display=False) as counter:
+                network.backbone(torch.empty(shape))
     except Exception:  # a layer that asks for values raises nearly anything
         return None
     # It counts a multiplication and an addition as two; the tables of the zoo count them as one.

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from dancecli.core.recipe import Recipe
-from dancecli.model.networks.base import model_base
+from dancecli.model.networks.base import build_model_config, model_base
 from dancecli.model.networks.zoo import find_entry
 from dancecli.model.training.flops import cost_of_view, speed_record
 
@@ -21,6 +21,16 @@ def test_the_cost_is_that_of_the_readme_at_its_own_view() -> None:
     assert found["gflops_from"] == "counted for this view"
     half = cost_of_view(entry, base.model, base, Recipe(crop=256, clip_len=16))
     assert half["gflops_view"] == pytest.approx(found["gflops_view"] / 2, rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["swin-tiny", "videomae-base", "uniformer-small"])
+def test_transformers_are_counted_too(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    entry = find_entry(name)
+    base = model_base(entry)
+    found = cost_of_view(entry, build_model_config(base, Recipe(), 2, None), base, Recipe())
+    assert found["gflops_from"] == "counted for this view"
+    assert found["gflops_view"] == pytest.approx(entry.gflops, rel=0.01)
+    assert capfd.readouterr().out == ""
 
 
 def test_a_view_of_flow_is_counted_with_its_own_channels() -> None:
