@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
@@ -26,6 +27,7 @@ TOKEN = "the-token-of-the-benchmark"
 WRITERS = 4
 # From the first write on.
 _KILLED_WITHIN_S = 0.3
+_FIRST_WITHIN_S = 30.0
 _PROGRAM = """
 import sys
 from pathlib import Path
@@ -106,14 +108,16 @@ def _one_life(workspace: Workspace, kill: int, tally: Tally) -> None:
                     tally.acknowledged.append(text)
                     first.set()
 
-        threads = [threading.Thread(target=work, args=(i,)) for i in range(WRITERS)]
-        for thread in threads:
-            thread.start()
-        first.wait()
-        time.sleep(_KILLED_WITHIN_S * keyed_uniform("kill", str(kill)))
-        os.kill(server.pid, signal.SIGKILL)
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(WRITERS) as pool:
+            writers = [pool.submit(work, i) for i in range(WRITERS)]
+            written = first.wait(_FIRST_WITHIN_S)
+            time.sleep(_KILLED_WITHIN_S * keyed_uniform("kill", str(kill)))
+            os.kill(server.pid, signal.SIGKILL)
+        for writer in writers:
+            # A refusal, which would end this writer's part of the test without a word.
+            writer.result()
+        if not written:
+            raise AssertionError("nothing was written")
 
 
 def _note(address: str, clip: str, text: str) -> bool:
