@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 
@@ -9,7 +10,7 @@ import pytest
 from helpers.builders import Ran
 from helpers.fake_study import make_study
 
-from dancecli.cli.models import tune
+from dancecli.cli.models import finetune, tune
 from dancecli.model.tuning import tune as search
 from dancecli.model.tuning.results import StudyFolder
 from dancecli.storage.workspace import Workspace
@@ -44,6 +45,25 @@ def test_one_document_holds_trials_and_choice(studied: Workspace, capsys: pytest
     document = json.loads(capsys.readouterr().out)
     assert document["choice"]["chosen"] == document["best"] == 6
     assert len(document["trials"]) == 20
+
+
+def test_a_trial_is_trained_as_finetune_would_train_it() -> None:
+    taken, offered = (
+        set(inspect.signature(command).parameters) for command in (tune.command, finetune.command)
+    )
+    # A trial is one run by epochs on the whole training subset, which is overfitted and named by no user.
+    of_one_run = {"head", "protocol", "folds", "curve", "input_", "seeds", "preflight", "resume"}
+    assert offered - taken == of_one_run
+
+
+def test_a_study_can_be_compiled_and_decoded_as_a_run(
+    studied: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    made = search.tune
+    monkeypatch.setattr(search, "tune", lambda *given: asked.append(given[1]) or made(*given))
+    tune.command(studied.root, compiled=True, decoder="ffmpeg", json_output=True)
+    assert (asked[0].execution.compiled, asked[0].execution.decoder) == (True, "ffmpeg")
 
 
 def test_a_split_is_needed(workspace: Workspace, dance: Dance) -> None:

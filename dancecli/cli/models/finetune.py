@@ -19,6 +19,7 @@ from dancecli.cli.models.finetune_options import (
     AmpOption,
     AugmentOption,
     CacheOption,
+    CompileOption,
     GpusOption,
     HeadInitOption,
     HeadOption,
@@ -142,10 +143,7 @@ def command(
         bool, typer.Option("--resume", help="Resume an interrupted run: --name, or the latest.")
     ] = False,
     engine: FeatureEngineOption = "local",
-    compiled: Annotated[
-        bool,
-        typer.Option("--compile", help="Compile the backbone with torch: minutes at first, then faster."),
-    ] = False,
+    compiled: CompileOption = False,
     decoder: DecoderOption = "auto",
     dry_run: DryRunOption = False,
     json_output: JsonOption = False,

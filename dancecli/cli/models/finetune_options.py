@@ -44,6 +44,10 @@ CacheOption = Annotated[
         show_default=False,
     ),
 ]
+CompileOption = Annotated[
+    bool,
+    typer.Option("--compile", help="Compile the backbone with torch: minutes at first, then faster."),
+]
 AugmentOption = Annotated[
     str | None,
     typer.Option(

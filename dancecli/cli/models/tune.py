@@ -14,6 +14,7 @@ from dancecli.cli.models.finetune_options import (
     AmpOption,
     AugmentOption,
     CacheOption,
+    CompileOption,
     HeadInitOption,
     NumClipsOption,
     SetOption,
@@ -22,6 +23,7 @@ from dancecli.cli.models.finetune_options import (
 from dancecli.cli.models.processes import check_gpus
 from dancecli.cli.options import (
     BatchOption,
+    DecoderOption,
     DryRunOption,
     FeatureEngineOption,
     FlowMethodOption,
@@ -74,6 +76,8 @@ def command(
     amp: AmpOption = None,
     changes: SetOption = None,
     engine: FeatureEngineOption = "local",
+    compiled: CompileOption = False,
+    decoder: DecoderOption = "auto",
     gpus: Annotated[
         int, typer.Option(min=1, metavar="N", help="Run trials in N processes at once, one per GPU.")
     ] = 1,
@@ -128,7 +132,7 @@ def command(
         num_clips=num_clips,
         amp=amp,
         changes=tuple(changes or ()),
-        execution=Execution(cache=cache, engine=engine),
+        execution=Execution(cache=cache, engine=engine, compiled=compiled, decoder=decoder),
         seed=seed,
         name=name,
         storage=storage,
