@@ -44,6 +44,13 @@ def trajectories_of(clip: Path) -> Path:
     return beside(clip, FOLDER, trajectories_name(clip.stem))
 
 
+def no_descriptors() -> Descriptors:
+    """Return the descriptors of a clip in which nothing moves, for each kind of `WIDTHS` [0, width]."""
+    import numpy as np
+
+    return {kind: np.zeros((0, width), np.float32) for kind, width in WIDTHS.items()}
+
+
 def write_trajectories(file: IO[bytes], descriptors: Mapping[str, NDArray[np.float32]]) -> None:
     """Write descriptors in the stored form; the same ones give the same bytes.
 

@@ -24,6 +24,7 @@ from dancecli.core.records import Control
 if TYPE_CHECKING:
     from dancecli.core.progress import Reporter
     from dancecli.model.evaluation.baseline import BaselineSettings
+    from dancecli.model.evaluation.controls import ControlResult
     from dancecli.model.evaluation.evaluate import EvaluateSettings
     from dancecli.report.results.comparison import Controlled
     from dancecli.storage.runs import RunResult
@@ -230,7 +231,6 @@ def _evaluate_controls(
     workspace: Workspace, run: str | None, listed: str, dry_run: bool, json_output: bool
 ) -> None:
     """Evaluate a run under controls, and print what survives."""
-    from dancecli.model.evaluation.controls import ControlSettings, evaluate_controls
     from dancecli.report.controls import read_controls
     from dancecli.report.results.comparison import CAVEAT
     from dancecli.report.results.metrics_json import controlled_json
@@ -238,7 +238,7 @@ def _evaluate_controls(
 
     wanted = _controls(listed)
     with reporting_phases() as reporter:
-        result = evaluate_controls(workspace, ControlSettings(run, wanted), reporter, dry_run=dry_run)
+        result = _score_controls(workspace, run, wanted, reporter, dry_run=dry_run)
     if dry_run:
         info(f"would evaluate run {result.run} under: {', '.join(result.computed) or 'nothing new'}")
         return
@@ -255,6 +255,20 @@ def _evaluate_controls(
     print_result(f"next: dance report --run {result.run}")
     if not result.computed:
         info("these controls were evaluated already; nothing was computed")
+
+
+def _score_controls(
+    workspace: Workspace, run: str | None, wanted: tuple[Control, ...], reporter: Reporter, *, dry_run: bool
+) -> ControlResult:
+    """Score the test clips of a network, or of a model of trajectories, under controls."""
+    if run is None or not _is_of_trajectories(workspace, run):
+        from dancecli.model.evaluation.controls import ControlSettings, evaluate_controls
+
+        return evaluate_controls(workspace, ControlSettings(run, wanted), reporter, dry_run=dry_run)
+    from dancecli.model.runs.trajectory_controls import evaluate_trajectory_controls
+    from dancecli.video.trajectories.estimate import VideoTrajectories
+
+    return evaluate_trajectory_controls(workspace, run, wanted, VideoTrajectories, reporter, dry_run=dry_run)
 
 
 def _controls(listed: str) -> tuple[Control, ...]:

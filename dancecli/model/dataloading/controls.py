@@ -86,7 +86,7 @@ class ControlledFrames:
         elif self.control is Control.REVERSED:
             views = views[:, ::-1]
         else:
-            views = views[:, _shuffled(length, Path(results["filename"]).stem)]
+            views = views[:, shuffled(length, Path(results["filename"]).stem)]
         results["frame_inds"] = np.ascontiguousarray(views).reshape(indices.shape)
         return results
 
@@ -94,7 +94,7 @@ class ControlledFrames:
         return f"{type(self).__name__}(control={self.control.value!r}, part={self.part})"
 
 
-def _shuffled(length: int, clip: str) -> list[int]:
+def shuffled(length: int, clip: str) -> list[int]:
     """Give a random order that depends on the clip's name alone."""
     return sorted(range(length), key=lambda i: keyed_digest(f"control/{clip}", str(i)))
 
@@ -167,9 +167,10 @@ def person_boxes(clip: Path, size: tuple[int, int]) -> tuple[Boxes, NDArray[np.i
 
 
 def without(frame: Frame, box: Boxes) -> Frame:
-    """Fill a box of a picture [height, width, 3] with what is left and right of it, mirrored at its edges.
+    """Fill a box of a picture with what is left and right of it, mirrored at its edges.
 
-    Where the box reaches one edge of the picture, the other side fills it; where it reaches both, gray.
+    The picture is [height, width, 3], or gray, [height, width]. Where the box reaches one edge of the
+    picture, the other side fills it; where it reaches both, gray.
     """
     left, top, right, bottom = _pixels(box)
     filled = frame.copy()
@@ -187,7 +188,7 @@ def without(frame: Frame, box: Boxes) -> Frame:
 
 
 def _mirrored(side: Frame, wide: int) -> Frame:
-    """Continue a picture [height, width, 3] to the right by its mirror images, so many columns."""
+    """Continue a picture to the right by its mirror images, so many columns."""
     import numpy as np
 
     columns = np.arange(wide) % (2 * side.shape[1])
@@ -196,7 +197,7 @@ def _mirrored(side: Frame, wide: int) -> Frame:
 
 
 def only(frame: Frame, box: Boxes) -> Frame:
-    """Make a picture [height, width, 3] gray outside a box."""
+    """Make a picture, [height, width, 3] or [height, width], gray outside a box."""
     import numpy as np
 
     left, top, right, bottom = _pixels(box)

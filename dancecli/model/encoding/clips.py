@@ -11,7 +11,7 @@ from dancecli.core.hashing import sha256_lines
 from dancecli.core.records import SplitClip, Subset, Trajectories
 from dancecli.model.dataloading.split_data import Example, SplitData
 from dancecli.storage import tables
-from dancecli.storage.trajectory_files import WIDTHS, read_trajectories
+from dancecli.storage.trajectory_files import WIDTHS, no_descriptors, read_trajectories
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -60,11 +60,9 @@ class TrackedSplit:
         Raises:
             ModelError: its file is broken.
         """
-        import numpy as np
-
         row = self.rows[example.clip_id]
         if row.reason:
-            return {kind: np.zeros((0, width), np.float32) for kind, width in WIDTHS.items()}
+            return no_descriptors()
         try:
             return read_trajectories(workspace.root / row.path)
         except InputError as error:

@@ -15,7 +15,7 @@ from dancecli.model.encoding.classifier import LinearSvm
 from dancecli.model.encoding.fisher import FisherEncoder
 from dancecli.model.encoding.words import WordEncoder
 from dancecli.storage.files import atomic_file
-from dancecli.storage.trajectory_files import WIDTHS
+from dancecli.storage.trajectory_files import WIDTHS, no_descriptors
 
 if TYPE_CHECKING:
     import numpy as np
@@ -147,8 +147,7 @@ def _of_arrays(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> 
     svm = LinearSvm(
         arrays[_WEIGHTS], arrays[_INTERCEPTS], float(facts["temperature"]), int(held_out), int(correct)
     )
-    nothing = {kind: np.zeros((0, width), np.float32) for kind, width in WIDTHS.items()}
-    width = len(encoder.encode(nothing))
+    width = len(encoder.encode(no_descriptors()))
     if svm.weights.shape != (len(labels), width) or svm.intercepts.shape != (len(labels),):
         raise ValueError(f"weights of {svm.weights.shape} for {len(labels)} labels and vectors of {width}")
     clip_s = float(facts["clip_s"])

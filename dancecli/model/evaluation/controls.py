@@ -7,7 +7,7 @@ it can tell from what is left; what it loses it needed, or it is put off by the 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from dancecli.core.text import pluralize
 from dancecli.model.dataloading.controls import BY_POSE, controlled, parts_of
 from dancecli.model.dataloading.pose_data import with_poses
 from dancecli.model.dataloading.shared_memory import check_shared_memory, loader_errors
-from dancecli.model.dataloading.split_data import Example
+from dancecli.model.dataloading.split_data import Example, SplitData
 from dancecli.model.evaluation.evaluate import TrainedRun, read_trained
 from dancecli.model.hardware.device import current_device
 from dancecli.model.networks.checkpoint import build_network
@@ -58,6 +58,27 @@ class ControlResult:
     computed: tuple[Control, ...]
 
 
+# Scores clips under a control.
+Score = Callable[[Control, Sequence[Example]], list[Prediction]]
+
+
+@dataclass(frozen=True)
+class ControlledModel:
+    """A run's model, and the split whose test clips are changed.
+
+    Attributes:
+        name: of the run.
+        data: its split.
+        evidence: what scores depend on beside the clips and the control, such as the checksum of the weights.
+        load: loads the model.
+    """
+
+    name: str
+    data: SplitData
+    evidence: Mapping[str, str]
+    load: Callable[[], Score]
+
+
 def evaluate_controls(
     workspace: Workspace, settings: ControlSettings, reporter: Reporter = SILENT, *, dry_run: bool = False
 ) -> ControlResult:
@@ -78,18 +99,50 @@ def evaluate_controls(
     """
     of = read_trained(workspace, settings.run)
     _refuse_unfit(of)
-    examples = {control: _examples(workspace, of, control) for control in settings.controls}
-    digest = hashing.sha256_file(of.checkpoint)
+    evidence = {"checkpoint.sha256": hashing.sha256_file(of.checkpoint), "view.protocol": of.views["test"]}
+    model = ControlledModel(of.name, of.data, evidence, lambda: _Scorer(workspace, of, reporter))
+    return score_controls(workspace, model, of.record, settings.controls, reporter, dry_run=dry_run)
+
+
+def score_controls(
+    workspace: Workspace,
+    of: ControlledModel,
+    record: Mapping[str, Any],
+    controls: Sequence[Control],
+    reporter: Reporter,
+    *,
+    dry_run: bool,
+) -> ControlResult:
+    """Score the test clips of a run's split under the controls whose scores are not there yet.
+
+    Args:
+        workspace: where the split, and for some controls the poses are.
+        of: the model.
+        record: the `run.json` of its run.
+        controls: at least one.
+        reporter: in clips.
+        dry_run: only check, and tell what would be evaluated.
+
+    Raises:
+        WorkspaceError: the split has changed.
+        ModelError: a control needs poses, and some clips have none yet.
+    """
+    if of.data.meta["split.hash"] != record["split"]["hash"]:
+        raise WorkspaceError(
+            f"split {of.data.name!r} has changed since run {of.name} was evaluated on it",
+            "controls are compared with the run's own predictions: make the old split again",
+        )
+    examples = {control: _examples(workspace, of.data, control) for control in controls}
     folder = RunFolder(workspace.run(of.name))
-    meta = {control: _meta(of, digest, control, examples[control]) for control in settings.controls}
-    pending = [c for c in settings.controls if not _is_there(folder.controlled(c), meta[c])]
+    meta = {control: _meta(of, control, examples[control]) for control in controls}
+    pending = [c for c in controls if not _is_there(folder.controlled(c), meta[c])]
     if dry_run or not pending:
         return ControlResult(of.name, tuple(pending))
     for control in pending:
         if left_out := len(of.data.examples[Subset.TEST]) - len(examples[control]):
             reporter.message(f"{control}: {pluralize(left_out, 'test clip')} without poses left out")
     reporter.progress(0, 1, "loading the model · a few seconds")
-    score = _Scorer(workspace, of, reporter)
+    score = of.load()
     with workspace.lock(f"run-{of.name}"):
         for control in pending:
             found = score(control, examples[control])
@@ -104,35 +157,29 @@ def _refuse_unfit(of: TrainedRun) -> None:
         raise UsageError(
             f"run {of.name} sees flow or poses, and controls change frames", "name a run on frames"
         )
-    if of.data.meta["split.hash"] != of.record["split"]["hash"]:
-        raise WorkspaceError(
-            f"split {of.data.name!r} has changed since run {of.name} was evaluated on it",
-            "controls are compared with the run's own predictions: make the old split again",
-        )
 
 
-def _examples(workspace: Workspace, of: TrainedRun, control: Control) -> tuple[Example, ...]:
+def _examples(workspace: Workspace, data: SplitData, control: Control) -> tuple[Example, ...]:
     """List the test clips that a control can be applied to."""
-    listed = of.data.examples[Subset.TEST]
+    listed = data.examples[Subset.TEST]
     if control not in BY_POSE:
         return listed
     # As training clips, of which those without poses are left out.
     taken = {Subset.TRAIN: listed, Subset.VAL: (), Subset.TEST: ()}
     try:
-        return with_poses(workspace, replace(of.data, examples=taken)).examples[Subset.TRAIN]
+        return with_poses(workspace, replace(data, examples=taken)).examples[Subset.TRAIN]
     except ModelError as error:
         raise ModelError(f"control {control}: {error.message}", error.hint) from None
 
 
-def _meta(of: TrainedRun, digest: str, control: Control, examples: Sequence[Example]) -> dict[str, str]:
+def _meta(of: ControlledModel, control: Control, examples: Sequence[Example]) -> dict[str, str]:
     """Say all that the scores depend on; the checksum of an example is that of its poses where they count."""
     return {
         "run.name": of.name,
         "control": control.value,
-        "checkpoint.sha256": digest,
+        **of.evidence,
         "test.hash": of.data.test_hash,
         "inputs.sha256": hashing.sha256_lines(f"{e.clip_id} {e.sha256}" for e in examples),
-        "view.protocol": of.views["test"],
         "labels": json.dumps(list(of.data.labels), ensure_ascii=False),
     }
 

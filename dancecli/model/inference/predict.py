@@ -33,7 +33,8 @@ from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
-    from dancecli.model.inference.predictor import PosesOf, Predictor, TracksOf
+    from dancecli.model.encoding.tracking import TracksOf
+    from dancecli.model.inference.predictor import PosesOf, Predictor
 
 Item = TypeVar("Item")
 SCHEMA = 1

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import Reporter
@@ -12,6 +12,7 @@ from dancecli.core.statistics.calibration import tempered
 from dancecli.model.dataloading.decoding.choice import OWN, Decoder
 from dancecli.model.dataloading.pose import drawn_skeletons, skeletons
 from dancecli.model.encoding.model_file import TrajectoryClassifier
+from dancecli.model.encoding.tracking import TracksOf
 from dancecli.model.hardware.device import (
     clips_per_pass,
     current_device,
@@ -36,28 +37,6 @@ if TYPE_CHECKING:
 
 # Finds the poses of a video; also gives its frames a second. It raises a `MediaError` where it finds nobody.
 PosesOf = Callable[[Path], tuple[Pose, float]]
-
-
-class Tracked(Protocol):
-    """A video whose points can be tracked, stretch by stretch.
-
-    Attributes:
-        num_frames: of the video.
-        rate: of these, frames a second.
-    """
-
-    num_frames: int
-    rate: float
-
-    def frames(self) -> Iterator[tuple[float, float, Any]]:
-        """Decode the frames: the start and end of each in seconds, and its picture."""
-
-    def describe(self, frames: Sequence[Any]) -> Mapping[str, Any]:
-        """Give the descriptors of a stretch, for each kind [n, width]."""
-
-
-# Opens a video for tracking in the way that is named; raises a `MediaError` if it cannot be tracked.
-TracksOf = Callable[[Path, str], Tracked]
 
 # Steps that are done while the video is read.
 _READING = ("ClipInit", "ClipDecode", "DecordInit", "DecordDecode", "Resize")

@@ -10,7 +10,8 @@ from dancecli.model.dataloading.decoding.choice import OWN, Decoder
 from dancecli.model.inference.calibration import Calibration
 
 if TYPE_CHECKING:
-    from dancecli.model.inference.predictor import PosesOf, TracksOf
+    from dancecli.model.encoding.tracking import TracksOf
+    from dancecli.model.inference.predictor import PosesOf
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,13 @@ def run_checkpoint(workspace: Workspace, run: str | None) -> tuple[str, dict[str
                     f"run {name!r} is not complete (its status is {status!r})",
                     f"complete it: dance finetune --resume --name {name}",
                 )
+            arrays = rec.RunFolder(workspace.run(name)).trajectory_model
+            if arrays.is_file():
+                raise WorkspaceError(
+                    f"run {name!r} is a model of dense trajectories, and no network",
+                    f"name a run of dance finetune, or copy {arrays}: numpy.load and dance predict "
+                    "--checkpoint read it",
+                )
             raise WorkspaceError(
                 f"run {name!r} has no weights of its own (it is of kind {record['model']['pretrain']!r})",
                 "name a run of dance finetune",

@@ -92,15 +92,28 @@ class VideoTrajectories:
         for i, picture in enumerate(gray_frames(self._path, self.num_frames, self._fps)):
             yield i / FPS, (i + 1) / FPS, picture
 
-    def describe(self, frames: Sequence[NDArray[np.uint8]]) -> dict[str, NDArray[np.float32]]:
+    def describe(
+        self, frames: Sequence[NDArray[np.uint8]], pose: Pose | None = None, order: Sequence[int] = ()
+    ) -> dict[str, NDArray[np.float32]]:
         """Track the points of a stretch: for each kind of descriptor [n, width], as they are stored of clips.
+
+        Args:
+            frames: its pictures.
+            pose: where people are in the video, who are left out of the camera's motion; None if unknown.
+            order: with a pose, for each picture its number among all of `frames()`.
 
         Raises:
             MediaError: it cannot be tracked.
         """
         import numpy as np
 
-        steps = _found(self._path, track(frames, self._compute))
+        masks = PeopleMasks(pose, self.num_frames, self._fps) if pose is not None else None
+
+        def mask_of(number: int, shape: tuple[int, int]) -> NDArray[np.uint8]:
+            assert masks is not None  # noqa: S101 - for the type checker
+            return masks.mask(order[number], shape)
+
+        steps = _found(self._path, track(frames, self._compute, mask_of if masks else None))
         while True:
             try:
                 next(steps)

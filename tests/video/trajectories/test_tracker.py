@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from dancecli.core.flow_format import FlowMethod
 from dancecli.storage.pose_files import COCO, Pose
 from dancecli.video.optical_flow import estimator
 from dancecli.video.trajectories.camera import PeopleMasks, without_camera
+from dancecli.video.trajectories.estimate import VideoTrajectories, find_trajectories, method_name
 from dancecli.video.trajectories.tracker import LENGTH, Trajectories, is_kept, track
 
 WIDTH, HEIGHT, FRAMES = 192, 144, 20
@@ -138,6 +142,34 @@ def test_a_dancer_who_fills_the_picture_is_not_the_camera() -> None:
     mask = PeopleMasks(pose, 75, Fraction(25)).mask(3, one.shape)
     assert np.abs(without_camera(one, field)[70, 95]).max() < 0.2
     assert np.abs(without_camera(one, field, mask)[70, 95] - STEP).max() < 0.3
+
+
+def test_people_are_left_out_of_a_video_whatever_the_order_of_its_pictures(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=25, options={"qp": "8"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for picture in thing_in_scene(STEP, np.zeros(2), texture(150, 114), (10, 25)):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="gray")))
+        file.mux(stream.encode(None))
+    numbers = np.arange(FRAMES, dtype=np.int32)
+    joints = np.zeros((1, FRAMES, len(COCO), 2), np.float32)
+    joints[0, :, :, 0] = np.linspace(33, 137, 17) + STEP[0] * numbers[:, None]
+    joints[0, :, :, 1] = np.linspace(46, 117, 17) + STEP[1] * numbers[:, None]
+    pose = Pose(COCO, joints, np.ones((1, FRAMES, 17), np.float32), numbers, HEIGHT, WIDTH, FRAMES)
+    video = VideoTrajectories(path, method_name(FlowMethod.DIS))
+    pictures = [picture for _, _, picture in video.frames()]
+    stored, _ = result(find_trajectories(path, FRAMES, Fraction(25), FlowMethod.DIS, pose))
+    found = video.describe(pictures, pose, range(FRAMES))
+    assert np.array_equal(found["hof"], stored.descriptors["hof"].astype(np.float16).astype(np.float32))
+    assert len(found["shape"]) > len(video.describe(pictures)["shape"])
+    # Backwards, the first picture has the people of the last.
+    backwards = video.describe(pictures[::-1], pose, range(FRAMES)[::-1])
+    of_backwards = replace(pose, keypoints=joints[:, ::-1])
+    assert np.array_equal(
+        backwards["hof"], video.describe(pictures[::-1], of_backwards, range(FRAMES))["hof"]
+    )
+    assert not np.array_equal(backwards["hof"], video.describe(pictures[::-1], pose, range(FRAMES))["hof"])
 
 
 def test_masks_scale_with_the_picture_and_leave_out_guesses() -> None:
