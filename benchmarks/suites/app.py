@@ -1,15 +1,17 @@
-"""`dance app` over 100,000 clips in a real browser: start, grid, filter, search, scroll, likeness, memory.
+"""`dance app` over 100,000 clips in a real browser: start, grid, search, scroll, likeness, map, memory.
 
     python -m benchmarks.suites.app [--clips 100000] [--files 100]
 
 Made-up rows share a hundred real files. Every figure is of what a person waits for: from a key or a click
 until the page shows the result. The browser runs on the same machine. Likeness is of made-up vectors, by look
-and by movement, and is what the server takes from the question to the rows of the first page.
+and by movement, and is what the server takes from the question to the rows of the first page. The map is of
+made-up features around 19 centers: it is computed once, and then drawn in the browser.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import statistics
 import subprocess
@@ -23,12 +25,16 @@ from typing import Any
 from benchmarks.lib.app_workload import LABELS, fill_workspace
 from dancecli.app.catalog import Catalog, Query
 from dancecli.app.explore.background import Background
+from dancecli.app.explore.clip_map import make_map
 from dancecli.app.likeness import Likeness
 from dancecli.core.statistics.vectors import WIDTH, normalize
+from dancecli.storage import features
 from dancecli.storage.workspace import Workspace
 
 _REPEATS = 5
 _PAGE = 300
+# Numbers of a clip's features, as of most backbones.
+_WIDTH = 512
 _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 # Scrolls through the whole grid in three seconds; gives the time of each frame.
 _SCROLL = """() => new Promise((done) => {
@@ -81,6 +87,7 @@ def measure(root: Path, num_clips: int) -> dict[str, str]:
             found["first grid, from opening the address"] = _seconds([opened])
             found["start and first grid"] = _seconds([started + opened])
             _use(tab, num_clips, found)
+            found |= _draw_map(tab, address, num_clips)
             frames = tab.evaluate(_SCROLL)
             slow = sum(frame > 50 for frame in frames)
             found["scroll through all in 3 s"] = (
@@ -136,6 +143,58 @@ def _use(tab: Any, num_clips: int, found: dict[str, str]) -> None:
     found["sort"] = _seconds(sorts)
 
 
+def _draw_map(tab: Any, address: str, num_clips: int) -> dict[str, str]:
+    """Open the stored map, color it anew, move its ring, select what is in that; and go back to the grid."""
+    canvas = tab.locator("#map-canvas")
+    drawn = f"#map-canvas[data-points='{num_clips}']"
+    after_a_frame = "() => new Promise(done => requestAnimationFrame(() => setTimeout(done)))"
+    opened, colored = [], []
+    for _ in range(_REPEATS):
+        tab.goto("about:blank")
+        place = address.replace("/?", "/?view=map&")
+        opened.append(timed(lambda p=place: (tab.goto(p), tab.wait_for_selector(drawn))))
+    for by in ("subset", "label") * _REPEATS:
+        chosen = lambda b=by: tab.locator("#map-color").select_option(b)  # noqa: E731
+        colored.append(timed(lambda c=chosen: (c(), tab.evaluate(after_a_frame))))
+    canvas.focus()
+    moved = [
+        timed(lambda k=key: (tab.keyboard.press(k), tab.evaluate(after_a_frame)))
+        for key in ("+", "ArrowLeft", "ArrowUp", "ArrowRight", "ArrowDown") * _REPEATS
+    ]
+    inside = int(tab.locator("#map-ring").inner_text().split()[1].replace(",", ""))
+    chip = "#chips button:has-text('Selected on the map')"
+    selected = timed(lambda: (tab.keyboard.press("Enter"), tab.wait_for_selector(chip)))
+    tab.goto(address)
+    tab.wait_for_selector(".cell")
+    return {
+        "map, from opening the address": _seconds(opened),
+        "map, colored by another column": _seconds(colored),
+        "map, a key that moves or widens the ring": _seconds(moved),
+        f"map, {inside:,} clips within the ring selected": _seconds([selected]),
+    }
+
+
+def compute_map(root: Path) -> dict[str, str]:
+    """Store features of all clips, and compute the map of them."""
+    import numpy as np
+
+    workspace = Workspace(root)
+    frame = Catalog(workspace).frame
+    random = np.random.default_rng(0)
+    near = random.standard_normal((19, _WIDTH), np.float32)[random.integers(19, size=len(frame))]
+    values = near + 1.5 * random.standard_normal((len(frame), _WIDTH), np.float32)
+    folder = root / "cache" / "features" / "made-up"
+    folder.mkdir(parents=True)
+    key = {"dtype": "float16", "backbone": {"type": "made-up"}}
+    (folder / features.KEY).write_text(json.dumps(key), encoding="utf-8")
+    (folder / features.SHAPE).write_text(json.dumps({"shape": [1, _WIDTH]}), encoding="utf-8")
+    checksums = dict(zip(frame.index, frame["sha256"], strict=True))
+    names = "".join(f"{clip_id}.0.{sha256}\n" for clip_id, sha256 in checksums.items())
+    (folder / features.NAMES).write_text(names, encoding="utf-8")
+    values.astype(np.float16).tofile(folder / features.DATA)
+    return {"map, computed once": _seconds([timed(lambda: make_map(workspace, checksums))])}
+
+
 def liken(root: Path) -> dict[str, str]:
     """Order all clips by likeness to one of them, as the server does; return the figures."""
     import numpy as np
@@ -183,7 +242,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         fill_workspace(Path(folder), given.clips, given.files)
-        figures = liken(Path(folder)) | measure(Path(folder), given.clips)
+        figures = liken(Path(folder)) | compute_map(Path(folder)) | measure(Path(folder), given.clips)
         for what, figure in figures.items():
             print(f"{what}: {figure}")
 
