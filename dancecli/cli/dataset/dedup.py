@@ -109,8 +109,8 @@ def _find(
         elif dry_run or engine != "local":
             raise UsageError("--dry-run and --engine are for the clips of a workspace, not for a folder")
         else:
-            videos = {found.path.relative_to(folder).as_posix(): found.path for found in scan(folder)}
-            result = folder_against(listed, videos, workers, reporter)
+            videos = (found.path for found in scan(folder))
+            result = folder_against(listed, folder, videos, workers, reporter)
     _show(result, against, json_output=json_output)
     if result.matches or result.unreadable:
         raise typer.Exit(3)

@@ -12,8 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 from dancecli.core.csv_files import read_csv
 from dancecli.core.errors import InputError, UsageError
+from dancecli.core.hashing import sha256_lines
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import ClipHashes
 from dancecli.dataset.similarity.hashes import compute_hashes, hash_files, load_hashes, read_originals
@@ -121,17 +124,29 @@ def read_fingerprint(path: Path) -> list[ClipHashes]:
 
 
 def folder_against(
-    listed: Sequence[ClipHashes], videos: Mapping[str, Path], workers: int = 0, reporter: Reporter = SILENT
+    listed: Sequence[ClipHashes],
+    folder: Path,
+    videos: Iterable[Path],
+    workers: int = 0,
+    reporter: Reporter = SILENT,
 ) -> AgainstResult:
     """Find the videos of a folder that show one of the listed clips.
 
+    The hashes are kept in the user's cache, so that a run that is stopped resumes, and another file is
+    compared at once; a video that has changed is hashed again.
+
     Args:
         listed: the clips of a fingerprint file.
-        videos: by name, as it is reported.
+        folder: names the kept hashes.
+        videos: files of it.
         workers: processes; 0 for one per core.
         reporter: told after every video.
     """
-    hashed, unreadable = hash_files(videos, workers, reporter)
+    key = sha256_lines([str(folder.resolve())])[:16]
+    kept = user_cache_path("dancecli") / "hashes" / f"{key}.jsonl"
+    hashed, unreadable = hash_files(
+        {path.relative_to(folder).as_posix(): path for path in videos}, kept, workers, reporter
+    )
     matches, num_flat = find_listed(listed, tuple(hashed), HashArrays.of(tuple(hashed.values())))
     return AgainstResult(len(listed), num_flat, len(hashed), 0, matches, unreadable)
 

@@ -9,7 +9,7 @@ since the hashes of 650 thousand clips fill half a gigabyte.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -127,33 +127,51 @@ def load_hashes(workspace: Workspace, clips: pa.Table) -> tuple[Indices, HashArr
 
 
 def hash_files(
-    videos: Mapping[str, Path], workers: int, reporter: Reporter = SILENT
+    videos: Mapping[str, Path], kept: Path, workers: int, reporter: Reporter = SILENT
 ) -> tuple[dict[str, PerceptualHashes], dict[str, str]]:
-    """Hash videos that are in no workspace; nothing is stored.
+    """Hash videos that are in no workspace.
 
     Args:
         videos: by name.
+        kept: where their hashes are kept, so that one that is stopped resumes; without room or rights
+            for that file they are not.
         workers: processes; 0 for one per core.
         reporter: told after every video.
 
     Returns:
         The hashes of each, and of those that do not decode the reason, in the order of the names.
     """
-    jobs = [_Job(name, "", path) for name, path in videos.items()]
-    hashed: dict[str, PerceptualHashes] = {}
+    log = _log(kept)
+    states = {name: _state(path) for name, path in videos.items()}
+    rows = {name: row for name, row in log.read().items() if states.get(name) == row.sha256}
+    jobs = [_Job(name, states[name], path) for name, path in videos.items() if name not in rows]
     unreadable: dict[str, str] = {}
-    reporter.progress(0, len(jobs))
-    if not jobs:
-        return hashed, unreadable
-    with open_pool(LOCAL, _work, workers, _DEADLINE_S, root=jobs[0].path.parent) as pool:
-        for finished in (f for f in pool.run(jobs) if f is not None):
-            name, result = finished.job.clip_id, finished.result
-            if isinstance(result, PerceptualHashes):
-                hashed[name] = result
-            else:
-                unreadable[name] = result or finished.detail or finished.lost
-            reporter.progress(len(hashed) + len(unreadable), len(jobs))
-    return dict(sorted(hashed.items())), dict(sorted(unreadable.items()))
+    reporter.progress(len(rows), len(videos))
+    with suppress(OSError):
+        log.rewrite(rows.values())
+    if jobs:
+        with open_pool(LOCAL, _work, workers, _DEADLINE_S, root=jobs[0].path.parent) as pool:
+            for finished in (f for f in pool.run(jobs) if f is not None):
+                outcome = _outcome(finished)
+                rows |= {row.clip_id: row for row in outcome.made}
+                unreadable |= dict(outcome.failed)
+                with suppress(OSError), kept.open("a", encoding="utf-8") as file:
+                    file.write(log.lines(outcome.made))
+                reporter.progress(len(rows) + len(unreadable), len(videos))
+    hashed = {
+        name: PerceptualHashes(row.mean, row.motion, row.frames, row.changes)
+        for name, row in sorted(rows.items())
+    }
+    return hashed, dict(sorted(unreadable.items()))
+
+
+def _state(path: Path) -> str:
+    """Name what a file is without reading it, in place of its checksum; empty for one that is gone."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ""
+    return f"{found.st_size}-{found.st_mtime_ns}"
 
 
 def find_duplicates(ids: Sequence[str], arrays: HashArrays, new: Collection[str]) -> dict[str, str]:
@@ -178,13 +196,12 @@ def find_duplicates(ids: Sequence[str], arrays: HashArrays, new: Collection[str]
 
 
 def _step(workspace: Workspace) -> ResumableJob[_Job, ClipHashes]:
-    log = JobLog(
-        path=workspace.hashes.with_suffix(".jsonl"),
-        key_of=lambda row: row.clip_id,
-        to_json=_to_json,
-        from_json=_from_json,
-    )
+    log = _log(workspace.hashes.with_suffix(".jsonl"))
     return ResumableJob(workspace, "dedup", log, _work, _DEADLINE_S, _outcome)
+
+
+def _log(path: Path) -> JobLog[ClipHashes]:
+    return JobLog(path, key_of=lambda row: row.clip_id, to_json=_to_json, from_json=_from_json)
 
 
 def _work(job: _Job, _: Acquire) -> PerceptualHashes | str:

@@ -14,8 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dancecli.core.errors import InputError
+from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import Clip, ClipHashes, SplitClip
-from dancecli.dataset.similarity.fingerprint import find_listed, read_fingerprint, write_fingerprint
+from dancecli.dataset.similarity.fingerprint import (
+    AgainstResult,
+    find_listed,
+    folder_against,
+    read_fingerprint,
+    write_fingerprint,
+)
 from dancecli.dataset.similarity.neighbors import HashArrays
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
@@ -95,6 +102,43 @@ def test_a_mirrored_test_clip_is_found_in_a_folder_and_a_training_clip_is_not(
     # The workspace's own test clip shows itself.
     own = dance("dedup", "--against", str(file), "--json").json["matches"]
     assert [(m["clip_id"], m["found"], m["distance"]) for m in own] == [(listed.clip_id, listed.clip_id, 0.0)]
+
+
+def test_a_folder_that_was_looked_through_in_part_is_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "foreign"
+    videos = [life(folder / f"{i}.mp4", i) for i in range(3)]
+    (folder / "broken.mp4").write_bytes(b"no video")
+    (one,) = random_hashes(1, seed=0)
+    listed = [ClipHashes("clip", "", one.mean, one.motion, one.frames, one.changes)]
+
+    def looked_through(stop_at: int = -1) -> tuple[list[int], AgainstResult | None]:
+        """The counts of the progress, and the result, if it is not stopped."""
+        counts = []
+
+        def on_progress(now: Progress) -> None:
+            counts.append(now.done)
+            if now.done == stop_at:
+                raise KeyboardInterrupt
+
+        files = sorted(folder.iterdir())
+        try:
+            return counts, folder_against(listed, folder, files, 1, Reporter(on_progress))
+        except KeyboardInterrupt:
+            return counts, None
+
+    assert looked_through(stop_at=2) == ([0, 1, 2], None)
+    counts, result = looked_through()
+    assert result is not None
+    assert counts[0] >= 1
+    assert (result.num_compared, list(result.unreadable)) == (3, ["broken.mp4"])
+    # All but the broken one, which may be whole next time, are kept; a video that has changed is not.
+    assert looked_through() == ([3, 4], result)
+    videos[0].unlink()
+    life(videos[0], 9)
+    assert looked_through()[0][0] == 2
 
 
 def test_none_of_ten_thousand_others_is_found() -> None:
