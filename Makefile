@@ -82,12 +82,12 @@ trackers: ## the exports to Weights & Biases and MLflow, read back by these, in 
 	PYTHONPATH=. build/trackers/bin/python -m pytest -q -p no:cacheprovider tests/report/test_trackers.py
 
 # timm brings torchvision, beside which transformers does not read all networks where torch is the one for CPUs.
-timm: ## networks of timm from the Hub, in an environment of their own
+timm: ## networks of timm and Hiera for video from the Hub, in an environment of their own
 	rm -rf build/timm && mkdir -p build
 	$(PYTHON) -m venv build/timm
 	build/timm/bin/python -m pip install --quiet -c constraints.txt torch==2.13.0
-	build/timm/bin/python -m pip install --quiet -c constraints.txt '.[train,timm]' pytest pytest-timeout hypothesis
-	PYTHONPATH=. build/timm/bin/python -m pytest -q -p no:cacheprovider tests/model/networks/hub/test_timm.py
+	build/timm/bin/python -m pip install --quiet -c constraints.txt '.[train,timm,hiera]' pytest pytest-timeout hypothesis
+	PYTHONPATH=. build/timm/bin/python -m pytest -q -p no:cacheprovider tests/model/networks/hub/test_timm.py tests/model/networks/hub/test_hiera_video.py
 
 # torchcodec loads the shared libraries of ffmpeg, which no Python package brings; 0.11 to 0.13 load beside our torch.
 torchcodec: ## decoding by torchcodec, in an environment of its own

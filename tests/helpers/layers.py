@@ -126,6 +126,7 @@ ONLY_IN = {
     "ray": "engine/ray.py",
     "transformers": "model/networks/hub",
     "timm": "model/networks/hub/backbone.py",
+    "hiera": "model/networks/hub/backbone.py",
     "huggingface_hub": "model/networks/hub/repository.py",
     "torchcodec": "model/dataloading/decoding",
     "ai_edge_litert": "video/pose/runtimes.py",

@@ -25,7 +25,7 @@ class Architecture:
 
     Attributes:
         title: its name, for people.
-        network: class of transformers.
+        network: class of transformers, or of the architecture's own package.
         read: what of its output is used.
         frames: setting of the configuration that says how many frames a view has; empty for a network of
             single frames.
@@ -122,6 +122,12 @@ def _mean_of_timm(net: Any, clips: Tensor) -> tuple[Tensor, Tensor]:
     return pooled.reshape(len(clips), -1, pooled.shape[-1]).mean(1), tokens
 
 
+def _hiera_video(net: Any, clips: Tensor) -> tuple[Tensor, Tensor]:
+    """Read the mean of the last tokens, normalized; the tokens are those of the last stage, as they lie."""
+    pooled, stages = net(clips.transpose(1, 2), return_intermediates=True)
+    return pooled, stages[-1].flatten(1, -2)
+
+
 def _patches(net: Any, tokens: int) -> int:
     """Count the patches among the tokens of a frame."""
     config = net.config
@@ -139,6 +145,8 @@ def _xclip(net: Any, clips: Tensor) -> tuple[Tensor, Tensor]:
 
 # The name under which transformers wraps networks of timm.
 TIMM = "timm_wrapper"
+# The package `hiera-transformer` saves no `model_type`.
+HIERA_VIDEO = "hiera_video"
 _CLIP_LAYERS = "encoder.layers"
 
 # By `model_type` of the configuration.
@@ -209,6 +217,23 @@ ARCHITECTURES: dict[str, Architecture] = {
         zero_shot="CLIPModel",
     ),
     "hiera": Architecture("Hiera", "HieraModel", _mean_of_frames, layers="encoder.stages", count="depths"),
+    HIERA_VIDEO: Architecture(
+        "Hiera for video",
+        "Hiera",
+        _hiera_video,
+        frames="num_frames",
+        interval=4,
+        fixed_frames=True,
+        width="num_features",
+        stem="patch_embed",
+        layers="blocks",
+        count="num_blocks",
+        settings=(
+            *("input_size", "in_chans", "embed_dim", "num_heads", "stages", "q_pool", "q_stride"),
+            *("mask_unit_size", "mask_unit_attn", "dim_mul", "head_mul", "patch_kernel", "patch_stride"),
+            *("patch_padding", "mlp_ratio", "norm_layer", "sep_pos_embed"),
+        ),
+    ),
     TIMM: Architecture(
         "timm",
         "TimmWrapperModel",
@@ -223,11 +248,17 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 
+_HIERA = {"input_size", "q_stride", "mask_unit_size", "patch_stride"}
+
+
 def architecture_of(config: Mapping[str, Any]) -> str:
     """Name the architecture of a repository's configuration; a key of `ARCHITECTURES` if it is known.
 
-    timm's own configurations have no `model_type`, and name an architecture of timm.
+    timm's own configurations have no `model_type`, and name an architecture of timm; those of
+    `hiera-transformer` are the arguments of its network, whose input has a time.
     """
+    if not config.get("model_type") and config.keys() >= _HIERA and len(config["input_size"]) == 3:
+        return HIERA_VIDEO
     if not config.get("model_type") and "pretrained_cfg" in config and "architecture" in config:
         return TIMM
     return str(config.get("model_type") or "")

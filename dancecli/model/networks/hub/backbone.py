@@ -12,7 +12,12 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from dancecli.core.errors import MissingDependencyError, ModelError
-from dancecli.model.networks.hub.architectures import ARCHITECTURES, TIMM, Architecture
+from dancecli.model.networks.hub.architectures import (
+    ARCHITECTURES,
+    HIERA_VIDEO,
+    TIMM,
+    Architecture,
+)
 from dancecli.model.networks.mmaction import MODELS
 
 _INSTALL = "pip install 'dancecli[hub]'"
@@ -22,18 +27,22 @@ _IGNORED = (
     *("dtype", "torch_dtype", "attn_implementation", "_attn_implementation", "quantization_config"),
     *("problem_type", "custom_pipelines"),
 )
+# What a configuration of Hiera may leave out, and its width and depth follow from.
+_HIERA_DEFAULTS = {"embed_dim": 96, "stages": [2, 3, 16, 3], "dim_mul": 2.0}
 
 
 def plain_config(architecture: str, config: Mapping[str, Any]) -> dict[str, Any]:
     """Complete the configuration of a repository with its defaults, as plain data for our own config.
 
     Raises:
-        ModelError: transformers does not accept it.
-        MissingDependencyError: transformers is not installed.
+        ModelError: transformers, or the architecture's own package, does not accept it.
+        MissingDependencyError: that package is not installed.
     """
     row = ARCHITECTURES[architecture]
     if architecture == TIMM:
         return _timm_config(config)
+    if architecture == HIERA_VIDEO:
+        return _hiera_config(config)
     full = _described(_class(row.network), row, _without(config, _IGNORED))
     found: dict[str, Any] = _without(full.to_dict(), _IGNORED)
     return found
@@ -88,6 +97,66 @@ def _timm() -> Any:
     return timm
 
 
+def _hiera_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete the configuration of a Hiera for video with what follows from it: width, depth, input.
+
+    Raises:
+        ModelError: it is not one, or describes an autoencoder.
+    """
+    if "decoder_depth" in config:
+        raise ModelError(
+            "Hiera for video: these weights are those of an autoencoder, without the last layer",
+            "use the fine-tuned ones, such as facebook/hiera_base_16x224.mae_k400_ft_k400",
+        )
+    settings = ARCHITECTURES[HIERA_VIDEO].settings
+    found = {**_HIERA_DEFAULTS, **{key: config[key] for key in settings if key in config}}
+    try:
+        frames, _, side = (int(value) for value in found["input_size"])
+        width, blocks = int(found["embed_dim"]), sum(int(count) for count in found["stages"])
+        for _ in found["stages"][1:]:
+            width = int(width * found["dim_mul"])
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"Hiera for video: its configuration is not accepted ({error})") from None
+    return {**found, "num_frames": frames, "image_size": side, "num_features": width, "num_blocks": blocks}
+
+
+def _hiera(config: Mapping[str, Any]) -> Any:
+    """Build a Hiera for video without its classifier.
+
+    Raises:
+        ModelError: the package does not accept the configuration.
+        MissingDependencyError: it is not installed, or its torchvision is of another build than torch.
+    """
+    try:
+        import hiera
+    except (ImportError, RuntimeError) as error:
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise MissingDependencyError(
+            f"hiera cannot be imported ({first[:160]})",
+            "pip install 'dancecli[hiera]'; torch and torchvision must come from one index",
+        ) from None
+    row = ARCHITECTURES[HIERA_VIDEO]
+    wanted = torch.get_default_device()
+    try:
+        # It reads numbers off tensors while it is built, which those without values do not have.
+        with torch.device("cpu"):
+            net = getattr(hiera, row.network)(**{key: config[key] for key in row.settings if key in config})
+    except Exception as error:  # a wrong argument raises nearly anything
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ModelError(f"{row.title}: its configuration is not accepted ({first[:160]})") from None
+    net.head = nn.Identity()
+    return net.to(wanted)
+
+
+def _load_hiera(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> tuple[nn.Module, set[str]]:
+    """Build a Hiera for video with weights, and name those of its weights that were not found."""
+    net = _hiera(config)
+    own = net.state_dict()
+    found = {key: value for key, value in state.items() if key in own and value.shape == own[key].shape}
+    net.load_state_dict(found, strict=False)
+    return net, own.keys() - found.keys()
+
+
 def read_weights(folder: Path, files: Iterable[str]) -> dict[str, Tensor]:
     """Read safetensors files of a folder, joined.
 
@@ -128,6 +197,8 @@ def load_network(
     Raises:
         ModelError: the configuration is not accepted.
     """
+    if architecture == HIERA_VIDEO:
+        return _load_hiera(config, state)
     row = ARCHITECTURES[architecture]
     network = _class(row.zero_shot if zero_shot else row.network)
     described = _described(network, row, _without(config, _IGNORED))
@@ -148,7 +219,7 @@ def load_network(
 
 @MODELS.register_module(force=True)
 class HubBackbone(nn.Module):
-    """A network of transformers, built from its configuration alone.
+    """A network of the Hub, built from its configuration alone.
 
     Args:
         architecture: a key of `ARCHITECTURES`.
@@ -175,6 +246,9 @@ class HubBackbone(nn.Module):
         self.row = ARCHITECTURES[architecture]
         self.architecture, self.config, self.source = architecture, dict(config), source
         self.tokens = tokens
+        if architecture == HIERA_VIDEO:
+            self.net = _hiera(self.config)
+            return
         if architecture == TIMM:
             _timm()
         network = _class(self.row.network)

@@ -10,6 +10,7 @@ from dancecli.core.errors import ModelError
 from dancecli.core.hashing import sha256_file
 from dancecli.model.networks.hub.architectures import (
     ARCHITECTURES,
+    HIERA_VIDEO,
     TIMM,
     Architecture,
     architecture_of,
@@ -50,6 +51,8 @@ class HubModel:
     @property
     def packages(self) -> tuple[str, ...]:
         """What its features depend on beside torch."""
+        if self.architecture == HIERA_VIDEO:
+            return ("hiera-transformer", "timm")
         return ("transformers", "timm") if self.architecture == TIMM else ("transformers",)
 
     @property
@@ -158,7 +161,8 @@ def describe_views(model: HubModel) -> str:
     else:
         times = "spread over the clip"
     averaged = "" if model.row.sees_clips else "; the features of single frames are averaged"
-    return f"by its {said.file}: {said}; {taken['clip_len']} frames {times}{averaged}"
+    source = "as it was trained" if model.architecture == HIERA_VIDEO else f"by its {said.file}"
+    return f"{source}: {said}; {taken['clip_len']} frames {times}{averaged}"
 
 
 def file_hashes(model: HubModel) -> dict[str, str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dancecli.core.errors import ModelError
-from dancecli.model.networks.hub.architectures import TIMM, architecture_of
+from dancecli.model.networks.hub.architectures import HIERA_VIDEO, TIMM, architecture_of
 from dancecli.model.networks.hub.repository import CONFIG, Repository
 
 # The names under which preprocessors have been saved, the most specific first; the last holds several.
@@ -82,6 +82,8 @@ def read_frame_settings(repository: Repository) -> FrameSettings:
                 raise ModelError(
                     f"{repository.reference}: its {file} cannot be followed ({error})", "use another revision"
                 ) from None
+    if architecture_of(published) == HIERA_VIDEO:
+        return _hiera_settings(published)
     raise ModelError(
         f"{repository.reference} has no {_FILES[1]}: size and normalization of its frames are not known",
         "add the file that the model was published with",
@@ -109,6 +111,15 @@ def _timm_settings(found: Mapping[str, Any]) -> FrameSettings:
         interpolation=named if named in _FILTERS.values() else "bicubic",
         mean=mean,
         std=std,
+    )
+
+
+def _hiera_settings(config: Mapping[str, Any]) -> FrameSettings:
+    """Give what the weights of Hiera for video were trained with: that of PySlowFast, which no file says."""
+    side = int(config["input_size"][-1])
+    mean, std = _normalization({"image_mean": [0.45] * 3, "image_std": [0.225] * 3})
+    return FrameSettings(
+        CONFIG, round(side * 256 / 224), side, squashed=False, interpolation="bilinear", mean=mean, std=std
     )
 
 

@@ -13,7 +13,7 @@ from dancecli.core.errors import ModelError
 from dancecli.core.recipe import Recipe
 from dancecli.model.networks import stages
 from dancecli.model.networks.base import build_model_config, model_base
-from dancecli.model.networks.hub.architectures import ARCHITECTURES, TIMM
+from dancecli.model.networks.hub.architectures import ARCHITECTURES, HIERA_VIDEO, TIMM
 from dancecli.model.networks.weights import resolve_weights
 from dancecli.model.networks.zoo import find_entry
 
@@ -67,8 +67,8 @@ def published_features(architecture: str, folder: Path, clips):
 
 
 def test_every_architecture_has_a_tiny_network():
-    # Those of timm are in test_timm.py.
-    assert set(TINY) == set(ARCHITECTURES) - {TIMM}
+    # Those of other packages are in test_timm.py and test_hiera_video.py.
+    assert set(TINY) == set(ARCHITECTURES) - {TIMM, HIERA_VIDEO}
 
 
 @pytest.mark.parametrize("architecture", sorted(TINY))
