@@ -89,6 +89,8 @@ def _handle_sigterm() -> None:
 
     def interrupt(number: int, _: object) -> None:
         if os.getpid() == own_pid:
+            # A scheduler signals workers too, and torch would raise an error of its own for each that ends.
+            signal.signal(signal.SIGCHLD, lambda *_: None)
             raise KeyboardInterrupt
         # A forked worker exits at once, as it would without this handler.
         signal.signal(number, signal.SIG_DFL)

@@ -187,3 +187,32 @@ def test_a_workspace_that_does_not_exist_has_no_status(dance: Dance) -> None:
 
 def test_the_version_is_printed(dance: Dance) -> None:
     assert re.fullmatch(r"dance \d+\.\d+\.\d+\n", dance("--version").out)
+
+
+# Signals every process of its group, as a scheduler does at its time limit, while a child is there
+# whose end raises an error, as torch has it. Its signal comes second, during the clean-up.
+_SIGNALED = """
+import os, signal, subprocess, sys
+from dancecli.cli.app import _handle_sigterm
+def ended(*_):
+    raise RuntimeError("a worker is gone")
+_handle_sigterm()
+signal.signal(signal.SIGCHLD, ended)
+child = subprocess.Popen(["sleep", "60"])
+both = {signal.SIGTERM, signal.SIGCHLD}
+signal.pthread_sigmask(signal.SIG_BLOCK, both)
+os.killpg(0, signal.SIGTERM)
+os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+try:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+except KeyboardInterrupt:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+    sys.exit(130)
+"""
+
+
+def test_workers_that_are_signaled_too_do_not_turn_an_interruption_into_an_error() -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", _SIGNALED], start_new_session=True, capture_output=True, text=True, check=False
+    )
+    assert (process.returncode, process.stderr) == (130, "")
