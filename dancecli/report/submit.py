@@ -28,7 +28,8 @@ class SubmitSettings:
     Attributes:
         run: the run, or a group of runs that differ by their seed; None for the latest run.
         name: its name on the leaderboard; None for the run's.
-        out: the file to write, of a group the folder; None for `reports/RUN/submission.zip`.
+        out: the file to write (its name ends with `.zip`), or a folder, which gets `NAME.zip` of each
+            run; None for `reports/RUN/submission.zip`.
     """
 
     run: str | None = None
@@ -56,7 +57,7 @@ def submit(
     """Write a submission for a run, or for each run of a group.
 
     Raises:
-        UsageError: a name is given for several runs.
+        UsageError: a name or a file is given for several runs.
         WorkspaceError: there is no such run, or it is not complete.
         InputError: the run's files contradict each other, or it was not evaluated on test.
     """
@@ -67,14 +68,21 @@ def submit(
     group = [] if (workspace.run(run) / "run.json").exists() else members(workspace, run)
     if group and settings.name:
         raise UsageError(f"{run} is a group of {len(group)} runs, which keep their names", "omit --name")
+    if group and _is_file(settings.out):
+        raise UsageError(f"{run} is a group of {len(group)} runs, one file each", "give a folder with --out")
     found = []
     for done, name in enumerate(group or [run], start=1):
+        shown = settings.name or name
         out = settings.out or workspace.report(name) / "submission.zip"
-        if group and settings.out:
-            out = settings.out / f"{name}.zip"
-        found.append(_submit(workspace, name, settings.name or name, out, dry_run=dry_run))
+        if settings.out and not _is_file(settings.out):
+            out = settings.out / f"{shown}.zip"
+        found.append(_submit(workspace, name, shown, out, dry_run=dry_run))
         reporter.progress(done, max(1, len(group)), name)
     return tuple(found)
+
+
+def _is_file(out: Path | None) -> bool:
+    return out is not None and out.suffix.lower() == ".zip" and not out.is_dir()
 
 
 def _submit(workspace: Workspace, run: str, name: str, out: Path, *, dry_run: bool) -> Submitted:

@@ -18,7 +18,7 @@ import pytest
 from helpers.builders import Ran
 from helpers.fake_run import make_run
 
-from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.records import Prediction
 from dancecli.report.board import BoardSettings, board
 from dancecli.report.submissions import add_submissions
@@ -415,6 +415,23 @@ def test_a_group_of_seeds_is_one_entry_elsewhere_too(honest: Path, host: Workspa
     assert [one.file.name for one in files] == ["many-seed1.zip", "many-seed2.zip"]
     result = board(host, BoardSettings(add=(tmp_path / "out",)))
     assert [row.name for row in result.leaderboards[0].rows] == ["many"]
+
+
+def test_a_folder_gets_one_file_per_run_under_its_name(tmp_path: Path) -> None:
+    home = make_run(tmp_path / "home", LABELS, test=48)
+    received = tmp_path / "received"
+    first = submit(home, SubmitSettings(out=received))[0].file
+    second = submit(home, SubmitSettings(name="ours", out=received))[0].file
+    assert (first, second) == (received / f"{RUN}.zip", received / "ours.zip")
+    assert sorted(received.iterdir()) == [first, second]
+
+
+def test_a_group_is_not_written_to_one_file(tmp_path: Path) -> None:
+    home = make_run(tmp_path / "home", LABELS, test=48)
+    path = home.run(RUN) / "run.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "group": "many"}))
+    with pytest.raises(UsageError, match="many is a group of 1 runs, one file each"):
+        submit(home, SubmitSettings("many", out=tmp_path / "out.zip"))
 
 
 def test_a_site_has_a_page_per_run_and_the_submissions(honest: Path, host: Workspace, tmp_path: Path) -> None:

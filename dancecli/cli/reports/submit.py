@@ -26,8 +26,9 @@ def command(
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
-            help="File to write; of a group, a folder. [default: reports/RUN/submission.zip]",
+            metavar="FILE.zip|DIR",
+            help="File to write, or a folder, which gets NAME.zip of each run. "
+            "[default: reports/RUN/submission.zip]",
             show_default=False,
         ),
     ] = None,
