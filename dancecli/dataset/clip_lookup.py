@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Protocol
 
@@ -43,6 +44,15 @@ class NamedClip(Protocol):
     @property
     def original_path(self) -> str:
         """The file that it was imported from; empty for a download."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFile:
+    """A file that holds a clip; of files of equal bytes each has one."""
+
+    clip_id: str
+    video_id: str
+    original_path: str
 
 
 class ClipLookup:

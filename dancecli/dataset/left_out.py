@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
+from dancecli.dataset.clip_lookup import NamedClip, NamedFile
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
@@ -50,6 +51,16 @@ def read_left_out(workspace: Workspace) -> list[LeftOut]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         return [LeftOut(*(row.get(name) or "" for name in _COLUMNS)) for row in csv.DictReader(file)]
+
+
+def files_of_clips(workspace: Workspace, clips: Iterable[NamedClip]) -> list[NamedFile]:
+    """Give the files that were left out because another one is the clip: a list may name either."""
+    video_of = {clip.clip_id: clip.video_id for clip in clips}
+    return [
+        NamedFile(row.clip_id, video_of[row.clip_id], row.path)
+        for row in read_left_out(workspace)
+        if row.clip_id in video_of
+    ]
 
 
 def replace_left_out(workspace: Workspace, folder: str, rows: Iterable[LeftOut]) -> None:

@@ -19,7 +19,8 @@ from dancecli.core.errors import InputError, UsageError
 from dancecli.core.labels import DEFAULT_LABELS, LabelSet
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Group
-from dancecli.dataset.clip_lookup import ClipLookup
+from dancecli.core.text import pluralize
+from dancecli.dataset.clip_lookup import ClipLookup, NamedFile
 from dancecli.dataset.clips import clips_there, read_segments, refuse_lost_labels, workspace_labels
 from dancecli.dataset.groups import add_groups, read_group_file
 from dancecli.dataset.ingest.folder_list import FolderList, find_list
@@ -301,21 +302,18 @@ def _notes(
     return tuple(notes)
 
 
-@dataclass(frozen=True, slots=True)
-class _NamedFile:
-    clip_id: str
-    video_id: str
-    original_path: str
-
-
 def _with_groups(
     path: Path, folder: Path, planned: Sequence[Planned]
 ) -> tuple[list[Planned], tuple[str, ...]]:
-    """Add the groups of a file to the rows, and tell which of its names match no clip of the folder."""
+    """Add the groups of a file to the rows, and tell which of its names match no clip of the folder.
+
+    Of a clip that several files hold, the groups of each are the clip's.
+    """
+    video_of = {one.row.clip_id: one.segment.video_id for one in planned if one.segment is not None}
     named = [
-        _NamedFile(one.row.clip_id, one.segment.video_id, shown(folder.absolute() / one.row.path))
+        NamedFile(one.row.clip_id, video_of[one.row.clip_id], shown(folder.absolute() / one.row.path))
         for one in planned
-        if one.segment is not None
+        if one.row.clip_id in video_of
     ]
     given = read_group_file(path, ClipLookup(named))
     of_clip: dict[str, list[tuple[str, str]]] = {}
@@ -325,7 +323,7 @@ def _with_groups(
     if not given.unknown:
         return rows, ()
     names = ", ".join(map(repr, given.unknown[:_COMMONEST]))
-    return rows, (f"{path}: {len(given.unknown)} names match no clip of the folder: {names}",)
+    return rows, (f"{path}: {pluralize(len(given.unknown), 'name')} of no clip in the folder: {names}",)
 
 
 def _with_more_groups(row: ImportRow, groups: Iterable[tuple[str, str]]) -> ImportRow:
@@ -391,7 +389,11 @@ def _after(row: ImportRow, outcomes: ClipOutcomes) -> ImportRow:
 
 def _remember(workspace: Workspace, settings: ImportSettings, rows: Sequence[ImportRow]) -> None:
     """Write the groups of what came in, and the files that did not."""
-    groups = {Group(row.clip_id, group, kind) for row in rows if row.is_clip for kind, group in row.groups}
+    clips = {row.clip_id for row in rows if row.is_clip}
+    # Also those of a second file that holds the same clip.
+    groups = {
+        Group(row.clip_id, group, kind) for row in rows if row.clip_id in clips for kind, group in row.groups
+    }
     if groups:
         add_groups(workspace, groups)
     now = datetime.now(UTC).isoformat(timespec="seconds")

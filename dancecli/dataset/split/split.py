@@ -30,6 +30,7 @@ from dancecli.dataset.groups import (
     read_all_groups,
     read_group_file,
 )
+from dancecli.dataset.left_out import files_of_clips
 from dancecli.dataset.split.assign import (
     assign_official,
     assign_subsets,
@@ -331,7 +332,9 @@ def _pool(workspace: Workspace, settings: SplitSettings) -> _Pool:
     corrected = apply_corrections(clips, changes)
     clips = corrected.clips
     _refuse_unknown_labels(workspace, clips, corrected.relabeled)
-    lookup = ClipLookup(clips) if settings.groups or settings.official_lists else ClipLookup(())
+    lookup = ClipLookup(())
+    if settings.groups or settings.official_lists:
+        lookup = ClipLookup([*clips, *files_of_clips(workspace, clips)])
     groups, unknown = read_all_groups(workspace, changes), list[str]()
     for path in settings.groups:
         found = read_group_file(path, lookup)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dancecli.core.records import Clip, SplitClip
+from dancecli.dataset.groups import read_groups
 from dancecli.dataset.ingest.import_folder import ImportResult, ImportSettings, import_folder
 from dancecli.dataset.ingest.importer import ImportOptions
 from dancecli.dataset.split.split import SplitSettings, split
@@ -132,8 +133,29 @@ def test_patterns_lists_and_files_give_groups(
     assert first.groups == (("dancer", "d0"), ("person", "ann"), ("venue", "hall0"))
     assert result.labels == ("tango", "waltz")
     assert result.left_out == {"not-a-video": 1}
-    assert "1 names match no clip of the folder: 'nobody.mp4'" in result.notes[-1]
+    assert "1 name of no clip in the folder: 'nobody.mp4'" in result.notes[-1]
     assert torn(workspace, lambda stem: stem.split()[1]) == []
+
+
+def test_a_second_file_of_a_clip_gives_it_its_groups(
+    workspace: Workspace, tmp_path: Path, clips: list[bytes]
+) -> None:
+    names = ["waltz/a.mp4", "tango/b.mp4", "waltz/z ann.mp4"]
+    folder = tree(tmp_path / "in", names, [clips[0], clips[1], clips[0]])
+    (tmp_path / "groups.csv").write_text("file,venue\nwaltz/z ann.mp4,hall\n")
+    pattern = r" (?P<dancer>ann)"
+    result = imported(workspace, folder, groups=tmp_path / "groups.csv", group_patterns=(pattern,))
+    assert result.left_out == {"repeated": 1}
+    assert result.notes == ("2 of 2 clips match no --group-pattern",)
+    clip = result.files[1].clip_id
+    assert clip == result.files[2].clip_id
+    assert {(g.kind, g.group) for g in read_groups(workspace) if g.clip_id == clip} == {
+        ("dancer", "ann"),
+        ("venue", "hall"),
+    }
+    later = tmp_path / "later.csv"
+    later.write_text("file,piece\nz ann.mp4,gala\n")
+    assert split(workspace, SplitSettings(ratios="50/50", groups=(later,))).left_out.unknown_names == ()
 
 
 def test_a_file_from_another_folder_is_the_clip_that_is_there(
