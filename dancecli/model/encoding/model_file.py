@@ -55,8 +55,11 @@ class TrajectoryClassifier:
 
     def score(self, descriptors: Mapping[str, Rows]) -> tuple[float, ...]:
         """Give the probability of each label for a clip with these descriptors, for each kind [n, width]."""
-        found = self.svm.probabilities(self.encoder.encode(descriptors)[None])[0]
-        return tuple(found.tolist())
+        return self.score_encoded(self.encoder.encode(descriptors))
+
+    def score_encoded(self, vector: Rows) -> tuple[float, ...]:
+        """Give the probability of each label for the vector of a clip."""
+        return tuple(self.svm.probabilities(vector[None])[0].tolist())
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from dancecli.storage.runs import RunFolder
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
-    from dancecli.model.networks.heads.unknown import Detector
+    from dancecli.model.networks.heads.unknown import Detector, ReducedDetector
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Calibration:
     least: float = 0.0
     rate: float | None = None
     farthest: float = 0.0
-    detector: Detector | None = None
+    detector: Detector | ReducedDetector | None = None
     sets_by: Mapping[str, int] = field(default_factory=dict)
     unknown_by: Mapping[str, int] = field(default_factory=dict)
 
@@ -153,12 +153,20 @@ def _groups(workspace: Workspace, run: str, record: Mapping[str, Any]) -> dict[s
     return {row.clip_id: row.group for row in tables.read(path, SplitClip)}
 
 
-def _read_detector(workspace: Workspace, run: str) -> tuple[Detector, list[float], list[int]]:
+def _read_detector(
+    workspace: Workspace, run: str
+) -> tuple[Detector | ReducedDetector, list[float], list[int]]:
     """Read the detector of a run, with the distances of clips that it was not fitted to and their groups."""
-    from dancecli.model.networks.heads.unknown import Detector
+    from dancecli.model.networks.heads.unknown import detector_of_state
     from dancecli.model.networks.mmaction import read_checkpoint
 
-    path = RunFolder(workspace.run(run)).detector
+    folder = RunFolder(workspace.run(run))
+    path = folder.detector
+    if not path.exists() and folder.trajectory_model.exists():
+        raise WorkspaceError(
+            f"run {run!r} has no distances by which unknown clips are told: it was trained without torch",
+            "pip install torch, and train again: dance train --model idt --name NEW",
+        )
     if not path.exists():
         raise WorkspaceError(
             f"run {run!r} has no distances by which unknown clips are told: only a run on cached features "
@@ -167,7 +175,7 @@ def _read_detector(workspace: Workspace, run: str) -> tuple[Detector, list[float
         )
     content = read_checkpoint(path)
     try:
-        detector = Detector.of_state(content["detector"])
+        detector = detector_of_state(content["detector"])
         return detector, content["distances"].tolist(), content["groups"].tolist()
     except LookupError:
         raise WorkspaceError(f"run {run!r} has distances of another version", "train again") from None

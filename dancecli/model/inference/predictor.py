@@ -248,7 +248,7 @@ def predict_tracked_windows(
     path: Path,
     window_s: float,
     tracks_of: TracksOf,
-    temperature: float,
+    calibration: Calibration,
     reporter: Reporter,
 ) -> tuple[list[Scored], FrameStream]:
     """Score a video window by window by its trajectories; see `predict_windows`.
@@ -258,7 +258,7 @@ def predict_tracked_windows(
         path: the video.
         window_s: length of a window.
         tracks_of: opens a video for tracking.
-        temperature: of the run's calibration.
+        calibration: its temperature is applied, and its detector asked.
         reporter: in seconds of video.
 
     Raises:
@@ -268,10 +268,20 @@ def predict_tracked_windows(
     seconds = video.num_frames / video.rate
     found = []
     for window in cut_windows(video.frames(), window_s):
-        scores = tempered(model.score(video.describe(window.frames)), temperature)
-        found.append(Scored(window.start_s, window.end_s, scores))
+        vector = model.encoder.encode(video.describe(window.frames))
+        scores = tempered(model.score_encoded(vector), calibration.temperature)
+        found.append(Scored(window.start_s, window.end_s, scores, _distance(calibration, vector)))
         reporter.progress(round(window.end_s), max(1, round(seconds)), f"predicting · {path.name}")
     return found, FrameStream(seconds, video.num_frames, seconds, video.rate)
+
+
+def _distance(calibration: Calibration, vector: Any) -> float:
+    """Compute the distance of an encoded clip from the classes; 0 without a detector."""
+    if not calibration.detector:
+        return 0.0
+    import torch
+
+    return float(calibration.detector.distance(torch.from_numpy(vector)[None]))
 
 
 def _scored(

@@ -39,9 +39,8 @@ def video_facts(
     """
     if isinstance(predictor, TrajectoryClassifier):
         assert reading.tracks_of is not None  # noqa: S101 - the plan was refused without
-        temperature = reading.calibration.temperature
         windows, stream = predict_tracked_windows(
-            predictor, path, reading.window_s, reading.tracks_of, temperature, reporter
+            predictor, path, reading.window_s, reading.tracks_of, reading.calibration, reporter
         )
     elif predictor.reads_poses and reading.poses_of is not None:
         windows, stream = predict_pose_windows(predictor, path, reading.window_s, reading.poses_of, reporter)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -149,7 +149,7 @@ def train_on_trajectories(
     if dry_run:
         return RunResult(name, {**evidence, "counts": data.counts}, data.notes)
     with workspace.lock(f"run-{name}"):
-        model = _train(workspace, tracked, settings, size, reporter)
+        model, vectors = _train(workspace, tracked, settings, size, reporter)
         fitted = time.monotonic()
         predictions = _score(workspace, tracked, model, reporter)
         svm = model.svm
@@ -174,6 +174,8 @@ def train_on_trajectories(
         folder = rec.RunFolder(workspace.run(name))
         folder.root.mkdir(parents=True, exist_ok=True)
         write_classifier(folder.trajectory_model, model)
+        if not _write_detector(workspace, folder, tracked, model, vectors):
+            data = replace(data, notes=(*data.notes, "without torch, dance predict --unknown cannot use it"))
         record = write_evaluation_run(workspace, name, facts, predictions)
     return RunResult(name, record, data.notes)
 
@@ -271,8 +273,11 @@ def _require_sklearn() -> None:
 
 def _train(
     workspace: Workspace, tracked: TrackedSplit, settings: TrajectoryModel, size: int, reporter: Reporter
-) -> TrajectoryClassifier:
+) -> tuple[TrajectoryClassifier, NDArray[np.float32]]:
     """Fit the encoder to descriptors of the training clips, and the SVM to these clips.
+
+    Returns:
+        The model, and the encoded training clips, [clips, width].
 
     Raises:
         UsageError: there are fewer descriptors than Gaussians or words.
@@ -286,14 +291,46 @@ def _train(
     fit = fisher.fit_fisher if settings.kind == IDT else words.fit_words
     encoder = fit(drawn, size, settings.seed, reporter)
     data, train = tracked.data, tracked.data.examples[Subset.TRAIN]
+    vectors = _encoded(workspace, tracked, encoder, train, reporter)
     svm = train_svm(
-        _encoded(workspace, tracked, encoder, train, reporter),
+        vectors,
         [example.label_index for example in train],
         [tracked.groups[example.clip_id] for example in train],
         len(data.labels),
     )
     method = next(iter(tracked.rows.values())).method
-    return TrajectoryClassifier(settings.kind, tuple(data.labels), method, data.clip_s, encoder, svm)
+    return TrajectoryClassifier(settings.kind, tuple(data.labels), method, data.clip_s, encoder, svm), vectors
+
+
+def _write_detector(
+    workspace: Workspace,
+    folder: rec.RunFolder,
+    tracked: TrackedSplit,
+    model: TrajectoryClassifier,
+    vectors: NDArray[np.float32],
+) -> bool:
+    """Write what tells clips of no known class by their vectors; False without torch, which fits it."""
+    try:
+        import torch
+    except ImportError:
+        return False
+    from dancecli.model.networks.heads.unknown import fit_reduced_detector
+    from dancecli.model.training.probes.unknown import save_detector
+
+    train, val = (tracked.data.examples[subset] for subset in (Subset.TRAIN, Subset.VAL))
+    if len(train) < 2:
+        return True
+    held_out = _encoded(workspace, tracked, model.encoder, val, SILENT) if val else vectors[:0]
+    save_detector(
+        folder.detector,
+        torch.from_numpy(vectors),
+        torch.tensor([example.label_index for example in train]),
+        [tracked.groups[example.clip_id] for example in train],
+        torch.from_numpy(held_out),
+        [tracked.groups[example.clip_id] for example in val],
+        fit_reduced_detector,
+    )
+    return True
 
 
 def _encoded(

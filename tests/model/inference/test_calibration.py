@@ -16,7 +16,12 @@ from dancecli.core.statistics.calibration import set_threshold, tempered
 from dancecli.model.dataloading.split_data import load_split
 from dancecli.model.inference.calibration import calibrate
 from dancecli.model.inference.predict import PredictSettings, predict
-from dancecli.model.networks.heads.unknown import Detector, fit_detector
+from dancecli.model.networks.heads.unknown import (
+    Detector,
+    detector_of_state,
+    fit_detector,
+    fit_reduced_detector,
+)
 from dancecli.model.runs.finetune import FinetuneSettings, finetune
 from dancecli.storage import tables
 
@@ -176,6 +181,27 @@ def test_the_distance_tells_a_class_apart_that_was_not_trained_on(clips, width):
     assert np.allclose(fitted.distance(train).numpy(), expected, atol=1e-6)
     again = Detector.of_state(detector.state)
     assert torch.allclose(again.distance(unknown), detector.distance(unknown), atol=1e-5)
+
+
+def test_long_vectors_are_told_apart_in_the_directions_of_the_training_clips():
+    rng = np.random.default_rng(0)
+    means = rng.normal(0, 0.25, (6, 3000))
+
+    def draw(label, n):
+        found = means[label] + rng.normal(0, 0.5, (n, 3000))
+        return torch.from_numpy(found / np.linalg.norm(found, axis=1, keepdims=True)).float()
+
+    labels = torch.arange(60) % 5
+    train = torch.cat([draw(int(label), 1) for label in labels])
+    detector = fit_reduced_detector(train, labels)
+    known, unknown = torch.cat([draw(label, 40) for label in range(5)]), draw(5, 200)
+    limit = detector.distance(known).quantile(0.95)
+    assert (detector.distance(unknown) > limit).double().mean() > 0.9
+    assert torch.allclose(detector.directions @ detector.directions.T, torch.eye(59), atol=1e-4)
+    again = detector_of_state(detector.state)
+    assert torch.allclose(again.distance(unknown), detector.distance(unknown), atol=1e-5)
+    # Twice the same clips have no more directions.
+    assert fit_reduced_detector(train.repeat(2, 1), labels.repeat(2)).directions.shape == (59, 3000)
 
 
 def _means(known, center):

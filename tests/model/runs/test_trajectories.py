@@ -98,6 +98,48 @@ def test_a_clip_is_predicted_as_it_was_evaluated(stage: Workspace, kind: str) ->
         predict(stage, PredictSettings(clips, run=run))
 
 
+@pytest.mark.parametrize("kind", ["idt", "bag"])
+def test_clips_are_called_unknown_by_the_vectors_of_clips_that_were_held_out(
+    stage: Workspace, kind: str
+) -> None:
+    import torch
+
+    from dancecli.model.inference.calibration import calibrate
+    from dancecli.model.networks.heads.unknown import ReducedDetector
+
+    run = train_on_trajectories(stage, replace(SETTINGS, kind=kind)).name
+    stored = torch.load(stage.run(run) / "unknown.pth", weights_only=True)
+    assert len(stored["distances"]) == len(set(stored["groups"].tolist())) == 9
+    content = (stage.run(run) / "unknown.pth").read_bytes()
+    assert not any(row.clip_id.encode() in content for row in tables.read(stage.clips, Clip))
+    rows = tables.read(stage.run(run) / "predictions.parquet", Prediction)
+    val = sorted(row.clip_id for row in rows if row.subset == "val")
+    settings = PredictSettings(
+        tuple(stage.clip(name) for name in val), run=run, unknown=0.2, tracks_of=VideoTrajectories
+    )
+    found = predict(stage, settings).document
+    # Those of val come last, in the order of the list of val.
+    distances = [video["distance"] for video in found["videos"]]
+    assert distances == pytest.approx(stored["distances"].tolist()[-2:], abs=1e-4)
+    limit = found["calibration"]["unknown"]["farthest"]
+    assert [video["unknown"] for video in found["videos"]] == [distance > limit for distance in distances]
+    calibration = calibrate(stage, run, read_record(stage, run), None, 0.2)
+    assert isinstance(calibration.detector, ReducedDetector)
+    (stage.run(run) / "unknown.pth").unlink()
+    with pytest.raises(WorkspaceError, match="it was trained without torch") as caught:
+        calibrate(stage, run, read_record(stage, run), None, 0.2)
+    assert "dance train --model idt" in caught.value.hint
+
+
+def test_without_torch_a_run_says_what_it_cannot_be_used_for(
+    stage: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    result = train_on_trajectories(stage, SETTINGS)
+    assert "without torch, dance predict --unknown cannot use it" in result.notes
+    assert not (stage.run(result.name) / "unknown.pth").exists()
+
+
 def test_a_file_that_holds_no_model_is_named(stage: Workspace) -> None:
     import numpy as np
 
