@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.records import Subset
-from dancecli.core.text import pluralize
+from dancecli.core.text import pluralize, points
 from dancecli.report.pages.templating import render
 from dancecli.report.results.paper import read_sources
 from dancecli.report.results.reproduction import (
     PAPER_CLASSES,
+    Choice,
     Ran,
     Reproduced,
     arithmetic,
@@ -25,6 +26,7 @@ from dancecli.report.results.reproduction import (
     printed,
     start_differs,
 )
+from dancecli.report.statistics.significance import ALPHA
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
@@ -75,7 +77,10 @@ def render_reproduction(found: Sequence[Reproduced], commands: Sequence[Sequence
         choices=choices(found),
         views=list(dict.fromkeys(ran.results.predictions["view.protocol"] for ran in runs.values())),
         runs=[(ran, _subsets(ran), _seconds(ran)) for ran in runs.values()],
-        num_run=sum(one.published is not None for one in found),
+        claims=claims_of(found),
+        impossible=impossible(found),
+        what_ran=what_ran(found),
+        differs=list(dict.fromkeys(sentence for one in found for sentence in deviations(one))),
         num_one_run=sum(one.experiment.subset == Subset.VAL for one in found),
         quick=quick,
         steps=_steps(found, quick=bool(quick)),
@@ -95,25 +100,96 @@ def _steps(found: Sequence[Reproduced], *, quick: bool) -> list[tuple[str, str]]
 
 
 def headline(found: Sequence[Reproduced]) -> str:
-    """State how many of the paper's claims hold here, and how many of its figures are no counts."""
+    """State how many of the paper's claims hold here, and how many of its figures cannot be."""
     held = choices(found)
     tested = [c for c in held if c.ours and not c.start]
     shown = sum(c.ours is not None and c.ours.shown and c.ours.difference > 0 for c in tested)
-    figures = [
-        figure
-        for one in found
-        for figure in (one.experiment.top1, one.experiment.top5)
-        if figure and one.experiment.clips and not printed(figure, one.experiment.clips)
-    ]
-    claims = (
-        f"{shown} of {pluralize(len(held), 'claim')} of the paper {'holds' if shown == 1 else 'hold'} here"
-    )
+    odd = len(impossible(found))
+    claims = f"{shown} of {pluralize(len(held), 'claim')} of the paper {_verb(shown, 'holds', 'hold')} here"
     if not tested:
         claims = "No claim of the paper is tested yet"
     elif len(tested) < len(held):
         claims += f", {len(held) - len(tested)} not tested yet"
-    odd = f"{pluralize(len(figures), 'figure')} {'is' if len(figures) == 1 else 'are'} no count of clips"
-    return f"{claims}; {odd}" if figures else claims
+    figures = f"{pluralize(odd, 'figure')} {_verb(odd, 'is', 'are')} no count of clips"
+    return f"{claims}; {figures}" if odd else claims
+
+
+def _verb(count: int, singular: str, plural: str) -> str:
+    return singular if count == 1 else plural
+
+
+@dataclass(frozen=True)
+class Claim:
+    """That one experiment is better than another: what the paper says, and what became of it here.
+
+    Attributes:
+        better, worse: titles of the experiments.
+        verdict: whether it holds here, in a few words.
+        evidence: what that rests on.
+    """
+
+    better: str
+    worse: str
+    verdict: str
+    evidence: str
+
+
+def claims_of(found: Sequence[Reproduced]) -> list[Claim]:
+    """Say of each claim of the paper whether it holds here."""
+    return [Claim(c.second, c.first, _verdict(c), _evidence(c)) for c in choices(found)]
+
+
+def _verdict(c: Choice) -> str:
+    if c.ours is None:
+        return "not tested yet"
+    if c.start:
+        return f"not tested, as the runs start from {c.start}"
+    if not c.ours.shown:
+        return "not shown here"
+    return "holds here" if c.ours.difference > 0 else "the reverse holds here"
+
+
+def _evidence(c: Choice) -> str:
+    parts = []
+    if c.ours:
+        ends = f"{points(c.ours.low)} to {points(c.ours.high)}"
+        parts.append(
+            f"here {points(c.ours.difference)} points (95\u202f% interval {ends}), p = {c.ours.p:.3g}"
+        )
+    if c.counts:
+        first, second, n = c.counts
+        weak = ", in the best case not significant either" if (c.best_case or 0.0) >= ALPHA else ""
+        parts.append(f"in the paper {second} against {first} of {n} clips{weak}")
+    else:
+        parts.append("in the paper without a number of clips")
+    return "; ".join(parts)
+
+
+def impossible(found: Sequence[Reproduced]) -> list[str]:
+    """List the figures of the paper that are no count of its clips, a sentence each."""
+    return [
+        f"{figure}\u202f% {which} of “{one.experiment.title}”: "
+        f"no count of {one.experiment.clips} clips gives it"
+        for one in found
+        for which, figure in (("top-1", one.experiment.top1), ("top-5", one.experiment.top5))
+        if figure and one.experiment.clips and not printed(figure, one.experiment.clips)
+    ]
+
+
+def what_ran(found: Sequence[Reproduced]) -> str:
+    """Say which of the experiments were run, on what, and why the others were not."""
+    done = [one for one in found if one.published or one.ours]
+    missing = [one for one in found if one not in done]
+    runs = {ran.name: ran for one in done for ran in (one.published, one.ours) if ran}
+    text = f"{len(done)} of {pluralize(len(found), 'experiment')}"
+    if runs:
+        clips = sorted({f"{sum(_counts(ran).values()):,}" for ran in runs.values()}, key=len)
+        text += f", by {pluralize(len(runs), 'run')} on {' and '.join(clips)} clips"
+    if missing:
+        reasons = "; ".join(dict.fromkeys(one.why for one in missing if one.why))
+        names = " and ".join(f"“{one.experiment.title}”" for one in missing)
+        text += f". Not run: {names}" + (f" ({reasons})" if reasons else "")
+    return f"{text}."
 
 
 def lines(one: Reproduced) -> list[Line]:
@@ -158,9 +234,12 @@ def _note(ran: Ran) -> str:
 
 def _subsets(ran: Ran) -> str:
     """Count the clips of the run's subsets."""
+    return ", ".join(f"{n} {name}" for name, n in _counts(ran).items())
+
+
+def _counts(ran: Ran) -> dict[str, int]:
     counts = {"train": sum(ran.results.train_counts)}
-    counts |= {name: len(subset.clips) for name, subset in ran.results.subsets.items()}
-    return ", ".join(f"{n} {name}" for name, n in counts.items())
+    return counts | {name: len(subset.clips) for name, subset in ran.results.subsets.items()}
 
 
 def _seconds(ran: Ran) -> float:
