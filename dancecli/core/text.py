@@ -23,6 +23,13 @@ def points(difference: float, digits: int = 1) -> str:
     return sign + text
 
 
+def gap(one: float, other: float) -> str:
+    """Write how far two rates lie apart in points, with a word where the rates as written seem to differ."""
+    text = f"{100 * abs(one - other):.1f}"
+    written = f"{abs(float(percent(one)) - float(percent(other))):.1f}"
+    return f"{text} points" if text == written else f"{text} points before rounding"
+
+
 def pluralize(count: int, noun: str) -> str:
     """Write a count with its noun."""
     plural = noun + ("es" if noun.endswith("s") else "s")

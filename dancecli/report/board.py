@@ -14,7 +14,7 @@ from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Subset
 from dancecli.report.figures import write_board_figures
 from dancecli.report.plots import layout
-from dancecli.report.results.leaderboard import COLUMNS, Leaderboard, Row, probe_tables, rank
+from dancecli.report.results.leaderboard import COLUMNS, Column, Leaderboard, Row, probe_tables, rank
 from dancecli.report.results.run_results import RunResults, read_run_results
 from dancecli.report.results.summaries import summarize
 from dancecli.report.statistics.significance import ALPHA
@@ -126,7 +126,7 @@ def _write(
         {"labels": []},
         boards=boards,
         probes=probe_tables(boards),
-        columns=[c for c in COLUMNS if c.title and c.key not in {"low", "right", "model"}],
+        columns=[shown_columns(one) for one in boards],
         left_out=left_out,
         subset=settings.subset,
         pasts=[
@@ -177,6 +177,13 @@ def cost_charts(board: Leaderboard) -> list[layout.CostChart]:
     return [chart for chart in found if chart]
 
 
+def shown_columns(board: Leaderboard) -> list[Column]:
+    """Choose the columns of the page's table: those in which any entry has something."""
+    # The run's column has the model too, that of top-1 its count and interval.
+    columns = [c for c in COLUMNS if c.title and c.key not in {"low", "right", "model"}]
+    return [c for c in columns if any(c.text(row) for row in board.rows)]
+
+
 def values(row: Row) -> dict[str, Any]:
     """Give what the files hold of a row, by the columns' keys."""
     return {column.key: column.value(row) for column in COLUMNS if column.key}
@@ -222,6 +229,7 @@ def _document(
         "leaderboards": [
             {
                 "test": one.test,
+                "splits": list(one.splits),
                 "protocol": one.protocol,
                 "clips": one.clips,
                 "removed": one.removed,

@@ -119,6 +119,7 @@ def write_learning_curve(
                 rows=rows,
                 forecasts=found,
                 advice=advice_of(rows, found),
+                steps=[next_step(found)],
                 tested=document["tested"],
                 chart=layout,
                 curve=_chart(rows, found),
@@ -136,6 +137,13 @@ def advice_of(rows: Sequence[CurveRow], forecasts: Sequence[Forecast]) -> str:
         f"{100 * one.gain:.1f} points (95 % interval {100 * one.low:.1f} to {100 * one.high:.1f}), "
         "if errors go on to fall as a power of the number of clips"
     )
+
+
+def next_step(forecasts: Sequence[Forecast]) -> tuple[str, str]:
+    """Say what to do next after a learning curve, with its command."""
+    if forecasts[0].low > 0:
+        return "more clips make it better, so get some:", "dance fetch"
+    return "it is not certain that more clips make it better, so try other settings:", "dance tune"
 
 
 def _estimate(flags: Any, groups: Sequence[str]) -> Estimate:

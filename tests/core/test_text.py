@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dancecli.core.text import agreeing, pluralize
+from dancecli.core.text import agreeing, gap, pluralize
 
 
 def test_one_is_singular() -> None:
@@ -12,3 +12,9 @@ def test_one_is_singular() -> None:
     ]
     assert pluralize(2, "class") == "2 classes"
     assert [agreeing(n, "clip", "has") for n in (1, 2)] == ["1 clip has", "2 clips have"]
+
+
+def test_a_difference_that_seems_wrong_says_that_it_was_taken_before_rounding() -> None:
+    assert gap(0.84, 0.82) == gap(0.82, 0.84) == "2.0 points"
+    # 84.0 and 82.7 %, of 81 clips.
+    assert gap(68 / 81, 67 / 81) == "1.2 points before rounding"

@@ -194,3 +194,14 @@ def test_protocols_of_the_probe_are_ranked_apart_and_each_backbone_is_shown_unde
     assert compared.verdict.endswith("(their probes follow different protocols: full and mteb)")
     assert ("probe protocol", "full", "mteb") in compared.comparison.made
     assert "different protocols" not in compare(workspace, CompareSettings("lin", "near")).verdict
+
+
+def test_the_page_names_the_split_and_leaves_out_columns_without_a_value(many: Workspace) -> None:
+    page = board(many, BoardSettings()).page.read_text()
+    assert "split demo, test set" in page
+    assert "GFLOPs</button>" not in page
+    model = json.loads((many.run("good-1") / "run.json").read_text())["model"]
+    change(many, "good-1", model=model | {"gflops_view": 27.9})
+    result = board(many, BoardSettings())
+    assert result.page.read_text().count("GFLOPs</button>") == 1
+    assert result.document["leaderboards"][0]["splits"] == ["demo"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -222,3 +223,15 @@ def test_the_changes_of_the_confusion_matrix_add_up(two: Workspace) -> None:
     assert [abs(c.change) for c in found] == sorted((abs(c.change) for c in found), reverse=True)
     page = result.page.read_text()
     assert page.count('<td class="hit') + page.count('<td class="miss') == len(found)
+
+
+def test_the_first_screen_has_the_split_the_worst_class_and_the_calibration(two: Workspace) -> None:
+    result = compare(two, CompareSettings(A, B))
+    found, page = result.comparison, result.page.read_text()
+    hero = page[page.index('class="hero"') : page.index('id="together"')]
+    assert "split demo, test set" in hero
+    lowest = min(found.classes, key=lambda c: (c.first.estimate.rate, -c.first.n, c.index))
+    rate = f"{100 * lowest.first.estimate.rate:.1f}\u202f% ({lowest.first.text})"
+    assert f"Lowest recall: {escape(SIX[lowest.index])}, {rate}" in hero
+    assert hero.count("Calibration error: ") == 2
+    assert f"+{found.second.k - found.first.k} of 90 clips" in hero

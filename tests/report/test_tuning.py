@@ -97,3 +97,15 @@ def test_what_is_no_study_is_refused(tmp_path):
     (space.study_folder("fake") / "study.json").write_text("{")
     with pytest.raises(InputError, match="the study record is not valid JSON"):
         tuning(space, "fake")
+
+
+def test_the_first_screen_says_how_far_ahead_the_chosen_trial_is(tmp_path):
+    found = tuning(make_study(tmp_path), "fake")
+    page = found.page.read_text()
+    hero = page[page.index('class="hero"') : page.index('id="trials"')]
+    best = found.trials[0].top1
+    base = next(t for t in found.trials if t.baseline)
+    assert hero.count('<div class="figure">') == 3
+    assert f"+{best.k - base.top1.k} of {best.n} clips" in hero
+    assert f"p&#8239;=&#8239;{base.p:.2g}" in hero
+    assert "Not a significant difference, the chosen trial being the best of 17." in hero

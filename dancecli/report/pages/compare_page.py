@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from dancecli.core.text import percent
 from dancecli.report.pages.run_page import short_link, shown_scores, watch_data
 from dancecli.report.pages.stills import stills_of
 from dancecli.report.pages.templating import render
 from dancecli.report.plots import curves, layout
 from dancecli.report.plots.layout import zoomed
 from dancecli.report.results.comparison import CellChange, Comparison
-from dancecli.report.results.entries import Entry, protocols_of
+from dancecli.report.results.entries import Entry, hits, protocols_of
+from dancecli.report.results.run_results import SubsetScores
+from dancecli.report.statistics.calibration import Calibration, calibration, verdict_of_runs
 from dancecli.report.statistics.metrics import predicted
-from dancecli.report.statistics.significance import ALPHA, Paired
+from dancecli.report.statistics.significance import ALPHA, Accuracy, Paired
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -58,6 +62,11 @@ def render_comparison(
         subset=subset,
         labels=first.first.labels,
         c=comparison,
+        splits=sorted({run.run["split"]["name"] for entry in (first, second) for run in entry.runs}),
+        weak=(
+            weak_points(first, [(c.index, c.first) for c in comparison.classes], subset),
+            weak_points(second, [(c.index, c.second) for c in comparison.classes], subset),
+        ),
         matrix=_matrix(comparison, len(first.first.labels)),
         shown_cells=SHOWN_CELLS,
         charts=training_charts(first, second),
@@ -88,6 +97,28 @@ def next_step(first: str, second: str, paired: Paired) -> tuple[str, str]:
         return f"see what {better} still gets wrong:", shlex.join(["dance", "report", "--run", better])
     why = "another seed may give another result" if paired.shown else "several seeds show smaller differences"
     return f"{why}, so train both with several:", "dance finetune --seeds 3"
+
+
+def weak_points(entry: Entry, recalls: Sequence[tuple[int, Accuracy]], subset: str) -> list[str]:
+    """Say what the accuracy of an entry hides: its worst class, and how far its confidence is off.
+
+    Args:
+        entry: a run, or several.
+        recalls: index and recall of each class that occurs.
+        subset: the subset that it is evaluated on.
+    """
+    index, lowest = min(recalls, key=lambda one: (one[1].estimate.rate, -one[1].n, one[0]))
+    rate = percent(lowest.estimate.rate)
+    found = [_calibration(run.subsets[subset]) for run in entry.runs]
+    error = sum(one.ece for one in found) / len(found)
+    return [
+        f"Lowest recall: {entry.first.labels[index]}, {rate}\u202f% ({lowest.text})",
+        f"Calibration error: {percent(error)}\u202f%, {verdict_of_runs(found).lower()}",
+    ]
+
+
+def _calibration(of: SubsetScores) -> Calibration:
+    return calibration(of.scores.max(axis=1), hits(of), of.groups)
 
 
 def training_charts(first: Entry, second: Entry) -> tuple[layout.Chart, ...]:

@@ -18,7 +18,7 @@ from dancecli.report.statistics.significance import Accuracy
 if TYPE_CHECKING:
     import jinja2
     from markupsafe import Markup
-from dancecli.core.text import cell, duration, percent, pluralize, points, size
+from dancecli.core.text import cell, duration, file_size, gap, percent, pluralize, points, size
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 # Letters of a heading in one line of a phone.
@@ -75,15 +75,17 @@ def environment(*, autoescape: bool = True) -> jinja2.Environment:
     found.filters.update(
         pct=percent,
         signed=points,
+        gap=gap,
         interval=interval,
         pluralize=pluralize,
         size=size,
+        file_size=file_size,
         duration=duration,
         cell=cell,
         count=count,
         keep=keep,
         count_of=lambda clips: f"{clips:.1f}".removesuffix(".0"),
-        change=lambda clips: f"{clips:+.1f}".removesuffix(".0").replace("-", "\u2212"),
+        change=change,
     )
     return found
 
@@ -119,6 +121,11 @@ def keep(text: str) -> Markup:
 def count(of: Proportion | Accuracy) -> str:
     """Write what a rate is of, as `50/58` or `mean of 3`."""
     return of.text if isinstance(of, Accuracy) else f"{of.k}/{of.n}"
+
+
+def change(clips: float) -> str:
+    """Write a difference in clips with its sign; zero has none."""
+    return f"{clips:+.1f}".removesuffix(".0").replace("-", "\u2212") if clips else "0"
 
 
 def for_script(document: Any) -> str:

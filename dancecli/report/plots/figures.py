@@ -72,11 +72,11 @@ def draw_cost(folder: Path, name: str, chart: CostChart) -> None:
             color = "#0b5fa5" if spot.front else "#777777"
             axes.plot([spot.x] * 2, [spot.top, spot.bottom], color=color, linewidth=0.6, alpha=0.6)
             axes.plot(spot.x, spot.y, "o", color=color, markersize=3)
-            if spot.front:
-                shift = (4, 3) if spot.anchor == "start" else (-4, 3)
+            if spot.label:
+                x, y, side = spot.label
                 axes.annotate(
-                    spot.name, (spot.x, spot.y), shift, textcoords="offset points", fontsize=6,
-                    ha="left" if spot.anchor == "start" else "right",
+                    spot.short, (spot.x, spot.y), (0.5 * (x - spot.x), -0.5 * (y - spot.y)),
+                    textcoords="offset points", fontsize=6, ha="left" if side == "start" else "right",
                 )  # fmt: skip
 
 

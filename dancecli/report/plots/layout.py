@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from dancecli.core.text import pluralize
@@ -16,6 +16,8 @@ WIDTH, HEIGHT = 380.0, 236.0
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 10.0, 10.0, 34.0
 # A longer line is drawn as means of equal stretches: no screen shows more.
 MOST_POINTS = 300
+# Of a name in a chart.
+_MOST_LETTERS = 28
 # Of a line whose points are marked.
 MOST_DOTS = 60
 
@@ -363,7 +365,8 @@ class Spot:
 
     Attributes:
         front: no other entry is both cheaper and more accurate.
-        anchor: the side on which its name is written, `start` or `end`.
+        label: where its name is written: x, y and the end that is there, `start` or `end`; None where
+            there is no room for it.
     """
 
     x: float
@@ -372,8 +375,13 @@ class Spot:
     bottom: float
     name: str
     front: bool
-    anchor: str
     text: str
+    label: tuple[float, float, str] | None = None
+
+    @property
+    def short(self) -> str:
+        """Its name as far as it is written."""
+        return self.name[:_MOST_LETTERS]
 
 
 @dataclass(frozen=True)
@@ -391,6 +399,47 @@ class CostChart:
     def path(self) -> str:
         """The Pareto front as SVG draws it."""
         return "M" + "L".join(f"{x} {y}" for x, y in self.steps) if self.steps else ""
+
+
+def _labeled(spots: Sequence[Spot]) -> tuple[Spot, ...]:
+    """Find each name a place beside its mark, where it covers no other name and no mark.
+
+    Those of the front come first, and are written in any case.
+    """
+    taken = [(s.x - 5, s.y - 5, s.x + 5, s.y + 5) for s in spots]
+    found: dict[int, Spot] = {}
+    for i in sorted(range(len(spots)), key=lambda i: (not spots[i].front, spots[i].y)):
+        spot = spots[i]
+        sides = ("start", "end") if spot.x < (LEFT + WIDTH) / 2 else ("end", "start")
+        places = [
+            (spot.x + (8 if side == "start" else -8), spot.y + below, side)
+            for below in (-6, 14)
+            for side in sides
+        ]
+        free = [place for place in places if _fits(_box(place, spot.short), taken)]
+        if free or spot.front:
+            place = (free or places)[0]
+            taken.append(_box(place, spot.short))
+            spot = replace(spot, label=place)
+        found[i] = spot
+    return tuple(found[i] for i in range(len(spots)))
+
+
+def _box(place: tuple[float, float, str], text: str) -> tuple[float, float, float, float]:
+    """Give about what a text covers: left, top, right, bottom."""
+    x, y, side = place
+    width = 6.2 * len(text)
+    left = x if side == "start" else x - width
+    return left, y - 10, left + width, y + 3
+
+
+def _fits(box: tuple[float, float, float, float], taken: Iterable[tuple[float, float, float, float]]) -> bool:
+    left, top, right, bottom = box
+    if left < LEFT or right > WIDTH or bottom > HEIGHT - BOTTOM:
+        return False
+    return not any(
+        left < other[2] and other[0] < right and top < other[3] and other[1] < bottom for other in taken
+    )
 
 
 def cost_chart(
@@ -419,12 +468,11 @@ def cost_chart(
 
         return any(as_cheap(c) and e.rate >= rate and (c != cost or e.rate > rate) for _, c, e in known)
 
-    spots = []
+    spots: list[Spot] = []
     for name, cost, e in sorted(known, key=lambda k: (k[1], k[0])):
         at = x(cost)
         text = f"{name}: {100 * e.rate:.1f} % ({100 * e.low:.1f}-{100 * e.high:.1f}), {cost:g} {label}"
-        anchor = "start" if at < (LEFT + WIDTH) / 2 else "end"
-        spots.append(Spot(at, y(e.rate), y(e.high), y(e.low), name, not beaten(cost, e.rate), anchor, text))
+        spots.append(Spot(at, y(e.rate), y(e.high), y(e.low), name, not beaten(cost, e.rate), text))
     front = sorted(((s.x, s.y) for s in spots if s.front), reverse=not less)
     steps: list[tuple[float, float]] = []
     for at, rate in front:
@@ -439,7 +487,7 @@ def cost_chart(
     return CostChart(
         title,
         label,
-        tuple(spots),
+        _labeled(spots),
         tuple(steps),
         tuple((x(v), f"{v:g}") for v in marks),
         tuple((y(v), f"{100 * v:.0f} %") for v in ticks),

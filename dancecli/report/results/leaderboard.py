@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.recipe import FULL, TRAINED
-from dancecli.core.text import duration, percent, pluralize, size
+from dancecli.core.text import duration, gap, percent, pluralize, size
 from dancecli.report.results.entries import Entry
 from dancecli.report.results.run_results import RunResults
 from dancecli.report.statistics.clusters import join_groups
@@ -206,12 +206,14 @@ class Leaderboard:
 
     Attributes:
         test: hash of the subset.
+        splits: the splits that it is the subset of: more than one where they have it in common.
         removed: clips of the subset that were removed on request, and count for nobody.
         protocol: of the views all of them, joined by `; `, and that of the probe if it is a published one.
         views: the protocols of the views alone.
     """
 
     test: str
+    splits: tuple[str, ...]
     protocol: str
     clips: int
     removed: int
@@ -249,9 +251,9 @@ class Leaderboard:
         if len(self.rows) == 1:
             return f"{first}. There is nothing to compare it with yet."
         second = self.rows[1]
-        gap = abs(100 * (e.rate - second.top1.estimate.rate))
+        behind = second.top1.estimate.rate
         worth = "not a significant difference" if second.first_rank == 1 else "a significant difference"
-        return f"{first}, {second.name} {percent(second.top1.estimate.rate)} %: {gap:.1f} points, {worth}."
+        return f"{first}, {second.name} {percent(behind)} %: {gap(e.rate, behind)}, {worth}."
 
     @property
     def steps(self) -> list[tuple[str, str]]:
@@ -326,6 +328,7 @@ def _leaderboard(entries: Sequence[Entry], protocols: Sequence[str], subset: str
         rows.append(_row(entry, subset, top1, top5, (1 + above, len(entries) - below)))
     return Leaderboard(
         test=str(one.run["split"].get("test_hash") or one.run["split"]["hash"]),
+        splits=tuple(sorted({run.run["split"]["name"] for entry in entries for run in entry.runs})),
         protocol=views if fitted == FULL else f"{views}, probe protocol {fitted}",
         clips=len(one.subsets[subset].clips),
         removed=max(run.removed.get(subset, 0) for entry in entries for run in entry.runs),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import mean, stdev
@@ -15,6 +14,7 @@ from dancecli.report.results.entries import Entry
 from dancecli.report.results.metrics_json import as_json, sliced_json
 from dancecli.report.results.run_results import RunResults
 from dancecli.report.results.slices import NOT_SLICED, Sliced
+from dancecli.report.statistics.calibration import verdict_of_runs
 from dancecli.report.statistics.intervals import Estimate
 from dancecli.report.statistics.metrics import Summary
 from dancecli.report.statistics.significance import method_interval
@@ -79,9 +79,7 @@ class GroupSubset:
     @property
     def calibration_verdict(self) -> str:
         """What the tests of the runs say, and of how many."""
-        told = Counter(s.calibration.verdict for s in self.summaries if s.calibration)
-        runs = len(self.summaries)
-        return "; ".join(f"{verdict} in {count} of {runs} runs" for verdict, count in told.most_common())
+        return verdict_of_runs([s.calibration for s in self.summaries if s.calibration])
 
     @property
     def confusion(self) -> tuple[tuple[float, ...], ...]:

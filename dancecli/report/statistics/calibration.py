@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -60,6 +61,14 @@ class Calibration:
         if self.p >= 0.05:
             return "No significant miscalibration"
         return "Overconfident" if self.gap > 0 else "Underconfident"
+
+
+def verdict_of_runs(found: Sequence[Calibration]) -> str:
+    """Say what the tests of several runs say, and of how many; of one run its verdict alone."""
+    if len(found) == 1:
+        return found[0].verdict
+    told = Counter(one.verdict for one in found).most_common()
+    return "; ".join(f"{verdict} in {count} of {len(found)} runs" for verdict, count in told)
 
 
 def calibration(confidence: Floats, right: Flags, groups: Sequence[str], bins: int = BINS) -> Calibration:

@@ -67,3 +67,12 @@ def test_a_clip_that_cannot_be_read_has_no_picture(filmed: Workspace) -> None:
     for path in (filmed.root / "clips").rglob("*.mp4"):
         path.write_bytes(b"no video")
     assert pictures(filmed, LABELS) == {label: [] for label in LABELS}
+
+
+def test_one_number_of_clips_is_no_range_and_clips_that_cannot_be_read_are_clips(
+    workspace: Workspace, dance: Callable[..., Ran]
+) -> None:
+    fill(workspace, [make_clip(i, LABELS[i % 2]) for i in range(4)], LABELS[:2])
+    page = draw(dance)
+    assert "Each class has 2 clips." in page
+    assert page.count("no picture of its clips") == 2

@@ -103,3 +103,22 @@ def test_the_front_is_of_those_that_no_other_beats_in_both() -> None:
     assert {spot.name for spot in fast.spots if spot.front} == {"c"}
     assert cost_chart("t", "GFLOPs", [entry("a", 1, 0.5), entry("b", 1, 0.4)]) is None
     assert cost_chart("t", "GFLOPs", [entry("a", 1, 0.5)]) is None
+
+
+def test_every_mark_has_its_name_where_there_is_room() -> None:
+    def entry(name: str, cost: float, rate: float) -> tuple[str, float | None, Estimate]:
+        return name, cost, Estimate(rate, rate - 0.05, rate + 0.05)
+
+    found = cost_chart(
+        "t", "GFLOPs", [entry("cheap", 1, 0.5), entry("dear", 4, 0.8), entry("beaten", 4, 0.6)]
+    )
+    assert found
+    assert all(spot.label for spot in found.spots)
+    heap = [entry(f"a run with a long name {i}", 2 + i / 100, 0.5 - i / 1000) for i in range(12)]
+    crowded = cost_chart("t", "GFLOPs", [*heap, entry("best", 1, 0.9)])
+    assert crowded
+    named = {spot.name for spot in crowded.spots if spot.label}
+    assert {spot.name for spot in crowded.spots if spot.front} <= named
+    places = [spot.label for spot in crowded.spots if spot.label]
+    assert len(places) < len(heap)
+    assert len(set(places)) == len(places)
