@@ -25,7 +25,8 @@ class Stage:
     """State of one stage of the pipeline.
 
     Attributes:
-        what: `segments`, `clips`, `splits`, `runs`, `unreadable` (a damaged run), `reports` or `studies`.
+        what: `segments`, `clips`, `splits`, `runs`, `unreadable` (a damaged run), `reports`, `studies`, or
+            `board` (a leaderboard without clips).
         found: what exists, in words.
     """
 
@@ -71,6 +72,8 @@ def status(workspace: Workspace) -> Status:
         augmented = f", and {pluralize(num_augmented, 'augmented clip')}" if num_augmented else ""
         stages.append(Stage("clips", f"{len(originals):,} ({size}){augmented}"))
     advice = list(_fetch_advice(workspace))
+    if (clips is None or not clips[0]) and (hosted := _hosted(workspace)):
+        return Status((hosted,), (_HOSTING,))
     if clips is None or not clips[0]:
         return Status(tuple(stages), (*advice, *([] if labels else _BEGINNING)))
     advice += _dedup_advice(workspace)
@@ -86,6 +89,17 @@ _BEGINNING = (
     Advice("dance fetch", "download the videos of the annotation lists and cut their clips"),
     Advice("dance import DIR", "import clips that are already on disk"),
 )
+
+
+_HOSTING = Advice("dance board --add FILE", "check results of dance submit, and add them")
+
+
+def _hosted(workspace: Workspace) -> Stage | None:
+    """Describe a leaderboard whose host has lock files and no clips; None if there is none."""
+    if workspace.segments.exists() or not (locks := workspace.split_locks()):
+        return None
+    count = pluralize(len(workspace.submissions()), "submission")
+    return Stage("board", f"{count}, for the lock of {', '.join(locks)}")
 
 
 def _fetch_advice(workspace: Workspace) -> Iterator[Advice]:

@@ -149,3 +149,14 @@ def test_the_advice_repeats_the_options_of_the_fetch(workspace: Workspace, dance
         *("dance", "fetch", "--annotations", f"{workspace.root}/my list.csv", "--limit", "3"),
         *("--source", "mirror", "--labels", f"{workspace.root}/l.txt"),
     ]
+
+
+def test_the_host_of_a_leaderboard_has_no_dataset_to_begin(workspace: Workspace, dance: Dance) -> None:
+    lock = workspace.split_lock("benchmark")
+    lock.parent.mkdir(parents=True)
+    lock.write_text("clip_id,subset,group,label,sha256\n")
+    workspace.submission("ours").parent.mkdir()
+    workspace.submission("ours").write_bytes(b"")
+    ran = dance("status", "--json")
+    assert advised(ran) == ["dance board --add FILE"]
+    assert ran.json["stages"] == [{"what": "board", "found": "1 submission, for the lock of benchmark"}]

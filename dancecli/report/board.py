@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dancecli.core.errors import DanceError, WorkspaceError
+from dancecli.core.errors import DanceError, InputError, WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Subset
 from dancecli.report.figures import write_board_figures
@@ -20,7 +21,7 @@ from dancecli.report.results.summaries import summarize
 from dancecli.report.statistics.significance import ALPHA
 from dancecli.report.submissions import NOTHING_ADDED, Added, add_submissions, read_submissions
 from dancecli.storage.files import atomic_file
-from dancecli.storage.workspace import Workspace
+from dancecli.storage.workspace import Workspace, checked_name
 
 SCHEMA = 1
 NAME = "board"
@@ -69,6 +70,8 @@ def board(
 ) -> BoardResult:
     """Rank all runs and submissions, and write `index.html`, `board.csv` and `board.json`.
 
+    A site that is there already loses the pages of what is on the board no more, as after a take-down.
+
     They are written to `reports/board/`, or to the folder of the site. Runs that differ by their seed
     alone are one entry. A run that is not finished, or whose files contradict each other, is left out
     and reported. The same runs and submissions give the same bytes.
@@ -81,12 +84,14 @@ def board(
     if settings.add:
         added = add_submissions(workspace, settings.add, reporter, dry_run=dry_run)
     found, left_out = _read_all(workspace, settings, reporter)
-    if not found:
+    earlier = _earlier_runs(settings.site) if settings.site else set()
+    # A site whose last submission was removed is emptied, too.
+    if not found and not earlier:
         reasons = [why for _, why in (*added.refused, *left_out)]
         why = f"; the first of {len(reasons)} left out: {reasons[0]}" if reasons else ""
         # The host of a leaderboard has a lock file, and no clips to train on.
         hint = "make one: dance finetune"
-        if not workspace.clips.exists():
+        if not workspace.splits():
             hint = "add submissions: dance board --add FILE"
         raise WorkspaceError(f"there is no run in {workspace.root} to show{why}", hint)
     boards = rank(found, settings.subset)
@@ -94,6 +99,7 @@ def board(
     folder = settings.site or workspace.report(NAME)
     if not dry_run:
         if settings.site:
+            _remove_pages(settings.site, earlier - {str(results.run["name"]) for results in found})
             _write_pages(workspace, settings.site, found, settings.subset, reporter)
         drawn = _drawn(folder if settings.site else folder.parent, boards)
         if settings.figures:
@@ -143,6 +149,32 @@ def _write(
     )
     with atomic_file(folder / "index.html") as file:
         file.write(text)
+
+
+def _earlier_runs(site: Path) -> set[str]:
+    """Name the runs that the board of a site has as it is.
+
+    Raises:
+        InputError: its `board.json` is not one.
+    """
+    path = site / "board.json"
+    if not path.exists():
+        return set()
+    try:
+        boards = json.loads(path.read_text(encoding="utf-8"))["leaderboards"]
+        names = [name for one in boards for row in one["runs"] for name in row["runs"].split()]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError.at(path, None, f"is no board of dance ({error!r})", "give another folder") from None
+    return {checked_name(name, "run") for name in names}
+
+
+def _remove_pages(site: Path, runs: Iterable[str]) -> None:
+    for name in runs:
+        for file in ("index.html", "submission.zip"):
+            (site / name / file).unlink(missing_ok=True)
+        # What somebody else put there stays.
+        with suppress(OSError):
+            (site / name).rmdir()
 
 
 def _write_pages(

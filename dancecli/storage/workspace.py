@@ -135,6 +135,12 @@ class Workspace:
         """The lock file of a split: every clip with subset and checksum, as text to publish."""
         return self.root / "manifests" / "splits" / f"{checked_name(name, 'split')}.lock.csv"
 
+    def split_locks(self) -> list[str]:
+        """Names of the splits that have a lock file, whether or not their clips are here; sorted."""
+        suffix = ".lock.csv"
+        found = (self.root / "manifests" / "splits").glob(f"*{suffix}")
+        return sorted(path.name.removesuffix(suffix) for path in found)
+
     def splits(self) -> list[str]:
         """Names of the splits, the latest last."""
         return _by_age(self.root / "manifests" / "splits", "*.parquet")

@@ -447,6 +447,32 @@ def test_a_site_has_a_page_per_run_and_the_submissions(honest: Path, host: Works
     assert not host.report("board").exists()
 
 
+def test_a_site_loses_the_pages_of_submissions_that_were_removed(
+    honest: Path, host: Workspace, tmp_path: Path
+) -> None:
+    site = tmp_path / "site"
+    home = Workspace(tmp_path / "home")
+    make_run(home.root, LABELS, test=48, val=12, name="poor-1", skill=0.4, salt="poor")
+    other = submit(home, SubmitSettings("poor-1", out=tmp_path))[0].file
+    board(host, BoardSettings(add=(honest, other), site=site))
+    (site / "poor-1" / "own.txt").write_text("of the host")
+    host.submission("poor-1").unlink()
+    board(host, BoardSettings(site=site))
+    assert sorted(path.name for path in site.iterdir() if path.is_dir()) == ["ours", "poor-1"]
+    assert [path.name for path in (site / "poor-1").iterdir()] == ["own.txt"]
+    host.submission("ours").unlink()
+    assert board(host, BoardSettings(site=site)).leaderboards == ()
+    assert not (site / "ours").exists()
+    assert "ours/" not in (site / "index.html").read_text()
+    assert (site / "board.csv").read_text().count("\n") == 1
+
+
+def test_a_folder_with_another_board_json_is_no_site(honest: Path, host: Workspace, tmp_path: Path) -> None:
+    (tmp_path / "board.json").write_text("[]")
+    with pytest.raises(InputError, match="is no board of dance"):
+        board(host, BoardSettings(add=(honest,), site=tmp_path))
+
+
 def test_the_commands(dance: Callable[..., Ran], workspace: Workspace) -> None:
     make_run(workspace.root, LABELS, test=48, name="first-1")
     make_run(workspace.root, LABELS, test=48, name="second-1", salt="second")

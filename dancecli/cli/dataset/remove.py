@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -55,5 +56,9 @@ def command(
         info(f"runs without predictions of them now: {', '.join(result.runs)}")
     if any(name.startswith(("reports/", "exports/")) for name in result.files):
         info("run dance report and dance export again; exports outside the workspace are not changed")
+    submissions = [Path(name).stem for name in result.files if name.startswith("submissions/")]
+    if submissions:
+        names_text = ", ".join(submissions)
+        info(f"submissions that contained them: {names_text}; write a site again: dance board --site DIR")
     if result.still_named_in:
         info(f"your own files that still name them: {', '.join(result.still_named_in)}")

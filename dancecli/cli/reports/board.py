@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from dancecli.report.board import BoardResult
     from dancecli.report.results.leaderboard import Row
     from dancecli.report.results.progress import State
     from dancecli.storage.workspace import Workspace
@@ -134,14 +135,21 @@ def command(
             rows = [(model, *(_under(row) for row in rows)) for model, rows in found.rows]
             print_result(table(("backbone", *found.probes), rows))
         print_result(f"{result.page}{' (not written)' if dry_run else ''}")
+    _tell(result, dry_run=dry_run)
+    if result.added.refused:
+        raise typer.Exit(3)
+
+
+def _tell(result: BoardResult, *, dry_run: bool) -> None:
+    """Say what is not on the leaderboard, and what became of the submissions that were given."""
+    if not result.leaderboards:
+        info("no run is left: the leaderboard is empty")
     for run, why in result.left_out:
         info(f"left out: {run}: {why}")
     for name in result.added.accepted:
         info(f"added: {name}{' (not written)' if dry_run else ''}")
     for file, why in result.added.refused:
         info(f"refused: {file}: {why}")
-    if result.added.refused:
-        raise typer.Exit(3)
 
 
 def _under(row: Row | None) -> str:

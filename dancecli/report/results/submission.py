@@ -264,13 +264,13 @@ def references(workspace: Workspace) -> dict[str, dict[str, SplitClip]]:
         WorkspaceError: there is none.
         InputError: one is no lock.
     """
-    paths = sorted(workspace.split_lock("x").parent.glob("*.lock.csv"))
-    if not paths:
+    names = workspace.split_locks()
+    if not names:
         raise WorkspaceError(
             f"{workspace.root}: there is no split to hold submissions against",
             f"copy the benchmark's lock file to {workspace.split_lock('NAME')}, or run dance split",
         )
-    return {path.name.removesuffix(".lock.csv"): read_lock(path) for path in paths}
+    return {name: read_lock(workspace.split_lock(name)) for name in names}
 
 
 def check_submission(found: Submission, known: Mapping[str, Mapping[str, SplitClip]]) -> str:

@@ -486,6 +486,14 @@ def test_no_removal_beside_a_run(fetched: Workspace) -> None:
     remove(fetched, ["a"], REASON)
 
 
+def test_the_command_names_the_submissions_that_it_deletes(
+    imported: Workspace, dance: Callable[..., Ran]
+) -> None:
+    make_everything(imported, named("C", 0))
+    ran = dance("remove", named("C", 0), "--reason", REASON, "--workspace", str(imported.root))
+    assert "submissions that contained them: old; write a site again: dance board --site DIR" in ran.err
+
+
 def test_the_command(fetched: Workspace, dance: Callable[..., Ran]) -> None:
     ran = dance("remove", "b", "--reason", "take-down")
     assert ran.code == 0
