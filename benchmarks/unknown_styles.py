@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import torch
 from scipy.special import logsumexp
 from sklearn.covariance import LedoitWolf
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
@@ -35,9 +36,12 @@ from dancecli.model.networks.heads.unknown import fit_detector
 FOLDS, RATE = 5, 0.05
 # Of clips [N, channels]; larger is farther.
 Score = Callable[[np.ndarray], np.ndarray]
+Fit = Callable[[np.ndarray, np.ndarray], Score]
+# Of features before ASH and SCALE: about that of the features of ReLU networks.
+_LENGTH = 30.0
 
 
-def detector(residual: float) -> Callable[[np.ndarray, np.ndarray], Score]:
+def detector(residual: float) -> Fit:
     """The score of `dance predict --unknown`: the cosine, and so much of the residual."""
 
     def fit(x: np.ndarray, y: np.ndarray) -> Score:
@@ -53,7 +57,7 @@ def whitened(x: np.ndarray, y: np.ndarray) -> Score:
     return lambda z: found.white(torch.from_numpy(z)).numpy()
 
 
-def mahalanobis(relative: bool) -> Callable[[np.ndarray, np.ndarray], Score]:
+def mahalanobis(relative: bool) -> Fit:
     """Mahalanobis distance to the nearest class, covariance by Ledoit and Wolf; less that to all clips."""
 
     def fit(x: np.ndarray, y: np.ndarray) -> Score:
@@ -71,7 +75,7 @@ def mahalanobis(relative: bool) -> Callable[[np.ndarray, np.ndarray], Score]:
     return fit
 
 
-def neighbors(k: int, white: bool) -> Callable[[np.ndarray, np.ndarray], Score]:
+def neighbors(k: int, white: bool) -> Fit:
     """Distance to the k-th neighbor of features of unit length (Sun et al. 2022)."""
 
     def fit(x: np.ndarray, y: np.ndarray) -> Score:
@@ -82,7 +86,7 @@ def neighbors(k: int, white: bool) -> Callable[[np.ndarray, np.ndarray], Score]:
     return fit
 
 
-def logits(kind: str) -> Callable[[np.ndarray, np.ndarray], Score]:
+def logits(kind: str) -> Fit:
     """Energy, largest probability or logit of logistic regression; ViM, its residual (Wang et al. 2022)."""
 
     def fit(x: np.ndarray, y: np.ndarray) -> Score:
@@ -108,7 +112,7 @@ def logits(kind: str) -> Callable[[np.ndarray, np.ndarray], Score]:
     return fit
 
 
-def outliers(kind: str) -> Callable[[np.ndarray, np.ndarray], Score]:
+def outliers(kind: str) -> Fit:
     """One-class SVM or local outlier factor of whitened features."""
 
     def fit(x: np.ndarray, y: np.ndarray) -> Score:
@@ -120,7 +124,61 @@ def outliers(kind: str) -> Callable[[np.ndarray, np.ndarray], Score]:
     return fit
 
 
-SCORES: dict[str, Callable[[np.ndarray, np.ndarray], Score]] = {
+def reduced(count: int, inner: Fit, prepare: Score = np.asarray) -> Fit:
+    """Another score in the so many directions in which clips vary most."""
+
+    def fit(x: np.ndarray, y: np.ndarray) -> Score:
+        found = PCA(min(count, len(x) - 1), svd_solver="full").fit(prepare(x))
+        score = inner(found.transform(prepare(x)), y)
+        return lambda z: score(found.transform(prepare(z)))
+
+    return fit
+
+
+def mean_neighbors(k: int) -> Fit:
+    """Mean cosine with the k nearest clips, whitened."""
+
+    def fit(x: np.ndarray, y: np.ndarray) -> Score:
+        unit = whitened(x, y)
+        known = normalize(unit(x))
+        return lambda z: -np.sort(normalize(unit(z)) @ known.T, axis=1)[:, -k:].mean(axis=1)
+
+    return fit
+
+
+def guided(k: int) -> Fit:
+    """NNGuide (Park et al. 2023): the energy, times cosines with the k nearest clips times their energies."""
+
+    def fit(x: np.ndarray, y: np.ndarray) -> Score:
+        energy = logits("energy")(x, y)
+        known = normalize(x) * -energy(x)[:, None]
+        return lambda z: energy(z) * np.sort(normalize(z) @ known.T, axis=1)[:, -k:].mean(axis=1)
+
+    return fit
+
+
+def shaped(kind: str, percentile: float) -> Fit:
+    """Energy of shaped features: ASH-S (Djurisic et al. 2023), SCALE (Xu et al. 2024), ReAct (Sun 2021)."""
+
+    def fit(x: np.ndarray, y: np.ndarray) -> Score:
+        ready = np.asarray if kind == "react" else lambda z: normalize(z) * _LENGTH
+        head = LogisticRegression(max_iter=500).fit(ready(x), y)
+        most = np.percentile(x, percentile)
+
+        def shape(z: np.ndarray) -> np.ndarray:
+            if kind == "react":
+                return np.minimum(z, most)
+            z = ready(z)
+            kept = np.where(z >= np.percentile(z, percentile, axis=1, keepdims=True), z, 0)
+            factor = np.exp(z.sum(axis=1, keepdims=True) / kept.sum(axis=1, keepdims=True))
+            return (kept if kind == "ash" else z) * factor
+
+        return lambda z: -logsumexp(head.decision_function(shape(z)), axis=1)
+
+    return fit
+
+
+SCORES: dict[str, Fit] = {
     "cosine with a class, whitened": detector(0.0),
     **{f"cosine and {share:g} of the residual": detector(share) for share in (0.25, 0.5, 1.0, 2.0)},
     "Mahalanobis, Ledoit-Wolf": mahalanobis(relative=False),
@@ -134,11 +192,25 @@ SCORES: dict[str, Callable[[np.ndarray, np.ndarray], Score]] = {
     "energy": logits("energy"),
     "largest logit": logits("logit"),
     "largest probability": logits("probability"),
+    **{f"cosine and 0.5, {count} directions": reduced(count, detector(0.5)) for count in (32, 64, 128)},
+    **{f"mean of {k} neighbors, whitened": mean_neighbors(k) for k in (1, 5, 20)},
+    **{
+        f"{name}Mahalanobis++, {count} directions": reduced(count, mahalanobis(relative), normalize)
+        for name, relative in (("", False), ("relative ", True))
+        for count in (16, 32, 64)
+    },
+    **{f"NNGuide, {k}": guided(k) for k in (1, 5, 20)},
+    **{
+        f"{kind}, {share}th percentile": shaped(kind, share)
+        for kind in ("ash", "scale")
+        for share in (65, 85)
+    },
+    **{f"react, {share}th percentile": shaped("react", share) for share in (90, 95, 99)},
 }
 
 
 def measure(
-    fit: Callable[[np.ndarray, np.ndarray], Score],
+    fit: Fit,
     x: np.ndarray,
     y: np.ndarray,
     groups: np.ndarray,
