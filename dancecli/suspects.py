@@ -326,7 +326,7 @@ def describe(result: SuspectsResult, max_false: float) -> list[str]:
         lines.append(
             f"{agreeing(result.num_clips - result.num_scored, 'clip', 'has')} no score by a model "
             f"that was not trained on "
-            "them: a cross-validation scores all (dance split --folds 5, then dance finetune)"
+            "them: a cross-validation scores all (dance split --folds 5, dance finetune --folds)"
         )
     if result.num_reviewed:
         lines.append(f"{result.num_reviewed} left out: somebody confirmed their labels")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dancecli.core.errors import InputError
 from dancecli.core.records import Prediction, Subset
 from dancecli.storage import tables
-from dancecli.storage.runs import RunFolder
+from dancecli.storage.runs import RunFolder, read_record
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ def calls_of(workspace: Workspace, run: str) -> pd.DataFrame:
         WorkspaceError: there is no such run.
         InputError: it has no predictions, or they are damaged.
     """
-    if not RunFolder(workspace.run(run)).predictions.exists():
-        raise InputError(f"run {run!r} has no predictions", "wait until it is finished")
     return read_calls(workspace, run, Subset.TEST)[0][["predicted", "right"]]
 
 
@@ -48,12 +46,15 @@ def read_calls(
 
     Raises:
         WorkspaceError: there is no such run.
-        InputError: its predictions are damaged.
+        InputError: it has no predictions, or they are damaged.
     """
     import numpy as np
     import pandas as pd
 
     path = RunFolder(workspace.run(run)).predictions
+    if not path.exists():
+        read_record(workspace, run)
+        raise InputError(f"run {run!r} has no predictions", "wait until it is finished")
     table = tables.read_table(path, Prediction)
     labels = json.loads(tables.read_meta(path)["labels"])
     scores = np.stack(table.column("scores").to_numpy()) if len(table) else np.zeros((0, len(labels)))

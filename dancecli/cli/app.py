@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import warnings
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -116,7 +117,11 @@ def _usage(error: typer.TyperException) -> int:
     from typer.rich_utils import rich_format_error
 
     rich_format_error(error)  # type: ignore[arg-type]
-    _document(error.format_message(), "")
+    dashed = [word for word in sys.argv[2:] if word.startswith("-") and Path(word).exists()]
+    hint = f"write the file as ./{dashed[0]}, or it is an option" if dashed else ""
+    if hint:
+        sys.stderr.write(f"  hint: {hint}\n")
+    _document(error.format_message(), hint)
     return error.exit_code
 
 

@@ -72,7 +72,7 @@ def test_what_the_comparison_counts_is_what_the_grid_shows(site: Site) -> None:
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        (f"/api/clips?a={ONE}&b=none", "has no predictions"),
+        (f"/api/clips?a={ONE}&b=none", "there is no run 'none'"),
         (f"/api/clips?a={ONE}&b={RUNNING}", "has no predictions"),
         (f"/api/clips?a={ONE}&b=..%2f..%2fx", "cannot be used"),
         (f"/api/runs/compare?a={ONE}&b={ONE}", "the same as itself"),

@@ -216,3 +216,10 @@ def test_workers_that_are_signaled_too_do_not_turn_an_interruption_into_an_error
         [sys.executable, "-c", _SIGNALED], start_new_session=True, capture_output=True, text=True, check=False
     )
     assert (process.returncode, process.stderr) == (130, "")
+
+
+def test_a_file_whose_name_begins_with_a_dash_is_explained(workspace: Workspace, dance: Dance) -> None:
+    (workspace.root / "-short.mp4").touch()
+    ran = dance("predict", "-short.mp4")
+    assert ran.code == 2
+    assert "hint: write the file as ./-short.mp4" in ran.err

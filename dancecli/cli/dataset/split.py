@@ -218,7 +218,8 @@ def _show(result: SplitResult, gap: float | None) -> None:
     print_result(f"kept in one subset: {result.known.checked}")
     num_test = result.counts["test"]
     if gap is None:
-        print_result(f"minimum detectable difference: none, {num_test} test clips are too few (80 % power)")
+        few = pluralize(num_test, "test clip")
+        print_result(f"minimum detectable difference: none with {few}, too few (80 % power)")
     else:
         print_result(
             f"minimum detectable difference: {100 * gap:.1f} points with {num_test} test clips "

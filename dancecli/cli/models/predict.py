@@ -123,7 +123,7 @@ def command(
     if note := _calibrated(result.document["calibration"]):
         info(note)
     if result.left_out:
-        info(f"{result.left_out} files that are not videos were left out")
+        info(f"left out, as they are no videos: {pluralize(result.left_out, 'file')}")
     if json_output:
         print_json(result.document)
     elif len(result.document["videos"]) == 1:

@@ -391,7 +391,8 @@ def _write_missing(folder: Path, items: Sequence[Item], reporter: Reporter) -> i
             item.write(path)
             num_new += 1
         done += item.num_clips
-        reporter.progress(done, total)
+        if total:
+            reporter.progress(done, total)
     return num_new
 
 

@@ -216,13 +216,18 @@ def label_conflicts(
             if two.start_ms < one.end_ms and one.label != two.label:
                 yield Finding("two labels for one segment", video, f"{one.label} and {two.label}")
     del by_video
-    near = ((row.group, row.clip_id) for row in groups if row.kind == NEAR_DUPLICATE)
+    near = [(g.group, g.clip_id) for g in groups if g.kind == NEAR_DUPLICATE and g.clip_id in label_of]
     for kind, pairs in (
-        ("equal bytes with two labels", ((clip.sha256, label_of[clip.clip_id]) for clip in own)),
-        ("near-duplicates with two labels", ((g, label_of[i]) for g, i in near if i in label_of)),
+        ("equal bytes with two labels", [(clip.sha256, clip.clip_id) for clip in own]),
+        ("near-duplicates with two labels", near),
     ):
-        for what, labels in _clashes(pairs).items():
-            yield Finding(kind, what, " and ".join(sorted(labels)))
+        # The smallest id of each label: a checksum alone would not lead to a clip.
+        first: dict[tuple[str, str], str] = {}
+        for what, clip_id in sorted(pairs):
+            first.setdefault((what, label_of[clip_id]), clip_id)
+        for what, labels in _clashes((what, label_of[clip_id]) for what, clip_id in pairs).items():
+            named = (f"{label} ({first[what, label]})" for label in sorted(labels))
+            yield Finding(kind, what, " and ".join(named))
 
 
 def misplaced_augmented(

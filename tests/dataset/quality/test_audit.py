@@ -68,9 +68,10 @@ def test_near_duplicates_in_two_subsets_and_with_two_labels_are_found(
         Group,
         [Group(one.clip_id, "g", NEAR_DUPLICATE), Group(two.clip_id, "g", NEAR_DUPLICATE)],
     )
-    assert {f.kind for f in look(workspace)} == {
-        "near-duplicates in two subsets",
-        "near-duplicates with two labels",
+    found = {f.kind: f.detail for f in look(workspace)}
+    assert found == {
+        "near-duplicates in two subsets": "1 in test, 1 in train",
+        "near-duplicates with two labels": f"tap dancing ({two.clip_id}) and zumba ({one.clip_id})",
     }
 
 
