@@ -145,11 +145,11 @@ def test_the_command(made: Workspace, dance: Callable[..., Ran]) -> None:
     assert "0 suspects among 204 clips\n" in dance("suspects").err
 
 
-def store_features(workspace: Workspace, far: int) -> list[Clip]:
+def store_features(workspace: Workspace, far: int, apart: float = 10.0) -> list[Clip]:
     """Features of all clips: of each label around one point, and of the first ones far from every other."""
     dice = np.random.default_rng(0)
     clips = tables.read(workspace.clips, Clip)
-    kinds = {label: 10 * dice.normal(size=24) for label in LABELS}
+    kinds = {label: apart * dice.normal(size=24) for label in LABELS}
     values = [kinds[clip.label] + dice.normal(size=24) for clip in clips]
     for i in range(far):
         values[i] = np.eye(24)[i] * 40 * (-1) ** i
@@ -191,3 +191,40 @@ def test_clips_of_one_group_do_not_hide_that_they_are_far_from_the_others(made: 
     assert not set(alike) & set(outliers(find_suspects(made, SuspectSettings())))
     append_corrections(made, [Correction(clip_id, "group", "", "ana") for clip_id in alike])
     assert set(alike) <= set(outliers(find_suspects(made, SuspectSettings())))
+
+
+def test_stored_features_tell_wrong_labels_without_a_cross_validation(made: Workspace) -> None:
+    clips = store_features(made, far=0, apart=0.7)
+    assert find_suspects(made, SuspectSettings()).scored_by == "a classifier on features of m"
+    # Features are drawn around the label that a clip has; other labels for some are wrong ones.
+    dice = np.random.default_rng(0)
+    drawn = {clips[i].clip_id: int(dice.integers(1, 4)) for i in dice.permutation(len(clips))[:16]}
+    wrong = {clip.clip_id: clip.label for clip in clips if clip.clip_id in drawn}
+    relabeled = [
+        replace(c, label=LABELS[(LABELS.index(c.label) + drawn.get(c.clip_id, 0)) % 4]) for c in clips
+    ]
+    tables.write(made.clips, Clip, relabeled)
+    result = find_suspects(made, SuspectSettings())
+    listed = wrong_labels(result)
+    assert len(listed.items() & wrong.items()) >= 13
+    assert len(listed) <= 16
+    assert (result.run, result.num_scored) == (None, 204)
+    assert find_suspects(made, SuspectSettings(RUN)).scored_by == RUN
+
+
+def test_a_label_of_few_groups_is_not_ranked_by_features(made: Workspace) -> None:
+    clips = store_features(made, far=0)
+    rare = [clip.clip_id for clip in clips[:2]]
+    tables.write(made.clips, Clip, [replace(c, label="rare") if c.clip_id in rare else c for c in clips])
+    find_suspects(made, SuspectSettings())
+    ranked = {row.clip_id for row in tables.read(made.suspects, Suspect) if row.kind == "label"}
+    assert not ranked & set(rare)
+    assert len(ranked) == len(clips) - len(rare)
+
+
+def test_a_run_that_scored_more_clips_than_have_features_is_used(made: Workspace) -> None:
+    clips = store_features(made, far=0)
+    tables.write(
+        made.clips, Clip, [replace(c, sha256="of another file") if i % 2 else c for i, c in enumerate(clips)]
+    )
+    assert find_suspects(made, SuspectSettings()).scored_by == RUN

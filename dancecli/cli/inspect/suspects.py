@@ -18,8 +18,8 @@ def command(
         str | None,
         typer.Argument(
             metavar="RUN",
-            help="Run whose predictions are compared with the labels. [default: the one that scored the "
-            "most clips]",
+            help="Run whose predictions are compared with the labels. [default: classifiers on the "
+            "stored features, or the run that scored the most clips if it scored more than have features]",
             show_default=False,
         ),
     ] = None,
@@ -44,9 +44,10 @@ def command(
 ) -> None:
     """List clips to look at again: wrong labels, disagreeing duplicates, outliers, no picture, no dancer.
 
-    Wrong labels are found by the scores of a model that was not trained on the clip, best of a
-    cross-validation, which scores every clip. The list is also a queue in dance app, where a key
-    accepts the suggestion and another confirms the label. Exits with 3 if there are suspects.
+    Wrong labels are found by the scores of a model that was not trained on the clip: of classifiers on the
+    features that finetune and features store, or of a run, best a cross-validation, which scores every
+    clip. The list is also a queue in dance app, where a key accepts the suggestion and another confirms
+    the label. Exits with 3 if there are suspects.
 
     Example: `dance suspects --max-false 0.1`, then `dance app`
     """

@@ -73,10 +73,8 @@ def fit_label_noise(scores: Floats, labels: Ints) -> LabelNoise:
 
     if len(scores) == 0 or scores.shape[1] < 2:
         raise ValueError("wrong labels can be told from scores of at least one clip and two classes")
-    logits = np.log(np.clip(scores, _SMALLEST, 1.0))
-    others = scores.shape[1] - 1
-    step = -(-len(labels) // _MOST_CLIPS)
-    points, weights = _posterior(logits[::step], labels[::step])
+    logits, others = _logits(scores), scores.shape[1] - 1
+    points, weights = _posterior(*_sampled(logits, labels))
     temperature, rate = points[weights.argmax()]
     truth = _softmax(logits / temperature)
     rows = np.arange(len(labels))
@@ -93,11 +91,33 @@ def fit_label_noise(scores: Floats, labels: Ints) -> LabelNoise:
     return LabelNoise(float(rate), float(temperature), wrong, suggested, certainty, np.stack(spread))
 
 
-def _posterior(logits: Floats, labels: Ints) -> tuple[Floats, Floats]:
-    """Weigh pairs of temperature and rate by their likelihood, on a grid where it is not negligible.
+def label_likelihood(scores: Floats, labels: Ints) -> float:
+    """Return the logarithm of the labels' likelihood under the model, by which scores can be compared.
+
+    Args:
+        scores: [clips, classes] as of `fit_label_noise`.
+        labels: [clips] as there.
+    """
+    return float(_search(*_sampled(_logits(scores), labels))[1].max())
+
+
+def _logits(scores: Floats) -> Floats:
+    import numpy as np
+
+    logits: Floats = np.log(np.clip(scores, _SMALLEST, 1.0))
+    return logits
+
+
+def _sampled(logits: Floats, labels: Ints) -> tuple[Floats, Ints]:
+    step = -(-len(labels) // _MOST_CLIPS)
+    return logits[::step], labels[::step]
+
+
+def _search(logits: Floats, labels: Ints) -> tuple[tuple[Floats, Floats], Floats]:
+    """Find where the likelihood is not negligible.
 
     Returns:
-        [points, 2] the pairs, and [points] their weights, which sum to 1.
+        Temperatures and rates there, and [temperatures, rates] the logarithm of the likelihood.
     """
     import numpy as np
 
@@ -109,8 +129,20 @@ def _posterior(logits: Floats, labels: Ints) -> tuple[Floats, Floats]:
         # One step more on each side, so that what was missed between two points is inside.
         low = np.array([axes[i][max(near[:, i].min() - 1, 0)] for i in (0, 1)])
         high = np.array([axes[i][min(near[:, i].max() + 1, _GRID - 1)] for i in (0, 1)])
+    return (np.exp(axes[0]), _rate_of(axes[1])), likelihood
+
+
+def _posterior(logits: Floats, labels: Ints) -> tuple[Floats, Floats]:
+    """Weigh pairs of temperature and rate by their likelihood, on a grid where it is not negligible.
+
+    Returns:
+        [points, 2] the pairs, and [points] their weights, which sum to 1.
+    """
+    import numpy as np
+
+    axes, likelihood = _search(logits, labels)
     weights = np.exp(likelihood - likelihood.max()).ravel()
-    pairs = np.stack(np.meshgrid(np.exp(axes[0]), _rate_of(axes[1]), indexing="ij"), axis=-1)
+    pairs = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     return pairs.reshape(-1, 2), weights / weights.sum()
 
 
