@@ -19,6 +19,7 @@ from dancecli.cli import calling
 from dancecli.cli.registry import COMMANDS
 from dancecli.core.errors import DanceError, WorkspaceError
 from dancecli.core.progress import OnMessage, OnProgress, Progress, Reporter, no_message, no_progress
+from dancecli.core.records import Subset
 from dancecli.storage import frames, tables
 from dancecli.storage import workspace as storage
 from dancecli.storage.runs import read_record
@@ -99,11 +100,12 @@ class Split:
         """What shows that it leaks nothing: hash, seed, clips and groups per subset, shared groups."""
         meta, rows = tables.read_meta(self._workspace.split(self.name)), self.frame
         groups = rows.groupby("group")["subset"].nunique()
+        by_subset = {part.value: rows["group"][rows["subset"] == part.value] for part in Subset}
         return {
             "hash": meta["split.hash"],
             "seed": int(meta["split.seed"]) if meta["split.seed"] else None,
-            "clips": rows["subset"].value_counts().to_dict(),
-            "groups": rows.groupby("subset")["group"].nunique().to_dict(),
+            "clips": {name: len(found) for name, found in by_subset.items() if len(found)},
+            "groups": {name: found.nunique() for name, found in by_subset.items() if len(found)},
             "groups_in_several_subsets": int((groups > 1).sum()),
         }
 

@@ -2,7 +2,7 @@
 # # An archive: label the tapes
 #
 # An archive has a few recordings that somebody has labeled, long ones that nobody has, and people who know
-# the dances. A minute on two cores, with drawn videos: twelve labeled ones by four dancers, one of them
+# the dances. A minute on two cores, with drawn videos: eighteen labeled ones by six dancers, one of them
 # labeled wrong, and a long recording in which the dance changes.
 
 # %%
@@ -15,7 +15,7 @@ from dancecli.video.ffmpeg import run_ffmpeg
 
 DANCES = ("jumpstyle dancing", "moon walking", "robot dancing")
 Path("labels.txt").write_text("\n".join(DANCES))
-DANCERS = ("Ana", "Ben", "Cleo", "Dan")
+DANCERS = ("Ana", "Ben", "Cleo", "Dan", "Eva", "Finn")
 groups = [("file", "dancer")]
 for dance in DANCES:
     for number, dancer in enumerate(DANCERS):
@@ -31,7 +31,7 @@ with Path("dancers.csv").open("w", newline="") as file:
 Path("recordings").mkdir()
 parts = []
 for number, dance in enumerate(DANCES):
-    write_video(VideoSpec(f"gala {number}", dance, 4.0, width=160, height=120), Path(f"part{number}.mp4"))
+    write_video(VideoSpec(f"evening {number}", dance, 5.0, width=160, height=120), Path(f"part{number}.mp4"))
     parts.append(f"file 'part{number}.mp4'\n")
 Path("parts.txt").write_text("".join(parts))
 run_ffmpeg(["-f", "concat", "-i", "parts.txt", "-an", "recordings/gala 1994.mp4"])

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import pytest
 
 from dancecli.core.errors import DanceError, InputError, MediaError
@@ -95,6 +99,31 @@ def test_an_ffmpeg_error_is_one_sentence_and_leaves_no_file(
     with pytest.raises(MediaError, match=r"x\.mp4: ffmpeg ended with status .*none-such"):
         write_video(video, tmp_path / "x.mp4")
     assert list(tmp_path.iterdir()) == []
+
+
+DRAW = """
+import sys
+from pathlib import Path
+from dancecli.demo.encoder import write_video
+from dancecli.demo.renderer import VideoSpec
+write_video(VideoSpec("moon walking 1", "moon walking", 1, width=160, height=120), Path(sys.argv[1]))
+"""
+
+
+def test_the_bytes_are_the_same_on_a_processor_with_fewer_instructions(tmp_path: Path) -> None:
+    for name, lacking in (("new.mp4", ""), ("old.mp4", "AVX,AVX2,FMA3,FP16,AVX512_SKX")):
+        environment = {**os.environ, "OPENCV_CPU_DISABLE": lacking}
+        subprocess.run([sys.executable, "-c", DRAW, str(tmp_path / name)], check=True, env=environment)
+    new, old = (tmp_path / name for name in ("new.mp4", "old.mp4"))
+    assert new.read_bytes() == old.read_bytes()
+    command = encoder.arguments(VideoSpec("a", "moon walking", 1), new)
+    assert command[command.index("-cpuflags") + 1] == "0"
+
+
+def test_the_drawing_leaves_opencv_as_it_was(tmp_path: Path) -> None:
+    was = cv2.useOptimized()
+    write_video(VideoSpec("a", "moon walking", 1, fps=5, width=64, height=64), tmp_path / "x.mp4")
+    assert cv2.useOptimized() == was
 
 
 def test_an_error_in_a_worker_is_one_sentence_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
