@@ -153,8 +153,10 @@ def compare_with_workspace(workspace: Workspace, done: ImportResult) -> None:
         assert clip.original_path.endswith(row.path.rpartition("/")[2])
     assert set(clips) == {segment.clip_id for segment in tables.read(workspace.segments, Segment)}
     groups = tables.read(workspace.groups, Group) if workspace.groups.exists() else []
+    # A clip has the groups of every file that holds it.
+    holding = [row for row in done.files if row.clip_id in clips]
     assert {(g.clip_id, g.kind, g.group) for g in groups} == {
-        (row.clip_id, kind, name) for row in rows for kind, name in row.groups
+        (row.clip_id, kind, name) for row in holding for kind, name in row.groups
     }
     left_out = {(row.path, row.reason) for row in read_left_out(workspace)}
     assert len(left_out) == len(done.files) - len(rows)
