@@ -127,7 +127,8 @@ def test_by_keyboard_alone_clips_are_selected_excluded_and_undone(
         map_of(tab)
         for key in ("+", "+", "+", "ArrowLeft", "ArrowUp", "ArrowRight", "ArrowDown", "PageUp", "PageDown"):
             tab.keyboard.press(key)
-        while not int(tab.locator("#map-ring").inner_text().split()[1]):
+        # Where each clip lies is not the same on every processor.
+        while int(tab.locator("#map-ring").inner_text().split()[1]) < 4:
             tab.keyboard.press("+")
         said = int(tab.locator("#map-ring").inner_text().split()[1])
         tab.keyboard.press("Enter")
