@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+# Of what a library says in an error.
+_LONGEST_REASON = 200
+
 
 def cell(text: object) -> str:
     """Put a text on one line of Markdown, so that it can neither end a table's cell nor be read as HTML."""
@@ -28,6 +31,11 @@ def gap(one: float, other: float) -> str:
     text = f"{100 * abs(one - other):.1f}"
     written = f"{abs(float(percent(one)) - float(percent(other))):.1f}"
     return f"{text} points" if text == written else f"{text} points before rounding"
+
+
+def first_line(error: BaseException) -> str:
+    """Write the first line of an error of somebody else's, or its type if it says nothing; shortened."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:_LONGEST_REASON]
 
 
 def pluralize(count: int, noun: str) -> str:

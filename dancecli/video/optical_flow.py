@@ -41,6 +41,7 @@ from dancecli.core.flow_format import (
     to_field,
     to_plane,
 )
+from dancecli.core.text import first_line
 from dancecli.video.source import open_media, picture_stream
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def write_flow(
     except (av.FFmpegError, cv2.error) as error:
         if isinstance(error, OSError) and error.errno in DISK_FULL:
             raise
-        raise MediaError(f"{method} flow of {clip.name} failed: {_first_line(error)}") from None
+        raise MediaError(f"{method} flow of {clip.name} failed: {first_line(error)}") from None
     raise MediaError(f"{method} flow of {clip.name} is stored {stored.error_px:.3f} px off at best")
 
 
@@ -265,8 +266,3 @@ def _shrunk(picture: Any) -> Gray:
     ]
     shrunk: Gray = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     return shrunk
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

@@ -18,6 +18,7 @@ from dancecli.core.errors import MissingDependencyError, ModelError, WorkspaceEr
 from dancecli.core.hashing import keyed_order
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip, Prediction, Subset
+from dancecli.core.text import first_line
 from dancecli.model.networks.checkpoint import Checkpoint, build_network, open_checkpoint, run_checkpoint
 from dancecli.storage import tables
 from dancecli.storage.files import atomic_file, commit_file, save_torch
@@ -220,7 +221,7 @@ def _write_torchscript(found: Checkpoint, example: Tensor, file: Path) -> Score:
         try:
             traced = torch.jit.trace(module, example, check_trace=False)  # type: ignore[no-untyped-call]
         except Exception as error:  # a network that cannot be traced raises nearly anything
-            raise ModelError(f"the network cannot be traced ({_first_line(error)})", _OTHER) from error
+            raise ModelError(f"the network cannot be traced ({first_line(error)})", _OTHER) from error
         torch.jit.save(traced, str(file))
         loaded = torch.jit.load(str(file))  # type: ignore[no-untyped-call]
     return lambda views: _row(loaded, views)
@@ -248,7 +249,7 @@ def _write_onnx(found: Checkpoint, example: Tensor, file: Path) -> Score:
             )
         except Exception as error:  # a layer that ONNX lacks raises nearly anything
             raise ModelError(
-                f"the network cannot be written as ONNX ({_first_line(error)})", _OTHER
+                f"the network cannot be written as ONNX ({first_line(error)})", _OTHER
             ) from error
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
 
@@ -267,10 +268,6 @@ _WRITERS: dict[ModelForm, Callable[[Checkpoint, Tensor, Path], Score]] = {
     ModelForm.TORCHSCRIPT: _write_torchscript,
     ModelForm.ONNX: _write_onnx,
 }
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _describe(folder: Path, run: str, record: Any, found: Checkpoint, example: Tensor) -> None:

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import MissingDependencyError, ModelError
+from dancecli.core.text import first_line
 from dancecli.model.hardware.allocator import keep_freed_memory
 
 _INSTALL = "pip install 'dancecli[train]'; on ARM also pip install --no-deps mmaction2==1.2.0"
@@ -243,7 +244,7 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         config = Config.fromfile(str(path))
     except Exception as error:
-        raise ModelError(f"{path}: is not an MMAction2 config ({_first_line(error)})") from error
+        raise ModelError(f"{path}: is not an MMAction2 config ({first_line(error)})") from error
     plain: dict[str, Any] = config.to_dict()
     return plain
 
@@ -285,8 +286,3 @@ def silence(logger: logging.Logger) -> None:
 def _blocked(error: Exception) -> str:
     found = [line for line in str(error).splitlines() if "GLOBAL" in line]
     return found[0].partition(" whose ")[0].strip()[:160] if found else "it is not in PyTorch's format"
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:160]

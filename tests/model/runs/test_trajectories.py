@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from helpers.builders import Ran
+from helpers.kept_workspace import furnish
 
 from dancecli.core.errors import MissingDependencyError, ModelError, UsageError, WorkspaceError
 from dancecli.core.hashing import sha256_file
@@ -43,14 +44,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def stage(corpus: Callable[..., Workspace], kept: Path) -> Workspace:
     """Twelve clips that were tracked: seven to train on, two of val, three of test."""
-    workspace = corpus()
-    if not any(kept.iterdir()):
-        trajectories(workspace, TrajectoriesSettings(workers=1))
-        shutil.copytree(workspace.root / "trajectories", kept / "trajectories")
-        shutil.copy(workspace.trajectories, kept)
-    shutil.copytree(kept / "trajectories", workspace.root / "trajectories", dirs_exist_ok=True)
-    shutil.copy(kept / workspace.trajectories.name, workspace.trajectories)
-    return workspace
+    return furnish(corpus(), kept, lambda made: trajectories(made, TrajectoriesSettings(workers=1)))
 
 
 @pytest.mark.parametrize(("kind", "unit"), [("idt", "gaussians"), ("bag", "words")])

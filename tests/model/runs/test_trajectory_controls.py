@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.builders import Ran
+from helpers.kept_workspace import furnish
 
 from dancecli.core.errors import ModelError, WorkspaceError
 from dancecli.core.records import Clip, ClipPose, Control, Prediction, SplitClip, Trajectories
@@ -33,13 +33,12 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def stage(corpus: Callable[..., Workspace], kept: Path) -> Workspace:
     """Twelve tracked clips, and a run on them."""
-    workspace = corpus()
-    if not any(kept.iterdir()):
-        trajectories(workspace, TrajectoriesSettings(workers=1))
-        train_on_trajectories(workspace, TrajectoryModel(size=4, name="tracks"))
-        shutil.copytree(workspace.root, kept / "workspace")
-    shutil.copytree(kept / "workspace", workspace.root, dirs_exist_ok=True)
-    return workspace
+
+    def make(made: Workspace) -> None:
+        trajectories(made, TrajectoriesSettings(workers=1))
+        train_on_trajectories(made, TrajectoryModel(size=4, name="tracks"))
+
+    return furnish(corpus(), kept, make)
 
 
 def evaluated_clips(workspace: Workspace) -> list[Clip]:

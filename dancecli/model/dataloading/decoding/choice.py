@@ -16,13 +16,13 @@ from typing import Any
 
 from dancecli.core.errors import MissingDependencyError, ModelError, UsageError
 from dancecli.core.progress import SILENT, Reporter
+from dancecli.core.text import first_line
 from dancecli.core.video_files import open_video
 from dancecli.model.dataloading.decoding.torchcodec_reader import (
     CHUNK,
     FFMPEG,
     TORCHCODEC,
     TorchcodecReader,
-    first_line,
 )
 
 AUTO = "auto"

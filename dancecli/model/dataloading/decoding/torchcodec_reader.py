@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dancecli.core.text import first_line
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -80,11 +82,6 @@ def _numbered(device: str) -> str:
     if not torch.cuda.is_available():
         raise RuntimeError("torch sees no GPU here")
     return f"cuda:{os.environ.get('LOCAL_RANK') or torch.cuda.current_device()}"
-
-
-def first_line(error: Exception) -> str:
-    """Give the first line of an error, or its name."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
 
 
 # Set once torchcodec has failed in this process, as where a GPU's memory is full.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from dancecli.core.errors import MissingDependencyError, ModelError
+from dancecli.core.text import first_line
 from dancecli.model.networks.hub.architectures import (
     ARCHITECTURES,
     HIERA_VIDEO,
@@ -54,7 +56,7 @@ def _timm_config(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ModelError: timm does not know the architecture, or does not accept its arguments.
     """
-    timm = _timm()
+    timm = _package("timm")
     name, arguments = str(config["architecture"]), _timm_arguments(config)
     try:
         # Only its shape is asked for.
@@ -62,8 +64,9 @@ def _timm_config(config: Mapping[str, Any]) -> dict[str, Any]:
             net = timm.create_model(name, pretrained=False, num_classes=0, **arguments)
         width, blocks = int(net.head_hidden_size), getattr(net, "blocks", ())
     except Exception as error:  # a wrong argument raises nearly anything
-        first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ModelError(f"timm does not accept the configuration of {name!r} ({first[:160]})") from None
+        raise ModelError(
+            f"timm does not accept the configuration of {name!r} ({first_line(error)})"
+        ) from None
     return {
         "architecture": name,
         "model_args": arguments,
@@ -80,21 +83,19 @@ def _timm_arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in dict(given).items() if key != "num_classes"}
 
 
-def _timm() -> Any:
-    """Import timm.
+def _package(name: str) -> Any:
+    """Import a package that an extra of its name brings.
 
     Raises:
         MissingDependencyError: it is not installed, or its torchvision is of another build than torch.
     """
     try:
-        import timm
+        return importlib.import_module(name)
     except (ImportError, RuntimeError) as error:
-        first = next(iter(str(error).splitlines()), type(error).__name__)
         raise MissingDependencyError(
-            f"timm cannot be imported ({first[:160]})",
-            "pip install 'dancecli[timm]'; torch and torchvision must come from one index",
+            f"{name} cannot be imported ({first_line(error)})",
+            f"pip install 'dancecli[{name}]'; torch and torchvision must come from one index",
         ) from None
-    return timm
 
 
 def _hiera_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,14 +128,7 @@ def _hiera(config: Mapping[str, Any]) -> Any:
         ModelError: the package does not accept the configuration.
         MissingDependencyError: it is not installed, or its torchvision is of another build than torch.
     """
-    try:
-        import hiera
-    except (ImportError, RuntimeError) as error:
-        first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise MissingDependencyError(
-            f"hiera cannot be imported ({first[:160]})",
-            "pip install 'dancecli[hiera]'; torch and torchvision must come from one index",
-        ) from None
+    hiera = _package("hiera")
     row = ARCHITECTURES[HIERA_VIDEO]
     wanted = torch.get_default_device()
     try:
@@ -142,8 +136,7 @@ def _hiera(config: Mapping[str, Any]) -> Any:
         with torch.device("cpu"):
             net = getattr(hiera, row.network)(**{key: config[key] for key in row.settings if key in config})
     except Exception as error:  # a wrong argument raises nearly anything
-        first = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ModelError(f"{row.title}: its configuration is not accepted ({first[:160]})") from None
+        raise ModelError(f"{row.title}: its configuration is not accepted ({first_line(error)})") from None
     net.head = nn.Identity()
     return net.to(wanted)
 
@@ -250,7 +243,7 @@ class HubBackbone(nn.Module):
             self.net = _hiera(self.config)
             return
         if architecture == TIMM:
-            _timm()
+            _package("timm")
         network = _class(self.row.network)
         self.net = network(_described(network, self.row, self.config))
         _drop_unused(self.net, self.row)
@@ -316,9 +309,8 @@ def _described(network: Any, row: Architecture, config: Mapping[str, Any]) -> An
     try:
         return kind.from_dict(settings)
     except Exception as error:  # a wrong value raises nearly anything
-        first = next(iter(str(error).splitlines()), type(error).__name__)
         raise ModelError(
-            f"{row.title}: transformers does not accept its configuration ({first[:160]})"
+            f"{row.title}: transformers does not accept its configuration ({first_line(error)})"
         ) from None
 
 

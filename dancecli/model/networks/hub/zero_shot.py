@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 
 from dancecli.core.errors import InputError, ModelError
 from dancecli.core.labels import MANIFESTS
+from dancecli.core.text import first_line
 from dancecli.model.networks.hub.architectures import ARCHITECTURES
 from dancecli.model.networks.hub.backbone import load_network, read_weights
 from dancecli.model.networks.hub.model import HubModel
@@ -136,8 +137,9 @@ def _tokenized(model: HubModel, texts: Sequence[str]) -> dict[str, Tensor]:
             str(model.repository.folder), local_files_only=True, trust_remote_code=False
         )
     except Exception as error:  # what is missing raises nearly anything
-        first = next(iter(str(error).splitlines()), type(error).__name__)[:160]
-        raise ModelError(f"{model.repository.reference}: its tokenizer cannot be read ({first})") from None
+        raise ModelError(
+            f"{model.repository.reference}: its tokenizer cannot be read ({first_line(error)})"
+        ) from None
     # SigLIP was trained on texts of one length.
     padding = "max_length" if model.architecture == "siglip" else True
     length = tokenizer.model_max_length if tokenizer.model_max_length < 1000 else 64

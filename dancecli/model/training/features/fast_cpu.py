@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dancecli.core.progress import Reporter
+from dancecli.core.text import first_line
 from dancecli.model.training.features.frozen import TORCH, FrozenBackbone
 
 # Of torch's largest value. Reviewed networks are 1e-6 to 1e-4 apart.
@@ -74,7 +75,7 @@ class _OpenVinoPass:
         except Exception as error:  # it has no family of errors of its own
             self._compiled, self._given_up = None, True
             self._reporter.message(
-                f"OpenVINO failed ({_first_line(error)}): torch computes the features from here on"
+                f"OpenVINO failed ({first_line(error)}): torch computes the features from here on"
             )
             return self._by_torch(inputs)
         self._frozen.engine = self._name
@@ -89,7 +90,7 @@ class _OpenVinoPass:
             apart = float((_run(compiled, inputs) - expected).abs().max() / expected.abs().max())
         except Exception as error:  # a layer that it does not know raises nearly anything
             self._reporter.message(
-                f"OpenVINO does not take this network ({_first_line(error)}): torch computes it"
+                f"OpenVINO does not take this network ({first_line(error)}): torch computes it"
             )
             return None
         if not apart <= TOLERANCE:
@@ -98,10 +99,6 @@ class _OpenVinoPass:
         self._name = f"OpenVINO {openvino.__version__.partition('-')[0]}"
         self._reporter.message(f"{self._name} computes the features, {apart:.0e} from torch's values")
         return compiled
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
 
 
 class _Features(nn.Module):
