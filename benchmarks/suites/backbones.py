@@ -1,12 +1,13 @@
-"""The features of frozen backbones on the CPU, computed in several ways: one thread, processor time.
+"""The features of frozen backbones on the CPU, computed in several ways.
 
-    python -m benchmarks.suites.backbones [NAME ...] [--rounds 3] [--compile] [--quick]
+    python -m benchmarks.suites.backbones [NAME ...] [--rounds 3] [--threads 1] [--compile] [--quick]
 
 Every way computes the features of one network, pooled as its head takes them, of the same views (random
 weights and pixels, batch norms fitted to them), turn by turn. What torch computes them with here is 1:
 batch norm fused into the convolutions, kernels with channels last. `plain` is the network as MMAction2
-builds it. Told is how many times as fast a way is, by processor time per view, in brackets if its values
-are more than 0.001 of the largest from those of `plain`. OpenVINO is what `dance` takes where it is
+builds it. Told is how many times as fast a way is, by the clock, with as many threads as there are cores
+unless fewer are asked for; in brackets if its values are more than 0.001 of the largest from those of
+`plain`. OpenVINO is what `dance` takes where it is
 installed, ONNX Runtime the network as an ONNX file, compiled is torch.compile, where it is asked for.
 `gain` is the last word: what `dance` takes over `plain`, OpenVINO where its values are the same.
 """
@@ -133,7 +134,7 @@ def _onnx_runtime(frozen: Any, views: Any, folder: Path) -> dict[str, Way]:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = torch.get_num_threads()
         session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         feed = {session.get_inputs()[0].name: views.numpy()}
         found["ONNX Runtime"] = lambda: session.run(None, feed)[0]
@@ -157,7 +158,7 @@ def measure(name: str, rounds: int, *, compiled: bool) -> dict[str, dict[str, fl
                 apart[way] = float(np.abs(output - truth[: len(output)]).max() / np.abs(truth).max())
                 able[way] = compute
         costs = take_turns({way: lambda c=compute: timed(c) for way, compute in able.items()}, rounds)
-    seconds = {way: middle(cost).cpu_s / (1 if way == ALONE else len(views)) for way, cost in costs.items()}
+    seconds = {way: middle(cost).clock_s / (1 if way == ALONE else len(views)) for way, cost in costs.items()}
     found = {
         way: {"seconds": round(took, 4), "ratio": round(seconds[TORCH] / took, 2), "apart": apart[way]}
         for way, took in seconds.items()
@@ -187,15 +188,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("names", nargs="*", default=NAMES)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of each way")
     parser.add_argument("--compile", action="store_true", help="torch.compile too: minutes per network")
     parser.add_argument("--quick", action="store_true", help="one network, one round")
     asked = parser.parse_args()
     if asked.quick:
         asked.names, asked.rounds = ["x3d-m"], 1
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["OMP_NUM_THREADS"] = str(asked.threads)
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(asked.threads)
     rows, measured = [], {}
     for name in asked.names:
         with warnings.catch_warnings():

@@ -66,7 +66,10 @@ class SameConv3d(nn.Conv3d):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, T, H, W] to [N, C', ceil(T/s), ceil(H/s), ceil(W/s)]."""
-        x, padding = _pad_same(x, self.window, self.step)
+        return self.convolve(*_pad_same(x, self.window, self.step))
+
+    def convolve(self, x: Tensor, padding: Size3) -> Tensor:
+        """Convolve [N, C, T, H, W], with what of the padding is not in it yet."""
         return F.conv3d(x, self.weight, self.bias, self.step, padding)
 
 

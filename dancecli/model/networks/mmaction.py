@@ -145,6 +145,7 @@ from mmaction.registry import (  # noqa: E402
 )
 from mmaction.structures import ActionDataSample  # noqa: E402
 from mmcv.cnn import ConvModule  # noqa: E402
+from mmcv.cnn.bricks.wrappers import Conv3d  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.dataset import DefaultSampler, pseudo_collate  # noqa: E402
 from mmengine.device import get_device  # noqa: E402
@@ -178,6 +179,7 @@ __all__ = [
     "BaseHead",
     "CheckpointLoader",
     "Config",
+    "Conv3d",
     "ConvModule",
     "DefaultSampler",
     "Hook",

@@ -1,4 +1,4 @@
-"""Batch norm in the convolutions changes no value, for any backbone that is cut at its freeze boundary."""
+"""A backbone for inference alone gives the same values, for any that is cut at its freeze boundary."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from dancecli.model.networks.fusion import fuse_conv_bn
-from dancecli.model.networks.inception import ShiftBatchNorm3d
-from dancecli.model.networks.mmaction import MODELS, init_default_scope
+from dancecli.model.networks.inception import SameConv3d, ShiftBatchNorm3d
+from dancecli.model.networks.mmaction import MODELS, Conv3d, init_default_scope
 
 
 @pytest.mark.parametrize("kind", ["InceptionI3D", "ResNet3d", "ResNet3dSlowOnly", "ResNet3dCSN"])
@@ -36,3 +36,26 @@ def test_a_folded_copy_gives_the_same_and_leaves_the_original_alone(kind):
     assert before.std() > 1e-3 * before.abs().max()
     assert (fast(x) - before).abs().max() < 1e-4 * before.abs().max()
     assert torch.equal(lively(x), before)
+
+
+@pytest.mark.parametrize(
+    "convolution", [nn.Conv3d(4, 8, 1), Conv3d(4, 8, 3, 2, 1), SameConv3d(4, 8, (3, 3, 3))]
+)
+def test_onednn_computes_one_clip_with_one_thread(convolution: nn.Conv3d) -> None:
+    x = torch.rand(1, 4, 4, 8, 8)
+    with torch.inference_mode():
+        expected = convolution(x)
+        fast = fuse_conv_bn(nn.Sequential(convolution))
+        with torch.profiler.profile() as watched:
+            found = fast(x)
+    names = {event.key for event in watched.key_averages()}
+    assert "aten::mkldnn_convolution" in names
+    assert not any("slow_conv" in name for name in names)
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_a_trace_holds_the_convolution_that_others_know() -> None:
+    fast = fuse_conv_bn(nn.Sequential(nn.Conv3d(4, 8, 1)))
+    traced = str(torch.jit.trace(fast, torch.rand(1, 4, 4, 8, 8)).inlined_graph)
+    assert "aten::_convolution" in traced or "aten::conv3d" in traced
+    assert "mkldnn" not in traced

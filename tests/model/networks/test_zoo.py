@@ -4,6 +4,7 @@ import hashlib
 import http.server
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,13 +18,23 @@ BODY = b"weights" * 1000
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[str]:
+def asked() -> list[str]:
+    """What the site was asked for."""
+    return []
+
+
+@pytest.fixture
+def site(tmp_path: Path, asked: list[str]) -> Iterator[str]:
     (tmp_path / "www").mkdir()
     (tmp_path / "www" / "model.pth").write_bytes(BODY)
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *args: object) -> None:
             super().__init__(*args, directory=str(tmp_path / "www"))  # type: ignore[arg-type]
+
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            super().do_GET()
 
         def log_message(self, *args: object) -> None:
             pass
@@ -77,6 +88,14 @@ def test_a_checkpoint_is_downloaded_once_and_only_whole(site, tmp_path):
     assert path.read_bytes() == BODY
     assert (seen[-1].done, seen[-1].total) == (len(BODY), len(BODY))
     assert fetch_checkpoint(entry, folder, url="http://127.0.0.1:9/nothing") == path
+
+
+def test_of_several_ranks_that_need_a_checkpoint_one_downloads_it(site, asked, tmp_path):
+    entry, folder = entry_of(BODY), tmp_path / "cache"
+    with ThreadPoolExecutor(4) as ranks:
+        found = [ranks.submit(fetch_checkpoint, entry, folder, url=f"{site}/model.pth") for _ in range(4)]
+    assert {path.result().read_bytes() for path in found} == {BODY}
+    assert len(asked) == 1
 
 
 def test_another_file_is_refused_and_leaves_nothing(site, tmp_path):

@@ -14,7 +14,10 @@ from dancecli.storage.workspace import Workspace
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # Both in one call: the page may still be gliding to the field that was filled.
-HEAD_BELOW_TOP = """box => box.querySelector("thead th").getBoundingClientRect().y - box.getBoundingClientRect().y"""
+HEAD_BELOW_TOP = """box => {
+  const top = node => node.getBoundingClientRect().y;
+  return top(box.querySelector("thead th")) - top(box);
+}"""
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
 
 

@@ -127,7 +127,9 @@ def _compile(frozen: FrozenBackbone, inputs: Tensor) -> Any:
         warnings.simplefilter("ignore")
         module = _Features(frozen, frozen.features_of).eval()
         # `openvino.convert_model` does the same and reports it to its makers.
-        decoder = TorchScriptPythonDecoder(module, example_input=inputs.clone())
+        # Torch would run the network five more times to check the trace; its values are compared below.
+        unchecked = {"check_trace": False}
+        decoder = TorchScriptPythonDecoder(module, example_input=inputs.clone(), trace_kwargs=unchecked)
         frontend = FrontEndManager().load_by_framework("pytorch")
         model = frontend.convert(frontend.load(decoder))
     model.reshape(list(inputs.shape))
