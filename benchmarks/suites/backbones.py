@@ -7,9 +7,9 @@ weights and pixels, batch norms fitted to them), turn by turn. What torch comput
 batch norm fused into the convolutions, kernels with channels last. `plain` is the network as MMAction2
 builds it. Told is how many times as fast a way is, by the clock, with as many threads as there are cores
 unless fewer are asked for; in brackets if its values are more than 0.001 of the largest from those of
-`plain`. OpenVINO is what `dance` takes where it is
-installed, ONNX Runtime the network as an ONNX file, compiled is torch.compile, where it is asked for.
-`gain` is the last word: what `dance` takes over `plain`, OpenVINO where its values are the same.
+`plain`. OpenVINO is what `dance` takes for networks of attention where it is installed, ONNX Runtime the
+network as an ONNX file, compiled is torch.compile, where it is asked for. `gain` is the last word: what
+`dance` takes over `plain`.
 """
 
 from __future__ import annotations
@@ -101,13 +101,15 @@ def ways(model: Any, views: Any, folder: Path, *, compiled: bool) -> dict[str, W
 
 
 def _openvino(model: Any, views: Any) -> dict[str, Way]:
-    """Let OpenVINO compute as `dance` does; nothing where it leaves the network to torch."""
+    """Let OpenVINO compute as `dance` does, of convolutions too; nothing where it cannot."""
     from dancecli.core.progress import Reporter
-    from dancecli.model.training.features.fast_cpu import use_openvino
+    from dancecli.model.training.features.fast_cpu import OpenVinoPass
     from dancecli.model.training.features.frozen import FrozenBackbone
 
     frozen = FrozenBackbone(model, model.data_preprocessor, 4)
-    use_openvino(frozen, 10**6, Reporter(on_message=lambda text: print(text, file=sys.stderr)))
+    reporter = Reporter(on_message=lambda text: print(text, file=sys.stderr))
+    frozen.forward_pass = by_openvino = OpenVinoPass(frozen, reporter)
+    by_openvino.expect(10**6)
     # It is compiled at the first batch, and computes from the second on.
     for _ in range(2):
         frozen.forward_pass(views)
@@ -130,7 +132,7 @@ def _onnx_runtime(frozen: Any, views: Any, folder: Path) -> dict[str, Way]:
     found: dict[str, Way] = {}
     # What MMAction2 and the exporter print of layers that they do not know is no result.
     with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()), torch.inference_mode():
-        torch.onnx.export(Features(), (views,), str(file), dynamo=False)
+        torch.onnx.export(Features().eval(), (views,), str(file), dynamo=False)
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -145,6 +147,8 @@ def measure(name: str, rounds: int, *, compiled: bool) -> dict[str, dict[str, fl
     """Time every way of one network; those that fail are left out."""
     import numpy as np
     import torch
+
+    from dancecli.model.training.features.fast_cpu import mostly_linear
 
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         model, views = network(name)
@@ -163,7 +167,7 @@ def measure(name: str, rounds: int, *, compiled: bool) -> dict[str, dict[str, fl
         way: {"seconds": round(took, 4), "ratio": round(seconds[TORCH] / took, 2), "apart": apart[way]}
         for way, took in seconds.items()
     }
-    kept = OPENVINO if apart.get(OPENVINO, 1) <= SAME else TORCH
+    kept = OPENVINO if apart.get(OPENVINO, 1) <= SAME and mostly_linear(model.backbone) else TORCH
     gain = seconds["plain"] / seconds[kept]
     return found | {"gain": {"seconds": seconds[kept], "ratio": round(gain, 2), "apart": apart[kept]}}
 

@@ -1,4 +1,4 @@
-"""A backbone for inference alone: batch norm fused, convolutions by oneDNN; the same values in less time."""
+"""A backbone for inference alone: batch norm fused, layers by oneDNN; the same values in less time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dancecli.model.hardware.device import use_channels_last
 from dancecli.model.networks.inception import SameConv3d, Size3, Unit3D
-from dancecli.model.networks.mmaction import Conv3d, ConvModule
+from dancecli.model.networks.mmaction import Conv3d, ConvModule, Linear
 
 
 def fuse_conv_bn(backbone: nn.Module) -> nn.Module:
@@ -32,18 +32,32 @@ def fuse_conv_bn(backbone: nn.Module) -> nn.Module:
     # On a CPU too convolutions run faster so.
     use_channels_last(copy)
     if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        _convolve_by_onednn(copy)
+        _compute_by_onednn(copy)
     return copy
 
 
-def _convolve_by_onednn(backbone: nn.Module) -> None:
-    """Give the convolutions in a backbone a class that oneDNN computes; weights and names stay."""
+def _compute_by_onednn(backbone: nn.Module) -> None:
+    """Give layers in a backbone a class that oneDNN computes; weights and names stay."""
     for module in backbone.modules():
-        if type(module) is SameConv3d:
+        kind = type(module)
+        # MMCV's own only add what a torch of before 1.5 lacked.
+        if kind in (nn.Linear, Linear):
+            module.__class__ = OneDnnLinear
+        elif kind is SameConv3d:
             module.__class__ = OneDnnSameConv3d
-        # MMCV's own only adds what a torch of before 1.4 lacked.
-        elif type(module) in (nn.Conv3d, Conv3d) and module.padding_mode == "zeros":
+        elif kind in (nn.Conv3d, Conv3d) and module.padding_mode == "zeros":
             module.__class__ = OneDnnConv3d
+
+
+class OneDnnLinear(nn.Linear):
+    """A linear layer by oneDNN, twice as fast as by MKL on processors of other makers than Intel."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[..., in] to [..., out]."""
+        if _left_to_torch(input) or torch.is_grad_enabled():
+            return super().forward(input)
+        found: Tensor = torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, "none", [], "")
+        return found
 
 
 class OneDnnConv3d(nn.Conv3d):
@@ -69,12 +83,17 @@ def _convolve(layer: nn.Conv3d, x: Tensor, padding: Any) -> Tensor:
     slow then; see `use_mkldnn` in its Convolution.cpp.
     """
     rest = (layer.dilation, layer.groups)
-    plain = x.device.type == "cpu" and x.dtype == torch.float32 and not isinstance(padding, str)
-    # A trace and a compiler know torch's own convolution only.
-    watched = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
-    if watched or not plain or torch.is_autocast_enabled("cpu"):
+    if _left_to_torch(x) or isinstance(padding, str):
         return nn.functional.conv3d(x, layer.weight, layer.bias, layer.stride, padding, *rest)
     return torch.mkldnn_convolution(x, layer.weight, layer.bias, padding, layer.stride, *rest)
+
+
+def _left_to_torch(x: Tensor) -> bool:
+    """Tell whether torch computes with x: traces, compilers and fake tensors know its own layers only."""
+    watched = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
+    if watched or type(x) is not Tensor:
+        return True
+    return x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
 
 
 def _fuse(unit: Any, norm: str) -> None:

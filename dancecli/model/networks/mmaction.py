@@ -145,7 +145,7 @@ from mmaction.registry import (  # noqa: E402
 )
 from mmaction.structures import ActionDataSample  # noqa: E402
 from mmcv.cnn import ConvModule  # noqa: E402
-from mmcv.cnn.bricks.wrappers import Conv3d  # noqa: E402
+from mmcv.cnn.bricks.wrappers import Conv3d, Linear  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 from mmengine.dataset import DefaultSampler, pseudo_collate  # noqa: E402
 from mmengine.device import get_device  # noqa: E402
@@ -183,6 +183,7 @@ __all__ = [
     "ConvModule",
     "DefaultSampler",
     "Hook",
+    "Linear",
     "MMLogger",
     "OptimWrapper",
     "Recognizer3D",

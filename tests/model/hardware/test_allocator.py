@@ -43,3 +43,27 @@ def test_pages_are_kept_and_the_user_s_settings_too():
         pytest.skip("another allocator than glibc's")
     assert count < without / 20
     assert faults("keep", MALLOC_TRIM_THRESHOLD_="131072")[0] is False
+
+
+HELD = """
+import torch
+from dancecli.model.hardware.allocator import keep_freed_memory, return_freed_memory
+def held_mb():
+    pages = int(open("/proc/self/statm").read().split()[1])
+    return pages * 4096 / 1e6
+kept = keep_freed_memory()
+tensor = torch.ones(50_000_000)
+del tensor
+before = held_mb()
+return_freed_memory()
+print(kept, int(before - held_mb()))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of glibc")
+def test_what_is_kept_is_returned_before_a_fork():
+    done = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, check=True)
+    kept, megabytes = done.stdout.split()
+    if kept != "True":
+        pytest.skip("another allocator than glibc's")
+    assert int(megabytes) > 150

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from dancecli.model.networks.fusion import fuse_conv_bn
 from dancecli.model.networks.inception import SameConv3d, ShiftBatchNorm3d
@@ -54,8 +55,34 @@ def test_onednn_computes_one_clip_with_one_thread(convolution: nn.Conv3d) -> Non
     assert torch.allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(5, 6), (2, 3, 6), (2, 1, 3, 2, 6)])
+def test_onednn_computes_a_linear_layer_where_no_gradient_is_needed(
+    bias: bool, shape: tuple[int, ...]
+) -> None:
+    layer, x = nn.Linear(6, 4, bias=bias), torch.rand(shape)
+    fast = fuse_conv_bn(nn.Sequential(layer))
+    with torch.inference_mode(), torch.profiler.profile() as watched:
+        found = fast(x)
+    assert any("linear_pointwise" in event.key for event in watched.key_averages())
+    assert torch.allclose(found, layer(x), atol=1e-6)
+    # Grad-CAM needs the gradient of the input.
+    x.requires_grad_()
+    fast(x).sum().backward()
+    assert torch.allclose(x.grad, layer.weight.detach().sum(0).expand(shape))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_a_trace_holds_the_convolution_that_others_know() -> None:
     fast = fuse_conv_bn(nn.Sequential(nn.Conv3d(4, 8, 1)))
     traced = str(torch.jit.trace(fast, torch.rand(1, 4, 4, 8, 8)).inlined_graph)
     assert "aten::_convolution" in traced or "aten::conv3d" in traced
     assert "mkldnn" not in traced
+
+
+def test_shapes_are_found_without_computing(caplog: pytest.LogCaptureFixture) -> None:
+    fast = fuse_conv_bn(nn.Sequential(nn.Conv3d(3, 8, 1), nn.Linear(4, 2)))
+    with torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True):
+        assert fast(torch.empty(2, 3, 4, 4, 4)).shape == (2, 8, 4, 4, 2)
+    # Torch reports what a fake tensor cannot do before it raises.
+    assert not caplog.records

@@ -23,6 +23,7 @@ from dancecli.core.errors import ModelError
 from dancecli.core.progress import Reporter
 from dancecli.core.text import rate
 from dancecli.model.dataloading.shared_memory import LOADER_TIMEOUT_S
+from dancecli.model.hardware.allocator import return_freed_memory
 from dancecli.model.hardware.device import copy_without_waiting, half_precision_pass, halve_if_too_large
 from dancecli.model.networks.fusion import fuse_conv_bn
 from dancecli.model.networks.mmaction import (
@@ -284,6 +285,8 @@ def extract_features(
         pin_memory=frozen.device.type == "cuda",
         multiprocessing_context=start_method if workers else None,
     )
+    if workers:
+        return_freed_memory()
     began, taken, done = time.monotonic(), 0, 0
     waiting: deque[Future[int]] = deque()
 

@@ -11,34 +11,35 @@ from dancecli.core.progress import Reporter
 from dancecli.model.training.features import fast_cpu
 from dancecli.model.training.features.fast_cpu import use_openvino
 
+ATTENTION = {
+    "type": "SwinTransformer3D",
+    "arch": {"embed_dims": 16, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2]},
+    "patch_size": (2, 4, 4),
+    "window_size": (8, 7, 7),
+    "pretrained": None,
+    "pretrained2d": False,
+}
+CONVOLUTIONS = {"type": "ResNet3d", "depth": 18, "base_channels": 16, "pretrained": None}
 
-@pytest.fixture(scope="module")
-def network():
-    """A network with a batch norm that does something."""
+
+def network_of(backbone):
     from dancecli.model.networks.build import build_model
 
-    backbone = {"type": "ResNet3d", "depth": 18, "base_channels": 8, "pretrained": None}
-    kernels = {
-        "conv1_kernel": (5, 7, 7),
-        "conv1_stride_t": 2,
-        "pool1_stride_t": 2,
-        "zero_init_residual": False,
-    }
-    head = {"type": "I3DHead", "num_classes": 3, "in_channels": 64}
     preprocessor = {"type": "ActionDataPreprocessor", "mean": [128.0] * 3, "std": [64.0] * 3}
-    model = build_model(
+    return build_model(
         {
             "type": "Recognizer3D",
-            "backbone": {**backbone, **kernels, "zero_init_residual": False},
-            "cls_head": head,
+            "backbone": backbone,
+            "cls_head": {"type": "I3DHead", "num_classes": 3, "in_channels": 128},
             "data_preprocessor": {**preprocessor, "format_shape": "NCTHW"},
         },
         seed=3,
     )
-    model.train()
-    with torch.no_grad():
-        model.backbone(torch.randn(4, 3, 8, 64, 64))
-    return model
+
+
+@pytest.fixture(scope="module")
+def network():
+    return network_of(ATTENTION)
 
 
 def frozen_of(network, stage):
@@ -145,6 +146,10 @@ def test_little_work_and_other_devices_are_left_to_torch(network, monkeypatch):
         other.__dict__.update(changes)
         use_openvino(other, 10**9, Reporter())
         assert other.forward_pass == other.features_of
+    # Of convolutions torch is as fast itself.
+    other = frozen_of(network_of(CONVOLUTIONS), 4)
+    use_openvino(other, 10**9, Reporter())
+    assert other.forward_pass == other.features_of
     monkeypatch.setattr(fast_cpu.importlib.util, "find_spec", lambda _: None)
     other = frozen_of(network, 4)
     use_openvino(other, 10**9, Reporter())
