@@ -53,7 +53,7 @@ class OneDnnLinear(nn.Linear):
     """A linear layer by oneDNN, twice as fast as by MKL on processors of other makers than Intel."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """[..., in] to [..., out]."""
+        """Apply it to the last axis, whatever the shape."""
         if _left_to_torch(input) or torch.is_grad_enabled():
             return super().forward(input)
         found: Tensor = torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, "none", [], "")
@@ -90,8 +90,8 @@ def _convolve(layer: nn.Conv3d, x: Tensor, padding: Any) -> Tensor:
 
 def _left_to_torch(x: Tensor) -> bool:
     """Tell whether torch computes with x: traces, compilers and fake tensors know its own layers only."""
-    watched = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined, no-untyped-call]
-    if watched or type(x) is not Tensor:
+    traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]  # not in its stubs
+    if traced or torch.compiler.is_compiling() or type(x) is not Tensor:
         return True
     return x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
 
