@@ -81,7 +81,8 @@ def _rows(items: Sequence[CleanItem]) -> Iterator[tuple[str, str, str, str, str]
     for kind in dict.fromkeys(item.kind for item in items):
         of_kind = [item for item in items if item.kind == kind]
         total, ages = sum(item.num_bytes for item in of_kind), [item.age_days for item in of_kind]
-        days = f"{min(ages):.0f} to {max(ages):.0f}"
+        youngest, oldest = f"{min(ages):.0f}", f"{max(ages):.0f}"
+        days = oldest if youngest == oldest else f"{youngest} to {oldest}"
         yield kind.value, f"{len(of_kind):,}", file_size(total), days, ""
         for item in of_kind[:_SHOWN] if kind != "thumbnails" else ():
             runs = ", ".join(item.runs)

@@ -41,7 +41,7 @@ A sample is the video's bytes, its class index, and its metadata.""",
     "lists": """\
 `train.txt`, `val.txt` and `test.txt` name a clip's file in the workspace and its class index; the `.csv`
 files have the facts of each clip with its checksum. There are no videos in this folder: `dance fetch` gets
-them from their sources.""",
+those of a site from there, and what was imported is with whoever has the files.""",
     "fingerprint": """\
 ```bash
 dance dedup FOLDER --against fingerprint.csv

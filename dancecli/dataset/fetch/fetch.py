@@ -21,6 +21,7 @@ from dancecli.dataset.clips import clips_there, rebuild_clips, remember_segments
 from dancecli.dataset.fetch.dispatcher import Dispatcher, JobPlan
 from dancecli.dataset.fetch.jobs import plan_source, source_name
 from dancecli.dataset.fetch.settings import (
+    LOCAL,
     FetchSettings,
     load_requested,
     of_shard,
@@ -35,6 +36,8 @@ from dancecli.storage.workspace import Workspace, clips_lock
 from dancecli.video.ffmpeg import find_ffmpeg
 
 PENDING = "pending"
+# Why the ledger has no row of a clip that is not there.
+_NOT_TRIED, _NOT_IN_FOLDER = "not-tried", "not-in-folder"
 
 
 @dataclass(frozen=True)
@@ -99,15 +102,16 @@ def fetch(workspace: Workspace, settings: FetchSettings, reporter: Reporter = SI
     chosen = of_shard(requested, settings.shard)
     rows = count_rows(listing, labels, requested, chosen)
     if settings.dry_run:
-        return _result(workspace, chosen, rows, started_s)
+        return _result(workspace, chosen, rows, started_s, _NOT_TRIED)
     find_ffmpeg()
     workspace.begin(reporter)
     with clips_lock(workspace, "fetch", settings.shard):
         # Of all shards, so that each of them writes the same.
         remember_segments(workspace, requested, labels, fetch_options=selection_options(settings))
         runs = _run(workspace, settings, chosen, reporter)
+    searched = settings.source_order == (LOCAL,) and not runs[-1].stopped
     return replace(
-        _result(workspace, chosen, rows, started_s),
+        _result(workspace, chosen, rows, started_s, _NOT_IN_FOLDER if searched else _NOT_TRIED),
         num_new=sum(run.num_new for run in runs),
         num_attempted=sum(run.num_attempted for run in runs),
         num_crashes=sum(run.num_crashes for run in runs),
@@ -155,8 +159,9 @@ def _run(
 
 
 def _result(
-    workspace: Workspace, segments: Sequence[Segment], rows: RowTotals, started_s: float
+    workspace: Workspace, segments: Sequence[Segment], rows: RowTotals, started_s: float, without_row: str
 ) -> FetchResult:
+    """Sum up where the segments stand; `without_row` says why the ledger knows nothing of one."""
     standing = ledger.latest(workspace.root)
     there, removed = clips_there(workspace), read_removals(workspace)
     by_label: dict[str, Counter[str]] = {}
@@ -170,7 +175,7 @@ def _result(
             outcome = OutcomeClass.DONE.value
         elif known is None or known.outcome is OutcomeClass.DONE:
             outcome = PENDING
-            reasons["not-tried" if known is None else "file-lost"] += 1
+            reasons[without_row if known is None else "file-lost"] += 1
         else:
             outcome = known.outcome.value
             reasons[known.reason] += 1

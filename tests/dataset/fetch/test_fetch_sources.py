@@ -4,6 +4,7 @@ import shutil
 import tarfile
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,20 @@ def test_a_mirror_that_is_away_is_passed_over(
     result = fetch(workspace, served.settings(sources=("mirror", "youtube"), mirror_template=gone, tries=1))
     assert result.complete
     assert told(workspace, "a_1000_3000") == ["mirror session unreachable", "url-template done ok"]
+
+
+def test_what_the_only_folder_lacks_is_said(
+    served: ServedVideos, workspace: Workspace, tmp_path: Path, member: bytes
+) -> None:
+    served.want("tap dancing,a,1,3", "tap dancing,b,1,3")
+    folder = tmp_path / "old"
+    folder.mkdir()
+    (folder / "a_1_3.mp4").write_bytes(member)
+    settings = served.settings(sources=("local",), folder=folder)
+    assert fetch(workspace, replace(settings, dry_run=True)).reasons == {"not-tried": 2}
+    result = fetch(workspace, settings)
+    assert (result.num_done, result.reasons) == (1, {"not-in-folder": 1})
+    assert served.asked == []
 
 
 def test_a_folder_in_any_form(
