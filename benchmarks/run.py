@@ -6,7 +6,8 @@ Each is a script of its own, which prints its document; here they are run and la
 or takes longer than it may, is told as such, and the others go on. With `--quick` each shows only that
 it works, and no page is written; of the whole, a bar that is missed is no failure, it is told. With
 `--only` the sections of the others stay as they were; so do those of what takes longer than all else
-together and is run when it is named: `--only training-full`. The status is 1 if a script failed.
+together and is run when it is named: `--only training-full`. Figures that are worse than on the page before
+by more than rounds differ are listed there. The status is 1 if there are any, or a script failed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.lib.plots import draw
+from benchmarks.lib.regressions import worse_than_before
 from benchmarks.lib.sample_videos import KEPT
 from dancecli.video.ffmpeg import find_ffmpeg
 
@@ -86,6 +88,7 @@ PACKAGES = (
 )
 # A script that takes longer is ended: it hangs, or its sizes are for another machine.
 LONGEST_S = 900.0
+_NONE_WORSE = "None is worse than on the page before by more than rounds differ."
 
 
 def module_of(name: str) -> str:
@@ -129,7 +132,7 @@ def quick(arguments: list[str]) -> list[str]:
     return [*(arguments[:2] if "--network" in arguments else ()), "--quick"]
 
 
-def page(documents: dict[str, dict[str, Any]], images: Path) -> str:
+def page(documents: dict[str, dict[str, Any]], images: Path, worse: list[str]) -> str:
     """Lay the documents out as a page of the documentation, and draw its pictures."""
     dates = sorted(document["date"] for document in documents.values())
     minutes = sum(document["seconds"] for document in documents.values()) / 60
@@ -153,6 +156,8 @@ def page(documents: dict[str, dict[str, Any]], images: Path) -> str:
         for bar in document.get("bars", ()):
             verdict = "met" if bar["met"] else "**missed**"
             lines.append(f"| {SCRIPTS[name][0]} | {bar['what']} | {bar['figure']} | {verdict} |")
+    lines += ["", "Worse than on the page before, by more than rounds differ:" if worse else _NONE_WORSE, ""]
+    lines += [f"- {one}" for one in worse]
     for name, document in documents.items():
         lines += ["", *section(name, document, images)]
     by_hand = (HERE / "by_hand.md").read_text(encoding="utf-8")
@@ -233,15 +238,21 @@ def main() -> int:
     failed = [name for name, document in found.items() if document["failed"]]
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    worse: list[str] = []
     if not asked.quick:
+        before = asked.page.read_text(encoding="utf-8") if asked.page.exists() else ""
+        bars = {SCRIPTS[name][0]: document.get("bars", []) for name, document in found.items()}
+        worse = worse_than_before(before, bars)
         all_of = {
             name: json.loads((kept / f"{name}.json").read_text(encoding="utf-8"))
             for name in SCRIPTS
             if (kept / f"{name}.json").exists()
         }
-        asked.page.write_text(page(all_of, HERE.parent / "docs" / "assets" / "images"), encoding="utf-8")
-        print(f"written: {asked.page}", file=sys.stderr)
-    return 1 if failed else 0
+        asked.page.write_text(
+            page(all_of, HERE.parent / "docs" / "assets" / "images", worse), encoding="utf-8"
+        )
+        print("\n".join([*(f"worse: {one}" for one in worse), f"written: {asked.page}"]), file=sys.stderr)
+    return 1 if failed or worse else 0
 
 
 if __name__ == "__main__":
