@@ -98,7 +98,7 @@ import pandas as pd
 everything = archive.split(ratios="75/25", name="all")
 model = archive.finetune(everything, name="archive", changes=small)
 archive.predict(["recordings/gala 1994.mp4"], run=model)
-pd.read_csv(next(archive.root.rglob("gala-1994.mp4.csv"))).round(2)
+pd.read_csv(next(archive.root.rglob("gala-1994.mp4.csv"))).round(1)
 
 # %% [markdown]
 # The same timeline is there for ELAN, beside the video: a tier `dance` to correct by hand.

@@ -22,7 +22,7 @@ from dancecli.demo import encoder
 from dancecli.demo.choreography import SEPARABLE, STYLES
 from dancecli.demo.corpus import CLIP_S, CUT_SHORT, DEAD, CorpusSettings, make_corpus, plan
 from dancecli.demo.encoder import write_video
-from dancecli.demo.renderer import VideoSpec
+from dancecli.demo.renderer import VideoSpec, render
 
 TINY = CorpusSettings(videos_per_style=1, width=64, height=64, fps=5)
 
@@ -118,6 +118,17 @@ def test_the_bytes_are_the_same_on_a_processor_with_fewer_instructions(tmp_path:
     assert new.read_bytes() == old.read_bytes()
     command = encoder.arguments(VideoSpec("a", "moon walking", 1), new)
     assert command[command.index("-cpuflags") + 1] == "0"
+
+
+def test_the_encoder_chooses_as_without_assembler(tmp_path: Path) -> None:
+    spec = VideoSpec("swing dancing 0", "swing dancing", 1)
+    frames = b"".join(frame.tobytes() for frame in render(spec))
+    command = encoder.arguments(spec, tmp_path / "fast.mp4")
+    (place,) = (i for i, word in enumerate(command) if word.startswith("asm="))
+    plain = [*command[:place], "asm=0", *command[place + 1 : -1], str(tmp_path / "plain.mp4")]
+    for words in (command, plain):
+        subprocess.run(words, input=frames, check=True)
+    assert (tmp_path / "fast.mp4").read_bytes() == (tmp_path / "plain.mp4").read_bytes()
 
 
 def test_the_drawing_leaves_opencv_as_it_was(tmp_path: Path) -> None:
