@@ -30,8 +30,9 @@ from dancecli.core.progress import SILENT
 from dancecli.core.records import Subset
 from dancecli.demo.choreography import STYLES
 from dancecli.demo.corpus import CorpusSettings, make_corpus
+from dancecli.model.dataloading.split_data import subset_groups
 from dancecli.model.networks.mmaction import init_default_scope
-from dancecli.model.runs.finetune import FinetuneSettings, make_job, train_groups
+from dancecli.model.runs.finetune import FinetuneSettings, make_job
 from dancecli.model.runs.learning_curve import draw_clips
 from dancecli.model.runs.plan import resolve_plan
 from dancecli.model.training.features.loaders import cached_features
@@ -119,7 +120,7 @@ def read_pool(root: Path) -> Pool:
         center=_rows(loaders[Subset.TEST].dataset, 0),
         random=torch.stack(views, 1),
         labels=torch.tensor([example.label_index for example in job.data.examples[Subset.TRAIN]]),
-        groups=train_groups(workspace, job.data),
+        groups=subset_groups(workspace, job.data),
     )
 
 

@@ -131,11 +131,12 @@ def breaker_bars(
 
 def lists(annotations: Path, film: Path, limit: int | None, workers: int) -> list[Bar]:
     """Fetch the rows of a list from a site that has every video, looped from one film."""
-    wanted, _, _ = load_requested(FetchSettings(annotations=(annotations,), limit=limit))
     ends_s: dict[str, float] = {}
-    for segment in wanted:
-        ends_s[segment.video_id] = max(ends_s.get(segment.video_id, 0), segment.end_ms / 1000)
     with TemporaryDirectory() as folder:
+        workspace = Workspace(Path(folder, "workspace"))
+        wanted, _, _ = load_requested(workspace, FetchSettings(annotations=(annotations,), limit=limit))
+        for segment in wanted:
+            ends_s[segment.video_id] = max(ends_s.get(segment.video_id, 0), segment.end_ms / 1000)
         loops = make_loops(film, Path(folder), max(ends_s.values()))
 
         def answer(video_id: str) -> Path | None:
@@ -147,7 +148,7 @@ def lists(annotations: Path, film: Path, limit: int | None, workers: int) -> lis
                 annotations=(annotations,), limit=limit, url_template=site.url_template, workers=workers
             )
             own_before_s, children_before_s = time.process_time(), children_s()
-            result = fetch(Workspace(Path(folder, "workspace")), settings)
+            result = fetch(workspace, settings)
             own_s, workers_s = time.process_time() - own_before_s, children_s() - children_before_s
     new = max(1, result.num_new)
     print(

@@ -98,6 +98,7 @@ class FixedFrames:
 
 def steps_of(pipeline: list[dict[str, Any]]) -> list[Step]:
     """Build a pipeline, with the frames given."""
+    import dancecli.model.dataloading.clip_decoder  # noqa: F401 - registers ours
     from dancecli.model.networks.mmaction import TRANSFORMS
 
     sampling = [step["type"] == "SampleFrames" for step in pipeline]
@@ -227,7 +228,7 @@ def measure(asked: argparse.Namespace) -> tuple[dict[str, Any], list[Bar], list[
             work()  # what is imported and allocated once is no part of a turn
         ways: dict[str, Callable[[], Cost]] = {way: partial(timed, work) for way, work in plan.items()}
         found = take_turns(ways, asked.rounds)
-        where = {"stock, resized": shares(theirs, resized, views), "ours": shares(mine, ours, views)}
+        where = {RESIZED: shares(theirs, resized, views), OURS: shares(mine, ours, views)}
         kib = {
             form: round(sum(getattr(one, form).stat().st_size for one in made) / len(made) / 1024)
             for form in Files.__slots__

@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.lib.compare import Bar, Cost, Plot, figures, middle, spread, take_turns, tell
 from benchmarks.lib.cut_workload import ManyJobs, cut_all, make_film, pretend
-from dancecli.core.progress import Progress
+from dancecli.core.progress import Progress, Reporter
 from dancecli.dataset.fetch.dispatcher import Dispatcher, JobPlan
 from dancecli.dataset.fetch.jobs import SourcePlan
 from dancecli.engine.factory import LOCAL
@@ -127,14 +127,14 @@ def dispatched(root: Path, clips: int) -> tuple[float, list[tuple[int, float]]]:
             pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
             curve.append((now.done, pages * os.sysconf("SC_PAGESIZE") / 2**20))
 
-    phase = SourcePlan("folder", ManyJobs(root, clips), pretend, None, BreakerSettings(), online=False)
+    source = SourcePlan("folder", ManyJobs(root, clips), pretend, None, BreakerSettings(), online=False)
     plan = JobPlan(
-        phase=phase, num_asked=clips, num_done=0, engine=LOCAL, workers=2, tries=3, backoff_s=1,
+        source=source, num_requested=clips, num_done=0, engine=LOCAL, workers=2, tries=3, backoff_s=1,
         timeout_s=60, min_free_bytes=0,
     )  # fmt: skip
     started_s = time.process_time()
     with ledger.LedgerWriter(root / "ledger.db") as writer:
-        Dispatcher(Workspace(root), plan, writer, watch).run()
+        Dispatcher(Workspace(root), plan, writer, Reporter(watch)).run()
     seconds = time.process_time() - started_s
     standing = len(ledger.latest(root))
     if standing != clips:

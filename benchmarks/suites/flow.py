@@ -19,6 +19,7 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchmarks.lib.compare import Bar, Cost, figures, middle, run_again, spread, take_turns, tell, timed
 from dancecli.core.flow_format import BOUND_PX, SHORT_SIDE, FlowMethod
@@ -72,7 +73,7 @@ def main() -> int:
     return tell("flow", measured, bars, columns, rows, floor=f"{floor} (processor time)")
 
 
-def measure(method: FlowMethod, root: Path, clips: list[Path], rounds: int) -> dict[str, object]:
+def measure(method: FlowMethod, root: Path, clips: list[Path], rounds: int) -> dict[str, Any]:
     """Let both ways take turns on the same clips; give their figures and their rows of the table."""
     root.mkdir()
     furnish(Workspace(root), clips)
@@ -84,7 +85,7 @@ def measure(method: FlowMethod, root: Path, clips: list[Path], rounds: int) -> d
         OURS: sum(path.stat().st_size for path in (root / "flow").rglob("*.mp4")),
     }
     errors = {BY_HAND: error_by_hand(method, root), OURS: error_of_ours(root)}
-    found: dict[str, object] = {"method": method.value, "clips": len(clips), "rounds": rounds}
+    found: dict[str, Any] = {"method": method.value, "clips": len(clips), "rounds": rounds}
     rows = []
     by_clock = middle(costs[BY_HAND]).clock_s / middle(costs[OURS]).clock_s
     for name in ways:
@@ -131,12 +132,14 @@ def fields_of(clip: Path, method: FlowMethod):  # type: ignore[no-untyped-def]
     """Read a clip with OpenCV and compute its fields, on OpenCV's own threads."""
     import cv2
 
+    # Its types do not know all of it.
+    opencv: Any = cv2
     functions = {
-        FlowMethod.DIS: cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc,
-        FlowMethod.FARNEBACK: lambda a, b, _: cv2.calcOpticalFlowFarneback(
+        FlowMethod.DIS: opencv.DISOpticalFlow_create(opencv.DISOPTICAL_FLOW_PRESET_MEDIUM).calc,
+        FlowMethod.FARNEBACK: lambda a, b, _: opencv.calcOpticalFlowFarneback(
             a, b, None, 0.5, 5, 15, 3, 7, 1.5, 0
         ),
-        FlowMethod.TVL1: cv2.optflow.createOptFlow_DualTVL1().calc,
+        FlowMethod.TVL1: opencv.optflow.createOptFlow_DualTVL1().calc,
     }
     video, before = cv2.VideoCapture(str(clip)), None
     while True:
@@ -157,7 +160,7 @@ def error_by_hand(method: FlowMethod, root: Path) -> float:
     import numpy as np
 
     folder = next(iter(sorted((root / "jpg").iterdir())))
-    clip = root / "clips" / f"{folder.name}.mp4"
+    clip = Workspace(root).clip(folder.name)
     errors = []
     for number, field in zip(range(50), fields_of(clip, method), strict=False):
         codes = [cv2.imread(str(folder / f"flow_{name}_{number:05d}.jpg"), 0) for name in "xy"]
@@ -190,7 +193,8 @@ def furnish(workspace: Workspace, films: list[Path]) -> None:
         target = workspace.clip(clip_id)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(film, target)
-        row = (clip_id, clip_id, 0, 1000, "", "", "", f"clips/{clip_id}.mp4", facts.num_frames)
+        path = target.relative_to(workspace.root).as_posix()
+        row = (clip_id, clip_id, 0, 1000, "", "", "", path, facts.num_frames)
         rate = (facts.fps.numerator, facts.fps.denominator)
         size = (facts.width, facts.height, facts.has_audio, film.stat().st_size, sha256_file(film), "folder")
         clips.append(Clip(*row, *rate, *size))

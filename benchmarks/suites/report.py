@@ -239,7 +239,8 @@ def main() -> int:
         return 0
     if asked.quick:
         asked.sizes, asked.rounds = asked.sizes[:1], 1
-    found = [measure(*map(int, size.split("x")), asked.rounds) for size in asked.sizes]
+    sizes = [size.split("x") for size in asked.sizes]
+    found = [measure(int(clips), int(classes), asked.rounds) for clips, classes in sizes]
     rows = [
         (
             f"{one['clips']:,} x {one['classes']}",
