@@ -53,15 +53,15 @@ SCRIPTS: dict[str, tuple[str, list[str]]] = {
     "training-full": ("Training, ten epochs", ["--clips", "40", "--freeze", "4", "--epochs", "10"]),
     "training-slowfast": (
         "Training, ten epochs of SlowFast",
-        ["--network", "slowfast", "--clips", "24", "--crop", "160", "--freeze", "4", "--epochs", "10"],
+        ["--network", "slowfast", "--clips", "16", "--crop", "160", "--freeze", "4", "--epochs", "10"],
     ),
     "training-mvit": (
         "Training, ten epochs of MViTv2",
-        ["--network", "mvit-small", "--clips", "24", "--crop", "160", "--freeze", "4", "--epochs", "10"],
+        ["--network", "mvit-small", "--clips", "16", "--crop", "160", "--freeze", "4", "--epochs", "10"],
     ),
     "training-videomae": (
         "Training, ten epochs of VideoMAE",
-        ["--network", "videomae-base", "--clips", "24", "--crop", "160", "--freeze", "4", "--epochs", "10"],
+        ["--network", "videomae-base", "--clips", "16", "--crop", "160", "--freeze", "4", "--epochs", "10"],
     ),
     "training-part": (
         "Training, last stage",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-# Rounds of one machine differ by less.
+# A change of less is taken for noise.
 ALLOWED = 0.15
 _BAR = re.compile(r"^\| (.+?) \| (.+?) \| (.+?) \| (?:met|\*\*missed\*\*) \|$", re.MULTILINE)
 _NUMBER = re.compile(r"\d[\d,]*\.?\d*(?:e-?\d+)?")

@@ -53,7 +53,7 @@ class Network:
     bars: dict[str, float]
     hooked: bool = False
     has_data: bool = True
-    least_clips: int = 24
+    least_clips: int = 16
     least_crop: int = 160
 
 

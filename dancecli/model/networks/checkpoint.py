@@ -173,12 +173,12 @@ def build_network(config: dict[str, Any], state: Mapping[str, Tensor], path: Pat
 def for_evaluation(model: Any) -> Any:
     """Prepare a network for inference, on the best available device."""
     from dancecli.model.hardware.device import current_device, use_fast_math
-    from dancecli.model.networks.fusion import fuse_conv_bn
+    from dancecli.model.networks.fusion import inference_copy
     from dancecli.model.networks.mmaction import get_device
 
     use_fast_math(current_device())
     # As features are computed for training: the same values within 1e-4.
-    model.backbone = fuse_conv_bn(model.backbone)
+    model.backbone = inference_copy(model.backbone)
     return model.to(get_device()).eval()
 
 

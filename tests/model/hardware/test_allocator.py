@@ -26,10 +26,14 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+def plain() -> dict[str, str]:
+    """The environment without settings of glibc's allocator."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("MALLOC_", "GLIBC_"))}
+
+
 def faults(how: str, **env: str) -> tuple[bool, int]:
-    plain = {key: value for key, value in os.environ.items() if not key.startswith(("MALLOC_", "GLIBC_"))}
     done = subprocess.run(
-        [sys.executable, "-c", FAULTS, how], env={**plain, **env}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", FAULTS, how], env=plain() | env, capture_output=True, text=True, check=True
     )
     kept, count = done.stdout.split()
     return kept == "True", int(count)
@@ -46,11 +50,12 @@ def test_pages_are_kept_and_the_user_s_settings_too():
 
 
 HELD = """
+import resource
 import torch
 from dancecli.model.hardware.allocator import keep_freed_memory, return_freed_memory
 def held_mb():
     pages = int(open("/proc/self/statm").read().split()[1])
-    return pages * 4096 / 1e6
+    return pages * resource.getpagesize() / 1e6
 kept = keep_freed_memory()
 tensor = torch.ones(50_000_000)
 del tensor
@@ -62,7 +67,9 @@ print(kept, int(before - held_mb()))
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of glibc")
 def test_what_is_kept_is_returned_before_a_fork():
-    done = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", HELD], env=plain(), capture_output=True, text=True, check=True
+    )
     kept, megabytes = done.stdout.split()
     if kept != "True":
         pytest.skip("another allocator than glibc's")

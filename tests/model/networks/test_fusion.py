@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from dancecli.model.networks.fusion import fuse_conv_bn
+from dancecli.model.networks.fusion import inference_copy
 from dancecli.model.networks.inception import SameConv3d, ShiftBatchNorm3d
 from dancecli.model.networks.mmaction import MODELS, Conv3d, init_default_scope
 
@@ -30,7 +30,7 @@ def test_a_folded_copy_gives_the_same_and_leaves_the_original_alone(kind):
                 nn.init.uniform_(module.weight, 0.5, 1.5)
     x = torch.rand(1, 3, 8, 64, 64) * 2 - 1
     before = lively(x)
-    fast = fuse_conv_bn(lively)
+    fast = inference_copy(lively)
     assert not any(isinstance(module, nn.BatchNorm3d) for module in fast.modules())
     assert not fast.training
     assert torch.isfinite(before).all()
@@ -46,7 +46,7 @@ def test_onednn_computes_one_clip_with_one_thread(convolution: nn.Conv3d) -> Non
     x = torch.rand(1, 4, 4, 8, 8)
     with torch.inference_mode():
         expected = convolution(x)
-        fast = fuse_conv_bn(nn.Sequential(convolution))
+        fast = inference_copy(nn.Sequential(convolution))
         with torch.profiler.profile() as watched:
             found = fast(x)
     names = {event.key for event in watched.key_averages()}
@@ -61,7 +61,7 @@ def test_onednn_computes_a_linear_layer_where_no_gradient_is_needed(
     bias: bool, shape: tuple[int, ...]
 ) -> None:
     layer, x = nn.Linear(6, 4, bias=bias), torch.rand(shape)
-    fast = fuse_conv_bn(nn.Sequential(layer))
+    fast = inference_copy(nn.Sequential(layer))
     with torch.inference_mode(), torch.profiler.profile() as watched:
         found = fast(x)
     assert any("linear_pointwise" in event.key for event in watched.key_averages())
@@ -74,14 +74,14 @@ def test_onednn_computes_a_linear_layer_where_no_gradient_is_needed(
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_a_trace_holds_the_convolution_that_others_know() -> None:
-    fast = fuse_conv_bn(nn.Sequential(nn.Conv3d(4, 8, 1)))
+    fast = inference_copy(nn.Sequential(nn.Conv3d(4, 8, 1)))
     traced = str(torch.jit.trace(fast, torch.rand(1, 4, 4, 8, 8)).inlined_graph)
     assert "aten::_convolution" in traced or "aten::conv3d" in traced
     assert "mkldnn" not in traced
 
 
 def test_shapes_are_found_without_computing(caplog: pytest.LogCaptureFixture) -> None:
-    fast = fuse_conv_bn(nn.Sequential(nn.Conv3d(3, 8, 1), nn.Linear(4, 2)))
+    fast = inference_copy(nn.Sequential(nn.Conv3d(3, 8, 1), nn.Linear(4, 2)))
     with torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True):
         assert fast(torch.empty(2, 3, 4, 4, 4)).shape == (2, 8, 4, 4, 2)
     # Torch reports what a fake tensor cannot do before it raises.

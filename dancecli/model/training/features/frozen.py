@@ -25,7 +25,7 @@ from dancecli.core.text import rate
 from dancecli.model.dataloading.shared_memory import LOADER_TIMEOUT_S
 from dancecli.model.hardware.allocator import return_freed_memory
 from dancecli.model.hardware.device import copy_without_waiting, half_precision_pass, halve_if_too_large
-from dancecli.model.networks.fusion import fuse_conv_bn
+from dancecli.model.networks.fusion import inference_copy
 from dancecli.model.networks.mmaction import (
     DATASETS,
     MODELS,
@@ -69,7 +69,7 @@ class FrozenBackbone:
         *,
         compiled: bool = False,
     ) -> None:
-        self.backbone = fuse_conv_bn(model.backbone)
+        self.backbone = inference_copy(model.backbone)
         self.head = model.cls_head
         self.preprocessor = preprocessor
         self.stage = stage
