@@ -58,8 +58,9 @@ def test_onednn_computes_one_clip_with_one_thread(convolution: nn.Conv3d) -> Non
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(5, 6), (2, 3, 6), (2, 1, 3, 2, 6)])
 def test_onednn_computes_a_linear_layer_where_no_gradient_is_needed(
-    bias: bool, shape: tuple[int, ...]
+    bias: bool, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     layer, x = nn.Linear(6, 4, bias=bias), torch.rand(shape)
     fast = inference_copy(nn.Sequential(layer))
     with torch.inference_mode(), torch.profiler.profile() as watched:
@@ -70,6 +71,12 @@ def test_onednn_computes_a_linear_layer_where_no_gradient_is_needed(
     x.requires_grad_()
     fast(x).sum().backward()
     assert torch.allclose(x.grad, layer.weight.detach().sum(0).expand(shape))
+
+
+def test_mkl_multiplies_where_it_is_no_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    layer = inference_copy(nn.Sequential(nn.Linear(6, 4)))[0]
+    assert type(layer) is nn.Linear
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")

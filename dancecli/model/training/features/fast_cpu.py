@@ -1,4 +1,4 @@
-"""Frozen networks of attention on a CPU by OpenVINO, where it is installed: same values, 1.5 times as fast.
+"""Frozen networks of attention on a CPU by OpenVINO, where it is installed: same values, sooner.
 
 A network is compiled for one size of input, which takes seconds: that is done where it saves more. Of
 convolutions torch is as fast itself (`networks.fusion`).
