@@ -10,6 +10,7 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import category
 
 from dancecli.core.errors import InputError
 from dancecli.core.hashing import sha256_text
@@ -33,13 +34,18 @@ class LabelSet:
         """Read a label file: one name per line, UTF-8; empty lines and lines starting with `#` are skipped.
 
         Raises:
-            InputError: the file is missing, empty, not UTF-8, or repeats a name.
+            InputError: the file is missing, empty, not UTF-8, repeats a name, or has one with control
+                characters, which timelines and terminals cannot show.
         """
         first_row: dict[str, int] = {}
         for row, line in enumerate(_read_text(path, "label file").splitlines(), start=1):
             name = line.strip()
             if not name or name.startswith("#"):
                 continue
+            if any(category(letter) == "Cc" for letter in name):
+                raise InputError.at(
+                    path, row, f"label {name!r} holds a control character", "type the line anew"
+                )
             if name in first_row:
                 raise InputError.at(
                     path, row, f"label {name!r} repeats line {first_row[name]}", "remove one of the two lines"

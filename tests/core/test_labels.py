@@ -25,6 +25,7 @@ def test_comments_blank_lines_and_a_bom_are_read_over(tmp_path: Path) -> None:
     ("text", "row", "what"),
     [
         ("tap\nzumba\ntap\n", 3, "label 'tap' repeats line 1"),
+        ("tap\nzu\x07mba\n", 2, "label 'zu\\x07mba' holds a control character"),
         ("# nothing\n\n", None, "has no label"),
         ("caf\udce9\n", None, "is not UTF-8 text"),
     ],

@@ -19,6 +19,8 @@ from dancecli.storage.files import atomic_file
 TIER = "dance"
 _ELAN_SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
+# What XML 1.0 cannot hold: a label of a foreign list may.
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PROBABILITY = re.compile(r"\s\d{1,3} %$")
 
 
@@ -77,7 +79,9 @@ def elan(video: Path, segments: Sequence[Mapping[str, Any]], made: datetime) -> 
         place = {"ANNOTATION_ID": f"a{number}", "TIME_SLOT_REF1": times[0], "TIME_SLOT_REF2": times[1]}
         holder = ElementTree.SubElement(tier, "ANNOTATION")
         annotation = ElementTree.SubElement(holder, "ALIGNABLE_ANNOTATION", place)
-        ElementTree.SubElement(annotation, "ANNOTATION_VALUE").text = segment["label"]
+        ElementTree.SubElement(annotation, "ANNOTATION_VALUE").text = _NO_XML.sub(
+            "\ufffd", segment["label"]
+        )
     ElementTree.SubElement(
         root,
         "LINGUISTIC_TYPE",

@@ -6,10 +6,11 @@ import csv
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
-from dancecli.model.inference.timeline_files import TIER, write_timeline
+from dancecli.model.inference.timeline_files import TIER, elan, write_timeline
 
 SEGMENTS = [
     {"start_s": 0.0, "end_s": 61.5, "label": "salsa dancing", "probability": 0.914},
@@ -38,6 +39,13 @@ def test_elan(written: dict[str, Path]) -> None:
     (media,) = read.get_linked_files()
     assert media["MEDIA_URL"].endswith("/an%20evening%20%232.mp4")
     assert media["MIME_TYPE"] == "video/mp4"
+
+
+def test_elan_of_a_label_that_xml_cannot_hold(tmp_path: Path) -> None:
+    segments = [{"start_s": 0.0, "end_s": 1.0, "label": "salsa\x00 \x07\ud800\U0001f483", "probability": 1.0}]
+    text = elan(tmp_path / "a.mp4", segments, datetime(2026, 1, 2, tzinfo=UTC))
+    (value,) = ElementTree.fromstring(text).iter("ANNOTATION_VALUE")
+    assert value.text == "salsa\ufffd \ufffd\ufffd\U0001f483"
 
 
 def test_webvtt(written: dict[str, Path]) -> None:
