@@ -196,6 +196,15 @@ def test_protocols_of_the_probe_are_ranked_apart_and_each_backbone_is_shown_unde
     assert "different protocols" not in compare(workspace, CompareSettings("lin", "near")).verdict
 
 
+def test_a_trained_stage_is_no_probe_though_its_head_was_solved_first(workspace: Workspace) -> None:
+    for name, stage in (("frozen", 4), ("last-stage", 3)):
+        make_run(workspace.root, SIX, test=60, name=name, skill=2.0, salt=name)
+        model = {"pretrain": "inception", "frozen_stages": stage}
+        change(workspace, name, recipe={"of": name}, head={"init": "solved"}, model=model)
+    (found,) = board(workspace, BoardSettings()).leaderboards
+    assert {row.name: row.probe for row in found.rows} == {"frozen": "linear", "last-stage": "trained"}
+
+
 def test_the_page_names_the_split_and_leaves_out_columns_without_a_value(many: Workspace) -> None:
     page = board(many, BoardSettings()).page.read_text()
     assert "split demo, test set" in page

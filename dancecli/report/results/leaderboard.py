@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dancecli.core.recipe import FULL, TRAINED
+from dancecli.core.recipe import FREEZE_STAGES, FULL, TRAINED
 from dancecli.core.text import duration, gap, percent, pluralize, size
 from dancecli.report.results.entries import Entry
 from dancecli.report.results.run_results import RunResults
@@ -412,8 +412,10 @@ def probe_of(run: Mapping[str, Any]) -> str:
     """Name what was fitted to the backbone of a run; see `Row.probe`."""
     probe, protocol = run.get("probe"), probe_protocol(run)
     if not isinstance(probe, Mapping):
-        # Heads were solved before their probes had a name.
-        return "linear" if (run.get("head") or {}).get("init") == "solved" else TRAINED
+        # Heads were solved before their probes had a name; training of a part may start from one, too.
+        solved = (run.get("head") or {}).get("init") == "solved"
+        frozen = (run.get("model") or {}).get("frozen_stages") in (None, max(FREEZE_STAGES.values()))
+        return "linear" if solved and frozen else TRAINED
     return protocol if protocol != FULL else str(probe.get("head", ""))
 
 
