@@ -163,7 +163,7 @@ def _chart(rows: Sequence[CurveRow], forecasts: Sequence[Forecast]) -> layout.Ch
         ("95 % interval, high", "raw", [(row.clips, row.estimate.high) for row in rows], False, ""),
     ]
     ahead = [(x[-1], rows[-1].estimate.rate), *((one.clips, one.rate) for one in forecasts)]
-    lines.append(("forecast", "val", ahead, True, ""))
+    lines.append(("forecast", "run1", ahead, True, ""))
     end = max(point[0] for point in ahead)
     inner = [tick for tick in layout.nice_ticks(0, end, 5) if 0 < tick < end]
     across = layout.Axis("training clips", (0.0, *inner, end), digits=0)

@@ -71,7 +71,8 @@ def _summary(stats: DatasetStats) -> list[str]:
         lines.append(f"Augmented clips in addition, for training only: {stats.num_augmented:,}.")
     if stats.split:
         subsets = ", ".join(f"{count:,} {name}" for name, count in total.subsets.items())
-        lines += ["", f"Split `{stats.split}`: {subsets}; hash `{stats.split_hash}`."]
+        of = f"{stats.folds} for cross-validation" if stats.folds else subsets
+        lines += ["", f"Split `{stats.split}`: {of}; hash `{stats.split_hash}`."]
     return lines
 
 

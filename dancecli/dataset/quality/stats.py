@@ -76,6 +76,7 @@ class DatasetStats:
         uploaders: clips of the uploaders with the most.
         num_uploaders: uploaders in all.
         split, split_hash: the split whose subsets are counted; empty without one.
+        folds: such as `5 folds`, where the split is for cross-validation and has no subsets; else empty.
     """
 
     labels: tuple[LabelStats, ...]
@@ -98,6 +99,7 @@ class DatasetStats:
     num_uploaders: int
     split: str
     split_hash: str
+    folds: str
 
 
 def stats(workspace: Workspace, split_name: str | None = None) -> DatasetStats:
@@ -111,6 +113,9 @@ def stats(workspace: Workspace, split_name: str | None = None) -> DatasetStats:
         WorkspaceError: there are no clips, or no such split.
     """
     name = workspace.find_split(split_name) if split_name or workspace.splits() else ""
+    of_split = tables.read_meta(workspace.split(name)) if name else {}
+    folds = of_split.get("split.ratios", "") if "folds" in of_split.get("split.ratios", "") else ""
+    subsets = bool(name) and not folds
     tally = _count_clips(workspace, _subsets(workspace, name))
     if not tally.ids:
         raise WorkspaceError(f"{workspace.root}: there are no clips yet", "run dance fetch or dance import")
@@ -118,8 +123,8 @@ def stats(workspace: Workspace, split_name: str | None = None) -> DatasetStats:
     labels = label_names(workspace)
     uploaders = _by_count(tally.uploaders)
     return DatasetStats(
-        labels=tuple(tally.of_label[label].stats(label, requested[label], bool(name)) for label in labels),
-        total=tally.total.stats("", sum(requested.values()), bool(name)),
+        labels=tuple(tally.of_label[label].stats(label, requested[label], subsets) for label in labels),
+        total=tally.total.stats("", sum(requested.values()), subsets),
         outcomes=_by_count(states),
         reasons=_by_count(reasons),
         sources=_by_count(tally.sources),
@@ -137,7 +142,8 @@ def stats(workspace: Workspace, split_name: str | None = None) -> DatasetStats:
         uploaders=dict(list(uploaders.items())[:_UPLOADERS]),
         num_uploaders=len(uploaders),
         split=name,
-        split_hash=tables.read_meta(workspace.split(name))["split.hash"] if name else "",
+        split_hash=of_split.get("split.hash", ""),
+        folds=folds,
     )
 
 
@@ -181,8 +187,8 @@ class _LabelTally:
         if subset:
             self.subsets[subset] += 1
 
-    def stats(self, label: str, num_segments: int, has_split: bool) -> LabelStats:
-        subsets = {subset.value: self.subsets[subset] for subset in Subset} if has_split else {}
+    def stats(self, label: str, num_segments: int, has_subsets: bool) -> LabelStats:
+        subsets = {subset.value: self.subsets[subset] for subset in Subset} if has_subsets else {}
         return LabelStats(label, num_segments, self.num_clips, subsets, self.seconds, self.num_bytes)
 
 

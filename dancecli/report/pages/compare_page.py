@@ -73,6 +73,7 @@ def render_comparison(
         chart=layout,
         paired=paired,
         methods=max(paired.seeds) > 1,
+        folds=all("cross_validation" in run.run for entry in (first, second) for run in entry.runs),
         discordant=paired.first + paired.second,
         reach=min(1.0, 1.15 * reach),
         differing=[first.first.labels[c.index] for c in comparison.classes if c.p < ALPHA],
@@ -90,12 +91,16 @@ def next_step(first: str, second: str, paired: Paired) -> tuple[str, str]:
     if max(paired.seeds) > 1:
         if not paired.shown:
             return (
-                "more seeds of both show smaller differences:",
+                "more seeds of both can tell a smaller difference from chance:",
                 "dance finetune --seeds 5",
             )
         better = second if paired.difference > 0 else first
         return f"see what {better} still gets wrong:", shlex.join(["dance", "report", "--run", better])
-    why = "another seed may give another result" if paired.shown else "several seeds show smaller differences"
+    why = (
+        "another seed may give another result"
+        if paired.shown
+        else "several seeds can tell a smaller difference from chance"
+    )
     return f"{why}, so train both with several:", "dance finetune --seeds 3"
 
 

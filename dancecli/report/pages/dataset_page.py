@@ -31,6 +31,7 @@ def write_dataset_page(workspace: Workspace, stats: Mapping[str, Any]) -> Path:
         The page's path.
     """
     labels = [row["label"] for row in stats["labels"]]
+    folds = ["--folds"] if stats["folds"] else []
     page = render(
         "dataset.html",
         ("common.js",),
@@ -39,7 +40,7 @@ def write_dataset_page(workspace: Workspace, stats: Mapping[str, Any]) -> Path:
         stats=stats,
         pictures=pictures(workspace, labels),
         steps=[
-            ("train a model on it:", shlex.join(["dance", "finetune", "--split", stats["split"]]))
+            ("train a model on it:", shlex.join(["dance", "finetune", *folds, "--split", stats["split"]]))
             if stats["split"]
             else ("divide the clips into train, val and test:", "dance split")
         ],

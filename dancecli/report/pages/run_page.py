@@ -293,12 +293,10 @@ def _cross_validation(run: Mapping[str, Any]) -> list[str]:
         return []
     shares = [row["top1"] / row["n"] for row in found["of_fold"] if row["n"]]
     note = (
-        f"Cross-validation: each clip was scored by the one of {folds} models that was not trained on its "
-        f"fold, and these scores are pooled. The figures are the mean of models trained on "
-        f"{percent((folds - 1) / folds)} % of the clips, and the intervals, by source video, cover that mean "
-        f"on new videos. Any two models share most of their training clips, so the folds "
-        f"({percent(min(shares))} to {percent(max(shares))} % correct) are not independent: their "
-        "standard deviation is no standard error."
+        f"Each clip was scored by the one of {folds} models that was not trained on its fold: the figures are "
+        f"those of models trained on {100 * (folds - 1) / folds:.0f} % of the clips, the intervals those of "
+        f"their mean on new videos. The folds ({percent(min(shares))} to {percent(max(shares))} % correct) "
+        "share training clips, so that their standard deviation is no standard error."
     )
     few = _table(found, "classes_in_few_folds")
     return [note, f"{uneven_folds_note(few, folds)}."] if few else [note]

@@ -56,6 +56,19 @@ def test_the_page_shows_the_figures_and_needs_nothing_else(
     assert draw(dance) == page
 
 
+def test_folds_are_no_empty_training_set(filmed: Workspace, dance: Callable[..., Ran]) -> None:
+    split(filmed, SplitSettings(folds=4, name="four"))
+    page = draw(dance)
+    assert "Split “four”: 4 folds for cross-validation." in page
+    assert "dance finetune --folds --split four" in page
+    assert "train</button>" not in page
+    found = dance("stats", "--json").json
+    assert (found["folds"], found["total"]["subsets"]) == ("4 folds", {})
+    assert "Split `four`: 4 folds for cross-validation; hash" in (
+        filmed.report("dataset") / "README.md"
+    ).read_text(encoding="utf-8")
+
+
 def test_markup_in_a_label_is_shown_not_run(filmed: Workspace, dance: Callable[..., Ran]) -> None:
     page = draw(dance)
     assert page.count("<script") == 2  # the page's data, and its own script

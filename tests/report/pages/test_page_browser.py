@@ -322,6 +322,21 @@ def test_the_first_screen_says_what_to_do_next(browser: Any, reports: Path, name
         assert line.bounding_box()["y"] < 1000
 
 
+@pytest.mark.parametrize("width", [1440, 768, 390])
+def test_a_long_remark_beside_a_figure_squeezes_nothing(browser: Any, reports: Path, width: int) -> None:
+    with opened(browser, reports / "page" / "index.html") as page:
+        page.set_viewport_size({"width": width, "height": 1000})
+        remarks = page.locator(".hero:not([hidden]) .rest dd.remark small")
+        assert remarks.count()
+        for i in range(remarks.count()):
+            remarks.nth(i).evaluate("e => { e.textContent = 'no significant over- or underconfidence' }")
+            row = remarks.nth(i).locator("xpath=ancestor::div[1]")
+            assert row.evaluate("e => e.offsetHeight") < 90
+            assert row.locator("dt").evaluate("e => e.offsetWidth") > 70
+        card = page.locator(".hero:not([hidden]) .figure.rest").first
+        assert card.evaluate("e => e.scrollWidth <= e.clientWidth")
+
+
 def test_figures_leave_no_half_row_on_a_tablet(browser: Any, reports: Path) -> None:
     with opened(browser, reports / "compare" / "index.html") as page:
         page.set_viewport_size({"width": 768, "height": 1000})
