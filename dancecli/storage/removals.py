@@ -139,13 +139,14 @@ def read_removals(workspace: Workspace) -> Removals:
 
 
 def add_removals(workspace: Workspace, rows: Iterable[Removal]) -> None:
-    """Add tombstones durably; a clip's new one replaces its earlier one, but keeps its checksum."""
+    """Add tombstones durably; a clip that has one keeps its checksum, reason and date."""
     before = read_removals(workspace).rows
     after = dict(before)
     for row in rows:
         old = before.get(row.clip_id)
-        kept = row.sha256 or (old.sha256 if old else "")
-        after[row.clip_id] = Removal(row.clip_id, kept, row.scope, row.reason, row.removed_utc)
+        checksum = row.sha256 or (old.sha256 if old else "")
+        first = old or row
+        after[row.clip_id] = Removal(row.clip_id, checksum, row.scope, first.reason, first.removed_utc)
     with atomic_file(removals_file(workspace)) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_COLUMNS)

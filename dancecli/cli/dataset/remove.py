@@ -55,7 +55,9 @@ def command(
     if result.runs:
         info(f"runs without predictions of them now: {', '.join(result.runs)}")
     if any(name.startswith(("reports/", "exports/")) for name in result.files):
-        info("run dance report and dance export again; exports outside the workspace are not changed")
+        written = "; what was written into their documents by hand goes with them"
+        mine = written if any(name.startswith("exports/") for name in result.files) else ""
+        info(f"run dance report and dance export again{mine}; exports outside the workspace are not changed")
     submissions = [Path(name).stem for name in result.files if name.startswith("submissions/")]
     if submissions:
         names_text = ", ".join(submissions)

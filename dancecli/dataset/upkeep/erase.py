@@ -17,7 +17,7 @@ from typing import Any
 from dancecli.core.errors import DanceError
 from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.dataset.clips import forget_segments, rebuild_clips, remember_copies
-from dancecli.dataset.upkeep.traces import TEXTS, Traces, texts_of
+from dancecli.dataset.upkeep.traces import TEXTS, Traces, lock_files, texts_of
 from dancecli.sources.kinetics import NEEDED
 from dancecli.storage import ledger, tables
 from dancecli.storage.corrections import corrections_file, corrections_lock
@@ -70,7 +70,7 @@ def _erase_from_tables(root: Path, traces: Traces) -> None:
         _erase_rows(path, traces)
     for path in sorted(root.glob("manifests/*.jsonl")):
         _erase_lines(path, traces)
-    for path in _locks(root):
+    for path in lock_files(root):
         _rewrite_csv(path, "clip_id", traces, _as_reference)
     _rewrite_csv(root / "left-out.csv", "clip_id", traces)
     for path in sorted(root.glob("manifests/*.csv")):
@@ -80,18 +80,14 @@ def _erase_from_tables(root: Path, traces: Traces) -> None:
 
 
 def still_named(workspace: Workspace, traces: Traces) -> list[str]:
-    """Find the text files that name a clip after all: the user's own lists, groups and notes."""
-    named, found = traces.named(), list[Path]()
+    """Find the text files that name a clip, or a video that is gone: the user's own lists and notes."""
+    named, found = traces.named(videos=True), list[Path]()
     for path in sorted(workspace.root.iterdir()):
         if path.name in _NOT_SEARCHED or path == removals_file(workspace):
             continue
         texts = texts_of(path) if path.is_dir() else (path,) if path.suffix in TEXTS else ()
         found += (text for text in texts if named.search(text.read_bytes()))
     return [path.relative_to(workspace.root).as_posix() for path in found]
-
-
-def _locks(root: Path) -> list[Path]:
-    return [*sorted(root.glob("manifests/splits/*.lock.csv")), *sorted(root.glob("reproduction/*.lock.csv"))]
 
 
 def _delete(path: Path) -> None:

@@ -22,7 +22,7 @@ from dancecli.dataset.clips import read_segments
 from dancecli.dataset.groups import read_groups
 from dancecli.dataset.upkeep.erase import erase, still_named
 from dancecli.dataset.upkeep.running import refuse_running
-from dancecli.dataset.upkeep.traces import Traces, find_traces
+from dancecli.dataset.upkeep.traces import Traces, find_traces, locked_clips
 from dancecli.storage import ledger, tables
 from dancecli.storage.removals import (
     CLIP,
@@ -107,6 +107,7 @@ def _resolve(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
     """
     removed = read_removals(workspace)
     known = set(ledger.latest(workspace.root)) | set(read_segments(workspace)) | set(removed.rows)
+    known |= locked_clips(workspace.root)
     if workspace.clips.exists():
         rows = tables.read_columns(workspace.clips, Clip, ("clip_id", "parent_id"))
         known |= {clip_id for clip_id, parent_id in rows if not parent_id}

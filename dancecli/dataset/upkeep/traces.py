@@ -15,7 +15,7 @@ from dancecli.core.recipe import KNN
 from dancecli.core.records import Clip, ClipPose, Flow, Prediction, SplitClip, Trajectories
 from dancecli.dataset.clips import read_segments
 from dancecli.storage import ledger, tables
-from dancecli.storage.removals import video_of
+from dancecli.storage.removals import is_reference, video_of
 from dancecli.storage.runs import RunFolder, read_record
 from dancecli.storage.workspace import Workspace
 
@@ -54,9 +54,10 @@ class Traces:
         """Return whether an id is that of one of the clips, or of what was made of it (`CLIP.hflip`)."""
         return name.partition(".")[0] in self.clip_ids
 
-    def named(self) -> re.Pattern[bytes]:
-        """Return a pattern that finds the clips' ids and checksums in any file."""
-        names = (re.escape(name.encode()) for name in sorted((*self.clip_ids, *self.checksums)))
+    def named(self, *, videos: bool = False) -> re.Pattern[bytes]:
+        """Return a pattern that finds the clips' ids and checksums in any file, and of videos that are gone."""
+        known = (*self.clip_ids, *self.checksums, *(self.gone_videos if videos else ()))
+        names = (re.escape(name.encode()) for name in sorted(known))
         return re.compile(rb"(?<![\w-])(?:" + b"|".join(names) + rb")(?![\w-])")
 
 
@@ -252,6 +253,21 @@ def _run_has(workspace: Workspace, run: str, ids: Collection[str]) -> bool:
     return any(clip_id in ids for (clip_id,) in tables.read_columns(path, Prediction, ("clip_id",)))
 
 
+def lock_files(root: Path) -> list[Path]:
+    """Return the lock files of the splits and of the reproduction."""
+    return [*sorted(root.glob("manifests/splits/*.lock.csv")), *sorted(root.glob("reproduction/*.lock.csv"))]
+
+
+def locked_clips(root: Path) -> set[str]:
+    """Return the clips of the lock files: a workspace that only ranks results has no others."""
+    found = set()
+    for path in lock_files(root):
+        with path.open(encoding="utf-8", errors="replace", newline="") as file:
+            found |= {row.get("clip_id") or "" for row in csv.DictReader(file)}
+    return {clip_id for clip_id in found if clip_id and not is_reference(clip_id)}
+
+
 def _other_videos(workspace: Workspace, ids: Collection[str]) -> set[str]:
     known = ledger.latest(workspace.root).keys() | read_segments(workspace).keys()
+    known |= locked_clips(workspace.root)
     return {video_of(clip_id) for clip_id in known if clip_id not in ids}

@@ -79,9 +79,7 @@ def elan(video: Path, segments: Sequence[Mapping[str, Any]], made: datetime) -> 
         place = {"ANNOTATION_ID": f"a{number}", "TIME_SLOT_REF1": times[0], "TIME_SLOT_REF2": times[1]}
         holder = ElementTree.SubElement(tier, "ANNOTATION")
         annotation = ElementTree.SubElement(holder, "ALIGNABLE_ANNOTATION", place)
-        ElementTree.SubElement(annotation, "ANNOTATION_VALUE").text = _NO_XML.sub(
-            "\ufffd", segment["label"]
-        )
+        ElementTree.SubElement(annotation, "ANNOTATION_VALUE").text = _NO_XML.sub("\ufffd", segment["label"])
     ElementTree.SubElement(
         root,
         "LINGUISTIC_TYPE",

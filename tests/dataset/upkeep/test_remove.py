@@ -49,7 +49,7 @@ from dancecli.report.results.run_results import read_run_results
 from dancecli.report.results.submission import LOCK
 from dancecli.storage import ledger, tables
 from dancecli.storage.corrections import Correction, append_corrections
-from dancecli.storage.removals import clip_reference, read_removals, removals_file
+from dancecli.storage.removals import clip_reference, read_removals, removals_file, video_of
 from dancecli.storage.runs import RunFolder, write_record
 from dancecli.storage.trajectory_files import trajectories_name
 from dancecli.storage.workspace import Workspace
@@ -358,6 +358,37 @@ def test_a_group_is_not_named_after_a_removed_video(imported: Workspace) -> None
     assert not audit(imported, AuditSettings()).findings
 
 
+def test_a_workspace_with_nothing_but_the_lock_comes_to_the_same_one(
+    imported: Workspace, tmp_path: Path
+) -> None:
+    made = split(imported, SplitSettings(ratios="50/25/25", name="demo"))
+    host = Workspace(tmp_path / "host")
+    host.create("")
+    lock = host.split_lock("demo")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(imported.split_lock("demo"), lock)
+    one = min(clip.clip_id for clip in made.clips)
+    for workspace in (imported, host):
+        remove(workspace, [one], REASON)
+    assert lock.read_bytes() == imported.split_lock("demo").read_bytes()
+    # One of a video's clips is left, and the group is still called after it.
+    assert video_of(one) in lock.read_text()
+    for workspace in (imported, host):
+        remove(workspace, [video_of(one)], REASON)
+    assert lock.read_bytes() == imported.split_lock("demo").read_bytes()
+    assert video_of(one) not in lock.read_text()
+
+
+def test_a_second_request_keeps_reason_and_date_of_the_first(fetched: Workspace) -> None:
+    remove(fetched, ["a_0_1000"], REASON)
+    first = read_removals(fetched).rows["a_0_1000"]
+    removals_file(fetched).write_text(removals_file(fetched).read_text().replace(first.removed_utc, "2026-01-02"))
+    remove(fetched, ["a"], "another")
+    rows = read_removals(fetched).rows
+    assert (rows["a_0_1000"].reason, rows["a_0_1000"].removed_utc) == (REASON, "2026-01-02")
+    assert (rows["a_0_1000"].scope, rows["a_2000_3000"].reason) == ("video", "another")
+
+
 @pytest.mark.parametrize("retry", ["transient", "permanent", "all"])
 def test_it_does_not_come_back(served: ServedVideos, fetched: Workspace, retry: str) -> None:
     remove(fetched, ["a", "b_0_1000"], REASON)
@@ -441,7 +472,9 @@ def test_what_is_the_users_own_stays_and_is_named(fetched: Workspace) -> None:
     notes = fetched.root / "notes.txt"
     notes.write_text("a_0_1000 is my favorite; aa_0_1000 and a_0_10000 are others\n")
     before = notes.read_text()
-    assert remove(fetched, ["a"], REASON).still_named_in == ("notes.txt",)
+    listed = fetched.root / "wanted.csv"
+    listed.write_text("label,youtube_id,time_start,time_end\nwaltz,a,0,1\n")
+    assert remove(fetched, ["a"], REASON).still_named_in == ("notes.txt", "wanted.csv")
     assert notes.read_text() == before
 
 
