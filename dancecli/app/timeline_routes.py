@@ -114,7 +114,7 @@ class _Timelines:
         name = Path(file).name
         if not name.isprintable():
             raise InputError("the file's name holds control characters")
-        spans = import_spans(read_timeline(self.workspace, recording).spans, text, Path(name))
+        spans = import_spans(recording, read_timeline(self.workspace, recording).spans, text, Path(name))
         return edit(self.workspace, recording, base, spans, who, f"import of {name[:200]}")
 
     @answering
@@ -170,9 +170,10 @@ def _state(now: Timeline) -> dict[str, Any]:
 
 def _format(recording: Recording, now: Timeline, kind: str, *, checked: bool) -> str:
     segments = as_segments([span for span in now.spans if span.checked or not checked])
+    video = recording.path or Path(recording.title)
     if kind == "eaf":
-        return timeline_files.elan(recording.path or Path(recording.title), segments, datetime.now(UTC))
-    return timeline_files.webvtt(segments) if kind == "vtt" else timeline_files.table(segments)
+        return timeline_files.elan(video, segments, datetime.now(UTC))
+    return timeline_files.webvtt(video, segments) if kind == "vtt" else timeline_files.table(video, segments)
 
 
 def timeline_routes(workspace: Workspace, who: str) -> list[Route]:

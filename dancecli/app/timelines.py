@@ -12,14 +12,15 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from dancecli.core.errors import DanceError, InputError, WorkspaceError
+from dancecli.core.records import TIER
 from dancecli.core.video_files import is_video_name
 from dancecli.model.inference.inputs import slug
 from dancecli.sources.list_format import RowError, read_times
-from dancecli.sources.timelines import read_stretches
+from dancecli.sources.timelines import Stretch, read_stretches, recording_stem
 from dancecli.storage.files import append_durably, whole_lines
 from dancecli.storage.workspace import Workspace
 
@@ -330,15 +331,23 @@ def parse_spans(rows: object) -> list[Span]:
     return found
 
 
-def import_spans(before: Sequence[Span], text: str, path: Path) -> list[Span]:
+def import_spans(recording: Recording, before: Sequence[Span], text: str, path: Path) -> list[Span]:
     """Read a timeline that another program wrote; stretches that it left as they were stay what they are.
 
+    Of an ELAN file with several tiers that named `dance` is read: the others hold remarks.
+
     Raises:
-        InputError: the file is no timeline, or one of its rows has no label or no times.
+        InputError: the file is no timeline, it is one of another recording, it has several tiers and none
+            of them is named so, or one of its rows has no label or no times.
     """
     known = {(span.start_ms, span.end_ms, span.label): span for span in before}
     found = []
-    for stretch in read_stretches(text, path):
+    for stretch in _of_one_tier(list(read_stretches(text, path)), path):
+        if stretch.video and stretch.video != recording_stem(PurePath(recording.title).name):
+            raise InputError(
+                f"{path}: is a timeline of {stretch.video!r}, and this is {recording.title!r}",
+                "import it at its own recording; a renamed one is linked again in ELAN",
+            )
         unit = 0.001 if isinstance(stretch.start, float | int) else 1.0
         try:
             start, end = read_times(stretch.start, stretch.end, (unit, unit))
@@ -349,6 +358,19 @@ def import_spans(before: Sequence[Span], text: str, path: Path) -> list[Span]:
     if not found:
         raise InputError.at(path, None, "has no stretches")
     return sorted(found, key=lambda span: span.start_ms)
+
+
+def _of_one_tier(stretches: list[Stretch], path: Path) -> list[Stretch]:
+    tiers = list(dict.fromkeys(stretch.tier for stretch in stretches))
+    if len(tiers) < 2:
+        return stretches
+    if TIER not in tiers:
+        names = ", ".join(repr(tier) for tier in tiers)
+        raise InputError(
+            f"{path}: has the tiers {names}, and none that is named {TIER!r}",
+            f"name the tier of the dances {TIER!r} in ELAN",
+        )
+    return [stretch for stretch in stretches if stretch.tier == TIER]
 
 
 def as_segments(spans: Sequence[Span]) -> list[dict[str, Any]]:

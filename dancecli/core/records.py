@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 # Video ids of any site that are safe in a path: no dots, slashes or spaces.
 VIDEO_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# How a timeline names its recording in WebVTT and in CSV; an ELAN file has a place for it.
+RECORDING_NOTE, RECORDING_COLUMN = "NOTE recording: ", "recording"
+# The tier of a timeline; an ELAN file may have others, for remarks.
+TIER = "dance"
 
 
 class Subset(StrEnum):

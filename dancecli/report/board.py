@@ -87,12 +87,14 @@ def board(
     earlier = _earlier_runs(settings.site) if settings.site else set()
     # A site whose last submission was removed is emptied, too.
     if not found and not earlier:
+        for file, reason in added.refused:
+            reporter.message(f"refused: {file}: {reason}")
         reasons = [why for _, why in (*added.refused, *left_out)]
         why = f"; the first of {len(reasons)} left out: {reasons[0]}" if reasons else ""
         # The host of a leaderboard has a lock file, and no clips to train on.
         hint = "make one: dance finetune"
         if not workspace.splits():
-            hint = "add submissions: dance board --add FILE"
+            hint = "correct the submissions" if added.refused else "add submissions: dance board --add FILE"
         raise WorkspaceError(f"there is no run in {workspace.root} to show{why}", hint)
     boards = rank(found, settings.subset)
     document = _document(boards, left_out, settings)

@@ -16,6 +16,7 @@ from dancecli.report.pages.compare_page import render_comparison, training_chart
 from dancecli.report.results.comparison import Comparison, compare_entries, verdict_of
 from dancecli.report.results.entries import Entry, by_labels_in_force, protocols_of, read_entry
 from dancecli.report.results.leaderboard import probe_protocol
+from dancecli.report.statistics.protocols import comparable
 from dancecli.report.statistics.significance import ALPHA, Accuracy
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
@@ -32,6 +33,7 @@ class CompareSettings:
         name: the comparison's name; None for `<first>-vs-<second>`.
         subset: the subset that both are evaluated on.
         figures: whether to draw every chart for a paper too, into `figures/`.
+        across_views: compare runs that saw different views of the clips, which the verdict then says.
     """
 
     first: str
@@ -39,6 +41,7 @@ class CompareSettings:
     name: str | None = None
     subset: str = "test"
     figures: bool = False
+    across_views: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,7 @@ def compare(
         number = pluralize(relabeled, "clip")
         reporter.message(f"{number} had other labels in the two: both are scored by the labels in force")
     reporter.progress(1, 3, "comparing")
-    comparison = compare_entries(first, second, settings.subset)
+    comparison = compare_entries(first, second, settings.subset, across_views=settings.across_views)
     name = settings.name or f"{settings.first}-vs-{settings.second}"
     folder = workspace.report(name)
     verdict = verdict_of(settings.first, settings.second, comparison.paired)
@@ -89,6 +92,8 @@ def compare(
     if probes[0] != probes[1]:
         verdict += f" (their probes follow different protocols: {probes[0]} and {probes[1]})"
     protocols = protocols_of(first, second)
+    if len(protocols) > 1 and not comparable(*protocols):
+        verdict += " (of models and what they saw: their views differ)"
     document = _document(settings, first, comparison, verdict, protocols) | {"relabeled": relabeled}
     if not dry_run:
         reporter.progress(2, 3, "writing the page")

@@ -27,7 +27,7 @@ from typing import Any
 
 from dancecli.core.errors import InputError
 from dancecli.core.labels import LabelSet
-from dancecli.core.records import Segment
+from dancecli.core.records import RECORDING_COLUMN, Segment
 from dancecli.core.video_files import recording_id
 from dancecli.sources.list_format import (
     END_COLUMNS,
@@ -49,12 +49,19 @@ from dancecli.sources.list_format import (
     spellings_of,
 )
 from dancecli.sources.text_files import is_text, open_text
-from dancecli.sources.timelines import Stretch, is_elan, is_webvtt, read_elan, read_webvtt
+from dancecli.sources.timelines import (
+    Stretch,
+    is_elan,
+    is_webvtt,
+    read_elan,
+    read_webvtt,
+    recording_stem,
+)
 
 NEEDED = ("label", "youtube_id", "time_start", "time_end")
 NO_LABEL = "(no label)"
 _PLAIN_SUBSETS = {"": "", "train": "train", "val": "val", "validate": "val", "test": "test"}
-_TIMELINE_COLUMNS = ["end_s", "label", "probability", "start_s"]
+_TIMELINE_COLUMNS = {"start_s", "end_s", "label", "probability"}
 _KNOWN_COLUMNS = (*LABEL_COLUMNS, *ID_COLUMNS, *START_COLUMNS, *END_COLUMNS, *SUBSET_COLUMNS)
 _SHOWN = 3
 _BLOCK_LINES = 4096
@@ -262,7 +269,8 @@ def _timeline_rows(stretches: Iterable[Stretch], path: Path, reader: ListReader)
 
 
 def _named_like(path: Path) -> str:
-    return path.name.removesuffix(".gz").rpartition(".")[0] or path.name
+    """Return what a timeline that names no recording is of: `Gala.csv` and `Gala.mp4.csv` are of `Gala`."""
+    return recording_stem(path.name.removesuffix(".gz").rpartition(".")[0] or path.name)
 
 
 def check_not_empty(listing: Listing, name: str, labels: LabelSet) -> None:
@@ -313,6 +321,9 @@ def _csv_rows(
         if text in others:
             others[text] += 1
         elif (name := reader.label_of(text)) is not None:
+            if columns.recording is not None and values[columns.recording].strip():
+                recording = recording_stem(values[columns.recording].strip())
+                reader.note(path, f"is a timeline of the recording {short(recording)}")
             yield columns.row(number, name, values)
         elif not text and not any(map(str.strip, values)):
             # A line of separators alone is an empty line.
@@ -393,15 +404,20 @@ class _Columns:
     units: tuple[float, float]
     count: int
     video: str = ""
+    recording: int | None = None
 
     @property
     def widest(self) -> int:
-        return max(self.label, self.video_id or 0, self.start, self.end, self.subset or 0)
+        return max(
+            self.label, self.video_id or 0, self.start, self.end, self.subset or 0, self.recording or 0
+        )
 
     def row(self, number: int, label: str, values: list[str]) -> _Row:
         """Pick a row's values."""
         subset = values[self.subset] if self.subset is not None else ""
         video_id = self.video if self.video_id is None else values[self.video_id]
+        if self.recording is not None and values[self.recording].strip():
+            video_id = recording_id(recording_stem(values[self.recording].strip()))
         return _Row(number, label, video_id, values[self.start], values[self.end], subset, self.units)
 
     @classmethod
@@ -412,10 +428,11 @@ class _Columns:
         ]
         missing = [name for name, column in zip(NEEDED, found, strict=True) if column is None]
         video = ""
-        if sorted(header) == _TIMELINE_COLUMNS:
-            # As `dance predict` writes it, beside the recording's other files.
+        if found[1] is None and set(header) >= _TIMELINE_COLUMNS:
+            # As `dance predict` writes it.
             missing, video = [], recording_id(_named_like(path))
-            reader.note(path, f"is a timeline of the recording {short(_named_like(path))}")
+            if RECORDING_COLUMN not in header:
+                reader.note(path, f"is a timeline of the recording {short(_named_like(path))}")
         if missing == ["label"]:
             raise UnlabelledError.at(
                 path,
@@ -436,7 +453,8 @@ class _Columns:
             reader.note(path, f"columns read: {', '.join(others)}")
         units = START_COLUMNS[header[start]], END_COLUMNS[header[end]]
         subset = find_column(header, SUBSET_COLUMNS)
-        return cls(label, found[1], start, end, subset, units, len(header), video)
+        recording = header.index(RECORDING_COLUMN) if video and RECORDING_COLUMN in header else None
+        return cls(label, found[1], start, end, subset, units, len(header), video, recording)
 
 
 def _check_is_list(first: str, path: Path) -> None:

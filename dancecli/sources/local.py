@@ -25,6 +25,8 @@ SPLIT_FOLDER = re.compile(
 )
 # Unpadded times this far apart are milliseconds: no clip is ten minutes long.
 _LONGEST_CLIP_S = 600
+# Letters of an id of YouTube.
+_YOUTUBE_ID = 11
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -123,11 +125,13 @@ class FolderIndex:
         clips: files that are named as clips, by (video id, start_ms, end_ms).
         videos: all other files, whole sources, by the id that their name is or gives.
         repeated: files left out because another one, earlier in the order of paths, is the same.
+        namesakes: by video id, files of whole videos that are named like the one in `videos`.
     """
 
     clips: dict[tuple[str, int, int], FoundVideo] = field(default_factory=dict)
     videos: dict[str, FoundVideo] = field(default_factory=dict)
     repeated: list[FoundVideo] = field(default_factory=list)
+    namesakes: dict[str, list[FoundVideo]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, root: Path) -> FolderIndex:
@@ -146,6 +150,8 @@ class FolderIndex:
                 activitynet = _ACTIVITYNET_NAME.fullmatch(found.path.stem)
                 video_id = activitynet[1] if activitynet else recording_id(found.path.stem)
                 kept = index.videos.setdefault(video_id, found)
+                if kept is not found:
+                    index.namesakes.setdefault(video_id, []).append(found)
             if kept is not found:
                 index.repeated.append(found)
         return index
@@ -156,6 +162,23 @@ class FolderIndex:
         return found.path if found else None
 
     def video(self, video_id: str) -> Path | None:
-        """Give the file of a whole source video, if there is one."""
+        """Give the file of a whole source video, if there is one.
+
+        An id of YouTube means one video wherever its files lie. Of recordings with one name nobody can
+        tell which is meant, unless they are of one size, as copies are.
+
+        Raises:
+            InputError: several recordings have this name.
+        """
         found = self.videos.get(video_id)
-        return found.path if found else None
+        if found is None:
+            return None
+        size = found.path.stat().st_size
+        others = [one.path for one in self.namesakes.get(video_id, ()) if one.path.stat().st_size != size]
+        if others and len(video_id) != _YOUTUBE_ID:
+            named = ", ".join(str(path) for path in (found.path, *others)[:3])
+            raise InputError(
+                f"several recordings have the name {found.path.stem!r}: {named}",
+                "give each a name of its own, and link it again in ELAN",
+            )
+        return found.path

@@ -18,6 +18,8 @@ from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
 
 from dancecli.core.errors import InputError
+from dancecli.core.records import RECORDING_COLUMN, RECORDING_NOTE
+from dancecli.core.video_files import is_video_name
 
 _CUE_TIMES = re.compile(r"\s*(?P<start>[\d:.]+)[ \t]+-->[ \t]+(?P<end>[\d:.]+)(?:[ \t].*)?")
 _TAG = re.compile(r"<[^>]*>")
@@ -34,6 +36,7 @@ class Stretch:
         label: as it is written there; empty if there is none.
         start, end: milliseconds, or a time of day as text; empty if the file gives none.
         video: file name of the recording without its suffix; empty if the file does not name it.
+        tier: the tier of ELAN that it is on; empty in other files.
     """
 
     place: int | str
@@ -41,6 +44,7 @@ class Stretch:
     start: float | str
     end: float | str
     video: str
+    tier: str = ""
 
 
 def is_elan(first: str, path: Path) -> bool:
@@ -75,7 +79,8 @@ def _read_table(text: str, path: Path) -> Iterator[Stretch]:
         raise InputError.at(path, 1, "is no timeline", hint)
     for row in rows:
         start, end = (_from_seconds(row[key] or "") for key in ("start_s", "end_s"))
-        yield Stretch(rows.line_num, (row["label"] or "").strip(), start, end, "")
+        video = recording_stem(row.get(RECORDING_COLUMN) or "")
+        yield Stretch(rows.line_num, (row["label"] or "").strip(), start, end, video)
 
 
 def _from_seconds(text: str) -> float | str:
@@ -102,11 +107,13 @@ def read_elan(text: str, path: Path) -> Iterator[Stretch]:
         raise InputError.at(path, None, f"is XML, but not of ELAN: it begins with <{root.tag[:40]}>")
     slots = {slot.get("TIME_SLOT_ID"): slot.get("TIME_VALUE", "") for slot in root.iter("TIME_SLOT")}
     video = _recording(root)
-    for annotation in root.iter("ALIGNABLE_ANNOTATION"):
-        start, end = (slots.get(annotation.get(f"TIME_SLOT_REF{i}"), "") for i in (1, 2))
-        label = " ".join((annotation.findtext("ANNOTATION_VALUE") or "").split())
-        place = f"annotation {annotation.get('ANNOTATION_ID', '')}".strip()
-        yield Stretch(place, label, _milliseconds(start), _milliseconds(end), video)
+    for tier in root.iter("TIER"):
+        for annotation in tier.iter("ALIGNABLE_ANNOTATION"):
+            start, end = (slots.get(annotation.get(f"TIME_SLOT_REF{i}"), "") for i in (1, 2))
+            label = " ".join((annotation.findtext("ANNOTATION_VALUE") or "").split())
+            place = f"annotation {annotation.get('ANNOTATION_ID', '')}".strip()
+            times = _milliseconds(start), _milliseconds(end)
+            yield Stretch(place, label, *times, video, tier.get("TIER_ID", ""))
 
 
 def read_webvtt(lines: Iterator[str], num_before: int) -> Iterator[Stretch]:
@@ -116,16 +123,24 @@ def read_webvtt(lines: Iterator[str], num_before: int) -> Iterator[Stretch]:
         lines: behind the first one.
         num_before: lines before them.
     """
-    place, times, words = 0, None, list[str]()
+    place, times, words, video = 0, None, list[str](), ""
     for number, line in enumerate((*lines, ""), num_before + 1):
         match = _CUE_TIMES.fullmatch(line.rstrip("\r\n"))
+        if line.startswith(RECORDING_NOTE):
+            video = recording_stem(html.unescape(line.removeprefix(RECORDING_NOTE).strip()))
         if match:
             place, times, words = number, match, []
         elif line.strip():
             words.append(html.unescape(_TAG.sub("", line)).strip())
         elif times:
-            yield Stretch(place, _PROBABILITY.sub("", " ".join(words)), times["start"], times["end"], "")
+            label = _PROBABILITY.sub("", " ".join(words))
+            yield Stretch(place, label, times["start"], times["end"], video)
             times = None
+
+
+def recording_stem(name: str) -> str:
+    """Return a recording's name without the suffix of a video; other names stay as they are."""
+    return name.rpartition(".")[0] if is_video_name(name) else name
 
 
 def _milliseconds(text: str) -> float | str:

@@ -157,8 +157,10 @@ def save_torch(path: Path, content: Mapping[str, Any]) -> None:
         try:
             torch.save(content, file)
         except RuntimeError as error:
-            # torch's writer raises its own error when the disk is full.
+            # torch's writer raises its own error when the disk is full, or Ctrl-C stops it.
             refused = error.__context__
+            if isinstance(refused, KeyboardInterrupt):
+                raise refused from None
             if not isinstance(refused, OSError):
                 raise
             raise OSError(refused.errno, refused.strerror, str(path)) from None

@@ -78,7 +78,7 @@ table[["intact.k", "under.k", "under.n", "chance", "survives.share"]].round(2)
 # knows from one frame, it tells from a pose; the rest needs movement. What is lost may also be lost because a
 # still is unlike anything that the network was trained on: [What a model looks at](../howto/controls.md) says
 # what can be concluded, and how to train a model of single frames (`pretrain="frame"`) and compare the two
-# clip by clip.
+# clip by clip (`dance compare --across-views`).
 #
 # ## The page to hand in
 #

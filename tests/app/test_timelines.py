@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from helpers import clip_workspace
@@ -222,6 +223,11 @@ def test_what_is_exported_is_read_back_the_same(site: Site, place: str, kind: st
         ("x.csv", "start_s,end_s,label\n1,2,\n", "has no label"),
         ("x.csv", "start_s,end_s,label\n1,5,a\n4,6,b\n", "two stretches overlap at 4.00 s"),
         ("x.vtt", "WEBVTT\n", "has no stretches"),
+        (
+            "x.vtt",
+            "WEBVTT\n\nNOTE recording: Another one.mp4\n\n00:01.000 --> 00:02.000\nzumba\n",
+            "is a timeline of 'Another one', and this is 'An evening #2.mp4'",
+        ),
     ],
 )
 def test_what_cannot_be_imported_is_refused_with_its_place(
@@ -232,6 +238,19 @@ def test_what_cannot_be_imported_is_refused_with_its_place(
     assert answer.status == 409
     assert said in answer.body.decode()
     assert site.ask(place).json["revision"] == 0
+
+
+def test_remarks_on_a_tier_of_their_own_are_left_alone(site: Site, place: str) -> None:
+    save(site, place, 0, EDITED)
+    text = exported(site, place, "eaf")
+    tier = ElementTree.fromstring(text).find("TIER")
+    assert tier is not None
+    remark = ElementTree.tostring(tier, "unicode").replace('TIER_ID="dance"', 'TIER_ID="Bemerkung"')
+    both = text.replace("<LINGUISTIC_TYPE ", f"{remark}<LINGUISTIC_TYPE ", 1)
+    sent = {"base": 2, "who": "ana", "action": "import", "file": "x.eaf", "text": both}
+    assert site.ask(place, "POST", sent).json["revision"] == 2  # nothing changed
+    unnamed = {**sent, "text": both.replace('TIER_ID="dance"', 'TIER_ID="Tanz"')}
+    assert "has the tiers 'Tanz', 'Bemerkung', and none" in site.ask(place, "POST", unnamed).body.decode()
 
 
 def test_checked_stretches_become_a_list_of_clips(site: Site, place: str, film: Path) -> None:
@@ -282,8 +301,8 @@ def timelines(draw: st.DrawFn) -> list[Span]:
 
 @given(timelines())
 def test_any_label_is_read_back_from_webvtt(spans: list[Span]) -> None:
-    text = webvtt(as_segments(spans))
-    read = import_spans([], text, Path("x.vtt"))
+    text = webvtt(Path("film.mp4"), as_segments(spans))
+    read = import_spans(recording(()), [], text, Path("x.vtt"))
     assert [(s.start_ms, s.end_ms, s.label) for s in read] == [(s.start_ms, s.end_ms, s.label) for s in spans]
 
 

@@ -164,6 +164,15 @@ def test_clips_made_again_are_refused(two: Workspace) -> None:
         compare(two, CompareSettings(A, B))
 
 
+def test_another_protocol_is_compared_where_that_is_meant(two: Workspace) -> None:
+    plain = compare(two, CompareSettings(A, B))
+    change_meta(two, B, **{"view.protocol": "1 single frame, 1 clip x 1 center crop 224"})
+    result = compare(two, CompareSettings(A, B, across_views=True))
+    assert result.verdict == f"{plain.verdict} (of models and what they saw: their views differ)"
+    assert result.document["protocol"].endswith("; 1 single frame, 1 clip x 1 center crop 224")
+    assert "What they saw differs" in result.page.read_text(encoding="utf-8")
+
+
 def test_another_protocol_is_refused(two: Workspace) -> None:
     change_meta(two, B, **{"view.protocol": "32x2 frames, 10 clips x 3 crops 256"})
     with pytest.raises(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,21 @@ def test_the_index_is_asked_by_clip_and_by_video(tmp_path: Path) -> None:
     assert index.video("dQw4w9WgXcQ") == tmp_path / "v_dQw4w9WgXcQ.mp4"
     assert index.video("-whole_vid") == tmp_path / "two/-whole_vid.webm"
     assert [f.path.name for f in index.repeated] == ["a_10_20.mkv"]
+
+
+def test_of_recordings_with_one_name_none_is_taken(tmp_path: Path) -> None:
+    for folder, name in itertools.product(("first", "second"), ("Gala.mp4", "copy.mp4", "dQw4w9WgXcQ.mp4")):
+        touch(tmp_path / folder / name)
+    for name in ("Gala.mp4", "dQw4w9WgXcQ.mp4"):
+        (tmp_path / "second" / name).write_bytes(b"another film")
+    index = FolderIndex.read(tmp_path)
+    with pytest.raises(
+        InputError, match=r"several recordings have the name 'Gala': .*first/Gala.mp4, .*second"
+    ):
+        index.video("Gala")
+    assert index.video("copy") == tmp_path / "first/copy.mp4"
+    # An id of YouTube is one video wherever it lies.
+    assert index.video("dQw4w9WgXcQ") == tmp_path / "first/dQw4w9WgXcQ.mp4"
 
 
 def test_labels_are_found_under_any_spelling() -> None:

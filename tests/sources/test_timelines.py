@@ -52,6 +52,31 @@ def test_what_predict_writes_is_read_back(tmp_path: Path, suffix: str) -> None:
     assert any(f"timeline of the recording '{NAME}'" in note for note in listing.notes)
 
 
+@pytest.mark.parametrize("suffix", [".eaf", ".vtt", ".csv"])
+@pytest.mark.parametrize("written", ["Gala-1994-2.mp4", "other"])
+@pytest.mark.parametrize("film", [f"{NAME}.mp4", "Gala (Teil 1).MP4", "Fest --> 2.mkv", "v1.0"])
+def test_a_timeline_names_its_recording_whatever_it_is_called(
+    tmp_path: Path, suffix: str, written: str, film: str
+) -> None:
+    segments = [{**one, "set": [one["label"]], "unknown": False} for one in SEEN]
+    write_timeline(tmp_path / written, tmp_path / "films" / film, segments, MADE)
+    listing = read(tmp_path / f"{written}{suffix}")
+    stem = film if film == "v1.0" and suffix != ".eaf" else Path(film).stem
+    assert {one.video_id for one in listing.segments} == {recording_id(stem)}
+    assert len(listing.segments) == len(SEEN)
+
+
+@pytest.mark.parametrize("suffix", [".vtt", ".csv"])
+def test_a_timeline_without_a_name_in_it_is_of_the_recording_that_it_is_named_after(
+    tmp_path: Path, suffix: str
+) -> None:
+    write_timeline(tmp_path / NAME, tmp_path / "x.mp4", SEEN, MADE)
+    text = (tmp_path / f"{NAME}{suffix}").read_text()
+    for name in (f"Gala{suffix}", f"Gala.mp4{suffix}"):
+        (tmp_path / name).write_text(text.replace("NOTE recording: x.mp4\n\n", "").replace("x.mp4", ""))
+        assert {one.video_id for one in read(tmp_path / name).segments} == {"Gala"}
+
+
 @given(
     st.lists(
         st.tuples(st.integers(0, 80_000_000), st.integers(1, 600_000), st.sampled_from(LABELS.names)),

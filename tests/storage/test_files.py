@@ -10,7 +10,10 @@ from dancecli.storage import files
 from dancecli.storage.files import save_torch
 
 
-def test_a_full_disk_is_told_as_one_and_leaves_the_file_before(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "raised", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), KeyboardInterrupt()], ids=["full", "stopped"]
+)
+def test_what_stops_a_write_is_told_and_leaves_the_file_before(tmp_path, monkeypatch, raised):
     import torch
 
     path = tmp_path / "weights.pth"
@@ -24,7 +27,7 @@ def test_a_full_disk_is_told_as_one_and_leaves_the_file_before(tmp_path, monkeyp
         def write(self, data):
             self.written += len(data)
             if self.written > 2000:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                raise raised
             return self.file.write(data)
 
         def flush(self):
@@ -41,9 +44,10 @@ def test_a_full_disk_is_told_as_one_and_leaves_the_file_before(tmp_path, monkeyp
             return self.inner.__exit__(*error)
 
     monkeypatch.setattr(files, "atomic_file", Opened)
-    with pytest.raises(OSError, match="No space left") as caught:
+    with pytest.raises(type(raised)) as caught:
         save_torch(path, {"a": torch.ones(100_000)})
-    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
+    if isinstance(raised, OSError):
+        assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
     assert torch.load(path, weights_only=True)["a"].sum() == 0
     assert list(tmp_path.iterdir()) == [path]
 

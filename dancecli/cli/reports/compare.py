@@ -36,6 +36,13 @@ def command(
         ),
     ] = None,
     subset: Annotated[Subset, typer.Option(help="Subset on which both are compared.")] = Subset.TEST,
+    across_views: Annotated[
+        bool,
+        typer.Option(
+            "--across-views",
+            help="Compare runs that saw different views of the clips: single frames against video, say.",
+        ),
+    ] = False,
     figures: FiguresOption = False,
     latex: LatexOption = False,
     markdown: MarkdownOption = False,
@@ -45,7 +52,8 @@ def command(
 ) -> None:
     """Test whether one of two runs or methods is significantly better, and show where.
 
-    Runs that were evaluated on other clips or under another protocol are refused. A group, the runs of
+    Runs that were evaluated on other clips are refused, and so are runs that saw other views of them,
+    unless --across-views says that this is what is compared. A group, the runs of
     `dance finetune --seeds`, is compared over its seeds. Writes a page with the clips that changed.
 
     Example: `dance compare inception-demo-1 inception-demo-2`
@@ -55,7 +63,7 @@ def command(
     form = table_format(latex=latex, markdown=markdown, csv=as_csv)
     workspace = open_workspace(workspace_dir, create=False)
     with reporting("compare") as reporter:
-        settings = CompareSettings(first, second, name, subset.value, figures)
+        settings = CompareSettings(first, second, name, subset.value, figures, across_views)
         result = compare(workspace, settings, reporter, dry_run=dry_run)
     if form:
         from dancecli.report.results.paper_tables import TableFormat, compare_table, write_table

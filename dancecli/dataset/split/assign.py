@@ -206,7 +206,8 @@ def assign_to_folds(
         raise InputError(
             f"{pluralize(len(set(groups)), 'group')} of clips "
             f"{'is' if len(set(groups)) == 1 else 'are'} too few for {folds} folds",
-            "give --folds a smaller number, or fetch more videos",
+            "give --folds a smaller number, or fetch more videos; groups that share a clip are one, so of "
+            "several columns of --groups leave out the one that joins the others",
         )
     labels = [clip.label for clip in ordered]
     drawn = [assign_folds(labels, groups, folds, seed + repeat) for repeat in range(repeats)]

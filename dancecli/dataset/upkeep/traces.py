@@ -55,7 +55,7 @@ class Traces:
         return name.partition(".")[0] in self.clip_ids
 
     def named(self, *, videos: bool = False) -> re.Pattern[bytes]:
-        """Return a pattern that finds the clips' ids and checksums in any file, and of videos that are gone."""
+        """Return a pattern that finds ids and checksums of clips in any file, and videos that are gone."""
         known = (*self.clip_ids, *self.checksums, *(self.gone_videos if videos else ()))
         names = (re.escape(name.encode()) for name in sorted(known))
         return re.compile(rb"(?<![\w-])(?:" + b"|".join(names) + rb")(?![\w-])")

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from dancecli.core.records import RECORDING_COLUMN, RECORDING_NOTE, TIER
 from dancecli.storage.files import atomic_file
 
-# The tier of an ELAN file that holds the styles.
-TIER = "dance"
 _ELAN_SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 # What XML 1.0 cannot hold: a label of a foreign list may.
@@ -38,8 +37,8 @@ def write_timeline(
     """
     texts = {
         ".eaf": elan(video, segments, made),
-        ".vtt": webvtt(segments),
-        ".csv": table(segments),
+        ".vtt": webvtt(video, segments),
+        ".csv": table(video, segments),
     }
     written = []
     for suffix, text in texts.items():
@@ -89,13 +88,15 @@ def elan(video: Path, segments: Sequence[Mapping[str, Any]], made: datetime) -> 
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, "unicode")}\n'
 
 
-def webvtt(segments: Sequence[Mapping[str, Any]]) -> str:
-    """Format WebVTT: a cue per segment, which players show as a subtitle."""
+def webvtt(video: Path, segments: Sequence[Mapping[str, Any]]) -> str:
+    """Format WebVTT: a note that names the recording, and a cue per segment, which players show."""
     cues = [
         f"{_time(s['start_s'])} --> {_time(s['end_s'])}\n{html.escape(_cue(s), quote=False)}\n"
         for s in segments
     ]
-    return "\n".join(["WEBVTT\n", *cues])
+    # A note ends at an empty line, and may not hold an arrow.
+    note = f"{RECORDING_NOTE}{' '.join(video.name.split()).replace('-->', '--&gt;')}\n"
+    return "\n".join(["WEBVTT\n", note, *cues])
 
 
 def _cue(segment: Mapping[str, Any]) -> str:
@@ -106,16 +107,16 @@ def _cue(segment: Mapping[str, Any]) -> str:
     return f"{label} 100 %" if _PROBABILITY.search(label) else label
 
 
-def table(segments: Sequence[Mapping[str, Any]]) -> str:
-    """Format CSV with the columns start_s, end_s, label and probability, and set and unknown if asked for."""
+def table(video: Path, segments: Sequence[Mapping[str, Any]]) -> str:
+    """Format CSV: start_s, end_s, label and probability, set and unknown if asked for, and the recording."""
     text = io.StringIO(newline="")
     rows = csv.writer(text, lineterminator="\n")
     asked = [key for key in ("set", "unknown") if segments and key in segments[0]]
-    rows.writerow(("start_s", "end_s", "label", "probability", *asked))
+    rows.writerow(("start_s", "end_s", "label", "probability", *asked, RECORDING_COLUMN))
     for s in segments:
         read = {"set": "; ".join(s.get("set", ())), "unknown": "yes" if s.get("unknown") else "no"}
         values = (s["start_s"], s["end_s"], s["label"], s["probability"])
-        rows.writerow((*values, *(read[key] for key in asked)))
+        rows.writerow((*values, *(read[key] for key in asked), video.name))
     return text.getvalue()
 
 

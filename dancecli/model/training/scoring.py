@@ -10,6 +10,7 @@ from dancecli.core.errors import ModelError
 from dancecli.core.progress import Reporter
 from dancecli.core.recipe import Recipe
 from dancecli.core.records import Prediction
+from dancecli.core.text import pluralize
 from dancecli.core.topk import top_k_correct
 from dancecli.model.dataloading.split_data import Example
 from dancecli.model.hardware.device import copy_without_waiting, half_precision_pass
@@ -100,7 +101,7 @@ def views_record(recipe: Recipe, sampler: dict[str, Any], cached: bool) -> dict[
     clip_len, interval = int(sampler["clip_len"]), int(sampler.get("frame_interval", 1))
     frames = f"{clip_len}x{interval} frames"
     if clip_len == 1:
-        frames = f"{sampler['num_clips']} single frames"
+        frames = pluralize(sampler["num_clips"], "single frame")
     elif sampler.get("num_clips", 1) > 1:
         frames = f"{sampler['num_clips']} stacks of {clip_len} fields"
     elif sampler["type"] == "UniformSample":

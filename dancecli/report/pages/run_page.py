@@ -293,9 +293,9 @@ def _cross_validation(run: Mapping[str, Any]) -> list[str]:
         return []
     shares = [row["top1"] / row["n"] for row in found["of_fold"] if row["n"]]
     note = (
-        f"Each clip was scored by the one of {folds} models that was not trained on its fold: the figures are "
-        f"those of models trained on {100 * (folds - 1) / folds:.0f} % of the clips, the intervals those of "
-        f"their mean on new videos. The folds ({percent(min(shares))} to {percent(max(shares))} % correct) "
+        f"Each clip was scored by the one of {folds} models that was not trained on its fold: the figures "
+        f"are those of models trained on {100 * (folds - 1) / folds:.0f} % of the clips, the intervals those "
+        f"of their mean on new videos. The folds ({percent(min(shares))} to {percent(max(shares))} % right) "
         "share training clips, so that their standard deviation is no standard error."
     )
     few = _table(found, "classes_in_few_folds")

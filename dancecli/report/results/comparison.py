@@ -162,7 +162,7 @@ class Comparison:
     made: tuple[tuple[str, str, str], ...]
 
 
-def compare_entries(first: Entry, second: Entry, subset: str) -> Comparison:
+def compare_entries(first: Entry, second: Entry, subset: str, *, across_views: bool = False) -> Comparison:
     """Compare two runs or methods; the other way round gives the same, mirrored.
 
     Clips count as one source video where the split of any of the runs groups them.
@@ -172,7 +172,7 @@ def compare_entries(first: Entry, second: Entry, subset: str) -> Comparison:
     """
     if shared := {r.run["name"] for r in first.runs} & {r.run["name"] for r in second.runs}:
         raise InputError(f"run {min(shared)!r} is in both {first.name!r} and {second.name!r}", "name two")
-    refuse_unlike(first.first, second.first, subset)
+    refuse_unlike(first.first, second.first, subset, across_views=across_views)
     groups = join_groups(first.groups(subset), second.groups(subset))
     a, b = first.flags(subset), second.flags(subset)
     paired = compare(a, b, groups)

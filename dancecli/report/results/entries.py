@@ -155,8 +155,14 @@ def protocols_of(first: Entry, second: Entry) -> tuple[str, ...]:
     return tuple(dict.fromkeys(e.first.predictions.get("view.protocol", "") for e in (first, second)))
 
 
-def refuse_unlike(first: RunResults, second: RunResults, subset: str) -> None:
+def refuse_unlike(first: RunResults, second: RunResults, subset: str, *, across_views: bool = False) -> None:
     """Refuse two runs that were not evaluated alike.
+
+    Args:
+        first: a run.
+        second: another.
+        subset: the subset that both are evaluated on.
+        across_views: let view protocols differ: what was seen is part of what is compared.
 
     Raises:
         InputError: the labels or the clips of the subset differ, or the view protocols of what both saw.
@@ -179,8 +185,11 @@ def refuse_unlike(first: RunResults, second: RunResults, subset: str) -> None:
     if relabeled := int((ours.truth != theirs.truth).sum()):
         raise InputError(f"{names}: the labels of {pluralize(relabeled, 'clip')} differ", hint)
     protocols = [results.predictions.get("view.protocol", "") for results in (first, second)]
-    if not comparable(*protocols):
-        raise InputError(f"{names}: one saw {protocols[0]!r}, the other {protocols[1]!r}", hint)
+    if not (across_views or comparable(*protocols)):
+        raise InputError(
+            f"{names}: one saw {protocols[0]!r}, the other {protocols[1]!r}",
+            f"{hint}, or compare what they saw, too: dance compare --across-views",
+        )
 
 
 def _changed(first: RunResults, second: RunResults, subset: str) -> int:

@@ -382,7 +382,9 @@ def test_a_workspace_with_nothing_but_the_lock_comes_to_the_same_one(
 def test_a_second_request_keeps_reason_and_date_of_the_first(fetched: Workspace) -> None:
     remove(fetched, ["a_0_1000"], REASON)
     first = read_removals(fetched).rows["a_0_1000"]
-    removals_file(fetched).write_text(removals_file(fetched).read_text().replace(first.removed_utc, "2026-01-02"))
+    removals_file(fetched).write_text(
+        removals_file(fetched).read_text().replace(first.removed_utc, "2026-01-02")
+    )
     remove(fetched, ["a"], "another")
     rows = read_removals(fetched).rows
     assert (rows["a_0_1000"].reason, rows["a_0_1000"].removed_utc) == (REASON, "2026-01-02")
