@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 WHOLE_BELOW = 1.5
 # A longer gap between two frames is a fault of the file's clock (a joined or resumed recording).
 _LONGEST_GAP_S = 60.0
-# A shorter share of a window than this at the end gets no window of its own.
+# A shorter share of a window than this at the end belongs to the window before it.
 _LEAST_REST = 0.1
 # Frames at the start of a video that both readers decode before one is chosen.
 _COMPARED = 8
@@ -140,6 +140,7 @@ def cut_windows(frames: Iterable[tuple[float, float, Item]], window_s: float) ->
     """Cut frames, each with its start and end in seconds, into windows; see `read_windows`."""
     step_s = window_s / 2
     kept: deque[tuple[float, Item]] = deque()
+    before: Window[Item] | None = None
     start = end = covered = 0.0
     for time, until, frame in frames:
         kept.append((time, frame))
@@ -148,11 +149,19 @@ def cut_windows(frames: Iterable[tuple[float, float, Item]], window_s: float) ->
             covered = start + window_s
             inside = [frame for time, frame in kept if time < covered]
             if inside:
-                yield Window(start, covered, inside)
+                if before:
+                    yield before
+                before = Window(start, covered, inside)
             start += step_s
             while kept and kept[0][0] < start:
                 kept.popleft()
-    if kept and (not covered or end - covered >= _LEAST_REST * window_s):
+    rest = [frame for time, frame in kept if time >= covered]
+    if before and before.end_s == covered and end - covered < _LEAST_REST * window_s:
+        yield Window(before.start_s, max(covered, end), before.frames + rest)
+        return
+    if before:
+        yield before
+    if rest:
         yield Window(start, end, [frame for _, frame in kept])
 
 

@@ -99,7 +99,7 @@ def test_a_long_video_has_a_set_per_window_and_segment(workspace, tmp_path, writ
         assert isinstance(part["unknown"], bool)
     table = next(file for file in result.timelines if file.suffix == ".csv")
     rows = list(csv.DictReader(table.open()))
-    assert list(rows[0]) == ["start_s", "end_s", "label", "probability", "set", "unknown"]
+    assert list(rows[0]) == ["start_s", "end_s", "label", "probability", "set", "unknown", "recording"]
     assert rows[0]["set"] == "; ".join(video["segments"][0]["set"])
 
 

@@ -47,11 +47,13 @@ def test_a_short_video_is_one_window_and_a_long_one_is_covered_by_halves():
     assert spans(15) == [(0, 10), (5, 15)]
     assert spans(30) == [(0, 10), (5, 15), (10, 20), (15, 25), (20, 30)]
     assert spans(32) == [(0, 10), (5, 15), (10, 20), (15, 25), (20, 30), (25, 32)]
-    assert spans(30.5)[-1] == (20, 30)  # half a second is not worth another look
+    # Half a second is not worth another look, but is not left out.
+    assert spans(30.5) == [(0, 10), (5, 15), (10, 20), (15, 25), (20, 30.5)]
+    assert spans(15.1) == [(0, 10), (5, 15.1)]
     assert spans(0) == []
 
 
-def test_no_more_frames_are_held_than_a_window_and_a_half():
+def test_no_more_frames_are_held_than_two_windows():
     alive, most = 0, 0
 
     class Frame:
@@ -66,7 +68,7 @@ def test_no_more_frames_are_held_than_a_window_and_a_half():
 
     for _ in cut_windows(((i / 10, (i + 1) / 10, Frame()) for i in range(3000)), 10.0):
         pass
-    assert most <= 151
+    assert most <= 201
 
 
 @pytest.mark.parametrize(
