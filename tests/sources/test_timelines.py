@@ -20,6 +20,7 @@ from dancecli.core.labels import LabelSet
 from dancecli.core.records import VIDEO_ID
 from dancecli.core.video_files import recording_id
 from dancecli.dataset.fetch.fetch import fetch
+from dancecli.dataset.fetch.history import clip_history
 from dancecli.model.inference.timeline_files import elan, write_timeline
 from dancecli.sources.kinetics import Listing, read_lists
 from dancecli.storage.workspace import Workspace
@@ -164,5 +165,7 @@ def test_corrected_stretches_become_clips(served: ServedVideos, workspace: Works
     )
     result = fetch(workspace, settings)
     assert (result.num_done, result.complete) == (2, True)
+    known = {found.clip_id for found in clip_history(workspace, f"{NAME}.mp4")}
+    assert known == {f"{recording_id(NAME)}_400_1400", f"{recording_id(NAME)}_2000_3000"}
     assert numbers(workspace.clip(f"{recording_id(NAME)}_400_1400")) == list(range(10, 35))
     assert numbers(workspace.clip(f"{recording_id(NAME)}_2000_3000")) == list(range(50, 75))

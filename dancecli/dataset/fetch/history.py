@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from dancecli.core.errors import InputError
 from dancecli.core.records import Outcome, Segment
+from dancecli.core.video_files import recording_id
 from dancecli.dataset.clips import clips_there, read_segments
+from dancecli.sources.timelines import recording_stem
 from dancecli.storage import ledger
 from dancecli.storage.removals import read_removals
 from dancecli.storage.workspace import Workspace
@@ -38,17 +41,16 @@ def clip_history(workspace: Workspace, name: str) -> list[ClipHistory]:
 
     Args:
         workspace: where to look.
-        name: a clip id, a video id, or the path or name of an imported file.
+        name: a clip id, a video id, or the path or name of an imported file or of a recording.
 
     Raises:
         InputError: no such clip was ever requested.
     """
     segments, removed = read_segments(workspace), read_removals(workspace)
     known = segments.keys() | ledger.latest(workspace.root).keys() | removed.rows.keys()
-    found = (
-        [name] if name in known else sorted(i for i in known if i.rpartition("_")[0].startswith(f"{name}_"))
-    )
-    found = found or _imported_from(workspace, name)
+    found = [name] if name in known else _of_video(known, name) or _imported_from(workspace, name)
+    # The recording of a timeline: clips that were cut of it bear the id that its name gives.
+    found = found or _of_video(known, recording_id(recording_stem(PurePosixPath(name).name)))
     if not found:
         near = sorted(i for i in known if name.lower() in i.lower())[:_SHOWN]
         raise InputError(
@@ -70,6 +72,10 @@ def clip_history(workspace: Workspace, name: str) -> list[ClipHistory]:
         )
         for i in found
     ]
+
+
+def _of_video(known: Iterable[str], video_id: str) -> list[str]:
+    return sorted(i for i in known if i.rpartition("_")[0].startswith(f"{video_id}_"))
 
 
 def _imported_from(workspace: Workspace, name: str) -> list[str]:

@@ -163,9 +163,9 @@ def load_split(workspace: Workspace, name: str | None, *, folds: bool = False) -
         test_hash=subset_hash(examples[Subset.TEST], labels),
         clip_s=_median_s(clips, examples),
         lengths=tuple(
-            (clips[example.path].num_frames, clips[example.path].fps_num / clips[example.path].fps_den)
-            for subset in Subset
-            for example in examples[subset]
+            (clips[path].num_frames, clips[path].fps_num / clips[path].fps_den)
+            # Of folds each clip is in train and in test.
+            for path in dict.fromkeys(example.path for subset in Subset for example in examples[subset])
         ),
         notes=(
             *_notes(name, examples, split_clips, removed_of(meta)),

@@ -148,6 +148,8 @@ def test_repeats_are_a_group_of_runs_that_report_and_compare_take(corpus, settin
     write_folds(workspace, repeats=2)
     assert count_repeats(workspace, "folds") == 2
     data = load_split(workspace, "folds", folds=True)
+    # Each clip is in train and in test, and is counted once.
+    assert len(data.lengths) == len(data.examples[Subset.TEST])
     assert folds_of(data, 0).of_clip != folds_of(data, 1).of_clip
     group = finetune_seeds(workspace, replace(settings, seed=0), 2)
     assert [r["cross_validation"]["repeat"] for r in group.records] == [1, 2]
