@@ -10,7 +10,7 @@ import pytest
 from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.hashing import assign_folds
 from dancecli.core.progress import Reporter
-from dancecli.core.records import Clip, Prediction, SplitClip
+from dancecli.core.records import Clip, Prediction, SplitClip, Subset
 from dancecli.core.video_files import clip_path
 from dancecli.model.dataloading.split_data import count_repeats, load_split
 from dancecli.model.runs.finetune import FinetuneSettings, finetune
@@ -158,7 +158,7 @@ def test_repeats_are_a_group_of_runs_that_report_and_compare_take(corpus, settin
     single = report(workspace, ReportSettings(run="cv-seed0"))
     page = single.page.read_text()
     assert "cross-validated in 3 folds on 12 clips" in page
-    assert "are not independent: their standard deviation is no standard error" in page
+    assert "share training clips, so that their standard deviation is no standard error" in page
     assert "none of which is in two folds" in page
     assert single.document["subsets"]["test"]["videos_also_in_training"] == 0
     compared = compare(workspace, CompareSettings(first="cv-seed0", second="cv-seed1"))
