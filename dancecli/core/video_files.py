@@ -40,6 +40,11 @@ def is_video_name(name: str) -> bool:
     return bool(dot) and f".{suffix.lower()}" in VIDEO_SUFFIXES
 
 
+def recording_stem(name: str) -> str:
+    """Return a recording's name without the suffix of a video; other names stay as they are."""
+    return name.rpartition(".")[0] if is_video_name(name) else name
+
+
 def recording_id(stem: str) -> str:
     """Return the video id of a recording that is named as people name them, such as `Gala 1994, 2`.
 

@@ -28,7 +28,7 @@ from typing import Any
 from dancecli.core.errors import InputError
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import RECORDING_COLUMN, Segment
-from dancecli.core.video_files import recording_id
+from dancecli.core.video_files import recording_id, recording_stem
 from dancecli.sources.list_format import (
     END_COLUMNS,
     ID_COLUMNS,
@@ -55,7 +55,6 @@ from dancecli.sources.timelines import (
     is_webvtt,
     read_elan,
     read_webvtt,
-    recording_stem,
 )
 
 NEEDED = ("label", "youtube_id", "time_start", "time_end")

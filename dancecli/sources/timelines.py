@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 
 from dancecli.core.errors import InputError
 from dancecli.core.records import RECORDING_COLUMN, RECORDING_NOTE
-from dancecli.core.video_files import is_video_name
+from dancecli.core.video_files import recording_stem
 
 _CUE_TIMES = re.compile(r"\s*(?P<start>[\d:.]+)[ \t]+-->[ \t]+(?P<end>[\d:.]+)(?:[ \t].*)?")
 _TAG = re.compile(r"<[^>]*>")
@@ -126,7 +126,8 @@ def read_webvtt(lines: Iterator[str], num_before: int) -> Iterator[Stretch]:
     place, times, words, video = 0, None, list[str](), ""
     for number, line in enumerate((*lines, ""), num_before + 1):
         match = _CUE_TIMES.fullmatch(line.rstrip("\r\n"))
-        if line.startswith(RECORDING_NOTE):
+        # The words of a cue are none.
+        if times is None and line.startswith(RECORDING_NOTE):
             video = recording_stem(html.unescape(line.removeprefix(RECORDING_NOTE).strip()))
         if match:
             place, times, words = number, match, []
@@ -136,11 +137,6 @@ def read_webvtt(lines: Iterator[str], num_before: int) -> Iterator[Stretch]:
             label = _PROBABILITY.sub("", " ".join(words))
             yield Stretch(place, label, times["start"], times["end"], video)
             times = None
-
-
-def recording_stem(name: str) -> str:
-    """Return a recording's name without the suffix of a video; other names stay as they are."""
-    return name.rpartition(".")[0] if is_video_name(name) else name
 
 
 def _milliseconds(text: str) -> float | str:

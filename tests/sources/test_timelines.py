@@ -67,6 +67,13 @@ def test_a_timeline_names_its_recording_whatever_it_is_called(
     assert len(listing.segments) == len(SEEN)
 
 
+def test_the_words_of_a_cue_name_no_recording(tmp_path: Path) -> None:
+    (tmp_path / "Gala.vtt").write_text(
+        "WEBVTT\n\n00:01.000 --> 00:02.000\nNOTE recording: x\n\n00:03.000 --> 00:04.000\nzumba\n"
+    )
+    assert {one.video_id for one in read(tmp_path / "Gala.vtt").segments} == {"Gala"}
+
+
 @pytest.mark.parametrize("suffix", [".vtt", ".csv"])
 def test_a_timeline_without_a_name_in_it_is_of_the_recording_that_it_is_named_after(
     tmp_path: Path, suffix: str

@@ -8,9 +8,8 @@ from pathlib import PurePosixPath
 
 from dancecli.core.errors import InputError
 from dancecli.core.records import Outcome, Segment
-from dancecli.core.video_files import recording_id
+from dancecli.core.video_files import recording_id, recording_stem
 from dancecli.dataset.clips import clips_there, read_segments
-from dancecli.sources.timelines import recording_stem
 from dancecli.storage import ledger
 from dancecli.storage.removals import read_removals
 from dancecli.storage.workspace import Workspace
