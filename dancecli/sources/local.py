@@ -124,13 +124,11 @@ class FolderIndex:
     Attributes:
         clips: files that are named as clips, by (video id, start_ms, end_ms).
         videos: all other files, whole sources, by the id that their name is or gives.
-        repeated: files left out because another one, earlier in the order of paths, is the same.
         namesakes: by video id, files of whole videos that are named like the one in `videos`.
     """
 
     clips: dict[tuple[str, int, int], FoundVideo] = field(default_factory=dict)
     videos: dict[str, FoundVideo] = field(default_factory=dict)
-    repeated: list[FoundVideo] = field(default_factory=list)
     namesakes: dict[str, list[FoundVideo]] = field(default_factory=dict)
 
     @classmethod
@@ -144,7 +142,7 @@ class FolderIndex:
         for found in scan(root):
             name = parse_clip_name(found.path.name)
             if name is not None:
-                kept = index.clips.setdefault(name, found)
+                index.clips.setdefault(name, found)
             else:
                 # ActivityNet's videos are named `v_<id>`.
                 activitynet = _ACTIVITYNET_NAME.fullmatch(found.path.stem)
@@ -152,8 +150,6 @@ class FolderIndex:
                 kept = index.videos.setdefault(video_id, found)
                 if kept is not found:
                     index.namesakes.setdefault(video_id, []).append(found)
-            if kept is not found:
-                index.repeated.append(found)
         return index
 
     def clip(self, video_id: str, start_ms: int, end_ms: int) -> Path | None:

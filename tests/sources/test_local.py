@@ -88,7 +88,6 @@ def test_the_index_is_asked_by_clip_and_by_video(tmp_path: Path) -> None:
     assert index.clip("a", 10_000, 21_000) is None
     assert index.video("dQw4w9WgXcQ") == tmp_path / "v_dQw4w9WgXcQ.mp4"
     assert index.video("-whole_vid") == tmp_path / "two/-whole_vid.webm"
-    assert [f.path.name for f in index.repeated] == ["a_10_20.mkv"]
 
 
 def test_of_recordings_with_one_name_none_is_taken(tmp_path: Path) -> None:
