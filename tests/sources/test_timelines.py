@@ -55,7 +55,9 @@ def test_what_predict_writes_is_read_back(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.parametrize("suffix", [".eaf", ".vtt", ".csv"])
 @pytest.mark.parametrize("written", ["Gala-1994-2.mp4", "other"])
-@pytest.mark.parametrize("film", [f"{NAME}.mp4", "Gala (Teil 1).MP4", "Fest --> 2.mkv", "v1.0"])
+@pytest.mark.parametrize(
+    "film", [f"{NAME}.mp4", "Gala (Teil 1).MP4", "Fest --> 2.mkv", "A &amp;  B.mkv", "v1.0"]
+)
 def test_a_timeline_names_its_recording_whatever_it_is_called(
     tmp_path: Path, suffix: str, written: str, film: str
 ) -> None:

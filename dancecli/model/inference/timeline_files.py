@@ -94,8 +94,8 @@ def webvtt(video: Path, segments: Sequence[Mapping[str, Any]]) -> str:
         f"{_time(s['start_s'])} --> {_time(s['end_s'])}\n{html.escape(_cue(s), quote=False)}\n"
         for s in segments
     ]
-    # A note ends at an empty line, and may not hold an arrow.
-    note = f"{RECORDING_NOTE}{' '.join(video.name.split()).replace('-->', '--&gt;')}\n"
+    # A note is one line here, and may not hold an arrow.
+    note = f"{RECORDING_NOTE}{html.escape(' '.join(video.name.splitlines()), quote=False)}\n"
     return "\n".join(["WEBVTT\n", note, *cues])
 
 
