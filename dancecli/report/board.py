@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from dancecli.report.results.leaderboard import COLUMNS, Column, Leaderboard, Ro
 from dancecli.report.results.run_results import RunResults, read_run_results
 from dancecli.report.results.summaries import summarize
 from dancecli.report.statistics.significance import ALPHA
-from dancecli.report.submissions import NOTHING_ADDED, Added, add_submissions, read_submissions
+from dancecli.report.submissions import Added, add_submissions, read_submissions
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace, checked_name
 
@@ -58,7 +58,7 @@ class BoardResult:
     leaderboards: tuple[Leaderboard, ...]
     left_out: tuple[tuple[str, str], ...]
     document: Mapping[str, Any]
-    added: Added = NOTHING_ADDED
+    added: Added = field(default_factory=Added)
 
 
 def board(
@@ -80,15 +80,21 @@ def board(
         WorkspaceError: there is no run that can be shown, or no split to hold submissions against.
         InputError: a submission's path does not exist.
     """
-    added = NOTHING_ADDED
+    added = Added()
     if settings.add:
         added = add_submissions(workspace, settings.add, reporter, dry_run=dry_run)
-    found, left_out = _read_all(workspace, settings, reporter)
+    every, left_out = _read_all(workspace, settings, reporter)
+    found = [one for one in every if settings.split in (None, one.run["split"]["name"])]
     earlier = _earlier_runs(settings.site) if settings.site else set()
     # A site whose last submission was removed is emptied, too.
     if not found and not earlier:
         for file, reason in added.refused:
             reporter.message(f"refused: {file}: {reason}")
+        if every:
+            known = ", ".join(sorted({one.run["split"]["name"] for one in every}))
+            raise WorkspaceError(
+                f"no run in {workspace.root} is of split {settings.split!r}", f"known: {known}"
+            )
         reasons = [why for _, why in (*added.refused, *left_out)]
         why = f"; the first of {len(reasons)} left out: {reasons[0]}" if reasons else ""
         # The host of a leaderboard has a lock file, and no clips to train on.
@@ -248,7 +254,7 @@ def _read_all(
     for results in (*read, *submitted):
         if settings.subset not in results.subsets:
             left_out.append((results.run["name"], f"has no predictions for subset {settings.subset!r}"))
-        elif settings.split in (None, results.run["split"]["name"]):
+        else:
             found.append(results)
     return found, left_out
 

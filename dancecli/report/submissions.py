@@ -28,15 +28,14 @@ class Added:
     """What became of the files that were given.
 
     Attributes:
-        accepted: names of the submissions that were added, or were there already.
+        accepted: names of the submissions that were added.
+        kept: names of those that were there already, byte for byte.
         refused: files with the reason.
     """
 
-    accepted: tuple[str, ...]
-    refused: tuple[tuple[str, str], ...]
-
-
-NOTHING_ADDED = Added((), ())
+    accepted: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
 
 
 def add_submissions(
@@ -60,7 +59,7 @@ def add_submissions(
     files = list(_files(paths))
     known = references(workspace)
     here = _digests(workspace)
-    accepted, refused = [], []
+    accepted, kept, refused = [], [], []
     for done, path in enumerate(files, start=1):
         try:
             found = read_submission(path)
@@ -69,12 +68,13 @@ def add_submissions(
             refused.append((str(path), error.message.removeprefix(f"{path}: ")))
         else:
             here[scores_digest(found.results)] = found.name
-            accepted.append(found.name)
-            if not dry_run and path.resolve() != workspace.submission(found.name).resolve():
-                with atomic_file(workspace.submission(found.name), "wb") as file:
+            place = workspace.submission(found.name)
+            (kept if place.exists() else accepted).append(found.name)
+            if not dry_run and not place.exists():
+                with atomic_file(place, "wb") as file:
                     file.write(path.read_bytes())
         reporter.progress(done, len(files), path.name)
-    return Added(tuple(accepted), tuple(refused))
+    return Added(tuple(accepted), tuple(kept), tuple(refused))
 
 
 def _files(paths: Iterable[Path]) -> Iterable[Path]:

@@ -141,6 +141,9 @@ def test_an_ensemble_and_what_was_not_trained_are_said_to_be_it(many: Workspace)
 
 
 def test_a_split_can_be_singled_out(many: Workspace) -> None:
+    with pytest.raises(WorkspaceError, match=r"no run in .* is of split 'six'") as raised:
+        board(many, BoardSettings(split="six"))
+    assert raised.value.hint == "known: demo, five"
     result = board(many, BoardSettings(split="five"), dry_run=True)
     assert list(places(result)) == ["five-1"]
     assert not result.page.exists()

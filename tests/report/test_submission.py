@@ -60,8 +60,9 @@ def test_an_honest_submission_is_accepted_in_another_workspace(honest: Path, hos
     (row,) = result.leaderboards[0].rows
     home = board(Workspace(honest.parent / "home"), BoardSettings()).leaderboards[0].rows[0]
     assert (row.name, row.submitted, row.top1) == ("ours", True, home.top1)
-    # Adding it again changes nothing.
-    assert board(host, BoardSettings(add=(honest,))).added.accepted == ("ours",)
+    # Adding it again changes nothing, and says so.
+    again = board(host, BoardSettings(add=(honest,))).added
+    assert (again.accepted, again.kept) == ((), ("ours",))
 
 
 def test_it_says_nothing_of_the_machine_that_it_was_made_on(honest: Path) -> None:
@@ -486,4 +487,4 @@ def test_the_commands(dance: Callable[..., Ran], workspace: Workspace) -> None:
     assert ran.json["refused"][0]["why"].startswith("is not a submission")
     assert "refused: bad.zip: is not a submission" in ran.err
     assert {row["run"] for row in ran.json["leaderboards"][0]["runs"]} == {"first-1", "theirs"}
-    assert "added: theirs" in dance("board", "--add", "theirs.zip").err
+    assert "there already: theirs" in dance("board", "--add", "theirs.zip").err

@@ -123,7 +123,8 @@ def command(
             print_result(write_table(board_table(one), TableFormat(form)).rstrip())
     elif json_output:
         refused = [{"file": file, "why": why} for file, why in result.added.refused]
-        added = {"added": list(result.added.accepted), "refused": refused}
+        taken = {"added": list(result.added.accepted), "kept": list(result.added.kept)}
+        added = {**taken, "refused": refused}
         print_json({"page": str(result.page), **result.document, **(added if add else {})})
     else:
         shown = [column for column in COLUMNS if column.title and column.terminal]
@@ -148,6 +149,8 @@ def _tell(result: BoardResult, *, dry_run: bool) -> None:
         info(f"left out: {run}: {why}")
     for name in result.added.accepted:
         info(f"added: {name}{' (not written)' if dry_run else ''}")
+    for name in result.added.kept:
+        info(f"there already: {name}")
     for file, why in result.added.refused:
         info(f"refused: {file}: {why}")
 
