@@ -15,7 +15,8 @@ from dancecli.core.errors import WorkspaceError
 from dancecli.core.records import Clip, SplitClip, Suspect
 from dancecli.storage import tables
 from dancecli.storage.content import BARS_SHARE, BLACK_SHARE, FROZEN_SHARE
-from dancecli.storage.corrections import Field, current, read_corrections
+from dancecli.storage.corrections import Field, corrections_file, current, read_corrections
+from dancecli.storage.files import file_state
 from dancecli.storage.runs import RunFolder
 from dancecli.storage.workspace import Workspace
 
@@ -106,24 +107,48 @@ class Catalog:
     """
 
     def __init__(self, workspace: Workspace, split: str | None = None, run: str | None = None) -> None:
-        self.workspace = workspace
-        self.split = split or (workspace.splits()[-1] if workspace.splits() else None)
-        self.run = run
+        self.workspace, self.run, self._asked_split = workspace, run, split
         self._found: tuple[Query, Places] | None = None
-        self._compared: dict[str, tuple[int, pd.DataFrame]] = {}
+        self._compared: dict[str, tuple[object, pd.DataFrame]] = {}
+        self._load()
+
+    def _load(self) -> None:
+        states = self._table_states()
+        self.split = self._asked_split or next(reversed(self.workspace.splits()), None)
         self.scores: tuple[pd.Index[Any], np.ndarray[Any, Any]] | None = None
         self.frame = self._read_clips()
         self.labels = self._read_labels()
         self._add_subsets()
         self._add_predictions()
         self._add_suspects()
-        self.explorer = Explorer(workspace, self.frame, run, self.scores)
+        self.explorer = Explorer(self.workspace, self.frame, self.run, self.scores)
         self.refresh()
+        self._tables = states
+
+    def catch_up(self) -> None:
+        """Read again what other commands or people have written since it was read.
+
+        Raises:
+            WorkspaceError: there are no clips any more, or not the split or run.
+            InputError: a table is damaged.
+        """
+        if self._table_states() != self._tables:
+            self._load()
+        elif file_state(corrections_file(self.workspace)) != self._corrections:
+            self.refresh()
+
+    def _table_states(self) -> list[object]:
+        split = self._asked_split or next(reversed(self.workspace.splits()), None)
+        of_split = [self.workspace.split(split)] if split else []
+        of_run = [RunFolder(self.workspace.run(self.run)).predictions] if self.run else []
+        paths = [self.workspace.clips, self.workspace.segments, self.workspace.suspects, *of_split, *of_run]
+        return [(path, file_state(path)) for path in paths]
 
     def refresh(self) -> None:
         """Read the corrections again: other people may have written some."""
         import pandas as pd
 
+        self._corrections = file_state(corrections_file(self.workspace))
         changes = current(read_corrections(self.workspace))
         self.changes = changes
         self._found = None
@@ -214,7 +239,7 @@ class Catalog:
     def _calls(self, run: str) -> pd.DataFrame:
         """Give what a run took its test clips for; read again when the run has changed."""
         path = RunFolder(self.workspace.run(run)).predictions
-        state = path.stat().st_mtime_ns if path.exists() else 0
+        state = file_state(path)
         known = self._compared.get(run)
         if known is None or known[0] != state:
             known = self._compared[run] = (state, calls_of(self.workspace, run))

@@ -110,12 +110,15 @@ class _App:
     async def page(self, _: Request) -> Response:
         return FileResponse(STATIC / "index.html")
 
+    @answering
     async def about(self, _: Request) -> Response:
         catalog = self.catalog
-        with self.lock:
-            facets = catalog.facets()
-        return JSONResponse(
-            {
+
+        def answer() -> dict[str, Any]:
+            with self.lock:
+                catalog.catch_up()
+                facets = catalog.facets()
+            return {
                 "workspace": str(self.workspace.root),
                 "name": self.workspace.root.name,
                 "who": self.who,
@@ -127,7 +130,8 @@ class _App:
                 "sorts": list(SORTS),
                 "flags": list(FLAGS),
             }
-        )
+
+        return JSONResponse(await run_in_threadpool(answer))
 
     @answering
     async def clips(self, request: Request) -> Response:
@@ -136,6 +140,7 @@ class _App:
 
         def answer() -> dict[str, Any]:
             with self.lock:
+                self.catalog.catch_up()
                 places = self.catalog.places(query)
                 page = self.catalog.frame.iloc[places[offset : offset + _PAGE]]
                 rows = self.catalog.rows(page, query)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from dancecli.core.records import Clip, Segment
 from dancecli.storage import ledger, tables
-from dancecli.storage.files import atomic_file
+from dancecli.storage.files import NO_FILE, atomic_file, file_state
 from dancecli.storage.removals import read_removals, removals_file
 from dancecli.storage.workspace import Workspace
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _LABELS = ("label", "official_split", "dataset")
-_NONE = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def update_clips(workspace: Workspace) -> None:
     state = _read_state(workspace)
     marks = ledger.marks(workspace.root)
     changed = ledger.changed_since(workspace.root, state.marks) if state else None
-    segments, removals = _stamp(workspace.segments), _stamp(removals_file(workspace))
+    segments, removals = file_state(workspace.segments), file_state(removals_file(workspace))
     if state and changed == set() and (state.segments, state.removals) == (segments, removals):
         return
     relabels = state is None or state.segments != segments or changed != set()
@@ -51,7 +50,7 @@ def update_clips(workspace: Workspace) -> None:
     labels = _Labels(workspace) if relabels else None
     removed = sorted(read_removals(workspace).rows)
     _write(workspace, _settled(_merged(workspace, changes), labels, removed))
-    _write_state(workspace, _State(marks, _stamp(workspace.clips), segments, removals))
+    _write_state(workspace, _State(marks, file_state(workspace.clips), segments, removals))
 
 
 def replace_augmented(workspace: Workspace, clips: Sequence[Clip]) -> None:
@@ -62,7 +61,9 @@ def replace_augmented(workspace: Workspace, clips: Sequence[Clip]) -> None:
     originals = (piece.filter(pc.equal(piece["parent_id"], "")) for piece in _stored(workspace))
     _write(workspace, _inserted(originals, ((clip.clip_id, clip) for clip in clips)))
     if state:
-        _write_state(workspace, _State(state.marks, _stamp(workspace.clips), state.segments, state.removals))
+        _write_state(
+            workspace, _State(state.marks, file_state(workspace.clips), state.segments, state.removals)
+        )
 
 
 class _UnchangedError(Exception):
@@ -217,10 +218,6 @@ class _Labels:
         return piece
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    return (path.stat().st_size, path.stat().st_mtime_ns) if path.exists() else _NONE
-
-
 def _state_file(workspace: Workspace) -> Path:
     return workspace.root / ".locks" / "clips.json"
 
@@ -234,7 +231,7 @@ def _read_state(workspace: Workspace) -> _State | None:
         state = _State(marks, *files)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return state if state.table == _stamp(workspace.clips) != _NONE else None
+    return state if state.table == file_state(workspace.clips) != NO_FILE else None
 
 
 def _write_state(workspace: Workspace, state: _State) -> None:

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from dancecli.core.hashing import sha256_text
 
+NO_FILE = (0, 0)
 _REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -29,6 +30,15 @@ def json_lines(path: Path) -> Iterator[Any]:
         except ValueError:
             continue
         yield row
+
+
+def file_state(path: Path) -> tuple[int, int]:
+    """Tell a file from what it was: its size, and when it was written in ns; `NO_FILE` if there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return NO_FILE
+    return (found.st_size, found.st_mtime_ns)
 
 
 def whole_lines(content: bytes) -> bytes:

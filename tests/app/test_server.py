@@ -12,7 +12,7 @@ from helpers.clip_workspace import LABELS
 
 from dancecli.core.records import Clip
 from dancecli.storage import tables
-from dancecli.storage.corrections import read_corrections
+from dancecli.storage.corrections import Correction, append_corrections, read_corrections
 from dancecli.storage.workspace import Workspace
 
 clip_files, populated = clip_workspace.clip_files, clip_workspace.populated
@@ -131,6 +131,18 @@ def test_a_correction_is_a_row_and_is_shown(site: Site) -> None:
     site.correct({"clip_id": clip.clip_id, "field": "label", "new": clip.label})
     assert site.ask("/api/clips?changed=yes").json["total"] == 0
     assert site.ask("/api/corrections").json["total"] == 2
+
+
+def test_what_the_command_line_changes_meanwhile_is_shown(site: Site) -> None:
+    clips = tables.read(site.workspace.clips, Clip)
+    append_corrections(site.workspace, [Correction(clips[0].clip_id, "exclude", "", "yes")])
+    assert site.ask("/api/clips?changed=excluded").json["total"] == 1
+    tables.write(site.workspace.clips, Clip, clips[:-1], tables.read_meta(site.workspace.clips))
+    assert site.ask("/api/about").json["clips"] == len(clips) - 1
+    assert site.ask(f"/api/clips/{clips[-1].clip_id}").status == 404
+    site.workspace.clips.unlink()
+    answer = site.ask("/api/clips")
+    assert (answer.status, b"there are no clips yet" in answer.body) == (409, True)
 
 
 def test_several_people_write_at_once_without_loss(site: Site) -> None:
