@@ -23,6 +23,9 @@ from dancecli.storage.workspace import Workspace
 if TYPE_CHECKING:
     from dancecli.model.networks.heads.unknown import Detector, ReducedDetector
 
+# Decimals of a probability and of a distance in a result.
+DIGITS = 6
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -101,7 +104,7 @@ def calibrate(
         limit = group_threshold(distances, groups, 1 - rate)
         assert limit is not None  # noqa: S101 - there are enough groups
         count = {"clips": len(distances), "groups": len(set(groups))}
-        found = replace(found, rate=rate, farthest=limit, detector=detector, unknown_by=count)
+        found = replace(found, rate=rate, farthest=round(limit, DIGITS), detector=detector, unknown_by=count)
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from dancecli.core.progress import Reporter
 from dancecli.core.statistics.calibration import prediction_set
 from dancecli.model.encoding.model_file import TrajectoryClassifier
-from dancecli.model.inference.calibration import Calibration
+from dancecli.model.inference.calibration import DIGITS, Calibration
 from dancecli.model.inference.predictor import (
     Predictor,
     predict_pose_windows,
@@ -18,9 +18,6 @@ from dancecli.model.inference.predictor import (
 )
 from dancecli.model.inference.reading import Reading
 from dancecli.model.inference.timeline import mean_distance, mean_scores, segments
-
-# Decimals of a probability.
-_DIGITS = 6
 
 
 def video_facts(
@@ -57,15 +54,15 @@ def video_facts(
         "decoder": stream.decoder,
         "seconds": round(stream.seconds, 3),
         "frames": stream.frames,
-        "top5": [{"label": labels[i], "probability": round(scores[i], _DIGITS)} for i in best],
-        "scores": [round(score, _DIGITS) for score in scores],
+        "top5": [{"label": labels[i], "probability": round(scores[i], DIGITS)} for i in best],
+        "scores": [round(score, DIGITS) for score in scores],
         **read(scores, mean_distance(windows)),
         "segments": [
             {
                 "start_s": round(s.start_s, 3),
                 "end_s": round(s.end_s, 3),
                 "label": labels[s.label_index],
-                "probability": round(s.probability, _DIGITS),
+                "probability": round(s.probability, DIGITS),
                 **read(mean_scores(windows, s.start_s, s.end_s), mean_distance(windows, s.start_s, s.end_s)),
             }
             for s in segments(windows)
@@ -74,7 +71,7 @@ def video_facts(
             {
                 "start_s": round(w.start_s, 3),
                 "end_s": round(w.end_s, 3),
-                "scores": [round(score, _DIGITS) for score in w.scores],
+                "scores": [round(score, DIGITS) for score in w.scores],
                 **read(w.scores, w.distance),
             }
             for w in windows
@@ -90,5 +87,7 @@ def _read(
     if found.level is not None:
         reading["set"] = [labels[i] for i in prediction_set(scores, found.least)]
     if found.rate is not None:
-        reading |= {"unknown": distance > found.farthest, "distance": round(distance, _DIGITS)}
+        # As the limit is: a clip that sets it is not beyond it by an error of rounding.
+        distance = round(distance, DIGITS)
+        reading |= {"unknown": distance > found.farthest, "distance": distance}
     return reading
