@@ -93,7 +93,7 @@ def run_job(job: Job, reporter: Reporter) -> Outcome:
         loaders = features.loaders
         clock.lap("features")
         runner, hook = _build_runner(job, loaders, reporter, first.model if first else None)
-        with process_group(job.rank_info):
+        with process_group(job.rank_info), _ending_workers(runner):
             runner.train()
         clock.lap("train")
         clock.seconds["train"] = round(clock.seconds["train"] + hook.before_s, 2)
@@ -146,7 +146,24 @@ def run_worker_rank(job: Job) -> None:
     with silence(job.folder), loader_errors(), process_group(job.rank_info):
         init_default_scope("mmaction")
         runner, _ = _build_runner(job, {}, SILENT)
-        runner.train()
+        with _ending_workers(runner):
+            runner.train()
+
+
+@contextlib.contextmanager
+def _ending_workers(runner: QuietRunner) -> Iterator[None]:
+    """End the processes that decode for a runner when it has trained, and not when it is collected.
+
+    A runner refers to itself. Where the garbage collector finds a loader, it has closed the queue by which
+    torch asks its processes to end: torch waits five seconds for each loader.
+    """
+    try:
+        yield
+    finally:
+        for loop in (runner._train_loop, runner._val_loop):
+            loader = getattr(loop, "dataloader", None)
+            if loader is not None:
+                loader._iterator = None
 
 
 def _build_runner(

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import multiprocessing
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from dancecli.core.errors import InputError, ModelError, UsageError, WorkspaceError
-from dancecli.core.progress import Progress, Reporter
+from dancecli.core.progress import SILENT, Progress, Reporter
 from dancecli.core.records import Prediction
 from dancecli.model.runs.finetune import FinetuneSettings, finetune, make_plan
 from dancecli.model.runs.plan import Execution
@@ -65,6 +67,21 @@ def test_a_run_leaves_record_metrics_checkpoints_and_predictions(corpus, tiny_re
         rows_of(workspace, again.name, "train")[-1]["loss"]
         == rows_of(workspace, result.name, "train")[-1]["loss"]
     )
+
+
+def test_the_processes_that_decode_end_with_the_training(corpus, tiny_recipe, tiny_model):
+    def stop(now: Progress) -> None:
+        if now.text.startswith("training · epoch 2"):
+            raise KeyboardInterrupt
+
+    tiny_recipe.write_text(tiny_recipe.read_text() + "freeze = 'none'\n")
+    settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", recipe=str(tiny_recipe))
+    before = set(multiprocessing.active_children())
+    for reporter in (SILENT, Reporter(stop)):
+        # Where they are left to the garbage collector, each loader takes five seconds.
+        with contextlib.suppress(KeyboardInterrupt):
+            finetune(corpus(), settings, reporter)
+        assert set(multiprocessing.active_children()) <= before
 
 
 @pytest.mark.parametrize(
