@@ -3,8 +3,10 @@
     dance demo --workspace W
     dance features --workspace W --run inception-demo-1 --to W/features.parquet
     python -m benchmarks.unknown_styles W/features.parquet W/manifests/splits/demo.parquet [--styles FILE]
+    dance pose --workspace W
+    python -m benchmarks.unknown_styles W W/manifests/splits/demo.parquet   # by how people move
 
-Only training clips are used. For each withheld style and seed the other clips are divided into five grouped
+Only training clips are used, of a workspace all with poses: nothing else was fitted to them. For each withheld style and seed the other clips are divided into five grouped
 folds; a score is fitted to four of them and computed for the fifth and for the withheld style. The threshold
 for a fold is the one of 5 % false alarms on the other folds. Each line is one score: the withheld clips
 beyond the threshold in per cent (mean, then style by style), the false alarms, and the area under the curve.
@@ -31,7 +33,12 @@ from sklearn.svm import OneClassSVM
 from dancecli.core.hashing import assign_folds
 from dancecli.core.labels import LabelSet
 from dancecli.core.statistics.calibration import group_threshold
-from dancecli.model.networks.heads.unknown import fit_detector
+from dancecli.core.records import Clip, ClipPose, SplitClip
+from dancecli.model.networks.heads.unknown import fit_detector, fit_neighbors
+from dancecli.storage import tables
+from dancecli.storage.pose_files import read_pose
+from dancecli.storage.workspace import Workspace
+from dancecli.video.pose.movement import movement_vector
 
 FOLDS, RATE = 5, 0.05
 # Of clips [N, channels]; larger is farther.
@@ -49,6 +56,12 @@ def detector(residual: float) -> Fit:
         return lambda z: found.distance(torch.from_numpy(z)).numpy()
 
     return fit
+
+
+def nearest(x: np.ndarray, y: np.ndarray) -> Score:
+    """The score of `dance predict --unknown` of runs on poses."""
+    found = fit_neighbors(torch.from_numpy(x), torch.from_numpy(y))
+    return lambda z: found.distance(torch.from_numpy(z)).numpy()
 
 
 def whitened(x: np.ndarray, y: np.ndarray) -> Score:
@@ -183,6 +196,7 @@ SCORES: dict[str, Fit] = {
     **{f"cosine and {share:g} of the residual": detector(share) for share in (0.25, 0.5, 1.0, 2.0)},
     "Mahalanobis, Ledoit-Wolf": mahalanobis(relative=False),
     "relative Mahalanobis, Ledoit-Wolf": mahalanobis(relative=True),
+    "neighbor 10, measures scaled": nearest,
     **{f"neighbor {k}": neighbors(k, white=False) for k in (1, 10, 20)},
     **{f"neighbor {k}, whitened": neighbors(k, white=True) for k in (1, 10, 20)},
     "one-class SVM, whitened": outliers("svm"),
@@ -238,6 +252,27 @@ def measure(
     return float(np.mean(found)), alarms / len(known), float(np.mean(area))
 
 
+def exported(path: Path) -> list[tuple[str, str, np.ndarray]]:
+    """Give id, label and features of the training clips of a file of `dance features`."""
+    rows = [row for row in pq.read_table(path).to_pylist() if row["subset"] == "train"]
+    return [(row["clip_id"], row["label"], np.array(row["features"], dtype=float)) for row in rows]
+
+
+def moving(folder: Path) -> list[tuple[str, str, np.ndarray]]:
+    """Give id, label and movement of the clips of a workspace whose dancer was found."""
+    workspace = Workspace(folder)
+    clips = {clip.clip_id: clip for clip in tables.read(workspace.clips, Clip)}
+    found = []
+    for row in tables.read(workspace.poses, ClipPose):
+        clip = clips[row.clip_id]
+        vector = (
+            movement_vector(read_pose(folder / row.path), clip.fps_num / clip.fps_den) if row.path else None
+        )
+        if vector is not None:
+            found.append((clip.clip_id, clip.label, vector))
+    return found
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -246,14 +281,14 @@ def main() -> None:
     parser.add_argument("--styles", type=Path, help="label file: only these styles")
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
-    rows = [row for row in pq.read_table(options.features).to_pylist() if row["subset"] == "train"]
+    clips = moving(options.features) if options.features.is_dir() else exported(options.features)
     if options.styles:
-        rows = [row for row in rows if row["label"] in LabelSet.read(options.styles)]
-    group_of = {row["clip_id"]: row["group"] for row in pq.read_table(options.split).to_pylist()}
-    x = np.array([row["features"] for row in rows], dtype=float)
-    groups = np.array([group_of[row["clip_id"]] for row in rows])
-    styles, y = np.unique([row["label"] for row in rows], return_inverse=True)
-    print(f"{len(rows)} clips, {len(set(groups))} videos; withheld: {', '.join(styles)}")
+        clips = [one for one in clips if one[1] in LabelSet.read(options.styles)]
+    group_of = {row.clip_id: row.group for row in tables.read(options.split, SplitClip)}
+    x = np.stack([vector for *_, vector in clips])
+    groups = np.array([group_of[clip_id] for clip_id, *_ in clips])
+    styles, y = np.unique([label for _, label, _ in clips], return_inverse=True)
+    print(f"{len(clips)} clips, {len(set(groups))} videos; withheld: {', '.join(styles)}")
     for name, fit in SCORES.items():
         by = np.array(
             [[measure(fit, x, y, groups, i, s) for s in range(options.seeds)] for i in range(len(styles))]

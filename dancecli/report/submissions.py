@@ -59,7 +59,8 @@ def add_submissions(
     files = list(_files(paths))
     known = references(workspace)
     here = _digests(workspace)
-    accepted, kept, refused = [], [], []
+    accepted, kept = list[str](), list[str]()
+    refused: list[tuple[str, str]] = []
     for done, path in enumerate(files, start=1):
         try:
             found = read_submission(path)

@@ -211,7 +211,7 @@ def _submission_has(path: Path, ids: Collection[str]) -> bool:
 
 
 def _feature_banks(workspace: Workspace, splits: Collection[str]) -> Iterator[Path]:
-    """Yield the checkpoints that hold the features of the training clips themselves, not what was learned."""
+    """Yield the files of runs that hold the training clips' features themselves, not what was learned."""
     for name in workspace.runs():
         folder = RunFolder(workspace.run(name))
         try:
@@ -219,8 +219,13 @@ def _feature_banks(workspace: Workspace, splits: Collection[str]) -> Iterator[Pa
         except DanceError:
             continue
         split, head = (record.get("split") or {}).get("name"), (record.get("recipe") or {}).get("head")
-        if split in splits and head == KNN:
+        if split not in splits:
+            continue
+        if head == KNN:
             yield from (path for path in folder.root.rglob("*.pth") if path != folder.detector)
+        # Of a run on poses it holds how the training clips move, one by one.
+        if (record.get("model") or {}).get("pose") and folder.detector.exists():
+            yield folder.detector
 
 
 def _reports(root: Path, named: re.Pattern[bytes]) -> Iterator[Path]:

@@ -21,7 +21,7 @@ from dancecli.storage.runs import RunFolder
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
-    from dancecli.model.networks.heads.unknown import Detector, ReducedDetector
+    from dancecli.model.networks.heads.unknown import AnyDetector
 
 # Decimals of a probability and of a distance in a result.
 DIGITS = 6
@@ -47,7 +47,7 @@ class Calibration:
     least: float = 0.0
     rate: float | None = None
     farthest: float = 0.0
-    detector: Detector | ReducedDetector | None = None
+    detector: AnyDetector | None = None
     sets_by: Mapping[str, int] = field(default_factory=dict)
     unknown_by: Mapping[str, int] = field(default_factory=dict)
 
@@ -156,9 +156,7 @@ def _groups(workspace: Workspace, run: str, record: Mapping[str, Any]) -> dict[s
     return {row.clip_id: row.group for row in tables.read(path, SplitClip)}
 
 
-def _read_detector(
-    workspace: Workspace, run: str
-) -> tuple[Detector | ReducedDetector, list[float], list[int]]:
+def _read_detector(workspace: Workspace, run: str) -> tuple[AnyDetector, list[float], list[int]]:
     """Read the detector of a run, with the distances of clips that it was not fitted to and their groups."""
     from dancecli.model.networks.heads.unknown import detector_of_state
     from dancecli.model.networks.mmaction import read_checkpoint
@@ -173,8 +171,8 @@ def _read_detector(
     if not path.exists():
         raise WorkspaceError(
             f"run {run!r} has no distances by which unknown clips are told: only a run on cached features "
-            "of a wholly frozen backbone has them",
-            "train with --freeze 4",
+            "of a wholly frozen backbone, on poses or on trajectories has them",
+            "train with --freeze 4, or again",
         )
     content = read_checkpoint(path)
     try:

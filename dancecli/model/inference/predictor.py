@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,9 @@ class Predictor:
         self._model = build_network(found.model, found.state, found.path)
         self._calibration = calibration
         self._output: Any = None
-        if calibration.detector:
+        # Those of poses are found by how people move, and not by what the network makes of it.
+        self._asked = None if found.reads_poses else calibration.detector
+        if self._asked:
             self._model.cls_head.register_forward_pre_hook(self._keep_output)
         self._collate = pseudo_collate
         self._device = current_device()
@@ -121,6 +124,27 @@ class Predictor:
             results = step(results)
         return results
 
+    def distance_of_movement(self, pose: Pose, rate: float) -> float:
+        """Compute how far the movement of a stretch of video is from that of the training clips.
+
+        Args:
+            pose: of all of it.
+            rate: frames a second.
+
+        Returns:
+            The distance, the largest where there are too few poses; 0 without a detector.
+        """
+        detector = self._calibration.detector
+        if not detector:
+            return 0.0
+        import torch
+
+        from dancecli.model.networks.heads.unknown import FARTHEST
+        from dancecli.video.pose.movement import movement_vector
+
+        vector = movement_vector(pose, rate)
+        return FARTHEST if vector is None else float(detector.distance(torch.from_numpy(vector)[None]))
+
     def per_pass(self, views: Any) -> int:
         """Choose how many stretches go through the network at once, by the size of one and the memory."""
         inputs = views["inputs"]
@@ -138,7 +162,8 @@ class Predictor:
             name: of the video, for messages.
 
         Returns:
-            For each stretch its probabilities, and its distance from the classes; 0 without a detector.
+            For each stretch its probabilities, and its distance from the classes; 0 without a detector of
+            features.
 
         Raises:
             ModelError: its scores are not finite.
@@ -160,13 +185,12 @@ class Predictor:
 
     def _distances(self, clips: int) -> list[float]:
         """Compute the distances of the clips that went through the network last."""
-        detector = self._calibration.detector
-        if not detector:
+        if not self._asked:
             return [0.0] * clips
         from dancecli.model.networks.heads.unknown import clip_features
 
         features = clip_features(self._model.cls_head, self._output, clips)
-        distances: list[float] = detector.distance(features.cpu()).tolist()
+        distances: list[float] = self._asked.distance(features.cpu()).tolist()
         return distances
 
 
@@ -233,14 +257,16 @@ def predict_pose_windows(
     pose, rate = poses_of(path)
     stream = FrameStream(pose.total_frames / rate, pose.total_frames, pose.total_frames / rate, rate)
     frames = ((i / rate, (i + 1) / rate, i) for i in range(pose.total_frames))
-    windows = (
-        (
-            window,
-            predictor.prepare_poses(stretch(pose, window.frames[0], len(window.frames)), rate, path.name),
-        )
-        for window in cut_windows(frames, window_s)
-    )
-    return _scored(predictor, windows, path.name, stream, reporter), stream
+    distances: list[float] = []
+
+    def windows() -> Iterator[tuple[Window[Any], Any]]:
+        for window in cut_windows(frames, window_s):
+            part = stretch(pose, window.frames[0], len(window.frames))
+            distances.append(predictor.distance_of_movement(part, rate))
+            yield window, predictor.prepare_poses(part, rate, path.name)
+
+    found = _scored(predictor, windows(), path.name, stream, reporter)
+    return [replace(one, distance=far) for one, far in zip(found, distances, strict=True)], stream
 
 
 def predict_tracked_windows(

@@ -118,6 +118,10 @@ def run_plan(workspace: Workspace, plan: Plan, reporter: Reporter) -> rec.RunRes
     gc.freeze()
     try:
         outcome, extra = _train(workspace, plan, job, reporter)
+        if plan.base.reads_poses and not plan.settings.folds:
+            from dancecli.model.training.probes.unknown import write_movement_detector
+
+            write_movement_detector(workspace, plan.data, folder.detector, reporter)
         record = _finish(job, plan, record | extra, outcome)
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt)

@@ -298,18 +298,19 @@ def test_features_of_others_stay_where_they_are(imported: Workspace) -> None:
 
 def test_a_nearest_neighbor_model_holds_its_clips_and_goes_with_one(imported: Workspace) -> None:
     split_name = make_everything(imported, named("C", 0))
-    for name, head in (("near", "knn"), ("line", "solved")):
+    for name, head, poses in (("near", "knn", False), ("line", "solved", False), ("pose", "trained", True)):
         folder = RunFolder(imported.run(name))
         record = {"schema": 1, "name": name, "status": "done", "split": {"name": split_name, "hash": "x"}}
-        write_record(folder, record | {"recipe": {"head": head}})
+        write_record(folder, record | {"recipe": {"head": head}, "model": {"pose": poses}})
         (folder.root / "folds" / "1").mkdir(parents=True)
         for path in (folder.root / "best.pth", folder.root / "folds" / "1" / "best.pth", folder.detector):
             path.write_bytes(b"features, or weights")
     removed = remove(imported, [named("C", 0)], REASON)
     gone = {path for path in removed.files if path.endswith(".pth")}
-    assert gone == {"runs/near/best.pth", "runs/near/folds/1/best.pth"}
+    # Of a run on poses the detector holds how each clip moves.
+    assert gone == {"runs/near/best.pth", "runs/near/folds/1/best.pth", "runs/pose/unknown.pth"}
     assert not any((imported.root / path).exists() for path in gone)
-    assert len(list(imported.root.glob("runs/*/**/*.pth"))) == 5
+    assert len(list(imported.root.glob("runs/*/**/*.pth"))) == 7
 
 
 def test_a_split_stays_comparable(imported: Workspace, dance: Callable[..., Ran], tmp_path: Path) -> None:

@@ -17,9 +17,11 @@ from dancecli.model.dataloading.split_data import load_split
 from dancecli.model.inference.calibration import calibrate
 from dancecli.model.inference.predict import PredictSettings, predict
 from dancecli.model.networks.heads.unknown import (
+    FARTHEST,
     Detector,
     detector_of_state,
     fit_detector,
+    fit_neighbors,
     fit_reduced_detector,
 )
 from dancecli.model.runs.finetune import FinetuneSettings, finetune
@@ -202,6 +204,31 @@ def test_long_vectors_are_told_apart_in_the_directions_of_the_training_clips():
     assert torch.allclose(again.distance(unknown), detector.distance(unknown), atol=1e-5)
     # Twice the same clips have no more directions.
     assert fit_reduced_detector(train.repeat(2, 1), labels.repeat(2)).directions.shape == (59, 3000)
+
+
+def test_the_distance_of_few_measures_is_that_from_the_tenth_neighbor():
+    rng = np.random.default_rng(0)
+    train = torch.from_numpy(rng.normal(3, [1, 5, 0.1], (40, 3)))
+    # A measure in which no clips differ.
+    train = torch.cat([train, torch.full((40, 1), 7.0)], 1)
+    detector = fit_neighbors(train, torch.zeros(40))
+    new = torch.from_numpy(rng.normal(3, [1, 5, 0.1], (6, 3)))
+    new = torch.cat([new, torch.full((6, 1), 7.0)], 1)
+    spread = train.std(0, correction=0).clamp(min=1e-6)
+
+    def unit(rows):
+        scaled = ((rows - train.mean(0)) / spread).clamp(-4, 4)
+        return scaled / scaled.norm(dim=1, keepdim=True)
+
+    tenth = [sorted(torch.linalg.norm(unit(train) - row, dim=1).tolist())[9] for row in unit(new)]
+    assert detector.distance(new).tolist() == pytest.approx(tenth)
+    # One measure that is far out does not hide the others.
+    wild = new.clone()
+    wild[:, 3] = 1e9
+    assert (detector.distance(wild) < FARTHEST).all()
+    again = detector_of_state(detector.state)
+    assert torch.equal(again.distance(new), detector.distance(new))
+    assert fit_neighbors(train[:3], torch.zeros(3)).distance(train[:3]).shape == (3,)
 
 
 def _means(known, center):

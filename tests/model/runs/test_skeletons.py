@@ -22,6 +22,7 @@ from dancecli.model.dataloading.split_data import load_split
 from dancecli.model.evaluation.evaluate import EvaluateSettings, evaluate
 from dancecli.model.inference.predict import PredictSettings, predict
 from dancecli.model.networks.base import build_model_config, model_base
+from dancecli.model.networks.heads.unknown import FARTHEST
 from dancecli.model.networks.zoo import find_entry
 from dancecli.model.runs.finetune import FinetuneSettings, finetune
 from dancecli.model.runs.plan import Execution, make_plan
@@ -280,6 +281,40 @@ def test_a_skeleton_network_trains_and_is_evaluated_again(posed: Workspace) -> N
     assert [video["error"] for video in both] == ["", "nobody was found in it"]
     with pytest.raises(UsageError, match="its network reads poses"):
         predict(posed, replace(halves, poses_of=None))
+
+
+def test_clips_are_called_unknown_by_how_people_move(posed: Workspace) -> None:
+    import torch
+
+    settings = FinetuneSettings(
+        pretrain="stgcnpp", weights="none", recipe="skeleton", name="graph", epochs=1, batch=3,
+        changes=("clip_len=8", "workers=0", HELD_OUT), execution=Execution(preflight=False),
+    )  # fmt: skip
+    finetune(posed, settings)
+    stored = torch.load(posed.run("graph") / "unknown.pth", weights_only=True)
+    # Of seven training clips one has no poses.
+    assert (len(stored["detector"]["known"]), len(stored["distances"])) == (6, 8)
+    rows = tables.read(posed.run("graph") / "predictions.parquet", Prediction)
+    val = tuple(posed.clip(row.clip_id) for row in rows if row.subset == Subset.VAL)
+    asked = PredictSettings(val, "graph", unknown=0.2, poses_of=stored_poses)
+    found = predict(posed, asked).document
+    distances = [video["distance"] for video in found["videos"]]
+    assert distances == pytest.approx(stored["distances"].tolist()[-2:], abs=1e-6)
+    limit = found["calibration"]["unknown"]["farthest"]
+    assert [video["unknown"] for video in found["videos"]] == [far > limit for far in distances]
+
+    def strange(_: Path) -> tuple[Pose, float]:
+        points = np.random.default_rng(1).uniform(0, 70, (1, 48, 17, 2)).astype(np.float32)
+        scores, frames = np.ones((1, 48, 17), np.float32), np.arange(48, dtype=np.int32)
+        # Nobody is seen in the second half.
+        return Pose(COCO, points[:, :24], scores[:, :24], frames[:24], 72, 88, 48), 12.0
+
+    (video,) = predict(posed, replace(asked, videos=val[:1], window_s=2.0, poses_of=strange)).document[
+        "videos"
+    ]
+    first, _, last = video["windows"]
+    assert 0 < first["distance"] < FARTHEST
+    assert (last["distance"], last["unknown"]) == (FARTHEST, True)
 
 
 def test_the_head_of_a_frozen_skeleton_network_is_solved_on_cached_features(

@@ -27,6 +27,11 @@ _DIRECTIONS = 64
 # of a withheld style are found as with all.
 _REDUCED = 128
 _LEAST_SHARE = 1e-6
+# Of vectors of unit length.
+FARTHEST = 2.0
+_NEIGHBORS = 10
+# No measure counts more than this, in standard deviations.
+_MOST_SPREADS = 4.0
 _TENSORS = ("center", "basis", "variance", "means", "principal")
 
 
@@ -113,9 +118,65 @@ class ReducedDetector:
         return cls(state["center"], state["directions"], Detector.of_state(state["detector"]))
 
 
-def detector_of_state(state: Mapping[str, Any]) -> Detector | ReducedDetector:
-    """Rebuild either detector of its `state`."""
+@dataclass(frozen=True)
+class NeighborDetector:
+    """Distances from the training clips themselves: of vectors of unit length to the tenth-nearest.
+
+    As Sun et al. (ICML 2022) do with the features of a network. It is for vectors of few, telling measures,
+    as those of a movement: most of a network's 1,024 channels say nothing, and neighbors are near by chance.
+
+    Attributes:
+        center, scale: mean and standard deviation of each measure, [measures].
+        known: the training clips, scaled and of unit length, [clips, measures].
+    """
+
+    center: Tensor
+    scale: Tensor
+    known: Tensor
+
+    def distance(self, vectors: Tensor) -> Tensor:
+        """Compute the distances of vectors [N, measures] from their neighbors: [N], from 0 to `FARTHEST`."""
+        count = min(_NEIGHBORS, len(self.known))
+        nearest: Tensor = torch.cdist(self._unit(vectors), self.known).topk(count, largest=False).values
+        return nearest[:, -1]
+
+    def _unit(self, vectors: Tensor) -> Tensor:
+        scaled = (vectors.double() - self.center) / self.scale
+        return normalize(scaled.clamp(-_MOST_SPREADS, _MOST_SPREADS), dim=1)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """All of it, for a file."""
+        return {"center": self.center, "scale": self.scale, "known": self.known}
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Any]) -> NeighborDetector:
+        """Rebuild what `state` gave."""
+        return cls(state["center"], state["scale"], state["known"])
+
+
+AnyDetector = Detector | ReducedDetector | NeighborDetector
+
+
+def detector_of_state(state: Mapping[str, Any]) -> AnyDetector:
+    """Rebuild any detector of its `state`."""
+    if "known" in state:
+        return NeighborDetector.of_state(state)
     return (ReducedDetector if "directions" in state else Detector).of_state(state)
+
+
+def fit_neighbors(vectors: Tensor, labels: Tensor) -> NeighborDetector:
+    """Fit a detector to training clips by vectors of few measures, whatever their labels.
+
+    Args:
+        vectors: [clips, measures], at least one.
+        labels: [clips].
+    """
+    del labels
+    x = vectors.double()
+    # A measure in which no clips differ tells nothing.
+    found = NeighborDetector(x.mean(0), x.std(0, correction=0).clamp(min=1e-6), x)
+    return replace(found, known=found._unit(x))
 
 
 def fit_reduced_detector(vectors: Tensor, labels: Tensor) -> ReducedDetector:
