@@ -6,10 +6,11 @@
     dance pose --workspace W
     python -m benchmarks.unknown_styles W W/manifests/splits/demo.parquet   # by how people move
 
-Only training clips are used, of a workspace all with poses: nothing else was fitted to them. For each withheld style and seed the other clips are divided into five grouped
-folds; a score is fitted to four of them and computed for the fifth and for the withheld style. The threshold
-for a fold is the one of 5 % false alarms on the other folds. Each line is one score: the withheld clips
-beyond the threshold in per cent (mean, then style by style), the false alarms, and the area under the curve.
+Only training clips are used; of a workspace all with poses, since nothing was fitted to them. For each
+withheld style and seed the other clips are divided into five grouped folds; a score is fitted to four of them
+and computed for the fifth and for the withheld style. The threshold for a fold is the one of 5 % false alarms
+on the other folds. Each line is one score: the withheld clips beyond the threshold in per cent (mean, then
+style by style), the false alarms, and the area under the curve.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from sklearn.svm import OneClassSVM
 
 from dancecli.core.hashing import assign_folds
 from dancecli.core.labels import LabelSet
-from dancecli.core.statistics.calibration import group_threshold
 from dancecli.core.records import Clip, ClipPose, SplitClip
+from dancecli.core.statistics.calibration import group_threshold
 from dancecli.model.networks.heads.unknown import fit_detector, fit_neighbors
 from dancecli.storage import tables
 from dancecli.storage.pose_files import read_pose
