@@ -114,6 +114,7 @@ class Catalog:
 
     def _load(self) -> None:
         states = self._table_states()
+        self._text: pd.Series[str] | None = None
         self.split = self._asked_split or next(reversed(self.workspace.splits()), None)
         self.scores: tuple[pd.Index[Any], np.ndarray[Any, Any]] | None = None
         self.frame = self._read_clips()
@@ -299,7 +300,7 @@ class Catalog:
         if query.within:
             mask &= self.explorer.map.get().inside(query.within, frame.index)
         for word in query.text.casefold().split():
-            mask &= self._searched.str.contains(word, regex=False).to_numpy()
+            mask &= self._searched().str.contains(word, regex=False).to_numpy()
         return mask
 
     def _read_labels(self) -> tuple[str, ...]:
@@ -314,7 +315,10 @@ class Catalog:
                 f"{self.workspace.root}: there are no clips yet", "run dance fetch or dance import"
             )
         frame: pd.DataFrame = tables.read_table(self.workspace.clips, Clip).to_pandas()
-        frame = frame[frame["parent_id"] == ""].set_index("clip_id").sort_index()
+        frame = frame[frame["parent_id"] == ""].set_index("clip_id")
+        # As every command of ours leaves it.
+        if not frame.index.is_monotonic_increasing:
+            frame = frame.sort_index()
         frame["listed_label"] = frame.pop("label")
         frame["seconds"] = frame["num_frames"] * frame["fps_den"] / frame["fps_num"]
         frame["black"] = frame["black_share"] > BLACK_SHARE
@@ -328,9 +332,15 @@ class Catalog:
         for i in np.flatnonzero(flags.any(axis=1)):
             names[i] = [name for name, on in zip(FLAGS, flags[i], strict=True) if on]
         frame["flags"] = names
-        text = frame.index.to_series() + "\n" + frame["listed_label"] + "\n" + frame["title"]
-        self._searched = (text + "\n" + frame["note"] + "\n" + frame["original_path"]).str.casefold()
         return frame
+
+    def _searched(self) -> pd.Series[str]:
+        """Give the text of each clip that is searched, made when it is first asked for."""
+        if self._text is None:
+            frame = self.frame
+            text = frame.index.to_series() + "\n" + frame["listed_label"] + "\n" + frame["title"]
+            self._text = (text + "\n" + frame["note"] + "\n" + frame["original_path"]).str.casefold()
+        return self._text
 
     def _add_subsets(self) -> None:
         frame = self.frame
