@@ -45,11 +45,14 @@ CHECKED := tests/test_architecture.py tests/test_docstrings.py tests/docs/test_l
 check: lint ## before a commit: linters, types, spelling, links and the tests of the lower layers (under two minutes)
 	$(BIN)/python -m pytest -q $(CHECKED)
 
-# Not one process per core on a large machine: each loads torch. On a virtual machine with Linux 6.18 one process in some
+# One process more than cores, for many tests wait, and not one per core on a large machine: each loads torch. Whole files,
+# whose tests share what is made for them. On a virtual machine with Linux 6.18 one process in some
 # thousand tests ended with SIGSEGV sent by the kernel on the way back from poll(), with memory and registers sound, at
 # another test each time; that test fails. So what failed is run once more, one by one.
+TOGETHER = -n $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))') --dist loadfile
+
 define run-tests
-$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(1) || \
+$(BIN)/python -m pytest $(TOGETHER) $(1) || \
   $(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(1)
 endef
 
@@ -100,7 +103,7 @@ torchcodec: ## decoding by torchcodec, in an environment of its own
 
 coverage: $(READY) browser ## branch coverage of the package, on up to four cores (a quarter of an hour)
 	rm -rf build/coverage && mkdir -p build/coverage
-	$(BIN)/coverage run -m pytest -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/coverage run -m pytest $(TOGETHER)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage html --quiet --directory build/coverage/html
 	$(BIN)/coverage json --quiet -o build/coverage/coverage.json
