@@ -197,7 +197,7 @@ SCORES: dict[str, Fit] = {
     **{f"cosine and {share:g} of the residual": detector(share) for share in (0.25, 0.5, 1.0, 2.0)},
     "Mahalanobis, Ledoit-Wolf": mahalanobis(relative=False),
     "relative Mahalanobis, Ledoit-Wolf": mahalanobis(relative=True),
-    "neighbor 10, measures scaled": nearest,
+    "neighbor 3, measures scaled": nearest,
     **{f"neighbor {k}": neighbors(k, white=False) for k in (1, 10, 20)},
     **{f"neighbor {k}, whitened": neighbors(k, white=True) for k in (1, 10, 20)},
     "one-class SVM, whitened": outliers("svm"),

@@ -206,29 +206,31 @@ def test_long_vectors_are_told_apart_in_the_directions_of_the_training_clips():
     assert fit_reduced_detector(train.repeat(2, 1), labels.repeat(2)).directions.shape == (59, 3000)
 
 
-def test_the_distance_of_few_measures_is_that_from_the_tenth_neighbor():
+def test_the_distance_of_few_measures_is_that_from_the_third_neighbor():
     rng = np.random.default_rng(0)
-    train = torch.from_numpy(rng.normal(3, [1, 5, 0.1], (40, 3)))
-    # A measure in which no clips differ.
+    labels = torch.arange(40) % 2
+    # Classes far apart, and a measure in which no clips differ.
+    train = torch.from_numpy(rng.normal(3, [1, 5, 0.1], (40, 3))) + 50.0 * labels[:, None]
     train = torch.cat([train, torch.full((40, 1), 7.0)], 1)
-    detector = fit_neighbors(train, torch.zeros(40))
+    detector = fit_neighbors(train, labels)
     new = torch.from_numpy(rng.normal(3, [1, 5, 0.1], (6, 3)))
     new = torch.cat([new, torch.full((6, 1), 7.0)], 1)
-    spread = train.std(0, correction=0).clamp(min=1e-6)
+    inside = torch.cat([train[labels == k] - train[labels == k].mean(0) for k in (0, 1)])
+    spread = inside.std(0, correction=0).clamp(min=1e-6)
 
     def unit(rows):
         scaled = ((rows - train.mean(0)) / spread).clamp(-4, 4)
         return scaled / scaled.norm(dim=1, keepdim=True)
 
-    tenth = [sorted(torch.linalg.norm(unit(train) - row, dim=1).tolist())[9] for row in unit(new)]
-    assert detector.distance(new).tolist() == pytest.approx(tenth)
+    third = [sorted(torch.linalg.norm(unit(train) - row, dim=1).tolist())[2] for row in unit(new)]
+    assert detector.distance(new).tolist() == pytest.approx(third)
     # One measure that is far out does not hide the others.
     wild = new.clone()
     wild[:, 3] = 1e9
     assert (detector.distance(wild) < FARTHEST).all()
     again = detector_of_state(detector.state)
     assert torch.equal(again.distance(new), detector.distance(new))
-    assert fit_neighbors(train[:3], torch.zeros(3)).distance(train[:3]).shape == (3,)
+    assert fit_neighbors(train[:2], labels[:2]).distance(train[:2]).shape == (2,)
 
 
 def _means(known, center):
