@@ -35,11 +35,11 @@ from dancecli.core.hashing import assign_folds
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Clip, ClipPose, SplitClip
 from dancecli.core.statistics.calibration import group_threshold
+from dancecli.model.encoding.movement import movement_vector
 from dancecli.model.networks.heads.unknown import fit_detector, fit_neighbors
 from dancecli.storage import tables
 from dancecli.storage.pose_files import read_pose
 from dancecli.storage.workspace import Workspace
-from dancecli.video.pose.movement import movement_vector
 
 FOLDS, RATE = 5, 0.05
 # Of clips [N, channels]; larger is farther.

@@ -106,7 +106,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "reproduction": (*BASE, *DATASET, *MODEL, *REPORT, "demo"),
     # It shows runs as their reports do, and reads and writes timelines.
     "app": (*BASE, "video", "sources", "model.inference", *REPORT, "app.explore"),
-    "app.explore": (*BASE, "video", "video.pose", "app"),
+    "app.explore": (*BASE, "video", "video.pose", "model.encoding", "app"),
     # Modules of the package itself: `status`, `doctor`.
     "": (*_MEDIA, "sources", *DATASET, *MODEL, *REPORT, "cli"),
     **dict.fromkeys(

@@ -11,10 +11,10 @@ from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import ClipPose
 from dancecli.core.statistics.vectors import normalize, shorten
+from dancecli.model.encoding.movement import VERSION, movement_vector
 from dancecli.storage import tables
 from dancecli.storage.pose_files import read_pose
 from dancecli.storage.workspace import Workspace
-from dancecli.video.pose.movement import VERSION, movement_vector
 
 if TYPE_CHECKING:
     import numpy as np

@@ -139,8 +139,8 @@ class Predictor:
             return 0.0
         import torch
 
+        from dancecli.model.encoding.movement import movement_vector
         from dancecli.model.networks.heads.unknown import FARTHEST
-        from dancecli.video.pose.movement import movement_vector
 
         vector = movement_vector(pose, rate)
         return FARTHEST if vector is None else float(detector.distance(torch.from_numpy(vector)[None]))

@@ -24,6 +24,7 @@ from dancecli.model.networks.base import build_model_config
 from dancecli.model.networks.head import HeadStart, start_head, with_hook
 from dancecli.model.networks.stages import LAST_STAGE
 from dancecli.model.networks.weights import resolve_weights
+from dancecli.model.runs.movement import write_movement_detector
 from dancecli.model.runs.plan import FEW_VALIDATION_CLIPS, FinetuneSettings, Plan, make_plan
 from dancecli.model.runs.record import begun_record
 from dancecli.model.runs.resume import planned
@@ -119,8 +120,6 @@ def run_plan(workspace: Workspace, plan: Plan, reporter: Reporter) -> rec.RunRes
     try:
         outcome, extra = _train(workspace, plan, job, reporter)
         if plan.base.reads_poses and not plan.settings.folds:
-            from dancecli.model.training.probes.unknown import write_movement_detector
-
             write_movement_detector(workspace, plan.data, folder.detector, reporter)
         record = _finish(job, plan, record | extra, outcome)
     except BaseException as error:

@@ -6,22 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from dancecli.core.progress import SILENT, Reporter
-from dancecli.core.records import Clip, Subset
-from dancecli.model.dataloading.split_data import SplitData, subset_groups
-from dancecli.model.networks.heads.unknown import AnyDetector, fit_detector, fit_neighbors, mean_vectors
+from dancecli.core.records import Subset
+from dancecli.model.dataloading.split_data import subset_groups
+from dancecli.model.networks.heads.unknown import AnyDetector, fit_detector, mean_vectors
 from dancecli.model.networks.stages import LAST_STAGE
 from dancecli.model.training.job import Job
 from dancecli.model.training.probes.choice import folds_of
-from dancecli.storage import tables
 from dancecli.storage.files import save_torch
-from dancecli.storage.pose_files import pose_of, read_pose
-from dancecli.storage.workspace import Workspace
-from dancecli.video.pose.movement import movement_vector
 
 Fit = Callable[[Tensor, Tensor], AnyDetector]
 # Stored features that are averaged at a time: tokens are large.
@@ -53,42 +47,6 @@ def write_detector(job: Job, loaders: Mapping[Subset, Any]) -> None:
         groups_of_val = subset_groups(job.workspace, job.data, Subset.VAL)
     groups = subset_groups(job.workspace, job.data)
     save_detector(job.folder.detector, features, labels, groups, held_out, groups_of_val)
-
-
-def write_movement_detector(
-    workspace: Workspace, data: SplitData, path: Path, reporter: Reporter = SILENT
-) -> None:
-    """Fit the detector of a run on poses to how the training clips move, and write it; see `save_detector`.
-
-    Clips with too few poses are left out. Nothing is written where fewer than two training clips are left.
-
-    Args:
-        workspace: whose poses.
-        data: of the run.
-        path: of the file.
-        reporter: of progress in clips.
-    """
-    columns = ("clip_id", "fps_num", "fps_den")
-    rates = {clip: num / den for clip, num, den in tables.read_columns(workspace.clips, Clip, columns)}
-    total = len(data.examples[Subset.TRAIN]) + len(data.examples[Subset.VAL])
-    vectors, labels, groups = list[Any](), list[int](), list[str]()
-    done = known = 0
-    for subset in (Subset.TRAIN, Subset.VAL):
-        for example, group in zip(data.examples[subset], subset_groups(workspace, data, subset), strict=True):
-            file = pose_of(workspace.root / example.path)
-            vector = movement_vector(read_pose(file), rates[example.clip_id]) if file.exists() else None
-            if vector is not None:
-                vectors.append(vector)
-                labels.append(example.label_index)
-                groups.append(group)
-            done += 1
-            reporter.progress(done, total, "movement")
-        known = known or len(vectors)
-    if known < 2:
-        return
-    x = torch.from_numpy(np.stack(vectors))
-    fitted = torch.tensor(labels[:known])
-    save_detector(path, x[:known], fitted, groups[:known], x[known:], groups[known:], fit_neighbors)
 
 
 def save_detector(

@@ -10,8 +10,8 @@ from helpers.drawn_poses import drawn_pose, mirrored
 
 from dancecli.demo.choreography import STYLES
 from dancecli.demo.renderer import VideoSpec
+from dancecli.model.encoding.movement import movement_vector
 from dancecli.storage.pose_files import COCO, Pose
-from dancecli.video.pose.movement import movement_vector
 
 FPS = 25.0
 
