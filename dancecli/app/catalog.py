@@ -108,33 +108,34 @@ class Catalog:
 
     def __init__(self, workspace: Workspace, split: str | None = None, run: str | None = None) -> None:
         self.workspace, self.run, self._asked_split = workspace, run, split
+        self._tables = self._table_states()
+        self.split = split or next(reversed(workspace.splits()), None)
         self._found: tuple[Query, Places] | None = None
         self._compared: dict[str, tuple[object, pd.DataFrame]] = {}
-        self._load()
-
-    def _load(self) -> None:
-        states = self._table_states()
         self._text: pd.Series[str] | None = None
-        self.split = self._asked_split or next(reversed(self.workspace.splits()), None)
         self.scores: tuple[pd.Index[Any], np.ndarray[Any, Any]] | None = None
         self.frame = self._read_clips()
         self.labels = self._read_labels()
         self._add_subsets()
         self._add_predictions()
         self._add_suspects()
-        self.explorer = Explorer(self.workspace, self.frame, self.run, self.scores)
+        self.explorer = Explorer(workspace, self.frame, run, self.scores)
         self.refresh()
-        self._tables = states
 
     def catch_up(self) -> None:
-        """Read again what other commands or people have written since it was read.
+        """Read again what other commands or people have written since it was read; all of it, or nothing.
 
         Raises:
             WorkspaceError: there are no clips any more, or not the split or run.
             InputError: a table is damaged.
         """
         if self._table_states() != self._tables:
-            self._load()
+            new = Catalog(self.workspace, self._asked_split, self.run)
+            same = new.frame.index.equals(self.frame.index) and new.scores is None and self.scores is None
+            if same and new.frame["sha256"].equals(self.frame["sha256"]):
+                # What was computed of the same clips is of use, and a map that somebody looks at stays.
+                new.explorer = self.explorer
+            self.__dict__.update(new.__dict__)
         elif file_state(corrections_file(self.workspace)) != self._corrections:
             self.refresh()
 

@@ -149,12 +149,18 @@ class _App:
 
         return JSONResponse(await run_in_threadpool(answer))
 
+    @answering
     async def clip(self, request: Request) -> Response:
-        try:
+        def answer() -> dict[str, Any] | None:
             with self.lock:
-                return JSONResponse(self.catalog.details(request.path_params["clip_id"]))
-        except KeyError:
-            return PlainTextResponse("There is no such clip.", 404)
+                self.catalog.catch_up()
+                try:
+                    return self.catalog.details(request.path_params["clip_id"])
+                except KeyError:
+                    return None
+
+        found = await run_in_threadpool(answer)
+        return PlainTextResponse("There is no such clip.", 404) if found is None else JSONResponse(found)
 
     async def media(self, request: Request) -> Response:
         path = self._file(request.path_params["clip_id"])
@@ -167,31 +173,35 @@ class _App:
         path = self._file(clip_id)
         if path is None:
             return PlainTextResponse("The file of this clip is gone.", 404)
-        sha256 = str(self.catalog.frame.at[clip_id, "sha256"])
         try:
+            sha256 = str(self.catalog.frame.at[clip_id, "sha256"])
             kept = await run_in_threadpool(partial(thumbnail, self.workspace, path, sha256))
-        except (MediaError, OSError):
+        except (KeyError, MediaError, OSError):
             return PlainTextResponse("This clip cannot be shown.", 404)
         return FileResponse(kept, headers={"Cache-Control": "private, max-age=86400"})
 
+    @answering
     async def correct(self, request: Request) -> Response:
         try:
-            rows = _corrections(await request.json(), self.catalog)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            document = await request.json()
+        except ValueError as error:
             return PlainTextResponse(f"This is no correction: {error}", 400)
 
-        def write() -> None:
-            append_corrections(self.workspace, rows)
+        def write() -> Response:
             with self.lock:
+                self.catalog.catch_up()
+                try:
+                    rows = _corrections(document, self.catalog)
+                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                    return PlainTextResponse(f"This is no correction: {error}", 400)
+                try:
+                    append_corrections(self.workspace, rows)
+                except DanceError as error:
+                    return PlainTextResponse(f"Nothing was saved: {error.message}", 409)
                 self.catalog.refresh()
+            return JSONResponse({"saved": len(rows)})
 
-        try:
-            await run_in_threadpool(write)
-        except OSError as error:
-            return PlainTextResponse(f"Nothing was saved: {error.strerror}", 507)
-        except DanceError as error:
-            return PlainTextResponse(f"Nothing was saved: {error.message}", 409)
-        return JSONResponse({"saved": len(rows)})
+        return await run_in_threadpool(write)
 
     async def history(self, _: Request) -> Response:
         rows = await run_in_threadpool(partial(read_corrections, self.workspace))
@@ -199,9 +209,10 @@ class _App:
         return JSONResponse({"total": len(rows), "rows": shown})
 
     def _file(self, clip_id: str) -> Path | None:
-        if clip_id not in self.catalog.frame.index:
+        frame = self.catalog.frame
+        if clip_id not in frame.index:
             return None
-        path = self.workspace.root / str(self.catalog.frame.at[clip_id, "path"])
+        path = self.workspace.root / str(frame.at[clip_id, "path"])
         return path if path.is_file() else None
 
 

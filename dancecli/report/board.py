@@ -86,15 +86,12 @@ def board(
     every, left_out = _read_all(workspace, settings, reporter)
     found = [one for one in every if settings.split in (None, one.run["split"]["name"])]
     earlier = _earlier_runs(settings.site) if settings.site else set()
+    if every and not found:
+        _check_split(workspace, settings, every, emptied=bool(earlier))
     # A site whose last submission was removed is emptied, too.
     if not found and not earlier:
         for file, reason in added.refused:
             reporter.message(f"refused: {file}: {reason}")
-        if every:
-            known = ", ".join(sorted({one.run["split"]["name"] for one in every}))
-            raise WorkspaceError(
-                f"no run in {workspace.root} is of split {settings.split!r}", f"known: {known}"
-            )
         reasons = [why for _, why in (*added.refused, *left_out)]
         why = f"; the first of {len(reasons)} left out: {reasons[0]}" if reasons else ""
         # The host of a leaderboard has a lock file, and no clips to train on.
@@ -234,6 +231,15 @@ def _drawn(pages: Path, boards: Sequence[Leaderboard]) -> set[str]:
     names = {name for one in boards for row in one.rows for name in (row.name, *row.runs)}
     # A row of seeds without a group has a name that is no file's.
     return {n for n in names if " " not in n and (pages / n / "index.html").exists()}
+
+
+def _check_split(
+    workspace: Workspace, settings: BoardSettings, every: Sequence[RunResults], *, emptied: bool
+) -> None:
+    """Refuse a split of which there is no run, unless it is one whose site is to be emptied."""
+    if not (emptied and settings.split in (*workspace.splits(), *workspace.split_locks())):
+        known = ", ".join(sorted({one.run["split"]["name"] for one in every}))
+        raise WorkspaceError(f"no run in {workspace.root} is of split {settings.split!r}", f"known: {known}")
 
 
 def _read_all(

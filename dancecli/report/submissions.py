@@ -70,7 +70,7 @@ def add_submissions(
         else:
             here[scores_digest(found.results)] = found.name
             place = workspace.submission(found.name)
-            (kept if place.exists() else accepted).append(found.name)
+            (kept if place.exists() or found.name in accepted else accepted).append(found.name)
             if not dry_run and not place.exists():
                 with atomic_file(place, "wb") as file:
                     file.write(path.read_bytes())

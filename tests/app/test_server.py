@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
 import pytest
 from helpers import clip_workspace
@@ -140,6 +141,25 @@ def test_what_the_command_line_changes_meanwhile_is_shown(site: Site) -> None:
     tables.write(site.workspace.clips, Clip, clips[:-1], tables.read_meta(site.workspace.clips))
     assert site.ask("/api/about").json["clips"] == len(clips) - 1
     assert site.ask(f"/api/clips/{clips[-1].clip_id}").status == 404
+    # A note for a clip that is gone is refused, and no row names it again.
+    noted = {"clip_id": clips[-1].clip_id, "field": "note", "new": "nice"}
+    assert site.ask("/api/corrections", "POST", [noted]).status == 400
+    assert len(read_corrections(site.workspace)) == 1
+
+
+def test_what_cannot_be_read_again_leaves_all_as_it_was(site: Site) -> None:
+    clips = tables.read(site.workspace.clips, Clip)
+    label = clips[1].label
+    query = {"label": label}
+    shown = [row["clip_id"] for row in site.ask(f"/api/clips?{urlencode(query)}").json["rows"]]
+    tables.write(site.workspace.clips, Clip, clips[1:], tables.read_meta(site.workspace.clips))
+    site.workspace.suspects.write_bytes(b"no table")
+    assert site.ask("/api/clips").status == 409
+    many = {"query": query, "field": "exclude", "new": "yes", "expected": len(shown)}
+    assert site.ask("/api/bulk", "POST", many).status == 409
+    assert not read_corrections(site.workspace)
+    site.workspace.suspects.unlink()
+    assert site.ask("/api/clips").json["total"] == len(clips) - 1
     site.workspace.clips.unlink()
     answer = site.ask("/api/clips")
     assert (answer.status, b"there are no clips yet" in answer.body) == (409, True)

@@ -144,6 +144,15 @@ def test_a_split_can_be_singled_out(many: Workspace) -> None:
     with pytest.raises(WorkspaceError, match=r"no run in .* is of split 'six'") as raised:
         board(many, BoardSettings(split="six"))
     assert raised.value.hint == "known: demo, five"
+    # A typing error empties no site; a split whose runs are gone does.
+    site = many.root / "site"
+    board(many, BoardSettings(site=site))
+    with pytest.raises(WorkspaceError, match="'six'"):
+        board(many, BoardSettings(split="six", site=site))
+    assert json.loads((site / "board.json").read_text())["leaderboards"]
+    many.split_lock("six").parent.mkdir(parents=True, exist_ok=True)
+    many.split_lock("six").write_text("clip_id\n")
+    assert not board(many, BoardSettings(split="six", site=site)).leaderboards
     result = board(many, BoardSettings(split="five"), dry_run=True)
     assert list(places(result)) == ["five-1"]
     assert not result.page.exists()

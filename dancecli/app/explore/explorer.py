@@ -37,13 +37,16 @@ class Explorer:
     ) -> None:
         self._workspace, self._run, self._scores = workspace, run, scores
 
+        columns = [frame[name] for name in ("sha256", "fps_num", "fps_den")]
+
         # When they are asked for: of 100,000 clips they take a fifth of the app's start.
         def sums() -> dict[str, str]:
-            return dict(zip(frame.index, frame["sha256"], strict=True))
+            return dict(zip(columns[0].index, columns[0], strict=True))
 
         def files() -> dict[str, tuple[str, float]]:
-            rates = (frame["fps_num"] / frame["fps_den"]).tolist()
-            return {i: (of, rate) for i, of, rate in zip(frame.index, frame["sha256"], rates, strict=True)}
+            of, num, den = columns
+            rates = (num / den).tolist()
+            return {i: (sha256, rate) for i, sha256, rate in zip(of.index, of, rates, strict=True)}
 
         self.look: Background[Likeness] = Background(
             "the likeness of the clips", lambda _: load_likeness(workspace, sums())

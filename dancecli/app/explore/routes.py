@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     from dancecli.app.explore.clip_map import ClipMap
+    from dancecli.app.explore.explorer import Explorer
 
 # The address holds the checksum of the file, so what is shown of it never changes.
 _KEPT = {"Cache-Control": "private, max-age=86400"}
@@ -57,7 +59,7 @@ class _Explore:
     @answering
     async def map(self, _: Request) -> Response:
         def answer() -> dict[str, Any]:
-            found = self.catalog.explorer.map.get()
+            found = self._explorer().map.get()
             return {"key": found.key, "clips": len(found.clips)}
 
         return await _json(answer)
@@ -67,8 +69,7 @@ class _Explore:
         query = Query.of(request.query_params)
 
         def answer() -> bytes:
-            found = self.catalog.explorer.map.get()
-            with self.lock:
+            with self._shown_map(request) as found:
                 return _columns(self.catalog, found, query)
 
         return Response(await run_in_threadpool(answer), media_type="application/octet-stream")
@@ -76,14 +77,29 @@ class _Explore:
     @answering
     async def point(self, request: Request) -> Response:
         def answer() -> dict[str, Any]:
-            clips = self.catalog.explorer.map.get().clips
-            place = request.path_params["place"]
-            if place >= len(clips):
-                raise InputError("there is no such clip on the map")
-            with self.lock:
-                return self.catalog.rows(self.catalog.frame.loc[[clips[place]]])[0]
+            with self._shown_map(request) as found:
+                place = request.path_params["place"]
+                if place >= len(found.clips):
+                    raise InputError("there is no such clip on the map")
+                return self.catalog.rows(self.catalog.frame.loc[[found.clips[place]]])[0]
 
         return await _json(answer)
+
+    def _explorer(self) -> Explorer:
+        with self.lock:
+            self.catalog.catch_up()
+            return self.catalog.explorer
+
+    @contextmanager
+    def _shown_map(self, request: Request) -> Iterator[ClipMap]:
+        """Hold the lock and give the map that the page shows; the clips on another one have other places."""
+        explorer = self._explorer()
+        # It may have to be read, for which nobody else should wait.
+        found = explorer.map.get()
+        with self.lock:
+            if found.key != request.path_params["key"] or self.catalog.explorer is not explorer:
+                raise InputError("the clips have changed since this map was drawn", "reload the page")
+            yield found
 
     @answering
     async def correct_many(self, request: Request) -> Response:
@@ -99,6 +115,7 @@ class _Explore:
 
         def write() -> dict[str, Any]:
             with self.lock:
+                self.catalog.catch_up()
                 found = self.catalog.find(query)
                 if len(found) != expected:
                     raise InputError(
@@ -142,9 +159,8 @@ class _Explore:
             raise ValueError(f"{field} must be yes, or empty")
 
     def _file(self, clip_id: str) -> Path | None:
-        if clip_id not in self.catalog.frame.index:
-            return None
-        return self.workspace.root / str(self.catalog.frame.at[clip_id, "path"])
+        frame = self.catalog.frame
+        return self.workspace.root / str(frame.at[clip_id, "path"]) if clip_id in frame.index else None
 
 
 def _columns(catalog: Catalog, found: ClipMap, query: Query) -> bytes:
@@ -189,8 +205,8 @@ def explore_routes(workspace: Workspace, catalog: Catalog, lock: threading.Lock)
     return [
         Route("/api/pose/{clip_id}", handlers.pose),
         Route("/api/map", handlers.map),
-        Route("/api/map/points", handlers.points),
-        Route("/api/map/points/{place:int}", handlers.point),
+        Route("/api/map/{key}/points", handlers.points),
+        Route("/api/map/{key}/points/{place:int}", handlers.point),
         Route("/api/bulk", handlers.correct_many, methods=["POST"]),
         Route("/api/bulk/undo", handlers.undo_many, methods=["POST"]),
         Route("/flow/{clip_id}/{frame:int}", handlers.flow),

@@ -178,11 +178,17 @@ async function loadMap() {
       return;
     }
     const {view, sort, like, moves, ...query} = state.query;
-    const answer = await fetch(`/api/map/points?${new URLSearchParams(query)}`);
+    const answer = await fetch(`/api/map/${info.key}/points?${new URLSearchParams(query)}`);
+    // The clips have changed in between, and so will the map.
+    if ([202, 409].includes(answer.status)) {
+      setTimeout(() => { if (turn === map.turn) loadMap(); }, 1000);
+      return;
+    }
     if (answer.status !== 200) throw new Error(await answer.text());
     const bytes = await answer.arrayBuffer();
     if (turn !== map.turn) return;
     const n = info.clips;
+    if (map.info?.key !== info.key) map.known.clear();
     Object.assign(map, {info, n, x: new Uint16Array(bytes, 0, n), y: new Uint16Array(bytes, 2 * n, n), label: new Uint16Array(bytes, 4 * n, n),
       subset: new Uint8Array(bytes, 6 * n, n), outcome: new Uint8Array(bytes, 7 * n, n), shown: new Uint8Array(bytes, 8 * n, n), ready: true});
     say("");
@@ -204,7 +210,7 @@ function nearest(x, y, within) {
 }
 
 async function pointAt(i) {
-  if (!map.known.has(i)) map.known.set(i, await ask(`/api/map/points/${i}`));
+  if (!map.known.has(i)) map.known.set(i, await ask(`/api/map/${map.info.key}/points/${i}`));
   return map.known.get(i);
 }
 

@@ -41,6 +41,9 @@ def erase(workspace: Workspace, traces: Traces) -> None:
     if workspace.clips.exists():
         copies = (clip for clip in tables.read(workspace.clips, Clip) if clip.parent_id)
         remember_copies(workspace, [clip for clip in copies if clip.parent_id not in traces.clip_ids])
+    # What belongs to a split goes before the split forgets the clip: after a kill it is found again.
+    for name in (*traces.files, *traces.folders):
+        _delete(root / name)
     restated = {name: _erase_from_split(workspace, name, traces) for name in traces.splits}
     for name in workspace.runs():
         _restate_run(workspace, name, restated)
@@ -53,8 +56,6 @@ def erase(workspace: Workspace, traces: Traces) -> None:
             _replace_names(corrections, traces)
     for folder in feature_folders(workspace):
         forget_entries(folder, traces.clip_ids)
-    for name in (*traces.files, *traces.folders):
-        _delete(root / name)
     for folder in (root / "runs", root / "studies"):
         for path in texts_of(folder):
             _replace_names(path, traces)

@@ -99,7 +99,7 @@ def calibrate(
     if level is not None:
         found = _with_sets(found, workspace, run, level, _groups(workspace, run, record))
     if rate is not None:
-        detector, distances, groups = _read_detector(workspace, run)
+        detector, distances, groups = _read_detector(workspace, run, record)
         _check_groups(f"run {run!r}", len(set(groups)), 1 - rate, "--unknown")
         limit = group_threshold(distances, groups, 1 - rate)
         assert limit is not None  # noqa: S101 - there are enough groups
@@ -156,9 +156,11 @@ def _groups(workspace: Workspace, run: str, record: Mapping[str, Any]) -> dict[s
     return {row.clip_id: row.group for row in tables.read(path, SplitClip)}
 
 
-def _read_detector(workspace: Workspace, run: str) -> tuple[AnyDetector, list[float], list[int]]:
+def _read_detector(
+    workspace: Workspace, run: str, record: Mapping[str, Any]
+) -> tuple[AnyDetector, list[float], list[int]]:
     """Read the detector of a run, with the distances of clips that it was not fitted to and their groups."""
-    from dancecli.model.networks.heads.unknown import detector_of_state
+    from dancecli.model.networks.heads.unknown import NeighborDetector, detector_of_state
     from dancecli.model.networks.mmaction import read_checkpoint
 
     folder = RunFolder(workspace.run(run))
@@ -175,8 +177,11 @@ def _read_detector(workspace: Workspace, run: str) -> tuple[AnyDetector, list[fl
             "train with --freeze 4, or again",
         )
     content = read_checkpoint(path)
+    by_movement = bool((record.get("model") or {}).get("pose"))
     try:
         detector = detector_of_state(content["detector"])
-        return detector, content["distances"].tolist(), content["groups"].tolist()
+        if isinstance(detector, NeighborDetector) == by_movement:
+            return detector, content["distances"].tolist(), content["groups"].tolist()
     except LookupError:
-        raise WorkspaceError(f"run {run!r} has distances of another version", "train again") from None
+        pass
+    raise WorkspaceError(f"run {run!r} has distances of another version", "train again")

@@ -86,7 +86,12 @@ def finetune_plan(workspace: Workspace, plan: Plan, reporter: Reporter = SILENT)
     for note in (f"run {plan.name}: {plan.entry.title}, split {plan.data.name}", *plan.notes):
         reporter.message(note)
     with workspace.lock(f"run-{plan.name}"):
-        return run_plan(workspace, plan, reporter)
+        result = run_plan(workspace, plan, reporter)
+        # Not of a trial of tuning, with which nobody predicts.
+        if plan.base.reads_poses and not plan.settings.folds:
+            detector = rec.RunFolder(workspace.run(plan.name)).detector
+            write_movement_detector(workspace, plan.data, detector, reporter)
+        return result
 
 
 def _is_done(workspace: Workspace, plan: Plan) -> bool:
@@ -119,8 +124,6 @@ def run_plan(workspace: Workspace, plan: Plan, reporter: Reporter) -> rec.RunRes
     gc.freeze()
     try:
         outcome, extra = _train(workspace, plan, job, reporter)
-        if plan.base.reads_poses and not plan.settings.folds:
-            write_movement_detector(workspace, plan.data, folder.detector, reporter)
         record = _finish(job, plan, record | extra, outcome)
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from dancecli.core.errors import InputError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip, Subset
 from dancecli.model.dataloading.split_data import SplitData, subset_groups
@@ -19,12 +20,13 @@ def write_movement_detector(
 ) -> None:
     """Fit the detector of a run on poses to how the training clips move, and write it; see `save_detector`.
 
-    Clips with too few poses are left out. Nothing is written where fewer than two training clips are left.
+    A clip with too few poses to move is as far as can be, as it is in prediction. Clips without poses, which
+    prediction refuses, are left out. Where fewer than two training clips move, there is no detector.
 
     Args:
         workspace: whose poses.
         data: of the run.
-        path: of the file.
+        path: of the file; what is there is replaced.
         reporter: of progress in clips.
     """
     import numpy as np
@@ -33,24 +35,34 @@ def write_movement_detector(
     from dancecli.model.networks.heads.unknown import fit_neighbors
     from dancecli.model.training.probes.unknown import save_detector
 
+    path.unlink(missing_ok=True)
     columns = ("clip_id", "fps_num", "fps_den")
     rates = {clip: num / den for clip, num, den in tables.read_columns(workspace.clips, Clip, columns)}
     total = len(data.examples[Subset.TRAIN]) + len(data.examples[Subset.VAL])
     vectors, labels, groups = list[Any](), list[int](), list[str]()
-    done = known = 0
+    done = of_train = 0
     for subset in (Subset.TRAIN, Subset.VAL):
         for example, group in zip(data.examples[subset], subset_groups(workspace, data, subset), strict=True):
             file = pose_of(workspace.root / example.path)
-            vector = movement_vector(read_pose(file), rates[example.clip_id]) if file.exists() else None
-            if vector is not None:
-                vectors.append(vector)
+            if file.exists() and example.clip_id in rates:
+                vectors.append(_vector(file, rates[example.clip_id]))
                 labels.append(example.label_index)
                 groups.append(group)
             done += 1
             reporter.progress(done, total, "movement")
-        known = known or len(vectors)
-    if known < 2:
+        of_train = len(vectors) if subset is Subset.TRAIN else of_train
+    moving = [vector for vector in vectors[:of_train] if vector is not None]
+    if len(moving) < 2:
         return
-    x = torch.from_numpy(np.stack(vectors))
-    fitted = torch.tensor(labels[:known])
-    save_detector(path, x[:known], fitted, groups[:known], x[known:], groups[known:], fit_neighbors)
+    nothing = np.full_like(moving[0], np.nan)
+    x = torch.from_numpy(np.stack([nothing if vector is None else vector for vector in vectors]))
+    known, rest = torch.tensor(labels[:of_train]), groups[of_train:]
+    save_detector(path, x[:of_train], known, groups[:of_train], x[of_train:], rest, fit_neighbors)
+
+
+def _vector(file: Path, rate: float) -> Any:
+    try:
+        return movement_vector(read_pose(file), rate)
+    except InputError:
+        # `dance verify` names it; here the clip does not move.
+        return None

@@ -216,7 +216,8 @@ def test_the_distance_of_few_measures_is_that_from_the_third_neighbor():
     new = torch.from_numpy(rng.normal(3, [1, 5, 0.1], (6, 3)))
     new = torch.cat([new, torch.full((6, 1), 7.0)], 1)
     inside = torch.cat([train[labels == k] - train[labels == k].mean(0) for k in (0, 1)])
-    spread = inside.std(0, correction=0).clamp(min=1e-6)
+    spread = inside.std(0, correction=0)
+    spread[3] = torch.inf
 
     def unit(rows):
         scaled = ((rows - train.mean(0)) / spread).clamp(-4, 4)
@@ -224,10 +225,14 @@ def test_the_distance_of_few_measures_is_that_from_the_third_neighbor():
 
     third = [sorted(torch.linalg.norm(unit(train) - row, dim=1).tolist())[2] for row in unit(new)]
     assert detector.distance(new).tolist() == pytest.approx(third)
+    # Where training clips do not differ, others may.
+    assert torch.equal(detector.distance(new + torch.tensor([0, 0, 0, 1e-4])), detector.distance(new))
     # One measure that is far out does not hide the others.
-    wild = new.clone()
-    wild[:, 3] = 1e9
-    assert (detector.distance(wild) < FARTHEST).all()
+    assert (detector.distance(new + torch.tensor([0, 0, 1e9, 0])) < FARTHEST).all()
+    assert detector.distance(torch.full((1, 4), torch.nan)).tolist() == [FARTHEST]
+    with_gaps = torch.cat([train, torch.full((2, 4), torch.nan)])
+    same = fit_neighbors(with_gaps, torch.cat([labels, torch.tensor([0, 5])]))
+    assert torch.equal(same.distance(new), detector.distance(new))
     again = detector_of_state(detector.state)
     assert torch.equal(again.distance(new), detector.distance(new))
     assert fit_neighbors(train[:2], labels[:2]).distance(train[:2]).shape == (2,)

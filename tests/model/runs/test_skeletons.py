@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dancecli.core.errors import MediaError, ModelError, UsageError
+from dancecli.core.errors import MediaError, ModelError, UsageError, WorkspaceError
 from dancecli.core.recipe import read_recipe
 from dancecli.core.records import Clip, ClipPose, Prediction, Subset
 from dancecli.core.video_files import clip_path
@@ -22,7 +22,7 @@ from dancecli.model.dataloading.split_data import load_split
 from dancecli.model.evaluation.evaluate import EvaluateSettings, evaluate
 from dancecli.model.inference.predict import PredictSettings, predict
 from dancecli.model.networks.base import build_model_config, model_base
-from dancecli.model.networks.heads.unknown import FARTHEST
+from dancecli.model.networks.heads.unknown import FARTHEST, fit_detector
 from dancecli.model.networks.zoo import find_entry
 from dancecli.model.runs.finetune import FinetuneSettings, finetune
 from dancecli.model.runs.plan import Execution, make_plan
@@ -312,6 +312,11 @@ def test_clips_are_called_unknown_by_how_people_move(posed: Workspace) -> None:
     (video,) = predict(posed, replace(asked, videos=val[:1], window_s=2.0, poses_of=strange)).document[
         "videos"
     ]
+    # Distances of what a network makes of poses are of another kind.
+    fitted = fit_detector(torch.randn(6, 5), torch.arange(6) % 2)
+    torch.save(stored | {"detector": fitted.state}, posed.run("graph") / "unknown.pth")
+    with pytest.raises(WorkspaceError, match="distances of another version"):
+        predict(posed, asked)
     first, _, last = video["windows"]
     assert 0 < first["distance"] < FARTHEST
     assert (last["distance"], last["unknown"]) == (FARTHEST, True)

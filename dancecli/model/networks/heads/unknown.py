@@ -33,6 +33,7 @@ FARTHEST = 2.0
 _NEIGHBORS = 3
 # No measure counts more than this, in standard deviations.
 _MOST_SPREADS = 4.0
+_LEAST_SPREAD = 1e-6
 _TENSORS = ("center", "basis", "variance", "means", "principal")
 
 
@@ -137,10 +138,15 @@ class NeighborDetector:
     known: Tensor
 
     def distance(self, vectors: Tensor) -> Tensor:
-        """Compute the distances of vectors [N, measures] from their neighbors: [N], from 0 to `FARTHEST`."""
+        """Compute the distances of vectors [N, measures] from their neighbors: [N], from 0 to `FARTHEST`.
+
+        NaN, for a clip that has no vector, is `FARTHEST`.
+        """
         count = min(_NEIGHBORS, len(self.known))
-        nearest: Tensor = torch.cdist(self._unit(vectors), self.known).topk(count, largest=False).values
-        return nearest[:, -1]
+        nothing = vectors.isnan().any(1)
+        unit = self._unit(vectors.nan_to_num())
+        nearest: Tensor = torch.cdist(unit, self.known).topk(count, largest=False).values
+        return nearest[:, -1].masked_fill(nothing, FARTHEST)
 
     def _unit(self, vectors: Tensor) -> Tensor:
         scaled = (vectors.double() - self.center) / self.scale
@@ -171,15 +177,18 @@ def fit_neighbors(vectors: Tensor, labels: Tensor) -> NeighborDetector:
     """Fit a detector to training clips by vectors of few measures.
 
     Args:
-        vectors: [clips, measures], at least one.
+        vectors: [clips, measures], at least one that is not NaN.
         labels: [clips].
     """
-    x = vectors.double()
+    there = ~vectors.isnan().any(1)
+    x, labels = vectors[there].double(), labels[there]
     known = torch.tensor(sorted(set(labels.tolist())))
     means = torch.stack([x[labels == label].mean(0) for label in known])
     inside = x - means[torch.searchsorted(known, labels)]
+    spread = inside.square().mean(0).sqrt()
     # A measure in which no clips differ tells nothing.
-    found = NeighborDetector(x.mean(0), inside.square().mean(0).sqrt().clamp(min=1e-6), x)
+    scale = spread.where(spread > _LEAST_SPREAD, torch.inf)
+    found = NeighborDetector(x.mean(0), scale, x)
     return replace(found, known=found._unit(x))
 
 
