@@ -25,7 +25,7 @@ from dancecli.core.records import Control, SplitClip, Subset
 from dancecli.demo.corpus import MISLEADING
 from dancecli.demo.pipeline import MISSING, SPLIT, VARIANTS, trained_run
 from dancecli.storage import tables
-from dancecli.storage.runs import read_records
+from dancecli.storage.runs import RunFolder, read_records
 from dancecli.storage.workspace import Workspace
 
 PLAIN, STREAMS = "demo", "streams"
@@ -103,9 +103,12 @@ class Corpus:
             self.dance("finetune", *(("--resume",) if status else words), "--name", name)
 
     def train_poses(self) -> None:
-        """Train ST-GCN++ from scratch on the poses."""
+        """Train ST-GCN++ from scratch on the poses.
+
+        Val is held out, as by the recipe of the demo: pictures do not learn from it, and it weighs the streams.
+        """
         short = ("--epochs", "2") if self.quick else ()
-        recipe = ("--recipe", "skeleton", "--split", self.split, *short)
+        recipe = ("--recipe", "skeleton", "--set", "validation=held-out", "--split", self.split, *short)
         self.train(POSE, "--pretrain", "stgcnpp", "--weights", "none", *recipe)
 
     @property
@@ -137,10 +140,14 @@ class Corpus:
         self.dance("evaluate", "--run", self.controlled, "--control", ",".join(controls))
 
     def train_streams(self) -> None:
-        """Train on the pictures and the optical flow of the same clips, as `dance demo` does on pictures."""
+        """Train on the pictures and the optical flow of the same clips, as `dance demo` does on pictures.
+
+        No package has weights of flow: those of pictures are used, the first layer averaged over the colors.
+        """
         self.dance("flow", "--split", STREAMS)
         recipe = ("--recipe", "demo", "--split", STREAMS, "--views", "1")
-        self.train(FLOW, "--pretrain", "inception-flow", *recipe)
+        weights = RunFolder(Workspace(self.root).run(self.trained)).checkpoints / "best.pth"
+        self.train(FLOW, "--pretrain", "inception-flow", "--weights", str(weights), *recipe)
         self.train(PICTURES, *recipe)
 
 
