@@ -105,7 +105,8 @@ class Corpus:
     def train_poses(self) -> None:
         """Train ST-GCN++ from scratch on the poses.
 
-        Val is held out, as by the recipe of the demo: pictures do not learn from it, and it weighs the streams.
+        Val is held out, as by the recipe of the demo: pictures do not learn from it, and the streams are
+        weighed on it.
         """
         short = ("--epochs", "2") if self.quick else ()
         recipe = ("--recipe", "skeleton", "--set", "validation=held-out", "--split", self.split, *short)
