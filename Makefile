@@ -45,11 +45,11 @@ CHECKED := tests/test_architecture.py tests/test_docstrings.py tests/docs/test_l
 check: lint ## before a commit: linters, types, spelling, links and the tests of the lower layers (under two minutes)
 	$(BIN)/python -m pytest -q $(CHECKED)
 
-# One process more than cores, for many tests wait, and not one per core on a large machine: each loads torch. Whole files,
-# whose tests share what is made for them. On a virtual machine with Linux 6.18 one process in some
-# thousand tests ended with SIGSEGV sent by the kernel on the way back from poll(), with memory and registers sound, at
-# another test each time; that test fails. So what failed is run once more, one by one.
-TOGETHER = -n $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))') --dist loadfile
+# One process more than cores, for many tests wait, and not one per core on a large machine: each loads torch. On a
+# virtual machine with Linux 6.18 one process in some thousand tests ended with SIGSEGV sent by the kernel on the way back
+# from poll(), with memory and registers sound, at another test each time; that test fails. So what failed is run once more,
+# one by one. Whole files (loadfile) are faster, but then pytest-xdist 3.8 waits for ever where a process has ended so.
+TOGETHER = -n $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))') --dist worksteal
 
 define run-tests
 $(BIN)/python -m pytest $(TOGETHER) $(1) || \
