@@ -48,7 +48,7 @@ check: lint ## before a commit: linters, types, spelling, links and the tests of
 # One process more than cores, for many tests wait, and not one per core on a large machine: each loads torch. On a
 # virtual machine with Linux 6.18 one process in some thousand tests ended with SIGSEGV sent by the kernel on the way back
 # from poll(), with memory and registers sound, at another test each time; that test fails. So what failed is run once more,
-# one by one. Whole files (loadfile) are faster, but then pytest-xdist 3.8 waits for ever where a process has ended so.
+# one by one. Not in whole files (loadfile): there pytest-xdist 3.8 waits for ever where a process has ended so.
 TOGETHER = -n $(shell $(PYTHON) -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))') --dist worksteal
 
 define run-tests

@@ -265,10 +265,10 @@ def moving(folder: Path) -> list[tuple[str, str, np.ndarray]]:
     clips = {clip.clip_id: clip for clip in tables.read(workspace.clips, Clip)}
     found = []
     for row in tables.read(workspace.poses, ClipPose):
+        if not row.path:
+            continue
         clip = clips[row.clip_id]
-        vector = (
-            movement_vector(read_pose(folder / row.path), clip.fps_num / clip.fps_den) if row.path else None
-        )
+        vector = movement_vector(read_pose(folder / row.path), clip.fps_num / clip.fps_den)
         if vector is not None:
             found.append((clip.clip_id, clip.label, vector))
     return found

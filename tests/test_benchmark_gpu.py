@@ -1,4 +1,4 @@
-"""The benchmark for GPUs does all of its cases at toy size on any machine, and keeps to its time."""
+"""The benchmark for GPUs does each kind of its cases at toy size on any machine, and keeps to its time."""
 
 from __future__ import annotations
 

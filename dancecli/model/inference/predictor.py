@@ -65,8 +65,8 @@ class Predictor:
         self._calibration = calibration
         self._output: Any = None
         # Those of poses are found by how people move, and not by what the network makes of it.
-        self._asked = None if found.reads_poses else calibration.detector
-        if self._asked:
+        self._of_features = None if found.reads_poses else calibration.detector
+        if self._of_features:
             self._model.cls_head.register_forward_pre_hook(self._keep_output)
         self._collate = pseudo_collate
         self._device = current_device()
@@ -185,12 +185,12 @@ class Predictor:
 
     def _distances(self, clips: int) -> list[float]:
         """Compute the distances of the clips that went through the network last."""
-        if not self._asked:
+        if not self._of_features:
             return [0.0] * clips
         from dancecli.model.networks.heads.unknown import clip_features
 
         features = clip_features(self._model.cls_head, self._output, clips)
-        distances: list[float] = self._asked.distance(features.cpu()).tolist()
+        distances: list[float] = self._of_features.distance(features.cpu()).tolist()
         return distances
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import multiprocessing
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 
 from dancecli.core.errors import InputError, ModelError, UsageError, WorkspaceError
-from dancecli.core.progress import SILENT, Progress, Reporter
+from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import Prediction
 from dancecli.model.runs.finetune import FinetuneSettings, finetune, make_plan
 from dancecli.model.runs.plan import Execution
@@ -77,11 +76,12 @@ def test_the_processes_that_decode_end_with_the_training(corpus, tiny_recipe, ti
     tiny_recipe.write_text(tiny_recipe.read_text() + "freeze = 'none'\n")
     settings = FinetuneSettings(pretrain=str(tiny_model), weights="none", recipe=str(tiny_recipe))
     before = set(multiprocessing.active_children())
-    for reporter in (SILENT, Reporter(stop)):
-        # Where they are left to the garbage collector, each loader takes five seconds.
-        with contextlib.suppress(KeyboardInterrupt):
-            finetune(corpus(), settings, reporter)
-        assert set(multiprocessing.active_children()) <= before
+    # Where they are left to the garbage collector, each loader takes five seconds.
+    finetune(corpus(), settings)
+    assert set(multiprocessing.active_children()) <= before
+    with pytest.raises(KeyboardInterrupt):
+        finetune(corpus(), replace(settings, name="stopped"), Reporter(stop))
+    assert set(multiprocessing.active_children()) <= before
 
 
 @pytest.mark.parametrize(

@@ -182,9 +182,7 @@ def fit_neighbors(vectors: Tensor, labels: Tensor) -> NeighborDetector:
     """
     there = ~vectors.isnan().any(1)
     x, labels = vectors[there].double(), labels[there]
-    known = torch.tensor(sorted(set(labels.tolist())))
-    means = torch.stack([x[labels == label].mean(0) for label in known])
-    inside = x - means[torch.searchsorted(known, labels)]
+    _, inside = _by_class(x, labels)
     spread = inside.square().mean(0).sqrt()
     # A measure in which no clips differ tells nothing.
     scale = spread.where(spread > _LEAST_SPREAD, torch.inf)
@@ -221,9 +219,7 @@ def fit_detector(features: Tensor, labels: Tensor, residual: float = RESIDUAL) -
     x = features.double()
     center = x.mean(0)
     x = x - center
-    known = torch.tensor(sorted(set(labels.tolist())))
-    means = torch.stack([x[labels == label].mean(0) for label in known])
-    inside = x - means[torch.searchsorted(known, labels)]
+    means, inside = _by_class(x, labels)
     basis, variance = _directions(inside)
     # Clips that are all alike vary in no direction.
     ridge = max(float(variance.sum()) / len(x), 1e-12)
@@ -235,6 +231,13 @@ def fit_detector(features: Tensor, labels: Tensor, residual: float = RESIDUAL) -
     # Clips that are all alike leave nothing.
     left = max(float(found.residual(features).mean()), 1e-12)
     return replace(found, weight=residual * float(found.cosine(features).mean()) / left)
+
+
+def _by_class(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Give the mean of each class that has rows, and what of each row is beside that of its class."""
+    known = torch.tensor(sorted(set(labels.tolist())))
+    means = torch.stack([x[labels == label].mean(0) for label in known])
+    return means, x - means[torch.searchsorted(known, labels)]
 
 
 def _directions(x: Tensor) -> tuple[Tensor, Tensor]:
