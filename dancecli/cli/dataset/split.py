@@ -72,8 +72,8 @@ def command(
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="Keep further groups in one subset: a CSV whose first column names clips or files, and "
-            "every other one a kind of group, such as dancer or venue. Stored. May be repeated.",
+            help="Keep further groups in one subset: a CSV with a column of clips or files (clip_id, file) "
+            "and further ones, each a kind of group, such as dancer or venue. Stored. May be repeated.",
             show_default=False,
         ),
     ] = None,
