@@ -69,14 +69,15 @@ def main() -> int:
         faster_bar(
             found[ONE],
             found[TWO],
-            f"two: at least {LEAST_FASTER} times one that may use all cores, and keeps {busy:.2f} busy",
+            f"two workers: at least {LEAST_FASTER} times one worker that may use all cores, "
+            f"and keeps {busy:.2f} of them busy",
             LEAST_FASTER,
         ),
         Bar(f"the dispatcher takes at most {MOST_MS} ms a clip", f"{parent_ms:.2f} ms", parent_ms <= MOST_MS),
         Bar(
-            f"its memory from {FIRST:,} to {asked.simulated:,} clips: most of first below {FLAT}",
+            f"its memory from {FIRST:,} to {asked.simulated:,} clips: at most {FLAT} times that at {FIRST:,}",
             f"{first:.1f} to {most:.1f} MiB, {most / first:.3f}",
-            most / first < FLAT,
+            most / first <= FLAT,
         ),
     ]
     rows = [

@@ -227,7 +227,7 @@ def bar(asked: argparse.Namespace, freeze: str, epochs: int, ratio: float) -> Ba
     if epochs != 10 or small or least is None:
         return None
     what = f"{network.title}, freeze {freeze}: ten epochs at least {least:g} times as fast as stock"
-    return Bar(what, f"{ratio:.1f}", ratio >= least)
+    return Bar(what, f"{ratio:.2f}", ratio >= least)
 
 
 def main() -> int:

@@ -2,8 +2,8 @@
 
     python -m benchmarks.suites.tune [--rounds 3] [--steps 100] [--threads 2] [--quick]
 
-200 trials from the paper's space take 100 full-batch steps each on 1,395 x 2,048 features of 19
-classes. Against them: the same trials one by one in plain PyTorch (nn.Linear, dropout,
+Trials from the paper's space (--trials) take full-batch steps (--steps) on 1,395 x 2,048 features of
+19 classes. Against them: the same trials one by one in plain PyTorch (nn.Linear, dropout,
 cross-entropy, torch.optim), with the same random masks and so the same losses, which are compared
 step by step; and the same heads in batches of 16 with as many passes. Of these two, whose trials
 do not know of each other, a few spread over the space are timed and taken times their number.
