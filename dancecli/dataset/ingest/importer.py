@@ -9,7 +9,7 @@ import contextlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from dancecli.dataset.clips import clips_there, rebuild_clips, remember_segments
 from dancecli.dataset.cutting import STANDARD_RULES, ClipResult, ClipRules
 from dancecli.dataset.fetch.video_worker import JobResult
 from dancecli.dataset.ingest.worker import SOURCE, ImportJob, temp_of, work
+from dancecli.engine.factory import num_cores
 from dancecli.engine.local import LocalPool
 from dancecli.engine.pool import Finished
 from dancecli.sources.letsdance import FrameRun
@@ -113,7 +114,7 @@ def import_clips(
     Args:
         workspace: gets the clips, the ledger's rows, and the manifests of segments and clips.
         jobs: the clips.
-        refused: what could not be tried; recorded as corrupt.
+        refused: what could not be tried; recorded as corrupt, unless its clip is there from before.
         labels: the label set that the segments' labels are of.
         settings: how.
         reporter: gets the progress after every clip.
@@ -133,8 +134,8 @@ def import_clips(
         run = _Run(workspace, len(jobs) - len(pending), len(jobs), reporter)
         try:
             with ledger.LedgerWriter(workspace.ledger) as writer:
-                run.refuse(writer, refused)
-                run.do(writer, pending, settings.workers or os.cpu_count() or 1, settings.timeout_s)
+                run.refuse(writer, refused, there)
+                run.do(writer, pending, settings.workers or num_cores(), settings.timeout_s)
         finally:
             rebuild_clips(workspace)
             shutil.rmtree(temp, ignore_errors=True)
@@ -156,14 +157,15 @@ class _Run:
         self._latest = ledger.latest(workspace.root)
         self._removed = read_removals(workspace)
 
-    def refuse(self, writer: ledger.LedgerWriter, refused: Sequence[Refused]) -> None:
+    def refuse(self, writer: ledger.LedgerWriter, refused: Sequence[Refused], there: Set[str]) -> None:
         rows = []
         for one in refused:
             self._outcomes[OutcomeClass.CORRUPT] += 1
             self._reasons[one.reason] += 1
             known = self._latest.get(one.name)
+            # The last row of a clip is its state: what became of its file since does not undo it.
             # Recorded once: the same reason for the same file is no new attempt.
-            if known is None or known.reason != one.reason:
+            if one.name not in there and (known is None or known.reason != one.reason):
                 rows.append(
                     (
                         _outcome(

@@ -96,6 +96,23 @@ def test_a_kinetics_download_is_imported_once(dance, workspace: Workspace, kinet
     assert workspace.clips.read_bytes() == before
 
 
+@pytest.mark.parametrize("harm", ["cut short", "emptied"])
+def test_a_clip_outlives_its_source(dance, workspace: Workspace, tmp_path: Path, harm: str) -> None:
+    source = video(tmp_path / "in" / "zumba" / "abcdefghijk_000010_000011.mp4")
+    video(tmp_path / "in" / "zumba" / "mmmmmmmmmmm_000000_000001.mp4")
+    assert dance("import", str(tmp_path / "in")).code == 0
+    before = tables.read(workspace.clips, Clip)
+    source.write_bytes(source.read_bytes()[:3000] if harm == "cut short" else b"")
+    again = dance("import", str(tmp_path / "in"), "--json")
+    assert (again.code, again.json["left_out"]) == (3, {"unreadable": 1})
+    assert tables.read(workspace.clips, Clip) == before
+    assert ledger.latest(workspace.root)["abcdefghijk_10000_11000"].outcome is OutcomeClass.DONE
+    # Once its own file is gone, that of its source is why it is not there.
+    workspace.clip("abcdefghijk_10000_11000").unlink()
+    assert dance("import", str(tmp_path / "in")).code == 3
+    assert [clip.video_id for clip in tables.read(workspace.clips, Clip)] == ["mmmmmmmmmmm"]
+
+
 def test_a_linked_clip_is_the_file_itself(dance, workspace: Workspace, tmp_path: Path) -> None:
     original = video(tmp_path / "in" / "zumba" / "abcdefghijk_0_1.mp4")
     other = video(tmp_path / "in" / "zumba" / "mmmmmmmmmmm_0_1.mkv")
