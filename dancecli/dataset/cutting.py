@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 
 from dancecli.core.errors import MediaError, UsageError
@@ -17,7 +18,7 @@ from dancecli.storage.files import commit_file
 from dancecli.storage.workspace import Workspace
 from dancecli.video.decode import MediaFacts, decode, decode_foreign
 from dancecli.video.ffmpeg import STANDARD_FORMAT, ClipFormat, frames_in
-from dancecli.video.source import NoDecoderError, NoPictureError, SourceFacts, probe
+from dancecli.video.source import NoDecoderError, NoPictureError, SourceFacts, UnreadableError, probe
 from dancecli.video.trim import MAX_DAMAGED, PastEndError, Trimmed, TrimSettings, trim
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -92,24 +93,36 @@ class Cutter:
     def adopt(self, segment: Segment) -> ClipResult | None:
         """Record a clip that is on disk without a row in the ledger.
 
-        One that the rules refuse, or of which frames are damaged, is moved to `refused/` of the
-        workspace; only one of which nothing can be decoded is removed.
+        One that the rules refuse, of which frames are damaged, or that no decoder here reads, is moved
+        to `refused/` of the workspace; only what is no video is removed. One that cannot be read now stays.
         """
         workspace = Workspace(self.root)
         path = workspace.clip(segment.clip_id)
         if not path.exists():
             return None
-        facts = _decoded(path)
-        if facts is None:
+        try:
+            facts = _decoded(path)
+        except UnreadableError as error:
+            text = f"{error.message}; the file stays: {path}"
+            return ClipResult(segment, OutcomeClass.TRANSIENT, "file-unreadable", shortened(text))
+        except NoDecoderError:
+            self._put_aside(path)
+            return None
+        except MediaError:
             path.unlink()
             return None
         if not facts.damaged_frames and check_length(segment, facts, self.rules, whole=True) is None:
             clip = clip_of(workspace, segment, path, facts, self.source)
             return ClipResult(segment, OutcomeClass.DONE, "adopted", clip=clip)
-        aside = self.root / "refused" / path.name
-        aside.parent.mkdir(exist_ok=True)
-        path.replace(aside)
+        self._put_aside(path)
         return None
+
+    def _put_aside(self, path: Path) -> None:
+        folder = self.root / "refused"
+        folder.mkdir(exist_ok=True)
+        # `NAME.2.mp4` beside one that was refused before; a clip's id has no dot.
+        numbered = (path.name if n == 1 else f"{path.stem}.{n}{path.suffix}" for n in count(1))
+        path.replace(next(folder / name for name in numbered if not os.path.lexists(folder / name)))
 
     def cut(self, video: Path, facts: SourceFacts, segment: Segment, *, whole: bool = False) -> ClipResult:
         """Cut one segment, and commit the clip if it is whole.
@@ -188,14 +201,22 @@ def make_clip(
     return MadeClip(trimmed, replace(found, damaged_frames=trimmed.damaged_frames, notes=notes))
 
 
-def _decoded(path: Path) -> MediaFacts | None:
-    """Decode a clip of the workspace, which may be a link to anyone's file; None if nothing decodes."""
-    with suppress(MediaError):
+def _decoded(path: Path) -> MediaFacts:
+    """Decode a clip of the workspace, which may be a link to anyone's file.
+
+    Raises:
+        UnreadableError: it cannot be read now.
+        NoDecoderError: no decoder here reads it.
+        MediaError: nothing in it decodes.
+    """
+    try:
         facts = decode(path, measure=True)
-        return replace(facts, notes=facts.measures.notes)
-    with suppress(MediaError):
+    except UnreadableError:
+        # The tolerant decode would take it for a file that ends here.
+        raise
+    except MediaError:
         return decode_foreign(path)
-    return None
+    return replace(facts, notes=facts.measures.notes)
 
 
 def stretch_of_file(facts: SourceFacts, asked_ms: int) -> tuple[int, int]:

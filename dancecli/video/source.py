@@ -57,6 +57,10 @@ class NoDecoderError(MediaError):
     """The picture is in a codec that no decoder here reads."""
 
 
+class UnreadableError(MediaError):
+    """The file was not read to its end: the machine, and not what is in the file, may be why."""
+
+
 class Deinterlace(StrEnum):
     """Which frames are to be deinterlaced."""
 
@@ -138,6 +142,7 @@ def open_media(
         options: of the demuxer.
 
     Raises:
+        UnreadableError: the system refuses to read it, or has no memory for it.
         MediaError: it cannot be read as video; also for what PyAV raises inside the block.
     """
     import av
@@ -148,7 +153,8 @@ def open_media(
     except (av.FFmpegError, ValueError, ArithmeticError, LookupError) as error:
         if isinstance(error, av.error.FileNotFoundError):
             raise MediaError(f"{path.name} is not there") from None
-        raise MediaError(f"{path.name} {problem}: {error_text(error)}") from None
+        kind = UnreadableError if isinstance(error, OSError | MemoryError) else MediaError
+        raise kind(f"{path.name} {problem}: {error_text(error)}") from None
 
 
 def picture_stream(container: InputContainer, name: str) -> VideoStream:

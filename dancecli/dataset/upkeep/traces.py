@@ -7,6 +7,7 @@ import json
 import re
 import zipfile
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -161,7 +162,7 @@ def _pictures_and_sources(
     yield workspace.segments.parent / "verified.txt"
     yield from (workspace.thumbnail(sha256) for sha256 in checksums)
     yield from (path for path in root.glob("sources/*") if path.stem in videos)
-    yield from (path for path in root.glob("refused/*") if path.stem in ids)
+    yield from (path for path in root.glob("refused/*") if path.name.partition(".")[0] in ids)
     yield from (path for path in root.glob("runs/*/gradcam/*.jpg") if path.stem in ids)
     # The leaderboard would refuse them: their lock has clips that the split has no more.
     yield from (path for path in workspace.submissions() if _submission_has(path, ids))
@@ -195,7 +196,7 @@ def _clips_of_table(path: Path) -> set[str]:
 def _clips_of_list(path: Path) -> set[str]:
     """Read the column `clip_id` of a CSV; empty if it has none, or is something else."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             return {row.get("clip_id") or "" for row in csv.DictReader(file)}
     except (UnicodeDecodeError, csv.Error):
         return set()
@@ -267,7 +268,8 @@ def locked_clips(root: Path) -> set[str]:
     """Return the clips of the lock files: a workspace that only ranks results has no others."""
     found = set()
     for path in lock_files(root):
-        with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        # What is no table names no clips; `dance audit` says so of a lock.
+        with suppress(csv.Error), path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             found |= {row.get("clip_id") or "" for row in csv.DictReader(file)}
     return {clip_id for clip_id in found if clip_id and not is_reference(clip_id)}
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 from helpers import video_site
 from helpers.builders import Ran
@@ -23,7 +24,7 @@ from dancecli.core.progress import Progress, Reporter
 from dancecli.core.records import Clip, OutcomeClass, Segment
 from dancecli.core.video_files import clip_path
 from dancecli.dataset import cutting
-from dancecli.dataset.cutting import Cutter
+from dancecli.dataset.cutting import ClipRules, Cutter
 from dancecli.dataset.fetch.fetch import fetch
 from dancecli.dataset.fetch.jobs import plan_source
 from dancecli.dataset.fetch.settings import FetchSettings, choose
@@ -193,6 +194,46 @@ def test_a_broken_file_does_not_keep_its_name(served: ServedVideos, workspace: W
     workspace.clip("a_0_1000").write_bytes(b"half a clip")
     fetch(workspace, served.settings())
     assert files(workspace) == set()
+
+
+@pytest.mark.parametrize("refusal", [av.error.PermissionError, av.error.OSError, av.error.MemoryError])
+def test_a_file_that_cannot_be_read_now_stays(
+    served: ServedVideos, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, refusal: type[Exception]
+) -> None:
+    served.want("zumba,a,0,1")
+    fetch(workspace, served.settings())
+    (segment,) = tables.read(workspace.segments, Segment)
+    path = workspace.clip("a_0_1000")
+    before = path.read_bytes()
+
+    def refused(*_: object, **__: object) -> None:
+        raise refusal(5, "the disk says no")
+
+    monkeypatch.setattr("dancecli.video.source.open_video", refused)
+    cutter = Cutter(workspace.root, workspace.temp, "youtube", keep_audio=True)
+    result = cutter.adopt(segment)
+    assert result is not None
+    assert (result.outcome, result.reason) == (OutcomeClass.TRANSIENT, "file-unreadable")
+    assert result.text == f"a_0_1000.mp4 does not decode: the disk says no; the file stays: {path}"
+    assert path.read_bytes() == before
+
+
+def test_refused_files_do_not_replace_each_other(served: ServedVideos, workspace: Workspace) -> None:
+    served.want("zumba,a,0,1")
+    fetch(workspace, served.settings())
+    (segment,) = tables.read(workspace.segments, Segment)
+    path = workspace.clip("a_0_1000")
+    whole = path.read_bytes()
+    rules = ClipRules(min_length_s=9)
+    strict = Cutter(workspace.root, workspace.temp, "youtube", keep_audio=True, rules=rules)
+    for more in (b"", b" again", b" and again"):
+        path.write_bytes(whole + more)
+        assert strict.adopt(segment) is None
+    assert {file.name: file.read_bytes()[len(whole) :] for file in workspace.root.glob("refused/*")} == {
+        "a_0_1000.mp4": b"",
+        "a_0_1000.2.mp4": b" again",
+        "a_0_1000.3.mp4": b" and again",
+    }
 
 
 def test_a_file_that_was_lost_is_fetched_again(served: ServedVideos, workspace: Workspace) -> None:

@@ -250,7 +250,8 @@ def test_the_tombstone_alone_is_left(imported: Workspace) -> None:
     clips = {clip.clip_id: clip for clip in tables.read(imported.clips, Clip)}
     (imported.root / "refused").mkdir()
     for clip_id in (named("C", 0), named("C", 2000)):
-        (imported.root / "refused" / f"{clip_id}.mp4").write_bytes(b"refused")
+        for name in (f"{clip_id}.mp4", f"{clip_id}.2.mp4"):
+            (imported.root / "refused" / name).write_bytes(b"refused")
     make_everything(imported, named("C", 0))
     copy = next(c for c in tables.read(imported.clips, Clip) if c.clip_id == f"{named('C', 0)}.hflip")
     sums = (clips[named("C", 0)].sha256, clips[named("C", 2000)].sha256, copy.sha256)
@@ -487,6 +488,71 @@ def test_what_is_the_users_own_stays_and_is_named(fetched: Workspace) -> None:
     listed.write_text("label,youtube_id,time_start,time_end\nwaltz,a,0,1\n")
     assert remove(fetched, ["a"], REASON).still_named_in == ("notes.txt", "wanted.csv")
     assert notes.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("row", "stays"),
+    [
+        (b"zumba,a,00:00:00,00:00:01\n", False),
+        (b"zumba,https://youtu.be/a,0,1\n", True),
+        (b"Danse fran\xe7aise,a,0,1,note\n", False),
+        (b'"in two\nlines",a,0,1\n', False),
+        (b"\n", None),
+        (b"zumba,a,soon,1\n", True),
+        (b"zumba,a\n", True),
+        (b'"zumba,a,0,1\n', True),
+    ],
+)
+def test_a_list_of_the_users_own_does_not_stop_a_removal(
+    fetched: Workspace, dance: Callable[..., Ran], row: bytes, stays: bool | None
+) -> None:
+    """What names the clip goes; what cannot be read stays and is told, and all behind it is erased."""
+    mine = fetched.segments.with_name("a-list.csv")
+    head, others = b"\xef\xbb\xbflabel,youtube_id,time_start,time_end\r\n", b"salsa d\xe9butants,a,7,8\n\n"
+    mine.write_bytes(head + others + row)
+    behind = fetched.root / "annotations" / "demo" / "train.txt"
+    behind.parent.mkdir(parents=True)
+    behind.write_bytes(b"../../clips/a_0_1000.mp4 0\nd\xe9but/b_0_1000.mp4 0\n")
+    ran = dance("remove", "a_0_1000", "--reason", REASON)
+    assert mine.read_bytes() == head + others + (b"" if stays is False else row)
+    assert behind.read_bytes() == b"d\xe9but/b_0_1000.mp4 0\n"
+    assert (ran.code, "cannot be read: manifests/a-list.csv;" in ran.err) == (
+        (3, True) if stays else (0, False)
+    )
+
+
+def test_tables_and_studies_that_cannot_be_read_are_named(fetched: Workspace) -> None:
+    (fetched.root / "runs" / "x").mkdir(parents=True)
+    (fetched.root / "runs" / "x" / "predictions.parquet").write_bytes(b"cut short")
+    (fetched.root / "studies").mkdir()
+    (fetched.root / "studies" / "x.db").write_bytes(b"no database, for all of its length")
+    (fetched.root / "wish.csv").write_bytes("label,youtube_id\nwaltz,a\n".encode("utf-16"))
+    left = ("runs/x/predictions.parquet", "studies/x.db", "wish.csv")
+    assert remove(fetched, ["a"], REASON).still_named_in == left
+
+
+@pytest.mark.parametrize("text", [b"", b"caf\xe9"])
+def test_tables_that_a_spreadsheet_program_saved_are_erased_too(imported: Workspace, text: bytes) -> None:
+    split(imported, SplitSettings(ratios="50/25/25", name="demo"))
+    append_corrections(imported, [Correction(named(x, 0), "note", "", "seen") for x in "ABC"])
+    (imported.root / "left-out.csv").write_text(f"path,reason,text,clip_id\nx,y,z,{named('C', 0)}\n")
+    lock = imported.split_lock("demo")
+    for path in (lock, imported.root / "labels.csv", imported.root / "left-out.csv"):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"seen", b"seen " + text))
+    rest = [line for line in (imported.root / "labels.csv").read_bytes().splitlines() if b"CCC" not in line]
+    assert remove(imported, ["C" * 11], REASON).still_named_in == ()
+    assert (imported.root / "labels.csv").read_bytes().splitlines() == rest
+    assert (imported.root / "left-out.csv").read_bytes().count(b"\n") == 1
+    assert lock.read_bytes().startswith(b"\xef\xbb\xbfclip_id,")
+    assert clip_reference(named("C", 0)).encode() in lock.read_bytes()
+
+
+def test_a_clip_that_a_marked_lock_alone_names_is_known(tmp_path: Path) -> None:
+    host = Workspace(tmp_path / "host")
+    host.create("")
+    host.split_lock("demo").parent.mkdir(parents=True)
+    host.split_lock("demo").write_bytes(b"\xef\xbb\xbfclip_id,subset\nabc_0_1000,train\n")
+    assert remove(host, ["abc"], REASON).clip_ids == ("abc_0_1000",)
 
 
 def test_the_history_is_the_tombstone(fetched: Workspace) -> None:
