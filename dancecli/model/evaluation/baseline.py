@@ -18,7 +18,7 @@ from dancecli.model.dataloading.pipelines import frame_sampler
 from dancecli.model.dataloading.split_data import SplitData, load_split, split_record
 from dancecli.model.evaluation.scored_runs import (
     find_existing,
-    new_name,
+    new_run,
     score_subsets,
     write_evaluation_run,
 )
@@ -130,36 +130,35 @@ def baseline(
     evidence = _evidence(known, weights_record(start), data, views)
     if there := find_existing(workspace, settings.name, "baseline", evidence):
         return there
-    name = new_name(workspace, settings.name, f"{PRETRAIN}-{data.name}")
-    for note in (f"run {name}: {entry.title}, split {data.name}", *notes(known)):
-        reporter.message(note)
-    if dry_run:
-        return RunResult(name, evidence, (), fresh=True)
-    has_val = bool(data.examples[Subset.VAL])
-    plan = DataPlan(workspace.root, data.name, len(data.labels), has_val)
-    config = build_config(base, recipe, plan, start, 0, deterministic=False)
-    model = build_model(config["model"], 0, config["load_from"])
-    set_classifier_weights(model, known.rows, head, mask=True)
-    predictions = score_subsets(for_evaluation(model), config, data, reporter)
-    facts = {
-        "created_utc": created,
-        "model": {
-            "pretrain": PRETRAIN,
-            "title": f"{entry.title}: Kinetics-400 head, {len(known.rows)} of {len(data.labels)} labels",
-            "base": entry.name,
-            "backbone": base.model["backbone"]["type"],
-            "frozen_stages": None,
-            "params_total": sum(p.numel() for p in model.parameters()),
-            "params_trainable": 0,
-        },
-        "weights": weights_record(start),
-        "split": split_record(data),
-        "labels": list(data.labels),
-        "views": views,
-        "baseline": evidence,
-        "seconds": {"evaluate": round(time.monotonic() - began, 2)},
-    }
-    with workspace.lock(f"run-{name}"):
+    with new_run(workspace, settings.name, f"{PRETRAIN}-{data.name}", dry_run=dry_run) as name:
+        for note in (f"run {name}: {entry.title}, split {data.name}", *notes(known)):
+            reporter.message(note)
+        if dry_run:
+            return RunResult(name, evidence, (), fresh=True)
+        has_val = bool(data.examples[Subset.VAL])
+        plan = DataPlan(workspace.root, data.name, len(data.labels), has_val)
+        config = build_config(base, recipe, plan, start, 0, deterministic=False)
+        model = build_model(config["model"], 0, config["load_from"])
+        set_classifier_weights(model, known.rows, head, mask=True)
+        predictions = score_subsets(for_evaluation(model), config, data, reporter)
+        facts = {
+            "created_utc": created,
+            "model": {
+                "pretrain": PRETRAIN,
+                "title": f"{entry.title}: Kinetics-400 head, {len(known.rows)} of {len(data.labels)} labels",
+                "base": entry.name,
+                "backbone": base.model["backbone"]["type"],
+                "frozen_stages": None,
+                "params_total": sum(p.numel() for p in model.parameters()),
+                "params_trainable": 0,
+            },
+            "weights": weights_record(start),
+            "split": split_record(data),
+            "labels": list(data.labels),
+            "views": views,
+            "baseline": evidence,
+            "seconds": {"evaluate": round(time.monotonic() - began, 2)},
+        }
         record = write_evaluation_run(workspace, name, facts, predictions)
     return RunResult(name, record, (), fresh=True)
 

@@ -17,7 +17,7 @@ from dancecli.core.records import Prediction, Subset
 from dancecli.model.evaluation.scored_runs import (
     EvaluationRun,
     find_existing,
-    new_name,
+    new_run,
     read_evaluation_run,
     write_evaluation_run,
 )
@@ -70,30 +70,29 @@ def ensemble(workspace: Workspace, settings: EnsembleSettings, *, dry_run: bool 
     if there := find_existing(workspace, settings.name, "members", evidence):
         return there
     first = members[0].record
-    name = new_name(workspace, settings.name, f"{PRETRAIN}-{first['split']['name']}")
-    predictions, notes = _fused(members, weights or [1 / len(members)] * len(members))
-    facts = {
-        "created_utc": created,
-        "model": {
-            "pretrain": PRETRAIN,
-            "title": _title(names, weights),
-            "backbone": None,
-            "frozen_stages": None,
-            "params_total": _sum(members, "params_total"),
-            "params_trainable": _sum(members, "params_trainable"),
-            "members": list(names),
-            **({"member_weights": weights} if weights else {}),
-        },
-        "weights": None,
-        "split": first["split"],
-        "labels": first["labels"],
-        "views": _views(members),
-        "members": evidence,
-        "seconds": {"evaluate": round(time.monotonic() - began, 2)},
-    }
-    if dry_run:
-        return RunResult(name, facts, tuple(notes), fresh=True)
-    with workspace.lock(f"run-{name}"):
+    with new_run(workspace, settings.name, f"{PRETRAIN}-{first['split']['name']}", dry_run=dry_run) as name:
+        predictions, notes = _fused(members, weights or [1 / len(members)] * len(members))
+        facts = {
+            "created_utc": created,
+            "model": {
+                "pretrain": PRETRAIN,
+                "title": _title(names, weights),
+                "backbone": None,
+                "frozen_stages": None,
+                "params_total": _sum(members, "params_total"),
+                "params_trainable": _sum(members, "params_trainable"),
+                "members": list(names),
+                **({"member_weights": weights} if weights else {}),
+            },
+            "weights": None,
+            "split": first["split"],
+            "labels": first["labels"],
+            "views": _views(members),
+            "members": evidence,
+            "seconds": {"evaluate": round(time.monotonic() - began, 2)},
+        }
+        if dry_run:
+            return RunResult(name, facts, tuple(notes), fresh=True)
         record = write_evaluation_run(workspace, name, facts, predictions)
     return RunResult(name, record, tuple(notes), fresh=True)
 

@@ -20,7 +20,7 @@ from dancecli.model.dataloading.split_data import SplitData, clip_files, load_sp
 from dancecli.model.evaluation.parallel import EvaluatedNetwork, score_subsets_in_processes
 from dancecli.model.evaluation.scored_runs import (
     find_existing,
-    new_name,
+    new_run,
     score_subsets,
     write_evaluation_run,
 )
@@ -158,41 +158,44 @@ def evaluate(
     }
     if there := find_existing(workspace, settings.name, "evaluated", evidence):
         return there
-    new = new_name(workspace, settings.name, f"{name}-eval")
-    if dry_run:
-        return RunResult(new, evidence, (), fresh=True)
-    reporter.progress(0, 1, "loading the model · a few seconds")
-    device = current_device()
-    config, precision = of.config(workspace, device), amp_dtype(recipe, device)
-    decoder = decoder_of(
-        settings.decoder, device.gpu, config, lambda: clip_files(workspace, data.only_evaluated()), reporter
-    )
-    config = with_decoder(config, decoder)
-    if decoder.words:
-        reporter.message(decoder.words)
-    if settings.processes > 1:
-        network = EvaluatedNetwork(config["model"], path, workspace.root / ".locks", precision)
-        predictions = score_subsets_in_processes(
-            workspace.root, network, config, data, settings.processes, reporter
+    with new_run(workspace, settings.name, f"{name}-eval", dry_run=dry_run) as new:
+        if dry_run:
+            return RunResult(new, evidence, (), fresh=True)
+        reporter.progress(0, 1, "loading the model · a few seconds")
+        device = current_device()
+        config, precision = of.config(workspace, device), amp_dtype(recipe, device)
+        decoder = decoder_of(
+            settings.decoder,
+            device.gpu,
+            config,
+            lambda: clip_files(workspace, data.only_evaluated()),
+            reporter,
         )
-    else:
-        model = build_network(config["model"], state_of(read_whole(path)), path)
-        predictions = score_subsets(model, config, data, reporter, precision)
-    facts = {
-        "created_utc": created,
-        "model": {**trained["model"], "of_run": name},
-        "weights": trained["weights"],
-        "split": split_record(data),
-        "labels": trained["labels"],
-        "views": views,
-        **({"probe": trained["probe"]} if trained.get("probe") else {}),
-        "optim": trained.get("optim"),
-        "seed": trained.get("seed"),
-        "decoder": decoder.record,
-        "evaluated": evidence,
-        "seconds": {"evaluate": round(time.monotonic() - began, 2)},
-    }
-    with workspace.lock(f"run-{new}"):
+        config = with_decoder(config, decoder)
+        if decoder.words:
+            reporter.message(decoder.words)
+        if settings.processes > 1:
+            network = EvaluatedNetwork(config["model"], path, workspace.root / ".locks", precision)
+            predictions = score_subsets_in_processes(
+                workspace.root, network, config, data, settings.processes, reporter
+            )
+        else:
+            model = build_network(config["model"], state_of(read_whole(path)), path)
+            predictions = score_subsets(model, config, data, reporter, precision)
+        facts = {
+            "created_utc": created,
+            "model": {**trained["model"], "of_run": name},
+            "weights": trained["weights"],
+            "split": split_record(data),
+            "labels": trained["labels"],
+            "views": views,
+            **({"probe": trained["probe"]} if trained.get("probe") else {}),
+            "optim": trained.get("optim"),
+            "seed": trained.get("seed"),
+            "decoder": decoder.record,
+            "evaluated": evidence,
+            "seconds": {"evaluate": round(time.monotonic() - began, 2)},
+        }
         record = write_evaluation_run(workspace, new, facts, predictions)
     return RunResult(new, record, (), fresh=True)
 
@@ -209,24 +212,43 @@ def find_overlap(
         For each subset `clips` of `n`, from so many `videos`; None if the split that the run was
         trained on has changed or is gone.
     """
+    used = used_sources(workspace, trained)
+    if used is None:
+        return None
+    video_of = {clip.clip_id: clip.video_id for clip in tables.read(workspace.clips, Clip)}
+    group_of = {clip.clip_id: clip.group for clip in tables.read(workspace.split(data.name), SplitClip)}
+    found = {}
+    for subset, sources in used.items():
+        ids = [example.clip_id for example in data.examples[subset]]
+        shared = [clip for clip in ids if group_of[clip] in sources or video_of[clip] in sources]
+        found[subset.value] = {
+            "clips": len(shared),
+            "n": len(ids),
+            "videos": len({group_of[clip] for clip in shared}),
+        }
+    return found
+
+
+def used_sources(workspace: Workspace, trained: Mapping[str, Any]) -> dict[Subset, set[str]] | None:
+    """Name the source videos, and the groups, of the clips that a run used; see `find_overlap`.
+
+    Returns:
+        What clips of val, and of test, may not be of; None if the split that the run was trained on has
+        changed or is gone.
+    """
     path = workspace.split(trained["split"]["name"])
     if not path.exists() or tables.read_meta(path)["split.hash"] != trained["split"]["hash"]:
         return None
     before = tables.read(path, SplitClip)
     video_of = {clip.clip_id: clip.video_id for clip in tables.read(workspace.clips, Clip)}
-    group_of = {clip.clip_id: clip.group for clip in tables.read(workspace.split(data.name), SplitClip)}
-    found = {}
     both = (Subset.TRAIN, Subset.VAL)
     of_val = both if trained["split"].get("val_in_train") else (Subset.TRAIN,)
+    found = {}
     for subset, used in ((Subset.VAL, of_val), (Subset.TEST, both)):
         # The checkpoint of a cross-validation is trained on all its clips.
         seen = [clip for clip in before if clip.subset in used or clip.folds]
-        groups = {clip.group for clip in seen}
         videos = {video_of.get(clip.clip_id, clip.clip_id) for clip in seen}
-        ids = [example.clip_id for example in data.examples[subset]]
-        shared = [clip for clip in ids if group_of[clip] in groups or video_of[clip] in videos]
-        sources = {group_of[clip] for clip in shared}
-        found[subset.value] = {"clips": len(shared), "n": len(ids), "videos": len(sources)}
+        found[subset] = videos | {clip.group for clip in seen}
     return found
 
 

@@ -6,9 +6,11 @@ that what reads runs (report, compare, board) reads them too. What does not appl
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +71,7 @@ def write_evaluation_run(
 
     Args:
         workspace: where the run goes.
-        name: of the run; it must be free.
+        name: of the run, which `new_run` holds.
         facts: `created_utc`, `model`, `weights`, `split`, `labels`, `views` and `seconds` of the
             record, and what else this kind of run records.
         predictions: of val, if it has any, and test.
@@ -109,7 +111,8 @@ def write_evaluation_run(
 
 def raise_if_exists(workspace: Workspace, name: str) -> None:
     """Raise a `WorkspaceError` if there is a run of this name."""
-    if workspace.run(name).exists():
+    # A killed evaluation leaves a folder without a record, which is no run.
+    if rec.RunFolder(workspace.run(name)).record.exists():
         raise WorkspaceError(f"run {name!r} exists already", "take another --name")
 
 
@@ -129,15 +132,44 @@ def find_existing(workspace: Workspace, name: str | None, key: str, value: Any) 
     return None
 
 
-def new_name(workspace: Workspace, given: str | None, stem: str) -> str:
-    """The name that was given, if it is free; else the stem with the first free number."""
-    if given is not None:
-        raise_if_exists(workspace, checked_name(given, "run"))
-        return given
-    n = 1
-    while workspace.run(f"{stem}-{n}").exists():
-        n += 1
-    return f"{stem}-{n}"
+@contextmanager
+def new_run(workspace: Workspace, given: str | None, stem: str, *, dry_run: bool = False) -> Iterator[str]:
+    """Hold the lock of a new run while it is computed and written, and give its name.
+
+    Args:
+        workspace: where the run goes.
+        given: the name that was asked for; None for the stem with the first free number.
+        stem: what the name begins with.
+        dry_run: only look for the name.
+
+    Raises:
+        WorkspaceError: there is a run of the given name, or another process makes one.
+        InputError: the given name cannot be used.
+    """
+    with ExitStack() as held:
+        if given is not None:
+            checked_name(given, "run")
+            if not dry_run:
+                held.enter_context(workspace.lock(f"run-{given}"))
+            raise_if_exists(workspace, given)
+            yield given
+            return
+        names = (f"{stem}-{n}" for n in itertools.count(1))
+        free = (name for name in names if not workspace.run(name).exists())
+        yield next(free if dry_run else (name for name in free if _took(workspace, name, held)))
+
+
+def _took(workspace: Workspace, name: str, held: ExitStack) -> bool:
+    """Take the lock of a new run, unless another process makes, or has just made, a run of this name."""
+    with ExitStack() as mine:
+        try:
+            mine.enter_context(workspace.lock(f"run-{name}"))
+        except WorkspaceError:
+            return False
+        if workspace.run(name).exists():
+            return False
+        held.push(mine.pop_all())
+        return True
 
 
 def score_subsets(

@@ -14,7 +14,7 @@ from dancecli.model.dataloading.pipelines import frame_sampler
 from dancecli.model.dataloading.split_data import load_split, split_record
 from dancecli.model.evaluation.scored_runs import (
     find_existing,
-    new_name,
+    new_run,
     score_subsets,
     write_evaluation_run,
 )
@@ -91,53 +91,52 @@ def zero_shot(
     }
     if there := find_existing(workspace, settings.name, "baseline", evidence):
         return there
-    name = new_name(workspace, settings.name, f"{ZERO_SHOT}-{data.name}")
-    told = f"prompts such as: {'; '.join(prompts[0])}"
-    for note in (f"run {name}: {entry.title}, split {data.name}", *base.notes, told):
-        reporter.message(note)
-    if dry_run:
-        return RunResult(name, evidence, (), fresh=True)
-    reporter.progress(0, 1, "loading the model · a few seconds")
-    plan = DataPlan(workspace.root, data.name, len(data.labels), bool(data.examples[Subset.VAL]))
-    config = build_config(base, recipe, plan, None, 0, deterministic=False)
-    init_default_scope("mmaction")
-    silence(MMLogger.get_current_instance())
-    model = MODELS.build(
-        {
-            **config["model"],
-            "cls_head": {
-                "type": "ScoresHead",
-                "num_classes": len(data.labels),
-                "in_channels": 1,
-                "average_clips": "prob",
+    with new_run(workspace, settings.name, f"{ZERO_SHOT}-{data.name}", dry_run=dry_run) as name:
+        told = f"prompts such as: {'; '.join(prompts[0])}"
+        for note in (f"run {name}: {entry.title}, split {data.name}", *base.notes, told):
+            reporter.message(note)
+        if dry_run:
+            return RunResult(name, evidence, (), fresh=True)
+        reporter.progress(0, 1, "loading the model · a few seconds")
+        plan = DataPlan(workspace.root, data.name, len(data.labels), bool(data.examples[Subset.VAL]))
+        config = build_config(base, recipe, plan, None, 0, deterministic=False)
+        init_default_scope("mmaction")
+        silence(MMLogger.get_current_instance())
+        model = MODELS.build(
+            {
+                **config["model"],
+                "cls_head": {
+                    "type": "ScoresHead",
+                    "num_classes": len(data.labels),
+                    "in_channels": 1,
+                    "average_clips": "prob",
+                },
+            }
+        )
+        model.backbone = text_matcher(entry.hub, prompts)
+        predictions = score_subsets(model.to(get_device()).eval(), config, data, reporter)
+        facts = {
+            "created_utc": created,
+            "model": {
+                "pretrain": ZERO_SHOT,
+                "title": f"{entry.title}: zero-shot by the names of {len(data.labels)} labels",
+                "base": entry.name,
+                "backbone": "TextMatcher",
+                "frozen_stages": None,
+                "params_total": sum(p.numel() for p in model.parameters()),
+                "params_trainable": 0,
             },
+            "weights": {
+                "name": entry.name,
+                "source": entry.hub.repository.reference,
+                "sha256": weights.sha256,
+                "files": {**file_hashes(entry.hub), **weights.files},
+            },
+            "split": split_record(data),
+            "labels": list(data.labels),
+            "views": views,
+            "baseline": evidence,
+            "seconds": {"evaluate": round(time.monotonic() - began, 2)},
         }
-    )
-    model.backbone = text_matcher(entry.hub, prompts)
-    predictions = score_subsets(model.to(get_device()).eval(), config, data, reporter)
-    facts = {
-        "created_utc": created,
-        "model": {
-            "pretrain": ZERO_SHOT,
-            "title": f"{entry.title}: zero-shot by the names of {len(data.labels)} labels",
-            "base": entry.name,
-            "backbone": "TextMatcher",
-            "frozen_stages": None,
-            "params_total": sum(p.numel() for p in model.parameters()),
-            "params_trainable": 0,
-        },
-        "weights": {
-            "name": entry.name,
-            "source": entry.hub.repository.reference,
-            "sha256": weights.sha256,
-            "files": {**file_hashes(entry.hub), **weights.files},
-        },
-        "split": split_record(data),
-        "labels": list(data.labels),
-        "views": views,
-        "baseline": evidence,
-        "seconds": {"evaluate": round(time.monotonic() - began, 2)},
-    }
-    with workspace.lock(f"run-{name}"):
         record = write_evaluation_run(workspace, name, facts, predictions)
     return RunResult(name, record, (), fresh=True)

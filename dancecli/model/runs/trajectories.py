@@ -30,7 +30,7 @@ from dancecli.model.encoding.model_file import (
     write_classifier,
 )
 from dancecli.model.evaluation.evaluate import find_overlap, overlap_notes, refuse_other_labels
-from dancecli.model.evaluation.scored_runs import find_existing, new_name, write_evaluation_run
+from dancecli.model.evaluation.scored_runs import find_existing, new_run, write_evaluation_run
 from dancecli.model.training.scoring import as_predictions
 from dancecli.storage import runs as rec
 from dancecli.storage.runs import RunResult
@@ -145,10 +145,9 @@ def train_on_trajectories(
     }
     if there := find_existing(workspace, settings.name, "trajectories", evidence):
         return there
-    name = new_name(workspace, settings.name, f"{settings.kind}-{data.name}")
-    if dry_run:
-        return RunResult(name, {**evidence, "counts": data.counts}, data.notes)
-    with workspace.lock(f"run-{name}"):
+    with new_run(workspace, settings.name, f"{settings.kind}-{data.name}", dry_run=dry_run) as name:
+        if dry_run:
+            return RunResult(name, {**evidence, "counts": data.counts}, data.notes)
         model, vectors = _train(workspace, tracked, settings, size, reporter)
         fitted = time.monotonic()
         predictions = _score(workspace, tracked, model, reporter)
@@ -241,23 +240,22 @@ def evaluate_trajectories(
     }
     if there := find_existing(workspace, name, "evaluated", evidence):
         return there
-    new = new_name(workspace, name, f"{run}-eval")
-    if dry_run:
-        return RunResult(new, evidence, data.notes)
-    predictions = _score(workspace, tracked, found.model, reporter)
-    facts = {
-        "created_utc": created,
-        "model": {**trained["model"], "of_run": run},
-        "weights": None,
-        "split": split_record(data),
-        "labels": trained["labels"],
-        "views": {"train": None, "test": PROTOCOL},
-        "optim": trained["optim"],
-        "seed": trained["seed"],
-        "evaluated": evidence,
-        "seconds": {"evaluate": round(time.monotonic() - began, 2)},
-    }
-    with workspace.lock(f"run-{new}"):
+    with new_run(workspace, name, f"{run}-eval", dry_run=dry_run) as new:
+        if dry_run:
+            return RunResult(new, evidence, data.notes)
+        predictions = _score(workspace, tracked, found.model, reporter)
+        facts = {
+            "created_utc": created,
+            "model": {**trained["model"], "of_run": run},
+            "weights": None,
+            "split": split_record(data),
+            "labels": trained["labels"],
+            "views": {"train": None, "test": PROTOCOL},
+            "optim": trained["optim"],
+            "seed": trained["seed"],
+            "evaluated": evidence,
+            "seconds": {"evaluate": round(time.monotonic() - began, 2)},
+        }
         record = write_evaluation_run(workspace, new, facts, predictions)
     return RunResult(new, record, data.notes)
 
