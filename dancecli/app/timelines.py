@@ -171,7 +171,7 @@ def timeline_file(workspace: Workspace, name: str) -> Path:
 def read_timeline(workspace: Workspace, recording: Recording) -> Timeline:
     """Read what is in force: the prediction and all edits.
 
-    A last line that a killed program left without its end is not there yet.
+    A last line that a killed program left unfinished is not there yet.
 
     Raises:
         InputError: the file is damaged.
@@ -181,7 +181,16 @@ def read_timeline(workspace: Workspace, recording: Recording) -> Timeline:
         content = path.read_bytes()
     except FileNotFoundError:
         return Timeline(recording.spans)
-    return _replay(whole_lines(content), path) or Timeline(recording.spans)
+    return _replay(_whole_edits(content), path) or Timeline(recording.spans)
+
+
+def _whole_edits(content: bytes) -> bytes:
+    """Leave out a last line that a killed program left unfinished; one that only lacks its end is whole."""
+    whole = whole_lines(content)
+    try:
+        return content if isinstance(json.loads(content[len(whole) :]), dict) else whole
+    except ValueError:
+        return whole
 
 
 def _replay(content: bytes, path: Path) -> Timeline | None:
@@ -283,7 +292,7 @@ def _open_edits(
     lock = workspace.lock(f"timeline-{recording.name}", on_wait=lambda: None)
     with lock, path.open("ab+") as file:
         file.seek(0)
-        whole = whole_lines(file.read())
+        whole = _whole_edits(file.read())
         now = _replay(whole, path)
         if (now.revision if now else 0) != base:
             raise StaleEditError("somebody else changed this timeline meanwhile", "look at it again")
@@ -296,7 +305,7 @@ def _open_edits(
             first = {"at": 0, "removed": 0, "added": added, **_signed("", f"predicted by {recording.run}")}
             rows.insert(0, source | first)
         text = "".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows)
-        append_durably(file, len(whole), text.encode())
+        append_durably(file, whole, text.encode())
 
 
 def _signed(who: str, why: str) -> dict[str, str]:

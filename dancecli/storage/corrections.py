@@ -76,7 +76,7 @@ def corrections_file(workspace: Workspace) -> Path:
 def read_corrections(workspace: Workspace) -> list[Correction]:
     """Read all corrections, oldest first; none if there is no file.
 
-    A last line that a killed program left without its end is not there yet.
+    A last row that a killed program left unfinished is not there yet.
 
     Raises:
         InputError: the file has other columns, or a row that is no correction.
@@ -87,7 +87,7 @@ def read_corrections(workspace: Workspace) -> list[Correction]:
     except FileNotFoundError:
         return []
     try:
-        text = whole_lines(content).decode()
+        text = _whole_rows(content).decode()
     except UnicodeDecodeError:
         raise InputError.at(path, None, "is not UTF-8 text", "save it as UTF-8") from None
     rows = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
@@ -95,13 +95,31 @@ def read_corrections(workspace: Workspace) -> list[Correction]:
         raise InputError.at(path, 1, f"is no table of corrections: its columns must be {','.join(COLUMNS)}")
     found = []
     for row in rows:
-        if len(row) != len(COLUMNS) or row[1] not in set(Field):
+        if not _is_correction(row):
             known = ", ".join(Field)
             raise InputError.at(
                 path, rows.line_num, "is no correction", f"columns: {','.join(COLUMNS)}; fields: {known}"
             )
         found.append(Correction(*row))
     return found
+
+
+def _is_correction(row: Sequence[str]) -> bool:
+    return len(row) == len(COLUMNS) and row[1] in set(Field)
+
+
+def _whole_rows(content: bytes) -> bytes:
+    """Leave out a last row that a killed program left unfinished.
+
+    One that lacks no more than the end of its line, as some editors leave it, is whole.
+    """
+    if content.endswith(b"\n"):
+        return content
+    try:
+        *_, last = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
+    except (ValueError, csv.Error):
+        return whole_lines(content)
+    return content if _is_correction(last) or tuple(last) == COLUMNS else whole_lines(content)
 
 
 def append_corrections(workspace: Workspace, rows: Iterable[Correction]) -> None:
@@ -116,7 +134,7 @@ def append_corrections(workspace: Workspace, rows: Iterable[Correction]) -> None
     lines.writerows(astuple(row if row.when_utc else replace(row, when_utc=now)) for row in rows)
     with corrections_lock(workspace), corrections_file(workspace).open("ab+") as file:
         file.seek(0)
-        whole = len(whole_lines(file.read()))
+        whole = _whole_rows(file.read())
         header = "" if whole else ",".join(COLUMNS) + "\n"
         append_durably(file, whole, (header + text.getvalue()).encode())
 

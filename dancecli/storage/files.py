@@ -46,24 +46,27 @@ def whole_lines(content: bytes) -> bytes:
     return content[: content.rfind(b"\n") + 1]
 
 
-def append_durably(file: IO[bytes], whole: int, data: bytes) -> None:
+def append_durably(file: IO[bytes], whole: bytes, data: bytes) -> None:
     """Add lines to a file, all or none of them, in the place of what a killed program left half-written.
 
     Args:
         file: open for appending (`ab+`); the caller holds its lock.
-        whole: the bytes of its whole lines; see `whole_lines`.
+        whole: what it holds in whole lines, of which the last one may lack its end; see `whole_lines`.
         data: the lines.
 
     Raises:
         OSError: the disk is full or read-only; nothing was added.
     """
-    file.truncate(whole)
+    handle = file.fileno()
+    rest = memoryview(data if whole.endswith(b"\n") or not whole else b"\n" + data)
+    os.ftruncate(handle, len(whole))
     try:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        # Past the buffer of the file, which would keep what a full disk refuses, and write it on closing.
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+        os.fsync(handle)
     except OSError:
-        file.truncate(whole)
+        os.ftruncate(handle, len(whole))
         raise
 
 

@@ -276,13 +276,24 @@ def test_what_a_killed_program_left_is_not_there_yet(workspace: Workspace) -> No
     whole = path.read_bytes()
     edit(workspace, of, 2, [Span(0, 800, "a")], "ana", "")
     written = path.read_bytes()
-    for length in range(len(whole), len(written)):
+    # Its end is all that the last one lacks.
+    for length in range(len(whole), len(written) - 1):
         path.write_bytes(written[:length])
         assert read_timeline(workspace, of).spans == (Span(0, 900, "a"),)
     assert edit(workspace, of, 2, [Span(0, 700, "a")], "ana", "").spans == (Span(0, 700, "a"),)
     path.write_bytes(b"{}\n" + whole)
     with pytest.raises(InputError, match=r"film-00000000\.jsonl:1: is no edit"):
         read_timeline(workspace, of)
+
+
+def test_an_edit_without_the_end_of_its_line_counts_and_stays(workspace: Workspace) -> None:
+    of = recording((Span(0, 1000, "a", 0.5),))
+    edit(workspace, of, 0, [Span(0, 900, "a")], "ana", "")
+    path = workspace.root / "timelines" / f"{of.name}.jsonl"
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    assert read_timeline(workspace, of).spans == (Span(0, 900, "a"),)
+    edit(workspace, of, 2, [Span(0, 800, "a")], "ana", "")
+    assert undo(workspace, of, 3, "ana").spans == (Span(0, 900, "a"),)
 
 
 LABEL = (

@@ -57,6 +57,24 @@ def test_a_line_without_its_end_is_not_there_and_gives_way(workspace: Workspace)
     assert [row.clip_id for row in read_corrections(workspace)] == ["a", "c"]
 
 
+@pytest.mark.parametrize(
+    "row", ["b,exclude,,yes,ana,,", 'b,note,,x,ana,,"one\ntwo"'], ids=["plain", "quoted"]
+)
+def test_a_row_that_lacks_only_the_end_of_its_line_counts_and_stays(workspace: Workspace, row: str) -> None:
+    append_corrections(workspace, [change("a", "exclude", "yes")])
+    with corrections_file(workspace).open("a") as file:
+        file.write(row)
+    assert [row.clip_id for row in read_corrections(workspace)] == ["a", "b"]
+    append_corrections(workspace, [change("c", "exclude", "yes")])
+    assert [row.clip_id for row in read_corrections(workspace)] == ["a", "b", "c"]
+
+
+def test_a_table_that_ends_after_its_columns_gets_its_first_row(workspace: Workspace) -> None:
+    corrections_file(workspace).write_text(",".join(COLUMNS))
+    append_corrections(workspace, [change("a", "exclude", "yes")])
+    assert [row.clip_id for row in read_corrections(workspace)] == ["a"]
+
+
 NAMES = ("one", "two", "three")
 KILLED = """
 import sys

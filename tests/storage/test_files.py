@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,20 @@ def test_a_file_and_its_name_are_on_the_disk_before_the_next_step(tmp_path, monk
         ("rename", str(temp), str(path)),
         ("fsync", str(path.parent)),
     ]
+
+
+@pytest.mark.parametrize("whole", [b"", b"first\n", b"first"], ids=["new", "ended", "without-its-end"])
+def test_of_lines_that_do_not_fit_on_the_disk_none_is_added(tmp_path, whole):
+    path, rows = tmp_path / "rows.csv", b"".join(b"row %d\n" % i for i in range(40))
+    path.write_bytes(whole + b"half a ro")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"), path.open("ab+") as file:
+            files.append_durably(file, whole, rows)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == whole
+    with path.open("ab+") as file:
+        files.append_durably(file, whole, rows)
+    assert path.read_bytes() == (b"first\n" if whole else b"") + rows
