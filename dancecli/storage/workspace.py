@@ -18,6 +18,8 @@ SETTINGS_FILE = "dance.toml"
 WORKSPACE_VERSION = 1
 # How often a waiting process reports that it waits for a lock.
 _WAITING_S = 2.0
+# Who looks whether a run is at work takes its lock for a moment.
+_LOOKING_S = 0.3
 
 
 @dataclass(frozen=True)
@@ -238,7 +240,7 @@ class Workspace:
 
     @contextmanager
     def lock(self, what: str, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
-        """Hold the workspace for one kind of work (`fetch`, `run-NAME`), or refuse at once.
+        """Hold the workspace for one kind of work (`fetch`, `run-NAME`), or refuse.
 
         The lock is the system's: it is released when the process ends, however that happens.
 
@@ -257,7 +259,7 @@ class Workspace:
         held = filelock.FileLock(folder / f"{what}.lock")
         while not held.is_locked:
             try:
-                held.acquire(timeout=_WAITING_S if on_wait else 0)
+                held.acquire(timeout=_WAITING_S if on_wait else _LOOKING_S)
             except filelock.Timeout:
                 if on_wait is None:
                     pid = owner.read_text(encoding="utf-8").strip() if owner.exists() else "?"

@@ -3,8 +3,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+import filelock
 import pytest
 
 from dancecli.core.errors import InputError, WorkspaceError
@@ -73,6 +75,19 @@ def test_a_second_holder_of_a_lock_is_refused_and_the_first_is_named(workspace: 
         assert f"another 'fetch' is at work in {workspace.root} (process {os.getpid()})" in second.stderr
     with workspace.lock("fetch"), workspace.lock("run-a"):
         pass
+
+
+def test_who_only_looks_at_a_lock_is_in_nobodys_way(workspace: Workspace) -> None:
+    with workspace.lock("run-a"):
+        pass
+    looked = filelock.FileLock(workspace.root / ".locks" / "run-a.lock", thread_local=False)
+    looked.acquire()
+    # As `read_record` does, which finds it free.
+    release = threading.Timer(0.1, looked.release)
+    release.start()
+    with workspace.lock("run-a"):
+        pass
+    release.join()
 
 
 def test_shards_of_one_number_write_clips_together_and_nothing_beside_them(workspace: Workspace) -> None:
