@@ -11,7 +11,7 @@ from dancecli.core.records import Outcome, Segment
 from dancecli.core.video_files import recording_id, recording_stem
 from dancecli.dataset.clips import clips_there, read_segments
 from dancecli.storage import ledger
-from dancecli.storage.removals import read_removals
+from dancecli.storage.removals import read_removals, video_of
 from dancecli.storage.workspace import Workspace
 
 _SHOWN = 3
@@ -74,7 +74,7 @@ def clip_history(workspace: Workspace, name: str) -> list[ClipHistory]:
 
 
 def _of_video(known: Iterable[str], video_id: str) -> list[str]:
-    return sorted(i for i in known if i.rpartition("_")[0].startswith(f"{video_id}_"))
+    return sorted(i for i in known if video_of(i) == video_id)
 
 
 def _imported_from(workspace: Workspace, name: str) -> list[str]:

@@ -114,6 +114,15 @@ def test_all_clips_of_a_video(fetched: Workspace) -> None:
     assert [story.clip_id for story in clip_history(fetched, "good")] == ["good_0_2000", "good_2000_4000"]
 
 
+def test_a_video_whose_id_begins_like_another_one_is_another(
+    served: ServedVideos, workspace: Workspace
+) -> None:
+    served.want("zumba,dance,0,2", "zumba,dance_2,0,2", "zumba,dance_2_0,0,2")
+    fetch(workspace, served.settings())
+    for video in ("dance", "dance_2", "dance_2_0"):
+        assert [story.clip_id for story in clip_history(workspace, video)] == [f"{video}_0_2000"]
+
+
 def test_a_clip_nobody_asked_for(fetched: Workspace) -> None:
     with pytest.raises(InputError, match="no clip 'LATE' was ever requested") as caught:
         clip_history(fetched, "LATE")
