@@ -22,6 +22,7 @@ from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
 _REFERENCE = re.compile(r"removed-[0-9a-f]{12}_\d+_\d+")
+_TIMES = re.compile(r".*_(\d{1,15})_(\d{1,15})")
 # What an own video's id ends in: the beginning of its file's checksum.
 _DIGEST = re.compile(r".+-([0-9a-f]{12})")
 
@@ -171,8 +172,8 @@ def video_of(clip_id: str) -> str:
 
 def times_of(clip_id: str) -> tuple[int, int]:
     """Return start and end of a clip in its source video, in milliseconds; zeros if the id has none."""
-    parts = clip_id.rsplit("_", 2)
-    return (int(parts[1]), int(parts[2])) if len(parts) == 3 and "".join(parts[1:]).isdecimal() else (0, 0)
+    match = _TIMES.fullmatch(clip_id)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def video_reference(video_id: str) -> str:

@@ -583,6 +583,12 @@ def test_a_broken_list_of_removals_is_refused(fetched: Workspace) -> None:
     removals_file(fetched).write_text("clip_id,sha256,scope,reason,removed_utc\na_0_1000,,all,why,2026\n")
     with pytest.raises(InputError, match=r"removed.csv:2: is not clip_id"):
         read_removals(fetched)
+    for clip_id in ("a__1000", "a_0_", f"a_0_{'9' * 5000}"):
+        removals_file(fetched).write_text(
+            f"clip_id,sha256,scope,reason,removed_utc\n{clip_id},,clip,why,2026\n"
+        )
+        with pytest.raises(InputError, match=r"removed.csv:2: is not clip_id"):
+            read_removals(fetched)
     removals_file(fetched).write_text("clip\na\n")
     with pytest.raises(InputError, match="is no list of removed clips"):
         read_removals(fetched)
