@@ -347,7 +347,7 @@ class Outcome:
         reason: short stable keyword for counting (`private`, `http-404`, `ok`).
         text: raw message of the source.
         attempt: number of the attempt, counted from 1 over all runs.
-        time_utc: time in ISO 8601, to the second.
+        time_utc: time in ISO 8601, to the microsecond: attempts are in its order.
         num_bytes: number of bytes downloaded for it.
         source: the source that was asked.
     """
