@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dancecli.core.errors import InputError, UsageError, WorkspaceError
-from dancecli.core.records import Clip, ClipPose, Prediction, Suspect
+from dancecli.core.errors import DanceError, InputError, UsageError, WorkspaceError
+from dancecli.core.records import Clip, ClipPose, Prediction, Subset, Suspect
 from dancecli.core.statistics.left_out import left_out_discriminant, left_out_scores
 from dancecli.core.statistics.outliers import far_out
 from dancecli.core.statistics.vectors import neighbor_distances, normalize, shorten
 from dancecli.core.text import agreeing, pluralize
 from dancecli.dataset.groups import NEAR_DUPLICATE, join_groups, read_all_groups, read_groups
+from dancecli.model.evaluation.evaluate import used_sources
 from dancecli.report.statistics.label_noise import (
     LabelNoise,
     choose_suspects,
@@ -36,7 +37,7 @@ from dancecli.storage.corrections import (
     read_corrections,
 )
 from dancecli.storage.features import ClipFeatures, clip_features
-from dancecli.storage.runs import RunFolder
+from dancecli.storage.runs import RunFolder, read_record
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 LABEL, OUTLIER = "label", "outlier"
+_SCORED = (Subset.VAL, Subset.TEST)
 # Conditions in which nobody can see which dance it is.
 _UNSEEN = ("black", "static")
 # Below this many clips two parameters cannot be fitted.
@@ -87,6 +89,8 @@ class SuspectsResult:
         run: whose predictions were used; None if none were.
         scored_by: who scored the clips: `run`, or a classifier on the stored features; None if nobody did.
         num_scored: clips that were scored without having been trained on.
+        num_trained_on: clips whose scores by the run were left out, because it was trained on them.
+        unknown: runs whose scores were left out, because nobody knows which clips they were trained on.
         num_clips: original clips that no correction excludes.
         noise_rate: estimated share of wrong labels among the scored clips; None without scores.
         expected_false: expected number of label suspects whose labels are right.
@@ -97,6 +101,8 @@ class SuspectsResult:
     run: str | None
     scored_by: str | None
     num_scored: int
+    num_trained_on: int
+    unknown: tuple[str, ...]
     num_clips: int
     noise_rate: float | None
     expected_false: float
@@ -112,11 +118,20 @@ class _Scored:
     scores: Mapping[str, npt.NDArray[np.float64]]
 
 
+@dataclass(frozen=True)
+class _HeldOut:
+    """Of the clips that a run scored, the number of those it was trained on, and the others."""
+
+    run: str
+    trained_on: int
+    clips: frozenset[str]
+
+
 def find_suspects(workspace: Workspace, settings: SuspectSettings) -> SuspectsResult:
     """Look for suspects, and write them to `manifests/suspects.parquet` for `dance app`.
 
     Raises:
-        WorkspaceError: there are no clips, no such run, or too few clips were scored.
+        WorkspaceError: there are no clips, no such run, or nobody knows what the named run was trained on.
         InputError: a table is damaged.
     """
     changes = current(read_corrections(workspace))
@@ -126,10 +141,11 @@ def find_suspects(workspace: Workspace, settings: SuspectSettings) -> SuspectsRe
         raise WorkspaceError(f"{workspace.root}: there are no clips yet", "run dance fetch or dance import")
     features = _read_features(workspace, clips)
     group_of = join_groups(clips, read_all_groups(workspace, changes))
-    scored = _read_scores(workspace, settings.run, {clip.clip_id for clip in clips})
+    held_out, unknown = _read_held_out(workspace, settings.run, clips, group_of)
+    scored = _scores_of(workspace, held_out) if held_out else None
     by_features = _score_features(clips, features, group_of) if features and not settings.run else None
     if by_features and len(by_features.scores) >= (len(scored.scores) if scored else 0):
-        scored = by_features
+        scored, held_out = by_features, None
     rows: list[Suspect] = []
     noise = None
     if scored:
@@ -144,9 +160,11 @@ def find_suspects(workspace: Workspace, settings: SuspectSettings) -> SuspectsRe
     tables.write(workspace.suspects, Suspect, rows, meta)
     return SuspectsResult(
         suspects=tuple(row for row in rows if row.queued),
-        run=scored.by if scored and scored is not by_features else None,
+        run=held_out.run if held_out else None,
         scored_by=scored.by if scored else None,
         num_scored=len(scored.scores) if scored else 0,
+        num_trained_on=held_out.trained_on if held_out else 0,
+        unknown=unknown,
         num_clips=len(clips),
         noise_rate=noise.rate if noise else None,
         expected_false=sum(1 - row.probability for row in rows if row.queued and row.kind == LABEL),
@@ -182,43 +200,99 @@ def accept_suspects(workspace: Workspace, result: SuspectsResult, who: str) -> i
     return len(rows)
 
 
-def _read_scores(workspace: Workspace, run: str | None, known: set[str]) -> _Scored | None:
-    """Read a run's scores, of the run with most scores for these clips unless one is named."""
-    if run:
-        if run not in workspace.runs():
-            raise WorkspaceError(
-                f"there is no run {run!r}", f"known runs: {', '.join(workspace.runs()) or 'none'}"
-            )
-        if not RunFolder(workspace.run(run)).predictions.exists():
-            raise WorkspaceError(f"run {run!r} has no predictions", "finish it: dance finetune")
-        return _scores_of(workspace, run, known)
+def _read_held_out(
+    workspace: Workspace, run: str | None, clips: Sequence[Clip], group_of: Mapping[str, str]
+) -> tuple[_HeldOut | None, tuple[str, ...]]:
+    """Find the clips that a run may judge, of the run with most of them unless one is named.
+
+    Returns:
+        The run, None if there is none, and the runs of which it is unknown what they were trained on.
+    """
     have = [name for name in workspace.runs() if RunFolder(workspace.run(name)).predictions.exists()]
-    if not have:
-        return None
+    if run and run not in workspace.runs():
+        raise WorkspaceError(
+            f"there is no run {run!r}", f"known runs: {', '.join(workspace.runs()) or 'none'}"
+        )
+    if run and run not in have:
+        raise WorkspaceError(f"run {run!r} has no predictions", "finish it: dance finetune")
+    found, unknown = [], []
+    for name in [run] if run else have:
+        sources = _used_sources(workspace, name)
+        if sources is None:
+            unknown.append(name)
+        else:
+            found.append(_held_out(workspace, name, sources, clips, group_of))
+    if run and unknown:
+        raise WorkspaceError(
+            f"it is unknown which clips run {run!r} was trained on, so its scores tell no wrong labels",
+            "name a run whose split is still there: dance suspects RUN",
+        )
     # Of runs that scored as many, the latest.
-    best = max(have, key=lambda name: (_num_scored(workspace, name, known), have.index(name)))
-    return _scores_of(workspace, best, known)
+    best = max(enumerate(found), key=lambda one: (len(one[1].clips), one[0]), default=(0, None))[1]
+    return best, tuple(unknown)
 
 
-def _num_scored(workspace: Workspace, run: str, known: set[str]) -> int:
+def _used_sources(workspace: Workspace, run: str) -> dict[Subset, set[str]] | None:
+    """Name what a run's clips of val, and of test, may not be of: empty for clips held out by its own split.
+
+    Returns:
+        Source videos and groups; None if nobody knows.
+    """
+    try:
+        record = read_record(workspace, run)
+        if members := record.get("members"):
+            of_members = [_used_sources(workspace, member["run"]) for member in members]
+            known = [of_member for of_member in of_members if of_member is not None]
+            unknown = len(known) < len(of_members)
+            return None if unknown else {s: set().union(*(one[s] for one in known)) for s in _SCORED}
+        evaluated = record.get("evaluated")
+        overlap = evaluated and evaluated["overlap"]
+        if evaluated and (overlap is None or any(count["clips"] for count in overlap.values())):
+            return used_sources(workspace, read_record(workspace, evaluated["run"]))
+    except (DanceError, LookupError, TypeError):
+        # The run, or one that it was made of, is gone or damaged.
+        return None
+    return {subset: set() for subset in _SCORED}
+
+
+def _held_out(
+    workspace: Workspace,
+    run: str,
+    sources: Mapping[Subset, set[str]],
+    clips: Sequence[Clip],
+    group_of: Mapping[str, str],
+) -> _HeldOut:
+    """Tell the clips that a run scored and shares no source with from those that it was trained on."""
+    # Groups may have been joined since.
+    joined = {
+        subset: names | {group_of[clip.clip_id] for clip in clips if clip.video_id in names}
+        for subset, names in sources.items()
+    }
+    video_of = {clip.clip_id: clip.video_id for clip in clips}
     path = RunFolder(workspace.run(run)).predictions
-    return len(known & set(tables.read_table(path, Prediction, ("clip_id",)).column(0).to_pylist()))
+    scored, used = set(), set()
+    for clip_id, subset in tables.read_columns(path, Prediction, ("clip_id", "subset")):
+        if clip_id in video_of:
+            scored.add(clip_id)
+            if not joined[Subset(subset)].isdisjoint((video_of[clip_id], group_of[clip_id])):
+                used.add(clip_id)
+    return _HeldOut(run, len(used), frozenset(scored - used))
 
 
-def _scores_of(workspace: Workspace, run: str, known: set[str]) -> _Scored:
+def _scores_of(workspace: Workspace, held_out: _HeldOut) -> _Scored:
     """Read a run's scores of clips, averaged where a clip was scored several times."""
     import numpy as np
 
-    path = RunFolder(workspace.run(run)).predictions
+    path = RunFolder(workspace.run(held_out.run)).predictions
     table = tables.read_table(path, Prediction, ("clip_id", "scores"))
     labels = tuple(json.loads(tables.read_meta(path)["labels"]))
     found: defaultdict[str, list[npt.NDArray[np.float64]]] = defaultdict(list)
     for clip_id, scores in zip(table.column(0).to_pylist(), table.column(1).to_numpy(), strict=True):
         if len(scores) != len(labels):
             raise InputError.at(path, None, "has scores of another number of classes than labels")
-        if clip_id in known:
+        if clip_id in held_out.clips:
             found[clip_id].append(scores)
-    return _Scored(run, labels, {clip_id: np.mean(rows, axis=0) for clip_id, rows in found.items()})
+    return _Scored(held_out.run, labels, {clip_id: np.mean(rows, axis=0) for clip_id, rows in found.items()})
 
 
 def _read_features(workspace: Workspace, clips: Sequence[Clip]) -> ClipFeatures | None:
@@ -407,7 +481,18 @@ def describe(result: SuspectsResult, max_false: float) -> list[str]:
             f"trained on them; {_FEWEST} are needed"
         )
     else:
-        lines.append("labels: no run has predictions yet, and no features are stored")
+        other = "other " if result.unknown else ""
+        lines.append(f"labels: no {other}run has predictions yet, and no features are stored")
+    if result.num_trained_on:
+        lines.append(
+            f"left out: the scores of {pluralize(result.num_trained_on, 'clip')} of videos that "
+            f"{result.run} was trained on or chose its epoch by"
+        )
+    if result.unknown:
+        lines.append(
+            f"left out: the scores of {', '.join(result.unknown)}; it is unknown which clips their weights "
+            "were trained on"
+        )
     if result.num_scored < result.num_clips:
         lines.append(
             f"{agreeing(result.num_clips - result.num_scored, 'clip', 'has')} no score by a model "

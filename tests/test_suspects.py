@@ -12,7 +12,7 @@ from helpers.builders import Ran
 from helpers.fake_run import make_run
 
 from dancecli.core.errors import UsageError, WorkspaceError
-from dancecli.core.records import Clip, ClipPose, Group, Segment, Suspect
+from dancecli.core.records import Clip, ClipPose, Group, Prediction, Segment, Suspect
 from dancecli.dataset.groups import NEAR_DUPLICATE, replace_groups
 from dancecli.model.training.features.store import entry_name, open_store
 from dancecli.storage import tables
@@ -228,3 +228,83 @@ def test_a_run_that_scored_more_clips_than_have_features_is_used(made: Workspace
         made.clips, Clip, [replace(c, sha256="of another file") if i % 2 else c for i, c in enumerate(clips)]
     )
     assert find_suspects(made, SuspectSettings()).scored_by == RUN
+
+
+def evaluate_elsewhere(workspace: Workspace, overlap: dict[str, dict[str, int]] | None) -> None:
+    """Add the run that `dance evaluate` makes of a split whose test subset holds all clips."""
+    clips = tables.read(workspace.clips, Clip)
+    own = {row.clip_id: row for row in tables.read(workspace.run(RUN) / "predictions.parquet", Prediction)}
+    # Of what it was trained on, a network thinks what the labels said.
+    learned = np.full((4, 4), 0.01) + 0.96 * np.eye(4)
+    rows = [
+        own.get(clip.clip_id)
+        or Prediction(clip.clip_id, "test", 0, tuple(learned[LABELS.index(clip.label)].tolist()))
+        for clip in clips
+    ]
+    folder = workspace.run(f"{RUN}-eval-1")
+    folder.mkdir()
+    meta = tables.read_meta(workspace.run(RUN) / "predictions.parquet")
+    tables.write(folder / "predictions.parquet", Prediction, rows, {"labels": meta["labels"]})
+    record = json.loads((workspace.run(RUN) / "run.json").read_text())
+    record |= {"name": folder.name, "evaluated": {"run": RUN, "overlap": overlap}}
+    (folder / "run.json").write_text(json.dumps(record))
+
+
+def overlap_of(clips: int, n: int) -> dict[str, dict[str, int]]:
+    return {"test": {"clips": clips, "n": n, "videos": clips}}
+
+
+def test_scores_of_clips_that_the_run_was_trained_on_are_left_out(
+    made: Workspace, dance: Callable[..., Ran]
+) -> None:
+    evaluate_elsewhere(made, overlap_of(4, 204))
+    for named in (None, f"{RUN}-eval-1"):
+        result = find_suspects(made, SuspectSettings(named))
+        assert (result.run, result.num_scored, result.num_trained_on) == (f"{RUN}-eval-1", 200, 4)
+    ranked = {row.clip_id for row in tables.read(made.suspects, Suspect) if row.kind == "label"}
+    assert not any(clip_id.startswith("train") for clip_id in ranked)
+    said = dance("suspects").err
+    assert f"left out: the scores of 4 clips of videos that {RUN}-eval-1 was trained on" in said
+    assert "4 clips have no score by a model that was not trained on them" in said
+
+
+def test_clips_joined_since_with_what_was_trained_on_are_left_out(made: Workspace) -> None:
+    evaluate_elsewhere(made, overlap_of(4, 204))
+    clips = tables.read(made.clips, Clip)
+    for clip in (clips[0], clips[100]):
+        append_corrections(made, [Correction(clip.clip_id, "group", "", "ana")])
+    result = find_suspects(made, SuspectSettings(f"{RUN}-eval-1"))
+    assert (result.num_scored, result.num_trained_on) == (199, 5)
+
+
+def test_a_run_whose_training_clips_are_unknown_is_left_out(
+    made: Workspace, dance: Callable[..., Ran]
+) -> None:
+    evaluate_elsewhere(made, None)
+    made.split("demo").unlink()
+    result = find_suspects(made, SuspectSettings())
+    assert (result.run, result.num_scored, result.unknown) == (RUN, 200, (f"{RUN}-eval-1",))
+    assert f"left out: the scores of {RUN}-eval-1; it is unknown" in dance("suspects").err
+    with pytest.raises(WorkspaceError, match=r"it is unknown which clips run .* was trained on"):
+        find_suspects(made, SuspectSettings(f"{RUN}-eval-1"))
+    shutil.rmtree(made.run(RUN))
+    assert "no other run has predictions yet" in dance("suspects").err
+
+
+def test_an_evaluation_without_overlap_counts_though_its_split_is_gone(made: Workspace) -> None:
+    evaluate_elsewhere(made, overlap_of(0, 204))
+    made.split("demo").unlink()
+    assert find_suspects(made, SuspectSettings()).num_scored == 204
+
+
+def test_an_ensemble_was_trained_on_what_its_members_were(made: Workspace) -> None:
+    evaluate_elsewhere(made, overlap_of(4, 204))
+    shutil.copytree(made.run(f"{RUN}-eval-1"), made.run("both"))
+    record = json.loads((made.run("both") / "run.json").read_text())
+    del record["evaluated"]
+    record |= {"name": "both", "members": [{"run": f"{RUN}-eval-1"}, {"run": RUN}]}
+    (made.run("both") / "run.json").write_text(json.dumps(record))
+    assert find_suspects(made, SuspectSettings("both")).num_trained_on == 4
+    shutil.rmtree(made.run(f"{RUN}-eval-1"))
+    with pytest.raises(WorkspaceError, match="it is unknown"):
+        find_suspects(made, SuspectSettings("both"))
