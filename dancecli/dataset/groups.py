@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from dancecli.core.csv_files import read_csv
+from dancecli.core.csv_files import check_unique, read_csv
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.records import ClipHashes, Group
 from dancecli.core.text import pluralize
@@ -142,16 +142,19 @@ class GroupFile:
 def read_group_file(path: Path, lookup: ClipLookup) -> GroupFile:
     """Read a CSV file whose first named column is a clip or a file, and every other one a kind of group.
 
-    A clip with several groups of one kind has several rows; an empty cell is no group.
+    A clip with several groups of one kind has several rows, or several columns of one name; an empty cell
+    is no group.
 
     Raises:
-        InputError: the file cannot be read, no column names clips, or no column names a group.
+        InputError: the file cannot be read, no column or two of one name name clips, or no column names a
+            group.
     """
-    table = read_csv(path, "group file")
+    table = read_csv(path, "group file", repeated=True)
     key = table.first_of(KEY_COLUMNS)
     if not key:
         columns = ", ".join(KEY_COLUMNS)
         raise InputError.at(path, 1, "has no column that names clips", f"name a column one of {columns}")
+    check_unique(path, 1, [name for name in table.columns if name == key])
     kinds = [name for name in table.columns if name != key]
     if not kinds or not all(kinds) or NEAR_DUPLICATE in kinds:
         what = f"has the column {NEAR_DUPLICATE!r}, which is dance dedup's" if all(kinds) and kinds else ""
@@ -162,7 +165,7 @@ def read_group_file(path: Path, lookup: ClipLookup) -> GroupFile:
         found = lookup.find(row.cells[key])
         if not found:
             unknown[row.cells[key]] = None
-        rows |= {Group(i, row.cells[kind], kind) for i in found for kind in kinds if row.cells[kind]}
+        rows |= {Group(i, group, kind) for i in found for kind, group in row.pairs if kind != key and group}
     return GroupFile(tuple(sorted(rows)), tuple(unknown))
 
 

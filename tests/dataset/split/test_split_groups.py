@@ -78,6 +78,14 @@ def test_a_group_file_keeps_its_groups_whole(archive: Workspace, tmp_path: Path,
     assert found.flags == ("--lock", "dancers.lock.csv", "--name", "dancers")
 
 
+def test_columns_of_one_name_bind_both(archive: Workspace, tmp_path: Path) -> None:
+    path, name = tmp_path / "groups.csv", "take-000-0a1b2c3d"
+    path.write_text(f"video,dancer,Dancer\n{name},ann,bob\n")
+    split(archive, SplitSettings(ratios=RATIOS, groups=(path,)))
+    ann, bob = (Group(f"{name}_0_10000", dancer, "dancer") for dancer in ("ann", "bob"))
+    assert read_groups(archive) == [ann, bob]
+
+
 def test_groups_of_all_kinds_are_joined(archive: Workspace) -> None:
     ids = [f"take-{i:03d}-0a1b2c3d_0_10000" for i in range(60)]
     rows = [Group(ids[i], f"hall{i // 20}", "venue") for i in range(20)]
@@ -101,6 +109,7 @@ def test_clips_of_equal_bytes_are_in_one_subset_without_dedup(workspace: Workspa
         ("file,\na.avi,x\n", 1, "has no named column of groups"),
         ("file,near-duplicate\na.avi,x\n", 1, "which is dance dedup's"),
         ("file,dancer\na.avi,x,y\n", 2, "has 3 cells, the header has 2"),
+        ("file,dancer,file\na.avi,x,b.avi\n", 1, "has two columns 'file'"),
     ],
 )
 def test_a_wrong_group_file_is_named_with_its_row(
