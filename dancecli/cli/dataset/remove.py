@@ -63,4 +63,6 @@ def command(
         names_text = ", ".join(submissions)
         info(f"submissions that contained them: {names_text}; write a site again: dance board --site DIR")
     if result.still_named_in:
-        info(f"your own files that still name them: {', '.join(result.still_named_in)}")
+        still = ", ".join(result.still_named_in)
+        info(f"files that still name them, or cannot be read: {still}; correct them, and run this again")
+        raise typer.Exit(3)

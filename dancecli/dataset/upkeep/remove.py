@@ -47,8 +47,8 @@ class RemovalResult:
         num_bytes: their size.
         splits: names of the splits that the clips were in.
         runs: names of the runs whose predictions of the clips were deleted.
-        still_named_in: texts of the user's own in the workspace that name a clip; they are not changed.
-            Empty for a dry run.
+        still_named_in: texts of the user's own in the workspace that name a clip, and files that may be
+            about one and cannot be read; they are not changed. Empty for a dry run.
     """
 
     clip_ids: tuple[str, ...]
@@ -84,8 +84,9 @@ def remove(
         traces = find_traces(workspace, scopes)
         # First of all, so that whatever happens next, nothing brings the clips back.
         add_removals(workspace, _tombstones(scopes, traces.checksum_of, reason))
-        erase(workspace, traces)
-    return _result(traces, still_named(workspace, traces))
+        left = erase(workspace, traces)
+    still = {*left, *still_named(workspace, traces)}
+    return _result(traces, sorted(path.relative_to(workspace.root).as_posix() for path in still))
 
 
 def _result(traces: Traces, still: Sequence[str] = ()) -> RemovalResult:
