@@ -60,7 +60,8 @@ def _predict(workspace: Workspace, video: Path) -> None:
         for i in range(60)
     ]
     windows = [{"start_s": s["start_s"], "end_s": s["end_s"], "scores": [1 / 19] * 19} for s in segments]
-    row = {"file": video.name, "sha256": sha256_file(video), "error": "", "seconds": 600.0, "frames": 15_000,
+    where = {"file": video.name, "path": str(video), "num_bytes": video.stat().st_size}
+    row = {**where, "sha256": sha256_file(video), "error": "", "seconds": 600.0, "frames": 15_000,
            "segments": segments, "windows": windows}  # fmt: skip
     document = {"checkpoint": {"run": "made-up"}, "labels": LABELS, "inputs": [str(video)], "videos": [row]}
     path = workspace.report("predict-evening") / "prediction.json"

@@ -80,7 +80,7 @@ class _Timelines:
                 "fps": recording.fps,
                 "run": recording.run,
                 "labels": recording.labels,
-                "media": recording.path is not None,
+                "media": recording.video is not None,
                 "windows": recording.windows,
                 **_state(now),
             }
@@ -142,7 +142,8 @@ class _Timelines:
         path = timeline_file(self.workspace, recording.name).with_suffix(".eaf")
         with atomic_file(path) as out:
             out.write(_format(recording, now, "eaf", checked=True))
-        folder = recording.path.parent if recording.path else Path("FOLDER")
+        video = recording.video
+        folder = video.parent if video else Path("FOLDER")
         words = ["dance", "fetch", "--annotations", path, "--source", "local", "--folder", folder]
         return {
             "file": str(path),
@@ -153,9 +154,10 @@ class _Timelines:
 
     async def media(self, request: Request) -> Response:
         recording = (await run_in_threadpool(self.recordings.all)).get(request.path_params["name"])
-        if recording is None or recording.path is None or not recording.path.is_file():
-            return PlainTextResponse("The file of this recording is gone.", 404)
-        return FileResponse(recording.path)
+        video = recording.video if recording else None
+        if video is None:
+            return PlainTextResponse("The file of this recording is gone, or another one now.", 404)
+        return FileResponse(video)
 
     async def _recording(self, request: Request) -> Recording:
         found = (await run_in_threadpool(self.recordings.all)).get(request.path_params["name"])
@@ -170,7 +172,7 @@ def _state(now: Timeline) -> dict[str, Any]:
 
 def _format(recording: Recording, now: Timeline, kind: str, *, checked: bool) -> str:
     segments = as_segments([span for span in now.spans if span.checked or not checked])
-    video = recording.path or Path(recording.title)
+    video = recording.video or Path(recording.title)
     if kind == "eaf":
         return timeline_files.elan(video, segments, datetime.now(UTC))
     return timeline_files.webvtt(video, segments) if kind == "vtt" else timeline_files.table(video, segments)

@@ -21,7 +21,7 @@ from dancecli.core.video_files import is_video_name, recording_stem
 from dancecli.model.inference.inputs import slug
 from dancecli.sources.list_format import RowError, read_times
 from dancecli.sources.timelines import Stretch, read_stretches
-from dancecli.storage.files import append_durably, whole_lines
+from dancecli.storage.files import append_durably, file_state, whole_lines
 from dancecli.storage.workspace import Workspace
 
 _SCHEMA = 1
@@ -60,7 +60,8 @@ class Recording:
     Attributes:
         name: names it in addresses and files.
         title: its file, as the prediction names it.
-        path: where it was; None if it is gone, or is a folder of frames.
+        path: where it was; None if an earlier version did not say.
+        num_bytes: the size of the file.
         sha256: of the file.
         seconds, fps: its length and frame rate.
         labels: of the model.
@@ -72,6 +73,7 @@ class Recording:
     name: str
     title: str
     path: Path | None
+    num_bytes: int
     sha256: str
     seconds: float
     fps: float
@@ -79,6 +81,15 @@ class Recording:
     run: str
     spans: tuple[Span, ...]
     windows: tuple[tuple[float, float, str, float], ...] = field(repr=False)
+
+    @property
+    def video(self) -> Path | None:
+        """Its file; None if it is gone, another one is in its place, or it is a folder of frames."""
+        path = self.path
+        # To hash hours of film takes minutes; a card that is filled anew has films of other sizes.
+        if path is None or not is_video_name(path.name) or file_state(path)[0] != self.num_bytes:
+            return None
+        return path if path.is_file() else None
 
 
 @dataclass(frozen=True)
@@ -125,7 +136,6 @@ def _read_prediction(path: Path) -> Iterator[Recording]:
     """Give the recordings of one result that have a timeline; none of one that is damaged."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        inputs = [Path(name) for name in document["inputs"]]
         labels = tuple(str(label) for label in document["labels"])
         for row in document["videos"]:
             if row["error"] or len(row["windows"]) < 2:
@@ -133,7 +143,8 @@ def _read_prediction(path: Path) -> Iterator[Recording]:
             yield Recording(
                 f"{slug(Path(row['file']).name)}-{str(row['sha256'])[:8]}",
                 row["file"],
-                _file_of(row["file"], inputs),
+                Path(row["path"]) if "path" in row else None,
+                row.get("num_bytes", 0),
                 row["sha256"],
                 float(row["seconds"]),
                 row["frames"] / row["seconds"],
@@ -152,15 +163,6 @@ def _read_prediction(path: Path) -> Iterator[Recording]:
 def _likeliest(window: Mapping[str, Any], labels: Sequence[str]) -> tuple[float, float, str, float]:
     best = max(range(len(labels)), key=window["scores"].__getitem__)
     return window["start_s"], window["end_s"], labels[best], window["scores"][best]
-
-
-def _file_of(name: str, inputs: Sequence[Path]) -> Path | None:
-    """Find the file of a video by its name in the result and what was named on the command line."""
-    for given in inputs:
-        path = given / name if given.is_dir() else given
-        if str(path).endswith(name) and is_video_name(path.name) and path.is_file():
-            return path
-    return None
 
 
 def timeline_file(workspace: Workspace, name: str) -> Path:

@@ -167,6 +167,34 @@ def test_the_recording_is_sent_by_range(site: Site, place: str, film: Path) -> N
     assert (part.status, part.body) == (206, film.read_bytes()[100:200])
 
 
+def test_of_two_files_of_one_name_each_is_shown_its_own(site: Site, film: Path, tmp_path: Path) -> None:
+    for folder, seconds in (("card1", 20.0), ("card2", 30.0)):
+        video = make_recording(tmp_path / folder / "00001.mp4", seconds)
+        predicted(site.workspace, video, name=folder)
+        path = site.workspace.report(f"predict-{folder}") / "prediction.json"
+        document = json.loads(path.read_text())
+        document["inputs"] = [str(tmp_path / "card1"), str(tmp_path / "card2")]
+        path.write_text(json.dumps(document))
+    rows = [row for row in site.ask("/api/timelines").json["rows"] if row["title"] == "00001.mp4"]
+    shown = {site.ask(f"/recordings/{row['name']}").body for row in rows}
+    assert shown == {(tmp_path / folder / "00001.mp4").read_bytes() for folder in ("card1", "card2")}
+
+
+def test_a_file_in_the_place_of_the_recording_is_not_shown(site: Site, tmp_path: Path) -> None:
+    video = make_recording(tmp_path / "00001.mp4", 20.0)
+    predicted(site.workspace, video, name="card")
+    (row,) = (row for row in site.ask("/api/timelines").json["rows"] if row["title"] == "00001.mp4")
+    name, was = row["name"], video.read_bytes()
+    video.write_bytes(was * 2)
+    assert site.ask(f"/recordings/{name}").status == 404
+    assert not site.ask(f"/api/timelines/{name}").json["media"]
+    save(site, f"/api/timelines/{name}", 0, [[0, 20_000, FIRST, None, True]])
+    assert site.ask(f"/api/timelines/{name}/clips", "POST", {}).json["command"].endswith("--folder FOLDER")
+    # As it is when the card is in again.
+    video.write_bytes(was)
+    assert site.ask(f"/recordings/{name}").body == was
+
+
 def exported(site: Site, place: str, kind: str, more: str = "") -> str:
     answer = site.ask(f"{place}/export.{kind}{more}")
     assert answer.status == 200
@@ -266,7 +294,7 @@ def test_checked_stretches_become_a_list_of_clips(site: Site, place: str, film: 
 
 
 def recording(spans: tuple[Span, ...]) -> Recording:
-    return Recording("film-00000000", "film.mp4", None, "0" * 64, 100.0, 25.0, LABELS, "", spans, ())
+    return Recording("film-00000000", "film.mp4", None, 0, "0" * 64, 100.0, 25.0, LABELS, "", spans, ())
 
 
 def test_what_a_killed_program_left_is_not_there_yet(workspace: Workspace) -> None:

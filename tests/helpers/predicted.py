@@ -55,6 +55,8 @@ def predicted(
         windows.append({"start_s": float(start), "end_s": min(start + 10.0, seconds), "scores": scores})
     row = {
         "file": video.name,
+        "path": str(video),
+        "num_bytes": video.stat().st_size,
         "sha256": sha256_file(video),
         "error": "",
         "fault": "",

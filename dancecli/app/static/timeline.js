@@ -435,7 +435,7 @@ async function showEditor(name) {
   $("editor").hidden = false;
   $("labels").append(...doc.labels.map((label) => { const option = element("option"); option.value = label; return option; }));
   if (doc.media) video.src = `/recordings/${encodeURIComponent(name)}`;
-  else noPicture("The file of this recording is gone. Its timeline can be corrected all the same.");
+  else noPicture("The file of this recording is gone, or another one now. Its timeline can be corrected all the same.");
   for (const kind of ["eaf", "vtt", "csv"]) link(kind);
   settle(doc);
   zoom(0);

@@ -29,7 +29,7 @@ from dancecli.model.inference.reading import Reading
 from dancecli.model.inference.timeline_files import write_timeline
 from dancecli.model.networks.checkpoint import Checkpoint, open_checkpoint, run_checkpoint
 from dancecli.storage import runs as rec
-from dancecli.storage.files import atomic_file
+from dancecli.storage.files import atomic_file, file_state
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -298,15 +298,15 @@ def _rows(
     pending = {of[0]: sha256 for sha256, of in places.items() if sha256 not in before}
     for sha256, of in places.items():
         if sha256 in before:
-            yield from ((place, {**before[sha256], "file": plan.files[place][0]}, False) for place in of)
+            yield from ((place, before[sha256] | _named(plan, place), False) for place in of)
     for first, facts in _scored(plan, list(pending), processes, reporter):
         sha256 = pending[first]
         for place in places[sha256]:
-            name, path = plan.files[place]
             if isinstance(facts, MediaError):
-                yield place, _failed(plan, name, path, facts), place == first
+                yield place, _failed(plan, *plan.files[place], facts), place == first
             else:
-                yield place, {"file": name, "sha256": sha256, "error": "", **facts}, place == first
+                row = {**_named(plan, place), "sha256": sha256, "error": "", **facts}
+                yield place, row, place == first
 
 
 def _scored(
@@ -343,6 +343,12 @@ def _scored(
             yield place, video_facts(predictor, plan.reading, path, Reporter(on_progress))
         except MediaError as error:
             yield place, error
+
+
+def _named(plan: PredictPlan, place: int) -> dict[str, Any]:
+    """Say which file a row is of: its name may be that of another one, in another folder."""
+    name, path = plan.files[place]
+    return {"file": name, "path": str(path.absolute()), "num_bytes": file_state(path)[0]}
 
 
 def _failed(plan: PredictPlan, name: str, path: Path, error: MediaError) -> dict[str, Any]:

@@ -160,6 +160,22 @@ def test_videos_of_equal_names_keep_their_results_apart(workspace, tmp_path, cli
     assert json.loads(files[0].read_text())["inputs"] == [str(one)]
 
 
+def test_each_row_says_which_file_it_is_of(workspace, tmp_path, clip_files):
+    cards = [tmp_path / name / "00001.MP4" for name in ("card1", "card2")]
+    for path, clip in zip(cards, clip_files, strict=False):
+        path.parent.mkdir()
+        shutil.copy(clip, path)
+    folders = PredictSettings(tuple(path.parent for path in cards))
+    wanted = [("00001.MP4", str(path), path.stat().st_size) for path in cards]
+    for _ in ("now", "again"):
+        rows = predict(workspace, folders).document["videos"]
+        assert [(row["file"], row["path"], row["num_bytes"]) for row in rows] == wanted
+    # The result of the same bytes is used again, and is one of the file that they are in now.
+    moved = shutil.copy(cards[0], tmp_path / "card2" / "00000.MP4")
+    rows = predict(workspace, folders).document["videos"]
+    assert [row["path"] for row in rows] == [str(cards[0]), str(moved), str(cards[1])]
+
+
 def test_a_folder_of_frames_is_a_video_and_one_picture_is_not(workspace, tmp_path):
     from PIL import Image
 
