@@ -27,7 +27,7 @@ from starlette.staticfiles import StaticFiles
 
 from dancecli.app.answers import STATIC, Handler, answering, checked_text
 from dancecli.app.catalog import FLAGS, SORTS, Catalog, Query
-from dancecli.app.explore.bulk import old_and_new
+from dancecli.app.explore.bulk import check_value, old_and_new
 from dancecli.app.explore.routes import explore_routes
 from dancecli.app.run_routes import run_routes
 from dancecli.app.thumbnails import thumbnail
@@ -203,6 +203,7 @@ class _App:
 
         return await run_in_threadpool(write)
 
+    @answering
     async def history(self, _: Request) -> Response:
         rows = await run_in_threadpool(partial(read_corrections, self.workspace))
         shown = [{f.name: getattr(row, f.name) for f in fields(Correction)} for row in rows[:-501:-1]]
@@ -233,10 +234,9 @@ def _corrections(document: Any, catalog: Catalog) -> list[Correction]:
         new = checked_text(change["new"])
         if clip_id not in catalog.frame.index:
             raise ValueError(f"there is no clip {clip_id!r}")
-        if field in (Field.START_MS, Field.END_MS) and new and not new.isdecimal():
-            raise ValueError(f"{field} must be whole milliseconds")
         listed = str(catalog.frame.at[clip_id, "listed_label"])
         old, new = old_and_new(catalog.changes.get(clip_id, {}), field, listed, new)
+        check_value(field, new, catalog.labels)
         found.append(Correction(clip_id, field, old, new, who, why=checked_text(change.get("why", ""))))
     if not found:
         raise ValueError("it changes nothing")

@@ -13,7 +13,7 @@ from helpers.clip_workspace import LABELS
 
 from dancecli.core.records import Clip
 from dancecli.storage import tables
-from dancecli.storage.corrections import Correction, append_corrections, read_corrections
+from dancecli.storage.corrections import Correction, append_corrections, corrections_file, read_corrections
 from dancecli.storage.workspace import Workspace
 
 clip_files, populated = clip_workspace.clip_files, clip_workspace.populated
@@ -200,6 +200,9 @@ BAD = [
     b"{", b"[]", b'{"changes": []}', b'{"changes": [{"clip_id": "x", "field": "label", "new": "a"}]}',
     b'{"changes": [{"clip_id": "CLIP", "field": "color", "new": "red"}]}',
     b'{"changes": [{"clip_id": "CLIP", "field": "start_ms", "new": "1.5"}]}',
+    b'{"changes": [{"clip_id": "CLIP", "field": "end_ms", "new": "' + b"9" * 1000 + b'"}]}',
+    b'{"changes": [{"clip_id": "CLIP", "field": "label", "new": "walz"}]}',
+    b'{"changes": [{"clip_id": "CLIP", "field": "exclude", "new": "perhaps"}]}',
     b'{"changes": [{"clip_id": "CLIP", "field": "note", "new": "a\\u0000b"}]}',
     b'{"changes": [{"clip_id": "CLIP", "field": "note"}]}', b'{"changes": {"clip_id": 1}}',
     b'{"changes": [{"clip_id": "CLIP", "field": "note", "new": "' + b"x" * 3000 + b'"}]}',
@@ -212,6 +215,12 @@ def test_what_is_no_correction_is_refused_and_not_written(site: Site, body: byte
     answer = site.ask("/api/corrections", "POST", body.replace(b"CLIP", clip.clip_id.encode()))
     assert answer.status == 400
     assert read_corrections(site.workspace) == []
+
+
+def test_a_damaged_table_of_corrections_is_an_answer(site: Site) -> None:
+    corrections_file(site.workspace).write_text("clip\na\n")
+    answer = site.ask("/api/corrections")
+    assert (answer.status, b"labels.csv:1: is no table of corrections" in answer.body) == (409, True)
 
 
 def test_with_a_password_nothing_is_shown_without_it(populated: Workspace) -> None:

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from dancecli.storage.corrections import Correction, Field
 
 # What many clips may be given at once: what is said of one clip alone, such as new times, is not among them.
 BULK_FIELDS = (Field.LABEL, Field.EXCLUDE, Field.CONFIRMED, Field.GROUP)
+# Of milliseconds, as digits: no video lasts for years.
+_LONGEST_TIME = 12
+
+
+def check_value(field: Field, new: str, labels: Collection[str]) -> None:
+    """Refuse what a field cannot be set to; empty takes an earlier correction back.
+
+    Raises:
+        ValueError: it is no label of the dataset, no time, or no `yes`.
+    """
+    if not new:
+        return
+    if field is Field.LABEL and new not in labels:
+        raise ValueError(f"{new!r} is not a label of this dataset")
+    if field in (Field.EXCLUDE, Field.CONFIRMED) and new != "yes":
+        raise ValueError(f"{field} must be yes, or empty")
+    if field in (Field.START_MS, Field.END_MS) and not (new.isdecimal() and len(new) < _LONGEST_TIME):
+        raise ValueError(f"{field} must be whole milliseconds")
 
 
 def old_and_new(mine: Mapping[str, str], field: Field, listed: str, new: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from dancecli.app.answers import answering, checked_text
 from dancecli.app.catalog import Catalog, Query
-from dancecli.app.explore.bulk import BULK_FIELDS, bulk_rows, undo_rows
+from dancecli.app.explore.bulk import BULK_FIELDS, bulk_rows, check_value, undo_rows
 from dancecli.app.explore.overlays import flow_overlay, pose_overlay
 from dancecli.core.errors import InputError, MediaError
 from dancecli.storage.corrections import Correction, Field, append_corrections, read_corrections
@@ -153,10 +153,7 @@ class _Explore:
     def _check(self, field: Field, new: str) -> None:
         if field not in BULK_FIELDS:
             raise ValueError(f"{field} cannot be set for many clips at once")
-        if field is Field.LABEL and new and new not in self.catalog.labels:
-            raise ValueError(f"{new!r} is not a label of this dataset")
-        if field in (Field.EXCLUDE, Field.CONFIRMED) and new not in ("", "yes"):
-            raise ValueError(f"{field} must be yes, or empty")
+        check_value(field, new, self.catalog.labels)
 
     def _file(self, clip_id: str) -> Path | None:
         frame = self.catalog.frame
