@@ -11,13 +11,17 @@ import os
 import re
 import unicodedata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dancecli.core.hashing import sha256_text
 from dancecli.core.records import VIDEO_ID
 
 if TYPE_CHECKING:
+    from av import VideoFrame
     from av.container import InputContainer
+    from numpy.typing import NDArray
+
+    Value = TypeVar("Value", bound=Any)
 
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_]+")
 # From this release on PyAV decodes tags leniently by itself, and no longer takes the option for it.
@@ -77,6 +81,29 @@ def open_video(path: Path | str, **options: str) -> InputContainer:
     lenient: dict[str, Any] = {} if major >= _LENIENT_PYAV else {"metadata_errors": "ignore"}
     container: InputContainer = av.open(str(path), options=options, **lenient)
     return container
+
+
+def quarter_turns(frame: VideoFrame) -> int:
+    """Count the quarter turns to the left by which a player turns a frame, 0 to 3.
+
+    Phones store their orientation beside the frames; clips of ours stand upright.
+    """
+    return round(frame.rotation / 90) % 4
+
+
+def upright(picture: NDArray[Value], frame: VideoFrame) -> NDArray[Value]:
+    """Turn a picture as a player shows it.
+
+    Args:
+        picture: [height, width] or [height, width, 3], as it is stored.
+        frame: whose picture it is.
+
+    Returns:
+        Without padding between its rows.
+    """
+    import numpy as np
+
+    return np.ascontiguousarray(np.rot90(picture, quarter_turns(frame)))
 
 
 def clip_path(kind: str, name: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from dancecli.core.errors import MediaError
+from dancecli.core.video_files import quarter_turns, upright
 from dancecli.video.source import open_media, picture_stream
 
 if TYPE_CHECKING:
@@ -113,20 +114,25 @@ def _hash(picture: Picture, size: int) -> bytes:
 
 
 def _sample(path: Path) -> NDArray[np.uint8]:
-    """Decode a picture every `STEP_S`, [n, height, width]; all of the first one's size."""
+    """Decode a picture every `STEP_S` from the first one on, [n, height, width]; all of that one's size."""
     import numpy as np
 
     pictures: list[NDArray[np.uint8]] = []
-    width = height = 0
+    width, height, start_s = 0, 0, 0.0
     with open_media(path, "does not decode") as container:
         stream = picture_stream(container, path.name)
         stream.codec_context.thread_count = 1
-        for frame in container.decode(stream):
+        rate = float(stream.average_rate or stream.guessed_rate or 1 / STEP_S)
+        for number, frame in enumerate(container.decode(stream)):
+            # A stream without a container has no times.
+            time_s = number / rate if frame.time is None else frame.time
             if not pictures:
-                width, height = min(frame.width, 160), min(frame.height, 120)
-            if (frame.time or 0.0) + 1e-6 >= len(pictures) * STEP_S:
-                small = frame.reformat(width=width, height=height, format="gray8")
-                pictures.append(small.to_ndarray().astype(np.uint8, copy=False))
+                sides = (160, 120) if quarter_turns(frame) % 2 == 0 else (120, 160)
+                width, height = min(frame.width, sides[0]), min(frame.height, sides[1])
+                start_s = time_s
+            if time_s - start_s + 1e-6 >= len(pictures) * STEP_S:
+                small = frame.reformat(width=width, height=height, format="gray8").to_ndarray()
+                pictures.append(upright(small.astype(np.uint8, copy=False), frame))
             if len(pictures) == MOST_FRAMES:
                 break
     if not pictures:
