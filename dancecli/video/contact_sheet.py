@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dancecli.core.errors import MediaError
+from dancecli.core.video_files import upright
 from dancecli.storage.files import atomic_file
 from dancecli.video.source import open_media, picture_stream
 
@@ -56,6 +57,8 @@ def middle_frame(path: Path) -> Image:
     Raises:
         MediaError: it does not decode.
     """
+    from PIL.Image import fromarray
+
     with open_media(path, "does not decode") as container:
         stream = picture_stream(container, path.name)
         stream.codec_context.thread_count = 1
@@ -66,8 +69,7 @@ def middle_frame(path: Path) -> Image:
                 break
         if last is None:
             raise MediaError(f"{path.name} holds no frame")
-        image: Image = last.to_image()  # type: ignore[no-untyped-call]
-        return image
+        return fromarray(upright(last.to_ndarray(format="rgb24"), last))
 
 
 def _shown(shown: Path | Image) -> Image:

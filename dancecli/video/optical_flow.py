@@ -42,6 +42,7 @@ from dancecli.core.flow_format import (
     to_plane,
 )
 from dancecli.core.text import first_line
+from dancecli.core.video_files import upright
 from dancecli.video.source import open_media, picture_stream
 
 if TYPE_CHECKING:
@@ -134,7 +135,8 @@ def gray_frames(clip: Path, num_frames: int, fps: Fraction) -> Iterator[Gray]:
         stream.codec_context.thread_count = 1
         for number, frame in enumerate(container.decode(stream)):
             if place < len(wanted) and wanted[place] == number:
-                picture = _shrunk(frame.to_ndarray(format="gray"))
+                gray: Any = frame.to_ndarray(format="gray")
+                picture = _shrunk(upright(gray, frame))
             while place < len(wanted) and wanted[place] == number:
                 place += 1
                 yield picture

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dancecli.core.errors import MediaError, WorkspaceError
 from dancecli.core.flow_format import FPS, MARK, SHORT_SIDE, FlowMethod, plane_of, to_field
 from dancecli.core.records import ClipPose, Flow
+from dancecli.core.video_files import upright
 from dancecli.storage import tables
 from dancecli.storage.pose_files import BONES, COCO, read_pose, to_coco
 from dancecli.storage.workspace import Workspace
@@ -140,11 +141,9 @@ def _number_of(pts: int, *, start: int, per_second: Fraction) -> int:
     return round((pts - start) * per_second)
 
 
-def _gray(picture: Any) -> NDArray[np.uint8]:
-    import numpy as np
-
-    # Some rows are padded, and DIS wants none.
-    return np.ascontiguousarray(picture.to_ndarray(format="gray"))
+def _gray(frame: Any) -> NDArray[np.uint8]:
+    picture: NDArray[np.uint8] = frame.to_ndarray(format="gray")
+    return upright(picture, frame)
 
 
 def _stored_field(path: Path, clip: Path, frame: int) -> Field | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from dancecli.core.video_files import open_video
+from dancecli.core.video_files import open_video, upright
 from dancecli.model.dataloading.decoding.torchcodec_reader import (
     FFMPEG,
     TORCHCODEC,
@@ -148,8 +148,7 @@ class SequentialReader:
                 for number, frame in enumerate(container.decode(container.streams.video[0])):
                     if number in wanted:
                         image = to_rgb.reformat(frame, format="rgb24").to_ndarray()
-                        # A phone's video is stored on its side, with the turn in its header.
-                        found[number] = np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))
+                        found[number] = upright(image, frame)
                     if len(found) == len(wanted):
                         break
         except av.FFmpegError as error:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dancecli.core.errors import MediaError
-from dancecli.core.video_files import open_video
+from dancecli.core.video_files import open_video, upright
 from dancecli.model.dataloading.decoding.choice import OWN, TOLERANCE, Decoder
 from dancecli.model.dataloading.decoding.torchcodec_reader import (
     FFMPEG,
@@ -299,9 +299,5 @@ def _kinds(container: Any) -> str:
 
 
 def _upright(frame: Any) -> Frame:
-    """Rotate a frame as a player does: phones store their orientation beside the frames."""
-    import numpy as np
-
     pixels: Frame = frame.to_ndarray(format="rgb24")
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+    return upright(pixels, frame)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
-from dancecli.core.video_files import open_video
+from dancecli.core.video_files import open_video, quarter_turns, upright
 from dancecli.storage.workspace import Workspace
 
 # Of one page: about 4 kB and 7 ms each.
@@ -40,6 +40,7 @@ def still(path: Path, at_s: float, height: int = HEIGHT) -> str:
     if not path.is_file():
         return ""
     import av
+    from PIL import Image
 
     try:
         with open_video(path) as container:
@@ -49,8 +50,9 @@ def still(path: Path, at_s: float, height: int = HEIGHT) -> str:
             frame = next(container.decode(stream))
     except (av.FFmpegError, OSError, IndexError, StopIteration):
         return ""
-    width = max(1, round(frame.width * height / frame.height))
-    image = frame.to_image(width=width, height=height, interpolation="AREA")  # type: ignore[no-untyped-call]
+    scale = height / (frame.width if quarter_turns(frame) % 2 else frame.height)
+    width, height = (max(1, round(side * scale)) for side in (frame.width, frame.height))
+    small = frame.reformat(width=width, height=height, format="rgb24", interpolation="AREA")
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=72, optimize=True)
+    Image.fromarray(upright(small.to_ndarray(), frame)).save(file, "JPEG", quality=72, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import MediaError
+from dancecli.core.video_files import upright
 from dancecli.storage.pose_files import BONES, COCO, Pose, to_coco
 from dancecli.video.source import open_media, picture_stream
 
@@ -71,7 +72,7 @@ def drawn_frames(clip: Path, pose: Pose, places: Sequence[int]) -> Iterator[Pict
         stream = picture_stream(container, clip.name)
         for number, frame in enumerate(container.decode(stream)):
             if number in wanted:
-                picture: Any = frame.to_ndarray(format="rgb24")
+                picture: Any = upright(frame.to_ndarray(format="rgb24"), frame)
                 yield draw_skeletons(picture, pose, wanted.pop(number))
             if not wanted:
                 break

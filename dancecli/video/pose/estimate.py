@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import MediaError
+from dancecli.core.video_files import upright
 from dancecli.storage.pose_files import BLAZEPOSE, Pose
 from dancecli.video.decode import decode
 from dancecli.video.pose.detector import PersonDetector
@@ -147,7 +148,6 @@ class _Pictures:
         self.height = self.width = 0
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
-        import numpy as np
 
         wanted, given = set(self._wanted), 0
         with open_media(self._clip, "does not decode", err_detect="explode") as container:
@@ -157,9 +157,7 @@ class _Pictures:
             for number, frame in enumerate(container.decode(stream)):
                 if number in wanted:
                     given += 1
-                    # A phone stores its orientation beside the frames; clips of ours stand upright.
-                    turns = round(frame.rotation / 90) % 4
-                    picture: Any = np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns))
+                    picture: Any = upright(frame.to_ndarray(format="rgb24"), frame)
                     self.height, self.width = picture.shape[:2]
                     yield picture
         if given < len(wanted):
