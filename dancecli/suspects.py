@@ -203,7 +203,7 @@ def accept_suspects(workspace: Workspace, result: SuspectsResult, who: str) -> i
 def _read_held_out(
     workspace: Workspace, run: str | None, clips: Sequence[Clip], group_of: Mapping[str, str]
 ) -> tuple[_HeldOut | None, tuple[str, ...]]:
-    """Find the clips that a run may judge, of the run with most of them unless one is named.
+    """Find the clips that a run scored and was not trained on: of the run with most unless one is named.
 
     Returns:
         The run, None if there is none, and the runs of which it is unknown what they were trained on.
