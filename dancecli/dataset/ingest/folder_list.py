@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from dancecli.core.csv_files import csv_records, text_lines
 from dancecli.core.errors import InputError
+from dancecli.dataset.ingest.folder_scan import shown
 from dancecli.sources.list_format import (
     LABEL_COLUMNS,
     SUBSET_COLUMNS,
@@ -17,7 +18,7 @@ from dancecli.sources.list_format import (
     find_delimiter,
     read_subset,
 )
-from dancecli.sources.text_files import open_text
+from dancecli.sources.text_files import is_text, open_text
 
 FILE_COLUMNS = ("file", "file_name", "filename", "path", "filepath", "file_path", "video", "clip", "name")
 _SUFFIXES = frozenset({".csv", ".tsv"})
@@ -63,6 +64,11 @@ class FolderList:
     files: dict[str, ListedFile]
     notes: tuple[str, ...]
 
+    @property
+    def name(self) -> str:
+        """The CSV file's name, in text."""
+        return shown(self.path.name)
+
     def find(self, relative: str, *, alone: bool = True) -> str | None:
         """Give the key of the entry of a file; None if none is listed.
 
@@ -98,51 +104,79 @@ def read_list(path: Path) -> FolderList | None:
     """Read a list of files; None if it has no column of files or none of labels.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: it cannot be read, or a row of it is not text.
     """
-    with open_text(path, "list of files") as (text, _):
-        lines = text.read().splitlines()
-    first = next((number for number, line in enumerate(lines) if line.strip()), None)
-    if first is None:
+    with open_text(path, "list of files") as (file, _):
+        text = file.read()
+    first = next((line for line in text_lines(text) if line.strip()), "")
+    delimiter = find_delimiter(first, (*FILE_COLUMNS, *LABEL_COLUMNS, *SUBSET_COLUMNS))
+    name = shown(path)
+    rows = csv_records(Path(name), text, delimiter, skipinitialspace=delimiter != "\t")
+    try:
+        number, cells = next(rows, (0, []))
+    except InputError:
+        if _Columns.find(first.split(delimiter)) is None:
+            return None
+        raise
+    columns = _Columns.find(cells)
+    if columns is None:
         return None
-    delimiter = find_delimiter(lines[first], (*FILE_COLUMNS, *LABEL_COLUMNS, *SUBSET_COLUMNS))
-    rows = csv.reader(lines[first:], delimiter=delimiter, skipinitialspace=delimiter != "\t")
-    cells = next(rows)
-    header = [column_name(cell) for cell in cells]
-    file, label = find_column(header, FILE_COLUMNS), find_column(header, LABEL_COLUMNS)
-    if file is None or label is None:
-        return None
-    subset = find_column(header, SUBSET_COLUMNS)
-    kinds = {
-        column: _kind_of(name)
-        for column, name in enumerate(header)
-        if column not in (file, label, subset) and _kind_of(name)
-    }
     notes = []
-    unused = [cells[c] for c in range(len(header)) if c not in {file, label, subset, *kinds} and header[c]]
-    if unused:
-        names = ", ".join(repr(name.strip()) for name in unused)
-        notes.append(
-            f"{path}: columns not used: {names} (a column of groups is named group_{unused[0].strip()})"
-        )
+    if columns.unused:
+        names = ", ".join(repr(cells[c].strip()) for c in columns.unused)
+        hint = f"a column of groups is named group_{cells[columns.unused[0]].strip()}"
+        notes.append(shown(f"{name}: columns not used: {names} ({hint})"))
     entries: dict[str, ListedFile] = {}
-    for values in rows:
-        if not any(map(str.strip, values)):
-            continue
-        padded = [*(value.strip() for value in values), *[""] * (len(header) - len(values))]
-        said = read_subset(padded[subset]) if subset is not None else ""
+    _check_text(name, number, cells, columns)
+    for number, values in rows:
+        padded = [*(value.strip() for value in values), *[""] * (len(cells) - len(values))]
+        _check_text(name, number, padded, columns)
+        said = read_subset(padded[columns.subset]) if columns.subset is not None else ""
         if said is None:
-            notes.append(
-                f"{path}:{first + rows.line_num}: subset {padded[subset or 0]!r} is not known: ignored"
-            )
-        key = unicodedata.normalize("NFC", padded[file].replace("\\", "/"))
+            notes.append(f"{name}:{number}: subset {padded[columns.subset or 0]!r} is not known: ignored")
+        key = unicodedata.normalize("NFC", padded[columns.file].replace("\\", "/"))
         key = key.removeprefix(f"{path.parent.absolute()}/").removeprefix("./")
-        groups = tuple((kind, padded[column]) for column, kind in kinds.items() if padded[column])
-        if not padded[label]:
-            notes.append(f"{path}:{first + rows.line_num}: names no label for {padded[file]!r}")
-        entry = ListedFile(first + rows.line_num, (padded[label],), groups, said or "")
+        groups = tuple((kind, padded[column]) for column, kind in columns.kinds.items() if padded[column])
+        if not padded[columns.label]:
+            notes.append(f"{name}:{number}: names no label for {padded[columns.file]!r}")
+        entry = ListedFile(number, (padded[columns.label],), groups, said or "")
         entries[key] = _joined(entries[key], entry) if key in entries else entry
     return FolderList(path, entries, tuple(notes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """The columns of a list, by their places: of files, labels and subsets, and each one's kind of group."""
+
+    file: int
+    label: int
+    subset: int | None
+    kinds: dict[int, str]
+    unused: tuple[int, ...]
+
+    @classmethod
+    def find(cls, cells: Sequence[str]) -> _Columns | None:
+        """Find them in a header; None if it has none of files or none of labels."""
+        header = [column_name(cell) for cell in cells]
+        file, label = find_column(header, FILE_COLUMNS), find_column(header, LABEL_COLUMNS)
+        if file is None or label is None:
+            return None
+        subset = find_column(header, SUBSET_COLUMNS)
+        others = [column for column in range(len(header)) if column not in (file, label, subset)]
+        kinds = {column: kind for column in others if (kind := _kind_of(header[column]))}
+        unused = tuple(column for column in others if column not in kinds and header[column])
+        return cls(file, label, subset, kinds, unused)
+
+
+def _check_text(name: str, number: int, cells: Sequence[str], columns: _Columns) -> None:
+    """Refuse a row before anything is done: a name that is no text fits no file, and cannot be stored.
+
+    Raises:
+        InputError: a cell that is read is not UTF-8.
+    """
+    used = (columns.file, columns.label, *columns.kinds)
+    if not all(is_text(cells[column]) for column in used):
+        raise InputError.at(name, number, "is not UTF-8 text", "save the list as UTF-8")
 
 
 def _joined(one: ListedFile, other: ListedFile) -> ListedFile:

@@ -203,7 +203,7 @@ def _rows_of_absent_files(listed: FolderList | None, found: Iterable[FoundFile])
     names = {listed.find(file.relative) for file in found}
     return [
         Planned(
-            ImportRow(key, "no-file", label=entry.labels[0], text=f"{listed.path.name}:{entry.row} names it"),
+            ImportRow(key, "no-file", label=entry.labels[0], text=f"{listed.name}:{entry.row} names it"),
             None,
             listed.path,
             key,
@@ -220,7 +220,7 @@ def _choose_labels(
     if settings.labels is not None:
         given = LabelSet.read(settings.labels)
         refuse_lost_labels(settings.labels, given, read_segments(workspace).values())
-        return given, str(settings.labels)
+        return given, shown(settings.labels)
     if own is not None:
         return own, "the workspace"
     default = LabelSet.read(DEFAULT_LABELS)
@@ -281,7 +281,7 @@ def _notes(
     below = sorted({file.file.folders[1] for _, file in clips if len(file.file.folders) > 1})
     if len(found) == 1 and len(below) > 1 and labels_from == FOLDERS:
         label, names = next(iter(found)), ", ".join(map(repr, below[:_COMMONEST]))
-        top = settings.folder / clips[0][1].file.folders[0]
+        top = shown(settings.folder / clips[0][1].file.folders[0])
         notes.append(
             f"every clip has the label {label!r}; if the labels are the folders below it ({names}), "
             f"use another workspace and run dance import {top}"
@@ -322,8 +322,8 @@ def _with_groups(
     rows = [replace(one, row=_with_more_groups(one.row, of_clip.get(one.row.clip_id, ()))) for one in planned]
     if not given.unknown:
         return rows, ()
-    names = ", ".join(map(repr, given.unknown[:_COMMONEST]))
-    return rows, (f"{path}: {pluralize(len(given.unknown), 'name')} of no clip in the folder: {names}",)
+    unknown, names = pluralize(len(given.unknown), "name"), ", ".join(map(repr, given.unknown[:_COMMONEST]))
+    return rows, (f"{shown(path)}: {unknown} of no clip in the folder: {names}",)
 
 
 def _with_more_groups(row: ImportRow, groups: Iterable[tuple[str, str]]) -> ImportRow:
@@ -367,8 +367,9 @@ def _carry_out(
         for one in planned
         if one.segment is not None
     ]
+    where = shown(settings.folder)
     refused = [
-        Refused(one.name, one.name, one.row.status, f"{settings.folder / one.row.path}: {one.row.text}")
+        Refused(one.name, one.name, one.row.status, f"{where}/{one.row.path}: {one.row.text}")
         for one in planned
         if one.row.status == "unreadable"
     ]

@@ -125,9 +125,9 @@ def _labeled(
         subset = entry.official_split or subset
         if len(entry.labels) > 1:
             said = " and ".join(map(repr, entry.labels))
-            problem, text = "two-labels", f"{listed.path.name} gives it {said}"
+            problem, text = "two-labels", f"{listed.name} gives it {said}"
     elif listed is not None and not file.problem:
-        problem, text = "not-in-list", f"{listed.path.name} does not name it"
+        problem, text = "not-in-list", f"{listed.name} does not name it"
     path = unicodedata.normalize("NFC", file.relative)
     if patterns.label is not None and not problem:
         match = patterns.label.search(path)

@@ -45,3 +45,61 @@ def test_two_labels_of_one_file_are_kept_apart(tmp_path: Path) -> None:
     listed = read_list(tmp_path / "list.csv")
     assert listed is not None
     assert listed.files["a.mp4"].labels == ("waltz", "tango")
+
+
+@pytest.mark.parametrize(
+    ("content", "row"),
+    [
+        ("file,label\na.mp4,waltz\nÜbung 1.mp4,waltz\n", 3),
+        ("file;label\n\na.mp4;Danse française\n", 3),
+        ("file,label,dancer\na.mp4,waltz,Zoë\n", 2),
+        ("file,label,group_Größe\na.mp4,waltz,x\n", 1),
+    ],
+)
+def test_what_is_no_text_is_named_before_the_work(tmp_path: Path, content: str, row: int) -> None:
+    (tmp_path / "list.csv").write_text(content, encoding="cp1252")
+    with pytest.raises(InputError, match=rf"list\.csv:{row}: is not UTF-8 text") as caught:
+        find_list(tmp_path)
+    assert caught.value.hint == "save the list as UTF-8"
+
+
+def test_bytes_that_are_not_read_need_not_be_text(tmp_path: Path) -> None:
+    content = "file,label,Größe\na.mp4,waltz,weiß\n"
+    (tmp_path / "list.csv").write_text(content, encoding="cp1252")
+    (tmp_path / "other.csv").write_text("Größe;Maß\nä;ö\n", encoding="cp1252")
+    listed = find_list(tmp_path)
+    assert listed is not None
+    assert listed.files["a.mp4"].labels == ("waltz",)
+    assert listed.notes[0].endswith(r"'Gr\udcf6\udcdfe' (a column of groups is named group_Gr\xf6\xdfe)")
+
+
+def test_rows_end_outside_quotes_only(tmp_path: Path) -> None:
+    rows = 'a.mp4,waltz,"one\ntwo"\nb\u2028c.mp4,tango,x\x0by\n'
+    (tmp_path / "list.csv").write_text(f"\nfile,label,notes\n{rows}")
+    listed = find_list(tmp_path)
+    assert listed is not None
+    assert {name: (one.row, one.labels) for name, one in listed.files.items()} == {
+        "a.mp4": (4, ("waltz",)),
+        "b\u2028c.mp4": (5, ("tango",)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "row"),
+    [
+        ('file,label\na.mp4,"waltz\nb.mp4,tango\n', 2),
+        ("file,label\na.mp4,tango\nb.mp4," + "x" * 200_000 + "\n", 3),
+        ('file,label,"notes\na.mp4,waltz\n', 1),
+        # Of a table that is no list, nothing is asked.
+        ('id,mood\na.mp4,"waltz\n', None),
+        ('id,"mood\na.mp4,waltz\n', None),
+        ("x" * 200_000, None),
+    ],
+)
+def test_a_list_that_is_no_csv_is_named_with_its_row(tmp_path: Path, content: str, row: int | None) -> None:
+    (tmp_path / "list.csv").write_text(content)
+    if row is None:
+        assert find_list(tmp_path) is None
+        return
+    with pytest.raises(InputError, match=rf"list\.csv:{row}: "):
+        find_list(tmp_path)
