@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,11 +94,17 @@ def segments(windows: Sequence[Scored]) -> list[Segment]:
     return found
 
 
-def mean_scores(
-    windows: Sequence[Scored], start_s: float = 0.0, end_s: float = math.inf
-) -> tuple[float, ...]:
-    """Average over the time of a stretch, so that what two windows cover does not count twice."""
-    parts = [part for part in slots(windows) if part.start_s < end_s and part.end_s > start_s]
+def mean_scores(parts: Sequence[Scored], start_s: float = 0.0, end_s: float = math.inf) -> tuple[float, ...]:
+    """Average over the time of a stretch, so that what two windows cover does not count twice.
+
+    Args:
+        parts: the slots of all windows, see `slots`.
+        start_s: where the stretch begins, in seconds.
+        end_s: where it ends.
+    """
+    # A recording of hours has thousands of slots and of stretches.
+    first = bisect_right(parts, start_s, key=lambda part: part.end_s)
+    parts = parts[first : bisect_left(parts, end_s, key=lambda part: part.start_s)]
     total = sum(part.end_s - part.start_s for part in parts)
     return tuple(
         sum((part.end_s - part.start_s) * part.scores[i] for part in parts) / total

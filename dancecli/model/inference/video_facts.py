@@ -17,7 +17,7 @@ from dancecli.model.inference.predictor import (
     predict_windows,
 )
 from dancecli.model.inference.reading import Reading
-from dancecli.model.inference.timeline import mean_distance, mean_scores, segments
+from dancecli.model.inference.timeline import mean_distance, mean_scores, segments, slots
 
 
 def video_facts(
@@ -43,7 +43,8 @@ def video_facts(
         windows, stream = predict_pose_windows(predictor, path, reading.window_s, reading.poses_of, reporter)
     else:
         windows, stream = predict_windows(predictor, path, reading.window_s, reporter, reading.decoder)
-    labels, scores = predictor.labels, mean_scores(windows)
+    parts = slots(windows)
+    labels, scores = predictor.labels, mean_scores(parts)
 
     def read(scores: Sequence[float], distance: float) -> dict[str, Any]:
         return _read(reading.calibration, labels, scores, distance)
@@ -63,7 +64,7 @@ def video_facts(
                 "end_s": round(s.end_s, 3),
                 "label": labels[s.label_index],
                 "probability": round(s.probability, DIGITS),
-                **read(mean_scores(windows, s.start_s, s.end_s), mean_distance(windows, s.start_s, s.end_s)),
+                **read(mean_scores(parts, s.start_s, s.end_s), mean_distance(windows, s.start_s, s.end_s)),
             }
             for s in segments(windows)
         ],

@@ -22,12 +22,21 @@ def test_a_slot_is_the_mean_of_the_windows_over_it():
     found = slots(windows((0, 1.0), (1, 1.0)))
     assert [(s.start_s, s.end_s) for s in found] == [(0, 5), (5, 10), (10, 15)]
     assert [s.scores[0] for s in found] == [1.0, 0.5, 0.0]
-    assert mean_scores(windows((0, 1.0), (1, 1.0))) == pytest.approx((0.5, 0.5, 0))
+    assert mean_scores(found) == pytest.approx((0.5, 0.5, 0))
+
+
+def test_a_stretch_is_the_mean_of_the_slots_in_it():
+    parts = slots(windows(*[(i % 3, 0.8) for i in range(40)]))
+    for first, last in itertools.combinations(range(len(parts) + 1), 2):
+        inside = parts[first:last]
+        found = mean_scores(parts, inside[0].start_s, inside[-1].end_s)
+        # All slots are of one length.
+        assert found == pytest.approx([sum(s.scores[i] for s in inside) / len(inside) for i in range(3)])
 
 
 def test_one_window_gives_one_segment():
     assert segments(windows((2, 0.8))) == [Segment(0, 10, 2, pytest.approx(0.8))]
-    assert mean_scores(windows((2, 0.8))) == pytest.approx((0.1, 0.1, 0.8))
+    assert mean_scores(slots(windows((2, 0.8)))) == pytest.approx((0.1, 0.1, 0.8))
 
 
 def test_a_change_of_style_is_found_where_it_is():
