@@ -188,6 +188,7 @@ def trim(
         PastEndError: the video has no picture there.
         OSError: the disk is full.
     """
+    source = _with_a_text_path(source, target.parent)
     trimmer = _Trimmer(source, facts, start_ms, end_ms, target, settings)
     for run, from_the_start, sound in trimmer.strict_runs():
         # After a seek any objection is reason enough to decode from the start, where it may not arise.
@@ -203,6 +204,18 @@ def trim(
             notes += _restore_sound(trimmer, run, from_the_start=from_the_start)
         return Trimmed(len(run.frames), trimmer.late_frames(run), 0, notes)
     return _trim_damaged(trimmer)
+
+
+def _with_a_text_path(source: Path, folder: Path) -> Path:
+    """Give a path that is UTF-8: filter graphs hold no other; else a link to the file in a folder."""
+    try:
+        str(source.absolute()).encode()
+    except UnicodeEncodeError:
+        link = folder / f"source{source.suffix}"
+        link.unlink(missing_ok=True)
+        link.symlink_to(source.absolute())
+        return link
+    return source
 
 
 def _check_within(trimmer: _Trimmer) -> None:

@@ -6,7 +6,6 @@ What is recorded as done and still there is not done again; a run may be stopped
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence, Set
@@ -20,6 +19,7 @@ from dancecli.core.records import Outcome, OutcomeClass
 from dancecli.dataset.clips import clips_there, rebuild_clips, remember_segments
 from dancecli.dataset.cutting import STANDARD_RULES, ClipResult, ClipRules
 from dancecli.dataset.fetch.video_worker import JobResult
+from dancecli.dataset.ingest.folder_scan import shown
 from dancecli.dataset.ingest.worker import SOURCE, ImportJob, temp_of, work
 from dancecli.engine.factory import num_cores
 from dancecli.engine.local import LocalPool
@@ -246,9 +246,9 @@ class _Run:
 
 
 def _original_path(media: Path | FrameRun) -> str:
-    """Write where a clip's file or pictures are, as text whatever its bytes are."""
+    """Write where a clip's file or pictures are."""
     path = media if isinstance(media, Path) else media.folder / f"{media.stem}_*{media.suffix}"
-    return os.fsencode(path.absolute()).decode(errors="backslashreplace")
+    return shown(path.absolute())
 
 
 def _outcome(

@@ -147,8 +147,6 @@ def _commit(job: ImportJob, target: Path, facts: MediaFacts, source: SourceFacts
     if refused is not None:
         return refused
     clip = clip_of(Workspace(job.root), segment, target, facts, SOURCE, source)
-    if isinstance(job.media, Path) and job.stretch_ms is None:
-        clip = replace(clip, original_path=str(job.media))
     path = job.root / clip.path
     if target.is_symlink() or target.stat().st_nlink > 1:
         # Not `commit_file`, which would set the mode of the file that the link shares.

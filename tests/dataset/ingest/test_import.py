@@ -182,6 +182,27 @@ def test_a_name_that_is_no_text_is_one_row(dance, workspace: Workspace, tmp_path
     assert "other.mp4: the name is not text in UTF-8" in ran.err
 
 
+def test_a_folder_whose_path_is_no_text_is_shown_escaped(dance, workspace: Workspace, tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"B\xe4nder")
+    source = video(tmp_path / "waltz.mp4")
+    (folder / "waltz").mkdir(parents=True)
+    shutil.copy(source, folder / "waltz" / "a.mp4")
+    (folder / "waltz" / "b.mp4").write_bytes(b"no video")
+    (folder / "waltz" / "c.mp4").write_bytes(source.read_bytes()[:-9000])
+    listed = "file,label,mood\na.mp4,waltz,x\nb.mp4,waltz,\nd.mp4,waltz,\n"
+    (folder / os.fsdecode(b"l\xefst.csv")).write_text(listed)
+    (folder / "groups.csv").write_text("file,dancer\na.mp4,ann\nz.mp4,bob\n")
+    flags = ("--groups", str(folder / "groups.csv"), "--json")
+    ran = dance("import", str(folder), *flags)
+    assert (ran.code, ran.json["clips"]) == (3, {"waltz": 1})
+    assert ran.json["left_out"] == {"not-a-video": 2, "unreadable": 2, "no-file": 1}
+    assert "l\\xefst.csv: columns not used: 'mood'" in ran.json["notes"][0]
+    (clip,) = tables.read(workspace.clips, Clip)
+    assert clip.original_path == f"{tmp_path}/B\\xe4nder/waltz/a.mp4"
+    assert "B\\xe4nder/waltz/b.mp4: left out" in dance("history", "b.mp4").out
+    assert dance("import", str(folder)).code == 3
+
+
 def test_the_workspace_s_own_labels_hold(dance, workspace: Workspace, tmp_path: Path) -> None:
     video(tmp_path / "in" / "knitting" / "abcdefghijk_0_1.mp4")
     video(tmp_path / "dances" / "zumba" / "abcdefghijk_0_1.mp4")
