@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from fractions import Fraction
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from dancecli.core.flow_format import FPS, MARK, SHORT_SIDE, FlowMethod, plane_o
 from dancecli.core.records import ClipPose, Flow
 from dancecli.core.video_files import upright
 from dancecli.storage import tables
+from dancecli.storage.files import NO_FILE, file_state
 from dancecli.storage.pose_files import BONES, COCO, read_pose, to_coco
 from dancecli.storage.workspace import Workspace
 from dancecli.video.optical_flow import estimator
@@ -21,6 +22,7 @@ from dancecli.video.source import open_media, picture_stream
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     Field = NDArray[np.float32]
@@ -109,11 +111,18 @@ def _stored(path: Path, record: Any, clip_id: str) -> dict[str, Any] | None:
     """Return a clip's row of a manifest; None if there is none."""
     import pyarrow.compute as pc
 
-    if not path.exists():
+    state = file_state(path)
+    if state == NO_FILE:
         return None
-    table = tables.read_table(path, record)
+    table = _manifest(path, record, state)
     rows = table.filter(pc.equal(table.column("clip_id"), clip_id)).to_pylist()
     return dict(rows[0]) if rows else None
+
+
+@lru_cache(maxsize=2)
+def _manifest(path: Path, record: Any, _: tuple[int, int]) -> pa.Table:
+    """Read a manifest, once for each state of its file: a clip that plays asks for every frame."""
+    return tables.read_table(path, record)
 
 
 def _frame_pair(clip: Path, frame: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

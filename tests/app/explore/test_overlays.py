@@ -118,3 +118,24 @@ def test_stored_flow_is_used_while_it_is_of_the_file(workspace: Workspace, tmp_p
 def test_a_clip_of_one_frame_has_no_flow(workspace: Workspace, tmp_path: Path) -> None:
     with pytest.raises(MediaError, match="no two frames"):
         flow_overlay(workspace, moving(tmp_path / "one.mp4", 1, frames=1), "c", "s", 0)
+
+
+def test_a_manifest_is_read_once_until_it_changes(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = moving(tmp_path / "c.mp4", 3)
+    row = Flow("c", "dis", "flow/c.mkv", "", 1, "s", 5, 128, 96, 1.0, 25, 20, 0.0, "")
+    tables.write(workspace.flows, Flow, [row])
+    reads, read_table = [], tables.read_table
+
+    def counted(path: Path, *given: object) -> object:
+        reads.append(path)
+        return read_table(path, *given)
+
+    monkeypatch.setattr(tables, "read_table", counted)
+    for frame in range(3):
+        flow_overlay(workspace, clip, "c", "s", frame)
+    assert reads == [workspace.flows]
+    tables.write(workspace.flows, Flow, [row, replace(row, clip_id="d")])
+    flow_overlay(workspace, clip, "c", "s", 0)
+    assert len(reads) == 2
