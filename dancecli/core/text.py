@@ -1,9 +1,14 @@
-"""How figures are written: percentages, sizes, durations, counts."""
+"""How figures are written: percentages, sizes, durations, counts; and names of files."""
 
 from __future__ import annotations
 
+import os
+import re
+from pathlib import Path
 from typing import Any
 
+# Bytes that are no UTF-8, as Python has them in a name, and what ends a line.
+_NO_TEXT = re.compile("[\ud800-\udfff\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # Of what a library says in an error.
 _LONGEST_REASON = 200
 
@@ -12,6 +17,12 @@ def cell(text: object) -> str:
     """Put a text on one line of Markdown, so that it can neither end a table's cell nor be read as HTML."""
     plain = " ".join(str(text).split()).replace("\\", "\\\\").replace("|", "\\|")
     return plain.replace("<", "\\<")
+
+
+def shown(path: Path | str) -> str:
+    """Write a path as text on one line, whatever its bytes are."""
+    text = os.fsencode(path).decode(errors="backslashreplace")
+    return _NO_TEXT.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def percent(rate: float | None, digits: int = 1) -> str:

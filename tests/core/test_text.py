@@ -1,6 +1,13 @@
 from __future__ import annotations
 
-from dancecli.core.text import agreeing, gap, pluralize
+import os
+
+from dancecli.core.text import agreeing, gap, pluralize, shown
+
+
+def test_a_name_of_any_bytes_is_one_line_of_text() -> None:
+    names = (b"plain, \xc3\xa4.mp4", b"B\xe4nd.mp4", b"two\nlines")
+    assert [shown(os.fsdecode(name)) for name in names] == ["plain, ä.mp4", "B\\xe4nd.mp4", "two\\nlines"]
 
 
 def test_one_is_singular() -> None:

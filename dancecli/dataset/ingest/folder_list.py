@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from dancecli.core.csv_files import csv_records, text_lines
 from dancecli.core.errors import InputError
-from dancecli.dataset.ingest.folder_scan import shown
+from dancecli.core.text import shown
 from dancecli.sources.list_format import (
     LABEL_COLUMNS,
     SUBSET_COLUMNS,

@@ -15,14 +15,13 @@ from pathlib import Path
 
 from dancecli.core.errors import MediaError
 from dancecli.core.progress import Reporter
+from dancecli.core.text import shown
 from dancecli.core.video_files import is_video_name
 from dancecli.sources import letsdance
 from dancecli.sources.layouts import Layout, NamedFile, detect_name, read_name
 from dancecli.sources.local import SPLIT_FOLDER, subset_of, walk
 from dancecli.video.source import probe
 
-# Bytes that are no UTF-8, as Python has them in a name, and what ends a line.
-_NO_TEXT = re.compile("[\ud800-\udfff\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 # Headers are read while the disk looks for the next one.
 _READERS = 4
@@ -109,12 +108,6 @@ def content_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def shown(path: Path | str) -> str:
-    """Write a path as text on one line, whatever its bytes are."""
-    text = os.fsencode(path).decode(errors="backslashreplace")
-    return _NO_TEXT.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
-
-
 def _candidates(root: Path) -> Iterator[FoundFile]:
     errors: list[OSError] = []
     for folder, files in walk(root, errors.append):
@@ -144,7 +137,7 @@ def _problem_of(path: Path, relative: str) -> tuple[str, str]:
     """Why a file cannot be imported, as far as its name and its kind tell."""
     if not is_video_name(path.name):
         return "not-a-video", f"{path.suffix or 'no suffix'} is not the suffix of a video"
-    if _NO_TEXT.search(relative):
+    if shown(relative) != relative:
         return "name-not-text", "the name is not text in UTF-8, or is more than one line; rename it"
     try:
         mode = path.stat().st_mode

@@ -19,12 +19,12 @@ from dancecli.core.errors import InputError, UsageError
 from dancecli.core.labels import DEFAULT_LABELS, LabelSet
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Group
-from dancecli.core.text import pluralize
+from dancecli.core.text import pluralize, shown
 from dancecli.dataset.clip_lookup import ClipLookup, NamedFile
 from dancecli.dataset.clips import clips_there, read_segments, refuse_lost_labels, workspace_labels
 from dancecli.dataset.groups import add_groups, read_group_file
 from dancecli.dataset.ingest.folder_list import FolderList, find_list
-from dancecli.dataset.ingest.folder_scan import FoundFile, scan_folder, shown
+from dancecli.dataset.ingest.folder_scan import FoundFile, scan_folder
 from dancecli.dataset.ingest.import_plan import (
     HARMLESS,
     NEW,

@@ -16,10 +16,10 @@ from dancecli.core.errors import WorkspaceError
 from dancecli.core.labels import LabelSet
 from dancecli.core.progress import Reporter
 from dancecli.core.records import Outcome, OutcomeClass
+from dancecli.core.text import shown
 from dancecli.dataset.clips import clips_there, rebuild_clips, remember_segments
 from dancecli.dataset.cutting import STANDARD_RULES, ClipResult, ClipRules
 from dancecli.dataset.fetch.video_worker import JobResult
-from dancecli.dataset.ingest.folder_scan import shown
 from dancecli.dataset.ingest.worker import SOURCE, ImportJob, temp_of, work
 from dancecli.engine.factory import num_cores
 from dancecli.engine.local import LocalPool

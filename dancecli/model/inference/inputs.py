@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dancecli.core.hashing import sha256_text
+from dancecli.core.text import shown
 from dancecli.core.video_files import is_video_name
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -26,7 +27,7 @@ def find_videos(paths: Sequence[Path]) -> tuple[tuple[tuple[str, Path], ...], in
     left_out = 0
     for given in paths:
         if not given.is_dir():
-            found.append((given.name if len(paths) == 1 else str(given), given))
+            found.append((shown(given.name if len(paths) == 1 else given), given))
             continue
         inside: list[Path] = []
         for folder in sorted([given, *(p for p in given.rglob("*") if p.is_dir())]):
@@ -44,7 +45,7 @@ def find_videos(paths: Sequence[Path]) -> tuple[tuple[tuple[str, Path], ...], in
 
 
 def _name(path: Path, given: Path) -> str:
-    return path.name if path == given else str(path.relative_to(given))
+    return shown(path.name if path == given else path.relative_to(given))
 
 
 def frames_of(folder: Path) -> list[Path]:

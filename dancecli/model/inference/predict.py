@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dancecli.core import hashing
 from dancecli.core.errors import InputError, MediaError, UsageError
 from dancecli.core.progress import SILENT, Progress, Reporter
+from dancecli.core.text import shown
 from dancecli.core.video_files import VIDEO_SUFFIXES
 from dancecli.model.dataloading.decoding.choice import AUTO, check_decoder, choose_decoder
 from dancecli.model.dataloading.decoding.torchcodec_reader import FFMPEG
@@ -149,8 +150,8 @@ def make_plan(workspace: Workspace, settings: PredictSettings) -> PredictPlan:
         raise UsageError(
             f"a window of {window_s:g} s cannot be used", f"give {_WINDOW_S[0]} to {_WINDOW_S[1]:g} s"
         )
-    inputs = tuple(str(path.absolute()) for path in settings.videos)
-    name = slug(first.stem if single else first.resolve().name)
+    inputs = tuple(shown(path.absolute()) for path in settings.videos)
+    name = slug(shown(first.stem if single else first.resolve().name))
     if len(settings.videos) > 1:
         name += f"-and-{len(settings.videos) - 1}-more"
     folder = _result_folder(workspace, name, inputs)
@@ -348,19 +349,19 @@ def _scored(
 def _named(plan: PredictPlan, place: int) -> dict[str, Any]:
     """Say which file a row is of: its name may be that of another one, in another folder."""
     name, path = plan.files[place]
-    return {"file": name, "path": str(path.absolute()), "num_bytes": file_state(path)[0]}
+    return {"file": name, "path": shown(path.absolute()), "num_bytes": file_state(path)[0]}
 
 
 def _failed(plan: PredictPlan, name: str, path: Path, error: MediaError) -> dict[str, Any]:
     """Give the row of a video that cannot be read; the only one that was named ends the command."""
     if plan.single:
         raise error
-    return {"file": name, "error": error.message.removeprefix(f"{path}: "), "fault": ""}
+    return {"file": name, "error": shown(error.message.removeprefix(f"{path}: ")), "fault": ""}
 
 
 def _hash(path: Path) -> str:
     if path.is_dir():
-        text = "\n".join(f"{file.name} {_hash(file)}" for file in frames_of(path))
+        text = "\n".join(f"{shown(file.name)} {_hash(file)}" for file in frames_of(path))
         return hashing.sha256_text(text)
     if path.exists() and not path.is_file():
         raise MediaError(f"{path}: is not a file")
@@ -373,7 +374,11 @@ def _hash(path: Path) -> str:
 def _document(plan: PredictPlan, videos: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
-        "checkpoint": {"file": str(plan.checkpoint.path), "sha256": plan.checkpoint.sha256, "run": plan.run},
+        "checkpoint": {
+            "file": shown(plan.checkpoint.path),
+            "sha256": plan.checkpoint.sha256,
+            "run": plan.run,
+        },
         "labels": list(plan.checkpoint.labels),
         "view_protocol": plan.checkpoint.protocol,
         "calibration": plan.reading.calibration.record,

@@ -14,6 +14,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from dancecli.core.records import RECORDING_COLUMN, RECORDING_NOTE, TIER
+from dancecli.core.text import shown
 from dancecli.storage.files import atomic_file
 
 _ELAN_SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
@@ -95,7 +96,7 @@ def webvtt(video: Path, segments: Sequence[Mapping[str, Any]]) -> str:
         for s in segments
     ]
     # A note is one line here, and may not hold an arrow.
-    note = f"{RECORDING_NOTE}{html.escape(' '.join(video.name.splitlines()), quote=False)}\n"
+    note = f"{RECORDING_NOTE}{html.escape(shown(video.name), quote=False)}\n"
     return "\n".join(["WEBVTT\n", note, *cues])
 
 
@@ -116,7 +117,7 @@ def table(video: Path, segments: Sequence[Mapping[str, Any]]) -> str:
     for s in segments:
         read = {"set": "; ".join(s.get("set", ())), "unknown": "yes" if s.get("unknown") else "no"}
         values = (s["start_s"], s["end_s"], s["label"], s["probability"])
-        rows.writerow((*values, *(read[key] for key in asked), video.name))
+        rows.writerow((*values, *(read[key] for key in asked), shown(video.name)))
     return text.getvalue()
 
 

@@ -113,6 +113,30 @@ def test_a_long_video_has_a_course_and_a_picture(workspace, tmp_path, write_film
     assert wider.pictures == (tmp_path / "here.png",)
 
 
+def test_names_that_are_no_text_are_escaped_in_the_result(workspace, tmp_path, write_film):
+    from PIL import Image
+
+    folder = tmp_path / os.fsdecode(b"B\xe4nder")
+    frames = folder / os.fsdecode(b"W\xe4lzer")
+    frames.mkdir(parents=True)
+    for i in range(3):
+        Image.fromarray(np.full((64, 80, 3), 50 * i, np.uint8)).save(
+            frames / os.fsdecode(b"%d-\xe4.png" % i), "png"
+        )
+    film = folder / os.fsdecode(b"B\xe4nd.mkv")
+    write_film(tmp_path / "film.mkv", 1, 5, frames=12 * 4)
+    (tmp_path / "film.mkv").rename(film)
+    (folder / os.fsdecode(b"\xe4.mp4")).write_text("no video")
+    alone = predict(workspace, PredictSettings((film,), run="run"))
+    assert alone.document["videos"][0]["file"] == "B\\xe4nd.mkv"
+    assert len(alone.timelines) == 3
+    document = predict(workspace, PredictSettings((folder,), run="run")).document
+    assert [video["file"] for video in document["videos"]] == ["B\\xe4nd.mkv", "W\\xe4lzer", "\\xe4.mp4"]
+    assert document["inputs"] == [f"{tmp_path}/B\\xe4nder"]
+    # Of the file that cannot be read there is no result.
+    assert predict(workspace, PredictSettings((folder,), run="run")).fresh == 1
+
+
 def test_a_stream_may_change_its_size_on_the_way(workspace):
     predictor = Predictor(open_checkpoint(run_checkpoint(workspace, "run")[2]))
     frames = [np.full((64, 64 + 30 * (i < 10), 3), 9 * i, np.uint8) for i in range(20)]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import os
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 import pytest
 
+from dancecli.core.records import RECORDING_COLUMN, RECORDING_NOTE
 from dancecli.model.inference.timeline_files import TIER, elan, write_timeline
 
 SEGMENTS = [
@@ -39,6 +42,18 @@ def test_elan(written: dict[str, Path]) -> None:
     (media,) = read.get_linked_files()
     assert media["MEDIA_URL"].endswith("/an%20evening%20%232.mp4")
     assert media["MIME_TYPE"] == "video/mp4"
+
+
+@pytest.mark.parametrize(
+    ("name", "seen"), [(b"B\xe4nd.mp4", "B\\xe4nd.mp4"), (b"two\nlines.mp4", "two\\nlines.mp4")]
+)
+def test_a_recording_whose_name_is_no_text(tmp_path: Path, name: bytes, seen: str) -> None:
+    video = tmp_path / os.fsdecode(name)
+    eaf, vtt, table = write_timeline(tmp_path / "t", video, SEGMENTS, datetime(2026, 1, 2, tzinfo=UTC))
+    assert quote(name) in eaf.read_text(encoding="utf-8")
+    assert f"{RECORDING_NOTE}{seen}\n" in vtt.read_text(encoding="utf-8")
+    with table.open(encoding="utf-8", newline="") as file:
+        assert {row[RECORDING_COLUMN] for row in csv.DictReader(file)} == {seen}
 
 
 def test_elan_of_a_label_that_xml_cannot_hold(tmp_path: Path) -> None:
