@@ -157,25 +157,39 @@ def _of_json(path: Path, content: Any) -> Iterator[ForeignPose | RefusedPose]:
         raise InputError.at(path, None, "holds no list of keypoints", f"give {_FORMATS}")
     clips: dict[str, list[tuple[int, dict[str, Any]]]] = defaultdict(list)
     sizes: dict[str, tuple[int, int]] = {}
+    # Of a data set also the frames in which nobody was found.
+    places = [_place(path, image.get("file_name", image_id)) for image_id, image in images.items()]
+    numbers = [placed[1] for placed in places if placed]
     refused = 0
     for row in results:
         image = images.get(row.get("image_id"), {})
-        named = PurePosixPath(str(image.get("file_name", row.get("image_id"))).replace("\\", "/"))
-        number = _LAST_NUMBER.search(named.stem)
-        if number is None or not _is_coco(row.get("keypoints")):
+        placed = _place(path, image.get("file_name", row.get("image_id")))
+        if placed is None or not _is_coco(row.get("keypoints")):
             refused += 1
             continue
-        name = path.stem if str(named.parent) == "." else str(named.parent)
-        clips[name].append((int(number[1]), row))
+        name, number = placed
+        clips[name].append((number, row))
+        numbers.append(number)
         if image.get("width") and image.get("height"):
             sizes[name] = (int(image["width"]), int(image["height"]))
     if refused:
         yield RefusedPose(path.name, f"{refused} entries have no frame number or not 17 keypoints")
+    # All clips of a file are counted in one way, though in the first frame of some there is nobody.
+    first = 1 if min(numbers, default=0) == 1 else 0
     for name, rows in clips.items():
         if max(number for number, _ in rows) > _MOST_FRAMES:
             yield RefusedPose(name, "its image ids are not numbers of frames")
             continue
-        yield ForeignPose(name, "COCO-17 JSON", *_tracks(rows), sizes.get(name))
+        yield ForeignPose(name, "COCO-17 JSON", *_tracks(rows, first), sizes.get(name))
+
+
+def _place(path: Path, image: Any) -> tuple[str, int] | None:
+    """Read the clip and the number of a frame from the name of its picture; None if it has no number."""
+    named = PurePosixPath(str(image).replace("\\", "/"))
+    number = _LAST_NUMBER.search(named.stem)
+    if number is None:
+        return None
+    return path.stem if str(named.parent) == "." else str(named.parent), int(number[1])
 
 
 def _is_coco(values: Any) -> bool:
@@ -183,8 +197,8 @@ def _is_coco(values: Any) -> bool:
     return numbers and len(values) == 3 * _NUM_JOINTS
 
 
-def _tracks(rows: Iterable[tuple[int, Mapping[str, Any]]]) -> tuple[Numbers, Numbers]:
-    """Lay rows (frame number, entry) out as [person, frame, 17, 2] and [person, frame, 17].
+def _tracks(rows: Iterable[tuple[int, Mapping[str, Any]]], first: int) -> tuple[Numbers, Numbers]:
+    """Lay rows (frame number from `first` on, entry) out as [person, frame, 17, 2] and [person, frame, 17].
 
     People are told apart by their track's number, or without one by their score in the frame.
     """
@@ -193,7 +207,6 @@ def _tracks(rows: Iterable[tuple[int, Mapping[str, Any]]]) -> tuple[Numbers, Num
     frames: dict[int, list[Mapping[str, Any]]] = defaultdict(list)
     for number, row in rows:
         frames[number].append(row)
-    first = 1 if min(frames) == 1 else 0
     people: dict[Any, dict[int, Numbers]] = defaultdict(dict)
     for number, found in frames.items():
         ordered = sorted(found, key=lambda row: -_number(row.get("score", 0)))

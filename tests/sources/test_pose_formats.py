@@ -127,6 +127,35 @@ def test_a_data_set_of_several_clips_is_divided_by_folder(tmp_path: Path) -> Non
     assert two.name == "two"
 
 
+@pytest.mark.parametrize(
+    ("frames", "placed"),
+    [
+        # Nobody is in the first frames of the first clip; the second tells how frames are counted.
+        ({"one": [2, 3], "two": [1, 2]}, {"one": [1, 2], "two": [0, 1]}),
+        ({"one": [1, 2], "two": [0, 1]}, {"one": [1, 2], "two": [0, 1]}),
+    ],
+)
+def test_frames_are_counted_in_one_way_in_all_clips_of_a_file(
+    tmp_path: Path, frames: dict[str, list[int]], placed: dict[str, list[int]]
+) -> None:
+    path = tmp_path / "results.json"
+    rows = [row(0, 10) | {"image_id": f"{clip}/{i:04d}.jpg"} for clip, of in frames.items() for i in of]
+    path.write_text(json.dumps(rows))
+    assert {one.name: np.flatnonzero(one.scores[0, :, 0]).tolist() for one in poses(path)} == placed
+
+
+@pytest.mark.parametrize(("start", "placed"), [(1, [1, 2]), (0, [1, 2])])
+def test_the_images_of_a_data_set_tell_how_frames_are_counted(
+    tmp_path: Path, start: int, placed: list[int]
+) -> None:
+    path = tmp_path / "set.json"
+    images = [{"id": 90 + i, "file_name": f"one/{start + i:04d}.jpg"} for i in range(4)]
+    marks = [{"image_id": 90 + i, "keypoints": [5, 6, 2] * 17} for i in (1, 2)]
+    path.write_text(json.dumps({"images": images, "annotations": marks}))
+    (found,) = poses(path)
+    assert np.flatnonzero(found.scores[0, :, 0]).tolist() == placed
+
+
 def test_entries_without_seventeen_joints_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(json.dumps([row(0, 1), {"image_id": 0, "keypoints": [1, 2, 3]}, {"image_id": "x.jpg"}]))
