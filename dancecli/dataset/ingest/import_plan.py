@@ -254,11 +254,12 @@ class _Planner:
         self._dataset = dataset
         self._removed = removed
         self._taken: dict[str, tuple[str, Segment]] = {}
-        # A plain file keeps its clip, whatever its name and its folder are called now.
+        # A plain file keeps its clip, whatever its name and its folder are called now. That clip is all of
+        # it: others of the same video were cut from that one since.
         self._by_digest: dict[str, Stretch] = {
             digest: Stretch(segment.video_id, segment.start_ms, segment.end_ms)
-            for segment in known.values()
-            if (digest := _digest_in(segment.video_id)) is not None
+            for segment in sorted(known.values(), key=lambda segment: segment.end_ms)
+            if segment.start_ms == 0 and (digest := _digest_in(segment.video_id)) is not None
         }
 
     def plan(self, labelled: LabelledFile) -> Planned:

@@ -90,11 +90,10 @@ def recut(
 
 def _plan(workspace: Workspace, clip: Clip, mine: Mapping[str, str]) -> ImportJob | str:
     """Return how a clip is cut again, or why it cannot be."""
-    start_ms, end_ms = int(mine.get(Field.START_MS, clip.start_ms)), int(mine.get(Field.END_MS, clip.end_ms))
-    if start_ms >= end_ms:
-        return f"its start, {start_ms} ms, is not before its end, {end_ms} ms"
-    if (start_ms, end_ms) == (clip.start_ms, clip.end_ms):
-        return "its times are those that it has"
+    times = _new_times(clip, mine)
+    if isinstance(times, str):
+        return times
+    start_ms, end_ms = times
     if read_removals(workspace).find(clip.video_id, start_ms, end_ms):
         return "what it would show was removed by request"
     media, offset_ms = _kept_source(workspace, clip.video_id), 0
@@ -116,6 +115,20 @@ def _plan(workspace: Workspace, clip: Clip, mine: Mapping[str, str]) -> ImportJo
         stretch_ms=(start_ms - offset_ms, end_ms - offset_ms),
         info=SourceInfo(**{field.name: getattr(clip, field.name) for field in fields(SourceInfo)}),
     )
+
+
+def _new_times(clip: Clip, mine: Mapping[str, str]) -> tuple[int, int] | str:
+    """Return where a clip is to begin and to end in its video, or why that cannot be."""
+    times = mine.get(Field.START_MS, str(clip.start_ms)), mine.get(Field.END_MS, str(clip.end_ms))
+    # People edit that table by hand, too.
+    if strange := next((text for text in times if not (text.isascii() and text.isdigit())), None):
+        return f"labels.csv gives it the time {strange!r}: write whole milliseconds"
+    start_ms, end_ms = map(int, times)
+    if start_ms >= end_ms:
+        return f"its start, {start_ms} ms, is not before its end, {end_ms} ms"
+    if (start_ms, end_ms) == (clip.start_ms, clip.end_ms):
+        return "its times are those that it has"
+    return start_ms, end_ms
 
 
 def _kept_source(workspace: Workspace, video_id: str) -> Path | None:

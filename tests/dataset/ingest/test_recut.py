@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from helpers import video_site
 from helpers.builders import Ran
-from helpers.numbered_video import numbers
+from helpers.numbered_video import make_video, numbers
 from helpers.video_site import ServedVideos
 
 from dancecli.core.records import Clip
@@ -98,13 +98,37 @@ def test_a_killed_one_is_completed(fetched: Workspace, monkeypatch: pytest.Monke
         ({"start_ms": 3000, "end_ms": 2000}, "is not before its end"),
         ({"start_ms": 1000}, "its times are those that it has"),
         ({"end_ms": 9000}, "more than the clip"),
+        ({"start_ms": "soon"}, "labels.csv gives it the time 'soon': write whole milliseconds"),
+        ({"end_ms": "3.5"}, "the time '3.5'"),
+        ({"start_ms": -1, "end_ms": 3000}, "the time '-1'"),
     ],
 )
-def test_times_that_cannot_be(fetched: Workspace, values: dict[str, int], why: str) -> None:
+def test_times_that_cannot_be(fetched: Workspace, values: dict[str, int | str], why: str) -> None:
     correct(fetched, **values)
     result = recut(fetched)
     assert (result.made, list(result.refused)) == ({}, [OLD])
     assert why in result.refused[OLD]
+
+
+def test_the_file_it_was_cut_from_stays_its_own_clip(
+    workspace: Workspace, dance: Callable[..., Ran], tmp_path: Path
+) -> None:
+    source = tmp_path / "in" / "zumba" / "tape.mp4"
+    source.parent.mkdir(parents=True)
+    make_video(source, seconds=3)
+    assert dance("import", str(tmp_path / "in")).code == 0
+    (old,) = clips(workspace)
+    video_id = old.removesuffix("_0_3000")
+    correct(workspace, old, start_ms=1000, end_ms=2000)
+    assert recut(workspace).made == {old: f"{video_id}_1000_2000"}
+    correct(workspace, old, start_ms=0, end_ms=2500, exclude="")
+    assert recut(workspace).made == {old: f"{video_id}_0_2500"}
+    source.rename(source.with_name("other.mp4"))
+    (file,) = dance("import", str(tmp_path / "in"), "--json").json["files"]
+    assert (file["clip_id"], file["status"]) == (old, "there")
+    # Not under the id of a cut one that is lost, either.
+    workspace.clip(f"{video_id}_1000_2000").unlink()
+    assert dance("import", str(tmp_path / "in"), "--json").json["outcomes"]["new_ids"] == []
 
 
 def test_what_was_removed_does_not_come_back_by_it(fetched: Workspace) -> None:
