@@ -315,8 +315,11 @@ def probe_source(path: Path) -> SourceFacts:
     """Read the header of what a source gave.
 
     Raises:
-        Failure: it is no video, or has no picture that can be decoded.
+        Failure: it is no video, has no picture that can be decoded, or is a link to nothing.
     """
+    if not path.exists():
+        # The content may come, as git-annex gets it: it is looked for again.
+        raise Failure(OutcomeClass.TRANSIENT, "file-lost", f"{path.name} is a link to nothing")
     try:
         return probe(path)
     except MediaError as error:

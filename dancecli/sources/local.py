@@ -169,12 +169,14 @@ class FolderIndex:
         found = self.videos.get(video_id)
         if found is None:
             return None
-        size = found.path.stat().st_size
-        others = [one.path for one in self.namesakes.get(video_id, ()) if one.path.stat().st_size != size]
-        if others and len(video_id) != _YOUTUBE_ID:
-            named = ", ".join(str(path) for path in (found.path, *others)[:3])
+        # A link to what is not here, as of a git-annex folder, is of no size; it is given if all are.
+        paths = [one.path for one in (found, *self.namesakes.get(video_id, ()))]
+        path, *others = [path for path in paths if path.exists()] or [found.path]
+        differing = [other for other in others if other.stat().st_size != path.stat().st_size]
+        if differing and len(video_id) != _YOUTUBE_ID:
+            named = ", ".join(map(str, (path, *differing)[:3]))
             raise InputError(
-                f"several recordings have the name {found.path.stem!r}: {named}",
+                f"several recordings have the name {path.stem!r}: {named}",
                 "give each a name of its own, and link it again in ELAN",
             )
-        return found.path
+        return path

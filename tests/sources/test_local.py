@@ -105,6 +105,16 @@ def test_of_recordings_with_one_name_none_is_taken(tmp_path: Path) -> None:
     assert index.video("dQw4w9WgXcQ") == tmp_path / "first/dQw4w9WgXcQ.mp4"
 
 
+def test_a_link_to_nothing_stops_nobody(tmp_path: Path) -> None:
+    for name in ("first/Gala.mp4", "second/Gala.mp4", "first/alone.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).symlink_to(tmp_path / "annex" / name)
+    touch(tmp_path / "third" / "Gala.mp4")
+    index = FolderIndex.read(tmp_path)
+    assert index.video("Gala") == tmp_path / "third/Gala.mp4"
+    assert index.video("alone") == tmp_path / "first/alone.mp4"
+
+
 def test_labels_are_found_under_any_spelling() -> None:
     found = spellings_of(["country line dancing", "massaging person's head", "tap dance", "tap-dance"])
     # Of labels that share a spelling, none is guessed.

@@ -143,6 +143,23 @@ def test_what_the_only_folder_lacks_is_said(
     assert served.asked == []
 
 
+def test_a_link_to_nothing_is_a_row_and_is_looked_for_again(
+    served: ServedVideos, workspace: Workspace, tmp_path: Path, member: bytes
+) -> None:
+    served.want("tap dancing,a,1,3", "tap dancing,b,1,3")
+    folder = tmp_path / "annex"
+    folder.mkdir()
+    (folder / "a_1_3.mp4").write_bytes(member)
+    (folder / "b.mp4").symlink_to(folder / "objects" / "b")
+    settings = served.settings(sources=("local",), folder=folder)
+    result = fetch(workspace, settings)
+    assert (result.num_done, result.reasons) == (1, {"file-lost": 1})
+    assert served.asked == []
+    (folder / "b.mp4").unlink()
+    shutil.copyfile(served.site.resolve("x") or "", folder / "b.mp4")
+    assert fetch(workspace, settings).complete
+
+
 def test_a_folder_in_any_form(
     served: ServedVideos, workspace: Workspace, tmp_path: Path, member: bytes
 ) -> None:
