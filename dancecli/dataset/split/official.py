@@ -32,7 +32,11 @@ _SUBSET_WORDS = {
 }
 _HMDB_FILE = re.compile(r".*_test_split\d+", re.IGNORECASE)
 _HMDB_SUBSETS = {"0": None, "1": Subset.TRAIN, "2": Subset.TEST}
-_FILE_WORD = re.compile(r"train|test|val", re.IGNORECASE)
+# Between a letter and none, or within `poseTrain`: `latest` and `festival` name no subset.
+_EDGE = r"(?:(?<![A-Za-z])|(?![A-Za-z])|(?<=[a-z])(?=[A-Z]))"
+_FILE_WORD = re.compile(
+    rf"{_EDGE}((?i:train(?:ing)?|test(?:ing)?|val(?:id(?:ation)?)?))(?i:(?:list|set|split)s?)?{_EDGE}"
+)
 
 
 def official_subsets(lists: Iterable[Path], lookup: ClipLookup) -> dict[str, Subset]:
@@ -88,14 +92,14 @@ def _rows(path: Path) -> Iterator[tuple[int, str, Subset | None]]:
             path,
             None,
             "does not say which subset it lists",
-            "its name must contain train, val or test; or give a CSV with the columns file,split",
+            "its name must contain the word train, val or test; or give a CSV with the columns file,split",
         )
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.split()
         if not words:
             continue
         if word:
-            yield number, words[0], subset_of_word(word.group())
+            yield number, words[0], subset_of_word(word[1])
         elif len(words) == 2 and words[1] in _HMDB_SUBSETS:
             yield number, words[0], _HMDB_SUBSETS[words[1]]
         else:

@@ -11,8 +11,10 @@ from helpers.builders import Ran, fill, make_clip
 
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.records import Clip, ClipHashes, Group, SplitClip
+from dancecli.dataset.clip_lookup import ClipLookup
 from dancecli.dataset.groups import NEAR_DUPLICATE, add_groups, read_groups
 from dancecli.dataset.split.diff import diff_splits
+from dancecli.dataset.split.official import official_subsets
 from dancecli.dataset.split.split import SplitSettings, split
 from dancecli.storage import tables
 from dancecli.storage.content import parse_conditions
@@ -341,6 +343,27 @@ def test_the_official_lists_of_aist_name_all_cameras_and_have_three_subsets(work
     assert subsets_of(found.clips) == {
         i: "train" if i < 12 else "val" if i < 16 else "test" for i in range(20)
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "subset"),
+    [
+        *(("trainlist01", "train"), ("testlist03", "test"), ("pose_train", "train"), ("cross_val", "val")),
+        *(("festival_train", "train"), ("latest_train", "train"), ("Contest-Test", "test")),
+        *(("poseTrain", "train"), ("TrainSplit1", "train"), ("TESTING", "test"), ("validation_list", "val")),
+        *(("festival", None), ("latest", None), ("trains", None), ("trainval", None), ("interval2", None)),
+    ],
+)
+def test_the_subset_in_a_file_s_name_is_a_word(workspace: Workspace, name: str, subset: str | None) -> None:
+    official(workspace, UCF)
+    path = workspace.root / f"{name}.txt"
+    path.write_text(f"{UCF[0]}\n")
+    lookup = ClipLookup(tables.read(workspace.clips, Clip))
+    if subset is None:
+        with pytest.raises(InputError, match="does not say which subset it lists"):
+            official_subsets([path], lookup)
+        return
+    assert set(official_subsets([path], lookup).values()) == {subset}
 
 
 def test_a_plain_csv_is_an_official_list_and_torn_groups_are_said(
