@@ -156,9 +156,14 @@ def _dedup_advice(workspace: Workspace) -> Iterator[Advice]:
 
 def _splits(workspace: Workspace, clips: set[str]) -> tuple[list[Stage], list[Advice]]:
     names = workspace.splits()
+    copies = [
+        Stage("unreadable", f"{path}: no split can have this name: rename or move it")
+        for path in workspace.split_tables()
+        if path.stem not in names
+    ]
     if not names:
         why = "divide the clips by source video; --subset 525 draws a subset"
-        return [], [Advice("dance split", why)]
+        return copies, [Advice("dance split", why)]
     latest = names[-1]
     path = workspace.split(latest)
     counts = json.loads(tables.read_meta(path).get("split.counts", "{}"))
@@ -171,7 +176,7 @@ def _splits(workspace: Workspace, clips: set[str]) -> tuple[list[Stage], list[Ad
         if lost
         else []
     )
-    return [Stage("splits", f"{latest} ({sizes} in {'/'.join(counts)}){others}")], advice
+    return [Stage("splits", f"{latest} ({sizes} in {'/'.join(counts)}){others}"), *copies], advice
 
 
 def _runs(workspace: Workspace) -> tuple[list[Stage], list[Advice]]:

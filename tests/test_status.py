@@ -116,6 +116,22 @@ def test_a_damaged_run_record_is_listed(workspace: Workspace, dance: Dance) -> N
     assert "run.json: the run record is not valid JSON" in " ".join(ran.out.split())
 
 
+def test_copies_that_a_file_manager_made_are_listed_and_not_taken(workspace: Workspace, dance: Dance) -> None:
+    fill(workspace, [make_clip(i, LABELS[i % 2]) for i in range(40)], LABELS)
+    assert dance("split").code == 0
+    table = workspace.split("full")
+    table.with_name("full (copy).parquet").write_bytes(table.read_bytes())
+    write_run(workspace, "one", "done")
+    copy = workspace.root / "runs" / "one (copy)"
+    copy.mkdir()
+    (copy / "run.json").write_bytes((workspace.run("one") / "run.json").read_bytes())
+    assert workspace.splits() == ["full"]
+    out = " ".join(dance().out.split())
+    assert "full (copy).parquet: no split can have this name" in out
+    assert "1 done, 1 unreadable; latest: one" in out
+    assert "run name 'one (copy)' cannot be used" in out
+
+
 def test_outcomes_of_other_clips_do_not_hide_untried_segments(workspace: Workspace, dance: Dance) -> None:
     clips = [make_clip(i, LABELS[i % 2]) for i in range(20)]
     fill(workspace, clips[:10], LABELS)

@@ -23,6 +23,7 @@ def list_runs(workspace: Workspace) -> list[dict[str, Any]]:
     found = []
     for state in reversed(states_of(workspace, records, unreadable)):
         record: Mapping[str, Any] = records.get(state.run, {})
+        unread = unreadable.get(state.run)
         test = (record.get("results") or {}).get(Subset.TEST) or {}
         found.append(
             {
@@ -30,11 +31,11 @@ def list_runs(workspace: Workspace) -> list[dict[str, Any]]:
                 "title": str((record.get("model") or {}).get("title", "")),
                 "split": str((record.get("split") or {}).get("name", "")),
                 "created": str(record.get("created_utc", "")),
-                "error": str(record.get("error", "")),
+                "error": str(unread or record.get("error", "")),
                 "command": _command(record.get("command")),
                 "n": test.get("n"),
                 "top1": test.get("top1"),
-                "predictions": RunFolder(workspace.run(state.run)).predictions.exists(),
+                "predictions": not unread and RunFolder(workspace.run(state.run)).predictions.exists(),
             }
         )
     return found

@@ -245,7 +245,7 @@ def _check_split(
 def _read_all(
     workspace: Workspace, settings: BoardSettings, reporter: Reporter
 ) -> tuple[list[RunResults], list[tuple[str, str]]]:
-    names = sorted(workspace.runs())
+    names = sorted(folder.name for folder in workspace.run_folders())
     read: list[RunResults] = []
     left_out: list[tuple[str, str]] = []
     for done, name in enumerate(names, start=1):

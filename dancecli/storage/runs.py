@@ -154,13 +154,23 @@ def read_record(workspace: Workspace, name: str) -> dict[str, Any]:
     return record
 
 
+def recorded(folder: RunFolder) -> dict[str, Any]:
+    """Read the `run.json` of any folder as it is written; see `read_record`.
+
+    Raises:
+        WorkspaceError: a newer version wrote it.
+        InputError: the file is damaged.
+    """
+    return _read(folder.record, "run")
+
+
 def read_records(workspace: Workspace) -> tuple[dict[str, dict[str, Any]], dict[str, DanceError]]:
     """Read the records of all runs, the latest last; runs that cannot be read are returned apart.
 
     Returns:
         The records by name, and the errors of the unreadable runs by name.
     """
-    return _read_all(workspace, workspace.runs(), read_record)
+    return _read_all(workspace, workspace.run_folders(), read_record)
 
 
 def write_record(folder: RunFolder, record: Mapping[str, Any]) -> None:
@@ -192,7 +202,7 @@ def read_study(workspace: Workspace, name: str) -> dict[str, Any]:
 
 def read_studies(workspace: Workspace) -> tuple[dict[str, dict[str, Any]], dict[str, DanceError]]:
     """Read the records of all studies, the latest last; unreadable ones are returned apart."""
-    return _read_all(workspace, workspace.studies(), read_study)
+    return _read_all(workspace, workspace.study_folders(), read_study)
 
 
 def write_study(path: Path, record: Mapping[str, Any]) -> None:
@@ -228,11 +238,11 @@ def _read(path: Path, what: str) -> dict[str, Any]:
 
 
 def _read_all(
-    workspace: Workspace, names: Iterable[str], read: Callable[[Workspace, str], dict[str, Any]]
+    workspace: Workspace, folders: Iterable[Path], read: Callable[[Workspace, str], dict[str, Any]]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, DanceError]]:
     records: dict[str, dict[str, Any]] = {}
     unreadable: dict[str, DanceError] = {}
-    for name in names:
+    for name in (folder.name for folder in folders):
         try:
             records[name] = read(workspace, name)
         except DanceError as error:

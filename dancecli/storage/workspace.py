@@ -145,6 +145,10 @@ class Workspace:
 
     def splits(self) -> list[str]:
         """Names of the splits, the latest last."""
+        return [path.stem for path in self.split_tables() if is_name(path.stem)]
+
+    def split_tables(self) -> list[Path]:
+        """The files of the splits, the latest last, and copies of them that no split can be named after."""
         return _by_age(self.root / "manifests" / "splits", "*.parquet")
 
     def find_split(self, name: str | None = None) -> str:
@@ -171,7 +175,11 @@ class Workspace:
 
     def runs(self) -> list[str]:
         """Names of the runs that hold a `run.json`, the latest last."""
-        return _by_age(self.root / "runs", "*/run.json")
+        return [path.name for path in self.run_folders() if is_name(path.name)]
+
+    def run_folders(self) -> list[Path]:
+        """The folders of the runs, the latest last, and copies of them that no run can be named after."""
+        return [path.parent for path in _by_age(self.root / "runs", "*/run.json")]
 
     def report(self, name: str) -> Path:
         """The folder of a report."""
@@ -195,7 +203,11 @@ class Workspace:
 
     def studies(self) -> list[str]:
         """Names of the studies that hold a `study.json`, the running one last."""
-        return _by_age(self.root / "studies", "*/study.json")
+        return [path.name for path in self.study_folders() if is_name(path.name)]
+
+    def study_folders(self) -> list[Path]:
+        """The folders of the studies, the running one last, and copies that no study can be named after."""
+        return [path.parent for path in _by_age(self.root / "studies", "*/study.json")]
 
     def create(self, settings_text: str) -> bool:
         """Make the folder a workspace if it is not one; True if a `dance.toml` was written."""
@@ -336,8 +348,7 @@ def checked_name(name: str, what: str) -> str:
     Raises:
         InputError: it is empty, too long, or holds more than letters, digits, `.`, `_`, `-`.
     """
-    plain = all(c.isascii() and (c.isalnum() or c in "._-") for c in name)
-    if not plain or not 0 < len(name) <= 100 or name.startswith((".", "-")):
+    if not is_name(name):
         raise InputError(
             f"{what} name {name[:80]!r} cannot be used",
             "use up to 100 letters, digits, '.', '_' and '-', starting with a letter or a digit",
@@ -345,6 +356,11 @@ def checked_name(name: str, what: str) -> str:
     return name
 
 
-def _by_age(folder: Path, pattern: str) -> list[str]:
-    found = sorted(folder.glob(pattern), key=lambda p: (p.stat().st_mtime_ns, p.name))
-    return [p.stem if p.suffix == ".parquet" else p.parent.name for p in found]
+def is_name(name: str) -> bool:
+    """Tell whether a run, a split or a report may have a name; file managers copy `x` to `x (copy)`."""
+    plain = all(c.isascii() and (c.isalnum() or c in "._-") for c in name)
+    return plain and 0 < len(name) <= 100 and not name.startswith((".", "-"))
+
+
+def _by_age(folder: Path, pattern: str) -> list[Path]:
+    return sorted(folder.glob(pattern), key=lambda p: (p.stat().st_mtime_ns, p.name))

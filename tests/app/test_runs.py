@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -115,6 +116,16 @@ def test_beside_a_report_its_files_are_sent_and_no_others(site: Site) -> None:
     for name in ("x.html", "none.json", "..%2f..%2fruns%2finception-full-1%2frun.json", "out.json"):
         assert site.ask(f"/reports/{ONE}/{name}").status == 404, name
     assert site.ask("/reports/..%2fruns/inception-full-1/run.json").status in (404, 409)
+
+
+def test_a_copy_that_a_file_manager_made_is_said_to_be_no_run(site: Site) -> None:
+    shutil.copytree(site.workspace.run(ONE), site.workspace.root / "runs" / f"{ONE} (copy)")
+    rows = {row["run"]: row for row in site.ask("/api/runs").json["rows"]}
+    assert rows.keys() == {RUNNING, OTHER, ONE, f"{ONE} (copy)"}
+    copy = rows[f"{ONE} (copy)"]
+    assert (copy["status"], copy["predictions"]) == ("unreadable", False)
+    assert f"run name '{ONE} (copy)' cannot be used" in copy["error"]
+    assert set(site.workspace.runs()) == {RUNNING, OTHER, ONE}
 
 
 @pytest.mark.parametrize("background", [False, True])

@@ -101,7 +101,7 @@ def states_of(
         State(name, UNREADABLE, 0, 0, None, None, None, None)
         if name in unreadable
         else _state(workspace.run(name), name, records[name])
-        for name in workspace.runs()
+        for name in (folder.name for folder in workspace.run_folders())
         if name in unreadable or name in records
     ]
 
