@@ -55,7 +55,7 @@ def read_text(path: Path, what: str) -> str:
         what: what it should be, for the error message, such as `group file`.
 
     Raises:
-        InputError: there is no such file, or it is not text.
+        InputError: there is no such file, or it cannot be read, or is not text.
     """
     try:
         content = path.read_bytes()
@@ -64,6 +64,8 @@ def read_text(path: Path, what: str) -> str:
         raise InputError.at(path, None, f"there is no such {what}") from None
     except IsADirectoryError:
         raise InputError.at(path, None, f"is a folder, not a {what}") from None
+    except OSError as error:
+        raise InputError.at(path, None, f"cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
         raise InputError.at(path, None, f"is not UTF-8 text ({error.reason})", "save it as UTF-8") from None
 

@@ -105,19 +105,15 @@ def _show(result: AuditResult) -> None:
 
 
 def _check_tables(files: list[str], json_output: bool) -> None:
-    import csv
-
-    from dancecli.report.statistics.grim import TableFinding, check_table
+    from dancecli.report.statistics.grim import TableFinding, check_table, columns_of_numbers
 
     found: list[tuple[str, TableFinding]] = []
     for file in files:
-        try:
-            with Path(file).open(encoding="utf-8-sig", newline="") as lines:
-                rows = list(csv.DictReader(lines))
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{file} cannot be read: {error}", "give a CSV file with a header") from None
-        columns = {str(name): [row[name] or "" for row in rows] for name in (rows[0] if rows else {})}
+        columns = _read_figures(Path(file))
         found += [(file, finding) for finding in check_table(columns)]
+        numbers = columns_of_numbers(columns)
+        if others := [name for name in columns if name and name not in numbers]:
+            info(f"{file}: not checked, as not all of their cells are numbers: {', '.join(others)}")
     if json_output:
         print_json([{"file": file, **asdict(finding)} for file, finding in found])
     elif found:
@@ -127,6 +123,22 @@ def _check_tables(files: list[str], json_output: bool) -> None:
         print_result("no findings: the numbers can be what they say")
     if found:
         raise typer.Exit(3)
+
+
+def _read_figures(path: Path) -> dict[str, list[str]]:
+    """Read the columns of a published table; cells that are to be figures are."""
+    from dancecli.core.csv_files import read_csv
+    from dancecli.report.statistics.grim import columns_of_numbers, find_bad_cell
+
+    table = read_csv(path, "table")
+    columns = {name: [row.cells[name] for row in table.rows] for name in table.columns}
+    if bad := find_bad_cell(columns):
+        cell, line = columns[bad.column][bad.row], table.rows[bad.row].line
+        what = f"{cell!r} in column {bad.column!r} is not {bad.wanted}"
+        raise InputError.at(path, line, what, "type the figure alone, or leave the cell empty")
+    if not columns_of_numbers(columns):
+        raise InputError.at(path, None, "has no column of numbers", "give a CSV file with a header")
+    return columns
 
 
 def _check_reported(figures: list[str], n: int | None, json_output: bool) -> None:

@@ -22,9 +22,13 @@ from dancecli.report.statistics.intervals import Proportion
 # A figure may have been rounded in any of these ways, or cut off.
 _ROUNDINGS = (ROUND_HALF_UP, ROUND_HALF_EVEN, ROUND_DOWN, ROUND_UP)
 _MOST_CLIPS = 10_000_000
+# Nobody prints more, and decimal arithmetic ends at 28 digits.
+_MOST_DECIMALS = 12
 # A smaller set than this is no wonder: accuracies of two decimals need some clips.
 _FEW_CLIPS = 1000
 _LEAST_STEPS = 5
+# Endings of columns that stand beside another one.
+_BESIDE = ("_text", "_sd")
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,8 @@ def check_reported(text: str, n: int) -> Reported:
     Raises:
         InputError: the figure is no percentage, or n is not a number of clips.
     """
-    try:
-        figure = Decimal(text.strip().removesuffix("%").strip())
-    except InvalidOperation:
-        figure = Decimal(-1)
-    if not figure.is_finite() or not 0 <= figure <= 100:
+    figure = _percentage(text)
+    if figure is None:
         raise InputError(f"{text!r} is not a percentage from 0 to 100", "type it as printed: 86.31")
     if not 1 <= n <= _MOST_CLIPS:
         raise InputError(f"{n} is not a number of clips", "give the size of the test set: --n 58")
@@ -199,22 +200,18 @@ def check_table(table: Mapping[str, Sequence[str]], most: int = 10_000) -> list[
     Columns whose name holds `acc`, `top` or `%` are accuracies in per cent: they must exist together for
     some number of clips. Every column of numbers is checked for constant steps. `NAME_text` beside `NAME`
     is what the text states of it. `NAME_sd` beside `NAME`, where the column `n` has the count, is checked
-    by GRIMMER. Empty cells are left out.
+    by GRIMMER. Empty cells are left out, and a per cent sign counts for nothing.
 
     Args:
-        table: columns of printed figures.
+        table: columns of printed figures, of which `find_bad_cell` finds none that is bad.
         most: the largest number of clips to try.
-
-    Raises:
-        InputError: a cell of an accuracy is no percentage.
     """
     found: list[TableFinding] = []
-    columns = {name: [cell for cell in cells if cell.strip()] for name, cells in table.items()}
-    for name, cells in columns.items():
-        numeric = all(_is_number(cell) for cell in cells)
-        if not cells or not numeric or name.endswith(("_text", "_sd")):
+    for name in columns_of_numbers(table):
+        if name.endswith(_BESIDE):
             continue
-        if any(word in name.lower() for word in ("acc", "top", "%")):
+        cells = [str(_number(cell)) for cell in table[name] if cell.strip()]
+        if _is_accuracy(name):
             found += _joint(name, cells, most)
         if name.lower() not in {"n", "epoch", "step", "trial"} and (steps := constant_step(cells)):
             low, high = steps
@@ -224,6 +221,52 @@ def check_table(table: Mapping[str, Sequence[str]], most: int = 10_000) -> list[
     for name in table:
         found += _text_against_table(name, table) + _deviations(name, table)
     return found
+
+
+def columns_of_numbers(table: Mapping[str, Sequence[str]]) -> list[str]:
+    """Name the columns that hold numbers, and nothing else but empty cells."""
+    found = []
+    for name, cells in table.items():
+        numbers = [_number(cell) for cell in cells if cell.strip()]
+        if numbers and None not in numbers:
+            found.append(name)
+    return found
+
+
+@dataclass(frozen=True)
+class BadCell:
+    """A cell that should hold a figure: its column, its place in it from 0, and what it should hold."""
+
+    column: str
+    row: int
+    wanted: str
+
+
+def find_bad_cell(table: Mapping[str, Sequence[str]]) -> BadCell | None:
+    """Find a cell that `check_table` would have to leave out, though its column is to be checked.
+
+    Args:
+        table: columns of printed figures.
+    """
+    for name, cells in table.items():
+        # A column of words may be named `top dancer`.
+        figures = _is_accuracy(name) and any(cell.strip()[:1].isdigit() for cell in cells)
+        for i, cell in enumerate(cells):
+            if figures and not name.endswith(_BESIDE) and cell.strip() and _percentage(cell) is None:
+                return BadCell(name, i, "a percentage from 0 to 100")
+        for used in ((name, f"{name}_text"), (name, f"{name}_sd", "n")):
+            for i, together in enumerate(zip(*(table.get(column, ()) for column in used), strict=False)):
+                if all(cell.strip() for cell in together):
+                    for column, cell in zip(used, together, strict=True):
+                        if _number(cell) is None:
+                            return BadCell(column, i, "a number")
+                        if column == "n" and not _is_count(cell):
+                            return BadCell(column, i, "a whole number of 2 or more")
+    return None
+
+
+def _is_accuracy(name: str) -> bool:
+    return any(word in name.lower() for word in ("acc", "top", "%"))
 
 
 def _joint(name: str, cells: Sequence[str], most: int) -> list[TableFinding]:
@@ -244,7 +287,7 @@ def _text_against_table(name: str, table: Mapping[str, Sequence[str]]) -> list[T
     return [
         TableFinding((name, other), "text against table", f"the table has {cell}, the text {stated}")
         for cell, stated in zip(table[name], table.get(other, ()), strict=False)
-        if cell.strip() and stated.strip() and Decimal(cell) != Decimal(stated)
+        if cell.strip() and stated.strip() and _number(cell) != _number(stated)
     ]
 
 
@@ -255,12 +298,24 @@ def _deviations(name: str, table: Mapping[str, Sequence[str]]) -> list[TableFind
             (name, other), "deviation", f"{n} whole numbers cannot have mean {mean} and deviation {sd}"
         )
         for mean, sd, n in zip(table[name], table.get(other, ()), table.get("n", ()), strict=False)
-        if mean.strip() and sd.strip() and n.strip() and not deviation_is_possible(mean, sd, int(n))
+        if mean.strip() and sd.strip() and n.strip()
+        if not deviation_is_possible(str(_number(mean)), str(_number(sd)), int(n))
     ]
 
 
-def _is_number(cell: str) -> bool:
+def _number(cell: str) -> Decimal | None:
+    """Read a printed figure, with or without a per cent sign; None if it is none."""
     try:
-        return Decimal(cell).is_finite()
+        found = Decimal(cell.strip().removesuffix("%").strip())
     except InvalidOperation:
-        return False
+        return None
+    return found if found.is_finite() and abs(int(found.as_tuple().exponent)) <= _MOST_DECIMALS else None
+
+
+def _percentage(text: str) -> Decimal | None:
+    found = _number(text)
+    return found if found is not None and 0 <= found <= 100 else None
+
+
+def _is_count(cell: str) -> bool:
+    return cell.strip().isdecimal() and 2 <= int(cell) <= _MOST_CLIPS

@@ -123,8 +123,53 @@ def test_a_table_is_given_as_a_file(dance: Callable[..., Any], tmp_path: Path) -
     ran = dance("audit", "--reported", str(tmp_path / "table.csv"))
     assert ran.code == 3
     assert "changes by -0.0169 in each of 9 steps" in ran.out
-    missing = dance("audit", "--reported", "none.csv")
-    assert (missing.code, "cannot be read" in missing.err) == (1, True)
+    for name, said in (("none.csv", "there is no such table"), (f"{300 * 'n'}.csv", "cannot be read")):
+        missing = dance("audit", "--reported", name)
+        assert (missing.code, said in missing.err) == (1, True)
+
+
+def test_figures_with_a_per_cent_sign_are_checked(dance: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("method,accuracy\nA,56.90%\nB,86.31 %\nC,15.32\nD,15.35\nE,15.37\nF,15.39\n")
+    ran = dance("audit", "--reported", str(path))
+    assert ran.code == 3
+    assert "its 6 values exist together for no set" in ran.out
+    assert "not checked, as not all of their cells are numbers: method" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("table", "place", "what"),
+    [
+        ("acc,acc_text\n95.1,95.1\n94.0,about 94\n", 3, "'about 94' in column 'acc_text' is not a number"),
+        ("score,score_sd,n\n3.45,1.12,58 clips\n", 2, "'58 clips' in column 'n' is not a number"),
+        ("score,score_sd,n\n3.45,1.12,1\n", 2, "'1' in column 'n' is not a whole number of 2 or more"),
+        ("score,score_sd,n\n3.45,\u00b11.12,20\n", 2, "'\u00b11.12' in column 'score_sd' is not a number"),
+        ("top-1\n86.31\n\nn/a\n", 4, "'n/a' in column 'top-1' is not a percentage"),
+        ("top-1;n\n86,31;58\n", 2, "'86,31' in column 'top-1' is not a percentage"),
+        ("acc\n0.00000000000000000000000000001\n", 2, "is not a percentage"),
+        ("epoch,loss\n1,2.9\n2,2.8,\n", 3, "has 3 cells, the header has 2"),
+        ("method,comment\nI3D,the best\n", None, "has no column of numbers"),
+        ("", None, "has no column of numbers"),
+    ],
+)
+def test_a_cell_that_cannot_be_checked_is_named(
+    dance: Callable[..., Any], tmp_path: Path, table: str, place: int | None, what: str
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text(table, encoding="utf-8")
+    ran = dance("audit", "--reported", str(path))
+    assert ran.code == 1
+    where = str(path) if place is None else f"{path}:{place}"
+    assert where in ran.err
+    assert what in ran.err
+
+
+def test_a_column_of_words_may_be_named_like_an_accuracy(dance: Callable[..., Any], tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("top dancer,accent,loss\nAna,strong,2.9\nBo,weak,2.7\n")
+    ran = dance("audit", "--reported", str(path))
+    assert (ran.code, "no findings" in ran.out) == (0, True)
+    assert "not checked, as not all of their cells are numbers: top dancer, accent" in ran.err
 
 
 def test_the_command(dance: Callable[..., Any]) -> None:
