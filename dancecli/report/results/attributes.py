@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
+from math import isfinite
 from pathlib import Path
 from typing import NamedTuple
 
 from dancecli.core.csv_files import CsvTable, read_csv
 from dancecli.core.errors import InputError
 from dancecli.core.records import Clip, ClipPose, Group
-from dancecli.core.text import pluralize
+from dancecli.core.text import agreeing, pluralize
 from dancecli.storage import tables
 from dancecli.storage.content import CONDITIONS
 from dancecli.storage.workspace import Workspace
@@ -179,19 +180,21 @@ def _of_file(
     note = f"{path.name}: {', '.join(names)} of {pluralize(len(table.rows) - unknown, 'row')}"
     if unknown:
         note += f"; {unknown} {'names' if unknown == 1 else 'name'} nothing of this workspace"
-    return {name: _quarters(of) for name, of in cells.items()}, note
+    found = {name: _quarters(of) for name, of in cells.items()}
+    if lost := sum(len(of) - len(found[name]) for name, of in cells.items()):
+        note += f"; {agreeing(lost, 'cell', 'is')} not finite and left out"
+    return found, note
 
 
 def _quarters(values: Mapping[str, str]) -> dict[str, str]:
-    """Give numbers of more than a dozen values as the quarter that they are in."""
-    numbers = {}
-    for clip, text in values.items():
-        try:
-            numbers[clip] = float(text)
-        except ValueError:
-            return dict(values)
-    if len(set(numbers.values())) <= 12:
+    """Give numbers of more than a dozen values as the quarter that they are in; `nan` and `inf` are none."""
+    try:
+        read = {clip: float(text) for clip, text in values.items()}
+    except ValueError:
         return dict(values)
+    numbers = {clip: number for clip, number in read.items() if isfinite(number)}
+    if len(set(numbers.values())) <= 12:
+        return {clip: values[clip] for clip in numbers}
     ordered = sorted(numbers.values())
     edges = sorted({ordered[round(len(ordered) * q / 4)] for q in (1, 2, 3)} - {ordered[0]})
     ends = [ordered[0], *edges, ordered[-1]]

@@ -69,6 +69,22 @@ def test_numbers_are_put_into_quarters(workspace: Workspace, tmp_path: Path) -> 
     assert set(found["beats"]) == {"0", "1", "2"}
 
 
+@pytest.mark.parametrize("kinds", [40, 3])
+def test_numbers_that_are_not_finite_are_no_values(workspace: Workspace, tmp_path: Path, kinds: int) -> None:
+    many = [make_clip(i) for i in range(43)]
+    tables.write(workspace.clips, Clip, many)
+    path = tmp_path / "a.csv"
+    cells = [*(str(60 + i % kinds) for i in range(40)), "nan", "-inf", "Infinity"]
+    rows = [f"{clip.clip_id},{cell}\n" for clip, cell in zip(many, cells, strict=True)]
+    path.write_text("clip_id,bpm\n" + "".join(rows))
+    found = read_attributes(workspace, (path,))
+    of = found.of([clip.clip_id for clip in many])["bpm"]
+    assert of[40:] == ["", "", ""]
+    quarters = {"60 to 70", "70 to 80", "80 to 90", "90 to 99"}
+    assert set(of[:40]) == (quarters if kinds == 40 else {"60", "61", "62"})
+    assert found.notes == ("a.csv: bpm of 43 rows; 3 cells are not finite and left out",)
+
+
 def test_rare_values_of_many_are_joined(workspace: Workspace, tmp_path: Path) -> None:
     many = [make_clip(i) for i in range(60)]
     tables.write(workspace.clips, Clip, many)
