@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dancecli.core.errors import ModelError
+from dancecli.core.errors import ModelError, UsageError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.recipe import HELD_OUT, SOLVED
 from dancecli.core.records import Subset
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Rows = list[tuple[str, Subset, Example]]
+
+# Of the file beside an array that names the clips of its rows.
+_CLIPS = ".csv"
 
 
 class FeatureForm(StrEnum):
@@ -48,6 +51,9 @@ class FeatureSettings:
         to: the file; None for `exports/features-<model>-<split>.<form>` in the workspace.
         processes: that compute features; one per GPU, or on the CPU.
         decoder: of clips, see `decoding.choice`.
+
+    Raises:
+        UsageError: the array would have the name of the file beside it.
     """
 
     run: str | None = None
@@ -59,6 +65,13 @@ class FeatureSettings:
     to: Path | None = None
     processes: int = 1
     decoder: str = AUTO
+
+    def __post_init__(self) -> None:
+        if self.form is FeatureForm.NPY and self.to and self.to.suffix.lower() == _CLIPS:
+            raise UsageError(
+                f"{self.to}: the clips of the array's rows are written to the file of this name",
+                f"name the array: --to {self.to.with_suffix('.npy')}",
+            )
 
 
 @dataclass(frozen=True)
@@ -192,7 +205,7 @@ def _write_npy(file: Path, rows: Rows, features: NDArray[np.float32], meta: dict
 
     with atomic_file(file, "wb") as out:
         np.save(out, features)
-    with atomic_file(file.with_suffix(".csv")) as out:
+    with atomic_file(file.with_suffix(_CLIPS)) as out:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(("clip_id", "subset", "label"))
         writer.writerows(_named(rows))

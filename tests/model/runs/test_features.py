@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 
+from dancecli.core.errors import UsageError
 from dancecli.core.progress import Reporter
 from dancecli.core.recipe import read_recipe
 from dancecli.model.networks.base import build_model_config, model_base
@@ -25,6 +27,13 @@ def weights(tmp_path, tiny_model, tiny_recipe):
     model = build_model(build_model_config(base, recipe, 3, None), seed=5)
     torch.save(model.state_dict(), tmp_path / "weights.pth")
     return str(tmp_path / "weights.pth")
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.CSV"])
+def test_an_array_is_not_overwritten_by_the_clips_of_its_rows(name):
+    with pytest.raises(UsageError, match="the clips of the array's rows"):
+        FeatureSettings(form=FeatureForm.NPY, to=Path(name))
+    FeatureSettings(form=FeatureForm.PARQUET, to=Path(name))
 
 
 def test_two_processes_export_the_features_of_one(corpus, tiny_model, tiny_recipe, weights):
