@@ -162,6 +162,9 @@ def held(keypoints: Numbers, found: NDArray[np.bool_]) -> Numbers:
     for person, there in enumerate(found):
         known = np.flatnonzero(there)
         if known.size:
-            nearest = known[np.abs(frames[:, None] - known[None]).argmin(axis=1)]
+            after = np.searchsorted(known, frames).clip(max=known.size - 1)
+            later, earlier = known[after], known[(after - 1).clip(min=0)]
+            # Of two as near, the earlier.
+            nearest = np.where(frames - earlier <= later - frames, earlier, later)
             filled[person] = keypoints[person, nearest]
     return filled

@@ -1,0 +1,28 @@
+"""Poses as a network takes them."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dancecli.model.dataloading.pose import held
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=40))
+def test_people_keep_the_joints_of_the_nearest_frame_and_of_two_the_earlier(there: list[bool]) -> None:
+    keypoints = np.arange(len(there), dtype=np.float32)[None, :, None, None]
+    known = np.flatnonzero(there)
+    nearest = [int(known[np.abs(known - i).argmin()]) if known.size else i for i in range(len(there))]
+    assert held(keypoints, np.array([there])).ravel().tolist() == nearest
+
+
+def test_a_long_clip_needs_no_table_of_all_pairs_of_its_frames() -> None:
+    keypoints = np.zeros((1, 6000, 17, 2), np.float32)
+    tracemalloc.start()
+    held(keypoints, np.ones((1, 6000), bool))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * keypoints.nbytes
