@@ -171,8 +171,9 @@ class FolderIndex:
             return None
         # A link to what is not here, as of a git-annex folder, is of no size; it is given if all are.
         paths = [one.path for one in (found, *self.namesakes.get(video_id, ()))]
-        path, *others = [path for path in paths if path.exists()] or [found.path]
-        differing = [other for other in others if other.stat().st_size != path.stat().st_size]
+        here = [path for path in paths if path.exists()]
+        path = here[0] if here else found.path
+        differing = [other for other in here[1:] if other.stat().st_size != path.stat().st_size]
         if differing and len(video_id) != _YOUTUBE_ID:
             named = ", ".join(map(str, (path, *differing)[:3]))
             raise InputError(

@@ -32,8 +32,8 @@ def command(
 ) -> None:
     """Verify the checksums of all clips and of what was computed from them: flow, poses, trajectories.
 
-    An interrupted pass resumes with the same command. Exits with 3 if a file is missing or changed, or if
-    a fact of the card is not what the workspace gives.
+    An interrupted pass resumes with the same command. Exits with 3 if a file is missing, changed or cannot
+    be read, or if a fact of the card is not what the workspace gives.
 
     Example: `dance verify`, or `dance verify --card exports/SPLIT-lists/croissant.json`
     """
@@ -45,10 +45,11 @@ def command(
         return
     with reporting("verify") as reporter:
         result = verify(workspace, reporter, engine=engine)
+    faults = [(what, getattr(result, what)) for what in ("missing", "changed", "unreadable")]
     if json_output:
         print_json(asdict(result))
     else:
-        faulty = len(result.missing) + len(result.changed)
+        faulty = sum(len(names) for _, names in faults)
         derived = {
             "flow": result.num_flow,
             "poses": result.num_poses,
@@ -58,14 +59,17 @@ def command(
         kinds = " and ".join(kind for kind, count in derived.items() if count)
         things = f"files of {pluralize(result.num_clips, 'clip')} and their {kinds}" if kinds else "clips"
         print_result(f"{num_files - faulty} of {num_files} {things} are intact")
-        for what, names in (("missing", result.missing), ("changed", result.changed)):
+        for what, names in faults:
             for name in names:
                 print_result(f"{what}: {name}")
+    if result.unreadable:
+        info("what cannot be read may be whole: check its permissions, and the disk")
     if result.missing or result.changed:
         info(
             "delete the changed files and run the command that made them again: dance fetch, import, "
             "augment, flow, pose or train"
         )
+    if any(names for _, names in faults):
         raise typer.Exit(3)
 
 

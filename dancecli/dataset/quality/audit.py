@@ -299,7 +299,7 @@ def video_of(clip_id: str) -> str:
     """Return the source video of a clip id of this tool or of a Kinetics-like list."""
     head, _, end = clip_id.rpartition("_")
     video, _, start = head.rpartition("_")
-    own = video and start.isdigit() and end.isdigit() and int(start) < int(end)
+    own = video and start.isdecimal() and end.isdecimal() and int(start) < int(end)
     return video if own and not _LETS_DANCE_ID.fullmatch(clip_id) else clip_id[:_YOUTUBE_ID]
 
 
@@ -404,8 +404,8 @@ def _changed_files(
     stored = (StoredFile(clip.clip_id, clip.path, clip.num_bytes, clip.sha256) for clip in clips)
     for done, (file, fault) in enumerate(check_files(workspace.root, stored), start=1):
         # Missing files are among the strays.
-        if fault == "changed":
-            found.append(Finding("file changed", file.name, file.path))
+        if fault in ("changed", "unreadable"):
+            found.append(Finding(f"file {fault}", file.name, file.path))
         reporter.progress(done, len(clips), f"{num_before + len(found)} findings")
     return found
 

@@ -6,7 +6,6 @@ when a pass is complete.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +18,7 @@ from dancecli.core.hashing import sha256_file
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip, ClipPose, Flow, Trajectories
 from dancecli.core.text import pluralize
-from dancecli.engine.factory import LOCAL, check_engine, open_pool
+from dancecli.engine.factory import LOCAL, check_engine, num_cores, open_pool
 from dancecli.engine.worker import Acquire
 from dancecli.storage import tables
 from dancecli.storage.files import naming
@@ -62,6 +61,7 @@ class VerifyResult:
         num_skipped: of all, those that the interrupted pass before had found intact.
         missing: what has no file: ids of clips, and names as in `StoredFile`.
         changed: those whose file is not the committed one.
+        unreadable: those whose file the system refuses to read.
     """
 
     num_clips: int
@@ -71,6 +71,7 @@ class VerifyResult:
     num_skipped: int
     missing: tuple[str, ...]
     changed: tuple[str, ...]
+    unreadable: tuple[str, ...]
 
 
 def verify(workspace: Workspace, reporter: Reporter = SILENT, *, engine: str = LOCAL) -> VerifyResult:
@@ -95,7 +96,7 @@ def verify(workspace: Workspace, reporter: Reporter = SILENT, *, engine: str = L
     tracked = list(_files(workspace.trajectories, Trajectories)) if workspace.trajectories.exists() else []
     files = [*clips, *flows, *poses, *tracked]
     note = workspace.root / "manifests" / "verified.txt"
-    missing, changed = [], []
+    faulty: dict[str, list[str]] = {"missing": [], "changed": [], "unreadable": []}
     with workspace.lock("verify"):
         intact = set(note.read_text(encoding="utf-8", errors="replace").split()) if note.exists() else set()
         left = [stored for stored in files if _noted(stored) not in intact]
@@ -103,28 +104,25 @@ def verify(workspace: Workspace, reporter: Reporter = SILENT, *, engine: str = L
         with naming(note), note.open("a", encoding="utf-8") as file:
             checked = check_files(workspace.root, left) if engine == LOCAL else _over(engine, workspace, left)
             for done, (stored, fault) in enumerate(checked, start=1):
-                if fault == "missing":
-                    missing.append(stored.name)
-                elif fault == "changed":
-                    changed.append(stored.name)
+                if fault:
+                    faulty[fault].append(stored.name)
                 else:
                     file.write(_noted(stored) + "\n")
                 if done % _NOTED_EVERY == 0:
                     file.flush()
-                faults = len(missing) + len(changed)
+                faults = sum(map(len, faulty.values()))
                 reporter.progress(done, len(left), f"{faults} faulty" if faults else "")
         note.unlink()
     num_skipped = len(files) - len(left)
     return VerifyResult(
         *(len(clips), len(flows), len(poses), len(tracked), num_skipped),
-        tuple(sorted(missing)),
-        tuple(sorted(changed)),
+        *(tuple(sorted(names)) for names in faulty.values()),
     )
 
 
 def check_files(root: Path, files: Iterable[StoredFile]) -> Iterator[tuple[StoredFile, str]]:
-    """Read files in parallel; yield each, in order, with `missing`, `changed` or an empty text."""
-    workers = os.cpu_count() or 1
+    """Read files in parallel; yield each, in order, with what it is (see `VerifyResult`) or an empty text."""
+    workers = num_cores()
     ahead = iter(files)
     waiting: deque[Future[tuple[StoredFile, str]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
@@ -168,8 +166,10 @@ def _check(root: Path, stored: StoredFile) -> tuple[StoredFile, str]:
     try:
         # A wrong size tells as much as a wrong checksum, and costs no reading.
         same = path.stat().st_size == stored.num_bytes and sha256_file(path) == stored.sha256
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return stored, "missing"
+    except OSError:
+        return stored, "unreadable"
     return stored, "" if same else "changed"
 
 

@@ -51,6 +51,20 @@ def test_every_kind_of_damage_is_named(
     assert "27 of 30 clips are intact" in dance("verify").out
 
 
+def test_what_cannot_be_read_is_not_called_missing(
+    workspace: Workspace, clips: list[Clip], dance: Callable[..., Ran]
+) -> None:
+    path = workspace.root / clips[0].path
+    path.unlink()
+    path.symlink_to(path)
+    ran = dance("verify", "--json")
+    assert (ran.code, ran.json["unreadable"], ran.json["missing"]) == (3, [clips[0].clip_id], [])
+    ran = dance("verify")
+    assert f"unreadable: {clips[0].clip_id}" in ran.out
+    assert "check its permissions" in ran.err
+    assert "delete the changed files" not in ran.err
+
+
 def test_optical_flow_is_checked_too(
     workspace: Workspace, clips: list[Clip], dance: Callable[..., Ran]
 ) -> None:
