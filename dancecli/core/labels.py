@@ -6,12 +6,12 @@ cooking or sport.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from unicodedata import category
 
+from dancecli.core.csv_files import check_unique, csv_records, text_lines
 from dancecli.core.errors import InputError
 from dancecli.core.hashing import sha256_text
 
@@ -38,11 +38,11 @@ class LabelSet:
                 characters, which timelines and terminals cannot show.
         """
         first_row: dict[str, int] = {}
-        for row, line in enumerate(_read_text(path, "label file").splitlines(), start=1):
+        for row, line in enumerate(text_lines(_read_text(path, "label file")), start=1):
             name = line.strip()
             if not name or name.startswith("#"):
                 continue
-            if any(category(letter) == "Cc" for letter in name):
+            if any(category(letter) in ("Cc", "Zl", "Zp") for letter in name):
                 raise InputError.at(
                     path, row, f"label {name!r} holds a control character", "type the line anew"
                 )
@@ -97,33 +97,26 @@ class LabelMap:
             InputError: a column is missing, a name is repeated, a `to` is not in `labels`, or a
                 line has no reason (a map is reviewed, so each line states why).
         """
-        rows = csv.DictReader(_read_text(path, "label map").splitlines())
-        missing = {"from", "to", "reason"} - set(rows.fieldnames or ())
+        records = csv_records(path, _read_text(path, "label map"), ",")
+        _, header = next(records, (1, []))
+        check_unique(path, 1, header)
+        missing = {"from", "to", "reason"} - set(header)
         if missing:
             raise InputError.at(path, 1, f"the label map lacks the column {sorted(missing)[0]!r}")
         target: dict[str, str] = {}
-        for line in _lines(path, rows):
-            row = rows.line_num
-            theirs, ours = (line["from"] or "").strip(), (line["to"] or "").strip()
+        for row, cells in records:
+            line = dict(zip(header, cells, strict=False))
+            theirs, ours = line.get("from", "").strip(), line.get("to", "").strip()
             if theirs in target:
                 raise InputError.at(path, row, f"{theirs!r} is mapped twice", "remove one of the two lines")
             if ours and ours not in labels:
                 raise InputError.at(path, row, f"{ours!r} is not in the label set")
-            if not (line["reason"] or "").strip():
+            if not line.get("reason", "").strip():
                 raise InputError.at(
                     path, row, f"{theirs!r} has no reason", "give the reason in the third column"
                 )
             target[theirs] = ours
         return cls(target)
-
-
-def _lines(path: Path, rows: csv.DictReader[str]) -> Iterator[dict[str, str | None]]:
-    try:
-        yield from rows
-    except csv.Error as error:
-        raise InputError.at(
-            path, rows.reader.line_num, f"is not valid CSV: {error}", "fix this line"
-        ) from None
 
 
 def _read_text(path: Path, what: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
+from dancecli.core.csv_files import csv_records, read_text
 from dancecli.dataset.clip_lookup import NamedClip, NamedFile
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
@@ -45,12 +46,18 @@ def left_out_file(workspace: Workspace) -> Path:
 
 
 def read_left_out(workspace: Workspace) -> list[LeftOut]:
-    """Read the rows, sorted by path; none if there is no file."""
+    """Read the rows, sorted by path; none if there is no file.
+
+    Raises:
+        InputError: it is not UTF-8, or not CSV.
+    """
     path = left_out_file(workspace)
     if not path.exists():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [LeftOut(*(row.get(name) or "" for name in _COLUMNS)) for row in csv.DictReader(file)]
+    records = csv_records(path, read_text(path, "list of files left out"), ",")
+    _, header = next(records, (1, []))
+    rows = (dict(zip(header, cells, strict=False)) for _, cells in records)
+    return [LeftOut(*(row.get(name, "") for name in _COLUMNS)) for row in rows]
 
 
 def files_of_clips(workspace: Workspace, clips: Iterable[NamedClip]) -> list[NamedFile]:

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dancecli.core.csv_files import check_unique, csv_records
 from dancecli.core.errors import InputError
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import RECORDING_COLUMN, Segment
@@ -305,9 +306,8 @@ def _csv_rows(
     delimiter = find_delimiter(first, _KNOWN_COLUMNS)
     if delimiter_name(delimiter):
         reader.note(path, f"columns are separated by {delimiter_name(delimiter)}")
-    columns = _Columns.find(
-        next(csv.reader([first], delimiter=delimiter, skipinitialspace=True)), path, reader
-    )
+    _, header = next(csv_records(path, first, delimiter, skipinitialspace=True), (1, []))
+    columns = _Columns.find(header, path, reader)
     widest, label, others = columns.widest, columns.label, reader.listing.other_labels
     for number, values in _records(lines, delimiter, num_before + 1, path, reader):
         if len(values) <= widest:
@@ -452,6 +452,8 @@ class _Columns:
             reader.note(path, f"columns read: {', '.join(others)}")
         units = START_COLUMNS[header[start]], END_COLUMNS[header[end]]
         subset = find_column(header, SUBSET_COLUMNS)
+        used = {header[column] for column in (*found, subset) if column is not None}
+        check_unique(path, 1, [name for name in header if name in used])
         recording = header.index(RECORDING_COLUMN) if video and RECORDING_COLUMN in header else None
         return cls(label, found[1], start, end, subset, units, len(header), video, recording)
 

@@ -7,9 +7,7 @@ Formats: ELAN Annotation Format 3.0 (Max Planck Institute for Psycholinguistics)
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree
 
+from dancecli.core.csv_files import parse_csv, text_lines
 from dancecli.core.errors import InputError
 from dancecli.core.records import RECORDING_COLUMN, RECORDING_NOTE
 from dancecli.core.video_files import recording_stem
@@ -67,20 +66,20 @@ def read_stretches(text: str, path: Path) -> Iterator[Stretch]:
     if is_elan(first, path):
         yield from read_elan(text.lstrip("\ufeff"), path)
     elif is_webvtt(first):
-        yield from read_webvtt(iter(text.splitlines()[1:]), 1)
+        yield from read_webvtt(iter(text_lines(text)[1:]), 1)
     else:
         yield from _read_table(text.lstrip("\ufeff"), path)
 
 
 def _read_table(text: str, path: Path) -> Iterator[Stretch]:
-    rows = csv.DictReader(io.StringIO(text, newline=""))
-    if not {"start_s", "end_s", "label"} <= set(rows.fieldnames or ()):
+    table = parse_csv(path, text)
+    if not {"start_s", "end_s", "label"} <= set(table.columns):
         hint = "give an .eaf of ELAN, a .vtt, or a CSV file with the columns start_s, end_s and label"
         raise InputError.at(path, 1, "is no timeline", hint)
-    for row in rows:
-        start, end = (_from_seconds(row[key] or "") for key in ("start_s", "end_s"))
-        video = recording_stem(row.get(RECORDING_COLUMN) or "")
-        yield Stretch(rows.line_num, (row["label"] or "").strip(), start, end, video)
+    for row in table.rows:
+        start, end = (_from_seconds(row.cells[key]) for key in ("start_s", "end_s"))
+        video = recording_stem(row.cells.get(RECORDING_COLUMN, ""))
+        yield Stretch(row.line, row.cells["label"], start, end, video)
 
 
 def _from_seconds(text: str) -> float | str:

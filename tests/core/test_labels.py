@@ -69,7 +69,7 @@ def test_a_label_map_leaves_out_what_has_no_match(tmp_path: Path) -> None:
         ("from,to,reason\ntap,step dancing,same\n", 2, "'step dancing' is not in the label set"),
         ("from,to,reason\ntap,tap dancing,\n", 2, "'tap' has no reason"),
         ("to,reason,from\ntap dancing\n", 2, "'' has no reason"),
-        (f"from,to,reason\n{'x' * 200_000},,no\n", 2, "is not valid CSV: field larger"),
+        (f"from,to,reason\n{'x' * 200_000},,no\n", 2, "is not CSV: field larger"),
     ],
 )
 def test_a_bad_label_map_is_named_with_its_row(tmp_path: Path, text: str, row: int, what: str) -> None:
@@ -79,3 +79,28 @@ def test_a_bad_label_map_is_named_with_its_row(tmp_path: Path, text: str, row: i
         LabelMap.read(path, LabelSet(("tap dancing",)))
     assert caught.value.message.startswith(f"{path}:{row}: ")
     assert what in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["tap\x0bdance", "tap\u2028dance", "tap\x85dance"])
+def test_a_name_is_not_torn_at_what_ends_no_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / "labels.txt").write_text(f"zumba\n{name}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"labels\.txt:2: .* holds a control character"):
+        LabelSet.read(tmp_path / "labels.txt")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("from,to,reason,to\na,zumba,x,\n", "1: has two columns 'to'"),
+        ('from,to,reason\na,"zumba,x\nb,,y\n', "2: has a quotation mark that is not closed"),
+    ],
+)
+def test_a_map_that_would_lose_rows_or_cells_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "map.csv").write_text(text)
+    with pytest.raises(InputError, match=rf"map\.csv:{says}"):
+        LabelMap.read(tmp_path / "map.csv", LabelSet(("zumba",)))
+
+
+def test_a_reason_may_have_lines(tmp_path: Path) -> None:
+    (tmp_path / "map.csv").write_text('from,to,reason\na,zumba,"one\ntwo"\n\nb,,x\n')
+    assert LabelMap.read(tmp_path / "map.csv", LabelSet(("zumba",))).target == {"a": "zumba", "b": ""}

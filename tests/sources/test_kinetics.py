@@ -343,3 +343,17 @@ def test_a_broken_gzip_file_is_named(path: Path) -> None:
     path.write_bytes(gzip.compress((HEADER + "zumba,a,0,10,train\n" * 500).encode())[:-20])
     with pytest.raises(InputError, match="is a broken gzip file"):
         read_lists([path], LABELS)
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        ("label,youtube_id,time_start,time_end,label", "1: has two columns 'label'"),
+        ("label,youtube_id,time_start,time_end," + "x" * 200_000, "1: is not CSV"),
+        (",,,", "1: lacks the column"),
+    ],
+)
+def test_a_header_that_cannot_be_read_is_one_line(tmp_path: Path, header: str, says: str) -> None:
+    (tmp_path / "list.csv").write_text(f"{header}\nzumba,a,0,1,waltz\n")
+    with pytest.raises(InputError, match=rf"list\.csv:{says}"):
+        read_lists([tmp_path / "list.csv"], LabelSet(("zumba",)))

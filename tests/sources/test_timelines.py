@@ -23,6 +23,7 @@ from dancecli.dataset.fetch.fetch import fetch
 from dancecli.dataset.fetch.history import clip_history
 from dancecli.model.inference.timeline_files import elan, write_timeline
 from dancecli.sources.kinetics import Listing, read_lists
+from dancecli.sources.timelines import read_stretches
 from dancecli.storage.workspace import Workspace
 
 source_video, served = video_site.source_video, video_site.served
@@ -178,3 +179,22 @@ def test_corrected_stretches_become_clips(served: ServedVideos, workspace: Works
     assert known == {f"{recording_id(NAME)}_400_1400", f"{recording_id(NAME)}_2000_3000"}
     assert numbers(workspace.clip(f"{recording_id(NAME)}_400_1400")) == list(range(10, 35))
     assert numbers(workspace.clip(f"{recording_id(NAME)}_2000_3000")) == list(range(50, 75))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("start_s,end_s,label\n0,1," + "x" * 200_000, "2: is not CSV"),
+        ('start_s,end_s,label\n0,1,"zumba\n1,2,zumba\n', "2: has a quotation mark that is not closed"),
+        ("start_s,end_s,label,label\n0,1,a,b\n", "1: has two columns 'label'"),
+    ],
+)
+def test_a_table_that_would_lose_rows_or_cells_is_no_timeline(text: str, says: str) -> None:
+    with pytest.raises(InputError, match=rf"t\.csv:{says}"):
+        list(read_stretches(text, Path("t.csv")))
+
+
+def test_a_cue_is_not_torn_at_what_ends_no_line() -> None:
+    text = "WEBVTT\r\n\r\n00:00.000 --> 00:01.000\r\nzumba\u2028\u2028fitness\r\n"
+    (found,) = read_stretches(text, Path("t.vtt"))
+    assert found.label == "zumba\u2028\u2028fitness"

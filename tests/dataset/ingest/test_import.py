@@ -250,6 +250,10 @@ def test_what_is_left_out_is_found_by_its_path(dance, workspace: Workspace, tmp_
             ("pipe.mp4", "unreadable"),
         )
     ]
+    (workspace.root / "left-out.csv").write_text(text + 'a,b,"c\n')
+    ran = dance("history", "broken.mov")
+    assert (ran.code, "left-out.csv:6: has a quotation mark that is not closed" in ran.err) == (1, True)
+    (workspace.root / "left-out.csv").write_text(text)
     shown = dance("history", "broken.mov")
     assert (shown.code, f"{source.parent}/broken.mov: left out" in shown.out) == (0, True)
     assert f"made from {source}" in dance("history", "tape").out
