@@ -194,6 +194,23 @@ def stretch(pose: Pose, first: int, count: int) -> Pose:
     return Pose(pose.joints, keypoints, scores, index, pose.height, pose.width, count)
 
 
+def nearest_places(known: NDArray[np.integer], wanted: NDArray[np.integer]) -> NDArray[np.intp]:
+    """Find for each wanted frame the known one that is nearest; of two as near, the earlier.
+
+    Args:
+        known: numbers of frames, ascending, of shape [n]; at least one.
+        wanted: numbers of frames, of shape [m].
+
+    Returns:
+        Places in `known`, of shape [m].
+    """
+    import numpy as np
+
+    after = np.searchsorted(known, wanted).clip(max=len(known) - 1)
+    before = (after - 1).clip(min=0)
+    return np.where(wanted - known[before] <= known[after] - wanted, before, after)
+
+
 def torso_px(keypoints: NDArray[np.float32], joints: tuple[str, ...]) -> NDArray[np.float32]:
     """Measure the torso, from the middle of the shoulders to the middle of the hips, in pixels.
 

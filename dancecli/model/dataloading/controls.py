@@ -14,7 +14,7 @@ from dancecli.core.errors import InputError, ModelError
 from dancecli.core.hashing import keyed_digest
 from dancecli.core.records import Control
 from dancecli.model.networks.mmaction import TRANSFORMS
-from dancecli.storage.pose_files import pose_of, read_pose
+from dancecli.storage.pose_files import nearest_places, pose_of, read_pose
 
 if TYPE_CHECKING:
     import numpy as np
@@ -127,7 +127,7 @@ class ControlledPicture:
             results["imgs"] = [without(frame, whole) for frame in frames]
         else:
             wanted = np.asarray(results["frame_inds"]).reshape(-1)
-            nearest = np.abs(numbers[None] - wanted[:, None]).argmin(axis=1)
+            nearest = nearest_places(numbers, wanted)
             results["imgs"] = [only(frame, boxes[i]) for frame, i in zip(frames, nearest, strict=True)]
         return results
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import InputError, ModelError
 from dancecli.model.networks.mmaction import TRANSFORMS
-from dancecli.storage.pose_files import BONES, COCO, Pose, pose_of, read_pose, to_coco
+from dancecli.storage.pose_files import BONES, COCO, Pose, nearest_places, pose_of, read_pose, to_coco
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,7 +125,7 @@ def drawn_skeletons(pose: Pose | None, indices: Sequence[int]) -> dict[str, Any]
         size = (round(pose.height * scale), round(pose.width * scale))
         points = held(pose.keypoints, pose.found) * scale
         known = [bool(there.any()) for there in pose.found]
-        places = [int(np.abs(pose.frame_index - i).argmin()) for i in indices]
+        places = nearest_places(pose.frame_index, np.asarray(indices))
         imgs = [_drawn(points[:, place], known, size) for place in places]
     return {"imgs": imgs, "original_shape": size, "img_shape": size, "modality": "RGB"}
 
@@ -162,9 +162,5 @@ def held(keypoints: Numbers, found: NDArray[np.bool_]) -> Numbers:
     for person, there in enumerate(found):
         known = np.flatnonzero(there)
         if known.size:
-            after = np.searchsorted(known, frames).clip(max=known.size - 1)
-            later, earlier = known[after], known[(after - 1).clip(min=0)]
-            # Of two as near, the earlier.
-            nearest = np.where(frames - earlier <= later - frames, earlier, later)
-            filled[person] = keypoints[person, nearest]
+            filled[person] = keypoints[person, known[nearest_places(known, frames)]]
     return filled

@@ -10,7 +10,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from dancecli.storage.pose_files import Pose
+from dancecli.storage.pose_files import Pose, nearest_places
 from dancecli.video.optical_flow import frames_at_25
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class PeopleMasks:
         self._pose = pose
         numbers = np.array(frames_at_25(num_frames, fps))
         # The nearest frame with poses.
-        self._place = np.abs(numbers[:, None] - pose.frame_index[None]).argmin(axis=1)
+        self._place = nearest_places(pose.frame_index, numbers)
 
     def mask(self, frame: int, shape: tuple[int, int]) -> Gray:
         """Return a mask [height, width] that is 0 in a box around each person, else 255."""
