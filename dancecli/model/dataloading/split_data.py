@@ -261,7 +261,7 @@ def _read_list(
     found = []
     for row, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         file, _, index = line.partition(" ")
-        if file not in clips or not index.isdigit():
+        if file not in clips or not index.isdecimal():
             raise InputError.at(
                 path, row, f"{line[:80]!r} is not a clip of the workspace with a class index", hint
             )

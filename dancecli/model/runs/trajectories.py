@@ -80,7 +80,7 @@ def size_of(kind: str, changes: Sequence[str]) -> int | None:
         key, _, value = change.partition("=")
         if key.strip() != wanted:
             raise UsageError(f"--model {kind} has no setting {key.strip()!r}", f"known: {wanted}=N")
-        if not value.strip().isdigit() or int(value) < 2:
+        if not value.strip().isdecimal() or int(value) < 2:
             raise UsageError(
                 f"--set {change}: {value.strip()!r} is not a whole number from 2", f"{wanted}=64"
             )

@@ -218,6 +218,8 @@ def test_a_missing_list_is_named(tmp_path: Path) -> None:
         # Of Let's Dance: a video whose id ends in digits, and the second.
         ("abcdef_1234_952", "abcdef_1234"),
         ("abcdef_1234_9952", "abcdef"),
+        # A digit that is no number.
+        ("abcdefghijk_\u00b2_\u00b3", "abcdefghijk"),
     ],
 )
 def test_the_video_of_a_clip_id(clip_id: str, video: str) -> None:

@@ -49,6 +49,7 @@ def path_of(video: str) -> str:
         ("train.txt", lambda t: change(t, ".mp4 0", ".mp4 9"), "train.txt:1: class 9 is not 'bouncing'"),
         ("train.txt", lambda t: change(t, "vid00", "vid99"), "is not a clip of the workspace"),
         ("train.txt", lambda t: change(t, ".mp4 0", ".mp4"), "is not a clip of the workspace"),
+        ("train.txt", lambda t: change(t, ".mp4 0", ".mp4 ²"), "is not a clip of the workspace"),
         (
             "test.txt",
             lambda t: change(t, path_of("vid09"), path_of("vid00")),

@@ -200,6 +200,12 @@ def test_each_row_says_which_file_it_is_of(workspace, tmp_path, clip_files):
     assert [row["path"] for row in rows] == [str(cards[0]), str(moved), str(cards[1])]
 
 
+def test_frames_are_ordered_by_their_numbers_whatever_else_is_a_digit(tmp_path):
+    for name in ("1\u00b210.png", "1\u00b22.png"):
+        (tmp_path / name).touch()
+    assert [path.name for path in frames_of(tmp_path)] == ["1\u00b22.png", "1\u00b210.png"]
+
+
 def test_a_folder_of_frames_is_a_video_and_one_picture_is_not(workspace, tmp_path):
     from PIL import Image
 

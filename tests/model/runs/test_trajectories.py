@@ -266,7 +266,9 @@ def test_sizes_follow_the_clips_up_to_the_published_ones() -> None:
     assert [default_size("bag", clips) for clips in (1, 217, 5000)] == [4, 868, 4000]
 
 
-@pytest.mark.parametrize("change", ["words=4", "gaussians=1", "gaussians=x", "gaussians", "lr=1"])
+@pytest.mark.parametrize(
+    "change", ["words=4", "gaussians=1", "gaussians=x", "gaussians=²", "gaussians", "lr=1"]
+)
 def test_settings_that_are_none_are_refused(change: str) -> None:
     with pytest.raises(UsageError):
         size_of("idt", [change])
