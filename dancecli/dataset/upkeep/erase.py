@@ -33,7 +33,7 @@ from dancecli.storage.removals import (
     video_of,
     video_reference,
 )
-from dancecli.storage.runs import RunFolder, read_record, write_record
+from dancecli.storage.runs import RunFolder, recorded, write_record
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -62,9 +62,10 @@ def erase(workspace: Workspace, traces: Traces) -> list[Path]:
     # What belongs to a split goes before the split forgets the clip: after a kill it is found again.
     for name in (*traces.files, *traces.folders):
         _delete(root / name)
-    restated = {name: _erase_from_split(workspace, name, traces) for name in traces.splits}
-    for name in workspace.runs():
-        _restate_run(workspace, name, restated)
+    splits = (path for path in workspace.split_tables() if path.stem in traces.splits)
+    restated = {path.stem: _erase_from_split(path, traces) for path in splits}
+    for folder in workspace.run_folders():
+        _restate_run(RunFolder(folder), restated)
     left = _erase_from_tables(root, traces)
     with corrections_lock(workspace):
         corrections = corrections_file(workspace)
@@ -129,13 +130,12 @@ class _Hashes:
     test: str
 
 
-def _erase_from_split(workspace: Workspace, name: str, traces: Traces) -> tuple[_Hashes, _Hashes]:
+def _erase_from_split(path: Path, traces: Traces) -> tuple[_Hashes, _Hashes]:
     """Drop the rows of a split and count them in its metadata; its hash is that of the remaining clips.
 
     Returns:
         Its hashes before and after.
     """
-    path = workspace.split(name)
     meta, rows = tables.read_meta(path), tables.read(path, SplitClip)
     kept = [
         replace(row, group=video_reference(row.group)) if row.group in traces.gone_videos else row
@@ -160,10 +160,10 @@ def _test_digest(rows: list[SplitClip]) -> str:
     return subset_digest((r.clip_id, r.sha256, r.label) for r in rows if r.subset == Subset.TEST)
 
 
-def _restate_run(workspace: Workspace, name: str, restated: Mapping[str, tuple[_Hashes, _Hashes]]) -> None:
+def _restate_run(folder: RunFolder, restated: Mapping[str, tuple[_Hashes, _Hashes]]) -> None:
     """Give a run the hashes of the remaining clips, so that later runs are compared with it."""
     try:
-        record = read_record(workspace, name)
+        record = recorded(folder)
     except DanceError:
         return
     split = record.get("split") or {}
@@ -174,9 +174,9 @@ def _restate_run(workspace: Workspace, name: str, restated: Mapping[str, tuple[_
     if split.get("test_hash") == before.test:
         new["test_hash"] = after.test
     meta = {"hash": "split.hash", "test_hash": "test.hash"}
-    for path in RunFolder(workspace.run(name)).score_tables:
+    for path in folder.score_tables:
         _set_meta(path, {meta[key]: value for key, value in new.items()})
-    write_record(RunFolder(workspace.run(name)), record | {"split": {**split, **new}})
+    write_record(folder, record | {"split": {**split, **new}})
 
 
 def _set_meta(path: Path, changes: Mapping[str, str]) -> None:

@@ -17,7 +17,7 @@ from dancecli.core.records import Clip, ClipPose, Flow, Prediction, SplitClip, T
 from dancecli.dataset.clips import read_segments
 from dancecli.storage import ledger, tables
 from dancecli.storage.removals import is_reference, video_of
-from dancecli.storage.runs import RunFolder, read_record
+from dancecli.storage.runs import RunFolder, recorded
 from dancecli.storage.workspace import Workspace
 
 # Files of a report or a run that may name clips; the others are pictures, weights and numbers.
@@ -70,7 +70,7 @@ def find_traces(workspace: Workspace, clip_ids: Collection[str]) -> Traces:
     streams = list(_streams(workspace, ids))
     checksums = frozenset(sha256 for _, sha256, _ in (*rows, *streams) if sha256)
     videos = {video_of(clip_id) for clip_id in ids}
-    splits = tuple(name for name in workspace.splits() if _split_has(workspace, name, ids))
+    splits = tuple(path.stem for path in workspace.split_tables() if _split_has(path, ids))
     root = workspace.root
     named = Traces(ids, checksum_of, checksums, frozenset(), (), (), splits, (), 0).named()
     files = {path for _, _, path in (*rows, *streams)}
@@ -86,7 +86,7 @@ def find_traces(workspace: Workspace, clip_ids: Collection[str]) -> Traces:
         files=tuple(there),
         folders=tuple(sorted(folders)),
         splits=splits,
-        runs=tuple(name for name in workspace.runs() if _run_has(workspace, name, ids)),
+        runs=tuple(path.name for path in workspace.run_folders() if _run_has(RunFolder(path), ids)),
         num_bytes=sum(size_of(root / path) for path in (*there, *folders)),
     )
 
@@ -213,10 +213,9 @@ def _submission_has(path: Path, ids: Collection[str]) -> bool:
 
 def _feature_banks(workspace: Workspace, splits: Collection[str]) -> Iterator[Path]:
     """Yield the files of runs that hold the training clips' features themselves, not what was learned."""
-    for name in workspace.runs():
-        folder = RunFolder(workspace.run(name))
+    for folder in map(RunFolder, workspace.run_folders()):
         try:
-            record = read_record(workspace, name)
+            record = recorded(folder)
         except DanceError:
             continue
         split, head = (record.get("split") or {}).get("name"), (record.get("recipe") or {}).get("head")
@@ -247,13 +246,13 @@ def _exports(root: Path, splits: Collection[str]) -> Iterator[Path]:
             yield stamp.parent
 
 
-def _split_has(workspace: Workspace, split: str, ids: Collection[str]) -> bool:
-    rows = tables.read_columns(workspace.split(split), SplitClip, ("clip_id",))
+def _split_has(table: Path, ids: Collection[str]) -> bool:
+    rows = tables.read_columns(table, SplitClip, ("clip_id",))
     return any(clip_id in ids for (clip_id,) in rows)
 
 
-def _run_has(workspace: Workspace, run: str, ids: Collection[str]) -> bool:
-    path = RunFolder(workspace.run(run)).predictions
+def _run_has(folder: RunFolder, ids: Collection[str]) -> bool:
+    path = folder.predictions
     if not path.exists():
         return False
     return any(clip_id in ids for (clip_id,) in tables.read_columns(path, Prediction, ("clip_id",)))

@@ -322,6 +322,25 @@ def test_a_nearest_neighbor_model_holds_its_clips_and_goes_with_one(
     assert gone == {"runs/near/best.pth", "runs/near/folds/1/best.pth", "runs/pose/unknown.pth"}
 
 
+def test_copies_that_a_file_manager_made_are_erased_too(imported: Workspace) -> None:
+    make_everything(imported, named("C", 0))
+    copy = imported.root / "runs" / "old (copy)"
+    shutil.copytree(imported.run("old"), copy)
+    document = json.loads((copy / "run.json").read_text()) | {"recipe": {"head": "knn"}}
+    (copy / "run.json").write_text(json.dumps(document))
+    (copy / "best.pth").write_bytes(b"features of the training clips")
+    table = imported.split("demo")
+    shutil.copy(table, table.with_name("demo (copy).parquet"))
+    assert remove(imported, ["C" * 11], REASON, dry_run=True).runs == ("old", "old (copy)")
+    removed = remove(imported, ["C" * 11], REASON)
+    assert "runs/old (copy)/best.pth" in removed.files
+    assert (set(removed.splits), removed.still_named_in) == ({"demo", "demo (copy)"}, ())
+    assert named_in(imported, named("C", 0), named("C", 2000)) == {"removed.csv"}
+    assert (
+        json.loads((copy / "run.json").read_text())["split"]["hash"] == tables.read_meta(table)["split.hash"]
+    )
+
+
 def test_a_split_stays_comparable(imported: Workspace, dance: Callable[..., Ran], tmp_path: Path) -> None:
     make_everything(imported, named("A", 0))
     published = tmp_path / "published.lock.csv"
