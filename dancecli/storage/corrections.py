@@ -17,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from dancecli.core.csv_files import csv_records
 from dancecli.core.errors import InputError
 from dancecli.core.records import SplitClip
 from dancecli.storage import tables
@@ -90,15 +91,15 @@ def read_corrections(workspace: Workspace) -> list[Correction]:
         text = _whole_rows(content).decode()
     except UnicodeDecodeError:
         raise InputError.at(path, None, "is not UTF-8 text", "save it as UTF-8") from None
-    rows = csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""))
-    if tuple(next(rows, COLUMNS)) != COLUMNS:
+    rows = csv_records(path, text.removeprefix("\ufeff"), ",")
+    if tuple(next(rows, (1, COLUMNS))[1]) != COLUMNS:
         raise InputError.at(path, 1, f"is no table of corrections: its columns must be {','.join(COLUMNS)}")
     found = []
-    for row in rows:
+    for line, row in rows:
         if not _is_correction(row):
             known = ", ".join(Field)
             raise InputError.at(
-                path, rows.line_num, "is no correction", f"columns: {','.join(COLUMNS)}; fields: {known}"
+                path, line, "is no correction", f"columns: {','.join(COLUMNS)}; fields: {known}"
             )
         found.append(Correction(*row))
     return found

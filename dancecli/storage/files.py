@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import platform
 import tempfile
@@ -16,20 +15,6 @@ from dancecli.core.hashing import sha256_text
 
 NO_FILE = (0, 0)
 _REFUSED = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-
-
-def json_lines(path: Path) -> Iterator[Any]:
-    """Read JSON Lines, one document per line; nothing if there is no file.
-
-    A line that is not JSON is skipped: a killed process or a full disk leaves an incomplete one.
-    """
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    for line in text.splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        yield row
 
 
 def file_state(path: Path) -> tuple[int, int]:

@@ -144,6 +144,8 @@ HEAD = ",".join(COLUMNS)
         ("clip,label\na,waltz\n", 1),
         (",".join(COLUMNS) + "\na,color,,red,,,\n", 2),
         (",".join(COLUMNS) + "\na,label\n", 2),
+        (",".join(COLUMNS) + "\na,label,,red,,," + "x" * 200_000 + "\n", 2),
+        (",".join(COLUMNS) + '\na,label,,red,,,"x\nb,label,,red,,,\n', 2),
     ],
 )
 def test_a_table_that_is_none_is_named_with_its_row(workspace: Workspace, text: str, line: int) -> None:
