@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from dancecli.core.errors import DanceError
 from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.dataset.clips import forget_segments, rebuild_clips, remember_copies
-from dancecli.dataset.upkeep.traces import TEXTS, Traces, lock_files, texts_of
+from dancecli.dataset.upkeep.traces import TEXTS, Names, Traces, lock_files, texts_of
 from dancecli.sources.kinetics import NEEDED
 from dancecli.sources.list_format import RowError, read_times, read_video_id
 from dancecli.storage import ledger, tables
@@ -33,7 +33,7 @@ from dancecli.storage.removals import (
     video_of,
     video_reference,
 )
-from dancecli.storage.runs import RunFolder, recorded, write_record
+from dancecli.storage.runs import RunFolder, read_record, write_record
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 _NOT_SEARCHED = ("clips", "augmented", "flow", "pose", "trajectories", "sources", "cache", "tmp", ".locks")
 # What may stand in front of a table that a spreadsheet program saved.
 _MARK = "\ufeff"
+_QUOTED = re.compile(rb'(?<=")[^"]*(?=")')
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -62,10 +63,9 @@ def erase(workspace: Workspace, traces: Traces) -> list[Path]:
     # What belongs to a split goes before the split forgets the clip: after a kill it is found again.
     for name in (*traces.files, *traces.folders):
         _delete(root / name)
-    splits = (path for path in workspace.split_tables() if path.stem in traces.splits)
-    restated = {path.stem: _erase_from_split(path, traces) for path in splits}
-    for folder in workspace.run_folders():
-        _restate_run(RunFolder(folder), restated)
+    restated = {name: _erase_from_split(workspace, name, traces) for name in traces.splits}
+    for name in workspace.runs():
+        _restate_run(workspace, name, restated)
     left = _erase_from_tables(root, traces)
     with corrections_lock(workspace):
         corrections = corrections_file(workspace)
@@ -101,12 +101,13 @@ def _erase_from_tables(root: Path, traces: Traces) -> list[Path]:
 
 def still_named(workspace: Workspace, traces: Traces) -> list[Path]:
     """Find the text files that name a clip, or a video that is gone: the user's own lists and notes."""
-    named, found = traces.named(videos=True), list[Path]()
+    names = Names(traces.clip_ids | traces.checksums | traces.gone_videos)
+    found = list[Path]()
     for path in sorted(workspace.root.iterdir()):
         if path.name in _NOT_SEARCHED or path == removals_file(workspace):
             continue
         texts = texts_of(path) if path.is_dir() else (path,) if path.suffix in TEXTS else ()
-        found += (text for text in texts if named.search(_as_utf8(text.read_bytes())))
+        found += (text for text in texts if names.in_text(_as_utf8(text.read_bytes())))
     return found
 
 
@@ -130,12 +131,13 @@ class _Hashes:
     test: str
 
 
-def _erase_from_split(path: Path, traces: Traces) -> tuple[_Hashes, _Hashes]:
+def _erase_from_split(workspace: Workspace, name: str, traces: Traces) -> tuple[_Hashes, _Hashes]:
     """Drop the rows of a split and count them in its metadata; its hash is that of the remaining clips.
 
     Returns:
         Its hashes before and after.
     """
+    path = workspace.split(name)
     meta, rows = tables.read_meta(path), tables.read(path, SplitClip)
     kept = [
         replace(row, group=video_reference(row.group)) if row.group in traces.gone_videos else row
@@ -160,10 +162,10 @@ def _test_digest(rows: list[SplitClip]) -> str:
     return subset_digest((r.clip_id, r.sha256, r.label) for r in rows if r.subset == Subset.TEST)
 
 
-def _restate_run(folder: RunFolder, restated: Mapping[str, tuple[_Hashes, _Hashes]]) -> None:
+def _restate_run(workspace: Workspace, name: str, restated: Mapping[str, tuple[_Hashes, _Hashes]]) -> None:
     """Give a run the hashes of the remaining clips, so that later runs are compared with it."""
     try:
-        record = recorded(folder)
+        record = read_record(workspace, name)
     except DanceError:
         return
     split = record.get("split") or {}
@@ -174,9 +176,9 @@ def _restate_run(folder: RunFolder, restated: Mapping[str, tuple[_Hashes, _Hashe
     if split.get("test_hash") == before.test:
         new["test_hash"] = after.test
     meta = {"hash": "split.hash", "test_hash": "test.hash"}
-    for path in folder.score_tables:
+    for path in RunFolder(workspace.run(name)).score_tables:
         _set_meta(path, {meta[key]: value for key, value in new.items()})
-    write_record(folder, record | {"split": {**split, **new}})
+    write_record(RunFolder(workspace.run(name)), record | {"split": {**split, **new}})
 
 
 def _set_meta(path: Path, changes: Mapping[str, str]) -> None:
@@ -223,9 +225,20 @@ def _write_table(path: Path, table: Any) -> None:
 
 def _erase_lines(path: Path, traces: Traces) -> None:
     """Drop the lines of a log that name a clip; ids are quoted there, or followed by a dot."""
-    named = re.compile("|".join(rf'"{re.escape(i)}["._]' for i in sorted(traces.clip_ids)))
+    # Most words are keys, which are shorter.
+    shortest = min(len(clip_id) for clip_id in traces.clip_ids)
+    words = re.compile(rf'"([\w-]{{{shortest},}})(?=([".]?))', re.ASCII)
     lines = _lines_of(path)
-    _write_fewer(path, lines, [line for line in lines if not named.search(line)])
+    _write_fewer(path, lines, [line for line in lines if not _names_clip(words.findall(line), traces)])
+
+
+def _names_clip(words: Iterable[tuple[str, str]], traces: Traces) -> bool:
+    """Return whether a word is a clip's id that ends as it should, or begins with one and `_`."""
+    return any(
+        (bool(end) and word in traces.clip_ids)
+        or any(word[: mark.start()] in traces.clip_ids for mark in re.finditer("_", word))
+        for word, end in words
+    )
 
 
 def _erase_listed(path: Path, traces: Traces) -> None:
@@ -388,12 +401,13 @@ def _replace_names_in(database: sqlite3.Connection, traces: Traces) -> None:
 
 
 def _with_references(content: bytes, traces: Traces) -> bytes:
-    after = traces.named().sub(lambda match: _reference_for(match[0], traces), content)
-    if traces.gone_videos:
-        videos = b"|".join(re.escape(video.encode()) for video in sorted(traces.gone_videos))
-        quoted = re.compile(rb'"(' + videos + rb')"')
-        after = quoted.sub(lambda match: f'"{video_reference(match[1].decode())}"'.encode(), after)
-    return after
+    after = traces.names.replace(content, lambda name: _reference_for(name, traces))
+    return _QUOTED.sub(lambda match: _video_for(match[0], traces), after) if traces.gone_videos else after
+
+
+def _video_for(quoted: bytes, traces: Traces) -> bytes:
+    text = quoted.decode(errors="replace")
+    return video_reference(text).encode() if text in traces.gone_videos else quoted
 
 
 def _reference_for(name: bytes, traces: Traces) -> bytes:

@@ -6,9 +6,10 @@ import csv
 import json
 import re
 import zipfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from dancecli.core.errors import DanceError
@@ -17,12 +18,36 @@ from dancecli.core.records import Clip, ClipPose, Flow, Prediction, SplitClip, T
 from dancecli.dataset.clips import read_segments
 from dancecli.storage import ledger, tables
 from dancecli.storage.removals import is_reference, video_of
-from dancecli.storage.runs import RunFolder, recorded
+from dancecli.storage.runs import RunFolder, read_record
 from dancecli.storage.workspace import Workspace
 
 # Files of a report or a run that may name clips; the others are pictures, weights and numbers.
 TEXTS = frozenset((".json", ".jsonl", ".csv", ".txt", ".log", ".toml", ".md", ".html", ".py", ".svg", ".tex"))
 _STAMP = ".dance-export.json"
+
+
+class Names:
+    """Finds names in any file, as whole words: what is neither a letter, a digit, `_` nor `-` ends one."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = frozenset(name.encode() for name in names)
+        # One pattern of all names would try each of thousands at every place of every file; the few that
+        # are more than one word (a foreign lock may have some) are tried, unless their first is a name.
+        odd = (name for name in sorted(self._names) if not re.fullmatch(rb"[\w-]+", name))
+        tried = [re.escape(name) for name in odd if re.split(rb"(?![\w-])", name)[0] not in self._names]
+        lengths = {len(name) for name in self._names} or {1}
+        word = rb"[\w-]{%d,%d}" % (min(lengths), max(lengths))
+        self._pattern = re.compile(rb"(?<![\w-])(?:" + b"|".join((*tried, word)) + rb")(?![\w-])")
+
+    def in_text(self, content: bytes) -> bool:
+        """Return whether a text has one of the names."""
+        return not self._names.isdisjoint(match[0] for match in self._pattern.finditer(content))
+
+    def replace(self, content: bytes, reference_for: Callable[[bytes], bytes]) -> bytes:
+        """Put something in the place of each name in a text."""
+        return self._pattern.sub(
+            lambda match: reference_for(match[0]) if match[0] in self._names else match[0], content
+        )
 
 
 @dataclass(frozen=True)
@@ -55,11 +80,10 @@ class Traces:
         """Return whether an id is that of one of the clips, or of what was made of it (`CLIP.hflip`)."""
         return name.partition(".")[0] in self.clip_ids
 
-    def named(self, *, videos: bool = False) -> re.Pattern[bytes]:
-        """Return a pattern that finds ids and checksums of clips in any file, and videos that are gone."""
-        known = (*self.clip_ids, *self.checksums, *(self.gone_videos if videos else ()))
-        names = (re.escape(name.encode()) for name in sorted(known))
-        return re.compile(rb"(?<![\w-])(?:" + b"|".join(names) + rb")(?![\w-])")
+    @cached_property
+    def names(self) -> Names:
+        """Ids and checksums of the clips."""
+        return Names(self.clip_ids | self.checksums)
 
 
 def find_traces(workspace: Workspace, clip_ids: Collection[str]) -> Traces:
@@ -70,13 +94,13 @@ def find_traces(workspace: Workspace, clip_ids: Collection[str]) -> Traces:
     streams = list(_streams(workspace, ids))
     checksums = frozenset(sha256 for _, sha256, _ in (*rows, *streams) if sha256)
     videos = {video_of(clip_id) for clip_id in ids}
-    splits = tuple(path.stem for path in workspace.split_tables() if _split_has(path, ids))
+    splits = tuple(name for name in workspace.splits() if _split_has(workspace, name, ids))
     root = workspace.root
-    named = Traces(ids, checksum_of, checksums, frozenset(), (), (), splits, (), 0).named()
+    names = Traces(ids, checksum_of, checksums, frozenset(), (), (), splits, (), 0).names
     files = {path for _, _, path in (*rows, *streams)}
     files |= {_relative(root, path) for path in _pictures_and_sources(workspace, ids, videos, checksums)}
     files |= {_relative(root, path) for path in _feature_banks(workspace, splits)}
-    folders = {_relative(root, path) for path in (*_reports(root, named), *_exports(root, splits))}
+    folders = {_relative(root, path) for path in (*_reports(root, names), *_exports(root, splits))}
     there = sorted(path for path in files if _exists(root / path))
     return Traces(
         clip_ids=ids,
@@ -86,7 +110,7 @@ def find_traces(workspace: Workspace, clip_ids: Collection[str]) -> Traces:
         files=tuple(there),
         folders=tuple(sorted(folders)),
         splits=splits,
-        runs=tuple(path.name for path in workspace.run_folders() if _run_has(RunFolder(path), ids)),
+        runs=tuple(name for name in workspace.runs() if _run_has(workspace, name, ids)),
         num_bytes=sum(size_of(root / path) for path in (*there, *folders)),
     )
 
@@ -213,9 +237,10 @@ def _submission_has(path: Path, ids: Collection[str]) -> bool:
 
 def _feature_banks(workspace: Workspace, splits: Collection[str]) -> Iterator[Path]:
     """Yield the files of runs that hold the training clips' features themselves, not what was learned."""
-    for folder in map(RunFolder, workspace.run_folders()):
+    for name in workspace.runs():
+        folder = RunFolder(workspace.run(name))
         try:
-            record = recorded(folder)
+            record = read_record(workspace, name)
         except DanceError:
             continue
         split, head = (record.get("split") or {}).get("name"), (record.get("recipe") or {}).get("head")
@@ -228,10 +253,10 @@ def _feature_banks(workspace: Workspace, splits: Collection[str]) -> Iterator[Pa
             yield folder.detector
 
 
-def _reports(root: Path, named: re.Pattern[bytes]) -> Iterator[Path]:
+def _reports(root: Path, names: Names) -> Iterator[Path]:
     """Yield the reports that name a clip: their pages contain frames of it."""
     for folder in sorted(path for path in root.glob("reports/*") if path.is_dir()):
-        if any(named.search(path.read_bytes()) for path in texts_of(folder)):
+        if any(names.in_text(path.read_bytes()) for path in texts_of(folder)):
             yield folder
 
 
@@ -246,13 +271,13 @@ def _exports(root: Path, splits: Collection[str]) -> Iterator[Path]:
             yield stamp.parent
 
 
-def _split_has(table: Path, ids: Collection[str]) -> bool:
-    rows = tables.read_columns(table, SplitClip, ("clip_id",))
+def _split_has(workspace: Workspace, split: str, ids: Collection[str]) -> bool:
+    rows = tables.read_columns(workspace.split(split), SplitClip, ("clip_id",))
     return any(clip_id in ids for (clip_id,) in rows)
 
 
-def _run_has(folder: RunFolder, ids: Collection[str]) -> bool:
-    path = folder.predictions
+def _run_has(workspace: Workspace, run: str, ids: Collection[str]) -> bool:
+    path = RunFolder(workspace.run(run)).predictions
     if not path.exists():
         return False
     return any(clip_id in ids for (clip_id,) in tables.read_columns(path, Prediction, ("clip_id",)))

@@ -1,0 +1,50 @@
+"""Names of clips are found in texts as whole words, however many there are."""
+
+from __future__ import annotations
+
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+from dancecli.dataset.upkeep.erase import _erase_lines
+from dancecli.dataset.upkeep.traces import Names, Traces
+
+# Those that are each other's beginnings or ends, those that begin or end like words of the text, and
+# those of foreign locks, which may be any text.
+IDS = ("a", "a-b", "a_b", "-a", "_a", "a_0_1000", "a_0_10000", "aa_0_1000", "-_-", "--")
+ODD = ("a.b", "a.b.c", "b c", "é_0_1", ".x", "x.", "c+", "a\nb")
+
+
+def one_pattern(names: set[str]) -> re.Pattern[bytes]:
+    """The plainest way: all names as alternatives of one pattern."""
+    names_text = b"|".join(re.escape(name.encode()) for name in sorted(names))
+    return re.compile(rb"(?<![\w-])(?:" + names_text + rb")(?![\w-])")
+
+
+@pytest.mark.parametrize("known", [IDS, IDS + ODD])
+def test_the_same_is_found_as_by_one_pattern_of_all_names(known: tuple[str, ...]) -> None:
+    chance = random.Random(1)
+    for _ in range(2000):
+        names = set(chance.sample(known, chance.randint(1, 6)))
+        text = "".join(chance.choice((*known, *' .-_",a\n')) for _ in range(12)).encode()
+        found, expected = Names(names), one_pattern(names)
+        assert found.in_text(text) == bool(expected.search(text)), (names, text)
+        marked = found.replace(text, lambda name: b"<" + name + b">")
+        assert marked == expected.sub(lambda match: b"<" + match[0] + b">", text), (names, text)
+
+
+def test_the_lines_of_a_log_that_name_a_clip(tmp_path: Path) -> None:
+    chance, log = random.Random(2), tmp_path / "log.jsonl"
+    for _ in range(200):
+        names = frozenset(chance.sample(IDS, chance.randint(1, 6)))
+        # A quotation mark also ends what stands before it.
+        lines = [
+            "".join(chance.choice((*IDS, *' .-_",')) for _ in range(12)) + "\n"
+            for _ in range(chance.randint(0, 9))
+        ]
+        log.write_text("".join(lines))
+        _erase_lines(log, Traces(names, {}, frozenset(), frozenset(), (), (), (), (), 0))
+        named = re.compile("|".join(rf'"{re.escape(name)}["._]' for name in names))
+        assert log.read_text() == "".join(line for line in lines if not named.search(line))
