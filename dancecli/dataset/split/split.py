@@ -472,8 +472,11 @@ def _write(workspace: Workspace, result: SplitResult, settings: SplitSettings) -
     path, lock = workspace.split(result.name), workspace.split_lock(result.name)
     if path.exists() and lock.exists():
         # Somebody may have published the lock before.
-        lock.replace(
-            lock.with_name(f"{result.name}.{_recorded(workspace, result.name, 'split.hash')[:12]}.lock.csv")
+        kept = lock.with_name(
+            f"{result.name}.{_recorded(workspace, result.name, 'split.hash')[:12]}.lock.csv"
         )
+        # It is there if the split was the same before, or a kill kept the new one from being written.
+        if not kept.exists():
+            lock.replace(kept)
     write_lock(lock, result.clips)
     tables.write(path, SplitClip, result.clips, meta)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from helpers.builders import Ran, fill, make_clip
@@ -93,6 +94,20 @@ def test_a_split_that_a_run_was_made_with_is_kept(filled: Workspace) -> None:
     with pytest.raises(WorkspaceError, match="run 'r' was made with it") as caught:
         split(filled, SplitSettings(name="s", seed=1))
     assert "--name" in caught.value.hint
+
+
+def test_a_published_lock_outlives_a_kill_while_its_split_is_made_again(
+    filled: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published = split(filled, SplitSettings(name="s"))
+    lock = filled.split_lock("s").read_bytes()
+    fill(filled, [make_clip(i, LABELS[i % 2]) for i in range(210)], LABELS)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(tables, "write", Mock(side_effect=KeyboardInterrupt))
+        split(filled, SplitSettings(name="s"))
+    split(filled, SplitSettings(name="s"))
+    assert filled.split_lock("s").with_name(f"s.{published.digest[:12]}.lock.csv").read_bytes() == lock
+    assert filled.split_lock("s").read_bytes() != lock
 
 
 def test_without_clips_the_next_step_is_reported(workspace: Workspace) -> None:
