@@ -31,7 +31,8 @@ def find_videos(paths: Sequence[Path]) -> tuple[tuple[tuple[str, Path], ...], in
             continue
         inside: list[Path] = []
         for folder in sorted([given, *(p for p in given.rglob("*") if p.is_dir())]):
-            files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+            # A link to nothing, too: what is named as a video has a row.
+            files = sorted(p for p in folder.iterdir() if not p.is_dir() and not p.name.startswith("."))
             videos = [p for p in files if is_video_name(p.name)]
             images = frames_of(folder)
             if not videos and len(images) > 1:

@@ -12,7 +12,7 @@ from dancecli.core.errors import EngineError, InputError, MediaError, ModelError
 from dancecli.core.progress import Reporter
 from dancecli.core.records import Prediction
 from dancecli.engine.pool import Finished
-from dancecli.model.inference.inputs import frames_of
+from dancecli.model.inference.inputs import find_videos, frames_of
 from dancecli.model.inference.parallel import VideoScores
 from dancecli.model.inference.predict import PredictSettings, predict
 from dancecli.model.inference.predictor import Predictor
@@ -198,6 +198,12 @@ def test_each_row_says_which_file_it_is_of(workspace, tmp_path, clip_files):
     moved = shutil.copy(cards[0], tmp_path / "card2" / "00000.MP4")
     rows = predict(workspace, folders).document["videos"]
     assert [row["path"] for row in rows] == [str(cards[0]), str(moved), str(cards[1])]
+
+
+def test_a_link_to_nothing_is_given_as_well(tmp_path):
+    (tmp_path / "a.mp4").symlink_to("nowhere.mp4")
+    (tmp_path / "a.txt").symlink_to("nowhere.txt")
+    assert find_videos([tmp_path]) == ((("a.mp4", tmp_path / "a.mp4"),), 1)
 
 
 def test_frames_are_ordered_by_their_numbers_whatever_else_is_a_digit(tmp_path):
