@@ -381,21 +381,24 @@ def test_weights_that_do_not_fit_are_refused_for_both_streams_before_the_first_h
 
 def test_names_that_are_taken_and_runs_of_others_are_refused(danced, tiny):
     workspace = danced()
-    workspace.run("two").mkdir(parents=True)
+    record = workspace.run("two") / "run.json"
+    record.parent.mkdir(parents=True)
+    record.write_text(json.dumps({"schema": 1, "status": "done"}))
     with pytest.raises(WorkspaceError, match="run 'two' exists already"):
         train(workspace, tiny)
+    record.unlink()
     workspace.run("two-stream-small-1-flow").mkdir()
     plans = plan_streams(workspace, replace(tiny, name=None))
     assert [plan.name for plan in plans.values()] == ["two-stream-small-2-rgb", "two-stream-small-2-flow"]
     with pytest.raises(WorkspaceError, match="there is no run to resume"):
         train(workspace, TrainSettings(resume=True))
-    (workspace.run("two") / "run.json").write_text(json.dumps({"schema": 1, "status": "done"}))
+    record.write_text(json.dumps({"schema": 1, "status": "done"}))
     with pytest.raises(WorkspaceError, match="run 'two' is not a run of dance train"):
         train(workspace, TrainSettings(resume=True))
     with pytest.raises(WorkspaceError, match="run 'two' is an evaluation without training"):
         finetune(workspace, FinetuneSettings(resume=True))
     begun = {"schema": 1, "status": "interrupted", "settings": {"pretrain": "inception", "weights": "none"}}
-    (workspace.run("two") / "run.json").write_text(json.dumps(begun))
+    record.write_text(json.dumps(begun))
     with pytest.raises(UsageError, match="run 'two' cannot resume with another --init"):
         plan_streams(workspace, TrainSettings(init="imagenet", resume=True))
 
