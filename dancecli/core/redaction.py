@@ -8,9 +8,12 @@ passwords are replaced wherever they stand.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _MASK = "***"
 _USER_INFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^\s/?#@]*(?::[^\s/?#]*)?@")
+# In a word of its own nothing follows the address: a password may hold what would end it in running text.
+_USER_INFO_OF_WORD = re.compile(r"(?is)([a-z][a-z0-9+.-]*://)(?:[^/?#@]*|[^/?#@:]*:.*)@")
 # Up to what ends an address in running text: a blank, a quote, a bracket.
 _QUERY = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s\"'<>?#]+)[?#][^\s\"'<>]*")
 _HEADER = re.compile(
@@ -34,3 +37,16 @@ def redact(text: str) -> str:
     text = _HEADER.sub(rf"\1\2{_MASK}", text)
     text = _PAIR.sub(rf"\1\2{_MASK}", text)
     return _BEARER.sub(rf"\1 {_MASK}", text)
+
+
+def redact_word(word: str) -> str:
+    """Give a word of a command line without the password and the query of the address in it.
+
+    Example: `--storage=mysql://me:pa/55@host/db` becomes `--storage=mysql://***@host/db`.
+    """
+    return _QUERY.sub(rf"\1?{_MASK}", _USER_INFO_OF_WORD.sub(rf"\1{_MASK}@", word))
+
+
+def redact_command(words: Iterable[str]) -> list[str]:
+    """Give the words of a command line as they may be stored; see `redact_word`."""
+    return [redact_word(word) for word in words]

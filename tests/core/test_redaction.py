@@ -2,7 +2,7 @@
 
 import pytest
 
-from dancecli.core.redaction import redact
+from dancecli.core.redaction import redact, redact_command
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,23 @@ def test_secrets_are_replaced(text: str, kept: str) -> None:
 @pytest.mark.parametrize("text", ["HTTP Error 403: Forbidden", "http://host/a/b.mp4: 3 of 9 bytes", "a = b"])
 def test_other_texts_stay_as_they_are(text: str) -> None:
     assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    ("word", "kept"),
+    [
+        ("mysql://me:pa55@host/db", "mysql://***@host/db"),
+        (
+            "--storage=mysql+pymysql://me:p/a?S3CRET#@pa55@host:3306/db",
+            "--storage=mysql+pymysql://***@host:3306/db",
+        ),
+        ("postgresql://host/db?user=me&password=pa55", "postgresql://host/db?***"),
+        ("https://host/w.pth?Signature=S3CRET", "https://host/w.pth?***"),
+        ("--lr=0.1", "--lr=0.1"),
+        ("sqlite:////data/basic training/password=1.db", "sqlite:////data/basic training/password=1.db"),
+        ("ray://host:10001", "ray://host:10001"),
+        ("me@host:data?/x#1.toml", "me@host:data?/x#1.toml"),
+    ],
+)
+def test_a_command_line_is_stored_without_passwords_and_else_as_it_is(word: str, kept: str) -> None:
+    assert redact_command(["dance", word]) == ["dance", kept]

@@ -18,6 +18,7 @@ from dancecli.core import hashing
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import Reporter
 from dancecli.core.records import Prediction, Subset
+from dancecli.core.redaction import redact_command
 from dancecli.model.dataloading.shared_memory import check_shared_memory, loader_errors
 from dancecli.model.dataloading.split_data import SplitData
 from dancecli.model.training.scoring import accuracy, predict_subset
@@ -94,7 +95,7 @@ def write_evaluation_run(
         "status": rec.DONE,
         "created_utc": facts["created_utc"],
         "finished_utc": rec.now_utc(),
-        "command": list(sys.argv),
+        "command": redact_command(sys.argv),
         "optim": None,
         "seed": None,
         "cache": None,

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.recipe import ATTENTIVE, KNN, PROBES, PROTOTYPE, SOLVED, Recipe
+from dancecli.core.redaction import redact_command
 from dancecli.model.dataloading.pipelines import frame_sampler
 from dancecli.model.dataloading.split_data import split_record
 from dancecli.model.networks.base import has_dropout
@@ -43,7 +44,7 @@ def begun_record(plan: Plan, job: Job) -> dict[str, Any]:
         "process": rec.process_record(),
         "created_utc": rec.now_utc(),
         "finished_utc": None,
-        "command": list(sys.argv),
+        "command": redact_command(sys.argv),
         "model": {
             "pretrain": plan.entry.name,
             "title": plan.entry.title + (", on drawn skeletons" if plan.base.drawn else ""),

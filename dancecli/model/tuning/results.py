@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core.recipe import Recipe
 from dancecli.core.records import SplitClip, Subset
+from dancecli.core.redaction import redact_command, redact_word
 from dancecli.model.dataloading.split_data import subset_hash
 from dancecli.storage import runs as rec
 from dancecli.storage import tables
@@ -51,19 +52,18 @@ def study_record(workspace: Workspace, plan: TunePlan, trainer: Trainer) -> dict
     from dancecli.model.dataloading.pipelines import frame_sampler
     from dancecli.model.training.scoring import views_record
     from dancecli.model.tuning.sampler import SAMPLING
-    from dancecli.model.tuning.storage import PRUNING, shown_address
+    from dancecli.model.tuning.storage import PRUNING
 
     base, data = plan.base, plan.base.data
     val = data.examples[Subset.VAL]
     group = {part.clip_id: part.group for part in tables.read(workspace.split(data.name), SplitClip)}
-    secret, shown = plan.settings.storage, shown_address(plan.settings.storage)
     return {
         "schema": rec.SCHEMA,
         "name": plan.name,
         "status": rec.RUNNING,
         "updated_utc": "",
-        "command": [word.replace(secret, shown) if secret else word for word in sys.argv],
-        "storage": shown or f"studies/{workspace.study(plan.name).name}",
+        "command": redact_command(sys.argv),
+        "storage": redact_word(plan.settings.storage or f"studies/{workspace.study(plan.name).name}"),
         "model": {"pretrain": base.entry.name, "given": plan.settings.pretrain, "title": base.entry.title},
         "weights": {"given": plan.settings.weights, "sha256": trainer.weights_sha256},
         "split": {"name": data.name, "hash": data.meta["split.hash"], "counts": data.counts},

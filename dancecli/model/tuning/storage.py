@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.recipe import Recipe
+from dancecli.core.redaction import redact_word
 from dancecli.model.tuning.search_space import Space
 from dancecli.model.tuning.study import Study, storage_errors
 
@@ -74,17 +75,6 @@ def open_study(
     return Study(study, space, recipe, locks)
 
 
-def shown_address(url: str | None) -> str:
-    """Return a storage URL without its password; empty for None."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        return make_url(url).render_as_string() if url else ""
-    except ArgumentError:
-        return "?"
-
-
 def _storage(url: str) -> optuna.storages.BaseStorage:
     import optuna
     from sqlalchemy.engine import make_url
@@ -95,7 +85,7 @@ def _storage(url: str) -> optuna.storages.BaseStorage:
         patient = make_url(url).get_backend_name() == "sqlite"
     except ArgumentError:
         raise InputError(
-            f"{url!r} is not a storage URL",
+            f"{redact_word(url)!r} is not a storage URL",
             "for example sqlite:////data/study.db or mysql://user:password@host/database",
         ) from None
     except Exception:  # the driver is missing; Optuna reports that

@@ -12,7 +12,7 @@ import pytest
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.recipe import Recipe
 from dancecli.model.tuning.search_space import read_space
-from dancecli.model.tuning.storage import open_study, shown_address
+from dancecli.model.tuning.storage import open_study
 from dancecli.model.tuning.trial import TrialResult
 
 RECIPE = Recipe(epochs=4)
@@ -181,8 +181,3 @@ def test_an_unusable_storage_is_one_error(tmp_path, url, error, sentence):
     space = read_space("paper", RECIPE)
     with pytest.raises(error, match=sentence):
         open_study("s", url.format(folder=tmp_path), space, RECIPE, 0, {}, tmp_path / "locks")
-
-
-def test_a_password_is_not_shown():
-    assert shown_address("mysql://u:secret@h/x") == "mysql://u:***@h/x"
-    assert shown_address(None) == ""

@@ -112,8 +112,11 @@ def test_a_study_that_was_interrupted_goes_on(corpus, settings, monkeypatch):
     assert [t["note"] for t in trials[4:]] == ["repeats trial 2", "repeats trial 3"]
 
 
-def test_where_more_than_the_head_is_trained_each_trial_is_a_run_that_sees_no_test_clip(corpus, settings):
+def test_where_more_than_the_head_is_trained_each_trial_is_a_run_that_sees_no_test_clip(
+    corpus, settings, monkeypatch
+):
     workspace, said = corpus(), []
+    monkeypatch.setattr("sys.argv", ["dance", "tune", "--storage", "mysql://me:pa55@host/db"])
     settings = replace(settings, freeze="3", trials=1)
     result = tune(workspace, settings, Reporter(on_message=said.append))
     assert "trials run one after the other: more than the head is trained" in said
@@ -124,6 +127,11 @@ def test_where_more_than_the_head_is_trained_each_trial_is_a_run_that_sees_no_te
     assert [len(t["curve"]) for t in result.record["trials"]] == [2, 2]
     assert not (folder / "checkpoints").exists()
     assert workspace.runs() == []
+    assert json.loads((folder / "run.json").read_text())["command"] == [
+        *("dance", "tune", "--storage", "mysql://***@host/db")
+    ]
+    files = (path for path in workspace.root.rglob("*") if path.is_file())
+    assert [path for path in files if b"pa55" in path.read_bytes()] == []
 
 
 def test_two_processes_record_the_trials_of_one(corpus, settings, tiny_recipe, tiny_model, dance):
