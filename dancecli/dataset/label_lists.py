@@ -32,18 +32,20 @@ class Change:
     Attributes:
         where: where it stands in the file, such as `line 4` or `task 17`.
         name: what the list calls the clip.
-        field: what is corrected.
+        field: what is corrected, a value of `Field` unless the list is wrong.
         new: the value.
         who, when_utc, why: who set it, when (ISO 8601) and why; empty if the list does not say.
+        superseded: a later row of the list gives another value or takes it back, or this row does so.
     """
 
     where: str
     name: str
-    field: Field
+    field: str
     new: str
     who: str = ""
     when_utc: str = ""
     why: str = ""
+    superseded: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,13 @@ class LabelList:
     Attributes:
         rows: corrections that change something.
         unchanged: values that are in force already.
+        superseded: values that are not in force in their own list: changed or taken back there.
         refused: values that cannot be taken: where, name and reason.
     """
 
     rows: tuple[Correction, ...]
     unchanged: int
+    superseded: int
     refused: tuple[tuple[str, str, str], ...]
 
 
@@ -89,8 +93,11 @@ def match_changes(
     """
     lookup, listed = ClipLookup(clips), {clip.clip_id: clip.label for clip in clips}
     now: dict[str, dict[str, str]] = {clip_id: dict(fields) for clip_id, fields in current(before).items()}
-    rows, refused, unchanged = [], [], 0
+    rows, refused, unchanged, superseded = [], [], 0, 0
     for change in changes:
+        if change.superseded:
+            superseded += 1
+            continue
         new, reason = _checked(change, labels)
         ids = lookup.find(change.name) or lookup.find(_UPLOADED.sub("", change.name))
         if not ids:
@@ -113,12 +120,15 @@ def match_changes(
                 )
             )  # fmt: skip
             mine[change.field] = new
-    return LabelList(tuple(rows), unchanged, tuple(refused))
+    return LabelList(tuple(rows), unchanged, superseded, tuple(refused))
 
 
 def _checked(change: Change, labels: LabelSet) -> tuple[str, str]:
     """Return the value as it is stored, and why it cannot be taken; empty if it can."""
     text = " ".join(change.new.split())
+    if change.field not in _FIELDS:
+        given = "is given in dance app alone" if change.field in set(Field) else "is no field"
+        return "", f"{change.field!r} {given}; a list may have {', '.join(_FIELDS)}"
     if not text.isprintable():
         return "", "the value holds control characters"
     if change.field in (Field.EXCLUDE, Field.CONFIRMED):
@@ -142,15 +152,17 @@ def _csv(path: Path, text: str) -> Iterator[Change]:
         raise InputError.at(
             path, 1, "needs a column that names clips and one to correct", f"clip_id and one of: {known}"
         )
+    # A history: of a value that was set and taken back, neither row counts.
+    last = {(row.cells[key], row.cells["field"]): row.line for row in table.rows} if tall else {}
+    first = {(row.cells[key], row.cells["field"]): row.line for row in reversed(table.rows)} if tall else {}
     for row in table.rows:
         cells, where = row.cells, f"line {row.line}"
         whose = (cells.get("who", ""), cells.get("when_utc", ""), cells.get("why", ""))
         if tall:
-            if cells["field"] not in _FIELDS:
-                raise InputError.at(
-                    path, row.line, f"{cells['field']!r} is no field", f"known: {', '.join(_FIELDS)}"
-                )
-            yield Change(where, cells[key], Field(cells["field"]), cells["new"], *whose)
+            value = (cells[key], cells["field"])
+            takes_back = not cells["new"] and first[value] != row.line
+            superseded = last[value] != row.line or takes_back
+            yield Change(where, *value, cells["new"], *whose, superseded=superseded)
             continue
         for field in fields:
             # An empty cell of a wide table says nothing about this clip.

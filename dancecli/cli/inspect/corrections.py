@@ -82,6 +82,8 @@ def _import(workspace: Workspace, files: list[Path], *, dry_run: bool, json_outp
         info(f"refused: {where}: {name or 'no name'}: {reason}")
     verb = "would be added" if dry_run else "added"
     counts = f"{imported.unchanged} in force already, {len(imported.refused)} refused"
+    if imported.superseded:
+        counts += f", {imported.superseded} changed or taken back in their own list"
     info(f"{len(imported.rows)} {verb}, {counts}")
     if imported.refused:
         raise typer.Exit(3)
