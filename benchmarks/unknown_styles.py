@@ -65,6 +65,15 @@ def nearest(x: np.ndarray, y: np.ndarray) -> Score:
     return lambda z: found.distance(torch.from_numpy(z)).numpy()
 
 
+def scaled(x: np.ndarray, y: np.ndarray) -> Score:
+    """Measures in their standard deviations inside the classes, at most four, of unit length."""
+    center = x.mean(axis=0)
+    inside = x - np.stack([x[y == label].mean(axis=0) for label in np.unique(y)])[y]
+    spread = np.sqrt((inside**2).mean(axis=0))
+    spread[spread < 1e-6] = np.inf
+    return lambda z: normalize(np.clip((z - center) / spread, -4, 4))
+
+
 def whitened(x: np.ndarray, y: np.ndarray) -> Score:
     """Features of unit length after `fit_detector`'s whitening."""
     found = fit_detector(torch.from_numpy(x), torch.from_numpy(y))
@@ -89,11 +98,11 @@ def mahalanobis(relative: bool) -> Fit:
     return fit
 
 
-def neighbors(k: int, white: bool) -> Fit:
+def neighbors(k: int, prepare: Fit = lambda x, y: normalize) -> Fit:
     """Distance to the k-th neighbor of features of unit length (Sun et al. 2022)."""
 
     def fit(x: np.ndarray, y: np.ndarray) -> Score:
-        unit = whitened(x, y) if white else normalize
+        unit = prepare(x, y)
         found = NearestNeighbors(n_neighbors=k).fit(unit(x))
         return lambda z: found.kneighbors(unit(z))[0][:, -1]
 
@@ -197,9 +206,10 @@ SCORES: dict[str, Fit] = {
     **{f"cosine and {share:g} of the residual": detector(share) for share in (0.25, 0.5, 1.0, 2.0)},
     "Mahalanobis, Ledoit-Wolf": mahalanobis(relative=False),
     "relative Mahalanobis, Ledoit-Wolf": mahalanobis(relative=True),
-    "neighbor 3, measures scaled": nearest,
-    **{f"neighbor {k}": neighbors(k, white=False) for k in (1, 10, 20)},
-    **{f"neighbor {k}, whitened": neighbors(k, white=True) for k in (1, 10, 20)},
+    "neighbor 3, measures scaled, 40 directions": nearest,
+    **{f"neighbor {k}, measures scaled": neighbors(k, scaled) for k in (1, 3, 5)},
+    **{f"neighbor {k}": neighbors(k) for k in (1, 10, 20)},
+    **{f"neighbor {k}, whitened": neighbors(k, whitened) for k in (1, 10, 20)},
     "one-class SVM, whitened": outliers("svm"),
     "local outlier factor, whitened": outliers("lof"),
     "residual subspace": logits("residual"),

@@ -219,9 +219,12 @@ def test_the_distance_of_few_measures_is_that_from_the_third_neighbor():
     spread = inside.std(0, correction=0)
     spread[3] = torch.inf
 
+    def scaled(rows):
+        return ((rows - train.mean(0)) / spread).clamp(-10, 10)
+
     def unit(rows):
-        scaled = ((rows - train.mean(0)) / spread).clamp(-4, 4)
-        return scaled / scaled.norm(dim=1, keepdim=True)
+        off = scaled(rows) - scaled(train).mean(0)
+        return off / off.norm(dim=1, keepdim=True)
 
     third = [sorted(torch.linalg.norm(unit(train) - row, dim=1).tolist())[2] for row in unit(new)]
     assert detector.distance(new).tolist() == pytest.approx(third)
@@ -236,6 +239,20 @@ def test_the_distance_of_few_measures_is_that_from_the_third_neighbor():
     again = detector_of_state(detector.state)
     assert torch.equal(again.distance(new), detector.distance(new))
     assert fit_neighbors(train[:2], labels[:2]).distance(train[:2]).shape == (2,)
+
+
+def test_measures_in_which_clips_hardly_differ_together_tell_nothing():
+    rng = np.random.default_rng(1)
+    # 60 measures of 40 movements: each of the last 20 says what one of the first does, but for a little.
+    moves = torch.from_numpy(rng.normal(size=(300, 40)))
+    noise = 0.01 * torch.from_numpy(rng.normal(size=(300, 20)))
+    detector = fit_neighbors(torch.cat([moves, moves[:, :20] + noise], 1), torch.arange(300) % 3)
+    assert detector.directions.shape == (60, 40)
+    new = torch.from_numpy(rng.normal(size=(5, 40)))
+    without, otherwise = (torch.cat([new, new[:, :20] + shift], 1) for shift in (0.0, 0.02))
+    assert torch.allclose(detector.distance(without), detector.distance(otherwise), atol=0.02)
+    apart = torch.cat([new[:, :20] + 1, new[:, 20:], new[:, :20] + 1], 1)
+    assert not torch.allclose(detector.distance(without), detector.distance(apart), atol=0.02)
 
 
 def _means(known, center):
