@@ -98,7 +98,12 @@ def mahalanobis(relative: bool) -> Fit:
     return fit
 
 
-def neighbors(k: int, prepare: Fit = lambda x, y: normalize) -> Fit:
+def unprepared(*_: np.ndarray) -> Score:
+    """Features of unit length."""
+    return normalize
+
+
+def neighbors(k: int, prepare: Fit = unprepared) -> Fit:
     """Distance to the k-th neighbor of features of unit length (Sun et al. 2022)."""
 
     def fit(x: np.ndarray, y: np.ndarray) -> Score:
