@@ -47,7 +47,8 @@ def remember_segments(
         old_meta = _meta(workspace)
         meta = {**old_meta, "labels": json.dumps(kept.names, ensure_ascii=False)}
         if fetch_options:
-            meta[_FETCH_OPTIONS] = json.dumps(list(fetch_options), ensure_ascii=False)
+            # A path that is no text is kept as escapes.
+            meta[_FETCH_OPTIONS] = json.dumps(list(fetch_options))
         if after != before or meta != old_meta:
             tables.write(workspace.segments, Segment, sorted(after.values()), meta)
 

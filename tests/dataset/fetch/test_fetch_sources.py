@@ -1,5 +1,7 @@
 """Sources in order, and shards: the same clips, each with the name of where it came from."""
 
+import json
+import os
 import shutil
 import tarfile
 import tomllib
@@ -158,6 +160,19 @@ def test_a_link_to_nothing_is_a_row_and_is_looked_for_again(
     (folder / "b.mp4").unlink()
     shutil.copyfile(served.site.resolve("x") or "", folder / "b.mp4")
     assert fetch(workspace, settings).complete
+
+
+def test_a_folder_whose_path_is_no_text(
+    served: ServedVideos, workspace: Workspace, tmp_path: Path, member: bytes
+) -> None:
+    served.want("tap dancing,a,1,3", "tap dancing,b,1,3")
+    folder = tmp_path / os.fsdecode(b"B\xe4nder")
+    folder.mkdir()
+    (folder / "a_1_3.mp4").write_bytes(member)
+    result = fetch(workspace, served.settings(sources=("local",), folder=folder))
+    assert (result.num_done, result.reasons) == (1, {"not-in-folder": 1})
+    kept = json.loads(tables.read_meta(workspace.segments)["fetch.options"])
+    assert os.fspath(folder) in kept
 
 
 def test_a_folder_in_any_form(
