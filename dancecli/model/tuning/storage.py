@@ -40,8 +40,9 @@ def open_study(
         locks: folder for the locks of the working processes.
 
     Raises:
-        InputError: the storage cannot be opened.
-        WorkspaceError: the study was created with other settings.
+        InputError: the URL of the storage is invalid.
+        WorkspaceError: the storage cannot be used; the study was created with other settings, or by another
+            program.
     """
     import filelock
     import optuna
@@ -64,7 +65,13 @@ def open_study(
             load_if_exists=True,
         )
         plain = json.loads(json.dumps(identity))
+        # A study of ours has its settings before it has trials, whichever process is about to begin it.
+        has_trials = bool(study.get_trials(deepcopy=False))
         before = study.user_attrs.get("dance")
+        if before is None and (has_trials or study.directions != [optuna.study.StudyDirection.MAXIMIZE]):
+            raise WorkspaceError(
+                f"study {name!r} of this storage is not one of dance tune", "choose another --name"
+            )
         if before is None:
             study.set_user_attr("dance", plain)
             point = space.point_of(recipe)
@@ -83,7 +90,7 @@ def _storage(url: str) -> optuna.storages.BaseStorage:
     # Wait for SQLite's write lock: another process holds it only for a moment.
     try:
         patient = make_url(url).get_backend_name() == "sqlite"
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise InputError(
             f"{redact_word(url)!r} is not a storage URL",
             "for example sqlite:////data/study.db or mysql://user:password@host/database",
@@ -91,7 +98,12 @@ def _storage(url: str) -> optuna.storages.BaseStorage:
     except Exception:  # the driver is missing; Optuna reports that
         patient = False
     arguments = {"connect_args": {"timeout": 120}} if patient else {}
-    return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
+    try:
+        return optuna.storages.RDBStorage(url, engine_kwargs=arguments)
+    except RuntimeError as error:
+        # An older or a newer Optuna made it.
+        what, _, hint = str(error).partition(". ")
+        raise WorkspaceError(f"the study's storage cannot be used: {what}", hint.rstrip(".")) from None
 
 
 def _check_same(name: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -36,6 +36,8 @@ _SILENT_S = 300.0
 # A trial is reported, and may be pruned, after each fifth of its epochs but the last: a write to a
 # database costs more than an epoch of a linear probe, and a completed trial is not pruned.
 _RUNGS = 5
+# What Optuna says of a study that was deleted.
+_NOT_FOUND = "Record does not exist."
 
 
 @dataclass(frozen=True)
@@ -130,20 +132,28 @@ class Study:
         return found
 
     def report(self, request: TrialRequest, epoch: int, top1: float) -> bool:
-        """Record a trial's accuracy after an epoch; return True to prune it."""
+        """Record a trial's accuracy after an epoch; return True to stop it: pruned, or taken away."""
+        import optuna
+
         self._curves.setdefault(request.number, []).append(top1)
         if epoch not in self._rungs:
             return False
         trial = self._trials[request.number]
         with storage_errors():
-            trial.report(top1, epoch)
+            try:
+                trial.report(top1, epoch)
+            except optuna.exceptions.UpdateFinishedTrialError:
+                return True
             # The baseline is the reference of all comparisons.
             return request.number != self._baseline and bool(trial.should_prune())
 
-    def end(self, request: TrialRequest, result: TrialResult) -> None:
-        """Store the result of a trial."""
-        import optuna
+    def end(self, request: TrialRequest, result: TrialResult) -> bool:
+        """Store the result of a trial.
 
+        Returns:
+            False if another machine had taken this process for dead: it repeats the trial, and the result
+            is not stored.
+        """
         trial = self._trials[request.number]
         stored = {
             "top1": result.top1,
@@ -154,9 +164,17 @@ class Study:
             "curve": self._curves.pop(request.number, []),
             "right": "".join("1" if right else "0" for right in result.right),
         }
-        state = optuna.trial.TrialState
         with storage_errors():
-            trial.set_user_attr("result", stored)
+            kept = self._tell(trial, result, stored)
+        del self._trials[request.number]
+        return kept
+
+    def _tell(self, trial: optuna.trial.Trial, result: TrialResult, stored: Mapping[str, Any]) -> bool:
+        import optuna
+
+        state = optuna.trial.TrialState
+        try:
+            trial.set_user_attr("result", dict(stored))
             if result.failed:
                 trial.set_user_attr("failed", result.failed)
                 self._study.tell(trial, state=state.FAIL)
@@ -164,7 +182,9 @@ class Study:
                 self._study.tell(trial, state=state.PRUNED)
             else:
                 self._study.tell(trial, result.top1)
-        del self._trials[request.number]
+        except (optuna.exceptions.UpdateFinishedTrialError, ValueError):
+            return False  # another process has ended it
+        return True
 
     def rows(self) -> list[TrialRow]:
         """Read all trials, in the order of their numbers."""
@@ -231,7 +251,7 @@ class Study:
             if not died:
                 self._trials[number].set_user_attr("released", True)
             self._study.tell(number, state=optuna.trial.TrialState.FAIL)
-        except ValueError:
+        except (optuna.exceptions.UpdateFinishedTrialError, ValueError):
             return  # another process was first
         self._trials.pop(number, None)
         attempt = int(attrs.get("attempt", 1)) + died
@@ -277,6 +297,13 @@ def storage_errors() -> Iterator[None]:
 
     try:
         yield
+    except KeyError as error:
+        if error.args != (_NOT_FOUND,):
+            raise
+        raise WorkspaceError(
+            "the study is in its storage no more: somebody has deleted it",
+            "rerun the command to begin it anew",
+        ) from error
     except (optuna.exceptions.StorageInternalError, SQLAlchemyError, sqlite3.Error, ImportError) as error:
         cause: BaseException = error
         while cause.__cause__ is not None:

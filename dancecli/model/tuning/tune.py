@@ -151,7 +151,11 @@ class _Work:
         return trained
 
     def _end(self, request: TrialRequest, result: TrialResult) -> None:
-        self._study.end(request, result)
+        if not self._study.end(request, result):
+            self._reporter.message(
+                f"trial {request.number} is given up: another machine saw no sign of this one for minutes, "
+                "and repeats it; that happens if a machine sleeps, or if their clocks differ"
+            )
         if self._trainer.batched == 1:
             self.write(rec.RUNNING)
 

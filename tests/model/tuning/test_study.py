@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
+import time
+from contextlib import closing
 
+import optuna
 import pytest
 
 from dancecli.core.errors import InputError, WorkspaceError
@@ -157,6 +161,31 @@ def test_a_trial_below_the_median_is_pruned_and_one_that_failed_is_not_tried_aga
     assert (rows[7].state, rows[7].note) == ("failed", "the loss was no number in epoch 1")
 
 
+def test_a_trial_that_another_machine_took_away_is_given_up(tmp_path):
+    study, other = opened(tmp_path), opened(tmp_path)
+    with study.at_work():
+        reported, ended, kept = study.ask(3, 2)
+        with pytest.MonkeyPatch.context() as patch, other.at_work():
+            # The other machine sees no lock, and its clock is ahead.
+            patch.setattr(other, "_locks", tmp_path / "elsewhere")
+            (tmp_path / "elsewhere").mkdir()
+            later = time.time() + 400
+            patch.setattr("time.time", lambda: later)
+            others = other.ask(2, 2)
+            assert [asked.params for asked in others] == [reported.params, ended.params]
+            patch.undo()
+            assert study.report(reported, 1, 0.5)
+            assert not study.end(reported, TrialResult(top1=0.5, epoch=1, epochs=1, pruned=True))
+            assert not study.end(ended, TrialResult(top1=0.5, right=(True,), epoch=4, epochs=4))
+            for asked in others:
+                finish(other, asked)
+        assert not study.end(kept, TrialResult(failed="no number"))
+        [again] = study.ask(8, 2)
+        assert again.params == kept.params
+        assert study.end(again, TrialResult(top1=0.5, right=(True,), epoch=4, epochs=4))
+    assert [row.state for row in study.rows()] == ["failed"] * 3 + ["done"] * 3
+
+
 def test_a_study_that_was_begun_otherwise_is_refused(tmp_path):
     opened(tmp_path, recipe={"epochs": 4})
     with pytest.raises(WorkspaceError, match="study 's' was created with epochs 4, not 5"):
@@ -170,6 +199,10 @@ def test_a_study_that_was_begun_otherwise_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("url", "error", "sentence"),
     [
+        ("mysql://u@host:port/x", InputError, "is not a storage URL"),
+        ("sqlite:///file:{folder}/fixed.db?mode=ro&uri=true", WorkspaceError, "write a readonly database"),
+        ("sqlite:///{folder}/old.db", WorkspaceError, "no longer compatible with the table schema"),
+        ("sqlite:///{folder}/own.db", WorkspaceError, "is not one of dance tune"),
         ("no address", InputError, "'no address' is not a storage URL"),
         ("mysql://u:secret@localhost/x", WorkspaceError, "No module named 'MySQLdb'"),
         ("sqlite:////proc/nowhere/s.db", WorkspaceError, "unable to open database file"),
@@ -178,6 +211,22 @@ def test_a_study_that_was_begun_otherwise_is_refused(tmp_path):
 )
 def test_an_unusable_storage_is_one_error(tmp_path, url, error, sentence):
     (tmp_path / "broken.db").write_bytes(b"no database at all, just some text" * 40)
+    for name in ("fixed", "old"):
+        optuna.create_study(storage=f"sqlite:///{tmp_path / name}.db", study_name="other")
+    with closing(sqlite3.connect(tmp_path / "old.db")) as database:
+        database.execute("UPDATE alembic_version SET version_num = 'v2.6.0.a'")
+        database.commit()
+    optuna.create_study(storage=f"sqlite:///{tmp_path / 'own.db'}", study_name="s").ask()
     space = read_space("paper", RECIPE)
     with pytest.raises(error, match=sentence):
         open_study("s", url.format(folder=tmp_path), space, RECIPE, 0, {}, tmp_path / "locks")
+
+
+def test_a_study_that_is_deleted_while_it_is_at_work_is_one_error(tmp_path):
+    study = opened(tmp_path)
+    with study.at_work():
+        asked, _ = study.ask(2, 5)
+        optuna.delete_study(study_name="s", storage=f"sqlite:///{tmp_path / 's.db'}")
+        for work in (lambda: study.report(asked, 1, 0.5), lambda: finish(study, asked), study.rows):
+            with pytest.raises(WorkspaceError, match="somebody has deleted it"):
+                work()
