@@ -57,16 +57,28 @@ def read_defaults(
     }
 
 
-def workspace_flag(args: Sequence[str]) -> Path | None:
-    """Find `--workspace` before the options are parsed, since their defaults are in the workspace."""
-    for i, arg in enumerate(args):
-        if arg == "--":
+def workspace_flag(args: Sequence[str], options: Iterable[TyperOption]) -> Path | None:
+    """Find `--workspace` before the options are parsed, since their defaults are in the workspace.
+
+    Args:
+        args: as the parser gets them.
+        options: of the command; the word behind one that takes a value is no option.
+    """
+    value_of = {name for option in options if not (option.is_flag or option.count) for name in option.opts}
+    found = None
+    words = iter(args)
+    for word in words:
+        if word == "--":
             break
-        if arg.startswith("--workspace="):
-            return Path(arg.partition("=")[2])
-        if arg in ("--workspace", "-w") and i + 1 < len(args):
-            return Path(args[i + 1])
-    return None
+        if word in ("--workspace", "-w"):
+            found = next(words, found)
+        elif word.startswith("--workspace="):
+            found = word.partition("=")[2]
+        elif word.startswith("-w"):
+            found = word[2:]
+        elif word in value_of:
+            next(words, None)
+    return None if found is None else Path(found)
 
 
 def _refuse_unknown(path: Path, what: str, found: Iterable[str], known: Iterable[str]) -> None:

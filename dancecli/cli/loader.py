@@ -49,14 +49,14 @@ class SettingsCommand(TyperCommand):
         self, info_name: str | None, args: list[str], parent: Context | None = None, **extra: Any
     ) -> Any:
         """Read the command's table of `dance.toml` before the options are parsed."""
+        options = [p for p in self.params if isinstance(p, TyperOption)]
+        args = ids_last(with_optional_values(args, self.optional_values), options)
         # Shell completion parses resiliently: an error in dance.toml must not be printed there.
         if not {"--help", "-h"} & set(args) and not extra.get("resilient_parsing"):
             from dancecli.storage.workspace import Workspace
 
-            workspace = Workspace.locate(workspace_flag(args))
+            workspace = Workspace.locate(workspace_flag(args, options))
             extra["default_map"] = self.defaults(workspace)
-        args = with_optional_values(args, self.optional_values)
-        args = ids_last(args, (p for p in self.params if isinstance(p, TyperOption)))
         return super().make_context(info_name, args, parent=parent, **extra)
 
     def get_params(self, ctx: Context) -> Any:  # type: ignore[override]  # as in make_context

@@ -458,7 +458,7 @@ def without_workspace(words: list[str]) -> list[str]:
     for word in words:
         if skip or word in {"--workspace", "-w"}:
             skip = not skip
-        elif not word.startswith("--workspace="):
+        elif not word.startswith(("--workspace=", "-w")):
             kept.append(word)
     return kept
 

@@ -15,6 +15,7 @@ from helpers.fake_run import make_run
 from dancecli.core.text import points
 from dancecli.core.video_files import clip_path
 from dancecli.report.pages import templating
+from dancecli.report.pages.run_page import without_workspace
 from dancecli.report.plots import layout
 from dancecli.report.report import ReportSettings, report
 from dancecli.report.results.run_results import link_to
@@ -123,6 +124,11 @@ def test_the_commands_that_repeat_it(plain: str) -> None:
     assert "dance split --name demo --ratios 70/10/20 --seed 0 --stratify\n" in plain
     assert "dance finetune --pretrain inception --split demo --name inception-demo-1\n" in plain
     assert "dance report --run inception-demo-1\n" in plain
+
+
+def test_the_commands_do_not_say_where_the_workspace_lay() -> None:
+    where = ["-w/data/a", "--workspace", "b", "--workspace=c", "-w", "d"]
+    assert without_workspace(["dance", *where, "--weights", "x"]) == ["dance", "--weights", "x"]
 
 
 def test_what_was_run_is_told(plain: str) -> None:
