@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import platform
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,38 +83,45 @@ class SharedSpacing(EvenSpacing):
         # The monotonic clock is that of one machine, and begins anew when it starts.
         name = hashlib.sha256(f"{site} {platform.node()} {_boot_id()}".encode()).hexdigest()[:16]
         folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / f"{name}.json"
+        self._path = folder / f"{name}.txt"
+        # Where the system does not name its starts, the times of an earlier one may be days ahead.
+        with self._locked():
+            if self._read()[1] > time.monotonic():
+                self._path.unlink()
 
     @property
     def ready_s(self) -> float:
         """When the next permit is due for this process, whichever process took the last one."""
         with self._locked():
-            return self._read()
+            return self._read()[0]
 
     def acquire(self, now_s: float) -> bool:
         """Use up one permit; False if it is not due yet, as another process was faster."""
         with self._locked():
-            due = now_s >= self._read()
+            due = now_s >= self._read()[0]
             if due:
-                self._write(now_s + self._next_gap_s())
+                self._write(now_s + self._next_gap_s(), now_s)
         return due
 
     def hold(self, until_s: float) -> None:
         """Let no process have a permit before that time."""
         with self._locked():
-            self._write(max(self._read(), until_s))
+            ready_s, taken_s = self._read()
+            self._write(max(ready_s, until_s), taken_s)
 
     def _locked(self) -> filelock.BaseFileLock:
         return filelock.FileLock(f"{self._path}.lock")
 
-    def _read(self) -> float:
+    def _read(self) -> tuple[float, float]:
+        """Give when the next permit is due, and when the last one was taken."""
         try:
-            return float(self._path.read_text(encoding="ascii"))
+            ready_s, taken_s = self._path.read_text(encoding="ascii").split()
+            return float(ready_s), float(taken_s)
         except (FileNotFoundError, ValueError):
-            return -math.inf
+            return -math.inf, -math.inf
 
-    def _write(self, ready_s: float) -> None:
-        self._path.write_text(repr(ready_s), encoding="ascii")
+    def _write(self, ready_s: float, taken_s: float) -> None:
+        self._path.write_text(f"{ready_s!r} {taken_s!r}", encoding="ascii")
 
 
 def _boot_id() -> str:

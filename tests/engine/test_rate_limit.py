@@ -4,6 +4,7 @@ import itertools
 import math
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,20 @@ def test_processes_of_one_machine_keep_one_rate(tmp_path: Path) -> None:
     slower = SharedSpacing(60, "youtube", tmp_path)
     assert slower.acquire(500)
     assert first.ready_s >= 560
+
+
+def test_the_times_of_an_earlier_start_of_the_machine_do_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dancecli.engine.rate_limit._boot_id", str)
+    now = time.monotonic()
+    earlier = SharedSpacing(60, "youtube", tmp_path)
+    earlier.acquire(now + 1e6)
+    earlier.hold(now + 1e6 + 3600)
+    assert SharedSpacing(60, "youtube", tmp_path).acquire(now)
+    # What a process of this start holds stays, however slow it is.
+    SharedSpacing(60, "youtube", tmp_path).hold(now + 1e5)
+    assert SharedSpacing(60, "youtube", tmp_path).ready_s == now + 1e5
 
 
 def test_permits_of_two_processes_are_spaced_as_those_of_one(tmp_path: Path) -> None:
