@@ -276,7 +276,10 @@ def _read_list(
         if clip.parent_id and subset is not Subset.TRAIN:
             raise InputError.at(path, row, f"{file} is an augmented clip, and may only be trained on", hint)
         if not (workspace.root / file).is_file():
-            raise WorkspaceError(f"{workspace.root / file}: the clip's file is missing", hint)
+            raise WorkspaceError(
+                f"{workspace.root / file}: the clip's file is missing",
+                f"bring it back (dance fetch, dance import, a backup); or {hint}, which leaves it out",
+            )
         found.append(Example(clip.clip_id, file, label_index, clip.sha256))
     return found
 

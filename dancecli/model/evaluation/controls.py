@@ -124,13 +124,21 @@ def score_controls(
         dry_run: only check, and tell what would be evaluated.
 
     Raises:
-        WorkspaceError: the split has changed.
+        WorkspaceError: the split has changed, or clips of it are lost.
         ModelError: a control needs poses, and some clips have none yet.
     """
     if of.data.meta["split.hash"] != record["split"]["hash"]:
         raise WorkspaceError(
             f"split {of.data.name!r} has changed since run {of.name} was evaluated on it",
             "controls are compared with the run's own predictions: make the old split again",
+        )
+    if of.data.test_hash != record["split"]["test_hash"]:
+        before, now = record["results"]["test"]["n"], len(of.data.examples[Subset.TEST])
+        raise WorkspaceError(
+            f"the lists of split {of.data.name!r} are of other test clips ({now}) than run {of.name} was "
+            f"evaluated on ({before})",
+            f"bring lost clips back (dance fetch, dance import, a backup), then dance annotate --split "
+            f"{of.data.name}",
         )
     examples = {control: _examples(workspace, of.data, control) for control in controls}
     folder = RunFolder(workspace.run(of.name))

@@ -12,6 +12,7 @@ from dancecli.cli.models.evaluate import command
 from dancecli.core.errors import ModelError, UsageError, WorkspaceError
 from dancecli.core.recipe import read_recipe
 from dancecli.core.records import Clip, ClipPose, Control, Prediction
+from dancecli.dataset.split.annotations import annotate
 from dancecli.model.dataloading.controls import STILLS, controlled, only, person_boxes, without
 from dancecli.model.dataloading.pipelines import test_pipeline as evaluation_pipeline
 from dancecli.model.evaluation.controls import ControlSettings, evaluate_controls
@@ -159,9 +160,30 @@ def test_a_run_is_evaluated_under_controls_once(workspace, corpus, dance):
     assert evaluate_controls(workspace, ControlSettings("run", every)).computed == ()
     store_poses(workspace)
     assert evaluate_controls(workspace, ControlSettings(None, every)).computed == (Control.BACKGROUND,)
+    _lose_a_clip(workspace, tested[0], every)
     corpus(val=1, test=1)
     with pytest.raises(WorkspaceError, match="split 'small' has changed"):
         evaluate_controls(workspace, ControlSettings("run", every))
+
+
+def _lose_a_clip(workspace, clip_id, controls):
+    """Without one of the test clips nothing is computed, and once it is back all goes on."""
+    path = workspace.clip(clip_id)
+    kept = path.rename(workspace.root / "kept.mp4")
+    evaluated = RunFolder(workspace.run("run")).controlled(Control.SHUFFLED)
+    settings = ControlSettings("run", (*controls, Control.SHUFFLED))
+    with pytest.raises(WorkspaceError, match="file is missing") as caught:
+        evaluate_controls(workspace, settings)
+    assert caught.value.hint.startswith("bring it back")
+    annotate(workspace, "small")
+    told = r"other test clips \(2\) than run run was evaluated on \(3\)"
+    with pytest.raises(WorkspaceError, match=told) as caught:
+        evaluate_controls(workspace, settings)
+    assert "dance annotate --split small" in caught.value.hint
+    assert not evaluated.exists()
+    kept.rename(path)
+    annotate(workspace, "small")
+    assert evaluate_controls(workspace, settings).computed == (Control.SHUFFLED,)
 
 
 @pytest.mark.parametrize(
