@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core import hashing
 from dancecli.core.errors import ModelError, WorkspaceError
+from dancecli.core.recipe import KNN
 from dancecli.storage import runs as rec
 from dancecli.storage.workspace import Workspace
 
@@ -132,6 +133,8 @@ def run_checkpoint(workspace: Workspace, run: str | None) -> tuple[str, dict[str
                     f"name a run of dance finetune, or copy {arrays}: numpy.load and dance predict "
                     "--checkpoint read it",
                 )
+            if is_lost(workspace, name, record):
+                raise _lost_error(name, record)
             raise WorkspaceError(
                 f"run {name!r} has no weights of its own (it is of kind {record['model']['pretrain']!r})",
                 "name a run of dance finetune",
@@ -184,11 +187,34 @@ def for_evaluation(model: Any) -> Any:
 
 def _file_of(workspace: Workspace, name: str, record: Mapping[str, Any]) -> Path | None:
     """The checkpoint that was evaluated; None if the file is gone."""
+    path = _chosen(workspace, name, record)
+    return path if path is not None and path.is_file() else None
+
+
+def is_lost(workspace: Workspace, name: str, record: Mapping[str, Any]) -> bool:
+    """Return whether the checkpoint that the record of a completed run names is gone."""
+    path = _chosen(workspace, name, record)
+    return path is not None and not path.is_file()
+
+
+def _chosen(workspace: Workspace, name: str, record: Mapping[str, Any]) -> Path | None:
     chosen = (record.get("checkpoint") or {}).get("name")
     if record.get("status") != rec.DONE or not isinstance(chosen, str):
         return None
-    path = rec.RunFolder(workspace.run(name)).checkpoints / f"{Path(chosen).name}.pth"
-    return path if path.is_file() else None
+    return rec.RunFolder(workspace.run(name)).checkpoints / f"{Path(chosen).name}.pth"
+
+
+def _lost_error(name: str, record: Mapping[str, Any]) -> WorkspaceError:
+    if (record.get("recipe") or {}).get("head") == KNN:
+        return WorkspaceError(
+            f"the checkpoint of run {name!r} was deleted: that of --head knn holds the features of every "
+            "clip, and goes with a clip that dance remove removes",
+            f"train it again: dance finetune --name {name} --resume",
+        )
+    return WorkspaceError(
+        f"the checkpoint of run {name!r} was deleted",
+        "restore the file, or name another run of dance finetune",
+    )
 
 
 def _checked_model(model: Any, path: Path) -> dict[str, Any]:

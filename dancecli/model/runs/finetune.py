@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.hashing import sha256_text
 from dancecli.core.progress import SILENT, Reporter
-from dancecli.core.recipe import PRETRAINED, PROBES, RANDOM, SOLVED, TRAINED, VJEPA2, Recipe
+from dancecli.core.recipe import KNN, PRETRAINED, PROBES, RANDOM, SOLVED, TRAINED, VJEPA2, Recipe
 from dancecli.core.records import Prediction, Subset
 from dancecli.core.statistics.calibration import best_temperature
 from dancecli.model.dataloading.decoding.choice import decoder_of, with_decoder
@@ -21,6 +21,7 @@ from dancecli.model.dataloading.pipelines import forward_batch, frame_sampler
 from dancecli.model.dataloading.split_data import clip_files, subset_groups, write_train_list
 from dancecli.model.hardware.device import current_device
 from dancecli.model.networks.base import build_model_config
+from dancecli.model.networks.checkpoint import is_lost
 from dancecli.model.networks.head import HeadStart, start_head, with_hook
 from dancecli.model.networks.stages import LAST_STAGE
 from dancecli.model.networks.weights import resolve_weights
@@ -95,7 +96,12 @@ def finetune_plan(workspace: Workspace, plan: Plan, reporter: Reporter = SILENT)
 
 
 def _is_done(workspace: Workspace, plan: Plan) -> bool:
-    return plan.settings.resume and rec.read_record(workspace, plan.name)["status"] == rec.DONE
+    if not plan.settings.resume:
+        return False
+    record = rec.read_record(workspace, plan.name)
+    # A take-down deletes it, since it holds the clips; it is as quick to make again as it was to make.
+    lost = plan.recipe.head == KNN and is_lost(workspace, plan.name, record)
+    return bool(record["status"] == rec.DONE and not lost)
 
 
 def run_plan(workspace: Workspace, plan: Plan, reporter: Reporter) -> rec.RunResult:

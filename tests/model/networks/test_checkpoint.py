@@ -52,7 +52,7 @@ def test_a_run_s_checkpoint_can_be_used_without_the_run(corpus, tiny_recipe, tin
     assert scores.shape[0] == 1
     with pytest.raises(WorkspaceError, match="no run with weights"):
         run_checkpoint(workspace, None)
-    with pytest.raises(WorkspaceError, match="no weights of its own"):
+    with pytest.raises(WorkspaceError, match=f"checkpoint of run '{name}' was deleted"):
         run_checkpoint(workspace, name)
 
 

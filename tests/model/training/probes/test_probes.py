@@ -11,12 +11,12 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from dancecli.core.errors import ModelError, UsageError
+from dancecli.core.errors import ModelError, UsageError, WorkspaceError
 from dancecli.core.progress import SILENT
 from dancecli.core.records import Prediction
 from dancecli.model.evaluation.evaluate import EvaluateSettings, evaluate
 from dancecli.model.networks.build import MODELS
-from dancecli.model.networks.checkpoint import build_network, open_checkpoint
+from dancecli.model.networks.checkpoint import build_network, open_checkpoint, run_checkpoint
 from dancecli.model.runs.features import FeatureForm, FeatureSettings, export_features
 from dancecli.model.runs.finetune import FinetuneSettings, finetune, make_plan
 from dancecli.model.training.logistic import solve_head
@@ -34,6 +34,21 @@ def settings(tiny_model, tiny_recipe):
     return FinetuneSettings(
         pretrain=str(tiny_model), weights="none", freeze="4", recipe=str(tiny_recipe), name="probed"
     )
+
+
+def test_neighbors_whose_checkpoint_a_removal_deleted_are_kept_again(corpus, settings):
+    workspace = corpus()
+    settings = replace(settings, head="knn")
+    finetune(workspace, settings)
+    path = run_checkpoint(workspace, "probed")[2]
+    for again in (settings, FinetuneSettings(name="probed", resume=True)):
+        path.unlink()
+        with pytest.raises(WorkspaceError, match="deleted: that of --head knn") as error:
+            run_checkpoint(workspace, "probed")
+        assert error.value.hint == "train it again: dance finetune --name probed --resume"
+        assert finetune(workspace, again).fresh
+        assert path.exists()
+        assert not finetune(workspace, again).fresh
 
 
 def mteb_by_hand(train, labels, test):
