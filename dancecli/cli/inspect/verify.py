@@ -85,6 +85,9 @@ def _verify_card(workspace: Workspace, card: Path, *, json_output: bool) -> None
             print_result(f"{found.fact}: the card says {found.says}, the workspace gives {found.gives}")
         print_result(f"{len(result.differences)} of the {result.num_facts} facts of {card} differ")
     if result.differences:
-        info(f"if the workspace is right, delete {card.name} and run again: {result.command}")
+        info(
+            f"if the workspace is right, correct these facts in {card.name}; if you added nothing to it, "
+            f"delete it and run again: {result.command}"
+        )
         info("if the export's clips themselves changed, remove the whole export first")
         raise typer.Exit(3)

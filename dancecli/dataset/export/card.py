@@ -10,7 +10,7 @@ from dancecli.dataset.export.datasheet import fact_lines
 from dancecli.dataset.export.facts import ExportFacts
 from dancecli.dataset.export.formats import HUB_NAMES, TABLE, Item, Row
 from dancecli.dataset.export.licenses import may_be_shared
-from dancecli.dataset.quality.card import TERMS, header
+from dancecli.dataset.quality.card import header, terms
 
 _WITHOUT_VIDEOS = ("lists", "fingerprint")
 
@@ -89,7 +89,7 @@ def export_card(
         "## Terms",
         "",
         *_not_to_share(form, rows),
-        TERMS,
+        *terms(facts.tables["Clips by annotation list"].rows, facts.tables["Clips by source"].rows),
         "",
     ]
     return "\n".join(lines)

@@ -2,16 +2,18 @@
 
 The document is derived again, and what differs is named: a cell of a table, a value of the JSON, or a
 line. What a publisher adds is not held against it: sections, answers in the datasheet, and further
-properties of the dataset in the JSON.
+properties of the dataset in the JSON. Nor is what is the publisher's to decide: the title, and in the header
+of a card all but what was counted.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,10 @@ from dancecli.dataset.export.export import (
 from dancecli.storage.workspace import Workspace
 
 _COMMAND = re.compile(r"dance export --split ([\w.-]+) --format ([a-z]+)( --augmented)?")
+# Headings, and the questions of a datasheet.
+_TITLE = re.compile(r"#+ .*|\*\*.*\*\*")
+# Keys of a card's header that state what was counted; a publisher sets the license, title and tags.
+_COUNTED = ("size_categories", "configs")
 _CELLS = re.compile(r"(?<!\\)\|")
 ABSENT = "(nothing)"
 
@@ -105,8 +111,9 @@ def _facts(documents: Documents, path: Path, text: str) -> tuple[dict[str, str],
     if text.lstrip().startswith("{"):
         like = json.loads(documents.text(CROISSANT))
         return facts_in_json(_parsed(path, text), like), facts_in_json(like, like)
-    own = documents.text(DATASHEET if text.lstrip().startswith("# Datasheet") else CARD)
-    return facts_in_markdown(text), facts_in_markdown(own)
+    is_sheet = path.name == DATASHEET or text.lstrip().startswith("# Datasheet")
+    like = documents.text(DATASHEET if is_sheet else CARD)
+    return facts_in_markdown(text, like), facts_in_markdown(like, like)
 
 
 def differences(says: Mapping[str, str], gives: Mapping[str, str]) -> Iterator[Difference]:
@@ -147,17 +154,24 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
         yield path, json.dumps(value, ensure_ascii=False)
 
 
-def facts_in_markdown(text: str) -> dict[str, str]:
-    """Name every cell of a table by its title, row and column; other lines by themselves, without value."""
+def facts_in_markdown(text: str, like: str) -> dict[str, str]:
+    """Name every cell of a table by its title, row and column; other lines by themselves, without value.
+
+    Args:
+        text: the document.
+        like: a document of the same kind; answers and tables that it has not are left out.
+    """
     found: dict[str, str] = {}
+    titles = {line.lstrip("# ") for line in like.splitlines() if line.startswith("###")}
     title, columns = "", list[str]()
-    for raw in text.splitlines():
-        line = raw.strip()
+    for line in _without_answers(_without_decisions(text), like):
         if not line.startswith("|"):
             columns = []
-            title = line.lstrip("# ") if line.startswith("#") else title
-            if line and line != OPEN:
+            title = line.strip("#* ") if _TITLE.fullmatch(line) else title
+            if line:
                 found[f"{title}: {line}"] = ""
+            continue
+        if title not in titles:
             continue
         cells = [cell.strip() for cell in _CELLS.split(line)[1:-1]]
         if not columns:
@@ -167,6 +181,34 @@ def facts_in_markdown(text: str) -> dict[str, str]:
             for column, cell in zip(columns[1:], cells[1:], strict=False):
                 found[f"{title}: {cells[0]}: {column}"] = cell
     return found
+
+
+def _without_decisions(text: str) -> Iterator[str]:
+    """Yield the lines of a document but for its title, and of its header only what was counted."""
+    in_header, counted = False, True
+    for i, line in enumerate(text.strip().splitlines()):
+        if line.strip() == "---" and (in_header or i == 0):
+            in_header = not in_header
+            continue
+        if in_header and line[:1].isalpha():
+            counted = line.partition(":")[0] in _COUNTED
+        if (counted or not in_header) and not line.startswith("# "):
+            yield line.strip()
+
+
+def _without_answers(lines: Iterable[str], like: str) -> Iterator[str]:
+    """Yield the lines but for those that stand where `like` leaves an answer to the publisher.
+
+    An answer reaches to the next question or section of `like`, so that it may be any Markdown.
+    """
+    own = [line for line in like.splitlines() if line]
+    places = {line for line in own if line.startswith(("**", "## "))}
+    left = {line for line, following in pairwise(own) if following == OPEN}
+    answering = False
+    for line in lines:
+        answering = line in left if line in places else answering
+        if line in places or not answering:
+            yield line
 
 
 def _parsed(path: Path, text: str) -> dict[str, Any]:

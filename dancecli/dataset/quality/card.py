@@ -5,19 +5,23 @@ See https://huggingface.co/docs/hub/datasets-cards. A card states only what was 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from dancecli.dataset.fetch.settings import MIRROR, YOUTUBE
 from dancecli.dataset.quality.stats import DatasetStats, LabelStats
+from dancecli.sources.letsdance import DATASET
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
 
 # Upper ends of the hub's size categories, with their names.
 _SIZES = [(10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M")]
 
-TERMS = """\
-Annotations of Kinetics are CC BY 4.0 (Google). Let's Dance is offered for the research community to use,
-without a license text. The videos stay their uploaders', and YouTube's terms of service bar downloading
-except as they permit: publish ids, times and labels freely, and the clips only where you may."""
+_OF_KINETICS = "Annotations of Kinetics are CC BY 4.0 (Google)."
+_OF_LETS_DANCE = "Let's Dance is offered for the research community to use, without a license text."
+_OF_YOUTUBE = """\
+The videos stay their uploaders', and YouTube's terms of service bar downloading except as they permit:
+publish ids, times and labels freely, and the clips only where you may."""
+_OF_FILES = "On what terms videos from files may be published is for their owners to say."
 
 
 def write_card(workspace: Workspace, stats: DatasetStats) -> None:
@@ -108,7 +112,16 @@ def _origin(stats: DatasetStats) -> list[str]:
         if counts:
             lines += ["", row_of([column, "clips"]), "|---|---:|"]
             lines += [row_of([escaped(name) or "(not stated)", f"{n:,}"]) for name, n in counts.items()]
-    return [*lines, "", "## Terms", "", TERMS]
+    return [*lines, "", "## Terms", "", *terms(stats.datasets, stats.sources)]
+
+
+def terms(datasets: Collection[str], sources: Collection[str]) -> list[str]:
+    """Return the terms of the annotation lists and sources that a dataset has, a line for each."""
+    kinetics = any(name.startswith("kinetics") for name in datasets)
+    lets_dance = DATASET in datasets
+    youtube = kinetics or lets_dance or not {YOUTUBE, MIRROR}.isdisjoint(sources)
+    known = ((kinetics, _OF_KINETICS), (lets_dance, _OF_LETS_DANCE), (youtube, _OF_YOUTUBE))
+    return [text for there, text in known if there] or [_OF_FILES]
 
 
 def row_of(cells: list[str]) -> str:

@@ -9,7 +9,7 @@ from helpers.builders import Ran, fill, make_clip
 
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.records import Clip, Outcome, OutcomeClass, Segment
-from dancecli.dataset.quality.card import card_text
+from dancecli.dataset.quality.card import card_text, terms
 from dancecli.dataset.quality.stats import Range, stats
 from dancecli.dataset.split.split import SplitSettings, split
 from dancecli.storage import tables
@@ -74,6 +74,18 @@ def test_the_card_has_the_header_that_the_hub_reads(filled: Workspace) -> None:
     assert "| tap dancing | 20 | 20 | 100.0 |" in body
     assert "| **all** | 44 | 40 | 90.9 |" in body
     assert "| private | 1 |" in body
+
+
+def test_the_terms_are_those_of_the_lists_and_sources_that_are_there() -> None:
+    assert terms(["benchmark"], ["folder"]) == [
+        "On what terms videos from files may be published is for their owners to say."
+    ]
+    kinetics, videos = terms(["kinetics700-2020", "own"], ["folder", "youtube"])
+    assert ("CC BY 4.0" in kinetics, "YouTube's terms" in videos) == (True, True)
+    lets_dance, videos = terms(["lets-dance"], ["folder"])
+    assert ("Let's Dance" in lets_dance, "YouTube's terms" in videos) == (True, True)
+    (videos,) = terms(["benchmark"], ["mirror"])
+    assert "YouTube's terms" in videos
 
 
 def test_markup_in_a_label_is_shown_not_read(workspace: Workspace) -> None:
