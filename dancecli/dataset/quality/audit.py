@@ -23,6 +23,7 @@ from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip, Group, OutcomeClass, SplitClip, Subset
 from dancecli.dataset.groups import NEAR_DUPLICATE, KnownGroups, known_groups, read_all_groups
 from dancecli.dataset.quality.verify import StoredFile, check_files
+from dancecli.dataset.similarity.dedup import near_among
 from dancecli.dataset.split.official import SUBSET_COLUMNS
 from dancecli.storage import ledger, tables
 from dancecli.storage.content import conditions_of
@@ -139,7 +140,8 @@ def audit(workspace: Workspace, settings: AuditSettings, reporter: Reporter = SI
         *straddling("video in two subsets", ((_video(c, clips), c.part) for c in split_clips)),
         *straddling("equal bytes in two subsets", _checksums(split_clips, clips)),
         *_straddling_groups(split_clips, groups),
-        *label_conflicts(split_clips, clips, groups),
+        *label_conflicts(split_clips, clips),
+        *_near_conflicts(workspace, split_clips, clips, groups),
         *misplaced_augmented(workspace, name, split_clips, clips),
         *outdated(split_clips, clips),
         *_lock_differences(workspace, name, split_clips, clips),
@@ -201,10 +203,8 @@ def known_elsewhere(
             yield Finding(f"{name}: held-out video is listed", clip.clip_id, detail)
 
 
-def label_conflicts(
-    split_clips: Sequence[SplitClip], clips: Mapping[str, AuditedClip], groups: Sequence[Group]
-) -> Iterator[Finding]:
-    """Find clips that show the same and have different labels: overlapping, equal, or near-duplicates."""
+def label_conflicts(split_clips: Sequence[SplitClip], clips: Mapping[str, AuditedClip]) -> Iterator[Finding]:
+    """Find clips that show the same and have different labels: those that overlap or are equal."""
     label_of = {clip.clip_id: clip.label for clip in split_clips}
     own = [clips[clip_id] for clip_id in label_of if clip_id in clips]
     by_video: dict[str, list[AuditedClip]] = defaultdict(list)
@@ -214,20 +214,38 @@ def label_conflicts(
         members.sort(key=lambda clip: (clip.start_ms, clip.end_ms, clip.label))
         for one, two in combinations(members, 2):
             if two.start_ms < one.end_ms and one.label != two.label:
-                yield Finding("two labels for one segment", video, f"{one.label} and {two.label}")
+                named = f"{one.label} ({one.clip_id}) and {two.label} ({two.clip_id})"
+                yield Finding("two labels for one segment", video, named)
     del by_video
-    near = [(g.group, g.clip_id) for g in groups if g.kind == NEAR_DUPLICATE and g.clip_id in label_of]
-    for kind, pairs in (
-        ("equal bytes with two labels", [(clip.sha256, clip.clip_id) for clip in own]),
-        ("near-duplicates with two labels", near),
-    ):
-        # The smallest id of each label: a checksum alone would not lead to a clip.
-        first: dict[tuple[str, str], str] = {}
-        for what, clip_id in sorted(pairs):
-            first.setdefault((what, label_of[clip_id]), clip_id)
-        for what, labels in _clashes((what, label_of[clip_id]) for what, clip_id in pairs).items():
-            named = (f"{label} ({first[what, label]})" for label in sorted(labels))
-            yield Finding(kind, what, " and ".join(named))
+    pairs = [(clip.sha256, clip.clip_id) for clip in own]
+    # The smallest id of each label: a checksum alone would not lead to a clip.
+    first: dict[tuple[str, str], str] = {}
+    for what, clip_id in sorted(pairs):
+        first.setdefault((what, label_of[clip_id]), clip_id)
+    for what, labels in _clashes((what, label_of[clip_id]) for what, clip_id in pairs).items():
+        named = " and ".join(f"{label} ({first[what, label]})" for label in sorted(labels))
+        yield Finding("equal bytes with two labels", what, named)
+
+
+def _near_conflicts(
+    workspace: Workspace,
+    split_clips: Sequence[SplitClip],
+    clips: Mapping[str, AuditedClip],
+    groups: Sequence[Group],
+) -> Iterator[Finding]:
+    """Find near-duplicates of different videos that have different labels.
+
+    A group holds all clips of its videos, of which only some are near-duplicates: the pairs are looked up
+    again by their stored hashes, in the groups that have several labels.
+    """
+    label_of = {clip.clip_id: clip.label for clip in split_clips}
+    members = [row for row in groups if row.kind == NEAR_DUPLICATE and row.clip_id in clips]
+    torn = _clashes((row.group, label_of[row.clip_id]) for row in members)
+    group_of = {row.clip_id: row.group for row in members if row.group in torn}
+    for one, two in near_among(workspace, group_of) if group_of else ():
+        if label_of[one] != label_of[two] and clips[one].video_id != clips[two].video_id:
+            named = " and ".join(sorted(f"{label_of[clip_id]} ({clip_id})" for clip_id in (one, two)))
+            yield Finding("near-duplicates with two labels", group_of[one], named)
 
 
 def misplaced_augmented(

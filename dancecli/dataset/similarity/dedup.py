@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -115,6 +115,19 @@ def dedup(workspace: Workspace, settings: DedupSettings, reporter: Reporter = SI
         changed=changed,
         shown=shown,
     )
+
+
+def near_among(workspace: Workspace, clip_ids: Collection[str]) -> list[tuple[str, str]]:
+    """Find the near-duplicates among some clips, by the hashes that are stored, as pairs of ids in order."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    clips = read_originals(workspace)
+    clips = clips.filter(pc.is_in(clips["clip_id"], pa.array(sorted(clip_ids), pa.string())))
+    rows, arrays = load_hashes(workspace, clips)
+    first, second = near_pairs(arrays)
+    ids = clips["clip_id"].to_pylist()
+    return [(ids[i], ids[j]) for i, j in zip(rows[first].tolist(), rows[second].tolist(), strict=True)]
 
 
 def grouped(videos: Sequence[str], first: Indices, second: Indices) -> list[str]:

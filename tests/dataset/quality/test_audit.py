@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 
 import pytest
 from helpers.builders import Ran, fill, make_clip
 
 from dancecli.core.errors import InputError
-from dancecli.core.records import Clip, Group, Outcome, OutcomeClass, SplitClip
+from dancecli.core.records import Clip, ClipHashes, Group, Outcome, OutcomeClass, SplitClip
 from dancecli.dataset.groups import NEAR_DUPLICATE, add_groups
 from dancecli.dataset.quality.audit import AuditSettings, Finding, Listed, audit, read_ids, video_of
 from dancecli.dataset.split.annotations import annotate
@@ -57,22 +58,44 @@ def test_a_video_in_two_subsets_is_found(cut: tuple[Workspace, tuple[SplitClip, 
     }
 
 
+def group_as_near(workspace: Workspace, looks: dict[str, int]) -> None:
+    """Make clips a group of near-duplicates; those with one number are near-duplicates."""
+    tables.write(workspace.groups, Group, [Group(clip_id, "g", NEAR_DUPLICATE) for clip_id in sorted(looks)])
+    sha256_of = {clip.clip_id: clip.sha256 for clip in tables.read(workspace.clips, Clip)}
+    rows = [
+        ClipHashes(clip_id, sha256_of[clip_id], *(Random(look).randbytes(n) for n in (32, 32, 80, 80)))
+        for clip_id, look in looks.items()
+    ]
+    tables.write(workspace.hashes, ClipHashes, rows)
+
+
 def test_near_duplicates_in_two_subsets_and_with_two_labels_are_found(
     cut: tuple[Workspace, tuple[SplitClip, ...]],
 ) -> None:
     workspace, split_clips = cut
     one = next(p for p in split_clips if p.subset == "train" and p.label == "zumba")
     two = next(p for p in split_clips if p.subset == "test" and p.label == "tap dancing")
-    tables.write(
-        workspace.groups,
-        Group,
-        [Group(one.clip_id, "g", NEAR_DUPLICATE), Group(two.clip_id, "g", NEAR_DUPLICATE)],
-    )
+    group_as_near(workspace, {one.clip_id: 1, two.clip_id: 1})
     found = {f.kind: f.detail for f in look(workspace)}
     assert found == {
         "near-duplicates in two subsets": "1 in test, 1 in train",
         "near-duplicates with two labels": f"tap dancing ({two.clip_id}) and zumba ({one.clip_id})",
     }
+
+
+def test_the_dances_of_a_recording_that_was_cut_are_no_near_duplicates(workspace: Workspace) -> None:
+    clip = make_clip(0)
+    stretches = [
+        replace(clip, clip_id=f"v_{i}", start_ms=9000 * i, end_ms=9000 * (i + 1), label=label, sha256=str(i))
+        for i, label in enumerate(("tap dancing", "zumba", "tap dancing"))
+    ]
+    copy = replace(clip, clip_id="copy", video_id="copy", label="tap dancing", sha256="copy")
+    fill(workspace, [*stretches, copy, *(make_clip(3 * i) for i in range(1, 60))], LABELS)
+    # Two stretches of one place may be close; the copy is a near-duplicate of the first one alone.
+    group_as_near(workspace, {"v_0": 1, "v_1": 2, "v_2": 2, "copy": 1})
+    split(workspace, SplitSettings(ratios="80/20"))
+    annotate(workspace)
+    assert [f for f in look(workspace) if "labels" in f.kind] == []
 
 
 def test_two_labels_for_one_segment_are_found(workspace: Workspace) -> None:
@@ -84,8 +107,8 @@ def test_two_labels_for_one_segment_are_found(workspace: Workspace) -> None:
     )
     fill(workspace, [*clips, clashing, after], LABELS)
     split(workspace, SplitSettings(ratios="80/20"))
-    found = [(f.kind, f.what) for f in look(workspace)]
-    assert found == [("two labels for one segment", clip.video_id)]
+    named = f"tap dancing ({clip.clip_id}) and zumba (other)"
+    assert look(workspace) == (Finding("two labels for one segment", clip.video_id, named),)
 
 
 def test_augmented_clips_outside_training_are_found(cut: tuple[Workspace, tuple[SplitClip, ...]]) -> None:
