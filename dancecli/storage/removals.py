@@ -160,9 +160,17 @@ def removed_of(meta: Mapping[str, str]) -> dict[str, int]:
     return found
 
 
-def removal_note(remaining: int, removed: int) -> str:
-    """Say how much of a subset is left: `17 of 20 clips, 3 removed by request`."""
-    return f"{remaining:,} of {remaining + removed:,} clips, {removed:,} removed by request"
+def missing_of(meta: Mapping[str, str]) -> dict[str, int]:
+    """Return how many clips of each subset its lock names that were not here, from a split's metadata."""
+    found: dict[str, int] = json.loads(meta.get("split.missing", "{}"))
+    return found
+
+
+def removal_note(remaining: int, removed: int, missing: int = 0) -> str:
+    """Say how much of a subset is left: `17 of 22 clips, 3 removed by request, 2 missing here`."""
+    total = remaining + removed + missing
+    note = f"{remaining:,} of {total:,} clips, {removed:,} removed by request"
+    return f"{note}, {missing:,} missing here" if missing else note
 
 
 def video_of(clip_id: str) -> str:

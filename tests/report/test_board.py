@@ -12,8 +12,10 @@ from helpers.builders import Ran
 from helpers.fake_run import change_meta, make_run
 
 from dancecli.core.errors import WorkspaceError
+from dancecli.core.records import SplitClip
 from dancecli.report.board import BoardResult, BoardSettings, board
 from dancecli.report.compare import CompareSettings, compare
+from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
 
 SIX = ("wave", "spin", "bounce", "<script>alert(1)</script>", "robot", "kick ball change")
@@ -226,3 +228,13 @@ def test_the_page_names_the_split_and_leaves_out_columns_without_a_value(many: W
     result = board(many, BoardSettings())
     assert result.page.read_text().count("GFLOPs</button>") == 1
     assert result.document["leaderboards"][0]["splits"] == ["demo"]
+
+
+def test_what_is_here_removed_and_missing_adds_up(workspace: Workspace) -> None:
+    make_run(workspace.root, SIX, test=60, name="a-1", split="part")
+    path = workspace.split("part")
+    gone = {"split.removed": '{"test": 3}', "split.missing": '{"test": 2}'}
+    meta = {key: text for key, text in tables.read_meta(path).items() if not key.startswith("dance.")}
+    tables.write(path, SplitClip, tables.read(path, SplitClip), meta | gone)
+    extent = board(workspace, BoardSettings()).leaderboards[0].extent
+    assert extent == "60 of 65 clips, 3 removed by request, 2 missing here"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -200,7 +200,9 @@ def _document(result: SplitResult) -> dict[str, Any]:
         "moved_from_official": result.moved,
         "notes": result.notes,
     }
-    return document | ({"drift": _drift_counts(result.drift)} if result.drift else {})
+    drift = result.drift
+    clips = {f"{what}_clips": getattr(drift, what) for what in ("missing", "changed", "unlisted")}
+    return document | ({"drift": _drift_counts(drift) | clips} if drift else {})
 
 
 def _show(result: SplitResult, gap: float | None) -> None:
@@ -228,6 +230,9 @@ def _show(result: SplitResult, gap: float | None) -> None:
     if result.drift:
         counts = ", ".join(f"{count} {what}" for what, count in _drift_counts(result.drift).items())
         print_result(f"drift from the lock: {counts}")
+        for what, ids in (("missing", result.drift.missing), ("changed", result.drift.changed)):
+            if ids:
+                print_result(f"{what}: {_first(ids)}")
 
 
 def _inform(result: SplitResult) -> None:
@@ -237,7 +242,8 @@ def _inform(result: SplitResult) -> None:
     if not result.changed:
         info("the same split exists already; nothing changed")
     for subset, count in (result.drift.removed if result.drift else {}).items():
-        info(f"{subset}: {removal_note(result.counts[subset], count)}")
+        missing = result.drift.num_missing.get(subset, 0) if result.drift else 0
+        info(f"{subset}: {removal_note(result.counts[subset], count, missing)}")
     for note in (*result.notes, *result.known.warnings):
         info(note)
     if result.torn:
@@ -276,12 +282,16 @@ def _absent(result: SplitResult) -> Iterator[str]:
     from dancecli.dataset.split.split import absent_classes
 
     for subset, labels in absent_classes(result.clips, result.labels).items():
-        shown = ", ".join(labels[:_SHOWN]) + (f" and {len(labels) - _SHOWN} more" if labels[_SHOWN:] else "")
+        shown = _first(labels)
         count = pluralize(len(labels), "class")
         if _fold_sizes(result):
             yield f"{count} with all clips in one fold, so never one to train on: {shown}"
         else:
             yield f"{count} without a clip in {subset}: {shown}"
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if names[_SHOWN:] else "")
 
 
 def _drift_counts(drift: Drift) -> dict[str, int]:

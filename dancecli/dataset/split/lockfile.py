@@ -25,12 +25,14 @@ class Drift:
         unlisted: clips that are here and not in the lock; they are in no subset.
         removed: clips of the lock that were removed by request, here or where the lock is from, by
             subset; they are not in `missing`.
+        num_missing: clips of `missing` by subset.
     """
 
     missing: tuple[str, ...]
     changed: tuple[str, ...]
     unlisted: tuple[str, ...]
     removed: dict[str, int]
+    num_missing: dict[str, int]
 
 
 def clips_from_lock(
@@ -65,8 +67,10 @@ def clips_from_lock(
     gone = [locked[clip_id] for clip_id in locked.keys() - here.keys()]
     removed = Counter(clip.subset for clip in gone if _is_removed(clip, removals))
     removed.update(row.subset for _, row in lock_rows(path) if is_reference(row.clip_id))
+    missing = [clip for clip in gone if not _is_removed(clip, removals)]
+    absent = Counter(clip.subset for clip in missing)
     drift = Drift(
-        missing=tuple(sorted(clip.clip_id for clip in gone if not _is_removed(clip, removals))),
+        missing=tuple(sorted(clip.clip_id for clip in missing)),
         changed=tuple(
             clip.clip_id
             for clip in found
@@ -74,6 +78,7 @@ def clips_from_lock(
         ),
         unlisted=tuple(sorted(here.keys() - locked.keys())),
         removed={subset.value: removed[subset.value] for subset in Subset if removed[subset.value]},
+        num_missing={subset.value: absent[subset.value] for subset in Subset if absent[subset.value]},
     )
     return found, drift
 

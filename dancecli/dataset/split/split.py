@@ -469,6 +469,8 @@ def _write(workspace: Workspace, result: SplitResult, settings: SplitSettings) -
     }
     if result.drift and result.drift.removed:
         meta["split.removed"] = json.dumps(result.drift.removed)
+    if result.drift and result.drift.num_missing:
+        meta["split.missing"] = json.dumps(result.drift.num_missing)
     path, lock = workspace.split(result.name), workspace.split_lock(result.name)
     if path.exists() and lock.exists():
         # Somebody may have published the lock before.

@@ -19,7 +19,7 @@ from dancecli.storage import tables
 from dancecli.storage.corrections import newer_corrections
 from dancecli.storage.files import atomic_file
 from dancecli.storage.lockfile import subset_digest
-from dancecli.storage.removals import removal_note, removed_of
+from dancecli.storage.removals import missing_of, removal_note, removed_of
 from dancecli.storage.workspace import Workspace
 
 TRAIN_AND_VAL = "train-and-val"
@@ -168,7 +168,7 @@ def load_split(workspace: Workspace, name: str | None, *, folds: bool = False) -
             for path in dict.fromkeys(example.path for subset in Subset for example in examples[subset])
         ),
         notes=(
-            *_notes(name, examples, split_clips, removed_of(meta)),
+            *_notes(name, examples, split_clips, removed_of(meta), missing_of(meta)),
             *filter(None, [newer_corrections(workspace, name)]),
         ),
         folds=fold_of,
@@ -289,12 +289,14 @@ def _notes(
     examples: dict[Subset, tuple[Example, ...]],
     split_clips: Sequence[SplitClip],
     removed: Mapping[str, int],
+    missing: Mapping[str, int],
 ) -> Iterable[str]:
     folds = any(clip.folds for clip in split_clips)
     for subset in (Subset.TEST,) if folds else Subset:
         if removed.get(subset):
             own = sum(clip.subset == subset for clip in split_clips)
-            yield f"{subset} subset of split {name}: {removal_note(own, removed[subset])}"
+            note = removal_note(own, removed[subset], missing.get(subset, 0))
+            yield f"{subset} subset of split {name}: {note}"
         listed = {example.clip_id for example in examples[subset]}
         lost = sum(p.subset == subset and p.clip_id not in listed for p in split_clips)
         if lost:

@@ -208,6 +208,7 @@ class Leaderboard:
         test: hash of the subset.
         splits: the splits that it is the subset of: more than one where they have it in common.
         removed: clips of the subset that were removed on request, and count for nobody.
+        missing: clips of the subset that its lock names, and that were not here.
         protocol: of the views all of them, joined by `; `, and that of the probe if it is a published one.
         views: the protocols of the views alone.
     """
@@ -217,6 +218,7 @@ class Leaderboard:
     protocol: str
     clips: int
     removed: int
+    missing: int
     videos: int
     classes: int
     rows: tuple[Row, ...]
@@ -225,7 +227,9 @@ class Leaderboard:
     @property
     def extent(self) -> str:
         """How many clips it is about: `20 clips`, or `17 of 20 clips, 3 removed by request`."""
-        return removal_note(self.clips, self.removed) if self.removed else pluralize(self.clips, "clip")
+        if not self.removed:
+            return pluralize(self.clips, "clip")
+        return removal_note(self.clips, self.removed, self.missing)
 
     @property
     def headline(self) -> str:
@@ -332,6 +336,7 @@ def _leaderboard(entries: Sequence[Entry], protocols: Sequence[str], subset: str
         protocol=views if fitted == FULL else f"{views}, probe protocol {fitted}",
         clips=len(one.subsets[subset].clips),
         removed=max(run.removed.get(subset, 0) for entry in entries for run in entry.runs),
+        missing=max(run.missing.get(subset, 0) for entry in entries for run in entry.runs),
         videos=len(set(groups)),
         classes=len(one.labels),
         rows=tuple(

@@ -14,7 +14,7 @@ from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.records import Clip, Prediction, SplitClip, Subset
 from dancecli.storage import tables
 from dancecli.storage.corrections import newer_corrections
-from dancecli.storage.removals import removal_note, removed_of
+from dancecli.storage.removals import missing_of, removal_note, removed_of
 from dancecli.storage.runs import RunFolder, read_record
 from dancecli.storage.workspace import Workspace
 
@@ -64,6 +64,7 @@ class RunResults:
         predictions: the metadata of `predictions.parquet`.
         removed: for each of `subsets` how many of its clips were removed by request since the split was
             made; no figure counts them.
+        missing: for each of `subsets` how many clips its lock names that were not here at the split.
         youtube: the clips of `subsets` whose source is a video of YouTube.
         corrections: what was corrected since the split was made, in words; empty if nothing was.
     """
@@ -79,13 +80,15 @@ class RunResults:
     links: Mapping[str, str]
     predictions: Mapping[str, str]
     removed: Mapping[str, int] = field(default_factory=dict)
+    missing: Mapping[str, int] = field(default_factory=dict)
     youtube: frozenset[str] = frozenset()
     corrections: str = ""
 
     def removal_note(self, subset: str) -> str:
         """Say how much of a subset is left (`17 of 20 clips, 3 removed by request`); empty for all of it."""
         removed = self.removed.get(subset, 0)
-        return removal_note(len(self.subsets[subset].clips), removed) if removed else ""
+        missing = self.missing.get(subset, 0)
+        return removal_note(len(self.subsets[subset].clips), removed, missing) if removed else ""
 
 
 def read_run_results(workspace: Workspace, run: str) -> RunResults:
@@ -105,11 +108,12 @@ def read_run_results(workspace: Workspace, run: str) -> RunResults:
             f"resume it: dance finetune --name {run} --resume; or choose another: dance report --run NAME",
         )
     results = results_of(record, path, lambda: _read_split(workspace, record, path))
-    removed = removed_of(tables.read_meta(workspace.split(record["split"]["name"])))
+    meta = tables.read_meta(workspace.split(record["split"]["name"]))
     links, youtube = _read_links(workspace, {clip for of in results.subsets.values() for clip in of.clips})
     return replace(
         results,
-        removed={name: count for name, count in removed.items() if name in results.subsets},
+        removed={name: count for name, count in removed_of(meta).items() if name in results.subsets},
+        missing={name: count for name, count in missing_of(meta).items() if name in results.subsets},
         history=_read_history(folder / "metrics.jsonl"),
         config=_read_text(folder / "config.py"),
         links=links,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,7 +33,7 @@ def test_a_lock_rebuilds_the_split_and_reports_the_drift(filled: Workspace) -> N
     assert same.clips == first.clips
     assert same.digest == first.digest
     assert same.drift is not None
-    assert same.drift == type(same.drift)((), (), (), {})
+    assert same.drift == type(same.drift)((), (), (), {}, {})
     clips = tables.read(filled.clips, Clip)
     gone, other = clips[0].clip_id, clips[1].clip_id
     later = [c if c.clip_id != other else replace(c, sha256="f" * 64) for c in clips[1:]]
@@ -43,6 +44,20 @@ def test_a_lock_rebuilds_the_split_and_reports_the_drift(filled: Workspace) -> N
     assert rebuilt.drift.unlisted == (make_clip(999).clip_id,)
     before = {p.clip_id: p.subset for p in first.clips}
     assert all(before[p.clip_id] == p.subset for p in rebuilt.clips)
+
+
+def test_removed_and_missing_clips_and_those_here_add_up(
+    filled: Workspace, dance: Callable[..., Ran]
+) -> None:
+    first = split(filled, SplitSettings(stratify=True, name="bench"))
+    test = [clip.clip_id for clip in first.clips if clip.subset == "test"]
+    lock = filled.split_lock("bench").rename(filled.root / "bench.lock.csv")
+    lock.write_text(lock.read_text().replace(test[0], f"removed-{'0' * 12}_0_1000"))
+    fill(filled, [c for c in tables.read(filled.clips, Clip) if c.clip_id not in test[:3]], LABELS)
+    ran = dance("split", "--lock", str(lock), "--name", "later")
+    note = f"{len(test) - 3} of {len(test)} clips, 1 removed by request, 2 missing here"
+    assert f"test: {note}" in ran.err
+    assert json.loads(tables.read_meta(filled.split("later"))["split.missing"]) == {"test": 2}
 
 
 @pytest.mark.parametrize(
