@@ -45,7 +45,7 @@ SEEN = [stretch(0, 1.5, "zumba"), stretch(1.5, 61.04, "salsa & swing"), stretch(
 
 @pytest.mark.parametrize("suffix", [".eaf", ".vtt", ".csv"])
 def test_what_predict_writes_is_read_back(tmp_path: Path, suffix: str) -> None:
-    write_timeline(tmp_path / NAME, tmp_path / "films" / f"{NAME}.mp4", SEEN, MADE)
+    write_timeline(tmp_path / NAME, tmp_path / "films" / f"{NAME}.mp4", SEEN, MADE, {})
     listing = read(tmp_path / f"{NAME}{suffix}")
     found = [(one.start_ms, one.end_ms, one.label) for one in listing.segments]
     assert found == [(round(1000 * s["start_s"]), round(1000 * s["end_s"]), s["label"]) for s in SEEN]
@@ -63,7 +63,7 @@ def test_a_timeline_names_its_recording_whatever_it_is_called(
     tmp_path: Path, suffix: str, written: str, film: str
 ) -> None:
     segments = [{**one, "set": [one["label"]], "unknown": False} for one in SEEN]
-    write_timeline(tmp_path / written, tmp_path / "films" / film, segments, MADE)
+    write_timeline(tmp_path / written, tmp_path / "films" / film, segments, MADE, {})
     listing = read(tmp_path / f"{written}{suffix}")
     stem = film if film == "v1.0" and suffix != ".eaf" else Path(film).stem
     assert {one.video_id for one in listing.segments} == {recording_id(stem)}
@@ -81,7 +81,7 @@ def test_the_words_of_a_cue_name_no_recording(tmp_path: Path) -> None:
 def test_a_timeline_without_a_name_in_it_is_of_the_recording_that_it_is_named_after(
     tmp_path: Path, suffix: str
 ) -> None:
-    write_timeline(tmp_path / NAME, tmp_path / "x.mp4", SEEN, MADE)
+    write_timeline(tmp_path / NAME, tmp_path / "x.mp4", SEEN, MADE, {})
     text = (tmp_path / f"{NAME}{suffix}").read_text()
     for name in (f"Gala{suffix}", f"Gala.mp4{suffix}"):
         (tmp_path / name).write_text(text.replace("NOTE recording: x.mp4\n\n", "").replace("x.mp4", ""))
@@ -98,7 +98,7 @@ def test_a_timeline_without_a_name_in_it_is_of_the_recording_that_it_is_named_af
 def test_any_timeline_is_read_back(rows: list[tuple[int, int, str]]) -> None:
     segments = [stretch(start / 1000, (start + length) / 1000, label) for start, length, label in rows]
     with tempfile.TemporaryDirectory() as folder:
-        for path in write_timeline(Path(folder) / "film", Path("film.mp4"), segments, MADE):
+        for path in write_timeline(Path(folder) / "film", Path("film.mp4"), segments, MADE, {}).files:
             found = [(one.start_ms, one.end_ms - one.start_ms, one.label) for one in read(path).segments]
             assert found == rows
 

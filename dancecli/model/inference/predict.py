@@ -27,7 +27,7 @@ from dancecli.model.hardware.device import current_device
 from dancecli.model.inference.calibration import calibrate
 from dancecli.model.inference.inputs import find_videos, frames_of, slug, unique_slugs
 from dancecli.model.inference.reading import Reading
-from dancecli.model.inference.timeline_files import write_timeline
+from dancecli.model.inference.timeline_files import Written, write_timeline
 from dancecli.model.networks.checkpoint import Checkpoint, open_checkpoint, run_checkpoint
 from dancecli.storage import runs as rec
 from dancecli.storage.files import atomic_file, file_state
@@ -236,6 +236,7 @@ def predict(workspace: Workspace, settings: PredictSettings, reporter: Reporter 
     videos: dict[int, dict[str, Any]] = {}
     pictures: dict[int, Path] = {}
     timelines: dict[int, tuple[Path, ...]] = {}
+    known = _read_timelines(file)
     fresh, saved = 0, time.monotonic()
     slugs = list(unique_slugs([name for name, _ in plan.files]))
 
@@ -243,7 +244,7 @@ def predict(workspace: Workspace, settings: PredictSettings, reporter: Reporter 
         # Keep the results of an earlier call too, should this one be stopped.
         reached = {video.get("sha256") for video in videos.values()}
         later = [video for sha256, video in before.items() if sha256 not in reached]
-        _save(file, _document(plan, [*_in_order(videos), *later]))
+        _save(file, _document(plan, [*_in_order(videos), *later], known))
 
     try:
         for place, row, processed in _rows(plan, before, settings.processes, reporter):
@@ -256,7 +257,9 @@ def predict(workspace: Workspace, settings: PredictSettings, reporter: Reporter 
                 _draw(pictures[place], row, plan.checkpoint.labels)
             if len(row["windows"]) > 1:
                 of, stem = plan.files[place][1], plan.folder / slugs[place]
-                timelines[place] = tuple(write_timeline(stem, of, row["segments"], datetime.now(UTC)))
+                written = write_timeline(stem, of, row["segments"], datetime.now(UTC), known)
+                timelines[place] = written.files
+                _say_what_stays(written, reporter)
             if time.monotonic() - saved > _SAVE_EVERY_S:
                 save()
                 saved = time.monotonic()
@@ -264,10 +267,21 @@ def predict(workspace: Workspace, settings: PredictSettings, reporter: Reporter 
         if fresh:
             save()
         raise
-    document = _document(plan, _in_order(videos))
+    document = _document(plan, _in_order(videos), known)
     _save(file, document)
     drawn = [path for paths in _in_order(timelines) for path in paths]
     return PredictResult(document, file, tuple(_in_order(pictures)), tuple(drawn), plan.left_out, fresh)
+
+
+def _say_what_stays(written: Written, reporter: Reporter) -> None:
+    """Name the files that a person changed, and where the timeline is that they do not hold."""
+    if not written.changed:
+        return
+    names = ", ".join([shown(written.changed[0]), *(shown(path.name) for path in written.changed[1:])])
+    now = (
+        "" if set(written.files) & set(written.changed) else f"; the new timeline is {written.files[0].name}"
+    )
+    reporter.message(f"{names}: changed since dance wrote it, so it is kept{now}")
 
 
 def _with_decoder(plan: PredictPlan, asked: str) -> PredictPlan:
@@ -371,7 +385,9 @@ def _hash(path: Path) -> str:
         raise MediaError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _document(plan: PredictPlan, videos: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _document(
+    plan: PredictPlan, videos: Sequence[Mapping[str, Any]], timelines: Mapping[str, str]
+) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "checkpoint": {
@@ -388,6 +404,7 @@ def _document(plan: PredictPlan, videos: Sequence[Mapping[str, Any]]) -> dict[st
         "inputs": list(plan.inputs),
         "videos": list(videos),
         "left_out": plan.left_out,
+        "timelines": dict(timelines),
         "versions": rec.versions(),
     }
 
@@ -411,6 +428,12 @@ def _read_before(file: Path, plan: PredictPlan) -> dict[str, dict[str, Any]]:
         return {video["sha256"]: video for video in old["videos"] if not video["error"]}
     except (LookupError, TypeError):
         return {}
+
+
+def _read_timelines(file: Path) -> dict[str, str]:
+    """Checksums of the timelines that earlier calls wrote, by file name."""
+    found = _read_json(file).get("timelines")
+    return found if isinstance(found, dict) else {}
 
 
 def _save(file: Path, document: Mapping[str, Any]) -> None:

@@ -7,12 +7,13 @@ import html
 import io
 import mimetypes
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
+from dancecli.core.hashing import sha256_text
 from dancecli.core.records import RECORDING_COLUMN, RECORDING_NOTE, TIER
 from dancecli.core.text import shown
 from dancecli.storage.files import atomic_file
@@ -21,13 +22,33 @@ _ELAN_SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 # What XML 1.0 cannot hold: a label of a foreign list may.
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_DATE = re.compile(r' DATE="[^"]*"')
 _PROBABILITY = re.compile(r"\s\d{1,3} %$")
 
 
+class Written(NamedTuple):
+    """What became of a timeline.
+
+    Attributes:
+        files: those that hold it, or what a person made of it.
+        changed: those of them, or of an earlier timeline, that a person changed, and which stay as they are.
+    """
+
+    files: tuple[Path, ...]
+    changed: tuple[Path, ...]
+
+
 def write_timeline(
-    path: Path, video: Path, segments: Sequence[Mapping[str, Any]], made: datetime
-) -> tuple[Path, ...]:
+    path: Path,
+    video: Path,
+    segments: Sequence[Mapping[str, Any]],
+    made: datetime,
+    known: MutableMapping[str, str],
+) -> Written:
     """Write `<path>.eaf`, `<path>.vtt` and `<path>.csv`.
+
+    Where a person changed one of them, none of the changed files is written; another timeline than the one
+    that was changed goes to `<path>.new.eaf` and so on.
 
     Args:
         path: where, without a suffix.
@@ -35,18 +56,43 @@ def write_timeline(
         segments: what is seen when: `start_s`, `end_s`, `label` and `probability`, in order; a stretch that
             a person labeled has the probability None.
         made: the time that ELAN shows as the date of the file.
+        known: checksums of the files as they were written, by name; those of this timeline are added.
     """
     texts = {
         ".eaf": elan(video, segments, made),
         ".vtt": webvtt(video, segments),
         ".csv": table(video, segments),
     }
-    written = []
-    for suffix, text in texts.items():
-        written.append(path.with_name(path.name + suffix))
-        with atomic_file(written[-1]) as out:
-            out.write(text)
-    return tuple(written)
+    marks = {suffix: _checksum(text) for suffix, text in texts.items()}
+    stem, number, changed = path, 1, tuple[Path, ...]()
+    while True:
+        files = {suffix: stem.with_name(stem.name + suffix) for suffix in texts}
+        found = {suffix for suffix, file in files.items() if _is_changed(file, known, marks[suffix])}
+        changed += tuple(files[suffix] for suffix in texts if suffix in found)
+        if all(known.get(files[suffix].name) == marks[suffix] for suffix in found):
+            break
+        stem = path.with_name(f"{path.name}.new" + (f"-{number}" if number > 1 else ""))
+        number += 1
+    for suffix, file in files.items():
+        if suffix not in found:
+            with atomic_file(file) as out:
+                out.write(texts[suffix])
+            known[file.name] = marks[suffix]
+    return Written(tuple(files.values()), changed)
+
+
+def _is_changed(file: Path, known: Mapping[str, str], mark: str) -> bool:
+    """Tell whether a file is neither as it was written nor as it would be: a kill may leave it unrecorded."""
+    try:
+        there = _checksum(file.read_bytes().decode(errors="replace"))
+    except FileNotFoundError:
+        return False
+    return there not in (known.get(file.name), mark)
+
+
+def _checksum(text: str) -> str:
+    """Return the SHA-256 of a timeline, whenever it was made."""
+    return sha256_text(_DATE.sub("", text, count=1))
 
 
 def elan(video: Path, segments: Sequence[Mapping[str, Any]], made: datetime) -> str:

@@ -113,6 +113,36 @@ def test_a_long_video_has_a_course_and_a_picture(workspace, tmp_path, write_film
     assert wider.pictures == (tmp_path / "here.png",)
 
 
+def test_a_timeline_that_a_person_changed_is_never_overwritten(workspace, tmp_path, write_film):
+    write_film(tmp_path / "tape.mkv", 1, 5, frames=12 * 9)
+    said: list[str] = []
+
+    def again():
+        said.clear()
+        settings = PredictSettings((tmp_path / "tape.mkv",), run="run")
+        return predict(workspace, settings, Reporter(on_message=said.append))
+
+    eaf, vtt, table = again().timelines
+    assert again().timelines == (eaf, vtt, table)
+    assert not said
+    eaf.write_text(
+        corrected := eaf.read_text().replace("</ANNOTATION_VALUE>", " (by Ann)</ANNOTATION_VALUE>")
+    )
+    assert again().timelines == (eaf, vtt, table)
+    assert said == [f"{eaf}: changed since dance wrote it, so it is kept"]
+    # What was corrected was another prediction.
+    file = eaf.with_name("prediction.json")
+    document = json.loads(file.read_text())
+    document["timelines"][eaf.name] = "another"
+    file.write_text(json.dumps(document))
+    new = again().timelines
+    assert [path.name for path in new] == ["tape.mkv.new.eaf", "tape.mkv.new.vtt", "tape.mkv.new.csv"]
+    assert said == [
+        f"{eaf}: changed since dance wrote it, so it is kept; the new timeline is tape.mkv.new.eaf"
+    ]
+    assert eaf.read_text() == corrected
+
+
 def test_names_that_are_no_text_are_escaped_in_the_result(workspace, tmp_path, write_film):
     from PIL import Image
 

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from dancecli.core.records import RECORDING_COLUMN, RECORDING_NOTE
-from dancecli.model.inference.timeline_files import TIER, elan, write_timeline
+from dancecli.model.inference.timeline_files import TIER, Written, elan, write_timeline
 
 SEGMENTS = [
     {"start_s": 0.0, "end_s": 61.5, "label": "salsa dancing", "probability": 0.914},
@@ -25,7 +25,9 @@ SEGMENTS = [
 @pytest.fixture
 def written(tmp_path: Path) -> dict[str, Path]:
     video = tmp_path / "an evening #2.mp4"
-    files = write_timeline(tmp_path / "evening.v2", video, SEGMENTS, datetime(2026, 1, 2, tzinfo=UTC))
+    files = write_timeline(
+        tmp_path / "evening.v2", video, SEGMENTS, datetime(2026, 1, 2, tzinfo=UTC), {}
+    ).files
     return {path.suffix: path for path in files}
 
 
@@ -49,7 +51,9 @@ def test_elan(written: dict[str, Path]) -> None:
 )
 def test_a_recording_whose_name_is_no_text(tmp_path: Path, name: bytes, seen: str) -> None:
     video = tmp_path / os.fsdecode(name)
-    eaf, vtt, table = write_timeline(tmp_path / "t", video, SEGMENTS, datetime(2026, 1, 2, tzinfo=UTC))
+    eaf, vtt, table = write_timeline(
+        tmp_path / "t", video, SEGMENTS, datetime(2026, 1, 2, tzinfo=UTC), {}
+    ).files
     assert quote(name) in eaf.read_text(encoding="utf-8")
     assert f"{RECORDING_NOTE}{seen}\n" in vtt.read_text(encoding="utf-8")
     with table.open(encoding="utf-8", newline="") as file:
@@ -86,5 +90,34 @@ def test_csv(written: dict[str, Path]) -> None:
 
 
 def test_a_timeline_without_segments_is_a_file_too(tmp_path: Path) -> None:
-    for path in write_timeline(tmp_path / "none", tmp_path / "v.mp4", [], datetime(2026, 1, 2, tzinfo=UTC)):
+    for path in write_timeline(
+        tmp_path / "none", tmp_path / "v.mp4", [], datetime(2026, 1, 2, tzinfo=UTC), {}
+    ).files:
         assert path.stat().st_size > 5
+
+
+def test_what_a_person_changed_stays_and_another_timeline_goes_beside_it(tmp_path: Path) -> None:
+    known: dict[str, str] = {}
+
+    def write(count: int, day: int = 2) -> Written:
+        made = datetime(2026, 1, day, tzinfo=UTC)
+        return write_timeline(tmp_path / "v.mp4", tmp_path / "v.mp4", SEGMENTS[:count], made, known)
+
+    eaf, vtt, table = write(3).files
+    assert write(2) == write(2, day=3) == ((eaf, vtt, table), ())
+    eaf.write_bytes(b"corrected \xe4")
+    assert write(2) == ((eaf, vtt, table), (eaf,))
+    # Nobody changed the new one, so the next may replace it.
+    for count in (1, 3):
+        new, changed = write(count)
+        assert [path.name for path in new] == ["v.mp4.new.eaf", "v.mp4.new.vtt", "v.mp4.new.csv"]
+        assert changed == (eaf,)
+    new[2].write_text("mine")
+    assert write(1).files[0].name == "v.mp4.new-2.eaf"
+    assert write(1).changed == (eaf, new[2])
+    assert (eaf.read_bytes(), new[2].read_text()) == (b"corrected \xe4", "mine")
+    # What a stopped command wrote and did not record is as it would be written.
+    eaf.unlink()
+    write(1)
+    known.clear()
+    assert write(1, day=3) == ((eaf, vtt, table), ())
