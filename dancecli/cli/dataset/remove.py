@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
 from dancecli.core.text import file_size, pluralize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dancecli.dataset.upkeep.remove import RemovalResult
 
 
 def command(
@@ -42,27 +48,64 @@ def command(
     if json_output:
         print_json(asdict(result))
     else:
-        verb = "would be removed" if dry_run else "removed"
-        print_result(
-            f"{pluralize(len(result.clip_ids), 'clip')} {verb}: "
-            f"{pluralize(len(result.files), 'file')}, {file_size(result.num_bytes)}"
-        )
-        for name in result.files:
-            if name.endswith("/"):
-                print_result(f"  {name}")
-    if result.splits:
-        info(f"splits that contained them: {', '.join(result.splits)}; each says how many were removed")
-    if result.runs:
-        info(f"runs without predictions of them now: {', '.join(result.runs)}")
-    if any(name.startswith(("reports/", "exports/")) for name in result.files):
-        written = "; what was written into their documents by hand goes with them"
-        mine = written if any(name.startswith("exports/") for name in result.files) else ""
-        info(f"run dance report and dance export again{mine}; exports outside the workspace are not changed")
-    submissions = [Path(name).stem for name in result.files if name.startswith("submissions/")]
-    if submissions:
-        names_text = ", ".join(submissions)
-        info(f"submissions that contained them: {names_text}; write a site again: dance board --site DIR")
+        _show(result, dry_run=dry_run)
+    for line in (*_told_of_clips(result), *_told_of_files(result)):
+        info(line)
     if result.still_named_in:
         still = ", ".join(result.still_named_in)
         info(f"files that still name them, or cannot be read: {still}; correct them, and run this again")
         raise typer.Exit(3)
+
+
+def _show(result: RemovalResult, *, dry_run: bool) -> None:
+    before = len(result.before)
+    new = len(result.clip_ids) - before
+    verb = "would be removed" if dry_run else "removed"
+    counts = [f"{pluralize(new, 'clip')} {verb}"] if new else []
+    counts += [f"{pluralize(before, 'clip')} removed already"] if before else []
+    print_result(
+        f"{', '.join(counts)}: {pluralize(len(result.files), 'file')}, {file_size(result.num_bytes)}"
+    )
+    for name in result.files:
+        if name.endswith("/"):
+            print_result(f"  {name}")
+
+
+def _told_of_clips(result: RemovalResult) -> Iterator[str]:
+    """Say where else the clips were, or are."""
+    if result.beside:
+        yield (
+            f"{pluralize(len(result.beside), 'clip')} of the same group of near-duplicates, or of a group of "
+            "that name, not removed; to remove these too: "
+            f"dance remove {shlex.join(result.beside)} --reason TEXT"
+        )
+    if result.splits:
+        yield f"splits that contained them: {', '.join(result.splits)}; each says how many were removed"
+    elif result.locks:
+        yield f"lock files that name them no more: {', '.join(result.locks)}"
+    if result.runs:
+        yield f"runs without predictions of them now: {', '.join(result.runs)}"
+    if result.checkpoints:
+        runs = ", ".join(result.checkpoints)
+        again = "train each again: dance finetune --name RUN --resume"
+        yield f"runs whose checkpoints held features of them, and are deleted: {runs}; {again}"
+
+
+def _told_of_files(result: RemovalResult) -> Iterator[str]:
+    """Say what to write again."""
+    written = [name for name in result.files if name.endswith(".zip")]
+    submissions = [Path(name).stem for name in written if name.startswith("submissions/")]
+    mine = [name for name in written if not name.startswith("submissions/")]
+    folders = [name for name in result.files if name.startswith(("reports/", "exports/"))]
+    if "reports/board/" in folders:
+        yield "the leaderboard counted them: run dance board again"
+    if {*folders} - {*mine, "reports/board/"}:
+        exported = any(name.startswith("exports/") for name in folders)
+        by_hand = "; what was written into their documents by hand goes with them" if exported else ""
+        outside = "exports outside the workspace are not changed"
+        yield f"run dance report and dance export again{by_hand}; {outside}"
+    if submissions:
+        names = ", ".join(submissions)
+        yield f"submissions that contained them: {names}; write a site again: dance board --site DIR"
+    if mine:
+        yield f"submissions of runs that contained them: {', '.join(mine)}; run dance submit again"

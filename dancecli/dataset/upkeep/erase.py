@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import codecs
 import csv
+import gzip
 import io
 import json
 import re
 import shutil
+import zipfile
+import zlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from dancecli.core.errors import DanceError
 from dancecli.core.records import Clip, SplitClip, Subset
 from dancecli.dataset.clips import forget_segments, rebuild_clips, remember_copies
-from dancecli.dataset.upkeep.traces import TEXTS, Names, Traces, lock_files, texts_of
+from dancecli.dataset.upkeep.traces import TEXTS, Names, Traces, lock_files, searched_files, texts_of
 from dancecli.sources.kinetics import NEEDED
 from dancecli.sources.list_format import RowError, read_times, read_video_id
 from dancecli.storage import ledger, tables
@@ -33,18 +36,18 @@ from dancecli.storage.removals import (
     video_of,
     video_reference,
 )
-from dancecli.storage.runs import RunFolder, read_record, write_record
+from dancecli.storage.runs import RunFolder, recorded, write_record
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
     import sqlite3
 
-# What is not looked into for names: media, and what is stored by name elsewhere.
-_NOT_SEARCHED = ("clips", "augmented", "flow", "pose", "trajectories", "sources", "cache", "tmp", ".locks")
 # What may stand in front of a table that a spreadsheet program saved.
 _MARK = "\ufeff"
 _QUOTED = re.compile(rb'(?<=")[^"]*(?=")')
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# What stays of a text.
+_Edit = Callable[[bytes, Traces], bytes]
 
 
 def erase(workspace: Workspace, traces: Traces) -> list[Path]:
@@ -63,52 +66,102 @@ def erase(workspace: Workspace, traces: Traces) -> list[Path]:
     # What belongs to a split goes before the split forgets the clip: after a kill it is found again.
     for name in (*traces.files, *traces.folders):
         _delete(root / name)
-    restated = {name: _erase_from_split(workspace, name, traces) for name in traces.splits}
-    for name in workspace.runs():
-        _restate_run(workspace, name, restated)
-    left = _erase_from_tables(root, traces)
+    splits = (path for path in workspace.split_tables() if path.stem in traces.splits)
+    restated = {path.stem: _erase_from_split(path, traces) for path in splits}
+    for folder in workspace.run_folders():
+        _restate_run(RunFolder(folder), restated)
+    left = [path for path in _stored_tables(root) if not _rows_erased(path, traces)]
+    for path, edit in _edits(root):
+        _apply(path, edit, traces)
     with corrections_lock(workspace):
-        corrections = corrections_file(workspace)
-        _erase_listed_rows(corrections, traces)
-        if corrections.exists():
-            # A clip that was cut from another one says so.
-            _replace_names(corrections, traces)
+        if corrections_file(workspace).exists():
+            _apply(corrections_file(workspace), _corrections_left, traces)
     for folder in feature_folders(workspace):
         forget_entries(folder, traces.clip_ids)
-    for folder in (root / "runs", root / "studies"):
-        for path in texts_of(folder):
-            _replace_names(path, traces)
-    left += [path for path in sorted(root.glob("studies/*.db")) if not _renamed_in_database(path, traces)]
+    left += [path for path in _databases(root) if not _renamed_in_database(path, traces)]
     return left
 
 
-def _erase_from_tables(root: Path, traces: Traces) -> list[Path]:
-    """Erase the clips from tables, logs, locks and lists; return the files that cannot be read."""
-    # The folds of a run that was interrupted have tables of their own.
-    scores = (path for folder in ("runs", "studies") for path in root.glob(f"{folder}/**/*.parquet"))
-    stored = (*sorted(root.glob("manifests/*.parquet")), *sorted(scores))
-    left = [path for path in stored if not _rows_erased(path, traces)]
-    for path in sorted(root.glob("manifests/*.jsonl")):
-        _erase_lines(path, traces)
-    for path in lock_files(root):
-        _restate_lock(path, traces)
-    _erase_listed_rows(root / "left-out.csv", traces)
-    left += [path for path in sorted(root.glob("manifests/*.csv")) if not _requests_erased(path, traces)]
-    for path in sorted(root.glob("annotations/**/*.txt")):
-        _erase_listed(path, traces)
-    return left
+def unreadable(workspace: Workspace) -> list[Path]:
+    """Find what `erase` could not read and would return, before anything is erased."""
+    tables_left = [path for path in _stored_tables(workspace.root) if _table(path) is None]
+    return tables_left + [path for path in _databases(workspace.root) if not _is_database(path)]
+
+
+def locks_restated(workspace: Workspace, traces: Traces) -> list[Path]:
+    """Find the lock files that `erase` changes, before it does."""
+    contents = ((path, path.read_bytes()) for path in lock_files(workspace.root))
+    return [path for path, content in contents if _lock_left(content, traces) != content]
 
 
 def still_named(workspace: Workspace, traces: Traces) -> list[Path]:
-    """Find the text files that name a clip, or a video that is gone: the user's own lists and notes."""
+    """Find the texts that name a clip, or a video that is gone, once all is erased: the user's own.
+
+    Texts that `erase` changes are read as it leaves them, so that the answer is the same before it.
+    """
     names = Names(traces.clip_ids | traces.checksums | traces.gone_videos)
+    root = workspace.root
+    edits = {**dict(_edits(root)), corrections_file(workspace): _corrections_left}
+    gone = {root / name for name in (*traces.files, *traces.folders)}
+    lists = set(_lists(root))
     found = list[Path]()
-    for path in sorted(workspace.root.iterdir()):
-        if path.name in _NOT_SEARCHED or path == removals_file(workspace):
+    for path in searched_files(root):
+        if path == removals_file(workspace) or not gone.isdisjoint((path, *path.parents)):
             continue
-        texts = texts_of(path) if path.is_dir() else (path,) if path.suffix in TEXTS else ()
-        found += (text for text in texts if names.in_text(_as_utf8(text.read_bytes())))
+        for content in _texts_in(path):
+            left = edits[path](content, traces) if path in edits else content
+            if names.in_text(_as_utf8(left)) or (path in lists and _requests_unclear(left, traces)):
+                found.append(path)
+                break
     return found
+
+
+def _stored_tables(root: Path) -> list[Path]:
+    # The folds of a run that was interrupted have tables of their own.
+    scores = (path for folder in ("runs", "studies") for path in root.glob(f"{folder}/**/*.parquet"))
+    return [*sorted(root.glob("manifests/*.parquet")), *sorted(scores)]
+
+
+def _databases(root: Path) -> list[Path]:
+    return sorted(root.glob("studies/*.db"))
+
+
+def _lists(root: Path) -> list[Path]:
+    return sorted(root.glob("manifests/*.csv"))
+
+
+def _edits(root: Path) -> Iterator[tuple[Path, _Edit]]:
+    """Yield the logs, locks, lists and records that name clips, with what is to be done to each."""
+    yield from ((path, _log_left) for path in sorted(root.glob("manifests/*.jsonl")))
+    yield from ((path, _lock_left) for path in lock_files(root))
+    if (root / "left-out.csv").exists():
+        yield root / "left-out.csv", _rows_left
+    yield from ((path, _requests_left) for path in _lists(root))
+    yield from ((path, _annotations_left) for path in sorted(root.glob("annotations/**/*.txt")))
+    for folder in (root / "runs", root / "studies"):
+        yield from ((path, _with_references) for path in texts_of(folder))
+
+
+def _apply(path: Path, edit: _Edit, traces: Traces) -> None:
+    content = path.read_bytes()
+    after = edit(content, traces)
+    if after != content:
+        with atomic_file(path, "wb") as file:
+            file.write(after)
+
+
+def _texts_in(path: Path) -> Iterator[bytes]:
+    """Yield the text of a file, or those that it holds compressed, if they can be read."""
+    if path.suffix in TEXTS:
+        yield path.read_bytes()
+    # What cannot be unpacked, for one as it is encrypted, tells nothing.
+    with suppress(OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError):
+        if path.suffix == ".gz" and Path(path.stem).suffix in TEXTS:
+            yield gzip.decompress(path.read_bytes())
+        if path.suffix.lower() == ".zip":
+            with zipfile.ZipFile(path) as archive:
+                yield "\n".join(archive.namelist()).encode()
+                yield from (archive.read(name) for name in archive.namelist() if Path(name).suffix in TEXTS)
 
 
 def _as_utf8(content: bytes) -> bytes:
@@ -131,13 +184,12 @@ class _Hashes:
     test: str
 
 
-def _erase_from_split(workspace: Workspace, name: str, traces: Traces) -> tuple[_Hashes, _Hashes]:
+def _erase_from_split(path: Path, traces: Traces) -> tuple[_Hashes, _Hashes]:
     """Drop the rows of a split and count them in its metadata; its hash is that of the remaining clips.
 
     Returns:
         Its hashes before and after.
     """
-    path = workspace.split(name)
     meta, rows = tables.read_meta(path), tables.read(path, SplitClip)
     kept = [
         replace(row, group=video_reference(row.group)) if row.group in traces.gone_videos else row
@@ -162,10 +214,10 @@ def _test_digest(rows: list[SplitClip]) -> str:
     return subset_digest((r.clip_id, r.sha256, r.label) for r in rows if r.subset == Subset.TEST)
 
 
-def _restate_run(workspace: Workspace, name: str, restated: Mapping[str, tuple[_Hashes, _Hashes]]) -> None:
+def _restate_run(folder: RunFolder, restated: Mapping[str, tuple[_Hashes, _Hashes]]) -> None:
     """Give a run the hashes of the remaining clips, so that later runs are compared with it."""
     try:
-        record = read_record(workspace, name)
+        record = recorded(folder)
     except DanceError:
         return
     split = record.get("split") or {}
@@ -176,9 +228,9 @@ def _restate_run(workspace: Workspace, name: str, restated: Mapping[str, tuple[_
     if split.get("test_hash") == before.test:
         new["test_hash"] = after.test
     meta = {"hash": "split.hash", "test_hash": "test.hash"}
-    for path in RunFolder(workspace.run(name)).score_tables:
+    for path in folder.score_tables:
         _set_meta(path, {meta[key]: value for key, value in new.items()})
-    write_record(RunFolder(workspace.run(name)), record | {"split": {**split, **new}})
+    write_record(folder, record | {"split": {**split, **new}})
 
 
 def _set_meta(path: Path, changes: Mapping[str, str]) -> None:
@@ -196,11 +248,9 @@ def _rows_erased(path: Path, traces: Traces) -> bool:
         False if it is no table that can be read.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    try:
-        table = pq.read_table(path)
-    except pa.ArrowInvalid:
+    table = _table(path)
+    if table is None:
         return False
     if "clip_id" not in table.column_names:
         return True
@@ -216,6 +266,17 @@ def _rows_erased(path: Path, traces: Traces) -> bool:
     return True
 
 
+def _table(path: Path) -> Any:
+    """Read a table; None if it is none that can be read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path)
+    except pa.ArrowInvalid:
+        return None
+
+
 def _write_table(path: Path, table: Any) -> None:
     import pyarrow.parquet as pq
 
@@ -223,13 +284,12 @@ def _write_table(path: Path, table: Any) -> None:
         pq.write_table(table, file)
 
 
-def _erase_lines(path: Path, traces: Traces) -> None:
+def _log_left(content: bytes, traces: Traces) -> bytes:
     """Drop the lines of a log that name a clip; ids are quoted there, or followed by a dot."""
     # Most words are keys, which are shorter.
     shortest = min(len(clip_id) for clip_id in traces.clip_ids)
     words = re.compile(rf'"([\w-]{{{shortest},}})(?=([".]?))', re.ASCII)
-    lines = _lines_of(path)
-    _write_fewer(path, lines, [line for line in lines if not _names_clip(words.findall(line), traces)])
+    return _joined(line for line in _lines_of(content) if not _names_clip(words.findall(line), traces))
 
 
 def _names_clip(words: Iterable[tuple[str, str]], traces: Traces) -> bool:
@@ -241,44 +301,53 @@ def _names_clip(words: Iterable[tuple[str, str]], traces: Traces) -> bool:
     )
 
 
-def _erase_listed(path: Path, traces: Traces) -> None:
+def _annotations_left(content: bytes, traces: Traces) -> bytes:
     """Drop the lines of an annotation list (`clips/../CLIP.mp4 INDEX`) that are about a clip."""
-    lines = _lines_of(path)
-    kept = [line for line in lines if not traces.about(Path(line.rpartition(" ")[0]).name)]
-    _write_fewer(path, lines, kept)
+    lines = _lines_of(content)
+    return _joined(line for line in lines if not traces.about(Path(line.rpartition(" ")[0]).name))
 
 
-def _erase_listed_rows(path: Path, traces: Traces) -> None:
+def _rows_left(content: bytes, traces: Traces) -> bytes:
     """Drop the rows about the clips from a CSV; a file without the column `clip_id` stays as it is."""
-    if not path.exists():
-        return
-    lines = _lines_of(path)
     try:
-        rows = list(_rows_of(lines))
+        rows = list(_rows_of(_lines_of(content)))
     except csv.Error:
-        return
-    kept = [text for text, cells in rows if not traces.about(cells.get("clip_id", ""))]
-    _write_fewer(path, rows, kept)
+        return content
+    return _joined(text for text, cells in rows if not traces.about(cells.get("clip_id", "")))
 
 
-def _requests_erased(path: Path, traces: Traces) -> bool:
-    """Drop the clips from a list for `dance fetch`: that of `dance merge`, or one of the user's own.
+def _corrections_left(content: bytes, traces: Traces) -> bytes:
+    # A clip that was cut from another one says so.
+    return _with_references(_rows_left(content, traces), traces)
 
-    Returns:
-        False if something stays that names the video of a clip, and cannot be read.
-    """
-    lines = _lines_of(path)
+
+def _requests_left(content: bytes, traces: Traces) -> bytes:
+    """Drop the clips from a list for `dance fetch`: that of `dance merge`, or one of the user's own."""
+    try:
+        rows = list(_rows_of(_lines_of(content)))
+    except csv.Error:
+        return content
+    if not _is_request_list(rows):
+        return content
+    kept = (text for text, cells in rows[1:] if _requested(cells) not in traces.clip_ids)
+    return _joined((rows[0][0], *kept))
+
+
+def _requests_unclear(content: bytes, traces: Traces) -> bool:
+    """Return whether a list for `dance fetch` has rows that name the video of a clip, and cannot be read."""
     videos = {video_of(clip_id) for clip_id in traces.clip_ids}
+    lines = _lines_of(content)
     try:
         rows = list(_rows_of(lines))
     except csv.Error:
-        return not _names_one(videos, lines)
-    if not any(set(NEEDED) <= cells.keys() for _, cells in rows[:1]):
-        return True
-    requested = [(text, _requested(cells)) for text, cells in rows[1:]]
-    kept = [text for text, clip_id in requested if clip_id not in traces.clip_ids]
-    _write_fewer(path, rows, [rows[0][0], *kept])
-    return not _names_one(videos, (text for text, clip_id in requested if not clip_id))
+        return _names_one(videos, lines)
+    if not _is_request_list(rows):
+        return False
+    return _names_one(videos, (text for text, cells in rows[1:] if not _requested(cells)))
+
+
+def _is_request_list(rows: Sequence[tuple[str, dict[str, str]]]) -> bool:
+    return any(set(NEEDED) <= cells.keys() for _, cells in rows[:1])
 
 
 def _requested(cells: Mapping[str, str]) -> str:
@@ -295,9 +364,13 @@ def _names_one(videos: Collection[str], lines: Iterable[str]) -> bool:
     return any(not set(re.findall(r"[\w-]+", line)).isdisjoint(videos) for line in lines)
 
 
-def _lines_of(path: Path) -> list[str]:
-    """Read the lines of a text with their ends; bytes that are not UTF-8 become lone surrogates."""
-    return list(io.StringIO(path.read_bytes().decode(errors="surrogateescape"), newline=""))
+def _lines_of(content: bytes) -> list[str]:
+    """Return the lines of a text with their ends; bytes that are not UTF-8 become lone surrogates."""
+    return list(io.StringIO(content.decode(errors="surrogateescape"), newline=""))
+
+
+def _joined(lines: Iterable[str]) -> bytes:
+    return "".join(lines).encode(errors="surrogateescape")
 
 
 def _rows_of(lines: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
@@ -316,38 +389,26 @@ def _rows_of(lines: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
         begin = reader.line_num
 
 
-def _write_fewer(path: Path, before: Sized, kept: Sequence[str]) -> None:
-    """Write the lines that are kept, byte for byte, if any is not."""
-    if len(kept) < len(before):
-        _write_text(path, "".join(kept))
-
-
-def _write_text(path: Path, text: str) -> None:
-    with atomic_file(path, "wb") as file:
-        file.write(text.encode(errors="surrogateescape"))
-
-
-def _restate_lock(path: Path, traces: Traces) -> None:
+def _lock_left(content: bytes, traces: Traces) -> bytes:
     """Put references in the place of the clips in a lock; a file without `clip_id` stays as it is."""
-    lines = _lines_of(path)
-    text = "".join(lines)
+    text = content.decode(errors="surrogateescape")
     rows = csv.DictReader(io.StringIO(text.removeprefix(_MARK), newline=""), restval="")
     try:
         columns, before = list(rows.fieldnames or ()), list(rows)
     except csv.Error:
-        return
+        return content
     if "clip_id" not in columns:
-        return
+        return content
     after = sorted(
         (_as_reference(row, traces) for row in before), key=lambda row: is_reference(row["clip_id"])
     )
     if after == before:
-        return
+        return content
     written = io.StringIO(newline="")
     writer = csv.DictWriter(written, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(after)
-    _write_text(path, (_MARK if text.startswith(_MARK) else "") + written.getvalue())
+    return _joined((_MARK if text.startswith(_MARK) else "", written.getvalue()))
 
 
 def _as_reference(row: dict[str, str], traces: Traces) -> dict[str, str]:
@@ -356,15 +417,6 @@ def _as_reference(row: dict[str, str], traces: Traces) -> dict[str, str]:
     if row["clip_id"] in traces.clip_ids:
         return {**row, "clip_id": clip_reference(row["clip_id"]), "group": "", "sha256": ""}
     return {**row, "group": group}
-
-
-def _replace_names(path: Path, traces: Traces) -> None:
-    """Put references in the place of ids in a text, and empty the checksums."""
-    content = path.read_bytes()
-    after = _with_references(content, traces)
-    if after != content:
-        with atomic_file(path, "wb") as file:
-            file.write(after)
 
 
 def _renamed_in_database(path: Path, traces: Traces) -> bool:
@@ -378,6 +430,17 @@ def _renamed_in_database(path: Path, traces: Traces) -> bool:
     try:
         with closing(sqlite3.connect(path)) as database:
             _replace_names_in(database, traces)
+    except sqlite3.DatabaseError:
+        return False
+    return True
+
+
+def _is_database(path: Path) -> bool:
+    import sqlite3
+
+    try:
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("SELECT name FROM sqlite_master").fetchall()
     except sqlite3.DatabaseError:
         return False
     return True
@@ -401,6 +464,7 @@ def _replace_names_in(database: sqlite3.Connection, traces: Traces) -> None:
 
 
 def _with_references(content: bytes, traces: Traces) -> bytes:
+    """Put references in the place of ids in a text, and empty the checksums."""
     after = traces.names.replace(content, lambda name: _reference_for(name, traces))
     return _QUOTED.sub(lambda match: _video_for(match[0], traces), after) if traces.gone_videos else after
 

@@ -13,14 +13,15 @@ after are compared on the same, remaining clips.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from dancecli.core.errors import InputError
 from dancecli.core.records import Clip
 from dancecli.dataset.clips import read_segments
-from dancecli.dataset.groups import read_groups
-from dancecli.dataset.upkeep.erase import erase, still_named
+from dancecli.dataset.groups import NEAR_DUPLICATE, read_groups
+from dancecli.dataset.upkeep.erase import erase, locks_restated, still_named, unreadable
 from dancecli.dataset.upkeep.running import refuse_running
 from dancecli.dataset.upkeep.traces import Traces, find_traces, locked_clips
 from dancecli.storage import ledger, tables
@@ -34,6 +35,7 @@ from dancecli.storage.removals import (
     times_of,
     video_of,
 )
+from dancecli.storage.runs import RunFolder
 from dancecli.storage.workspace import Workspace, clips_lock
 
 
@@ -43,19 +45,28 @@ class RemovalResult:
 
     Attributes:
         clip_ids: the clips.
+        before: those of them that had been removed already.
+        beside: clips that stay, though they share a group of near-duplicates with one, or a group that
+            was named.
         files: deleted files and folders, folders with a slash at their end; relative to the workspace.
         num_bytes: their size.
         splits: names of the splits that the clips were in.
         runs: names of the runs whose predictions of the clips were deleted.
+        locks: lock files in which references stand in the place of the clips now.
+        checkpoints: names of the runs whose checkpoints were deleted, since they held features of clips.
         still_named_in: texts of the user's own in the workspace that name a clip, and files that may be
-            about one and cannot be read; they are not changed. Empty for a dry run.
+            about one and cannot be read; they are not changed.
     """
 
     clip_ids: tuple[str, ...]
+    before: tuple[str, ...]
+    beside: tuple[str, ...]
     files: tuple[str, ...]
     num_bytes: int
     splits: tuple[str, ...]
     runs: tuple[str, ...]
+    locks: tuple[str, ...]
+    checkpoints: tuple[str, ...]
     still_named_in: tuple[str, ...]
 
 
@@ -78,27 +89,61 @@ def remove(
         raise InputError("a removal needs a reason", "for example --reason 'take-down request of 2026-11-28'")
     scopes = _resolve(workspace, names)
     if dry_run:
-        return _result(find_traces(workspace, scopes))
+        traces = find_traces(workspace, scopes)
+        left = unreadable(workspace)
+        return _with_left(workspace, _planned(workspace, names, traces), traces, left)
     refuse_running(workspace)
     with clips_lock(workspace, "remove"):
         traces = find_traces(workspace, scopes)
+        planned = _planned(workspace, names, traces)
         # First of all, so that whatever happens next, nothing brings the clips back.
         add_removals(workspace, _tombstones(scopes, traces.checksum_of, reason))
         left = erase(workspace, traces)
-    still = {*left, *still_named(workspace, traces)}
-    return _result(traces, sorted(path.relative_to(workspace.root).as_posix() for path in still))
+    return _with_left(workspace, planned, traces, left)
 
 
-def _result(traces: Traces, still: Sequence[str] = ()) -> RemovalResult:
+def _with_left(
+    workspace: Workspace, planned: RemovalResult, traces: Traces, left: Iterable[Path]
+) -> RemovalResult:
+    return replace(planned, still_named_in=_names(workspace, {*left, *still_named(workspace, traces)}))
+
+
+def _names(workspace: Workspace, paths: Iterable[Path]) -> tuple[str, ...]:
+    return tuple(sorted(path.relative_to(workspace.root).as_posix() for path in paths))
+
+
+def _planned(workspace: Workspace, names: Sequence[str], traces: Traces) -> RemovalResult:
+    """Return what is going to be removed."""
     files = tuple(sorted((*traces.files, *(f"{folder}/" for folder in traces.folders))))
     return RemovalResult(
         clip_ids=tuple(sorted(traces.clip_ids)),
+        before=tuple(sorted(traces.clip_ids & read_removals(workspace).rows.keys())),
+        beside=_beside(workspace, names, traces.clip_ids),
         files=files,
         num_bytes=traces.num_bytes,
         splits=traces.splits,
         runs=traces.runs,
-        still_named_in=tuple(still),
+        locks=_names(workspace, locks_restated(workspace, traces)),
+        checkpoints=tuple(sorted({name.split("/")[1] for name in files if _is_checkpoint(name)})),
+        still_named_in=(),
     )
+
+
+def _beside(workspace: Workspace, names: Sequence[str], ids: Collection[str]) -> tuple[str, ...]:
+    groups = read_groups(workspace)
+    # `dance dedup` names a group like one of its videos: who gives that name may mean either.
+    shared = {
+        (row.kind, row.group)
+        for row in groups
+        if row.clip_id in ids and (row.kind == NEAR_DUPLICATE or row.group in names)
+    }
+    found = {row.clip_id for row in groups if (row.kind, row.group) in shared}
+    return tuple(sorted(found.difference(ids, read_removals(workspace).rows)))
+
+
+def _is_checkpoint(name: str) -> bool:
+    path = Path(name)
+    return path.parts[0] == "runs" and path.suffix == ".pth" and path.name != RunFolder(path).detector.name
 
 
 def _resolve(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:

@@ -18,12 +18,14 @@ from dancecli.core.records import Clip, ClipPose, Flow, Prediction, SplitClip, T
 from dancecli.dataset.clips import read_segments
 from dancecli.storage import ledger, tables
 from dancecli.storage.removals import is_reference, video_of
-from dancecli.storage.runs import RunFolder, read_record
+from dancecli.storage.runs import RunFolder, recorded
 from dancecli.storage.workspace import Workspace
 
 # Files of a report or a run that may name clips; the others are pictures, weights and numbers.
 TEXTS = frozenset((".json", ".jsonl", ".csv", ".txt", ".log", ".toml", ".md", ".html", ".py", ".svg", ".tex"))
 _STAMP = ".dance-export.json"
+# What is not looked into for names: media, and what is stored by name elsewhere.
+_NOT_SEARCHED = ("clips", "augmented", "flow", "pose", "trajectories", "sources", "cache", "tmp", ".locks")
 
 
 class Names:
@@ -94,14 +96,19 @@ def find_traces(workspace: Workspace, clip_ids: Collection[str]) -> Traces:
     streams = list(_streams(workspace, ids))
     checksums = frozenset(sha256 for _, sha256, _ in (*rows, *streams) if sha256)
     videos = {video_of(clip_id) for clip_id in ids}
-    splits = tuple(name for name in workspace.splits() if _split_has(workspace, name, ids))
+    splits = tuple(path.stem for path in workspace.split_tables() if _split_has(path, ids))
     root = workspace.root
     names = Traces(ids, checksum_of, checksums, frozenset(), (), (), splits, (), 0).names
     files = {path for _, _, path in (*rows, *streams)}
     files |= {_relative(root, path) for path in _pictures_and_sources(workspace, ids, videos, checksums)}
     files |= {_relative(root, path) for path in _feature_banks(workspace, splits)}
     folders = {_relative(root, path) for path in (*_reports(root, names), *_exports(root, splits))}
-    there = sorted(path for path in files if _exists(root / path))
+    # The counts of a board are those of its splits as they were.
+    board = workspace.report("board")
+    if board.is_dir() and (splits or not ids.isdisjoint(locked_clips(root))):
+        folders.add(_relative(root, board))
+    within = tuple(f"{folder}/" for folder in folders)
+    there = sorted(path for path in files if _exists(root / path) and not path.startswith(within))
     return Traces(
         clip_ids=ids,
         checksum_of=checksum_of,
@@ -110,7 +117,7 @@ def find_traces(workspace: Workspace, clip_ids: Collection[str]) -> Traces:
         files=tuple(there),
         folders=tuple(sorted(folders)),
         splits=splits,
-        runs=tuple(name for name in workspace.runs() if _run_has(workspace, name, ids)),
+        runs=tuple(path.name for path in workspace.run_folders() if _run_has(RunFolder(path), ids)),
         num_bytes=sum(size_of(root / path) for path in (*there, *folders)),
     )
 
@@ -125,6 +132,14 @@ def size_of(path: Path) -> int:
 def texts_of(folder: Path) -> Iterator[Path]:
     """Yield the text files below a folder."""
     return (path for path in sorted(folder.rglob("*")) if path.suffix in TEXTS and path.is_file())
+
+
+def searched_files(root: Path) -> Iterator[Path]:
+    """Yield the files of a workspace that may name clips, whoever wrote them."""
+    for path in sorted(root.iterdir()):
+        if path.name not in _NOT_SEARCHED:
+            inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+            yield from (file for file in inside if file.is_file())
 
 
 def _relative(root: Path, path: Path) -> str:
@@ -190,6 +205,9 @@ def _pictures_and_sources(
     yield from (path for path in root.glob("runs/*/gradcam/*.jpg") if path.stem in ids)
     # The leaderboard would refuse them: their lock has clips that the split has no more.
     yield from (path for path in workspace.submissions() if _submission_has(path, ids))
+    # Those that `dance submit` wrote here, under any name.
+    zips = (path for path in searched_files(root) if path.suffix.lower() == ".zip")
+    yield from (path for path in zips if _submission_has(path, ids, "submission.json"))
     yield from _exported_features(root, ids)
 
 
@@ -226,9 +244,11 @@ def _clips_of_list(path: Path) -> set[str]:
         return set()
 
 
-def _submission_has(path: Path, ids: Collection[str]) -> bool:
+def _submission_has(path: Path, ids: Collection[str], card: str = "lock.csv") -> bool:
+    """Return whether a zip file with a member `card` has a lock that names a clip."""
     try:
         with zipfile.ZipFile(path) as archive:
+            archive.getinfo(card)
             lock = archive.read("lock.csv").decode()
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
         return False
@@ -237,10 +257,9 @@ def _submission_has(path: Path, ids: Collection[str]) -> bool:
 
 def _feature_banks(workspace: Workspace, splits: Collection[str]) -> Iterator[Path]:
     """Yield the files of runs that hold the training clips' features themselves, not what was learned."""
-    for name in workspace.runs():
-        folder = RunFolder(workspace.run(name))
+    for folder in map(RunFolder, workspace.run_folders()):
         try:
-            record = read_record(workspace, name)
+            record = recorded(folder)
         except DanceError:
             continue
         split, head = (record.get("split") or {}).get("name"), (record.get("recipe") or {}).get("head")
@@ -271,13 +290,13 @@ def _exports(root: Path, splits: Collection[str]) -> Iterator[Path]:
             yield stamp.parent
 
 
-def _split_has(workspace: Workspace, split: str, ids: Collection[str]) -> bool:
-    rows = tables.read_columns(workspace.split(split), SplitClip, ("clip_id",))
+def _split_has(table: Path, ids: Collection[str]) -> bool:
+    rows = tables.read_columns(table, SplitClip, ("clip_id",))
     return any(clip_id in ids for (clip_id,) in rows)
 
 
-def _run_has(workspace: Workspace, run: str, ids: Collection[str]) -> bool:
-    path = RunFolder(workspace.run(run)).predictions
+def _run_has(folder: RunFolder, ids: Collection[str]) -> bool:
+    path = folder.predictions
     if not path.exists():
         return False
     return any(clip_id in ids for (clip_id,) in tables.read_columns(path, Prediction, ("clip_id",)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import zipfile
@@ -311,9 +312,11 @@ def test_a_nearest_neighbor_model_holds_its_clips_and_goes_with_one(
         for path in (folder.root / "best.pth", folder.root / "folds" / "1" / "best.pth", folder.detector):
             path.write_bytes(b"features, or weights")
     every = {path.relative_to(imported.root).as_posix() for path in imported.root.glob("runs/*/**/*.pth")}
+    planned = remove(imported, [named("C", 0)], REASON, dry_run=True)
+    assert planned.checkpoints == ("near",)
     # Killed once before the end: what belongs to a split is not forgotten with it.
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(erase, "_erase_from_tables", Mock(side_effect=KeyboardInterrupt))
+        patch.setattr(erase, "_stored_tables", Mock(side_effect=KeyboardInterrupt))
         remove(imported, [named("C", 0)], REASON)
     remove(imported, [named("C", 0)], REASON)
     kept = {path.relative_to(imported.root).as_posix() for path in imported.root.glob("runs/*/**/*.pth")}
@@ -509,6 +512,45 @@ def test_what_is_the_users_own_stays_and_is_named(fetched: Workspace) -> None:
     assert notes.read_text() == before
 
 
+def write_zip(path: Path, **members: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in members.items():
+            archive.writestr(name.replace("_", "."), text)
+
+
+def test_submissions_go_wherever_they_are_and_packed_texts_are_named(
+    fetched: Workspace, dance: Callable[..., Ran]
+) -> None:
+    lock = "clip_id,label\na_0_1000,zumba\n"
+    kept = fetched.root / "results" / "other.zip"
+    write_zip(kept, submission_json="{}", lock_csv=lock.replace("a_0", "b_0"))
+    for place in ("results/x.zip", "reports/x/submission.zip", "x.zip"):
+        write_zip(fetched.root / place, submission_json="{}", lock_csv=lock)
+    write_zip(fetched.root / "mine" / "notes.zip", lock_csv=lock)
+    (fetched.root / "mine" / "lock.csv.gz").write_bytes(gzip.compress(lock.encode()))
+    (fetched.root / "mine" / "cut.csv.gz").write_bytes(gzip.compress(lock.encode())[:9])
+    (fetched.root / "mine" / "lockcopy.csv").write_text(lock)
+    (fetched.segments.parent / "lets-dance.csv").write_text(
+        "label,youtube_id,time_start,time_end\nzumba,a,0,1\n"
+    )
+    outcomes = []
+    for options in (("--dry-run",), ()):
+        ran = dance("remove", "a_0_1000", "--reason", REASON, "--json", *options)
+        told = json.loads(ran.out)
+        outcomes.append((ran.code, ran.err, told))
+        assert told["still_named_in"] == ["mine/lock.csv.gz", "mine/lockcopy.csv", "mine/notes.zip"]
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0][0] == 3
+    gone = ["reports/x/submission.zip", "results/x.zip", "x.zip"]
+    assert [name for name in outcomes[0][2]["files"] if name.endswith(".zip")] == gone
+    assert f"submissions of runs that contained them: {', '.join(gone)}" in outcomes[0][1]
+    assert [path.name for path in fetched.root.rglob("*.zip")] in (
+        ["other.zip", "notes.zip"],
+        ["notes.zip", "other.zip"],
+    )
+
+
 @pytest.mark.parametrize(
     ("row", "stays"),
     [
@@ -624,9 +666,51 @@ def test_no_removal_beside_a_run(fetched: Workspace) -> None:
 def test_the_command_names_the_submissions_that_it_deletes(
     imported: Workspace, dance: Callable[..., Ran]
 ) -> None:
-    make_everything(imported, named("C", 0))
+    split_name = make_everything(imported, named("C", 0))
+    near = RunFolder(imported.run("near"))
+    record = {"schema": 1, "name": "near", "status": "done", "split": {"name": split_name, "hash": "x"}}
+    write_record(near, record | {"recipe": {"head": "knn"}})
+    near.checkpoints.mkdir()
+    (near.checkpoints / "last.pth").write_bytes(b"features")
     ran = dance("remove", named("C", 0), "--reason", REASON, "--workspace", str(imported.root))
     assert "submissions that contained them: old; write a site again: dance board --site DIR" in ran.err
+    assert "are deleted: near; train each again: dance finetune --name RUN --resume" in ran.err
+
+
+def test_near_duplicates_that_stay_are_named(fetched: Workspace, dance: Callable[..., Ran]) -> None:
+    twins = [Group(clip, "a", "near-duplicate") for clip in ("a_0_1000", "b_0_1000", "c_2000_3000")]
+    add_groups(fetched, [*twins, Group("a_0_1000", "ann", "dancer"), Group("c_0_1000", "ann", "dancer")])
+    for options in (("--dry-run",), ()):
+        ran = dance("remove", "a", "--reason", REASON, *options)
+        assert ran.code == 0
+        assert "to remove these too: dance remove b_0_1000 c_2000_3000 --reason TEXT" in ran.err
+    ran = dance("remove", "b_0_1000", "c_2000_3000", "--reason", REASON)
+    assert "to remove these too" not in ran.err
+
+
+def test_what_was_removed_before_is_said_to_be(fetched: Workspace, dance: Callable[..., Ran]) -> None:
+    dance("remove", "a_0_1000", "--reason", REASON)
+    assert dance("remove", "a_0_1000", "--reason", REASON).out == "1 clip removed already: 0 files, 0 bytes\n"
+    assert dance("remove", "a", "--reason", REASON).out.startswith("1 clip removed, 1 clip removed already: ")
+
+
+def test_a_host_of_a_lock_alone_is_told_of_it_and_loses_its_board(
+    workspace: Workspace, dance: Callable[..., Ran]
+) -> None:
+    lock = workspace.split_lock("demo")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.write_text("clip_id,subset,group,label,sha256\na_0_1000,test,a,zumba,x\nb_0_1000,test,b,zumba,y\n")
+    board = workspace.report("board") / "board.json"
+    board.parent.mkdir(parents=True)
+    board.write_text('{"clips": 2}')
+    ran = dance("remove", "a_0_1000", "--reason", REASON)
+    assert "lock files that name them no more: manifests/splits/demo.lock.csv" in ran.err
+    assert "run dance board again" in ran.err
+    assert not board.parent.exists()
+    board.parent.mkdir()
+    board.write_text('{"clips": 1}')
+    dance("remove", "a_0_1000", "--reason", REASON)
+    assert board.exists()
 
 
 def test_the_command(fetched: Workspace, dance: Callable[..., Ran]) -> None:
