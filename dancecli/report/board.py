@@ -83,7 +83,7 @@ def board(
     added = Added()
     if settings.add:
         added = add_submissions(workspace, settings.add, reporter, dry_run=dry_run)
-    every, left_out = _read_all(workspace, settings, reporter)
+    every, left_out = _read_all(workspace, settings, reporter, added.accepted if dry_run else {})
     found = [one for one in every if settings.split in (None, one.run["split"]["name"])]
     earlier = _earlier_runs(settings.site) if settings.site else set()
     if every and not found:
@@ -191,7 +191,7 @@ def _write_pages(
     for done, results in enumerate(found, start=1):
         name = str(results.run["name"])
         # The clips are not part of the site.
-        text = render_run(name, replace(results, links={}), summarize(results), subset)
+        text = render_run(name, replace(results, links={}), summarize(results), subset, alone=True)
         with atomic_file(site / name / "index.html") as file:
             file.write(text)
         if results.run.get("submitted"):
@@ -243,7 +243,7 @@ def _check_split(
 
 
 def _read_all(
-    workspace: Workspace, settings: BoardSettings, reporter: Reporter
+    workspace: Workspace, settings: BoardSettings, reporter: Reporter, would_add: Mapping[str, Path]
 ) -> tuple[list[RunResults], list[tuple[str, str]]]:
     names = sorted(folder.name for folder in workspace.run_folders())
     read: list[RunResults] = []
@@ -254,7 +254,7 @@ def _read_all(
         except DanceError as error:
             left_out.append((name, error.message))
         reporter.progress(done, len(names), name)
-    submitted, refused = read_submissions(workspace)
+    submitted, refused = read_submissions(workspace, would_add)
     left_out += refused
     found = []
     for results in (*read, *submitted):

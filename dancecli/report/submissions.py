@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from dancecli.core.errors import DanceError, InputError, WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
@@ -20,6 +21,7 @@ from dancecli.report.results.submission import (
     scores_digest,
 )
 from dancecli.storage.files import atomic_file
+from dancecli.storage.lockfile import removed_in
 from dancecli.storage.workspace import Workspace
 
 
@@ -28,12 +30,12 @@ class Added:
     """What became of the files that were given.
 
     Attributes:
-        accepted: names of the submissions that were added.
+        accepted: names of the submissions that were added, or would be, each with its file.
         kept: names of those that were there already, byte for byte.
         refused: files with the reason.
     """
 
-    accepted: tuple[str, ...] = ()
+    accepted: Mapping[str, Path] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
 
@@ -59,7 +61,7 @@ def add_submissions(
     files = list(_files(paths))
     known = references(workspace)
     here = _digests(workspace)
-    accepted, kept = list[str](), list[str]()
+    accepted, kept = dict[str, Path](), list[str]()
     refused: list[tuple[str, str]] = []
     for done, path in enumerate(files, start=1):
         try:
@@ -70,12 +72,15 @@ def add_submissions(
         else:
             here[scores_digest(found.results)] = found.name
             place = workspace.submission(found.name)
-            (kept if place.exists() or found.name in accepted else accepted).append(found.name)
+            if place.exists() or found.name in accepted:
+                kept.append(found.name)
+            else:
+                accepted[found.name] = path
             if not dry_run and not place.exists():
                 with atomic_file(place, "wb") as file:
                     file.write(path.read_bytes())
         reporter.progress(done, len(files), path.name)
-    return Added(tuple(accepted), tuple(kept), tuple(refused))
+    return Added(accepted, tuple(kept), tuple(refused))
 
 
 def _files(paths: Iterable[Path]) -> Iterable[Path]:
@@ -130,15 +135,21 @@ def _digests(workspace: Workspace) -> dict[str, str]:
     return found
 
 
-def read_submissions(workspace: Workspace) -> tuple[list[RunResults], list[tuple[str, str]]]:
+def read_submissions(
+    workspace: Workspace, more: Mapping[str, Path] = MappingProxyType({})
+) -> tuple[list[RunResults], list[tuple[str, str]]]:
     """Read all submissions for the board, each held against the lock; return the others with the reason.
 
     Figures that they claim are not looked at: the board computes its own.
 
+    Args:
+        workspace: whose leaderboard they are on.
+        more: files of those that a dry run would add, by name.
+
     Raises:
         InputError: a lock file of the workspace is damaged.
     """
-    paths = workspace.submissions()
+    paths = {path.stem: path for path in workspace.submissions()} | dict(more)
     if not paths:
         return [], []
     found: list[RunResults] = []
@@ -146,15 +157,17 @@ def read_submissions(workspace: Workspace) -> tuple[list[RunResults], list[tuple
     try:
         known = references(workspace)
     except WorkspaceError as error:
-        return [], [(path.stem, error.message) for path in paths]
-    for path in paths:
+        return [], [(name, error.message) for name in paths]
+    for name, path in sorted(paths.items()):
         try:
             one = read_submission(path)
-            check_submission(one, known)
-            if one.name != path.stem:
-                raise InputError(f"is the submission {one.name}, not {path.stem}")
+            split = check_submission(one, known)
+            if one.name != name:
+                raise InputError(f"is the submission {one.name}, not {name}")
         except DanceError as error:
-            left_out.append((path.stem, error.message.removeprefix(f"{path}: ")))
+            left_out.append((name, error.message.removeprefix(f"{path}: ")))
         else:
-            found.append(one.results)
+            gone = removed_in(workspace.split_lock(split)).items()
+            removed = {subset: count for subset, count in gone if subset in one.results.subsets}
+            found.append(replace(one.results, removed=removed))
     return found, left_out

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, fields
 from itertools import chain
@@ -61,6 +62,15 @@ def read_lock(path: Path, labels: frozenset[str] | None = None) -> dict[str, Spl
             raise InputError.at(path, line, what, FIX)
         clips[clip.clip_id] = clip
     return clips
+
+
+def removed_in(path: Path) -> dict[str, int]:
+    """Return how many clips of each subset a lock has references of, since they were removed by request.
+
+    Raises:
+        InputError: the file is not a lock.
+    """
+    return Counter(clip.subset for _, clip in lock_rows(path) if is_reference(clip.clip_id))
 
 
 def lock_rows(path: Path) -> Iterator[tuple[int, SplitClip]]:

@@ -56,13 +56,13 @@ def make_host(tmp_path: Path, name: str) -> Workspace:
 
 def test_an_honest_submission_is_accepted_in_another_workspace(honest: Path, host: Workspace) -> None:
     result = board(host, BoardSettings(add=(honest,)))
-    assert result.added.accepted == ("ours",)
+    assert tuple(result.added.accepted) == ("ours",)
     (row,) = result.leaderboards[0].rows
     home = board(Workspace(honest.parent / "home"), BoardSettings()).leaderboards[0].rows[0]
     assert (row.name, row.submitted, row.top1) == ("ours", True, home.top1)
     # Adding it again changes nothing, and says so.
     again = board(host, BoardSettings(add=(honest,))).added
-    assert (again.accepted, again.kept) == ((), ("ours",))
+    assert (again.accepted, again.kept) == ({}, ("ours",))
 
 
 def test_it_says_nothing_of_the_machine_that_it_was_made_on(honest: Path) -> None:
@@ -334,7 +334,7 @@ def test_a_forged_submission_is_refused_with_the_reason(
     forge, hashed, reason = FORGED[name]
     path = pack(tmp_path / "forged.zip", forge(unpack(honest)), hashed=hashed)
     added = add_submissions(host, [path])
-    assert added.accepted == ()
+    assert not added.accepted
     ((file, why),) = added.refused
     assert file == str(path)
     assert re.search(reason, why), why
@@ -351,7 +351,7 @@ def test_a_file_that_is_no_zip_is_refused_and_the_others_are_added(
     (folder / "broken.zip").write_bytes(honest.read_bytes()[:900])
     shutil.copy(honest, folder / "whole.zip")
     added = add_submissions(host, [folder])
-    assert added.accepted == ("ours",)
+    assert tuple(added.accepted) == ("ours",)
     assert [Path(file).name for file, _ in added.refused] == ["broken.zip"]
 
 
@@ -444,8 +444,33 @@ def test_a_site_has_a_page_per_run_and_the_submissions(honest: Path, host: Works
     assert 'href="ours/submission.zip"' in page
     assert (site / "ours" / "submission.zip").read_bytes() == honest.read_bytes()
     # The clips are not part of it, so none is linked.
-    assert '["test00000xx_0_10000",0,' in (site / "ours" / "index.html").read_text()
+    own = (site / "ours" / "index.html").read_text()
+    assert '["test00000xx_0_10000",0,' in own
+    # Nor is what else a report has, or the command, which may tell of the submitter's machine.
+    assert "confusion.csv" not in own
+    assert "a submission has its settings, as listed above, and not its command" in own
     assert not host.report("board").exists()
+
+
+def test_a_dry_run_ranks_what_it_would_add(honest: Path, host: Workspace) -> None:
+    bad = honest.with_name("bad.zip")
+    bad.write_text("nothing")
+    settings = BoardSettings(add=(bad, honest))
+    planned = board(host, settings, dry_run=True)
+    assert not (host.root / "submissions").exists()
+    done = board(host, settings)
+    assert (planned.document, planned.added) == (done.document, done.added)
+    assert tuple(done.added.accepted) == ("ours",)
+
+
+def test_a_take_down_on_the_host_is_counted(honest: Path, host: Workspace, tmp_path: Path) -> None:
+    with host.split_lock("benchmark").open("a") as file:
+        file.write(f"removed-{'0' * 12}_0_1000,test,,wave,\n")
+    site = tmp_path / "site"
+    board(host, BoardSettings(add=(honest,), site=site))
+    assert json.loads((site / "board.json").read_text())["leaderboards"][0]["removed"] == 1
+    assert "48 of 49 clips, 1 removed by request" in (site / "index.html").read_text()
+    assert "48 of 49 clips, 1 removed by request" in (site / "ours" / "index.html").read_text()
 
 
 def test_a_site_loses_the_pages_of_submissions_that_were_removed(

@@ -44,6 +44,8 @@ def render_run(
     bundled: Mapping[str, str] = MappingProxyType({}),
     worth: Mapping[str, Sequence[MemberWorth]] = MappingProxyType({}),
     controls: Sequence[Controlled] = (),
+    *,
+    alone: bool = False,
 ) -> str:
     """Draw the page.
 
@@ -58,6 +60,7 @@ def render_run(
         bundled: for each clip that lies in `clips/` beside the page its link; of a bundle, see `short_link`.
         worth: for each subset, what each member of an ensemble adds.
         controls: accuracy of the test clips under controls.
+        alone: whether the other files of a report do not lie beside the page, as on a site.
     """
     order = [subset, *(other for other in summaries if other != subset)]
     data = clip_data(replace(results, links=bundled) if bundled else results, summaries)
@@ -85,6 +88,7 @@ def render_run(
         controls=controls,
         control_caveat=CAVEAT,
         heat={key: heat.get(key, ()) for key in order},
+        alone=alone,
         lead=lead(results),
         notices={key: notices(results, key, summaries[key]) for key in order},
         waiting=waiting(results.run),
@@ -448,8 +452,10 @@ def commands(results: RunResults, name: str) -> list[str]:
     for flag, value in (("--split", split["name"]), ("--name", run.get("group") or run["name"])):
         if len(words) > 1 and not any(word == flag or word.startswith(f"{flag}=") for word in words):
             words += [flag, str(value)]
-    trained = [["dance", *words[1:]]] if words[1:] else []
-    return [shlex.join(line) for line in (made, *trained, shown)]
+    trained = [shlex.join(["dance", *words[1:]])] if words[1:] else []
+    if run.get("submitted"):
+        trained = ["# then the training: a submission has its settings, as listed above, and not its command"]
+    return [shlex.join(made), *trained, shlex.join(shown)]
 
 
 def without_workspace(words: list[str]) -> list[str]:
