@@ -29,6 +29,7 @@ from dancecli.core.csv_files import check_unique, csv_records
 from dancecli.core.errors import InputError
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import RECORDING_COLUMN, Segment
+from dancecli.core.text import shown
 from dancecli.core.video_files import recording_id, recording_stem
 from dancecli.sources.list_format import (
     END_COLUMNS,
@@ -67,6 +68,7 @@ _SHOWN = 3
 _BLOCK_LINES = 4096
 # A label that differs by more is another label.
 _NEAR = 0.8
+_NO_TEXT = ("is not UTF-8 text", "save the list as UTF-8")
 
 
 class UnlabelledError(InputError):
@@ -156,6 +158,13 @@ class ListReader:
             self._names[text] = None
         return None
 
+    def label_at(self, text: str, path: Path, place: int | str) -> str | None:
+        """Give the label of the set that a row names; None for another one, or one that is no text: refused."""
+        if is_text(text):
+            return self.label_of(text)
+        self.refuse(path, place, *_NO_TEXT)
+        return None
+
     def refuse(self, path: Path, place: int | str, reason: str, hint: str = "") -> None:
         """Keep a row that cannot be used, with its reason."""
         self.listing.refused.append(RefusedRow(str(path), place, reason, hint))
@@ -190,7 +199,7 @@ class ListReader:
 
     def _segment(self, row: _Row, path: Path, dataset: str) -> Segment:
         if not is_text(row.video_id):
-            raise RowError("is not UTF-8 text", "save the list as UTF-8")
+            raise RowError(*_NO_TEXT)
         start_ms, end_ms = read_times(row.start, row.end, row.units)
         video_id = read_video_id(row.video_id)
         if isinstance(row.start, str) and ":" in row.start:
@@ -259,17 +268,29 @@ def _timeline_rows(stretches: Iterable[Stretch], path: Path, reader: ListReader)
     """Give the rows of a timeline: of the recording that it names, else of the one named like itself."""
     for stretch in stretches:
         video = stretch.video or _named_like(path)
-        reader.note(path, f"is a timeline of the recording {short(video)}")
-        label = reader.label_of(stretch.label)
+        video_id = _recording_id(video, path, reader)
+        label = reader.label_at(stretch.label, path, stretch.place)
         if label is not None:
             unit = 0.001 if isinstance(stretch.start, (int, float)) else 1.0
-            yield _Row(
-                stretch.place, label, recording_id(video), stretch.start, stretch.end, "", (unit, unit)
-            )
+            yield _Row(stretch.place, label, video_id, stretch.start, stretch.end, "", (unit, unit))
+
+
+def _recording_id(name: str, path: Path, reader: ListReader) -> str:
+    """Give the id of a recording that a timeline names, and note it; a name that is no text stays."""
+    if not is_text(name):
+        return name
+    reader.note(path, f"is a timeline of the recording {short(name)}")
+    return recording_id(name)
 
 
 def _named_like(path: Path) -> str:
-    """Return what a timeline that names no recording is of: `Gala.csv` and `Gala.mp4.csv` are of `Gala`."""
+    """Return what a timeline that names no recording is of: `Gala.csv` and `Gala.mp4.csv` are of `Gala`.
+
+    Raises:
+        InputError: the file's name is no text.
+    """
+    if not is_text(path.name):
+        raise InputError.at(shown(path), None, "the name is not text in UTF-8", "rename it as its recording")
     return recording_stem(path.name.removesuffix(".gz").rpartition(".")[0] or path.name)
 
 
@@ -319,11 +340,10 @@ def _csv_rows(
         # Most rows are of labels that were met before: a look-up here costs less than a call.
         if text in others:
             others[text] += 1
-        elif (name := reader.label_of(text)) is not None:
-            if columns.recording is not None and values[columns.recording].strip():
-                recording = recording_stem(values[columns.recording].strip())
-                reader.note(path, f"is a timeline of the recording {short(recording)}")
-            yield columns.row(number, name, values)
+        elif (name := reader.label_at(text, path, number)) is not None:
+            video = "" if columns.recording is None else recording_stem(values[columns.recording].strip())
+            video_id = _recording_id(video, path, reader) if video else ""
+            yield columns.row(number, name, values, video_id)
         elif not text and not any(map(str.strip, values)):
             # A line of separators alone is an empty line.
             _uncount(reader.listing.other_labels, NO_LABEL)
@@ -411,12 +431,10 @@ class _Columns:
             self.label, self.video_id or 0, self.start, self.end, self.subset or 0, self.recording or 0
         )
 
-    def row(self, number: int, label: str, values: list[str]) -> _Row:
-        """Pick a row's values."""
+    def row(self, number: int, label: str, values: list[str], recording: str) -> _Row:
+        """Pick a row's values; it is of the recording with this id, if it names one."""
         subset = values[self.subset] if self.subset is not None else ""
-        video_id = self.video if self.video_id is None else values[self.video_id]
-        if self.recording is not None and values[self.recording].strip():
-            video_id = recording_id(recording_stem(values[self.recording].strip()))
+        video_id = recording or (self.video if self.video_id is None else values[self.video_id])
         return _Row(number, label, video_id, values[self.start], values[self.end], subset, self.units)
 
     @classmethod
@@ -429,9 +447,8 @@ class _Columns:
         video = ""
         if found[1] is None and set(header) >= _TIMELINE_COLUMNS:
             # As `dance predict` writes it.
-            missing, video = [], recording_id(_named_like(path))
-            if RECORDING_COLUMN not in header:
-                reader.note(path, f"is a timeline of the recording {short(_named_like(path))}")
+            missing, named = [], _named_like(path)
+            video = recording_id(named) if RECORDING_COLUMN in header else _recording_id(named, path, reader)
         if missing == ["label"]:
             raise UnlabelledError.at(
                 path,
@@ -535,7 +552,7 @@ def _entry_rows(video_id: str, entry: Any, path: Path, reader: ListReader) -> It
         except (AttributeError, TypeError, KeyError, ValueError):
             reader.refuse(path, place, "lacks a label or a segment", "correct it, or remove it")
             continue
-        ours = reader.label_of(label)
+        ours = reader.label_at(label, path, place)
         if ours is not None:
             yield _Row(place, ours, video_id, start, end, subset)
 
@@ -552,7 +569,7 @@ def _row_objects(rows: list[Any], path: Path, reader: ListReader) -> Iterator[_R
             reader.refuse(path, place, f"lacks {lacking!r}", "correct it, or remove it")
             continue
         label, video_id, start, end = (names[column] for column in found if column is not None)
-        ours = reader.label_of(str(values[label]))
+        ours = reader.label_at(str(values[label]), path, place)
         subset = find_column(names, SUBSET_COLUMNS)
         if ours is not None:
             yield _Row(

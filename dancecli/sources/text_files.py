@@ -58,7 +58,8 @@ def open_text(path: Path, what: str) -> Iterator[tuple[io.TextIOWrapper, list[st
 
 def is_text(value: str) -> bool:
     """Tell whether a value was text in the file's encoding, without a byte that was not."""
-    return not any("\udc80" <= character <= "\udcff" for character in value)
+    # Most values are ASCII, which costs nothing to tell.
+    return value.isascii() or not any("\udc80" <= character <= "\udcff" for character in value)
 
 
 def _encoding_of(head: bytes) -> str:

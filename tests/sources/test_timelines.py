@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,6 +69,35 @@ def test_a_timeline_names_its_recording_whatever_it_is_called(
     stem = film if film == "v1.0" and suffix != ".eaf" else Path(film).stem
     assert {one.video_id for one in listing.segments} == {recording_id(stem)}
     assert len(listing.segments) == len(SEEN)
+
+
+@pytest.mark.parametrize(
+    ("recording", "label"),
+    [("Gala \u2013 1994.mp4", "zumba"), ("Gala 1994.mp4", "Fächertanz"), ("ä.mp4", "ä")],
+)
+def test_a_row_of_another_encoding_is_refused_and_its_neighbors_go_on(
+    tmp_path: Path, recording: str, label: str
+) -> None:
+    rows = f"0;1;{label};0,9;{recording}\n1;2;zumba;0,9;Gala.mp4\n"
+    path = tmp_path / "windows.csv"
+    path.write_text(f"start_s;end_s;label;probability;recording\n{rows}", "cp1252")
+    listing = read(path)
+    assert [one.clip_id for one in listing.segments] == ["Gala_1000_2000"]
+    assert [str(row) for row in listing.refused] == [f"{path}:2: is not UTF-8 text"]
+    assert listing.refused[0].hint == "save the list as UTF-8"
+    assert not listing.other_labels
+    cue = f"00:0{{}}.000 --> 00:09.000\n{label}\n"
+    path = tmp_path / "Gala.vtt"
+    path.write_text(f"WEBVTT\n\nNOTE recording: {recording}\n\n{cue.format(0)}\n", "cp1252")
+    with pytest.raises(InputError, match="is not UTF-8 text"):
+        read(path)
+
+
+def test_a_timeline_whose_name_is_no_text_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"B\xe4nd.csv")
+    path.write_text("start_s,end_s,label,probability\n0,1,zumba,0.9\n")
+    with pytest.raises(InputError, match="the name is not text in UTF-8"):
+        read(path)
 
 
 def test_the_words_of_a_cue_name_no_recording(tmp_path: Path) -> None:
