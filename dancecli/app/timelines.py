@@ -361,9 +361,8 @@ def import_spans(recording: Recording, before: Sequence[Span], text: str, path: 
                 f"{path}: is a timeline of {stretch.video!r}, and this is {recording.title!r}",
                 "import it at its own recording; a renamed one is linked again in ELAN",
             )
-        unit = 0.001 if isinstance(stretch.start, float | int) else 1.0
         try:
-            start, end = read_times(stretch.start, stretch.end, (unit, unit))
+            start, end = read_times(stretch.start, stretch.end, stretch.units)
         except RowError as error:
             raise InputError(f"{path}: {stretch.place}: {error}", error.hint) from None
         key = (start, end, stretch.label)

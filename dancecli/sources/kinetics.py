@@ -39,6 +39,7 @@ from dancecli.sources.list_format import (
     SUBSET_COLUMNS,
     RefusedRow,
     RowError,
+    Unit,
     column_name,
     delimiter_name,
     find_column,
@@ -124,7 +125,7 @@ class _Row:
     start: object
     end: object
     subset: str
-    units: tuple[float, float] = (1.0, 1.0)
+    units: tuple[Unit, Unit] = (None, None)
 
 
 class ListReader:
@@ -159,7 +160,7 @@ class ListReader:
         return None
 
     def label_at(self, text: str, path: Path, place: int | str) -> str | None:
-        """Give the label of the set that a row names; None for another one, or one that is no text: refused."""
+        """Give the label of the set that a row names; None for another one, or what is no text: refused."""
         if is_text(text):
             return self.label_of(text)
         self.refuse(path, place, *_NO_TEXT)
@@ -271,8 +272,7 @@ def _timeline_rows(stretches: Iterable[Stretch], path: Path, reader: ListReader)
         video_id = _recording_id(video, path, reader)
         label = reader.label_at(stretch.label, path, stretch.place)
         if label is not None:
-            unit = 0.001 if isinstance(stretch.start, (int, float)) else 1.0
-            yield _Row(stretch.place, label, video_id, stretch.start, stretch.end, "", (unit, unit))
+            yield _Row(stretch.place, label, video_id, stretch.start, stretch.end, "", stretch.units)
 
 
 def _recording_id(name: str, path: Path, reader: ListReader) -> str:
@@ -420,7 +420,7 @@ class _Columns:
     start: int
     end: int
     subset: int | None
-    units: tuple[float, float]
+    units: tuple[Unit, Unit]
     count: int
     video: str = ""
     recording: int | None = None

@@ -19,15 +19,16 @@ ID_COLUMNS = (
     *("youtube_id", "video_id", "ytid", "yt_id", "youtube", "youtube_url", "video_url", "url", "link"),
     *("id", "video", "vid"),
 )
-# The value of a column is in its unit; a name without one is in seconds.
-START_COLUMNS = {
-    **dict.fromkeys(("time_start", "start", "start_time", "begin", "t_start", "begin_time"), 1.0),
+# Seconds of a one; None where a name does not say, which is in seconds.
+Unit = float | None
+START_COLUMNS: dict[str, Unit] = {
+    **dict.fromkeys(("time_start", "start", "start_time", "begin", "t_start", "begin_time"), None),
     **dict.fromkeys(("start_s", "start_sec", "start_seconds", "time_start_s", "begin_s"), 1.0),
     **dict.fromkeys(("start_ms", "time_start_ms", "start_msec", "start_time_ms", "begin_ms"), 0.001),
     **dict.fromkeys(("start_milliseconds", "start_millis"), 0.001),
 }
-END_COLUMNS = {
-    **dict.fromkeys(("time_end", "end", "end_time", "stop", "t_end", "stop_time"), 1.0),
+END_COLUMNS: dict[str, Unit] = {
+    **dict.fromkeys(("time_end", "end", "end_time", "stop", "t_end", "stop_time"), None),
     **dict.fromkeys(("end_s", "end_sec", "end_seconds", "time_end_s", "stop_s"), 1.0),
     **dict.fromkeys(("end_ms", "time_end_ms", "end_msec", "end_time_ms", "stop_ms"), 0.001),
     **dict.fromkeys(("end_milliseconds", "end_millis"), 0.001),
@@ -112,7 +113,7 @@ def find_column(header: Sequence[str], names: Iterable[str]) -> int | None:
     return next((header.index(name) for name in names if name in header), None)
 
 
-def read_times(start: object, end: object, units: tuple[float, float] = (1.0, 1.0)) -> tuple[int, int]:
+def read_times(start: object, end: object, units: tuple[Unit, Unit] = (None, None)) -> tuple[int, int]:
     """Read the two times of a row, as milliseconds.
 
     Args:
@@ -132,14 +133,14 @@ def read_times(start: object, end: object, units: tuple[float, float] = (1.0, 1.
             whole = 3600 * int(match["h"] or 0) + 60 * int(match["m"])
             seconds = whole + float(match["s"].replace(",", "."))
         else:
-            seconds = _number(value) * unit
+            seconds = read_number(value) * (1.0 if unit is None else unit)
         # Also false for NaN.
         if not 0 <= seconds <= _LONGEST_S:
             raise RowError(f"{column} {short(value)} is not a time in seconds or HH:MM:SS")
         pair.append(seconds)
     if pair[1] <= pair[0]:
         raise RowError(f"time_end {short(end)} is not after time_start {short(start)}")
-    if pair[1] - pair[0] > _LONGEST_PLAIN_S and units == (1.0, 1.0) and not clock:
+    if pair[1] - pair[0] > _LONGEST_PLAIN_S and units == (None, None) and not clock:
         raise RowError(
             f"{start} to {end} is a clip of {pair[1] - pair[0]:,.0f} s; are these milliseconds?",
             "name the columns start_ms and end_ms, or write a long clip's times as HH:MM:SS",
@@ -216,7 +217,8 @@ def short(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _number(value: object) -> float:
+def read_number(value: object) -> float:
+    """Read a number, with a decimal point or a comma; NaN if it is none."""
     try:
         return float(value)  # type: ignore[arg-type]
     except OverflowError:

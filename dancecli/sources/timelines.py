@@ -8,6 +8,7 @@ Formats: ELAN Annotation Format 3.0 (Max Planck Institute for Psycholinguistics)
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from dancecli.core.csv_files import parse_csv, text_lines
 from dancecli.core.errors import InputError
 from dancecli.core.records import RECORDING_COLUMN, RECORDING_NOTE
 from dancecli.core.video_files import recording_stem
+from dancecli.sources.list_format import Unit, read_number
 
 _CUE_TIMES = re.compile(r"\s*(?P<start>[\d:.]+)[ \t]+-->[ \t]+(?P<end>[\d:.]+)(?:[ \t].*)?")
 _TAG = re.compile(r"<[^>]*>")
@@ -44,6 +46,12 @@ class Stretch:
     end: float | str
     video: str
     tier: str = ""
+
+    @property
+    def units(self) -> tuple[Unit, Unit]:
+        """Seconds of a one in each time, for `read_times`."""
+        start, end = (None if isinstance(time, str) else 0.001 for time in (self.start, self.end))
+        return start, end
 
 
 def is_elan(first: str, path: Path) -> bool:
@@ -83,10 +91,8 @@ def _read_table(text: str, path: Path) -> Iterator[Stretch]:
 
 
 def _from_seconds(text: str) -> float | str:
-    try:
-        return 1000 * float(text)
-    except ValueError:
-        return text
+    seconds = read_number(text)
+    return text if math.isnan(seconds) else 1000 * seconds
 
 
 def read_elan(text: str, path: Path) -> Iterator[Stretch]:

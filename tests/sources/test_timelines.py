@@ -24,6 +24,7 @@ from dancecli.dataset.fetch.fetch import fetch
 from dancecli.dataset.fetch.history import clip_history
 from dancecli.model.inference.timeline_files import elan, write_timeline
 from dancecli.sources.kinetics import Listing, read_lists
+from dancecli.sources.list_format import read_times
 from dancecli.sources.timelines import read_stretches
 from dancecli.storage.workspace import Workspace
 
@@ -91,6 +92,27 @@ def test_a_row_of_another_encoding_is_refused_and_its_neighbors_go_on(
     path.write_text(f"WEBVTT\n\nNOTE recording: {recording}\n\n{cue.format(0)}\n", "cp1252")
     with pytest.raises(InputError, match="is not UTF-8 text"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "read_ms"),
+    [
+        ("5,5", "12", (5500, 12_000)),
+        ("5", "12,5", (5000, 12_500)),
+        ("0:05", "12", (5000, 12_000)),
+        ("5", "00:00:12,5", (5000, 12_500)),
+        # A recording of one style.
+        ("0.0", "3600.0", (0, 3_600_000)),
+    ],
+)
+def test_times_of_a_table_are_seconds_however_they_are_spelled(
+    tmp_path: Path, start: str, end: str, read_ms: tuple[int, int]
+) -> None:
+    path = tmp_path / "Gala.csv"
+    path.write_text(f"start_s;end_s;label;probability\n{start};{end};zumba;0,9\n")
+    assert [(one.start_ms, one.end_ms) for one in read(path).segments] == [read_ms]
+    (stretch,) = read_stretches(path.read_text(), path)
+    assert read_times(stretch.start, stretch.end, stretch.units) == read_ms
 
 
 def test_a_timeline_whose_name_is_no_text_is_one_line(tmp_path: Path) -> None:
