@@ -80,6 +80,11 @@ def finetune_plan(workspace: Workspace, plan: Plan, reporter: Reporter = SILENT)
     """Train the run of a plan, unless it is complete already; see `finetune`."""
     if _is_done(workspace, plan):
         record = rec.read_record(workspace, plan.name)
+        # A take-down deletes it, since it holds how the clips move.
+        detector = rec.RunFolder(workspace.run(plan.name)).detector
+        if _needs_detector(plan) and get_rank_info().first and not detector.exists():
+            with workspace.lock(f"run-{plan.name}"):
+                write_movement_detector(workspace, plan.data, detector, reporter)
         return rec.RunResult(plan.name, record, ("the run is already complete",), fresh=False)
     if not get_rank_info().first:
         run_worker_rank(workspace, plan)
@@ -88,11 +93,15 @@ def finetune_plan(workspace: Workspace, plan: Plan, reporter: Reporter = SILENT)
         reporter.message(note)
     with workspace.lock(f"run-{plan.name}"):
         result = run_plan(workspace, plan, reporter)
-        # Not of a trial of tuning, with which nobody predicts.
-        if plan.base.reads_poses and not plan.settings.folds:
+        if _needs_detector(plan):
             detector = rec.RunFolder(workspace.run(plan.name)).detector
             write_movement_detector(workspace, plan.data, detector, reporter)
         return result
+
+
+def _needs_detector(plan: Plan) -> bool:
+    # Not of a trial of tuning, with which nobody predicts.
+    return plan.base.reads_poses and not plan.settings.folds
 
 
 def _is_done(workspace: Workspace, plan: Plan) -> bool:

@@ -292,6 +292,11 @@ def test_clips_are_called_unknown_by_how_people_move(posed: Workspace) -> None:
     )  # fmt: skip
     finetune(posed, settings)
     stored = torch.load(posed.run("graph") / "unknown.pth", weights_only=True)
+    # A take-down deletes it, and the same command writes it again.
+    (posed.run("graph") / "unknown.pth").unlink()
+    assert not finetune(posed, settings).fresh
+    again = torch.load(posed.run("graph") / "unknown.pth", weights_only=True)
+    assert again["distances"].tolist() == stored["distances"].tolist()
     # Of seven training clips one has no poses.
     assert (len(stored["detector"]["known"]), len(stored["distances"])) == (6, 8)
     rows = tables.read(posed.run("graph") / "predictions.parquet", Prediction)
