@@ -182,8 +182,8 @@ def _splits(workspace: Workspace, clips: set[str]) -> tuple[list[Stage], list[Ad
 def _runs(workspace: Workspace) -> tuple[list[Stage], list[Advice]]:
     names = workspace.runs()
     if not names:
-        first = Advice("dance finetune", "train a model on the latest split")
-        return [], [first] if workspace.splits() else []
+        splits = workspace.splits()
+        return [], [_first_training(workspace, splits[-1])] if splits else []
     records, unreadable = read_records(workspace)
     kinds = Counter(record["status"] for record in records.values())
     kinds.update(["unreadable"] * len(unreadable))
@@ -204,6 +204,14 @@ def _runs(workspace: Workspace) -> tuple[list[Stage], list[Advice]]:
     if reported:
         stages.append(Stage("reports", f"{workspace.report(reported[-1]) / 'index.html'}"))
     return stages, advice
+
+
+def _first_training(workspace: Workspace, split: str) -> Advice:
+    """Advise to train on the latest split; one of cross-validation has no train subset."""
+    rows = tables.read_columns(workspace.split(split), SplitClip, ("folds",))
+    if any(folds for (folds,) in rows):
+        return Advice("dance finetune --folds", "train a model for each fold of the latest split")
+    return Advice("dance finetune", "train a model on the latest split")
 
 
 _STOPPED = {INTERRUPTED: "was interrupted", FAILED: "failed"}

@@ -72,6 +72,12 @@ def test_each_stage_leads_to_the_next(workspace: Workspace, dance: Dance) -> Non
     assert "1 interrupted, 3 done" in out
 
 
+def test_a_split_of_cross_validation_is_trained_by_its_folds(workspace: Workspace, dance: Dance) -> None:
+    fill(workspace, [make_clip(i, LABELS[i % 2]) for i in range(100)], LABELS)
+    assert dance("split", "--folds", "5").code == 0
+    assert advised(dance("status", "--json"))[-1] == "dance finetune --folds"
+
+
 def test_clips_that_may_still_be_available_are_counted(workspace: Workspace, dance: Dance) -> None:
     clips = [make_clip(i, LABELS[i % 2]) for i in range(10)]
     fill(workspace, clips, LABELS)

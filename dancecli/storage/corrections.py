@@ -187,7 +187,7 @@ def newer_corrections(workspace: Workspace, split: str) -> str:
         return ""
     return (
         f"since split {split} was made, corrections excluded {excluded} of its clips and relabeled "
-        f"{relabeled}: run dance split again to use them"
+        f"{relabeled}: run dance split again with --name NEW to use them"
     )
 
 

@@ -173,7 +173,8 @@ def test_a_split_says_what_was_corrected_since(tmp_path: Path) -> None:
             Correction(three, "note", "", "look"),
         ],
     )
-    assert "excluded 1 of its clips and relabeled 1" in newer_corrections(workspace, "demo")
+    note = newer_corrections(workspace, "demo")
+    assert "excluded 1 of its clips and relabeled 1: run dance split again with --name NEW" in note
     relabeled = [replace(row, label="spin") if row.clip_id == one else row for row in rows]
     kept = [row for row in relabeled if row.clip_id != two]
     tables.write(workspace.split("demo"), SplitClip, kept, tables.read_meta(workspace.split("demo")))

@@ -71,6 +71,7 @@ def command(
     for line in describe(result, max_false):
         info(line)
     if accept:
-        info(f"{pluralize(accepted, 'clip')} relabeled; run dance split again to use them")
+        again = "run dance split again to use them, with --name NEW if a run was made with the split"
+        info(f"{pluralize(accepted, 'clip')} relabeled; {again}")
     if result.suspects and not accept:
         raise typer.Exit(3)
