@@ -63,7 +63,7 @@ from dancecli.sources.timelines import (
 NEEDED = ("label", "youtube_id", "time_start", "time_end")
 NO_LABEL = "(no label)"
 _PLAIN_SUBSETS = {"": "", "train": "train", "val": "val", "validate": "val", "test": "test"}
-_TIMELINE_COLUMNS = {"start_s", "end_s", "label", "probability"}
+_TIMELINE_COLUMNS = {"start_s", "end_s", "label"}
 _KNOWN_COLUMNS = (*LABEL_COLUMNS, *ID_COLUMNS, *START_COLUMNS, *END_COLUMNS, *SUBSET_COLUMNS)
 _SHOWN = 3
 _BLOCK_LINES = 4096
@@ -445,8 +445,7 @@ class _Columns:
         ]
         missing = [name for name, column in zip(NEEDED, found, strict=True) if column is None]
         video = ""
-        if found[1] is None and set(header) >= _TIMELINE_COLUMNS:
-            # As `dance predict` writes it.
+        if found[1] is None and _is_timeline(header):
             missing, named = [], _named_like(path)
             video = recording_id(named) if RECORDING_COLUMN in header else _recording_id(named, path, reader)
         if missing == ["label"]:
@@ -458,6 +457,8 @@ class _Columns:
             )
         if missing:
             hint = f"a list starts with the line {','.join(NEEDED)}"
+            if set(header) >= _TIMELINE_COLUMNS:
+                hint += f", a timeline with start_s,end_s,label,{RECORDING_COLUMN}"
             raise InputError.at(path, 1, f"lacks the column {missing[0]!r}", hint)
         label, start, end = (column for column in (found[0], *found[2:]) if column is not None)
         others = [
@@ -473,6 +474,14 @@ class _Columns:
         check_unique(path, 1, [name for name in header if name in used])
         recording = header.index(RECORDING_COLUMN) if video and RECORDING_COLUMN in header else None
         return cls(label, found[1], start, end, subset, units, len(header), video, recording)
+
+
+def _is_timeline(header: list[str]) -> bool:
+    """Tell a timeline, whoever wrote it, from a list that names its videos in a way that is not known."""
+    others = set(header) - _TIMELINE_COLUMNS
+    return set(header) >= _TIMELINE_COLUMNS and (
+        not others or bool(others & {"probability", RECORDING_COLUMN})
+    )
 
 
 def _check_is_list(first: str, path: Path) -> None:

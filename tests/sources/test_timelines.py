@@ -115,6 +115,23 @@ def test_times_of_a_table_are_seconds_however_they_are_spelled(
     assert read_times(stretch.start, stretch.end, stretch.units) == read_ms
 
 
+@pytest.mark.parametrize(
+    ("more", "cells"), [("", ""), (",recording", ",Gala.mp4"), (",remark,recording", ",fast,Gala.mp4")]
+)
+def test_a_table_that_a_person_wrote_needs_no_probability(tmp_path: Path, more: str, cells: str) -> None:
+    path = tmp_path / "Gala.csv"
+    path.write_text(f"start_s,end_s,label{more}\n0,1,zumba{cells}\n")
+    assert [one.clip_id for one in read(path).segments] == ["Gala_0_1000"]
+
+
+def test_a_list_that_names_its_videos_in_an_unknown_way_is_no_timeline(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("file,start_s,end_s,label\na.mp4,0,1,zumba\n")
+    with pytest.raises(InputError, match="lacks the column 'youtube_id'") as caught:
+        read(path)
+    assert "a timeline with start_s,end_s,label,recording" in str(caught.value.hint)
+
+
 def test_a_timeline_whose_name_is_no_text_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"B\xe4nd.csv")
     path.write_text("start_s,end_s,label,probability\n0,1,zumba,0.9\n")
