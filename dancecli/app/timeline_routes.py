@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -162,7 +163,7 @@ class _Timelines:
     async def _recording(self, request: Request) -> Recording:
         found = (await run_in_threadpool(self.recordings.all)).get(request.path_params["name"])
         if found is None:
-            raise InputError("there is no such recording")
+            raise HTTPException(404, "There is no such recording.")
         return found
 
 
