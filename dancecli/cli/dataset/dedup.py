@@ -72,8 +72,8 @@ def command(
             print_result(table(("group", "clips", "labels, if several"), rows, align="left"))
         print_result(
             f"{pluralize(result.num_clips, 'clip')} in {pluralize(result.num_groups, 'group')}; "
-            f"{pluralize(len(result.near_duplicates), 'group')} "
-            f"have near-duplicates from several videos, {len(result.conflicts)} of them with several labels"
+            f"{agreeing(len(result.near_duplicates), 'group', 'has')} "
+            f"near-duplicates from several videos, {len(result.conflicts)} of them with several labels"
         )
         if result.shown:
             print_result(f"contact sheet of the {result.shown} largest: {workspace.group_sheet}")
@@ -132,6 +132,11 @@ def _show(result: AgainstResult, against: Path, *, json_output: bool) -> None:
         info(
             f"{pluralize(result.num_flat, 'clip')} of {against.name} "
             f"{'is' if result.num_flat == 1 else 'are'} of one tone: nothing can be compared with them"
+        )
+    if result.num_flat_compared:
+        info(
+            f"{agreeing(result.num_flat_compared, 'video', 'is')} of one tone: nothing can be compared with "
+            f"{'it' if result.num_flat_compared == 1 else 'them'}"
         )
     if result.num_pending:
         info(f"{agreeing(result.num_pending, 'clip', 'is')} not hashed yet (--dry-run)")

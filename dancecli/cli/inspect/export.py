@@ -66,7 +66,7 @@ def command(
     Each export has a card (README.md), a datasheet (DATASHEET.md), Croissant metadata (croissant.json) and
     the license and credit of each clip (clips.csv). Lists and fingerprints have no videos; of the other
     formats a warning counts the videos that must not be published. An interrupted export resumes with the
-    same command, and a finished one is not written again. Exits with 3 if clips have lost their file.
+    same command, and a finished one is not written again. Exits with 3 if a clip's file is lost or changed.
 
     Example: `dance export --format webdataset --to shards`, or `dance export --run NAME --format onnx`
     """
@@ -138,6 +138,7 @@ def _export_split(
                 "files": result.num_files,
                 "new": result.num_new,
                 "missing": result.missing,
+                "changed": result.changed,
                 "not_to_publish": result.num_closed,
                 "outdated": outdated,
             }
@@ -161,6 +162,9 @@ def _export_split(
             f"do not publish this export: {result.num_closed} of its videos have no license that is known to "
             "allow passing them on (--format lists has no videos)"
         )
+    num_changed = len(result.changed)
+    for count, what in ((len(result.missing) - num_changed, "lost"), (num_changed, "changed")):
+        if count:
+            info(f"{agreeing(count, 'clip', 'is')} not exported: the file is {what}")
     if result.missing:
-        info(f"{agreeing(len(result.missing), 'clip', 'is')} not exported: the file is lost")
         raise typer.Exit(3)

@@ -78,7 +78,7 @@ _SECTIONS: dict[str, tuple[tuple[str, _Answer, str], ...]] = {
         (
             "Was it preprocessed, cleaned or labeled?",
             ("Corrections in force",),
-            "Labels are those of the lists; people corrected these since.",
+            "Labels are those of the lists; what people corrected since is counted here.",
         ),
         ("Is the raw data kept?", (), ""),
         ("Is the software available?", (), "Yes: `pip install dancecli`."),

@@ -99,6 +99,7 @@ class ExportResult:
         counts: clips per subset.
         num_files: files of the export, of which `num_new` were, or would be, written by this run.
         missing: clips of the split that were left out, their files being gone or of another size.
+        changed: of these, those whose files are of another size.
         num_closed: see `closed_clips`.
     """
 
@@ -108,6 +109,7 @@ class ExportResult:
     num_files: int
     num_new: int
     missing: tuple[str, ...]
+    changed: tuple[str, ...]
     num_closed: int
 
 
@@ -148,6 +150,7 @@ def export(workspace: Workspace, settings: ExportSettings, reporter: Reporter = 
         num_files=len(items),
         num_new=num_new,
         missing=content.missing,
+        changed=content.changed,
         num_closed=closed_clips(settings.form, content.rows),
     )
 
@@ -163,6 +166,7 @@ class Content:
         augmented: with the augmented clips of training clips.
         rows: the clips; of a fingerprint file those of test.
         missing: ids of the split's clips that have lost their file.
+        changed: of these, those whose path has another file.
     """
 
     form: Form
@@ -172,6 +176,7 @@ class Content:
     augmented: bool
     rows: tuple[Row, ...]
     missing: tuple[str, ...]
+    changed: tuple[str, ...]
 
     @property
     def command(self) -> str:
@@ -187,10 +192,11 @@ def content_of(workspace: Workspace, form: Form, split: str, *, augmented: bool)
         InputError: a table of the workspace is damaged.
     """
     labels, meta = labels_of(workspace, split), tables.read_meta(workspace.split(split))
-    rows, missing = rows_of(workspace, split, labels, augmented=augmented)
+    rows, missing, changed = rows_of(workspace, split, labels, augmented=augmented)
     if form is Form.FINGERPRINT:
         rows = [row for row in rows if row.subset is Subset.TEST]
-    return Content(form, split, meta["split.hash"], labels, augmented, tuple(rows), tuple(missing))
+    lost = tuple(missing), tuple(changed)
+    return Content(form, split, meta["split.hash"], labels, augmented, tuple(rows), *lost)
 
 
 def labels_of(workspace: Workspace, split: str) -> LabelSet:
@@ -232,8 +238,11 @@ def lock_of(place: Path | str) -> str:
 
 def rows_of(
     workspace: Workspace, split: str, labels: LabelSet, *, augmented: bool
-) -> tuple[list[Row], list[str]]:
-    """Return the clips of a split, each subset by clip id, and the ids of those without their file."""
+) -> tuple[list[Row], list[str], list[str]]:
+    """Return the clips of a split, each subset by clip id.
+
+    And the ids of those without their file, and of these of those that have another file in its place.
+    """
     augmented_of: dict[str, list[Clip]] = {}
     clips: dict[str, Clip] = {}
     for clip in tables.read(workspace.clips, Clip):
@@ -241,13 +250,14 @@ def rows_of(
             clips[clip.clip_id] = clip
         elif augmented:
             augmented_of.setdefault(clip.parent_id, []).append(clip)
-    rows, missing = list[Row](), []
+    rows, missing, changed = list[Row](), list[str](), list[str]()
     index = {label: i for i, label in enumerate(labels)}
     # Row by row: the records of the split would be held beside those of the clips.
     for placed in (SplitClip(*row) for row in tables.read_columns(workspace.split(split), SplitClip)):
         own = [clips[placed.clip_id]] if placed.clip_id in clips else []
         if not (own and _is_there(workspace.root, own[0])):
             missing.append(placed.clip_id)
+            changed += [clip.clip_id for clip in own if (workspace.root / clip.path).exists()]
             continue
         if placed.subset == Subset.TRAIN:
             own += (a for a in augmented_of.get(placed.clip_id, ()) if _is_there(workspace.root, a))
@@ -255,7 +265,7 @@ def rows_of(
         rows += (Row(subset, placed.label, label_index, clip) for clip in own)
     order = {subset: i for i, subset in enumerate(Subset)}
     rows.sort(key=lambda row: (order[row.subset], row.clip.clip_id))
-    return rows, missing
+    return rows, missing, changed
 
 
 def _is_there(root: Path, clip: Clip) -> bool:

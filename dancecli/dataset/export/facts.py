@@ -215,13 +215,16 @@ def _content(clips: Sequence[Clip]) -> dict[str, tuple[Value, ...]]:
 
 def _groups(workspace: Workspace, split: str) -> dict[str, tuple[Value, ...]]:
     ids = {row[0] for row in tables.read_columns(workspace.split(split), SplitClip, ("clip_id",))}
-    groups: dict[str, set[str]] = defaultdict(set)
-    clips: dict[str, set[str]] = defaultdict(set)
+    clips: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for row in read_all_groups(workspace):
         if row.clip_id in ids:
-            groups[row.kind].add(row.group)
-            clips[row.kind].add(row.clip_id)
-    return {kind: (len(groups[kind]), len(clips[kind])) for kind in sorted(groups)}
+            clips[row.kind][row.group].add(row.clip_id)
+    # A clip without a near-duplicate is stored as a group of its own.
+    found = {
+        kind: [own for own in groups.values() if kind != NEAR_DUPLICATE or len(own) > 1]
+        for kind, groups in sorted(clips.items())
+    }
+    return {kind: (len(groups), len(set().union(*groups))) for kind, groups in found.items()}
 
 
 def _leak_kinds(findings: Mapping[str, int]) -> list[str]:

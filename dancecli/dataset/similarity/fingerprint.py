@@ -19,6 +19,7 @@ from dancecli.core.errors import InputError, UsageError
 from dancecli.core.hashing import sha256_lines
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import ClipHashes
+from dancecli.core.video_files import VIDEO_SUFFIXES
 from dancecli.dataset.similarity.hashes import compute_hashes, hash_files, load_hashes, read_originals
 from dancecli.dataset.similarity.neighbors import HashArrays, compare, near_pairs
 from dancecli.storage import tables
@@ -55,6 +56,7 @@ class AgainstResult:
         num_listed: clips of the file.
         num_flat: of these, clips of one tone (black, gray), which nothing can be compared with.
         num_compared: videos that were compared with them.
+        num_flat_compared: of these, videos of one tone, which show none of the clips.
         num_pending: clips of the workspace that are not hashed, in a dry run.
         matches: videos that show one of the clips, by clip, the closest first.
         unreadable: videos that do not decode, with the reason.
@@ -63,6 +65,7 @@ class AgainstResult:
     num_listed: int
     num_flat: int
     num_compared: int
+    num_flat_compared: int
     num_pending: int
     matches: tuple[Match, ...]
     unreadable: dict[str, str]
@@ -141,14 +144,22 @@ def folder_against(
         videos: files of it.
         workers: processes; 0 for one per core.
         reporter: told after every video.
+
+    Raises:
+        InputError: there is no such folder, or it contains no video.
     """
     key = sha256_lines([str(folder.resolve())])[:16]
     kept = user_cache_path("dancecli") / "hashes" / f"{key}.jsonl"
     hashed, unreadable = hash_files(
         {path.relative_to(folder).as_posix(): path for path in videos}, kept, workers, reporter
     )
-    matches, num_flat = find_listed(listed, tuple(hashed), HashArrays.of(tuple(hashed.values())))
-    return AgainstResult(len(listed), num_flat, len(hashed), 0, matches, unreadable)
+    if not (hashed or unreadable):
+        suffixes = " ".join(sorted(VIDEO_SUFFIXES))
+        raise InputError(f"{folder}: contains no video", f"known suffixes: {suffixes}")
+    arrays = HashArrays.of(tuple(hashed.values()))
+    matches, num_flat = find_listed(listed, tuple(hashed), arrays)
+    num_flat_here = int(arrays.flat.sum())
+    return AgainstResult(len(listed), num_flat, len(hashed), num_flat_here, 0, matches, unreadable)
 
 
 def workspace_against(
@@ -179,7 +190,8 @@ def workspace_against(
     ids = clips.column("clip_id").to_pylist()
     matches, num_flat = find_listed(listed, [ids[row] for row in rows.tolist()], arrays)
     num_pending = len(ids) - len(rows) - len(unreadable)
-    return AgainstResult(len(listed), num_flat, len(rows), num_pending, matches, unreadable)
+    num_flat_here = int(arrays.flat.sum())
+    return AgainstResult(len(listed), num_flat, len(rows), num_flat_here, num_pending, matches, unreadable)
 
 
 def find_listed(

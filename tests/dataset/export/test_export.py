@@ -230,7 +230,7 @@ def test_a_clip_without_its_file_is_left_out_and_said(
     gone = tables.read(populated.split("full"), SplitClip)[0].clip_id
     populated.clip(gone).unlink()
     ran = dance("export", "--format", "lists", "--json")
-    assert (ran.code, ran.json["missing"]) == (3, [gone])
+    assert (ran.code, ran.json["missing"], ran.json["changed"]) == (3, [gone], [])
     assert ran.json["counts"] == {"train": 2, "val": 1, "test": 1}
 
 

@@ -99,6 +99,13 @@ def test_a_mirrored_test_clip_is_found_in_a_folder_and_a_training_clip_is_not(
     for name in ("a/stolen.mkv", "broken.mp4"):
         (foreign / name).unlink()
     assert dance("dedup", str(foreign), "--against", str(file)).code == 0
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    ran = dance("dedup", str(empty), "--against", str(file))
+    assert (ran.code, "empty: contains no video" in ran.err) == (1, True)
+    ffmpeg("-f", "lavfi", "-i", "color=gray:size=64x48:duration=1", str(empty / "gray.mp4"))
+    ran = dance("dedup", str(empty), "--against", str(file))
+    assert (ran.code, "1 video is of one tone: nothing can be compared with it" in ran.err) == (0, True)
     # The workspace's own test clip shows itself.
     own = dance("dedup", "--against", str(file), "--json").json["matches"]
     assert [(m["clip_id"], m["found"], m["distance"]) for m in own] == [(listed.clip_id, listed.clip_id, 0.0)]
