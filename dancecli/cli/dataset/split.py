@@ -200,9 +200,10 @@ def _document(result: SplitResult) -> dict[str, Any]:
         "moved_from_official": result.moved,
         "notes": result.notes,
     }
-    drift = result.drift
+    if not (drift := result.drift):
+        return document
     clips = {f"{what}_clips": getattr(drift, what) for what in ("missing", "changed", "unlisted")}
-    return document | ({"drift": _drift_counts(drift) | clips} if drift else {})
+    return document | {"drift": _drift_counts(drift) | clips}
 
 
 def _show(result: SplitResult, gap: float | None) -> None:
