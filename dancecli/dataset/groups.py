@@ -175,7 +175,7 @@ class KnownGroups:
 
     Attributes:
         num_clips: the clips.
-        kinds: clips that have a group, by kind.
+        kinds: clips that have a group, by kind; see `near_duplicates`.
         num_videos: source videos.
         file_names_only: clips of which only the file's name tells the source video: nothing says which
             of them show one recording.
@@ -230,20 +230,34 @@ class SourcedClip(GroupedClip, Protocol):
         """Where it starts in its source video."""
 
 
+def near_duplicates(group_of: Mapping[str, str], video_of: Mapping[str, str]) -> dict[str, str]:
+    """Return the groups of dedup that have several videos, by clip id: every other clip has one too."""
+    videos: dict[str, set[str]] = defaultdict(set)
+    for clip_id, group in group_of.items():
+        videos[group].add(video_of.get(clip_id, ""))
+    return {clip_id: group for clip_id, group in group_of.items() if len(videos[group]) > 1}
+
+
 def known_groups(workspace: Workspace, clips: Sequence[SourcedClip], groups: Iterable[Group]) -> KnownGroups:
     """Tell which kinds of groups are known of clips."""
     checksum_of = {clip.clip_id: clip.sha256 for clip in clips}
     of_kind: dict[str, set[str]] = defaultdict(set)
+    group_of: dict[str, str] = {}
     for row in groups:
         if row.clip_id in checksum_of:
             of_kind[row.kind].add(row.clip_id)
+            if row.kind == NEAR_DUPLICATE:
+                group_of[row.clip_id] = row.group
+    compared = of_kind.pop(NEAR_DUPLICATE, set())
+    if near := near_duplicates(group_of, {clip.clip_id: clip.video_id for clip in clips}):
+        of_kind[NEAR_DUPLICATE] = set(near)
     clips_of_video = Counter(clip.video_id for clip in clips)
     return KnownGroups(
         num_clips=len(clips),
         kinds={kind: len(found) for kind, found in sorted(of_kind.items())},
         num_videos=len(clips_of_video),
         file_names_only=sum(_named_by_file(clip, clips_of_video) for clip in clips),
-        not_compared=_count_not_compared(workspace, checksum_of, of_kind[NEAR_DUPLICATE]),
+        not_compared=_count_not_compared(workspace, checksum_of, compared),
     )
 
 

@@ -49,7 +49,7 @@ def _tell_missing(rows: RowTotals) -> None:
     others = [repr(name) for name, near in rows.missing_labels.items() if not near]
     shown = near + others[: max(0, _SHOWN - len(near))]
     more = len(near) + len(others) - len(shown)
-    info(f"in no list: {', '.join(shown)}{f' and {more} more labels' if more else ''}")
+    info(f"labels without a row in the lists: {', '.join(shown)}{f' and {more} more labels' if more else ''}")
 
 
 def _tell(lines: Sequence[str], what: str) -> None:

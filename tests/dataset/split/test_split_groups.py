@@ -140,7 +140,7 @@ def test_what_is_not_known_is_said(archive: Workspace, dance: Callable[..., Ran]
     assert "no groups are known" not in ran.err
     assert "dance dedup is older than 10 of the 60 clips" in ran.err
     assert "1 names in the group files match no clip, first 'nowhere.avi'" in ran.err
-    assert ran.json["known_groups"]["kinds"] == {"dancer": 60, "near-duplicate": 50}
+    assert ran.json["known_groups"]["kinds"] == {"dancer": 60}
 
 
 def test_dedup_is_older_than_a_clip_whose_file_changed(archive: Workspace) -> None:
