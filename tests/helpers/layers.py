@@ -67,7 +67,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "dataset.derived": (*_MEDIA, "sources", "dataset"),
     "dataset.fetch": (*_MEDIA, "sources", "dataset"),
     "dataset.ingest": (*_MEDIA, "sources", "dataset", "dataset.fetch", "dataset.similarity", "dataset.split"),
-    "dataset.quality": (*_MEDIA, "dataset", "dataset.similarity", "dataset.split"),
+    "dataset.quality": (*_MEDIA, "sources", "dataset", "dataset.similarity", "dataset.split"),
     "dataset.upkeep": (*BASE, "sources", "dataset", "dataset.export"),
     "dataset.export": (*_MEDIA, "dataset", "dataset.quality", "dataset.similarity", "dataset.split"),
     # `model` and `report` never import `dataset` or each other: they meet through files.

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.clips import clips_there
 from dancecli.dataset.fetch.jobs import SourcePlan, plan_source, source_name
-from dancecli.dataset.fetch.settings import LOCAL, YOUTUBE, FetchSettings, load_requested, of_shard, pending
+from dancecli.dataset.fetch.settings import FetchSettings, load_requested, of_shard, pending
 from dancecli.dataset.fetch.totals import RowTotals, count_rows
 from dancecli.engine.factory import num_cores
 from dancecli.engine.rate_limit import hours_of
+from dancecli.sources import LOCAL, YOUTUBE
 from dancecli.storage import ledger
 from dancecli.storage.workspace import Workspace
 

@@ -21,7 +21,6 @@ from dancecli.dataset.clips import clips_there, rebuild_clips, remember_segments
 from dancecli.dataset.fetch.dispatcher import Dispatcher, JobPlan
 from dancecli.dataset.fetch.jobs import plan_source, source_name
 from dancecli.dataset.fetch.settings import (
-    LOCAL,
     FetchSettings,
     load_requested,
     of_shard,
@@ -29,6 +28,7 @@ from dancecli.dataset.fetch.settings import (
     selection_options,
 )
 from dancecli.dataset.fetch.totals import RowTotals, count_rows
+from dancecli.sources import LOCAL
 from dancecli.storage import ledger
 from dancecli.storage.files import remove_stale_temp
 from dancecli.storage.removals import REMOVED, read_removals

@@ -14,10 +14,11 @@ from dancecli.core.records import Segment
 from dancecli.dataset.cutting import Cutter
 from dancecli.dataset.fetch import mirror_worker, video_worker
 from dancecli.dataset.fetch.mirror_worker import MirrorJob
-from dancecli.dataset.fetch.settings import LOCAL, MIRROR, YOUTUBE, FetchSettings
+from dancecli.dataset.fetch.settings import FetchSettings
 from dancecli.dataset.fetch.video_worker import OnDisk, SourceJob
 from dancecli.engine.rate_limit import BreakerSettings, EvenSpacing, SharedSpacing
 from dancecli.engine.worker import Work
+from dancecli.sources import LOCAL, MIRROR, YOUTUBE
 from dancecli.sources.kinetics_archive import SOURCES
 from dancecli.sources.local import FolderIndex
 from dancecli.sources.youtube import Download

@@ -17,6 +17,7 @@ from dancecli.dataset.cutting import STANDARD_RULES, ClipRules
 from dancecli.engine.factory import LOCAL as LOCAL_ENGINE
 from dancecli.engine.factory import check_engine
 from dancecli.engine.rate_limit import BreakerSettings
+from dancecli.sources import LOCAL, MIRROR, YOUTUBE
 from dancecli.sources.kinetics import Listing, read_lists
 from dancecli.sources.kinetics_archive import read_archive
 from dancecli.sources.youtube import check_address
@@ -25,7 +26,6 @@ from dancecli.storage import ledger
 from dancecli.storage.removals import read_removals
 from dancecli.storage.workspace import Workspace
 
-LOCAL, MIRROR, YOUTUBE = "local", "mirror", "youtube"
 RETRY = ("transient", "permanent", "all", "none")
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from dancecli.dataset.fetch.settings import MIRROR, YOUTUBE
 from dancecli.dataset.quality.stats import DatasetStats, LabelStats
+from dancecli.sources import MIRROR, YOUTUBE
 from dancecli.sources.letsdance import DATASET
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
