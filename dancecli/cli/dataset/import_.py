@@ -133,7 +133,7 @@ def command(
     for note in result.notes:
         info(note)
     _tell(result.conflicts, "in conflict", "the clip that was there first counts")
-    if not (result.complete or dry_run):
+    if not result.complete:
         raise typer.Exit(3)
 
 
