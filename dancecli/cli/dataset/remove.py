@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from dancecli.dataset.upkeep.remove import RemovalResult
 
+# Of the removed clips so many are listed.
+_SHOWN = 20
+
 
 def command(
     names: Annotated[
@@ -66,6 +69,12 @@ def _show(result: RemovalResult, *, dry_run: bool) -> None:
     print_result(
         f"{', '.join(counts)}: {pluralize(len(result.files), 'file')}, {file_size(result.num_bytes)}"
     )
+    # Clips that overlap with one that was named go along.
+    gone = [clip_id for clip_id in result.clip_ids if clip_id not in result.before]
+    for clip_id in gone[:_SHOWN]:
+        print_result(f"  {clip_id}")
+    if len(gone) > _SHOWN:
+        print_result(f"  and {len(gone) - _SHOWN} more: add --json for all of them")
     for name in result.files:
         if name.endswith("/"):
             print_result(f"  {name}")

@@ -717,5 +717,6 @@ def test_the_command(fetched: Workspace, dance: Callable[..., Ran]) -> None:
     ran = dance("remove", "b", "--reason", "take-down")
     assert ran.code == 0
     assert ran.out.startswith("2 clips removed: 2 files, ")
+    assert ran.out.splitlines()[1:3] == ["  b_0_1000", "  b_2000_3000"]
     assert dance("remove", "nobody", "--reason", "x").code == 1
     assert dance("remove", "a").code == 2
