@@ -262,6 +262,11 @@ def _write(path: Path, record: Mapping[str, Any]) -> None:
         file.write("\n")
 
 
+def computes_features(workspace: Workspace) -> bool:
+    """Return whether a process computes features: it holds the lock of their store."""
+    return _is_locked(workspace, "features-.*")
+
+
 def _is_locked(workspace: Workspace, pattern: str) -> bool:
     """Return whether a process holds a lock whose name matches the pattern."""
     import filelock

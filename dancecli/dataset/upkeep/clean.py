@@ -23,11 +23,11 @@ from dancecli.core.records import Clip, ClipPose, Flow, Trajectories
 from dancecli.dataset.clips import read_segments
 from dancecli.dataset.export.export import lock_of
 from dancecli.dataset.upkeep.running import refuse_running
-from dancecli.dataset.upkeep.traces import size_of
+from dancecli.dataset.upkeep.traces import size_of, states_of
 from dancecli.storage import ledger, tables
 from dancecli.storage.features import KEY, feature_folders
 from dancecli.storage.files import stale_temp
-from dancecli.storage.runs import read_records
+from dancecli.storage.runs import computes_features, read_records
 from dancecli.storage.workspace import Workspace, clips_lock
 
 _DAY_S = 86_400
@@ -160,17 +160,17 @@ def _find(
         of_kind = [
             CleanItem(kind, path.relative_to(workspace.root).as_posix(), size_of(path), age, runs)
             for path, runs in finders[kind]()
-            if (age := _age_days(path, now)) >= settings.older_days
+            # What a command at work has removed meanwhile has no age.
+            if (age := _age_days(path, now)) is not None and age >= settings.older_days
         ]
         items += sorted(of_kind, key=lambda item: (-item.num_bytes, item.path))
     return items, foreign
 
 
-def _age_days(path: Path, now: float) -> float:
-    """Return the days since a file, or the newest file of a folder, was written."""
-    is_folder = path.is_dir() and not path.is_symlink()
-    times = [file.lstat().st_mtime for file in path.rglob("*")] if is_folder else []
-    return max(0.0, (now - max([path.lstat().st_mtime, *times])) / _DAY_S)
+def _age_days(path: Path, now: float) -> float | None:
+    """Return the days since a file, or the newest file of a folder, was written; None if it is gone."""
+    times = [state.st_mtime for state in states_of(path)]
+    return max(0.0, (now - max(times)) / _DAY_S) if times else None
 
 
 def _unfinished(workspace: Workspace) -> Iterator[Path]:
@@ -181,7 +181,8 @@ def _unfinished(workspace: Workspace) -> Iterator[Path]:
     yield from (path for name in _MEDIA for path in sorted((root / name).glob(".*")) if path.is_dir())
     yield from _stages(workspace)
     # Weights that an engine's nodes read while they compute features.
-    yield from sorted(root.glob("cache/features/weights-*.pth"))
+    if not computes_features(workspace):
+        yield from sorted(root.glob("cache/features/weights-*.pth"))
     for where, folders, _ in os.walk(root):
         # Those are whole folders above, or hold no such files.
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "tmp")

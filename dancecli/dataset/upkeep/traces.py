@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+import stat
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
@@ -124,9 +126,20 @@ def find_traces(workspace: Workspace, clip_ids: Collection[str]) -> Traces:
 
 def size_of(path: Path) -> int:
     """Return the size of a file, or of all files of a folder; a link counts as itself."""
+    return sum(state.st_size for state in states_of(path) if not stat.S_ISDIR(state.st_mode))
+
+
+def states_of(path: Path) -> list[os.stat_result]:
+    """Return the states of a file, or of a folder and all in it; what vanishes meanwhile is left out."""
+    paths = [path]
     if path.is_dir() and not path.is_symlink():
-        return sum(file.lstat().st_size for file in path.rglob("*") if not file.is_dir())
-    return path.lstat().st_size if _exists(path) else 0
+        for where, folders, files in os.walk(path):
+            paths += (Path(where) / name for name in (*folders, *files))
+    found = []
+    for one in paths:
+        with suppress(FileNotFoundError):
+            found.append(one.lstat())
+    return found
 
 
 def texts_of(folder: Path) -> Iterator[Path]:

@@ -152,6 +152,34 @@ def test_nothing_is_removed_beside_a_command_that_may_need_it(populated: Workspa
     assert contents(populated) == before
 
 
+def test_what_vanishes_meanwhile_is_left_out(populated: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    litter(populated)
+    listed = {item.path for item in clean(populated, CleanSettings()).items}
+    known = Path.lstat
+
+    def lstat(path: Path) -> os.stat_result:
+        if path.name in ("abc_0_1000.mp4", "weights-0011.pth"):
+            raise FileNotFoundError(path)
+        return known(path)
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+    left = {item.path: item.num_bytes for item in clean(populated, CleanSettings()).items}
+    assert left.keys() == listed - {"cache/features/weights-0011.pth"}
+    assert left["tmp"] == 0
+
+
+def test_weights_that_the_nodes_of_a_command_read_stay(populated: Workspace) -> None:
+    litter(populated)
+    weights = populated.root / "cache" / "features" / "weights-0011.pth"
+    with populated.lock("features-0123"):
+        clean(populated, CleanSettings((Kind.UNFINISHED,), remove=True))
+        assert weights.exists()
+        with pytest.raises(WorkspaceError, match="are being computed"):
+            clean(populated, CleanSettings((Kind.FEATURES,), remove=True))
+    clean(populated, CleanSettings((Kind.UNFINISHED,), remove=True))
+    assert not weights.exists()
+
+
 def test_the_command(populated: Workspace, dance: Callable[..., Ran]) -> None:
     litter(populated)
     before = contents(populated)
