@@ -27,7 +27,7 @@ def read_named(what: str, name: str, folder: Path) -> tuple[Path, dict[str, Any]
     """
     path = Path(name) if name.endswith(".toml") else folder / f"{name}.toml"
     try:
-        return path, tomllib.loads(path.read_text(encoding="utf-8"))
+        return path, tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         hint = f"known {what}s: {', '.join(names_in(folder))}; or give the path of a .toml file"
         raise InputError(f"there is no {what} {name!r}", hint) from None

@@ -232,7 +232,7 @@ class Workspace:
             WorkspaceError: the workspace is from a newer version.
         """
         try:
-            settings = tomllib.loads(self.settings.read_text(encoding="utf-8"))
+            settings = tomllib.loads(self.settings.read_text(encoding="utf-8-sig"))
         except FileNotFoundError:
             return {}
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

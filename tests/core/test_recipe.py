@@ -44,6 +44,12 @@ def test_an_invalid_recipe_is_reported_with_file_and_key(tmp_path, text, sentenc
     assert sentence in caught.value.message
 
 
+def test_a_recipe_that_an_editor_marked_as_utf8_is_read(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xef\xbb\xbfepochs = 7\n")
+    assert read_recipe(str(path)).epochs == 7
+
+
 def test_an_unknown_recipe_lists_the_known_ones():
     with pytest.raises(InputError) as caught:
         read_recipe("nope")

@@ -54,6 +54,11 @@ def test_settings_that_cannot_be_read_are_said(
     assert str(workspace.settings) in str(caught.value)
 
 
+def test_settings_that_an_editor_marked_as_utf8_are_read(workspace: Workspace) -> None:
+    workspace.settings.write_bytes(b"\xef\xbb\xbf[fetch]\nlimit = 5\n")
+    assert workspace.read_settings() == {"fetch": {"limit": 5}}
+
+
 @pytest.mark.parametrize(
     "name", ["", ".", "..", "../x", "a/b", "-x", ".hidden", "a b", "x" * 101, "é", "a\n"]
 )

@@ -259,7 +259,9 @@ def _read_list(
     if not path.exists():
         raise WorkspaceError(f"{path}: no such list", hint)
     found = []
-    for row, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    # What is not UTF-8 names no clip, and its row is told.
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    for row, line in enumerate(lines, start=1):
         file, _, index = line.partition(" ")
         if file not in clips or not index.isdecimal():
             raise InputError.at(

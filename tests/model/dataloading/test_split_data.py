@@ -49,6 +49,7 @@ def path_of(video: str) -> str:
         ("train.txt", lambda t: change(t, ".mp4 0", ".mp4 9"), "train.txt:1: class 9 is not 'bouncing'"),
         ("train.txt", lambda t: change(t, "vid00", "vid99"), "is not a clip of the workspace"),
         ("train.txt", lambda t: change(t, ".mp4 0", ".mp4"), "is not a clip of the workspace"),
+        ("train.txt", lambda t: change(t, "vid00", "vid\udce9"), "train.txt:1: 'clips/"),
         ("train.txt", lambda t: change(t, ".mp4 0", ".mp4 ²"), "is not a clip of the workspace"),
         (
             "test.txt",
@@ -62,7 +63,7 @@ def test_lists_that_do_not_agree_with_the_split_are_named_with_their_line(corpus
     workspace = corpus()
     path = workspace.annotations("small") / file
     text = edit(path.read_text())
-    path.unlink() if text is None else path.write_text(text)
+    path.unlink() if text is None else path.write_text(text, errors="surrogateescape")
     with pytest.raises(DanceError) as caught:
         load_split(workspace, "small")
     assert sentence in caught.value.message

@@ -33,7 +33,7 @@ def read_prompts(path: Path, labels: Sequence[str]) -> list[list[str]]:
             what is no label.
     """
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file of prompts") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
