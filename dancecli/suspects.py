@@ -216,8 +216,10 @@ def _read_held_out(
     if run and run not in have:
         raise WorkspaceError(f"run {run!r} has no predictions", "finish it: dance finetune")
     found, unknown = [], []
+    # Of all clips: a run may have been trained on some that are excluded now.
+    video_of = dict(tables.read_columns(workspace.clips, Clip, ("clip_id", "video_id")))
     for name in [run] if run else have:
-        sources = _used_sources(workspace, name)
+        sources = _used_sources(workspace, name, video_of)
         if sources is None:
             unknown.append(name)
         else:
@@ -232,7 +234,9 @@ def _read_held_out(
     return best, tuple(unknown)
 
 
-def _used_sources(workspace: Workspace, run: str) -> dict[Subset, set[str]] | None:
+def _used_sources(
+    workspace: Workspace, run: str, video_of: Mapping[str, str]
+) -> dict[Subset, set[str]] | None:
     """Name what a run's clips of val, and of test, may not be of: empty for clips held out by its own split.
 
     Returns:
@@ -241,14 +245,14 @@ def _used_sources(workspace: Workspace, run: str) -> dict[Subset, set[str]] | No
     try:
         record = read_record(workspace, run)
         if members := record.get("members"):
-            of_members = [_used_sources(workspace, member["run"]) for member in members]
+            of_members = [_used_sources(workspace, member["run"], video_of) for member in members]
             known = [of_member for of_member in of_members if of_member is not None]
             unknown = len(known) < len(of_members)
             return None if unknown else {s: set().union(*(one[s] for one in known)) for s in _SCORED}
         evaluated = record.get("evaluated")
         overlap = evaluated and evaluated["overlap"]
         if evaluated and (overlap is None or any(count["clips"] for count in overlap.values())):
-            return used_sources(workspace, read_record(workspace, evaluated["run"]))
+            return used_sources(workspace, read_record(workspace, evaluated["run"]), video_of)
     except (DanceError, LookupError, TypeError):
         # The run, or one that it was made of, is gone or damaged.
         return None

@@ -12,7 +12,7 @@ import shutil
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -335,15 +335,14 @@ def _requests_left(content: bytes, traces: Traces) -> bytes:
 
 def _requests_unclear(content: bytes, traces: Traces) -> bool:
     """Return whether a list for `dance fetch` has rows that name the video of a clip, and cannot be read."""
-    videos = {video_of(clip_id) for clip_id in traces.clip_ids}
-    lines = _lines_of(content)
+    videos = Names(video_of(clip_id) for clip_id in traces.clip_ids)
     try:
-        rows = list(_rows_of(lines))
+        rows = list(_rows_of(_lines_of(content)))
     except csv.Error:
-        return _names_one(videos, lines)
+        return videos.in_text(content)
     if not _is_request_list(rows):
         return False
-    return _names_one(videos, (text for text, cells in rows[1:] if not _requested(cells)))
+    return videos.in_text(_joined(text for text, cells in rows[1:] if not _requested(cells)))
 
 
 def _is_request_list(rows: Sequence[tuple[str, dict[str, str]]]) -> bool:
@@ -358,10 +357,6 @@ def _requested(cells: Mapping[str, str]) -> str:
         return f"{read_video_id(video)}_{start_ms}_{end_ms}"
     except RowError:
         return ""
-
-
-def _names_one(videos: Collection[str], lines: Iterable[str]) -> bool:
-    return any(not set(re.findall(r"[\w-]+", line)).isdisjoint(videos) for line in lines)
 
 
 def _lines_of(content: bytes) -> list[str]:

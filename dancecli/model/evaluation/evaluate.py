@@ -212,10 +212,10 @@ def find_overlap(
         For each subset `clips` of `n`, from so many `videos`; None if the split that the run was
         trained on has changed or is gone.
     """
-    used = used_sources(workspace, trained)
+    video_of = dict(tables.read_columns(workspace.clips, Clip, ("clip_id", "video_id")))
+    used = used_sources(workspace, trained, video_of)
     if used is None:
         return None
-    video_of = {clip.clip_id: clip.video_id for clip in tables.read(workspace.clips, Clip)}
     group_of = {clip.clip_id: clip.group for clip in tables.read(workspace.split(data.name), SplitClip)}
     found = {}
     for subset, sources in used.items():
@@ -229,8 +229,15 @@ def find_overlap(
     return found
 
 
-def used_sources(workspace: Workspace, trained: Mapping[str, Any]) -> dict[Subset, set[str]] | None:
+def used_sources(
+    workspace: Workspace, trained: Mapping[str, Any], video_of: Mapping[str, str]
+) -> dict[Subset, set[str]] | None:
     """Name the source videos, and the groups, of the clips that a run used; see `find_overlap`.
+
+    Args:
+        workspace: where the run's split is.
+        trained: the run's record.
+        video_of: source video of each clip.
 
     Returns:
         What clips of val, and of test, may not be of; None if the split that the run was trained on has
@@ -240,7 +247,6 @@ def used_sources(workspace: Workspace, trained: Mapping[str, Any]) -> dict[Subse
     if not path.exists() or tables.read_meta(path)["split.hash"] != trained["split"]["hash"]:
         return None
     before = tables.read(path, SplitClip)
-    video_of = {clip.clip_id: clip.video_id for clip in tables.read(workspace.clips, Clip)}
     both = (Subset.TRAIN, Subset.VAL)
     of_val = both if trained["split"].get("val_in_train") else (Subset.TRAIN,)
     found = {}

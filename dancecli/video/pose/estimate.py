@@ -148,7 +148,6 @@ class _Pictures:
         self.height = self.width = 0
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
-
         wanted, given = set(self._wanted), 0
         with open_media(self._clip, "does not decode", err_detect="explode") as container:
             stream = picture_stream(container, self._clip.name)
