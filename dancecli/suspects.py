@@ -13,12 +13,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dancecli.core.errors import DanceError, InputError, UsageError, WorkspaceError
-from dancecli.core.records import Clip, ClipPose, Prediction, Subset, Suspect
+from dancecli.core.records import (
+    NEAR_DUPLICATE,
+    Clip,
+    ClipPose,
+    Prediction,
+    Subset,
+    Suspect,
+    near_duplicates,
+)
 from dancecli.core.statistics.left_out import left_out_discriminant, left_out_scores
 from dancecli.core.statistics.outliers import far_out
 from dancecli.core.statistics.vectors import neighbor_distances, normalize, shorten
 from dancecli.core.text import agreeing, pluralize
-from dancecli.dataset.groups import NEAR_DUPLICATE, join_groups, read_all_groups, read_groups
+from dancecli.dataset.groups import join_groups, read_all_groups, read_groups
+from dancecli.dataset.similarity.dedup import near_among
 from dancecli.model.evaluation.evaluate import used_sources
 from dancecli.report.statistics.label_noise import (
     LabelNoise,
@@ -398,22 +407,29 @@ def _by_scores(
 
 
 def _by_near_duplicates(workspace: Workspace, clips: Sequence[Clip]) -> Iterator[Suspect]:
-    """Name the clips whose label is not that of most of their near-duplicates."""
+    """Name the clips whose label is not that of most of their near-duplicates.
+
+    A group of dedup holds all clips of its videos, which may be of several styles: the near-duplicates
+    among them are looked up again.
+    """
     label_of = {clip.clip_id: clip.label for clip in clips}
-    members: defaultdict[str, list[str]] = defaultdict(list)
-    for row in read_groups(workspace):
-        if row.kind == NEAR_DUPLICATE and row.clip_id in label_of:
-            members[row.group].append(row.clip_id)
-    for ids in members.values():
-        counts = Counter(label_of[clip_id] for clip_id in ids).most_common()
-        if len(counts) < 2:
-            continue
-        majority = counts[0][0] if counts[0][1] > counts[1][1] else ""
-        words = ", ".join(f"{n} as {label}" for label, n in counts)
-        for clip_id in ids:
-            if label_of[clip_id] != majority:
-                detail = f"its near-duplicates have other labels: {words}"
-                yield Suspect(clip_id, NEAR_DUPLICATE, label_of[clip_id], majority, 1.0, True, detail)
+    grouped = near_duplicates(read_groups(workspace), {clip.clip_id: clip.video_id for clip in clips})
+    labels_of: defaultdict[str, set[str]] = defaultdict(set)
+    for clip_id, group in grouped.items():
+        labels_of[group].add(label_of[clip_id])
+    torn = [clip_id for clip_id, group in grouped.items() if len(labels_of[group]) > 1]
+    near: defaultdict[str, set[str]] = defaultdict(set)
+    for one, two in near_among(workspace, torn) if torn else ():
+        near[one].add(two)
+        near[two].add(one)
+    for clip_id, others in sorted(near.items()):
+        label = label_of[clip_id]
+        counts = Counter([label, *(label_of[other] for other in sorted(others))]).most_common()
+        majority = counts[0][0] if len(counts) == 1 or counts[0][1] > counts[1][1] else ""
+        if label != majority:
+            words = ", ".join(f"{n} as {name}" for name, n in counts)
+            detail = f"its near-duplicates have other labels, with its own: {words}"
+            yield Suspect(clip_id, NEAR_DUPLICATE, label, majority, 1.0, True, detail)
 
 
 def _by_content(clips: Sequence[Clip]) -> Iterator[Suspect]:

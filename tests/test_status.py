@@ -7,10 +7,10 @@ from collections.abc import Callable
 from helpers.builders import Ran, fill, make_clip
 
 from dancecli.core.labels import LabelSet
-from dancecli.core.records import Clip, Group, Outcome, OutcomeClass, Segment
+from dancecli.core.records import NEAR_DUPLICATE, Clip, Group, Outcome, OutcomeClass, Segment
 from dancecli.dataset.clips import read_segments, remember_segments
 from dancecli.dataset.fetch.settings import FetchSettings, selection_options
-from dancecli.dataset.groups import NEAR_DUPLICATE, add_groups
+from dancecli.dataset.groups import add_groups
 from dancecli.storage import tables
 from dancecli.storage.ledger import LedgerWriter
 from dancecli.storage.workspace import Workspace

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.builders import Ran
+from helpers.builders import Ran, group_as_near
 from helpers.fake_run import make_run
 
 from dancecli.core.errors import UsageError, WorkspaceError
-from dancecli.core.records import Clip, ClipPose, Group, Prediction, Segment, Suspect
-from dancecli.dataset.groups import NEAR_DUPLICATE, replace_groups
+from dancecli.core.records import Clip, ClipPose, Prediction, Segment, Suspect
 from dancecli.model.training.features.store import entry_name, open_store
 from dancecli.storage import tables
 from dancecli.storage.corrections import Correction, append_corrections, current, read_corrections
@@ -97,8 +96,10 @@ def test_near_duplicates_of_the_other_label_and_empty_pictures(made: Workspace) 
     waves = [clip.clip_id for clip in clips]
     clips = [replace(clips[0], black_share=0.99), *(replace(clip, label="wave") for clip in clips[1:])]
     clips[1] = replace(clips[1], label="spin")
-    tables.write(made.clips, Clip, clips)
-    replace_groups(made, NEAR_DUPLICATE, [Group(clip_id, "g1", NEAR_DUPLICATE) for clip_id in waves])
+    # Two dances of a recording that was cut: the second is in the group by its video alone.
+    second = replace(clips[2], clip_id="second", start_ms=99_000, end_ms=100_000, label="kick", sha256="9")
+    tables.write(made.clips, Clip, [*clips, second])
+    group_as_near(made, {**dict.fromkeys(waves, 1), "second": 2})
     result = find_suspects(made, SuspectSettings())
     found = {(one.clip_id, one.kind): one.suggested for one in result.suspects}
     assert found == {(waves[1], "near-duplicate"): "wave", (waves[0], "black"): ""}

@@ -8,6 +8,7 @@ existing ones.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, get_type_hints
@@ -193,6 +194,26 @@ class Group:
     clip_id: str
     group: str
     kind: str
+
+
+NEAR_DUPLICATE = "near-duplicate"
+
+
+def near_duplicates(groups: Iterable[Group], video_of: Mapping[str, str]) -> dict[str, str]:
+    """Keep of dedup's groups those with clips of several videos: every other clip has one to itself.
+
+    Args:
+        groups: of any kind.
+        video_of: the source video of each clip that counts.
+
+    Returns:
+        The group of each clip that has near-duplicates.
+    """
+    group_of = {g.clip_id: g.group for g in groups if g.kind == NEAR_DUPLICATE and g.clip_id in video_of}
+    videos: dict[str, set[str]] = {}
+    for clip_id, group in group_of.items():
+        videos.setdefault(group, set()).add(video_of[clip_id])
+    return {clip_id: group for clip_id, group in group_of.items() if len(videos[group]) > 1}
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -17,14 +17,13 @@ from typing import Protocol
 
 from dancecli.core.csv_files import check_unique, read_csv
 from dancecli.core.errors import InputError, WorkspaceError
-from dancecli.core.records import ClipHashes, Group
+from dancecli.core.records import NEAR_DUPLICATE, ClipHashes, Group, near_duplicates
 from dancecli.core.text import pluralize
 from dancecli.dataset.clip_lookup import KEY_COLUMNS, ClipLookup
 from dancecli.storage import tables
 from dancecli.storage.corrections import Field, current, read_corrections
 from dancecli.storage.workspace import Workspace
 
-NEAR_DUPLICATE = "near-duplicate"
 # The kind of the groups that people gave clips in `dance app`.
 CORRECTED = "corrected"
 _YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
@@ -230,26 +229,15 @@ class SourcedClip(GroupedClip, Protocol):
         """Where it starts in its source video."""
 
 
-def near_duplicates(group_of: Mapping[str, str], video_of: Mapping[str, str]) -> dict[str, str]:
-    """Return the groups of dedup that have several videos, by clip id: every other clip has one too."""
-    videos: dict[str, set[str]] = defaultdict(set)
-    for clip_id, group in group_of.items():
-        videos[group].add(video_of.get(clip_id, ""))
-    return {clip_id: group for clip_id, group in group_of.items() if len(videos[group]) > 1}
-
-
 def known_groups(workspace: Workspace, clips: Sequence[SourcedClip], groups: Iterable[Group]) -> KnownGroups:
     """Tell which kinds of groups are known of clips."""
     checksum_of = {clip.clip_id: clip.sha256 for clip in clips}
     of_kind: dict[str, set[str]] = defaultdict(set)
-    group_of: dict[str, str] = {}
-    for row in groups:
-        if row.clip_id in checksum_of:
-            of_kind[row.kind].add(row.clip_id)
-            if row.kind == NEAR_DUPLICATE:
-                group_of[row.clip_id] = row.group
+    known = [row for row in groups if row.clip_id in checksum_of]
+    for row in known:
+        of_kind[row.kind].add(row.clip_id)
     compared = of_kind.pop(NEAR_DUPLICATE, set())
-    if near := near_duplicates(group_of, {clip.clip_id: clip.video_id for clip in clips}):
+    if near := near_duplicates(known, {clip.clip_id: clip.video_id for clip in clips}):
         of_kind[NEAR_DUPLICATE] = set(near)
     clips_of_video = Counter(clip.video_id for clip in clips)
     return KnownGroups(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dancecli.core.records import Group
-from dancecli.dataset.groups import NEAR_DUPLICATE, add_groups, join_groups, read_groups, replace_groups
+from dancecli.core.records import NEAR_DUPLICATE, Group
+from dancecli.dataset.groups import add_groups, join_groups, read_groups, replace_groups
 from dancecli.storage.workspace import Workspace
 
 

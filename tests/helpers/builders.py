@@ -6,9 +6,10 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
-from dancecli.core.records import Clip, Segment
+from dancecli.core.records import NEAR_DUPLICATE, Clip, ClipHashes, Group, Segment
 from dancecli.core.video_files import clip_path
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
@@ -64,3 +65,14 @@ def fill(workspace: Workspace, clips: Sequence[Clip], labels: Sequence[str]) -> 
     for clip in clips:
         (workspace.root / clip.path).parent.mkdir(parents=True, exist_ok=True)
         (workspace.root / clip.path).touch()
+
+
+def group_as_near(workspace: Workspace, looks: dict[str, int]) -> None:
+    """Make clips a group of near-duplicates; those with one number are near-duplicates."""
+    tables.write(workspace.groups, Group, [Group(clip_id, "g", NEAR_DUPLICATE) for clip_id in sorted(looks)])
+    sha256_of = {clip.clip_id: clip.sha256 for clip in tables.read(workspace.clips, Clip)}
+    rows = [
+        ClipHashes(clip_id, sha256_of[clip_id], *(Random(look).randbytes(n) for n in (32, 32, 80, 80)))
+        for clip_id, look in looks.items()
+    ]
+    tables.write(workspace.hashes, ClipHashes, rows)

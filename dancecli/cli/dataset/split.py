@@ -270,7 +270,8 @@ def _inform(result: SplitResult) -> None:
         )
     if left_out.unknown_names:
         first = left_out.unknown_names[0]
-        info(f"{len(left_out.unknown_names)} names in the group files match no clip, first {first!r}")
+        names = pluralize(len(left_out.unknown_names), "name")
+        info(f"group files: {names} without a clip, first {first!r}")
     for note in (*_absent(result), *filter(None, [uneven_folds(result.clips)])):
         info(note)
     if result.missing_labels:

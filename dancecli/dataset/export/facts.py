@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from itertools import chain
 from statistics import median
 
-from dancecli.core.records import Clip, SplitClip, Subset
+from dancecli.core.records import NEAR_DUPLICATE, Clip, SplitClip, Subset, near_duplicates
 from dancecli.dataset.export.formats import Row
 from dancecli.dataset.export.licenses import may_be_shared
-from dancecli.dataset.groups import NEAR_DUPLICATE, read_all_groups
+from dancecli.dataset.groups import read_all_groups
 from dancecli.dataset.quality.audit import AuditSettings, audit
 from dancecli.dataset.quality.stats import count_outcomes
 from dancecli.storage import tables
@@ -216,15 +216,15 @@ def _content(clips: Sequence[Clip]) -> dict[str, tuple[Value, ...]]:
 def _groups(workspace: Workspace, split: str) -> dict[str, tuple[Value, ...]]:
     ids = {row[0] for row in tables.read_columns(workspace.split(split), SplitClip, ("clip_id",))}
     clips: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for row in read_all_groups(workspace):
-        if row.clip_id in ids:
-            clips[row.kind][row.group].add(row.clip_id)
-    # A clip without a near-duplicate is stored as a group of its own.
-    found = {
-        kind: [own for own in groups.values() if kind != NEAR_DUPLICATE or len(own) > 1]
-        for kind, groups in sorted(clips.items())
-    }
-    return {kind: (len(groups), len(set().union(*groups))) for kind, groups in found.items()}
+    groups = [row for row in read_all_groups(workspace) if row.clip_id in ids]
+    rows = tables.read_columns(workspace.clips, Clip, ("clip_id", "video_id"))
+    near = near_duplicates(groups, {clip_id: video for clip_id, video in rows if clip_id in ids})
+    for row in groups:
+        # Where there are no near-duplicates at all, that is a fact too.
+        of_kind = clips[row.kind]
+        if row.kind != NEAR_DUPLICATE or row.clip_id in near:
+            of_kind[row.group].add(row.clip_id)
+    return {kind: (len(found), len(set().union(*found.values()))) for kind, found in sorted(clips.items())}
 
 
 def _leak_kinds(findings: Mapping[str, int]) -> list[str]:

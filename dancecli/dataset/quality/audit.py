@@ -20,8 +20,8 @@ from pathlib import Path
 from dancecli.core.csv_files import parse_csv, read_text
 from dancecli.core.errors import InputError
 from dancecli.core.progress import SILENT, Reporter
-from dancecli.core.records import Clip, Group, OutcomeClass, SplitClip, Subset
-from dancecli.dataset.groups import NEAR_DUPLICATE, KnownGroups, known_groups, read_all_groups
+from dancecli.core.records import NEAR_DUPLICATE, Clip, Group, OutcomeClass, SplitClip, Subset
+from dancecli.dataset.groups import KnownGroups, known_groups, read_all_groups
 from dancecli.dataset.quality.verify import StoredFile, check_files
 from dancecli.dataset.similarity.dedup import near_among
 from dancecli.dataset.split.official import SUBSET_COLUMNS

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
-from dancecli.core.records import Clip, Group
-from dancecli.dataset.groups import NEAR_DUPLICATE, read_groups, replace_groups
+from dancecli.core.records import NEAR_DUPLICATE, Clip, Group
+from dancecli.dataset.groups import read_groups, replace_groups
 from dancecli.dataset.similarity.hashes import compute_hashes, load_hashes, read_originals
 from dancecli.dataset.similarity.neighbors import connected, near_pairs
 from dancecli.engine.factory import LOCAL, check_engine
@@ -118,7 +118,11 @@ def dedup(workspace: Workspace, settings: DedupSettings, reporter: Reporter = SI
 
 
 def near_among(workspace: Workspace, clip_ids: Collection[str]) -> list[tuple[str, str]]:
-    """Find the near-duplicates among some clips, by the hashes that are stored, as pairs of ids in order."""
+    """Find the near-duplicates of different videos among some clips, by the hashes that are stored.
+
+    Returns:
+        Pairs of ids, in order.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -126,8 +130,9 @@ def near_among(workspace: Workspace, clip_ids: Collection[str]) -> list[tuple[st
     clips = clips.filter(pc.is_in(clips["clip_id"], pa.array(sorted(clip_ids), pa.string())))
     rows, arrays = load_hashes(workspace, clips)
     first, second = near_pairs(arrays)
-    ids = clips["clip_id"].to_pylist()
-    return [(ids[i], ids[j]) for i, j in zip(rows[first].tolist(), rows[second].tolist(), strict=True)]
+    ids, videos = clips["clip_id"].to_pylist(), clips["video_id"].to_pylist()
+    pairs = zip(rows[first].tolist(), rows[second].tolist(), strict=True)
+    return [(ids[i], ids[j]) for i, j in pairs if videos[i] != videos[j]]
 
 
 def grouped(videos: Sequence[str], first: Indices, second: Indices) -> list[str]:

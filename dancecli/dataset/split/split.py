@@ -17,11 +17,10 @@ from pathlib import Path
 
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.hashing import classes_in_few_folds, uneven_folds_note
-from dancecli.core.records import Group, SplitClip, Subset
+from dancecli.core.records import NEAR_DUPLICATE, Group, SplitClip, Subset
 from dancecli.dataset.clip_lookup import ClipLookup
 from dancecli.dataset.groups import (
     CORRECTED,
-    NEAR_DUPLICATE,
     KnownGroups,
     add_groups,
     join_groups,

@@ -18,9 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dancecli.core.errors import InputError
-from dancecli.core.records import Clip
+from dancecli.core.records import NEAR_DUPLICATE, Clip
 from dancecli.dataset.clips import read_segments
-from dancecli.dataset.groups import NEAR_DUPLICATE, read_groups
+from dancecli.dataset.groups import read_groups
 from dancecli.dataset.upkeep.erase import erase, locks_restated, still_named, unreadable
 from dancecli.dataset.upkeep.running import refuse_running
 from dancecli.dataset.upkeep.traces import Traces, find_traces, locked_clips

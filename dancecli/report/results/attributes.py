@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from dancecli.core.csv_files import CsvTable, read_csv
 from dancecli.core.errors import InputError
-from dancecli.core.records import Clip, ClipPose, Group
+from dancecli.core.records import NEAR_DUPLICATE, Clip, ClipPose, Group, near_duplicates
 from dancecli.core.text import agreeing, pluralize
 from dancecli.storage import tables
 from dancecli.storage.content import CONDITIONS
@@ -88,8 +88,7 @@ def read_attributes(workspace: Workspace, files: Sequence[Path] = ()) -> Attribu
     clips = [*map(_Row._make, tables.read_columns(workspace.clips, Clip, _Row._fields))] if there else []
     values = _of_manifest([clip for clip in clips if not clip.parent_id])
     if workspace.groups.exists():
-        for row in tables.read(workspace.groups, Group):
-            values.setdefault(f"group: {row.kind}", {})[row.clip_id] = row.group
+        values |= _of_groups(tables.read(workspace.groups, Group), {c.clip_id: c.video_id for c in clips})
     if workspace.poses.exists():
         values["people followed"] = {
             clip: str(people)
@@ -107,6 +106,18 @@ def read_attributes(workspace: Workspace, files: Sequence[Path] = ()) -> Attribu
         values |= further
         notes.append(note)
     return Attributes({name: of for name, of in values.items() if of}, tuple(notes))
+
+
+def _of_groups(groups: Sequence[Group], video_of: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Name the user's own groups; of dedup's, which are many and small, whether a clip is in one."""
+    near = near_duplicates(groups, video_of)
+    found: dict[str, dict[str, str]] = {}
+    for row in groups:
+        if row.kind == NEAR_DUPLICATE:
+            found.setdefault("near-duplicates", {})[row.clip_id] = "yes" if row.clip_id in near else "no"
+        else:
+            found.setdefault(f"group: {row.kind}", {})[row.clip_id] = row.group
+    return found
 
 
 def _of_manifest(clips: Sequence[_Row]) -> dict[str, dict[str, str]]:

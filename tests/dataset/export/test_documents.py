@@ -17,10 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dancecli.core.hashing import sha256_file
-from dancecli.core.records import Clip, Group, SplitClip
+from dancecli.core.records import NEAR_DUPLICATE, Clip, Group, SplitClip
 from dancecli.dataset.export import card_check
 from dancecli.dataset.export.card_check import check_card, differences, facts_in_json, facts_in_markdown
 from dancecli.dataset.export.export import DOCUMENTS, ExportSettings, Form, documents_of, export
+from dancecli.dataset.export.facts import derive_split_facts
 from dancecli.dataset.groups import add_groups
 from dancecli.storage import tables
 from dancecli.storage.corrections import Correction, append_corrections
@@ -79,6 +80,9 @@ def made_up(root: Path) -> Workspace:
     meta = {"split.hash": "", "split.labels": json.dumps(LABELS), "split.removed": '{"test": 1}'}
     tables.write(workspace.split("full"), SplitClip, rows, meta)
     add_groups(workspace, [Group(clip.clip_id, "Ann", "dancer") for clip in clips[2:4]])
+    # The group of two videos is one; of those that are one video's, a datasheet says nothing.
+    near = [Group(clip.clip_id, str(min(i, 4)), NEAR_DUPLICATE) for i, clip in enumerate(clips)]
+    add_groups(workspace, near)
     append_corrections(workspace, [Correction(clips[0].clip_id, "note", "", "two dancers")])
     return workspace
 
@@ -164,6 +168,19 @@ def test_every_cell_of_the_datasheet_is_named_by_its_table_row_and_column(docume
     assert gives["Leaks: dancer in two subsets: found"] == "1"
     assert gives["Removed by request: test: clips"] == "1"
     assert gives["Corrections in force: note: clips"] == "1"
+
+
+def test_near_duplicates_are_counted_of_several_videos_alone(tmp_path: Path) -> None:
+    workspace = made_up(tmp_path)
+    clips = tables.read(workspace.clips, Clip)
+    rows = tables.read(workspace.split("full"), SplitClip)
+    meta = tables.read_meta(workspace.split("full"))
+    second = replace(clips[0], clip_id="second", start_ms=99_000, end_ms=100_000, sha256="9")
+    tables.write(workspace.clips, Clip, [*clips, second])
+    add_groups(workspace, [Group("second", "0", NEAR_DUPLICATE)])
+    tables.write(workspace.split("full"), SplitClip, [*rows, replace(rows[0], clip_id="second")], meta)
+    (groups,) = (t for t in derive_split_facts(workspace, "full", LABELS).tables if t.title == "Groups")
+    assert groups.rows == {"dancer": (1, 2), NEAR_DUPLICATE: (1, 2)}
 
 
 def test_what_a_publisher_adds_is_no_difference(documents: dict[str, str]) -> None:

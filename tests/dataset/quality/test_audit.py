@@ -5,14 +5,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 
 import pytest
-from helpers.builders import Ran, fill, make_clip
+from helpers.builders import Ran, fill, group_as_near, make_clip
 
 from dancecli.core.errors import InputError
-from dancecli.core.records import Clip, ClipHashes, Group, Outcome, OutcomeClass, SplitClip
-from dancecli.dataset.groups import NEAR_DUPLICATE, add_groups
+from dancecli.core.records import Clip, Group, Outcome, OutcomeClass, SplitClip
+from dancecli.dataset.groups import add_groups
 from dancecli.dataset.quality.audit import AuditSettings, Finding, Listed, audit, read_ids, video_of
 from dancecli.dataset.split.annotations import annotate
 from dancecli.dataset.split.split import SplitSettings, split
@@ -56,17 +55,6 @@ def test_a_video_in_two_subsets_is_found(cut: tuple[Workspace, tuple[SplitClip, 
         "lock: video in two subsets": 1,
         "lock: group in two subsets": 1,
     }
-
-
-def group_as_near(workspace: Workspace, looks: dict[str, int]) -> None:
-    """Make clips a group of near-duplicates; those with one number are near-duplicates."""
-    tables.write(workspace.groups, Group, [Group(clip_id, "g", NEAR_DUPLICATE) for clip_id in sorted(looks)])
-    sha256_of = {clip.clip_id: clip.sha256 for clip in tables.read(workspace.clips, Clip)}
-    rows = [
-        ClipHashes(clip_id, sha256_of[clip_id], *(Random(look).randbytes(n) for n in (32, 32, 80, 80)))
-        for clip_id, look in looks.items()
-    ]
-    tables.write(workspace.hashes, ClipHashes, rows)
 
 
 def test_near_duplicates_in_two_subsets_and_with_two_labels_are_found(

@@ -14,8 +14,7 @@ import pytest
 from helpers.builders import Ran, fill, make_clip
 
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
-from dancecli.core.records import Clip, Group, SplitClip
-from dancecli.dataset.groups import NEAR_DUPLICATE
+from dancecli.core.records import NEAR_DUPLICATE, Clip, Group, SplitClip
 from dancecli.dataset.split.split import SplitSettings, split
 from dancecli.storage import tables
 from dancecli.storage.corrections import Correction, append_corrections

@@ -10,9 +10,9 @@ import pytest
 from helpers.builders import Ran, fill, make_clip
 
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
-from dancecli.core.records import Clip, ClipHashes, Group, SplitClip
+from dancecli.core.records import NEAR_DUPLICATE, Clip, ClipHashes, Group, SplitClip
 from dancecli.dataset.clip_lookup import ClipLookup
-from dancecli.dataset.groups import NEAR_DUPLICATE, add_groups, read_groups
+from dancecli.dataset.groups import add_groups, read_groups
 from dancecli.dataset.split.diff import diff_splits
 from dancecli.dataset.split.official import official_subsets
 from dancecli.dataset.split.split import SplitSettings, split
@@ -139,7 +139,7 @@ def test_what_is_not_known_is_said(archive: Workspace, dance: Callable[..., Ran]
     ran = dance("split", "--ratios", "60/20/20", "--name", "b", "--groups", str(path), "--json")
     assert "no groups are known" not in ran.err
     assert "dance dedup is older than 10 of the 60 clips" in ran.err
-    assert "1 names in the group files match no clip, first 'nowhere.avi'" in ran.err
+    assert "group files: 1 name without a clip, first 'nowhere.avi'" in ran.err
     assert ran.json["known_groups"]["kinds"] == {"dancer": 60}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from helpers.builders import Ran, make_clip
 from helpers.fake_run import make_run
 
 from dancecli.core.errors import InputError
-from dancecli.core.records import Clip, Group, Prediction
+from dancecli.core.records import NEAR_DUPLICATE, Clip, Group, Prediction
 from dancecli.report.results.attributes import OTHER, read_attributes
 from dancecli.storage import tables
 from dancecli.storage.workspace import Workspace
@@ -30,7 +31,10 @@ def clips(workspace: Workspace) -> list[Clip]:
 
 
 def test_the_manifests_give_what_they_know(workspace: Workspace, clips: list[Clip]) -> None:
-    tables.write(workspace.groups, Group, [Group(clips[0].clip_id, "Ana", "dancer")])
+    tables.write(workspace.clips, Clip, [clips[0], replace(clips[1], video_id="copy"), *clips[2:]])
+    alone = Group(clips[2].clip_id, "alone", NEAR_DUPLICATE)
+    near = [Group(clip.clip_id, "near", NEAR_DUPLICATE) for clip in clips[:2]]
+    tables.write(workspace.groups, Group, [Group(clips[0].clip_id, "Ana", "dancer"), alone, *near])
     found = read_attributes(workspace).of([clip.clip_id for clip in clips[:3]])
     assert found["dataset"] == ["kinetics700", "letsdance", "kinetics700"]
     assert found["source resolution"] == ["360-479p", "1080p and more", "240-359p"]
@@ -39,6 +43,8 @@ def test_the_manifests_give_what_they_know(workspace: Workspace, clips: list[Cli
     assert found["sound"] == ["yes", "no", "yes"]
     assert (found["static"], found["black"]) == (["no", "yes", "no"], ["no", "no", "yes"])
     assert found["group: dancer"] == ["Ana", "", ""]
+    assert found["near-duplicates"] == ["yes", "yes", "no"]
+    assert [name for name in found if name.startswith("group:")] == ["group: dancer"]
 
 
 def test_a_file_may_name_clips_or_videos(workspace: Workspace, clips: list[Clip], tmp_path: Path) -> None:
