@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,9 @@ from helpers.builders import Ran
 from hypothesis import settings
 
 from dancecli.storage.workspace import Workspace
+
+# Ctrl-C reaches commands under test also where the tests began with it ignored, as by `make test &`.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What the tests compute is so small that a second thread costs more than it gives; workers inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
