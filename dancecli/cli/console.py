@@ -7,6 +7,7 @@ import os
 import sys
 import textwrap
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # Seconds between two progress lines where stderr is not a terminal (a log file, CI).
 _LOG_INTERVAL_S = 15.0
+# Units differ in duration and a shared machine in pace, so the time left is estimated from five minutes.
+_PACE_S = 300.0
 _NAME_WIDTH = 24
 _GAP = 2
 _UNLIMITED = 10_000
@@ -213,8 +216,7 @@ def progress(title: str) -> Iterator[OnProgress]:
             table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
         ),
     )
-    # Units differ in duration, so the time left is estimated from five minutes, not thirty seconds.
-    with Bars(*columns, console=console, speed_estimate_period=300.0, expand=True) as bars:
+    with Bars(*columns, console=console, speed_estimate_period=_PACE_S, expand=True) as bars:
         task = bars.add_task(title, total=None, text="")
 
         def update(now: Progress) -> None:
@@ -259,16 +261,27 @@ def phases() -> Iterator[OnProgress]:
 
 
 def _log_lines(title: str) -> OnProgress:
+    from dancecli.core.text import estimate
+
     last, printed = 0.0, ""
+    pace: deque[tuple[float, int]] = deque()
 
     def update(now: Progress) -> None:
         nonlocal last, printed
-        if now.done < now.total and time.monotonic() - last < _LOG_INTERVAL_S:
+        at = time.monotonic()
+        if pace and now.done < now.total and at - last < _LOG_INTERVAL_S:
             return
         line = f"{title}: {now.done}/{now.total}{'  ' + now.text if now.text else ''}"
-        if line != printed:
-            last, printed = time.monotonic(), line
-            info(line)
+        pace.append((at, now.done))
+        while len(pace) > 2 and at - pace[1][0] >= _PACE_S:
+            pace.popleft()
+        since, before = pace[0]
+        if line == printed:
+            return
+        last, printed = at, line
+        if before < now.done < now.total:
+            line += f" · {estimate((at - since) * (now.total - now.done) / (now.done - before))} left"
+        info(line)
 
     return update
 

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
 # Bytes that are no UTF-8, as Python has them in a name, and what ends a line.
 _NO_TEXT = re.compile("[\ud800-\udfff\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Letters of Latin script that Unicode does not take apart into one of ASCII and a mark.
+_LETTERS = str.maketrans(
+    {
+        **{"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "þ": "th", "Þ": "Th"},
+        **{"ø": "o", "Ø": "O", "ł": "l", "Ł": "L", "đ": "d", "Đ": "D", "ð": "d", "Ð": "D", "\u0131": "i"},
+    }
+)
 # Of what a library says in an error.
 _LONGEST_REASON = 200
+
+
+def in_ascii(text: str) -> str:
+    """Write Latin letters without their marks, and leave out what no letter of ASCII stands for."""
+    return unicodedata.normalize("NFKD", text.translate(_LETTERS)).encode("ascii", "ignore").decode()
 
 
 def cell(text: object) -> str:
@@ -82,6 +95,16 @@ def rate(per_second: float, noun: str) -> str:
     if 0 < per_second < 0.05:
         return f"{1 / per_second:.0f} s per {noun}"
     return f"{per_second:.1f} {noun}s/s"
+
+
+def estimate(seconds: float) -> str:
+    """Write a time that nobody knows to the second: `40 s`, `12 min`, `3 h 05 min`, `4 days`."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes < 48 * 60 else f"{minutes / 1440:,.0f} days"
 
 
 def duration(seconds: Any) -> str:

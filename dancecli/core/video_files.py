@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dancecli.core.hashing import sha256_text
 from dancecli.core.records import VIDEO_ID
+from dancecli.core.text import in_ascii
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -60,8 +60,7 @@ def recording_id(stem: str) -> str:
     """
     if VIDEO_ID.fullmatch(stem):
         return stem
-    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
-    slug = _NOT_IN_IDS.sub("-", plain).strip("-")[:40] or "video"
+    slug = _NOT_IN_IDS.sub("-", in_ascii(stem)).strip("-")[:40] or "video"
     return f"{slug}-{sha256_text(stem)[:8]}"
 
 

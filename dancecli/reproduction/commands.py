@@ -11,6 +11,7 @@ from typing import Any
 from dancecli.core.errors import DanceError, ModelError, WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip
+from dancecli.core.text import estimate
 from dancecli.demo.corpus import make_corpus
 from dancecli.demo.pipeline import SITE_FOLDER, fetch_command, refuse_other_dataset, require_packages, run
 from dancecli.demo.video_site import VideoSite
@@ -20,7 +21,7 @@ from dancecli.report.pages.reproduction_page import write_reproduction
 from dancecli.report.pages.run_page import without_workspace
 from dancecli.report.results.paper import Experiment, read_experiments
 from dancecli.report.results.reproduction import Reproduced, read_ran
-from dancecli.reproduction.cost import in_words, measured_pace, seconds
+from dancecli.reproduction.cost import measured_pace, seconds
 from dancecli.reproduction.plan import (
     ONE_RUN,
     OURS,
@@ -121,7 +122,7 @@ def reproduce(
             reporter.message(f"not reproduced: {name}: {why}")
         if still := [trial for trial in trials if trial.status != "done"]:
             cost = seconds(still, _num_clips(workspace, settings), measured_pace())
-            reporter.message(f"the remaining runs take about {in_words(cost)} on this machine")
+            reporter.message(f"the remaining runs take about {estimate(cost)} on this machine")
         if settings.quick:
             for recipe in {trial.experiment.recipe: None for trial in trials}:
                 write_quick_recipe(workspace, recipe)

@@ -68,13 +68,3 @@ def measured_pace() -> float:
             best = min(best, time.perf_counter() - began)
     # Decoding, small layers and waiting for memory take about half of what remains.
     return 0.5 * 64 * 64 * 27 * 8 * 56 * 56 / 1e9 / best
-
-
-def in_words(seconds: float) -> str:
-    """Write an estimate as a person would."""
-    if seconds < 90:
-        return f"{max(1, round(seconds / 10)) * 10} seconds"
-    for unit, length_s, most in (("minutes", 60, 90), ("hours", 3600, 48)):
-        if seconds < most * length_s:
-            return f"{seconds / length_s:.0f} {unit}"
-    return f"{seconds / 86400:,.0f} days"

@@ -92,6 +92,24 @@ def test_a_line_of_progress_is_printed_once(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err.splitlines() == ["export: 0/2", "export: 2/2"]
 
 
+def test_lines_of_progress_say_what_time_is_left(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: clock[0])
+    with console.progress("fetch") as on_progress:
+        # The first hundred were there already; after five minutes the pace is another.
+        for clock[0], done in ((0, 100), (20, 120), (25, 125), (300, 400), (620, 560), (700, 1000)):
+            on_progress(Progress(done, 1000, "3 missing"))
+    assert capsys.readouterr().err.splitlines() == [
+        "fetch: 100/1000  3 missing",
+        "fetch: 120/1000  3 missing · 15 min left",
+        "fetch: 400/1000  3 missing · 10 min left",
+        "fetch: 560/1000  3 missing · 15 min left",
+        "fetch: 1000/1000  3 missing",
+    ]
+
+
 @pytest.mark.parametrize("columns", [120, 80, 60])
 def test_the_progress_bar_keeps_bar_count_and_time(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = Console(file=io.StringIO(), force_terminal=True, width=columns)

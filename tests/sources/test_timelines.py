@@ -225,6 +225,7 @@ def test_any_name_gives_an_id(stem: str) -> None:
 
 
 def test_names_that_differ_give_ids_that_differ() -> None:
+    assert recording_id("Größenwahn in Łódź, Ævar").startswith("Grossenwahn-in-Lodz-AEvar-")
     assert len({recording_id(name) for name in ("a b", "a-b", "a_b", "a  b", "ä b", "日本", "日 本")}) == 7
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dancecli.core.hashing import sha256_text
-from dancecli.core.text import shown
+from dancecli.core.text import in_ascii, shown
 from dancecli.core.video_files import is_video_name
 
 IMAGE_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -61,7 +61,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 def slug(name: str) -> str:
     """Turn any name into one that may stand in a path: letters, digits, `.`, `_` and `-` of ASCII."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:_MOST_LETTERS]
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", in_ascii(name)).strip("-.")[:_MOST_LETTERS]
     # Of a name in another script nothing is left, or its ending.
     nothing = plain in ("", Path(name).suffix[1:])
     return sha256_text(name)[:8] if nothing else plain

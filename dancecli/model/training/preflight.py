@@ -16,7 +16,7 @@ import torch
 
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import SILENT, Reporter
-from dancecli.core.text import pluralize
+from dancecli.core.text import estimate, pluralize
 from dancecli.model.dataloading.datasets import DATASETS
 from dancecli.model.hardware.device import workers_needed
 from dancecli.model.networks.build import build_model
@@ -30,7 +30,6 @@ from dancecli.model.training.features.loaders import (
     store_entries,
 )
 from dancecli.model.training.overfit import OverfitCheck, overfit_one_batch, preserve_rng_state
-from dancecli.model.training.run_hook import time_words
 
 if TYPE_CHECKING:
     from dancecli.model.training.job import Job
@@ -63,11 +62,11 @@ class PreflightCheck:
     workers: int | None = None
 
     def __str__(self) -> str:
-        what = f"{time_words(self.epoch_s)} per epoch"
+        what = f"{estimate(self.epoch_s)} per epoch"
         if self.features_s:
-            what = f"{time_words(self.features_s)} for the features, then {what}"
+            what = f"{estimate(self.features_s)} for the features, then {what}"
         clips = self.overfit.clips
-        return f"about {time_words(self.total_s)} in all: {what} (estimated from {pluralize(clips, 'clip')})"
+        return f"about {estimate(self.total_s)} in all: {what} (estimated from {pluralize(clips, 'clip')})"
 
     @property
     def record(self) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,9 +25,6 @@ from dancecli.model.training.ema import WeightAverageHook, trained_state
 from dancecli.model.training.sync_layers import share_layers
 from dancecli.storage.files import save_torch
 from dancecli.storage.runs import RunFolder, append_metrics, trim_metrics
-
-# The time left is estimated from the last minutes: a shared machine changes its pace.
-_PACE_WINDOW_S = 300.0
 
 
 class QuietRunner(Runner):  # type: ignore[misc]
@@ -130,7 +126,6 @@ class RunHook(Hook):  # type: ignore[misc]
         # Seconds that the epochs before a resumed run's have taken.
         self.before_s = 0.0
         self.best: dict[str, Any] = {}
-        self._pace: deque[tuple[float, int]] = deque()
         self._sums = (0, 0.0, 0.0)
         self._lr = 0.0
         self._val_text = ""
@@ -285,25 +280,10 @@ class RunHook(Hook):  # type: ignore[misc]
 
     def _report(self, epoch: int, clips: int) -> None:
         self.done += clips
-        now = time.monotonic()
-        self._pace.append((now, self.done))
-        while now - self._pace[0][0] > _PACE_WINDOW_S:
-            self._pace.popleft()
         n, losses, hits = self._sums
         words = f"training · epoch {epoch}/{self.epochs} · loss {losses / n:.3f} · top-1 {hits / n:.0%}"
         words += f" · data wait {self.waited_s / self.steps_s:.0%}"
-        (then, before), left = self._pace[0], ""
-        if now - then > 2 and self.done > before:
-            left = f" · {time_words((self.total - self.done) * (now - then) / (self.done - before))} left"
-        self.reporter.progress(self.done, self.total, words + self._val_text + left)
-
-
-def time_words(seconds: float) -> str:
-    """Format a duration: `40 s`, `12 min`, `3 h 05 min`."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+        self.reporter.progress(self.done, self.total, words + self._val_text)
 
 
 def average_of(runner: Any) -> WeightAverageHook | None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from dancecli.core.errors import EngineError, InputError, MediaError, ModelError
 from dancecli.core.progress import Reporter
 from dancecli.core.records import Prediction
 from dancecli.engine.pool import Finished
-from dancecli.model.inference.inputs import find_videos, frames_of
+from dancecli.model.inference.inputs import find_videos, frames_of, unique_slugs
 from dancecli.model.inference.parallel import VideoScores
 from dancecli.model.inference.predict import PredictSettings, predict
 from dancecli.model.inference.predictor import Predictor
@@ -234,6 +235,13 @@ def test_a_link_to_nothing_is_given_as_well(tmp_path):
     (tmp_path / "a.mp4").symlink_to("nowhere.mp4")
     (tmp_path / "a.txt").symlink_to("nowhere.txt")
     assert find_videos([tmp_path]) == ((("a.mp4", tmp_path / "a.mp4"),), 1)
+
+
+def test_results_have_the_names_of_their_videos_as_far_as_every_file_system_has_the_letters():
+    names = ["Größe, 94.mp4", "Łódź.mp4", "GROSSE-94.mp4", "танец.mp4"]
+    *latin, other = unique_slugs(names)
+    assert latin == ["Grosse-94.mp4", "Lodz.mp4", "GROSSE-94.mp4-2"]
+    assert re.fullmatch("[0-9a-f]{8}", other)
 
 
 def test_frames_are_ordered_by_their_numbers_whatever_else_is_a_digit(tmp_path):
