@@ -78,14 +78,14 @@ def board(
 
     Raises:
         WorkspaceError: there is no run that can be shown, or no split to hold submissions against.
-        InputError: a submission's path does not exist.
+        InputError: a submission's path does not exist, or the site's folder has another's page.
     """
+    earlier = _earlier_runs(settings.site) if settings.site else set()
     added = Added()
     if settings.add:
         added = add_submissions(workspace, settings.add, reporter, dry_run=dry_run)
     every, left_out = _read_all(workspace, settings, reporter, added.accepted if dry_run else {})
     found = [one for one in every if settings.split in (None, one.run["split"]["name"])]
-    earlier = _earlier_runs(settings.site) if settings.site else set()
     if every and not found:
         _check_split(workspace, settings, every, emptied=bool(earlier))
     # A site whose last submission was removed is emptied, too.
@@ -160,10 +160,12 @@ def _earlier_runs(site: Path) -> set[str]:
     """Name the runs that the board of a site has as it is.
 
     Raises:
-        InputError: its `board.json` is not one.
+        InputError: its `board.json` is not one, or a page is there without it.
     """
     path = site / "board.json"
     if not path.exists():
+        if (page := site / "index.html").exists():
+            raise InputError.at(page, None, "is no board of dance", "give another folder, such as a new one")
         return set()
     try:
         boards = json.loads(path.read_text(encoding="utf-8"))["leaderboards"]

@@ -494,9 +494,13 @@ def test_a_site_loses_the_pages_of_submissions_that_were_removed(
 
 
 def test_a_folder_with_another_board_json_is_no_site(honest: Path, host: Workspace, tmp_path: Path) -> None:
-    (tmp_path / "board.json").write_text("[]")
-    with pytest.raises(InputError, match="is no board of dance"):
-        board(host, BoardSettings(add=(honest,), site=tmp_path))
+    for name in ("board.json", "index.html"):
+        (tmp_path / name).write_text("[]")
+        with pytest.raises(InputError, match=f"{name}: is no board of dance"):
+            board(host, BoardSettings(add=(honest,), site=tmp_path))
+        assert (tmp_path / name).read_text() == "[]"
+        (tmp_path / name).unlink()
+    assert host.submissions() == []
 
 
 def test_the_commands(dance: Callable[..., Ran], workspace: Workspace) -> None:

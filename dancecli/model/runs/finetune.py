@@ -121,14 +121,8 @@ def run_plan(workspace: Workspace, plan: Plan, reporter: Reporter) -> rec.RunRes
     if before:
         _check_weights(plan, job, before)
     folder = job.folder
-    header = (
-        f"Run {plan.name}: {plan.entry.title}, split {plan.data.name}.",
-        "MMAction2's own tools accept this file where dancecli is installed:",
-        "  python <mmaction>/.mim/tools/train.py config.py --work-dir DIR",
-        "  python <mmaction>/.mim/tools/test.py config.py checkpoints/last.pth",
-    )
     with atomic_file(folder.config) as file:
-        file.write(render_config(job.config, header))
+        file.write(render_config(job.config, _config_header(plan)))
     record = begun_record(plan, job) | {"head": head}
     if before:
         record["resumed_utc"] = [*before.get("resumed_utc", []), record["created_utc"]]
@@ -149,6 +143,25 @@ def run_plan(workspace: Workspace, plan: Plan, reporter: Reporter) -> rec.RunRes
             rec.write_record(folder, record)
         raise
     return rec.RunResult(plan.name, record, plan.notes, fresh=True)
+
+
+def _config_header(plan: Plan) -> tuple[str, ...]:
+    """Say in the run's configuration what MMAction2 does with it, and what of it this run used."""
+    test = "  python <mmaction>/.mim/tools/test.py config.py checkpoints/last.pth"
+    first = f"Run {plan.name}: {plan.entry.title}, split {plan.data.name}."
+    if plan.recipe.head in PROBES:
+        return (
+            first,
+            f"Its {plan.recipe.head} head was fitted to features of the frozen backbone: what is said of the",
+            "optimizer and of epochs below was not used. MMAction2 evaluates it where dancecli is installed:",
+            test,
+        )
+    return (
+        first,
+        "MMAction2's own tools accept this file where dancecli is installed:",
+        "  python <mmaction>/.mim/tools/train.py config.py --work-dir DIR",
+        test,
+    )
 
 
 def _train(workspace: Workspace, plan: Plan, job: Job, reporter: Reporter) -> tuple[Outcome, dict[str, Any]]:

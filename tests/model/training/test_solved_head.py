@@ -42,6 +42,10 @@ def test_a_solved_run_is_complete_deterministic_and_independent_of_the_seed(corp
     assert again["head"] == record["head"]
     assert not finetune(workspace, settings).fresh
     assert run_checkpoint(workspace, "solved")[2].name == "last.pth"
+    # Trained by this file, the head would be another.
+    config = (workspace.run("solved") / "config.py").read_text()
+    assert "Its solved head was fitted" in config
+    assert "train.py" not in config
 
 
 def test_the_group_of_a_training_clip_is_that_of_the_split(corpus, settings, monkeypatch):
