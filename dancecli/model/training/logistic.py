@@ -221,18 +221,23 @@ def _solve(x: Tensor, y: Tensor, sample: Tensor, strength: float, start: Tensor,
         The minima in the form of `start`.
     """
     problems, _, classes = start.shape
-    hot = torch.nn.functional.one_hot(y, classes).to(x)
+    rows, width = x.shape
+    hot = torch.nn.functional.one_hot(y, classes).to(x)[:, None]
     total = sample.sum(1).clamp(min=1)
+    share = (sample / total[:, None]).T[..., None]
+    decay = 1 / (strength * total)
+    across = x.T.contiguous()
 
     def evaluate(flat: Tensor) -> tuple[Tensor, Tensor]:
         params = flat.view(start.shape)
-        weight, bias = params[:, :-1], params[:, -1:]
-        log_p = (x @ weight + bias).log_softmax(-1)
-        loss = -((hot * log_p).sum(-1) * sample).sum(1) / total
-        slope = (log_p.exp() - hot) * (sample / total[:, None])[..., None]
-        decay = 1 / (strength * total)
-        loss = loss + 0.5 * decay * weight.square().sum((1, 2))
-        grad = torch.cat([x.T @ slope + decay[:, None, None] * weight, slope.sum(1, keepdim=True)], 1)
+        weight, bias = params[:, :-1], params[:, -1]
+        # One product for all problems: a product for each, of few classes, takes four times as long.
+        side_by_side = weight.transpose(0, 1).reshape(width, -1)
+        log_p = ((x @ side_by_side).view(rows, problems, classes) + bias).log_softmax(-1)
+        loss = -(hot * log_p * share).sum((0, 2)) + 0.5 * decay * weight.square().sum((1, 2))
+        slope = (log_p.exp() - hot) * share
+        of_weight = (across @ slope.view(rows, -1)).view(width, problems, classes).transpose(0, 1)
+        grad = torch.cat([of_weight + decay[:, None, None] * weight, slope.sum(0)[:, None]], 1)
         return loss, grad.reshape(problems, -1)
 
     return _lbfgs(evaluate, start.reshape(problems, -1), tolerance).view(start.shape)
