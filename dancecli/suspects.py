@@ -489,10 +489,11 @@ def describe(result: SuspectsResult, max_false: float) -> list[str]:
     found = pluralize(len(result.suspects), "suspect")
     lines = [f"{found} among {pluralize(result.num_clips, 'clip')}" + (f": {kinds}" if kinds else "")]
     if result.noise_rate is not None:
+        false = f"{result.expected_false:.{1 if result.expected_false < 9.95 else 0}f}"
         lines.append(
             f"labels: about {100 * result.noise_rate:.1f} % wrong of "
             f"{pluralize(result.num_scored, 'clip')} scored by "
-            f"{result.scored_by}; of the {counts[LABEL]} listed about {result.expected_false:.1f} are right, "
+            f"{result.scored_by}; of the {counts[LABEL]} listed about {false} are right, "
             f"and at most {100 * max_false:.0f} % at 90 % confidence"
         )
     elif result.scored_by:
