@@ -82,7 +82,11 @@ def scan(root: Path) -> Iterator[FoundVideo]:
                 yield FoundVideo(parent / name, folder, split)
 
 
-def walk(root: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[tuple[Path, list[str]]]:
+def walk(
+    root: Path,
+    on_error: Callable[[OSError], None] | None = None,
+    leave_out: Callable[[Path], bool] | None = None,
+) -> Iterator[tuple[Path, list[str]]]:
     """Give each folder below one, itself included, with the names of its files, in order.
 
     Links are followed, a folder that is reached twice is read once; hidden ones are left out.
@@ -90,6 +94,7 @@ def walk(root: Path, on_error: Callable[[OSError], None] | None = None) -> Itera
     Args:
         root: the folder.
         on_error: called with what a folder that cannot be read raises; it is left out.
+        leave_out: called with each folder below the root; True if it is not to be read.
 
     Raises:
         InputError: there is no such folder.
@@ -104,7 +109,11 @@ def walk(root: Path, on_error: Callable[[OSError], None] | None = None) -> Itera
             folders.clear()
             continue
         seen.add((here.st_dev, here.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not (name.startswith(".") or (leave_out is not None and leave_out(Path(place, name))))
+        )
         yield Path(place), sorted(name for name in files if not name.startswith("."))
 
 

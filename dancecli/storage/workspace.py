@@ -16,6 +16,16 @@ from dancecli.core.video_files import clip_path
 
 SETTINGS_FILE = "dance.toml"
 WORKSPACE_VERSION = 1
+# Folders of files that a table names, one per clip, and the contact sheets beside them.
+MEDIA_FOLDERS = ("clips", "augmented", "flow", "pose", "trajectories")
+PREVIEWS = ("preview.png", "preview.mp4")
+# All other folders that commands write in a workspace.
+OWN_FOLDERS = frozenset(
+    {
+        *("annotations", "cache", "exports", "manifests", "refused", "reports", "reproduction", "runs"),
+        *("sources", "studies", "submissions", "timelines", "tmp"),
+    }
+)
 # How often a waiting process reports that it waits for a lock.
 _WAITING_S = 2.0
 # Who looks whether a run is at work takes its lock for a moment.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -83,8 +83,12 @@ class FolderList:
         return next((name for name in names if name in self.files), None)
 
 
-def find_list(root: Path) -> FolderList | None:
+def find_list(root: Path, own: Container[str] = ()) -> FolderList | None:
     """Read the list that lies in a folder, if one does: a CSV file with a column of files and one of labels.
+
+    Args:
+        root: the folder.
+        own: names of its files that dance wrote.
 
     Raises:
         InputError: there are several, or one cannot be read.
@@ -92,7 +96,10 @@ def find_list(root: Path) -> FolderList | None:
     found = [
         listed
         for path in sorted(root.iterdir())
-        if path.suffix.lower() in _SUFFIXES and path.is_file() and (listed := read_list(path)) is not None
+        if path.suffix.lower() in _SUFFIXES
+        and path.name not in own
+        and path.is_file()
+        and (listed := read_list(path)) is not None
     ]
     if len(found) > 1:
         names = ", ".join(listed.path.name for listed in found)

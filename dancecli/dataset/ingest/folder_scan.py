@@ -17,6 +17,7 @@ from dancecli.core.errors import MediaError
 from dancecli.core.progress import Reporter
 from dancecli.core.text import shown
 from dancecli.core.video_files import is_video_name
+from dancecli.dataset.ingest.own_files import OwnFiles
 from dancecli.sources import letsdance
 from dancecli.sources.layouts import Layout, NamedFile, detect_name, read_name
 from dancecli.sources.local import SPLIT_FOLDER, subset_of, walk
@@ -68,18 +69,21 @@ class FoundFile:
         return f"{_UNSAFE.sub('-', stem).strip('-')[:40] or 'video'}-{digest}"
 
 
-def scan_folder(root: Path, layout: Layout | None, reporter: Reporter) -> list[FoundFile]:
+def scan_folder(
+    root: Path, layout: Layout | None, reporter: Reporter, own: OwnFiles | None = None
+) -> list[FoundFile]:
     """Look at every file below a folder, in the order of their paths.
 
     Args:
         root: the folder.
         layout: how its files are named; None to tell that by their names and lengths.
         reporter: gets the progress.
+        own: tells which files are the workspace's own, which are left out; None: none is.
 
     Raises:
         InputError: there is no such folder.
     """
-    candidates = list(_candidates(root))
+    candidates = list(_candidates(root, own))
     found = []
     with ThreadPoolExecutor(_READERS) as readers:
         for number, file in enumerate(
@@ -108,9 +112,11 @@ def content_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _candidates(root: Path) -> Iterator[FoundFile]:
+def _candidates(root: Path, own: OwnFiles | None) -> Iterator[FoundFile]:
     errors: list[OSError] = []
-    for folder, files in walk(root, errors.append):
+    for folder, names in walk(root, errors.append, own.is_folder if own is not None else None):
+        written = own.among(folder, names) if own is not None else set()
+        files = [name for name in names if name not in written]
         relative = folder.relative_to(root)
         folders, subset = _label_folders(root, folder), subset_of(root, folder)
         clips = list(letsdance.frame_clips(root, folder, files))

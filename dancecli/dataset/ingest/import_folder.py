@@ -38,6 +38,7 @@ from dancecli.dataset.ingest.import_plan import (
     plan_rows,
 )
 from dancecli.dataset.ingest.importer import ClipOutcomes, ImportOptions, Refused, import_clips
+from dancecli.dataset.ingest.own_files import OwnFiles
 from dancecli.dataset.ingest.worker import ImportJob
 from dancecli.dataset.left_out import LeftOut, replace_left_out
 from dancecli.sources.layouts import Layout
@@ -145,8 +146,13 @@ def import_folder(
         WorkspaceError: a fetch is at work here, or the disk is full; what was done is kept.
     """
     patterns = _patterns(settings)
-    found = scan_folder(settings.folder, settings.layout, reporter)
-    listed = find_list(settings.folder)
+    own = OwnFiles(workspace, settings.folder)
+    found = scan_folder(settings.folder, settings.layout, reporter, own)
+    if own.notes and all(file.problem == "not-a-video" for file in found):
+        raise InputError(own.notes[0])
+    listed = find_list(
+        settings.folder, own.among(settings.folder, (p.name for p in settings.folder.iterdir()))
+    )
     if listed is not None:
         found = [_without_list(file, listed) for file in found]
     files = label_files(found, listed, patterns)
@@ -156,7 +162,7 @@ def import_folder(
     planned += _rows_of_absent_files(listed, found)
     if not any(one.segment or one.row.status in ("unreadable", REMOVED) for one in planned):
         raise _nothing(settings.folder, files, labels)
-    notes = _notes(settings, listed, planned, files, labels_from)
+    notes = (*own.notes, *_notes(settings, listed, planned, files, labels_from))
     if settings.groups is not None:
         planned, more = _with_groups(settings.groups, settings.folder, planned)
         notes += more

@@ -28,12 +28,9 @@ from dancecli.storage import ledger, tables
 from dancecli.storage.features import KEY, feature_folders
 from dancecli.storage.files import stale_temp
 from dancecli.storage.runs import computes_features, read_records
-from dancecli.storage.workspace import Workspace, clips_lock
+from dancecli.storage.workspace import MEDIA_FOLDERS, PREVIEWS, Workspace, clips_lock
 
 _DAY_S = 86_400
-# Folders of files that a table names, one per clip.
-_MEDIA = ("clips", "augmented", "flow", "pose", "trajectories")
-_PREVIEWS = ("preview.png", "preview.mp4")
 _OWN_NAME = re.compile(r"[\w-]+_\d+_\d+(\..+)?\.[a-z0-9]+")
 # Commands that keep half-made files in the workspace.
 _STEPS = ("augment", "flow", "pose", "trajectories", "dedup", "verify")
@@ -178,7 +175,7 @@ def _unfinished(workspace: Workspace) -> Iterator[Path]:
     root = workspace.root
     if workspace.temp.is_dir():
         yield workspace.temp
-    yield from (path for name in _MEDIA for path in sorted((root / name).glob(".*")) if path.is_dir())
+    yield from (path for name in MEDIA_FOLDERS for path in sorted((root / name).glob(".*")) if path.is_dir())
     yield from _stages(workspace)
     # Weights that an engine's nodes read while they compute features.
     if not computes_features(workspace):
@@ -202,13 +199,13 @@ def _orphans(workspace: Workspace, foreign: list[str]) -> Iterator[Path]:
     """Yield files of clips that nothing names; those that dance did not write go to `foreign`."""
     named = _named_paths(workspace)
     segments = read_segments(workspace).keys()
-    for folder in _MEDIA:
+    for folder in MEDIA_FOLDERS:
         for where, folders, files in os.walk(workspace.root / folder):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(files):
                 path = Path(where) / name
                 relative = path.relative_to(workspace.root).as_posix()
-                if relative in named or name.startswith(".") or name in _PREVIEWS:
+                if relative in named or name.startswith(".") or name in PREVIEWS:
                     continue
                 if not _OWN_NAME.fullmatch(name):
                     foreign.append(relative)
