@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from dancecli.sources import letsdance
-from dancecli.sources.local import parse_clip_name
+from dancecli.sources.local import EXACT_YOUTUBE_ID, parse_clip_name
 
 
 class Layout(StrEnum):
@@ -52,8 +52,6 @@ AIST_GENRES = {
 SHORTEST_SHARE, LONGEST_SHARE = 0.5, 1.5
 _GRACE_MS = 500
 _YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
-# 64 bits in eleven characters of six: the last one takes one of sixteen values.
-_EXACT_YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{10}[AEIMQUYcgkosw048]")
 _UCF101 = re.compile(r"v_(?P<label>[A-Za-z0-9]+)_(?P<group>g\d{2,3})_c\d{2,3}")
 _HMDB51 = re.compile(
     r"(?P<name>.+)_[fhlu]_(?:cm|nm)_np\d+_(?:ba|fr|le|ri)_(?:goo|med|bad)_\d+", re.IGNORECASE
@@ -122,7 +120,7 @@ def detect_name(stem: str, folders: tuple[str, ...], length_ms: int) -> NamedFil
         # Not that clip, but perhaps of that video.
         return NamedFile(Layout.PLAIN, groups=_youtube_group(kinetics.video_id))
     dance = read_name(stem, Layout.LETSDANCE)
-    if dance is not None and _EXACT_YOUTUBE_ID.fullmatch(dance.video_id):
+    if dance is not None and EXACT_YOUTUBE_ID.fullmatch(dance.video_id):
         if 0 < length_ms <= 1000 * letsdance.LONGEST_S + _GRACE_MS:
             return dance
         return NamedFile(Layout.PLAIN, groups=_youtube_group(dance.video_id))
@@ -190,7 +188,7 @@ def _hmdb51(name: str, folders: tuple[str, ...]) -> NamedFile:
 
 
 def _youtube_group(stem: str) -> tuple[tuple[str, str], ...]:
-    return (("source", stem),) if _EXACT_YOUTUBE_ID.fullmatch(stem) else ()
+    return (("source", stem),) if EXACT_YOUTUBE_ID.fullmatch(stem) else ()
 
 
 _READERS: dict[Layout, Callable[[str], NamedFile | None]] = {

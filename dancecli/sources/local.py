@@ -25,8 +25,8 @@ SPLIT_FOLDER = re.compile(
 )
 # Unpadded times this far apart are milliseconds: no clip is ten minutes long.
 _LONGEST_CLIP_S = 600
-# Letters of an id of YouTube.
-_YOUTUBE_ID = 11
+# 64 bits in eleven characters of six: the last one takes one of sixteen values.
+EXACT_YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{10}[AEIMQUYcgkosw048]")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -132,7 +132,8 @@ class FolderIndex:
 
     Attributes:
         clips: files that are named as clips, by (video id, start_ms, end_ms).
-        videos: all other files, whole sources, by the id that their name is or gives.
+        videos: whole sources, by the id that their name is or gives. A file that is named as a clip is one
+            too, unless its name begins with an id of YouTube: many recordings are named by date and time.
         namesakes: by video id, files of whole videos that are named like the one in `videos`.
     """
 
@@ -152,7 +153,7 @@ class FolderIndex:
             name = parse_clip_name(found.path.name)
             if name is not None:
                 index.clips.setdefault(name, found)
-            else:
+            if name is None or not EXACT_YOUTUBE_ID.fullmatch(name[0]):
                 # ActivityNet's videos are named `v_<id>`.
                 activitynet = _ACTIVITYNET_NAME.fullmatch(found.path.stem)
                 video_id = activitynet[1] if activitynet else recording_id(found.path.stem)
@@ -183,7 +184,7 @@ class FolderIndex:
         here = [path for path in paths if path.exists()]
         path = here[0] if here else found.path
         differing = [other for other in here[1:] if other.stat().st_size != path.stat().st_size]
-        if differing and len(video_id) != _YOUTUBE_ID:
+        if differing and not EXACT_YOUTUBE_ID.fullmatch(video_id):
             named = ", ".join(map(str, (path, *differing)[:3]))
             raise InputError(
                 f"several recordings have the name {path.stem!r}: {named}",

@@ -90,17 +90,34 @@ def test_the_index_is_asked_by_clip_and_by_video(tmp_path: Path) -> None:
     assert index.video("-whole_vid") == tmp_path / "two/-whole_vid.webm"
 
 
+@pytest.mark.parametrize(
+    "stem", ["PXL_20240517_184502123", "2024_05_17", "Rehearsal_2023_05_06", "performance_1_2"]
+)
+def test_a_recording_that_is_named_by_its_date_is_a_whole_video_too(tmp_path: Path, stem: str) -> None:
+    touch(tmp_path / f"{stem}.mp4")
+    touch(tmp_path / "dQw4w9WgXcQ_10_20.mp4")
+    index = FolderIndex.read(tmp_path)
+    assert index.video(stem) == tmp_path / f"{stem}.mp4"
+    assert len(index.clips) == 2
+    # A clip of a video of YouTube is no recording.
+    assert list(index.videos) == [stem]
+
+
 def test_of_recordings_with_one_name_none_is_taken(tmp_path: Path) -> None:
     for folder, name in itertools.product(("first", "second"), ("Gala.mp4", "copy.mp4", "dQw4w9WgXcQ.mp4")):
         touch(tmp_path / folder / name)
-    for name in ("Gala.mp4", "dQw4w9WgXcQ.mp4"):
-        (tmp_path / "second" / name).write_bytes(b"another film")
+    for stem in ("Gala", "dQw4w9WgXcQ", "performance", "rehearsal-1", "video_00001"):
+        touch(tmp_path / "first" / f"{stem}.mp4")
+        (tmp_path / "second" / f"{stem}.mp4").write_bytes(b"another film")
     index = FolderIndex.read(tmp_path)
     with pytest.raises(
         InputError, match=r"several recordings have the name 'Gala': .*first/Gala.mp4, .*second"
     ):
         index.video("Gala")
     assert index.video("copy") == tmp_path / "first/copy.mp4"
+    for stem in ("performance", "rehearsal-1", "video_00001"):
+        with pytest.raises(InputError, match=f"several recordings have the name '{stem}'"):
+            index.video(stem)
     # An id of YouTube is one video wherever it lies.
     assert index.video("dQw4w9WgXcQ") == tmp_path / "first/dQw4w9WgXcQ.mp4"
 
