@@ -8,7 +8,7 @@ classes of the val subset are most likely; nothing of the test subset is used fo
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,7 +175,7 @@ def _title(names: Sequence[str], weights: Sequence[float] | None) -> str:
 
 
 def _evidence(members: Sequence[EvaluationRun], weights: Sequence[float] | None) -> list[dict[str, Any]]:
-    """Record which scores of each member were averaged, and with which weight."""
+    """Record which scores of each member were averaged, with which weight, and on what it was trained."""
     return [
         {
             **({"weight": weights[i]} if weights else {}),
@@ -185,9 +185,29 @@ def _evidence(members: Sequence[EvaluationRun], weights: Sequence[float] | None)
             "predictions_sha256": member.sha256,
             "view_protocol": member.record["views"]["test"],
             "results": member.record["results"],
+            **_overlap(member.record),
         }
         for i, member in enumerate(members)
     ]
+
+
+def _overlap(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep how many of its clips a member was trained on; nothing of one that its own split tells of.
+
+    Of an ensemble it is that of the member with most, since the records count clips and do not name them.
+    """
+    if evaluated := record.get("evaluated"):
+        return {"overlap": evaluated.get("overlap")}
+    parts = [part["overlap"] for part in record.get("members") or () if "overlap" in part]
+    if not parts:
+        return {}
+    if None in parts:
+        return {"overlap": None}
+    most = {
+        subset: max((part[subset] for part in parts), key=lambda count: int(count["videos"]))
+        for subset in parts[0]
+    }
+    return {"overlap": most}
 
 
 def _fused(members: Sequence[EvaluationRun], weights: Sequence[float]) -> tuple[list[Prediction], list[str]]:

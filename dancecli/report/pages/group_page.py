@@ -9,7 +9,7 @@ from dancecli.report.pages import run_page
 from dancecli.report.pages.stills import stills_of
 from dancecli.report.pages.templating import render
 from dancecli.report.plots import curves, layout
-from dancecli.report.results.run_results import RunResults
+from dancecli.report.results.run_results import RunResults, most_shared
 from dancecli.report.results.seed_group import GroupSubset
 from dancecli.report.results.slices import NOT_SLICED, Sliced
 from dancecli.report.statistics.metrics import predicted
@@ -46,6 +46,7 @@ def render_group(
     training = [row for title, rows in run_page.facts(first) if title == "Training" for row in rows]
     facts.append(("Training", [row for row in training if row[0] != "seed"]))
     names = [str(e.run["name"]) for e in runs]
+    shared = {key: most_shared([e.shared_groups[key] for e in runs]) for key in subsets}
     summaries = {key: list(zip(names, of.summaries, strict=True)) for key, of in subsets.items()}
     return render(
         "group.html",
@@ -56,7 +57,8 @@ def render_group(
         labels=first.labels,
         subsets=subsets,
         lead=run_page.lead(first),
-        shared={subset: first.shared_groups[subset] for subset in subsets},
+        shared=shared,
+        leaks={subset: run_page.leak_notice(first.run, count) for subset, count in shared.items()},
         folds="cross_validation" in first.run,
         left_out=left_out,
         chance=1 / len(first.labels),

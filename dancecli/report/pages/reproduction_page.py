@@ -26,6 +26,7 @@ from dancecli.report.results.reproduction import (
     printed,
     start_differs,
 )
+from dancecli.report.results.run_results import leak_text
 from dancecli.report.statistics.significance import ALPHA
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
@@ -77,6 +78,7 @@ def render_reproduction(found: Sequence[Reproduced], commands: Sequence[Sequence
         choices=choices(found),
         views=list(dict.fromkeys(ran.results.predictions["view.protocol"] for ran in runs.values())),
         runs=[(ran, _subsets(ran), _seconds(ran)) for ran in runs.values()],
+        leak_text=leak_text,
         claims=claims_of(found),
         impossible=impossible(found),
         what_ran=what_ran(found),

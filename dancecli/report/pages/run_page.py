@@ -262,15 +262,11 @@ def lead(results: RunResults) -> str:
 def notices(results: RunResults, subset: str, summary: Summary) -> list[str]:
     """Say what a reader must know before believing the figures of one subset."""
     found = []
-    status, shared = results.run["status"], results.shared_groups[subset]
+    status = results.run["status"]
     if status != "done":
         found.append(f"The run is not complete: its status is “{status}”.")
-    if shared:
-        found.append(
-            f"{pluralize(shared, 'source video')} of this subset are also in "
-            f"{'another fold' if 'cross_validation' in results.run else 'the training set'}: "
-            "the accuracy is biased upwards."
-        )
+    if leak := leak_notice(results.run, results.shared_groups[subset]):
+        found.append(leak)
     found += _cross_validation(results.run)
     found += _untrained(results, summary)
     if unseen := [results.labels[c.index] for c in summary.per_class if not c.recall.n]:
@@ -287,6 +283,27 @@ def notices(results: RunResults, subset: str, summary: Summary) -> list[str]:
             f"{percent(span.high)} %: too wide to conclude much."
         )
     return found
+
+
+def leak_notice(run: Mapping[str, Any], shared: int | None) -> str:
+    """Say that source videos were trained on, or that nobody knows; empty if none was.
+
+    Args:
+        run: its record.
+        shared: of its subset; see `RunResults.shared_groups`.
+    """
+    if shared is None:
+        return (
+            "It is unknown whether source videos of this subset are also in the training set, whose split "
+            "had changed or was gone: the accuracy may be biased upwards."
+        )
+    if not shared:
+        return ""
+    where = "another fold" if "cross_validation" in run else "the training set"
+    return (
+        f"{pluralize(shared, 'source video')} of this subset are also in {where}: "
+        "the accuracy is biased upwards."
+    )
 
 
 def _cross_validation(run: Mapping[str, Any]) -> list[str]:

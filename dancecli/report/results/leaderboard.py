@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dancecli.core.recipe import FREEZE_STAGES, FULL, TRAINED
 from dancecli.core.text import duration, gap, percent, pluralize, size
 from dancecli.report.results.entries import Entry
-from dancecli.report.results.run_results import RunResults
+from dancecli.report.results.run_results import RunResults, leak_text, most_shared
 from dancecli.report.statistics.clusters import join_groups
 from dancecli.report.statistics.metrics import TOP
 from dancecli.report.statistics.protocols import comparable_sets
@@ -55,7 +55,7 @@ class Row:
         probe: what was fitted to the frozen backbone: the protocol if it is a published one, else the head;
             `trained` for a run that was trained by epochs, empty for one that was not trained.
         kind: empty for a trained run; `ensemble of N runs`, or that nothing was trained.
-        leaked: source videos of the subset that it was trained on too.
+        leaked: source videos of the subset that it was trained on too; None if that is not known.
         submitted: whether others submitted it, see `submission`: what it cost is what they say.
     """
 
@@ -76,7 +76,7 @@ class Row:
     seeds: str
     probe: str
     kind: str
-    leaked: int
+    leaked: int | None
     finished: str
     submitted: bool
 
@@ -192,7 +192,7 @@ COLUMNS = (
         "leaked_videos",
         "leak",
         lambda r: r.leaked,
-        lambda r: pluralize(r.leaked, "video") if r.leaked else "none",
+        lambda r: leak_text(r.leaked),
         look="leak",
     ),
     Column("finished", "finished", lambda r: r.finished, lambda r: r.finished[:10], terminal=False),
@@ -401,7 +401,7 @@ def _row(entry: Entry, subset: str, top1: Accuracy, top5: Accuracy | None, ranks
         seeds=", ".join(map(str, seeds)),
         probe="" if _kind(model) else probe_of(runs[0]),
         kind=_kind(model),
-        leaked=max(results.shared_groups[subset] for results in entry.runs),
+        leaked=most_shared([results.shared_groups[subset] for results in entry.runs]),
         finished=max(str(run.get("finished_utc") or "") for run in runs),
         submitted=any(run.get("submitted") is True for run in runs),
     )

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.records import Clip, Prediction, SplitClip, Subset
+from dancecli.core.text import pluralize
 from dancecli.storage import tables
 from dancecli.storage.corrections import newer_corrections
 from dancecli.storage.removals import missing_of, removal_note, removed_of
@@ -56,7 +57,7 @@ class RunResults:
         train_counts: clips of each class that it was trained on; of a cross-validation all clips, of
             which each model was trained on those of the other folds.
         shared_groups: for each of `subsets`, how many of its source videos are in the training set
-            too, or in several folds; anything but 0 is a leak.
+            too, or in several folds; anything but 0 is a leak, and None is not known.
         files: for each of `subsets` the checksum of each clip's file, as the split knows it.
         history: the rows of `metrics.jsonl`.
         config: the text of its configuration; empty if it kept none.
@@ -73,7 +74,7 @@ class RunResults:
     labels: tuple[str, ...]
     subsets: Mapping[str, SubsetScores]
     train_counts: tuple[int, ...]
-    shared_groups: Mapping[str, int]
+    shared_groups: Mapping[str, int | None]
     files: Mapping[str, tuple[str, ...]]
     history: tuple[Mapping[str, Any], ...]
     config: str
@@ -168,11 +169,30 @@ def _torn(rows: Sequence[SplitClip]) -> set[str]:
     return {row.group for row in rows if first.setdefault(row.group, row.folds) != row.folds}
 
 
-def _shared(record: Mapping[str, Any], name: str, train_groups: set[str], subset: SubsetScores) -> int:
-    """Count the videos of a subset that were trained on: on another split, if the run says so."""
-    overlap = (record.get("evaluated") or {}).get("overlap") or {}
-    known: int | None = overlap.get(name, {}).get("videos")
-    return len(train_groups.intersection(subset.groups)) if known is None else known
+def _shared(record: Mapping[str, Any], name: str, train_groups: set[str], subset: SubsetScores) -> int | None:
+    """Count the videos of a subset that were trained on, on whatever split; None if the run does not know."""
+    if evaluated := record.get("evaluated"):
+        return _videos(evaluated.get("overlap"), name)
+    # Of an ensemble, members may have been trained on this split, and others evaluated on it.
+    parts = [_videos(part["overlap"], name) for part in record.get("members") or () if "overlap" in part]
+    return most_shared([len(train_groups.intersection(subset.groups)), *parts])
+
+
+def _videos(overlap: Mapping[str, Mapping[str, int]] | None, name: str) -> int | None:
+    return None if overlap is None else overlap.get(name, {}).get("videos")
+
+
+def most_shared(counts: Sequence[int | None]) -> int | None:
+    """Return the highest of several counts of videos that were trained on; None if one is not known."""
+    known = [count for count in counts if count is not None]
+    return max(known) if len(known) == len(counts) else None
+
+
+def leak_text(videos: int | None) -> str:
+    """Say how many source videos were trained on too: `2 videos`, `none`, or `unknown`."""
+    if videos is None:
+        return "unknown"
+    return pluralize(videos, "video") if videos else "none"
 
 
 def _read_record(workspace: Workspace, run: str) -> dict[str, Any]:

@@ -40,7 +40,7 @@ CARD, PREDICTIONS, LOCK = "submission.json", "predictions.parquet", "lock.csv"
 KEPT = (
     "schema", "name", "group", "status", "created_utc", "finished_utc", "model", "weights", "split", "labels",
     "views", "probe", "optim", "seed", "cache", "recipe", "speed", "seconds", "evaluated", "of_run",
-    "baseline", "versions",
+    "members", "baseline", "versions",
 )  # fmt: skip
 # 90,000 clips of 700 classes fit in without compression.
 LARGEST_MEMBER = 1 << 29
@@ -68,6 +68,7 @@ _TYPES: dict[tuple[str, ...], type | tuple[type, ...]] = {
     ("versions",): dict,
     ("split", "counts"): dict,
     ("split", "test_hash"): str,
+    ("members",): list,
     ("evaluated",): dict,
     ("evaluated", "overlap"): dict,
     ("evaluated", "overlap", "test"): dict,

@@ -108,6 +108,10 @@ def test_clips_of_another_split_that_the_run_was_trained_on_are_counted(workspac
         reporter=Reporter(on_message=said.append),
     )
     assert any("it is unknown" in line for line in said)
+    # What is not known is not taken for none, nor by an ensemble.
+    assert read_run_results(workspace, "blind").shared_groups == {"test": None}
+    fused = ensemble(workspace, EnsembleSettings((record["name"], "blind")))
+    assert read_run_results(workspace, fused.name).shared_groups == {"test": None}
 
 
 def test_what_cannot_be_evaluated_is_refused(workspace, corpus):
