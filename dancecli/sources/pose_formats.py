@@ -8,6 +8,7 @@ without running code. Let's Dance gives its poses as DensePose pictures, which h
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -143,15 +144,15 @@ def _of_mmaction(path: Path, entries: Any) -> Iterator[ForeignPose | RefusedPose
         known = isinstance(shape, tuple | list) and len(shape) == 2
         size = (int(shape[1]), int(shape[0])) if shape and known else None
         best = _best_people(np.nan_to_num(points), np.nan_to_num(scores).clip(0, 1))
-        yield ForeignPose(str(name), "MMAction2", *best, size)
+        yield ForeignPose(str(name), "MMAction2", *best, size, fps=_rate(entry))
 
 
 def _of_json(path: Path, content: Any) -> Iterator[ForeignPose | RefusedPose]:
     """A COCO data set or a list of results, of one clip or of many."""
     images: dict[Any, dict[str, Any]] = {}
-    results = content
+    results, fps = content, 0.0
     if isinstance(content, dict):
-        results = content.get("annotations")
+        results, fps = content.get("annotations"), _rate(content) or _rate(content.get("info"))
         images = {i.get("id"): i for i in content.get("images", []) if isinstance(i, dict)}
     if not isinstance(results, list) or not all(isinstance(row, dict) for row in results):
         raise InputError.at(path, None, "holds no list of keypoints", f"give {_FORMATS}")
@@ -180,7 +181,7 @@ def _of_json(path: Path, content: Any) -> Iterator[ForeignPose | RefusedPose]:
         if max(number for number, _ in rows) > _MOST_FRAMES:
             yield RefusedPose(name, "its image ids are not numbers of frames")
             continue
-        yield ForeignPose(name, "COCO-17 JSON", *_tracks(rows, first), sizes.get(name))
+        yield ForeignPose(name, "COCO-17 JSON", *_tracks(rows, first), sizes.get(name), fps=fps)
 
 
 def _place(path: Path, image: Any) -> tuple[str, int] | None:
@@ -230,6 +231,12 @@ def _best_people(points: Numbers, scores: Numbers) -> tuple[Numbers, Numbers]:
 
     order = np.argsort(-scores.sum(axis=(1, 2)), kind="stable")[:_MOST_PEOPLE]
     return points[order].astype(np.float32), scores[order].astype(np.float32)
+
+
+def _rate(facts: Any) -> float:
+    """Read the frame rate that a file states as `fps`; 0 if it states none."""
+    fps = _number(facts.get("fps")) if isinstance(facts, dict) else 0.0
+    return fps if 0 < fps < math.inf else 0.0
 
 
 def _number(value: Any) -> float:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from dancecli.core.errors import InputError
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _CAMERA = re.compile(r"_c(\d\d)_")
 # A frame more or less comes from rounding; more means another frame rate.
 _SAME_LENGTH = 2
+# So many times the frames of a clip are those of a recording, not those of a clip of a higher rate.
+_CLEARLY_MORE = 1.5
 _LARGEST_OUTSIDE = 2.0
 
 
@@ -110,10 +112,39 @@ def _entries(
             mine = [clip for clip in named if not entry.camera or _camera(clip) == entry.camera]
             if not named:
                 yield RefusedPose(entry.name, "names no clip of this workspace")
+            of_video = Counter(clip.video_id for clip in mine)
             for clip in mine:
-                yield clip, entry
+                timed = _timed(entry, clip, several=of_video[clip.video_id] > 1)
+                yield timed if isinstance(timed, RefusedPose) else (clip, timed)
     except InputError as error:
         yield RefusedPose(file.name, error.message)
+
+
+def _timed(entry: ForeignPose, clip: Clip, *, several: bool) -> ForeignPose | RefusedPose:
+    """Give poses of a whole recording the recording's frame rate, so that a clip gets its own part of them.
+
+    Poses that a file gives under the clip's own id are of that clip, whatever their number.
+
+    Args:
+        entry: the poses.
+        clip: one that they name.
+        several: they name other clips of that recording, too.
+    """
+    count = entry.keypoints.shape[1]
+    if entry.fps or PurePosixPath(entry.name.replace("\\", "/")).stem == clip.clip_id:
+        return entry
+    if abs(count - clip.num_frames) <= _SAME_LENGTH and not (several and clip.start_ms):
+        return entry
+    if clip.source_fps and count / clip.source_fps > clip.duration_s + 1:
+        return replace(entry, fps=clip.source_fps)
+    is_longer = clip.start_ms > 0 and not clip.source_fps and count > _CLEARLY_MORE * clip.num_frames
+    if not several and not is_longer:
+        return entry
+    return RefusedPose(
+        entry.name,
+        f"its {count} frames are not of {clip.clip_id} alone ({clip.num_frames} frames), and their rate is "
+        "not known: give the file fps, or name the poses of each clip by its id",
+    )
 
 
 def _camera(clip: Clip) -> int:

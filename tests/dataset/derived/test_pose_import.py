@@ -110,6 +110,84 @@ def test_frames_are_placed_by_number_by_time_or_evenly() -> None:
     assert later.keypoints[0, 0, 0, 0] == pytest.approx((10 + 600) * 1, abs=1)
 
 
+def coco(path: Path, frames: int, **facts: Any) -> Path:
+    """A file named by the recording, in which the first joint moves a pixel a frame."""
+    joints = [[[100 + number, 50, 1]] * 17 for number in range(frames)]
+    content = {
+        "images": [{"id": n, "file_name": f"{n:06d}.jpg"} for n in range(frames)],
+        "annotations": [
+            {"image_id": n, "keypoints": [float(v) for joint in found for v in joint]}
+            for n, found in enumerate(joints)
+        ],
+    }
+    path.write_text(json.dumps(content | facts))
+    return path
+
+
+def cut_from(video: str, starts_s: list[int], source_fps: float) -> list[Clip]:
+    """Clips of ten seconds, 250 frames, 3,000 pixels wide."""
+    return [
+        make_clip(
+            0, clip_id=f"{video}_{1000 * s}_{1000 * s + 10_000}", video_id=video, start_ms=1000 * s,
+            end_ms=1000 * s + 10_000, source_fps=source_fps, width=3000, path=f"clips/{s}.mp4",
+        )
+        for s in starts_s
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("starts_s", "source_fps", "facts"),
+    [
+        ([0, 10, 30], 25.0, {}),
+        ([30], 25.0, {}),
+        ([0, 10, 30], 0.0, {"info": {"fps": 25}}),
+        ([30], 0.0, {"fps": 25.0}),
+    ],
+)
+def test_of_the_poses_of_a_recording_each_clip_gets_its_own_part(
+    workspace: Workspace, tmp_path: Path, starts_s: list[int], source_fps: float, facts: dict[str, Any]
+) -> None:
+    clips = cut_from("Gala", starts_s, source_fps)
+    fill(workspace, clips, LABELS)
+    result = import_poses(workspace, coco(tmp_path / "Gala.json", 1000, **facts))
+    assert (result.imported, result.refused) == ((("COCO-17 JSON", len(clips)),), ())
+    for row, start_s in zip(tables.read(workspace.poses, ClipPose), starts_s, strict=True):
+        pose = read_pose(workspace.root / row.path)
+        assert pose.frame_index.tolist() == list(range(250))
+        assert pose.keypoints[0, [0, 249], 0, 0].tolist() == pytest.approx(
+            [100 + 25 * start_s, 349 + 25 * start_s], abs=1
+        )
+
+
+@pytest.mark.parametrize(("starts_s", "frames"), [([0, 10], 1000), ([30], 1000), ([10, 20], 250)])
+def test_poses_of_a_recording_of_unknown_rate_are_refused(
+    workspace: Workspace, tmp_path: Path, starts_s: list[int], frames: int
+) -> None:
+    clips = cut_from("Gala", starts_s, 0.0)
+    fill(workspace, clips, LABELS)
+    result = import_poses(workspace, coco(tmp_path / "Gala.json", frames))
+    assert (result.imported, len(result.refused)) == ((), len(clips))
+    name, reason = result.refused[0]
+    assert name == "Gala.json: Gala"
+    assert f"not of {clips[0].clip_id} alone" in reason
+    assert "give the file fps, or name the poses of each clip by its id" in reason
+    named = coco(tmp_path / f"{clips[-1].clip_id}.json", frames)
+    assert import_poses(workspace, named).refused == ()
+
+
+@pytest.mark.parametrize(
+    ("start_s", "frames", "source_fps"), [(0, 500, 0.0), (0, 125, 25.0), (30, 500, 50.0), (30, 250, 25.0)]
+)
+def test_poses_of_a_clip_that_is_all_of_its_file_are_spread(
+    workspace: Workspace, tmp_path: Path, start_s: int, frames: int, source_fps: float
+) -> None:
+    fill(workspace, cut_from("Gala", [start_s], source_fps), LABELS)
+    result = import_poses(workspace, coco(tmp_path / "Gala.json", frames))
+    assert (result.imported, result.refused) == ((("COCO-17 JSON", 1),), ())
+    (row,) = tables.read(workspace.poses, ClipPose)
+    assert read_pose(workspace.root / row.path).frame_index[-1] >= 247
+
+
 def test_aist_cameras_go_to_their_own_clips(workspace: Workspace, tmp_path: Path) -> None:
     clips = [
         make_clip(3 * i, original_path=f"gBR_sBM_c0{i + 1}_d04_mBR0_ch01.mp4", fps_num=60, num_frames=600)
