@@ -127,7 +127,11 @@ def test_an_ensemble_and_what_was_not_trained_are_said_to_be_it(many: Workspace)
     make_run(many.root, SIX, test=90, name="both-1", salt="both")
     change(many, "both-1", model=members, **empty)
     make_run(many.root, SIX, test=90, name="none-1", salt="none")
-    change(many, "none-1", model={"pretrain": "kinetics400-baseline"}, **empty)
+    change(many, "none-1", model={"pretrain": "kinetics400-baseline"}, baseline={"on": "k"}, **empty)
+    make_run(many.root, SIX, test=90, name="words-1", salt="words")
+    change(many, "words-1", model={"pretrain": "zero-shot", "params_trainable": 0}, **empty)
+    make_run(many.root, SIX, test=90, name="near-1", salt="near")
+    change(many, "near-1", model={"pretrain": "x", "params_trainable": 0}, probe={"head": "knn"})
     result = board(many, BoardSettings())
     rows = {row.name: row for s in result.leaderboards for row in s.rows}
     assert (rows["both-1"].kind, rows["both-1"].gflops) == ("ensemble of 2 runs", 20.0)
@@ -135,6 +139,9 @@ def test_an_ensemble_and_what_was_not_trained_are_said_to_be_it(many: Workspace)
     # Of an ensemble the seconds of its members count, not those of adding their scores.
     assert rows["both-1"].seconds == pytest.approx(2 * (rows["good-1"].seconds or 0))
     assert rows["none-1"].kind == "kinetics400-baseline, not trained"
+    assert (rows["words-1"].kind, rows["words-1"].probe) == ("zero-shot, not trained", "")
+    # Nearest neighbors have no parameters to train, and are fitted all the same.
+    assert rows["near-1"].kind == ""
     assert rows["good-2"].speed == 2.5
     told = next(r for s in result.document["leaderboards"] for r in s["runs"] if r["run"] == "good-2")
     assert (told["gflops_view"], told["clips_per_s"]) == (10.0, 2.5)

@@ -399,8 +399,8 @@ def _row(entry: Entry, subset: str, top1: Accuracy, top5: Accuracy | None, ranks
         speed_of=str(speed.get("of") or ""),
         seconds=sum(spent) if spent else None,
         seeds=", ".join(map(str, seeds)),
-        probe="" if _kind(model) else probe_of(runs[0]),
-        kind=_kind(model),
+        probe="" if _kind(runs[0]) else probe_of(runs[0]),
+        kind=_kind(runs[0]),
         leaked=most_shared([results.shared_groups[subset] for results in entry.runs]),
         finished=max(str(run.get("finished_utc") or "") for run in runs),
         submitted=any(run.get("submitted") is True for run in runs),
@@ -460,12 +460,15 @@ def probe_tables(boards: Sequence[Leaderboard]) -> tuple[ProbeTable, ...]:
     return tuple(tables)
 
 
-def _kind(model: Mapping[str, Any]) -> str:
+def _kind(run: Mapping[str, Any]) -> str:
+    """Say what an entry is that was not trained, see `Row.kind`."""
+    model = run.get("model") or {}
     members = model.get("members")
     if isinstance(members, list):
         return f"ensemble of {len(members)} runs"
-    pretrain = str(model.get("pretrain", ""))
-    return f"{pretrain}, not trained" if pretrain.endswith("-baseline") else ""
+    # Some probes, such as the nearest neighbors, are fitted without a parameter.
+    untrained = model.get("params_trainable") == 0 and not run.get("probe")
+    return f"{model.get('pretrain', 'model')}, not trained" if run.get("baseline") or untrained else ""
 
 
 def _number(value: object) -> float | None:
