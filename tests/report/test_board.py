@@ -79,6 +79,39 @@ def test_runs_that_differ_by_their_seed_are_summed_up(many: Workspace) -> None:
     assert result.leaderboards[0].headline == "many leads"
 
 
+def test_seeds_that_are_evaluated_elsewhere_are_summed_up(many: Workspace) -> None:
+    none = {"test": {"clips": 0, "n": 90, "videos": 0}}
+
+    def evaluate(name: str, seed: int, **trained: object) -> None:
+        model = json.loads((many.run(name) / "run.json").read_text())["model"]
+        of = {"split": "demo", "recipe_sha256": "ab" * 32} | trained
+        evaluated = {"run": f"a-seed{seed}", "overlap": none, "trained": of}
+        own = model | {"of_run": f"a-seed{seed}"}
+        change(many, name, recipe=None, seed=seed, model=own, evaluated=evaluated)
+
+    for seed, name in enumerate(("good-1", "good-2")):
+        evaluate(name, seed)
+    runs = [row.runs for row in board(many, BoardSettings()).leaderboards[0].rows]
+    assert ("good-1", "good-2") in runs
+    # Those of another recipe, or of another training set, are no seeds of it.
+    for other in ({"recipe_sha256": "cd" * 32}, {"train_hash": "cd" * 32}):
+        evaluate("good-2", 1, **other)
+        assert "good-2" in places(board(many, BoardSettings()))
+
+
+def test_runs_on_other_lists_of_a_split_are_no_seeds_of_each_other(many: Workspace) -> None:
+    split = json.loads((many.run("good-1") / "run.json").read_text())["split"]
+
+    def runs_of(*hashes: str | None) -> bool:
+        for seed, (name, digest) in enumerate(zip(("good-1", "good-2"), hashes, strict=True)):
+            lists = {"train_hash": digest, "val_hash": "v"} if digest else {}
+            change(many, name, recipe={"lr": 0.1}, seed=seed, split=split | lists)
+        rows = board(many, BoardSettings()).leaderboards[0].rows
+        return ("good-1", "good-2") in [row.runs for row in rows]
+
+    assert [runs_of("a", "a"), runs_of("a", "b"), runs_of("a", None)] == [True, False, True]
+
+
 def test_a_run_made_twice_is_no_second_seed(many: Workspace) -> None:
     change(many, "good-2", recipe=None)
     assert {"good-1", "good-2"} <= set(places(board(many, BoardSettings())))
