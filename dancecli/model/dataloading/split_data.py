@@ -76,6 +76,16 @@ class SplitData:
         return {subset.value: len(self.examples[subset]) for subset in Subset}
 
     @property
+    def train_hash(self) -> str:
+        """The hash of the training clips as listed, augmented ones with them; as `test_hash`."""
+        return subset_hash(self.examples[Subset.TRAIN], self.labels)
+
+    @property
+    def val_hash(self) -> str:
+        """The hash of the validation subset as listed; as `test_hash`."""
+        return subset_hash(self.examples[Subset.VAL], self.labels)
+
+    @property
     def train_counts(self) -> tuple[int, ...]:
         """Training clips per class, as listed."""
         found = Counter(example.label_index for example in self.examples[Subset.TRAIN])
@@ -317,6 +327,8 @@ def split_record(data: SplitData) -> dict[str, Any]:
         "flags": data.meta.get("split.flags", ""),
         "counts": data.counts,
         **({"val_in_train": data.val_in_train} if data.val_in_train else {}),
+        "train_hash": data.train_hash,
+        "val_hash": data.val_hash,
         "test_hash": data.test_hash,
         **({"removed": removed} if (removed := removed_of(data.meta)) else {}),
         **({"folds": max(data.folds[0].values()), "repeats": len(data.folds)} if data.folds else {}),

@@ -209,6 +209,7 @@ def _evidence(
         "on": KINETICS400,
         "weights_sha256": (weights or {}).get("sha256"),
         "split_hash": data.meta["split.hash"],
+        "val_hash": data.val_hash,
         "test_hash": data.test_hash,
         "view_protocol": views["test"],
         "classes": known.classes,

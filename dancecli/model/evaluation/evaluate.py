@@ -152,6 +152,7 @@ def evaluate(
         "checkpoint": path.name,
         "checkpoint_sha256": hashing.sha256_file(path),
         "split_hash": data.meta["split.hash"],
+        "val_hash": data.val_hash,
         "test_hash": data.test_hash,
         "view_protocol": views["test"],
         "overlap": overlap,

@@ -85,6 +85,7 @@ def zero_shot(
         "on": ZERO_SHOT,
         "weights_sha256": weights.sha256,
         "split_hash": data.meta["split.hash"],
+        "val_hash": data.val_hash,
         "test_hash": data.test_hash,
         "view_protocol": views["test"],
         "prompts": dict(zip(data.labels, prompts, strict=True)),

@@ -6,11 +6,15 @@ import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
+from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
+from dancecli.core.hashing import sha256_file
 from dancecli.core.recipe import parse_recipe
-from dancecli.model.dataloading.split_data import load_split
+from dancecli.core.records import Subset
+from dancecli.model.dataloading.split_data import SplitData, load_split
+from dancecli.model.networks.weights import NO_WEIGHTS
 from dancecli.model.networks.zoo import find_entry
 from dancecli.model.runs.plan import FinetuneSettings, Plan, make_plan, name_run, plan_with, resolve_plan
 from dancecli.model.training.distributed import get_rank_info
@@ -60,11 +64,30 @@ def plan_of_stopped_run(workspace: Workspace, settings: FinetuneSettings) -> tup
     )
     recipe = parse_recipe(_without_none(before["recipe"]), folder.record)
     data = load_split(workspace, saved.split, folds=saved.folds)
-    if data.meta["split.hash"] != before["split"]["hash"] or data.test_hash != before["split"]["test_hash"]:
+    if not _same_test(before, data):
         raise WorkspaceError(
             f"split {data.name!r} has changed since run {name!r} began", "start a new run on the new split"
         )
-    return plan_with(workspace, name, saved, find_entry(saved.pretrain), recipe, data), before
+    plan = plan_with(workspace, name, saved, find_entry(saved.pretrain), recipe, data)
+    _refuse_changes(plan, before)
+    return plan, before
+
+
+def _refuse_changes(plan: Plan, before: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run, or to give it as complete, if what it is trained on has changed."""
+    hint = "start a new run without --resume, under another --name"
+    if subset := changed_subset(before, plan.data):
+        listed, was = plan.data.counts[subset], before["split"]["counts"].get(subset)
+        raise WorkspaceError(
+            f"the lists of split {plan.data.name!r} have other {subset} clips ({listed}) than run "
+            f"{plan.name!r} began with ({was})",
+            hint,
+        )
+    if not _same_weights(before, plan):
+        raise WorkspaceError(
+            f"the initial weights have changed since run {plan.name!r} was started",
+            f"restore the weights file, or {hint}",
+        )
 
 
 def planned(workspace: Workspace, settings: FinetuneSettings) -> Plan:
@@ -126,15 +149,49 @@ def record_of(workspace: Workspace, name: str) -> dict[str, Any]:
 
 
 def is_same_run(record: Mapping[str, Any], plan: Plan) -> bool:
-    """Return whether a run has this plan, with any seed."""
-    split = record["split"]
-    if (split["hash"], split["test_hash"]) != (plan.data.meta["split.hash"], plan.data.test_hash):
+    """Return whether a run has this plan, with any seed, on the same clips and from the same weights."""
+    if not _same_test(record, plan.data):
         return False
     ours = {key: value for key, value in as_json(asdict(plan.settings)).items() if key not in _OWN}
     theirs = record.get("settings") or {}
     # The split may be given by name or by default.
     same = all(theirs.get(key) == value for key, value in ours.items() if key != "split")
-    return same and record.get("recipe") == as_json(asdict(plan.recipe))
+    same = same and record.get("recipe") == as_json(asdict(plan.recipe))
+    return same and not changed_subset(record, plan.data) and _same_weights(record, plan)
+
+
+def _same_test(record: Mapping[str, Any], data: SplitData) -> bool:
+    """Return whether the split of a run, and its test clips, are as they were."""
+    split = record["split"]
+    return (split["hash"], split["test_hash"]) == (data.meta["split.hash"], data.test_hash)
+
+
+def changed_subset(record: Mapping[str, Any], data: SplitData) -> str:
+    """Name the subset, `train` or `val`, whose listed clips are others than those of a run; empty for none.
+
+    The split may be the same: clips are augmented, lost and found without a change of it.
+
+    Args:
+        record: of the run.
+        data: as the run's plan has it, with what of val it trains on.
+    """
+    split = record["split"]
+    for subset, now in ((Subset.TRAIN, data.train_hash), (Subset.VAL, data.val_hash)):
+        was = split.get(f"{subset}_hash")
+        # Runs did not always keep hashes of these; what they have is the number of clips.
+        same = was == now if was else split["counts"].get(subset) == data.counts[subset]
+        if not same:
+            return subset.value
+    return ""
+
+
+def _same_weights(record: Mapping[str, Any], plan: Plan) -> bool:
+    """Return whether a file of weights is as it was; True where there is no file to compare."""
+    given, was = plan.settings.weights, (record.get("weights") or {}).get("sha256")
+    if given in (None, NO_WEIGHTS) or not was:
+        return True
+    path = Path(given).expanduser()
+    return not path.is_file() or sha256_file(path) == was
 
 
 def same_split(workspace: Workspace, record: Mapping[str, Any]) -> bool:

@@ -67,7 +67,8 @@ def finetune_seeds(
             before = rec.read_record(workspace, name)
             if not is_same_run(before, plan):
                 raise WorkspaceError(
-                    f"run {name!r} has other settings, or another split", "choose another --name"
+                    f"run {name!r} has other settings, weights or clips than this call",
+                    "choose another --name",
                 )
             own = replace(own, resume=True)
         result = finetune(workspace, own, reporter)

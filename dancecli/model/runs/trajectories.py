@@ -234,6 +234,7 @@ def evaluate_trajectories(
         "checkpoint_sha256": found.sha256,
         "trajectories_sha256": tracked.digest,
         "split_hash": data.meta["split.hash"],
+        "val_hash": data.val_hash,
         "test_hash": data.test_hash,
         "view_protocol": PROTOCOL,
         "overlap": overlap,

@@ -52,6 +52,16 @@ def test_a_run_is_evaluated_again_as_a_run_of_its_own(workspace, corpus):
     assert " + " in fused.record["views"]["test"]
 
 
+def test_an_evaluation_is_of_its_validation_clips(workspace):
+    path = workspace.annotations("small") / "val.txt"
+    one, other = path.read_text().splitlines(True)
+    for listed, count in ((one, 1), (other, 1), (one + other, 2)):
+        path.write_text(listed)
+        result = evaluate(workspace, EvaluateSettings(run="run"))
+        assert (result.fresh, result.record["results"]["val"]["n"]) == (True, count)
+    assert not evaluate(workspace, EvaluateSettings(run="run")).fresh
+
+
 def test_several_processes_give_the_scores_of_one(workspace):
     progress = []
     wide = EvaluateSettings(run="run", num_clips=2, processes=2)

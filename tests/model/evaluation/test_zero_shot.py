@@ -74,6 +74,10 @@ def test_it_is_a_run_like_any_other(corpus, hub_folder: Saved, tmp_path: Path):
     other = zero_shot(workspace, ZeroShotSettings(settings.pretrain, prompts=file))
     assert other.fresh
     assert other.record["baseline"]["prompts"]["sliding"] == ["people doing sliding"]
+    # Of other validation clips it is another one.
+    path = workspace.annotations("small") / "val.txt"
+    path.write_text(path.read_text().splitlines(True)[0])
+    assert zero_shot(workspace, settings).record["results"]["val"]["n"] == 1
 
 
 def test_what_knows_no_texts_is_refused(corpus, hub_folder: Saved):

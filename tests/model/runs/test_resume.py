@@ -96,6 +96,49 @@ def test_a_run_that_goes_on_takes_no_other_settings(corpus, settings, dance):
     assert finetune(workspace, same).record["status"] == "done"
 
 
+def keep_lines(workspace, subset, count):
+    """Leave so many clips in a list, as where the others' files are lost; return its text before."""
+    path = workspace.annotations("small") / f"{subset}.txt"
+    before = path.read_text()
+    path.write_text("".join(before.splitlines(True)[:count]))
+    return before
+
+
+def forget_hashes(workspace, run):
+    """Take from a run's record what runs did not always keep."""
+    path = workspace.run(run) / "run.json"
+    record = json.loads(path.read_text())
+    for key in ("train_hash", "val_hash"):
+        del record["split"][key]
+    path.write_text(json.dumps(record))
+
+
+@pytest.mark.parametrize("hashed", [True, False])
+def test_a_run_on_other_lists_is_neither_complete_nor_resumed(corpus, settings, hashed):
+    workspace, named = corpus(), replace(settings, epochs=1, name="run")
+    assert finetune(workspace, named).fresh
+    if not hashed:
+        forget_hashes(workspace, "run")
+    assert not finetune(workspace, named).fresh
+    for subset, left, was in (("train", 6, 7), ("val", 1, 2)):
+        before = keep_lines(workspace, subset, left)
+        with pytest.raises(WorkspaceError, match="run 'run' exists already"):
+            finetune(workspace, named)
+        told = rf"other {subset} clips \({left}\) than run 'run' began with \({was}\)"
+        with pytest.raises(WorkspaceError, match=told):
+            finetune(workspace, FinetuneSettings(resume=True, name="run"))
+        (workspace.annotations("small") / f"{subset}.txt").write_text(before)
+    assert not finetune(workspace, named).fresh
+
+
+def test_a_stopped_run_on_other_lists_is_left_alone(corpus, settings):
+    workspace = corpus()
+    with pytest.raises(KeyboardInterrupt):
+        finetune(workspace, settings, stop_in(1))
+    keep_lines(workspace, "train", 6)
+    assert begun_before(workspace, settings)[0] is settings
+
+
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_a_seed_that_no_generator_takes_is_refused(corpus, settings, seed):
     with pytest.raises(UsageError, match=f"seed {seed} is not an integer from 0 to 4294967295"):

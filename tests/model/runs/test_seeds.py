@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -63,6 +64,24 @@ def test_the_same_call_goes_on_with_a_group_and_makes_what_is_missing(corpus, se
     assert plan_group(workspace, settings).name == "tiny_i3d-small-1"
     with pytest.raises(WorkspaceError, match="run 'tiny_i3d-small-1-seed0' has other settings"):
         finetune_seeds(workspace, replace(other, name="tiny_i3d-small-1"), 2)
+
+
+def test_a_group_is_of_one_training_set_and_of_the_same_weights(corpus, settings):
+    workspace = corpus()
+    finetune_seeds(workspace, settings, 1)
+    assert plan_group(workspace, settings).name == "tiny_i3d-small-1"
+    train, weights = workspace.annotations("small") / "train.txt", Path(settings.weights)
+    for path, other in (
+        (train, b"".join(train.read_bytes().splitlines(True)[:-1])),
+        (weights, b"other weights"),
+    ):
+        before = path.read_bytes()
+        path.write_bytes(other)
+        assert plan_group(workspace, settings).name == "tiny_i3d-small-2"
+        with pytest.raises(WorkspaceError, match="has other settings, weights or clips than this call"):
+            finetune_seeds(workspace, replace(settings, name="tiny_i3d-small-1"), 2)
+        path.write_bytes(before)
+    assert finetune_seeds(workspace, settings, 1).num_fresh == 0
 
 
 def test_mean_and_spread_are_those_of_the_shares():
