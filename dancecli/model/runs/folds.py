@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,11 @@ from dancecli.model.training.runner import Outcome, run_job, silence
 from dancecli.model.training.scoring import accuracy
 from dancecli.model.training.solved_head import HeadSolver, solved_outcome
 from dancecli.storage import tables
+from dancecli.storage.files import atomic_file
 from dancecli.storage.runs import RunFolder
+
+# What a fold took and found, beside its predictions.
+OUTCOME = "outcome.json"
 
 
 @dataclass(frozen=True)
@@ -98,29 +103,62 @@ def train_folds(
         The outcome with the pooled predictions, and the record of the folds.
     """
     folds = folds_of(job.data, job.seed)
-    predictions, rows = [], []
-    outcome: Outcome | None = None
-    seconds: dict[str, float] = {}
+    outcomes = []
     for number in folds.numbers:
         folder = RunFolder(job.folder.root / "folds" / str(number))
         folder.checkpoints.mkdir(parents=True, exist_ok=True)
-        if folder.predictions.exists():
-            found = tables.read(folder.predictions, Prediction)
-        else:
+        outcome = _read_outcome(folder)
+        if outcome is None:
             reporter.message(f"fold {number} of {len(folds.numbers)}")
             own = job_of(job.data.fold(folds.repeat, number), folder)
             outcome = run_job(replace(own, preflight=job.preflight and number == 1), reporter)
-            found = outcome.predictions
-            tables.write(folder.predictions, Prediction, found)
-            for what, took in outcome.seconds.items():
-                seconds[what] = round(seconds.get(what, 0.0) + took, 2)
+            _write_outcome(folder, outcome)
             folder.resume_file.unlink(missing_ok=True)
-        predictions += found
-        rows.append(_row(number, found))
-    pooled = _in_order(predictions, job)
-    outcome = outcome or Outcome(pooled, "last", job.recipe.epochs, job.recipe.epochs, {}, 0, 0, {})
-    outcome = replace(outcome, predictions=pooled, chosen="", seconds=seconds)
-    return outcome, _record(job, folds, rows)
+        outcomes.append(outcome)
+    rows = [_row(number, of.predictions) for number, of in zip(folds.numbers, outcomes, strict=True)]
+    return _pooled(outcomes, job), _record(job, folds, rows)
+
+
+def _write_outcome(folder: RunFolder, outcome: Outcome) -> None:
+    """Keep what a fold took and found: a run that goes on later counts all of its folds."""
+    facts = {key: value for key, value in vars(outcome).items() if key != "predictions"}
+    with atomic_file(folder.root / OUTCOME) as file:
+        json.dump(facts, file, indent=2)
+    # Last: with its predictions a fold is complete.
+    tables.write(folder.predictions, Prediction, outcome.predictions)
+
+
+def _read_outcome(folder: RunFolder) -> Outcome | None:
+    """Read what a complete fold took and found; None of one that is still to be trained."""
+    path = folder.root / OUTCOME
+    if not (path.exists() and folder.predictions.exists()):
+        return None
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    return Outcome(predictions=tables.read(folder.predictions, Prediction), **facts)
+
+
+def _pooled(outcomes: Sequence[Outcome], job: Job) -> Outcome:
+    """Add up the folds: their predictions in the order of the clips, and what all of them took."""
+    predictions = [row for outcome in outcomes for row in outcome.predictions]
+    return replace(
+        outcomes[-1],
+        predictions=_in_order(predictions, job),
+        chosen="",
+        seconds=_summed([outcome.seconds for outcome in outcomes]),
+        data_wait=_summed([outcome.data_wait for outcome in outcomes]),
+        # The first fold alone has a pre-flight.
+        preflight=outcomes[0].preflight,
+        computed=sum(outcome.computed for outcome in outcomes),
+        engines={key: int(n) for key, n in _summed([outcome.engines for outcome in outcomes]).items()},
+    )
+
+
+def _summed(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for part in parts:
+        for key, value in part.items():
+            found[key] = round(found.get(key, 0.0) + value, 2)
+    return found
 
 
 def _in_order(predictions: Sequence[Prediction], job: Job) -> list[Prediction]:
