@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.records import Clip, OutcomeClass, Segment, SplitClip
 from dancecli.core.text import pluralize
+from dancecli.dataset.clips import read_imports
 from dancecli.dataset.groups import count_not_compared
+from dancecli.sources.layouts import Layout
 from dancecli.storage import ledger, tables
 from dancecli.storage.runs import DONE, FAILED, INTERRUPTED, read_records
 from dancecli.storage.workspace import Workspace
 
 # Clips with these outcomes may still be retrieved; the others are unavailable.
 _RETRIEVABLE = (OutcomeClass.SESSION, OutcomeClass.TRANSIENT)
+# What clips of an import name as their origin; lists that are fetched may be called `kinetics`, too.
+_IMPORTED = frozenset(Layout) - {Layout.KINETICS}
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ def status(workspace: Workspace) -> Status:
         size = f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.0f} MB"
         augmented = f", and {pluralize(num_augmented, 'augmented clip')}" if num_augmented else ""
         stages.append(Stage("clips", f"{len(originals):,} ({size}){augmented}"))
-    advice = list(_fetch_advice(workspace))
+    advice = list(_fetch_advice(workspace, clips[0] if clips is not None else ()))
     if (clips is None or not clips[0]) and (hosted := _hosted(workspace)):
         return Status((hosted,), (_HOSTING,))
     if clips is None or not clips[0]:
@@ -102,14 +106,32 @@ def _hosted(workspace: Workspace) -> Stage | None:
     return Stage("board", f"{count}, for the lock of {', '.join(locks)}")
 
 
-def _fetch_advice(workspace: Workspace) -> Iterator[Advice]:
-    """Advise a fetch for requested clips that are missing; the ledger also has rows of other clips."""
+def _fetch_advice(workspace: Workspace, there: Container[str]) -> Iterator[Advice]:
+    """Advise a fetch or an import for requested clips that are missing, whichever asked for them.
+
+    The ledger also has rows of other clips.
+    """
     if not workspace.segments.exists():
         return
-    requested = _requested(workspace)
     tried = ledger.latest(workspace.root)
-    untried = sum(clip_id not in tried for clip_id in requested)
-    retrievable = sum(clip_id in tried and tried[clip_id].outcome in _RETRIEVABLE for clip_id in requested)
+    imports = read_imports(workspace)
+    waiting: Counter[str] = Counter()
+    untried = retrievable = 0
+    for clip_id, dataset in _requested(workspace):
+        is_untried = clip_id not in tried
+        if not is_untried and tried[clip_id].outcome not in _RETRIEVABLE:
+            continue
+        if dataset in imports or dataset in _IMPORTED:
+            # Without its ledger an import's clips are there all the same.
+            waiting[_import_command(imports.get(dataset, []))] += clip_id not in there
+        elif is_untried:
+            untried += 1
+        else:
+            retrievable += 1
+    for command, count in waiting.items():
+        if count:
+            why = f"{pluralize(count, 'clip')} of an import missing: it goes on where it stopped"
+            yield Advice(command, why)
     command = _fetch_command(workspace)
     if tried and untried:
         yield Advice(command, f"{pluralize(untried, 'segment')} not tried yet")
@@ -119,12 +141,17 @@ def _fetch_advice(workspace: Workspace) -> Iterator[Advice]:
         )
 
 
-def _requested(workspace: Workspace) -> list[str]:
-    """Ids of the clips of all segments that a fetch requested."""
-    names = ("video_id", "start_ms", "end_ms")
+def _requested(workspace: Workspace) -> Iterator[tuple[str, str]]:
+    """Yield the clip id and the dataset of all segments that were requested."""
+    names = ("video_id", "start_ms", "end_ms", "dataset")
     columns = tables.read_table(workspace.segments, Segment, names).select(names).columns
     rows = zip(*(column.to_pylist() for column in columns), strict=True)
-    return [f"{video_id}_{start_ms}_{end_ms}" for video_id, start_ms, end_ms in rows]
+    return ((f"{video_id}_{start_ms}_{end_ms}", dataset) for video_id, start_ms, end_ms, dataset in rows)
+
+
+def _import_command(imports: Sequence[Sequence[str]]) -> str:
+    """The command of the import that stopped; of several folders it cannot be told which one's did."""
+    return shlex.join(["dance", "import", *(imports[0] if len(imports) == 1 else ["DIR"])])
 
 
 def _fetch_command(workspace: Workspace) -> str:

@@ -8,7 +8,7 @@ from helpers.builders import Ran, fill, make_clip
 
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import NEAR_DUPLICATE, Clip, Group, Outcome, OutcomeClass, Segment
-from dancecli.dataset.clips import read_segments, remember_segments
+from dancecli.dataset.clips import read_imports, read_segments, remember_segments
 from dancecli.dataset.fetch.settings import FetchSettings, selection_options
 from dancecli.dataset.groups import add_groups
 from dancecli.storage import tables
@@ -171,6 +171,47 @@ def test_the_advice_repeats_the_options_of_the_fetch(workspace: Workspace, dance
         *("dance", "fetch", "--annotations", f"{workspace.root}/my list.csv", "--limit", "3"),
         *("--source", "mirror", "--labels", f"{workspace.root}/l.txt"),
     ]
+
+
+def test_an_import_that_was_killed_is_advised_with_its_folder(workspace: Workspace, dance: Dance) -> None:
+    named = [make_clip(i, LABELS[i % 2], dataset="mine") for i in range(4)]
+    fetched = [make_clip(i, LABELS[i % 2]) for i in range(4, 9)]
+    fill(workspace, [], LABELS)
+    segments = [Segment(c.video_id, c.start_ms, c.end_ms, c.label, "", c.dataset) for c in (*named, *fetched)]
+    labels = LabelSet(LABELS)
+    words = ("/my tapes", "--label-pattern", "(a|b)")
+    remember_segments(workspace, segments[4:], labels, fetch_options=["--limit", "3"])
+    # Those that a fetch asked for before stay a fetch's.
+    remember_segments(workspace, segments, labels, import_options=words)
+    assert read_imports(workspace) == {"mine": [list(words)]}
+    rows = [
+        (Outcome(named[0].clip_id, "v", OutcomeClass.TRANSIENT, "lost", "", 1, "2026", 0, "folder"), None),
+        (Outcome(named[1].clip_id, "v", OutcomeClass.DONE, "ok", "", 1, "2026", 0, "folder"), None),
+        (Outcome(fetched[0].clip_id, "v", OutcomeClass.DONE, "ok", "", 1, "2026", 0, "site"), None),
+    ]
+    with LedgerWriter(workspace.ledger) as writer:
+        writer.record(rows)
+    assert dance("status", "--json").json["advice"][:2] == [
+        {
+            "command": "dance import '/my tapes' --label-pattern '(a|b)'",
+            "why": "3 clips of an import missing: it goes on where it stopped",
+        },
+        {"command": "dance fetch --limit 3", "why": "4 segments not tried yet"},
+    ]
+    remember_segments(workspace, segments[:1], labels, import_options=["/other"])
+    assert advised(dance("status", "--json"))[0] == "dance import DIR"
+
+
+def test_clips_of_a_plain_folder_are_never_advised_to_be_fetched(workspace: Workspace, dance: Dance) -> None:
+    clips = [make_clip(i, LABELS[i % 2], dataset="plain") for i in range(4)]
+    fill(workspace, clips, LABELS)
+    assert advised(dance("status", "--json"))[0] == "dance dedup"
+    tables.write(workspace.clips, Clip, clips[:3])
+    outcome = Outcome(clips[0].clip_id, "v", OutcomeClass.DONE, "ok", "", 1, "2026", 0, "folder")
+    with LedgerWriter(workspace.ledger) as writer:
+        writer.record([(outcome, None)])
+    first = dance("status", "--json").json["advice"][0]
+    assert (first["command"], first["why"][:6]) == ("dance import DIR", "1 clip")
 
 
 def test_the_host_of_a_leaderboard_has_no_dataset_to_begin(workspace: Workspace, dance: Dance) -> None:

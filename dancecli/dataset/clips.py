@@ -17,6 +17,7 @@ from dancecli.storage.removals import read_removals
 from dancecli.storage.workspace import Workspace
 
 _FETCH_OPTIONS = "fetch.options"
+_IMPORTS = "imports"
 
 
 def remember_segments(
@@ -26,6 +27,7 @@ def remember_segments(
     *,
     exactly: bool = False,
     fetch_options: Sequence[str] = (),
+    import_options: Sequence[str] = (),
 ) -> None:
     """Add segments to those that were requested before; a later list corrects an earlier one.
 
@@ -34,12 +36,13 @@ def remember_segments(
     The names of the label set, in their order, go into the metadata as `labels` (JSON). A set that
     the workspace's own begins with does not replace it, since a merge may have added classes;
     `exactly` is for the merge that takes them back. The command-line options of a fetch are kept
-    too, as `fetch.options` (JSON), so that `dance status` can repeat them.
+    too, as `fetch.options` (JSON), so that `dance status` can repeat them; of imports, their folder and
+    options by the dataset that their clips name as their origin, see `read_imports`.
     """
     with _alone(workspace):
         before = read_segments(workspace)
         removed = read_removals(workspace)
-        asked = (s for s in segments if not removed.find(s.video_id, s.start_ms, s.end_ms))
+        asked = [s for s in segments if not removed.find(s.video_id, s.start_ms, s.end_ms)]
         after = before | {segment.clip_id: segment for segment in asked}
         own = workspace_labels(workspace)
         wider = own is not None and own.names[: len(labels)] == labels.names
@@ -49,6 +52,15 @@ def remember_segments(
         if fetch_options:
             # A path that is no text is kept as escapes.
             meta[_FETCH_OPTIONS] = json.dumps(list(fetch_options))
+        if import_options:
+            imports = read_imports(workspace)
+            # Others that it found were requested by something else before.
+            brought = {s.dataset for s in asked if s.clip_id not in before or s.dataset in imports}
+            for dataset in sorted(brought):
+                others = [words for words in imports.get(dataset, []) if words[0] != import_options[0]]
+                imports[dataset] = [*others, list(import_options)]
+            if imports:
+                meta[_IMPORTS] = json.dumps(imports)
         if after != before or meta != old_meta:
             tables.write(workspace.segments, Segment, sorted(after.values()), meta)
 
@@ -67,7 +79,13 @@ def _meta(workspace: Workspace) -> dict[str, str]:
     if not workspace.segments.exists():
         return {}
     meta = tables.read_meta(workspace.segments)
-    return {key: meta[key] for key in ("labels", _FETCH_OPTIONS) if key in meta}
+    return {key: meta[key] for key in ("labels", _FETCH_OPTIONS, _IMPORTS) if key in meta}
+
+
+def read_imports(workspace: Workspace) -> dict[str, list[list[str]]]:
+    """Give the folder and the options of each import, the latest last, by its clips' dataset."""
+    found: dict[str, list[list[str]]] = json.loads(_meta(workspace).get(_IMPORTS, "{}"))
+    return found
 
 
 def workspace_labels(workspace: Workspace) -> LabelSet | None:

@@ -379,7 +379,22 @@ def _carry_out(
         for one in planned
         if one.row.status == "unreadable"
     ]
-    return import_clips(workspace, jobs, refused, labels, options, reporter)
+    return import_clips(workspace, jobs, refused, labels, options, reporter, _command(settings))
+
+
+def _command(settings: ImportSettings) -> list[str]:
+    """Give the folder, and the options that select what is imported; paths are absolute."""
+    words = [str(settings.folder.absolute())]
+    paths = (("--labels", settings.labels), ("--groups", settings.groups))
+    texts = (
+        ("--layout", settings.layout.value if settings.layout is not None else ""),
+        ("--label-pattern", settings.label_pattern),
+        *(("--group-pattern", pattern) for pattern in settings.group_patterns),
+        ("--dataset", settings.dataset or ""),
+    )
+    words += [word for name, path in paths if path is not None for word in (name, str(path.absolute()))]
+    words += [word for name, text in texts if text for word in (name, text)]
+    return [*words, "--link"] if settings.options.link else words
 
 
 def _absolute(media: Path | FrameRun) -> Path | FrameRun:

@@ -108,6 +108,7 @@ def import_clips(
     labels: LabelSet,
     settings: ImportOptions,
     reporter: Reporter,
+    command: Sequence[str] = (),
 ) -> ClipOutcomes:
     """Import clips, record every outcome, and bring the manifests up to date.
 
@@ -118,6 +119,7 @@ def import_clips(
         labels: the label set that the segments' labels are of.
         settings: how.
         reporter: gets the progress after every clip.
+        command: the folder and the options of the `dance import` that does it, for `dance status`.
 
     Raises:
         WorkspaceError: a fetch is at work here, or the disk is full; what was done is kept.
@@ -128,7 +130,7 @@ def import_clips(
         # Its own folder alone: a shard of a fetch may be at work beside it.
         temp = temp_of(workspace)
         shutil.rmtree(temp, ignore_errors=True)
-        remember_segments(workspace, [job.segment for job in jobs], labels)
+        remember_segments(workspace, [job.segment for job in jobs], labels, import_options=command)
         there = clips_there(workspace)
         pending = [job for job in jobs if job.segment.clip_id not in there]
         run = _Run(workspace, len(jobs) - len(pending), len(jobs), reporter)

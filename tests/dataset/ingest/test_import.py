@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dancecli.core.records import Clip, OutcomeClass, Segment
+from dancecli.dataset.clips import read_imports
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
 from dancecli.video.ffmpeg import run_ffmpeg
@@ -94,6 +95,14 @@ def test_a_kinetics_download_is_imported_once(dance, workspace: Workspace, kinet
     assert again.json["outcomes"]["new_ids"] == []
     assert again.json["there"] == {"krumping": 1, "tap dancing": 2, "zumba": 1}
     assert workspace.clips.read_bytes() == before
+
+
+def test_the_folder_of_an_import_is_remembered(dance, workspace: Workspace, tmp_path: Path) -> None:
+    video(tmp_path / "in" / "zumba" / "a.mp4")
+    flags = ("--label-pattern", "(zumba)", "--layout", "plain", "--link")
+    assert dance("import", str(tmp_path / "in"), *flags).code == 0
+    (words,) = read_imports(workspace)["plain"]
+    assert words == [str(tmp_path / "in"), "--layout", "plain", "--label-pattern", "(zumba)", "--link"]
 
 
 @pytest.mark.parametrize("harm", ["cut short", "emptied"])
