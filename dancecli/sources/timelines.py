@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 from xml.etree import ElementTree
 
 from dancecli.core.csv_files import parse_csv, text_lines
@@ -24,6 +24,8 @@ from dancecli.sources.list_format import Unit, read_number
 
 _CUE_TIMES = re.compile(r"\s*(?P<start>[\d:.]+)[ \t]+-->[ \t]+(?P<end>[\d:.]+)(?:[ \t].*)?")
 _TAG = re.compile(r"<[^>]*>")
+_SCHEME = re.compile(r"[a-z]{2,}:(?://)?", re.IGNORECASE)
+_WHOLE = re.compile(r"-?[0-9]{1,12}")
 # `dance predict` writes the probability behind the label.
 _PROBABILITY = re.compile(r"\s+\d{1,3} %$")
 
@@ -111,13 +113,13 @@ def read_elan(text: str, path: Path) -> Iterator[Stretch]:
     if root.tag != "ANNOTATION_DOCUMENT":
         raise InputError.at(path, None, f"is XML, but not of ELAN: it begins with <{root.tag[:40]}>")
     slots = {slot.get("TIME_SLOT_ID"): slot.get("TIME_VALUE", "") for slot in root.iter("TIME_SLOT")}
-    video = _recording(root)
+    video, offset_ms = _recording(root)
     for tier in root.iter("TIER"):
         for annotation in tier.iter("ALIGNABLE_ANNOTATION"):
             start, end = (slots.get(annotation.get(f"TIME_SLOT_REF{i}"), "") for i in (1, 2))
             label = " ".join((annotation.findtext("ANNOTATION_VALUE") or "").split())
             place = f"annotation {annotation.get('ANNOTATION_ID', '')}".strip()
-            times = _milliseconds(start), _milliseconds(end)
+            times = _milliseconds(start, offset_ms), _milliseconds(end, offset_ms)
             yield Stretch(place, label, *times, video, tier.get("TIER_ID", ""))
 
 
@@ -144,16 +146,19 @@ def read_webvtt(lines: Iterator[str], num_before: int) -> Iterator[Stretch]:
             times = None
 
 
-def _milliseconds(text: str) -> float | str:
-    return int(text) if text.isdecimal() else text
+def _milliseconds(text: str, offset_ms: int) -> float | str:
+    return int(text) + offset_ms if text.isdecimal() else text
 
 
-def _recording(root: ElementTree.Element) -> str:
-    """Return the name of the first medium that the file was made with."""
+def _recording(root: ElementTree.Element) -> tuple[str, int]:
+    """Return the name of the first medium that the file was made with, and where in it the time begins."""
     for medium in root.iter("MEDIA_DESCRIPTOR"):
         address = medium.get("MEDIA_URL") or medium.get("RELATIVE_MEDIA_URL") or ""
-        name = unquote(urlsplit(address).path)
+        # Not split as an address: a file's name may hold # and ?, which ELAN leaves as they are.
+        name = unquote(_SCHEME.sub("", address))
         if name:
             # ELAN on Windows writes file:///C:/folder/name.
-            return PurePosixPath(PureWindowsPath(name).as_posix()).stem
-    return ""
+            origin = medium.get("TIME_ORIGIN", "")
+            offset_ms = int(origin) if _WHOLE.fullmatch(origin) else 0
+            return PurePosixPath(PureWindowsPath(name).as_posix()).stem, offset_ms
+    return "", 0

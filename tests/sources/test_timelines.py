@@ -8,6 +8,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import pytest
 from helpers import video_site
@@ -216,6 +217,32 @@ def test_what_is_no_elan_file(tmp_path: Path, text: str, message: str) -> None:
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         read(path)
+
+
+@pytest.mark.parametrize("address", ["file:///C:/vids/{}", "./{}", "file:///home/ann/{}"])
+@pytest.mark.parametrize("film", ["Tango #2.mp4", "Tango#2.mp4", "Who?.mp4", "100% salsa.mp4"])
+def test_elan_names_a_recording_as_it_is_called(tmp_path: Path, address: str, film: str) -> None:
+    (tmp_path / "x.eaf").write_text(elan_of(escape(address.format(film), {'"': "&quot;"})))
+    assert {one.video_id for one in read(tmp_path / "x.eaf").segments} == {recording_id(Path(film).stem)}
+
+
+@pytest.mark.parametrize(("origin", "offset_ms"), [("", 0), ("2500", 2500), ("-400", -400), ("soon", 0)])
+def test_times_of_elan_begin_where_its_medium_does(tmp_path: Path, origin: str, offset_ms: int) -> None:
+    text = elan_of("file:///home/ann/Gala.mp4", f'TIME_ORIGIN="{origin}"' if origin else "")
+    (tmp_path / "x.eaf").write_text(text)
+    (found,) = read(tmp_path / "x.eaf").segments
+    assert (found.start_ms, found.end_ms) == (1000 + offset_ms, 3000 + offset_ms)
+
+
+def elan_of(address: str, more: str = "") -> str:
+    """An ELAN file of one stretch, from the first to the third second."""
+    return f"""<?xml version="1.0" encoding="UTF-8"?>
+<ANNOTATION_DOCUMENT><HEADER TIME_UNITS="milliseconds">
+<MEDIA_DESCRIPTOR MEDIA_URL="{address}" MIME_TYPE="video/mp4" {more}/></HEADER><TIME_ORDER>
+<TIME_SLOT TIME_SLOT_ID="a" TIME_VALUE="1000"/><TIME_SLOT TIME_SLOT_ID="b" TIME_VALUE="3000"/></TIME_ORDER>
+<TIER TIER_ID="dance"><ANNOTATION>
+<ALIGNABLE_ANNOTATION ANNOTATION_ID="1" TIME_SLOT_REF1="a" TIME_SLOT_REF2="b">
+<ANNOTATION_VALUE>zumba</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION></TIER></ANNOTATION_DOCUMENT>"""
 
 
 @given(st.text(min_size=1))
