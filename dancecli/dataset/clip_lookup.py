@@ -8,6 +8,7 @@ cameras of a performance).
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -83,8 +84,12 @@ class ClipLookup:
 
 
 def _names(path: str) -> list[str]:
-    """Return the ends of a path, the longest first, each with and without the file's suffix."""
-    parts = PurePosixPath(path.replace("\\", "/")).parts
+    """Return the ends of a path, the longest first, each with and without the file's suffix.
+
+    A Mac's form of a name and that of others are one.
+    """
+    plain = path if path.isascii() else unicodedata.normalize("NFC", path)
+    parts = PurePosixPath(plain.replace("\\", "/")).parts
     ends = ["/".join(parts[i:]) for i in range(len(parts))]
     stems = [end[: len(end) - len(PurePosixPath(end).suffix)] for end in ends]
     return list(dict.fromkeys(name for pair in zip(ends, stems, strict=True) for name in pair if name))

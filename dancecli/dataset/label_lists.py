@@ -107,7 +107,7 @@ def match_changes(
             continue
         for clip_id in ids:
             mine = now.setdefault(clip_id, {})
-            is_label = change.field is Field.LABEL
+            is_label = change.field == Field.LABEL
             old = mine.get(change.field, listed[clip_id] if is_label else "")
             if old == new:
                 unchanged += 1
@@ -138,7 +138,7 @@ def _checked(change: Change, labels: LabelSet) -> tuple[str, str]:
     if change.field in (Field.LABEL, Field.SECOND_LABEL) and text:
         found = {label.casefold(): label for label in labels}.get(text.casefold(), "")
         return found, "" if found else f"{text!r} is not a label of this dataset"
-    return text, "" if text or change.field is not Field.LABEL else "the label is empty"
+    return text, "" if text or change.field != Field.LABEL else "the label is empty"
 
 
 def _csv(path: Path, text: str) -> Iterator[Change]:

@@ -67,7 +67,14 @@ def test_our_own_table_of_another_workspace(made: Workspace, tmp_path: Path) -> 
         f"{clip},label,wave,spin,ana,2026-01-02T03:04:05.678+00:00,\"a spin, clearly\"\n"
     )  # fmt: skip
     (row,) = import_corrections(made, [path]).rows
-    assert (row.new, row.when_utc, row.why) == ("spin", "2026-01-02T03:04:05.678+00:00", "a spin, clearly")
+    assert (row.old, row.new, row.when_utc) == ("wave", "spin", "2026-01-02T03:04:05.678+00:00")
+    assert row.why == "a spin, clearly"
+    # The label that is listed here is no correction, and takes one back.
+    other = tmp_path / "other.csv"
+    other.write_text(f"clip_id,field,old,new\n{clip},label,spin,wave\n{wave(made)[1]},label,spin,wave\n")
+    found = import_corrections(made, [other])
+    assert ([(row.old, row.new) for row in found.rows], found.unchanged) == ([("spin", "")], 1)
+    assert current(read_corrections(made)) == {}
 
 
 def test_what_is_in_force_in_the_table_of_another_workspace(made: Workspace, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
@@ -334,11 +335,12 @@ def _pool(workspace: Workspace, settings: SplitSettings) -> _Pool:
     lookup = ClipLookup(())
     if settings.groups or settings.official_lists:
         lookup = ClipLookup([*clips, *files_of_clips(workspace, clips)])
-    groups, unknown = read_all_groups(workspace, changes), list[str]()
-    for path in settings.groups:
-        found = read_group_file(path, lookup)
-        groups = merge_groups(groups, found.rows)
-        unknown += found.unknown
+    given = [read_group_file(path, lookup) for path in settings.groups]
+    # At once: the groups of one file do not replace those of the file before it.
+    groups = merge_groups(
+        read_all_groups(workspace, changes), chain.from_iterable(file.rows for file in given)
+    )
+    unknown = [name for file in given for name in file.unknown]
     dropped: dict[str, tuple[str, ...]] = {}
     if settings.drop:
         why = {clip.clip_id: [n for n in conditions_of(clip) if n in settings.drop] for clip in clips}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +87,23 @@ def test_columns_of_one_name_bind_both(archive: Workspace, tmp_path: Path) -> No
     split(archive, SplitSettings(ratios=RATIOS, groups=(path,)))
     ann, bob = (Group(f"{name}_0_10000", dancer, "dancer") for dancer in ("ann", "bob"))
     assert read_groups(archive) == [ann, bob]
+
+
+def test_several_files_of_one_kind_bind_together(archive: Workspace, tmp_path: Path) -> None:
+    first, second = tmp_path / "leaders.csv", tmp_path / "followers.csv"
+    names = [f"take-{i:03d}-0a1b2c3d" for i in range(60)]
+    first.write_text("video,dancer\n" + "".join(f"{name},d{i % 10}\n" for i, name in enumerate(names)))
+    second.write_text("video,dancer\n" + "".join(f"{name},e\n" for name in names[:2]))
+    found = split(archive, SplitSettings(ratios=RATIOS, groups=(first, second)))
+    assert torn(found.clips, lambda i: i % 10) == 0
+    assert {row.group for row in read_groups(archive) if row.clip_id.startswith(names[0])} == {"d0", "e"}
+
+
+def test_a_name_of_a_mac_is_that_of_a_list(tmp_path: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "Größe é.mp4") for form in ("NFC", "NFD"))
+    for stored, listed in ((apart, composed), (composed, apart)):
+        lookup = ClipLookup([imported(0, "zumba", original_path=f"/tapes/{stored}")])
+        assert len(lookup.find(listed)) == 1
 
 
 def test_groups_of_all_kinds_are_joined(archive: Workspace) -> None:
