@@ -25,6 +25,7 @@ from dancecli.dataset.groups import KnownGroups, known_groups, read_all_groups
 from dancecli.dataset.quality.verify import StoredFile, check_files
 from dancecli.dataset.similarity.dedup import near_among
 from dancecli.dataset.split.official import SUBSET_COLUMNS
+from dancecli.sources.list_format import RowError, read_subset, read_video_id
 from dancecli.storage import ledger, tables
 from dancecli.storage.content import conditions_of
 from dancecli.storage.lockfile import lock_rows
@@ -32,8 +33,6 @@ from dancecli.storage.removals import is_reference
 from dancecli.storage.workspace import Workspace
 
 _ID_COLUMNS = ("youtube_id", "video_id", "clip_id")
-_TRAINING = frozenset({"train", "training"})
-_SUBSETS = _TRAINING | {"val", "validate", "validation", "test", "testing"}
 # Kinetics ids have this length; a clip id of a list starts with one.
 _YOUTUBE_ID = 11
 # Let's Dance names a clip by its video and three digits of seconds.
@@ -178,13 +177,13 @@ def straddling(kind: str, places: Iterable[tuple[str, str]]) -> Iterator[Finding
 
 def own_subsets(rows: Iterable[Listed]) -> Iterator[tuple[str, str]]:
     """Yield a list's videos with its own subsets; other words in that column, as `excluded`, are none."""
-    return ((row.video_id, row.subset) for row in rows if row.subset in _SUBSETS)
+    return ((row.video_id, row.subset) for row in rows if row.subset in set(Subset))
 
 
 def leaked_clips(rows: Sequence[Listed]) -> tuple[int, int]:
     """Count the clips that a list holds out: those whose video it has in training too, and all."""
-    trained = {row.video_id for row in rows if row.subset in _TRAINING}
-    held_out = [row for row in rows if row.subset in _SUBSETS - _TRAINING]
+    trained = {row.video_id for row in rows if row.subset == Subset.TRAIN}
+    held_out = [row for row in rows if row.subset in (Subset.VAL, Subset.TEST)]
     return sum(row.video_id in trained for row in held_out), len(held_out)
 
 
@@ -309,8 +308,21 @@ def read_ids(path: Path) -> Iterator[Listed]:
     if not column:
         raise InputError.at(path, 1, f"has no column {', '.join(_ID_COLUMNS)}", "give a list with ids")
     for row in table.rows:
-        value = row.cells[column]
-        yield Listed(video_of(value) if column == "clip_id" else value, row.cells.get(subset_column, ""))
+        value, subset = row.cells[column], row.cells.get(subset_column, "")
+        yield Listed(video_of(value) if column == "clip_id" else _as_fetched(value), _subset(subset))
+
+
+def _as_fetched(value: str) -> str:
+    """Give a source video the id that `dance fetch` gives it: the list may hold addresses."""
+    try:
+        return read_video_id(value)
+    except RowError:
+        return value
+
+
+def _subset(text: str) -> str:
+    """Read a subset's name as `dance fetch` does; one that it does not know stays, and is none."""
+    return read_subset(text) or text
 
 
 def video_of(clip_id: str) -> str:
@@ -337,7 +349,7 @@ def _json_ids(path: Path, text: str) -> Iterator[Listed]:
     try:
         videos = json.loads(text)
         for video, facts in videos.items():
-            yield Listed(video, str(facts.get("subset", "")))
+            yield Listed(_as_fetched(video), _subset(str(facts.get("subset", ""))))
     except (ValueError, RecursionError, AttributeError):
         raise InputError.at(path, None, 'is not {id: {"subset": ...}} in JSON') from None
 

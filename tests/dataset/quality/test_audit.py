@@ -182,9 +182,12 @@ def test_missing_and_changed_files_are_found(
     [
         ("k.csv", "label,youtube_id,time_start,time_end,split\na,-bc,0,10,val\n", [Listed("-bc", "val")]),
         ("t.csv", "youtube_id,time_start,time_end\nabc,0,10\n", [Listed("abc", "")]),
+        # As dance fetch reads them.
+        ("u.csv", "youtube_id,Split\nhttps://youtu.be/0aUhNK8tJPU,Test\n", [Listed("0aUhNK8tJPU", "test")]),
+        ("a.csv", "video_id,subset\nv_0aUhNK8tJPU,Validation\n", [Listed("0aUhNK8tJPU", "val")]),
         ("lock.csv", "clip_id,part,group\nab_c_0_10000,train,g\n", [Listed("ab_c", "train")]),
         ("ld.csv", "label,clip_id\ntap,0aUhNK8tJPU_035\n", [Listed("0aUhNK8tJPU", "")]),
-        ("k.json", json.dumps({"abc": {"subset": "training"}}), [Listed("abc", "training")]),
+        ("k.json", json.dumps({"abc": {"subset": "training"}}), [Listed("abc", "train")]),
     ],
 )
 def test_every_form_of_list_is_read(tmp_path: Path, name: str, text: str, rows: list[Listed]) -> None:
