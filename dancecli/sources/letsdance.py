@@ -91,6 +91,7 @@ class FrameRun:
         folder: where they lie.
         stem: what stands before the number and its `_`.
         suffix: of their names, with the dot.
+        digits: of their numbers, with leading zeros.
         first, last: their numbers.
         missing: numbers between them that have no picture.
     """
@@ -98,6 +99,7 @@ class FrameRun:
     folder: Path
     stem: str
     suffix: str
+    digits: int
     first: int
     last: int
     missing: frozenset[int]
@@ -112,7 +114,7 @@ class FrameRun:
         shown = self.first
         for number in range(self.first, self.last + 1):
             shown = shown if number in self.missing else number
-            yield self.folder / f"{self.stem}_{shown:04d}{self.suffix}"
+            yield self.folder / f"{self.stem}_{shown:0{self.digits}d}{self.suffix}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,16 +232,18 @@ def frame_clips(root: Path, folder: Path, files: Iterable[str]) -> Iterator[Foun
     """Find the clips whose pictures are among the files of one folder below `root`; see `scan_frames`."""
     if not _OTHER_MODALITIES.isdisjoint(folder.relative_to(root).parts):
         return
-    runs: dict[tuple[str, str], set[int]] = {}
+    runs: dict[tuple[str, str], set[str]] = {}
     for name in files:
         match = _FRAME.fullmatch(name)
         if match is not None:
-            runs.setdefault((match["clip"], match["suffix"]), set()).add(int(match["number"]))
+            runs.setdefault((match["clip"], match["suffix"]), set()).add(match["number"])
     label = folder.absolute().name
-    for (clip, suffix), numbers in sorted(runs.items()):
+    for (clip, suffix), written in sorted(runs.items()):
         parsed = parse_name(clip)
         if parsed is not None:
+            # Of numbers with leading zeros alone the longer ones have as many digits.
+            numbers, digits = set(map(int, written)), min(map(len, written))
             first, last = min(numbers), max(numbers)
             missing = frozenset(range(first, last + 1)) - numbers
-            run = FrameRun(folder, clip, suffix, first, last, missing)
+            run = FrameRun(folder, clip, suffix, digits, first, last, missing)
             yield FoundFrames(ListedClip(label, clip, *parsed, run.num_frames), run)

@@ -101,16 +101,18 @@ def test_no_list_and_an_empty_one_are_said(tmp_path: Path) -> None:
         read_list(tmp_path / "list.csv")
 
 
-def test_frames_are_found_with_their_gaps_and_flow_is_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize("digits", [4, 5, 6])
+def test_frames_are_found_with_their_gaps_and_flow_is_not(tmp_path: Path, digits: int) -> None:
     for number in (1, 2, 4, 5):
-        touch(tmp_path / "rgb" / "tango" / f"ab_defghijk_052_{number:04d}.jpg")
-        touch(tmp_path / "flow" / "tango" / f"ab_defghijk_052_{number:04d}.jpg")
+        touch(tmp_path / "rgb" / "tango" / f"ab_defghijk_052_{number:0{digits}d}.jpg")
+        touch(tmp_path / "flow" / "tango" / f"ab_defghijk_052_{number:0{digits}d}.jpg")
     touch(tmp_path / "rgb" / "tango" / "cover.jpg")
     (found,) = scan_frames(tmp_path)
     assert (found.listed.label, found.listed.video_id, found.listed.num_frames) == ("tango", "ab_defghijk", 5)
     assert found.media.missing == {3}
-    shown = [path.name[-8:-4] for path in found.media.pictures()]
-    assert shown == ["0001", "0002", "0002", "0004", "0005"]
+    shown = list(found.media.pictures())
+    assert [int(path.stem[-digits:]) for path in shown] == [1, 2, 2, 4, 5]
+    assert all(path.is_file() for path in shown)
 
 
 def test_videos_under_the_release_s_names_are_found(tmp_path: Path) -> None:
