@@ -74,13 +74,48 @@ class FolderList:
 
         Args:
             relative: the file's path below the folder.
-            alone: no other file of the folder has its name, so that a list may name it without its path.
+            alone: also find an entry without its path, as a list may name the only file of its name.
         """
         path = PurePosixPath(unicodedata.normalize("NFC", relative))
         names = [str(path), str(path.with_suffix(""))]
         if alone:
             names += [path.name, path.stem]
         return next((name for name in names if name in self.files), None)
+
+    def match(self, paths: Iterable[str]) -> ListMatches:
+        """Find the entries of all files of the folder.
+
+        An entry without a path is that of the only file of its name; one that is a file's path is that one's.
+
+        Args:
+            paths: of the files, below the folder.
+        """
+        entries: dict[str, str] = {}
+        called: dict[str, list[str]] = {}
+        for path in paths:
+            if (key := self.find(path, alone=False)) is not None:
+                entries[path] = key
+            elif (key := self.find(path)) is not None:
+                called.setdefault(key, []).append(path)
+        by_path = set(entries.values())
+        unclear: dict[str, str] = {}
+        for key, found in called.items():
+            if key not in by_path:
+                (entries if len(found) == 1 else unclear).update(dict.fromkeys(found, key))
+        return ListMatches(entries, unclear)
+
+
+@dataclass(frozen=True, slots=True)
+class ListMatches:
+    """Which entry of a list each file has.
+
+    Attributes:
+        entries: the key of its entry, by the file's path.
+        unclear: the same, where the entry names several files and says which by no path.
+    """
+
+    entries: dict[str, str]
+    unclear: dict[str, str]
 
 
 def find_list(root: Path, own: Container[str] = ()) -> FolderList | None:
@@ -147,7 +182,12 @@ def read_list(path: Path) -> FolderList | None:
         if not padded[columns.label]:
             notes.append(f"{name}:{number}: names no label for {padded[columns.file]!r}")
         entry = ListedFile(number, (padded[columns.label],), groups, said or "")
-        entries[key] = _joined(entries[key], entry) if key in entries else entry
+        if (before := entries.get(key)) is not None and _differ(before.official_split, entry.official_split):
+            notes.append(
+                f"{name}:{number}: puts {padded[columns.file]!r} into {entry.official_split}, but one before "
+                f"(from row {before.row} on) into {before.official_split}, which counts: delete one"
+            )
+        entries[key] = _joined(before, entry) if before is not None else entry
     return FolderList(path, entries, tuple(notes))
 
 
@@ -194,6 +234,10 @@ def _joined(one: ListedFile, other: ListedFile) -> ListedFile:
         tuple(dict.fromkeys([*one.groups, *other.groups])),
         one.official_split or other.official_split,
     )
+
+
+def _differ(one: str, other: str) -> bool:
+    return bool(one and other and one != other)
 
 
 def _unique(values: Sequence[str] | Iterable[str]) -> tuple[str, ...]:

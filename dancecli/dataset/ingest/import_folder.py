@@ -36,6 +36,7 @@ from dancecli.dataset.ingest.import_plan import (
     label_files,
     made_labels,
     plan_rows,
+    rows_of_entries,
 )
 from dancecli.dataset.ingest.importer import ClipOutcomes, ImportOptions, Refused, import_clips
 from dancecli.dataset.ingest.own_files import OwnFiles
@@ -159,7 +160,8 @@ def import_folder(
     labels, labels_from = _choose_labels(workspace, settings, files)
     known, removed = read_segments(workspace), read_removals(workspace)
     planned = plan_rows(files, labels, known, clips_there(workspace), settings.dataset, removed)
-    planned += _rows_of_absent_files(listed, found)
+    if listed is not None:
+        planned += rows_of_entries(listed, found)
     if not any(one.segment or one.row.status in ("unreadable", REMOVED) for one in planned):
         raise _nothing(settings.folder, files, labels)
     notes = (*own.notes, *_notes(settings, listed, planned, files, labels_from))
@@ -200,23 +202,6 @@ def _without_list(file: FoundFile, listed: FolderList) -> FoundFile:
     if file.media != listed.path:
         return file
     return replace(file, text="is the list of these files")
-
-
-def _rows_of_absent_files(listed: FolderList | None, found: Iterable[FoundFile]) -> list[Planned]:
-    """Give a row to each file that the list names and the folder lacks."""
-    if listed is None:
-        return []
-    names = {listed.find(file.relative) for file in found}
-    return [
-        Planned(
-            ImportRow(key, "no-file", label=entry.labels[0], text=f"{listed.name}:{entry.row} names it"),
-            None,
-            listed.path,
-            key,
-        )
-        for key, entry in listed.files.items()
-        if key not in names
-    ]
 
 
 def _choose_labels(

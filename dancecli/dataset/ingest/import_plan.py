@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Segment, clip_id_of
-from dancecli.dataset.ingest.folder_list import FolderList
+from dancecli.dataset.ingest.folder_list import FolderList, ListMatches
 from dancecli.dataset.ingest.folder_scan import FoundFile
 from dancecli.sources.layouts import Layout
 from dancecli.sources.letsdance import DATASET as LETS_DANCE
@@ -25,8 +25,9 @@ from dancecli.video.ffmpeg import frames_in
 # Reasons for which a file is left out although nothing is missing without it.
 HARMLESS = frozenset({"not-a-video", "repeated", REMOVED})
 NEW, THERE = "new", "there"
+_UNCLEAR = "name-not-unique"
 # Problems of files that bear no label either.
-_NO_CLIPS = ("not-a-video", "name-not-text", "not-in-list")
+_NO_CLIPS = ("not-a-video", "name-not-text", "not-in-list", _UNCLEAR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +107,33 @@ def label_files(
 ) -> list[LabelledFile]:
     """Put together what names each file's label and groups."""
     files = list(files)
-    names = Counter(Path(file.relative).stem for file in files if not file.problem)
-    return [_labeled(file, listed, patterns, alone=names[Path(file.relative).stem] <= 1) for file in files]
+    matches = _match_list(files, listed) if listed is not None else ListMatches({}, {})
+    return [_labeled(file, listed, matches, patterns) for file in files]
+
+
+def _match_list(files: Iterable[FoundFile], listed: FolderList) -> ListMatches:
+    """Find the entries of files in their list; what is no video has one only under its whole name."""
+    files = list(files)
+    videos = listed.match(file.relative for file in files if file.problem != "not-a-video")
+    named = {
+        file.relative: key
+        for file in files
+        if file.problem == "not-a-video"
+        for path in (unicodedata.normalize("NFC", file.relative),)
+        for key in (path, Path(path).name)
+        if key in listed.files
+    }
+    return replace(videos, entries=named | videos.entries)
 
 
 def _labeled(
-    file: FoundFile, listed: FolderList | None, patterns: NamePatterns, *, alone: bool
+    file: FoundFile, listed: FolderList | None, matches: ListMatches, patterns: NamePatterns
 ) -> LabelledFile:
     named = file.named
     labels = (*named.labels, *reversed(file.folders)) if named is not None else ()
     groups = [*named.groups] if named is not None else []
     subset, problem, text, given = file.official_split, file.problem, file.text, False
-    key = listed.find(file.relative, alone=alone) if listed is not None else None
+    key = matches.entries.get(file.relative)
     if listed is not None and key is not None and not file.problem:
         entry = listed.files[key]
         labels, given = tuple(filter(None, entry.labels)), True
@@ -126,6 +142,8 @@ def _labeled(
         if len(entry.labels) > 1:
             said = " and ".join(map(repr, entry.labels))
             problem, text = "two-labels", f"{listed.name} gives it {said}"
+    elif listed is not None and not file.problem and file.relative in matches.unclear:
+        problem, text = _UNCLEAR, _unclear_text(listed, matches.unclear[file.relative])
     elif listed is not None and not file.problem:
         problem, text = "not-in-list", f"{listed.name} does not name it"
     path = unicodedata.normalize("NFC", file.relative)
@@ -138,6 +156,12 @@ def _labeled(
         if match := pattern.search(path):
             groups += _groups_of(match)
     return LabelledFile(file, labels, given, tuple(dict.fromkeys(groups)), subset, problem, text)
+
+
+def _unclear_text(listed: FolderList, key: str) -> str:
+    """Say that an entry of a list names several files."""
+    where = f"{listed.name}:{listed.files[key].row}"
+    return f"{where} names {key!r}, and several files are called so: write its path below the folder there"
 
 
 def _label_group(match: re.Match[str]) -> str:
@@ -236,6 +260,20 @@ def plan_rows(
     """
     planner = _Planner(labels, known, there, dataset, removed)
     return [planner.plan(file) for file in files]
+
+
+def rows_of_entries(listed: FolderList, found: Iterable[FoundFile]) -> list[Planned]:
+    """Give a row to each file that the list names and the folder lacks, or has several of."""
+    matches = _match_list(found, listed)
+    there, unclear = set(matches.entries.values()), set(matches.unclear.values())
+    rows = []
+    for key, entry in listed.files.items():
+        if key in unclear:
+            rows.append(ImportRow(key, _UNCLEAR, label=entry.labels[0], text=_unclear_text(listed, key)))
+        elif key not in there:
+            text = f"{listed.name}:{entry.row} names it"
+            rows.append(ImportRow(key, "no-file", label=entry.labels[0], text=text))
+    return [Planned(row, None, listed.path, row.path) for row in rows]
 
 
 class _Planner:

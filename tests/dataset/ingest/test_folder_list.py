@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dancecli.core.errors import InputError
-from dancecli.dataset.ingest.folder_list import find_list, read_list
+from dancecli.dataset.ingest.folder_list import FolderList, find_list, read_list
+from dancecli.dataset.ingest.folder_scan import FoundFile
+from dancecli.dataset.ingest.import_plan import NamePatterns, label_files, rows_of_entries
+from dancecli.sources.layouts import Layout, NamedFile
 
 
 def test_a_list_names_label_groups_and_subset(tmp_path: Path) -> None:
@@ -103,3 +107,62 @@ def test_a_list_that_is_no_csv_is_named_with_its_row(tmp_path: Path, content: st
         return
     with pytest.raises(InputError, match=rf"list\.csv:{row}: "):
         find_list(tmp_path)
+
+
+def listed_of(tmp_path: Path, rows: str) -> FolderList:
+    (tmp_path / "list.csv").write_text(f"file,label,split\n{rows}")
+    listed = find_list(tmp_path)
+    assert listed is not None
+    return listed
+
+
+def video(relative: str) -> FoundFile:
+    named = NamedFile(Layout.PLAIN)
+    return FoundFile(relative, Path(relative), named, digest=relative.encode().hex()[:12], length_ms=1000)
+
+
+def test_a_name_that_several_files_have_names_none_of_them(tmp_path: Path) -> None:
+    listed = listed_of(tmp_path, "x.mp4,waltz,\ny.mp4,tango,\nz,tango,\nb/w.mp4,waltz,\n")
+    found = [
+        video(name) for name in ("a/x.mp4", "b/x.mp4", "a/y.mp4", "b/y.mov", "z.mp4", "a/z.mp4", "b/w.mp4")
+    ]
+    files = {file.file.relative: file for file in label_files(found, listed, NamePatterns())}
+    assert {name: file.labels for name, file in files.items() if not file.problem} == {
+        "a/y.mp4": ("tango",),
+        "z.mp4": ("tango",),
+        "b/w.mp4": ("waltz",),
+    }
+    says = "list.csv:2 names 'x.mp4', and several files are called so: write its path below the folder there"
+    assert {(files[name].problem, files[name].text) for name in ("a/x.mp4", "b/x.mp4")} == {
+        ("name-not-unique", says)
+    }
+    assert files["a/z.mp4"].text == files["b/y.mov"].text == "list.csv does not name it"
+    (entry,) = (one.row for one in rows_of_entries(listed, found))
+    assert (entry.path, entry.status, entry.text) == ("x.mp4", "name-not-unique", says)
+
+
+def test_what_is_no_video_does_not_stand_for_one_that_is_missing(tmp_path: Path) -> None:
+    listed = listed_of(tmp_path, "clip1,waltz,\nclip2.mp4,tango,\nclip3,tango,\nnotes.txt,tango,\n")
+    found = [
+        replace(video(name), problem="not-a-video")
+        for name in ("clip1.json", "clip2.jpg", "sub/clip3.jpg", "notes.txt")
+    ]
+    found += [video("clip3.mp4"), replace(video("clip4.mp4"), problem="unreadable")]
+    rows = [one.row for one in rows_of_entries(listed, found)]
+    assert [(row.path, row.status, row.text) for row in rows] == [
+        ("clip1", "no-file", "list.csv:2 names it"),
+        ("clip2.mp4", "no-file", "list.csv:3 names it"),
+    ]
+
+
+def test_two_subsets_of_one_file_are_said_with_both_rows(tmp_path: Path) -> None:
+    listed = listed_of(tmp_path, "a.mp4,waltz,train\nb.mp4,waltz,\na.mp4,waltz,test\nb.mp4,waltz,val\n")
+    (note,) = listed.notes
+    assert note == (
+        f"{tmp_path}/list.csv:4: puts 'a.mp4' into test, but one before (from row 2 on) into train, which "
+        "counts: delete one"
+    )
+    assert {name: one.official_split for name, one in listed.files.items()} == {
+        "a.mp4": "train",
+        "b.mp4": "val",
+    }
