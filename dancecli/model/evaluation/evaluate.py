@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,6 +158,7 @@ def evaluate(
         "test_hash": data.test_hash,
         "view_protocol": views["test"],
         "overlap": overlap,
+        "trained": trained_on(workspace, trained),
     }
     if there := find_existing(workspace, settings.name, "evaluated", evidence):
         return there
@@ -244,10 +247,9 @@ def used_sources(
         What clips of val, and of test, may not be of; None if the split that the run was trained on has
         changed or is gone.
     """
-    path = workspace.split(trained["split"]["name"])
-    if not path.exists() or tables.read_meta(path)["split.hash"] != trained["split"]["hash"]:
+    before = _own_split(workspace, trained)
+    if before is None:
         return None
-    before = tables.read(path, SplitClip)
     both = (Subset.TRAIN, Subset.VAL)
     of_val = both if trained["split"].get("val_in_train") else (Subset.TRAIN,)
     found = {}
@@ -257,6 +259,40 @@ def used_sources(
         videos = {video_of.get(clip.clip_id, clip.clip_id) for clip in seen}
         found[subset] = videos | {clip.group for clip in seen}
     return found
+
+
+def trained_on(workspace: Workspace, trained: Mapping[str, Any]) -> dict[str, Any]:
+    """Record what a run was trained on and how, for the record of its evaluation on any split.
+
+    Args:
+        workspace: where the run's split is.
+        trained: the run's record.
+
+    Returns:
+        `split` and `hash` of its split, `train_hash` of the clips as listed, `recipe_sha256` of all that
+        seeds share, and `counts`, the training clips of each class in the order of the labels: without
+        augmented ones, and None if the split has changed or is gone.
+    """
+    split, before = trained["split"], _own_split(workspace, trained)
+    own = (Subset.TRAIN, Subset.VAL) if split.get("val_in_train") else (Subset.TRAIN,)
+    # The checkpoint of a cross-validation is trained on all its clips.
+    found = Counter(clip.label for clip in before or () if clip.folds or clip.subset in own)
+    recipe = {key: trained.get(key) for key in ("recipe", "cache")}
+    return {
+        "split": split["name"],
+        "hash": split["hash"],
+        "train_hash": split.get("train_hash"),
+        "recipe_sha256": hashing.sha256_text(json.dumps(recipe, sort_keys=True)),
+        "counts": None if before is None else [found[label] for label in trained["labels"]],
+    }
+
+
+def _own_split(workspace: Workspace, trained: Mapping[str, Any]) -> list[SplitClip] | None:
+    """Read the split that a run was trained on; None if it has changed or is gone."""
+    path = workspace.split(trained["split"]["name"])
+    if not path.exists() or tables.read_meta(path)["split.hash"] != trained["split"]["hash"]:
+        return None
+    return tables.read(path, SplitClip)
 
 
 def overlap_notes(run: str, overlap: Mapping[str, Mapping[str, int]] | None) -> list[str]:

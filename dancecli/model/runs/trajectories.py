@@ -29,7 +29,12 @@ from dancecli.model.encoding.model_file import (
     read_classifier,
     write_classifier,
 )
-from dancecli.model.evaluation.evaluate import find_overlap, overlap_notes, refuse_other_labels
+from dancecli.model.evaluation.evaluate import (
+    find_overlap,
+    overlap_notes,
+    refuse_other_labels,
+    trained_on,
+)
 from dancecli.model.evaluation.scored_runs import find_existing, new_run, write_evaluation_run
 from dancecli.model.training.scoring import as_predictions
 from dancecli.storage import runs as rec
@@ -238,6 +243,7 @@ def evaluate_trajectories(
         "test_hash": data.test_hash,
         "view_protocol": PROTOCOL,
         "overlap": overlap,
+        "trained": trained_on(workspace, trained),
     }
     if there := find_existing(workspace, name, "evaluated", evidence):
         return there

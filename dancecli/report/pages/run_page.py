@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.hashing import uneven_folds_note
+from dancecli.core.records import Subset
 from dancecli.core.text import duration, percent, pluralize
 from dancecli.core.video_files import clip_path
 from dancecli.report.pages.stills import stills_of
@@ -231,8 +232,7 @@ def _whiskers(summary: Summary) -> tuple[layout.Whisker, ...]:
 
 def lead(results: RunResults) -> str:
     """Say in a sentence what was tested."""
-    model, optim, split = (_table(results.run, key) for key in ("model", "optim", "split"))
-    weights = _table(results.run, "weights")
+    model, weights = _table(results.run, "model"), _table(results.run, "weights")
     untrained, members = "nothing was trained for it", model.get("members")
     if isinstance(members, list):
         return f"The mean of the scores of {', '.join(map(str, members))}; {untrained}."
@@ -247,16 +247,33 @@ def lead(results: RunResults) -> str:
         phrases.append("started from random weights")
     if model.get("frozen_stages"):
         phrases.append(f"with {pluralize(model['frozen_stages'], 'frozen stage')}")
-    clips = pluralize(sum(results.train_counts), "clip")
+    return f"{', '.join([*phrases, _training(results)])}."
+
+
+def _training(results: RunResults) -> str:
+    """Say what it was trained on and how long, and on what it is evaluated if that is something else."""
+    split, clips = _table(results.run, "split"), pluralize(sum(results.train_counts), "clip")
     if folds := _table(results.run, "cross_validation").get("folds"):
-        trained = f"cross-validated in {folds} folds on {clips} of split “{split['name']}”"
-        return f"{', '.join([*phrases, trained])}."
-    trained = f"trained on {clips} of split “{split['name']}”"
+        return f"cross-validated in {folds} folds on {clips} of split “{split['name']}”"
+    elsewhere = _trained_elsewhere(results.run)
+    of = elsewhere.get("split") if elsewhere else split["name"]
+    trained = f"trained as run {elsewhere['run']}" if elsewhere else "trained"
+    if of:
+        trained += f" on {f'{clips} of ' if sum(results.train_counts) else ''}split “{of}”"
     if val := split.get("val_in_train"):
         trained += f" (with the {val} of its validation subset, which are too few to choose by)"
-    if optim.get("epochs"):
-        trained += f" for {pluralize(optim['epochs'], 'epoch')}"
-    return f"{', '.join([*phrases, trained])}."
+    if epochs := _table(results.run, "optim").get("epochs"):
+        trained += f" for {pluralize(epochs, 'epoch')}"
+    return f"{trained}, evaluated on split “{split['name']}”" if elsewhere else trained
+
+
+def _trained_elsewhere(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Name the `run` and the `split` that were trained, if the split may not be that of the evaluation."""
+    evaluated = _table(run, "evaluated")
+    trained = _table(evaluated, "trained")
+    if not evaluated or trained.get("hash") == _table(run, "split").get("hash"):
+        return {}
+    return {"run": evaluated.get("run"), "split": trained.get("split")}
 
 
 def notices(results: RunResults, subset: str, summary: Summary) -> list[str]:
@@ -342,7 +359,9 @@ def facts(results: RunResults) -> list[tuple[str, list[tuple[str, str]]]]:
     run = results.run
     model, weights, split = _table(run, "model"), _table(run, "weights"), _table(run, "split")
     views, seconds = _table(run, "views"), _table(run, "seconds")
-    counts = _table(split, "counts")
+    elsewhere = _trained_elsewhere(run)
+    # Of the split that it is evaluated on, nothing was trained on.
+    counts = {key: n for key, n in _table(split, "counts").items() if not elsewhere or key != Subset.TRAIN}
     groups: list[tuple[str, list[tuple[str, Any]]]] = [
         (
             "Model",
@@ -366,6 +385,8 @@ def facts(results: RunResults) -> list[tuple[str, list[tuple[str, str]]]]:
         (
             "Data",
             [
+                ("trained as run", elsewhere.get("run")),
+                ("trained on split", elsewhere.get("split")),
                 ("split", split["name"]),
                 ("ratios", split.get("ratios")),
                 ("seed of the split", split.get("seed")),

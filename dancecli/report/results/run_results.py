@@ -55,7 +55,8 @@ class RunResults:
         labels: class names in order.
         subsets: scores of the subsets that were evaluated and are not empty, `val` before `test`.
         train_counts: clips of each class that it was trained on; of a cross-validation all clips, of
-            which each model was trained on those of the other folds.
+            which each model was trained on those of the other folds. All 0 if nobody knows: of an
+            evaluation they are those of the run that was trained, and its split may be gone.
         shared_groups: for each of `subsets`, how many of its source videos are in the training set
             too, or in several folds; anything but 0 is a leak, and None is not known.
         files: for each of `subsets` the checksum of each clip's file, as the split knows it.
@@ -147,13 +148,12 @@ def results_of(
     own = {Subset.TRAIN, Subset.VAL} if record["split"].get("val_in_train") else {Subset.TRAIN}
     trained = [row for row in rows if folds or row.subset in own]
     train_groups = _torn(rows) if folds else {row.group for row in trained}
-    train_labels = Counter(row.label for row in trained)
     sums = {row.clip_id: row.sha256 for row in rows}
     return RunResults(
         run=record,
         labels=labels,
         subsets=subsets,
-        train_counts=tuple(train_labels[label] for label in labels),
+        train_counts=_train_counts(record, labels, Counter(row.label for row in trained)),
         shared_groups={name: _shared(record, name, train_groups, subset) for name, subset in subsets.items()},
         files={name: tuple(sums[clip] for clip in subset.clips) for name, subset in subsets.items()},
         history=(),
@@ -161,6 +161,19 @@ def results_of(
         links={},
         predictions=meta,
     )
+
+
+def _train_counts(
+    record: Mapping[str, Any], labels: Sequence[str], own: Mapping[str, int]
+) -> tuple[int, ...]:
+    """Count the training clips of each class: those of its own split, unless it is trained elsewhere."""
+    evaluated, unknown = record.get("evaluated"), (0,) * len(labels)
+    if evaluated:
+        counts = (evaluated.get("trained") or {}).get("counts") or unknown
+        return tuple(int(n) for n in counts) if len(counts) == len(labels) else unknown
+    if any("overlap" in part for part in record.get("members") or ()):
+        return unknown
+    return tuple(own.get(label, 0) for label in labels)
 
 
 def _torn(rows: Sequence[SplitClip]) -> set[str]:

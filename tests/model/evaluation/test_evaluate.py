@@ -93,7 +93,11 @@ def test_clips_of_another_split_that_the_run_was_trained_on_are_counted(workspac
         "5 of 8 test clips are from videos that run run was trained on or chose its epoch by" in line
         for line in said
     )
-    assert read_run_results(workspace, record["name"]).shared_groups == {"test": 5}
+    found = read_run_results(workspace, record["name"])
+    assert found.shared_groups == {"test": 5}
+    # What it was trained on are the clips of its own split.
+    assert record["evaluated"]["trained"]["split"] == "small"
+    assert found.train_counts == (3, 2, 2)
     assert record["split"]["name"] == "other"
     # Under other groups it is the source videos that tell.
     trained = json.loads((workspace.run("run") / "run.json").read_text())
@@ -119,9 +123,10 @@ def test_clips_of_another_split_that_the_run_was_trained_on_are_counted(workspac
     )
     assert any("it is unknown" in line for line in said)
     # What is not known is not taken for none, nor by an ensemble.
-    assert read_run_results(workspace, "blind").shared_groups == {"test": None}
     fused = ensemble(workspace, EnsembleSettings((record["name"], "blind")))
-    assert read_run_results(workspace, fused.name).shared_groups == {"test": None}
+    for name in ("blind", fused.name):
+        found = read_run_results(workspace, name)
+        assert (found.shared_groups, found.train_counts) == ({"test": None}, (0, 0, 0))
 
 
 def test_what_cannot_be_evaluated_is_refused(workspace, corpus):

@@ -163,6 +163,49 @@ def test_what_was_not_trained_is_not_said_to_be(
         assert "trained on" not in text
 
 
+@pytest.mark.parametrize(
+    ("trained", "told", "absent"),
+    [
+        (
+            {"split": "demo", "hash": "ab" * 32, "counts": [40, 20, 0]},
+            "trained as run A on 60 clips of split “demo” for 10 epochs, evaluated on split “b”.",
+            True,
+        ),
+        (
+            {"split": "demo", "hash": "ab" * 32, "counts": None},
+            "trained as run A on split “demo” for 10 epochs, evaluated on split “b”.",
+            False,
+        ),
+        (None, "trained as run A for 10 epochs, evaluated on split “b”.", False),
+    ],
+)
+def test_an_evaluation_is_said_to_be_of_a_run_that_was_trained_elsewhere(
+    workspace: Workspace, trained: dict[str, Any] | None, told: str, absent: bool
+) -> None:
+    made = make_run(workspace.root, ("wave", "spin", "kick"), test=6, train=24, split="b", name="A-eval-1")
+    path = made.run("A-eval-1") / "run.json"
+    record = json.loads(path.read_text())
+    none = {"test": {"clips": 0, "n": 6, "videos": 0}}
+    evaluated = {"run": "A", "overlap": none} | ({"trained": trained} if trained else {})
+    path.write_text(json.dumps(record | {"evaluated": evaluated}))
+    folder = report(made, ReportSettings()).page.parent
+    for name in ("index.html", "model-card.md"):
+        text = (folder / name).read_text()
+        assert told in text
+        assert ("without a training clip, which cannot be predicted: kick" in text) == absent
+    assert "train 24" not in (folder / "index.html").read_text()
+
+
+def test_an_evaluation_on_the_split_of_its_training_says_so_once(workspace: Workspace) -> None:
+    made = make_run(workspace.root, ("wave", "spin"), test=6, train=24)
+    path = made.run("inception-demo-1") / "run.json"
+    record = json.loads(path.read_text())
+    trained = {"split": "demo", "hash": record["split"]["hash"], "counts": [12, 12]}
+    path.write_text(json.dumps(record | {"evaluated": {"run": "A", "overlap": None, "trained": trained}}))
+    page = report(made, ReportSettings()).page.read_text()
+    assert "trained on 24 clips of split “demo” for 10 epochs." in page
+
+
 def test_what_decoded_the_clips_and_computed_features_is_said(workspace: Workspace) -> None:
     made = make_run(workspace.root, ("wave", "spin"), test=6)
     path = made.run("inception-demo-1") / "run.json"
