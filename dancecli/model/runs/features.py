@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 from dancecli.core.errors import ModelError, UsageError
 from dancecli.core.progress import SILENT, Reporter
-from dancecli.core.recipe import HELD_OUT, SOLVED
+from dancecli.core.recipe import HELD_OUT, SOLVED, parse_recipe
 from dancecli.core.records import Subset
 from dancecli.model.dataloading.decoding.choice import AUTO
-from dancecli.model.dataloading.split_data import Example, count_repeats
+from dancecli.model.dataloading.split_data import Example, count_repeats, load_split
+from dancecli.model.networks.base import FRAMES
 from dancecli.model.networks.checkpoint import run_checkpoint
 from dancecli.model.networks.stages import LAST_STAGE
+from dancecli.model.networks.zoo import find_entry
 from dancecli.model.runs.finetune import make_job
-from dancecli.model.runs.plan import Execution, FinetuneSettings, Plan, resolve_plan
+from dancecli.model.runs.plan import Execution, FinetuneSettings, Plan, plan_with, resolve_plan
 from dancecli.storage.files import atomic_file
 from dancecli.storage.runs import RunFolder
 from dancecli.storage.workspace import Workspace
@@ -149,36 +151,42 @@ def _plan(workspace: Workspace, settings: FeatureSettings) -> Plan:
         weights=settings.weights,
         recipe=settings.recipe,
         split=settings.split,
+        freeze=str(LAST_STAGE),
+        changes=(f"head={SOLVED}", f"validation={HELD_OUT}"),
         execution=Execution(processes=settings.processes, decoder=settings.decoder),
     )
-    num_clips = None
-    if settings.run is not None:
-        _, record, path = run_checkpoint(workspace, settings.run)
-        saved, recipe = record["settings"], record["recipe"]
-        trained = recipe["freeze"] != "4"
-        wanted = replace(
-            wanted,
-            pretrain=saved["pretrain"],
-            weights=str(path) if trained else saved["weights"],
-            recipe=saved["recipe"],
-            split=settings.split or record["split"]["name"],
-            flow_method=saved["flow_method"],
-        )
-        num_clips = recipe["num_clips"]
-    plan = resolve_plan(
-        workspace,
-        replace(
-            wanted,
-            freeze="4",
-            num_clips=num_clips,
-            changes=(f"head={SOLVED}", f"validation={HELD_OUT}"),
-            folds=count_repeats(workspace, wanted.split) > 0,
-        ),
-    )
+    if settings.run is None:
+        plan = resolve_plan(workspace, replace(wanted, folds=count_repeats(workspace, wanted.split) > 0))
+    else:
+        plan = _plan_of_run(workspace, settings.run, wanted)
     if not plan.cached or plan.recipe.frozen_stages != LAST_STAGE:
         raise ModelError(f"the features of {plan.entry.name} cannot be cached", "; ".join(plan.notes[-1:]))
     recipe_of_views = replace(plan.recipe, views=None, head=SOLVED)
     return replace(plan, recipe=recipe_of_views, name="features")
+
+
+def _plan_of_run(workspace: Workspace, run: str, wanted: FinetuneSettings) -> Plan:
+    """Plan the same of a run, by the recipe that it recorded: its file may be another by now."""
+    name, record, path = run_checkpoint(workspace, run)
+    saved, recorded = record["settings"], record["recipe"]
+    wanted = replace(
+        wanted,
+        pretrain=saved["pretrain"],
+        weights=saved["weights"] if recorded["freeze"] == str(LAST_STAGE) else str(path),
+        split=wanted.split or record["split"]["name"],
+        flow_method=saved["flow_method"],
+        input=saved.get("input", FRAMES),
+    )
+    wanted = replace(wanted, folds=count_repeats(workspace, wanted.split) > 0)
+    recipe = parse_recipe(
+        {key: value for key, value in recorded.items() if value is not None},
+        RunFolder(workspace.run(name)).record,
+    )
+    recipe = replace(
+        recipe, freeze=str(LAST_STAGE), head=SOLVED, head_init=None, validation=HELD_OUT, views=None
+    )
+    data = load_split(workspace, wanted.split, folds=wanted.folds)
+    return plan_with(workspace, name, wanted, find_entry(wanted.pretrain), recipe, data)
 
 
 def _write_parquet(file: Path, rows: Rows, features: NDArray[np.float32], meta: dict[str, str]) -> None:

@@ -80,3 +80,18 @@ def test_features_are_those_that_the_head_of_the_run_takes(corpus, tiny_model, t
     with again.file.with_suffix(".csv").open() as file:
         assert [row["clip_id"] for row in csv.DictReader(file)] == table["clip_id"].to_pylist()
     assert np.allclose(array[:, 0], x)
+
+
+def test_features_of_a_run_are_of_its_own_views_whatever_its_recipe_says_now(
+    corpus, tiny_model, tiny_recipe, weights
+):
+    workspace = corpus()
+    of = {"pretrain": str(tiny_model), "recipe": str(tiny_recipe), "weights": weights}
+    changes = ("head=solved", "num_crops=3", "clip_len=6", "short_side=64")
+    run = FinetuneSettings(
+        **of, name="run", freeze="4", changes=changes, execution=Execution(preflight=False)
+    )
+    record = finetune(workspace, run).record
+    Path(tiny_recipe).write_text("clip_len = 2\n")
+    found = export_features(workspace, FeatureSettings(run="run"))
+    assert found.views == record["views"]["test"]
