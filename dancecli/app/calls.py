@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from dancecli.core.errors import InputError
 from dancecli.core.records import Prediction, Subset
+from dancecli.report.statistics.metrics import predicted
 from dancecli.storage import tables
 from dancecli.storage.runs import RunFolder, read_record
 from dancecli.storage.workspace import Workspace
@@ -60,7 +61,9 @@ def read_calls(
     scores = np.stack(table.column("scores").to_numpy()) if len(table) else np.zeros((0, len(labels)))
     if scores.shape[1:] != (len(labels),):
         raise InputError.at(path, None, "has scores of another number of classes than labels")
-    truth, called = table.column("label_index").to_numpy(), scores.argmax(axis=1)
+    truth = table.column("label_index").to_numpy()
+    # As reports do, a tie counts against the model.
+    called = predicted(scores, truth)
     frame = pd.DataFrame(
         {
             "predicted": [labels[i] for i in called],

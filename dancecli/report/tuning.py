@@ -107,7 +107,7 @@ def tuning(workspace: Workspace, name: str) -> Tuning:
     tied = [t for t in trials if t.tied and t is not best]
     tested = [t for t in trials if t.tied is not None and t is not best]
     lines = _sentences(best, baseline, tied, tested, len(set(record["val"]["groups"])))
-    command = _command(record) if best else ""
+    command = _command(record, best.params) if best else ""
     document = {
         "schema": SCHEMA,
         "study": name,
@@ -212,15 +212,16 @@ def _rate(of: Proportion | None) -> dict[str, Any] | None:
     return {"top1": of.k, "n": of.n, "low": e.low, "high": e.high} if of and e else None
 
 
-def _command(record: Mapping[str, Any]) -> str:
+def _command(record: Mapping[str, Any], params: Mapping[str, Any]) -> str:
     """Say how the chosen trial is trained again, by the ordinary way and to the test set."""
     weights = record["weights"]["given"]
     words = ["dance", "finetune", "--pretrain", record["model"]["given"]]
     words += ["--split", record["split"]["name"], "--recipe", f"studies/{record['name']}/best.toml"]
     words += ["--seed", str(record["seed"])] if record["seed"] else []
     words += ["--weights", weights] if weights else []
+    words += ["--flow-method", record["flow_method"]] if record.get("flow_method") else []
     # Random weights are not frozen unless that is asked for.
-    words += ["--freeze", record["recipe"]["freeze"]] if weights == "none" else []
+    words += ["--freeze", str(params.get("freeze", record["recipe"]["freeze"]))] if weights == "none" else []
     return shlex.join(words)
 
 

@@ -8,16 +8,21 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from helpers import clip_workspace
 from helpers.app_server import Site, served
+from helpers.fake_run import make_run
 from helpers.locked_run import locked_run
 from helpers.runs_workspace import with_runs
 
+from dancecli.app.calls import calls_of
 from dancecli.app.stopping import stop_run
 from dancecli.core.errors import WorkspaceError
-from dancecli.storage.runs import read_record
+from dancecli.core.records import Prediction
+from dancecli.storage import tables
+from dancecli.storage.runs import RunFolder, read_record
 from dancecli.storage.workspace import Workspace
 
 clip_files, populated = clip_workspace.clip_files, clip_workspace.populated
@@ -31,6 +36,15 @@ def site(populated: Workspace) -> Iterator[Site]:
 
 
 ONE, OTHER, RUNNING = "inception-full-1", "nonlocal-full-2", "resnet50-full-3"
+
+
+def test_a_tie_counts_against_the_model_as_in_its_report(workspace: Workspace) -> None:
+    make_run(workspace.root, ("tap", "waltz"), test=10, name="one-1")
+    path = RunFolder(workspace.run("one-1")).predictions
+    rows, meta = tables.read(path, Prediction), tables.read_meta(path)
+    tables.write(path, Prediction, [replace(row, scores=(0.5, 0.5)) for row in rows], meta)
+    calls = calls_of(workspace, "one-1")
+    assert (len(calls), calls["right"].sum()) == (10, 0)
 
 
 def test_every_run_is_listed_the_latest_first(site: Site) -> None:

@@ -40,6 +40,18 @@ def test_a_study_is_told_with_what_its_choice_is_worth(tmp_path):
     assert found.command == "dance finetune --pretrain inception --split full --recipe studies/fake/best.toml"
 
 
+def test_the_command_takes_the_flow_and_the_freezing_of_the_chosen_trial(tmp_path):
+    space = make_study(tmp_path)
+    path = space.study_folder("fake") / "study.json"
+    record = json.loads(path.read_text())
+    for trial in record["trials"]:
+        trial["params"]["freeze"] = "3"
+    record |= {"flow_method": "tvl1", "weights": {"given": "none", "sha256": ""}}
+    path.write_text(json.dumps(record))
+    command = tuning(space, "fake").command
+    assert command.endswith("--weights none --flow-method tvl1 --freeze 3")
+
+
 def test_the_page_holds_the_tables_and_the_figure_and_is_the_same_again(tmp_path):
     space = make_study(tmp_path)
     found = tuning(space, "fake")

@@ -98,7 +98,7 @@ def learning_curve(
         reporter: receives the progress as `phase · words`, and notes.
 
     Raises:
-        UsageError: the head of such a run is trained by epochs.
+        UsageError: the head of such a run is trained by epochs, or no class has clips for two sizes.
     """
     plan = resolve_plan(workspace, settings)
     if plan.recipe.protocol != FULL:
@@ -180,16 +180,23 @@ def draw_clips(
 
 
 def _useful(sizes: Sequence[int], labels: Sequence[int], reporter: Reporter) -> list[int]:
-    """Leave out sizes that no class reaches, which would be all clips again."""
+    """Leave out sizes that no class reaches, which would be all clips again.
+
+    Raises:
+        UsageError: a single size is left: one point is no curve.
+    """
     largest = max(labels.count(label) for label in set(labels))
-    kept = [size for size in sizes if size < largest]
-    if dropped := [size for size in sizes if size >= largest]:
+    kept = [size for size in sizes if size != ALL and size < largest]
+    if dropped := [size for size in sizes if size != ALL and size >= largest]:
         shown = ", ".join(map(str, dropped))
         reporter.message(f"no class has more than {largest} training clips: {shown} per class is all of them")
-        kept.append(ALL)
-    elif ALL in sizes:
-        kept = [*(size for size in kept if size != ALL), ALL]
-    return list(dict.fromkeys(size for size in kept if size != ALL)) + ([ALL] if ALL in kept else [])
+    kept = list(dict.fromkeys([*kept, *([ALL] if dropped or ALL in sizes else [])]))
+    if len(kept) < 2:
+        raise UsageError(
+            f"a learning curve needs two sizes, and no class has more than {largest} training clips",
+            f"give sizes below {largest}, and all, such as --learning-curve 1,2,all",
+        )
+    return kept
 
 
 def _draws(size: int, draws: int) -> int:

@@ -69,6 +69,7 @@ def study_record(workspace: Workspace, plan: TunePlan, trainer: Trainer) -> dict
         "split": {"name": data.name, "hash": data.meta["split.hash"], "counts": data.counts},
         "classes": len(data.labels),
         "view": views_record(base.recipe, frame_sampler(base.base, base.recipe), base.cached)["test"],
+        "flow_method": plan.settings.flow_method if base.base.flow else None,
         "seed": plan.settings.seed,
         "wanted": plan.settings.trials,
         "epochs": base.recipe.epochs,

@@ -225,6 +225,14 @@ def test_smaller_draws_lie_within_larger_ones():
     assert draw_clips(range(60), labels, groups, ALL, seed=5) == list(range(60))
 
 
+def test_a_learning_curve_of_one_point_is_none(corpus, settings):
+    from dancecli.model.runs.learning_curve import ALL, learning_curve
+
+    own = replace(settings, name=None, folds=False, split="small")
+    with pytest.raises(UsageError, match="no class has more than"):
+        learning_curve(corpus(), own, (20, 50, ALL), 2, Reporter())
+
+
 def test_sizes_are_read_and_refused_with_an_example():
     from dancecli.model.runs.learning_curve import ALL, parse_sizes
 
