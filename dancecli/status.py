@@ -130,7 +130,7 @@ def _fetch_advice(workspace: Workspace, there: Container[str]) -> Iterator[Advic
             retrievable += 1
     for command, count in waiting.items():
         if count:
-            why = f"{pluralize(count, 'clip')} of an import missing: it goes on where it stopped"
+            why = f"{pluralize(count, 'clip')} of an import missing; it resumes"
             yield Advice(command, why)
     command = _fetch_command(workspace)
     if tried and untried:

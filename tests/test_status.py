@@ -194,7 +194,7 @@ def test_an_import_that_was_killed_is_advised_with_its_folder(workspace: Workspa
     assert dance("status", "--json").json["advice"][:2] == [
         {
             "command": "dance import '/my tapes' --label-pattern '(a|b)'",
-            "why": "3 clips of an import missing: it goes on where it stopped",
+            "why": "3 clips of an import missing; it resumes",
         },
         {"command": "dance fetch --limit 3", "why": "4 segments not tried yet"},
     ]
