@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from helpers import clip_workspace, video_site
 from helpers.builders import Ran
+from helpers.kept_workspace import furnish
 from helpers.video_site import ServedVideos
 
 from dancecli.app.thumbnails import thumbnail
@@ -62,11 +63,15 @@ clip_files, populated = clip_workspace.clip_files, clip_workspace.populated
 REASON = "take-down request"
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fetched")
+
+
 @pytest.fixture
-def fetched(served: ServedVideos, workspace: Workspace) -> Workspace:
+def fetched(served: ServedVideos, workspace: Workspace, kept: Path) -> Workspace:
     served.want(*(f"zumba,{video},{start},{start + 1}" for video in "abc" for start in (0, 2)))
-    fetch(workspace, served.settings())
-    return workspace
+    return furnish(workspace, kept, lambda made: fetch(made, served.settings()))
 
 
 @pytest.fixture
