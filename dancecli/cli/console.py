@@ -280,7 +280,8 @@ def _log_lines(title: str) -> OnProgress:
             return
         last, printed = at, line
         if before < now.done < now.total:
-            line += f" · {estimate((at - since) * (now.total - now.done) / (now.done - before))} left"
+            line += " · " if now.text else "  "
+            line += f"{estimate((at - since) * (now.total - now.done) / (now.done - before))} left"
         info(line)
 
     return update
