@@ -20,6 +20,7 @@ from dancecli.model.runs.plan import FinetuneSettings, Plan, make_plan, name_run
 from dancecli.model.training.distributed import get_rank_info
 from dancecli.storage import runs as rec
 from dancecli.storage import tables
+from dancecli.storage.removals import removed_of
 from dancecli.storage.workspace import Workspace
 
 # These may differ between the runs of a group, or between two calls for the same run.
@@ -176,6 +177,10 @@ def changed_subset(record: Mapping[str, Any], data: SplitData) -> str:
         data: as the run's plan has it, with what of val it trains on.
     """
     split = record["split"]
+    # A take-down leaves a run with the clips that it had, which nobody may train on again: what is made
+    # again after it is made of those that are left.
+    if removed_of(data.meta) != (split.get("removed") or {}):
+        return ""
     for subset, now in ((Subset.TRAIN, data.train_hash), (Subset.VAL, data.val_hash)):
         was = split.get(f"{subset}_hash")
         # Runs did not always keep hashes of these; what they have is the number of clips.

@@ -20,7 +20,7 @@ CLIPS = tuple(f"clip{i}" for i in range(6))
 
 @dataclass(frozen=True)
 class FakeJob:
-    """What of a job a cross-validation reads."""
+    """What a cross-validation reads of a job."""
 
     data: SplitData
     folder: RunFolder

@@ -131,6 +131,16 @@ def test_a_run_on_other_lists_is_neither_complete_nor_resumed(corpus, settings, 
     assert not finetune(workspace, named).fresh
 
 
+def test_what_a_take_down_deleted_is_made_again_without_the_clip(corpus, settings, dance):
+    workspace = corpus()
+    named = replace(settings, name="near", head="knn")
+    assert finetune(workspace, named).record["split"]["counts"]["train"] == 7
+    done = dance("remove", "vid00_0_2000", "--reason", "asked", "--workspace", str(workspace.root))
+    assert done.code == 0, done.err
+    again = finetune(workspace, FinetuneSettings(resume=True, name="near"))
+    assert again.fresh
+
+
 def test_a_stopped_run_on_other_lists_is_left_alone(corpus, settings):
     workspace = corpus()
     with pytest.raises(KeyboardInterrupt):
