@@ -1,7 +1,8 @@
 """List and free what a workspace does not need: leftovers, files that nothing names, caches.
 
-Nothing of a user's own is touched: of the files in `clips/` and its like only those count whose name is
-one that dance gives, and a clip that a fetch or an import would register again is not counted.
+Nothing of a user's own is touched: of the files in `clips/` and its like only those count that lie where
+dance would put them, under a name that it gives, and a clip that a fetch or an import would register again
+is not counted.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 from dancecli.core.errors import UsageError
 from dancecli.core.records import Clip, ClipPose, Flow, Trajectories
+from dancecli.core.video_files import clip_path
 from dancecli.dataset.clips import read_segments
 from dancecli.dataset.export.export import lock_of
 from dancecli.dataset.upkeep.running import refuse_running
@@ -32,6 +34,8 @@ from dancecli.storage.workspace import MEDIA_FOLDERS, PREVIEWS, Workspace, clips
 
 _DAY_S = 86_400
 _OWN_NAME = re.compile(r"[\w-]+_\d+_\d+(\..+)?\.[a-z0-9]+")
+# Folders beside what they make, in which commands make it.
+_HALF_MADE = (".preview", ".tmp")
 # Commands that keep half-made files in the workspace.
 _STEPS = ("augment", "flow", "pose", "trajectories", "dedup", "verify")
 
@@ -175,7 +179,8 @@ def _unfinished(workspace: Workspace) -> Iterator[Path]:
     root = workspace.root
     if workspace.temp.is_dir():
         yield workspace.temp
-    yield from (path for name in MEDIA_FOLDERS for path in sorted((root / name).glob(".*")) if path.is_dir())
+    halves = (root / name / hidden for name in MEDIA_FOLDERS for hidden in _HALF_MADE)
+    yield from (path for path in halves if path.is_dir())
     yield from _stages(workspace)
     # Weights that an engine's nodes read while they compute features.
     if not computes_features(workspace):
@@ -207,7 +212,8 @@ def _orphans(workspace: Workspace, foreign: list[str]) -> Iterator[Path]:
                 relative = path.relative_to(workspace.root).as_posix()
                 if relative in named or name.startswith(".") or name in PREVIEWS:
                     continue
-                if not _OWN_NAME.fullmatch(name):
+                # A phone names films as dance names clips, so the place decides.
+                if not _OWN_NAME.fullmatch(name) or relative != clip_path(folder, name):
                     foreign.append(relative)
                 elif folder != "clips" or path.stem not in segments:
                     yield path

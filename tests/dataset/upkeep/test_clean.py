@@ -20,6 +20,7 @@ from helpers.builders import Ran
 from dancecli.app.thumbnails import thumbnail
 from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.records import Clip, Flow, Segment
+from dancecli.core.video_files import clip_path
 from dancecli.dataset.export.export import lock_of
 from dancecli.dataset.upkeep.clean import CleanSettings, Kind, clean
 from dancecli.model.training.features.store import open_store
@@ -29,6 +30,10 @@ from dancecli.storage.workspace import Workspace, clips_lock
 
 clip_files, populated = clip_workspace.clip_files, clip_workspace.populated
 REMOVE = CleanSettings(remove=True)
+ORPHANS = tuple(
+    clip_path(kind, f"removed-clip_0_1000{end}")
+    for kind, end in (("clips", ".mp4"), ("augmented", ".hflip.mp4"), ("flow", ".dis.mp4"))
+)
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -60,9 +65,8 @@ def litter(workspace: Workspace) -> None:
     write(root / "cache" / "features" / "weights-0011.pth")
     killed = subprocess.run([sys.executable, "-c", KILLED, str(workspace.segments)], check=False)
     assert killed.returncode == -signal.SIGKILL
-    write(root / "clips" / "removed-clip_0_1000.mp4")
-    write(root / "augmented" / "removed-clip_0_1000.hflip.mp4")
-    write(root / "flow" / "removed-clip_0_1000.dis.mp4")
+    for path in ORPHANS:
+        write(root / path)
 
 
 def test_everything_but_what_is_not_needed_stays(populated: Workspace) -> None:
@@ -71,23 +75,21 @@ def test_everything_but_what_is_not_needed_stays(populated: Workspace) -> None:
     row = (clip.clip_id, "dis", "flow/" + flow.name, "", 5, clip.sha256, 1, 1, 1, 1.0, 25, 20, 0.1, "1")
     tables.write(populated.flows, Flow, [Flow(*row)])
     write(populated.root / "pose" / "preview.png")
-    write(populated.root / "clips" / "my holiday.mp4")
-    write(populated.root / "clips" / "notes.txt")
+    names = ("VID_20240517_184502.mp4", "abcdefghijk_000010_000020.mp4")
+    mine = ("my holiday.mp4", "notes.txt", *(f"salsa/{name}" for name in names))
+    for name in (*mine, ".git/HEAD"):
+        write(populated.root / "clips" / name)
     write(populated.root / "exports" / "full-lists" / "train.txt")
     write(populated.root / "sources" / "abc.mp4")
     before = contents(populated)
     litter(populated)
     listed = clean(populated, CleanSettings())
-    assert {item.path for item in listed.items if item.kind is Kind.ORPHANS} == {
-        "clips/removed-clip_0_1000.mp4",
-        "augmented/removed-clip_0_1000.hflip.mp4",
-        "flow/removed-clip_0_1000.dis.mp4",
-    }
+    assert {item.path for item in listed.items if item.kind is Kind.ORPHANS} == set(ORPHANS)
     unfinished = [item.path for item in listed.items if item.kind is Kind.UNFINISHED]
     assert len(unfinished) == 6
     assert listed.items[0].path == "tmp"
     assert listed.items[0].num_bytes == 1000
-    assert listed.foreign == ("clips/my holiday.mp4", "clips/notes.txt")
+    assert listed.foreign == tuple(f"clips/{name}" for name in mine)
     freed = clean(populated, REMOVE)
     assert freed.removed
     assert freed.num_bytes == listed.num_bytes > 1000
