@@ -82,6 +82,7 @@ def command(
 
 def _export_model(workspace: Workspace, run: str, form: str, to: str | None, *, json_output: bool) -> None:
     """Export the model of a run, with its model card."""
+    from dancecli.dataset.export.object_store import is_url, local_path
     from dancecli.model.inference.export import ModelForm, document_of, export_run
     from dancecli.report.pages.run_page import model_card
     from dancecli.report.results.run_results import read_run_results
@@ -90,8 +91,11 @@ def _export_model(workspace: Workspace, run: str, form: str, to: str | None, *, 
 
     if form not in list(ModelForm):
         raise typer.BadParameter(f"{form!r} is not one of {', '.join(ModelForm)}", param_hint="--format")
+    place = local_path(to) if to and is_url(to) else Path(to) if to else None
+    if to and place is None:
+        raise UsageError(f"--run exports to a folder, not to {to}", "export to a folder, and upload that")
     with reporting("export") as reporter:
-        found = export_run(workspace, run, ModelForm(form), Path(to) if to else None, reporter)
+        found = export_run(workspace, run, ModelForm(form), place, reporter)
     results = read_run_results(workspace, run)
     subset = "test" if "test" in results.subsets else next(iter(results.subsets))
     with atomic_file(found.folder / "README.md") as file:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from dancecli.core.errors import InputError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip, ClipPose
+from dancecli.core.text import shown
 from dancecli.dataset.clip_lookup import ClipLookup
 from dancecli.dataset.derived.pose import IMPORTED, job_of, requested_clips, settle_poses
 from dancecli.dataset.derived.pose_worker import commit_pose
@@ -75,19 +76,19 @@ def import_poses(
             for done, file in enumerate(files, start=1):
                 for found in _entries(file, clips, lookup):
                     if isinstance(found, RefusedPose):
-                        refused.append((f"{file.name}: {found.name}", found.reason))
+                        refused.append((f"{shown(file.name)}: {found.name}", found.reason))
                         continue
                     clip, entry = found
                     pose = fitted(entry, clip)
                     if fault := fault_of(pose):
-                        refused.append((f"{file.name}: {entry.name}", fault))
+                        refused.append((f"{shown(file.name)}: {entry.name}", fault))
                         continue
                     imported[entry.kind] += 1
                     if abs(entry.keypoints.shape[1] - clip.num_frames) > _SAME_LENGTH:
                         resampled.add(clip.clip_id)
                     if not dry_run:
                         method = f"{IMPORTED}, {entry.kind}"
-                        row = commit_pose(workspace.root, clip, pose, method=method, engine=file.name)
+                        row = commit_pose(workspace.root, clip, pose, method=method, engine=shown(file.name))
                         made[clip.clip_id] = row
                 reporter.progress(done, len(files), f"{sum(imported.values())} imported")
         finally:
@@ -117,7 +118,7 @@ def _entries(
                 timed = _timed(entry, clip, several=of_video[clip.video_id] > 1)
                 yield timed if isinstance(timed, RefusedPose) else (clip, timed)
     except InputError as error:
-        yield RefusedPose(file.name, error.message)
+        yield RefusedPose(shown(file.name), error.message)
 
 
 def _timed(entry: ForeignPose, clip: Clip, *, several: bool) -> ForeignPose | RefusedPose:

@@ -234,9 +234,10 @@ def _restate_run(folder: RunFolder, restated: Mapping[str, tuple[_Hashes, _Hashe
 
 
 def _set_meta(path: Path, changes: Mapping[str, str]) -> None:
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(path)
+    table = _table(path)
+    if table is None:
+        # It is named as one that cannot be read.
+        return
     meta = {**(table.schema.metadata or {}), **{k.encode(): v.encode() for k, v in changes.items()}}
     _write_table(path, table.replace_schema_metadata(meta))
 
@@ -273,7 +274,8 @@ def _table(path: Path) -> Any:
 
     try:
         return pq.read_table(path)
-    except pa.ArrowInvalid:
+    # Damage within a page is an OSError.
+    except (pa.ArrowInvalid, OSError):
         return None
 
 

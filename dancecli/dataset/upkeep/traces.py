@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dancecli.core.errors import DanceError
 from dancecli.core.recipe import KNN
-from dancecli.core.records import Clip, ClipPose, Flow, Prediction, SplitClip, Trajectories
+from dancecli.core.records import Clip, ClipPose, Flow, SplitClip, Trajectories
 from dancecli.dataset.clips import read_segments
 from dancecli.storage import ledger, tables
 from dancecli.storage.removals import is_reference, video_of
@@ -244,7 +244,8 @@ def _clips_of_table(path: Path) -> set[str]:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
             return set(file.read(columns=["clip_id"])[0].to_pylist()) if "clip_id" in names else set()
-    except pa.ArrowInvalid:
+    # Damage within a page is an OSError.
+    except (pa.ArrowInvalid, OSError):
         return set()
 
 
@@ -309,10 +310,7 @@ def _split_has(table: Path, ids: Collection[str]) -> bool:
 
 
 def _run_has(folder: RunFolder, ids: Collection[str]) -> bool:
-    path = folder.predictions
-    if not path.exists():
-        return False
-    return any(clip_id in ids for (clip_id,) in tables.read_columns(path, Prediction, ("clip_id",)))
+    return folder.predictions.exists() and not _clips_of_table(folder.predictions).isdisjoint(ids)
 
 
 def lock_files(root: Path) -> list[Path]:

@@ -587,6 +587,23 @@ def test_a_list_of_the_users_own_does_not_stop_a_removal(
     )
 
 
+@pytest.mark.parametrize("place", [4, 0.5, -12])
+def test_scores_that_are_damaged_do_not_stop_a_removal(imported: Workspace, place: float) -> None:
+    split(imported, SplitSettings(ratios="50/25/25", name="demo"))
+    record = {"schema": 1, "name": "x", "status": "done", "split": {"name": "demo", "hash": ""}}
+    record["split"]["hash"] = tables.read_meta(imported.split("demo"))["split.hash"]
+    write_record(RunFolder(imported.run("x")), record)
+    path = RunFolder(imported.run("x")).predictions
+    rows = [Prediction(named(x, 0), "test", 0, (0.3, 0.7)) for x in "ABCDEFGH"]
+    tables.write(path, Prediction, rows * 50, {"labels": "[]"})
+    content = bytearray(path.read_bytes())
+    at = int(len(content) * place) if 0 < place < 1 else int(place) % len(content)
+    content[at : at + 8] = b"\xff" * min(8, len(content) - at)
+    path.write_bytes(content)
+    assert "runs/x/predictions.parquet" in remove(imported, [named("A", 0)], REASON).still_named_in
+    assert named("A", 0) not in {row.clip_id for row in tables.read(imported.split("demo"), SplitClip)}
+
+
 def test_tables_and_studies_that_cannot_be_read_are_named(fetched: Workspace) -> None:
     (fetched.root / "runs" / "x").mkdir(parents=True)
     (fetched.root / "runs" / "x" / "predictions.parquet").write_bytes(b"cut short")
