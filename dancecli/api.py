@@ -174,9 +174,9 @@ class Run:
         columns = ["subset", "metric", "k", "n", "rate", "low", "high"]
         return pd.DataFrame(rows, columns=columns).set_index(["subset", "metric"])
 
-    def report(self, subset: str = "test", grad_cam: int | None = None) -> Path:
+    def report(self, subset: str | None = None, grad_cam: int | None = None) -> Path:
         """Write the run's report, and return the path of its page; see `dance report`."""
-        options = {"run": self.name, "subset": subset, "grad_cam": grad_cam}
+        options = {"run": self.name, **_given(subset=subset, grad_cam=grad_cam)}
         document, _ = calling.call("report", self._workspace, options, Reporter())
         return Path(document["page"])
 
@@ -197,8 +197,10 @@ class Run:
         ]
         labels = self.record["labels"]
         present = [i for i, row in enumerate(found.confusion) if any(row)]
-        rows = [(labels[i], *(found.confusion[i][j] for j in present)) for i in present]
-        heads = ("true \\ predicted", *(labels[i] for i in present))
+        # Clips may be taken for a class that has none here.
+        called = [i for i in range(len(labels)) if i in present or any(row[i] for row in found.confusion)]
+        rows = [(labels[i], *(found.confusion[i][j] for j in called)) for i in present]
+        heads = ("true \\ predicted", *(labels[i] for i in called))
         return "<br>".join((title, *lines)) + _html_table(heads, rows)
 
     def _summaries(self) -> dict[str, Summary]:
@@ -258,7 +260,7 @@ class Workspace:
         """
         if name and not options and name in self.splits():
             return Split(self._storage, name)
-        return Split(self._storage, self._call("split", {"name": name, **options})["split"])
+        return Split(self._storage, self._made("split", {**_given(name=name), **options})["split"])
 
     @overload
     def finetune(self, split: Split | str | None = None, *, curve: str, **options: Any) -> Result: ...
@@ -275,11 +277,10 @@ class Workspace:
         With `curve`, which is `--learning-curve`, its points and forecast are.
 
         Raises:
-            DanceError: several GPUs are asked for, or whatever the command reports as an error.
+            DanceError: several GPUs or a dry run are asked for, or whatever the command reports as an error.
         """
-        if options.get("gpus", 1) > 1:
-            raise DanceError("several processes are started by the command line", "dance finetune --gpus N")
-        found = self._call("finetune", {"split": _name(split), "curve": curve, **options})
+        # A curve in dance.toml would give another type.
+        found = self._made("finetune", {**_given(split=_name(split)), "curve": curve, **options})
         if curve:
             return found
         return Run(self._storage, found["name"] if "name" in found else found["runs"][0])
@@ -291,26 +292,33 @@ class Workspace:
         """
         import pandas as pd
 
-        found = self._call("features", {"split": _name(split), **options, "form": "parquet"})
+        found = self._call("features", {**_given(split=_name(split)), **options, "form": "parquet"})
         return pd.read_parquet(found["file"]).set_index("clip_id")
 
     def evaluate(self, run: Run | str | None = None, **options: Any) -> Run:
         """Evaluate a run (multi-view, other split), an ensemble or a baseline, as `dance evaluate` does."""
-        return Run(self._storage, self._call("evaluate", {"run": _name(run), **options})["name"])
+        found = self._made("evaluate", {**_given(run=_name(run)), **options})
+        return Run(self._storage, found["name"])
 
     def controls(self, run: Run | str | None = None, controls: Sequence[str] = (), **options: Any) -> Result:
         """Evaluate a run with something taken away from its clips, as `dance evaluate --control` does."""
-        return self._call("evaluate", {"run": _name(run), "control": ",".join(controls), **options})
+        return self._call("evaluate", {**_given(run=_name(run)), "control": ",".join(controls), **options})
 
     def predict(
         self, videos: str | Path | list[str | Path], run: Run | str | None = None, **options: Any
     ) -> Result:
         """Predict the dance styles in videos, as `dance predict` does."""
-        return self._call("predict", {"videos": videos, "run": _name(run), **options})
+        return self._call("predict", {"videos": videos, **_given(run=_name(run)), **options})
 
     def compare(self, first: Run | str, second: Run | str, **options: Any) -> Result:
         """Test whether one of two runs is significantly better, as `dance compare` does."""
         return self._call("compare", {"first": _name(first), "second": _name(second), **options})
+
+    def _made(self, command: str, options: Mapping[str, Any]) -> Result:
+        """Run a command that makes what a method returns."""
+        if options.get("dry_run"):
+            raise DanceError(f"a dry run of {command} makes nothing to return", f"dance {command} --dry-run")
+        return self._call(command, options)
 
     def _call(self, command: str, options: Mapping[str, Any]) -> Result:
         options = dict(options)
@@ -356,6 +364,11 @@ def create(path: str | Path) -> Workspace:
 def method_name(command: str) -> str:
     """The method of `Workspace` that runs a command."""
     return f"{command}_" if keyword.iskeyword(command) else command
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """Leave out what was not given, so that `dance.toml` decides."""
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def _name(one: Run | Split | str | None) -> str | None:

@@ -63,6 +63,32 @@ def test_a_command_reads_dance_toml_and_options_override_it(ws: dancecli.Workspa
     assert ws.split(seed=2).name == "full-80-20-seed2"
 
 
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [("predict", "run"), ("evaluate", "run"), ("finetune", "split"), ("features", "split")],
+)
+def test_what_a_method_is_not_given_dance_toml_decides(
+    ws: dancecli.Workspace, command: str, option: str
+) -> None:
+    ws.split()
+    (ws.root / "dance.toml").write_text(f'[{command}]\n{option} = "nosuch"\n')
+    args = ("film.mp4",) if command == "predict" else ()
+    (ws.root / "film.mp4").touch()
+    with pytest.raises(dancecli.DanceError, match="nosuch"):
+        getattr(ws, command)(*(ws.root / name for name in args))
+
+
+@pytest.mark.parametrize("command", ["finetune", "train", "tune"])
+def test_several_processes_and_dry_runs_are_of_the_command_line(ws: dancecli.Workspace, command: str) -> None:
+    with pytest.raises(dancecli.DanceError, match="are started by the command line"):
+        getattr(ws, command)(gpus=2)
+    (ws.root / "dance.toml").write_text(f"[{command}]\ngpus = 2\n")
+    with pytest.raises(dancecli.DanceError, match="are started by the command line"):
+        getattr(ws, command)()
+    with pytest.raises(dancecli.DanceError, match="a dry run of split makes nothing to return"):
+        ws.split("new", dry_run=True)
+
+
 def test_errors_and_wrong_options_are_dance_errors(ws: dancecli.Workspace) -> None:
     with pytest.raises(dancecli.DanceError, match="split has no option 'sed'"):
         ws.split(sed=1)

@@ -20,6 +20,9 @@ from dancecli.storage.workspace import Workspace
 # What only makes sense on a terminal; the workspace is the object that a function belongs to.
 TERMINAL_ONLY = frozenset({"workspace_dir", "json_output", "watch", "tensorboard", "wandb", "mlflow"})
 
+# With several GPUs these start themselves again by the words of their command line, of which there are none.
+_RESTARTED = frozenset({"finetune", "train", "tune"})
+
 
 def parameters(name: str) -> list[inspect.Parameter]:
     """Return the parameters of a command, with their defaults, that Python code can pass."""
@@ -56,6 +59,11 @@ def call(name: str, workspace: Workspace, options: Mapping[str, Any], reporter: 
     values |= {key: _converted(value, kinds[key]) for key, value in given.items()}
     if needed := [key for key, value in values.items() if value is inspect.Parameter.empty]:
         raise UsageError(f"{name} needs {needed[0]!r}")
+    if name in _RESTARTED and (values.get("gpus") or 1) > 1:
+        raise UsageError(
+            "several processes are started by the command line",
+            f"dance {name} --gpus N; here omit gpus, in dance.toml too",
+        )
     taken = inspect.signature(_function(name)).parameters
     values |= {"json_output": True} if "json_output" in taken else {}
     complete = True
