@@ -22,13 +22,13 @@ def calls_of(workspace: Workspace, run: str) -> pd.DataFrame:
     """Read what a run took each test clip for.
 
     Returns:
-        By clip id: `predicted`, a label, and `right`.
+        By clip id: `predicted` and `true`, labels, and `right`.
 
     Raises:
         WorkspaceError: there is no such run.
         InputError: it has no predictions, or they are damaged.
     """
-    return read_calls(workspace, run, Subset.TEST)[0][["predicted", "right"]]
+    return read_calls(workspace, run, Subset.TEST)[0][["predicted", "right", "true"]]
 
 
 def read_calls(
@@ -42,8 +42,8 @@ def read_calls(
         subset: only the clips of this subset; None for all.
 
     Returns:
-        By clip id: `predicted`, a label, `right`, `score`, and `true_score`, that of the right label. And the
-        scores, of shape (clips, classes).
+        By clip id: `predicted` and `true`, labels, `right`, `score`, and `true_score`, that of the right one.
+        And the scores, of shape (clips, classes).
 
     Raises:
         WorkspaceError: there is no such run.
@@ -68,6 +68,7 @@ def read_calls(
         {
             "predicted": [labels[i] for i in called],
             "right": called == truth,
+            "true": [labels[i] for i in truth],
             "score": scores.max(axis=1, initial=0.0),
             "true_score": scores[np.arange(len(truth)), truth],
         },

@@ -210,8 +210,8 @@ class Catalog:
         """Give what the grid shows of clips, as JSON; of two compared runs, what each took them for."""
         shown = frame.reset_index()[[*_SHOWN, "excluded"]]
         if query.a and query.b:
-            for side, run in (("a", query.a), ("b", query.b)):
-                calls = self._calls(run).reindex(frame.index)
+            for side, of_run in zip("ab", self._pair(query.a, query.b), strict=True):
+                calls = of_run.reindex(frame.index)
                 shown[f"by_{side}"] = calls["predicted"].fillna("").to_numpy()
                 shown[f"right_{side}"] = calls["right"].eq(True).to_numpy()
         return [_plain(row) for row in shown.to_dict("records")]
@@ -228,7 +228,7 @@ class Catalog:
         return {key: int(mask.sum()) for key, mask in self._sides(query).items()}
 
     def _sides(self, query: Query) -> dict[str, np.ndarray[Any, Any]]:
-        a, b = (self._calls(run)["right"].reindex(self.frame.index) for run in (query.a, query.b))
+        a, b = (calls["right"] for calls in self._pair(query.a, query.b))
         known = (a.notna() & b.notna()).to_numpy()
         ours, theirs = a.eq(True).to_numpy(), b.eq(True).to_numpy()
         return {
@@ -237,6 +237,17 @@ class Catalog:
             "both": known & ours & theirs,
             "neither": known & ~ours & ~theirs,
         }
+
+    def _pair(self, a: str, b: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Give what two runs took the clips for, by the labels in force where theirs are not the same."""
+        one, other = (self._calls(run).reindex(self.frame.index) for run in (a, b))
+        known = one["true"].notna() & other["true"].notna()
+        if bool((known & (one["true"] != other["true"])).any()):
+            one, other = (
+                calls.assign(right=calls["predicted"].eq(self.frame["label"]).where(calls["true"].notna()))
+                for calls in (one, other)
+            )
+        return one, other
 
     def _calls(self, run: str) -> pd.DataFrame:
         """Give what a run took its test clips for; read again when the run has changed."""

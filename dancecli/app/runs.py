@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dancecli.core.errors import InputError
 from dancecli.core.records import Subset
 from dancecli.report.results.progress import read_rows, states_of
+from dancecli.storage.corrections import corrections_file
 from dancecli.storage.runs import RunFolder, read_records
 from dancecli.storage.workspace import Workspace
 
@@ -114,7 +115,10 @@ def report_page(workspace: Workspace, run: str, script_hash: str) -> Path:
     page, folder = workspace.report(run) / "index.html", RunFolder(workspace.run(run))
     try:
         drawn = page.stat().st_mtime_ns
-        fresh = all(path.stat().st_mtime_ns <= drawn for path in (folder.record, folder.predictions))
+        # Controls are shown, and corrections since are said.
+        labels = corrections_file(workspace)
+        of = [folder.record, folder.predictions, *folder.score_tables, *([labels] if labels.exists() else [])]
+        fresh = all(path.stat().st_mtime_ns <= drawn for path in of)
         fresh = fresh and script_hash in page.read_text(encoding="utf-8")
     except (FileNotFoundError, UnicodeDecodeError):
         fresh = False

@@ -103,6 +103,27 @@ def test_what_cannot_be_compared_or_shown_is_said(site: Site, path: str, said: s
     assert said in answer.body.decode()
 
 
+def test_runs_of_other_labels_are_compared_in_the_grid_by_those_in_force(site: Site) -> None:
+    """The first was scored by the label that was listed then, the other by the corrected one."""
+    path = RunFolder(site.workspace.run(OTHER)).predictions
+    rows, meta = tables.read(path, Prediction), tables.read_meta(path)
+    rows = [replace(row, label_index=1 - row.label_index) if row.subset == "test" else row for row in rows]
+    tables.write(path, Prediction, rows, meta)
+    counts = site.ask(f"/api/clips?a={ONE}&b={OTHER}").json["between"]
+    assert counts == {"both": 0, "a": 1, "b": 0, "neither": 0}
+
+
+def test_controls_and_corrections_since_are_on_the_page(site: Site) -> None:
+    site.ask(f"/reports/{ONE}/")
+    page = site.workspace.report(ONE) / "index.html"
+    drawn = page.stat().st_mtime_ns
+    labels = site.workspace.root / "labels.csv"
+    labels.write_text("clip_id,field,old,new,who,when_utc,why\n")
+    os.utime(labels, ns=(drawn + 10**9, drawn + 10**9))
+    site.ask(f"/reports/{ONE}/")
+    assert page.stat().st_mtime_ns != drawn
+
+
 def test_a_run_s_page_is_its_report_drawn_when_it_is_stale(site: Site) -> None:
     answer = site.ask(f"/reports/{ONE}/")
     page = site.workspace.report(ONE) / "index.html"

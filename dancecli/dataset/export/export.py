@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property, partial
@@ -136,6 +136,7 @@ def export(workspace: Workspace, settings: ExportSettings, reporter: Reporter = 
     if isinstance(place, str):
         num_new = _put(workspace, place, stamp, items, reporter, dry_run=settings.dry_run)
     elif settings.dry_run:
+        _check_place(place, stamp)
         there = place if _read_stamp(place) == stamp else _stage(place)
         known = _read_stamp(there) == stamp
         num_new = sum(not (known and (there / item.path).exists()) for item in items)
@@ -369,11 +370,9 @@ def _stamp(settings: ExportSettings, content: Content) -> dict[str, Any]:
 
 def _build(folder: Path, stamp: dict[str, Any], items: Sequence[Item], reporter: Reporter) -> int:
     """Write the files that do not exist; return their number."""
+    _check_place(folder, stamp)
     if _read_stamp(folder) == stamp:
         return _write_missing(folder, items, reporter)
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        what = "another export" if _read_stamp(folder) else "something else"
-        raise UsageError(f"{folder} contains {what}", "remove it, or name another folder with --to")
     stage = _stage(folder)
     if _read_stamp(stage) != stamp:
         shutil.rmtree(stage, ignore_errors=True)
@@ -384,6 +383,19 @@ def _build(folder: Path, stamp: dict[str, Any], items: Sequence[Item], reporter:
         folder.rmdir()
     stage.rename(folder)
     return num_new
+
+
+def _check_place(folder: Path, stamp: Mapping[str, Any]) -> None:
+    """Refuse a folder that holds something else.
+
+    Raises:
+        UsageError: it does.
+    """
+    if not folder.exists() or _read_stamp(folder) == stamp:
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
+        what = "another export" if _read_stamp(folder) else "something else"
+        raise UsageError(f"{folder} contains {what}", "remove it, or name another folder with --to")
 
 
 def _stage(folder: Path) -> Path:

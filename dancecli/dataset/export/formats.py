@@ -219,7 +219,8 @@ def _write_clip(root: Path, clip: Clip, link: bool, path: Path) -> None:
     if link:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.link(root / clip.path, path)
+            # Of an import from another disk the clip is a link itself.
+            os.link((root / clip.path).resolve(), path)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise

@@ -71,7 +71,7 @@ def plan(workspace: Workspace, settings: FetchSettings) -> FetchPlan:
     seconds = sum(segment.end_ms - segment.start_ms for segment in missing) / 1000
     requested_by_label = Counter(s.label for s in segments)
     done = Counter(s.label for s in segments if s.clip_id in there)
-    survival, evidence = _survival(workspace)
+    survival, evidence = _survival(workspace, settings)
     work_h = len(missing) * CPU_S_PER_CLIP / (settings.workers or num_cores()) / 3600
     limit_h = hours_of(len(source.jobs), source.rate_per_hour) if source else 0.0
     root = next(path for path in (workspace.root, *workspace.root.parents) if path.exists())
@@ -114,8 +114,14 @@ def _missing(
     return [segment for segment in segments if segment in found], limited
 
 
-def _survival(workspace: Workspace) -> tuple[tuple[float, float], str]:
-    counts = Counter(known.outcome for known in ledger.latest(workspace.root).values())
+def _survival(workspace: Workspace, settings: FetchSettings) -> tuple[tuple[float, float], str]:
+    """Tell by what was tried at the sites of this fetch: clips of one's own folders say nothing of them."""
+    last: dict[str, OutcomeClass] = {}
+    for kind in settings.source_order:
+        if kind != LOCAL:
+            found = ledger.latest_of_source(workspace.root, source_name(kind, settings))
+            last |= {i: outcome for i, outcome in found.items() if last.get(i) is not OutcomeClass.DONE}
+    counts = Counter(last.values())
     settled = sum(counts[outcome] for outcome in _SETTLED)
     if settled < ENOUGH:
         return PUBLISHED_SURVIVAL, "published counts of the Kinetics-400 training list, 2018 to 2020"

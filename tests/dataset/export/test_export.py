@@ -206,8 +206,9 @@ def test_nothing_is_overwritten(populated: Workspace, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
     export(populated, ExportSettings(Form.LISTS, to=mine))
-    with pytest.raises(UsageError, match="contains another export"):
-        export(populated, ExportSettings(Form.VIDEOFOLDER, to=mine))
+    for dry_run in (True, False):
+        with pytest.raises(UsageError, match="contains another export"):
+            export(populated, ExportSettings(Form.VIDEOFOLDER, to=mine, dry_run=dry_run))
     shutil.rmtree(mine)
     mine.mkdir()
     (mine / "thesis.txt").write_text("do not lose")
@@ -217,7 +218,12 @@ def test_nothing_is_overwritten(populated: Workspace, tmp_path: Path) -> None:
 
 
 def test_links_take_no_space_and_are_for_single_files(populated: Workspace) -> None:
+    # As an import from another disk has it.
+    clip = populated.clip(tables.read(populated.split("full"), SplitClip)[0].clip_id)
+    elsewhere = clip.rename(populated.root / "elsewhere.mp4")
+    clip.symlink_to(elsewhere)
     result = export(populated, ExportSettings(Form.VIDEOFOLDER, link=True))
+    assert not any(path.is_symlink() for path in result.folder.rglob("*.mp4"))
     for path in result.folder.rglob("*.mp4"):
         assert path.samefile(populated.clip(path.stem))
     with pytest.raises(UsageError, match="--link is for videofolder"):

@@ -75,6 +75,21 @@ def test_plan_learns_from_enough_answers(
     assert found.evidence == "3 of 4 clips tried in this workspace"
 
 
+def test_clips_of_a_folder_say_nothing_of_a_site(
+    served: ServedVideos,
+    source_video: Path,
+    workspace: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("dancecli.dataset.fetch.estimate.ENOUGH", 1)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.mp4").write_bytes(source_video.read_bytes())
+    served.want("zumba,a,0,1", "zumba,b,0,1")
+    fetch(workspace, served.settings(sources=("local",), folder=tmp_path / "mine"))
+    assert plan(workspace, served.settings()).survival == (0.892, 0.92)
+
+
 def test_plan_as_a_command(served: ServedVideos, workspace: Workspace, dance: Dance) -> None:
     served.want(*(f"zumba,v{i},0,10" for i in range(600)))
     ran = dance("plan", "--annotations", str(served.list), "--source", "youtube")
