@@ -87,7 +87,7 @@ def _verify_card(workspace: Workspace, card: Path, *, json_output: bool) -> None
     if result.differences:
         info(
             f"if the workspace is right, correct these facts in {card.name}; if you added nothing to it, "
-            f"delete it and run again: {result.command}"
+            f"delete it and run again, with --to and --link as it was made: {result.command}"
         )
         info("if the export's clips themselves changed, remove the whole export first")
         raise typer.Exit(3)
