@@ -210,8 +210,7 @@ class Catalog:
         """Give what the grid shows of clips, as JSON; of two compared runs, what each took them for."""
         shown = frame.reset_index()[[*_SHOWN, "excluded"]]
         if query.a and query.b:
-            for side, of_run in zip("ab", self._pair(query.a, query.b), strict=True):
-                calls = of_run.reindex(frame.index)
+            for side, calls in zip("ab", self._pair(query.a, query.b, frame), strict=True):
                 shown[f"by_{side}"] = calls["predicted"].fillna("").to_numpy()
                 shown[f"right_{side}"] = calls["right"].eq(True).to_numpy()
         return [_plain(row) for row in shown.to_dict("records")]
@@ -228,7 +227,7 @@ class Catalog:
         return {key: int(mask.sum()) for key, mask in self._sides(query).items()}
 
     def _sides(self, query: Query) -> dict[str, np.ndarray[Any, Any]]:
-        a, b = (calls["right"] for calls in self._pair(query.a, query.b))
+        a, b = (calls["right"] for calls in self._pair(query.a, query.b, self.frame))
         known = (a.notna() & b.notna()).to_numpy()
         ours, theirs = a.eq(True).to_numpy(), b.eq(True).to_numpy()
         return {
@@ -238,13 +237,15 @@ class Catalog:
             "neither": known & ~ours & ~theirs,
         }
 
-    def _pair(self, a: str, b: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Give what two runs took the clips for, by the labels in force where theirs are not the same."""
-        one, other = (self._calls(run).reindex(self.frame.index) for run in (a, b))
-        known = one["true"].notna() & other["true"].notna()
-        if bool((known & (one["true"] != other["true"])).any()):
+    def _pair(self, a: str, b: str, frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Give what two runs took some clips for, by the labels in force if any of their own differ."""
+        one, other = self._calls(a), self._calls(b)
+        both = one.index.intersection(other.index)
+        in_force = bool((one.loc[both, "true"] != other.loc[both, "true"]).any())
+        one, other = one.reindex(frame.index), other.reindex(frame.index)
+        if in_force:
             one, other = (
-                calls.assign(right=calls["predicted"].eq(self.frame["label"]).where(calls["true"].notna()))
+                calls.assign(right=calls["predicted"].eq(frame["label"]).where(calls["true"].notna()))
                 for calls in (one, other)
             )
         return one, other

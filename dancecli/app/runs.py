@@ -117,8 +117,9 @@ def report_page(workspace: Workspace, run: str, script_hash: str) -> Path:
         drawn = page.stat().st_mtime_ns
         # Controls are shown, and corrections since are said.
         labels = corrections_file(workspace)
-        of = [folder.record, folder.predictions, *folder.score_tables, *([labels] if labels.exists() else [])]
-        fresh = all(path.stat().st_mtime_ns <= drawn for path in of)
+        shown = {folder.record, folder.predictions, *folder.score_tables}
+        shown |= {labels} if labels.exists() else set()
+        fresh = all(path.stat().st_mtime_ns <= drawn for path in shown)
         fresh = fresh and script_hash in page.read_text(encoding="utf-8")
     except (FileNotFoundError, UnicodeDecodeError):
         fresh = False

@@ -261,7 +261,7 @@ def phases() -> Iterator[OnProgress]:
 
 
 def _log_lines(title: str) -> OnProgress:
-    from dancecli.core.text import estimate
+    from dancecli.core.text import time_words
 
     last, printed = 0.0, ""
     pace: deque[tuple[float, int]] = deque()
@@ -281,7 +281,7 @@ def _log_lines(title: str) -> OnProgress:
         last, printed = at, line
         if before < now.done < now.total:
             line += " · " if now.text else "  "
-            line += f"{estimate((at - since) * (now.total - now.done) / (now.done - before))} left"
+            line += f"{time_words((at - since) * (now.total - now.done) / (now.done - before))} left"
         info(line)
 
     return update

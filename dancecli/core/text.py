@@ -97,7 +97,7 @@ def rate(per_second: float, noun: str) -> str:
     return f"{per_second:.1f} {noun}s/s"
 
 
-def estimate(seconds: float) -> str:
+def time_words(seconds: float) -> str:
     """Write a time that nobody knows to the second: `40 s`, `12 min`, `3 h 05 min`, `4 days`."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"

@@ -11,7 +11,7 @@ from typing import Any
 from dancecli.core.errors import DanceError, ModelError, WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Clip
-from dancecli.core.text import estimate
+from dancecli.core.text import time_words
 from dancecli.demo.corpus import make_corpus
 from dancecli.demo.pipeline import SITE_FOLDER, fetch_command, refuse_other_dataset, require_packages, run
 from dancecli.demo.video_site import VideoSite
@@ -122,7 +122,7 @@ def reproduce(
             reporter.message(f"not reproduced: {name}: {why}")
         if still := [trial for trial in trials if trial.status != "done"]:
             cost = seconds(still, _num_clips(workspace, settings), measured_pace())
-            reporter.message(f"the remaining runs take about {estimate(cost)} on this machine")
+            reporter.message(f"the remaining runs take about {time_words(cost)} on this machine")
         if settings.quick:
             for recipe in {trial.experiment.recipe: None for trial in trials}:
                 write_quick_recipe(workspace, recipe)

@@ -78,7 +78,7 @@ def _show(result: ReproduceResult) -> None:
 
 
 def _show_plan(workspace: Workspace, settings: ReproduceSettings, json_output: bool) -> None:
-    from dancecli.core.text import estimate
+    from dancecli.core.text import time_words
     from dancecli.reproduction.commands import preview
 
     plan = preview(workspace, settings)
@@ -89,7 +89,7 @@ def _show_plan(workspace: Workspace, settings: ReproduceSettings, json_output: b
         print_result(f"$ dance {shlex.join(one)}")
     for name, why in plan.left_out.items():
         info(f"not reproduced: {name}: {why}")
-    info(f"the runs take about {estimate(plan.seconds)} on this machine")
+    info(f"the runs take about {time_words(plan.seconds)} on this machine")
 
 
 def _share(ran: dict[str, Any]) -> str:

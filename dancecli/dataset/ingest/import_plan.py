@@ -115,14 +115,12 @@ def _match_list(files: Iterable[FoundFile], listed: FolderList) -> ListMatches:
     """Find the entries of files in their list; what is no video has one only under its whole name."""
     files = list(files)
     videos = listed.match(file.relative for file in files if file.problem != "not-a-video")
-    named = {
-        file.relative: key
-        for file in files
-        if file.problem == "not-a-video"
-        for path in (unicodedata.normalize("NFC", file.relative),)
-        for key in (path, Path(path).name)
-        if key in listed.files
-    }
+    named = {}
+    for file in files:
+        path = unicodedata.normalize("NFC", file.relative)
+        for key in (path, Path(path).name):
+            if file.problem == "not-a-video" and key in listed.files:
+                named[file.relative] = key
     return replace(videos, entries=named | videos.entries)
 
 

@@ -16,7 +16,7 @@ import torch
 
 from dancecli.core.errors import ModelError
 from dancecli.core.progress import SILENT, Reporter
-from dancecli.core.text import estimate, pluralize
+from dancecli.core.text import pluralize, time_words
 from dancecli.model.dataloading.datasets import DATASETS
 from dancecli.model.hardware.device import workers_needed
 from dancecli.model.networks.build import build_model
@@ -62,11 +62,11 @@ class PreflightCheck:
     workers: int | None = None
 
     def __str__(self) -> str:
-        what = f"{estimate(self.epoch_s)} per epoch"
+        what = f"{time_words(self.epoch_s)} per epoch"
         if self.features_s:
-            what = f"{estimate(self.features_s)} for the features, then {what}"
+            what = f"{time_words(self.features_s)} for the features, then {what}"
         clips = self.overfit.clips
-        return f"about {estimate(self.total_s)} in all: {what} (estimated from {pluralize(clips, 'clip')})"
+        return f"about {time_words(self.total_s)} in all: {what} (estimated from {pluralize(clips, 'clip')})"
 
     @property
     def record(self) -> dict[str, Any]:
