@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dancecli.core import hashing
-from dancecli.core.errors import InputError, MediaError, UsageError
+from dancecli.core.errors import InputError, MediaError, UsageError, WorkspaceError
 from dancecli.core.progress import SILENT, Progress, Reporter
 from dancecli.core.text import shown
 from dancecli.core.video_files import VIDEO_SUFFIXES
@@ -84,7 +85,7 @@ class PredictPlan:
         files: the videos, each with the name that it has in the result.
         inputs: what was named, as absolute paths.
         single: one file was named, so its failure is the command's.
-        folder: where the result goes.
+        name: of the folder where the result goes.
         left_out: files of the folders that are not videos.
         checkpoint: the network, or the model of trajectories.
         root: the workspace.
@@ -94,7 +95,7 @@ class PredictPlan:
     files: tuple[tuple[str, Path], ...]
     inputs: tuple[str, ...]
     single: bool
-    folder: Path
+    name: str
     left_out: int
     checkpoint: Checkpoint | TrajectoryFile
     run: str | None
@@ -154,9 +155,8 @@ def make_plan(workspace: Workspace, settings: PredictSettings) -> PredictPlan:
     name = slug(shown(first.stem if single else first.resolve().name))
     if len(settings.videos) > 1:
         name += f"-and-{len(settings.videos) - 1}-more"
-    folder = _result_folder(workspace, name, inputs)
     reading = Reading(path, window_s, calibration, settings.poses_of, settings.tracks_of)
-    return PredictPlan(files, inputs, single, folder, left_out, found, run, workspace.root, reading)
+    return PredictPlan(files, inputs, single, name, left_out, found, run, workspace.root, reading)
 
 
 def _file_of_run(workspace: Workspace, run: str | None) -> tuple[str, dict[str, Any], Path]:
@@ -190,14 +190,28 @@ def _open(path: Path, settings: PredictSettings) -> Checkpoint | TrajectoryFile:
     return found
 
 
-def _result_folder(workspace: Workspace, name: str, inputs: Sequence[str]) -> Path:
-    """Find the folder of these videos' results, or one that is free: videos may have equal names."""
+@contextmanager
+def _own_folder(workspace: Workspace, name: str, inputs: Sequence[str]) -> Iterator[Path]:
+    """Hold the folder of these videos' results, or one that is free: videos may have equal names.
+
+    Raises:
+        WorkspaceError: another process is at work on the same videos.
+    """
     n = 1
     while True:
         folder = workspace.report(f"predict-{name}" + (f"-{n}" if n > 1 else ""))
         file = folder / "prediction.json"
-        if not file.exists() or _read_json(file).get("inputs") == list(inputs):
-            return folder
+        with ExitStack() as held:
+            try:
+                held.enter_context(workspace.lock(folder.name))
+            except WorkspaceError:
+                if _read_json(file).get("inputs") == list(inputs):
+                    raise
+            else:
+                # Looked at when it is held: until then another process may have written it.
+                if not file.exists() or _read_json(file).get("inputs") == list(inputs):
+                    yield folder
+                    return
         n += 1
 
 
@@ -214,7 +228,7 @@ def predict(workspace: Workspace, settings: PredictSettings, reporter: Reporter 
     """Predict the styles in videos: the likeliest of each, and of long ones a timeline.
 
     Every video is decoded once. Results are stored in `reports/predict-<name>/prediction.json`,
-    from which those of the same videos, weights and windows are reused.
+    from which those of the same videos, weights, windows and decoder are reused.
 
     Args:
         workspace: where the run is, and the result goes.
@@ -226,12 +240,20 @@ def predict(workspace: Workspace, settings: PredictSettings, reporter: Reporter 
         InputError: a folder contains no video.
         UsageError: settings that exclude each other.
         ModelError: the checkpoint cannot be used.
-        WorkspaceError: there is no run with weights.
+        WorkspaceError: there is no run with weights, or another process is at work on the same videos.
     """
     plan = _with_decoder(make_plan(workspace, settings), settings.decoder)
     if words := plan.reading.decoder.words:
         reporter.message(words)
-    file = plan.folder / "prediction.json"
+    with _own_folder(workspace, plan.name, plan.inputs) as folder:
+        return _predict_into(folder, plan, settings, reporter)
+
+
+def _predict_into(
+    folder: Path, plan: PredictPlan, settings: PredictSettings, reporter: Reporter
+) -> PredictResult:
+    """Predict what is not in the folder's document yet, and write it; see `predict`."""
+    file = folder / "prediction.json"
     before = _read_before(file, plan)
     videos: dict[int, dict[str, Any]] = {}
     pictures: dict[int, Path] = {}
@@ -253,10 +275,10 @@ def predict(workspace: Workspace, settings: PredictSettings, reporter: Reporter 
             if row["error"]:
                 continue
             if settings.picture or len(row["windows"]) > 1:
-                pictures[place] = settings.picture or plan.folder / f"{slugs[place]}.png"
+                pictures[place] = settings.picture or folder / f"{slugs[place]}.png"
                 _draw(pictures[place], row, plan.checkpoint.labels)
             if len(row["windows"]) > 1:
-                of, stem = plan.files[place][1], plan.folder / slugs[place]
+                of, stem = plan.files[place][1], folder / slugs[place]
                 written = write_timeline(stem, of, row["segments"], datetime.now(UTC), known)
                 timelines[place] = written.files
                 _say_what_stays(written, reporter)
@@ -417,7 +439,7 @@ def _left(plan: PredictPlan, videos: Sequence[Mapping[str, Any]]) -> dict[str, i
 
 
 def _read_before(file: Path, plan: PredictPlan) -> dict[str, dict[str, Any]]:
-    """Results of an earlier call with the same weights and windows, by the videos' checksums."""
+    """Results of an earlier call with the same weights, windows and decoder, by the videos' checksums."""
     try:
         old = _read_json(file)
         same = old["schema"] == SCHEMA and old["window_s"] == plan.reading.window_s
@@ -425,9 +447,16 @@ def _read_before(file: Path, plan: PredictPlan) -> dict[str, dict[str, Any]]:
             return {}
         if old.get("calibration") != plan.reading.calibration.record:
             return {}
+        if _reader(old["decoder"]) != _reader(plan.reading.decoder.record):
+            return {}
         return {video["sha256"]: video for video in old["videos"] if not video["error"]}
     except (LookupError, TypeError):
         return {}
+
+
+def _reader(decoder: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What of a decoder's record changes the frames that it gives."""
+    return tuple(decoder.get(key) for key in ("name", "version", "device"))
 
 
 def _read_timelines(file: Path) -> dict[str, str]:

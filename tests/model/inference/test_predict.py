@@ -197,6 +197,29 @@ def test_a_folder_is_a_table_and_a_bad_file_a_row(workspace, tmp_path, clip_file
     assert predict(workspace, PredictSettings((folder,), window_s=1.0)).fresh == 2
 
 
+def test_what_another_decoder_read_is_read_again(workspace, clip_files):
+    settings = PredictSettings((clip_files[0],), run="run")
+    file = predict(workspace, settings).file
+    document = json.loads(file.read_text(encoding="utf-8"))
+    # As a machine with a GPU leaves it, where torchcodec decodes.
+    document["decoder"] = {"name": "torchcodec", "version": "0.13.0", "device": "cuda", "left_to_ffmpeg": 0}
+    file.write_text(json.dumps(document), encoding="utf-8")
+    assert predict(workspace, settings).fresh == 1
+    assert predict(workspace, settings).fresh == 0
+
+
+def test_two_commands_at_once_on_videos_of_equal_names_keep_their_results_apart(workspace, clip_files, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    one, two = (shutil.copy(clip_files[i], tmp_path / "ab"[i] / "film.mp4") for i in range(2))
+    with workspace.lock("predict-film"):
+        second = predict(workspace, PredictSettings((two,), run="run")).file
+    first = predict(workspace, PredictSettings((one,), run="run")).file
+    assert [file.parent.name for file in (first, second)] == ["predict-film", "predict-film-2"]
+    with workspace.lock("predict-film"), pytest.raises(WorkspaceError, match="another 'predict-film' is at"):
+        predict(workspace, PredictSettings((one,), run="run"))
+
+
 def test_videos_of_equal_names_keep_their_results_apart(workspace, tmp_path, clip_files):
     names = ("a/clip.mp4", "a-clip.mp4", "танец.mp4", "舞蹈.mp4", "A-clip.MP4")
     for name, clip in zip(names, clip_files, strict=False):
