@@ -134,7 +134,9 @@ def _fetch_advice(workspace: Workspace, there: Container[str]) -> Iterator[Advic
             yield Advice(command, why)
     command = _fetch_command(workspace)
     if tried and untried:
-        yield Advice(command, f"{pluralize(untried, 'segment')} not tried yet")
+        # Where a folder is searched, what it lacks is not tried; it has no row in the ledger.
+        what = "not in the folder, or not tried yet" if " --source local " in command else "not tried yet"
+        yield Advice(command, f"{pluralize(untried, 'segment')} {what}")
     elif retrievable:
         yield Advice(
             f"{command} --retry transient", f"{pluralize(retrievable, 'clip')} may still be available"

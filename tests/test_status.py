@@ -11,6 +11,7 @@ from dancecli.core.records import NEAR_DUPLICATE, Clip, Group, Outcome, OutcomeC
 from dancecli.dataset.clips import read_imports, read_segments, remember_segments
 from dancecli.dataset.fetch.settings import FetchSettings, selection_options
 from dancecli.dataset.groups import add_groups
+from dancecli.status import status
 from dancecli.storage import tables
 from dancecli.storage.ledger import LedgerWriter
 from dancecli.storage.workspace import Workspace
@@ -171,6 +172,18 @@ def test_the_advice_repeats_the_options_of_the_fetch(workspace: Workspace, dance
         *("dance", "fetch", "--annotations", f"{workspace.root}/my list.csv", "--limit", "3"),
         *("--source", "mirror", "--labels", f"{workspace.root}/l.txt"),
     ]
+
+
+def test_what_a_searched_folder_lacks_is_not_called_untried_alone(workspace: Workspace) -> None:
+    clips = [make_clip(i, LABELS[i % 2]) for i in range(4)]
+    fill(workspace, clips[:1], LABELS)
+    segments = [Segment(c.video_id, c.start_ms, c.end_ms, c.label, "", c.dataset) for c in clips]
+    options = selection_options(FetchSettings(sources=("local",), folder=workspace.root))
+    remember_segments(workspace, segments, LabelSet(LABELS), fetch_options=options)
+    outcome = Outcome(clips[0].clip_id, "v", OutcomeClass.DONE, "ok", "", 1, "2026", 0, "folder")
+    with LedgerWriter(workspace.ledger) as writer:
+        writer.record([(outcome, None)])
+    assert status(workspace).advice[0].why == "3 segments not in the folder, or not tried yet"
 
 
 def test_an_import_that_was_killed_is_advised_with_its_folder(workspace: Workspace, dance: Dance) -> None:
