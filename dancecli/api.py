@@ -233,9 +233,20 @@ class Workspace:
         """The latest outcome of every clip that was tried, indexed by clip_id."""
         return frames.outcomes_frame(self._storage)
 
-    def corrections(self) -> pd.DataFrame:
-        """The corrections in `labels.csv`, oldest first, indexed by clip_id."""
-        return frames.corrections_frame(self._storage)
+    @overload
+    def corrections(self) -> pd.DataFrame: ...
+
+    @overload
+    def corrections(self, files: Sequence[str | Path] | None = None, **options: Any) -> Result: ...
+
+    def corrections(self, files: Sequence[str | Path] | None = None, **options: Any) -> pd.DataFrame | Result:
+        """The corrections in `labels.csv`, oldest first, indexed by clip_id.
+
+        With files or options they are imported, taken back or cut again, as by `dance corrections`.
+        """
+        if files is None and not options:
+            return frames.corrections_frame(self._storage)
+        return self._call("corrections", {**_given(files=files), **options})
 
     def splits(self) -> list[str]:
         """Names of the splits, the latest last."""

@@ -164,6 +164,18 @@ def test_outcomes_and_corrections_are_read(ws: dancecli.Workspace) -> None:
     assert ws.corrections().loc["a_0_1000", "new"] == "tap dancing"
 
 
+def test_corrections_are_imported_and_taken_back(ws: dancecli.Workspace) -> None:
+    fill(Workspace(ws.root), [make_clip(0, "zumba")], ("tap dancing", "zumba"))
+    clip_id = ws.clips().index[0]
+    decided = ws.root / "decided.csv"
+    decided.write_text(f"clip_id,label\n{clip_id},tap dancing\nunknown,zumba\n")
+    found = ws.corrections(files=[decided])
+    assert (found.complete, len(found["rows"]), len(found["refused"])) == (False, 1, 1)
+    assert ws.corrections().loc[clip_id, "new"] == "tap dancing"
+    assert ws.corrections(take_back=[clip_id]).complete
+    assert list(ws.corrections()["new"]) == ["tap dancing", ""]
+
+
 def test_a_run_gives_predictions_metrics_and_a_report(workspace: Workspace) -> None:
     make_run(
         workspace.root, ("wave", "spin", "bounce", "robot", "waltz", "tango"), test=48, val=18, name="good-1"

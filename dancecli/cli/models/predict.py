@@ -102,18 +102,19 @@ def command(
     check_gpus(gpus)
     if dry_run:
         plan = make_plan(workspace, settings)
+        folder = next(plan.folders())
         document = {
             "videos": [name for name, _ in plan.files],
             "checkpoint": str(plan.checkpoint.path),
             "window_s": plan.reading.window_s,
-            "folder": str(plan.folder),
+            "folder": str(folder),
         }
         if json_output:
             print_json(document)
         else:
             info(
                 f"would classify {pluralize(len(plan.files), 'video')} with "
-                f"{plan.checkpoint.path}, into {plan.folder}"
+                f"{plan.checkpoint.path}, into {folder}"
             )
         return
     with reporting_phases() as reporter:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 SCHEMA = 1
+RESULT = "prediction.json"
 # All frames of a window are held at once.
 _WINDOW_S = (0.5, 600.0)
 _SAVE_EVERY_S = 5.0
@@ -85,7 +88,7 @@ class PredictPlan:
         files: the videos, each with the name that it has in the result.
         inputs: what was named, as absolute paths.
         single: one file was named, so its failure is the command's.
-        name: of the folder where the result goes.
+        folders: where the result may go: into the first that no other command holds.
         left_out: files of the folders that are not videos.
         checkpoint: the network, or the model of trajectories.
         root: the workspace.
@@ -95,7 +98,7 @@ class PredictPlan:
     files: tuple[tuple[str, Path], ...]
     inputs: tuple[str, ...]
     single: bool
-    name: str
+    folders: Callable[[], Iterator[Path]]
     left_out: int
     checkpoint: Checkpoint | TrajectoryFile
     run: str | None
@@ -156,7 +159,8 @@ def make_plan(workspace: Workspace, settings: PredictSettings) -> PredictPlan:
     if len(settings.videos) > 1:
         name += f"-and-{len(settings.videos) - 1}-more"
     reading = Reading(path, window_s, calibration, settings.poses_of, settings.tracks_of)
-    return PredictPlan(files, inputs, single, name, left_out, found, run, workspace.root, reading)
+    folders = partial(_folders, workspace, name, inputs)
+    return PredictPlan(files, inputs, single, folders, left_out, found, run, workspace.root, reading)
 
 
 def _file_of_run(workspace: Workspace, run: str | None) -> tuple[str, dict[str, Any], Path]:
@@ -190,29 +194,38 @@ def _open(path: Path, settings: PredictSettings) -> Checkpoint | TrajectoryFile:
     return found
 
 
+def _folders(workspace: Workspace, name: str, inputs: Sequence[str]) -> Iterator[Path]:
+    """Yield the folders of these videos' results, and those that are free: videos may have equal names."""
+    for n in count(1):
+        folder = workspace.report(f"predict-{name}" + (f"-{n}" if n > 1 else ""))
+        if _is_free(folder) or _read_json(folder / RESULT).get("inputs") == list(inputs):
+            yield folder
+
+
+def _is_free(folder: Path) -> bool:
+    return not (folder / RESULT).exists()
+
+
 @contextmanager
-def _own_folder(workspace: Workspace, name: str, inputs: Sequence[str]) -> Iterator[Path]:
-    """Hold the folder of these videos' results, or one that is free: videos may have equal names.
+def _hold_folder(workspace: Workspace, plan: PredictPlan) -> Iterator[Path]:
+    """Hold the folder where a result goes.
 
     Raises:
         WorkspaceError: another process is at work on the same videos.
     """
-    n = 1
-    while True:
-        folder = workspace.report(f"predict-{name}" + (f"-{n}" if n > 1 else ""))
-        file = folder / "prediction.json"
-        with ExitStack() as held:
+    with ExitStack() as held:
+        for folder in plan.folders():
+            was_free = _is_free(folder)
             try:
                 held.enter_context(workspace.lock(folder.name))
             except WorkspaceError:
-                if _read_json(file).get("inputs") == list(inputs):
-                    raise
-            else:
-                # Looked at when it is held: until then another process may have written it.
-                if not file.exists() or _read_json(file).get("inputs") == list(inputs):
-                    yield folder
-                    return
-        n += 1
+                if was_free:
+                    continue
+                raise
+            # Another process may have written it until it was held.
+            if was_free == _is_free(folder):
+                break
+        yield folder
 
 
 def _read_json(file: Path) -> dict[str, Any]:
@@ -245,7 +258,7 @@ def predict(workspace: Workspace, settings: PredictSettings, reporter: Reporter 
     plan = _with_decoder(make_plan(workspace, settings), settings.decoder)
     if words := plan.reading.decoder.words:
         reporter.message(words)
-    with _own_folder(workspace, plan.name, plan.inputs) as folder:
+    with _hold_folder(workspace, plan) as folder:
         return _predict_into(folder, plan, settings, reporter)
 
 
@@ -253,7 +266,7 @@ def _predict_into(
     folder: Path, plan: PredictPlan, settings: PredictSettings, reporter: Reporter
 ) -> PredictResult:
     """Predict what is not in the folder's document yet, and write it; see `predict`."""
-    file = folder / "prediction.json"
+    file = folder / RESULT
     before = _read_before(file, plan)
     videos: dict[int, dict[str, Any]] = {}
     pictures: dict[int, Path] = {}

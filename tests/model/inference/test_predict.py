@@ -208,7 +208,7 @@ def test_what_another_decoder_read_is_read_again(workspace, clip_files):
     assert predict(workspace, settings).fresh == 0
 
 
-def test_two_commands_at_once_on_videos_of_equal_names_keep_their_results_apart(workspace, clip_files, tmp_path):
+def test_two_commands_at_once_on_videos_of_one_name_keep_results_apart(workspace, clip_files, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     one, two = (shutil.copy(clip_files[i], tmp_path / "ab"[i] / "film.mp4") for i in range(2))
