@@ -142,7 +142,19 @@ def _import_text(error: ImportError) -> tuple[str, str]:
         raise error
     missing = isinstance(error, ModuleNotFoundError) and package
     text = f"the package {package} is not installed" if missing else f"a package cannot be imported ({error})"
-    return text, "install the training extra: pip install 'dancecli[train]'"
+    return text, f"install what it belongs to: pip install 'dancecli[{_extra_of(package)}]'"
+
+
+def _extra_of(package: str) -> str:
+    """The extra that brings a package by its name; most packages are for training."""
+    import importlib.metadata
+    import re
+
+    for requirement in importlib.metadata.requires("dancecli") or ():
+        found = re.match(r"([\w.-]+).*\bextra == ['\"]([\w-]+)['\"]", requirement)
+        if found and found[1].replace("-", "_").lower() == package:
+            return found[2]
+    return "train"
 
 
 def _os_text(error: OSError) -> str:

@@ -89,6 +89,12 @@ SplitOption = Annotated[
     str | None,
     typer.Option("--split", metavar="NAME", help="Name of the split. [default: the latest]"),
 ]
+RunSplitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--split", metavar="NAME", help="Name of the split. [default: that of the run, else the latest]"
+    ),
+]
 FlowMethodOption = Annotated[
     str,
     typer.Option(

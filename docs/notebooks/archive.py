@@ -84,7 +84,7 @@ app.terminate()
 # %%
 clip = next(name for name in archive.clips().index if name.startswith("Ben-moon"))
 Path("decided.csv").write_text(f"clip_id,label\n{clip},moon walking\n")
-# !dance corrections decided.csv --workspace archive
+archive.corrections(files=["decided.csv"])
 archive.corrections()[["field", "old", "new"]]
 
 # %% [markdown]

@@ -40,8 +40,9 @@ def command(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Label file. [default: the workspace's set, else the 19 dance styles for a download of "
-            "Kinetics, else the names of the folders]",
+            help="Label file. [default: the workspace's set, else the 19 dance styles if all labels are "
+            "among them or for a download of Kinetics, Let's Dance or ActivityNet, else the names of "
+            "the folders]",
             show_default=False,
         ),
     ] = None,

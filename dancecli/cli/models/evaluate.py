@@ -17,7 +17,7 @@ from dancecli.cli.console import (
     table,
 )
 from dancecli.cli.models.processes import check_gpus, refuse_in_one_process
-from dancecli.cli.options import DecoderOption, DryRunOption, JsonOption, SplitOption, WorkspaceOption
+from dancecli.cli.options import DecoderOption, DryRunOption, JsonOption, RunSplitOption, WorkspaceOption
 from dancecli.core.errors import UsageError
 from dancecli.core.records import Control
 
@@ -47,7 +47,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    split: SplitOption = None,
+    split: RunSplitOption = None,
     num_clips: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Number of temporal clips per video to average.")
     ] = None,

@@ -16,7 +16,7 @@ from dancecli.cli.options import (
     JsonOption,
     PretrainOption,
     RecipeOption,
-    SplitOption,
+    RunSplitOption,
     WeightsOption,
     WorkspaceOption,
 )
@@ -34,7 +34,7 @@ def command(
         ),
     ] = None,
     pretrain: PretrainOption = "inception",
-    split: SplitOption = None,
+    split: RunSplitOption = None,
     recipe: RecipeOption = "default",
     weights: WeightsOption = None,
     form: Annotated[

@@ -28,6 +28,18 @@ COMMANDS = {
 }
 
 
+def test_a_package_of_an_extra_is_named_with_that_extra(corpus):
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCK.format(packages=("starlette",)), "app", "--no-browser"],
+        cwd=corpus().root, capture_output=True, text=True, check=False, env=dict(os.environ),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-2:] == [
+        "error: the package starlette is not installed",
+        "  hint: install what it belongs to: pip install 'dancecli[app]'",
+    ]
+
+
 @pytest.mark.parametrize("package", ["torch", "mmaction", "mmcv"])
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_a_missing_package_is_one_line(corpus, package: str, words: tuple[str, ...]):
