@@ -182,10 +182,7 @@ def changed_subset(record: Mapping[str, Any], data: SplitData) -> str:
     if removed_of(data.meta) != (split.get("removed") or {}):
         return ""
     for subset, now in ((Subset.TRAIN, data.train_hash), (Subset.VAL, data.val_hash)):
-        was = split.get(f"{subset}_hash")
-        # Runs did not always keep hashes of these; what they have is the number of clips.
-        same = was == now if was else split["counts"].get(subset) == data.counts[subset]
-        if not same:
+        if split.get(f"{subset}_hash") != now:
             return subset.value
     return ""
 

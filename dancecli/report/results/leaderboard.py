@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 # What two runs share if they differ by their seed alone.
 RECIPE = ("labels", "model", "weights", "split", "views", "optim", "cache", "recipe")
-# Hashes of the clips as listed, which a split's record has beside those of the split.
-LISTS = ("train_hash", "val_hash")
 
 
 @dataclass(frozen=True)
@@ -287,24 +285,12 @@ def _families(found: Sequence[RunResults]) -> list[list[RunResults]]:
     alike: dict[str, list[RunResults]] = {}
     for results in found:
         alike.setdefault(_recipe_key(results.run), []).append(results)
-    families = []
-    for runs in alike.values():
-        lists = [tuple(run.run["split"].get(key) for key in LISTS) for run in runs]
-        # Runs did not always keep these: beside one that does not know, they say nothing.
-        if any(None in of_run for of_run in lists):
-            families.append(runs)
-            continue
-        of_lists: dict[tuple[str, ...], list[RunResults]] = {}
-        for run, of_run in zip(runs, lists, strict=True):
-            of_lists.setdefault(of_run, []).append(run)
-        families += of_lists.values()
-    return families
+    return list(alike.values())
 
 
 def _recipe_key(run: Mapping[str, Any]) -> str:
-    """Write out what runs share if they differ by their seed alone, but for the lists of their split."""
+    """Write out what runs share if they differ by their seed alone."""
     found = {name: run.get(name) for name in RECIPE}
-    found["split"] = {key: value for key, value in run["split"].items() if key not in LISTS}
     if trained := (run.get("evaluated") or {}).get("trained"):
         # Each seed is another run to evaluate; what these were trained on, and how, they share.
         found["model"] = {key: value for key, value in (run.get("model") or {}).items() if key != "of_run"}
