@@ -49,8 +49,8 @@ def row_of(name: str, modules: dict[str, list[int]]) -> str:
 
 
 def share(statements: int, lines: int, branches: int, taken: int) -> float:
-    """The share of statements and branches together that was run."""
-    return (lines + taken) / max(1, statements + branches)
+    """The share of statements and branches together that was run; all of a module that has none."""
+    return (lines + taken) / (statements + branches) if statements + branches else 1.0
 
 
 def percent(rate: float) -> str:
