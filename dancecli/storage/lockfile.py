@@ -82,10 +82,12 @@ def lock_rows(path: Path) -> Iterator[tuple[int, SplitClip]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file)
-            columns = tuple(next(rows, ()))
+            # A person who deletes a row may leave its line.
+            filled = (row for row in rows if any(map(str.strip, row)))
+            columns = tuple(next(filled, ()))
             if columns not in (_COLUMNS, _WITH_FOLDS):
                 raise InputError.at(path, 1, f"is not a split lock: its columns must be {','.join(_COLUMNS)}")
-            for row in rows:
+            for row in filled:
                 if len(row) != len(columns) or row[1] not in _SUBSETS:
                     raise InputError.at(path, rows.line_num, f"is not {', '.join(columns)}")
                 if columns == _WITH_FOLDS and not (row[1] == Subset.TEST and _FOLDS.fullmatch(row[-1])):

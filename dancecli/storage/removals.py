@@ -15,6 +15,7 @@ from dataclasses import astuple, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 
+from dancecli.core.csv_files import csv_records, read_text
 from dancecli.core.errors import InputError
 from dancecli.core.hashing import sha256_text
 from dancecli.core.records import Outcome, OutcomeClass
@@ -119,23 +120,19 @@ def read_removals(workspace: Workspace) -> Removals:
     """Read the tombstones; none if there is no file.
 
     Raises:
-        InputError: the file has other columns, or a row that is no tombstone.
+        InputError: the file is not text, has other columns, or a row that is no tombstone.
     """
     path = removals_file(workspace)
     if not path.exists():
         return Removals()
     found: dict[str, Removal] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file)
-            if tuple(next(rows, _COLUMNS)) != _COLUMNS:
-                raise InputError.at(path, 1, f"is no list of removed clips: its columns are {_COLUMNS}")
-            for row in rows:
-                if len(row) != len(_COLUMNS) or row[2] not in (CLIP, VIDEO) or times_of(row[0]) == (0, 0):
-                    raise InputError.at(path, rows.line_num, f"is not {', '.join(_COLUMNS)}", "correct it")
-                found[row[0]] = Removal(*row)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError.at(path, None, f"is no list of removed clips ({error})") from None
+    rows = csv_records(path, read_text(path, "list of removed clips"), ",")
+    if tuple(next(rows, (1, _COLUMNS))[1]) != _COLUMNS:
+        raise InputError.at(path, 1, f"is no list of removed clips: its columns are {_COLUMNS}")
+    for line, row in rows:
+        if len(row) != len(_COLUMNS) or row[2] not in (CLIP, VIDEO) or times_of(row[0]) == (0, 0):
+            raise InputError.at(path, line, f"is not {', '.join(_COLUMNS)}", "correct it")
+        found[row[0]] = Removal(*row)
     return Removals(found)
 
 

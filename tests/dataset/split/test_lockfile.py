@@ -107,6 +107,14 @@ def test_a_lock_saved_by_a_spreadsheet_is_read(filled: Workspace) -> None:
     assert split(filled, SplitSettings(lock=saved)).digest == first.digest
 
 
+def test_a_blank_line_in_a_lock_is_no_row(filled: Workspace) -> None:
+    first = split(filled, SplitSettings(name="bench"))
+    header, *rows = filled.split_lock("bench").read_text().splitlines()
+    edited = filled.root / "edited.lock.csv"
+    edited.write_text("\n".join(["", header, rows[0], "", ",,,,", *rows[1:], "", ""]))
+    assert split(filled, SplitSettings(lock=edited)).digest == first.digest
+
+
 def test_another_label_here_is_drift_and_the_locks_is_kept(filled: Workspace) -> None:
     first = split(filled, SplitSettings(name="bench"))
     clips = tables.read(filled.clips, Clip)
