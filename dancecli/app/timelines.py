@@ -17,7 +17,7 @@ from typing import Any
 
 from dancecli.core.errors import DanceError, InputError, WorkspaceError
 from dancecli.core.records import TIER
-from dancecli.core.video_files import is_video_name, recording_stem
+from dancecli.core.video_files import is_video_name, recording_id, recording_stem
 from dancecli.model.inference.inputs import slug
 from dancecli.sources.list_format import RowError, read_times
 from dancecli.sources.timelines import Stretch, read_stretches
@@ -354,9 +354,9 @@ def import_spans(recording: Recording, before: Sequence[Span], text: str, path: 
     known = {(span.start_ms, span.end_ms, span.label): span for span in before}
     file = PurePath(recording.title).name
     # A folder of frames may have a dot in its name, which ELAN files give as a suffix.
-    own, found = {"", recording_stem(file), PurePath(file).stem}, []
+    own, found = {recording_id(name) for name in (recording_stem(file), PurePath(file).stem)}, []
     for stretch in _of_one_tier(list(read_stretches(text, path)), path):
-        if stretch.video not in own:
+        if stretch.video and recording_id(stretch.video) not in own:
             raise InputError(
                 f"{path}: is a timeline of {stretch.video!r}, and this is {recording.title!r}",
                 "import it at its own recording; a renamed one is linked again in ELAN",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -53,11 +54,12 @@ def recording_id(stem: str) -> str:
     """Return the video id of a recording that is named as people name them, such as `Gala 1994, 2`.
 
     A name that is an id already stays as it is; else the name's hash keeps apart those that differ in
-    nothing but the characters that an id cannot have.
+    nothing but the characters that an id cannot have. A Mac's form of a name and that of others are one.
 
     Args:
         stem: the file's name without its suffix.
     """
+    stem = unicodedata.normalize("NFC", stem)
     if VIDEO_ID.fullmatch(stem):
         return stem
     slug = _NOT_IN_IDS.sub("-", in_ascii(stem)).strip("-")[:40] or "video"

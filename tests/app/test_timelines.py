@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -343,6 +345,13 @@ def test_any_label_is_read_back_from_webvtt(spans: list[Span]) -> None:
     text = webvtt(Path("film.mp4"), as_segments(spans))
     read = import_spans(recording(()), [], text, Path("x.vtt"))
     assert [(s.start_ms, s.end_ms, s.label) for s in read] == [(s.start_ms, s.end_ms, s.label) for s in spans]
+
+
+@pytest.mark.parametrize(("title", "named"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_a_mac_s_form_of_a_name_and_that_of_others_are_one_recording(title: str, named: str) -> None:
+    file, other = (unicodedata.normalize(form, "Café.mp4") for form in (title, named))
+    text = f"WEBVTT\n\nNOTE recording: {other}\n\n00:01.000 --> 00:02.000\nzumba\n"
+    assert len(import_spans(replace(recording(()), title=file), [], text, Path("x.vtt"))) == 1
 
 
 @given(states=st.lists(timelines(), min_size=1, max_size=6))

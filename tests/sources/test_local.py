@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from dancecli.core.errors import InputError
 from dancecli.core.records import clip_id_of
+from dancecli.core.video_files import recording_id
 from dancecli.sources.list_format import spellings_of
 from dancecli.sources.local import FolderIndex, parse_clip_name, scan
 
@@ -120,6 +122,16 @@ def test_of_recordings_with_one_name_none_is_taken(tmp_path: Path) -> None:
             index.video(stem)
     # An id of YouTube is one video wherever it lies.
     assert index.video("dQw4w9WgXcQ") == tmp_path / "first/dQw4w9WgXcQ.mp4"
+
+
+@pytest.mark.parametrize("name", ["Café", "Ǿresund", "Šokačko kolo 2", "한국 무용"])
+def test_a_recording_is_found_by_either_form_of_its_name(tmp_path: Path, name: str) -> None:
+    forms = [unicodedata.normalize(form, name) for form in ("NFC", "NFD")]
+    assert forms[0] != forms[1]
+    for file, listed in itertools.permutations(forms):
+        (tmp_path / file).mkdir()
+        touch(tmp_path / file / f"{file}.mp4")
+        assert FolderIndex.read(tmp_path / file).video(recording_id(listed)) is not None
 
 
 def test_a_link_to_nothing_stops_nobody(tmp_path: Path) -> None:
