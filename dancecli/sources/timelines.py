@@ -22,7 +22,7 @@ from dancecli.core.records import RECORDING_COLUMN, RECORDING_NOTE
 from dancecli.core.video_files import recording_stem
 from dancecli.sources.list_format import Unit, read_number
 
-_CUE_TIMES = re.compile(r"\s*(?P<start>[\d:.]+)[ \t]+-->[ \t]+(?P<end>[\d:.]+)(?:[ \t].*)?")
+_ARROW = "-->"
 _TAG = re.compile(r"<[^>]*>")
 _SCHEME = re.compile(r"[a-z]{2,}:(?://)?", re.IGNORECASE)
 _WHOLE = re.compile(r"-?[0-9]{1,12}")
@@ -126,24 +126,31 @@ def read_elan(text: str, path: Path) -> Iterator[Stretch]:
 def read_webvtt(lines: Iterator[str], num_before: int) -> Iterator[Stretch]:
     """Give the cues of a WebVTT file, behind its first line; notes and styles are none.
 
+    Every other line with an arrow begins one, whether or not there are times at it: `read_times` refuses
+    what is none.
+
     Args:
         lines: behind the first one.
         num_before: lines before them.
     """
-    place, times, words, video = 0, None, list[str](), ""
+    cue: tuple[int, str, str] | None = None
+    words, video = list[str](), ""
     for number, line in enumerate((*lines, ""), num_before + 1):
-        match = _CUE_TIMES.fullmatch(line.rstrip("\r\n"))
         # The words of a cue are none.
-        if times is None and line.startswith(RECORDING_NOTE):
+        is_note = cue is None and line.split(None, 1)[:1] == ["NOTE"]
+        is_timed = _ARROW in line and not is_note
+        if is_note and line.startswith(RECORDING_NOTE):
             video = recording_stem(html.unescape(line.removeprefix(RECORDING_NOTE).strip()))
-        if match:
-            place, times, words = number, match, []
+        if cue and (is_timed or not line.strip()):
+            place, start, end = cue
+            yield Stretch(place, _PROBABILITY.sub("", " ".join(words)), start, end, video)
+            cue = None
+        if is_timed:
+            start, _, rest = line.partition(_ARROW)
+            # How players place the cue may follow its end.
+            cue, words = (number, start.strip(), "".join(rest.split()[:1])), []
         elif line.strip():
             words.append(html.unescape(_TAG.sub("", line)).strip())
-        elif times:
-            label = _PROBABILITY.sub("", " ".join(words))
-            yield Stretch(place, label, times["start"], times["end"], video)
-            times = None
 
 
 def _milliseconds(text: str, offset_ms: int) -> float | str:

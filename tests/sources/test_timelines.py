@@ -203,6 +203,47 @@ def test_cues_as_others_write_them(tmp_path: Path) -> None:
     assert [row.row for row in listing.refused] == [15]
 
 
+def test_a_cue_ends_where_the_next_one_begins(tmp_path: Path) -> None:
+    path = tmp_path / "film.vtt"
+    path.write_text(
+        "WEBVTT\n00:01.000 --> 00:02.000\nzumba\n00:02.000 --> 00:03.000\ntango\ndancing\n"
+        "00:03.000 --> 00:04.000\nzumba\n"
+    )
+    listing = read(path)
+    found = [(one.start_ms, one.end_ms, one.label) for one in listing.segments]
+    assert found == [(1000, 2000, "zumba"), (2000, 3000, "tango dancing"), (3000, 4000, "zumba")]
+
+
+@pytest.mark.parametrize(
+    "times",
+    ["00:00:01,000 --> 00:00:02,500", "00:01.000-->00:02.500", " 0:01.0\t-->0:02,5 align:start\tline:0"],
+)
+def test_cues_of_other_programs_are_read(tmp_path: Path, times: str) -> None:
+    path = tmp_path / "film.vtt"
+    path.write_text(f"WEBVTT\n\n1\n{times}\nzumba\n\n2\n00:05.000 --> 00:06.000\nzumba\n", newline="\r\n")
+    listing = read(path)
+    assert [(one.start_ms, one.end_ms) for one in listing.segments] == [(1000, 2500), (5000, 6000)]
+    assert not listing.refused
+
+
+@pytest.mark.parametrize(
+    ("times", "says"),
+    [
+        ("00:00:01:12 --> 00:00:02:12", "time_start '00:00:01:12' is not a time"),
+        ("00:01.000 --> soon", "time_end 'soon' is not a time"),
+        ("00:01.000 -->", "time_end '' is not a time"),
+        ("--> 00:01.000", "time_start '' is not a time"),
+    ],
+)
+def test_a_cue_without_times_is_refused_with_its_line(tmp_path: Path, times: str, says: str) -> None:
+    path = tmp_path / "film.vtt"
+    path.write_text(f"WEBVTT\n\nNOTE 1 --> 2\n\n{times}\nzumba\n00:05.000 --> 00:06.000\nzumba\n")
+    listing = read(path)
+    assert [one.start_ms for one in listing.segments] == [5000]
+    (refused,) = listing.refused
+    assert str(refused).startswith(f"{path}:5: {says}")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
