@@ -331,11 +331,11 @@ def _csv_rows(
     columns = _Columns.find(header, path, reader)
     widest, label, others = columns.widest, columns.label, reader.listing.other_labels
     for number, values in _records(lines, delimiter, num_before + 1, path, reader):
-        if len(values) <= widest:
-            if any(map(str.strip, values)):
-                what = f"has {len(values)} columns where {columns.count} are named"
-                reader.refuse(path, number, what, "correct the row, or remove it")
-            continue
+        if len(values) != columns.count:
+            if misfit := columns.misfit(values, delimiter):
+                reader.refuse(path, number, misfit, "correct the row, or remove it")
+            if misfit or len(values) <= widest:
+                continue
         text = values[label]
         # Most rows are of labels that were met before: a look-up here costs less than a call.
         if text in others:
@@ -430,6 +430,13 @@ class _Columns:
         return max(
             self.label, self.video_id or 0, self.start, self.end, self.subset or 0, self.recording or 0
         )
+
+    def misfit(self, values: list[str], delimiter: str) -> str:
+        """Say what is wrong with the number of a row's cells; empty for a blank row, and for cells to spare."""
+        what = f"has {len(values)} cells where {self.count} are named"
+        if any(map(str.strip, values[self.count :])):
+            return f"{what}: quote cells that hold {short(delimiter)}"
+        return what if len(values) <= self.widest and any(map(str.strip, values)) else ""
 
     def row(self, number: int, label: str, values: list[str], recording: str) -> _Row:
         """Pick a row's values; it is of the recording with this id, if it names one."""

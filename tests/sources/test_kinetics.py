@@ -115,7 +115,11 @@ def test_several_lists_are_one(tmp_path: Path) -> None:
             "zumba,a,2000,12000,val",
             "list.csv:3: 2000 to 12000 is a clip of 10,000 s; are these milliseconds?",
         ),
-        ("zumba,a,0", "list.csv:3: has 3 columns where 5 are named"),
+        ("zumba,a,0", "list.csv:3: has 3 cells where 5 are named"),
+        ("zumba,a,3,5,13,5", "list.csv:3: has 6 cells where 5 are named: quote cells that hold ','"),
+        ("zumba, fast,a,3,5,val,", "list.csv:3: has 7 cells where 5 are named: quote cells that hold ','"),
+        ("sit, up,a,3,5,val", "list.csv:3: has 6 cells where 5 are named: quote cells that hold ','"),
+        (",,,,,zumba", "list.csv:3: has 6 cells where 5 are named: quote cells that hold ','"),
         ('zumba,"a,0,10,val', "list.csv:3: is not CSV"),
     ],
 )
@@ -127,6 +131,13 @@ def test_a_wrong_row_is_refused_and_the_others_are_read(path: Path, row: str, sa
     assert "\n" not in str(refused)
     assert [s.video_id for s in listing.segments] == ["ok", "last"]
     assert listing.num_rows == 3
+
+
+def test_empty_cells_behind_the_last_column_are_none(path: Path) -> None:
+    path.write_text(f"{HEADER}zumba,a,0,10,val,,\nzumba,b,0,10,val, \n,,,,,,\n")
+    listing = read_lists([path], LABELS)
+    assert [s.video_id for s in listing.segments] == ["a", "b"]
+    assert listing.num_rows == 2
 
 
 def test_a_list_of_wrong_rows_alone_is_an_error(path: Path) -> None:
