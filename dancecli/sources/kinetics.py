@@ -432,7 +432,7 @@ class _Columns:
         )
 
     def misfit(self, values: list[str], delimiter: str) -> str:
-        """Say what is wrong with the number of a row's cells; empty for a blank row, and for cells to spare."""
+        """Say what is wrong with the number of a row's cells; empty for a blank row, or blanks to spare."""
         what = f"has {len(values)} cells where {self.count} are named"
         if any(map(str.strip, values[self.count :])):
             return f"{what}: quote cells that hold {short(delimiter)}"

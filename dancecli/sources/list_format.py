@@ -21,17 +21,18 @@ ID_COLUMNS = (
 )
 # Seconds of a one; None where a name does not say, which is in seconds.
 Unit = float | None
+_MS = 0.001
 START_COLUMNS: dict[str, Unit] = {
     **dict.fromkeys(("time_start", "start", "start_time", "begin", "t_start", "begin_time"), None),
     **dict.fromkeys(("start_s", "start_sec", "start_seconds", "time_start_s", "begin_s"), 1.0),
-    **dict.fromkeys(("start_ms", "time_start_ms", "start_msec", "start_time_ms", "begin_ms"), 0.001),
-    **dict.fromkeys(("start_milliseconds", "start_millis"), 0.001),
+    **dict.fromkeys(("start_ms", "time_start_ms", "start_msec", "start_time_ms", "begin_ms"), _MS),
+    **dict.fromkeys(("start_milliseconds", "start_millis"), _MS),
 }
 END_COLUMNS: dict[str, Unit] = {
     **dict.fromkeys(("time_end", "end", "end_time", "stop", "t_end", "stop_time"), None),
     **dict.fromkeys(("end_s", "end_sec", "end_seconds", "time_end_s", "stop_s"), 1.0),
-    **dict.fromkeys(("end_ms", "time_end_ms", "end_msec", "end_time_ms", "stop_ms"), 0.001),
-    **dict.fromkeys(("end_milliseconds", "end_millis"), 0.001),
+    **dict.fromkeys(("end_ms", "time_end_ms", "end_msec", "end_time_ms", "stop_ms"), _MS),
+    **dict.fromkeys(("end_milliseconds", "end_millis"), _MS),
 }
 SUBSET_COLUMNS = ("split", "subset", "set", "partition", "usage")
 _DELIMITERS = (",", ";", "\t", "|")
@@ -40,6 +41,9 @@ _DELIMITER_NAMES = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _LONGEST_S = 86_400.0
 # Seconds written without a unit that make a longer clip are most likely milliseconds.
 _LONGEST_PLAIN_S = 1000.0
+# A shorter clip is most likely one whose thousands were taken for decimals.
+_SHORTEST_GROUPED_S = 0.1
+_GROUPED = re.compile(r"\s*[1-9]\d{0,2}[.,]\d{3}\s*")
 _CLOCK = re.compile(r"(?:(?P<h>\d{1,3}):)?(?P<m>\d{1,3}):(?P<s>\d{1,2}(?:[.,]\d*)?)")
 _ADDRESS = re.compile(
     r"(?:https?://)?(?:[a-z]+\.)?(?:youtube(?:-nocookie)?\.com/"
@@ -122,7 +126,8 @@ def read_times(start: object, end: object, units: tuple[Unit, Unit] = (None, Non
         units: seconds of a one in each column.
 
     Raises:
-        RowError: a time is missing or no time, or they are not in order.
+        RowError: a time is missing or no time, they are not in order, or it cannot be told whether their
+            points and commas are those of decimals or of thousands.
     """
     pair = []
     clock = False
@@ -132,6 +137,12 @@ def read_times(start: object, end: object, units: tuple[Unit, Unit] = (None, Non
             clock = True
             whole = 3600 * int(match["h"] or 0) + 60 * int(match["m"])
             seconds = whole + float(match["s"].replace(",", "."))
+        elif unit == _MS and is_grouped(value):
+            few_ms = read_number(value)
+            raise RowError(
+                f"{column} {short(value)} is {few_ms:g} or {1000 * few_ms:.0f} milliseconds",
+                "write milliseconds without points and commas",
+            )
         else:
             seconds = read_number(value) * (1.0 if unit is None else unit)
         # Also false for NaN.
@@ -140,9 +151,15 @@ def read_times(start: object, end: object, units: tuple[Unit, Unit] = (None, Non
         pair.append(seconds)
     if pair[1] <= pair[0]:
         raise RowError(f"time_end {short(end)} is not after time_start {short(start)}")
-    if pair[1] - pair[0] > _LONGEST_PLAIN_S and units == (None, None) and not clock:
+    length_s = round(pair[1] - pair[0], 6)
+    if length_s < _SHORTEST_GROUPED_S and is_grouped(start) and is_grouped(end):
         raise RowError(
-            f"{start} to {end} is a clip of {pair[1] - pair[0]:,.0f} s; are these milliseconds?",
+            f"{short(start)} to {short(end)} is a clip of {length_s:.3f} or of {1000 * length_s:.0f} s",
+            "write thousands of seconds without points and commas",
+        )
+    if length_s > _LONGEST_PLAIN_S and units == (None, None) and not clock:
+        raise RowError(
+            f"{start} to {end} is a clip of {length_s:,.0f} s; are these milliseconds?",
             "name the columns start_ms and end_ms, or write a long clip's times as HH:MM:SS",
         )
     start_ms, end_ms = (round(seconds * 1000) for seconds in pair)
@@ -215,6 +232,11 @@ def short(value: object) -> str:
     """Quote a value for a message, cut to one readable line."""
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def is_grouped(value: object) -> bool:
+    """Tell whether a text's point or comma may stand for thousands as well as for decimals: `12,000`."""
+    return isinstance(value, str) and _GROUPED.fullmatch(value) is not None
 
 
 def read_number(value: object) -> float:

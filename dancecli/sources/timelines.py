@@ -20,7 +20,7 @@ from dancecli.core.csv_files import parse_csv, text_lines
 from dancecli.core.errors import InputError
 from dancecli.core.records import RECORDING_COLUMN, RECORDING_NOTE
 from dancecli.core.video_files import recording_stem
-from dancecli.sources.list_format import Unit, read_number
+from dancecli.sources.list_format import Unit, is_grouped, read_number
 
 _ARROW = "-->"
 _TAG = re.compile(r"<[^>]*>")
@@ -94,7 +94,8 @@ def _read_table(text: str, path: Path) -> Iterator[Stretch]:
 
 def _from_seconds(text: str) -> float | str:
     seconds = read_number(text)
-    return text if math.isnan(seconds) else 1000 * seconds
+    # What may be thousands stays as it is written, for `read_times` to see.
+    return text if math.isnan(seconds) or is_grouped(text) else 1000 * seconds
 
 
 def read_elan(text: str, path: Path) -> Iterator[Stretch]:

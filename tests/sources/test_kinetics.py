@@ -133,6 +133,36 @@ def test_a_wrong_row_is_refused_and_the_others_are_read(path: Path, row: str, sa
     assert listing.num_rows == 3
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "said"),
+    [
+        ("12,000", "22,000", "time_start '12,000' is 12 or 12000 milliseconds"),
+        ("12.500", "22000", "time_start '12.500' is 12.5 or 12500 milliseconds"),
+        ("500", "10.500", "time_end '10.500' is 10.5 or 10500 milliseconds"),
+        ("1.200.000", "1.210.000", "time_start '1.200.000' is not a time"),
+    ],
+)
+def test_milliseconds_that_may_be_thousands_are_refused(path: Path, start: str, end: str, said: str) -> None:
+    path.write_text(f"label;youtube_id;start_ms;end_ms\nzumba;a;0.000;10000.000\nzumba;b;{start};{end}\n")
+    listing = read_lists([path], LABELS)
+    assert [s.clip_id for s in listing.segments] == ["a_0_10000"]
+    (refused,) = listing.refused
+    assert said in str(refused)
+
+
+def test_seconds_that_may_be_thousands_are_refused_if_they_make_no_clip(path: Path) -> None:
+    times = ["1,200;1,210", "1.200;1.299", "1,200;1,300", "0,960;1,000", "1,20;1,21", "999;1.000,5"]
+    rows = [f"zumba;v{i};{pair}" for i, pair in enumerate(times)]
+    path.write_text("label;youtube_id;time_start;time_end\n" + "\n".join(rows))
+    listing = read_lists([path], LABELS)
+    assert [s.clip_id for s in listing.segments] == ["v2_1200_1300", "v3_960_1000", "v4_1200_1210"]
+    assert [str(row).removeprefix(f"{path}:") for row in listing.refused] == [
+        "2: '1,200' to '1,210' is a clip of 0.010 or of 10 s",
+        "3: '1.200' to '1.299' is a clip of 0.099 or of 99 s",
+        "7: time_end '1.000,5' is not a time in seconds or HH:MM:SS",
+    ]
+
+
 def test_empty_cells_behind_the_last_column_are_none(path: Path) -> None:
     path.write_text(f"{HEADER}zumba,a,0,10,val,,\nzumba,b,0,10,val, \n,,,,,,\n")
     listing = read_lists([path], LABELS)

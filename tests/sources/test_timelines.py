@@ -25,7 +25,7 @@ from dancecli.dataset.fetch.fetch import fetch
 from dancecli.dataset.fetch.history import clip_history
 from dancecli.model.inference.timeline_files import elan, write_timeline
 from dancecli.sources.kinetics import Listing, read_lists
-from dancecli.sources.list_format import read_times
+from dancecli.sources.list_format import RowError, read_times
 from dancecli.sources.timelines import read_stretches
 from dancecli.storage.workspace import Workspace
 
@@ -160,7 +160,8 @@ def test_a_timeline_without_a_name_in_it_is_of_the_recording_that_it_is_named_af
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 80_000_000), st.integers(1, 600_000), st.sampled_from(LABELS.names)),
+        # In seconds, 1.234 to 1.239 may be meant as thousands.
+        st.tuples(st.integers(0, 80_000_000), st.integers(100, 600_000), st.sampled_from(LABELS.names)),
         min_size=1,
         unique_by=lambda row: row[:2],
     )
@@ -317,6 +318,17 @@ def test_corrected_stretches_become_clips(served: ServedVideos, workspace: Works
     assert known == {f"{recording_id(NAME)}_400_1400", f"{recording_id(NAME)}_2000_3000"}
     assert numbers(workspace.clip(f"{recording_id(NAME)}_400_1400")) == list(range(10, 35))
     assert numbers(workspace.clip(f"{recording_id(NAME)}_2000_3000")) == list(range(50, 75))
+
+
+def test_seconds_of_a_table_that_may_be_thousands_stay_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "Gala.csv"
+    path.write_text('start_s,end_s,label\n"1,200","1,210",zumba\n1.200,900.000,zumba\n1.2,1.21,zumba\n')
+    thousands, *others = read_stretches(path.read_text(), path)
+    with pytest.raises(RowError, match=r"'1,200' to '1,210' is a clip of 0\.010 or of 10 s"):
+        read_times(thousands.start, thousands.end, thousands.units)
+    found = [read_times(stretch.start, stretch.end, stretch.units) for stretch in others]
+    assert found == [(1200, 900_000), (1200, 1210)]
+    assert [(one.start_ms, one.end_ms) for one in read(path).segments] == found
 
 
 @pytest.mark.parametrize(
