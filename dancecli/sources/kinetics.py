@@ -19,6 +19,7 @@ import difflib
 import io
 import itertools
 import json
+import math
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -552,7 +553,7 @@ def _entry_rows(video_id: str, entry: Any, path: Path, reader: ListReader) -> It
     """Give the rows of one video: one annotation, or an array of them."""
     name = short(video_id)
     annotations = entry.get("annotations") if isinstance(entry, dict) else None
-    subset = str(entry.get("subset", "")) if isinstance(entry, dict) else ""
+    subset = _text(entry.get("subset")) if isinstance(entry, dict) else ""
     if annotations is None or annotations == []:
         # Test lists are published without their answers.
         if isinstance(entry, dict) and (annotations == [] or "subset" in entry):
@@ -573,6 +574,11 @@ def _entry_rows(video_id: str, entry: Any, path: Path, reader: ListReader) -> It
             yield _Row(place, ours, video_id, start, end, subset)
 
 
+def _text(value: object) -> str:
+    """Write a value of JSON as a cell of CSV: empty where there is none, which pandas writes as NaN, too."""
+    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value)
+
+
 def _row_objects(rows: list[Any], path: Path, reader: ListReader) -> Iterator[_Row]:
     """Give the rows of an array of objects, each with the columns of a CSV list."""
     for number, row in enumerate(rows, start=1):
@@ -585,15 +591,15 @@ def _row_objects(rows: list[Any], path: Path, reader: ListReader) -> Iterator[_R
             reader.refuse(path, place, f"lacks {lacking!r}", "correct it, or remove it")
             continue
         label, video_id, start, end = (names[column] for column in found if column is not None)
-        ours = reader.label_at(str(values[label]), path, place)
+        ours = reader.label_at(_text(values[label]), path, place)
         subset = find_column(names, SUBSET_COLUMNS)
         if ours is not None:
             yield _Row(
                 place,
                 ours,
-                str(values[video_id]),
+                _text(values[video_id]),
                 values[start],
                 values[end],
-                str(values[names[subset]] or "") if subset is not None else "",
+                _text(values[names[subset]]) if subset is not None else "",
                 (START_COLUMNS[start], END_COLUMNS[end]),
             )

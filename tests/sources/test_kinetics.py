@@ -239,6 +239,25 @@ def test_wrong_json(tmp_path: Path, document: str, said: str) -> None:
     assert said in caught.value.message
 
 
+@pytest.mark.parametrize("nothing", ["null", "NaN"])
+def test_nothing_in_json_is_no_name(path: Path, nothing: str) -> None:
+    row = '{{"label": {}, "youtube_id": {}, "time_start": 0, "time_end": 10, "split": {}}}'
+    rows = [row.format('"zumba"', '"a"', nothing), row.format('"zumba"', nothing, '"val"')]
+    path.write_text(f"[{', '.join(rows)}, {row.format(nothing, 1, 1)}]")
+    listing = read_lists([path], LABELS)
+    assert [(s.clip_id, s.official_split) for s in listing.segments] == [("a_0_10000", "")]
+    assert [str(row) for row in listing.refused] == [
+        f"{path}: entry number 2: video id '' must consist of 1 to 64 letters, digits, '-' and '_'"
+    ]
+    assert dict(listing.other_labels) == {"(no label)": 1}
+    path.write_text(
+        f'{{"a": {{"annotations": {{"label": "zumba", "segment": [0, 10]}}, "subset": {nothing}}}}}'
+    )
+    listing = read_lists([path], LABELS)
+    assert [s.clip_id for s in listing.segments] == ["a_0_10000"]
+    assert not any("split" in note for note in listing.notes)
+
+
 def test_the_name_of_a_list_is_told_by_its_end_whatever_its_letters(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"list-\xe4.JSON")
     path.write_text('{"a": {"annotations": {"label": "zumba", "segment": [0, 1]}}}')
