@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dancecli.core.errors import InputError
+from dancecli.core.text import shown
 from dancecli.core.video_files import is_video_name
 from dancecli.sources.list_format import RefusedRow, RowError, short
 from dancecli.sources.local import walk
@@ -23,6 +24,8 @@ from dancecli.sources.text_files import is_text, open_text
 DATASET = "lets-dance"
 LONGEST_S = 10
 _NAME = re.compile(r"(?P<video_id>[A-Za-z0-9_-]{11})_(?P<minutes>\d{1,3})(?P<seconds>[0-5]\d)")
+_NAMED = "an id of 11 characters, '_' and a start in minutes and seconds"
+_RENAME = "rename it as the release does, such as <id>_106.mp4 for 1:06, or import it: dance import DIR"
 _FRAME = re.compile(r"(?P<clip>.+)_(?P<number>\d{4,6})(?P<suffix>\.(?:jpg|jpeg|png))", re.IGNORECASE)
 _RATES = (24, 25, 30, 50, 60)
 # Inclusive ends and a frame of grace: ten seconds at 24 a second come as 240 to 242 frames.
@@ -190,8 +193,7 @@ def _read_line(line: str) -> ListedClip:
         raise RowError("is not UTF-8 text", "save the list as UTF-8")
     parsed = parse_name(name)
     if parsed is None:
-        what = f"clip {short(name)} is not an id of 11 characters, '_' and a start in minutes and seconds"
-        raise RowError(what, hint)
+        raise RowError(f"clip {short(name)} is not {_NAMED}", hint)
     if not (frames.isascii() and frames.isdigit() and 0 < int(frames) < 100_000):
         raise RowError(f"{short(frames)} is not a number of frames", hint)
     return ListedClip(label, name, *parsed, int(frames))
@@ -209,17 +211,25 @@ def scan_frames(root: Path) -> Iterator[FoundFrames]:
         yield from frame_clips(root, folder, files)
 
 
-def scan_videos(root: Path) -> Iterator[FoundVideo]:
+def scan_videos(root: Path) -> tuple[list[FoundVideo], list[RefusedRow]]:
     """Find the release's clips below a folder that lie there as videos, named as the release does.
+
+    Returns:
+        The clips, and the videos that are named otherwise.
 
     Raises:
         InputError: there is no such folder.
     """
+    found, refused = [], []
     for folder, files in walk(root):
-        for path in map(folder.joinpath, files):
+        for path in map(folder.joinpath, filter(is_video_name, files)):
             parsed = parse_name(path.stem)
-            if parsed is not None and is_video_name(path.name):
-                yield FoundVideo(ListedClip(folder.absolute().name, path.stem, *parsed, 0), path)
+            if parsed is None:
+                place = shown(path.relative_to(root))
+                refused.append(RefusedRow(shown(root), place, f"is not named by {_NAMED}", _RENAME))
+            else:
+                found.append(FoundVideo(ListedClip(folder.absolute().name, path.stem, *parsed, 0), path))
+    return found, refused
 
 
 def is_picture_name(name: str) -> bool:

@@ -71,11 +71,11 @@ class RowError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class RefusedRow:
-    """A row of a list that cannot be used.
+    """A row of a list, or a file of a folder, that cannot be used.
 
     Attributes:
-        file: the list.
-        row: its line, or in JSON its entry.
+        file: the list or the folder.
+        row: its line, or in JSON its entry, or in a folder its path.
         reason: what is wrong with it.
         hint: what to do about it.
     """

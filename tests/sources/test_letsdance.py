@@ -117,9 +117,19 @@ def test_frames_are_found_with_their_gaps_and_flow_is_not(tmp_path: Path, digits
 
 def test_videos_under_the_release_s_names_are_found(tmp_path: Path) -> None:
     touch(tmp_path / "tap" / "ab_defghijk_952.mp4")
-    touch(tmp_path / "tap" / "ab_defghijk_000010_000020.mp4")
-    (found,) = scan_videos(tmp_path)
+    for name in ("ab_defghijk_000010_000020.mp4", "ab_defghijk_1_13.MP4", "my clip.mov", "notes.txt"):
+        touch(tmp_path / "tap" / name)
+    (found,), refused = scan_videos(tmp_path)
     assert (found.listed.label, found.listed.start_ms) == ("tap", 592_000)
+    assert [row.row for row in refused] == [
+        "tap/ab_defghijk_000010_000020.mp4",
+        "tap/ab_defghijk_1_13.MP4",
+        "tap/my clip.mov",
+    ]
+    assert str(refused[2]).startswith(
+        f"{tmp_path}: entry tap/my clip.mov: is not named by an id of 11 characters"
+    )
+    assert all("dance import" in row.hint for row in refused)
 
 
 def test_the_map_holds_the_six_clean_matches() -> None:

@@ -76,7 +76,7 @@ class MergeResult:
         labels: the label set afterwards.
         added: of these, the classes that this merge adds.
         decisions: one per clip, in the order of the sources.
-        refused: lines of the lists that cannot be used.
+        refused: lines of the lists, and videos of the folders, that cannot be used.
         conflicts: videos that bear several labels.
         num_shared_videos: videos of which the workspace contains other clips.
         guessed_rates: clips whose rate their number of frames does not tell for sure.
@@ -166,7 +166,7 @@ def _read_sources(
         refused += listed.refused
     named = {clip.name for clip in clips}
     for source in (path for path in sources if path.is_dir()):
-        frames, videos = list(scan_frames(source)), list(scan_videos(source))
+        frames, (videos, misnamed) = list(scan_frames(source)), scan_videos(source)
         if not frames and not videos:
             hint = "frames are <class>/<clip>_<number>.jpg, videos <class>/<clip>.mp4"
             raise InputError.at(source, None, "holds no clip of Let's Dance", hint)
@@ -174,6 +174,7 @@ def _read_sources(
         media = on_disk | media
         clips += (found.listed for found in frames if found.listed.name not in named)
         clips += (_measured(found) for found in videos if found.listed.name not in named)
+        refused += misnamed
     return clips, media, tuple(refused)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -171,6 +172,20 @@ def test_a_wrong_line_is_refused_and_the_totals_add_up(dance, tmp_path: Path) ->
     shown = dance("merge", str(tmp_path / "list.csv"), "--dry-run")
     assert "clips given: 4 = 1 added + 1 unmapped + 1 repeated + 1 refused" in shown.out
     assert "list.csv:2: clip 'short_052'" in shown.err
+
+
+def test_a_video_under_another_name_is_refused_and_the_totals_add_up(dance, tmp_path: Path) -> None:
+    films = tmp_path / "films" / "tango"
+    clip = source_video(films / "abcdefghijk_052.mp4", life(1))
+    for name in ("abcdefghijk_1_13.mp4", "my clip.mp4"):
+        shutil.copy(clip, films / name)
+    shown = dance("merge", str(films.parent), "--dry-run")
+    assert shown.code == 3
+    assert "clips given: 3 = 1 added + 2 refused" in shown.out
+    assert f"{films.parent}: entry tango/my clip.mp4: is not named by an id of 11 characters" in shown.err
+    clip.unlink()
+    ran = dance("merge", str(films.parent))
+    assert (ran.code, "holds no clip of Let's Dance" in ran.err) == (1, True)
 
 
 def test_wrong_sources_are_reported(dance, workspace: Workspace, tmp_path: Path) -> None:
