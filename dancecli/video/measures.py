@@ -7,6 +7,7 @@ applied to the spectra of blocks of 100 ms.
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ _BARS_EVERY = 12
 _BAR = 26
 _LEAST_LIT = 0.4
 _BLOCK_S = 0.1
+_WINDOW = 4
 _SILENCE_LUFS, _OFFSET = -70.0, -0.691
 # What a note is made of.
 _MOSTLY, _STATIC, _BARS = 0.5, 0.9, 0.08
@@ -64,8 +66,7 @@ class ContentMeter:
         self._num_frames = self._black = self._frozen = 0
         self._last: Luma | None = None
         self._brightest: Luma | None = None
-        self._sound: list[Sound] = []
-        self._sample_rate = 0
+        self._sound: Loudness | None = None
 
     def add_frame(self, frame: VideoFrame) -> None:
         """Take a frame into account; of any size, though the next may have another."""
@@ -100,10 +101,9 @@ class ContentMeter:
                 samples = samples.astype(np.float32) / np.iinfo(samples.dtype).max
             if not frame.format.is_planar:
                 samples = samples.reshape(-1, frame.layout.nb_channels).T
-        if self._sound and self._sound[0].shape[0] != samples.shape[0]:
-            return
-        self._sound.append(samples)
-        self._sample_rate = frame.sample_rate
+        if self._sound is None:
+            self._sound = Loudness(samples.shape[0])
+        self._sound.add(samples, frame.sample_rate)
 
     def result(self) -> Measures:
         """Give the measures of what was added."""
@@ -111,8 +111,73 @@ class ContentMeter:
             black_share=self._black / max(1, self._num_frames),
             frozen_share=self._frozen / max(1, self._num_frames - 1),
             bars_share=_bars(self._brightest) if self._brightest is not None else 0.0,
-            loudness_lufs=_loudness(self._sound, self._sample_rate) if self._sound else 0.0,
+            loudness_lufs=self._sound.result() if self._sound else 0.0,
         )
+
+
+class Loudness:
+    """Integrated loudness of sound that comes in pieces; of what is past it keeps one number per 100 ms.
+
+    Attributes:
+        energy: of each block of 100 ms, K-weighted, all channels added up.
+    """
+
+    def __init__(self, num_channels: int) -> None:
+        self.energy = array("f")
+        self._num_channels = num_channels
+        self._sample_rate = self._block = 0
+        self._weights: Any = None
+        self._pieces: list[Sound] = []
+        self._num_held = 0
+
+    def add(self, samples: Sound, sample_rate: int) -> None:
+        """Take a piece into account, of any length; one of another number of channels is left out.
+
+        Args:
+            samples: [channel, time], -1 to 1.
+            sample_rate: in Hz; at another one a block begins anew.
+        """
+        if samples.shape[0] != self._num_channels:
+            return
+        if sample_rate != self._sample_rate:
+            self._sample_rate, self._block = sample_rate, max(1, round(_BLOCK_S * sample_rate))
+            self._weights = _k_weighting(self._block, sample_rate)
+            self._pieces, self._num_held = [], 0
+        self._pieces.append(samples)
+        self._num_held += samples.shape[1]
+        if self._num_held >= self._block:
+            self._add_blocks()
+
+    def _add_blocks(self) -> None:
+        """Measure the whole blocks of what is held, and hold the rest."""
+        import numpy as np
+
+        held = np.concatenate(self._pieces, axis=1)
+        end = self._num_held // self._block * self._block
+        blocks = held[:, :end].reshape(-1, self._block)
+        # Real and imaginary parts side by side.
+        parts = np.fft.rfft(blocks.astype(np.float32, copy=False), axis=1).view(np.float32)
+        np.square(parts, out=parts)
+        # Not a matrix product, which wakes all of BLAS's threads.
+        energy = np.einsum("ij,j->i", parts, self._weights) / self._block**2
+        # Not numpy's sum, which rounds a single block's otherwise than those of several.
+        self.energy.extend(sum(energy.reshape(self._num_channels, -1)))
+        # A copy: a view would keep the whole of it.
+        self._pieces, self._num_held = [held[:, end:].copy()], self._num_held - end
+
+    def result(self) -> float:
+        """Return it in LUFS with both gates of BS.1770; -70 for silence, all channels weighing 1."""
+        import numpy as np
+
+        if len(self.energy) < _WINDOW:
+            return _SILENCE_LUFS
+        # Windows of 400 ms, a new one every 100.
+        windows = np.convolve(self.energy, np.full(_WINDOW, 1 / _WINDOW), mode="valid")
+        loud = windows[_lufs(windows) > _SILENCE_LUFS]
+        if not len(loud):
+            return _SILENCE_LUFS
+        kept = loud[_lufs(loud) > float(_lufs(loud.mean())) - 10]
+        return round(float(_lufs(kept.mean())), 2)
 
 
 def _luma(frame: VideoFrame) -> Luma:
@@ -142,32 +207,6 @@ def _bars(brightest: Luma) -> float:
     return 1 - kept[0] * kept[1]
 
 
-def _loudness(sound: list[Sound], sample_rate: int) -> float:
-    """Integrated loudness in LUFS with both gates of BS.1770; -70 for silence, all channels weighing 1."""
-    import numpy as np
-
-    samples = np.concatenate(sound, axis=1)
-    block = max(1, round(_BLOCK_S * sample_rate))
-    count = samples.shape[1] // block
-    if count < 4:
-        return _SILENCE_LUFS
-    blocks = samples[:, : count * block].reshape(-1, block)
-    # Real and imaginary parts side by side; all but the constant stand for two frequencies.
-    parts = np.fft.rfft(blocks.astype(np.float32, copy=False), axis=1).view(np.float32)
-    np.square(parts, out=parts)
-    weights = np.repeat(2 * _k_weighting(block, sample_rate), 2)
-    # Not a matrix product, which wakes all of BLAS's threads.
-    energy = np.einsum("ij,j->i", parts, weights) / block**2
-    per_block = energy.reshape(samples.shape[0], count).sum(axis=0)
-    # Windows of 400 ms, a new one every 100.
-    windows = np.convolve(per_block, np.full(4, 0.25), mode="valid")
-    loud = windows[_lufs(windows) > _SILENCE_LUFS]
-    if not len(loud):
-        return _SILENCE_LUFS
-    kept = loud[_lufs(loud) > float(_lufs(loud.mean())) - 10]
-    return round(float(_lufs(kept.mean())), 2)
-
-
 def _lufs(energy: Any) -> Any:
     import numpy as np
 
@@ -175,7 +214,10 @@ def _lufs(energy: Any) -> Any:
 
 
 def _k_weighting(block: int, sample_rate: int) -> NDArray[np.float32]:
-    """Power gain of BS.1770's two filters at the frequencies of a block's spectrum."""
+    """Power gain of BS.1770's two filters at the frequencies of a block's spectrum.
+
+    Twice each, for real and imaginary part, and doubled, since all but the constant stand for two.
+    """
     import numpy as np
 
     w = 2j * np.pi * np.fft.rfftfreq(block, 1 / sample_rate)
@@ -185,5 +227,5 @@ def _k_weighting(block: int, sample_rate: int) -> NDArray[np.float32]:
     shelf = (gain * w**2 + band * w0 / q * w + w0**2) / (w**2 + w0 / q * w + w0**2)
     w1, q1 = 2 * np.pi * 38.135, 0.50033
     high_pass = w**2 / (w**2 + w1 / q1 * w + w1**2)
-    weights: NDArray[np.float32] = (np.abs(shelf * high_pass) ** 2).astype(np.float32)
-    return weights
+    gains: NDArray[np.float32] = (np.abs(shelf * high_pass) ** 2).astype(np.float32)
+    return np.repeat(2 * gains, 2)
