@@ -83,7 +83,8 @@ class SourceFacts:
     """What the header of a source video says.
 
     Attributes:
-        fps: its frame rate; of a variable one, the rate that its times are multiples of.
+        fps: its frame rate; of a variable one, the rate that its times are multiples of, or the mean of
+            the times where the header says none that a camera has.
         duration_ms: of the picture; 0 if the header does not say.
         has_audio: there is a sound track, and a decoder for it.
         longest_frame_s: how long one frame may stay on the screen, as far as is known.
@@ -198,7 +199,8 @@ def probe(path: Path, *, measure: bool = False) -> SourceFacts:
     Args:
         path: the file.
         measure: read the times of all packets, unless a sample table has them, so that
-            `duration_ms` is true where the header is silent or wrong. Nothing is decoded.
+            `duration_ms` is true where the header is silent or wrong. Nothing is decoded. They are
+            always read where the header's rate is none that a camera has.
 
     Raises:
         MediaError: it is no video, has no picture, or none that can be decoded.
@@ -208,11 +210,16 @@ def probe(path: Path, *, measure: bool = False) -> SourceFacts:
         origin_s = Fraction(container.start_time or 0, 1_000_000)
         begins_s, length_s = _extent(stream, origin_s)
         rate = stream.average_rate or stream.guessed_rate
+        has_table = container.format.name == _WITH_SAMPLE_TABLE
+        # What a browser records says no rate: the guess is the time base then, 1,000 per second.
+        highest = _FASTEST_FPS if stream.average_rate else _EVERYDAY_FPS
+        believed = rate if rate and (rate <= highest or has_table) else None
         if not length_s and container.duration:
             length_s = Fraction(container.duration, 1_000_000) - begins_s
-        if not rate or (measure and container.format.name != _WITH_SAMPLE_TABLE):
-            begins_s, length_s, measured = _measure(container, stream, origin_s, rate)
-            rate = rate or measured
+        if not believed or (not has_table and (measure or believed > _EVERYDAY_FPS)):
+            begins_s, length_s, measured = _measure(container, stream, origin_s, believed)
+            if measured and (not believed or (believed > _EVERYDAY_FPS and believed > 3 * measured)):
+                rate = measured
         if not rate or rate <= 0:
             raise MediaError(f"{path.name} does not say its frame rate")
         facts = _facts(container, stream, origin_s, Fraction(rate), begins_s, max(Fraction(0), length_s))
@@ -296,7 +303,8 @@ def _measure(
         return Fraction(0), Fraction(0), rate
     first, (last, shown_for) = min(times)[0], max(times)
     measured = Fraction(len(times) - 1) / (last - first) if last > first else None
-    frame_s = shown_for or (1 / Fraction(rate or measured or 25))
+    # Without a rate, the length of a packet is that of the time base.
+    frame_s = shown_for if rate and shown_for else 1 / Fraction(rate or measured or 25)
     length_s = last - first + frame_s
     if rate and length_s < len(times) * frame_s / 2:
         # Times that fold back, as at a discontinuity, say less than the number of frames.

@@ -77,6 +77,18 @@ def replace_bytes(path: Path, old: bytes, new: bytes) -> Path:
     return path
 
 
+def set_default_duration(path: Path, nanoseconds: int | None) -> Path:
+    """Let the header of a Matroska file say another length of a frame, or none, as a browser leaves it."""
+    content = path.read_bytes()
+    at = content.index(b"\x23\xe3\x83")
+    size = content[at + 3] & 0x7F
+    # In place of the element, an empty one (Void) of its size.
+    void = b"\xec" + bytes([0x80 | size + 2]) + bytes(size + 2)
+    said = content[at : at + 4] + (nanoseconds or 0).to_bytes(size, "big")
+    path.write_bytes(content[:at] + (void if nanoseconds is None else said) + content[at + 4 + size :])
+    return path
+
+
 def mark_all_as_key_frames(path: Path) -> Path:
     """Let the index of an AVI claim that every frame is a key frame."""
     content = bytearray(path.read_bytes())

@@ -15,6 +15,7 @@ from helpers.odd_media import (
     ffmpeg,
     mark_all_as_key_frames,
     replace_bytes,
+    set_default_duration,
     sounding,
     with_tone,
     without_packets,
@@ -64,6 +65,24 @@ def test_pixels_become_square(
     assert result.outcome is OutcomeClass.DONE
     assert shape_of(clip) == shape
     assert numbers(clip) == list(range(25, 50))
+
+
+@pytest.mark.parametrize("nanoseconds", [None, 1_000_000, 10_000_000], ids=["none", "1000 fps", "100 fps"])
+def test_what_a_browser_recorded_has_the_rate_of_its_frames(tmp_path: Path, nanoseconds: int | None) -> None:
+    # Times in milliseconds, up to half a frame late, and no rate in the header, or an absurd one.
+    late = ("-vf", "settb=1/1000,setpts='(N+0.5*random(1))/30/TB'", "-fps_mode", "passthrough")
+    timed = (*late, "-enc_time_base", "1/1000")
+    source = make_video(tmp_path / "s.webm", 4, fps=30, filters=timed, codec=(*VP8, *OPUS))
+    set_default_duration(source, nanoseconds)
+    for facts in (probe(source), probe(source, measure=True)):
+        assert float(facts.fps) == pytest.approx(30, rel=0.01)
+        assert facts.duration_ms == pytest.approx(4000, abs=40)
+        assert not facts.steady
+    result, clip = cut(tmp_path, source, 0, 3.9)
+    assert result.clip is not None
+    assert (result.clip.note, result.clip.frozen_share) == ("", 0)
+    assert numbers(clip) == list(range(len(numbers(clip))))
+    assert len(numbers(clip)) == pytest.approx(117, abs=1)
 
 
 @pytest.mark.parametrize(
