@@ -26,6 +26,8 @@ from dancecli.model.inference.inputs import frames_of
 
 if TYPE_CHECKING:
     import numpy as np
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
     # Height x width x 3, RGB.
@@ -41,6 +43,8 @@ _LEAST_REST = 0.1
 _COMPARED = 8
 # Torchcodec gives seconds as floating-point numbers.
 _SAME_TIME_S = 1e-4
+# A guess of more frames per second may be the time base.
+_EVERYDAY_FPS = 60
 # Of a folder of frames.
 FOLDER_FPS = 25
 
@@ -69,7 +73,7 @@ class FrameStream:
     Attributes:
         seconds, frames: how much.
         length_s: duration by the video's header; 0 if unknown.
-        rate: average frames per second, by the header.
+        rate: average frames per second, by the header; measured where it says none.
         fault: why decoding ended before the file did; empty if it did not.
         decoder: what has decoded: `ffmpeg`, or `torchcodec`.
     """
@@ -192,7 +196,7 @@ def _frames(
     try:
         with open_video(path) as container:
             video = _video_stream(container, path)
-            rate = float(video.average_rate or video.guessed_rate or FOLDER_FPS)
+            rate = _rate_of(container, video)
             stream.rate, stream.length_s = rate, (container.duration or 0) / 1e6
             video.thread_type = "AUTO"
             clock = Clock(1 / rate)
@@ -208,6 +212,32 @@ def _frames(
         stream.fault = f"decoding stopped at {stream.seconds:.1f} s ({error.strerror})"
 
 
+def _rate_of(container: InputContainer, video: VideoStream) -> float:
+    """Frames per second; measured where the header has none, as of what a browser records.
+
+    The guess is the time base then, 1,000 per second. The container is at its start afterwards.
+    """
+    import av
+
+    guessed = float(video.guessed_rate or 0)
+    if video.average_rate or 0 < guessed <= _EVERYDAY_FPS:
+        return float(video.average_rate or guessed)
+    try:
+        times = _packet_times(container, video)
+    except av.error.FFmpegError:
+        # What can be decoded is told by decoding it.
+        times = []
+    container.seek(0)
+    return (len(times) - 1) / (times[-1] - times[0]) if len(set(times)) > 1 else FOLDER_FPS
+
+
+def _packet_times(container: InputContainer, video: VideoStream) -> list[float]:
+    """The times of all frames in seconds, ascending, read from the start without decoding."""
+    container.seek(0)
+    base = float(video.time_base or 0)
+    return sorted(float(p.pts) * base for p in container.demux(video) if p.size and p.pts is not None)
+
+
 def _by_torchcodec(path: Path, decoder: Decoder) -> tuple[TorchcodecReader, list[float], float, float] | None:
     """Open a video by torchcodec, with the times of its frames, its rate and its length; None if it may not.
 
@@ -221,18 +251,14 @@ def _by_torchcodec(path: Path, decoder: Decoder) -> tuple[TorchcodecReader, list
     try:
         with open_video(path) as container:
             video = _video_stream(container, path)
-            rate = float(video.average_rate or video.guessed_rate or FOLDER_FPS)
+            rate = _rate_of(container, video)
             length_s = (container.duration or 0) / 1e6
             first = []
             for frame in container.decode(video):
                 first.append(_upright(frame))
                 if len(first) == _COMPARED:
                     break
-            container.seek(0)
-            base = float(video.time_base)
-            times = sorted(
-                float(p.pts) * base for p in container.demux(video) if p.size and p.pts is not None
-            )
+            times = _packet_times(container, video)
         theirs = reader.frames(np.arange(len(first)))
     except (av.error.FFmpegError, RuntimeError):
         return None

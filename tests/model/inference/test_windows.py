@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.odd_media import set_default_duration
 
 from dancecli.core.errors import MediaError
 from dancecli.model.inference.windows import Clock, FrameStream, cut_windows, read_windows
@@ -100,6 +101,19 @@ def test_a_phone_s_video_is_seen_as_a_player_shows_it(tmp_path, turn):
     ffmpeg("-i", held, "-c:v", "ffv1", shown)  # ffmpeg turns the pictures themselves
     (ours,), (theirs,) = (read_windows(path, 10.0, whole, FrameStream()) for path in (held, shown))
     assert np.array_equal(ours.frames[0], theirs.frames[0])
+
+
+def test_what_a_browser_recorded_has_the_rate_of_its_frames(tmp_path):
+    # Times in milliseconds, up to half a frame late, and no rate in the header.
+    late = ("-vf", "settb=1/1000,setpts='(N+0.5*random(1))/30/TB'", "-fps_mode", "passthrough")
+    vp8 = ("-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8")
+    path = pattern(tmp_path / "call.webm", *late, "-enc_time_base", "1/1000", *vp8, seconds=4, rate=30)
+    set_default_duration(path, None)
+    stream = FrameStream()
+    windows = list(read_windows(path, 2.0, whole, stream))
+    assert stream.rate == pytest.approx(30, rel=0.01)
+    assert stream.frames == 120
+    assert len(windows[0].frames) == pytest.approx(60, abs=1)
 
 
 def test_a_file_that_breaks_off_gives_what_there_is(tmp_path):
