@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Protocol
@@ -57,39 +57,79 @@ class NamedFile:
 
 
 class ClipLookup:
-    """An index of clips by every name that a list may use."""
+    """An index of clips by every name that a list may use.
 
-    def __init__(self, clips: Iterable[NamedClip]) -> None:
+    Args:
+        clips: the clips; of one that several files hold, each file.
+        roots: the folders that were imported. Of a file elsewhere, its own folder must be in a list's path.
+    """
+
+    def __init__(self, clips: Iterable[NamedClip], roots: Iterable[str] = ()) -> None:
         self._by_id: dict[str, tuple[str, ...]] = {}
-        self._by_name: dict[str, set[str]] = defaultdict(set)
+        # By every end of a file's path, and by the ends that hold all of it below the imported folder.
+        self._by_end: dict[str, set[str]] = defaultdict(set)
+        self._by_place: dict[str, set[str]] = defaultdict(set)
+        # Files right in an imported folder, and the names of all folders.
+        self._by_bare_name: dict[str, set[str]] = defaultdict(set)
+        self._folders: set[str] = set()
+        depths = {folder: len(_parts(folder)) for folder in roots}
         for clip in clips:
             self._by_id[clip.clip_id] = (clip.clip_id,)
             # Its own file is called so too, wherever it lies.
-            self._by_name[clip.clip_id].add(clip.clip_id)
-            self._by_name[clip.video_id].add(clip.clip_id)
+            for index in (self._by_end, self._by_place):
+                index[clip.clip_id].add(clip.clip_id)
+                index[clip.video_id].add(clip.clip_id)
             if clip.original_path:
-                for name in _names(clip.original_path):
-                    self._by_name[name].add(clip.clip_id)
-                    self._by_name[_CAMERA.sub(_ALL_CAMERAS, name, count=1)].add(clip.clip_id)
+                self._add_file(clip, depths)
+
+    def _add_file(self, clip: NamedClip, depths: Mapping[str, int]) -> None:
+        ends = _ends(clip.original_path)
+        self._folders.update(_parts(clip.original_path)[-2:-1])
+        above = [d for root, d in depths.items() if clip.original_path.startswith(root.rstrip("/") + "/")]
+        below = len(ends) - max(above) if above else 2
+        for size, names in zip(range(len(ends), 0, -1), ends, strict=True):
+            for name in {*names, *(_CAMERA.sub(_ALL_CAMERAS, name, count=1) for name in names)}:
+                self._by_end[name].add(clip.clip_id)
+                if size >= max(below, 2):
+                    self._by_place[name].add(clip.clip_id)
+                if size == below == 1:
+                    self._by_bare_name[name].add(clip.clip_id)
 
     def find(self, text: str) -> tuple[str, ...]:
         """Return the ids of the clips that a text names, sorted; none if it names no clip here.
 
-        Of a path, the longest end that names a clip decides, with or without its suffix.
+        A path names a file in the folder that it gives: it is the end of the file's path, or ends with the
+        file's path below the folder that was imported, as in lists made on another machine. The suffix may
+        be missing.
         """
         if text in self._by_id:
             return self._by_id[text]
-        found: Iterable[str] = next((self._by_name[n] for n in _names(text) if n in self._by_name), ())
+        ends = _ends(text)
+        found = _first(ends[:1], self._by_end) or _first(ends[1:], self._by_place)
+        # Of a folder that is known here, the file is known to lie elsewhere.
+        if not found and self._folders.isdisjoint(_parts(text)[-2:-1]):
+            found = _first(ends[-1:], self._by_bare_name)
         return tuple(sorted(found))
 
+    def find_anywhere(self, text: str) -> tuple[str, ...]:
+        """Return the same where the folders of a path are a tool's own: the longest end that names a clip."""
+        if text in self._by_id:
+            return self._by_id[text]
+        return tuple(sorted(_first(_ends(text), self._by_end)))
 
-def _names(path: str) -> list[str]:
-    """Return the ends of a path, the longest first, each with and without the file's suffix.
 
-    A Mac's form of a name and that of others are one.
-    """
+def _first(ends: Iterable[tuple[str, str]], index: Mapping[str, set[str]]) -> set[str]:
+    return next((index[name] for names in ends for name in names if name in index), set())
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    """Return the parts of a path; a Mac's form of a name and that of others are one."""
     plain = path if path.isascii() else unicodedata.normalize("NFC", path)
-    parts = PurePosixPath(plain.replace("\\", "/")).parts
+    return PurePosixPath(plain.replace("\\", "/")).parts
+
+
+def _ends(path: str) -> list[tuple[str, str]]:
+    """Return the ends of a path, the longest first, each with and without the file's suffix."""
+    parts = _parts(path)
     ends = ["/".join(parts[i:]) for i in range(len(parts))]
-    stems = [end[: len(end) - len(PurePosixPath(end).suffix)] for end in ends]
-    return list(dict.fromkeys(name for pair in zip(ends, stems, strict=True) for name in pair if name))
+    return [(end, end[: len(end) - len(PurePosixPath(end).suffix)]) for end in ends]

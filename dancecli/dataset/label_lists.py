@@ -99,7 +99,7 @@ def match_changes(
             superseded += 1
             continue
         new, reason = _checked(change, labels)
-        ids = lookup.find(change.name) or lookup.find(_UPLOADED.sub("", change.name))
+        ids = lookup.find_anywhere(change.name) or lookup.find_anywhere(_UPLOADED.sub("", change.name))
         if not ids:
             reason = reason or "no clip of this workspace has this name"
         if reason:

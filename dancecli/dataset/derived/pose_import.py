@@ -109,7 +109,7 @@ def _entries(
             if isinstance(entry, RefusedPose):
                 yield entry
                 continue
-            named = [clips[clip_id] for clip_id in lookup.find(entry.name)]
+            named = [clips[clip_id] for clip_id in lookup.find_anywhere(entry.name)]
             mine = [clip for clip in named if not entry.camera or _camera(clip) == entry.camera]
             if not named:
                 yield RefusedPose(entry.name, "names no clip of this workspace")

@@ -306,7 +306,7 @@ def _with_groups(
         for one in planned
         if one.row.clip_id in video_of
     ]
-    given = read_group_file(path, ClipLookup(named))
+    given = read_group_file(path, ClipLookup(named, [shown(folder.absolute())]))
     of_clip: dict[str, list[tuple[str, str]]] = {}
     for group in given.rows:
         of_clip.setdefault(group.clip_id, []).append((group.kind, group.group))

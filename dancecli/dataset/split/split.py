@@ -19,7 +19,9 @@ from pathlib import Path
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.hashing import classes_in_few_folds, uneven_folds_note
 from dancecli.core.records import NEAR_DUPLICATE, Group, SplitClip, Subset
+from dancecli.core.text import shown
 from dancecli.dataset.clip_lookup import ClipLookup
+from dancecli.dataset.clips import read_imports
 from dancecli.dataset.groups import (
     CORRECTED,
     KnownGroups,
@@ -334,7 +336,8 @@ def _pool(workspace: Workspace, settings: SplitSettings) -> _Pool:
     _refuse_unknown_labels(workspace, clips, corrected.relabeled)
     lookup = ClipLookup(())
     if settings.groups or settings.official_lists:
-        lookup = ClipLookup([*clips, *files_of_clips(workspace, clips)])
+        roots = {shown(words[0]) for runs in read_imports(workspace).values() for words in runs}
+        lookup = ClipLookup([*clips, *files_of_clips(workspace, clips)], roots)
     given = [read_group_file(path, lookup) for path in settings.groups]
     # At once: the groups of one file do not replace those of the file before it.
     groups = merge_groups(

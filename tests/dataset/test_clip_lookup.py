@@ -1,0 +1,67 @@
+"""The clips that a list names: a row that gives a folder names a file in that folder, or none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dancecli.dataset.clip_lookup import ClipLookup, NamedFile
+from dancecli.dataset.groups import read_group_file
+
+
+def lookup(*files: str, roots: tuple[str, ...] = ()) -> ClipLookup:
+    """Index files, each of whose clips is called after its number."""
+    return ClipLookup([NamedFile(f"c{i}_0_10", f"c{i}", file) for i, file in enumerate(files)], roots)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("waltz/01.mp4", True),
+        ("waltz/01", True),
+        ("01.mp4", True),
+        ("01", True),
+        ("/home/me/tapes/waltz/01.mp4", True),
+        # Lists of another machine, and of one with more folders above.
+        (r"D:\videos\waltz\01.mp4", True),
+        ("/mnt/archive/waltz/01.mp4", True),
+        ("./waltz/01.mp4", True),
+        ("c0_0_10", True),
+        ("anywhere/c0_0_10.mp4", True),
+        ("c0", True),
+        # Files that are not here.
+        ("tango/01.mp4", False),
+        (r"D:\videos\tango\01.mp4", False),
+        ("/home/me/tapes/tango/01.mp4", False),
+        ("waltz/2019/01.mp4", False),
+        ("02.mp4", False),
+        ("", False),
+    ],
+)
+@pytest.mark.parametrize("roots", [("/home/me/tapes",), ()])
+def test_a_folder_in_a_list_is_that_of_the_file(text: str, found: bool, roots: tuple[str, ...]) -> None:
+    assert lookup("/home/me/tapes/waltz/01.mp4", roots=roots).find(text) == (("c0_0_10",) if found else ())
+
+
+def test_what_lies_right_in_the_imported_folder_is_named_by_any_folder_that_is_not_here() -> None:
+    files = ("/home/me/waltz/01.mp4", "/home/me/tango/02.mp4")
+    index = lookup(*files, roots=("/home/me/waltz", "/home/me/tango"))
+    assert index.find("/mnt/archive/01.mp4") == index.find("ApplyEyeMakeup/01.mp4") == ("c0_0_10",)
+    assert index.find("tango/01.mp4") == ()
+
+
+def test_the_folders_of_a_list_go_down_to_the_imported_one() -> None:
+    index = lookup("/home/me/tapes/train/waltz/01.mp4", roots=("/home/me/tapes",))
+    assert index.find("train/waltz/01.mp4") == index.find("waltz/01.mp4") == ("c0_0_10",)
+    assert index.find("test/waltz/01.mp4") == ()
+    assert index.find_anywhere("/data/upload/3/01.mp4") == ("c0_0_10",)
+
+
+def test_the_row_of_a_file_that_is_not_here_gives_no_group(tmp_path: Path) -> None:
+    index = lookup("/tapes/waltz/01.mp4", "/tapes/tango/02.mp4", roots=("/tapes",))
+    path = tmp_path / "groups.csv"
+    path.write_text("file,dancer\nwaltz/01.mp4,ann\ntango/01.mp4,bob\ntango/02.mp4,bob\n")
+    given = read_group_file(path, index)
+    assert {(row.clip_id, row.group) for row in given.rows} == {("c0_0_10", "ann"), ("c1_0_10", "bob")}
+    assert given.unknown == ("tango/01.mp4",)
