@@ -146,7 +146,7 @@ def read_list(path: Path) -> FolderList | None:
     """Read a list of files; None if it has no column of files or none of labels.
 
     Raises:
-        InputError: it cannot be read, or a row of it is not text.
+        InputError: it cannot be read, or a row of it is not text or has more cells than the header.
     """
     with open_text(path, "list of files") as (file, _):
         text = file.read()
@@ -171,6 +171,7 @@ def read_list(path: Path) -> FolderList | None:
     entries: dict[str, ListedFile] = {}
     _check_text(name, number, cells, columns)
     for number, values in rows:
+        _check_width(name, number, values, len(cells))
         padded = [*(value.strip() for value in values), *[""] * (len(cells) - len(values))]
         _check_text(name, number, padded, columns)
         said = read_subset(padded[columns.subset]) if columns.subset is not None else ""
@@ -224,6 +225,17 @@ def _check_text(name: str, number: int, cells: Sequence[str], columns: _Columns)
     used = (columns.file, columns.label, *columns.kinds)
     if not all(is_text(cells[column]) for column in used):
         raise InputError.at(name, number, "is not UTF-8 text", "save the list as UTF-8")
+
+
+def _check_width(name: str, number: int, values: Sequence[str], columns: int) -> None:
+    """Refuse a row that has more cells than the header: a separator within one has cut it.
+
+    Raises:
+        InputError: a cell behind the last column is not blank.
+    """
+    if any(value.strip() for value in values[columns:]):
+        what = f"has {len(values)} cells, the header has {columns}"
+        raise InputError.at(name, number, what, "quote cells that contain the separator")
 
 
 def _joined(one: ListedFile, other: ListedFile) -> ListedFile:

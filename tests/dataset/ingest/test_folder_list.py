@@ -109,6 +109,18 @@ def test_a_list_that_is_no_csv_is_named_with_its_row(tmp_path: Path, content: st
         find_list(tmp_path)
 
 
+def test_a_label_that_holds_the_separator_is_not_cut(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text('file,label\na.mp4,"waltz, slow"\nb.mp4,tango,, \n')
+    listed = find_list(tmp_path)
+    assert listed is not None
+    assert [one.labels for one in listed.files.values()] == [("waltz, slow",), ("tango",)]
+    path.write_text("file,label\na.mp4,waltz, slow\n")
+    with pytest.raises(InputError, match=r"list\.csv:2: has 3 cells, the header has 2") as caught:
+        find_list(tmp_path)
+    assert caught.value.hint == "quote cells that contain the separator"
+
+
 def listed_of(tmp_path: Path, rows: str) -> FolderList:
     (tmp_path / "list.csv").write_text(f"file,label,split\n{rows}")
     listed = find_list(tmp_path)
