@@ -13,7 +13,7 @@ import heapq
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Generic, Self, TypeVar
@@ -119,7 +119,8 @@ class Pool(ABC, Generic[Job, Result]):
         work: a function of a module, `work(job, acquire)`; `acquire()` returns when
             the site may be contacted.
         workers: their number.
-        deadline_s: wall-clock limit of a job, without the time it waited for permits.
+        deadline_s: wall-clock limit of a job, without the time it waited for permits; or what gives that of
+            each.
         limiter: grants permits; None grants all.
 
     Attributes:
@@ -128,7 +129,11 @@ class Pool(ABC, Generic[Job, Result]):
     """
 
     def __init__(
-        self, work: Work, workers: int, deadline_s: float, limiter: RateLimiter | None = None
+        self,
+        work: Work,
+        workers: int,
+        deadline_s: float | Callable[[Job], float],
+        limiter: RateLimiter | None = None,
     ) -> None:
         self._work = work
         self._num_workers = workers
@@ -211,7 +216,7 @@ class Pool(ABC, Generic[Job, Result]):
             if job is None:
                 self._exhausted = True
                 return
-            limit_s = self._deadline_s if worker.started else self._deadline_s + STARTING_S
+            limit_s = self._limit_s(job) if worker.started else self._limit_s(job) + STARTING_S
             worker.start(job, time.monotonic() + limit_s)
 
     def _grant_permits(self) -> None:
@@ -244,7 +249,8 @@ class Pool(ABC, Generic[Job, Result]):
         worker.started = True
         if what is MessageKind.READY:
             # The first job may be handed over before; starting does not count toward its deadline.
-            worker.deadline_s = time.monotonic() + self._deadline_s
+            if worker.job is not None:
+                worker.deadline_s = time.monotonic() + self._limit_s(worker.job)
         elif what is MessageKind.ACQUIRE:
             worker.waiting_since_s = time.monotonic()
             self._waiting.append(worker)
@@ -256,10 +262,10 @@ class Pool(ABC, Generic[Job, Result]):
             assert job is not None  # noqa: S101 - for the type checker: only a job can crash
             return Finished(job, None, CRASH, payload)
         elif what is MessageKind.PARTIAL:
-            worker.deadline_s = time.monotonic() + self._deadline_s
+            assert worker.job is not None  # noqa: S101 - for the type checker: only a job has parts
+            worker.deadline_s = time.monotonic() + self._limit_s(worker.job)
             worker.has_partial = True
             worker.resume()
-            assert worker.job is not None  # noqa: S101 - for the type checker: only a job has parts
             return Finished(worker.job, payload, more=True)
         elif what is MessageKind.RESULT:
             job, worker.job = worker.job, None
@@ -273,7 +279,10 @@ class Pool(ABC, Generic[Job, Result]):
             if worker.busy and not worker.waiting_since_s and worker.deadline_s <= now:
                 job = self._remove(worker)
                 if job is not None:
-                    yield Finished(job, None, "timeout", f"took longer than {self._deadline_s:.0f} s")
+                    yield Finished(job, None, "timeout", f"took longer than {self._limit_s(job):.0f} s")
+
+    def _limit_s(self, job: Job) -> float:
+        return self._deadline_s(job) if callable(self._deadline_s) else self._deadline_s
 
     def _release(self, finished: Finished[Job, Result]) -> None:
         if not finished.more:

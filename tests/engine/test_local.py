@@ -57,6 +57,13 @@ def test_the_deadline_kills_the_worker_and_its_child(tmp_path: Path) -> None:
     assert wait_for(lambda: not any(alive(int(pid)) for pid in note.read_text().split()))
 
 
+def test_each_job_may_have_a_limit_of_its_own(tmp_path: Path) -> None:
+    limits_s = {tmp_path / "patient": 60.0, tmp_path / "hasty": 1.0}
+    with LocalPool[Path, None](jobs.hangs_with_a_child, 2, limits_s.__getitem__) as pool:
+        first = next(f for f in pool.run(list(limits_s)) if f)
+    assert (first.job, first.lost, first.detail) == (tmp_path / "hasty", "timeout", "took longer than 1 s")
+
+
 def test_leaving_early_leaves_nothing_behind(tmp_path: Path) -> None:
     note = tmp_path / "pids"
     started = time.monotonic()

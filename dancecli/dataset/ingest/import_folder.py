@@ -354,6 +354,7 @@ def _carry_out(
             options.link,
             options.keep_audio,
             options.rules,
+            media_ms=one.row.length_ms,
         )
         for one in planned
         if one.segment is not None

@@ -30,6 +30,9 @@ from dancecli.storage.removals import REMOVED, read_removals
 from dancecli.storage.workspace import Workspace, clips_lock
 from dancecli.video.ffmpeg import find_ffmpeg
 
+# Of a clip's length, beside a fixed time: a slow core encodes a high resolution at a fraction of its pace.
+_TIMES_LENGTH = 10
+
 
 @dataclass(frozen=True)
 class ImportOptions:
@@ -39,7 +42,7 @@ class ImportOptions:
         link: keep files as they are, verified only.
         keep_audio: keep the sound.
         workers: processes; 0 for one per core.
-        timeout_s: wall-clock limit of one clip.
+        timeout_s: wall-clock limit of one clip; ten times its length is added.
         rules: which clips are accepted, and how they are stored.
     """
 
@@ -187,7 +190,12 @@ class _Run:
         self, writer: ledger.LedgerWriter, jobs: Sequence[ImportJob], workers: int, timeout_s: float
     ) -> None:
         self._report()
-        with LocalPool[ImportJob, JobResult](work, workers, timeout_s) as pool:
+
+        def limit_s(job: ImportJob) -> float:
+            length_ms = max(job.media_ms, job.segment.end_ms - job.segment.start_ms)
+            return timeout_s + _TIMES_LENGTH * length_ms / 1000
+
+        with LocalPool[ImportJob, JobResult](work, workers, limit_s) as pool:
             for finished in pool.run(jobs):
                 if finished is not None:
                     self._take(writer, finished)
@@ -204,7 +212,7 @@ class _Run:
         result = (
             finished.result.clips[0]
             if finished.result
-            else ClipResult(segment, OutcomeClass.TRANSIENT, finished.lost, finished.detail)
+            else ClipResult(segment, OutcomeClass.TRANSIENT, finished.lost, _lost_text(finished))
         )
         row = _outcome(
             segment.clip_id,
@@ -245,6 +253,12 @@ class _Run:
             new_ids=tuple(sorted(self._new_ids)),
             failed=self._failed,
         )
+
+
+def _lost_text(finished: Finished[ImportJob, JobResult]) -> str:
+    """Say what happened to a lost job; the limit is the same the next time."""
+    more = ": run it again with fewer --workers, or cut the file into shorter ones"
+    return finished.detail + (more if finished.lost == "timeout" else "")
 
 
 def _original_path(media: Path | FrameRun) -> str:

@@ -50,6 +50,7 @@ class ImportJob:
         keep_audio: keep the sound.
         rules: which clips are accepted.
         stretch_ms: start and end in the file, if the clip is not all of it.
+        media_ms: length of the file, by its header; 0 if it is not known.
         info: what is known of the source video.
     """
 
@@ -60,6 +61,7 @@ class ImportJob:
     keep_audio: bool = True
     rules: ClipRules = field(default=STANDARD_RULES)
     stretch_ms: tuple[int, int] | None = None
+    media_ms: int = 0
     info: SourceInfo = field(default_factory=SourceInfo)
 
 

@@ -10,6 +10,9 @@ import pytest
 
 from dancecli.core.records import Clip, OutcomeClass, Segment
 from dancecli.dataset.clips import read_imports
+from dancecli.dataset.ingest import importer
+from dancecli.dataset.ingest.import_folder import ImportSettings, import_folder
+from dancecli.dataset.ingest.importer import ImportOptions
 from dancecli.storage import ledger, tables
 from dancecli.storage.workspace import Workspace
 from dancecli.video.ffmpeg import run_ffmpeg
@@ -95,6 +98,21 @@ def test_a_kinetics_download_is_imported_once(dance, workspace: Workspace, kinet
     assert again.json["outcomes"]["new_ids"] == []
     assert again.json["there"] == {"krumping": 1, "tap dancing": 2, "zumba": 1}
     assert workspace.clips.read_bytes() == before
+
+
+def test_a_long_recording_has_more_time(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video(tmp_path / "in" / "waltz" / "gala.mp4", 6)
+    how = ImportSettings(tmp_path / "in", options=ImportOptions(workers=1, timeout_s=0))
+    monkeypatch.setattr(importer, "_TIMES_LENGTH", 0)
+    (row,) = import_folder(workspace, how).files
+    assert (row.status, row.text) == (
+        "timeout",
+        "took longer than 0 s: run it again with fewer --workers, or cut the file into shorter ones",
+    )
+    monkeypatch.undo()
+    assert import_folder(workspace, how).left_out == {}
 
 
 def test_the_folder_of_an_import_is_remembered(dance, workspace: Workspace, tmp_path: Path) -> None:
