@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,7 +70,7 @@ def parse_clip_name(name: str) -> tuple[str, int, int] | None:
 
 
 def scan(root: Path) -> Iterator[FoundVideo]:
-    """Give the video files below a folder, in the order of their paths; see `walk`.
+    """Give the video files below a folder, in order; see `walk`.
 
     Raises:
         InputError: there is no such folder.
@@ -86,15 +87,18 @@ def walk(
     root: Path,
     on_error: Callable[[OSError], None] | None = None,
     leave_out: Callable[[Path], bool] | None = None,
+    on_repeat: Callable[[Path, Path], None] | None = None,
 ) -> Iterator[tuple[Path, list[str]]]:
     """Give each folder below one, itself included, with the names of its files, in order.
 
-    Links are followed, a folder that is reached twice is read once; hidden ones are left out.
+    Links are followed after all real folders, since a folder that is reached twice is read once, and its
+    name may be a label; hidden ones are left out.
 
     Args:
         root: the folder.
         on_error: called with what a folder that cannot be read raises; it is left out.
         leave_out: called with each folder below the root; True if it is not to be read.
+        on_repeat: called with a folder that is left out since it was read, and where that was.
 
     Raises:
         InputError: there is no such folder.
@@ -102,19 +106,25 @@ def walk(
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "there is no such folder"
         raise InputError.at(root, None, what)
-    seen: set[tuple[int, int]] = set()
-    for place, folders, files in os.walk(root, followlinks=True, onerror=on_error):
-        here = os.stat(place)  # noqa: PTH116 - one call for a folder of 100,000 files
-        if (here.st_dev, here.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((here.st_dev, here.st_ino))
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not (name.startswith(".") or (leave_out is not None and leave_out(Path(place, name))))
-        )
-        yield Path(place), sorted(name for name in files if not name.startswith("."))
+    seen: dict[tuple[int, int], Path] = {}
+    waiting = deque([root])
+    while waiting:
+        for place, folders, files in os.walk(waiting.popleft(), onerror=on_error):
+            folder, here = Path(place), os.stat(place)  # noqa: PTH116 - one call for a folder of 100,000 files
+            before = seen.setdefault((here.st_dev, here.st_ino), folder)
+            if before is not folder:
+                folders.clear()
+                if on_repeat is not None:
+                    on_repeat(folder, before)
+                continue
+            folders[:] = sorted(
+                name
+                for name in folders
+                if not (name.startswith(".") or (leave_out is not None and leave_out(folder / name)))
+            )
+            # `os.walk` itself goes into none of them.
+            waiting += (folder / name for name in folders if (folder / name).is_symlink())
+            yield folder, sorted(name for name in files if not name.startswith("."))
 
 
 def subset_of(root: Path, folder: Path) -> str:

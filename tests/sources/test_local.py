@@ -12,7 +12,7 @@ from dancecli.core.errors import InputError
 from dancecli.core.records import clip_id_of
 from dancecli.core.video_files import recording_id
 from dancecli.sources.list_format import spellings_of
-from dancecli.sources.local import FolderIndex, parse_clip_name, scan
+from dancecli.sources.local import FolderIndex, parse_clip_name, scan, walk
 
 IDS = st.text("abYZ09_-", min_size=11, max_size=11)
 
@@ -74,6 +74,17 @@ def test_linked_folders_are_followed_and_a_loop_ends(tmp_path: Path) -> None:
     (tmp_path / "k" / "zumba").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "again").symlink_to(tmp_path / "k")
     assert [f.folder for f in scan(tmp_path / "k")] == ["zumba"]
+
+
+def test_a_link_does_not_take_the_place_of_the_folder_that_it_leads_to(tmp_path: Path) -> None:
+    touch(tmp_path / "zouk" / "a.mp4")
+    touch(tmp_path / "b" / "c" / "b.mp4")
+    (tmp_path / "a_link").symlink_to(tmp_path / "zouk")
+    (tmp_path / "b" / "links").symlink_to(tmp_path)
+    assert [str(found.path.relative_to(tmp_path)) for found in scan(tmp_path)] == ["b/c/b.mp4", "zouk/a.mp4"]
+    left_out: list[tuple[Path, Path]] = []
+    list(walk(tmp_path, on_repeat=lambda *one: left_out.append(one)))
+    assert left_out == [(tmp_path / "a_link", tmp_path / "zouk"), (tmp_path / "b" / "links", tmp_path)]
 
 
 def test_the_index_is_asked_by_clip_and_by_video(tmp_path: Path) -> None:

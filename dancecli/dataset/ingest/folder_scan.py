@@ -72,7 +72,7 @@ class FoundFile:
 def scan_folder(
     root: Path, layout: Layout | None, reporter: Reporter, own: OwnFiles | None = None
 ) -> list[FoundFile]:
-    """Look at every file below a folder, in the order of their paths.
+    """Look at every file below a folder, in the order of their paths; what links lead to comes last.
 
     Args:
         root: the folder.
@@ -114,7 +114,13 @@ def content_digest(path: Path) -> str:
 
 def _candidates(root: Path, own: OwnFiles | None) -> Iterator[FoundFile]:
     errors: list[OSError] = []
-    for folder, names in walk(root, errors.append, own.is_folder if own is not None else None):
+    repeated: list[FoundFile] = []
+
+    def repeat(folder: Path, before: Path) -> None:
+        text = f"the same folder as {shown(before.relative_to(root))}"
+        repeated.append(FoundFile(shown(folder.relative_to(root)), folder, problem="repeated", text=text))
+
+    for folder, names in walk(root, errors.append, own.is_folder if own is not None else None, repeat):
         written = own.among(folder, names) if own is not None else set()
         files = [name for name in names if name not in written]
         relative = folder.relative_to(root)
@@ -133,6 +139,7 @@ def _candidates(root: Path, own: OwnFiles | None) -> Iterator[FoundFile]:
             file = FoundFile(shown(relative / name), path, folders=folders, official_split=subset)
             problem, text = _problem_of(path, str(relative / name))
             yield replace(file, problem=problem, text=text)
+    yield from repeated
     for error in errors:
         path = Path(error.filename)
         text = f"the folder cannot be read: {error.strerror}"

@@ -220,6 +220,20 @@ def test_a_folder_that_cannot_be_read_is_a_row(
     assert result.files[-1].text == "the folder cannot be read: Permission denied"
 
 
+def test_a_linked_folder_names_no_label_of_what_lies_here(
+    workspace: Workspace, tmp_path: Path, clips: list[bytes]
+) -> None:
+    folder = tree(tmp_path / "in", ["zouk/a.mp4", "zouk/b.mp4", "tango/c.mp4"], clips)
+    (folder / "a_link").symlink_to("zouk")
+    result = imported(workspace, folder, dry_run=True)
+    assert (result.clips, result.left_out, result.complete) == (
+        {"tango": 1, "zouk": 2},
+        {"repeated": 1},
+        True,
+    )
+    assert (result.files[-1].path, result.files[-1].text) == ("a_link", "the same folder as zouk")
+
+
 def test_names_that_differ_by_their_unicode_form_are_one_label(
     workspace: Workspace, tmp_path: Path, clips: list[bytes]
 ) -> None:
