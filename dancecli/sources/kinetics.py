@@ -51,6 +51,7 @@ from dancecli.sources.list_format import (
     read_video_id,
     short,
     spellings_of,
+    stated_delimiter,
 )
 from dancecli.sources.text_files import is_text, open_text
 from dancecli.sources.timelines import (
@@ -249,9 +250,11 @@ def add_list(file: io.TextIOBase | Any, path: Path, reader: ListReader, dataset:
     Raises:
         InputError: it is no annotation list.
     """
-    num_before, first = 0, ""
+    num_before, first, stated = 0, "", ""
     for first in file:
-        if first.strip() and not first.startswith("#"):
+        if one := stated_delimiter(first):
+            stated = one
+        elif first.strip() and not first.startswith("#"):
             break
         num_before += 1
     if path.name.lower().removesuffix(".gz").endswith(".json") or first.lstrip().startswith(("{", "[")):
@@ -261,7 +264,7 @@ def add_list(file: io.TextIOBase | Any, path: Path, reader: ListReader, dataset:
     elif is_webvtt(first):
         rows = _timeline_rows(read_webvtt(file, num_before + 1), path, reader)
     else:
-        rows = _csv_rows(first, file, num_before, path, reader)
+        rows = _csv_rows(first, file, num_before, path, reader, stated)
     for row in rows:
         reader.take(row, path, dataset)
 
@@ -322,10 +325,10 @@ def check_not_empty(listing: Listing, name: str, labels: LabelSet) -> None:
 
 
 def _csv_rows(
-    first: str, lines: Iterator[str], num_before: int, path: Path, reader: ListReader
+    first: str, lines: Iterator[str], num_before: int, path: Path, reader: ListReader, stated: str
 ) -> Iterator[_Row]:
     _check_is_list(first, path)
-    delimiter = find_delimiter(first, _KNOWN_COLUMNS)
+    delimiter = stated or find_delimiter(first, _KNOWN_COLUMNS)
     if delimiter_name(delimiter):
         reader.note(path, f"columns are separated by {delimiter_name(delimiter)}")
     _, header = next(csv_records(path, first, delimiter, skipinitialspace=True), (1, []))

@@ -36,6 +36,8 @@ END_COLUMNS: dict[str, Unit] = {
 }
 SUBSET_COLUMNS = ("split", "subset", "set", "partition", "usage")
 _DELIMITERS = (",", ";", "\t", "|")
+# How Excel states the separator, in a line of its own above the header.
+_STATED = re.compile(r"sep=(.)[\r\n]*", re.IGNORECASE)
 _DELIMITER_NAMES = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 # Longer is a typing error, not a video: a day.
 _LONGEST_S = 86_400.0
@@ -105,6 +107,12 @@ def find_delimiter(header: str, known: Iterable[str]) -> str:
         return len(names & {column_name(cell.strip().strip('"')) for cell in header.split(delimiter)})
 
     return max(_DELIMITERS, key=hits)
+
+
+def stated_delimiter(line: str) -> str:
+    """Give the separator that a line such as `sep=;` states; empty for any other line."""
+    match = _STATED.fullmatch(line)
+    return match[1] if match else ""
 
 
 def delimiter_name(delimiter: str) -> str:

@@ -40,6 +40,11 @@ def path(tmp_path: Path) -> Path:
             "split,time_end,time_start,youtube_id,label\nval,215,205,-5qSkAhM6Y0,tap dancing\n", id="order"
         ),
         pytest.param(HEADER + "\ntap dancing,-5qSkAhM6Y0,205,215,val\n\n", id="empty-lines"),
+        pytest.param("sep=,\r\n" + HEADER + "tap dancing,-5qSkAhM6Y0,205,215,val\n", id="excel"),
+        pytest.param(
+            "# a list\nsep=;\n" + (HEADER + "tap dancing,-5qSkAhM6Y0,205,215,val\n").replace(",", ";"),
+            id="excel-semicolon",
+        ),
         pytest.param(HEADER + "cooking egg,../x,a,b,c\ntap dancing,-5qSkAhM6Y0,205,215,val\n", id="others"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -17,10 +17,13 @@ from dancecli.sources.list_format import (
     find_column,
     find_delimiter,
     read_subset,
+    stated_delimiter,
 )
 from dancecli.sources.text_files import is_text, open_text
 
 FILE_COLUMNS = ("file", "file_name", "filename", "path", "filepath", "file_path", "video", "clip", "name")
+# A title or two may stand above the header.
+_HEADER_ROWS = 5
 _SUFFIXES = frozenset({".csv", ".tsv"})
 # Columns whose name says what is shared; any other becomes one with `group_` before it.
 _GROUP_COLUMNS = frozenset(
@@ -118,48 +121,56 @@ class ListMatches:
     unclear: dict[str, str]
 
 
-def find_list(root: Path, own: Container[str] = ()) -> FolderList | None:
+def find_list(
+    root: Path, own: Container[str] = (), on_other: Callable[[str], None] | None = None
+) -> FolderList | None:
     """Read the list that lies in a folder, if one does: a CSV file with a column of files and one of labels.
 
     Args:
         root: the folder.
         own: names of its files that dance wrote.
+        on_other: where no list lies there, called with a sentence on each table that is none.
 
     Raises:
         InputError: there are several, or one cannot be read.
     """
-    found = [
-        listed
+    tables = [
+        path
         for path in sorted(root.iterdir())
-        if path.suffix.lower() in _SUFFIXES
-        and path.name not in own
-        and path.is_file()
-        and (listed := read_list(path)) is not None
+        if path.suffix.lower() in _SUFFIXES and path.name not in own and path.is_file()
     ]
+    found = [listed for path in tables if (listed := read_list(path)) is not None]
     if len(found) > 1:
         names = ", ".join(listed.path.name for listed in found)
         raise InputError.at(root, None, f"holds several lists of files: {names}", "leave one of them there")
+    if not found and on_other is not None:
+        for path in tables:
+            on_other(
+                f"{shown(path.name)} is not read as a list: no row of its first five names the columns file "
+                "and label"
+            )
     return found[0] if found else None
 
 
 def read_list(path: Path) -> FolderList | None:
-    """Read a list of files; None if it has no column of files or none of labels.
+    """Read a list of files; None if none of its first rows names a column of files and one of labels.
+
+    What stands above the header is left aside: a title, comments, and the separator as Excel states it.
 
     Raises:
         InputError: it cannot be read, or a row of it is not text or has more cells than the header.
     """
     with open_text(path, "list of files") as (file, _):
         text = file.read()
-    first = next((line for line in text_lines(text) if line.strip()), "")
-    delimiter = find_delimiter(first, (*FILE_COLUMNS, *LABEL_COLUMNS, *SUBSET_COLUMNS))
-    name = shown(path)
+    lines = text_lines(text)
+    header = _find_header(lines)
+    if header is None:
+        return None
+    above, delimiter = header
+    # Empty lines in place of those above keep the numbers of the others.
+    text, name = "\n" * above + "".join(lines[above:]), shown(path)
     rows = csv_records(Path(name), text, delimiter, skipinitialspace=delimiter != "\t")
-    try:
-        number, cells = next(rows, (0, []))
-    except InputError:
-        if _Columns.find(first.split(delimiter)) is None:
-            return None
-        raise
+    number, cells = next(rows, (0, []))
     columns = _Columns.find(cells)
     if columns is None:
         return None
@@ -190,6 +201,24 @@ def read_list(path: Path) -> FolderList | None:
             )
         entries[key] = _joined(before, entry) if before is not None else entry
     return FolderList(path, entries, tuple(notes))
+
+
+def _find_header(lines: Sequence[str]) -> tuple[int, str] | None:
+    """Give the index of the line that names the columns, and the separator; None if there is none."""
+    stated, rows, comments = "", list[tuple[int, str]](), list[tuple[int, str]]()
+    for index, line in enumerate(lines):
+        if one := stated_delimiter(line):
+            stated = one
+        elif line.strip():
+            (comments if line.startswith("#") else rows).append((index, line))
+        if len(rows) == _HEADER_ROWS:
+            break
+    # A header may be written as a comment.
+    for index, line in (*rows, *comments):
+        delimiter = stated or find_delimiter(line, (*FILE_COLUMNS, *LABEL_COLUMNS, *SUBSET_COLUMNS))
+        if _Columns.find(line.split(delimiter)) is not None:
+            return index, delimiter
+    return None
 
 
 @dataclass(frozen=True, slots=True)

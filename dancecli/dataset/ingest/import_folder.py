@@ -151,8 +151,11 @@ def import_folder(
     found = scan_folder(settings.folder, settings.layout, reporter, own)
     if own.notes and all(file.problem == "not-a-video" for file in found):
         raise InputError(own.notes[0])
+    others: list[str] = []
     listed = find_list(
-        settings.folder, own.among(settings.folder, (p.name for p in settings.folder.iterdir()))
+        settings.folder,
+        own.among(settings.folder, (p.name for p in settings.folder.iterdir())),
+        others.append,
     )
     if listed is not None:
         found = [_without_list(file, listed) for file in found]
@@ -164,7 +167,7 @@ def import_folder(
         planned += rows_of_entries(listed, found)
     if not any(one.segment or one.row.status in ("unreadable", REMOVED) for one in planned):
         raise _nothing(settings.folder, files, labels)
-    notes = (*own.notes, *_notes(settings, listed, planned, files, labels_from))
+    notes = (*own.notes, *others, *_notes(settings, listed, planned, files, labels_from))
     if settings.groups is not None:
         planned, more = _with_groups(settings.groups, settings.folder, planned)
         notes += more

@@ -109,6 +109,45 @@ def test_a_list_that_is_no_csv_is_named_with_its_row(tmp_path: Path, content: st
         find_list(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("above", "row"),
+    [
+        ("Gala 2024;;;\n", 3),
+        ("sep=;\r\n", 3),
+        ("# made by ann, 2024\n# file and label, as agreed\n", 4),
+        ('sep=;\n\nGala 2024;;;\nof "May;;;\n', 6),
+    ],
+)
+def test_a_header_need_not_be_the_first_line(tmp_path: Path, above: str, row: int) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(f"{above}file;label;dancer\n#1.mp4;waltz;ann\n", newline="")
+    listed = find_list(tmp_path)
+    assert listed is not None
+    assert {name: (one.row, one.labels, one.groups) for name, one in listed.files.items()} == {
+        "#1.mp4": (row, ("waltz",), (("dancer", "ann"),))
+    }
+
+
+def test_a_separator_that_is_stated_counts(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("sep=\t\nfile\tlabel\na, b.mp4\twaltz\n")
+    (tmp_path / "other.csv").write_text("sep=;\nfile,label\na.mp4,waltz\n")
+    listed = find_list(tmp_path)
+    assert listed is not None
+    assert (listed.name, list(listed.files)) == ("list.csv", ["a, b.mp4"])
+
+
+def test_a_table_that_is_no_list_is_said(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("\n".join("12345") + "\nfile,label\na.mp4,waltz\n")
+    said: list[str] = []
+    assert find_list(tmp_path, on_other=said.append) is None
+    assert said == [
+        "table.csv is not read as a list: no row of its first five names the columns file and label"
+    ]
+    (tmp_path / "list.csv").write_text("# file,label\na.mp4,waltz\n")
+    listed = find_list(tmp_path, on_other=said.append)
+    assert (listed is not None, len(said)) == (True, 1)
+
+
 def test_a_label_that_holds_the_separator_is_not_cut(tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_text('file,label\na.mp4,"waltz, slow"\nb.mp4,tango,, \n')
