@@ -55,6 +55,10 @@ _ADDRESS = re.compile(
 _SPREADSHEET = re.compile(
     r"[+-]?\d+(?:[.,]\d+)?E[+-]?\d+|#(?:NAME|REF|VALUE|NUM|DIV/0|N/A)[?!]?", re.IGNORECASE
 )
+# Before a number and behind no word, a hyphen or a minus is a sign; else it separates.
+_SIGN = re.compile(r"(?<![^\s_(])[-\u2212](?=\d)")
+# Symbols and a mark to Unicode: written as a hyphen and as apostrophes, and how an emoji is drawn.
+_TELLS_NOTHING = frozenset("\u2212\u00b4`\ufe0f")
 _PREFIXED_ID = re.compile(r"v_([A-Za-z0-9_-]{11})")
 
 
@@ -219,11 +223,17 @@ def read_subset(text: str) -> str | None:
 def fold_label(name: str) -> str:
     """Reduce a label or a folder's name to what all its spellings share: `Tap_Dancing`, `tap dancing`.
 
-    Names that differ by their Unicode form alone (a Mac's and others') are one.
+    Blanks and punctuation separate words and are left out. Vowel signs, symbols (emoji, `+`) and the sign of
+    a number tell labels apart. Names that differ by their Unicode form alone (a Mac's and others') are one.
     """
     # ASCII is the same in every form, and most names are ASCII.
     text = name if name.isascii() else unicodedata.normalize("NFC", name)
-    return "".join(character for character in text.casefold() if character.isalnum()) or text.strip()
+    parts = _SIGN.split(text.casefold())
+    return "-".join("".join(filter(_tells_apart, part)) for part in parts) or text.strip()
+
+
+def _tells_apart(character: str) -> bool:
+    return unicodedata.category(character)[0] in "LNMS" and character not in _TELLS_NOTHING
 
 
 def spellings_of(labels: Iterable[str]) -> Mapping[str, str]:

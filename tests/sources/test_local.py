@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dancecli.core.errors import InputError
 from dancecli.core.records import clip_id_of
 from dancecli.core.video_files import recording_id
-from dancecli.sources.list_format import spellings_of
+from dancecli.sources.list_format import fold_label, spellings_of
 from dancecli.sources.local import FolderIndex, parse_clip_name, scan, walk
 
 IDS = st.text("abYZ09_-", min_size=11, max_size=11)
@@ -159,6 +159,24 @@ def test_labels_are_found_under_any_spelling() -> None:
     found = spellings_of(["country line dancing", "massaging person's head", "tap dance", "tap-dance"])
     # Of labels that share a spelling, none is guessed.
     assert set(found) == {"countrylinedancing", "massagingpersonshead"}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        *(
+            ("Tap_Dancing", "tap-dancing", True),
+            ("rock'n'roll", "Rock n\u00b4 Roll", True),
+            ("2-step", "2 step", True),
+        ),
+        *(("hip\u2212hop", "hip-hop", True), ("turn \u221290", "turn -90", True), ("Salsa", "salsa_", True)),
+        *(("गरबी-2", "गरबी 2", True), ("dance \u2764\ufe0f", "dance \u2764", True)),
+        *(("गरबा", "गरबी", False), ("dance 💃", "dance 🕺", False), ("C", "C++", False)),
+        *(("turn +90", "turn -90", False), ("turn -90", "turn 90", False), ("turn_-90", "turn_90", False)),
+    ],
+)
+def test_spellings_of_one_label_differ_by_separators_alone(one: str, other: str, same: bool) -> None:
+    assert (fold_label(one) == fold_label(other)) is same
 
 
 def test_a_folder_that_is_none_is_said(tmp_path: Path) -> None:

@@ -160,14 +160,14 @@ def import_folder(
     if listed is not None:
         found = [_without_list(file, listed) for file in found]
     files = label_files(found, listed, patterns)
-    labels, labels_from = _choose_labels(workspace, settings, files)
+    labels, labels_from, merged = _choose_labels(workspace, settings, files)
     known, removed = read_segments(workspace), read_removals(workspace)
     planned = plan_rows(files, labels, known, clips_there(workspace), settings.dataset, removed)
     if listed is not None:
         planned += rows_of_entries(listed, found)
     if not any(one.segment or one.row.status in ("unreadable", REMOVED) for one in planned):
         raise _nothing(settings.folder, files, labels)
-    notes = (*own.notes, *others, *_notes(settings, listed, planned, files, labels_from))
+    notes = (*own.notes, *others, *merged, *_notes(settings, listed, planned, files, labels_from))
     if settings.groups is not None:
         planned, more = _with_groups(settings.groups, settings.folder, planned)
         notes += more
@@ -209,18 +209,19 @@ def _without_list(file: FoundFile, listed: FolderList) -> FoundFile:
 
 def _choose_labels(
     workspace: Workspace, settings: ImportSettings, files: Sequence[LabelledFile]
-) -> tuple[LabelSet, str]:
+) -> tuple[LabelSet, str, tuple[str, ...]]:
+    """Give the label set, where it is from in words, and what should be checked, in sentences."""
     own = workspace_labels(workspace)
     if settings.labels is not None:
         given = LabelSet.read(settings.labels)
         refuse_lost_labels(settings.labels, given, read_segments(workspace).values())
-        return given, shown(settings.labels)
+        return given, shown(settings.labels), ()
     if own is not None:
-        return own, "the workspace"
+        return own, "the workspace", ()
     default = LabelSet.read(DEFAULT_LABELS)
     if _is_of(default, files):
-        return default, DEFAULT_LABELS.name
-    made = made_labels(files, settings.folder.absolute().name)
+        return default, DEFAULT_LABELS.name, ()
+    made, merged = made_labels(files, settings.folder.absolute().name)
     if made is None:
         failed = next((f for f in files if f.problem and f.problem not in HARMLESS), None)
         seen = f" ({failed.file.relative}: {failed.text})" if failed is not None else ""
@@ -230,7 +231,7 @@ def _choose_labels(
             f"holds no folder of clips that could name a label{seen}",
             "put the clips into a folder per label, add a list (file,label), or give --label-pattern",
         )
-    return made, _names_of(settings, files)
+    return made, _names_of(settings, files), merged
 
 
 def _names_of(settings: ImportSettings, files: Sequence[LabelledFile]) -> str:

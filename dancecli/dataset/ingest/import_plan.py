@@ -185,15 +185,25 @@ def own_label(file: LabelledFile, root_name: str) -> str | None:
     return spelled(folders[0]) or None
 
 
-def made_labels(files: Sequence[LabelledFile], root_name: str) -> LabelSet | None:
-    """Make a label set of the names that files bear, of several spellings the commonest; None for none."""
+def made_labels(files: Sequence[LabelledFile], root_name: str) -> tuple[LabelSet | None, tuple[str, ...]]:
+    """Make a label set of the names that files bear, of several spellings the commonest; None for none.
+
+    Returns:
+        The set; and of each label that is spelled in several ways, a sentence.
+    """
     counts: dict[str, Counter[str]] = {}
     for file in files:
         label = own_label(file, root_name)
         if label:
             counts.setdefault(fold_label(label), Counter())[label] += 1
-    names = [min(found, key=lambda name: (-found[name], name)) for found in counts.values()]
-    return LabelSet(tuple(sorted(names))) if names else None
+    spellings = [sorted(found, key=lambda name: (-found[name], name)) for found in counts.values()]
+    notes = tuple(
+        f"{' and '.join(map(repr, others))}: read as the label {name!r} in another spelling; if that is "
+        "another label, name it otherwise"
+        for name, *others in sorted(spellings)
+        if others
+    )
+    return LabelSet(tuple(sorted(name for name, *_ in spellings))) if spellings else None, notes
 
 
 def spelled(name: str) -> str:

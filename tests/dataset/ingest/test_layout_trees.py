@@ -234,6 +234,16 @@ def test_a_linked_folder_names_no_label_of_what_lies_here(
     assert (result.files[-1].path, result.files[-1].text) == ("a_link", "the same folder as zouk")
 
 
+def test_folders_that_are_made_one_label_are_said(
+    workspace: Workspace, tmp_path: Path, clips: list[bytes]
+) -> None:
+    names = ["Salsa/a.mp4", "salsa_/b.mp4", "salsa_/c.mp4", "turn -90/d.mp4", "turn +90/e.mp4", "गरबा/f.mp4"]
+    result = imported(workspace, tree(tmp_path / "in", [*names, "गरबी/g.mp4"], clips), dry_run=True)
+    assert result.clips == {"salsa": 3, "turn +90": 1, "turn -90": 1, "गरबा": 1, "गरबी": 1}
+    (note,) = result.notes
+    assert note.startswith("'Salsa': read as the label 'salsa' in another spelling")
+
+
 def test_names_that_differ_by_their_unicode_form_are_one_label(
     workspace: Workspace, tmp_path: Path, clips: list[bytes]
 ) -> None:
