@@ -9,14 +9,15 @@
   show one performance; `s<situation>_c<camera>_v<variation>` for showcases, cyphers and battles.
 * ActivityNet: `v_<video id>`, whole videos.
 
-A name proves nothing: a Kinetics or Let's Dance form is believed only where the id has the form of
-YouTube's and the file is about as long as its name says.
+A name proves nothing: a Kinetics or Let's Dance form is believed only where the id looks as YouTube draws
+one, is among many that do, or stands before times as crawlers pad them, and the file is about as long as
+its name says. `salsa_class_003` and `VID20240114_103000_103009` have the form, too.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -51,7 +52,12 @@ AIST_GENRES = {
 # A crawled clip may be cut short by its video's end, and a copied stream starts at a key frame.
 SHORTEST_SHARE, LONGEST_SHARE = 0.5, 1.5
 _GRACE_MS = 500
-_YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
+# Words and numbers as people write them: names of eleven characters have one to three, of a hundred ids of
+# YouTube ninety-seven have more, and all but one have capitals and small letters.
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
+_MOST_WORDS = 3
+# Times in seconds as crawlers pad them, below eight hours; six digits before them are a date.
+_CRAWLED = re.compile(r"(?!.{0,5}\d{6}).{11}_0[0-2]\d{4}_0[0-2]\d{4}")
 _UCF101 = re.compile(r"v_(?P<label>[A-Za-z0-9]+)_(?P<group>g\d{2,3})_c\d{2,3}")
 _HMDB51 = re.compile(
     r"(?P<name>.+)_[fhlu]_(?:cm|nm)_np\d+_(?:ba|fr|le|ri)_(?:goo|med|bad)_\d+", re.IGNORECASE
@@ -101,26 +107,41 @@ def read_name(stem: str, layout: Layout, folders: tuple[str, ...] = ()) -> Named
     return _READERS[layout](stem)
 
 
-def detect_name(stem: str, folders: tuple[str, ...], length_ms: int) -> NamedFile:
+def are_downloads(stems: Iterable[str]) -> bool:
+    """Tell whether most of the ids that names may give look drawn, so that the others are ids as well."""
+    named = (read_name(stem, layout) for stem in stems for layout in (Layout.KINETICS, Layout.LETSDANCE))
+    ids = {one.video_id for one in named if one is not None and EXACT_YOUTUBE_ID.fullmatch(one.video_id)}
+    return 2 * sum(map(_looks_drawn, ids)) > len(ids)
+
+
+def detect_name(
+    stem: str, folders: tuple[str, ...], length_ms: int, *, among_downloads: bool = False
+) -> NamedFile:
     """Read a file's name in the form that its name, and its length, fit.
 
     Args:
         stem: the name without its suffix.
         folders: names of the folders above.
         length_ms: of the file; 0 if it cannot be told.
+        among_downloads: see `are_downloads`.
     """
+
+    def is_id(text: str) -> bool:
+        exact = EXACT_YOUTUBE_ID.fullmatch(text) is not None
+        return (exact and (among_downloads or _looks_drawn(text))) or _CRAWLED.fullmatch(stem) is not None
+
     for layout in (Layout.UCF101, Layout.AIST, Layout.HMDB51):
         found = read_name(stem, layout, folders)
         if found is not None:
             return found
     kinetics = read_name(stem, Layout.KINETICS)
-    if kinetics is not None and _YOUTUBE_ID.fullmatch(kinetics.video_id):
+    if kinetics is not None and is_id(kinetics.video_id):
         if not length_ms or fits(length_ms, kinetics.end_ms - kinetics.start_ms):
             return kinetics
         # Not that clip, but perhaps of that video.
         return NamedFile(Layout.PLAIN, groups=_youtube_group(kinetics.video_id))
     dance = read_name(stem, Layout.LETSDANCE)
-    if dance is not None and EXACT_YOUTUBE_ID.fullmatch(dance.video_id):
+    if dance is not None and is_id(dance.video_id):
         if 0 < length_ms <= 1000 * letsdance.LONGEST_S + _GRACE_MS:
             return dance
         return NamedFile(Layout.PLAIN, groups=_youtube_group(dance.video_id))
@@ -132,6 +153,12 @@ def fits(length_ms: int, named_ms: int) -> bool:
     if abs(length_ms - named_ms) <= _GRACE_MS:
         return True
     return SHORTEST_SHARE * named_ms <= length_ms <= LONGEST_SHARE * named_ms
+
+
+def _looks_drawn(video_id: str) -> bool:
+    """Tell whether an id is one of a site by its look: no words, no date, no number of a camera's."""
+    mixed = video_id not in (video_id.lower(), video_id.upper())
+    return mixed and len(_WORD.findall(video_id)) > _MOST_WORDS
 
 
 def _kinetics(stem: str) -> NamedFile | None:

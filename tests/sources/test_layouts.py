@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dancecli.sources.layouts import Layout, detect_name, fits, read_name
+from dancecli.sources.layouts import Layout, are_downloads, detect_name, fits, read_name
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,15 @@ def test_a_name_gives_labels_and_groups(
         ("dQw4w9WgXcQ_952", 10_000, ("dQw4w9WgXcQ", 592_000, 0)),
         ("dQw4w9WgXcQ_952", 60_000, None),
         ("rehearsal_1_952", 10_000, None),
+        # Names of people and cameras; the last characters of these three are such as ids end with.
+        ("salsa_class_003", 9_000, None),
+        ("VID20240114_103000_103009", 9_000, None),
+        ("VID20240114_003000_003009", 9_000, None),
+        ("s1_d2_take4_2_10", 8_000, None),
+        ("abcdefghijk_000010_000020", 10_000, ("abcdefghijk", 10_000, 20_000)),
+        ("cam_01_take_1_8", 7_000, None),
+        ("team-A-jive_2_10", 8_000, None),
+        ("VID20240115_103000_103009", 9_000, None),
     ],
 )
 def test_times_are_believed_where_id_and_length_fit(stem: str, length_ms: int, believed: object) -> None:
@@ -68,6 +77,14 @@ def test_times_are_believed_where_id_and_length_fit(stem: str, length_ms: int, b
         assert (found.layout, found.video_id) == (Layout.PLAIN, "")
     else:
         assert (found.video_id, found.start_ms, found.end_ms) == believed
+
+
+def test_an_id_without_capitals_is_believed_among_those_that_look_drawn() -> None:
+    assert are_downloads(["dQw4w9WgXcQ_000010_000020", "9bZkp7q19fE", "kJQP7kiw5Fk_952", "abcdefghijk_952"])
+    assert not are_downloads(["salsa_class_003", "dQw4w9WgXcQ", "rehearsal"])
+    assert detect_name("abcdefghijk_952", (), 9_000).layout is Layout.PLAIN
+    assert detect_name("abcdefghijk_952", (), 9_000, among_downloads=True).video_id == "abcdefghijk"
+    assert detect_name("cam_01_take_1_8", (), 7_000, among_downloads=True).layout is Layout.PLAIN
 
 
 def test_a_clip_that_does_not_fit_stays_with_its_video() -> None:

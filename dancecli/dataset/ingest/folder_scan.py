@@ -7,7 +7,8 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -19,7 +20,7 @@ from dancecli.core.text import shown
 from dancecli.core.video_files import is_video_name
 from dancecli.dataset.ingest.own_files import OwnFiles
 from dancecli.sources import letsdance
-from dancecli.sources.layouts import Layout, NamedFile, detect_name, read_name
+from dancecli.sources.layouts import Layout, NamedFile, are_downloads, detect_name, read_name
 from dancecli.sources.local import SPLIT_FOLDER, subset_of, walk
 from dancecli.video.source import probe
 
@@ -41,7 +42,8 @@ class FoundFile:
         official_split: as a folder above says; else empty.
         length_ms: of the file, by its header; 0 if that cannot be told.
         fps: of the file, by its header; 0 if that cannot be told, or for pictures.
-        digest: of its bytes, where its name does not tell which video it is.
+        digest: of its bytes, where its name does not tell which video it is, or another file's name tells
+            the same.
         problem: a short stable word for why it is left out; else empty.
         text: what is wrong, in words.
     """
@@ -84,14 +86,17 @@ def scan_folder(
         InputError: there is no such folder.
     """
     candidates = list(_candidates(root, own))
+    downloads = layout is None and are_downloads(
+        file.media.stem for file in candidates if not file.problem and isinstance(file.media, Path)
+    )
     found = []
     with ThreadPoolExecutor(_READERS) as readers:
         for number, file in enumerate(
-            readers.map(lambda file: _looked_at(file, layout), candidates), start=1
+            readers.map(lambda file: _looked_at(file, layout, downloads), candidates), start=1
         ):
             reporter.progress(number, len(candidates), "headers read")
             found.append(file)
-    return found
+    return _compared(found)
 
 
 def content_digest(path: Path) -> str:
@@ -160,7 +165,7 @@ def _problem_of(path: Path, relative: str) -> tuple[str, str]:
     return ("", "") if stat.S_ISREG(mode) else ("unreadable", "is not a regular file")
 
 
-def _looked_at(file: FoundFile, layout: Layout | None) -> FoundFile:
+def _looked_at(file: FoundFile, layout: Layout | None, downloads: bool) -> FoundFile:
     """Read a file's header and, where its name does not tell what it is, its bytes."""
     media = file.media
     if file.problem or not isinstance(media, Path):
@@ -168,16 +173,33 @@ def _looked_at(file: FoundFile, layout: Layout | None) -> FoundFile:
     length_ms, fps, problem, text = _length_of(media)
     stem = media.stem
     if layout is None:
-        named = detect_name(stem, file.folders, length_ms)
+        named = detect_name(stem, file.folders, length_ms, among_downloads=downloads)
     else:
         named = read_name(stem, layout, file.folders) or NamedFile(Layout.PLAIN)
     if named.video_id and not named.end_ms:
         named = replace(named, end_ms=named.start_ms + length_ms)
     file = replace(file, named=named, length_ms=length_ms, fps=fps, problem=problem, text=text)
-    if named.video_id:
-        return file
+    return file if named.video_id else _with_digest(file)
+
+
+def _compared(found: Sequence[FoundFile]) -> list[FoundFile]:
+    """Read the bytes of files whose names tell one clip: whether they are one, no name proves."""
+
+    def clip_of(file: FoundFile) -> tuple[str, int, int] | None:
+        named = file.named
+        if named is None or not named.video_id or file.problem:
+            return None
+        return named.video_id, named.start_ms, named.end_ms
+
+    counts = Counter(map(clip_of, found))
+    return [_with_digest(file) if clip_of(file) and counts[clip_of(file)] > 1 else file for file in found]
+
+
+def _with_digest(file: FoundFile) -> FoundFile:
     try:
-        return replace(file, digest=content_digest(media))
+        if isinstance(file.media, Path):
+            return replace(file, digest=content_digest(file.media))
+        return replace(file, digest="".join(map(content_digest, file.media.pictures())))
     except OSError as error:
         return replace(file, problem="unreadable", text=error.strerror or str(error))
 

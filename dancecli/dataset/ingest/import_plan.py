@@ -299,7 +299,7 @@ class _Planner:
         self._there = there
         self._dataset = dataset
         self._removed = removed
-        self._taken: dict[str, tuple[str, Segment]] = {}
+        self._taken: dict[str, tuple[str, str, Segment]] = {}
         # A plain file keeps its clip, whatever its name and its folder are called now. That clip is all of
         # it: others of the same video were cut from that one since.
         self._by_digest: dict[str, Stretch] = {
@@ -341,19 +341,27 @@ class _Planner:
             return Planned(replace(row, status="no-label", text=said), None, file.media, name)
         origin = self._dataset or _DATASETS.get(row.layout, row.layout)
         segment = Segment(*stretch, label, labelled.official_split, origin)
-        return replace(self._settle(row, segment, file.media), fps=file.fps)
+        return replace(self._settle(row, segment, file), fps=file.fps)
 
-    def _settle(self, row: ImportRow, segment: Segment, media: Path | FrameRun) -> Planned:
+    def _settle(self, row: ImportRow, segment: Segment, file: FoundFile) -> Planned:
         """Compare a clip with the same clip before it, in this folder or in the workspace."""
-        clip_id = segment.clip_id
+        clip_id, media = segment.clip_id, file.media
         if clip_id in self._taken:
-            path, before = self._taken[clip_id]
+            path, digest, before = self._taken[clip_id]
+            if file.digest != digest:
+                text = (
+                    f"its name is that of the clip of {path}, but not its bytes: remove the worse copy, or "
+                    "rename both if they are two recordings"
+                )
+                return Planned(
+                    replace(row, status="other-bytes", clip_id="", text=text), None, media, clip_id
+                )
             status = "two-labels" if segment.label != before.label else "repeated"
             conflict = _contradiction(segment, before)
             row = replace(row, status=status, text=f"the same clip as {path}", conflict=conflict)
             return Planned(row, None, media, clip_id)
         kept = self._known.get(clip_id, segment)
-        self._taken[clip_id] = row.path, kept
+        self._taken[clip_id] = row.path, file.digest, kept
         row = replace(
             row,
             status=THERE if clip_id in self._there else NEW,

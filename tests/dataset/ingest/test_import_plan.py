@@ -24,7 +24,14 @@ LENGTHS_S = (1, 2)
 # Names that tell nothing, too much, or what a known dataset's names tell.
 STEMS = (
     *("rehearsal", "rehearsal_1_2", "take_01_02", "gala_2019_2021", "PXL_20210704_183000123", "Ünïcode 日本"),
-    *("abcdefghijk_000003_000004", "abcdefghijk_3_5", "-bcdefghijk_0_1", "rehearsal04", "abcdefghijk_052"),
+    *(
+        "aBc1dEf2gHk_000003_000004",
+        "aBc1dEf2gHk_3_5",
+        "-Bc1dEf2gHk_0_1",
+        "salsa_class_003",
+        "rehearsal04",
+        "aBc1dEf2gHk_052",
+    ),
     *("v_Waltz_g01_c01", "v_Waltz_g01_c02", "gBR_sBM_c01_d04_mBR0_ch01", "gKR_sBM_c02_d05_mKR0_ch01"),
     *("April_09_waltz_u_nm_np1_fr_goo_0", "v_abcdefghijk", "a" * 120),
 )

@@ -78,13 +78,13 @@ AIST = [
     for c in (1, 2, 9)
 ]
 KINETICS = [
-    f"train/{label}/{video * 10}A_{start:06d}_{start + 1:06d}.mp4"
+    f"train/{label}/{video}B1cD2eF3gA_{start:06d}_{start + 1:06d}.mp4"
     for label, videos in (("tap dancing", "abc"), ("zumba", "def"))
     for video in videos
     for start in (0, 10, 20)
 ]
 LETS_DANCE = [
-    f"{label}/{video * 10}A_{minute}{second:02d}.mp4"
+    f"{label}/{video}B1cD2eF3gA_{minute}{second:02d}.mp4"
     for label, videos in (("tango", "abc"), ("waltz", "def"))
     for video in videos
     for minute, second in ((0, 5), (1, 30), (12, 59))
@@ -232,6 +232,22 @@ def test_a_linked_folder_names_no_label_of_what_lies_here(
         True,
     )
     assert (result.files[-1].path, result.files[-1].text) == ("a_link", "the same folder as zouk")
+
+
+def test_two_recordings_of_one_name_are_two_clips(
+    workspace: Workspace, tmp_path: Path, clips: list[bytes]
+) -> None:
+    names = [f"salsa/{day}/salsa_class_003.mp4" for day in ("monday", "friday")]
+    result = imported(workspace, tree(tmp_path / "in", names, clips), dry_run=True)
+    assert (result.clips, result.layouts, result.left_out) == ({"salsa": 2}, {"plain": 2}, {})
+
+
+def test_only_equal_bytes_are_repeated(workspace: Workspace, tmp_path: Path, clips: list[bytes]) -> None:
+    names = [f"salsa/{folder}/dQw4w9WgXcQ_3_4.mp4" for folder in "abc"]
+    result = imported(workspace, tree(tmp_path / "in", names, [clips[0], clips[0], clips[1]]), dry_run=True)
+    assert (result.left_out, result.complete) == ({"repeated": 1, "other-bytes": 1}, False)
+    assert result.files[2].text.startswith("its name is that of the clip of salsa/a/dQw4w9WgXcQ_3_4.mp4")
+    assert result.files[2].clip_id == ""
 
 
 def test_folders_that_are_made_one_label_are_said(

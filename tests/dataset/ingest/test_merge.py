@@ -135,7 +135,7 @@ def test_lists_become_segments_and_a_list_for_fetch(dance, workspace: Workspace,
 
 
 def test_a_clip_that_looks_like_ours_is_kept_once(dance, workspace: Workspace, tmp_path: Path) -> None:
-    ours = source_video(tmp_path / "ours" / "tango dancing" / "ourclip0000_0_2.mp4", life(1))
+    ours = source_video(tmp_path / "ours" / "tango dancing" / "pUr1cLip000_0_2.mp4", life(1))
     assert dance("import", str(tmp_path / "ours")).code == 0
     theirs = tmp_path / "theirs" / "tango"
     theirs.mkdir(parents=True)
@@ -147,9 +147,9 @@ def test_a_clip_that_looks_like_ours_is_kept_once(dance, workspace: Workspace, t
     assert ran.code == 0
     assert ran.json["counts"] == {"tango": {"same-picture": 1, "in": 1}}
     (dropped,) = (clip for clip in ran.json["clips"] if clip["verdict"] == "same-picture")
-    assert dropped["text"] == "ourclip0000_0_2000"
+    assert dropped["text"] == "pUr1cLip000_0_2000"
     clips = tables.read(workspace.clips, Clip)
-    assert [c.clip_id for c in clips] == ["otherclip00_10000_12000", "ourclip0000_0_2000"]
+    assert [c.clip_id for c in clips] == ["otherclip00_10000_12000", "pUr1cLip000_0_2000"]
     assert not workspace.clip(dropped["clip_id"]).exists()
     assert ledger.latest(workspace.root)[dropped["clip_id"]].reason == "same-picture"
     again = dance("merge", str(tmp_path / "theirs"), "--json")

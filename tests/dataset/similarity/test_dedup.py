@@ -29,7 +29,7 @@ def life(path: Path, seed: int) -> Path:
 @pytest.fixture(scope="module")
 def videos_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("videos")
-    first = life(root / "krumping" / "aaaaaaaaaaa_0_2.mp4", 1)
+    first = life(root / "krumping" / "aaaaaaaaaaa_000000_000002.mp4", 1)
     ffmpeg(
         "-i",
         str(first),
@@ -37,12 +37,12 @@ def videos_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "hflip,pad=iw:ih+40:0:20",
         "-crf",
         "32",
-        str(first.with_name("bbbbbbbbbbb_0_2.mp4")),
+        str(first.with_name("bbbbbbbbbbb_000000_000002.mp4")),
     )
-    life(root / "zumba" / "ccccccccccc_0_2.mp4", 2)
-    ffmpeg("-i", str(first), "-vf", "scale=128:96", str(root / "zumba" / "ddddddddddd_5_7.mp4"))
-    life(root / "zumba" / "eeeeeeeeeee_0_2.mp4", 3)
-    life(root / "zumba" / "eeeeeeeeeee_10_12.mp4", 4)
+    life(root / "zumba" / "ccccccccccc_000000_000002.mp4", 2)
+    ffmpeg("-i", str(first), "-vf", "scale=128:96", str(root / "zumba" / "ddddddddddd_000005_000007.mp4"))
+    life(root / "zumba" / "eeeeeeeeeee_000000_000002.mp4", 3)
+    life(root / "zumba" / "eeeeeeeeeee_000010_000012.mp4", 4)
     return root
 
 
