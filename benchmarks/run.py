@@ -26,6 +26,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from benchmarks.lib.earlier import earlier_bars, earlier_section
 from benchmarks.lib.plots import draw
 from benchmarks.lib.regressions import worse_than_before
 from benchmarks.lib.sample_videos import KEPT
@@ -132,11 +133,15 @@ def quick(arguments: list[str]) -> list[str]:
     return [*(arguments[:2] if "--network" in arguments else ()), "--quick"]
 
 
-def page(documents: dict[str, dict[str, Any]], images: Path, worse: list[str]) -> str:
-    """Lay the documents out as a page of the documentation, and draw its pictures."""
+def page(documents: dict[str, dict[str, Any]], before: str, images: Path, worse: list[str]) -> str:
+    """Lay the documents out as a page of the documentation, and draw its pictures.
+
+    What has no document stays as the page before has it.
+    """
     dates = sorted(document["date"] for document in documents.values())
     minutes = sum(document["seconds"] for document in documents.values()) / 60
-    met = [bar["met"] for document in documents.values() for bar in document.get("bars", ())]
+    bars = [row for name in SCRIPTS for row in bar_rows(name, documents.get(name), before)]
+    met = sum(row.endswith("| met |") for row in bars)
     lines = [
         "# Benchmarks",
         "",
@@ -147,21 +152,37 @@ def page(documents: dict[str, dict[str, Any]], images: Path, worse: list[str]) -
         f"Measured {dates[0]} to {dates[-1]}, {minutes:.0f} minutes in all, "
         f"on {machine()}. {', '.join(f'{name} {_version(name)}' for name in PACKAGES)}; {_ffmpeg()}.",
         "",
-        f"**{sum(met)} of {len(met)} bars are met.**",
+        f"**{met} of {len(bars)} bars are met.**",
         "",
         "| | bar | measured | |",
         "|---|---|---|---|",
+        *bars,
+        "",
+        *(worse or [_NONE_WORSE]),
+        "",
     ]
-    for name, document in documents.items():
-        for bar in document.get("bars", ()):
-            verdict = "met" if bar["met"] else "**missed**"
-            lines.append(f"| {SCRIPTS[name][0]} | {bar['what']} | {bar['figure']} | {verdict} |")
-    lines += ["", *(worse or [_NONE_WORSE]), ""]
-    for name, document in documents.items():
-        lines += ["", *section(name, document, images)]
+    for name, (title, _) in SCRIPTS.items():
+        if (
+            found := section(name, documents[name], images)
+            if name in documents
+            else earlier_section(before, title)
+        ):
+            lines += ["", *found]
     by_hand = (HERE / "by_hand.md").read_text(encoding="utf-8")
     lines += ["", by_hand.rstrip()]
     return "\n".join(lines) + "\n"
+
+
+def bar_rows(name: str, document: dict[str, Any] | None, before: str) -> list[str]:
+    """Give the rows of a measurement in the table of bars."""
+    title = SCRIPTS[name][0]
+    if document is None:
+        return earlier_bars(before, title)
+    verdicts = {True: "met", False: "**missed**"}
+    return [
+        f"| {title} | {bar['what']} | {bar['figure']} | {verdicts[bar['met']]} |"
+        for bar in document.get("bars", ())
+    ]
 
 
 def section(name: str, document: dict[str, Any], images: Path) -> list[str]:
@@ -250,7 +271,7 @@ def main() -> int:
             if (kept / f"{name}.json").exists()
         }
         asked.page.write_text(
-            page(all_of, HERE.parent / "docs" / "assets" / "images", worse), encoding="utf-8"
+            page(all_of, before, HERE.parent / "docs" / "assets" / "images", worse), encoding="utf-8"
         )
         print("\n".join([*worse, f"written: {asked.page}"]), file=sys.stderr)
     return 1 if failed or worse else 0

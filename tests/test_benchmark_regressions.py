@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.lib.earlier import earlier_bars, earlier_section
 from benchmarks.lib.regressions import worse_than_before
 
 PAGE = """
@@ -40,6 +41,23 @@ def test_a_figure_is_worse_in_the_direction_of_its_bar(
     for line in found:
         assert line.startswith(f"{title}, {what}: ")
         assert line.endswith(f"before, {figure} now")
+
+
+def test_what_is_not_repeated_stays_on_the_page_and_says_when_it_was_measured() -> None:
+    when, where = "2026-11-29 21:36 UTC to 2026-11-29 22:11 UTC", "2 cores of A, 25 GB"
+    before = (
+        f"Measured {when}, 33 minutes in all, on {where}. dancecli 0.1.0\n\n"
+        "| Long | ten: at least 8 | 8.5 | met |\n| Short | x | 1 | met |\n\n"
+        "## Long\n\nabout\n\n## Short\n\ny\n"
+    )
+    earlier = f"Not repeated since: measured {when}, on {where}."
+    assert earlier_bars(before, "Long") == ["| Long | ten: at least 8 | 8.5 | met |"]
+    section = earlier_section(before, "Long")
+    assert section == ["## Long", "", "about", "", earlier]
+    # A page later it still says when.
+    after = "Measured today, 1 minutes in all, on B. dancecli 0.1.0\n\n" + "\n".join(section) + "\n"
+    assert earlier_section(after, "Long") == section
+    assert earlier_section(before, "Longer") == []
 
 
 def test_without_a_page_nothing_is_worse() -> None:
