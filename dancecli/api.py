@@ -174,10 +174,9 @@ class Run:
         columns = ["subset", "metric", "k", "n", "rate", "low", "high"]
         return pd.DataFrame(rows, columns=columns).set_index(["subset", "metric"])
 
-    def report(self, subset: str | None = None, grad_cam: int | None = None) -> Path:
-        """Write the run's report, and return the path of its page; see `dance report`."""
-        options = {"run": self.name, **_given(subset=subset, grad_cam=grad_cam)}
-        document, _ = calling.call("report", self._workspace, options, Reporter())
+    def report(self, **options: Any) -> Path:
+        """Write the run's report, and return the path of its page; options are those of `dance report`."""
+        document, _ = calling.call("report", self._workspace, {"run": self.name, **options}, Reporter())
         return Path(document["page"])
 
     def __repr__(self) -> str:
@@ -332,7 +331,7 @@ class Workspace:
         return self._call(command, options)
 
     def _call(self, command: str, options: Mapping[str, Any]) -> Result:
-        options = dict(options)
+        options = {key: _named(value) for key, value in options.items()}
         on_progress: OnProgress | None = options.pop("on_progress", None)
         on_message: OnMessage | None = options.pop("on_message", None)
         reporter = Reporter(on_progress or no_progress, on_message or no_message)
@@ -384,6 +383,13 @@ def _given(**options: Any) -> dict[str, Any]:
 
 def _name(one: Run | Split | str | None) -> str | None:
     return one if isinstance(one, str | None) else one.name
+
+
+def _named(value: Any) -> Any:
+    """Take the names of runs and splits, which is what commands take."""
+    if isinstance(value, list | tuple):
+        return [_named(one) for one in value]
+    return value.name if isinstance(value, Run | Split) else value
 
 
 def _html_table(heads: tuple[object, ...], rows: Sequence[tuple[object, ...]]) -> str:

@@ -176,6 +176,13 @@ def test_corrections_are_imported_and_taken_back(ws: dancecli.Workspace) -> None
     assert list(ws.corrections()["new"]) == ["tap dancing", ""]
 
 
+def test_a_switch_is_true_or_false_and_a_printed_table_is_no_option(ws: dancecli.Workspace) -> None:
+    with pytest.raises(dancecli.DanceError, match="folds=3 is neither True nor False"):
+        ws.finetune(folds=3)
+    with pytest.raises(dancecli.DanceError, match="report has no option 'latex'"):
+        ws.report(latex=True)
+
+
 def test_a_run_gives_predictions_metrics_and_a_report(workspace: Workspace) -> None:
     make_run(
         workspace.root, ("wave", "spin", "bounce", "robot", "waltz", "tango"), test=48, val=18, name="good-1"
@@ -186,6 +193,7 @@ def test_a_run_gives_predictions_metrics_and_a_report(workspace: Workspace) -> N
     assert isinstance(scores, pd.DataFrame)
     assert scores[run.record["labels"]].sum(axis=1).round(6).eq(1).all()
     found = run.metrics().loc[("test", "top-1")]
+    assert ws.report(run, dry_run=True).document == ws.report("good-1", dry_run=True).document
     document = ws.report("good-1", dry_run=True)
     assert (found["k"], found["n"]) == (
         document["subsets"]["test"]["top1"]["k"],

@@ -18,7 +18,13 @@ from dancecli.core.progress import Reporter
 from dancecli.storage.workspace import Workspace
 
 # What only makes sense on a terminal; the workspace is the object that a function belongs to.
-TERMINAL_ONLY = frozenset({"workspace_dir", "json_output", "watch", "tensorboard", "wandb", "mlflow"})
+TERMINAL_ONLY = frozenset(
+    {
+        *("workspace_dir", "json_output", "watch", "tensorboard", "wandb", "mlflow"),
+        # Forms of a printed table; what it holds is in the document.
+        *("as_csv", "latex", "markdown"),
+    }
+)
 
 # With several GPUs these start themselves again by the words of their command line, of which there are none.
 _RESTARTED = frozenset({"finetune", "train", "tune"})
@@ -56,7 +62,7 @@ def call(name: str, workspace: Workspace, options: Mapping[str, Any], reporter: 
     given = {key: value for key, value in {**defaults, **options}.items() if key in known}
     kinds = get_type_hints(_function(name))
     values = {key: _default_of(parameter.default) for key, parameter in known.items()}
-    values |= {key: _converted(value, kinds[key]) for key, value in given.items()}
+    values |= {key: _converted(key, value, kinds[key]) for key, value in given.items()}
     if needed := [key for key, value in values.items() if value is inspect.Parameter.empty]:
         raise UsageError(f"{name} needs {needed[0]!r}")
     if name in _RESTARTED and (values.get("gpus") or 1) > 1:
@@ -87,8 +93,12 @@ def _default_of(value: Any) -> Any:
     return value.default if isinstance(value, typer.models.ParameterInfo) else value
 
 
-def _converted(value: Any, kind: Any) -> Any:
-    """Convert text to the option's own type: a path, a choice, or a list of either."""
+def _converted(name: str, value: Any, kind: Any) -> Any:
+    """Convert text to the option's own type: a path, a choice, or a list of either.
+
+    Raises:
+        UsageError: a switch is given something else than True or False.
+    """
     if value is None:
         return None
     if get_origin(kind) in (Union, types.UnionType):
@@ -96,9 +106,11 @@ def _converted(value: Any, kind: Any) -> Any:
     if get_origin(kind) is list:
         (inner,) = get_args(kind)
         many = [value] if isinstance(value, str | Path) else list(value)
-        return [_converted(one, inner) for one in many]
+        return [_converted(name, one, inner) for one in many]
     if kind is Path:
         return Path(value)
+    if kind is bool and not isinstance(value, bool):
+        raise UsageError(f"{name}={value!r} is neither True nor False")
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(value)
     return value

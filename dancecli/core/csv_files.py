@@ -67,7 +67,9 @@ def read_text(path: Path, what: str) -> str:
     except OSError as error:
         raise InputError.at(path, None, f"cannot be read ({error.strerror})") from None
     except UnicodeDecodeError as error:
-        raise InputError.at(path, None, f"is not UTF-8 text ({error.reason})", "save it as UTF-8") from None
+        raise InputError.at(
+            path, None, f"is not UTF-8 text ({error.reason})", "save it as UTF-8 (in Excel: CSV UTF-8)"
+        ) from None
 
 
 def read_csv(path: Path, what: str, *, repeated: bool = False) -> CsvTable:

@@ -128,5 +128,5 @@ def _read_text(path: Path, what: str) -> str:
         raise InputError.at(path, None, f"is a directory, not a {what}") from None
     except UnicodeDecodeError as error:
         raise InputError.at(
-            path, None, f"is not UTF-8 text (byte {error.start})", "save it as UTF-8"
+            path, None, f"is not UTF-8 text (byte {error.start})", "save it as UTF-8 (in Excel: CSV UTF-8)"
         ) from None

@@ -71,7 +71,7 @@ _SHOWN = 3
 _BLOCK_LINES = 4096
 # A label that differs by more is another label.
 _NEAR = 0.8
-_NO_TEXT = ("is not UTF-8 text", "save the list as UTF-8")
+_NO_TEXT = ("is not UTF-8 text", "save the list as UTF-8 (in Excel: CSV UTF-8)")
 
 
 class UnlabelledError(InputError):
@@ -467,9 +467,10 @@ class _Columns:
                 "give the list that carries labels",
             )
         if missing:
-            hint = f"a list starts with the line {','.join(NEEDED)}"
-            if set(header) >= _TIMELINE_COLUMNS:
-                hint += f", a timeline with start_s,end_s,label,{RECORDING_COLUMN}"
+            hint = (
+                f"a list starts with the line {','.join(NEEDED)}, "
+                f"a timeline with start_s,end_s,label,{RECORDING_COLUMN}"
+            )
             raise InputError.at(path, 1, f"lacks the column {missing[0]!r}", hint)
         label, start, end = (column for column in (found[0], *found[2:]) if column is not None)
         others = [

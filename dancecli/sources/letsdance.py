@@ -190,7 +190,7 @@ def _read_line(line: str) -> ListedClip:
         raise RowError(f"has {len(words)} columns, not 3", hint)
     label, name, frames = words
     if not is_text(line):
-        raise RowError("is not UTF-8 text", "save the list as UTF-8")
+        raise RowError("is not UTF-8 text", "save the list as UTF-8 (in Excel: CSV UTF-8)")
     parsed = parse_name(name)
     if parsed is None:
         raise RowError(f"clip {short(name)} is not {_NAMED}", hint)

@@ -52,7 +52,10 @@ def open_text(path: Path, what: str) -> Iterator[tuple[io.TextIOWrapper, list[st
         ) from None
     except UnicodeDecodeError as error:
         raise InputError.at(
-            path, None, f"is not {error.encoding} text ({error.reason})", "save it as UTF-8"
+            path,
+            None,
+            f"is not {error.encoding} text ({error.reason})",
+            "save it as UTF-8 (in Excel: CSV UTF-8)",
         ) from None
 
 

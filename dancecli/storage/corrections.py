@@ -90,7 +90,9 @@ def read_corrections(workspace: Workspace) -> list[Correction]:
     try:
         text = _whole_rows(content).decode()
     except UnicodeDecodeError:
-        raise InputError.at(path, None, "is not UTF-8 text", "save it as UTF-8") from None
+        raise InputError.at(
+            path, None, "is not UTF-8 text", "save it as UTF-8 (in Excel: CSV UTF-8)"
+        ) from None
     rows = csv_records(path, text.removeprefix("\ufeff"), ",")
     if tuple(next(rows, (1, COLUMNS))[1]) != COLUMNS:
         raise InputError.at(path, 1, f"is no table of corrections: its columns must be {','.join(COLUMNS)}")

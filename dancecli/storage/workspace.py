@@ -361,7 +361,7 @@ def checked_name(name: str, what: str) -> str:
     if not is_name(name):
         raise InputError(
             f"{what} name {name[:80]!r} cannot be used",
-            "use up to 100 letters, digits, '.', '_' and '-', starting with a letter or a digit",
+            "use up to 100 letters (a to z, A to Z), digits, '.', '_' and '-'; the first a letter or a digit",
         )
     return name
 

@@ -86,7 +86,7 @@ def test_a_row_of_another_encoding_is_refused_and_its_neighbors_go_on(
     listing = read(path)
     assert [one.clip_id for one in listing.segments] == ["Gala_1000_2000"]
     assert [str(row) for row in listing.refused] == [f"{path}:2: is not UTF-8 text"]
-    assert listing.refused[0].hint == "save the list as UTF-8"
+    assert listing.refused[0].hint == "save the list as UTF-8 (in Excel: CSV UTF-8)"
     assert not listing.other_labels
     cue = f"00:0{{}}.000 --> 00:09.000\n{label}\n"
     path = tmp_path / "Gala.vtt"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -172,10 +173,26 @@ def _file(row: ImportRow) -> dict[str, Any]:
     return asdict(row) | {"groups": groups, "is_clip": row.is_clip}
 
 
+def _groups_of(files: Sequence[ImportRow]) -> str:
+    """Count the groups of each kind, and the clips that have one; empty if none has."""
+    names: dict[str, set[str]] = {}
+    clips: Counter[str] = Counter()
+    for row in files:
+        if row.is_clip:
+            clips.update({kind for kind, _ in row.groups})
+            for kind, name in row.groups:
+                names.setdefault(kind, set()).add(name)
+    return ", ".join(
+        f"{len(names[kind]):,} {kind} ({pluralize(clips[kind], 'clip')})" for kind in sorted(names)
+    )
+
+
 def _show(result: ImportResult) -> None:
     layouts = ", ".join(f"{count:,} {name}" for name, count in result.layouts.items()) or "none"
     print_result(f"clips by the form of their names: {layouts}")
     print_result(f"labels: the {len(result.labels)} of {result.labels_from}")
+    if groups := _groups_of(result.files):
+        print_result(f"groups: {groups}")
     if result.outcomes is None:
         _show_rows(result.files)
     rows = [(label, count, result.there.get(label, 0)) for label, count in result.clips.items()]

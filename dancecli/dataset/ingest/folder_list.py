@@ -253,7 +253,7 @@ def _check_text(name: str, number: int, cells: Sequence[str], columns: _Columns)
     """
     used = (columns.file, columns.label, *columns.kinds)
     if not all(is_text(cells[column]) for column in used):
-        raise InputError.at(name, number, "is not UTF-8 text", "save the list as UTF-8")
+        raise InputError.at(name, number, "is not UTF-8 text", "save the list as UTF-8 (in Excel: CSV UTF-8)")
 
 
 def _check_width(name: str, number: int, values: Sequence[str], columns: int) -> None:

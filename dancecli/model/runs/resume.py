@@ -155,8 +155,8 @@ def is_same_run(record: Mapping[str, Any], plan: Plan) -> bool:
         return False
     ours = {key: value for key, value in as_json(asdict(plan.settings)).items() if key not in _OWN}
     theirs = record.get("settings") or {}
-    # The split may be given by name or by default.
-    same = all(theirs.get(key) == value for key, value in ours.items() if key != "split")
+    # The split may be given by name or by default, and changes of the recipe, compared below, in any order.
+    same = all(theirs.get(key) == value for key, value in ours.items() if key not in ("split", "changes"))
     same = same and record.get("recipe") == as_json(asdict(plan.recipe))
     return same and not changed_subset(record, plan.data) and _same_weights(record, plan)
 

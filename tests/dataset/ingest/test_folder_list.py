@@ -64,7 +64,7 @@ def test_what_is_no_text_is_named_before_the_work(tmp_path: Path, content: str, 
     (tmp_path / "list.csv").write_text(content, encoding="cp1252")
     with pytest.raises(InputError, match=rf"list\.csv:{row}: is not UTF-8 text") as caught:
         find_list(tmp_path)
-    assert caught.value.hint == "save the list as UTF-8"
+    assert caught.value.hint == "save the list as UTF-8 (in Excel: CSV UTF-8)"
 
 
 def test_bytes_that_are_not_read_need_not_be_text(tmp_path: Path) -> None:
