@@ -15,9 +15,12 @@ from dancecli.dataset.clips import read_imports
 from dancecli.dataset.groups import count_not_compared
 from dancecli.sources.layouts import Layout
 from dancecli.storage import ledger, tables
+from dancecli.storage.removals import read_removals
 from dancecli.storage.runs import DONE, FAILED, INTERRUPTED, read_records
 from dancecli.storage.workspace import Workspace
 
+# Clips that an advised command names.
+_NAMED = 3
 # Clips with these outcomes may still be retrieved; the others are unavailable.
 _RETRIEVABLE = (OutcomeClass.SESSION, OutcomeClass.TRANSIENT)
 # What clips of an import name as their origin; lists that are fetched may be called `kinetics`, too.
@@ -80,7 +83,7 @@ def status(workspace: Workspace) -> Status:
         return Status((hosted,), (_HOSTING,))
     if clips is None or not clips[0]:
         return Status(tuple(stages), (*advice, *([] if labels else _BEGINNING)))
-    advice += _dedup_advice(workspace)
+    advice = [*_removal_advice(workspace, clips[0]), *advice, *_dedup_advice(workspace)]
     for more_stages, more_advice in (_splits(workspace, clips[0]), _runs(workspace), _studies(workspace)):
         stages += more_stages
         advice += more_advice
@@ -141,6 +144,15 @@ def _fetch_advice(workspace: Workspace, there: Container[str]) -> Iterator[Advic
         yield Advice(
             f"{command} --retry transient", f"{pluralize(retrievable, 'clip')} may still be available"
         )
+
+
+def _removal_advice(workspace: Workspace, there: set[str]) -> Iterator[Advice]:
+    """Advise to remove what somebody else's list of removals names and is still here."""
+    left = sorted(there.intersection(read_removals(workspace).rows))
+    if left:
+        words = shlex.join(["dance", "remove", *left[:_NAMED], "--reason", "..."])
+        named = "" if len(left) <= _NAMED else f", {_NAMED} of them named here"
+        yield Advice(words, f"{pluralize(len(left), 'clip')} of removed.csv still here{named}")
 
 
 def _requested(workspace: Workspace) -> Iterator[tuple[str, str]]:

@@ -14,6 +14,7 @@ from dancecli.dataset.groups import add_groups
 from dancecli.status import status
 from dancecli.storage import tables
 from dancecli.storage.ledger import LedgerWriter
+from dancecli.storage.removals import Removal, add_removals
 from dancecli.storage.workspace import Workspace
 
 Dance = Callable[..., Ran]
@@ -184,6 +185,15 @@ def test_what_a_searched_folder_lacks_is_not_called_untried_alone(workspace: Wor
     with LedgerWriter(workspace.ledger) as writer:
         writer.record([(outcome, None)])
     assert status(workspace).advice[0].why == "3 segments not in the folder, or not tried yet"
+
+
+def test_what_a_list_of_removals_names_and_is_here_comes_first(workspace: Workspace) -> None:
+    clips = [make_clip(i, LABELS[i % 2]) for i in range(6)]
+    fill(workspace, clips, LABELS)
+    add_removals(workspace, [Removal(clips[3].clip_id, "", "clip", "asked", "2026-01-01T00:00:00")])
+    first = status(workspace).advice[0]
+    assert first.command == f"dance remove {clips[3].clip_id} --reason ..."
+    assert first.why == "1 clip of removed.csv still here"
 
 
 def test_an_import_that_was_killed_is_advised_with_its_folder(workspace: Workspace, dance: Dance) -> None:

@@ -104,6 +104,13 @@ def keep_lines(workspace, subset, count):
     return before
 
 
+def test_changes_of_the_recipe_in_another_order_are_the_same_run(corpus, settings):
+    changes = ("label_smoothing=0.1", "ema=0.9")
+    workspace, named = corpus(), replace(settings, epochs=1, name="run", changes=changes)
+    assert finetune(workspace, named).fresh
+    assert not finetune(workspace, replace(named, changes=changes[::-1])).fresh
+
+
 def test_a_run_on_other_lists_is_neither_complete_nor_resumed(corpus, settings):
     workspace, named = corpus(), replace(settings, epochs=1, name="run")
     assert finetune(workspace, named).fresh
