@@ -314,7 +314,7 @@ def _notes(
         if lost:
             yield f"left out of the {subset} subset of split {name}: {agreeing(lost, 'clip', 'has')} no file"
     if not examples[Subset.VAL] and not folds:
-        yield f"split {name} has no validation subset: a network's last epoch is the result"
+        yield f"split {name} has no validation subset: where epochs are trained, the last one is the result"
 
 
 def split_record(data: SplitData) -> dict[str, Any]:
