@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,12 @@ def pluralize(count: int, noun: str) -> str:
     """Write a count with its noun."""
     plural = noun + ("es" if noun.endswith("s") else "s")
     return f"{count:,} {noun if count == 1 else plural}"
+
+
+def first_of(texts: Sequence[str], most: int = 10) -> str:
+    """Join texts by commas; of more than `most` the first ones, and how many more there are."""
+    more = len(texts) - most
+    return ", ".join(texts[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 _PLURAL_VERBS = {"is": "are", "has": "have", "was": "were"}

@@ -20,6 +20,7 @@ from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.records import NEAR_DUPLICATE, ClipHashes, Group, near_duplicates
 from dancecli.core.text import pluralize
 from dancecli.dataset.clip_lookup import KEY_COLUMNS, ClipLookup
+from dancecli.dataset.group_names import find_spellings, tidy_name
 from dancecli.storage import tables
 from dancecli.storage.corrections import Field, current, read_corrections
 from dancecli.storage.workspace import Workspace
@@ -66,13 +67,36 @@ def read_all_groups(
     Raises:
         InputError: a file cannot be read.
     """
+    return join_spellings(workspace, (), changes)[0]
+
+
+def join_spellings(
+    workspace: Workspace, given: Iterable[Group], changes: Mapping[str, Mapping[str, str]] | None = None
+) -> tuple[list[Group], tuple[str, ...]]:
+    """Read all groups, add others as `merge_groups` does, and write each in its commonest spelling.
+
+    Args:
+        workspace: whose groups.
+        given: the groups to add.
+        changes: the corrections in force, if they were read already.
+
+    Returns:
+        The groups, sorted; and which spellings were joined, in sentences.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
     mine = current(read_corrections(workspace)) if changes is None else changes
     rows = [Group(i, fields[Field.GROUP], CORRECTED) for i, fields in mine.items() if Field.GROUP in fields]
-    return merge_groups(read_groups(workspace), rows) if rows else read_groups(workspace)
+    merged = merge_groups(merge_groups(read_groups(workspace), rows), given)
+    spellings = find_spellings((row.kind, row.group) for row in merged)
+    return spellings.respell(merged), spellings.notes
 
 
 def add_groups(workspace: Workspace, rows: Iterable[Group]) -> bool:
     """Merge groups into the file: a clip's groups of a kind replace those it had of that kind.
+
+    Of a group that is spelled in several ways the commonest spelling is written.
 
     Returns:
         False if the very same groups were in the file already.
@@ -80,7 +104,9 @@ def add_groups(workspace: Workspace, rows: Iterable[Group]) -> bool:
     new = tuple(rows)
     with _locked(workspace):
         before = read_groups(workspace)
-        return _write(workspace, before, merge_groups(before, new))
+        merged = merge_groups(before, new)
+        spellings = find_spellings((row.kind, row.group) for row in merged)
+        return _write(workspace, before, spellings.respell(merged))
 
 
 def merge_groups(before: Iterable[Group], rows: Iterable[Group]) -> list[Group]:
@@ -164,7 +190,8 @@ def read_group_file(path: Path, lookup: ClipLookup) -> GroupFile:
         found = lookup.find(row.cells[key])
         if not found:
             unknown[row.cells[key]] = None
-        rows |= {Group(i, group, kind) for i in found for kind, group in row.pairs if kind != key and group}
+        named = {(tidy_name(kind), tidy_name(group)) for kind, group in row.pairs if kind != key}
+        rows |= {Group(i, group, kind) for i in found for kind, group in named if group}
     return GroupFile(tuple(sorted(rows)), tuple(unknown))
 
 

@@ -100,7 +100,7 @@ class RefusedRow:
 
 def column_name(text: str) -> str:
     """Reduce a column's name to what its spellings share: `Time Start`, `time_start`."""
-    return re.sub(r"[\W_]+", "_", text.strip().casefold()).strip("_")
+    return re.sub(r"[\W_]+", "_", unicodedata.normalize("NFC", text).casefold()).strip("_")
 
 
 def find_delimiter(header: str, known: Iterable[str]) -> str:

@@ -22,7 +22,8 @@ from dancecli.core.records import Group
 from dancecli.core.text import pluralize, shown
 from dancecli.dataset.clip_lookup import ClipLookup, NamedFile
 from dancecli.dataset.clips import clips_there, read_segments, refuse_lost_labels, workspace_labels
-from dancecli.dataset.groups import add_groups, read_group_file
+from dancecli.dataset.group_names import find_spellings
+from dancecli.dataset.groups import add_groups, merge_groups, read_group_file, read_groups
 from dancecli.dataset.ingest.folder_list import FolderList, find_list
 from dancecli.dataset.ingest.folder_scan import FoundFile, scan_folder
 from dancecli.dataset.ingest.import_plan import (
@@ -171,6 +172,8 @@ def import_folder(
     if settings.groups is not None:
         planned, more = _with_groups(settings.groups, settings.folder, planned)
         notes += more
+    planned, joined = _with_one_spelling(workspace, planned)
+    notes += joined
     rules, outcomes = settings.options.rules, None
     rows = tuple(one.predicted(rules.min_length_s, exact=rules.exact) for one in planned)
     if not settings.dry_run:
@@ -319,6 +322,25 @@ def _with_groups(
         return rows, ()
     unknown, names = pluralize(len(given.unknown), "name"), ", ".join(map(repr, given.unknown[:_COMMONEST]))
     return rows, (f"{shown(path)}: {unknown} of no clip in the folder: {names}",)
+
+
+def _with_one_spelling(
+    workspace: Workspace, planned: Sequence[Planned]
+) -> tuple[list[Planned], tuple[str, ...]]:
+    """Write each group in its commonest spelling, here and in the workspace, and tell which are joined."""
+    of_clip = {
+        Group(one.row.clip_id, group, kind)
+        for one in planned
+        if one.row.clip_id
+        for kind, group in one.row.groups
+    }
+    merged = merge_groups(read_groups(workspace), of_clip) if of_clip else []
+    spellings = find_spellings((row.kind, row.group) for row in merged)
+    rows = []
+    for one in planned:
+        groups = dict.fromkeys(spellings.of(kind, name) for kind, name in one.row.groups)
+        rows.append(replace(one, row=replace(one.row, groups=tuple(groups))))
+    return rows, spellings.notes
 
 
 def _with_more_groups(row: ImportRow, groups: Iterable[tuple[str, str]]) -> ImportRow:

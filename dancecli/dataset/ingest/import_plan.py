@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Segment, clip_id_of
+from dancecli.dataset.group_names import tidy_name
 from dancecli.dataset.ingest.folder_list import FolderList, ListMatches
 from dancecli.dataset.ingest.folder_scan import FoundFile
 from dancecli.sources.layouts import Layout
@@ -153,7 +154,9 @@ def _labeled(
     for pattern in patterns.groups:
         if match := pattern.search(path):
             groups += _groups_of(match)
-    return LabelledFile(file, labels, given, tuple(dict.fromkeys(groups)), subset, problem, text)
+    tidy = dict.fromkeys((tidy_name(kind), tidy_name(name)) for kind, name in groups)
+    kept = tuple((kind, name) for kind, name in tidy if name)
+    return LabelledFile(file, labels, given, kept, subset, problem, text)
 
 
 def _unclear_text(listed: FolderList, key: str) -> str:

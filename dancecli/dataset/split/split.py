@@ -27,9 +27,8 @@ from dancecli.dataset.groups import (
     KnownGroups,
     add_groups,
     join_groups,
+    join_spellings,
     known_groups,
-    merge_groups,
-    read_all_groups,
     read_group_file,
 )
 from dancecli.dataset.left_out import files_of_clips
@@ -214,6 +213,7 @@ class _Pool:
 
     clips: list[Candidate]
     groups: list[Group]
+    notes: tuple[str, ...]
     left_out: LeftOut
     relabeled: tuple[str, ...]
 
@@ -259,12 +259,12 @@ def split(workspace: Workspace, settings: SplitSettings, *, dry_run: bool = Fals
         relabeled=pool.relabeled,
         torn=torn,
         moved=_moved(pool.clips, clips) if torn else 0,
-        notes=tuple(notes),
+        notes=(*pool.notes, *notes),
         drift=drift,
     )
     if not dry_run:
         own = [row for row in pool.groups if row.kind not in (NEAR_DUPLICATE, CORRECTED)]
-        if settings.groups:
+        if settings.groups or pool.notes:
             add_groups(workspace, own)
         if changed:
             _write(workspace, result, settings)
@@ -340,9 +340,7 @@ def _pool(workspace: Workspace, settings: SplitSettings) -> _Pool:
         lookup = ClipLookup([*clips, *files_of_clips(workspace, clips)], roots)
     given = [read_group_file(path, lookup) for path in settings.groups]
     # At once: the groups of one file do not replace those of the file before it.
-    groups = merge_groups(
-        read_all_groups(workspace, changes), chain.from_iterable(file.rows for file in given)
-    )
+    groups, notes = join_spellings(workspace, chain.from_iterable(file.rows for file in given), changes)
     unknown = [name for file in given for name in file.unknown]
     dropped: dict[str, tuple[str, ...]] = {}
     if settings.drop:
@@ -370,6 +368,7 @@ def _pool(workspace: Workspace, settings: SplitSettings) -> _Pool:
     return _Pool(
         clips,
         groups,
+        notes,
         LeftOut(tuple(gone), dropped, not_official, tuple(unknown), corrected.excluded),
         corrected.relabeled,
     )

@@ -18,8 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from dancecli.core.errors import InputError
-from dancecli.core.records import NEAR_DUPLICATE, Clip
+from dancecli.core.records import NEAR_DUPLICATE, Clip, Group
 from dancecli.dataset.clips import read_segments
+from dancecli.dataset.group_names import fold_group, fold_name
 from dancecli.dataset.groups import read_groups
 from dancecli.dataset.upkeep.erase import erase, locks_restated, still_named, unreadable
 from dancecli.dataset.upkeep.running import refuse_running
@@ -131,13 +132,14 @@ def _planned(workspace: Workspace, names: Sequence[str], traces: Traces) -> Remo
 
 def _beside(workspace: Workspace, names: Sequence[str], ids: Collection[str]) -> tuple[str, ...]:
     groups = read_groups(workspace)
+    named = set().union(*map(_group_keys, names))
     # `dance dedup` names a group like one of its videos: who gives that name may mean either.
     shared = {
-        (row.kind, row.group)
+        fold_group(row.kind, row.group)
         for row in groups
-        if row.clip_id in ids and (row.kind == NEAR_DUPLICATE or row.group in names)
+        if row.clip_id in ids and (row.kind == NEAR_DUPLICATE or _group_key(row) in named)
     }
-    found = {row.clip_id for row in groups if (row.kind, row.group) in shared}
+    found = {row.clip_id for row in groups if fold_group(row.kind, row.group) in shared}
     return tuple(sorted(found.difference(ids, read_removals(workspace).rows)))
 
 
@@ -157,9 +159,9 @@ def _resolve(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
     if workspace.clips.exists():
         rows = tables.read_columns(workspace.clips, Clip, ("clip_id", "parent_id"))
         known |= {clip_id for clip_id, parent_id in rows if not parent_id}
-    groups: dict[str, set[str]] = {}
+    groups: dict[tuple[bool, str], set[str]] = {}
     for group in read_groups(workspace):
-        groups.setdefault(group.group, set()).add(group.clip_id)
+        groups.setdefault(_group_key(group), set()).add(group.clip_id)
     of_video: dict[str, set[str]] = {}
     for clip_id in known:
         of_video.setdefault(video_of(clip_id), set()).add(clip_id)
@@ -169,8 +171,8 @@ def _resolve(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
             found |= dict.fromkeys(_overlapping(name, of_video[video_of(name)]), CLIP)
         elif name in of_video:
             found |= dict.fromkeys(of_video[name], VIDEO)
-        elif name in groups:
-            found |= dict.fromkeys(groups[name], CLIP)
+        elif ids := set().union(*(groups.get(key, ()) for key in _group_keys(name))):
+            found |= dict.fromkeys(ids, CLIP)
         else:
             raise InputError(
                 f"{name[:80]!r} is neither a clip, a video nor a group of {workspace.root}",
@@ -178,6 +180,17 @@ def _resolve(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
             )
     whole = {video_of(clip_id) for clip_id, scope in found.items() if scope == VIDEO}
     return {clip_id: _scope(clip_id, whole, removed) for clip_id in sorted(found)}
+
+
+def _group_key(group: Group) -> tuple[bool, str]:
+    """Give the name of a group as its spellings share it; of `dance dedup` exactly, and kept apart."""
+    near = group.kind == NEAR_DUPLICATE
+    return near, fold_group(group.kind, group.group)[1]
+
+
+def _group_keys(name: str) -> tuple[tuple[bool, str], ...]:
+    """Give the keys of the groups that a name may mean."""
+    return (True, name), (False, fold_name(name))
 
 
 def _scope(clip_id: str, whole: Collection[str], removed: Removals) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -135,6 +136,25 @@ def test_patterns_lists_and_files_give_groups(
     assert result.left_out == {"not-a-video": 1}
     assert "1 name of no clip in the folder: 'nobody.mp4'" in result.notes[-1]
     assert torn(workspace, lambda stem: stem.split()[1]) == []
+
+
+def test_spellings_of_one_name_are_one_group(
+    workspace: Workspace, tmp_path: Path, clips: list[bytes]
+) -> None:
+    composed, apart = (unicodedata.normalize(form, "Jürgen") for form in ("NFC", "NFD"))
+    names = ["a Max.mp4", "b MAX.mp4", "c Max.mp4", "d max.mp4"]
+    folder = tree(tmp_path / "in", names, clips)
+    dancers = zip(names, (composed, apart, "JÜRGEN", composed), strict=True)
+    rows = [f"{name},waltz,{dancer}" for name, dancer in dancers]
+    (folder / "list.csv").write_text("file,label,dancer\n" + "\n".join(rows))
+    result = imported(workspace, folder, group_patterns=(r" (?P<person>\w+)",))
+    assert {g.group for g in read_groups(workspace)} == {"Max", composed}
+    assert "dancer: 'JÜRGEN' is read as 'Jürgen'" in result.notes
+    assert "person: 'MAX' is read as 'Max', 'max' is read as 'Max'" in result.notes
+    (tmp_path / "later.csv").write_text(f"file,dancer\n{names[1]},JÜRGEN\n")
+    again = imported(workspace, folder, groups=tmp_path / "later.csv")
+    assert "dancer: 'JÜRGEN' is read as 'Jürgen'" in again.notes
+    assert {g.group for g in read_groups(workspace)} == {"Max", composed}
 
 
 def test_a_second_file_of_a_clip_gives_it_its_groups(

@@ -106,6 +106,40 @@ def test_a_name_of_a_mac_is_that_of_a_list(tmp_path: Path) -> None:
         assert len(lookup.find(listed)) == 1
 
 
+@pytest.mark.parametrize("stored_first", [False, True])
+def test_spellings_of_one_name_are_one_group(
+    archive: Workspace, dance: Callable[..., Ran], tmp_path: Path, stored_first: bool
+) -> None:
+    names = [f"take-{i:03d}-0a1b2c3d" for i in range(60)]
+    composed, apart = (unicodedata.normalize(form, "Jürgen") for form in ("NFC", "NFD"))
+    spelled = (composed, composed, apart, "JÜRGEN", "jürgen ")
+    lines = [f"{name};{spelled[i % 5] if i < 20 else f'd{i}'}\n" for i, name in enumerate(names)]
+    if stored_first:
+        first = tmp_path / "first.csv"
+        first.write_text("video;Tänzer\n" + "".join(lines[:3]))
+        assert dance("split", "--groups", str(first), "--name", "first").code == 0
+        lines = lines[3:]
+    path = tmp_path / "groups.csv"
+    path.write_text(unicodedata.normalize("NFD", "video;Tänzer\n") + "".join(lines))
+    ran = dance("split", "--groups", str(path), "--ratios", RATIOS, "--name", "s")
+    assert ran.code == 0
+    assert "tänzer: 'JÜRGEN' is read as 'Jürgen', 'jürgen' is read as 'Jürgen'" in ran.err
+    assert torn(tuple(tables.read(archive.split("s"), SplitClip)), lambda i: i < 20 or i) == 0
+    assert len({(g.kind, g.group) for g in read_groups(archive)}) == 41
+    assert "is read as" not in dance("split", "--ratios", RATIOS, "--name", "t").err
+
+
+def test_spellings_that_are_stored_apart_are_joined(archive: Workspace, dance: Callable[..., Ran]) -> None:
+    rows = [
+        Group(clip.clip_id, ("Max", "Max", "MAX")[i % 3], "dancer") for i, clip in enumerate(clips(archive))
+    ]
+    tables.write(archive.groups, Group, sorted(rows[:12]))
+    ran = dance("split", "--ratios", RATIOS, "--name", "s")
+    assert (ran.code, "dancer: 'MAX' is read as 'Max'" in ran.err) == (0, True)
+    assert torn(tuple(tables.read(archive.split("s"), SplitClip)), lambda i: i < 12 or i) == 0
+    assert {g.group for g in read_groups(archive)} == {"Max"}
+
+
 def test_groups_of_all_kinds_are_joined(archive: Workspace) -> None:
     ids = [f"take-{i:03d}-0a1b2c3d_0_10000" for i in range(60)]
     rows = [Group(ids[i], f"hall{i // 20}", "venue") for i in range(20)]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import unicodedata
 import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Literal
 from unittest.mock import Mock
 
 import numpy as np
@@ -708,6 +710,21 @@ def test_near_duplicates_that_stay_are_named(fetched: Workspace, dance: Callable
         assert "to remove these too: dance remove b_0_1000 c_2000_3000 --reason TEXT" in ran.err
     ran = dance("remove", "b_0_1000", "c_2000_3000", "--reason", REASON)
     assert "to remove these too" not in ran.err
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("name", ["Jürgen", "JÜRGEN", " jürgen"])
+def test_a_group_is_found_by_any_spelling(fetched: Workspace, form: Literal["NFC", "NFD"], name: str) -> None:
+    spelled = [unicodedata.normalize(form, "Jürgen") for form in ("NFC", "NFD")]
+    rows = [Group("a_0_1000", spelled[0], "dancer"), Group("b_0_1000", spelled[1], "dancer")]
+    tables.write(fetched.groups, Group, sorted([*rows, Group("c_0_1000", "jürgen", "near-duplicate")]))
+    result = remove(fetched, [unicodedata.normalize(form, name)], REASON, dry_run=True)
+    assert result.clip_ids == ("a_0_1000", "b_0_1000")
+
+
+def test_clips_beside_a_name_are_found_by_any_spelling(fetched: Workspace) -> None:
+    add_groups(fetched, [Group("a_0_1000", "B", "dancer"), Group("c_0_1000", "B", "dancer")])
+    assert remove(fetched, ["b", "a_0_1000"], REASON, dry_run=True).beside == ("c_0_1000",)
 
 
 def test_what_was_removed_before_is_said_to_be(fetched: Workspace, dance: Callable[..., Ran]) -> None:
