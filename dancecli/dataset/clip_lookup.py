@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Protocol
 
+from dancecli.core.video_files import recording_id, recording_stem
+
 # Columns of a list that name clips, in the order in which they are looked for.
 KEY_COLUMNS = (
     "clip_id",
@@ -72,9 +74,11 @@ class ClipLookup:
         # Files right in an imported folder, and the names of all folders.
         self._by_bare_name: dict[str, set[str]] = defaultdict(set)
         self._folders: set[str] = set()
+        self._by_video: dict[str, set[str]] = defaultdict(set)
         depths = {folder: len(_parts(folder)) for folder in roots}
         for clip in clips:
             self._by_id[clip.clip_id] = (clip.clip_id,)
+            self._by_video[clip.video_id].add(clip.clip_id)
             # Its own file is called so too, wherever it lies.
             for index in (self._by_end, self._by_place):
                 index[clip.clip_id].add(clip.clip_id)
@@ -100,7 +104,7 @@ class ClipLookup:
 
         A path names a file in the folder that it gives: it is the end of the file's path, or ends with the
         file's path below the folder that was imported, as in lists made on another machine. The suffix may
-        be missing.
+        be missing. The name of a recording names the clips that were cut from it, in any folder.
         """
         if text in self._by_id:
             return self._by_id[text]
@@ -109,7 +113,13 @@ class ClipLookup:
         # Of a folder that is known here, the file is known to lie elsewhere.
         if not found and self._folders.isdisjoint(_parts(text)[-2:-1]):
             found = _first(ends[-1:], self._by_bare_name)
-        return tuple(sorted(found))
+        cut = self._cut_from(text)
+        return tuple(sorted(found | cut if len(ends) == 1 else found or cut))
+
+    def _cut_from(self, text: str) -> set[str]:
+        """Return the ids of the clips that were cut from a recording, by its file's name or path."""
+        name = "".join(_parts(text)[-1:])
+        return self._by_video.get(recording_id(recording_stem(name)), set())
 
     def find_anywhere(self, text: str) -> tuple[str, ...]:
         """Return the same where the folders of a path are a tool's own: the longest end that names a clip."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
 
+from dancecli.core.video_files import recording_id
 from dancecli.dataset.clip_lookup import ClipLookup, NamedFile
 from dancecli.dataset.groups import read_group_file
 
@@ -56,6 +58,20 @@ def test_the_folders_of_a_list_go_down_to_the_imported_one() -> None:
     assert index.find("train/waltz/01.mp4") == index.find("waltz/01.mp4") == ("c0_0_10",)
     assert index.find("test/waltz/01.mp4") == ()
     assert index.find_anywhere("/data/upload/3/01.mp4") == ("c0_0_10",)
+
+
+def test_the_file_of_a_recording_names_the_clips_that_were_cut_from_it() -> None:
+    gala = recording_id("Gala Frühjahr 1994")
+    cut = [NamedFile(f"{gala}_{start}_{start + 10}", gala, "") for start in (0, 10)]
+    whole = NamedFile("g_0_10", "g", "/tapes/Gala Frühjahr 1994.avi")
+    ids, both = tuple(clip.clip_id for clip in cut), ClipLookup([*cut, whole], ("/tapes",))
+    index = ClipLookup([*cut, NamedFile("c0_0_10", "c0", "/tapes/waltz/01.mp4")], ("/tapes",))
+    apart = unicodedata.normalize("NFD", "Gala Frühjahr 1994")
+    for name in ("Gala Frühjahr 1994.mp4", apart, f"{apart}.MOV", "D:\\old\\Gala Frühjahr 1994.mp4", gala):
+        assert index.find(name) == ids
+    assert index.find("Gala Frühjahr 1995.mp4") == index.find("gala frühjahr 1994.mp4") == ()
+    assert both.find("Gala Frühjahr 1994.avi") == (*ids, "g_0_10")
+    assert both.find("tapes/Gala Frühjahr 1994.avi") == ("g_0_10",)
 
 
 def test_the_row_of_a_file_that_is_not_here_gives_no_group(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +12,7 @@ import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result, table
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
-from dancecli.core.text import agreeing, pluralize
+from dancecli.core.text import agreeing, first_of, pluralize
 from dancecli.storage.removals import removal_note
 
 if TYPE_CHECKING:
@@ -233,7 +233,7 @@ def _show(result: SplitResult, gap: float | None) -> None:
         print_result(f"drift from the lock: {counts}")
         for what, ids in (("missing", result.drift.missing), ("changed", result.drift.changed)):
             if ids:
-                print_result(f"{what}: {_first(ids)}")
+                print_result(f"{what}: {first_of(ids, _SHOWN)}")
 
 
 def _inform(result: SplitResult) -> None:
@@ -269,9 +269,10 @@ def _inform(result: SplitResult) -> None:
             f"{agreeing(len(left_out.not_official), 'clip', 'is')} not in the official lists, so in no subset"
         )
     if left_out.unknown_names:
-        first = left_out.unknown_names[0]
-        names = pluralize(len(left_out.unknown_names), "name")
-        info(f"group files: {names} without a clip, first {first!r}")
+        unknown = pluralize(len(left_out.unknown_names), "name")
+        info(
+            f"group files: {unknown} without a clip: {first_of([*map(repr, left_out.unknown_names)], _SHOWN)}"
+        )
     for note in (*_absent(result), *filter(None, [uneven_folds(result.clips)])):
         info(note)
     if result.missing_labels:
@@ -280,20 +281,15 @@ def _inform(result: SplitResult) -> None:
 
 def _absent(result: SplitResult) -> Iterator[str]:
     """Name the classes that have clips, but none to train on, to choose by, or to test on."""
-    from dancecli.core.text import pluralize
     from dancecli.dataset.split.split import absent_classes
 
     for subset, labels in absent_classes(result.clips, result.labels).items():
-        shown = _first(labels)
+        shown = first_of(labels, _SHOWN)
         count = pluralize(len(labels), "class")
         if _fold_sizes(result):
             yield f"{count} with all clips in one fold, so never one to train on: {shown}"
         else:
             yield f"{count} without a clip in {subset}: {shown}"
-
-
-def _first(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if names[_SHOWN:] else "")
 
 
 def _drift_counts(drift: Drift) -> dict[str, int]:

@@ -19,7 +19,7 @@ from dancecli.core.errors import InputError, UsageError
 from dancecli.core.labels import DEFAULT_LABELS, LabelSet
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import Group
-from dancecli.core.text import pluralize, shown
+from dancecli.core.text import first_of, pluralize, shown
 from dancecli.dataset.clip_lookup import ClipLookup, NamedFile
 from dancecli.dataset.clips import clips_there, read_segments, refuse_lost_labels, workspace_labels
 from dancecli.dataset.group_names import find_spellings
@@ -320,7 +320,7 @@ def _with_groups(
     rows = [replace(one, row=_with_more_groups(one.row, of_clip.get(one.row.clip_id, ()))) for one in planned]
     if not given.unknown:
         return rows, ()
-    unknown, names = pluralize(len(given.unknown), "name"), ", ".join(map(repr, given.unknown[:_COMMONEST]))
+    unknown, names = pluralize(len(given.unknown), "name"), first_of([*map(repr, given.unknown)])
     return rows, (f"{shown(path)}: {unknown} of no clip in the folder: {names}",)
 
 

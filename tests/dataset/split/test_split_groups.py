@@ -191,8 +191,17 @@ def test_what_is_not_known_is_said(archive: Workspace, dance: Callable[..., Ran]
     ran = dance("split", "--ratios", "60/20/20", "--name", "b", "--groups", str(path), "--json")
     assert "no groups are known" not in ran.err
     assert "dance dedup is older than 10 of the 60 clips" in ran.err
-    assert "group files: 1 name without a clip, first 'nowhere.avi'" in ran.err
+    assert "group files: 1 name without a clip: 'nowhere.avi'" in ran.err
     assert ran.json["known_groups"]["kinds"] == {"dancer": 60}
+
+
+def test_names_of_no_clip_are_said(archive: Workspace, dance: Callable[..., Ran], tmp_path: Path) -> None:
+    path = write_groups(tmp_path / "groups.csv")
+    path.write_text(path.read_text() + "".join(f"no{i}.avi,d1,\n" for i in range(12)))
+    ran = dance("split", "--groups", str(path))
+    names = ", ".join(f"'no{i}.avi'" for i in range(10))
+    assert f"group files: 12 names without a clip: {names} and 2 more" in ran.err
+    assert ran.code == 0
 
 
 def test_dedup_is_older_than_a_clip_whose_file_changed(archive: Workspace) -> None:
