@@ -87,12 +87,19 @@ def read_csv(path: Path, what: str, *, repeated: bool = False) -> CsvTable:
     return parse_csv(path, read_text(path, what), repeated=repeated)
 
 
-def parse_csv(path: Path, text: str, *, repeated: bool = False) -> CsvTable:
-    """Parse the text of a table with a header; see `read_csv`."""
+def parse_csv(path: Path, text: str, *, repeated: bool = False, separator: str = "") -> CsvTable:
+    """Parse the text of a table with a header; see `read_csv`.
+
+    Args:
+        path: the file, for messages.
+        text: its content.
+        repeated: several columns may have one name.
+        separator: of the cells; empty for the commonest one in the header.
+    """
     header = next((line for line in text_lines(text) if line.strip()), "")
     columns: tuple[str, ...] = ()
     rows = []
-    for line, cells in csv_records(path, text, max(_SEPARATORS, key=header.count)):
+    for line, cells in csv_records(path, text, separator or max(_SEPARATORS, key=header.count)):
         stripped = tuple(cell.strip() for cell in cells)
         if not columns:
             columns = tuple(name.lower() for name in stripped)

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from dancecli.core.csv_files import check_unique, read_csv
+from dancecli.core.csv_files import CsvTable, check_unique, parse_csv, read_text, text_lines
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.records import NEAR_DUPLICATE, ClipHashes, Group, near_duplicates
-from dancecli.core.text import pluralize
+from dancecli.core.text import first_of, pluralize
 from dancecli.dataset.clip_lookup import KEY_COLUMNS, ClipLookup
 from dancecli.dataset.group_names import find_spellings, tidy_name
+from dancecli.sources.list_format import column_name, find_header
 from dancecli.storage import tables
 from dancecli.storage.corrections import Field, current, read_corrections
 from dancecli.storage.workspace import Workspace
@@ -167,24 +168,21 @@ class GroupFile:
 def read_group_file(path: Path, lookup: ClipLookup) -> GroupFile:
     """Read a CSV file whose first named column is a clip or a file, and every other one a kind of group.
 
-    A clip with several groups of one kind has several rows, or several columns of one name; an empty cell
-    is no group.
+    A title, comments and Excel's `sep=` may stand above the header. A clip with several groups of one kind
+    has several rows, or several columns of one name; an empty cell is no group.
 
     Raises:
         InputError: the file cannot be read, no column or two of one name name clips, or no column names a
             group.
     """
-    table = read_csv(path, "group file", repeated=True)
-    key = table.first_of(KEY_COLUMNS)
-    if not key:
-        columns = ", ".join(KEY_COLUMNS)
-        raise InputError.at(path, 1, "has no column that names clips", f"name a column one of {columns}")
-    check_unique(path, 1, [name for name in table.columns if name == key])
+    row_of_header, table = _read_table(path)
+    key = next(name for known in KEY_COLUMNS for name in table.columns if column_name(name) == known)
+    check_unique(path, row_of_header, [name for name in table.columns if name == key])
     kinds = [name for name in table.columns if name != key]
     if not kinds or not all(kinds) or NEAR_DUPLICATE in kinds:
         what = f"has the column {NEAR_DUPLICATE!r}, which is dance dedup's" if all(kinds) and kinds else ""
         hint = "name each further column after a kind of group, such as dancer or venue"
-        raise InputError.at(path, 1, what or "has no named column of groups", hint)
+        raise InputError.at(path, row_of_header, what or "has no named column of groups", hint)
     rows, unknown = set(), dict[str, None]()
     for row in table.rows:
         found = lookup.find(row.cells[key])
@@ -193,6 +191,45 @@ def read_group_file(path: Path, lookup: ClipLookup) -> GroupFile:
         named = {(tidy_name(kind), tidy_name(group)) for kind, group in row.pairs if kind != key}
         rows |= {Group(i, group, kind) for i in found for kind, group in named if group}
     return GroupFile(tuple(sorted(rows)), tuple(unknown))
+
+
+def _read_table(path: Path) -> tuple[int, CsvTable]:
+    """Read the table of a group file; also give the row of its header.
+
+    Raises:
+        InputError: the file cannot be read, or none of its first rows has a column that names clips.
+    """
+    text = read_text(path, "group file")
+    lines = text_lines(text)
+    # A title of one word may be that of a column, so a row that names a kind too is preferred.
+    found = find_header(lines, KEY_COLUMNS, lambda cells: _names_clips(cells) and sum(map(_named, cells)) > 1)
+    found = found or find_header(lines, KEY_COLUMNS, _names_clips)
+    if found is None:
+        row, columns = _first_row(lines)
+        has = f"; its first row has {first_of([*map(repr, columns)])}" if columns else ""
+        what, hint = f"has no column that names clips{has}", f"name a column one of {', '.join(KEY_COLUMNS)}"
+        raise InputError.at(path, row, what, hint)
+    above, separator = found
+    # Empty lines in place of those above keep the numbers of the others.
+    text = "\n" * above + "".join([lines[above].lstrip("# "), *lines[above + 1 :]])
+    return above + 1, parse_csv(path, text, repeated=True, separator=separator)
+
+
+def _names_clips(cells: Sequence[str]) -> bool:
+    return any(column_name(cell) in KEY_COLUMNS for cell in cells)
+
+
+def _named(cell: str) -> bool:
+    return bool(cell.strip())
+
+
+def _first_row(lines: Sequence[str]) -> tuple[int, list[str]]:
+    """Give the number and the cells of the first row of a list; those of none if it is empty."""
+    header = find_header(lines, KEY_COLUMNS, lambda cells: any(map(_named, cells)))
+    if header is None:
+        return 1, []
+    cells = max((lines[header[0]].split(separator) for separator in ",;\t|"), key=len)
+    return header[0] + 1, [cell.strip().strip('"') for cell in cells]
 
 
 @dataclass(frozen=True)

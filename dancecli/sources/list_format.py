@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dancecli.core.records import VIDEO_ID, Subset
@@ -38,6 +38,8 @@ SUBSET_COLUMNS = ("split", "subset", "set", "partition", "usage")
 _DELIMITERS = (",", ";", "\t", "|")
 # How Excel states the separator, in a line of its own above the header.
 _STATED = re.compile(r"sep=(.)[\r\n]*", re.IGNORECASE)
+# A title or two may stand above the header.
+_HEADER_ROWS = 5
 _DELIMITER_NAMES = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 # Longer is a typing error, not a video: a day.
 _LONGEST_S = 86_400.0
@@ -117,6 +119,37 @@ def stated_delimiter(line: str) -> str:
     """Give the separator that a line such as `sep=;` states; empty for any other line."""
     match = _STATED.fullmatch(line)
     return match[1] if match else ""
+
+
+def find_header(
+    lines: Iterable[str], known: Sequence[str], is_header: Callable[[Sequence[str]], bool]
+) -> tuple[int, str] | None:
+    """Find the line that names the columns, among the first five rows of a list.
+
+    A title may stand above it, comments, and the separator as Excel states it. A header may be written as a
+    comment.
+
+    Args:
+        lines: of the list.
+        known: names of columns, by which the separator is told.
+        is_header: tells whether the cells of a line name the columns.
+
+    Returns:
+        Its index, and the separator; None if there is none.
+    """
+    stated, rows, comments = "", list[tuple[int, str]](), list[tuple[int, str]]()
+    for index, line in enumerate(lines):
+        if one := stated_delimiter(line):
+            stated = one
+        elif line.strip():
+            (comments if line.startswith("#") else rows).append((index, line))
+        if len(rows) == _HEADER_ROWS:
+            break
+    for index, line in (*rows, *comments):
+        delimiter = stated or find_delimiter(line, known)
+        if is_header(line.split(delimiter)):
+            return index, delimiter
+    return None
 
 
 def delimiter_name(delimiter: str) -> str:

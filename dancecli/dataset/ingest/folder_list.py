@@ -15,15 +15,12 @@ from dancecli.sources.list_format import (
     SUBSET_COLUMNS,
     column_name,
     find_column,
-    find_delimiter,
+    find_header,
     read_subset,
-    stated_delimiter,
 )
 from dancecli.sources.text_files import is_text, open_text
 
 FILE_COLUMNS = ("file", "file_name", "filename", "path", "filepath", "file_path", "video", "clip", "name")
-# A title or two may stand above the header.
-_HEADER_ROWS = 5
 _SUFFIXES = frozenset({".csv", ".tsv"})
 # Columns whose name says what is shared; any other becomes one with `group_` before it.
 _GROUP_COLUMNS = frozenset(
@@ -163,7 +160,8 @@ def read_list(path: Path) -> FolderList | None:
     with open_text(path, "list of files") as (file, _):
         text = file.read()
     lines = text_lines(text)
-    header = _find_header(lines)
+    known = (*FILE_COLUMNS, *LABEL_COLUMNS, *SUBSET_COLUMNS)
+    header = find_header(lines, known, lambda cells: _Columns.find(cells) is not None)
     if header is None:
         return None
     above, delimiter = header
@@ -201,24 +199,6 @@ def read_list(path: Path) -> FolderList | None:
             )
         entries[key] = _joined(before, entry) if before is not None else entry
     return FolderList(path, entries, tuple(notes))
-
-
-def _find_header(lines: Sequence[str]) -> tuple[int, str] | None:
-    """Give the index of the line that names the columns, and the separator; None if there is none."""
-    stated, rows, comments = "", list[tuple[int, str]](), list[tuple[int, str]]()
-    for index, line in enumerate(lines):
-        if one := stated_delimiter(line):
-            stated = one
-        elif line.strip():
-            (comments if line.startswith("#") else rows).append((index, line))
-        if len(rows) == _HEADER_ROWS:
-            break
-    # A header may be written as a comment.
-    for index, line in (*rows, *comments):
-        delimiter = stated or find_delimiter(line, (*FILE_COLUMNS, *LABEL_COLUMNS, *SUBSET_COLUMNS))
-        if _Columns.find(line.split(delimiter)) is not None:
-            return index, delimiter
-    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from helpers.builders import Ran, fill, make_clip
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.records import NEAR_DUPLICATE, Clip, ClipHashes, Group, SplitClip
 from dancecli.dataset.clip_lookup import ClipLookup
-from dancecli.dataset.groups import add_groups, read_groups
+from dancecli.dataset.groups import add_groups, read_group_file, read_groups
 from dancecli.dataset.split.diff import diff_splits
 from dancecli.dataset.split.official import official_subsets
 from dancecli.dataset.split.split import SplitSettings, split
@@ -138,6 +138,32 @@ def test_spellings_that_are_stored_apart_are_joined(archive: Workspace, dance: C
     assert (ran.code, "dancer: 'MAX' is read as 'Max'" in ran.err) == (0, True)
     assert torn(tuple(tables.read(archive.split("s"), SplitClip)), lambda i: i < 12 or i) == 0
     assert {g.group for g in read_groups(archive)} == {"Max"}
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        "Dancers of the gala;\n",
+        "sep=;\n",
+        "sep=;\r\nVideo\n\n",
+        "# who dances\n",
+        "Dancers, 1994\n\nas of May\n",
+    ],
+)
+@pytest.mark.parametrize("header", ["file;dancer", "Dancer;File Name"])
+def test_a_title_may_stand_above_the_header(tmp_path: Path, above: str, header: str) -> None:
+    path, name = tmp_path / "groups.csv", "take-000-0a1b2c3d"
+    cells = (f"{name}.avi", "ann") if header.startswith("file") else ("ann", f"{name}.avi")
+    path.write_text(f"{above}{header}\n{';'.join(cells)}\n")
+    given = read_group_file(path, ClipLookup([imported(0, "zumba")]))
+    assert (given.rows, given.unknown) == ((Group(f"{name}_0_10000", "ann", "dancer"),), ())
+
+
+def test_a_list_without_a_column_of_clips_says_which_columns_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "groups.csv"
+    path.write_text("sep=;\nDatei;Tänzer\na.mp4;ann\n")
+    with pytest.raises(InputError, match=r":2: has no column that names clips; .* has 'Datei', 'Tänzer'"):
+        read_group_file(path, ClipLookup([]))
 
 
 def test_groups_of_all_kinds_are_joined(archive: Workspace) -> None:
