@@ -77,6 +77,15 @@ def command(
             show_default=False,
         ),
     ] = None,
+    without_groups: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND",
+            help="Do not keep the groups of this kind in one subset, such as venue; they stay stored. "
+            "May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     drop: Annotated[
         str | None,
         typer.Option(
@@ -115,6 +124,7 @@ def command(
 
     Example: `dance split --subset 525`, or `dance split --folds 10 --groups dancers.csv`
     """
+    from dancecli.dataset.group_names import tidy_name
     from dancecli.dataset.split.split import SplitSettings
     from dancecli.storage.content import parse_conditions
 
@@ -136,6 +146,7 @@ def command(
         official_lists=tuple(Path(word) for word in official if word != OPTIONAL_VALUES["--keep-official"]),
         groups=tuple(groups or ()),
         drop=parse_conditions(drop or ""),
+        without_groups=tuple(dict.fromkeys(map(tidy_name, without_groups or ()))),
     )
     _split(workspace, settings, dry_run=dry_run, json_output=json_output)
 

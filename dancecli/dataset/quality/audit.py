@@ -133,7 +133,9 @@ def audit(workspace: Workspace, settings: AuditSettings, reporter: Reporter = SI
     clips = _clips(workspace)
     split_clips = list(_split_clips(workspace, name, clips))
     ids = {clip.clip_id for clip in split_clips}
-    groups = [row for row in read_all_groups(workspace) if row.clip_id in ids]
+    # What the split was told to tear is no leak of it.
+    without = json.loads(tables.read_meta(workspace.split(name)).get("split.without_groups", "[]"))
+    groups = [row for row in read_all_groups(workspace) if row.clip_id in ids and row.kind not in without]
     del ids
     findings = [
         *straddling("video in two subsets", ((_video(c, clips), c.part) for c in split_clips)),

@@ -186,7 +186,12 @@ def assign_official(
 
 
 def assign_to_folds(
-    clips: Sequence[AssignedClip], folds: int, repeats: int, seed: int, group_of: Mapping[str, str]
+    clips: Sequence[AssignedClip],
+    folds: int,
+    repeats: int,
+    seed: int,
+    group_of: Mapping[str, str],
+    kinds: Sequence[str] = (),
 ) -> list[SplitClip]:
     """Divide clips into the folds of a cross-validation, stratified by label. Sorted by clip id.
 
@@ -196,6 +201,7 @@ def assign_to_folds(
         repeats: number of divisions, with the seeds `seed`, `seed + 1` and so on.
         seed: see `repeats`.
         group_of: a clip's group by clip id; a clip that is not in it has its video as group.
+        kinds: of the user's groups, for the message.
 
     Raises:
         InputError: there are fewer groups than folds.
@@ -203,11 +209,14 @@ def assign_to_folds(
     ordered = sorted(clips, key=attrgetter("clip_id"))
     groups = [group_of.get(clip.clip_id, clip.video_id) for clip in ordered]
     if len(set(groups)) < folds:
+        stored = (
+            "; groups that share a clip are one, so leave out the kind that joins the others with "
+            f"--without-groups KIND (kinds: {', '.join(kinds)})"
+        )
         raise InputError(
             f"{pluralize(len(set(groups)), 'group')} of clips "
             f"{'is' if len(set(groups)) == 1 else 'are'} too few for {folds} folds",
-            "give --folds a smaller number, or fetch more videos; groups that share a clip are one, so of "
-            "several columns of --groups leave out the one that joins the others",
+            "give --folds a smaller number, or fetch more videos" + (stored if kinds else ""),
         )
     labels = [clip.label for clip in ordered]
     drawn = [assign_folds(labels, groups, folds, seed + repeat) for repeat in range(repeats)]

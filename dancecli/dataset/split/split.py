@@ -9,17 +9,18 @@ gone by then.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
 from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.hashing import classes_in_few_folds, uneven_folds_note
 from dancecli.core.records import NEAR_DUPLICATE, Group, SplitClip, Subset
-from dancecli.core.text import shown
+from dancecli.core.text import in_ascii, shown
 from dancecli.dataset.clip_lookup import ClipLookup
 from dancecli.dataset.clips import read_imports
 from dancecli.dataset.groups import (
@@ -57,6 +58,7 @@ from dancecli.storage.removals import read_removals
 from dancecli.storage.runs import read_records
 from dancecli.storage.workspace import Workspace, checked_name
 
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9]+")
 DEFAULT_RATIOS = "90/5/5"
 # The paper's own: 93/7 of 1500 and 90/10 of 525.
 SUBSET_RATIOS = {1500: "93/7", 525: "90/10"}
@@ -79,6 +81,7 @@ class SplitSettings:
         official_lists: files or folders with an official split; see `dataset.split.official`.
         groups: CSV files of further groups to keep whole; see `dataset.groups.read_group_file`.
         drop: conditions of clips to leave out; see `storage.content.CONDITIONS`.
+        without_groups: kinds of groups that need not be kept whole; they stay stored.
     """
 
     ratios: str | None = None
@@ -93,6 +96,8 @@ class SplitSettings:
     official_lists: tuple[Path, ...] = ()
     groups: tuple[Path, ...] = ()
     drop: tuple[str, ...] = ()
+    # No part of the text of a recipe that has none: those of older splits lack it.
+    without_groups: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def ratio_text(self) -> str:
@@ -116,6 +121,7 @@ class SplitSettings:
         words += ["stratified"] if self.stratify else []
         words += ["official"] if self.keep_official else []
         words += [f"no-{name}" for name in self.drop]
+        words += [f"without-{_NOT_IN_NAMES.sub('-', in_ascii(kind))}" for kind in self.without_groups]
         words += [f"seed{self.seed}"] if self.seed else []
         return "-".join(words)
 
@@ -125,8 +131,9 @@ class SplitSettings:
         What the clips alone do not tell (a lock, official lists, the user's own groups) is in the
         split's own lock, from which it is made again.
         """
-        if self.lock is not None or self.official_lists or own_groups:
-            return ("--lock", f"{self.split_name}.lock.csv", "--name", self.split_name)
+        if self.lock is not None or self.official_lists or own_groups or self.without_groups:
+            kinds = chain.from_iterable(("--without-groups", kind) for kind in self.without_groups)
+            return ("--lock", f"{self.split_name}.lock.csv", "--name", self.split_name, *kinds)
         words = ["--name", self.split_name, "--seed", str(self.seed)]
         words += ["--folds", str(self.folds)] if self.folds else ["--ratios", self.ratio_text]
         words += ["--repeats", str(self.repeats)] if self.repeats > 1 else []
@@ -141,7 +148,8 @@ class SplitSettings:
         """All settings but the name, as text: two splits with another one are different splits."""
         settings = replace(self, name="", ratios=self.ratio_text, groups=(), lock=None, official_lists=())
         lists = [path.name for path in self.official_lists]
-        return json.dumps([repr(settings), self.lock.name if self.lock else "", lists])
+        kinds = [sorted(self.without_groups)] if self.without_groups else []
+        return json.dumps([repr(settings), self.lock.name if self.lock else "", lists, *kinds])
 
 
 @dataclass(frozen=True)
@@ -213,6 +221,7 @@ class _Pool:
 
     clips: list[Candidate]
     groups: list[Group]
+    own_groups: list[Group]
     notes: tuple[str, ...]
     left_out: LeftOut
     relabeled: tuple[str, ...]
@@ -235,7 +244,8 @@ def split(workspace: Workspace, settings: SplitSettings, *, dry_run: bool = Fals
     if settings.lock is not None:
         clips, drift = clips_from_lock(settings.lock, pool.clips, labels, group_of, read_removals(workspace))
     else:
-        clips = _divide(pool.clips, settings, group_of)
+        kinds = sorted({row.kind for row in pool.groups} - {NEAR_DUPLICATE})
+        clips = _divide(pool.clips, settings, group_of, kinds)
         torn = torn_groups(pool.clips, group_of) if settings.keep_official else {}
     digest = split_digest(clips, labels)
     changed = _recorded(workspace, name, "split.hash") != digest
@@ -263,9 +273,8 @@ def split(workspace: Workspace, settings: SplitSettings, *, dry_run: bool = Fals
         drift=drift,
     )
     if not dry_run:
-        own = [row for row in pool.groups if row.kind not in (NEAR_DUPLICATE, CORRECTED)]
         if settings.groups or pool.notes:
-            add_groups(workspace, own)
+            add_groups(workspace, pool.own_groups)
         if changed:
             _write(workspace, result, settings)
     return result
@@ -308,10 +317,13 @@ def uneven_folds(clips: Sequence[SplitClip]) -> str:
 
 def _check(settings: SplitSettings) -> None:
     if settings.lock and settings != SplitSettings(
-        lock=settings.lock, name=settings.name, groups=settings.groups
+        lock=settings.lock,
+        name=settings.name,
+        groups=settings.groups,
+        without_groups=settings.without_groups,
     ):
         raise UsageError(
-            "--lock says which clip is where, so it combines with --name and --groups only",
+            "--lock says which clip is where, so it combines with --name, --groups and --without-groups only",
             "omit the other flags, or omit --lock",
         )
     if settings.keep_official and (settings.stratify or settings.subset):
@@ -367,11 +379,26 @@ def _pool(workspace: Workspace, settings: SplitSettings) -> _Pool:
             )
     return _Pool(
         clips,
-        groups,
+        _without(settings, groups),
+        [row for row in groups if row.kind not in (NEAR_DUPLICATE, CORRECTED)],
         notes,
         LeftOut(tuple(gone), dropped, not_official, tuple(unknown), corrected.excluded),
         corrected.relabeled,
     )
+
+
+def _without(settings: SplitSettings, groups: list[Group]) -> list[Group]:
+    """Leave out the groups that need not be kept whole.
+
+    Raises:
+        InputError: there is no group of a kind; not of a lock, which may be from where there are some.
+    """
+    kinds = sorted({row.kind for row in groups} - {NEAR_DUPLICATE})
+    unknown = [kind for kind in settings.without_groups if kind not in kinds]
+    if unknown and settings.lock is None:
+        there = f"the kinds are {', '.join(kinds)}" if kinds else "omit it: there are none of your own"
+        raise InputError(f"--without-groups {unknown[0]!r}: there are no groups of that kind", there)
+    return [row for row in groups if row.kind not in settings.without_groups]
 
 
 def _refuse_unknown_labels(
@@ -388,11 +415,13 @@ def _refuse_unknown_labels(
             )
 
 
-def _divide(clips: list[Candidate], settings: SplitSettings, group_of: Mapping[str, str]) -> list[SplitClip]:
+def _divide(
+    clips: list[Candidate], settings: SplitSettings, group_of: Mapping[str, str], kinds: Sequence[str]
+) -> list[SplitClip]:
     if settings.subset is not None:
         clips = draw_subset(clips, settings.subset, settings.seed)
     if settings.folds:
-        return assign_to_folds(clips, settings.folds, settings.repeats, settings.seed, group_of)
+        return assign_to_folds(clips, settings.folds, settings.repeats, settings.seed, group_of, kinds)
     ratios = parse_ratios(settings.ratio_text)
     if settings.keep_official:
         return assign_official(clips, ratios, settings.seed, group_of)
@@ -470,6 +499,8 @@ def _write(workspace: Workspace, result: SplitResult, settings: SplitSettings) -
         "split.labels": json.dumps(result.labels, ensure_ascii=False),
         "split.counts": json.dumps(result.counts),
     }
+    if settings.without_groups:
+        meta["split.without_groups"] = json.dumps(settings.without_groups, ensure_ascii=False)
     if result.drift and result.drift.removed:
         meta["split.removed"] = json.dumps(result.drift.removed)
     if result.drift and result.drift.num_missing:

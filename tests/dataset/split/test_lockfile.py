@@ -96,7 +96,7 @@ def test_a_missing_lock_is_reported(filled: Workspace) -> None:
 )
 def test_a_lock_combines_with_the_name_only(filled: Workspace, more: dict[str, Any]) -> None:
     split(filled, SplitSettings(name="bench"))
-    with pytest.raises(UsageError, match="combines with --name and --groups only"):
+    with pytest.raises(UsageError, match="combines with --name, --groups and --without-groups only"):
         split(filled, SplitSettings(lock=filled.split_lock("bench"), **more))
 
 

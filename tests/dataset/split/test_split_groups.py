@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import unicodedata
 from collections.abc import Callable
 from dataclasses import replace
@@ -164,6 +165,29 @@ def test_a_list_without_a_column_of_clips_says_which_columns_it_has(tmp_path: Pa
     path.write_text("sep=;\nDatei;Tänzer\na.mp4;ann\n")
     with pytest.raises(InputError, match=r":2: has no column that names clips; .* has 'Datei', 'Tänzer'"):
         read_group_file(path, ClipLookup([]))
+
+
+def test_a_kind_that_joins_all_is_left_out(
+    archive: Workspace, dance: Callable[..., Ran], tmp_path: Path
+) -> None:
+    path = tmp_path / "groups.csv"
+    lines = [f"take-{i:03d}-0a1b2c3d,d{groups_of(i)},hall\n" for i in range(60)]
+    path.write_text("video,dancer,venue\n" + "".join(lines))
+    add_groups(archive, read_group_file(path, ClipLookup(clips(archive))).rows)
+    refused = dance("split", "--folds", "5")
+    assert "--without-groups KIND (kinds: dancer, venue)" in " ".join(refused.err.split())
+    refused = dance("split", "--folds", "5", "--without-groups", "place")
+    assert (refused.code, "the kinds are dancer, venue" in refused.err) == (1, True)
+    ran = dance("split", "--folds", "5", "--without-groups", "venue", "--json")
+    assert (ran.code, ran.json["split"]) == (0, "folds5-without-venue")
+    assert ran.json["known_groups"]["kinds"] == {"dancer": 60}
+    assert {row.kind for row in read_groups(archive)} == {"dancer", "venue"}
+    made = tables.read(archive.split("folds5-without-venue"), SplitClip)
+    assert torn(tuple(replace(clip, subset=clip.folds) for clip in made), groups_of) == 0
+    flags = shlex.split(tables.read_meta(archive.split("folds5-without-venue"))["split.flags"])
+    flags[1] = str(archive.split_lock("folds5-without-venue"))
+    assert dance("split", *flags, "--json").json["changed"] is False
+    assert dance("audit", "--no-files", "--split", "folds5-without-venue").code == 0
 
 
 def test_groups_of_all_kinds_are_joined(archive: Workspace) -> None:
