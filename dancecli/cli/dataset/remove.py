@@ -39,7 +39,7 @@ def command(
     Deleted are their files, augmented versions, optical flow, poses, trajectories, features, thumbnails,
     table rows, predictions and corrections, and reports and exports that contain them. A line of
     removed.csv stays: it keeps them from being downloaded, imported or split again. A video id blocks
-    the whole video; a clip goes with clips that overlap it. Splits say how many of their clips were
+    the whole video; a clip, also of a group, goes with clips that overlap it. Splits say how many of their clips were
     removed.
 
     Example: `dance remove -0L4z8D2eGs --reason "take-down request"`

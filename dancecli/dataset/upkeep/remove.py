@@ -172,7 +172,8 @@ def _resolve(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
         elif name in of_video:
             found |= dict.fromkeys(of_video[name], VIDEO)
         elif ids := set().union(*(groups.get(key, ()) for key in _group_keys(name))):
-            found |= dict.fromkeys(ids, CLIP)
+            for clip_id in ids:
+                found |= dict.fromkeys(_overlapping(clip_id, of_video.get(video_of(clip_id), ())), CLIP)
         else:
             raise InputError(
                 f"{name[:80]!r} is neither a clip, a video nor a group of {workspace.root}",

@@ -490,6 +490,19 @@ def test_a_clip_goes_with_those_that_overlap_it(served: ServedVideos, workspace:
     assert remove(workspace, ["a_0_2000"], REASON).clip_ids == ("a_0_2000", "a_1000_3000")
 
 
+def test_a_group_goes_with_clips_that_overlap_one_of_its_clips(
+    served: ServedVideos, workspace: Workspace, dance: Callable[..., Ran]
+) -> None:
+    served.want("zumba,a,0,2", "zumba,a,1,3", "zumba,a,2,3", "zumba,b,1,3")
+    fetch(workspace, served.settings())
+    # Of a clip that is not here, a group may tell too.
+    add_groups(workspace, [Group(clip_id, "ann", "dancer") for clip_id in ("a_0_2000", "c_0_1000")])
+    ran = dance("remove", "ann", "--reason", REASON, "--dry-run")
+    assert ran.out.splitlines()[1:] == ["  a_0_2000", "  a_1000_3000", "  c_0_1000"]
+    assert remove(workspace, ["ann"], REASON).clip_ids == ("a_0_2000", "a_1000_3000", "c_0_1000")
+    assert read_removals(workspace).rows["a_1000_3000"].scope == "clip"
+
+
 def test_a_removal_that_was_killed_is_completed(imported: Workspace) -> None:
     make_everything(imported, named("C", 0))
     with pytest.MonkeyPatch.context() as patched:
