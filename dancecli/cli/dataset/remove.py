@@ -25,7 +25,10 @@ _SHOWN = 20
 def command(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="CLIP|VIDEO|GROUP...", help="Ids of clips or videos, or names of groups."),
+        typer.Argument(
+            metavar="CLIP|VIDEO|GROUP|FILE...",
+            help="Ids of clips or videos, names of groups, or names or paths of imported files, recordings.",
+        ),
     ],
     reason: Annotated[
         str, typer.Option(metavar="TEXT", help="Why they are removed; stored in the history of each clip.")
@@ -39,8 +42,8 @@ def command(
     Deleted are their files, augmented versions, optical flow, poses, trajectories, features, thumbnails,
     table rows, predictions and corrections, and reports and exports that contain them. A line of
     removed.csv stays: it keeps them from being downloaded, imported or split again. A video id blocks
-    the whole video; a clip, also of a group, goes with clips that overlap it. Splits say how many of their clips were
-    removed.
+    the whole video; a clip, also one of a group, goes with clips that overlap it. Splits say how many
+    of their clips were removed.
 
     Example: `dance remove -0L4z8D2eGs --reason "take-down request"`
     """

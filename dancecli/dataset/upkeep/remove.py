@@ -12,17 +12,20 @@ after are compared on the same, remaining clips.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
+from itertools import chain
+from pathlib import Path, PurePosixPath
 
 from dancecli.core.errors import InputError
 from dancecli.core.records import NEAR_DUPLICATE, Clip, Group
+from dancecli.core.video_files import recording_id, recording_stem
 from dancecli.dataset.clips import read_segments
 from dancecli.dataset.group_names import fold_group, fold_name
 from dancecli.dataset.groups import read_groups
 from dancecli.dataset.upkeep.erase import erase, locks_restated, still_named, unreadable
+from dancecli.dataset.upkeep.named_files import clips_of_file
 from dancecli.dataset.upkeep.running import refuse_running
 from dancecli.dataset.upkeep.traces import Traces, find_traces, locked_clips
 from dancecli.storage import ledger, tables
@@ -78,12 +81,12 @@ def remove(
 
     Args:
         workspace: where they are.
-        names: ids of clips or of videos, or names of groups.
+        names: ids of clips or of videos, names of groups, or names or paths of files.
         reason: why, for the tombstone.
         dry_run: only return what would be removed.
 
     Raises:
-        InputError: a name is unknown, or the reason is empty.
+        InputError: a name is unknown or several files have it, or the reason is empty.
         WorkspaceError: another command writes clips here, or a run is at work.
     """
     if not reason.strip():
@@ -175,10 +178,7 @@ def _resolve(workspace: Workspace, names: Sequence[str]) -> dict[str, str]:
             for clip_id in ids:
                 found |= dict.fromkeys(_overlapping(clip_id, of_video.get(video_of(clip_id), ())), CLIP)
         else:
-            raise InputError(
-                f"{name[:80]!r} is neither a clip, a video nor a group of {workspace.root}",
-                "groups are those of dance split --groups and dance dedup: manifests/groups.parquet",
-            )
+            found |= _of_file(workspace, name, of_video)
     whole = {video_of(clip_id) for clip_id, scope in found.items() if scope == VIDEO}
     return {clip_id: _scope(clip_id, whole, removed) for clip_id in sorted(found)}
 
@@ -192,6 +192,21 @@ def _group_key(group: Group) -> tuple[bool, str]:
 def _group_keys(name: str) -> tuple[tuple[bool, str], ...]:
     """Give the keys of the groups that a name may mean."""
     return (True, name), (False, fold_name(name))
+
+
+def _of_file(workspace: Workspace, name: str, of_video: Mapping[str, set[str]]) -> dict[str, str]:
+    clip_ids = clips_of_file(workspace, name, of_video)
+    if not clip_ids:
+        raise InputError(
+            f"{name[:80]!r} is neither a clip, a video, a group nor a file of {workspace.root}",
+            "give the id of a clip or a video, a group of dance split --groups or dance dedup, or the name "
+            "or path of an imported file or a recording; dance history FILE names a file's clip",
+        )
+    video_ids = {video_of(clip_id) for clip_id in clip_ids}
+    if video_ids == {recording_id(recording_stem(PurePosixPath(name).name))}:
+        return dict.fromkeys(clip_ids, VIDEO)
+    overlapping = (_overlapping(clip_id, of_video[video_of(clip_id)]) for clip_id in clip_ids)
+    return dict.fromkeys(chain.from_iterable(overlapping), CLIP)
 
 
 def _scope(clip_id: str, whole: Collection[str], removed: Removals) -> str:

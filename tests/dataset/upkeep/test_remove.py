@@ -25,6 +25,7 @@ from helpers.video_site import ServedVideos
 from dancecli.app.thumbnails import thumbnail
 from dancecli.core.errors import InputError, WorkspaceError
 from dancecli.core.hashing import sha256_file
+from dancecli.core.labels import LabelSet
 from dancecli.core.records import (
     Clip,
     ClipHashes,
@@ -37,7 +38,14 @@ from dancecli.core.records import (
     Subset,
     Trajectories,
 )
-from dancecli.dataset.clips import read_segments, rebuild_clips, remember_copies
+from dancecli.core.video_files import recording_id
+from dancecli.dataset.clips import (
+    read_segments,
+    rebuild_clips,
+    remember_copies,
+    remember_segments,
+    workspace_labels,
+)
 from dancecli.dataset.export.export import ExportSettings, Form, export
 from dancecli.dataset.fetch.fetch import fetch
 from dancecli.dataset.fetch.history import clip_history
@@ -670,11 +678,69 @@ def test_a_line_that_a_person_deletes_allows_the_clip_again(served: ServedVideos
 
 
 def test_what_is_unknown_or_has_no_reason_is_refused(fetched: Workspace) -> None:
-    with pytest.raises(InputError, match="'z' is neither a clip, a video nor a group"):
+    with pytest.raises(InputError, match="'z' is neither a clip, a video, a group nor a file"):
         remove(fetched, ["a", "z"], "why")
     with pytest.raises(InputError, match="needs a reason"):
         remove(fetched, ["a"], " ")
     assert Path(fetched.clip("a_0_1000")).exists()
+
+
+def test_a_file_is_removed_by_its_name_or_path(
+    clip_files: list[Path], workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "tapes" / "tango"
+    folder.mkdir(parents=True)
+    shutil.copyfile(clip_files[0], folder / "J\u00fcrgen Langsamer 1.mp4")
+    shutil.copyfile(clip_files[1], folder / "J\u00fcrgen Langsamer 2.mp4")
+    settings = ImportSettings(folder.parent)
+    import_folder(workspace, replace(settings, options=replace(settings.options, link=True)))
+    first = next(i for i in read_segments(workspace) if i.startswith("Jurgen-Langsamer-1"))
+    monkeypatch.chdir(folder)
+    # As typed, as a Mac writes it, and by paths.
+    for name in (
+        *("J\u00fcrgen Langsamer 1.mp4", "Ju\u0308rgen Langsamer 1.mp4", "./J\u00fcrgen Langsamer 1.mp4"),
+        *("tango/J\u00fcrgen Langsamer 1.mp4", str(folder / "J\u00fcrgen Langsamer 1.mp4")),
+    ):
+        assert remove(workspace, [name], REASON, dry_run=True).clip_ids == (first,)
+    for name in ("Langsamer 1.mp4", "waltz/J\u00fcrgen Langsamer 1.mp4", "tango", ".", ""):
+        with pytest.raises(InputError, match=r"is neither a clip, a video, a group nor a file") as error:
+            remove(workspace, [name], REASON)
+        assert "dance history FILE names a file's clip" in error.value.hint
+    assert remove(workspace, ["J\u00fcrgen Langsamer 1.mp4"], REASON).clip_ids == (first,)
+    assert first not in read_segments(workspace)
+
+
+def test_a_name_of_several_files_is_refused_with_their_paths(
+    clip_files: list[Path], workspace: Workspace, tmp_path: Path
+) -> None:
+    for label, clip, name in (("tango", 0, "one"), ("waltz", 1, "one"), ("waltz", 2, "two")):
+        (tmp_path / "tapes" / label).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(clip_files[clip], tmp_path / "tapes" / label / f"{name}.mp4")
+    shutil.copyfile(clip_files[2], tmp_path / "tapes" / "waltz" / "copy.mp4")
+    settings = ImportSettings(tmp_path / "tapes")
+    import_folder(workspace, replace(settings, options=replace(settings.options, link=True)))
+    with pytest.raises(InputError, match=r"'one.mp4' names 2 files: .*tango/one.mp4, .*waltz/one.mp4"):
+        remove(workspace, ["one.mp4"], REASON)
+    assert len(remove(workspace, ["waltz/one.mp4"], REASON).clip_ids) == 1
+    # Files of equal bytes are one clip.
+    by_copy = remove(workspace, ["copy.mp4"], REASON, dry_run=True).clip_ids
+    assert by_copy == remove(workspace, ["two.mp4"], REASON).clip_ids != ()
+
+
+def test_a_recording_is_removed_by_its_file(served: ServedVideos, workspace: Workspace) -> None:
+    video = recording_id("Gala 1994, 2")
+    served.want("zumba,x,0,1")
+    fetch(workspace, served.settings())
+    segments = [
+        replace(read_segments(workspace)["x_0_1000"], video_id=video, start_ms=start, end_ms=start + 1000)
+        for start in (0, 5000)
+    ]
+    remember_segments(workspace, segments, workspace_labels(workspace) or LabelSet(("zumba",)))
+    planned = remove(workspace, ["tapes/Gala 1994, 2.MOV"], REASON)
+    assert planned.clip_ids == (f"{video}_0_1000", f"{video}_5000_6000")
+    assert {row.scope for row in read_removals(workspace).rows.values()} == {"video"}
+    # As often as it is asked for: a removal may have been killed.
+    assert remove(workspace, ["Gala 1994, 2.MOV"], REASON).before == planned.clip_ids
 
 
 def test_a_broken_list_of_removals_is_refused(fetched: Workspace) -> None:
