@@ -26,12 +26,12 @@ def import_corrections(workspace: Workspace, files: Sequence[Path], *, dry_run: 
         InputError: a list cannot be read; nothing is added then, from no list.
         WorkspaceError: there are no clips.
     """
-    changes = [change for path in files for change in read_changes(path)]
+    listed = [row for path in files for row in read_changes(path)]
     labels = workspace_labels(workspace)
     if labels is None or not workspace.clips.exists():
         raise WorkspaceError(f"{workspace.root}: there are no clips yet", "run dance fetch or dance import")
     clips = [clip for clip in tables.read(workspace.clips, Clip) if not clip.parent_id]
-    found = match_changes(changes, clips, labels, read_corrections(workspace))
+    found = match_changes(listed, clips, labels, read_corrections(workspace))
     if found.rows and not dry_run:
         append_corrections(workspace, found.rows)
     return found

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -15,6 +16,7 @@ from dancecli.core.errors import InputError
 from dancecli.core.labels import LabelSet
 from dancecli.core.records import Clip
 from dancecli.dataset.clip_lookup import KEY_COLUMNS, ClipLookup
+from dancecli.sources.list_format import fold_label, spellings_of
 from dancecli.storage.corrections import Correction, Field, current
 
 # Fields that a foreign list may set; cutting needs the app, which shows what it does.
@@ -23,6 +25,8 @@ _FIELDS = (Field.LABEL, Field.EXCLUDE, Field.SECOND_LABEL, Field.CONFIRMED, Fiel
 _UPLOADED = re.compile(r"^(.*/)?[0-9a-f]{8}-")
 _YES = frozenset({"yes", "true", "1", "x"})
 _NO = frozenset({"", "no", "false", "0"})
+_UNKNOWN = "no clip of this workspace has this name"
+_LABELS_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,10 @@ class Change:
     superseded: bool = False
 
 
+# The values that stand or fall together: those of one line of a table, or of one choice.
+Row = tuple[Change, ...]
+
+
 @dataclass(frozen=True)
 class LabelList:
     """The corrections that a list brings.
@@ -56,7 +64,7 @@ class LabelList:
         rows: corrections that change something.
         unchanged: values that are in force already.
         superseded: values that are not in force in their own list: changed or taken back there.
-        refused: values that cannot be taken: where, name and reason.
+        refused: rows of which nothing is taken, as a value cannot be: where, name and all reasons.
     """
 
     rows: tuple[Correction, ...]
@@ -65,8 +73,8 @@ class LabelList:
     refused: tuple[tuple[str, str, str], ...]
 
 
-def read_changes(path: Path) -> list[Change]:
-    """Read a list: `.json` is an export of Label Studio, `.xml` of CVAT, all else a CSV.
+def read_changes(path: Path) -> list[Row]:
+    """Read a list, by row: `.json` is an export of Label Studio, `.xml` of CVAT, all else a CSV.
 
     Raises:
         InputError: the file cannot be read, or is none of these.
@@ -81,49 +89,62 @@ def read_changes(path: Path) -> list[Change]:
 
 
 def match_changes(
-    changes: Iterable[Change], clips: Sequence[Clip], labels: LabelSet, before: Sequence[Correction]
+    listed_rows: Iterable[Row], clips: Sequence[Clip], labels: LabelSet, before: Sequence[Correction]
 ) -> LabelList:
     """Find the clips of a list, and the corrections that bring them to what it says.
 
     Args:
-        changes: the list.
+        listed_rows: the list; of a row, all values are taken or none.
         clips: the workspace's original clips.
         labels: the labels that a clip may have.
         before: the corrections so far.
     """
     lookup, listed = ClipLookup(clips), {clip.clip_id: clip.label for clip in clips}
+    spellings = spellings_of(labels)
     now: dict[str, dict[str, str]] = {clip_id: dict(fields) for clip_id, fields in current(before).items()}
-    rows, refused, unchanged, superseded = [], [], 0, 0
-    for change in changes:
-        if change.superseded:
-            superseded += 1
+    rows, refused, unchanged, superseded = list[Correction](), [], 0, 0
+    for row in listed_rows:
+        changes = [change for change in row if not change.superseded]
+        superseded += len(row) - len(changes)
+        if not changes:
             continue
-        new, reason = _checked(change, labels)
-        ids = lookup.find_anywhere(change.name) or lookup.find_anywhere(_UPLOADED.sub("", change.name))
-        if not ids:
-            reason = reason or "no clip of this workspace has this name"
-        if reason:
-            refused.append((change.where, change.name, reason))
+        where, name = changes[0].where, changes[0].name
+        checked = [_checked(change, labels, spellings) for change in changes]
+        ids = lookup.find_anywhere(name) or lookup.find_anywhere(_UPLOADED.sub("", name))
+        reasons = [*(reason for _, reason in checked if reason), *([] if ids else [_UNKNOWN])]
+        if reasons:
+            refused.append((where, name, "; ".join(dict.fromkeys(reasons))))
             continue
-        for clip_id in ids:
-            mine = now.setdefault(clip_id, {})
-            is_label = change.field == Field.LABEL
-            old = mine.get(change.field, listed[clip_id] if is_label else "")
-            if old == new:
-                unchanged += 1
-                continue
-            # A label that equals the listed one takes an earlier correction back.
-            written = "" if is_label and new == listed[clip_id] else new
-            rows.append(
-                Correction(
-                    clip_id, change.field, old, written, change.who, change.when_utc, change.why
-                )
-            )  # fmt: skip
-            mine[change.field] = new
+        for (change, (new, _)), clip_id in product(zip(changes, checked, strict=True), ids):
+            correction = _correction(change, new, now.setdefault(clip_id, {}), clip_id, listed[clip_id])
+            rows += [correction] if correction else []
+            unchanged += correction is None
     return LabelList(tuple(rows), unchanged, superseded, tuple(refused))
 
 
-def _checked(change: Change, labels: LabelSet) -> tuple[str, str]:
+def _correction(
+    change: Change, new: str, mine: dict[str, str], clip_id: str, listed: str
+) -> Correction | None:
+    """Bring a field of a clip to a value; None if it has it already.
+
+    Args:
+        change: who says so, and why.
+        new: the value.
+        mine: the clip's corrections in force, which get it.
+        clip_id: the clip.
+        listed: its label without corrections.
+    """
+    is_label = change.field == Field.LABEL
+    old = mine.get(change.field, listed if is_label else "")
+    if old == new:
+        return None
+    mine[change.field] = new
+    # A label that equals the listed one takes an earlier correction back.
+    written = "" if is_label and new == listed else new
+    return Correction(clip_id, change.field, old, written, change.who, change.when_utc, change.why)
+
+
+def _checked(change: Change, labels: LabelSet, spellings: Mapping[str, str]) -> tuple[str, str]:
     """Return the value as it is stored, and why it cannot be taken; empty if it can."""
     text = " ".join(change.new.split())
     if change.field not in _FIELDS:
@@ -136,12 +157,17 @@ def _checked(change: Change, labels: LabelSet) -> tuple[str, str]:
             return "yes", ""
         return "", "" if text.casefold() in _NO else f"{change.field} must be yes or no, not {text!r}"
     if change.field in (Field.LABEL, Field.SECOND_LABEL) and text:
-        found = {label.casefold(): label for label in labels}.get(text.casefold(), "")
-        return found, "" if found else f"{text!r} is not a label of this dataset"
+        found = text if text in labels.names else spellings.get(fold_label(text), "")
+        return found, "" if found else f"{text!r} is not a label of this dataset, which has {_some(labels)}"
     return text, "" if text or change.field != Field.LABEL else "the label is empty"
 
 
-def _csv(path: Path, text: str) -> Iterator[Change]:
+def _some(labels: LabelSet) -> str:
+    more = len(labels.names) - _LABELS_SHOWN
+    return ", ".join(labels.names[:_LABELS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _csv(path: Path, text: str) -> Iterator[Row]:
     table = parse_csv(path, text)
     key = table.first_of(KEY_COLUMNS)
     # The columns of labels.csv: one row per value.
@@ -162,15 +188,14 @@ def _csv(path: Path, text: str) -> Iterator[Change]:
             value = (cells[key], cells["field"])
             takes_back = not cells["new"] and first[value] != row.line
             superseded = last[value] != row.line or takes_back
-            yield Change(where, *value, cells["new"], *whose, superseded=superseded)
-            continue
-        for field in fields:
+            yield (Change(where, *value, cells["new"], *whose, superseded=superseded),)
+        else:
             # An empty cell of a wide table says nothing about this clip.
-            if cells[field]:
-                yield Change(where, cells[key], field, cells[field], *whose)
+            given = (field for field in fields if cells[field])
+            yield tuple(Change(where, cells[key], field, cells[field], *whose) for field in given)
 
 
-def _label_studio(path: Path, text: str) -> Iterator[Change]:
+def _label_studio(path: Path, text: str) -> Iterator[Row]:
     """Read tasks with choices: the first choice is the label, a second one the second label."""
     try:
         tasks = json.loads(text)
@@ -183,8 +208,8 @@ def _label_studio(path: Path, text: str) -> Iterator[Change]:
         data = task["data"] if isinstance(task.get("data"), dict) else task
         name = next((str(data[key]) for key in KEY_COLUMNS if data.get(key)), "")
         for choices, who, when in _choices(task):
-            for field, choice in zip((Field.LABEL, Field.SECOND_LABEL), choices, strict=False):
-                yield Change(where, _file_name(name), field, choice, who, when)
+            pairs = zip((Field.LABEL, Field.SECOND_LABEL), choices, strict=False)
+            yield tuple(Change(where, _file_name(name), field, choice, who, when) for field, choice in pairs)
 
 
 def _choices(task: Mapping[str, Any]) -> Iterator[tuple[list[str], str, str]]:
@@ -207,7 +232,7 @@ def _choices(task: Mapping[str, Any]) -> Iterator[tuple[list[str], str, str]]:
             yield [str(one) for one in chosen], who, str(latest.get("updated_at", ""))
 
 
-def _cvat(path: Path, text: str) -> Iterator[Change]:
+def _cvat(path: Path, text: str) -> Iterator[Row]:
     """Read the tags of `CVAT for images`, and those of a task over one video."""
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise InputError.at(path, None, "declares entities, which no export of CVAT does")
@@ -220,16 +245,17 @@ def _cvat(path: Path, text: str) -> Iterator[Change]:
     when = root.findtext("meta/dumped") or ""
     for image in root.iter("image"):
         name = image.get("name", "")
-        for field, tag in zip((Field.LABEL, Field.SECOND_LABEL), image.iter("tag"), strict=False):
-            yield Change(
-                f"image {image.get('id', '')}", _file_name(name), field, tag.get("label", ""), "", when
-            )
+        yield _tagged(
+            f"image {image.get('id', '')}", name, [tag.get("label", "") for tag in image.iter("tag")], when
+        )
     source = root.findtext("meta/task/source") or root.findtext("meta/source") or ""
     tags = list(dict.fromkeys(tag.get("label", "") for tag in root.findall("tag")))
-    for field, label in zip((Field.LABEL, Field.SECOND_LABEL), tags, strict=False):
-        yield Change(
-            f"task {root.findtext('meta/task/id') or ''}".strip(), _file_name(source), field, label, "", when
-        )
+    yield _tagged(f"task {root.findtext('meta/task/id') or ''}".strip(), source, tags, when)
+
+
+def _tagged(where: str, name: str, labels: Sequence[str], when_utc: str) -> Row:
+    pairs = zip((Field.LABEL, Field.SECOND_LABEL), labels, strict=False)
+    return tuple(Change(where, _file_name(name), field, label, "", when_utc) for field, label in pairs)
 
 
 def _file_name(address: str) -> str:

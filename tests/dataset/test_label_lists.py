@@ -140,7 +140,10 @@ def test_label_studio(made: Workspace, tmp_path: Path, prefix: str) -> None:
     assert current(read_corrections(made)) == {one: {"label": "salsa dancing", "second_label": "spin"}}
     assert {(row.who, row.when_utc) for row in found.rows} == {("ana@example.org", "2026-03-01")}
     ((where, _, reason),) = found.refused
-    assert (where, reason) == ("task 9", "'polka' is not a label of this dataset")
+    assert (where, reason) == (
+        "task 9",
+        "'polka' is not a label of this dataset, which has wave, spin, salsa dancing",
+    )
 
 
 def test_label_studio_s_short_form(made: Workspace, tmp_path: Path) -> None:
@@ -199,6 +202,50 @@ def test_hostile_values_are_refused_and_the_neighbors_go_on(made: Workspace, tmp
     found = import_corrections(made, [path])
     assert [reason for _, _, reason in found.refused] == ["the value holds control characters"]
     assert current(read_corrections(made)) == {two: {"label": "spin"}}
+
+
+def test_of_a_refused_row_nothing_is_taken_and_all_its_faults_are_named(
+    made: Workspace, tmp_path: Path
+) -> None:
+    one, two, three = wave(made)
+    path, other = tmp_path / "list.csv", tmp_path / "other.csv"
+    path.write_text(
+        f"clip_id,label,exclude,note\n{one},wlatz,,twice\n{two},wlatz,maybe,look\nnobody,wlatz,,\n"
+        f"{three},spin,,good\n"
+    )
+    # The same line of another list is a row of its own.
+    other.write_text(f"clip_id,note\n{one},seen\n")
+    found = import_corrections(made, [path, other])
+    assert current(read_corrections(made)) == {
+        three: {"label": "spin", "note": "good"},
+        one: {"note": "seen"},
+    }
+    fault = "'wlatz' is not a label of this dataset, which has wave, spin, salsa dancing"
+    assert found.refused == (
+        ("line 2", one, fault),
+        ("line 3", two, f"{fault}; exclude must be yes or no, not 'maybe'"),
+        ("line 4", "nobody", f"{fault}; no clip of this workspace has this name"),
+    )
+
+
+def test_a_label_in_another_spelling_is_taken_in_that_of_the_dataset(made: Workspace, tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    rows = zip(wave(made), ("Salsa_Dancing", " salsa  DANCING", "salsadancing"), strict=True)
+    path.write_text("clip_id,label\n" + "".join(f"{clip},{label}\n" for clip, label in rows))
+    assert import_corrections(made, [path]).refused == ()
+    assert {fields["label"] for fields in current(read_corrections(made)).values()} == {"salsa dancing"}
+
+
+def test_the_labels_of_a_refusal_are_few(made: Workspace, tmp_path: Path) -> None:
+    labels = [f"step {chr(97 + i)}" for i in range(12)] + ["Tap-Dance", "tap dance"]
+    tables.write(made.segments, Segment, [], {"labels": json.dumps(labels)})
+    path = tmp_path / "list.csv"
+    # Of labels that differ by their spelling alone, each is meant by its own alone.
+    path.write_text(f"clip_id,label\n{wave(made)[0]},TAP DANCE\n{wave(made)[1]},tap dance\n")
+    found = import_corrections(made, [path])
+    ((_, _, reason),) = found.refused
+    assert reason.endswith(f"which has {', '.join(labels[:10])} and 4 more")
+    assert [row.new for row in found.rows] == ["tap dance"]
 
 
 def test_corrections_of_a_clip_are_taken_back(made: Workspace, tmp_path: Path) -> None:
