@@ -7,12 +7,16 @@ import shlex
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from dancecli.core.errors import WorkspaceError
+from dancecli.core.errors import InputError, WorkspaceError
+from dancecli.core.labels import LabelSet
 from dancecli.core.records import Clip, OutcomeClass, Segment, SplitClip
 from dancecli.core.text import pluralize
-from dancecli.dataset.clips import read_imports
+from dancecli.dataset.clips import read_imports, workspace_labels
+from dancecli.dataset.fetch.settings import choose
 from dancecli.dataset.groups import count_not_compared
+from dancecli.sources.kinetics import read_lists
 from dancecli.sources.layouts import Layout
 from dancecli.storage import ledger, tables
 from dancecli.storage.removals import read_removals
@@ -78,16 +82,16 @@ def status(workspace: Workspace) -> Status:
         size = f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.0f} MB"
         augmented = f", and {pluralize(num_augmented, 'augmented clip')}" if num_augmented else ""
         stages.append(Stage("clips", f"{len(originals):,} ({size}){augmented}"))
-    advice = list(_fetch_advice(workspace, clips[0] if clips is not None else ()))
+    advice, later = _fetch_advice(workspace, clips[0] if clips is not None else ())
     if (clips is None or not clips[0]) and (hosted := _hosted(workspace)):
         return Status((hosted,), (_HOSTING,))
     if clips is None or not clips[0]:
-        return Status(tuple(stages), (*advice, *([] if labels else _BEGINNING)))
+        return Status(tuple(stages), (*advice, *later, *([] if labels else _BEGINNING)))
     advice = [*_removal_advice(workspace, clips[0]), *advice, *_dedup_advice(workspace)]
     for more_stages, more_advice in (_splits(workspace, clips[0]), _runs(workspace), _studies(workspace)):
         stages += more_stages
         advice += more_advice
-    return Status(tuple(stages), tuple(advice))
+    return Status(tuple(stages), (*advice, *later))
 
 
 _BEGINNING = (
@@ -109,17 +113,20 @@ def _hosted(workspace: Workspace) -> Stage | None:
     return Stage("board", f"{count}, for the lock of {', '.join(locks)}")
 
 
-def _fetch_advice(workspace: Workspace, there: Container[str]) -> Iterator[Advice]:
+def _fetch_advice(workspace: Workspace, there: Container[str]) -> tuple[list[Advice], list[Advice]]:
     """Advise a fetch or an import for requested clips that are missing, whichever asked for them.
 
     The ledger also has rows of other clips.
+
+    Returns:
+        What is recommended, and what may be done of clips that no command known here brings.
     """
     if not workspace.segments.exists():
-        return
+        return [], []
     tried = ledger.latest(workspace.root)
     imports = read_imports(workspace)
     waiting: Counter[str] = Counter()
-    untried = retrievable = 0
+    untried, retrievable = list[str](), 0
     for clip_id, dataset in _requested(workspace):
         is_untried = clip_id not in tried
         if not is_untried and tried[clip_id].outcome not in _RETRIEVABLE:
@@ -128,22 +135,54 @@ def _fetch_advice(workspace: Workspace, there: Container[str]) -> Iterator[Advic
             # Without its ledger an import's clips are there all the same.
             waiting[_import_command(imports.get(dataset, []))] += clip_id not in there
         elif is_untried:
-            untried += 1
+            untried.append(clip_id)
         else:
             retrievable += 1
-    for command, count in waiting.items():
-        if count:
-            why = f"{pluralize(count, 'clip')} of an import missing; it resumes"
-            yield Advice(command, why)
-    command = _fetch_command(workspace)
-    if tried and untried:
+    advice = [
+        Advice(command, f"{pluralize(count, 'clip')} of an import missing; it resumes")
+        for command, count in waiting.items()
+        if count
+    ]
+    options = json.loads(tables.read_meta(workspace.segments).get("fetch.options", "[]"))
+    command = shlex.join(["dance", "fetch", *options])
+    in_folder = " --source local " in command
+    asked = _asked(workspace, options) if tried and untried and in_folder else None
+    lost = [clip_id for clip_id in untried if asked is not None and clip_id not in asked]
+    if tried and len(untried) > len(lost):
         # Where a folder is searched, what it lacks is not tried; it has no row in the ledger.
-        what = "not in the folder, or not tried yet" if " --source local " in command else "not tried yet"
-        yield Advice(command, f"{pluralize(untried, 'segment')} {what}")
+        what = "not in the folder, or not tried yet" if in_folder else "not tried yet"
+        advice.append(Advice(command, f"{pluralize(len(untried) - len(lost), 'segment')} {what}"))
     elif retrievable:
-        yield Advice(
-            f"{command} --retry transient", f"{pluralize(retrievable, 'clip')} may still be available"
+        why = f"{pluralize(retrievable, 'clip')} may still be available"
+        advice.append(Advice(f"{command} --retry transient", why))
+    return advice, _lost_advice(lost)
+
+
+def _asked(workspace: Workspace, options: Sequence[str]) -> set[str] | None:
+    """Read what the lists of a fetch ask for; None for the official archive, or if a list cannot be read."""
+    given = list(zip(options[::2], options[1::2], strict=True))
+    lists = [Path(value) for name, value in given if name == "--annotations"]
+    values = dict(given)
+    try:
+        labels = (
+            LabelSet.read(Path(values["--labels"])) if "--labels" in values else workspace_labels(workspace)
         )
+        if not lists or labels is None:
+            return None
+        limit = int(values["--limit"]) if "--limit" in values else None
+        return {segment.clip_id for segment in choose(read_lists(lists, labels).segments, limit)}
+    except InputError:
+        return None
+
+
+def _lost_advice(lost: Sequence[str]) -> list[Advice]:
+    if not lost:
+        return []
+    why = (
+        f"{pluralize(len(lost), 'segment')} of earlier lists not there, and the latest fetch asks for none "
+        "of them, as after a name was corrected; fetch their list again, or strike them: dance remove"
+    )
+    return [Advice(shlex.join(["dance", "history", lost[0]]), why)]
 
 
 def _removal_advice(workspace: Workspace, there: set[str]) -> Iterator[Advice]:
@@ -166,12 +205,6 @@ def _requested(workspace: Workspace) -> Iterator[tuple[str, str]]:
 def _import_command(imports: Sequence[Sequence[str]]) -> str:
     """The command of the import that stopped; of several folders it cannot be told which one's did."""
     return shlex.join(["dance", "import", *(imports[0] if len(imports) == 1 else ["DIR"])])
-
-
-def _fetch_command(workspace: Workspace) -> str:
-    """The command of the latest fetch, with the options that select what is fetched."""
-    options = json.loads(tables.read_meta(workspace.segments).get("fetch.options", "[]"))
-    return shlex.join(["dance", "fetch", *options])
 
 
 def _clips(workspace: Workspace) -> tuple[set[str], int, int] | None:

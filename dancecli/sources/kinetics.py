@@ -90,6 +90,7 @@ class Listing:
         other_labels: rows with labels outside the set, counted by label.
         spelled: rows whose label is spelled otherwise than in the set, by (their spelling, ours).
         notes: what was inferred about the lists, in sentences, each once per list.
+        recordings: names of recordings as timelines give them, by video id.
     """
 
     segments: list[Segment]
@@ -99,6 +100,7 @@ class Listing:
     other_labels: Counter[str] = field(default_factory=Counter)
     spelled: Counter[tuple[str, str]] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
+    recordings: dict[str, str] = field(default_factory=dict)
 
     @property
     def num_rows(self) -> int:
@@ -284,7 +286,9 @@ def _recording_id(name: str, path: Path, reader: ListReader) -> str:
     if not is_text(name):
         return name
     reader.note(path, f"is a timeline of the recording {short(name)}")
-    return recording_id(name)
+    video_id = recording_id(name)
+    reader.listing.recordings[video_id] = name
+    return video_id
 
 
 def _named_like(path: Path) -> str:

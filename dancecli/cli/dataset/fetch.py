@@ -131,6 +131,7 @@ def command(
     else:
         _show(result, dry_run=dry_run)
     tell_rows(result.rows)
+    _tell_lacking(result)
     if result.num_crashes:
         info(
             f"{result.num_crashes} jobs ended with an unexpected error, a bug in dance; the other clips are "
@@ -149,6 +150,7 @@ def _document(result: FetchResult) -> dict[str, object]:
         "reasons": result.reasons,
         "labels": {name: {"asked": sum(counts.values()), **counts} for name, counts in result.labels.items()},
         "new": result.num_new,
+        "not_in_folder": [asdict(one) for one in result.lacking],
         "conflicts": list(result.rows.conflicts),
         "rows": asdict(result.rows),
         "crashes": result.num_crashes,
@@ -170,3 +172,16 @@ def _show(result: FetchResult, *, dry_run: bool) -> None:
     verdict = "would be fetched" if dry_run else "new"
     new = missing if dry_run else result.num_new
     print_result(f"{result.num_done} done · {missing} missing · {new} {verdict} · {result.seconds:.0f} s")
+
+
+def _tell_lacking(result: FetchResult) -> None:
+    """Say on stderr what the folder lacks, and which of its names may be meant."""
+    from dancecli.dataset.fetch.lacking import SHOWN
+
+    for one in result.lacking[:SHOWN]:
+        near = f"the nearest there: {', '.join(one.nearest)}" if one.nearest else "no name there is like it"
+        info(f"not in the folder: {one.recording!r}; {near}")
+    if len(result.lacking) > SHOWN:
+        info(f"and {len(result.lacking) - SHOWN} more are not in the folder (all of them: --json)")
+    if any(one.nearest for one in result.lacking):
+        info("if one of these is meant, correct its name in the list, and fetch again")

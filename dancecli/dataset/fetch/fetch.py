@@ -12,7 +12,7 @@ import contextlib
 import shutil
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dancecli.core.progress import SILENT, Reporter
@@ -20,6 +20,7 @@ from dancecli.core.records import OutcomeClass, Segment
 from dancecli.dataset.clips import clips_there, rebuild_clips, remember_segments
 from dancecli.dataset.fetch.dispatcher import Dispatcher, JobPlan
 from dancecli.dataset.fetch.jobs import plan_source, source_name
+from dancecli.dataset.fetch.lacking import Lacking, lacking_recordings
 from dancecli.dataset.fetch.settings import (
     FetchSettings,
     load_requested,
@@ -51,6 +52,7 @@ class FetchResult:
         labels: the same by label, without the zeros.
         num_new: clips that this run added.
         num_attempted: sources that this run worked on.
+        lacking: recordings and videos that the folder lacks, if it is the only source and was searched.
         num_crashes: jobs that ended with an exception that nothing handled, a bug; their clips are
             pending, the traceback is in their history.
         rows: what became of every row of the lists.
@@ -63,6 +65,7 @@ class FetchResult:
     labels: dict[str, dict[str, int]]
     num_new: int = 0
     num_attempted: int = 0
+    lacking: tuple[Lacking, ...] = ()
     num_crashes: int = 0
     rows: RowTotals = field(default_factory=RowTotals)
     stopped: str = ""
@@ -114,6 +117,7 @@ def fetch(workspace: Workspace, settings: FetchSettings, reporter: Reporter = SI
         _result(workspace, chosen, rows, started_s, _NOT_IN_FOLDER if searched else _NOT_TRIED),
         num_new=sum(run.num_new for run in runs),
         num_attempted=sum(run.num_attempted for run in runs),
+        lacking=_lacking(workspace, settings, chosen, listing.recordings) if searched else (),
         num_crashes=sum(run.num_crashes for run in runs),
         stopped=runs[-1].stopped,
     )
@@ -156,6 +160,21 @@ def _run(
         with contextlib.suppress(OSError):
             workspace.temp.rmdir()
     return runs
+
+
+def _lacking(
+    workspace: Workspace, settings: FetchSettings, chosen: Sequence[Segment], recordings: Mapping[str, str]
+) -> tuple[Lacking, ...]:
+    """Name what a folder that was searched lacks: what the ledger has no row of."""
+    assert settings.folder is not None  # noqa: S101 - checked with the other settings
+    tried, removed = ledger.latest(workspace.root), read_removals(workspace)
+    video_ids = {
+        segment.video_id
+        for segment in chosen
+        if segment.clip_id not in tried
+        and not removed.find(segment.video_id, segment.start_ms, segment.end_ms)
+    }
+    return lacking_recordings(settings.folder, video_ids, recordings)
 
 
 def _result(

@@ -5,13 +5,14 @@ import os
 import shutil
 import tarfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from helpers import video_site
 from helpers.archives import TarSite, pack, special, tar_site
+from helpers.builders import Ran
 from helpers.numbered_video import make_video, numbers
 from helpers.video_site import ServedVideos
 
@@ -20,6 +21,7 @@ from dancecli.core.records import Clip, Segment
 from dancecli.dataset.fetch import mirror_worker
 from dancecli.dataset.fetch.fetch import fetch
 from dancecli.dataset.fetch.jobs import plan_source
+from dancecli.dataset.fetch.lacking import lacking_recordings
 from dancecli.dataset.fetch.mirror_worker import MirrorJob
 from dancecli.dataset.fetch.settings import FetchSettings
 from dancecli.dataset.fetch.video_worker import JobResult
@@ -143,6 +145,48 @@ def test_what_the_only_folder_lacks_is_said(
     result = fetch(workspace, settings)
     assert (result.num_done, result.reasons) == (1, {"not-in-folder": 1})
     assert served.asked == []
+
+
+def test_a_recording_that_the_folder_lacks_is_named_with_the_nearest_names(
+    workspace: Workspace, tmp_path: Path, member: bytes, dance: Callable[..., Ran]
+) -> None:
+    folder, line = tmp_path / "tapes", "start_s,end_s,label,recording\n"
+    folder.mkdir()
+    for name in ("Gala 1994.mp4", "Ball 2001.mp4"):
+        (folder / name).write_bytes(member)
+    timeline = tmp_path / "all.csv"
+    timeline.write_text(
+        f"{line}0,1,zumba,Galla 1994.mp4\n1,2,zumba,Galla 1994.mp4\n0,1,zumba,Ball 2001.mp4\n"
+    )
+    words = ("fetch", "--annotations", str(timeline), "--source", "local", "--folder", str(folder))
+    ran = dance(*words)
+    assert ran.code == 3
+    assert "not in the folder: 'Galla 1994'; the nearest there: Gala 1994.mp4\n" in ran.err
+    assert "not-in-folder" in ran.out
+    assert "Ball" not in ran.err.partition("not in the folder")[2]
+    lacking = [{"recording": "Galla 1994", "nearest": ["Gala 1994.mp4"]}]
+    assert dance(*words, "--json").json["not_in_folder"] == lacking
+    assert "not in the folder" not in dance(*words, "--dry-run").err
+    # A folder that lacks some is the first advice; of those that no list has any more, none is a fetch.
+    assert "2 segments not in the folder, or not tried yet" in dance("status").out
+    timeline.write_text(timeline.read_text().replace("Galla", "Gala"))
+    assert dance(*words).code == 0
+    advice = dance("status", "--json").json["advice"]
+    assert not any(one["command"].startswith("dance fetch") for one in advice)
+    assert advice[-1]["command"].startswith("dance history Galla-1994-")
+    assert advice[-1]["why"].startswith(
+        "2 segments of earlier lists not there, and the latest fetch asks for"
+    )
+    dance("remove", "Galla 1994.mp4", "--reason", "a typing error")
+    assert "earlier lists" not in dance("status").out
+
+
+def test_names_that_are_lacking_are_many(tmp_path: Path) -> None:
+    (tmp_path / "recording 07.mp4").touch()
+    found = lacking_recordings(tmp_path, [f"recording-{i:02}" for i in range(30)], {"recording-29": "Zumba"})
+    assert [one.recording for one in found][::29] == ["Zumba", "recording-28"]
+    assert [bool(one.nearest) for one in found] == [False, *[True] * 19, *[False] * 10]
+    assert lacking_recordings(tmp_path, [], {}) == ()
 
 
 def test_a_link_to_nothing_is_a_row_and_is_looked_for_again(
