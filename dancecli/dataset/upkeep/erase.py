@@ -99,7 +99,7 @@ def still_named(workspace: Workspace, traces: Traces) -> list[Path]:
 
     Texts that `erase` changes are read as it leaves them, so that the answer is the same before it.
     """
-    names = Names(traces.clip_ids | traces.checksums | traces.gone_videos)
+    names = Names(traces.clip_ids | traces.checksums, videos=traces.gone_videos)
     root = workspace.root
     edits = {**dict(_edits(root)), corrections_file(workspace): _corrections_left}
     gone = {root / name for name in (*traces.files, *traces.folders)}

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import stat
+import unicodedata
 import zipfile
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
@@ -30,11 +31,22 @@ _STAMP = ".dance-export.json"
 _NOT_SEARCHED = ("clips", "augmented", "flow", "pose", "trajectories", "sources", "cache", "tmp", ".locks")
 
 
-class Names:
-    """Finds names in any file, as whole words: what is neither a letter, a digit, `_` nor `-` ends one."""
+# `Gala.csv` is a list, not the recording `Gala`; what else follows a dot may well be made of it.
+_LIST_SUFFIX = re.compile(rb"\.(?:csv|tsv|txt|xlsx?|ods|jsonl?|eaf|vtt|srt)(?![\w-])", re.IGNORECASE)
 
-    def __init__(self, names: Iterable[str]) -> None:
-        self._names = frozenset(name.encode() for name in names)
+
+class Names:
+    """Finds names in any file, as whole words: what is neither a letter, a digit, `_` nor `-` ends one.
+
+    Args:
+        names: ids and checksums.
+        videos: ids of videos, which people name by words: to them a letter of any Latin alphabet belongs,
+            and a list's suffix makes them another file's name.
+    """
+
+    def __init__(self, names: Iterable[str], videos: Iterable[str] = ()) -> None:
+        self._videos = frozenset(name.encode() for name in videos)
+        self._names = self._videos.union(name.encode() for name in names)
         # One pattern of all names would try each of thousands at every place of every file; the few that
         # are more than one word (a foreign lock may have some) are tried, unless their first is a name.
         odd = (name for name in sorted(self._names) if not re.fullmatch(rb"[\w-]+", name))
@@ -45,13 +57,25 @@ class Names:
 
     def in_text(self, content: bytes) -> bool:
         """Return whether a text has one of the names."""
-        return not self._names.isdisjoint(match[0] for match in self._pattern.finditer(content))
+        return any(
+            match[0] in self._names and not (match[0] in self._videos and _is_other_name(match))
+            for match in self._pattern.finditer(content)
+        )
 
     def replace(self, content: bytes, reference_for: Callable[[bytes], bytes]) -> bytes:
         """Put something in the place of each name in a text."""
         return self._pattern.sub(
             lambda match: reference_for(match[0]) if match[0] in self._names else match[0], content
         )
+
+
+def _is_other_name(match: re.Match[bytes]) -> bool:
+    """Return whether a video's id is a part of a longer word, or of a list's name."""
+    # A character of UTF-8 has up to four bytes; of those beside it a part may be cut off.
+    before = match.string[max(match.start() - 4, 0) : match.start()].decode(errors="replace")[-1:]
+    after = match.string[match.end() : match.end() + 4].decode(errors="replace")[:1]
+    in_word = any(unicodedata.name(one, "").startswith("LATIN") for one in before + after)
+    return in_word or _LIST_SUFFIX.match(match.string, match.end()) is not None
 
 
 @dataclass(frozen=True)

@@ -540,6 +540,15 @@ def test_what_is_the_users_own_stays_and_is_named(fetched: Workspace) -> None:
     assert notes.read_text() == before
 
 
+def test_a_timeline_that_names_a_list_like_the_video_is_not_of_it(fetched: Workspace) -> None:
+    timeline = fetched.root / "timelines" / "Gala-1234.jsonl"
+    timeline.parent.mkdir()
+    timeline.write_text('{"edit": "import", "file": "a.csv"}\n')
+    assert remove(fetched, ["a"], REASON).still_named_in == ()
+    timeline.write_text('{"edit": "import", "file": "a.csv", "recording": "a.mp4"}\n')
+    assert remove(fetched, ["a"], REASON).still_named_in == ("timelines/Gala-1234.jsonl",)
+
+
 def write_zip(path: Path, **members: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:

@@ -34,6 +34,38 @@ def test_the_same_is_found_as_by_one_pattern_of_all_names(known: tuple[str, ...]
         assert marked == expected.sub(lambda match: b"<" + match[0] + b">", text), (names, text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("Galla", '"Galla"', "Galla.mp4", "Galla.MOV", "x/Galla.mp4:1", "Galla.", "Galla. And", "Galla,1"),
+        *(
+            "Galla_0_1000",
+            "Galla_0_1000.csv",
+            "\u201cGalla\u201d",
+            "\u2013Galla\u2013",
+            "\u89c6\u9891Galla\u5728",
+        ),
+        *("Galla.csv is of Galla", "Galla.wav", "Galla.jpg", "Galla.csvx", "Galla.csv Galla.mp4"),
+    ],
+)
+def test_a_mention_of_a_video_is_found(text: str) -> None:
+    assert Names(["Galla_0_1000"], videos=["Galla"]).in_text(text.encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("Galla.csv", '{"file": "Galla.csv"}', "Galla.EAF", "Galla.csv.gz", "Galla.csv.", "x/Galla.xlsx"),
+        *("Gallant", "Galla-2", "Galla_2", "Gall", "Galla\u00e9", "\u00c4Galla", "Galla_0_1000_2"),
+    ],
+)
+def test_a_list_or_a_word_that_begins_like_a_video_is_none(text: str) -> None:
+    names = Names(["Galla_0_1000"], videos=["Galla"])
+    assert not names.in_text(text.encode())
+    # Bytes that are no UTF-8, such as a spreadsheet program's quotation marks, hide nothing.
+    assert names.in_text(text.encode() + b" x\x93Galla\x94y")
+
+
 def test_the_lines_of_a_log_that_name_a_clip() -> None:
     chance = random.Random(2)
     for _ in range(200):
