@@ -23,12 +23,12 @@ from dancecli.model.dataloading.shared_memory import check_shared_memory, loader
 from dancecli.model.dataloading.split_data import Example, SplitData
 from dancecli.model.evaluation.evaluate import TrainedRun, read_trained
 from dancecli.model.hardware.device import current_device
-from dancecli.model.networks.checkpoint import build_network
+from dancecli.model.networks.checkpoint import build_network, run_checkpoint
 from dancecli.model.networks.weights import read_whole, state_of
 from dancecli.model.training.config import amp_dtype
 from dancecli.model.training.scoring import predict_subset
 from dancecli.storage import tables
-from dancecli.storage.runs import RunFolder
+from dancecli.storage.runs import RunFolder, read_record
 from dancecli.storage.workspace import Workspace
 
 
@@ -93,11 +93,14 @@ def evaluate_controls(
         dry_run: only check, and tell what would be evaluated.
 
     Raises:
-        WorkspaceError: there is no such run, it has no weights, or its split has changed.
+        WorkspaceError: there is no such run, it has no weights, it is cross-validated, or its split has
+            changed.
         UsageError: the model sees no frames.
         ModelError: a control needs poses, and some clips have none yet.
     """
-    of = read_trained(workspace, settings.run)
+    name = settings.run or run_checkpoint(workspace, None)[0]
+    _refuse_folds(name, read_record(workspace, name))
+    of = read_trained(workspace, name)
     _refuse_unfit(of)
     evidence = {"checkpoint.sha256": hashing.sha256_file(of.checkpoint), "view.protocol": of.views["test"]}
     model = ControlledModel(of.name, of.data, evidence, lambda: _Scorer(workspace, of, reporter))
@@ -158,6 +161,15 @@ def score_controls(
             path.parent.mkdir(exist_ok=True)
             tables.write(path, Prediction, found, meta[control])
     return ControlResult(of.name, tuple(pending))
+
+
+def _refuse_folds(name: str, record: Mapping[str, Any]) -> None:
+    if "cross_validation" in record:
+        raise WorkspaceError(
+            f"run {name!r} is cross-validated, without a test subset that its one model has not seen",
+            "controls need a run with a test subset: dance split --ratios 50/50 --name NAME, "
+            "dance finetune --split NAME",
+        )
 
 
 def _refuse_unfit(of: TrainedRun) -> None:

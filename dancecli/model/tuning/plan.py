@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.recipe import HELD_OUT
 from dancecli.core.records import Subset
+from dancecli.model.dataloading.split_data import count_repeats
 from dancecli.model.runs.plan import FinetuneSettings, Plan, make_plan
 from dancecli.model.tuning.search_space import Space, read_space
 from dancecli.storage.workspace import Workspace, checked_name
@@ -60,6 +61,13 @@ class TunePlan:
 
 def plan_study(workspace: Workspace, settings: TuneSettings) -> TunePlan:
     """Resolve the settings and check everything that needs no model; see `tune`."""
+    if count_repeats(workspace, settings.split):
+        raise WorkspaceError(
+            f"split {workspace.find_split(settings.split)!r} is one of cross-validation, and settings are "
+            "chosen by validation clips",
+            "give --split with a train and a val subset: dance split --ratios 80/10/10 --name tuning, "
+            "then --split tuning",
+        )
     base = make_plan(workspace, settings.common())
     split = base.data.name
     if not base.data.examples[Subset.VAL]:

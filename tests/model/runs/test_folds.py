@@ -10,13 +10,15 @@ import pytest
 from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.hashing import assign_folds
 from dancecli.core.progress import Reporter
-from dancecli.core.records import Clip, Prediction, SplitClip, Subset
+from dancecli.core.records import Clip, Control, Prediction, SplitClip, Subset
 from dancecli.core.video_files import clip_path
 from dancecli.model.dataloading.split_data import count_repeats, load_split
+from dancecli.model.evaluation.controls import ControlSettings, evaluate_controls
 from dancecli.model.runs.finetune import FinetuneSettings, finetune
 from dancecli.model.runs.folds import folds_of
 from dancecli.model.runs.plan import Execution
 from dancecli.model.runs.seeds import finetune_seeds
+from dancecli.model.tuning.plan import TuneSettings, plan_study
 from dancecli.report.compare import CompareSettings, compare
 from dancecli.report.report import ReportSettings, report
 from dancecli.storage import tables
@@ -188,6 +190,22 @@ def test_folds_and_ordinary_splits_are_not_mixed_up(corpus, settings):
     finetune(workspace, settings)
     with pytest.raises(UsageError, match="cannot resume with another --split"):
         finetune(workspace, replace(settings, resume=True, split="small"))
+
+
+def test_what_needs_subsets_says_so_of_folds(corpus, settings):
+    workspace = corpus()
+    write_folds(workspace)
+    finetune(workspace, settings)
+    for run in ("cv", None):
+        with pytest.raises(WorkspaceError, match="run 'cv' is cross-validated") as error:
+            evaluate_controls(workspace, ControlSettings(run, (Control.STILL,)))
+        assert error.value.hint == (
+            "controls need a run with a test subset: dance split --ratios 50/50 --name NAME, "
+            "dance finetune --split NAME"
+        )
+    with pytest.raises(WorkspaceError, match="split 'folds' is one of cross-validation") as error:
+        plan_study(workspace, TuneSettings(pretrain=settings.pretrain, weights="none", split="folds"))
+    assert "--split with a train and a val subset" in error.value.hint
 
 
 @pytest.mark.parametrize("folds", [False, True])
