@@ -20,7 +20,7 @@ from dancecli.report.plots.gradcam import read_gradcam
 from dancecli.report.references import references
 from dancecli.report.results.attributes import read_attributes
 from dancecli.report.results.comparison import worth_of_members
-from dancecli.report.results.entries import Entry, members, read_group
+from dancecli.report.results.entries import Entry, read_group
 from dancecli.report.results.metrics_json import document
 from dancecli.report.results.run_results import RunResults, read_run_results
 from dancecli.report.results.seed_group import (
@@ -35,6 +35,7 @@ from dancecli.report.statistics import metrics
 from dancecli.report.statistics.intervals import Proportion
 from dancecli.report.statistics.slices import Slice, worst_slices
 from dancecli.storage.files import atomic_file
+from dancecli.storage.runs import runs_of_group
 from dancecli.storage.workspace import Workspace
 
 
@@ -98,7 +99,7 @@ def report(
     """
     run = settings.run or _last_run(workspace)
     name = settings.name or run
-    if not (workspace.run(run) / "run.json").exists() and (names := members(workspace, run)):
+    if not (workspace.run(run) / "run.json").exists() and (names := runs_of_group(workspace, run)):
         return _report_group(workspace, run, names, settings, reporter, dry_run=dry_run)
     results = read_run_results(workspace, run)
     folder = workspace.report(name)

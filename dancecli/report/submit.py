@@ -11,13 +11,12 @@ from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import SplitClip, Subset
 from dancecli.report.report import headline
-from dancecli.report.results.entries import members
 from dancecli.report.results.run_results import read_run_results
 from dancecli.report.results.submission import write_submission
 from dancecli.report.results.summaries import summarize
 from dancecli.storage import tables
 from dancecli.storage.lockfile import read_lock, split_digest, write_lock
-from dancecli.storage.runs import DONE, RunFolder
+from dancecli.storage.runs import DONE, RunFolder, runs_of_group
 from dancecli.storage.workspace import Workspace, checked_name
 
 
@@ -65,7 +64,7 @@ def submit(
     if settings.run is None and not known:
         raise WorkspaceError(f"there is no run in {workspace.root} to submit", "make one: dance finetune")
     run = settings.run or known[-1]
-    group = [] if (workspace.run(run) / "run.json").exists() else members(workspace, run)
+    group = [] if (workspace.run(run) / "run.json").exists() else runs_of_group(workspace, run)
     if group and settings.name:
         raise UsageError(f"{run} is a group of {len(group)} runs, which keep their names", "omit --name")
     if group and _is_file(settings.out):

@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ _OPENCV = (
     "opencv-contrib-python-headless",
     "opencv-python-headless",
 )
+# Names listed where one is not known.
+_SHOWN = 8
 RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
 
 
@@ -147,6 +150,9 @@ def read_record(workspace: Workspace, name: str) -> dict[str, Any]:
     """
     path = RunFolder(workspace.run(name)).record
     if not path.exists():
+        if runs := runs_of_group(workspace, name):
+            hint = f"{name!r} is a group of {', '.join(runs)}: name one of them"
+            raise WorkspaceError(f"there is no run {name!r} in {workspace.root}", hint)
         raise _missing(workspace, "run", name, workspace.runs(), "dance finetune")
     record = _read(path, "run")
     if record["status"] == RUNNING and not _is_locked(workspace, f"run-{re.escape(name)}"):
@@ -171,6 +177,17 @@ def read_records(workspace: Workspace) -> tuple[dict[str, dict[str, Any]], dict[
         The records by name, and the errors of the unreadable runs by name.
     """
     return _read_all(workspace, workspace.run_folders(), read_record)
+
+
+def runs_of_group(workspace: Workspace, group: str) -> list[str]:
+    """Name the runs of a group in the order of their seeds; empty if there is none."""
+    # An unreadable run is reported when the run itself is named.
+    found = [
+        (record.get("seed") or 0, name)
+        for name, record in read_records(workspace)[0].items()
+        if record.get("group") == group
+    ]
+    return [name for _, name in sorted(found)]
 
 
 def write_record(folder: RunFolder, record: Mapping[str, Any]) -> None:
@@ -251,9 +268,16 @@ def _read_all(
 
 
 def _missing(workspace: Workspace, what: str, name: str, known: list[str], command: str) -> WorkspaceError:
-    # The latest ones: a workspace may hold hundreds.
-    hint = f"known: {', '.join(known[-8:])}" if known else f"make one: {command}"
-    return WorkspaceError(f"there is no {what} {name!r} in {workspace.root}", hint)
+    """Say that there is no such run or study, with what there is: near names, then the latest."""
+    message = f"there is no {what} {name!r} in {workspace.root}"
+    if not known:
+        return WorkspaceError(message, f"make one: {command}")
+    near = get_close_matches(name, known)
+    # A workspace may hold hundreds.
+    shown = [*near, *[other for other in known if other not in near][len(near) - _SHOWN :]]
+    more = f", and {len(known) - len(shown)} more" if len(known) > len(shown) else ""
+    guess = f"did you mean {near[0]!r}? " if near else ""
+    return WorkspaceError(message, f"{guess}known: {', '.join(shown)}{more}")
 
 
 def _write(path: Path, record: Mapping[str, Any]) -> None:

@@ -122,6 +122,32 @@ def test_a_missing_run_or_study_lists_the_known_ones(tmp_path: Path) -> None:
         read_record(workspace, "good")
 
 
+def test_a_missing_run_is_told_its_near_names_and_how_many_more_there_are(tmp_path: Path) -> None:
+    workspace = make_run(tmp_path / "space", LABELS, test=6, name="video")
+    for n in range(14):
+        make_run(workspace.root, LABELS, test=6, name=f"other{n:02}")
+    for at, name in enumerate(["video", *(f"other{n:02}" for n in range(14))]):
+        os.utime(workspace.run(name) / "run.json", (at, at))
+    with pytest.raises(WorkspaceError) as caught:
+        read_record(workspace, "videoo")
+    assert caught.value.hint.startswith("did you mean 'video'? known: video, other07, other08, ")
+    assert caught.value.hint.endswith("other13, and 7 more")
+    with pytest.raises(WorkspaceError) as caught:
+        read_record(workspace, "zzz")
+    assert caught.value.hint.startswith("known: other06, other07")
+    assert caught.value.hint.endswith(", and 7 more")
+
+
+def test_a_group_is_no_run_and_its_runs_are_named(tmp_path: Path) -> None:
+    for seed in range(2):
+        workspace = make_run(tmp_path / "space", LABELS, test=6, name=f"g-seed{seed}", salt=str(seed))
+        path = workspace.run(f"g-seed{seed}") / "run.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "group": "g", "seed": seed}))
+    with pytest.raises(WorkspaceError, match="there is no run 'g'") as caught:
+        read_record(workspace, "g")
+    assert caught.value.hint == "'g' is a group of g-seed0, g-seed1: name one of them"
+
+
 def set_running(workspace: Workspace) -> None:
     path = workspace.run("good") / "run.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "status": "running", "settings": {}}))

@@ -15,7 +15,7 @@ from dancecli.report.statistics.metrics import true_ranks
 from dancecli.report.statistics.protocols import comparable
 from dancecli.storage import tables
 from dancecli.storage.corrections import Field, current, read_corrections
-from dancecli.storage.runs import read_records
+from dancecli.storage.runs import runs_of_group
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -51,16 +51,6 @@ def hits(of: SubsetScores, k: int = 1) -> Flags:
     return flags
 
 
-def members(workspace: Workspace, group: str) -> list[str]:
-    """Name the runs of a group in the order of their seeds; empty if there is none."""
-    found = []
-    # An unreadable run is reported when the run itself is named.
-    for name, record in read_records(workspace)[0].items():
-        if record.get("group") == group:
-            found.append((record.get("seed") or 0, name))
-    return [name for _, name in sorted(found)]
-
-
 def read_entry(workspace: Workspace, name: str, subset: str) -> tuple[Entry, list[str]]:
     """Read a run, or the runs of a group; give it with the runs that could not be read, and why.
 
@@ -68,7 +58,7 @@ def read_entry(workspace: Workspace, name: str, subset: str) -> tuple[Entry, lis
         WorkspaceError: there is no such run or group, or fewer than two runs of it are finished.
         InputError: the runs of the group were not evaluated alike.
     """
-    names = members(workspace, name)
+    names = runs_of_group(workspace, name)
     if names and not (workspace.run(name) / "run.json").exists():
         found, left_out = read_group(workspace, name, names, subset)
         return Entry(name, tuple(found)), left_out
