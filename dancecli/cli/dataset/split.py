@@ -231,20 +231,31 @@ def _show(result: SplitResult, gap: float | None) -> None:
     print_result(f"groups in more than one {part}: {result.overlaps}; hash {result.digest[:12]}")
     print_result(f"kept in one subset: {result.known.checked}")
     num_test = result.counts["test"]
-    if gap is None:
-        few = pluralize(num_test, "test clip")
-        print_result(f"minimum detectable difference: none with {few}, too few (80 % power)")
-    else:
-        print_result(
-            f"minimum detectable difference: {100 * gap:.1f} points with {num_test} test clips "
-            "(80 % power, McNemar's exact test, 20 % discordant)"
-        )
+    print_result(f"minimum detectable difference: {_detectable(num_test, result.groups['test'], gap)}")
     if result.drift:
         counts = ", ".join(f"{count} {what}" for what, count in _drift_counts(result.drift).items())
         print_result(f"drift from the lock: {counts}")
         for what, ids in (("missing", result.drift.missing), ("changed", result.drift.changed)):
             if ids:
                 print_result(f"{what}: {first_of(ids, _SHOWN)}")
+
+
+def _detectable(num_test: int, groups: int, gap: float | None) -> str:
+    """Say which difference between two runs the test subset can show."""
+    from dancecli.report.statistics.significance import fewest_wins
+
+    clips = pluralize(num_test, "test clip")
+    if gap is not None:
+        return f"{100 * gap:.1f} points with {clips} (80 % power, McNemar's exact test, 20 % discordant)"
+    # Models are swapped within groups, so that those of one count once.
+    if groups < (fewest := fewest_wins()):
+        return (
+            f"none, too few for any difference: clips of {fewest} groups are needed, and there are {groups}"
+        )
+    return (
+        f"none with {clips} if 20 % of them are discordant (80 % power, McNemar's exact test); a difference "
+        f"is significant from {fewest} clips, of as many groups, that one run alone has right"
+    )
 
 
 def _inform(result: SplitResult) -> None:

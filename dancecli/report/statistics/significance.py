@@ -15,6 +15,7 @@ Every function gives the same result, mirrored, when its two models are exchange
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -133,6 +134,11 @@ def wins_needed(discordant: int) -> int | None:
         if mcnemar(discordant - wins, wins) < ALPHA:
             return wins
     return None
+
+
+def fewest_wins() -> int:
+    """Compute from how many clips on a difference can be significant, where one model wins all of them."""
+    return next(count for count in itertools.count(1) if wins_needed(count) is not None)
 
 
 def holm(ps: Sequence[float]) -> list[float]:

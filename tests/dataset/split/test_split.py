@@ -293,6 +293,19 @@ def test_folds_that_cannot_be_are_refused(filled: Workspace) -> None:
         split(filled, SplitSettings(repeats=2))
 
 
+def test_what_a_small_test_subset_can_show_is_said(dance: Callable[..., Ran], workspace: Workspace) -> None:
+    fill(workspace, [make_clip(i, LABELS[i % 2]) for i in range(36)], LABELS)
+    told = dance("split", "--ratios", "50/50", "--name", "half").out
+    assert (
+        "minimum detectable difference: none with 18 test clips if 20 % of them are discordant (80 % power, "
+        "McNemar's exact test); a difference is significant from 6 clips, of as many groups, that one "
+        "run alone has right"
+    ) in told
+    few = dance("split", "--ratios", "90/10", "--name", "few").out
+    num = len({r.group for r in tables.read(workspace.split("few"), SplitClip) if r.subset == "test"})
+    assert f"none, too few for any difference: clips of 6 groups are needed, and there are {num}\n" in few
+
+
 def test_classes_without_clips_in_a_subset_are_named(dance: Callable[..., Ran], workspace: Workspace) -> None:
     clips = [make_clip(i, LABELS[0] if i else LABELS[1]) for i in range(40)]
     fill(workspace, clips, LABELS)

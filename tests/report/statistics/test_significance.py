@@ -38,6 +38,12 @@ def test_the_paper_s_gain_cannot_be_shown() -> None:
     assert significance.wins_needed(6) == 6
 
 
+def test_the_fewest_clips_that_show_a_difference_are_significant() -> None:
+    fewest = significance.fewest_wins()
+    assert fewest == 6
+    assert significance.mcnemar(0, fewest) < significance.ALPHA <= significance.mcnemar(0, fewest - 1)
+
+
 def test_wins_needed_is_the_border() -> None:
     for discordant in range(6, 120):
         wins = significance.wins_needed(discordant)
