@@ -25,6 +25,11 @@ def groups_needed(level: float) -> int:
     return math.ceil(level / (1 - level) - _EQUAL)
 
 
+def percent_possible(groups: int) -> int:
+    """Return the highest level, in whole per cent, whose threshold can be set by so many groups."""
+    return 100 * groups // (groups + 1)
+
+
 def group_threshold(scores: Sequence[float], groups: Sequence[Hashable], level: float) -> float | None:
     """Find the threshold that the score of a clip of a new group stays within, with this probability.
 

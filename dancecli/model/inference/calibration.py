@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import UsageError, WorkspaceError
 from dancecli.core.records import Prediction, SplitClip, Subset
-from dancecli.core.statistics.calibration import group_threshold, groups_needed, set_threshold, tempered
+from dancecli.core.statistics.calibration import (
+    group_threshold,
+    groups_needed,
+    percent_possible,
+    set_threshold,
+    tempered,
+)
 from dancecli.core.text import pluralize
 from dancecli.storage import tables
 from dancecli.storage.runs import RunFolder
@@ -65,6 +71,11 @@ class Calibration:
         }
 
 
+# How a run gets more validation clips: a small val is trained on unless it is to be held out.
+_LARGER_VAL = (
+    "for a larger val both steps are needed: dance split --ratios 60/20/20, then dance finetune "
+    "--set validation=held-out"
+)
 # Scores as the network gives them.
 UNCALIBRATED = Calibration()
 
@@ -121,8 +132,7 @@ def _with_sets(
     if not rows:
         raise WorkspaceError(
             f"run {run!r} kept no validation clips apart, by which sets could be calibrated",
-            "train on a split with a larger val (dance split --ratios 60/20/20), or keep a small one apart: "
-            "--set validation=held-out",
+            f"--sets {level:g} needs {pluralize(groups_needed(level), 'group')} in val; {_LARGER_VAL}",
         )
     groups = [group_of[row.clip_id] for row in rows]
     _check_groups(f"val of run {run!r}", len(set(groups)), level, "--sets")
@@ -134,13 +144,18 @@ def _with_sets(
 
 
 def _check_groups(what: str, groups: int, level: float, option: str) -> None:
-    needed = groups_needed(level)
+    needed, sets = groups_needed(level), option == "--sets"
     if groups < needed:
+        percent = percent_possible(groups)
+        least_or_most = (
+            f"at most --sets {percent / 100:g}" if sets else f"at least --unknown {1 - percent / 100:g}"
+        )
+        possible = f"with {pluralize(groups, 'group')} {least_or_most}"
         raise WorkspaceError(
             f"{what} has {pluralize(groups, 'group')} (source videos) to calibrate by; {option} at "
             f"this level needs "
             f"{needed}",
-            "train on a split with more of them (for sets in val: --ratios 60/20/20), or ask for less",
+            f"{possible}; {_LARGER_VAL if sets else 'for more, train on more source videos'}",
         )
 
 

@@ -107,9 +107,20 @@ def test_a_long_video_has_a_set_per_window_and_segment(workspace, tmp_path, writ
 
 def test_too_small_a_val_is_said_with_what_would_be_enough(workspace):
     record = record_of(workspace)
-    for level, rate, count, needed in ((0.9, None, 5, 9), (0.95, None, 5, 19), (None, 0.05, 9, 19)):
-        with pytest.raises(WorkspaceError, match=rf"has {count} groups \(source videos\) .* needs {needed}"):
+    larger = "dance split --ratios 60/20/20, then dance finetune --set validation=held-out"
+    for level, rate, count, needed, possible, advice in (
+        (0.9, None, 5, 9, "with 5 groups at most --sets 0.83", larger),
+        (0.95, None, 5, 19, "with 5 groups at most --sets 0.83", larger),
+        (None, 0.05, 9, 19, "with 9 groups at least --unknown 0.1", "train on more source videos"),
+    ):
+        said = rf"has {count} groups \(source videos\) .* needs {needed}"
+        with pytest.raises(WorkspaceError, match=said) as error:
             calibrate(workspace, "run", record, level, rate)
+        assert possible in error.value.hint
+        assert advice in error.value.hint
+    # What is said to be possible is.
+    assert calibrate(workspace, "run", record, 0.83, None).level == 0.83
+    assert calibrate(workspace, "run", record, None, 0.1).rate == 0.1
     with pytest.raises(UsageError, match="--sets 1 is not between 0 and 1"):
         calibrate(workspace, "run", record, 1.0, None)
     with pytest.raises(WorkspaceError, match="a checkpoint alone has no validation clips"):
@@ -119,6 +130,16 @@ def test_too_small_a_val_is_said_with_what_would_be_enough(workspace):
     (workspace.run("run") / "unknown.pth").unlink()
     with pytest.raises(WorkspaceError, match="has no distances by which unknown clips are told"):
         calibrate(workspace, "run", record, None, 0.2)
+
+
+def test_a_run_without_validation_clips_is_told_both_steps(workspace):
+    path = workspace.run("run") / "predictions.parquet"
+    kept = [row for row in tables.read(path, Prediction) if row.subset != Subset.VAL]
+    tables.write(path, Prediction, kept, tables.read_meta(path))
+    with pytest.raises(WorkspaceError, match="kept no validation clips apart") as error:
+        calibrate(workspace, "run", record_of(workspace), 0.9, None)
+    assert "dance split --ratios 60/20/20, then dance finetune --set validation=held-out" in error.value.hint
+    assert "needs 9 groups" in error.value.hint
 
 
 def test_distances_of_an_earlier_version_are_said_to_be_so(workspace):
