@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from dancecli.core.errors import DanceError, InputError, WorkspaceError
+from dancecli.core.recipe import ATTENTIVE, FULL
 from dancecli.core.records import Control
 from dancecli.storage.files import atomic_file
 from dancecli.storage.workspace import Workspace
@@ -188,6 +189,20 @@ def runs_of_group(workspace: Workspace, group: str) -> list[str]:
         if record.get("group") == group
     ]
     return [name for _, name in sorted(found)]
+
+
+def ignores_seed(record: Mapping[str, Any]) -> bool:
+    """Return whether another seed would have given the same run: its head was solved, not trained.
+
+    An attentive probe is trained, published protocols draw clips by the seed, and so do folds.
+    """
+    probe = record.get("probe")
+    return (
+        isinstance(probe, Mapping)
+        and probe.get("protocol") == FULL
+        and probe.get("head") != ATTENTIVE
+        and "cross_validation" not in record
+    )
 
 
 def write_record(folder: RunFolder, record: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.builders import Ran
@@ -16,9 +17,12 @@ from dancecli.core.errors import InputError
 from dancecli.core.progress import Reporter
 from dancecli.core.records import Clip, Prediction, SplitClip
 from dancecli.report.compare import CompareSettings, compare
+from dancecli.report.pages.compare_page import next_step
+from dancecli.report.statistics.significance import Paired
 from dancecli.storage import tables
 from dancecli.storage.corrections import Correction, append_corrections
 from dancecli.storage.lockfile import split_digest
+from dancecli.storage.runs import ignores_seed
 from dancecli.storage.workspace import Workspace
 
 SIX = ("wave", "spin", "bounce", "<script>alert(1)</script>", "robot", "kick ball change")
@@ -244,3 +248,28 @@ def test_the_first_screen_has_the_split_the_worst_class_and_the_calibration(two:
     assert f"Lowest recall: {escape(SIX[lowest.index])}, {rate}" in hero
     assert hero.count("Calibration error: ") == 2
     assert f"+{found.second.k - found.first.k} of 90 clips" in hero
+
+
+@pytest.mark.parametrize("seeds", [(1, 1), (3, 3)])
+@pytest.mark.parametrize("gain", [0, 30])
+def test_seeds_are_advised_only_where_they_make_a_difference(seeds: tuple[int, int], gain: int) -> None:
+    paired = Paired(20, 0, gain, 20, 0.5, 1e-9 if gain else 1.0, 0.1 if gain else -0.1, 0.5, 40, seeds)
+    assert ("--seeds" in next_step("a", "b", paired)[1]) is (max(seeds) == 1 or not gain)
+    why, command = next_step("a", "b", paired, seedless=True)
+    assert "seed" not in why + command
+    assert command == ("dance report --run b" if gain else "dance split --folds 10")
+
+
+@pytest.mark.parametrize(
+    ("record", "ignored"),
+    [
+        ({}, False),
+        ({"probe": {"protocol": "full", "head": "linear"}}, True),
+        ({"probe": {"protocol": "full", "head": "knn"}}, True),
+        ({"probe": {"protocol": "full", "head": "attentive"}}, False),
+        ({"probe": {"protocol": "mteb", "head": "linear"}}, False),
+        ({"probe": {"protocol": "full", "head": "linear"}, "cross_validation": {}}, False),
+    ],
+)
+def test_which_heads_do_not_depend_on_the_seed(record: dict[str, Any], ignored: bool) -> None:
+    assert ignores_seed(record) is ignored

@@ -380,6 +380,9 @@ def _of(found: dict[str, int]) -> str:
 
 
 def _show_group(group: GroupResult) -> None:
+    from dancecli.report.results.seed_group import SAME_FOR_ALL_SEEDS
+    from dancecli.storage.runs import ignores_seed
+
     found = group.document
     rows: list[tuple[object, ...]] = []
     for subset, result in found["results"].items():
@@ -393,6 +396,8 @@ def _show_group(group: GroupResult) -> None:
     print_result(table(("subset", "clips", "mean ± SD", "range", "correct per seed"), rows))
     print_result(f"next: dance report --run {group.name}")
     info(f"{group.num_fresh} of {len(group.records)} runs were trained by this command")
+    if all(ignores_seed(record) for record in group.records):
+        info(SAME_FOR_ALL_SEEDS)
 
 
 def _schedule(recipe: Recipe) -> dict[str, Any]:

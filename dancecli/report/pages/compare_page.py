@@ -18,6 +18,7 @@ from dancecli.report.results.run_results import SubsetScores
 from dancecli.report.statistics.calibration import Calibration, calibration, verdict_of_runs
 from dancecli.report.statistics.metrics import predicted
 from dancecli.report.statistics.significance import ALPHA, Accuracy, Paired
+from dancecli.storage.runs import ignores_seed
 from dancecli.storage.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -82,26 +83,39 @@ def render_comparison(
         protocols=protocols_of(first, second),
         test_hash=str(first.first.run["split"].get("test_hash") or ""),
         chance=1 / len(first.first.labels),
-        steps=[next_step(first.name, second.name, paired)],
+        steps=[next_step(first.name, second.name, paired, seedless=_any_ignores_seed(first, second))],
     )
 
 
-def next_step(first: str, second: str, paired: Paired) -> tuple[str, str]:
-    """Say what to do next after a comparison, with its command."""
-    if max(paired.seeds) > 1:
-        if not paired.shown:
-            return (
-                "more seeds of both can tell a smaller difference from chance:",
-                "dance finetune --seeds 5",
-            )
+def next_step(first: str, second: str, paired: Paired, *, seedless: bool = False) -> tuple[str, str]:
+    """Say what to do next after a comparison, with its command.
+
+    Args:
+        first: the name of a run or method.
+        second: the name of the other.
+        paired: the comparison.
+        seedless: whether another seed would give the same of either.
+    """
+    if paired.shown and (seedless or max(paired.seeds) > 1):
         better = second if paired.difference > 0 else first
         return f"see what {better} still gets wrong:", shlex.join(["dance", "report", "--run", better])
+    if seedless:
+        return (
+            "cross-validation tests every clip, and can tell a smaller difference from chance:",
+            "dance split --folds 10",
+        )
+    if max(paired.seeds) > 1:
+        return "more seeds of both can tell a smaller difference from chance:", "dance finetune --seeds 5"
     why = (
         "another seed may give another result"
         if paired.shown
         else "several seeds can tell a smaller difference from chance"
     )
     return f"{why}, so train both with several:", "dance finetune --seeds 3"
+
+
+def _any_ignores_seed(first: Entry, second: Entry) -> bool:
+    return any(ignores_seed(entry.first.run) for entry in (first, second))
 
 
 def weak_points(entry: Entry, recalls: Sequence[tuple[int, Accuracy]], subset: str) -> list[str]:

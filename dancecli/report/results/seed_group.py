@@ -15,14 +15,19 @@ from dancecli.report.results.metrics_json import as_json, sliced_json
 from dancecli.report.results.run_results import RunResults
 from dancecli.report.results.slices import NOT_SLICED, Sliced
 from dancecli.report.statistics.calibration import verdict_of_runs
-from dancecli.report.statistics.intervals import Estimate
+from dancecli.report.statistics.intervals import Estimate, Proportion
 from dancecli.report.statistics.metrics import Summary
 from dancecli.report.statistics.significance import method_interval
+from dancecli.storage.runs import ignores_seed
 
 if TYPE_CHECKING:
     from dancecli.report.statistics.metrics import Ints
 
 SCHEMA = 1
+SAME_FOR_ALL_SEEDS = (
+    "the runs are identical: a solved head does not depend on the seed; --epochs N trains heads that do"
+)
+_SAME = "the runs have identical predictions"
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,9 @@ class GroupSubset:
 
     Attributes:
         summaries: of each run.
-        interval: of the mean accuracy of the method, over other seeds and other source videos.
+        interval: of the mean accuracy of the method, over other seeds and other source videos; of identical
+            runs over other source videos alone.
+        identical: that the runs have the same predictions, and why if it is known; empty if they differ.
         gap: mean confidence less accuracy.
         hits: for each clip how many runs got it right.
     """
@@ -73,6 +80,7 @@ class GroupSubset:
     ece: Spread
     gap: Spread
     interval: Estimate
+    identical: str
     classes: tuple[ClassSpread, ...]
     hits: Ints
 
@@ -120,6 +128,7 @@ def summarize_group(
     entry = Entry("", tuple(group))
     flags, groups = entry.flags(subset), entry.groups(subset)
     own = tuple(found[subset] for found in summaries)
+    identical = _identical(group, subset)
     return GroupSubset(
         n=own[0].n,
         videos=len(set(groups)),
@@ -130,10 +139,25 @@ def summarize_group(
         macro_f1=spread([s.macro_f1 or 0.0 for s in own]),
         ece=spread([s.calibration.ece if s.calibration else math.nan for s in own]),
         gap=spread([s.calibration.gap if s.calibration else math.nan for s in own]),
-        interval=method_interval(flags, groups),
+        interval=method_interval(flags, groups) if not identical else _interval(own[0].top1),
+        identical=identical,
         classes=tuple(_class(i, own) for i, c in enumerate(own[0].per_class) if c.support),
         hits=flags.sum(axis=0),
     )
+
+
+def _identical(group: Sequence[RunResults], subset: str) -> str:
+    import numpy as np
+
+    first, *others = (run.subsets[subset].scores for run in group)
+    if not all(np.array_equal(first, scores) for scores in others):
+        return ""
+    return SAME_FOR_ALL_SEEDS if all(ignores_seed(run.run) for run in group) else _SAME
+
+
+def _interval(top1: Proportion) -> Estimate:
+    assert top1.estimate is not None  # noqa: S101 - for the type checker; a subset has clips
+    return top1.estimate
 
 
 def _class(index: int, summaries: Sequence[Summary]) -> ClassSpread:
@@ -219,6 +243,12 @@ def _rounded(found: Spread | None) -> dict[str, float | None] | None:
 def headline_of(runs: int, subset: GroupSubset) -> str:
     """Say a group's figures in a line."""
     top1 = subset.top1
+    if subset.identical:
+        return (
+            f"top-1 of {runs} seeds: {100 * top1.mean:.1f} % (95 % interval over videos "
+            f"{100 * subset.interval.low:.1f}-{100 * subset.interval.high:.1f}), of "
+            f"{pluralize(subset.n, 'clip')}; {subset.identical}"
+        )
     return (
         f"top-1 over {runs} seeds: mean {100 * top1.mean:.1f} % (95 % interval over seeds and videos "
         f"{100 * subset.interval.low:.1f}-{100 * subset.interval.high:.1f}), sd {100 * (top1.sd or 0):.1f}, "

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from dancecli.cli.models.finetune import _show_group
 from dancecli.core.errors import WorkspaceError
 from dancecli.core.progress import Reporter
 from dancecli.core.recipe import read_recipe
 from dancecli.model.networks.base import build_model_config, model_base
 from dancecli.model.networks.zoo import find_entry
 from dancecli.model.runs.finetune import FinetuneSettings
-from dancecli.model.runs.seeds import finetune_seeds, plan_group, spread
+from dancecli.model.runs.seeds import GroupResult, finetune_seeds, plan_group, spread
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -98,6 +99,18 @@ def test_mean_and_spread_are_those_of_the_shares():
     }
     assert found["top5"]["sd"] == 0
     assert spread(records[:1], "test")["top1"]["sd"] is None
+
+
+@pytest.mark.parametrize("head", ["linear", "attentive"])
+def test_that_runs_are_identical_is_said_after_the_table(capsys, head):
+    found = {"n": 8, "top1": 5, "top5": 8}
+    record = {
+        "name": "g-seed0", "seed": 0, "split": {}, "views": {"test": "1 view"},
+        "results": {"val": None, "test": found}, "probe": {"protocol": "full", "head": head},
+    }  # fmt: skip
+    _show_group(GroupResult("g", (record, record), 2))
+    said = "the runs are identical: a solved head does not depend on the seed"
+    assert (said in capsys.readouterr().err.splitlines()[-1]) is (head == "linear")
 
 
 def test_seeds_are_counted_from_0_and_go_on_by_themselves(dance):

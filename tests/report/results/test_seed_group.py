@@ -108,6 +108,28 @@ def test_a_part_without_predictions_is_refused_and_a_dry_run_writes_nothing(work
         report(workspace, ReportSettings(GROUP, subset="val"))
 
 
+def test_identical_runs_have_no_interval_over_seeds(workspace: Workspace, dance: Callable[..., Ran]) -> None:
+    for seed in range(3):
+        name = f"{GROUP}-seed{seed}"
+        make_run(workspace.root, LABELS, test=48, name=name)
+        change(workspace, name, group=GROUP, seed=seed, probe={"protocol": "full", "head": "linear"})
+    why = "the runs are identical: a solved head does not depend on the seed; --epochs N trains heads that do"
+    line = dance("report", "--run", GROUP).out.splitlines()[0]
+    assert why in line
+    assert "over seeds" not in line
+    page = (workspace.report(GROUP) / "index.html").read_text()
+    assert why in page
+    assert "over other seeds" not in page
+    alone = report(workspace, ReportSettings(f"{GROUP}-seed0")).document["subsets"]["test"]["top1"]
+    told = json.loads((workspace.report(GROUP) / "metrics.json").read_text())["subsets"]["test"]
+    assert told["method_interval"] == pytest.approx([alone["low"], alone["high"]])
+    # Of other heads it is only said that they are.
+    change(workspace, f"{GROUP}-seed0", probe=None)
+    line = report(workspace, ReportSettings(GROUP)).headline
+    assert "the runs have identical predictions" in line
+    assert "solved" not in line
+
+
 def test_the_command(seeds: Workspace, dance: Callable[..., Ran]) -> None:
     ran = dance("report", "--run", GROUP)
     assert ran.code == 0
