@@ -206,9 +206,11 @@ def _parquet_errors(path: Path) -> Iterator[None]:
         raise WorkspaceError(f"{path}: there is no such manifest", "run the step that writes it again")
     try:
         yield
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
+        # Some of its messages are of several lines.
+        why = " ".join(str(error).split())
         raise InputError.at(
-            path, None, f"is not a readable Parquet file ({error})", "remove it and run again"
+            path, None, f"is not a readable Parquet file ({why})", "remove it and run again"
         ) from None
 
 

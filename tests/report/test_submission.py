@@ -10,6 +10,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ import pytest
 from helpers.builders import Ran
 from helpers.fake_run import make_run
 
-from dancecli.core.errors import InputError, UsageError, WorkspaceError
+from dancecli.core.errors import DanceError, InputError, UsageError, WorkspaceError
 from dancecli.core.records import Prediction
 from dancecli.report.board import BoardSettings, board
+from dancecli.report.results.submission import read_submission
 from dancecli.report.submissions import add_submissions
 from dancecli.report.submit import SubmitSettings, submit
 from dancecli.storage import tables
@@ -353,6 +355,49 @@ def test_a_file_that_is_no_zip_is_refused_and_the_others_are_added(
     added = add_submissions(host, [folder])
     assert tuple(added.accepted) == ("ours",)
     assert [Path(file).name for file, _ in added.refused] == ["broken.zip"]
+
+
+def test_a_submission_with_a_damaged_byte_anywhere_is_refused_without_a_traceback(
+    honest: Path, tmp_path: Path
+) -> None:
+    whole, path = honest.read_bytes(), tmp_path / "damaged.zip"
+    refused = set()
+    for at in range(0, len(whole), 7):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        try:
+            read_submission(path)
+        except DanceError as error:
+            assert error.message.startswith(f"{path}: ")
+            assert "\n" not in error.message
+            refused.add(error.message.split("(")[0])
+    assert f"{path}: is not a submission " in refused
+
+
+def test_a_damaged_member_of_another_compression_is_refused(honest: Path, tmp_path: Path) -> None:
+    for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        path = tmp_path / "other.zip"
+        with zipfile.ZipFile(path, "w", method) as archive:
+            for member, content in unpack(honest).items():
+                archive.writestr(member, content)
+        whole = path.read_bytes()
+        for at in range(30, 400, 11):
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+            with suppress(DanceError):
+                read_submission(path)
+
+
+def test_a_damaged_table_with_right_checksums_is_refused_without_a_traceback(
+    honest: Path, tmp_path: Path
+) -> None:
+    members = unpack(honest)
+    whole = members[PREDICTIONS]
+    for at in range(0, len(whole), 7 * 29):
+        damaged = whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :]
+        path = pack(tmp_path / "table.zip", {**members, PREDICTIONS: damaged})
+        try:
+            read_submission(path)
+        except DanceError as error:
+            assert "\n" not in error.message
 
 
 def test_the_same_predictions_under_another_name_are_refused(

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import math
 import re
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,6 +47,11 @@ KEPT = (
 )  # fmt: skip
 # 90,000 clips of 700 classes fit in without compression.
 LARGEST_MEMBER = 1 << 29
+# What reading a damaged zip file may raise; for an unknown compression or a password a RuntimeError.
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(OSError, EOFError, ValueError, RuntimeError),
+)
 # A folder where a word begins: `/home/me/` of `--groups /home/me/groups.csv`, nothing of `70/10/20`.
 _FOLDER = re.compile(r"(?<![^\s=,])(?:[A-Za-z]:)?[\\/](?:[^\\/\s]+[\\/])+")
 # The types of what a page shows of a record that somebody else wrote; all of it may be missing.
@@ -153,10 +161,15 @@ def read_submission(path: Path) -> Submission:
         except DanceError as error:
             # What is wrong with a member is said of the submission, not of our copy of it.
             message = error.message.replace(f"{folder}/", "").replace(f"{path}: ", "")
-            raise type(error)(f"{path}: {message}", "") from None
-        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise type(error)(f"{path}: {_one_line(message)}", "") from None
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
             # Somebody else wrote it: whatever is in it is an error of theirs, never a traceback.
-            raise InputError(f"{path}: is not a submission ({type(error).__name__}: {error})") from None
+            what = _one_line(f"{type(error).__name__}: {error}")
+            raise InputError(f"{path}: is not a submission ({what})") from None
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split("\n")).strip()
 
 
 def _read(path: Path, folder: Path) -> Submission:
@@ -200,7 +213,7 @@ def _unpack(path: Path, folder: Path) -> None:
                 (folder / info.filename).write_bytes(archive.read(info))
     except FileNotFoundError:
         raise InputError("there is no such file") from None
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+    except _UNREADABLE as error:
         raise InputError(f"is not a submission ({error})") from None
 
 
