@@ -42,12 +42,15 @@ class Submitted:
 
     Attributes:
         headline: the figures of the test subset, in one line.
+        missing: test clips that the split's lock names and that were not here; with any, a leaderboard
+            refuses the submission.
     """
 
     run: str
     name: str
     file: Path
     headline: str
+    missing: int
 
 
 def submit(
@@ -104,7 +107,8 @@ def _submit(workspace: Workspace, run: str, name: str, out: Path, *, dry_run: bo
         _check_lock(lock, results.run)
     if not dry_run:
         write_submission(out, name, results, RunFolder(workspace.run(run)).predictions, lock)
-    return Submitted(run, name, out, headline(summarize(results)[Subset.TEST]))
+    missing = results.missing.get(Subset.TEST, 0)
+    return Submitted(run, name, out, headline(summarize(results)[Subset.TEST]), missing)
 
 
 def _check_lock(lock: Path, run: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from helpers.builders import Ran
 from helpers.fake_run import make_run
 
 from dancecli.core.errors import DanceError, InputError, UsageError, WorkspaceError
-from dancecli.core.records import Prediction
+from dancecli.core.records import Prediction, SplitClip
 from dancecli.report.board import BoardSettings, board
 from dancecli.report.results.submission import read_submission
 from dancecli.report.submissions import add_submissions
@@ -449,6 +449,23 @@ def test_a_lock_that_is_not_of_the_run_is_not_submitted(tmp_path: Path) -> None:
     lock.write_text(lock.read_text().replace(",wave,", ",spin,", 1))
     with pytest.raises(InputError, match="is not the lock of split 'demo'"):
         submit(home, SubmitSettings())
+
+
+def test_a_run_without_all_test_clips_of_its_lock_says_that_it_would_be_refused(
+    dance: Callable[..., Ran], workspace: Workspace
+) -> None:
+    make_run(workspace.root, LABELS, test=48, name="first-1")
+    assert dance("submit", "first-1", "--out", "whole.zip", "--json").json["submissions"][0]["missing"] == 0
+    path = workspace.split("demo")
+    rows, meta = tables.read(path, SplitClip), tables.read_meta(path)
+    kept = {k: v for k, v in meta.items() if not k.startswith("dance.")}
+    tables.write(path, SplitClip, rows, {**kept, "split.missing": json.dumps({"test": 2, "train": 5})})
+    for more in ((), ("--json",)):
+        ran = dance("submit", "first-1", "--out", "part.zip", *more)
+        assert ran.code == 3
+        assert "2 test clips of the lock are missing here; a leaderboard refuses results without" in ran.err
+    assert ran.json["submissions"][0]["missing"] == 2
+    assert (workspace.root / "part.zip").exists()
 
 
 def test_a_group_of_seeds_is_one_entry_elsewhere_too(honest: Path, host: Workspace, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 
 from dancecli.cli.console import info, open_workspace, print_json, print_result, reporting
 from dancecli.cli.options import DryRunOption, JsonOption, WorkspaceOption
+from dancecli.core.text import pluralize
 
 
 def command(
@@ -39,6 +41,7 @@ def command(
 
     The file has the predictions, the split's lock file, the run's record without paths and command
     line, every figure of its report, and checksums. Whoever receives it runs `dance board --add FILE`.
+    Exits with 3 if test clips of the lock are missing here: a leaderboard refuses results without them.
 
     Example: `dance submit inception-demo-1 --name our-inception`
     """
@@ -50,9 +53,15 @@ def command(
     if run is None:
         info(f"run {found[0].run} (the latest)")
     if json_output:
-        rows = [{"run": f.run, "name": f.name, "file": str(f.file), "headline": f.headline} for f in found]
-        print_json({"submissions": rows})
-        return
-    for one in found:
-        print_result(f"{one.name}: {one.headline}")
-        print_result(f"{one.file}{' (not written)' if dry_run else ''}")
+        print_json({"submissions": [{**asdict(one), "file": str(one.file)} for one in found]})
+    else:
+        for one in found:
+            print_result(f"{one.name}: {one.headline}")
+            print_result(f"{one.file}{' (not written)' if dry_run else ''}")
+    if missing := max(one.missing for one in found):
+        info(
+            f"{pluralize(missing, 'test clip')} of the lock {'is' if missing == 1 else 'are'} missing here; "
+            f"a leaderboard refuses results without {'it' if missing == 1 else 'them'}: get what is missing, "
+            "split with the lock again, and train again"
+        )
+        raise typer.Exit(3)
