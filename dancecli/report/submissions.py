@@ -10,6 +10,7 @@ from types import MappingProxyType
 from dancecli.core.errors import DanceError, InputError, WorkspaceError
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import SplitClip, Subset
+from dancecli.report.label_order import benchmark_labels, in_order_of
 from dancecli.report.results.run_results import RunResults, read_run_results
 from dancecli.report.results.submission import (
     Submission,
@@ -46,7 +47,8 @@ def add_submissions(
     """Check submissions and copy those that hold into `submissions/`.
 
     Every figure is computed again from the predictions, and clips, labels, groups and files of the
-    test subset are compared with the lock of the workspace's split.
+    test subset are compared with the lock of the workspace's split. Labels in another order than the
+    benchmark's are put into its order, and other labels refused.
 
     Args:
         workspace: whose leaderboard they are for.
@@ -60,13 +62,12 @@ def add_submissions(
     """
     files = list(_files(paths))
     known = references(workspace)
-    here = _digests(workspace)
+    here = _digests(workspace, known)
     accepted, kept = dict[str, Path](), list[str]()
     refused: list[tuple[str, str]] = []
     for done, path in enumerate(files, start=1):
         try:
-            found = read_submission(path)
-            _check(workspace, path, found, known, here)
+            found = _checked(workspace, path, known, here)
         except DanceError as error:
             refused.append((str(path), error.message.removeprefix(f"{path}: ")))
         else:
@@ -96,15 +97,14 @@ def _files(paths: Iterable[Path]) -> Iterable[Path]:
             raise InputError(f"{path}: there is no such file", "give a zip file of dance submit")
 
 
-def _check(
-    workspace: Workspace,
-    path: Path,
-    found: Submission,
-    known: Mapping[str, Mapping[str, SplitClip]],
-    here: Mapping[str, str],
-) -> None:
-    check_submission(found, known)
+def _checked(
+    workspace: Workspace, path: Path, known: Mapping[str, Mapping[str, SplitClip]], here: Mapping[str, str]
+) -> Submission:
+    found = read_submission(path)
+    split = check_submission(found, known)
+    # What it claims is in the order of its own labels.
     check_figures(found)
+    found = _in_host_order(workspace, found, split)
     check_duplicates(found, here)
     place = workspace.submission(found.name)
     if (workspace.run(found.name) / "run.json").exists():
@@ -114,9 +114,14 @@ def _check(
             f"another submission named {found.name} is there: submit it under another with --name, "
             f"or remove {place}"
         )
+    return found
 
 
-def _digests(workspace: Workspace) -> dict[str, str]:
+def _in_host_order(workspace: Workspace, found: Submission, split: str) -> Submission:
+    return replace(found, results=in_order_of(found.results, benchmark_labels(workspace, split)))
+
+
+def _digests(workspace: Workspace, known: Mapping[str, Mapping[str, SplitClip]]) -> dict[str, str]:
     """Hash the scores of all that the leaderboard has already."""
     found = {}
     for name in workspace.runs():
@@ -129,6 +134,7 @@ def _digests(workspace: Workspace) -> dict[str, str]:
     for path in workspace.submissions():
         try:
             one = read_submission(path)
+            one = _in_host_order(workspace, one, check_submission(one, known))
         except DanceError:
             continue
         found[scores_digest(one.results)] = one.name
@@ -164,6 +170,7 @@ def read_submissions(
             split = check_submission(one, known)
             if one.name != name:
                 raise InputError(f"is the submission {one.name}, not {name}")
+            one = _in_host_order(workspace, one, split)
         except DanceError as error:
             left_out.append((name, error.message.removeprefix(f"{path}: ")))
         else:

@@ -75,7 +75,8 @@ def make_run(
         (row.clip_id, row.sha256, row.label) for row in parts if row.subset == "test"
     )
     tables.write(workspace.clips, Clip, clips)
-    tables.write(workspace.split(split), SplitClip, parts, {"split.name": split, "split.hash": digest})
+    split_meta = {"split.name": split, "split.hash": digest, "split.labels": json.dumps(list(labels))}
+    tables.write(workspace.split(split), SplitClip, parts, split_meta)
     write_lock(workspace.split_lock(split), parts)
     folder = workspace.run(name)
     folder.mkdir(parents=True)

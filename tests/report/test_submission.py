@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +22,12 @@ from helpers.fake_run import make_run
 from dancecli.core.errors import DanceError, InputError, UsageError, WorkspaceError
 from dancecli.core.records import Prediction, SplitClip
 from dancecli.report.board import BoardSettings, board
-from dancecli.report.results.submission import read_submission
-from dancecli.report.submissions import add_submissions
+from dancecli.report.results.run_results import read_run_results, results_of
+from dancecli.report.results.submission import figures, read_submission
+from dancecli.report.submissions import add_submissions, read_submissions
 from dancecli.report.submit import SubmitSettings, submit
 from dancecli.storage import tables
+from dancecli.storage.lockfile import read_lock, split_digest
 from dancecli.storage.workspace import Workspace
 
 LABELS = ("wave", "spin", "bounce", "step touch", "robot", "kick ball change")
@@ -123,7 +125,7 @@ def with_lock(
 
     def forge(members: Members) -> Members:
         from dancecli.core.records import SplitClip
-        from dancecli.storage.lockfile import split_digest, subset_digest
+        from dancecli.storage.lockfile import subset_digest
 
         rows = list(csv.DictReader(io.StringIO(members[LOCK].decode())))
         change(rows)
@@ -466,6 +468,75 @@ def test_a_run_without_all_test_clips_of_its_lock_says_that_it_would_be_refused(
         assert "2 test clips of the lock are missing here; a leaderboard refuses results without" in ran.err
     assert ran.json["submissions"][0]["missing"] == 2
     assert (workspace.root / "part.zip").exists()
+
+
+def with_labels(order: Sequence[str], more: tuple[str, ...] = ()) -> Forge:
+    """Make a submission as a workspace gives it whose label file is in another order, or has more labels."""
+
+    def remade(members: Members) -> Members:
+        path = Path(SCRATCH[0]) / "remade.parquet"
+        path.write_bytes(members[PREDICTIONS])
+        meta = {k: v for k, v in tables.read_meta(path).items() if not k.startswith("dance.")}
+        rows = [
+            replace(
+                p,
+                label_index=order.index(LABELS[p.label_index]),
+                scores=(*(p.scores[LABELS.index(name)] for name in order), *(0.0 for _ in more)),
+            )
+            for p in tables.read(path, Prediction)
+        ]
+        lock = Path(SCRATCH[0]) / "remade.csv"
+        lock.write_bytes(members[LOCK])
+        clips, names = read_lock(lock).values(), [*order, *more]
+        digest = split_digest(clips, names)
+        tables.write(path, Prediction, rows, {**meta, "labels": json.dumps(names), "split.hash": digest})
+        card = json.loads(members[CARD])
+        card["name"] = "reordered"
+        card["run"]["labels"] = names
+        card["run"]["split"]["hash"] = digest
+        results = results_of({**card["run"], "name": RUN}, path, lambda: list(clips))
+        card["metrics"] = figures(results)
+        return {**members, CARD: json.dumps(card).encode(), PREDICTIONS: path.read_bytes()}
+
+    return remade
+
+
+@pytest.mark.parametrize("has_table", [True, False])
+def test_labels_in_another_order_are_put_into_that_of_the_host(
+    has_table: bool, honest: Path, host: Workspace, tmp_path: Path
+) -> None:
+    SCRATCH[:] = [str(tmp_path)]
+    home = Workspace(tmp_path / "home")
+    make_run(home.root, LABELS, test=48, val=12, name="poor-1", skill=0.4, salt="poor")
+    poor = submit(home, SubmitSettings("poor-1", out=tmp_path / "poor.zip"))[0].file
+    if has_table:
+        shutil.copy(home.split("demo"), host.split("benchmark"))
+    other = pack(tmp_path / "other.zip", with_labels(LABELS[::-1])(unpack(honest)))
+    added = add_submissions(host, [other, poor])
+    assert (added.refused, sorted(added.accepted)) == ((), ["poor-1", "reordered"])
+    (one,) = board(host, BoardSettings()).leaderboards
+    assert sorted(row.name for row in one.rows) == ["poor-1", "reordered"]
+    (own,) = [r for r in read_submissions(host)[0] if r.run["name"] == "reordered"]
+    want = read_run_results(home, RUN)
+    assert own.labels == (LABELS if has_table else tuple(sorted(LABELS)))
+    columns = [want.labels.index(name) for name in own.labels]
+    assert own.subsets["test"].scores.tolist() == want.subsets["test"].scores[:, columns].tolist()
+    named = [[r.labels[i] for i in r.subsets["test"].truth] for r in (own, want)]
+    assert named[0] == named[1]
+    assert own.train_counts == tuple(want.train_counts[i] for i in columns)
+    # The same result in another order is the same result.
+    assert add_submissions(host, [honest]).refused[0][1] == "its predictions are those of reordered"
+
+
+def test_other_labels_than_the_hosts_are_refused(honest: Path, host: Workspace, tmp_path: Path) -> None:
+    SCRATCH[:] = [str(tmp_path)]
+    other = pack(tmp_path / "other.zip", with_labels(LABELS, ("waltz",))(unpack(honest)))
+    # A lock does not say whether there are labels that no clip has.
+    assert tuple(add_submissions(host, [other], dry_run=True).accepted) == ("reordered",)
+    shutil.copy(Workspace(tmp_path / "home").split("demo"), host.split("benchmark"))
+    ((_, why),) = add_submissions(host, [other]).refused
+    assert why.startswith("its labels are waltz, bounce, kick ball change, robot, spin, ...; the benchmark's")
+    assert why.endswith(": make the workspace with --labels")
 
 
 def test_a_group_of_seeds_is_one_entry_elsewhere_too(honest: Path, host: Workspace, tmp_path: Path) -> None:
