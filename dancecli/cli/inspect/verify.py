@@ -33,7 +33,7 @@ def command(
     """Verify the checksums of all clips and of what was computed from them: flow, poses, trajectories.
 
     An interrupted pass resumes with the same command. Exits with 3 if a file is missing, changed or cannot
-    be read, or if a fact of the card is not what the workspace gives.
+    be read, or if a fact of the card is not what the workspace gives, or a checksum in it not its file's.
 
     Example: `dance verify`, or `dance verify --card exports/SPLIT-lists/croissant.json`
     """
@@ -82,12 +82,15 @@ def _verify_card(workspace: Workspace, card: Path, *, json_output: bool) -> None
         print_json({**asdict(result), "file": str(result.file)})
     else:
         for found in result.differences:
-            print_result(f"{found.fact}: the card says {found.says}, the workspace gives {found.gives}")
+            print_result(found.text)
         print_result(f"{len(result.differences)} of the {result.num_facts} facts of {card} differ")
-    if result.differences:
+    if any(not found.of_file for found in result.differences):
         info(
             f"if the workspace is right, correct these facts in {card.name}; if you added nothing to it, "
             f"delete it and run again, with --to and --link as it was made: {result.command}"
         )
         info("if the export's clips themselves changed, remove the whole export first")
+    if any(found.of_file for found in result.differences):
+        info(f"a file of the export was changed or is missing; remove it and run again: {result.command}")
+    if result.differences:
         raise typer.Exit(3)

@@ -3,7 +3,7 @@
 The document is derived again, and what differs is named: a cell of a table, a value of the JSON, or a
 line. What a publisher adds is not held against it: sections, answers in the datasheet, and further
 properties of the dataset in the JSON. Nor is what is the publisher's to decide: the title, and in the header
-of a card all but what was counted.
+of a card all but what was counted. A file beside the document is held against the checksum that it states.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 from dancecli.core.csv_files import read_text
 from dancecli.core.errors import InputError
+from dancecli.core.hashing import sha256_file
 from dancecli.dataset.export.datasheet import OPEN
 from dancecli.dataset.export.export import (
     CARD,
@@ -39,21 +40,35 @@ _TITLE = re.compile(r"#+ .*|\*\*.*\*\*")
 _COUNTED = ("size_categories", "configs")
 _CELLS = re.compile(r"(?<!\\)\|")
 ABSENT = "(nothing)"
+# A file in the document's folder or below it: no address, and no path that leads elsewhere.
+_LOCAL = re.compile(r"(?!.*\.\.)[^/\\:\0][^\\:\0]*")
+# Digits of a checksum.
+_SHOWN = 12
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A fact that the document and the workspace do not agree on.
+    """A fact that the document and the workspace, or a file beside the document, do not agree on.
 
     Attributes:
         fact: its name, such as `Clips by class: zumba: train`.
         says: what the document says.
-        gives: what the workspace gives.
+        gives: what the workspace gives, or the file has.
+        of_file: whether it is of a file beside the document, whose name is the fact.
     """
 
     fact: str
     says: str
     gives: str
+    of_file: bool = False
+
+    @property
+    def text(self) -> str:
+        """The difference in words."""
+        other = f"the workspace gives {self.gives}"
+        if self.of_file:
+            other = "the file is missing" if self.gives == ABSENT else f"the file has {self.gives}"
+        return f"{self.fact}: the card says {self.says}, {other}"
 
 
 @dataclass(frozen=True)
@@ -74,7 +89,7 @@ class CardResult:
 
 
 def check_card(workspace: Workspace, path: Path) -> CardResult:
-    """Derive every fact of a document of an export again.
+    """Derive every fact of a document of an export again, and hash the files whose checksum it states.
 
     Raises:
         InputError: the file is no such document.
@@ -88,7 +103,29 @@ def check_card(workspace: Workspace, path: Path) -> CardResult:
         )
     documents = documents_of(workspace, Form(made[2]), made[1], augmented=bool(made[3]))
     says, gives = _facts(documents, path, text)
-    return CardResult(path, made[0], len(gives), tuple(differences(says, gives)))
+    files = dict(_stated_checksums(path, text))
+    found = (*differences(says, gives), *_changed_files(path.parent, files))
+    return CardResult(path, made[0], len(gives) + len(files), found)
+
+
+def _stated_checksums(path: Path, text: str) -> Iterator[tuple[str, str]]:
+    """Yield the files beside the metadata whose checksum it states, with that; none of other documents."""
+    listed = _parsed(path, text).get("distribution") if text.lstrip().startswith("{") else None
+    for item in listed if isinstance(listed, list) else ():
+        if not isinstance(item, Mapping) or item.get("@type") != "cr:FileObject":
+            continue
+        place, digest = item.get("contentUrl"), item.get("sha256")
+        if isinstance(place, str) and isinstance(digest, str) and _LOCAL.fullmatch(place):
+            yield place, digest
+
+
+def _changed_files(folder: Path, stated: Mapping[str, str]) -> Iterator[Difference]:
+    for name, digest in stated.items():
+        path = folder / name
+        now = sha256_file(path) if path.is_file() else None
+        if now != digest.lower():
+            gives = f"sha256 {now[:_SHOWN]}..." if now else ABSENT
+            yield Difference(name, f"sha256 {digest[:_SHOWN]}...", gives, of_file=True)
 
 
 def outdated_documents(workspace: Workspace, settings: ExportSettings, folder: Path) -> tuple[str, ...]:

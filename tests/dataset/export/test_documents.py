@@ -240,6 +240,36 @@ def test_the_command_names_what_differs(populated: Workspace, dance: Callable[..
     assert dance("verify", "--card", str(sheet)).code == 0
 
 
+def test_a_file_that_is_not_the_one_whose_checksum_the_card_states_is_named(
+    populated: Workspace, dance: Callable[..., Ran]
+) -> None:
+    folder = Path(dance("export", "--json").json["folder"])
+    card, listed = folder / "croissant.json", folder / "clips.csv"
+    digest = sha256_file(listed)
+    whole = dance("verify", "--card", str(card), "--json").json["num_facts"]
+    listed.write_text(listed.read_text() + "\n")
+    ran = dance("verify", "--card", str(card))
+    assert ran.code == 3
+    changed = f"sha256 {sha256_file(listed)[:12]}..."
+    assert f"clips.csv: the card says sha256 {digest[:12]}..., the file has {changed}" in ran.out
+    assert f"1 of the {whole} facts" in ran.out
+    assert "if the workspace is right" not in ran.err
+    listed.unlink()
+    assert "..., the file is missing" in dance("verify", "--card", str(card)).out
+    ran = dance("verify", "--card", str(card), "--json")
+    (only,) = ran.json["differences"]
+    assert (ran.code, only["fact"], only["gives"]) == (3, "clips.csv", "(nothing)")
+    # What is elsewhere is not looked at.
+    document = json.loads(card.read_text())
+    document["distribution"][0]["contentUrl"] = "https://example.org/clips.csv"
+    card.write_text(json.dumps(document))
+    found = dance("verify", "--card", str(card), "--json").json["differences"]
+    assert [one["fact"] for one in found] == ["distribution: clips.csv: contentUrl"]
+    # Nor does a list of anything else make a traceback.
+    card.write_text(json.dumps({**document, "distribution": ["clips.csv", {"sha256": 1, "contentUrl": []}]}))
+    assert dance("verify", "--card", str(card)).code == 3
+
+
 def test_a_file_that_is_no_card_is_refused(populated: Workspace, dance: Callable[..., Ran]) -> None:
     path = populated.root / "notes.md"
     path.write_text("# Notes\n")
