@@ -15,7 +15,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from dancecli.core.csv_files import read_csv
-from dancecli.core.errors import InputError, UsageError
+from dancecli.core.errors import InputError, UsageError, WorkspaceError
 from dancecli.core.hashing import sha256_lines
 from dancecli.core.progress import SILENT, Reporter
 from dancecli.core.records import ClipHashes
@@ -182,9 +182,14 @@ def workspace_against(
         dry_run: compare the clips that are hashed already, and change nothing.
 
     Raises:
-        WorkspaceError: another dedup is at work.
+        WorkspaceError: the workspace has no clips, or another dedup is at work.
     """
     clips = read_originals(workspace)
+    if not len(clips):
+        raise WorkspaceError(
+            f"{workspace.root}: no clips here",
+            "give the folder of videos to look through: dance dedup DIR --against FILE",
+        )
     unreadable = {} if dry_run else compute_hashes(workspace, clips, workers, reporter, engine)
     rows, arrays = load_hashes(workspace, clips)
     ids = clips.column("clip_id").to_pylist()

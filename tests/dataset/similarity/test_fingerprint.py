@@ -180,6 +180,23 @@ def test_a_fingerprint_file_is_read_back_and_a_damaged_one_refused(
         read_fingerprint(path)
 
 
+def test_a_workspace_without_clips_has_nothing_to_look_through(
+    workspace: Workspace, dance: Callable[..., Ran], tmp_path: Path
+) -> None:
+    (one,) = random_hashes(1, seed=0)
+    path = tmp_path / "fingerprint.csv"
+    write_fingerprint([ClipHashes("clip", "0" * 64, one.mean, one.motion, one.frames, one.changes)], path)
+    before = sorted(workspace.root.rglob("*"))
+    for more in ((), ("--dry-run",)):
+        ran = dance("dedup", "--against", str(path), *more)
+        assert (ran.code, ran.out) == (1, "")
+        assert "no clips here" in ran.err
+        assert "give the folder of videos to look through" in ran.err
+    assert sorted(workspace.root.rglob("*")) == before
+    tables.write(workspace.clips, Clip, [])
+    assert dance("dedup", "--against", str(path)).code == 1
+
+
 def test_other_files_and_a_folder_without_a_file_are_refused(
     workspace: Workspace, dance: Callable[..., Ran], tmp_path: Path
 ) -> None:
