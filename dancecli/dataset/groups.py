@@ -26,6 +26,8 @@ from dancecli.storage import tables
 from dancecli.storage.corrections import Field, current, read_corrections
 from dancecli.storage.workspace import Workspace
 
+# Columns of a folder's list that are no groups: one would tie all clips of a class or subset together.
+_NOT_SHARED = frozenset({"label", "split", "subset"})
 # The kind of the groups that people gave clips in `dance app`.
 CORRECTED = "corrected"
 _YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
@@ -183,6 +185,10 @@ def read_group_file(path: Path, lookup: ClipLookup) -> GroupFile:
         what = f"has the column {NEAR_DUPLICATE!r}, which is dance dedup's" if all(kinds) and kinds else ""
         hint = "name each further column after a kind of group, such as dancer or venue"
         raise InputError.at(path, row_of_header, what or "has no named column of groups", hint)
+    if not_shared := [kind for kind in kinds if column_name(kind) in _NOT_SHARED]:
+        what = f"has the column {not_shared[0]!r}, which would keep all clips of one {not_shared[0]} together"
+        hint = "leave it out of a list of groups, or name it otherwise if it is a kind of group"
+        raise InputError.at(path, row_of_header, what, hint)
     rows, unknown = set(), dict[str, None]()
     for row in table.rows:
         found = lookup.find(row.cells[key])
