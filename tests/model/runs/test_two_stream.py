@@ -185,7 +185,7 @@ def test_both_streams_in_two_processes_are_those_of_one(danced, tiny, dance):
         assert record_of(workspace, f"two{end}")["optim"]["processes"] == 2
     for end in ("-rgb", "-flow"):
         losses = [losses_of(workspace, f"{name}{end}") for name in ("one", "two")]
-        assert losses[0] == pytest.approx(losses[1], abs=1e-3)
+        assert losses[0] == pytest.approx(losses[1], abs=5e-3)
     for end in ("-rgb", "-flow", ""):
         one, two = (scores_of(workspace, f"{name}{end}") for name in ("one", "two"))
         assert one.keys() == two.keys()
