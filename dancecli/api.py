@@ -290,7 +290,7 @@ class Workspace:
             DanceError: several GPUs or a dry run are asked for, or whatever the command reports as an error.
         """
         # A curve in dance.toml would give another type.
-        found = self._made("finetune", {**_given(split=_name(split)), "curve": curve, **options})
+        found = self._made("finetune", {**_given(split=split), "curve": curve, **options})
         if curve:
             return found
         return Run(self._storage, found["name"] if "name" in found else found["runs"][0])
@@ -302,27 +302,27 @@ class Workspace:
         """
         import pandas as pd
 
-        found = self._call("features", {**_given(split=_name(split)), **options, "form": "parquet"})
+        found = self._call("features", {**_given(split=split), **options, "form": "parquet"})
         return pd.read_parquet(found["file"]).set_index("clip_id")
 
     def evaluate(self, run: Run | str | None = None, **options: Any) -> Run:
         """Evaluate a run (multi-view, other split), an ensemble or a baseline, as `dance evaluate` does."""
-        found = self._made("evaluate", {**_given(run=_name(run)), **options})
+        found = self._made("evaluate", {**_given(run=run), **options})
         return Run(self._storage, found["name"])
 
     def controls(self, run: Run | str | None = None, controls: Sequence[str] = (), **options: Any) -> Result:
         """Evaluate a run with something taken away from its clips, as `dance evaluate --control` does."""
-        return self._call("evaluate", {**_given(run=_name(run)), "control": ",".join(controls), **options})
+        return self._call("evaluate", {**_given(run=run), "control": ",".join(controls), **options})
 
     def predict(
         self, videos: str | Path | list[str | Path], run: Run | str | None = None, **options: Any
     ) -> Result:
         """Predict the dance styles in videos, as `dance predict` does."""
-        return self._call("predict", {"videos": videos, **_given(run=_name(run)), **options})
+        return self._call("predict", {"videos": videos, **_given(run=run), **options})
 
     def compare(self, first: Run | str, second: Run | str, **options: Any) -> Result:
         """Test whether one of two runs is significantly better, as `dance compare` does."""
-        return self._call("compare", {"first": _name(first), "second": _name(second), **options})
+        return self._call("compare", {"first": first, "second": second, **options})
 
     def _made(self, command: str, options: Mapping[str, Any]) -> Result:
         """Run a command that makes what a method returns."""
@@ -379,10 +379,6 @@ def method_name(command: str) -> str:
 def _given(**options: Any) -> dict[str, Any]:
     """Leave out what was not given, so that `dance.toml` decides."""
     return {key: value for key, value in options.items() if value is not None}
-
-
-def _name(one: Run | Split | str | None) -> str | None:
-    return one if isinstance(one, str | None) else one.name
 
 
 def _named(value: Any) -> Any:

@@ -16,6 +16,7 @@ from dancecli.core.text import pluralize
 from dancecli.dataset.clips import read_imports, workspace_labels
 from dancecli.dataset.fetch.settings import choose
 from dancecli.dataset.groups import count_not_compared
+from dancecli.sources import LOCAL
 from dancecli.sources.kinetics import read_lists
 from dancecli.sources.layouts import Layout
 from dancecli.storage import ledger, tables
@@ -145,7 +146,7 @@ def _fetch_advice(workspace: Workspace, there: Container[str]) -> tuple[list[Adv
     ]
     options = json.loads(tables.read_meta(workspace.segments).get("fetch.options", "[]"))
     command = shlex.join(["dance", "fetch", *options])
-    in_folder = " --source local " in command
+    in_folder = ("--source", LOCAL) in _pairs(options)
     asked = _asked(workspace, options) if tried and untried and in_folder else None
     lost = [clip_id for clip_id in untried if asked is not None and clip_id not in asked]
     if tried and len(untried) > len(lost):
@@ -160,7 +161,7 @@ def _fetch_advice(workspace: Workspace, there: Container[str]) -> tuple[list[Adv
 
 def _asked(workspace: Workspace, options: Sequence[str]) -> set[str] | None:
     """Read what the lists of a fetch ask for; None for the official archive, or if a list cannot be read."""
-    given = list(zip(options[::2], options[1::2], strict=True))
+    given = _pairs(options)
     lists = [Path(value) for name, value in given if name == "--annotations"]
     values = dict(given)
     try:
@@ -173,6 +174,11 @@ def _asked(workspace: Workspace, options: Sequence[str]) -> set[str] | None:
         return {segment.clip_id for segment in choose(read_lists(lists, labels).segments, limit)}
     except InputError:
         return None
+
+
+def _pairs(options: Sequence[str]) -> list[tuple[str, str]]:
+    """Give the options of a fetch with their values: all that are stored have one."""
+    return list(zip(options[::2], options[1::2], strict=True))
 
 
 def _lost_advice(lost: Sequence[str]) -> list[Advice]:

@@ -28,6 +28,9 @@ _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_]+")
 # From this release on PyAV decodes tags leniently by itself, and no longer takes the option for it.
 _LENIENT_PYAV = 19
 
+# Up to here a container's guess of a frame rate is believed; beyond, it may be a time base.
+EVERYDAY_FPS = 60
+
 # What ffmpeg has a demuxer for and cameras, sites and archives write, elementary streams included.
 VIDEO_SUFFIXES = frozenset(
     {

@@ -75,7 +75,7 @@ class ClipLookup:
         self._by_bare_name: dict[str, set[str]] = defaultdict(set)
         self._folders: set[str] = set()
         self._by_video: dict[str, set[str]] = defaultdict(set)
-        depths = {folder: len(_parts(folder)) for folder in roots}
+        depths = {folder: len(path_parts(folder)) for folder in roots}
         for clip in clips:
             self._by_id[clip.clip_id] = (clip.clip_id,)
             self._by_video[clip.video_id].add(clip.clip_id)
@@ -88,7 +88,7 @@ class ClipLookup:
 
     def _add_file(self, clip: NamedClip, depths: Mapping[str, int]) -> None:
         ends = _ends(clip.original_path)
-        self._folders.update(_parts(clip.original_path)[-2:-1])
+        self._folders.update(path_parts(clip.original_path)[-2:-1])
         above = [d for root, d in depths.items() if clip.original_path.startswith(root.rstrip("/") + "/")]
         below = len(ends) - max(above) if above else 2
         for size, names in zip(range(len(ends), 0, -1), ends, strict=True):
@@ -111,14 +111,14 @@ class ClipLookup:
         ends = _ends(text)
         found = _first(ends[:1], self._by_end) or _first(ends[1:], self._by_place)
         # Of a folder that is known here, the file is known to lie elsewhere.
-        if not found and self._folders.isdisjoint(_parts(text)[-2:-1]):
+        if not found and self._folders.isdisjoint(path_parts(text)[-2:-1]):
             found = _first(ends[-1:], self._by_bare_name)
         cut = self._cut_from(text)
         return tuple(sorted(found | cut if len(ends) == 1 else found or cut))
 
     def _cut_from(self, text: str) -> set[str]:
         """Return the ids of the clips that were cut from a recording, by its file's name or path."""
-        name = "".join(_parts(text)[-1:])
+        name = "".join(path_parts(text)[-1:])
         return self._by_video.get(recording_id(recording_stem(name)), set())
 
     def find_anywhere(self, text: str) -> tuple[str, ...]:
@@ -132,7 +132,7 @@ def _first(ends: Iterable[tuple[str, str]], index: Mapping[str, set[str]]) -> se
     return next((index[name] for names in ends for name in names if name in index), set())
 
 
-def _parts(path: str) -> tuple[str, ...]:
+def path_parts(path: str) -> tuple[str, ...]:
     """Return the parts of a path; a Mac's form of a name and that of others are one."""
     plain = path if path.isascii() else unicodedata.normalize("NFC", path)
     return PurePosixPath(plain.replace("\\", "/")).parts
@@ -140,6 +140,6 @@ def _parts(path: str) -> tuple[str, ...]:
 
 def _ends(path: str) -> list[tuple[str, str]]:
     """Return the ends of a path, the longest first, each with and without the file's suffix."""
-    parts = _parts(path)
+    parts = path_parts(path)
     ends = ["/".join(parts[i:]) for i in range(len(parts))]
     return [(end, end[: len(end) - len(PurePosixPath(end).suffix)]) for end in ends]

@@ -91,9 +91,12 @@ def join_spellings(
     """
     mine = current(read_corrections(workspace)) if changes is None else changes
     rows = [Group(i, fields[Field.GROUP], CORRECTED) for i, fields in mine.items() if Field.GROUP in fields]
-    merged = merge_groups(merge_groups(read_groups(workspace), rows), given)
-    spellings = find_spellings((row.kind, row.group) for row in merged)
-    return spellings.respell(merged), spellings.notes
+    return _respelled(merge_groups(merge_groups(read_groups(workspace), rows), given))
+
+
+def _respelled(rows: Sequence[Group]) -> tuple[list[Group], tuple[str, ...]]:
+    spellings = find_spellings((row.kind, row.group) for row in rows)
+    return spellings.respell(rows), spellings.notes
 
 
 def add_groups(workspace: Workspace, rows: Iterable[Group]) -> bool:
@@ -107,9 +110,7 @@ def add_groups(workspace: Workspace, rows: Iterable[Group]) -> bool:
     new = tuple(rows)
     with _locked(workspace):
         before = read_groups(workspace)
-        merged = merge_groups(before, new)
-        spellings = find_spellings((row.kind, row.group) for row in merged)
-        return _write(workspace, before, spellings.respell(merged))
+        return _write(workspace, before, _respelled(merge_groups(before, new))[0])
 
 
 def merge_groups(before: Iterable[Group], rows: Iterable[Group]) -> list[Group]:

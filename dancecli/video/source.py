@@ -23,15 +23,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dancecli.core.errors import MediaError
-from dancecli.core.video_files import open_video
+from dancecli.core.video_files import EVERYDAY_FPS, open_video
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-# Up to here the container's guess of a variable rate is believed; beyond, it may be a time base.
-_EVERYDAY_FPS = 60
 _FASTEST_FPS = 240
 # AVFieldOrder: two fields per frame, stored or shown in either order.
 _INTERLACED = (2, 3, 4, 5)
@@ -212,13 +210,13 @@ def probe(path: Path, *, measure: bool = False) -> SourceFacts:
         rate = stream.average_rate or stream.guessed_rate
         has_table = container.format.name == _WITH_SAMPLE_TABLE
         # What a browser records says no rate: the guess is the time base then, 1,000 per second.
-        highest = _FASTEST_FPS if stream.average_rate else _EVERYDAY_FPS
+        highest = _FASTEST_FPS if stream.average_rate else EVERYDAY_FPS
         believed = rate if rate and (rate <= highest or has_table) else None
         if not length_s and container.duration:
             length_s = Fraction(container.duration, 1_000_000) - begins_s
-        if not believed or (not has_table and (measure or believed > _EVERYDAY_FPS)):
+        if not believed or (not has_table and (measure or believed > EVERYDAY_FPS)):
             begins_s, length_s, measured = _measure(container, stream, origin_s, believed)
-            if measured and (not believed or (believed > _EVERYDAY_FPS and believed > 3 * measured)):
+            if measured and (not believed or (believed > EVERYDAY_FPS and believed > 3 * measured)):
                 rate = measured
         if not rate or rate <= 0:
             raise MediaError(f"{path.name} does not say its frame rate")
@@ -423,7 +421,7 @@ def true_rate(average: Fraction, guessed: Fraction) -> Fraction:
 
     The latter is right for a variable rate, and nonsense where a container's time base is all there is.
     """
-    if guessed <= _EVERYDAY_FPS or (guessed <= 3 * average and guessed <= _FASTEST_FPS):
+    if guessed <= EVERYDAY_FPS or (guessed <= 3 * average and guessed <= _FASTEST_FPS):
         return guessed
     return min(average, Fraction(_FASTEST_FPS)).limit_denominator(1001)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping, Set
 from pathlib import Path, PurePosixPath
 
 from dancecli.core.errors import InputError
 from dancecli.core.text import shown
 from dancecli.core.video_files import is_video_name, recording_id, recording_stem
+from dancecli.dataset.clip_lookup import path_parts
 from dancecli.dataset.left_out import read_left_out
 from dancecli.storage import ledger
 from dancecli.storage.workspace import Workspace
@@ -55,15 +55,10 @@ def _imported(workspace: Workspace, name: str) -> dict[str, frozenset[str]]:
     there = {clip_id for _, clip_id in files}
     # Of files of equal bytes one is the clip, and the others were left out.
     files += [(row.path, row.clip_id) for row in read_left_out(workspace) if row.reason == "repeated"]
-    wanted = (_parts(name), _parts(shown(Path(name).absolute())))
+    wanted = (path_parts(name), path_parts(shown(Path(name).absolute())))
     found: dict[str, set[str]] = {}
     for path, clip_id in files:
-        parts = _parts(path)
+        parts = path_parts(path)
         if path and clip_id in there and any(parts[-len(one) :] == one for one in wanted if one):
             found.setdefault(path, set()).add(clip_id)
     return {path: frozenset(ids) for path, ids in found.items()}
-
-
-def _parts(path: str) -> tuple[str, ...]:
-    """Return the parts of a path; a Mac's form of a name and that of others are one."""
-    return PurePosixPath(unicodedata.normalize("NFC", path)).parts

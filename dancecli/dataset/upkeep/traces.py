@@ -31,8 +31,8 @@ _STAMP = ".dance-export.json"
 _NOT_SEARCHED = ("clips", "augmented", "flow", "pose", "trajectories", "sources", "cache", "tmp", ".locks")
 
 
-# `Gala.csv` is a list, not the recording `Gala`; what else follows a dot may well be made of it.
-_LIST_SUFFIX = re.compile(rb"\.(?:csv|tsv|txt|xlsx?|ods|jsonl?|eaf|vtt|srt)(?![\w-])", re.IGNORECASE)
+# `Gala.csv` is a list, not the recording `Gala`; what else follows a dot may be made of it, as subtitles are.
+_LIST_SUFFIX = re.compile(rb"\.(?:csv|tsv|xlsx?|ods)(?![\w-])", re.IGNORECASE)
 
 
 class Names:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dancecli.core.errors import MediaError
-from dancecli.core.video_files import open_video, upright
+from dancecli.core.video_files import EVERYDAY_FPS, open_video, upright
 from dancecli.model.dataloading.decoding.choice import OWN, TOLERANCE, Decoder
 from dancecli.model.dataloading.decoding.torchcodec_reader import (
     FFMPEG,
@@ -43,8 +43,6 @@ _LEAST_REST = 0.1
 _COMPARED = 8
 # Torchcodec gives seconds as floating-point numbers.
 _SAME_TIME_S = 1e-4
-# A guess of more frames per second may be the time base.
-_EVERYDAY_FPS = 60
 # Of a folder of frames.
 FOLDER_FPS = 25
 
@@ -220,7 +218,7 @@ def _rate_of(container: InputContainer, video: VideoStream) -> float:
     import av
 
     guessed = float(video.guessed_rate or 0)
-    if video.average_rate or 0 < guessed <= _EVERYDAY_FPS:
+    if video.average_rate or 0 < guessed <= EVERYDAY_FPS:
         return float(video.average_rate or guessed)
     try:
         times = _packet_times(container, video)

@@ -45,7 +45,14 @@ def test_the_same_is_found_as_by_one_pattern_of_all_names(known: tuple[str, ...]
             "\u2013Galla\u2013",
             "\u89c6\u9891Galla\u5728",
         ),
-        *("Galla.csv is of Galla", "Galla.wav", "Galla.jpg", "Galla.csvx", "Galla.csv Galla.mp4"),
+        *(
+            "Galla.csv is of Galla",
+            "Galla.wav",
+            "Galla.vtt",
+            "Galla.info.json",
+            "Galla.csvx",
+            "Galla.csv Galla.mp4",
+        ),
     ],
 )
 def test_a_mention_of_a_video_is_found(text: str) -> None:
@@ -55,7 +62,7 @@ def test_a_mention_of_a_video_is_found(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("Galla.csv", '{"file": "Galla.csv"}', "Galla.EAF", "Galla.csv.gz", "Galla.csv.", "x/Galla.xlsx"),
+        *("Galla.csv", '{"file": "Galla.csv"}', "Galla.XLSX", "Galla.csv.gz", "Galla.csv.", "x/Galla.xlsx"),
         *("Gallant", "Galla-2", "Galla_2", "Gall", "Galla\u00e9", "\u00c4Galla", "Galla_0_1000_2"),
     ],
 )
