@@ -31,7 +31,12 @@ def command(
         ),
     ],
     reason: Annotated[
-        str, typer.Option(metavar="TEXT", help="Why they are removed; stored in the history of each clip.")
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help="Why they are removed; stored as it is in the history of each clip and in removed.csv, "
+            "which is published with the dataset: name no person.",
+        ),
     ],
     workspace_dir: WorkspaceOption = None,
     dry_run: DryRunOption = False,

@@ -847,3 +847,8 @@ def test_the_command(fetched: Workspace, dance: Callable[..., Ran]) -> None:
     assert ran.out.splitlines()[1:3] == ["  b_0_1000", "  b_2000_3000"]
     assert dance("remove", "nobody", "--reason", "x").code == 1
     assert dance("remove", "a").code == 2
+
+
+def test_where_a_reason_is_typed_it_is_said_that_it_is_published(dance: Callable[..., Ran]) -> None:
+    said = " ".join(dance("remove", "--help").out.replace("│", " ").split())
+    assert "removed.csv, which is published with the dataset: name no person." in said
