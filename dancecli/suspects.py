@@ -522,4 +522,11 @@ def describe(result: SuspectsResult, max_false: float) -> list[str]:
         )
     if result.num_reviewed:
         lines.append(f"{result.num_reviewed} left out: somebody confirmed their labels")
+    if not result.suspects:
+        lines.append(
+            "nothing to look at; dance status names the next step"
+            if result.noise_rate is not None
+            else "wrong labels were not looked for: run dance features, then dance suspects again (it takes "
+            f"{_FEWEST} clips of labels that {_FEWEST_GROUPS} groups or more have)"
+        )
     return lines

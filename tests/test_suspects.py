@@ -143,7 +143,10 @@ def test_the_command(made: Workspace, dance: Callable[..., Ran]) -> None:
     assert found["accepted"] == 0
     assert dance("suspects", "--accept").code == 0
     assert len(read_corrections(made)) == number
-    assert "0 suspects among 204 clips\n" in dance("suspects").err
+    ran = dance("suspects")
+    assert ran.code == 0
+    assert "0 suspects among 204 clips\n" in ran.err
+    assert ran.err.endswith("nothing to look at; dance status names the next step\n")
 
 
 def store_features(workspace: Workspace, far: int, apart: float = 10.0) -> list[Clip]:
@@ -289,7 +292,9 @@ def test_a_run_whose_training_clips_are_unknown_is_left_out(
     with pytest.raises(WorkspaceError, match=r"it is unknown which clips run .* was trained on"):
         find_suspects(made, SuspectSettings(f"{RUN}-eval-1"))
     shutil.rmtree(made.run(RUN))
-    assert "no other run has predictions yet" in dance("suspects").err
+    said = dance("suspects").err
+    assert "no other run has predictions yet" in said
+    assert "wrong labels were not looked for: run dance features, then dance suspects again" in said
 
 
 def test_an_evaluation_without_overlap_counts_though_its_split_is_gone(made: Workspace) -> None:
